@@ -1,0 +1,76 @@
+"""Elman: recurrent networks on your own sequences.
+
+>>> import elman
+>>> elman.LanguageModel(level="char", hidden_size=64).get_params()["hidden_size"]
+64
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from elman._version import __version__
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from elman._errors import (
+        DataError,
+        DivergedError,
+        ElmanError,
+        InputError,
+        MissingDependencyError,
+        ModelFileError,
+        NotFittedError,
+        OptionError,
+        OutputError,
+    )
+    from elman.estimators import LanguageModel
+    from elman.model import Model
+    from elman.runtime import LanguagePredictor
+
+__all__ = [
+    "DataError",
+    "DivergedError",
+    "ElmanError",
+    "InputError",
+    "LanguageModel",
+    "LanguagePredictor",
+    "MissingDependencyError",
+    "Model",
+    "ModelFileError",
+    "NotFittedError",
+    "OptionError",
+    "OutputError",
+    "__version__",
+    "load",
+]
+
+# What is not an error comes from here, when it is first asked for: `import elman` stays cheap.
+_HOMES = {
+    "LanguageModel": "elman.estimators",
+    "LanguagePredictor": "elman.runtime",
+    "Model": "elman.model",
+}
+
+
+def load(path: str | PathLike[str]) -> LanguagePredictor:
+    """Return the trained model in the file `path`, ready to answer; torch is not needed.
+
+    Raises ModelFileError for a file that is not a whole Elman model.
+    """
+    from elman import runtime
+    from elman.model import Model
+
+    return runtime.open(Model.load(path))
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'elman' has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "elman._errors")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,108 @@
+"""The contract of a cell: one pointwise step of a recurrent layer, and what is declared of it.
+
+The two gate sums arrive ready, ``[B, G·H]`` with the gates side by side in the declared order::
+
+    gx = x·W_ihᵀ + b_ih        (the input's share; b_ih zero without bias)
+    gh = h·W_hhᵀ + b_hh        (the state's share; None for a cell without recurrent weights)
+
+``step(ops, gx, gh, state)`` returns the new state: a tuple of ``[B, H]`` arrays, the first of which
+is the layer's output. `ops` is the name space of functions (`numpy_ops` here, torch in the training
+wing), so the same lines serve autograd, the numpy runtime and this documentation.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+__all__ = ["Array", "Cell", "Ops", "Scan", "State", "Step", "numpy_ops"]
+
+# numpy.ndarray or torch.Tensor: the maths is the same lines for both.
+Array: TypeAlias = Any
+State: TypeAlias = tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class Ops:
+    """The functions a cell may use, of numpy or of torch."""
+
+    sigmoid: Callable[[Array], Array]
+    tanh: Callable[[Array], Array]
+    relu: Callable[[Array], Array]
+    concatenate: Callable[[list[Array]], Array]
+
+
+Step: TypeAlias = Callable[[Ops, Array, Array | None, State], State]
+Scan: TypeAlias = Callable[[Ops, Array], tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A recurrent layer's pointwise step with all that is declared about it, once."""
+
+    name: str
+    gates: tuple[str, ...]
+    states: tuple[str, ...]
+    step: Step
+    source: str
+    activation: str = "tanh"
+    recurrent: bool = True
+    scan: Scan | None = None  # (a, b) of h' = a·h + b from gx alone, where the cell has that form
+
+    @property
+    def G(self) -> int:
+        """The number of gates."""
+        return len(self.gates)
+
+    def parameters(
+        self, input_size: int, hidden_size: int, bias: bool = True
+    ) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every parameter of one layer, by PyTorch's names without suffix.
+
+        >>> from elman.cells import find
+        >>> find("gru").parameters(3, 5)["weight_ih"]
+        (15, 3)
+        """
+        rows = self.G * hidden_size
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size)}
+        if self.recurrent:
+            shapes["weight_hh"] = (rows, hidden_size)
+        if bias:
+            shapes["bias_ih"] = (rows,)
+            if self.recurrent:
+                shapes["bias_hh"] = (rows,)
+        return shapes
+
+    def split(self, sums: Array) -> tuple[Array, ...]:
+        """Return the gates' shares ``[..., H]`` of ``sums [..., G·H]``, in the declared order."""
+        size = sums.shape[-1] // self.G
+        return tuple(sums[..., gate * size : (gate + 1) * size] for gate in range(self.G))
+
+    def initial_state(self, batch_size: int, hidden_size: int) -> tuple[np.ndarray, ...]:
+        """Return the start state: zeros ``[B, H]`` in float32, one array for each state."""
+        return tuple(np.zeros((batch_size, hidden_size), np.float32) for _ in self.states)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    # tanh does not overflow, where 1 / (1 + exp(-x)) does
+    half = x.dtype.type(0.5)
+    return np.asarray(half * (np.tanh(half * x) + half + half))
+
+
+@functools.cache
+def numpy_ops() -> Ops:
+    """Return the functions of numpy.
+
+    >>> float(numpy_ops().sigmoid(np.float32([0.0]))[0])
+    0.5
+    """
+    return Ops(
+        sigmoid=_sigmoid,
+        tanh=np.tanh,
+        relu=lambda x: np.maximum(x, x.dtype.type(0)),
+        concatenate=np.concatenate,
+    )

@@ -1,0 +1,207 @@
+"""Sources: files, folders and texts as documents that can be read again and again in blocks."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias, Union
+
+from elman._errors import DataError
+from elman.data.encoding import GUESS, Encoding, detect, read_blocks
+from elman.data.words import LINE_END
+
+__all__ = ["Document", "Source", "cut", "part", "read_sources"]
+
+Source: TypeAlias = Union[str, "os.PathLike[str]", Iterable["Source"]]
+
+_BLOCK = 1 << 20
+_TEXT_SUFFIXES = (".txt", ".text", ".md", ".csv", ".tsv", ".log", ".jsonl")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One file or text, or the stretch of it from character `start` to `stop`."""
+
+    name: str
+    path: Path | None
+    text: str
+    encoding: Encoding | None
+    characters: int = 0
+    line_break: bool = False  # one to add behind it, counted in `characters`
+    start: int = 0
+    stop: int = 0
+
+    def _whole(self) -> Iterator[str]:
+        if self.path is not None and self.encoding is not None:
+            yield from read_blocks(self.path, self.encoding)
+            return
+        lines = io.IncrementalNewlineDecoder(None, translate=True)
+        for at in range(0, len(self.text), _BLOCK):
+            yield lines.decode(self.text[at : at + _BLOCK], at + _BLOCK >= len(self.text))
+
+    def measured(self) -> Document:
+        """Return it with the length of its text; no line break behind it yet."""
+        characters, last = 0, ""
+        for block in self._whole():
+            characters += len(block)
+            last = block[-1:] or last
+        return replace(
+            self,
+            characters=characters,
+            stop=characters,
+            line_break=characters > 0 and last != LINE_END,
+        )
+
+    def blocks(self) -> Iterator[str]:
+        """Yield the stretch; never more than was measured, should the file have grown since."""
+        length = self.characters - self.line_break
+        at = 0
+        for block in self._whole():
+            stretch = block[max(0, self.start - at) : max(0, min(self.stop, length) - at)]
+            at += len(block)
+            if stretch:
+                yield stretch
+            if at >= self.stop:
+                return
+        if self.line_break and self.start <= length < self.stop:
+            yield LINE_END
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    def fail(error: OSError) -> None:
+        raise DataError(f"cannot read {error.filename}", got=error.strerror)
+
+    for where, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(where, name)
+            if not name.startswith(".") and os.path.isfile(path):
+                yield path
+
+
+def _is_path(text: str) -> bool:
+    if LINE_END in text or "\r" in text or not text:
+        return False
+    if os.path.exists(text):
+        return True
+    # a name mistyped would else become a text of a few letters
+    return text.lower().endswith(_TEXT_SUFFIXES) and not any(map(str.isspace, text))
+
+
+def _file(path: Path, encoding: str | None) -> Document:
+    return Document(str(path), path, "", detect(path, encoding)).measured()
+
+
+def _gather(
+    source: Source, encoding: str | None, documents: list[Document], warnings: list[str]
+) -> None:
+    """Append every document of `source` to `documents`."""
+    if isinstance(source, str) and not _is_path(source):
+        documents.append(Document(f"text {len(documents) + 1}", None, source, None).measured())
+    elif isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if os.path.isdir(path):
+            _gather_folder(path, encoding, documents, warnings)
+        elif os.path.isfile(path):
+            documents.append(_file(path, encoding))
+        elif os.path.exists(path):
+            raise DataError(f"{path} is neither a file nor a folder", remedy="write it to a file")
+        else:
+            raise DataError(f"no such file: {path}")
+    elif isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray, Mapping)):
+        for item in source:
+            _gather(item, encoding, documents, warnings)
+    else:
+        raise DataError("text", got=repr(source), expected="a text, a path, or several of these")
+
+
+def _gather_folder(
+    folder: Path, encoding: str | None, documents: list[Document], warnings: list[str]
+) -> None:
+    skipped: list[str] = []
+    before = len(documents)
+    for path in _files(folder):
+        try:
+            documents.append(_file(path, encoding))
+        except DataError as error:
+            skipped.append(str(error))
+    if len(documents) == before:
+        raise DataError(
+            f"folder {folder} has no text file", got=skipped[0] if skipped else "no file"
+        )
+    if skipped:
+        warnings.append(f"left out {_several(skipped)}")
+
+
+def _several(notes: Sequence[str]) -> str:
+    return notes[0] + (f" (and {len(notes) - 1} more)" if len(notes) > 1 else "")
+
+
+def read_sources(source: Source, encoding: str | None) -> tuple[list[Document], list[str]]:
+    """Return the documents of `source` that have text, and what to warn of."""
+    gathered: list[Document] = []
+    warnings: list[str] = []
+    _gather(source, encoding, gathered, warnings)
+    documents = [document for document in gathered if document.characters]
+    if not documents:
+        raise DataError("the text is empty", got=gathered[0].name if gathered else "no text")
+    if empty := [document.name for document in gathered if not document.characters]:
+        warnings.append(f"empty: {_several(empty)}")
+    for at, document in enumerate(documents):
+        if document.line_break and at < len(documents) - 1:
+            length = document.characters + 1
+            documents[at] = replace(document, characters=length, stop=length)
+        else:
+            documents[at] = replace(document, line_break=False)
+    guesses: list[str] = []
+    broken: list[str] = []
+    for document in documents:
+        if document.encoding is not None and document.encoding.note:
+            note = f"{document.name}: {document.encoding.note}"
+            (guesses if document.encoding.guessed else broken).append(note)
+    if guesses:
+        warnings.append(
+            f"read as {GUESS}, a guess: {_several(guesses)}; pass encoding= if it is another"
+        )
+    if broken:
+        warnings.append(_several(broken))
+    return documents, warnings
+
+
+def part(documents: Sequence[Document], first: int, last: int) -> list[Document]:
+    """Return the documents' stretches between two places of the text they make together."""
+    stretches, at = [], 0
+    for document in documents:
+        start, stop = max(first - at, 0), min(last - at, document.characters)
+        if start < stop:
+            stretches.append(replace(document, start=start, stop=stop))
+        at += document.characters
+    return stretches
+
+
+def cut(documents: Sequence[Document], wanted: int, breaks: str) -> int:
+    """Return the place behind the first of the white space `breaks` that lies at `wanted` or later.
+
+    Where no text follows it, the place behind the last before `wanted`, or `wanted` itself.
+    """
+    total = sum(document.characters for document in documents)
+    search = re.compile(rf"[{breaks}]").search
+    at, place = wanted, -1
+    for document in part(documents, wanted, total):
+        for block in document.blocks():
+            if place < 0 and (found := search(block)):
+                place = at + found.end()
+            if place >= 0 and block[max(0, place - at) :].strip():
+                return place
+            at += len(block)
+    at, place = 0, -1
+    for document in part(documents, 0, wanted):
+        for block in document.blocks():
+            last = max(map(block.rfind, " \t\u3000\n" if breaks != LINE_END else LINE_END))
+            place = at + last + 1 if last >= 0 else place
+            at += len(block)
+    return place if place > 0 else wanted

@@ -1,0 +1,135 @@
+"""The demonstration: what the food after "I like to eat" depends on, and a network that writes English."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from elman._display import TrainingDisplay, duration, visible
+from elman.data import meals
+from elman.estimators import LanguageModel
+
+__all__ = ["MEALS", "meals_model", "run", "worst_error"]
+
+CONTEXT = "I like to eat"
+SENTENCES = 12_000
+# A small network, sized for 24 contexts; the same for every cell.
+MEALS: dict[str, Any] = {
+    "level": "word",
+    "documents": "line",
+    "hidden_size": 64,
+    "num_layers": 1,
+    "dropout": 0.0,
+    "learning_rate": 0.01,
+    "batch_size": 64,
+    "epochs": 10,
+}
+
+
+def meals_model(cell: str, sentences: list[str], seed: int = 0, **fit: Any) -> LanguageModel:
+    """Return a word-level network of this cell, trained on sentences of the corpus `meals`."""
+    options = MEALS | {"cell": cell, "seed": seed}
+    if cell == "mingru":
+        # its gates see the input alone: what came before reaches them in a second layer
+        options["num_layers"] = 2
+    return LanguageModel(**options).fit("\n".join(sentences) + "\n", **fit)
+
+
+def worst_error(model: LanguageModel, grammar: meals.Grammar) -> float:
+    """Return the largest distance of a predicted from a true probability, over all contexts."""
+    worst = 0.0
+    for context, truth in grammar.contexts():
+        predicted = dict(model.predict_next(context, k=len(model.model_.codec.tokens)))
+        worst = max(worst, *(abs(predicted.get(food, 0.0) - p) for food, p in truth.items()))
+    return worst
+
+
+def _comparison(model: LanguageModel, grammar: meals.Grammar) -> list[dict[str, Any]]:
+    truth = grammar.true_probabilities(CONTEXT)
+    return [
+        {"token": token, "probability": probability, "true": truth.get(token, 0.0)}
+        for token, probability in model.predict_next(CONTEXT, k=5)
+    ]
+
+
+def _show(console: Console, rows: list[dict[str, Any]]) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column(Text(f"{CONTEXT} __", style="bold"))
+    for name in ("predicted", "true"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for row in rows:
+        bar = Text("█" * round(40 * row["probability"]), style="cyan")
+        table.add_row(row["token"], f"{row['probability']:.3f}", f"{row['true']:.3f}", bar)
+    console.print(table)
+
+
+def _fit(display: TrainingDisplay, sentences: list[str], seed: int) -> LanguageModel:
+    with display:
+        model = meals_model("gru", sentences, seed, output=display.output, watch=display.watch)
+        display.finish(model.stopped_, model.card_)
+    return model
+
+
+def run(folder: Path, *, seconds: float, seed: int, to_stderr: bool) -> dict[str, Any]:
+    """Train the three networks into `folder`, print what they learned, and return it."""
+    import pydoc_data.topics
+
+    started = time.monotonic()
+    console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
+    grammar = meals.Grammar()
+    sentences = grammar.sentences(SENTENCES, seed)
+    result: dict[str, Any] = {}
+
+    console.rule("1. What comes after “I like to eat”?")
+    console.print(
+        f"The corpus meals: {SENTENCES:,} sentences of a small grammar with known probabilities,\n"
+        f"such as “{sentences[0]}” and “{sentences[1]}”."
+    )
+    for title, true, text, name in (
+        ("", grammar, sentences, "meals"),
+        (
+            "\nNow every sentence about burgers stands twice.",
+            meals.Grammar(("burgers",)),
+            meals.double(sentences, "burgers"),
+            "burgers",
+        ),
+    ):
+        if title:
+            console.print(title)
+        path = folder / f"{name}.safetensors"
+        model = _fit(TrainingDisplay(to_stderr=to_stderr, output=str(path)), text, seed)
+        rows, worst = _comparison(model, true), worst_error(model, true)
+        _show(console, rows)
+        console.print(
+            f"Over all {len(true.contexts())} contexts no probability is more than {worst:.3f} from the true one."
+        )
+        result[name] = {"model": str(path), "predictions": rows, "worst_error": worst}
+    before, after = (result[name]["predictions"][0]["token"] for name in ("meals", "burgers"))
+    console.print(Text(f"The answer turned from {before} to {after}.", style="bold"))
+
+    console.rule("2. English, character by character")
+    console.print(f"Python's own manual, {duration(seconds)} of training.")
+    path = folder / "manual.safetensors"
+    manual = "".join(text for _, text in sorted(pydoc_data.topics.topics.items()))
+    with TrainingDisplay(to_stderr=to_stderr, output=str(path)) as display:
+        model = LanguageModel(level="char", time=seconds, seed=seed).fit(
+            manual, output=path, watch=display.watch
+        )
+        display.finish(model.stopped_, model.card_)
+    text = model.generate("The ", n=400, temperature=0.7, seed=seed)
+    console.print(Text("The " + visible(text), style="italic"))
+    result["manual"] = {
+        "model": str(path),
+        "held_out_loss": model.card_["held_out"]["loss"],
+        "text": "The " + text,
+    }
+    result["seconds"] = round(time.monotonic() - started, 1)
+    console.rule(f"done in {duration(result['seconds'])}")
+    console.print(f'Now: elman predict {folder / "meals.safetensors"} "{CONTEXT}"')
+    return result

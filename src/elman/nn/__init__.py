@@ -1,0 +1,7 @@
+"""Recurrent layers for torch: change ``torch.nn`` to ``elman.nn`` and keep the rest."""
+
+from __future__ import annotations
+
+from elman.nn.layers import GRU, LSTM, RNN, MinGRU
+
+__all__ = ["GRU", "LSTM", "RNN", "MinGRU"]

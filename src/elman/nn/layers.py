@@ -1,0 +1,187 @@
+"""The recurrent layers: torch.nn's own with what Elman adds, and MinGRU with the same interface.
+
+RNN, GRU and LSTM are torch.nn's classes, so their constructors, parameter names, gate order,
+state_dicts, packed sequences, fast paths and cuDNN are torch's; a PyTorch user changes one import.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import Parameter
+
+from elman._errors import OptionError
+from elman.cells import Cell, find
+from elman.nn.unrolled import Sequences, States, run
+
+__all__ = ["GRU", "LSTM", "RNN", "MinGRU"]
+
+
+class RNN(torch.nn.RNN):
+    """``torch.nn.RNN`` with one nonlinearity more: "linear", h' = W_ih·x + b_ih + W_hh·h + b_hh.
+
+    Source: J. L. Elman, "Finding Structure in Time", Cognitive Science 14 (1990).
+
+    >>> layer = RNN(1, 1, nonlinearity="linear", bias=False)
+    >>> for weight in layer.parameters():
+    ...     _ = torch.nn.init.constant_(weight, 0.5)
+    >>> layer(torch.tensor([[2.0], [0.0], [0.0]]))[0].flatten().tolist()
+    [1.0, 0.5, 0.25]
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        linear = nonlinearity == "linear"
+        super().__init__(
+            input_size, hidden_size, num_layers, "tanh" if linear else nonlinearity, *args, **kwargs
+        )
+        if linear:
+            # torch's functions know no such mode: whatever goes by it fails instead of using tanh
+            self.nonlinearity, self.mode = "linear", "RNN_LINEAR"
+
+    @property
+    def cell(self) -> Cell:
+        """The cell of every layer."""
+        return find("rnn", self.nonlinearity)
+
+    def forward(  # type: ignore[override]
+        self,
+        input: Sequences,  # noqa: A002
+        hx: Tensor | None = None,
+    ) -> tuple[Sequences, Tensor]:
+        """Return the outputs and the last state, as ``torch.nn.RNN`` does."""
+        if self.nonlinearity != "linear":
+            return cast(tuple[Sequences, Tensor], super().forward(input, hx))
+        return cast(tuple[Sequences, Tensor], run(self, input, hx))
+
+    def flatten_parameters(self) -> None:
+        """Lay the parameters out for cuDNN, which has no linear mode."""
+        if self.nonlinearity != "linear":
+            super().flatten_parameters()
+
+
+class GRU(torch.nn.GRU):
+    """``torch.nn.GRU``: the reset gate acts after the recurrent product, gates in the order r z n.
+
+    >>> output, state = GRU(3, 5, num_layers=2)(torch.zeros(7, 4, 3))
+    >>> output.shape, state.shape
+    (torch.Size([7, 4, 5]), torch.Size([2, 4, 5]))
+    """
+
+    cell: ClassVar[Cell] = find("gru")
+
+
+class LSTM(torch.nn.LSTM):
+    """``torch.nn.LSTM``: gates in the order i f g o, with `proj_size` as in torch.
+
+    >>> output, (hidden, cell) = LSTM(3, 5, bidirectional=True)(torch.zeros(7, 4, 3))
+    >>> output.shape, cell.shape
+    (torch.Size([7, 4, 10]), torch.Size([2, 4, 5]))
+    """
+
+    cell: ClassVar[Cell] = find("lstm")
+
+
+class MinGRU(torch.nn.Module):
+    """The minimal gated recurrent unit, all time steps at once, with the interface of torch's GRU.
+
+    The gates see the input alone, so a layer has weight_ih_l0 ``[2·H, I]`` (update, candidate) and
+    bias_ih_l0 ``[2·H]``, and no recurrent weights. Input, states and output are as in torch's GRU.
+
+    Raises:
+        OptionError: an option has a value it cannot take.
+        ShapeError: in `forward`, the input or the start state does not fit.
+
+    Source: L. Feng et al., "Were RNNs All We Needed?", arXiv:2410.01201 (2024).
+
+    >>> output, state = MinGRU(3, 5, num_layers=2)(torch.zeros(7, 4, 3))
+    >>> output.shape, state.shape
+    (torch.Size([7, 4, 5]), torch.Size([2, 4, 5]))
+    """
+
+    cell: ClassVar[Cell] = find("mingru")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        for name, size in (
+            ("input_size", input_size),
+            ("hidden_size", hidden_size),
+            ("num_layers", num_layers),
+        ):
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                raise OptionError(name, got=size, expected="a whole number from 1")
+        if not 0 <= dropout <= 1:
+            raise OptionError("dropout", got=dropout, expected="a number from 0 to 1")
+        if dropout and num_layers == 1:
+            warnings.warn("dropout acts between layers and there is one layer", stacklevel=2)
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
+        self.dropout = float(dropout)
+        self._all_weights: list[list[str]] = []
+        directions = ("", "_reverse") if bidirectional else ("",)
+        for layer in range(num_layers):
+            size = input_size if layer == 0 else hidden_size * len(directions)
+            shapes = self.cell.parameters(size, hidden_size, bias)
+            for direction in directions:
+                suffix = f"_l{layer}{direction}"
+                for name, shape in shapes.items():
+                    weight = Parameter(torch.empty(shape, device=device, dtype=dtype))
+                    self.register_parameter(name + suffix, weight)
+                self._all_weights.append([name + suffix for name in shapes])
+        self.reset_parameters()
+
+    @property
+    def all_weights(self) -> list[list[Parameter]]:
+        """The parameters of each layer and direction."""
+        return [[getattr(self, name) for name in names] for names in self._all_weights]
+
+    def reset_parameters(self) -> None:
+        """Draw every parameter uniformly from ±1/√H, as torch's recurrent layers do."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for weight in self.parameters():
+            torch.nn.init.uniform_(weight, -bound, bound)
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: the layout for cuDNN that torch's layers make has no use here."""
+
+    def forward(
+        self,
+        input: Sequences,  # noqa: A002
+        hx: Tensor | None = None,
+    ) -> tuple[Sequences, States]:
+        """Return the outputs and the last state, as ``torch.nn.GRU`` does."""
+        return run(self, input, hx)
+
+    def extra_repr(self) -> str:
+        """Return the options that are not as by default, as torch's layers print them."""
+        defaults = {
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0.0,
+            "bidirectional": False,
+        }
+        options = (f"{k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
+        return ", ".join([str(self.input_size), str(self.hidden_size), *options])

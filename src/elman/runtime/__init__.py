@@ -1,0 +1,21 @@
+"""What a trained model answers, without torch: streams and, on them, each task's questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from elman.model import Model
+from elman.runtime.language import Evaluation, LanguagePredictor
+from elman.runtime.pool import StreamPool
+from elman.runtime.sequence import Network, layer_sequence
+from elman.runtime.stream import Score, Stream
+
+__all__ = ["Evaluation", "LanguagePredictor", "Network", "Score", "Stream", "StreamPool"]
+__all__ += ["layer_sequence", "open"]
+
+_PREDICTORS: dict[str, Callable[[Model], LanguagePredictor]] = {"language": LanguagePredictor}
+
+
+def open(model: Model) -> LanguagePredictor:  # noqa: A001 - the verb of the house
+    """Return what answers for `model`, by the task it was trained for."""
+    return _PREDICTORS[model.config.task](model)

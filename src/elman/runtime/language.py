@@ -1,0 +1,220 @@
+"""What a language model answers: the next words, new text, and how good it is."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from elman.data.batches import IGNORE, evaluation_chunks
+from elman.data.sources import Source
+from elman.data.text import Corpus, load_corpus
+from elman.model import Model
+from elman.runtime.pool import StreamPool
+from elman.runtime.sequence import Network
+from elman.runtime.stream import Readable, Score, Stream, line_ends
+
+__all__ = ["Evaluation", "LanguagePredictor"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model predicts a text, beside the n-gram model of its training text.
+
+    >>> print(Evaluation(tokens=100, characters=100, loss=1.5, unknown_share=0.0))
+    tokens predicted        100
+    loss                 1.5000  nats a token
+    bits a token         2.1640
+    bits a character     2.1640
+    perplexity             4.48
+    unknown tokens       0.00 %
+    """
+
+    tokens: int
+    """Predictions made."""
+    characters: int
+    """Characters of the text."""
+    loss: float
+    """Nats a token."""
+    unknown_share: float
+    """Share of the tokens that are outside the vocabulary; they are predicted as `<unk>`."""
+    held_out_loss: float | None = None
+    """Nats a token of the network on the text held out in training, from the card."""
+    ngram_loss: float | None = None
+    """Nats a token of the n-gram model of the training text, on that same held-out text."""
+    ngram_order: int | None = None
+
+    @property
+    def bits_per_token(self) -> float:
+        """The loss in bits."""
+        return self.loss / math.log(2)
+
+    @property
+    def bits_per_character(self) -> float:
+        """Bits for the whole text over its characters: comparable between vocabularies."""
+        return self.bits_per_token * self.tokens / max(1, self.characters)
+
+    @property
+    def perplexity(self) -> float:
+        """``exp(loss)``: among how many equally likely tokens the model is left to choose."""
+        return math.exp(min(self.loss, 700.0))  # above it is no float
+
+    @property
+    def beats_ngram(self) -> bool | None:
+        """Whether the network does better on the held-out text than the n-gram model."""
+        if self.held_out_loss is None or self.ngram_loss is None:
+            return None
+        return self.held_out_loss < self.ngram_loss
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields and what follows from them, for JSON."""
+        return asdict(self) | {
+            "bits_per_token": self.bits_per_token,
+            "bits_per_character": self.bits_per_character,
+            "perplexity": self.perplexity,
+            "beats_ngram": self.beats_ngram,
+        }
+
+    def __str__(self) -> str:
+        lines = [
+            f"tokens predicted {self.tokens:>10,}",
+            f"loss             {self.loss:>10.4f}  nats a token",
+            f"bits a token     {self.bits_per_token:>10.4f}",
+            f"bits a character {self.bits_per_character:>10.4f}",
+            f"perplexity       {self.perplexity:>10.2f}",
+            f"unknown tokens   {100 * self.unknown_share:>8.2f} %",
+        ]
+        if self.ngram_loss is not None and self.held_out_loss is not None:
+            name = f"{self.ngram_order}-gram model" if self.ngram_order else "n-gram model"
+            verdict = "beats" if self.beats_ngram else "DOES NOT BEAT"
+            lines.append(
+                f"On the text held out in training the network ({self.held_out_loss:.4f}) "
+                f"{verdict} an interpolated {name} of the training text ({self.ngram_loss:.4f})."
+            )
+        return "\n".join(lines)
+
+
+def _from_card(card: Mapping[str, Any], part: str, name: str) -> float | None:
+    # the card comes from a file and may hold anything that is JSON
+    value = card[part].get(name) if isinstance(card.get(part), Mapping) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
+class LanguagePredictor:
+    """A trained language model, ready to answer; what `elman.load` returns.
+
+    It does not change: whatever reads text does so in a stream of its own.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.network = Network(model)
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """How the model was trained, on what, and how good it is."""
+        return self.model.card
+
+    def stream(self) -> Stream:
+        """Return a stream at state zero."""
+        return Stream(self.network)
+
+    def streams(self, n: int) -> StreamPool:
+        """Return `n` streams at state zero that step together; raises OptionError."""
+        return StreamPool(self.network, n)
+
+    def predict_next(self, text: Readable, k: int = 5) -> list[tuple[str, float]]:
+        """Return the `k` most probable tokens after `text` with their probability, best first.
+
+        `<unk>` is never offered. Raises OptionError, InputError for token numbers outside the
+        vocabulary.
+        """
+        return self.stream().feed(text).predict(k)
+
+    def generate(
+        self,
+        prompt: Readable = "",
+        n: int = 200,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> str:
+        """Return `n` new tokens after `prompt` as text, drawn as `Stream.generate` says."""
+        return self.stream().feed(prompt).generate(n, temperature, top_k, top_p, seed)
+
+    def generate_pieces(
+        self,
+        prompt: Readable = "",
+        n: int = 200,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """Return the text of `generate` piece by piece, as each token is drawn."""
+        return self.stream().feed(prompt).generate_pieces(n, temperature, top_k, top_p, seed)
+
+    def beam(self, prompt: Readable = "", n: int = 20, width: int = 10) -> list[tuple[str, float]]:
+        """Return the `width` most probable continuations of `prompt`, as `Stream.beam` says."""
+        return self.stream().feed(prompt).beam(n, width)
+
+    def score(self, text: Readable) -> Score:
+        """Return how probable each token of `text` is after all before it."""
+        return self.stream().score(text)
+
+    def unknown_tokens(self, text: str) -> tuple[str, ...]:
+        """Return each token of `text` that is outside the vocabulary once, in order."""
+        codec = self.model.codec
+        text = line_ends(codec, text)
+        outside = codec.encode(text) == codec.unknown_id
+        return tuple(dict.fromkeys(itertools.compress(codec.tokenise(text), outside.tolist())))
+
+    def evaluate(self, text: Source, *, encoding: str | None = None, lanes: int = 32) -> Evaluation:
+        """Return how well the model predicts `text`: a text, a path, or several of either.
+
+        A long document is read in up to `lanes` parts side by side, each warmed up by the text
+        before it; ``lanes=1`` reads it in one. Raises DataError, OptionError.
+        """
+        with tempfile.TemporaryDirectory(prefix="elman-") as folder:
+            corpus = load_corpus(text, self.model.codec, encoding=encoding, workspace=Path(folder))
+            total, count = self._measure(corpus, lanes)
+        order = _from_card(self.card, "ngram", "order")
+        return Evaluation(
+            tokens=count,
+            characters=corpus.facts.characters,
+            loss=total / max(1, count),
+            unknown_share=corpus.facts.unknown / max(1, corpus.facts.tokens),
+            held_out_loss=_from_card(self.card, "held_out", "loss"),
+            ngram_loss=_from_card(self.card, "ngram", "loss"),
+            ngram_order=None if order is None else int(order),
+        )
+
+    def _measure(self, corpus: Corpus, lanes: int) -> tuple[float, int]:
+        """Return the sum of the losses in nats, and of how many predictions."""
+        total, count, state = 0.0, 0, None
+        end_id = self.model.codec.end_id
+        for chunk in evaluation_chunks(corpus.ids, corpus.starts, end_id, lanes=lanes):
+            if state is None:
+                state = self.network.initial_state(len(chunk.fresh))
+            hidden, state = self.network.forward(chunk.inputs, state, chunk.fresh)
+            real = chunk.targets != IGNORE
+            log_probabilities = self.network.target_log_probabilities(
+                hidden[real], chunk.targets[real]
+            )
+            total -= float(log_probabilities.sum(dtype=np.float64))
+            count += chunk.predicted
+        return total, count
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model to one file, atomically; raises OutputError where that cannot be."""
+        self.model.save(path)

@@ -1,0 +1,200 @@
+"""Choosing tokens from log probabilities: the best k, a draw, the best whole continuations."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from elman._errors import OptionError
+from elman.data import TextCodec
+from elman.runtime.sequence import BLOCK, Network, NetworkState
+
+__all__ = ["MAX_WIDTH", "Sampling", "beam_search", "best", "generator"]
+__all__ += ["ranked", "whole_number"]
+
+MAX_WIDTH = 10_000
+
+# Between these factors differences of logits (at most 2e18) stay in float32, and -inf stays -inf.
+FLATTEST, STEEPEST = 1e-30, 1e18
+
+# Tokens chosen so far, last first: (token, tokens before it).
+Path: TypeAlias = tuple[int, Any] | tuple[()]
+
+
+def whole_number(name: str, value: object, low: int, high: int | None = None) -> int:
+    """Return `value` as an int from `low` to `high`; raises OptionError for anything else."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        number = int(value)
+        if low <= number and (high is None or number <= high):
+            return number
+    limit = f" to {high}" if high is not None else ""
+    raise OptionError(name, got=value, expected=f"a whole number from {low}{limit}")
+
+
+def _number(name: str, value: object, expected: str) -> float:
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise OptionError(name, got=value, expected=expected)
+
+
+def generator(seed: int | None) -> np.random.Generator:
+    """Return the random numbers of `seed`, or of the system's choice; raises OptionError."""
+    if seed is not None:
+        seed = whole_number("seed", seed, 0)
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+def best(values: np.ndarray, k: int) -> np.ndarray:
+    """Return where the `k` largest of ``values [N]`` are, largest first, ties in order of place.
+
+    >>> best(np.array([0.1, 0.5, 0.1, 0.3]), 3).tolist()
+    [1, 3, 0]
+    """
+    if k >= len(values):
+        return np.argsort(-values, kind="stable")
+    least = np.partition(values, len(values) - k)[len(values) - k]
+    candidates = np.flatnonzero(values >= least)
+    return candidates[np.argsort(-values[candidates], kind="stable")[:k]]
+
+
+def ranked(codec: TextCodec, log_probabilities: np.ndarray, k: int) -> list[tuple[str, float]]:
+    """Return the `k` most probable tokens of ``[V]`` with probability, best first, no `<unk>`."""
+    offered = log_probabilities.copy()
+    offered[codec.unknown_id] = -np.inf
+    chosen = best(offered, min(k, len(offered) - 1))
+    return [
+        (codec.tokens[token], probability)
+        for token, probability in zip(
+            chosen.tolist(), np.exp(offered[chosen]).tolist(), strict=True
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is drawn: `temperature` first, then `top_k`, then `top_p` of what is left.
+
+    Raises OptionError for a value that cannot be.
+    """
+
+    temperature: float = 1.0
+    """Logits are divided by it; 0 takes the most probable token."""
+    top_k: int | None = None
+    """Only this many most probable tokens are drawn from."""
+    top_p: float | None = None
+    """Only the fewest most probable tokens that together have this probability are drawn from."""
+
+    def __post_init__(self) -> None:
+        expected = "a number from 0"
+        if _number("temperature", self.temperature, expected) < 0:
+            raise OptionError("temperature", got=self.temperature, expected=expected)
+        if self.top_k is not None:
+            whole_number("top_k", self.top_k, 1)
+        if self.top_p is not None:
+            expected = "a number above 0, at most 1"
+            if not 0 < _number("top_p", self.top_p, expected) <= 1:
+                raise OptionError("top_p", got=self.top_p, expected=expected)
+
+    def weights(self, logits: np.ndarray, unknown_id: int) -> np.ndarray:
+        """Return the weight ``[V]`` of each token in the draw; `unknown_id` is never drawn.
+
+        >>> Sampling(top_k=1).weights(np.array([9.0, 0.0, 1.0]), unknown_id=0).tolist()
+        [0.0, 0.0, 1.0]
+        """
+        scaled: np.ndarray = logits.copy()
+        scaled[unknown_id] = -np.inf
+        if self.temperature == 0:
+            weights = np.zeros_like(scaled)
+            weights[scaled.argmax()] = 1
+            return weights
+        scaled -= scaled.max()
+        scaled *= scaled.dtype.type(min(max(1 / self.temperature, FLATTEST), STEEPEST))
+        weights = scaled
+        np.exp(scaled, out=weights)
+        if self.top_k is not None:
+            weights[_others(weights, best(weights, self.top_k))] = 0
+        if self.top_p is not None:
+            order = best(weights, len(weights))
+            share = weights[order].cumsum(dtype=np.float64)
+            count = int(np.searchsorted(share, self.top_p * share[-1])) + 1
+            weights[order[count:]] = 0
+        return weights
+
+    def draw(self, logits: np.ndarray, unknown_id: int, random: np.random.Generator) -> int:
+        """Return one token drawn from ``logits [V]``; `unknown_id` is never drawn."""
+        reach = self.weights(logits, unknown_id).cumsum(dtype=np.float64)
+        return int(reach.searchsorted(random.random() * reach[-1], side="right"))
+
+
+def _others(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    mask = np.ones(len(values), np.bool_)
+    mask[places] = False
+    return mask
+
+
+def beam_search(
+    network: Network,
+    layers: NetworkState,
+    hidden: np.ndarray,
+    n: int,
+    width: int,
+    *,
+    unknown_id: int,
+    end_id: int | None,
+) -> list[tuple[list[int], float]]:
+    """Return up to `width` most probable continuations of `n` tokens with log probability.
+
+    The start is one stream's state and output ``hidden [1, H]``. A continuation that reaches
+    `end_id` is whole, however short. Best first; `unknown_id` is in none of them.
+    """
+    whole: list[tuple[float, Path]] = []
+    paths: list[Path] = [()]
+    scores = np.zeros(1)
+    for step in range(n):
+        scores, rows, tokens = _extend(network, hidden, scores, width, unknown_id)
+        longer: list[Path] = [
+            (int(token), paths[row]) for row, token in zip(rows, tokens, strict=True)
+        ]
+        whole += [(float(scores[i]), longer[i]) for i in np.flatnonzero(tokens == end_id)]
+        going = np.flatnonzero(tokens != end_id)
+        paths, scores = [longer[i] for i in going], scores[going]
+        if step == n - 1 or not len(going):
+            break
+        parents = rows[going]
+        before = tuple(tuple(part[parents] for part in parts) for parts in layers)
+        y, layers = network.forward(tokens[going][None], before)
+        hidden = y[-1]
+    whole += zip(scores.tolist(), paths, strict=True)
+    whole.sort(key=lambda item: -item[0])
+    return [(_tokens(path), score) for score, path in whole[:width]]
+
+
+def _extend(
+    network: Network, hidden: np.ndarray, scores: np.ndarray, width: int, unknown_id: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    V = len(network.model.codec)
+    count = max(1, BLOCK // V)
+    totals, places = [], []
+    for start in range(0, len(hidden), count):
+        log_probabilities = network.log_probabilities(hidden[start : start + count])
+        log_probabilities[:, unknown_id] = -np.inf
+        block = (scores[start : start + count, None] + log_probabilities).ravel()
+        chosen = best(block, width)
+        chosen = chosen[block[chosen] > -np.inf]
+        totals.append(block[chosen])
+        places.append(chosen + start * V)
+    total, place = np.concatenate(totals), np.concatenate(places)
+    chosen = best(total, width)
+    return total[chosen], place[chosen] // V, place[chosen] % V
+
+
+def _tokens(path: Path) -> list[int]:
+    tokens: list[int] = []
+    while path:
+        token, path = path
+        tokens.append(token)
+    return tokens[::-1]

@@ -1,0 +1,61 @@
+"""A stream's state as bytes: a header that names the model, then the numbers, little-endian."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from elman._errors import InputError
+from elman.runtime.sequence import Network, NetworkState
+
+__all__ = ["pack", "unpack"]
+
+# magic, format, whether anything was fed, last token or -1, bytes a number, SHA-256 of the model
+_HEADER = struct.Struct("<4sB?iB32s")
+_MAGIC, _FORMAT = b"ELST", 1
+
+
+def pack(
+    network: Network, layers: NetworkState, hidden: np.ndarray | None, last: int | None
+) -> bytes:
+    """Return the state of one stream: its layers' ``[1, H]``, last output and last token."""
+    output = np.zeros_like(layers[-1][0]) if hidden is None else hidden
+    parts = [*(part for layer in layers for part in layer), output]
+    header = _HEADER.pack(
+        _MAGIC,
+        _FORMAT,
+        hidden is not None,
+        -1 if last is None else last,
+        network.dtype.itemsize,
+        network.digest,
+    )
+    stored = network.dtype.newbyteorder("<")
+    return header + b"".join(part.astype(stored).tobytes() for part in parts)
+
+
+def unpack(network: Network, state: object) -> tuple[NetworkState, np.ndarray | None, int | None]:
+    """Return what `pack` was given; raises InputError for what it did not make for `network`."""
+    start, dtype = network.initial_state(1), network.dtype
+    shapes = [part.shape for layer in start for part in layer] + [start[-1][0].shape]
+    size = _HEADER.size + sum(shape[1] for shape in shapes) * dtype.itemsize
+    expected = f"{size} bytes that Stream.state gave"
+    if not isinstance(state, bytes | bytearray | memoryview):
+        raise InputError("state", got=type(state).__name__, expected=expected)
+    state = bytes(state)
+    if len(state) < _HEADER.size or not state.startswith(_MAGIC):
+        raise InputError("state", got=f"{len(state)} other bytes", expected=expected)
+    _, version, begun, last, itemsize, digest = _HEADER.unpack_from(state)
+    if version != _FORMAT:
+        raise InputError("state", got=f"format {version}", expected=f"format {_FORMAT}")
+    if digest != network.digest:
+        raise InputError("state of another model", remedy="use the very model that made it")
+    if itemsize != dtype.itemsize:
+        got = f"{8 * itemsize} bits a number"
+        raise InputError("state", got=got, expected=f"{8 * dtype.itemsize}")
+    if len(state) != size or not -1 <= last < len(network.model.codec):
+        raise InputError("state", got=f"{len(state)} damaged bytes", expected=expected)
+    flat = np.frombuffer(state, dtype.newbyteorder("<"), offset=_HEADER.size).astype(dtype)
+    parts = iter(np.split(flat[None], np.cumsum([shape[1] for shape in shapes])[:-1], axis=1))
+    layers = tuple(tuple(next(parts) for _ in layer) for layer in start)
+    return layers, next(parts) if begun else None, None if last < 0 else last

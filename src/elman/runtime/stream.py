@@ -1,0 +1,289 @@
+"""One stream: what has been read is its state, and every question is answered from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from elman._errors import InputError
+from elman.data import TextCodec
+from elman.model import Model
+from elman.runtime.sampling import (
+    MAX_WIDTH,
+    Sampling,
+    beam_search,
+    generator,
+    ranked,
+    whole_number,
+)
+from elman.runtime.sequence import Network
+from elman.runtime.state import pack, unpack
+
+__all__ = ["Readable", "Score", "Stream", "line_ends", "network_of", "token_numbers"]
+
+Readable: TypeAlias = str | Sequence[int] | np.ndarray
+
+# Steps of one product of inputs: long enough to be quick, short enough that memory stays small.
+STEPS = 512
+
+
+def network_of(model: Model | Network) -> Network:
+    """Return the network of a model, or the network itself where one is ready."""
+    return model if isinstance(model, Network) else Network(model)
+
+
+def line_ends(codec: TextCodec, text: str) -> str:
+    """Return `text` with every line end as the codec reads it, where documents are lines."""
+    if codec.end_id is None:
+        return text
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def token_numbers(codec: TextCodec, readable: Readable) -> np.ndarray:
+    """Return the token numbers ``[N]`` of a text or of a sequence of token numbers.
+
+    Raises InputError for anything else and for numbers outside the vocabulary.
+    """
+    if isinstance(readable, str):
+        return codec.encode(line_ends(codec, readable))
+    limit = f"text, or token numbers from 0 to {len(codec) - 1}"
+    try:
+        numbers = np.asarray(readable)
+    except (ValueError, OverflowError) as error:
+        raise InputError("tokens", got=error, expected=limit) from None
+    if numbers.ndim == 1 and not numbers.size:
+        return numbers.astype(np.int64)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        got = f"{numbers.dtype.name} {list(numbers.shape)}"
+        raise InputError("tokens", got=got, expected=limit)
+    outside = (numbers < 0) | (numbers >= len(codec))
+    if outside.any():
+        raise InputError("tokens", got=int(numbers[outside][0]), expected=limit)
+    return numbers.astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """How probable a text is, token by token."""
+
+    tokens: tuple[str, ...]
+    """The tokens of the text, `<unk>` for those outside the vocabulary."""
+    log_probabilities: np.ndarray
+    """Natural logarithm ``[N]`` of each token's probability after all before it."""
+
+    @property
+    def total(self) -> float:
+        """The log probability of the whole text in nats."""
+        return float(self.log_probabilities.sum(dtype=np.float64))
+
+    @property
+    def loss(self) -> float:
+        """Nats a token; 0 for an empty text."""
+        return -self.total / max(1, len(self.tokens))
+
+    def __str__(self) -> str:
+        rows = [
+            f"{token!r:>16}  {np.exp(value):8.4f}  {value:9.3f}"
+            for token, value in zip(self.tokens, self.log_probabilities.tolist(), strict=True)
+        ]
+        head = f"{'token':>16}  {'prob.':>8}  {'log prob.':>9}"
+        return "\n".join([head, *rows, f"loss {self.loss:.4f} nats a token"])
+
+
+class Stream:
+    """One sequence being read: feed it, ask what comes next, let it write.
+
+    A question asked before anything was fed begins the stream with the codec's start token: the
+    end of a line, where documents are lines, or else a line end or the commonest token. Where
+    documents are lines, every line starts from state zero, and so does a text fed first.
+
+    `unknown` counts the tokens fed since the last reset that are outside the vocabulary.
+    """
+
+    def __init__(self, model: Model | Network) -> None:
+        self.network = network_of(model)
+        self.codec = self.network.model.codec
+        self.reset()
+
+    def reset(self) -> Stream:
+        """Forget all that was fed; returns self."""
+        self.unknown = 0
+        self._last: int | None = None
+        self._layers = self.network.initial_state(1)
+        self._hidden: np.ndarray | None = None
+        return self
+
+    def fork(self) -> Stream:
+        """Return a stream that has read the same and goes its own way from here."""
+        other = Stream.__new__(Stream)
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def feed(self, readable: Readable) -> Stream:
+        """Read a text or token numbers; returns self.
+
+        A token outside the vocabulary is read as `<unk>` and counted in `unknown`. Raises
+        InputError for numbers outside the vocabulary.
+        """
+        numbers = token_numbers(self.codec, readable)
+        self.unknown += int(np.count_nonzero(numbers == self.codec.unknown_id))
+        if self.codec.end_id is not None:
+            self._begin()
+            ends = np.flatnonzero(numbers == self.codec.end_id)
+            if len(ends):
+                # what stands before the last line's start is forgotten by design
+                self._anew()
+                numbers = numbers[ends[-1] + 1 :]
+        for start in range(0, len(numbers), STEPS):
+            self._advance(numbers[start : start + STEPS])
+        return self
+
+    def _begin(self) -> np.ndarray:
+        """Return the output ``[1, H]`` to predict from, after the start token if need be."""
+        hidden = self._hidden
+        if hidden is None:
+            hidden = self._advance(np.array([self.codec.start_id]))
+            self._last = None
+        return hidden
+
+    def _anew(self) -> None:
+        """Start the next line, where documents are lines."""
+        self._layers, self._hidden = self.network.initial_state(1), None
+        self._begin()
+
+    def _advance(self, numbers: np.ndarray) -> np.ndarray:
+        """Read ``numbers [T]``, T from 1; return the outputs ``[T, H]``."""
+        y, self._layers = self.network.forward(numbers[:, None], self._layers)
+        self._hidden, self._last = y[-1], int(numbers[-1])
+        return y[:, 0]
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """The probability ``[V]`` of each token of the vocabulary to come next, `<unk>` too."""
+        result: np.ndarray = np.exp(self.network.log_probabilities(self._begin()[0]))
+        return result
+
+    def predict(self, k: int = 5) -> list[tuple[str, float]]:
+        """Return the `k` most probable next tokens with their probability, best first.
+
+        `<unk>` is never offered; its share of the probability is not given to the others. Where
+        documents are lines, `<end>` is the end of the line. Raises OptionError.
+        """
+        k = whole_number("k", k, 1)
+        return ranked(self.codec, self.network.log_probabilities(self._begin()[0]), k)
+
+    def generate(
+        self,
+        n: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> str:
+        """Return `n` drawn tokens as text, and read them: the stream goes on behind them.
+
+        `temperature` divides the logits (0 takes the most probable token); then only the `top_k`
+        most probable tokens stay, then the fewest that together have probability `top_p`. The
+        same `seed` gives the same text. Raises OptionError.
+        """
+        return "".join(self.generate_pieces(n, temperature, top_k, top_p, seed))
+
+    def generate_pieces(
+        self,
+        n: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """Return the text of `generate` piece by piece, as each token is drawn.
+
+        Where documents are lines, `<end>` is written as a line end and the stream starts anew.
+        """
+        n = whole_number("n", n, 1)
+        sampling = Sampling(temperature, top_k, top_p)
+        return self._pieces(n, sampling, generator(seed))
+
+    def _pieces(self, n: int, sampling: Sampling, random: np.random.Generator) -> Iterator[str]:
+        codec, network = self.codec, self.network
+        for _ in range(n):
+            logits = network.logits(self._begin()[0])
+            token = sampling.draw(logits, codec.unknown_id, random)
+            piece = codec.piece(self._last, token)
+            if token == codec.end_id:
+                self._anew()
+            else:
+                self._advance(np.array([token]))
+            yield piece
+
+    def beam(self, n: int, width: int = 10) -> list[tuple[str, float]]:
+        """Return the `width` most probable continuations of `n` tokens with log probability.
+
+        A beam search: the `width` best beginnings are kept at each step. Best first; the stream
+        stays where it is. Where documents are lines, a continuation may end early, in a line end.
+        Raises OptionError.
+        """
+        n = whole_number("n", n, 1)
+        width = whole_number("width", width, 1, MAX_WIDTH)
+        hidden = self._begin()
+        found = beam_search(
+            self.network,
+            self._layers,
+            hidden,
+            n,
+            width,
+            unknown_id=self.codec.unknown_id,
+            end_id=self.codec.end_id,
+        )
+        return [(self._text(tokens), score) for tokens, score in found]
+
+    def _text(self, tokens: list[int]) -> str:
+        pieces, previous = [], self._last
+        for token in tokens:
+            pieces.append(self.codec.piece(previous, token))
+            previous = token
+        return "".join(pieces)
+
+    def score(self, readable: Readable) -> Score:
+        """Return how probable each token of a text is after all before it; the stream stays.
+
+        Tokens outside the vocabulary are scored as `<unk>`. Raises InputError.
+        """
+        numbers = token_numbers(self.codec, readable)
+        self._begin()
+        reader = self.fork()
+        parts = [np.empty(0, self.network.dtype)]
+        for line in self._lines(numbers):
+            for start in range(0, len(line), STEPS):
+                block = line[start : start + STEPS]
+                before = reader._begin()
+                y = reader._advance(block)
+                hidden = np.concatenate([before, y[:-1]])
+                parts.append(self.network.target_log_probabilities(hidden, block))
+            if line[-1] == self.codec.end_id:
+                reader._anew()
+        tokens = tuple(self.codec.tokens[number] for number in numbers.tolist())
+        return Score(tokens, np.concatenate(parts))
+
+    def _lines(self, numbers: np.ndarray) -> list[np.ndarray]:
+        if self.codec.end_id is None:
+            return [numbers] if len(numbers) else []
+        ends = np.flatnonzero(numbers == self.codec.end_id) + 1
+        return [line for line in np.split(numbers, ends) if len(line)]
+
+    @property
+    def state(self) -> bytes:
+        """All that the stream remembers, as bytes to keep; set it to go on from there.
+
+        Setting raises InputError for another model's state, and for bytes that are no state.
+        """
+        return pack(self.network, self._layers, self._hidden, self._last)
+
+    @state.setter
+    def state(self, state: bytes) -> None:
+        layers, hidden, last = unpack(self.network, state)
+        self.reset()
+        self._layers, self._hidden, self._last = layers, hidden, last

@@ -1,0 +1,197 @@
+"""Exact resume: all that the next step depends on, as one value, and its file.
+
+A `Snapshot` is taken at fixed steps, never at moments of the clock, and what is saved is the last one
+taken. So a run that was killed and resumed passes through the very states of one that was not, also when
+it later has to go back to a snapshot.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from elman import _container
+from elman._errors import ModelFileError, OutputError
+from elman.training.distributed import Group
+from elman.training.network import LayerState, Network
+
+__all__ = ["Best", "Progress", "Snapshot", "Store", "capture", "restore"]
+
+KIND = "checkpoint"
+
+
+@dataclass
+class Progress:
+    """Where a run stands, in plain numbers."""
+
+    step: int = 0
+    epoch: int = 0
+    index: int = 0  # chunk of the epoch that comes next
+    elapsed: float = 0.0  # seconds of training
+    rate_scale: float = 1.0  # halved by each recovery
+    recoveries: int = 0
+    evaluated: float = 0.0  # share of the budget at which the held-out part was last measured
+    waited: int = 0  # measurements since the best
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best network so far: its held-out loss (nats a token), step and arrays."""
+
+    loss: float
+    step: int
+    arrays: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run at one step: named arrays and plain numbers."""
+
+    arrays: dict[str, np.ndarray]
+    numbers: dict[str, Any]
+
+
+def _states(layer: LayerState) -> tuple[torch.Tensor, ...]:
+    return layer if isinstance(layer, tuple) else (layer,)
+
+
+def capture(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    carried: list[LayerState] | None,
+    best: Best | None,
+    progress: Progress,
+    group: Group,
+) -> Snapshot:
+    """Return all that the next step depends on, in every process the same."""
+    arrays = {f"network.{name}": array for name, array in network.arrays().items()}
+    named = {id(parameter): name for name, parameter in network.named_parameters()}
+    for parameter, moments in optimizer.state.items():
+        for key, tensor in moments.items():
+            arrays[f"optimizer.{named[id(parameter)]}.{key}"] = tensor.cpu().numpy().copy()
+    for index, layer in enumerate(carried or ()):
+        for part, tensor in enumerate(_states(layer)):
+            whole = torch.cat(group.gather(tensor.detach()), dim=1)
+            arrays[f"carried.{index}.{part}"] = whole.cpu().numpy().copy()
+    generators = group.gather(torch.get_rng_state()[None].to(group.device))
+    for rank, generator in enumerate(generators):
+        arrays[f"random.{rank}"] = generator[0].cpu().numpy().copy()
+    if group.device.type == "cuda":
+        generators = group.gather(torch.cuda.get_rng_state(group.device)[None].to(group.device))
+        for rank, generator in enumerate(generators):
+            arrays[f"random.cuda.{rank}"] = generator[0].cpu().numpy().copy()
+    numbers: dict[str, Any] = {"progress": asdict(progress), "best": None}
+    if best is not None:
+        numbers["best"] = {"loss": best.loss, "step": best.step}
+        arrays |= {f"best.{name}": array for name, array in best.arrays.items()}
+    return Snapshot(arrays, numbers)
+
+
+def _part(snapshot: Snapshot, prefix: str) -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in snapshot.arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def restore(
+    snapshot: Snapshot, network: Network, optimizer: torch.optim.Optimizer, group: Group
+) -> tuple[list[LayerState] | None, Best | None, Progress]:
+    """Set network, optimiser and random state from `snapshot`; return carried state, best, progress."""
+
+    def tensor(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array.copy())
+
+    network.load(_part(snapshot, "network."))
+    for name, parameter in network.named_parameters():
+        moments = _part(snapshot, f"optimizer.{name}.")
+        optimizer.state[parameter] = {
+            key: tensor(array).to(
+                "cpu" if key == "step" and group.device.type == "cpu" else group.device
+            )
+            for key, array in moments.items()
+        }
+        if not moments:
+            del optimizer.state[parameter]
+    carried: list[LayerState] | None = None
+    lanes = _part(snapshot, "carried.")
+    if lanes:
+        carried = []
+        for index in range(len(network.layers)):
+            parts = [
+                tensor(group.columns(lanes[f"{index}.{part}"])).to(group.device)
+                for part in range(len(network.cell.states))
+            ]
+            carried.append((parts[0], parts[1]) if len(parts) == 2 else parts[0])
+    torch.set_rng_state(tensor(snapshot.arrays[f"random.{group.rank}"]))
+    if group.device.type == "cuda":
+        torch.cuda.set_rng_state(tensor(snapshot.arrays[f"random.cuda.{group.rank}"]), group.device)
+    best = snapshot.numbers["best"]
+    return (
+        carried,
+        None if best is None else Best(best["loss"], best["step"], _part(snapshot, "best.")),
+        Progress(**snapshot.numbers["progress"]),
+    )
+
+
+class Store:
+    """The folder beside the model in which an unfinished run is kept."""
+
+    def __init__(self, output: Path, identity: Mapping[str, Any]) -> None:
+        self.folder = output.with_suffix(".checkpoint")
+        self.file = self.folder / "state.safetensors"
+        self.identity = dict(identity)
+
+    def make(self) -> None:
+        """Make the folder; raises OutputError where that cannot be."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"cannot make the folder {self.folder}",
+                got=error.strerror,
+                remedy="choose another -o",
+            ) from error
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Write `snapshot` atomically; raises OutputError and leaves the earlier one."""
+        metadata = {"kind": KIND, "identity": self.identity, "numbers": snapshot.numbers}
+        _container.write(self.file, snapshot.arrays, metadata)
+
+    def load(self) -> Snapshot | None:
+        """Return what was saved last, None where nothing was.
+
+        Raises ModelFileError for a damaged file, or one of a run with other settings or data.
+        """
+        if not self.file.exists():
+            return None
+        arrays, metadata = _container.read(self.file)
+        if metadata.get("kind") != KIND:
+            raise ModelFileError(
+                f"checkpoint {self.file}", got=f"a {metadata.get('kind')}", expected=f"a {KIND}"
+            )
+        for name, value in self.identity.items():
+            kept = metadata["identity"].get(name)
+            if kept != value:
+                raise ModelFileError(
+                    f"--resume with another {name} than the interrupted run",
+                    got=value,
+                    expected=str(kept),
+                    remedy=f"give the same, or remove {self.folder}",
+                )
+        numbers = metadata["numbers"]
+        known = {field.name for field in fields(Progress)}
+        if set(numbers["progress"]) != known:
+            raise ModelFileError(f"checkpoint {self.file} has another set of numbers")
+        return Snapshot(arrays, numbers)
+
+    def clear(self) -> None:
+        """Remove the folder: the run has ended."""
+        shutil.rmtree(self.folder, ignore_errors=True)

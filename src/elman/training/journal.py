@@ -1,0 +1,42 @@
+"""The journal of a run: every measurement as one line of JSON, beside the model."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from elman._errors import OutputError
+
+__all__ = ["Journal"]
+
+
+class Journal:
+    """Appends events to a file of JSON lines; a run that is resumed goes on in the same file."""
+
+    def __init__(self, output: Path, *, resume: bool) -> None:
+        self.path = output.with_suffix(".run.jsonl")
+        try:
+            self._file = self.path.open("a" if resume else "w", encoding="utf-8")
+            # a kill may have left half a line
+            if resume and self.path.stat().st_size:
+                self._file.write("\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}", got=error.strerror) from error
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Write one event; numbers that JSON cannot say become null."""
+        line = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in event.items()
+        }
+        try:
+            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}", got=error.strerror) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -1,0 +1,366 @@
+"""The training loop, visible at once: truncated backpropagation through time to the end of a budget.
+
+Source of the method: P. Werbos, "Backpropagation Through Time" (1990), truncated with the state carried
+over (R. Williams and J. Peng 1990); AdamW (I. Loshchilov and F. Hutter, arXiv:1711.05101) with a linear
+warm-up and cosine decay (arXiv:1608.03983), gradients clipped by norm (R. Pascanu et al., arXiv:1211.5063).
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from elman._errors import DivergedError
+from elman.data import IGNORE, Batches, Chunk, shard
+from elman.training.checkpoint import Best, Progress, Snapshot, Store, capture, restore
+from elman.training.distributed import Group
+from elman.training.network import LayerState, Network
+from elman.training.plan import Plan
+
+__all__ = ["Event", "Loop", "Watch", "held_out_loss", "rate_share"]
+
+Event: TypeAlias = dict[str, Any]
+Watch: TypeAlias = Callable[[Event], None]
+
+SNAPSHOT_STEPS = 20
+MAX_RECOVERIES = 3
+REPORT_SECONDS = 0.25
+EVALUATION_SHARE = 0.06
+"""Largest share of a budget of time spent on measuring the held-out part before its end."""
+
+
+def rate_share(progress: float, warm_up: float) -> float:
+    """Return the learning rate as a share of its highest, at `progress` (0 to 1) through the budget.
+
+    >>> [round(rate_share(p, 0.1), 2) for p in (0.0, 0.05, 0.1, 0.55, 1.0)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    if progress < warm_up:
+        return progress / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / max(1e-9, 1 - warm_up)))
+
+
+def _started(state: list[LayerState] | None, fresh: np.ndarray) -> list[LayerState] | None:
+    """Return `state` without gradients, with the lanes that start anew at zero."""
+    if state is None or fresh.all():
+        return None
+    new = torch.from_numpy(fresh)[None, :, None]
+
+    def start(part: torch.Tensor) -> torch.Tensor:
+        part = part.detach()
+        return part.masked_fill(new.to(part.device), 0.0) if fresh.any() else part
+
+    return [
+        (start(layer[0]), start(layer[1])) if isinstance(layer, tuple) else start(layer)
+        for layer in state
+    ]
+
+
+def held_out_loss(network: Network, chunks: Iterator[Chunk]) -> float:
+    """Return the loss (nats a token) over `chunks`, the state carried from one to the next."""
+    device = next(network.parameters()).device
+    total, predicted, state = 0.0, 0, None
+    network.eval()
+    with torch.no_grad():
+        for chunk in chunks:
+            hidden, state = network(
+                torch.from_numpy(chunk.inputs).to(device), _started(state, chunk.fresh)
+            )
+            targets = torch.from_numpy(chunk.targets).to(device)
+            total += float(network.loss(hidden, targets, IGNORE))
+            predicted += chunk.predicted
+    network.train()
+    return total / predicted
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event; the second one interrupts as ever."""
+    asked = threading.Event()
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What one step measured; it left the weights alone where `stop` or not `finite`."""
+
+    loss: float  # nats a token
+    norm: float  # of the gradient before clipping
+    rate: float
+    tokens: int
+    elapsed: float  # seconds of training, by the lead's clock
+    stop: bool
+
+    @property
+    def finite(self) -> bool:
+        return math.isfinite(self.loss) and math.isfinite(self.norm)
+
+
+@dataclass
+class Loop:
+    """One run: what it trains on, where it stands, and `run`, which goes to the end of the budget."""
+
+    network: Network
+    batches: Batches
+    held_out: Callable[[], Iterator[Chunk]]
+    plan: Plan
+    group: Group
+    watch: Watch
+    sample: Callable[[Mapping[str, np.ndarray]], str]
+    store: Store | None = None
+    progress: Progress = field(default_factory=Progress)
+    best: Best | None = None
+    carried: list[LayerState] | None = None
+
+    def __post_init__(self) -> None:
+        decayed = [weight for weight in self.network.parameters() if weight.ndim > 1]
+        others = [weight for weight in self.network.parameters() if weight.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": self.plan.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=self.plan.learning_rate,
+            betas=(0.9, 0.98),
+            fused=True,
+        )
+        epochs = self.plan.epochs
+        self.total_steps = self.plan.steps or (
+            max(1, round(epochs * self.batches.chunks(0))) if epochs is not None else None
+        )
+
+    def share_done(self) -> float:
+        """Return how far through the budget the run is, from 0 to 1."""
+        if self.total_steps is not None:
+            return min(1.0, self.progress.step / self.total_steps)
+        return min(1.0, self.progress.elapsed / (self.plan.time or math.inf))
+
+    def resume(self) -> bool:
+        """Go back to what the store holds; return whether it holds anything."""
+        snapshot = self.store.load() if self.store else None
+        if snapshot is not None:
+            self._restore(snapshot)
+        return snapshot is not None
+
+    def _snapshot(self) -> Snapshot:
+        return capture(
+            self.network, self.optimizer, self.carried, self.best, self.progress, self.group
+        )
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        self.carried, self.best, self.progress = restore(
+            snapshot, self.network, self.optimizer, self.group
+        )
+
+    def run(self) -> str:
+        """Train until the budget ends; return why it ended: budget, early or interrupted.
+
+        Raises DivergedError when numbers that are not finite came back after three recoveries.
+        """
+        snapshot = self._snapshot()
+        saved = time.monotonic()
+        before = time.monotonic() - self.progress.elapsed
+        cost = 0.0  # seconds of the last measurement on the held-out part
+        with _interruptible() as asked:
+            report = _Report(self)
+            while True:
+                if self._evaluation_due(cost):
+                    cost = self._evaluate()
+                    if self.progress.waited >= self.plan.patience:
+                        reason = "early"
+                        break
+                if self.share_done() >= 1.0:
+                    reason = "budget"
+                    break
+                if self.progress.step % SNAPSHOT_STEPS == 0:
+                    snapshot = self._snapshot()
+                if self.group.leads and time.monotonic() - saved > self.plan.checkpoint_every:
+                    self._save(snapshot)
+                    saved = time.monotonic()
+                step = self._step(time.monotonic() - before, asked.is_set())
+                if step.stop:
+                    reason = "interrupted"
+                    break
+                if step.finite:
+                    report.add(step)
+                else:
+                    self._recover(snapshot, step.loss)
+                self.progress.elapsed = step.elapsed
+            if reason == "interrupted":
+                if self.best is None:
+                    self._evaluate()
+                if self.group.leads:
+                    self._save(snapshot)
+        return reason
+
+    def _step(self, elapsed: float, asked: bool) -> _Step:
+        """Read one chunk, update the weights and move on; return what was measured."""
+        while self.progress.index >= self.batches.chunks(self.progress.epoch):
+            self.progress.epoch, self.progress.index = self.progress.epoch + 1, 0
+        chunk = self.batches.chunk(self.progress.epoch, self.progress.index)
+        own = shard(chunk, self.group.rank, self.group.world_size)
+        device = self.group.device
+        hidden, carried = self.network(
+            torch.from_numpy(own.inputs).to(device), _started(self.carried, own.fresh)
+        )
+        total = self.network.loss(hidden, torch.from_numpy(own.targets).to(device), IGNORE)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(total / chunk.predicted)
+        gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
+        total_loss, elapsed, stop = self.group.sum_(
+            gradients,
+            [total.item(), elapsed if self.group.leads else 0.0, float(asked)],
+        )
+        rate = (
+            self.plan.learning_rate
+            * rate_share(self.share_done(), self.plan.warm_up)
+            * self.progress.rate_scale
+        )
+        step = _Step(
+            loss=total_loss / chunk.predicted,
+            norm=float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)),
+            rate=rate,
+            tokens=chunk.predicted,
+            elapsed=elapsed,
+            stop=bool(stop),
+        )
+        if step.finite and not step.stop:
+            for parameters in self.optimizer.param_groups:
+                parameters["lr"] = rate
+            self.optimizer.step()
+            self.carried = carried
+            self.progress.step += 1
+            self.progress.index += 1
+        return step
+
+    def _evaluation_due(self, cost: float) -> bool:
+        done = self.share_done()
+        if done == self.progress.evaluated or self.progress.step == 0:
+            return False
+        apart = 1 / self.plan.evaluations
+        if self.total_steps is None:
+            apart = max(apart, cost / (EVALUATION_SHARE * (self.plan.time or math.inf)))
+        return done >= 1.0 or done >= self.progress.evaluated + apart - 1e-9
+
+    def _evaluate(self) -> float:
+        """Measure the held-out part, keep the best weights; return the seconds that it took."""
+        started = time.monotonic()
+        loss = held_out_loss(self.network, self.held_out()) if self.group.leads else 0.0
+        loss, cost = self.group.from_lead([loss, time.monotonic() - started])
+        self.progress.evaluated = self.share_done()
+        better = math.isfinite(loss) and (self.best is None or loss < self.best.loss)
+        self.progress.waited = 0 if better else self.progress.waited + 1
+        arrays = self.network.arrays()
+        if better:
+            self.best = Best(loss, self.progress.step, arrays)
+        if self.group.leads:
+            self.watch(
+                {
+                    "event": "evaluation",
+                    "step": self.progress.step,
+                    "held_out_loss": loss,
+                    "best": better,
+                    "sample": self.sample(arrays),
+                    "evaluation_seconds": round(cost, 3),
+                }
+            )
+        return cost
+
+    def _save(self, snapshot: Snapshot) -> None:
+        if self.store is not None:
+            self.store.save(snapshot)
+
+    def _recover(self, snapshot: Snapshot, loss: float) -> None:
+        """Go back to `snapshot` at half the rate, or give up after three times."""
+        gradients = self.network.named_parameters()
+        broken = [
+            name
+            for name, weight in gradients
+            if weight.grad is not None and not bool(torch.isfinite(weight.grad).all())
+        ]
+        culprit = f"the loss is {loss}" if not math.isfinite(loss) else "the loss is finite"
+        culprit += f", the gradient of {broken[0]} is not finite" if broken else ""
+        step, recoveries, scale = (
+            self.progress.step,
+            self.progress.recoveries,
+            self.progress.rate_scale,
+        )
+        if recoveries >= MAX_RECOVERIES:
+            raise DivergedError(
+                f"training diverged at step {step} after {recoveries} recoveries",
+                got=culprit,
+                remedy="lower --learning-rate or --clip",
+            )
+        self._restore(snapshot)
+        self.progress.recoveries = recoveries + 1
+        self.progress.rate_scale = scale / 2
+        if self.group.leads:
+            self.watch(
+                {
+                    "event": "recovery",
+                    "step": step,
+                    "culprit": culprit,
+                    "back_to_step": self.progress.step,
+                    "rate_scale": self.progress.rate_scale,
+                }
+            )
+
+
+class _Report:
+    """Sums what the steps measured and reports it a few times a second."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self._clear()
+
+    def _clear(self) -> None:
+        self.since = time.monotonic()
+        self.losses: list[float] = []
+        self.tokens = 0
+
+    def add(self, step: _Step) -> None:
+        loop = self.loop
+        self.losses.append(step.loss)
+        self.tokens += step.tokens
+        passed = time.monotonic() - self.since
+        if not loop.group.leads or passed < REPORT_SECONDS:
+            return
+        done = loop.share_done()
+        loop.watch(
+            {
+                "event": "steps",
+                "step": loop.progress.step,
+                "epoch": loop.progress.epoch,
+                "loss": sum(self.losses) / len(self.losses),
+                "gradient_norm": step.norm,
+                "learning_rate": step.rate,
+                "tokens_per_second": self.tokens / passed,
+                "share_done": done,
+                "seconds": step.elapsed,
+                "seconds_left": step.elapsed * (1 - done) / done if done else None,
+            }
+        )
+        self._clear()

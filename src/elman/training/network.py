@@ -1,0 +1,101 @@
+"""The network in training: encoder, stack of recurrent layers, head, as one torch module.
+
+Its parameters are `NetworkConfig.parameters()` by name, so that what is trained is what the file holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elman import nn
+from elman.cells import find
+from elman.model import NetworkConfig
+
+__all__ = ["LayerState", "Network"]
+
+# One layer's states as the torch modules take them: [1, B, H], a pair of them for the LSTM.
+LayerState: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
+
+_SUFFIX = "_l0"  # every layer is a torch module of one layer
+
+
+def _layer(config: NetworkConfig, input_size: int) -> torch.nn.Module:
+    if config.cell == "rnn":
+        return nn.RNN(
+            input_size, config.hidden_size, nonlinearity=config.activation, bias=config.bias
+        )
+    kinds: dict[str, type[torch.nn.Module]] = {
+        "gru": nn.GRU,
+        "lstm": nn.LSTM,
+        "mingru": nn.MinGRU,
+    }
+    return kinds[config.cell](input_size, config.hidden_size, bias=config.bias)
+
+
+class Network(torch.nn.Module):
+    """Token ids ``[T, B]`` and a state in, logits' hidden inputs ``[T, B, H]`` and the new state out."""
+
+    def __init__(self, config: NetworkConfig, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.config = config
+        self.cell = find(config.cell, config.activation)
+        self.embedding = torch.nn.Embedding(config.vocabulary_size, config.embedding_size)
+        sizes = [config.embedding_size] + [config.hidden_size] * (config.num_layers - 1)
+        self.layers = torch.nn.ModuleList(_layer(config, size) for size in sizes)
+        self.dropout = torch.nn.Dropout(dropout)
+        self.head = torch.nn.Linear(config.hidden_size, config.vocabulary_size)
+        if config.tied:
+            self.head.weight = self.embedding.weight
+        self._initialise()
+
+    def _initialise(self) -> None:
+        with torch.no_grad():
+            torch.nn.init.normal_(self.embedding.weight, std=self.config.embedding_size**-0.5)
+            torch.nn.init.zeros_(self.head.bias)
+            if self.config.cell == "lstm" and self.config.bias:
+                # a forget gate that starts open: Jozefowicz et al. 2015, section 2.2
+                forget = slice(self.config.hidden_size, 2 * self.config.hidden_size)
+                for layer in self.layers:
+                    layer.bias_ih_l0[forget] = 1.0  # type: ignore[operator]
+
+    def forward(
+        self, tokens: Tensor, state: list[LayerState] | None = None
+    ) -> tuple[Tensor, list[LayerState]]:
+        """Return the head's inputs ``[T, B, H]`` and every layer's state; `state` None starts at zero."""
+        hidden = self.dropout(self.embedding(tokens))
+        new_state: list[LayerState] = []
+        for index, layer in enumerate(self.layers):
+            output, layer_state = layer(hidden, None if state is None else state[index])
+            new_state.append(layer_state)
+            output = self.dropout(output)
+            hidden = output + hidden if self.config.residual and index > 0 else output
+        return hidden, new_state
+
+    def loss(self, hidden: Tensor, targets: Tensor, ignore: int) -> Tensor:
+        """Return the summed cross entropy (nats) of ``targets [T, B]`` but those equal to `ignore`."""
+        logits = self.head(hidden)
+        return torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), ignore_index=ignore, reduction="sum"
+        )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return copies of the parameters by the model's names."""
+        return {
+            _name(name): parameter.detach().cpu().numpy().copy()
+            for name, parameter in self.named_parameters()
+        }
+
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Set every parameter from the model's arrays."""
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                parameter.copy_(torch.from_numpy(np.ascontiguousarray(arrays[_name(name)])))
+
+
+def _name(parameter: str) -> str:
+    return parameter.removesuffix(_SUFFIX)

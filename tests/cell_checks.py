@@ -1,0 +1,228 @@
+"""The contract of a cell as checks that run on every implementation of a layer over time.
+
+    @pytest.mark.parametrize(("name", "check"), list(yield_checks(cell, layer)))
+    def test_contract(name, check): check()
+
+An implementation is ``layer(cell, parameters, x [T, B, I], state or None) -> (y [T, B, H], state)``
+on numpy arrays, as `elman.runtime.sequence.layer_sequence`; with ``gradient(...)`` of the same
+arguments and the weights of y and the last states in a sum, the gradient of that sum by name is
+checked too.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from elman.cells import Cell, numpy_ops
+from elman.runtime.sequence import layer_sequence
+
+T, B, I, H = 6, 3, 4, 5  # noqa: E741
+EPS = float(np.finfo(np.float64).eps)
+
+# Two orders of the same sums of I + H products and some 8 roundings a gate function, over T steps.
+ROUNDING = T * (I + H + 8) * EPS
+
+# A central difference errs by STEP² f'''/6 and eps·f/STEP, which STEP = eps^(1/3) makes alike; f
+# sums some hundred numbers of order one, and its third derivative is of that order.
+STEP = EPS ** (1 / 3)
+DIFFERENCE = 100 * STEP**2
+
+Parameters = Mapping[str, np.ndarray]
+State = tuple[np.ndarray, ...]
+Layer = Callable[[Cell, Parameters, np.ndarray, State | None], tuple[np.ndarray, State]]
+Gradient = Callable[
+    [Cell, Parameters, np.ndarray, State, np.ndarray, State], Mapping[str, np.ndarray]
+]
+
+
+def example(
+    cell: Cell, dtype: type = np.float64, bias: bool = True
+) -> tuple[Parameters, np.ndarray, State]:
+    """Parameters, input and start state of the size the checks use."""
+    draw = np.random.default_rng(7)
+    shapes = cell.parameters(I, H, bias)
+    parameters = {name: draw.normal(0, 0.5, shape).astype(dtype) for name, shape in shapes.items()}
+    x = draw.normal(size=(T, B, I)).astype(dtype)
+    return parameters, x, tuple(draw.normal(size=(B, H)).astype(dtype) for _ in cell.states)
+
+
+def close(got: np.ndarray, expected: np.ndarray, tolerance: float = ROUNDING) -> None:
+    scale = max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * scale)
+
+
+def close_all(got: State, expected: State, tolerance: float = ROUNDING) -> None:
+    assert len(got) == len(expected)
+    for one, other in zip(got, expected, strict=True):
+        close(one, other, tolerance)
+
+
+def check_declaration(cell: Cell, layer: Layer) -> None:
+    shapes = cell.parameters(I, H)
+    rows = len(cell.gates) * H
+    assert shapes["weight_ih"] == (rows, I)
+    assert shapes["bias_ih"] == (rows,)
+    assert shapes.get("weight_hh") == ((rows, H) if cell.recurrent else None)
+    assert shapes.get("bias_hh") == ((rows,) if cell.recurrent else None)
+    assert not any("bias" in name for name in cell.parameters(I, H, bias=False))
+    gates = cell.split(np.arange(2 * rows).reshape(2, rows))
+    assert len(gates) == cell.G
+    np.testing.assert_array_equal(np.concatenate(gates, 1).ravel(), np.arange(2 * rows))
+    assert cell.source
+
+
+def check_start_state_is_zero(cell: Cell, layer: Layer) -> None:
+    parameters, x, _ = example(cell)
+    start = cell.initial_state(B, H)
+    assert [part.shape for part in start] == [(B, H)] * len(cell.states)
+    assert not any(part.any() for part in start)
+    y, end = layer(cell, parameters, x, None)
+    same, last = layer(cell, parameters, x, tuple(part.astype(x.dtype) for part in start))
+    np.testing.assert_array_equal(y, same)
+    close_all(end, last, 0)
+
+
+def check_length_one_is_the_step(cell: Cell, layer: Layer) -> None:
+    parameters, x, state = example(cell)
+    gx = x[0] @ parameters["weight_ih"].T + parameters["bias_ih"]
+    gh = None
+    if cell.recurrent:
+        gh = state[0] @ parameters["weight_hh"].T + parameters["bias_hh"]
+    expected = cell.step(numpy_ops(), gx, gh, state)
+    y, end = layer(cell, parameters, x[:1], state)
+    close(y[0], expected[0])
+    close_all(end, expected)
+
+
+def check_step_by_step_is_the_whole(cell: Cell, layer: Layer) -> None:
+    parameters, x, state = example(cell)
+    whole, end = layer(cell, parameters, x, state)
+    for step in range(T):
+        y, state = layer(cell, parameters, x[step : step + 1], state)
+        close(y[0], whole[step])
+    close_all(state, end)
+
+
+def check_split_anywhere(cell: Cell, layer: Layer) -> None:
+    parameters, x, state = example(cell)
+    whole, end = layer(cell, parameters, x, state)
+    for cut in range(1, T):
+        first, between = layer(cell, parameters, x[:cut], state)
+        second, last = layer(cell, parameters, x[cut:], between)
+        close(np.concatenate([first, second]), whole)
+        close_all(last, end)
+
+
+def check_output_is_the_first_state(cell: Cell, layer: Layer) -> None:
+    parameters, x, state = example(cell)
+    y, end = layer(cell, parameters, x, state)
+    assert y.shape == (T, B, H)
+    np.testing.assert_array_equal(y[-1], end[0])
+
+
+def check_batch_independence(cell: Cell, layer: Layer) -> None:
+    parameters, x, state = example(cell)
+    y, end = layer(cell, parameters, x, state)
+    for column in range(B):
+        lane = slice(column, column + 1)
+        alone, last = layer(cell, parameters, x[:, lane], tuple(part[lane] for part in state))
+        close(alone, y[:, lane])
+        close_all(last, tuple(part[lane] for part in end))
+
+
+def check_padding_independence(cell: Cell, layer: Layer) -> None:
+    parameters, x, state = example(cell)
+    y, _ = layer(cell, parameters, x, state)
+    for length in range(1, T):
+        padded = x.copy()
+        padded[length:] = 100
+        other, _ = layer(cell, parameters, padded, state)
+        close(other[:length], y[:length])
+        assert not np.allclose(other[length:], y[length:])
+
+
+def check_no_bias_is_zero_bias(cell: Cell, layer: Layer) -> None:
+    parameters, x, state = example(cell, bias=False)
+    zeros = {
+        name: parameters.get(name, np.zeros(shape)) for name, shape in cell.parameters(I, H).items()
+    }
+    close(layer(cell, parameters, x, state)[0], layer(cell, zeros, x, state)[0])
+
+
+def check_type_is_kept(cell: Cell, layer: Layer) -> None:
+    parameters, x, state = example(cell, np.float32)
+    y, end = layer(cell, parameters, x, state)
+    assert {part.dtype for part in (y, *end)} == {np.dtype(np.float32)}
+    double, _ = layer(cell, *_as(np.float64, parameters, x, state))
+    # the same bound in the eps of float32
+    close(y, double, ROUNDING / EPS * float(np.finfo(np.float32).eps))
+
+
+def check_large_input_stays_finite(cell: Cell, layer: Layer) -> None:
+    parameters, x, state = example(cell, np.float32)
+    y, end = layer(cell, parameters, 1e6 * x, state)
+    assert all(np.isfinite(part).all() for part in (y, *end))
+
+
+def check_gradient(cell: Cell, gradient: Gradient) -> None:
+    """Every gradient by name against central differences of the numpy form."""
+    parameters, x, state = example(cell)
+    draw = np.random.default_rng(8)
+    weights = draw.normal(size=(T, B, H))
+    state_weights = tuple(draw.normal(size=(B, H)) for _ in state)
+    inputs = {**parameters, "x": x, **dict(zip(cell.states, state, strict=True))}
+
+    def total() -> float:
+        y, end = layer_sequence(cell, parameters, x, state)
+        return float(
+            (weights * y).sum()
+            + sum((w * part).sum() for w, part in zip(state_weights, end, strict=True))
+        )
+
+    got = gradient(cell, parameters, x, state, weights, state_weights)
+    assert set(got) == set(inputs)
+    for name, array in inputs.items():
+        expected = np.empty_like(array)
+        for index in np.ndindex(array.shape):
+            value = array[index]
+            array[index] = value + STEP
+            above = total()
+            array[index] = value - STEP
+            expected[index] = (above - total()) / (2 * STEP)
+            array[index] = value
+        close(got[name], expected, DIFFERENCE)
+
+
+def _as(
+    dtype: type, parameters: Parameters, x: np.ndarray, state: State
+) -> tuple[Parameters, np.ndarray, State]:
+    cast = {name: array.astype(dtype) for name, array in parameters.items()}
+    return cast, x.astype(dtype), tuple(part.astype(dtype) for part in state)
+
+
+CHECKS = (
+    check_declaration,
+    check_start_state_is_zero,
+    check_length_one_is_the_step,
+    check_step_by_step_is_the_whole,
+    check_split_anywhere,
+    check_output_is_the_first_state,
+    check_batch_independence,
+    check_padding_independence,
+    check_no_bias_is_zero_bias,
+    check_type_is_kept,
+    check_large_input_stays_finite,
+)
+
+
+def yield_checks(
+    cell: Cell, layer: Layer, gradient: Gradient | None = None
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Every check of the contract for one cell in one implementation, ready to be called."""
+    for check in CHECKS:
+        yield check.__name__.removeprefix("check_"), functools.partial(check, cell, layer)
+    if gradient is not None:
+        yield "gradient", functools.partial(check_gradient, cell, gradient)

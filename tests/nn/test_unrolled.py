@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cases import CASES, CELLS, Case, cell_id
+from cell_checks import close, yield_checks
+from elman import nn
+from elman._errors import ShapeError
+from elman.cells import Cell, find
+from elman.nn import unrolled
+from elman.runtime.sequence import layer_sequence
+
+TORCH = {"gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
+WITH_ORACLE = [case for case in CASES if case.cell.name != "mingru"]
+
+
+def module_of(cell: Cell, parameters: Mapping[str, np.ndarray], dtype: np.dtype) -> torch.nn.Module:
+    rows, inputs = parameters["weight_ih"].shape
+    case = Case(cell, 1, 1, inputs, rows // cell.G, bias="bias_ih" in parameters)
+    module = case.layer(torch.from_numpy(np.empty(0, dtype)).dtype)
+    state = {f"{name}_l0": torch.tensor(array) for name, array in parameters.items()}
+    module.load_state_dict(state)
+    return module
+
+
+def in_torch(
+    cell: Cell,
+    parameters: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    state: tuple[np.ndarray, ...] | None,
+    forward: Callable[..., Any],
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """The layer of `cell_checks` by a torch module and the function that runs it."""
+    module = module_of(cell, parameters, x.dtype)
+    hx = None if state is None else tuple(torch.tensor(part)[None] for part in state)
+    with torch.no_grad():
+        y, end = forward(module, torch.tensor(x), hx if hx is None or len(hx) > 1 else hx[0])
+    ends = end if isinstance(end, tuple) else (end,)
+    return y.numpy(), tuple(part[0].numpy() for part in ends)
+
+
+def gradient_in_torch(
+    cell: Cell,
+    parameters: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    state: tuple[np.ndarray, ...],
+    weights: np.ndarray,
+    state_weights: tuple[np.ndarray, ...],
+    forward: Callable[..., Any],
+) -> dict[str, np.ndarray]:
+    module = module_of(cell, parameters, x.dtype)
+    given = torch.tensor(x, requires_grad=True)
+    hx = tuple(torch.tensor(part[None], requires_grad=True) for part in state)
+    y, end = forward(module, given, hx if len(hx) > 1 else hx[0])
+    ends = end if isinstance(end, tuple) else (end,)
+    total = (torch.tensor(weights) * y).sum()
+    for w, part in zip(state_weights, ends, strict=True):
+        total = total + (torch.tensor(w) * part[0]).sum()
+    total.backward()
+    got = {name.removesuffix("_l0"): weight.grad for name, weight in module.named_parameters()}
+    got["x"] = given.grad
+    got.update(zip(cell.states, (part.grad[0] for part in hx), strict=True))
+    return {name: grad.numpy() for name, grad in got.items()}
+
+
+def own_forward(module: torch.nn.Module, *given: Any) -> Any:
+    return module(*given)
+
+
+WAYS = {"unrolled": unrolled.run, "module": own_forward}
+CONTRACT = [
+    pytest.param(check, id=f"{way}-{cell_id(cell)}-{name}")
+    for way, forward in WAYS.items()
+    for cell in CELLS
+    for name, check in yield_checks(
+        cell,
+        functools.partial(in_torch, forward=forward),
+        functools.partial(gradient_in_torch, forward=forward),
+    )
+]
+
+
+@pytest.mark.parametrize("check", CONTRACT)
+def test_contract_in_torch(check: Callable[[], None]) -> None:
+    check()
+
+
+def results(
+    forward: Callable[..., Any], module: torch.nn.Module, case: Case, nothing_negative: bool = False
+) -> dict[str, np.ndarray]:
+    """Outputs, last states and every gradient by name, of one case."""
+    x, hx = case.batch()
+    if nothing_negative:
+        x, hx = (part.detach().abs().requires_grad_() for part in (x, hx))
+    y, end = forward(x, hx)
+    ends, starts = (end, hx) if isinstance(end, tuple) else ((end,), (hx,))
+    draw = torch.Generator().manual_seed(2)
+    module.zero_grad()
+    sum(
+        (torch.randn(part.shape, generator=draw, dtype=part.dtype) * part).sum()
+        for part in (y, *ends)
+    ).backward()
+    found = {"y": y, "x.grad": x.grad}
+    for name, part, start in zip(case.cell.states, ends, starts, strict=True):
+        found |= {name: part, f"{name}.grad": start.grad}
+    found |= {name: weight.grad for name, weight in module.named_parameters()}
+    return {name: tensor.detach().numpy().copy() for name, tensor in found.items()}
+
+
+def close_by_name(got: dict[str, np.ndarray], expected: dict[str, np.ndarray], case: Case) -> None:
+    assert got.keys() == expected.keys()
+    for name, array in expected.items():
+        assert got[name].shape == array.shape, name
+        close(got[name], array, case.rounding())
+
+
+def torch_formula(case: Case) -> torch.nn.Module:
+    if case.cell.name == "rnn":
+        # torch has no linear, but its relu is linear where nothing is negative
+        activation = "tanh" if case.cell.activation == "tanh" else "relu"
+        return torch.nn.RNN(**case.options, nonlinearity=activation, dtype=torch.float64)
+    return TORCH[case.cell.name](**case.options, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("case", WITH_ORACLE, ids=lambda case: case.id)
+def test_values_and_gradients_are_torchs(case: Case) -> None:
+    module, oracle = case.layer(), torch_formula(case)
+    linear = case.cell.activation == "linear"
+    if linear:
+        with torch.no_grad():
+            for weight in module.parameters():
+                weight.abs_().div_(case.H**0.5)  # no row of W_hh sums to over 1: no state grows
+    oracle.load_state_dict(module.state_dict())
+    got = results(functools.partial(unrolled.run, module), module, case, linear)
+    close_by_name(got, results(oracle, oracle, case, linear), case)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_module_is_the_unrolled(case: Case) -> None:
+    module = case.layer()
+    got = results(module, module, case)
+    close_by_name(got, results(functools.partial(unrolled.run, module), module, case), case)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_the_layers_are_the_numpy_form(case: Case) -> None:
+    """Layers, directions and layouts put together by hand from the numpy form of one layer."""
+    module = case.layer()
+    x, hx = case.batch()
+    y, end = unrolled.run(module, x, hx)
+    starts = hx if isinstance(hx, tuple) else (hx,)
+    current = x.detach().numpy()
+    current = current.swapaxes(0, 1) if case.batch_first else current
+    ends: list[tuple[np.ndarray, ...]] = []
+    for layer in range(case.num_layers):
+        outputs = []
+        for reverse in (False, True)[: 2 if case.bidirectional else 1]:
+            suffix = f"_l{layer}" + ("_reverse" if reverse else "")
+            names = case.cell.parameters(1, 1, case.bias)
+            weights = {name: getattr(module, name + suffix).detach().numpy() for name in names}
+            start = tuple(part.detach().numpy()[len(ends)] for part in starts)
+            turn = slice(None, None, -1 if reverse else 1)
+            output, last = layer_sequence(case.cell, weights, current[turn], start)
+            outputs.append(output[turn])
+            ends.append(last)
+        current = np.concatenate(outputs, -1)
+    current = current.swapaxes(0, 1) if case.batch_first else current
+    close(y.detach().numpy(), current, case.rounding())
+    got = end if isinstance(end, tuple) else (end,)
+    for part, expected in zip(got, zip(*ends, strict=True), strict=True):
+        close(part.detach().numpy(), np.stack(expected), case.rounding())
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_one_sequence_without_batch(cell: Cell) -> None:
+    case = Case(cell, 5, 1, 3, 4, num_layers=2, bidirectional=True, batch_first=True)
+    module = case.layer()
+    x, hx = case.batch()
+    single = tuple(part[:, 0] for part in hx) if isinstance(hx, tuple) else hx[:, 0]
+    for forward in (module, functools.partial(unrolled.run, module)):
+        y, end = forward(x[0], single)
+        whole, last = unrolled.run(module, x, hx)
+        assert y.shape == (5, 8)
+        close(y.detach().numpy(), whole[0].detach().numpy(), case.rounding())
+        pairs = zip(end, last, strict=True) if isinstance(end, tuple) else ((end, last),)
+        for part, expected in pairs:
+            close(part.detach().numpy(), expected[:, 0].detach().numpy(), case.rounding())
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_no_start_state_is_zeros(cell: Cell) -> None:
+    case = Case(cell, 5, 2, 3, 4, num_layers=2)
+    module = case.layer()
+    x, hx = case.batch()
+    zeros = (
+        tuple(torch.zeros_like(part) for part in hx)
+        if isinstance(hx, tuple)
+        else torch.zeros_like(hx)
+    )
+    assert torch.equal(unrolled.run(module, x)[0], unrolled.run(module, x, zeros)[0])
+
+
+@pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
+def test_dropout_is_torchs(name: str) -> None:
+    """From the same seed the same numbers are dropped, in training alone."""
+    options: dict[str, Any] = {"num_layers": 3, "dropout": 0.5, "dtype": torch.float64}
+    module = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[name](4, 6, **options)
+    x = torch.randn(5, 3, 4, dtype=torch.float64)
+    case = Case(module.cell, 5, 3, 4, 6, num_layers=3)
+    outputs = []
+    for forward in (module, functools.partial(unrolled.run, module)):
+        torch.manual_seed(3)
+        outputs.append(forward(x)[0].detach().numpy())
+    close(outputs[1], outputs[0], case.rounding())
+    module.eval()
+    still = unrolled.run(module, x)[0].detach().numpy()
+    assert np.abs(still - outputs[0]).max() > 0.01
+    close(still, module(x)[0].detach().numpy(), case.rounding())
+
+
+def test_dropout_of_mingru() -> None:
+    module = nn.MinGRU(4, 64, num_layers=2, dropout=0.5)
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            weight.zero_()
+            if name == "bias_ih_l0":
+                weight[64:] = 1.0  # candidate 1, update 1/2: the first layer's output tends to 1
+            if name == "weight_ih_l1":
+                weight[64:] = torch.eye(64)  # the second hands each number on
+    x = torch.zeros(1, 2000, 4)
+    y, _ = module(x)
+    # first and second layer halve, so a kept number is 2·(1/2)·(1/2)
+    assert set(y.unique().tolist()) == {0.0, 0.5}
+    # 128,000 fair coins: 6 standard deviations are 6·0.5/sqrt(128,000)
+    assert abs((y == 0).double().mean().item() - 0.5) < 0.0084
+    assert module.eval()(x)[0].unique().tolist() == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (torch.zeros(5, 2, 4), r"got \(5, 2, 4\); expected \[T, B, I\] or \[T, I\] with I = 3"),
+        (torch.zeros(3), "input of the recurrent layer"),
+        (torch.zeros(0, 2, 3), "got length 0; expected from 1 step"),
+        (torch.zeros(5, 2, 3, dtype=torch.float64), "got torch.float64; expected the weights'"),
+    ],
+)
+def test_input_that_does_not_fit(given: torch.Tensor, said: str) -> None:
+    with pytest.raises(ShapeError, match=said):
+        nn.MinGRU(3, 4)(given)
+
+
+@pytest.mark.parametrize(
+    "hx", [torch.zeros(1, 3, 4), torch.zeros(2, 4), (torch.zeros(1, 2, 4), torch.zeros(1, 2, 4))]
+)
+def test_start_state_that_does_not_fit(hx: Any) -> None:
+    with pytest.raises(ShapeError, match=r"expected \(1, 2, 4\) for hidden"):
+        nn.MinGRU(3, 4)(torch.zeros(5, 2, 3), hx)
+
+
+def test_a_scan_is_one_node_whatever_the_length() -> None:
+    def nodes(length: int) -> int:
+        y, _ = nn.MinGRU(3, 4)(torch.zeros(length, 2, 3))
+        seen, open_ = set(), [y.grad_fn]
+        while open_:
+            node = open_.pop()
+            if node is not None and node not in seen:
+                seen.add(node)
+                open_ += [before for before, _ in node.next_functions]
+        return len(seen)
+
+    assert nodes(500) == nodes(2)
+
+
+@pytest.mark.parametrize("cell", [find("rnn", "linear"), find("mingru")], ids=cell_id)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_stays_near(cell: Cell, dtype: torch.dtype) -> None:
+    case = Case(cell, 6, 3, 5, 7, num_layers=2)
+    module = case.layer(torch.float32)
+    x, hx = case.batch(torch.float32)
+    whole, _ = module(x, hx)
+    with torch.autocast("cpu", dtype=dtype, enabled=dtype == torch.bfloat16):
+        y, _ = module(x, hx)
+    y.float().sum().backward()
+    # each of a sum's numbers is rounded to bfloat16's 8 bits, and the outputs are of order one
+    tolerance = 2**-8 * 2 * case.T if dtype == torch.bfloat16 else 0
+    close(y.detach().float().numpy(), whole.detach().numpy(), tolerance)
+    assert all(torch.isfinite(weight.grad).all() for weight in module.parameters())
+
+
+@pytest.mark.parametrize("cell", [find("rnn", "linear"), find("mingru")], ids=cell_id)
+def test_empty_batch_as_torch(cell: Cell) -> None:
+    y, state = Case(cell, 5, 1, 3, 4).layer(torch.float32)(torch.zeros(5, 0, 3))
+    assert y.shape == (5, 0, 4)
+    assert state.shape == (1, 0, 4)

@@ -1,0 +1,276 @@
+"""The command: what it prints, what it refuses, with which exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from pydoc_data.topics import topics
+from typing import Any
+
+import numpy as np
+import pytest
+
+from elman import LanguageModel
+from elman.cli import main
+from elman.options import option_fields
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a text and two models of it, by words and by characters."""
+    folder = tmp_path_factory.mktemp("models")
+    text = "I like to eat pizza .\nWe hate to eat soup .\n" * 60
+    (folder / "meals.txt").write_text(text)
+    (folder / "manual.txt").write_text("".join(topics.values())[:30_000])
+    options: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_layers": 1,
+        "learning_rate": 0.03,
+        "steps": 60,
+    }
+    LanguageModel(documents="line", **options).fit(text, output=folder / "word.safetensors")
+    LanguageModel(level="char", **options).fit(
+        folder / "manual.txt", output=folder / "char.safetensors"
+    )
+    return folder
+
+
+class Ran:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    def run(*arguments: object) -> Ran:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        code = left.value.code
+        return Ran(code if isinstance(code, int) else 0, printed.out, printed.err)
+
+    return run
+
+
+def test_predict_as_json(folder: Path, run: Any) -> None:
+    ran = run("predict", folder / "word.safetensors", "I like to eat", "-k", 3, "--json")
+    assert ran.code == 0
+    assert ran.err == ""
+    assert ran.json["text"] == "I like to eat"
+    first, *rest = ran.json["predictions"]
+    assert first["token"] == "pizza"
+    assert first["probability"] > 0.8
+    assert len(rest) == 2
+
+
+def test_predict_as_a_table(folder: Path, run: Any) -> None:
+    ran = run("predict", folder / "word.safetensors", "We hate to eat", "-k", 1)
+    assert ran.out.splitlines()[0] == "We hate to eat …"
+    assert ran.out.splitlines()[1].startswith("soup")
+    assert "█" in ran.out
+
+
+def test_predict_reads_standard_input_line_by_line(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "elman", "predict", folder / "word.safetensors", "-", "--json"],
+        input=b"I like to eat\r\nWe hate to eat\nnever \xff seen\n",
+        capture_output=True,
+        check=True,
+    )
+    answers = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    assert [answer["predictions"][0]["token"] for answer in answers[:2]] == ["pizza", "soup"]
+    assert len(answers) == 3
+
+
+def test_generate_is_the_same_for_the_same_seed(folder: Path, run: Any) -> None:
+    texts = [
+        run("generate", folder / "char.safetensors", "-n", 50, "--seed", seed).out
+        for seed in (1, 1, 2)
+    ]
+    assert texts[0] == texts[1] != texts[2]
+    assert len(texts[0]) == 51
+    ran = run("generate", folder / "char.safetensors", "-n", 50, "--seed", 1, "--json")
+    assert ran.json["text"] + "\n" == texts[0]
+
+
+def test_generate_goes_on_from_a_prompt(folder: Path, run: Any) -> None:
+    model = folder / "word.safetensors"
+    ran = run("generate", model, "--prompt", "I like to", "-n", 3, "--temperature", 0)
+    assert ran.out.startswith("I like to eat pizza")
+    ran = run("generate", model, "--prompt", "I like to", "-n", 2, "--beam", 4, "--json")
+    assert ran.json["text"].strip() == "eat pizza"
+    assert ran.json["log_probability"] < 0
+
+
+def test_evaluate(folder: Path, run: Any) -> None:
+    ran = run("evaluate", folder / "char.safetensors", folder / "manual.txt", "--json")
+    assert ran.json["tokens"] == 29_999
+    assert ran.json["bits_per_token"] == pytest.approx(ran.json["loss"] / np.log(2))
+    assert ran.json["perplexity"] == pytest.approx(np.exp(ran.json["loss"]))
+    assert "gram" in run("evaluate", folder / "char.safetensors", folder / "manual.txt").out
+
+
+def test_info(folder: Path, run: Any) -> None:
+    card = run("info", folder / "char.safetensors", "--json").json
+    assert card["network"]["hidden_size"] == 16
+    assert card["data"]["characters"] == 27_000
+    assert "held out" in run("info", folder / "char.safetensors").out
+    assert run("info", "--json").json["elman"]
+
+
+def test_train_prints_a_report_and_writes_the_model(folder: Path, tmp_path: Path, run: Any) -> None:
+    output = tmp_path / "m.safetensors"
+    ran = run(
+        "train", folder / "manual.txt", "-o", output, "--level", "char", "--steps", 20,
+        "--hidden-size", 8, "--evaluations", 2,
+    )  # fmt: skip
+    assert ran.code == 0
+    for part in ("27,000 characters", "3,000 held out", "held-out loss", "gram model", "<unk>"):
+        assert part in ran.out, part
+    assert output.exists()
+    assert "does NOT beat it" in ran.out
+
+
+def test_train_as_json_keeps_standard_output_clean(folder: Path, tmp_path: Path, run: Any) -> None:
+    output = tmp_path / "m.safetensors"
+    ran = run(
+        "train", folder / "meals.txt", "-o", output, "--steps", 4, "--hidden-size", 8, "--json"
+    )
+    assert ran.json["model"] == str(output)
+    assert ran.json["card"]["training"]["steps"] == 4
+    assert "held-out loss" in ran.err
+
+
+def test_every_option_is_on_the_command_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    help_ = run("train", "--help").out
+    for field in option_fields():
+        assert "--" + field.name.replace("_", "-") in help_, field.name
+
+
+BAD = [
+    (["train", "{empty}", "-o", "{out}"], "empty"),
+    (["train", "{binary}", "-o", "{out}"], "binary"),
+    (["train", "{one}", "-o", "{out}", "--level", "char"], "one.txt"),
+    (["train", "{nothing}", "-o", "{out}"], "nothing"),
+    (["train", "{missing}", "-o", "{out}"], "missing.txt"),
+    (["train", "{text}", "-o", "{out}", "--cell", "transformer"], "rnn, gru, lstm, mingru"),
+    (["train", "{text}", "-o", "{out}", "--hidden-size", "0"], "hidden_size: got 0"),
+    (["train", "{text}", "-o", "{out}", "--hidden-size", "many"], "many"),
+    (["train", "{text}", "-o", "{out}", "--time", "3 parsecs"], "3 parsecs"),
+    (
+        ["train", "{text}", "-o", "{out}", "--time", "3m", "--steps", "3"],
+        "one of time, epochs, steps",
+    ),
+    (["train", "{text}", "-o", "{out}", "--no-such-option"], "--no-such-option"),
+    (["train", "{text}", "-o", "{nowhere}/m.safetensors"], "no such folder"),
+    (["train", "{text}", "-o", "/dev/full/m.safetensors"], "/dev/full"),
+    (["train", "{text}", "-o", "{folder}"], "a folder"),
+    (["train", "{text}", "-o", "{out}", "--encoding", "klingon"], "klingon"),
+    (["train"], "FILE"),
+    (["predict", "{text}", "I"], "meals.txt"),
+    (["predict", "{cut}", "I"], "cut.safetensors"),
+    (["predict", "{missing}", "I"], "missing.txt"),
+    (["predict", "{model}", "I", "-k", "0"], "k: got 0"),
+    (["generate", "{model}", "--temperature", "-1"], "temperature: got -1"),
+    (["generate", "{model}", "--top-p", "2"], "top_p: got 2"),
+    (["generate", "{model}", "-n", "-5"], "got -5"),
+    (["evaluate", "{model}", "{missing}"], "missing.txt"),
+    (["info", "{empty}"], "empty.txt"),
+    (["dance"], "dance"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD, ids=lambda part: str(part)[:60])
+def test_bad_input_gets_one_clear_line(
+    folder: Path, tmp_path: Path, run: Any, arguments: list[str], said: str
+) -> None:
+    names = {"out": tmp_path / "m.safetensors", "text": folder / "meals.txt", "folder": tmp_path}
+    names |= {name: tmp_path / f"{name}.txt" for name in ("empty", "binary", "one", "missing")}
+    names |= {"nothing": tmp_path / "nothing", "nowhere": tmp_path / "no" / "where"}
+    names |= {"model": folder / "word.safetensors", "cut": tmp_path / "cut.safetensors"}
+    names["empty"].write_bytes(b"")
+    names["binary"].write_bytes(bytes(range(256)) * 20)
+    names["one"].write_bytes(b"a")
+    names["nothing"].mkdir()
+    names["cut"].write_bytes(names["model"].read_bytes()[:-1])
+    names["out"].write_bytes(b"the earlier model")
+    ran = run(*(argument.format(**names) for argument in arguments))
+    assert ran.code == 2, ran.out + ran.err
+    assert ran.err.strip().count("\n") == 0 or "reading the text" in ran.err
+    last = ran.err.strip().splitlines()[-1]
+    assert last.startswith("elman: ")
+    assert said in last
+    assert "Traceback" not in ran.err + ran.out
+    assert names["out"].read_bytes() == b"the earlier model"
+
+
+def test_debug_shows_the_traceback(run: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="missing"):
+        main(["predict", str(tmp_path / "missing"), "I", "--debug"])
+
+
+def test_the_disk_is_full_while_saving(folder: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk: the earlier model stays, exit code 2."""
+    output = tmp_path / "m.safetensors"
+    output.write_bytes(b"the earlier model")
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "from elman.cli import main; main(sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            code,
+            "train",
+            str(folder / "meals.txt"),
+            "-o",
+            str(output),
+            "--steps",
+            "4",
+            "--hidden-size",
+            "64",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("elman: cannot write")
+    assert done.stderr.count("\n") == 1
+    assert output.read_bytes() == b"the earlier model"
+
+
+def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
+    code = "import sys; from elman.cli import main; main(sys.argv[1:])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "generate", str(folder / "char.safetensors"), "-n", "100000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
+def test_hostile_words_do_not_steer_the_terminal(tmp_path: Path, run: Any) -> None:
+    text = "a\x1b[2Jb[bold]c[/bold] " * 400
+    model = LanguageModel(level="char", steps=40, hidden_size=16, learning_rate=0.03).fit(text)
+    model.save(tmp_path / "m.safetensors")
+    ran = run("predict", tmp_path / "m.safetensors", "a\x1b", "-k", 12)
+    assert "\x1b" not in ran.out
+    ran = run("predict", tmp_path / "m.safetensors", "b[bold]c[/bold", "-k", 12)
+    assert "b[bold]c[/bold …" in ran.out

@@ -1,0 +1,114 @@
+"""Two processes under torchrun train the network that one process trains, to rounding, and resume exactly."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from elman import load
+from elman.training.distributed import Group
+
+TRAIN = [
+    "--level", "char", "--cell", "gru", "--steps", "20", "--hidden-size", "12", "--num-layers", "1",
+    "--dropout", "0", "--batch-size", "6", "--sequence-length", "16", "--evaluations", "2",
+    "--checkpoint-every", "0.01s", "--device", "cpu",
+]  # fmt: skip
+# Sums of gradients in another order, over 20 steps of Adam, whose first steps divide by small moments.
+TOLERANCE = 2e-3
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def launch(
+    processes: int, text: Path, output: Path, *more: str
+) -> subprocess.CompletedProcess[str]:
+    start = [sys.executable, "-m"]
+    if processes > 1:
+        start += ["torch.distributed.run", "--nproc-per-node", str(processes)]
+        start += ["--master-port", str(free_port()), "-m"]
+    return subprocess.run(
+        [*start, "elman", "train", str(text), "-o", str(output), "--json", *TRAIN, *more],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_two_processes_train_what_one_trains(manual_file: Path, tmp_path: Path) -> None:
+    outputs = {}
+    for processes in (1, 2):
+        output = tmp_path / f"{processes}.safetensors"
+        done = launch(processes, manual_file, output)
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        assert answer["stopped"] == "budget"
+        outputs[processes] = load(output).model
+    for name, array in outputs[1].arrays.items():
+        np.testing.assert_allclose(outputs[2].arrays[name], array, atol=TOLERANCE, err_msg=name)
+    assert outputs[2].card["identity"]["processes"] == 2
+
+
+def test_two_processes_resume_exactly(manual_file: Path, tmp_path: Path) -> None:
+    # dropout draws in each process must go on too
+    whole, part = tmp_path / "whole.safetensors", tmp_path / "part.safetensors"
+    more = ("--dropout", "0.3", "--steps", "60")
+    assert launch(2, manual_file, whole, *more).returncode == 0
+    checkpoint = tmp_path / "part.checkpoint" / "state.safetensors"
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node",
+            "2",
+            "--master-port",
+            str(free_port()),
+            "-m",
+            "elman",
+            "train",
+            str(manual_file),
+            "-o",
+            str(part),
+            *TRAIN,
+            *more,
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None and not checkpoint.exists():
+        pass
+    process.kill()
+    process.wait()
+    if checkpoint.exists():
+        done = launch(2, manual_file, part, *more, "--resume")
+        assert done.returncode == 0, done.stderr
+    one, other = load(whole).model.arrays, load(part).model.arrays
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(("rank", "expected"), [(0, [0, 1]), (1, [2, 3, 4])])
+def test_each_process_keeps_its_own_lanes(rank: int, expected: list[int]) -> None:
+    lanes = np.arange(5, dtype=np.float32).reshape(1, 5, 1)
+    group = Group(rank, 2)
+    assert group.columns(lanes).ravel().tolist() == expected
+
+
+def test_a_group_of_one_talks_to_nobody() -> None:
+    group = Group()
+    tensor = torch.ones(3)
+    assert group.leads
+    assert group.sum_([tensor], [1.5]) == [1.5]
+    assert group.from_lead([2.0]) == [2.0]
+    assert group.gather(tensor)[0] is tensor
+    assert tensor.tolist() == [1.0, 1.0, 1.0]

@@ -1,0 +1,203 @@
+"""The loop: budgets, seeds, recoveries, early stop, journal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from elman import DivergedError, LanguageModel, load
+from elman.training import loop
+from elman.training.network import Network
+
+SMALL: dict[str, Any] = {
+    "level": "char",
+    "hidden_size": 16,
+    "num_layers": 1,
+    "batch_size": 8,
+    "sequence_length": 20,
+    "dropout": 0.1,
+}
+
+
+def weights(model: LanguageModel) -> dict[str, np.ndarray]:
+    return dict(model.model_.arrays)
+
+
+def same(one: LanguageModel, other: LanguageModel) -> bool:
+    return all(np.array_equal(array, weights(other)[name]) for name, array in weights(one).items())
+
+
+def test_steps_are_reproducible_with_the_seed(manual: str) -> None:
+    first, again, other = (
+        LanguageModel(steps=30, seed=seed, **SMALL).fit(manual) for seed in (1, 1, 2)
+    )
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_training_leaves_the_callers_random_numbers_and_threads_alone(manual: str) -> None:
+    torch.manual_seed(5)
+    threads = torch.get_num_threads()
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    LanguageModel(steps=2, threads=1, **SMALL).fit(manual)
+    assert torch.rand(1) == expected
+    assert torch.get_num_threads() == threads
+
+
+def test_it_learns(manual: str) -> None:
+    model = LanguageModel(epochs=3, **SMALL | {"hidden_size": 64, "learning_rate": 0.01}).fit(
+        manual
+    )
+    uniform = np.log(len(model.model_.codec.tokens))
+    assert model.card_["held_out"]["loss"] < 0.65 * uniform
+    assert model.card_["training"]["epochs"] == pytest.approx(3, abs=0.1)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
+def test_the_card_tells_what_evaluate_measures(manual: str, cell: str) -> None:
+    model = LanguageModel(steps=40, cell=cell, **SMALL).fit(manual)
+    held_out = manual[int(0.9 * len(manual)) :]
+    evaluation = model.evaluate(held_out)
+    assert evaluation.loss == pytest.approx(model.card_["held_out"]["loss"], abs=1e-4)
+    assert evaluation.tokens == model.card_["held_out"]["tokens"] == len(held_out) - 1
+    assert model.score(held_out) == -evaluation.loss
+
+
+def test_a_budget_of_time_ends_with_the_decay(manual: str) -> None:
+    events: list[dict[str, Any]] = []
+    model = LanguageModel(time=1.5, **SMALL).fit(manual, watch=events.append)
+    steps = [event for event in events if event["event"] == "steps"]
+    assert model.stopped_ == "budget"
+    assert steps[-1]["learning_rate"] < 0.2 * max(step["learning_rate"] for step in steps)
+    assert model.card_["training"]["seconds"] >= 1.4
+
+
+def test_the_journal_holds_every_measurement(manual_file: Path) -> None:
+    output = manual_file.with_name("m.safetensors")
+    events: list[dict[str, Any]] = []
+    LanguageModel(steps=40, evaluations=4, **SMALL).fit(
+        manual_file, output=output, watch=events.append
+    )
+    lines = [json.loads(line) for line in output.with_suffix(".run.jsonl").read_text().splitlines()]
+    kinds = [line["event"] for line in lines]
+    assert kinds.count("evaluation") == 4
+    assert kinds[-1] == "end"
+    losses = [line["held_out_loss"] for line in lines if line["event"] == "evaluation"]
+    assert load(output).card["held_out"]["loss"] == min(losses)
+    assert [event["held_out_loss"] for event in events if event["event"] == "evaluation"] == losses
+    assert not output.with_suffix(".checkpoint").exists()
+
+
+def test_it_stops_early_and_keeps_the_best(manual: str) -> None:
+    events: list[dict[str, Any]] = []
+    model = LanguageModel(
+        steps=4000, evaluations=200, patience=3, **SMALL | {"learning_rate": 0.05, "dropout": 0.0}
+    ).fit(manual[:1500], watch=events.append)
+    losses = [event["held_out_loss"] for event in events if event["event"] == "evaluation"]
+    assert model.stopped_ == "early"
+    assert len(losses) - 1 - int(np.argmin(losses)) == 3
+    assert model.card_["held_out"]["loss"] == min(losses)
+
+
+def broken_loss(monkeypatch: pytest.MonkeyPatch, *, at: set[int] | None, value: float) -> None:
+    """Multiply the training loss by `value` at the calls in `at`, at every call without it."""
+    right, calls = Network.loss, 0
+
+    def loss(self: Network, *arguments: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += self.training
+        wrong = self.training and (at is None or calls in at)
+        return right(self, *arguments) * (value if wrong else 1.0)
+
+    monkeypatch.setattr(Network, "loss", loss)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_it_recovers_at_half_the_rate(
+    manual: str, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    broken_loss(monkeypatch, at={30, 41}, value=value)
+    events: list[dict[str, Any]] = []
+    model = LanguageModel(steps=60, **SMALL).fit(manual, watch=events.append)
+    recoveries = [event for event in events if event["event"] == "recovery"]
+    assert [event["rate_scale"] for event in recoveries] == [0.5, 0.25]
+    # the first goes back to step 20; the 11 calls since reach step 31 again
+    assert [(event["step"], event["back_to_step"]) for event in recoveries] == [(29, 20), (30, 20)]
+    assert "the loss is" in recoveries[0]["culprit"]
+    assert model.card_["training"]["recoveries"] == 2
+    assert all(np.isfinite(array).all() for array in weights(model).values())
+
+
+def test_it_gives_up_after_three_recoveries(
+    manual_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_loss(monkeypatch, at=None, value=float("nan"))
+    output = manual_file.with_name("m.safetensors")
+    output.write_bytes(b"the earlier model")
+    with pytest.raises(DivergedError, match="after 3 recoveries") as caught:
+        LanguageModel(steps=60, **SMALL).fit(manual_file, output=output)
+    assert caught.value.exit_code == 3
+    assert output.read_bytes() == b"the earlier model"
+
+
+def test_a_gradient_that_is_not_finite_is_named(
+    manual: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_loss(monkeypatch, at={5}, value=1e38)
+    events: list[dict[str, Any]] = []
+    LanguageModel(steps=10, **SMALL).fit(manual, watch=events.append)
+    (recovery,) = [event for event in events if event["event"] == "recovery"]
+    assert "gradient" in recovery["culprit"] or "loss" in recovery["culprit"]
+
+
+def test_ctrl_c_keeps_the_best_and_resume_goes_on(manual_file: Path) -> None:
+    options = SMALL | {"steps": 60, "evaluations": 6}
+    whole = LanguageModel(**options).fit(manual_file)
+    output = manual_file.with_name("m.safetensors")
+
+    def interrupt(event: dict[str, Any]) -> None:
+        if event["event"] == "evaluation" and event["step"] == 30:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    part = LanguageModel(**options).fit(manual_file, output=output, watch=interrupt)
+    assert part.stopped_ == "interrupted"
+    assert load(output).card["training"]["steps"] == 30
+    rest = LanguageModel(**options).fit(manual_file, output=output, resume=True)
+    assert rest.stopped_ == "budget"
+    assert same(rest, whole)
+    assert same(LanguageModel(**options).fit(manual_file, output=output, resume=True), whole)
+
+
+def test_resume_with_other_settings_or_text_is_refused(manual_file: Path) -> None:
+    output = manual_file.with_name("m.safetensors")
+    options = SMALL | {"steps": 60, "evaluations": 6}
+
+    def interrupt(event: dict[str, Any]) -> None:
+        if event["event"] == "evaluation":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    LanguageModel(**options).fit(manual_file, output=output, watch=interrupt)
+    before = output.read_bytes()
+    with pytest.raises(
+        ValueError, match="another steps than the interrupted run: got 61; expected 60"
+    ):
+        LanguageModel(**options | {"steps": 61}).fit(manual_file, output=output, resume=True)
+    manual_file.write_text(manual_file.read_text() + "more")
+    with pytest.raises(ValueError, match="another held-out text"):
+        LanguageModel(**options).fit(manual_file, output=output, resume=True)
+    assert output.read_bytes() == before
+
+
+def test_the_rate_rises_and_falls() -> None:
+    shares = [loop.rate_share(progress, 0.1) for progress in np.linspace(0, 1, 101)]
+    assert max(shares) == shares[10] == 1.0
+    assert shares[:11] == sorted(shares[:11])
+    assert shares[10:] == sorted(shares[10:], reverse=True)

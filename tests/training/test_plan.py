@@ -1,0 +1,44 @@
+"""The plan: what is asked for is taken, the rest comes from the table."""
+
+from __future__ import annotations
+
+import pytest
+
+from elman.options import LanguageOptions, seconds
+from elman.training.plan import TABLE, resolve
+
+
+@pytest.mark.parametrize("level", ["char", "word"])
+@pytest.mark.parametrize("tokens", [10, 10**5, 10**6, 10**9])
+@pytest.mark.parametrize("time", ["1s", "1m", "10m", "24h"])
+def test_every_text_and_budget_has_a_row(level: str, tokens: int, time: str) -> None:
+    plan = resolve(LanguageOptions(level=level, time=time), tokens)  # type: ignore[arg-type]
+    assert plan.hidden_size in {row.hidden_size for row in TABLE[level]}
+    assert plan.time == seconds(time)
+    assert plan.steps is None
+    assert plan.tied
+
+
+def test_what_is_asked_for_is_taken() -> None:
+    options = LanguageOptions(
+        steps=7, hidden_size=3, embedding_size=5, num_layers=4, dropout=0.0, learning_rate=0.0
+    )
+    plan = resolve(options, 1000)
+    assert (plan.time, plan.steps) == (None, 7)
+    assert (plan.hidden_size, plan.embedding_size, plan.num_layers) == (3, 5, 4)
+    assert (plan.dropout, plan.learning_rate) == (0.0, 0.0)
+    assert not plan.tied
+
+
+def test_without_a_budget_it_is_three_minutes() -> None:
+    assert resolve(LanguageOptions(), 1000).time == 180
+
+
+def test_larger_budgets_never_get_smaller_networks() -> None:
+    for level in TABLE:
+        sizes = [
+            resolve(LanguageOptions(level=level, time=time), 2_000_000)  # type: ignore[arg-type]
+            for time in ("20s", "1m", "3m", "10m", "1h")
+        ]
+        units = [plan.hidden_size * plan.num_layers for plan in sizes]
+        assert units == sorted(units)
