@@ -66,7 +66,7 @@ def test_predict_as_json(folder: Path, run: Any) -> None:
     assert ran.json["text"] == "I like to eat"
     first, *rest = ran.json["predictions"]
     assert first["token"] == "pizza"
-    assert first["probability"] > 0.8
+    assert first["probability"] > 0.6
     assert len(rest) == 2
 
 
@@ -135,7 +135,7 @@ def test_train_prints_a_report_and_writes_the_model(folder: Path, tmp_path: Path
     for part in ("27,000 characters", "3,000 held out", "held-out loss", "gram model", "<unk>"):
         assert part in ran.out, part
     assert output.exists()
-    assert "does NOT beat it" in ran.out
+    assert "DOES NOT BEAT IT" in ran.out
 
 
 def test_train_as_json_keeps_standard_output_clean(folder: Path, tmp_path: Path, run: Any) -> None:
@@ -158,7 +158,7 @@ def test_every_option_is_on_the_command_line(run: Any, monkeypatch: pytest.Monke
 BAD = [
     (["train", "{empty}", "-o", "{out}"], "empty"),
     (["train", "{binary}", "-o", "{out}"], "binary"),
-    (["train", "{one}", "-o", "{out}", "--level", "char"], "one.txt"),
+    (["train", "{one}", "-o", "{out}", "--level", "char"], "too short"),
     (["train", "{nothing}", "-o", "{out}"], "nothing"),
     (["train", "{missing}", "-o", "{out}"], "missing.txt"),
     (["train", "{text}", "-o", "{out}", "--cell", "transformer"], "rnn, gru, lstm, mingru"),

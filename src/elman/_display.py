@@ -275,6 +275,8 @@ class TrainingDisplay:
 
     def finish(self, stopped: str, card: dict[str, Any]) -> None:
         """Say how the run ended, how good the model is, and what to do next."""
+        from elman.runtime import ngram_verdict
+
         held_out, ngram, training = card["held_out"], card["ngram"], card["training"]
         reason = {
             "budget": "",
@@ -291,22 +293,13 @@ class TrainingDisplay:
             f"{self.unit}, perplexity {held_out['perplexity']:.4g}",
             "bold",
         )
-        self.say(
-            compare_with_ngram(held_out["loss"], ngram),
-            "yellow" if held_out["loss"] >= ngram["loss"] else "",
-        )
+        beaten = held_out["loss"] < ngram["loss"]
+        verdict = ngram_verdict(held_out["loss"], ngram["loss"], ngram["order"])
+        self.say(verdict, "" if beaten else "yellow")
         size = os.path.getsize(self.output) if os.path.exists(self.output) else 0
         self.say(f"wrote {self.output} ({_size(size)}); now: elman generate {self.output}")
         if stopped == "interrupted":
             self.say("to go on, give the same command with --resume", "bold")
-
-
-def compare_with_ngram(loss: float, ngram: dict[str, Any]) -> str:
-    """Return in plain words how a network's loss stands to the n-gram model's."""
-    words = f"a {ngram['order']}-gram model of the same training text has {ngram['loss']:.4f}"
-    if loss < ngram["loss"]:
-        return f"{words}: the network is better by {ngram['loss'] - loss:.4f}"
-    return f"{words}: the network does NOT beat it; train longer, or use the n-gram model"
 
 
 def _count(count: int, noun: str) -> str:

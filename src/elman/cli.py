@@ -41,6 +41,25 @@ ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help="a trained model
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"got {text}; expected a whole number") from None
+
+
+def _real(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"got {text}; expected a number") from None
+
+
+WHOLE: dict[str, Any] = {"parser": _whole, "metavar": "INTEGER"}
+REAL: dict[str, Any] = {"parser": _real, "metavar": "NUMBER"}
+_PARSERS: dict[Any, dict[str, Any]] = {int: WHOLE, float: REAL}
+
+
 def _print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()
@@ -103,7 +122,8 @@ def _option_parameter(
             typer.Option(
                 declared,
                 help=help_,
-                metavar="|".join(choices) or None,
+                metavar="|".join(choices) or _PARSERS.get(plain, {}).get("metavar"),
+                parser=_PARSERS.get(plain, {}).get("parser"),
                 rich_help_panel=group,
                 show_default=default is not None and plain is not bool,
             ),
@@ -187,7 +207,7 @@ def _predict(
     text: Annotated[
         str, typer.Argument(help="what came so far; - reads standard input line by line")
     ],
-    k: Annotated[int, typer.Option("-k", help="number of predictions")] = 5,
+    k: Annotated[int, typer.Option("-k", **WHOLE, help="number of predictions")] = 5,
     json_: Json = False,
 ) -> None:
     """Show the most probable next words or characters after a text."""
@@ -212,16 +232,21 @@ def _predict(
 def _generate(
     model: ModelFile,
     prompt: Annotated[str, typer.Option(help="text to go on from")] = "",
-    n: Annotated[int, typer.Option("-n", help="number of new words or characters")] = 200,
-    temperature: Annotated[float, typer.Option(help="0 always takes the most probable")] = 1.0,
-    top_k: Annotated[int | None, typer.Option(help="choose among the k most probable")] = None,
+    n: Annotated[int, typer.Option("-n", **WHOLE, help="number of new words or characters")] = 200,
+    temperature: Annotated[
+        float, typer.Option(**REAL, help="0 always takes the most probable")
+    ] = 1.0,
+    top_k: Annotated[
+        int | None, typer.Option(**WHOLE, help="choose among the k most probable")
+    ] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="choose among the most probable with this sum")
+        float | None, typer.Option(**REAL, help="choose among the most probable with this sum")
     ] = None,
     beam: Annotated[
-        int | None, typer.Option(help="search this many texts at once for the most probable")
+        int | None,
+        typer.Option(**WHOLE, help="search this many texts at once for the most probable"),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="the same seed, the same text")] = None,
+    seed: Annotated[int | None, typer.Option(**WHOLE, help="the same seed, the same text")] = None,
     json_: Json = False,
 ) -> None:
     """Write new text, printed as it comes."""
@@ -281,8 +306,8 @@ def _info(
 @app.command("demo")
 def _demo(
     folder: Annotated[Path, typer.Option(help="where the models are written")] = Path(),
-    seconds: Annotated[float, typer.Option(help="time for the character network")] = 60.0,
-    seed: Annotated[int, typer.Option(help="seed of all random numbers")] = 0,
+    seconds: Annotated[float, typer.Option(**REAL, help="time for the character network")] = 60.0,
+    seed: Annotated[int, typer.Option(**WHOLE, help="seed of all random numbers")] = 0,
     json_: Json = False,
 ) -> None:
     """Train three small networks in three minutes and show what they learned."""
@@ -321,10 +346,9 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted")
         code = 130
-    except BrokenPipeError:
-        # the reader has left, as `head` does; nothing more can be told it
-        sys.stderr.close()
-        code = 0
+    except SystemExit as left:
+        # typer leaves so when the reader has gone, as `head` does
+        code = 0 if isinstance(left.__context__, BrokenPipeError) else left.code
     except MemoryError as error:
         if debug:
             raise

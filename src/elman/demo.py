@@ -91,7 +91,7 @@ def run(folder: Path, *, seconds: float, seed: int, to_stderr: bool) -> dict[str
         f"The corpus meals: {SENTENCES:,} sentences of a small grammar with known probabilities,\n"
         f"such as “{sentences[0]}” and “{sentences[1]}”."
     )
-    for title, true, text, name in (
+    for title, true, corpus, name in (
         ("", grammar, sentences, "meals"),
         (
             "\nNow every sentence about burgers stands twice.",
@@ -103,11 +103,12 @@ def run(folder: Path, *, seconds: float, seed: int, to_stderr: bool) -> dict[str
         if title:
             console.print(title)
         path = folder / f"{name}.safetensors"
-        model = _fit(TrainingDisplay(to_stderr=to_stderr, output=str(path)), text, seed)
+        model = _fit(TrainingDisplay(to_stderr=to_stderr, output=str(path)), corpus, seed)
         rows, worst = _comparison(model, true), worst_error(model, true)
         _show(console, rows)
         console.print(
-            f"Over all {len(true.contexts())} contexts no probability is more than {worst:.3f} from the true one."
+            f"Over all {len(true.contexts())} contexts no probability is more than {worst:.3f} "
+            "from the true one."
         )
         result[name] = {"model": str(path), "predictions": rows, "worst_error": worst}
     before, after = (result[name]["predictions"][0]["token"] for name in ("meals", "burgers"))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +33,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def launch(
-    processes: int, text: Path, output: Path, *more: str
-) -> subprocess.CompletedProcess[str]:
+def command(processes: int, text: Path, output: Path, *more: str) -> list[str]:
     start = [sys.executable, "-m"]
     if processes > 1:
         start += ["torch.distributed.run", "--nproc-per-node", str(processes)]
         start += ["--master-port", str(free_port()), "-m"]
+    return [*start, "elman", "train", str(text), "-o", str(output), "--json", *TRAIN, *more]
+
+
+def launch(
+    processes: int, text: Path, output: Path, *more: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*start, "elman", "train", str(text), "-o", str(output), "--json", *TRAIN, *more],
-        capture_output=True,
-        text=True,
-        check=False,
+        command(processes, text, output, *more), capture_output=True, text=True, check=False
     )
 
 
@@ -62,37 +66,25 @@ def test_two_processes_train_what_one_trains(manual_file: Path, tmp_path: Path) 
 def test_two_processes_resume_exactly(manual_file: Path, tmp_path: Path) -> None:
     # dropout draws in each process must go on too
     whole, part = tmp_path / "whole.safetensors", tmp_path / "part.safetensors"
-    more = ("--dropout", "0.3", "--steps", "60")
+    more = ("--dropout", "0.3", "--steps", "200")
     assert launch(2, manual_file, whole, *more).returncode == 0
     checkpoint = tmp_path / "part.checkpoint" / "state.safetensors"
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--nproc-per-node",
-            "2",
-            "--master-port",
-            str(free_port()),
-            "-m",
-            "elman",
-            "train",
-            str(manual_file),
-            "-o",
-            str(part),
-            *TRAIN,
-            *more,
-        ],
+        command(2, manual_file, part, *more),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     while process.poll() is None and not checkpoint.exists():
-        pass
-    process.kill()
+        time.sleep(0.01)
+    # torchrun first, so that it does not start the others again
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for pid in (process.pid, *map(int, workers)):
+        os.kill(pid, signal.SIGKILL)
     process.wait()
-    if checkpoint.exists():
-        done = launch(2, manual_file, part, *more, "--resume")
-        assert done.returncode == 0, done.stderr
+    assert checkpoint.exists()
+    done = launch(2, manual_file, part, *more, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "going on from step" in done.stderr
     one, other = load(whole).model.arrays, load(part).model.arrays
     assert all(np.array_equal(one[name], other[name]) for name in one)
 

@@ -191,7 +191,7 @@ def test_resume_with_other_settings_or_text_is_refused(manual_file: Path) -> Non
     ):
         LanguageModel(**options | {"steps": 61}).fit(manual_file, output=output, resume=True)
     manual_file.write_text(manual_file.read_text() + "more")
-    with pytest.raises(ValueError, match="another held-out text"):
+    with pytest.raises(ValueError, match="with another text"):
         LanguageModel(**options).fit(manual_file, output=output, resume=True)
     assert output.read_bytes() == before
 

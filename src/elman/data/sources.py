@@ -65,8 +65,8 @@ class Document:
             at += len(block)
             if stretch:
                 yield stretch
-            if at >= self.stop:
-                return
+            if at >= min(self.stop, length):
+                break
         if self.line_break and self.start <= length < self.stop:
             yield LINE_END
 

@@ -37,6 +37,9 @@ _DEFAULT_MINIMUM = {"char": 1, "word": 2}
 _UNICODE = 0x110000
 _DISTINCT = 1_000_000
 _PIECES = 200_000
+_SHORT = 1 << 12
+# Characters: a text without white space is one long piece, and its words can all be long.
+_HELD = 32 << 20
 # A word is at most LONGEST characters with 8 more parts behind apostrophes: far below this.
 _TOKEN_BYTES = 64 * LONGEST
 
@@ -255,23 +258,30 @@ def _part(arrays: Mapping[str, np.ndarray], name: str, dtype: type[np.generic]) 
 class TokenCounter:
     """Counts tokens in bounded memory: of words at most a million kinds, the rarest dropped."""
 
-    def __init__(self, level: str, split: str = "words", limit: int = _DISTINCT) -> None:
-        self.level, self.split, self.limit = level, split, limit
+    def __init__(self, level: str, split: str = "words", limit: int | None = None) -> None:
+        self.level, self.split = level, split
+        self.limit = _DISTINCT if limit is None else limit
         self.pruned = False
-        self._codes = np.zeros(0, np.int64)
+        self._codes = np.zeros(_UNICODE, np.int64)
         self._words: Counter[str] = Counter()
         self._pieces: Counter[str] = Counter()
+        self._held = 0
 
     def add(self, text: str) -> None:
         """Count the tokens of a text that ends where a token ends."""
         if self.level == "char":
-            counts = np.bincount(code_points(text))
-            if len(counts) > len(self._codes):
-                self._codes, counts = counts, self._codes
-            self._codes[: len(counts)] += counts
+            codes = code_points(text)
+            if len(codes) < _SHORT:
+                # the first emoji would make every tweet's bincount 100,000 numbers long
+                kinds, counts = np.unique(codes, return_counts=True)
+                self._codes[kinds] += counts
+            else:
+                counts = np.bincount(codes)
+                self._codes[: len(counts)] += counts
         else:
             self._pieces.update(pieces(text))
-            if len(self._pieces) > _PIECES:
+            self._held += len(text)
+            if len(self._pieces) > _PIECES or self._held > _HELD:
                 self._cut()
 
     def _cut(self) -> None:
@@ -281,13 +291,16 @@ class TokenCounter:
             if len(self._words) > self.limit:
                 self._prune()
         self._pieces.clear()
+        self._held = 0
+        if sum(map(len, self._words)) > 2 * _HELD:
+            self._prune()
 
     def _prune(self) -> None:
-        # Half of the limit stays, so that the work for each new word is constant. Of words that
-        # are equally rare the earliest met stay.
+        # Half of them stays, so that the work for each new word is constant. Of words that are
+        # equally rare the earliest met stay.
         counts = np.fromiter(self._words.values(), np.int64, len(self._words))
         keep = np.zeros(len(counts), bool)
-        keep[np.argsort(-counts, kind="stable")[: self.limit // 2]] = True
+        keep[np.argsort(-counts, kind="stable")[: min(self.limit, len(counts)) // 2]] = True
         self._words = Counter(
             {
                 word: count

@@ -24,6 +24,8 @@ _SHORT = 1 << 12
 
 _CLOSING = frozenset(".,;:!?…%‰°'’”»)]}。、，．：；！？·،؛؟۔।॥")
 _OPENING = frozenset("([{¿¡«“‘„‚$£€¥#@")
+# these hold a word together
+_INSIDE = frozenset("'’")
 _JOINING = frozenset("-/‐‑—")
 
 
@@ -117,6 +119,18 @@ def _unspaced(character: str) -> bool:
     )
 
 
+def _would_grow(previous: str, token: str) -> bool:
+    # written together, a word behind a word, or a mark or joiner behind anything, were one token
+    kind = unicodedata.category(token[0])
+    if kind[0] == "M" or kind in ("Cf", "Sk") or (token[0] in _INSIDE and len(token) > 1):
+        return True
+    kinds = ("L", "M", "N")
+    last = unicodedata.category(previous[-1])
+    return (kind[0] in kinds or kind == "Pc") and (
+        last[0] in kinds or last == "Pc" or previous[-1] in _INSIDE
+    )
+
+
 def separator(previous: str | None, token: str, split: str = "words") -> str:
     r"""Return the white space between the tokens `previous` (None at the start) and `token`.
 
@@ -126,7 +140,9 @@ def separator(previous: str | None, token: str, split: str = "words") -> str:
     """
     if previous is None or LINE_END in (previous, token):
         return ""
-    if split == "words" and (
+    if split == "whitespace" or _would_grow(previous, token):
+        return " "
+    if (
         token in _CLOSING
         or previous in _OPENING
         or token in _JOINING

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from elman.model import Model
-from elman.runtime.language import Evaluation, LanguagePredictor
+from elman.runtime.language import Evaluation, LanguagePredictor, ngram_verdict
 from elman.runtime.pool import StreamPool
 from elman.runtime.sequence import Network, layer_sequence
 from elman.runtime.stream import Score, Stream
 
-__all__ = ["Evaluation", "LanguagePredictor", "Network", "Score", "Stream", "StreamPool"]
-__all__ += ["layer_sequence", "open"]
+__all__ = [
+    "Evaluation",
+    "LanguagePredictor",
+    "Network",
+    "Score",
+    "Stream",
+    "StreamPool",
+    "layer_sequence",
+    "ngram_verdict",
+    "open",
+]
 
 _PREDICTORS: dict[str, Callable[[Model], LanguagePredictor]] = {"language": LanguagePredictor}
 

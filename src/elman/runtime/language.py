@@ -21,7 +21,7 @@ from elman.runtime.pool import StreamPool
 from elman.runtime.sequence import Network
 from elman.runtime.stream import Readable, Score, Stream, line_ends
 
-__all__ = ["Evaluation", "LanguagePredictor"]
+__all__ = ["Evaluation", "LanguagePredictor", "ngram_verdict"]
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,21 @@ class Evaluation:
             f"unknown tokens   {100 * self.unknown_share:>8.2f} %",
         ]
         if self.ngram_loss is not None and self.held_out_loss is not None:
-            name = f"{self.ngram_order}-gram model" if self.ngram_order else "n-gram model"
-            verdict = "beats" if self.beats_ngram else "DOES NOT BEAT"
-            lines.append(
-                f"On the text held out in training the network ({self.held_out_loss:.4f}) "
-                f"{verdict} an interpolated {name} of the training text ({self.ngram_loss:.4f})."
-            )
+            lines.append(ngram_verdict(self.held_out_loss, self.ngram_loss, self.ngram_order))
         return "\n".join(lines)
+
+
+def ngram_verdict(loss: float, ngram_loss: float, order: int | None) -> str:
+    """Return in plain words how a network's held-out loss (nats a token) stands to the n-gram model's.
+
+    >>> ngram_verdict(1.5, 1.6, 6)
+    'a 6-gram model of the same training text has 1.6000 held out: the network beats it by 0.1000'
+    """
+    name = f"{order}-gram" if order else "n-gram"
+    words = f"a {name} model of the same training text has {ngram_loss:.4f} held out"
+    if loss < ngram_loss:
+        return f"{words}: the network beats it by {ngram_loss - loss:.4f}"
+    return f"{words}: the network, with {loss:.4f}, DOES NOT BEAT IT"
 
 
 def _from_card(card: Mapping[str, Any], part: str, name: str) -> float | None:

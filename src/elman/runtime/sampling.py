@@ -13,8 +13,15 @@ from elman._errors import OptionError
 from elman.data import TextCodec
 from elman.runtime.sequence import BLOCK, Network, NetworkState
 
-__all__ = ["MAX_WIDTH", "Sampling", "beam_search", "best", "generator"]
-__all__ += ["ranked", "whole_number"]
+__all__ = [
+    "MAX_WIDTH",
+    "Sampling",
+    "beam_search",
+    "best",
+    "generator",
+    "ranked",
+    "whole_number",
+]
 
 MAX_WIDTH = 10_000
 

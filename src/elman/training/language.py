@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -83,18 +84,17 @@ def train_language(
         if output is not None and group.leads:
             _check_writable(output)
         with torch.random.fork_rng(devices=devices):
-            # the n-th process draws other dropout, the same at every run
-            torch.manual_seed(options.seed + 1_000_003 * group.rank)
-            run = _Run.load(text, options, valid, output, group, tell)
-            kept = run.store.load() is not None if run.store and resume else False
-            if output is not None and group.leads:
-                if resume and not kept and run.is_complete(output):
+            torch.manual_seed(options.seed)
+            run = _Run.load(text, options, valid, output, group, tell, resume=resume)
+            kept = resume and run.store is not None and run.store.file.exists()
+            if output is not None:
+                complete = resume and not kept and group.leads and run.is_complete(output)
+                if group.from_lead([float(complete)])[0]:
+                    run.end()
                     return Outcome(Model.load(output), "complete")
-                if run.store and run.store.file.exists() and not resume:
-                    warning = f"the unfinished run in {run.store.folder} is replaced"
-                    tell({"event": "warning", "text": f"{warning}; --resume would go on with it"})
-                journal = Journal(output, resume=kept)
-                watchers.append(journal)
+                if group.leads:
+                    journal = Journal(output, resume=kept)
+                    watchers.append(journal)
             return run.train(resume=kept, tell=tell, sample=sample)
     finally:
         torch.set_num_threads(threads)
@@ -118,9 +118,11 @@ def _check_writable(output: Path) -> None:
     if output.suffix != ".safetensors":
         raise OptionError("output", got=output.name, expected="a name that ends in .safetensors")
     if not os.access(output.parent, os.W_OK | os.X_OK):
-        state = "not writable" if output.parent.exists() else "no such folder"
+        there = output.parent.exists()
         raise OutputError(
-            f"cannot write the model {output}", got=f"folder {output.parent}: {state}"
+            f"cannot write the model {output}",
+            got="a folder that is not writable" if there else "no such folder",
+            remedy="choose another with -o" if there else "make it first",
         )
 
 
@@ -147,6 +149,8 @@ class _Run:
         output: Path | None,
         group: Group,
         tell: Callable[[Event], None],
+        *,
+        resume: bool,
     ) -> _Run:
         workspace = None
         if output is not None:
@@ -189,6 +193,9 @@ class _Run:
         run = cls(options, plan, config, training, held_out, split, group, output, None)
         if output is not None:
             run.store = Store(output, run.identity())
+            if run.store.file.exists() and not resume:
+                warning = f"the unfinished run in {run.store.folder} will be replaced"
+                tell({"event": "warning", "text": f"{warning}; --resume would go on with it"})
         tell({"event": "start", "elman": __version__, **run.report()})
         return run
 
@@ -267,6 +274,9 @@ class _Run:
             return sample(Model(self.config, arrays, training.codec, {})) if sample else ""
 
         network = Network(self.config, self.plan.dropout).to(self.group.device)
+        if not self.group.leads:
+            # the same network in every process, but dropout of its own
+            torch.manual_seed(self.plan.seed + 1_000_003 * self.group.rank)
         loop = Loop(network, batches, self.chunks, self.plan, self.group, tell, write, self.store)
         if resume and loop.resume():
             tell({"event": "resume", "step": loop.progress.step})
@@ -276,13 +286,18 @@ class _Run:
         model = Model(self.config, loop.best.arrays, training.codec, self.card(loop, stopped))
         if self.output is not None and self.group.leads:
             model.save(self.output)
-            if stopped != "interrupted" and self.store is not None:
-                self.store.clear()
+            if stopped != "interrupted":
+                self.end()
         tell({"event": "end", "stopped": stopped, "card": model.card})
         return Outcome(model, stopped)
 
+    def end(self) -> None:
+        """Remove what only an unfinished run needs."""
+        if self.store is not None and self.group.leads:
+            self.store.clear()
+
     def card(self, loop: Loop, stopped: str) -> dict[str, Any]:
-        """Return how the model was trained, on what, and how good it is."""
+        """Return how the model was trained, on what, and how good it is, as JSON reads it back."""
         best = loop.best
         loss = best.loss if best else math.nan
         ids, starts = self.measured()
@@ -298,7 +313,7 @@ class _Run:
         )
         facts = asdict(self.training.facts)
         facts.pop("warnings")
-        return {
+        card = {
             "version": __version__,
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "data": facts,
@@ -324,3 +339,4 @@ class _Run:
             "settings": asdict(self.plan),
             "identity": self.identity(),
         }
+        return dict(json.loads(json.dumps(card)))

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import codecs
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elman._errors import DataError, OptionError
+from elman.data import encoding
+from elman.data.encoding import Encoding, detect, read_blocks
+
+TEXT = "Größe: 3 €, 日本語, हिन्दी, 👩‍👩‍👧\nzweite Zeile\n"
+
+
+def read(path, name=None):
+    return "".join(read_blocks(path, detect(path, name)))
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(data: bytes):
+        path = tmp_path / "text.txt"
+        path.write_bytes(data)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (TEXT.encode(), "utf-8"),
+        (codecs.BOM_UTF8 + TEXT.encode(), "utf-8"),
+        (codecs.BOM_UTF16_LE + TEXT.encode("utf-16-le"), "utf-16"),
+        (codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"), "utf-16"),
+        (codecs.BOM_UTF32_LE + TEXT.encode("utf-32-le"), "utf-32"),
+        (codecs.BOM_UTF32_BE + TEXT.encode("utf-32-be"), "utf-32"),
+    ],
+)
+@pytest.mark.parametrize("block", [4, 5, 7, 1 << 20])
+def test_unicode_is_read_whatever_the_block(write, data, name, block, monkeypatch):
+    monkeypatch.setattr(encoding, "_BLOCK", block)
+    path = write(data)
+    assert detect(path) == Encoding(name)
+    assert read(path) == TEXT
+
+
+def test_what_is_not_utf8_is_a_stated_guess(write):
+    path = write("eins\nFüße – „gut“".encode("cp1252"))
+    found = detect(path)
+    assert (found.name, found.guessed) == ("cp1252", True)
+    assert found.note == "not UTF-8 at line 2, byte 6"
+    assert read(path) == "eins\nFüße – „gut“"
+
+
+def test_every_byte_of_a_guess_becomes_one_character(write):
+    high = bytes(range(0x80, 0x100))
+    text = read(write(b"plain text " * 100 + high))[-128:]
+    assert len(set(text)) == 128
+    for byte in (0x81, 0x8D, 0x8F, 0x90, 0x9D):
+        assert text[byte - 0x80] == chr(byte)
+    assert text[0] == "€"
+
+
+@pytest.mark.parametrize("block", [1, 2, 1 << 20])
+def test_line_ends_become_one_kind(write, block, monkeypatch):
+    monkeypatch.setattr(encoding, "_BLOCK", block)
+    assert read(write(b"a\r\nb\rc\nd\r\r\ne\r")) == "a\nb\nc\nd\n\ne\n"
+
+
+def test_lone_surrogates_are_characters(write):
+    text = "a\ud800b\udfff"
+    assert read(write(text.encode("utf-8", "surrogatepass"))) == text
+    assert read(write(codecs.BOM_UTF16_LE + text.encode("utf-16-le", "surrogatepass"))) == text
+
+
+def test_a_file_cut_within_its_last_character_is_still_utf8(write):
+    path = write("größer €".encode()[:-1])
+    found = detect(path)
+    assert (found.name, found.guessed, found.note) == (
+        "utf-8",
+        False,
+        "breaks off within a character at byte 9",
+    )
+    assert read(path) == "größer "
+    # one high byte at the end of plain letters says nothing for UTF-8
+    assert read(write("café".encode("cp1252"))) == "café"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"one\ntwo\x00three", "a zero byte at line 2, byte 7"),
+        (b"ab\n" + bytes(range(1, 7)) * 20, "120 control characters, the first at line 2, byte 3"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "a zero byte at line 3, byte 8"),
+        ("plain".encode("utf-16-le"), "utf-16-le"),
+        (codecs.BOM_UTF16_LE + "a\0b".encode("utf-16-le"), "a zero character at line 1, byte 4"),
+        (codecs.BOM_UTF16_LE + b"a\x00b", "is not utf-16, whose mark it bears"),
+        (codecs.BOM_UTF32_LE + b"\xff\xff\xff\xff", "is not utf-32, whose mark it bears"),
+    ],
+)
+def test_what_is_no_text_is_told_in_one_line_with_its_place(write, data, words):
+    path = write(data)
+    with pytest.raises(DataError) as caught:
+        detect(path)
+    assert words in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("block", [3, 1 << 20])
+def test_a_place_is_counted_over_all_blocks(write, block, monkeypatch):
+    monkeypatch.setattr(encoding, "_BLOCK", block)
+    path = write("ä\nzwei\nüü".encode() + b"\xff rest")
+    assert detect(path).note == "not UTF-8 at line 3, byte 12"
+    with pytest.raises(DataError, match="is not utf-8: invalid start byte at line 3, byte 12"):
+        detect(path, "utf8")
+
+
+def test_a_few_control_characters_are_no_fault(write):
+    assert read(write(b"\x1b[31mred\x1b[0m\x0c" * 50 + b"\x01")).endswith("\x01")
+
+
+@pytest.mark.parametrize("name", ["latin-1", "utf-16-le", "shift_jis", "gb18030", "utf-7", "cp437"])
+def test_a_stated_encoding_is_used(write, name):
+    text = "plain letters, and more\n" * 3
+    path = write(text.encode(name))
+    assert read(path, name) == text
+    assert not detect(path, name).guessed
+
+
+@pytest.mark.parametrize("name", ["", "no-such", "rot13", "zlib", "base64", "undefined", "a\0b"])
+def test_an_unknown_encoding_is_an_option_error(write, name):
+    with pytest.raises(OptionError, match="encoding"):
+        detect(write(b"text"), name)
+
+
+def test_what_cannot_be_read_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="cannot read"):
+        detect(tmp_path / "missing.txt")
+    with pytest.raises(DataError, match="cannot read"):
+        detect(tmp_path)
+
+
+def test_a_file_that_changed_meanwhile_is_told(write):
+    path = write(b"gut")
+    found = detect(path)
+    write(b"\xff\xfe")
+    with pytest.raises(DataError, match="changed while it was read"):
+        "".join(read_blocks(path, found))
+
+
+def test_an_empty_file_has_no_text(write):
+    assert read(write(b"")) == ""
+    assert read(write(codecs.BOM_UTF8)) == ""
+
+
+@given(data=st.binary(max_size=200), block=st.sampled_from([4, 7, 1 << 20]))
+def test_any_bytes_are_read_or_refused(tmp_path_factory, data, block):
+    path = tmp_path_factory.mktemp("bytes") / "x"
+    path.write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "_BLOCK", block)
+        try:
+            text, refusal = read(path), ""
+        except DataError as error:
+            text, refusal = "", str(error)
+    assert "\n" not in refusal
+    assert not set(text) & {"\r", "\0"}
