@@ -118,6 +118,9 @@ class LanguageOptions:
     learning_rate: float | None = _training(
         None, "highest rate of AdamW [by table]", low=0.0, high=10.0
     )
+    sampled_softmax: int | None = _training(
+        None, "words drawn a step to stand for a large vocabulary, 0 takes all [by table]", low=0
+    )
     weight_decay: float = _training(0.01, "AdamW's weight decay, on matrices alone", low=0.0)
     warm_up: float = _training(
         0.03, "share of the budget in which the rate rises to its highest", low=0.0, high=1.0

@@ -273,7 +273,9 @@ class _Run:
         def write(arrays: Mapping[str, np.ndarray]) -> str:
             return sample(Model(self.config, arrays, training.codec, {})) if sample else ""
 
-        network = Network(self.config, self.plan.dropout).to(self.group.device)
+        network = Network(self.config, self.plan.dropout, self.plan.sampled_softmax).to(
+            self.group.device
+        )
         if not self.group.leads:
             # the same network in every process, but dropout of its own
             torch.manual_seed(self.plan.seed + 1_000_003 * self.group.rank)

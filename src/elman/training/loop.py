@@ -263,7 +263,8 @@ class Loop:
         apart = 1 / self.plan.evaluations
         if self.total_steps is None:
             apart = max(apart, cost / (EVALUATION_SHARE * (self.plan.time or math.inf)))
-        return done >= 1.0 or done >= self.progress.evaluated + apart - 1e-9
+        # the last measurement is at the end: none shortly before it
+        return done >= 1.0 or self.progress.evaluated + apart - 1e-9 <= done <= 1 - apart / 2
 
     def _evaluate(self) -> float:
         """Measure the held-out part, keep the best weights; return the seconds that it took."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from elman import nn
 from elman.cells import find
 from elman.model import NetworkConfig
+from elman.training.softmax import sampled_cross_entropy
 
 __all__ = ["LayerState", "Network"]
 
@@ -40,9 +41,13 @@ def _layer(config: NetworkConfig, input_size: int) -> torch.nn.Module:
 class Network(torch.nn.Module):
     """Token ids ``[T, B]`` and a state in, logits' hidden inputs ``[T, B, H]`` and the new state out."""
 
-    def __init__(self, config: NetworkConfig, dropout: float = 0.0) -> None:
+    def __init__(
+        self, config: NetworkConfig, dropout: float = 0.0, sampled_softmax: int = 0
+    ) -> None:
         super().__init__()
         self.config = config
+        # as many of the commonest tokens and as many drawn ones stand for all in training
+        self.sampled = sampled_softmax if 2 * sampled_softmax < config.vocabulary_size else 0
         self.cell = find(config.cell, config.activation)
         self.embedding = torch.nn.Embedding(config.vocabulary_size, config.embedding_size)
         sizes = [config.embedding_size] + [config.hidden_size] * (config.num_layers - 1)
@@ -77,7 +82,20 @@ class Network(torch.nn.Module):
         return hidden, new_state
 
     def loss(self, hidden: Tensor, targets: Tensor, ignore: int) -> Tensor:
-        """Return the summed cross entropy (nats) of ``targets [T, B]`` but those equal to `ignore`."""
+        """Return the summed cross entropy (nats) of ``targets [T, B]`` but those equal to `ignore`.
+
+        In training it may be an estimate from a part of the vocabulary.
+        """
+        if self.training and self.sampled:
+            kept = targets != ignore
+            return sampled_cross_entropy(
+                hidden[kept],
+                self.head.weight,
+                self.head.bias,
+                targets[kept],
+                self.sampled,
+                self.sampled,
+            )
         logits = self.head(hidden)
         return torch.nn.functional.cross_entropy(
             logits.flatten(0, 1), targets.flatten(), ignore_index=ignore, reduction="sum"

@@ -13,6 +13,10 @@ from elman.options import DEFAULT_TIME, LanguageOptions, seconds
 __all__ = ["TABLE", "Plan", "Row", "resolve"]
 
 
+SAMPLED = 1024
+"""Tokens drawn a step for the softmax of a vocabulary more than twice as large."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One row of the table: up to `tokens` of training text and `seconds` of budget, these sizes."""
@@ -34,9 +38,9 @@ TABLE: dict[str, tuple[Row, ...]] = {
     "char": (
         Row(20_000, _ANY, 128, 1, 8, 64, 4e-3, 0.3),
         Row(200_000, _ANY, 256, 1, 16, 64, 3e-3, 0.3),
-        Row(_ANY, 30, 256, 1, 32, 64, 5e-3, 0.0),
-        Row(_ANY, 90, 384, 1, 32, 64, 4e-3, 0.1),
-        Row(_ANY, 400, 512, 1, 32, 64, 4e-3, 0.1),
+        Row(_ANY, 30, 256, 1, 32, 64, 8e-3, 0.0),
+        Row(_ANY, 90, 384, 1, 32, 64, 8e-3, 0.0),
+        Row(_ANY, 400, 512, 1, 32, 64, 7e-3, 0.1),
         Row(3_000_000, _ANY, 512, 2, 32, 128, 2e-3, 0.4),
         Row(_ANY, _ANY, 512, 2, 32, 128, 2e-3, 0.1),
     ),
@@ -61,6 +65,7 @@ class Plan:
     batch_size: int
     sequence_length: int
     learning_rate: float
+    sampled_softmax: int
     time: float | None
     epochs: float | None
     steps: int | None
@@ -103,6 +108,7 @@ def resolve(options: LanguageOptions, tokens: int) -> Plan:
         learning_rate=(
             row.learning_rate if options.learning_rate is None else options.learning_rate
         ),
+        sampled_softmax=(SAMPLED if options.sampled_softmax is None else options.sampled_softmax),
         time=time,
         epochs=options.epochs,
         steps=options.steps,
