@@ -27,7 +27,7 @@ MEALS: dict[str, Any] = {
     "dropout": 0.0,
     "learning_rate": 0.01,
     "batch_size": 64,
-    "epochs": 10,
+    "epochs": 15,
 }
 
 

@@ -32,6 +32,7 @@ from elman.training.checkpoint import Store
 from elman.training.distributed import Group, join
 from elman.training.journal import Journal
 from elman.training.loop import Event, Loop, Watch
+from elman.training.memory import freed_memory_kept
 from elman.training.network import Network
 from elman.training.plan import Plan, resolve
 
@@ -83,7 +84,7 @@ def train_language(
         torch.set_num_threads(options.threads or threads)
         if output is not None and group.leads:
             _check_writable(output)
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=devices), freed_memory_kept():
             torch.manual_seed(options.seed)
             run = _Run.load(text, options, valid, output, group, tell, resume=resume)
             kept = resume and run.store is not None and run.store.file.exists()

@@ -7,6 +7,7 @@ warm-up and cosine decay (arXiv:1608.03983), gradients clipped by norm (R. Pasca
 
 from __future__ import annotations
 
+import itertools
 import math
 import signal
 import threading
@@ -37,6 +38,9 @@ MAX_RECOVERIES = 3
 REPORT_SECONDS = 0.25
 EVALUATION_SHARE = 0.06
 """Largest share of a budget of time spent on measuring the held-out part before its end."""
+MAX_RESERVE = 0.3
+"""Largest share of a budget of time kept for the measurement at its end."""
+PROBE_CHUNKS = 2
 
 
 def rate_share(progress: float, warm_up: float) -> float:
@@ -147,6 +151,7 @@ class Loop:
             betas=(0.9, 0.98),
             fused=True,
         )
+        self.reserve = 0.0
         epochs = self.plan.epochs
         self.total_steps = self.plan.steps or (
             max(1, round(epochs * self.batches.chunks(0))) if epochs is not None else None
@@ -156,7 +161,7 @@ class Loop:
         """Return how far through the budget the run is, from 0 to 1."""
         if self.total_steps is not None:
             return min(1.0, self.progress.step / self.total_steps)
-        return min(1.0, self.progress.elapsed / (self.plan.time or math.inf))
+        return min(1.0, self.progress.elapsed / ((self.plan.time or math.inf) - self.reserve))
 
     def resume(self) -> bool:
         """Go back to what the store holds; return whether it holds anything."""
@@ -181,9 +186,11 @@ class Loop:
         Raises DivergedError when numbers that are not finite came back after three recoveries.
         """
         snapshot = self._snapshot()
+        # seconds that a measurement of the held-out part takes; the last one is part of the budget
+        cost = self._probe() if self.plan.time is not None else 0.0
+        self.reserve = min(cost, MAX_RESERVE * (self.plan.time or 0.0))
         saved = time.monotonic()
         before = time.monotonic() - self.progress.elapsed
-        cost = 0.0  # seconds of the last measurement on the held-out part
         with _interruptible() as asked:
             report = _Report(self)
             while True:
@@ -265,6 +272,15 @@ class Loop:
             apart = max(apart, cost / (EVALUATION_SHARE * (self.plan.time or math.inf)))
         # the last measurement is at the end: none shortly before it
         return done >= 1.0 or self.progress.evaluated + apart - 1e-9 <= done <= 1 - apart / 2
+
+    def _probe(self) -> float:
+        """Return the seconds that measuring the held-out part will take, from its first chunks."""
+        started, chunks = time.monotonic(), self.held_out()
+        first = list(itertools.islice(chunks, PROBE_CHUNKS))
+        held_out_loss(self.network, iter(first))
+        passed = time.monotonic() - started
+        every = sum(1 for _ in chunks) + len(first)
+        return self.group.from_lead([passed * every / len(first)])[0]
 
     def _evaluate(self) -> float:
         """Measure the held-out part, keep the best weights; return the seconds that it took."""

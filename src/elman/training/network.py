@@ -22,6 +22,11 @@ __all__ = ["LayerState", "Network"]
 # One layer's states as the torch modules take them: [1, B, H], a pair of them for the LSTM.
 LayerState: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
 
+LARGE = 8
+"""A vocabulary this many times as large as the tokens drawn is trained with a part of the softmax."""
+MEASURED_LOGITS = 1 << 24
+"""Most logits held at once where no gradient needs them all."""
+
 _SUFFIX = "_l0"  # every layer is a torch module of one layer
 
 
@@ -47,7 +52,8 @@ class Network(torch.nn.Module):
         super().__init__()
         self.config = config
         # as many of the commonest tokens and as many drawn ones stand for all in training
-        self.sampled = sampled_softmax if 2 * sampled_softmax < config.vocabulary_size else 0
+        large = config.vocabulary_size >= LARGE * sampled_softmax
+        self.sampled = sampled_softmax if large else 0
         self.cell = find(config.cell, config.activation)
         self.embedding = torch.nn.Embedding(config.vocabulary_size, config.embedding_size)
         sizes = [config.embedding_size] + [config.hidden_size] * (config.num_layers - 1)
@@ -96,10 +102,15 @@ class Network(torch.nn.Module):
                 self.sampled,
                 self.sampled,
             )
-        logits = self.head(hidden)
-        return torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), targets.flatten(), ignore_index=ignore, reduction="sum"
-        )
+        rows, wanted = hidden.flatten(0, 1), targets.flatten()
+        block = len(rows) if self.training else max(1, MEASURED_LOGITS // len(self.head.bias))
+        total = hidden.new_zeros(())
+        parts = zip(torch.split(rows, block), torch.split(wanted, block), strict=True)
+        for some, wanted_of_them in parts:
+            total = total + torch.nn.functional.cross_entropy(
+                self.head(some), wanted_of_them, ignore_index=ignore, reduction="sum"
+            )
+        return total
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return copies of the parameters by the model's names."""

@@ -14,7 +14,7 @@ __all__ = ["TABLE", "Plan", "Row", "resolve"]
 
 
 SAMPLED = 1024
-"""Tokens drawn a step for the softmax of a vocabulary more than twice as large."""
+"""Tokens drawn a step for the softmax of a large vocabulary."""
 
 
 @dataclass(frozen=True)
