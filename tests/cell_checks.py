@@ -79,6 +79,7 @@ def check_start_state_is_zero(cell: Cell, layer: Layer) -> None:
     start = cell.initial_state(B, H)
     assert [part.shape for part in start] == [(B, H)] * len(cell.states)
     assert not any(part.any() for part in start)
+    assert {part.dtype for part in cell.initial_state(B, H, x.dtype)} == {x.dtype}
     y, end = layer(cell, parameters, x, None)
     same, last = layer(cell, parameters, x, tuple(part.astype(x.dtype) for part in start))
     np.testing.assert_array_equal(y, same)

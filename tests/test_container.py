@@ -199,6 +199,19 @@ def test_limits_can_be_narrowed(tmp_path):
             _container.read(path, limits=limits)
 
 
+def test_limits_can_be_widened(tmp_path):
+    path = tmp_path / "file"
+    arrays = {f"a{k}": np.full(1, k, np.uint16) for k in range(600)}
+    wide = Limits(tensors=600)
+    _container.write(path, arrays, {}, limits=wide)
+    assert_same(arrays, _container.read(path, limits=wide)[0])
+    with pytest.raises(ModelFileError, match="tensors in its header: got 600"):
+        _container.read(path)
+    with pytest.raises(InputError, match=r"got 600.*at most 599"):
+        _container.write(tmp_path / "other", arrays, {}, limits=Limits(tensors=599))
+    assert not (tmp_path / "other").exists()
+
+
 def test_reading_holds_the_payload_once(tmp_path):
     path = tmp_path / "file"
     size = 20_000_000

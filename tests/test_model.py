@@ -76,7 +76,8 @@ def test_parameters_in_full():
         ({"cell": ["gru"]}, "cell"),
         ({"activation": "relu"}, "activation with cell gru"),
         ({"activation": {}}, "activation"),
-        ({"vocabulary_size": 0}, "vocabulary_size: got 0; expected a whole number from 1"),
+        ({"vocabulary_size": 0}, "vocabulary_size: got 0; expected a whole number from 2"),
+        ({"vocabulary_size": 1}, "vocabulary_size: got 1; expected a whole number from 2"),
         ({"embedding_size": 1 << 40}, "embedding_size"),
         ({"hidden_size": 4.0}, "hidden_size: got 4.0"),
         ({"num_layers": True}, "num_layers: got True"),
@@ -103,6 +104,21 @@ def test_model_refuses_arrays_of_another_network():
     larger = replace(CONFIG, vocabulary_size=6)
     with pytest.raises(InputError, match="got 5 tokens; expected vocabulary_size, 6"):
         Model(larger, zeros(larger), CODEC, {})
+
+
+def test_arrays_of_a_model_cannot_be_written():
+    given = zeros()
+    model = Model(CONFIG, given, CODEC, {})
+    for array in model.arrays.values():
+        with pytest.raises(ValueError, match="read-only"):
+            array[:] = 1
+    assert given["head.bias"].flags.writeable
+
+
+def test_sizes_of_numpy_are_plain_numbers(tmp_path):
+    config = replace(CONFIG, hidden_size=np.int64(4))
+    Model(config, zeros(), CODEC, {}).save(tmp_path / "model")
+    assert Model.load(tmp_path / "model").config == CONFIG
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
@@ -151,6 +167,36 @@ def rewrite(path, **changes):
         if value is None:
             del part[key]
     _container.write(path, arrays, metadata)
+
+
+def turned(value):
+    return dict(reversed(value.items()))
+
+
+def golden_metadata():
+    return _container.read(GOLDEN / "rnn-1.safetensors")[1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"config": turned(golden_metadata()["config"])}, id="order of config"),
+        pytest.param({"codec": turned(golden_metadata()["codec"])}, id="order of codec"),
+        pytest.param({"codec": {**golden_metadata()["codec"], "more": 1}}, id="key of codec"),
+        pytest.param({"codec__more": np.zeros(1)}, id="array of codec"),
+    ],
+)
+def test_one_model_has_one_file(tmp_path, changes):
+    rewrite(tmp_path / "model", **changes)
+    with pytest.raises(ModelFileError, match="expected the form that save gives"):
+        Model.load(tmp_path / "model")
+
+
+def test_metadata_in_another_order_is_refused(tmp_path):
+    arrays, metadata = _container.read(GOLDEN / "rnn-1.safetensors")
+    _container.write(tmp_path / "model", arrays, turned(metadata))
+    with pytest.raises(ModelFileError, match="expected the form that save gives"):
+        Model.load(tmp_path / "model")
 
 
 def config_with(**changes):

@@ -24,9 +24,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from elman._atomic import Path, atomic_write
-from elman._errors import InputError, ModelFileError
+from elman._errors import InputError, ModelFileError, printable
 
-__all__ = ["FORMAT", "Limits", "Path", "atomic_write", "read", "write"]
+__all__ = ["FORMAT", "Limits", "Path", "read", "write"]
 
 FORMAT = 1
 _VERSION = {"format": FORMAT, "needs": "0.1.0"}  # and the first Elman that reads it
@@ -92,11 +92,17 @@ class _RefusedError(Exception):
         self.remedy = remedy
 
 
-def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+def write(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    metadata: Mapping[str, Any],
+    *,
+    limits: Limits = Limits(),
+) -> None:
     """Write `arrays` and `metadata` (JSON values) to `path`: whole, or not at all.
 
     The same content gives the same bytes. Raises OutputError where the file cannot be written, and
-    InputError for an array or a value that the format does not have.
+    InputError for an array or a value that the format does not have, or not within `limits`.
     """
     tensors, payload, texts = {}, {}, {}
     try:
@@ -117,7 +123,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, A
                 raise _RefusedError(f"metadata {key}", got=error, expected=expected) from error
         header = _header(tensors, texts)
         # What the reader would refuse is not written in the first place.
-        _parse(header, Limits())
+        _parse(header, limits)
     except _RefusedError as error:
         raise InputError(
             f"cannot write {os.fspath(path)}: {error}", got=error.got, expected=error.expected
@@ -147,7 +153,9 @@ def read(path: Path, *, limits: Limits = Limits()) -> tuple[dict[str, np.ndarray
             f"{what}: {error}", got=error.got, expected=error.expected, remedy=error.remedy
         ) from error
     except (OSError, ValueError) as error:
-        raise ModelFileError(what, got=getattr(error, "strerror", None) or error) from error
+        got = getattr(error, "strerror", None) or error
+        remedy = "check the name" if isinstance(error, FileNotFoundError) else ""
+        raise ModelFileError(what, got=got, remedy=remedy) from error
     except MemoryError as error:
         raise ModelFileError(f"{what}: it is larger than the memory that is free") from error
 
@@ -256,8 +264,8 @@ def _parse(unsigned: bytes, limits: Limits) -> tuple[dict[str, _Tensor], dict[st
 
 def _refuse_version(version: Any) -> NoReturn:
     found, needs = (version.get(key) for key in _VERSION) if type(version) is dict else (None, None)
-    newer = type(found) is int and found > FORMAT
-    remedy = f"install Elman {needs} or later" if newer else _DAMAGED
+    newer = type(found) is int and found > FORMAT and type(needs) is str
+    remedy = f"install Elman {printable(needs, 20)} or later" if newer else _DAMAGED
     raise _RefusedError("its format version", got=found, expected=f"{FORMAT}", remedy=remedy)
 
 

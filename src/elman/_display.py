@@ -161,13 +161,21 @@ def describe_installation() -> dict[str, Any]:
     }
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on in silence: a reader that has gone does not end the training."""
+        self.quiet = True
+        # or Python would try to write what is left when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 class TrainingDisplay:
     """Shows the events of a training run: one live line on a terminal, plain lines elsewhere."""
 
     def __init__(self, *, to_stderr: bool, output: str) -> None:
         stream: TextIO = sys.stderr if to_stderr else sys.stdout
         self.leads = os.environ.get("RANK", "0") == "0"
-        self.console = Console(file=stream, highlight=False, soft_wrap=True, quiet=not self.leads)
+        self.console = _Console(file=stream, highlight=False, soft_wrap=True, quiet=not self.leads)
         self.output = output
         self.live: Live | None = None
         self.unit = "token"
@@ -207,11 +215,17 @@ class TrainingDisplay:
         machine = event["device"] + (
             f", {event['processes']} processes"
             if event["processes"] > 1
-            else f", {event['threads']} threads"
+            else f", {_count(event['threads'], 'thread')}"
         )
         facts = {
-            "text": f"{_count(data['files'], 'file')}, {_size(data['bytes'])}, "
-            f"{' + '.join(data['encodings'])}, {data['characters']:,} characters{tokens}",
+            "text": ", ".join(
+                [
+                    *([_count(data["files"], "file")] if data["encodings"] else []),
+                    _size(data["bytes"]),
+                    *data["encodings"],
+                    f"{data['characters']:,} characters{tokens}",
+                ]
+            ),
             "vocabulary": f"{event['vocabulary']:,} {self.unit}s; "
             f"<unk> {_share(data)} in training, "
             f"{_share(held_out)} held out" + _examples(held_out),
@@ -269,9 +283,11 @@ class TrainingDisplay:
             "yellow",
         )
 
-    def _end(self, _event: dict[str, Any]) -> None:
+    def _end(self, event: dict[str, Any]) -> None:
         if self.live is not None:
             self.live.stop()
+        if event["stopped"] == "diverged":
+            self.say(f"the best network before that is in {self.output}", "bold")
 
     def finish(self, stopped: str, card: dict[str, Any]) -> None:
         """Say how the run ended, how good the model is, and what to do next."""
@@ -281,6 +297,7 @@ class TrainingDisplay:
         reason = {
             "budget": "",
             "early": ": no better measurement came any more",
+            "diverged": ": diverged",
             "interrupted": ": interrupted",
             "complete": ": it had been finished before, there is nothing to resume",
         }[stopped]
@@ -297,7 +314,8 @@ class TrainingDisplay:
         verdict = ngram_verdict(held_out["loss"], ngram["loss"], ngram["order"])
         self.say(verdict, "" if beaten else "yellow")
         size = os.path.getsize(self.output) if os.path.exists(self.output) else 0
-        self.say(f"wrote {self.output} ({_size(size)}); now: elman generate {self.output}")
+        wrote = "there is" if stopped == "complete" else "wrote"
+        self.say(f"{wrote} {self.output} ({_size(size)}); now: elman generate {self.output}")
         if stopped == "interrupted":
             self.say("to go on, give the same command with --resume", "bold")
 

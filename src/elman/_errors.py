@@ -55,9 +55,9 @@ def message(what: str, *, got: object = None, expected: str = "", remedy: str = 
     if got is not None:
         parts.append(f"got {printable(got)}")
     if expected:
-        parts.append(f"expected {expected}")
+        parts.append(f"expected {printable(expected, 400)}")
     if remedy:
-        parts.append(remedy)
+        parts.append(printable(remedy, 400))
     return f"{printable(what, 400)}: {'; '.join(parts)}" if parts else printable(what, 400)
 
 

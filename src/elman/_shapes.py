@@ -1,15 +1,16 @@
-"""The shape words of the house, and the check that holds arrays to them.
+"""The shape words of the house, and the checks that hold arrays and numbers to them.
 
 T time steps · B sequences side by side · I input size · H hidden size · G gates · V vocabulary size.
 """
 
 from __future__ import annotations
 
+import numbers
 from typing import Protocol
 
-from elman._errors import ShapeError
+from elman._errors import OptionError, ShapeError
 
-__all__ = ["Shaped", "check"]
+__all__ = ["Shaped", "check", "whole_number"]
 
 
 class Shaped(Protocol):
@@ -48,3 +49,17 @@ def check(array: Shaped, pattern: str, name: str, **sizes: int) -> dict[str, int
             expected=f"[{', '.join(words)}]" + (f" with {given}" if given else ""),
         )
     return known
+
+
+def whole_number(name: str, value: object, low: int, high: int | None = None) -> int:
+    """Return `value` as an int from `low` to `high`; raises OptionError for anything else.
+
+    >>> whole_number("k", 3, 1)
+    3
+    """
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        number = int(value)
+        if low <= number and (high is None or number <= high):
+            return number
+    limit = f" to {high}" if high is not None else ""
+    raise OptionError(name, got=value, expected=f"a whole number from {low}{limit}")

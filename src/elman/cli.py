@@ -6,6 +6,7 @@ Nothing heavy is imported before a command needs it, so that help comes at once.
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from elman._errors import ElmanError, InputError, message
+from elman._errors import ElmanError, InputError, message, printable
 from elman.options import LanguageOptions, option_fields
 
 if TYPE_CHECKING:
@@ -61,8 +62,20 @@ _PARSERS: dict[Any, dict[str, Any]] = {int: WHOLE, float: REAL}
 
 
 def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # lone surrogates, or a terminal that knows few characters
+        text = json.dumps(value, allow_nan=False)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def _report_unknown(predictor: LanguagePredictor, text: str) -> None:
+    unknown = predictor.unknown_tokens(text)
+    if unknown:
+        names = ", ".join(printable(token) for token in unknown)
+        _complain(f"not in the vocabulary, read as <unk>: {names}")
 
 
 def _load(path: str) -> LanguagePredictor:
@@ -82,7 +95,7 @@ def _train(
     """Train a network on text files or folders; it ends with the budget of time, epochs or steps."""
     from elman._display import TrainingDisplay
 
-    checked = LanguageOptions.from_mapping(options)
+    checked = LanguageOptions(**options)
     with TrainingDisplay(to_stderr=json_, output=output) as display:
         # after the first line is on the screen: importing torch takes a second
         from elman.estimators import LanguageModel
@@ -213,6 +226,8 @@ def _predict(
     """Show the most probable next words or characters after a text."""
     predictor = _load(model)
     # lone surrogates stand for bytes of the command line or input that are not text
+    if text == "-" and isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
     lines = (line.rstrip("\r\n") for line in sys.stdin) if text == "-" else iter([text])
     for line in lines:
         line = line.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -221,11 +236,13 @@ def _predict(
             rows = [
                 {"token": token, "probability": probability} for token, probability in predictions
             ]
-            _print_json({"text": line, "predictions": rows})
+            unknown = list(predictor.unknown_tokens(line))
+            _print_json({"text": line, "predictions": rows, "unknown": unknown})
         else:
             from elman._display import print_predictions
 
             print_predictions(line, predictions)
+        _report_unknown(predictor, line)
 
 
 @app.command("generate")
@@ -251,6 +268,7 @@ def _generate(
 ) -> None:
     """Write new text, printed as it comes."""
     predictor = _load(model)
+    _report_unknown(predictor, prompt)
     if beam is not None:
         text, log_probability = predictor.beam(prompt, n=n, width=beam)[0]
         if json_:
@@ -277,11 +295,14 @@ def _generate(
 def _evaluate(
     model: ModelFile,
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="text files or folders")],
+    encoding: Annotated[
+        str | None, typer.Option(help="encoding of the files (found out and said)")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Measure how well a model predicts a text, beside an n-gram model of its training text."""
     predictor = _load(model)
-    evaluation = predictor.evaluate([Path(file) for file in files])
+    evaluation = predictor.evaluate([Path(file) for file in files], encoding=encoding)
     if json_:
         _print_json(evaluation.to_dict())
     else:
@@ -326,6 +347,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command and leave with its exit code: 0, 2 bad input, 3 diverged, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         code = app(arguments, prog_name="elman", standalone_mode=False)
@@ -349,14 +373,13 @@ def main(arguments: list[str] | None = None) -> None:
     except SystemExit as left:
         # typer leaves so when the reader has gone, as `head` does
         code = 0 if isinstance(left.__context__, BrokenPipeError) else left.code
-    except MemoryError as error:
-        if debug:
-            raise
-        _complain(message("out of memory", remedy="a smaller --hidden-size or --batch-size"))
-        code = InputError.exit_code if error else 2
     except Exception as error:
         if debug:
             raise
-        _complain(message(f"{type(error).__name__}: {error}", remedy="--debug shows where"))
-        code = 1
+        if isinstance(error, MemoryError) or "not enough memory" in str(error).lower():
+            _complain(message("out of memory", remedy="a smaller --hidden-size or --batch-size"))
+            code = InputError.exit_code
+        else:
+            _complain(message(f"{type(error).__name__}: {error}", remedy="--debug shows where"))
+            code = 1
     sys.exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.text import Text
 from elman._display import TrainingDisplay, duration, visible
 from elman.data import meals
 from elman.estimators import LanguageModel
+from elman.options import LanguageOptions
 
 __all__ = ["MEALS", "meals_model", "run", "worst_error"]
 
@@ -72,8 +74,14 @@ def _show(console: Console, rows: list[dict[str, Any]]) -> None:
 def _fit(display: TrainingDisplay, sentences: list[str], seed: int) -> LanguageModel:
     with display:
         model = meals_model("gru", sentences, seed, output=display.output, watch=display.watch)
-        display.finish(model.stopped_, model.card_)
+        _finish(display, model)
     return model
+
+
+def _finish(display: TrainingDisplay, model: LanguageModel) -> None:
+    if model.stopped_ == "interrupted":
+        raise KeyboardInterrupt
+    display.finish(model.stopped_, model.card_)
 
 
 def run(folder: Path, *, seconds: float, seed: int, to_stderr: bool) -> dict[str, Any]:
@@ -81,6 +89,7 @@ def run(folder: Path, *, seconds: float, seed: int, to_stderr: bool) -> dict[str
     import pydoc_data.topics
 
     started = time.monotonic()
+    english = LanguageOptions(level="char", time=seconds, seed=seed)  # refused before any training
     console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
     grammar = meals.Grammar()
     sentences = grammar.sentences(SENTENCES, seed)
@@ -112,17 +121,16 @@ def run(folder: Path, *, seconds: float, seed: int, to_stderr: bool) -> dict[str
         )
         result[name] = {"model": str(path), "predictions": rows, "worst_error": worst}
     before, after = (result[name]["predictions"][0]["token"] for name in ("meals", "burgers"))
-    console.print(Text(f"The answer turned from {before} to {after}.", style="bold"))
+    turned = f"turned from {before} to {after}" if before != after else f"stayed {before}"
+    console.print(Text(f"The answer {turned}.", style="bold"))
 
     console.rule("2. English, character by character")
     console.print(f"Python's own manual, {duration(seconds)} of training.")
     path = folder / "manual.safetensors"
     manual = "".join(text for _, text in sorted(pydoc_data.topics.topics.items()))
     with TrainingDisplay(to_stderr=to_stderr, output=str(path)) as display:
-        model = LanguageModel(level="char", time=seconds, seed=seed).fit(
-            manual, output=path, watch=display.watch
-        )
-        display.finish(model.stopped_, model.card_)
+        model = LanguageModel(**asdict(english)).fit(manual, output=path, watch=display.watch)
+        _finish(display, model)
     text = model.generate("The ", n=400, temperature=0.7, seed=seed)
     console.print(Text("The " + visible(text), style="italic"))
     result["manual"] = {

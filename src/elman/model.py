@@ -6,6 +6,7 @@ file is data: named arrays, the vocabulary and JSON; nothing in it is executed (
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -16,6 +17,7 @@ import numpy as np
 from elman import _container, cells
 from elman._container import FORMAT, Path
 from elman._errors import InputError, ModelFileError, OptionError, ShapeError
+from elman._shapes import whole_number
 from elman.data.vocabulary import TextCodec
 
 __all__ = ["FORMAT", "TASKS", "Model", "NetworkConfig"]
@@ -23,11 +25,11 @@ __all__ = ["FORMAT", "TASKS", "Model", "NetworkConfig"]
 TASKS = ("language",)
 
 _KIND = "model"
-_LARGEST = {
-    "vocabulary_size": 1 << 24,
-    "embedding_size": 1 << 16,
-    "hidden_size": 1 << 16,
-    "num_layers": 100,
+_SIZES = {
+    "vocabulary_size": (2, 1 << 24),  # <unk> and what can be predicted
+    "embedding_size": (1, 1 << 16),
+    "hidden_size": (1, 1 << 16),
+    "num_layers": (1, 100),
 }
 
 
@@ -63,10 +65,8 @@ class NetworkConfig:
             if type(value := getattr(self, name)) is not str:
                 raise OptionError(name, got=value, expected="its name")
         cells.find(self.cell, self.activation)
-        for name, largest in _LARGEST.items():
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= largest:
-                raise OptionError(name, got=value, expected=f"a whole number from 1 to {largest}")
+        for name, (least, most) in _SIZES.items():
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least, most))
         for name in ("residual", "tied", "bias"):
             if type(value := getattr(self, name)) is not bool:
                 raise OptionError(name, got=value, expected="True or False")
@@ -106,7 +106,7 @@ class Model:
 
     config: NetworkConfig
     arrays: Mapping[str, np.ndarray]
-    """float32, named and shaped as ``config.parameters()``."""
+    """float32, named and shaped as ``config.parameters()``; read-only views of what was given."""
     codec: TextCodec
     card: Mapping[str, Any]
     """JSON: how it was trained, on what, and how good it is."""
@@ -118,7 +118,7 @@ class Model:
                 got=f"{len(self.codec.tokens)} tokens",
                 expected=f"vocabulary_size, {self.config.vocabulary_size}",
             )
-        shapes = self.config.parameters()
+        shapes, views = self.config.parameters(), {}
         if unlike := shapes.keys() ^ self.arrays.keys():
             what = f"parameters of {self.config.num_layers} {self.config.cell} layers"
             name = min(unlike)
@@ -131,7 +131,9 @@ class Model:
             if not np.isfinite(array).all():
                 count = int(array.size - np.isfinite(array).sum())
                 raise InputError(f"parameter {name}", got=f"{count} numbers that are not finite")
-        object.__setattr__(self, "arrays", {name: self.arrays[name] for name in shapes})
+            views[name] = array.view()
+            views[name].flags.writeable = False
+        object.__setattr__(self, "arrays", views)
 
     @property
     def parameter_count(self) -> int:
@@ -143,6 +145,9 @@ class Model:
 
         Raises OutputError where the file cannot be written, InputError for a card that is no JSON.
         """
+        _container.write(path, *self._to_parts())
+
+    def _to_parts(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         codec, arrays = self.codec.to_parts()
         metadata = {
             "kind": _KIND,
@@ -150,7 +155,7 @@ class Model:
             "codec": codec,
             "card": dict(self.card),
         }
-        _container.write(path, {**self.arrays, **arrays}, metadata)
+        return {**self.arrays, **arrays}, metadata
 
     @classmethod
     def load(cls, path: Path) -> Model:
@@ -160,7 +165,12 @@ class Model:
         """
         arrays, metadata = _container.read(path)
         try:
-            return cls._from_parts(arrays, metadata)
+            model = cls._from_parts(dict(arrays), dict(metadata))
+            again, form = model._to_parts()
+            # json.dumps tells the order of the keys too: one model has exactly one file
+            if again.keys() != arrays.keys() or json.dumps(form) != json.dumps(metadata):
+                raise ModelFileError("its metadata and arrays", expected="the form that save gives")
+            return model
         except InputError as error:
             raise ModelFileError(f"cannot read {path}: {error}") from error
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import re
-from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal, get_args, get_type_hints
 
 from elman._errors import OptionError
@@ -18,7 +17,7 @@ DEFAULT_TIME = "3m"
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def seconds(time: str | float) -> float:
+def seconds(time: str | float, name: str = "time") -> float:
     """Return a span of time in seconds: a number of seconds, or text such as "90s", "3m", "1h30m".
 
     Raises OptionError for anything else, and for a span that is not positive.
@@ -36,9 +35,7 @@ def seconds(time: str | float) -> float:
     elif not isinstance(time, bool):
         total = float(time)
     if not (math.isfinite(total) and total > 0):
-        raise OptionError(
-            "time", got=time, expected='a span of time such as "90s", "3m" or "1h30m"'
-        )
+        raise OptionError(name, got=time, expected='a span of time such as "90s", "3m" or "1h30m"')
     return total
 
 
@@ -49,8 +46,10 @@ def _option(
     group: str,
     low: float | None = None,
     high: float | None = None,
+    above: float | None = None,
 ) -> Any:
-    return field(default=default, metadata={"help": help, "group": group, "low": low, "high": high})
+    limits = {"low": low, "high": high, "above": above}
+    return field(default=default, metadata={"help": help, "group": group, **limits})
 
 
 def _text(default: Any, help: str, **limits: Any) -> Any:  # noqa: A002
@@ -84,60 +83,62 @@ class LanguageOptions:
         "file", "what starts from state zero: each file, or each line (names, sentences)"
     )
     max_vocabulary: int | None = _text(
-        None, "commonest tokens kept, the rest <unk> [20000 characters, 50000 words]", low=1
+        None, "commonest tokens kept, the rest <unk> (20000 characters, 50000 words)", low=1
     )
     min_count: int | None = _text(
-        None, "times a token must occur to be kept [1 for characters, 2 for words]", low=1
+        None, "times a token must occur to be kept (1 for characters, 2 for words)", low=1
     )
-    encoding: str | None = _text(None, "encoding of the files [found out and said]")
+    encoding: str | None = _text(None, "encoding of the files (found out and said)")
     held_out: float = _text(
         0.1, "share of the text, its last part, kept to measure on", low=0.001, high=0.9
     )
     cell: Literal["rnn", "gru", "lstm", "mingru"] = _network("lstm", "recurrent cell")
     activation: Literal["linear", "tanh", "relu"] = _network("tanh", "f of the cell rnn")
-    hidden_size: int | None = _network(None, "units a layer [by table]", low=1, high=16384)
-    num_layers: int | None = _network(None, "recurrent layers [by table]", low=1, high=64)
+    hidden_size: int | None = _network(None, "units a layer (by table)", low=1, high=16384)
+    num_layers: int | None = _network(None, "recurrent layers (by table)", low=1, high=32)
     embedding_size: int | None = _network(
-        None, "numbers that stand for a token [hidden size]", low=1, high=16384
+        None, "numbers that stand for a token (hidden size)", low=1, high=16384
     )
     bias: bool = _network(True, "add biases to the gate sums")
     residual: bool = _network(False, "add each layer's input to its output, from the second on")
-    tied: bool | None = _network(None, "output shares the embedding's weights [where sizes allow]")
+    tied: bool | None = _network(None, "output shares the embedding's weights (where sizes allow)")
     dropout: float | None = _network(
-        None, "share of activations dropped in training [by table]", low=0.0, high=0.99
+        None, "share of activations dropped in training (by table)", low=0.0, high=0.99
     )
     time: str | float | None = _training(
-        None, f"budget of time: 90s, 3m, 1h30m [{DEFAULT_TIME} without epochs or steps]"
+        None, f"budget of time: 90s, 3m, 1h30m ({DEFAULT_TIME} without epochs or steps)"
     )
-    epochs: float | None = _training(None, "budget in passes over the text", low=1e-9)
+    epochs: float | None = _training(None, "budget in passes over the text", above=0)
     steps: int | None = _training(None, "budget in optimiser steps", low=1)
-    batch_size: int | None = _training(None, "sequences side by side [by table]", low=1)
+    batch_size: int | None = _training(None, "sequences side by side (by table)", low=1)
     sequence_length: int | None = _training(
-        None, "steps unrolled between two updates [by table]", low=1
+        None, "steps unrolled between two updates (by table)", low=1
     )
     learning_rate: float | None = _training(
-        None, "highest rate of AdamW [by table]", low=0.0, high=10.0
+        None, "highest rate of AdamW (by table)", low=0.0, high=10.0
     )
     sampled_softmax: int | None = _training(
-        None, "words drawn a step to stand for a large vocabulary, 0 takes all [by table]", low=0
+        None, "words drawn a step to stand for a large vocabulary, 0 takes all (by table)", low=0
     )
     weight_decay: float = _training(0.01, "AdamW's weight decay, on matrices alone", low=0.0)
     warm_up: float = _training(
         0.03, "share of the budget in which the rate rises to its highest", low=0.0, high=1.0
     )
-    clip: float = _training(1.0, "largest norm of the gradient", low=1e-9)
+    clip: float = _training(1.0, "largest norm of the gradient", above=0)
     evaluations: int = _training(10, "measurements on the held-out part", low=1, high=10000)
     patience: int = _training(
         5, "measurements without a better one before training stops early", low=1
     )
     checkpoint_every: str | float = _training("30s", "time between two saved checkpoints")
     seed: int = _training(0, "seed of all random numbers", low=0, high=2**63 - 1)
-    threads: int | None = _training(None, "processor threads [all cores]", low=1, high=4096)
+    threads: int | None = _training(None, "processor threads (all cores)", low=1, high=4096)
     device: Literal["auto", "cpu", "cuda"] = _training("auto", "where training runs")
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
-            _check(name, getattr(self, name), kind, type(self).__dataclass_fields__[name])
+            declared = type(self).__dataclass_fields__[name]
+            # numpy's numbers, as a grid search passes them, become Python's
+            object.__setattr__(self, name, _checked(name, getattr(self, name), kind, declared))
         budgets = {name: getattr(self, name) for name in ("time", "epochs", "steps")}
         given = [name for name, value in budgets.items() if value is not None]
         if len(given) > 1:
@@ -146,7 +147,7 @@ class LanguageOptions:
             )
         for name in ("time", "checkpoint_every"):
             if getattr(self, name) is not None:
-                seconds(getattr(self, name))
+                seconds(getattr(self, name), name)
         if self.activation != "tanh" and self.cell != "rnn":
             raise OptionError(
                 "activation", got=self.activation, expected="tanh", remedy="or choose cell rnn"
@@ -154,46 +155,41 @@ class LanguageOptions:
         if self.split == "whitespace" and self.level == "char":
             raise OptionError("split", got="whitespace", expected="words", remedy="or level word")
 
-    @classmethod
-    def from_mapping(cls, options: Mapping[str, Any]) -> LanguageOptions:
-        """Return the options of a mapping by name; raises OptionError for a name unknown."""
-        unknown = sorted(set(options) - {field.name for field in fields(cls)})
-        if unknown:
-            raise OptionError("option", got=unknown[0], expected="a name that `elman train` lists")
-        return cls(**options)
 
-
-def _check(name: str, value: Any, kind: Any, declared: Field[Any]) -> None:
+def _checked(name: str, value: Any, kind: Any, declared: Field[Any]) -> Any:
+    """Return `value` as the declared type; raises OptionError where it is not one, or out of limits."""
     members = get_args(kind) or (kind,)
     if value is None and type(None) in members:
-        return
+        return None
     choices = [member for member in members if isinstance(member, str)]
     if choices:
         if value not in choices:
             raise OptionError(name, got=value, expected="one of " + ", ".join(choices))
-        return
-    if str in members:
-        if not isinstance(value, str | float | int):
-            raise OptionError(name, got=value, expected="text")
-        return
+        return str(value)
+    if str in members and isinstance(value, str):
+        return value
     if bool in members:
-        if not isinstance(value, bool):
+        if not isinstance(value, bool) and type(value).__name__ != "bool":
             raise OptionError(name, got=value, expected="true or false")
-        return
+        return bool(value)
+    low, high, above = (declared.metadata[limit] for limit in ("low", "high", "above"))
     whole = int in members
-    low, high = declared.metadata["low"], declared.metadata["high"]
-    expected = "a whole number" if whole else "a number"
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    expected = "a whole number" if whole else "a number" if float in members else "text"
     expected += f" from {low}" if low is not None else ""
     expected += f" to {high}" if high is not None else ""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    expected += f" above {above}" if above is not None else ""
     if (
-        not number
+        expected == "text"
+        or not is_number
         or not math.isfinite(value)
         or (whole and int(value) != value)
         or (low is not None and value < low)
         or (high is not None and value > high)
+        or (above is not None and value <= above)
     ):
         raise OptionError(name, got=value, expected=expected)
+    return int(value) if whole else float(value)
 
 
 def option_fields() -> tuple[Field[Any], ...]:
@@ -207,4 +203,4 @@ def defaults() -> dict[str, Any]:
     >>> defaults()["cell"]
     'lstm'
     """
-    return {field.name: field.default for field in option_fields() if field.default is not MISSING}
+    return {field.name: field.default for field in option_fields()}

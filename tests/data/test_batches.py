@@ -308,6 +308,21 @@ def test_shards_are_the_same_lanes_each_time_and_all_of_them(world_size):
     assert all(p.inputs.flags.c_contiguous and p.predicted for p in parts)
 
 
+@pytest.mark.parametrize("value", [2.5, "a", None, True])
+def test_what_is_no_whole_number_is_refused_in_one_line(value):
+    ids, starts = files([30])
+    for name in ("lanes", "warm_up", "sequence_length"):
+        with pytest.raises(OptionError, match=f"^{name}: .*expected a whole number from") as caught:
+            evaluation_chunks(ids, starts, None, **{name: value})
+        assert "\n" not in str(caught.value)
+    for place, name in enumerate(("batch_size", "sequence_length", "seed")):
+        numbers = [4, 5, 0]
+        numbers[place] = value
+        for make in (Lanes, lambda *a: Documents(*a[:2], None, *a[2:])):
+            with pytest.raises(OptionError, match=f"^{name}: .*expected a whole number from"):
+                make(ids, starts, *numbers)
+
+
 def test_bad_input_is_refused():
     ids, starts = files([30])
     with pytest.raises(OptionError, match="batch_size: got 0"):

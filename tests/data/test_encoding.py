@@ -50,7 +50,8 @@ def test_what_is_not_utf8_is_a_stated_guess(write):
     path = write("eins\nFüße – „gut“".encode("cp1252"))
     found = detect(path)
     assert (found.name, found.guessed) == ("cp1252", True)
-    assert found.note == "not UTF-8 at line 2, byte 6"
+    # the place, and how the guess reads what stands around it
+    assert found.note == "not UTF-8 at line 2, byte 6, which reads as 'eins\\nFüße – „gut“'"
     assert read(path) == "eins\nFüße – „gut“"
 
 
@@ -95,8 +96,12 @@ def test_a_file_cut_within_its_last_character_is_still_utf8(write):
         (b"ab\n" + bytes(range(1, 7)) * 20, "120 control characters, the first at line 2, byte 3"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", "a zero byte at line 3, byte 8"),
         ("plain".encode("utf-16-le"), "utf-16-le"),
-        (codecs.BOM_UTF16_LE + "a\0b".encode("utf-16-le"), "a zero character at line 1, byte 4"),
+        (
+            codecs.BOM_UTF16_LE + "a\0b".encode("utf-16-le"),
+            "a zero character at line 1, character 2",
+        ),
         (codecs.BOM_UTF16_LE + b"a\x00b", "is not utf-16, whose mark it bears"),
+        (codecs.BOM_UTF16_LE + "Ċ\nb".encode("utf-16-le") + b"\n", "truncated data at byte 8:"),
         (codecs.BOM_UTF32_LE + b"\xff\xff\xff\xff", "is not utf-32, whose mark it bears"),
     ],
 )
@@ -113,9 +118,33 @@ def test_what_is_no_text_is_told_in_one_line_with_its_place(write, data, words):
 def test_a_place_is_counted_over_all_blocks(write, block, monkeypatch):
     monkeypatch.setattr(encoding, "_BLOCK", block)
     path = write("ä\nzwei\nüü".encode() + b"\xff rest")
-    assert detect(path).note == "not UTF-8 at line 3, byte 12"
+    assert detect(path).note.startswith("not UTF-8 at line 3, byte 12, which reads as ")
     with pytest.raises(DataError, match="is not utf-8: invalid start byte at line 3, byte 12"):
         detect(path, "utf8")
+
+
+@pytest.mark.parametrize("name", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("block", [4, 1 << 20])
+def test_a_place_among_wide_characters_is_counted_in_characters(write, block, name, monkeypatch):
+    monkeypatch.setattr(encoding, "_BLOCK", block)
+    # U+0A0A holds the byte of a line end twice
+    path = write("a\u0a0a\nb\0".encode(name))
+    with pytest.raises(DataError, match="a zero character at line 2, character 5"):
+        detect(path)
+
+
+@pytest.mark.parametrize("block", [4, 1 << 20])
+def test_utf8_with_a_few_bad_bytes_stays_utf8(write, block, monkeypatch):
+    monkeypatch.setattr(encoding, "_BLOCK", block)
+    good, bad = "größer\n" * 10 + "日本", b"\xff"
+    path = write(good.encode() + bad + good.encode())
+    found = detect(path)
+    assert (found.name, found.guessed) == ("utf-8", False)
+    place = f"line 11, byte {len(good.encode())}"
+    assert found.note == f"damaged UTF-8, first at {place}: read as U+FFFD (1 in all)"
+    assert read(path) == f"{good}\ufffd{good}"
+    # 44 good ones are not enough for three
+    assert detect(write(path.read_bytes() + bad * 2)).guessed
 
 
 def test_a_few_control_characters_are_no_fault(write):

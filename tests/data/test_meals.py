@@ -112,5 +112,8 @@ def test_bad_input_is_refused():
         Grammar(("stones",))
     with pytest.raises(OptionError, match="no such food"):
         double([], "stones")
-    with pytest.raises(OptionError, match="count"):
-        Grammar().sentences(-1, 0)
+    for count in (-1, 2.5, "a", None, True):
+        with pytest.raises(OptionError, match=r"count: .*expected a whole number from 0"):
+            Grammar().sentences(count, 0)
+    with pytest.raises(OptionError, match="seed: got a"):
+        Grammar().sentences(1, "a")

@@ -151,8 +151,9 @@ def test_of_a_long_text_the_last_tokens_are_counted_and_the_first_predicted():
 
 def test_bad_input_is_refused():
     ids = np.array([2, 3, 2])
-    with pytest.raises(OptionError, match="max_order"):
-        ngram_loss(ids, [0], ids, [0], V, None, 0)
+    for order in (0, 2.5, True):
+        with pytest.raises(OptionError, match="max_order"):
+            ngram_loss(ids, [0], ids, [0], V, None, order)
     with pytest.raises(DataError, match="nothing to predict"):
         ngram_loss(ids, [0], ids, [0, 1, 2], V, None, 2)
     with pytest.raises(DataError, match="nothing to predict"):

@@ -12,8 +12,8 @@ from elman._errors import DataError, OptionError
 from elman.data.sources import cut, part, read_sources
 
 
-def texts(source, encoding=None):
-    documents, _ = read_sources(source, encoding)
+def texts(source, encoding=None, *, lines=False):
+    documents, _ = read_sources(source, encoding, lines=lines)
     return ["".join(document.blocks()) for document in documents]
 
 
@@ -42,30 +42,38 @@ def test_a_str_is_a_path_where_that_exists(folder):
 
 def test_a_mistyped_name_is_not_taken_for_a_text(folder):
     for source in (folder / "c.txt", str(folder / "c.txt"), "c.TXT", Path("x\0y"), Path("a\nb")):
-        with pytest.raises(DataError, match="no such file") as caught:
+        with pytest.raises(DataError, match=r"no such file: .*: check the name") as caught:
             texts(source)
         assert "\n" not in str(caught.value)
 
 
 def test_a_folder_is_its_files_in_order_without_hidden_ones(folder):
-    assert texts(folder) == ["ay\n", "bee\n", "deep"]
-    assert texts(str(folder)) == ["ay\n", "bee\n", "deep"]
+    assert texts(folder) == ["ay\n", "bee", "deep"]
+    assert texts(str(folder)) == ["ay\n", "bee", "deep"]
 
 
-def test_several_sources_are_joined_with_line_breaks(folder):
-    assert texts([folder / "b.txt", "one\ntwo", ["three\n", folder / "a.txt"], "x"]) == [
-        "bee\n",
-        "one\ntwo\n",
-        "three\n",
-        "ay\n",
-        "x",
-    ]
-    assert texts(text for text in ("a", "b")) == ["a\n", "b"]
+def test_what_a_run_wrote_into_the_folder_is_no_text(folder):
+    (folder / "model.run.jsonl").write_text('{"step": 1}\n')
+    (folder / "model.safetensors").write_text("letters")
+    (folder / "model.checkpoint").mkdir()
+    (folder / "model.checkpoint" / "notes.txt").write_text("letters")
+    documents, warnings = read_sources(folder, None, lines=False)
+    assert ["".join(document.blocks()) for document in documents] == ["ay\n", "bee", "deep"]
+    assert warnings == []
+    # named by itself it is a file like another
+    assert texts(folder / "model.run.jsonl") == ['{"step": 1}\n']
+
+
+def test_lines_of_several_sources_are_kept_apart_and_files_stay_as_they_are(folder):
+    several = [folder / "b.txt", "one\ntwo", ["three\n", folder / "a.txt"], "x"]
+    assert texts(several) == ["bee", "one\ntwo", "three\n", "ay\n", "x"]
+    assert texts(several, lines=True) == ["bee\n", "one\ntwo\n", "three\n", "ay\n", "x"]
+    assert texts((text for text in ("a", "b")), lines=True) == ["a\n", "b"]
 
 
 def test_line_ends_of_texts_become_one_kind():
     assert texts("a\r\nb\rc") == ["a\nb\nc"]
-    assert texts(["a\r", "b"]) == ["a\n", "b"]
+    assert texts(["a\r", "b"], lines=True) == ["a\n", "b"]
 
 
 @pytest.mark.parametrize("source", ["", [], [""], ["", ["", ""]]])
@@ -78,7 +86,7 @@ def test_empty_files(tmp_path):
     (tmp_path / "empty.txt").touch()
     with pytest.raises(DataError, match=r"the text is empty: got .*empty\.txt"):
         texts(tmp_path / "empty.txt")
-    documents, warnings = read_sources([tmp_path / "empty.txt", "", "text"], None)
+    documents, warnings = read_sources([tmp_path / "empty.txt", "", "text"], None, lines=False)
     assert [document.name for document in documents] == ["text 3"]
     assert re.fullmatch(r"empty: .*empty\.txt \(and 1 more\)", warnings[0])
 
@@ -92,18 +100,18 @@ def test_what_is_no_source(source):
 def test_what_is_no_text_in_a_folder_is_left_out(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"\0\1")
     (tmp_path / "b.bin").write_bytes(b"\0\1")
-    with pytest.raises(DataError, match=r"has no text file: got .*not text"):
+    with pytest.raises(DataError, match=r"has no text file: .*a\.bin is not text"):
         texts(tmp_path)
     (tmp_path / "c.txt").write_text("text")
     assert texts(tmp_path) == ["text"]
-    (warning,) = read_sources(tmp_path, None)[1]
+    (warning,) = read_sources(tmp_path, None, lines=False)[1]
     assert re.match(r"left out .*a\.bin is not text: .* \(and 1 more\)", warning)
     with pytest.raises(DataError, match="is not text"):
         texts([tmp_path / "a.bin"])
 
 
 def test_a_folder_without_files(tmp_path):
-    with pytest.raises(DataError, match="has no text file: got no file"):
+    with pytest.raises(DataError, match="has no text file: pass one that has"):
         texts(tmp_path)
 
 
@@ -128,25 +136,26 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
 def test_guesses_are_warned_of_once(tmp_path):
     for name in "ab":
         (tmp_path / name).write_bytes("Füße".encode("cp1252"))
-    documents, (warning,) = read_sources(tmp_path, None)
+    documents, (warning,) = read_sources(tmp_path, None, lines=False)
     assert [document.encoding.name for document in documents] == ["cp1252"] * 2
     assert warning.startswith("read as cp1252, a guess: ")
-    assert "a: not UTF-8 at line 1, byte 1 (and 1 more)" in warning
-    assert texts(tmp_path, "latin-1") == ["Füße\n", "Füße"]
+    assert "a: not UTF-8 at line 1, byte 1, which reads as 'Füße' (and 1 more)" in warning
+    assert "if that reads wrong, pass encoding= (such as" in warning
+    assert texts(tmp_path, "latin-1") == ["Füße", "Füße"]
     with pytest.raises(OptionError, match="encoding"):
         texts(tmp_path, "rot13")
 
 
 def test_a_file_that_breaks_off_is_warned_of(tmp_path):
     (tmp_path / "a").write_bytes("üü €".encode()[:-1])
-    (warning,) = read_sources(tmp_path, None)[1]
+    (warning,) = read_sources(tmp_path, None, lines=False)[1]
     assert "breaks off within a character at byte 5" in warning
 
 
 def test_what_grows_while_it_is_read_stays_as_measured(tmp_path):
     path = tmp_path / "log"
     path.write_text("one")
-    documents, _ = read_sources([path, "two"], None)
+    documents, _ = read_sources([path, "two"], None, lines=True)
     path.write_text("one more")
     assert ["".join(document.blocks()) for document in documents] == ["one\n", "two"]
 
@@ -156,7 +165,7 @@ PIECES = st.lists(st.text("ab \n", min_size=1, max_size=8), min_size=1, max_size
 
 @given(PIECES, st.integers(0, 45), st.integers(0, 45))
 def test_a_part_is_a_stretch_of_the_whole(pieces, first, last):
-    documents, _ = read_sources(pieces, None)
+    documents, _ = read_sources(pieces, None, lines=True)
     whole = "".join("".join(document.blocks()) for document in documents)
     assert len(whole) == sum(document.characters for document in documents)
     stretches = ["".join(d.blocks()) for d in part(documents, first, last)]
@@ -166,7 +175,7 @@ def test_a_part_is_a_stretch_of_the_whole(pieces, first, last):
 
 @given(PIECES, st.integers(0, 45), st.sampled_from([r"\s", "\n"]))
 def test_a_cut_lies_behind_white_space(pieces, wanted, breaks):
-    documents, _ = read_sources(pieces, None)
+    documents, _ = read_sources(pieces, None, lines=True)
     whole = "".join("".join(document.blocks()) for document in documents)
     wanted = min(wanted, len(whole))
     place = cut(documents, wanted, breaks)

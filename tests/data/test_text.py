@@ -51,17 +51,30 @@ def test_facts(tmp_path):
     (tmp_path / "a.txt").write_bytes("Füße".encode("cp1252"))
     (tmp_path / "b.txt").write_bytes("Füße\r\n".encode("utf-8-sig"))
     training, held_out = load_corpora([tmp_path, "und 日本"], valid="xx Füße", level="char")
-    characters = "Füße\nFüße\nund 日本"
+    characters = "FüßeFüße\nund 日本"
     facts = training.facts
     assert (facts.files, facts.characters, facts.tokens) == (3, len(characters), len(characters))
     assert facts.bytes == len(characters.encode())
     assert facts.sha256 == hashlib.sha256(characters.encode()).hexdigest()
     assert facts.encodings == {"cp1252": 1, "utf-8": 1}
-    assert training.starts.tolist() == [0, 5, 10]
+    assert training.starts.tolist() == [0, 4, 9]
     assert training.tokens_predicted == len(characters) - 3
     assert len(facts.warnings) == 1
     assert held_out.facts.warnings == ()
     assert held_out.facts.unknown_examples == ("x",)
+
+
+def test_no_token_reaches_from_one_file_into_the_next():
+    training, _ = load_corpora(["ab", "cd", "ab cd"], valid="ab cd", level="word")
+    assert training.codec.tokens == ("<unk>", "ab", "cd")
+    assert training.ids.tolist() == [1, 2, 1, 2]
+    assert training.starts.tolist() == [0, 1, 2]
+
+
+def test_nobody_wrote_a_line_end_between_files():
+    training, _ = load_corpora(["ab", "ba"], valid="ab")
+    assert training.codec.tokens == ("<unk>", "a", "b")
+    assert training.codec.decode(training.ids) == "abba"
 
 
 def test_ids_are_as_small_as_the_vocabulary_allows():
@@ -166,6 +179,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch, method):
         ("word " * 2, {"level": "word"}, "too short"),
         ("abc" * 9, {"valid": "a"}, "the held-out part is too short"),
         ("abc" * 9, {"valid": ""}, "the text is empty"),
+        ("<unk> " * 9, {"level": "word"}, "at least 2 tokens, not all of them <unk>"),
         ("\u00a0 " * 9, {"level": "word"}, "too short: got 16 characters, 0 tokens"),
     ],
 )
@@ -182,7 +196,7 @@ def test_texts_that_are_too_short(source, options, words):
         ({"held_out": 0.0}, "held_out: got 0.0"),
         ({"held_out": 1}, "held_out: got 1"),
         ({"held_out": float("nan")}, "held_out: got nan"),
-        ({"level": "byte"}, "level is byte"),
+        ({"level": "byte"}, "level: got byte"),
         ({"max_vocabulary": 0}, "max_vocabulary"),
         ({"min_count": "2"}, "min_count"),
     ],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from elman._errors import ModelFileError, OptionError
 from elman.data import vocabulary
 from elman.data.vocabulary import END, UNKNOWN, TextCodec, TokenCounter, count_vocabulary
-from elman.data.words import tokenise
+from elman.data.words import LONGEST, LONGEST_TOKEN, tokenise
 
 ANY = st.text(st.characters(), max_size=80)
 WORDS = st.text(st.one_of(st.characters(), st.sampled_from("ab ' \n.<>\r-")), max_size=80)
@@ -104,22 +104,28 @@ def test_a_cap_and_a_least_count():
     assert counted(text, level="word", max_vocabulary=3).tokens == (UNKNOWN, "a", "b")
     codec, _ = count_vocabulary([text], level="word", min_count=3)
     assert codec.tokens == (UNKNOWN, "a")
-    # no word twice: without a stated least count all stay
+    # no word twice: without a stated least count all stay, and a stated one is refused at once
     assert len(count_vocabulary(["to be or not"], level="word")[0]) == 5
-    assert len(count_vocabulary(["to be or not"], level="word", min_count=2)[0]) == 1
+    for options in ({"level": "word", "min_count": 2}, {"min_count": 1_000_000}):
+        with pytest.raises(OptionError) as caught:
+            count_vocabulary(["to be or not"], **options)
+        assert str(caught.value) == (
+            f"min_count: got {options['min_count']}; no token occurs that often; pass a smaller one"
+        )
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"level": "sentence"}, "level is sentence, not one of char, word"),
-        ({"split": "x"}, "split is x"),
-        ({"documents": "page\n"}, "documents is page"),
+        ({"level": "sentence"}, "level: got sentence; expected one of char, word"),
+        ({"split": "x"}, "split: got x"),
+        ({"documents": "page\n"}, "documents: got page"),
         ({"max_vocabulary": 1}, "max_vocabulary: got 1; expected a whole number from 2"),
         ({"max_vocabulary": 2, "documents": "line"}, "from 3"),
         ({"max_vocabulary": 2.5}, "max_vocabulary: got 2.5"),
         ({"min_count": 0}, "min_count: got 0; expected a whole number from 1"),
         ({"min_count": True}, "min_count: got True"),
+        ({"min_count": "a"}, "min_count: got a; expected a whole number from 1"),
     ],
 )
 def test_options_that_cannot_be(options, words):
@@ -131,8 +137,9 @@ def test_options_that_cannot_be(options, words):
 
 @pytest.mark.parametrize("limit", [4, 10])
 def test_the_rarest_are_dropped_beyond_the_limit(limit, monkeypatch):
+    monkeypatch.setattr(vocabulary, "_DISTINCT", limit)
     monkeypatch.setattr(vocabulary, "_PIECES", 2)
-    counter = TokenCounter("word", limit=limit)
+    counter = TokenCounter("word")
     for number in range(200):
         counter.add(f"often often sometimes w{number} v{number}")
         assert len(counter._words) <= limit
@@ -193,6 +200,16 @@ def test_a_codec_survives_its_parts_and_a_pickle(text, level, documents):
     assert copy.deepcopy(codec) == codec
 
 
+def test_the_longest_tokens_survive_their_parts():
+    word, symbol = "𝒳" * LONGEST, "👩" + "\U000e0067" * 250
+    for text in ("’".join([word] * 9), "\u200d".join([symbol] * 17)):
+        codec = counted(text, level="word")
+        assert TextCodec.from_parts(*codec.to_parts()) == codec
+    TextCodec("word", (UNKNOWN, "x" * LONGEST_TOKEN))
+    with pytest.raises(OptionError, match="which no text gives"):
+        TextCodec("word", (UNKNOWN, "x" * (LONGEST_TOKEN + 1)))
+
+
 def parts():
     return counted("ab cd", level="word").to_parts()
 
@@ -207,10 +224,10 @@ def row(payload, lengths):
 @pytest.mark.parametrize(
     ("config", "arrays", "words"),
     [
-        ({"level": "x"}, {}, "level is x"),
-        ({"level": 3}, {}, "level is 3"),
-        ({"level": ["char"]}, {}, "level is"),
-        ({"split": None}, {}, "split is None"),
+        ({"level": "x"}, {}, "level: got x"),
+        ({"level": 3}, {}, "level: got 3"),
+        ({"level": ["char"]}, {}, "level: got"),
+        ({"split": None}, {}, "split: expected one of words"),
         ({"documents": "line"}, {}, "does not begin with <unk> <end>"),
         ({"level": "char"}, {}, "which no text gives"),
         ({}, {"codec.bytes": None}, "codec.bytes: got nothing; expected a row of uint8"),
@@ -224,7 +241,7 @@ def row(payload, lengths):
         ({}, {"codec.bytes": np.frombuffer(b"<unk>a c ", np.uint8)}, "which no text gives"),
         ({}, {"codec.bytes": np.frombuffer(b"<unk>a\xffcd", np.uint8)}, "not UTF-8"),
         ({}, row(b"", []), "does not begin"),
-        ({}, row(b"a" * 99_999, [99_999]), "a token is too long: got 99999"),
+        ({}, row(b"<unk>" + b"a" * 1809, [5, 1809]), "aaa…, which no text gives"),
     ],
 )  # fmt: skip
 def test_parts_that_are_no_codec(config, arrays, words):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.data import words
-from elman.data.words import LONGEST, pieces, separator, tokenise, whole_words
+from elman.data.words import LONGEST, LONGEST_TOKEN, pieces, separator, tokenise, whole_words
 
 TEXTS = st.text(
     st.one_of(
@@ -35,6 +35,7 @@ SPLITS = st.sampled_from(["words", "whitespace"])
         ("<end>", ["<", "end", ">"]),
         ("吾輩は、猫。", ["吾輩は", "、", "猫", "。"]),
         ("a\u3000b\u2028c\t", ["a", "b", "c"]),
+        ("co\u00adop no\u2060break", ["co\u00adop", "no\u2060break"]),
         ("", []),
         (" \t ", []),
         ("x" * (LONGEST + 1), ["x" * LONGEST, "x"]),
@@ -42,6 +43,17 @@ SPLITS = st.sampled_from(["words", "whitespace"])
 )
 def test_words(text, tokens):
     assert tokenise(text) == tokens
+
+
+@pytest.mark.parametrize("split", ["words", "whitespace"])
+def test_no_token_is_longer_than_is_stated(split):
+    word = "x" * LONGEST
+    assert max(map(len, tokenise("’".join([word] * 20)))) == LONGEST_TOKEN
+    for tail in ("\u0301", "\U0001f3fd", "\U000e0067"):
+        text = "\u200d".join(["👩" + tail * 250] * 30)
+        tokens = tokenise(text, split)
+        assert max(map(len, tokens)) <= LONGEST_TOKEN
+        assert "".join(tokens) == text
 
 
 def test_whitespace():
@@ -76,7 +88,8 @@ def test_blocks_cut_anywhere_give_the_same_tokens(filler, text, split):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(words, "_BUFFER", 64)
         patch.setattr(words, "LONGEST", 6)
-        patch.setattr(words, "_REACH", 70)
+        patch.setattr(words, "LONGEST_TOKEN", 20)
+        patch.setattr(words, "_TAIL", 2)
         patch.setattr(words, "_APOSTROPHES", 2)
         patch.setattr(words, "_JOINED_EMOJI", 2)
         words._pattern.cache_clear()

@@ -329,7 +329,7 @@ def test_other_things_than_files(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path, message in (
         (tmp_path, "Is a directory"),
-        (tmp_path / "missing", "No such file"),
+        (tmp_path / "missing", "No such file or directory; check the name"),
         (tmp_path / "pipe", "no regular file"),
         (Path("/dev/zero"), "no regular file"),
         (Path("a\0b"), "null byte"),
@@ -345,7 +345,14 @@ def test_a_newer_format_says_what_it_needs(tmp_path):
     assert old in header
     message = refusal(tmp_path / "file", join(header.replace(old, new), payload))
     assert "format version: got 7; expected 1; install Elman 2.3.0 or later" in message
+    for needs, told in ((rb"\\u001b[2J\\n", r"Elman \x1b[2J\n or"), (b"9" * 99, "9" * 19 + "… or")):
+        message = refusal(
+            tmp_path / "file", join(header.replace(old, new.replace(b"2.3.0", needs)), payload)
+        )
+        assert told in message
+        assert message.isprintable()
     for wrong in (
+        new.replace(rb"\"2.3.0\"", b"[9,9]"),
         b'"0"',
         b'"true"',
         b'"{}"',

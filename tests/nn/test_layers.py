@@ -6,10 +6,12 @@ import io
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from cases import CASES, CELLS, Case, cell_id
+from cell_checks import close
 from elman import nn
 from elman._errors import OptionError
 from elman.cells import Cell
@@ -97,6 +99,23 @@ def test_only_what_torch_lacks_is_unrolled(cell: Cell, monkeypatch: pytest.Monke
     assert runs == ([cell.name] if ours else [])
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_on_cuda_torchs_layers_are_cudnns(cell: Cell) -> None:
+    """Proof that cuDNN runs where it can, and that what it cannot run gives the CPU's values."""
+    case = Case(cell, 6, 3, 5, 7, num_layers=2)
+    layer = case.layer(torch.float32)
+    x, hx = case.batch(torch.float32)
+    expected, _ = layer(x, hx)
+    states = tuple(part.cuda() for part in hx) if isinstance(hx, tuple) else hx.cuda()
+    layer.cuda()
+    with torch.profiler.profile() as profile:
+        y, _ = layer(x.cuda(), states)
+    ours = cell.name == "mingru" or cell.activation == "linear"
+    assert any("cudnn_rnn" in event.name for event in profile.events()) != ours
+    close(y.detach().cpu().numpy(), expected.detach().numpy(), case.rounding(np.float32))
+
+
 @pytest.mark.parametrize("case", [c for c in CASES if c.T == 6], ids=lambda case: case.id)
 def test_parameters_are_the_cells(case: Case) -> None:
     layer = case.layer()
@@ -141,6 +160,8 @@ def test_rnn_shows_its_nonlinearity(activation: str) -> None:
     assert layer.nonlinearity == activation
     assert layer.mode == f"RNN_{activation.upper()}"
     assert layer.cell.activation == activation
+    shown = "RNN(3, 4, nonlinearity=linear)" if activation == "linear" else "RNN(3, 4)"
+    assert repr(layer) == shown
 
 
 def test_unknown_nonlinearity_is_torchs_error() -> None:
@@ -153,6 +174,7 @@ def test_unknown_nonlinearity_is_torchs_error() -> None:
     [
         ({"input_size": 0}, "input_size: got 0; expected a whole number from 1"),
         ({"hidden_size": 2.5}, "hidden_size: got 2.5; expected a whole number from 1"),
+        ({"hidden_size": "a"}, "hidden_size: got a; expected a whole number from 1"),
         ({"num_layers": True}, "num_layers: got True; expected a whole number from 1"),
         ({"dropout": 1.5}, "dropout: got 1.5; expected a number from 0 to 1"),
         ({"dropout": float("nan")}, "dropout: got nan; expected a number from 0 to 1"),

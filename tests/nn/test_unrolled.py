@@ -256,6 +256,14 @@ def test_input_that_does_not_fit(given: torch.Tensor, said: str) -> None:
         nn.MinGRU(3, 4)(given)
 
 
+def test_input_that_does_not_fit_is_told_in_its_own_layout() -> None:
+    with pytest.raises(ShapeError, match=r"expected \[B, T, I\] or \[T, I\] with I = 3"):
+        nn.MinGRU(3, 4, batch_first=True)(torch.zeros(5, 2, 4))
+    packed = torch.nn.utils.rnn.pack_sequence([torch.zeros(5, 4)])
+    with pytest.raises(ShapeError, match=r"expected packed rows \[N, I\] with I = 3"):
+        nn.MinGRU(3, 4)(packed)
+
+
 @pytest.mark.parametrize(
     "hx", [torch.zeros(1, 3, 4), torch.zeros(2, 4), (torch.zeros(1, 2, 4), torch.zeros(1, 2, 4))]
 )

@@ -118,10 +118,11 @@ def card(network, ngram, order=4):
 @pytest.mark.parametrize(
     ("given", "beats", "words"),
     [
-        (card(1.5, 1.7), True, "network (1.5000) beats an interpolated 4-gram model"),
-        (card(1.7, 1.5), False, "network (1.7000) DOES NOT BEAT an interpolated 4-gram"),
-        (card(1.5, 1.5), False, "DOES NOT BEAT"),
-        (card(1.5, 1.7, None), True, "beats an interpolated n-gram model"),
+        (card(1.5, 1.7), True, "a 4-gram model of the same training text has 1.7000 held out"),
+        (card(1.5, 1.7), True, "the network beats it by 0.2000"),
+        (card(1.7, 1.5), False, "has 1.5000 held out: the network, with 1.7000, DOES NOT BEAT IT"),
+        (card(1.5, 1.5), False, "DOES NOT BEAT IT"),
+        (card(1.5, 1.7, None), True, "a n-gram model of the same training text"),
         ({}, None, None),
         (card(math.nan, 1.0), None, None),
         (card(1.0, "low"), None, None),
@@ -136,6 +137,18 @@ def test_ngram_of_the_card_stands_beside_the_network(make, given, beats, words):
     told = evaluation.to_dict()
     assert told["beats_ngram"] is beats
     json.dumps(told, allow_nan=False)
+
+
+def test_warnings_about_the_text_are_told(make, tmp_path):
+    path = tmp_path / "old.txt"
+    path.write_bytes(b"abc \x93cafe\x94\n" * 9)
+    predictor = runtime.open(make("rnn"))
+    evaluation = predictor.evaluate(path)
+    (warning,) = evaluation.warnings
+    assert "cp1252" in warning
+    assert str(evaluation).endswith(f"\nwarning: {warning}")
+    assert json.loads(json.dumps(evaluation.to_dict()))["warnings"] == [warning]
+    assert predictor.evaluate(path, encoding="cp1252").warnings == ()
 
 
 def test_evaluation_in_other_units():

@@ -89,6 +89,31 @@ def test_stream_leaves_and_returns(make):
     assert_same(pool, [Stream(model).feed("abc"), Stream(model), Stream(model).feed("de")])
 
 
+@pytest.mark.parametrize("documents", ["file", "line"])
+def test_questions_leave_the_pool_where_it_is(make, documents):
+    model = make("gru", documents=documents)
+    asked, quiet = (StreamPool(model, 3).feed(["", "ab", "ab\n"]) for _ in range(2))
+    asked.predict()
+    for fed in (["", "", ""], ["de", "", "fa"]):
+        asked.feed(fed)
+        quiet.feed(fed)
+        assert [asked.stream(i).state for i in range(3)] == [
+            quiet.stream(i).state for i in range(3)
+        ]
+
+
+@pytest.mark.parametrize("documents", ["file", "line"])
+def test_unknown_is_counted_for_each_stream(make, documents):
+    model = make("gru", documents=documents)
+    fed, more = ["a\u00e9", "ab", "\u00e9\n\u00e9"], ["", "\u00e9", "a"]
+    pool = StreamPool(model, 3).feed(fed).feed(more)
+    streams = [Stream(model).feed(a).feed(b) for a, b in zip(fed, more, strict=True)]
+    assert pool.unknown.tolist() == [stream.unknown for stream in streams] == [1, 1, 2]
+    assert [pool.stream(i).unknown for i in range(3)] == [1, 1, 2]
+    assert pool.put(1, streams[2]).unknown.tolist() == [1, 2, 2]
+    assert pool.reset().unknown.tolist() == [0, 0, 0]
+
+
 def test_neighbours_do_not_matter(make):
     model = make("lstm")
     quiet = StreamPool(model, 2).feed(["abc", ""]).predict(3)[0]
@@ -101,8 +126,9 @@ def test_what_cannot_be_is_refused(make):
     pool = StreamPool(make("rnn"), 2)
     with pytest.raises(InputError, match="texts for the pool: got 1; expected a list of 2"):
         pool.feed(["a"])
-    with pytest.raises(InputError, match="got one text"):
-        pool.feed("ab")
+    for wrong, name in (("ab", "str"), (5, "int"), ({"a", "b"}, "set"), (None, "NoneType")):
+        with pytest.raises(InputError, match=f"texts for the pool: got {name}; expected a list"):
+            pool.feed(wrong)
     with pytest.raises(InputError, match="tokens: got 99"):
         pool.feed([[1], [99]])
     for i in (-1, 2, "a"):

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from elman._errors import OptionError
 from elman.data import TextCodec
-from elman.runtime.sampling import Sampling, best, generator, ranked, whole_number
+from elman.data.words import UNKNOWN_ID
+from elman.runtime.sampling import Sampling, best, generator, ranked
 
-UNKNOWN = 0
 # Shares of float32 weights, summed over a few tokens.
 FLOAT32 = 1e-6
 
 
 def plain(logits, temperature, top_k, top_p):
     """Shares of the draw in float64 by loops: temperature, top-k, top-p, in that order."""
-    known = [i for i in range(len(logits)) if i != UNKNOWN]
+    known = [i for i in range(len(logits)) if i != UNKNOWN_ID]
     order = sorted(known, key=lambda i: (-logits[i], i))
     if temperature == 0:
         kept = order[:1]
@@ -46,8 +46,8 @@ def plain(logits, temperature, top_k, top_p):
 def test_weights_are_the_plain_computation(temperature, top_k, top_p):
     for seed in range(20):
         logits = (2 * np.random.default_rng(seed).standard_normal(12)).astype(np.float32)
-        logits[UNKNOWN] = 50  # the most probable by far, and yet never drawn
-        weights = Sampling(temperature, top_k, top_p).weights(logits, UNKNOWN)
+        logits[UNKNOWN_ID] = 50  # the most probable by far, and yet never drawn
+        weights = Sampling(temperature, top_k, top_p).weights(logits)
         assert weights.dtype == np.float32
         expected = plain(logits, temperature, top_k, top_p)
         np.testing.assert_allclose(weights / weights.sum(), expected, rtol=0, atol=FLOAT32)
@@ -56,7 +56,7 @@ def test_weights_are_the_plain_computation(temperature, top_k, top_p):
 def test_draws_have_the_shares_of_the_weights():
     logits = np.log(np.array([0.5, 0.2, 0.2, 0.1], np.float32))
     random = generator(0)
-    drawn = [Sampling().draw(logits, UNKNOWN, random) for _ in range(20_000)]
+    drawn = [Sampling().draw(logits, random) for _ in range(20_000)]
     shares = np.bincount(drawn, minlength=4) / len(drawn)
     # 5 standard errors of a share of 20,000 draws
     np.testing.assert_allclose(shares, [0, 0.4, 0.4, 0.2], rtol=0, atol=5 * np.sqrt(0.25 / 20_000))
@@ -68,23 +68,23 @@ def test_the_lowest_random_number_draws_what_can_be_drawn():
             return 0.0
 
     logits = np.zeros(3, np.float32)
-    assert Sampling().draw(logits, UNKNOWN, Lowest()) == 1
+    assert Sampling().draw(logits, Lowest()) == 1
     logits[1] = -1000  # its weight is 0 in float32
-    assert Sampling().draw(logits, UNKNOWN, Lowest()) == 2
+    assert Sampling().draw(logits, Lowest()) == 2
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 1e-30, 1e-8, 1e30, 1e308])
 def test_extreme_temperatures_and_logits_stay_in_the_vocabulary(temperature):
     logits = np.array([0, 1e18, -1e18, 5, 1e18], np.float32)
-    weights = Sampling(temperature).weights(logits, UNKNOWN)
+    weights = Sampling(temperature).weights(logits)
     assert np.isfinite(weights).all()
-    assert weights[UNKNOWN] == 0
+    assert weights[UNKNOWN_ID] == 0
     assert weights[1] == weights[4] == 1
     assert weights[2] == (1 if temperature == 1e308 or temperature == 1e30 else 0)
 
 
 def test_ties_are_kept_in_order_of_place():
-    weights = Sampling(top_k=2).weights(np.zeros(6, np.float32), UNKNOWN)
+    weights = Sampling(top_k=2).weights(np.zeros(6, np.float32))
     assert weights.tolist() == [0, 1, 1, 0, 0, 0]
 
 
@@ -128,10 +128,7 @@ def test_seeds_that_cannot_be_are_refused(seed):
 
 
 def test_numpy_numbers_are_numbers():
-    assert whole_number("n", np.int64(3), 1) == 3
     assert Sampling(np.float32(0.5), np.int32(2), np.float64(0.5)).top_k == 2
-    with pytest.raises(OptionError, match="n: got 4; expected a whole number from 1 to 3"):
-        whole_number("n", 4, 1, 3)
 
 
 def test_seed_holds_and_none_differs():

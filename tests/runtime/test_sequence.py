@@ -7,7 +7,6 @@ import pytest
 
 from elman._errors import InputError, ShapeError
 from elman.cells import find
-from elman.data import TextCodec
 from elman.runtime import Network, layer_sequence
 from elman.runtime import sequence as module
 
@@ -199,11 +198,6 @@ def test_bounds_do_not_touch_finite_numbers(make):
     plain = network._run(tokens, network.initial_state(2), limited=False)
     limited = network._run(tokens, network.initial_state(2), limited=True)
     np.testing.assert_array_equal(plain[0], limited[0])
-
-
-def test_a_vocabulary_without_tokens_is_refused(make):
-    with pytest.raises(InputError, match="beside <unk>"):
-        Network(make("rnn", codec=TextCodec("char", ("<unk>",))))
 
 
 def test_digest_tells_models_apart(make):

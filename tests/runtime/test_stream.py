@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 import struct
+import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +21,12 @@ FLOAT32 = 2e-5
 CELLS = ["rnn", "gru", "lstm", "mingru"]
 KINDS = [(level, documents) for level in ("char", "word") for documents in ("file", "line")]
 TEXT = {"char": "abba cafe\nhead", "word": "I like my tea!\nmy pizza (tea"}
+
+
+def with_head_bias(model, token, value):
+    bias = np.zeros(len(model.codec), np.float32)
+    bias[token] = value
+    return replace(model, arrays={**model.arrays, "head.bias": bias})
 
 
 def probabilities(stream):
@@ -83,6 +91,51 @@ def test_first_prediction_follows_the_start_token(make, documents):
     assert Stream(model).feed("").predict(2) == start.predict(2)
 
 
+@pytest.mark.parametrize("text", ["", "ab", "ab\n"])
+@pytest.mark.parametrize("documents", ["file", "line"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_questions_leave_the_stream_where_it_is(make, cell, documents, text):
+    """A stream that has read nothing too: asked first or not, it reads on the same."""
+    model = make(cell, documents=documents)
+    asked, quiet = Stream(model).feed(text), Stream(model).feed(text)
+    for ask in (
+        asked.predict,
+        lambda: asked.probabilities,
+        lambda: asked.score("cab\nfa"),
+        lambda: asked.beam(3, 4),
+    ):
+        ask()
+        assert asked.state == quiet.state
+    asked.feed("de")
+    quiet.feed("de")
+    assert asked.state == quiet.state
+
+
+def test_every_line_end_is_read_as_one(make):
+    for level, documents in KINDS:
+        model = make("rnn", level=level, documents=documents)
+        plain = Stream(model).feed(TEXT[level])
+        for end in ("\r\n", "\r"):
+            other = TEXT[level].replace("\n", end)
+            assert Stream(model).feed(other).state == plain.state
+            assert Stream(model).score(other).tokens == Stream(model).score(TEXT[level]).tokens
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_idle_stream_holds_its_state_alone(make, cell):
+    stream = Stream(make(cell))
+    text = "abcd efg" * (module.STEPS // 8)
+    stream.feed(text)
+    tracemalloc.start()
+    try:
+        held = [stream.fork().reset().feed(text) for _ in range(20)]
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # One block of outputs is STEPS·H numbers; a stream of 2 layers holds at most 5·H, and objects.
+    assert size / len(held) < module.STEPS * 6 * 4 / 2
+
+
 @pytest.mark.parametrize(("level", "documents"), KINDS)
 def test_score_is_the_sum_of_what_predict_says(make, level, documents):
     model = make("lstm", level=level, documents=documents)
@@ -110,8 +163,7 @@ def test_score_leaves_the_stream_and_goes_on_from_it(make, monkeypatch):
     blocks = stream.score("defab")
     np.testing.assert_allclose(first.log_probabilities, blocks.log_probabilities, atol=FLOAT32)
     whole = Stream(model).score("abcdefab")
-    begun = Stream(model).feed([model.codec.start_id]).feed("abc").score("defab")
-    np.testing.assert_allclose(begun.log_probabilities, whole.log_probabilities[3:], atol=FLOAT32)
+    np.testing.assert_allclose(first.log_probabilities, whole.log_probabilities[3:], atol=FLOAT32)
 
 
 def test_score_of_nothing_is_nothing(make):
@@ -137,9 +189,7 @@ def test_unknown_is_read_counted_and_never_offered(make, level, documents):
 
 
 def test_a_model_sure_of_unknown_still_answers(make):
-    model = make("rnn")
-    model.arrays["head.bias"][0] = 1e30
-    stream = Stream(model)
+    stream = Stream(with_head_bias(make("rnn"), 0, 1e30))
     assert [p for _, p in stream.predict(2)] == [0.0, 0.0]
     assert len(stream.generate(5, seed=0)) == 5
     assert stream.generate(5, temperature=0)
@@ -184,16 +234,13 @@ def test_generated_pieces_are_the_text_and_are_read(make, level, documents):
 
 def test_words_are_spaced_from_what_was_fed(make):
     model = make("gru", level="word")
-    stream = Stream(model).feed("I like")
     for token in ("tea", "!", "my"):
-        model.arrays["head.bias"][:] = 0
-        model.arrays["head.bias"][model.codec.tokens.index(token)] = 1e4
-        other = Stream(model)
-        other.feed("I like")
+        sure = with_head_bias(model, model.codec.tokens.index(token), 1e4)
+        other = Stream(sure).feed("I like")
         expected = "!" if token == "!" else " " + token
         assert other.generate(1, temperature=0) == expected
         assert other.fork().beam(1, 1)[0][0][-len(token) :] == token
-    assert stream.fork().reset().generate(1, temperature=0) == "my"
+        assert other.reset().generate(1, temperature=0) == token
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
@@ -296,7 +343,7 @@ def test_foreign_and_damaged_states_are_refused(make):
     version = bytearray(good)
     version[4] = 9
     last = bytearray(good)
-    last[6:10] = struct.pack("<i", len(model.codec))
+    last[5:9] = struct.pack("<i", len(model.codec))
     bad = [b"", b"x" * len(good), good[:-1], good + b"0", good[:20], version, last, wide]
     for state in [*bad, "text", None, 5]:
         with pytest.raises(InputError, match=r"^state: got .*; expected"):
@@ -333,6 +380,20 @@ def test_tokens_that_cannot_be_are_refused(make, tokens):
         with pytest.raises(InputError, match=r"^tokens: got .*; expected"):
             ask(tokens)
     assert stream.state == before
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        (b"abc", r"got bytes; .*; decode bytes first"),
+        (bytearray(b"abc"), r"got bytearray; .*; decode bytes first"),
+        (None, "got NoneType; expected text, or token numbers from 0 to 10"),
+        ({1, 2}, "got set; expected text"),
+    ],
+)
+def test_what_is_no_text_is_told_by_its_type(make, tokens, said):
+    with pytest.raises(InputError, match=f"^tokens: {said}"):
+        Stream(make("rnn")).feed(tokens)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "3", True, None])

@@ -12,7 +12,7 @@ from elman.training.plan import TABLE, resolve
 @pytest.mark.parametrize("tokens", [10, 10**5, 10**6, 10**9])
 @pytest.mark.parametrize("time", ["1s", "1m", "10m", "24h"])
 def test_every_text_and_budget_has_a_row(level: str, tokens: int, time: str) -> None:
-    plan = resolve(LanguageOptions(level=level, time=time), tokens)  # type: ignore[arg-type]
+    plan = resolve(LanguageOptions(level=level, time=time), tokens, 100)  # type: ignore[arg-type]
     assert plan.hidden_size in {row.hidden_size for row in TABLE[level]}
     assert plan.time == seconds(time)
     assert plan.steps is None
@@ -23,7 +23,7 @@ def test_what_is_asked_for_is_taken() -> None:
     options = LanguageOptions(
         steps=7, hidden_size=3, embedding_size=5, num_layers=4, dropout=0.0, learning_rate=0.0
     )
-    plan = resolve(options, 1000)
+    plan = resolve(options, 1000, 100)
     assert (plan.time, plan.steps) == (None, 7)
     assert (plan.hidden_size, plan.embedding_size, plan.num_layers) == (3, 5, 4)
     assert (plan.dropout, plan.learning_rate) == (0.0, 0.0)
@@ -31,14 +31,21 @@ def test_what_is_asked_for_is_taken() -> None:
 
 
 def test_without_a_budget_it_is_three_minutes() -> None:
-    assert resolve(LanguageOptions(), 1000).time == 180
+    assert resolve(LanguageOptions(), 1000, 100).time == 180
 
 
 def test_larger_budgets_never_get_smaller_networks() -> None:
     for level in TABLE:
         sizes = [
-            resolve(LanguageOptions(level=level, time=time), 2_000_000)  # type: ignore[arg-type]
+            resolve(LanguageOptions(level=level, time=time), 2_000_000, 100)  # type: ignore[arg-type]
             for time in ("20s", "1m", "3m", "10m", "1h")
         ]
         units = [plan.hidden_size * plan.num_layers for plan in sizes]
         assert units == sorted(units)
+
+
+def test_a_large_vocabulary_is_trained_with_a_part_of_the_softmax() -> None:
+    assert resolve(LanguageOptions(), 1000, 8191).sampled_softmax == 0
+    assert resolve(LanguageOptions(), 1000, 8192).sampled_softmax > 0
+    assert resolve(LanguageOptions(sampled_softmax=0), 1000, 10**6).sampled_softmax == 0
+    assert resolve(LanguageOptions(sampled_softmax=5), 1000, 100).sampled_softmax == 5

@@ -82,15 +82,17 @@ class Cell:
         size = sums.shape[-1] // self.G
         return tuple(sums[..., gate * size : (gate + 1) * size] for gate in range(self.G))
 
-    def initial_state(self, batch_size: int, hidden_size: int) -> tuple[np.ndarray, ...]:
-        """Return the start state: zeros ``[B, H]`` in float32, one array for each state."""
-        return tuple(np.zeros((batch_size, hidden_size), np.float32) for _ in self.states)
+    def initial_state(
+        self, batch_size: int, hidden_size: int, dtype: Any = np.float32
+    ) -> tuple[np.ndarray, ...]:
+        """Return the start state: zeros ``[B, H]``, one array for each state."""
+        return tuple(np.zeros((batch_size, hidden_size), dtype) for _ in self.states)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     # tanh does not overflow, where 1 / (1 + exp(-x)) does
     half = x.dtype.type(0.5)
-    return np.asarray(half * (np.tanh(half * x) + half + half))
+    return np.asarray(half * (np.tanh(half * x) + 1))
 
 
 @functools.cache

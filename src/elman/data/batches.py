@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from elman._errors import DataError, OptionError, ShapeError
-from elman._shapes import check
+from elman._shapes import check, whole_number
 
 __all__ = [
     "IGNORE",
@@ -59,12 +59,6 @@ class Chunk:
     """``[B]``: this lane starts from state zero at the chunk's first step."""
     predicted: int
     """Number of targets that count."""
-
-
-def _at_least(name: str, value: int, lowest: int) -> int:
-    if value < lowest:
-        raise OptionError(name, got=value, expected=f"a whole number from {lowest}")
-    return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,9 +138,9 @@ class Batches(ABC):
 
     def __init__(self, stream: _Stream, batch_size: int, sequence_length: int, seed: int) -> None:
         self._stream = stream
-        self.batch_size = _at_least("batch_size", batch_size, 1)
-        self._size = _at_least("sequence_length", sequence_length, 1)
-        self._seed = _at_least("seed", seed, 0)
+        self.batch_size = whole_number("batch_size", batch_size, 1)
+        self._size = whole_number("sequence_length", sequence_length, 1)
+        self._seed = whole_number("seed", seed, 0)
         self._planned: tuple[int, int, Callable[[int], Chunk]] | None = None
 
     @abstractmethod
@@ -288,7 +282,7 @@ def batches_for(
     """
     if end_id is None:
         length = _Stream.of(ids, starts, None).runs()[1]
-        steps = int(_pieces(length, _at_least("sequence_length", sequence_length, 1)).sum())
+        steps = int(_pieces(length, whole_number("sequence_length", sequence_length, 1)).sum())
         if len(length) == 1 or int(length.sum()) >= FILLED * steps * sequence_length:
             return Lanes(ids, starts, batch_size, sequence_length, seed)
     return Documents(ids, starts, end_id, batch_size, sequence_length, seed)
@@ -315,10 +309,10 @@ def evaluation_chunks(
     [[[1, 2, 3, 4, -100, -100], [-100, -100, 5, 6, 7, 8]]]
     """
     stream = _Stream.of(ids, starts, end_id)
-    _at_least("warm_up", warm_up, 0)
-    size = _at_least("sequence_length", sequence_length, 1)
+    whole_number("warm_up", warm_up, 0)
+    size = whole_number("sequence_length", sequence_length, 1)
     document, whole = stream.runs()
-    parts = np.clip(whole // max(1, 2 * warm_up), 1, _at_least("lanes", lanes, 1))
+    parts = np.clip(whole // max(1, 2 * warm_up), 1, whole_number("lanes", lanes, 1))
     run, begin, end = _cut(whole, parts)
     first = document[run] + np.maximum(begin - warm_up, 0)
     counted, length = document[run] + begin, document[run] + end - first

@@ -6,7 +6,7 @@ import codecs
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from elman._errors import DataError, OptionError
@@ -27,6 +27,9 @@ _MARK = "\ufeff"
 # tab, line ends, form feed, backspace, bell, escape and end of file stand in real texts
 _CONTROLS = bytes(set(range(32)) - {7, 8, 9, 10, 11, 12, 13, 26, 27})
 _CONTROL_SHARE = 0.02
+# A file is damaged UTF-8 where so many characters beyond ASCII decode for each that does not.
+_GOOD_FOR_A_BAD = 20
+_AROUND = 12
 # The five bytes that cp1252 leaves open become the control characters of their number.
 _GUESS_TABLE = "".join(bytes([byte]).decode(GUESS, "ignore") or chr(byte) for byte in range(256))
 
@@ -38,6 +41,7 @@ class Encoding:
     name: str
     guessed: bool = False
     note: str = ""  # what the reader should know: where it is not UTF-8, or that it breaks off
+    damaged: bool = False  # what does not decode becomes U+FFFD
 
 
 class _GuessDecoder(codecs.IncrementalDecoder):
@@ -48,6 +52,8 @@ class _GuessDecoder(codecs.IncrementalDecoder):
 def _decoder(encoding: Encoding) -> codecs.IncrementalDecoder:
     if encoding.guessed:
         return _GuessDecoder()
+    if encoding.damaged:
+        return codecs.getincrementaldecoder(encoding.name)("replace")
     # A lone surrogate is a character like another; only Unicode's encodings know that handler.
     lenient = encoding.name.startswith("utf-") and encoding.name != "utf-7"
     return codecs.getincrementaldecoder(encoding.name)("surrogatepass" if lenient else "strict")
@@ -65,9 +71,10 @@ def _normal_name(encoding: str) -> str:
         ) from None
 
 
-def _bytes(path: Path) -> Iterator[bytes]:
+def _bytes(path: Path, start: int = 0) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
+            file.seek(start)
             while block := file.read(_BLOCK):
                 yield block
     except OSError as error:
@@ -84,9 +91,9 @@ def _place(path: Path, offset: int) -> str:
     return f"line {line}, byte {offset}"
 
 
-def _not_text(path: Path, offset: int, why: str) -> DataError:
+def _not_text(path: Path, why: str, place: str) -> DataError:
     return DataError(
-        f"{path} is not text: {why} at {_place(path, offset)}",
+        f"{path} is not text: {why} at {place}",
         remedy="pass a text file, or encoding= if it is one (such as utf-16-le)",
     )
 
@@ -97,31 +104,33 @@ def _check_controls(path: Path) -> None:
     first = -1
     for block in _bytes(path):
         if (zero := block.find(0)) >= 0:
-            raise _not_text(path, size + zero, "a zero byte")
+            raise _not_text(path, "a zero byte", _place(path, size + zero))
         found = len(block) - len(block.translate(None, _CONTROLS))
         if found and first < 0:
             first = size + next(at for at, byte in enumerate(block) if byte in _CONTROLS)
         controls += found
         size += len(block)
     if controls > _CONTROL_SHARE * size:
-        raise _not_text(path, first, f"{controls} control characters, the first")
+        why = f"{controls} control characters, the first"
+        raise _not_text(path, why, _place(path, first))
 
 
-def _decode(path: Path, decoder: codecs.IncrementalDecoder) -> Iterator[tuple[str, int]]:
-    """Yield each block's text with the place of its first byte; a fault tells its place.
+def _decode(path: Path, encoding: Encoding) -> Iterator[str]:
+    """Yield each block's text.
 
     Raises UnicodeDecodeError whose `start` is counted from the beginning of the file.
     """
+    decoder = _decoder(encoding)
     before = 0
     data = b""
     try:
         for data in _bytes(path):
             held = len(decoder.getstate()[0])
-            yield decoder.decode(data), before - held
+            yield decoder.decode(data)
             before += len(data)
         held = len(decoder.getstate()[0])
         data = b""
-        yield decoder.decode(b"", True), before - held
+        yield decoder.decode(b"", True)
     except UnicodeDecodeError as error:
         start = before - held + error.start
         raise UnicodeDecodeError(error.encoding, data, start, start + 1, error.reason) from None
@@ -129,14 +138,21 @@ def _decode(path: Path, decoder: codecs.IncrementalDecoder) -> Iterator[tuple[st
 
 def _check_decodes(path: Path, encoding: Encoding, stated: str) -> None:
     """Raise DataError where the file is not of the encoding that a person or its mark states."""
+    line = character = 1
     try:
-        for text, before in _decode(path, _decoder(encoding)):
-            if (zero := text.find("\0")) >= 0:
-                offset = before + len(text[:zero].encode(encoding.name, "replace"))
-                raise _not_text(path, offset, "a zero character")
+        for text in _decode(path, encoding):
+            zero = text.find("\0")
+            line += text.count("\n", 0, zero if zero >= 0 else None)
+            if zero >= 0:
+                place = f"line {line}, character {character + zero}"
+                raise _not_text(path, "a zero character", place)
+            character += len(text)
     except UnicodeDecodeError as error:
+        # among characters of two or four bytes the byte of a line end is no line end
+        wide = encoding.name.startswith(("utf-16", "utf-32"))
+        place = f"byte {error.start}" if wide else _place(path, error.start)
         raise DataError(
-            f"{path} is not {stated}: {error.reason} at {_place(path, error.start)}",
+            f"{path} is not {stated}: {error.reason} at {place}",
             remedy="pass encoding= with the one it is written in",
         ) from None
     except UnicodeError as error:
@@ -147,14 +163,31 @@ def _detect_utf8(path: Path) -> Encoding:
     ascii_so_far = True
     encoding = Encoding("utf-8")
     try:
-        for text, _ in _decode(path, _decoder(encoding)):
+        for text in _decode(path, encoding):
             ascii_so_far = ascii_so_far and text.isascii()
     except UnicodeDecodeError as error:
         # A file cut off within its last character is UTF-8, if it has shown another before.
         if error.reason == "unexpected end of data" and not ascii_so_far:
             return Encoding("utf-8", note=f"breaks off within a character at byte {error.start}")
-        return Encoding(GUESS, guessed=True, note=f"not UTF-8 at {_place(path, error.start)}")
+        return _damaged_or_guess(path, error.start)
     return encoding
+
+
+def _damaged_or_guess(path: Path, offset: int) -> Encoding:
+    """Return how to read what is not UTF-8 at the byte `offset`, and first there."""
+    damaged = Encoding("utf-8", damaged=True)
+    good = bad = 0
+    for text in _decode(path, damaged):
+        faults = text.count("\ufffd")
+        bad += faults
+        good += len(text) - len(text.encode("ascii", "ignore")) - faults
+    place = _place(path, offset)
+    if good >= _GOOD_FOR_A_BAD * bad:
+        note = f"damaged UTF-8, first at {place}: read as U+FFFD ({bad} in all)"
+        return replace(damaged, note=note)
+    around = next(_bytes(path, max(0, offset - _AROUND)), b"")[: 2 * _AROUND]
+    note = f"not UTF-8 at {place}, which reads as {_GuessDecoder().decode(around)!r}"
+    return Encoding(GUESS, guessed=True, note=note)
 
 
 def detect(path: str | os.PathLike[str], encoding: str | None = None) -> Encoding:
@@ -186,7 +219,7 @@ def read_blocks(path: str | os.PathLike[str], encoding: Encoding) -> Iterator[st
     lines = io.IncrementalNewlineDecoder(None, translate=True)
     first = True
     try:
-        for text, _ in _decode(path, _decoder(encoding)):
+        for text in _decode(path, encoding):
             if first and text:
                 text, first = text.removeprefix(_MARK), False
             if text := lines.decode(text):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from elman._errors import InputError, OptionError
+from elman._shapes import whole_number
 
 __all__ = ["FOODS", "Grammar", "double"]
 
@@ -81,9 +82,8 @@ class Grammar:
         >>> Grammar().sentences(3, seed=0)[0].split()[-3:-1]
         ['to', 'eat']
         """
-        if count < 0:
-            raise OptionError("count", got=count, expected="a whole number from 0")
-        draw = np.random.default_rng(seed)
+        count = whole_number("count", count, 0)
+        draw = np.random.default_rng(whole_number("seed", seed, 0))
         contexts = self.contexts()
         shares = np.array([list(foods.values()) for _, foods in contexts])
         # What each food is owed: it grows by its share, and the one that is owed most is served.

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from elman._errors import DataError, OptionError
+from elman._errors import DataError
+from elman._shapes import whole_number
 
 __all__ = ["NgramLoss", "ngram_loss", "ngram_probabilities"]
 
@@ -182,8 +183,7 @@ def ngram_loss(
     >>> best.order, round(best.loss, 2), best.predicted
     (3, 0.24, 179)
     """
-    if max_order < 1:
-        raise OptionError("max_order", got=max_order, expected="a whole number from 1")
+    whole_number("max_order", max_order, 1)
     counted, held = min(len(train_ids), limit), min(len(held_ids), max(2, limit // 4))
     orders = ngram_probabilities(
         *_part(train_ids, train_starts, len(train_ids) - counted, len(train_ids)),

@@ -19,6 +19,9 @@ __all__ = ["Document", "Source", "cut", "part", "read_sources"]
 Source: TypeAlias = Union[str, "os.PathLike[str]", Iterable["Source"]]
 
 _BLOCK = 1 << 20
+# What a run writes beside its text: trained on, it would teach the network its own journal.
+_OWN_FOLDER = ".checkpoint"
+_OWN_FILES = (".run.jsonl", ".safetensors")
 _TEXT_SUFFIXES = (".txt", ".text", ".md", ".csv", ".tsv", ".log", ".jsonl")
 
 
@@ -76,10 +79,13 @@ def _files(folder: Path) -> Iterator[Path]:
         raise DataError(f"cannot read {error.filename}", got=error.strerror)
 
     for where, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and not name.endswith(_OWN_FOLDER)
+        )
         for name in sorted(names):
             path = Path(where, name)
-            if not name.startswith(".") and os.path.isfile(path):
+            own = name.startswith(".") or name.endswith(_OWN_FILES)
+            if not own and os.path.isfile(path):
                 yield path
 
 
@@ -111,7 +117,7 @@ def _gather(
         elif os.path.exists(path):
             raise DataError(f"{path} is neither a file nor a folder", remedy="write it to a file")
         else:
-            raise DataError(f"no such file: {path}")
+            raise DataError(f"no such file: {path}", remedy="check the name")
     elif isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray, Mapping)):
         for item in source:
             _gather(item, encoding, documents, warnings)
@@ -130,9 +136,8 @@ def _gather_folder(
         except DataError as error:
             skipped.append(str(error))
     if len(documents) == before:
-        raise DataError(
-            f"folder {folder} has no text file", got=skipped[0] if skipped else "no file"
-        )
+        remedy = skipped[0] if skipped else "pass one that has"
+        raise DataError(f"folder {folder} has no text file", remedy=remedy)
     if skipped:
         warnings.append(f"left out {_several(skipped)}")
 
@@ -141,8 +146,13 @@ def _several(notes: Sequence[str]) -> str:
     return notes[0] + (f" (and {len(notes) - 1} more)" if len(notes) > 1 else "")
 
 
-def read_sources(source: Source, encoding: str | None) -> tuple[list[Document], list[str]]:
-    """Return the documents of `source` that have text, and what to warn of."""
+def read_sources(
+    source: Source, encoding: str | None, *, lines: bool
+) -> tuple[list[Document], list[str]]:
+    """Return the documents of `source` that have text, and what to warn of.
+
+    Where documents are `lines`, none goes on in the next file or text.
+    """
     gathered: list[Document] = []
     warnings: list[str] = []
     _gather(source, encoding, gathered, warnings)
@@ -152,7 +162,7 @@ def read_sources(source: Source, encoding: str | None) -> tuple[list[Document], 
     if empty := [document.name for document in gathered if not document.characters]:
         warnings.append(f"empty: {_several(empty)}")
     for at, document in enumerate(documents):
-        if document.line_break and at < len(documents) - 1:
+        if lines and document.line_break and at < len(documents) - 1:
             length = document.characters + 1
             documents[at] = replace(document, characters=length, stop=length)
         else:
@@ -165,7 +175,8 @@ def read_sources(source: Source, encoding: str | None) -> tuple[list[Document], 
             (guesses if document.encoding.guessed else broken).append(note)
     if guesses:
         warnings.append(
-            f"read as {GUESS}, a guess: {_several(guesses)}; pass encoding= if it is another"
+            f"read as {GUESS}, a guess: {_several(guesses)};"
+            " if that reads wrong, pass encoding= (such as cp437, cp1250 or shift_jis)"
         )
     if broken:
         warnings.append(_several(broken))

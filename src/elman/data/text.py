@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import chain, compress
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from elman._errors import DataError, OptionError, OutputError
 from elman.data.sources import Document, Source, cut, part, read_sources
 from elman.data.vocabulary import TextCodec, count_vocabulary
-from elman.data.words import LINE_END, UNKNOWN, whole_words
+from elman.data.words import LINE_END, UNKNOWN, UNKNOWN_ID, whole_words
 
 __all__ = ["Corpus", "CorpusFacts", "load_corpora", "load_corpus"]
 
@@ -127,7 +127,7 @@ class _Reading:
     examples: Counter[str] = field(default_factory=Counter)
 
     def count_unknown(self, text: str, numbers: np.ndarray) -> None:
-        strange = numbers == self.codec.unknown_id
+        strange = numbers == UNKNOWN_ID
         count = int(np.count_nonzero(strange))
         # the examples need not be the commonest of a text of any length
         if count and self.unknown < _EXAMPLES_FROM:
@@ -160,6 +160,10 @@ class _Reading:
             self.ids.append(np.array([end_id]))
 
 
+def _blocks(document: Document, level: str, split: str) -> Iterator[str]:
+    return whole_words(document.blocks(), split) if level == "word" else document.blocks()
+
+
 def _watched(blocks: Iterable[str], digest: Any, seen: list[int]) -> Iterator[str]:
     for block in blocks:
         encoded = block.encode("utf-8", "surrogatepass")
@@ -188,14 +192,13 @@ def _encode(
     digest, seen = hashlib.sha256(), [0, 0]
 
     def blocks(document: Document) -> Iterator[str]:
-        watched = _watched(document.blocks(), digest, seen)
-        return whole_words(watched, codec.split) if codec.level == "word" else watched
+        return _watched(_blocks(document, codec.level, codec.split), digest, seen)
 
     if codec.end_id is None:
         for document in documents:
             reading.add_document(blocks(document))
     else:
-        reading.add_lines((b for document in documents for b in blocks(document)), codec.end_id)
+        reading.add_lines(chain.from_iterable(map(blocks, documents)), codec.end_id)
     ids, starts = reading.ids.finish(), reading.starts.finish()
     common = sorted(reading.examples.items(), key=lambda pair: (-pair[1], pair[0]))[:_EXAMPLES]
     notes = list(warnings)
@@ -221,11 +224,11 @@ def _encode(
 
 
 def _demand(corpus: Corpus, which: str, remedy: str) -> Corpus:
-    if corpus.tokens_predicted < 1:
+    if corpus.tokens_predicted < 1 or len(corpus.codec) < 2:
         raise DataError(
             f"{which} is too short",
             got=f"{corpus.facts.characters} characters, {len(corpus.ids)} tokens",
-            expected="at least 2 tokens",
+            expected="at least 2 tokens, not all of them <unk>",
             remedy=remedy,
         )
     return corpus
@@ -244,7 +247,7 @@ def load_corpus(
     >>> corpus.facts.unknown, corpus.facts.unknown_examples, corpus.tokens_predicted
     (1, (',',), 13)
     """
-    documents, warnings = read_sources(text, encoding)
+    documents, warnings = read_sources(text, encoding, lines=codec.end_id is not None)
     corpus = _encode(documents, codec, workspace, warnings=warnings)
     return _demand(corpus, "the text", "pass a longer text")
 
@@ -286,18 +289,19 @@ def load_corpora(
     count(())
     if valid is None and not 0.0 < held_out < 1.0:
         raise OptionError("held_out", got=held_out, expected="a share between 0 and 1")
-    training, warnings = read_sources(text, encoding)
+    read = functools.partial(read_sources, encoding=encoding, lines=documents == "line")
+    training, warnings = read(text)
     later: list[str] = []
     if valid is not None:
-        held, later = read_sources(valid, encoding)
+        held, later = read(valid)
     else:
         total = sum(document.characters for document in training)
         place = int((1 - held_out) * total)
         if documents == "line" or level == "word":
             place = cut(training, place, LINE_END if documents == "line" else r"\s")
         training, held = part(training, 0, place), part(training, place, total)
-    blocks = (block for document in training for block in document.blocks())
-    codec, pruned = count(blocks)
+    blocks = (_blocks(document, level, split) for document in training)
+    codec, pruned = count(chain.from_iterable(blocks))
     if pruned:
         warnings.append("more than a million kinds of words: the rarest were dropped in counting")
     remedy = "pass a longer text" if valid is not None else "pass a longer text, or one to hold out"

@@ -12,8 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from elman._errors import ModelFileError, OptionError, printable
-from elman.data.words import LINE_END, LONGEST, UNKNOWN, pieces, separator, tokenise, whole_words
+from elman._errors import ModelFileError, OptionError, message, printable
+from elman._shapes import whole_number
+from elman.data.words import (
+    LINE_END,
+    LONGEST,
+    LONGEST_TOKEN,
+    UNKNOWN,
+    UNKNOWN_ID,
+    pieces,
+    separator,
+    tokenise,
+)
 
 __all__ = [
     "DOCUMENTS",
@@ -40,8 +50,6 @@ _PIECES = 200_000
 _SHORT = 1 << 12
 # Characters: a text without white space is one long piece, and its words can all be long.
 _HELD = 32 << 20
-# A word is at most LONGEST characters with 8 more parts behind apostrophes: far below this.
-_TOKEN_BYTES = 64 * LONGEST
 
 
 def code_points(text: str) -> np.ndarray:
@@ -61,7 +69,7 @@ def _problem(level: object, split: object, documents: object, tokens: Sequence[s
         ("documents", documents, DOCUMENTS),
     ):
         if value not in choices:
-            return f"{name} is {printable(value)}, not one of {', '.join(choices)}"
+            return message(name, got=value, expected=f"one of {', '.join(choices)}")
     special = (UNKNOWN, END) if documents == "line" else (UNKNOWN,)
     if tuple(tokens[: len(special)]) != special:
         return f"the vocabulary does not begin with {' '.join(special)}"
@@ -71,7 +79,8 @@ def _problem(level: object, split: object, documents: object, tokens: Sequence[s
         if level == "char":
             good = len(token) == 1
         else:
-            good = token == LINE_END or (token != "" and not any(map(str.isspace, token)))
+            short = 0 < len(token) <= LONGEST_TOKEN
+            good = token == LINE_END or (short and not any(map(str.isspace, token)))
         if not good or (documents == "line" and token == LINE_END):
             return f"the vocabulary holds {printable(repr(token), 40)}, which no text gives"
     return ""
@@ -85,7 +94,7 @@ class _Known(dict[str, tuple[int, ...]]):
         self._index, self._split = index, split
 
     def __missing__(self, piece: str) -> tuple[int, ...]:
-        numbers = tuple(map(self._index.get, tokenise(piece, self._split), repeat(0)))
+        numbers = tuple(map(self._index.get, tokenise(piece, self._split), repeat(UNKNOWN_ID)))
         if len(piece) <= LONGEST:
             if len(self) >= _PIECES:
                 self.clear()
@@ -121,11 +130,6 @@ class TextCodec:
     def __len__(self) -> int:
         """Return the size of the vocabulary, V."""
         return len(self.tokens)
-
-    @property
-    def unknown_id(self) -> int:
-        """The number of `<unk>`."""
-        return 0
 
     @property
     def end_id(self) -> int | None:
@@ -231,8 +235,6 @@ class TextCodec:
         )
         if int(lengths.sum(dtype=np.uint64)) != len(payload):
             raise ModelFileError("vocabulary: lengths and bytes do not fit together")
-        if len(lengths) and int(lengths.max()) > _TOKEN_BYTES:
-            raise ModelFileError("vocabulary: a token is too long", got=int(lengths.max()))
         text, stops = payload.tobytes(), np.cumsum(lengths, dtype=np.int64).tolist()
         try:
             tokens = tuple(
@@ -258,9 +260,8 @@ def _part(arrays: Mapping[str, np.ndarray], name: str, dtype: type[np.generic]) 
 class TokenCounter:
     """Counts tokens in bounded memory: of words at most a million kinds, the rarest dropped."""
 
-    def __init__(self, level: str, split: str = "words", limit: int | None = None) -> None:
+    def __init__(self, level: str, split: str = "words") -> None:
         self.level, self.split = level, split
-        self.limit = _DISTINCT if limit is None else limit
         self.pruned = False
         self._codes = np.zeros(_UNICODE, np.int64)
         self._words: Counter[str] = Counter()
@@ -288,7 +289,7 @@ class TokenCounter:
         for piece, count in self._pieces.items():
             for word in tokenise(piece, self.split):
                 self._words[word] += count
-            if len(self._words) > self.limit:
+            if len(self._words) > _DISTINCT:
                 self._prune()
         self._pieces.clear()
         self._held = 0
@@ -300,7 +301,7 @@ class TokenCounter:
         # equally rare the earliest met stay.
         counts = np.fromiter(self._words.values(), np.int64, len(self._words))
         keep = np.zeros(len(counts), bool)
-        keep[np.argsort(-counts, kind="stable")[: min(self.limit, len(counts)) // 2]] = True
+        keep[np.argsort(-counts, kind="stable")[: min(_DISTINCT, len(counts)) // 2]] = True
         self._words = Counter(
             {
                 word: count
@@ -310,23 +311,13 @@ class TokenCounter:
         )
         self.pruned = True
 
-    def common(self, minimum: int = 1, maximum: int | None = None) -> list[tuple[str, int]]:
+    def common(self, minimum: int = 1) -> list[tuple[str, int]]:
         """Return (token, count) by falling count, ties by text; counts below `minimum` left out."""
         self._cut()
         pairs = [(chr(code), int(self._codes[code])) for code in np.flatnonzero(self._codes)]
         pairs += self._words.items()
         pairs = [pair for pair in pairs if pair[1] >= minimum]
-        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:maximum]
-
-
-def _whole(name: str, value: object, lowest: int) -> int:
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = lowest - 1
-    if isinstance(value, bool) or number < lowest:
-        raise OptionError(name, got=value, expected=f"a whole number from {lowest}")
-    return number
+        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
 
 
 def count_vocabulary(
@@ -340,10 +331,10 @@ def count_vocabulary(
 ) -> tuple[TextCodec, bool]:
     r"""Return the codec of a text counted in one bounded pass, and whether rare words were dropped.
 
-    `blocks` are the text in order, its line ends ``"\n"``. `max_vocabulary` is the most tokens
-    that the codec may hold, `<unk>` and `<end>` among them (20,000 characters, 50,000 words);
-    what occurs fewer than `min_count` times (1 for characters, 2 for words) becomes `<unk>`.
-    Raises OptionError for an option's value.
+    `blocks` are the text in order, cut where tokens end, its line ends ``"\n"``. `max_vocabulary`
+    is the most tokens that the codec may hold, `<unk>` and `<end>` among them (20,000 characters,
+    50,000 words); what occurs fewer than `min_count` times (1 for characters, 2 for words) becomes
+    `<unk>`. Raises OptionError for an option's value.
 
     >>> codec, pruned = count_vocabulary(["to be or not to be\n"], level="word")
     >>> codec.tokens
@@ -353,16 +344,19 @@ def count_vocabulary(
     if problem := _problem(level, split, documents, special):
         raise OptionError(problem)
     maximum = _DEFAULT_MAXIMUM[level] if max_vocabulary is None else max_vocabulary
-    maximum = _whole("max_vocabulary", maximum, len(special) + 1)
+    maximum = whole_number("max_vocabulary", maximum, len(special) + 1)
     minimum = _DEFAULT_MINIMUM[level] if min_count is None else min_count
-    minimum = _whole("min_count", minimum, 1)
+    minimum = whole_number("min_count", minimum, 1)
     counter = TokenCounter(level, split)
-    for block in whole_words(blocks, split) if level == "word" else blocks:
+    for block in blocks:
         counter.add(block)
     reserved = {*special, LINE_END} if documents == "line" else {*special}
     room = maximum - len(special)
-    tokens = [token for token, _ in counter.common(minimum) if token not in reserved][:room]
-    if not tokens and min_count is None:
+    tokens = [token for token, _ in counter.common(minimum) if token not in reserved]
+    if not tokens:
         # a text so short that no word occurs twice
-        tokens = [token for token, _ in counter.common() if token not in reserved][:room]
-    return TextCodec(level, (*special, *tokens), split, documents), counter.pruned
+        tokens = [token for token, _ in counter.common() if token not in reserved]
+        if tokens and min_count is not None:
+            remedy = "no token occurs that often; pass a smaller one"
+            raise OptionError("min_count", got=min_count, remedy=remedy)
+    return TextCodec(level, (*special, *tokens[:room]), split, documents), counter.pruned

@@ -9,16 +9,29 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-__all__ = ["LINE_END", "LONGEST", "UNKNOWN", "pieces", "separator", "tokenise", "whole_words"]
+__all__ = [
+    "LINE_END",
+    "LONGEST",
+    "LONGEST_TOKEN",
+    "UNKNOWN",
+    "UNKNOWN_ID",
+    "pieces",
+    "plain_line_ends",
+    "separator",
+    "tokenise",
+    "whole_words",
+]
 
 LINE_END = "\n"
 UNKNOWN = "<unk>"
+UNKNOWN_ID = 0
 # A longer run is cut into pieces: what one token may cost in memory has a bound.
 LONGEST = 200
 _APOSTROPHES = 8
 _JOINED_EMOJI = 16
-# No token, with what the pattern looks at behind it, reaches further than this.
-_REACH = (_APOSTROPHES + 2) * (LONGEST + 1)
+_TAIL = 8
+# Characters: of a word with all its parts. A symbol with all that it joins is far shorter.
+LONGEST_TOKEN = LONGEST + _APOSTROPHES * (1 + LONGEST)
 _BUFFER = 1 << 21
 _SHORT = 1 << 12
 
@@ -46,9 +59,9 @@ def _pattern(split: str, marks: str) -> re.Pattern[str]:
         return re.compile(rf"\S{{1,{LONGEST}}}|\n")
     # re's \w has no marks, without which the scripts of India and Thailand fall to pieces
     escaped = "".join(f"\\U{ord(mark):08x}" for mark in marks)
-    word = rf"[\w{escaped}][\w{escaped}\u200c\u200d]{{0,{LONGEST - 1}}}"
+    word = rf"[\w{escaped}][\w{escaped}\u00ad\u200c\u200d\u2060]{{0,{LONGEST - 1}}}"
     # modifiers of skin tone, the tags that spell a flag, and every mark stay with their symbol
-    tail = rf"[{escaped}\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]{{0,{LONGEST}}}"
+    tail = rf"[{escaped}\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]{{0,{_TAIL}}}"
     joined = rf"(?:\u200d[^\s\w]{tail}){{0,{_JOINED_EMOJI}}}"
     return re.compile(
         rf"{word}(?:['’]{word}){{0,{_APOSTROPHES}}}|\n|{UNKNOWN}"
@@ -60,7 +73,8 @@ def _pattern_for(text: str, split: str) -> re.Pattern[str]:
     return _pattern(split, "" if split == "whitespace" or text.isascii() else _marks(text))
 
 
-def _plain_line_ends(text: str) -> str:
+def plain_line_ends(text: str) -> str:
+    r"""Return `text` with each of its line ends as ``"\n"``, the only one that corpora hold."""
     return text.replace("\r\n", LINE_END).replace("\r", LINE_END) if "\r" in text else text
 
 
@@ -74,7 +88,7 @@ def tokenise(text: str, split: str = "words") -> list[str]:
     >>> tokenise("it 's <unk> .", "whitespace")
     ['it', "'s", '<unk>', '.']
     """
-    text = _plain_line_ends(text)
+    text = plain_line_ends(text)
     return _pattern_for(text, split).findall(text)
 
 
@@ -86,7 +100,7 @@ def pieces(text: str) -> list[str]:
     >>> pieces("to be,\nto  be")
     ['to', 'be,', '\n', 'to', '', 'be']
     """
-    return _plain_line_ends(text).replace(LINE_END, f" {LINE_END} ").split(" ")
+    return plain_line_ends(text).replace(LINE_END, f" {LINE_END} ").split(" ")
 
 
 def whole_words(blocks: Iterable[str], split: str) -> Iterator[str]:
@@ -100,7 +114,7 @@ def whole_words(blocks: Iterable[str], split: str) -> Iterator[str]:
         cut = max(held.rfind(" "), held.rfind(LINE_END)) + 1
         if not cut and len(held) >= _BUFFER:
             for match in _pattern_for(held, split).finditer(held):
-                if match.end() > len(held) - _REACH:
+                if match.end() >= len(held) - LONGEST_TOKEN:
                     break
                 cut = match.end()
         if cut:

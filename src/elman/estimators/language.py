@@ -89,7 +89,7 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
 
         Raises DataError, OptionError, OutputError, ModelFileError, DivergedError, all ElmanError.
         """
-        options = LanguageOptions.from_mapping(self.get_params())
+        options = LanguageOptions(**self.get_params())
         try:
             from elman.training import train_language
         except ModuleNotFoundError as error:
@@ -127,9 +127,9 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
         """Return `n` new tokens after `prompt` as text; `sampling` as in `LanguagePredictor.generate`."""
         return self._fitted().generate(prompt, n, **sampling)
 
-    def evaluate(self, text: Source) -> Evaluation:
+    def evaluate(self, text: Source, *, encoding: str | None = None) -> Evaluation:
         """Return how well the model predicts `text`: nats and bits a token, perplexity, `<unk>` share."""
-        return self._fitted().evaluate(text)
+        return self._fitted().evaluate(text, encoding=encoding)
 
     def score(self, X: Source, y: None = None) -> float:  # noqa: ARG002 - scikit-learn's signature
         """Return the mean log probability (nats) of a token of `X`; greater is better."""

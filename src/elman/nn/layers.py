@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.parameter import Parameter
 
 from elman._errors import OptionError
+from elman._shapes import whole_number
 from elman.cells import Cell, find
 from elman.nn.unrolled import Sequences, States, run
 
@@ -69,6 +70,11 @@ class RNN(torch.nn.RNN):
         """Lay the parameters out for cuDNN, which has no linear mode."""
         if self.nonlinearity != "linear":
             super().flatten_parameters()
+
+    def extra_repr(self) -> str:
+        """Return torch's options, and the nonlinearity that torch does not know."""
+        options: str = super().extra_repr()
+        return f"{options}, nonlinearity=linear" if self.nonlinearity == "linear" else options
 
 
 class GRU(torch.nn.GRU):
@@ -130,8 +136,7 @@ class MinGRU(torch.nn.Module):
             ("hidden_size", hidden_size),
             ("num_layers", num_layers),
         ):
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise OptionError(name, got=size, expected="a whole number from 1")
+            whole_number(name, size, 1)
         if not 0 <= dropout <= 1:
             raise OptionError("dropout", got=dropout, expected="a number from 0 to 1")
         if dropout and num_layers == 1:

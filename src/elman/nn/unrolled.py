@@ -84,11 +84,13 @@ def run(module: Recurrent, x: Sequences, hx: States | None = None) -> tuple[Sequ
     data = x.data if isinstance(x, PackedSequence) else x
     single = not packed and data.dim() == 2
     time_first = packed or single or not module.batch_first
+    layout = "[B, T, I] or [T, I]" if module.batch_first else "[T, B, I] or [T, I]"
+    layout = "packed rows [N, I]" if packed else layout
     if data.shape[-1] != module.input_size or data.dim() not in ((2,) if packed else (2, 3)):
         raise ShapeError(
             "input of the recurrent layer",
             got=tuple(data.shape),
-            expected=f"[T, B, I] or [T, I] with I = {module.input_size}",
+            expected=f"{layout} with I = {module.input_size}",
         )
     weight = cast(Tensor, cast(Any, module).weight_ih_l0)
     if data.dtype != weight.dtype and not torch.is_autocast_enabled(data.device.type):
@@ -256,9 +258,8 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, h, start = ctx.saved_tensors
         (grad,) = grads
-        if torch.is_grad_enabled() or _in_parallel(
-            a
-        ):  # the first: a second derivative is asked for
+        # gradients are on here where a second derivative is asked for
+        if torch.is_grad_enabled() or _in_parallel(a):
             following = torch.cat([torch.zeros_like(a[:1]), a[1:].flip(0)])
             zero = torch.zeros_like(start)
             total = scan.parallel(torch_ops(), following, grad.flip(0), zero).flip(0)

@@ -16,10 +16,11 @@ import numpy as np
 from elman.data.batches import IGNORE, evaluation_chunks
 from elman.data.sources import Source
 from elman.data.text import Corpus, load_corpus
+from elman.data.words import UNKNOWN_ID, plain_line_ends
 from elman.model import Model
 from elman.runtime.pool import StreamPool
 from elman.runtime.sequence import Network
-from elman.runtime.stream import Readable, Score, Stream, line_ends
+from elman.runtime.stream import Readable, Score, Stream
 
 __all__ = ["Evaluation", "LanguagePredictor", "ngram_verdict"]
 
@@ -50,6 +51,8 @@ class Evaluation:
     ngram_loss: float | None = None
     """Nats a token of the n-gram model of the training text, on that same held-out text."""
     ngram_order: int | None = None
+    warnings: tuple[str, ...] = ()
+    """What was odd about the text, in words."""
 
     @property
     def bits_per_token(self) -> float:
@@ -76,6 +79,7 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return all fields and what follows from them, for JSON."""
         return asdict(self) | {
+            "warnings": list(self.warnings),
             "bits_per_token": self.bits_per_token,
             "bits_per_character": self.bits_per_character,
             "perplexity": self.perplexity,
@@ -93,7 +97,7 @@ class Evaluation:
         ]
         if self.ngram_loss is not None and self.held_out_loss is not None:
             lines.append(ngram_verdict(self.held_out_loss, self.ngram_loss, self.ngram_order))
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
 
 def ngram_verdict(loss: float, ngram_loss: float, order: int | None) -> str:
@@ -148,29 +152,18 @@ class LanguagePredictor:
         """
         return self.stream().feed(text).predict(k)
 
-    def generate(
-        self,
-        prompt: Readable = "",
-        n: int = 200,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-    ) -> str:
-        """Return `n` new tokens after `prompt` as text, drawn as `Stream.generate` says."""
-        return self.stream().feed(prompt).generate(n, temperature, top_k, top_p, seed)
+    def generate(self, prompt: Readable = "", n: int = 200, **sampling: Any) -> str:
+        """Return the text of `generate_pieces`, whole."""
+        return "".join(self.generate_pieces(prompt, n, **sampling))
 
     def generate_pieces(
-        self,
-        prompt: Readable = "",
-        n: int = 200,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
+        self, prompt: Readable = "", n: int = 200, **sampling: Any
     ) -> Iterator[str]:
-        """Return the text of `generate` piece by piece, as each token is drawn."""
-        return self.stream().feed(prompt).generate_pieces(n, temperature, top_k, top_p, seed)
+        """Return `n` new tokens after `prompt` as text, piece by piece, as each token is drawn.
+
+        `sampling` is what `Stream.generate_pieces` takes: temperature, top_k, top_p, seed.
+        """
+        return self.stream().feed(prompt).generate_pieces(n, **sampling)
 
     def beam(self, prompt: Readable = "", n: int = 20, width: int = 10) -> list[tuple[str, float]]:
         """Return the `width` most probable continuations of `prompt`, as `Stream.beam` says."""
@@ -183,8 +176,8 @@ class LanguagePredictor:
     def unknown_tokens(self, text: str) -> tuple[str, ...]:
         """Return each token of `text` that is outside the vocabulary once, in order."""
         codec = self.model.codec
-        text = line_ends(codec, text)
-        outside = codec.encode(text) == codec.unknown_id
+        text = plain_line_ends(text)
+        outside = codec.encode(text) == UNKNOWN_ID
         return tuple(dict.fromkeys(itertools.compress(codec.tokenise(text), outside.tolist())))
 
     def evaluate(self, text: Source, *, encoding: str | None = None, lanes: int = 32) -> Evaluation:
@@ -205,6 +198,7 @@ class LanguagePredictor:
             held_out_loss=_from_card(self.card, "held_out", "loss"),
             ngram_loss=_from_card(self.card, "ngram", "loss"),
             ngram_order=None if order is None else int(order),
+            warnings=corpus.facts.warnings,
         )
 
     def _measure(self, corpus: Corpus, lanes: int) -> tuple[float, int]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from elman._errors import InputError
+from elman._shapes import whole_number
+from elman.data.words import UNKNOWN_ID
 from elman.model import Model
-from elman.runtime.sampling import Sampling, generator, ranked, whole_number
+from elman.runtime.sampling import Sampling, generator, ranked
 from elman.runtime.sequence import BLOCK, Network
-from elman.runtime.state import pack, unpack
+from elman.runtime.state import unpack
 from elman.runtime.stream import Readable, Stream, network_of, token_numbers
 
 __all__ = ["StreamPool"]
@@ -23,7 +26,8 @@ class StreamPool:
     """`n` streams of one model, each with its own state, stepped together.
 
     Each answers as a `Stream` fed the same would, to rounding, whoever shares the pool. Streams
-    are numbered from 0. Raises OptionError for `n`.
+    are numbered from 0; what is not asked of all at once (`beam`, `score`, `state`, `fork`) is asked
+    of ``stream(i)``. `unknown` ``[n]`` counts as a stream's does. Raises OptionError for `n`.
     """
 
     def __init__(self, model: Model | Network, n: int) -> None:
@@ -32,16 +36,18 @@ class StreamPool:
         self.codec = self.network.model.codec
         self._layers = self.network.initial_state(n)
         self._hidden = np.zeros_like(self._layers[-1][0])
-        self._begun = np.zeros(n, np.bool_)
         self._last = np.full(n, -1)
+        self.unknown = np.zeros(n, np.int64)
+        self.reset()
 
     def __len__(self) -> int:
         """Return the number of streams."""
-        return len(self._begun)
+        return len(self._last)
 
     def reset(self) -> StreamPool:
         """Forget all that was fed to any stream; returns self."""
         self._forget(np.arange(len(self)))
+        self.unknown[:] = 0
         return self
 
     def feed(self, readables: Sequence[Readable]) -> StreamPool:
@@ -49,10 +55,12 @@ class StreamPool:
 
         Raises InputError where there is not one for each stream, or as `Stream.feed` does.
         """
-        if isinstance(readables, str) or len(readables) != len(self):
-            got = f"{len(readables)}" if not isinstance(readables, str) else "one text"
+        listed = isinstance(readables, list | tuple | np.ndarray)
+        if not listed or len(readables) != len(self):
+            got = f"{len(readables)}" if listed else type(readables).__name__
             raise InputError("texts for the pool", got=got, expected=f"a list of {len(self)}")
         lines = [token_numbers(self.codec, readable) for readable in readables]
+        self.unknown += [np.count_nonzero(numbers == UNKNOWN_ID) for numbers in lines]
         end_id = self.codec.end_id
         if end_id is not None:
             for i, numbers in enumerate(lines):
@@ -60,24 +68,15 @@ class StreamPool:
                 if len(ends):
                     self._forget(np.array([i]))
                     lines[i] = numbers[ends[-1] + 1 :]
-            self._begin()
         self._read(lines)
         return self
 
     def _forget(self, which: np.ndarray) -> None:
-        for part in (part for layer in self._layers for part in layer):
-            part[which] = 0
-        self._begun[which] = False
+        layers, self._hidden[which] = self.network.start
+        for parts, start_parts in zip(self._layers, layers, strict=True):
+            for part, start in zip(parts, start_parts, strict=True):
+                part[which] = start
         self._last[which] = -1
-
-    def _begin(self) -> np.ndarray:
-        """Return the outputs ``[n, H]`` to predict from, after start tokens where need be."""
-        new = ~self._begun
-        if new.any():
-            start = np.array([self.codec.start_id])
-            self._read([start if one else start[:0] for one in new])
-            self._last[new] = -1
-        return self._hidden
 
     def _read(self, lines: Sequence[np.ndarray]) -> None:
         """Read each stream's numbers; the streams whose numbers have ended stay out of the rest."""
@@ -95,34 +94,27 @@ class StreamPool:
                     part[active] = new
             self._hidden[active] = y[-1]
             self._last[active] = tokens[-1]
-            self._begun[active] = True
             done = length
 
     def predict(self, k: int = 5) -> list[list[tuple[str, float]]]:
         """Return for each stream what `Stream.predict` would; raises OptionError."""
         k = whole_number("k", k, 1)
-        hidden = self._begin()
         rows = max(1, BLOCK // len(self.codec))
         return [
             ranked(self.codec, log_probabilities, k)
             for start in range(0, len(self), rows)
-            for log_probabilities in self.network.log_probabilities(hidden[start : start + rows])
+            for log_probabilities in self.network.log_probabilities(
+                self._hidden[start : start + rows]
+            )
         ]
 
-    def generate(
-        self,
-        n: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-    ) -> list[str]:
-        """Return `n` drawn tokens of each stream as text, as `Stream.generate` would.
+    def generate(self, n: int, seed: int | None = None, **sampling: Any) -> list[str]:
+        """Return `n` drawn tokens of each stream as text, as `Stream.generate_pieces` would.
 
         Stream i draws with the random numbers of ``seed + i``. Raises OptionError.
         """
         n = whole_number("n", n, 1)
-        sampling = Sampling(temperature, top_k, top_p)
+        how = Sampling(**sampling)
         first = generator(seed)
         randoms = [first] + [
             generator(None if seed is None else seed + i) for i in range(1, len(self))
@@ -130,23 +122,21 @@ class StreamPool:
         codec, end_id = self.codec, self.codec.end_id
         texts: list[list[str]] = [[] for _ in randoms]
         for _ in range(n):
-            tokens = self._draw(sampling, randoms)
+            tokens = self._draw(how, randoms)
             for text, last, token in zip(texts, self._last.tolist(), tokens.tolist(), strict=True):
                 text.append(codec.piece(None if last < 0 else last, token))
             if end_id is not None:
                 self._forget(np.flatnonzero(tokens == end_id))
             self._read([tokens[i : i + (tokens[i] != end_id)] for i in range(len(self))])
-            self._begin()
         return ["".join(text) for text in texts]
 
     def _draw(self, sampling: Sampling, randoms: Sequence[np.random.Generator]) -> np.ndarray:
-        hidden = self._begin()
         rows = max(1, BLOCK // len(self.codec))
         tokens = []
         for start in range(0, len(self), rows):
-            logits = self.network.logits(hidden[start : start + rows])
+            logits = self.network.logits(self._hidden[start : start + rows])
             tokens += [
-                sampling.draw(row, self.codec.unknown_id, random)
+                sampling.draw(row, random)
                 for row, random in zip(logits, randoms[start : start + rows], strict=True)
             ]
         return np.array(tokens)
@@ -154,15 +144,13 @@ class StreamPool:
     def stream(self, i: int) -> Stream:
         """Return stream `i` as a `Stream` that goes its own way from here; raises OptionError."""
         i = whole_number("stream", i, 0, len(self) - 1)
-        layers = tuple(tuple(part[i : i + 1] for part in parts) for parts in self._layers)
-        last = int(self._last[i])
+        one = slice(i, i + 1)
         stream = Stream(self.network)
-        stream.state = pack(
-            self.network,
-            layers,
-            self._hidden[i : i + 1] if self._begun[i] else None,
-            None if last < 0 else last,
-        )
+        stream._layers = tuple(tuple(part[one].copy() for part in parts) for parts in self._layers)
+        stream._hidden = self._hidden[one].copy()
+        if self._last[i] >= 0:
+            stream._last = int(self._last[i])
+        stream.unknown = int(self.unknown[i])
         return stream
 
     def put(self, i: int, stream: Stream) -> StreamPool:
@@ -175,8 +163,7 @@ class StreamPool:
         for parts, new_parts in zip(self._layers, layers, strict=True):
             for part, new in zip(parts, new_parts, strict=True):
                 part[i] = new[0]
-        self._begun[i] = hidden is not None
-        if hidden is not None:
-            self._hidden[i] = hidden[0]
+        self._hidden[i] = hidden[0]
         self._last[i] = -1 if last is None else last
+        self.unknown[i] = stream.unknown
         return self

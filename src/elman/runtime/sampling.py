@@ -10,7 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman._errors import OptionError
+from elman._shapes import whole_number
 from elman.data import TextCodec
+from elman.data.words import UNKNOWN_ID
 from elman.runtime.sequence import BLOCK, Network, NetworkState
 
 __all__ = [
@@ -20,7 +22,6 @@ __all__ = [
     "best",
     "generator",
     "ranked",
-    "whole_number",
 ]
 
 MAX_WIDTH = 10_000
@@ -30,16 +31,6 @@ FLATTEST, STEEPEST = 1e-30, 1e18
 
 # Tokens chosen so far, last first: (token, tokens before it).
 Path: TypeAlias = tuple[int, Any] | tuple[()]
-
-
-def whole_number(name: str, value: object, low: int, high: int | None = None) -> int:
-    """Return `value` as an int from `low` to `high`; raises OptionError for anything else."""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
-        number = int(value)
-        if low <= number and (high is None or number <= high):
-            return number
-    limit = f" to {high}" if high is not None else ""
-    raise OptionError(name, got=value, expected=f"a whole number from {low}{limit}")
 
 
 def _number(name: str, value: object, expected: str) -> float:
@@ -71,7 +62,7 @@ def best(values: np.ndarray, k: int) -> np.ndarray:
 def ranked(codec: TextCodec, log_probabilities: np.ndarray, k: int) -> list[tuple[str, float]]:
     """Return the `k` most probable tokens of ``[V]`` with probability, best first, no `<unk>`."""
     offered = log_probabilities.copy()
-    offered[codec.unknown_id] = -np.inf
+    offered[UNKNOWN_ID] = -np.inf
     chosen = best(offered, min(k, len(offered) - 1))
     return [
         (codec.tokens[token], probability)
@@ -106,14 +97,14 @@ class Sampling:
             if not 0 < _number("top_p", self.top_p, expected) <= 1:
                 raise OptionError("top_p", got=self.top_p, expected=expected)
 
-    def weights(self, logits: np.ndarray, unknown_id: int) -> np.ndarray:
-        """Return the weight ``[V]`` of each token in the draw; `unknown_id` is never drawn.
+    def weights(self, logits: np.ndarray) -> np.ndarray:
+        """Return the weight ``[V]`` of each token in the draw; `<unk>` is never drawn.
 
-        >>> Sampling(top_k=1).weights(np.array([9.0, 0.0, 1.0]), unknown_id=0).tolist()
+        >>> Sampling(top_k=1).weights(np.array([9.0, 0.0, 1.0])).tolist()
         [0.0, 0.0, 1.0]
         """
         scaled: np.ndarray = logits.copy()
-        scaled[unknown_id] = -np.inf
+        scaled[UNKNOWN_ID] = -np.inf
         if self.temperature == 0:
             weights = np.zeros_like(scaled)
             weights[scaled.argmax()] = 1
@@ -131,9 +122,9 @@ class Sampling:
             weights[order[count:]] = 0
         return weights
 
-    def draw(self, logits: np.ndarray, unknown_id: int, random: np.random.Generator) -> int:
-        """Return one token drawn from ``logits [V]``; `unknown_id` is never drawn."""
-        reach = self.weights(logits, unknown_id).cumsum(dtype=np.float64)
+    def draw(self, logits: np.ndarray, random: np.random.Generator) -> int:
+        """Return one token drawn from ``logits [V]``; `<unk>` is never drawn."""
+        reach = self.weights(logits).cumsum(dtype=np.float64)
         return int(reach.searchsorted(random.random() * reach[-1], side="right"))
 
 
@@ -149,20 +140,18 @@ def beam_search(
     hidden: np.ndarray,
     n: int,
     width: int,
-    *,
-    unknown_id: int,
-    end_id: int | None,
 ) -> list[tuple[list[int], float]]:
     """Return up to `width` most probable continuations of `n` tokens with log probability.
 
     The start is one stream's state and output ``hidden [1, H]``. A continuation that reaches
-    `end_id` is whole, however short. Best first; `unknown_id` is in none of them.
+    `<end>` is whole, however short. Best first; `<unk>` is in none of them.
     """
+    end_id = network.model.codec.end_id
     whole: list[tuple[float, Path]] = []
     paths: list[Path] = [()]
     scores = np.zeros(1)
     for step in range(n):
-        scores, rows, tokens = _extend(network, hidden, scores, width, unknown_id)
+        scores, rows, tokens = _extend(network, hidden, scores, width)
         longer: list[Path] = [
             (int(token), paths[row]) for row, token in zip(rows, tokens, strict=True)
         ]
@@ -181,14 +170,14 @@ def beam_search(
 
 
 def _extend(
-    network: Network, hidden: np.ndarray, scores: np.ndarray, width: int, unknown_id: int
+    network: Network, hidden: np.ndarray, scores: np.ndarray, width: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     V = len(network.model.codec)
     count = max(1, BLOCK // V)
     totals, places = [], []
     for start in range(0, len(hidden), count):
         log_probabilities = network.log_probabilities(hidden[start : start + count])
-        log_probabilities[:, unknown_id] = -np.inf
+        log_probabilities[:, UNKNOWN_ID] = -np.inf
         block = (scores[start : start + count, None] + log_probabilities).ravel()
         chosen = best(block, width)
         chosen = chosen[block[chosen] > -np.inf]

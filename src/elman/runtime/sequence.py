@@ -35,9 +35,6 @@ TABLE_LIMIT = 2**21
 # Logits held at once where there are many rows of them (8 MiB).
 BLOCK = 2**21
 
-# Logits held at once where there are many rows of them (8 MiB).
-BLOCK = 2**21
-
 
 def _bounded(x: np.ndarray) -> np.ndarray:
     whole: np.ndarray = np.nan_to_num(x, nan=0.0, posinf=LIMIT, neginf=-LIMIT)
@@ -81,7 +78,8 @@ class _Layer:
         if cell.scan is not None and not limited:
             a, b = cell.scan(ops, gx)
             y = scan.sequential(ops, a, b, state[0]) if len(gx) > 1 else a * state[0] + b
-            return y, (y[-1],)
+            # a copy: a view would keep every step in memory as long as the state lives
+            return y, (y[-1].copy(),)
         y = np.empty((*gx.shape[:-1], self.hidden_size), gx.dtype)
         gh = None
         for step in range(len(gx)):
@@ -116,7 +114,7 @@ def layer_sequence(
     T, B = x.shape[0], x.shape[1]
     check(x, "T B I", "x", I=layer.weight_ih.shape[0])
     if state is None:
-        state = tuple(np.zeros((B, layer.hidden_size), x.dtype) for _ in cell.states)
+        state = cell.initial_state(B, layer.hidden_size, x.dtype)
     for part in state:
         check(part, "B H", "state", B=B, H=layer.hidden_size)
     if T == 0:
@@ -144,8 +142,6 @@ class Network:
 
     def __init__(self, model: Model, dtype: Any = np.float32) -> None:
         config, arrays = model.config, model.arrays
-        if len(model.codec) < 2:
-            raise InputError("vocabulary", got=model.codec.tokens, expected="a token beside <unk>")
         self.model = model
         self.dtype = np.dtype(dtype)
         self.cell = find(config.cell, config.activation)
@@ -179,9 +175,20 @@ class Network:
     def initial_state(self, batch_size: int) -> NetworkState:
         """Return the start state of every layer: zeros ``[B, H]``."""
         return tuple(
-            tuple(np.zeros((batch_size, layer.hidden_size), self.dtype) for _ in self.cell.states)
+            self.cell.initial_state(batch_size, layer.hidden_size, self.dtype)
             for layer in self.layers
         )
+
+    @functools.cached_property
+    def start(self) -> tuple[NetworkState, np.ndarray]:
+        """The state and the output ``[1, H]`` from which the first token is predicted.
+
+        The output is that after the codec's start token. Only `<end>`, which begins every line in
+        training, is in the state too: a text that no document end precedes is read from zeros.
+        """
+        zeros, codec = self.initial_state(1), self.model.codec
+        y, layers = self.forward(np.array([[codec.start_id]]), zeros)
+        return (zeros if codec.end_id is None else layers), y[-1]
 
     def forward(
         self, tokens: np.ndarray, state: NetworkState, fresh: np.ndarray | None = None

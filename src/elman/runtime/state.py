@@ -11,21 +11,17 @@ from elman.runtime.sequence import Network, NetworkState
 
 __all__ = ["pack", "unpack"]
 
-# magic, format, whether anything was fed, last token or -1, bytes a number, SHA-256 of the model
-_HEADER = struct.Struct("<4sB?iB32s")
+# magic, format, last token or -1, bytes a number, SHA-256 of the model
+_HEADER = struct.Struct("<4sBiB32s")
 _MAGIC, _FORMAT = b"ELST", 1
 
 
-def pack(
-    network: Network, layers: NetworkState, hidden: np.ndarray | None, last: int | None
-) -> bytes:
+def pack(network: Network, layers: NetworkState, hidden: np.ndarray, last: int | None) -> bytes:
     """Return the state of one stream: its layers' ``[1, H]``, last output and last token."""
-    output = np.zeros_like(layers[-1][0]) if hidden is None else hidden
-    parts = [*(part for layer in layers for part in layer), output]
+    parts = [*(part for layer in layers for part in layer), hidden]
     header = _HEADER.pack(
         _MAGIC,
         _FORMAT,
-        hidden is not None,
         -1 if last is None else last,
         network.dtype.itemsize,
         network.digest,
@@ -34,7 +30,7 @@ def pack(
     return header + b"".join(part.astype(stored).tobytes() for part in parts)
 
 
-def unpack(network: Network, state: object) -> tuple[NetworkState, np.ndarray | None, int | None]:
+def unpack(network: Network, state: object) -> tuple[NetworkState, np.ndarray, int | None]:
     """Return what `pack` was given; raises InputError for what it did not make for `network`."""
     start, dtype = network.initial_state(1), network.dtype
     shapes = [part.shape for layer in start for part in layer] + [start[-1][0].shape]
@@ -45,7 +41,7 @@ def unpack(network: Network, state: object) -> tuple[NetworkState, np.ndarray | 
     state = bytes(state)
     if len(state) < _HEADER.size or not state.startswith(_MAGIC):
         raise InputError("state", got=f"{len(state)} other bytes", expected=expected)
-    _, version, begun, last, itemsize, digest = _HEADER.unpack_from(state)
+    _, version, last, itemsize, digest = _HEADER.unpack_from(state)
     if version != _FORMAT:
         raise InputError("state", got=f"format {version}", expected=f"format {_FORMAT}")
     if digest != network.digest:
@@ -58,4 +54,4 @@ def unpack(network: Network, state: object) -> tuple[NetworkState, np.ndarray | 
     flat = np.frombuffer(state, dtype.newbyteorder("<"), offset=_HEADER.size).astype(dtype)
     parts = iter(np.split(flat[None], np.cumsum([shape[1] for shape in shapes])[:-1], axis=1))
     layers = tuple(tuple(next(parts) for _ in layer) for layer in start)
-    return layers, next(parts) if begun else None, None if last < 0 else last
+    return layers, next(parts), None if last < 0 else last

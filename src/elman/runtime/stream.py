@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from elman._errors import InputError
+from elman._shapes import whole_number
 from elman.data import TextCodec
+from elman.data.words import UNKNOWN_ID, plain_line_ends
 from elman.model import Model
 from elman.runtime.sampling import (
     MAX_WIDTH,
@@ -17,12 +19,11 @@ from elman.runtime.sampling import (
     beam_search,
     generator,
     ranked,
-    whole_number,
 )
 from elman.runtime.sequence import Network
 from elman.runtime.state import pack, unpack
 
-__all__ = ["Readable", "Score", "Stream", "line_ends", "network_of", "token_numbers"]
+__all__ = ["Readable", "Score", "Stream", "network_of", "token_numbers"]
 
 Readable: TypeAlias = str | Sequence[int] | np.ndarray
 
@@ -35,21 +36,17 @@ def network_of(model: Model | Network) -> Network:
     return model if isinstance(model, Network) else Network(model)
 
 
-def line_ends(codec: TextCodec, text: str) -> str:
-    """Return `text` with every line end as the codec reads it, where documents are lines."""
-    if codec.end_id is None:
-        return text
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
 def token_numbers(codec: TextCodec, readable: Readable) -> np.ndarray:
     """Return the token numbers ``[N]`` of a text or of a sequence of token numbers.
 
     Raises InputError for anything else and for numbers outside the vocabulary.
     """
     if isinstance(readable, str):
-        return codec.encode(line_ends(codec, readable))
+        return codec.encode(plain_line_ends(readable))
     limit = f"text, or token numbers from 0 to {len(codec) - 1}"
+    if isinstance(readable, bytes | bytearray):
+        got, remedy = type(readable).__name__, "decode bytes first"
+        raise InputError("tokens", got=got, expected=limit, remedy=remedy)
     try:
         numbers = np.asarray(readable)
     except (ValueError, OverflowError) as error:
@@ -58,6 +55,7 @@ def token_numbers(codec: TextCodec, readable: Readable) -> np.ndarray:
         return numbers.astype(np.int64)
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
         got = f"{numbers.dtype.name} {list(numbers.shape)}"
+        got = got if numbers.ndim else type(readable).__name__
         raise InputError("tokens", got=got, expected=limit)
     outside = (numbers < 0) | (numbers >= len(codec))
     if outside.any():
@@ -96,9 +94,9 @@ class Score:
 class Stream:
     """One sequence being read: feed it, ask what comes next, let it write.
 
-    A question asked before anything was fed begins the stream with the codec's start token: the
-    end of a line, where documents are lines, or else a line end or the commonest token. Where
-    documents are lines, every line starts from state zero, and so does a text fed first.
+    Questions leave it where it is; only `feed` and `generate` move it. The first token is predicted
+    as behind the codec's start token: the end of a line, where documents are lines, or else a line
+    end or the commonest token. Where documents are lines, every line starts so, from state zero.
 
     `unknown` counts the tokens fed since the last reset that are outside the vocabulary.
     """
@@ -111,10 +109,12 @@ class Stream:
     def reset(self) -> Stream:
         """Forget all that was fed; returns self."""
         self.unknown = 0
-        self._last: int | None = None
-        self._layers = self.network.initial_state(1)
-        self._hidden: np.ndarray | None = None
+        self._anew()
         return self
+
+    def _anew(self) -> None:
+        self._last: int | None = None
+        self._layers, self._hidden = self.network.start
 
     def fork(self) -> Stream:
         """Return a stream that has read the same and goes its own way from here."""
@@ -129,9 +129,8 @@ class Stream:
         InputError for numbers outside the vocabulary.
         """
         numbers = token_numbers(self.codec, readable)
-        self.unknown += int(np.count_nonzero(numbers == self.codec.unknown_id))
+        self.unknown += int(np.count_nonzero(numbers == UNKNOWN_ID))
         if self.codec.end_id is not None:
-            self._begin()
             ends = np.flatnonzero(numbers == self.codec.end_id)
             if len(ends):
                 # what stands before the last line's start is forgotten by design
@@ -141,30 +140,21 @@ class Stream:
             self._advance(numbers[start : start + STEPS])
         return self
 
-    def _begin(self) -> np.ndarray:
-        """Return the output ``[1, H]`` to predict from, after the start token if need be."""
-        hidden = self._hidden
-        if hidden is None:
-            hidden = self._advance(np.array([self.codec.start_id]))
-            self._last = None
-        return hidden
-
-    def _anew(self) -> None:
-        """Start the next line, where documents are lines."""
-        self._layers, self._hidden = self.network.initial_state(1), None
-        self._begin()
-
     def _advance(self, numbers: np.ndarray) -> np.ndarray:
         """Read ``numbers [T]``, T from 1; return the outputs ``[T, H]``."""
         y, self._layers = self.network.forward(numbers[:, None], self._layers)
-        self._hidden, self._last = y[-1], int(numbers[-1])
+        # a copy: a view would keep every step in memory as long as the stream lives
+        self._hidden, self._last = y[-1].copy(), int(numbers[-1])
         return y[:, 0]
 
     @property
     def probabilities(self) -> np.ndarray:
         """The probability ``[V]`` of each token of the vocabulary to come next, `<unk>` too."""
-        result: np.ndarray = np.exp(self.network.log_probabilities(self._begin()[0]))
+        result: np.ndarray = np.exp(self._log_probabilities())
         return result
+
+    def _log_probabilities(self) -> np.ndarray:
+        return self.network.log_probabilities(self._hidden[0])
 
     def predict(self, k: int = 5) -> list[tuple[str, float]]:
         """Return the `k` most probable next tokens with their probability, best first.
@@ -173,23 +163,11 @@ class Stream:
         documents are lines, `<end>` is the end of the line. Raises OptionError.
         """
         k = whole_number("k", k, 1)
-        return ranked(self.codec, self.network.log_probabilities(self._begin()[0]), k)
+        return ranked(self.codec, self._log_probabilities(), k)
 
-    def generate(
-        self,
-        n: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-    ) -> str:
-        """Return `n` drawn tokens as text, and read them: the stream goes on behind them.
-
-        `temperature` divides the logits (0 takes the most probable token); then only the `top_k`
-        most probable tokens stay, then the fewest that together have probability `top_p`. The
-        same `seed` gives the same text. Raises OptionError.
-        """
-        return "".join(self.generate_pieces(n, temperature, top_k, top_p, seed))
+    def generate(self, n: int, **sampling: Any) -> str:
+        """Return the text of `generate_pieces`, whole."""
+        return "".join(self.generate_pieces(n, **sampling))
 
     def generate_pieces(
         self,
@@ -199,9 +177,12 @@ class Stream:
         top_p: float | None = None,
         seed: int | None = None,
     ) -> Iterator[str]:
-        """Return the text of `generate` piece by piece, as each token is drawn.
+        """Return `n` drawn tokens as text, piece by piece, and read them as each is drawn.
 
-        Where documents are lines, `<end>` is written as a line end and the stream starts anew.
+        `temperature` divides the logits (0 takes the most probable token); then only the `top_k`
+        most probable tokens stay, then the fewest that together have probability `top_p`. The
+        same `seed` gives the same text. Where documents are lines, `<end>` is written as a line end
+        and the stream starts anew. Raises OptionError.
         """
         n = whole_number("n", n, 1)
         sampling = Sampling(temperature, top_k, top_p)
@@ -210,8 +191,7 @@ class Stream:
     def _pieces(self, n: int, sampling: Sampling, random: np.random.Generator) -> Iterator[str]:
         codec, network = self.codec, self.network
         for _ in range(n):
-            logits = network.logits(self._begin()[0])
-            token = sampling.draw(logits, codec.unknown_id, random)
+            token = sampling.draw(network.logits(self._hidden[0]), random)
             piece = codec.piece(self._last, token)
             if token == codec.end_id:
                 self._anew()
@@ -228,16 +208,7 @@ class Stream:
         """
         n = whole_number("n", n, 1)
         width = whole_number("width", width, 1, MAX_WIDTH)
-        hidden = self._begin()
-        found = beam_search(
-            self.network,
-            self._layers,
-            hidden,
-            n,
-            width,
-            unknown_id=self.codec.unknown_id,
-            end_id=self.codec.end_id,
-        )
+        found = beam_search(self.network, self._layers, self._hidden, n, width)
         return [(self._text(tokens), score) for tokens, score in found]
 
     def _text(self, tokens: list[int]) -> str:
@@ -253,13 +224,12 @@ class Stream:
         Tokens outside the vocabulary are scored as `<unk>`. Raises InputError.
         """
         numbers = token_numbers(self.codec, readable)
-        self._begin()
         reader = self.fork()
         parts = [np.empty(0, self.network.dtype)]
         for line in self._lines(numbers):
             for start in range(0, len(line), STEPS):
                 block = line[start : start + STEPS]
-                before = reader._begin()
+                before = reader._hidden
                 y = reader._advance(block)
                 hidden = np.concatenate([before, y[:-1]])
                 parts.append(self.network.target_log_probabilities(hidden, block))
@@ -276,14 +246,14 @@ class Stream:
 
     @property
     def state(self) -> bytes:
-        """All that the stream remembers, as bytes to keep; set it to go on from there.
+        """Where the stream stands, as bytes to keep; set it to go on from there.
 
-        Setting raises InputError for another model's state, and for bytes that are no state.
+        `unknown` is not in it, and counts from 0 after it is set. Setting raises InputError for
+        another model's state, and for bytes that are no state.
         """
         return pack(self.network, self._layers, self._hidden, self._last)
 
     @state.setter
     def state(self, state: bytes) -> None:
-        layers, hidden, last = unpack(self.network, state)
-        self.reset()
-        self._layers, self._hidden, self._last = layers, hidden, last
+        self._layers, self._hidden, self._last = unpack(self.network, state)
+        self.unknown = 0

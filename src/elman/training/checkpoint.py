@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ import numpy as np
 import torch
 
 from elman import _container
-from elman._errors import ModelFileError, OutputError
+from elman._errors import ModelFileError, OutputError, printable
 from elman.training.distributed import Group
 from elman.training.network import LayerState, Network
 
-__all__ = ["Best", "Progress", "Snapshot", "Store", "capture", "restore"]
+__all__ = ["Best", "Progress", "Snapshot", "Store", "capture", "folder_of", "restore"]
 
 KIND = "checkpoint"
+# five arrays for each parameter, at the most layers that an option allows
+LIMITS = _container.Limits(header_bytes=1 << 22, tensors=8192, json_marks=100_000)
 
 
 @dataclass
@@ -77,13 +80,13 @@ def capture(
             arrays[f"optimizer.{named[id(parameter)]}.{key}"] = tensor.cpu().numpy().copy()
     for index, layer in enumerate(carried or ()):
         for part, tensor in enumerate(_states(layer)):
-            whole = torch.cat(group.gather(tensor.detach()), dim=1)
+            whole = torch.cat(group.all_gather(tensor.detach()), dim=1)
             arrays[f"carried.{index}.{part}"] = whole.cpu().numpy().copy()
-    generators = group.gather(torch.get_rng_state()[None].to(group.device))
+    generators = group.all_gather(torch.get_rng_state()[None].to(group.device))
     for rank, generator in enumerate(generators):
         arrays[f"random.{rank}"] = generator[0].cpu().numpy().copy()
     if group.device.type == "cuda":
-        generators = group.gather(torch.cuda.get_rng_state(group.device)[None].to(group.device))
+        generators = group.all_gather(torch.cuda.get_rng_state(group.device)[None].to(group.device))
         for rank, generator in enumerate(generators):
             arrays[f"random.cuda.{rank}"] = generator[0].cpu().numpy().copy()
     numbers: dict[str, Any] = {"progress": asdict(progress), "best": None}
@@ -113,10 +116,7 @@ def restore(
     for name, parameter in network.named_parameters():
         moments = _part(snapshot, f"optimizer.{name}.")
         optimizer.state[parameter] = {
-            key: tensor(array).to(
-                "cpu" if key == "step" and group.device.type == "cpu" else group.device
-            )
-            for key, array in moments.items()
+            key: tensor(array).to(group.device) for key, array in moments.items()
         }
         if not moments:
             del optimizer.state[parameter]
@@ -141,29 +141,31 @@ def restore(
     )
 
 
+def folder_of(output: Path) -> Path:
+    """Return the folder in which an unfinished run keeps what it needs, beside the model `output`."""
+    return output.with_suffix(".checkpoint")
+
+
 class Store:
     """The folder beside the model in which an unfinished run is kept."""
 
     def __init__(self, output: Path, identity: Mapping[str, Any]) -> None:
-        self.folder = output.with_suffix(".checkpoint")
+        self.folder = folder_of(output)
         self.file = self.folder / "state.safetensors"
         self.identity = dict(identity)
 
-    def make(self) -> None:
-        """Make the folder; raises OutputError where that cannot be."""
+    def save(self, snapshot: Snapshot) -> None:
+        """Write `snapshot` atomically; raises OutputError and leaves the earlier one."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(
                 f"cannot make the folder {self.folder}",
                 got=error.strerror,
                 remedy="choose another -o",
             ) from error
-
-    def save(self, snapshot: Snapshot) -> None:
-        """Write `snapshot` atomically; raises OutputError and leaves the earlier one."""
         metadata = {"kind": KIND, "identity": self.identity, "numbers": snapshot.numbers}
-        _container.write(self.file, snapshot.arrays, metadata)
+        _container.write(self.file, snapshot.arrays, metadata, limits=LIMITS)
 
     def load(self) -> Snapshot | None:
         """Return what was saved last, None where nothing was.
@@ -172,7 +174,7 @@ class Store:
         """
         if not self.file.exists():
             return None
-        arrays, metadata = _container.read(self.file)
+        arrays, metadata = _container.read(self.file, limits=LIMITS)
         if metadata.get("kind") != KIND:
             raise ModelFileError(
                 f"checkpoint {self.file}", got=f"a {metadata.get('kind')}", expected=f"a {KIND}"
@@ -182,9 +184,9 @@ class Store:
             if kept != value:
                 raise ModelFileError(
                     f"--resume with another {name} than the interrupted run",
-                    got=value,
-                    expected=str(kept),
-                    remedy=f"give the same, or remove {self.folder}",
+                    got=None if "text" in name else value,
+                    expected="the same" if "text" in name else printable(kept),
+                    remedy=f"or remove {self.folder}",
                 )
         numbers = metadata["numbers"]
         known = {field.name for field in fields(Progress)}
@@ -193,5 +195,9 @@ class Store:
         return Snapshot(arrays, numbers)
 
     def clear(self) -> None:
-        """Remove the folder: the run has ended."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove what the run kept, and the folder if nothing else is in it."""
+        self.file.unlink(missing_ok=True)
+        with suppress(OSError):
+            for workspace in self.folder.glob("text.*"):
+                shutil.rmtree(workspace, ignore_errors=True)
+            self.folder.rmdir()

@@ -7,6 +7,7 @@ on the processor and nccl on CUDA. One process alone is the same group with nobo
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -33,7 +34,7 @@ class Group:
         """Whether this process writes files and speaks."""
         return self.rank == 0
 
-    def sum_(self, tensors: Sequence[Tensor], numbers: Sequence[float]) -> list[float]:
+    def all_reduce(self, tensors: Sequence[Tensor], numbers: Sequence[float]) -> list[float]:
         """Replace `tensors` by their sums over the group in one message; return the sums of `numbers`."""
         if self.world_size == 1:
             return list(numbers)
@@ -46,7 +47,7 @@ class Group:
             tensor.copy_(part.view_as(tensor))
         return [float(number) for number in tail]
 
-    def from_lead(self, numbers: Sequence[float]) -> list[float]:
+    def broadcast(self, numbers: Sequence[float]) -> list[float]:
         """Return the numbers of rank 0 in every process."""
         if self.world_size == 1:
             return list(numbers)
@@ -54,13 +55,13 @@ class Group:
         dist.broadcast(message, src=0)
         return [float(number) for number in message]
 
-    def gather(self, tensor: Tensor) -> list[Tensor]:
+    def all_gather(self, tensor: Tensor) -> list[Tensor]:
         """Return every process's `tensor`, by rank; they must have one shape but for the second size."""
         if self.world_size == 1:
             return [tensor]
         sizes = [0.0] * self.world_size
         sizes[self.rank] = float(tensor.shape[1])
-        widths = [int(width) for width in self.sum_([], sizes)]
+        widths = [int(width) for width in self.all_reduce([], sizes)]
         padded = tensor.new_zeros((tensor.shape[0], max(widths), *tensor.shape[2:]))
         padded[:, : tensor.shape[1]] = tensor
         received = [torch.empty_like(padded) for _ in widths]
@@ -92,6 +93,6 @@ def join(device: torch.device) -> Group:
         torch.cuda.set_device(device)
     elif os.environ.get("MASTER_ADDR", "localhost") in _LOOPBACK:
         # gloo would look the host's name up and may listen beyond this machine
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return Group(rank, world_size, device)

@@ -19,8 +19,9 @@ class Journal:
         self.path = output.with_suffix(".run.jsonl")
         try:
             self._file = self.path.open("a" if resume else "w", encoding="utf-8")
+            size = self.path.stat().st_size
             # a kill may have left half a line
-            if resume and self.path.stat().st_size:
+            if size and self.path.read_bytes()[size - 1 :] != b"\n":
                 self._file.write("\n")
         except OSError as error:
             raise OutputError(f"cannot write {self.path}", got=error.strerror) from error
@@ -32,7 +33,7 @@ class Journal:
             for name, value in event.items()
         }
         try:
-            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._file.write(json.dumps(line) + "\n")
             self._file.flush()
         except OSError as error:
             raise OutputError(f"cannot write {self.path}", got=error.strerror) from error

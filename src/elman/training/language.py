@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from elman._errors import DataError, OptionError, OutputError
+from elman._errors import DataError, DivergedError, OptionError, OutputError
 from elman._version import __version__
 from elman.cells import find
 from elman.data import (
@@ -28,10 +28,10 @@ from elman.data import (
 )
 from elman.model import Model, NetworkConfig
 from elman.options import LanguageOptions
-from elman.training.checkpoint import Store
+from elman.training.checkpoint import Best, Store, folder_of
 from elman.training.distributed import Group, join
 from elman.training.journal import Journal
-from elman.training.loop import Event, Loop, Watch
+from elman.training.loop import Event, Loop, Watch, interruptible
 from elman.training.memory import freed_memory_kept
 from elman.training.network import Network
 from elman.training.plan import Plan, resolve
@@ -86,17 +86,23 @@ def train_language(
             _check_writable(output)
         with torch.random.fork_rng(devices=devices), freed_memory_kept():
             torch.manual_seed(options.seed)
-            run = _Run.load(text, options, valid, output, group, tell, resume=resume)
-            kept = resume and run.store is not None and run.store.file.exists()
-            if output is not None:
-                complete = resume and not kept and group.leads and run.is_complete(output)
-                if group.from_lead([float(complete)])[0]:
-                    run.end()
-                    return Outcome(Model.load(output), "complete")
-                if group.leads:
-                    journal = Journal(output, resume=kept)
-                    watchers.append(journal)
-            return run.train(resume=kept, tell=tell, sample=sample)
+            run = _Run.load(text, options, valid, output, group)
+            unfinished = run.is_unfinished()
+            if resume and not unfinished and (model := run.finished()) is not None:
+                run.end()
+                return Outcome(model, "complete")
+            if output is not None and group.leads:
+                journal = Journal(output, resume=resume and unfinished)
+                watchers.append(journal)
+            tell({"event": "start", "elman": __version__, **run.report()})
+            if unfinished != resume:
+                said = (
+                    "the unfinished run is replaced; --resume would have gone on with it"
+                    if unfinished
+                    else "there is nothing to resume: the run starts from the beginning"
+                )
+                tell({"event": "warning", "text": said})
+            return run.train(resume=resume and unfinished, tell=tell, sample=sample)
     finally:
         torch.set_num_threads(threads)
         if journal is not None:
@@ -112,19 +118,21 @@ def _device(name: str) -> torch.device:
 
 
 def _check_writable(output: Path) -> None:
+    folder, got, remedy = output.parent, "", "choose another with -o"
     if output.is_dir():
-        raise OutputError(
-            f"cannot write the model {output}", got="a folder", expected="a file name"
-        )
-    if output.suffix != ".safetensors":
+        got = "a folder"
+    elif not folder.exists():
+        got, remedy = "no such folder", "make it first"
+    elif not folder.is_dir():
+        got = f"{folder}, which is not a folder"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        got = "a folder that is not writable"
+    elif output.exists() and not os.access(output, os.W_OK):
+        got = "a file that is write-protected"
+    elif output.suffix != ".safetensors":
         raise OptionError("output", got=output.name, expected="a name that ends in .safetensors")
-    if not os.access(output.parent, os.W_OK | os.X_OK):
-        there = output.parent.exists()
-        raise OutputError(
-            f"cannot write the model {output}",
-            got="a folder that is not writable" if there else "no such folder",
-            remedy="choose another with -o" if there else "make it first",
-        )
+    if got:
+        raise OutputError(f"cannot write the model {output}", got=got, remedy=remedy)
 
 
 @dataclass
@@ -139,7 +147,6 @@ class _Run:
     split: str
     group: Group
     output: Path | None
-    store: Store | None
 
     @classmethod
     def load(
@@ -149,36 +156,28 @@ class _Run:
         valid: Source | None,
         output: Path | None,
         group: Group,
-        tell: Callable[[Event], None],
-        *,
-        resume: bool,
     ) -> _Run:
-        workspace = None
-        if output is not None:
-            # each process keeps its own numbers of the text, so that none reads what another still writes
-            workspace = Store(output, {}).folder / f"text.{group.rank}"
-            Store(output, {}).make()
-        names = (
-            "level",
-            "split",
-            "documents",
-            "max_vocabulary",
-            "min_count",
-            "encoding",
-            "held_out",
-        )
+        # each process keeps its own numbers of the text, so that none reads what another writes
+        workspace = None if output is None else folder_of(output) / f"text.{group.rank}"
         training, held_out = load_corpora(
             text,
-            **{name: getattr(options, name) for name in names},
+            level=options.level,
+            split=options.split,
+            documents=options.documents,
+            max_vocabulary=options.max_vocabulary,
+            min_count=options.min_count,
+            encoding=options.encoding,
+            held_out=options.held_out,
             valid=valid,
             workspace=workspace,
         )
-        plan = resolve(options, len(training.ids))
+        vocabulary_size = len(training.codec.tokens)
+        plan = resolve(options, len(training.ids), vocabulary_size)
         config = NetworkConfig(
             task="language",
             cell=options.cell,
             activation=options.activation,
-            vocabulary_size=len(training.codec.tokens),
+            vocabulary_size=vocabulary_size,
             embedding_size=plan.embedding_size,
             hidden_size=plan.hidden_size,
             num_layers=plan.num_layers,
@@ -186,24 +185,20 @@ class _Run:
             tied=plan.tied,
             bias=options.bias,
         )
-        split = (
-            "a text of its own"
-            if valid is not None
-            else f"the last {100 * options.held_out:.3g} % of the text"
-        )
-        run = cls(options, plan, config, training, held_out, split, group, output, None)
-        if output is not None:
-            run.store = Store(output, run.identity())
-            if run.store.file.exists() and not resume:
-                warning = f"the unfinished run in {run.store.folder} will be replaced"
-                tell({"event": "warning", "text": f"{warning}; --resume would go on with it"})
-        tell({"event": "start", "elman": __version__, **run.report()})
-        return run
+        split = f"the last {100 * options.held_out:.3g} % of the text"
+        split = split if valid is None else "a text of its own"
+        return cls(options, plan, config, training, held_out, split, group, output)
+
+    @property
+    def store(self) -> Store | None:
+        """Where the run is kept until it ends."""
+        return None if self.output is None else Store(self.output, self.identity())
 
     def identity(self) -> dict[str, Any]:
         """Return what must be the same for a run to be resumed, by the name to tell when it is not."""
-        settings = asdict(self.options)
-        settings.pop("checkpoint_every")
+        settings = asdict(self.options) | {"time": self.plan.time}
+        for name in ("checkpoint_every", "threads"):
+            settings.pop(name)
         return {
             "text": self.training.facts.sha256,
             "held-out text": self.held_out.facts.sha256,
@@ -212,9 +207,43 @@ class _Run:
             "version": __version__,
         }
 
-    def is_complete(self, output: Path) -> bool:
-        """Return whether `output` is the model that this very run ended in."""
-        return output.exists() and Model.load(output).card.get("identity") == self.identity()
+    def is_unfinished(self) -> bool:
+        """Return whether there is a checkpoint to resume, the same answer in every process."""
+        there = self.store is not None and self.store.file.exists()
+        (count,) = self.group.all_reduce([], [float(there)])
+        if count not in (0.0, float(self.group.world_size)):
+            raise OutputError(
+                "every process needs the checkpoint",
+                got=f"it in {count:.0f} of {self.group.world_size}",
+                remedy="give all of them one shared folder",
+            )
+        return bool(count)
+
+    def finished(self) -> Model | None:
+        """Return the model in the output if it is the one that this very run ended in."""
+        complete = False
+        if self.group.leads and self.output is not None and self.output.exists():
+            card = Model.load(self.output).card
+            training = card.get("training", {})
+            complete = card.get("identity") == self.identity() and training.get("stopped") in (
+                "budget",
+                "early",
+            )
+        complete = bool(self.group.broadcast([float(complete)])[0])
+        return Model.load(self.output) if complete and self.output is not None else None
+
+    def parameters(self) -> int:
+        """Return how many numbers are trained."""
+        return sum(math.prod(shape) for shape in self.config.parameters().values())
+
+    def memory(self) -> int:
+        """Return the estimated memory (bytes) of weights, moments, snapshots and one step."""
+        config, plan = self.config, self.plan
+        gates = find(config.cell, config.activation).G
+        units = config.embedding_size + config.num_layers * config.hidden_size * (2 * gates + 4)
+        logits = min(config.vocabulary_size, 2 * plan.sampled_softmax or config.vocabulary_size)
+        step = plan.batch_size * plan.sequence_length * (units + 3 * logits)
+        return 4 * (10 * self.parameters() + step)
 
     def report(self) -> dict[str, Any]:
         """Return the data report: what was read, how it is split, what will be trained."""
@@ -224,27 +253,13 @@ class _Run:
             "vocabulary": self.config.vocabulary_size,
             "level": self.options.level,
             "network": asdict(self.config),
-            "parameters": sum(math.prod(shape) for shape in self.config.parameters().values()),
+            "parameters": self.parameters(),
             "memory_bytes": self.memory(),
             "plan": asdict(self.plan),
             "device": str(self.group.device),
             "processes": self.group.world_size,
             "threads": torch.get_num_threads(),
         }
-
-    def memory(self) -> int:
-        """Return the estimated memory (bytes) of weights, moments, snapshot and one step's activations."""
-        config, plan = self.config, self.plan
-        weights = sum(math.prod(shape) for shape in config.parameters().values())
-        gates = find(config.cell, config.activation).G
-        units = config.embedding_size + config.num_layers * config.hidden_size * (2 * gates + 4)
-        step = plan.batch_size * plan.sequence_length * (units + 3 * config.vocabulary_size)
-        return 4 * (8 * weights + step)
-
-    def chunks(self) -> Iterator[Chunk]:
-        """Return the held-out part as it is measured."""
-        ids, starts = self.measured()
-        return evaluation_chunks(ids, starts, self.held_out.codec.end_id)
 
     def measured(self) -> tuple[np.ndarray, np.ndarray]:
         """Return ids and document starts of the held-out part, cut off at `HELD_OUT_TOKENS`."""
@@ -257,52 +272,69 @@ class _Run:
         end = starts[lines] if lines < len(starts) else len(ids)
         return ids[:end], starts[:lines]
 
+    def chunks(self) -> Iterator[Chunk]:
+        """Return the held-out part as it is measured."""
+        ids, starts = self.measured()
+        return evaluation_chunks(ids, starts, self.held_out.codec.end_id)
+
     def train(
         self, *, resume: bool, tell: Callable[[Event], None], sample: Callable[[Model], str] | None
     ) -> Outcome:
-        """Run the loop and return its best model with a card."""
-        training = self.training
+        """Run the loop and return its best model with a card.
+
+        Raises DivergedError, after the best network so far was written.
+        """
+        training, plan = self.training, self.plan
         batches = batches_for(
             training.ids,
             training.starts,
             training.codec.end_id,
-            self.plan.batch_size,
-            self.plan.sequence_length,
-            self.plan.seed,
+            plan.batch_size,
+            plan.sequence_length,
+            plan.seed,
         )
 
         def write(arrays: Mapping[str, np.ndarray]) -> str:
             return sample(Model(self.config, arrays, training.codec, {})) if sample else ""
 
-        network = Network(self.config, self.plan.dropout, self.plan.sampled_softmax).to(
-            self.group.device
-        )
+        network = Network(self.config, plan.dropout, plan.sampled_softmax).to(self.group.device)
         if not self.group.leads:
             # the same network in every process, but dropout of its own
-            torch.manual_seed(self.plan.seed + 1_000_003 * self.group.rank)
-        loop = Loop(network, batches, self.chunks, self.plan, self.group, tell, write, self.store)
+            torch.manual_seed(plan.seed + 1_000_003 * self.group.rank)
+        loop = Loop(network, batches, self.chunks, plan, self.group, tell, write, self.store)
         if resume and loop.resume():
             tell({"event": "resume", "step": loop.progress.step})
-        stopped = loop.run()
-        if loop.best is None:
-            raise DataError("no measurement of the held-out part was a finite number")
-        model = Model(self.config, loop.best.arrays, training.codec, self.card(loop, stopped))
+        diverged: DivergedError | None = None
+        with interruptible() as asked:
+            try:
+                stopped = loop.run(asked)
+            except DivergedError as error:
+                stopped, diverged = "diverged", error
+            if loop.best is None:
+                raise diverged or DataError("the held-out part could not be measured")
+            model = self.keep(loop, loop.best, stopped)
+        tell({"event": "end", "stopped": stopped, "card": dict(model.card)})
+        if diverged is not None:
+            raise diverged
+        return Outcome(model, stopped)
+
+    def keep(self, loop: Loop, best: Best, stopped: str) -> Model:
+        """Return the best model with its card; the lead writes it to the output."""
+        card = self.card(loop, best, stopped) if self.group.leads else {}
+        model = Model(self.config, best.arrays, self.training.codec, card)
         if self.output is not None and self.group.leads:
             model.save(self.output)
-            if stopped != "interrupted":
-                self.end()
-        tell({"event": "end", "stopped": stopped, "card": model.card})
-        return Outcome(model, stopped)
+        if stopped != "interrupted":
+            self.end()
+        return model
 
     def end(self) -> None:
         """Remove what only an unfinished run needs."""
         if self.store is not None and self.group.leads:
             self.store.clear()
 
-    def card(self, loop: Loop, stopped: str) -> dict[str, Any]:
+    def card(self, loop: Loop, best: Best, stopped: str) -> dict[str, Any]:
         """Return how the model was trained, on what, and how good it is, as JSON reads it back."""
-        best = loop.best
-        loss = best.loss if best else math.nan
         ids, starts = self.measured()
         codec = self.training.codec
         ngram = ngram_loss(
@@ -316,27 +348,28 @@ class _Run:
         )
         facts = asdict(self.training.facts)
         facts.pop("warnings")
+        progress = loop.progress
         card = {
             "version": __version__,
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "data": facts,
             "split": self.split,
             "held_out": {
-                "loss": loss,
-                "bits_per_token": loss / math.log(2),
-                "perplexity": math.exp(min(loss, 700.0)),
+                "loss": best.loss,
+                "bits_per_token": best.loss / math.log(2),
+                "perplexity": math.exp(min(best.loss, 700.0)),
                 "tokens": len(ids) if codec.end_id is not None else len(ids) - len(starts),
                 "unknown_share": self.held_out.facts.unknown / max(1, self.held_out.facts.tokens),
                 "sha256": self.held_out.facts.sha256,
             },
             "ngram": asdict(ngram),
             "training": {
-                "steps": loop.progress.step,
-                "best_step": best.step if best else 0,
-                "epochs": loop.progress.epoch
-                + loop.progress.index / max(1, loop.batches.chunks(loop.progress.epoch)),
-                "seconds": round(loop.progress.elapsed, 3),
-                "recoveries": loop.progress.recoveries,
+                "steps": progress.step,
+                "best_step": best.step,
+                "epochs": progress.epoch
+                + progress.index / max(1, loop.batches.chunks(progress.epoch)),
+                "seconds": round(progress.elapsed, 3),
+                "recoveries": progress.recoveries,
                 "stopped": stopped,
             },
             "settings": asdict(self.plan),

@@ -28,7 +28,7 @@ from elman.training.distributed import Group
 from elman.training.network import LayerState, Network
 from elman.training.plan import Plan
 
-__all__ = ["Event", "Loop", "Watch", "held_out_loss", "rate_share"]
+__all__ = ["Event", "Loop", "Watch", "held_out_loss", "interruptible", "rate_share"]
 
 Event: TypeAlias = dict[str, Any]
 Watch: TypeAlias = Callable[[Event], None]
@@ -88,8 +88,8 @@ def held_out_loss(network: Network, chunks: Iterator[Chunk]) -> float:
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event; the second one interrupts as ever."""
+def interruptible() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C within the block into an event; the second one interrupts as ever."""
     asked = threading.Event()
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
@@ -109,7 +109,7 @@ def _interruptible() -> Iterator[threading.Event]:
 
 @dataclass(frozen=True)
 class _Step:
-    """What one step measured; it left the weights alone where `stop` or not `finite`."""
+    """What one step measured; it left the weights alone where there is a `culprit` or a `stop`."""
 
     loss: float  # nats a token
     norm: float  # of the gradient before clipping
@@ -117,10 +117,7 @@ class _Step:
     tokens: int
     elapsed: float  # seconds of training, by the lead's clock
     stop: bool
-
-    @property
-    def finite(self) -> bool:
-        return math.isfinite(self.loss) and math.isfinite(self.norm)
+    culprit: str  # what is not finite, if anything
 
 
 @dataclass
@@ -138,6 +135,7 @@ class Loop:
     progress: Progress = field(default_factory=Progress)
     best: Best | None = None
     carried: list[LayerState] | None = None
+    reserve: float = 0.0  # seconds of a budget of time kept for the last measurement
 
     def __post_init__(self) -> None:
         decayed = [weight for weight in self.network.parameters() if weight.ndim > 1]
@@ -151,7 +149,6 @@ class Loop:
             betas=(0.9, 0.98),
             fused=True,
         )
-        self.reserve = 0.0
         epochs = self.plan.epochs
         self.total_steps = self.plan.steps or (
             max(1, round(epochs * self.batches.chunks(0))) if epochs is not None else None
@@ -180,48 +177,50 @@ class Loop:
             snapshot, self.network, self.optimizer, self.group
         )
 
-    def run(self) -> str:
-        """Train until the budget ends; return why it ended: budget, early or interrupted.
+    def run(self, asked: threading.Event) -> str:
+        """Train until the budget ends or `asked` to stop; return why: budget, early or interrupted.
 
         Raises DivergedError when numbers that are not finite came back after three recoveries.
         """
-        snapshot = self._snapshot()
+        snapshot = pending = self._snapshot()
         # seconds that a measurement of the held-out part takes; the last one is part of the budget
         cost = self._probe() if self.plan.time is not None else 0.0
         self.reserve = min(cost, MAX_RESERVE * (self.plan.time or 0.0))
         saved = time.monotonic()
         before = time.monotonic() - self.progress.elapsed
-        with _interruptible() as asked:
-            report = _Report(self)
-            while True:
-                if self._evaluation_due(cost):
-                    cost = self._evaluate()
-                    if self.progress.waited >= self.plan.patience:
-                        reason = "early"
-                        break
+        report = _Report(self)
+        while True:
+            if self._evaluation_due(cost):
+                loss, cost = self._evaluate()
+                if not math.isfinite(loss):
+                    self._recover(snapshot, f"the held-out loss is {loss}")
+                    continue
                 if self.share_done() >= 1.0:
-                    reason = "budget"
-                    break
-                if self.progress.step % SNAPSHOT_STEPS == 0:
-                    snapshot = self._snapshot()
-                if self.group.leads and time.monotonic() - saved > self.plan.checkpoint_every:
-                    self._save(snapshot)
-                    saved = time.monotonic()
-                step = self._step(time.monotonic() - before, asked.is_set())
-                if step.stop:
-                    reason = "interrupted"
-                    break
-                if step.finite:
-                    report.add(step)
-                else:
-                    self._recover(snapshot, step.loss)
-                self.progress.elapsed = step.elapsed
-            if reason == "interrupted":
-                if self.best is None:
-                    self._evaluate()
-                if self.group.leads:
-                    self._save(snapshot)
-        return reason
+                    return "budget"
+                if self.progress.waited >= self.plan.patience:
+                    return "early"
+            if self.progress.step % SNAPSHOT_STEPS == 0:
+                pending = self._snapshot()
+            if self.group.leads and time.monotonic() - saved > self.plan.checkpoint_every:
+                self._save(snapshot)
+                saved = time.monotonic()
+            step = self._step(time.monotonic() - before, asked.is_set())
+            self.progress.elapsed = step.elapsed
+            if step.stop:
+                break
+            if step.culprit:
+                self._recover(snapshot, step.culprit)
+                continue
+            # a snapshot is good when a step from it came out finite
+            snapshot = pending
+            report.add(step)
+        if self.best is None:
+            if self.progress.step == 0:
+                raise KeyboardInterrupt
+            self._evaluate()
+        if self.group.leads:
+            self._save(snapshot)
+        return "interrupted"
 
     def _step(self, elapsed: float, asked: bool) -> _Step:
         """Read one chunk, update the weights and move on; return what was measured."""
@@ -237,31 +236,44 @@ class Loop:
         self.optimizer.zero_grad()
         torch.autograd.backward(total / chunk.predicted)
         gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
-        total_loss, elapsed, stop = self.group.sum_(
+        total_loss, elapsed, stop = self.group.all_reduce(
             gradients,
             [total.item(), elapsed if self.group.leads else 0.0, float(asked)],
         )
-        rate = (
-            self.plan.learning_rate
-            * rate_share(self.share_done(), self.plan.warm_up)
-            * self.progress.rate_scale
-        )
-        step = _Step(
-            loss=total_loss / chunk.predicted,
-            norm=float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)),
-            rate=rate,
-            tokens=chunk.predicted,
-            elapsed=elapsed,
-            stop=bool(stop),
-        )
-        if step.finite and not step.stop:
+        loss = total_loss / chunk.predicted
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        culprit = self._culprit(loss, norm)
+        rate = self._rate()
+        if not culprit and not stop:
+            torch.nn.utils.clip_grads_with_norm_(
+                self.network.parameters(), self.plan.clip, torch.tensor(norm)
+            )
             for parameters in self.optimizer.param_groups:
                 parameters["lr"] = rate
             self.optimizer.step()
             self.carried = carried
             self.progress.step += 1
             self.progress.index += 1
-        return step
+        return _Step(loss, norm, rate, chunk.predicted, elapsed, bool(stop), culprit)
+
+    def _rate(self) -> float:
+        # the middle of the step: neither the first nor the only one has rate zero
+        done = self.share_done()
+        if self.total_steps is not None:
+            done = (self.progress.step + 0.5) / self.total_steps
+        share = rate_share(done, self.plan.warm_up)
+        return self.plan.learning_rate * share * self.progress.rate_scale
+
+    def _culprit(self, loss: float, norm: float) -> str:
+        """Return in words what is not finite, nothing where all is."""
+        if not math.isfinite(loss):
+            return f"the loss is {loss}"
+        if math.isfinite(norm):
+            return ""
+        for name, weight in self.network.named_parameters():
+            if weight.grad is not None and not bool(torch.isfinite(weight.grad).all()):
+                return f"the gradient of {name} is not finite"
+        return f"the norm of the gradient is {norm}"
 
     def _evaluation_due(self, cost: float) -> bool:
         done = self.share_done()
@@ -279,16 +291,18 @@ class Loop:
         first = list(itertools.islice(chunks, PROBE_CHUNKS))
         held_out_loss(self.network, iter(first))
         passed = time.monotonic() - started
-        every = sum(1 for _ in chunks) + len(first)
-        return self.group.from_lead([passed * every / len(first)])[0]
+        every = len(first) + sum(1 for _ in chunks)
+        return self.group.broadcast([passed * every / len(first)])[0]
 
-    def _evaluate(self) -> float:
-        """Measure the held-out part, keep the best weights; return the seconds that it took."""
+    def _evaluate(self) -> tuple[float, float]:
+        """Measure the held-out part, keep the best weights; return loss (nats a token) and seconds."""
         started = time.monotonic()
         loss = held_out_loss(self.network, self.held_out()) if self.group.leads else 0.0
-        loss, cost = self.group.from_lead([loss, time.monotonic() - started])
+        loss, cost = self.group.broadcast([loss, time.monotonic() - started])
+        if not math.isfinite(loss):
+            return loss, cost
         self.progress.evaluated = self.share_done()
-        better = math.isfinite(loss) and (self.best is None or loss < self.best.loss)
+        better = self.best is None or loss < self.best.loss
         self.progress.waited = 0 if better else self.progress.waited + 1
         arrays = self.network.arrays()
         if better:
@@ -304,41 +318,32 @@ class Loop:
                     "evaluation_seconds": round(cost, 3),
                 }
             )
-        return cost
+        return loss, cost
 
     def _save(self, snapshot: Snapshot) -> None:
         if self.store is not None:
             self.store.save(snapshot)
 
-    def _recover(self, snapshot: Snapshot, loss: float) -> None:
+    def _recover(self, snapshot: Snapshot, culprit: str) -> None:
         """Go back to `snapshot` at half the rate, or give up after three times."""
-        gradients = self.network.named_parameters()
-        broken = [
-            name
-            for name, weight in gradients
-            if weight.grad is not None and not bool(torch.isfinite(weight.grad).all())
-        ]
-        culprit = f"the loss is {loss}" if not math.isfinite(loss) else "the loss is finite"
-        culprit += f", the gradient of {broken[0]} is not finite" if broken else ""
-        step, recoveries, scale = (
-            self.progress.step,
-            self.progress.recoveries,
-            self.progress.rate_scale,
-        )
-        if recoveries >= MAX_RECOVERIES:
+        now, best = self.progress, self.best
+        if now.recoveries >= MAX_RECOVERIES:
             raise DivergedError(
-                f"training diverged at step {step} after {recoveries} recoveries",
+                f"training diverged at step {now.step} after {now.recoveries} recoveries",
                 got=culprit,
                 remedy="lower --learning-rate or --clip",
             )
         self._restore(snapshot)
-        self.progress.recoveries = recoveries + 1
-        self.progress.rate_scale = scale / 2
+        if self.best is None or (best is not None and best.loss < self.best.loss):
+            self.best = best
+        self.progress.elapsed = now.elapsed
+        self.progress.recoveries = now.recoveries + 1
+        self.progress.rate_scale = now.rate_scale / 2
         if self.group.leads:
             self.watch(
                 {
                     "event": "recovery",
-                    "step": step,
+                    "step": now.step,
                     "culprit": culprit,
                     "back_to_step": self.progress.step,
                     "rate_scale": self.progress.rate_scale,
@@ -363,7 +368,10 @@ class _Report:
         self.losses.append(step.loss)
         self.tokens += step.tokens
         passed = time.monotonic() - self.since
-        if not loop.group.leads or passed < REPORT_SECONDS:
+        if passed < REPORT_SECONDS:
+            return
+        if not loop.group.leads:
+            self._clear()
             return
         done = loop.share_done()
         loop.watch(

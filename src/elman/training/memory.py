@@ -15,9 +15,11 @@ from contextlib import contextmanager
 
 __all__ = ["freed_memory_kept"]
 
-# malloc.h; the defaults are those of mallopt(3)
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-_DEFAULT_TRIM_THRESHOLD, _DEFAULT_MMAP_MAX = 128 * 1024, 65_536
+# malloc.h and mallopt(3)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_DEFAULT_MMAP_MAX = 65_536
+# Setting anything ends glibc's own adjusting of the thresholds; these are where it would end up.
+_LARGEST_MMAP_THRESHOLD = 32 << 20
 _NEVER = 2**31 - 1
 
 
@@ -38,5 +40,6 @@ def freed_memory_kept() -> Iterator[None]:
         yield
     finally:
         mallopt(_MMAP_MAX, _DEFAULT_MMAP_MAX)
-        mallopt(_TRIM_THRESHOLD, _DEFAULT_TRIM_THRESHOLD)
+        mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+        mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_MMAP_THRESHOLD)
         trim(0)

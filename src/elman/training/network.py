@@ -22,8 +22,6 @@ __all__ = ["LayerState", "Network"]
 # One layer's states as the torch modules take them: [1, B, H], a pair of them for the LSTM.
 LayerState: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
 
-LARGE = 8
-"""A vocabulary this many times as large as the tokens drawn is trained with a part of the softmax."""
 MEASURED_LOGITS = 1 << 24
 """Most logits held at once where no gradient needs them all."""
 
@@ -52,8 +50,7 @@ class Network(torch.nn.Module):
         super().__init__()
         self.config = config
         # as many of the commonest tokens and as many drawn ones stand for all in training
-        large = config.vocabulary_size >= LARGE * sampled_softmax
-        self.sampled = sampled_softmax if large else 0
+        self.sampled = sampled_softmax if 2 * sampled_softmax < config.vocabulary_size else 0
         self.cell = find(config.cell, config.activation)
         self.embedding = torch.nn.Embedding(config.vocabulary_size, config.embedding_size)
         sizes = [config.embedding_size] + [config.hidden_size] * (config.num_layers - 1)
@@ -123,7 +120,7 @@ class Network(torch.nn.Module):
         """Set every parameter from the model's arrays."""
         with torch.no_grad():
             for name, parameter in self.named_parameters():
-                parameter.copy_(torch.from_numpy(np.ascontiguousarray(arrays[_name(name)])))
+                parameter.copy_(torch.from_numpy(np.array(arrays[_name(name)])))
 
 
 def _name(parameter: str) -> str:

@@ -14,7 +14,7 @@ __all__ = ["TABLE", "Plan", "Row", "resolve"]
 
 
 SAMPLED = 1024
-"""Tokens drawn a step for the softmax of a large vocabulary."""
+"""Tokens drawn a step for the softmax of a vocabulary of eight times as many or more."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """A training run in numbers: exactly one of `time` (seconds) and `steps` is its budget."""
+    """A training run in numbers: one of `time` (seconds), `epochs` and `steps` is its budget."""
 
     hidden_size: int
     num_layers: int
@@ -82,10 +82,10 @@ def _row(level: str, tokens: int, budget: float) -> Row:
     return next(row for row in TABLE[level] if tokens <= row.tokens and budget <= row.seconds)
 
 
-def resolve(options: LanguageOptions, tokens: int) -> Plan:
+def resolve(options: LanguageOptions, tokens: int, vocabulary_size: int) -> Plan:
     """Return the run that `options` ask for on a training text of so many tokens.
 
-    >>> resolve(LanguageOptions(level="char", time="3m", num_layers=2), 1_000_000).num_layers
+    >>> resolve(LanguageOptions(level="char", time="3m", num_layers=2), 1_000_000, 65).num_layers
     2
     """
     unlimited = options.time is None and options.epochs is None and options.steps is None
@@ -108,7 +108,11 @@ def resolve(options: LanguageOptions, tokens: int) -> Plan:
         learning_rate=(
             row.learning_rate if options.learning_rate is None else options.learning_rate
         ),
-        sampled_softmax=(SAMPLED if options.sampled_softmax is None else options.sampled_softmax),
+        sampled_softmax=(
+            SAMPLED * (vocabulary_size >= 8 * SAMPLED)
+            if options.sampled_softmax is None
+            else options.sampled_softmax
+        ),
         time=time,
         epochs=options.epochs,
         steps=options.steps,
