@@ -290,7 +290,9 @@ class TrainingDisplay:
             self.say(f"the best network before that is in {self.output}", "bold")
 
     def finish(self, stopped: str, card: dict[str, Any]) -> None:
-        """Say how the run ended, how good the model is, and what to do next."""
+        """Say how the run ended, how good the model is, and what to do next; the lead alone does."""
+        if not self.leads:
+            return
         from elman.runtime import ngram_verdict
 
         held_out, ngram, training = card["held_out"], card["ngram"], card["training"]

@@ -143,7 +143,7 @@ def test_utf8_with_a_few_bad_bytes_stays_utf8(write, block, monkeypatch):
     place = f"line 11, byte {len(good.encode())}"
     assert found.note == f"damaged UTF-8, first at {place}: read as U+FFFD (1 in all)"
     assert read(path) == f"{good}\ufffd{good}"
-    # 44 good ones are not enough for three
+    # one in 16 is too many
     assert detect(write(path.read_bytes() + bad * 2)).guessed
 
 

@@ -179,7 +179,11 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch, method):
         ("word " * 2, {"level": "word"}, "too short"),
         ("abc" * 9, {"valid": "a"}, "the held-out part is too short"),
         ("abc" * 9, {"valid": ""}, "the text is empty"),
-        ("<unk> " * 9, {"level": "word"}, "at least 2 tokens, not all of them <unk>"),
+        (
+            "<unk> " * 9,
+            {"level": "word", "valid": "a b"},
+            "at least 2 tokens, not all of them <unk>",
+        ),
         ("\u00a0 " * 9, {"level": "word"}, "too short: got 16 characters, 0 tokens"),
     ],
 )

@@ -85,7 +85,9 @@ def test_stream_leaves_and_returns(make):
     np.testing.assert_array_equal(pool.stream(0).probabilities, untouched)
     pool.put(2, Stream(model))
     assert pool.stream(2).state == Stream(model).state
+    left, before = pool.stream(2), pool.stream(2).state
     pool.feed(["", "", "de"])
+    assert left.state == before
     assert_same(pool, [Stream(model).feed("abc"), Stream(model), Stream(model).feed("de")])
 
 

@@ -100,7 +100,7 @@ def test_a_group_of_one_talks_to_nobody() -> None:
     group = Group()
     tensor = torch.ones(3)
     assert group.leads
-    assert group.sum_([tensor], [1.5]) == [1.5]
-    assert group.from_lead([2.0]) == [2.0]
-    assert group.gather(tensor)[0] is tensor
+    assert group.all_reduce([tensor], [1.5]) == [1.5]
+    assert group.broadcast([2.0]) == [2.0]
+    assert group.all_gather(tensor)[0] is tensor
     assert tensor.tolist() == [1.0, 1.0, 1.0]

@@ -27,8 +27,8 @@ _MARK = "\ufeff"
 # tab, line ends, form feed, backspace, bell, escape and end of file stand in real texts
 _CONTROLS = bytes(set(range(32)) - {7, 8, 9, 10, 11, 12, 13, 26, 27})
 _CONTROL_SHARE = 0.02
-# A file is damaged UTF-8 where so many characters beyond ASCII decode for each that does not.
-_GOOD_FOR_A_BAD = 20
+# A file is damaged UTF-8 where at most one in so many characters beyond ASCII does not decode.
+_ONE_IN = 20
 _AROUND = 12
 # The five bytes that cp1252 leaves open become the control characters of their number.
 _GUESS_TABLE = "".join(bytes([byte]).decode(GUESS, "ignore") or chr(byte) for byte in range(256))
@@ -176,13 +176,12 @@ def _detect_utf8(path: Path) -> Encoding:
 def _damaged_or_guess(path: Path, offset: int) -> Encoding:
     """Return how to read what is not UTF-8 at the byte `offset`, and first there."""
     damaged = Encoding("utf-8", damaged=True)
-    good = bad = 0
+    beyond = bad = 0
     for text in _decode(path, damaged):
-        faults = text.count("\ufffd")
-        bad += faults
-        good += len(text) - len(text.encode("ascii", "ignore")) - faults
+        bad += text.count("\ufffd")
+        beyond += len(text) - len(text.encode("ascii", "ignore"))
     place = _place(path, offset)
-    if good >= _GOOD_FOR_A_BAD * bad:
+    if beyond >= _ONE_IN * bad:
         note = f"damaged UTF-8, first at {place}: read as U+FFFD ({bad} in all)"
         return replace(damaged, note=note)
     around = next(_bytes(path, max(0, offset - _AROUND)), b"")[: 2 * _AROUND]

@@ -198,6 +198,8 @@ class Store:
         """Remove what the run kept, and the folder if nothing else is in it."""
         self.file.unlink(missing_ok=True)
         with suppress(OSError):
+            for unfinished in self.folder.glob(".elman-*.tmp"):  # a kill inside a save leaves it
+                unfinished.unlink(missing_ok=True)
             for workspace in self.folder.glob("text.*"):
                 shutil.rmtree(workspace, ignore_errors=True)
             self.folder.rmdir()
