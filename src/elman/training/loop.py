@@ -214,6 +214,8 @@ class Loop:
             # a snapshot is good when a step from it came out finite
             snapshot = pending
             report.add(step)
+        if self.group.leads:
+            self.watch({"event": "warning", "text": "interrupted: the best so far is kept"})
         if self.best is None:
             if self.progress.step == 0:
                 raise KeyboardInterrupt
