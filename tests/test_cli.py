@@ -157,6 +157,14 @@ def test_train_as_json_keeps_standard_output_clean(folder: Path, tmp_path: Path,
     assert "held-out loss" in ran.err
 
 
+def test_a_process_alone_speaks_whatever_its_rank(
+    folder: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    ran = run("train", folder / "meals.txt", "-o", tmp_path / "m.safetensors", "--steps", 2)
+    assert "held-out loss" in ran.out
+
+
 def test_every_option_is_on_the_command_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     help_ = run("train", "--help").out
@@ -194,6 +202,8 @@ BAD = [
     (["generate", "{model}", "-n", "-5"], "got -5"),
     (["evaluate", "{model}", "{missing}"], "missing.txt"),
     (["info", "{empty}"], "empty.txt"),
+    (["train", "{text}", "-o", "{out}", "--epochs", "1e308"], "epochs: got 1e+308"),
+    (["train", "{text}", "-o", "{blocked}"], "a file where a folder"),
     (["dance"], "dance"),
 ]
 
@@ -206,6 +216,8 @@ def test_bad_input_gets_one_clear_line(
     names |= {name: tmp_path / f"{name}.txt" for name in ("empty", "binary", "one", "missing")}
     names |= {"nothing": tmp_path / "nothing", "nowhere": tmp_path / "no" / "where"}
     names |= {"model": folder / "word.safetensors", "cut": tmp_path / "cut.safetensors"}
+    names["blocked"] = tmp_path / "b.safetensors"
+    (tmp_path / "b.checkpoint").write_bytes(b"a file")
     names["empty"].write_bytes(b"")
     names["binary"].write_bytes(bytes(range(256)) * 20)
     names["one"].write_bytes(b"a")

@@ -174,7 +174,8 @@ class TrainingDisplay:
 
     def __init__(self, *, to_stderr: bool, output: str) -> None:
         stream: TextIO = sys.stderr if to_stderr else sys.stdout
-        self.leads = os.environ.get("RANK", "0") == "0"
+        alone = os.environ.get("WORLD_SIZE", "1") == "1"
+        self.leads = alone or os.environ.get("RANK", "0") == "0"
         self.console = _Console(file=stream, highlight=False, soft_wrap=True, quiet=not self.leads)
         self.output = output
         self.live: Live | None = None
@@ -192,7 +193,7 @@ class TrainingDisplay:
 
     def say(self, line: str, style: str = "") -> None:
         """Print a line above the live one."""
-        self.console.print(Text(line, style=style))
+        self.console.print(Text(visible(line), style=style))
 
     def watch(self, event: dict[str, Any]) -> None:
         """Show one event."""
@@ -299,7 +300,6 @@ class TrainingDisplay:
         reason = {
             "budget": "",
             "early": ": no better measurement came any more",
-            "diverged": ": diverged",
             "interrupted": ": interrupted",
             "complete": ": it had been finished before, there is nothing to resume",
         }[stopped]

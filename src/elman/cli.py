@@ -376,7 +376,9 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
-        if isinstance(error, MemoryError) or "not enough memory" in str(error).lower():
+        # torch says it in these words, as a RuntimeError
+        words = ("not enough memory", "can't allocate memory", "out of memory")
+        if isinstance(error, MemoryError) or any(part in str(error).lower() for part in words):
             _complain(message("out of memory", remedy="a smaller --hidden-size or --batch-size"))
             code = InputError.exit_code
         else:

@@ -108,8 +108,8 @@ class LanguageOptions:
     time: str | float | None = _training(
         None, f"budget of time: 90s, 3m, 1h30m ({DEFAULT_TIME} without epochs or steps)"
     )
-    epochs: float | None = _training(None, "budget in passes over the text", above=0)
-    steps: int | None = _training(None, "budget in optimiser steps", low=1)
+    epochs: float | None = _training(None, "budget in passes over the text", above=0, high=10**9)
+    steps: int | None = _training(None, "budget in optimiser steps", low=1, high=10**12)
     batch_size: int | None = _training(None, "sequences side by side (by table)", low=1)
     sequence_length: int | None = _training(
         None, "steps unrolled between two updates (by table)", low=1
@@ -182,7 +182,7 @@ def _checked(name: str, value: Any, kind: Any, declared: Field[Any]) -> Any:
     if (
         expected == "text"
         or not is_number
-        or not math.isfinite(value)
+        or not abs(value) < math.inf
         or (whole and int(value) != value)
         or (low is not None and value < low)
         or (high is not None and value > high)

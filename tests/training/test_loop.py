@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from elman import DivergedError, LanguageModel, load
+from elman import DivergedError, LanguageModel, OutputError, load
 from elman.training import loop
+from elman.training.checkpoint import Store
 from elman.training.network import Network
 
 SMALL: dict[str, Any] = {
@@ -253,11 +254,13 @@ def test_numpy_numbers_train(manual: str) -> None:
 def test_the_users_files_in_a_folder_of_that_name_stay(manual_file: Path) -> None:
     output = manual_file.with_name("m.safetensors")
     precious = output.with_suffix(".checkpoint") / "precious.txt"
-    precious.parent.mkdir()
-    precious.write_text("mine")
+    other = precious.parent / "text.backup" / "mine.txt"
+    other.parent.mkdir(parents=True)
+    for file in (precious, other):
+        file.write_text("mine")
     LanguageModel(steps=2, checkpoint_every=0.001, **SMALL).fit(manual_file, output=output)
-    assert precious.read_text() == "mine"
-    assert list(precious.parent.iterdir()) == [precious]
+    assert precious.read_text() == other.read_text() == "mine"
+    assert sorted(precious.parent.iterdir()) == [precious, other.parent]
 
 
 def test_a_folder_can_hold_its_own_model(manual_file: Path) -> None:
@@ -338,6 +341,7 @@ def test_resume_with_other_settings_or_text_is_refused(manual_file: Path) -> Non
 
     LanguageModel(**options).fit(manual_file, output=output, watch=interrupt)
     before = output.read_bytes()
+    journal = output.with_suffix(".run.jsonl").read_bytes()
     with pytest.raises(
         ValueError, match="another steps than the interrupted run: got 61; expected 60"
     ):
@@ -346,6 +350,58 @@ def test_resume_with_other_settings_or_text_is_refused(manual_file: Path) -> Non
     with pytest.raises(ValueError, match="with another text"):
         LanguageModel(**options).fit(manual_file, output=output, resume=True)
     assert output.read_bytes() == before
+    assert output.with_suffix(".run.jsonl").read_bytes() == journal
+
+
+def test_resume_does_not_replace_the_finished_model_of_another_run(manual_file: Path) -> None:
+    output = manual_file.with_name("m.safetensors")
+    LanguageModel(steps=3, **SMALL).fit(manual_file, output=output)
+    before = output.read_bytes()
+    with pytest.raises(OSError, match="nothing to resume"):
+        LanguageModel(steps=4, **SMALL).fit(manual_file, output=output, resume=True)
+    assert output.read_bytes() == before
+
+
+def test_a_run_started_anew_forgets_the_unfinished_one(manual_file: Path) -> None:
+    output = manual_file.with_name("m.safetensors")
+    checkpoint = output.with_suffix(".checkpoint") / "state.safetensors"
+
+    def interrupt(event: dict[str, Any]) -> None:
+        if event["event"] == "evaluation":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def look(event: dict[str, Any]) -> None:
+        if event["event"] == "steps":
+            seen.append(checkpoint.exists())
+        elif event["event"] == "warning":
+            said.append(event["text"])
+
+    seen: list[bool] = []
+    said: list[str] = []
+    LanguageModel(steps=60, **SMALL).fit(manual_file, output=output, watch=interrupt)
+    assert checkpoint.exists()
+    LanguageModel(time=1, **SMALL).fit(manual_file, output=output, watch=look)
+    assert seen
+    assert not any(seen)
+    assert "the unfinished run is replaced" in said[0]
+
+
+def test_the_model_is_kept_where_the_checkpoint_cannot_be(
+    manual_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = manual_file.with_name("m.safetensors")
+
+    def interrupt(event: dict[str, Any]) -> None:
+        if event["event"] == "evaluation":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def save(*_: Any) -> None:
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(Store, "save", save)
+    with pytest.raises(OutputError):
+        LanguageModel(steps=60, **SMALL).fit(manual_file, output=output, watch=interrupt)
+    assert load(output).card["training"]["stopped"] == "interrupted"
 
 
 def test_the_rate_rises_and_falls() -> None:

@@ -7,7 +7,6 @@ it later has to go back to a snapshot.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -26,7 +25,9 @@ __all__ = ["Best", "Progress", "Snapshot", "Store", "capture", "folder_of", "res
 
 KIND = "checkpoint"
 # five arrays for each parameter, at the most layers that an option allows
-LIMITS = _container.Limits(header_bytes=1 << 22, tensors=8192, json_marks=100_000)
+LIMITS = _container.Limits(
+    header_bytes=1 << 22, tensors=8192, payload_bytes=1 << 36, json_marks=100_000
+)
 
 
 @dataclass
@@ -201,5 +202,6 @@ class Store:
             for unfinished in self.folder.glob(".elman-*.tmp"):  # a kill inside a save leaves it
                 unfinished.unlink(missing_ok=True)
             for workspace in self.folder.glob("text.*"):
-                shutil.rmtree(workspace, ignore_errors=True)
+                with suppress(OSError):  # its files have no names; a folder with files is not ours
+                    workspace.rmdir()
             self.folder.rmdir()

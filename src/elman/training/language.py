@@ -28,7 +28,7 @@ from elman.data import (
 )
 from elman.model import Model, NetworkConfig
 from elman.options import LanguageOptions
-from elman.training.checkpoint import Best, Store, folder_of
+from elman.training.checkpoint import Best, Snapshot, Store, folder_of
 from elman.training.distributed import Group, join
 from elman.training.journal import Journal
 from elman.training.loop import Event, Loop, Watch, interruptible
@@ -91,8 +91,9 @@ def train_language(
             if resume and not unfinished and (model := run.finished()) is not None:
                 run.end()
                 return Outcome(model, "complete")
+            snapshot = run.store.load() if resume and run.store is not None else None
             if output is not None and group.leads:
-                journal = Journal(output, resume=resume and unfinished)
+                journal = Journal(output, resume=snapshot is not None)
                 watchers.append(journal)
             tell({"event": "start", "elman": __version__, **run.report()})
             if unfinished != resume:
@@ -102,7 +103,8 @@ def train_language(
                     else "there is nothing to resume: the run starts from the beginning"
                 )
                 tell({"event": "warning", "text": said})
-            return run.train(resume=resume and unfinished, tell=tell, sample=sample)
+                run.end()
+            return run.train(snapshot, tell=tell, sample=sample)
     finally:
         torch.set_num_threads(threads)
         if journal is not None:
@@ -124,11 +126,13 @@ def _check_writable(output: Path) -> None:
     elif not folder.exists():
         got, remedy = "no such folder", "make it first"
     elif not folder.is_dir():
-        got = f"{folder}, which is not a folder"
+        got = f"{folder.name}, a file where a folder must be"
     elif not os.access(folder, os.W_OK | os.X_OK):
         got = "a folder that is not writable"
     elif output.exists() and not os.access(output, os.W_OK):
         got = "a file that is write-protected"
+    elif folder_of(output).exists() and not folder_of(output).is_dir():
+        got = f"{folder_of(output).name}, a file where a folder must be"
     elif output.suffix != ".safetensors":
         raise OptionError("output", got=output.name, expected="a name that ends in .safetensors")
     if got:
@@ -224,11 +228,13 @@ class _Run:
         complete = False
         if self.group.leads and self.output is not None and self.output.exists():
             card = Model.load(self.output).card
-            training = card.get("training", {})
-            complete = card.get("identity") == self.identity() and training.get("stopped") in (
-                "budget",
-                "early",
-            )
+            ended = card.get("training", {}).get("stopped") in ("budget", "early")
+            if ended and card.get("identity") != self.identity():
+                raise OutputError(
+                    f"there is nothing to resume, and {self.output} is the model of another run",
+                    remedy="train without --resume to replace it, or choose another -o",
+                )
+            complete = ended
         complete = bool(self.group.broadcast([float(complete)])[0])
         return Model.load(self.output) if complete and self.output is not None else None
 
@@ -278,9 +284,13 @@ class _Run:
         return evaluation_chunks(ids, starts, self.held_out.codec.end_id)
 
     def train(
-        self, *, resume: bool, tell: Callable[[Event], None], sample: Callable[[Model], str] | None
+        self,
+        snapshot: Snapshot | None,
+        *,
+        tell: Callable[[Event], None],
+        sample: Callable[[Model], str] | None,
     ) -> Outcome:
-        """Run the loop and return its best model with a card.
+        """Run the loop, from `snapshot` if there is one, and return its best model with a card.
 
         Raises DivergedError, after the best network so far was written.
         """
@@ -302,7 +312,8 @@ class _Run:
             # the same network in every process, but dropout of its own
             torch.manual_seed(plan.seed + 1_000_003 * self.group.rank)
         loop = Loop(network, batches, self.chunks, plan, self.group, tell, write, self.store)
-        if resume and loop.resume():
+        if snapshot is not None:
+            loop.restore(snapshot)
             tell({"event": "resume", "step": loop.progress.step})
         diverged: DivergedError | None = None
         with interruptible() as asked:
@@ -313,6 +324,7 @@ class _Run:
             if loop.best is None:
                 raise diverged or DataError("the held-out part could not be measured")
             model = self.keep(loop, loop.best, stopped)
+            loop.save(loop.last)
         tell({"event": "end", "stopped": stopped, "card": dict(model.card)})
         if diverged is not None:
             raise diverged

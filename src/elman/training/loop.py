@@ -136,6 +136,7 @@ class Loop:
     best: Best | None = None
     carried: list[LayerState] | None = None
     reserve: float = 0.0  # seconds of a budget of time kept for the last measurement
+    last: Snapshot | None = None  # where an interrupted run goes on
 
     def __post_init__(self) -> None:
         decayed = [weight for weight in self.network.parameters() if weight.ndim > 1]
@@ -160,19 +161,13 @@ class Loop:
             return min(1.0, self.progress.step / self.total_steps)
         return min(1.0, self.progress.elapsed / ((self.plan.time or math.inf) - self.reserve))
 
-    def resume(self) -> bool:
-        """Go back to what the store holds; return whether it holds anything."""
-        snapshot = self.store.load() if self.store else None
-        if snapshot is not None:
-            self._restore(snapshot)
-        return snapshot is not None
-
     def _snapshot(self) -> Snapshot:
         return capture(
             self.network, self.optimizer, self.carried, self.best, self.progress, self.group
         )
 
-    def _restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to `snapshot`."""
         self.carried, self.best, self.progress = restore(
             snapshot, self.network, self.optimizer, self.group
         )
@@ -201,8 +196,8 @@ class Loop:
                     return "early"
             if self.progress.step % SNAPSHOT_STEPS == 0:
                 pending = self._snapshot()
-            if self.group.leads and time.monotonic() - saved > self.plan.checkpoint_every:
-                self._save(snapshot)
+            if time.monotonic() - saved > self.plan.checkpoint_every:
+                self.save(snapshot)
                 saved = time.monotonic()
             step = self._step(time.monotonic() - before, asked.is_set())
             self.progress.elapsed = step.elapsed
@@ -214,15 +209,19 @@ class Loop:
             # a snapshot is good when a step from it came out finite
             snapshot = pending
             report.add(step)
+        if self.progress.step == 0:
+            raise KeyboardInterrupt
         if self.group.leads:
             self.watch({"event": "warning", "text": "interrupted: the best so far is kept"})
         if self.best is None:
-            if self.progress.step == 0:
-                raise KeyboardInterrupt
             self._evaluate()
-        if self.group.leads:
-            self._save(snapshot)
+        self.last = snapshot
         return "interrupted"
+
+    def save(self, snapshot: Snapshot | None) -> None:
+        """Keep `snapshot` in the store; the lead alone does."""
+        if self.store is not None and snapshot is not None and self.group.leads:
+            self.store.save(snapshot)
 
     def _step(self, elapsed: float, asked: bool) -> _Step:
         """Read one chunk, update the weights and move on; return what was measured."""
@@ -289,8 +288,10 @@ class Loop:
 
     def _probe(self) -> float:
         """Return the seconds that measuring the held-out part will take, from its first chunks."""
-        started, chunks = time.monotonic(), self.held_out()
+        chunks = self.held_out()
         first = list(itertools.islice(chunks, PROBE_CHUNKS))
+        held_out_loss(self.network, iter(first[:1]))  # the first pass is slower than the others
+        started = time.monotonic()
         held_out_loss(self.network, iter(first))
         passed = time.monotonic() - started
         every = len(first) + sum(1 for _ in chunks)
@@ -322,10 +323,6 @@ class Loop:
             )
         return loss, cost
 
-    def _save(self, snapshot: Snapshot) -> None:
-        if self.store is not None:
-            self.store.save(snapshot)
-
     def _recover(self, snapshot: Snapshot, culprit: str) -> None:
         """Go back to `snapshot` at half the rate, or give up after three times."""
         now, best = self.progress, self.best
@@ -335,7 +332,7 @@ class Loop:
                 got=culprit,
                 remedy="lower --learning-rate or --clip",
             )
-        self._restore(snapshot)
+        self.restore(snapshot)
         if self.best is None or (best is not None and best.loss < self.best.loss):
             self.best = best
         self.progress.elapsed = now.elapsed
