@@ -48,7 +48,7 @@ def test_choices_are_those_of_the_house(name: str, choices: tuple[str, ...]) -> 
 )
 def test_what_cannot_be_is_said(options: dict[str, object], said: str) -> None:
     with pytest.raises(OptionError) as caught:
-        LanguageOptions(**options)  # type: ignore[arg-type]
+        LanguageOptions(**options)
     assert str(caught.value).startswith(said)
 
 

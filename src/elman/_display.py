@@ -294,7 +294,7 @@ class TrainingDisplay:
         """Say how the run ended, how good the model is, and what to do next; the lead alone does."""
         if not self.leads:
             return
-        from elman.runtime import ngram_verdict
+        from elman.runtime import ngram_part, ngram_verdict
 
         held_out, ngram, training = card["held_out"], card["ngram"], card["training"]
         reason = {
@@ -313,7 +313,7 @@ class TrainingDisplay:
             "bold",
         )
         beaten = held_out["loss"] < ngram["loss"]
-        verdict = ngram_verdict(held_out["loss"], ngram["loss"], ngram["order"])
+        verdict = ngram_verdict(held_out["loss"], ngram["loss"], ngram["order"], ngram_part(card))
         self.say(verdict, "" if beaten else "yellow")
         size = os.path.getsize(self.output) if os.path.exists(self.output) else 0
         wrote = "there is" if stopped == "complete" else "wrote"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -82,8 +81,9 @@ def _fit(display: TrainingDisplay, sentences: list[str], seed: int) -> LanguageM
 
 def _finish(display: TrainingDisplay, model: LanguageModel) -> None:
     if model.stopped_ == "interrupted":
-        # the next demo begins anew
-        shutil.rmtree(Path(display.output).with_suffix(".checkpoint"), ignore_errors=True)
+        from elman.training.checkpoint import Store
+
+        Store(Path(display.output), {}).clear()  # the next demo begins anew
         raise KeyboardInterrupt
     display.finish(model.stopped_, model.card_)
 

@@ -11,6 +11,7 @@ from elman import runtime
 from elman._errors import DataError, InputError, OptionError
 from elman.data import TextCodec
 from elman.runtime import Evaluation, LanguagePredictor, Stream, StreamPool
+from elman.runtime.language import ngram_part, ngram_verdict
 
 # float32 log probabilities: products of many rows are summed in another order than one row's.
 FLOAT32 = 2e-5
@@ -202,3 +203,12 @@ def test_text_of_one_known_symbol(make):
     assert [token for token, _ in predictor.predict_next("aa")] == ["a"]
     assert predictor.generate("a", 4, seed=0) == "aaaa"
     assert predictor.beam("a", 4, 9)[0][0] == "aaaa"
+
+
+@pytest.mark.parametrize(
+    ("counted", "said"), [(4_000_000, "the last 4,000,000 tokens of "), (9_000_000, "")]
+)
+def test_the_verdict_tells_how_much_the_ngram_model_counted(counted: int, said: str) -> None:
+    card = {"ngram": {"tokens_counted": counted}, "data": {"tokens": 9_000_000}}
+    verdict = ngram_verdict(1.0, 2.0, 6, ngram_part(card))
+    assert f"a 6-gram model of {said}the same training text" in verdict

@@ -276,18 +276,24 @@ def test_a_folder_can_hold_its_own_model(manual_file: Path) -> None:
     assert same(LanguageModel(**options).fit(folder, output=output, resume=True), whole)
 
 
-def test_ctrl_c_before_the_first_step_leaves_the_earlier_model(manual_file: Path) -> None:
+def test_ctrl_c_before_the_first_step_leaves_the_earlier_model(
+    manual_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     output = manual_file.with_name("m.safetensors")
     LanguageModel(steps=5, **SMALL).fit(manual_file, output=output)
     before = output.read_bytes()
 
-    def interrupt(event: dict[str, Any]) -> None:
-        if event["event"] == "start":
-            # the handler of the loop is not there yet
-            raise KeyboardInterrupt
+    right = loop.capture
 
+    def capture(*arguments: Any) -> Any:
+        # the first snapshot: the loop has begun, and its handler takes the signal
+        os.kill(os.getpid(), signal.SIGINT)
+        monkeypatch.setattr(loop, "capture", right)
+        return right(*arguments)
+
+    monkeypatch.setattr(loop, "capture", capture)
     with pytest.raises(KeyboardInterrupt):
-        LanguageModel(steps=5, **SMALL).fit(manual_file, output=output, watch=interrupt)
+        LanguageModel(steps=6, **SMALL).fit(manual_file, output=output)
     assert output.read_bytes() == before
 
 

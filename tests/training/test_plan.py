@@ -12,7 +12,7 @@ from elman.training.plan import TABLE, resolve
 @pytest.mark.parametrize("tokens", [10, 10**5, 10**6, 10**9])
 @pytest.mark.parametrize("time", ["1s", "1m", "10m", "24h"])
 def test_every_text_and_budget_has_a_row(level: str, tokens: int, time: str) -> None:
-    plan = resolve(LanguageOptions(level=level, time=time), tokens, 100)  # type: ignore[arg-type]
+    plan = resolve(LanguageOptions(level=level, time=time), tokens, 100)
     assert plan.hidden_size in {row.hidden_size for row in TABLE[level]}
     assert plan.time == seconds(time)
     assert plan.steps is None
@@ -37,7 +37,7 @@ def test_without_a_budget_it_is_three_minutes() -> None:
 def test_larger_budgets_never_get_smaller_networks() -> None:
     for level in TABLE:
         sizes = [
-            resolve(LanguageOptions(level=level, time=time), 2_000_000, 100)  # type: ignore[arg-type]
+            resolve(LanguageOptions(level=level, time=time), 2_000_000, 100)
             for time in ("20s", "1m", "3m", "10m", "1h")
         ]
         units = [plan.hidden_size * plan.num_layers for plan in sizes]

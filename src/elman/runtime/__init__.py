@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from elman.model import Model
-from elman.runtime.language import Evaluation, LanguagePredictor, ngram_verdict
+from elman.runtime.language import Evaluation, LanguagePredictor, ngram_part, ngram_verdict
 from elman.runtime.pool import StreamPool
 from elman.runtime.sequence import Network, layer_sequence
 from elman.runtime.stream import Score, Stream
@@ -18,6 +18,7 @@ __all__ = [
     "Stream",
     "StreamPool",
     "layer_sequence",
+    "ngram_part",
     "ngram_verdict",
     "open",
 ]

@@ -22,7 +22,7 @@ from elman.runtime.pool import StreamPool
 from elman.runtime.sequence import Network
 from elman.runtime.stream import Readable, Score, Stream
 
-__all__ = ["Evaluation", "LanguagePredictor", "ngram_verdict"]
+__all__ = ["Evaluation", "LanguagePredictor", "ngram_part", "ngram_verdict"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Evaluation:
     ngram_loss: float | None = None
     """Nats a token of the n-gram model of the training text, on that same held-out text."""
     ngram_order: int | None = None
+    ngram_tokens: int | None = None
+    """Tokens that it counted, the last ones, where they are not the whole training text."""
     warnings: tuple[str, ...] = ()
     """What was odd about the text, in words."""
 
@@ -96,18 +98,27 @@ class Evaluation:
             f"unknown tokens   {100 * self.unknown_share:>8.2f} %",
         ]
         if self.ngram_loss is not None and self.held_out_loss is not None:
-            lines.append(ngram_verdict(self.held_out_loss, self.ngram_loss, self.ngram_order))
+            lines.append(
+                ngram_verdict(
+                    self.held_out_loss, self.ngram_loss, self.ngram_order, self.ngram_tokens
+                )
+            )
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
 
-def ngram_verdict(loss: float, ngram_loss: float, order: int | None) -> str:
+def ngram_verdict(
+    loss: float, ngram_loss: float, order: int | None, counted: int | None = None
+) -> str:
     """Return in plain words how a network's held-out loss (nats a token) stands to the n-gram model's.
+
+    `counted` tells how many tokens, the last ones, it counted where they are not the whole text.
 
     >>> ngram_verdict(1.5, 1.6, 6)
     'a 6-gram model of the same training text has 1.6000 held out: the network beats it by 0.1000'
     """
     name = f"{order}-gram" if order else "n-gram"
-    words = f"a {name} model of the same training text has {ngram_loss:.4f} held out"
+    part = f"the last {counted:,} tokens of " if counted else ""
+    words = f"a {name} model of {part}the same training text has {ngram_loss:.4f} held out"
     if loss < ngram_loss:
         return f"{words}: the network beats it by {ngram_loss - loss:.4f}"
     return f"{words}: the network, with {loss:.4f}, DOES NOT BEAT IT"
@@ -119,6 +130,15 @@ def _from_card(card: Mapping[str, Any], part: str, name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return value
+
+
+def ngram_part(card: Mapping[str, Any]) -> int | None:
+    """Return how many tokens the card's n-gram model counted, None where it was the whole text."""
+    counted, tokens = (
+        _from_card(card, "ngram", "tokens_counted"),
+        _from_card(card, "data", "tokens"),
+    )
+    return int(counted) if counted is not None and tokens is not None and counted < tokens else None
 
 
 class LanguagePredictor:
@@ -198,6 +218,7 @@ class LanguagePredictor:
             held_out_loss=_from_card(self.card, "held_out", "loss"),
             ngram_loss=_from_card(self.card, "ngram", "loss"),
             ngram_order=None if order is None else int(order),
+            ngram_tokens=ngram_part(self.card),
             warnings=corpus.facts.warnings,
         )
 

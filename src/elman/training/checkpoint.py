@@ -1,8 +1,8 @@
 """Exact resume: all that the next step depends on, as one value, and its file.
 
 A `Snapshot` is taken at fixed steps, never at moments of the clock, and what is saved is the last one
-taken. So a run that was killed and resumed passes through the very states of one that was not, also when
-it later has to go back to a snapshot.
+from which a step came out finite. So a run that was killed and resumed passes through the very states of
+one that was not, also when it later has to go back to a snapshot.
 """
 
 from __future__ import annotations
@@ -116,11 +116,11 @@ def restore(
     network.load(_part(snapshot, "network."))
     for name, parameter in network.named_parameters():
         moments = _part(snapshot, f"optimizer.{name}.")
-        optimizer.state[parameter] = {
-            key: tensor(array).to(group.device) for key, array in moments.items()
-        }
-        if not moments:
-            del optimizer.state[parameter]
+        optimizer.state.pop(parameter, None)
+        if moments:
+            optimizer.state[parameter] = {
+                key: tensor(array).to(group.device) for key, array in moments.items()
+            }
     carried: list[LayerState] | None = None
     lanes = _part(snapshot, "carried.")
     if lanes:

@@ -1,7 +1,8 @@
 """The numbers of one training run: what the options say, and for the rest a table.
 
-The table goes by the time a run may take and by the amount of text. It was measured on two cores of an
-x86-64 server with AVX-512 (benchmarks/recipe.py measures it again); a row is the best found held-out loss.
+The table goes by the time a run may take and by the amount of text. The rows for some three minutes of
+characters and ten minutes of words were measured on two cores of an x86-64 server with AVX-512; the others
+are by judgement from those (benchmarks/recipe.py measures a row).
 """
 
 from __future__ import annotations
