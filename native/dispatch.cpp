@@ -1,0 +1,27 @@
+#include "dispatch.h"
+
+namespace elman {
+
+extern const Kernel kernel_base;
+#if defined(__x86_64__)
+extern const Kernel kernel_avx2, kernel_avx512, kernel_avx512_bf16;
+#endif
+
+const std::vector<const Kernel*>& kernels() {
+  static const std::vector<const Kernel*> runnable = [] {
+    std::vector<const Kernel*> found;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (avx512 && __builtin_cpu_supports("avx512bf16")) found.push_back(&kernel_avx512_bf16);
+    if (avx512) found.push_back(&kernel_avx512);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&kernel_avx2);
+#endif
+    found.push_back(&kernel_base);
+    return found;
+  }();
+  return runnable;
+}
+
+}  // namespace elman

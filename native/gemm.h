@@ -1,0 +1,190 @@
+// Matrix products from packed panels: A broadcast row by row, B in panels of NV vectors, C in registers.
+//
+// A panel holds NV·W columns of B: [k][NV·W] words, 64-byte aligned. Every number of C is one chain of
+// fused multiply-adds in the order of k, so it does not depend on the tile, the batch or the thread
+// that computes it.
+//
+// A word holds one float of k, or two bfloat16, of k and k + 1 (the second zero behind the last). An Op
+// says which, and how a word of A meets a word of B.
+#pragma once
+
+struct Float32 {
+  typedef float Word;   // of B
+  typedef float AWord;  // of A
+  typedef V Column;
+  typedef V Value;
+  static constexpr Int steps = 1;   // numbers of k in a word of B
+  static constexpr Int a_words = 1; // words of A for a word of B
+  static INLINE Word word(float x, float) { return x; }
+  static INLINE Column column(const Word* b) { return *(const V*)b; }
+  static INLINE Value value(const AWord* a) { return splat(*a); }
+  static INLINE V multiply_add(V c, Value a, Column b) { return c + a * b; }
+};
+
+// The upper half of a float, rounded to nearest even; a NaN stays one.
+INLINE uint32_t to_bfloat16(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  if (x != x) return bits >> 16 | 64;
+  return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+}
+
+// Weights stored as bfloat16, all else float32; A has an even number of floats a row.
+struct Widened {
+  typedef uint32_t Word;
+  typedef float AWord;
+  struct Column { V first, second; };
+  struct Value { V first, second; };
+  static constexpr Int steps = 2;
+  static constexpr Int a_words = 2;
+  static INLINE Word word(float x, float y) { return to_bfloat16(x) | to_bfloat16(y) << 16; }
+  static INLINE Column column(const Word* b) {
+    Vi pair = *(const Vi*)b;
+    return {(V)(pair << 16), (V)(pair & (int32_t)0xFFFF0000)};
+  }
+  static INLINE Value value(const AWord* a) { return {splat(a[0]), splat(a[1])}; }
+  static INLINE V multiply_add(V c, Value a, Column b) {
+    c = c + a.first * b.first;
+    return c + a.second * b.second;
+  }
+};
+
+#ifdef __AVX512BF16__
+// Both sides bfloat16, sums float32.
+struct BFloat16 {
+  typedef uint32_t Word;
+  typedef uint32_t AWord;
+  typedef Vi Column;
+  typedef Vi Value;
+  static constexpr Int steps = 2;
+  static constexpr Int a_words = 1;
+  static INLINE Word word(float x, float y) { return Widened::word(x, y); }
+  static INLINE Column column(const Word* b) { return *(const Vi*)b; }
+  static INLINE Value value(const AWord* a) { return (int32_t)*a - Vi{}; }
+  static INLINE V multiply_add(V c, Value a, Column b) {
+    return (V)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b);
+  }
+};
+#endif
+
+// Most rows of a tile of NV vectors: with a row's vectors of B and one of A they fill the registers.
+constexpr Int tile_rows(Int NV) { return (ELMAN_REGISTERS == 32 ? 24 : 12) / NV; }
+constexpr Int ALL = Int(1) << 40;
+
+template <class Op>
+struct Product {
+  const typename Op::AWord* a;     // row r, word k of chunk c: a[c·a_chunk + r·a_row + k], or across: [.. + r + k·a_row]
+  Int a_row, a_chunk;
+  Int chunk, chunks;               // words of k in a chunk; number of chunks
+  const typename Op::Word* b;      // panel q at b + q·b_panel
+  Int b_panel = 0;
+  const float* bias = nullptr;     // [panels·NV·W] or null: what C starts from
+  bool accumulate = false;         // C starts from what is there
+  float* c;                        // row r of panel q: c + q·c_panel + (rows ? rows[r] : r)·c_row
+  Int c_row, c_panel = 0;
+  const Int* rows = nullptr;       // or null
+  Int columns = ALL;               // of C, from c on, that may be touched
+};
+
+// C [MR, P·NV·W] of one tile.
+template <class Op, Int NV, bool ACROSS, Int P, Int MR>
+__attribute__((noinline)) void tile(const Product<Op>& p) {
+  V acc[MR][P * NV];
+#pragma GCC unroll 24
+  for (Int r = 0; r < MR; ++r)
+#pragma GCC unroll 24
+    for (Int j = 0; j < P * NV; ++j) {
+      const float* c = p.c + (p.rows ? p.rows[r] : r) * p.c_row + j / NV * p.c_panel + j % NV * W;
+      acc[r][j] = p.accumulate ? load(c, p.columns - j * W) : p.bias ? load(p.bias + j * W) : V{};
+    }
+  const typename Op::AWord* a = p.a;
+  const typename Op::Word* b = p.b;
+  const Int a_row = p.a_row, b_panel = p.b_panel, chunk = p.chunk;
+  for (Int chunks = p.chunks; chunks > 0; --chunks, a += p.a_chunk) {
+    for (Int k = 0; k < chunk; ++k, b += NV * W) {
+      typename Op::Column columns[P * NV];
+#pragma GCC unroll 24
+      for (Int j = 0; j < P * NV; ++j) columns[j] = Op::column(b + j / NV * b_panel + j % NV * W);
+#pragma GCC unroll 24
+      for (Int r = 0; r < MR; ++r) {
+        typename Op::Value x = Op::value(a + (ACROSS ? k * a_row + r : r * a_row + k * Op::a_words));
+#pragma GCC unroll 24
+        for (Int j = 0; j < P * NV; ++j) acc[r][j] = Op::multiply_add(acc[r][j], x, columns[j]);
+      }
+    }
+  }
+#pragma GCC unroll 24
+  for (Int r = 0; r < MR; ++r)
+#pragma GCC unroll 24
+    for (Int j = 0; j < P * NV; ++j) {
+      float* c = p.c + (p.rows ? p.rows[r] : r) * p.c_row + j / NV * p.c_panel + j % NV * W;
+      store(c, acc[r][j], p.columns - j * W);
+    }
+}
+
+// A tile of `rows` rows, at most tile_rows(P·NV).
+template <class Op, Int NV, bool ACROSS, Int P = 1, Int MR = tile_rows(P * NV)>
+INLINE void tile_of(Int rows, const Product<Op>& p) {
+  if constexpr (MR > 0) {
+    if (rows == MR) return tile<Op, NV, ACROSS, P, MR>(p);
+    tile_of<Op, NV, ACROSS, P, MR - 1>(rows, p);
+  }
+}
+
+// Where part `i` of `parts` nearly equal ones of `n` begins; part `parts` is the end.
+INLINE Int share(Int n, Int i, Int parts) { return n / parts * i + (i < n % parts ? i : n % parts); }
+INLINE Int ceil_div(Int a, Int b) { return (a + b - 1) / b; }
+
+// How the columns of B are the gates of a recurrent layer: panels of blocks of W units, for each its G
+// gates; the rows of the weights are PyTorch's, gate by gate.
+struct Gates {
+  Int G, H, blocks;  // blocks of units in a panel
+  INLINE Int vectors() const { return G * blocks; }
+  INLINE Int width() const { return G * blocks * W; }
+  INLINE Int panels() const { return ceil_div(H, blocks * W); }
+  INLINE Int columns() const { return panels() * width(); }
+  // The row of the weights for a column, or -1 where it is padding.
+  INLINE Int row(Int column) const {
+    Int unit = column / (G * W) * W + column % W;
+    return unit < H ? column / W % G * H + unit : -1;
+  }
+};
+
+// Panel `panel` of B[k][column] = weights[row(column)][k]: what a state or an input is multiplied with.
+template <class Op>
+void pack_gates(typename Op::Word* to, const float* weights, Int K, const Gates& gates, Int panel) {
+  constexpr Int stretch = 32;  // words of k written at once: their lines stay in the first cache
+  const Int width = gates.width(), words = ceil_div(K, Op::steps);
+  for (Int begin = 0; begin < words; begin += stretch) {
+    const Int end = begin + stretch < words ? begin + stretch : words;
+    for (Int j = 0; j < width; ++j) {
+      const Int row = gates.row(panel * width + j);
+      const float* from = weights + row * K;
+      for (Int word = begin; word < end; ++word) {
+        const Int k = word * Op::steps;
+        to[word * width + j] =
+            row < 0 ? 0 : Op::word(from[k], Op::steps > 1 && k + 1 < K ? from[k + 1] : 0.0f);
+      }
+    }
+  }
+}
+
+// Words [begin, end) of k of a panel of B[k][n] = row(k)[first + n], zero from `columns` on; row(k) may be
+// null, which is a row of zeros.
+template <class Op, Int NV, class Row>
+INLINE void pack_rows(typename Op::Word* to, Int begin, Int end, Int first, Int columns, Row row) {
+  for (Int word = begin; word < end; ++word, to += NV * W) {
+    const float* x = row(word * Op::steps);
+    const float* y = Op::steps > 1 ? row(word * Op::steps + 1) : nullptr;
+    if constexpr (Op::steps == 1) {
+#pragma GCC unroll 4
+      for (Int j = 0; j < NV; ++j)
+        store((float*)to + j * W, x ? load(x + first + j * W, columns - first - j * W) : V{});
+    } else {
+      for (Int n = 0; n < NV * W; ++n) {
+        const bool inside = first + n < columns;
+        to[n] = Op::word(x && inside ? x[first + n] : 0.0f, y && inside ? y[first + n] : 0.0f);
+      }
+    }
+  }
+}

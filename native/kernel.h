@@ -1,0 +1,100 @@
+// The contract of the compiled kernel: what it computes, as one table of functions for an instruction set.
+//
+// T steps, B sequences, N = the sum of `sizes` rows, I inputs, H units, G gates, V classes. All arrays are row-major
+// float32, do not overlap, and belong to the caller. Sequences come as in PyTorch's PackedSequence: row by row,
+// step by step, `sizes[t]` (falling) sequences at step t; with equal lengths that is [T, B].
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace elman {
+
+typedef int64_t Int;
+
+// The threads of one call. Every one of them runs the same function and meets the others in `wait`.
+struct Team {
+  Int size;
+  void (*yield)();
+  alignas(64) Int arrived;
+  alignas(64) Int phase;
+};
+
+enum CellKind { RNN_LINEAR, RNN_TANH, RNN_RELU, GRU, LSTM, MINGRU, CELLS };
+
+// One layer in one direction, with PyTorch's parameters.
+struct Layer {
+  CellKind cell;
+  Int I, H;
+  const float* weight_ih;  // [G·H, I]
+  const float* weight_hh;  // [G·H, H]; null for mingru
+  const float* bias_ih;    // [G·H] or null
+  const float* bias_hh;    // [G·H] or null
+};
+
+struct Steps {
+  Int T, N;
+  const Int* sizes;    // [T], falling
+  const Int* offsets;  // [T + 1], the row at which each step begins
+  bool reverse;        // from the last step to the first
+};
+
+// What forward keeps for backward, in one block of memory of `saved_bytes`, laid out by the kernel that made it.
+struct Forward {
+  Layer layer;
+  Steps steps;
+  const float* x;      // [N, I]
+  const float* start;  // [S, B, H], S = 2 for lstm, else 1
+  float* y;            // [N, H]
+  float* end;          // [S, B, H]
+  char* saved;
+  char* scratch;       // of `forward_bytes`; needed during the call alone
+};
+
+struct Backward {
+  Layer layer;
+  Steps steps;
+  const float* x;
+  const float* start;
+  const float* y;
+  const float* dy;     // [N, H], rows dy_row floats apart
+  Int dy_row;
+  const float* dend;   // [S, B, H] or null: zeros
+  char* saved;         // overwritten
+  char* scratch;       // of `backward_bytes`
+  float* dx;           // [N, I] or null: not wanted
+  float* dweight_ih;   // as the parameters; null where the parameter is null
+  float* dweight_hh;
+  float* dbias_ih;
+  float* dbias_hh;
+  float* dstart;       // [S, B, H]
+};
+
+// The summed cross entropy of softmax(hidden·weightᵀ + bias), and its gradients.
+struct Head {
+  Int N, H, V;
+  const float* hidden;    // [N, H]
+  const float* weight;    // [V, H]
+  const float* bias;      // [V]
+  const Int* targets;     // [N]; rows with `ignore` count for nothing
+  Int ignore;
+  char* scratch;          // of `head_bytes`
+  double* losses;         // [N]: of each row, in nats
+  float* dhidden;         // [N, H], and with it the next two; or null: not wanted
+  float* dweight;         // [V, H]
+  float* dbias;           // [V]
+};
+
+struct Kernel {
+  const char* name;
+  Int width;      // floats in a vector
+  bool bfloat16;  // whether products in bfloat16 are there
+  size_t (*saved_bytes)(const Layer&, const Steps&, bool bfloat16);
+  size_t (*forward_bytes)(const Layer&, const Steps&, bool bfloat16);
+  size_t (*backward_bytes)(const Layer&, const Steps&, bool bfloat16, bool input_gradient);
+  void (*forward)(const Forward&, bool bfloat16, Team&, Int thread);
+  void (*backward)(const Backward&, bool bfloat16, Team&, Int thread);
+  double (*multiply_adds)(Int rounds);  // run that many; returns how many floating-point operations they were
+};
+
+}  // namespace elman

@@ -1,0 +1,509 @@
+// A recurrent layer through time, forward and backward, for any cell and any kind of product.
+//
+// The input product of all steps is one; the weights are packed once a call; behind each recurrent product stands
+// the cell's pointwise step on the same tile, so that one barrier a step is enough: an item of work (some
+// units, some sequences) reads of the step before only what was finished behind that barrier.
+#pragma once
+
+// Memory handed out piece by piece, each 64-byte aligned; from null it measures how much is needed.
+struct Arena {
+  char* base;
+  size_t used = 0;
+  template <class T>
+  T* take(Int count) {
+    T* piece = (T*)(base + used);
+    used += ((size_t)(count > 0 ? count : 0) * sizeof(T) + 63) / 64 * 64;
+    return piece;
+  }
+};
+
+INLINE void wait(Team& team) {
+  if (team.size == 1) return;
+  const Int phase = __atomic_load_n(&team.phase, __ATOMIC_ACQUIRE);
+  if (__atomic_add_fetch(&team.arrived, 1, __ATOMIC_ACQ_REL) == team.size) {
+    __atomic_store_n(&team.arrived, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&team.phase, phase + 1, __ATOMIC_RELEASE);
+    return;
+  }
+  for (Int spins = 0; __atomic_load_n(&team.phase, __ATOMIC_ACQUIRE) == phase; ++spins) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+    if (spins > 4000) team.yield();  // somebody else needs the processor
+  }
+}
+
+constexpr Int OUT = 2;             // vectors of a panel of a product with no gates in its columns
+constexpr Int ROW_BLOCK = 96;      // rows that meet a panel while it is in the second cache
+constexpr Int SUM_BLOCK = 256;     // rows of one stretch of a weight's gradient
+
+// The tile of rows [begin, begin + count) that is number `i` of `n`.
+struct Rows {
+  Int begin, count;
+  Rows(Int rows, Int i, Int n) : begin(share(rows, i, n)), count(share(rows, i + 1, n) - begin) {}
+};
+
+template <class Op>
+INLINE void to_words(uint32_t* to, const float* from, Int n) {
+  for (Int k = 0; k < n; k += 2) *to++ = Op::word(from[k], k + 1 < n ? from[k + 1] : 0.0f);
+}
+
+// Sizes of one layer's work, and what forward keeps.
+template <class Cell, class Op>
+struct Shape {
+  static constexpr Int NV = Cell::G * Cell::blocks;
+  static constexpr bool halves = sizeof(typename Op::AWord) == sizeof(float) && Op::steps == 2 && Op::a_words == 1;
+  typedef typename Op::Word Word;
+  typedef typename Op::AWord AWord;
+  const Layer& layer;
+  const Steps& steps;
+  const Gates gates;
+  const Int N, T, B, H, I, P, width, units, groups;
+  float *sums, *recurrent, *cells;  // [P][N][width]; the same, where split; [N][units]
+
+  Shape(const Layer& l, const Steps& s)
+      : layer(l), steps(s), gates{Cell::G, l.H, Cell::blocks}, N(s.N), T(s.T), B(s.sizes[0]), H(l.H), I(l.I),
+        P(gates.panels()), width(gates.width()), units(ceil_div(l.H, OUT * W) * OUT * W), groups(units / (OUT * W)) {}
+
+  size_t save(char* base) {
+    Arena arena{base};
+    sums = arena.take<float>(P * N * width);
+    recurrent = Cell::split ? arena.take<float>(P * N * width) : nullptr;
+    cells = Cell::has_cell ? arena.take<float>(N * units) : nullptr;
+    return arena.used;
+  }
+  // The step that is number `s` in the order of reading.
+  Int step(Int s) const { return steps.reverse ? T - 1 - s : s; }
+  // The row of sequence r before step t in the order of reading, -1 at its start.
+  Int before(Int t, Int r) const {
+    const Int last = steps.reverse ? t + 1 : t - 1;
+    return last < 0 || last >= T || r >= steps.sizes[last] ? -1 : steps.offsets[last] + r;
+  }
+  // From which sequence on step t is the last one in the order of reading.
+  Int ending(Int t) const {
+    if (steps.reverse) return t == 0 ? 0 : B;
+    return t + 1 < T ? steps.sizes[t + 1] : 0;
+  }
+  float* gate(float* array, Int n, Int block) const {
+    return array + (block / Cell::blocks * N + n) * width + block % Cell::blocks * Cell::G * W;
+  }
+};
+
+template <class Cell, class Op>
+struct ForwardPass : Shape<Cell, Op> {
+  typedef Shape<Cell, Op> S;
+  using typename S::AWord;
+  using typename S::Word;
+  const Forward& f;
+  Word *weight_ih, *weight_hh;    // panels
+  float *bias_ih, *bias_hh;       // [P·width]
+  float *h[2], *c;                // [B, units]: the state before and after a step; in place
+  uint32_t *x_words, *h_words[2]; // where A is in bfloat16
+  Int input_words, state_words;
+
+  explicit ForwardPass(const Forward& forward) : S(forward.layer, forward.steps), f(forward) {
+    this->save(f.saved);
+    input_words = ceil_div(S::I, Op::steps), state_words = ceil_div(S::H, Op::steps);
+  }
+  size_t layout(char* base) {
+    Arena arena{base};
+    const Int B = S::B, columns = S::P * S::width;
+    weight_ih = arena.take<Word>(columns * input_words);
+    weight_hh = arena.take<Word>(Cell::recurrent ? columns * state_words : 0);
+    bias_ih = arena.take<float>(columns);
+    bias_hh = arena.take<float>(columns);
+    for (float*& state : h) state = arena.take<float>(B * S::units);
+    c = arena.take<float>(Cell::has_cell ? B * S::units : 0);
+    x_words = arena.take<uint32_t>(S::halves ? S::N * input_words : 0);
+    for (uint32_t*& words : h_words) words = arena.take<uint32_t>(S::halves ? B * S::units / 2 : 0);
+    return arena.used;
+  }
+
+  void run(Team& team, Int me) {
+    layout(f.scratch);
+    prepare(me, team.size);
+    wait(team);
+    input_sums(me, team.size);
+    wait(team);
+    const Int width = S::width;
+    alignas(64) float gh[tile_rows(S::NV) * S::NV * W];
+    if (!Cell::recurrent) {
+      const Int tiles = ceil_div(S::B, tile_rows(S::NV));
+      for (Int item = share(S::P * tiles, me, team.size); item < share(S::P * tiles, me + 1, team.size); ++item)
+        for (Int s = 0; s < S::T; ++s) {
+          const Int t = S::step(s), rows = S::steps.sizes[t];
+          const Rows tile(S::B, item % tiles, tiles);
+          const Int count = tile.begin + tile.count < rows ? tile.count : rows - tile.begin;
+          pointwise(t, item / tiles, tile.begin, count, nullptr, 0, 0);
+        }
+      return;
+    }
+    for (Int s = 0; s < S::T; ++s) {
+      const Int t = S::step(s), rows = S::steps.sizes[t], now = s % 2;
+      const Int tiles = ceil_div(rows, tile_rows(S::NV));
+      for (Int item = share(S::P * tiles, me, team.size); item < share(S::P * tiles, me + 1, team.size); ++item) {
+        const Int panel = item / tiles;
+        const Rows tile(rows, item % tiles, tiles);
+        Product<Op> p;
+        if constexpr (S::halves) {
+          p.a = h_words[now] + tile.begin * S::units / 2, p.a_row = S::units / 2;
+        } else {
+          p.a = h[now] + tile.begin * S::units, p.a_row = S::units;
+        }
+        p.chunk = state_words, p.chunks = 1, p.a_chunk = 0;
+        p.b = weight_hh + panel * state_words * width;
+        p.bias = bias_hh + panel * width;
+        p.c = gh, p.c_row = width;
+        tile_of<Op, S::NV, false>(tile.count, p);
+        pointwise(t, panel, tile.begin, tile.count, gh, now, 1 - now);
+      }
+      if (s + 1 < S::T) wait(team);
+    }
+  }
+
+  void prepare(Int me, Int team) {
+    const Int width = S::width, H = S::H;
+    for (Int panel = share(S::P, me, team); panel < share(S::P, me + 1, team); ++panel) {
+      pack_gates<Op>(weight_ih + panel * width * input_words, f.layer.weight_ih, S::I, S::gates, panel);
+      if (Cell::recurrent)
+        pack_gates<Op>(weight_hh + panel * width * state_words, f.layer.weight_hh, H, S::gates, panel);
+      for (Int column = panel * width; column < (panel + 1) * width; ++column) {
+        const Int row = S::gates.row(column);
+        bias_ih[column] = row < 0 || !f.layer.bias_ih ? 0 : f.layer.bias_ih[row];
+        bias_hh[column] = row < 0 || !f.layer.bias_hh ? 0 : f.layer.bias_hh[row];
+      }
+    }
+    for (Int b = share(S::B, me, team); b < share(S::B, me + 1, team); ++b) {
+      const Int at = b * S::units;
+      for (Int unit = 0; unit < S::units; unit += W) {
+        const V state = load(f.start + b * H + unit, H - unit);
+        store(h[0] + at + unit, state), store(h[1] + at + unit, state);
+        if (Cell::has_cell) store(c + at + unit, load(f.start + (S::B + b) * H + unit, H - unit));
+      }
+      if constexpr (S::halves)
+        for (uint32_t* words : h_words) to_words<Op>(words + at / 2, h[0] + at, S::units);
+    }
+    if constexpr (S::halves)
+      for (Int n = share(S::N, me, team); n < share(S::N, me + 1, team); ++n)
+        to_words<Op>(x_words + n * input_words, f.x + n * S::I, S::I);
+  }
+
+  // sums = x·W_ihᵀ + b_ih, of all steps.
+  void input_sums(Int me, Int team) {
+    const Int blocks = ceil_div(S::N, ROW_BLOCK), items = blocks * S::P;
+    for (Int item = share(items, me, team); item < share(items, me + 1, team); ++item) {
+      const Int panel = item % S::P;
+      const Rows block(S::N, item / S::P, blocks);
+      const Int tiles = ceil_div(block.count, tile_rows(S::NV));
+      for (Int i = 0; i < tiles; ++i) {
+        const Rows tile(block.count, i, tiles);
+        const Int n = block.begin + tile.begin;
+        Product<Op> p;
+        if constexpr (S::halves) {
+          p.a = x_words + n * input_words, p.a_row = input_words;
+        } else {
+          p.a = f.x + n * S::I, p.a_row = S::I;
+        }
+        p.chunk = input_words, p.chunks = 1, p.a_chunk = 0;
+        p.b = weight_ih + panel * input_words * S::width;
+        p.bias = bias_ih + panel * S::width;
+        p.c = this->sums + (panel * S::N + n) * S::width, p.c_row = S::width;
+        tile_of<Op, S::NV, false>(tile.count, p);
+      }
+    }
+  }
+
+  // One step of the cell for some sequences and the units of one panel.
+  INLINE void pointwise(Int t, Int panel, Int first, Int count, const float* gh_tile, Int now, Int next) {
+    const Int ending = S::ending(t), offset = S::steps.offsets[t], H = S::H;
+    for (Int block = panel * Cell::blocks; block < (panel + 1) * Cell::blocks; ++block) {
+      const Int unit = block * W, real = H - unit;
+      if (real <= 0) continue;
+      for (Int r = first; r < first + count; ++r) {
+        const Int n = offset + r, at = r * S::units + unit;
+        float* gate = S::gate(this->sums, n, block);
+        V gx[Cell::G], gh[Cell::G];
+        for (Int g = 0; g < Cell::G; ++g) {
+          gx[g] = load(gate + g * W);
+          gh[g] = gh_tile ? load(gh_tile + (r - first) * S::width + block % Cell::blocks * Cell::G * W + g * W) : V{};
+          if (Cell::split) store(S::gate(this->recurrent, n, block) + g * W, gh[g]);
+        }
+        V cell = Cell::has_cell ? load(c + at) : V{};
+        const V state = Cell::forward(gx, gh, load(h[now] + at), cell);
+        for (Int g = 0; g < Cell::G; ++g) store(gate + g * W, gx[g]);
+        store(h[next] + at, state);
+        store(f.y + n * H + unit, state, real);
+        if constexpr (S::halves) to_words<Op>(h_words[next] + at / 2, h[next] + at, W);
+        if (Cell::has_cell) store(c + at, cell), store(this->cells + n * S::units + unit, cell);
+        if (r >= ending) {
+          store(f.end + r * H + unit, state, real);
+          if (Cell::has_cell) store(f.end + (S::B + r) * H + unit, cell, real);
+        }
+      }
+    }
+  }
+};
+
+template <class Cell, class Op>
+struct BackwardPass : Shape<Cell, Op> {
+  typedef Shape<Cell, Op> S;
+  using typename S::AWord;
+  using typename S::Word;
+  static constexpr Int NR = OUT * W;
+  const Backward& f;
+  Word *weight_ih, *weight_hh;    // panels of inputs and of units, k over the gates' columns
+  Word *x, *h;                    // panels of inputs and of units before each step, k over rows
+  float *dh, *dc;                 // [B, units]
+  uint32_t *sums_words, *recurrent_words;      // [P][N][width / 2], where A is in bfloat16: pairs of columns
+  uint32_t *sums_across, *recurrent_across;    // [P][N / 2][width]: pairs of rows
+  Int inputs, words, row_words;
+
+  explicit BackwardPass(const Backward& backward) : S(backward.layer, backward.steps), f(backward) {
+    this->save(f.saved);
+    inputs = ceil_div(S::I, NR);
+    words = S::P * S::width / Op::steps, row_words = ceil_div(S::N, Op::steps);
+  }
+  size_t layout(char* base) {
+    Arena arena{base};
+    weight_ih = arena.take<Word>(f.dx ? inputs * words * NR : 0);
+    weight_hh = arena.take<Word>(Cell::recurrent ? S::groups * words * NR : 0);
+    x = arena.take<Word>(inputs * row_words * NR);
+    h = arena.take<Word>(Cell::recurrent ? S::groups * row_words * NR : 0);
+    dh = arena.take<float>(S::B * S::units);
+    dc = arena.take<float>(Cell::has_cell ? S::B * S::units : 0);
+    const Int half = S::halves ? S::P * S::N * S::width / 2 : 0, across = S::halves ? S::P * row_words * S::width : 0;
+    sums_words = arena.take<uint32_t>(half);
+    recurrent_words = Cell::split ? arena.take<uint32_t>(half) : sums_words;
+    sums_across = arena.take<uint32_t>(across);
+    recurrent_across = Cell::split ? arena.take<uint32_t>(across) : sums_across;
+    return arena.used;
+  }
+
+  void run(Team& team, Int me) {
+    layout(f.scratch);
+    prepare(me, team.size);
+    wait(team);
+    through_time(team, me);
+    wait(team);
+    for (Int b = share(S::B, me, team.size); b < share(S::B, me + 1, team.size); ++b)
+      for (Int unit = 0; unit < S::H; unit += W) {
+        store(f.dstart + b * S::H + unit, load(dh + b * S::units + unit), S::H - unit);
+        if (Cell::has_cell)
+          store(f.dstart + (S::B + b) * S::H + unit, load(dc + b * S::units + unit), S::H - unit);
+      }
+    if constexpr (S::halves) {
+      across(this->sums, sums_across, me, team.size);
+      if (Cell::split) across(this->recurrent, recurrent_across, me, team.size);
+      wait(team);
+    }
+    float* recurrent = Cell::split ? this->recurrent : this->sums;
+    if (f.dx) input_gradient(me, team.size);
+    weight_gradient(this->sums, sums_across, x, inputs, S::I, f.dweight_ih, me, team.size);
+    if (Cell::recurrent) weight_gradient(recurrent, recurrent_across, h, S::groups, S::H, f.dweight_hh, me, team.size);
+    if (f.dbias_ih) bias_gradient(this->sums, f.dbias_ih, me, team.size);
+    if (f.dbias_hh) bias_gradient(recurrent, f.dbias_hh, me, team.size);
+  }
+
+  void prepare(Int me, Int team) {
+    const Int H = S::H, I = S::I;
+    const auto of = [&](const float* weights, Int columns) {
+      return [=, this](Int k) {
+        const Int row = S::gates.row(k);
+        return row < 0 ? nullptr : weights + row * columns;
+      };
+    };
+    if (f.dx)
+      for (Int q = share(inputs, me, team); q < share(inputs, me + 1, team); ++q)
+        pack_rows<Op, OUT>(weight_ih + q * words * NR, 0, words, q * NR, I, of(f.layer.weight_ih, I));
+    if (Cell::recurrent)
+      for (Int q = share(S::groups, me, team); q < share(S::groups, me + 1, team); ++q)
+        pack_rows<Op, OUT>(weight_hh + q * words * NR, 0, words, q * NR, H, of(f.layer.weight_hh, H));
+    for (Int q = 0; q < inputs; ++q) {
+      const Int begin = share(row_words, me, team), end = share(row_words, me + 1, team);
+      pack_rows<Op, OUT>(x + (q * row_words + begin) * NR, begin, end, q * NR, I,
+                         [&](Int n) { return n < S::N ? f.x + n * I : nullptr; });
+    }
+    if (Cell::recurrent) pack_states(me, team);
+    for (Int b = share(S::B, me, team); b < share(S::B, me + 1, team); ++b)
+      for (Int unit = 0; unit < S::units; unit += W) {
+        store(dh + b * S::units + unit, f.dend ? load(f.dend + b * H + unit, H - unit) : V{});
+        if (Cell::has_cell)
+          store(dc + b * S::units + unit, f.dend ? load(f.dend + (S::B + b) * H + unit, H - unit) : V{});
+      }
+  }
+  // The state before every row, packed: what W_hh was multiplied with.
+  void pack_states(Int me, Int team) {
+    const Int begin = share(row_words, me, team), end = share(row_words, me + 1, team);
+    Int t = 0;
+    const auto state = [&](Int n) -> const float* {
+      if (n >= S::N) return nullptr;
+      while (t > 0 && n < S::steps.offsets[t]) --t;
+      while (n >= S::steps.offsets[t + 1]) ++t;
+      const Int r = n - S::steps.offsets[t], last = S::before(t, r);
+      return last < 0 ? f.start + r * S::H : f.y + last * S::H;
+    };
+    for (Int q = 0; q < S::groups; ++q)
+      pack_rows<Op, OUT>(h + (q * row_words + begin) * NR, begin, end, q * NR, S::H, state);
+  }
+
+  void through_time(Team& team, Int me) {
+    const Int most = tile_rows(OUT);
+    if (!Cell::recurrent) {
+      const Int tiles = ceil_div(S::B, most);
+      for (Int item = share(S::groups * tiles, me, team.size); item < share(S::groups * tiles, me + 1, team.size); ++item)
+        for (Int s = S::T; s-- > 0;) {
+          const Int t = S::step(s);
+          const Rows tile(S::B, item % tiles, tiles);
+          pointwise(t, item / tiles, tile);
+        }
+      return;
+    }
+    Int done = -1;  // the step whose gradients are there
+    for (Int s = S::T; s >= 0; --s) {
+      const Int t = s > 0 ? S::step(s - 1) : -1;
+      const Int ready = done < 0 ? 0 : S::steps.sizes[done], rows = t < 0 || S::steps.sizes[t] < ready ? ready : S::steps.sizes[t];
+      const Int tiles = ceil_div(rows, most);
+      for (Int item = share(S::groups * tiles, me, team.size); item < share(S::groups * tiles, me + 1, team.size); ++item) {
+        const Int group = item / tiles;
+        const Rows tile(rows, item % tiles, tiles);
+        const Int count = tile.begin + tile.count < ready ? tile.count : ready - tile.begin;
+        if (count > 0) {
+          Product<Op> p;
+          gates_of(p, Cell::split ? this->recurrent : this->sums, recurrent_words, S::steps.offsets[done] + tile.begin);
+          p.b = weight_hh + group * words * NR;
+          p.accumulate = true;
+          p.c = dh + tile.begin * S::units + group * NR, p.c_row = S::units;
+          tile_of<Op, OUT, false>(count, p);
+        }
+        if (t >= 0) pointwise(t, group, tile);
+      }
+      done = t;
+      if (s > 0) wait(team);
+    }
+  }
+  // The gates' gradients from row n on as the side A of a product.
+  INLINE void gates_of(Product<Op>& p, const float* sums, const uint32_t* in_words, Int n) {
+    p.chunk = S::width / Op::steps, p.chunks = S::P;
+    p.a_row = p.chunk, p.a_chunk = S::N * p.chunk;
+    if constexpr (S::halves) p.a = in_words + n * p.chunk;
+    else p.a = sums + n * p.chunk;
+  }
+
+  INLINE void pointwise(Int t, Int group, const Rows& tile) {
+    const Int offset = S::steps.offsets[t], size = S::steps.sizes[t], H = S::H;
+    const Int end = tile.begin + tile.count < size ? tile.begin + tile.count : size;
+    for (Int block = group * OUT; block < (group + 1) * OUT; ++block) {
+      const Int unit = block * W, real = H - unit;
+      if (real <= 0) continue;
+      for (Int r = tile.begin; r < end; ++r) {
+        const Int n = offset + r, at = r * S::units + unit, last = S::before(t, r);
+        float* gate = S::gate(this->sums, n, block);
+        float* recurrent = Cell::split ? S::gate(this->recurrent, n, block) : nullptr;
+        V gx[Cell::G], gh[Cell::G];
+        for (Int g = 0; g < Cell::G; ++g) {
+          gx[g] = load(gate + g * W);
+          gh[g] = Cell::split ? load(recurrent + g * W) : V{};
+        }
+        const V state = load(last < 0 ? f.start + r * H + unit : f.y + last * H + unit, real);
+        V cell_before{}, cell{}, cell_gradient{};
+        if (Cell::has_cell) {
+          cell_before = last < 0 ? load(f.start + (S::B + r) * H + unit, real) : load(this->cells + last * S::units + unit);
+          cell = load(this->cells + n * S::units + unit);
+          cell_gradient = load(dc + at);
+        }
+        V gradient = load(dh + at) + load(f.dy + n * f.dy_row + unit, real);
+        Cell::backward(gx, gh, state, cell_before, cell, gradient, cell_gradient);
+        for (Int g = 0; g < Cell::G; ++g) {
+          store(gate + g * W, gx[g]);
+          if (Cell::split) store(recurrent + g * W, gh[g]);
+        }
+        if constexpr (S::halves) {
+          const Int word = (gate - this->sums) / 2;
+          to_words<Op>(sums_words + word, gate, Cell::G * W);
+          if (Cell::split) to_words<Op>(recurrent_words + word, recurrent, Cell::G * W);
+        }
+        store(dh + at, gradient);
+        if (Cell::has_cell) store(dc + at, cell_gradient);
+      }
+    }
+  }
+
+  void input_gradient(Int me, Int team) {
+    const Int rows = words > 1024 ? ROW_BLOCK / 2 : ROW_BLOCK, blocks = ceil_div(S::N, rows), items = blocks * inputs;
+    for (Int item = share(items, me, team); item < share(items, me + 1, team); ++item) {
+      const Int q = item % inputs;
+      const Rows block(S::N, item / inputs, blocks);
+      const Int tiles = ceil_div(block.count, tile_rows(OUT));
+      for (Int i = 0; i < tiles; ++i) {
+        const Rows tile(block.count, i, tiles);
+        Product<Op> p;
+        gates_of(p, this->sums, sums_words, block.begin + tile.begin);
+        p.b = weight_ih + q * words * NR;
+        p.c = f.dx + (block.begin + tile.begin) * S::I + q * NR, p.c_row = S::I;
+        p.columns = S::I - q * NR;
+        tile_of<Op, OUT, false>(tile.count, p);
+      }
+    }
+  }
+
+  // Pairs of rows of the gates' gradients, for products over rows.
+  void across(const float* sums, uint32_t* to, Int me, Int team) {
+    const Int width = S::width;
+    for (Int panel = 0; panel < S::P; ++panel)
+      for (Int word = share(row_words, me, team); word < share(row_words, me + 1, team); ++word) {
+        const float* first = sums + (panel * S::N + 2 * word) * width;
+        for (Int j = 0; j < width; ++j)
+          to[(panel * row_words + word) * width + j] = Op::word(first[j], 2 * word + 1 < S::N ? first[width + j] : 0.0f);
+      }
+  }
+
+  // dweight [G·H, columns] = gatesᵀ · packed, a sum over all rows.
+  void weight_gradient(const float* sums, const uint32_t* in_words, const Word* packed, Int panels, Int columns,
+                       float* dweight, Int me, Int team) {
+    const Int width = S::width, items = S::P * panels, stretch = SUM_BLOCK / Op::steps;
+    for (Int item = share(items, me, team); item < share(items, me + 1, team); ++item) {
+      const Int panel = item / panels, q = item % panels;
+      Int rows[NV_MOST * W];
+      for (Int m = 0; m < width; ++m) rows[m] = S::gates.row(panel * width + m);
+      for (Int k = 0; k < row_words; k += stretch) {
+        Product<Op> p;
+        p.chunk = row_words - k < stretch ? row_words - k : stretch, p.chunks = 1, p.a_chunk = 0;
+        p.a_row = width;
+        p.b = packed + (q * row_words + k) * NR;
+        p.accumulate = k > 0;
+        p.c = dweight + q * NR, p.c_row = columns, p.columns = columns - q * NR;
+        // over the whole panel at once, or vector by vector where some of its rows are padding
+        const bool whole = rows[width - 1] >= 0;
+        const Int stride = whole ? width : W;
+        for (Int m = 0; m < width; m += stride) {
+          Int real = stride;
+          while (real > 0 && rows[m + real - 1] < 0) --real;
+          const Int tiles = ceil_div(real, tile_rows(OUT));
+          for (Int i = 0; i < tiles; ++i) {
+            const Rows tile(real, i, tiles);
+            const Int at = (panel * row_words + k) * width + m + tile.begin;
+            if constexpr (S::halves) p.a = in_words + at;
+            else p.a = sums + at;
+            p.rows = rows + m + tile.begin;
+            tile_of<Op, OUT, true>(tile.count, p);
+          }
+        }
+      }
+    }
+  }
+  static constexpr Int NV_MOST = S::NV;
+
+  void bias_gradient(const float* sums, float* dbias, Int me, Int team) {
+    for (Int panel = share(S::P, me, team); panel < share(S::P, me + 1, team); ++panel) {
+      V total[S::NV] = {};
+      for (Int n = 0; n < S::N; ++n)
+        for (Int j = 0; j < S::NV; ++j) total[j] += load(sums + (panel * S::N + n) * S::width + j * W);
+      for (Int m = 0; m < S::width; ++m) {
+        const Int row = S::gates.row(panel * S::width + m);
+        if (row >= 0) dbias[row] = total[m / W][m % W];
+      }
+    }
+  }
+};

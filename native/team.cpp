@@ -1,0 +1,180 @@
+#include "team.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <vector>
+
+namespace elman {
+namespace {
+
+void yield() { sched_yield(); }
+
+// Threads of our own. A worker that has just worked looks out for more for a while, then sleeps: a stream's
+// steps follow each other within microseconds, and waking costs more than a step.
+class Pool {
+ public:
+  static constexpr Int LOOKS = 20'000;  // some 100 us
+
+  void run(Int threads, Work work, void* context) {
+    while ((Int)workers_.size() < threads - 1) {
+      const Int number = (Int)workers_.size() + 1;
+      workers_.emplace_back([this, number, seen = round_.load()] { serve(number, seen); });
+    }
+    Team team{threads, yield, 0, 0};
+    work_ = work, context_ = context, team_ = &team;
+    running_.store(threads - 1, std::memory_order_relaxed);
+    {
+      // under the lock a worker either sees the new round or is already asleep and hears the call
+      std::lock_guard lock(mutex_);
+      round_.fetch_add(1, std::memory_order_release);
+    }
+    if (sleeping_.load() > 0) wake_.notify_all();
+    work(context, team, 0);
+    for (Int looks = 0; running_.load(std::memory_order_acquire) > 0; ++looks) looks < 4000 ? pause() : yield();
+  }
+
+ private:
+  static void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+  void serve(Int number, Int seen) {
+    for (;; ++seen) {
+      Int looks = 0;
+      while (round_.load(std::memory_order_acquire) == seen && ++looks < LOOKS) pause();
+      if (round_.load(std::memory_order_acquire) == seen) {
+        std::unique_lock lock(mutex_);
+        sleeping_.fetch_add(1);
+        wake_.wait(lock, [&] { return round_.load() != seen; });
+        sleeping_.fetch_sub(1);
+      }
+      if (number >= team_->size) continue;  // not needed this time
+      work_(context_, *team_, number);
+      running_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  std::vector<std::thread> workers_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::atomic<Int> round_{0}, running_{0}, sleeping_{0};
+  Work work_ = nullptr;
+  void* context_ = nullptr;
+  Team* team_ = nullptr;
+};
+
+std::mutex pool_lock;
+Pool* pool = nullptr;  // never deleted: its threads end with the process
+
+struct OpenMp {
+  void (*parallel)(void (*)(void*), void*, unsigned, unsigned) = nullptr;
+  int (*thread)() = nullptr;
+  int (*threads)() = nullptr;
+};
+OpenMp open_mp;
+
+struct Call {
+  Work work;
+  void* context;
+  Team team;
+};
+void enter(void* data) {
+  Call& call = *(Call*)data;
+  // fewer than asked for may have come, the same number for all of them
+  const Int size = open_mp.threads();
+  __atomic_store_n(&call.team.size, size, __ATOMIC_RELAXED);
+  call.work(call.context, call.team, open_mp.thread());
+}
+
+}  // namespace
+
+bool share_threads() {
+  OpenMp found;
+  found.parallel = (decltype(found.parallel))dlsym(RTLD_DEFAULT, "GOMP_parallel");
+  found.thread = (decltype(found.thread))dlsym(RTLD_DEFAULT, "omp_get_thread_num");
+  found.threads = (decltype(found.threads))dlsym(RTLD_DEFAULT, "omp_get_num_threads");
+  if (!found.parallel || !found.thread || !found.threads) return false;
+  open_mp = found;
+  return true;
+}
+
+void run(Int threads, Work work, void* context) {
+  Team alone{1, yield, 0, 0};
+  if (threads <= 1) return work(context, alone, 0);
+  if (open_mp.parallel) {
+    Call call{work, context, {threads, yield, 0, 0}};
+    return open_mp.parallel(enter, &call, (unsigned)threads, 0);
+  }
+  std::unique_lock lock(pool_lock, std::try_to_lock);
+  if (!lock.owns_lock()) return work(context, alone, 0);
+  static const int forks = pthread_atfork(nullptr, nullptr, [] {
+    // the child has none of the threads, and the lock may be held by one of them
+    pool = nullptr;
+    new (&pool_lock) std::mutex;
+  });
+  (void)forks;
+  if (!pool) pool = new Pool;
+  pool->run(threads, work, context);
+}
+
+namespace {
+
+constexpr size_t HUGE_PAGE = size_t(2) << 20;
+
+struct Idle {
+  char* data;
+  size_t bytes;
+};
+std::mutex idle_lock;
+std::vector<Idle> idle;
+size_t idle_bytes = 0;
+
+}  // namespace
+
+Block::Block(size_t bytes) : data_(nullptr), bytes_(bytes) {
+  {
+    std::lock_guard lock(idle_lock);
+    size_t best = idle.size();
+    for (size_t i = 0; i < idle.size(); ++i)
+      if (idle[i].bytes >= bytes && idle[i].bytes / 2 <= bytes && (best == idle.size() || idle[i].bytes < idle[best].bytes))
+        best = i;
+    if (best < idle.size()) {
+      data_ = idle[best].data, bytes_ = idle[best].bytes;
+      idle_bytes -= bytes_;
+      idle[best] = idle.back();
+      idle.pop_back();
+      return;
+    }
+  }
+  const size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
+  bytes_ = (bytes + alignment - 1) / alignment * alignment;
+  data_ = (char*)aligned_alloc(alignment, bytes_ ? bytes_ : alignment);
+  if (!data_) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+  if (alignment == HUGE_PAGE) madvise(data_, bytes_, MADV_HUGEPAGE);
+#endif
+}
+
+Block::~Block() {
+  {
+    std::lock_guard lock(idle_lock);
+    if (idle_bytes + bytes_ <= KEPT) {
+      idle.push_back({data_, bytes_});
+      idle_bytes += bytes_;
+      return;
+    }
+  }
+  free(data_);
+}
+
+}  // namespace elman
