@@ -90,13 +90,26 @@ struct Product {
 template <class Op, Int NV, bool ACROSS, Int P, Int MR>
 __attribute__((noinline)) void tile(const Product<Op>& p) {
   V acc[MR][P * NV];
+  const bool whole = p.columns >= P * NV * W;
+  const auto c_at = [&](Int r, Int j) {
+    return p.c + (p.rows ? p.rows[r] : r) * p.c_row + j / NV * p.c_panel + j % NV * W;
+  };
+  if (p.accumulate && whole) {
 #pragma GCC unroll 24
-  for (Int r = 0; r < MR; ++r)
+    for (Int r = 0; r < MR; ++r)
+#pragma GCC unroll 24
+      for (Int j = 0; j < P * NV; ++j) acc[r][j] = load(c_at(r, j));
+  } else if (p.accumulate) {
+    for (Int r = 0; r < MR; ++r)
+      for (Int j = 0; j < P * NV; ++j) acc[r][j] = load(c_at(r, j), p.columns - j * W);
+  } else {
 #pragma GCC unroll 24
     for (Int j = 0; j < P * NV; ++j) {
-      const float* c = p.c + (p.rows ? p.rows[r] : r) * p.c_row + j / NV * p.c_panel + j % NV * W;
-      acc[r][j] = p.accumulate ? load(c, p.columns - j * W) : p.bias ? load(p.bias + j * W) : V{};
+      const V bias = p.bias ? load(p.bias + j * W) : V{};
+#pragma GCC unroll 24
+      for (Int r = 0; r < MR; ++r) acc[r][j] = bias;
     }
+  }
   const typename Op::AWord* a = p.a;
   const typename Op::Word* b = p.b;
   const Int a_row = p.a_row, b_panel = p.b_panel, chunk = p.chunk;
@@ -113,13 +126,17 @@ __attribute__((noinline)) void tile(const Product<Op>& p) {
       }
     }
   }
+  if (whole) {
 #pragma GCC unroll 24
-  for (Int r = 0; r < MR; ++r)
+    for (Int r = 0; r < MR; ++r)
 #pragma GCC unroll 24
-    for (Int j = 0; j < P * NV; ++j) {
-      float* c = p.c + (p.rows ? p.rows[r] : r) * p.c_row + j / NV * p.c_panel + j % NV * W;
-      store(c, acc[r][j], p.columns - j * W);
-    }
+      for (Int j = 0; j < P * NV; ++j) store(c_at(r, j), acc[r][j]);
+  } else {
+    V copy[MR][P * NV];
+    memcpy(copy, acc, sizeof acc);
+    for (Int r = 0; r < MR; ++r)
+      for (Int j = 0; j < P * NV; ++j) store(c_at(r, j), copy[r][j], p.columns - j * W);
+  }
 }
 
 // A tile of `rows` rows, at most tile_rows(P·NV).
@@ -150,6 +167,23 @@ struct Gates {
   }
 };
 
+typedef float Four __attribute__((vector_size(16), may_alias));
+typedef float FourU __attribute__((vector_size(16), may_alias, aligned(4)));
+typedef int32_t FourI __attribute__((vector_size(16)));
+
+// to[k·width + l] = from[l·K + k] for four k and four l.
+INLINE void transpose(float* to, Int width, const float* from, Int K) {
+  const Four a = *(const FourU*)from, b = *(const FourU*)(from + K);
+  const Four c = *(const FourU*)(from + 2 * K), d = *(const FourU*)(from + 3 * K);
+  const FourI even = {0, 4, 2, 6}, odd = {1, 5, 3, 7}, low = {0, 1, 4, 5}, high = {2, 3, 6, 7};
+  const Four ab = __builtin_shuffle(a, b, even), cd = __builtin_shuffle(c, d, even);
+  const Four ab_odd = __builtin_shuffle(a, b, odd), cd_odd = __builtin_shuffle(c, d, odd);
+  *(Four*)to = __builtin_shuffle(ab, cd, low);
+  *(Four*)(to + width) = __builtin_shuffle(ab_odd, cd_odd, low);
+  *(Four*)(to + 2 * width) = __builtin_shuffle(ab, cd, high);
+  *(Four*)(to + 3 * width) = __builtin_shuffle(ab_odd, cd_odd, high);
+}
+
 // Panel `panel` of B[k][column] = weights[row(column)][k]: what a state or an input is multiplied with.
 template <class Op>
 void pack_gates(typename Op::Word* to, const float* weights, Int K, const Gates& gates, Int panel) {
@@ -157,13 +191,18 @@ void pack_gates(typename Op::Word* to, const float* weights, Int K, const Gates&
   const Int width = gates.width(), words = ceil_div(K, Op::steps);
   for (Int begin = 0; begin < words; begin += stretch) {
     const Int end = begin + stretch < words ? begin + stretch : words;
-    for (Int j = 0; j < width; ++j) {
+    for (Int j = 0; j < width; j += 4) {
       const Int row = gates.row(panel * width + j);
-      const float* from = weights + row * K;
-      for (Int word = begin; word < end; ++word) {
-        const Int k = word * Op::steps;
-        to[word * width + j] =
-            row < 0 ? 0 : Op::word(from[k], Op::steps > 1 && k + 1 < K ? from[k + 1] : 0.0f);
+      Int word = begin;
+      if constexpr (Op::steps == 1)
+        if (row >= 0 && gates.row(panel * width + j + 3) >= 0)
+          for (; word + 4 <= end; word += 4) transpose(to + word * width + j, width, weights + row * K + word, K);
+      for (Int l = 0; l < 4; ++l) {
+        const float* from = gates.row(panel * width + j + l) < 0 ? nullptr : weights + (row + l) * K;
+        for (Int i = word; i < end; ++i) {
+          const Int k = i * Op::steps;
+          to[i * width + j + l] = from ? Op::word(from[k], Op::steps > 1 && k + 1 < K ? from[k + 1] : 0.0f) : 0;
+        }
       }
     }
   }

@@ -3,7 +3,7 @@
 // Everything but the table at the end is in an anonymous namespace, and no header here brings inline
 // functions: nothing compiled for a newer processor can be taken by the linker for an older one.
 #include <string.h>
-#ifdef __AVX512BF16__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 

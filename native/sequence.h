@@ -35,9 +35,13 @@ INLINE void wait(Team& team) {
   }
 }
 
-constexpr Int OUT = 2;             // vectors of a panel of a product with no gates in its columns
-constexpr Int ROW_BLOCK = 96;      // rows that meet a panel while it is in the second cache
-constexpr Int SUM_BLOCK = 256;     // rows of one stretch of a weight's gradient
+constexpr Int OUT = 2;  // vectors of a panel of a product with no gates in its columns
+
+// Rows of a stretch, some steps whose input products, and going back whose weight gradients, are one product each:
+// many enough for that product to run at full speed, few enough for its sums to stay in the caches.
+constexpr Int FORWARD_ROWS = 128, BACKWARD_ROWS = 256;
+constexpr Int SUM_ROWS = 128;  // rows of a sum whose two sides fit into the first cache together
+constexpr Int ROW_BLOCK = 48;  // rows of a long product's side A that stay in the second cache
 
 // The tile of rows [begin, begin + count) that is number `i` of `n`.
 struct Rows {
@@ -86,6 +90,17 @@ struct Shape {
     if (steps.reverse) return t == 0 ? 0 : B;
     return t + 1 < T ? steps.sizes[t + 1] : 0;
   }
+  // Steps [s, end) in the order of reading, a stretch of at most `most` rows or one step, and its rows.
+  struct Stretch {
+    Int s, end, row, rows;
+  };
+  Stretch stretch_from(Int s, Int most) const {
+    Stretch found{s, s, 0, 0};
+    while (found.end < T && (found.end == s || found.rows + steps.sizes[step(found.end)] <= most))
+      found.rows += steps.sizes[step(found.end++)];
+    found.row = steps.offsets[step(steps.reverse ? found.end - 1 : s)];
+    return found;
+  }
   float* gate(float* array, Int n, Int block) const {
     return array + (block / Cell::blocks * N + n) * width + block % Cell::blocks * Cell::G * W;
   }
@@ -125,41 +140,53 @@ struct ForwardPass : Shape<Cell, Op> {
     layout(f.scratch);
     prepare(me, team.size);
     wait(team);
-    input_sums(me, team.size);
-    wait(team);
-    const Int width = S::width;
-    alignas(64) float gh[tile_rows(S::NV) * S::NV * W];
-    if (!Cell::recurrent) {
-      const Int tiles = ceil_div(S::B, tile_rows(S::NV));
-      for (Int item = share(S::P * tiles, me, team.size); item < share(S::P * tiles, me + 1, team.size); ++item)
-        for (Int s = 0; s < S::T; ++s) {
-          const Int t = S::step(s), rows = S::steps.sizes[t];
-          const Rows tile(S::B, item % tiles, tiles);
-          const Int count = tile.begin + tile.count < rows ? tile.count : rows - tile.begin;
-          pointwise(t, item / tiles, tile.begin, count, nullptr, 0, 0);
+    for (Int s = 0; s < S::T;) {
+      const typename S::Stretch stretch = S::stretch_from(s, FORWARD_ROWS);
+      input_sums(stretch, me, team.size);
+      wait(team);
+      if constexpr (Cell::recurrent) {
+        for (; s < stretch.end; ++s) {
+          step(s, me, team.size);
+          wait(team);
         }
-      return;
-    }
-    for (Int s = 0; s < S::T; ++s) {
-      const Int t = S::step(s), rows = S::steps.sizes[t], now = s % 2;
-      const Int tiles = ceil_div(rows, tile_rows(S::NV));
-      for (Int item = share(S::P * tiles, me, team.size); item < share(S::P * tiles, me + 1, team.size); ++item) {
-        const Int panel = item / tiles;
-        const Rows tile(rows, item % tiles, tiles);
-        Product<Op> p;
-        if constexpr (S::halves) {
-          p.a = h_words[now] + tile.begin * S::units / 2, p.a_row = S::units / 2;
-        } else {
-          p.a = h[now] + tile.begin * S::units, p.a_row = S::units;
-        }
-        p.chunk = state_words, p.chunks = 1, p.a_chunk = 0;
-        p.b = weight_hh + panel * state_words * width;
-        p.bias = bias_hh + panel * width;
-        p.c = gh, p.c_row = width;
-        tile_of<Op, S::NV, false>(tile.count, p);
-        pointwise(t, panel, tile.begin, tile.count, gh, now, 1 - now);
+      } else {
+        scan(stretch, me, team.size);
+        s = stretch.end;
       }
-      if (s + 1 < S::T) wait(team);
+    }
+  }
+
+  // One step: for each item, the recurrent sums of a tile and the cell behind them.
+  void step(Int s, Int me, Int team) {
+    alignas(64) float gh[tile_rows(S::NV) * S::NV * W];
+    const Int t = S::step(s), rows = S::steps.sizes[t], now = s % 2;
+    const Int tiles = ceil_div(rows, tile_rows(S::NV)), items = S::P * tiles;
+    for (Int item = share(items, me, team); item < share(items, me + 1, team); ++item) {
+      const Int panel = item / tiles;
+      const Rows tile(rows, item % tiles, tiles);
+      Product<Op> p;
+      if constexpr (S::halves) {
+        p.a = h_words[now] + tile.begin * S::units / 2, p.a_row = S::units / 2;
+      } else {
+        p.a = h[now] + tile.begin * S::units, p.a_row = S::units;
+      }
+      p.chunk = state_words, p.chunks = 1, p.a_chunk = 0;
+      p.b = weight_hh + panel * state_words * S::width;
+      p.bias = bias_hh + panel * S::width;
+      p.c = gh, p.c_row = S::width;
+      tile_of<Op, S::NV, false>(tile.count, p);
+      pointwise(t, panel, tile.begin, tile.count, gh, now, 1 - now);
+    }
+  }
+  // All steps of a stretch where no state is multiplied with weights: an item needs no other.
+  void scan(const typename S::Stretch& stretch, Int me, Int team) {
+    const Int tiles = ceil_div(S::B, tile_rows(S::NV)), items = S::P * tiles;
+    for (Int item = share(items, me, team); item < share(items, me + 1, team); ++item) {
+      const Rows tile(S::B, item % tiles, tiles);
+      for (Int s = stretch.s; s < stretch.end; ++s) {
+        const Int t = S::step(s), left = S::steps.sizes[t] - tile.begin;
+        pointwise(t, item / tiles, tile.begin, tile.count < left ? tile.count : left, nullptr, 0, 0);
+      }
     }
   }
 
@@ -190,28 +217,24 @@ struct ForwardPass : Shape<Cell, Op> {
         to_words<Op>(x_words + n * input_words, f.x + n * S::I, S::I);
   }
 
-  // sums = x·W_ihᵀ + b_ih, of all steps.
-  void input_sums(Int me, Int team) {
-    const Int blocks = ceil_div(S::N, ROW_BLOCK), items = blocks * S::P;
+  // sums = x·W_ihᵀ + b_ih, of all steps of a stretch.
+  void input_sums(const typename S::Stretch& stretch, Int me, Int team) {
+    const Int tiles = ceil_div(stretch.rows, tile_rows(S::NV)), items = S::P * tiles;
     for (Int item = share(items, me, team); item < share(items, me + 1, team); ++item) {
-      const Int panel = item % S::P;
-      const Rows block(S::N, item / S::P, blocks);
-      const Int tiles = ceil_div(block.count, tile_rows(S::NV));
-      for (Int i = 0; i < tiles; ++i) {
-        const Rows tile(block.count, i, tiles);
-        const Int n = block.begin + tile.begin;
-        Product<Op> p;
-        if constexpr (S::halves) {
-          p.a = x_words + n * input_words, p.a_row = input_words;
-        } else {
-          p.a = f.x + n * S::I, p.a_row = S::I;
-        }
-        p.chunk = input_words, p.chunks = 1, p.a_chunk = 0;
-        p.b = weight_ih + panel * input_words * S::width;
-        p.bias = bias_ih + panel * S::width;
-        p.c = this->sums + (panel * S::N + n) * S::width, p.c_row = S::width;
-        tile_of<Op, S::NV, false>(tile.count, p);
+      const Int panel = item / tiles;
+      const Rows tile(stretch.rows, item % tiles, tiles);
+      const Int n = stretch.row + tile.begin;
+      Product<Op> p;
+      if constexpr (S::halves) {
+        p.a = x_words + n * input_words, p.a_row = input_words;
+      } else {
+        p.a = f.x + n * S::I, p.a_row = S::I;
       }
+      p.chunk = input_words, p.chunks = 1, p.a_chunk = 0;
+      p.b = weight_ih + panel * input_words * S::width;
+      p.bias = bias_ih + panel * S::width;
+      p.c = this->sums + (panel * S::N + n) * S::width, p.c_row = S::width;
+      tile_of<Op, S::NV, false>(tile.count, p);
     }
   }
 
@@ -249,30 +272,34 @@ struct ForwardPass : Shape<Cell, Op> {
 template <class Cell, class Op>
 struct BackwardPass : Shape<Cell, Op> {
   typedef Shape<Cell, Op> S;
+  typedef typename S::Stretch Stretch;
   using typename S::AWord;
   using typename S::Word;
   static constexpr Int NR = OUT * W;
   const Backward& f;
   Word *weight_ih, *weight_hh;    // panels of inputs and of units, k over the gates' columns
-  Word *x, *h;                    // panels of inputs and of units before each step, k over rows
+  Word *x[2], *h[2];              // of a stretch and the next: panels of inputs and of units before each step, k over rows
   float *dh, *dc;                 // [B, units]
+  float *bias_sums[2];            // [P·width]: of the input sums' gradients, and the recurrent ones'
   uint32_t *sums_words, *recurrent_words;      // [P][N][width / 2], where A is in bfloat16: pairs of columns
-  uint32_t *sums_across, *recurrent_across;    // [P][N / 2][width]: pairs of rows
-  Int inputs, words, row_words;
+  uint32_t *sums_across, *recurrent_across;    // of a stretch: [P][rows / 2][width]: pairs of rows
+  Int inputs, words, row_words;   // panels of inputs; words of k in all gates' columns, and in the longest stretch
 
   explicit BackwardPass(const Backward& backward) : S(backward.layer, backward.steps), f(backward) {
     this->save(f.saved);
     inputs = ceil_div(S::I, NR);
-    words = S::P * S::width / Op::steps, row_words = ceil_div(S::N, Op::steps);
+    words = S::P * S::width / Op::steps;
+    row_words = ceil_div(S::B > BACKWARD_ROWS ? S::B : BACKWARD_ROWS < S::N ? BACKWARD_ROWS : S::N, Op::steps);
   }
   size_t layout(char* base) {
     Arena arena{base};
     weight_ih = arena.take<Word>(f.dx ? inputs * words * NR : 0);
     weight_hh = arena.take<Word>(Cell::recurrent ? S::groups * words * NR : 0);
-    x = arena.take<Word>(inputs * row_words * NR);
-    h = arena.take<Word>(Cell::recurrent ? S::groups * row_words * NR : 0);
+    for (Word*& panels : x) panels = arena.take<Word>(inputs * row_words * NR);
+    for (Word*& panels : h) panels = arena.take<Word>(Cell::recurrent ? S::groups * row_words * NR : 0);
     dh = arena.take<float>(S::B * S::units);
     dc = arena.take<float>(Cell::has_cell ? S::B * S::units : 0);
+    for (float*& sums : bias_sums) sums = arena.take<float>(S::P * S::width);
     const Int half = S::halves ? S::P * S::N * S::width / 2 : 0, across = S::halves ? S::P * row_words * S::width : 0;
     sums_words = arena.take<uint32_t>(half);
     recurrent_words = Cell::split ? arena.take<uint32_t>(half) : sums_words;
@@ -284,32 +311,54 @@ struct BackwardPass : Shape<Cell, Op> {
   void run(Team& team, Int me) {
     layout(f.scratch);
     prepare(me, team.size);
-    wait(team);
-    through_time(team, me);
-    wait(team);
-    for (Int b = share(S::B, me, team.size); b < share(S::B, me + 1, team.size); ++b)
-      for (Int unit = 0; unit < S::H; unit += W) {
-        store(f.dstart + b * S::H + unit, load(dh + b * S::units + unit), S::H - unit);
-        if (Cell::has_cell)
-          store(f.dstart + (S::B + b) * S::H + unit, load(dc + b * S::units + unit), S::H - unit);
-      }
-    if constexpr (S::halves) {
-      across(this->sums, sums_across, me, team.size);
-      if (Cell::split) across(this->recurrent, recurrent_across, me, team.size);
+    Int done = -1;  // the step whose gates' gradients were computed last
+    bool first = true;
+    for (Int s = S::T, turn = 0; s > 0; turn = 1 - turn, first = false) {
+      const Stretch stretch = stretch_to(s);
+      pack_stretch(stretch, turn, me, team.size);
       wait(team);
+      if constexpr (Cell::recurrent) {
+        for (; s > stretch.s; --s) {
+          const Int t = S::step(s - 1);
+          step(done, t, me, team.size);
+          done = t;
+          wait(team);
+        }
+      } else {
+        scan(stretch, me, team.size);
+        s = stretch.s;
+        wait(team);
+      }
+      if constexpr (S::halves) {
+        across(stretch, this->sums, sums_across, me, team.size);
+        if (Cell::split) across(stretch, this->recurrent, recurrent_across, me, team.size);
+        wait(team);
+      }
+      float* recurrent = Cell::split ? this->recurrent : this->sums;
+      if (f.dx) input_gradient(stretch, me, team.size);
+      weight_gradient(stretch, first, this->sums, sums_across, x[turn], inputs, S::I, f.dweight_ih, me, team.size);
+      if (Cell::recurrent)
+        weight_gradient(stretch, first, recurrent, recurrent_across, h[turn], S::groups, S::H, f.dweight_hh, me, team.size);
+      if (f.dbias_ih) bias_gradient(stretch, this->sums, bias_sums[0], me, team.size);
+      if (f.dbias_hh && Cell::split) bias_gradient(stretch, recurrent, bias_sums[1], me, team.size);
     }
-    float* recurrent = Cell::split ? this->recurrent : this->sums;
-    if (f.dx) input_gradient(me, team.size);
-    weight_gradient(this->sums, sums_across, x, inputs, S::I, f.dweight_ih, me, team.size);
-    if (Cell::recurrent) weight_gradient(recurrent, recurrent_across, h, S::groups, S::H, f.dweight_hh, me, team.size);
-    if (f.dbias_ih) bias_gradient(this->sums, f.dbias_ih, me, team.size);
-    if (f.dbias_hh) bias_gradient(recurrent, f.dbias_hh, me, team.size);
+    if constexpr (Cell::recurrent) step(done, -1, me, team.size);
+    wait(team);
+    finish(me, team.size);
+  }
+  // The stretch that ends before step `end` in the order of reading.
+  Stretch stretch_to(Int end) const {
+    Stretch found{end, end, 0, 0};
+    while (found.s > 0 && (found.s == end || found.rows + S::steps.sizes[S::step(found.s - 1)] <= BACKWARD_ROWS))
+      found.rows += S::steps.sizes[S::step(--found.s)];
+    found.row = S::steps.offsets[S::step(S::steps.reverse ? end - 1 : found.s)];
+    return found;
   }
 
   void prepare(Int me, Int team) {
     const Int H = S::H, I = S::I;
-    const auto of = [&](const float* weights, Int columns) {
-      return [=, this](Int k) {
+    const auto of = [this](const float* weights, Int columns) {
+      return [this, weights, columns](Int k) {
         const Int row = S::gates.row(k);
         return row < 0 ? nullptr : weights + row * columns;
       };
@@ -320,68 +369,74 @@ struct BackwardPass : Shape<Cell, Op> {
     if (Cell::recurrent)
       for (Int q = share(S::groups, me, team); q < share(S::groups, me + 1, team); ++q)
         pack_rows<Op, OUT>(weight_hh + q * words * NR, 0, words, q * NR, H, of(f.layer.weight_hh, H));
-    for (Int q = 0; q < inputs; ++q) {
-      const Int begin = share(row_words, me, team), end = share(row_words, me + 1, team);
-      pack_rows<Op, OUT>(x + (q * row_words + begin) * NR, begin, end, q * NR, I,
-                         [&](Int n) { return n < S::N ? f.x + n * I : nullptr; });
-    }
-    if (Cell::recurrent) pack_states(me, team);
     for (Int b = share(S::B, me, team); b < share(S::B, me + 1, team); ++b)
       for (Int unit = 0; unit < S::units; unit += W) {
         store(dh + b * S::units + unit, f.dend ? load(f.dend + b * H + unit, H - unit) : V{});
         if (Cell::has_cell)
           store(dc + b * S::units + unit, f.dend ? load(f.dend + (S::B + b) * H + unit, H - unit) : V{});
       }
+    for (float* sums : bias_sums)
+      for (Int panel = share(S::P, me, team); panel < share(S::P, me + 1, team); ++panel)
+        memset(sums + panel * S::width, 0, S::width * sizeof(float));
   }
-  // The state before every row, packed: what W_hh was multiplied with.
-  void pack_states(Int me, Int team) {
-    const Int begin = share(row_words, me, team), end = share(row_words, me + 1, team);
-    Int t = 0;
+  void finish(Int me, Int team) {
+    for (Int b = share(S::B, me, team); b < share(S::B, me + 1, team); ++b)
+      for (Int unit = 0; unit < S::H; unit += W) {
+        store(f.dstart + b * S::H + unit, load(dh + b * S::units + unit), S::H - unit);
+        if (Cell::has_cell)
+          store(f.dstart + (S::B + b) * S::H + unit, load(dc + b * S::units + unit), S::H - unit);
+      }
+    for (Int column = share(S::P, me, team) * S::width; column < share(S::P, me + 1, team) * S::width; ++column) {
+      const Int row = S::gates.row(column);
+      if (row >= 0 && f.dbias_ih) f.dbias_ih[row] = bias_sums[0][column];
+      if (row >= 0 && f.dbias_hh) f.dbias_hh[row] = bias_sums[Cell::split][column];
+    }
+  }
+
+  // What the weights were multiplied with in a stretch: the inputs, and the state before every row.
+  void pack_stretch(const Stretch& stretch, Int turn, Int me, Int team) {
+    const Int row = stretch.row, rows = stretch.rows, all = ceil_div(rows, Op::steps);
+    const Int begin = share(all, me, team), end = share(all, me + 1, team);
+    for (Int q = 0; q < inputs; ++q)
+      pack_rows<Op, OUT>(x[turn] + (q * row_words + begin) * NR, begin, end, q * NR, S::I,
+                         [&](Int n) { return n < rows ? f.x + (row + n) * S::I : nullptr; });
+    if (!Cell::recurrent) return;
+    Int t = S::step(stretch.s);
     const auto state = [&](Int n) -> const float* {
-      if (n >= S::N) return nullptr;
-      while (t > 0 && n < S::steps.offsets[t]) --t;
-      while (n >= S::steps.offsets[t + 1]) ++t;
-      const Int r = n - S::steps.offsets[t], last = S::before(t, r);
+      if (n >= rows) return nullptr;
+      while (row + n < S::steps.offsets[t]) --t;
+      while (row + n >= S::steps.offsets[t + 1]) ++t;
+      const Int r = row + n - S::steps.offsets[t], last = S::before(t, r);
       return last < 0 ? f.start + r * S::H : f.y + last * S::H;
     };
     for (Int q = 0; q < S::groups; ++q)
-      pack_rows<Op, OUT>(h + (q * row_words + begin) * NR, begin, end, q * NR, S::H, state);
+      pack_rows<Op, OUT>(h[turn] + (q * row_words + begin) * NR, begin, end, q * NR, S::H, state);
   }
 
-  void through_time(Team& team, Int me) {
-    const Int most = tile_rows(OUT);
-    if (!Cell::recurrent) {
-      const Int tiles = ceil_div(S::B, most);
-      for (Int item = share(S::groups * tiles, me, team.size); item < share(S::groups * tiles, me + 1, team.size); ++item)
-        for (Int s = S::T; s-- > 0;) {
-          const Int t = S::step(s);
-          const Rows tile(S::B, item % tiles, tiles);
-          pointwise(t, item / tiles, tile);
-        }
-      return;
-    }
-    Int done = -1;  // the step whose gradients are there
-    for (Int s = S::T; s >= 0; --s) {
-      const Int t = s > 0 ? S::step(s - 1) : -1;
-      const Int ready = done < 0 ? 0 : S::steps.sizes[done], rows = t < 0 || S::steps.sizes[t] < ready ? ready : S::steps.sizes[t];
-      const Int tiles = ceil_div(rows, most);
-      for (Int item = share(S::groups * tiles, me, team.size); item < share(S::groups * tiles, me + 1, team.size); ++item) {
-        const Int group = item / tiles;
-        const Rows tile(rows, item % tiles, tiles);
-        const Int count = tile.begin + tile.count < ready ? tile.count : ready - tile.begin;
-        if (count > 0) {
-          Product<Op> p;
-          gates_of(p, Cell::split ? this->recurrent : this->sums, recurrent_words, S::steps.offsets[done] + tile.begin);
-          p.b = weight_hh + group * words * NR;
-          p.accumulate = true;
-          p.c = dh + tile.begin * S::units + group * NR, p.c_row = S::units;
-          tile_of<Op, OUT, false>(count, p);
-        }
-        if (t >= 0) pointwise(t, group, tile);
+  // The gradients of step t, or of the start for t < 0, from those of the step `done` that was read after it.
+  void step(Int done, Int t, Int me, Int team) {
+    const Int ready = done < 0 ? 0 : S::steps.sizes[done], own = t < 0 ? 0 : S::steps.sizes[t];
+    const Int rows = own < ready ? ready : own;
+    const Int tiles = ceil_div(rows, tile_rows(OUT)), items = S::groups * tiles;
+    for (Int item = share(items, me, team); item < share(items, me + 1, team); ++item) {
+      const Int group = item / tiles;
+      const Rows tile(rows, item % tiles, tiles);
+      const Int left = ready - tile.begin, count = tile.count < left ? tile.count : left;
+      if (count > 0) {
+        Product<Op> p;
+        gates_of(p, Cell::split ? this->recurrent : this->sums, recurrent_words, S::steps.offsets[done] + tile.begin);
+        p.b = weight_hh + group * words * NR;
+        p.accumulate = true;
+        p.c = dh + tile.begin * S::units + group * NR, p.c_row = S::units;
+        tile_of<Op, OUT, false>(count, p);
       }
-      done = t;
-      if (s > 0) wait(team);
+      if (t >= 0) pointwise(t, group, tile);
     }
+  }
+  void scan(const Stretch& stretch, Int me, Int team) {
+    const Int tiles = ceil_div(S::B, tile_rows(OUT)), items = S::groups * tiles;
+    for (Int item = share(items, me, team); item < share(items, me + 1, team); ++item)
+      for (Int s = stretch.end; s-- > stretch.s;) pointwise(S::step(s), item / tiles, Rows(S::B, item % tiles, tiles));
   }
   // The gates' gradients from row n on as the side A of a product.
   INLINE void gates_of(Product<Op>& p, const float* sums, const uint32_t* in_words, Int n) {
@@ -430,18 +485,19 @@ struct BackwardPass : Shape<Cell, Op> {
     }
   }
 
-  void input_gradient(Int me, Int team) {
-    const Int rows = words > 1024 ? ROW_BLOCK / 2 : ROW_BLOCK, blocks = ceil_div(S::N, rows), items = blocks * inputs;
+  void input_gradient(const Stretch& stretch, Int me, Int team) {
+    const Int blocks = ceil_div(stretch.rows, ROW_BLOCK), items = blocks * inputs;
     for (Int item = share(items, me, team); item < share(items, me + 1, team); ++item) {
       const Int q = item % inputs;
-      const Rows block(S::N, item / inputs, blocks);
+      const Rows block(stretch.rows, item / inputs, blocks);
       const Int tiles = ceil_div(block.count, tile_rows(OUT));
       for (Int i = 0; i < tiles; ++i) {
         const Rows tile(block.count, i, tiles);
+        const Int n = stretch.row + block.begin + tile.begin;
         Product<Op> p;
-        gates_of(p, this->sums, sums_words, block.begin + tile.begin);
+        gates_of(p, this->sums, sums_words, n);
         p.b = weight_ih + q * words * NR;
-        p.c = f.dx + (block.begin + tile.begin) * S::I + q * NR, p.c_row = S::I;
+        p.c = f.dx + n * S::I + q * NR, p.c_row = S::I;
         p.columns = S::I - q * NR;
         tile_of<Op, OUT, false>(tile.count, p);
       }
@@ -449,61 +505,58 @@ struct BackwardPass : Shape<Cell, Op> {
   }
 
   // Pairs of rows of the gates' gradients, for products over rows.
-  void across(const float* sums, uint32_t* to, Int me, Int team) {
-    const Int width = S::width;
+  void across(const Stretch& stretch, const float* sums, uint32_t* to, Int me, Int team) {
+    const Int width = S::width, all = ceil_div(stretch.rows, 2);
     for (Int panel = 0; panel < S::P; ++panel)
-      for (Int word = share(row_words, me, team); word < share(row_words, me + 1, team); ++word) {
-        const float* first = sums + (panel * S::N + 2 * word) * width;
+      for (Int word = share(all, me, team); word < share(all, me + 1, team); ++word) {
+        const float* first = sums + (panel * S::N + stretch.row + 2 * word) * width;
+        const bool pair = 2 * word + 1 < stretch.rows;
         for (Int j = 0; j < width; ++j)
-          to[(panel * row_words + word) * width + j] = Op::word(first[j], 2 * word + 1 < S::N ? first[width + j] : 0.0f);
+          to[(panel * row_words + word) * width + j] = Op::word(first[j], pair ? first[width + j] : 0.0f);
       }
   }
 
-  // dweight [G·H, columns] = gatesᵀ · packed, a sum over all rows.
-  void weight_gradient(const float* sums, const uint32_t* in_words, const Word* packed, Int panels, Int columns,
-                       float* dweight, Int me, Int team) {
-    const Int width = S::width, items = S::P * panels, stretch = SUM_BLOCK / Op::steps;
+  // Adds to dweight [G·H, columns] a stretch's gatesᵀ · packed, a sum over its rows.
+  void weight_gradient(const Stretch& stretch, bool first, const float* sums, const uint32_t* in_words, const Word* packed,
+                       Int panels, Int columns, float* dweight, Int me, Int team) {
+    const Int width = S::width, items = S::P * panels, all = ceil_div(stretch.rows, Op::steps);
+    Int rows[S::NV * W], known = -1;
     for (Int item = share(items, me, team); item < share(items, me + 1, team); ++item) {
       const Int panel = item / panels, q = item % panels;
-      Int rows[NV_MOST * W];
-      for (Int m = 0; m < width; ++m) rows[m] = S::gates.row(panel * width + m);
-      for (Int k = 0; k < row_words; k += stretch) {
-        Product<Op> p;
-        p.chunk = row_words - k < stretch ? row_words - k : stretch, p.chunks = 1, p.a_chunk = 0;
-        p.a_row = width;
-        p.b = packed + (q * row_words + k) * NR;
-        p.accumulate = k > 0;
-        p.c = dweight + q * NR, p.c_row = columns, p.columns = columns - q * NR;
-        // over the whole panel at once, or vector by vector where some of its rows are padding
-        const bool whole = rows[width - 1] >= 0;
-        const Int stride = whole ? width : W;
+      if (panel != known)
+        for (Int m = 0; m < width; ++m) rows[m] = S::gates.row(panel * width + m);
+      known = panel;
+      // over the whole panel at once, or vector by vector where some of its rows are padding
+      const Int stride = rows[width - 1] >= 0 ? width : W;
+      for (Int k = 0; k < all; k += SUM_ROWS / Op::steps)
         for (Int m = 0; m < width; m += stride) {
+          Product<Op> p;
+          p.chunk = all - k < SUM_ROWS / Op::steps ? all - k : SUM_ROWS / Op::steps, p.chunks = 1, p.a_chunk = 0;
+          p.a_row = width;
+          p.b = packed + (q * row_words + k) * NR;
+          p.accumulate = !first || k > 0;
+          p.c = dweight + q * NR, p.c_row = columns, p.columns = columns - q * NR;
           Int real = stride;
           while (real > 0 && rows[m + real - 1] < 0) --real;
           const Int tiles = ceil_div(real, tile_rows(OUT));
           for (Int i = 0; i < tiles; ++i) {
             const Rows tile(real, i, tiles);
-            const Int at = (panel * row_words + k) * width + m + tile.begin;
-            if constexpr (S::halves) p.a = in_words + at;
-            else p.a = sums + at;
+            if constexpr (S::halves) p.a = in_words + (panel * row_words + k) * width + m + tile.begin;
+            else p.a = sums + (panel * S::N + stretch.row + k) * width + m + tile.begin;
             p.rows = rows + m + tile.begin;
             tile_of<Op, OUT, true>(tile.count, p);
           }
         }
-      }
     }
   }
-  static constexpr Int NV_MOST = S::NV;
 
-  void bias_gradient(const float* sums, float* dbias, Int me, Int team) {
+  void bias_gradient(const Stretch& stretch, const float* sums, float* bias, Int me, Int team) {
     for (Int panel = share(S::P, me, team); panel < share(S::P, me + 1, team); ++panel) {
-      V total[S::NV] = {};
-      for (Int n = 0; n < S::N; ++n)
+      V total[S::NV];
+      for (Int j = 0; j < S::NV; ++j) total[j] = load(bias + panel * S::width + j * W);
+      for (Int n = stretch.row; n < stretch.row + stretch.rows; ++n)
         for (Int j = 0; j < S::NV; ++j) total[j] += load(sums + (panel * S::N + n) * S::width + j * W);
-      for (Int m = 0; m < S::width; ++m) {
-        const Int row = S::gates.row(panel * S::width + m);
-        if (row >= 0) dbias[row] = total[m / W][m % W];
-      }
+      for (Int j = 0; j < S::NV; ++j) store(bias + panel * S::width + j * W, total[j]);
     }
   }
 };

@@ -28,36 +28,43 @@ INLINE void store(float* p, V x, Int count) {
   for (Int i = 0; i < count; ++i) p[i] = x[i];
 }
 
-// exp(x) - 1 as 2^n·(1 + p) - 1, exact near 0: x = n·ln 2 + r with |r| <= ln 2 / 2, p by Taylor to r^7.
+// At most, at least `limit`; a NaN stays one.
+INLINE V at_most(V x, float limit) {
+#if defined(__AVX512F__)
+  return (V)_mm512_min_ps((__m512)splat(limit), (__m512)x);
+#elif defined(__AVX2__)
+  return (V)_mm256_min_ps((__m256)splat(limit), (__m256)x);
+#else
+  return x > limit ? splat(limit) : x;
+#endif
+}
+INLINE V at_least(V x, float limit) { return -at_most(-x, -limit); }
+
+// exp(x) = scale + scale·p for |x| <= 87: x = n·ln 2 + r with |r| <= ln 2 / 2, scale = 2^n, p = exp(r) - 1 by a
+// polynomial fitted to 3e-9 there.
 struct Exponential {
-  V p, scale;  // exp(x) = scale + scale·p
+  V p, scale;
 };
 INLINE Exponential exponential(V x) {
-  x = x > 88.0f ? splat(88.0f) : x;  // a NaN compares false and stays
-  x = x < -87.0f ? splat(-87.0f) : x;
   const float magic = 12582912.0f;  // 1.5·2^23: the sum's low bits are the nearest integer
-  V shifted = x * 1.44269504f + magic;
-  V n = shifted - magic;
+  const V shifted = x * 1.44269504f + magic;
+  const V n = shifted - magic;
   V r = x - n * 0.693145752f;
   r = r - n * 1.42860677e-6f;
-  V p = r * 1.98412698e-4f + 1.38888889e-3f;
-  p = p * r + 8.33333333e-3f;
-  p = p * r + 4.16666667e-2f;
-  p = p * r + 1.66666667e-1f;
-  p = p * r + 0.5f;
-  p = p * (r * r) + r;
-  return {p, (V)(((Vi)shifted << 23) + 0x3F800000)};
+  const V square = r * r;
+  const V odd = square * 8.368917963e-3f + 1.666651860e-1f, even = square * 1.395054065e-3f + 4.166620506e-2f;
+  return {(even * square + (odd * r + 5.000000095e-1f)) * square + r, (V)(((Vi)shifted << 23) + 0x3F800000)};
 }
 INLINE V exp(V x) {
-  Exponential e = exponential(x);
+  const Exponential e = exponential(at_least(at_most(x, 87.0f), -87.0f));
   return e.scale + e.scale * e.p;
 }
 INLINE V sigmoid(V x) { return 1.0f / (1.0f + exp(-x)); }
+// By exp(2x) - 1, exact near 0.
 INLINE V tanh(V x) {
-  x = x > 10.0f ? splat(10.0f) : x;
-  x = x < -10.0f ? splat(-10.0f) : x;
-  Exponential e = exponential(x + x);
-  V less_one = e.scale * e.p + (e.scale - 1.0f);
+  x = at_least(at_most(x, 10.0f), -10.0f);
+  const Exponential e = exponential(x + x);
+  const V less_one = e.scale * e.p + (e.scale - 1.0f);
   return less_one / (less_one + 2.0f);
 }
 INLINE V relu(V x) { return x < 0.0f ? V{} : x; }
