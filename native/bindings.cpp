@@ -135,6 +135,8 @@ double peak(const Kernel& kernel, Int threads) {
 }  // namespace
 
 NB_MODULE(_kernel, m) {
+  nb::set_leak_warnings(false);  // kernels and saved blocks may live until the interpreter is gone
+  m.attr("CELLS") = nb::make_tuple("rnn-linear", "rnn-tanh", "rnn-relu", "gru", "lstm", "mingru");  // as in CellKind
   nb::class_<Block>(m, "Saved");
   nb::class_<Kernel>(m, "Kernel")
       .def_ro("name", &Kernel::name)

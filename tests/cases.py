@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from elman import nn
 from elman.cells import Cell, find
+from elman.nn import stack, unrolled
 
 CELLS: tuple[Cell, ...] = (
     find("rnn", "linear"),
@@ -93,6 +95,11 @@ class Case:
         """
         chain = self.T * self.num_layers * (self.I + self.H + 8)
         return float(np.finfo(dtype).eps) * (chain + self.T * self.B)
+
+
+def plain(module: torch.nn.Module, x: Any, hx: Any = None) -> Any:
+    """The module in plain torch, whatever could run it faster."""
+    return stack.run(module, x, hx, unrolled.direction)
 
 
 SIZES = ((1, 1, 1, 1), (2, 5, 1, 8), (17, 2, 3, 9), (63, 1, 7, 16), (9, 3, 33, 31))

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from cases import CASES, CELLS, Case, cell_id
+from cases import CASES, CELLS, Case, cell_id, plain
 from cell_checks import close
 from elman import nn
 from elman._errors import OptionError
 from elman.cells import Cell
-from elman.nn import unrolled
 
 PAIRS = [(nn.RNN, torch.nn.RNN), (nn.GRU, torch.nn.GRU), (nn.LSTM, torch.nn.LSTM)]
 WAYS: list[dict[str, Any]] = [
@@ -89,7 +88,7 @@ def test_only_what_torch_lacks_is_unrolled(cell: Cell, monkeypatch: pytest.Monke
 
     def spy(module: Any, *given: Any) -> Any:
         runs.append(module.cell.name)
-        return unrolled.run(module, *given)
+        return plain(module, *given)
 
     monkeypatch.setattr("elman.nn.layers.run", spy)
     layer = Case(cell, 5, 2, 3, 4).layer(torch.float32)

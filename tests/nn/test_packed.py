@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
 
-from cases import CELLS, Case, cell_id
+from cases import CELLS, Case, cell_id, plain
 from cell_checks import close
 from elman._errors import ShapeError
 from elman.cells import Cell
-from elman.nn import unrolled
 from strategies import lengths
 
 GARBAGE = 1e3
@@ -52,7 +51,7 @@ def test_packed_is_each_sequence_alone(
     for column, size in enumerate(sizes):
         sequence = (x[column] if batch_first else x[:, column])[:size]
         start = like(hx, [part[:, column] for part in states_of(hx)])
-        y, end = unrolled.run(module, sequence, start)
+        y, end = plain(module, sequence, start)
         alone.append(y)
         last.append(states_of(end))
     sum((y * y).sum() for y in alone).backward()
@@ -61,7 +60,7 @@ def test_packed_is_each_sequence_alone(
     padded = x.detach().clone()
     for column, size in enumerate(sizes):
         (padded[column] if batch_first else padded[:, column])[size:] = GARBAGE
-    for forward in (module, functools.partial(unrolled.run, module)):
+    for forward in (module, functools.partial(plain, module)):
         module.zero_grad()
         packed = pack_padded_sequence(padded, sizes, batch_first, enforce_sorted=ordered)
         y, end = forward(packed, hx)
@@ -92,12 +91,12 @@ def test_packed_without_start_state(cell: Cell) -> None:
     x = case.batch()[0].detach()
     sequences = [x[:4, 0], x[:1, 1], x[:5, 2]]
     packed = pack_sequence(sequences, enforce_sorted=False)
-    y, end = unrolled.run(module, packed)
+    y, end = plain(module, packed)
     oracle, last = module(packed)
     close(y.data.detach().numpy(), oracle.data.detach().numpy(), case.rounding())
     for part, expected in zip(states_of(end), states_of(last), strict=True):
         close(part.detach().numpy(), expected.detach().numpy(), case.rounding())
-    alone, _ = unrolled.run(module, sequences[1])
+    alone, _ = plain(module, sequences[1])
     rows, _ = pad_packed_sequence(y)
     close(rows[:1, 1].detach().numpy(), alone.detach().numpy(), case.rounding())
 

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from cases import CASES, CELLS, Case, cell_id
+from cases import CASES, CELLS, Case, cell_id, plain
 from cell_checks import close, yield_checks
 from elman import nn
 from elman._errors import ShapeError
 from elman.cells import Cell, find
-from elman.nn import unrolled
 from elman.runtime.sequence import layer_sequence
 
 TORCH = {"gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
@@ -73,7 +72,7 @@ def own_forward(module: torch.nn.Module, *given: Any) -> Any:
     return module(*given)
 
 
-WAYS = {"unrolled": unrolled.run, "module": own_forward}
+WAYS = {"unrolled": plain, "module": own_forward}
 CONTRACT = [
     pytest.param(check, id=f"{way}-{cell_id(cell)}-{name}")
     for way, forward in WAYS.items()
@@ -137,7 +136,7 @@ def test_values_and_gradients_are_torchs(case: Case) -> None:
             for weight in module.parameters():
                 weight.abs_().div_(case.H**0.5)  # no row of W_hh sums to over 1: no state grows
     oracle.load_state_dict(module.state_dict())
-    got = results(functools.partial(unrolled.run, module), module, case, linear)
+    got = results(functools.partial(plain, module), module, case, linear)
     close_by_name(got, results(oracle, oracle, case, linear), case)
 
 
@@ -145,7 +144,7 @@ def test_values_and_gradients_are_torchs(case: Case) -> None:
 def test_module_is_the_unrolled(case: Case) -> None:
     module = case.layer()
     got = results(module, module, case)
-    close_by_name(got, results(functools.partial(unrolled.run, module), module, case), case)
+    close_by_name(got, results(functools.partial(plain, module), module, case), case)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
@@ -153,7 +152,7 @@ def test_the_layers_are_the_numpy_form(case: Case) -> None:
     """Layers, directions and layouts put together by hand from the numpy form of one layer."""
     module = case.layer()
     x, hx = case.batch()
-    y, end = unrolled.run(module, x, hx)
+    y, end = plain(module, x, hx)
     starts = hx if isinstance(hx, tuple) else (hx,)
     current = x.detach().numpy()
     current = current.swapaxes(0, 1) if case.batch_first else current
@@ -183,9 +182,9 @@ def test_one_sequence_without_batch(cell: Cell) -> None:
     module = case.layer()
     x, hx = case.batch()
     single = tuple(part[:, 0] for part in hx) if isinstance(hx, tuple) else hx[:, 0]
-    for forward in (module, functools.partial(unrolled.run, module)):
+    for forward in (module, functools.partial(plain, module)):
         y, end = forward(x[0], single)
-        whole, last = unrolled.run(module, x, hx)
+        whole, last = plain(module, x, hx)
         assert y.shape == (5, 8)
         close(y.detach().numpy(), whole[0].detach().numpy(), case.rounding())
         pairs = zip(end, last, strict=True) if isinstance(end, tuple) else ((end, last),)
@@ -203,7 +202,7 @@ def test_no_start_state_is_zeros(cell: Cell) -> None:
         if isinstance(hx, tuple)
         else torch.zeros_like(hx)
     )
-    assert torch.equal(unrolled.run(module, x)[0], unrolled.run(module, x, zeros)[0])
+    assert torch.equal(plain(module, x)[0], plain(module, x, zeros)[0])
 
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
@@ -214,12 +213,12 @@ def test_dropout_is_torchs(name: str) -> None:
     x = torch.randn(5, 3, 4, dtype=torch.float64)
     case = Case(module.cell, 5, 3, 4, 6, num_layers=3)
     outputs = []
-    for forward in (module, functools.partial(unrolled.run, module)):
+    for forward in (module, functools.partial(plain, module)):
         torch.manual_seed(3)
         outputs.append(forward(x)[0].detach().numpy())
     close(outputs[1], outputs[0], case.rounding())
     module.eval()
-    still = unrolled.run(module, x)[0].detach().numpy()
+    still = plain(module, x)[0].detach().numpy()
     assert np.abs(still - outputs[0]).max() > 0.01
     close(still, module(x)[0].detach().numpy(), case.rounding())
 

@@ -1,25 +1,50 @@
 """The recurrent layers: torch.nn's own with what Elman adds, and MinGRU with the same interface.
 
 RNN, GRU and LSTM are torch.nn's classes, so their constructors, parameter names, gate order,
-state_dicts, packed sequences, fast paths and cuDNN are torch's; a PyTorch user changes one import.
+state_dicts, packed sequences and cuDNN are torch's; a PyTorch user changes one import. On a CPU they
+run in the compiled kernel, unless they are compiled, traced or transformed, or not in float32.
+
+Every layer has a `precision`: "float32", or "bf16" for products in bfloat16 on processors that have them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 from torch.nn.parameter import Parameter
+from torch.nn.utils.rnn import PackedSequence
 
-from elman._errors import OptionError
+from elman._errors import OptionError, ShapeError
 from elman._shapes import whole_number
 from elman.cells import Cell, find
-from elman.nn.unrolled import Sequences, States, run
+from elman.nn import autograd
+from elman.nn.stack import Sequences, States, run
 
 __all__ = ["GRU", "LSTM", "RNN", "MinGRU"]
+
+
+def _forward(
+    module: Any, forward: Callable[..., Any], x: Sequences, hx: States | None
+) -> tuple[Sequences, Any]:
+    """Return what a layer of torch answers, from the kernel where it can, else by torch's `forward`."""
+    data = x.data if isinstance(x, PackedSequence) else x
+    states = [] if hx is None else [hx] if isinstance(hx, Tensor) else [*hx]
+    weights = [weight for layer in module.all_weights for weight in layer]
+    if (
+        isinstance(data, Tensor)
+        and not module.proj_size
+        and autograd.takes(data, [*weights, *states])
+    ):
+        # what has a wrong shape gets torch's own error
+        with contextlib.suppress(ShapeError):
+            return run(module, x, hx)
+    return cast(tuple[Sequences, Any], forward(x, hx))
 
 
 class RNN(torch.nn.RNN):
@@ -33,6 +58,8 @@ class RNN(torch.nn.RNN):
     >>> layer(torch.tensor([[2.0], [0.0], [0.0]]))[0].flatten().tolist()
     [1.0, 0.5, 0.25]
     """
+
+    precision = "float32"
 
     def __init__(
         self,
@@ -63,7 +90,7 @@ class RNN(torch.nn.RNN):
     ) -> tuple[Sequences, Tensor]:
         """Return the outputs and the last state, as ``torch.nn.RNN`` does."""
         if self.nonlinearity != "linear":
-            return cast(tuple[Sequences, Tensor], super().forward(input, hx))
+            return _forward(self, super().forward, input, hx)
         return cast(tuple[Sequences, Tensor], run(self, input, hx))
 
     def flatten_parameters(self) -> None:
@@ -86,6 +113,15 @@ class GRU(torch.nn.GRU):
     """
 
     cell: ClassVar[Cell] = find("gru")
+    precision = "float32"
+
+    def forward(  # type: ignore[override]
+        self,
+        input: Sequences,  # noqa: A002
+        hx: Tensor | None = None,
+    ) -> tuple[Sequences, Tensor]:
+        """Return the outputs and the last state, as ``torch.nn.GRU`` does."""
+        return _forward(self, super().forward, input, hx)
 
 
 class LSTM(torch.nn.LSTM):
@@ -97,6 +133,15 @@ class LSTM(torch.nn.LSTM):
     """
 
     cell: ClassVar[Cell] = find("lstm")
+    precision = "float32"
+
+    def forward(  # type: ignore[override]
+        self,
+        input: Sequences,  # noqa: A002
+        hx: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Sequences, tuple[Tensor, Tensor]]:
+        """Return the outputs and the last states, as ``torch.nn.LSTM`` does."""
+        return _forward(self, super().forward, input, hx)
 
 
 class MinGRU(torch.nn.Module):
@@ -117,6 +162,7 @@ class MinGRU(torch.nn.Module):
     """
 
     cell: ClassVar[Cell] = find("mingru")
+    precision = "float32"
 
     def __init__(
         self,

@@ -1,8 +1,7 @@
-"""Any cell over time in plain torch, with autograd: the specification, the fallback and the oracle.
+"""One direction of one layer over time in plain torch: the specification, the fallback and the oracle.
 
-Every input becomes one layout first: the rows ``[N, I]`` of all time steps below one another, and
-the number of sequences still running at each step, as in a PackedSequence (for a padded batch B
-throughout). So a packed, a padded and a single sequence run through the same lines.
+The rows ``[N, I]`` of all time steps stand below one another, with the number of sequences still
+running at each step, as in a PackedSequence.
 
 A cell with a scan needs no loop of autograd nodes: the whole sequence is one node, whose backward
 is the same recurrence run from the end.
@@ -11,42 +10,21 @@ is the same recurrence run from the end.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from elman._errors import ShapeError
 from elman.cells import Cell, Ops, scan
 
-__all__ = ["Recurrent", "Sequences", "States", "recurrence", "run", "torch_ops"]
-
-Sequences: TypeAlias = Tensor | PackedSequence
-States: TypeAlias = Tensor | tuple[Tensor, ...]
+__all__ = ["direction", "recurrence", "torch_ops"]
 
 # The step loop costs about 2 us a step on a CPU, the doubling log2(T) passes over all of [T, B, H];
 # measured at T 64 to 100,000 they cross where a step has a few hundred numbers.
 _NARROW = 256
-
-
-class Recurrent(Protocol):
-    """What `run` reads of a module, beside its parameters by PyTorch's names."""
-
-    @property
-    def cell(self) -> Cell:
-        """The cell of every layer."""
-
-    input_size: int
-    hidden_size: int
-    num_layers: int
-    bias: bool
-    batch_first: bool
-    dropout: float
-    bidirectional: bool
-    training: bool
 
 
 @functools.cache
@@ -64,118 +42,31 @@ def torch_ops() -> Ops:
     )
 
 
-def run(module: Recurrent, x: Sequences, hx: States | None = None) -> tuple[Sequences, States]:
-    """Return a recurrent module's output and last states, by its cell's step alone.
-
-    Args:
-        module: its cell, sizes and parameters; in training its dropout acts between the layers.
-        x: ``[T, B, I]``, ``[B, T, I]`` with batch_first, ``[T, I]`` for one sequence, or packed.
-        hx: the start state ``[layers·directions, B, H]`` (no B for one sequence), a tuple of these
-            for a cell with several states; zeros when None.
-
-    Returns:
-        The last layer's hidden states ``[.., directions·H]`` in the layout of `x`, and every
-        layer's last states in the layout of `hx`.
-
-    Raises:
-        ShapeError: `x` or `hx` does not fit the module.
-    """
-    cell, packed = module.cell, isinstance(x, PackedSequence)
-    data = x.data if isinstance(x, PackedSequence) else x
-    single = not packed and data.dim() == 2
-    time_first = packed or single or not module.batch_first
-    layout = "[B, T, I] or [T, I]" if module.batch_first else "[T, B, I] or [T, I]"
-    layout = "packed rows [N, I]" if packed else layout
-    if data.shape[-1] != module.input_size or data.dim() not in ((2,) if packed else (2, 3)):
-        raise ShapeError(
-            "input of the recurrent layer",
-            got=tuple(data.shape),
-            expected=f"{layout} with I = {module.input_size}",
-        )
-    weight = cast(Tensor, cast(Any, module).weight_ih_l0)
-    if data.dtype != weight.dtype and not torch.is_autocast_enabled(data.device.type):
-        raise ShapeError(
-            "input of the recurrent layer", got=data.dtype, expected=f"the weights' {weight.dtype}"
-        )
-    if isinstance(x, PackedSequence):
-        batch_sizes, order, back = x.batch_sizes.tolist(), x.sorted_indices, x.unsorted_indices
-    else:
-        order = back = None
-        data = data.unsqueeze(1) if single else data if time_first else data.transpose(0, 1)
-        if len(data) == 0:
-            raise ShapeError("input of the recurrent layer", got="length 0", expected="from 1 step")
-        batch_sizes = [data.shape[1]] * len(data)
-        data = data.reshape(-1, module.input_size)
-    states = _start(module, hx, data, batch_sizes[0], single)
-    if order is not None:
-        states = tuple(state.index_select(1, order) for state in states)
-
-    data, states = _layers(module, data, batch_sizes, states)
-
-    if back is not None:
-        states = tuple(state.index_select(1, back) for state in states)
-    if single:
-        states = tuple(state.squeeze(1) for state in states)
-    final = states[0] if len(cell.states) == 1 else states
-    if isinstance(x, PackedSequence):
-        return PackedSequence(data, x.batch_sizes, order, back), final
-    if single:
-        return data, final
-    y = data.reshape(len(batch_sizes), -1, data.shape[-1])
-    return (y if time_first else y.transpose(0, 1)), final
-
-
-def _start(
-    module: Recurrent, hx: States | None, data: Tensor, batch_size: int, single: bool
-) -> tuple[Tensor, ...]:
-    """Return the start states ``[layers·directions, B, H]`` that were given, checked, or zeros."""
-    rows = module.num_layers * (2 if module.bidirectional else 1)
-    names = module.cell.states
-    if hx is None:
-        return (data.new_zeros(rows, batch_size, module.hidden_size),) * len(names)
-    given = (hx,) if isinstance(hx, Tensor) else tuple(hx)
-    shape = (rows, module.hidden_size) if single else (rows, batch_size, module.hidden_size)
-    if [tuple(state.shape) for state in given] != [shape] * len(names):
-        raise ShapeError(
-            f"start state of cell {module.cell.name}",
-            got=", ".join(str(tuple(state.shape)) for state in given),
-            expected=f"{shape} for {' and '.join(names)}",
-        )
-    return tuple(state.unsqueeze(1) for state in given) if single else given
-
-
-def _layers(
-    module: Recurrent, data: Tensor, batch_sizes: list[int], states: tuple[Tensor, ...]
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Return the last layer's rows ``[N, directions·H]`` and every layer's last states."""
-    last: list[tuple[Tensor, ...]] = []
-    directions = (False, True) if module.bidirectional else (False,)
-    for layer in range(module.num_layers):
-        if layer and module.dropout:
-            data = functional.dropout(data, module.dropout, module.training)
-        outputs = []
-        for backward in directions:
-            names = module.cell.parameters(module.input_size, module.hidden_size, module.bias)
-            suffix = f"_l{layer}" + ("_reverse" if backward else "")
-            parameters = {name: getattr(module, name + suffix) for name in names}
-            start = tuple(state[len(last)] for state in states)
-            direction = _scanned if module.cell.scan else _stepped
-            output, end = direction(module.cell, parameters, data, batch_sizes, start, backward)
-            outputs.append(output)
-            last.append(end)
-        data = torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
-    return data, tuple(torch.stack(ends) for ends in zip(*last, strict=True))
-
-
-def _stepped(
+def direction(
     cell: Cell,
-    parameters: dict[str, Any],
+    parameters: Mapping[str, Tensor],
     data: Tensor,
     batch_sizes: list[int],
     start: tuple[Tensor, ...],
     backward: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Return one direction's outputs ``[N, H]`` and last states ``[B, H]``, step by step."""
+    """Return one direction's outputs ``[N, H]`` and last states ``[B, H]`` over ``data [N, I]``.
+
+    `parameters` has PyTorch's names without suffix; `backward` reads from the last step to the first.
+    """
+    over_time = _scanned if cell.scan else _stepped
+    return over_time(cell, parameters, data, batch_sizes, start, backward)
+
+
+def _stepped(
+    cell: Cell,
+    parameters: Mapping[str, Tensor],
+    data: Tensor,
+    batch_sizes: list[int],
+    start: tuple[Tensor, ...],
+    backward: bool,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return what `direction` does, step by step."""
     ops = torch_ops()
     gx = functional.linear(data, parameters["weight_ih"], parameters.get("bias_ih"))
     steps = torch.split(gx, batch_sizes)
@@ -206,7 +97,7 @@ def _stepped(
 
 def _scanned(
     cell: Cell,
-    parameters: dict[str, Any],
+    parameters: Mapping[str, Tensor],
     data: Tensor,
     batch_sizes: list[int],
     start: tuple[Tensor, ...],

@@ -1,0 +1,117 @@
+"""The only import of the compiled kernel: which instruction set runs, or why none does.
+
+``ELMAN_ISA`` forces one of the instruction sets, ``ELMAN_THREADS`` the number of threads, and with
+``ELMAN_REQUIRE_NATIVE=1`` a missing kernel is an error. Without the kernel everything works on numpy
+and torch, slower; that is said once.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import warnings
+from typing import Any
+
+from elman._errors import MissingDependencyError, OptionError
+
+__all__ = [
+    "cell_number",
+    "isa",
+    "kernel",
+    "kernels",
+    "require_bfloat16",
+    "share_threads",
+    "threads",
+    "why_not",
+]
+
+REMEDY = "install a C++17 compiler and install Elman again"
+
+
+@functools.cache
+def _load() -> tuple[Any, str]:
+    """Return the extension module, or None and why it is not there."""
+    try:
+        return importlib.import_module("elman._kernel"), ""
+    except ImportError as error:
+        absent = isinstance(error, ModuleNotFoundError) and error.name == "elman._kernel"
+        return None, "it was not built: no compiler was found" if absent else str(error)
+
+
+def kernels() -> dict[str, Any]:
+    """Return every kernel that this processor can run, by its instruction set, widest first."""
+    module, _ = _load()
+    return {} if module is None else {found.name: found for found in module.kernels()}
+
+
+@functools.cache
+def kernel() -> Any | None:
+    """Return the kernel that runs, or None, which is said in a warning once.
+
+    Raises OptionError for an ELMAN_ISA that this processor or this build does not have, and
+    MissingDependencyError where ELMAN_REQUIRE_NATIVE=1 and there is no kernel.
+    """
+    found, forced = kernels(), os.environ.get("ELMAN_ISA", "")
+    if forced and found and forced not in found:
+        raise OptionError("ELMAN_ISA", got=forced, expected=f"one of {', '.join(found)}")
+    if found:
+        return found[forced or next(iter(found))]
+    if os.environ.get("ELMAN_REQUIRE_NATIVE", "") not in ("", "0"):
+        raise MissingDependencyError("the compiled kernel", got=why_not(), remedy=REMEDY)
+    warnings.warn(
+        f"Elman runs without its compiled kernel, many times slower: {why_not()}; {REMEDY}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def cell_number(name: str, activation: str) -> int:
+    """Return the number by which the kernel knows a cell (of `rnn` there is one for each activation)."""
+    cells: tuple[str, ...] = _load()[0].CELLS
+    return cells.index(f"{name}-{activation}" if name == "rnn" else name)
+
+
+def isa() -> str | None:
+    """Return the instruction set that runs, None without the kernel."""
+    chosen = kernel() if kernels() else None
+    return None if chosen is None else str(chosen.name)
+
+
+def why_not() -> str:
+    """Return why there is no kernel, nothing where there is one."""
+    return _load()[1]
+
+
+def share_threads() -> None:
+    """Let the kernel run on the OpenMP threads of this process from now on: two pools wait for each other."""
+    _load()[0].share_threads()
+
+
+@functools.cache
+def threads(default: int | None = None) -> int:
+    """Return how many threads the kernel may use: ELMAN_THREADS, `default`, or this process's processors.
+
+    Raises OptionError.
+    """
+    asked = os.environ.get("ELMAN_THREADS", "")
+    if asked:
+        if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked) <= 1024:
+            raise OptionError("ELMAN_THREADS", got=asked, expected="a whole number from 1 to 1024")
+        return int(asked)
+    if default is not None:
+        return default
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def require_bfloat16() -> None:
+    """Raise OptionError where the processor has no products in bfloat16, or the kernel is absent."""
+    chosen = kernel()
+    if chosen is None or not chosen.bfloat16:
+        raise OptionError(
+            "precision",
+            got=f"bf16 on {isa() or 'no kernel'}",
+            expected="a processor with bfloat16 products (AVX512_BF16)",
+            remedy="use float32",
+        )

@@ -1,0 +1,181 @@
+"""One direction of one layer over time in the compiled kernel, as one node of autograd.
+
+What the kernel cannot take (other devices and types, second derivatives, tracing and functorch) runs
+in plain torch, by `elman.nn.unrolled` or by torch's own layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elman import _native
+from elman.cells import Cell, find
+from elman.nn import unrolled
+
+__all__ = ["direction", "takes"]
+
+
+def takes(data: Tensor, parameters: list[Tensor]) -> bool:
+    """Return whether the kernel can run layers with `parameters` over `data`.
+
+    That is on a CPU in float32, called plainly: not compiled, traced, transformed or intercepted.
+    """
+    return (
+        data.device.type == "cpu"
+        and data.dtype == torch.float32
+        and data.numel() > 0
+        and _native.kernel() is not None
+        and all(weight.dtype == torch.float32 and not weight.is_cuda for weight in parameters)
+        and type(data) in (Tensor, torch.nn.Parameter)
+        and not torch.compiler.is_compiling()
+        and not torch._C._get_tracing_state()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch._C._are_functorch_transforms_active()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch.autograd.forward_ad._current_level < 0
+    )
+
+
+def direction(
+    cell: Cell,
+    parameters: Mapping[str, Tensor],
+    data: Tensor,
+    batch_sizes: list[int],
+    start: tuple[Tensor, ...],
+    backward: bool,
+    bfloat16: bool = False,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return what `unrolled.direction` does, from the kernel; with `bfloat16` its products are so."""
+    how = (cell.name, cell.activation, np.array(batch_sizes, np.int64), backward, bfloat16)
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    weights = [parameters.get(name) for name in names]
+    output, end = _Direction.apply(how, data, torch.stack(start), *weights)  # type: ignore[no-untyped-call]
+    return output, end.unbind()
+
+
+def _array(tensor: Tensor | None) -> Any:
+    return None if tensor is None else tensor.detach().contiguous().numpy()
+
+
+class _Direction(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, how: tuple[Any, ...], data: Tensor, start: Tensor, *weights: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        _shared()
+        output = data.new_empty(len(data), start.shape[-1])
+        end = torch.empty_like(start, memory_format=torch.contiguous_format)
+        ctx.how = how
+        ctx.kept = _forward(how, data, start, weights, output, end)
+        ctx.save_for_backward(data, start, output, *weights)
+        ctx.set_materialize_grads(False)
+        return output, end
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        data, start, output, *weights = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is asked for
+            inputs = (data, start, *weights)
+            return None, *_in_torch(ctx.how, inputs, gradients, ctx.needs_input_grad[1:])
+        kept, ctx.kept = ctx.kept, None
+        if kept is None:  # it was overwritten by a backward before this one
+            kept = _forward(ctx.how, data, start, weights, output.clone(), torch.empty_like(start))
+        d_output, d_end = gradients
+        if d_output is None:
+            d_output = torch.zeros_like(output)
+        d_data = torch.empty_like(data, memory_format=torch.contiguous_format)
+        wanted = d_data if ctx.needs_input_grad[1] else None
+        d_start = torch.empty_like(start, memory_format=torch.contiguous_format)
+        d_weights = [
+            None
+            if weight is None
+            else torch.empty_like(weight, memory_format=torch.contiguous_format)
+            for weight in weights
+        ]
+        name, activation, sizes, backward, bfloat16 = ctx.how
+        cast(Any, _native.kernel()).backward(
+            kept,
+            _native.cell_number(name, activation),
+            sizes,
+            backward,
+            bfloat16,
+            _native.threads(torch.get_num_threads()),
+            _array(data),
+            *map(_array, weights[:2]),
+            _array(start),
+            _array(output),
+            _array(d_output),
+            _array(d_end),
+            _array(wanted),
+            *map(_array, d_weights),
+            _array(d_start),
+        )
+        return None, wanted, d_start, *d_weights
+
+
+def _forward(
+    how: tuple[Any, ...],
+    data: Tensor,
+    start: Tensor,
+    weights: Any,
+    output: Tensor,
+    end: Tensor,
+) -> Any:
+    """Write output and end, both contiguous; return what the kernel keeps for backward."""
+    name, activation, sizes, backward, bfloat16 = how
+    return cast(Any, _native.kernel()).forward(
+        _native.cell_number(name, activation),
+        sizes,
+        backward,
+        bfloat16,
+        _native.threads(torch.get_num_threads()),
+        _array(data),
+        *map(_array, weights),
+        _array(start),
+        _array(output),
+        _array(end),
+    )
+
+
+def _in_torch(
+    how: tuple[Any, ...],
+    inputs: tuple[Tensor | None, ...],
+    gradients: tuple[Tensor | None, ...],
+    needed: tuple[bool, ...],
+) -> list[Tensor | None]:
+    """Return the gradients of data, start and weights as torch can differentiate them again."""
+    name, activation, sizes, backward, _ = how
+    data, start, *weights = inputs
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    parameters = {
+        key: weight for key, weight in zip(names, weights, strict=True) if weight is not None
+    }
+    states = cast(Tensor, start).unbind()
+    output, end = unrolled.direction(
+        find(name, activation), parameters, cast(Tensor, data), sizes.tolist(), states, backward
+    )
+    pairs = zip((output, torch.stack(end)), gradients, strict=True)
+    outputs, given = zip(
+        *((one, gradient) for one, gradient in pairs if gradient is not None), strict=True
+    )
+    wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
+    found = iter(
+        torch.autograd.grad(outputs, cast(Any, wanted), given, create_graph=True, allow_unused=True)
+    )
+    return [next(found) if need else None for need in needed]
+
+
+_sharing = False
+
+
+def _shared() -> None:
+    """Let the kernel run on torch's own threads from now on: two pools would wait for each other."""
+    global _sharing
+    if not _sharing:
+        _native.share_threads()
+        _sharing = True

@@ -1,0 +1,179 @@
+"""Layers above one another, in one or two directions, over padded, packed or single sequences.
+
+Every input becomes one layout first: the rows ``[N, I]`` of all time steps below one another, and
+the number of sequences still running at each step, as in a PackedSequence (for a padded batch B
+throughout). So a packed, a padded and a single sequence run through the same lines.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeAlias, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence
+
+from elman import _native
+from elman._errors import OptionError, ShapeError
+from elman.cells import Cell
+from elman.nn import autograd, unrolled
+
+__all__ = ["PRECISIONS", "Direction", "Recurrent", "Sequences", "States", "run"]
+
+PRECISIONS = ("float32", "bf16")
+
+Sequences: TypeAlias = Tensor | PackedSequence
+States: TypeAlias = Tensor | tuple[Tensor, ...]
+Direction: TypeAlias = Callable[
+    [Cell, Mapping[str, Tensor], Tensor, list[int], tuple[Tensor, ...], bool],
+    tuple[Tensor, tuple[Tensor, ...]],
+]
+
+
+class Recurrent(Protocol):
+    """What `run` reads of a module, beside its parameters by PyTorch's names."""
+
+    @property
+    def cell(self) -> Cell:
+        """The cell of every layer."""
+
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    bias: bool
+    batch_first: bool
+    dropout: float
+    bidirectional: bool
+    training: bool
+    precision: str
+
+
+def run(
+    module: Recurrent,
+    x: Sequences,
+    hx: States | None = None,
+    direction: Direction | None = None,
+) -> tuple[Sequences, States]:
+    """Return a recurrent module's output and last states.
+
+    Args:
+        module: its cell, sizes and parameters; in training its dropout acts between the layers.
+        x: ``[T, B, I]``, ``[B, T, I]`` with batch_first, ``[T, I]`` for one sequence, or packed.
+        hx: the start state ``[layers·directions, B, H]`` (no B for one sequence), a tuple of these
+            for a cell with several states; zeros when None.
+        direction: what runs one direction of one layer; None takes the kernel where it can.
+
+    Returns:
+        The last layer's hidden states ``[.., directions·H]`` in the layout of `x`, and every
+        layer's last states in the layout of `hx`.
+
+    Raises:
+        ShapeError: `x` or `hx` does not fit the module.
+        OptionError: the module's precision is none that runs here.
+    """
+    cell, packed = module.cell, isinstance(x, PackedSequence)
+    data = x.data if isinstance(x, PackedSequence) else x
+    single = not packed and data.dim() == 2
+    time_first = packed or single or not module.batch_first
+    layout = "[B, T, I] or [T, I]" if module.batch_first else "[T, B, I] or [T, I]"
+    layout = "packed rows [N, I]" if packed else layout
+    if data.shape[-1] != module.input_size or data.dim() not in ((2,) if packed else (2, 3)):
+        raise ShapeError(
+            "input of the recurrent layer",
+            got=tuple(data.shape),
+            expected=f"{layout} with I = {module.input_size}",
+        )
+    weight = cast(Tensor, cast(Any, module).weight_ih_l0)
+    if data.dtype != weight.dtype and not torch.is_autocast_enabled(data.device.type):
+        raise ShapeError(
+            "input of the recurrent layer", got=data.dtype, expected=f"the weights' {weight.dtype}"
+        )
+    if isinstance(x, PackedSequence):
+        batch_sizes, order, back = x.batch_sizes.tolist(), x.sorted_indices, x.unsorted_indices
+    else:
+        order = back = None
+        data = data.unsqueeze(1) if single else data if time_first else data.transpose(0, 1)
+        if len(data) == 0:
+            raise ShapeError("input of the recurrent layer", got="length 0", expected="from 1 step")
+        batch_sizes = [data.shape[1]] * len(data)
+        data = data.reshape(-1, module.input_size)
+    states = _start(module, hx, data, batch_sizes[0], single)
+    if order is not None:
+        states = tuple(state.index_select(1, order) for state in states)
+
+    over_time = direction or _direction(module, data, states)
+    data, states = _layers(module, data, batch_sizes, states, over_time)
+
+    if back is not None:
+        states = tuple(state.index_select(1, back) for state in states)
+    if single:
+        states = tuple(state.squeeze(1) for state in states)
+    final = states[0] if len(cell.states) == 1 else states
+    if isinstance(x, PackedSequence):
+        return PackedSequence(data, x.batch_sizes, order, back), final
+    if single:
+        return data, final
+    y = data.reshape(len(batch_sizes), -1, data.shape[-1])
+    return (y if time_first else y.transpose(0, 1)), final
+
+
+def _start(
+    module: Recurrent, hx: States | None, data: Tensor, batch_size: int, single: bool
+) -> tuple[Tensor, ...]:
+    """Return the start states ``[layers·directions, B, H]`` that were given, checked, or zeros."""
+    rows = module.num_layers * (2 if module.bidirectional else 1)
+    names = module.cell.states
+    if hx is None:
+        return (data.new_zeros(rows, batch_size, module.hidden_size),) * len(names)
+    given = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+    shape = (rows, module.hidden_size) if single else (rows, batch_size, module.hidden_size)
+    if [tuple(state.shape) for state in given] != [shape] * len(names):
+        raise ShapeError(
+            f"start state of cell {module.cell.name}",
+            got=", ".join(str(tuple(state.shape)) for state in given),
+            expected=f"{shape} for {' and '.join(names)}",
+        )
+    return tuple(state.unsqueeze(1) for state in given) if single else given
+
+
+def _direction(module: Recurrent, data: Tensor, states: tuple[Tensor, ...]) -> Direction:
+    """Return the kernel's way over time where it can take the module, else torch's; raises OptionError."""
+    if module.precision not in PRECISIONS:
+        expected = " or ".join(PRECISIONS)
+        raise OptionError("precision", got=module.precision, expected=expected)
+    weights = [weight for layer in cast(Any, module).all_weights for weight in layer]
+    if autograd.takes(data, [*weights, *states]):
+        if module.precision == "float32":
+            return autograd.direction
+        _native.require_bfloat16()
+        return functools.partial(autograd.direction, bfloat16=True)
+    return unrolled.direction
+
+
+def _layers(
+    module: Recurrent,
+    data: Tensor,
+    batch_sizes: list[int],
+    states: tuple[Tensor, ...],
+    direction: Direction,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return the last layer's rows ``[N, directions·H]`` and every layer's last states."""
+    last: list[tuple[Tensor, ...]] = []
+    directions = (False, True) if module.bidirectional else (False,)
+    for layer in range(module.num_layers):
+        if layer and module.dropout:
+            data = functional.dropout(data, module.dropout, module.training)
+        outputs = []
+        for backward in directions:
+            names = module.cell.parameters(module.input_size, module.hidden_size, module.bias)
+            suffix = f"_l{layer}" + ("_reverse" if backward else "")
+            parameters = {name: getattr(module, name + suffix) for name in names}
+            start = tuple(state[len(last)] for state in states)
+            output, end = direction(module.cell, parameters, data, batch_sizes, start, backward)
+            outputs.append(output)
+            last.append(end)
+        data = torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
+    return data, tuple(torch.stack(ends) for ends in zip(*last, strict=True))
