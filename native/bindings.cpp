@@ -2,16 +2,20 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 
 #include "dispatch.h"
+#include "network.h"
 #include "team.h"
 
 namespace nb = nanobind;
@@ -90,10 +94,17 @@ std::shared_ptr<Block> forward(const Kernel& kernel, int cell, const Numbers& si
   expect(is(x, {N, x.shape(1)}) && is(y, {N, H}), "x, y: a row for each step of each sequence");
   expect(is(start, {states, B, H}) && is(end, {states, B, H}), "start, end: [S, B, H]");
   expect(!bfloat16 || kernel.bfloat16, "bfloat16: this instruction set has no such product");
-  auto saved = std::make_shared<Block>(kernel.saved_bytes(layer, rows.steps, bfloat16));
-  const Block scratch(kernel.forward_bytes(layer, rows.steps, bfloat16));
-  const Forward f{layer,    rows.steps, x.data(), start.data(), y.data(), end.data(), saved->data(), scratch.data()};
-  run_released(threads, [&](Team& team, Int thread) { kernel.forward(f, bfloat16, team, thread); });
+  const Precision precision = bfloat16 ? BFLOAT16 : FLOAT32;
+  auto saved = std::make_shared<Block>(kernel.saved_bytes(layer, rows.steps, precision));
+  Forward f{};
+  f.layer = layer, f.steps = rows.steps;
+  f.x = x.data(), f.x_row = x.shape(1);
+  f.start = start.data(), f.end = end.data(), f.state_row = H, f.state_gap = B * H;
+  f.y = y.data(), f.y_row = H;
+  f.saved = saved->data();
+  const Block scratch(kernel.forward_bytes(f, precision));
+  f.scratch = scratch.data();
+  run_released(threads, [&](Team& team, Int thread) { kernel.forward(f, precision, team, thread); });
   return saved;
 }
 
@@ -112,12 +123,127 @@ void backward(const Kernel& kernel, const std::shared_ptr<Block>& saved, int cel
   expect(is(dweight_ih, {G * H, I}) && is(dweight_hh, {G * H, H}) && dweight_hh.has_value() == weight_hh.has_value(),
          "gradients: as the weights");
   expect(is(dbias_ih, {G * H}) && is(dbias_hh, {G * H}), "gradients: as the biases");
-  const Block scratch(kernel.backward_bytes(layer, rows.steps, bfloat16, dx.has_value()));
-  const Backward f{layer,           rows.steps,       x.data(),       start.data(),     y.data(),
-                   dy.data(),       (Int)H,           data(dend),     saved->data(),    scratch.data(),
-                   data(dx),        dweight_ih.data(), data(dweight_hh), data(dbias_ih), data(dbias_hh),
-                   dstart.data()};
-  run_released(threads, [&](Team& team, Int thread) { kernel.backward(f, bfloat16, team, thread); });
+  expect(!bfloat16 || kernel.bfloat16, "bfloat16: this instruction set has no such product");
+  const Precision precision = bfloat16 ? BFLOAT16 : FLOAT32;
+  Backward f{layer,           rows.steps,        x.data(),         start.data(),   y.data(),
+             dy.data(),       (Int)H,            data(dend),       saved->data(),  nullptr,
+             data(dx),        dweight_ih.data(), data(dweight_hh), data(dbias_ih), data(dbias_hh),
+             dstart.data()};
+  const Block scratch(kernel.backward_bytes(f, precision));
+  f.scratch = scratch.data();
+  run_released(threads, [&](Team& team, Int thread) { kernel.backward(f, precision, team, thread); });
+}
+
+// Returns the summed loss in nats and of how many rows.
+std::pair<double, Int> head(const Kernel& kernel, Int threads, const In<2>& hidden, const In<2>& weight, const In<1>& bias,
+                            const Numbers& targets, Int ignore, double scale, const std::optional<Out<2>>& dhidden,
+                            const std::optional<Out<2>>& dweight, const std::optional<Out<1>>& dbias) {
+  const size_t N = hidden.shape(0), H = hidden.shape(1), V = weight.shape(0);
+  expect(N > 0 && H > 0 && V > 0, "hidden, weight: not empty");
+  expect(is(weight, {V, H}) && is(bias, {V}) && is(targets, {N}), "weight: [V, H], bias: [V], targets: [N]");
+  expect(dhidden.has_value() == dweight.has_value() && dhidden.has_value() == dbias.has_value(), "gradients: all or none");
+  expect(is(dhidden, {N, H}) && is(dweight, {V, H}) && is(dbias, {V}), "gradients: as what they are of");
+  Int count = 0;
+  for (size_t n = 0; n < N; ++n) {
+    const Int target = targets.data()[n];
+    expect(target == ignore || (target >= 0 && target < (Int)V), "targets: classes from 0 to V - 1");
+    count += target != ignore;
+  }
+  std::vector<double> losses(N);
+  Head f{(Int)N,         (Int)H, (Int)V,       hidden.data(), weight.data(), bias.data(),   targets.data(),
+         ignore,         (float)scale, nullptr, losses.data(), data(dhidden), data(dweight), data(dbias)};
+  const Block scratch(kernel.head_bytes(f));
+  f.scratch = scratch.data();
+  run_released(threads, [&](Team& team, Int thread) { kernel.head(f, team, thread); });
+  double total = 0;
+  for (const double loss : losses) total += loss;
+  return {total, count};
+}
+
+typedef std::vector<std::tuple<In<2>, std::optional<In<2>>, std::optional<In<1>>, std::optional<In<1>>>> Parameters;
+
+// A network for inference, and with it checks of what Python hands it.
+struct Runner {
+  const Kernel& kernel;
+  Network network;
+
+  static std::vector<Layer> layers_of(int cell, const Parameters& parameters) {
+    std::vector<Layer> layers;
+    for (const auto& [weight_ih, weight_hh, bias_ih, bias_hh] : parameters) {
+      expect(cell >= 0 && cell < CELLS && weight_ih.shape(0) % GATES[cell] == 0, "weight_ih: [G*H, I]");
+      layers.push_back(layer_of(cell, weight_ih.shape(1), weight_ih.shape(0) / GATES[cell], weight_ih, weight_hh, bias_ih, bias_hh));
+      expect(layers.back().H == layers[0].H && (layers.size() == 1 || layers.back().I == layers[0].H), "layers: [H] to [H]");
+    }
+    expect(!layers.empty(), "layers: at least one");
+    return layers;
+  }
+  Runner(const Kernel& k, bool widened, bool residual, int cell, const Parameters& parameters, const In<2>& embedding,
+         const In<2>& weight, const In<1>& bias, Int tabled)
+      : kernel(k), network(k, widened ? WIDENED : FLOAT32, residual, layers_of(cell, parameters), embedding.data(),
+                           embedding.shape(0), embedding.shape(1), weight.data(), bias.data(), tabled) {
+    const size_t V = embedding.shape(0), H = network.units();
+    expect(V > 0 && is(weight, {V, H}) && is(bias, {V}), "head: [V, H] and [V]");
+    expect((size_t)std::get<0>(parameters[0]).shape(1) == embedding.shape(1), "embedding: [V, I] of the first layer");
+  }
+  Int classes() const { return network.classes(); }
+  Int state_size() const { return network.state_size(); }
+
+  // Logits to log probabilities, in place.
+  void log_softmax(float* logits) const {
+    const Int V = classes();
+    float most = logits[0];
+    for (Int v = 1; v < V; ++v) most = logits[v] > most ? logits[v] : most;
+    const Block scratch(V * sizeof(float));
+    float* e = (float*)scratch.data();
+    kernel.exponentials(logits, V, -1, 1.0f, e);
+    float total = 0;
+    for (Int v = 0; v < V; ++v) total += e[v];
+    const float least = most + __builtin_logf(total);
+    for (Int v = 0; v < V; ++v) logits[v] -= least;
+  }
+  bool step(Int token, const Out<1>& state, const Out<1>& after, const Out<1>& log_probabilities, Int threads) const {
+    expect(token >= 0 && token < classes(), "token: from 0 to V - 1");
+    expect((Int)state.shape(0) == state_size() && (Int)after.shape(0) == state_size(), "state: [S]");
+    expect((Int)log_probabilities.shape(0) == classes(), "log_probabilities: [V]");
+    nb::gil_scoped_release released;
+    if (!network.forward(&token, 1, 1, state.data(), after.data(), nullptr, threads)) return false;
+    network.logits(after.data() + state_size() - network.units(), network.units(), 1, log_probabilities.data(), threads);
+    log_softmax(log_probabilities.data());
+    return true;
+  }
+  bool forward(const Array<const int64_t, 2>& tokens, const In<2>& before, const Out<2>& after, const std::optional<Out<3>>& y, Int threads) const {
+    const size_t T = tokens.shape(0), B = tokens.shape(1), S = state_size();
+    expect(T > 0 && B > 0 && is(before, {B, S}) && is(after, {B, S}), "states: [B, S]");
+    expect(is(y, {T, B, (size_t)network.units()}), "y: [T, B, H]");
+    for (size_t i = 0; i < T * B; ++i) expect(tokens.data()[i] >= 0 && tokens.data()[i] < classes(), "tokens: from 0 to V - 1");
+    nb::gil_scoped_release released;
+    return network.forward(tokens.data(), T, B, before.data(), after.data(), data(y), threads);
+  }
+  bool logits(const In<2>& hidden, const Out<2>& to, bool log, Int threads) const {
+    const size_t N = hidden.shape(0);
+    expect(is(hidden, {N, (size_t)network.units()}) && is(to, {N, (size_t)classes()}), "hidden: [N, H], logits: [N, V]");
+    nb::gil_scoped_release released;
+    network.logits(hidden.data(), network.units(), N, to.data(), threads);
+    float zero = 0;
+    for (size_t i = 0; i < N * classes(); ++i) zero += to.data()[i] * 0.0f;
+    if (log)
+      for (size_t n = 0; n < N; ++n) log_softmax(to.data() + n * classes());
+    return zero == 0.0f;
+  }
+  bool generate(const Array<const double, 1>& uniforms, float factor, Int top_k, double top_p, Int never, Int end,
+                const In<1>& start, const Out<1>& state, const Array<int64_t, 1>& tokens, Int threads) const {
+    expect((Int)start.shape(0) == state_size() && (Int)state.shape(0) == state_size(), "states: [S]");
+    expect(tokens.shape(0) == uniforms.shape(0) && classes() > 1, "tokens: as many as random numbers");
+    nb::gil_scoped_release released;
+    return network.generate(uniforms.shape(0), {factor, top_k, top_p, never}, uniforms.data(), end, start.data(), state.data(), tokens.data(), threads);
+  }
+};
+
+Int draw_one(const Kernel& kernel, const In<1>& logits, double uniform, float factor, Int top_k, double top_p, Int never) {
+  const Int V = logits.shape(0);
+  expect(V > 1, "logits: of at least two classes");
+  const Block weights(V * sizeof(float));
+  return draw(kernel, logits.data(), V, {factor, top_k, top_p, never}, uniform, (float*)weights.data());
 }
 
 // Floating-point operations a second of `threads` threads that do nothing but multiply and add.
@@ -150,7 +276,24 @@ NB_MODULE(_kernel, m) {
            nb::arg("start"), nb::arg("y"), nb::arg("dy"), nb::arg("dend").none(), nb::arg("dx").none(),
            nb::arg("dweight_ih"), nb::arg("dweight_hh").none(), nb::arg("dbias_ih").none(),
            nb::arg("dbias_hh").none(), nb::arg("dstart"))
+      .def("head", head, nb::arg("threads"), nb::arg("hidden"), nb::arg("weight"), nb::arg("bias"), nb::arg("targets"),
+           nb::arg("ignore"), nb::arg("scale"), nb::arg("dhidden").none(), nb::arg("dweight").none(),
+           nb::arg("dbias").none())
+      .def("draw", draw_one, nb::arg("logits"), nb::arg("uniform"), nb::arg("factor"), nb::arg("top_k"), nb::arg("top_p"),
+           nb::arg("never"))
       .def("peak", peak, nb::arg("threads"));
+  nb::class_<Runner>(m, "Network")
+      .def(nb::init<const Kernel&, bool, bool, int, const Parameters&, const In<2>&, const In<2>&, const In<1>&, Int>(),
+           nb::arg("kernel"), nb::arg("widened"), nb::arg("residual"), nb::arg("cell"), nb::arg("layers"),
+           nb::arg("embedding"), nb::arg("weight"), nb::arg("bias"), nb::arg("tabled"))
+      .def_prop_ro("state_size", &Runner::state_size)
+      .def("step", &Runner::step, nb::arg("token"), nb::arg("before"), nb::arg("after"), nb::arg("log_probabilities"),
+           nb::arg("threads"))
+      .def("forward", &Runner::forward, nb::arg("tokens"), nb::arg("before"), nb::arg("after"), nb::arg("y").none(),
+           nb::arg("threads"))
+      .def("logits", &Runner::logits, nb::arg("hidden"), nb::arg("logits"), nb::arg("log"), nb::arg("threads"))
+      .def("generate", &Runner::generate, nb::arg("uniforms"), nb::arg("factor"), nb::arg("top_k"), nb::arg("top_p"),
+           nb::arg("never"), nb::arg("end"), nb::arg("start"), nb::arg("state"), nb::arg("tokens"), nb::arg("threads"));
   m.def("kernels", &kernels, nb::rv_policy::reference);
   m.def("share_threads", &share_threads);
 }

@@ -33,11 +33,21 @@ namespace {
 #include "rnn.h"
 #include "scan.h"
 #include "sequence.h"
+#include "head.h"
 
-// Calls `then` with the cell and the product that are asked for, as types.
+// Calls `then` with the product that is asked for, as a type; where there is none in bfloat16, with float32.
 template <class Then>
-INLINE auto choose(CellKind cell, bool bfloat16, Then then) {
-  const auto with = [&](auto op) {
+INLINE auto choose(Precision precision, Then then) {
+  if (precision == WIDENED) return then(Widened{});
+#ifdef __AVX512BF16__
+  if (precision == BFLOAT16) return then(BFloat16{});
+#endif
+  return then(Float32{});
+}
+// And with the cell.
+template <class Then>
+INLINE auto choose(CellKind cell, Precision precision, Then then) {
+  return choose(precision, [&](auto op) {
     switch (cell) {
       case RNN_LINEAR: return then(Rnn<LINEAR>{}, op);
       case RNN_TANH: return then(Rnn<TANH>{}, op);
@@ -46,42 +56,80 @@ INLINE auto choose(CellKind cell, bool bfloat16, Then then) {
       case LSTM: return then(Lstm{}, op);
       default: return then(MinGru{}, op);
     }
-  };
-#ifdef __AVX512BF16__
-  if (bfloat16) return with(BFloat16{});
-#endif
-  (void)bfloat16;
-  return with(Float32{});
+  });
 }
-
-size_t saved_bytes(const Layer& layer, const Steps& steps, bool bfloat16) {
-  return choose(layer.cell, bfloat16, [&](auto cell, auto op) {
+size_t saved_bytes(const Layer& layer, const Steps& steps, Precision precision) {
+  return choose(layer.cell, precision, [&](auto cell, auto op) {
     return Shape<decltype(cell), decltype(op)>(layer, steps).save(nullptr);
   });
 }
-size_t forward_bytes(const Layer& layer, const Steps& steps, bool bfloat16) {
-  return choose(layer.cell, bfloat16, [&](auto cell, auto op) {
-    Forward f{layer, steps, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
-    return ForwardPass<decltype(cell), decltype(op)>(f).layout(nullptr);
+size_t forward_bytes(const Forward& f, Precision precision) {
+  return choose(f.layer.cell, precision,
+                [&](auto cell, auto op) { return ForwardPass<decltype(cell), decltype(op)>(f).layout(nullptr); });
+}
+void forward(const Forward& f, Precision precision, Team& team, Int thread) {
+  choose(f.layer.cell, precision,
+         [&](auto cell, auto op) { ForwardPass<decltype(cell), decltype(op)>(f).run(team, thread); });
+}
+template <class Cell, class Op, class Then>
+INLINE auto going_back(const Backward& f, Then then) {
+  if constexpr (sizeof(Op) && Op::a_words == 1) return then(BackwardPass<Cell, Op>(f));
+  else return then(BackwardPass<Cell, Float32>(f));
+}
+size_t backward_bytes(const Backward& f, Precision precision) {
+  return choose(f.layer.cell, precision, [&](auto cell, auto op) {
+    return going_back<decltype(cell), decltype(op)>(f, [](auto pass) { return pass.layout(nullptr); });
   });
 }
-size_t backward_bytes(const Layer& layer, const Steps& steps, bool bfloat16, bool input_gradient) {
-  return choose(layer.cell, bfloat16, [&](auto cell, auto op) {
-    float wanted;
-    Backward f{};
-    f.layer = layer, f.steps = steps, f.dx = input_gradient ? &wanted : nullptr;
-    return BackwardPass<decltype(cell), decltype(op)>(f).layout(nullptr);
+void backward(const Backward& f, Precision precision, Team& team, Int thread) {
+  choose(f.layer.cell, precision, [&](auto cell, auto op) {
+    going_back<decltype(cell), decltype(op)>(f, [&](auto pass) { pass.run(team, thread); });
   });
 }
-void forward(const Forward& f, bool bfloat16, Team& team, Int thread) {
-  choose(f.layer.cell, bfloat16, [&](auto cell, auto op) {
-    ForwardPass<decltype(cell), decltype(op)>(f).run(team, thread);
+
+size_t packed_bytes(const Layer& layer, Precision precision) {
+  return choose(layer.cell, precision,
+                [&](auto cell, auto op) { return Packed<decltype(cell), decltype(op)>(layer, nullptr).bytes; });
+}
+void pack(const Layer& layer, Precision precision, char* packed) {
+  choose(layer.cell, precision,
+         [&](auto cell, auto op) { Packed<decltype(cell), decltype(op)>(layer, packed).fill(layer, 0, 1); });
+}
+Int columns(const Layer& layer) {
+  return choose(layer.cell, FLOAT32,
+                [&](auto cell, auto op) { return Packed<decltype(cell), decltype(op)>(layer, nullptr).gates.columns(); });
+}
+void input_sums(const Layer& layer, Precision precision, const char* packed, const float* x, Int x_row, Int rows, float* table) {
+  choose(layer.cell, precision, [&](auto cell, auto op) {
+    typedef decltype(op) Op;
+    if constexpr (sizeof(typename Op::AWord) == sizeof(float) && (Op::steps == 1 || Op::a_words == 2)) {
+      const Packed<decltype(cell), Op> ready(layer, const_cast<char*>(packed));
+      const Int most = tile_rows(decltype(cell)::G * decltype(cell)::blocks), width = ready.gates.width();
+      for (Int row = 0; row < rows; row += most)
+        for (Int panel = 0; panel < ready.gates.panels(); ++panel)
+          ready.input_sums(panel, rows - row < most ? rows - row : most, x + row * x_row, x_row,
+                           table + row * ready.gates.columns() + panel * width, ready.gates.columns());
+    }
   });
 }
-void backward(const Backward& f, bool bfloat16, Team& team, Int thread) {
-  choose(f.layer.cell, bfloat16, [&](auto cell, auto op) {
-    BackwardPass<decltype(cell), decltype(op)>(f).run(team, thread);
-  });
+
+size_t head_bytes(const Head& f) { return HeadPass(f).layout(nullptr); }
+void head(const Head& f, Team& team, Int thread) { HeadPass(f).run(team, thread); }
+
+size_t output_bytes(Int V, Int H, Precision precision) {
+  return precision == WIDENED ? OutputLayer<Widened>(V, H, nullptr).bytes : OutputLayer<Float32>(V, H, nullptr).bytes;
+}
+void pack_output(const float* weight, const float* bias, Int V, Int H, Precision precision, char* packed) {
+  if (precision == WIDENED) OutputLayer<Widened>(V, H, packed).fill(weight, bias);
+  else OutputLayer<Float32>(V, H, packed).fill(weight, bias);
+}
+void logits(const Output& o, Precision precision, Team& team, Int thread) {
+  char* packed = const_cast<char*>(o.packed);
+  if (precision == WIDENED) OutputLayer<Widened>(o.V, o.H, packed).logits(o, thread, team.size);
+  else OutputLayer<Float32>(o.V, o.H, packed).logits(o, thread, team.size);
+}
+float exponentials(const float* logits, Int V, Int never, float factor, float* weights) {
+  return class_exponentials(logits, V, never, factor, weights);
 }
 
 double multiply_adds(Int rounds) {
@@ -117,6 +165,16 @@ const Kernel ELMAN_TABLE(ELMAN_ISA) = {
     backward_bytes,
     forward,
     backward,
+    head_bytes,
+    head,
+    packed_bytes,
+    pack,
+    columns,
+    input_sums,
+    output_bytes,
+    pack_output,
+    logits,
+    exponentials,
     multiply_adds,
 };
 

@@ -39,16 +39,24 @@ struct Steps {
   bool reverse;        // from the last step to the first
 };
 
-// What forward keeps for backward, in one block of memory of `saved_bytes`, laid out by the kernel that made it.
+// What forward keeps for backward is one block of memory of `saved_bytes`, laid out by the kernel that made it.
 struct Forward {
   Layer layer;
   Steps steps;
-  const float* x;      // [N, I]
-  const float* start;  // [S, B, H], S = 2 for lstm, else 1
-  float* y;            // [N, H]
-  float* end;          // [S, B, H]
-  char* saved;
+  const float* x;      // [N, I], rows x_row floats apart
+  Int x_row;
+  const float* start;  // S states [B, H]: state s of sequence b at s·state_gap + b·state_row
+  float* end;          // likewise; may be `start`
+  Int state_row, state_gap;
+  float* y;            // [N, H], rows y_row floats apart
+  Int y_row;
+  char* saved;         // or null: nothing is kept
   char* scratch;       // of `forward_bytes`; needed during the call alone
+  // For a network made ready for inference, or null:
+  const char* packed;  // the layer's weights as `pack` made them
+  const float* table;  // [classes, packed columns]: the input sums of every token, instead of x
+  const Int* tokens;   // [N]
+  const float* add;    // [N, H] as y: is added to y, but not to the state
 };
 
 struct Backward {
@@ -78,6 +86,7 @@ struct Head {
   const float* bias;      // [V]
   const Int* targets;     // [N]; rows with `ignore` count for nothing
   Int ignore;
+  float scale;            // of the gradients
   char* scratch;          // of `head_bytes`
   double* losses;         // [N]: of each row, in nats
   float* dhidden;         // [N, H], and with it the next two; or null: not wanted
@@ -85,15 +94,38 @@ struct Head {
   float* dbias;           // [V]
 };
 
+struct Output {
+  Int N, H, V;
+  const float* hidden;  // [N, H], rows hidden_row floats apart
+  Int hidden_row;
+  const char* packed;
+  float* logits;        // [N, V]
+};
+
+enum Precision { FLOAT32, WIDENED, BFLOAT16 };  // float32; bfloat16 weights; both sides bfloat16
+
 struct Kernel {
   const char* name;
   Int width;      // floats in a vector
   bool bfloat16;  // whether products in bfloat16 are there
-  size_t (*saved_bytes)(const Layer&, const Steps&, bool bfloat16);
-  size_t (*forward_bytes)(const Layer&, const Steps&, bool bfloat16);
-  size_t (*backward_bytes)(const Layer&, const Steps&, bool bfloat16, bool input_gradient);
-  void (*forward)(const Forward&, bool bfloat16, Team&, Int thread);
-  void (*backward)(const Backward&, bool bfloat16, Team&, Int thread);
+  size_t (*saved_bytes)(const Layer&, const Steps&, Precision);
+  size_t (*forward_bytes)(const Forward&, Precision);
+  size_t (*backward_bytes)(const Backward&, Precision);
+  void (*forward)(const Forward&, Precision, Team&, Int thread);
+  void (*backward)(const Backward&, Precision, Team&, Int thread);
+  size_t (*head_bytes)(const Head&);
+  void (*head)(const Head&, Team&, Int thread);
+  // A layer's weights as forward's products read them; the input sums [.., columns] are laid out by `columns`.
+  size_t (*packed_bytes)(const Layer&, Precision);
+  void (*pack)(const Layer&, Precision, char* packed);
+  Int (*columns)(const Layer&);
+  void (*input_sums)(const Layer&, Precision, const char* packed, const float* x, Int x_row, Int rows, float* table);
+  // An output layer [V, H] likewise, and its logits [N, V].
+  size_t (*output_bytes)(Int V, Int H, Precision);
+  void (*pack_output)(const float* weight, const float* bias, Int V, Int H, Precision, char* packed);
+  void (*logits)(const Output&, Precision, Team&, Int thread);
+  // exp((logit - largest)·factor) of a row without class `never`; returns the largest logit.
+  float (*exponentials)(const float* logits, Int V, Int never, float factor, float* weights);
   double (*multiply_adds)(Int rounds);  // run that many; returns how many floating-point operations they were
 };
 

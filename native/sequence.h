@@ -65,17 +65,19 @@ struct Shape {
   const Steps& steps;
   const Gates gates;
   const Int N, T, B, H, I, P, width, units, groups;
-  float *sums, *recurrent, *cells;  // [P][N][width]; the same, where split; [N][units]
+  Int stored;                       // rows of the next: N, or those of the longest stretch where nothing is kept
+  float *sums, *recurrent, *cells;  // [P][stored][width]; the same, where split; [stored][units]
 
   Shape(const Layer& l, const Steps& s)
       : layer(l), steps(s), gates{Cell::G, l.H, Cell::blocks}, N(s.N), T(s.T), B(s.sizes[0]), H(l.H), I(l.I),
-        P(gates.panels()), width(gates.width()), units(ceil_div(l.H, OUT * W) * OUT * W), groups(units / (OUT * W)) {}
+        P(gates.panels()), width(gates.width()), units(ceil_div(l.H, OUT * W) * OUT * W), groups(units / (OUT * W)),
+        stored(s.N) {}
 
   size_t save(char* base) {
     Arena arena{base};
-    sums = arena.take<float>(P * N * width);
-    recurrent = Cell::split ? arena.take<float>(P * N * width) : nullptr;
-    cells = Cell::has_cell ? arena.take<float>(N * units) : nullptr;
+    sums = arena.take<float>(P * stored * width);
+    recurrent = Cell::split ? arena.take<float>(P * stored * width) : nullptr;
+    cells = Cell::has_cell ? arena.take<float>(stored * units) : nullptr;
     return arena.used;
   }
   // The step that is number `s` in the order of reading.
@@ -102,7 +104,53 @@ struct Shape {
     return found;
   }
   float* gate(float* array, Int n, Int block) const {
-    return array + (block / Cell::blocks * N + n) * width + block % Cell::blocks * Cell::G * W;
+    return array + (block / Cell::blocks * stored + n) * width + block % Cell::blocks * Cell::G * W;
+  }
+};
+
+// A layer's weights as the products of forward read them.
+template <class Cell, class Op>
+struct Packed {
+  typedef typename Op::Word Word;
+  Gates gates;
+  Int input_words, state_words;
+  Word *weight_ih, *weight_hh;  // panels
+  float *bias_ih, *bias_hh;     // [columns]
+  size_t bytes;
+
+  Packed(const Layer& layer, char* base)
+      : gates{Cell::G, layer.H, Cell::blocks}, input_words(ceil_div(layer.I, Op::steps)),
+        state_words(ceil_div(layer.H, Op::steps)) {
+    Arena arena{base};
+    const Int columns = gates.columns();
+    weight_ih = arena.take<Word>(columns * input_words);
+    weight_hh = arena.take<Word>(Cell::recurrent ? columns * state_words : 0);
+    bias_ih = arena.take<float>(columns);
+    bias_hh = arena.take<float>(columns);
+    bytes = arena.used;
+  }
+  void fill(const Layer& layer, Int me, Int team) const {
+    const Int width = gates.width(), P = gates.panels();
+    for (Int panel = share(P, me, team); panel < share(P, me + 1, team); ++panel) {
+      pack_gates<Op>(weight_ih + panel * width * input_words, layer.weight_ih, layer.I, gates, panel);
+      if (Cell::recurrent)
+        pack_gates<Op>(weight_hh + panel * width * state_words, layer.weight_hh, layer.H, gates, panel);
+      for (Int column = panel * width; column < (panel + 1) * width; ++column) {
+        const Int row = gates.row(column);
+        bias_ih[column] = row < 0 || !layer.bias_ih ? 0 : layer.bias_ih[row];
+        bias_hh[column] = row < 0 || !layer.bias_hh ? 0 : layer.bias_hh[row];
+      }
+    }
+  }
+  // Rows of x·W_ihᵀ + b_ih for the columns of a panel; A has rows a_row words apart.
+  INLINE void input_sums(Int panel, Int rows, const typename Op::AWord* a, Int a_row, float* to, Int to_row) const {
+    Product<Op> p;
+    p.a = a, p.a_row = a_row, p.a_chunk = 0;
+    p.chunk = input_words, p.chunks = 1;
+    p.b = weight_ih + panel * input_words * gates.width();
+    p.bias = bias_ih + panel * gates.width();
+    p.c = to, p.c_row = to_row;
+    tile_of<Op, Cell::G * Cell::blocks, false>(rows, p);
   }
 };
 
@@ -112,37 +160,38 @@ struct ForwardPass : Shape<Cell, Op> {
   using typename S::AWord;
   using typename S::Word;
   const Forward& f;
-  Word *weight_ih, *weight_hh;    // panels
-  float *bias_ih, *bias_hh;       // [P·width]
+  Packed<Cell, Op> packed;
   float *h[2], *c;                // [B, units]: the state before and after a step; in place
   uint32_t *x_words, *h_words[2]; // where A is in bfloat16
-  Int input_words, state_words;
+  Int base = 0;                   // the row that `sums` begins with
 
-  explicit ForwardPass(const Forward& forward) : S(forward.layer, forward.steps), f(forward) {
-    this->save(f.saved);
-    input_words = ceil_div(S::I, Op::steps), state_words = ceil_div(S::H, Op::steps);
+  explicit ForwardPass(const Forward& forward)
+      : S(forward.layer, forward.steps), f(forward), packed(forward.layer, const_cast<char*>(forward.packed)) {
+    const Int longest = S::B > FORWARD_ROWS ? S::B : FORWARD_ROWS;
+    if (!f.saved) S::stored = longest < S::N ? longest : S::N;
+    if (f.saved) this->save(f.saved);
   }
-  size_t layout(char* base) {
-    Arena arena{base};
-    const Int B = S::B, columns = S::P * S::width;
-    weight_ih = arena.take<Word>(columns * input_words);
-    weight_hh = arena.take<Word>(Cell::recurrent ? columns * state_words : 0);
-    bias_ih = arena.take<float>(columns);
-    bias_hh = arena.take<float>(columns);
+  size_t layout(char* base_of_scratch) {
+    Arena arena{base_of_scratch};
+    const Int B = S::B;
+    if (!f.packed) packed = Packed<Cell, Op>(f.layer, arena.base), arena.used = packed.bytes;
+    if (!f.saved) arena.used += this->save(arena.base + arena.used);
     for (float*& state : h) state = arena.take<float>(B * S::units);
     c = arena.take<float>(Cell::has_cell ? B * S::units : 0);
-    x_words = arena.take<uint32_t>(S::halves ? S::N * input_words : 0);
+    x_words = arena.take<uint32_t>(S::halves ? S::N * packed.input_words : 0);
     for (uint32_t*& words : h_words) words = arena.take<uint32_t>(S::halves ? B * S::units / 2 : 0);
     return arena.used;
   }
 
   void run(Team& team, Int me) {
     layout(f.scratch);
+    if (!f.packed) packed.fill(f.layer, me, team.size);
     prepare(me, team.size);
     wait(team);
     for (Int s = 0; s < S::T;) {
       const typename S::Stretch stretch = S::stretch_from(s, FORWARD_ROWS);
-      input_sums(stretch, me, team.size);
+      if (!f.saved) base = stretch.row;
+      f.table ? looked_up(stretch, me, team.size) : input_sums(stretch, me, team.size);
       wait(team);
       if constexpr (Cell::recurrent) {
         for (; s < stretch.end; ++s) {
@@ -152,36 +201,43 @@ struct ForwardPass : Shape<Cell, Op> {
       } else {
         scan(stretch, me, team.size);
         s = stretch.end;
+        wait(team);
       }
     }
   }
 
   // One step: for each item, the recurrent sums of a tile and the cell behind them.
   void step(Int s, Int me, Int team) {
-    alignas(64) float gh[tile_rows(S::NV) * S::NV * W];
-    const Int t = S::step(s), rows = S::steps.sizes[t], now = s % 2;
-    const Int tiles = ceil_div(rows, tile_rows(S::NV)), items = S::P * tiles;
-    for (Int item = share(items, me, team); item < share(items, me + 1, team); ++item) {
-      const Int panel = item / tiles;
-      const Rows tile(rows, item % tiles, tiles);
-      Product<Op> p;
-      if constexpr (S::halves) {
-        p.a = h_words[now] + tile.begin * S::units / 2, p.a_row = S::units / 2;
-      } else {
-        p.a = h[now] + tile.begin * S::units, p.a_row = S::units;
-      }
-      p.chunk = state_words, p.chunks = 1, p.a_chunk = 0;
-      p.b = weight_hh + panel * state_words * S::width;
-      p.bias = bias_hh + panel * S::width;
-      p.c = gh, p.c_row = S::width;
-      tile_of<Op, S::NV, false>(tile.count, p);
-      pointwise(t, panel, tile.begin, tile.count, gh, now, 1 - now);
+    const Int t = S::step(s), now = s % 2, rows = S::steps.sizes[t], tiles = ceil_div(rows, tile_rows(S::NV));
+    // a single row takes several panels at once: in one alone every product would wait for the one before it
+    const Int groups = rows == 1 ? S::P / ALONE : 0, all = groups + (S::P - groups * ALONE) * tiles;
+    for (Int item = share(all, me, team); item < share(all, me + 1, team); ++item) {
+      if (item < groups) tile_step<ALONE>(t, now, item * ALONE, Rows(1, 0, 1));
+      else tile_step<1>(t, now, groups * ALONE + (item - groups) / tiles, Rows(rows, (item - groups) % tiles, tiles));
     }
+  }
+  static constexpr Int ALONE = 12 / S::NV;
+  template <Int AT_ONCE>
+  INLINE void tile_step(Int t, Int now, Int panel, const Rows& tile) {
+    alignas(64) float gh[tile_rows(S::NV * AT_ONCE) * S::NV * AT_ONCE * W];
+    Product<Op> p;
+    if constexpr (S::halves) {
+      p.a = h_words[now] + tile.begin * S::units / 2, p.a_row = S::units / 2;
+    } else {
+      p.a = h[now] + tile.begin * S::units, p.a_row = S::units;
+    }
+    p.chunk = packed.state_words, p.chunks = 1, p.a_chunk = 0;
+    p.b = packed.weight_hh + panel * packed.state_words * S::width, p.b_panel = packed.state_words * S::width;
+    p.bias = packed.bias_hh + panel * S::width;
+    p.c = gh, p.c_row = S::width, p.c_panel = tile.count * S::width;
+    tile_of<Op, S::NV, false, AT_ONCE>(tile.count, p);
+    for (Int q = 0; q < AT_ONCE; ++q)
+      pointwise(t, panel + q, tile.begin, tile.count, gh + q * p.c_panel, now, 1 - now);
   }
   // All steps of a stretch where no state is multiplied with weights: an item needs no other.
   void scan(const typename S::Stretch& stretch, Int me, Int team) {
-    const Int tiles = ceil_div(S::B, tile_rows(S::NV)), items = S::P * tiles;
-    for (Int item = share(items, me, team); item < share(items, me + 1, team); ++item) {
+    const Int tiles = ceil_div(S::B, tile_rows(S::NV)), all = S::P * tiles;
+    for (Int item = share(all, me, team); item < share(all, me + 1, team); ++item) {
       const Rows tile(S::B, item % tiles, tiles);
       for (Int s = stretch.s; s < stretch.end; ++s) {
         const Int t = S::step(s), left = S::steps.sizes[t] - tile.begin;
@@ -191,51 +247,39 @@ struct ForwardPass : Shape<Cell, Op> {
   }
 
   void prepare(Int me, Int team) {
-    const Int width = S::width, H = S::H;
-    for (Int panel = share(S::P, me, team); panel < share(S::P, me + 1, team); ++panel) {
-      pack_gates<Op>(weight_ih + panel * width * input_words, f.layer.weight_ih, S::I, S::gates, panel);
-      if (Cell::recurrent)
-        pack_gates<Op>(weight_hh + panel * width * state_words, f.layer.weight_hh, H, S::gates, panel);
-      for (Int column = panel * width; column < (panel + 1) * width; ++column) {
-        const Int row = S::gates.row(column);
-        bias_ih[column] = row < 0 || !f.layer.bias_ih ? 0 : f.layer.bias_ih[row];
-        bias_hh[column] = row < 0 || !f.layer.bias_hh ? 0 : f.layer.bias_hh[row];
-      }
-    }
     for (Int b = share(S::B, me, team); b < share(S::B, me + 1, team); ++b) {
       const Int at = b * S::units;
+      const float* start = f.start + b * f.state_row;
       for (Int unit = 0; unit < S::units; unit += W) {
-        const V state = load(f.start + b * H + unit, H - unit);
+        const V state = load(start + unit, S::H - unit);
         store(h[0] + at + unit, state), store(h[1] + at + unit, state);
-        if (Cell::has_cell) store(c + at + unit, load(f.start + (S::B + b) * H + unit, H - unit));
+        if (Cell::has_cell) store(c + at + unit, load(start + f.state_gap + unit, S::H - unit));
       }
       if constexpr (S::halves)
         for (uint32_t* words : h_words) to_words<Op>(words + at / 2, h[0] + at, S::units);
     }
     if constexpr (S::halves)
       for (Int n = share(S::N, me, team); n < share(S::N, me + 1, team); ++n)
-        to_words<Op>(x_words + n * input_words, f.x + n * S::I, S::I);
+        to_words<Op>(x_words + n * packed.input_words, f.x + n * f.x_row, S::I);
   }
 
   // sums = x·W_ihᵀ + b_ih, of all steps of a stretch.
   void input_sums(const typename S::Stretch& stretch, Int me, Int team) {
-    const Int tiles = ceil_div(stretch.rows, tile_rows(S::NV)), items = S::P * tiles;
-    for (Int item = share(items, me, team); item < share(items, me + 1, team); ++item) {
+    const Int tiles = ceil_div(stretch.rows, tile_rows(S::NV)), all = S::P * tiles;
+    for (Int item = share(all, me, team); item < share(all, me + 1, team); ++item) {
       const Int panel = item / tiles;
       const Rows tile(stretch.rows, item % tiles, tiles);
       const Int n = stretch.row + tile.begin;
-      Product<Op> p;
-      if constexpr (S::halves) {
-        p.a = x_words + n * input_words, p.a_row = input_words;
-      } else {
-        p.a = f.x + n * S::I, p.a_row = S::I;
-      }
-      p.chunk = input_words, p.chunks = 1, p.a_chunk = 0;
-      p.b = weight_ih + panel * input_words * S::width;
-      p.bias = bias_ih + panel * S::width;
-      p.c = this->sums + (panel * S::N + n) * S::width, p.c_row = S::width;
-      tile_of<Op, S::NV, false>(tile.count, p);
+      float* to = this->sums + (panel * S::stored + n - base) * S::width;
+      if constexpr (S::halves) packed.input_sums(panel, tile.count, x_words + n * packed.input_words, packed.input_words, to, S::width);
+      else packed.input_sums(panel, tile.count, f.x + n * f.x_row, f.x_row, to, S::width);
     }
+  }
+  void looked_up(const typename S::Stretch& stretch, Int me, Int team) {
+    for (Int panel = share(S::P, me, team); panel < share(S::P, me + 1, team); ++panel)
+      for (Int n = stretch.row; n < stretch.row + stretch.rows; ++n)
+        memcpy(this->sums + (panel * S::stored + n - base) * S::width,
+               f.table + (f.tokens[n] * S::P + panel) * S::width, S::width * sizeof(float));
   }
 
   // One step of the cell for some sequences and the units of one panel.
@@ -246,23 +290,26 @@ struct ForwardPass : Shape<Cell, Op> {
       if (real <= 0) continue;
       for (Int r = first; r < first + count; ++r) {
         const Int n = offset + r, at = r * S::units + unit;
-        float* gate = S::gate(this->sums, n, block);
+        float* gate = S::gate(this->sums, n - base, block);
         V gx[Cell::G], gh[Cell::G];
         for (Int g = 0; g < Cell::G; ++g) {
           gx[g] = load(gate + g * W);
           gh[g] = gh_tile ? load(gh_tile + (r - first) * S::width + block % Cell::blocks * Cell::G * W + g * W) : V{};
-          if (Cell::split) store(S::gate(this->recurrent, n, block) + g * W, gh[g]);
+          if (Cell::split && f.saved) store(S::gate(this->recurrent, n, block) + g * W, gh[g]);
         }
         V cell = Cell::has_cell ? load(c + at) : V{};
         const V state = Cell::forward(gx, gh, load(h[now] + at), cell);
-        for (Int g = 0; g < Cell::G; ++g) store(gate + g * W, gx[g]);
         store(h[next] + at, state);
-        store(f.y + n * H + unit, state, real);
+        store(f.y + n * f.y_row + unit, f.add ? state + load(f.add + n * f.y_row + unit, real) : state, real);
         if constexpr (S::halves) to_words<Op>(h_words[next] + at / 2, h[next] + at, W);
-        if (Cell::has_cell) store(c + at, cell), store(this->cells + n * S::units + unit, cell);
+        if (Cell::has_cell) store(c + at, cell);
+        if (f.saved) {
+          for (Int g = 0; g < Cell::G; ++g) store(gate + g * W, gx[g]);
+          if (Cell::has_cell) store(this->cells + n * S::units + unit, cell);
+        }
         if (r >= ending) {
-          store(f.end + r * H + unit, state, real);
-          if (Cell::has_cell) store(f.end + (S::B + r) * H + unit, cell, real);
+          store(f.end + r * f.state_row + unit, state, real);
+          if (Cell::has_cell) store(f.end + f.state_gap + r * f.state_row + unit, cell, real);
         }
       }
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,12 +77,12 @@ class Case:
     def batch(
         self, dtype: torch.dtype = torch.float64, seed: int = 1
     ) -> tuple[torch.Tensor, torch.Tensor | tuple[torch.Tensor, ...]]:
-        """An input and a start state, both asking for gradients."""
+        """An input and a start state, both asking for gradients: the same numbers in every type."""
         draw = torch.Generator().manual_seed(seed)
         shape = (self.B, self.T, self.I) if self.batch_first else (self.T, self.B, self.I)
-        x = torch.randn(shape, generator=draw, dtype=dtype).requires_grad_()
+        x = torch.randn(shape, generator=draw).to(dtype).requires_grad_()
         states = tuple(
-            torch.randn(self.rows, self.B, self.H, generator=draw, dtype=dtype).requires_grad_()
+            torch.randn(self.rows, self.B, self.H, generator=draw).to(dtype).requires_grad_()
             for _ in self.cell.states
         )
         return x, states if len(states) > 1 else states[0]
@@ -93,13 +94,118 @@ class Case:
         sums T·B of these. Each of the roundings is at most half an eps, and each gate function (of
         some 8 roundings) counts with them; the states do not grow, so none is magnified.
         """
-        chain = self.T * self.num_layers * (self.I + self.H + 8)
-        return float(np.finfo(dtype).eps) * (chain + self.T * self.B)
+        return float(np.finfo(dtype).eps) * self.roundings
+
+    def scattered(self, unit: float = 2.0**-24) -> float:
+        """How far they may lie apart where each rounding, at most `unit`, has a sign of its own.
+
+        The sum of n of them has a standard deviation below unit·√n, of which six are allowed. The
+        unit is float32's: this is the bound for a kernel, so much closer than `rounding` that a
+        product in bfloat16 would show.
+        """
+        return 6 * unit * self.roundings**0.5
+
+    @property
+    def roundings(self) -> int:
+        """How many roundings a number or a gradient has behind it."""
+        inputs = max(self.I, self.H * self.rows // self.num_layers if self.num_layers > 1 else 0)
+        return self.T * self.num_layers * (inputs + self.H + 8) + self.T * self.B
+
+
+def results(
+    forward: Callable[..., Any], module: torch.nn.Module, x: torch.Tensor, hx: Any = None
+) -> dict[str, np.ndarray]:
+    """Outputs, last states and every gradient by name, of a sum with weights of its own.
+
+    `forward` is called with `x` and, unless None, `hx`; `module` has the parameters.
+    """
+    y, end = forward(x) if hx is None else forward(x, hx)
+    ends, starts = states_of(end), () if hx is None else states_of(hx)
+    draw = torch.Generator().manual_seed(2)
+    module.zero_grad()
+    sum(
+        (torch.randn(part.shape, generator=draw).to(part.dtype) * part).sum() for part in (y, *ends)
+    ).backward()
+    found = {"y": y, "x.grad": x.grad}
+    found |= dict(zip(("hidden", "cell"), ends, strict=False))
+    found |= {f"{name}.grad": s.grad for name, s in zip(("hidden", "cell"), starts, strict=False)}
+    found |= {name: weight.grad for name, weight in module.named_parameters()}
+    return {name: tensor.detach().numpy().copy() for name, tensor in found.items()}
+
+
+def close_by_name(
+    got: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float
+) -> None:
+    assert got.keys() == expected.keys()
+    for name, array in expected.items():
+        assert got[name].shape == array.shape, name
+        scale = max(1.0, float(np.abs(array).max()))
+        np.testing.assert_allclose(
+            got[name], array, rtol=0, atol=tolerance * scale, err_msg=name, equal_nan=False
+        )
+
+
+def states_of(hx: Any) -> tuple[torch.Tensor, ...]:
+    return hx if isinstance(hx, tuple) else (hx,)
+
+
+def like(hx: Any, parts: Iterable[torch.Tensor]) -> Any:
+    """The `parts` as one argument or result of a layer, as `hx` is."""
+    return tuple(parts) if isinstance(hx, tuple) else next(iter(parts))
 
 
 def plain(module: torch.nn.Module, x: Any, hx: Any = None) -> Any:
     """The module in plain torch, whatever could run it faster."""
     return stack.run(module, x, hx, unrolled.direction)
+
+
+def module_of(cell: Cell, parameters: Mapping[str, np.ndarray], dtype: np.dtype) -> torch.nn.Module:
+    rows, inputs = parameters["weight_ih"].shape
+    case = Case(cell, 1, 1, inputs, rows // cell.G, bias="bias_ih" in parameters)
+    module = case.layer(torch.from_numpy(np.empty(0, dtype)).dtype)
+    state = {f"{name}_l0": torch.tensor(array) for name, array in parameters.items()}
+    module.load_state_dict(state)
+    return module
+
+
+def in_torch(
+    cell: Cell,
+    parameters: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    state: tuple[np.ndarray, ...] | None,
+    forward: Callable[..., Any],
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """The layer of `cell_checks` by a torch module and the function that runs it."""
+    module = module_of(cell, parameters, x.dtype)
+    hx = None if state is None else tuple(torch.tensor(part)[None] for part in state)
+    with torch.no_grad():
+        y, end = forward(module, torch.tensor(x), hx if hx is None or len(hx) > 1 else hx[0])
+    ends = end if isinstance(end, tuple) else (end,)
+    return y.numpy(), tuple(part[0].numpy() for part in ends)
+
+
+def gradient_in_torch(
+    cell: Cell,
+    parameters: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    state: tuple[np.ndarray, ...],
+    weights: np.ndarray,
+    state_weights: tuple[np.ndarray, ...],
+    forward: Callable[..., Any],
+) -> dict[str, np.ndarray]:
+    module = module_of(cell, parameters, x.dtype)
+    given = torch.tensor(x, requires_grad=True)
+    hx = tuple(torch.tensor(part[None], requires_grad=True) for part in state)
+    y, end = forward(module, given, hx if len(hx) > 1 else hx[0])
+    ends = end if isinstance(end, tuple) else (end,)
+    total = (torch.tensor(weights) * y).sum()
+    for w, part in zip(state_weights, ends, strict=True):
+        total = total + (torch.tensor(w) * part[0]).sum()
+    total.backward()
+    got = {name.removesuffix("_l0"): weight.grad for name, weight in module.named_parameters()}
+    got["x"] = given.grad
+    got.update(zip(cell.states, (part.grad[0] for part in hx), strict=True))
+    return {name: grad.numpy() for name, grad in got.items()}
 
 
 SIZES = ((1, 1, 1, 1), (2, 5, 1, 8), (17, 2, 3, 9), (63, 1, 7, 16), (9, 3, 33, 31))

@@ -22,8 +22,9 @@ from elman.runtime.sequence import layer_sequence
 T, B, I, H = 6, 3, 4, 5  # noqa: E741
 EPS = float(np.finfo(np.float64).eps)
 
-# Two orders of the same sums of I + H products and some 8 roundings a gate function, over T steps.
-ROUNDING = T * (I + H + 8) * EPS
+# Two orders of the same sums of I + H products and some 8 roundings a gate function, over T steps;
+# in eps of the type.
+ROUNDINGS = T * (I + H + 8)
 
 # A central difference errs by STEP² f'''/6 and eps·f/STEP, which STEP = eps^(1/3) makes alike; f
 # sums some hundred numbers of order one, and its third derivative is of that order.
@@ -38,9 +39,7 @@ Gradient = Callable[
 ]
 
 
-def example(
-    cell: Cell, dtype: type = np.float64, bias: bool = True
-) -> tuple[Parameters, np.ndarray, State]:
+def example(cell: Cell, dtype: type, bias: bool = True) -> tuple[Parameters, np.ndarray, State]:
     """Parameters, input and start state of the size the checks use."""
     draw = np.random.default_rng(7)
     shapes = cell.parameters(I, H, bias)
@@ -49,18 +48,24 @@ def example(
     return parameters, x, tuple(draw.normal(size=(B, H)).astype(dtype) for _ in cell.states)
 
 
-def close(got: np.ndarray, expected: np.ndarray, tolerance: float = ROUNDING) -> None:
+def rounding(dtype: np.dtype | type) -> float:
+    return ROUNDINGS * float(np.finfo(dtype).eps)
+
+
+def close(got: np.ndarray, expected: np.ndarray, tolerance: float | None = None) -> None:
+    """Whether two lie within `tolerance` of the largest number, None for the rounding of `got`."""
+    tolerance = rounding(got.dtype) if tolerance is None else tolerance
     scale = max(1.0, float(np.abs(expected).max()))
     np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * scale)
 
 
-def close_all(got: State, expected: State, tolerance: float = ROUNDING) -> None:
+def close_all(got: State, expected: State, tolerance: float | None = None) -> None:
     assert len(got) == len(expected)
     for one, other in zip(got, expected, strict=True):
         close(one, other, tolerance)
 
 
-def check_declaration(cell: Cell, layer: Layer) -> None:
+def check_declaration(cell: Cell, layer: Layer, dtype: type) -> None:
     shapes = cell.parameters(I, H)
     rows = len(cell.gates) * H
     assert shapes["weight_ih"] == (rows, I)
@@ -74,8 +79,8 @@ def check_declaration(cell: Cell, layer: Layer) -> None:
     assert cell.source
 
 
-def check_start_state_is_zero(cell: Cell, layer: Layer) -> None:
-    parameters, x, _ = example(cell)
+def check_start_state_is_zero(cell: Cell, layer: Layer, dtype: type) -> None:
+    parameters, x, _ = example(cell, dtype)
     start = cell.initial_state(B, H)
     assert [part.shape for part in start] == [(B, H)] * len(cell.states)
     assert not any(part.any() for part in start)
@@ -86,8 +91,8 @@ def check_start_state_is_zero(cell: Cell, layer: Layer) -> None:
     close_all(end, last, 0)
 
 
-def check_length_one_is_the_step(cell: Cell, layer: Layer) -> None:
-    parameters, x, state = example(cell)
+def check_length_one_is_the_step(cell: Cell, layer: Layer, dtype: type) -> None:
+    parameters, x, state = example(cell, dtype)
     gx = x[0] @ parameters["weight_ih"].T + parameters["bias_ih"]
     gh = None
     if cell.recurrent:
@@ -98,8 +103,8 @@ def check_length_one_is_the_step(cell: Cell, layer: Layer) -> None:
     close_all(end, expected)
 
 
-def check_step_by_step_is_the_whole(cell: Cell, layer: Layer) -> None:
-    parameters, x, state = example(cell)
+def check_step_by_step_is_the_whole(cell: Cell, layer: Layer, dtype: type) -> None:
+    parameters, x, state = example(cell, dtype)
     whole, end = layer(cell, parameters, x, state)
     for step in range(T):
         y, state = layer(cell, parameters, x[step : step + 1], state)
@@ -107,8 +112,8 @@ def check_step_by_step_is_the_whole(cell: Cell, layer: Layer) -> None:
     close_all(state, end)
 
 
-def check_split_anywhere(cell: Cell, layer: Layer) -> None:
-    parameters, x, state = example(cell)
+def check_split_anywhere(cell: Cell, layer: Layer, dtype: type) -> None:
+    parameters, x, state = example(cell, dtype)
     whole, end = layer(cell, parameters, x, state)
     for cut in range(1, T):
         first, between = layer(cell, parameters, x[:cut], state)
@@ -117,15 +122,15 @@ def check_split_anywhere(cell: Cell, layer: Layer) -> None:
         close_all(last, end)
 
 
-def check_output_is_the_first_state(cell: Cell, layer: Layer) -> None:
-    parameters, x, state = example(cell)
+def check_output_is_the_first_state(cell: Cell, layer: Layer, dtype: type) -> None:
+    parameters, x, state = example(cell, dtype)
     y, end = layer(cell, parameters, x, state)
     assert y.shape == (T, B, H)
     np.testing.assert_array_equal(y[-1], end[0])
 
 
-def check_batch_independence(cell: Cell, layer: Layer) -> None:
-    parameters, x, state = example(cell)
+def check_batch_independence(cell: Cell, layer: Layer, dtype: type) -> None:
+    parameters, x, state = example(cell, dtype)
     y, end = layer(cell, parameters, x, state)
     for column in range(B):
         lane = slice(column, column + 1)
@@ -134,8 +139,8 @@ def check_batch_independence(cell: Cell, layer: Layer) -> None:
         close_all(last, tuple(part[lane] for part in end))
 
 
-def check_padding_independence(cell: Cell, layer: Layer) -> None:
-    parameters, x, state = example(cell)
+def check_padding_independence(cell: Cell, layer: Layer, dtype: type) -> None:
+    parameters, x, state = example(cell, dtype)
     y, _ = layer(cell, parameters, x, state)
     for length in range(1, T):
         padded = x.copy()
@@ -145,32 +150,33 @@ def check_padding_independence(cell: Cell, layer: Layer) -> None:
         assert not np.allclose(other[length:], y[length:])
 
 
-def check_no_bias_is_zero_bias(cell: Cell, layer: Layer) -> None:
-    parameters, x, state = example(cell, bias=False)
+def check_no_bias_is_zero_bias(cell: Cell, layer: Layer, dtype: type) -> None:
+    parameters, x, state = example(cell, dtype, bias=False)
     zeros = {
-        name: parameters.get(name, np.zeros(shape)) for name, shape in cell.parameters(I, H).items()
+        name: parameters.get(name, np.zeros(shape, dtype))
+        for name, shape in cell.parameters(I, H).items()
     }
     close(layer(cell, parameters, x, state)[0], layer(cell, zeros, x, state)[0])
 
 
-def check_type_is_kept(cell: Cell, layer: Layer) -> None:
+def check_type_is_kept(cell: Cell, layer: Layer, dtype: type) -> None:
     parameters, x, state = example(cell, np.float32)
     y, end = layer(cell, parameters, x, state)
     assert {part.dtype for part in (y, *end)} == {np.dtype(np.float32)}
     double, _ = layer(cell, *_as(np.float64, parameters, x, state))
-    # the same bound in the eps of float32
-    close(y, double, ROUNDING / EPS * float(np.finfo(np.float32).eps))
+    close(y, double)
 
 
-def check_large_input_stays_finite(cell: Cell, layer: Layer) -> None:
+def check_large_input_stays_finite(cell: Cell, layer: Layer, dtype: type) -> None:
     parameters, x, state = example(cell, np.float32)
     y, end = layer(cell, parameters, 1e6 * x, state)
     assert all(np.isfinite(part).all() for part in (y, *end))
 
 
-def check_gradient(cell: Cell, gradient: Gradient) -> None:
-    """Every gradient by name against central differences of the numpy form."""
-    parameters, x, state = example(cell)
+def check_gradient(cell: Cell, gradient: Gradient, dtype: type) -> None:
+    """Every gradient by name against central differences of the numpy form in float64."""
+    given = example(cell, dtype)
+    parameters, x, state = _as(np.float64, *given)
     draw = np.random.default_rng(8)
     weights = draw.normal(size=(T, B, H))
     state_weights = tuple(draw.normal(size=(B, H)) for _ in state)
@@ -183,7 +189,9 @@ def check_gradient(cell: Cell, gradient: Gradient) -> None:
             + sum((w * part).sum() for w, part in zip(state_weights, end, strict=True))
         )
 
-    got = gradient(cell, parameters, x, state, weights, state_weights)
+    got = gradient(
+        cell, *given, weights.astype(dtype), tuple(part.astype(dtype) for part in state_weights)
+    )
     assert set(got) == set(inputs)
     for name, array in inputs.items():
         expected = np.empty_like(array)
@@ -194,7 +202,8 @@ def check_gradient(cell: Cell, gradient: Gradient) -> None:
             array[index] = value - STEP
             expected[index] = (above - total()) / (2 * STEP)
             array[index] = value
-        close(got[name], expected, DIFFERENCE)
+        # a gradient sums T·B numbers, each rounded as the outputs are
+        close(got[name], expected, DIFFERENCE + (1 + T * B / ROUNDINGS) * rounding(dtype))
 
 
 def _as(
@@ -220,10 +229,10 @@ CHECKS = (
 
 
 def yield_checks(
-    cell: Cell, layer: Layer, gradient: Gradient | None = None
+    cell: Cell, layer: Layer, gradient: Gradient | None = None, dtype: type = np.float64
 ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Every check of the contract for one cell in one implementation, ready to be called."""
+    """Every check of the contract for one cell in one implementation and type, ready to be called."""
     for check in CHECKS:
-        yield check.__name__.removeprefix("check_"), functools.partial(check, cell, layer)
+        yield check.__name__.removeprefix("check_"), functools.partial(check, cell, layer, dtype)
     if gradient is not None:
-        yield "gradient", functools.partial(check_gradient, cell, gradient)
+        yield "gradient", functools.partial(check_gradient, cell, gradient, dtype)

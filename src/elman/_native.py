@@ -20,6 +20,7 @@ __all__ = [
     "isa",
     "kernel",
     "kernels",
+    "network",
     "require_bfloat16",
     "share_threads",
     "threads",
@@ -82,6 +83,11 @@ def isa() -> str | None:
 def why_not() -> str:
     """Return why there is no kernel, nothing where there is one."""
     return _load()[1]
+
+
+def network(*given: Any) -> Any:
+    """Return a network made ready for inference in the kernel, of what the extension's class takes."""
+    return _load()[0].Network(*given)
 
 
 def share_threads() -> None:

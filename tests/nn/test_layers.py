@@ -1,20 +1,25 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import io
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_sequence
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from cases import CASES, CELLS, Case, cell_id, plain
+from cases import CASES, CELLS, Case, cell_id, close_by_name, plain, results
 from cell_checks import close
-from elman import nn
-from elman._errors import OptionError
+from elman import _native, nn
+from elman._errors import OptionError, ShapeError
 from elman.cells import Cell
+from elman.nn import stack
 
 PAIRS = [(nn.RNN, torch.nn.RNN), (nn.GRU, torch.nn.GRU), (nn.LSTM, torch.nn.LSTM)]
 WAYS: list[dict[str, Any]] = [
@@ -39,14 +44,28 @@ def test_drop_in_for_torchs(ours: Any, torchs: Any, options: dict[str, Any]) -> 
     assert list(mine.state_dict()) == list(theirs.state_dict())
     for name, weight in mine.state_dict().items():
         assert torch.equal(weight, theirs.state_dict()[name])
-    x = torch.randn(5, 2, 3, dtype=options.get("dtype"))
-    assert torch.equal(mine(x)[0], theirs(x)[0])
+    dtype = options.get("dtype", torch.float32)
+    shape = {name: value for name, value in options.items() if name not in ("dropout", "dtype")}
+    case = Case(mine.cell, 5, 2, 3, 4, **shape)
+    same_as_torchs(mine, theirs, case, dtype)
     for source, target in ((mine, theirs), (theirs, mine)):
         with torch.no_grad():
             for weight in source.parameters():
                 weight += 0.25
         target.load_state_dict(source.state_dict())
-        assert torch.equal(mine(x)[0], theirs(x)[0])
+        same_as_torchs(mine, theirs, case, dtype)
+
+
+def same_as_torchs(
+    mine: torch.nn.Module, theirs: torch.nn.Module, case: Case, dtype: torch.dtype
+) -> None:
+    """Values, last states and gradients, to the bit where torch runs both."""
+    got = results(mine, mine, *case.batch(dtype))
+    close_by_name(
+        got,
+        results(theirs, theirs, *case.batch(dtype)),
+        case.scattered() if dtype == torch.float32 else 0,
+    )
 
 
 def test_positional_arguments_are_in_torchs_order() -> None:
@@ -71,7 +90,8 @@ def test_positional_arguments_are_in_torchs_order() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
-def test_lstm_with_projection() -> None:
+def test_lstm_with_projection(chosen: Any) -> None:
+    """Torch's alone."""
     torch.manual_seed(0)
     layer = nn.LSTM(3, 4, proj_size=2)
     oracle = torch.nn.LSTM(3, 4, proj_size=2)
@@ -79,23 +99,233 @@ def test_lstm_with_projection() -> None:
     x = torch.randn(5, 2, 3)
     assert torch.equal(layer(x)[0], oracle(x)[0])
     assert layer(x)[0].shape == (5, 2, 2)
+    assert not chosen.calls
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
-def test_only_what_torch_lacks_is_unrolled(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RNN, GRU and LSTM take torch's own fast path; a silent fallback would hide it."""
+def test_float32_runs_in_the_kernel(cell: Cell, chosen: Any) -> None:
+    """A silent fallback would hide that it does not."""
+    case = Case(cell, 5, 2, 3, 4, num_layers=2, bidirectional=True)
+    layer = case.layer(torch.float32)
+    assert layer.cell is cell
+    got = results(layer, layer, *case.batch(torch.float32))
+    assert chosen.calls == {"forward": case.rows, "backward": case.rows}
+    double = case.layer(torch.float32).double()
+    expected = results(functools.partial(plain, double), double, *case.batch())
+    close_by_name(got, expected, case.scattered())
+
+
+def in_autocast(layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return layer(x)[0].float()
+
+
+class Intercepted(TorchDispatchMode):
+    """As profilers and counters of operations do, which would not see the kernel."""
+
+    seen = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        self.seen += 1
+        return func(*args, **(kwargs or {}))
+
+
+def intercepted(layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    with Intercepted() as mode:
+        y = layer(x)[0]
+    assert mode.seen
+    return y
+
+
+def compiled(layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    torch.compiler.reset()
+    return torch.compile(layer, backend="aot_eager")(x)[0]
+
+
+AROUND: dict[str, Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]] = {
+    "double": lambda layer, x: layer.double()(x.double())[0],
+    "autocast": in_autocast,
+    "compile": compiled,
+    "export": lambda layer, x: torch.export.export(layer, (x,)).module()(x)[0],
+    "trace": lambda layer, x: torch.jit.trace(layer, (x,), check_trace=False)(x)[0],
+    "vjp": lambda layer, x: torch.func.vjp(lambda x: layer(x)[0], x)[0],
+    "intercept": intercepted,
+}
+
+
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit.trace:DeprecationWarning",
+    "ignore::torch.jit.TracerWarning",
+    "ignore:The tensor attributes self._flat_weights:UserWarning",  # export of torch's own layers
+)
+@pytest.mark.parametrize("way", AROUND)
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_what_the_kernel_cannot_take_is_torchs(
+    cell: Cell, way: str, chosen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RNN, GRU and LSTM then take torch's own fast path; only what torch lacks is unrolled."""
     runs: list[str] = []
 
     def spy(module: Any, *given: Any) -> Any:
         runs.append(module.cell.name)
-        return plain(module, *given)
+        return stack.run(module, *given)
 
     monkeypatch.setattr("elman.nn.layers.run", spy)
-    layer = Case(cell, 5, 2, 3, 4).layer(torch.float32)
-    assert layer.cell is cell
-    layer(torch.zeros(5, 2, 3))
+    case = Case(cell, 5, 2, 3, 4)
+    layer, x = case.layer(torch.float32), case.batch(torch.float32)[0].detach()
+    expected, _ = plain(case.layer(torch.float32).double(), x.double())
+    y = AROUND[way](layer, x)
+    assert not chosen.calls
     ours = cell.name == "mingru" or cell.activation == "linear"
-    assert runs == ([cell.name] if ours else [])
+    if way != "compile":  # there calls of Python are part of what is compiled
+        assert set(runs) == ({cell.name} if ours else set())
+    # each of a sum's numbers is rounded to bfloat16's 8 bits, and the outputs are of order one
+    tolerance = 2**-8 * 2 * case.T if way == "autocast" else case.scattered()
+    close(y.detach().numpy(), expected.detach().numpy(), tolerance)
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_functional_gradient(cell: Cell, chosen: Any) -> None:
+    case = Case(cell, 5, 2, 3, 4, num_layers=2)
+    layer, x = case.layer(torch.float32), case.batch(torch.float32)[0].detach()
+
+    def loss(parameters: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.func.functional_call(layer, parameters, (x,))[0].square().sum()
+
+    parameters = {name: weight.detach() for name, weight in layer.named_parameters()}
+    got = torch.func.grad(loss)(parameters)
+    assert not chosen.calls
+    double = case.layer(torch.float32).double()
+    plain(double, x.double())[0].square().sum().backward()
+    for name, weight in double.named_parameters():
+        close(got[name].numpy(), weight.grad.numpy(), case.scattered())
+    # without a transformation such a call is as any other
+    assert loss(parameters) == layer(x)[0].square().sum()
+    assert chosen.calls == {"forward": 4}
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_vmap_where_torch_has_it(cell: Cell, chosen: Any) -> None:
+    case = Case(cell, 5, 2, 3, 4)
+    layer, x = case.layer(torch.float32), case.batch(torch.float32)[0].detach()
+
+    def map_over(layer: torch.nn.Module) -> torch.Tensor:
+        return torch.vmap(lambda x: layer(x)[0])(torch.stack([x, 2 * x]))
+
+    if cell.name == "mingru" or cell.activation == "linear":
+        got = map_over(layer)
+        for y, given in zip(got, (x, 2 * x), strict=True):
+            close(y.detach().numpy(), plain(layer, given)[0].detach().numpy(), case.scattered())
+    else:
+        with pytest.raises(RuntimeError, match="Batching rule not implemented for aten::"):
+            map_over(layer)
+    assert not chosen.calls
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell.name != "lstm"], ids=cell_id)
+def test_forward_mode(cell: Cell, chosen: Any) -> None:
+    """The derivative along x is the product with the gradient; torch's LSTM has no such mode."""
+    case = Case(cell, 5, 2, 3, 4)
+    layer, x = case.layer(torch.float32), case.batch(torch.float32)[0]
+    y, along = torch.func.jvp(lambda x: layer(x)[0].square().sum(), (x.detach(),), (x.detach(),))
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x.detach(), x.detach())
+        other = torch.autograd.forward_ad.unpack_dual(layer(dual)[0].square().sum()).tangent
+    assert not chosen.calls
+    layer(x)[0].square().sum().backward()
+    assert chosen.calls == {"forward": 1, "backward": 1}
+    product = (x.grad * x).sum().item()
+    # both sum T·B·H numbers once more
+    tolerance = case.scattered() * (1 + (case.T * case.B * case.H) ** 0.5) * max(1, y.item())
+    assert abs(along.item() - product) < tolerance
+    assert abs(other.item() - product) < tolerance
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_without_a_kernel_all_is_torchs(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_native, "kernel", lambda: None)
+    layer = kind(3, 4, num_layers=2, bidirectional=True)
+    oracle = kind.__bases__[0](3, 4, num_layers=2, bidirectional=True)
+    oracle.load_state_dict(layer.state_dict())
+    x = torch.randn(5, 2, 3)
+    assert torch.equal(layer(x)[0], oracle(x)[0])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (torch.zeros(5, 2, 4),),
+        (torch.zeros(3),),
+        (torch.zeros(5, 2, 3, 1),),
+        (torch.zeros(0, 2, 3),),
+        (torch.zeros(5, 2, 3, dtype=torch.float64),),
+        (torch.zeros(5, 2, 3, dtype=torch.int64),),
+        (torch.zeros(5, 2, 3), torch.zeros(1, 3, 4)),
+        (torch.zeros(5, 2, 3), torch.zeros(1, 4)),
+        (torch.zeros(5, 3), torch.zeros(1, 1, 4)),
+        (torch.zeros(5, 2, 3), torch.zeros(1, 2, 4, dtype=torch.float64)),
+        (torch.zeros(5, 2, 3), torch.zeros(1, 2, 4, device="meta")),
+        (torch.zeros(5, 2, 3, device="meta"),),
+        ([0.0],),
+    ],
+)
+@pytest.mark.parametrize(("ours", "torchs"), PAIRS)
+def test_what_does_not_fit_is_told_by_torch(
+    ours: Any, torchs: Any, given: tuple[Any, ...], chosen: Any
+) -> None:
+    if ours is nn.LSTM and len(given) > 1:
+        given = (given[0], (given[1], given[1]))
+    with pytest.raises((RuntimeError, ValueError, AttributeError)) as expected:
+        torchs(3, 4)(*given)
+    with pytest.raises(expected.type) as got:
+        ours(3, 4)(*given)
+    assert str(got.value) == str(expected.value)
+    assert not chosen.calls
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (pack_sequence([torch.zeros(3, 4)]),),
+        (pack_sequence([torch.zeros(3, 3)]), torch.zeros(1, 2, 4)),
+    ],
+)
+def test_packed_that_does_not_fit(given: tuple[Any, ...]) -> None:
+    """Torch's LSTM does not look at the sizes of what is packed, and answers something."""
+    for kind in (nn.RNN, nn.GRU):
+        with pytest.raises(RuntimeError, match=r"must be equal to input_size|Expected hidden size"):
+            kind(3, 4)(*given)
+    with pytest.raises(ShapeError, match=r"packed rows \[N, I\] with I = 3|\(1, 1, 4\) for hidden"):
+        nn.LSTM(3, 4)(given[0], *((part, part) for part in given[1:]))
+
+
+def test_weights_elsewhere_are_told_by_torch() -> None:
+    for kind in (nn.RNN, nn.GRU, nn.LSTM):
+        with pytest.raises(RuntimeError, match="are not at the same device"):
+            kind(3, 4, device="meta")(torch.zeros(5, 2, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_unknown_precision(cell: Cell, dtype: torch.dtype) -> None:
+    layer = Case(cell, 5, 2, 3, 4).layer(dtype)
+    assert layer.precision == "float32"
+    layer.precision = "float16"
+    with pytest.raises(OptionError, match="precision: got float16; expected float32 or bf16"):
+        layer(torch.zeros(5, 2, 3, dtype=dtype))
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_bf16_without_a_kernel(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_native, "kernel", lambda: None)
+    monkeypatch.setattr(_native, "kernels", dict)
+    layer = Case(cell, 5, 2, 3, 4).layer(torch.float32)
+    layer.precision = "bf16"
+    with pytest.raises(OptionError, match="got bf16 on no kernel; expected a processor with"):
+        layer(torch.zeros(5, 2, 3))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

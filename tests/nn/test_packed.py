@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,21 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
 
-from cases import CELLS, Case, cell_id, plain
+from cases import CELLS, Case, cell_id, like, plain, states_of
 from cell_checks import close
 from elman._errors import ShapeError
 from elman.cells import Cell
 from strategies import lengths
 
 GARBAGE = 1e3
-
-
-def states_of(hx: Any) -> tuple[torch.Tensor, ...]:
-    return hx if isinstance(hx, tuple) else (hx,)
-
-
-def like(hx: Any, parts: list[torch.Tensor]) -> Any:
-    return tuple(parts) if isinstance(hx, tuple) else parts[0]
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)

@@ -1,14 +1,26 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from cases import CASES, CELLS, Case, cell_id, plain
+from cases import (
+    CASES,
+    CELLS,
+    Case,
+    cell_id,
+    close_by_name,
+    gradient_in_torch,
+    in_torch,
+    like,
+    plain,
+    results,
+    states_of,
+)
 from cell_checks import close, yield_checks
 from elman import nn
 from elman._errors import ShapeError
@@ -17,55 +29,6 @@ from elman.runtime.sequence import layer_sequence
 
 TORCH = {"gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
 WITH_ORACLE = [case for case in CASES if case.cell.name != "mingru"]
-
-
-def module_of(cell: Cell, parameters: Mapping[str, np.ndarray], dtype: np.dtype) -> torch.nn.Module:
-    rows, inputs = parameters["weight_ih"].shape
-    case = Case(cell, 1, 1, inputs, rows // cell.G, bias="bias_ih" in parameters)
-    module = case.layer(torch.from_numpy(np.empty(0, dtype)).dtype)
-    state = {f"{name}_l0": torch.tensor(array) for name, array in parameters.items()}
-    module.load_state_dict(state)
-    return module
-
-
-def in_torch(
-    cell: Cell,
-    parameters: Mapping[str, np.ndarray],
-    x: np.ndarray,
-    state: tuple[np.ndarray, ...] | None,
-    forward: Callable[..., Any],
-) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """The layer of `cell_checks` by a torch module and the function that runs it."""
-    module = module_of(cell, parameters, x.dtype)
-    hx = None if state is None else tuple(torch.tensor(part)[None] for part in state)
-    with torch.no_grad():
-        y, end = forward(module, torch.tensor(x), hx if hx is None or len(hx) > 1 else hx[0])
-    ends = end if isinstance(end, tuple) else (end,)
-    return y.numpy(), tuple(part[0].numpy() for part in ends)
-
-
-def gradient_in_torch(
-    cell: Cell,
-    parameters: Mapping[str, np.ndarray],
-    x: np.ndarray,
-    state: tuple[np.ndarray, ...],
-    weights: np.ndarray,
-    state_weights: tuple[np.ndarray, ...],
-    forward: Callable[..., Any],
-) -> dict[str, np.ndarray]:
-    module = module_of(cell, parameters, x.dtype)
-    given = torch.tensor(x, requires_grad=True)
-    hx = tuple(torch.tensor(part[None], requires_grad=True) for part in state)
-    y, end = forward(module, given, hx if len(hx) > 1 else hx[0])
-    ends = end if isinstance(end, tuple) else (end,)
-    total = (torch.tensor(weights) * y).sum()
-    for w, part in zip(state_weights, ends, strict=True):
-        total = total + (torch.tensor(w) * part[0]).sum()
-    total.backward()
-    got = {name.removesuffix("_l0"): weight.grad for name, weight in module.named_parameters()}
-    got["x"] = given.grad
-    got.update(zip(cell.states, (part.grad[0] for part in hx), strict=True))
-    return {name: grad.numpy() for name, grad in got.items()}
 
 
 def own_forward(module: torch.nn.Module, *given: Any) -> Any:
@@ -90,33 +53,11 @@ def test_contract_in_torch(check: Callable[[], None]) -> None:
     check()
 
 
-def results(
-    forward: Callable[..., Any], module: torch.nn.Module, case: Case, nothing_negative: bool = False
-) -> dict[str, np.ndarray]:
-    """Outputs, last states and every gradient by name, of one case."""
+def positive(case: Case) -> tuple[torch.Tensor, Any]:
     x, hx = case.batch()
-    if nothing_negative:
-        x, hx = (part.detach().abs().requires_grad_() for part in (x, hx))
-    y, end = forward(x, hx)
-    ends, starts = (end, hx) if isinstance(end, tuple) else ((end,), (hx,))
-    draw = torch.Generator().manual_seed(2)
-    module.zero_grad()
-    sum(
-        (torch.randn(part.shape, generator=draw, dtype=part.dtype) * part).sum()
-        for part in (y, *ends)
-    ).backward()
-    found = {"y": y, "x.grad": x.grad}
-    for name, part, start in zip(case.cell.states, ends, starts, strict=True):
-        found |= {name: part, f"{name}.grad": start.grad}
-    found |= {name: weight.grad for name, weight in module.named_parameters()}
-    return {name: tensor.detach().numpy().copy() for name, tensor in found.items()}
-
-
-def close_by_name(got: dict[str, np.ndarray], expected: dict[str, np.ndarray], case: Case) -> None:
-    assert got.keys() == expected.keys()
-    for name, array in expected.items():
-        assert got[name].shape == array.shape, name
-        close(got[name], array, case.rounding())
+    return x.detach().abs().requires_grad_(), like(
+        hx, (part.detach().abs().requires_grad_() for part in states_of(hx))
+    )
 
 
 def torch_formula(case: Case) -> torch.nn.Module:
@@ -136,15 +77,17 @@ def test_values_and_gradients_are_torchs(case: Case) -> None:
             for weight in module.parameters():
                 weight.abs_().div_(case.H**0.5)  # no row of W_hh sums to over 1: no state grows
     oracle.load_state_dict(module.state_dict())
-    got = results(functools.partial(plain, module), module, case, linear)
-    close_by_name(got, results(oracle, oracle, case, linear), case)
+    batch = positive if linear else Case.batch
+    got = results(functools.partial(plain, module), module, *batch(case))
+    close_by_name(got, results(oracle, oracle, *batch(case)), case.rounding())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_module_is_the_unrolled(case: Case) -> None:
     module = case.layer()
-    got = results(module, module, case)
-    close_by_name(got, results(functools.partial(plain, module), module, case), case)
+    got = results(module, module, *case.batch())
+    expected = results(functools.partial(plain, module), module, *case.batch())
+    close_by_name(got, expected, case.rounding())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)

@@ -56,7 +56,7 @@ def test_weights_are_the_plain_computation(temperature, top_k, top_p):
 def test_draws_have_the_shares_of_the_weights():
     logits = np.log(np.array([0.5, 0.2, 0.2, 0.1], np.float32))
     random = generator(0)
-    drawn = [Sampling().draw(logits, random) for _ in range(20_000)]
+    drawn = [Sampling().draw(logits, random.random()) for _ in range(20_000)]
     shares = np.bincount(drawn, minlength=4) / len(drawn)
     # 5 standard errors of a share of 20,000 draws
     np.testing.assert_allclose(shares, [0, 0.4, 0.4, 0.2], rtol=0, atol=5 * np.sqrt(0.25 / 20_000))

@@ -12,12 +12,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor
 
 from elman import _native
 from elman.cells import Cell, find
 from elman.nn import unrolled
 
-__all__ = ["direction", "takes"]
+__all__ = ["array", "direction", "share_threads", "takes"]
 
 
 def takes(data: Tensor, parameters: list[Tensor]) -> bool:
@@ -26,18 +27,16 @@ def takes(data: Tensor, parameters: list[Tensor]) -> bool:
     That is on a CPU in float32, called plainly: not compiled, traced, transformed or intercepted.
     """
     return (
-        data.device.type == "cpu"
+        not unrolled.transformed()
+        and data.is_cpu
         and data.dtype == torch.float32
         and data.numel() > 0
         and _native.kernel() is not None
-        and all(weight.dtype == torch.float32 and not weight.is_cuda for weight in parameters)
+        and all(weight.is_cpu and weight.dtype == torch.float32 for weight in parameters)
         and type(data) in (Tensor, torch.nn.Parameter)
-        and not torch.compiler.is_compiling()
         and not torch._C._get_tracing_state()
         and not torch.is_autocast_enabled("cpu")
-        and not torch._C._are_functorch_transforms_active()
         and torch._C._len_torch_dispatch_stack() == 0
-        and torch.autograd.forward_ad._current_level < 0
     )
 
 
@@ -58,7 +57,8 @@ def direction(
     return output, end.unbind()
 
 
-def _array(tensor: Tensor | None) -> Any:
+def array(tensor: Tensor | None) -> Any:
+    """Return a tensor as an array for the kernel: the same memory where that is contiguous."""
     return None if tensor is None else tensor.detach().contiguous().numpy()
 
 
@@ -67,7 +67,7 @@ class _Direction(torch.autograd.Function):
     def forward(
         ctx: Any, how: tuple[Any, ...], data: Tensor, start: Tensor, *weights: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        _shared()
+        share_threads()
         output = data.new_empty(len(data), start.shape[-1])
         end = torch.empty_like(start, memory_format=torch.contiguous_format)
         ctx.how = how
@@ -79,7 +79,9 @@ class _Direction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         data, start, output, *weights = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a second derivative is asked for
+        many = any(one is not None and is_legacy_batchedtensor(one) for one in gradients)
+        if torch.is_grad_enabled() or many or unrolled.transformed():
+            # a second derivative is asked for, or many gradients at once
             inputs = (data, start, *weights)
             return None, *_in_torch(ctx.how, inputs, gradients, ctx.needs_input_grad[1:])
         kept, ctx.kept = ctx.kept, None
@@ -88,8 +90,9 @@ class _Direction(torch.autograd.Function):
         d_output, d_end = gradients
         if d_output is None:
             d_output = torch.zeros_like(output)
-        d_data = torch.empty_like(data, memory_format=torch.contiguous_format)
-        wanted = d_data if ctx.needs_input_grad[1] else None
+        d_data = None
+        if ctx.needs_input_grad[1]:
+            d_data = torch.empty_like(data, memory_format=torch.contiguous_format)
         d_start = torch.empty_like(start, memory_format=torch.contiguous_format)
         d_weights = [
             None
@@ -105,17 +108,17 @@ class _Direction(torch.autograd.Function):
             backward,
             bfloat16,
             _native.threads(torch.get_num_threads()),
-            _array(data),
-            *map(_array, weights[:2]),
-            _array(start),
-            _array(output),
-            _array(d_output),
-            _array(d_end),
-            _array(wanted),
-            *map(_array, d_weights),
-            _array(d_start),
+            array(data),
+            *map(array, weights[:2]),
+            array(start),
+            array(output),
+            array(d_output),
+            array(d_end),
+            array(d_data),
+            *map(array, d_weights),
+            array(d_start),
         )
-        return None, wanted, d_start, *d_weights
+        return None, d_data, d_start, *d_weights
 
 
 def _forward(
@@ -134,11 +137,11 @@ def _forward(
         backward,
         bfloat16,
         _native.threads(torch.get_num_threads()),
-        _array(data),
-        *map(_array, weights),
-        _array(start),
-        _array(output),
-        _array(end),
+        array(data),
+        *map(array, weights),
+        array(start),
+        array(output),
+        array(end),
     )
 
 
@@ -148,24 +151,30 @@ def _in_torch(
     gradients: tuple[Tensor | None, ...],
     needed: tuple[bool, ...],
 ) -> list[Tensor | None]:
-    """Return the gradients of data, start and weights as torch can differentiate them again."""
+    """Return the gradients of data, start and weights by torch's own operations."""
     name, activation, sizes, backward, _ = how
-    data, start, *weights = inputs
-    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    parameters = {
-        key: weight for key, weight in zip(names, weights, strict=True) if weight is not None
-    }
-    states = cast(Tensor, start).unbind()
-    output, end = unrolled.direction(
-        find(name, activation), parameters, cast(Tensor, data), sizes.tolist(), states, backward
-    )
-    pairs = zip((output, torch.stack(end)), gradients, strict=True)
-    outputs, given = zip(
-        *((one, gradient) for one, gradient in pairs if gradient is not None), strict=True
-    )
-    wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # one may be computed from another: behind a name of its own each has only its own gradient
+        own = [tensor if tensor is None else tensor.view_as(tensor) for tensor in inputs]
+        data, start, *weights = own
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        parameters = {
+            key: weight for key, weight in zip(names, weights, strict=True) if weight is not None
+        }
+        states = cast(Tensor, start).unbind()
+        output, end = unrolled.direction(
+            find(name, activation), parameters, cast(Tensor, data), sizes.tolist(), states, backward
+        )
+        pairs = zip((output, torch.stack(end)), gradients, strict=True)
+        outputs, given = zip(
+            *((one, gradient) for one, gradient in pairs if gradient is not None), strict=True
+        )
+    wanted = [tensor for tensor, need in zip(own, needed, strict=True) if need]
     found = iter(
-        torch.autograd.grad(outputs, cast(Any, wanted), given, create_graph=True, allow_unused=True)
+        torch.autograd.grad(
+            outputs, cast(Any, wanted), given, create_graph=again, allow_unused=True
+        )
     )
     return [next(found) if need else None for need in needed]
 
@@ -173,7 +182,7 @@ def _in_torch(
 _sharing = False
 
 
-def _shared() -> None:
+def share_threads() -> None:
     """Let the kernel run on torch's own threads from now on: two pools would wait for each other."""
     global _sharing
     if not _sharing:

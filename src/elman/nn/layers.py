@@ -9,7 +9,6 @@ Every layer has a `precision`: "float32", or "bf16" for products in bfloat16 on 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import warnings
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from elman._errors import OptionError, ShapeError
 from elman._shapes import whole_number
 from elman.cells import Cell, find
 from elman.nn import autograd
-from elman.nn.stack import Sequences, States, run
+from elman.nn.stack import Sequences, States, check_precision, run
 
 __all__ = ["GRU", "LSTM", "RNN", "MinGRU"]
 
@@ -34,16 +33,17 @@ def _forward(
 ) -> tuple[Sequences, Any]:
     """Return what a layer of torch answers, from the kernel where it can, else by torch's `forward`."""
     data = x.data if isinstance(x, PackedSequence) else x
-    states = [] if hx is None else [hx] if isinstance(hx, Tensor) else [*hx]
+    given = [] if hx is None else [hx] if isinstance(hx, Tensor) else [*hx]
     weights = [weight for layer in module.all_weights for weight in layer]
-    if (
-        isinstance(data, Tensor)
-        and not module.proj_size
-        and autograd.takes(data, [*weights, *states])
-    ):
-        # what has a wrong shape gets torch's own error
-        with contextlib.suppress(ShapeError):
-            return run(module, x, hx)
+    tensors = [data, *given, *weights]
+    if all(isinstance(tensor, Tensor) for tensor in tensors):
+        check_precision(module, data)
+        if not module.proj_size and autograd.takes(data, tensors[1:]):
+            try:
+                return run(module, x, hx)
+            except ShapeError:
+                forward(x, hx)  # torch's own error, where it has one
+                raise
     return cast(tuple[Sequences, Any], forward(x, hx))
 
 

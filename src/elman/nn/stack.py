@@ -21,7 +21,15 @@ from elman._errors import OptionError, ShapeError
 from elman.cells import Cell
 from elman.nn import autograd, unrolled
 
-__all__ = ["PRECISIONS", "Direction", "Recurrent", "Sequences", "States", "run"]
+__all__ = [
+    "PRECISIONS",
+    "Direction",
+    "Recurrent",
+    "Sequences",
+    "States",
+    "check_precision",
+    "run",
+]
 
 PRECISIONS = ("float32", "bf16")
 
@@ -49,6 +57,15 @@ class Recurrent(Protocol):
     bidirectional: bool
     training: bool
     precision: str
+
+
+def check_precision(module: Recurrent, data: Tensor) -> None:
+    """Raise OptionError for a precision that there is not, or not on this processor."""
+    if module.precision not in PRECISIONS:
+        expected = " or ".join(PRECISIONS)
+        raise OptionError("precision", got=module.precision, expected=expected)
+    if module.precision == "bf16" and data.is_cpu and not torch.compiler.is_compiling():
+        _native.require_bfloat16()
 
 
 def run(
@@ -141,15 +158,10 @@ def _start(
 
 def _direction(module: Recurrent, data: Tensor, states: tuple[Tensor, ...]) -> Direction:
     """Return the kernel's way over time where it can take the module, else torch's; raises OptionError."""
-    if module.precision not in PRECISIONS:
-        expected = " or ".join(PRECISIONS)
-        raise OptionError("precision", got=module.precision, expected=expected)
+    check_precision(module, data)
     weights = [weight for layer in cast(Any, module).all_weights for weight in layer]
     if autograd.takes(data, [*weights, *states]):
-        if module.precision == "float32":
-            return autograd.direction
-        _native.require_bfloat16()
-        return functools.partial(autograd.direction, bfloat16=True)
+        return functools.partial(autograd.direction, bfloat16=module.precision == "bf16")
     return unrolled.direction
 
 

@@ -9,7 +9,6 @@ is the same recurrence run from the end.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -20,25 +19,36 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from elman.cells import Cell, Ops, scan
 
-__all__ = ["direction", "recurrence", "torch_ops"]
+__all__ = ["direction", "recurrence", "torch_ops", "transformed"]
 
 # The step loop costs about 2 us a step on a CPU, the doubling log2(T) passes over all of [T, B, H];
 # measured at T 64 to 100,000 they cross where a step has a few hundred numbers.
 _NARROW = 256
 
 
-@functools.cache
+_OPS = Ops(
+    sigmoid=torch.sigmoid,
+    tanh=torch.tanh,
+    relu=torch.relu,
+    concatenate=lambda tensors: torch.cat(tensors),
+)
+
+
 def torch_ops() -> Ops:
     """Return the functions of torch.
 
     >>> torch_ops().sigmoid(torch.zeros(1)).item()
     0.5
     """
-    return Ops(
-        sigmoid=torch.sigmoid,
-        tanh=torch.tanh,
-        relu=torch.relu,
-        concatenate=lambda tensors: torch.cat(tensors),
+    return _OPS
+
+
+def transformed() -> bool:
+    """Return whether torch compiles or transforms what is called: it then needs plain operations."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
     )
 
 
@@ -129,7 +139,10 @@ def recurrence(a: Tensor, b: Tensor, start: Tensor) -> Tensor:
     """
     # under autocast the gates come in the lower precision and the start state does not
     kind = torch.promote_types(torch.promote_types(a.dtype, b.dtype), start.dtype)
-    return cast(Tensor, _Recurrence.apply(a.to(kind), b.to(kind), start.to(kind)))  # type: ignore[no-untyped-call]
+    a, b, start = a.to(kind), b.to(kind), start.to(kind)
+    if transformed():
+        return cast(Tensor, scan.parallel(torch_ops(), a, b, start))
+    return cast(Tensor, _Recurrence.apply(a, b, start))  # type: ignore[no-untyped-call]
 
 
 class _Recurrence(torch.autograd.Function):

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from elman.model import Model
 from elman.runtime.language import Evaluation, LanguagePredictor, ngram_part, ngram_verdict
+from elman.runtime.network import Network
 from elman.runtime.pool import StreamPool
-from elman.runtime.sequence import Network, layer_sequence
+from elman.runtime.sequence import layer_sequence
 from elman.runtime.stream import Score, Stream
 
 __all__ = [

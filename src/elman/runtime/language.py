@@ -18,8 +18,8 @@ from elman.data.sources import Source
 from elman.data.text import Corpus, load_corpus
 from elman.data.words import UNKNOWN_ID, plain_line_ends
 from elman.model import Model
+from elman.runtime.network import Network
 from elman.runtime.pool import StreamPool
-from elman.runtime.sequence import Network
 from elman.runtime.stream import Readable, Score, Stream
 
 __all__ = ["Evaluation", "LanguagePredictor", "ngram_part", "ngram_verdict"]

@@ -11,8 +11,8 @@ from elman._errors import InputError
 from elman._shapes import whole_number
 from elman.data.words import UNKNOWN_ID
 from elman.model import Model
+from elman.runtime.network import BLOCK, Network
 from elman.runtime.sampling import Sampling, generator, ranked
-from elman.runtime.sequence import BLOCK, Network
 from elman.runtime.state import unpack
 from elman.runtime.stream import Readable, Stream, network_of, token_numbers
 
@@ -25,7 +25,8 @@ TOKENS = 4096
 class StreamPool:
     """`n` streams of one model, each with its own state, stepped together.
 
-    Each answers as a `Stream` fed the same would, to rounding, whoever shares the pool. Streams
+    Each answers as a `Stream` fed the same would, bit for bit (to rounding without the kernel), whoever
+    shares the pool. Streams
     are numbered from 0; what is not asked of all at once (`beam`, `score`, `state`, `fork`) is asked
     of ``stream(i)``. `unknown` ``[n]`` counts as a stream's does. Raises OptionError for `n`.
     """
@@ -34,8 +35,7 @@ class StreamPool:
         n = whole_number("n", n, 1)
         self.network = network_of(model)
         self.codec = self.network.model.codec
-        self._layers = self.network.initial_state(n)
-        self._hidden = np.zeros_like(self._layers[-1][0])
+        self._states = self.network.initial_state(n)
         self._last = np.full(n, -1)
         self.unknown = np.zeros(n, np.int64)
         self.reset()
@@ -72,10 +72,7 @@ class StreamPool:
         return self
 
     def _forget(self, which: np.ndarray) -> None:
-        layers, self._hidden[which] = self.network.start
-        for parts, start_parts in zip(self._layers, layers, strict=True):
-            for part, start in zip(parts, start_parts, strict=True):
-                part[which] = start
+        self._states[which] = self.network.start
         self._last[which] = -1
 
     def _read(self, lines: Sequence[np.ndarray]) -> None:
@@ -85,14 +82,15 @@ class StreamPool:
         for length in np.unique(lengths[lengths > 0]).tolist():
             active = np.flatnonzero(lengths >= length)
             tokens = np.stack([lines[i][done:length] for i in active.tolist()], axis=1)
-            layers = tuple(tuple(part[active] for part in parts) for parts in self._layers)
+            every = len(active) == len(self)
+            states = self._states if every else self._states[active]
             steps = max(1, TOKENS // len(active))
             for start in range(0, len(tokens), steps):
-                y, layers = self.network.forward(tokens[start : start + steps], layers)
-            for parts, new_parts in zip(self._layers, layers, strict=True):
-                for part, new in zip(parts, new_parts, strict=True):
-                    part[active] = new
-            self._hidden[active] = y[-1]
+                _, states = self.network.forward(tokens[start : start + steps], states)
+            if every:
+                self._states = states
+            else:
+                self._states[active] = states
             self._last[active] = tokens[-1]
             done = length
 
@@ -104,7 +102,7 @@ class StreamPool:
             ranked(self.codec, log_probabilities, k)
             for start in range(0, len(self), rows)
             for log_probabilities in self.network.log_probabilities(
-                self._hidden[start : start + rows]
+                self.network.output(self._states[start : start + rows])
             )
         ]
 
@@ -134,9 +132,9 @@ class StreamPool:
         rows = max(1, BLOCK // len(self.codec))
         tokens = []
         for start in range(0, len(self), rows):
-            logits = self.network.logits(self._hidden[start : start + rows])
+            logits = self.network.logits(self.network.output(self._states[start : start + rows]))
             tokens += [
-                sampling.draw(row, random)
+                sampling.draw(row, random.random())
                 for row, random in zip(logits, randoms[start : start + rows], strict=True)
             ]
         return np.array(tokens)
@@ -144,10 +142,8 @@ class StreamPool:
     def stream(self, i: int) -> Stream:
         """Return stream `i` as a `Stream` that goes its own way from here; raises OptionError."""
         i = whole_number("stream", i, 0, len(self) - 1)
-        one = slice(i, i + 1)
         stream = Stream(self.network)
-        stream._layers = tuple(tuple(part[one].copy() for part in parts) for parts in self._layers)
-        stream._hidden = self._hidden[one].copy()
+        stream._state = self._states[i].copy()
         if self._last[i] >= 0:
             stream._last = int(self._last[i])
         stream.unknown = int(self.unknown[i])
@@ -159,11 +155,7 @@ class StreamPool:
         Raises OptionError for a number that no stream has, InputError for another model's stream.
         """
         i = whole_number("stream", i, 0, len(self) - 1)
-        layers, hidden, last = unpack(self.network, stream.state)
-        for parts, new_parts in zip(self._layers, layers, strict=True):
-            for part, new in zip(parts, new_parts, strict=True):
-                part[i] = new[0]
-        self._hidden[i] = hidden[0]
+        self._states[i], last = unpack(self.network, stream.state)
         self._last[i] = -1 if last is None else last
         self.unknown[i] = stream.unknown
         return self

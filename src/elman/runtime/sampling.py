@@ -9,11 +9,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from elman import _native
 from elman._errors import OptionError
 from elman._shapes import whole_number
 from elman.data import TextCodec
 from elman.data.words import UNKNOWN_ID
-from elman.runtime.sequence import BLOCK, Network, NetworkState
+from elman.runtime.network import BLOCK, Network
 
 __all__ = [
     "MAX_WIDTH",
@@ -110,7 +111,7 @@ class Sampling:
             weights[scaled.argmax()] = 1
             return weights
         scaled -= scaled.max()
-        scaled *= scaled.dtype.type(min(max(1 / self.temperature, FLATTEST), STEEPEST))
+        scaled *= scaled.dtype.type(self._factor)
         weights = scaled
         np.exp(scaled, out=weights)
         if self.top_k is not None:
@@ -122,10 +123,22 @@ class Sampling:
             weights[order[count:]] = 0
         return weights
 
-    def draw(self, logits: np.ndarray, random: np.random.Generator) -> int:
-        """Return one token drawn from ``logits [V]``; `<unk>` is never drawn."""
+    @property
+    def in_kernel(self) -> tuple[float, int, float]:
+        """What the kernel's `draw` and `generate` take: factor of the logits, top_k, top_p, 0 for none."""
+        return self._factor if self.temperature else 0.0, self.top_k or 0, self.top_p or 0.0
+
+    @property
+    def _factor(self) -> float:
+        return min(max(1 / self.temperature, FLATTEST), STEEPEST)
+
+    def draw(self, logits: np.ndarray, uniform: float) -> int:
+        """Return the token drawn from ``logits [V]`` by a number from 0 to 1; `<unk>` is never drawn."""
+        kernel = _native.kernel() if logits.dtype == np.float32 else None
+        if kernel is not None:
+            return int(kernel.draw(logits, uniform, *self.in_kernel, UNKNOWN_ID))
         reach = self.weights(logits).cumsum(dtype=np.float64)
-        return int(reach.searchsorted(random.random() * reach[-1], side="right"))
+        return int(reach.searchsorted(uniform * reach[-1], side="right"))
 
 
 def _others(values: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -135,23 +148,20 @@ def _others(values: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def beam_search(
-    network: Network,
-    layers: NetworkState,
-    hidden: np.ndarray,
-    n: int,
-    width: int,
+    network: Network, state: np.ndarray, n: int, width: int
 ) -> list[tuple[list[int], float]]:
     """Return up to `width` most probable continuations of `n` tokens with log probability.
 
-    The start is one stream's state and output ``hidden [1, H]``. A continuation that reaches
-    `<end>` is whole, however short. Best first; `<unk>` is in none of them.
+    The start is one stream's ``state [S]``. A continuation that reaches `<end>` is whole, however
+    short. Best first; `<unk>` is in none of them.
     """
+    states = state[None]
     end_id = network.model.codec.end_id
     whole: list[tuple[float, Path]] = []
     paths: list[Path] = [()]
     scores = np.zeros(1)
     for step in range(n):
-        scores, rows, tokens = _extend(network, hidden, scores, width)
+        scores, rows, tokens = _extend(network, network.output(states), scores, width)
         longer: list[Path] = [
             (int(token), paths[row]) for row, token in zip(rows, tokens, strict=True)
         ]
@@ -161,9 +171,7 @@ def beam_search(
         if step == n - 1 or not len(going):
             break
         parents = rows[going]
-        before = tuple(tuple(part[parents] for part in parts) for parts in layers)
-        y, layers = network.forward(tokens[going][None], before)
-        hidden = y[-1]
+        _, states = network.forward(tokens[going][None], states[parents])
     whole += zip(scores.tolist(), paths, strict=True)
     whole.sort(key=lambda item: -item[0])
     return [(_tokens(path), score) for score, path in whole[:width]]

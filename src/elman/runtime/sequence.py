@@ -6,13 +6,8 @@ a whole sequence is one matrix product; only the cell's step goes through time.
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +16,7 @@ from elman._shapes import check
 from elman.cells import Cell, State, find, numpy_ops, scan
 from elman.model import Model
 
-__all__ = ["BLOCK", "Network", "NetworkState", "layer_sequence", "log_softmax"]
-
-NetworkState: TypeAlias = tuple[tuple[np.ndarray, ...], ...]  # layers of states [B, H]
+__all__ = ["TABLE_LIMIT", "Stack", "bounded", "layer_sequence", "log_softmax"]
 
 # States and logits are held within ± LIMIT once one of them has left the finite range; the square of
 # this is still a float32.
@@ -32,11 +25,9 @@ LIMIT = 1e18
 # A first layer's input share is kept ready for every token up to this many numbers (8 MiB).
 TABLE_LIMIT = 2**21
 
-# Logits held at once where there are many rows of them (8 MiB).
-BLOCK = 2**21
 
-
-def _bounded(x: np.ndarray) -> np.ndarray:
+def bounded(x: np.ndarray) -> np.ndarray:
+    """Return `x` with every number finite and its square too."""
     whole: np.ndarray = np.nan_to_num(x, nan=0.0, posinf=LIMIT, neginf=-LIMIT)
     return whole.clip(-LIMIT, LIMIT)
 
@@ -89,7 +80,7 @@ class _Layer:
                     gh += self.bias_hh
             state = cell.step(ops, gx[step], gh, state)
             if limited:
-                state = tuple(_bounded(part) for part in state)
+                state = tuple(bounded(part) for part in state)
             y[step] = state[0]
         return y, state
 
@@ -133,119 +124,55 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return result
 
 
-class Network:
-    """A model's network made ready to run: embedding, layers and head in contiguous arrays.
+class Stack:
+    """Embedding, layers and head of a model in contiguous arrays, in one type."""
 
-    `dtype` is float32, or float64 where an oracle is wanted. Nothing here changes after it is made,
-    so any number of streams and threads may share one.
-    """
-
-    def __init__(self, model: Model, dtype: Any = np.float32) -> None:
+    def __init__(self, model: Model, dtype: np.dtype) -> None:
         config, arrays = model.config, model.arrays
-        self.model = model
-        self.dtype = np.dtype(dtype)
+        self.residual = config.residual
         self.cell = find(config.cell, config.activation)
         names = self.cell.parameters(1, 1, config.bias)
         self.layers = [
-            _Layer(self.cell, {name: arrays[f"layers.{k}.{name}"] for name in names}, self.dtype)
+            _Layer(self.cell, {name: arrays[f"layers.{k}.{name}"] for name in names}, dtype)
             for k in range(config.num_layers)
         ]
-        embedding = np.ascontiguousarray(arrays["embedding.weight"], self.dtype)
+        embedding = np.ascontiguousarray(arrays["embedding.weight"], dtype)
         head = arrays["embedding.weight" if config.tied else "head.weight"]
-        self._head = np.ascontiguousarray(head.T, self.dtype)
-        self._head_bias = np.ascontiguousarray(arrays["head.bias"], self.dtype)
+        self._head = np.ascontiguousarray(head.T, dtype)
+        self._head_bias = np.ascontiguousarray(arrays["head.bias"], dtype)
         first = self.layers[0]
         with np.errstate(over="ignore", invalid="ignore"):
             ready = len(embedding) * first.weight_ih.shape[1] <= TABLE_LIMIT
             self._table = first.input_sums(embedding) if ready else None
         self._embedding = embedding
 
-    @functools.cached_property
-    def digest(self) -> bytes:
-        """The SHA-256 of configuration, vocabulary and weights: which model a state belongs to."""
-        whole = hashlib.sha256(json.dumps(asdict(self.model.config), sort_keys=True).encode())
-        codec = self.model.codec
-        for token in (codec.level, codec.split, codec.documents, *codec.tokens):
-            whole.update(token.encode("utf-8", "surrogatepass") + b"\xff")
-        for name in sorted(self.model.arrays):
-            whole.update(name.encode() + b"\xff")
-            whole.update(np.ascontiguousarray(self.model.arrays[name]).data)
-        return whole.digest()
-
-    def initial_state(self, batch_size: int) -> NetworkState:
-        """Return the start state of every layer: zeros ``[B, H]``."""
-        return tuple(
-            self.cell.initial_state(batch_size, layer.hidden_size, self.dtype)
-            for layer in self.layers
-        )
-
-    @functools.cached_property
-    def start(self) -> tuple[NetworkState, np.ndarray]:
-        """The state and the output ``[1, H]`` from which the first token is predicted.
-
-        The output is that after the codec's start token. Only `<end>`, which begins every line in
-        training, is in the state too: a text that no document end precedes is read from zeros.
-        """
-        zeros, codec = self.initial_state(1), self.model.codec
-        y, layers = self.forward(np.array([[codec.start_id]]), zeros)
-        return (zeros if codec.end_id is None else layers), y[-1]
-
     def forward(
-        self, tokens: np.ndarray, state: NetworkState, fresh: np.ndarray | None = None
-    ) -> tuple[np.ndarray, NetworkState]:
-        """Return the last layer's output ``[T, B, H]`` and the new state, for ``tokens [T, B]``.
-
-        Lanes marked in ``fresh [B]`` start from zeros. Tokens are ids below V; T is at least 1.
-        """
-        if fresh is not None and fresh.any():
-            start = fresh[:, None]
-            zero = self.dtype.type(0)
-            state = tuple(tuple(np.where(start, zero, part) for part in parts) for parts in state)
-        with np.errstate(over="ignore", invalid="ignore"):
-            y, after = self._run(tokens, state, limited=False)
-            # a NaN anywhere below has reached y; the plain pass above is the common one
-            if not math.isfinite(np.vdot(y, y)):
-                y, after = self._run(tokens, state, limited=True)
-        return y, after
-
-    def _run(
-        self, tokens: np.ndarray, state: NetworkState, limited: bool
-    ) -> tuple[np.ndarray, NetworkState]:
+        self, tokens: np.ndarray, state: np.ndarray, limited: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `Network.forward` does; `limited` keeps every state finite."""
         first, *others = self.layers
+        before = iter(self._layer_states(state))
         table = self._table
         gx = table[tokens] if table is not None else first.input_sums(self._embedding[tokens])
-        y, parts = first.run(gx, state[0], limited)
-        after = [parts]
-        for layer, before in zip(others, state[1:], strict=True):
+        y, parts = first.run(gx, next(before), limited)
+        after = [*parts]
+        for layer in others:
             x = y
-            y, parts = layer.run(layer.input_sums(x), before, limited)
-            after.append(parts)
-            if self.model.config.residual:
+            y, parts = layer.run(layer.input_sums(x), next(before), limited)
+            after += parts
+            if self.residual:
                 y = y + x
-        return y, tuple(after)
+        return y, np.concatenate([*after, y[-1]], axis=1)
+
+    def _layer_states(self, state: np.ndarray) -> list[State]:
+        count, H = len(self.cell.states), self.layers[0].hidden_size
+        parts = np.split(state, range(H, state.shape[1], H), axis=1)
+        return [
+            tuple(parts[layer * count : (layer + 1) * count]) for layer in range(len(self.layers))
+        ]
 
     def logits(self, hidden: np.ndarray) -> np.ndarray:
-        """Return the logits ``[..., V]`` of ``hidden [..., H]``, finite whatever the weights."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            result: np.ndarray = hidden @ self._head
-            result += self._head_bias
-            if not math.isfinite(np.vdot(result, result)):
-                result = _bounded(result)
-        return result
-
-    def log_probabilities(self, hidden: np.ndarray) -> np.ndarray:
-        """Return the log probabilities ``[..., V]`` after ``hidden [..., H]``."""
-        return log_softmax(self.logits(hidden))
-
-    def target_log_probabilities(self, hidden: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return the log probability ``[N]`` of each of ``targets [N]`` after ``hidden [N, H]``.
-
-        Works in blocks of rows, so that ``[N, V]`` is never held whole.
-        """
-        result = np.empty(len(targets), self.dtype)
-        rows = max(1, BLOCK // len(self._head_bias))
-        for start in range(0, len(targets), rows):
-            block = self.log_probabilities(hidden[start : start + rows])
-            wanted = targets[start : start + rows]
-            result[start : start + rows] = block[np.arange(len(wanted)), wanted]
+        """Return the logits ``[..., V]`` of ``hidden [..., H]``."""
+        result: np.ndarray = hidden @ self._head
+        result += self._head_bias
         return result

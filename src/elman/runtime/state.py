@@ -7,7 +7,7 @@ import struct
 import numpy as np
 
 from elman._errors import InputError
-from elman.runtime.sequence import Network, NetworkState
+from elman.runtime.network import Network
 
 __all__ = ["pack", "unpack"]
 
@@ -16,25 +16,17 @@ _HEADER = struct.Struct("<4sBiB32s")
 _MAGIC, _FORMAT = b"ELST", 1
 
 
-def pack(network: Network, layers: NetworkState, hidden: np.ndarray, last: int | None) -> bytes:
-    """Return the state of one stream: its layers' ``[1, H]``, last output and last token."""
-    parts = [*(part for layer in layers for part in layer), hidden]
-    header = _HEADER.pack(
-        _MAGIC,
-        _FORMAT,
-        -1 if last is None else last,
-        network.dtype.itemsize,
-        network.digest,
-    )
-    stored = network.dtype.newbyteorder("<")
-    return header + b"".join(part.astype(stored).tobytes() for part in parts)
+def pack(network: Network, state: np.ndarray, last: int | None) -> bytes:
+    """Return one stream's ``state [S]`` and last token as bytes."""
+    token = -1 if last is None else last
+    header = _HEADER.pack(_MAGIC, _FORMAT, token, network.dtype.itemsize, network.digest)
+    return header + state.astype(network.dtype.newbyteorder("<")).tobytes()
 
 
-def unpack(network: Network, state: object) -> tuple[NetworkState, np.ndarray, int | None]:
+def unpack(network: Network, state: object) -> tuple[np.ndarray, int | None]:
     """Return what `pack` was given; raises InputError for what it did not make for `network`."""
-    start, dtype = network.initial_state(1), network.dtype
-    shapes = [part.shape for layer in start for part in layer] + [start[-1][0].shape]
-    size = _HEADER.size + sum(shape[1] for shape in shapes) * dtype.itemsize
+    dtype = network.dtype
+    size = _HEADER.size + network.state_size * dtype.itemsize
     expected = f"{size} bytes that Stream.state gave"
     if not isinstance(state, bytes | bytearray | memoryview):
         raise InputError("state", got=type(state).__name__, expected=expected)
@@ -51,7 +43,5 @@ def unpack(network: Network, state: object) -> tuple[NetworkState, np.ndarray, i
         raise InputError("state", got=got, expected=f"{8 * dtype.itemsize}")
     if len(state) != size or not -1 <= last < len(network.model.codec):
         raise InputError("state", got=f"{len(state)} damaged bytes", expected=expected)
-    flat = np.frombuffer(state, dtype.newbyteorder("<"), offset=_HEADER.size).astype(dtype)
-    parts = iter(np.split(flat[None], np.cumsum([shape[1] for shape in shapes])[:-1], axis=1))
-    layers = tuple(tuple(next(parts) for _ in layer) for layer in start)
-    return layers, next(parts), None if last < 0 else last
+    numbers = np.frombuffer(state, dtype.newbyteorder("<"), offset=_HEADER.size)
+    return numbers.astype(dtype), None if last < 0 else last

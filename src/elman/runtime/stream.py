@@ -13,6 +13,7 @@ from elman._shapes import whole_number
 from elman.data import TextCodec
 from elman.data.words import UNKNOWN_ID, plain_line_ends
 from elman.model import Model
+from elman.runtime.network import Network
 from elman.runtime.sampling import (
     MAX_WIDTH,
     Sampling,
@@ -20,7 +21,6 @@ from elman.runtime.sampling import (
     generator,
     ranked,
 )
-from elman.runtime.sequence import Network
 from elman.runtime.state import pack, unpack
 
 __all__ = ["Readable", "Score", "Stream", "network_of", "token_numbers"]
@@ -114,12 +114,14 @@ class Stream:
 
     def _anew(self) -> None:
         self._last: int | None = None
-        self._layers, self._hidden = self.network.start
+        self._state = self.network.start.copy()
+        self._spare = np.empty_like(self._state)
 
     def fork(self) -> Stream:
         """Return a stream that has read the same and goes its own way from here."""
         other = Stream.__new__(Stream)
         other.__dict__.update(self.__dict__)
+        other._state, other._spare = self._state.copy(), np.empty_like(self._state)
         return other
 
     def feed(self, readable: Readable) -> Stream:
@@ -142,10 +144,31 @@ class Stream:
 
     def _advance(self, numbers: np.ndarray) -> np.ndarray:
         """Read ``numbers [T]``, T from 1; return the outputs ``[T, H]``."""
-        y, self._layers = self.network.forward(numbers[:, None], self._layers)
-        # a copy: a view would keep every step in memory as long as the stream lives
-        self._hidden, self._last = y[-1].copy(), int(numbers[-1])
+        y, states = self.network.forward(numbers[:, None], self._state[None])
+        self._state, self._last = states[0], int(numbers[-1])
         return y[:, 0]
+
+    def step(self, token: int, out: np.ndarray | None = None) -> np.ndarray:
+        """Read one token number; return the log probabilities ``[V]`` of the next, written to `out`.
+
+        The shortest way from a token to a prediction, for programs that step in real time. Raises
+        InputError for a number outside the vocabulary.
+        """
+        if out is None:
+            out = np.empty(len(self.codec), self.network.dtype)
+        if not 0 <= token < len(self.codec):
+            expected = f"a token number from 0 to {len(self.codec) - 1}"
+            raise InputError("token", got=token, expected=expected)
+        if token == UNKNOWN_ID:
+            self.unknown += 1
+        if token == self.codec.end_id:
+            self._anew()
+            out[:] = self._log_probabilities()
+            return out
+        self.network.step(token, self._state, self._spare, out)
+        self._state, self._spare = self._spare, self._state
+        self._last = token
+        return out
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -154,7 +177,7 @@ class Stream:
         return result
 
     def _log_probabilities(self) -> np.ndarray:
-        return self.network.log_probabilities(self._hidden[0])
+        return self.network.log_probabilities(self.network.output(self._state))
 
     def predict(self, k: int = 5) -> list[tuple[str, float]]:
         """Return the `k` most probable next tokens with their probability, best first.
@@ -165,9 +188,17 @@ class Stream:
         k = whole_number("k", k, 1)
         return ranked(self.codec, self._log_probabilities(), k)
 
-    def generate(self, n: int, **sampling: Any) -> str:
-        """Return the text of `generate_pieces`, whole."""
-        return "".join(self.generate_pieces(n, **sampling))
+    def generate(self, n: int, seed: int | None = None, **sampling: Any) -> str:
+        """Return the text of `generate_pieces`, whole: the same text, in one call of the kernel."""
+        n = whole_number("n", n, 1)
+        how, uniforms = Sampling(**sampling), generator(seed).random(n)
+        tokens = self.network.generate(self._state, uniforms, *how.in_kernel)
+        if tokens is None:
+            return "".join(self._pieces(how, iter(uniforms.tolist())))
+        text = self._text(tokens.tolist())
+        last = int(tokens[-1])
+        self._last = None if last == self.codec.end_id else last
+        return text
 
     def generate_pieces(
         self,
@@ -185,13 +216,13 @@ class Stream:
         and the stream starts anew. Raises OptionError.
         """
         n = whole_number("n", n, 1)
-        sampling = Sampling(temperature, top_k, top_p)
-        return self._pieces(n, sampling, generator(seed))
+        sampling, random = Sampling(temperature, top_k, top_p), generator(seed)
+        return self._pieces(sampling, (random.random() for _ in range(n)))
 
-    def _pieces(self, n: int, sampling: Sampling, random: np.random.Generator) -> Iterator[str]:
+    def _pieces(self, sampling: Sampling, uniforms: Iterator[float]) -> Iterator[str]:
         codec, network = self.codec, self.network
-        for _ in range(n):
-            token = sampling.draw(network.logits(self._hidden[0]), random)
+        for uniform in uniforms:
+            token = sampling.draw(network.logits(network.output(self._state)), uniform)
             piece = codec.piece(self._last, token)
             if token == codec.end_id:
                 self._anew()
@@ -208,14 +239,14 @@ class Stream:
         """
         n = whole_number("n", n, 1)
         width = whole_number("width", width, 1, MAX_WIDTH)
-        found = beam_search(self.network, self._layers, self._hidden, n, width)
+        found = beam_search(self.network, self._state, n, width)
         return [(self._text(tokens), score) for tokens, score in found]
 
     def _text(self, tokens: list[int]) -> str:
         pieces, previous = [], self._last
         for token in tokens:
             pieces.append(self.codec.piece(previous, token))
-            previous = token
+            previous = None if token == self.codec.end_id else token
         return "".join(pieces)
 
     def score(self, readable: Readable) -> Score:
@@ -229,7 +260,7 @@ class Stream:
         for line in self._lines(numbers):
             for start in range(0, len(line), STEPS):
                 block = line[start : start + STEPS]
-                before = reader._hidden
+                before = self.network.output(reader._state)[None]
                 y = reader._advance(block)
                 hidden = np.concatenate([before, y[:-1]])
                 parts.append(self.network.target_log_probabilities(hidden, block))
@@ -251,9 +282,10 @@ class Stream:
         `unknown` is not in it, and counts from 0 after it is set. Setting raises InputError for
         another model's state, and for bytes that are no state.
         """
-        return pack(self.network, self._layers, self._hidden, self._last)
+        return pack(self.network, self._state, self._last)
 
     @state.setter
     def state(self, state: bytes) -> None:
-        self._layers, self._hidden, self._last = unpack(self.network, state)
+        self._state, self._last = unpack(self.network, state)
+        self._spare = np.empty_like(self._state)
         self.unknown = 0

@@ -1,0 +1,170 @@
+#include "network.h"
+
+#include <string.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace elman {
+namespace {
+
+constexpr Int PADDED = 16;
+Int padded(Int n) { return (n + PADDED - 1) / PADDED * PADDED; }
+
+float* floats(const Block& block) { return (float*)block.data(); }
+
+bool finite(const float* x, Int n) {
+  float zero = 0;
+  for (Int i = 0; i < n; ++i) zero += x[i] * 0.0f;
+  return zero == 0.0f;
+}
+
+template <class F>
+void in_team(Int threads, F&& work) {
+  run(threads, [](void* context, Team& team, Int thread) { (*(F*)context)(team, thread); }, &work);
+}
+
+}  // namespace
+
+Int draw(const Kernel& kernel, const float* logits, Int V, const Sampling& how, double uniform, float* weights) {
+  if (how.factor == 0.0f) {
+    Int best = how.never == 0 ? 1 : 0;
+    for (Int v = best; v < V; ++v)
+      if (v != how.never && logits[v] > logits[best]) best = v;
+    return best;
+  }
+  kernel.exponentials(logits, V, how.never, how.factor, weights);
+  if ((how.top_k > 0 && how.top_k < V) || how.top_p > 0) {
+    std::vector<Int> order(V);
+    std::iota(order.begin(), order.end(), 0);
+    const auto before = [&](Int a, Int b) { return weights[a] != weights[b] ? weights[a] > weights[b] : a < b; };
+    Int kept = how.top_k > 0 && how.top_k < V ? how.top_k : V;
+    std::partial_sort(order.begin(), order.begin() + kept, order.end(), before);
+    if (how.top_p > 0) {
+      double total = 0, reached = 0;
+      for (Int i = 0; i < kept; ++i) total += weights[order[i]];
+      Int count = 0;
+      while (count < kept && (count == 0 || reached < how.top_p * total)) reached += weights[order[count++]];
+      kept = count;
+    }
+    for (Int i = kept; i < V; ++i) weights[order[i]] = 0;
+  }
+  double total = 0, reached = 0;
+  for (Int v = 0; v < V; ++v) total += weights[v];
+  const double wanted = uniform * total;
+  Int last = 0;
+  for (Int v = 0; v < V; ++v) {
+    if (weights[v] == 0) continue;
+    reached += weights[v], last = v;
+    if (reached > wanted) return v;
+  }
+  return last;
+}
+
+Network::Network(const Kernel& kernel, Precision precision, bool residual, const std::vector<Layer>& layers,
+                 const float* embedding, Int V, Int E, const float* weight, const float* bias, Int tabled)
+    : kernel_(kernel), precision_(precision), residual_(residual), layers_(layers), V_(V), E_(E), H_(layers[0].H),
+      states_(layers[0].cell == LSTM ? 2 : 1), state_size_(((Int)layers.size() * states_ + 1) * H_),
+      inputs_(padded(E)), units_(padded(H_)) {
+  for (Layer& layer : layers_) {
+    packed_.push_back(std::make_unique<Block>(kernel.packed_bytes(layer, precision)));
+    kernel.pack(layer, precision, packed_.back()->data());
+    weights_ += kernel.columns(layer) * (layer.I + (layer.cell == MINGRU ? 0 : layer.H));
+    layer.weight_ih = layer.weight_hh = layer.bias_ih = layer.bias_hh = nullptr;
+  }
+  output_ = std::make_unique<Block>(kernel.output_bytes(V, H_, precision));
+  kernel.pack_output(weight, bias, V, H_, precision, output_->data());
+
+  const Layer& first = layers_[0];
+  const Int columns = kernel.columns(first);
+  embedding_ = std::make_unique<Block>(V * inputs_ * sizeof(float));
+  memset(embedding_->data(), 0, V * inputs_ * sizeof(float));
+  for (Int v = 0; v < V; ++v) memcpy(floats(*embedding_) + v * inputs_, embedding + v * E, E * sizeof(float));
+  if (V * columns > tabled) return;
+  table_ = std::make_unique<Block>(V * columns * sizeof(float));
+  kernel.input_sums(first, precision, packed_[0]->data(), floats(*embedding_), inputs_, V, floats(*table_));
+  embedding_.reset();
+  weights_ -= columns * E;
+}
+
+// One thread does a small product sooner than two have met.
+Int Network::useful(Int rows, Int threads) const { return rows * weights_ < (Int(1) << 19) ? 1 : threads; }
+
+bool Network::forward(const Int* tokens, Int T, Int B, const float* before, float* after, float* y, Int threads) const {
+  const Int N = T * B, layers = (Int)layers_.size();
+  // kept from call to call: a step allocates nothing
+  static thread_local std::vector<Int> sizes;
+  static thread_local std::vector<Forward> calls;
+  sizes.assign(2 * T + 1, B);
+  calls.clear();
+  Int* offsets = sizes.data() + T;
+  for (Int t = 0; t <= T; ++t) offsets[t] = t * B;
+  const Steps steps{T, N, sizes.data(), offsets, false};
+  const Block outputs(2 * N * units_ * sizeof(float) + N * inputs_ * sizeof(float));
+  float* turn[2] = {floats(outputs), floats(outputs) + N * units_};
+  float* x = floats(outputs) + 2 * N * units_;
+  if (H_ % 2)  // rows of bfloat16 products are read by pairs
+    for (Int n = 0; n < 2 * N; ++n) turn[0][n * units_ + H_] = 0;
+  if (!table_)
+    for (Int n = 0; n < N; ++n) memcpy(x + n * inputs_, floats(*embedding_) + tokens[n] * inputs_, inputs_ * sizeof(float));
+
+  size_t scratch_bytes = 0;
+  for (Int l = 0; l < layers; ++l) {
+    Forward f{};
+    f.layer = layers_[l], f.steps = steps;
+    f.x = l == 0 ? x : turn[1 - l % 2], f.x_row = l == 0 ? inputs_ : units_;
+    f.start = before + l * states_ * H_, f.end = after + l * states_ * H_;
+    f.state_row = state_size_, f.state_gap = H_;
+    f.y = turn[l % 2], f.y_row = units_;
+    f.packed = packed_[l]->data();
+    if (l == 0 && table_) f.table = floats(*table_), f.tokens = tokens;
+    if (l > 0 && residual_) f.add = f.x;
+    scratch_bytes = std::max(scratch_bytes, kernel_.forward_bytes(f, precision_));
+    calls.push_back(f);
+  }
+  const Block scratch(scratch_bytes);
+  for (Forward& f : calls) f.scratch = scratch.data();
+  in_team(useful(B, threads), [&](Team& team, Int thread) {
+    for (const Forward& f : calls) kernel_.forward(f, precision_, team, thread);
+  });
+  const float* last = calls.back().y;
+  bool all = true;
+  for (Int n = 0; n < N; ++n) {
+    all = finite(last + n * units_, H_) && all;
+    if (y) memcpy(y + n * H_, last + n * units_, H_ * sizeof(float));
+  }
+  for (Int b = 0; b < B; ++b)
+    memcpy(after + (b + 1) * state_size_ - H_, last + ((T - 1) * B + b) * units_, H_ * sizeof(float));
+  return all;
+}
+
+void Network::logits(const float* hidden, Int row, Int N, float* logits, Int threads) const {
+  Output o{N, H_, V_, hidden, row, output_->data(), logits};
+  const Int useful = N * V_ * H_ < (Int(1) << 19) ? 1 : threads;
+  // the side A of a product of bfloat16 weights has rows of even length
+  std::unique_ptr<Block> copy;
+  if (precision_ == WIDENED && H_ % 2) {
+    copy = std::make_unique<Block>(N * units_ * sizeof(float));
+    memset(copy->data(), 0, N * units_ * sizeof(float));
+    for (Int n = 0; n < N; ++n) memcpy(floats(*copy) + n * units_, hidden + n * row, H_ * sizeof(float));
+    o.hidden = floats(*copy), o.hidden_row = units_;
+  }
+  in_team(useful, [&](Team& team, Int thread) { kernel_.logits(o, precision_, team, thread); });
+}
+
+bool Network::generate(Int n, const Sampling& how, const double* uniforms, Int end, const float* start, float* state,
+                      Int* tokens, Int threads) const {
+  const Block scratch(2 * V_ * sizeof(float));
+  float *logit = floats(scratch), *weights = logit + V_;
+  for (Int i = 0; i < n; ++i) {
+    logits(state + state_size_ - H_, H_, 1, logit, threads);
+    if (!finite(logit, V_)) return false;
+    tokens[i] = draw(kernel_, logit, V_, how, uniforms[i], weights);
+    if (tokens[i] == end) memcpy(state, start, state_size_ * sizeof(float));
+    else if (!forward(&tokens[i], 1, 1, state, state, nullptr, threads)) return false;
+  }
+  return true;
+}
+
+}  // namespace elman

@@ -1,0 +1,93 @@
+"""Functions beside the layers: the cross entropy of an output layer without its logits stored."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from elman import _native
+from elman._errors import OptionError
+from elman.nn import autograd
+
+__all__ = ["linear_cross_entropy"]
+
+
+def linear_cross_entropy(
+    input: Tensor,  # noqa: A002
+    weight: Tensor,
+    bias: Tensor,
+    target: Tensor,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Return the cross entropy (nats) of ``softmax(input·weightᵀ + bias)`` at `target`, as one node.
+
+    ``input [.., H]``, ``weight [V, H]``, ``bias [V]``, ``target [..]`` of class numbers; those equal to
+    `ignore_index` count for nothing. The kernel goes through the rows block by block, forward and
+    backward at once, so that the logits ``[.., V]`` are never stored; without it, torch stores them.
+    `reduction` is "mean" (over what counts) or "sum".
+
+    Raises OptionError for another reduction.
+
+    >>> one = torch.ones(1, 1)
+    >>> zeros = torch.zeros(2)
+    >>> round(linear_cross_entropy(one, zeros[:, None], zeros, torch.tensor([1])).item(), 4)
+    0.6931
+    """
+    if reduction not in ("mean", "sum"):
+        raise OptionError("reduction", got=reduction, expected='"mean" or "sum"')
+    rows, wanted = input.reshape(-1, input.shape[-1]), target.reshape(-1)
+    if not autograd.takes(rows, [weight, bias]):
+        logits = torch.nn.functional.linear(rows, weight, bias)
+        return torch.nn.functional.cross_entropy(
+            logits, wanted, ignore_index=ignore_index, reduction=reduction
+        )
+    mean = reduction == "mean"
+    return cast(Tensor, _LinearCrossEntropy.apply(rows, weight, bias, wanted, ignore_index, mean))  # type: ignore[no-untyped-call]
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """The gradients are there after forward, for a gradient of one of the loss."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        rows: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        target: Tensor,
+        ignore: int,
+        mean: bool,
+    ) -> Tensor:
+        count = int((target != ignore).sum()) if mean else 1
+        given = (rows, weight, bias)
+        gradients: list[Tensor | None] = [None, None, None]
+        if any(ctx.needs_input_grad[:3]):
+            gradients = [
+                torch.empty_like(part, memory_format=torch.contiguous_format) for part in given
+            ]
+        autograd.share_threads()
+        total, _ = cast(Any, _native.kernel()).head(
+            _native.threads(torch.get_num_threads()),
+            *map(autograd.array, given),
+            target.contiguous().numpy(),
+            ignore,
+            1.0 / max(1, count),
+            *map(autograd.array, gradients),
+        )
+        ctx.save_for_backward(*gradients)
+        # as torch: the mean over nothing is not a number
+        return rows.new_tensor(total / count if count else float("nan"))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grads
+        factor = grad.item()
+        found = ctx.saved_tensors
+        # the common case, a loss that backward() is called on, needs no pass over the gradients
+        scaled = found if factor == 1.0 else [part * factor for part in found]
+        return *scaled, None, None, None

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from elman import _native
+
+
+class Watched:
+    """A kernel that counts its calls, and keeps the arguments of the last by name."""
+
+    def __init__(self, kernel: Any) -> None:
+        self._kernel = kernel
+        self.calls: Counter[str] = Counter()
+        self.last: dict[str, tuple[Any, ...]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._kernel, name)
+        if not callable(found):
+            return found
+
+        def watched(*given: Any) -> Any:
+            self.calls[name] += 1
+            self.last[name] = given
+            return found(*given)
+
+        return watched
+
+
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    """The kernel that runs by itself, watched."""
+    watched = Watched(_native.kernel())
+    monkeypatch.setattr(_native, "kernel", lambda: watched)
+    return watched
+
+
+@pytest.fixture(params=list(_native.kernels()))
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Watched:
+    """The kernel of every instruction set that this processor has, watched."""
+    watched = Watched(_native.kernels()[request.param])
+    monkeypatch.setattr(_native, "kernel", lambda: watched)
+    return watched
