@@ -77,6 +77,14 @@ Layer layer_of(int cell, Int I, Int H, const In<2>& weight_ih, const std::option
   return {(CellKind)cell, I, H, weight_ih.data(), data(weight_hh), data(bias_ih), data(bias_hh)};
 }
 
+// x has a row for each step, or tokens say which row a step reads.
+void check_rows(const In<2>& x, const std::optional<Numbers>& tokens, size_t N) {
+  if (!tokens) return expect(x.shape(0) == N, "x: a row for each step of each sequence");
+  expect(tokens->shape(0) == N, "tokens: one for each step of each sequence");
+  for (size_t n = 0; n < N; ++n)
+    expect(tokens->data()[n] >= 0 && tokens->data()[n] < (Int)x.shape(0), "tokens: rows of x");
+}
+
 template <class F>
 void run_released(Int threads, F&& work) {
   nb::gil_scoped_release released;
@@ -84,21 +92,22 @@ void run_released(Int threads, F&& work) {
 }
 
 std::shared_ptr<Block> forward(const Kernel& kernel, int cell, const Numbers& sizes, bool reverse, bool bfloat16,
-                               Int threads, const In<2>& x, const In<2>& weight_ih,
-                               const std::optional<In<2>>& weight_hh, const std::optional<In<1>>& bias_ih,
+                               Int threads, const In<2>& x, const std::optional<Numbers>& tokens,
+                               const In<2>& weight_ih, const std::optional<In<2>>& weight_hh, const std::optional<In<1>>& bias_ih,
                                const std::optional<In<1>>& bias_hh, const In<3>& start, const Out<2>& y,
                                const Out<3>& end) {
   const Rows rows(sizes, reverse);
   const size_t N = rows.steps.N, B = rows.steps.sizes[0], H = y.shape(1), states = cell == LSTM ? 2 : 1;
   const Layer layer = layer_of(cell, x.shape(1), H, weight_ih, weight_hh, bias_ih, bias_hh);
-  expect(is(x, {N, x.shape(1)}) && is(y, {N, H}), "x, y: a row for each step of each sequence");
+  check_rows(x, tokens, N);
+  expect(is(y, {N, H}), "y: a row for each step of each sequence");
   expect(is(start, {states, B, H}) && is(end, {states, B, H}), "start, end: [S, B, H]");
   expect(!bfloat16 || kernel.bfloat16, "bfloat16: this instruction set has no such product");
   const Precision precision = bfloat16 ? BFLOAT16 : FLOAT32;
   auto saved = std::make_shared<Block>(kernel.saved_bytes(layer, rows.steps, precision));
   Forward f{};
   f.layer = layer, f.steps = rows.steps;
-  f.x = x.data(), f.x_row = x.shape(1);
+  f.x = x.data(), f.x_row = x.shape(1), f.x_rows = x.shape(0), f.tokens = data(tokens);
   f.start = start.data(), f.end = end.data(), f.state_row = H, f.state_gap = B * H;
   f.y = y.data(), f.y_row = H;
   f.saved = saved->data();
@@ -109,7 +118,7 @@ std::shared_ptr<Block> forward(const Kernel& kernel, int cell, const Numbers& si
 }
 
 void backward(const Kernel& kernel, const std::shared_ptr<Block>& saved, int cell, const Numbers& sizes, bool reverse,
-              bool bfloat16, Int threads, const In<2>& x, const In<2>& weight_ih,
+              bool bfloat16, Int threads, const In<2>& x, const std::optional<Numbers>& tokens, const In<2>& weight_ih,
               const std::optional<In<2>>& weight_hh, const In<3>& start, const In<2>& y, const In<2>& dy,
               const std::optional<In<3>>& dend, const std::optional<Out<2>>& dx, const Out<2>& dweight_ih,
               const std::optional<Out<2>>& dweight_hh, const std::optional<Out<1>>& dbias_ih,
@@ -118,14 +127,15 @@ void backward(const Kernel& kernel, const std::shared_ptr<Block>& saved, int cel
   const size_t N = rows.steps.N, B = rows.steps.sizes[0], H = y.shape(1), I = x.shape(1), states = cell == LSTM ? 2 : 1;
   const Layer layer = layer_of(cell, I, H, weight_ih, weight_hh, {}, {});
   const size_t G = GATES[cell];
-  expect(is(x, {N, I}) && is(y, {N, H}) && is(dy, {N, H}) && is(dx, {N, I}), "x, y: a row for each step of each sequence");
+  check_rows(x, tokens, N);
+  expect(is(y, {N, H}) && is(dy, {N, H}) && is(dx, {x.shape(0), I}), "y: a row for each step of each sequence; dx: as x");
   expect(is(start, {states, B, H}) && is(dend, {states, B, H}) && is(dstart, {states, B, H}), "states: [S, B, H]");
   expect(is(dweight_ih, {G * H, I}) && is(dweight_hh, {G * H, H}) && dweight_hh.has_value() == weight_hh.has_value(),
          "gradients: as the weights");
   expect(is(dbias_ih, {G * H}) && is(dbias_hh, {G * H}), "gradients: as the biases");
   expect(!bfloat16 || kernel.bfloat16, "bfloat16: this instruction set has no such product");
   const Precision precision = bfloat16 ? BFLOAT16 : FLOAT32;
-  Backward f{layer,           rows.steps,        x.data(),         start.data(),   y.data(),
+  Backward f{layer,           rows.steps,        x.data(),         (Int)x.shape(0), data(tokens), start.data(), y.data(),
              dy.data(),       (Int)H,            data(dend),       saved->data(),  nullptr,
              data(dx),        dweight_ih.data(), data(dweight_hh), data(dbias_ih), data(dbias_hh),
              dstart.data()};
@@ -269,10 +279,10 @@ NB_MODULE(_kernel, m) {
       .def_ro("width", &Kernel::width)
       .def_ro("bfloat16", &Kernel::bfloat16)
       .def("forward", forward, nb::arg("cell"), nb::arg("sizes"), nb::arg("reverse"), nb::arg("bfloat16"),
-           nb::arg("threads"), nb::arg("x"), nb::arg("weight_ih"), nb::arg("weight_hh").none(),
+           nb::arg("threads"), nb::arg("x"), nb::arg("tokens").none(), nb::arg("weight_ih"), nb::arg("weight_hh").none(),
            nb::arg("bias_ih").none(), nb::arg("bias_hh").none(), nb::arg("start"), nb::arg("y"), nb::arg("end"))
       .def("backward", backward, nb::arg("saved"), nb::arg("cell"), nb::arg("sizes"), nb::arg("reverse"),
-           nb::arg("bfloat16"), nb::arg("threads"), nb::arg("x"), nb::arg("weight_ih"), nb::arg("weight_hh").none(),
+           nb::arg("bfloat16"), nb::arg("threads"), nb::arg("x"), nb::arg("tokens").none(), nb::arg("weight_ih"), nb::arg("weight_hh").none(),
            nb::arg("start"), nb::arg("y"), nb::arg("dy"), nb::arg("dend").none(), nb::arg("dx").none(),
            nb::arg("dweight_ih"), nb::arg("dweight_hh").none(), nb::arg("dbias_ih").none(),
            nb::arg("dbias_hh").none(), nb::arg("dstart"))

@@ -33,6 +33,8 @@ namespace {
 #include "rnn.h"
 #include "scan.h"
 #include "sequence.h"
+#include "products.h"
+#include "backward.h"
 #include "head.h"
 
 // Calls `then` with the product that is asked for, as a type; where there is none in bfloat16, with float32.

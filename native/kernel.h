@@ -43,8 +43,9 @@ struct Steps {
 struct Forward {
   Layer layer;
   Steps steps;
-  const float* x;      // [N, I], rows x_row floats apart
-  Int x_row;
+  const float* x;      // [x_rows, I], rows x_row floats apart; x_rows is N, or with tokens their number
+  Int x_row, x_rows;
+  const Int* tokens;   // [N] or null: the row of x that a step reads
   const float* start;  // S states [B, H]: state s of sequence b at s·state_gap + b·state_row
   float* end;          // likewise; may be `start`
   Int state_row, state_gap;
@@ -54,15 +55,16 @@ struct Forward {
   char* scratch;       // of `forward_bytes`; needed during the call alone
   // For a network made ready for inference, or null:
   const char* packed;  // the layer's weights as `pack` made them
-  const float* table;  // [classes, packed columns]: the input sums of every token, instead of x
-  const Int* tokens;   // [N]
+  const float* table;  // [x_rows, columns]: the input sums of every token, instead of x
   const float* add;    // [N, H] as y: is added to y, but not to the state
 };
 
 struct Backward {
   Layer layer;
   Steps steps;
-  const float* x;
+  const float* x;      // [x_rows, I]
+  Int x_rows;
+  const Int* tokens;   // as in Forward
   const float* start;
   const float* y;
   const float* dy;     // [N, H], rows dy_row floats apart
@@ -70,7 +72,7 @@ struct Backward {
   const float* dend;   // [S, B, H] or null: zeros
   char* saved;         // overwritten
   char* scratch;       // of `backward_bytes`
-  float* dx;           // [N, I] or null: not wanted
+  float* dx;           // [x_rows, I] or null: not wanted
   float* dweight_ih;   // as the parameters; null where the parameter is null
   float* dweight_hh;
   float* dbias_ih;

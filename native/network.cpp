@@ -113,7 +113,7 @@ bool Network::forward(const Int* tokens, Int T, Int B, const float* before, floa
   for (Int l = 0; l < layers; ++l) {
     Forward f{};
     f.layer = layers_[l], f.steps = steps;
-    f.x = l == 0 ? x : turn[1 - l % 2], f.x_row = l == 0 ? inputs_ : units_;
+    f.x = l == 0 ? x : turn[1 - l % 2], f.x_row = l == 0 ? inputs_ : units_, f.x_rows = N;
     f.start = before + l * states_ * H_, f.end = after + l * states_ * H_;
     f.state_row = state_size_, f.state_gap = H_;
     f.y = turn[l % 2], f.y_row = units_;

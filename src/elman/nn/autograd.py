@@ -47,13 +47,14 @@ def direction(
     batch_sizes: list[int],
     start: tuple[Tensor, ...],
     backward: bool,
+    tokens: Tensor | None = None,
     bfloat16: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Return what `unrolled.direction` does, from the kernel; with `bfloat16` its products are so."""
     how = (cell.name, cell.activation, np.array(batch_sizes, np.int64), backward, bfloat16)
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     weights = [parameters.get(name) for name in names]
-    output, end = _Direction.apply(how, data, torch.stack(start), *weights)  # type: ignore[no-untyped-call]
+    output, end = _Direction.apply(how, tokens, data, torch.stack(start), *weights)  # type: ignore[no-untyped-call]
     return output, end.unbind()
 
 
@@ -65,28 +66,35 @@ def array(tensor: Tensor | None) -> Any:
 class _Direction(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, how: tuple[Any, ...], data: Tensor, start: Tensor, *weights: Tensor | None
+        ctx: Any,
+        how: tuple[Any, ...],
+        tokens: Tensor | None,
+        data: Tensor,
+        start: Tensor,
+        *weights: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         share_threads()
-        output = data.new_empty(len(data), start.shape[-1])
+        output = data.new_empty(how[2].sum(), start.shape[-1])
         end = torch.empty_like(start, memory_format=torch.contiguous_format)
         ctx.how = how
-        ctx.kept = _forward(how, data, start, weights, output, end)
-        ctx.save_for_backward(data, start, output, *weights)
+        ctx.kept = _forward(how, tokens, data, start, weights, output, end)
+        ctx.save_for_backward(tokens, data, start, output, *weights)
         ctx.set_materialize_grads(False)
         return output, end
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        data, start, output, *weights = ctx.saved_tensors
+        tokens, data, start, output, *weights = ctx.saved_tensors
         many = any(one is not None and is_legacy_batchedtensor(one) for one in gradients)
         if torch.is_grad_enabled() or many or unrolled.transformed():
             # a second derivative is asked for, or many gradients at once
             inputs = (data, start, *weights)
-            return None, *_in_torch(ctx.how, inputs, gradients, ctx.needs_input_grad[1:])
+            needed = ctx.needs_input_grad[2:]
+            return None, None, *_in_torch(ctx.how, tokens, inputs, gradients, needed)
         kept, ctx.kept = ctx.kept, None
         if kept is None:  # it was overwritten by a backward before this one
-            kept = _forward(ctx.how, data, start, weights, output.clone(), torch.empty_like(start))
+            outputs = output.clone(), torch.empty_like(start)
+            kept = _forward(ctx.how, tokens, data, start, weights, *outputs)
         d_output, d_end = gradients
         if d_output is None:
             d_output = torch.zeros_like(output)
@@ -109,6 +117,7 @@ class _Direction(torch.autograd.Function):
             bfloat16,
             _native.threads(torch.get_num_threads()),
             array(data),
+            array(tokens),
             *map(array, weights[:2]),
             array(start),
             array(output),
@@ -123,6 +132,7 @@ class _Direction(torch.autograd.Function):
 
 def _forward(
     how: tuple[Any, ...],
+    tokens: Tensor | None,
     data: Tensor,
     start: Tensor,
     weights: Any,
@@ -138,6 +148,7 @@ def _forward(
         bfloat16,
         _native.threads(torch.get_num_threads()),
         array(data),
+        array(tokens),
         *map(array, weights),
         array(start),
         array(output),
@@ -147,6 +158,7 @@ def _forward(
 
 def _in_torch(
     how: tuple[Any, ...],
+    tokens: Tensor | None,
     inputs: tuple[Tensor | None, ...],
     gradients: tuple[Tensor | None, ...],
     needed: tuple[bool, ...],
@@ -163,10 +175,11 @@ def _in_torch(
             key: weight for key, weight in zip(names, weights, strict=True) if weight is not None
         }
         states = cast(Tensor, start).unbind()
-        output, end = unrolled.direction(
-            find(name, activation), parameters, cast(Tensor, data), sizes.tolist(), states, backward
-        )
-        pairs = zip((output, torch.stack(end)), gradients, strict=True)
+        batch_sizes = sizes.tolist()
+    output, end = unrolled.direction(
+        find(name, activation), parameters, cast(Tensor, data), batch_sizes, states, backward, tokens
+    )
+    pairs = zip((output, torch.stack(end)), gradients, strict=True)
         outputs, given = zip(
             *((one, gradient) for one, gradient in pairs if gradient is not None), strict=True
         )

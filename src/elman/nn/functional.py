@@ -1,4 +1,4 @@
-"""Functions beside the layers: the cross entropy of an output layer without its logits stored."""
+"""What stands before and behind the layers: embedded tokens read at once, an output layer's cross entropy."""
 
 from __future__ import annotations
 
@@ -10,8 +10,32 @@ from torch import Tensor
 from elman import _native
 from elman._errors import OptionError
 from elman.nn import autograd
+from elman.nn.stack import States, run_tokens
 
-__all__ = ["linear_cross_entropy"]
+__all__ = ["embedded", "linear_cross_entropy"]
+
+
+def embedded(
+    layer: Any, tokens: Tensor, weight: Tensor, hx: States | None = None
+) -> tuple[Tensor, States]:
+    """Return ``layer(embedding(tokens, weight), hx)`` for ``tokens [T, B]`` and ``weight [V, I]``.
+
+    Where there are more steps than tokens in the vocabulary (characters), the kernel multiplies every
+    row of `weight` once, not every step's, forward and backward.
+
+    >>> layer, weight = torch.nn.GRU(3, 5), torch.zeros(7, 3)
+    >>> embedded(layer, torch.zeros(4, 2, dtype=torch.long), weight)[0].shape
+    torch.Size([4, 2, 5])
+    """
+    fits = isinstance(layer, torch.nn.Module) and hasattr(layer, "precision")
+    plain = not getattr(layer, "batch_first", False) and not getattr(layer, "proj_size", 0)
+    if fits and plain and len(weight) < tokens.numel() and autograd.takes(weight, _weights(layer)):
+        return run_tokens(cast(Any, layer), weight, tokens, hx)
+    return cast(tuple[Tensor, States], layer(torch.nn.functional.embedding(tokens, weight), hx))
+
+
+def _weights(layer: Any) -> list[Tensor]:
+    return [weight for weights in layer.all_weights for weight in weights]
 
 
 def linear_cross_entropy(
@@ -45,8 +69,9 @@ def linear_cross_entropy(
         return torch.nn.functional.cross_entropy(
             logits, wanted, ignore_index=ignore_index, reduction=reduction
         )
-    mean = reduction == "mean"
-    return cast(Tensor, _LinearCrossEntropy.apply(rows, weight, bias, wanted, ignore_index, mean))  # type: ignore[no-untyped-call]
+    mean, gradient = reduction == "mean", torch.is_grad_enabled()
+    apply = cast(Any, _LinearCrossEntropy.apply)
+    return cast(Tensor, apply(rows, weight, bias, wanted, ignore_index, mean, gradient))
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -61,11 +86,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
         target: Tensor,
         ignore: int,
         mean: bool,
+        gradient: bool,
     ) -> Tensor:
         count = int((target != ignore).sum()) if mean else 1
         given = (rows, weight, bias)
         gradients: list[Tensor | None] = [None, None, None]
-        if any(ctx.needs_input_grad[:3]):
+        if gradient and any(ctx.needs_input_grad[:3]):
             gradients = [
                 torch.empty_like(part, memory_format=torch.contiguous_format) for part in given
             ]
@@ -90,4 +116,4 @@ class _LinearCrossEntropy(torch.autograd.Function):
         found = ctx.saved_tensors
         # the common case, a loss that backward() is called on, needs no pass over the gradients
         scaled = found if factor == 1.0 else [part * factor for part in found]
-        return *scaled, None, None, None
+        return *scaled, None, None, None, None

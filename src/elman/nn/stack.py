@@ -36,7 +36,7 @@ PRECISIONS = ("float32", "bf16")
 Sequences: TypeAlias = Tensor | PackedSequence
 States: TypeAlias = Tensor | tuple[Tensor, ...]
 Direction: TypeAlias = Callable[
-    [Cell, Mapping[str, Tensor], Tensor, list[int], tuple[Tensor, ...], bool],
+    [Cell, Mapping[str, Tensor], Tensor, list[int], tuple[Tensor, ...], bool, Tensor | None],
     tuple[Tensor, tuple[Tensor, ...]],
 ]
 
@@ -156,6 +156,24 @@ def _start(
     return tuple(state.unsqueeze(1) for state in given) if single else given
 
 
+def run_tokens(
+    module: Recurrent,
+    table: Tensor,
+    tokens: Tensor,
+    hx: States | None = None,
+    direction: Direction | None = None,
+) -> tuple[Tensor, States]:
+    """Return what `run` does for the rows of ``table [V, I]`` that ``tokens [T, B]`` name.
+
+    In the kernel the input product is made once a row of the table, not once a step.
+    """
+    T, B = tokens.shape
+    states = _start(module, hx, table, B, single=False)
+    over_time = direction or _direction(module, table, states)
+    data, states = _layers(module, table, [B] * T, states, over_time, tokens.reshape(-1))
+    return data.reshape(T, B, -1), states[0] if len(states) == 1 else states
+
+
 def _direction(module: Recurrent, data: Tensor, states: tuple[Tensor, ...]) -> Direction:
     """Return the kernel's way over time where it can take the module, else torch's; raises OptionError."""
     check_precision(module, data)
@@ -171,6 +189,7 @@ def _layers(
     batch_sizes: list[int],
     states: tuple[Tensor, ...],
     direction: Direction,
+    tokens: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Return the last layer's rows ``[N, directions·H]`` and every layer's last states."""
     last: list[tuple[Tensor, ...]] = []
@@ -184,8 +203,11 @@ def _layers(
             suffix = f"_l{layer}" + ("_reverse" if backward else "")
             parameters = {name: getattr(module, name + suffix) for name in names}
             start = tuple(state[len(last)] for state in states)
-            output, end = direction(module.cell, parameters, data, batch_sizes, start, backward)
+            output, end = direction(
+                module.cell, parameters, data, batch_sizes, start, backward, tokens
+            )
             outputs.append(output)
             last.append(end)
         data = torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
+        tokens = None
     return data, tuple(torch.stack(ends) for ends in zip(*last, strict=True))

@@ -59,11 +59,15 @@ def direction(
     batch_sizes: list[int],
     start: tuple[Tensor, ...],
     backward: bool,
+    tokens: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Return one direction's outputs ``[N, H]`` and last states ``[B, H]`` over ``data [N, I]``.
 
     `parameters` has PyTorch's names without suffix; `backward` reads from the last step to the first.
+    With ``tokens [N]`` every step reads the row of `data` that its token names.
     """
+    if tokens is not None:
+        data = functional.embedding(tokens, data)
     over_time = _scanned if cell.scan else _stepped
     return over_time(cell, parameters, data, batch_sizes, start, backward)
 

@@ -75,10 +75,16 @@ class Network(torch.nn.Module):
         self, tokens: Tensor, state: list[LayerState] | None = None
     ) -> tuple[Tensor, list[LayerState]]:
         """Return the head's inputs ``[T, B, H]`` and every layer's state; `state` None starts at zero."""
-        hidden = self.dropout(self.embedding(tokens))
+        weight, hidden = self.embedding.weight, None
+        if self.dropout.p and self.training:
+            hidden = self.dropout(self.embedding(tokens))
         new_state: list[LayerState] = []
         for index, layer in enumerate(self.layers):
-            output, layer_state = layer(hidden, None if state is None else state[index])
+            before = None if state is None else state[index]
+            if hidden is None:
+                output, layer_state = nn.embedded(layer, tokens, weight, before)
+            else:
+                output, layer_state = layer(hidden, before)
             new_state.append(layer_state)
             output = self.dropout(output)
             hidden = output + hidden if self.config.residual and index > 0 else output
@@ -104,8 +110,13 @@ class Network(torch.nn.Module):
         total = hidden.new_zeros(())
         parts = zip(torch.split(rows, block), torch.split(wanted, block), strict=True)
         for some, wanted_of_them in parts:
-            total = total + torch.nn.functional.cross_entropy(
-                self.head(some), wanted_of_them, ignore_index=ignore, reduction="sum"
+            total = total + nn.linear_cross_entropy(
+                some,
+                self.head.weight,
+                self.head.bias,
+                wanted_of_them,
+                ignore_index=ignore,
+                reduction="sum",
             )
         return total
 

@@ -1,0 +1,551 @@
+"""Every instruction set of the kernel against plain torch in float64."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+
+from cases import (
+    CELLS,
+    Case,
+    cell_id,
+    close_by_name,
+    gradient_in_torch,
+    in_torch,
+    like,
+    plain,
+    results,
+    states_of,
+)
+from cell_checks import yield_checks
+from elman import _native
+from elman._errors import OptionError
+from elman.cells import Cell
+from elman.nn import autograd
+from elman.nn.layers import LSTM
+
+# Around the widths of vectors, of pairs of them and of panels.
+SIZES = (1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97)
+STEPS = (
+    *((T, B) for T in (1, 2, 63) for B in (1, 2, 5)),
+    *((1, 50), (2, 32), (63, 13), (63, 32), (63, 50)),
+)
+WAYS: tuple[dict[str, Any], ...] = (
+    {"bias": False},
+    {"batch_first": True},
+    {"num_layers": 3},
+    {"bidirectional": True},
+    {"num_layers": 2, "bidirectional": True, "batch_first": True, "bias": False},
+)
+# Several stretches of 128 rows forward and 256 backward, of odd numbers of rows: 85·3 and 16·3 rows,
+# 13·19 twice and 19; and single steps that are longer than a stretch.
+STRETCHES = ((300, 1), (101, 3), (27, 19), (2, 300))
+
+
+def cases() -> Iterator[Case]:
+    """With every cell, every size as H and as I, and all steps; then every way, of drawn sizes."""
+    for seed, cell in enumerate(CELLS):
+        draw = random.Random(seed)
+        shuffled = zip(
+            draw.sample(STEPS, len(STEPS)), draw.sample(SIZES, len(SIZES)), SIZES, strict=True
+        )
+        for (T, B), I, H in shuffled:  # noqa: E741
+            yield Case(cell, T, B, I, H)
+        for way in WAYS:
+            T, B = draw.choice(STEPS[3:])
+            yield Case(cell, T, B, draw.choice(SIZES), draw.choice(SIZES), **way)
+        for T, B in STRETCHES:
+            yield Case(cell, T, B, 9, 17, bidirectional=True)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Sequences of unequal lengths in a case."""
+
+    case: Case
+    lengths: tuple[int, ...]
+    ordered: bool
+
+    @property
+    def id(self) -> str:
+        return f"{self.case.id}-{'ordered' if self.ordered else 'mixed'}"
+
+
+def packed_cases() -> Iterator[Packed]:
+    for seed, cell in enumerate(CELLS):
+        draw = random.Random(seed)
+        for ordered, (T, B) in (
+            (True, (7, 5)),
+            (False, (7, 5)),
+            (True, (63, 13)),
+            (False, (40, 32)),
+        ):
+            lengths = [draw.randint(1, T) for _ in range(B - 1)] + [T]
+            lengths = sorted(lengths, reverse=True) if ordered else lengths
+            way = {"num_layers": draw.choice((1, 2)), "bidirectional": True, "batch_first": ordered}
+            case = Case(cell, T, B, draw.choice(SIZES), draw.choice(SIZES), **way)
+            yield Packed(case, tuple(lengths), ordered)
+
+
+CASES = tuple(cases())
+PACKED = tuple(packed_cases())
+by_id = functools.partial(pytest.mark.parametrize, ids=lambda case: case.id)
+
+
+def in_float32(case: Case) -> torch.nn.Module:
+    return case.layer(torch.float32)
+
+
+def in_double(case: Case) -> tuple[torch.nn.Module, Callable[..., Any]]:
+    """The oracle: a float32 layer's weights in float64, and what runs it."""
+    module = in_float32(case).double()
+    return module, functools.partial(plain, module)
+
+
+def same_bits(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    for name, array in expected.items():
+        np.testing.assert_array_equal(got[name], array, err_msg=name)
+
+
+@functools.cache
+def expected_of(case: Case) -> dict[str, np.ndarray]:
+    module, forward = in_double(case)
+    return results(forward, module, *case.batch())
+
+
+@by_id("case", CASES)
+def test_values_and_every_gradient(case: Case, kernel: Any) -> None:
+    layer = in_float32(case)
+    got = results(layer, layer, *case.batch(torch.float32))
+    assert kernel.calls == {"forward": case.rows, "backward": case.rows}
+    close_by_name(got, expected_of(case), case.scattered())
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_no_start_state_is_zeros(cell: Cell, kernel: Any) -> None:
+    case = Case(cell, 6, 3, 9, 17, num_layers=2)
+    layer = in_float32(case)
+    x, hx = case.batch(torch.float32)
+    zeros = like(hx, (torch.zeros_like(part).requires_grad_() for part in states_of(hx)))
+    expected = results(layer, layer, x, zeros)
+    x.grad = None
+    got = results(layer, layer, x)
+    assert got.keys() == {name for name in expected if name not in ("hidden.grad", "cell.grad")}
+    same_bits(got, {name: expected[name] for name in got})
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_dropout_between_layers(cell: Cell, kernel: Any) -> None:
+    """From the same seed the same numbers are dropped as in plain torch."""
+    case = Case(cell, 6, 3, 9, 17, num_layers=3, bidirectional=True)
+    layer = in_float32(case)
+    layer.dropout = 0.5
+    found = []
+    for forward in (layer, functools.partial(plain, layer), layer.eval()):
+        layer.train(forward is not layer or not found)
+        torch.manual_seed(3)
+        found.append(results(forward, layer, *case.batch(torch.float32)))
+    close_by_name(found[0], found[1], 2 * case.scattered())  # both are in float32
+    assert np.abs(found[2]["y"] - found[0]["y"]).max() > 0.01
+
+
+@pytest.mark.parametrize("wanted", ["y", "hidden", "cell"])
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_gradient_of_one_result(cell: Cell, wanted: str, kernel: Any) -> None:
+    if wanted not in ("y", *cell.states):
+        wanted = cell.states[-1]
+    case = Case(cell, 6, 3, 9, 17, num_layers=2, bidirectional=True)
+
+    def gradients(module: torch.nn.Module, forward: Callable[..., Any], dtype: Any) -> list[Any]:
+        x, hx = case.batch(dtype)
+        y, end = forward(x, hx)
+        one = dict(zip(("y", *cell.states), (y, *states_of(end)), strict=True))[wanted]
+        inputs = [x, *states_of(hx), *module.parameters()]
+        return list(torch.autograd.grad(one.square().sum(), inputs, materialize_grads=True))
+
+    layer = in_float32(case)
+    got = gradients(layer, layer, torch.float32)
+    # the last states of the lower layers are no part of the sum, but the layers are
+    assert kernel.calls == {"forward": case.rows, "backward": case.rows}
+    expected = gradients(*in_double(case), torch.float64)
+    names = [str(number) for number in range(len(got))]
+    close_by_name(
+        {name: part.numpy() for name, part in zip(names, got, strict=True)},
+        {name: part.numpy() for name, part in zip(names, expected, strict=True)},
+        case.scattered(),
+    )
+
+
+def over_packed(forward: Callable[..., Any], packed: Packed) -> Callable[..., Any]:
+    def run(x: torch.Tensor, hx: Any) -> Any:
+        first = packed.case.batch_first
+        rows = pack_padded_sequence(x, packed.lengths, first, enforce_sorted=packed.ordered)
+        y, end = forward(rows, hx)
+        return pad_packed_sequence(y, first)[0], end
+
+    return run
+
+
+def over_each_alone(forward: Callable[..., Any], packed: Packed) -> Callable[..., Any]:
+    def run(x: torch.Tensor, hx: Any) -> Any:
+        first = packed.case.batch_first
+        outputs, ends = [], []
+        for column, length in enumerate(packed.lengths):
+            sequence = (x[column] if first else x[:, column])[:length]
+            y, end = forward(sequence, like(hx, (part[:, column] for part in states_of(hx))))
+            outputs.append(y)
+            ends.append(states_of(end))
+        states = (torch.stack(parts, 1) for parts in zip(*ends, strict=True))
+        return pad_sequence(outputs, first), like(hx, states)
+
+    return run
+
+
+@functools.cache
+def expected_of_packed(packed: Packed) -> dict[str, np.ndarray]:
+    module, forward = in_double(packed.case)
+    return results(over_each_alone(forward, packed), module, *packed.case.batch())
+
+
+@by_id("packed", PACKED)
+def test_packed_is_each_sequence_alone(packed: Packed, kernel: Any) -> None:
+    """To the bit, but for the weights' gradients, which are sums over all sequences."""
+    layer, batch = in_float32(packed.case), functools.partial(packed.case.batch, torch.float32)
+    got = results(over_packed(layer, packed), layer, *batch())
+    assert kernel.calls == {"forward": packed.case.rows, "backward": packed.case.rows}
+    alone = results(over_each_alone(layer, packed), layer, *batch())
+    close_by_name(got, expected_of_packed(packed), packed.case.scattered())
+    states = packed.case.cell.states
+    exact = ("y", "x.grad", *states, *(f"{name}.grad" for name in states))
+    same_bits(got, {name: alone[name] for name in exact})
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_a_row_is_the_same_whoever_shares_its_batch(cell: Cell, kernel: Any) -> None:
+    case = Case(cell, 40, 13, 17, 33)
+    layer = in_float32(case)
+    x, hx = case.batch(torch.float32)
+    y, end = layer(x, hx)
+    for lanes, length in ((slice(4, 5), 40), (slice(3, 11), 40), (slice(0, 13), 7)):
+        some = like(hx, (part[:, lanes] for part in states_of(hx)))
+        other, last = layer(x[:length, lanes], some)
+        assert torch.equal(other, y[:length, lanes])
+        if length == case.T:
+            for part, whole in zip(states_of(last), states_of(end), strict=True):
+                assert torch.equal(part, whole[:, lanes])
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        Packed(Case(cell, 70, 6, 33, 65, bidirectional=True), (70, 70, 69, 31, 2, 1), True)
+        for cell in CELLS
+    ],
+    ids=lambda packed: packed.id,
+)
+def test_results_do_not_depend_on_the_threads(
+    packed: Packed, kernel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = in_float32(packed.case)
+    for forward in (layer, over_packed(layer, packed)):
+        expected = None
+        for count in (1, 1, 2, 3, 5):
+            monkeypatch.setattr(_native, "threads", lambda default, count=count: count)
+            got = results(forward, layer, *packed.case.batch(torch.float32))
+            expected = expected or got
+            same_bits(got, expected)
+
+
+def test_threads_are_torchs(chosen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ELMAN_THREADS", raising=False)
+    before = torch.get_num_threads()
+    layer = LSTM(3, 4)
+    try:
+        for count in (3, 1, 2):
+            _native.threads.cache_clear()
+            torch.set_num_threads(count)
+            layer(torch.zeros(5, 2, 3))[0].sum().backward()
+            assert [given for given in chosen.last["forward"] if type(given) is int][1] == count
+            assert [given for given in chosen.last["backward"] if type(given) is int][1] == count
+    finally:
+        torch.set_num_threads(before)
+        _native.threads.cache_clear()
+
+
+# The kernel alone in a process, on threads of its own, from one and from two threads of Python.
+OWN_POOL = """
+import sys, threading
+import numpy as np
+from elman import _native
+
+path, T, B, I, H = sys.argv[1], *map(int, sys.argv[2:])
+kernel, cell = _native.kernel(), _native.cell_number("lstm", "tanh")
+draw = np.random.default_rng(0)
+sizes = np.full(T, B)
+given = [draw.normal(size=shape).astype(np.float32) / 4
+         for shape in ((T * B, I), (4 * H, I), (4 * H, H), (4 * H,), (4 * H,), (2, B, H))]
+x, weight_ih, weight_hh, bias_ih, bias_hh, start = given
+
+def run(threads):
+    y, end = np.empty((T * B, H), np.float32), np.empty_like(start)
+    saved = kernel.forward(cell, sizes, False, False, threads, *given, y, end)
+    gradients = [np.empty_like(array) for array in given]
+    kernel.backward(saved, cell, sizes, False, False, threads, x, weight_ih, weight_hh, start, y,
+                    np.ones_like(y), end, *gradients)
+    return [y, end, *gradients]
+
+expected = run(1)
+def same(threads):
+    for _ in range(3):
+        for one, other in zip(expected, run(threads), strict=True):
+            np.testing.assert_array_equal(one, other)
+for threads in (2, 3, 5, 2):
+    same(threads)
+failures = []
+threading.excepthook = failures.append
+workers = [threading.Thread(target=same, args=(threads,)) for threads in (2, 3)]
+for worker in workers: worker.start()
+for worker in workers: worker.join()
+assert not failures, failures
+assert "torch" not in sys.modules
+np.savez(path, *expected, *given)
+print(kernel.name, _native.isa())
+"""
+
+
+def test_forced_set_on_the_kernels_own_threads(kernel: Any, tmp_path: Path) -> None:
+    """What ELMAN_ISA names is what runs; in a process without torch it gives the same bits."""
+    T, B, I, H = 40, 5, 17, 33  # noqa: E741
+    file = tmp_path / "found.npz"
+    environment = os.environ | {"ELMAN_ISA": kernel.name}
+    printed = subprocess.run(
+        [sys.executable, "-c", OWN_POOL, str(file), *map(str, (T, B, I, H))],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert printed.split() == [kernel.name, kernel.name]
+    with np.load(file) as loaded:
+        arrays = [torch.from_numpy(array) for array in loaded.values()]
+    expected, given = arrays[: len(arrays) - 6], arrays[len(arrays) - 6 :]
+    x, *weights, start = (array.requires_grad_() for array in given)
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    y, ends = autograd.direction(
+        LSTM.cell, dict(zip(names, weights, strict=True)), x, [B] * T, tuple(start), False
+    )
+    end = torch.stack(ends)
+    gradients = torch.autograd.grad(
+        [y, end], [x, *weights, start], [torch.ones_like(y), end.detach()]
+    )
+    for one, other in zip(expected, (y, end, *gradients), strict=True):
+        assert torch.equal(one, other)
+
+
+BROKEN = [
+    *((name, float("nan")) for name in ("x", "hidden", "weight_ih_l0", "bias_ih_l0")),
+    *((name, sign * float("inf")) for name in ("x", "weight_ih_l0") for sign in (1, -1)),
+]
+
+
+@pytest.mark.parametrize(("broken", "value"), BROKEN)
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_what_is_not_finite_shows(cell: Cell, broken: str, value: float, kernel: Any) -> None:
+    """The outputs that are not finite are the same as in torch; gradients hide none of torch's."""
+    case = Case(cell, 6, 3, 9, 17)
+
+    def run(module: torch.nn.Module, forward: Callable[..., Any], dtype: Any) -> Any:
+        x, hx = case.batch(dtype)
+        given = {"x": x, "hidden": states_of(hx)[0], **dict(module.named_parameters())}
+        with torch.no_grad():
+            tensor = given[broken]
+            tensor[(2, 1, 3)[-tensor.dim() :] if broken != "hidden" else (0, 1, 3)] = value
+        return results(forward, module, x, hx)
+
+    layer = in_float32(case)
+    got = run(layer, layer, torch.float32)
+    assert kernel.calls == {"forward": 1, "backward": 1}
+    expected = run(*in_double(case), torch.float64)
+    np.testing.assert_array_equal(np.isfinite(got["y"]), np.isfinite(expected["y"]))
+    if np.isnan(value):
+        assert np.isnan(got["y"]).any()
+        np.testing.assert_array_equal(np.isnan(got["y"]), np.isnan(expected["y"]))
+    for name in ("weight_ih_l0", "bias_ih_l0"):
+        assert not np.isfinite(got[name][~np.isfinite(expected[name])]).any(), name
+
+
+@pytest.mark.parametrize("H", [1, 7, 15, 17, 33])
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_what_was_in_the_memory_does_not_show(cell: Cell, H: int, kernel: Any) -> None:
+    """The kernel's blocks are used again: here after a call with nothing but NaN."""
+    case = Case(cell, 5, 3, 9, H)
+    for precision in ("float32", "bf16")[: 1 + kernel.bfloat16]:
+        layer, broken = in_float32(case), in_float32(case)
+        layer.precision = broken.precision = precision
+        with torch.no_grad():
+            for weight in broken.parameters():
+                weight.fill_(float("nan"))
+        expected = results(layer, layer, *case.batch(torch.float32))
+        assert all(np.isfinite(array).all() for array in expected.values())
+        results(broken, broken, *case.batch(torch.float32))
+        same_bits(results(layer, layer, *case.batch(torch.float32)), expected)
+
+
+CONTRACT = [
+    pytest.param(check, id=f"{cell_id(cell)}-{name}")
+    for cell in CELLS
+    for name, check in yield_checks(
+        cell,
+        functools.partial(in_torch, forward=lambda module, *given: module(*given)),
+        functools.partial(gradient_in_torch, forward=lambda module, *given: module(*given)),
+        np.float32,
+    )
+]
+
+
+@pytest.mark.parametrize("check", CONTRACT)
+def test_contract(check: Callable[[], None], request: pytest.FixtureRequest, kernel: Any) -> None:
+    check()
+    assert kernel.calls or "declaration" in request.node.name
+
+
+def clear_of_the_kink(case: Case, module: torch.nn.Module) -> None:
+    """Let half of the units of a relu be far above zero and half far below, so that none changes."""
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            if "weight_hh" in name:
+                weight /= 4
+            elif "bias" in name:
+                # a sum of I products has a standard deviation of at most √(I / 3H)
+                weight[::2] = 4 + 4 * (case.I / case.H) ** 0.5
+                weight[1::2] = -4 - 4 * (case.I / case.H) ** 0.5
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_finite_differences(cell: Cell, kernel: Any) -> None:
+    """The gradient along drawn directions against the kernel's own outputs on both sides."""
+    case = Case(cell, 5, 2, 7, 9, num_layers=2, bidirectional=True)
+    layer = in_float32(case)
+    if cell.activation == "relu":
+        clear_of_the_kink(case, layer)
+    x, hx = case.batch(torch.float32)
+    inputs = {"x": x, **dict(zip(cell.states, states_of(hx), strict=True))}
+    inputs |= dict(layer.named_parameters())
+    draw = torch.Generator().manual_seed(3)
+    weights = torch.randn(case.T, case.B, 2 * case.H, generator=draw, dtype=torch.float64)
+
+    def total() -> torch.Tensor:
+        return (weights * layer(x, hx)[0].double()).sum()
+
+    total().backward()
+    # A difference errs by step² f'''/6 and by the outputs' rounding over the step, which
+    # step = eps^(1/3) makes alike; f sums T·B·2H numbers of order one, of either sign.
+    step = float(np.finfo(np.float32).eps) ** (1 / 3)
+    numbers = weights.numel() ** 0.5
+    tolerance = numbers * (step**2 + case.scattered() / step)
+    for name, tensor in inputs.items():
+        along = torch.randn(tensor.shape, generator=draw)
+        along /= along.norm()
+        values = []
+        with torch.no_grad():
+            for sign in (1, -2, 1):  # above, below and back
+                tensor += sign * step * along
+                values.append(total().item())
+        difference = (values[0] - values[1]) / (2 * step)
+        assert abs(difference - (tensor.grad * along).sum().item()) < tolerance, name
+
+
+# Of the cases those with few steps: an error of 2^-9 may go on from step to step.
+ROUNDED = tuple(case for case in CASES if case.T <= 27)
+
+
+def rounded(case: Case) -> float:
+    """How far bfloat16 in the products may move a number, relative to the largest.
+
+    Each number of a product errs by at most 2^-9, so a sum of I + H products of numbers of order one
+    with weights up to 1/√H by 2^-9·√((I + H)/H) as errors of either sign add up; these go on
+    through the steps and layers and add up in the same way. Six such are allowed.
+    """
+    inputs = max(case.I, case.H * case.rows // case.num_layers if case.num_layers > 1 else 0)
+    return 6 * 2**-9 * (case.T * case.num_layers * (inputs + case.H) / case.H) ** 0.5
+
+
+@pytest.fixture
+def bf16(kernel: Any) -> Any:
+    if not kernel.bfloat16:
+        pytest.skip("this instruction set has no products in bfloat16: test_bf16_is_refused")
+    return kernel
+
+
+def twice(
+    case: Case, wrap: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda forward: forward
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The results of one case with precision bf16 and in float64."""
+    layer, (double, forward) = in_float32(case), in_double(case)
+    if case.cell.activation == "relu":
+        for module in (layer, double):
+            clear_of_the_kink(case, module)
+    layer.precision = "bf16"
+    got = results(wrap(layer), layer, *case.batch(torch.float32))
+    return got, results(wrap(forward), double, *case.batch())
+
+
+@by_id("case", ROUNDED)
+def test_bf16(case: Case, bf16: Any) -> None:
+    if case.cell.activation == "relu" and not case.bias:
+        case = replace(case, bias=True)
+    got, expected = twice(case)
+    assert bf16.calls == {"forward": case.rows, "backward": case.rows}
+    close_by_name(got, expected, rounded(case))
+    # and it is not float32 that ran
+    assert any(
+        np.abs(got[name] - expected[name]).max() > case.scattered() for name in ("y", "x.grad")
+    )
+
+
+@by_id("packed", [packed for packed in PACKED if packed.case.T < 40])
+def test_bf16_packed(packed: Packed, bf16: Any) -> None:
+    got, expected = twice(packed.case, functools.partial(over_packed, packed=packed))
+    close_by_name(got, expected, rounded(packed.case))
+
+
+def test_bf16_does_not_depend_on_the_threads(bf16: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for cell in CELLS:
+        case = Case(cell, 61, 5, 17, 33, bidirectional=True)
+        layer = in_float32(case)
+        layer.precision = "bf16"
+        expected = None
+        for count in (1, 2, 3, 5):
+            monkeypatch.setattr(_native, "threads", lambda default, count=count: count)
+            got = results(layer, layer, *case.batch(torch.float32))
+            expected = expected or got
+            same_bits(got, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_bf16_is_refused(
+    cell: Cell, dtype: torch.dtype, kernel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_native, "isa", lambda: kernel.name)
+    layer = Case(cell, 5, 2, 3, 4).layer(dtype)
+    layer.precision = "bf16"
+    x = torch.zeros(5, 2, 3, dtype=dtype)
+    if kernel.bfloat16:
+        assert layer(x)[0].dtype == dtype
+        return
+    with pytest.raises(OptionError, match=f"got bf16 on {kernel.name}; expected a processor with"):
+        layer(x)
+    assert not kernel.calls
