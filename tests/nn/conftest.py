@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from elman import _native
+from elman.nn import autograd
 
 
 class Watched:
@@ -29,17 +30,29 @@ class Watched:
         return watched
 
 
+class Native:
+    """The module `elman._native` with a watched kernel."""
+
+    def __init__(self, watched: Watched) -> None:
+        self.kernel = lambda: watched
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_native, name)
+
+
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    """The kernel that runs by itself, watched."""
+    """The kernel that runs by itself, watched where the layers call it."""
     watched = Watched(_native.kernel())
-    monkeypatch.setattr(_native, "kernel", lambda: watched)
+    monkeypatch.setattr(autograd, "_native", Native(watched))
     return watched
 
 
 @pytest.fixture(params=list(_native.kernels()))
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Watched:
-    """The kernel of every instruction set that this processor has, watched."""
-    watched = Watched(_native.kernels()[request.param])
-    monkeypatch.setattr(_native, "kernel", lambda: watched)
+    """The kernel of every instruction set that this processor has, watched as well."""
+    forced = _native.kernels()[request.param]
+    monkeypatch.setattr(_native, "kernel", lambda: forced)
+    watched = Watched(forced)
+    monkeypatch.setattr(autograd, "_native", Native(watched))
     return watched

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
+from elman import _native
 from elman.data import TextCodec
 from elman.model import Model, NetworkConfig
 
@@ -32,13 +33,14 @@ def _make(
 ) -> Model:
     codec = codec or _codec(level, documents)
     tied = settings.get("tied", False)
+    hidden_size = settings.pop("hidden_size", 6)
     config = NetworkConfig(
         task="language",
         cell=cell,
         activation=settings.pop("activation", "tanh"),
         vocabulary_size=len(codec.tokens),
-        embedding_size=6 if tied else 5,
-        hidden_size=6,
+        embedding_size=hidden_size if tied else settings.pop("embedding_size", 5),
+        hidden_size=hidden_size,
         num_layers=settings.pop("num_layers", 2),
         **settings,
     )
@@ -54,3 +56,21 @@ def _make(
 def make() -> Callable[..., Model]:
     """Makes small models with random weights, the same for the same arguments."""
     return _make
+
+
+@pytest.fixture(scope="module", params=["numpy", *(["kernel"] if _native.kernels() else [])])
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """How networks run: in numpy, as where no kernel was built, and in the kernel."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "numpy":
+            patch.setattr(_native, "_load", lambda: (None, "it was not built"))
+            patch.setattr(_native, "kernel", lambda: None)
+        yield request.param
+
+
+@pytest.fixture(params=list(_native.kernels()))
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The kernel of every instruction set that this processor has, in turn the one that runs."""
+    found = _native.kernels()[request.param]
+    monkeypatch.setattr(_native, "kernel", lambda: found)
+    return found

@@ -13,6 +13,8 @@ from elman.data import TextCodec
 from elman.runtime import Evaluation, LanguagePredictor, Stream, StreamPool
 from elman.runtime.language import ngram_part, ngram_verdict
 
+pytestmark = pytest.mark.usefixtures("way")
+
 # float32 log probabilities: products of many rows are summed in another order than one row's.
 FLOAT32 = 2e-5
 

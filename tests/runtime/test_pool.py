@@ -8,6 +8,8 @@ from elman.data import TextCodec
 from elman.runtime import Stream, StreamPool
 from elman.runtime import pool as module
 
+pytestmark = pytest.mark.usefixtures("way")
+
 # float32: a product of many rows may be summed in another order than that of one row.
 FLOAT32 = 2e-5
 

@@ -8,7 +8,10 @@ import pytest
 from elman._errors import InputError, ShapeError
 from elman.cells import find
 from elman.runtime import Network, layer_sequence
+from elman.runtime import network as network_module
 from elman.runtime import sequence as module
+
+pytestmark = pytest.mark.usefixtures("way")
 
 CELLS = [("rnn", "linear"), ("rnn", "tanh"), ("rnn", "relu")]
 CELLS += [("gru", "tanh"), ("lstm", "tanh"), ("mingru", "tanh")]
@@ -132,11 +135,12 @@ def plain_network(model, tokens):
 @pytest.mark.parametrize("table", [True, False])
 def test_network_is_embedding_layers_head(make, monkeypatch, cell, activation, settings, table):
     if not table:
-        monkeypatch.setattr(module, "TABLE_LIMIT", 0)
+        for home in (module, network_module):
+            monkeypatch.setattr(home, "TABLE_LIMIT", 0)
     model = make(cell, activation=activation, scale=0.4, bias=cell != "gru", **settings)
     tokens = np.random.default_rng(0).integers(0, len(model.codec), (6, 3))
     network = Network(model, np.float64)
-    assert (network._table is not None) == table
+    assert (network._stack._table is not None) == table
     hidden, _ = network.forward(tokens, network.initial_state(3))
     expected = plain_network(model, tokens)
     np.testing.assert_allclose(network.logits(hidden), expected, rtol=0, atol=FLOAT64)
@@ -147,7 +151,7 @@ def test_network_is_embedding_layers_head(make, monkeypatch, cell, activation, s
     narrow, state = single.forward(tokens, single.initial_state(3))
     assert narrow.dtype == single.logits(narrow).dtype == np.float32
     assert single.log_probabilities(narrow).dtype == np.float32
-    assert {part.dtype for parts in state for part in parts} == {np.dtype(np.float32)}
+    assert state.dtype == np.float32
     np.testing.assert_allclose(narrow, hidden, rtol=0, atol=FLOAT32)
 
 
@@ -168,7 +172,7 @@ def test_targets_in_blocks_are_targets_at_once(make, monkeypatch):
     hidden = np.random.default_rng(0).standard_normal((23, 6)).astype(np.float32)
     targets = np.random.default_rng(1).integers(0, len(network.model.codec), 23)
     whole = network.log_probabilities(hidden)[np.arange(23), targets]
-    monkeypatch.setattr(module, "BLOCK", 5 * len(network.model.codec))
+    monkeypatch.setattr(network_module, "BLOCK", 5 * len(network.model.codec))
     blocks = network.target_log_probabilities(hidden, targets)
     np.testing.assert_allclose(blocks, whole, rtol=0, atol=FLOAT32)
 
@@ -185,7 +189,7 @@ def test_huge_weights_never_give_nan(make, cell, activation, scale):
             tokens = np.random.default_rng(0).integers(0, len(model.codec), (9, 2))
             hidden, state = network.forward(tokens, state)
             assert np.isfinite(hidden).all()
-            assert not any(np.isnan(part).any() for parts in state for part in parts)
+            assert not np.isnan(state).any()
             log_probabilities = network.log_probabilities(hidden)
             assert np.isfinite(log_probabilities).all()
             total = np.exp(log_probabilities).sum(axis=-1)
@@ -195,9 +199,10 @@ def test_huge_weights_never_give_nan(make, cell, activation, scale):
 def test_bounds_do_not_touch_finite_numbers(make):
     network = Network(make("lstm", residual=True))
     tokens = np.random.default_rng(0).integers(0, len(network.model.codec), (9, 2))
-    plain = network._run(tokens, network.initial_state(2), limited=False)
-    limited = network._run(tokens, network.initial_state(2), limited=True)
-    np.testing.assert_array_equal(plain[0], limited[0])
+    plain = network._stack.forward(tokens, network.initial_state(2), limited=False)
+    limited = network._stack.forward(tokens, network.initial_state(2), limited=True)
+    for part, bounded in zip(plain, limited, strict=True):
+        np.testing.assert_array_equal(part, bounded)
 
 
 def test_digest_tells_models_apart(make):

@@ -14,6 +14,8 @@ from elman._errors import InputError, OptionError
 from elman.runtime import Network, Stream
 from elman.runtime import stream as module
 
+pytestmark = pytest.mark.usefixtures("way")
+
 # float32 log probabilities of a small network: one product may be summed in another order when it
 # serves many steps at once.
 FLOAT32 = 2e-5

@@ -99,7 +99,7 @@ class _Direction(torch.autograd.Function):
         if d_output is None:
             d_output = torch.zeros_like(output)
         d_data = None
-        if ctx.needs_input_grad[1]:
+        if ctx.needs_input_grad[2]:
             d_data = torch.empty_like(data, memory_format=torch.contiguous_format)
         d_start = torch.empty_like(start, memory_format=torch.contiguous_format)
         d_weights = [
@@ -127,7 +127,7 @@ class _Direction(torch.autograd.Function):
             *map(array, d_weights),
             array(d_start),
         )
-        return None, d_data, d_start, *d_weights
+        return None, None, d_data, d_start, *d_weights
 
 
 def _forward(
@@ -176,10 +176,16 @@ def _in_torch(
         }
         states = cast(Tensor, start).unbind()
         batch_sizes = sizes.tolist()
-    output, end = unrolled.direction(
-        find(name, activation), parameters, cast(Tensor, data), batch_sizes, states, backward, tokens
-    )
-    pairs = zip((output, torch.stack(end)), gradients, strict=True)
+        output, end = unrolled.direction(
+            find(name, activation),
+            parameters,
+            cast(Tensor, data),
+            batch_sizes,
+            states,
+            backward,
+            tokens,
+        )
+        pairs = zip((output, torch.stack(end)), gradients, strict=True)
         outputs, given = zip(
             *((one, gradient) for one, gradient in pairs if gradient is not None), strict=True
         )

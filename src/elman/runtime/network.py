@@ -50,7 +50,8 @@ class Network:
         if storage not in STORAGES:
             raise OptionError("storage", got=storage, expected=" or ".join(STORAGES))
         if storage == "bf16" and kernel is None:
-            got = f"bf16 without the compiled kernel: {_native.why_not()}"
+            lack = f"without the compiled kernel: {_native.why_not()}"
+            got = f"bf16 {lack if self.dtype == np.float32 else f'in {self.dtype}'}"
             raise OptionError("storage", got=got, expected="float32")
         self._kernel = None if kernel is None else self._in_kernel(kernel)
 
@@ -126,12 +127,18 @@ class Network:
         """
         if fresh is not None and fresh.any():
             state = np.where(fresh[:, None], self.dtype.type(0), state)
-        if self._kernel is not None:
-            y = np.empty((*tokens.shape, self.hidden_size), np.float32)
-            after = np.empty_like(state)
-            ready = np.ascontiguousarray(tokens, np.int64), np.ascontiguousarray(state)
-            if self._kernel.forward(*ready, after, y, self._threads):
-                return y, after
+        if self._kernel is None:
+            return self._in_numpy(tokens, state)
+        y = np.empty((*tokens.shape, self.hidden_size), np.float32)
+        after = np.empty(state.shape, np.float32)
+        ready = np.ascontiguousarray(tokens, np.int64), np.ascontiguousarray(state, np.float32)
+        if not self._kernel.forward(*ready, after, y, self._threads):
+            # those lanes alone: whoever shares the batch keeps its numbers to the bit
+            lost = ~np.isfinite(y).all(axis=(0, 2))
+            y[:, lost], after[lost] = self._in_numpy(tokens[:, lost], state[lost])
+        return y, after
+
+    def _in_numpy(self, tokens: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with np.errstate(over="ignore", invalid="ignore"):
             y, after = self._stack.forward(tokens, state)
             # a NaN anywhere below has reached y; the plain pass above is the common one
@@ -192,10 +199,15 @@ class Network:
     def _rows(self, hidden: np.ndarray, log: bool) -> np.ndarray:
         if self._kernel is not None:
             shape = (*hidden.shape[:-1], len(self.model.codec))
-            rows = np.ascontiguousarray(hidden).reshape(-1, self.hidden_size)
+            rows = np.ascontiguousarray(hidden, np.float32).reshape(-1, self.hidden_size)
             found = np.empty((len(rows), shape[-1]), np.float32)
-            if not len(rows) or self._kernel.logits(rows, found, log, self._threads):
-                return found.reshape(shape)
+            if len(rows) and not self._kernel.logits(rows, found, log, self._threads):
+                lost = ~np.isfinite(found).all(axis=1)
+                found[lost] = self._rows_in_numpy(rows[lost], log)
+            return found.reshape(shape)
+        return self._rows_in_numpy(hidden, log)
+
+    def _rows_in_numpy(self, hidden: np.ndarray, log: bool) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
             result = self._stack.logits(hidden)
             if not math.isfinite(np.vdot(result, result)):

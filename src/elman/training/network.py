@@ -6,7 +6,7 @@ Its parameters are `NetworkConfig.parameters()` by name, so that what is trained
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -75,14 +75,15 @@ class Network(torch.nn.Module):
         self, tokens: Tensor, state: list[LayerState] | None = None
     ) -> tuple[Tensor, list[LayerState]]:
         """Return the head's inputs ``[T, B, H]`` and every layer's state; `state` None starts at zero."""
-        weight, hidden = self.embedding.weight, None
+        weight = self.embedding.weight
+        hidden: Any = None
         if self.dropout.p and self.training:
             hidden = self.dropout(self.embedding(tokens))
         new_state: list[LayerState] = []
         for index, layer in enumerate(self.layers):
             before = None if state is None else state[index]
             if hidden is None:
-                output, layer_state = nn.embedded(layer, tokens, weight, before)
+                output, layer_state = cast(Any, nn.embedded)(layer, tokens, weight, before)
             else:
                 output, layer_state = layer(hidden, before)
             new_state.append(layer_state)
