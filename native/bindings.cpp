@@ -170,6 +170,59 @@ std::pair<double, Int> head(const Kernel& kernel, Int threads, const In<2>& hidd
   return {total, count};
 }
 
+// Parameters are gone through in pieces of this many numbers, whoever takes them: sums do not depend on the threads.
+constexpr Int PIECE = 1 << 14;
+
+typedef std::vector<In<1>> Gradients;
+
+template <class F>
+void over_pieces(const Gradients& arrays, Int threads, F&& work) {
+  Int pieces = 0;
+  for (const auto& array : arrays) pieces += ((Int)array.shape(0) + PIECE - 1) / PIECE;
+  run_released(threads, [&](Team& team, Int thread) {
+    Int piece = 0;
+    const Int begin = pieces * thread / team.size, end = pieces * (thread + 1) / team.size;
+    for (size_t i = 0; i < arrays.size(); ++i) {
+      const Int n = arrays[i].shape(0);
+      for (Int at = 0; at < n; at += PIECE, ++piece)
+        if (piece >= begin && piece < end) work(i, piece, at, at + PIECE < n ? at + PIECE : n);
+    }
+  });
+}
+
+// The norm of all gradients together.
+double norm(const Kernel& kernel, const Gradients& gradients, Int threads) {
+  size_t pieces = 0;
+  for (const auto& gradient : gradients) pieces += (gradient.shape(0) + PIECE - 1) / PIECE;
+  std::vector<double> sums(pieces);
+  over_pieces(gradients, threads, [&](size_t i, Int piece, Int begin, Int end) {
+    sums[piece] = kernel.squares(gradients[i].data(), begin, end);
+  });
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return __builtin_sqrt(total);
+}
+
+// One step of AdamW, the `time`-th, for parameters with one rate and decay.
+void adamw(const Kernel& kernel, const std::vector<Out<1>>& parameters, const Gradients& gradients,
+           const std::vector<Out<1>>& means, const std::vector<Out<1>>& squares, Int time, double scale, double rate,
+           double decay, double beta_mean, double beta_square, double epsilon, Int threads) {
+  expect(parameters.size() == gradients.size() && means.size() == gradients.size() && squares.size() == gradients.size(),
+         "arrays: one of each for a parameter");
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    const size_t n = gradients[i].shape(0);
+    expect(is(parameters[i], {n}) && is(means[i], {n}) && is(squares[i], {n}), "arrays: of one length for a parameter");
+  }
+  const float correction = 1 - __builtin_pow(beta_mean, (double)time);
+  const float square_correction = 1 / __builtin_sqrt(1 - __builtin_pow(beta_square, (double)time));
+  over_pieces(gradients, threads, [&](size_t i, Int, Int begin, Int end) {
+    const AdamW a{parameters[i].data(), gradients[i].data(), means[i].data(), squares[i].data(),
+                  (float)scale, (float)rate, (float)decay, (float)beta_square, (float)epsilon,
+                  (float)(1 - beta_mean), (float)(1 - beta_square), correction, square_correction};
+    kernel.adamw(a, begin, end);
+  });
+}
+
 typedef std::vector<std::tuple<In<2>, std::optional<In<2>>, std::optional<In<1>>, std::optional<In<1>>>> Parameters;
 
 // A network for inference, and with it checks of what Python hands it.
@@ -289,6 +342,10 @@ NB_MODULE(_kernel, m) {
       .def("head", head, nb::arg("threads"), nb::arg("hidden"), nb::arg("weight"), nb::arg("bias"), nb::arg("targets"),
            nb::arg("ignore"), nb::arg("scale"), nb::arg("dhidden").none(), nb::arg("dweight").none(),
            nb::arg("dbias").none())
+      .def("norm", norm, nb::arg("gradients"), nb::arg("threads"))
+      .def("adamw", adamw, nb::arg("parameters"), nb::arg("gradients"), nb::arg("means"), nb::arg("squares"),
+           nb::arg("time"), nb::arg("scale"), nb::arg("rate"), nb::arg("decay"), nb::arg("beta_mean"),
+           nb::arg("beta_square"), nb::arg("epsilon"), nb::arg("threads"))
       .def("draw", draw_one, nb::arg("logits"), nb::arg("uniform"), nb::arg("factor"), nb::arg("top_k"), nb::arg("top_p"),
            nb::arg("never"))
       .def("peak", peak, nb::arg("threads"));

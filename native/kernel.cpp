@@ -36,6 +36,7 @@ namespace {
 #include "products.h"
 #include "backward.h"
 #include "head.h"
+#include "optimizer.h"
 
 // Calls `then` with the product that is asked for, as a type; where there is none in bfloat16, with float32.
 template <class Then>
@@ -134,6 +135,9 @@ float exponentials(const float* logits, Int V, Int never, float factor, float* w
   return class_exponentials(logits, V, never, factor, weights);
 }
 
+void adamw(const AdamW& a, Int begin, Int end) { adamw_part(a, begin, end); }
+double squares(const float* x, Int begin, Int end) { return squares_part(x, begin, end); }
+
 double multiply_adds(Int rounds) {
   V acc[12] = {};
   V factor = splat(1.0f), term = splat(1e-9f);
@@ -177,6 +181,8 @@ const Kernel ELMAN_TABLE(ELMAN_ISA) = {
     pack_output,
     logits,
     exponentials,
+    adamw,
+    squares,
     multiply_adds,
 };
 

@@ -96,6 +96,16 @@ struct Head {
   float* dbias;           // [V]
 };
 
+// One parameter [n] in AdamW, its gradient multiplied by `scale`.
+struct AdamW {
+  float* parameter;
+  const float* gradient;
+  float *mean, *square;  // the moving averages
+  float scale, rate, decay, beta_square, epsilon;
+  float of_mean, of_square;             // 1 - beta, the new number's share; in float32 it would lose its digits
+  float correction, square_correction;  // 1 - beta_mean^t and 1 / sqrt(1 - beta_square^t)
+};
+
 struct Output {
   Int N, H, V;
   const float* hidden;  // [N, H], rows hidden_row floats apart
@@ -128,6 +138,8 @@ struct Kernel {
   void (*logits)(const Output&, Precision, Team&, Int thread);
   // exp((logit - largest)·factor) of a row without class `never`; returns the largest logit.
   float (*exponentials)(const float* logits, Int V, Int never, float factor, float* weights);
+  void (*adamw)(const AdamW&, Int begin, Int end);
+  double (*squares)(const float* x, Int begin, Int end);
   double (*multiply_adds)(Int rounds);  // run that many; returns how many floating-point operations they were
 };
 

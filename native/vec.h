@@ -67,6 +67,17 @@ INLINE V tanh(V x) {
   const V less_one = e.scale * e.p + (e.scale - 1.0f);
   return less_one / (less_one + 2.0f);
 }
+INLINE V square_root(V x) {
+#if defined(__AVX512F__)
+  return (V)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX2__)
+  return (V)_mm256_sqrt_ps((__m256)x);
+#else
+  V y;
+  for (Int i = 0; i < W; ++i) y[i] = __builtin_sqrtf(x[i]);
+  return y;
+#endif
+}
 INLINE V relu(V x) { return x < 0.0f ? V{} : x; }
 
 INLINE float sum(V x) {

@@ -339,6 +339,21 @@ def _demo(
         _print_json(result)
 
 
+@app.command("bench")
+def _bench(
+    seconds: Annotated[float, typer.Option(**REAL, help="time to take, about")] = 20.0,
+    json_: Json = False,
+) -> None:
+    """Measure how fast this machine runs: layers beside torch's, a stream's step, generation."""
+    from elman.bench import run, show
+
+    result = run(seconds)
+    if json_:
+        _print_json(result)
+    else:
+        show(result)
+
+
 def _complain(text: str) -> None:
     sys.stderr.write(f"elman: {text}\n")
 

@@ -130,6 +130,9 @@ class LanguageOptions:
         5, "measurements without a better one before training stops early", low=1
     )
     checkpoint_every: str | float = _training("30s", "time between two saved checkpoints")
+    precision: Literal["float32", "bf16"] = _training(
+        "float32", "products of the recurrent layers; bf16 is faster where the processor has it"
+    )
     seed: int = _training(0, "seed of all random numbers", low=0, high=2**63 - 1)
     threads: int | None = _training(None, "processor threads (all cores)", low=1, high=4096)
     device: Literal["auto", "cpu", "cuda"] = _training("auto", "where training runs")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from elman import _native
 from elman._errors import DataError, DivergedError, OptionError, OutputError
 from elman._version import __version__
 from elman.cells import find
@@ -70,6 +71,7 @@ def train_language(
     Raises DataError, OptionError, OutputError, ModelFileError, DivergedError.
     """
     device = _device(options.device)
+    _check_precision(options.precision, device)
     threads = torch.get_num_threads()
     group = join(device)
     watchers: list[Watch] = [watch] if watch and group.leads else []
@@ -117,6 +119,13 @@ def _device(name: str) -> torch.device:
     if name == "cuda" and not cuda:
         raise OptionError("device", got="cuda", expected="a CUDA device that torch can use")
     return torch.device("cuda" if cuda and name != "cpu" else "cpu")
+
+
+def _check_precision(precision: str, device: torch.device) -> None:
+    if precision == "bf16":
+        if device.type != "cpu":
+            raise OptionError("precision", got=f"bf16 on {device}", expected="float32 there")
+        _native.require_bfloat16()
 
 
 def _check_writable(output: Path) -> None:
@@ -307,7 +316,8 @@ class _Run:
         def write(arrays: Mapping[str, np.ndarray]) -> str:
             return sample(Model(self.config, arrays, training.codec, {})) if sample else ""
 
-        network = Network(self.config, plan.dropout, plan.sampled_softmax).to(self.group.device)
+        network = Network(self.config, plan.dropout, plan.sampled_softmax, plan.precision)
+        network.to(self.group.device)
         if not self.group.leads:
             # the same network in every process, but dropout of its own
             torch.manual_seed(plan.seed + 1_000_003 * self.group.rank)

@@ -26,6 +26,7 @@ from elman.data import IGNORE, Batches, Chunk, shard
 from elman.training.checkpoint import Best, Progress, Snapshot, Store, capture, restore
 from elman.training.distributed import Group
 from elman.training.network import LayerState, Network
+from elman.training.optimizer import AdamW
 from elman.training.plan import Plan
 
 __all__ = ["Event", "Loop", "Watch", "held_out_loss", "interruptible", "rate_share"]
@@ -141,14 +142,13 @@ class Loop:
     def __post_init__(self) -> None:
         decayed = [weight for weight in self.network.parameters() if weight.ndim > 1]
         others = [weight for weight in self.network.parameters() if weight.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = AdamW(
             [
                 {"params": decayed, "weight_decay": self.plan.weight_decay},
                 {"params": others, "weight_decay": 0.0},
             ],
             lr=self.plan.learning_rate,
             betas=(0.9, 0.98),
-            fused=True,
         )
         epochs = self.plan.epochs
         self.total_steps = self.plan.steps or (
@@ -242,16 +242,13 @@ class Loop:
             [total.item(), elapsed if self.group.leads else 0.0, float(asked)],
         )
         loss = total_loss / chunk.predicted
-        norm = float(torch.nn.utils.get_total_norm(gradients))
+        norm = self.optimizer.norm()
         culprit = self._culprit(loss, norm)
         rate = self._rate()
         if not culprit and not stop:
-            torch.nn.utils.clip_grads_with_norm_(
-                self.network.parameters(), self.plan.clip, torch.tensor(norm)
-            )
             for parameters in self.optimizer.param_groups:
                 parameters["lr"] = rate
-            self.optimizer.step()
+            self.optimizer.clipped_step(norm, self.plan.clip)
             self.carried = carried
             self.progress.step += 1
             self.progress.index += 1

@@ -45,7 +45,11 @@ class Network(torch.nn.Module):
     """Token ids ``[T, B]`` and a state in, logits' hidden inputs ``[T, B, H]`` and the new state out."""
 
     def __init__(
-        self, config: NetworkConfig, dropout: float = 0.0, sampled_softmax: int = 0
+        self,
+        config: NetworkConfig,
+        dropout: float = 0.0,
+        sampled_softmax: int = 0,
+        precision: str = "float32",
     ) -> None:
         super().__init__()
         self.config = config
@@ -55,6 +59,8 @@ class Network(torch.nn.Module):
         self.embedding = torch.nn.Embedding(config.vocabulary_size, config.embedding_size)
         sizes = [config.embedding_size] + [config.hidden_size] * (config.num_layers - 1)
         self.layers = torch.nn.ModuleList(_layer(config, size) for size in sizes)
+        for layer in self.layers:
+            layer.precision = precision  # type: ignore[assignment]
         self.dropout = torch.nn.Dropout(dropout)
         self.head = torch.nn.Linear(config.hidden_size, config.vocabulary_size)
         if config.tied:

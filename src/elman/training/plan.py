@@ -76,6 +76,7 @@ class Plan:
     evaluations: int
     patience: int
     checkpoint_every: float
+    precision: str
     seed: int
 
 
@@ -123,5 +124,6 @@ def resolve(options: LanguageOptions, tokens: int, vocabulary_size: int) -> Plan
         evaluations=options.evaluations,
         patience=options.patience,
         checkpoint_every=seconds(options.checkpoint_every),
+        precision=options.precision,
         seed=options.seed,
     )

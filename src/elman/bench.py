@@ -1,0 +1,260 @@
+"""How fast this machine runs: layers beside torch's own, a stream's step, generation.
+
+`interleave` is how times are taken, here and in ``benchmarks/``: the sides take turns in one process,
+so that what disturbs a machine disturbs them alike.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from elman import _native
+from elman._errors import OptionError
+from elman.cells import find
+from elman.data import TextCodec
+from elman.model import Model, NetworkConfig
+from elman.runtime import Network, Stream
+
+__all__ = [
+    "CHARACTERS",
+    "Side",
+    "interleave",
+    "operations",
+    "peak",
+    "random_model",
+    "run",
+    "settle",
+    "show",
+]
+
+CHARACTERS = ("\n", *map(chr, range(32, 95)))
+"""What models with random weights know beside `<unk>`, which makes a vocabulary of 65."""
+B, T, LAYERS = 32, 64, 2
+SIZES = (128, 256)
+LEAST_ROUNDS = 3
+SAMPLE_SECONDS = 0.03
+NAP = 0.002
+STEPS = 500
+GENERATED = 2_000
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of those that are timed against each other."""
+
+    call: Callable[[], object]
+    steps: int = 1
+    """What one call does so many times; times are of one of them."""
+    ready: Callable[[], object] | None = None
+    """Called before each sample, outside its time."""
+
+
+def settle() -> None:
+    """Wait until the threads of this process rest: a pool looks out for work long after a call."""
+    quiet = 0
+    for _ in range(200):
+        before = time.process_time()
+        time.sleep(NAP)
+        quiet = quiet + 1 if time.process_time() - before < NAP / 10 else 0
+        if quiet == 2:
+            return
+
+
+def _sample(side: Side, calls: int) -> float:
+    settle()
+    if side.ready is not None:
+        side.ready()
+    side.call()  # wakes threads and fills caches
+    begin = time.perf_counter()
+    for _ in range(calls):
+        side.call()
+    return (time.perf_counter() - begin) / (calls * side.steps)
+
+
+def interleave(
+    sides: Mapping[str, Side],
+    rounds: int = 7,
+    seconds: float = 0.0,
+    sample: float = SAMPLE_SECONDS,
+) -> dict[str, list[float]]:
+    """Return seconds a step of each side, one sample a round, at least `rounds` and for `seconds`.
+
+    A sample is as many calls as last about `sample` seconds. The sides take turns; two rounds go
+    before the first that counts.
+    """
+    end = time.monotonic() + seconds
+    calls = {}
+    for name, side in sides.items():
+        once = _sample(side, 1) * side.steps
+        calls[name] = max(1, math.ceil(sample / once))
+    samples: dict[str, list[float]] = {name: [] for name in sides}
+    done = -1
+    while done < rounds or time.monotonic() < end:
+        for name, side in sides.items():
+            samples[name].append(_sample(side, calls[name]))
+        done += 1
+    return {name: times[1:] for name, times in samples.items()}
+
+
+def peak(threads: int, calls: int = 10) -> float:
+    """Return the floating-point operations a second of a loop that only multiplies and adds.
+
+    0 without the kernel.
+    """
+    kernel = _native.kernel()
+    return statistics.median(kernel.peak(threads) for _ in range(calls)) if kernel else 0.0
+
+
+def operations(cell: str, T: int, B: int, I: int, H: int, num_layers: int) -> int:  # noqa: E741
+    """Return the floating-point operations in the products of a stack's forward pass.
+
+    Forward and backward together have three times as many.
+
+    >>> operations("lstm", 1, 1, 128, 128, 2) == 2 * 2 * 512 * 256
+    True
+    """
+    kind = find(cell)
+    recurrent = H if kind.recurrent else 0
+    inputs = I + (num_layers - 1) * H
+    return 2 * T * B * kind.G * H * (inputs + num_layers * recurrent)
+
+
+def random_model(cell: str, H: int, num_layers: int = LAYERS, seed: int = 0) -> Model:
+    """Return a model of characters with the weights that a network starts from."""
+    config = NetworkConfig("language", cell, "tanh", 1 + len(CHARACTERS), H, H, num_layers)
+    random, bound = np.random.default_rng(seed), H**-0.5
+    arrays = {
+        name: random.uniform(-bound, bound, shape).astype(np.float32)
+        for name, shape in config.parameters().items()
+    }
+    # an embedding of a variance of one, as torch's
+    arrays["embedding.weight"] *= (3 * H) ** 0.5
+    return Model(config, arrays, TextCodec("char", ("<unk>", *CHARACTERS)), {})
+
+
+def _layers(kind: str, H: int, seconds: float) -> dict[str, Any]:
+    """Time a stack of layers of `elman.nn`, and torch's own forward of the same object."""
+    from elman import nn
+
+    torch: Any = sys.modules["torch"]  # which elman.nn has imported
+    torch.manual_seed(0)
+    layer: Any = getattr(nn, kind)(H, H, LAYERS)
+    original = type(layer).__base__.forward
+    x = torch.randn(T, B, H, requires_grad=True)
+    gradient = torch.randn(T, B, H)
+
+    def both(forward: Callable[..., Any]) -> Callable[[], Any]:
+        def call() -> Any:
+            layer.zero_grad()
+            x.grad = None
+            y, _ = forward(x)
+            y.backward(gradient)
+            return torch.cat([y.detach().flatten(), x.grad.flatten()])
+
+        return call
+
+    ours, theirs = both(layer), both(lambda x: original(layer, x))
+    expected = theirs()
+    difference = float((ours() - expected).abs().max() / expected.abs().max())
+    times = interleave({"elman": Side(ours), "torch": Side(theirs)}, LEAST_ROUNDS, seconds)
+    mine, other = (statistics.median(samples) for samples in times.values())
+    count = 3 * operations(kind.lower(), T, B, H, H, LAYERS)
+    return {
+        "case": f"{kind}({H}, {H}, {LAYERS}), forward and backward",
+        "milliseconds": mine * 1e3,
+        "torch_milliseconds": other * 1e3,
+        "ratio": other / mine,
+        "gflops": count / mine / 1e9,
+        "difference": difference,
+    }
+
+
+def _stream(H: int, seconds: float) -> list[dict[str, Any]]:
+    """Time one step of a stream from Python, and a generation in one call."""
+    network = Network(random_model("lstm", H))
+    reader, writer = Stream(network), Stream(network)
+    tokens = np.random.default_rng(0).integers(1, len(reader.codec), STEPS).tolist()
+    out = np.empty(len(reader.codec), np.float32)
+
+    def step() -> None:
+        for token in tokens:
+            reader.step(token, out)
+
+    sides = {
+        "one step of a stream": Side(step, STEPS),
+        "one character of a generation": Side(lambda: writer.generate(GENERATED, 0), GENERATED),
+    }
+    return [
+        {
+            "case": f"{name}, LSTM({H}, {H}, {LAYERS})",
+            "milliseconds": statistics.median(samples) * 1e3,
+        }
+        for name, samples in interleave(sides, LEAST_ROUNDS, seconds).items()
+    ]
+
+
+def run(seconds: float = 20.0, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]:
+    """Return what runs here and how fast; the layers beside torch's where torch is installed.
+
+    Raises OptionError for a time that is none.
+    """
+    if not 0 < seconds < math.inf:
+        raise OptionError("seconds", got=seconds, expected="a number above 0")
+    kinds = ("RNN", "GRU", "LSTM")
+    share = seconds / (len(sizes) * (1 + len(kinds)))
+    threads = _native.threads()
+    highest = peak(threads)
+    # the streams first: once the layers have run, the kernel stays on torch's threads
+    rows = [row for H in sizes for row in _stream(H, share)]
+    try:
+        rows = [_layers(kind, H, share) for H in sizes for kind in kinds] + rows
+        torch = str(sys.modules["torch"].__version__)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        torch = 'not installed: pip install "elman[train]"'
+    for row in rows:
+        if highest and "gflops" in row:
+            row["share_of_peak"] = row["gflops"] * 1e9 / highest
+    return {
+        "instruction_set": _native.isa() or f"none, plain numpy and torch: {_native.why_not()}",
+        "threads": threads,
+        "peak_gflops": highest / 1e9,
+        "torch": torch,
+        "cases": rows,
+    }
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print what `run` returned as one table."""
+    console = Console(highlight=False)
+    peak_of = f", at most {result['peak_gflops']:.0f} GFLOP/s" if result["peak_gflops"] else ""
+    facts = f"{result['instruction_set']}, {result['threads']} threads{peak_of}"
+    console.print(Text(f"{facts}; torch {result['torch']}", style="bold"))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for name in ("Elman", "torch", "times as fast", "GFLOP/s", "of the peak"):
+        table.add_column(name, justify="right")
+    for row in result["cases"]:
+        cells = [_time(row["milliseconds"])]
+        if "ratio" in row:
+            cells += [_time(row["torch_milliseconds"]), f"{row['ratio']:.1f}"]
+            cells += [f"{row['gflops']:.0f}"]
+            cells += [f"{100 * row['share_of_peak']:.0f} %"] if "share_of_peak" in row else []
+        table.add_row(Text(row["case"]), *cells)
+    console.print(table)
+
+
+def _time(milliseconds: float) -> str:
+    return f"{milliseconds:.2f} ms" if milliseconds >= 1 else f"{milliseconds * 1e3:.1f} µs"

@@ -1,0 +1,103 @@
+"""AdamW with its clipping in the same pass over the parameters.
+
+Source: I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", arXiv:1711.05101 (2019);
+the clipping is by the norm of all gradients together (R. Pascanu et al., arXiv:1211.5063).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from elman import _native
+from elman.nn import autograd
+
+__all__ = ["AdamW"]
+
+
+class AdamW(torch.optim.AdamW):
+    """``torch.optim.AdamW`` with the same state, and `clipped_step` beside its `step`.
+
+    >>> weight = torch.nn.Parameter(torch.ones(2))
+    >>> optimizer = AdamW([weight], lr=0.5, weight_decay=0.0)
+    >>> weight.grad = torch.tensor([3.0, 4.0])
+    >>> norm = optimizer.norm()
+    >>> optimizer.clipped_step(norm, 1.0)
+    >>> norm, weight.tolist()
+    (5.0, [0.5, 0.5])
+    """
+
+    def __init__(self, parameters: Any, **options: Any) -> None:
+        super().__init__(parameters, fused=True, **options)
+
+    def _with_gradients(self) -> list[Tensor]:
+        groups = self.param_groups
+        return [weight for group in groups for weight in group["params"] if weight.grad is not None]
+
+    def _in_kernel(self) -> bool:
+        weights = self._with_gradients()
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        return bool(weights) and all(
+            tensor.is_contiguous() and autograd.takes(tensor.detach(), [])
+            for tensor in (*weights, *gradients)
+        )
+
+    def norm(self) -> float:
+        """Return the norm of all gradients together."""
+        gradients = [weight.grad for weight in self._with_gradients() if weight.grad is not None]
+        kernel = _native.kernel()
+        if kernel is None or not self._in_kernel():
+            return float(torch.nn.utils.get_total_norm(gradients))
+        autograd.share_threads()
+        return float(kernel.norm([_flat(gradient) for gradient in gradients], _threads()))
+
+    @torch.no_grad()
+    def clipped_step(self, norm: float, most: float) -> None:
+        """Take one step with the gradients, of that `norm`, scaled to a norm of at most `most`."""
+        kernel = _native.kernel()
+        if kernel is None or not self._in_kernel():
+            torch.nn.utils.clip_grads_with_norm_(self._with_gradients(), most, torch.tensor(norm))
+            self.step()
+            return
+        # as torch.nn.utils.clip_grad_norm_
+        scale = min(1.0, most / (norm + 1e-6))
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            ages: dict[int, list[Tensor]] = {}
+            for weight in weights:
+                self._prepare(weight)
+                self.state[weight]["step"] += 1
+                ages.setdefault(int(self.state[weight]["step"]), []).append(weight)
+            beta_mean, beta_square = group["betas"]
+            for age, alike in ages.items():
+                kernel.adamw(
+                    [_flat(weight) for weight in alike],
+                    [_flat(weight.grad) for weight in alike],
+                    [_flat(self.state[weight]["exp_avg"]) for weight in alike],
+                    [_flat(self.state[weight]["exp_avg_sq"]) for weight in alike],
+                    age,
+                    scale,
+                    group["lr"],
+                    group["weight_decay"],
+                    beta_mean,
+                    beta_square,
+                    group["eps"],
+                    _threads(),
+                )
+
+    def _prepare(self, weight: Tensor) -> None:
+        state = self.state[weight]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
+            state["exp_avg_sq"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
+
+
+def _flat(tensor: Tensor | None) -> Any:
+    return None if tensor is None else tensor.detach().view(-1).numpy()
+
+
+def _threads() -> int:
+    return _native.threads(torch.get_num_threads())
