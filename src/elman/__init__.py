@@ -55,15 +55,17 @@ _HOMES = {
 }
 
 
-def load(path: str | PathLike[str]) -> LanguagePredictor:
+def load(path: str | PathLike[str], storage: str = "float32") -> LanguagePredictor:
     """Return the trained model in the file `path`, ready to answer; torch is not needed.
 
-    Raises ModelFileError for a file that is not a whole Elman model.
+    `storage` "bf16" keeps its weights in half the memory, rounded to bfloat16: larger networks answer
+    faster. Raises ModelFileError for a file that is not a whole Elman model, OptionError for a `storage`
+    that cannot be.
     """
     from elman import runtime
     from elman.model import Model
 
-    return runtime.open(Model.load(path))
+    return runtime.open(Model.load(path), storage)
 
 
 def __getattr__(name: str) -> Any:

@@ -24,9 +24,14 @@ __all__ = [
     "open",
 ]
 
-_PREDICTORS: dict[str, Callable[[Model], LanguagePredictor]] = {"language": LanguagePredictor}
+_PREDICTORS: dict[str, Callable[[Model, str], LanguagePredictor]] = {"language": LanguagePredictor}
 
 
-def open(model: Model) -> LanguagePredictor:  # noqa: A001 - the verb of the house
-    """Return what answers for `model`, by the task it was trained for."""
-    return _PREDICTORS[model.config.task](model)
+def open(  # noqa: A001 - the verb of the house
+    model: Model, storage: str = "float32"
+) -> LanguagePredictor:
+    """Return what answers for `model`, by the task it was trained for; raises OptionError.
+
+    `storage` is that of the weights, "float32" or "bf16".
+    """
+    return _PREDICTORS[model.config.task](model, storage)

@@ -144,12 +144,13 @@ def ngram_part(card: Mapping[str, Any]) -> int | None:
 class LanguagePredictor:
     """A trained language model, ready to answer; what `elman.load` returns.
 
-    It does not change: whatever reads text does so in a stream of its own.
+    It does not change: whatever reads text does so in a stream of its own. `storage` is that of the
+    weights, "float32" or "bf16". Raises OptionError.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, storage: str = "float32") -> None:
         self.model = model
-        self.network = Network(model)
+        self.network = Network(model, storage=storage)
 
     @property
     def card(self) -> Mapping[str, Any]:
