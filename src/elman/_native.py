@@ -68,10 +68,15 @@ def kernel() -> Any | None:
     return None
 
 
-def cell_number(name: str, activation: str) -> int:
-    """Return the number by which the kernel knows a cell (of `rnn` there is one for each activation)."""
-    cells: tuple[str, ...] = _load()[0].CELLS
-    return cells.index(f"{name}-{activation}" if name == "rnn" else name)
+def cell_number(name: str, activation: str) -> int | None:
+    """Return the number by which the kernel knows a cell, None for one that it does not have.
+
+    Of `rnn` there is one for each activation.
+    """
+    module, _ = _load()
+    cells: tuple[str, ...] = () if module is None else module.CELLS
+    known = f"{name}-{activation}" if name == "rnn" else name
+    return cells.index(known) if known in cells else None
 
 
 def isa() -> str | None:

@@ -47,15 +47,18 @@ class Network:
         self.state_size = (config.num_layers * len(self.cell.states) + 1) * config.hidden_size
         self._threads = _native.threads()
         kernel = _native.kernel() if self.dtype == np.float32 else None
+        number = _native.cell_number(config.cell, config.activation)
+        if number is None:
+            kernel = None
         if storage not in STORAGES:
             raise OptionError("storage", got=storage, expected=" or ".join(STORAGES))
         if storage == "bf16" and kernel is None:
             lack = f"without the compiled kernel: {_native.why_not()}"
             got = f"bf16 {lack if self.dtype == np.float32 else f'in {self.dtype}'}"
             raise OptionError("storage", got=got, expected="float32")
-        self._kernel = None if kernel is None else self._in_kernel(kernel)
+        self._kernel = None if kernel is None else self._in_kernel(kernel, number)
 
-    def _in_kernel(self, kernel: Any) -> Any:
+    def _in_kernel(self, kernel: Any, number: int | None) -> Any:
         config, arrays = self.model.config, self.model.arrays
 
         def ready(name: str) -> np.ndarray | None:
@@ -68,7 +71,7 @@ class Network:
             kernel,
             self.storage == "bf16",
             config.residual,
-            _native.cell_number(config.cell, config.activation),
+            number,
             [
                 tuple(ready(f"layers.{k}.{name}") for name in names)
                 for k in range(config.num_layers)
