@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <thread>
@@ -26,48 +27,52 @@ class Pool {
 
   void run(Int threads, Work work, void* context) {
     while ((Int)workers_.size() < threads - 1) {
-      const Int number = (Int)workers_.size() + 1;
-      workers_.emplace_back([this, number, seen = round_.load()] { serve(number, seen); });
+      workers_.push_back(std::make_unique<Worker>());
+      std::thread([this, worker = workers_.back().get(), number = (Int)workers_.size()] { serve(*worker, number); }).detach();
     }
     Team team{threads, yield, 0, 0};
     work_ = work, context_ = context, team_ = &team;
     running_.store(threads - 1, std::memory_order_relaxed);
-    {
-      // under the lock a worker either sees the new round or is already asleep and hears the call
-      std::lock_guard lock(mutex_);
-      round_.fetch_add(1, std::memory_order_release);
-    }
-    if (sleeping_.load() > 0) wake_.notify_all();
+    for (Int i = 0; i < threads - 1; ++i) call(*workers_[i]);
     work(context, team, 0);
     for (Int looks = 0; running_.load(std::memory_order_acquire) > 0; ++looks) looks < 4000 ? pause() : yield();
   }
 
  private:
+  struct Worker {
+    std::atomic<Int> calls{0};  // it is called again only after it has answered
+    std::atomic<bool> asleep{false};
+    std::mutex mutex;
+    std::condition_variable wake;
+  };
   static void pause() {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
   }
-  void serve(Int number, Int seen) {
-    for (;; ++seen) {
-      Int looks = 0;
-      while (round_.load(std::memory_order_acquire) == seen && ++looks < LOOKS) pause();
-      if (round_.load(std::memory_order_acquire) == seen) {
-        std::unique_lock lock(mutex_);
-        sleeping_.fetch_add(1);
-        wake_.wait(lock, [&] { return round_.load() != seen; });
-        sleeping_.fetch_sub(1);
+  static void call(Worker& worker) {
+    worker.calls.fetch_add(1);
+    if (!worker.asleep.load()) return;
+    std::lock_guard lock(worker.mutex);
+    worker.wake.notify_one();
+  }
+  void serve(Worker& worker, Int number) {
+    for (Int answered = 0;; ++answered) {
+      const auto called = [&] { return worker.calls.load() != answered; };
+      for (Int looks = 0; !called() && looks < LOOKS; ++looks) pause();
+      if (!called()) {
+        std::unique_lock lock(worker.mutex);
+        worker.asleep.store(true);  // before it looks once more: a caller either is seen or sees this
+        worker.wake.wait(lock, called);
+        worker.asleep.store(false);
       }
-      if (number >= team_->size) continue;  // not needed this time
       work_(context_, *team_, number);
       running_.fetch_sub(1, std::memory_order_release);
     }
   }
 
-  std::vector<std::thread> workers_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::atomic<Int> round_{0}, running_{0}, sleeping_{0};
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::atomic<Int> running_{0};
   Work work_ = nullptr;
   void* context_ = nullptr;
   Team* team_ = nullptr;

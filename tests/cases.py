@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from elman import nn
 from elman.cells import Cell, find
@@ -133,6 +134,11 @@ def results(
     return {name: tensor.detach().numpy().copy() for name, tensor in found.items()}
 
 
+def same_bits(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    for name, array in expected.items():
+        np.testing.assert_array_equal(got[name], array, err_msg=name)
+
+
 def close_by_name(
     got: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float
 ) -> None:
@@ -206,6 +212,29 @@ def gradient_in_torch(
     got["x"] = given.grad
     got.update(zip(cell.states, (part.grad[0] for part in hx), strict=True))
     return {name: grad.numpy() for name, grad in got.items()}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Sequences of unequal lengths in a case."""
+
+    case: Case
+    lengths: tuple[int, ...]
+    ordered: bool
+
+    @property
+    def id(self) -> str:
+        return f"{self.case.id}-{'ordered' if self.ordered else 'mixed'}"
+
+
+def over_packed(forward: Callable[..., Any], packed: Packed) -> Callable[..., Any]:
+    def run(x: torch.Tensor, hx: Any) -> Any:
+        first = packed.case.batch_first
+        rows = pack_padded_sequence(x, packed.lengths, first, enforce_sorted=packed.ordered)
+        y, end = forward(rows, hx)
+        return pad_packed_sequence(y, first)[0], end
+
+    return run
 
 
 SIZES = ((1, 1, 1, 1), (2, 5, 1, 8), (17, 2, 3, 9), (63, 1, 7, 16), (9, 3, 33, 31))

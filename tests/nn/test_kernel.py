@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import functools
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+from torch.nn.utils.rnn import pad_sequence
 
 from cases import (
     CELLS,
     Case,
+    Packed,
     cell_id,
     close_by_name,
     gradient_in_torch,
     in_torch,
     like,
+    over_packed,
     plain,
     results,
+    same_bits,
     states_of,
 )
 from cell_checks import yield_checks
 from elman import _native
 from elman._errors import OptionError
 from elman.cells import Cell
-from elman.nn import autograd
-from elman.nn.layers import LSTM
 
 # Around the widths of vectors, of pairs of them and of panels.
 SIZES = (1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97)
@@ -70,19 +67,6 @@ def cases() -> Iterator[Case]:
             yield Case(cell, T, B, 9, 17, bidirectional=True)
 
 
-@dataclass(frozen=True)
-class Packed:
-    """Sequences of unequal lengths in a case."""
-
-    case: Case
-    lengths: tuple[int, ...]
-    ordered: bool
-
-    @property
-    def id(self) -> str:
-        return f"{self.case.id}-{'ordered' if self.ordered else 'mixed'}"
-
-
 def packed_cases() -> Iterator[Packed]:
     for seed, cell in enumerate(CELLS):
         draw = random.Random(seed)
@@ -112,11 +96,6 @@ def in_double(case: Case) -> tuple[torch.nn.Module, Callable[..., Any]]:
     """The oracle: a float32 layer's weights in float64, and what runs it."""
     module = in_float32(case).double()
     return module, functools.partial(plain, module)
-
-
-def same_bits(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    for name, array in expected.items():
-        np.testing.assert_array_equal(got[name], array, err_msg=name)
 
 
 @functools.cache
@@ -188,16 +167,6 @@ def test_gradient_of_one_result(cell: Cell, wanted: str, kernel: Any) -> None:
     )
 
 
-def over_packed(forward: Callable[..., Any], packed: Packed) -> Callable[..., Any]:
-    def run(x: torch.Tensor, hx: Any) -> Any:
-        first = packed.case.batch_first
-        rows = pack_padded_sequence(x, packed.lengths, first, enforce_sorted=packed.ordered)
-        y, end = forward(rows, hx)
-        return pad_packed_sequence(y, first)[0], end
-
-    return run
-
-
 def over_each_alone(forward: Callable[..., Any], packed: Packed) -> Callable[..., Any]:
     def run(x: torch.Tensor, hx: Any) -> Any:
         first = packed.case.batch_first
@@ -245,115 +214,6 @@ def test_a_row_is_the_same_whoever_shares_its_batch(cell: Cell, kernel: Any) -> 
         if length == case.T:
             for part, whole in zip(states_of(last), states_of(end), strict=True):
                 assert torch.equal(part, whole[:, lanes])
-
-
-@pytest.mark.parametrize(
-    "packed",
-    [
-        Packed(Case(cell, 70, 6, 33, 65, bidirectional=True), (70, 70, 69, 31, 2, 1), True)
-        for cell in CELLS
-    ],
-    ids=lambda packed: packed.id,
-)
-def test_results_do_not_depend_on_the_threads(
-    packed: Packed, kernel: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    layer = in_float32(packed.case)
-    for forward in (layer, over_packed(layer, packed)):
-        expected = None
-        for count in (1, 1, 2, 3, 5):
-            monkeypatch.setattr(_native, "threads", lambda default, count=count: count)
-            got = results(forward, layer, *packed.case.batch(torch.float32))
-            expected = expected or got
-            same_bits(got, expected)
-
-
-def test_threads_are_torchs(chosen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ELMAN_THREADS", raising=False)
-    before = torch.get_num_threads()
-    layer = LSTM(3, 4)
-    try:
-        for count in (3, 1, 2):
-            _native.threads.cache_clear()
-            torch.set_num_threads(count)
-            layer(torch.zeros(5, 2, 3))[0].sum().backward()
-            assert [given for given in chosen.last["forward"] if type(given) is int][1] == count
-            assert [given for given in chosen.last["backward"] if type(given) is int][1] == count
-    finally:
-        torch.set_num_threads(before)
-        _native.threads.cache_clear()
-
-
-# The kernel alone in a process, on threads of its own, from one and from two threads of Python.
-OWN_POOL = """
-import sys, threading
-import numpy as np
-from elman import _native
-
-path, T, B, I, H = sys.argv[1], *map(int, sys.argv[2:])
-kernel, cell = _native.kernel(), _native.cell_number("lstm", "tanh")
-draw = np.random.default_rng(0)
-sizes = np.full(T, B)
-given = [draw.normal(size=shape).astype(np.float32) / 4
-         for shape in ((T * B, I), (4 * H, I), (4 * H, H), (4 * H,), (4 * H,), (2, B, H))]
-x, weight_ih, weight_hh, bias_ih, bias_hh, start = given
-
-def run(threads):
-    y, end = np.empty((T * B, H), np.float32), np.empty_like(start)
-    layer = dict(cell=cell, sizes=sizes, reverse=False, bfloat16=False, threads=threads, x=x, tokens=None,
-                 weight_ih=weight_ih, weight_hh=weight_hh, start=start, y=y)
-    saved = kernel.forward(**layer, bias_ih=bias_ih, bias_hh=bias_hh, end=end)
-    gradients = [np.empty_like(array) for array in given]
-    names = ("dx", "dweight_ih", "dweight_hh", "dbias_ih", "dbias_hh", "dstart")
-    kernel.backward(saved=saved, **layer, dy=np.ones_like(y), dend=end, **dict(zip(names, gradients)))
-    return [y, end, *gradients]
-
-expected = run(1)
-def same(threads):
-    for _ in range(3):
-        for one, other in zip(expected, run(threads), strict=True):
-            np.testing.assert_array_equal(one, other)
-for threads in (2, 3, 5, 2):
-    same(threads)
-failures = []
-threading.excepthook = failures.append
-workers = [threading.Thread(target=same, args=(threads,)) for threads in (2, 3)]
-for worker in workers: worker.start()
-for worker in workers: worker.join()
-assert not failures, failures
-assert "torch" not in sys.modules
-np.savez(path, *expected, *given)
-print(kernel.name, _native.isa())
-"""
-
-
-def test_forced_set_on_the_kernels_own_threads(kernel: Any, tmp_path: Path) -> None:
-    """What ELMAN_ISA names is what runs; in a process without torch it gives the same bits."""
-    T, B, I, H = 40, 5, 17, 33  # noqa: E741
-    file = tmp_path / "found.npz"
-    environment = os.environ | {"ELMAN_ISA": kernel.name}
-    printed = subprocess.run(
-        [sys.executable, "-c", OWN_POOL, str(file), *map(str, (T, B, I, H))],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert printed.split() == [kernel.name, kernel.name]
-    with np.load(file) as loaded:
-        arrays = [torch.from_numpy(array) for array in loaded.values()]
-    expected, given = arrays[: len(arrays) - 6], arrays[len(arrays) - 6 :]
-    x, *weights, start = (array.requires_grad_() for array in given)
-    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    y, ends = autograd.direction(
-        LSTM.cell, dict(zip(names, weights, strict=True)), x, [B] * T, tuple(start), False
-    )
-    end = torch.stack(ends)
-    gradients = torch.autograd.grad(
-        [y, end], [x, *weights, start], [torch.ones_like(y), end.detach()]
-    )
-    for one, other in zip(expected, (y, end, *gradients), strict=True):
-        assert torch.equal(one, other)
 
 
 BROKEN = [
@@ -524,20 +384,6 @@ def test_bf16(case: Case, kernel: Any) -> None:
 def test_bf16_packed(packed: Packed, kernel: Any) -> None:
     got, expected = twice(packed.case, functools.partial(over_packed, packed=packed))
     close_by_name(got, expected, rounded(packed.case))
-
-
-@with_bf16
-def test_bf16_does_not_depend_on_the_threads(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for cell in CELLS:
-        case = Case(cell, 61, 5, 17, 33, bidirectional=True)
-        layer = in_float32(case)
-        layer.precision = "bf16"
-        expected = None
-        for count in (1, 2, 3, 5):
-            monkeypatch.setattr(_native, "threads", lambda default, count=count: count)
-            got = results(layer, layer, *case.batch(torch.float32))
-            expected = expected or got
-            same_bits(got, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -34,12 +34,13 @@ def _make(
     codec = codec or _codec(level, documents)
     tied = settings.get("tied", False)
     hidden_size = settings.pop("hidden_size", 6)
+    embedding_size = settings.pop("embedding_size", 5)
     config = NetworkConfig(
         task="language",
         cell=cell,
         activation=settings.pop("activation", "tanh"),
         vocabulary_size=len(codec.tokens),
-        embedding_size=hidden_size if tied else settings.pop("embedding_size", 5),
+        embedding_size=hidden_size if tied else embedding_size,
         hidden_size=hidden_size,
         num_layers=settings.pop("num_layers", 2),
         **settings,
