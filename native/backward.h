@@ -201,7 +201,14 @@ struct BackwardPass : Shape<Cell, Op> {
     const Int end = tile.begin + tile.count < size ? tile.begin + tile.count : size;
     for (Int block = group * OUT; block < (group + 1) * OUT; ++block) {
       const Int unit = block * W, real = H - unit;
-      if (real <= 0) continue;
+      if (real <= 0) {
+        // a panel's unused block: products run over it, with weights of zero, and 0 · NaN would be NaN
+        if constexpr (S::halves)
+          if (block < S::P * Cell::blocks)
+            for (Int r = tile.begin; r < end; ++r)
+              memset(sums_words + (S::gate(this->sums, offset + r, block) - this->sums) / 2, 0, Cell::G * W * 2);
+        continue;
+      }
       for (Int r = tile.begin; r < end; ++r) {
         const Int n = offset + r, at = r * S::units + unit, last = S::before(t, r);
         float* gate = S::gate(this->sums, n, block);
