@@ -125,8 +125,10 @@ bool Network::forward(const Int* tokens, Int T, Int B, const float* before, floa
   }
   const Block scratch(scratch_bytes);
   for (Forward& f : calls) f.scratch = scratch.data();
+  // by a name of this call: the other threads have vectors of their own by that one
+  const std::vector<Forward>& in_order = calls;
   in_team(useful(B, threads), [&](Team& team, Int thread) {
-    for (const Forward& f : calls) kernel_.forward(f, precision_, team, thread);
+    for (const Forward& f : in_order) kernel_.forward(f, precision_, team, thread);
   });
   const float* last = calls.back().y;
   bool all = true;
