@@ -4,7 +4,10 @@ namespace elman {
 
 extern const Kernel kernel_base;
 #if defined(__x86_64__)
-extern const Kernel kernel_avx2, kernel_avx512, kernel_avx512_bf16;
+extern const Kernel kernel_avx2, kernel_avx512;
+#ifndef ELMAN_WITHOUT_AVX512_BF16  // the compiler was too old
+extern const Kernel kernel_avx512_bf16;
+#endif
 #endif
 
 const std::vector<const Kernel*>& kernels() {
@@ -14,7 +17,9 @@ const std::vector<const Kernel*>& kernels() {
     __builtin_cpu_init();
     const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#ifndef ELMAN_WITHOUT_AVX512_BF16
     if (avx512 && __builtin_cpu_supports("avx512bf16")) found.push_back(&kernel_avx512_bf16);
+#endif
     if (avx512) found.push_back(&kernel_avx512);
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&kernel_avx2);
 #endif
