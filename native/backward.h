@@ -54,23 +54,23 @@ struct BackwardPass : Shape<Cell, Op> {
     for (Int s = S::T, turn = 0; s > 0; turn = 1 - turn, first = false) {
       const Stretch stretch = stretch_to(s);
       pack_stretch(stretch, turn, me, team.size);
-      wait(team);
+      wait(team, me);
       if constexpr (Cell::recurrent) {
         for (; s > stretch.s; --s) {
           const Int t = S::step(s - 1);
           step(done, t, me, team.size);
           done = t;
-          wait(team);
+          wait(team, me);
         }
       } else {
         scan(stretch, me, team.size);
         s = stretch.s;
-        wait(team);
+        wait(team, me);
       }
       if constexpr (S::halves) {
         across(stretch, this->sums, sums_across, me, team.size);
         if (Cell::split) across(stretch, this->recurrent, recurrent_across, me, team.size);
-        wait(team);
+        wait(team, me);
       }
       float* recurrent = Cell::split ? this->recurrent : this->sums;
       if (f.tokens) add_to_table(stretch, me, team.size);
@@ -86,7 +86,7 @@ struct BackwardPass : Shape<Cell, Op> {
       if (f.dbias_hh && Cell::split) bias_gradient(stretch, recurrent, bias_sums[1], me, team.size);
     }
     if constexpr (Cell::recurrent) step(done, -1, me, team.size);
-    wait(team);
+    wait(team, me);
     finish(me, team.size);
     if (!f.tokens) return;
     if (f.dx) input_gradient<Float32>(S::gates, table, f.x_rows, 0, f.x_rows, table_weight, S::I, f.dx, me, team.size);

@@ -44,22 +44,22 @@ struct HeadPass {
       const Int count = f.N - row < panels * NR ? f.N - row : panels * NR, here = ceil_div(count, NR);
       for (Int p = share(here, me, team.size); p < share(here, me + 1, team.size); ++p)
         pack_gates<Float32>(hidden + p * f.H * NR, f.hidden + row * f.H, f.H, Gates{1, count, OUT}, p);
-      wait(team);
+      wait(team, me);
       const Int items = here * chunks, begin = share(items, me, team.size), end = share(items, me + 1, team.size);
       for (Int item = begin; item < end; ++item) class_logits(row, count, item / chunks, item % chunks);
-      wait(team);
+      wait(team, me);
       for (Int item = begin; item < end; ++item) exponentials(item / chunks, item % chunks);
-      wait(team);
+      wait(team, me);
       for (Int p = share(here, me, team.size); p < share(here, me + 1, team.size); ++p) losses(row, count, p);
       if (f.dhidden) {
-        wait(team);
+        wait(team, me);
         for (Int q = share(hiddens * here, me, team.size); q < share(hiddens * here, me + 1, team.size); ++q)
           divided_rows(row, count, q / here, q % here);
-        wait(team);
+        wait(team, me);
         weight_gradient(row > 0, here, share(f.V, me, team.size), share(f.V, me + 1, team.size));
         hidden_gradient(row, count, here, me, team.size);
       }
-      wait(team);
+      wait(team, me);
     }
   }
 

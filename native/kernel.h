@@ -13,11 +13,13 @@ namespace elman {
 typedef int64_t Int;
 
 // The threads of one call. Every one of them runs the same function and meets the others in `wait`.
+constexpr Int MOST_THREADS = 64;
 struct Team {
   Int size;
   void (*yield)();
-  alignas(64) Int arrived;
-  alignas(64) Int phase;
+  struct alignas(64) Arrival {
+    Int count = 0;
+  } arrivals[MOST_THREADS];
 };
 
 enum CellKind { RNN_LINEAR, RNN_TANH, RNN_RELU, GRU, LSTM, MINGRU, CELLS };

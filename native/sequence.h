@@ -17,22 +17,21 @@ struct Arena {
   }
 };
 
-INLINE void wait(Team& team) {
+// Returns when every thread of the team has come here as often as this one. Each writes a line of its own and reads those
+// of the others, so that two threads are apart by one passage between their caches.
+INLINE void wait(Team& team, Int me) {
   if (team.size == 1) return;
-  const Int phase = __atomic_load_n(&team.phase, __ATOMIC_ACQUIRE);
-  if (__atomic_add_fetch(&team.arrived, 1, __ATOMIC_ACQ_REL) == team.size) {
-    __atomic_store_n(&team.arrived, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&team.phase, phase + 1, __ATOMIC_RELEASE);
-    return;
-  }
-  for (Int spins = 0; __atomic_load_n(&team.phase, __ATOMIC_ACQUIRE) == phase; ++spins) {
+  const Int here = team.arrivals[me].count + 1;
+  __atomic_store_n(&team.arrivals[me].count, here, __ATOMIC_RELEASE);
+  for (Int other = 0; other < team.size; ++other)
+    for (Int spins = 0; __atomic_load_n(&team.arrivals[other].count, __ATOMIC_ACQUIRE) < here; ++spins) {
 #if defined(__x86_64__)
-    __builtin_ia32_pause();
+      __builtin_ia32_pause();
 #elif defined(__aarch64__)
-    __asm__ volatile("yield");
+      __asm__ volatile("yield");
 #endif
-    if (spins > 4000) team.yield();  // somebody else needs the processor
-  }
+      if (spins > 4000) team.yield();  // somebody else needs the processor
+    }
 }
 
 constexpr Int OUT = 2;  // vectors of a panel of a product with no gates in its columns
@@ -187,25 +186,25 @@ struct ForwardPass : Shape<Cell, Op> {
     layout(f.scratch);
     if (!f.packed) packed.fill(f.layer, me, team.size);
     prepare(me, team.size);
-    wait(team);
+    wait(team, me);
     if (f.tokens && !f.table) {
       every_token(me, team.size);
-      wait(team);
+      wait(team, me);
     }
     for (Int s = 0; s < S::T;) {
       const typename S::Stretch stretch = S::stretch_from(s, FORWARD_ROWS);
       if (!f.saved) base = stretch.row;
       f.tokens ? looked_up(stretch, me, team.size) : input_sums(stretch, me, team.size);
-      wait(team);
+      wait(team, me);
       if constexpr (Cell::recurrent) {
         for (; s < stretch.end; ++s) {
           step(s, me, team.size);
-          wait(team);
+          wait(team, me);
         }
       } else {
         scan(stretch, me, team.size);
         s = stretch.end;
-        wait(team);
+        wait(team, me);
       }
     }
   }

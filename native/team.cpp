@@ -30,7 +30,7 @@ class Pool {
       workers_.push_back(std::make_unique<Worker>());
       std::thread([this, worker = workers_.back().get(), number = (Int)workers_.size()] { serve(*worker, number); }).detach();
     }
-    Team team{threads, yield, 0, 0};
+    Team team{threads, yield, {}};
     work_ = work, context_ = context, team_ = &team;
     running_.store(threads - 1, std::memory_order_relaxed);
     for (Int i = 0; i < threads - 1; ++i) call(*workers_[i]);
@@ -114,10 +114,11 @@ bool share_threads() {
 }
 
 void run(Int threads, Work work, void* context) {
-  Team alone{1, yield, 0, 0};
+  Team alone{1, yield, {}};
+  threads = threads < MOST_THREADS ? threads : MOST_THREADS;
   if (threads <= 1) return work(context, alone, 0);
   if (open_mp.parallel) {
-    Call call{work, context, {threads, yield, 0, 0}};
+    Call call{work, context, {threads, yield, {}}};
     return open_mp.parallel(enter, &call, (unsigned)threads, 0);
   }
   std::unique_lock lock(pool_lock, std::try_to_lock);
