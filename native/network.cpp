@@ -9,6 +9,7 @@
 namespace elman {
 namespace {
 
+constexpr Int LITTLE = Int(1) << 17;  // multiply-adds
 constexpr Int PADDED = 16;
 Int padded(Int n) { return (n + PADDED - 1) / PADDED * PADDED; }
 
@@ -67,29 +68,46 @@ Network::Network(const Kernel& kernel, Precision precision, bool residual, const
     : kernel_(kernel), precision_(precision), residual_(residual), layers_(layers), V_(V), E_(E), H_(layers[0].H),
       states_(layers[0].cell == LSTM ? 2 : 1), state_size_(((Int)layers.size() * states_ + 1) * H_),
       inputs_(padded(E)), units_(padded(H_)) {
-  for (Layer& layer : layers_) {
-    packed_.push_back(std::make_unique<Block>(kernel.packed_bytes(layer, precision)));
-    kernel.pack(layer, precision, packed_.back()->data());
+  // all weights in one block: it is large enough for large pages
+  std::vector<size_t> places;
+  size_t bytes = 0;
+  const auto place = [&](size_t size) {
+    places.push_back(bytes);
+    bytes += (size + 63) / 64 * 64;
+  };
+  for (const Layer& layer : layers_) place(kernel.packed_bytes(layer, precision));
+  place(kernel.output_bytes(V, H_, precision));
+  const Int columns = kernel.columns(layers_[0]);
+  const bool with_table = V * columns <= tabled;
+  place(V * (with_table ? columns : inputs_) * sizeof(float));
+  memory_ = std::make_unique<Block>(bytes);
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    Layer& layer = layers_[l];
+    packed_.push_back(memory_->data() + places[l]);
+    kernel.pack(layer, precision, memory_->data() + places[l]);
     weights_ += kernel.columns(layer) * (layer.I + (layer.cell == MINGRU ? 0 : layer.H));
     layer.weight_ih = layer.weight_hh = layer.bias_ih = layer.bias_hh = nullptr;
   }
-  output_ = std::make_unique<Block>(kernel.output_bytes(V, H_, precision));
-  kernel.pack_output(weight, bias, V, H_, precision, output_->data());
+  output_ = memory_->data() + places[layers_.size()];
+  kernel.pack_output(weight, bias, V, H_, precision, memory_->data() + places[layers_.size()]);
 
-  const Layer& first = layers_[0];
-  const Int columns = kernel.columns(first);
-  embedding_ = std::make_unique<Block>(V * inputs_ * sizeof(float));
-  memset(embedding_->data(), 0, V * inputs_ * sizeof(float));
-  for (Int v = 0; v < V; ++v) memcpy(floats(*embedding_) + v * inputs_, embedding + v * E, E * sizeof(float));
-  if (V * columns > tabled) return;
-  table_ = std::make_unique<Block>(V * columns * sizeof(float));
-  kernel.input_sums(first, precision, packed_[0]->data(), floats(*embedding_), inputs_, V, floats(*table_));
-  embedding_.reset();
+  float* tokens = (float*)(memory_->data() + places.back());
+  std::unique_ptr<Block> rows;
+  if (with_table) rows = std::make_unique<Block>(V * inputs_ * sizeof(float));
+  float* padded_rows = with_table ? floats(*rows) : tokens;
+  memset(padded_rows, 0, V * inputs_ * sizeof(float));
+  for (Int v = 0; v < V; ++v) memcpy(padded_rows + v * inputs_, embedding + v * E, E * sizeof(float));
+  if (!with_table) {
+    embedding_ = tokens;
+    return;
+  }
+  table_ = tokens;
+  kernel.input_sums(layers_[0], precision, packed_[0], padded_rows, inputs_, V, tokens);
   weights_ -= columns * E;
 }
 
 // One thread does a small product sooner than two have met.
-Int Network::useful(Int rows, Int threads) const { return rows * weights_ < (Int(1) << 19) ? 1 : threads; }
+Int Network::useful(Int rows, Int threads) const { return rows * weights_ < LITTLE ? 1 : threads; }
 
 bool Network::forward(const Int* tokens, Int T, Int B, const float* before, float* after, float* y, Int threads) const {
   const Int N = T * B, layers = (Int)layers_.size();
@@ -107,7 +125,7 @@ bool Network::forward(const Int* tokens, Int T, Int B, const float* before, floa
   if (H_ % 2)  // rows of bfloat16 products are read by pairs
     for (Int n = 0; n < 2 * N; ++n) turn[0][n * units_ + H_] = 0;
   if (!table_)
-    for (Int n = 0; n < N; ++n) memcpy(x + n * inputs_, floats(*embedding_) + tokens[n] * inputs_, inputs_ * sizeof(float));
+    for (Int n = 0; n < N; ++n) memcpy(x + n * inputs_, embedding_ + tokens[n] * inputs_, inputs_ * sizeof(float));
 
   size_t scratch_bytes = 0;
   for (Int l = 0; l < layers; ++l) {
@@ -117,8 +135,8 @@ bool Network::forward(const Int* tokens, Int T, Int B, const float* before, floa
     f.start = before + l * states_ * H_, f.end = after + l * states_ * H_;
     f.state_row = state_size_, f.state_gap = H_;
     f.y = turn[l % 2], f.y_row = units_;
-    f.packed = packed_[l]->data();
-    if (l == 0 && table_) f.table = floats(*table_), f.tokens = tokens;
+    f.packed = packed_[l];
+    if (l == 0 && table_) f.table = table_, f.tokens = tokens;
     if (l > 0 && residual_) f.add = f.x;
     scratch_bytes = std::max(scratch_bytes, kernel_.forward_bytes(f, precision_));
     calls.push_back(f);
@@ -142,8 +160,8 @@ bool Network::forward(const Int* tokens, Int T, Int B, const float* before, floa
 }
 
 void Network::logits(const float* hidden, Int row, Int N, float* logits, Int threads) const {
-  Output o{N, H_, V_, hidden, row, output_->data(), logits};
-  const Int useful = N * V_ * H_ < (Int(1) << 19) ? 1 : threads;
+  Output o{N, H_, V_, hidden, row, output_, logits};
+  const Int useful = N * V_ * H_ < LITTLE ? 1 : threads;
   // the side A of a product of bfloat16 weights has rows of even length
   std::unique_ptr<Block> copy;
   if (precision_ == WIDENED && H_ % 2) {

@@ -51,8 +51,11 @@ class Network {
   std::vector<Layer> layers_;  // shapes alone: their pointers are null
   Int V_, E_, H_, states_, state_size_, weights_ = 0;
   Int inputs_, units_;  // E and H with padding: rows of even length
-  std::vector<std::unique_ptr<Block>> packed_;
-  std::unique_ptr<Block> output_, embedding_, table_;
+  std::unique_ptr<Block> memory_;
+  std::vector<const char*> packed_;    // in it, as the next: of every layer
+  const char* output_;
+  const float* embedding_ = nullptr;   // [V, inputs_]; or, where it is small enough,
+  const float* table_ = nullptr;       // [V, columns]: the first layer's input sums of every token
 };
 
 }  // namespace elman

@@ -184,9 +184,12 @@ struct ForwardPass : Shape<Cell, Op> {
 
   void run(Team& team, Int me) {
     layout(f.scratch);
-    if (!f.packed) packed.fill(f.layer, me, team.size);
+    if (!f.packed) {
+      packed.fill(f.layer, me, team.size);
+      wait(team, me);
+    }
     prepare(me, team.size);
-    wait(team, me);
+    if (S::halves) wait(team, me);  // what follows reads the inputs' words
     if (f.tokens && !f.table) {
       every_token(me, team.size);
       wait(team, me);
