@@ -9,7 +9,7 @@
 struct HeadPass {
   static constexpr Int NR = OUT * W;
   static constexpr Int CLASSES = 512;            // of one item of work
-  static constexpr Int STORED = Int(4) << 20;    // most logits stored at once, but for four panels
+  static constexpr Int STORED = Int(1) << 20;    // most logits stored at once, but for four panels
   const Head& f;
   Int panels, chunks, hiddens;                   // panels of rows in a block; chunks of classes; panels of units
   float* logits;                                 // [panels][V][NR]
@@ -46,9 +46,10 @@ struct HeadPass {
         pack_gates<Float32>(hidden + p * f.H * NR, f.hidden + row * f.H, f.H, Gates{1, count, OUT}, p);
       wait(team, me);
       const Int items = here * chunks, begin = share(items, me, team.size), end = share(items, me + 1, team.size);
-      for (Int item = begin; item < end; ++item) class_logits(row, count, item / chunks, item % chunks);
+      // all rows with some classes, whose weights then come from the second cache
+      for (Int item = begin; item < end; ++item) class_logits(row, count, item % here, item / here);
       wait(team, me);
-      for (Int item = begin; item < end; ++item) exponentials(item / chunks, item % chunks);
+      for (Int item = begin; item < end; ++item) exponentials(item % here, item / here);
       wait(team, me);
       for (Int p = share(here, me, team.size); p < share(here, me + 1, team.size); ++p) losses(row, count, p);
       if (f.dhidden) {
