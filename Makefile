@@ -1,16 +1,22 @@
 # make demo: set everything up and run the main job · make test: set everything up and run all checks
+# make sanitize: the compiled kernel under address, undefined-behaviour and thread sanitizers
 PYTHON ?= python3
 VENV := .venv
+PIP := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
+KERNEL := CMakeLists.txt native/editable/CMakeLists.txt $(wildcard native/*.h native/*.cpp)
 
-.PHONY: setup demo test clean
+.PHONY: setup demo test sanitize clean
 
 setup: $(VENV)/.done
 
-$(VENV)/.done: pyproject.toml constraints.txt
+$(VENV)/.tools: constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Elman needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt scikit-build-core pathspec
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation --editable ".[train,test]"
+	$(PIP) install --constraint constraints.txt scikit-build-core pathspec nanobind cmake ninja
+	touch $@
+
+$(VENV)/.done: $(VENV)/.tools pyproject.toml $(KERNEL)
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable ".[train,test]"
 	touch $@
 
 demo: setup
@@ -19,5 +25,9 @@ demo: setup
 test: setup
 	tools/check
 
+sanitize: $(VENV)/.tools
+	tools/sanitize
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis src/elman/_kernel.* src/elman/no_kernel.txt
+	find native/editable -mindepth 1 ! -name CMakeLists.txt -delete

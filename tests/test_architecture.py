@@ -15,14 +15,14 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Level by level: a module may import from lower levels, and from its own package.
 LEVELS: list[set[str]] = [
     {"_version", "_errors"},
-    {"_shapes", "_atomic"},
+    {"_shapes", "_atomic", "_native"},
     {"_container", "options"},
     {"cells", "data"},
     {"model"},
     {"nn", "runtime"},
     {"training"},
     {"estimators"},
-    {"_display", "cli", "demo", "__init__", "__main__"},
+    {"_display", "bench", "cli", "demo", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 WINGS = ({"nn", "training"}, {"runtime", "explain"})

@@ -138,10 +138,11 @@ def describe_model(path: str) -> dict[str, Any]:
 
 
 def describe_installation() -> dict[str, Any]:
-    """Return versions and machine, and which optional parts are there."""
+    """Return versions and machine, which kernel runs or why none, and which optional parts are there."""
     import platform
     from importlib import metadata
 
+    from elman import _native
     from elman._version import __version__
 
     def installed(name: str) -> str:
@@ -155,6 +156,9 @@ def describe_installation() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
+        "kernel": _native.isa() or f"none: {_native.why_not()}",
+        "instruction_sets": list(_native.kernels()),
+        "threads": _native.threads(),
         "runtime": f"numpy {metadata.version('numpy')}",
         "torch": installed("torch"),
         "scikit_learn": installed("scikit-learn"),

@@ -11,9 +11,10 @@ import functools
 import importlib
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
-from elman._errors import MissingDependencyError, OptionError
+from elman._errors import MissingDependencyError, OptionError, printable
 
 __all__ = [
     "cell_number",
@@ -27,7 +28,7 @@ __all__ = [
     "why_not",
 ]
 
-REMEDY = "install a C++17 compiler and install Elman again"
+REMEDY = "install GCC or Clang and Python's C headers, then Elman again"
 
 
 @functools.cache
@@ -36,8 +37,18 @@ def _load() -> tuple[Any, str]:
     try:
         return importlib.import_module("elman._kernel"), ""
     except ImportError as error:
-        absent = isinstance(error, ModuleNotFoundError) and error.name == "elman._kernel"
-        return None, "it was not built: no compiler was found" if absent else str(error)
+        if not isinstance(error, ModuleNotFoundError) or error.name != "elman._kernel":
+            return None, f"it does not load: {printable(error, 400)}"
+    try:
+        # written by CMakeLists.txt where it leaves the kernel out
+        return None, Path(__file__).with_name("no_kernel.txt").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None, "it is not there: it was not built, or the build failed"
+
+
+def _demanded() -> bool:
+    required = os.environ.get("ELMAN_REQUIRE_NATIVE", "") not in ("", "0")
+    return required or bool(os.environ.get("ELMAN_ISA", ""))
 
 
 def kernels() -> dict[str, Any]:
@@ -51,15 +62,15 @@ def kernel() -> Any | None:
     """Return the kernel that runs, or None, which is said in a warning once.
 
     Raises OptionError for an ELMAN_ISA that this processor or this build does not have, and
-    MissingDependencyError where ELMAN_REQUIRE_NATIVE=1 and there is no kernel.
+    MissingDependencyError where there is no kernel and ELMAN_ISA or ELMAN_REQUIRE_NATIVE=1 asks for one.
     """
     found, forced = kernels(), os.environ.get("ELMAN_ISA", "")
-    if forced and found and forced not in found:
+    if found and forced and forced not in found:
         raise OptionError("ELMAN_ISA", got=forced, expected=f"one of {', '.join(found)}")
     if found:
         return found[forced or next(iter(found))]
-    if os.environ.get("ELMAN_REQUIRE_NATIVE", "") not in ("", "0"):
-        raise MissingDependencyError("the compiled kernel", got=why_not(), remedy=REMEDY)
+    if _demanded():
+        raise MissingDependencyError(f"the compiled kernel is missing ({why_not()})", remedy=REMEDY)
     warnings.warn(
         f"Elman runs without its compiled kernel, many times slower: {why_not()}; {REMEDY}",
         RuntimeWarning,
@@ -80,8 +91,8 @@ def cell_number(name: str, activation: str) -> int | None:
 
 
 def isa() -> str | None:
-    """Return the instruction set that runs, None without the kernel."""
-    chosen = kernel() if kernels() else None
+    """Return the instruction set that runs, None without the kernel; raises as `kernel` does."""
+    chosen = kernel() if kernels() or _demanded() else None
     return None if chosen is None else str(chosen.name)
 
 

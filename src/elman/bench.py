@@ -28,10 +28,10 @@ from elman.runtime import Network, Stream
 
 __all__ = [
     "CHARACTERS",
+    "Peak",
     "Side",
     "interleave",
     "operations",
-    "peak",
     "random_model",
     "run",
     "settle",
@@ -107,13 +107,22 @@ def interleave(
     return {name: times[1:] for name, times in samples.items()}
 
 
-def peak(threads: int, calls: int = 10) -> float:
-    """Return the floating-point operations a second of a loop that only multiplies and adds.
+class Peak:
+    """A side that only multiplies and adds: the rate that others could reach, measured in turn with them."""
 
-    0 without the kernel.
-    """
-    kernel = _native.kernel()
-    return statistics.median(kernel.peak(threads) for _ in range(calls)) if kernel else 0.0
+    def __init__(self, threads: int) -> None:
+        self._kernel, self._threads = _native.kernel(), threads
+        self._rates: list[float] = []
+
+    def __call__(self) -> None:
+        """Measure once; nothing without the kernel."""
+        if self._kernel is not None:
+            self._rates.append(self._kernel.peak(self._threads))
+
+    @property
+    def rate(self) -> float:
+        """Floating-point operations a second, the median of all measured; 0 without the kernel."""
+        return statistics.median(self._rates) if self._rates else 0.0
 
 
 def operations(cell: str, T: int, B: int, I: int, H: int, num_layers: int) -> int:  # noqa: E741
@@ -143,14 +152,14 @@ def random_model(cell: str, H: int, num_layers: int = LAYERS, seed: int = 0) -> 
     return Model(config, arrays, TextCodec("char", ("<unk>", *CHARACTERS)), {})
 
 
-def _layers(kind: str, H: int, seconds: float) -> dict[str, Any]:
+def _layers(kind: str, H: int, seconds: float, sample: float, peak: Peak) -> dict[str, Any]:
     """Time a stack of layers of `elman.nn`, and torch's own forward of the same object."""
     from elman import nn
 
     torch: Any = sys.modules["torch"]  # which elman.nn has imported
     torch.manual_seed(0)
     layer: Any = getattr(nn, kind)(H, H, LAYERS)
-    original = type(layer).__base__.forward
+    original: Any = type(layer).__mro__[1]  # torch's own class, with the same weights
     x = torch.randn(T, B, H, requires_grad=True)
     gradient = torch.randn(T, B, H)
 
@@ -164,14 +173,15 @@ def _layers(kind: str, H: int, seconds: float) -> dict[str, Any]:
 
         return call
 
-    ours, theirs = both(layer), both(lambda x: original(layer, x))
+    ours, theirs = both(layer), both(lambda x: original.forward(layer, x))
     expected = theirs()
     difference = float((ours() - expected).abs().max() / expected.abs().max())
-    times = interleave({"elman": Side(ours), "torch": Side(theirs)}, LEAST_ROUNDS, seconds)
-    mine, other = (statistics.median(samples) for samples in times.values())
+    sides = {"elman": Side(ours), "torch": Side(theirs), "peak": Side(peak)}
+    times = interleave(sides, LEAST_ROUNDS, seconds, sample)
+    mine, other, _ = (statistics.median(samples) for samples in times.values())
     count = 3 * operations(kind.lower(), T, B, H, H, LAYERS)
     return {
-        "case": f"{kind}({H}, {H}, {LAYERS}), forward and backward",
+        "case": f"{kind} {H} ×{LAYERS}, forward + backward",
         "milliseconds": mine * 1e3,
         "torch_milliseconds": other * 1e3,
         "ratio": other / mine,
@@ -180,7 +190,7 @@ def _layers(kind: str, H: int, seconds: float) -> dict[str, Any]:
     }
 
 
-def _stream(H: int, seconds: float) -> list[dict[str, Any]]:
+def _stream(H: int, seconds: float, sample: float) -> list[dict[str, Any]]:
     """Time one step of a stream from Python, and a generation in one call."""
     network = Network(random_model("lstm", H))
     reader, writer = Stream(network), Stream(network)
@@ -192,15 +202,15 @@ def _stream(H: int, seconds: float) -> list[dict[str, Any]]:
             reader.step(token, out)
 
     sides = {
-        "one step of a stream": Side(step, STEPS),
-        "one character of a generation": Side(lambda: writer.generate(GENERATED, 0), GENERATED),
+        "stream step": Side(step, STEPS),
+        "generated character": Side(lambda: writer.generate(GENERATED, 0), GENERATED),
     }
     return [
         {
-            "case": f"{name}, LSTM({H}, {H}, {LAYERS})",
+            "case": f"LSTM {H} ×{LAYERS}, {name}",
             "milliseconds": statistics.median(samples) * 1e3,
         }
-        for name, samples in interleave(sides, LEAST_ROUNDS, seconds).items()
+        for name, samples in interleave(sides, LEAST_ROUNDS, seconds, sample).items()
     ]
 
 
@@ -213,24 +223,26 @@ def run(seconds: float = 20.0, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]
         raise OptionError("seconds", got=seconds, expected="a number above 0")
     kinds = ("RNN", "GRU", "LSTM")
     share = seconds / (len(sizes) * (1 + len(kinds)))
+    sample = min(SAMPLE_SECONDS, share / 10)
     threads = _native.threads()
-    highest = peak(threads)
+    peak = Peak(threads)
+    peak()
     # the streams first: once the layers have run, the kernel stays on torch's threads
-    rows = [row for H in sizes for row in _stream(H, share)]
+    rows = [row for H in sizes for row in _stream(H, share, sample)]
     try:
-        rows = [_layers(kind, H, share) for H in sizes for kind in kinds] + rows
+        rows = [_layers(kind, H, share, sample, peak) for H in sizes for kind in kinds] + rows
         torch = str(sys.modules["torch"].__version__)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         torch = 'not installed: pip install "elman[train]"'
     for row in rows:
-        if highest and "gflops" in row:
-            row["share_of_peak"] = row["gflops"] * 1e9 / highest
+        if peak.rate and "gflops" in row:
+            row["share_of_peak"] = row["gflops"] * 1e9 / peak.rate
     return {
         "instruction_set": _native.isa() or f"none, plain numpy and torch: {_native.why_not()}",
         "threads": threads,
-        "peak_gflops": highest / 1e9,
+        "peak_gflops": peak.rate / 1e9,
         "torch": torch,
         "cases": rows,
     }
@@ -239,17 +251,17 @@ def run(seconds: float = 20.0, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]
 def show(result: Mapping[str, Any]) -> None:
     """Print what `run` returned as one table."""
     console = Console(highlight=False)
-    peak_of = f", at most {result['peak_gflops']:.0f} GFLOP/s" if result["peak_gflops"] else ""
+    peak_of = f", peak {result['peak_gflops']:.0f} GFLOP/s" if result["peak_gflops"] else ""
     facts = f"{result['instruction_set']}, {result['threads']} threads{peak_of}"
     console.print(Text(f"{facts}; torch {result['torch']}", style="bold"))
     table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for name in ("Elman", "torch", "times as fast", "GFLOP/s", "of the peak"):
+    table.add_column("", no_wrap=True)
+    for name in ("Elman", "torch", "ratio", "GFLOP/s", "of peak"):
         table.add_column(name, justify="right")
     for row in result["cases"]:
         cells = [_time(row["milliseconds"])]
         if "ratio" in row:
-            cells += [_time(row["torch_milliseconds"]), f"{row['ratio']:.1f}"]
+            cells += [_time(row["torch_milliseconds"]), f"{row['ratio']:.1f}×"]
             cells += [f"{row['gflops']:.0f}"]
             cells += [f"{100 * row['share_of_peak']:.0f} %"] if "share_of_peak" in row else []
         table.add_row(Text(row["case"]), *cells)

@@ -75,3 +75,11 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
     found = _native.kernels()[request.param]
     monkeypatch.setattr(_native, "kernel", lambda: found)
     return found
+
+
+@pytest.fixture(params=list(_native.kernels())[:1])
+def widest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The kernel of the widest instruction set alone, for what would take long in each."""
+    found = _native.kernels()[request.param]
+    monkeypatch.setattr(_native, "kernel", lambda: found)
+    return found

@@ -286,8 +286,9 @@ def test_exploded_networks_go_on_as_the_limited_one(
             for part, expected in zip((y, state), limited, strict=True):
                 np.testing.assert_array_equal(part, expected)
             assert np.abs(y).max() <= LIMIT * model.config.num_layers
-    exploding = activation in ("linear", "relu") or cell == "mingru"
-    assert ("_stack" in network.__dict__) == (exploding and scale > 1e4 or scale > 1e36)
+    # others stay within ±1 as long as no infinity of one sign meets one of the other
+    if (activation in ("linear", "relu") or cell == "mingru") and scale > 1e4:
+        assert "_stack" in network.__dict__
 
 
 def test_logits_that_overflow_are_bounded_in_every_way(

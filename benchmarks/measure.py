@@ -1,0 +1,144 @@
+"""What a case of the benchmark is made of: sides that must agree, rows of the table, samples and marks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from elman.bench import Peak, Side, interleave
+
+__all__ = [
+    "Case",
+    "Prepared",
+    "Row",
+    "Settings",
+    "agree",
+    "agree_in_norm",
+    "figures",
+    "samples_of",
+]
+
+SAMPLE_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for every case."""
+
+    rounds: int = 7
+    compile_seconds: float = 60.0
+    """How long torch.compile may take for one peer before it is left out."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: the fastest of `ours` against the fastest of `peers`, by their names."""
+
+    name: str
+    ours: tuple[str, ...]
+    peers: tuple[str, ...] = ()
+    at_least: float | None = None
+    hope: float | None = None
+    operations: float = 0.0
+    """Floating-point operations of one step of ours."""
+    by: str = "ratio"
+    """What the marks are of: "ratio", theirs over ours; "share" of the peak; "memory", ours over theirs."""
+
+
+@dataclass
+class Prepared:
+    """A case that is ready: its sides agree; `measure` takes the samples, in `unit`."""
+
+    rows: list[Row]
+    sides: dict[str, Side] = field(default_factory=dict)
+    agreement: dict[str, float] = field(default_factory=dict)
+    """How far apart results were, as a share of what is allowed, by what was compared."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Peers that could not be measured, and why."""
+    after: Callable[[], object] | None = None
+    measure: Callable[[int], dict[str, list[float]]] | None = None
+    """Takes the samples where they are no times."""
+    unit: str = "ms"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A name and how it is made ready; only then it costs time and memory."""
+
+    name: str
+    prepare: Callable[[Settings], Prepared]
+
+
+def agree(
+    got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], tolerance: float
+) -> float:
+    """Return the largest difference, relative to its array's largest number, as a share of `tolerance`."""
+    assert got.keys() == expected.keys(), f"{sorted(got)} against {sorted(expected)}"
+    worst = 0.0
+    for name, array in expected.items():
+        assert got[name].shape == array.shape, name
+        difference = np.abs(got[name] - array).max() / np.abs(array).max()
+        share = float(difference) / tolerance
+        assert share <= 1, f"{name}: {difference:.3g} apart, {tolerance:.3g} allowed"
+        worst = max(worst, share)
+    return worst
+
+
+def agree_in_norm(
+    got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], products: int
+) -> float:
+    """Return how far results of products in bfloat16 are from float32, as a share of what is allowed.
+
+    Rounding both factors (8 bits, so by 2⁻⁹ at most) takes a product of matrices at most 2·2⁻⁹ of its
+    norm away; `products` of them stand one behind the other between what came in and a result.
+    """
+    tolerance = products * 2.0**-8
+    worst = 0.0
+    for name, array in expected.items():
+        difference = np.linalg.norm(got[name] - array) / np.linalg.norm(array)
+        share = float(difference) / tolerance
+        assert share <= 1, f"{name}, bf16: {difference:.3g} apart in norm, {tolerance:.3g} allowed"
+        worst = max(worst, share)
+    return worst
+
+
+def samples_of(prepared: Prepared, rounds: int, peak: Peak) -> dict[str, list[float]]:
+    """Return the samples of every side: milliseconds a step, or the case's own unit."""
+    if prepared.measure is not None:
+        return prepared.measure(rounds)
+    sides = prepared.sides | {"peak": Side(peak)}
+    found = interleave(sides, rounds, sample=SAMPLE_SECONDS)
+    del found["peak"]  # its rates are what counts
+    return {name: [time * 1e3 for time in times] for name, times in found.items()}
+
+
+def figures(row: Row, medians: Mapping[str, float], peak: float) -> dict[str, Any]:
+    """Return what a row says: the fastest of both, ratio, share of the peak, whether its mark is met.
+
+    What a row does not say is None.
+    """
+    ours = min(row.ours, key=medians.__getitem__)
+    peer = min(row.peers, key=medians.__getitem__, default=None)
+    gflops = row.operations / medians[ours] / 1e6 if row.operations else None
+    found: dict[str, Any] = {
+        "name": row.name,
+        "ours": {name: medians[name] for name in row.ours},
+        "peers": {name: medians[name] for name in row.peers},
+        "ratio": None if peer is None else medians[peer] / medians[ours],
+        "gflops": gflops,
+        "share": gflops * 1e9 / peak if gflops and peak else None,
+        "memory": None if peer is None else medians[ours] / medians[peer],
+        "by": row.by,
+        "at_least": row.at_least,
+        "hope": row.hope,
+    }
+    value = found[row.by]
+    if row.by != "memory":
+        found["memory"] = None
+    for mark, limit in (("met", row.at_least), ("hoped", row.hope)):
+        known = value is not None and limit is not None
+        found[mark] = (value <= limit if row.by == "memory" else value >= limit) if known else None
+    return found

@@ -1,0 +1,94 @@
+"""Peak memory of the first real step of a word model: ours and torch's, each in a fresh process.
+
+    python benchmarks/memory.py elman|torch
+
+prints the loss and how far the process's memory rose, as JSON. What counts is the highest point of
+embedding, layers, head, loss and backward over the point before; the optimiser has no part in it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from benchmarks.measure import Case, Prepared, Row, Settings
+
+__all__ = ["cases", "measured", "memory"]
+
+V, T, B, H = 33_278, 35, 32, 200
+
+
+def _status(name: str) -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/self/status says nothing of {name}")
+
+
+def measured(side: str) -> dict[str, float]:
+    """Return the loss, and the MiB by which one step of `side` raised the highest point."""
+    import torch
+    from benchmarks import steps
+
+    from elman import nn
+
+    torch.manual_seed(0)
+    layer, way = (nn.LSTM, "loss") if side == "elman" else (torch.nn.LSTM, "plain_loss")
+    model = steps.LanguageModel(layer, V, H)
+    batch = steps._batch(V, T, B)
+    # the highest point from here on: importing had one of its own
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status("VmHWM")
+    loss = getattr(model, way)(*batch)
+    loss.backward()
+    return {"loss": loss.item(), "mebibytes": _status("VmHWM") - before}
+
+
+def memory(settings: Settings) -> Prepared:
+    """Both sides in turn; one sample a process, three of each are enough, for they hardly vary."""
+    del settings
+    from benchmarks.steps import _allowed
+
+    def ask(side: str) -> dict[str, float]:
+        command = [sys.executable, __file__, side]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+        answer: dict[str, float] = json.loads(done.stdout)
+        return answer
+
+    first = {side: ask(side) for side in ("elman", "torch")}
+    losses = [answer["loss"] for answer in first.values()]
+    share = abs(losses[0] - losses[1]) / losses[1] / _allowed("lstm", V, T, B, H)
+    assert share <= 1, f"losses {losses}"
+
+    def measure(rounds: int) -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {
+            side: [answer["mebibytes"]] for side, answer in first.items()
+        }
+        for _ in range(min(rounds, 3) - 1):
+            for side, samples in found.items():
+                samples.append(ask(side)["mebibytes"])
+        return found
+
+    row = Row(
+        f"memory of a word step, V {V:,}, T·B {T * B:,}, H {H}",
+        ("elman",),
+        ("torch",),
+        0.6,
+        0.3,
+        by="memory",
+    )
+    return Prepared([row], agreement={"loss": share}, measure=measure, unit="MiB")
+
+
+def cases() -> list[Case]:
+    """The one case of memory."""
+    return [Case("memory", memory)]
+
+
+if __name__ == "__main__":
+    print(json.dumps(measured(sys.argv[1])))

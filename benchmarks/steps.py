@@ -1,0 +1,219 @@
+"""Whole training steps of language models as a person writes them, and the optimiser alone."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from benchmarks.measure import Case, Prepared, Row, Settings, agree
+
+from cases import Case as Sizes
+from elman import nn
+from elman.bench import Side, operations
+from elman.cells import find
+from elman.training.optimizer import AdamW
+
+__all__ = ["cases", "mingru", "optimizer", "step"]
+
+LAYERS = 2
+CLIP = 1.0
+# small: the network must stay near its start however many steps are timed
+RATE = 1e-5
+
+
+class LanguageModel(torch.nn.Module):
+    """Embedding, recurrent layers, head; `layer` is of torch.nn or of elman.nn."""
+
+    def __init__(self, layer: type, V: int, H: int) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(V, H)
+        self.layers = layer(H, H, LAYERS)
+        self.head = torch.nn.Linear(H, V)
+
+    def plain_loss(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        y, _ = self.layers(self.embedding(tokens))
+        logits = self.head(y)
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    def loss(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        y, _ = self.layers(self.embedding(tokens))
+        return nn.linear_cross_entropy(y, self.head.weight, self.head.bias, targets)
+
+    def embedded_loss(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        y, _ = nn.embedded(self.layers, tokens, self.embedding.weight)
+        return nn.linear_cross_entropy(y, self.head.weight, self.head.bias, targets)
+
+
+class Script:
+    """A training script: one batch again and again."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        loss: Callable[..., torch.Tensor],
+        own: bool = False,
+        rate: float = RATE,
+    ) -> None:
+        self.model, self.loss = model, loss
+        kind = AdamW if own else functools.partial(torch.optim.AdamW, fused=True)
+        self.optimizer = kind(model.parameters(), lr=rate)
+        self.own = own
+
+    def backward(self, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        self.optimizer.zero_grad()
+        loss = self.loss(tokens, targets)
+        loss.backward()
+        return loss
+
+    def step(self, tokens: torch.Tensor, targets: torch.Tensor) -> float:
+        loss = self.backward(tokens, targets)
+        if self.own:
+            self.optimizer.clipped_step(self.optimizer.norm(), CLIP)
+        else:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+            self.optimizer.step()
+        return loss.item()
+
+    def results(self, tokens: torch.Tensor, targets: torch.Tensor) -> dict[str, np.ndarray]:
+        """The loss and every gradient by name."""
+        found = {"loss": self.backward(tokens, targets)}
+        found |= {name: weight.grad for name, weight in self.model.named_parameters()}
+        return {name: tensor.detach().numpy().copy() for name, tensor in found.items()}
+
+
+def _batch(V: int, T: int, B: int) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(1)
+    return torch.randint(V, (T, B), generator=draw), torch.randint(V, (T, B), generator=draw)
+
+
+def _allowed(cell: str, V: int, T: int, B: int, H: int) -> float:
+    """How far two such steps may be apart: the layers' roundings, H + V in the head, each of both sides."""
+    sizes = Sizes(find(cell), T, B, H, H, num_layers=LAYERS)
+    return 2 * 6 * 2.0**-24 * (sizes.roundings + H + V) ** 0.5
+
+
+def _script(layer: type, way: str, V: int, H: int, own: bool = False) -> Script:
+    torch.manual_seed(0)
+    model = LanguageModel(layer, V, H)
+    return Script(model, getattr(model, way), own)
+
+
+def _operations(cell: str, V: int, T: int, B: int, H: int) -> int:
+    return 3 * (operations(cell, T, B, H, H, LAYERS) + 2 * T * B * H * V)
+
+
+def step(
+    title: str,
+    sizes: tuple[int, int, int, int],
+    marks: tuple[float | None, float | None],
+    settings: Settings,
+) -> Prepared:
+    """A step of an LSTM language model of `sizes` V, T, B, H against the same script in torch alone."""
+    del settings
+    V, T, B, H = sizes
+    batch, allowed = _batch(V, T, B), _allowed("lstm", V, T, B, H)
+    scripts = {
+        "elman": _script(nn.LSTM, "loss", V, H),
+        "elman whole": _script(nn.LSTM, "embedded_loss", V, H, own=True),
+        "torch": _script(torch.nn.LSTM, "plain_loss", V, H),
+    }
+    expected = scripts["torch"].results(*batch)
+    agreement = {
+        name: agree(scripts[name].results(*batch), expected, allowed)
+        for name in ("elman", "elman whole")
+    }
+    count = _operations("lstm", V, T, B, H)
+    rows = [
+        Row(f"{title}, layers and loss changed", ("elman",), ("torch",), *marks, count),
+        Row(
+            f"{title}, also nn.embedded, our AdamW", ("elman whole",), ("torch",), operations=count
+        ),
+    ]
+    sides = {name: Side(functools.partial(script.step, *batch)) for name, script in scripts.items()}
+    return Prepared(rows, sides, agreement)
+
+
+def mingru(H: int, settings: Settings, V: int = 65, T: int = 64, B: int = 32) -> Prepared:
+    """A whole training step with minimal gated recurrent units against one with LSTM layers."""
+    del settings
+    batch = _batch(V, T, B)
+    scripts = {
+        "mingru": _script(nn.MinGRU, "loss", V, H),
+        "lstm": _script(nn.LSTM, "loss", V, H),
+    }
+    agreement = {
+        name: agree(
+            script.results(*batch),
+            Script(script.model, script.model.plain_loss).results(*batch),
+            _allowed(name, V, T, B, H),
+        )
+        for name, script in scripts.items()
+    }
+    row = Row(
+        f"MinGRU {H} over LSTM {H}, whole step",
+        ("mingru",),
+        ("lstm",),
+        operations=_operations("mingru", V, T, B, H),
+    )
+    sides = {name: Side(functools.partial(script.step, *batch)) for name, script in scripts.items()}
+    return Prepared([row], sides, agreement)
+
+
+def optimizer(settings: Settings, V: int = 10_000, H: int = 200) -> Prepared:
+    """AdamW with clipping over the parameters of the word model, gradients given."""
+    del settings
+
+    def ready(own: bool) -> Script:
+        torch.manual_seed(0)
+        model = LanguageModel(torch.nn.LSTM, V, H)
+        # a rate at which a step moves the weights by more than roundings
+        script = Script(model, model.plain_loss, own, rate=1e-2)
+        draw = torch.Generator().manual_seed(1)
+        for weight in script.model.parameters():
+            drawn = torch.randn(weight.shape, generator=draw)
+            # none near epsilon, where a step would show how exactly the norm was summed
+            weight.grad = 1e-3 * (drawn + drawn.sign())
+        return script
+
+    ours, theirs = ready(True), ready(False)
+
+    def our_step() -> None:
+        ours.optimizer.clipped_step(ours.optimizer.norm(), CLIP)
+
+    def their_step() -> None:
+        torch.nn.utils.clip_grad_norm_(theirs.model.parameters(), CLIP)
+        theirs.optimizer.step()
+
+    def weights(script: Script) -> dict[str, Any]:
+        return {name: w.detach().numpy() for name, w in script.model.named_parameters()}
+
+    def means(script: Script) -> dict[str, Any]:
+        state = script.optimizer.state
+        return {name: state[w]["exp_avg"].numpy() for name, w in script.model.named_parameters()}
+
+    our_step()
+    their_step()
+    count = sum(weight.numel() for weight in ours.model.parameters())
+    agreement = {
+        # a dozen roundings of one step, each of the rate or of the weight itself
+        "weights": agree(weights(ours), weights(theirs), 12 * 2.0**-24),
+        # what clipping left: the norm is a sum of so many squares, which torch takes in float32
+        "means": agree(means(ours), means(theirs), 2.0**-24 * count**0.5),
+    }
+    row = Row("AdamW with clipping, word model", ("elman",), ("torch",), 1.0, None)
+    return Prepared([row], {"elman": Side(our_step), "torch": Side(their_step)}, agreement)
+
+
+def cases() -> list[Case]:
+    """Every case of whole steps."""
+    char = "char step B 50, T 50, H 128, V 65"
+    word = "word step B 20, T 35, H 200, V 10,000"
+    return [
+        Case("step char", functools.partial(step, char, (65, 50, 50, 128), (2.0, 3.0))),
+        Case("step word", functools.partial(step, word, (10_000, 35, 20, 200), (2.5, 4.0))),
+        *(Case(f"mingru step {H}", functools.partial(mingru, H)) for H in (128, 256)),
+        Case("adamw", optimizer),
+    ]

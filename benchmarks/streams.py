@@ -1,0 +1,339 @@
+"""Streaming a character LSTM: one step from Python, a whole generation, a thousand streams together."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from benchmarks import peers
+from benchmarks.measure import Case, Prepared, Row, Settings, agree, agree_in_norm
+
+from cases import Case as Sizes
+from elman import _native
+from elman.bench import LAYERS, Side, operations, random_model
+from elman.cells import find
+from elman.data.words import UNKNOWN_ID
+from elman.model import Model
+from elman.runtime import Network, Stream, StreamPool
+from elman.runtime.sampling import generator
+
+__all__ = ["cases", "generation", "pool", "step"]
+
+STEPS = 200
+COMPARED = 50
+# the marks of a step over ONNX Runtime, and over torch
+OVER_ORT, OVER_ORT_BF16, OVER_TORCH = (2.0, 4.0), (4.0, 7.0), (20.0, 60.0)
+
+
+class TorchStream(torch.nn.Module):
+    """The model in torch: a token ``[1, B]`` and the states in, log probabilities and states out."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        config = model.config
+        self.embedding = torch.nn.Embedding(config.vocabulary_size, config.embedding_size)
+        self.layers = torch.nn.LSTM(
+            config.embedding_size, config.hidden_size, num_layers=config.num_layers
+        )
+        self.head = torch.nn.Linear(config.hidden_size, config.vocabulary_size)
+        state = {}
+        for name, array in model.arrays.items():
+            where, _, rest = name.partition(".")
+            number, _, weight = rest.partition(".")
+            key = f"layers.{weight}_l{number}" if where == "layers" else name
+            state[key] = torch.from_numpy(array.copy())
+        self.load_state_dict(state)
+
+    def forward(self, token: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
+        y, state = self.layers(self.embedding(token), state)
+        return torch.log_softmax(self.head(y), -1), state
+
+
+class TorchReader:
+    """Steps of a `TorchStream` (or of what torch.compile makes of it), the state carried."""
+
+    def __init__(self, run: Callable[..., Any], H: int, B: int = 1, onednn: bool = True) -> None:
+        self.run, self.onednn = run, onednn
+        self.zeros = torch.zeros(LAYERS, B, H)
+        self.state: Any = (self.zeros, self.zeros)
+
+    def read(self, tokens: list[torch.Tensor]) -> list[torch.Tensor]:
+        with torch.inference_mode(), peers.onednn(self.onednn):
+            found = []
+            for token in tokens:
+                out, self.state = self.run(token, self.state)
+                found.append(out)
+            return found
+
+    def results(self, tokens: list[torch.Tensor]) -> dict[str, np.ndarray]:
+        """The log probabilities after each token, from zeros."""
+        self.state = (self.zeros, self.zeros)
+        return _logs([out.numpy() for out in self.read(tokens)])
+
+
+def _logs(outs: list[np.ndarray]) -> dict[str, np.ndarray]:
+    return {"log probabilities": np.stack([out.reshape(-1) for out in outs])}
+
+
+def _allowed(H: int, V: int, T: int) -> float:
+    """How far the log probabilities of two sides may be apart after T steps, of the largest."""
+    sizes = Sizes(find("lstm"), T, 1, H, H, num_layers=LAYERS)
+    return 2 * 6 * 2.0**-24 * (sizes.roundings + H + V) ** 0.5
+
+
+def _with_threads(side: Side, threads: int) -> Side:
+    """The side with torch at that many threads."""
+    return Side(side.call, side.steps, lambda: torch.set_num_threads(threads))
+
+
+def _thread_counts() -> tuple[int, ...]:
+    return tuple(sorted({1, torch.get_num_threads()}))
+
+
+def _networks(model: Model) -> dict[str, Network]:
+    """Ours by the names of sides: each storage at each number of threads."""
+    kernel = _native.kernel()
+    storages = {"elman": "float32"}
+    if kernel is not None:
+        storages["elman bf16"] = "bf16"
+    found = {}
+    for name, storage in storages.items():
+        for threads in _thread_counts():
+            network = Network(model, storage=storage)
+            network._threads = threads
+            found[f"{name} x{threads}"] = network
+    return found
+
+
+def _of(sides: dict[str, Any], start: str) -> tuple[str, ...]:
+    """The names of the sides of one kind, at whatever number of threads."""
+    return tuple(name for name in sides if name.rsplit(" x", 1)[0] == start)
+
+
+def _from_zeros(network: Network) -> Stream:
+    stream = Stream(network)
+    stream._state[:] = 0
+    return stream
+
+
+def _ort_streams(model: Model, B: int = 1) -> dict[str, peers.OrtStream]:
+    if peers.missing("onnxruntime"):
+        return {}
+    data = peers.onnx_bytes(model)
+    return {
+        f"{'ort bound' if bound else 'ort'} x{threads}": peers.OrtStream(
+            data, model, threads, bound, B
+        )
+        for bound in (False, True)
+        for threads in _thread_counts()
+    }
+
+
+def _ort_results(stream: peers.OrtStream, tokens: list[np.ndarray]) -> dict[str, np.ndarray]:
+    stream.reset()
+    return _logs([stream.step(token).copy() for token in tokens])
+
+
+def step(H: int, settings: Settings) -> Prepared:
+    """One streaming step, batch 1, from Python."""
+    model = random_model("lstm", H)
+    V, threads = len(model.codec), torch.get_num_threads()
+    numbers = np.random.default_rng(0).integers(1, V, STEPS)
+    listed = numbers.tolist()
+    as_torch = [torch.tensor([[number]]) for number in listed]
+    as_numpy = [np.array([[number]]) for number in listed]
+    sides: dict[str, Side] = {}
+    agreement, left_out = {}, peers.missing("onnxruntime")
+
+    plain = TorchStream(model)
+    expected = TorchReader(plain, H).results(as_torch[:COMPARED])
+    allowed = _allowed(H, V, COMPARED)
+
+    out = np.empty(V, np.float32)
+    for name, network in _networks(model).items():
+        reader = _from_zeros(network)
+        got = _logs([reader.step(number).copy() for number in listed[:COMPARED]])
+        # the products of the layers and of the head
+        low = "bf16" in name
+        agreement[name] = (
+            agree_in_norm(got, expected, LAYERS + 1) if low else agree(got, expected, allowed)
+        )
+
+        def ours(reader: Stream = reader) -> None:
+            for number in listed:
+                reader.step(number, out)
+
+        sides[name] = Side(ours, STEPS)
+
+    ways = {"torch": TorchReader(plain, H), "torch no oneDNN": TorchReader(plain, H, onednn=False)}
+
+    def try_out(made: Any) -> None:
+        ways["torch compile"] = TorchReader(made, H)
+        ways["torch compile"].read(as_torch)
+
+    if reason := peers.compiled("stream", TorchStream(model), try_out, settings.compile_seconds):
+        left_out["torch.compile"] = reason
+    for name, way in ways.items():
+        agreement[name] = agree(way.results(as_torch[:COMPARED]), expected, allowed)
+        for count in _thread_counts():
+            side = Side(functools.partial(way.read, as_torch), STEPS)
+            sides[f"{name} x{count}"] = _with_threads(side, count)
+
+    for name, stream in _ort_streams(model).items():
+        agreement[name] = agree(_ort_results(stream, as_numpy[:COMPARED]), expected, allowed)
+        sides[name] = Side(functools.partial(stream.read, as_numpy), STEPS)
+
+    in_torch = tuple(name for way in ways for name in _of(sides, way))
+    in_ort = _of(sides, "ort") + _of(sides, "ort bound")
+    ours_f32, ours_bf16 = _of(sides, "elman"), _of(sides, "elman bf16")
+    title = f"stream step, H {H}"
+    marked = H in (64, 128, 256)
+    over_torch, over_ort, low_marks = (
+        marks if marked else (None, None) for marks in (OVER_TORCH, OVER_ORT, OVER_ORT_BF16)
+    )
+    count = operations("lstm", 1, 1, H, H, LAYERS) + 2 * H * V
+    rows = [
+        Row(f"{title}, over torch", ours_f32, _of(sides, "torch"), *over_torch, count),
+        Row(f"{title}, over torch's best", ours_f32, in_torch, *over_torch, count),
+        Row(f"{title}, over ONNX Runtime", ours_f32, in_ort, *over_ort, count),
+    ]
+    if ours_bf16:
+        rows.append(Row(f"{title} bf16, over ONNX Runtime", ours_bf16, in_ort, *low_marks, count))
+    return Prepared(rows, sides, agreement, left_out, after=lambda: torch.set_num_threads(threads))
+
+
+class OrtWriter:
+    """A generation as a Python loop: ONNX Runtime steps, numpy draws."""
+
+    def __init__(self, stream: peers.OrtStream, start: int) -> None:
+        self.stream = stream
+        self.first = self._read(start)
+
+    def _read(self, token: int) -> np.ndarray:
+        return self.stream.step(np.array([[token]])).reshape(-1)
+
+    def reset(self) -> np.ndarray:
+        """Stand where a stream of ours does before its first token, log probabilities given."""
+        self.stream.reset()
+        return self.first.copy()
+
+    @staticmethod
+    def reach(log_probabilities: np.ndarray) -> np.ndarray:
+        """Return the running sum of the probabilities; `<unk>` is never drawn."""
+        weights = np.exp(log_probabilities)
+        weights[UNKNOWN_ID] = 0
+        return weights.cumsum(dtype=np.float64)
+
+    def write(self, n: int, seed: int) -> list[int]:
+        out, tokens = self.reset(), []
+        for uniform in generator(seed).random(n).tolist():
+            reach = self.reach(out)
+            token = int(reach.searchsorted(uniform * reach[-1], side="right"))
+            tokens.append(token)
+            out = self._read(token)
+        return tokens
+
+    def check(self, tokens: list[int], seed: int, allowed: float) -> float:
+        """Return how far from its place the worst number was drawn, as a share of what roundings allow.
+
+        Two that draw by the same numbers may differ where one falls upon a border, and then go
+        different ways; so each token of ours is looked up here after what ours read before it.
+        """
+        out, worst = self.reset(), 0.0
+        for token, uniform in zip(tokens, generator(seed).random(len(tokens)), strict=True):
+            reach = self.reach(out)
+            # both borders and the number's own place shift with the sum
+            limit = 2 * reach[-1] * allowed * float(np.abs(out).max())
+            place = uniform * reach[-1]
+            low = reach[token - 1] if token else 0.0
+            share = max(low - place, place - reach[token], 0.0) / limit
+            assert share <= 1, f"token {token} drawn at {place}, between {low} and {reach[token]}"
+            worst = max(worst, share)
+            out = self._read(token)
+        return worst
+
+
+def generation(H: int, settings: Settings, n: int = 10_000) -> Prepared:
+    """`n` characters in one call against a Python loop on ONNX Runtime."""
+    del settings
+    model, seed = random_model("lstm", H), 1
+    allowed = _allowed(H, len(model.codec), COMPARED)
+    sides, agreement = {}, {}
+    writers = {
+        name: OrtWriter(stream, model.codec.start_id)
+        for name, stream in _ort_streams(model).items()
+    }
+    judge = next(iter(writers.values()), None)
+    for name, network in _networks(model).items():
+        stream = Stream(network)
+
+        def write(stream: Stream = stream) -> str:
+            return stream.reset().generate(n, seed)
+
+        if judge is not None and "bf16" not in name:  # bf16 has other probabilities
+            tokens = model.codec.encode(write()).tolist()
+            agreement[name] = judge.check(tokens, seed, allowed)
+        sides[name] = Side(write)
+    for name, writer in writers.items():
+        agreement[name] = writer.check(writer.write(n, seed), seed, allowed)
+        sides[name] = Side(functools.partial(writer.write, n, seed))
+    loops = _of(sides, "ort") + _of(sides, "ort bound")
+    title = f"generation of {n:,} characters, H {H}"
+    count = n * (operations("lstm", 1, 1, H, H, LAYERS) + 2 * H * len(model.codec))
+    rows = [Row(title, _of(sides, "elman"), loops, 3.0, 8.0, count)]
+    if low := _of(sides, "elman bf16"):
+        rows.append(Row(f"{title}, bf16", low, loops, operations=count))
+    return Prepared(rows, sides, agreement, peers.missing("onnxruntime"))
+
+
+def pool(settings: Settings, n: int = 1000, H: int = 256) -> Prepared:
+    """`n` streams stepped together: a token of each in, its log probabilities out."""
+    del settings
+    model = random_model("lstm", H)
+    V = len(model.codec)
+    tokens = np.random.default_rng(0).integers(1, V, (1, n))
+    all_threads = max(_thread_counts())
+    sides, agreement = {}, {}
+    theirs = TorchReader(TorchStream(model), H, n)
+    expected = theirs.results([torch.from_numpy(tokens)])
+    allowed = _allowed(H, V, 1)
+    for name, network in _networks(model).items():
+        if not name.endswith(f" x{all_threads}"):
+            continue
+        streams = StreamPool(network, n)
+        streams._states[:] = 0
+
+        def together(streams: StreamPool = streams) -> np.ndarray:
+            y, streams._states = streams.network.forward(tokens, streams._states)
+            return streams.network.log_probabilities(y[0])
+
+        got = _logs([together()])
+        low = "bf16" in name
+        agreement[name] = (
+            agree_in_norm(got, expected, LAYERS + 1) if low else agree(got, expected, allowed)
+        )
+        sides[name] = Side(together)
+    sides["torch"] = Side(functools.partial(theirs.read, [torch.from_numpy(tokens)]))
+    for name, stream in _ort_streams(model, n).items():
+        agreement[name] = agree(_ort_results(stream, [tokens]), expected, allowed)
+        sides[name] = Side(functools.partial(stream.step, tokens))
+    # the first layer's input product is a table's row
+    count = operations("lstm", 1, n, H, H, LAYERS) - 2 * n * 4 * H * H + 2 * n * H * V
+    others = ("torch", *_of(sides, "ort"), *_of(sides, "ort bound"))
+    title = f"{n:,} streams together, H {H}"
+    rows = [Row(title, _of(sides, "elman"), others, 0.5, 0.75, count, "share")]
+    if low := _of(sides, "elman bf16"):
+        rows.append(Row(f"{title}, bf16", low, others, operations=count))
+    return Prepared(rows, sides, agreement, peers.missing("onnxruntime"))
+
+
+def cases() -> list[Case]:
+    """Every case of streams."""
+    return [
+        *(Case(f"stream {H}", functools.partial(step, H)) for H in (64, 128, 256, 512)),
+        *(Case(f"generate {H}", functools.partial(generation, H)) for H in (128, 256)),
+        Case("pool", pool),
+    ]

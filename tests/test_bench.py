@@ -1,0 +1,241 @@
+"""The measurements: the sides take turns, results are compared, and figures are what they say."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cases import Case as Sizes
+from elman import _native, bench
+from elman.cells import find
+from elman.cli import main
+from elman.runtime import Stream
+
+ROOT = Path(__file__).resolve().parent.parent
+QUICK = 0.02
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Modules of the folder `benchmarks`, by name."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    return lambda name: importlib.import_module(f"benchmarks.{name}")
+
+
+def test_sides_take_turns_and_are_made_ready_outside_the_time() -> None:
+    calls: list[str] = []
+
+    def slow() -> None:
+        calls.append("ready")
+        time.sleep(0.05)
+
+    sides = {
+        "a": bench.Side(lambda: calls.append("a"), steps=10, ready=slow),
+        "b": bench.Side(lambda: calls.append("b")),
+    }
+    samples = bench.interleave(sides, rounds=3, sample=1e-9)
+    # one call wakes, one is timed: in the trial, in the round before the first, in three rounds
+    assert calls == ["ready", "a", "a", "b", "b"] * 5
+    assert {name: len(times) for name, times in samples.items()} == {"a": 3, "b": 3}
+    assert max(samples["a"]) < 0.05
+
+
+def test_a_time_is_that_of_one_step() -> None:
+    pause = 0.01
+    side = bench.Side(lambda: time.sleep(pause), steps=5)
+    (times,) = bench.interleave({"a": side}, rounds=3, sample=3 * pause).values()
+    assert pause / 5 <= min(times) < pause
+
+
+def test_rounds_go_on_until_the_time_is_used() -> None:
+    side = bench.Side(lambda: time.sleep(0.01))
+    begin = time.monotonic()
+    (times,) = bench.interleave({"a": side}, rounds=1, seconds=0.5, sample=1e-9).values()
+    assert time.monotonic() - begin >= 0.5
+    assert len(times) > 1
+
+
+def test_it_waits_for_threads_that_still_look_out_for_work() -> None:
+    # what looks out for work is busy as this is: for half a second, or until the waiting ends
+    code = (
+        "import threading, time\nfrom elman import bench\n"
+        "end = time.monotonic() + 0.1\n"
+        "def spin():\n    while time.monotonic() < end: pass\n"
+        "threading.Thread(target=spin).start()\n"
+        "bench.settle()\n"
+        "assert time.monotonic() >= end\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_model_of_the_measurement_writes() -> None:
+    model = bench.random_model("lstm", 8)
+    assert len(model.codec) == 65
+    text = Stream(model).generate(200, seed=0)
+    assert len(text) == 200
+    assert set(text) <= set(bench.CHARACTERS)
+    assert len(set(text)) > 20  # the weights are those of a start: nothing is certain
+
+
+def test_what_runs_and_how_fast() -> None:
+    result = bench.run(QUICK, sizes=(8,))
+    assert result["instruction_set"] == _native.isa()
+    assert result["peak_gflops"] > 0.1
+    names = [row["case"].split()[0] for row in result["cases"]]
+    assert names == ["RNN", "GRU", "LSTM", "LSTM", "LSTM"]
+    for row, name in zip(result["cases"][:3], ("rnn", "gru", "lstm"), strict=True):
+        sizes = Sizes(find(name), bench.T, bench.B, 8, 8, num_layers=bench.LAYERS)
+        assert row["difference"] < 2 * sizes.scattered()
+        assert row["ratio"] == pytest.approx(row["torch_milliseconds"] / row["milliseconds"])
+        count = 3 * bench.operations(name, bench.T, bench.B, 8, 8, bench.LAYERS)
+        assert row["gflops"] == pytest.approx(count / row["milliseconds"] / 1e6)
+        assert row["share_of_peak"] == pytest.approx(row["gflops"] / result["peak_gflops"])
+    assert all(row["milliseconds"] > 0 for row in result["cases"])
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(bench, "run", functools.partial(bench.run, sizes=(8,)))
+    for arguments in (["bench", "--seconds", str(QUICK)], ["bench", "--seconds", "0.02", "--json"]):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert not left.value.code
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        if "--json" in arguments:
+            assert len(json.loads(printed.out)["cases"]) == 5
+        else:
+            assert str(_native.isa()) in printed.out
+            assert "GRU 8 ×2, forward + backward" in printed.out
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "inf", "nan"])
+def test_a_time_that_is_none_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["bench", f"--seconds={seconds}"])
+    assert left.value.code == 2
+    assert "seconds: got" in capsys.readouterr().err
+
+
+def test_without_torch_the_streams_are_measured() -> None:
+    code = (
+        "import sys\nsys.modules['torch'] = None\n"
+        "from elman import bench\n"
+        f"result = bench.run({QUICK}, sizes=(8,))\nbench.show(result)\n"
+        "assert len(result['cases']) == 2, result\n"
+        "assert result['torch'].startswith('not installed'), result\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_without_a_kernel_all_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_native, "kernel", lambda: None)
+    monkeypatch.setattr(_native, "kernels", dict)
+    result = bench.run(QUICK, sizes=(8,))
+    assert result["peak_gflops"] == 0
+    assert len(result["cases"]) == 5
+    assert not any("share_of_peak" in row for row in result["cases"])
+    bench.show(result)
+    assert "none, plain numpy and torch" in capsys.readouterr().out
+
+
+SMALL = {
+    "stack": lambda module, settings: module.stack("lstm", 8, settings, T=5, B=3),
+    "packed": lambda module, settings: module.packed("gru", settings, B=4, H=8, longest=9),
+    "scan": lambda module, settings: module.scan(8, settings, T=5, B=3),
+    "step": lambda module, settings: module.step("s", (30, 6, 4, 8), (1.0, 2.0), settings),
+    "mingru": lambda module, settings: module.mingru(8, settings, V=20, T=5, B=3),
+    "optimizer": lambda module, settings: module.optimizer(settings, V=50, H=8),
+    "streams": lambda module, settings: module.step(8, settings),
+    "generation": lambda module, settings: module.generation(8, settings, n=50),
+    "pool": lambda module, settings: module.pool(settings, n=20, H=8),
+}
+MODULE = dict.fromkeys(("stack", "packed", "scan"), "layers")
+MODULE |= dict.fromkeys(("step", "mingru", "optimizer"), "steps")
+MODULE |= dict.fromkeys(("streams", "generation", "pool"), "streams")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_sides_of_a_benchmark_agree_and_every_row_has_its_sides(
+    name: str, benchmark: Any
+) -> None:
+    settings = benchmark("measure").Settings(rounds=1, compile_seconds=0)
+    prepared = SMALL[name](benchmark(MODULE[name]), settings)
+    assert prepared.agreement or prepared.left_out
+    assert all(share <= 1 for share in prepared.agreement.values())
+    medians = dict.fromkeys(prepared.sides, 1.0)
+    for side in prepared.sides.values():
+        if side.ready is not None:
+            side.ready()
+        side.call()
+    if prepared.after is not None:
+        prepared.after()
+    for row in prepared.rows:
+        found = benchmark("measure").figures(row, medians, 1e9)
+        assert found["ratio"] in (None, 1.0)
+        assert found["gflops"] is None or found["gflops"] > 0
+
+
+def test_memory_is_of_the_first_step(benchmark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = benchmark("memory")
+    for name, value in {"V": 20_000, "T": 10, "B": 20, "H": 8}.items():
+        monkeypatch.setattr(memory, name, value)
+    ours, theirs = memory.measured("elman"), memory.measured("torch")
+    assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-6)
+    logits = 4 * 20_000 * 200 / 2**20
+    assert theirs["mebibytes"] > logits > ours["mebibytes"]
+
+
+def test_results_that_differ_are_an_error(benchmark: Any) -> None:
+    measure = benchmark("measure")
+    right = {"y": np.array([1.0, -2.0])}
+    assert measure.agree(right, right, 1e-9) == 0
+    assert measure.agree({"y": np.array([1.0, -2.001])}, right, 1e-3) == pytest.approx(0.5)
+    with pytest.raises(AssertionError, match="y: "):
+        measure.agree({"y": np.array([1.003, -2.0])}, right, 1e-3)
+    with pytest.raises(AssertionError):
+        measure.agree({"z": right["y"]}, right, 1.0)
+    with pytest.raises(AssertionError):
+        measure.agree({"y": np.array([np.nan, -2.0])}, right, 1.0)
+    with pytest.raises(AssertionError, match="bf16"):
+        measure.agree_in_norm({"y": np.array([1.0, -2.1])}, right, 1)
+
+
+def test_the_fastest_of_each_are_compared(benchmark: Any) -> None:
+    measure = benchmark("measure")
+    medians = {"elman x1": 2.0, "elman x2": 4.0, "torch": 9.0, "ort": 6.0}
+    row = measure.Row("r", ("elman x1", "elman x2"), ("torch", "ort"), 2.5, 4.0, operations=1e6)
+    found = measure.figures(row, medians, 1e9)
+    assert (found["ratio"], found["gflops"], found["share"]) == (3.0, 0.5, 0.5)
+    assert (found["met"], found["hoped"]) == (True, False)
+    row = measure.Row("r", ("elman x1",), (), 0.6, 0.75, 1e6, "share")
+    assert measure.figures(row, medians, 1e9)["met"] is False
+    row = measure.Row("r", ("elman x1",), ("ort",), 0.6, 0.3, by="memory")
+    found = measure.figures(row, medians, 0.0)
+    assert (found["memory"], found["met"], found["hoped"]) == (2 / 6, True, False)
+
+
+def test_the_speed_benchmark_names_its_cases_and_writes_what_it_measured(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "speed.py")]
+    done = subprocess.run([*command, "--list"], capture_output=True, text=True, check=True)
+    names = done.stdout.split("\n")
+    assert {"stream 64", "layers lstm 512", "step word", "packed lstm", "memory"} <= set(names)
+    out = tmp_path / "results.json"
+    chosen = [*command, "--only", "mingru 128", "--rounds", "1", "--out", str(out)]
+    done = subprocess.run(chosen, capture_output=True, text=True, check=True)
+    assert "MinGRU 128 over LSTM 128" in done.stdout
+    written = json.loads(out.read_text())
+    assert written["instruction_set"] == _native.isa()
+    assert written["results_differ"] == []
+    for case in written["cases"]:
+        assert all(len(samples) == 1 for samples in case["samples"].values())
