@@ -83,7 +83,12 @@ class Network(torch.nn.Module):
         """Return the head's inputs ``[T, B, H]`` and every layer's state; `state` None starts at zero."""
         weight = self.embedding.weight
         hidden: Any = None
-        if self.dropout.p and self.training:
+        # Few tokens are multiplied once each, and their embeddings, not every step's, lose some numbers: the
+        # same at all steps of a chunk, as in variational dropout (Y. Gal and Z. Ghahramani,
+        # arXiv:1512.05287, section 4.2).
+        if len(weight) < tokens.numel():
+            weight = self.dropout(weight)
+        else:
             hidden = self.dropout(self.embedding(tokens))
         new_state: list[LayerState] = []
         for index, layer in enumerate(self.layers):
