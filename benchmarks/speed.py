@@ -33,7 +33,7 @@ from benchmarks.measure import Case, Settings, figures, samples_of
 from elman import _native
 from elman.bench import Peak
 
-WIDTH = 52
+WIDTH = 60
 
 
 def all_cases() -> list[Case]:

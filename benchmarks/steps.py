@@ -127,10 +127,8 @@ def step(
     }
     count = _operations("lstm", V, T, B, H)
     rows = [
-        Row(f"{title}, layers and loss changed", ("elman",), ("torch",), *marks, count),
-        Row(
-            f"{title}, also nn.embedded, our AdamW", ("elman whole",), ("torch",), operations=count
-        ),
+        Row(f"{title}, layers and loss ours", ("elman",), ("torch",), *marks, count),
+        Row(f"{title}, all ours", ("elman whole",), ("torch",), operations=count),
     ]
     sides = {name: Side(functools.partial(script.step, *batch)) for name, script in scripts.items()}
     return Prepared(rows, sides, agreement)

@@ -135,6 +135,7 @@ void backward(const Kernel& kernel, const std::shared_ptr<Block>& saved, int cel
   expect(is(dbias_ih, {G * H}) && is(dbias_hh, {G * H}), "gradients: as the biases");
   expect(!bfloat16 || kernel.bfloat16, "bfloat16: this instruction set has no such product");
   const Precision precision = bfloat16 ? BFLOAT16 : FLOAT32;
+  expect(saved->size() >= kernel.saved_bytes(layer, rows.steps, precision), "saved: what forward returned for these steps");
   Backward f{layer,           rows.steps,        x.data(),         (Int)x.shape(0), data(tokens), start.data(), y.data(),
              dy.data(),       (Int)H,            data(dend),       saved->data(),  nullptr,
              data(dx),        dweight_ih.data(), data(dweight_hh), data(dbias_ih), data(dbias_hh),
@@ -240,14 +241,18 @@ struct Runner {
     expect(!layers.empty(), "layers: at least one");
     return layers;
   }
+  static std::vector<Layer> checked(int cell, const Parameters& parameters, const In<2>& embedding, const In<2>& weight,
+                                    const In<1>& bias) {
+    std::vector<Layer> layers = layers_of(cell, parameters);
+    const size_t V = embedding.shape(0), H = layers[0].H;
+    expect(V > 0 && is(weight, {V, H}) && is(bias, {V}), "head: [V, H] and [V]");
+    expect((size_t)layers[0].I == embedding.shape(1), "embedding: [V, I] of the first layer");
+    return layers;
+  }
   Runner(const Kernel& k, bool widened, bool residual, int cell, const Parameters& parameters, const In<2>& embedding,
          const In<2>& weight, const In<1>& bias, Int tabled)
-      : kernel(k), network(k, widened ? WIDENED : FLOAT32, residual, layers_of(cell, parameters), embedding.data(),
-                           embedding.shape(0), embedding.shape(1), weight.data(), bias.data(), tabled) {
-    const size_t V = embedding.shape(0), H = network.units();
-    expect(V > 0 && is(weight, {V, H}) && is(bias, {V}), "head: [V, H] and [V]");
-    expect((size_t)std::get<0>(parameters[0]).shape(1) == embedding.shape(1), "embedding: [V, I] of the first layer");
-  }
+      : kernel(k), network(k, widened ? WIDENED : FLOAT32, residual, checked(cell, parameters, embedding, weight, bias),
+                           embedding.data(), embedding.shape(0), embedding.shape(1), weight.data(), bias.data(), tabled) {}
   Int classes() const { return network.classes(); }
   Int state_size() const { return network.state_size(); }
 
@@ -272,7 +277,7 @@ struct Runner {
     if (!network.forward(&token, 1, 1, state.data(), after.data(), nullptr, threads)) return false;
     network.logits(after.data() + state_size() - network.units(), network.units(), 1, log_probabilities.data(), threads);
     log_softmax(log_probabilities.data());
-    return true;
+    return finite(log_probabilities.data(), classes());
   }
   bool forward(const Array<const int64_t, 2>& tokens, const In<2>& before, const Out<2>& after, const std::optional<Out<3>>& y, Int threads) const {
     const size_t T = tokens.shape(0), B = tokens.shape(1), S = state_size();
@@ -287,11 +292,9 @@ struct Runner {
     expect(is(hidden, {N, (size_t)network.units()}) && is(to, {N, (size_t)classes()}), "hidden: [N, H], logits: [N, V]");
     nb::gil_scoped_release released;
     network.logits(hidden.data(), network.units(), N, to.data(), threads);
-    float zero = 0;
-    for (size_t i = 0; i < N * classes(); ++i) zero += to.data()[i] * 0.0f;
     if (log)
       for (size_t n = 0; n < N; ++n) log_softmax(to.data() + n * classes());
-    return zero == 0.0f;
+    return finite(to.data(), N * classes());
   }
   bool generate(const Array<const double, 1>& uniforms, float factor, Int top_k, double top_p, Int never, Int end,
                 const In<1>& start, const Out<1>& state, const Array<int64_t, 1>& tokens, Int threads) const {
@@ -333,17 +336,17 @@ NB_MODULE(_kernel, m) {
       .def_ro("bfloat16", &Kernel::bfloat16)
       .def("forward", forward, nb::arg("cell"), nb::arg("sizes"), nb::arg("reverse"), nb::arg("bfloat16"),
            nb::arg("threads"), nb::arg("x"), nb::arg("tokens").none(), nb::arg("weight_ih"), nb::arg("weight_hh").none(),
-           nb::arg("bias_ih").none(), nb::arg("bias_hh").none(), nb::arg("start"), nb::arg("y"), nb::arg("end"))
+           nb::arg("bias_ih").none(), nb::arg("bias_hh").none(), nb::arg("start"), nb::arg("y").noconvert(), nb::arg("end").noconvert())
       .def("backward", backward, nb::arg("saved"), nb::arg("cell"), nb::arg("sizes"), nb::arg("reverse"),
            nb::arg("bfloat16"), nb::arg("threads"), nb::arg("x"), nb::arg("tokens").none(), nb::arg("weight_ih"), nb::arg("weight_hh").none(),
-           nb::arg("start"), nb::arg("y"), nb::arg("dy"), nb::arg("dend").none(), nb::arg("dx").none(),
-           nb::arg("dweight_ih"), nb::arg("dweight_hh").none(), nb::arg("dbias_ih").none(),
-           nb::arg("dbias_hh").none(), nb::arg("dstart"))
+           nb::arg("start"), nb::arg("y").noconvert(), nb::arg("dy"), nb::arg("dend").none(), nb::arg("dx").noconvert().none(),
+           nb::arg("dweight_ih").noconvert(), nb::arg("dweight_hh").noconvert().none(), nb::arg("dbias_ih").noconvert().none(),
+           nb::arg("dbias_hh").noconvert().none(), nb::arg("dstart").noconvert())
       .def("head", head, nb::arg("threads"), nb::arg("hidden"), nb::arg("weight"), nb::arg("bias"), nb::arg("targets"),
-           nb::arg("ignore"), nb::arg("scale"), nb::arg("dhidden").none(), nb::arg("dweight").none(),
-           nb::arg("dbias").none())
+           nb::arg("ignore"), nb::arg("scale"), nb::arg("dhidden").noconvert().none(), nb::arg("dweight").noconvert().none(),
+           nb::arg("dbias").noconvert().none())
       .def("norm", norm, nb::arg("gradients"), nb::arg("threads"))
-      .def("adamw", adamw, nb::arg("parameters"), nb::arg("gradients"), nb::arg("means"), nb::arg("squares"),
+      .def("adamw", adamw, nb::arg("parameters").noconvert(), nb::arg("gradients"), nb::arg("means").noconvert(), nb::arg("squares").noconvert(),
            nb::arg("time"), nb::arg("scale"), nb::arg("rate"), nb::arg("decay"), nb::arg("beta_mean"),
            nb::arg("beta_square"), nb::arg("epsilon"), nb::arg("threads"))
       .def("draw", draw_one, nb::arg("logits"), nb::arg("uniform"), nb::arg("factor"), nb::arg("top_k"), nb::arg("top_p"),
@@ -354,13 +357,13 @@ NB_MODULE(_kernel, m) {
            nb::arg("kernel"), nb::arg("widened"), nb::arg("residual"), nb::arg("cell"), nb::arg("layers"),
            nb::arg("embedding"), nb::arg("weight"), nb::arg("bias"), nb::arg("tabled"))
       .def_prop_ro("state_size", &Runner::state_size)
-      .def("step", &Runner::step, nb::arg("token"), nb::arg("before"), nb::arg("after"), nb::arg("log_probabilities"),
+      .def("step", &Runner::step, nb::arg("token"), nb::arg("before"), nb::arg("after").noconvert(), nb::arg("log_probabilities").noconvert(),
            nb::arg("threads"))
-      .def("forward", &Runner::forward, nb::arg("tokens"), nb::arg("before"), nb::arg("after"), nb::arg("y").none(),
+      .def("forward", &Runner::forward, nb::arg("tokens"), nb::arg("before"), nb::arg("after").noconvert(), nb::arg("y").noconvert().none(),
            nb::arg("threads"))
-      .def("logits", &Runner::logits, nb::arg("hidden"), nb::arg("logits"), nb::arg("log"), nb::arg("threads"))
+      .def("logits", &Runner::logits, nb::arg("hidden"), nb::arg("logits").noconvert(), nb::arg("log"), nb::arg("threads"))
       .def("generate", &Runner::generate, nb::arg("uniforms"), nb::arg("factor"), nb::arg("top_k"), nb::arg("top_p"),
-           nb::arg("never"), nb::arg("end"), nb::arg("start"), nb::arg("state"), nb::arg("tokens"), nb::arg("threads"));
+           nb::arg("never"), nb::arg("end").noconvert(), nb::arg("start"), nb::arg("state").noconvert(), nb::arg("tokens").noconvert(), nb::arg("threads"));
   m.def("kernels", &kernels, nb::rv_policy::reference);
   m.def("share_threads", &share_threads);
 }

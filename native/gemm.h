@@ -169,19 +169,23 @@ struct Gates {
 
 typedef float Four __attribute__((vector_size(16), may_alias));
 typedef float FourU __attribute__((vector_size(16), may_alias, aligned(4)));
+#ifdef __clang__
+#define ELMAN_SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
 typedef int32_t FourI __attribute__((vector_size(16)));
+#define ELMAN_SHUFFLE(x, y, ...) __builtin_shuffle(x, y, FourI{__VA_ARGS__})
+#endif
 
 // to[k·width + l] = from[l·K + k] for four k and four l.
 INLINE void transpose(float* to, Int width, const float* from, Int K) {
   const Four a = *(const FourU*)from, b = *(const FourU*)(from + K);
   const Four c = *(const FourU*)(from + 2 * K), d = *(const FourU*)(from + 3 * K);
-  const FourI even = {0, 4, 2, 6}, odd = {1, 5, 3, 7}, low = {0, 1, 4, 5}, high = {2, 3, 6, 7};
-  const Four ab = __builtin_shuffle(a, b, even), cd = __builtin_shuffle(c, d, even);
-  const Four ab_odd = __builtin_shuffle(a, b, odd), cd_odd = __builtin_shuffle(c, d, odd);
-  *(Four*)to = __builtin_shuffle(ab, cd, low);
-  *(Four*)(to + width) = __builtin_shuffle(ab_odd, cd_odd, low);
-  *(Four*)(to + 2 * width) = __builtin_shuffle(ab, cd, high);
-  *(Four*)(to + 3 * width) = __builtin_shuffle(ab_odd, cd_odd, high);
+  const Four ab = ELMAN_SHUFFLE(a, b, 0, 4, 2, 6), ab_odd = ELMAN_SHUFFLE(a, b, 1, 5, 3, 7);
+  const Four cd = ELMAN_SHUFFLE(c, d, 0, 4, 2, 6), cd_odd = ELMAN_SHUFFLE(c, d, 1, 5, 3, 7);
+  *(Four*)to = ELMAN_SHUFFLE(ab, cd, 0, 1, 4, 5);
+  *(Four*)(to + width) = ELMAN_SHUFFLE(ab_odd, cd_odd, 0, 1, 4, 5);
+  *(Four*)(to + 2 * width) = ELMAN_SHUFFLE(ab, cd, 2, 3, 6, 7);
+  *(Four*)(to + 3 * width) = ELMAN_SHUFFLE(ab_odd, cd_odd, 2, 3, 6, 7);
 }
 
 // Panel `panel` of B[k][column] = weights[row(column)][k]: what a state or an input is multiplied with.

@@ -85,7 +85,7 @@ struct HeadPass {
       for (Int j = 0; j < OUT; ++j) {
         const V logit = load(to + v * NR + j * W) + f.bias[v];
         store(to + v * NR + j * W, logit);
-        largest[j] = v == first || logit[0] != logit[0] ? logit : logit > largest[j] ? logit : largest[j];
+        largest[j] = v == first ? logit : logit > largest[j] ? logit : largest[j];
       }
     for (Int j = 0; j < OUT; ++j) store(most + (panel * chunks + chunk) * NR + j * W, largest[j]);
     for (Int lane = 0; lane < NR && panel * NR + lane < count; ++lane) {
@@ -238,11 +238,12 @@ struct OutputLayer {
   }
 };
 
-INLINE float class_exponentials(const float* logits, Int classes, Int never, float factor, float* weights) {
+INLINE void class_exponentials(const float* logits, Int classes, Int never, float factor, float* weights) {
   float largest = -__builtin_inff();
   for (Int v = 0; v < classes; ++v) largest = v != never && logits[v] > largest ? logits[v] : largest;
-  for (Int v = 0; v < classes; v += W)
-    store(weights + v, exp((load(logits + v, classes - v) - largest) * factor), classes - v);
+  for (Int v = 0; v < classes; v += W) {
+    const V below = (load(logits + v, classes - v) - largest) * factor;
+    store(weights + v, below < -87.0f ? V{} : exp(below), classes - v);  // exp itself ends at e^-87
+  }
   if (never >= 0) weights[never] = 0;
-  return largest;
 }

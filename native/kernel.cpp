@@ -131,8 +131,8 @@ void logits(const Output& o, Precision precision, Team& team, Int thread) {
   if (precision == WIDENED) OutputLayer<Widened>(o.V, o.H, packed).logits(o, thread, team.size);
   else OutputLayer<Float32>(o.V, o.H, packed).logits(o, thread, team.size);
 }
-float exponentials(const float* logits, Int V, Int never, float factor, float* weights) {
-  return class_exponentials(logits, V, never, factor, weights);
+void exponentials(const float* logits, Int V, Int never, float factor, float* weights) {
+  class_exponentials(logits, V, never, factor, weights);
 }
 
 void adamw(const AdamW& a, Int begin, Int end) { adamw_part(a, begin, end); }

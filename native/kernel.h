@@ -138,8 +138,8 @@ struct Kernel {
   size_t (*output_bytes)(Int V, Int H, Precision);
   void (*pack_output)(const float* weight, const float* bias, Int V, Int H, Precision, char* packed);
   void (*logits)(const Output&, Precision, Team&, Int thread);
-  // exp((logit - largest)·factor) of a row without class `never`; returns the largest logit.
-  float (*exponentials)(const float* logits, Int V, Int never, float factor, float* weights);
+  // exp((logit - largest)·factor) of a row, zero for class `never`.
+  void (*exponentials)(const float* logits, Int V, Int never, float factor, float* weights);
   void (*adamw)(const AdamW&, Int begin, Int end);
   double (*squares)(const float* x, Int begin, Int end);
   double (*multiply_adds)(Int rounds);  // run that many; returns how many floating-point operations they were

@@ -9,17 +9,14 @@
 namespace elman {
 namespace {
 
-constexpr Int LITTLE = Int(1) << 17;  // multiply-adds
+// As many threads as have a share of work that takes longer than meeting the others.
+constexpr Int LITTLE = Int(1) << 16;  // multiply-adds
+Int worth(Int work, Int threads) { return std::max(Int(1), std::min(threads, work / LITTLE)); }
+
 constexpr Int PADDED = 16;
 Int padded(Int n) { return (n + PADDED - 1) / PADDED * PADDED; }
 
 float* floats(const Block& block) { return (float*)block.data(); }
-
-bool finite(const float* x, Int n) {
-  float zero = 0;
-  for (Int i = 0; i < n; ++i) zero += x[i] * 0.0f;
-  return zero == 0.0f;
-}
 
 template <class F>
 void in_team(Int threads, F&& work) {
@@ -27,6 +24,12 @@ void in_team(Int threads, F&& work) {
 }
 
 }  // namespace
+
+bool finite(const float* x, Int n) {
+  float zero = 0;
+  for (Int i = 0; i < n; ++i) zero += x[i] * 0.0f;
+  return zero == 0.0f;
+}
 
 Int draw(const Kernel& kernel, const float* logits, Int V, const Sampling& how, double uniform, float* weights) {
   if (how.factor == 0.0f) {
@@ -106,8 +109,7 @@ Network::Network(const Kernel& kernel, Precision precision, bool residual, const
   weights_ -= columns * E;
 }
 
-// One thread does a small product sooner than two have met.
-Int Network::useful(Int rows, Int threads) const { return rows * weights_ < LITTLE ? 1 : threads; }
+Int Network::useful(Int rows, Int threads) const { return worth(rows * weights_, threads); }
 
 bool Network::forward(const Int* tokens, Int T, Int B, const float* before, float* after, float* y, Int threads) const {
   const Int N = T * B, layers = (Int)layers_.size();
@@ -161,7 +163,7 @@ bool Network::forward(const Int* tokens, Int T, Int B, const float* before, floa
 
 void Network::logits(const float* hidden, Int row, Int N, float* logits, Int threads) const {
   Output o{N, H_, V_, hidden, row, output_, logits};
-  const Int useful = N * V_ * H_ < LITTLE ? 1 : threads;
+  const Int useful = worth(N * V_ * H_, threads);
   // the side A of a product of bfloat16 weights has rows of even length
   std::unique_ptr<Block> copy;
   if (precision_ == WIDENED && H_ % 2) {

@@ -20,6 +20,9 @@ struct Sampling {
 // Returns the class drawn from `logits` [V] by the random number `uniform` from 0 to 1; `weights` [V] is scratch.
 Int draw(const Kernel&, const float* logits, Int V, const Sampling&, double uniform, float* weights);
 
+// Whether all of x [n] is finite.
+bool finite(const float* x, Int n);
+
 class Network {
  public:
   // Layers with PyTorch's parameters, read now and not kept; embedding [V, E], output weight [V, H] and bias [V].

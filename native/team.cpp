@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -27,8 +28,15 @@ class Pool {
 
   void run(Int threads, Work work, void* context) {
     while ((Int)workers_.size() < threads - 1) {
-      workers_.push_back(std::make_unique<Worker>());
-      std::thread([this, worker = workers_.back().get(), number = (Int)workers_.size()] { serve(*worker, number); }).detach();
+      auto worker = std::make_unique<Worker>();
+      workers_.reserve(workers_.size() + 1);
+      try {
+        std::thread([this, &own = *worker, number = (Int)workers_.size() + 1] { serve(own, number); }).detach();
+      } catch (const std::system_error&) {
+        threads = (Int)workers_.size() + 1;  // the system gives no more: fewer compute the same
+        break;
+      }
+      workers_.push_back(std::move(worker));
     }
     Team team{threads, yield, {}};
     work_ = work, context_ = context, team_ = &team;
@@ -123,12 +131,6 @@ void run(Int threads, Work work, void* context) {
   }
   std::unique_lock lock(pool_lock, std::try_to_lock);
   if (!lock.owns_lock()) return work(context, alone, 0);
-  static const int forks = pthread_atfork(nullptr, nullptr, [] {
-    // the child has none of the threads, and the lock may be held by one of them
-    pool = nullptr;
-    new (&pool_lock) std::mutex;
-  });
-  (void)forks;
   if (!pool) pool = new Pool;
   pool->run(threads, work, context);
 }
@@ -142,12 +144,25 @@ struct Idle {
   size_t bytes;
 };
 std::mutex idle_lock;
-std::vector<Idle> idle;
+std::vector<Idle>& idle = *new std::vector<Idle>;  // blocks may come back while the process ends
 size_t idle_bytes = 0;
 
 }  // namespace
 
-Block::Block(size_t bytes) : data_(nullptr), bytes_(bytes) {
+namespace {
+
+// A child has none of the threads, and a lock may be held by one of them.
+const int forks = pthread_atfork(nullptr, nullptr, [] {
+  pool = nullptr;
+  new (&pool_lock) std::mutex;
+  new (&idle_lock) std::mutex;
+});
+
+}  // namespace
+
+Block::Block(size_t wanted) : data_(nullptr) {
+  const size_t alignment = wanted >= HUGE_PAGE && KEPT > 0 ? HUGE_PAGE : 64;
+  const size_t bytes = wanted > alignment ? (wanted + alignment - 1) / alignment * alignment : alignment;
   {
     std::lock_guard lock(idle_lock);
     size_t best = idle.size();
@@ -162,9 +177,8 @@ Block::Block(size_t bytes) : data_(nullptr), bytes_(bytes) {
       return;
     }
   }
-  const size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
-  bytes_ = (bytes + alignment - 1) / alignment * alignment;
-  data_ = (char*)aligned_alloc(alignment, bytes_ ? bytes_ : alignment);
+  bytes_ = bytes;
+  data_ = (char*)aligned_alloc(alignment, bytes);
   if (!data_) throw std::bad_alloc();
 #ifdef MADV_HUGEPAGE
   if (alignment == HUGE_PAGE) madvise(data_, bytes_, MADV_HUGEPAGE);

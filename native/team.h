@@ -26,11 +26,15 @@ class Block {
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
   char* data() const { return data_; }
+  size_t size() const { return bytes_; }
 
  private:
   char* data_;
   size_t bytes_;
 };
-constexpr size_t KEPT = size_t(256) << 20;
+#ifndef ELMAN_KEPT
+#define ELMAN_KEPT (size_t(256) << 20)
+#endif
+constexpr size_t KEPT = ELMAN_KEPT;
 
 }  // namespace elman

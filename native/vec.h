@@ -85,8 +85,3 @@ INLINE float sum(V x) {
   for (Int i = 0; i < W; ++i) total += x[i];
   return total;
 }
-INLINE float max(V x) {
-  float most = x[0];
-  for (Int i = 1; i < W; ++i) most = x[i] > most || x[i] != x[i] ? x[i] : most;
-  return most;
-}

@@ -7,8 +7,8 @@ import importlib
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,50 +31,84 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda name: importlib.import_module(f"benchmarks.{name}")
 
 
-def test_sides_take_turns_and_are_made_ready_outside_the_time() -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What time it is for `interleave`: it goes on as the test says."""
+    now = [0.0]
+    watch = SimpleNamespace(monotonic=lambda: now[0], perf_counter=lambda: now[0])
+    monkeypatch.setattr(bench, "time", watch)
+    monkeypatch.setattr(bench, "settle", lambda: None)
+    return now
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the measurement take sizes that cost no time."""
+    for name, value in {"T": 5, "B": 3, "STEPS": 20, "GENERATED": 50}.items():
+        monkeypatch.setattr(bench, name, value)
+
+
+def test_sides_take_turns_and_are_made_ready_outside_the_time(clock: list[float]) -> None:
     calls: list[str] = []
 
-    def slow() -> None:
-        calls.append("ready")
-        time.sleep(0.05)
+    def takes(seconds: float, name: str) -> None:
+        calls.append(name)
+        clock[0] += seconds
 
     sides = {
-        "a": bench.Side(lambda: calls.append("a"), steps=10, ready=slow),
-        "b": bench.Side(lambda: calls.append("b")),
+        "a": bench.Side(lambda: takes(1, "a"), steps=10, ready=lambda: takes(50, "ready")),
+        "b": bench.Side(lambda: takes(3, "b")),
     }
-    samples = bench.interleave(sides, rounds=3, sample=1e-9)
+    samples = bench.interleave(sides, rounds=3, sample=1)
     # one call wakes, one is timed: in the trial, in the round before the first, in three rounds
     assert calls == ["ready", "a", "a", "b", "b"] * 5
-    assert {name: len(times) for name, times in samples.items()} == {"a": 3, "b": 3}
-    assert max(samples["a"]) < 0.05
+    assert samples == {"a": [0.1] * 3, "b": [3.0] * 3}
 
 
-def test_a_time_is_that_of_one_step() -> None:
-    pause = 0.01
-    side = bench.Side(lambda: time.sleep(pause), steps=5)
-    (times,) = bench.interleave({"a": side}, rounds=3, sample=3 * pause).values()
-    assert pause / 5 <= min(times) < pause
+def test_a_sample_lasts_as_long_as_asked(clock: list[float]) -> None:
+    calls = [0]
+
+    def takes_one() -> None:
+        calls[0] += 1
+        clock[0] += 1
+
+    assert bench.interleave({"a": bench.Side(takes_one)}, rounds=2, sample=4.5) == {"a": [1.0] * 2}
+    assert calls[0] == 2 + 3 * (1 + 5)
 
 
-def test_rounds_go_on_until_the_time_is_used() -> None:
-    side = bench.Side(lambda: time.sleep(0.01))
-    begin = time.monotonic()
-    (times,) = bench.interleave({"a": side}, rounds=1, seconds=0.5, sample=1e-9).values()
-    assert time.monotonic() - begin >= 0.5
-    assert len(times) > 1
+def test_rounds_go_on_until_the_time_is_used(clock: list[float]) -> None:
+    def takes_one() -> None:
+        clock[0] += 1
+
+    (times,) = bench.interleave({"a": bench.Side(takes_one)}, 1, seconds=20, sample=1).values()
+    # of 20 seconds the trial has two, and so has each round, of which the first does not count
+    assert times == [1.0] * 8
 
 
-def test_it_waits_for_threads_that_still_look_out_for_work() -> None:
-    # what looks out for work is busy as this is: for half a second, or until the waiting ends
-    code = (
-        "import threading, time\nfrom elman import bench\n"
-        "end = time.monotonic() + 0.1\n"
-        "def spin():\n    while time.monotonic() < end: pass\n"
-        "threading.Thread(target=spin).start()\n"
-        "bench.settle()\n"
-        "assert time.monotonic() >= end\n"
+def test_it_waits_for_threads_that_still_look_out_for_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = [True] * 5 + [False, True, False, False]
+    passed = {"wall": 0.0, "processor": 0.0}
+    naps: list[bool] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(busy[len(naps)] if len(naps) < len(busy) else False)
+        passed["wall"] += seconds
+        passed["processor"] += seconds if naps[-1] else 0.0
+
+    watch = SimpleNamespace(
+        sleep=sleep,
+        monotonic=lambda: passed["wall"],
+        process_time=lambda: passed["processor"],
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    monkeypatch.setattr(bench, "time", watch)
+    bench.settle()
+    assert naps == busy
+    # what never rests is not waited for without end
+    naps.clear()
+    busy[:] = [True] * 10_000
+    passed["wall"] = 0.0
+    bench.settle()
+    assert passed["wall"] == pytest.approx(bench.PATIENCE, rel=0.01)
 
 
 def test_the_model_of_the_measurement_writes() -> None:
@@ -86,6 +120,7 @@ def test_the_model_of_the_measurement_writes() -> None:
     assert len(set(text)) > 20  # the weights are those of a start: nothing is certain
 
 
+@pytest.mark.usefixtures("small")
 def test_what_runs_and_how_fast() -> None:
     result = bench.run(QUICK, sizes=(8,))
     assert result["instruction_set"] == _native.isa()
@@ -102,6 +137,7 @@ def test_what_runs_and_how_fast() -> None:
     assert all(row["milliseconds"] > 0 for row in result["cases"])
 
 
+@pytest.mark.usefixtures("small")
 def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(bench, "run", functools.partial(bench.run, sizes=(8,)))
     for arguments in (["bench", "--seconds", str(QUICK)], ["bench", "--seconds", "0.02", "--json"]):
@@ -136,6 +172,7 @@ def test_without_torch_the_streams_are_measured() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.usefixtures("small")
 def test_without_a_kernel_all_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "hidden_size": 16,
         "num_layers": 1,
         "learning_rate": 0.03,
-        "steps": 60,
+        "steps": 100,
     }
     LanguageModel(documents="line", **options).fit(text, output=folder / "word.safetensors")
     LanguageModel(level="char", **options).fit(

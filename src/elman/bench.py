@@ -44,7 +44,7 @@ B, T, LAYERS = 32, 64, 2
 SIZES = (128, 256)
 LEAST_ROUNDS = 3
 SAMPLE_SECONDS = 0.03
-NAP = 0.002
+NAP, PATIENCE = 0.002, 0.5
 STEPS = 500
 GENERATED = 2_000
 
@@ -62,13 +62,11 @@ class Side:
 
 def settle() -> None:
     """Wait until the threads of this process rest: a pool looks out for work long after a call."""
-    quiet = 0
-    for _ in range(200):
+    quiet, end = 0, time.monotonic() + PATIENCE
+    while quiet < 2 and time.monotonic() < end:
         before = time.process_time()
         time.sleep(NAP)
         quiet = quiet + 1 if time.process_time() - before < NAP / 10 else 0
-        if quiet == 2:
-            return
 
 
 def _sample(side: Side, calls: int) -> float:

@@ -16,7 +16,7 @@ from elman import LanguageModel
 from elman.options import LanguageOptions
 
 TEXT = "I like to eat pizza .\nWe hate to eat soup .\n" * 60
-SMALL: dict[str, Any] = {"hidden_size": 16, "num_layers": 1, "learning_rate": 0.03, "steps": 80}
+SMALL: dict[str, Any] = {"hidden_size": 16, "num_layers": 1, "learning_rate": 0.03, "steps": 120}
 
 
 @pytest.fixture(scope="module")

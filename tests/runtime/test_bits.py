@@ -1,4 +1,4 @@
-"""A stream's numbers in the kernel: the same bits alone and in company, at once and step by step, on any threads."""
+"""A stream's bits in the kernel: the same alone and in company, at once and step by step, on any threads."""
 
 from __future__ import annotations
 

@@ -243,7 +243,9 @@ def test_storages_that_cannot_be_are_refused(make: Callable[..., Model]) -> None
 
 
 @pytest.mark.parametrize("layout", ["float64", "columns", "every other"])
-def test_states_of_any_layout_are_read(make: Callable[..., Model], kernel: Any, layout: str) -> None:
+def test_states_of_any_layout_are_read(
+    make: Callable[..., Model], kernel: Any, layout: str
+) -> None:
     network = Network(make("lstm"))
     tokens = np.array([[1, 2, 3], [4, 5, 6]])
     state = np.random.default_rng(0).standard_normal((3, network.state_size)).astype(np.float32)

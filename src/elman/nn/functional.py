@@ -28,7 +28,11 @@ def embedded(
     torch.Size([4, 2, 5])
     """
     fits = isinstance(layer, torch.nn.Module) and hasattr(layer, "precision")
-    plain = not getattr(layer, "batch_first", False) and not getattr(layer, "proj_size", 0)
+    plain = (
+        tokens.dim() == 2
+        and not getattr(layer, "batch_first", False)
+        and not getattr(layer, "proj_size", 0)
+    )
     if fits and plain and len(weight) < tokens.numel() and autograd.takes(weight, _weights(layer)):
         return run_tokens(cast(Any, layer), weight, tokens, hx)
     return cast(tuple[Tensor, States], layer(torch.nn.functional.embedding(tokens, weight), hx))
@@ -89,22 +93,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
         gradient: bool,
     ) -> Tensor:
         count = int((target != ignore).sum()) if mean else 1
-        given = (rows, weight, bias)
-        gradients: list[Tensor | None] = [None, None, None]
-        if gradient and any(ctx.needs_input_grad[:3]):
-            gradients = [
-                torch.empty_like(part, memory_format=torch.contiguous_format) for part in given
-            ]
-        autograd.share_threads()
-        total, _ = cast(Any, _native.kernel()).head(
-            _native.threads(torch.get_num_threads()),
-            *map(autograd.array, given),
-            target.contiguous().numpy(),
-            ignore,
-            1.0 / max(1, count),
-            *map(autograd.array, gradients),
-        )
-        ctx.save_for_backward(*gradients)
+        ctx.how = ignore, 1.0 / max(1, count)
+        ctx.needed = gradient and any(ctx.needs_input_grad[:3])
+        ctx.save_for_backward(rows, weight, bias, target)
+        total, ctx.gradients = _head(ctx.how, (rows, weight, bias, target), ctx.needed)
         # as torch: the mean over nothing is not a number
         return rows.new_tensor(total / count if count else float("nan"))
 
@@ -113,7 +105,32 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         factor = grad.item()
-        found = ctx.saved_tensors
+        found, ctx.gradients = ctx.gradients, None
+        if found is None:  # the backward before this one gave them away
+            _, found = _head(ctx.how, ctx.saved_tensors, True)
         # the common case, a loss that backward() is called on, needs no pass over the gradients
         scaled = found if factor == 1.0 else [part * factor for part in found]
         return *scaled, None, None, None, None
+
+
+def _head(
+    how: tuple[int, float], given: tuple[Tensor, ...], needed: bool
+) -> tuple[float, list[Tensor] | None]:
+    """Return the summed loss and, where needed, the gradients of rows, weight and bias."""
+    autograd.share_threads()
+    *parameters, target = given
+    gradients = None
+    if needed:
+        gradients = [
+            torch.empty_like(part, memory_format=torch.contiguous_format) for part in parameters
+        ]
+    ignore, scale = how
+    total, _ = cast(Any, _native.kernel()).head(
+        _native.threads(torch.get_num_threads()),
+        *map(autograd.array, parameters),
+        target.contiguous().numpy(),
+        ignore,
+        scale,
+        *map(autograd.array, gradients or (None, None, None)),
+    )
+    return total, gradients

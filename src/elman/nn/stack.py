@@ -29,6 +29,7 @@ __all__ = [
     "States",
     "check_precision",
     "run",
+    "run_tokens",
 ]
 
 PRECISIONS = ("float32", "bf16")
@@ -64,7 +65,13 @@ def check_precision(module: Recurrent, data: Tensor) -> None:
     if module.precision not in PRECISIONS:
         expected = " or ".join(PRECISIONS)
         raise OptionError("precision", got=module.precision, expected=expected)
-    if module.precision == "bf16" and data.is_cpu and not torch.compiler.is_compiling():
+    if module.precision == "bf16" and not torch.compiler.is_compiling():
+        if not data.is_cpu or data.dtype != torch.float32 or getattr(module, "proj_size", 0):
+            raise OptionError(
+                "precision",
+                got=f"bf16 for {data.dtype} on {data.device.type}",
+                expected="float32 there, or float32 numbers on a CPU and no proj_size",
+            )
         _native.require_bfloat16()
 
 

@@ -126,7 +126,11 @@ class Sampling:
     @property
     def in_kernel(self) -> tuple[float, int, float]:
         """What the kernel's `draw` and `generate` take: factor of the logits, top_k, top_p, 0 for none."""
-        return self._factor if self.temperature else 0.0, self.top_k or 0, self.top_p or 0.0
+        return (
+            self._factor if self.temperature else 0.0,
+            min(self.top_k or 0, 2**31),
+            self.top_p or 0.0,
+        )
 
     @property
     def _factor(self) -> float:

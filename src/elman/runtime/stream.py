@@ -152,13 +152,18 @@ class Stream:
         """Read one token number; return the log probabilities ``[V]`` of the next, written to `out`.
 
         The shortest way from a token to a prediction, for programs that step in real time. Raises
-        InputError for a number outside the vocabulary.
+        InputError for a number outside the vocabulary and for an `out` that does not fit.
         """
         if out is None:
             out = np.empty(len(self.codec), self.network.dtype)
-        if not 0 <= token < len(self.codec):
-            expected = f"a token number from 0 to {len(self.codec) - 1}"
-            raise InputError("token", got=token, expected=expected)
+        if type(token) is not int or not 0 <= token < len(self.codec):
+            token = whole_number("token", token, 0, len(self.codec) - 1)
+        fits = isinstance(out, np.ndarray) and out.shape == (len(self.codec),)
+        if not fits or out.dtype != self.network.dtype or not out.flags.c_contiguous:
+            expected = f"{self.network.dtype} [{len(self.codec)}], contiguous"
+            raise InputError(
+                "out", got=getattr(out, "shape", type(out).__name__), expected=expected
+            )
         if token == UNKNOWN_ID:
             self.unknown += 1
         if token == self.codec.end_id:

@@ -29,8 +29,15 @@ class AdamW(torch.optim.AdamW):
     (5.0, [0.5, 0.5])
     """
 
-    def __init__(self, parameters: Any, **options: Any) -> None:
-        super().__init__(parameters, fused=True, **options)
+    def __init__(
+        self,
+        parameters: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay, fused=True)
 
     def _with_gradients(self) -> list[Tensor]:
         groups = self.param_groups
@@ -86,6 +93,8 @@ class AdamW(torch.optim.AdamW):
                     group["eps"],
                     _threads(),
                 )
+                # torch finds graphs that were made before by it
+                torch.autograd.graph.increment_version(alike)
 
     def _prepare(self, weight: Tensor) -> None:
         state = self.state[weight]
