@@ -58,8 +58,8 @@ _HOMES = {
 def load(path: str | PathLike[str], storage: str = "float32") -> LanguagePredictor:
     """Return the trained model in the file `path`, ready to answer; torch is not needed.
 
-    `storage` "bf16" keeps its weights in half the memory, rounded to bfloat16: larger networks answer
-    faster. Raises ModelFileError for a file that is not a whole Elman model, OptionError for a `storage`
+    With `storage` "bf16" a step reads the weights rounded to bfloat16, half the bytes: larger networks
+    answer faster. Raises ModelFileError for a file that is not a whole Elman model, OptionError for a `storage`
     that cannot be.
     """
     from elman import runtime
