@@ -66,7 +66,11 @@ def check_precision(module: Recurrent, data: Tensor) -> None:
         expected = " or ".join(PRECISIONS)
         raise OptionError("precision", got=module.precision, expected=expected)
     if module.precision == "bf16" and not torch.compiler.is_compiling():
-        if not data.is_cpu or data.dtype != torch.float32 or getattr(module, "proj_size", 0):
+        if (
+            not data.is_cpu
+            or data.dtype != torch.float32
+            or cast(Any, module).__dict__.get("proj_size")
+        ):
             raise OptionError(
                 "precision",
                 got=f"bf16 for {data.dtype} on {data.device.type}",
