@@ -59,8 +59,8 @@ def load(path: str | PathLike[str], storage: str = "float32") -> LanguagePredict
     """Return the trained model in the file `path`, ready to answer; torch is not needed.
 
     With `storage` "bf16" a step reads the weights rounded to bfloat16, half the bytes: larger networks
-    answer faster. Raises ModelFileError for a file that is not a whole Elman model, OptionError for a `storage`
-    that cannot be.
+    answer faster. Raises ModelFileError for a file that is not a whole Elman model, OptionError for a
+    `storage` that cannot be.
     """
     from elman import runtime
     from elman.model import Model

@@ -30,8 +30,8 @@ class Network:
     """A model's network made ready to run.
 
     `dtype` is float32, or float64 where an oracle is wanted; with `storage` "bf16" a
-    step reads the weights rounded to bfloat16, half the bytes, which needs the kernel. Nothing here changes after it is
-    made, so any number of streams and threads may share one.
+    step reads the weights rounded to bfloat16, half the bytes, which needs the kernel. Nothing here
+    changes after it is made, so any number of streams and threads may share one.
 
     A state is one row of numbers ``[S]`` a stream: the states ``[H]`` of every layer, then the last
     output ``[H]``. Raises OptionError.
