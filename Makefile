@@ -30,4 +30,4 @@ sanitize: $(VENV)/.tools
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis src/elman/_kernel.* src/elman/no_kernel.txt
-	find native/editable -mindepth 1 ! -name CMakeLists.txt -delete
+	find native/editable -mindepth 1 -maxdepth 1 ! -name CMakeLists.txt -exec rm -r {} +

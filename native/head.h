@@ -80,7 +80,7 @@ struct HeadPass {
       p.c = to + (first + tile.begin) * NR, p.c_row = NR;
       tile_of<Float32, OUT, false>(tile.count, p);
     }
-    V largest[OUT];
+    V largest[OUT] = {};
     for (Int v = first; v < last; ++v)
       for (Int j = 0; j < OUT; ++j) {
         const V logit = load(to + v * NR + j * W) + f.bias[v];

@@ -119,7 +119,8 @@ def threads(default: int | None = None) -> int:
     """
     asked = os.environ.get("ELMAN_THREADS", "")
     if asked:
-        if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked) <= 1024:
+        whole = asked.isascii() and asked.isdigit() and len(asked) <= 4
+        if not whole or not 1 <= int(asked) <= 1024:
             raise OptionError("ELMAN_THREADS", got=asked, expected="a whole number from 1 to 1024")
         return int(asked)
     if default is not None:

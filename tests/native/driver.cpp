@@ -19,8 +19,10 @@
 
 using namespace elman;
 
-// New memory is NaN.
-extern "C" const char* __asan_default_options() { return "malloc_fill_byte=255:max_malloc_fill_size=1000000000"; }
+// Read by the sanitizers: new memory is NaN; the first race is enough.
+#define OPTIONS extern "C" __attribute__((visibility("default"))) const char*
+OPTIONS __asan_default_options() { return "malloc_fill_byte=255:max_malloc_fill_size=1000000000"; }
+OPTIONS __tsan_default_options() { return "halt_on_error=1"; }
 
 namespace {
 
