@@ -89,6 +89,35 @@ def test_two_processes_resume_exactly(manual_file: Path, tmp_path: Path) -> None
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
+def test_no_thread_outlives_the_group(tmp_path: Path) -> None:
+    # one that meets the end of the interpreter aborts the process, after the model was written
+    script = tmp_path / "leave.py"
+    script.write_text(
+        "import os, torch\n"
+        "from elman.training.distributed import join\n"
+        "from elman.training.optimizer import AdamW\n"
+        "group = join(torch.device('cpu'))\n"
+        "weight = torch.nn.Parameter(torch.ones(2))\n"
+        "weight.grad = torch.ones(2)\n"
+        "group.all_reduce([weight.grad], [])\n"
+        "AdamW([weight]).step()\n"
+        "before = len(os.listdir('/proc/self/task'))\n"
+        "group.leave()\n"
+        "names = [open(f'/proc/self/task/{t}/comm').read() for t in os.listdir('/proc/self/task')]\n"
+        "assert len(names) < before\n"
+        "assert not any('gloo' in name for name in names), names\n",
+        encoding="utf-8",
+    )
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*start, "--master-port", str(free_port()), str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(("rank", "expected"), [(0, [0, 1]), (1, [2, 3, 4])])
 def test_each_process_keeps_its_own_lanes(rank: int, expected: list[int]) -> None:
     lanes = np.arange(5, dtype=np.float32).reshape(1, 5, 1)

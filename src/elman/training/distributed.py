@@ -6,6 +6,7 @@ on the processor and nccl on CUDA. One process alone is the same group with nobo
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -88,6 +89,9 @@ def join(device: torch.device) -> Group:
     rank = int(os.environ.get("RANK", "0"))
     if world_size == 1:
         return Group(device=device)
+    # the optimiser imports it, and it holds a group that is there already beyond `leave`: gloo's threads would
+    # then meet the end of the interpreter, which aborts the process
+    importlib.import_module("torch._dynamo")
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
