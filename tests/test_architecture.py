@@ -17,12 +17,13 @@ LEVELS: list[set[str]] = [
     {"_version", "_errors"},
     {"_shapes", "_atomic", "_native"},
     {"_container", "options"},
-    {"cells", "data"},
-    {"model"},
+    {"cells", "data", "metrics"},
+    {"config"},
+    {"model", "plots"},
     {"nn", "runtime"},
     {"training"},
     {"estimators"},
-    {"_display", "bench", "cli", "demo", "__init__", "__main__"},
+    {"_display", "_progress", "bench", "cli", "demo", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 WINGS = ({"nn", "training"}, {"runtime", "explain"})

@@ -14,7 +14,7 @@ import pytest
 
 from elman import LanguageModel
 from elman.cli import main
-from elman.options import option_fields
+from elman.options import LanguageOptions
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_a_process_alone_speaks_whatever_its_rank(
 def test_every_option_is_on_the_command_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     help_ = run("train", "--help").out
-    for field in option_fields():
+    for field in LanguageOptions.declared():
         assert field.metadata["help"] in help_, field.name
         assert "--" + field.name.replace("_", "-") in help_, field.name
 

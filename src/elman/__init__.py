@@ -26,7 +26,13 @@ if TYPE_CHECKING:
         OptionError,
         OutputError,
     )
-    from elman.estimators import LanguageModel
+    from elman.estimators import (
+        Forecaster,
+        LanguageModel,
+        SequenceClassifier,
+        SequenceRegressor,
+        SequenceTagger,
+    )
     from elman.model import Model
     from elman.runtime import LanguagePredictor
 
@@ -34,6 +40,7 @@ __all__ = [
     "DataError",
     "DivergedError",
     "ElmanError",
+    "Forecaster",
     "InputError",
     "LanguageModel",
     "LanguagePredictor",
@@ -43,19 +50,26 @@ __all__ = [
     "NotFittedError",
     "OptionError",
     "OutputError",
+    "SequenceClassifier",
+    "SequenceRegressor",
+    "SequenceTagger",
     "__version__",
     "load",
 ]
 
 # What is not an error comes from here, when it is first asked for: `import elman` stays cheap.
 _HOMES = {
+    "Forecaster": "elman.estimators",
     "LanguageModel": "elman.estimators",
+    "SequenceClassifier": "elman.estimators",
+    "SequenceRegressor": "elman.estimators",
+    "SequenceTagger": "elman.estimators",
     "LanguagePredictor": "elman.runtime",
     "Model": "elman.model",
 }
 
 
-def load(path: str | PathLike[str], storage: str = "float32") -> LanguagePredictor:
+def load(path: str | PathLike[str], storage: str = "float32") -> Any:
     """Return the trained model in the file `path`, ready to answer; torch is not needed.
 
     With `storage` "bf16" a step reads the weights rounded to bfloat16, half the bytes: larger networks

@@ -22,8 +22,9 @@ from rich.text import Text
 from elman import _native
 from elman._errors import OptionError
 from elman.cells import find
+from elman.config import NetworkConfig
 from elman.data import TextCodec
-from elman.model import Model, NetworkConfig
+from elman.model import Model
 from elman.runtime import Network, Stream
 
 __all__ = [

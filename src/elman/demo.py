@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from elman._display import TrainingDisplay, duration, visible
+from elman._display import duration, visible
+from elman._progress import TrainingDisplay
 from elman.data import meals
 from elman.estimators import LanguageModel
 from elman.options import LanguageOptions
@@ -85,7 +86,7 @@ def _finish(display: TrainingDisplay, model: LanguageModel) -> None:
 
         Store(Path(display.output), {}).clear()  # the next demo begins anew
         raise KeyboardInterrupt
-    display.finish(model.stopped_, model.card_)
+    display.finish("language", model.stopped_, model.card_)
 
 
 def run(folder: Path, *, seconds: float, seed: int, to_stderr: bool) -> dict[str, Any]:

@@ -9,91 +9,32 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from elman import _container, cells
+from elman import _container
 from elman._container import FORMAT, Path
-from elman._errors import InputError, ModelFileError, OptionError, ShapeError
-from elman._shapes import whole_number
+from elman._errors import InputError, ModelFileError, ShapeError
+from elman.config import Config, ForecastConfig, NetworkConfig, SequenceConfig
+from elman.data.codec import SequenceCodec
+from elman.data.forecast import ForecastCodec
 from elman.data.vocabulary import TextCodec
 
-__all__ = ["FORMAT", "TASKS", "Model", "NetworkConfig"]
-
-TASKS = ("language",)
+__all__ = ["FORMAT", "TASKS", "Model"]
 
 _KIND = "model"
-_SIZES = {
-    "vocabulary_size": (2, 1 << 24),  # <unk> and what can be predicted
-    "embedding_size": (1, 1 << 16),
-    "hidden_size": (1, 1 << 16),
-    "num_layers": (1, 100),
+
+
+_TASKS: dict[str, tuple[type[Config], Any]] = {
+    "language": (NetworkConfig, TextCodec),
+    "classify": (SequenceConfig, SequenceCodec),
+    "regress": (SequenceConfig, SequenceCodec),
+    "tag": (SequenceConfig, SequenceCodec),
+    "forecast": (ForecastConfig, ForecastCodec),
 }
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """What a network is made of: embedding, a stack of recurrent layers, and the head.
-
-    Raises OptionError for a value that no network can have.
-
-    >>> config = NetworkConfig("language", "gru", "tanh", 100, 16, 32, 2)
-    >>> config.parameters()["layers.1.weight_ih"]
-    (96, 32)
-    """
-
-    task: str
-    cell: str
-    activation: str
-    vocabulary_size: int
-    embedding_size: int
-    hidden_size: int
-    num_layers: int
-    residual: bool = False
-    """Add the input of each layer but the first to its output."""
-    tied: bool = False
-    """Use the embedding as the head's weight."""
-    bias: bool = True
-    """Give the recurrent layers a bias; the head always has one."""
-
-    def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise OptionError("task", got=self.task, expected="one of " + ", ".join(TASKS))
-        for name in ("cell", "activation"):
-            if type(value := getattr(self, name)) is not str:
-                raise OptionError(name, got=value, expected="its name")
-        cells.find(self.cell, self.activation)
-        for name, (least, most) in _SIZES.items():
-            object.__setattr__(self, name, whole_number(name, getattr(self, name), least, most))
-        for name in ("residual", "tied", "bias"):
-            if type(value := getattr(self, name)) is not bool:
-                raise OptionError(name, got=value, expected="True or False")
-        if self.tied and self.embedding_size != self.hidden_size:
-            raise OptionError(
-                "tied with embedding_size",
-                got=self.embedding_size,
-                expected=f"the hidden_size, {self.hidden_size}",
-                remedy="pass tied=False",
-            )
-
-    def parameters(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of every parameter by name, in the order of the network.
-
-        ``embedding.weight [V, E]``, ``layers.{k}.…`` as the cell declares them, ``head.weight``
-        ``[V, H]`` where it is not the embedding, ``head.bias [V]``.
-        """
-        V, E, H = self.vocabulary_size, self.embedding_size, self.hidden_size
-        cell = cells.find(self.cell, self.activation)
-        shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (V, E)}
-        for layer in range(self.num_layers):
-            for name, shape in cell.parameters(H if layer else E, H, self.bias).items():
-                shapes[f"layers.{layer}.{name}"] = shape
-        if not self.tied:
-            shapes["head.weight"] = (V, H)
-        shapes["head.bias"] = (V,)
-        return shapes
+TASKS = tuple(_TASKS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,23 +45,20 @@ class Model:
     InputError where one holds a number that is not finite or `codec` has another vocabulary size.
     """
 
-    config: NetworkConfig
+    config: Any
+    """What the network is made of: the configuration of its task, from `elman.config`."""
     arrays: Mapping[str, np.ndarray]
     """float32, named and shaped as ``config.parameters()``; read-only views of what was given."""
-    codec: TextCodec
+    codec: Any
+    """What its task reads and answers, as numbers and back: vocabulary, labels, scaler."""
     card: Mapping[str, Any]
     """JSON: how it was trained, on what, and how good it is."""
 
     def __post_init__(self) -> None:
-        if len(self.codec.tokens) != self.config.vocabulary_size:
-            raise InputError(
-                "the codec's vocabulary",
-                got=f"{len(self.codec.tokens)} tokens",
-                expected=f"vocabulary_size, {self.config.vocabulary_size}",
-            )
+        self.codec.check(self.config)
         shapes, views = self.config.parameters(), {}
         if unlike := shapes.keys() ^ self.arrays.keys():
-            what = f"parameters of {self.config.num_layers} {self.config.cell} layers"
+            what = f"parameters of {self.config.task} by {self.config.cell}"
             name = min(unlike)
             raise ShapeError(what, got=f"{'no' if name in shapes else 'one named'} {name}")
         for name, shape in shapes.items():
@@ -186,13 +124,13 @@ class Model:
         for key, value in metadata.items():
             if type(value) is not dict:
                 raise ModelFileError(f"metadata {key}", got=value, expected="an object")
-        given, names = metadata["config"], {field.name for field in fields(NetworkConfig)}
-        if given.keys() != names:
-            unlike = ", ".join(sorted(given.keys() ^ names))
-            raise ModelFileError("its config", got=f"other fields: {unlike}")
-        config = NetworkConfig(**given)
+        task = metadata["config"].get("task")
+        if task not in _TASKS:
+            raise ModelFileError("its task", got=task, expected="one of " + ", ".join(TASKS))
+        config_type, codec_type = _TASKS[task]
+        config = config_type.of(metadata["config"])
         codec_arrays = {
             name: arrays.pop(name) for name in list(arrays) if name.startswith("codec.")
         }
-        codec = TextCodec.from_parts(metadata["codec"], codec_arrays)
+        codec = codec_type.from_parts(metadata["codec"], codec_arrays)
         return cls(config, arrays, codec, metadata["card"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,8 @@ def fitted() -> LanguageModel:
 
 def test_parameters_are_the_options() -> None:
     signature = inspect.signature(LanguageModel)
-    assert [*signature.parameters] == [field.name for field in fields(LanguageOptions)]
-    for field in fields(LanguageOptions):
+    assert [*signature.parameters] == [field.name for field in LanguageOptions.declared()]
+    for field in LanguageOptions.declared():
         assert signature.parameters[field.name].default == field.default
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from elman import cells
+from elman.config import NetworkConfig
 from elman.data.vocabulary import TextCodec
-from elman.model import FORMAT, Model, NetworkConfig
+from elman.model import FORMAT, Model
 
 HERE = Path(__file__).parent
 

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pack_sequence
 from cases import CELLS, Case, cell_id, close_by_name, like, plain, results, states_of
 from elman import LanguageModel
 from elman.cells import Cell, find
-from elman.model import NetworkConfig
+from elman.config import NetworkConfig
 from elman.nn import GRU, stack
 from elman.training.network import Network
 

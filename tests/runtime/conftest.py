@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from elman import _native
+from elman.config import NetworkConfig
 from elman.data import TextCodec
-from elman.model import Model, NetworkConfig
+from elman.model import Model
 
 CHARACTERS = "\n abcdefgh"
 

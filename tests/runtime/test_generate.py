@@ -223,7 +223,8 @@ import re, resource, sys
 from pathlib import Path
 import numpy as np
 from elman.data import TextCodec
-from elman.model import Model, NetworkConfig
+from elman.config import NetworkConfig
+from elman.model import Model
 from elman.runtime import Network, Stream
 
 def most():

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from elman.config import NetworkConfig
 from elman.data import IGNORE, TextCodec, evaluation_chunks
-from elman.model import Model, NetworkConfig
+from elman.model import Model
 from elman.runtime import open as open_model
-from elman.training.loop import held_out_loss
+from elman.training.language import held_out_loss
 from elman.training.network import Network
 
 CELLS = [

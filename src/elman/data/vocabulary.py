@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from elman._errors import ModelFileError, OptionError, message, printable
+from elman._errors import InputError, ModelFileError, OptionError, message, printable
 from elman._shapes import whole_number
 from elman.data.words import (
     LINE_END,
@@ -35,10 +35,12 @@ __all__ = [
     "TokenCounter",
     "code_points",
     "count_vocabulary",
+    "pack_texts",
+    "unpack_texts",
 ]
 
 LEVELS = ("char", "word")
-SPLITS = ("words", "whitespace")
+SPLITS = ("words", "whitespace", "log")
 DOCUMENTS = ("file", "line")
 END = "<end>"
 
@@ -180,6 +182,10 @@ class TextCodec:
         known = map(self._known.__getitem__, pieces(text))
         return np.fromiter(chain.from_iterable(known), np.int64)
 
+    def numbers(self, tokens: Iterable[str]) -> np.ndarray:
+        """Return the number of each token, int64 ``[N]``, whatever stands in it."""
+        return np.fromiter((self._index.get(token, UNKNOWN_ID) for token in tokens), np.int64)
+
     def separator(self, previous: str | None, token: str) -> str:
         """Return the white space to write between two tokens; `previous` is None at the start."""
         if self.level == "char" or (self.end_id is not None and END in (previous, token)):
@@ -215,38 +221,57 @@ class TextCodec:
             previous = number
         return "".join(pieces)
 
-    def to_parts(self) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-        """Return the codec as a JSON object and named arrays, for a model file."""
-        encoded = [token.encode("utf-8", "surrogatepass") for token in self.tokens]
-        return (
-            {"level": self.level, "split": self.split, "documents": self.documents},
-            {
-                "codec.bytes": np.frombuffer(b"".join(encoded), np.uint8),
-                "codec.lengths": np.array([len(token) for token in encoded], np.uint32),
-            },
-        )
+    def check(self, config: Any) -> None:
+        """Raise InputError where a network has another vocabulary size."""
+        if len(self.tokens) != config.vocabulary_size:
+            raise InputError(
+                "the codec's vocabulary",
+                got=f"{len(self.tokens)} tokens",
+                expected=f"vocabulary_size, {config.vocabulary_size}",
+            )
+
+    def to_parts(self, name: str = "codec") -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the codec as a JSON object and arrays named ``{name}.…``, for a model file."""
+        form = {"level": self.level, "split": self.split, "documents": self.documents}
+        return form, pack_texts(name, self.tokens)
 
     @classmethod
-    def from_parts(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TextCodec:
+    def from_parts(
+        cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], name: str = "codec"
+    ) -> TextCodec:
         """Return the codec that `to_parts` took apart; raises ModelFileError for anything else."""
-        payload, lengths = (
-            _part(arrays, name, dtype)
-            for name, dtype in (("codec.bytes", np.uint8), ("codec.lengths", np.uint32))
-        )
-        if int(lengths.sum(dtype=np.uint64)) != len(payload):
-            raise ModelFileError("vocabulary: lengths and bytes do not fit together")
-        text, stops = payload.tobytes(), np.cumsum(lengths, dtype=np.int64).tolist()
-        try:
-            tokens = tuple(
-                text[start:stop].decode("utf-8", "surrogatepass")
-                for start, stop in zip([0, *stops], stops, strict=False)
-            )
-        except UnicodeDecodeError as error:
-            raise ModelFileError("vocabulary: not UTF-8", got=error.reason) from None
+        tokens = unpack_texts(name, arrays)
         level, split, documents = (config.get(name) for name in ("level", "split", "documents"))
         if problem := _problem(level, split, documents, tokens):
             raise ModelFileError(f"vocabulary: {problem}")
         return cls(str(level), tokens, str(split), str(documents))
+
+
+def pack_texts(name: str, texts: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return texts as the arrays ``{name}.bytes`` and ``{name}.lengths`` of a model file."""
+    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    return {
+        f"{name}.bytes": np.frombuffer(b"".join(encoded), np.uint8),
+        f"{name}.lengths": np.array([len(text) for text in encoded], np.uint32),
+    }
+
+
+def unpack_texts(name: str, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Return the texts that `pack_texts` packed; raises ModelFileError for anything else."""
+    payload, lengths = (
+        _part(arrays, f"{name}.{part}", dtype)
+        for part, dtype in (("bytes", np.uint8), ("lengths", np.uint32))
+    )
+    if int(lengths.sum(dtype=np.uint64)) != len(payload):
+        raise ModelFileError("vocabulary: lengths and bytes do not fit together")
+    text, stops = payload.tobytes(), np.cumsum(lengths, dtype=np.int64).tolist()
+    try:
+        return tuple(
+            text[start:stop].decode("utf-8", "surrogatepass")
+            for start, stop in zip([0, *stops], stops, strict=False)
+        )
+    except UnicodeDecodeError as error:
+        raise ModelFileError("vocabulary: not UTF-8", got=error.reason) from None
 
 
 def _part(arrays: Mapping[str, np.ndarray], name: str, dtype: type[np.generic]) -> np.ndarray:

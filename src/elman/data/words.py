@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from elman.data.logs import mask
+
 __all__ = [
     "LINE_END",
     "LONGEST",
@@ -55,7 +57,7 @@ def _marks(text: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _pattern(split: str, marks: str) -> re.Pattern[str]:
-    if split == "whitespace":
+    if split != "words":
         return re.compile(rf"\S{{1,{LONGEST}}}|\n")
     # re's \w has no marks, without which the scripts of India and Thailand fall to pieces
     escaped = "".join(f"\\U{ord(mark):08x}" for mark in marks)
@@ -70,7 +72,7 @@ def _pattern(split: str, marks: str) -> re.Pattern[str]:
 
 
 def _pattern_for(text: str, split: str) -> re.Pattern[str]:
-    return _pattern(split, "" if split == "whitespace" or text.isascii() else _marks(text))
+    return _pattern(split, "" if split != "words" or text.isascii() else _marks(text))
 
 
 def plain_line_ends(text: str) -> str:
@@ -81,14 +83,19 @@ def plain_line_ends(text: str) -> str:
 def tokenise(text: str, split: str = "words") -> list[str]:
     r"""Return the words of `text`, each other visible character and each line end as tokens.
 
-    With split "whitespace" a token is whatever stands between white space.
+    With split "whitespace" a token is whatever stands between white space, with split "log" the same
+    of the text whose numbers are masked (`elman.data.logs.mask`).
 
     >>> tokenise("I don't like pizza,\r\nI love it!")
     ['I', "don't", 'like', 'pizza', ',', '\n', 'I', 'love', 'it', '!']
     >>> tokenise("it 's <unk> .", "whitespace")
     ['it', "'s", '<unk>', '.']
+    >>> tokenise("blk_-1608 took 3.5ms", "log")
+    ['blk_<num>', 'took', '<num>ms']
     """
     text = plain_line_ends(text)
+    if split == "log":
+        text = mask(text)
     return _pattern_for(text, split).findall(text)
 
 
@@ -154,7 +161,7 @@ def separator(previous: str | None, token: str, split: str = "words") -> str:
     """
     if previous is None or LINE_END in (previous, token):
         return ""
-    if split == "whitespace" or _would_grow(previous, token):
+    if split != "words" or _would_grow(previous, token):
         return " "
     if (
         token in _CLOSING

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from elman import runtime
-from elman._errors import MissingDependencyError, NotFittedError
 from elman.data import Source
+from elman.estimators._base import Estimator, training
 from elman.model import Model
-from elman.options import LanguageOptions, defaults
+from elman.options import LanguageOptions
 from elman.runtime import Evaluation, LanguagePredictor, Stream
-
-try:
-    from sklearn.base import BaseEstimator
-except ImportError as error:
-    raise MissingDependencyError(
-        "scikit-learn is not installed", remedy='pip install "elman[train]"'
-    ) from error
 
 __all__ = ["LanguageModel", "sample"]
 
@@ -28,11 +20,11 @@ SAMPLE_TOKENS = {"char": 160, "word": 40}
 
 def sample(model: Model) -> str:
     """Return a short text that `model` writes, the same at every call."""
-    predictor = runtime.open(model)
+    predictor: LanguagePredictor = runtime.open(model)
     return predictor.generate(n=SAMPLE_TOKENS[model.codec.level], temperature=0.8, seed=0)
 
 
-class LanguageModel(BaseEstimator):  # type: ignore[misc]
+class LanguageModel(Estimator):
     r"""A recurrent network that predicts the next word or character of a text.
 
     Its parameters are `elman.options.LanguageOptions`, all by name; None lets Elman choose.
@@ -45,31 +37,7 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
     'tea'
     """
 
-    model_: Model
-    predictor_: LanguagePredictor
-    card_: dict[str, Any]
-    stopped_: str
-
-    def __init__(self, **parameters: Any) -> None:
-        known = defaults()
-        for name in parameters:
-            if name not in known:
-                raise TypeError(
-                    f"LanguageModel has no parameter {name!r}; it has {', '.join(known)}"
-                )
-        for name, default in known.items():
-            setattr(self, name, parameters.get(name, default))
-
-    # scikit-learn, help() and editors read the parameters from the signature
-    __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY),
-            *(
-                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-                for name, default in defaults().items()
-            ),
-        ]
-    )
+    options = LanguageOptions
 
     def fit(
         self,
@@ -89,14 +57,8 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
 
         Raises DataError, OptionError, OutputError, ModelFileError, DivergedError, all ElmanError.
         """
-        options = LanguageOptions(**self.get_params())
-        try:
-            from elman.training import train_language
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError(
-                "training needs torch", got=str(error), remedy='pip install "elman[train]"'
-            ) from error
-        outcome = train_language(
+        options = self._checked_options()
+        outcome = training().train_language(
             X,
             options,
             valid=valid,
@@ -105,19 +67,10 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
             watch=watch,
             sample=sample,
         )
-        self.model_ = outcome.model
-        self.card_ = dict(outcome.model.card)
-        self.stopped_ = outcome.stopped
-        self.predictor_ = runtime.open(outcome.model)
-        return self
+        return self._keep(outcome)
 
     def _fitted(self) -> LanguagePredictor:
-        if not hasattr(self, "predictor_"):
-            raise NotFittedError("this LanguageModel is not fitted", remedy="call fit first")
-        return self.predictor_
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "predictor_")
+        return cast(LanguagePredictor, super()._fitted())
 
     def predict_next(self, text: str, k: int = 5) -> list[tuple[str, float]]:
         """Return the `k` most probable next tokens after `text` with their probabilities, best first."""
@@ -138,7 +91,3 @@ class LanguageModel(BaseEstimator):  # type: ignore[misc]
     def stream(self) -> Stream:
         """Return a stream at state zero."""
         return self._fitted().stream()
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to one file, atomically; raises OutputError where that cannot be."""
-        self._fitted().save(path)

@@ -19,9 +19,9 @@ import torch
 from elman import _container
 from elman._errors import ModelFileError, OutputError, printable
 from elman.training.distributed import Group
-from elman.training.network import LayerState, Network
+from elman.training.objective import LayerState, Trainable
 
-__all__ = ["Best", "Progress", "Snapshot", "Store", "capture", "folder_of", "restore"]
+__all__ = ["Best", "Progress", "Snapshot", "Store", "capture", "folder_of", "part", "restore"]
 
 KIND = "checkpoint"
 # five arrays for each parameter, at the most layers that an option allows
@@ -46,9 +46,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Best:
-    """The best network so far: its held-out loss (nats a token), step and arrays."""
+    """The best network so far: its measure on the held-out part, step and arrays."""
 
-    loss: float
+    value: float
     step: int
     arrays: Mapping[str, np.ndarray]
 
@@ -66,7 +66,7 @@ def _states(layer: LayerState) -> tuple[torch.Tensor, ...]:
 
 
 def capture(
-    network: Network,
+    network: Trainable,
     optimizer: torch.optim.Optimizer,
     carried: list[LayerState] | None,
     best: Best | None,
@@ -80,9 +80,9 @@ def capture(
         for key, tensor in moments.items():
             arrays[f"optimizer.{named[id(parameter)]}.{key}"] = tensor.cpu().numpy().copy()
     for index, layer in enumerate(carried or ()):
-        for part, tensor in enumerate(_states(layer)):
+        for index_of, tensor in enumerate(_states(layer)):
             whole = torch.cat(group.all_gather(tensor.detach()), dim=1)
-            arrays[f"carried.{index}.{part}"] = whole.cpu().numpy().copy()
+            arrays[f"carried.{index}.{index_of}"] = whole.cpu().numpy().copy()
     generators = group.all_gather(torch.get_rng_state()[None].to(group.device))
     for rank, generator in enumerate(generators):
         arrays[f"random.{rank}"] = generator[0].cpu().numpy().copy()
@@ -92,12 +92,13 @@ def capture(
             arrays[f"random.cuda.{rank}"] = generator[0].cpu().numpy().copy()
     numbers: dict[str, Any] = {"progress": asdict(progress), "best": None}
     if best is not None:
-        numbers["best"] = {"loss": best.loss, "step": best.step}
+        numbers["best"] = {"value": best.value, "step": best.step}
         arrays |= {f"best.{name}": array for name, array in best.arrays.items()}
     return Snapshot(arrays, numbers)
 
 
-def _part(snapshot: Snapshot, prefix: str) -> dict[str, np.ndarray]:
+def part(snapshot: Snapshot, prefix: str) -> dict[str, np.ndarray]:
+    """Return the arrays of `snapshot` whose names begin with `prefix`, without it."""
     return {
         name.removeprefix(prefix): array
         for name, array in snapshot.arrays.items()
@@ -106,38 +107,36 @@ def _part(snapshot: Snapshot, prefix: str) -> dict[str, np.ndarray]:
 
 
 def restore(
-    snapshot: Snapshot, network: Network, optimizer: torch.optim.Optimizer, group: Group
+    snapshot: Snapshot, network: Trainable, optimizer: torch.optim.Optimizer, group: Group
 ) -> tuple[list[LayerState] | None, Best | None, Progress]:
     """Set network, optimiser and random state from `snapshot`; return carried state, best, progress."""
 
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array.copy())
 
-    network.load(_part(snapshot, "network."))
+    network.load(part(snapshot, "network."))
     for name, parameter in network.named_parameters():
-        moments = _part(snapshot, f"optimizer.{name}.")
+        moments = part(snapshot, f"optimizer.{name}.")
         optimizer.state.pop(parameter, None)
         if moments:
             optimizer.state[parameter] = {
                 key: tensor(array).to(group.device) for key, array in moments.items()
             }
     carried: list[LayerState] | None = None
-    lanes = _part(snapshot, "carried.")
+    lanes = part(snapshot, "carried.")
     if lanes:
-        carried = []
-        for index in range(len(network.layers)):
-            parts = [
-                tensor(group.columns(lanes[f"{index}.{part}"])).to(group.device)
-                for part in range(len(network.cell.states))
-            ]
-            carried.append((parts[0], parts[1]) if len(parts) == 2 else parts[0])
+        parts: dict[int, list[torch.Tensor]] = {}
+        for name in sorted(lanes, key=lambda name: [*map(int, name.split("."))]):
+            own = tensor(group.columns(lanes[name])).to(group.device)
+            parts.setdefault(int(name.split(".")[0]), []).append(own)
+        carried = [(one[0], one[1]) if len(one) == 2 else one[0] for one in parts.values()]
     torch.set_rng_state(tensor(snapshot.arrays[f"random.{group.rank}"]))
     if group.device.type == "cuda":
         torch.cuda.set_rng_state(tensor(snapshot.arrays[f"random.cuda.{group.rank}"]), group.device)
     best = snapshot.numbers["best"]
     return (
         carried,
-        None if best is None else Best(best["loss"], best["step"], _part(snapshot, "best.")),
+        None if best is None else Best(best["value"], best["step"], part(snapshot, "best.")),
         Progress(**snapshot.numbers["progress"]),
     )
 

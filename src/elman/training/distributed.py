@@ -89,8 +89,8 @@ def join(device: torch.device) -> Group:
     rank = int(os.environ.get("RANK", "0"))
     if world_size == 1:
         return Group(device=device)
-    # the optimiser imports it, and it holds a group that is there already beyond `leave`: gloo's threads would
-    # then meet the end of the interpreter, which aborts the process
+    # The optimiser imports it, and it holds a group that is there already beyond `leave`: gloo's threads
+    # would then meet the end of the interpreter, which aborts the process.
     importlib.import_module("torch._dynamo")
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -7,29 +7,27 @@ warm-up and cosine decay (arXiv:1608.03983), gradients clipped by norm (R. Pasca
 
 from __future__ import annotations
 
-import itertools
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 
 from elman._errors import DivergedError
-from elman.data import IGNORE, Batches, Chunk, shard
-from elman.training.checkpoint import Best, Progress, Snapshot, Store, capture, restore
+from elman.training.average import Average
+from elman.training.checkpoint import Best, Progress, Snapshot, Store, capture, part, restore
 from elman.training.distributed import Group
-from elman.training.network import LayerState, Network
+from elman.training.objective import Measure, Objective
 from elman.training.optimizer import AdamW
-from elman.training.plan import Plan
+from elman.training.plan import Schedule
 
-__all__ = ["Event", "Loop", "Watch", "held_out_loss", "interruptible", "rate_share"]
+__all__ = ["Event", "Loop", "Watch", "interruptible", "rate_share"]
 
 Event: TypeAlias = dict[str, Any]
 Watch: TypeAlias = Callable[[Event], None]
@@ -41,7 +39,6 @@ EVALUATION_SHARE = 0.06
 """Largest share of a budget of time spent on measuring the held-out part before its end."""
 MAX_RESERVE = 0.3
 """Largest share of a budget of time kept for the measurement at its end."""
-PROBE_CHUNKS = 2
 
 
 def rate_share(progress: float, warm_up: float) -> float:
@@ -53,39 +50,6 @@ def rate_share(progress: float, warm_up: float) -> float:
     if progress < warm_up:
         return progress / warm_up
     return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / max(1e-9, 1 - warm_up)))
-
-
-def _started(state: list[LayerState] | None, fresh: np.ndarray) -> list[LayerState] | None:
-    """Return `state` without gradients, with the lanes that start anew at zero."""
-    if state is None or fresh.all():
-        return None
-    new = torch.from_numpy(fresh)[None, :, None]
-
-    def start(part: torch.Tensor) -> torch.Tensor:
-        part = part.detach()
-        return part.masked_fill(new.to(part.device), 0.0) if fresh.any() else part
-
-    return [
-        (start(layer[0]), start(layer[1])) if isinstance(layer, tuple) else start(layer)
-        for layer in state
-    ]
-
-
-def held_out_loss(network: Network, chunks: Iterator[Chunk]) -> float:
-    """Return the loss (nats a token) over `chunks`, the state carried from one to the next."""
-    device = next(network.parameters()).device
-    total, predicted, state = 0.0, 0, None
-    network.eval()
-    with torch.no_grad():
-        for chunk in chunks:
-            hidden, state = network(
-                torch.from_numpy(chunk.inputs).to(device), _started(state, chunk.fresh)
-            )
-            targets = torch.from_numpy(chunk.targets).to(device)
-            total += float(network.loss(hidden, targets, IGNORE))
-            predicted += chunk.predicted
-    network.train()
-    return total / predicted
 
 
 @contextmanager
@@ -112,10 +76,10 @@ def interruptible() -> Iterator[threading.Event]:
 class _Step:
     """What one step measured; it left the weights alone where there is a `culprit` or a `stop`."""
 
-    loss: float  # nats a token
+    loss: float  # a unit of the objective
     norm: float  # of the gradient before clipping
     rate: float
-    tokens: int
+    count: int  # of those units
     elapsed: float  # seconds of training, by the lead's clock
     stop: bool
     culprit: str  # what is not finite, if anything
@@ -125,21 +89,20 @@ class _Step:
 class Loop:
     """One run: what it trains on, where it stands, and `run`, which goes to the end of the budget."""
 
-    network: Network
-    batches: Batches
-    held_out: Callable[[], Iterator[Chunk]]
-    plan: Plan
+    objective: Objective
+    plan: Schedule
     group: Group
     watch: Watch
-    sample: Callable[[Mapping[str, np.ndarray]], str]
     store: Store | None = None
+    earlier: list[dict[str, Any]] = field(default_factory=list)
+    """What the stages of the run before this one left."""
     progress: Progress = field(default_factory=Progress)
     best: Best | None = None
-    carried: list[LayerState] | None = None
     reserve: float = 0.0  # seconds of a budget of time kept for the last measurement
     last: Snapshot | None = None  # where an interrupted run goes on
 
     def __post_init__(self) -> None:
+        self.network = self.objective.network
         decayed = [weight for weight in self.network.parameters() if weight.ndim > 1]
         others = [weight for weight in self.network.parameters() if weight.ndim <= 1]
         self.optimizer = AdamW(
@@ -150,27 +113,43 @@ class Loop:
             lr=self.plan.learning_rate,
             betas=(0.9, 0.98),
         )
+        self.average = Average(self.network, self.plan.average)
         epochs = self.plan.epochs
         self.total_steps = self.plan.steps or (
-            max(1, round(epochs * self.batches.chunks(0))) if epochs is not None else None
+            max(1, round(epochs * self.objective.chunks(0))) if epochs is not None else None
         )
 
     def share_done(self) -> float:
         """Return how far through the budget the run is, from 0 to 1."""
+        if self.plan.stop is not None and self.progress.step >= self.plan.stop:
+            return 1.0
         if self.total_steps is not None:
             return min(1.0, self.progress.step / self.total_steps)
         return min(1.0, self.progress.elapsed / ((self.plan.time or math.inf) - self.reserve))
 
+    def length(self) -> int:
+        """Return how many steps the whole schedule has, as far as that is known."""
+        if self.total_steps is not None:
+            return self.total_steps
+        return max(1, round(self.progress.step / max(1e-9, self.share_done())))
+
     def _snapshot(self) -> Snapshot:
-        return capture(
-            self.network, self.optimizer, self.carried, self.best, self.progress, self.group
+        carried = self.objective.carried
+        snapshot = capture(
+            self.network, self.optimizer, carried, self.best, self.progress, self.group
         )
+        snapshot.numbers["earlier"] = self.earlier
+        snapshot.arrays.update(
+            {f"average.{name}": array for name, array in self.average.arrays().items()}
+        )
+        return snapshot
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to `snapshot`."""
-        self.carried, self.best, self.progress = restore(
+        self.objective.carried, self.best, self.progress = restore(
             snapshot, self.network, self.optimizer, self.group
         )
+        self.average.restore(part(snapshot, "average."))
 
     def run(self, asked: threading.Event) -> str:
         """Train until the budget ends or `asked` to stop; return why: budget, early or interrupted.
@@ -186,9 +165,9 @@ class Loop:
         report = _Report(self)
         while True:
             if self._evaluation_due(cost):
-                loss, cost = self._evaluate()
-                if not math.isfinite(loss):
-                    self._recover(snapshot, f"the held-out loss is {loss}")
+                value, cost = self._evaluate()
+                if not math.isfinite(value):
+                    self._recover(snapshot, f"the held-out loss is {value}")
                     continue
                 if self.share_done() >= 1.0:
                     return "budget"
@@ -224,24 +203,18 @@ class Loop:
             self.store.save(snapshot)
 
     def _step(self, elapsed: float, asked: bool) -> _Step:
-        """Read one chunk, update the weights and move on; return what was measured."""
-        while self.progress.index >= self.batches.chunks(self.progress.epoch):
+        """Take one batch, update the weights and move on; return what was measured."""
+        while self.progress.index >= self.objective.chunks(self.progress.epoch):
             self.progress.epoch, self.progress.index = self.progress.epoch + 1, 0
-        chunk = self.batches.chunk(self.progress.epoch, self.progress.index)
-        own = shard(chunk, self.group.rank, self.group.world_size)
-        device = self.group.device
-        hidden, carried = self.network(
-            torch.from_numpy(own.inputs).to(device), _started(self.carried, own.fresh)
-        )
-        total = self.network.loss(hidden, torch.from_numpy(own.targets).to(device), IGNORE)
+        total, count = self.objective.loss(self.progress.epoch, self.progress.index)
         self.optimizer.zero_grad()
-        torch.autograd.backward(total / chunk.predicted)
+        torch.autograd.backward(total / count)
         gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
         total_loss, elapsed, stop = self.group.all_reduce(
             gradients,
             [total.item(), elapsed if self.group.leads else 0.0, float(asked)],
         )
-        loss = total_loss / chunk.predicted
+        loss = total_loss / count
         norm = self.optimizer.norm()
         culprit = self._culprit(loss, norm)
         rate = self._rate()
@@ -249,10 +222,11 @@ class Loop:
             for parameters in self.optimizer.param_groups:
                 parameters["lr"] = rate
             self.optimizer.clipped_step(norm, self.plan.clip)
-            self.carried = carried
+            self.average.follow(self.progress.step)
+            self.objective.advance()
             self.progress.step += 1
             self.progress.index += 1
-        return _Step(loss, norm, rate, chunk.predicted, elapsed, bool(stop), culprit)
+        return _Step(loss, norm, rate, count, elapsed, bool(stop), culprit)
 
     def _rate(self) -> float:
         # the middle of the step: neither the first nor the only one has rate zero
@@ -284,41 +258,33 @@ class Loop:
         return done >= 1.0 or self.progress.evaluated + apart - 1e-9 <= done <= 1 - apart / 2
 
     def _probe(self) -> float:
-        """Return the seconds that measuring the held-out part will take, from its first chunks."""
-        chunks = self.held_out()
-        first = list(itertools.islice(chunks, PROBE_CHUNKS))
-        held_out_loss(self.network, iter(first[:1]))  # the first pass is slower than the others
-        started = time.monotonic()
-        held_out_loss(self.network, iter(first))
-        passed = time.monotonic() - started
-        every = len(first) + sum(1 for _ in chunks)
-        return self.group.broadcast([passed * every / len(first)])[0]
+        return self.group.broadcast([self.objective.probe() if self.group.leads else 0.0])[0]
 
     def _evaluate(self) -> tuple[float, float]:
-        """Measure the held-out part, keep the best weights; return loss (nats a token) and seconds."""
+        """Measure the held-out part, keep the best weights; return the measure and its seconds."""
         started = time.monotonic()
-        loss = held_out_loss(self.network, self.held_out()) if self.group.leads else 0.0
-        loss, cost = self.group.broadcast([loss, time.monotonic() - started])
-        if not math.isfinite(loss):
-            return loss, cost
+        with self.average.applied():
+            measure = self.objective.measure() if self.group.leads else Measure(0.0)
+            arrays = self.network.arrays()
+        value, cost = self.group.broadcast([measure.value, time.monotonic() - started])
+        if not math.isfinite(value):
+            return value, cost
         self.progress.evaluated = self.share_done()
-        better = self.best is None or loss < self.best.loss
+        better = self.best is None or value < self.best.value
         self.progress.waited = 0 if better else self.progress.waited + 1
-        arrays = self.network.arrays()
         if better:
-            self.best = Best(loss, self.progress.step, arrays)
+            self.best = Best(value, self.progress.step, arrays)
         if self.group.leads:
             self.watch(
                 {
                     "event": "evaluation",
                     "step": self.progress.step,
-                    "held_out_loss": loss,
                     "best": better,
-                    "sample": self.sample(arrays),
+                    **measure.facts,
                     "evaluation_seconds": round(cost, 3),
                 }
             )
-        return loss, cost
+        return value, cost
 
     def _recover(self, snapshot: Snapshot, culprit: str) -> None:
         """Go back to `snapshot` at half the rate, or give up after three times."""
@@ -330,7 +296,7 @@ class Loop:
                 remedy="lower --learning-rate or --clip",
             )
         self.restore(snapshot)
-        if self.best is None or (best is not None and best.loss < self.best.loss):
+        if self.best is None or (best is not None and best.value < self.best.value):
             self.best = best
         self.progress.elapsed = now.elapsed
         self.progress.recoveries = now.recoveries + 1
@@ -357,12 +323,12 @@ class _Report:
     def _clear(self) -> None:
         self.since = time.monotonic()
         self.losses: list[float] = []
-        self.tokens = 0
+        self.count = 0
 
     def add(self, step: _Step) -> None:
         loop = self.loop
         self.losses.append(step.loss)
-        self.tokens += step.tokens
+        self.count += step.count
         passed = time.monotonic() - self.since
         if passed < REPORT_SECONDS:
             return
@@ -378,7 +344,7 @@ class _Report:
                 "loss": sum(self.losses) / len(self.losses),
                 "gradient_norm": step.norm,
                 "learning_rate": step.rate,
-                "tokens_per_second": self.tokens / passed,
+                f"{loop.objective.unit}s_per_second": self.count / passed,
                 "share_done": done,
                 "seconds": step.elapsed,
                 "seconds_left": step.elapsed * (1 - done) / done if done else None,

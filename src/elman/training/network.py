@@ -5,43 +5,35 @@ Its parameters are `NetworkConfig.parameters()` by name, so that what is trained
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from elman import nn
 from elman.cells import find
-from elman.model import NetworkConfig
+from elman.config import Config, NetworkConfig
+from elman.training.objective import LayerState, Trainable
 from elman.training.softmax import sampled_cross_entropy
 
-__all__ = ["LayerState", "Network"]
-
-# One layer's states as the torch modules take them: [1, B, H], a pair of them for the LSTM.
-LayerState: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
+__all__ = ["Network", "recurrent"]
 
 MEASURED_LOGITS = 1 << 24
 """Most logits held at once where no gradient needs them all."""
 
-_SUFFIX = "_l0"  # every layer is a torch module of one layer
 
-
-def _layer(config: NetworkConfig, input_size: int) -> torch.nn.Module:
+def recurrent(
+    config: Config, input_size: int, hidden_size: int, *, bidirectional: bool, bias: bool
+) -> torch.nn.Module:
+    """Return one recurrent layer of `config`'s cell, as `elman.nn` has them."""
+    sizes: dict[str, Any] = {"bidirectional": bidirectional, "bias": bias}
     if config.cell == "rnn":
-        return nn.RNN(
-            input_size, config.hidden_size, nonlinearity=config.activation, bias=config.bias
-        )
-    kinds: dict[str, type[torch.nn.Module]] = {
-        "gru": nn.GRU,
-        "lstm": nn.LSTM,
-        "mingru": nn.MinGRU,
-    }
-    return kinds[config.cell](input_size, config.hidden_size, bias=config.bias)
+        return nn.RNN(input_size, hidden_size, nonlinearity=config.activation, **sizes)
+    kinds: dict[str, Any] = {"gru": nn.GRU, "lstm": nn.LSTM, "mingru": nn.MinGRU}
+    return cast(torch.nn.Module, kinds[config.cell](input_size, hidden_size, **sizes))
 
 
-class Network(torch.nn.Module):
+class Network(Trainable):
     """Token ids ``[T, B]`` and a state in, logits' hidden inputs ``[T, B, H]`` and the new state out."""
 
     def __init__(
@@ -58,7 +50,10 @@ class Network(torch.nn.Module):
         self.cell = find(config.cell, config.activation)
         self.embedding = torch.nn.Embedding(config.vocabulary_size, config.embedding_size)
         sizes = [config.embedding_size] + [config.hidden_size] * (config.num_layers - 1)
-        self.layers = torch.nn.ModuleList(_layer(config, size) for size in sizes)
+        self.layers = torch.nn.ModuleList(
+            recurrent(config, size, config.hidden_size, bidirectional=False, bias=config.bias)
+            for size in sizes
+        )
         for layer in self.layers:
             layer.precision = precision  # type: ignore[assignment]
         self.dropout = torch.nn.Dropout(dropout)
@@ -131,20 +126,3 @@ class Network(torch.nn.Module):
                 reduction="sum",
             )
         return total
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return copies of the parameters by the model's names."""
-        return {
-            _name(name): parameter.detach().cpu().numpy().copy()
-            for name, parameter in self.named_parameters()
-        }
-
-    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Set every parameter from the model's arrays."""
-        with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                parameter.copy_(torch.from_numpy(np.array(arrays[_name(name)])))
-
-
-def _name(parameter: str) -> str:
-    return parameter.removesuffix(_SUFFIX)

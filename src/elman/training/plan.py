@@ -7,11 +7,32 @@ are by judgement from those (benchmarks/recipe.py measures a row).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from elman.options import DEFAULT_TIME, LanguageOptions, seconds
+import numpy as np
 
-__all__ = ["TABLE", "Plan", "Row", "resolve"]
+from elman.data.windows import WindowRule
+from elman.options import (
+    DEFAULT_TIME,
+    ForecasterOptions,
+    LabelledOptions,
+    LanguageOptions,
+    RecurrentOptions,
+    seconds,
+)
+
+__all__ = [
+    "TABLE",
+    "ForecastPlan",
+    "LabelledPlan",
+    "Plan",
+    "Row",
+    "Schedule",
+    "forecast_plan",
+    "labelled_plan",
+    "resolve",
+    "schedule",
+]
 
 
 SAMPLED = 1024
@@ -54,22 +75,15 @@ TABLE: dict[str, tuple[Row, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A training run in numbers: one of `time` (seconds), `epochs` and `steps` is its budget."""
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long a run lasts and how it steps: one of `time` (seconds), `epochs` and `steps` is its budget."""
 
-    hidden_size: int
-    num_layers: int
-    embedding_size: int
-    tied: bool
-    dropout: float
-    batch_size: int
-    sequence_length: int
-    learning_rate: float
-    sampled_softmax: int
     time: float | None
     epochs: float | None
     steps: int | None
+    batch_size: int
+    learning_rate: float
     weight_decay: float
     warm_up: float
     clip: float
@@ -78,6 +92,55 @@ class Plan:
     checkpoint_every: float
     precision: str
     seed: int
+    average: float
+    """Share of the running mean of the weights that a step keeps; 0 keeps the weights themselves."""
+    stop: int | None = None
+    """Step at which the run ends, where that is before the end of its budget in steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Schedule):
+    """A language model's run in numbers."""
+
+    hidden_size: int
+    num_layers: int
+    embedding_size: int
+    tied: bool
+    dropout: float
+    sequence_length: int
+    sampled_softmax: int
+
+
+def schedule(
+    options: RecurrentOptions,
+    *,
+    batch_size: int,
+    learning_rate: float,
+    time: float | None = None,
+    epochs: float | None = None,
+    average: float = 0.0,
+) -> Schedule:
+    """Return the schedule that `options` ask for; what they leave out is as given here."""
+    unlimited = options.time is None and options.epochs is None and options.steps is None
+    if not unlimited:
+        time = None if options.time is None else seconds(options.time)
+        epochs = options.epochs
+    return Schedule(
+        time=time,
+        epochs=epochs,
+        steps=options.steps,
+        batch_size=options.batch_size or batch_size,
+        learning_rate=learning_rate if options.learning_rate is None else options.learning_rate,
+        weight_decay=options.weight_decay,
+        warm_up=options.warm_up,
+        clip=options.clip,
+        evaluations=options.evaluations,
+        patience=options.patience,
+        checkpoint_every=seconds(options.checkpoint_every),
+        precision=options.precision,
+        seed=options.seed,
+        average=average if options.average is None else options.average,
+    )
 
 
 def _row(level: str, tokens: int, budget: float) -> Row:
@@ -90,40 +153,123 @@ def resolve(options: LanguageOptions, tokens: int, vocabulary_size: int) -> Plan
     >>> resolve(LanguageOptions(level="char", time="3m", num_layers=2), 1_000_000, 65).num_layers
     2
     """
-    unlimited = options.time is None and options.epochs is None and options.steps is None
-    time = seconds(DEFAULT_TIME) if unlimited else None
-    if options.time is not None:
-        time = seconds(options.time)
+    budget = seconds(DEFAULT_TIME if options.time is None else options.time)
     # a budget in steps or epochs says nothing about time: sizes as for a run of a few minutes
-    row = _row(options.level, tokens, time if time is not None else seconds(DEFAULT_TIME))
+    row = _row(options.level, tokens, budget)
     hidden_size = options.hidden_size or row.hidden_size
     embedding_size = options.embedding_size or hidden_size
     tied = embedding_size == hidden_size if options.tied is None else options.tied
+    how = schedule(options, batch_size=row.batch_size, learning_rate=row.learning_rate, time=budget)
     return Plan(
+        **asdict(how),
         hidden_size=hidden_size,
         num_layers=options.num_layers or row.num_layers,
         embedding_size=embedding_size,
         tied=tied,
         dropout=row.dropout if options.dropout is None else options.dropout,
-        batch_size=options.batch_size or row.batch_size,
         sequence_length=options.sequence_length or row.sequence_length,
-        learning_rate=(
-            row.learning_rate if options.learning_rate is None else options.learning_rate
-        ),
         sampled_softmax=(
             SAMPLED * (vocabulary_size >= 8 * SAMPLED)
             if options.sampled_softmax is None
             else options.sampled_softmax
         ),
-        time=time,
-        epochs=options.epochs,
-        steps=options.steps,
-        weight_decay=options.weight_decay,
-        warm_up=options.warm_up,
-        clip=options.clip,
-        evaluations=options.evaluations,
-        patience=options.patience,
-        checkpoint_every=seconds(options.checkpoint_every),
-        precision=options.precision,
-        seed=options.seed,
+    )
+
+
+MANY_WINDOWS = 20_000
+"""Windows from which a forecaster is as large as there is room for."""
+REFIT_BELOW = 2000
+"""Sequences below which a reader is trained anew on all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledPlan(Schedule):
+    """The run of a reader of labelled sequences in numbers."""
+
+    hidden_size: int
+    num_layers: int
+    embedding_size: int
+    spelling_size: int
+    dropout: float
+    word_dropout: float
+    label_smoothing: float
+    refit: bool
+
+
+def labelled_plan(options: LabelledOptions, lengths: np.ndarray, text: bool) -> LabelledPlan:
+    """Return the run that `options` ask for on so many sequences of these lengths."""
+    count = len(lengths)
+    small = count < REFIT_BELOW
+    batch = 16 if small else 64
+    # small sets need about as many steps as others, not as many passes
+    passes = min(20.0, max(3.0, 150_000 / count)), max(5.0, 1000 * batch / count)
+    smoothing = getattr(options, "label_smoothing", None)
+    hidden_size = options.hidden_size or 64
+    how = schedule(
+        options,
+        batch_size=batch,
+        learning_rate=4e-3 if small else 2e-3,
+        epochs=passes[0] if text else passes[1],
+        average=0.99 if small else 0.995,
+    )
+    return LabelledPlan(
+        **asdict(how),
+        hidden_size=hidden_size,
+        num_layers=options.num_layers or 1,
+        embedding_size=options.embedding_size or 100,
+        spelling_size=options.spelling_size or 32,
+        dropout=(0.5 if text else 0.2) if options.dropout is None else options.dropout,
+        word_dropout=(0.1 if text else 0.0)
+        if options.word_dropout is None
+        else options.word_dropout,
+        label_smoothing=(0.1 if text else 0.0) if smoothing is None else smoothing,
+        refit=small if options.refit is None else options.refit,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastPlan(Schedule):
+    """The run of a forecaster in numbers."""
+
+    hidden_size: int
+    num_layers: int
+    dropout: float
+    noise: float
+    """Standard deviation of what is added to every input in training."""
+    trend: float
+    """Slope of the lines that are added to most windows in training, in seasonal changes a season."""
+    members: int
+    refit: bool
+    least_past: int
+    """Values before the first origin that is trained on."""
+    least_future: int
+    """Values after the last one."""
+
+
+def forecast_plan(options: ForecasterOptions, rule: WindowRule, lengths: list[int]) -> ForecastPlan:
+    """Return the run that `options` ask for on series of these lengths."""
+    windows = sum(max(0, length - rule.horizon) for length in lengths)
+    many = windows > MANY_WINDOWS
+    batch = 256 if windows > 5_000 else 128 if windows > 500 else 64
+    steps = 2500 if many else 400
+    least_past = min(rule.window, 2 * rule.season if rule.season > 1 else max(20, 2 * rule.segment))
+    enough = min(lengths) >= 4 * rule.horizon + least_past
+    how = schedule(
+        options,
+        batch_size=batch,
+        learning_rate=5e-3 if many else 2e-3,
+        epochs=steps * batch / max(1, windows),
+        average=0.99,
+    )
+    return ForecastPlan(
+        **asdict(how),
+        hidden_size=options.hidden_size or (128 if many else 64),
+        num_layers=options.num_layers or 1,
+        dropout=(0.1 if many else 0.3) if options.dropout is None else options.dropout,
+        noise=0.1,
+        trend=0.5 if rule.season > 1 and windows < 5_000 else 0.0,
+        members=options.members or (4 if many else 5),
+        refit=options.refit,
+        least_past=least_past,
+        least_future=rule.horizon if enough else max(1, min(rule.horizon // 3, rule.segment)),
     )

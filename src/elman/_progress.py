@@ -1,0 +1,324 @@
+"""How a training run is shown: the data report, one live line, the measurements, and how it ended."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from elman._display import duration, facts_table, size, visible
+
+__all__ = ["TrainingDisplay"]
+
+PLAIN_SECONDS = 15.0
+"""Time between two progress lines where the output is no terminal."""
+
+_UNIT = {"char": "character", "word": "word"}
+_NOW = {
+    "language": "elman generate {model}",
+    "classify": 'elman predict {model} "a text" or a table',
+    "regress": 'elman predict {model} "a text" or a table',
+    "tag": "elman predict {model} a table",
+    "forecast": "elman predict {model}",
+}
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on in silence: a reader that has gone does not end the training."""
+        self.quiet = True
+        # or Python would try to write what is left when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
+class TrainingDisplay:
+    """Shows the events of a training run: one live line on a terminal, plain lines elsewhere."""
+
+    def __init__(self, *, to_stderr: bool, output: str) -> None:
+        stream: TextIO = sys.stderr if to_stderr else sys.stdout
+        alone = os.environ.get("WORLD_SIZE", "1") == "1"
+        self.leads = alone or os.environ.get("RANK", "0") == "0"
+        self.console = _Console(file=stream, highlight=False, soft_wrap=True, quiet=not self.leads)
+        self.output = output
+        self.live: Live | None = None
+        self.task = "language"
+        self.unit = "token"
+        self.held_out: float | None = None
+        self.printed = time.monotonic()
+
+    def __enter__(self) -> TrainingDisplay:
+        self.say("reading the data …")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def say(self, line: str, style: str = "") -> None:
+        """Print a line above the live one."""
+        self.console.print(Text(visible(line), style=style))
+
+    def watch(self, event: dict[str, Any]) -> None:
+        """Show one event."""
+        getattr(self, f"_{event['event']}")(event)
+
+    def _start(self, event: dict[str, Any]) -> None:
+        self.task = event["task"]
+        describe = {"language": _text_facts, "forecast": _series_facts}
+        facts, warnings = describe.get(self.task, _sequence_facts)(event)
+        self.unit = {"language": _UNIT.get(event.get("level", ""), "token")}.get(
+            self.task, "window" if self.task == "forecast" else "sequence"
+        )
+        self.console.print(facts_table(facts | {"training": _training_fact(event)}))
+        # how series were read is mostly no cause for worry
+        kind = "note" if self.task == "forecast" else "warning"
+        for warning in warnings:
+            self.say(f"{kind}: {warning}", "yellow" if kind == "warning" else "dim")
+        if self.console.is_terminal and self.leads:
+            self.live = Live(Text("starting …"), console=self.console, transient=True)
+            self.live.start()
+
+    def _warning(self, event: dict[str, Any]) -> None:
+        self.say(f"warning: {event['text']}", "yellow")
+
+    def _resume(self, event: dict[str, Any]) -> None:
+        self.say(f"going on from step {event['step']:,}")
+
+    def _stage(self, event: dict[str, Any]) -> None:
+        self.held_out = None
+        self.say(f"now anew on all of it, the held-out part too, for {event['steps']:,} steps")
+
+    def _steps(self, event: dict[str, Any]) -> None:
+        left = event["seconds_left"]
+        held_out = f" · held out {self.held_out:.3f}" if self.held_out is not None else ""
+        speed = next(value for name, value in event.items() if name.endswith("s_per_second"))
+        line = (
+            f"{100 * event['share_done']:3.0f} % · step {event['step']:,}"
+            f" · loss {event['loss']:.3f}{held_out}"
+            f" · {speed:,.0f} {self.unit}s/s"
+            + (f" · {duration(left)} left" if left is not None else "")
+        )
+        if self.live is not None:
+            self.live.update(Text(line, style="cyan"))
+        elif time.monotonic() - self.printed > PLAIN_SECONDS:
+            self.printed = time.monotonic()
+            self.say(line)
+
+    def _evaluation(self, event: dict[str, Any]) -> None:
+        self.held_out = event["held_out_loss"]
+        if self.held_out is None:  # all was trained on
+            return
+        best = ", the best so far" if event["best"] else ""
+        loss = f"held-out loss {self.held_out:.4f}"
+        if self.task == "language":
+            loss += f" nats a {self.unit}"
+        for name in ("accuracy", "macro_f1", "macro_recall", "rmse"):
+            if name in event:
+                loss += f", {_words(name)} {event[name]:.4g}"
+        self.say(f"step {event['step']:,}: {loss}{best}", "bold")
+        for line in visible(event.get("sample", "")).strip().splitlines()[:8]:
+            self.say(f"    {line}", "dim")
+
+    def _recovery(self, event: dict[str, Any]) -> None:
+        self.say(
+            f"warning: numbers not finite at step {event['step']:,} ({event['culprit']}); "
+            f"back to step {event['back_to_step']:,} at {event['rate_scale']:g} of the rate",
+            "yellow",
+        )
+
+    def _end(self, event: dict[str, Any]) -> None:
+        if self.live is not None:
+            self.live.stop()
+        if event["stopped"] == "diverged":
+            self.say(f"the best network before that is in {self.output}", "bold")
+
+    def finish(self, task: str, stopped: str, card: dict[str, Any]) -> None:
+        """Say how the run ended, how good the model is, and what to do next; the lead alone does."""
+        if not self.leads:
+            return
+        training = card["training"]
+        reason = {
+            "budget": "",
+            "early": ": no better measurement came any more",
+            "interrupted": ": interrupted",
+            "complete": ": it had been finished before, there is nothing to resume",
+        }[stopped]
+        self.say(
+            f"{training['steps']:,} steps, {training['epochs']:.2f} epochs in "
+            f"{duration(training['seconds'])}{reason}"
+        )
+        tell = {"language": self._text_outcome, "forecast": self._series_outcome}
+        tell.get(task, self._sequence_outcome)(card)
+        length = os.path.getsize(self.output) if os.path.exists(self.output) else 0
+        wrote = "there is" if stopped == "complete" else "wrote"
+        now = _NOW[task].format(model=self.output)
+        self.say(f"{wrote} {self.output} ({size(length)}); now: {now}")
+        if stopped == "interrupted":
+            self.say("to go on, give the same command with --resume", "bold")
+
+    def _text_outcome(self, card: dict[str, Any]) -> None:
+        from elman.runtime import ngram_part, ngram_verdict
+
+        held_out, ngram = card["held_out"], card["ngram"]
+        self.say(
+            f"held-out loss {held_out['loss']:.4f} nats = {held_out['bits_per_token']:.4f} bits a "
+            f"{self.unit}, perplexity {held_out['perplexity']:.4g}",
+            "bold",
+        )
+        beaten = held_out["loss"] < ngram["loss"]
+        verdict = ngram_verdict(held_out["loss"], ngram["loss"], ngram["order"], ngram_part(card))
+        self.say(verdict, "" if beaten else "yellow")
+
+    def _sequence_outcome(self, card: dict[str, Any]) -> None:
+        from elman.metrics.classification import baseline_verdict
+
+        held_out, metric = card["held_out"], card["metric"]
+        shown = [f"{_words(name)} {held_out[name]:.4g}" for name in _MEASURES if name in held_out]
+        self.say(f"held out: {', '.join(shown)}", "bold")
+        for plain in card["baselines"]:
+            if metric == "mae":
+                better = held_out["mae"] < plain["mae"]
+                words = f"{plain['name']} has MAE {plain['mae']:.4g}"
+                words += "" if better else ": the network DOES NOT BEAT IT"
+            else:
+                better = held_out[metric] > plain[metric]
+                words = baseline_verdict(held_out[metric], plain[metric], plain["name"], metric)
+            self.say(words, "" if better else "yellow")
+
+    def _series_outcome(self, card: dict[str, Any]) -> None:
+        held_out = card["held_out"]
+        if held_out is None:
+            self.say("too short to hold out a part: intervals are not calibrated", "yellow")
+            return
+        network = held_out["methods"][0]
+        shown = ", ".join(
+            f"{100 * interval['level']:g} % interval holds {100 * interval['coverage']:.0f} %"
+            for interval in network["intervals"]
+            if interval["level"] in (0.8, 0.95)
+        )
+        self.say(
+            f"held out (which told how long to train, too): MAE {network['mae']:.4g}, sMAPE {network['smape']:.3g} %; {shown}",
+            "bold",
+        )
+        for sentence in held_out["sentences"]:
+            self.say(sentence, "yellow" if sentence.isupper() or "NOT" in sentence else "")
+
+
+_MEASURES = ("accuracy", "macro_f1", "macro_recall", "mae", "rmse", "held_out_loss")
+
+
+def _words(name: str) -> str:
+    known = {"macro_f1": "macro F1", "mae": "MAE", "rmse": "RMSE", "held_out_loss": "loss"}
+    return known.get(name, name.replace("_", " "))
+
+
+def _text_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    data, held_out, unit = event["data"], event["held_out"], _UNIT[event["level"]]
+    tokens = f", {data['tokens']:,} words" if event["level"] == "word" else ""
+    facts = {
+        "text": ", ".join(
+            [
+                *([_count(data["files"], "file")] if data["encodings"] else []),
+                size(data["bytes"]),
+                *data["encodings"],
+                f"{data['characters']:,} characters{tokens}",
+            ]
+        ),
+        "vocabulary": f"{event['vocabulary']:,} {unit}s; <unk> {_share(data)} in training, "
+        f"{_share(held_out)} held out" + _examples(held_out),
+        "split": f"{data['tokens']:,} {unit}s to train on, {held_out['tokens']:,} held out: "
+        f"{held_out['split']}",
+        "network": _network_fact(event)
+        + f"{', tied' if event['network']['tied'] else ''}, "
+        + f"about {size(event['memory_bytes'])} of memory in training",
+    }
+    return facts, [*data["warnings"], *held_out["warnings"]]
+
+
+def _sequence_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    data, held_out, labels = event["data"], event["held_out"], event["labels"]
+    kinds = {"text": "texts", "tokens": "sequences of tokens", "numbers": "sequences of numbers"}
+    facts = {
+        "data": f"{data['sequences']:,} {kinds[data['kind']]} of {data['shortest']:,} to "
+        f"{data['longest']:,} {'characters' if data['kind'] == 'text' else 'steps'}",
+        "split": f"{data['sequences']:,} to train on, {held_out['sequences']:,} held out: "
+        f"{event['split']}",
+    }
+    if event["vocabulary"]:
+        facts["vocabulary"] = f"{event['vocabulary']:,} tokens"
+    if labels:
+        shown = ", ".join(labels[:6]) + (" …" if len(labels) > 6 else "")
+        facts["labels"] = f"{len(labels):,}: {shown}"
+    facts["network"] = _network_fact(event)
+    return facts, []
+
+
+def _series_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    data, rule, held_out = event["data"], event["windows"], event["held_out"]
+    season = f"season {rule['season']}" if rule["season"] > 1 else "no season"
+    longer = f" and {rule['long_season']}" if rule["long_season"] else ""
+    missing = f", {data['missing']:,} missing" if data["missing"] else ""
+    facts = {
+        "series": f"{data['series']:,} of {data['shortest']:,} to {data['longest']:,} values"
+        f"{missing}, {data['frequency']}",
+        "windows": f"{rule['window']:,} values to forecast {rule['horizon']:,}, {season}{longer}, "
+        f"{rule['segment']} values a step{', logarithms' if rule['log'] else ''}",
+        "split": f"the last {held_out['steps']:,} values of {held_out['series']:,} series held out",
+        "network": _network_fact(event),
+    }
+    return facts, data["warnings"]
+
+
+def _network_fact(event: Mapping[str, Any]) -> str:
+    network = event["network"]
+    cell = network["cell"] + (f"/{network['activation']}" if network["cell"] == "rnn" else "")
+    both = ", both ways" if network.get("bidirectional") else ""
+    members = f", {network['members']} members" if network.get("members", 1) > 1 else ""
+    return (
+        f"{cell}, {network['num_layers']} × {network['hidden_size']} units{both}{members}, "
+        f"{event['parameters']:,} parameters"
+    )
+
+
+def _training_fact(event: Mapping[str, Any]) -> str:
+    plan = event["plan"]
+    budget = (
+        f"{duration(plan['time'])}"
+        if plan["time"] is not None
+        else f"{plan['steps']:,} steps"
+        if plan["steps"]
+        else f"{plan['epochs']:.3g} epochs"
+    )
+    machine = event["device"] + (
+        f", {event['processes']} processes"
+        if event["processes"] > 1
+        else f", {_count(event['threads'], 'thread')}"
+    )
+    size_of = f"{plan['batch_size']} sequences"
+    if "sequence_length" in plan:
+        size_of = f"{plan['batch_size']} × {plan['sequence_length']} {_UNIT[event['level']]}s"
+    elif event["task"] == "forecast":
+        size_of = f"{plan['batch_size']} windows"
+    return (
+        f"{budget} on {machine}; {size_of} a step, rate {plan['learning_rate']:g}, "
+        f"dropout {plan['dropout']:g}"
+    )
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _share(facts: Mapping[str, Any]) -> str:
+    return f"{100 * facts['unknown'] / max(1, facts['tokens']):.2f} %"
+
+
+def _examples(facts: Mapping[str, Any]) -> str:
+    examples = facts["unknown_examples"][:4]
+    return f" ({', '.join(repr(example) for example in examples)} …)" if examples else ""

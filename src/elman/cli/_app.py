@@ -1,0 +1,134 @@
+"""The command line itself: the table of commands, what they share, and how they end."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from elman._errors import ElmanError, InputError, message
+
+__all__ = [
+    "PARSERS",
+    "REAL",
+    "WHOLE",
+    "Json",
+    "ModelFile",
+    "app",
+    "complain",
+    "load",
+    "main",
+    "print_json",
+]
+
+app = typer.Typer(
+    name="elman",
+    help="Train recurrent networks on your own sequences and ask them for more.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="Every command takes --debug: the whole traceback of an error.",
+)
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="one JSON object to standard output, all else to standard error"),
+]
+ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help="a trained model (.safetensors)")]
+# of every error in the words of the command line; typer keeps its name private
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"got {text}; expected a whole number") from None
+
+
+def _real(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"got {text}; expected a number") from None
+
+
+WHOLE: dict[str, Any] = {"parser": _whole, "metavar": "INTEGER"}
+REAL: dict[str, Any] = {"parser": _real, "metavar": "NUMBER"}
+PARSERS: dict[Any, dict[str, Any]] = {int: WHOLE, float: REAL}
+
+
+def print_json(value: Any) -> None:
+    """Write `value` as one line of JSON to standard output."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # lone surrogates, or a terminal that knows few characters
+        text = json.dumps(value, allow_nan=False)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def load(path: str, *tasks: str) -> Any:
+    """Return the predictor of a model file, of one of `tasks` where they are named."""
+    import elman
+
+    predictor = elman.load(path)
+    task = predictor.model.config.task
+    if tasks and task not in tasks:
+        raise InputError(
+            f"{path} is a model for {task}", expected=f"one for {' or '.join(tasks)} here"
+        )
+    return predictor
+
+
+def complain(text: str) -> None:
+    """Say one line to standard error."""
+    sys.stderr.write(f"elman: {text}\n")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and leave with its exit code: 0, 2 bad input, 3 diverged, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code = app(arguments, prog_name="elman", standalone_mode=False)
+    except ElmanError as error:
+        if debug:
+            raise
+        complain(str(error))
+        code = error.exit_code
+    except UsageError as error:
+        if debug:
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]
+        else:
+            text = error.format_message()  # type: ignore[attr-defined]
+            complain(message(text.rstrip("."), remedy="`elman --help` lists what there is"))
+        code = 2
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted")
+        code = 130
+    except SystemExit as left:
+        # typer leaves so when the reader has gone, as `head` does
+        code = 0 if isinstance(left.__context__, BrokenPipeError) else left.code
+    except Exception as error:
+        if debug:
+            raise
+        # torch says it in these words, as a RuntimeError
+        words = ("not enough memory", "can't allocate memory", "out of memory")
+        if isinstance(error, MemoryError) or any(part in str(error).lower() for part in words):
+            complain(message("out of memory", remedy="a smaller --hidden-size or --batch-size"))
+            code = InputError.exit_code
+        else:
+            complain(message(f"{type(error).__name__}: {error}", remedy="--debug shows where"))
+            code = 1
+    sys.exit(code)

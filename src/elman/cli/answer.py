@@ -1,0 +1,360 @@
+"""The commands that ask a trained model: predict, generate, evaluate, score."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from elman._errors import OptionError, printable
+from elman.cli._app import REAL, WHOLE, Json, ModelFile, app, complain, load, print_json
+from elman.cli._sources import is_table, read_examples, read_lines, write_answers
+
+if TYPE_CHECKING:
+    from elman.runtime import ClassifierPredictor, ForecastPredictor, LanguagePredictor
+
+__all__: list[str] = []
+
+READERS = ("classify", "regress", "tag")
+Output = Annotated[
+    str | None,
+    typer.Option("-o", "--output", help="a file for the answers: .csv .tsv .jsonl .parquet"),
+]
+Plot = Annotated[str | None, typer.Option(help="a picture: .svg or .png")]
+
+
+Text = Annotated[str | None, typer.Option(help="column of texts (as in training)")]
+Label = Annotated[str | None, typer.Option(help="column of labels (as in training)")]
+Columns = Annotated[str | None, typer.Option(help="columns of numbers (as in training)")]
+Id = Annotated[str | None, typer.Option(help="column that names the sequence (as in training)")]
+Time = Annotated[str | None, typer.Option(help="column of their order (as in training)")]
+
+
+def _unknown(predictor: LanguagePredictor, text: str) -> None:
+    unknown = predictor.unknown_tokens(text)
+    if unknown:
+        names = ", ".join(printable(token) for token in unknown)
+        complain(f"not in the vocabulary, read as <unk>: {names}")
+
+
+def _places(predictor: Any, **given: str | None) -> dict[str, Any]:
+    """Return the columns of sequences: those that are given, else those of training."""
+    kept = predictor.card.get("columns")
+    known = dict(kept) if isinstance(kept, dict) else {}
+    return known | {name: value for name, value in given.items() if value is not None}
+
+
+def _save(figure: Any, path: str) -> None:
+    from elman import plots
+
+    plots.save(figure, Path(path))
+
+
+@app.command("predict")
+def _predict(
+    model: ModelFile,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TEXT|FILE|-]",
+            help="what came so far, a text to label, a table of sequences or of new rows; "
+            "- reads standard input",
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", **WHOLE, help="number of predictions")] = 5,
+    horizon: Annotated[
+        int | None, typer.Option(**WHOLE, help="steps to forecast (those of training)")
+    ] = None,
+    future: Annotated[
+        str | None, typer.Option(help="table of the columns that are known in advance")
+    ] = None,
+    text: Text = None,
+    columns: Columns = None,
+    id_column: Id = None,
+    time_column: Time = None,
+    output: Output = None,
+    plot: Plot = None,
+    json_: Json = False,
+) -> None:
+    """Answer by the model's task: the next words, a label, a number, tags, or the next values of series."""
+    predictor = load(model)
+    task = predictor.model.config.task
+    if task == "forecast":
+        _forecast(predictor, source, horizon, future, output, plot, json_)
+        return
+    if source is None:
+        raise OptionError("TEXT", got="nothing", expected=f"what a model for {task} is to read")
+    if plot is not None:
+        raise OptionError("--plot", got=f"a model for {task}", expected="one for forecast")
+    if task == "language":
+        _next(predictor, read_lines() if source == "-" else [source], k, json_)
+    elif is_table(source) or (source != "-" and Path(source).is_file()) or (source == "-" and text):
+        places = _places(
+            predictor, text=text, columns=columns, id_column=id_column, time_column=time_column
+        )
+        sequences, _ = read_examples([source], task, places, labelled=False)
+        write_answers(_answers(predictor, sequences), output, json_)
+    else:
+        _texts(predictor, read_lines() if source == "-" else [source], k, output, json_)
+
+
+def _next(predictor: LanguagePredictor, lines: Iterable[str], k: int, json_: bool) -> None:
+    for line in lines:
+        predictions = predictor.predict_next(line, k)
+        if json_:
+            rows = [
+                {"token": token, "probability": probability} for token, probability in predictions
+            ]
+            unknown = list(predictor.unknown_tokens(line))
+            print_json({"text": line, "predictions": rows, "unknown": unknown})
+        else:
+            from elman._display import print_predictions
+
+            print_predictions(line, predictions)
+        _unknown(predictor, line)
+
+
+def _texts(
+    predictor: ClassifierPredictor, lines: Iterable[str], k: int, output: str | None, json_: bool
+) -> None:
+    """Answer for texts: bars of probabilities for a person, rows for anything else."""
+    given = list(lines)
+    if predictor.model.config.task != "classify" or json_ or output or len(given) != 1:
+        if given:
+            write_answers({"text": given} | _answers(predictor, given), output, json_)
+        return
+    from elman._display import print_predictions
+
+    (shares,) = predictor.predict_proba(given)
+    ranked = sorted(zip(predictor.labels.names, shares, strict=True), key=lambda pair: -pair[1])
+    print_predictions(given[0], ranked[:k])
+
+
+def _answers(predictor: Any, sequences: Any) -> dict[str, Any]:
+    """Return the answers as columns: a row a sequence, or for tags a row a step."""
+    task = predictor.model.config.task
+    if task == "regress":
+        return {"prediction": predictor.predict(sequences)}
+    if task == "tag":
+        tags = predictor.predict(sequences)
+        from elman.data.labelled import Sequences
+
+        items = Sequences.of(sequences).items
+        steps: dict[str, Any] = {
+            "sequence": [row for row, one in enumerate(tags) for _ in one],
+            "step": [step for one in tags for step in range(len(one))],
+        }
+        if all(isinstance(item, tuple) for item in items):
+            steps["token"] = [token for item in items for token in item]
+        return steps | {"tag": [tag for one in tags for tag in one]}
+    shares = predictor.predict_proba(sequences)
+    best = shares.argmax(axis=1)
+    found: dict[str, Any] = {"label": predictor.labels.decode(best).tolist()}
+    found["probability"] = shares.max(axis=1)
+    for number, name in enumerate(predictor.labels.names):
+        found[f"p({name})"] = shares[:, number]
+    return found
+
+
+def _forecast(
+    predictor: ForecastPredictor,
+    source: str | None,
+    horizon: int | None,
+    future: str | None,
+    output: str | None,
+    plot: str | None,
+    json_: bool,
+) -> None:
+    if source is not None:
+        predictor = predictor.update(source)
+    found = predictor.predict(horizon, future=future)
+    percents = [round(100 * (1 - 2 * level), 6) for level in found.levels if level < 0.5]
+    asked = [percent for percent in (80.0, 95.0) if percent in percents]
+    write_answers(found.to_columns(asked), output, json_)
+    if plot is not None:
+        _save(found.plot(), plot)
+
+
+@app.command("generate")
+def _generate(
+    model: ModelFile,
+    prompt: Annotated[str, typer.Option(help="text to go on from")] = "",
+    n: Annotated[int, typer.Option("-n", **WHOLE, help="number of new words or characters")] = 200,
+    temperature: Annotated[
+        float, typer.Option(**REAL, help="0 always takes the most probable")
+    ] = 1.0,
+    top_k: Annotated[
+        int | None, typer.Option(**WHOLE, help="choose among the k most probable")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(**REAL, help="choose among the most probable with this sum")
+    ] = None,
+    beam: Annotated[
+        int | None,
+        typer.Option(**WHOLE, help="search this many texts at once for the most probable"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(**WHOLE, help="the same seed, the same text")] = None,
+    json_: Json = False,
+) -> None:
+    """Write new text, printed as it comes."""
+    predictor = load(model, "language")
+    _unknown(predictor, prompt)
+    if beam is not None:
+        text, log_probability = predictor.beam(prompt, n=n, width=beam)[0]
+        if json_:
+            print_json({"prompt": prompt, "text": text, "log_probability": log_probability})
+        else:
+            from elman._display import write_text
+
+            write_text([prompt, text, "\n"])
+        return
+    pieces = predictor.generate_pieces(
+        prompt, n, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+    )
+    if json_:
+        print_json({"prompt": prompt, "text": "".join(pieces), "seed": seed})
+    else:
+        from elman._display import write_text
+
+        write_text([prompt])
+        write_text(pieces)
+        write_text(["\n"])
+
+
+@app.command("evaluate")
+def _evaluate(
+    model: ModelFile,
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="texts, or a table as in training")
+    ],
+    encoding: Annotated[
+        str | None, typer.Option(help="encoding of text files (found out and said)")
+    ] = None,
+    text: Text = None,
+    label: Label = None,
+    columns: Columns = None,
+    id_column: Id = None,
+    time_column: Time = None,
+    train: Annotated[
+        list[str] | None,
+        typer.Option(help="what was trained on: plain models of it are fitted and measured too"),
+    ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="accuracy|macro_f1|macro_recall", help="by which a classifier is compared"
+        ),
+    ] = "accuracy",
+    windows: Annotated[
+        int | None, typer.Option(**WHOLE, help="forecasts of each series at most, the last ones")
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(**WHOLE, help="steps between two forecasts (the horizon)")
+    ] = None,
+    plot: Plot = None,
+    json_: Json = False,
+) -> None:
+    """Measure a model on new data, beside plain models that any network should beat."""
+    predictor = load(model)
+    task = predictor.model.config.task
+    if task == "language":
+        report = predictor.evaluate([Path(file) for file in files], encoding=encoding)
+    elif task == "forecast":
+        if len(files) != 1:
+            raise OptionError("FILE", got=f"{len(files)} files", expected="one table of new rows")
+        report = predictor.evaluate(files[0], windows=windows, step=step)
+        if plot is not None:
+            _save(predictor.update(files[0]).predict().plot(), plot)
+    else:
+        places = _places(
+            predictor,
+            text=text,
+            label=label,
+            columns=columns,
+            id_column=id_column,
+            time_column=time_column,
+        )
+        data = read_examples(files, task, places)
+        how: dict[str, Any] = {"beside": _plain(predictor, train, data, places, metric)}
+        if task == "classify":
+            how["metric"] = metric
+        report = predictor.evaluate(*data, **how)
+        if plot is not None:
+            from elman import plots
+
+            if task == "regress":
+                figure = plots.scatter(data[1], predictor.predict(data[0]))
+            else:
+                figure = plots.confusion(report.table, report.labels)
+            _save(figure, plot)
+    if json_:
+        print_json(report.to_dict())
+    else:
+        typer.echo(str(report))
+
+
+def _plain(
+    predictor: Any,
+    train: list[str] | None,
+    data: tuple[Any, list[Any]],
+    places: dict[str, Any],
+    metric: str,
+) -> Any:
+    """Return what plain models reach on `data`, fitted on the files `train`; nothing without them."""
+    if train is None:
+        return ()
+    from elman import estimators
+
+    task = predictor.model.config.task
+    wing = estimators.training()
+    weight = "balanced" if metric == "macro_recall" else None
+    training = wing.Labelled(*read_examples(train, task, places))
+    return wing.compare(task, training, wing.Labelled(*data), predictor.model.codec.labels, weight)
+
+
+@app.command("score")
+def _score(
+    model: ModelFile,
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...", help="a sequence or log line a line; - is standard input"
+        ),
+    ],
+    measure: Annotated[
+        str,
+        typer.Option(
+            metavar="max|top|mean|total",
+            help="a line's score: its most surprising token, the mean of three, of all, the sum",
+        ),
+    ] = "max",
+    top: Annotated[int, typer.Option("-n", "--top", **WHOLE, help="lines to show, 0 for all")] = 20,
+    steps: Annotated[
+        bool, typer.Option("--steps", help="show the surprise of each of their tokens")
+    ] = False,
+    encoding: Annotated[
+        str | None, typer.Option(help="encoding of the files (found out and said)")
+    ] = None,
+    output: Output = None,
+    json_: Json = False,
+) -> None:
+    """Rank the lines of files by how surprising they are to a language model."""
+    from elman.runtime.surprise import rank_lines
+
+    predictor = load(model, "language")
+    source: Any = sys.stdin if files == ["-"] else [Path(file) for file in files]
+    ranking = rank_lines(predictor, source, measure=measure, top=top or None, encoding=encoding)
+    if output is not None:
+        rows = ranking.to_rows()
+        write_answers(
+            {name: [row[name] for row in rows] for name in rows[0]} if rows else {}, output, json_
+        )
+    elif json_:
+        print_json(ranking.to_dict(steps))
+    else:
+        typer.echo(str(ranking))
+        for row in ranking.rows if steps else ():
+            typer.echo(f"\nrank {row.rank}, line {row.surprise.line}\n{row.surprise}")

@@ -1,0 +1,266 @@
+"""The command that trains: one for all tasks, its options made from those of each."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import Field, asdict
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+import typer
+
+from elman._errors import DataError, OptionError
+from elman.cli._app import PARSERS, Json, app, print_json
+from elman.cli._sources import read_examples
+from elman.options import (
+    ClassifierOptions,
+    ForecasterOptions,
+    LanguageOptions,
+    Options,
+    RegressorOptions,
+    TaggerOptions,
+)
+
+__all__ = ["TASKS", "guess_task"]
+
+TASKS: dict[str, type[Options]] = {
+    "language": LanguageOptions,
+    "classify": ClassifierOptions,
+    "regress": RegressorOptions,
+    "tag": TaggerOptions,
+    "forecast": ForecasterOptions,
+}
+READERS = ("classify", "regress", "tag")
+# where labelled sequences stand in a table; a forecaster's options say the same of series
+PLACES = ("text", "label", "columns", "id_column", "time_column")
+
+
+def guess_task(task: str | None, files: list[str], given: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the task that was asked for or that the options tell, and why, in words.
+
+    >>> guess_task(None, ["prices.csv"], {"horizon": 10})
+    ('forecast', '--horizon')
+    """
+    if task is not None:
+        if task not in TASKS:
+            raise OptionError("--task", got=task, expected="one of " + ", ".join(TASKS))
+        return task, "--task"
+    for name in ("label", "text"):
+        if name in given:
+            return "classify", f"--{name}"
+    if all(file.lower().endswith(".ts") for file in files):
+        return "classify", "the file's name"
+    for name in ("horizon", "target", "time_column", "season"):
+        if name in given:
+            return "forecast", "--" + name.replace("_", "-")
+    return "language", "no option for another"
+
+
+def _train(
+    files: list[str],
+    output: str,
+    valid: list[str] | None,
+    resume: bool,
+    json_: bool,
+    task: str | None,
+    **options: Any,
+) -> None:
+    """Train a network on files; it ends with the budget of time, epochs or steps.
+
+    The task is a language model of text files or folders; classify, regress or tag labelled sequences;
+    or forecast series. It is guessed from the options where --task does not name it.
+    """
+    from elman._progress import TrainingDisplay
+
+    given = {name: value for name, value in options.items() if value is not None}
+    task, why = guess_task(task, files, given)
+    places = {name: given.pop(name) for name in PLACES if task in READERS and name in given}
+    known = TASKS[task].defaults()
+    for name in given:
+        if name not in known:
+            has = [other for other, declared in TASKS.items() if name in declared.defaults()]
+            flag = "--" + name.replace("_", "-")
+            expected = f"with --task {' or '.join(has or READERS)} alone"
+            raise OptionError(flag, got=f"it with --task {task}", expected=expected)
+    checked = TASKS[task](**given)
+    if task != "language" and valid is not None and task == "forecast":
+        raise OptionError("--valid", got="it with --task forecast", remedy="leave it out")
+    with TrainingDisplay(to_stderr=json_, output=output) as display:
+        if why != "--task":
+            display.say(f"task {task}, as {why} says" if task != "language" else "task language")
+        # after the first line is on the screen: importing torch takes a second
+        outcome = _run(task, files, valid, checked, places, output, resume, display.watch)
+        card = dict(outcome.model.card)
+        display.finish(task, outcome.stopped, card)
+    if json_ and display.leads:
+        print_json({"model": output, "stopped": outcome.stopped, "card": card})
+    if outcome.stopped == "interrupted":
+        raise typer.Exit(130)
+
+
+def _run(
+    task: str,
+    files: list[str],
+    valid: list[str] | None,
+    options: Any,
+    places: Mapping[str, str],
+    output: str,
+    resume: bool,
+    watch: Callable[[dict[str, Any]], None],
+) -> Any:
+    """Train by the task and return its outcome."""
+    from elman import estimators
+
+    wing = estimators.training()
+    how: dict[str, Any] = {"output": Path(output), "resume": resume, "watch": watch}
+    if task == "language":
+        others = None if valid is None else [Path(file) for file in valid]
+        texts = [Path(file) for file in files]
+        return wing.train_language(texts, options, valid=others, sample=estimators.sample, **how)
+    if task == "forecast":
+        if len(files) != 1:
+            raise DataError("files of series", got=f"{len(files)}", expected="one")
+        series = estimators.Forecaster(**asdict(options)).read(files[0])
+        return wing.train_forecaster(series, options, **how)
+    parts = [None if some is None else read_examples(some, task, places) for some in (files, valid)]
+    data, other = (None if part is None else wing.Labelled(*part, places) for part in parts)
+    return wing.train_labelled(task, data, options, valid=other, **how)
+
+
+def _parameter(name: str, declared: Mapping[str, tuple[Field[Any], Any]]) -> inspect.Parameter:
+    """Return the command's parameter for the option `name`, `declared` by one task or several."""
+    (field, kind), *_ = declared.values()
+    members = [member for _, kinds in declared.values() for member in get_args(kinds) or (kinds,)]
+    choices = list(dict.fromkeys(member for member in members if isinstance(member, str)))
+    plain: Any = str
+    for candidate in (bool, int, float):
+        if candidate in members and str not in members and not choices:
+            plain = candidate
+    flag = "--" + name.replace("_", "-")
+    defaults: dict[Any, list[str]] = {}
+    for task, (one, _) in declared.items():
+        defaults.setdefault(one.default, []).append(task)
+    said = [
+        f"{default if not isinstance(default, bool) else 'yes' if default else 'no'}"
+        + (f" for {', '.join(tasks)}" if len(defaults) > 1 else "")
+        for default, tasks in defaults.items()
+        if default is not None
+    ]
+    help_ = field.metadata["help"] + (f" [{'; '.join(said)}]" if said else "")
+    if len(declared) < len(TASKS):
+        help_ += f" ({', '.join(declared)})"
+    del kind
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            plain | None,
+            typer.Option(
+                f"{flag}/--no-{flag[2:]}" if plain is bool else flag,
+                help=help_,
+                metavar="|".join(choices) or PARSERS.get(plain, {}).get("metavar"),
+                parser=PARSERS.get(plain, {}).get("parser"),
+                rich_help_panel=field.metadata["group"],
+                show_default=False,
+            ),
+        ],
+    )
+
+
+def _own() -> list[inspect.Parameter]:
+    def place(help_: str) -> Any:
+        return Annotated[str | None, typer.Option(help=help_, rich_help_panel="Data")]
+
+    kinds: list[tuple[str, Any, Any]] = [
+        (
+            "files",
+            Annotated[
+                list[str],
+                typer.Argument(
+                    metavar="FILE...",
+                    help="texts or folders; tables: .csv .tsv .parquet .jsonl .ts -",
+                ),
+            ],
+            ...,
+        ),
+        (
+            "task",
+            Annotated[
+                str | None,
+                typer.Option(
+                    metavar="|".join(TASKS), help="what to train (guessed from the options)"
+                ),
+            ],
+            None,
+        ),
+        (
+            "output",
+            Annotated[
+                str, typer.Option("-o", "--output", metavar="MODEL", help="the model's file")
+            ],
+            "model.safetensors",
+        ),
+        (
+            "valid",
+            Annotated[
+                list[str] | None,
+                typer.Option("--valid", metavar="FILE", help="measure on this instead of a part"),
+            ],
+            None,
+        ),
+        (
+            "resume",
+            Annotated[
+                bool,
+                typer.Option(
+                    "--resume", help="go on with the interrupted run of the same settings"
+                ),
+            ],
+            False,
+        ),
+        ("json_", Json, False),
+        ("text", place("column of texts (classify, regress)"), None),
+        ("label", place("column of labels, numbers or tags (classify, regress, tag)"), None),
+        (
+            "columns",
+            place("columns of numbers, with commas between them (classify, regress, tag)"),
+            None,
+        ),
+    ]
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if default is ... else default,
+            annotation=annotation,
+        )
+        for name, annotation, default in kinds
+    ]
+
+
+def _with_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Return `function` with the options of every task in its signature, from which typer reads."""
+    declared: dict[str, dict[str, tuple[Field[Any], Any]]] = {}
+    for task, options in TASKS.items():
+        hints = get_type_hints(options)
+        for field in options.declared():
+            declared.setdefault(field.name, {})[task] = field, hints[field.name]
+    order = ("Data", "Network", "Training")
+    names = sorted(
+        declared,
+        key=lambda name: order.index(next(iter(declared[name].values()))[0].metadata["group"]),
+    )
+    parameters = _own() + [_parameter(name, declared[name]) for name in names]
+
+    def command(**given: Any) -> None:
+        function(**given)
+
+    command.__doc__ = function.__doc__
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+app.command("train")(_with_options(_train))

@@ -1,0 +1,276 @@
+"""Labelled sequences as numbers and back: the words or the scaling that were learned, and the labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from elman._errors import DataError, InputError, ModelFileError
+from elman.data.vocabulary import TextCodec, pack_texts, unpack_texts
+
+__all__ = ["ABSENT", "Labels", "Scaler", "SequenceCodec"]
+
+ABSENT = -1
+"""Number of a label that was not there in training."""
+
+_KINDS: dict[str, type] = {"text": str, "whole": int, "real": float, "truth": bool}
+_STORED = {"whole": np.int64, "real": np.float64, "truth": np.bool_}
+_LARGEST = 2**63 - 1
+_TRUTHS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The classes or tags, in order: texts, whole numbers, or True and False.
+
+    >>> labels = Labels.of(["no", "yes", "no"])
+    >>> labels.encode(["yes", "maybe"]).tolist(), labels.decode([1, 0]).tolist()
+    ([1, -1], ['yes', 'no'])
+    """
+
+    kind: str
+    values: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, given: Iterable[Any]) -> Labels:
+        """Return the labels that occur in `given`; raises DataError for what is no label.
+
+        Numbers are classes where all of them are whole; other numbers are for regression.
+        """
+        plain = _plain(given)
+        kind = next((name for name, kind in _KINDS.items() if type(plain[0]) is kind), None)
+        for row, value in enumerate(plain):
+            if kind is None or type(value) is not _KINDS[kind]:
+                known = type(plain[0]).__name__
+                expected = "texts, whole numbers, or True and False" if not row else known
+                raise DataError(f"label {row}", got=repr(value), expected=expected)
+            if isinstance(value, int) and not -_LARGEST - 1 <= value <= _LARGEST:
+                raise DataError(f"label {row}", got=value, expected="at most 64 bits")
+            if isinstance(value, float) and not value.is_integer():
+                raise DataError(
+                    "Unknown label type: continuous",
+                    got=value,
+                    expected="classes",
+                    remedy="for numbers use SequenceRegressor (--task regress)",
+                )
+        return cls(str(kind), tuple(sorted(set(plain))))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def encode(self, given: Iterable[Any]) -> np.ndarray:
+        """Return the number of each label, int64 ``[N]``; `ABSENT` for one that is none of these."""
+        index = {value: number for number, value in enumerate(self.values)}
+        return np.array([index.get(self._own(value), ABSENT) for value in _plain(given)], np.int64)
+
+    def _own(self, value: Any) -> Any:
+        """Return `value` as these labels have it: a file's "1" is the 1 of training, and 1.0 its "1"."""
+        if isinstance(value, str) == (self.kind == "text"):
+            return value  # 1, 1.0 and True are one key
+        if self.kind == "text":
+            return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+        text = value.strip().lower()
+        if text in _TRUTHS:
+            return _TRUTHS[text]
+        for kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+        return None
+
+    def decode(self, numbers: Iterable[int]) -> np.ndarray:
+        """Return the labels of numbers, in an array of their own type."""
+        return self.array[np.asarray(numbers, np.int64)]
+
+    @property
+    def array(self) -> np.ndarray:
+        """All labels in their order, as an array of their own type."""
+        return np.array(self.values)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the labels as arrays named ``codec.labels.…``, for a model file."""
+        if self.kind == "text":
+            return pack_texts("codec.labels", self.values)
+        return {"codec.labels.values": np.array(self.values, _STORED[self.kind])}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All labels as text."""
+        return tuple(map(str, self.values))
+
+
+def _plain(given: Iterable[Any]) -> list[Any]:
+    """Return labels as Python's own values; raises DataError where there are none, or one is missing."""
+    values = given.tolist() if isinstance(given, np.ndarray) else list(given)
+    if not values:
+        raise DataError("labels", got="none", expected="one a sequence")
+    plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+    for row, value in enumerate(plain):
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            # scikit-learn's words
+            text = "Input y contains NaN" if value is None or value != value else "Input y contains"
+            raise DataError(
+                f"{text} infinity" if text.endswith("contains") else text,
+                got=f"{value} in row {row}",
+            )
+    return plain
+
+
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """Numbers a step as the network reads them: less the training part's mean, over its deviation.
+
+    With `indicator` every channel has a second one behind all others that is 1 where it was missing
+    (NaN); a missing value itself reads as the mean, 0.
+
+    >>> scaler = Scaler.of([np.array([[1.0], [3.0]])])
+    >>> scaler.apply(np.array([[5.0]])).tolist()
+    [[3.0]]
+    """
+
+    mean: np.ndarray
+    """float64 ``[C]``."""
+    scale: np.ndarray
+    """float64 ``[C]``, above 0."""
+    indicator: bool = False
+
+    @classmethod
+    def of(cls, sequences: Sequence[np.ndarray], indicator: bool = False) -> Scaler:
+        """Return the scaler of ``[T_i, C]`` sequences; a constant channel keeps its size."""
+        rows = np.concatenate(sequences).astype(np.float64)
+        present = np.isfinite(rows)
+        count = np.maximum(1, present.sum(axis=0))
+        # by the largest first: squares of great numbers would leave the finite range
+        largest = np.maximum(np.where(present, abs(rows), 0).max(axis=0, initial=0.0), 1e-300)
+        rows = np.where(present, rows / largest, 0.0)
+        mean = rows.sum(axis=0) / count
+        spread = np.sqrt((np.where(present, rows - mean, 0.0) ** 2).sum(axis=0) / count)
+        # what rounding leaves of a constant is none
+        scale = np.where(spread > 1e-9 * abs(mean), spread, 1.0 / largest)
+        return cls(mean * largest, scale * largest, indicator)
+
+    @property
+    def channels(self) -> int:
+        """Numbers a step as the network reads them."""
+        return len(self.mean) * (2 if self.indicator else 1)
+
+    def apply(self, sequence: np.ndarray) -> np.ndarray:
+        """Return ``[T, C]`` as the network reads it, float32 and finite."""
+        missing = np.isnan(sequence)
+        with np.errstate(over="ignore"):
+            scaled = np.where(missing, 0.0, (sequence - self.mean) / self.scale)
+        parts = [scaled, missing] if self.indicator else [scaled]
+        # beyond this a network has saturated
+        return np.concatenate(parts, axis=1).clip(-1e6, 1e6).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceCodec:
+    """What a reader of labelled sequences learned of its data: words or scaling, and labels.
+
+    Exactly one of `tokens` and `scaler` is there; `labels` for classes and tags, `target` (mean and
+    scale) for a number.
+    """
+
+    tokens: TextCodec | None = None
+    alphabet: TextCodec | None = None
+    """Characters, where words are spelled too."""
+    lowercase: bool = False
+    """Whether `tokens` (not `alphabet`) see text in lower case."""
+    scaler: Scaler | None = None
+    labels: Labels | None = None
+    target: Scaler | None = None
+
+    def check(self, config: Any) -> None:
+        """Raise InputError where the network has other sizes than this codec."""
+        sizes = {
+            "vocabulary_size": len(self.tokens) if self.tokens else 0,
+            "alphabet_size": len(self.alphabet) if self.alphabet else 0,
+            "channels": self.scaler.channels if self.scaler else 0,
+            "outputs": len(self.labels) if self.labels else 1,
+        }
+        for name, size in sizes.items():
+            if getattr(config, name) != size:
+                raise InputError(f"the codec's {name}", got=size, expected=getattr(config, name))
+        if (self.target is None) == (config.task == "regress"):
+            raise InputError("the codec's target", expected=f"what {config.task} needs")
+
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the codec as a JSON object and arrays named ``codec.…``, for a model file."""
+        form: dict[str, Any] = {"lowercase": self.lowercase}
+        arrays: dict[str, np.ndarray] = {}
+        for name in ("tokens", "alphabet"):
+            codec: TextCodec | None = getattr(self, name)
+            form[name] = None
+            if codec is not None:
+                form[name], parts = codec.to_parts(f"codec.{name}")
+                arrays |= parts
+        for name in ("scaler", "target"):
+            scaler: Scaler | None = getattr(self, name)
+            form[name] = None
+            if scaler is not None:
+                form[name] = {"indicator": scaler.indicator}
+                arrays[f"codec.{name}.mean"] = scaler.mean
+                arrays[f"codec.{name}.scale"] = scaler.scale
+        form["labels"] = None
+        if self.labels is not None:
+            form["labels"] = {"kind": self.labels.kind}
+            arrays |= self.labels.to_arrays()
+        return form, arrays
+
+    @classmethod
+    def from_parts(
+        cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    ) -> SequenceCodec:
+        """Return the codec that `to_parts` took apart; raises ModelFileError for anything else."""
+        names = {"lowercase", "tokens", "alphabet", "scaler", "target", "labels"}
+        if config.keys() != names or type(config["lowercase"]) is not bool:
+            raise ModelFileError("its codec", got=sorted(config), expected=", ".join(sorted(names)))
+        read: dict[str, Any] = {"lowercase": config["lowercase"]}
+        for name in names - {"lowercase"}:
+            if config[name] is not None and type(config[name]) is not dict:
+                raise ModelFileError(f"codec {name}", got=config[name], expected="an object")
+        for name in ("tokens", "alphabet"):
+            if config[name] is not None:
+                read[name] = TextCodec.from_parts(config[name], arrays, f"codec.{name}")
+        for name in ("scaler", "target"):
+            if config[name] is not None:
+                read[name] = _scaler(name, config[name], arrays)
+        if config["labels"] is not None:
+            read["labels"] = _labels(config["labels"], arrays)
+        return cls(**read)
+
+
+def _scaler(name: str, form: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Scaler:
+    parts = [arrays.get(f"codec.{name}.{part}") for part in ("mean", "scale")]
+    mean, scale = (np.empty(0) if part is None else part for part in parts)
+    fits = mean.dtype == scale.dtype == np.float64 and mean.ndim == 1 and mean.shape == scale.shape
+    fits = fits and len(mean) > 0 and bool(np.isfinite([mean, scale]).all() and (scale > 0).all())
+    if not fits or form.keys() != {"indicator"} or type(form["indicator"]) is not bool:
+        raise ModelFileError(f"codec {name}", expected="finite means and positive scales")
+    return Scaler(mean, scale, form["indicator"])
+
+
+def _labels(form: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Labels:
+    kind = form.get("kind")
+    if form.keys() != {"kind"} or type(kind) is not str or kind not in _KINDS:
+        raise ModelFileError("codec labels", got=form, expected="a kind: " + ", ".join(_KINDS))
+    if kind == "text":
+        values: list[Any] = list(unpack_texts("codec.labels", arrays))
+    else:
+        array = arrays.get("codec.labels.values")
+        if array is None or array.dtype != _STORED[kind] or array.ndim != 1:
+            raise ModelFileError("codec labels", expected=f"a row of labels of the kind {kind}")
+        values = array.tolist()
+    try:
+        labels = Labels.of(values)
+    except DataError as error:
+        raise ModelFileError(f"codec labels: {error}") from None
+    if labels.kind != kind or list(labels.values) != values:
+        raise ModelFileError("codec labels", expected="each once, in order")
+    return labels

@@ -1,0 +1,222 @@
+"""Dates: text and numbers read as stamps, and the clocks of a time zone as UTC.
+
+| dates as text | read as |
+|---|---|
+| ``2020-01-31``, ``2020-01-31 14:00:05.25``, ``2020/1/31``, ``2020-01``, ``2020Q1`` | what they say |
+| ``2020-01-31T14:00Z``, ``2020-01-31 14:00+01:00`` | UTC |
+| ``31.01.2020``, with or without a time | the day first |
+| ``31/01/2020``, ``01-31-2020``, ``1/31/2020 2:05 PM`` | as the whole column allows, or an error |
+| ``NA``, ``null``, nothing | missing |
+| anything else, and whole numbers that are dates or seconds since 1970 | pass ``date_format`` |
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import zoneinfo
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from elman._errors import DataError, OptionError
+from elman.data.columns import MISSING, row_name
+
+__all__ = ["looks_like_date", "parse_times", "to_local", "to_utc"]
+
+_ISO = re.compile(r"(\d{4})([-/])(\d{1,2})(?:\2(\d{1,2})(\D.*)?)?")
+_QUARTER = re.compile(r"(\d{4})-?Q([1-4])")
+_OTHER = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})(\D.*)?")
+_CLOCK = re.compile(r"[T ]+(\d{1,2})(:[\d:.,]+)? *([AP]M)? *(Z|UTC|[+-][\d:]+)?", re.IGNORECASE)
+
+
+def _read(year: str, month: str, day: str | None, rest: str | None) -> datetime.datetime:
+    """Return the stamp of the parts of a date; raises ValueError."""
+    text = f"{year}-{month:0>2}-{day or '1':0>2}"
+    if rest and rest.strip():
+        clock = _CLOCK.fullmatch(rest)
+        if clock is None:
+            raise ValueError(rest)
+        hour, minutes, half, zone = clock.groups()
+        if half:
+            if not 1 <= int(hour) <= 12:
+                raise ValueError(rest)
+            hour = str(int(hour) % 12 + (12 if half.lower() == "pm" else 0))
+        zone = "+00:00" if zone and zone.isalpha() else zone or ""
+        text += f"T{hour:0>2}{minutes or ''}{zone}"
+    return datetime.datetime.fromisoformat(text)
+
+
+def looks_like_date(text: str) -> bool:
+    """Return whether `text` has the form of a date.
+
+    >>> looks_like_date("1949-01"), looks_like_date("H1")
+    (True, False)
+    """
+    return any(form.fullmatch(text.strip()) for form in (_ISO, _QUARTER, _OTHER))
+
+
+def _day_first(texts: Iterable[str]) -> bool | None:
+    """Return whether dates such as 31/01/2020 begin with the day; None where it cannot be told.
+
+    Raises DataError where some begin with it and others cannot.
+    """
+    first = second = ""
+    undecided = False
+    for text in texts:
+        found = _OTHER.fullmatch(text)
+        if found is not None and found[2] != ".":
+            first = first or (text if int(found[1]) > 12 else "")
+            second = second or (text if int(found[3]) > 12 else "")
+            undecided = True
+    if first and second:
+        raise DataError(
+            f"dates with the day first and with the month first: {first} and {second}",
+            remedy="write them as 2020-01-31",
+        )
+    return bool(first) if first or second or not undecided else None
+
+
+def _reader(texts: Iterable[str], date_format: str | None) -> Callable[[str], datetime.datetime]:
+    if date_format is not None:
+        return lambda text: datetime.datetime.strptime(text, date_format)
+    day_first = _day_first(texts)
+
+    def read(text: str) -> datetime.datetime:
+        if found := _ISO.fullmatch(text):
+            return _read(found[1], found[3], found[4], found[5])
+        if found := _QUARTER.fullmatch(text):
+            return _read(found[1], str(3 * int(found[2]) - 2), None, None)
+        found = _OTHER.fullmatch(text)
+        if found is None:
+            raise ValueError(text)
+        if found[2] != "." and day_first is None:
+            raise DataError(
+                f"{text} may have the day or the month first, and no date of the column tells",
+                remedy='pass date_format="%d/%m/%Y" or "%m/%d/%Y", as it is',
+            )
+        day, month = (found[1], found[3]) if found[2] == "." or day_first else (found[3], found[1])
+        return _read(found[4], month, day, found[5])
+
+    return read
+
+
+def parse_times(
+    column: np.ndarray,
+    *,
+    date_format: str | None = None,
+    where: Callable[[int], str] = row_name,
+) -> tuple[np.ndarray, bool]:
+    """Return a column as stamps datetime64[us] ``[R]``, NaT where missing, and whether in UTC.
+
+    `date_format` is one of `datetime.strptime`; `where` names a row in messages. Raises DataError
+    at the first value that is no date, and where some have a time zone and others none.
+
+    >>> column = np.array(["2020-01", None, "2020-03-05 10:30"], object)
+    >>> parse_times(column)[0].astype("datetime64[m]").astype(str).tolist()
+    ['2020-01-01T00:00', 'NaT', '2020-03-05T10:30']
+    """
+    if column.dtype.kind == "M":
+        return column.astype("datetime64[us]"), False
+    if column.dtype.kind != "O" and (date_format is None or column.dtype.kind != "i"):
+        raise DataError(
+            f"numbers where dates should be, {where(0)}",
+            got=column[0].item() if len(column) else None,
+            remedy='name another time column, or pass date_format= (such as "%Y%m%d")',
+        )
+    texts = ["" if value is None else str(value).strip() for value in column.tolist()]
+    rows: dict[str, int] = {}
+    for row, text in enumerate(texts):
+        rows.setdefault(text, row)
+    known = {text: row for text, row in rows.items() if text.lower() not in MISSING}
+    read = _reader(known, date_format)
+    naive: dict[str, datetime.datetime | None] = dict.fromkeys(rows)
+    aware: dict[bool, int] = {}
+    for text, row in known.items():
+        try:
+            stamp = read(text)
+            zoned = stamp.tzinfo is not None
+            naive[text] = stamp.astimezone(datetime.UTC).replace(tzinfo=None) if zoned else stamp
+        except (ValueError, OverflowError) as error:
+            if isinstance(error, DataError):
+                raise
+            remedy = "mend it" if date_format else 'mend it, or pass date_format= (as "%d %b %Y")'
+            raise DataError(
+                f"no date, {where(row)}",
+                got=repr(text),
+                expected=f"the format {date_format}" if date_format else "such as 2020-01-31",
+                remedy=remedy,
+            ) from None
+        aware.setdefault(zoned, row)
+    if len(aware) > 1:
+        raise DataError(
+            f"dates with a time zone ({where(aware[True])}) and without one ({where(aware[False])})",
+            remedy="give all of them one",
+        )
+    unique = np.array(list(naive.values()), "datetime64[us]")
+    place = {text: at for at, text in enumerate(naive)}
+    return unique[[place[text] for text in texts]], True in aware
+
+
+def _zone(name: str) -> zoneinfo.ZoneInfo:
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, TypeError):
+        raise OptionError(
+            "timezone",
+            got=name,
+            expected="a name such as Europe/Berlin",
+            remedy="where the machine knows no time zones: pip install tzdata",
+        ) from None
+
+
+def _each(times: np.ndarray, call: Callable[[datetime.datetime], Any], kind: str) -> np.ndarray:
+    unique, inverse = np.unique(times, return_inverse=True)
+    return np.array([call(stamp) for stamp in unique.tolist()], kind)[inverse]
+
+
+def to_local(times: np.ndarray, timezone: str) -> np.ndarray:
+    """Return stamps of UTC ``[T]`` as clocks in `timezone` show them.
+
+    >>> to_local(np.array(["2020-07-01T12:00"], "datetime64[us]"), "Europe/Berlin")
+    array(['2020-07-01T14:00:00.000000'], dtype='datetime64[us]')
+    """
+    zone = _zone(timezone)
+
+    def local(stamp: datetime.datetime) -> datetime.datetime:
+        return stamp.replace(tzinfo=datetime.UTC).astimezone(zone).replace(tzinfo=None)
+
+    return _each(times, local, "datetime64[us]")
+
+
+def to_utc(times: np.ndarray, timezone: str, where: Callable[[int], str] = row_name) -> np.ndarray:
+    """Return the stamps ``[T]`` of clocks in `timezone` as UTC.
+
+    In the hour that clocks show twice the order of the stamps decides: one that would not follow
+    the one before it is of the second time. Raises DataError at a time that clocks leap over.
+
+    >>> times = np.array(["2020-10-25T02:00", "2020-10-25T02:00"], "datetime64[us]")
+    >>> to_utc(times, "Europe/Berlin").astype("datetime64[h]").astype(str).tolist()
+    ['2020-10-25T00', '2020-10-25T01']
+    """
+    zone = _zone(timezone)
+    if len(times) > 1 and times[0] > times[-1]:
+        last = len(times) - 1
+        return to_utc(times[::-1], timezone, lambda row: where(last - row))[::-1]
+
+    def ahead(fold: int) -> np.ndarray:
+        return _each(times, lambda at: at.replace(tzinfo=zone, fold=fold).utcoffset(), "m8[us]")
+
+    before, after = ahead(0), ahead(1)
+    if (leapt := before < after).any():
+        row = int(np.argmax(leapt))
+        raise DataError(
+            f"clocks in {timezone} never showed {times[row].item()}, {where(row)}",
+            remedy="pass timezone= with the one they are in, or none where they are not local",
+        )
+    utc: np.ndarray = times - before
+    for twice in np.flatnonzero(before > after):
+        if twice and utc[twice] <= utc[twice - 1]:
+            utc[twice] = times[twice] - after[twice]
+    return utc

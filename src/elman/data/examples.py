@@ -1,0 +1,225 @@
+"""Labelled sequences in tables and tag files: what a person has, as sequences and what is said of each.
+
+| a table | its sequences |
+|---|---|
+| a column of texts | one a row; an empty cell is an empty text |
+| an id column | one an id: its rows in the order of the time column, else of the table |
+| neither | one a row: its numbers, a channel whose steps are the columns from left to right |
+
+A row of an id is its numbers or its text: a token where steps are tagged, else part of the whole text.
+
+A label is text without the white space at its ends, a whole number, or true or false. One that is missing
+is an error; within an id it may stand in one row alone, but two of them must be the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from elman._errors import DataError, OptionError, printable
+from elman.data.columns import row_name
+from elman.data.dates import parse_times
+from elman.data.encoding import detect, read_blocks
+from elman.data.tables import Table
+
+__all__ = ["from_table", "read_tags"]
+
+Examples: TypeAlias = tuple[list[Any], list[Any] | None]
+
+
+def from_table(
+    table: Table,
+    *,
+    task: str = "classify",
+    labelled: bool = True,
+    text: str | None = None,
+    label: str | None = None,
+    id_column: str | None = None,
+    time_column: str | None = None,
+    columns: str | Sequence[str] | None = None,
+) -> Examples:
+    """Return the sequences of a table and what is said of each, as `elman.data.labelled` reads them.
+
+    Args:
+        table: the columns.
+        task: "classify" and "regress" say one thing of a sequence, "tag" one of each step.
+        labelled: whether labels are read; without, and without `label`, None is returned for them.
+        text: the column of texts, of tokens where steps are tagged; found where there is but one.
+        label: the column of labels; of numbers for "regress".
+        id_column: the column that tells which rows are one sequence.
+        time_column: the column that tells their order; else they follow one another.
+        columns: the columns of numbers, a list or names with commas between them; all that are left.
+
+    Raises:
+        OptionError: columns that do not go together, or are missing.
+        DataError: a column that is not there, a label that is missing or not one an id, with row and id.
+
+    >>> from elman.data.tables import read_table
+    >>> table = read_table({"id": [7, 7, 8], "x": [1, 2, 5], "kind": ["a", "a", "b "]})
+    >>> sequences, labels = from_table(table, id_column="id", label="kind")
+    >>> [one.tolist() for one in sequences], labels
+    ([[[1.0], [2.0]], [[5.0]]], ['a', 'b'])
+    """
+    if not table.rows:
+        raise DataError(f"{table.name} has no rows")
+    named = columns.split(",") if isinstance(columns, str) else columns
+    chosen = None if named is None else [name.strip() for name in named]
+    others = {name for name in (label, id_column, time_column) if name is not None}
+    if text is None and chosen is None:
+        text = _only_text(table, others, steps=id_column is not None)
+    if text is not None and chosen is not None:
+        raise OptionError("text and columns", got="both", expected="one of them")
+    if chosen is None and text is None:
+        chosen = [name for name in table.columns if name not in others]
+        if not chosen:
+            raise DataError(f"{table.name} has no column of texts or numbers")
+    steps: Any = _texts(table, text) if text is not None else _matrix(table, chosen or [])
+    said = _labels(table, label, task) if labelled and label is not None else None
+    if id_column is None:
+        if task == "tag" or time_column is not None:
+            expected = "the column that tells which rows are one sequence"
+            raise OptionError("id_column", got="nothing", expected=expected)
+        if said is not None:
+            _check_present(said, table, label)
+        return [*steps], said
+    groups = _groups(table, id_column, time_column)
+    if task == "tag":
+        if said is not None:
+            _check_present(said, table, label)
+            said = [[said[row] for row in rows] for rows in groups.values()]
+    elif said is not None:
+        said = [_one(said, name, rows) for name, rows in groups.items()]
+    if text is None:
+        return [steps[rows] for rows in groups.values()], said
+    parts = [[steps[row] for row in rows] for rows in groups.values()]
+    return [part if task == "tag" else " ".join(part) for part in parts], said
+
+
+def _only_text(table: Table, others: set[str], *, steps: bool) -> str | None:
+    """Return the one column of texts, None where there is none; raises OptionError for several.
+
+    Where rows are `steps`, texts beside numbers only describe them.
+    """
+    left = {name: column for name, column in table.columns.items() if name not in others}
+    found = [name for name, column in left.items() if column.dtype.kind == "O"]
+    if steps and len(found) < len(left):
+        return None
+    if len(found) > 1:
+        got = "several: " + ", ".join(printable(name, 40) for name in found[:8])
+        raise OptionError("the column of texts", got=got, remedy="say which: --text")
+    return found[0] if found else None
+
+
+def _present(value: Any) -> bool:
+    return value is not None and value == value
+
+
+def _texts(table: Table, name: str) -> list[str]:
+    return [str(value) if _present(value) else "" for value in table.column(name).tolist()]
+
+
+def _matrix(table: Table, names: Sequence[str]) -> np.ndarray:
+    return np.stack([table.numbers(name) for name in names], axis=1)
+
+
+def _labels(table: Table, name: str, task: str) -> list[Any]:
+    """Return the labels of all rows, None where missing."""
+    values = (table.numbers(name) if task == "regress" else table.column(name)).tolist()
+    plain = [value.strip() if isinstance(value, str) else value for value in values]
+    return [value if _present(value) else None for value in plain]
+
+
+def _check_present(said: Sequence[Any], table: Table, label: str | None) -> None:
+    for row in [row for row, value in enumerate(said) if value is None][:1]:
+        got, remedy = f"nothing in {row_name(row)}", "write it, or leave the row out"
+        raise DataError(
+            f"column '{label}' of {table.name}", got=got, expected="a label", remedy=remedy
+        )
+
+
+def _groups(table: Table, id_column: str, time_column: str | None) -> dict[Any, list[int]]:
+    """Return the rows of each id, in order; raises DataError where there is none."""
+    groups: dict[Any, list[int]] = {}
+    times = None if time_column is None else table.column(time_column)
+    if times is not None and times.dtype.kind == "O":
+        times = parse_times(times)[0]
+    last: Any = None
+    for row, name in enumerate(table.column(id_column).tolist()):
+        if not _present(name):
+            raise DataError(
+                f"column '{id_column}' of {table.name}", got=f"nothing in {row_name(row)}"
+            )
+        if times is None and name != last and name in groups:
+            remedy = "name the column of their order, or give each sequence an id of its own"
+            raise DataError(
+                f"id {name!r} stands again in {row_name(row)}, behind others", remedy=remedy
+            )
+        groups.setdefault(name, []).append(row)
+        last = name
+    if times is not None:
+        stamps = times.tolist()
+        for name, rows in groups.items():
+            rows.sort(key=lambda row: _time(stamps, row, str(time_column)))
+            for before, row in itertools.pairwise(rows):
+                if stamps[before] == stamps[row]:
+                    rows_said = f"{row_name(before)} and {row_name(row)}"
+                    raise DataError(f"id {name!r} has one time twice", got=rows_said)
+    return groups
+
+
+def _time(stamps: Sequence[Any], row: int, name: str) -> Any:
+    if not _present(stamps[row]):
+        raise DataError(f"column '{name}'", got=f"nothing in {row_name(row)}", expected="a time")
+    return stamps[row]
+
+
+def _one(said: Sequence[Any], name: Any, rows: Iterable[int]) -> Any:
+    """Return the label of an id; raises DataError where it has none, or several."""
+    known = {said[row]: row for row in rows if said[row] is not None}
+    if len(known) != 1:
+        got = " and ".join(f"{label!r} in {row_name(row)}" for label, row in [*known.items()][:2])
+        raise DataError(f"the label of id {name!r}", got=got or "none", expected="one")
+    return next(iter(known))
+
+
+def read_tags(source: str | os.PathLike[str] | Iterable[str]) -> Examples:
+    r"""Return the sentences of a tag file, as tokens, and their tags; None where it has tokens alone.
+
+    A line is a token and, behind a tab or spaces, its tag; where there are more columns, the first and the
+    last. A blank line ends a sentence. `source` is a path or the lines. Raises DataError with the line.
+
+    >>> read_tags(["I\tPRON", "like\tVERB", "", "Tea\tNOUN"])
+    ([['I', 'like'], ['Tea']], [['PRON', 'VERB'], ['NOUN']])
+    """
+    name = "the lines"
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        source = "".join(read_blocks(name, detect(name, None))).split("\n")
+    sentences: list[list[str]] = []
+    tags: list[list[str]] = []
+    width, ended = 0, True
+    for number, line in enumerate(source, 1):
+        if not line.strip():
+            ended = True
+            continue
+        fields = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
+        fields = [field.strip() for field in fields]
+        width = width or len(fields)
+        if len(fields) != width or not fields[0] or not fields[-1]:
+            got = f"{len(fields)} columns" if all(fields) else "an empty column"
+            expected = f"{width}, as in the first line" if width > 1 else "a token alone, as before"
+            raise DataError(f"{name}, line {number}", got=got, expected=expected)
+        if ended:
+            sentences.append([])
+            tags.append([])
+        ended = False
+        sentences[-1].append(fields[0])
+        tags[-1].append(fields[-1])
+    if not sentences:
+        raise DataError(f"{name} has no tokens")
+    return [*sentences], [*tags] if width > 1 else None

@@ -1,0 +1,396 @@
+"""Layout: what of a table is an id, a date, a value; long, wide, or one series a row.
+
+Columns that the options name are those; else ``unique_id``, ``ds`` and ``y`` in any case of
+letters. For what is not named, the first rule that fits:
+
+| what there is | what is read |
+|---|---|
+| a target, with or without an id and a date | long: one row a stamp (and id) |
+| several targets named, or one date column and several columns of numbers | wide: a series a column |
+| one date column, one column of texts, one of numbers | long: the texts are the ids |
+| one column of texts, each its own, first, and several of numbers; no date | a series a row |
+| one column of numbers, with or without a date | one series |
+| several columns of numbers and no date | wide; an error where one is called like a time |
+| anything else | an error that names the options |
+
+A column of dates is one of stamps, or of texts whose first has the form of a date. Of arrays, a
+vector is a series, a matrix ``[N, T]`` one a row, and a list or dict of vectors one each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn
+
+import numpy as np
+
+from elman._errors import DataError, OptionError, printable
+from elman.data.calendar import Frequency
+from elman.data.columns import column_of, numbers_of, row_name
+from elman.data.dates import looks_like_date, parse_times, to_local, to_utc
+from elman.data.tables import Table, read_table
+
+__all__ = ["Rows", "SeriesOptions", "quoted", "read_rows", "several"]
+
+_DEFAULTS = {"id_column": "unique_id", "time_column": "ds", "target": "y"}
+_TIME_WORDS = (
+    *("t", "time", "timestamp", "date", "datetime", "step", "index", "period"),
+    *("second", "minute", "hour", "day", "week", "month", "quarter", "year"),
+)
+_POLICIES = {
+    "missing": ("mask", "fill", "error"),
+    "gaps": ("mask", "fill", "error"),
+    "duplicates": ("error", "first", "last", "mean", "sum"),
+}
+_EXACT = 2**53
+
+
+@dataclass(frozen=True)
+class SeriesOptions:
+    """Which columns series are in, and what is done about what is wrong with them.
+
+    Raises OptionError for a policy that there is not.
+
+    >>> SeriesOptions(target="Close", gaps="fill").missing
+    'mask'
+    """
+
+    id_column: str | None = None
+    """The column that says which series a row belongs to."""
+    time_column: str | None = None
+    target: str | tuple[str, ...] | None = None
+    """The column to forecast; several make a series each."""
+    past: tuple[str, ...] = ()
+    """Columns known up to the present."""
+    future: tuple[str, ...] = ()
+    """Columns known in advance."""
+    static: tuple[str, ...] = ()
+    """Columns with one value a series."""
+    frequency: str | Frequency | None = None
+    """The step, as 30min or MS; found in the stamps where it is not given."""
+    timezone: str | None = None
+    """Where the clocks stand that stamps without a zone are of, as Europe/Berlin."""
+    date_format: str | None = None
+    """As of `datetime.strptime`; dates of common forms are read without."""
+    missing: str = "mask"
+    """A row without a value: mask (left missing), fill (the last one again) or error."""
+    gaps: str = "mask"
+    """A row that is not there: mask, fill or error."""
+    duplicates: str = "error"
+    """Rows of one stamp: error, first, last, mean or sum (of the target; covariates: the mean)."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in _POLICIES.items():
+            if getattr(self, name) not in allowed:
+                raise OptionError(name, got=getattr(self, name), expected=" | ".join(allowed))
+        for name in ("past", "future", "static", "target"):
+            if isinstance(value := getattr(self, name), list):
+                object.__setattr__(self, name, tuple(value))
+            elif isinstance(value, str) and name != "target":
+                object.__setattr__(self, name, (value,))
+
+
+@dataclass(eq=False)
+class Rows:
+    """The rows of all series, in the order they came in."""
+
+    ids: list[str]
+    codes: np.ndarray
+    """``[R]`` int64: which of the ids."""
+    rows: np.ndarray
+    """``[R]`` int64: the row of the source, for messages."""
+    target: np.ndarray
+    """``[R]`` float64."""
+    times: np.ndarray | None = None
+    """``[R]`` datetime64[us] or int64."""
+    past: np.ndarray | None = None
+    """``[R, P]`` float64."""
+    future: np.ndarray | None = None
+    """``[R, F]`` float64."""
+    static: dict[str, np.ndarray] = field(default_factory=dict)
+    """``[R]`` each, as in the table."""
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of the columns, by role: id, time, target, past, future; of a role that is not there none."""
+    notes: list[str] = field(default_factory=list)
+    counted: str = "row"
+
+    def where(self, at: int) -> str:
+        """Return how a message names one of the rows."""
+        return f"series {quoted(self.ids[self.codes[at]])}, {self.counted} {self.rows[at] + 1}"
+
+
+def quoted(name: str) -> str:
+    """Return an id or a column's name as messages show it.
+
+    >>> quoted("a")
+    "'a'"
+    """
+    return f"'{printable(name, 40)}'"
+
+
+def several(names: Sequence[str]) -> str:
+    """Return the first of several names as messages show them.
+
+    >>> several(["a", "b", "c", "d", "e"])
+    "'a', 'b', 'c', 'd', …"
+    """
+    return ", ".join(map(quoted, names[:4])) + (", …" if len(names) > 4 else "")
+
+
+def _unclear(table: Table, why: str, remedy: str) -> NoReturn:
+    raise DataError(f"{table.name} can be read in several ways: {why}", remedy=remedy)
+
+
+def _named(table: Table, options: SeriesOptions, role: str) -> str | None:
+    """Return the column of a role by option, or by its default name."""
+    if (named := getattr(options, role)) is not None:
+        table.column(named)  # raises where there is none
+        return str(named)
+    same = [name for name in table.columns if name.casefold() == _DEFAULTS[role]]
+    if len(same) > 1 and _DEFAULTS[role] not in same:
+        _unclear(table, f"columns {several(same)}", f"pass {role}=")
+    return same[0] if len(same) == 1 else _DEFAULTS[role] if same else None
+
+
+def _is_date(column: np.ndarray, options: SeriesOptions) -> bool:
+    if column.dtype.kind != "O":
+        return column.dtype.kind == "M"
+    first = next((text for text in column if text is not None), "")
+    if options.date_format is None:
+        return looks_like_date(first)
+    try:
+        parse_times(column[column == first][:1], date_format=options.date_format)
+    except DataError:
+        return False
+    return True
+
+
+def _stamps(
+    table: Table,
+    name: str,
+    options: SeriesOptions,
+    groups: Sequence[np.ndarray],
+    where: Callable[[int], str],
+) -> np.ndarray:
+    """Return the time column; `groups` are the rows of each series, in order."""
+    column = table.column(name)
+    if column.dtype.kind == "i" and options.date_format is None:
+        return column
+    times, aware = parse_times(column, date_format=options.date_format, where=where)
+    if np.isnat(times).any():
+        raise DataError(f"no date, {where(int(np.argmax(np.isnat(times))))}", remedy="drop the row")
+    if options.timezone is None:
+        return times
+    if not aware and name not in table.utc:
+        for group in groups:
+            times[group] = to_utc(
+                times[group],
+                options.timezone,
+                lambda row, group=group: where(int(group[row])),  # type: ignore[misc]
+            )
+    # A day is a day whatever the clocks do: of stamps at one hour of each day that hour is kept.
+    local = to_local(times, options.timezone)
+    return local if len(np.unique(local - local.astype("datetime64[D]"))) == 1 else times
+
+
+def _target(table: Table, name: str, where: Callable[[int], str], notes: list[str]) -> np.ndarray:
+    column = table.column(name)
+    if column.dtype.kind == "b":
+        notes.append(f"column {quoted(name)} is true or false: read as 1 and 0")
+    if column.dtype.kind == "i" and ((column > _EXACT) | (column < -_EXACT)).any():
+        notes.append(f"column {quoted(name)} has whole numbers beyond 2^53: read as the nearest")
+    return table.numbers(name, where)
+
+
+def _ids(table: Table, name: str) -> tuple[list[str], np.ndarray]:
+    """Return the ids in the order they come, and which of them each row is of."""
+    column = table.column(name)
+    if column.dtype.kind == "f":
+        column = np.array([None if value != value else value for value in column.tolist()], object)
+    codes: dict[str, int] = {}
+    numbers = np.empty(len(column), np.int64)
+    for row, value in enumerate(column.tolist()):
+        if value is None:
+            raise DataError(
+                f"no id in column {quoted(name)}, {row_name(row)}",
+                remedy="write one, or drop the row",
+            )
+        numbers[row] = codes.setdefault(str(value), len(codes))
+    plain: dict[str, str] = {}
+    for key in codes:
+        other = plain.setdefault(" ".join(key.split()), key)
+        if other != key:
+            raise DataError(
+                f"ids {other!r} and {key!r} of column {quoted(name)} differ in white space alone",
+                remedy="write them alike where they are one series",
+            )
+    return list(codes), numbers
+
+
+def _groups(codes: np.ndarray, count: int) -> list[np.ndarray]:
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.searchsorted(codes[order], np.arange(1, count)))
+
+
+def _long(
+    table: Table,
+    options: SeriesOptions,
+    ids: str | None,
+    time: str | None,
+    target: str,
+    notes: list[str],
+) -> Rows:
+    labels, codes = _ids(table, ids) if ids is not None else ([target], np.zeros(table.rows, int))
+    rows = Rows(labels, codes, np.arange(table.rows), np.zeros(0), notes=notes)
+    if time is not None:
+        rows.times = _stamps(table, time, options, _groups(codes, len(labels)), rows.where)
+    rows.target = _target(table, target, rows.where, notes)
+    for role in ("past", "future"):
+        columns = [table.numbers(name, rows.where) for name in getattr(options, role)]
+        setattr(rows, role, np.array(columns).reshape(len(columns), table.rows).T)
+    rows.static = {name: table.column(name) for name in options.static}
+    rows.names = {
+        "id": (ids,) if ids is not None else (),
+        "time": (time,) if time is not None else (),
+        "target": (target,),
+        "past": options.past,
+        "future": options.future,
+    }
+    used = {ids, time, target, *options.past, *options.future, *options.static}
+    if unused := [name for name in table.columns if name not in used]:
+        notes.append(f"columns not used: {several(unused)}")
+    return rows
+
+
+def _wide(
+    table: Table, options: SeriesOptions, time: str | None, targets: Sequence[str], notes: list[str]
+) -> Rows:
+    count, length = len(targets), table.rows
+    codes, rows = np.repeat(np.arange(count), length), np.tile(np.arange(length), count)
+    names: dict[str, tuple[str, ...]] = {"time": (time,) if time else ()}
+    made = Rows(list(targets), codes, rows, np.zeros(0), names=names, notes=notes)
+    values = [_target(table, name, row_name, notes) for name in targets]
+    made.target = np.concatenate(values) if values else np.zeros(0)
+    if time is not None:
+        stamps = _stamps(table, time, options, [np.arange(length)], row_name)
+        made.times = np.tile(stamps, count)
+    return made
+
+
+def _vectors(vectors: Mapping[str, np.ndarray], notes: list[str]) -> Rows:
+    lengths = [len(vector) for vector in vectors.values()]
+    codes = np.repeat(np.arange(len(lengths)), lengths)
+    rows = np.concatenate([np.zeros(0, int), *map(np.arange, lengths)])
+    values = np.concatenate([np.zeros(0), *vectors.values()])
+    return Rows(list(vectors), codes, rows, values, notes=notes, counted="value")
+
+
+def _a_row_each(table: Table, ids: str, notes: list[str]) -> Rows:
+    labels, _ = _ids(table, ids)
+    values = np.array([table.numbers(name) for name in table.columns if name != ids]).T
+    notes.append(f"each row is a series, called by column {quoted(ids)}")
+    # the shorter ones end before the table does
+    ends = values.shape[1] - np.argmax(~np.isnan(values[:, ::-1]), 1)
+    return _vectors(
+        {key: row[:end] for key, row, end in zip(labels, values, ends.tolist(), strict=True)}, notes
+    )
+
+
+def _from_table(table: Table, options: SeriesOptions) -> Rows:
+    notes = list(table.notes)
+    if not table.rows:
+        raise DataError(f"{table.name} has no rows", remedy="pass one that has")
+    covariates = (*options.past, *options.future, *options.static)
+    targets = options.target if isinstance(options.target, tuple) else ()
+    target = None if targets else _named(table, options, "target")
+    ids, time = _named(table, options, "id_column"), _named(table, options, "time_column")
+    left = [name for name in table.columns if name not in {ids, time, target, *covariates}]
+    if time is None:
+        dates = [name for name in left if _is_date(table.columns[name], options)]
+        if len(dates) > 1:
+            _unclear(table, f"dates in {several(dates)}", "pass time_column=")
+        if dates:
+            time = dates[0]
+            left.remove(time)
+            notes.append(f"column {quoted(time)} is taken as the time")
+    numbers = [name for name in left if table.columns[name].dtype.kind in "bif"]
+    texts = [name for name in left if table.columns[name].dtype.kind == "O"]
+    hints = [name for name in numbers if name.casefold() in _TIME_WORDS]
+    if time is None and ids is None and hints and not targets and (target or len(numbers) > 1):
+        _unclear(table, f"column {several(hints)} may be the time", "pass time_column= or target=")
+    if target is not None:
+        return _long(table, options, ids, time, target, notes)
+    if targets:
+        return _wide(table, options, time, targets, notes)
+    named = ids or (texts[0] if texts and left[0] == texts[0] else None)
+    rest = time is None and not covariates and len(numbers) > 1 and len(texts) == (ids is None)
+    if rest and named is not None and len(_ids(table, named)[0]) == table.rows:
+        return _a_row_each(table, named, notes)
+    if not numbers:
+        raise DataError(f"{table.name} has no column of numbers", remedy="pass target=")
+    if len(numbers) == 1 and (ids is not None or not texts):
+        if len(table.columns) > 1:
+            notes.append(f"column {quoted(numbers[0])} is taken as the target")
+        return _long(table, options, ids, time, numbers[0], notes)
+    if len(numbers) == len(texts) == 1 and time is not None and not covariates:
+        notes.append(f"{quoted(texts[0])} is taken as the id, {quoted(numbers[0])} as the target")
+        return _long(table, options, texts[0], time, numbers[0], notes)
+    if ids is None and not texts and not covariates:
+        notes.append(f"each of the {len(numbers)} columns of numbers is a series")
+        return _wide(table, options, time, numbers, notes)
+    _unclear(
+        table,
+        f"numbers in {several(numbers)}" + (f" and texts in {several(texts)}" if texts else ""),
+        "pass target= and, where a column says which series a row belongs to, id_column=",
+    )
+
+
+def _vector(values: Any, name: str) -> np.ndarray:
+    column, _ = column_of(values)
+    return numbers_of(column, f"series {quoted(name)}", lambda row: f"value {row + 1}")
+
+
+def _is_vector(values: Any) -> bool:
+    try:
+        return np.ndim(values) == 1
+    except ValueError:  # lists of unequal lists
+        return False
+
+
+def read_rows(source: Any, options: SeriesOptions, *, future_only: bool = False) -> Rows:
+    """Return the rows of all series in `source`, as the rules above read it.
+
+    With `future_only` target and past covariates may be absent. Raises DataError where it can be
+    read in several ways, or not at all.
+
+    >>> rows = read_rows([[1, 2], [3]], SeriesOptions())
+    >>> rows.ids, rows.codes.tolist(), rows.target.tolist()
+    (['0', '1'], [0, 0, 1], [1.0, 2.0, 3.0])
+    """
+    vectors: dict[str, Any] | None = None
+    if isinstance(source, np.ndarray) and source.ndim == 2:
+        if source.shape[1] == 1 < source.shape[0]:
+            raise DataError(
+                f"an array of shape {source.shape} is one series or {source.shape[0]}",
+                remedy="pass a vector [T] for one, a data frame for the other",
+            )
+        vectors = {str(row): values for row, values in enumerate(source)}
+    elif isinstance(source, (list, tuple)) and source and not isinstance(source[0], Mapping):
+        if all(map(_is_vector, source)):
+            vectors = {str(row): values for row, values in enumerate(source)}
+        else:
+            source = np.array(source, object)
+    elif isinstance(source, Mapping) and all(map(_is_vector, source.values())):
+        columns = {*_DEFAULTS.values(), options.id_column, options.time_column, options.target}
+        unequal = len({len(values) for values in source.values()}) > 1
+        if unequal and columns.isdisjoint(source):
+            vectors = {str(name): values for name, values in source.items()}
+    if vectors is not None:
+        return _vectors({name: _vector(values, name) for name, values in vectors.items()}, [])
+    table = read_table(source)
+    if future_only:
+        wanted = (options.target if isinstance(options.target, str) else "y", *options.past)
+        absent = {name: np.full(table.rows, np.nan) for name in wanted}
+        table = replace(table, columns={**absent, **table.columns})
+    return _from_table(table, options)

@@ -1,0 +1,358 @@
+"""Tables: files and frames as named columns; `elman.data.columns` says what becomes of a value."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import itertools
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from elman._atomic import Path, atomic_write
+from elman._errors import DataError, MissingDependencyError, OptionError, printable
+from elman.data.columns import column_of, numbers_of, row_name
+from elman.data.delimited import parse_delimited
+from elman.data.encoding import detect, read_blocks
+
+__all__ = ["Table", "read_table", "records", "write_table"]
+
+_JSON = (".jsonl", ".ndjson", ".json")
+_PARQUET = b"PAR1"
+_NAMES_SHOWN = 8
+
+
+def _quoted(name: str) -> str:
+    return f"'{printable(name, 40)}'"
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of one length, by name."""
+
+    columns: dict[str, np.ndarray]
+    """``[R]`` int64, float64, bool, datetime64[us], or object: str and None."""
+    name: str
+    """What messages call it."""
+    notes: tuple[str, ...] = ()
+    """What was found out and should be said: the delimiter, a guessed encoding."""
+    utc: frozenset[str] = field(default_factory=frozenset)
+    """The columns of stamps that bore a time zone."""
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return next((len(column) for column in self.columns.values()), 0)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return the column `name`; raises DataError with the names that are near.
+
+        >>> read_table({"Close": [1, 2]}).column("close")
+        Traceback (most recent call last):
+        elman._errors.DataError: the table has no column 'close'; did you mean 'Close'?
+        """
+        if name in self.columns:
+            return self.columns[name]
+        folded = {known.casefold(): known for known in self.columns}
+        near = difflib.get_close_matches(name.casefold(), folded, 3)
+        if near:
+            hint = f"did you mean {' or '.join(_quoted(folded[key]) for key in near)}?"
+        else:
+            hint = (
+                f"it has {', '.join(map(_quoted, itertools.islice(folded.values(), _NAMES_SHOWN)))}"
+            )
+            hint += ", …" if len(folded) > _NAMES_SHOWN else ""
+        raise DataError(f"{self.name} has no column {_quoted(name)}; {hint}")
+
+    def numbers(self, name: str, where: Callable[[int], str] = row_name) -> np.ndarray:
+        """Return the column `name` as float64 ``[R]``, NaN where missing.
+
+        Raises DataError at the first value that is no number; `where` names a row.
+
+        >>> read_table({"y": [1, None, 3]}).numbers("y")
+        array([ 1., nan,  3.])
+        """
+        return numbers_of(self.column(name), f"column {_quoted(name)} of {self.name}", where)
+
+
+def _build(columns: Iterable[tuple[object, Any]], name: str) -> Table:
+    built: dict[str, np.ndarray] = {}
+    utc: set[str] = set()
+    for key, values in columns:
+        title = str(key).strip()
+        if title in built:
+            raise DataError(
+                f"{name} has two columns of the name {_quoted(title)}", remedy="rename one"
+            )
+        if hasattr(values, "to_pylist"):  # pyarrow's, which yields no plain values
+            values = values.to_pylist()
+        if hasattr(values, "to_frame"):
+            built[title], aware = _frame_column(values)
+        elif isinstance(values, Iterable) and not isinstance(values, (str, bytes, Mapping)):
+            built[title], aware = column_of(values)
+        else:
+            raise DataError(f"column {_quoted(title)} of {name} is no list of values")
+        utc |= {title} if aware else set()
+    lengths = {title: len(values) for title, values in built.items()}
+    if len(set(lengths.values())) > 1:
+        first, length = next(iter(lengths.items()))
+        other = next(title for title in lengths if lengths[title] != length)
+        raise DataError(
+            f"the columns of {name} differ in length",
+            got=f"{length} in {_quoted(first)}, {lengths[other]} in {_quoted(other)}",
+        )
+    return Table(built, name, utc=frozenset(utc))
+
+
+def _needs(what: str, package: str) -> MissingDependencyError:
+    return MissingDependencyError(f"{what} need {package}", remedy='pip install "elman[train]"')
+
+
+def _frame_column(values: Any) -> tuple[np.ndarray, bool]:
+    """Return the column of a data frame, and whether it is of stamps that bore a time zone."""
+    try:
+        import narwhals as nw
+    except ImportError:
+        raise _needs("data frames", "narwhals") from None
+    series: Any = nw.from_native(values, series_only=True, pass_through=False)
+    dtype = series.dtype
+    if dtype == nw.Datetime and dtype.time_zone is not None:
+        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return column_of(series.to_numpy())[0], True
+    wide = dtype in (nw.Int128, nw.UInt128)  # which numpy has not
+    exact = dtype.is_integer() and not wide and not series.null_count()
+    if exact or dtype.is_float() or dtype in (nw.Datetime, nw.Date):
+        return column_of(series.to_numpy())
+    return column_of(series.to_list())
+
+
+def _frame(source: Any, name: str) -> Table:
+    try:
+        import narwhals as nw
+    except ImportError:
+        raise _needs("data frames", "narwhals") from None
+    if hasattr(source, "to_frame"):  # a single column
+        source = source.to_frame()
+    if hasattr(source, "reset_index"):  # pandas; no other frame has an index
+        index = source.index
+        dates = type(index).__name__ in ("DatetimeIndex", "PeriodIndex", "MultiIndex")
+        if (dates or index.name is not None) and index.name not in source.columns:
+            source = source.reset_index()
+        return _build(((key, column) for key, column in source.items()), name)
+    try:
+        frame: Any = nw.from_native(source)
+    except TypeError:
+        raise DataError(
+            "the data",
+            got=type(source).__name__,
+            expected="a path, a data frame, a dict of columns, a list of rows, or an array",
+        ) from None
+    if isinstance(frame, nw.LazyFrame):
+        frame = frame.collect()
+    return _build(((key, frame[key]) for key in frame.columns), name)
+
+
+def _records(records: Sequence[Mapping[str, Any]], name: str) -> Table:
+    keys = dict.fromkeys(itertools.chain.from_iterable(records))
+    return _build(((key, [record.get(key) for record in records]) for key in keys), name)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(record := dict(pairs)) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return record
+
+
+def _json(text: str, name: str) -> Table:
+    records: list[Any] = []
+    whole = text.lstrip().startswith("[")
+    for number, line in enumerate([text] if whole else text.split("\n"), 1):
+        if not line.strip():
+            continue
+        place = name if whole else f"{name}, line {number}"
+        try:
+            value = json.loads(line, object_pairs_hook=_no_duplicates)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{place} is not JSON", got=error) from None
+        found = value if whole else [value]
+        if not all(isinstance(record, dict) for record in found):
+            raise DataError(f"{place} is no JSON object", remedy='write {"name": value, ...}')
+        records += found
+    return _records(records, name)
+
+
+def _parquet(path: str, name: str) -> Table:
+    try:
+        import polars as pl
+    except ImportError:
+        raise _needs("Parquet files", "polars") from None
+    try:
+        frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"cannot read {name} as Parquet", got=error) from None
+    return _frame(frame, name)
+
+
+def _file(path: str, name: str, encoding: str | None) -> Table:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(len(_PARQUET))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read {name}", got=reason, remedy="check the name") from None
+    suffix = os.path.splitext(name)[1].lower()
+    if head == _PARQUET or suffix == ".parquet":
+        return _parquet(path, name)
+    try:
+        found = detect(path, encoding)
+        text = "".join(read_blocks(path, found))
+    except DataError as error:
+        raise DataError(str(error).replace(path, name)) from None
+    if not text.strip():
+        raise DataError(f"{name} is empty")
+    # a file of an unknown kind, such as standard input, is told by its first letter
+    looks = suffix not in (".csv", ".tsv") and text.lstrip()[0] in "{["
+    notes = [f"{name} is read as {found.name}: {found.note}"] if found.note else []
+    if suffix in _JSON or looks:
+        return replace(_json(text, name), notes=tuple(notes))
+    header, columns, said = parse_delimited(text, name, tabs=suffix == ".tsv")
+    return replace(_build(zip(header, columns, strict=True), name), notes=(*notes, *said))
+
+
+def _stream(path: str, name: str, encoding: str | None) -> Table:
+    """Read what can be read only once: standard input, a pipe."""
+    with tempfile.NamedTemporaryFile() as file:
+        if path == "-":
+            file.write(sys.stdin.buffer.read())
+        else:
+            with open(path, "rb") as pipe:
+                file.write(pipe.read())
+        file.flush()
+        return _file(file.name, name, encoding)
+
+
+def read_table(source: Any, *, encoding: str | None = None, name: str | None = None) -> Table:
+    """Return `source` as columns.
+
+    Args:
+        source: the path of a CSV, TSV, JSON Lines or Parquet file, ``"-"`` for standard input; a
+            frame of pandas (with its index, where that is named or dates), polars or pyarrow; a
+            dict of columns; a list of dicts; a numpy array, structured, ``[R]`` or ``[R, C]``
+            (columns "0", "1", ...).
+        encoding: of a text file; found out by itself.
+        name: what messages call the table.
+
+    Raises:
+        DataError: it cannot be read, with file and line.
+        MissingDependencyError: narwhals or polars is not installed.
+
+    >>> table = read_table({"day": ["mon", "tue"], "y": [1.0, 2.5], "n": ["3", "NA"]})
+    >>> {name: column.tolist() for name, column in table.columns.items()}
+    {'day': ['mon', 'tue'], 'y': [1.0, 2.5], 'n': [3.0, nan]}
+    """
+    if isinstance(source, Table):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fspath(source)
+        if source == "-":
+            return _stream(path, name or "standard input", encoding)
+        regular = os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path)
+        return (_file if regular else _stream)(path, name or path, encoding)
+    name = name or "the table"
+    if isinstance(source, Mapping):
+        return _build(source.items(), name)
+    if isinstance(source, np.ndarray):
+        if source.dtype.names:
+            return _build(((key, source[key]) for key in source.dtype.names), name)
+        if source.ndim not in (1, 2):
+            raise DataError(name, got=f"an array of shape {source.shape}", expected="[R] or [R, C]")
+        return _build(enumerate(source.T if source.ndim == 2 else source[None]), name)
+    if isinstance(source, Sequence) and all(isinstance(row, Mapping) for row in source):
+        return _records(source, name)
+    return _frame(source, name)
+
+
+def _listed(values: Any) -> list[Any]:
+    """Return a column as text and JSON hold it: None where missing."""
+    array = values if isinstance(values, np.ndarray) else column_of(values)[0]
+    if array.dtype.kind == "M":
+        texts = np.datetime_as_string(array.astype("datetime64[us]")).tolist()
+        dates = [re.sub(r"\.?0*$", "", text) if "." in text else text for text in texts]
+        if all(text == "NaT" or text.endswith("T00:00:00") for text in dates):
+            dates = [text.removesuffix("T00:00:00") for text in dates]
+        return [None if text == "NaT" else text for text in dates]
+    return [None if value != value else value for value in array.tolist()]
+
+
+def _write_parquet(columns: Mapping[str, Any], path: Path) -> None:
+    try:
+        import polars as pl
+    except ImportError:
+        raise _needs("Parquet files", "polars") from None
+    buffer = io.BytesIO()
+    table = _build(columns.items(), "the table")
+    pl.DataFrame(
+        {
+            key: column.tolist() if column.dtype.kind == "O" else column
+            for key, column in table.columns.items()
+        }
+    ).write_parquet(buffer)
+    atomic_write(path, buffer.getvalue())
+
+
+def records(columns: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of columns as JSON holds them: dates as text, None where a value is missing.
+
+    >>> list(records({"day": ["mon"], "y": [float("nan")]}))
+    [{'day': 'mon', 'y': None}]
+    """
+    listed = {key: _listed(values) for key, values in columns.items()}
+    for row in zip(*listed.values(), strict=True):
+        yield dict(zip(listed, row, strict=True))
+
+
+def write_table(columns: Mapping[str, Any], path: Path) -> None:
+    """Write the columns as the file `path`, whole or not at all; ``"-"`` is CSV on standard output.
+
+    The ending says which kind: .csv, .txt, .tsv, .jsonl, .ndjson, .json (lines) or .parquet. Floats
+    are written in the fewest digits that read back as the same number, missing values as nothing.
+
+    Raises OptionError for another ending, OutputError where it cannot be written,
+    MissingDependencyError where polars is not installed for .parquet.
+
+    >>> write_table({"day": ["mon", "tue"], "y": [0.1, None]}, "-")
+    day,y
+    mon,0.1
+    tue,
+    """
+    suffix = ".csv" if path == "-" else os.path.splitext(os.fspath(path))[1].lower()
+    if suffix == ".parquet":
+        _write_parquet(columns, path)
+        return
+    out = io.StringIO()
+    if suffix in _JSON:
+        for row in records(columns):
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+    elif suffix in (".csv", ".txt", ".tsv"):
+        writer = csv.writer(out, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(
+            [str(value).lower() if isinstance(value, bool) else value for value in row.values()]
+            for row in records(columns)
+        )
+    else:
+        raise OptionError(
+            "the file to write", got=path, expected="an ending .csv, .tsv, .jsonl or .parquet"
+        )
+    if path == "-":
+        sys.stdout.write(out.getvalue())
+    else:
+        atomic_write(path, out.getvalue().encode("utf-8", "surrogatepass"))

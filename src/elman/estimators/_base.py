@@ -1,0 +1,100 @@
+"""What every estimator shares: parameters made from the options, a model kept, a clear word before `fit`."""
+
+from __future__ import annotations
+
+import inspect
+from os import PathLike
+from types import ModuleType
+from typing import Any, ClassVar, TypeVar
+
+from elman import runtime
+from elman._errors import MissingDependencyError, NotFittedError
+from elman.model import Model
+from elman.options import RecurrentOptions
+
+try:
+    from sklearn import exceptions
+    from sklearn.base import BaseEstimator
+except ImportError as error:
+    raise MissingDependencyError(
+        "scikit-learn is not installed", remedy='pip install "elman[train]"'
+    ) from error
+
+__all__ = ["Estimator", "training"]
+
+Self = TypeVar("Self", bound="Estimator")
+
+
+class _BeforeFitError(NotFittedError, exceptions.NotFittedError):  # type: ignore[misc]
+    """Ours, and the one that scikit-learn's own tools expect."""
+
+
+def training() -> ModuleType:
+    """Return `elman.training`; raises MissingDependencyError where torch is not installed."""
+    try:
+        import elman.training
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            "training needs torch", got=str(error), remedy='pip install "elman[train]"'
+        ) from error
+    return elman.training
+
+
+class Estimator(BaseEstimator):  # type: ignore[misc]
+    """Base of the estimators; the parameters are the options of its task, all by name."""
+
+    options: ClassVar[type[RecurrentOptions]]
+
+    model_: Model
+    predictor_: Any
+    card_: dict[str, Any]
+    stopped_: str
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "options" not in vars(cls):
+            return
+
+        def initialise(self: Estimator, **parameters: Any) -> None:
+            known = cls.options.defaults()
+            for name in parameters:
+                if name not in known:
+                    has = ", ".join(known)
+                    raise TypeError(f"{cls.__name__} has no parameter {name!r}; it has {has}")
+            for name, default in known.items():
+                setattr(self, name, parameters.get(name, default))
+
+        # scikit-learn, help() and editors read the parameters from the signature
+        initialise.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY),
+                *(
+                    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+                    for name, default in cls.options.defaults().items()
+                ),
+            ]
+        )
+        cls.__init__ = initialise  # type: ignore[method-assign, assignment]
+
+    def _checked_options(self) -> Any:
+        return self.options(**self.get_params())
+
+    def _keep(self: Self, outcome: Any) -> Self:
+        self.model_ = outcome.model
+        self.card_ = dict(outcome.model.card)
+        self.stopped_ = outcome.stopped
+        self.predictor_ = runtime.open(outcome.model)
+        return self
+
+    def _fitted(self) -> Any:
+        if not hasattr(self, "predictor_"):
+            name = type(self).__name__
+            raise _BeforeFitError(f"this {name} is not fitted", remedy="call fit first")
+        return self.predictor_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "predictor_")
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model to one file, atomically; raises OutputError where that cannot be."""
+        self._fitted().save(path)

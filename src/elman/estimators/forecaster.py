@@ -1,0 +1,143 @@
+"""The forecaster of series, in the manner of a scikit-learn estimator."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any, cast
+
+from elman._errors import OptionError
+from elman.data.series import SeriesOptions, SeriesSet, load_series
+from elman.estimators._base import Estimator, training
+from elman.metrics import ForecastReport
+from elman.options import ForecasterOptions
+from elman.runtime import Forecast, ForecastPredictor, SeriesStream
+from elman.runtime import open as open_model
+
+__all__ = ["Forecaster"]
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+class Forecaster(Estimator):
+    """A recurrent network that forecasts one series or thousands, with intervals.
+
+    Its parameters are `elman.options.ForecasterOptions`, all by name; None lets Elman choose.
+    After `fit`: `model_` (the value that the file holds), `predictor_` (what `elman.load` returns),
+    `card_` (how it was trained and how good it is, beside naive forecasts) and `stopped_`.
+
+    >>> import numpy as np
+    >>> values = 10 + np.sin(np.arange(96) * 2 * np.pi / 12)
+    >>> model = Forecaster(horizon=3, steps=5, hidden_size=4, members=1, refit=False).fit(values)
+    >>> model.predict().median.shape
+    (1, 3)
+    """
+
+    options = ForecasterOptions
+
+    def _fitted(self) -> ForecastPredictor:
+        return cast(ForecastPredictor, super()._fitted())
+
+    def read(self, X: Any) -> SeriesSet:
+        """Return the series in `X` by the columns and policies among the parameters.
+
+        Raises DataError, OptionError, MissingDependencyError.
+        """
+        options: ForecasterOptions = self._checked_options()
+        if isinstance(X, SeriesSet):
+            return X
+        target = _names(options.target)
+        return load_series(
+            X,
+            SeriesOptions(
+                id_column=options.id_column,
+                time_column=options.time_column,
+                target=target if len(target) > 1 else options.target,
+                past=_names(options.past),
+                future=_names(options.future),
+                static=_names(options.static),
+                frequency=options.frequency,
+                timezone=options.timezone,
+                date_format=options.date_format,
+                missing=options.missing,
+                gaps=options.gaps,
+                duplicates=options.duplicates,
+            ),
+        )
+
+    def fit(
+        self,
+        X: Any,
+        y: None = None,  # noqa: ARG002 - scikit-learn's signature
+        *,
+        output: str | PathLike[str] | None = None,
+        resume: bool = False,
+        watch: Any = None,
+    ) -> Forecaster:
+        """Train on the series in `X`: a path, a data frame long or wide, arrays; return self.
+
+        `output`, `resume` and `watch` are as for `LanguageModel.fit`.
+        Raises DataError, OptionError, OutputError, ModelFileError, DivergedError.
+        """
+        series = self.read(X)
+        outcome = training().train_forecaster(
+            series,
+            self._checked_options(),
+            output=None if output is None else Path(output),
+            resume=resume,
+            watch=watch,
+        )
+        return self._keep(outcome)
+
+    def predict(
+        self, horizon: int | None = None, *, series: Any = None, future: Any = None
+    ) -> Forecast:
+        """Return the next steps of every series, as `ForecastPredictor.predict`."""
+        return self._fitted().predict(horizon, series=series, future=future)
+
+    def update(self, X: Any, **options: Any) -> Forecaster:
+        """Read new rows: the series move on, the weights stay; return self. As `ForecastPredictor.update`."""
+        self.predictor_ = self._fitted().update(X, **options)
+        self.model_ = self.predictor_.model
+        return self
+
+    def stream(self, series: str | None = None) -> SeriesStream:
+        """Return a stream over one series, to feed value by value."""
+        return self._fitted().stream(series)
+
+    def evaluate(self, X: Any, **how: Any) -> ForecastReport:
+        """Return how good the forecasts of new rows are, as `ForecastPredictor.evaluate`."""
+        return self._fitted().evaluate(X, **how)
+
+    def score(self, X: Any, y: None = None) -> float:  # noqa: ARG002 - scikit-learn's signature
+        """Return the skill on new rows against the best of the naive forecasts; above 0 is better."""
+        return self.evaluate(X).skill.value
+
+    def cross_validation(
+        self, X: Any, *, windows: int = 5, step: int | None = None, refit: bool = False
+    ) -> ForecastReport:
+        """Return how good forecasts of the last part of `X` are, from `windows` rolling origins.
+
+        Origins are `step` (the horizon) apart, the last one a horizon before the end. The network is
+        trained before the first of them, and reads on to the others; with `refit` it is trained anew at
+        each. This estimator stays as it was. Raises as `fit`.
+        """
+        series, options = self.read(X), self._checked_options()
+        h = options.horizon
+        apart = step or h
+        if not isinstance(windows, int) or windows < 1 or apart < 1:
+            raise OptionError("windows", got=windows, expected="a whole number from 1")
+        ends = [h + apart * (windows - 1 - n) for n in range(windows)]
+        found = []
+        for end in ends if refit else ends[:1]:
+            outcome = training().train_forecaster(series.before(end), options)
+            predictor: ForecastPredictor = open_model(outcome.model)
+            before = {
+                name: max(1, len(values) - end)
+                for name, values in zip(series.ids, series.values, strict=True)
+            }
+            part = series.before(end - h) if refit else series
+            found += predictor.windows(part, before, 1 if refit else windows, apart)
+        return predictor.report(found)

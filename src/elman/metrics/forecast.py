@@ -1,0 +1,195 @@
+"""How good forecasts are, beside the plain ones: measures, and whether they say more than the last value.
+
+Forecasts and truth are arrays of one shape; where the truth is NaN nothing is measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from elman._errors import DataError, ShapeError
+
+__all__ = [
+    "coverage",
+    "interval_width",
+    "mae",
+    "mase",
+    "owa",
+    "pinball",
+    "rmse",
+    "scale",
+    "smape",
+    "weighted_quantile_loss",
+]
+
+_MAX = float(np.finfo(np.float64).max)
+_TINY = float(np.finfo(np.float64).tiny)
+
+
+def _pairs(forecast: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is measured of both, flat."""
+    forecasts, truths = np.asarray(forecast, np.float64), np.asarray(truth, np.float64)
+    if forecasts.shape != truths.shape:
+        raise ShapeError(
+            "forecast and truth differ in shape",
+            got=forecasts.shape,
+            expected=f"that of the truth, {truths.shape}",
+        )
+    there = np.isfinite(truths)
+    if not there.any():
+        raise DataError("there is no true value to measure a forecast by")
+    if not np.isfinite(forecasts[there]).all():
+        raise DataError("a forecast is not finite")
+    return forecasts[there], truths[there]
+
+
+def _errors(forecast: ArrayLike, truth: ArrayLike) -> np.ndarray:
+    forecasts, truths = _pairs(forecast, truth)
+    with np.errstate(over="ignore"):
+        return np.asarray(np.clip(truths - forecasts, -_MAX, _MAX))
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of values from 0, also where their sum is no float."""
+    largest = float(values.max())
+    return largest * float(np.mean(values / largest)) if largest > _TINY else 0.0
+
+
+def mae(forecast: ArrayLike, truth: ArrayLike) -> float:
+    """Return the mean absolute error, in the unit of the series; raises DataError, ShapeError.
+
+    >>> mae([1.0, 2.0, 9.0], [2.0, 4.0, float("nan")])
+    1.5
+    """
+    return _mean(np.abs(_errors(forecast, truth)))
+
+
+def rmse(forecast: ArrayLike, truth: ArrayLike) -> float:
+    """Return the root of the mean squared error, in the unit of the series; raises as `mae`.
+
+    >>> rmse([1.0, 2.0], [6.0, 7.0])
+    5.0
+    """
+    errors = np.abs(_errors(forecast, truth))
+    largest = float(errors.max())
+    return largest * math.sqrt(np.mean((errors / largest) ** 2)) if largest > _TINY else 0.0
+
+
+def smape(forecast: ArrayLike, truth: ArrayLike) -> float:
+    """Return the mean of ``200 · |y - f| / (|y| + |f|)``, M4's sMAPE in percent, 0 where both are 0.
+
+    Source: Makridakis, Spiliotis, Assimakopoulos, "The M4 Competition", 2020. Raises as `mae`.
+
+    >>> smape([1.0, 0.0], [3.0, 0.0])
+    50.0
+    """
+    forecasts, truths = _pairs(forecast, truth)
+    # halves, for the sum and the difference of numbers near the end of the floats
+    size = np.abs(forecasts / 2) + np.abs(truths / 2)
+    size[size == 0] = 1.0
+    return float(np.mean(200 * (np.abs(truths / 2 - forecasts / 2) / size)))
+
+
+def scale(history: ArrayLike, season: int = 1) -> float | None:
+    """Return MASE's unit: the mean absolute difference of values a season apart in `history` ``[T]``.
+
+    Where there is none, or all are 0, that of neighbours; None where those are 0 as well.
+
+    >>> scale([1.0, 5.0, 2.0, 7.0], 2), scale([1.0, 2.0, 1.0, 2.0], 2), scale([3.0, 3.0])
+    (1.5, 1.0, None)
+    """
+    series = np.asarray(history, np.float64)
+    for lag in dict.fromkeys((max(1, season), 1)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            differences = np.abs(series[lag:] - series[:-lag])
+        differences = np.minimum(differences[~np.isnan(differences)], _MAX)
+        unit = _mean(differences) if len(differences) else 0.0
+        if unit > _TINY:
+            return unit
+    return None
+
+
+def mase(
+    forecast: ArrayLike, truth: ArrayLike, history: ArrayLike, season: int = 1
+) -> float | None:
+    """Return the mean absolute error over `scale` of the `history` before the forecast.
+
+    None where the history is constant and gives no scale. Source: Hyndman, Koehler, "Another look at
+    measures of forecast accuracy", 2006. Raises as `mae`.
+
+    >>> mase([7.0, 7.0], [8.0, 9.0], [1.0, 5.0, 2.0, 7.0], 2)
+    1.0
+    """
+    unit, error = scale(history, season), mae(forecast, truth)
+    return None if unit is None else min(error / unit, _MAX)
+
+
+def pinball(forecast: ArrayLike, truth: ArrayLike, level: float) -> float:
+    """Return the mean quantile loss of a forecast of the quantile at `level`, in the unit of the series.
+
+    ``max(q · (y - f), (q - 1) · (y - f))``. Source: Koenker, Bassett, "Regression Quantiles", 1978.
+    Raises as `mae`.
+
+    >>> pinball([1.0, 1.0], [2.0, 0.0], 0.75)
+    0.5
+    """
+    errors = _errors(forecast, truth)
+    return _mean(np.maximum(level * errors, (level - 1) * errors))
+
+
+def weighted_quantile_loss(
+    forecasts: ArrayLike, truth: ArrayLike, levels: Sequence[float]
+) -> float | None:
+    """Return twice the quantile losses of `forecasts` ``[Q, ...]`` over ``Σ|y|``, the mean of the levels.
+
+    None where the truth is 0 throughout. Raises as `mae`.
+
+    >>> weighted_quantile_loss([[1.0, 1.0]], [2.0, 0.0], [0.75])
+    1.0
+    """
+    rows, truths = np.asarray(forecasts, np.float64), np.asarray(truth, np.float64)
+    size = mae(np.zeros_like(truths), truths)
+    if size <= _TINY:
+        return None
+    losses = [pinball(row, truths, level) / size for row, level in zip(rows, levels, strict=True)]
+    return min(2 * sum(losses) / len(losses), _MAX)
+
+
+def coverage(low: ArrayLike, high: ArrayLike, truth: ArrayLike) -> float:
+    """Return the share of the true values from `low` to `high`; raises as `mae`.
+
+    >>> coverage([0.0, 0.0], [1.0, 1.0], [1.0, 2.0])
+    0.5
+    """
+    lows, truths = _pairs(low, truth)
+    highs, _ = _pairs(high, truth)
+    return float(np.mean((lows <= truths) & (truths <= highs)))
+
+
+def interval_width(low: ArrayLike, high: ArrayLike, truth: ArrayLike) -> float:
+    """Return the mean width of the intervals whose truth is known, in the unit of the series.
+
+    >>> interval_width([0.0, 0.0], [1.0, 3.0], [1.0, 2.0])
+    2.0
+    """
+    lows, _ = _pairs(low, truth)
+    highs, _ = _pairs(high, truth)
+    with np.errstate(over="ignore"):
+        return _mean(np.clip(highs - lows, 0.0, _MAX))
+
+
+def owa(smape: float, mase: float, smape2: float, mase2: float) -> float | None:
+    """Return M4's overall weighted average of a method's mean sMAPE and MASE over those of Naive2.
+
+    The means over all series go in, once; None where Naive2 makes no error. Source: as `smape`.
+
+    >>> round(owa(13.912, 1.193, 18.383, 2.395), 3)
+    0.627
+    """
+    if smape2 <= 0 or mase2 <= 0:
+        return None
+    return (smape / smape2 + mase / mase2) / 2

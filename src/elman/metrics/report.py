@@ -1,0 +1,288 @@
+"""What a forecast is worth: its figures beside those of the plain forecasts, and in words."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from elman._errors import DataError, OptionError, ShapeError
+from elman.metrics.forecast import (
+    coverage,
+    interval_width,
+    mae,
+    owa,
+    pinball,
+    rmse,
+    scale,
+    smape,
+    weighted_quantile_loss,
+)
+from elman.metrics.naive import naive, naive_quantiles
+from elman.metrics.skill import Skill, is_repeated_last, paired_skill
+
+__all__ = ["Figures", "ForecastReport", "Interval", "Window", "forecast_report"]
+
+_NETWORK = "the network"
+_MAX = float(np.finfo(np.float64).max)
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """One forecast of one series, and what came."""
+
+    series: str
+    """The name of the series; its windows stand side by side, the earliest origin first."""
+    history: np.ndarray
+    """``[T]`` all values up to the origin, NaN where missing."""
+    truth: np.ndarray
+    """``[H]`` NaN where missing."""
+    quantiles: np.ndarray
+    """``[Q, H]`` the forecast."""
+    season: int = 1
+    """Steps of a season, 1 where there is none."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """How often and how wide an interval holds the truth."""
+
+    level: float
+    """The share it promises."""
+    coverage: float
+    """The share it holds."""
+    width: float
+    """On average, in the unit of the series."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of one method, of all windows."""
+
+    name: str
+    mae: float
+    rmse: float
+    smape: float
+    """Percent; as `mase`, the mean of the windows."""
+    mase: float | None
+    """None where no history gives a scale; windows whose own gives none are left out."""
+    pinball: float
+    """Mean of the quantile losses of all levels."""
+    weighted_quantile_loss: float | None
+    intervals: tuple[Interval, ...]
+
+
+@dataclass(frozen=True)
+class ForecastReport:
+    """How good forecasts are, beside naive, seasonal naive and drift on the same windows."""
+
+    series: int
+    windows: int
+    horizon: int
+    values: int
+    """True values that were compared."""
+    levels: tuple[float, ...]
+    """Of the quantiles."""
+    methods: tuple[Figures, ...]
+    """The network first."""
+    best: str
+    """The plain forecast with the lowest error, by MASE where there is a scale."""
+    skills: tuple[Skill, ...]
+    """Against each plain forecast."""
+    repeats_last: bool
+    """Whether the forecast is in effect the last value repeated."""
+    owa: float | None = None
+    """M4's, where Naive2 was asked for."""
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What the figures say, in plain words."""
+        skills = {skill.against: skill for skill in self.skills}
+        said = [str(skills[self.best])]
+        # where drift is the best, people still ask about the last value
+        if self.best != "naive" and skills["naive"].verdict != "better":
+            said.append(str(skills["naive"]))
+        if self.repeats_last:
+            said.append("the forecast is, in effect, THE LAST VALUE REPEATED")
+        return tuple(said)
+
+    @property
+    def skill(self) -> Skill:
+        """Against the best."""
+        return next(skill for skill in self.skills if skill.against == self.best)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields and the sentences, for JSON."""
+        return asdict(self) | {"sentences": list(self.sentences)}
+
+    def __str__(self) -> str:
+        heads = [f"{100 * interval.level:g} %" for interval in self.methods[0].intervals]
+        lines = [
+            f"series {self.series:,}, windows {self.windows:,}, horizon {self.horizon:,}, "
+            f"values {self.values:,}",
+            f"{'':15}{'MAE':>11}{'RMSE':>11}{'sMAPE':>9}{'MASE':>9}{'pinball':>11}"
+            + "".join(f"{head:>9}" for head in heads),
+        ]
+        for row in self.methods:
+            scaled = "-" if row.mase is None else f"{row.mase:.3f}"
+            lines.append(
+                f"{row.name:15}{row.mae:>11.4g}{row.rmse:>11.4g}{row.smape:>7.2f} %{scaled:>9}"
+                f"{row.pinball:>11.4g}"
+                + "".join(f"{100 * interval.coverage:>7.1f} %" for interval in row.intervals)
+            )
+        if self.owa is not None:
+            lines.append(f"OWA {self.owa:.3f} (sMAPE and MASE over those of M4's Naive2)")
+        return "\n".join([*lines, *self.sentences])
+
+
+def _pairs_of(levels: Sequence[float]) -> list[tuple[float, int, int]]:
+    """Return share, place of the low and of the high quantile of every interval, widest last."""
+    return sorted(
+        (round(levels[high] - level, 9), low, high)
+        for low, level in enumerate(levels)
+        for high in range(len(levels))
+        if level < 0.5 and abs(level + levels[high] - 1) < 1e-9
+    )
+
+
+def _figures(
+    name: str,
+    quantiles: np.ndarray,
+    truth: np.ndarray,
+    units: np.ndarray,
+    levels: Sequence[float],
+) -> Figures:
+    point = quantiles[:, levels.index(0.5)]
+    scaled = _losses(point, truth, units)
+    return Figures(
+        name=name,
+        mae=mae(point, truth),
+        rmse=rmse(point, truth),
+        smape=float(np.mean([smape(*pair) for pair in zip(point, truth, strict=True)])),
+        mase=None if np.isnan(units).all() else float(scaled.mean()),
+        pinball=float(
+            np.mean([pinball(quantiles[:, q], truth, level) for q, level in enumerate(levels)])
+        ),
+        weighted_quantile_loss=weighted_quantile_loss(quantiles.swapaxes(0, 1), truth, levels),
+        intervals=tuple(
+            Interval(
+                share,
+                coverage(quantiles[:, low], quantiles[:, high], truth),
+                interval_width(quantiles[:, low], quantiles[:, high], truth),
+            )
+            for share, low, high in _pairs_of(levels)
+        ),
+    )
+
+
+def _losses(point: np.ndarray, truth: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Return each window's MASE, of those with a scale; the MAE of all where none has one."""
+    rows = range(len(truth))
+    if np.isnan(units).all():
+        return np.array([mae(point[n], truth[n]) for n in rows])
+    with np.errstate(over="ignore"):
+        scaled = [mae(point[n], truth[n]) / units[n] for n in rows if not np.isnan(units[n])]
+        return np.minimum(scaled, _MAX)
+
+
+def _overlap(windows: Sequence[Window], horizon: int) -> int:
+    """Return how many later windows of its series the truth of one reaches into."""
+    spacings = [
+        len(later.history) - len(earlier.history)
+        for earlier, later in itertools.pairwise(windows)
+        if earlier.series == later.series
+    ]
+    return (horizon - 1) // max(1, min(spacings)) if spacings else 0
+
+
+def forecast_report(
+    windows: Iterable[Window], levels: Sequence[float], *, naive2_too: bool = False
+) -> ForecastReport:
+    """Return the report of forecasts given as quantiles at `levels`, 0.5 among them.
+
+    All windows have one horizon; those without a known truth are left out. With `naive2_too` M4's
+    Naive2 is a method as well, and the OWA is told. Raises OptionError, ShapeError, DataError.
+
+    >>> values = np.sin(np.arange(60) * 2 * np.pi / 12) * 5 + np.arange(60) % 7
+    >>> def window(origin):
+    ...     return Window("a", values[:origin], values[origin:][:6], values[origin:][None, :6] + 1, 12)
+    >>> report = forecast_report([window(origin) for origin in (24, 30, 36, 42)], [0.5])
+    >>> report.best, report.skill.verdict, report.methods[0].mae
+    ('seasonal naive', 'better', 1.0)
+    """
+    levels = tuple(float(level) for level in levels)
+    if 0.5 not in levels or not all(0 < level < 1 for level in levels):
+        raise OptionError("levels", got=levels, expected="shares between 0 and 1, 0.5 among them")
+    kept = [window for window in windows if np.isfinite(window.truth).any()]
+    if not kept:
+        raise DataError("there is no true value to measure a forecast by")
+    horizon = len(kept[0].truth)
+    seasonal = any(window.season > 1 for window in kept)
+    quantiles: dict[str, list[np.ndarray]] = {}
+    for window in kept:
+        if window.truth.shape != (horizon,) or window.quantiles.shape != (len(levels), horizon):
+            raise ShapeError(
+                f"a window of series {window.series}",
+                got=f"truth {window.truth.shape}, quantiles {window.quantiles.shape}",
+                expected=f"({horizon},) and ({len(levels)}, {horizon})",
+            )
+        plain = naive_quantiles(
+            window.history, horizon, window.season, levels, naive2_too=naive2_too
+        )
+        if seasonal:
+            plain.setdefault("seasonal naive", plain["naive"])
+        for name, rows in ({_NETWORK: window.quantiles} | plain).items():
+            quantiles.setdefault(name, []).append(rows)
+    names = [_NETWORK, "naive", "seasonal naive", "drift", "Naive2"]
+    methods = {name: np.stack(quantiles[name]) for name in names if name in quantiles}
+    truth = np.stack([window.truth for window in kept])
+    units = np.array([scale(window.history, window.season) for window in kept], np.float64)
+    middle = levels.index(0.5)
+    figures = [_figures(name, rows, truth, units, levels) for name, rows in methods.items()]
+    losses = {name: _losses(rows[:, middle], truth, units) for name, rows in methods.items()}
+    best = min((name for name in losses if name != _NETWORK), key=lambda name: losses[name].mean())
+    measured = np.ones(len(kept), bool) if np.isnan(units).all() else ~np.isnan(units)
+    series = np.array([window.series for window in kept])
+    overlap = _overlap(kept, horizon)
+    last = np.array([naive(window.history, 1)[0] for window in kept])
+    divisor = np.where(np.isnan(units), 1.0, units)
+
+    def scaled(values: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return np.clip((values.T / divisor).T[measured], -_MAX, _MAX)
+
+    by_name = {row.name: row for row in figures}
+    mine, theirs = by_name[_NETWORK], by_name.get("Naive2")
+    return ForecastReport(
+        series=len(set(series.tolist())),
+        windows=len(kept),
+        horizon=horizon,
+        values=int(np.isfinite(truth).sum()),
+        levels=levels,
+        methods=tuple(figures),
+        best=best,
+        skills=tuple(
+            paired_skill(
+                losses[_NETWORK],
+                others,
+                against=other,
+                series=series[measured],
+                overlap=overlap,
+            )
+            for other, others in losses.items()
+            if other != _NETWORK
+        ),
+        repeats_last=is_repeated_last(
+            scaled(methods[_NETWORK][:, middle]),
+            scaled(last),
+            scaled(truth),
+            series=series[measured],
+            overlap=overlap,
+        ),
+        owa=owa(mine.smape, mine.mase, theirs.smape, theirs.mase)
+        if theirs and mine.mase is not None and theirs.mase is not None
+        else None,
+    )

@@ -1,0 +1,56 @@
+"""The options of training a forecaster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from elman.options._declare import network, reading, training
+from elman.options.recurrent import RecurrentOptions
+
+__all__ = ["ForecasterOptions"]
+
+
+@dataclass(frozen=True)
+class ForecasterOptions(RecurrentOptions):
+    """What a person may choose of a `Forecaster`; None lets Elman choose.
+
+    >>> ForecasterOptions(horizon=0)
+    Traceback (most recent call last):
+    elman._errors.OptionError: horizon: got 0; expected a whole number from 1 to 10000
+    """
+
+    cell: Literal["rnn", "gru", "lstm", "mingru"] = network("gru", "recurrent cell")
+    horizon: int = reading(10, "steps to forecast", low=1, high=10_000)
+    id_column: str | None = reading(None, "column that names the series (unique_id)")
+    time_column: str | None = reading(None, "column of dates or steps (ds, or found)")
+    target: str | None = reading(None, "column to forecast (y, or found)")
+    past: str | None = reading(None, "columns known up to the present, with commas between them")
+    future: str | None = reading(None, "columns known in advance, with commas between them")
+    static: str | None = reading(None, "columns with one value a series, with commas between them")
+    frequency: str | None = reading(None, "step of the series, as h, 30min, D, B, MS (found)")
+    timezone: str | None = reading(None, "where clocks without a zone stand, as Europe/Berlin")
+    date_format: str | None = reading(None, "form of the dates, as %d/%m/%Y (found)")
+    missing: Literal["mask", "fill", "error"] = reading(
+        "mask", "a row without a value: left missing, the last value again, an error"
+    )
+    gaps: Literal["mask", "fill", "error"] = reading(
+        "mask", "a row that is not there: left missing, the last value again, an error"
+    )
+    duplicates: Literal["error", "first", "last", "mean", "sum"] = reading(
+        "error", "two rows of one stamp: an error, or one of them, their mean or sum"
+    )
+    season: int | None = reading(None, "steps of the season, 1 for none (found)", low=1)
+    transform: Literal["auto", "none", "log"] = reading(
+        "auto", "values as they are, or their logarithms"
+    )
+    calendar: Literal["auto", "yes", "no"] = reading(
+        "auto", "read where a stamp stands in day, week and year"
+    )
+    window: int | None = reading(None, "steps of the past that a forecast reads (by rule)", low=2)
+    levels: str = reading("80,95", "intervals in percent, with commas between them")
+    members: int | None = network(None, "networks that answer together (by table)", low=1, high=32)
+    evaluations: int = training(20, "measurements on the held-out part", low=1, high=10000)
+    refit: bool = training(
+        True, "train anew on all values once the best length of training is known"
+    )

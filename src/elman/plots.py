@@ -1,0 +1,275 @@
+"""Pictures of answers: a forecast, a confusion table, calibration, a scatter of numbers.
+
+Every function takes plain arrays and returns a matplotlib `Figure` that no window and no global state knows
+of. A name in a picture is text as it stands, of at most 60 characters: no formula, no second line.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from elman._atomic import Path, atomic_write
+from elman._errors import MissingDependencyError, OptionError, ShapeError, printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["calibration", "confusion", "forecast", "save", "scatter"]
+
+_INK, _GREY, _PALE, _BLUE, _RED = "#22303c", "#5d6b78", "#dde3e8", "#1668b5", "#c8442e"
+_SIZE, _DPI = (8.0, 4.5), 150
+_LONGEST, _LONGEST_LABEL = 60, 18
+_HISTORY = (6, 60)  # of the history, so many horizons or steps are shown
+_MOST_LABELS, _MOST_COUNTS = 40, 20
+# What DejaVu cannot write, a font of the machine may.
+_FONTS = ("Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans", "Arial Unicode MS", "Unifont")
+
+
+def _style() -> AbstractContextManager[None]:
+    """Return what holds the house's style, whatever the user's settings are."""
+    try:
+        from matplotlib import font_manager, style
+    except ImportError as error:
+        raise MissingDependencyError(
+            "matplotlib is not installed", remedy='pip install "elman[plot]"'
+        ) from error
+    fonts = [font for font in _FONTS if font in font_manager.get_font_names()]
+    settings = {
+        "axes.edgecolor": _PALE,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.labelcolor": _GREY,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlecolor": _INK,
+        "axes.titlelocation": "left",
+        "axes.titlesize": 12,
+        "figure.constrained_layout.h_pad": 0.1,
+        "figure.constrained_layout.w_pad": 0.12,
+        "font.family": ["DejaVu Sans", *fonts],
+        "font.size": 9,
+        "grid.color": _PALE,
+        "grid.linewidth": 0.7,
+        "legend.frameon": False,
+        "svg.hashsalt": "elman",
+        "text.color": _INK,
+        "text.parse_math": False,
+        "xtick.color": _PALE,
+        "xtick.labelcolor": _GREY,
+        "ytick.color": _PALE,
+        "ytick.labelcolor": _GREY,
+    }
+    return style.context(["default", settings])
+
+
+def _drawn(draw: Callable[[Figure, Axes], None], title: str, size: tuple[float, float]) -> Figure:
+    """Return the figure that `draw` fills."""
+    with _style():
+        from matplotlib.figure import Figure
+        from matplotlib.text import Text
+
+        figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_title(printable(title, _LONGEST))
+        draw(figure, axes)
+    # a dollar sign is a dollar sign, also to whoever saves the figure by other means
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    return figure
+
+
+def _legend(figure: Figure) -> None:
+    figure.legend(loc="outside lower center", ncols=5, handlelength=1.6)
+
+
+def _same(name: str, *arrays: ArrayLike) -> list[np.ndarray]:
+    """Return arrays of one length ``[N]``; raises ShapeError."""
+    found = [np.asarray(array) for array in arrays]
+    shapes = [array.shape for array in found]
+    if any(shape != shapes[0] or len(shape) != 1 for shape in shapes):
+        raise ShapeError(name, got=shapes, expected="[N] each")
+    return found
+
+
+def forecast(
+    history_times: ArrayLike,
+    history: ArrayLike,
+    times: ArrayLike,
+    median: ArrayLike,
+    intervals: Mapping[float, tuple[ArrayLike, ArrayLike]] | None = None,
+    truth: ArrayLike | None = None,
+    title: str = "",
+) -> Figure:
+    """Return the picture of a forecast ``[H]`` behind its history ``[T]``, with intervals and truth.
+
+    Times are numbers or dates (datetime64); `intervals` has (low, high) ``[H]`` by the share that they
+    promise (0.8). Of a long history the last six horizons are shown. Raises ShapeError,
+    MissingDependencyError.
+
+    >>> figure = forecast([0, 1, 2], [5.0, 6.0, 5.5], [3, 4], [6.0, 6.5], {0.8: ([5.0, 5.0], [7.0, 8.0])})
+    >>> figure.get_size_inches().tolist()
+    [8.0, 4.5]
+    """
+    before, past = _same("history and its times", history_times, history)
+    after, line = _same("forecast and its times", times, median)
+    shown = max(_HISTORY[1], _HISTORY[0] * len(line))
+    before, past = before[-shown:], past[-shown:]
+    known = np.flatnonzero(np.isfinite(past))[-1:]
+
+    def joined(values: ArrayLike) -> np.ndarray:
+        # from the last known value on, that the eye need not jump
+        return np.concatenate([past[known], _same("an interval", line, values)[1]])
+
+    def draw(figure: Figure, axes: Axes) -> None:
+        at = np.concatenate([before[known], after])
+        ordered = sorted((intervals or {}).items(), reverse=True)
+        for place, (level, (low, high)) in enumerate(ordered):
+            shade = 0.16 + 0.2 * place / max(1, len(ordered) - 1)
+            name = f"{100 * level:g} % interval"
+            axes.fill_between(
+                at, joined(low), joined(high), color=_BLUE, alpha=shade, lw=0, label=name
+            )
+        axes.plot(before, past, color=_INK, lw=1.3, label="history")
+        axes.plot(at, joined(line), color=_BLUE, lw=1.8, label="forecast")
+        if truth is not None:
+            axes.plot(at, joined(truth), color=_RED, lw=1.3, ls=(0, (4, 1.5)), label="what came")
+        axes.margins(x=0.01)
+        if at.dtype.kind == "M":
+            from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+            locator = AutoDateLocator(minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
+            formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
+            axes.xaxis.set_major_locator(locator)
+            axes.xaxis.set_major_formatter(formatter)
+        _legend(figure)
+
+    return _drawn(draw, title, _SIZE)
+
+
+def confusion(table: ArrayLike, labels: Sequence[object], title: str = "") -> Figure:
+    """Return the picture of a confusion table ``[K, K]``: truth down, answer across, rows as shares.
+
+    Of more than 40 labels the commonest are shown. Raises ShapeError, MissingDependencyError.
+
+    >>> confusion([[8, 2], [1, 9]], ["no", "yes"]).axes[0].get_xlabel()
+    'answer'
+    """
+    counts = np.asarray(table)
+    if counts.shape != (len(labels), len(labels)):
+        raise ShapeError("confusion table", got=counts.shape, expected=f"[{len(labels)}] twice")
+    shown = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:_MOST_LABELS])
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    counts, shares = counts[np.ix_(shown, shown)], shares[np.ix_(shown, shown)]
+    names = [printable(labels[place], _LONGEST_LABEL) for place in shown]
+    if len(shown) < len(labels):
+        title = f"{printable(title, 30)} (the commonest {len(shown)} of {len(labels):,} labels)"
+
+    def draw(_: Figure, axes: Axes) -> None:
+        from matplotlib.colors import LinearSegmentedColormap
+
+        colours = LinearSegmentedColormap.from_list("", ["#ffffff", "#9cc3e6", _BLUE])
+        axes.imshow(shares, cmap=colours, vmin=0, vmax=1, aspect="auto")
+        long = len(names) > 8 or max(map(len, names), default=0) > 10
+        axes.set_xticks(range(len(names)), names, rotation=90 if long else 0)
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(length=0)
+        axes.set(xlabel="answer", ylabel="truth")
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color="white", linewidth=2)
+        axes.tick_params(which="minor", length=0)
+        if len(names) > _MOST_COUNTS:
+            return
+        for row, column in np.ndindex(counts.shape):
+            share = f"\n{100 * shares[row, column]:.0f} %" if len(names) <= 6 else ""
+            axes.text(
+                column,
+                row,
+                f"{counts[row, column]:,}{share}",
+                ha="center",
+                va="center",
+                fontsize=10 if len(names) <= 6 else 8,
+                color="white" if shares[row, column] > 0.6 else _INK,
+            )
+
+    return _drawn(draw, title, (_SIZE[0], max(_SIZE[1], 1.5 + 0.28 * len(names))))
+
+
+def calibration(bins: Sequence[tuple[float, float, int, float, float]], title: str = "") -> Figure:
+    """Return the picture of calibration from bins (low, high, answers, mean probability, share right).
+
+    They are those of `elman.metrics.calibration.reliability`. Raises MissingDependencyError.
+
+    >>> calibration([(0.8, 0.9, 40, 0.86, 0.7)]).axes[0].get_ylabel()
+    'share that is right'
+    """
+    low, high, answers, confidence, right = np.array(bins, np.float64).reshape(-1, 5).T
+
+    def draw(figure: Figure, axes: Axes) -> None:
+        share = answers / max(1.0, answers.sum())
+        axes.bar(
+            low,
+            share,
+            high - low,
+            align="edge",
+            color=_PALE,
+            edgecolor="white",
+            label="share of all answers",
+        )
+        axes.plot([0, 1], [0, 1], color=_GREY, lw=1, ls=(0, (4, 3)), label="calibrated")
+        axes.plot(confidence, right, color=_BLUE, lw=1.5, marker="o", ms=5, label="the network")
+        axes.set(xlim=(0, 1), ylim=(0, 1.02))
+        axes.set(xlabel="probability of the answer", ylabel="share that is right")
+        _legend(figure)
+
+    return _drawn(draw, title, _SIZE)
+
+
+def scatter(truth: ArrayLike, predicted: ArrayLike, title: str = "") -> Figure:
+    """Return the picture of predicted numbers ``[N]`` over the true ones.
+
+    Raises ShapeError, MissingDependencyError.
+
+    >>> scatter([1.0, 2.0], [1.5, 2.0]).axes[0].get_xlabel()
+    'truth'
+    """
+    true, found = _same("truth and predictions", truth, predicted)
+
+    def draw(figure: Figure, axes: Axes) -> None:
+        both = np.concatenate([true, found])
+        ends = [both.min(initial=np.inf), both.max(initial=-np.inf)] if len(both) else [0, 1]
+        axes.plot(ends, ends, color=_GREY, lw=1, ls=(0, (4, 3)), label="all right")
+        opacity = min(0.8, max(0.08, 200 / max(1, len(true))))
+        axes.scatter(true, found, s=14, color=_BLUE, alpha=opacity, lw=0, label="the network")
+        axes.set(xlabel="truth", ylabel="predicted")
+        _legend(figure)
+
+    return _drawn(draw, title, _SIZE)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write `figure` to a file whose name ends in .svg or .png, whole or not at all.
+
+    The same figure gives the same bytes. Raises OptionError, OutputError.
+    """
+    kind = os.path.splitext(os.fspath(path))[1].lower()
+    if kind not in (".svg", ".png"):
+        raise OptionError("a picture", got=path, expected="a name that ends in .svg or .png")
+    metadata: dict[str, Any] = {"Date": None} if kind == ".svg" else {}
+    buffer = io.BytesIO()
+    with _style(), warnings.catch_warnings():
+        # a character that no font of the machine has is drawn as a box
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.savefig(buffer, format=kind[1:], metadata=metadata)
+    atomic_write(path, buffer.getvalue())

@@ -1,0 +1,149 @@
+"""What a reader of labelled sequences answers: a label, a number, or a tag for every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from elman._errors import DataError, OptionError
+from elman.data.codec import Labels, Scaler
+from elman.data.labelled import Sequences
+from elman.metrics import (
+    Baseline,
+    Classification,
+    Regression,
+    RegressionFigures,
+    are_entities,
+    classification,
+    entity_figures,
+    regression,
+)
+from elman.model import Model
+from elman.runtime.reader import Reader
+from elman.runtime.sequence import log_softmax
+
+__all__ = ["ClassifierPredictor", "RegressorPredictor", "TaggerPredictor"]
+
+
+class _Predictor:
+    def __init__(self, model: Model, storage: str = "float32") -> None:
+        if storage != "float32":
+            raise OptionError("storage", got=storage, expected=f"float32 for {model.config.task}")
+        self.model = model
+        self.reader = Reader(model)
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """How the model was trained, on what, and how good it is."""
+        return self.model.card
+
+    @property
+    def labels(self) -> Labels:
+        """The labels it answers with, in order."""
+        labels: Labels = self.model.codec.labels
+        return labels
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model to one file, atomically; raises OutputError where that cannot be."""
+        self.model.save(path)
+
+
+def _paired(sequences: Sequences, targets: Sequence[Any]) -> None:
+    if len(sequences) != len(targets):
+        raise DataError(
+            "sequences and their labels",
+            got=f"{len(sequences)} and {len(targets)}",
+            expected="as many of the one as of the other",
+        )
+
+
+class ClassifierPredictor(_Predictor):
+    """A trained classifier of sequences, ready to answer; what `elman.load` returns."""
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each label ``[N, K]``, in the order of `labels`, float64.
+
+        Raises DataError, ShapeError for sequences that are not as in training.
+        """
+        logits = self.reader.logits(Sequences.of(X))
+        shares: np.ndarray = np.exp(log_softmax(logits.astype(np.float64)))
+        return shares
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable label of each sequence ``[N]``."""
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.labels.decode(best)
+
+    def evaluate(
+        self, X: Any, y: Sequence[Any], *, beside: Sequence[Baseline] = (), metric: str = "accuracy"
+    ) -> Classification:
+        """Return how good the answers are for the labels `y`; a label not in training counts as missed."""
+        sequences = Sequences.of(X)
+        _paired(sequences, y)
+        truth = self.labels.encode(y)
+        return classification(
+            truth, self.predict_proba(sequences), self.labels.names, beside=beside, metric=metric
+        )
+
+
+class RegressorPredictor(_Predictor):
+    """A trained network that reads a sequence as one number; what `elman.load` returns."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the number for each sequence, float64 ``[N]``, in the units of training."""
+        target: Scaler = self.model.codec.target
+        scaled = self.reader.logits(Sequences.of(X))[:, 0].astype(np.float64)
+        return np.asarray(scaled * target.scale[0] + target.mean[0])
+
+    def evaluate(
+        self, X: Any, y: Sequence[float], *, beside: Sequence[RegressionFigures] = ()
+    ) -> Regression:
+        """Return how good the numbers are for the truth `y`."""
+        sequences = Sequences.of(X)
+        _paired(sequences, y)
+        return regression(self.predict(sequences), np.asarray(y, np.float64), beside)
+
+
+class TaggerPredictor(_Predictor):
+    """A trained tagger, one tag a step; what `elman.load` returns.
+
+    Texts are read as the tokens between white space.
+    """
+
+    def predict(self, X: Any) -> list[list[Any]]:
+        """Return the most probable tag of every step of each sequence."""
+        return [self.labels.decode(logits.argmax(axis=1)).tolist() for logits in self._logits(X)]
+
+    def predict_proba(self, X: Any) -> list[np.ndarray]:
+        """Return the probability of each tag ``[T_i, K]`` at every step of each sequence."""
+        return [np.exp(log_softmax(logits.astype(np.float64))) for logits in self._logits(X)]
+
+    def _logits(self, X: Any) -> list[np.ndarray]:
+        sequences = Sequences.of(X).stepwise()
+        found = self.reader.step_logits(sequences)
+        # no token was read as one
+        return [part[: len(item)] for part, item in zip(found, sequences.items, strict=True)]
+
+    def evaluate(
+        self, X: Any, y: Sequence[Sequence[Any]], *, beside: Sequence[Baseline] = ()
+    ) -> Classification:
+        """Return how good the tags are, step by step, and where they name entities (B-, I-, O) whole ones."""
+        sequences = Sequences.of(X)
+        _paired(sequences, y)
+        found = self.predict_proba(sequences)
+        for row, (shares, tags) in enumerate(zip(found, y, strict=True)):
+            if isinstance(tags, str) or len(shares) != len(tags):
+                got = "one text" if isinstance(tags, str) else f"{len(tags)} tags"
+                raise DataError(f"sequence {row}", got=f"{len(shares)} steps, {got}")
+        truth = self.labels.encode([tag for tags in y for tag in tags])
+        names = self.labels.names
+        entities = None
+        if are_entities(names):
+            answers = [[names[k] for k in shares.argmax(axis=1)] for shares in found]
+            entities = entity_figures([[*map(str, tags)] for tags in y], answers)
+        return classification(
+            truth, np.concatenate(found), names, beside=beside, unit="tokens", entities=entities
+        )

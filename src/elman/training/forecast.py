@@ -1,0 +1,453 @@
+"""A forecaster of series: split in time, windows, objective, calibration, honest measure, card."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elman._errors import DataError, OptionError
+from elman.config import ForecastConfig
+from elman.data.codec import Scaler
+from elman.data.forecast import ForecastCodec
+from elman.data.series import SeriesSet
+from elman.data.windows import Prepared, Windows
+from elman.metrics import Window, forecast_report
+from elman.options import ForecasterOptions
+from elman.training.checkpoint import Best
+from elman.training.distributed import Group
+from elman.training.forecaster import Forecaster, pinball
+from elman.training.loop import Watch
+from elman.training.objective import Measure, Objective
+from elman.training.plan import ForecastPlan, Schedule, forecast_plan
+from elman.training.rules import choose_rule
+from elman.training.run import Outcome, Run, execute
+
+__all__ = ["train_forecaster"]
+
+MOST_ORIGINS = 24
+"""Origins of one series at which the held-out part is forecast."""
+HELD_OUT_WINDOWS = 400
+"""Windows of all series together that are enough to measure on."""
+HELD_OUT_SHARE = 0.15
+"""Share of a series that is held out where it is more than the horizon, and series are few."""
+FEW_SERIES = 50
+FEW_WINDOWS = 50
+"""Held-out windows, of those that do not overlap, below which intervals are only widened."""
+TRENDS = 0.7
+"""Share of the windows to which a line is added."""
+FINITE = 1e9
+FARTHEST = 60.0
+"""Truth farther from the naive forecast, in units of the window, is as far as that."""
+
+
+def train_forecaster(
+    series: SeriesSet,
+    options: ForecasterOptions,
+    *,
+    output: Path | None = None,
+    resume: bool = False,
+    watch: Watch | None = None,
+) -> Outcome:
+    """Train a forecaster on `series` and return it, calibrated on their held-out end, as `execute` says.
+
+    Raises DataError, OptionError, OutputError, ModelFileError, DivergedError.
+    """
+
+    def load(group: Group) -> _ForecastRun:
+        return _ForecastRun.load(series, options, output, group)
+
+    return execute(load, options, output=output, resume=resume, watch=watch)
+
+
+@dataclass(frozen=True, eq=False)
+class _Origins:
+    """Windows by series and origin, and how much each counts."""
+
+    windows: Windows
+    series: np.ndarray
+    origins: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    @cached_property
+    def firsts(self) -> np.ndarray:
+        """Where the windows of each series begin, and the end."""
+        changes = np.flatnonzero(np.diff(self.series)) + 1
+        return np.concatenate([[0], changes, [len(self)]])
+
+    def prepare(
+        self, places: np.ndarray, trends: np.ndarray | None = None
+    ) -> tuple[Prepared, np.ndarray]:
+        """Return windows, and their truth ``[B, h]`` in units of each from its naive forecast."""
+        prepared, truth = self.windows.prepare(self.series[places], self.origins[places], trends)
+        with np.errstate(over="ignore"):
+            scaled = (truth - prepared.base) / prepared.unit[:, None]
+        return prepared, scaled.clip(-FINITE, FINITE)
+
+
+class _ForecastObjective(Objective):
+    """The quantiles of every step of a window's future, as distances from its naive forecast."""
+
+    unit = "window"
+
+    def __init__(
+        self, run: _ForecastRun, config: ForecastConfig, training: _Origins, held: _Origins | None
+    ) -> None:
+        self.run, self.training, self.held = run, training, held
+        plan, rule = run.plan, run.codec.rule
+        self.network: Forecaster = Forecaster(config, rule.horizon, plan.dropout, plan.precision)
+        self.levels = torch.tensor(run.codec.levels)
+        # windows of large relative changes count more where logarithms are forecast: errors of the
+        # values themselves are what a person reads
+        draw = np.random.default_rng([plan.seed, 1])
+        sample = draw.integers(0, len(training), min(2000, 20 * len(training)))
+        self.usual = float(training.prepare(sample)[0].unit.mean()) if rule.log else math.inf
+
+    def chunks(self, epoch: int) -> int:  # noqa: ARG002 - every pass is as long
+        return math.ceil(len(self.training) / self.run.plan.batch_size)
+
+    def loss(self, epoch: int, index: int) -> tuple[Tensor, int]:
+        draw = np.random.default_rng([self.run.plan.seed, 2, epoch, index])
+        size, group = self.run.plan.batch_size, self.run.group
+        drawn = self._drawn(draw, size)
+        own = drawn[group.rank :: group.world_size]
+        if not len(own):  # more processes than windows
+            return torch.stack([w.sum() for w in self.network.parameters()]).sum() * 0.0, size
+        return self._total(*self._disturbed(draw, own)), size
+
+    def _disturbed(
+        self, draw: np.random.Generator, places: np.ndarray
+    ) -> tuple[Prepared, np.ndarray]:
+        """Return windows with what keeps a network from learning few series by heart."""
+        plan, trends = self.run.plan, None
+        if plan.trend:
+            trends = draw.standard_normal(len(places)) * (draw.random(len(places)) < TRENDS)
+            trends *= plan.trend
+        windows, truth = self.training.prepare(places, trends)
+        noise = draw.standard_normal(windows.inputs.shape, np.float32) * np.float32(plan.noise)
+        return windows._replace(inputs=windows.inputs + noise), truth
+
+    def _drawn(self, draw: np.random.Generator, size: int) -> np.ndarray:
+        """Return windows: a series first, each as probable, then one of its origins."""
+        firsts = self.training.firsts
+        chosen = draw.integers(0, len(firsts) - 1, size)
+        first, last = firsts[chosen], firsts[chosen + 1]
+        places: np.ndarray = first + (draw.random(size) * (last - first)).astype(np.int64)
+        return places
+
+    def _total(self, windows: Prepared, truth: np.ndarray) -> Tensor:
+        device = next(self.network.parameters()).device
+        weight = 1 + np.minimum(windows.unit / self.usual, 10.0)
+        return pinball(
+            self.network(torch.from_numpy(windows.inputs).to(device)),
+            torch.from_numpy(truth.clip(-FARTHEST, FARTHEST).astype(np.float32)).to(device),
+            torch.from_numpy(weight.astype(np.float32)).to(device),
+            self.levels.to(device),
+        )
+
+    def answers(self, held: _Origins) -> tuple[np.ndarray, np.ndarray, Prepared]:
+        """Return quantiles ``[N, h, Q]`` and truth ``[N, h]`` in units of the windows, and these."""
+        device, at_once = next(self.network.parameters()).device, held.windows.rule.at_once
+        quantiles, truths, parts = [], [], []
+        self.network.eval()
+        with torch.no_grad():
+            for first in range(0, len(held), at_once):
+                windows, truth = held.prepare(np.arange(first, min(first + at_once, len(held))))
+                found = self.network(torch.from_numpy(windows.inputs).to(device)).mean(0)
+                quantiles.append(np.sort(found.cpu().double().numpy(), axis=2))
+                truths.append(truth)
+                parts.append(windows._replace(inputs=windows.inputs[:0]))
+        self.network.train()
+        together = Prepared(*(np.concatenate(some) for some in zip(*parts, strict=True)))
+        return np.concatenate(quantiles), np.concatenate(truths), together
+
+    def measure(self) -> Measure:
+        if self.held is None:  # all is trained on, and nothing is left to measure on
+            return Measure(0.0, {"held_out_loss": None})
+        quantiles, truth, windows = self.answers(self.held)
+        weight = torch.from_numpy(1 + np.minimum(windows.unit / self.usual, 10.0))
+        levels = torch.tensor(self.run.codec.levels, dtype=torch.float64)
+        wanted = torch.from_numpy(truth.clip(-FARTHEST, FARTHEST))
+        total = pinball(torch.from_numpy(quantiles)[None], wanted, weight, levels)
+        loss = float(total) / float(weight.sum())
+        return Measure(loss, {"held_out_loss": loss})
+
+
+@dataclass
+class _ForecastRun(Run):
+    """One run with everything it was given and what follows from it."""
+
+    options: ForecasterOptions
+    plan: ForecastPlan
+    config: ForecastConfig
+    codec: ForecastCodec
+    series: SeriesSet
+    held: tuple[int, ...]
+    """Steps at the end of each series that are held out; 0 where it is too short."""
+
+    @classmethod
+    def load(
+        cls, series: SeriesSet, options: ForecasterOptions, output: Path | None, group: Group
+    ) -> _ForecastRun:
+        levels = _levels(options.levels)
+        rule, calendar = choose_rule(series, options)
+        plan = forecast_plan(options, rule, [len(values) for values in series.values])
+        held = _held_out(series, rule.horizon, plan.least_past)
+        # of what is known up to the present, what is held out is not known
+        past = [one[: len(one) - last] for one, last in zip(series.past, held, strict=True)]
+        codec = ForecastCodec(
+            rule,
+            levels,
+            np.zeros(len(levels)),
+            calendar,
+            _scaler(past, series.names["past"]),
+            _scaler(series.future, series.names["future"]),
+            _scaler((series.static,), series.names["static"]),
+            series,
+        )
+        rule = replace(
+            rule,
+            covariates=codec.covariates,
+            past=len(series.names["past"]),
+            static=len(series.names["static"]),
+        )
+        codec = replace(codec, rule=rule, history=codec.trimmed(series))
+        config = ForecastConfig(
+            task="forecast",
+            cell=options.cell,
+            activation=options.activation,
+            input_size=codec.rule.input_size,
+            hidden_size=plan.hidden_size,
+            num_layers=plan.num_layers,
+            bias=options.bias,
+            segment=codec.rule.segment,
+            quantiles=len(codec.levels),
+            members=plan.members,
+        )
+        return cls(options, plan, config, codec, group, output, series, held)
+
+    def data_identity(self) -> dict[str, str]:
+        whole = hashlib.sha256()
+        for name in self.series.ids:
+            whole.update(name.encode("utf-8", "surrogatepass") + b"\xff")
+        for some in (self.series.values, self.series.past, self.series.future):
+            for part in some:
+                whole.update(np.ascontiguousarray(part).data)
+        whole.update(np.ascontiguousarray(self.series.starts).view(np.int64).data)
+        whole.update(np.ascontiguousarray(self.series.static).data)
+        return {"series": whole.hexdigest()}
+
+    def _training(self, held: Sequence[int]) -> _Origins:
+        """Return every window whose past and future lie before the steps `held` out."""
+        rule, found = self.codec.rule, []
+        values = [
+            one[: len(one) - last] for one, last in zip(self.series.values, held, strict=True)
+        ]
+        for place, one in enumerate(values):
+            known = np.flatnonzero(np.isfinite(one))
+            if len(known) < 2:
+                continue
+            first = min(self.plan.least_past, max(1, len(one) - self.plan.least_future))
+            origins = np.arange(first, len(one) - self.plan.least_future + 1)
+            # a value at least before it, and one after it within the horizon
+            before = np.searchsorted(known, origins)
+            after = np.searchsorted(known, origins + rule.horizon)
+            origins = origins[(before > 0) & (after > before)]
+            found.append((np.full(len(origins), place), origins))
+        if not sum(len(origins) for _, origins in found):
+            raise DataError(
+                "the series are too short to train on",
+                got=f"at most {max(map(len, self.series.values))} values",
+                expected="at least 3",
+            )
+        who, origins = (np.concatenate(some) for some in zip(*found, strict=True))
+        beside = self.codec.windows(self.series)
+        cut = tuple(
+            _without(whole, last + rule.reach)
+            for whole, last in zip(beside.values, held, strict=True)
+        )
+        return _Origins(replace(beside, values=cut), who, origins)
+
+    def _held_out(self) -> _Origins | None:
+        """Return the windows in the held-out end of each series, None where none has one."""
+        rule, found = self.codec.rule, []
+        count = max(1, min(MOST_ORIGINS, HELD_OUT_WINDOWS // len(self.held)))
+        for place, (values, last) in enumerate(zip(self.series.values, self.held, strict=True)):
+            if not last:
+                continue
+            length = len(values)
+            latest = max(length - last, length - max(1, min(rule.horizon, last // 2 or 1)))
+            latest = length - rule.horizon if last >= rule.horizon and count == 1 else latest
+            origins = np.unique(np.linspace(length - last, latest, count).astype(np.int64))
+            origins = origins[
+                [bool(np.isfinite(values[o : o + rule.horizon]).any()) for o in origins]
+            ]
+            found.append((np.full(len(origins), place), origins))
+        if not sum(len(origins) for _, origins in found):
+            return None
+        who, origins = (np.concatenate(some) for some in zip(*found, strict=True))
+        return _Origins(self.codec.windows(self.series), who, origins)
+
+    def stage(self, earlier: Sequence[Mapping[str, Any]]) -> tuple[_ForecastObjective, Schedule]:
+        if earlier:
+            budget = {"steps": earlier[0]["of"], "stop": earlier[0]["steps"]}
+            plan = replace(self.plan, time=None, epochs=None, evaluations=1, **budget)
+            nothing = [0] * len(self.held)
+            self.config = replace(self.config, members=plan.members)
+            return _ForecastObjective(self, self.config, self._training(nothing), None), plan
+        held, training, plan = self._held_out(), self._training(self.held), self.plan
+        if held is None:  # there is nothing to choose the best by: it is the last
+            plan = replace(plan, evaluations=1)
+        if self._two_stages(held):
+            # one network tells how long to train and how wide intervals are; then all train on all
+            self.config = replace(self.config, members=1)
+            if plan.time is not None:
+                plan = replace(plan, time=plan.time / (1 + plan.members))
+        return _ForecastObjective(self, self.config, training, held), plan
+
+    def _two_stages(self, held: _Origins | None) -> bool:
+        return held is not None and self.plan.refit
+
+    def after(
+        self, best: Best, steps: int, earlier: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any] | None:
+        if earlier or not self._two_stages(self._held_out()):
+            return None
+        return {"steps": best.step, "of": steps, **self.learned(best)}
+
+    def learned(self, best: Best) -> dict[str, Any]:
+        """Return what the held-out end tells of the `best` network: corrections and measures."""
+        objective, _ = self.stage([])
+        if objective.held is None:
+            return {"corrections": [0.0] * len(self.codec.levels), "held_out": None}
+        objective.network.load(best.arrays)
+        quantiles, truth, prepared = objective.answers(objective.held)
+        corrections = _conformal(quantiles, truth, self.codec.levels)
+        if self._apart(objective.held) < FEW_WINDOWS:
+            # so few tell that intervals are too narrow, not that they are too wide
+            side = np.sign(np.array(self.codec.levels) - 0.5)
+            corrections = side * np.maximum(side * corrections, 0.0)
+        rule = self.codec.rule
+        forecast = rule.forecast(prepared, np.sort(quantiles + corrections, axis=2))
+        windows = []
+        for row, (place, origin) in enumerate(
+            zip(objective.held.series.tolist(), objective.held.origins.tolist(), strict=True)
+        ):
+            values = self.series.values[place]
+            after = values[origin : origin + rule.horizon]
+            after = np.pad(after, (0, rule.horizon - len(after)), constant_values=np.nan)
+            windows.append(
+                Window(
+                    self.series.ids[place], values[:origin], after, forecast[row].T, rule.compared
+                )
+            )
+        report = forecast_report(windows, self.codec.levels)
+        return {"corrections": corrections.tolist(), "held_out": report.to_dict()}
+
+    def _apart(self, held: _Origins) -> int:
+        """Return how many of the held-out windows do not overlap."""
+        count = 0
+        for first, last in pairwise(held.firsts.tolist()):
+            span = int(held.origins[last - 1] - held.origins[first])
+            count += 1 + span // self.codec.rule.horizon
+        return count
+
+    def report(self) -> dict[str, Any]:
+        lengths = [len(values) for values in self.series.values]
+        missing = sum(int(np.isnan(values).sum()) for values in self.series.values)
+        return {
+            "data": {
+                "series": len(lengths),
+                "values": sum(lengths),
+                "missing": missing,
+                "shortest": min(lengths),
+                "longest": max(lengths),
+                "frequency": self.series.frequency.words,
+                "warnings": list(self.series.warnings),
+            },
+            "windows": asdict(self.codec.rule),
+            "held_out": {"series": sum(map(bool, self.held)), "steps": max(self.held)},
+        }
+
+    def facts(self, best: Best, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        learned = earlier[0] if earlier else self.learned(best)
+        report = self.report()
+        report["data"].pop("warnings")
+        return {
+            "data": report["data"],
+            "windows": report["windows"],
+            "held_out": learned["held_out"],
+            "refit": bool(earlier),
+        }
+
+    def finish(
+        self, best: Best, earlier: Sequence[Mapping[str, Any]]
+    ) -> tuple[Mapping[str, np.ndarray], Any]:
+        learned = earlier[0] if earlier else self.learned(best)
+        return best.arrays, replace(self.codec, corrections=np.array(learned["corrections"]))
+
+
+def _levels(intervals: str) -> tuple[float, ...]:
+    """Return the levels of the quantiles: those of the intervals, and what a network learns well by."""
+    shares = {0.5, 0.8, 0.9, 0.95}
+    for text in intervals.split(","):
+        try:
+            share = float(text) / 100
+        except ValueError:
+            share = math.nan
+        if not 0.01 <= share <= 0.9999:
+            raise OptionError("levels", got=intervals, expected="percents such as 80,95")
+        shares.add(share)
+    half = sorted({round((1 - share) / 2, 9) for share in shares})
+    return (*half, 0.5, *(round(1 - level, 9) for level in reversed(half)))
+
+
+def _scaler(parts: Sequence[np.ndarray], names: Sequence[str]) -> Scaler | None:
+    return Scaler.of(parts) if names else None
+
+
+def _without(padded: np.ndarray, last: int) -> np.ndarray:
+    """Return `padded` with its last values missing."""
+    kept = padded.copy()
+    kept[len(kept) - last :] = np.nan
+    return kept
+
+
+def _held_out(series: SeriesSet, horizon: int, least_past: int) -> tuple[int, ...]:
+    """Return how many steps of each series are held out at its end, as many as leave enough to train on."""
+    found = []
+    for values in series.values:
+        wanted = horizon
+        if len(series) < FEW_SERIES:
+            wanted = max(horizon, round(HELD_OUT_SHARE * len(values)))
+        room = len(values) - least_past - max(1, horizon // 3)
+        found.append(wanted if wanted <= room else max(0, min(wanted, room // 2)))
+    return tuple(found)
+
+
+def _conformal(quantiles: np.ndarray, truth: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Return what to add to each quantile so that its interval holds its share of the held-out truth.
+
+    Source: Y. Romano, E. Patterson and E. Candès, "Conformalized Quantile Regression" (2019), with one
+    correction for all steps of the horizon.
+    """
+    corrections = np.zeros(len(levels))
+    known = np.isfinite(truth)
+    for low in range(len(levels) // 2):
+        high = len(levels) - 1 - low
+        outside = np.maximum(quantiles[..., low] - truth, truth - quantiles[..., high])[known]
+        share = levels[high] - levels[low]
+        distance = np.quantile(outside, min(1.0, share * (1 + 1 / len(outside))))
+        corrections[low], corrections[high] = -distance, distance
+    return corrections

@@ -1,0 +1,507 @@
+"""A reader of labelled sequences: split, codec, plan, objective, honest measure, card."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from elman._container import Limits
+from elman._errors import DataError, OptionError
+from elman.config import SequenceConfig
+from elman.data.codec import ABSENT, Labels, Scaler, SequenceCodec
+from elman.data.labelled import Encoded, Sequences, Steps, bucketed, check_finite, learn_codec
+from elman.metrics import METRICS, fit_temperature
+from elman.metrics.classification import confusion_table
+from elman.model import Model
+from elman.options import LabelledOptions
+from elman.training.baselines import compare
+from elman.training.checkpoint import Best
+from elman.training.distributed import Group
+from elman.training.loop import Watch
+from elman.training.objective import Measure, Objective
+from elman.training.plan import LabelledPlan, Schedule, labelled_plan
+from elman.training.reader import Reader
+from elman.training.run import Outcome, Run, execute
+
+__all__ = ["Labelled", "train_labelled"]
+
+CODEC_ARRAYS = 10
+"""Most arrays of a codec: three vocabularies of two, and two scalers of two."""
+MEASURED = 64
+"""Sequences side by side where no gradient is needed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Sequences and what is to be said of each: labels, numbers, or a list of tags a sequence."""
+
+    sequences: Sequences
+    targets: Sequence[Any]
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Where they stand in a table of that kind, for the card."""
+
+    def __post_init__(self) -> None:
+        if len(self.targets) != len(self.sequences):
+            raise DataError(
+                "sequences and their labels",
+                got=f"{len(self.sequences)} and {len(self.targets)}",
+                expected="as many of the one as of the other",
+            )
+
+    def stepwise(self) -> Labelled:
+        """Return them with one tag a step, texts cut at white space; raises DataError where it is not so."""
+        sequences = self.sequences.stepwise()
+        for row, (item, tags) in enumerate(zip(sequences.items, self.targets, strict=True)):
+            if isinstance(tags, str) or len(item) != len(tags) or not len(item):
+                got = "one text" if isinstance(tags, str) else f"{len(tags)} tags"
+                expected = "one or more, a tag each"
+                raise DataError(
+                    f"sequence {row}", got=f"{len(item)} steps, {got}", expected=expected
+                )
+        return replace(self, sequences=sequences)
+
+    def take(self, rows: Iterable[int]) -> Labelled:
+        """Return those in `rows`, in that order."""
+        rows = list(rows)
+        return Labelled(self.sequences.take(rows), [self.targets[row] for row in rows])
+
+
+def train_labelled(
+    task: str,
+    data: Labelled,
+    options: LabelledOptions,
+    *,
+    valid: Labelled | None = None,
+    labels: Labels | None = None,
+    before: Model | None = None,
+    output: Path | None = None,
+    resume: bool = False,
+    watch: Watch | None = None,
+) -> Outcome:
+    """Train a reader for the `task` classify, regress or tag and return the best by the held-out part.
+
+    `valid` is measured on in place of a part of `data`; `labels` are those to expect, where they are known;
+    `before` is a model that learns on, with its own sizes and codec. The rest is as `execute` says.
+
+    Raises DataError, OptionError, ShapeError, OutputError, ModelFileError, DivergedError.
+    """
+
+    def load(group: Group) -> _LabelledRun:
+        return _LabelledRun.load(task, data, options, valid, labels, before, output, group)
+
+    return execute(load, options, output=output, resume=resume, watch=watch)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Sequences as the network reads them, and the numbers of what is to be said of each."""
+
+    encoded: Encoded
+    targets: list[np.ndarray]  # int64 [1] or [T_i]; float32 [1] for numbers
+
+    @classmethod
+    def of(cls, task: str, codec: SequenceCodec, data: Labelled) -> _Part:
+        encoded = Encoded.of(codec, data.sequences)
+        return cls(encoded, _targets(task, codec, data))
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+
+def _targets(task: str, codec: SequenceCodec, data: Labelled) -> list[np.ndarray]:
+    if codec.target is not None:
+        scaled = codec.target.apply(_numbers(data.targets)[:, None])
+        return [*scaled]
+    labels = cast(Labels, codec.labels)
+    if task == "classify":
+        return [*labels.encode(data.targets)[:, None]]
+    return [labels.encode(tags) for tags in data.targets]
+
+
+def _numbers(targets: Sequence[Any]) -> np.ndarray:
+    try:
+        numbers = np.asarray(targets, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError("targets", got=str(error), expected="numbers") from None
+    if numbers.ndim != 1 or not np.isfinite(numbers).all():
+        raise DataError("Input y contains NaN or infinity", expected="one finite number a sequence")
+    return numbers
+
+
+def _split(
+    task: str, targets: Sequence[Any], share: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Return the rows to train on and those held out: of every class its share, where it has enough."""
+    draw = np.random.default_rng(seed)
+    order = draw.permutation(len(targets)).tolist()
+    groups: dict[Any, list[int]] = {}
+    for row in order:
+        groups.setdefault(targets[row] if task == "classify" else None, []).append(row)
+    held: list[int] = []
+    for rows in groups.values():
+        # one of a class that has two; none of a class that has one
+        count = min(len(rows) - 1, max(1, round(share * len(rows))))
+        held += rows[:count]
+    chosen = set(held)
+    return [row for row in range(len(targets)) if row not in chosen], sorted(held)
+
+
+class _LabelledObjective(Objective):
+    """One answer a sequence, or one a step."""
+
+    unit = "sequence"
+
+    def __init__(self, run: _LabelledRun, part: _Part, held: _Part | None) -> None:
+        self.run, self.part, self.held = run, part, held
+        plan = run.plan
+        self.network: Reader = Reader(run.config, plan.dropout, plan.word_dropout, plan.precision)
+        if run.before is not None:
+            self.network.load(run.before.arrays)
+        self.weights = torch.from_numpy(run.class_weights(part))
+        self._epoch: tuple[int, list[np.ndarray]] | None = None
+
+    def chunks(self, epoch: int) -> int:  # noqa: ARG002 - every pass is as long
+        return math.ceil(len(self.part) / self.run.plan.batch_size)
+
+    def _batches(self, epoch: int) -> list[np.ndarray]:
+        if self._epoch is None or self._epoch[0] != epoch:
+            draw = np.random.default_rng([self.run.plan.seed, epoch])
+            batches = bucketed(self.part.encoded.lengths, self.run.plan.batch_size, draw)
+            self._epoch = epoch, batches
+        return self._epoch[1]
+
+    def loss(self, epoch: int, index: int) -> tuple[Tensor, int]:
+        places = self._batches(epoch)[index]
+        group = self.run.group
+        own = places[group.rank :: group.world_size]
+        count = len(places)
+        if self.run.config.task == "tag":
+            count = int(self.part.encoded.lengths[places].sum())
+        if not len(own):  # more processes than sequences
+            return torch.stack([w.sum() for w in self.network.parameters()]).sum() * 0.0, count
+        return self._total(self.part, own, self.run.plan.label_smoothing, self.weights), count
+
+    def _total(self, part: _Part, places: np.ndarray, smoothing: float, weights: Tensor) -> Tensor:
+        """Return the summed loss of the sequences in `places`, the mean of the members'."""
+        batch = part.encoded.batch(places)
+        logits = self.network(batch)
+        wanted = Steps.of([part.targets[place] for place in places.tolist()]).rows
+        if self.run.config.task != "tag":
+            wanted = wanted[batch.steps.order]
+        targets = torch.from_numpy(wanted).to(logits.device)
+        if self.run.config.task == "regress":
+            return torch.square(logits[..., 0] - targets).sum() / len(logits)
+        total = functional.cross_entropy(
+            logits.flatten(0, 1),
+            targets.repeat(len(logits)),
+            weights.to(logits.device),
+            ignore_index=ABSENT,
+            label_smoothing=smoothing,
+            reduction="sum",
+        )
+        return total / len(logits)
+
+    def answers(self, part: _Part) -> list[np.ndarray]:
+        """Return the logits ``[1, K]`` or ``[T_i, K]`` of each sequence, in the order of `part`."""
+        found: list[np.ndarray] = [np.empty(0)] * len(part)
+        self.network.eval()
+        with torch.no_grad():
+            for places in bucketed(part.encoded.lengths, MEASURED):
+                steps = (batch := part.encoded.batch(places)).steps
+                rows = self.network(batch).mean(0).cpu().numpy()
+                if self.run.config.task == "tag":
+                    parts = steps.apart(rows)
+                else:
+                    parts = [*rows[np.argsort(steps.order)][:, None]]
+                for place, one in zip(places.tolist(), parts, strict=True):
+                    found[place] = one
+        self.network.train()
+        return found
+
+    def measure(self) -> Measure:
+        if self.held is None:  # all is trained on, and nothing is left to measure on
+            return Measure(0.0, {"held_out_loss": None})
+        return self.run.measured(np.concatenate(self.answers(self.held)), self.held)
+
+
+@dataclass
+class _LabelledRun(Run):
+    """One run with everything it was given and what follows from it."""
+
+    options: LabelledOptions
+    plan: LabelledPlan
+    config: SequenceConfig
+    codec: SequenceCodec
+    data: Labelled
+    training: Labelled
+    held_out: Labelled
+    split: str
+    before: Model | None
+    """The model that learns on."""
+
+    @classmethod
+    def load(
+        cls,
+        task: str,
+        data: Labelled,
+        options: LabelledOptions,
+        valid: Labelled | None,
+        labels: Labels | None,
+        before: Model | None,
+        output: Path | None,
+        group: Group,
+    ) -> _LabelledRun:
+        check_finite(data.sequences, missing=options.missing == "mask")
+        if task == "tag":
+            data, valid = data.stepwise(), None if valid is None else valid.stepwise()
+        if labels is None and before is None and task != "regress":
+            labels = Labels.of(_flat(task, data))
+        if valid is None:
+            training_rows, held_rows = _split(task, data.targets, options.held_out, options.seed)
+            training, held_out = data.take(training_rows), data.take(held_rows or training_rows)
+            split = f"{100 * options.held_out:.3g} % of the sequences, drawn by the seed"
+            split = (
+                split if held_rows else "the sequences trained on: there is only one of each kind"
+            )
+        else:
+            training, held_out, split = data, valid, "sequences of their own"
+        if before is not None:
+            codec = before.codec
+        else:
+            codec = learn_codec(
+                training.sequences,
+                level=options.level,
+                lowercase=options.lowercase,
+                max_vocabulary=options.max_vocabulary,
+                min_count=options.min_count,
+                missing=options.missing,
+            )
+            target = Scaler.of([_numbers(training.targets)[:, None]]) if task == "regress" else None
+            codec = replace(codec, labels=labels, target=target)
+        if codec.labels is not None:
+            _check_known(codec.labels, _flat(task, data))
+        plan = labelled_plan(options, training.sequences.lengths, codec.tokens is not None)
+        config = _config(task, options, plan, codec) if before is None else before.config
+        _check_size(config)
+        return cls(
+            options, plan, config, codec, group, output, data, training, held_out, split, before
+        )
+
+    def data_identity(self) -> dict[str, str]:
+        parts = {"sequences": self.training, "held-out sequences": self.held_out}
+        return {name: _digest(part) for name, part in parts.items()}
+
+    @property
+    def balanced(self) -> bool:
+        """Whether rare classes weigh more."""
+        return getattr(self.options, "class_weight", "none") == "balanced"
+
+    def class_weights(self, part: _Part) -> np.ndarray:
+        """Return what each class's loss is multiplied by, float32 ``[K]``, 1 in the mean."""
+        weights = np.ones(self.config.outputs)
+        if self.balanced:
+            counts = np.bincount(np.concatenate(part.targets), minlength=len(weights))
+            weights = counts.sum() / (np.maximum(counts, 1) * (counts > 0).sum())
+        return weights.astype(np.float32)
+
+    def stage(self, earlier: Sequence[Mapping[str, Any]]) -> tuple[_LabelledObjective, Schedule]:
+        task, codec = self.config.task, self.codec
+        if earlier:
+            budget = {"steps": earlier[0]["of"], "stop": earlier[0]["steps"]}
+            plan = replace(self.plan, time=None, epochs=None, evaluations=1, **budget)
+            # the same start in every process, whatever dropout has drawn there
+            torch.manual_seed(self.plan.seed + 1)
+            return _LabelledObjective(self, _Part.of(task, codec, self.data), None), plan
+        held = _Part.of(task, codec, self.held_out)
+        plan = self.plan
+        if self.refits and plan.time is not None:
+            plan = replace(plan, time=plan.time / (1 + self.share))
+        return _LabelledObjective(self, _Part.of(task, codec, self.training), held), plan
+
+    @property
+    def share(self) -> float:
+        """All sequences as a multiple of those trained on."""
+        return len(self.data.targets) / len(self.training.targets)
+
+    @property
+    def refits(self) -> bool:
+        """Whether a second stage trains anew on all sequences, those held out among them."""
+        return self.plan.refit and self.share > 1
+
+    def after(
+        self, best: Best, steps: int, earlier: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any] | None:
+        if earlier or not self.refits:
+            return None
+        # as many passes over all as were best over the part
+        longer = {"steps": best.step * self.share, "of": steps * self.share}
+        return {name: max(1, round(one)) for name, one in longer.items()} | self.learned(best)
+
+    def learned(self, best: Best) -> dict[str, Any]:
+        """Return what the held-out part tells of the `best` network: temperature and measures."""
+        objective, _ = self.stage([])
+        objective.network.load(best.arrays)
+        held = cast(_Part, objective.held)
+        logits = np.concatenate(objective.answers(held))
+        temperature = 1.0
+        if self.config.task != "regress":
+            wanted = np.concatenate(held.targets)
+            temperature = fit_temperature(logits, wanted)
+        measure = self.measured(logits / temperature, held)
+        return {"temperature": temperature, "held_out": dict(measure.facts)}
+
+    def measured(self, logits: np.ndarray, held: _Part) -> Measure:
+        """Return how good ``logits [N, K]`` are for the held-out targets."""
+        wanted = np.concatenate(held.targets)
+        if self.config.task == "regress":
+            scale = float(cast(Scaler, self.codec.target).scale[0])
+            apart = (logits[:, 0] - wanted).astype(np.float64)
+            loss = float(np.mean(apart**2))
+            facts = {"held_out_loss": loss, "rmse": scale * math.sqrt(loss)}
+            return Measure(loss, facts | {"mae": scale * float(np.mean(abs(apart)))})
+        if (wanted == ABSENT).all():
+            raise DataError("the held-out sequences have no label of the training part")
+        loss = float(
+            functional.cross_entropy(
+                torch.from_numpy(logits).double(), torch.from_numpy(wanted), ignore_index=ABSENT
+            )
+        )
+        # of the labels met alone: a table of ten thousand would be large
+        met, places = np.unique([wanted, logits.argmax(axis=1)], return_inverse=True)
+        truth, answers = places.reshape(2, -1)
+        table = confusion_table(truth, answers, len(met))
+        facts = {"held_out_loss": loss}
+        facts |= {name: metric(table) for name, metric in METRICS.items()}
+        metric = getattr(self.options, "metric", "loss")
+        # among equals the smaller loss
+        value = loss if metric == "loss" else 1e-6 * loss - facts[metric]
+        return Measure(value, facts)
+
+    def report(self) -> dict[str, Any]:
+        parts = {"data": self.training, "held_out": self.held_out}
+        return {name: _facts(part) for name, part in parts.items()} | {
+            "split": self.split,
+            "vocabulary": self.config.vocabulary_size,
+            "labels": [] if self.codec.labels is None else [*self.codec.labels.names],
+        }
+
+    def facts(self, best: Best, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        learned = earlier[0] if earlier else self.learned(best)
+        return {
+            "data": _facts(self.data if earlier else self.training)
+            | {"sha256": _digest(self.data)},
+            "columns": dict(self.data.columns),
+            "split": self.split,
+            "held_out": learned["held_out"] | {"sequences": len(self.held_out.targets)},
+            "temperature": learned["temperature"],
+            "refit": bool(earlier),
+            "metric": self.compared_by,
+            "baselines": [asdict(one) for one in self.plain()],
+        }
+
+    @property
+    def compared_by(self) -> str:
+        """The measure by which the network stands beside plain models."""
+        if self.config.task == "regress":
+            return "mae"
+        metric: str = getattr(self.options, "metric", "loss")
+        return "accuracy" if metric == "loss" else metric
+
+    def plain(self) -> list[Any]:
+        """Return what plain models of the training part reach on the held-out part."""
+        return compare(
+            self.config.task,
+            self.training,
+            self.held_out,
+            self.codec.labels,
+            "balanced" if self.balanced or self.compared_by == "macro_recall" else None,
+            seed=self.plan.seed,
+        )
+
+    def finish(
+        self, best: Best, earlier: Sequence[Mapping[str, Any]]
+    ) -> tuple[Mapping[str, np.ndarray], Any]:
+        """Return arrays and codec: the head's divided by the temperature (C. Guo et al. 2017)."""
+        learned = earlier[0] if earlier else self.learned(best)
+        arrays = dict(best.arrays)
+        for name in arrays:
+            if ".head." in name:
+                arrays[name] = (arrays[name] / learned["temperature"]).astype(np.float32)
+        return arrays, self.codec
+
+
+def _flat(task: str, data: Labelled) -> Sequence[Any]:
+    return [tag for tags in data.targets for tag in tags] if task == "tag" else data.targets
+
+
+def _check_known(labels: Labels, given: Sequence[Any]) -> None:
+    unknown = np.flatnonzero(labels.encode(given) == ABSENT)
+    if len(unknown):
+        raise DataError(
+            "a label that the network does not have",
+            got=repr(given[unknown[0]]),
+            expected="one of " + ", ".join(labels.names[:10]) + (", …" if len(labels) > 10 else ""),
+            remedy="fit on all of them",
+        )
+
+
+def _check_size(config: SequenceConfig) -> None:
+    # told before hours of training, not after them
+    arrays, most = len(config.parameters()), Limits().tensors - CODEC_ARRAYS
+    if arrays > most:
+        raise OptionError(
+            "members and num_layers",
+            got=f"{arrays} parameters",
+            expected=f"at most {most}, as a model file holds",
+        )
+
+
+def _config(
+    task: str, options: LabelledOptions, plan: LabelledPlan, codec: SequenceCodec
+) -> SequenceConfig:
+    tokens, alphabet, scaler = codec.tokens, codec.alphabet, codec.scaler
+    return SequenceConfig(
+        task=task,
+        cell=options.cell,
+        activation=options.activation,
+        vocabulary_size=len(tokens) if tokens else 0,
+        embedding_size=plan.embedding_size if tokens else 0,
+        alphabet_size=len(alphabet) if alphabet else 0,
+        spelling_size=plan.spelling_size if alphabet else 0,
+        channels=scaler.channels if scaler else 0,
+        hidden_size=plan.hidden_size,
+        num_layers=plan.num_layers,
+        bidirectional=options.bidirectional,
+        bias=options.bias,
+        pooling=getattr(options, "pooling", ""),
+        outputs=len(codec.labels) if codec.labels else 1,
+        members=options.members,
+    )
+
+
+def _facts(data: Labelled) -> dict[str, Any]:
+    lengths = data.sequences.lengths
+    return {
+        "kind": data.sequences.kind,
+        "sequences": len(lengths),
+        "steps": int(lengths.sum()),
+        "shortest": int(lengths.min()),
+        "longest": int(lengths.max()),
+    }
+
+
+def _digest(data: Labelled) -> str:
+    whole = hashlib.sha256(data.sequences.digest().encode())
+    for target in data.targets:
+        plain = target.tolist() if isinstance(target, np.ndarray | np.generic) else target
+        whole.update(repr(plain).encode("utf-8", "surrogatepass") + b"\xff")
+    return whole.hexdigest()

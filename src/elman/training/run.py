@@ -1,0 +1,327 @@
+"""One run of training, from its data to its model: begin or resume, keep the best, leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from elman import _native
+from elman._errors import DataError, DivergedError, OptionError, OutputError
+from elman._version import __version__
+from elman.config import Config
+from elman.model import Model
+from elman.options import RecurrentOptions
+from elman.training.checkpoint import Best, Snapshot, Store, folder_of
+from elman.training.distributed import Group, join
+from elman.training.journal import Journal
+from elman.training.loop import Event, Loop, Watch, interruptible
+from elman.training.memory import freed_memory_kept
+from elman.training.objective import Objective
+from elman.training.plan import Schedule
+
+__all__ = ["Outcome", "Run", "execute"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished or interrupted training run: the best model, and why the run ended."""
+
+    model: Model
+    stopped: str  # budget, early, interrupted, or complete: there was nothing left to resume
+
+
+@dataclass
+class Run(ABC):
+    """One run of a task, with everything it was given and what follows from it."""
+
+    options: RecurrentOptions
+    plan: Schedule
+    config: Config
+    codec: Any
+    group: Group
+    output: Path | None
+
+    @abstractmethod
+    def data_identity(self) -> dict[str, str]:
+        """Return what tells the data from others, by the name to say when it is not the same."""
+
+    @abstractmethod
+    def report(self) -> dict[str, Any]:
+        """Return what was read and how it is split, for the event that starts a run."""
+
+    @abstractmethod
+    def stage(self, earlier: Sequence[Mapping[str, Any]]) -> tuple[Objective, Schedule]:
+        """Return what the loop works on, its network as it starts, and for how long.
+
+        `earlier` is what the stages before this one left, as `after` told it.
+        """
+
+    def after(
+        self,
+        best: Best,  # noqa: ARG002 - for tasks of several stages
+        steps: int,  # noqa: ARG002
+        earlier: Sequence[Mapping[str, Any]],  # noqa: ARG002
+    ) -> dict[str, Any] | None:
+        """Return what a stage that ended leaves to the next one, as JSON; None if it was the last.
+
+        `steps` is the length of the schedule of which the `best` network was a part.
+        """
+        return None
+
+    @abstractmethod
+    def facts(self, best: Best, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return what the card says of the data and of how good the `best` network is."""
+
+    def finish(
+        self,
+        best: Best,
+        earlier: Sequence[Mapping[str, Any]],  # noqa: ARG002 - for tasks of several stages
+    ) -> tuple[Mapping[str, np.ndarray], Any]:
+        """Return arrays and codec of the model, from the `best` network."""
+        return best.arrays, self.codec
+
+    @property
+    def store(self) -> Store | None:
+        """Where the run is kept until it ends."""
+        return None if self.output is None else Store(self.output, self.identity())
+
+    def identity(self) -> dict[str, Any]:
+        """Return what must be the same for a run to be resumed, by the name to tell when it is not."""
+        settings = asdict(self.options) | {"time": self.plan.time}
+        for name in ("checkpoint_every", "threads"):
+            settings.pop(name)
+        return {
+            **self.data_identity(),
+            **settings,
+            "processes": self.group.world_size,
+            "version": __version__,
+        }
+
+    def is_unfinished(self) -> bool:
+        """Return whether there is a checkpoint to resume, the same answer in every process."""
+        there = self.store is not None and self.store.file.exists()
+        (count,) = self.group.all_reduce([], [float(there)])
+        if count not in (0.0, float(self.group.world_size)):
+            raise OutputError(
+                "every process needs the checkpoint",
+                got=f"it in {count:.0f} of {self.group.world_size}",
+                remedy="give all of them one shared folder",
+            )
+        return bool(count)
+
+    def finished(self) -> Model | None:
+        """Return the model in the output if it is the one that this very run ended in."""
+        complete = False
+        if self.group.leads and self.output is not None and self.output.exists():
+            card = Model.load(self.output).card
+            ended = card.get("training", {}).get("stopped") in ("budget", "early")
+            if ended and card.get("identity") != self.identity():
+                raise OutputError(
+                    f"there is nothing to resume, and {self.output} is the model of another run",
+                    remedy="train without --resume to replace it, or choose another -o",
+                )
+            complete = ended
+        complete = bool(self.group.broadcast([float(complete)])[0])
+        return Model.load(self.output) if complete and self.output is not None else None
+
+    def parameters(self) -> int:
+        """Return how many numbers are trained."""
+        return sum(math.prod(shape) for shape in self.config.parameters().values())
+
+    def start(self) -> Event:
+        """Return the event that starts the run: what was read, what will be trained, and where."""
+        return {
+            "event": "start",
+            "elman": __version__,
+            "task": self.config.task,
+            **self.report(),
+            "network": asdict(self.config),
+            "parameters": self.parameters(),
+            "plan": asdict(self.plan),
+            "device": str(self.group.device),
+            "processes": self.group.world_size,
+            "threads": torch.get_num_threads(),
+        }
+
+    def train(self, snapshot: Snapshot | None, tell: Callable[[Event], None]) -> Outcome:
+        """Run the loop, from `snapshot` if there is one, and return its best model with a card.
+
+        Raises DivergedError, after the best network so far was written.
+        """
+        earlier: list[dict[str, Any]] = [] if snapshot is None else snapshot.numbers["earlier"]
+        diverged: DivergedError | None = None
+        with interruptible() as asked:
+            while True:
+                loop = self._loop(earlier, tell)
+                if snapshot is not None:
+                    loop.restore(snapshot)
+                    tell({"event": "resume", "step": loop.progress.step})
+                    snapshot = None
+                try:
+                    stopped = loop.run(asked)
+                except DivergedError as error:
+                    stopped, diverged = "diverged", error
+                if loop.best is None:
+                    raise diverged or DataError("the held-out part could not be measured")
+                after = (
+                    self.after(loop.best, loop.length(), earlier)
+                    if stopped in ("budget", "early")
+                    else None
+                )
+                if after is None:
+                    break
+                earlier = [*earlier, after]
+                tell({"event": "stage", "steps": after["steps"]})
+            model = self.keep(loop, loop.best, stopped)
+            loop.save(loop.last)
+        tell({"event": "end", "stopped": stopped, "card": dict(model.card)})
+        if diverged is not None:
+            raise diverged
+        return Outcome(model, stopped)
+
+    def _loop(self, earlier: list[dict[str, Any]], tell: Callable[[Event], None]) -> Loop:
+        objective, plan = self.stage(earlier)
+        objective.network.to(self.group.device)
+        if not self.group.leads:
+            # the same network in every process, but dropout of its own
+            torch.manual_seed(self.plan.seed + 1_000_003 * self.group.rank)
+        return Loop(objective, plan, self.group, tell, self.store, earlier)
+
+    def keep(self, loop: Loop, best: Best, stopped: str) -> Model:
+        """Return the best model with its card; the lead writes it to the output."""
+        card = self.card(loop, best, stopped) if self.group.leads else {}
+        model = Model(self.config, *self.finish(best, loop.earlier), card)
+        if self.output is not None and self.group.leads:
+            model.save(self.output)
+        if stopped != "interrupted":
+            self.end()
+        return model
+
+    def end(self) -> None:
+        """Remove what only an unfinished run needs."""
+        if self.store is not None and self.group.leads:
+            self.store.clear()
+
+    def card(self, loop: Loop, best: Best, stopped: str) -> dict[str, Any]:
+        """Return how the model was trained, on what, and how good it is, as JSON reads it back."""
+        progress = loop.progress
+        chunks = max(1, loop.objective.chunks(progress.epoch))
+        card = {
+            "version": __version__,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **self.facts(best, loop.earlier),
+            "training": {
+                "steps": progress.step,
+                "best_step": best.step,
+                "epochs": progress.epoch + progress.index / chunks,
+                "seconds": round(progress.elapsed, 3),
+                "recoveries": progress.recoveries,
+                "stopped": stopped,
+            },
+            "settings": asdict(self.plan),
+            "identity": self.identity(),
+        }
+        return dict(json.loads(json.dumps(card)))
+
+
+def execute(
+    load: Callable[[Group], Run],
+    options: RecurrentOptions,
+    *,
+    output: Path | None = None,
+    resume: bool = False,
+    watch: Watch | None = None,
+) -> Outcome:
+    """Train what `load` returns to its end and return the best model by the held-out part.
+
+    `output` is the model's file: beside it stand the journal and, until the run ends, the checkpoint
+    that `resume` goes on from. `watch` is told every event.
+
+    Raises DataError, OptionError, OutputError, ModelFileError, DivergedError.
+    """
+    device = _device(options.device)
+    _check_precision(options.precision, device)
+    threads = torch.get_num_threads()
+    group = join(device)
+    watchers: list[Watch] = [watch] if watch and group.leads else []
+
+    def tell(event: Event) -> None:
+        for watcher in watchers:
+            watcher(event)
+
+    devices = [group.device] if group.device.type == "cuda" else []
+    journal: Journal | None = None
+    try:
+        torch.set_num_threads(options.threads or threads)
+        if output is not None and group.leads:
+            _check_writable(output)
+        with torch.random.fork_rng(devices=devices), freed_memory_kept():
+            torch.manual_seed(options.seed)
+            run = load(group)
+            unfinished = run.is_unfinished()
+            if resume and not unfinished and (model := run.finished()) is not None:
+                run.end()
+                return Outcome(model, "complete")
+            snapshot = run.store.load() if resume and run.store is not None else None
+            if output is not None and group.leads:
+                journal = Journal(output, resume=snapshot is not None)
+                watchers.append(journal)
+            tell(run.start())
+            if unfinished != resume:
+                said = (
+                    "the unfinished run is replaced; --resume would have gone on with it"
+                    if unfinished
+                    else "there is nothing to resume: the run starts from the beginning"
+                )
+                tell({"event": "warning", "text": said})
+                run.end()
+            return run.train(snapshot, tell)
+    finally:
+        torch.set_num_threads(threads)
+        if journal is not None:
+            journal.close()
+        group.leave()
+
+
+def _device(name: str) -> torch.device:
+    cuda = torch.cuda.is_available()
+    if name == "cuda" and not cuda:
+        raise OptionError("device", got="cuda", expected="a CUDA device that torch can use")
+    return torch.device("cuda" if cuda and name != "cpu" else "cpu")
+
+
+def _check_precision(precision: str, device: torch.device) -> None:
+    if precision == "bf16":
+        if device.type != "cpu":
+            raise OptionError("precision", got=f"bf16 on {device}", expected="float32 there")
+        _native.require_bfloat16()
+
+
+def _check_writable(output: Path) -> None:
+    folder, got, remedy = output.parent, "", "choose another with -o"
+    if output.is_dir():
+        got = "a folder"
+    elif not folder.exists():
+        got, remedy = "no such folder", "make it first"
+    elif not folder.is_dir():
+        got = f"{folder.name}, a file where a folder must be"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        got = "a folder that is not writable"
+    elif output.exists() and not os.access(output, os.W_OK):
+        got = "a file that is write-protected"
+    elif folder_of(output).exists() and not folder_of(output).is_dir():
+        got = f"{folder_of(output).name}, a file where a folder must be"
+    elif output.suffix != ".safetensors":
+        raise OptionError("output", got=output.name, expected="a name that ends in .safetensors")
+    if got:
+        raise OutputError(f"cannot write the model {output}", got=got, remedy=remedy)

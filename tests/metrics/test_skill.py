@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from elman._errors import DataError, ShapeError
+from elman.metrics import is_repeated_last, paired_skill
+from elman.metrics.skill import _standard_error, _student
+
+TRIALS = 300
+# A share of TRIALS at 5 %, and three of its standard deviations.
+FIVE_PERCENT = 0.05 + 3 * np.sqrt(0.05 * 0.95 / TRIALS)
+
+
+@pytest.mark.parametrize("freedom", [3, 4, 5, 7, 10, 30, 1000])
+def test_students_quantile(freedom):
+    assert _student(freedom) == pytest.approx(stats.t.ppf(0.95, freedom), rel=0.02)
+
+
+def test_the_standard_error_by_its_definition():
+    draw = np.random.default_rng(0)
+    values, series = draw.normal(size=30), np.repeat(["a", "b"], 15)
+    assert _standard_error(values, series, 0) == pytest.approx(values.std(ddof=1) / np.sqrt(30))
+    centred, variance = values - values.mean(), 0.0
+    for i in range(30):
+        for j in range(30):
+            if abs(i - j) <= 2 and series[i] == series[j]:
+                variance += (1 - abs(i - j) / 3) * centred[i] * centred[j]
+    few = (30 + 1 - 6 + 6 / 30) / 30
+    assert _standard_error(values, series, 2) == pytest.approx(np.sqrt(variance / few) / 30)
+    assert _standard_error(values[:11], series[:11], 2) is None
+
+
+def test_the_four_verdicts():
+    draw = np.random.default_rng(1)
+    other = 1 + draw.random(40)
+    better = paired_skill(0.8 * other, other, against="drift")
+    assert (better.verdict, better.value) == ("better", pytest.approx(0.2))
+    assert str(better).startswith(
+        "the error is 20.0 % below that of the drift forecast (standard error "
+    )
+    chance = paired_skill(other[::-1] * 0.999, other)
+    assert chance.verdict == "chance"
+    assert str(chance).endswith("NOT SHOWN TO BE BETTER")
+    untested = paired_skill(0.8 * other[:3], other[:3])
+    assert (untested.verdict, untested.standard_error) == ("untested", None)
+    assert str(untested).endswith("; 3 origins cannot tell how much of that is chance")
+    worse = paired_skill(1.1 * other, other)
+    assert (worse.verdict, worse.value) == ("not better", pytest.approx(-0.1))
+    assert str(worse) == "NOT BETTER than the naive forecast: the error is 10.0 % above its"
+    same = paired_skill(other, other)
+    assert (same.verdict, same.value) == ("not better", 0.0)
+    assert str(same) == "NOT BETTER than the naive forecast: the error is the same"
+
+
+def test_where_the_other_makes_no_error():
+    assert paired_skill([0.0, 0.0], [0.0, 0.0]).value == 0.0
+    assert paired_skill([0.0, 1.0], [0.0, 0.0]).value == -1.0
+    assert paired_skill([1e308, 1e308], [1e308, 1e308]).value == 0.0
+
+
+@pytest.mark.parametrize(("origins", "spacing"), [(5, 10), (20, 10), (60, 2)])
+def test_no_skill_is_called_skill_one_time_in_twenty(origins, spacing):
+    # two forecasts of a random walk, each with errors of its own of the same size
+    draw = np.random.default_rng([origins, spacing])
+    horizon, called = 10, 0
+    for _ in range(TRIALS):
+        values = draw.normal(size=origins * spacing + horizon).cumsum()
+        rows = np.arange(origins)[:, None] * spacing
+        truth = values[rows + np.arange(horizon)] - values[rows]
+        one, two = np.abs(truth[:, None] - draw.normal(size=(origins, 2, 1))).mean(axis=2).T
+        overlap = (horizon - 1) // spacing
+        called += paired_skill(one, two, overlap=overlap).verdict == "better"
+    assert called / TRIALS <= FIVE_PERCENT
+
+
+Make = Callable[[np.random.Generator, int], tuple[np.ndarray, Callable[[int, int], float]]]
+
+
+def walk_repeated(draw, n):
+    values = draw.normal(size=n).cumsum()
+    return values, lambda origin, step: values[origin] + 0.1 * draw.normal()
+
+
+def walk_shrunk(draw, n):
+    values = draw.normal(size=n).cumsum()
+    return values, lambda origin, step: 0.995**step * values[origin]
+
+
+def white_mean(draw, n):
+    return draw.normal(size=n), lambda origin, step: 0.0
+
+
+def season_known(draw, n):
+    wave = 3 * np.sin(np.arange(n) * 2 * np.pi / 12)
+    return wave + draw.normal(size=n), lambda origin, step: wave[origin + step]
+
+
+def sluggish_known(draw, n):
+    values = draw.normal(size=n)
+    for t in range(1, n):
+        values[t] += 0.5 * values[t - 1]
+    return values, lambda origin, step: 0.5**step * values[origin]
+
+
+def share_repeated(make: Make, origins: int, horizon: int, spacing: int) -> float:
+    draw = np.random.default_rng([origins, horizon, spacing])
+    said = 0
+    for _ in range(TRIALS):
+        values, predict = make(draw, origins * spacing + horizon + 1)
+        rows = np.arange(origins) * spacing
+        steps = range(1, horizon + 1)
+        truth = np.array([[values[row + step] for step in steps] for row in rows])
+        found = np.array([[predict(row, step) for step in steps] for row in rows])
+        said += is_repeated_last(found, values[rows], truth, overlap=(horizon - 1) // spacing)
+    return said / TRIALS
+
+
+@pytest.mark.parametrize(
+    ("origins", "horizon", "spacing"), [(20, 1, 1), (20, 10, 10), (200, 10, 2)]
+)
+@pytest.mark.parametrize("make", [walk_repeated, walk_shrunk])
+def test_the_last_value_repeated_is_told(make, origins, horizon, spacing):
+    # the test of the moves, at 5 %, is what it can miss by; a shrunken walk's level foretells a little
+    least = 1 - FIVE_PERCENT if make is walk_repeated else 0.75
+    assert share_repeated(make, origins, horizon, spacing) >= least
+
+
+@pytest.mark.parametrize(
+    ("origins", "horizon", "spacing"),
+    [(1, 10, 1), (8, 1, 1), (20, 1, 1), (20, 10, 10), (200, 10, 2)],
+)
+@pytest.mark.parametrize("make", [white_mean, season_known, sluggish_known])
+def test_a_forecast_that_says_something_is_not_called_a_repetition(make, origins, horizon, spacing):
+    assert share_repeated(make, origins, horizon, spacing) <= FIVE_PERCENT
+
+
+def test_a_few_origins_tell_only_what_is_plain():
+    truth = np.array([[1.0, 2.0, 3.0]])
+    assert is_repeated_last([[0.0, 0.0, 0.0]], [0.0], truth)
+    assert is_repeated_last([[0.1, 0.1, 0.1]], [0.0], truth)
+    assert not is_repeated_last([[0.1, 0.2, 0.3]], [0.0], truth)
+
+
+def test_a_truth_that_does_not_move_repeats_nothing():
+    assert not is_repeated_last([[5.0, 5.0]] * 9, [5.0] * 9, [[5.0, 5.0]] * 9)
+
+
+def test_missing_truth_is_masked():
+    nan = float("nan")
+    forecasts = np.array([[0.0, 50.0]] * 10)
+    truth = np.array([[1.0, nan], [-1.0, nan]] * 5)
+    assert is_repeated_last(forecasts, np.zeros(10), truth)
+    truth[3] = nan
+    assert is_repeated_last(forecasts, np.zeros(10), truth)
+
+
+def test_great_numbers_are_no_hazard():
+    draw = np.random.default_rng(0)
+    last = draw.choice([-1e308, 1e308], 20)
+    assert is_repeated_last(last[:, None], last, draw.choice([-1e308, 1e308], (20, 1)))
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ShapeError, match=r"\[N, H\], \[N\], \[N, H\]"):
+        is_repeated_last([1.0], [1.0], [1.0])
+    with pytest.raises(DataError, match="not finite"):
+        is_repeated_last([[np.nan]], [1.0], [[1.0]])
+    with pytest.raises(ShapeError, match="do not pair"):
+        paired_skill([1.0], [1.0, 2.0])

@@ -1,0 +1,372 @@
+"""The forecaster's answers: those of the torch network, finite, and the same however the values came."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from elman import load
+from elman._errors import DataError, OptionError
+from elman.config import ForecastConfig
+from elman.data.codec import Scaler
+from elman.data.forecast import ForecastCodec
+from elman.data.series import SeriesOptions, SeriesSet, load_series
+from elman.data.tables import read_table, write_table
+from elman.data.windows import WindowRule
+from elman.model import Model
+from elman.runtime import ForecastPredictor
+from elman.training.forecaster import Forecaster
+
+NAN = float("nan")
+LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
+OFFERS = SeriesOptions(past=("rain",), future=("offer",), static=("side",))
+# float32 sums of a few hundred terms of size 1, on both sides
+TOLERANCE = 2e-5
+
+
+def stamps(first: int, count: int) -> list[str]:
+    return (np.datetime64("2020-01-01") + np.arange(first, first + count)).astype(str).tolist()
+
+
+def sales(
+    first: int, count: int, ids: tuple[str, ...] = ("a", "b"), more: int = 0
+) -> dict[str, Any]:
+    """Rows of each id with covariates; `more` rows at the end know only the future ones."""
+    at = np.arange(first, first + count + more)
+    frame: dict[str, Any] = {
+        "unique_id": [],
+        "ds": [],
+        "y": [],
+        "rain": [],
+        "offer": [],
+        "side": [],
+    }
+    for number, name in enumerate(ids):
+        y = 50 * (number + 1) + 9 * (at % 7) + np.sin(3.7 * at)
+        frame["unique_id"] += [name] * len(at)
+        frame["ds"] += stamps(first, len(at))
+        frame["y"] += [*y[:count].tolist(), *[None] * more]
+        frame["rain"] += [*np.cos(at[:count]).tolist(), *[None] * more]
+        frame["offer"] += (at % 3).tolist()
+        frame["side"] += ["north" if name == "a" else "south"] * len(at)
+    return frame
+
+
+def make(series: SeriesSet, *, cell: str = "gru", log: bool = False, **settings: Any) -> Model:
+    """A forecaster of `series` with random weights."""
+    columns = [len(series.names[role]) for role in ("past", "future", "static")]
+    dated = settings.pop("calendar", series.starts.dtype.kind == "M")
+    count = columns[0] + columns[1] + 2 * dated
+    rule = WindowRule(5, 7, 0, 7, 14, log, count, columns[0], columns[2])
+    codec = ForecastCodec(
+        rule,
+        LEVELS,
+        np.array([-0.4, -0.2, 0.0, 0.2, 0.4]),
+        dated,
+        Scaler.of(series.past) if columns[0] else None,
+        Scaler.of(series.future) if columns[1] else None,
+        Scaler.of((series.static,)) if columns[2] else None,
+        series,
+    )
+    sizes = {"hidden_size": 6, "num_layers": 2, "bias": True, "members": 2} | settings
+    config = ForecastConfig(
+        "forecast", cell, "tanh", rule.input_size, segment=7, quantiles=len(LEVELS), **sizes
+    )
+    random = np.random.default_rng(0)
+    arrays = {
+        name: (0.3 * random.standard_normal(shape)).astype(np.float32)
+        for name, shape in config.parameters().items()
+    }
+    return Model(config, arrays, codec, {})
+
+
+@pytest.fixture(scope="module")
+def plain() -> ForecastPredictor:
+    return ForecastPredictor(make(load_series(20 + np.sin(np.arange(40.0)))))
+
+
+@pytest.fixture(scope="module")
+def shop() -> ForecastPredictor:
+    return ForecastPredictor(make(load_series(sales(0, 30, more=5), OFFERS)))
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"members": 1, "num_layers": 1, "bias": False},
+        {"log": True, "calendar": False, "members": 3},
+    ],
+    ids=["covariates", "small", "log"],
+)
+def test_answers_are_those_of_the_torch_network(way: str, cell: str, settings: Any) -> None:
+    series = load_series(sales(0, 30, more=5), OFFERS)
+    model = make(series, cell=cell, **settings)
+    codec, rule = model.codec, model.codec.rule
+    network = Forecaster(model.config, rule.horizon).eval()
+    network.load(model.arrays)
+    prepared, _ = codec.windows(series).prepare(np.arange(2), np.array([30, 30]))
+    with torch.no_grad():
+        answers = network(torch.from_numpy(prepared.inputs))
+    assert answers.shape == (model.config.members, 2, 5, len(LEVELS))
+    calibrated = np.sort(answers.mean(0).double().numpy(), axis=2) + codec.corrections
+    expected = rule.forecast(prepared, np.sort(calibrated, axis=2))
+    quantiles = ForecastPredictor(model).predict().quantiles
+    unit = prepared.unit[:, None, None] * (expected if rule.log else 1)
+    assert (abs(quantiles - expected) <= TOLERANCE * unit).all()
+    # and they are no mere naive forecast
+    assert (abs(answers.numpy()) > 0.01).any()
+
+
+def test_a_forecast_has_stamps_and_intervals(shop: ForecastPredictor) -> None:
+    forecast = shop.predict(3)
+    assert forecast.ids == ("a", "b")
+    assert forecast.quantiles.shape == (2, 3, 5)
+    assert [str(time)[:10] for time in forecast.times[0]] == stamps(30, 3)
+    np.testing.assert_array_equal(forecast.median, forecast.quantiles[..., 2])
+    low, high = forecast.interval(80)
+    assert (low <= forecast.median).all()
+    assert (forecast.median <= high).all()
+    np.testing.assert_array_equal(forecast.interval(95)[0], forecast.quantiles[..., 0])
+    for wrong in (50, 0, 100, NAN, -80):
+        with pytest.raises(OptionError, match=r"interval: got .*; expected one of 95, 80"):
+            forecast.interval(wrong)
+    np.testing.assert_array_equal(shop.predict().quantiles[:, :3], forecast.quantiles)
+
+
+@pytest.mark.parametrize("horizon", [0, 6, -1, 2.5, "3", True, NAN])
+def test_a_horizon_it_cannot_have(shop: ForecastPredictor, horizon: Any) -> None:
+    for ask in (shop.predict, shop.stream("a").predict):
+        with pytest.raises(OptionError, match=r"^horizon: got"):
+            ask(horizon)
+    with pytest.raises(
+        OptionError, match="got 6; expected at most 5, the steps it was trained for"
+    ):
+        shop.predict(6)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_columns_go_to_a_file_and_back(
+    shop: ForecastPredictor, suffix: str, tmp_path: Path
+) -> None:
+    columns = shop.predict().to_columns()
+    assert [*columns] == ["unique_id", "ds", "y_hat", "lo-80", "hi-80", "lo-95", "hi-95"]
+    path = tmp_path / f"forecast{suffix}"
+    write_table(columns, path)
+    table = read_table(path)
+    assert table.column("unique_id").tolist() == columns["unique_id"].tolist()
+    assert [str(day)[:10] for day in table.column("ds")] == 2 * stamps(30, 5)
+    for name in [*columns][2:]:
+        np.testing.assert_array_equal(table.numbers(name), columns[name])
+
+
+def test_columns_of_steps_are_numbers(plain: ForecastPredictor) -> None:
+    columns = plain.predict(2).to_columns([80])
+    assert [*columns] == ["unique_id", "ds", "y_hat", "lo-80", "hi-80"]
+    assert columns["ds"].tolist() == [40, 41]
+
+
+def bits(predictor: ForecastPredictor, **others: Any) -> bytes:
+    return predictor.predict(**others).quantiles.tobytes()
+
+
+@pytest.mark.parametrize("apart", [[36], [31, 36], [30, 32, 33, 36]])
+def test_an_update_is_as_if_it_had_always_known(
+    shop: ForecastPredictor, apart: list[int], tmp_path: Path
+) -> None:
+    moved, first = shop, 30
+    for last in apart:
+        if last > first:
+            moved, first = moved.update(sales(first, last - first)), last
+    whole = sales(0, 36)
+    assert bits(moved) == bits(shop, series=whole)
+    assert bits(moved) != bits(shop)
+    assert all(np.shares_memory(moved.model.arrays[n], a) for n, a in shop.model.arrays.items())
+    moved.save(tmp_path / "m.safetensors")
+    loaded = load(tmp_path / "m.safetensors")
+    assert bits(loaded) == bits(moved)
+    assert (
+        loaded.predict().to_columns()["ds"].tolist() == moved.predict().to_columns()["ds"].tolist()
+    )
+
+
+def test_an_update_with_gaps_corrections_and_new_series(shop: ForecastPredictor) -> None:
+    gap = shop.update(sales(33, 2))
+    filled = shop.update(sales(33, 2), gaps="fill")
+    late = {name: column + sales(33, 2)[name] for name, column in sales(0, 30).items()}
+    assert bits(gap) == bits(shop, series=late, future=sales(30, 5))
+    assert bits(filled) != bits(gap)
+    with pytest.raises(DataError, match="3 steps are missing"):
+        shop.update(sales(33, 2), gaps="error")
+    with pytest.raises(DataError, match='not behind its last value: pass overlap="replace"'):
+        shop.update(sales(28, 4))
+    corrected = sales(0, 32, more=3)
+    corrected["y"][29] += 5
+    rows = {name: column[28:35] + column[63:] for name, column in corrected.items()}
+    replaced = shop.update(rows, overlap="replace")
+    assert bits(replaced) == bits(shop, series=corrected)
+    new = shop.update(sales(0, 9, ("new",)))
+    assert new.predict().ids == ("a", "b", "new")
+    alone = shop.predict(series=sales(0, 9, ("new",))).quantiles
+    np.testing.assert_allclose(new.predict().quantiles[2:], alone, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_value_by_value_is_as_an_update(log: bool) -> None:
+    values = 20 + 3 * np.sin(np.arange(40.0))
+    later = [21.0, NAN, 19.0, 25.0, *[NAN] * 16, 30.0]
+    predictor = ForecastPredictor(make(load_series(values), log=log))
+    stream = predictor.stream()
+    for value in later:
+        stream.feed(value)
+    forecast = stream.predict()
+    updated = predictor.update(later).predict()
+    assert forecast.quantiles.tobytes() == updated.quantiles.tobytes()
+    np.testing.assert_array_equal(forecast.times[0], updated.times[0])
+    # the predictor itself stays
+    assert predictor.predict().times[0][0] == 40
+    # longer than any window: the last known value is still there
+    for _ in range(20):
+        stream.feed(NAN)
+    assert np.isfinite(stream.predict().quantiles).all()
+    assert abs(stream.predict(1).median - 30.0).max() < 10
+
+
+def test_a_stream_among_several_series(shop: ForecastPredictor) -> None:
+    with pytest.raises(DataError, match=r"which series.*2 of them"):
+        shop.stream()
+    with pytest.raises(DataError, match="no series 'c': expected 'a', 'b'"):
+        shop.stream("c")
+    stream = shop.stream("b").feed(120.0).feed(130.0)
+    forecast = stream.predict()
+    assert forecast.ids == ("b",)
+    rows = sales(30, 2, ("b",))
+    rows["y"], rows["rain"] = [120.0, 130.0], [None, None]
+    np.testing.assert_allclose(
+        forecast.quantiles, shop.update(rows).predict().quantiles[1:], rtol=TOLERANCE
+    )
+    for wrong in (float("inf"), "7", None):
+        with pytest.raises(DataError, match=r"^value: .*expected a finite number, or NaN"):
+            stream.feed(wrong)  # type: ignore[arg-type]
+
+
+def test_what_is_known_of_the_future_counts(
+    shop: ForecastPredictor, plain: ForecastPredictor
+) -> None:
+    rows = sales(0, 30, more=5)
+    without = ForecastPredictor(make(load_series(rows, OFFERS))).predict(series=sales(0, 30))
+    told = {name: column for name, column in sales(30, 5).items() if name not in ("y", "rain")}
+    assert bits(shop) == bits(shop, series=sales(0, 30), future=told)
+    # what would be the truth is not read
+    assert bits(shop) == bits(shop, series=sales(0, 30), future=sales(30, 5))
+    with pytest.raises(DataError, match="trained without columns for them"):
+        plain.predict(future=told)
+    assert without.quantiles.tobytes() != bits(shop)
+    other = {**told, "offer": [2] * 10}
+    assert bits(shop, series=sales(0, 30), future=other) != bits(shop)
+    # as far as it is told; beyond that it is taken as usual
+    short = shop.predict(series=sales(0, 30), future=sales(30, 2))
+    assert np.isfinite(short.quantiles).all()
+    with pytest.raises(DataError, match="series 'c' has no value to forecast from"):
+        shop.predict(
+            future=told | {"unique_id": ["c"] * 10, "ds": stamps(0, 10), "side": ["south"] * 10}
+        )
+
+
+def test_covariates_that_are_missing_are_taken_as_usual(shop: ForecastPredictor) -> None:
+    rows = sales(0, 30)
+    rows["rain"], rows["offer"] = [None] * 60, [None] * 60
+    assert np.isfinite(shop.predict(series=rows).quantiles).all()
+    extreme = sales(0, 30)
+    extreme["rain"] = [1e300, -1e300] * 30
+    assert np.isfinite(shop.predict(series=extreme).quantiles).all()
+
+
+@pytest.mark.parametrize("lacking", ["rain", "offer", "side", "unique_id", "ds", "y"])
+def test_a_column_that_is_not_there(shop: ForecastPredictor, lacking: str) -> None:
+    rows = sales(30, 5)
+    del rows[lacking]
+    for ask in (shop.update, lambda rows: shop.predict(series=rows)):
+        with pytest.raises(DataError, match=f"no column '{lacking}'"):
+            ask(rows)
+
+
+def test_series_of_other_columns(shop: ForecastPredictor, plain: ForecastPredictor) -> None:
+    other = load_series({"ds": stamps(0, 9), "y": list(range(9))})
+    with pytest.raises(DataError, match="the past columns differ"):
+        shop.predict(series=other)
+    with pytest.raises(DataError, match="frequency"):
+        plain.predict(series=other)
+    with pytest.raises(OptionError, match="frequency"):
+        shop.update(sales(30, 5), frequency="steps")
+
+
+def test_logarithms_of_what_has_none() -> None:
+    predictor = ForecastPredictor(make(load_series(np.arange(1.0, 41)), log=True))
+    assert np.isfinite(predictor.update([0.0, -3.0]).predict().quantiles).all()
+    assert (predictor.update([0.0, -3.0]).predict().quantiles > 0).all()
+    with pytest.raises(DataError, match="series 'z' has no value above 0 to forecast from"):
+        predictor.predict(series={"z": [0.0, -1.0], "y2": [1.0, 2.0, 3.0]})
+
+
+def test_weights_of_any_size_give_finite_forecasts() -> None:
+    model = make(load_series([1.0, 2.0, 1e9] * 20))
+    huge = {name: np.sign(array) * np.float32(3e38) for name, array in model.arrays.items()}
+    predictor = ForecastPredictor(Model(model.config, huge, model.codec, {}))
+    assert np.isfinite(predictor.predict().quantiles).all()
+
+
+def test_evaluate_reads_on_from_origin_to_origin(shop: ForecastPredictor) -> None:
+    report = shop.evaluate(sales(30, 15))
+    assert (report.series, report.windows, report.horizon, report.values) == (2, 6, 5, 30)
+    text = str(report)
+    for words in ("the network", "naive", "seasonal naive", "drift", "80 %", "95 %"):
+        assert words in text
+    assert json.loads(json.dumps(report.to_dict()))["windows"] == 6
+    assert shop.evaluate(sales(30, 15), windows=1).windows == 2
+    assert shop.evaluate(sales(30, 15), step=2).windows == 12
+    assert shop.evaluate(sales(30, 4)).values == 8
+    # what it says of an origin is what it forecasts there
+    moved = shop.update(sales(30, 10))
+    later = sales(40, 5)
+    mine = np.array(later["y"]).reshape(2, 5)
+    expected = abs(moved.predict(future=later).median - mine).mean()
+    assert shop.evaluate(sales(30, 15), windows=1).methods[0].mae == pytest.approx(expected)
+
+
+def test_evaluate_counts_undated_rows_once() -> None:
+    rows = {"y": np.arange(30.0), "offer": np.arange(30) % 3}
+    options = SeriesOptions(target="y", future=("offer",))
+    predictor = ForecastPredictor(make(load_series(rows, options)))
+    more = {"y": np.arange(30.0, 40), "offer": np.arange(10) % 3}
+    assert predictor.evaluate(more).windows == 2
+    assert predictor.update(more).predict().times[0][0] == 40
+
+
+@pytest.mark.parametrize("how", [{"windows": 0}, {"windows": 1.5}, {"step": 0}, {"step": -2}])
+def test_evaluate_refuses_what_is_no_number(shop: ForecastPredictor, how: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=f"^{next(iter(how))}: got"):
+        shop.evaluate(sales(30, 15), **how)
+
+
+def test_one_word_of_what_is_not_there(shop: ForecastPredictor) -> None:
+    with pytest.raises(DataError, match="no true value"):
+        shop.evaluate(sales(30, 1) | {"y": [None, None], "rain": [1, 1]})
+    with pytest.raises(OptionError, match="storage"):
+        ForecastPredictor(shop.model, "bf16")
+
+
+def test_plots_of_a_series(shop: ForecastPredictor) -> None:
+    pytest.importorskip("matplotlib")
+    forecast = shop.predict()
+    assert forecast.plot().axes[0].get_title(loc="left") or forecast.plot().get_suptitle()
+    lines = forecast.plot("b").axes[0].get_lines()
+    np.testing.assert_array_equal(lines[1].get_ydata()[1:], forecast.median[1])
+    with pytest.raises(DataError, match="no such series: got c; expected 'a', 'b'"):
+        forecast.plot("c")

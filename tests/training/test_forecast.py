@@ -1,0 +1,328 @@
+"""Training a forecaster: held-out values stay unseen, intervals hold what they promise, runs resume exactly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from elman import load
+from elman._errors import DataError, OptionError
+from elman.data.series import SeriesOptions, SeriesSet, load_series
+from elman.options import ForecasterOptions
+from elman.runtime import ForecastPredictor
+from elman.training import train_forecaster
+from elman.training.forecast import _conformal, _levels
+from elman.training.forecaster import Forecaster, pinball
+from elman.training.run import Outcome
+
+SMALL: dict[str, Any] = {
+    "horizon": 4,
+    "hidden_size": 4,
+    "members": 2,
+    "steps": 6,
+    "season": 6,
+    "transform": "none",
+    "batch_size": 8,
+    "evaluations": 2,
+}
+NAN = float("nan")
+
+
+def train(series: SeriesSet, **settings: Any) -> Outcome:
+    watch, output = settings.pop("watch", None), settings.pop("output", None)
+    resume = settings.pop("resume", False)
+    options = ForecasterOptions(**SMALL | settings)
+    return train_forecaster(series, options, watch=watch, output=output, resume=resume)
+
+
+def waves(count: int = 90, ids: tuple[str, ...] = ("a", "b")) -> dict[str, np.ndarray]:
+    at = np.arange(count)
+    draw = np.random.default_rng(0)
+    return {
+        name: 10 * (n + 1) + 3 * np.sin(at * 2 * np.pi / 6) + draw.standard_normal(count)
+        for n, name in enumerate(ids)
+    }
+
+
+@pytest.fixture(scope="module")
+def series() -> SeriesSet:
+    return load_series(waves())
+
+
+def weights(outcome: Outcome) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in outcome.model.arrays.items()}
+
+
+def panel(values: np.ndarray, rain: np.ndarray) -> SeriesSet:
+    frame = {"y": values, "rain": rain, "offer": np.arange(len(values)) % 4.0}
+    return load_series(frame, SeriesOptions(target="y", past=("rain",), future=("offer",)))
+
+
+@pytest.mark.parametrize("garbage", [NAN, 1e6, -1.0])
+def test_what_is_held_out_is_not_trained_on(garbage: float) -> None:
+    values = waves()["a"]
+    rain = np.cos(np.arange(90.0))
+    # without measurements that could choose another best network
+    settings = {"refit": False, "evaluations": 1}
+    whole = train(panel(values, rain), **settings)
+    held = round(0.15 * 90)
+    assert whole.model.card["held_out"]["windows"] > 0
+    values[-held:-1], rain[-held:-1] = garbage, np.nan_to_num(garbage)
+    rain[-1] = np.nan_to_num(garbage)
+    if garbage == garbage:
+        values[-1] = garbage
+    assert weights(train(panel(values, rain), **settings)) == weights(whole)
+    # and what stands before it is
+    values[-held - 1] += 1
+    assert weights(train(panel(values, rain), **settings)) != weights(whole)
+
+
+def test_the_second_stage_trains_on_all() -> None:
+    settings = {"evaluations": 1}
+    values = waves()["a"]
+    before = train(load_series(values), **settings)
+    values[-1] += 1
+    assert weights(train(load_series(values), **settings)) != weights(before)
+    assert before.model.card["refit"]
+
+
+def test_the_same_seed_is_the_same_network(series: SeriesSet) -> None:
+    first = train(series)
+    assert weights(train(series)) == weights(first)
+    assert weights(train(series, seed=1)) != weights(first)
+
+
+def test_threads_change_nothing(series: SeriesSet) -> None:
+    assert weights(train(series, threads=1)) == weights(train(series, threads=2))
+
+
+def test_members_are_unlike(series: SeriesSet) -> None:
+    arrays = train(series).model.arrays
+    names = [name.removeprefix("members.0.") for name in arrays if name.startswith("members.0.")]
+    assert len(arrays) == 2 * len(names)
+    assert not np.array_equal(*(arrays[f"members.{m}.input.weight"] for m in (0, 1)))
+
+
+def test_an_untrained_network_gives_the_naive_forecast(series: SeriesSet) -> None:
+    outcome = train(series, steps=1, learning_rate=0.0, refit=False)
+    median = ForecastPredictor(outcome.model).predict().median
+    expected = np.stack([values[-6:-2] for values in series.values])
+    np.testing.assert_allclose(median, expected, rtol=1e-12)
+
+
+def test_it_learns() -> None:
+    # each wave is the one before it upside down: the seasonal naive forecast is wrong, and says how
+    at = np.arange(240)
+    values = np.sin(at * 2 * np.pi / 6) * np.where(at // 6 % 2, 1, -1)
+    outcome = train(load_series(values), steps=150, hidden_size=8, learning_rate=0.01, members=1)
+    skill = ForecastPredictor(outcome.model).evaluate(values).skill
+    assert skill.value > 0.5
+
+
+class Stop(Exception):
+    """Ends a run in its midst, as a kill would."""
+
+
+@pytest.mark.parametrize(("event", "count"), [("evaluation", 2), ("evaluation", 3)])
+def test_a_run_that_is_cut_off_goes_on_to_the_same_bits(
+    series: SeriesSet, tmp_path: Path, event: str, count: int
+) -> None:
+    settings: dict[str, Any] = {"steps": 45, "dropout": 0.3, "checkpoint_every": 1e-6}
+    whole = train(series, output=tmp_path / "whole.safetensors", **settings)
+    told = 0
+
+    def stop(found: dict[str, Any]) -> None:
+        nonlocal told
+        told += found["event"] == event
+        if told == count:
+            raise Stop
+
+    output = tmp_path / "part.safetensors"
+    with pytest.raises(Stop):
+        train(series, output=output, watch=stop, **settings)
+    assert output.with_suffix(".checkpoint").exists()
+    events: list[dict[str, Any]] = []
+    part = train(series, output=output, resume=True, watch=events.append, **settings)
+    assert "resume" in [found["event"] for found in events]
+    assert weights(part) == weights(whole)
+    assert part.model.codec.corrections.tolist() == whole.model.codec.corrections.tolist()
+    ours, theirs = dict(part.model.card), dict(whole.model.card)
+    for card in (ours, theirs):
+        card["training"] = {k: v for k, v in card["training"].items() if k != "seconds"}
+        del card["created"]
+    assert ours == theirs
+    assert not output.with_suffix(".checkpoint").exists()
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_an_interrupted_run_leaves_a_model_and_goes_on(
+    series: SeriesSet, tmp_path: Path, stage: int
+) -> None:
+    import signal
+
+    settings: dict[str, Any] = {"steps": 60, "evaluations": 3}
+    whole = train(series, output=tmp_path / "whole.safetensors", **settings)
+    told, wanted = 0, {1: 1, 2: 4}[stage]
+
+    def interrupt(found: dict[str, Any]) -> None:
+        nonlocal told
+        told += found["event"] == "evaluation"
+        if told == wanted:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    output = tmp_path / "part.safetensors"
+    part = train(series, output=output, watch=interrupt, **settings)
+    forecast = load(output).predict()
+    assert np.isfinite(forecast.quantiles).all()
+    if stage == 1:
+        assert part.stopped == "interrupted"
+        assert part.model.config.members == 1
+        assert part.model.card["held_out"]["windows"] > 0
+        part = train(series, output=output, resume=True, **settings)
+    assert weights(part) == weights(whole)
+
+
+def test_nothing_held_out_is_said() -> None:
+    events: list[dict[str, Any]] = []
+    outcome = train(load_series([1.0, 2.0, 1.0, 3.0]), season=1, watch=events.append)
+    assert outcome.model.card["held_out"] is None
+    assert not outcome.model.codec.corrections.any()
+    (start,) = (found for found in events if found["event"] == "start")
+    assert any("held out" in said for said in start["data"]["warnings"])
+    # the last network is kept, not the first that was not measured
+    assert outcome.model.card["training"]["best_step"] == 6
+    told: list[dict[str, Any]] = []
+    train(load_series(waves()), watch=told.append)
+    assert not any("held out" in said for said in told[0]["data"]["warnings"])
+
+
+@pytest.mark.parametrize("values", [[1.0], [1.0, NAN, NAN], {"a": [1.0], "b": [2.0]}])
+def test_too_short(values: Any) -> None:
+    with pytest.raises(DataError, match="the series are too short to train on"):
+        train(load_series(values), season=1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"levels": "80,soon"}, "levels: got 80,soon; expected percents such as 80,95"),
+        ({"levels": "100"}, "levels"),
+        ({"levels": "0"}, "levels"),
+        ({"levels": ""}, "levels"),
+        ({"transform": "log"}, "transform: got log; expected none: there is a value of -3"),
+        ({"season": 10**9}, "season: got 1000000000; expected at most 30"),
+    ],
+)
+def test_options_that_do_not_fit(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        train(load_series(np.arange(-3.0, 27)), **wrong)
+
+
+def test_levels_are_pairs_around_the_median() -> None:
+    levels = _levels("80, 99")
+    assert levels == (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995)
+
+
+def test_pinball_by_hand() -> None:
+    quantiles = torch.tensor([[[[1.0, 2.0], [0.0, 4.0]]], [[[1.0, 2.0], [0.0, 4.0]]]])
+    truth = torch.tensor([[3.0, NAN]])
+    # of the one known step: .1 · 2 and .9 · 1, their mean, twice as much for the weight
+    found = pinball(quantiles, truth, torch.tensor([2.0]), torch.tensor([0.1, 0.9]))
+    assert float(found) == pytest.approx(0.2 + 0.9, rel=1e-6)
+
+
+def test_gradients_of_missing_truth_are_zero() -> None:
+    quantiles = torch.zeros(1, 2, 3, 1, requires_grad=True)
+    truth = torch.tensor([[1.0, NAN, 1.0], [NAN, NAN, NAN]])
+    pinball(quantiles, truth, torch.ones(2), torch.tensor([0.5])).backward()
+    assert quantiles.grad is not None
+    assert torch.isfinite(quantiles.grad).all()
+    assert quantiles.grad[0, :, :, 0].tolist() == [[-0.25, 0, -0.25], [0, 0, 0]]
+
+
+def test_corrections_make_intervals_hold_their_share() -> None:
+    draw = np.random.default_rng(0)
+    truth = draw.standard_normal((400, 5))
+    truth[:, 3] = NAN
+    levels = _levels("80")
+    narrow = np.broadcast_to(np.array(levels) - 0.5, (400, 5, len(levels)))
+    for quantiles in (narrow, 20 * narrow):
+        corrections = _conformal(quantiles, truth, levels)
+        moved = np.sort(quantiles + corrections, axis=2)
+        known = np.isfinite(truth)
+        for low in range(len(levels) // 2):
+            inside = (moved[..., low] <= truth) & (truth <= moved[..., -1 - low])
+            share = levels[-1 - low] - levels[low]
+            # the quantile of 1,600 numbers is between two of them
+            assert inside[known].mean() == pytest.approx(share, abs=2 / known.sum())
+        assert corrections[len(levels) // 2] == 0
+        np.testing.assert_array_equal(corrections, -corrections[::-1])
+
+
+def test_intervals_hold_on_fresh_values() -> None:
+    # noise of a size that changes between series, and is known from the window alone
+    draw = np.random.default_rng(1)
+    count, trained, fresh, horizon = 30, 60, 120, 2
+    sizes = np.exp(draw.uniform(-2, 2, count))
+    values = {f"s{n}": size * draw.standard_normal(trained + fresh) for n, size in enumerate(sizes)}
+    first = load_series({name: v[:trained] for name, v in values.items()})
+    outcome = train(first, horizon=horizon, season=1, steps=40, members=1, levels="80")
+    codec = outcome.model.codec
+    assert codec.corrections.any()
+    report = ForecastPredictor(outcome.model).evaluate(
+        {name: v[trained:] for name, v in values.items()}
+    )
+    (found,) = (one for one in report.methods[0].intervals if one.level == 0.8)
+    # calibrated on n held-out values and measured on m: the standard error of a share p is
+    # sqrt(p · q · (1/n + 1/m)), were all independent; the steps of a window are not quite
+    card = outcome.model.card["held_out"]
+    n, m = card["values"] / horizon, report.values / horizon
+    assert abs(found.coverage - 0.8) < 4 * np.sqrt(0.8 * 0.2 * (1 / n + 1 / m))
+    (told,) = (one for one in card["methods"][0]["intervals"] if one["level"] == 0.8)
+    assert told["coverage"] == pytest.approx(0.8, abs=0.02)
+
+
+def test_two_processes_train_what_one_trains(series: SeriesSet, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from elman.data.series import load_series\n"
+        "from elman.options import ForecasterOptions\n"
+        "from elman.training import train_forecaster\n"
+        "values = dict(np.load(sys.argv[1]))\n"
+        f"options = ForecasterOptions(**{SMALL | {'dropout': 0.0, 'device': 'cpu'}!r})\n"
+        "train_forecaster(load_series(values), options, output=Path(sys.argv[2]))\n",
+        encoding="utf-8",
+    )
+    np.savez(tmp_path / "values.npz", **dict(zip(series.ids, series.values, strict=True)))
+    arguments = [str(script), str(tmp_path / "values.npz")]
+    found = []
+    for processes in (1, 2):
+        start = [sys.executable]
+        if processes > 1:
+            start += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        output = tmp_path / f"{processes}.safetensors"
+        done = subprocess.run(
+            [*start, *arguments, str(output)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(load(output).model)
+    one, two = found
+    for name, array in one.arrays.items():
+        # sums of gradients in another order, over twice 6 steps of Adam
+        np.testing.assert_allclose(two.arrays[name], array, atol=2e-3, err_msg=name)
+    assert two.card["identity"]["processes"] == 2
+
+
+def test_the_network_of_the_file_is_the_network(series: SeriesSet) -> None:
+    model = train(series).model
+    network = Forecaster(model.config, 4)
+    assert {name.replace("_l0", "") for name, _ in network.named_parameters()} == {*model.arrays}
