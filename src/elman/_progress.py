@@ -202,10 +202,9 @@ class TrainingDisplay:
             for interval in network["intervals"]
             if interval["level"] in (0.8, 0.95)
         )
-        self.say(
-            f"held out (which told how long to train, too): MAE {network['mae']:.4g}, sMAPE {network['smape']:.3g} %; {shown}",
-            "bold",
-        )
+        figures = f"MAE {network['mae']:.4g}, sMAPE {network['smape']:.3g} %; {shown}"
+        # the best step was chosen by the same windows
+        self.say(f"held out (which told how long to train, too): {figures}", "bold")
         for sentence in held_out["sentences"]:
             self.say(sentence, "yellow" if sentence.isupper() or "NOT" in sentence else "")
 

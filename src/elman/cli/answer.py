@@ -16,9 +16,8 @@ from elman.cli._sources import is_table, read_examples, read_lines, write_answer
 if TYPE_CHECKING:
     from elman.runtime import ClassifierPredictor, ForecastPredictor, LanguagePredictor
 
-__all__: list[str] = []
+__all__ = ["evaluate", "generate", "predict", "score"]
 
-READERS = ("classify", "regress", "tag")
 Output = Annotated[
     str | None,
     typer.Option("-o", "--output", help="a file for the answers: .csv .tsv .jsonl .parquet"),
@@ -54,7 +53,7 @@ def _save(figure: Any, path: str) -> None:
 
 
 @app.command("predict")
-def _predict(
+def predict(
     model: ModelFile,
     source: Annotated[
         str | None,
@@ -179,7 +178,7 @@ def _forecast(
 
 
 @app.command("generate")
-def _generate(
+def generate(
     model: ModelFile,
     prompt: Annotated[str, typer.Option(help="text to go on from")] = "",
     n: Annotated[int, typer.Option("-n", **WHOLE, help="number of new words or characters")] = 200,
@@ -225,7 +224,7 @@ def _generate(
 
 
 @app.command("evaluate")
-def _evaluate(
+def evaluate(
     model: ModelFile,
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="texts, or a table as in training")
@@ -316,7 +315,7 @@ def _plain(
 
 
 @app.command("score")
-def _score(
+def score(
     model: ModelFile,
     files: Annotated[
         list[str],

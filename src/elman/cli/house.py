@@ -9,11 +9,11 @@ import typer
 
 from elman.cli._app import REAL, WHOLE, Json, app, print_json
 
-__all__: list[str] = []
+__all__ = ["bench", "demo", "info"]
 
 
 @app.command("info")
-def _info(
+def info(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="a trained model")] = None,
     json_: Json = False,
 ) -> None:
@@ -28,7 +28,7 @@ def _info(
 
 
 @app.command("demo")
-def _demo(
+def demo(
     folder: Annotated[Path, typer.Option(help="where the models are written")] = Path(),
     seconds: Annotated[float, typer.Option(**REAL, help="time for the character network")] = 60.0,
     seed: Annotated[int, typer.Option(**WHOLE, help="seed of all random numbers")] = 0,
@@ -43,7 +43,7 @@ def _demo(
 
 
 @app.command("bench")
-def _bench(
+def bench(
     seconds: Annotated[float, typer.Option(**REAL, help="time to take, about")] = 20.0,
     json_: Json = False,
 ) -> None:

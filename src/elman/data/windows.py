@@ -271,8 +271,9 @@ class Windows:
             whole[row, : len(known)] = known
         if trends is not None:
             s = rule.season
-            change, _ = _mean(abs(whole[:, s:W] - whole[:, : W - s]))
-            whole = whole + (trends * change / s)[:, None] * np.arange(-W, rule.reach)
+            with np.errstate(over="ignore", invalid="ignore"):
+                change, _ = _mean(abs(whole[:, s:W] - whole[:, : W - s]))
+                whole = whole + (trends * change / s)[:, None] * np.arange(-W, rule.reach)
         covariates = None
         if self.covariates is not None:
             covariates = np.stack([self.covariates[n][at : at + length] for n, at in places])

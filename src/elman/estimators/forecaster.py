@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from elman._errors import OptionError
+from elman._shapes import whole_number
 from elman.data.series import SeriesOptions, SeriesSet, load_series
 from elman.estimators._base import Estimator, training
 from elman.metrics import ForecastReport
@@ -15,6 +16,10 @@ from elman.runtime import Forecast, ForecastPredictor, SeriesStream
 from elman.runtime import open as open_model
 
 __all__ = ["Forecaster"]
+
+LEAST = 3
+"""Values that there must be to train on."""
+_POLICIES = ("timezone", "date_format", "missing", "gaps", "duplicates")
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -59,13 +64,13 @@ class Forecaster(Estimator):
                 future=_names(options.future),
                 static=_names(options.static),
                 frequency=options.frequency,
-                timezone=options.timezone,
-                date_format=options.date_format,
-                missing=options.missing,
-                gaps=options.gaps,
-                duplicates=options.duplicates,
+                **self._policies(),
             ),
         )
+
+    def _policies(self) -> dict[str, Any]:
+        """Return the parameters by which rows are read and that no model file keeps."""
+        return {name: getattr(self._checked_options(), name) for name in _POLICIES}
 
     def fit(
         self,
@@ -95,11 +100,16 @@ class Forecaster(Estimator):
         self, horizon: int | None = None, *, series: Any = None, future: Any = None
     ) -> Forecast:
         """Return the next steps of every series, as `ForecastPredictor.predict`."""
-        return self._fitted().predict(horizon, series=series, future=future)
+        fitted, policies = self._fitted(), self._policies()
+        if series is not None:
+            series = fitted.read(series, **policies)
+        if future is not None:
+            future = fitted.read(future, future_only=True, **policies)
+        return fitted.predict(horizon, series=series, future=future)
 
     def update(self, X: Any, **options: Any) -> Forecaster:
         """Read new rows: the series move on, the weights stay; return self. As `ForecastPredictor.update`."""
-        self.predictor_ = self._fitted().update(X, **options)
+        self.predictor_ = self._fitted().update(X, **self._policies() | options)
         self.model_ = self.predictor_.model
         return self
 
@@ -109,7 +119,7 @@ class Forecaster(Estimator):
 
     def evaluate(self, X: Any, **how: Any) -> ForecastReport:
         """Return how good the forecasts of new rows are, as `ForecastPredictor.evaluate`."""
-        return self._fitted().evaluate(X, **how)
+        return self._fitted().evaluate(X, **self._policies() | how)
 
     def score(self, X: Any, y: None = None) -> float:  # noqa: ARG002 - scikit-learn's signature
         """Return the skill on new rows against the best of the naive forecasts; above 0 is better."""
@@ -126,10 +136,16 @@ class Forecaster(Estimator):
         """
         series, options = self.read(X), self._checked_options()
         h = options.horizon
-        apart = step or h
-        if not isinstance(windows, int) or windows < 1 or apart < 1:
-            raise OptionError("windows", got=windows, expected="a whole number from 1")
+        windows = whole_number("windows", windows, 1)
+        apart = h if step is None else whole_number("step", step, 1)
         ends = [h + apart * (windows - 1 - n) for n in range(windows)]
+        longest = max(map(len, series.values))
+        if longest - ends[0] < LEAST:
+            raise OptionError(
+                "windows",
+                got=f"{windows}, which hold out {ends[0]} steps",
+                expected=f"at most {longest - LEAST} of the {longest} that the longest series has",
+            )
         found = []
         for end in ends if refit else ends[:1]:
             outcome = training().train_forecaster(series.before(end), options)
@@ -140,4 +156,5 @@ class Forecaster(Estimator):
             }
             part = series.before(end - h) if refit else series
             found += predictor.windows(part, before, 1 if refit else windows, apart)
-        return predictor.report(found)
+        # those of a series side by side
+        return predictor.report(sorted(found, key=lambda window: window.series))

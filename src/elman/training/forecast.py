@@ -45,6 +45,10 @@ FEW_WINDOWS = 50
 """Held-out windows, of those that do not overlap, below which intervals are only widened."""
 TRENDS = 0.7
 """Share of the windows to which a line is added."""
+UNTESTED = (
+    "no values can be held out of series so short: intervals are not calibrated, and how good forecasts"
+    " are is not known"
+)
 FINITE = 1e9
 FARTHEST = 60.0
 """Truth farther from the naive forecast, in units of the window, is as far as that."""
@@ -106,6 +110,8 @@ class _ForecastObjective(Objective):
     ) -> None:
         self.run, self.training, self.held = run, training, held
         plan, rule = run.plan, run.codec.rule
+        # one start in every process, whatever random numbers an earlier stage drew there
+        torch.manual_seed(plan.seed)
         self.network: Forecaster = Forecaster(config, rule.horizon, plan.dropout, plan.precision)
         self.levels = torch.tensor(run.codec.levels)
         # windows of large relative changes count more where logarithms are forecast: errors of the
@@ -121,22 +127,24 @@ class _ForecastObjective(Objective):
         draw = np.random.default_rng([self.run.plan.seed, 2, epoch, index])
         size, group = self.run.plan.batch_size, self.run.group
         drawn = self._drawn(draw, size)
-        own = drawn[group.rank :: group.world_size]
-        if not len(own):  # more processes than windows
+        own = slice(group.rank, None, group.world_size)
+        if not len(drawn[own]):  # more processes than windows
             return torch.stack([w.sum() for w in self.network.parameters()]).sum() * 0.0, size
-        return self._total(*self._disturbed(draw, own)), size
+        return self._total(*self._disturbed(draw, drawn, own)), size
 
     def _disturbed(
-        self, draw: np.random.Generator, places: np.ndarray
+        self, draw: np.random.Generator, places: np.ndarray, own: slice
     ) -> tuple[Prepared, np.ndarray]:
-        """Return windows with what keeps a network from learning few series by heart."""
+        """Return `own` of the windows with what keeps a network from learning few series by heart."""
         plan, trends = self.run.plan, None
         if plan.trend:
             trends = draw.standard_normal(len(places)) * (draw.random(len(places)) < TRENDS)
-            trends *= plan.trend
-        windows, truth = self.training.prepare(places, trends)
-        noise = draw.standard_normal(windows.inputs.shape, np.float32) * np.float32(plan.noise)
-        return windows._replace(inputs=windows.inputs + noise), truth
+            trends = plan.trend * trends[own]
+        windows, truth = self.training.prepare(places[own], trends)
+        S, _, F = windows.inputs.shape
+        # the same for a window whatever the number of processes
+        noise = draw.standard_normal((len(places), S, F), np.float32)[own].transpose(1, 0, 2)
+        return windows._replace(inputs=windows.inputs + np.float32(plan.noise) * noise), truth
 
     def _drawn(self, draw: np.random.Generator, size: int) -> np.ndarray:
         """Return windows: a series first, each as probable, then one of its origins."""
@@ -374,7 +382,7 @@ class _ForecastRun(Run):
                 "shortest": min(lengths),
                 "longest": max(lengths),
                 "frequency": self.series.frequency.words,
-                "warnings": list(self.series.warnings),
+                "warnings": [*self.series.warnings, *([] if self._held_out() else [UNTESTED])],
             },
             "windows": asdict(self.codec.rule),
             "held_out": {"series": sum(map(bool, self.held)), "steps": max(self.held)},

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +17,7 @@ from elman._container import Limits
 from elman._errors import DataError, OptionError
 from elman.config import SequenceConfig
 from elman.data.codec import ABSENT, Labels, Scaler, SequenceCodec
-from elman.data.labelled import Encoded, Sequences, Steps, bucketed, check_finite, learn_codec
+from elman.data.labelled import Steps, bucketed, check_finite, learn_codec
 from elman.metrics import METRICS, fit_temperature
 from elman.metrics.classification import confusion_table
 from elman.model import Model
@@ -28,6 +27,7 @@ from elman.training.checkpoint import Best
 from elman.training.distributed import Group
 from elman.training.loop import Watch
 from elman.training.objective import Measure, Objective
+from elman.training.parts import Labelled, Part
 from elman.training.plan import LabelledPlan, Schedule, labelled_plan
 from elman.training.reader import Reader
 from elman.training.run import Outcome, Run, execute
@@ -36,43 +36,10 @@ __all__ = ["Labelled", "train_labelled"]
 
 CODEC_ARRAYS = 10
 """Most arrays of a codec: three vocabularies of two, and two scalers of two."""
+PASSES_ON = 5.0
+"""Passes over new sequences where no budget is given."""
 MEASURED = 64
 """Sequences side by side where no gradient is needed."""
-
-
-@dataclass(frozen=True, eq=False)
-class Labelled:
-    """Sequences and what is to be said of each: labels, numbers, or a list of tags a sequence."""
-
-    sequences: Sequences
-    targets: Sequence[Any]
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    """Where they stand in a table of that kind, for the card."""
-
-    def __post_init__(self) -> None:
-        if len(self.targets) != len(self.sequences):
-            raise DataError(
-                "sequences and their labels",
-                got=f"{len(self.sequences)} and {len(self.targets)}",
-                expected="as many of the one as of the other",
-            )
-
-    def stepwise(self) -> Labelled:
-        """Return them with one tag a step, texts cut at white space; raises DataError where it is not so."""
-        sequences = self.sequences.stepwise()
-        for row, (item, tags) in enumerate(zip(sequences.items, self.targets, strict=True)):
-            if isinstance(tags, str) or len(item) != len(tags) or not len(item):
-                got = "one text" if isinstance(tags, str) else f"{len(tags)} tags"
-                expected = "one or more, a tag each"
-                raise DataError(
-                    f"sequence {row}", got=f"{len(item)} steps, {got}", expected=expected
-                )
-        return replace(self, sequences=sequences)
-
-    def take(self, rows: Iterable[int]) -> Labelled:
-        """Return those in `rows`, in that order."""
-        rows = list(rows)
-        return Labelled(self.sequences.take(rows), [self.targets[row] for row in rows])
 
 
 def train_labelled(
@@ -101,66 +68,12 @@ def train_labelled(
     return execute(load, options, output=output, resume=resume, watch=watch)
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Sequences as the network reads them, and the numbers of what is to be said of each."""
-
-    encoded: Encoded
-    targets: list[np.ndarray]  # int64 [1] or [T_i]; float32 [1] for numbers
-
-    @classmethod
-    def of(cls, task: str, codec: SequenceCodec, data: Labelled) -> _Part:
-        encoded = Encoded.of(codec, data.sequences)
-        return cls(encoded, _targets(task, codec, data))
-
-    def __len__(self) -> int:
-        return len(self.encoded)
-
-
-def _targets(task: str, codec: SequenceCodec, data: Labelled) -> list[np.ndarray]:
-    if codec.target is not None:
-        scaled = codec.target.apply(_numbers(data.targets)[:, None])
-        return [*scaled]
-    labels = cast(Labels, codec.labels)
-    if task == "classify":
-        return [*labels.encode(data.targets)[:, None]]
-    return [labels.encode(tags) for tags in data.targets]
-
-
-def _numbers(targets: Sequence[Any]) -> np.ndarray:
-    try:
-        numbers = np.asarray(targets, np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError("targets", got=str(error), expected="numbers") from None
-    if numbers.ndim != 1 or not np.isfinite(numbers).all():
-        raise DataError("Input y contains NaN or infinity", expected="one finite number a sequence")
-    return numbers
-
-
-def _split(
-    task: str, targets: Sequence[Any], share: float, seed: int
-) -> tuple[list[int], list[int]]:
-    """Return the rows to train on and those held out: of every class its share, where it has enough."""
-    draw = np.random.default_rng(seed)
-    order = draw.permutation(len(targets)).tolist()
-    groups: dict[Any, list[int]] = {}
-    for row in order:
-        groups.setdefault(targets[row] if task == "classify" else None, []).append(row)
-    held: list[int] = []
-    for rows in groups.values():
-        # one of a class that has two; none of a class that has one
-        count = min(len(rows) - 1, max(1, round(share * len(rows))))
-        held += rows[:count]
-    chosen = set(held)
-    return [row for row in range(len(targets)) if row not in chosen], sorted(held)
-
-
 class _LabelledObjective(Objective):
     """One answer a sequence, or one a step."""
 
     unit = "sequence"
 
-    def __init__(self, run: _LabelledRun, part: _Part, held: _Part | None) -> None:
+    def __init__(self, run: _LabelledRun, part: Part, held: Part | None) -> None:
         self.run, self.part, self.held = run, part, held
         plan = run.plan
         self.network: Reader = Reader(run.config, plan.dropout, plan.word_dropout, plan.precision)
@@ -190,7 +103,7 @@ class _LabelledObjective(Objective):
             return torch.stack([w.sum() for w in self.network.parameters()]).sum() * 0.0, count
         return self._total(self.part, own, self.run.plan.label_smoothing, self.weights), count
 
-    def _total(self, part: _Part, places: np.ndarray, smoothing: float, weights: Tensor) -> Tensor:
+    def _total(self, part: Part, places: np.ndarray, smoothing: float, weights: Tensor) -> Tensor:
         """Return the summed loss of the sequences in `places`, the mean of the members'."""
         batch = part.encoded.batch(places)
         logits = self.network(batch)
@@ -210,7 +123,7 @@ class _LabelledObjective(Objective):
         )
         return total / len(logits)
 
-    def answers(self, part: _Part) -> list[np.ndarray]:
+    def answers(self, part: Part) -> list[np.ndarray]:
         """Return the logits ``[1, K]`` or ``[T_i, K]`` of each sequence, in the order of `part`."""
         found: list[np.ndarray] = [np.empty(0)] * len(part)
         self.network.eval()
@@ -264,9 +177,9 @@ class _LabelledRun(Run):
         if task == "tag":
             data, valid = data.stepwise(), None if valid is None else valid.stepwise()
         if labels is None and before is None and task != "regress":
-            labels = Labels.of(_flat(task, data))
+            labels = Labels.of(data.flat(task))
         if valid is None:
-            training_rows, held_rows = _split(task, data.targets, options.held_out, options.seed)
+            training_rows, held_rows = data.split(task, options.held_out, options.seed)
             training, held_out = data.take(training_rows), data.take(held_rows or training_rows)
             split = f"{100 * options.held_out:.3g} % of the sequences, drawn by the seed"
             split = (
@@ -285,11 +198,15 @@ class _LabelledRun(Run):
                 min_count=options.min_count,
                 missing=options.missing,
             )
-            target = Scaler.of([_numbers(training.targets)[:, None]]) if task == "regress" else None
+            target = Scaler.of([training.numbers()[:, None]]) if task == "regress" else None
             codec = replace(codec, labels=labels, target=target)
         if codec.labels is not None:
-            _check_known(codec.labels, _flat(task, data))
+            _check_known(codec.labels, data.flat(task))
+            if (codec.labels.encode(held_out.flat(task)) == ABSENT).all():
+                raise DataError("the sequences to measure on have no label of those trained on")
         plan = labelled_plan(options, training.sequences.lengths, codec.tokens is not None)
+        if before is not None:
+            plan = _learning_on(plan, options)
         config = _config(task, options, plan, codec) if before is None else before.config
         _check_size(config)
         return cls(
@@ -298,14 +215,14 @@ class _LabelledRun(Run):
 
     def data_identity(self) -> dict[str, str]:
         parts = {"sequences": self.training, "held-out sequences": self.held_out}
-        return {name: _digest(part) for name, part in parts.items()}
+        return {name: part.digest() for name, part in parts.items()}
 
     @property
     def balanced(self) -> bool:
         """Whether rare classes weigh more."""
         return getattr(self.options, "class_weight", "none") == "balanced"
 
-    def class_weights(self, part: _Part) -> np.ndarray:
+    def class_weights(self, part: Part) -> np.ndarray:
         """Return what each class's loss is multiplied by, float32 ``[K]``, 1 in the mean."""
         weights = np.ones(self.config.outputs)
         if self.balanced:
@@ -320,12 +237,12 @@ class _LabelledRun(Run):
             plan = replace(self.plan, time=None, epochs=None, evaluations=1, **budget)
             # the same start in every process, whatever dropout has drawn there
             torch.manual_seed(self.plan.seed + 1)
-            return _LabelledObjective(self, _Part.of(task, codec, self.data), None), plan
-        held = _Part.of(task, codec, self.held_out)
+            return _LabelledObjective(self, Part.of(task, codec, self.data), None), plan
+        held = Part.of(task, codec, self.held_out)
         plan = self.plan
         if self.refits and plan.time is not None:
             plan = replace(plan, time=plan.time / (1 + self.share))
-        return _LabelledObjective(self, _Part.of(task, codec, self.training), held), plan
+        return _LabelledObjective(self, Part.of(task, codec, self.training), held), plan
 
     @property
     def share(self) -> float:
@@ -350,7 +267,7 @@ class _LabelledRun(Run):
         """Return what the held-out part tells of the `best` network: temperature and measures."""
         objective, _ = self.stage([])
         objective.network.load(best.arrays)
-        held = cast(_Part, objective.held)
+        held = cast(Part, objective.held)
         logits = np.concatenate(objective.answers(held))
         temperature = 1.0
         if self.config.task != "regress":
@@ -359,7 +276,7 @@ class _LabelledRun(Run):
         measure = self.measured(logits / temperature, held)
         return {"temperature": temperature, "held_out": dict(measure.facts)}
 
-    def measured(self, logits: np.ndarray, held: _Part) -> Measure:
+    def measured(self, logits: np.ndarray, held: Part) -> Measure:
         """Return how good ``logits [N, K]`` are for the held-out targets."""
         wanted = np.concatenate(held.targets)
         if self.config.task == "regress":
@@ -368,8 +285,6 @@ class _LabelledRun(Run):
             loss = float(np.mean(apart**2))
             facts = {"held_out_loss": loss, "rmse": scale * math.sqrt(loss)}
             return Measure(loss, facts | {"mae": scale * float(np.mean(abs(apart)))})
-        if (wanted == ABSENT).all():
-            raise DataError("the held-out sequences have no label of the training part")
         loss = float(
             functional.cross_entropy(
                 torch.from_numpy(logits).double(), torch.from_numpy(wanted), ignore_index=ABSENT
@@ -388,7 +303,7 @@ class _LabelledRun(Run):
 
     def report(self) -> dict[str, Any]:
         parts = {"data": self.training, "held_out": self.held_out}
-        return {name: _facts(part) for name, part in parts.items()} | {
+        return {name: part.facts() for name, part in parts.items()} | {
             "split": self.split,
             "vocabulary": self.config.vocabulary_size,
             "labels": [] if self.codec.labels is None else [*self.codec.labels.names],
@@ -397,8 +312,8 @@ class _LabelledRun(Run):
     def facts(self, best: Best, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         learned = earlier[0] if earlier else self.learned(best)
         return {
-            "data": _facts(self.data if earlier else self.training)
-            | {"sha256": _digest(self.data)},
+            "data": (self.data if earlier else self.training).facts()
+            | {"sha256": self.data.digest()},
             "columns": dict(self.data.columns),
             "split": self.split,
             "held_out": learned["held_out"] | {"sequences": len(self.held_out.targets)},
@@ -439,10 +354,6 @@ class _LabelledRun(Run):
         return arrays, self.codec
 
 
-def _flat(task: str, data: Labelled) -> Sequence[Any]:
-    return [tag for tags in data.targets for tag in tags] if task == "tag" else data.targets
-
-
 def _check_known(labels: Labels, given: Sequence[Any]) -> None:
     unknown = np.flatnonzero(labels.encode(given) == ABSENT)
     if len(unknown):
@@ -452,6 +363,13 @@ def _check_known(labels: Labels, given: Sequence[Any]) -> None:
             expected="one of " + ", ".join(labels.names[:10]) + (", …" if len(labels) > 10 else ""),
             remedy="fit on all of them",
         )
+
+
+def _learning_on(plan: LabelledPlan, options: LabelledOptions) -> LabelledPlan:
+    """Return the plan of a network that has learned before: few passes, that it may not forget."""
+    limited = options.time is not None or options.epochs is not None or options.steps is not None
+    epochs = plan.epochs if limited else PASSES_ON
+    return replace(plan, epochs=epochs, refit=bool(options.refit))
 
 
 def _check_size(config: SequenceConfig) -> None:
@@ -486,22 +404,3 @@ def _config(
         outputs=len(codec.labels) if codec.labels else 1,
         members=options.members,
     )
-
-
-def _facts(data: Labelled) -> dict[str, Any]:
-    lengths = data.sequences.lengths
-    return {
-        "kind": data.sequences.kind,
-        "sequences": len(lengths),
-        "steps": int(lengths.sum()),
-        "shortest": int(lengths.min()),
-        "longest": int(lengths.max()),
-    }
-
-
-def _digest(data: Labelled) -> str:
-    whole = hashlib.sha256(data.sequences.digest().encode())
-    for target in data.targets:
-        plain = target.tolist() if isinstance(target, np.ndarray | np.generic) else target
-        whole.update(repr(plain).encode("utf-8", "surrogatepass") + b"\xff")
-    return whole.hexdigest()

@@ -1,0 +1,64 @@
+"""Numeric sequences of the UCR and UEA archives: accuracy on the official test parts, over several seeds.
+
+    python benchmarks/ucr.py FOLDER [--seeds 3] [--threads 2]
+
+FOLDER holds NAME_TRAIN.ts and NAME_TEST.ts, anywhere below it. The options are those by default; nothing is
+chosen by the test parts. Beside the network stands a linear model of summary statistics, fitted on the same
+training part. Leaves with exit code 1 where a mean is below what is asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import elman
+from elman.data.labelled import Sequences
+from elman.data.uea import read_ts
+from elman.training import Labelled, compare
+
+ASKED = {"JapaneseVowels": 0.97, "GunPoint": 0.93, "ItalyPowerDemand": 0.95}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int)
+    given = parser.parse_args()
+    short = False
+    for name, asked in ASKED.items():
+        (train,) = given.folder.rglob(f"{name}_TRAIN.ts")
+        (test,) = given.folder.rglob(f"{name}_TEST.ts")
+        data, other = (read_ts(path) for path in (train, test))
+        parts = [Labelled(Sequences.of(part[0]), part[1]) for part in (data, other)]
+        plain = compare("classify", *parts)[-1]
+        scores = []
+        for seed in range(given.seeds):
+            begun = time.monotonic()
+            model = elman.SequenceClassifier(seed=seed, threads=given.threads)
+            model.fit(*data)
+            report = model.evaluate(*other)
+            scores.append(report.accuracy)
+            print(
+                f"{name}, seed {seed}: accuracy {report.accuracy:.4f}, macro F1 "
+                f"{report.macro_f1:.4f}, calibration error {report.calibration_error:.4f}, "
+                f"{time.monotonic() - begun:.0f} s",
+                flush=True,
+            )
+        mean = statistics.mean(scores)
+        spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
+        short |= mean < asked
+        print(
+            f"{name}: {mean:.4f}, standard deviation {spread:.4f}, asked {asked}; "
+            f"{plain.name} {plain.accuracy:.4f}",
+            flush=True,
+        )
+    return int(short)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Sequences and what is to be said of each, as a reader trains on them: split, and as numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+
+from elman._errors import DataError
+from elman.data.codec import Labels, SequenceCodec
+from elman.data.labelled import Encoded, Sequences
+
+__all__ = ["Labelled", "Part"]
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Sequences and what is to be said of each: labels, numbers, or a list of tags a sequence."""
+
+    sequences: Sequences
+    targets: Sequence[Any]
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Where they stand in a table of that kind, for the card."""
+
+    def __post_init__(self) -> None:
+        if len(self.targets) != len(self.sequences):
+            raise DataError(
+                "sequences and their labels",
+                got=f"{len(self.sequences)} and {len(self.targets)}",
+                expected="as many of the one as of the other",
+            )
+
+    def stepwise(self) -> Labelled:
+        """Return them with one tag a step, texts cut at white space; raises DataError where it is not so."""
+        sequences = self.sequences.stepwise()
+        for row, (item, tags) in enumerate(zip(sequences.items, self.targets, strict=True)):
+            if isinstance(tags, str) or len(item) != len(tags) or not len(item):
+                got = "one text" if isinstance(tags, str) else f"{len(tags)} tags"
+                expected = "one or more, a tag each"
+                raise DataError(
+                    f"sequence {row}", got=f"{len(item)} steps, {got}", expected=expected
+                )
+        return replace(self, sequences=sequences)
+
+    def take(self, rows: Iterable[int]) -> Labelled:
+        """Return those in `rows`, in that order."""
+        rows = list(rows)
+        return Labelled(self.sequences.take(rows), [self.targets[row] for row in rows])
+
+    def flat(self, task: str) -> Sequence[Any]:
+        """Return one label or number a sequence, or for tags those of all steps in a row."""
+        return [tag for tags in self.targets for tag in tags] if task == "tag" else self.targets
+
+    def numbers(self) -> np.ndarray:
+        """Return the targets as finite float64 ``[N]``; raises DataError where they are not."""
+        try:
+            numbers = np.asarray(self.targets, np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError("targets", got=str(error), expected="numbers") from None
+        if numbers.ndim != 1 or not np.isfinite(numbers).all():
+            expected = "one finite number a sequence"
+            raise DataError("Input y contains NaN or infinity", expected=expected)
+        return numbers
+
+    def split(self, task: str, share: float, seed: int) -> tuple[list[int], list[int]]:
+        """Return the rows to train on and those held out: of every class its share, where it has enough.
+
+        Of a class that has two sequences one is held out, of a class that has one none.
+        """
+        order = np.random.default_rng(seed).permutation(len(self.targets)).tolist()
+        groups: dict[Any, list[int]] = {}
+        for row in order:
+            groups.setdefault(self.targets[row] if task == "classify" else None, []).append(row)
+        held: list[int] = []
+        for rows in groups.values():
+            count = min(len(rows) - 1, max(1, round(share * len(rows))))
+            held += rows[:count]
+        chosen = set(held)
+        return [row for row in range(len(self.targets)) if row not in chosen], sorted(held)
+
+    def facts(self) -> dict[str, Any]:
+        """Return how many there are and how long, for the card."""
+        lengths = self.sequences.lengths
+        return {
+            "kind": self.sequences.kind,
+            "sequences": len(lengths),
+            "steps": int(lengths.sum()),
+            "shortest": int(lengths.min()),
+            "longest": int(lengths.max()),
+        }
+
+    def digest(self) -> str:
+        """Return the SHA-256 of sequences and targets, in order."""
+        whole = hashlib.sha256(self.sequences.digest().encode())
+        for target in self.targets:
+            plain = target.tolist() if isinstance(target, np.ndarray | np.generic) else target
+            whole.update(repr(plain).encode("utf-8", "surrogatepass") + b"\xff")
+        return whole.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Sequences as the network reads them, and the numbers of what is to be said of each."""
+
+    encoded: Encoded
+    targets: list[np.ndarray]
+    """int64 ``[1]`` or ``[T_i]``; float32 ``[1]`` for numbers."""
+
+    @classmethod
+    def of(cls, task: str, codec: SequenceCodec, data: Labelled) -> Part:
+        """Return `data` as the network of `codec` reads it; raises DataError, ShapeError."""
+        encoded = Encoded.of(codec, data.sequences)
+        if codec.target is not None:
+            return cls(encoded, [*codec.target.apply(data.numbers()[:, None])])
+        labels = cast(Labels, codec.labels)
+        if task == "classify":
+            return cls(encoded, [*labels.encode(data.targets)[:, None]])
+        return cls(encoded, [labels.encode(tags) for tags in data.targets])
+
+    def __len__(self) -> int:
+        return len(self.encoded)

@@ -1,0 +1,274 @@
+"""The forecaster of a person's few words: from any table, with honest figures, in scikit-learn's manner."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from sklearn.base import clone
+
+import elman
+from elman._errors import DataError, NotFittedError, OptionError
+from elman.data.series import SeriesSet
+from elman.data.tables import write_table
+from elman.estimators.forecaster import Forecaster
+from elman.options import ForecasterOptions
+
+SMALL: dict[str, Any] = {
+    "horizon": 4, "hidden_size": 4, "members": 1, "steps": 4, "batch_size": 16, "threads": 1,
+}  # fmt: skip
+
+
+def stamps(first: int, count: int) -> list[str]:
+    return (np.datetime64("2020-01-01") + np.arange(first, first + count)).astype(str).tolist()
+
+
+def shop(first: int, count: int, ids: tuple[str, ...] = ("a", "b")) -> dict[str, list[Any]]:
+    at = np.arange(first, first + count)
+    frame: dict[str, list[Any]] = {"store": [], "day": [], "sold": [], "rain": [], "offer": []}
+    for number, name in enumerate(ids):
+        noise = np.random.default_rng(number).standard_normal(first + count)[first:]
+        frame["store"] += [name] * count
+        frame["day"] += stamps(first, count)
+        frame["sold"] += (50 * (number + 1) + 9 * (at % 7) + noise).tolist()
+        frame["rain"] += np.cos(at).tolist()
+        frame["offer"] += (at % 3.0).tolist()
+    return frame
+
+
+ROLES: dict[str, Any] = {
+    "id_column": "store", "time_column": "day", "target": "sold", "past": "rain", "future": "offer",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Forecaster:
+    return Forecaster(**SMALL, **ROLES, calendar="yes").fit(shop(0, 60))
+
+
+def bits(model: Forecaster) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in model.model_.arrays.items()}
+
+
+def test_parameters_are_the_options() -> None:
+    signature = inspect.signature(Forecaster)
+    assert [*signature.parameters] == [field.name for field in ForecasterOptions.declared()]
+    for field in ForecasterOptions.declared():
+        assert signature.parameters[field.name].default == field.default
+
+
+def test_get_set_clone_pickle(fitted: Forecaster) -> None:
+    copy = clone(fitted.set_params(seed=0))
+    assert copy.get_params() == fitted.get_params()
+    assert not hasattr(copy, "model_")
+    with pytest.raises(TypeError, match="no parameter 'horizn'"):
+        Forecaster(horizn=3)
+    again = pickle.loads(pickle.dumps(fitted))
+    assert again.predict().quantiles.tobytes() == fitted.predict().quantiles.tobytes()
+    assert pickle.loads(pickle.dumps(copy)).get_params() == copy.get_params()
+
+
+def test_before_fit_it_says_so() -> None:
+    for ask in (
+        lambda model: model.predict(),
+        lambda model: model.update([1.0]),
+        lambda model: model.evaluate([1.0]),
+        lambda model: model.score([1.0]),
+        lambda model: model.stream(),
+        lambda model: model.save("x.safetensors"),
+    ):
+        with pytest.raises(NotFittedError, match="this Forecaster is not fitted: call fit first"):
+            ask(Forecaster())
+
+
+def test_init_stores_and_fit_validates() -> None:
+    model = Forecaster(horizon=0)
+    assert model.horizon == 0
+    with pytest.raises(OptionError, match="horizon: got 0"):
+        model.fit([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow", "csv", "parquet", "jsonl"])
+def test_the_same_data_give_the_same_weights(fitted: Forecaster, kind: str, tmp_path: Path) -> None:
+    frame = shop(0, 60)
+    path = tmp_path / f"shop.{kind}"
+    if kind in ("csv", "parquet", "jsonl"):
+        write_table(frame, path)
+    makers = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "pyarrow": pa.table}
+    source = makers[kind](frame) if kind in makers else path
+    other = clone(fitted).fit(source)
+    assert bits(other) == bits(fitted)
+    assert other.predict().quantiles.tobytes() == fitted.predict().quantiles.tobytes()
+
+
+def test_a_vector_a_list_a_frame_and_a_file_of_one_series(tmp_path: Path) -> None:
+    values = np.array(shop(0, 60)["sold"][:60])
+    write_table({"y": values}, tmp_path / "y.csv")
+    sources = [values, values.tolist(), pd.DataFrame({"y": values}), tmp_path / "y.csv", [values]]
+    found = {tuple(bits(Forecaster(**SMALL).fit(source)).values()) for source in sources}
+    assert len(found) == 1
+
+
+def test_the_file_answers_as_the_estimator(fitted: Forecaster, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    fitted.save(path)
+    loaded = elman.load(path)
+    assert loaded.predict().quantiles.tobytes() == fitted.predict().quantiles.tobytes()
+    assert loaded.card == fitted.card_
+    later = shop(60, 9)
+    assert loaded.evaluate(later).to_dict() == fitted.evaluate(later).to_dict()
+    for ask in (loaded.predict, fitted.predict):
+        assert ask(future=later).quantiles.tobytes() != ask().quantiles.tobytes()
+
+
+def test_an_update_goes_on(fitted: Forecaster) -> None:
+    model = pickle.loads(pickle.dumps(fitted))
+    assert model.update(shop(60, 9)) is model
+    assert str(model.predict().times[0][0])[:10] == stamps(69, 1)[0]
+    assert bits(model) == bits(fitted)
+    expected = fitted.predict(series=shop(0, 69))
+    assert model.predict().quantiles.tobytes() == expected.quantiles.tobytes()
+    stream = model.stream("b").feed(100.0)
+    assert str(stream.predict().times[0][0])[:10] == stamps(70, 1)[0]
+
+
+def test_rows_are_read_as_they_were_for_training(tmp_path: Path) -> None:
+    # of what a model file does not keep, the estimator's parameters tell
+    def rows(first: int, count: int) -> dict[str, list[Any]]:
+        days = [f"{text[8:]}/{text[5:7]}/{text[:4]}" for text in stamps(first, count)]
+        twice = [*days, days[-1]]
+        return {"ds": twice, "y": [*map(float, range(first, first + count)), -1.0]}
+
+    options = {"date_format": "%d/%m/%Y", "duplicates": "first"}
+    model = Forecaster(**SMALL, **options).fit(rows(0, 30))
+    assert model.evaluate(rows(30, 8)).values == 8
+    assert model.update(rows(30, 8)).predictor_.history.values[0].tolist() == [*range(38)]
+    assert len(model.predict(series=rows(0, 9)).times[0]) == 4
+    with pytest.raises(DataError, match="again"):
+        model.update(rows(38, 6), duplicates="error")
+
+
+def test_score_is_the_skill(fitted: Forecaster) -> None:
+    later = shop(60, 12)
+    assert fitted.score(later) == fitted.evaluate(later).skill.value
+
+
+class Spy:
+    """What training is given, by cross validation."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import elman.training
+
+        self.given: list[SeriesSet] = []
+        right = elman.training.train_forecaster
+
+        def train(series: SeriesSet, *arguments: Any, **named: Any) -> Any:
+            self.given.append(series)
+            return right(series, *arguments, **named)
+
+        monkeypatch.setattr(elman.training, "train_forecaster", train)
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_cross_validation_trains_before_the_first_origin(
+    monkeypatch: pytest.MonkeyPatch, refit: bool
+) -> None:
+    spy = Spy(monkeypatch)
+    frame = shop(0, 60)
+    report = Forecaster(**SMALL, **ROLES).cross_validation(frame, windows=3, refit=refit)
+    assert (report.series, report.windows, report.values) == (2, 6, 24)
+    ends = [48, 52, 56] if refit else [48]
+    assert [[len(values) for values in given.values] for given in spy.given] == [
+        [end] * 2 for end in ends
+    ]
+    for given in spy.given:
+        assert all(
+            len(past) == len(values) for past, values in zip(given.past, given.values, strict=True)
+        )
+        assert not given.names["future"] or len(given.future[0]) == 60
+    # and the values after it change nothing of the network
+    changed = {name: [*column] for name, column in frame.items()}
+    for row in (*range(48, 60), *range(108, 120)):
+        changed["sold"][row] = -1e6
+        changed["rain"][row] = 1e6
+    Forecaster(**SMALL, **ROLES).cross_validation(changed, windows=3)
+    one, other = spy.given[0], spy.given[-1]
+    for name in ("values", "past", "future", "times"):
+        for mine, theirs in zip(getattr(one, name), getattr(other, name), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_cross_validation_is_what_it_forecasts() -> None:
+    values = np.array(shop(0, 60)["sold"][:60])
+    report = Forecaster(**SMALL).cross_validation(values, windows=2, step=3)
+    model = Forecaster(**SMALL).fit(values[:53])
+    errors = [abs(model.predict().median[0] - values[53:57]).mean()]
+    model.update(values[53:56])
+    errors.append(abs(model.predict().median[0] - values[56:]).mean())
+    assert report.methods[0].mae == pytest.approx(np.mean(errors))
+
+
+def test_cross_validation_of_unequal_series() -> None:
+    series = {"long": np.sin(np.arange(60.0)), "short": np.arange(7.0), "one": np.ones(1)}
+    for refit in (False, True):
+        report = Forecaster(**SMALL).cross_validation(series, windows=3, refit=refit)
+        assert report.windows >= 3
+        assert np.isfinite([row.mae for row in report.methods]).all()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"windows": 0}, "windows: got 0; expected a whole number from 1"),
+        ({"windows": 2.5}, "windows: got 2.5"),
+        ({"step": 0}, "step: got 0"),
+        (
+            {"windows": 15},
+            "windows: got 15, which hold out 60 steps; expected at most 57 of the 60",
+        ),
+        ({"windows": 10, "step": 30}, "which hold out 274 steps"),
+    ],
+)
+def test_cross_validation_that_cannot_be(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        Forecaster(**SMALL).cross_validation(np.arange(60.0), **wrong)
+
+
+def test_of_a_random_walk_it_says_the_truth() -> None:
+    walk = 100 + np.cumsum(np.random.default_rng(3).standard_normal(400))
+    model = Forecaster(horizon=5, hidden_size=4, members=1, steps=60, threads=1)
+    report = model.cross_validation(walk, windows=30)
+    text = str(report)
+    assert report.skill.verdict in ("not better", "chance")
+    assert "NOT BETTER than the naive forecast" in text or "NOT SHOWN TO BE BETTER" in text
+    assert "THE LAST VALUE REPEATED" in text
+    for words in ("the network", "naive", "drift", "80 %", "95 %", "MASE", "sMAPE", "pinball"):
+        assert words in text
+
+
+def test_of_what_it_can_foretell_too() -> None:
+    # a season that changes its sign every time: the naive forecasts are all wrong
+    at = np.arange(400)
+    values = 5 * np.sin(at * 2 * np.pi / 12) + np.where(at // 6 % 2, 1, -1)
+    model = Forecaster(
+        horizon=6, season=6, hidden_size=8, members=1, steps=150, learning_rate=0.02, dropout=0.0,
+        batch_size=32, threads=1,
+    )  # fmt: skip
+    report = model.cross_validation(values, windows=12)
+    assert report.skill.verdict == "better"
+    assert "LAST VALUE REPEATED" not in str(report)
+    assert "seasonal naive" in str(report)
+
+
+def test_a_picture(fitted: Forecaster, tmp_path: Path) -> None:
+    from elman import plots
+
+    plots.save(fitted.predict().plot("b"), tmp_path / "forecast.png")
+    assert (tmp_path / "forecast.png").read_bytes().startswith(b"\x89PNG")
