@@ -93,14 +93,31 @@ def facts_table(facts: dict[str, Any]) -> Table:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        if isinstance(value, dict):
-            value = ", ".join(
-                f"{key} {_number(part)}" for key, part in value.items() if part is not None
-            )
-        elif isinstance(value, list | tuple):
-            value = ", ".join(map(str, value))
-        table.add_row(name.replace("_", " "), Text(visible(str(_number(value)))))
+        table.add_row(name.replace("_", " "), Text(visible(_shown(value))))
     return table
+
+
+def _shown(value: Any) -> str:
+    """Return a fact as a person reads it; of things in a row a line each, without their own rows."""
+    if isinstance(value, dict):
+        plain = {key: part for key, part in value.items() if part is not None}
+        rows = [part for part in plain.values() if _is_rows(part)]
+        line = ", ".join(
+            f"{key.replace('_', ' ')} {_shown(part)}"
+            for key, part in plain.items()
+            if not _is_rows(part)
+        )
+        return "\n".join([line, *map(_shown, rows)])
+    if _is_rows(value):
+        kept = [{key: one for key, one in row.items() if not _is_rows(one)} for row in value]
+        return "\n".join(map(_shown, kept))
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value))
+    return str(_number(value))
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
 def _number(value: Any) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from elman import load
-from elman._errors import DataError, OptionError
+from elman import _container, load
+from elman._errors import DataError, ModelFileError, OptionError
 from elman.config import ForecastConfig
 from elman.data.codec import Scaler
 from elman.data.forecast import ForecastCodec
@@ -320,6 +322,52 @@ def test_weights_of_any_size_give_finite_forecasts() -> None:
     huge = {name: np.sign(array) * np.float32(3e38) for name, array in model.arrays.items()}
     predictor = ForecastPredictor(Model(model.config, huge, model.codec, {}))
     assert np.isfinite(predictor.predict().quantiles).all()
+
+
+def forged(path: Path, form: dict[str, Any], given: dict[str, np.ndarray]) -> str:
+    """Return the message with which a file of another codec is refused, and that it costs little."""
+    arrays, metadata = _container.read(path)
+    for name, value in form.items():
+        *outer, last = name.split(".")
+        inner = metadata["codec"]
+        for key in outer:
+            inner = inner[key]
+        inner[last] = value
+    other = path.with_name("forged.safetensors")
+    _container.write(other, {**arrays, **given}, metadata)
+    tracemalloc.start()
+    with pytest.raises(ModelFileError) as caught:
+        load(other)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 << 20
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("form", "arrays", "said"),
+    [
+        ({"rule.window": 7 << 40}, {}, "window"),
+        ({"rule.horizon": 1 << 16}, {}, "input_size"),
+        ({"rule.covariates": 1 << 16}, {}, "as many columns as it names"),
+        ({"levels": [0.5]}, {}, "corrections"),
+        ({"frequency": "24h"}, {}, "as many columns as it names"),
+        ({"frequency": "1D"}, {}, "the form that save gives"),
+        ({"names.id": "unique_id"}, {}, "the form that save gives"),
+        ({"categories": {"side": ["north", 3]}}, {}, "the form that save gives"),
+        ({"calendar": False}, {}, "as many columns as it names"),
+        ({}, {"codec.values.lengths": np.array([1 << 27, 1 << 27])}, "values.lengths"),
+        ({}, {"codec.values.lengths": np.array([1 << 63, 60], np.uint64).view(np.int64)}, "values"),
+        ({}, {"codec.more": np.zeros(3)}, "the form that save gives"),
+    ],
+)  # fmt: skip
+def test_forged_files_are_refused_at_little_cost(
+    shop: ForecastPredictor, tmp_path: Path, form: Any, arrays: Any, said: str
+) -> None:
+    shop.save(tmp_path / "m.safetensors")
+    assert re.search(said, forged(tmp_path / "m.safetensors", form, arrays))
 
 
 def test_evaluate_reads_on_from_origin_to_origin(shop: ForecastPredictor) -> None:

@@ -1,4 +1,4 @@
-"""Training a forecaster: held-out values stay unseen, intervals hold what they promise, runs resume exactly."""
+"""Training a forecaster: held-out values stay unseen, intervals hold their share, runs resume exactly."""
 
 from __future__ import annotations
 
@@ -125,14 +125,18 @@ def test_it_learns() -> None:
     values = np.sin(at * 2 * np.pi / 6) * np.where(at // 6 % 2, 1, -1)
     outcome = train(
         load_series(values),
-        **{"steps": 200, "batch_size": 32, "hidden_size": 16, "learning_rate": 0.02, "members": 1},
+        steps=200,
+        batch_size=32,
+        hidden_size=16,
+        learning_rate=0.02,
+        members=1,
         dropout=0.0,
     )
     skill = ForecastPredictor(outcome.model).evaluate(values).skill
     assert skill.value > 0.5
 
 
-class Stop(Exception):
+class CutOffError(Exception):
     """Ends a run in its midst, as a kill would."""
 
 
@@ -148,10 +152,10 @@ def test_a_run_that_is_cut_off_goes_on_to_the_same_bits(
         nonlocal told
         told += found["event"] == event
         if told == count:
-            raise Stop
+            raise CutOffError
 
     output = tmp_path / "part.safetensors"
-    with pytest.raises(Stop):
+    with pytest.raises(CutOffError):
         train(series, output=output, watch=stop, **settings)
     assert output.with_suffix(".checkpoint").exists()
     events: list[dict[str, Any]] = []

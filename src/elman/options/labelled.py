@@ -39,7 +39,7 @@ class LabelledOptions(RecurrentOptions):
         None, "units a direction of the network that spells words (by table)", low=1, high=16384
     )
     bidirectional: bool = network(True, "read every sequence from both ends")
-    members: int = network(1, "networks that answer together", low=1, high=32)
+    members: int | None = network(None, "networks that answer together (by table)", low=1, high=32)
     refit: bool | None = training(
         None, "train anew on all sequences once the best length of training is known (small data)"
     )
@@ -57,8 +57,8 @@ class ClassifierOptions(LabelledOptions):
     elman._errors.OptionError: pooling: got sum; expected of last, mean, max, attention, joined by +
     """
 
-    pooling: str = network(
-        "attention+max", "steps as one: last, mean, max, attention, or several joined by +"
+    pooling: str | None = network(
+        None, "steps as one: last, mean, max, attention, or several joined by + (by table)"
     )
     class_weight: Literal["none", "balanced"] = training(
         "none", "weight of a class: each the same, or by how rare it is"
@@ -79,8 +79,8 @@ class ClassifierOptions(LabelledOptions):
 class RegressorOptions(LabelledOptions):
     """What a person may choose of a `SequenceRegressor`; None lets Elman choose."""
 
-    pooling: str = network(
-        "attention+max", "steps as one: last, mean, max, attention, or several joined by +"
+    pooling: str | None = network(
+        None, "steps as one: last, mean, max, attention, or several joined by + (by table)"
     )
 
     def __post_init__(self) -> None:
@@ -98,8 +98,8 @@ class TaggerOptions(LabelledOptions):
             raise OptionError("level", got="char", expected="both or word: a tag is of a word")
 
 
-def _check_pooling(pooling: str) -> None:
-    ways = pooling.split("+")
+def _check_pooling(pooling: str | None) -> None:
+    ways = [] if pooling is None else pooling.split("+")
     if not set(ways) <= {*_POOLINGS} or len({*ways}) != len(ways):
         raise OptionError(
             "pooling", got=pooling, expected="of " + ", ".join(_POOLINGS) + ", joined by +"

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elman._errors import DataError, OptionError
+from elman._errors import OptionError
 from elman.config import ForecastConfig
 from elman.data.codec import Scaler
 from elman.data.forecast import ForecastCodec
 from elman.data.series import SeriesSet
-from elman.data.windows import Prepared, Windows
+from elman.data.windows import Prepared
 from elman.metrics import Window, forecast_report
 from elman.options import ForecasterOptions
 from elman.training.checkpoint import Best
@@ -28,19 +27,13 @@ from elman.training.distributed import Group
 from elman.training.forecaster import Forecaster, pinball
 from elman.training.loop import Watch
 from elman.training.objective import Measure, Objective
+from elman.training.origins import Origins, held_out_origins, held_out_steps, training_origins
 from elman.training.plan import ForecastPlan, Schedule, forecast_plan
 from elman.training.rules import choose_rule
 from elman.training.run import Outcome, Run, execute
 
 __all__ = ["train_forecaster"]
 
-MOST_ORIGINS = 24
-"""Origins of one series at which the held-out part is forecast."""
-HELD_OUT_WINDOWS = 400
-"""Windows of all series together that are enough to measure on."""
-HELD_OUT_SHARE = 0.15
-"""Share of a series that is held out where it is more than the horizon, and series are few."""
-FEW_SERIES = 50
 FEW_WINDOWS = 50
 """Held-out windows, of those that do not overlap, below which intervals are only widened."""
 TRENDS = 0.7
@@ -49,7 +42,6 @@ UNTESTED = (
     "no values can be held out of series so short: intervals are not calibrated, and how good forecasts"
     " are is not known"
 )
-FINITE = 1e9
 FARTHEST = 60.0
 """Truth farther from the naive forecast, in units of the window, is as far as that."""
 
@@ -73,40 +65,13 @@ def train_forecaster(
     return execute(load, options, output=output, resume=resume, watch=watch)
 
 
-@dataclass(frozen=True, eq=False)
-class _Origins:
-    """Windows by series and origin, and how much each counts."""
-
-    windows: Windows
-    series: np.ndarray
-    origins: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.series)
-
-    @cached_property
-    def firsts(self) -> np.ndarray:
-        """Where the windows of each series begin, and the end."""
-        changes = np.flatnonzero(np.diff(self.series)) + 1
-        return np.concatenate([[0], changes, [len(self)]])
-
-    def prepare(
-        self, places: np.ndarray, trends: np.ndarray | None = None
-    ) -> tuple[Prepared, np.ndarray]:
-        """Return windows, and their truth ``[B, h]`` in units of each from its naive forecast."""
-        prepared, truth = self.windows.prepare(self.series[places], self.origins[places], trends)
-        with np.errstate(over="ignore"):
-            scaled = (truth - prepared.base) / prepared.unit[:, None]
-        return prepared, scaled.clip(-FINITE, FINITE)
-
-
 class _ForecastObjective(Objective):
     """The quantiles of every step of a window's future, as distances from its naive forecast."""
 
     unit = "window"
 
     def __init__(
-        self, run: _ForecastRun, config: ForecastConfig, training: _Origins, held: _Origins | None
+        self, run: _ForecastRun, config: ForecastConfig, training: Origins, held: Origins | None
     ) -> None:
         self.run, self.training, self.held = run, training, held
         plan, rule = run.plan, run.codec.rule
@@ -164,7 +129,7 @@ class _ForecastObjective(Objective):
             self.levels.to(device),
         )
 
-    def answers(self, held: _Origins) -> tuple[np.ndarray, np.ndarray, Prepared]:
+    def answers(self, held: Origins) -> tuple[np.ndarray, np.ndarray, Prepared]:
         """Return quantiles ``[N, h, Q]`` and truth ``[N, h]`` in units of the windows, and these."""
         device, at_once = next(self.network.parameters()).device, held.windows.rule.at_once
         quantiles, truths, parts = [], [], []
@@ -211,7 +176,7 @@ class _ForecastRun(Run):
         levels = _levels(options.levels)
         rule, calendar = choose_rule(series, options)
         plan = forecast_plan(options, rule, [len(values) for values in series.values])
-        held = _held_out(series, rule.horizon, plan.least_past)
+        held = held_out_steps(series, rule.horizon, plan.least_past)
         # of what is known up to the present, what is held out is not known
         past = [one[: len(one) - last] for one, last in zip(series.past, held, strict=True)]
         codec = ForecastCodec(
@@ -256,56 +221,13 @@ class _ForecastRun(Run):
         whole.update(np.ascontiguousarray(self.series.static).data)
         return {"series": whole.hexdigest()}
 
-    def _training(self, held: Sequence[int]) -> _Origins:
-        """Return every window whose past and future lie before the steps `held` out."""
-        rule, found = self.codec.rule, []
-        values = [
-            one[: len(one) - last] for one, last in zip(self.series.values, held, strict=True)
-        ]
-        for place, one in enumerate(values):
-            known = np.flatnonzero(np.isfinite(one))
-            if len(known) < 2:
-                continue
-            first = min(self.plan.least_past, max(1, len(one) - self.plan.least_future))
-            origins = np.arange(first, len(one) - self.plan.least_future + 1)
-            # a value at least before it, and one after it within the horizon
-            before = np.searchsorted(known, origins)
-            after = np.searchsorted(known, origins + rule.horizon)
-            origins = origins[(before > 0) & (after > before)]
-            found.append((np.full(len(origins), place), origins))
-        if not sum(len(origins) for _, origins in found):
-            raise DataError(
-                "the series are too short to train on",
-                got=f"at most {max(map(len, self.series.values))} values",
-                expected="at least 3",
-            )
-        who, origins = (np.concatenate(some) for some in zip(*found, strict=True))
-        beside = self.codec.windows(self.series)
-        cut = tuple(
-            _without(whole, last + rule.reach)
-            for whole, last in zip(beside.values, held, strict=True)
-        )
-        return _Origins(replace(beside, values=cut), who, origins)
+    @cached_property
+    def measured(self) -> Origins | None:
+        """The windows in the held-out end of each series, None where none has one."""
+        return held_out_origins(self.series, self.codec, self.held)
 
-    def _held_out(self) -> _Origins | None:
-        """Return the windows in the held-out end of each series, None where none has one."""
-        rule, found = self.codec.rule, []
-        count = max(1, min(MOST_ORIGINS, HELD_OUT_WINDOWS // len(self.held)))
-        for place, (values, last) in enumerate(zip(self.series.values, self.held, strict=True)):
-            if not last:
-                continue
-            length = len(values)
-            latest = max(length - last, length - max(1, min(rule.horizon, last // 2 or 1)))
-            latest = length - rule.horizon if last >= rule.horizon and count == 1 else latest
-            origins = np.unique(np.linspace(length - last, latest, count).astype(np.int64))
-            origins = origins[
-                [bool(np.isfinite(values[o : o + rule.horizon]).any()) for o in origins]
-            ]
-            found.append((np.full(len(origins), place), origins))
-        if not sum(len(origins) for _, origins in found):
-            return None
-        who, origins = (np.concatenate(some) for some in zip(*found, strict=True))
-        return _Origins(self.codec.windows(self.series), who, origins)
+    def _training(self, held: Sequence[int]) -> Origins:
+        return training_origins(self.series, self.codec, self.plan, held)
 
     def stage(self, earlier: Sequence[Mapping[str, Any]]) -> tuple[_ForecastObjective, Schedule]:
         if earlier:
@@ -314,7 +236,7 @@ class _ForecastRun(Run):
             nothing = [0] * len(self.held)
             self.config = replace(self.config, members=plan.members)
             return _ForecastObjective(self, self.config, self._training(nothing), None), plan
-        held, training, plan = self._held_out(), self._training(self.held), self.plan
+        held, training, plan = self.measured, self._training(self.held), self.plan
         if held is None:  # there is nothing to choose the best by: it is the last
             plan = replace(plan, evaluations=1)
         if self._two_stages(held):
@@ -324,13 +246,13 @@ class _ForecastRun(Run):
                 plan = replace(plan, time=plan.time / (1 + plan.members))
         return _ForecastObjective(self, self.config, training, held), plan
 
-    def _two_stages(self, held: _Origins | None) -> bool:
+    def _two_stages(self, held: Origins | None) -> bool:
         return held is not None and self.plan.refit
 
     def after(
         self, best: Best, steps: int, earlier: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any] | None:
-        if earlier or not self._two_stages(self._held_out()):
+        if earlier or not self._two_stages(self.measured):
             return None
         return {"steps": best.step, "of": steps, **self.learned(best)}
 
@@ -342,7 +264,7 @@ class _ForecastRun(Run):
         objective.network.load(best.arrays)
         quantiles, truth, prepared = objective.answers(objective.held)
         corrections = _conformal(quantiles, truth, self.codec.levels)
-        if self._apart(objective.held) < FEW_WINDOWS:
+        if objective.held.apart(self.codec.rule.horizon) < FEW_WINDOWS:
             # so few tell that intervals are too narrow, not that they are too wide
             side = np.sign(np.array(self.codec.levels) - 0.5)
             corrections = side * np.maximum(side * corrections, 0.0)
@@ -363,14 +285,6 @@ class _ForecastRun(Run):
         report = forecast_report(windows, self.codec.levels)
         return {"corrections": corrections.tolist(), "held_out": report.to_dict()}
 
-    def _apart(self, held: _Origins) -> int:
-        """Return how many of the held-out windows do not overlap."""
-        count = 0
-        for first, last in pairwise(held.firsts.tolist()):
-            span = int(held.origins[last - 1] - held.origins[first])
-            count += 1 + span // self.codec.rule.horizon
-        return count
-
     def report(self) -> dict[str, Any]:
         lengths = [len(values) for values in self.series.values]
         missing = sum(int(np.isnan(values).sum()) for values in self.series.values)
@@ -382,7 +296,7 @@ class _ForecastRun(Run):
                 "shortest": min(lengths),
                 "longest": max(lengths),
                 "frequency": self.series.frequency.words,
-                "warnings": [*self.series.warnings, *([] if self._held_out() else [UNTESTED])],
+                "warnings": [*self.series.warnings, *([] if self.measured else [UNTESTED])],
             },
             "windows": asdict(self.codec.rule),
             "held_out": {"series": sum(map(bool, self.held)), "steps": max(self.held)},
@@ -423,25 +337,6 @@ def _levels(intervals: str) -> tuple[float, ...]:
 
 def _scaler(parts: Sequence[np.ndarray], names: Sequence[str]) -> Scaler | None:
     return Scaler.of(parts) if names else None
-
-
-def _without(padded: np.ndarray, last: int) -> np.ndarray:
-    """Return `padded` with its last values missing."""
-    kept = padded.copy()
-    kept[len(kept) - last :] = np.nan
-    return kept
-
-
-def _held_out(series: SeriesSet, horizon: int, least_past: int) -> tuple[int, ...]:
-    """Return how many steps of each series are held out at its end, as many as leave enough to train on."""
-    found = []
-    for values in series.values:
-        wanted = horizon
-        if len(series) < FEW_SERIES:
-            wanted = max(horizon, round(HELD_OUT_SHARE * len(values)))
-        room = len(values) - least_past - max(1, horizon // 3)
-        found.append(wanted if wanted <= room else max(0, min(wanted, room // 2)))
-    return tuple(found)
 
 
 def _conformal(quantiles: np.ndarray, truth: np.ndarray, levels: Sequence[float]) -> np.ndarray:

@@ -36,8 +36,8 @@ __all__ = ["Labelled", "train_labelled"]
 
 CODEC_ARRAYS = 10
 """Most arrays of a codec: three vocabularies of two, and two scalers of two."""
-PASSES_ON = 5.0
-"""Passes over new sequences where no budget is given."""
+PASSES_ON, RATE_ON = 5.0, 0.25
+"""Passes over new sequences, and the share of the learning rate, where they are not given."""
 MEASURED = 64
 """Sequences side by side where no gradient is needed."""
 
@@ -366,10 +366,13 @@ def _check_known(labels: Labels, given: Sequence[Any]) -> None:
 
 
 def _learning_on(plan: LabelledPlan, options: LabelledOptions) -> LabelledPlan:
-    """Return the plan of a network that has learned before: few passes, that it may not forget."""
+    """Return the plan of a network that has learned before: few and small steps, lest it forgets."""
     limited = options.time is not None or options.epochs is not None or options.steps is not None
-    epochs = plan.epochs if limited else PASSES_ON
-    return replace(plan, epochs=epochs, refit=bool(options.refit))
+    if not limited:
+        plan = replace(plan, epochs=PASSES_ON)
+    if options.learning_rate is None:
+        plan = replace(plan, learning_rate=RATE_ON * plan.learning_rate)
+    return replace(plan, refit=bool(options.refit))
 
 
 def _check_size(config: SequenceConfig) -> None:
@@ -400,7 +403,7 @@ def _config(
         num_layers=plan.num_layers,
         bidirectional=options.bidirectional,
         bias=options.bias,
-        pooling=getattr(options, "pooling", ""),
+        pooling="" if task == "tag" else plan.pooling,
         outputs=len(codec.labels) if codec.labels else 1,
-        members=options.members,
+        members=plan.members,
     )

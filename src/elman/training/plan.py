@@ -190,6 +190,8 @@ class LabelledPlan(Schedule):
     num_layers: int
     embedding_size: int
     spelling_size: int
+    pooling: str
+    members: int
     dropout: float
     word_dropout: float
     label_smoothing: float
@@ -218,6 +220,8 @@ def labelled_plan(options: LabelledOptions, lengths: np.ndarray, text: bool) -> 
         num_layers=options.num_layers or 1,
         embedding_size=options.embedding_size or 100,
         spelling_size=options.spelling_size or 32,
+        pooling=getattr(options, "pooling", None) or ("attention+max" if text else "mean+max"),
+        members=options.members or (3 if small and not text else 1),
         dropout=(0.5 if text else 0.2) if options.dropout is None else options.dropout,
         word_dropout=(0.1 if text else 0.0)
         if options.word_dropout is None

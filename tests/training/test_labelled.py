@@ -1,0 +1,555 @@
+"""Training on labelled sequences: split, budget, weights, calibration, refit, exact resume, two processes."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from elman import DataError, ModelFileError, OptionError, _native, load, runtime
+from elman.data.codec import Labels
+from elman.data.labelled import Sequences
+from elman.metrics import fit_temperature
+from elman.model import Model
+from elman.options import ClassifierOptions, LabelledOptions, RegressorOptions, TaggerOptions
+from elman.training import Labelled, train_labelled
+from elman.training.distributed import Group
+from elman.training.labelled import _LabelledObjective, _LabelledRun
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 6,
+    "embedding_size": 5,
+    "spelling_size": 4,
+    "batch_size": 8,
+    "learning_rate": 0.02,
+    "threads": 1,
+    "steps": 24,
+    "evaluations": 4,
+}
+WORDS = ("good", "bad", "day", "night", "tea", "a", "of", ",")
+
+
+def texts(count: int = 60, seed: int = 0) -> Labelled:
+    """Texts, "yes" where "good" is among the words."""
+    draw = np.random.default_rng(seed)
+    given = [" ".join(draw.choice(WORDS, draw.integers(1, 9))) for _ in range(count)]
+    return Labelled(Sequences.of(given), ["yes" if "good" in one else "no" for one in given])
+
+
+def numbers(count: int = 60, seed: int = 0) -> Labelled:
+    """Sequences of two channels, and the mean of the first."""
+    draw = np.random.default_rng(seed)
+    given = [draw.normal(size=(draw.integers(1, 9), 2)) for _ in range(count)]
+    return Labelled(Sequences.of(given), [10 + 5 * float(one[:, 0].mean()) for one in given])
+
+
+def tagged(count: int = 60, seed: int = 0) -> Labelled:
+    """Lists of words; whether each is good or bad, or neither."""
+    draw = np.random.default_rng(seed)
+    given = [draw.choice(WORDS, draw.integers(1, 9)).tolist() for _ in range(count)]
+    kinds = {"good": "up", "bad": "down"}
+    return Labelled(Sequences.of(given), [[kinds.get(word, "O") for word in one] for one in given])
+
+
+TASKS: dict[str, tuple[Any, type[LabelledOptions]]] = {
+    "classify": (texts, ClassifierOptions),
+    "regress": (numbers, RegressorOptions),
+    "tag": (tagged, TaggerOptions),
+}
+
+
+def train(
+    task: str = "classify", data: Labelled | None = None, *, watch: Any = None, **how: Any
+) -> Model:
+    make, options = TASKS[task]
+    given = {
+        name: how.pop(name)
+        for name in ("valid", "labels", "before", "output", "resume")
+        if name in how
+    }
+    outcome = train_labelled(task, data or make(), options(**SMALL | how), watch=watch, **given)
+    return outcome.model
+
+
+def run_of(task: str = "classify", data: Labelled | None = None, **how: Any) -> _LabelledRun:
+    make, options = TASKS[task]
+    valid = how.pop("valid", None)
+    return _LabelledRun.load(
+        task, data or make(), options(**SMALL | how), valid, None, None, None, Group()
+    )
+
+
+def same(one: Model, other: Model) -> bool:
+    return all(np.array_equal(array, other.arrays[name]) for name, array in one.arrays.items())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_seed_gives_the_weights(task: str) -> None:
+    first, again, other = (train(task, dropout=0.3, seed=seed) for seed in (1, 1, 2))
+    assert same(first, again)
+    assert not same(first, other)
+    for name in ("created", "training"):
+        dict(first.card).pop(name)
+    assert first.card["identity"] == again.card["identity"]
+
+
+@pytest.mark.parametrize("task", ["classify", "tag"])
+def test_the_number_of_threads_changes_no_bit(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = {"hidden_size": 40, "batch_size": 32, "steps": 4, "refit": False}
+    found = []
+    for threads in (1, 2):
+        monkeypatch.setattr(_native, "threads", lambda *_, threads=threads: threads)
+        found.append(train(task, TASKS[task][0](100), **how | {"threads": threads}))
+    assert same(*found)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_it_learns_and_says_how_good_it_is(task: str) -> None:
+    make, _ = TASKS[task]
+    events: list[dict[str, Any]] = []
+    how = {"steps": 300, "dropout": 0.0, "hidden_size": 16, "word_dropout": 0.0}
+    model = train(task, make(400), watch=events.append, **how)
+    predictor, fresh = runtime.open(model), make(200, seed=1)
+    report = predictor.evaluate(fresh.sequences, fresh.targets)
+    card = model.card
+    if task == "regress":
+        spread = float(np.std(fresh.targets))
+        assert report.methods[0].rmse < 0.3 * spread
+        assert card["held_out"]["rmse"] < 0.3 * spread
+        assert card["temperature"] == 1.0
+    else:
+        assert report.accuracy > 0.95
+        assert card["held_out"]["accuracy"] > 0.95
+    start, end = events[0], events[-1]
+    assert (start["event"], end["event"]) == ("start", "end")
+    assert start["data"]["sequences"] == 360
+    assert start["held_out"]["sequences"] == card["held_out"]["sequences"] == 40
+    assert card["refit"]
+    assert card["data"]["sequences"] == 400
+    assert card["split"] == "10 % of the sequences, drawn by the seed"
+    assert len(card["baselines"]) == 2
+
+
+def test_of_every_class_its_share_is_held_out() -> None:
+    targets = ["a"] * 100 + ["b"] * 10 + ["c"] * 2 + ["d"]
+    data = Labelled(Sequences.of(["x"] * len(targets)), targets)
+    training, held = data.split("classify", 0.1, seed=0)
+    assert sorted(training + held) == [*range(len(targets))]
+    assert Counter(targets[row] for row in held) == {"a": 10, "b": 1, "c": 1}
+    assert data.split("classify", 0.1, seed=0) == (training, held)
+    assert data.split("classify", 0.1, seed=1) != (training, held)
+    regress = Labelled(data.sequences, [float(row) for row in range(len(targets))])
+    assert len(regress.split("regress", 0.2, seed=0)[1]) == round(0.2 * len(targets))
+
+
+@pytest.mark.parametrize(
+    ("task", "count", "targets"),
+    [
+        ("classify", 1, ["a"]),
+        ("classify", 3, ["a", "b", "c"]),
+        ("regress", 1, [1.0]),
+        ("tag", 1, [["O"]]),
+    ],
+)
+def test_where_there_is_too_little_it_measures_on_what_it_trained_on(
+    task: str, count: int, targets: list[Any]
+) -> None:
+    given: Any = [["word"]] if task == "tag" else ["some text"] * count
+    model = train(task, Labelled(Sequences.of(given), targets))
+    assert model.card["split"] == "the sequences trained on: there is only one of each kind"
+    assert not model.card["refit"]
+    assert model.card["held_out"]["sequences"] == count
+
+
+def test_sequences_of_their_own_are_measured_on() -> None:
+    model = train(valid=texts(30, seed=5))
+    assert model.card["split"] == "sequences of their own"
+    assert model.card["held_out"]["sequences"] == 30
+    assert model.card["data"]["sequences"] == 60
+    assert not model.card["refit"]  # there is nothing more to train on
+
+
+def test_a_label_that_is_only_measured_on_counts_as_missed() -> None:
+    valid = texts(30, seed=5)
+    other = Labelled(valid.sequences, ["maybe"] * 15 + [*valid.targets[15:]])
+    assert train(valid=other).card["held_out"]["accuracy"] <= 0.5
+    nothing = Labelled(valid.sequences, ["maybe"] * 30)
+    with pytest.raises(DataError, match="have no label of those trained on"):
+        train(valid=nothing)
+
+
+@pytest.mark.parametrize("task", ["classify", "tag"])
+def test_a_label_outside_those_expected_is_told(task: str) -> None:
+    with pytest.raises(
+        DataError, match=r"a label that the network does not have: got '(yes|up)'"
+    ) as told:
+        train(task, labels=Labels.of(["no", "O", "down"]))
+    assert "expected one of O, down, no" in str(told.value)
+
+
+def test_labels_may_be_more_than_there_are() -> None:
+    model = train(labels=Labels.of(["maybe", "no", "yes"]))
+    assert model.codec.labels.values == ("maybe", "no", "yes")
+
+
+def test_vocabulary_and_scaling_are_of_the_training_part_alone() -> None:
+    data = numbers()
+    run = run_of("regress", data)
+    rows = np.concatenate(run.training.sequences.items)
+    assert len(run.training.targets) == 54
+    np.testing.assert_allclose(run.codec.scaler.mean, rows.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(run.codec.target.mean, np.mean(run.training.targets), rtol=1e-12)
+    np.testing.assert_allclose(run.codec.target.scale, np.std(run.training.targets), rtol=1e-12)
+    words = Labelled(Sequences.of([f"common word{row} word{row}" for row in range(20)]), ["a"] * 20)
+    run = run_of("classify", words)
+    held = {word for text in run.held_out.sequences.items for word in text.split()[1:]}
+    assert held
+    assert not held & {*run.codec.tokens.tokens}
+
+
+def test_rare_classes_weigh_more_where_asked() -> None:
+    data = Labelled(Sequences.of(["x"] * 8), ["a"] * 6 + ["b"] * 2)
+    run = run_of(data=data, class_weight="balanced", valid=data)
+    objective, _ = run.stage([])
+    np.testing.assert_allclose(objective.weights, [8 / 12, 8 / 4], rtol=1e-6)
+    # the mean over the sequences is 1
+    assert (6 * objective.weights[0] + 2 * objective.weights[1]).item() == pytest.approx(8)
+    objective, _ = run_of(data=data, valid=data).stage([])
+    assert objective.weights.tolist() == [1.0, 1.0]
+
+
+def loss_by_hand(objective: _LabelledObjective, smoothing: float) -> tuple[float, int]:
+    """Return the summed loss of the first batch, sequence by sequence, and what it counts."""
+    objective.network.eval()
+    total, count = 0.0, 0
+    for place in objective._batches(0)[0].tolist():
+        with torch.no_grad():
+            logits = objective.network(objective.part.encoded.batch([place]))
+        wanted = torch.from_numpy(objective.part.targets[place])
+        for one in logits:
+            if objective.run.config.task == "regress":
+                total += float((one[:, 0] - wanted).square().sum()) / len(logits)
+                continue
+            for row, label in zip(
+                functional.log_softmax(one, dim=-1), wanted.tolist(), strict=True
+            ):
+                share = torch.full_like(row, smoothing / len(row))
+                share[label] += 1 - smoothing
+                weights = objective.weights * share
+                total -= float((weights * row).sum()) / len(logits)
+        count += len(wanted)
+    return total, count
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_loss_is_the_mean_over_what_is_answered(task: str) -> None:
+    how: dict[str, Any] = {"members": 2}
+    how |= {"label_smoothing": 0.2, "class_weight": "balanced"} if task == "classify" else {}
+    objective, _ = run_of(task, **how).stage([])
+    expected, count = loss_by_hand(objective, objective.run.plan.label_smoothing)
+    got, counted = objective.loss(0, 0)
+    assert counted == count
+    # sums of some hundred float32 numbers
+    assert got.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_processes_share_a_batch(task: str) -> None:
+    run = run_of(task)
+    objective, _ = run.stage([])
+    objective.network.eval()
+    whole, count = objective.loss(0, 0)
+    for processes in (2, 20):
+        parts = []
+        for rank in range(processes):
+            run.group = Group(rank, processes)
+            total, counted = objective.loss(0, 0)
+            assert counted == count
+            parts.append(total.item())
+            objective.network.zero_grad()
+            total.backward()  # also where a process has nothing
+        # the same sums in another order
+        assert sum(parts) == pytest.approx(whole.item(), rel=1e-5)
+
+
+def test_the_temperature_makes_a_probability_what_is_right_so_often() -> None:
+    """Nothing tells the sequences apart, nine of ten are "a" in training and six of ten afterwards."""
+    data = Labelled(Sequences.of(["x"] * 40), ["a"] * 36 + ["b"] * 4)
+    valid = Labelled(Sequences.of(["x"] * 10), ["a"] * 6 + ["b"] * 4)
+    model = train(data=data, valid=valid, steps=60, label_smoothing=0.0)
+    shares = runtime.open(model).predict_proba(["x"])
+    assert model.card["temperature"] > 2
+    # the logits are float32, and the temperature is found to 1e-12
+    np.testing.assert_allclose(shares, [[0.6, 0.4]], atol=1e-6)
+    assert model.card["held_out"]["held_out_loss"] == pytest.approx(
+        -0.6 * math.log(0.6) - 0.4 * math.log(0.4), abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("task", ["classify", "tag"])
+def test_probabilities_are_calibrated_on_the_held_out_part(task: str) -> None:
+    valid = TASKS[task][0](200, seed=3)
+    flip = np.random.default_rng(0)
+    if task == "classify":
+        noisy = [
+            ("no", "yes")[flip.integers(2)] if flip.random() < 0.3 else one for one in valid.targets
+        ]
+    else:
+        noisy = [["O" if flip.random() < 0.3 else tag for tag in tags] for tags in valid.targets]
+    valid = Labelled(valid.sequences, noisy)
+    model = train(task, valid=valid, steps=100)
+    predictor = runtime.open(model)
+    shares = predictor.predict_proba(valid.sequences)
+    logits = np.log(shares if task == "classify" else np.concatenate(shares))
+    truth = model.codec.labels.encode(valid.flat(task))
+    assert model.card["temperature"] != 1.0
+    assert fit_temperature(logits, truth) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("metric", ["loss", "accuracy", "macro_f1", "macro_recall"])
+def test_the_best_is_chosen_by_the_metric_asked_for(metric: str) -> None:
+    rare = texts(200)
+    keep = [row for row, one in enumerate(rare.targets) if one == "no" or row % 4 == 0]
+    events: list[dict[str, Any]] = []
+    how = {
+        "metric": metric,
+        "evaluations": 12,
+        "steps": 120,
+        "patience": 100,
+        "learning_rate": 0.05,
+    }
+    model = train(data=rare.take(keep), watch=events.append, refit=False, **how)
+    measured = [event for event in events if event["event"] == "evaluation"]
+    sign = 1 if metric == "loss" else -1
+    key = "held_out_loss" if metric == "loss" else metric
+    best = min(measured, key=lambda event: (sign * event[key], event["held_out_loss"]))
+    assert model.card["training"]["best_step"] == best["step"]
+    assert len({event[key] for event in measured}) > 1
+    if metric != "loss":  # which the temperature changes
+        assert model.card["held_out"][metric] == best[metric]
+
+
+def test_it_stops_early() -> None:
+    events: list[dict[str, Any]] = []
+    how = {"steps": 4000, "evaluations": 400, "patience": 3, "refit": False, "learning_rate": 0.1}
+    model = train(watch=events.append, **how)
+    assert model.card["training"]["stopped"] == "early"
+    measured = [event["step"] for event in events if event["event"] == "evaluation"]
+    assert measured.index(model.card["training"]["best_step"]) == len(measured) - 4
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_refit_takes_as_many_passes_over_all(task: str) -> None:
+    events: list[dict[str, Any]] = []
+    model = train(task, refit=True, watch=events.append)
+    measured = [event for event in events if event["event"] == "evaluation"]
+    best = min(measured[:-1], key=lambda event: event["held_out_loss"])["step"]
+    assert measured[-1]["held_out_loss"] is None
+    assert model.card["refit"]
+    assert model.card["training"]["steps"] == round(best * 60 / 54)
+    assert model.card["data"]["sequences"] == 60
+    # what is said of it was measured before the held-out part was trained on
+    if task == "regress":
+        assert model.card["held_out"]["held_out_loss"] == min(
+            one["held_out_loss"] for one in measured[:-1]
+        )
+    assert not same(model, train(task, refit=False))
+
+
+def test_a_budget_of_time_is_for_both_stages() -> None:
+    run = run_of(time=10, steps=None, refit=True)
+    _, first = run.stage([])
+    assert first.time == pytest.approx(10 / (1 + 60 / 54))
+    _, alone = run_of(time=10, steps=None, refit=False).stage([])
+    assert alone.time == 10
+
+
+class Interrupt:
+    """Ctrl-C in the n-th batch."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls, self.at = 0, -1
+        right = _LabelledObjective.loss
+
+        def loss(objective: _LabelledObjective, *arguments: Any) -> Any:
+            self.calls += 1
+            if self.calls == self.at:
+                os.kill(os.getpid(), signal.SIGINT)
+            return right(objective, *arguments)
+
+        monkeypatch.setattr(_LabelledObjective, "loss", loss)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("at", [5, 21, 33])
+def test_an_interrupted_run_goes_on_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, at: int
+) -> None:
+    how = {"dropout": 0.3, "word_dropout": 0.1, "refit": True, "patience": 100, "members": 2}
+    interrupt = Interrupt(monkeypatch)
+    whole = train(task, **how)
+    assert interrupt.calls > 33, "the second stage was not reached"
+    interrupt.calls, interrupt.at = 0, at
+    output = tmp_path / "m.safetensors"
+    part = train(task, output=output, **how)
+    assert part.card["training"]["stopped"] == "interrupted"
+    assert same(load(output).model, part)
+    interrupt.at = -1
+    events: list[dict[str, Any]] = []
+    rest = train(task, output=output, resume=True, watch=events.append, **how)
+    assert any(event["event"] == "resume" for event in events)
+    assert same(rest, whole)
+    kept = ("created", "training")
+    assert {k: v for k, v in rest.card.items() if k not in kept} == {
+        k: v for k, v in whole.card.items() if k not in kept
+    }
+    assert same(load(output).model, whole)
+    assert not output.with_suffix(".checkpoint").exists()
+
+
+def test_other_data_labels_or_settings_are_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, interrupt = tmp_path / "m.safetensors", Interrupt(monkeypatch)
+    interrupt.at = 10
+    train(output=output)
+    data = texts()
+    flipped = ["yes" if one == "no" else "no" for one in data.targets]
+    changed = Sequences.of([*data.sequences.items[:-1], "quite another"])
+    for other in (Labelled(data.sequences, flipped), Labelled(changed, data.targets)):
+        with pytest.raises(ModelFileError, match=r"--resume with another (held-out )?sequences"):
+            train(data=other, output=output, resume=True)
+    with pytest.raises(ModelFileError, match="another hidden_size than the interrupted run: got 7"):
+        train(output=output, resume=True, hidden_size=7)
+    train(output=output, resume=True)
+
+
+def test_the_digest_is_of_sequences_and_labels() -> None:
+    data = texts()
+    digests = {
+        data.digest(),
+        data.take(range(59)).digest(),
+        data.take([1, 0, *range(2, 60)]).digest(),
+        Labelled(data.sequences, ["no", *data.targets[1:-1], "maybe"]).digest(),
+        tagged().digest(),
+    }
+    assert len(digests) == 5
+    assert texts().digest() == data.digest()
+    drawn = Labelled(data.sequences, [*np.array(data.targets)])
+    assert drawn.digest() == data.digest()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from test_labelled import ALIKE, train
+train(sys.argv[1], output=Path(sys.argv[2]), **ALIKE)
+"""
+# Batches of which the processes have unequal shares; dropout draws in each process.
+ALIKE = {"dropout": 0.0, "word_dropout": 0.0, "refit": True, "batch_size": 7, "steps": 16}
+# Sums of gradients in another order, over some dozen steps of Adam, whose first divide by small moments.
+TOLERANCE = 2e-3
+
+
+def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
+    script, output = tmp_path / "train.py", tmp_path / "m.safetensors"
+    script.write_text(SCRIPT, encoding="utf-8")
+    done = subprocess.run(
+        [
+            *(
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--standalone",
+                "--nproc-per-node",
+                "2",
+            ),
+            *(str(script), "classify", str(output)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = train(**ALIKE), load(output).model
+    assert two.card["refit"]  # whose start each process draws anew
+    assert two.card["identity"]["processes"] == 2
+    for name, array in one.arrays.items():
+        np.testing.assert_allclose(two.arrays[name], array, atol=TOLERANCE, err_msg=name)
+
+
+def test_more_arrays_than_a_file_holds_are_told_before_training() -> None:
+    events: list[dict[str, Any]] = []
+    with pytest.raises(
+        OptionError, match=r"members and num_layers: got \d+ parameters; expected at most"
+    ):
+        train(members=32, num_layers=3, watch=events.append)
+    assert not events
+
+
+@pytest.mark.parametrize(
+    ("given", "tags", "words"),
+    [
+        (
+            [["a", "b"]],
+            [["O"]],
+            "sequence 0: got 2 steps, 1 tags; expected one or more, a tag each",
+        ),
+        ([["a"], []], [["O"], []], "sequence 1: got 0 steps, 0 tags"),
+        (["a b", "c"], [["O", "O"], ["O", "O"]], "sequence 1: got 1 steps, 2 tags"),
+        ([["a"]], ["O"], "sequence 0: got 1 steps, one text"),
+        ([[1.0, 2.0]], [["O"]], "sequence 0: got 2 steps, 1 tags"),
+    ],
+)
+def test_every_step_has_one_tag(given: Any, tags: Any, words: str) -> None:
+    with pytest.raises(DataError) as caught:
+        train("tag", Labelled(Sequences.of(given), tags))
+    assert words in str(caught.value)
+
+
+def test_texts_with_a_tag_for_each_word_between_white_space() -> None:
+    data = tagged()
+    lines = Labelled(Sequences.of([" ".join(one) for one in data.sequences.items]), data.targets)
+    assert same(train("tag", lines), train("tag", data))
+
+
+@pytest.mark.parametrize(
+    ("task", "targets", "words"),
+    [
+        ("classify", [0.5] * 60, "Unknown label type: continuous: got 0.5"),
+        ("classify", ["a"] * 59 + [None], "Input y contains NaN: got None in row 59"),
+        ("regress", ["a"] * 60, "targets: got could not convert string to float"),
+        ("regress", [1.0] * 59 + [math.nan], "Input y contains NaN or infinity"),
+        ("regress", [[1.0]] * 60, "Input y contains NaN or infinity; expected one finite number"),
+        ("classify", ["a"] * 59, "sequences and their labels: got 60 and 59"),
+    ],
+)
+def test_targets_that_cannot_be_are_told(task: str, targets: list[Any], words: str) -> None:
+    with pytest.raises(DataError) as caught:
+        train(task, Labelled(texts().sequences, targets))
+    assert words in str(caught.value).replace(": expected", "; expected")
+
+
+def test_one_class_and_texts_without_a_word_train() -> None:
+    model = train(data=Labelled(texts().sequences, ["only"] * 60))
+    assert runtime.open(model).predict(["any"]).tolist() == ["only"]
+    empty = Labelled(Sequences.of([""] * 20), ["a"] * 15 + ["b"] * 5)
+    shares = runtime.open(train(data=empty)).predict_proba(["", "other"])
+    assert np.isfinite(shares).all()
+
+
+def test_a_constant_to_regress_is_answered() -> None:
+    data = Labelled(numbers().sequences, [7.0] * 60)
+    answers = runtime.open(train("regress", data, steps=200)).predict(numbers().sequences)
+    np.testing.assert_allclose(answers, 7.0, atol=0.1)
