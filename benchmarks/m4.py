@@ -1,10 +1,11 @@
-"""M4 hourly, all 414 series, 48 steps ahead: OWA, sMAPE, MASE and coverage beside Naive2 and the naive forecasts.
+"""M4 hourly, all 414 series, 48 steps ahead: OWA, sMAPE, MASE and coverage beside the naive forecasts.
 
     python benchmarks/m4.py FOLDER [--members 4] [--threads 2] [--seed 0]
 
-FOLDER holds Hourly-train.csv and Hourly-test.csv, one series a row. The options are those by default; the test
-values choose nothing. OWA is computed once, on the averages (Naive2: 18.383 and 2.395). Leaves with exit code 1
-where it is above .60, or the 80 % interval holds less than 75 % or more than 85 % of the test values.
+FOLDER holds Hourly-train.csv and Hourly-test.csv, one series a row. The options are those by default; the
+test values choose nothing. OWA is computed once, on the averages (Naive2: 18.383 and 2.395). Leaves with
+exit code 1 where it is above .60, or where the 80 % interval holds less than 75 % or more than 85 % of the
+test values.
 """
 
 from __future__ import annotations

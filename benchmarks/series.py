@@ -3,9 +3,9 @@
     python benchmarks/series.py FOLDER [--seed 0] [--threads 2] [NAME ...]
 
 FOLDER holds series/, ett/ and stocks/. The options are those by default but for columns and horizon; what is
-measured on chooses nothing. AirPassengers: the last 36 months at once. Sunspots: 24 months ahead, every year of
-the last twenty. ETTh1 OT: 96 hours ahead, every day of the official test part. Stocks: 10 days ahead, every week
-of the last year.
+measured on chooses nothing. AirPassengers: the last 36 months at once. Sunspots: 24 months ahead, every year
+of the last twenty. ETTh1 OT: 96 hours ahead, every day of the official test part. Stocks: 10 days ahead,
+every week of the last year.
 """
 
 from __future__ import annotations

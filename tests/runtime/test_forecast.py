@@ -353,7 +353,7 @@ def forged(path: Path, form: dict[str, Any], given: dict[str, np.ndarray]) -> st
         ({"rule.horizon": 1 << 16}, {}, "input_size"),
         ({"rule.covariates": 1 << 16}, {}, "as many columns as it names"),
         ({"levels": [0.5]}, {}, "corrections"),
-        ({"frequency": "24h"}, {}, "as many columns as it names"),
+        ({"frequency": "2h"}, {}, "as many columns as it names"),
         ({"frequency": "1D"}, {}, "the form that save gives"),
         ({"names.id": "unique_id"}, {}, "the form that save gives"),
         ({"categories": {"side": ["north", 3]}}, {}, "the form that save gives"),

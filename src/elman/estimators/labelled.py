@@ -134,7 +134,9 @@ class SequenceClassifier(ClassifierMixin, _Labelled):  # type: ignore[misc]
         if y is None:
             # scikit-learn's words
             raise DataError("requires y to be passed, but the target y is None")
-        return [*column_or_1d(np.asarray(y), warn=True)]
+        # numpy would make the text "nan" of a missing label among texts
+        text = isinstance(y, list | tuple) and any(isinstance(one, str) for one in y)
+        return [*column_or_1d(np.array(y, object if text else None), warn=True)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the calibrated probability of each class ``[N, K]``, in the order of `classes_`."""
@@ -168,7 +170,10 @@ class SequenceRegressor(RegressorMixin, _Labelled):  # type: ignore[misc]
     def _targets(self, y: Sequence[Any]) -> list[Any]:
         if y is None:
             raise DataError("requires y to be passed, but the target y is None")
-        return [*column_or_1d(np.asarray(y), dtype=np.float64, warn=True)]
+        try:
+            return [*column_or_1d(np.asarray(y), dtype=np.float64, warn=True)]
+        except (TypeError, ValueError) as error:
+            raise DataError("targets", got=error, expected="one number a sequence") from None
 
     def evaluate(self, X: Any, y: Sequence[float]) -> Regression:
         """Return how good the numbers are: MAE, RMSE, R²."""

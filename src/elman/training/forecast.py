@@ -239,20 +239,20 @@ class _ForecastRun(Run):
         held, training, plan = self.measured, self._training(self.held), self.plan
         if held is None:  # there is nothing to choose the best by: it is the last
             plan = replace(plan, evaluations=1)
-        if self._two_stages(held):
+        if self._two_stages():
             # one network tells how long to train and how wide intervals are; then all train on all
             self.config = replace(self.config, members=1)
             if plan.time is not None:
                 plan = replace(plan, time=plan.time / (1 + plan.members))
         return _ForecastObjective(self, self.config, training, held), plan
 
-    def _two_stages(self, held: Origins | None) -> bool:
-        return held is not None and self.plan.refit
+    def _two_stages(self) -> bool:
+        return self.measured is not None and self.plan.refit
 
     def after(
         self, best: Best, steps: int, earlier: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any] | None:
-        if earlier or not self._two_stages(self.measured):
+        if earlier or not self._two_stages():
             return None
         return {"steps": best.step, "of": steps, **self.learned(best)}
 

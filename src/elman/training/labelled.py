@@ -357,9 +357,10 @@ class _LabelledRun(Run):
 def _check_known(labels: Labels, given: Sequence[Any]) -> None:
     unknown = np.flatnonzero(labels.encode(given) == ABSENT)
     if len(unknown):
+        label = given[unknown[0]]
         raise DataError(
             "a label that the network does not have",
-            got=repr(given[unknown[0]]),
+            got=repr(label.item() if isinstance(label, np.generic) else label),
             expected="one of " + ", ".join(labels.names[:10]) + (", …" if len(labels) > 10 else ""),
             remedy="fit on all of them",
         )
