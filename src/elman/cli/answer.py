@@ -170,9 +170,7 @@ def _forecast(
     if source is not None:
         predictor = predictor.update(source)
     found = predictor.predict(horizon, future=future)
-    percents = [round(100 * (1 - 2 * level), 6) for level in found.levels if level < 0.5]
-    asked = [percent for percent in (80.0, 95.0) if percent in percents]
-    write_answers(found.to_columns(asked), output, json_)
+    write_answers(found.to_columns(), output, json_)
     if plot is not None:
         _save(found.plot(), plot)
 

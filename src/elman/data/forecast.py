@@ -165,7 +165,7 @@ class ForecastCodec:
             raise ModelFileError("codec rule", got=sorted(config["rule"]))
         rule = WindowRule(**config["rule"])
         for field in fields(WindowRule):
-            kind = bool if field.name == "log" else int
+            kind = bool if field.type == "bool" else int
             if type(getattr(rule, field.name)) is not kind:
                 raise ModelFileError(f"codec rule {field.name}", got=getattr(rule, field.name))
         ids = unpack_texts("codec.ids", arrays)

@@ -269,6 +269,8 @@ def _wide(
     count, length = len(targets), table.rows
     codes, rows = np.repeat(np.arange(count), length), np.tile(np.arange(length), count)
     names: dict[str, tuple[str, ...]] = {"time": (time,) if time else ()}
+    if isinstance(options.target, tuple):
+        names["target"] = tuple(targets)
     made = Rows(list(targets), codes, rows, np.zeros(0), names=names, notes=notes)
     values = [_target(table, name, row_name, notes) for name in targets]
     made.target = np.concatenate(values) if values else np.zeros(0)

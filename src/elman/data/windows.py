@@ -65,6 +65,8 @@ class WindowRule:
     """Numbers beside every series."""
     naive_season: int = 0
     """Steps of the season whose repetition forecasts are compared with; 0 where it is `season`."""
+    nonnegative: bool = False
+    """Whether no forecast is below 0, as no value was."""
 
     def __post_init__(self) -> None:
         wrong = {
@@ -117,7 +119,7 @@ class WindowRule:
         most = 709.0 if self.log else float(np.finfo(np.float64).max)
         with np.errstate(over="ignore", invalid="ignore"):
             moved = prepared.base[..., None] + answers * prepared.unit[:, None, None]
-        bounded: np.ndarray = np.nan_to_num(moved).clip(-most, most)
+        bounded: np.ndarray = np.nan_to_num(moved).clip(0.0 if self.nonnegative else -most, most)
         return np.exp(bounded) if self.log else bounded
 
     def prepare(

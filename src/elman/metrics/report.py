@@ -163,8 +163,8 @@ def _figures(
         rmse=rmse(point, truth),
         smape=float(np.mean([smape(*pair) for pair in zip(point, truth, strict=True)])),
         mase=None if np.isnan(units).all() else float(scaled.mean()),
-        pinball=float(
-            np.mean([pinball(quantiles[:, q], truth, level) for q, level in enumerate(levels)])
+        pinball=sum(
+            pinball(quantiles[:, q], truth, level) / len(levels) for q, level in enumerate(levels)
         ),
         weighted_quantile_loss=weighted_quantile_loss(quantiles.swapaxes(0, 1), truth, levels),
         intervals=tuple(

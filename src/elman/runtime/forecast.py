@@ -42,6 +42,8 @@ class Forecast:
     history: SeriesSet
     names: tuple[str, str]
     """Of the columns of series and time."""
+    intervals: tuple[float, ...] = (80.0, 95.0)
+    """In percent: those that were asked for in training."""
 
     @property
     def median(self) -> np.ndarray:
@@ -57,21 +59,24 @@ class Forecast:
         low = self.levels.index(half)
         return self.quantiles[..., low], self.quantiles[..., -1 - low]
 
-    def to_columns(self, percents: Sequence[float] = (80, 95)) -> dict[str, np.ndarray]:
-        """Return a row for each series and step as columns: id, time, y_hat, lo-80, hi-80, and so on."""
+    def to_columns(self, percents: Sequence[float] | None = None) -> dict[str, np.ndarray]:
+        """Return a row for each series and step as columns: id, time, y_hat, lo-80, hi-80, and so on.
+
+        `percents` are the intervals, those of training where they are not given. Raises OptionError.
+        """
         N, h, _ = self.quantiles.shape
         columns: dict[str, np.ndarray] = {
             self.names[0]: np.repeat(np.array(self.ids, object), h),
             self.names[1]: np.concatenate(self.times) if N else np.empty(0),
             "y_hat": self.median.reshape(-1),
         }
-        for percent in percents:
+        for percent in self.intervals if percents is None else percents:
             low, high = self.interval(percent)
             columns[f"lo-{percent:g}"] = low.reshape(-1)
             columns[f"hi-{percent:g}"] = high.reshape(-1)
         return columns
 
-    def plot(self, series: str | None = None, percents: Sequence[float] = (80, 95)) -> Any:
+    def plot(self, series: str | None = None, percents: Sequence[float] | None = None) -> Any:
         """Return a matplotlib figure of one series' history and forecast, the first where none is named.
 
         Raises DataError for a series that is not there, MissingDependencyError.
@@ -84,7 +89,7 @@ class Forecast:
         values, times = self.history.values[place], self.history.times[place]
         shown = min(MOST_HISTORY, max(6 * self.quantiles.shape[1], 50))
         ends = {}
-        for percent in percents:
+        for percent in self.intervals if percents is None else percents:
             low, high = self.interval(percent)
             ends[percent / 100] = (low[place], high[place])
         return plots.forecast(
@@ -235,7 +240,16 @@ class ForecastPredictor:
             quantiles[:, :horizon],
             history,
             (names[0], names[1]),
+            self._intervals(),
         )
+
+    def _intervals(self) -> tuple[float, ...]:
+        """Return the intervals that the card says were asked for, in percent, those that there are."""
+        known = [round(100 * (1 - 2 * level), 6) for level in self.codec.levels if level < 0.5]
+        settings = self.card.get("settings")
+        asked = settings.get("intervals") if isinstance(settings, Mapping) else None
+        kept = [share for share in known if isinstance(asked, list) and share in asked]
+        return tuple(sorted(kept or known))
 
     def _known(self, values: np.ndarray) -> bool:
         """Return whether there is a value that a forecast can start from."""

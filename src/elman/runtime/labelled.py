@@ -35,6 +35,10 @@ class _Predictor:
         self.model = model
         self.reader = Reader(model)
 
+    def __reduce__(self) -> tuple[type[_Predictor], tuple[Model]]:
+        # what is made ready to run stays behind
+        return type(self), (self.model,)
+
     @property
     def card(self) -> Mapping[str, Any]:
         """How the model was trained, on what, and how good it is."""

@@ -150,7 +150,7 @@ def pooled(
             parts.append(largest)
             continue
         if way == "attention" and attention is not None:
-            scores = y @ attention.T
+            scores = (y @ attention.T.astype(np.float64)).astype(np.float32)
             largest = np.full((count, 1), -np.inf, np.float32)
             np.maximum.at(largest, columns, scores)
             weights = np.exp(scores - largest[columns])

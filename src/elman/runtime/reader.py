@@ -66,6 +66,7 @@ class _Member:
         self.arrays = own
         self.spelling = layer("spelling") if config.alphabet_size else None
         self.layers = [layer(f"layers.{k}") for k in range(config.num_layers)]
+        self.head = own["head.weight"].astype(np.float64)
 
     def read(self, batch: Batch) -> Any:
         """Return what the first layer reads, ``[N, I]``."""
@@ -90,5 +91,6 @@ class _Member:
         ways, own = self.config.pools, self.arrays
         if ways:
             y = pooled(ways, y, end, batch.steps.columns, own.get("attention.weight"))
-        logits: np.ndarray = y @ own["head.weight"].T + own["head.bias"]
-        return logits
+        # in float64, for BLAS sums in another order where there are other sequences beside
+        logits: np.ndarray = y.astype(np.float64) @ self.head.T + own["head.bias"]
+        return logits.astype(np.float32)

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elman._errors import OptionError
 from elman.config import ForecastConfig
 from elman.data.codec import Scaler
 from elman.data.forecast import ForecastCodec
@@ -28,7 +27,7 @@ from elman.training.forecaster import Forecaster, pinball
 from elman.training.loop import Watch
 from elman.training.objective import Measure, Objective
 from elman.training.origins import Origins, held_out_origins, held_out_steps, training_origins
-from elman.training.plan import ForecastPlan, Schedule, forecast_plan
+from elman.training.plan import ForecastPlan, Schedule, forecast_plan, percents
 from elman.training.rules import choose_rule
 from elman.training.run import Outcome, Run, execute
 
@@ -322,15 +321,7 @@ class _ForecastRun(Run):
 
 def _levels(intervals: str) -> tuple[float, ...]:
     """Return the levels of the quantiles: those of the intervals, and what a network learns well by."""
-    shares = {0.5, 0.8, 0.9, 0.95}
-    for text in intervals.split(","):
-        try:
-            share = float(text) / 100
-        except ValueError:
-            share = math.nan
-        if not 0.01 <= share <= 0.9999:
-            raise OptionError("levels", got=intervals, expected="percents such as 80,95")
-        shares.add(share)
+    shares = {0.5, 0.8, 0.9, 0.95} | {percent / 100 for percent in percents(intervals)}
     half = sorted({round((1 - share) / 2, 9) for share in shares})
     return (*half, 0.5, *(round(1 - level, 9) for level in reversed(half)))
 

@@ -160,6 +160,8 @@ class _LabelledRun(Run):
     split: str
     before: Model | None
     """The model that learns on."""
+    told: tuple[Best, dict[str, Any]] | None = None
+    """What was last learned, and of which network."""
 
     @classmethod
     def load(
@@ -265,6 +267,8 @@ class _LabelledRun(Run):
 
     def learned(self, best: Best) -> dict[str, Any]:
         """Return what the held-out part tells of the `best` network: temperature and measures."""
+        if self.told is not None and self.told[0] is best:
+            return self.told[1]
         objective, _ = self.stage([])
         objective.network.load(best.arrays)
         held = cast(Part, objective.held)
@@ -274,7 +278,9 @@ class _LabelledRun(Run):
             wanted = np.concatenate(held.targets)
             temperature = fit_temperature(logits, wanted)
         measure = self.measured(logits / temperature, held)
-        return {"temperature": temperature, "held_out": dict(measure.facts)}
+        learned = {"temperature": temperature, "held_out": dict(measure.facts)}
+        self.told = best, learned
+        return learned
 
     def measured(self, logits: np.ndarray, held: Part) -> Measure:
         """Return how good ``logits [N, K]`` are for the held-out targets."""

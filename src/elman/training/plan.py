@@ -7,10 +7,12 @@ are by judgement from those (benchmarks/recipe.py measures a row).
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from elman._errors import OptionError
 from elman.data.windows import WindowRule
 from elman.options import (
     DEFAULT_TIME,
@@ -30,6 +32,7 @@ __all__ = [
     "Schedule",
     "forecast_plan",
     "labelled_plan",
+    "percents",
     "resolve",
     "schedule",
 ]
@@ -248,6 +251,25 @@ class ForecastPlan(Schedule):
     """Values before the first origin that is trained on."""
     least_future: int
     """Values after the last one."""
+    intervals: tuple[float, ...]
+    """Those that were asked for, in percent."""
+
+
+def percents(intervals: str) -> tuple[float, ...]:
+    """Return intervals as they are written in the option `levels`, in percent; raises OptionError.
+
+    >>> percents("80, 95")
+    (80.0, 95.0)
+    """
+    found = []
+    for text in intervals.split(","):
+        try:
+            found.append(float(text))
+        except ValueError:
+            found.append(math.nan)
+    if not all(1 <= share <= 99.99 for share in found):
+        raise OptionError("levels", got=intervals, expected="percents such as 80,95")
+    return tuple(found)
 
 
 def forecast_plan(options: ForecasterOptions, rule: WindowRule, lengths: list[int]) -> ForecastPlan:
@@ -276,4 +298,5 @@ def forecast_plan(options: ForecasterOptions, rule: WindowRule, lengths: list[in
         refit=options.refit,
         least_past=least_past,
         least_future=rule.horizon if enough else max(1, min(rule.horizon // 3, rule.segment)),
+        intervals=percents(options.levels),
     )

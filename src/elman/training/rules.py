@@ -137,7 +137,16 @@ def choose_rule(series: SeriesSet, options: ForecasterOptions) -> tuple[WindowRu
     calendar = options.calendar == "yes" and series.starts.dtype.kind == "M"
     # forecasts are compared with a repeated season wherever there may be one
     compared = 0 if season > 1 else next(iter(seasons), shortest)
-    rule = WindowRule(horizon, season, long_season, segment, window, log, naive_season=compared)
+    rule = WindowRule(
+        horizon,
+        season,
+        long_season,
+        segment,
+        window,
+        log,
+        naive_season=compared,
+        nonnegative=low >= 0 and not log,
+    )
     return rule, calendar
 
 
