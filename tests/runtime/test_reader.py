@@ -190,6 +190,15 @@ def test_huge_weights_and_numbers_give_finite_answers(way: str, cell: str, scale
         assert all(np.isfinite(one).all() for one in answer)
 
 
+def test_numbers_in_huge_units_are_finite() -> None:
+    model = reader_of("numbers", "regress")
+    target = replace(model.codec.target, scale=np.array([1e308]))
+    predictor = runtime.open(replace(model, codec=replace(model.codec, target=target)))
+    answers = predictor.predict([np.full((9, 3), sign * 1e9) for sign in (-1, 1)])
+    assert np.isfinite(answers).all()
+    assert abs(answers).max() > 1e307
+
+
 def test_a_layer_starts_where_it_is_told_to() -> None:
     model = reader_of("numbers", cell="lstm", members=1, bidirectional=False, num_layers=1)
     layer = PackedLayer("lstm", "tanh", member(model.arrays, 0), "layers.0")

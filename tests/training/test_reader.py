@@ -36,10 +36,11 @@ def forward(reader: Reader, model: Model, sequences: Sequences) -> list[np.ndarr
 def check(model: Model, kind: str) -> None:
     sequences = sequences_of(kind)
     expected = runtime.Reader(model)
-    if model.config.task == "tag":
-        other = expected.step_logits(sequences)
-    else:
-        other = [*expected.logits(sequences)]
+    other = (
+        expected.step_logits(sequences)
+        if model.config.task == "tag"
+        else [*expected.logits(sequences)]
+    )
     tolerance = rounding(model, sequences)
     for one, two in zip(forward(trained(model), model, sequences), other, strict=True):
         np.testing.assert_allclose(one, two, rtol=0, atol=tolerance * max(1, abs(two).max()))

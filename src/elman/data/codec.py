@@ -19,6 +19,7 @@ ABSENT = -1
 
 _KINDS: dict[str, type] = {"text": str, "whole": int, "real": float, "truth": bool}
 _STORED = {"whole": np.int64, "real": np.float64, "truth": np.bool_}
+_SHOWN = 10
 _LARGEST = 2**63 - 1
 _TRUTHS = {"true": True, "false": False}
 
@@ -82,6 +83,18 @@ class Labels:
             except ValueError:
                 continue
         return None
+
+    def require(self, given: Sequence[Any]) -> None:
+        """Raise DataError where one of `given` is none of these labels."""
+        for row in np.flatnonzero(self.encode(given) == ABSENT)[:1]:
+            label = given[row].item() if isinstance(given[row], np.generic) else given[row]
+            more = ", …" if len(self) > _SHOWN else ""
+            raise DataError(
+                "a label that the network does not have",
+                got=repr(label),
+                expected="one of " + ", ".join(self.names[:_SHOWN]) + more,
+                remedy="fit on all of them",
+            )
 
     def decode(self, numbers: Iterable[int]) -> np.ndarray:
         """Return the labels of numbers, in an array of their own type."""

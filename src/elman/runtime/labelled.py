@@ -100,7 +100,10 @@ class RegressorPredictor(_Predictor):
         """Return the number for each sequence, float64 ``[N]``, in the units of training."""
         target: Scaler = self.model.codec.target
         scaled = self.reader.logits(Sequences.of(X))[:, 0].astype(np.float64)
-        return np.asarray(scaled * target.scale[0] + target.mean[0])
+        largest = np.finfo(np.float64).max
+        with np.errstate(over="ignore"):
+            found = scaled * target.scale[0] + target.mean[0]
+        return np.asarray(found.clip(-largest, largest))
 
     def evaluate(
         self, X: Any, y: Sequence[float], *, beside: Sequence[RegressionFigures] = ()

@@ -79,7 +79,9 @@ class _LabelledObjective(Objective):
         self.network: Reader = Reader(run.config, plan.dropout, plan.word_dropout, plan.precision)
         if run.before is not None:
             self.network.load(run.before.arrays)
-        self.weights = torch.from_numpy(run.class_weights(part))
+        self.weights = torch.from_numpy(
+            part.class_weights(run.config.outputs, balanced=run.balanced)
+        )
         self._epoch: tuple[int, list[np.ndarray]] | None = None
 
     def chunks(self, epoch: int) -> int:  # noqa: ARG002 - every pass is as long
@@ -203,7 +205,7 @@ class _LabelledRun(Run):
             target = Scaler.of([training.numbers()[:, None]]) if task == "regress" else None
             codec = replace(codec, labels=labels, target=target)
         if codec.labels is not None:
-            _check_known(codec.labels, data.flat(task))
+            codec.labels.require(data.flat(task))
             if (codec.labels.encode(held_out.flat(task)) == ABSENT).all():
                 raise DataError("the sequences to measure on have no label of those trained on")
         plan = labelled_plan(options, training.sequences.lengths, codec.tokens is not None)
@@ -223,14 +225,6 @@ class _LabelledRun(Run):
     def balanced(self) -> bool:
         """Whether rare classes weigh more."""
         return getattr(self.options, "class_weight", "none") == "balanced"
-
-    def class_weights(self, part: Part) -> np.ndarray:
-        """Return what each class's loss is multiplied by, float32 ``[K]``, 1 in the mean."""
-        weights = np.ones(self.config.outputs)
-        if self.balanced:
-            counts = np.bincount(np.concatenate(part.targets), minlength=len(weights))
-            weights = counts.sum() / (np.maximum(counts, 1) * (counts > 0).sum())
-        return weights.astype(np.float32)
 
     def stage(self, earlier: Sequence[Mapping[str, Any]]) -> tuple[_LabelledObjective, Schedule]:
         task, codec = self.config.task, self.codec
@@ -358,18 +352,6 @@ class _LabelledRun(Run):
             if ".head." in name:
                 arrays[name] = (arrays[name] / learned["temperature"]).astype(np.float32)
         return arrays, self.codec
-
-
-def _check_known(labels: Labels, given: Sequence[Any]) -> None:
-    unknown = np.flatnonzero(labels.encode(given) == ABSENT)
-    if len(unknown):
-        label = given[unknown[0]]
-        raise DataError(
-            "a label that the network does not have",
-            got=repr(label.item() if isinstance(label, np.generic) else label),
-            expected="one of " + ", ".join(labels.names[:10]) + (", …" if len(labels) > 10 else ""),
-            remedy="fit on all of them",
-        )
 
 
 def _learning_on(plan: LabelledPlan, options: LabelledOptions) -> LabelledPlan:

@@ -122,3 +122,11 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.encoded)
+
+    def class_weights(self, outputs: int, *, balanced: bool) -> np.ndarray:
+        """Return what the loss of each class is multiplied by, float32 ``[K]``, 1 in the mean."""
+        weights = np.ones(outputs)
+        if balanced:
+            counts = np.bincount(np.concatenate(self.targets), minlength=outputs)
+            weights = counts.sum() / (np.maximum(counts, 1) * (counts > 0).sum())
+        return weights.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The command: what it prints, what it refuses, with which exit code."""
+"""The command with language models: what it prints, what it refuses, with which exit code."""
 
 from __future__ import annotations
 
@@ -35,28 +35,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "manual.txt", output=folder / "char.safetensors"
     )
     return folder
-
-
-class Ran:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Any:
-    def run(*arguments: object) -> Ran:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        code = left.value.code
-        return Ran(code if isinstance(code, int) else 0, printed.out, printed.err)
-
-    return run
 
 
 def test_predict_as_json(folder: Path, run: Any) -> None:
