@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import json
 import pickle
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from elman import _container, cells
 from elman._errors import InputError, ModelFileError, OptionError, OutputError, ShapeError
 from elman.config import NetworkConfig
 from elman.data.vocabulary import TextCodec
-from elman.model import Model
+from elman.model import TASKS, Model
 
 GOLDEN = Path(__file__).parent / "golden"
 _spec = importlib.util.spec_from_file_location("golden_make", GOLDEN / "make.py")
@@ -25,6 +26,9 @@ make = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(make)
 
 MODELS = make.golden_models()
+# A golden network takes fewer than 100 roundings of float32 (2^-24) to an answer, each grown by weights of at
+# most 1; an exponential or a logarithm of what is below 8 takes them 8 times.
+ROUNDING = 8 * 100 * 2**-24
 CONFIG = NetworkConfig("language", "gru", "tanh", 5, 3, 4, 2)
 CODEC = TextCodec("char", ("<unk>", "a", "b", "c", "d"), "words", "file")
 
@@ -35,7 +39,11 @@ def zeros(config=CONFIG):
 
 def assert_same(one: Model, two: Model):
     assert one.config == two.config
-    assert one.codec == two.codec
+    (form, arrays), (other_form, others) = one.codec.to_parts(), two.codec.to_parts()
+    assert form == other_form
+    assert list(arrays) == list(others)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(others[name], array, strict=True)
     assert one.card == two.card
     assert list(one.arrays) == list(two.arrays)
     for name, array in one.arrays.items():
@@ -145,15 +153,23 @@ def test_golden_files_are_written_to_the_byte(tmp_path, name):
 
 def test_golden_files_of_every_version_load():
     files = sorted(path.name for path in GOLDEN.glob("*.safetensors"))
-    assert set(files) >= {f"{cell}-1.safetensors" for cell in cells.CELLS}
+    assert set(files) >= {f"{name}-1.safetensors" for name in (*cells.CELLS, *TASKS[1:])}
     for name in files:
         model = Model.load(GOLDEN / name)
         assert_same(model, MODELS[name])
         assert model.parameter_count == sum(array.size for array in model.arrays.values())
 
 
-def test_a_model_is_a_value():
-    model = MODELS["gru-1.safetensors"]
+@pytest.mark.parametrize("name", MODELS)
+def test_golden_files_answer_as_they_did(name):
+    answers = json.loads(make.ANSWERS.read_text("utf-8"))
+    found = make.ask(Model.load(GOLDEN / name))
+    np.testing.assert_allclose(found, answers[name], rtol=ROUNDING, atol=0)
+
+
+@pytest.mark.parametrize("name", ["gru-1.safetensors", "classify-1.safetensors"])
+def test_a_model_is_a_value(name):
+    model = MODELS[name]
     assert_same(pickle.loads(pickle.dumps(model)), model)
     assert_same(copy.deepcopy(model), model)
 
@@ -267,7 +283,7 @@ def test_a_vocabulary_of_fifty_thousand_words(tmp_path):
 def test_loading_needs_no_torch():
     script = f"""
 import sys
-from elman.model import Model
+from elman.model import TASKS, Model
 Model.load({str(GOLDEN / "gru-1.safetensors")!r})
 assert not {{"torch", "safetensors", "rich", "typer"}} & sys.modules.keys()
 """

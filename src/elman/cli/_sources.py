@@ -49,12 +49,10 @@ def read_examples(
         elif task == "tag" and not is_table(file):
             sequences, said = read_tags(Path(file) if file != "-" else sys.stdin)
         else:
-            named = dict(places)
-            if not labelled:
-                named["label"] = None
-            sequences, said = from_table(read_table(file), task=task, labelled=labelled, **named)
+            table = read_table(file)
+            sequences, said = from_table(table, task=task, labelled=labelled, **places)
         items += sequences
-        targets += said if said is not None else [None] * len(items)
+        targets += said if said is not None else [None] * len(sequences)
     if labelled and any(target is None for target in targets):
         raise OptionError("--label", got="nothing", expected="the column of labels")
     return Sequences.of(items), targets

@@ -152,6 +152,10 @@ class LanguagePredictor:
         self.model = model
         self.network = Network(model, storage=storage)
 
+    def __reduce__(self) -> tuple[type[LanguagePredictor], tuple[Model, str]]:
+        # what is made ready to run stays behind
+        return type(self), (self.model, self.network.storage)
+
     @property
     def card(self) -> Mapping[str, Any]:
         """How the model was trained, on what, and how good it is."""

@@ -328,6 +328,8 @@ def _logistic(
     with warnings.catch_warnings():
         # bounded in time on purpose; the last steps change nothing that one would see
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # many classes are no mistake here
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         model.fit(features, labels)
 
     def probabilities(given: Any) -> np.ndarray:

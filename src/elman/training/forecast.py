@@ -233,17 +233,22 @@ class _ForecastRun(Run):
             budget = {"steps": earlier[0]["of"], "stop": earlier[0]["steps"]}
             plan = replace(self.plan, time=None, epochs=None, evaluations=1, **budget)
             nothing = [0] * len(self.held)
-            self.config = replace(self.config, members=plan.members)
             return _ForecastObjective(self, self.config, self._training(nothing), None), plan
         held, training, plan = self.measured, self._training(self.held), self.plan
+        config = self.config
         if held is None:  # there is nothing to choose the best by: it is the last
             plan = replace(plan, evaluations=1)
         if self._two_stages():
             # one network tells how long to train and how wide intervals are; then all train on all
-            self.config = replace(self.config, members=1)
+            config = replace(config, members=1)
             if plan.time is not None:
                 plan = replace(plan, time=plan.time / (1 + plan.members))
-        return _ForecastObjective(self, self.config, training, held), plan
+        return _ForecastObjective(self, config, training, held), plan
+
+    def config_of(self, best: Best) -> ForecastConfig:
+        """Return the configuration with as many members as the `best` network has."""
+        members = {name.split(".")[1] for name in best.arrays}
+        return replace(self.config, members=len(members))
 
     def _two_stages(self) -> bool:
         return self.measured is not None and self.plan.refit
@@ -309,7 +314,7 @@ class _ForecastRun(Run):
             "data": report["data"],
             "windows": report["windows"],
             "held_out": learned["held_out"],
-            "refit": bool(earlier),
+            "refit": bool(earlier) and best.value == 0.0,
         }
 
     def finish(

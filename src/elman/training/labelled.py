@@ -318,7 +318,7 @@ class _LabelledRun(Run):
             "split": self.split,
             "held_out": learned["held_out"] | {"sequences": len(self.held_out.targets)},
             "temperature": learned["temperature"],
-            "refit": bool(earlier),
+            "refit": bool(earlier) and best.value == 0.0,
             "metric": self.compared_by,
             "baselines": [asdict(one) for one in self.plain()],
         }

@@ -188,7 +188,7 @@ class Loop:
             # a snapshot is good when a step from it came out finite
             snapshot = pending
             report.add(step)
-        if self.progress.step == 0:
+        if self.progress.step == 0 and self.best is None:
             raise KeyboardInterrupt
         if self.group.leads:
             self.watch({"event": "warning", "text": "interrupted: the best so far is kept"})

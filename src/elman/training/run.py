@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,10 @@ class Run(ABC):
     @abstractmethod
     def facts(self, best: Best, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return what the card says of the data and of how good the `best` network is."""
+
+    def config_of(self, best: Best) -> Config:  # noqa: ARG002 - for stages of other sizes
+        """Return the configuration of the `best` network."""
+        return self.config
 
     def finish(
         self,
@@ -159,10 +164,12 @@ class Run(ABC):
         Raises DivergedError, after the best network so far was written.
         """
         earlier: list[dict[str, Any]] = [] if snapshot is None else snapshot.numbers["earlier"]
+        before: Best | None = None
         diverged: DivergedError | None = None
         with interruptible() as asked:
             while True:
                 loop = self._loop(earlier, tell)
+                loop.best = before
                 if snapshot is not None:
                     loop.restore(snapshot)
                     tell({"event": "resume", "step": loop.progress.step})
@@ -181,6 +188,8 @@ class Run(ABC):
                 if after is None:
                     break
                 earlier = [*earlier, after]
+                # what is kept where the next stage is interrupted; any measure of its own is better
+                before = replace(loop.best, value=sys.float_info.max)
                 tell({"event": "stage", "steps": after["steps"]})
             model = self.keep(loop, loop.best, stopped)
             loop.save(loop.last)
@@ -200,7 +209,7 @@ class Run(ABC):
     def keep(self, loop: Loop, best: Best, stopped: str) -> Model:
         """Return the best model with its card; the lead writes it to the output."""
         card = self.card(loop, best, stopped) if self.group.leads else {}
-        model = Model(self.config, *self.finish(best, loop.earlier), card)
+        model = Model(self.config_of(best), *self.finish(best, loop.earlier), card)
         if self.output is not None and self.group.leads:
             model.save(self.output)
         if stopped != "interrupted":
