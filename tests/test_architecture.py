@@ -16,10 +16,10 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LEVELS: list[set[str]] = [
     {"_version", "_errors"},
     {"_shapes", "_atomic", "_native"},
-    {"_container", "options"},
+    {"_container", "options", "plots"},
     {"cells", "data", "metrics"},
     {"config"},
-    {"model", "plots"},
+    {"model"},
     {"nn", "runtime"},
     {"training"},
     {"estimators"},

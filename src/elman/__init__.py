@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         OptionError,
         OutputError,
     )
+    from elman.data.examples import read_sequences
     from elman.estimators import (
         Forecaster,
         LanguageModel,
@@ -55,6 +56,7 @@ __all__ = [
     "SequenceTagger",
     "__version__",
     "load",
+    "read_sequences",
 ]
 
 # What is not an error comes from here, when it is first asked for: `import elman` stays cheap.
@@ -66,6 +68,7 @@ _HOMES = {
     "SequenceTagger": "elman.estimators",
     "LanguagePredictor": "elman.runtime",
     "Model": "elman.model",
+    "read_sequences": "elman.data.examples",
 }
 
 

@@ -205,3 +205,17 @@ def test_a_rule_that_cannot_be(wrong: dict[str, int]) -> None:
     name = "past" if "past" in wrong else next(iter(wrong))
     with pytest.raises(OptionError, match=f"^{name}: got"):
         rule(**wrong)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_window_of_few_values_has_the_usual_unit(log: bool) -> None:
+    usual = rule(season=1, long_season=0, log=log, usual=0.05)
+    alone = one([100.0], 1, usual)
+    assert alone.unit[0] == pytest.approx(0.05 if log else 5.0)
+    # many that are alike are no reason for doubt
+    assert one([100.0] * 12, 12, usual).unit[0] < 0.01
+
+
+def test_a_window_that_no_memory_holds_is_refused() -> None:
+    with pytest.raises(OptionError, match="window"):
+        rule(window=3 * 2**18, covariates=4000, past=4000)

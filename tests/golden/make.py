@@ -188,6 +188,8 @@ def _future() -> Model:
         past=1,
         static=3,
         naive_season=0,
+        nonnegative=True,
+        usual=0.125,
     )
     codec = ForecastCodec(
         rule=rule,
@@ -198,6 +200,13 @@ def _future() -> Model:
         future=Scaler(np.array([0.5]), np.array([0.5])),
         static=Scaler(np.array([3.0, 0.5, 0.5]), np.array([1.0, 0.5, 0.5])),
         history=history,
+        reading={
+            "timezone": None,
+            "date_format": "%d.%m.%Y",
+            "missing": "fill",
+            "gaps": "mask",
+            "duplicates": "last",
+        },
     )
     config = ForecastConfig(
         task="forecast",

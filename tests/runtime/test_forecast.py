@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from elman import Forecaster as Estimator
 from elman import _container, load
 from elman._errors import DataError, ModelFileError, OptionError
 from elman.config import ForecastConfig
@@ -418,3 +419,42 @@ def test_plots_of_a_series(shop: ForecastPredictor) -> None:
     np.testing.assert_array_equal(lines[1].get_ydata()[1:], forecast.median[1])
     with pytest.raises(DataError, match="no such series: got c; expected 'a', 'b'"):
         forecast.plot("c")
+
+
+SMALL = {"hidden_size": 4, "steps": 4, "members": 1, "refit": False, "threads": 1}
+
+
+def test_a_model_reads_on_by_the_clocks_it_was_trained_by(tmp_path: Path) -> None:
+    at = np.datetime64("2020-01-01T00") + np.arange(24 * 14)
+    values = 10 + np.sin(np.arange(len(at)) * 2 * np.pi / 24)
+    frame = {"ds": at.astype(str), "y": values}
+    first = {name: column[: 24 * 10] for name, column in frame.items()}
+    later = {name: column[24 * 10 : 24 * 12] for name, column in frame.items()}
+    model = Estimator(horizon=24, timezone="America/New_York", **SMALL).fit(first)
+    model.save(tmp_path / "m.safetensors")
+    predictor = load(tmp_path / "m.safetensors")
+    assert predictor.predict().times[0][0] == np.datetime64("2020-01-11T00")
+    moved = predictor.update(later)
+    assert len(moved.history.values[0]) == 24 * 12
+    assert not np.isnan(moved.history.values[0]).any()
+    assert moved.predict().times[0][0] == np.datetime64("2020-01-13T00")
+
+
+def test_a_model_reads_dates_of_the_form_it_was_trained_by(tmp_path: Path) -> None:
+    days = np.datetime64("2020-01-01") + np.arange(40)
+    texts = [str(day).replace("-", "") for day in days]
+    frame = {"day": texts, "v": np.arange(40.0) % 7}
+    first = {name: column[:30] for name, column in frame.items()}
+    model = Estimator(horizon=3, time_column="day", target="v", date_format="%Y%m%d", **SMALL).fit(
+        first
+    )
+    model.save(tmp_path / "m.safetensors")
+    moved = load(tmp_path / "m.safetensors").update({n: c[30:] for n, c in frame.items()})
+    assert moved.predict().times[0][0] == np.datetime64("2020-02-10")
+
+
+def test_a_first_value_has_an_interval_that_says_how_little_it_tells() -> None:
+    draw = np.random.default_rng(0)
+    model = Estimator(horizon=3, season=1, **SMALL).fit(100 + np.cumsum(draw.normal(size=80)))
+    low, high = model.predict(series=[np.array([100.0])]).interval(95)
+    assert (high - low).min() > 0.1

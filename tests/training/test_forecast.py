@@ -334,3 +334,29 @@ def test_the_network_of_the_file_is_the_network(series: SeriesSet) -> None:
     model = train(series).model
     network = Forecaster(model.config, 4)
     assert {name.replace("_l0", "") for name, _ in network.named_parameters()} == {*model.arrays}
+
+
+def test_what_is_held_out_has_no_say_in_how_windows_are_cut() -> None:
+    values = np.exp(np.arange(90) * 0.02) * (2 + np.sin(np.arange(90) * 2 * np.pi / 6))
+    other = values.copy()
+    other[-4:] = values[-4:][::-1] * 3
+    settings = {"season": None, "transform": "auto"}
+    one, two = (train(load_series(some), **settings) for some in (values, other))
+    assert one.model.codec.rule == two.model.codec.rule
+    assert one.model.codec.rule.log
+    # but what logarithms cannot say is seen to
+    other[-1] = -5.0
+    assert not train(load_series(other), **settings).model.codec.rule.log
+
+
+def test_coverage_is_measured_with_what_other_windows_taught() -> None:
+    draw = np.random.default_rng(1)
+    quiet, loud = draw.standard_normal(200), 20 * draw.standard_normal(200)
+    # the first half of the held-out end is quiet, the second loud
+    values = 100 + np.concatenate([quiet, quiet[:20], loud[:20]])
+    held_out = train(load_series(values), season=1, members=1).model.card["held_out"]
+    (eighty,) = (
+        one for one in held_out["methods"][0]["intervals"] if abs(one["level"] - 0.8) < 1e-9
+    )
+    # fitted to all of the windows it would hold 80 % of them
+    assert abs(eighty["coverage"] - 0.8) > 0.05

@@ -7,21 +7,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from elman._errors import OptionError
+from elman._errors import DataError, OptionError
 from elman.cli._app import print_json
 
-__all__ = ["TABLES", "is_table", "read_examples", "read_lines", "write_answers"]
-
-TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".ts")
+__all__ = ["is_table", "read_examples", "read_lines", "write_answers"]
 
 
 def is_table(name: str) -> bool:
     """Return whether a file's name is that of a table."""
+    from elman.data.examples import TABLES
+
     return name.lower().endswith(TABLES)
 
 
-def read_lines() -> Iterator[str]:
-    """Yield the lines of standard input as text."""
+def read_lines(file: str = "-") -> Iterator[str]:
+    """Yield the lines of a file as text; those of standard input for "-"."""
+    if file != "-":
+        from elman.data.encoding import detect, read_blocks
+
+        whole = "".join(read_blocks(file, detect(file, None)))
+        yield from whole.removesuffix("\n").split("\n") if whole else ()
+        return
     # lone surrogates stand for bytes of the command line or input that are not text
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="surrogateescape")
@@ -30,31 +36,26 @@ def read_lines() -> Iterator[str]:
 
 
 def read_examples(
-    files: Sequence[str], task: str, places: Mapping[str, Any], *, labelled: bool = True
+    files: Sequence[str], task: str, places: Mapping[str, Any]
 ) -> tuple[Any, list[Any]]:
-    """Return the sequences of several files and what is said of each, nothing where not `labelled`.
+    """Return the sequences of several files and what is said of each.
 
     `places` are the columns: text, label, id_column, time_column, columns.
     """
-    from elman.data.examples import from_table, read_tags
+    from elman.data.examples import read_sequences
     from elman.data.labelled import Sequences
-    from elman.data.tables import read_table
-    from elman.data.uea import read_ts
 
     items: list[Any] = []
     targets: list[Any] = []
     for file in files:
-        if file.lower().endswith(".ts"):
-            sequences, said = read_ts(Path(file))
-        elif task == "tag" and not is_table(file):
-            sequences, said = read_tags(Path(file) if file != "-" else sys.stdin)
-        else:
-            table = read_table(file)
-            sequences, said = from_table(table, task=task, labelled=labelled, **places)
+        sequences, said = read_sequences(file, task=task, **places)
+        if said is None or None in said:
+            if said is None and is_table(file) and not file.lower().endswith(".ts"):
+                raise OptionError("--label", got="nothing", expected="the column of labels")
+            missing = "no labels" if said is None else f"none in sequence {said.index(None) + 1}"
+            raise DataError(f"the labels of {file}", got=missing, expected="one for each")
         items += sequences
-        targets += said if said is not None else [None] * len(sequences)
-    if labelled and any(target is None for target in targets):
-        raise OptionError("--label", got="nothing", expected="the column of labels")
+        targets += said
     return Sequences.of(items), targets
 
 

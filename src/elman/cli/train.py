@@ -12,7 +12,7 @@ import typer
 
 from elman._errors import DataError, OptionError
 from elman.cli._app import PARSERS, Json, app, print_json
-from elman.cli._sources import read_examples
+from elman.cli._sources import is_table, read_examples
 from elman.options import (
     ClassifierOptions,
     ForecasterOptions,
@@ -35,6 +35,9 @@ READERS = ("classify", "regress", "tag")
 # where labelled sequences stand in a table; a forecaster's options say the same of series
 PLACES = ("text", "label", "columns", "id_column", "time_column")
 
+# options that tell of series, where no label is named
+SERIES = ("horizon", "target", "time_column", "season", "past", "future", "static", "id_column")
+
 
 def guess_task(task: str | None, files: list[str], given: Mapping[str, Any]) -> tuple[str, str]:
     """Return the task that was asked for or that the options tell, and why, in words.
@@ -51,7 +54,7 @@ def guess_task(task: str | None, files: list[str], given: Mapping[str, Any]) -> 
             return "classify", f"--{name}"
     if all(file.lower().endswith(".ts") for file in files):
         return "classify", "the file's name"
-    for name in ("horizon", "target", "time_column", "season"):
+    for name in SERIES:
         if name in given:
             return "forecast", "--" + name.replace("_", "-")
     return "language", "no option for another"
@@ -89,6 +92,9 @@ def _train(
     with TrainingDisplay(to_stderr=json_, output=output) as display:
         if why != "--task":
             display.say(f"task {task}, as {why} says" if task != "language" else "task language")
+            if task == "language" and any(map(is_table, files)):
+                note = "a table read as text; for labels give --label, for series --horizon"
+                display.say(f"note: {note}", "dim")
         # after the first line is on the screen: importing torch takes a second
         outcome = _run(task, files, valid, checked, places, output, resume, display.watch)
         card = dict(outcome.model.card)

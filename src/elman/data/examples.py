@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -25,11 +26,63 @@ from elman._errors import DataError, OptionError, printable
 from elman.data.columns import row_name
 from elman.data.dates import parse_times
 from elman.data.encoding import detect, read_blocks
-from elman.data.tables import Table
+from elman.data.tables import Table, read_table
+from elman.data.uea import read_ts
 
-__all__ = ["from_table", "read_tags"]
+__all__ = ["TABLES", "from_table", "read_sequences", "read_tags"]
+
+TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json", ".ts")
+"""How the names of files end that are no plain text."""
 
 Examples: TypeAlias = tuple[list[Any], list[Any] | None]
+
+
+def read_sequences(
+    source: Any,
+    *,
+    task: str = "classify",
+    text: str | None = None,
+    label: str | None = None,
+    id_column: str | None = None,
+    time_column: str | None = None,
+    columns: str | Sequence[str] | None = None,
+    labelled: bool = True,
+) -> Examples:
+    """Return sequences and what is said of each, ready for an estimator's `fit`; None where nothing is.
+
+    Args:
+        source: a `.ts` file; a table or data frame, with a row for each sequence or, with `id_column`, for
+            each step; for "tag" also a tag file, whose name is none of a table. "-" is standard input.
+        task: "classify", "regress" or "tag": one label, one number, or a tag for each step.
+        text, label, id_column, time_column, columns: where they stand in a table, as for `from_table`.
+        labelled: whether labels are read; without, `label` is only no part of the sequences.
+
+    Raises:
+        OptionError: columns that do not go together, or are missing.
+        DataError: what cannot be read, with its file and line or row.
+
+    >>> import elman
+    >>> X, y = elman.read_sequences({"says": ["good tea", "bad"], "mood": ["+", "-"]}, label="mood")
+    >>> X, y
+    (['good tea', 'bad'], ['+', '-'])
+    """
+    name = os.fspath(source).lower() if isinstance(source, str | os.PathLike) else None
+    if name is not None and name.endswith(".ts"):
+        return read_ts(source)
+    if name is not None and task == "tag" and not name.endswith(TABLES):
+        # a table's steps have an id
+        if name != "-" or id_column is None:
+            return read_tags(sys.stdin if name == "-" else source)
+    return from_table(
+        read_table(source),
+        task=task,
+        labelled=labelled,
+        text=text,
+        label=label,
+        id_column=id_column,
+        time_column=time_column,
+        columns=columns,
+    )
 
 
 def from_table(

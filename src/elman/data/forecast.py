@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,20 @@ import numpy as np
 from elman._errors import InputError, ModelFileError
 from elman.data.calendar import Frequency, advance, calendar_features
 from elman.data.codec import Scaler
-from elman.data.series import SeriesSet
+from elman.data.series import SeriesOptions, SeriesSet
 from elman.data.vocabulary import pack_texts, unpack_texts
 from elman.data.windows import WindowRule, Windows
 
-__all__ = ["KEPT", "ForecastCodec"]
+__all__ = ["KEPT", "READING", "ForecastCodec"]
 
 KEPT = 1000
 """Least values that are kept of a series, for windows and for the scale of errors."""
 
 LATEST = 1 << 62
 """Farthest stamp of a series, in microseconds from 1970 (or steps from 0)."""
+
+READING = ("timezone", "date_format", "missing", "gaps", "duplicates")
+TEXTS = (str, type(None))
 
 _ROLES = ("id", "time", "target", "past", "future", "static")
 _RAGGED = ("values", "past", "future")
@@ -46,6 +49,8 @@ class ForecastCodec:
     future: Scaler | None
     static: Scaler | None
     history: SeriesSet
+    reading: Mapping[str, str | None] = field(default_factory=dict)
+    """How rows were read, by the names of `SeriesOptions`: `READING`."""
 
     def check(self, config: Any) -> None:
         """Raise InputError where the network has other sizes than this codec."""
@@ -130,6 +135,7 @@ class ForecastCodec:
             "dated": series.starts.dtype.kind == "M",
             "names": {role: list(series.names[role]) for role in _ROLES},
             "categories": {name: list(kinds) for name, kinds in series.categories.items()},
+            "reading": {name: self.reading.get(name) for name in READING},
         }
         arrays = pack_texts("codec.ids", series.ids)
         arrays["codec.starts"] = series.starts.astype(np.int64)
@@ -160,14 +166,14 @@ class ForecastCodec:
 
     @classmethod
     def _read(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ForecastCodec:
-        known = {field.name for field in fields(WindowRule)}
+        known = {declared.name for declared in fields(WindowRule)}
         if config["rule"].keys() != known:
             raise ModelFileError("codec rule", got=sorted(config["rule"]))
         rule = WindowRule(**config["rule"])
-        for field in fields(WindowRule):
-            kind = bool if field.type == "bool" else int
-            if type(getattr(rule, field.name)) is not kind:
-                raise ModelFileError(f"codec rule {field.name}", got=getattr(rule, field.name))
+        for declared in fields(WindowRule):
+            kind = {"bool": bool, "float": float}.get(str(declared.type), int)
+            if type(value := getattr(rule, declared.name)) is not kind:
+                raise ModelFileError(f"codec rule {declared.name}", got=value)
         ids = unpack_texts("codec.ids", arrays)
         series = _history(config, arrays, ids)
         levels, corrections = tuple(config["levels"]), arrays["codec.corrections"]
@@ -189,7 +195,19 @@ class ForecastCodec:
                 scalers[name] = scaler
         if type(config["calendar"]) is not bool:
             raise ModelFileError("codec calendar", got=config["calendar"])
-        codec = cls(rule, levels, corrections, config["calendar"], history=series, **scalers)
+        reading = dict(config["reading"])
+        if [*reading] != [*READING] or not all(type(one) in TEXTS for one in reading.values()):
+            raise ModelFileError("codec reading", got=reading, expected=", ".join(READING))
+        codec = cls(
+            rule,
+            levels,
+            corrections,
+            config["calendar"],
+            history=series,
+            reading=reading,
+            **scalers,
+        )
+        SeriesOptions(**{name: value for name, value in reading.items() if value is not None})
         sizes = (codec.covariates, len(series.names["past"]), len(series.names["static"]))
         if sizes != (rule.covariates, rule.past, rule.static):
             raise ModelFileError("codec rule", got=sizes, expected="as many columns as it names")

@@ -19,6 +19,10 @@ from elman._errors import OptionError
 
 __all__ = ["Prepared", "WindowRule", "Windows"]
 
+FEW = 3
+"""Changes in a window below which its unit is at least the usual one."""
+LARGEST = 1 << 26
+"""Numbers of one window at most."""
 LIMIT = 12.0
 """Scaled inputs beyond this are as far as that."""
 NUMBERS = 1 << 22
@@ -67,6 +71,8 @@ class WindowRule:
     """Steps of the season whose repetition forecasts are compared with; 0 where it is `season`."""
     nonnegative: bool = False
     """Whether no forecast is below 0, as no value was."""
+    usual: float = 0.0
+    """What windows of few values take for their unit: of the logarithms, or as a share of the level."""
 
     def __post_init__(self) -> None:
         wrong = {
@@ -80,6 +86,9 @@ class WindowRule:
             "static": not 0 <= self.static <= 1 << 16,
             "naive_season": not 0 <= self.naive_season <= 1 << 20,
         }
+        wrong["usual"] = not 0 <= self.usual < math.inf
+        steps = self.window + self.horizon + self.segment
+        wrong["window"] |= steps * (4 + self.covariates) > LARGEST
         for name, is_wrong in wrong.items():
             if is_wrong:
                 raise OptionError(name, got=getattr(self, name), expected="what fits the window")
@@ -142,6 +151,9 @@ class WindowRule:
         deviation = np.sqrt(_mean((past - location[:, None]) ** 2)[0])
         unit, count = _mean(abs(past[:, s:] - past[:, :-s])) if s < W else (deviation, np.zeros(B))
         unit = np.where(count > 0, unit, deviation)
+        # two or three values say little of how much the next ones change
+        typical = self.usual if self.log else self.usual * abs(location)
+        unit = np.where(count < FEW, np.maximum(unit, typical), unit)
         # what rounding leaves of a constant is no unit
         least = 1e-5 if self.log else 1e-6
         unit = np.maximum(unit, np.maximum(0.02 * deviation, least))

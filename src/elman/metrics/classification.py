@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +16,9 @@ from numpy.typing import ArrayLike
 from elman._errors import DataError, OptionError, ShapeError, printable
 from elman.metrics.calibration import Bin, calibration_error, log_loss, reliability
 from elman.metrics.tags import EntityFigures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "METRICS",
@@ -200,6 +203,23 @@ class Classification:
             for plain in self.beside
         )
 
+    def plot(self, calibration: bool = False) -> Figure:
+        """Return a matplotlib figure of the confusion table, or of the calibration.
+
+        Raises OptionError for a calibration without probabilities, MissingDependencyError.
+
+        >>> report = classification([0, 1], [[0.9, 0.1], [0.2, 0.8]], ["no", "yes"])
+        >>> report.plot(calibration=True).axes[0].get_ylabel()
+        'share that is right'
+        """
+        from elman import plots
+
+        if not calibration:
+            return plots.confusion(self.table, self.labels)
+        if not self.bins:
+            raise OptionError("calibration", got="answers alone", expected="probabilities")
+        return plots.calibration(self.bins)
+
     def to_dict(self) -> dict[str, Any]:
         """Return all fields and what follows from them, for JSON."""
         figures = class_figures(self.table)
@@ -256,7 +276,10 @@ class Classification:
         ]
 
     def _beside(self) -> list[str]:
-        return ["", *self.sentences] if self.beside else []
+        alone = np.flatnonzero(class_figures(self.table).support)
+        words = [f"all {self.unit} are of one label: {printable(self.labels[alone[0]], 40)}"]
+        said = [*(words if len(alone) == 1 < len(self.labels) else []), *self.sentences]
+        return ["", *said] if said else []
 
 
 def classification(

@@ -15,6 +15,7 @@ from elman._errors import DataError, OptionError
 from elman._shapes import whole_number
 from elman.config import ForecastConfig
 from elman.data.calendar import advance
+from elman.data.dates import to_local
 from elman.data.forecast import ForecastCodec
 from elman.data.layout import quoted, several
 from elman.data.series import SeriesOptions, SeriesSet, load_series
@@ -25,6 +26,8 @@ from elman.runtime.sequence import bounded
 
 __all__ = ["Forecast", "ForecastPredictor", "SeriesStream"]
 
+DAY = 86_400_000_000
+"""Microseconds."""
 MOST_HISTORY = 2_000
 """Values of a series that a picture shows at most."""
 
@@ -136,7 +139,7 @@ class ForecastPredictor:
         self.model.save(path)
 
     def read(self, source: Any, *, future_only: bool = False, **options: Any) -> SeriesSet:
-        """Return the series in `source`, its columns and step as those of training.
+        """Return the series in `source`, its columns, step, clocks and policies as those of training.
 
         `options` are those of `SeriesOptions` that are to be others. Raises DataError, OptionError.
         """
@@ -153,15 +156,22 @@ class ForecastPredictor:
             else next(iter(named["target"]), None),
             "past": named["past"],
             "future": named["future"],
-            "static": self._static_columns(),
+            # of series that are known, it is known
+            "static": () if future_only else self._static_columns(),
             "frequency": str(history.frequency) if named["time"] else None,
         }
-        return load_series(
+        own |= {name: value for name, value in self.codec.reading.items() if value is not None}
+        found = load_series(
             source,
             SeriesOptions(**own | options),
             categories=history.categories,
             future_only=future_only,
         )
+        if not future_only:
+            return found
+        static = np.zeros((len(found), len(history.names["static"])))
+        names = {**found.names, "static": history.names["static"]}
+        return replace(found, static=static, names=names, categories=history.categories)
 
     def _static_columns(self) -> tuple[str, ...]:
         categories = self.history.categories
@@ -174,7 +184,8 @@ class ForecastPredictor:
         New ids are new series. `options` are policies of `SeriesOptions`, and ``overlap="replace"`` for
         rows that correct earlier ones. Raises DataError, OptionError.
         """
-        overlap, gaps = options.pop("overlap", "error"), options.get("gaps", "mask")
+        overlap = options.pop("overlap", "error")
+        gaps = options.get("gaps") or self.codec.reading.get("gaps") or "mask"
         rows = self.read(source, **options)
         return self._on(self.codec.append(rows, gaps=gaps, overlap=overlap))
 
@@ -229,6 +240,12 @@ class ForecastPredictor:
             advance(start, history.frequency, np.arange(end, end + horizon))
             for start, end in zip(history.starts, ends.tolist(), strict=True)
         )
+        zone = self.codec.reading.get("timezone")
+        if zone is not None and 0 < history.frequency.step < DAY:
+            # kept in UTC, told as the clocks there show it
+            times = tuple(to_local(one, zone) for one in times)
+            local = tuple(to_local(one, zone) for one in history.times)
+            history = replace(history, times=local)
         names = tuple(
             next(iter(history.names[role]), default)
             for role, default in (("id", "unique_id"), ("time", "ds"))

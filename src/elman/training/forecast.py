@@ -16,7 +16,7 @@ from torch import Tensor
 
 from elman.config import ForecastConfig
 from elman.data.codec import Scaler
-from elman.data.forecast import ForecastCodec
+from elman.data.forecast import READING, ForecastCodec
 from elman.data.series import SeriesSet
 from elman.data.windows import Prepared
 from elman.metrics import Window, forecast_report
@@ -28,7 +28,7 @@ from elman.training.loop import Watch
 from elman.training.objective import Measure, Objective
 from elman.training.origins import Origins, held_out_origins, held_out_steps, training_origins
 from elman.training.plan import ForecastPlan, Schedule, forecast_plan, percents
-from elman.training.rules import choose_rule
+from elman.training.rules import choose_rule, usual_change
 from elman.training.run import Outcome, Run, execute
 
 __all__ = ["train_forecaster"]
@@ -172,10 +172,25 @@ class _ForecastRun(Run):
     def load(
         cls, series: SeriesSet, options: ForecasterOptions, output: Path | None, group: Group
     ) -> _ForecastRun:
-        levels = _levels(options.levels)
+        levels, lengths = _levels(options.levels), [len(values) for values in series.values]
         rule, calendar = choose_rule(series, options)
-        plan = forecast_plan(options, rule, [len(values) for values in series.values])
-        held = held_out_steps(series, rule.horizon, plan.least_past)
+        for _ in range(2):
+            # what is held out has no say in how windows are cut; how much it is goes by that
+            plan = forecast_plan(options, rule, lengths)
+            held = held_out_steps(series, rule.horizon, plan.least_past)
+            known = tuple(
+                one[: len(one) - last] for one, last in zip(series.values, held, strict=True)
+            )
+            rule, calendar = choose_rule(replace(series, values=known), options)
+        least = min(
+            (float(np.nanmin(v)) for v in series.values if np.isfinite(v).any()), default=0.0
+        )
+        rule = replace(
+            rule,
+            log=rule.log and least > 0,
+            nonnegative=rule.nonnegative and least >= 0,
+            usual=usual_change(known, rule),
+        )
         # of what is known up to the present, what is held out is not known
         past = [one[: len(one) - last] for one, last in zip(series.past, held, strict=True)]
         codec = ForecastCodec(
@@ -187,6 +202,7 @@ class _ForecastRun(Run):
             _scaler(series.future, series.names["future"]),
             _scaler((series.static,), series.names["static"]),
             series,
+            {name: getattr(options, name) for name in READING},
         )
         rule = replace(
             rule,
@@ -267,13 +283,17 @@ class _ForecastRun(Run):
             return {"corrections": [0.0] * len(self.codec.levels), "held_out": None}
         objective.network.load(best.arrays)
         quantiles, truth, prepared = objective.answers(objective.held)
-        corrections = _conformal(quantiles, truth, self.codec.levels)
-        if objective.held.apart(self.codec.rule.horizon) < FEW_WINDOWS:
-            # so few tell that intervals are too narrow, not that they are too wide
-            side = np.sign(np.array(self.codec.levels) - 0.5)
-            corrections = side * np.maximum(side * corrections, 0.0)
+        levels = self.codec.levels
+        few = objective.held.apart(self.codec.rule.horizon) < FEW_WINDOWS
+        corrections = _conformal(quantiles, truth, levels, few)
+        # each half is measured with what the other one taught: what was fitted to it would hold it
+        first = objective.held.halves
+        measured = np.empty_like(quantiles)
+        for own in (first, ~first):
+            taught = _conformal(quantiles[~own], truth[~own], levels, few)
+            measured[own] = np.sort(quantiles[own] + taught, axis=2)
         rule = self.codec.rule
-        forecast = rule.forecast(prepared, np.sort(quantiles + corrections, axis=2))
+        forecast = rule.forecast(prepared, measured)
         windows = []
         for row, (place, origin) in enumerate(
             zip(objective.held.series.tolist(), objective.held.origins.tolist(), strict=True)
@@ -335,18 +355,25 @@ def _scaler(parts: Sequence[np.ndarray], names: Sequence[str]) -> Scaler | None:
     return Scaler.of(parts) if names else None
 
 
-def _conformal(quantiles: np.ndarray, truth: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+def _conformal(
+    quantiles: np.ndarray, truth: np.ndarray, levels: Sequence[float], few: bool = False
+) -> np.ndarray:
     """Return what to add to each quantile so that its interval holds its share of the held-out truth.
+
+    A `few` windows tell that intervals are too narrow, not that they are too wide.
 
     Source: Y. Romano, E. Patterson and E. Candès, "Conformalized Quantile Regression" (2019), with one
     correction for all steps of the horizon.
     """
     corrections = np.zeros(len(levels))
     known = np.isfinite(truth)
+    if not known.any():
+        return corrections
     for low in range(len(levels) // 2):
         high = len(levels) - 1 - low
         outside = np.maximum(quantiles[..., low] - truth, truth - quantiles[..., high])[known]
         share = levels[high] - levels[low]
-        distance = np.quantile(outside, min(1.0, share * (1 + 1 / len(outside))))
+        distance = float(np.quantile(outside, min(1.0, share * (1 + 1 / len(outside)))))
+        distance = max(0.0, distance) if few else distance
         corrections[low], corrections[high] = -distance, distance
     return corrections

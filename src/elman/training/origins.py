@@ -54,6 +54,13 @@ class Origins:
             scaled = (truth - prepared.base) / prepared.unit[:, None]
         return prepared, scaled.clip(-FINITE, FINITE)
 
+    @property
+    def halves(self) -> np.ndarray:
+        """Which windows are of the first half: of the series, or of a single one's time; bool ``[N]``."""
+        if len(self.firsts) > 2:
+            return np.asarray(self.series % 2 == 0)
+        return np.arange(len(self)) < len(self) / 2
+
     def apart(self, steps: int) -> int:
         """Return how many windows there are of which none begins within so many steps of another."""
         return sum(

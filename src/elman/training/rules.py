@@ -14,7 +14,7 @@ from elman.data.windows import WindowRule
 from elman.metrics.naive import find_season, is_seasonal
 from elman.options import ForecasterOptions
 
-__all__ = ["choose_rule"]
+__all__ = ["choose_rule", "usual_change"]
 
 LOOKED_AT = 40
 """Series that are looked at for their season, spread over all of them."""
@@ -148,6 +148,21 @@ def choose_rule(series: SeriesSet, options: ForecasterOptions) -> tuple[WindowRu
         nonnegative=low >= 0 and not log,
     )
     return rule, calendar
+
+
+def usual_change(series: Sequence[np.ndarray], rule: WindowRule) -> float:
+    """Return how much values change from season to season: of the logarithms, or as a share of the level."""
+    found = []
+    for values in series:
+        scale = 1.0 if rule.log else np.nanmax(abs(values), initial=0.0) or 1.0
+        known = rule.transform(values) if rule.log else values / scale
+        known = np.where(np.isfinite(known), known, np.nan)
+        level = (
+            1.0 if rule.log else float(np.nanmean(abs(known))) if np.isfinite(known).any() else 0.0
+        )
+        if len(known) > rule.season and level > 0:
+            found.append(_distance(known, rule.season) / level)
+    return float(np.median(found)) if found else 0.0
 
 
 def _grows(series: SeriesSet, season: int) -> bool:
