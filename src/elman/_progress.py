@@ -22,9 +22,9 @@ PLAIN_SECONDS = 15.0
 _UNIT = {"char": "character", "word": "word"}
 _NOW = {
     "language": "elman generate {model}",
-    "classify": 'elman predict {model} "a text" or a table',
-    "regress": 'elman predict {model} "a text" or a table',
-    "tag": "elman predict {model} a table",
+    "text": 'elman predict {model} "a text" or a table',
+    "tokens": 'elman predict {model} "a text" or a file',
+    "numbers": "elman predict {model} a table",
     "forecast": "elman predict {model}",
 }
 
@@ -92,7 +92,9 @@ class TrainingDisplay:
 
     def _stage(self, event: dict[str, Any]) -> None:
         self.held_out = None
-        self.say(f"now anew on all of it, the held-out part too, for {event['steps']:,} steps")
+        self.say(
+            f"now anew on all of it, the held-out part too, for {_count(event['steps'], 'step')}"
+        )
 
     def _steps(self, event: dict[str, Any]) -> None:
         left = event["seconds_left"]
@@ -150,14 +152,14 @@ class TrainingDisplay:
             "complete": ": it had been finished before, there is nothing to resume",
         }[stopped]
         self.say(
-            f"{training['steps']:,} steps, {training['epochs']:.2f} epochs in "
+            f"{_count(training['steps'], 'step')}, {training['epochs']:.2f} epochs in "
             f"{duration(training['seconds'])}{reason}"
         )
         tell = {"language": self._text_outcome, "forecast": self._series_outcome}
         tell.get(task, self._sequence_outcome)(card)
         length = os.path.getsize(self.output) if os.path.exists(self.output) else 0
         wrote = "there is" if stopped == "complete" else "wrote"
-        now = _NOW[task].format(model=self.output)
+        now = _NOW[task if task in _NOW else card["data"]["kind"]].format(model=self.output)
         self.say(f"{wrote} {self.output} ({size(length)}); now: {now}")
         if stopped == "interrupted":
             self.say("to go on, give the same command with --resume", "bold")
@@ -182,6 +184,8 @@ class TrainingDisplay:
         shown = [f"{_words(name)} {held_out[name]:.4g}" for name in _MEASURES if name in held_out]
         self.say(f"held out: {', '.join(shown)}", "bold")
         for plain in card["baselines"]:
+            if "majority" in plain["name"] and plain["macro_recall"] == 1:
+                self.say("the held-out part has one class alone: it tells little", "yellow")
             if metric == "mae":
                 better = held_out["mae"] < plain["mae"]
                 words = f"{plain['name']} has MAE {plain['mae']:.4g}"
@@ -244,8 +248,8 @@ def _sequence_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]
     data, held_out, labels = event["data"], event["held_out"], event["labels"]
     kinds = {"text": "texts", "tokens": "sequences of tokens", "numbers": "sequences of numbers"}
     facts = {
-        "data": f"{data['sequences']:,} {kinds[data['kind']]} of {data['shortest']:,} to "
-        f"{data['longest']:,} {'characters' if data['kind'] == 'text' else 'steps'}",
+        "data": f"{data['sequences']:,} {kinds[data['kind']]} of "
+        + _range(data, "character" if data["kind"] == "text" else "step"),
         "split": f"{data['sequences']:,} to train on, {held_out['sequences']:,} held out: "
         f"{event['split']}",
     }
@@ -261,12 +265,14 @@ def _sequence_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]
 def _series_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
     data, rule, held_out = event["data"], event["windows"], event["held_out"]
     season = f"season {rule['season']}" if rule["season"] > 1 else "no season"
-    longer = f" and {rule['long_season']}" if rule["long_season"] else ""
+    if rule["long_season"] and rule["season"] > 1:
+        season += f" and {rule['long_season']}"
+    elif rule["long_season"]:
+        season += f" repeated, {rule['long_season']} read too"
     missing = f", {data['missing']:,} missing" if data["missing"] else ""
     facts = {
-        "series": f"{data['series']:,} of {data['shortest']:,} to {data['longest']:,} values"
-        f"{missing}, {data['frequency']}",
-        "windows": f"{rule['window']:,} values to forecast {rule['horizon']:,}, {season}{longer}, "
+        "series": f"{data['series']:,} of {_range(data, 'value')}{missing}, {data['frequency']}",
+        "windows": f"{rule['window']:,} values to forecast {rule['horizon']:,}, {season}, "
         f"{rule['segment']} values a step{', logarithms' if rule['log'] else ''}",
         "split": f"the last {held_out['steps']:,} values of {held_out['series']:,} series held out",
         "network": _network_fact(event),
@@ -290,9 +296,9 @@ def _training_fact(event: Mapping[str, Any]) -> str:
     budget = (
         f"{duration(plan['time'])}"
         if plan["time"] is not None
-        else f"{plan['steps']:,} steps"
+        else _count(plan["steps"], "step")
         if plan["steps"]
-        else f"{plan['epochs']:.3g} epochs"
+        else f"{plan['epochs']:.3g} epoch{'' if plan['epochs'] == 1 else 's'}"
     )
     machine = event["device"] + (
         f", {event['processes']} processes"
@@ -312,6 +318,12 @@ def _training_fact(event: Mapping[str, Any]) -> str:
 
 def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _range(data: Mapping[str, Any], noun: str) -> str:
+    """Return the shortest and the longest in words, once where they are the same."""
+    shortest, longest = data["shortest"], data["longest"]
+    return ("" if shortest == longest else f"{shortest:,} to ") + _count(longest, noun)
 
 
 def _share(facts: Mapping[str, Any]) -> str:

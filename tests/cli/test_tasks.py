@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from elman.cli import main
 from elman.cli.train import TASKS, guess_task
 
 SMALL = ("--hidden-size", 8, "--steps", 40, "--learning-rate", 0.02, "--threads", 1)
@@ -63,6 +64,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (None, ["a.TS"], {}, "classify"),
         (None, ["a.csv"], {"horizon": 3}, "forecast"),
         (None, ["a.csv"], {"target": "y"}, "forecast"),
+        (None, ["a.csv"], {"past": "x"}, "forecast"),
+        (None, ["a.csv"], {"future": "x"}, "forecast"),
+        (None, ["a.csv"], {"static": "x"}, "forecast"),
+        (None, ["a.csv"], {"id_column": "x"}, "forecast"),
+        (None, ["a.csv"], {"id_column": "x", "label": "mood"}, "classify"),
         ("tag", ["a.csv"], {"label": "mood"}, "tag"),
     ],
 )
@@ -245,3 +251,149 @@ def test_a_model_is_asked_what_it_can_answer(folder: Path, run: Any, tmp_path: P
 def test_every_task_has_its_options() -> None:
     for task, options in TASKS.items():
         assert {"hidden_size", "steps", "seed"} <= options.defaults().keys(), task
+
+
+@pytest.fixture(scope="module")
+def models(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Models by what they read: texts, tokens, numbers, series."""
+    trained = tmp_path_factory.mktemp("models")
+    walks = ["--id-column", "walk", "--time-column", "step", "--columns", "speed,tilt"]
+    (folder / "promo.csv").write_text(
+        "month,sales,promo\n"
+        + "".join(
+            f"{day},{50 + 5 * (at % 4 == 0)},{int(at % 4 == 0)}\n"
+            for at, day in enumerate(np.datetime64("2015-01") + np.arange(60))
+        )
+    )
+    commands: dict[str, list[Any]] = {
+        "texts": [folder / "texts.csv", "--text", "says", "--label", "mood"],
+        "tokens": [folder / "tags.txt", "--task", "tag"],
+        "numbers": [folder / "walks.csv", "--label", "kind", *walks],
+        "series": [folder / "sales.csv", "--horizon", 3, "--members", 1],
+        "known": [folder / "promo.csv", "--horizon", 3, "--members", 1, "--future", "promo"],
+    }
+    made = {}
+    for name, command in commands.items():
+        made[name] = trained / f"{name}.safetensors"
+        with pytest.raises(SystemExit) as left:
+            main(["train", *map(str, command), "-o", str(made[name]), *map(str, SMALL)])
+        assert not left.value.code
+    return made
+
+
+def piped(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8"))
+
+
+def test_a_line_of_text_is_a_sentence_to_tag(
+    models: dict[str, Path], run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = rows(run("predict", models["tokens"], "I like  tea").out)
+    assert [*found[0]] == ["sequence", "step", "token", "tag"]
+    assert [row["token"] for row in found] == ["I", "like", "tea"]
+    assert [row["tag"] for row in found] == ["WHO", "DO", "WHAT"]
+    piped(monkeypatch, "you hate\n\nI like\n")
+    found = rows(run("predict", models["tokens"], "-").out)
+    assert [(row["sequence"], row["step"]) for row in found] == [
+        ("0", "0"),
+        ("0", "1"),
+        ("2", "0"),
+        ("2", "1"),
+    ]
+
+
+def test_a_file_that_is_no_table_has_a_text_a_line(
+    models: dict[str, Path], run: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "new.txt").write_text("good food\n\nmood,so bad\n")
+    found = rows(run("predict", models["texts"], tmp_path / "new.txt").out)
+    assert [row["text"] for row in found] == ["good food", "", "mood,so bad"]
+    assert [found[0]["label"], found[2]["label"]] == ["+", "-"]
+    for given in (tmp_path / "new.txt", "some words"):
+        ran = run("predict", models["numbers"], given)
+        assert ran.code == 2
+        assert "expected a table, whose name ends in .csv .tsv" in ran.err
+
+
+def test_numbers_come_through_standard_input_as_a_table(
+    models: dict[str, Path], folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = run("predict", models["numbers"], folder / "walks.csv").out
+    piped(monkeypatch, (folder / "walks.csv").read_text())
+    assert run("predict", models["numbers"], "-").out == file
+    assert [row["walk"] for row in rows(file)] == [str(walk) for walk in range(24)]
+
+
+def test_answers_for_a_table_of_texts_name_its_rows(
+    models: dict[str, Path], folder: Path, run: Any
+) -> None:
+    found = rows(run("predict", models["texts"], folder / "texts.csv").out)
+    assert [*found[0]] == ["row", "label", "probability", "p(+)", "p(-)"]
+    assert [row["row"] for row in found] == [str(row) for row in range(80)]
+
+
+def test_what_was_changed_in_new_rows_is_said(
+    models: dict[str, Path], folder: Path, run: Any, tmp_path: Path
+) -> None:
+    lines = (folder / "later.csv").read_text().splitlines()
+    (tmp_path / "gap.csv").write_text("\n".join([*lines[:5], *lines[6:]]) + "\n")
+    for command in ("predict", "evaluate"):
+        ran = run(command, models["series"], tmp_path / "gap.csv")
+        assert ran.code == 0, ran.err
+        assert ran.err.startswith("elman: ")
+        assert "1 " in ran.err
+    assert run("predict", models["series"]).err == ""
+    assert "known in advance but not given: promo; --future" in run("predict", models["known"]).err
+
+
+def test_a_table_that_is_read_as_text_is_noted(folder: Path, run: Any, tmp_path: Path) -> None:
+    ran = run("train", folder / "texts.csv", "-o", tmp_path / "m.safetensors", *SMALL)
+    assert "note: a table read as text; for labels give --label, for series --horizon" in ran.out
+
+
+def test_the_next_command_is_one_that_works(folder: Path, run: Any, tmp_path: Path) -> None:
+    walks = ("--id-column", "walk", "--time-column", "step", "--columns", "speed,tilt")
+    model = tmp_path / "m.safetensors"
+    steps = ("--hidden-size", 4, "--steps", 1, "--threads", 1)
+    ran = run("train", folder / "walks.csv", "--label", "kind", *walks, "-o", model, *steps)
+    assert f"now: elman predict {model} a table" in ran.out
+    assert "1 step on" in ran.out
+    assert "1 steps" not in ran.out
+
+
+def test_series_of_one_length_and_one_class_held_out(
+    folder: Path, run: Any, tmp_path: Path
+) -> None:
+    model = tmp_path / "m.safetensors"
+    ran = run("train", folder / "sales.csv", "--horizon", 3, "--members", 1, "-o", model, *SMALL)
+    assert "1 of 84 values" in ran.out
+    mood = ("--text", "says", "--label", "mood", "--valid", tmp_path / "valid.csv")
+    for more, alone in (("", True), ("so bad,-\n", False)):
+        (tmp_path / "valid.csv").write_text(f"says,mood\ngood food,+\n{more}")
+        ran = run("train", folder / "texts.csv", *mood, "-o", model, *SMALL)
+        assert ran.code == 0, ran.err
+        assert ("the held-out part has one class alone" in ran.out) == alone
+
+
+def test_files_without_labels_are_named(folder: Path, run: Any, tmp_path: Path) -> None:
+    (tmp_path / "new.ts").write_text("@classLabel false\n@data\n1,2,3\n4,5,6\n")
+    (tmp_path / "new.txt").write_text("you\nlike\n")
+    for name, task in (("new.ts", "classify"), ("new.txt", "tag")):
+        model = tmp_path / "m.safetensors"
+        ran = run("train", tmp_path / name, "--task", task, "-o", model, *SMALL)
+        assert ran.code == 2
+        assert f"the labels of {tmp_path / name}: got no labels" in ran.err
+        assert "--label" not in ran.err
+
+
+def test_calibration_is_drawn(
+    models: dict[str, Path], folder: Path, run: Any, tmp_path: Path
+) -> None:
+    for name, file in (("texts", "texts.csv"), ("tokens", "tags.txt")):
+        picture = tmp_path / f"{name}.svg"
+        ran = run("evaluate", models[name], folder / file, "--plot-calibration", picture)
+        assert ran.code == 0, ran.err
+        assert "share that is right" in picture.read_text()
+    ran = run("evaluate", models["series"], folder / "later.csv", "--plot-calibration", "x.svg")
+    assert ran.code == 2
+    assert "--plot-calibration: got a model for forecast" in ran.err

@@ -267,3 +267,20 @@ def test_parts_that_no_codec_gives_are_refused(number: int) -> None:
     with pytest.raises(ModelFileError) as caught:
         SequenceCodec.from_parts(form, arrays)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("number", {"target": Scaler(np.zeros(2), np.ones(2))}, "target"),
+        ("number", {"target": Scaler(np.zeros(1), np.ones(1), True)}, "target"),
+        ("number", {"labels": Labels.of(["one"])}, "labels"),
+        ("text", {"alphabet": TextCodec("word", ("<unk>", "é"))}, "alphabet"),
+        ("text", {"tokens": TextCodec("char", ("<unk>", "a", "b"))}, "alphabet"),
+    ],
+)
+def test_a_codec_that_its_task_cannot_have(name: str, change: dict[str, Any], said: str) -> None:
+    own = CODECS[name]
+    own.check(config(own))
+    with pytest.raises(InputError, match=f"the codec's {said}"):
+        replace(own, **change).check(config(own))

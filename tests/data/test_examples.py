@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from elman import DataError, OptionError
-from elman.data.examples import from_table, read_tags
+from elman.data.examples import from_table, read_sequences, read_tags
 from elman.data.tables import read_table
 
 TWEETS = {"text": ["good day", None, "bad"], "label": [" yes", "no", "yes "], "n": [1, 2, 3]}
@@ -217,3 +217,18 @@ def test_what_is_no_tag_file_is_refused_with_its_line(lines: list[str], words: s
     with pytest.raises(DataError) as caught:
         read_tags(lines)
     assert words in str(caught.value)
+
+
+def test_one_call_reads_all_that_has_labels(tmp_path: Path) -> None:
+    (tmp_path / "a.ts").write_text("@classLabel true a b\n@data\n1,2:3,4:b\n")
+    sequences, labels = read_sequences(tmp_path / "a.ts")
+    assert [one.tolist() for one in sequences] == [[[1.0, 3.0], [2.0, 4.0]]]
+    assert labels == ["b"]
+    (tmp_path / "tags").write_text("I\tWHO\n\ntea\tWHAT\n")
+    assert read_sequences(tmp_path / "tags", task="tag") == ([["I"], ["tea"]], [["WHO"], ["WHAT"]])
+    (tmp_path / "a.csv").write_text("id,x,y\n1,2,0.5\n1,3,0.5\n2,4,1.5\n")
+    for source in (tmp_path / "a.csv", str(tmp_path / "a.csv"), read_table(tmp_path / "a.csv")):
+        sequences, labels = read_sequences(source, task="regress", label="y", id_column="id")
+        assert [one.tolist() for one in sequences] == [[[2.0], [3.0]], [[4.0]]]
+        assert labels == [0.5, 1.5]
+    assert read_sequences(TWEETS | {"label": ["a", "b", "c"]}, text="text")[1] is None

@@ -35,6 +35,9 @@ class Run:
     shown: str
 
 
+ONE = {"OMP_NUM_THREADS": "1", "ELMAN_THREADS": "1"}
+
+
 def runs(text: str) -> Iterator[Run]:
     """Yield the commands of a page."""
     for block in FENCE.finditer(text):
@@ -76,7 +79,8 @@ def execute(command: str, folder: Path) -> tuple[int, str]:
     done = subprocess.run(
         ["bash", "-c", f"{functions}{command}\n"],
         cwd=folder,
-        env={**os.environ, "COLUMNS": "110", "TERM": "dumb", "PYTHONUTF8": "1"},
+        # one thread: small networks on a busy machine would mostly wait for each other
+        env={**os.environ, "COLUMNS": "110", "TERM": "dumb", "PYTHONUTF8": "1", **ONE},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

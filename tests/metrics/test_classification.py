@@ -169,3 +169,18 @@ def test_the_report_goes_into_json():
     assert form["bins"][0]["answers"] == 1
     assert form["beside"][0]["name"] == "b"
     assert len(form["sentences"]) == 1
+
+
+def test_a_report_draws_itself():
+    report = classification([0, 1], [[0.9, 0.1], [0.2, 0.8]], ["no", "yes"])
+    assert report.plot().axes[0].get_xlabel() == "answer"
+    assert report.plot(calibration=True).axes[0].get_xlabel() == "probability of the answer"
+    with pytest.raises(OptionError, match="expected probabilities"):
+        classification([0, 1], [0, 1], ["no", "yes"]).plot(calibration=True)
+
+
+def test_one_label_alone_is_said():
+    words = "all sequences are of one label: yes"
+    assert words in str(classification([1, 1], [0, 1], ["no", "yes"]))
+    assert words not in str(classification([0, 1], [0, 1], ["no", "yes"]))
+    assert "of one label" not in str(classification([0, 0], [0, 0], ["no"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +24,6 @@ Output = Annotated[
     typer.Option("-o", "--output", help="a file for the answers: .csv .tsv .jsonl .parquet"),
 ]
 Plot = Annotated[str | None, typer.Option(help="a picture: .svg or .png")]
-
 
 Text = Annotated[str | None, typer.Option(help="column of texts (as in training)")]
 Label = Annotated[str | None, typer.Option(help="column of labels (as in training)")]
@@ -59,8 +59,8 @@ def predict(
         str | None,
         typer.Argument(
             metavar="[TEXT|FILE|-]",
-            help="what came so far, a text to label, a table of sequences or of new rows; "
-            "- reads standard input",
+            help="what came so far, a text, a file of a text a line, a tag file, a table of sequences "
+            "or of new rows; - is standard input",
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", **WHOLE, help="number of predictions")] = 5,
@@ -90,14 +90,20 @@ def predict(
         raise OptionError("--plot", got=f"a model for {task}", expected="one for forecast")
     if task == "language":
         _next(predictor, read_lines() if source == "-" else [source], k, json_)
-    elif is_table(source) or (source != "-" and Path(source).is_file()) or (source == "-" and text):
-        places = _places(
-            predictor, text=text, columns=columns, id_column=id_column, time_column=time_column
-        )
-        sequences, _ = read_examples([source], task, places, labelled=False)
-        write_answers(_answers(predictor, sequences), output, json_)
+        return
+    given = {"text": text, "columns": columns, "id_column": id_column, "time_column": time_column}
+    file = source == "-" or os.path.isfile(source)
+    asked = file and any(given.values())
+    numeric = predictor.model.codec.scaler is not None
+    if numeric and not (is_table(source) or source == "-" or asked):
+        from elman.data.examples import TABLES
+
+        expected = "a table, whose name ends in " + " ".join(TABLES)
+        raise OptionError("what a model of numbers reads", got=source, expected=expected)
+    if numeric or asked or is_table(source) or (task == "tag" and file and source != "-"):
+        write_answers(_of_file(predictor, source, _places(predictor, **given)), output, json_)
     else:
-        _texts(predictor, read_lines() if source == "-" else [source], k, output, json_)
+        _texts(predictor, read_lines(source) if file else [source], k, output, json_)
 
 
 def _next(predictor: LanguagePredictor, lines: Iterable[str], k: int, json_: bool) -> None:
@@ -123,13 +129,34 @@ def _texts(
     given = list(lines)
     if predictor.model.config.task != "classify" or json_ or output or len(given) != 1:
         if given:
-            write_answers({"text": given} | _answers(predictor, given), output, json_)
+            texts = {} if predictor.model.config.task == "tag" else {"text": given}
+            write_answers(texts | _answers(predictor, given), output, json_)
         return
     from elman._display import print_predictions
 
     (shares,) = predictor.predict_proba(given)
     ranked = sorted(zip(predictor.labels.names, shares, strict=True), key=lambda pair: -pair[1])
     print_predictions(given[0], ranked[:k])
+
+
+def _of_file(predictor: Any, source: Any, places: dict[str, Any]) -> dict[str, Any]:
+    """Return the answers for a table or tag file, behind the id or the row that each is for."""
+    from elman.data.examples import read_sequences
+    from elman.data.tables import read_table
+
+    task, name = predictor.model.config.task, places.get("id_column")
+    if is_table(source) and source.lower().endswith(".ts"):
+        name = None
+    elif source == "-" or is_table(source) or task != "tag":
+        source = read_table(source)
+    sequences, _ = read_sequences(source, task=task, labelled=False, **places)
+    answers = _answers(predictor, sequences)
+    if task == "tag":
+        return answers
+    if name is None:
+        return {"row": [*range(len(sequences))]} | answers
+    ids = [*dict.fromkeys(source.column(name).tolist())]
+    return {"id" if name in answers else name: ids} | answers
 
 
 def _answers(predictor: Any, sequences: Any) -> dict[str, Any]:
@@ -141,7 +168,7 @@ def _answers(predictor: Any, sequences: Any) -> dict[str, Any]:
         tags = predictor.predict(sequences)
         from elman.data.labelled import Sequences
 
-        items = Sequences.of(sequences).items
+        items = Sequences.of(sequences).stepwise().items
         steps: dict[str, Any] = {
             "sequence": [row for row, one in enumerate(tags) for _ in one],
             "step": [step for one in tags for step in range(len(one))],
@@ -168,11 +195,22 @@ def _forecast(
     json_: bool,
 ) -> None:
     if source is not None:
-        predictor = predictor.update(source)
+        predictor = predictor.update(_rows(predictor, source))
+    if predictor.codec.future is not None and future is None:
+        names = ", ".join(printable(name) for name in predictor.history.names["future"])
+        complain(f"known in advance but not given: {names}; --future names their table")
     found = predictor.predict(horizon, future=future)
     write_answers(found.to_columns(), output, json_)
     if plot is not None:
         _save(found.plot(), plot)
+
+
+def _rows(predictor: ForecastPredictor, file: str) -> Any:
+    """Return new rows of series, and say what was changed in them."""
+    rows = predictor.read(file)
+    for warning in rows.warnings:
+        complain(warning)
+    return rows
 
 
 @app.command("generate")
@@ -252,19 +290,26 @@ def evaluate(
         int | None, typer.Option(**WHOLE, help="steps between two forecasts (the horizon)")
     ] = None,
     plot: Plot = None,
+    plot_calibration: Annotated[
+        str | None, typer.Option(help="a picture of a classifier's or tagger's calibration")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Measure a model on new data, beside plain models that any network should beat."""
     predictor = load(model)
     task = predictor.model.config.task
+    if plot_calibration is not None and task not in ("classify", "tag"):
+        got, expected = f"a model for {task}", "one for classify or tag"
+        raise OptionError("--plot-calibration", got=got, expected=expected)
     if task == "language":
         report = predictor.evaluate([Path(file) for file in files], encoding=encoding)
     elif task == "forecast":
         if len(files) != 1:
             raise OptionError("FILE", got=f"{len(files)} files", expected="one table of new rows")
-        report = predictor.evaluate(files[0], windows=windows, step=step)
+        rows = _rows(predictor, files[0])
+        report = predictor.evaluate(rows, windows=windows, step=step)
         if plot is not None:
-            _save(predictor.update(files[0]).predict().plot(), plot)
+            _save(predictor.update(rows).predict().plot(), plot)
     else:
         places = _places(
             predictor,
@@ -279,14 +324,14 @@ def evaluate(
         if task == "classify":
             how["metric"] = metric
         report = predictor.evaluate(*data, **how)
-        if plot is not None:
+        if plot is not None and task == "regress":
             from elman import plots
 
-            if task == "regress":
-                figure = plots.scatter(data[1], predictor.predict(data[0]))
-            else:
-                figure = plots.confusion(report.table, report.labels)
-            _save(figure, plot)
+            _save(plots.scatter(data[1], predictor.predict(data[0])), plot)
+        elif plot is not None:
+            _save(report.plot(), plot)
+        if plot_calibration is not None:
+            _save(report.plot(calibration=True), plot_calibration)
     if json_:
         print_json(report.to_dict())
     else:

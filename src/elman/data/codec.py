@@ -210,8 +210,19 @@ class SequenceCodec:
         for name, size in sizes.items():
             if getattr(config, name) != size:
                 raise InputError(f"the codec's {name}", got=size, expected=getattr(config, name))
-        if (self.target is None) == (config.task == "regress"):
-            raise InputError("the codec's target", expected=f"what {config.task} needs")
+        regress, target, alphabet = config.task == "regress", self.target, self.alphabet
+        fits = {
+            "target": (target is not None) == regress and (target is None or target.channels == 1),
+            "labels": (self.labels is None) == regress,
+            "tokens": (self.tokens is None) != (self.scaler is None),
+            "alphabet": alphabet is None
+            or (
+                alphabet.level == "char" and self.tokens is not None and self.tokens.level == "word"
+            ),
+        }
+        for name, right in fits.items():
+            if not right:
+                raise InputError(f"the codec's {name}", expected=f"what {config.task} needs")
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the codec as a JSON object and arrays named ``codec.…``, for a model file."""

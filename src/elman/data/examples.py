@@ -54,7 +54,11 @@ def read_sequences(
         source: a `.ts` file; a table or data frame, with a row for each sequence or, with `id_column`, for
             each step; for "tag" also a tag file, whose name is none of a table. "-" is standard input.
         task: "classify", "regress" or "tag": one label, one number, or a tag for each step.
-        text, label, id_column, time_column, columns: where they stand in a table, as for `from_table`.
+        text: a table's column of texts or tokens.
+        label: its column of labels, numbers or tags.
+        id_column: its column that tells which rows are one sequence.
+        time_column: its column that tells their order.
+        columns: its columns of numbers.
         labelled: whether labels are read; without, `label` is only no part of the sequences.
 
     Raises:
@@ -69,10 +73,10 @@ def read_sequences(
     name = os.fspath(source).lower() if isinstance(source, str | os.PathLike) else None
     if name is not None and name.endswith(".ts"):
         return read_ts(source)
-    if name is not None and task == "tag" and not name.endswith(TABLES):
-        # a table's steps have an id
-        if name != "-" or id_column is None:
-            return read_tags(sys.stdin if name == "-" else source)
+    # the steps of a table have an id
+    table = name is None or name.endswith(TABLES) or (name == "-" and id_column is not None)
+    if task == "tag" and not table:
+        return read_tags(sys.stdin if name == "-" else source)
     return from_table(
         read_table(source),
         task=task,
