@@ -33,8 +33,7 @@ Time = Annotated[str | None, typer.Option(help="column of their order (as in tra
 
 
 def _unknown(predictor: LanguagePredictor, text: str) -> None:
-    unknown = predictor.unknown_tokens(text)
-    if unknown:
+    if unknown := predictor.unknown_tokens(text):
         names = ", ".join(printable(token) for token in unknown)
         complain(f"not in the vocabulary, read as <unk>: {names}")
 
@@ -144,10 +143,9 @@ def _of_file(predictor: Any, source: Any, places: dict[str, Any]) -> dict[str, A
     from elman.data.examples import read_sequences
     from elman.data.tables import read_table
 
-    task, name = predictor.model.config.task, places.get("id_column")
-    if is_table(source) and source.lower().endswith(".ts"):
-        name = None
-    elif source == "-" or is_table(source) or task != "tag":
+    task, ts = predictor.model.config.task, source.lower().endswith(".ts")
+    name = None if ts else places.get("id_column")
+    if not ts and (source == "-" or is_table(source) or task != "tag"):
         source = read_table(source)
     sequences, _ = read_sequences(source, task=task, labelled=False, **places)
     answers = _answers(predictor, sequences)
@@ -178,11 +176,9 @@ def _answers(predictor: Any, sequences: Any) -> dict[str, Any]:
         return steps | {"tag": [tag for one in tags for tag in one]}
     shares = predictor.predict_proba(sequences)
     best = shares.argmax(axis=1)
-    found: dict[str, Any] = {"label": predictor.labels.decode(best).tolist()}
-    found["probability"] = shares.max(axis=1)
-    for number, name in enumerate(predictor.labels.names):
-        found[f"p({name})"] = shares[:, number]
-    return found
+    found = {"label": predictor.labels.decode(best).tolist(), "probability": shares.max(axis=1)}
+    names = enumerate(predictor.labels.names)
+    return found | {f"p({name})": shares[:, number] for number, name in names}
 
 
 def _forecast(
@@ -196,8 +192,10 @@ def _forecast(
 ) -> None:
     if source is not None:
         predictor = predictor.update(_rows(predictor, source))
-    if predictor.codec.future is not None and future is None:
-        names = ", ".join(printable(name) for name in predictor.history.names["future"])
+    history, ahead = predictor.history, horizon or predictor.horizon
+    known = zip(history.values, history.future, strict=True) if future is None else ()
+    if predictor.codec.future is not None and any(len(b) - len(a) < ahead for a, b in known):
+        names = ", ".join(printable(name) for name in history.names["future"])
         complain(f"known in advance but not given: {names}; --future names their table")
     found = predictor.predict(horizon, future=future)
     write_answers(found.to_columns(), output, json_)
