@@ -210,7 +210,7 @@ class TrainingDisplay:
         # the best step was chosen by the same windows
         self.say(f"held out (which told how long to train, too): {figures}", "bold")
         for sentence in held_out["sentences"]:
-            self.say(sentence, "yellow" if sentence.isupper() or "NOT" in sentence else "")
+            self.say(sentence, "yellow" if "NOT" in sentence or "REPEATED" in sentence else "")
 
 
 _MEASURES = ("accuracy", "macro_f1", "macro_recall", "mae", "rmse", "held_out_loss")

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -18,21 +19,19 @@ from elman import _container
 from elman._container import FORMAT, Path
 from elman._errors import InputError, ModelFileError, ShapeError
 from elman.config import Config, ForecastConfig, NetworkConfig, SequenceConfig
-from elman.data.codec import SequenceCodec
-from elman.data.forecast import ForecastCodec
-from elman.data.vocabulary import TextCodec
 
 __all__ = ["FORMAT", "TASKS", "Model"]
 
 _KIND = "model"
 
 
-_TASKS: dict[str, tuple[type[Config], Any]] = {
-    "language": (NetworkConfig, TextCodec),
-    "classify": (SequenceConfig, SequenceCodec),
-    "regress": (SequenceConfig, SequenceCodec),
-    "tag": (SequenceConfig, SequenceCodec),
-    "forecast": (ForecastConfig, ForecastCodec),
+# the configuration, and the codec with its module, which is imported when a model of the task is read
+_TASKS: dict[str, tuple[type[Config], str, str]] = {
+    "language": (NetworkConfig, "vocabulary", "TextCodec"),
+    "classify": (SequenceConfig, "codec", "SequenceCodec"),
+    "regress": (SequenceConfig, "codec", "SequenceCodec"),
+    "tag": (SequenceConfig, "codec", "SequenceCodec"),
+    "forecast": (ForecastConfig, "forecast", "ForecastCodec"),
 }
 TASKS = tuple(_TASKS)
 
@@ -127,7 +126,8 @@ class Model:
         task = metadata["config"].get("task")
         if task not in _TASKS:
             raise ModelFileError("its task", got=task, expected="one of " + ", ".join(TASKS))
-        config_type, codec_type = _TASKS[task]
+        config_type, module, name = _TASKS[task]
+        codec_type = getattr(import_module(f"elman.data.{module}"), name)
         config = config_type.of(metadata["config"])
         codec_arrays = {
             name: arrays.pop(name) for name in list(arrays) if name.startswith("codec.")

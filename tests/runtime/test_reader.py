@@ -16,7 +16,7 @@ from elman.data.codec import SequenceCodec
 from elman.data.labelled import SPELLED, Sequences
 from elman.model import Model
 from elman.runtime import layer_sequence
-from elman.runtime.packed import PackedLayer, member, pooled
+from elman.runtime.packed import member, pooled
 from elman.runtime.reader import Reader
 from readers import CELLS, KINDS, POOLINGS, reader_of, rounding, sequences_of
 
@@ -197,19 +197,6 @@ def test_numbers_in_huge_units_are_finite() -> None:
     answers = predictor.predict([np.full((9, 3), sign * 1e9) for sign in (-1, 1)])
     assert np.isfinite(answers).all()
     assert abs(answers).max() > 1e307
-
-
-def test_a_layer_starts_where_it_is_told_to() -> None:
-    model = reader_of("numbers", cell="lstm", members=1, bidirectional=False, num_layers=1)
-    layer = PackedLayer("lstm", "tanh", member(model.arrays, 0), "layers.0")
-    rows = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
-    ones = np.ones(9, np.int64)
-    whole, last = layer.run(rows, ones)
-    first, middle = layer.run(rows[:4], ones[:4])
-    rest, end = layer.run(rows[4:], ones[4:], middle)
-    np.testing.assert_allclose(np.concatenate([first, rest]), whole, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(end, last, rtol=0, atol=1e-6)
-    assert last.shape == (1, 2, 1, 7)
 
 
 def test_pools_by_hand() -> None:

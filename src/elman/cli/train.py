@@ -87,7 +87,7 @@ def _train(
             expected = f"with --task {' or '.join(has or READERS)} alone"
             raise OptionError(flag, got=f"it with --task {task}", expected=expected)
     checked = TASKS[task](**given)
-    if task != "language" and valid is not None and task == "forecast":
+    if task == "forecast" and valid is not None:
         raise OptionError("--valid", got="it with --task forecast", remedy="leave it out")
     with TrainingDisplay(to_stderr=json_, output=output) as display:
         if why != "--task":
@@ -136,7 +136,7 @@ def _run(
 
 def _parameter(name: str, declared: Mapping[str, tuple[Field[Any], Any]]) -> inspect.Parameter:
     """Return the command's parameter for the option `name`, `declared` by one task or several."""
-    (field, kind), *_ = declared.values()
+    (field, _), *_ = declared.values()
     members = [member for _, kinds in declared.values() for member in get_args(kinds) or (kinds,)]
     choices = list(dict.fromkeys(member for member in members if isinstance(member, str)))
     plain: Any = str
@@ -156,7 +156,6 @@ def _parameter(name: str, declared: Mapping[str, tuple[Field[Any], Any]]) -> ins
     help_ = field.metadata["help"] + (f" [{'; '.join(said)}]" if said else "")
     if len(declared) < len(TASKS):
         help_ += f" ({', '.join(declared)})"
-    del kind
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -104,6 +104,15 @@ class Sequences:
             return self
         return Sequences("tokens", tuple(_tokens(item.split(), 0) for item in self.items))
 
+    def check_paired(self, targets: Sequence[Any]) -> None:
+        """Raise DataError where there are more or fewer `targets` than sequences."""
+        if len(targets) != len(self):
+            raise DataError(
+                "sequences and their labels",
+                got=f"{len(self)} and {len(targets)}",
+                expected="as many of the one as of the other",
+            )
+
     def take(self, rows: Iterable[int]) -> Sequences:
         """Return those in `rows`, in that order."""
         return Sequences(self.kind, tuple(self.items[row] for row in rows))

@@ -45,6 +45,16 @@ class Window:
     season: int = 1
     """Steps of a season, 1 where there is none."""
 
+    @classmethod
+    def of(
+        cls, series: str, values: np.ndarray, origin: int, quantiles: np.ndarray, season: int
+    ) -> Window:
+        """Return the forecast after the first `origin` of ``values [T]``, beside what is known of after."""
+        horizon = quantiles.shape[1]
+        truth = values[origin : origin + horizon]
+        truth = np.pad(truth, (0, horizon - len(truth)), constant_values=np.nan)
+        return cls(series, values[:origin], truth, quantiles, season)
+
 
 @dataclass(frozen=True)
 class Interval:

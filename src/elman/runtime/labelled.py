@@ -55,15 +55,6 @@ class _Predictor:
         self.model.save(path)
 
 
-def _paired(sequences: Sequences, targets: Sequence[Any]) -> None:
-    if len(sequences) != len(targets):
-        raise DataError(
-            "sequences and their labels",
-            got=f"{len(sequences)} and {len(targets)}",
-            expected="as many of the one as of the other",
-        )
-
-
 class ClassifierPredictor(_Predictor):
     """A trained classifier of sequences, ready to answer; what `elman.load` returns."""
 
@@ -86,7 +77,7 @@ class ClassifierPredictor(_Predictor):
     ) -> Classification:
         """Return how good the answers are for the labels `y`; a label not in training counts as missed."""
         sequences = Sequences.of(X)
-        _paired(sequences, y)
+        sequences.check_paired(y)
         truth = self.labels.encode(y)
         return classification(
             truth, self.predict_proba(sequences), self.labels.names, beside=beside, metric=metric
@@ -110,7 +101,7 @@ class RegressorPredictor(_Predictor):
     ) -> Regression:
         """Return how good the numbers are for the truth `y`."""
         sequences = Sequences.of(X)
-        _paired(sequences, y)
+        sequences.check_paired(y)
         return regression(self.predict(sequences), np.asarray(y, np.float64), beside)
 
 
@@ -139,7 +130,7 @@ class TaggerPredictor(_Predictor):
     ) -> Classification:
         """Return how good the tags are, step by step, and where they name entities (B-, I-, O) whole ones."""
         sequences = Sequences.of(X)
-        _paired(sequences, y)
+        sequences.check_paired(y)
         found = self.predict_proba(sequences)
         for row, (shares, tags) in enumerate(zip(found, y, strict=True)):
             if isinstance(tags, str) or len(shares) != len(tags):

@@ -44,18 +44,14 @@ class PackedLayer:
         ]
         self.hidden_size = len(self.weights[0][0]) // self.cell.G  # type: ignore[arg-type]
 
-    def run(
-        self, x: np.ndarray, sizes: np.ndarray, start: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the outputs ``[N, D·H]`` of ``x [N, I]`` and the last states ``[D, S, B, H]``.
+    def run(self, x: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the outputs ``[N, D·H]`` of ``x [N, I]`` and the last states ``[D, S, B, H]``, from zeros.
 
-        `sizes` ``[T]`` are the sequences still running at each step; ``start [D, S, B, H]`` is zero
-        where it is not given. Every number is finite.
+        `sizes` ``[T]`` are the sequences still running at each step. Every number is finite.
         """
-        shape = (len(self.weights), len(self.cell.states), int(sizes[0]), self.hidden_size)
-        start = np.zeros(shape, np.float32) if start is None else start
+        start = np.zeros((len(self.cell.states), int(sizes[0]), self.hidden_size), np.float32)
         ways = [
-            self._way(x, sizes, weights, start[way], way == 1)
+            self._way(x, sizes, weights, start, way == 1)
             for way, weights in enumerate(self.weights)
         ]
         y = np.concatenate([way[0] for way in ways], axis=1) if len(ways) > 1 else ways[0][0]
@@ -83,7 +79,7 @@ class PackedLayer:
                 np.ascontiguousarray(x, np.float32),
                 None,
                 *ready,
-                np.ascontiguousarray(start),
+                start,
                 y,
                 end,
             )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -93,7 +93,7 @@ class _ForecastObjective(Objective):
         drawn = self._drawn(draw, size)
         own = slice(group.rank, None, group.world_size)
         if not len(drawn[own]):  # more processes than windows
-            return torch.stack([w.sum() for w in self.network.parameters()]).sum() * 0.0, size
+            return self.network.nothing(), size
         return self._total(*self._disturbed(draw, drawn, own)), size
 
     def _disturbed(
@@ -120,13 +120,18 @@ class _ForecastObjective(Objective):
 
     def _total(self, windows: Prepared, truth: np.ndarray) -> Tensor:
         device = next(self.network.parameters()).device
-        weight = 1 + np.minimum(windows.unit / self.usual, 10.0)
+        wanted, weight = self._wanted(windows, truth)
         return pinball(
             self.network(torch.from_numpy(windows.inputs).to(device)),
-            torch.from_numpy(truth.clip(-FARTHEST, FARTHEST).astype(np.float32)).to(device),
-            torch.from_numpy(weight.astype(np.float32)).to(device),
+            wanted.float().to(device),
+            weight.float().to(device),
             self.levels.to(device),
         )
+
+    def _wanted(self, windows: Prepared, truth: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return the truth ``[B, h]`` that is learned, and how much each window counts ``[B]``."""
+        weight = 1 + np.minimum(windows.unit / self.usual, 10.0)
+        return torch.from_numpy(truth.clip(-FARTHEST, FARTHEST)), torch.from_numpy(weight)
 
     def answers(self, held: Origins) -> tuple[np.ndarray, np.ndarray, Prepared]:
         """Return quantiles ``[N, h, Q]`` and truth ``[N, h]`` in units of the windows, and these."""
@@ -148,9 +153,8 @@ class _ForecastObjective(Objective):
         if self.held is None:  # all is trained on, and nothing is left to measure on
             return Measure(0.0, {"held_out_loss": None})
         quantiles, truth, windows = self.answers(self.held)
-        weight = torch.from_numpy(1 + np.minimum(windows.unit / self.usual, 10.0))
+        wanted, weight = self._wanted(windows, truth)
         levels = torch.tensor(self.run.codec.levels, dtype=torch.float64)
-        wanted = torch.from_numpy(truth.clip(-FARTHEST, FARTHEST))
         total = pinball(torch.from_numpy(quantiles)[None], wanted, weight, levels)
         loss = float(total) / float(weight.sum())
         return Measure(loss, {"held_out_loss": loss})
@@ -269,16 +273,12 @@ class _ForecastRun(Run):
     def _two_stages(self) -> bool:
         return self.measured is not None and self.plan.refit
 
-    def after(
-        self, best: Best, steps: int, earlier: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Any] | None:
-        if earlier or not self._two_stages():
-            return None
-        return {"steps": best.step, "of": steps, **self.learned(best)}
+    def after(self, best: Best, steps: int) -> dict[str, Any] | None:
+        return {"steps": best.step, "of": steps} if self._two_stages() else None
 
-    def learned(self, best: Best) -> dict[str, Any]:
+    def learned(self, objective: Objective, best: Best) -> dict[str, Any]:
         """Return what the held-out end tells of the `best` network: corrections and measures."""
-        objective, _ = self.stage([])
+        objective = cast(_ForecastObjective, objective)
         if objective.held is None:
             return {"corrections": [0.0] * len(self.codec.levels), "held_out": None}
         objective.network.load(best.arrays)
@@ -298,14 +298,8 @@ class _ForecastRun(Run):
         for row, (place, origin) in enumerate(
             zip(objective.held.series.tolist(), objective.held.origins.tolist(), strict=True)
         ):
-            values = self.series.values[place]
-            after = values[origin : origin + rule.horizon]
-            after = np.pad(after, (0, rule.horizon - len(after)), constant_values=np.nan)
-            windows.append(
-                Window(
-                    self.series.ids[place], values[:origin], after, forecast[row].T, rule.compared
-                )
-            )
+            name, values = self.series.ids[place], self.series.values[place]
+            windows.append(Window.of(name, values, origin, forecast[row].T, rule.compared))
         report = forecast_report(windows, self.codec.levels)
         return {"corrections": corrections.tolist(), "held_out": report.to_dict()}
 
@@ -326,21 +320,24 @@ class _ForecastRun(Run):
             "held_out": {"series": sum(map(bool, self.held)), "steps": max(self.held)},
         }
 
-    def facts(self, best: Best, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        learned = earlier[0] if earlier else self.learned(best)
+    def facts(
+        self,
+        best: Best,  # noqa: ARG002 - what is known of it was learned
+        learned: Mapping[str, Any],
+        refit: bool,
+    ) -> dict[str, Any]:
         report = self.report()
         report["data"].pop("warnings")
         return {
             "data": report["data"],
             "windows": report["windows"],
             "held_out": learned["held_out"],
-            "refit": bool(earlier) and best.value == 0.0,
+            "refit": refit,
         }
 
     def finish(
-        self, best: Best, earlier: Sequence[Mapping[str, Any]]
+        self, best: Best, learned: Mapping[str, Any]
     ) -> tuple[Mapping[str, np.ndarray], Any]:
-        learned = earlier[0] if earlier else self.learned(best)
         return best.arrays, replace(self.codec, corrections=np.array(learned["corrections"]))
 
 

@@ -1,4 +1,4 @@
-"""The forecaster in training: what `elman.runtime.forecast` answers, as a torch module."""
+"""The forecaster in training: what `elman.runtime.forecaster` answers, as a torch module."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class _LabelledObjective(Objective):
         if self.run.config.task == "tag":
             count = int(self.part.encoded.lengths[places].sum())
         if not len(own):  # more processes than sequences
-            return torch.stack([w.sum() for w in self.network.parameters()]).sum() * 0.0, count
+            return self.network.nothing(), count
         return self._total(self.part, own, self.run.plan.label_smoothing, self.weights), count
 
     def _total(self, part: Part, places: np.ndarray, smoothing: float, weights: Tensor) -> Tensor:
@@ -162,8 +162,6 @@ class _LabelledRun(Run):
     split: str
     before: Model | None
     """The model that learns on."""
-    told: tuple[Best, dict[str, Any]] | None = None
-    """What was last learned, and of which network."""
 
     @classmethod
     def load(
@@ -250,20 +248,16 @@ class _LabelledRun(Run):
         """Whether a second stage trains anew on all sequences, those held out among them."""
         return self.plan.refit and self.share > 1
 
-    def after(
-        self, best: Best, steps: int, earlier: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Any] | None:
-        if earlier or not self.refits:
+    def after(self, best: Best, steps: int) -> dict[str, Any] | None:
+        if not self.refits:
             return None
         # as many passes over all as were best over the part
         longer = {"steps": best.step * self.share, "of": steps * self.share}
-        return {name: max(1, round(one)) for name, one in longer.items()} | self.learned(best)
+        return {name: max(1, round(one)) for name, one in longer.items()}
 
-    def learned(self, best: Best) -> dict[str, Any]:
+    def learned(self, objective: Objective, best: Best) -> dict[str, Any]:
         """Return what the held-out part tells of the `best` network: temperature and measures."""
-        if self.told is not None and self.told[0] is best:
-            return self.told[1]
-        objective, _ = self.stage([])
+        objective = cast(_LabelledObjective, objective)
         objective.network.load(best.arrays)
         held = cast(Part, objective.held)
         logits = np.concatenate(objective.answers(held))
@@ -272,9 +266,7 @@ class _LabelledRun(Run):
             wanted = np.concatenate(held.targets)
             temperature = fit_temperature(logits, wanted)
         measure = self.measured(logits / temperature, held)
-        learned = {"temperature": temperature, "held_out": dict(measure.facts)}
-        self.told = best, learned
-        return learned
+        return {"temperature": temperature, "held_out": dict(measure.facts)}
 
     def measured(self, logits: np.ndarray, held: Part) -> Measure:
         """Return how good ``logits [N, K]`` are for the held-out targets."""
@@ -309,16 +301,20 @@ class _LabelledRun(Run):
             "labels": [] if self.codec.labels is None else [*self.codec.labels.names],
         }
 
-    def facts(self, best: Best, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        learned = earlier[0] if earlier else self.learned(best)
+    def facts(
+        self,
+        best: Best,  # noqa: ARG002 - what is known of it was learned
+        learned: Mapping[str, Any],
+        refit: bool,
+    ) -> dict[str, Any]:
         return {
-            "data": (self.data if earlier else self.training).facts()
+            "data": (self.data if refit else self.training).facts()
             | {"sha256": self.data.digest()},
             "columns": dict(self.data.columns),
             "split": self.split,
             "held_out": learned["held_out"] | {"sequences": len(self.held_out.targets)},
             "temperature": learned["temperature"],
-            "refit": bool(earlier) and best.value == 0.0,
+            "refit": refit,
             "metric": self.compared_by,
             "baselines": [asdict(one) for one in self.plain()],
         }
@@ -343,10 +339,9 @@ class _LabelledRun(Run):
         )
 
     def finish(
-        self, best: Best, earlier: Sequence[Mapping[str, Any]]
+        self, best: Best, learned: Mapping[str, Any]
     ) -> tuple[Mapping[str, np.ndarray], Any]:
         """Return arrays and codec: the head's divided by the temperature (C. Guo et al. 2017)."""
-        learned = earlier[0] if earlier else self.learned(best)
         arrays = dict(best.arrays)
         for name in arrays:
             if ".head." in name:

@@ -278,7 +278,8 @@ class _LanguageRun(Run):
     def facts(
         self,
         best: Best,
-        earlier: Sequence[Mapping[str, Any]],  # noqa: ARG002 - there is one stage
+        learned: Mapping[str, Any],  # noqa: ARG002 - there is one stage
+        refit: bool,  # noqa: ARG002
     ) -> dict[str, Any]:
         ids, starts = self.measured()
         codec = self.training.codec

@@ -265,15 +265,14 @@ class Loop:
         started = time.monotonic()
         with self.average.applied():
             measure = self.objective.measure() if self.group.leads else Measure(0.0)
-            arrays = self.network.arrays()
-        value, cost = self.group.broadcast([measure.value, time.monotonic() - started])
-        if not math.isfinite(value):
-            return value, cost
+            value, cost = self.group.broadcast([measure.value, time.monotonic() - started])
+            if not math.isfinite(value):
+                return value, cost
+            better = self.best is None or value < self.best.value
+            if better:
+                self.best = Best(value, self.progress.step, self.network.arrays())
         self.progress.evaluated = self.share_done()
-        better = self.best is None or value < self.best.value
         self.progress.waited = 0 if better else self.progress.waited + 1
-        if better:
-            self.best = Best(value, self.progress.step, arrays)
         if self.group.leads:
             self.watch(
                 {

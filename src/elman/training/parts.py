@@ -26,12 +26,7 @@ class Labelled:
     """Where they stand in a table of that kind, for the card."""
 
     def __post_init__(self) -> None:
-        if len(self.targets) != len(self.sequences):
-            raise DataError(
-                "sequences and their labels",
-                got=f"{len(self.sequences)} and {len(self.targets)}",
-                expected="as many of the one as of the other",
-            )
+        self.sequences.check_paired(self.targets)
 
     def stepwise(self) -> Labelled:
         """Return them with one tag a step, texts cut at white space; raises DataError where it is not so."""

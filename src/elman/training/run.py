@@ -32,6 +32,9 @@ from elman.training.plan import Schedule
 
 __all__ = ["Outcome", "Run", "execute"]
 
+FIRST_STAGE = sys.float_info.max
+"""The measure, in a second stage, of the first one's best network."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -64,24 +67,34 @@ class Run(ABC):
     def stage(self, earlier: Sequence[Mapping[str, Any]]) -> tuple[Objective, Schedule]:
         """Return what the loop works on, its network as it starts, and for how long.
 
-        `earlier` is what the stages before this one left, as `after` told it.
+        `earlier` is what the stages before this one left, as `after` and `learned` told it.
         """
+
+    def learned(
+        self,
+        objective: Objective,  # noqa: ARG002 - for tasks that learn something of what is held out
+        best: Best,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """Return what the held-out part tells of the `best` network of a first stage, as JSON."""
+        return {}
 
     def after(
         self,
         best: Best,  # noqa: ARG002 - for tasks of several stages
         steps: int,  # noqa: ARG002
-        earlier: Sequence[Mapping[str, Any]],  # noqa: ARG002
     ) -> dict[str, Any] | None:
-        """Return what a stage that ended leaves to the next one, as JSON; None if it was the last.
+        """Return how long the stage after the first one lasts, as JSON; None where there is none.
 
         `steps` is the length of the schedule of which the `best` network was a part.
         """
         return None
 
     @abstractmethod
-    def facts(self, best: Best, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return what the card says of the data and of how good the `best` network is."""
+    def facts(self, best: Best, learned: Mapping[str, Any], refit: bool) -> dict[str, Any]:
+        """Return what the card says of the data and of how good the network is.
+
+        `refit` is whether the `best` network is that of a second stage.
+        """
 
     def config_of(self, best: Best) -> Config:  # noqa: ARG002 - for stages of other sizes
         """Return the configuration of the `best` network."""
@@ -90,7 +103,7 @@ class Run(ABC):
     def finish(
         self,
         best: Best,
-        earlier: Sequence[Mapping[str, Any]],  # noqa: ARG002 - for tasks of several stages
+        learned: Mapping[str, Any],  # noqa: ARG002 - for tasks that learn something of what is held out
     ) -> tuple[Mapping[str, np.ndarray], Any]:
         """Return arrays and codec of the model, from the `best` network."""
         return best.arrays, self.codec
@@ -180,18 +193,17 @@ class Run(ABC):
                     stopped, diverged = "diverged", error
                 if loop.best is None:
                     raise diverged or DataError("the held-out part could not be measured")
-                after = (
-                    self.after(loop.best, loop.length(), earlier)
-                    if stopped in ("budget", "early")
-                    else None
-                )
+                learned = earlier[0] if earlier else self.learned(loop.objective, loop.best)
+                after = None
+                if not earlier and stopped in ("budget", "early"):
+                    after = self.after(loop.best, loop.length())
                 if after is None:
                     break
-                earlier = [*earlier, after]
+                earlier = [after | learned]
                 # what is kept where the next stage is interrupted; any measure of its own is better
-                before = replace(loop.best, value=sys.float_info.max)
+                before = replace(loop.best, value=FIRST_STAGE)
                 tell({"event": "stage", "steps": after["steps"]})
-            model = self.keep(loop, loop.best, stopped)
+            model = self.keep(loop, loop.best, learned, stopped)
             loop.save(loop.last)
         tell({"event": "end", "stopped": stopped, "card": dict(model.card)})
         if diverged is not None:
@@ -206,10 +218,10 @@ class Run(ABC):
             torch.manual_seed(self.plan.seed + 1_000_003 * self.group.rank)
         return Loop(objective, plan, self.group, tell, self.store, earlier)
 
-    def keep(self, loop: Loop, best: Best, stopped: str) -> Model:
+    def keep(self, loop: Loop, best: Best, learned: Mapping[str, Any], stopped: str) -> Model:
         """Return the best model with its card; the lead writes it to the output."""
-        card = self.card(loop, best, stopped) if self.group.leads else {}
-        model = Model(self.config_of(best), *self.finish(best, loop.earlier), card)
+        card = self.card(loop, best, learned, stopped) if self.group.leads else {}
+        model = Model(self.config_of(best), *self.finish(best, learned), card)
         if self.output is not None and self.group.leads:
             model.save(self.output)
         if stopped != "interrupted":
@@ -221,14 +233,16 @@ class Run(ABC):
         if self.store is not None and self.group.leads:
             self.store.clear()
 
-    def card(self, loop: Loop, best: Best, stopped: str) -> dict[str, Any]:
+    def card(
+        self, loop: Loop, best: Best, learned: Mapping[str, Any], stopped: str
+    ) -> dict[str, Any]:
         """Return how the model was trained, on what, and how good it is, as JSON reads it back."""
         progress = loop.progress
         chunks = max(1, loop.objective.chunks(progress.epoch))
         card = {
             "version": __version__,
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            **self.facts(best, loop.earlier),
+            **self.facts(best, learned, bool(loop.earlier) and best.value < FIRST_STAGE),
             "training": {
                 "steps": progress.step,
                 "best_step": best.step,
