@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from elman._errors import DataError, OptionError
@@ -26,6 +26,7 @@ series = st.lists(
 
 
 @given(series, st.integers(1, 9), st.integers(1, 50))
+@example([1.3482698511467367e308, 0.0, 1.348269851146737e308, 0.0], 1, 1)
 def test_any_series_has_finite_forecasts(values, horizon, season):
     found = [
         naive(values, horizon),

@@ -272,15 +272,19 @@ def naive_quantiles(
     growth = np.sqrt(ahead * (1 + ahead / max(1, len(series) - 1)))
     points["drift"] = (drift(series, horizon), 1, growth)
     normal = np.array([NormalDist().inv_cdf(level) for level in levels])
+    # by a power of two, which changes no digit: differences of great numbers would leave the finite range
+    power = int(np.frexp(np.abs(series[places]).max())[1].clip(-1000))
+    small = np.ldexp(series, -power)
     found = {}
     with np.errstate(all="ignore"):
         for name, (point, lag, growth) in points.items():
-            errors = series[lag:] - series[:-lag]
+            errors = small[lag:] - small[:-lag]
             errors = errors[np.isfinite(errors)]
             if name == "drift":
-                errors = errors - (series[places[-1]] - series[places[0]]) / max(1, np.ptp(places))
+                errors = errors - (small[places[-1]] - small[places[0]]) / max(1, np.ptp(places))
             spread = np.abs(errors).max(initial=0.0)
             if spread > 0:
                 spread *= np.sqrt(np.mean((errors / spread) ** 2))
+            spread = np.ldexp(spread, power)
             found[name] = np.clip(point + normal[:, None] * spread * growth, -_MAX, _MAX)
     return found
