@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cases import CELLS, cell_id
-from cell_checks import yield_checks
+from cell_checks import B, H, close, example, rounding, yield_checks
 from elman._errors import OptionError
-from elman.cells import ACTIVATIONS, find, numpy_ops
+from elman.cells import ACTIVATIONS, FROZEN, Cell, Step, find, numpy_ops
 from elman.cells import CELLS as REGISTRY
 from elman.runtime.sequence import layer_sequence
 
@@ -32,6 +32,30 @@ def sigmoid(x: float) -> float:
 def test_table_has_every_cell() -> None:
     assert {cell.name for cell in CELLS} == set(REGISTRY)
     assert {cell.activation for cell in CELLS if cell.name == "rnn"} == set(ACTIVATIONS)
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_frozen_step_sums(cell: Cell) -> None:
+    """With frozen slopes the shares of what a step read sum to whatever is read off the state after it."""
+    parameters, x, state = example(cell, np.float64)
+    gx = x[0] @ parameters["weight_ih"].T + parameters["bias_ih"]
+    gh = None
+    if cell.recurrent:
+        gh = state[0] @ parameters["weight_hh"].T + parameters["bias_hh"]
+    gates = cell.activate(OPS, gx, gh)
+    assert len(gates) == cell.G
+    after = cell.combine(OPS, gates, state)
+    draw = np.random.default_rng(9)
+    d_after = tuple(draw.normal(size=(B, H)) for _ in after)
+    to_input, to_hidden, d_before = cell.backward(
+        FROZEN, Step(gx, gh, gates, state, after), d_after
+    )
+    got = (np.concatenate([part + np.zeros((B, H)) for part in to_input], 1) * gx).sum()
+    if gh is not None:
+        got += (np.concatenate([part + np.zeros((B, H)) for part in to_hidden], 1) * gh).sum()
+    got += sum((d * part).sum() for d, part in zip(d_before, state, strict=True))
+    expected = sum((d * part).sum() for d, part in zip(d_after, after, strict=True))
+    close(np.asarray(got), np.asarray(expected), B * H * rounding(np.float64))
 
 
 def test_linear_rnn_is_the_plain_formula_exactly() -> None:

@@ -7,13 +7,27 @@ from __future__ import annotations
 
 from elman._errors import OptionError
 from elman.cells import scan
-from elman.cells._cell import Array, Cell, Ops, State, numpy_ops
+from elman.cells._cell import FROZEN, TRUE, Array, Cell, Ops, Slopes, State, Step, numpy_ops
 from elman.cells.gru import gru
 from elman.cells.lstm import lstm
 from elman.cells.mingru import mingru
 from elman.cells.rnn import ACTIVATIONS, rnn
 
-__all__ = ["ACTIVATIONS", "CELLS", "Array", "Cell", "Ops", "State", "find", "numpy_ops", "scan"]
+__all__ = [
+    "ACTIVATIONS",
+    "CELLS",
+    "FROZEN",
+    "TRUE",
+    "Array",
+    "Cell",
+    "Ops",
+    "Slopes",
+    "State",
+    "Step",
+    "find",
+    "numpy_ops",
+    "scan",
+]
 
 CELLS: dict[str, Cell] = {cell.name: cell for cell in (rnn, gru, lstm, mingru)}
 

@@ -11,22 +11,51 @@ with the forget gate of F. Gers et al. (2000); no peepholes; gates in PyTorch's 
 
 from __future__ import annotations
 
-from elman.cells._cell import Array, Cell, Ops, State
+from typing import Any
+
+import numpy as np
+
+from elman.cells._cell import Array, Cell, Ops, Slopes, State, Step
 
 __all__ = ["lstm"]
 
 
-def _step(ops: Ops, gx: Array, gh: Array | None, state: State) -> State:
-    _, c = state
+def _activate(ops: Ops, gx: Array, gh: Array | None) -> tuple[Array, ...]:
     input_sum, forget_sum, candidate_sum, output_sum = lstm.split(gx + gh)
-    c = ops.sigmoid(forget_sum) * c + ops.sigmoid(input_sum) * ops.tanh(candidate_sum)
-    return (ops.sigmoid(output_sum) * ops.tanh(c), c)
+    return (
+        ops.sigmoid(input_sum),
+        ops.sigmoid(forget_sum),
+        ops.tanh(candidate_sum),
+        ops.sigmoid(output_sum),
+    )
+
+
+def _combine(ops: Ops, gates: tuple[Array, ...], state: State) -> State:
+    (_, c), (taken, forget, candidate, output) = state, gates
+    c = forget * c + taken * candidate
+    return (output * ops.tanh(c), c)
+
+
+def _backward(slopes: Slopes, step: Step, d_after: tuple[Any, ...]) -> Any:
+    (_, before), (_, c), (d_h, d_c) = step.before, step.after, d_after
+    taken, forget, candidate, output = step.gates
+    shown = np.tanh(c)
+    d_c = d_c + d_h * output * slopes.tanh(shown, c)
+    d_sums = [
+        d_c * candidate * slopes.sigmoid(taken),
+        d_c * before * slopes.sigmoid(forget),
+        d_c * taken * slopes.tanh(candidate, lstm.split(step.gx + step.gh)[2]),
+        d_h * shown * slopes.sigmoid(output),
+    ]
+    return d_sums, d_sums, (0.0, forget * d_c)
 
 
 lstm = Cell(
     name="lstm",
     gates=("input", "forget", "candidate", "output"),
     states=("hidden", "cell"),
-    step=_step,
+    activate=_activate,
+    combine=_combine,
+    backward=_backward,
     source="Hochreiter and Schmidhuber 1997; forget gate Gers et al. 2000",
 )

@@ -10,28 +10,41 @@ in the plain form; gates in the order z h. There are no recurrent weights: `gh` 
 
 from __future__ import annotations
 
-from elman.cells._cell import Array, Cell, Ops, State
+from typing import Any
+
+from elman.cells._cell import Array, Cell, Ops, Slopes, State, Step
 
 __all__ = ["mingru"]
 
 
-def _scan(ops: Ops, gx: Array) -> tuple[Array, Array]:
+def _activate(ops: Ops, gx: Array, _gh: Array | None) -> tuple[Array, ...]:
     update_x, candidate = mingru.split(gx)
-    update = ops.sigmoid(update_x)
+    return ops.sigmoid(update_x), candidate
+
+
+def _scan(ops: Ops, gx: Array) -> tuple[Array, Array]:
+    update, candidate = _activate(ops, gx, None)
     return 1 - update, update * candidate
 
 
-def _step(ops: Ops, gx: Array, _gh: Array | None, state: State) -> State:
-    (h,) = state
-    a, b = _scan(ops, gx)
-    return (a * h + b,)
+def _combine(_ops: Ops, gates: tuple[Array, ...], state: State) -> State:
+    (h,), (update, candidate) = state, gates
+    return ((1 - update) * h + update * candidate,)
+
+
+def _backward(slopes: Slopes, step: Step, d_after: tuple[Any, ...]) -> Any:
+    (h,), (d_h,), (update, candidate) = step.before, d_after, step.gates
+    d_update = d_h * (candidate - h) * slopes.sigmoid(update)
+    return [d_update, update * d_h], [], ((1 - update) * d_h,)
 
 
 mingru = Cell(
     name="mingru",
     gates=("update", "candidate"),
     states=("hidden",),
-    step=_step,
+    activate=_activate,
+    combine=_combine,
+    backward=_backward,
     source="Feng et al. 2024, arXiv:2410.01201, section 3.1",
     recurrent=False,
     scan=_scan,

@@ -7,17 +7,31 @@ the plain formula ``h[i] = h[i-1]·W_h + x[i]·W_x``.
 
 from __future__ import annotations
 
-from elman.cells._cell import Array, Cell, Ops, State, Step
+from typing import Any
+
+from elman.cells._cell import Activate, Array, Backward, Cell, Ops, Slopes, State, Step
 
 __all__ = ["ACTIVATIONS", "rnn"]
 
 
-def _step(activation: str) -> Step:
-    def step(ops: Ops, gx: Array, gh: Array | None, _state: State) -> State:
+def _activate(activation: str) -> Activate:
+    def activate(ops: Ops, gx: Array, gh: Array | None) -> tuple[Array, ...]:
         total = gx + gh
         return (total if activation == "linear" else getattr(ops, activation)(total),)
 
-    return step
+    return activate
+
+
+def _combine(_ops: Ops, gates: tuple[Array, ...], _state: State) -> State:
+    return gates
+
+
+def _backward(activation: str) -> Backward:
+    def backward(slopes: Slopes, step: Step, d_after: tuple[Any, ...]) -> Any:
+        d_total = d_after[0] * getattr(slopes, activation)(step.gates[0], step.gx + step.gh)
+        return [d_total], [d_total], (0.0,)
+
+    return backward
 
 
 ACTIVATIONS: dict[str, Cell] = {
@@ -25,7 +39,9 @@ ACTIVATIONS: dict[str, Cell] = {
         name="rnn",
         gates=("hidden",),
         states=("hidden",),
-        step=_step(activation),
+        activate=_activate(activation),
+        combine=_combine,
+        backward=_backward(activation),
         source="Elman 1990, Finding Structure in Time",
         activation=activation,
     )

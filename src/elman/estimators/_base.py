@@ -11,6 +11,7 @@ from elman import runtime
 from elman._errors import MissingDependencyError, NotFittedError
 from elman.model import Model
 from elman.options import RecurrentOptions
+from elman.runtime.inspectable import Inspectable
 
 try:
     from sklearn import exceptions
@@ -40,7 +41,7 @@ def training() -> ModuleType:
     return elman.training
 
 
-class Estimator(BaseEstimator):  # type: ignore[misc]
+class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
     """Base of the estimators; the parameters are the options of its task, all by name."""
 
     options: ClassVar[type[RecurrentOptions]]
@@ -91,6 +92,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             name = type(self).__name__
             raise _BeforeFitError(f"this {name} is not fitted", remedy="call fit first")
         return self.predictor_
+
+    def _inspected(self) -> Any:
+        return self._fitted()
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "predictor_")

@@ -22,6 +22,7 @@ from elman.data.series import SeriesOptions, SeriesSet, load_series
 from elman.metrics import ForecastReport, Window, forecast_report
 from elman.model import Model
 from elman.runtime.forecast import Forecast
+from elman.runtime.inspectable import Inspectable
 from elman.runtime.packed import PackedLayer, member
 from elman.runtime.sequence import bounded
 
@@ -31,7 +32,7 @@ DAY = 86_400_000_000
 """Microseconds."""
 
 
-class ForecastPredictor:
+class ForecastPredictor(Inspectable):
     """A trained forecaster with the end of its series, ready to answer; what `elman.load` returns.
 
     `update` gives another one that has read on; nothing here changes after it is made.

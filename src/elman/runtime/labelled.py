@@ -22,13 +22,14 @@ from elman.metrics import (
     regression,
 )
 from elman.model import Model
+from elman.runtime.inspectable import Inspectable
 from elman.runtime.reader import Reader
 from elman.runtime.sequence import log_softmax
 
 __all__ = ["ClassifierPredictor", "RegressorPredictor", "TaggerPredictor"]
 
 
-class _Predictor:
+class _Predictor(Inspectable):
     def __init__(self, model: Model, storage: str = "float32") -> None:
         if storage != "float32":
             raise OptionError("storage", got=storage, expected=f"float32 for {model.config.task}")

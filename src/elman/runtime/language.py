@@ -18,6 +18,7 @@ from elman.data.sources import Source
 from elman.data.text import Corpus, load_corpus
 from elman.data.words import UNKNOWN_ID, plain_line_ends
 from elman.model import Model
+from elman.runtime.inspectable import Inspectable
 from elman.runtime.network import Network
 from elman.runtime.pool import StreamPool
 from elman.runtime.stream import Readable, Score, Stream
@@ -141,7 +142,7 @@ def ngram_part(card: Mapping[str, Any]) -> int | None:
     return int(counted) if counted is not None and tokens is not None and counted < tokens else None
 
 
-class LanguagePredictor:
+class LanguagePredictor(Inspectable):
     """A trained language model, ready to answer; what `elman.load` returns.
 
     It does not change: whatever reads text does so in a stream of its own. `storage` is that of the

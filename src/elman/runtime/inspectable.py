@@ -1,0 +1,48 @@
+"""The door from a predictor to what explains it: the one call of this wing that goes up, made late.
+
+An explanation is a method of the thing explained; `elman.explain` itself stands above the predictors and is
+imported when it is first asked.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from elman.explain.explanation import Explanation
+    from elman.explain.memory import Memory
+    from elman.explain.trace import Trace
+    from elman.explain.units import Units
+
+__all__ = ["Inspectable"]
+
+
+class Inspectable:
+    """What every predictor can be asked about itself."""
+
+    def _inspected(self) -> Any:
+        return self
+
+    def explain(self, what: Any = None, target: Any = None, **options: Any) -> Explanation:
+        """Return why the answer for `what` is `target` (default: the most probable), input by input.
+
+        `options` are those of the task, as `elman.explain.explain` says. Raises InputError, OptionError.
+        """
+        return _ask("explain", self._inspected(), what, target, **options)
+
+    def trace(self, what: Any = None, **options: Any) -> Trace:
+        """Return states, gates and predictions at every step of `what`; raises InputError."""
+        return _ask("read_trace", self._inspected(), what, **options)
+
+    def memory(self, what: Any = None, **options: Any) -> Memory:
+        """Return how far back the model remembers, measured on `what`; raises InputError."""
+        return _ask("measure_memory", self._inspected(), what, **options)
+
+    def units(self, what: Any, **options: Any) -> Units:
+        """Return what the units of the model stand for in `what`; raises InputError."""
+        return _ask("find_units", self._inspected(), what, **options)
+
+
+def _ask(question: str, *given: Any, **options: Any) -> Any:
+    return getattr(import_module("elman.explain"), question)(*given, **options)
