@@ -16,7 +16,7 @@ $(VENV)/.tools: constraints.txt
 	touch $@
 
 $(VENV)/.done: $(VENV)/.tools pyproject.toml $(KERNEL)
-	$(PIP) install --constraint constraints.txt --no-build-isolation --editable ".[train,plot,test]"
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable ".[train,plot,serve,test]"
 	touch $@
 
 demo: setup

@@ -21,13 +21,15 @@ LEVELS: list[set[str]] = [
     {"config"},
     {"model"},
     {"nn", "runtime"},
-    {"training"},
-    {"estimators"},
+    {"training", "explain"},
+    {"estimators", "serve"},
     {"_display", "_progress", "bench", "cli", "demo", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 WINGS = ({"nn", "training"}, {"runtime", "explain"})
 TORCH = {"nn", "training"}
+# the one call that goes up, made late: an explanation is a method of the thing explained
+DOOR = (SOURCE / "elman/runtime/inspectable.py", "explain")
 # code that a file could smuggle in, by the name it is called by
 FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
@@ -71,7 +73,7 @@ def test_imports_only_go_down(file: Path) -> None:
         if parts[0] != "elman" or len(parts) == 1:
             continue
         other = parts[1] if parts[1] in LEVEL else "__init__"
-        if other == own:
+        if other == own or ((file, other) == DOOR and not at_import):
             continue
         if LEVEL[own] < len(LEVELS) - 1:
             assert LEVEL[other] < LEVEL[own], f"{file} ({own}) imports {name}"
@@ -137,7 +139,7 @@ def test_nothing_that_a_file_says_is_executed(file: Path) -> None:
 
 def test_torch_stays_in_its_wing() -> None:
     code = (
-        "import elman, elman.data, elman.model, elman.runtime, elman.cli, sys\n"
+        "import elman, elman.data, elman.model, elman.runtime, elman.explain, elman.serve, elman.cli, sys\n"
         "print(sorted({'torch', 'sklearn', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
