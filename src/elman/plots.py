@@ -1,4 +1,4 @@
-"""Pictures of answers: a forecast, a confusion table, calibration, a scatter of numbers.
+"""Pictures of answers and of what led to them: a forecast, a confusion table, contributions, states.
 
 Every function takes plain arrays and returns a matplotlib `Figure` that no window and no global state knows
 of. A name in a picture is text as it stands, of at most 60 characters: no formula, no second line.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import textwrap
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -23,13 +24,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["calibration", "confusion", "forecast", "save", "scatter"]
+__all__ = [
+    "calibration",
+    "confusion",
+    "contributions",
+    "forecast",
+    "memory",
+    "save",
+    "scatter",
+    "states",
+]
 
 _INK, _GREY, _PALE, _BLUE, _RED = "#22303c", "#5d6b78", "#dde3e8", "#1668b5", "#c8442e"
 _SIZE, _DPI = (8.0, 4.5), 150
 _LONGEST, _LONGEST_LABEL = 60, 18
 _HISTORY = (6, 60)  # of the history, so many horizons or steps are shown
 _MOST_LABELS, _MOST_COUNTS = 40, 20
+_MOST_INPUTS, _MOST_UNITS, _MOST_STEPS = 24, 64, 200
+_HORIZON = 0.01  # where the change of a prediction counts as none
 # What DejaVu cannot write, a font of the machine may.
 _FONTS = ("Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans", "Arial Unicode MS", "Unifont")
 
@@ -253,6 +265,108 @@ def scatter(truth: ArrayLike, predicted: ArrayLike, title: str = "") -> Figure:
         opacity = min(0.8, max(0.08, 200 / max(1, len(true))))
         axes.scatter(true, found, s=14, color=_BLUE, alpha=opacity, lw=0, label="the network")
         axes.set(xlabel="truth", ylabel="predicted")
+        _legend(figure)
+
+    return _drawn(draw, title, _SIZE)
+
+
+def contributions(explanation: Any, title: str = "") -> Figure:
+    """Return the picture of an `Explanation`: a bar for the start state, each input, bias and residual.
+
+    Of more than 24 inputs those of the largest contributions are shown, the others summed. One that fails its
+    own test is grey, and says so. Raises ShapeError, MissingDependencyError.
+    """
+    values, inputs = np.asarray(explanation.contributions, np.float64), explanation.inputs
+    _same("contributions and inputs", values, range(len(inputs)))
+    shown = np.sort(np.argsort(-np.abs(values), kind="stable")[:_MOST_INPUTS])
+    rows = [("start state", float(explanation.start_state))]
+    rows += [(printable(inputs[place], _LONGEST_LABEL), values[place]) for place in shown]
+    if len(shown) < len(values):
+        rest = float(np.delete(values, shown).sum())
+        rows.append((f"{len(values) - len(shown):,} others", rest))
+    rows += [("bias", float(explanation.bias)), ("residual", float(explanation.residual))]
+    names, amounts = [name for name, _ in rows], [amount for _, amount in rows]
+    failed = explanation.passed is False
+    score = f"{printable(explanation.score_name, _LONGEST_LABEL)} {explanation.score:.4g}"
+
+    def draw(figure: Figure, axes: Axes) -> None:
+        colours = [_GREY if failed else _BLUE if amount > 0 else _RED for amount in amounts]
+        axes.barh(range(len(rows)), amounts, color=colours, height=0.7)
+        axes.set_yticks(range(len(rows)), names)
+        axes.invert_yaxis()
+        axes.axvline(0, color=_GREY, lw=0.8)
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(f"share of the {score}, by {explanation.method}")
+        words = textwrap.fill(printable(explanation.verdict, 400), 100)
+        figure.supxlabel(words, fontsize=8, color=_RED if failed else _GREY)
+
+    title = title or f"why {printable(explanation.target, 40)}"
+    return _drawn(draw, title, (_SIZE[0], max(_SIZE[1], 1.5 + 0.24 * len(rows))))
+
+
+def states(
+    values: ArrayLike, tokens: Sequence[object], units: Sequence[object], title: str = ""
+) -> Figure:
+    """Return the picture of states ``[U, T]``: a row a unit, a column a token, blue above zero, red below.
+
+    The first 64 units and the last 200 tokens are shown. Raises ShapeError, MissingDependencyError.
+
+    >>> states([[0.1, -0.5]], ["I", "eat"], ["unit 3"]).axes[0].get_yticklabels()[0].get_text()
+    'unit 3'
+    """
+    table = np.asarray(values, np.float64)
+    if table.shape != (len(units), len(tokens)):
+        raise ShapeError("states", got=table.shape, expected=f"[{len(units)}, {len(tokens)}]")
+    table = table[:_MOST_UNITS, max(0, len(tokens) - _MOST_STEPS) :]
+    names = [printable(unit, _LONGEST_LABEL) for unit in units[: len(table)]]
+    words = [printable(token, _LONGEST_LABEL) for token in tokens[len(tokens) - table.shape[1] :]]
+
+    def draw(figure: Figure, axes: Axes) -> None:
+        from matplotlib.colors import LinearSegmentedColormap
+
+        if not table.size:
+            return
+        colours = LinearSegmentedColormap.from_list("", [_RED, "#f1f3f5", _BLUE])
+        most = np.abs(table[np.isfinite(table)]).max(initial=0) or 1.0
+        drawn = axes.imshow(table, cmap=colours, vmin=-most, vmax=most, aspect="auto")
+        every = max(1, len(words) // 60)
+        long = max(map(len, words)) > 1
+        axes.set_xticks(range(0, len(words), every), words[::every], rotation=90 if long else 0)
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(length=0)
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        figure.colorbar(drawn, ax=axes, shrink=0.6).outline.set_visible(False)
+
+    return _drawn(draw, title, (_SIZE[0], max(_SIZE[1], 1.5 + 0.18 * len(names))))
+
+
+def memory(lags: ArrayLike, change: ArrayLike, gradient: ArrayLike, title: str = "") -> Figure:
+    """Return the picture of how far back a network remembers: change and gradient ``[K]`` over lags ``[K]``.
+
+    The gradient is on a scale of powers. Raises ShapeError, MissingDependencyError.
+
+    >>> [axes.get_ylabel() for axes in memory([1, 2], [0.5, 0.1], [1.0, 0.1]).axes]
+    ['change of the prediction', 'norm of the gradient']
+    """
+    at, first, second = _same("lags, change and gradient", lags, change, gradient)
+
+    def draw(figure: Figure, axes: Axes) -> None:
+        axes.axhline(_HORIZON, color=_GREY, lw=1, ls=(0, (4, 3)), label="no change")
+        axes.plot(at, first, color=_BLUE, lw=1.8, marker="o", ms=3, label="change")
+        axes.set(xlabel="lag", ylabel="change of the prediction")
+        other = axes.twinx()
+        # none is drawn where the gradient is nothing: a scale of powers has no zero
+        other.plot(at, np.where(second > 0, second, np.nan), color=_RED, lw=1.3, label="gradient")
+        other.set_ylabel("norm of the gradient")
+        other.set_yscale("log" if (second > 0).any() else "linear")
+        if (at > 0).any() and at.max() > 50:
+            axes.set_xscale("log")
+        # matplotlib's own are formulas, which no text of the house is
+        axes.xaxis.set_major_formatter("{x:g}")
+        other.yaxis.set_major_formatter("{x:.3g}")
+        other.grid(visible=False)
         _legend(figure)
 
     return _drawn(draw, title, _SIZE)

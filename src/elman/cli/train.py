@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import Field, asdict
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
@@ -65,6 +68,7 @@ def _train(
     output: str,
     valid: list[str] | None,
     resume: bool,
+    watch: bool,
     json_: bool,
     task: str | None,
     **options: Any,
@@ -89,7 +93,10 @@ def _train(
     checked = TASKS[task](**given)
     if task == "forecast" and valid is not None:
         raise OptionError("--valid", got="it with --task forecast", remedy="leave it out")
-    with TrainingDisplay(to_stderr=json_, output=output) as display:
+    with ExitStack() as stack:
+        display = stack.enter_context(TrainingDisplay(to_stderr=json_, output=output))
+        if watch and display.leads:
+            display.say(f"the run as it goes on: {_open(stack, Path(output))}", "bold")
         if why != "--task":
             display.say(f"task {task}, as {why} says" if task != "language" else "task language")
             if task == "language" and any(map(is_table, files)):
@@ -103,6 +110,18 @@ def _train(
         print_json({"model": output, "stopped": outcome.stopped, "card": card})
     if outcome.stopped == "interrupted":
         raise typer.Exit(130)
+
+
+def _open(stack: ExitStack, output: Path) -> str:
+    """Serve the Training panel until `stack` ends, show it where there is a display; return its address."""
+    from elman.serve.watch import Watched
+
+    url = stack.enter_context(Watched(output.with_suffix(".run.jsonl"))).url
+    if sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        import webbrowser
+
+        webbrowser.open(url)
+    return url
 
 
 def _run(
@@ -222,6 +241,14 @@ def _own() -> list[inspect.Parameter]:
                 typer.Option(
                     "--resume", help="go on with the interrupted run of the same settings"
                 ),
+            ],
+            False,
+        ),
+        (
+            "watch",
+            Annotated[
+                bool,
+                typer.Option("--watch", help="show the run in the browser as it goes on (serve)"),
             ],
             False,
         ),

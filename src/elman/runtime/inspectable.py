@@ -29,19 +29,23 @@ class Inspectable:
 
         `options` are those of the task, as `elman.explain.explain` says. Raises InputError, OptionError.
         """
-        return _ask("explain", self._inspected(), what, target, **options)
+        found: Explanation = _ask("explain", self._inspected(), what, target, **options)
+        return found
 
     def trace(self, what: Any = None, **options: Any) -> Trace:
         """Return states, gates and predictions at every step of `what`; raises InputError."""
-        return _ask("read_trace", self._inspected(), what, **options)
+        found: Trace = _ask("read_trace", self._inspected(), what, **options)
+        return found
 
     def memory(self, what: Any = None, **options: Any) -> Memory:
         """Return how far back the model remembers, measured on `what`; raises InputError."""
-        return _ask("measure_memory", self._inspected(), what, **options)
+        found: Memory = _ask("measure_memory", self._inspected(), what, **options)
+        return found
 
     def units(self, what: Any, **options: Any) -> Units:
         """Return what the units of the model stand for in `what`; raises InputError."""
-        return _ask("find_units", self._inspected(), what, **options)
+        found: Units = _ask("find_units", self._inspected(), what, **options)
+        return found
 
 
 def _ask(question: str, *given: Any, **options: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from elman._errors import InputError
+from elman._errors import InputError, OptionError
 from elman._shapes import whole_number
 from elman.data.words import UNKNOWN_ID
 from elman.model import Model
@@ -44,65 +44,88 @@ class StreamPool:
         """Return the number of streams."""
         return len(self._last)
 
-    def reset(self) -> StreamPool:
-        """Forget all that was fed to any stream; returns self."""
-        self._forget(np.arange(len(self)))
-        self.unknown[:] = 0
+    def reset(self, which: Sequence[int] | None = None) -> StreamPool:
+        """Forget all that was fed to the streams `which`, or to any; returns self. Raises OptionError."""
+        places = self._places(which)
+        self._forget(places)
+        self.unknown[places] = 0
         return self
 
-    def feed(self, readables: Sequence[Readable]) -> StreamPool:
-        """Read a text or token numbers into each stream, of any lengths; returns self.
+    def add(self, n: int) -> StreamPool:
+        """Make `n` more streams, at state zero and numbered on; returns self. Raises OptionError."""
+        n = whole_number("n", n, 1)
+        self._states = np.concatenate([self._states, np.tile(self.network.start, (n, 1))])
+        self._last = np.concatenate([self._last, np.full(n, -1)])
+        self.unknown = np.concatenate([self.unknown, np.zeros(n, np.int64)])
+        return self
 
-        Raises InputError where there is not one for each stream, or as `Stream.feed` does.
+    def _places(self, which: Sequence[int] | None) -> np.ndarray:
+        """Return the numbers of the streams `which`, of all where none are named."""
+        if which is None:
+            return np.arange(len(self))
+        last = len(self) - 1
+        places = [whole_number("stream", i, 0, last) for i in which]
+        if len({*places}) < len(places):
+            raise OptionError("streams", got=places, expected="each once")
+        return np.array(places, np.int64)
+
+    def feed(self, readables: Sequence[Readable], which: Sequence[int] | None = None) -> StreamPool:
+        """Read a text or token numbers, of any lengths, into each of the streams `which`, or of all.
+
+        The others stay where they are. Returns self. Raises InputError where there is not one for each,
+        or as `Stream.feed` does, OptionError for a number that no stream has.
         """
+        places = self._places(which)
         listed = isinstance(readables, list | tuple | np.ndarray)
-        if not listed or len(readables) != len(self):
+        if not listed or len(readables) != len(places):
             got = f"{len(readables)}" if listed else type(readables).__name__
-            raise InputError("texts for the pool", got=got, expected=f"a list of {len(self)}")
+            raise InputError("texts for the pool", got=got, expected=f"a list of {len(places)}")
         lines = [token_numbers(self.codec, readable) for readable in readables]
-        self.unknown += [np.count_nonzero(numbers == UNKNOWN_ID) for numbers in lines]
+        self.unknown[places] += [np.count_nonzero(numbers == UNKNOWN_ID) for numbers in lines]
         end_id = self.codec.end_id
         if end_id is not None:
             for i, numbers in enumerate(lines):
                 ends = np.flatnonzero(numbers == end_id)
                 if len(ends):
-                    self._forget(np.array([i]))
+                    self._forget(places[i : i + 1])
                     lines[i] = numbers[ends[-1] + 1 :]
-        self._read(lines)
+        self._read(lines, places)
         return self
 
     def _forget(self, which: np.ndarray) -> None:
         self._states[which] = self.network.start
         self._last[which] = -1
 
-    def _read(self, lines: Sequence[np.ndarray]) -> None:
-        """Read each stream's numbers; the streams whose numbers have ended stay out of the rest."""
+    def _read(self, lines: Sequence[np.ndarray], places: np.ndarray) -> None:
+        """Read each line into its stream; the streams whose numbers have ended stay out of the rest."""
         lengths = np.array([len(line) for line in lines])
         done = 0
         for length in np.unique(lengths[lengths > 0]).tolist():
             active = np.flatnonzero(lengths >= length)
             tokens = np.stack([lines[i][done:length] for i in active.tolist()], axis=1)
-            every = len(active) == len(self)
-            states = self._states if every else self._states[active]
+            states = self._states[places[active]]
             steps = max(1, TOKENS // len(active))
             for start in range(0, len(tokens), steps):
                 _, states = self.network.forward(tokens[start : start + steps], states)
-            if every:
-                self._states = states
-            else:
-                self._states[active] = states
-            self._last[active] = tokens[-1]
+            self._states[places[active]] = states
+            self._last[places[active]] = tokens[-1]
             done = length
 
-    def predict(self, k: int = 5) -> list[list[tuple[str, float]]]:
-        """Return for each stream what `Stream.predict` would; raises OptionError."""
+    def predict(
+        self, k: int = 5, which: Sequence[int] | None = None
+    ) -> list[list[tuple[str, float]]]:
+        """Return what `Stream.predict` would, for each of the streams `which`, or of all.
+
+        Raises OptionError.
+        """
         k = whole_number("k", k, 1)
+        places = self._places(which)
         rows = max(1, BLOCK // len(self.codec))
         return [
             ranked(self.codec, log_probabilities, k)
-            for start in range(0, len(self), rows)
+            for start in range(0, len(places), rows)
             for log_probabilities in self.network.log_probabilities(
-                self.network.output(self._states[start : start + rows])
+                self.network.output(self._states[places[start : start + rows]])
             )
         ]
 
@@ -125,7 +148,8 @@ class StreamPool:
                 text.append(codec.piece(None if last < 0 else last, token))
             if end_id is not None:
                 self._forget(np.flatnonzero(tokens == end_id))
-            self._read([tokens[i : i + (tokens[i] != end_id)] for i in range(len(self))])
+            read = [tokens[i : i + (tokens[i] != end_id)] for i in range(len(self))]
+            self._read(read, np.arange(len(self)))
         return ["".join(text) for text in texts]
 
     def _draw(self, sampling: Sampling, randoms: Sequence[np.random.Generator]) -> np.ndarray:

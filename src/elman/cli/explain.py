@@ -1,0 +1,124 @@
+"""The command that tells why: explain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from elman._errors import OptionError
+from elman.cli._app import Json, ModelFile, app, load, print_json
+
+if TYPE_CHECKING:
+    from elman.runtime import LanguagePredictor
+
+__all__ = ["explain"]
+
+
+@app.command("explain")
+def explain(
+    model: ModelFile,
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="[TEXT]", help="what was read; nothing for a model of series"),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="the answer to explain (the most probable one)")
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="decomposition|integrated gradients|leave-one-out",
+            help="how (the first of these that stands its own test)",
+        ),
+    ] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(
+            help="of a tagger the step, of a classifier words or characters, of series which"
+        ),
+    ] = None,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="each word not known, instead of not there")
+    ] = False,
+    equations: Annotated[
+        bool, typer.Option("--equations", help="write the equations out, from backwards")
+    ] = False,
+    replace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="POSITION=WORD", help="what comes with another word there, counted from 0"
+        ),
+    ] = None,
+    svg: Annotated[str | None, typer.Option(help="a picture as on the page: .svg")] = None,
+    plot: Annotated[str | None, typer.Option(help="a picture by matplotlib: .svg or .png")] = None,
+    json_: Json = False,
+) -> None:
+    """Tell which earlier input moved an answer, and whether that stands its own test."""
+    predictor = load(model)
+    task = predictor.model.config.task
+    only = {"--unknown": unknown, "--equations": equations, "--replace": replace is not None}
+    if task != "language":
+        for name in (name for name, given in only.items() if given):
+            raise OptionError(name, got=f"a model for {task}", expected="one for language")
+    elif of is not None:
+        raise OptionError("--of", got="a model for language", expected="one for another task")
+    if text is None and task != "forecast":
+        raise OptionError("TEXT", got="nothing", expected=f"what a model for {task} is to read")
+    if replace is not None:
+        _replaced(predictor, text or "", replace, json_)
+        return
+    options: dict[str, Any] = {"method": method}
+    if task == "language":
+        options["unknown"] = unknown
+    elif of is not None:
+        options["of"] = int(of) if of.isdecimal() else of
+    from elman.explain import explain as ask
+
+    found = ask(predictor, text, target, **options)
+    told: dict[str, Any] = found.to_dict()
+    shown = str(found)
+    if equations:
+        from elman.explain.equations import equations as written
+
+        shown = written(predictor, text or "", target)
+        told["equations"] = shown.splitlines()
+    if svg is not None:
+        from elman._atomic import atomic_write
+
+        atomic_write(Path(svg), found.to_svg().encode("utf-8", "replace"))
+    if plot is not None:
+        from elman import plots
+
+        plots.save(found.plot(), Path(plot))
+    if json_:
+        print_json(told)
+    else:
+        typer.echo(shown)
+
+
+def _replaced(predictor: LanguagePredictor, text: str, given: str, json_: bool) -> None:
+    """Show what comes after `text` with another word at a place: POSITION=WORD."""
+    from elman.explain.influence import Read, replace
+
+    position, equals, word = given.partition("=")
+    if not (equals and position.strip().isdecimal()):
+        raise OptionError("--replace", got=given, expected="POSITION=WORD, such as 1=hate")
+    place = int(position)
+    after = replace(predictor, text, place, word)
+    before = dict(predictor.predict_next(text, len(predictor.model.codec)))
+    tokens = list(Read.of(predictor, text).tokens)
+    was, tokens[place] = tokens[place], word
+    if json_:
+        rows = [
+            {"token": token, "probability": probability, "before": before[token]}
+            for token, probability in after
+        ]
+        print_json(
+            {"text": text, "position": place, "token": was, "word": word, "predictions": rows}
+        )
+        return
+    from elman._display import print_predictions
+
+    print_predictions(" ".join(tokens), after)

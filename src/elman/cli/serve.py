@@ -1,0 +1,90 @@
+"""The command that serves models over HTTP, with the page that shows them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from elman._errors import DataError, OptionError, printable
+from elman.cli._app import WHOLE, app, load
+
+__all__ = ["serve"]
+
+
+@app.command("serve")
+def serve(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="MODEL...", help="trained models (.safetensors)")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="where to listen; beyond this machine only with a token")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(**WHOLE, help="0 for any that is free")] = 8765,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="file of the token that requests must carry (or set ELMAN_TOKEN)"),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="a further name by which it may be asked")
+    ] = None,
+    state_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="file of the key of states that clients keep, shared by servers that take turns "
+            "(or set ELMAN_STATE_KEY)"
+        ),
+    ] = None,
+    max_streams: Annotated[int, typer.Option(**WHOLE, help="streams held at most")] = 10_000,
+    runs: Annotated[
+        Path | None, typer.Option(help="folder of training runs (.run.jsonl) to show")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="open the page in the browser")] = False,
+) -> None:
+    """Serve models over HTTP on this machine, with a page that shows them at work."""
+    from elman.serve import run
+    from elman.serve.settings import Settings
+
+    if not models and runs is None:
+        raise OptionError("MODEL", got="nothing", expected="a trained model, or --runs FOLDER")
+    options: dict[str, Any] = {}
+    if (key := _secret(state_key, "ELMAN_STATE_KEY")) is not None:
+        options["state_key"] = key.encode()
+    settings = Settings(
+        host=host,
+        port=port,
+        token=_secret(token_file, "ELMAN_TOKEN"),
+        allow_hosts=tuple(allow_host or ()),
+        runs=runs,
+        max_streams=max_streams,
+        **options,
+    )
+    loaded = {}
+    for path in models or ():
+        name = Path(path).name.removesuffix(".safetensors")
+        if name in loaded:
+            raise OptionError("models", got=f"two called {name}", expected="different names")
+        loaded[name] = load(path)
+
+    def ready(settings: Settings) -> None:
+        url = run.address(settings)
+        typer.echo(f"serving {', '.join(map(printable, loaded)) or printable(runs)} on {url}")
+        if open_:
+            import webbrowser
+
+            webbrowser.open(url)
+
+    run.serve(loaded, settings, ready)
+
+
+def _secret(file: Path | None, variable: str) -> str | None:
+    """Return the secret in a file, or that of the environment."""
+    if file is None:
+        return os.environ.get(variable)
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        got = getattr(error, "strerror", None) or "no text"
+        raise DataError(f"cannot read {file}", got=got) from error

@@ -1,0 +1,181 @@
+"""The command that looks for what the units of a network stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from elman._errors import OptionError
+from elman.cli._app import WHOLE, Json, ModelFile, app, load, print_json
+from elman.cli._sources import is_table, read_lines
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from elman.explain.units import Excerpt, Units
+
+__all__ = ["coloured", "units"]
+
+# the unit says that the property does not hold, and that it does
+_FALL, _RISE = (243, 182, 168), (136, 184, 228)
+_MARKS = " .-+#"
+_ROWS, _WIDEST = 8, 100
+_SHOWN = 3
+
+
+@app.command("units")
+def units(
+    model: ModelFile,
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="a text that was not trained on, texts a line, a table; - is standard input",
+        ),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(help="a phrase: show the units that stand out over it, and places like it"),
+    ] = None,
+    count: Annotated[int, typer.Option(**WHOLE, help="properties, units or places to show")] = 12,
+    unit: Annotated[
+        str | None,
+        typer.Option(metavar="L.N", help="show this unit alone, as 0.337, or 0.c337 of a cell"),
+    ] = None,
+    svg: Annotated[str | None, typer.Option(help="a picture (.svg) of the text on colours")] = None,
+    json_: Json = False,
+) -> None:
+    """Show what single units of a network stand for: quotes, brackets, place in the line and so on."""
+    from elman._shapes import whole_number
+    from elman.explain.reading import Unit, read_states
+    from elman.explain.units import Units, find_units, units_like
+
+    count = whole_number("--count", count, 1)
+    if like is not None and not (unit is svg is None):
+        raise OptionError("--like", got="--unit or --svg with it", expected="one of them")
+    place = None if unit is None else Unit.of(unit)
+    predictor = load(model)
+    what = _source(predictor, file)
+    if like is not None:
+        alike = units_like(predictor, what, like, count)
+        if json_:
+            print_json(alike.to_dict())
+        else:
+            typer.echo(str(alike))
+        return
+    if place is not None:
+        scored = Units((), read_states(predictor, what))
+        shown = [(f"unit {place}", scored.excerpt(place))]
+    else:
+        scored = find_units(predictor, what)
+        best: dict[Any, Any] = {}  # of each unit the first of its properties
+        for score in scored.scores[:count]:
+            best.setdefault(score.place, score)
+        shown = [
+            (f"{one.place}: {one.meaning} ({one.sentence})", _turned(scored, one))
+            for one in [*best.values()][:_SHOWN]
+        ]
+    if svg is not None and shown:
+        from elman._atomic import atomic_write
+
+        atomic_write(Path(svg), shown[0][1].to_svg().encode("utf-8", "replace"))
+    if json_:
+        parts = [
+            {"title": title, "tokens": [*one.tokens], "values": one.values.tolist()}
+            for title, one in shown
+        ]
+        print_json(scored.to_dict(count) | {"excerpts": parts})
+    else:
+        _print(scored, shown, count)
+
+
+def _source(predictor: Any, file: str | None) -> Any:
+    task = predictor.model.config.task
+    if task == "forecast":
+        return file
+    if file is None:
+        raise OptionError("FILE", got="nothing", expected="a text to find units on")
+    if task != "language" and is_table(file):
+        from elman.data.examples import read_sequences
+
+        places = predictor.card.get("columns")
+        return read_sequences(file, task=task, **(places if isinstance(places, dict) else {}))[0]
+    return "\n".join(read_lines(file))
+
+
+def _turned(scored: Units, score: Any) -> Excerpt:
+    """Return the excerpt of a score, high where the unit says that the property holds."""
+    from dataclasses import replace
+
+    excerpt = scored.excerpt(score.place, score.meaning)
+    return replace(excerpt, values=score.direction * excerpt.values)
+
+
+def _print(scored: Units, shown: list[tuple[str, Excerpt]], count: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if scored.scores:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("property")
+        for name in ("unit", "area", "untrained", "input alone"):
+            table.add_column(name, justify="right")
+        for one in scored.scores[:count]:
+            areas = (f"{area:.3f}" for area in (one.area, one.baseline, one.token))
+            table.add_row(one.meaning, str(one.place), *areas)
+        console.print(table)
+    for title, excerpt in shown:
+        console.print(Text(f"\n{title}", style="bold"), soft_wrap=True)
+        for line in coloured(excerpt, console):
+            console.print(line, no_wrap=True, crop=False)
+    size = f"{len(scored.reading.tokens):,} steps, {len(scored.reading.units):,} units"
+    half = "; chosen on the first half, areas under the ROC curve on the second"
+    console.print(Text(f"\n{size}{half if scored.scores else ''}", style="dim"), soft_wrap=True)
+
+
+def coloured(excerpt: Excerpt, console: Console) -> list[Text]:
+    """Return the lines of an excerpt on colours; with a line of marks under each where there are none.
+
+    Blue, or ``#``, is where the unit stands high; red, or nothing, where it stands low.
+    """
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    plain = console.color_system is None
+    width = min(console.width, _WIDEST)
+    lines: list[Text] = []
+    line, marks, room = Text(), "", 0
+
+    def end() -> None:
+        nonlocal line, marks, room
+        if line.plain.strip():
+            lines.append(line)
+            if plain:
+                lines.append(Text(marks.rstrip()))
+        line, marks, room = Text(), "", 0
+
+    for token, value in zip(excerpt.tokens, excerpt.values.tolist(), strict=True):
+        for character in token:
+            shown = character if character.isprintable() else " " if character == "\t" else "\ufffd"
+            wide = cell_len(shown)
+            if character == "\n" or room + wide > width:
+                end()
+            if len(lines) >= (_ROWS * 2 if plain else _ROWS):
+                return lines
+            if character != "\n":
+                line.append(shown, style="" if plain else _style(value))
+                marks += _MARKS[min(4, int(2.5 * (value + 1)))] * wide
+                room += wide
+    end()
+    return lines
+
+
+def _style(value: float) -> str:
+    goal, share = (_RISE if value > 0 else _FALL), min(1.0, abs(value))
+    red, green, blue = (round(255 + share * (one - 255)) for one in goal)
+    return f"black on rgb({red},{green},{blue})"

@@ -1,0 +1,228 @@
+"""The house's pictures as SVG: the unrolled network, contributions, coloured text, states, and charts.
+
+One writer for the notebook, the command's files and the page: plain arrays in, a string out, the same string
+for the same input. Blue stands for what raises a score or lies above zero, red for the opposite; width, place
+and sign say it too. `standalone` puts `STYLE` into the picture; a page that links it passes False, and gets
+groups that can be reached by keyboard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from elman.explain.charts import curves, forecast, memory
+from elman.explain.svg import (
+    STYLE,
+    advance,
+    attribute,
+    box,
+    clean,
+    group,
+    level,
+    limit,
+    number,
+    numbers,
+    paragraph,
+    path,
+    picture,
+    signed,
+    sized,
+    text,
+    tiles,
+    way,
+)
+from elman.explain.unrolled import unrolled
+
+if TYPE_CHECKING:
+    from elman.explain.explanation import Explanation
+
+__all__ = [
+    "STYLE",
+    "coloured_text",
+    "contributions",
+    "curves",
+    "forecast",
+    "heat",
+    "memory",
+    "unrolled",
+]
+
+_EDGE = 16.0  # around every picture
+_ROWS = 24  # inputs of an explanation shown at most
+_PIECES = 4000  # of a coloured text
+
+
+def contributions(explanation: Explanation, *, width: float = 720, standalone: bool = True) -> str:
+    """Return an explanation as bars: the start state, each input, bias and residual, and their sum.
+
+    A ring marks what leaving an input out changes, where that is known. Of more than 24 inputs those of the
+    largest contributions are shown, the others summed. One that fails its own test is grey, and says so.
+    """
+    N = len(explanation.inputs)
+    values = numbers(explanation.contributions, "contributions", (N,))
+    absence = None if explanation.absence is None else numbers(explanation.absence, "absence", (N,))
+    failed = explanation.passed is False
+    named = np.sort(np.argsort(-np.nan_to_num(np.abs(values)), kind="stable")[:_ROWS])
+    rows: list[tuple[str, float, float, int | None]] = [
+        ("start state", float(explanation.start_state), np.nan, None)
+    ]
+    for place in named.tolist():
+        ring = np.nan if absence is None else float(absence[place])
+        rows.append((str(explanation.inputs[place]), float(values[place]), ring, place))
+    if len(named) < N:
+        others = float(np.nansum(np.delete(values, named)))
+        rows.append((f"{N - len(named):,} others", others, np.nan, None))
+    rows.append(("bias", float(explanation.bias), np.nan, None))
+    rows.append(("residual", float(explanation.residual), np.nan, None))
+    score = float(explanation.score)
+    pairs = [*((value, ring) for _, value, ring, _ in rows), (score, np.nan)]
+    amounts = numbers(pairs, "rows", (None, 2))
+
+    width = sized(width)
+    reached = np.nan_to_num(amounts)  # zero is among them: every ring but inputs' is missing
+    low, high = float(reached.min()), float(reached.max())
+    names = min(max(advance(clean(row[0])) for row in rows) + 12, 0.32 * width)
+    start, end = _EDGE + names, width - _EDGE - 64
+    span = (high / 2 - low / 2) * 2 or 1.0
+    scale = (end - start) / min(span, 1e300)
+    zero = start - low * scale
+    title = f"why {clean(explanation.target)}"
+    parts = [text(_EDGE, 32, title, "large", width - 2 * _EDGE)]
+    about = f"{explanation.score_name} {signed(score, plus=False)}, by {explanation.method}"
+    parts.append(text(_EDGE, 50, about, "small grey", width - 2 * _EDGE))
+    y = 78.0
+
+    def row_at(y: float, name: str, value: float, ring: float, kind: str, place: int | None) -> str:
+        shown = value if np.isfinite(value) else 0.0
+        x = zero + min(shown, 0.0) * scale
+        bar = f"bar {way(value, failed=failed)}"
+        found = [
+            text(_EDGE, y + 4, name, kind, names - 8),
+            box(x, y - 7, abs(shown) * scale, 14, bar, 1.5),
+            text(width - _EDGE, y + 4, signed(value), f"end {kind}".strip()),
+        ]
+        said = f"{signed(value)}: {name}"
+        if np.isfinite(ring):
+            at = number(zero + ring * scale)
+            found.append(f'<circle class="ring" cx="{at}" cy="{number(y)}" r="4.5"/>')
+            said = f"{signed(value)}; without it: {signed(ring)}. Input: {name}"
+        more = "" if place is None else f' data-position="{place}"'
+        return group("row", found, more, said)
+
+    parts.append(path("rule", "M", zero, y - 14, "V", y + 22 * len(rows) + 18))
+    for (name, _, _, place), (value, ring) in zip(rows, amounts[:-1].tolist(), strict=True):
+        parts.append(row_at(y, name, value, ring, "" if place is not None else "grey", place))
+        y += 22
+    parts.append(path("rule", "M", _EDGE, y - 8, "H", width - _EDGE))
+    y += 8
+    total = float(amounts[-1, 0])
+    parts.append(row_at(y, explanation.score_name, total, np.nan, "strong", None))
+    y += 34
+    if absence is not None:
+        parts.append(
+            f'<circle class="ring" cx="{number(_EDGE + 5)}" cy="{number(y - 4)}" r="4.5"/>'
+        )
+        parts.append(text(_EDGE + 16, y, "the change when it is left out", "small grey"))
+        y += 20
+    kind = "small down" if failed else "small"
+    lines, y = paragraph(_EDGE, y, explanation.verdict, width - 2 * _EDGE, kind)
+    return picture([*parts, lines], width, y, title, standalone=standalone)
+
+
+def coloured_text(
+    tokens: Sequence[str], values: ArrayLike, *, width: float = 720, standalone: bool = True
+) -> str:
+    """Return words or characters [T] on colours by `values` [T], in rows as they are read.
+
+    What is above zero has a bar over it, what is below one under it, as thick as it is strong. Characters
+    stand close, words apart; a line end ends the row. Raises ShapeError.
+    """
+    T = len(tokens)
+    found = numbers(values, "values", (T,))[:_PIECES]
+    most, width = limit(found), sized(width)
+    close = all(len(token) <= 1 for token in tokens)
+    x, y, broken, parts = _EDGE, _EDGE + 20, False, []
+    for at, (token, value) in enumerate(zip(tokens, found.tolist(), strict=False)):
+        shown = clean(token)
+        room = min(max(advance(shown), 8.0) + (2 if close else 10), width - 2 * _EDGE)
+        if broken or (x > _EDGE and x + room > width - _EDGE):
+            x, y = _EDGE, y + 32
+        share = abs(value) / most if np.isfinite(value) else 0.0
+        thick = 4 * share
+        bar = box(x, y - 17 - thick if value > 0 else y + 7, room, thick, f"bar {way(value)}")
+        pieces = [
+            box(x, y - 16, room, 22, level(value, most, "t")),
+            bar if thick >= 0.2 else "",
+            text(x + room / 2, y, token, "middle" + (" grey" if shown in "␣↵⇥" else ""), room),
+        ]
+        more = f' data-position="{at}"'
+        parts.append(group("word", pieces, more, f"{signed(value)}: {shown}"))
+        x += room + (0 if close else 3)
+        broken = token == "\n"
+    y += 32
+    scale = f"from −{most:.3g} (red, bar below) to {most:.3g} (blue, bar above)"
+    if len(found) < T:
+        scale += f"; the first {len(found):,} of {T:,}"
+    parts.append(text(_EDGE, y, scale, "small grey", width - 2 * _EDGE))
+    label = f"{T} pieces of text coloured by value"
+    return picture(parts, width, y + 14, label, standalone=standalone)
+
+
+def heat(
+    values: ArrayLike,
+    tokens: Sequence[str],
+    units: Sequence[object],
+    *,
+    width: float = 960,
+    standalone: bool = True,
+) -> str:
+    """Return `values` [U, T] of units over time as tiles: a row a unit, a column a token.
+
+    At most 64 units and the last tokens that fit are shown. Raises ShapeError.
+    """
+    U, T = len(units), len(tokens)
+    table = numbers(values, "values", (U, T))[:64]
+    width = sized(width)
+    names = min(max((advance(clean(unit), 11) for unit in units[:64]), default=0) + 10, 0.3 * width)
+    room = width - 2 * _EDGE - names
+    count = min(T, int(room / 5))
+    across = min(26.0, room / max(1, count))
+    tall = min(18.0, max(12.0, 400 / max(1, len(table))))
+    shown, most = tokens[T - count :], limit(table[:, T - count :])
+    y = _EDGE + 14.0
+    head = f"{len(table)} of {U:,} units" if len(table) < U else "the units"
+    late = f", the last {count:,} of {T:,} steps" if count < T else ""
+    said = f"{head}{late}, from −{most:.2g} (red) to {most:.2g} (blue)"
+    parts = [text(_EDGE, y, said, "small grey", width - 2 * _EDGE)]
+    y += 12
+    left = _EDGE + names + across * np.arange(count)
+    for row, unit in enumerate(units[: len(table)]):
+        at = y + tall * row
+        drawn = tiles(table[row : row + 1, T - count :] / most, left, at, across - 0.4, tall)
+        name = text(_EDGE + names - 8, at + tall / 2 + 4, unit, "small end grey", names - 8)
+        parts.append(group("unit", [name, drawn], attribute("data-unit", unit)))
+    y += tall * len(table) + 8
+    upright = across >= 9 and max((len(token) for token in shown), default=0) <= 1
+    longest = max((advance(clean(token), 11) for token in shown), default=0)
+    below = 16.0
+    if upright or longest + 4 <= across:
+        parts += [
+            text(x + across / 2, y + 8, token, "small middle")
+            for x, token in zip(left, shown, strict=True)
+        ]
+    elif across >= 11:
+        below = min(90.0, longest + 8)
+        parts += [
+            text(0, 0, token, "small end", 88, _turned(float(x) + across / 2 + 4, y))
+            for x, token in zip(left, shown, strict=True)
+        ]
+    label = f"{U} units over {T} steps"
+    return picture(parts, width, y + below + 4, label, standalone=standalone)
+
+
+def _turned(x: float, y: float) -> str:
+    return f' transform="translate({number(x)} {number(y)}) rotate(-90)"'

@@ -1,0 +1,134 @@
+"""A prediction written out from backwards: the logit, the state it was read from, the state before that.
+
+Of the linear rnn every line is the network's own equation; of mingru it is, with its gates as they were. Of
+other cells the lines are those of the frozen network, whose gates and slopes stay as they were in this text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from elman.cells import FROZEN, Cell
+from elman.explain.explanation import DECOMPOSITION, printed
+from elman.explain.influence import Read, explain_language, layers_of, passage_of, row_of
+from elman.explain.passage import Passage
+from elman.runtime.stream import Readable
+
+__all__ = ["equations"]
+
+_ROWS = 40
+_OTHERS = "{s}[{t}] = A[{t}]·{s}[{b}] + B[{t}]·{x}[{t}] + c[{t}]"
+_FORMS = {
+    "linear": "{s}[{t}] = W_h·{s}[{b}] + W_x·{x}[{t}] + b",
+    "mingru": "{s}[{t}] = (1 - z[{t}])∘{s}[{b}] + z[{t}]∘(W_x·{x}[{t}]) + z[{t}]∘b",
+}
+_WORDS = {
+    "linear": "This is the network itself.",
+    "mingru": "z is the update gate, held as it was in this text: given it, this is the network itself.",
+    "": "A, B and c are the network at that step with its gates and slopes held as they were in this text: "
+    "a model of it, for what it would do with other words they would change.",
+}
+
+
+def equations(predictor: Any, text: Readable, target: str | None = None) -> str:
+    """Return the chain of equations from the logit of `target` (the most probable) back to the first token.
+
+    Behind each line stand the lengths (Euclidean norms) of its left side and of its terms; the last lines
+    are the terms of `elman.explain.influence.decompose`, which sum to the logit. Raises InputError,
+    OptionError.
+    """
+    found = explain_language(predictor, text, target, method=DECOMPOSITION)
+    network, read = predictor.network, Read.of(predictor, text)
+    config, cell = network.model.config, network.cell
+    names, word = _names(read), printed(found.target)
+    several = config.num_layers > 1
+    y = [
+        f"{'y' if config.residual and k else 'h'}{k + 1 if several else ''}"
+        for k in range(config.num_layers)
+    ]
+    end = names[-1] if names else "start"
+    lines = [f'logit("{word}") = w("{word}")·{y[-1]}[{end}] + b("{word}")']
+    if names:
+        passage = passage_of(network, read, row_of(network, read)[None], layers_of(network))
+        for k in range(config.num_layers - 1, -1, -1):
+            state = f"{'s' if len(cell.states) > 1 else 'h'}{k + 1 if several else ''}"
+            read_by = (y[k - 1], None) if k else ("x", found.contributions)
+            lines += ["", *_layer(passage, k, names, state, *read_by)]
+        lines += ["", *_legend(cell, y, residual=config.residual)]
+    lines += ["", f'logit("{word}") = {found.score:.6f}, the sum of']
+    terms = [*zip(names, found.contributions.tolist(), strict=True)][::-1]
+    terms += [
+        ("start state", found.start_state),
+        ("biases", found.bias),
+        ("rounding", found.residual),
+    ]
+    width = max(len(name) for name, _ in terms)
+    return "\n".join([*lines, *(f"  {name:{width}}  {term:+.6f}" for name, term in terms)])
+
+
+def _names(read: Read) -> list[str]:
+    """Return a name for each token, with its place where it occurs more than once."""
+    shown = [printed(token) for token in read.tokens]
+    counts = Counter(shown)
+    return [f"{one} {place}" if counts[one] > 1 else one for place, one in enumerate(shown)]
+
+
+def _kind(cell: Cell) -> str:
+    kind = cell.activation if cell.name == "rnn" else cell.name
+    return kind if kind in _FORMS else ""
+
+
+def _legend(cell: Cell, y: list[str], *, residual: bool) -> list[str]:
+    lines = [
+        "x is a token's embedding, |…| the length of each vector, x[…]: +… what it adds to the logit."
+    ]
+    if len(cell.states) > 1:
+        lines.append(f"s is the whole state: {' and '.join(cell.states)}; h is the first of them.")
+    if residual and len(y) > 1:
+        sums = [f"{y[k]} = h{k + 1} + {y[k - 1]}" for k in range(1, len(y))]
+        lines.append(f"Each layer but the first adds what it reads: {', '.join(sums)}.")
+    return [*lines, _WORDS[_kind(cell)]]
+
+
+def _layer(
+    passage: Passage, k: int, names: list[str], state: str, x: str, terms: np.ndarray | None
+) -> list[str]:
+    """Return a layer's lines from the last token to the first: lengths, and what `x` adds to the logit."""
+    form = _FORMS.get(_kind(passage.layers.cell), _OTHERS)
+    rows = []
+    for place in range(len(names) - 1, max(-1, len(names) - 1 - _ROWS), -1):
+        before = names[place - 1] if place else "start"
+        line = form.format(s=state, x=x, t=names[place], b=before)
+        whole, *parts = (f"|{length:.3f}|" for length in _lengths(passage, k, place))
+        term = "" if terms is None else f"   x[{names[place]}]: {terms[place]:+.4f}"
+        rows.append((line, f"{whole}: {', '.join(parts)}{term}"))
+    width = max(len(line) for line, _ in rows)
+    lines = [f"{line:{width}}   {lengths}" for line, lengths in rows]
+    return lines if len(rows) == len(names) else [*lines, f"… and {len(names) - len(rows)} more"]
+
+
+def _lengths(passage: Passage, k: int, place: int) -> list[float]:
+    """Return the lengths of the state after a step and of what it sums: state before, input, biases."""
+    layers, step = passage.layers, passage._taken(k)[0][place]
+    weights, x = layers.weights[k][0], passage.inputs[k][place, 0]
+    count, H = len(step.after), layers.hidden_size
+    parts = np.zeros((count, 3, H))
+    for row in range(count):
+        ones = tuple(np.eye(H, dtype=x.dtype) * (row == other) for other in range(count))
+        to_input, to_hidden, to_before = layers.cell.backward(FROZEN, step, ones)
+        from_x = np.concatenate(to_input, axis=1)
+        parts[row, 1] = from_x @ (weights.weight_ih @ x)
+        if weights.bias_ih is not None:
+            parts[row, 2] = from_x @ weights.bias_ih
+        if weights.weight_hh is not None:
+            from_h = np.concatenate(to_hidden, axis=1)
+            parts[row, 0] = from_h @ (weights.weight_hh @ step.before[0][0])
+            if weights.bias_hh is not None:
+                parts[row, 2] += from_h @ weights.bias_hh
+        for part, before in zip(to_before, step.before, strict=True):
+            parts[row, 0] += np.broadcast_to(part, (H, H)) @ before[0]
+    whole = np.linalg.norm(np.stack([part[0] for part in step.after]))
+    return [float(whole), *np.linalg.norm(parts, axis=(0, 2)).tolist()]

@@ -1,0 +1,286 @@
+"""An explanation as a value: a number for every input, and the test of its own that it passed or failed.
+
+An explanation that adds up says how much of the score came from each input; one by leave-one-out says how the
+score changes without it. Each is held against the network: do its numbers sum to the score, and does deleting
+the inputs that it names move the score more than deleting others (Samek et al., "Evaluating the Visualization
+of What a Deep Neural Network Has Learned", 2017)? One that fails says so wherever it is shown.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from elman._errors import printable
+
+__all__ = [
+    "DECOMPOSITION",
+    "GAP",
+    "INTEGRATED",
+    "LEFT_OUT",
+    "METHODS",
+    "Explanation",
+    "best_method",
+    "deletion_score",
+    "printed",
+]
+
+METHODS = DECOMPOSITION, INTEGRATED, LEFT_OUT = (
+    "decomposition",
+    "integrated gradients",
+    "leave-one-out",
+)
+GAP = 0.01
+"""Share of the contributions that may be missing from their sum."""
+
+_CHANCE = 0.5
+_LARGEST = 3  # sets of up to so many inputs are deleted
+_DRAWN = 16
+_ROWS, _BAR = 40, 20
+
+Without = Callable[[list[tuple[int, ...]]], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why a score is what it is: ``contributions + start_state + bias + residual == score``.
+
+    >>> told = Explanation("language", "pizza", "decomposition", True, "logit", 2.0, ("I", "like"),
+    ...     np.array([0.5, 1.0]), 0.25, 0.25, 0.0, np.array([0.5, 1.5]), 1.0)
+    >>> told.gap, told.passed
+    (0.0, True)
+    >>> print(told)
+    why "pizza": logit 2.0000 by decomposition
+                 contribution  absence
+    I                 +0.5000  +0.5000  ██████████
+    like              +1.0000  +1.5000  ████████████████████
+    start state       +0.2500           █████
+    bias              +0.2500
+    Its numbers sum to the score (gap 0.00 %); deletion score 1.00 (chance 0.50).
+    """
+
+    task: str
+    target: str
+    """The answer that is explained."""
+    method: str
+    """One of `METHODS`."""
+    exact: bool
+    """Whether it is a decomposition that is the network itself: linear rnn, mingru given its gates."""
+    score_name: str
+    """What the score is: "logit", "log probability", "forecast" and so on."""
+    score: float
+    inputs: tuple[str, ...]
+    """Tokens, or names of earlier values."""
+    contributions: np.ndarray
+    """float64 ``[N]``, in units of the score."""
+    start_state: float = 0.0
+    """The share of the state before the first input."""
+    bias: float = 0.0
+    """The share of the biases; by integrated gradients the score of nothing read from a state of zeros."""
+    residual: float = 0.0
+    """What is missing from the sum: rounding, quadrature, or by leave-one-out what inputs do together."""
+    absence: np.ndarray | None = None
+    """float64 ``[N]``: the score minus what it is when that input is left out."""
+    deletion_score: float | None = None
+    """What `deletion_score` returns: 0.5 is chance."""
+    steps: int = 0
+    """Recurrent steps that were run for `absence`."""
+    note: str = ""
+
+    @property
+    def gap(self) -> float:
+        """The residual as a share of all contributions' sizes; 0 where there are none."""
+        whole = float(np.abs(self.contributions).sum()) + abs(self.start_state)
+        return abs(self.residual) / whole if whole else 0.0
+
+    @property
+    def _sums(self) -> bool:
+        return self.method == LEFT_OUT or self.gap <= GAP
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether it stands its own test; None where there was nothing to test."""
+        if self.deletion_score is None:
+            return None if self.method == LEFT_OUT else self._sums
+        return self._sums and self.deletion_score > _CHANCE
+
+    @property
+    def verdict(self) -> str:
+        """How its test went, in a sentence."""
+        gap = f"gap {100 * self.gap:.2f} %"
+        if self.method == LEFT_OUT:
+            sums = "Each number is measured, without that input"
+        elif self._sums:
+            sums = f"Its numbers sum to the score ({gap})"
+        else:
+            sums = (
+                f"its numbers do not sum to the score ({gap}, at most {100 * GAP:g} % is allowed)"
+            )
+        if self.deletion_score is None:
+            few = len(self.inputs) < 2
+            deleted = "too few inputs to compare" if few else "not compared with deleting inputs"
+        else:
+            deleted = f"deletion score {self.deletion_score:.2f} (chance {_CHANCE:.2f})"
+        if self.passed is not False:
+            return f"{sums}; {deleted}."
+        if self.deletion_score is not None and self.deletion_score <= _CHANCE:
+            deleted += ", deleting what it names moves the score no more than deleting other inputs"
+        return f"THIS EXPLANATION FAILS ITS OWN TEST: {sums[0].lower()}{sums[1:]}; {deleted}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it for JSON, an object for each input."""
+        absence = [None] * len(self.inputs) if self.absence is None else self.absence.tolist()
+        rows = zip(self.inputs, self.contributions.tolist(), absence, strict=True)
+        names = ("task", "target", "score", "score_name", "method", "exact")
+        after = ("start_state", "bias", "residual", "gap", "deletion_score", "passed", "verdict")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "contributions": [
+                {"token": token, "position": place, "contribution": share, "absence": change}
+                for place, (token, share, change) in enumerate(rows)
+            ],
+            **{name: getattr(self, name) for name in (*after, "steps", "note")},
+        }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as one line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+
+    def to_columns(self) -> dict[str, Any]:
+        """Return a row for each input as columns: input, contribution, absence."""
+        columns: dict[str, Any] = {"input": [*self.inputs], "contribution": self.contributions}
+        return columns if self.absence is None else columns | {"absence": self.absence}
+
+    def to_frame(self) -> Any:
+        """Return `to_columns` as a data frame of polars where that is installed, else as it is."""
+        columns = self.to_columns()
+        try:
+            import polars as pl
+        except ImportError:
+            return columns
+        # a lone surrogate is no text for polars
+        names = [name.encode("utf-8", "replace").decode() for name in self.inputs]
+        return pl.DataFrame(columns | {"input": names})
+
+    def to_svg(self, *, standalone: bool = True) -> str:
+        """Return it as a picture: an SVG, with its rules of style inside where it is to stand alone."""
+        from elman.explain import draw
+
+        return draw.contributions(self, standalone=standalone)
+
+    def plot(self) -> Any:
+        """Return it as a matplotlib figure; raises MissingDependencyError."""
+        from elman import plots
+
+        return plots.contributions(self)
+
+    def __str__(self) -> str:
+        order = np.argsort(-np.abs(self.contributions), kind="stable")
+        kept = np.sort(order[:_ROWS]).tolist()
+        changes = [None] * len(self.inputs) if self.absence is None else self.absence.tolist()
+        rows = [(printed(self.inputs[i]), float(self.contributions[i]), changes[i]) for i in kept]
+        if self.method != LEFT_OUT:
+            rows.append(("start state", self.start_state, None))
+        widest = max((abs(share) for _, share, _ in rows), default=0.0) or 1.0
+        width = max([11, *(len(name) for name, _, _ in rows)])
+        lines = [
+            f'why "{printed(self.target)}": {self.score_name} {self.score:.4f} by {self.method}',
+            f"{'':{width}}  contribution" + ("" if self.absence is None else "  absence"),
+        ]
+        for name, share, change in rows:
+            bar = ("█" if share > 0 else "░") * round(_BAR * abs(share) / widest)
+            absent = (
+                "" if self.absence is None else f"  {'' if change is None else f'{change:+.4f}':>7}"
+            )
+            lines.append(f"{name:{width}}  {share:>+12.4f}{absent}  {bar}".rstrip())
+        if self.method != LEFT_OUT:
+            lines.append(f"{'bias':{width}}  {self.bias:>+12.4f}")
+            if self.residual:
+                lines.append(f"{'residual':{width}}  {self.residual:>+12.2g}")
+        if len(kept) < len(self.inputs):
+            lines.append(f"the {len(kept)} largest of {len(self.inputs):,} inputs")
+        return "\n".join([*lines, self.verdict, *([self.note] if self.note else [])])
+
+    def _repr_html_(self) -> str:
+        words = html.escape(" ".join(filter(None, (self.verdict, self.note))))
+        return f"<div>{self.to_svg()}<p>{words}</p></div>"
+
+
+def printed(token: str) -> str:
+    r"""Return an input's name as it is printed: on one line, without what steers a terminal.
+
+    >>> printed("\n"), printed("pizza")
+    ('line end', 'pizza')
+    """
+    return {"\n": "line end", " ": "space"}.get(token) or printable(token, 24)
+
+
+def best_method(told: Callable[[str], Explanation]) -> Explanation:
+    """Return the explanation by the first of `METHODS` that stands its own test, else by the last.
+
+    Those that failed before it are named in its note.
+    """
+    failed = []
+    for method in METHODS:
+        found = told(method)
+        if found.passed is not False or method == METHODS[-1]:
+            break
+        failed.append(
+            f"{method} (gap {100 * found.gap:.2f} %, deletion score {found.deletion_score or 0.0:.2f})"
+        )
+    note = f"Failed their own test here: {', '.join(failed)}." if failed else ""
+    return replace(found, note=" ".join(filter(None, (found.note, note))))
+
+
+def deletion_score(
+    contributions: Sequence[float] | np.ndarray,
+    score: float,
+    alone: Sequence[float] | np.ndarray,
+    without: Without,
+) -> float | None:
+    """Return how often deleting what contributions ``[N]`` name moves the score more than other deletions.
+
+    For k = 1, 2, 3, below N: the share of other sets of k inputs (all of them, or 16 drawn with seed 0) whose
+    deletion moves the score less than that of the k largest contributions, a tie counted half; the mean
+    over k. `alone` ``[N]`` are the scores without each input, ``without(sets)`` those without each of some
+    sets. None below two inputs.
+
+    >>> effect = np.array([3.0, 2.0, 1.0])
+    >>> without = lambda sets: np.array([6.0 - effect[list(one)].sum() for one in sets])
+    >>> deletion_score(effect, 6.0, 6.0 - effect, without)
+    1.0
+    >>> deletion_score(effect[::-1], 6.0, 6.0 - effect, without)
+    0.0
+    """
+    N = len(contributions)
+    if N < 2:
+        return None
+    ranked = np.argsort(-np.abs(contributions), kind="stable").tolist()
+    draw = np.random.default_rng(0)
+    sets = [_sets(tuple(sorted(ranked[:k])), N, draw) for k in range(2, min(_LARGEST, N - 1) + 1)]
+    rest = without([one for some in sets for one in some]) if sets else np.empty(0)
+    first = np.asarray(alone, np.float64)
+    found = [np.concatenate([first[ranked[:1]], np.delete(first, ranked[0])])]
+    ends = np.cumsum([len(some) for some in sets])
+    found += np.split(np.asarray(rest, np.float64), ends[:-1]) if sets else []
+    moved = [np.abs(score - scores) for scores in found]
+    return float(np.mean([((m[1:] < m[0]) + 0.5 * (m[1:] == m[0])).mean() for m in moved]))
+
+
+def _sets(named: tuple[int, ...], N: int, draw: np.random.Generator) -> list[tuple[int, ...]]:
+    """Return `named`, then other sets of as many of N inputs: all of them, or some that are drawn."""
+    k = len(named)
+    if math.comb(N, k) - 1 <= _DRAWN:
+        others = [one for one in itertools.combinations(range(N), k) if one != named]
+        return [named, *others]
+    found = {named: None}
+    while len(found) <= _DRAWN:
+        found[tuple(sorted(draw.choice(N, k, replace=False).tolist()))] = None
+    return [*found]

@@ -1,0 +1,263 @@
+"""Why a forecast is what it is: which earlier values, which columns and at which lag moved it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from elman._errors import DataError, OptionError
+from elman._shapes import whole_number
+from elman.data.series import SeriesSet
+from elman.explain.explanation import (
+    DECOMPOSITION,
+    LEFT_OUT,
+    METHODS,
+    Explanation,
+    deletion_score,
+)
+from elman.explain.gradients import finite, is_exact
+from elman.explain.segments import Part, shared_out
+
+__all__ = ["explain_forecast", "forecast_picture"]
+
+MOST = 128
+"""Inputs that are told apart; of a longer window neighbours are one."""
+
+
+def explain_forecast(
+    predictor: Any,
+    what: Any = None,
+    target: int | str | None = None,
+    *,
+    method: str | None = None,
+) -> Explanation:
+    """Return which earlier values and columns moved the forecast of one series, by lag.
+
+    Lag 1 is the last value. Inputs are the values of the window that the network reads, its past and
+    future columns and the series' own; where there are more than 128, neighbours are one ("lags 25-48").
+
+    By "leave-one-out", the default, the score is the forecast (its median) in the units of the series: a
+    value is replaced by what its season's neighbours say (without a season, the values beside it), a column
+    by its mean in training, and the whole forecast is run again. The bias is then the forecast with all of
+    them replaced.
+
+    By "decomposition" or "integrated gradients" a score in the space of the network (the logarithm of the
+    forecast, where it forecasts logarithms) is shared out among what the network reads, against a window
+    that stood at its level all along. The value that the naive forecast repeats has its distance from the
+    level as part of its share; the level itself, the window's scale, the calendar and the calibration are in
+    the bias. Given are the relus that were open and the quantiles' order; a forecast that is held at 0 is in
+    the residual.
+
+    Args:
+        predictor: what `elman.load` returns for the task forecast.
+        what: the id of a series, where it knows several; or rows of one other series, read as in training.
+        target: the step ahead, from 1; by default the mean of the whole horizon.
+        method: "leave-one-out", "decomposition" (exact for linear rnn and, given its gates, mingru) or
+            "integrated gradients".
+
+    Raises:
+        DataError: there is no such series, or more than one.
+        OptionError: there is no such step or method.
+        InputError: the states of the network leave the range of numbers.
+    """
+    method = LEFT_OUT if method is None else method
+    if method not in METHODS:
+        raise OptionError("method", got=method, expected=" | ".join(METHODS))
+    asked = _Asked(predictor, _one(predictor, what), target, method != LEFT_OUT)
+    score, nothing = asked.scores([(), tuple(range(len(asked.parts)))]).tolist()
+    alone = asked.scores([(i,) for i in range(len(asked.parts))])
+    absence = finite(score - alone)
+    if method == LEFT_OUT:
+        contributions, bias = absence, nothing
+        note = "a value was replaced by its season's neighbours, a column by its mean"
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            frozen = method == DECOMPOSITION
+            shares, rest = shared_out(
+                predictor, asked.series, asked.parts, asked.steps, frozen=frozen
+            )
+        contributions, bias = finite(shares), float(finite(rest))
+        note = "the level and the scale of the window and the calendar are in the bias"
+    rule = predictor.codec.rule
+    return Explanation(
+        "forecast",
+        asked.target,
+        method,
+        method == DECOMPOSITION and is_exact(predictor.model.config),
+        "logarithm of the forecast" if asked.transformed and rule.log else "forecast",
+        score,
+        tuple(part.name for part in asked.parts),
+        contributions,
+        bias=bias,
+        residual=float(finite(score - contributions.sum() - bias)),
+        absence=absence,
+        deletion_score=deletion_score(contributions, score, alone, asked.scores),
+        steps=len(asked.parts) * (rule.window // rule.segment + rule.ahead),
+        note=note,
+    )
+
+
+def forecast_picture(
+    predictor: Any, what: Any = None, explanation: Explanation | None = None
+) -> dict[str, Any]:
+    """Return a forecast, its history and the share of the value at each lag, as `draw.forecast` takes them.
+
+    `what` and `explanation` are those of `explain_forecast`, which is asked where none is given; a block of
+    lags has its share in equal parts. Raises as it does.
+    """
+    series = _one(predictor, what)
+    if explanation is None:
+        explanation = explain_forecast(predictor, series)
+    forecast = predictor.forecast(series)
+    T, shares = len(series.values[0]), dict[int, float]()
+    parts = _parts(series, predictor.codec.rule)
+    for part, share in zip(parts, explanation.contributions.tolist(), strict=True):
+        if part.role == "values":
+            lags = range(T - part.end + 1, T - part.first + 1)
+            shares |= dict.fromkeys(lags, share / len(lags))
+    ends = {percent / 100: forecast.interval(percent) for percent in forecast.intervals}
+    return {
+        "history_times": forecast.history.times[0],
+        "history": series.values[0],
+        "times": forecast.times[0],
+        "median": forecast.median[0],
+        "intervals": {share: (low[0], high[0]) for share, (low, high) in ends.items()},
+        "contributions": shares,
+        "name": series.ids[0],
+    }
+
+
+def _one(predictor: Any, what: Any) -> SeriesSet:
+    """Return the one series that is asked about, its end; raises DataError."""
+    history: SeriesSet = predictor.history
+    if isinstance(what, str):
+        found = history.select([what])
+    else:
+        found = history if what is None else predictor.read(what)
+    if len(found) != 1:
+        raise DataError("which series?", got=f"{len(found)} of them", remedy="name one")
+    one: SeriesSet = predictor.codec.trimmed(found)
+    return one
+
+
+def _named(first: int, last: int) -> str:
+    return f"{first}" if first == last else f"{first}-{last}"
+
+
+def _parts(series: SeriesSet, rule: Any) -> list[Part]:
+    """Return what can be left out of one series, the oldest rows of a column first."""
+    T = len(series.values[0])
+    columns = [("values", 0, "", series.values[0])]
+    for role in ("past", "future"):
+        given = getattr(series, role)[0]
+        columns += [(role, k, name, given[:, k]) for k, name in enumerate(series.names[role])]
+    static = series.names["static"]
+    most = max(1, (MOST - len(static)) // len(columns))
+    window = min(T, rule.window)
+    found = []
+    for role, column, name, numbers in columns:
+        end = min(len(numbers), T + rule.reach if role == "future" else T)
+        # lags are counted from the forecast, so its nearest block is a whole one
+        ahead = max(0, end - T)
+        size = max(1, -(-(window + ahead) // most))
+        starts = [*range(T, T - window, -size)][::-1]
+        edges = [(max(T - window, start - size), start) for start in starts]
+        edges += [(start, min(end, start + size)) for start in range(T, end, size)]
+        for first, last in edges:
+            if not np.isfinite(numbers[first:last]).any():
+                continue
+            place = (
+                f"{_named(first - T + 1, last - T)} ahead"
+                if first >= T
+                else f"lag{'s' * (last - first > 1)} {_named(T - last + 1, T - first)}"
+            )
+            found.append(Part(f"{name}, {place}" if name else place, role, column, first, last))
+    for column, name in enumerate(static):
+        if np.isfinite(series.static[0, column]):
+            found.append(Part(name, "static", column, 0, 1))
+    return found
+
+
+class _Asked:
+    """A forecast that is asked about, and its score without some of its inputs."""
+
+    def __init__(
+        self, predictor: Any, series: SeriesSet, target: int | str | None, transformed: bool
+    ) -> None:
+        self.predictor, self.series, self.transformed = predictor, series, transformed
+        self.rule = predictor.codec.rule
+        horizon = self.rule.horizon
+        if target is None:
+            self.steps = np.arange(horizon)
+        else:
+            digits = isinstance(target, str) and target.isascii() and target.isdigit()
+            number = int(target) if digits and len(str(target)) < 9 else target
+            self.steps = np.array([whole_number("target", number, 1, horizon) - 1])
+        ahead = _named(int(self.steps[0]) + 1, int(self.steps[-1]) + 1)
+        self.target = f"{series.ids[0]}, {ahead} ahead"
+        self.parts = _parts(series, self.rule)
+
+    def scores(self, sets: list[tuple[int, ...]]) -> np.ndarray:
+        """Return the score ``[n]`` without each of n sets of inputs."""
+        if not sets:
+            return np.empty(0)
+        variants: list[dict[str, np.ndarray]] = []
+        series = self.series
+        values = series.values[0]
+        known = np.isfinite(self.rule.transform(values))
+        for some in sets:
+            one = {
+                "past": series.past[0].copy(),
+                "future": series.future[0].copy(),
+                "static": series.static[:1].copy(),
+            }
+            gone = np.zeros(len(values), bool)
+            for part in (self.parts[i] for i in some):
+                if part.role == "values":
+                    gone[part.first : part.end] = True
+                else:  # what is missing reads as the mean of training
+                    one[part.role][part.first : part.end, part.column] = np.nan
+            variants.append(one | {"values": _expected(values, known, gone, self.rule.season)})
+        count = len(sets)
+        parts: dict[str, Any] = {
+            name: tuple(one[name] for one in variants) for name in ("values", "past", "future")
+        }
+        many = replace(
+            series,
+            ids=tuple(map(str, range(count))),
+            starts=np.repeat(series.starts, count),
+            times=series.times * count,
+            static=np.concatenate([one["static"] for one in variants]),
+            **parts,
+        )
+        found = self.predictor.forecast(many).median[:, self.steps]
+        if self.transformed:
+            found = self.rule.transform(found)
+        # in parts: the sum of great numbers would leave the range
+        return finite((found / len(self.steps)).sum(axis=1))
+
+
+def _expected(values: np.ndarray, known: np.ndarray, gone: np.ndarray, season: int) -> np.ndarray:
+    """Return `values` ``[T]``, those that are `gone` as what is left of their season says.
+
+    Between two values of one place in the season that is a straight line, beyond them the nearest; of a
+    place of which nothing is left, the same among all values; of nothing at all, the mean.
+
+    >>> gone = np.array([False, False, True, False])
+    >>> _expected(np.array([1.0, 5.0, 9.0, 5.0]), np.ones(4, bool), gone, 2).tolist()
+    [1.0, 5.0, 1.0, 5.0]
+    """
+    found, kept, places = values.copy(), known & ~gone, np.arange(len(values))
+    gone = gone & known
+    if not kept.any():
+        found[gone] = (values[known] / max(1, known.sum())).sum()
+        return found
+    found[gone] = np.interp(places[gone], places[kept], values[kept])
+    for place in range(season if season > 1 else 0):
+        here = places % season == place
+        if (kept & here).any():
+            some, of = gone & here, kept & here
+            found[some] = np.interp(places[some], places[of], values[of])
+    return found

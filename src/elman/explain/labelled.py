@@ -1,0 +1,228 @@
+"""Why a reader of labelled sequences answers so: which words, letters or steps moved its answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from elman._errors import DataError, OptionError
+from elman.data.codec import ABSENT
+from elman.data.layout import several
+from elman.explain.explanation import (
+    DECOMPOSITION,
+    INTEGRATED,
+    LEFT_OUT,
+    METHODS,
+    Explanation,
+    deletion_score,
+)
+from elman.explain.gradients import finite, is_exact, slopes_between
+from elman.explain.parts import Reading, taken_apart
+from elman.explain.passage import Layers
+
+__all__ = ["explain_labelled"]
+
+
+def explain_labelled(
+    predictor: Any,
+    what: Any,
+    target: Any = None,
+    *,
+    method: str | None = None,
+    of: int | str | None = None,
+) -> Explanation:
+    """Return which inputs of one sequence moved the answer of a classifier, regressor or tagger.
+
+    The score is the logit of a label (that of a tag at a step), or a regressor's number in its units; of
+    several members it is their mean, and so are the contributions. Words and characters are measured
+    against nothing (numbers of zero), the numbers of a step against each channel's mean in this sequence.
+    `absence` leaves words and characters out of the sequence and puts that mean in the place of numbers; the
+    word whose tag is asked for stays as an unknown one. Given are the steps that a pool over the largest
+    chose and, in the decomposition, the weights of attention. Above 256 inputs neighbours are one.
+
+    Args:
+        predictor: what `elman.load` returns for the tasks classify, regress and tag.
+        what: one sequence: a text, a list of tokens, numbers ``[T]`` or ``[T, C]``.
+        target: the label or tag, by default the most probable; nothing for a regressor.
+        method: "decomposition" (the default where it is exact: linear rnn, mingru given its gates),
+            "integrated gradients" (the default elsewhere) or "leave-one-out".
+        of: for texts "words" or "characters" (those by which words are spelled, with the words' own vectors
+            in the bias; where none are, by leave-one-out alone); for numbers "steps" or "channels"; for a
+            tagger the step, from 0, by default the last.
+
+    Raises:
+        DataError: the sequence is not as in training, or the network has no such label.
+        OptionError: there is no such method or input.
+        InputError: the states of the network leave the range of numbers.
+    """
+    config, codec = predictor.model.config, predictor.model.codec
+    reading = taken_apart(predictor, what, of)
+    allowed = METHODS if reading.read_by_network else (LEFT_OUT,)
+    if method is None:
+        method = DECOMPOSITION if is_exact(config) else INTEGRATED
+        method = method if method in allowed else LEFT_OUT
+    elif method not in allowed:
+        raise OptionError("method", got=method, expected=" | ".join(allowed))
+    N = len(reading.names)
+    ends = reading.logits([(), tuple(range(N))])
+    number = _number(predictor, target, ends[0])
+    regress = config.task == "regress"
+    scale, shift = (codec.target.scale[0], codec.target.mean[0]) if regress else (1.0, 0.0)
+
+    def told(logits: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return finite(logits[:, number].astype(np.float64) * scale + shift)
+
+    def without(sets: list[tuple[int, ...]]) -> np.ndarray:
+        return told(reading.logits(sets))
+
+    score, nothing = told(ends).tolist()
+    reading.steps = 0
+    alone = without([(i,) for i in range(N)])
+    steps, absence = reading.steps, finite(score - alone)
+    if method == LEFT_OUT:
+        contributions, bias = absence, nothing
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            shares, rest = _shares(reading, number, method)
+            contributions, bias = finite(shares * scale), float(finite(rest * scale + shift))
+    score_name = "value" if regress else "logit"
+    return Explanation(
+        config.task,
+        "value" if regress else predictor.labels.names[number],
+        method,
+        method == DECOMPOSITION and is_exact(config),
+        score_name if reading.step is None else f"logit at step {reading.step}",
+        score,
+        tuple(reading.names),
+        contributions,
+        bias=bias,
+        residual=float(finite(score - contributions.sum() - bias)),
+        absence=absence,
+        deletion_score=deletion_score(contributions, score, alone, without),
+        steps=steps,
+        note=reading.note,
+    )
+
+
+def _number(predictor: Any, target: Any, logits: np.ndarray) -> int:
+    """Return which of the network's outputs is asked about."""
+    if predictor.model.config.task == "regress":
+        if target is not None:
+            raise DataError("target", got=target, expected="none: a regressor has one answer")
+        return 0
+    labels = predictor.labels
+    if target is None:
+        return int(logits.argmax())
+    plain = isinstance(target, str | int | float | np.generic)
+    number = int(labels.encode([target])[0]) if plain else ABSENT
+    if number == ABSENT:
+        raise DataError("no such label", got=target, expected=several(labels.names))
+    return number
+
+
+def _shares(reading: Reading, number: int, method: str) -> tuple[np.ndarray, float]:
+    """Return the share ``[N]`` of every input in a logit and that of nothing read: the members' mean."""
+    found, rests = [], []
+    for one in reading.members:
+        network = _Network(one, number, reading, method == DECOMPOSITION)
+        rows, base = reading.rows(one)
+        states = 8 * one.config.output_size * one.config.num_layers
+        size = reading.length * (one.config.input_size + states) + 16 * rows.size
+        slopes, rest = slopes_between(
+            network.run, base, rows, frozen=method == DECOMPOSITION, size=size
+        )
+        shares = slopes * (rows - base)
+        owner = np.broadcast_to(reading.owner_of_rows, rows.shape)
+        found.append(np.bincount(owner.ravel(), shares.ravel(), minlength=len(reading.names)))
+        rests.append(rest)
+    return np.mean(found, axis=0), float(np.mean(rests))
+
+
+class _Network:
+    """One member, from what is varied to the score and back."""
+
+    def __init__(self, one: Any, number: int, reading: Reading, double: bool) -> None:
+        config, dtype = one.config, np.float64 if double else np.float32
+        self.pools, self.step = config.pools, reading.step
+        self.layers = Layers(config, one.arrays, dtype=dtype)
+        self.head, self.bias = one.head[number], float(one.arrays["head.bias"][number])
+        self.attention = one.arrays.get("attention.weight", np.zeros((1, 0))).astype(np.float64)[0]
+        self.hidden_size = config.hidden_size
+        self.spelling: Layers | None = None
+        if reading.spelled is not None:
+            numbers, self.ends = reading.spelled
+            self.spelling = Layers(config, one.arrays, ["spelling"], dtype=dtype)
+            self.words = one.arrays["embedding.weight"][numbers].astype(dtype)
+
+    def run(self, rows: np.ndarray, frozen: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what `Run` says."""
+        if self.spelling is None:
+            score, dx, bias = self._above(rows.transpose(1, 0, 2), frozen)
+            return score, dx.transpose(1, 0, 2), bias
+        B, (T, E) = len(rows), self.words.shape
+        x = np.empty((T, B, E + 2 * self.spelling.hidden_size), self.words.dtype)
+        x[:, :, :E] = self.words[:, None]
+        counts = np.diff(self.ends, prepend=0)
+        passages = []
+        for count in np.unique(counts):  # words of as many letters side by side
+            which = np.flatnonzero(counts == count)
+            places = self.ends[which] - count + np.arange(count)[:, None]
+            # [letters, B, words, S]
+            passage = self.spelling.read(
+                rows[:, places].swapaxes(0, 1).reshape(count, -1, rows.shape[2])
+            )
+            spelled = np.concatenate([*passage.end[0][:, 0]], axis=1)
+            x[which, :, E:] = spelled.reshape(B, len(which), -1).swapaxes(0, 1)
+            passages.append((which, places, passage))
+        score, dx, bias = self._above(x, frozen)
+        bias = bias + np.einsum("tbe,te->b", dx[:, :, :E], self.words)
+        slopes = np.empty(rows.shape, dx.dtype)
+        for which, places, passage in passages:
+            d_spelled = dx[which][:, :, E:].swapaxes(0, 1).reshape(B * len(which), -1)
+            dend = np.zeros_like(passage.end[0])
+            dend[:, 0] = np.split(d_spelled, 2, axis=1)
+            back = passage.back(np.zeros_like(passage.y), frozen=frozen, dend=dend)
+            slopes[:, places] = back.dx.reshape(len(places), B, len(which), -1).swapaxes(0, 1)
+            bias += back.bias.reshape(B, -1).sum(axis=1)
+        return score, slopes, bias
+
+    def _above(self, x: np.ndarray, frozen: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return score, slopes ``[T, B, I]`` and bias for what the first layer reads."""
+        passage = self.layers.read(x)
+        y = passage.y.astype(np.float64)
+        dy = np.zeros_like(y)
+        score = np.full(y.shape[1], self.bias)
+        if self.step is not None:
+            dy[self.step] = self.head
+            score += y[self.step] @ self.head
+        for way, w in zip(self.pools, np.split(self.head, max(1, len(self.pools))), strict=False):
+            row, slopes = self._pooled(way, y, w, frozen)
+            score += row
+            dy += slopes
+        back = passage.back(dy, frozen=frozen)
+        return score, back.dx, back.bias + self.bias
+
+    def _pooled(
+        self, way: str, y: np.ndarray, w: np.ndarray, frozen: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``w · pool`` ``[B]`` of ``y [T, B, D]`` and its slopes."""
+        H, share = self.hidden_size, np.zeros(y.shape)
+        if way == "last":
+            share[-1, :, :H], share[0, :, H:] = 1, 1
+        elif way == "mean":
+            share += 1 / len(y)
+        elif way == "max":
+            np.put_along_axis(share, y.argmax(axis=0)[None], 1.0, axis=0)
+        else:
+            scores = y @ self.attention
+            weights = np.exp(scores - scores.max(axis=0))
+            weights /= weights.sum(axis=0)
+            share += weights[:, :, None]
+            if not frozen:
+                told = y @ w  # [T, B]
+                mean = (weights * told).sum(axis=0)
+                extra = (weights * (told - mean))[:, :, None] * self.attention
+                return mean, share * w + extra
+        return (share * y).sum(axis=0) @ w, share * w

@@ -1,0 +1,241 @@
+"""A labelled sequence taken apart into words, letters, steps or channels, and the answers without some."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from elman._errors import DataError, OptionError
+from elman._shapes import whole_number
+from elman.data.labelled import Encoded, Sequences, bucketed
+from elman.data.words import UNKNOWN, UNKNOWN_ID
+from elman.runtime.sequence import bounded
+
+__all__ = ["Reading", "blocks", "taken_apart"]
+
+MOST = 256
+"""Inputs that are told apart; of a longer sequence neighbours are one."""
+BATCH = 64
+
+
+def blocks(count: int, most: int) -> np.ndarray:
+    """Return which of at most `most` blocks of neighbours each of `count` inputs is in.
+
+    >>> blocks(5, 3).tolist()
+    [0, 0, 1, 1, 2]
+    """
+    return np.arange(count) // max(1, -(-count // most))
+
+
+class Reading(ABC):
+    """One sequence in parts that can be left out; `owner` tells which input each part belongs to."""
+
+    names: list[str]
+    owner: np.ndarray
+    """Of every part: ``[M]``, or ``[T, C]`` of numbers."""
+    length: int
+    step: int | None = None
+    note = ""
+    drops = True
+    """Whether parts that are left out are gone, so that what is behind them moves up."""
+    spelled: tuple[np.ndarray, np.ndarray] | None = None
+    """Of letters: each word's number ``[T]``, and where its last letter's row ends."""
+    read_by_network = True
+    """Whether the network reads these parts as they are, so that a score can be shared out among them."""
+
+    def __init__(self, reader: Any) -> None:
+        self.reader, self.members, self.steps = reader, reader.members, 0
+
+    @abstractmethod
+    def left(self, gone: list[np.ndarray]) -> Encoded:
+        """Return the sequence without the parts that each mask, shaped as `owner`, marks."""
+
+    def rows(self, one: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a member's network reads for all parts ``[M, S]``, and what for none."""
+        rows = one.read(self.left([np.zeros(self.owner.shape, bool)]).batch([0]))
+        if self.drops:
+            return rows, np.zeros_like(rows)
+        return rows, one.read(self.left([np.ones(self.owner.shape, bool)]).batch([0]))
+
+    @property
+    def owner_of_rows(self) -> np.ndarray:
+        """`owner` as it lies over `rows`."""
+        return self.owner[:, None]
+
+    def logits(self, sets: list[tuple[int, ...]]) -> np.ndarray:
+        """Return ``[n, K]`` for the sequence without each of n sets of inputs, at its step for a tagger."""
+        gone = [np.isin(self.owner, one) for one in sets]
+        encoded = self.left(gone)
+        self.steps += int(encoded.lengths.sum())
+        found = np.empty((len(sets), self.reader.model.config.outputs), np.float32)
+        for places in bucketed(encoded.lengths, BATCH):
+            batch = encoded.batch(places)
+            with np.errstate(over="ignore", invalid="ignore"):
+                answers = bounded(np.mean([one.answer(batch) for one in self.members], axis=0))
+            if self.step is None:
+                found[places[batch.steps.order]] = answers
+            else:
+                for place, part in zip(places.tolist(), batch.steps.apart(answers), strict=True):
+                    earlier = gone[place][: self.step].sum() if self.drops else 0
+                    found[place] = part[self.step - earlier]
+        return found
+
+
+class _Tokens(Reading):
+    """Words, or the characters of a network that reads those."""
+
+    def __init__(self, predictor: Any, given: Sequences, step: int | None) -> None:
+        super().__init__(predictor.reader)
+        codec, item = predictor.model.codec, given.items[0]
+        self.step = step
+        # the second is nothing: the unknown word as which it is read
+        both = Sequences(given.kind, (item, item[:0]))
+        self.encoded = Encoded.of(codec, both)
+        self.numbers, self.nothing = self.encoded.sequences
+        if codec.tokens.level == "char":
+            text = given.texts[0].lower() if codec.lowercase else given.texts[0]
+            tokens, space = [*text], ""
+        else:
+            tokens, space = [*(codec.tokens.tokenise(item) if given.kind == "text" else item)], " "
+        self.length = len(self.numbers)
+        self.owner, self.names = _joined(tokens or [UNKNOWN], space)
+
+    def left(self, gone: list[np.ndarray]) -> Encoded:
+        variants = []
+        for mask in gone:
+            kept, some = self.numbers, ~mask
+            if self.step is not None and mask[self.step]:
+                kept, some = kept.copy(), some.copy()
+                kept[self.step], some[self.step] = self.nothing[0], True
+            variants.append(kept[some] if some.any() else self.nothing)
+        return Encoded(variants, self.encoded.words, self.encoded.letters)
+
+
+class _Letters(Reading):
+    """The characters by which a network spells each word of a text."""
+
+    note = "what the words' own vectors gave is in the bias"
+
+    def __init__(self, predictor: Any, given: Sequences) -> None:
+        super().__init__(predictor.reader)
+        tokens = _Tokens(predictor, given, None)
+        codec, encoded = predictor.model.codec, tokens.encoded
+        letters: Any = encoded.letters
+        self.words = encoded.words[tokens.numbers]  # type: ignore[index]
+        self.letters: list[np.ndarray] = [letters[word] for word in tokens.numbers.tolist()]
+        self.ends = np.cumsum([len(letters) for letters in self.letters])
+        self.length, self.spelled = tokens.length, (self.words, self.ends)
+        item = given.items[0]
+        words = codec.tokens.tokenise(item) if given.kind == "text" else item
+        shown: list[str] = []
+        for word, spelled in zip(words or [UNKNOWN], self.letters, strict=True):
+            last = len(spelled) // 2  # of a long word its beginning and its end are spelled
+            shown += [*word[: len(spelled) - last], *word[len(word) - last :]]
+        self.owner, self.names = _joined(shown, "")
+
+    def rows(self, one: Any) -> tuple[np.ndarray, np.ndarray]:
+        rows: np.ndarray = one.arrays["alphabet.weight"][np.concatenate(self.letters)]
+        return rows, np.zeros_like(rows)
+
+    def left(self, gone: list[np.ndarray]) -> Encoded:
+        letters, numbers, variants = [*self.letters], [*self.words.tolist()], []
+        for mask in gone:
+            places = np.arange(self.length)
+            for word, part in enumerate(np.split(mask, self.ends[:-1])):
+                if part.any():
+                    places[word] = len(letters)
+                    left = self.letters[word][~part]
+                    letters.append(left if len(left) else np.array([UNKNOWN_ID]))
+                    numbers.append(numbers[word])
+            variants.append(places)
+        return Encoded(variants, np.array(numbers), letters)
+
+
+class _Characters(Reading):
+    """The characters of a text whose words are read whole."""
+
+    read_by_network = False
+
+    def __init__(self, predictor: Any, given: Sequences) -> None:
+        super().__init__(predictor.reader)
+        self.text, self.codec = given.texts[0], predictor.model.codec
+        self.owner, self.names = _joined([*self.text], "")
+
+    def left(self, gone: list[np.ndarray]) -> Encoded:
+        def rest(mask: np.ndarray) -> str:
+            kept = zip(self.text, mask.tolist(), strict=True)
+            return "".join(letter for letter, is_gone in kept if not is_gone)
+
+        return Encoded.of(self.codec, Sequences("text", tuple(map(rest, gone))))
+
+
+class _Numbers(Reading):
+    """The numbers of a step, together or channel by channel."""
+
+    drops = False
+
+    def __init__(self, predictor: Any, given: Sequences, step: int | None, each: bool) -> None:
+        super().__init__(predictor.reader)
+        self.values, self.codec, self.step = given.items[0], predictor.model.codec, step
+        T, C = self.values.shape
+        present = np.isfinite(self.values)
+        count = present.sum(axis=0)
+        mean = np.where(present, self.values / np.maximum(count, 1), 0).sum(axis=0)
+        self.mean = np.broadcast_to(np.where(count, mean, np.nan), (T, C))
+        self.length = T
+        block = blocks(T, max(1, MOST // C) if each else MOST)
+        firsts = np.flatnonzero(np.diff(block, prepend=-1)).tolist()
+        lasts = [*(first - 1 for first in firsts[1:]), T - 1]
+        names = [
+            f"step {first}" if first == last else f"steps {first}-{last}"
+            for first, last in zip(firsts, lasts, strict=True)
+        ]
+        channels = np.arange(C) * len(names) if each else np.zeros(C, np.int64)
+        self.owner = block[:, None] + channels
+        self.names = [f"channel {c}, {name}" for c in range(C) for name in names] if each else names
+
+    def left(self, gone: list[np.ndarray]) -> Encoded:
+        items = tuple(np.where(mask, self.mean, self.values) for mask in gone)
+        return Encoded.of(self.codec, Sequences("numbers", items or (self.values,)))
+
+    @property
+    def owner_of_rows(self) -> np.ndarray:
+        return np.tile(self.owner, self.codec.scaler.channels // self.owner.shape[1])
+
+
+def _joined(parts: Sequence[str], space: str) -> tuple[np.ndarray, list[str]]:
+    """Return the input of every part, and the inputs' names: neighbours are one where there are many."""
+    owner = blocks(len(parts), MOST)
+    names: list[list[str]] = [[] for _ in range(owner[-1] + 1 if len(owner) else 0)]
+    for part, place in zip(parts, owner.tolist(), strict=True):
+        names[place].append(part)
+    return owner, [space.join(some) for some in names]
+
+
+def taken_apart(predictor: Any, what: Any, of: int | str | None) -> Reading:
+    """Return the sequence as `of` asks for it to be taken apart; raises DataError, OptionError."""
+    config, codec = predictor.model.config, predictor.model.codec
+    given = Sequences.of([what])
+    if config.task == "tag":
+        given = given.stepwise()
+    encoded = Encoded.of(codec, given)  # raises where the sequence is not as in training
+    numbers, step = given.kind == "numbers", None
+    allowed: tuple[str, ...] = ("steps", "channels") if numbers else ("words", "characters")
+    if config.task == "tag":
+        if not len(given.items[0]):
+            raise DataError("a text without a word has no tag")
+        last = int(encoded.lengths[0]) - 1
+        step = last if of is None else whole_number("of", of, 0, last)
+        of = None
+    if codec.tokens is not None and codec.tokens.level == "char":
+        allowed = ("characters",)
+    if of is not None and of not in allowed:
+        raise OptionError("of", got=of, expected=" | ".join(allowed))
+    if numbers:
+        return _Numbers(predictor, given, step, of == "channels")
+    if of != "characters" or codec.tokens.level == "char":
+        return _Tokens(predictor, given, step)
+    return _Letters(predictor, given) if config.alphabet_size else _Characters(predictor, given)

@@ -1,0 +1,243 @@
+"""The network unrolled as SVG: one cell a token, its state as a strip, and arcs to what it answers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from elman.explain.svg import (
+    advance,
+    attribute,
+    box,
+    clean,
+    group,
+    limit,
+    number,
+    numbers,
+    paragraph,
+    path,
+    picture,
+    signed,
+    sized,
+    text,
+    tiles,
+    way,
+)
+
+__all__ = ["unrolled"]
+
+_EDGE = 16.0  # around the picture
+_NARROW = 640.0  # below it the predictions stand under the network, not beside it
+_COLUMN = (40.0, 112.0, 72.0)  # width of a cell's column: least, greatest, greatest where narrow
+_ARC = 12.0  # the width of the strongest arc
+_UNITS, _PREDICTIONS = 32, 16  # shown at most
+
+
+def _last_that_fit(widths: Sequence[float], room: float, rest: float) -> int:
+    """Return how many of the last columns fit; where not all do, `rest` is kept for what was earlier."""
+    if sum(widths) <= room:
+        return len(widths)
+    total, count = rest, 0
+    for width in reversed(widths):
+        total += width
+        if total > room:
+            break
+        count += 1
+    return max(1, count)
+
+
+def unrolled(
+    tokens: Sequence[str],
+    states: ArrayLike | None,
+    predictions: Sequence[tuple[str, float]],
+    contributions: ArrayLike | None = None,
+    absence: ArrayLike | None = None,
+    target: str = "",
+    note: str = "",
+    failed: bool = False,
+    *,
+    width: float = 960,
+    standalone: bool = True,
+) -> str:
+    """Return the network unrolled over `tokens` [T]: a cell a token, arcs to the answer, predictions as bars.
+
+    `states` [T, U] are the strips in the cells (of many units those that vary most), `contributions` [T] the
+    arcs (width by size), `absence` [T] the tooltips, `note` the sentence below. With `failed` the arcs are
+    grey and dashed. Of a long text the last tokens are shown, the earlier ones' contributions as one sum.
+    Raises ShapeError.
+
+    >>> drawn = unrolled(["I", "eat"], [[0.5], [-0.2]], [("pizza", 0.4)], [0.1, 0.9], target="pizza")
+    >>> drawn.count('class="word"'), "data-contribution" in drawn
+    (2, True)
+    """
+    T = len(tokens)
+    pushes = None if contributions is None else numbers(contributions, "contributions", (T,))
+    without = None if absence is None else numbers(absence, "absence", (T,))
+    strips = numbers(states, "states", (T, None))
+    width, predictions = sized(width), predictions[:_PREDICTIONS]
+    narrow = width < _NARROW
+    side = 92.0 if narrow else min(320.0, 0.34 * width)
+    room = width - 2 * _EDGE - side - 12
+    wishes = [
+        min(max(advance(clean(token)) + 16, _COLUMN[0]), _COLUMN[1 + narrow])
+        for token in tokens[-200:]
+    ]
+    count = _last_that_fit(wishes, room - 60 * (len(wishes) < T), 60) if T else 0
+    wishes, first = wishes[len(wishes) - count :], T - count
+    earlier = 60.0 if first else 0.0
+    stretch = min(1.5, max(1.0, (room - earlier) / max(1.0, sum(wishes))))
+    columns = [stretch * wish for wish in wishes]
+    left = _EDGE + 12 + earlier + np.concatenate([[0.0], np.cumsum(columns)])
+    middle = (left[:-1] + left[1:]) / 2
+    goal = float(left[-1]) + 12
+
+    rise = min(116.0, 40 + 0.16 * (goal - _EDGE)) if pushes is not None else 0.0
+    base = _EDGE + rise + 8
+    units = min(strips.shape[1], _UNITS)
+    varied = np.ptp(np.nan_to_num(strips[first:]), axis=0) if count else np.zeros(strips.shape[1])
+    chosen = np.sort(np.argsort(-varied, kind="stable")[:units])
+    most = limit(strips[first:])
+    tall = min(max(96 / max(1, units), 4.0), 14.0)
+    top = base + (27 if pushes is not None else 4)
+    deep = max(28.0, tall * units) + 8
+    word_at = top + deep + 34
+    total = 0.0 if pushes is None else float(np.nan_to_num(pushes[:first]).sum())
+    ends = limit([total], () if pushes is None else pushes[first:])
+    strip = min([column - 14 for column in columns] + [46.0])
+
+    def arc(x: float, value: float) -> str:
+        thick = _ARC * abs(value) / ends
+        if not thick >= 0.05:
+            return ""
+        high = base - (rise + 8) * (0.35 + 0.65 * (goal - x) / (goal - _EDGE)) * 4 / 3
+        kind = f"arc {way(value, failed=failed)}"
+        wide = f' stroke-width="{thick:.2f}"'
+        return path(kind, "M", x, base, "C", x, high, goal, high, goal, base, more=wide)
+
+    def known(value: float) -> str:
+        return signed(0.0 if abs(value) < 0.005 * ends else value)
+
+    def column(place: int) -> str:
+        x, at, token = float(middle[place]), first + place, tokens[first + place]
+        inner = columns[place] - 6
+        more = f' data-position="{at}"' + _button(f"word {at + 1}: {clean(token)}", standalone)
+        said = f"word {at + 1}: {clean(token)}"
+        parts = [box(x - inner / 2, base - 2, inner, word_at + 12 - base, "hit", 6)]
+        if pushes is not None:
+            value = float(pushes[at])
+            more += f' data-contribution="{value:.6g}"' if np.isfinite(value) else ""
+            kind = f"small middle {way(value, failed=failed)}"
+            parts += [arc(x, value), text(x, base + 17, known(value), kind)]
+        if without is not None:
+            said = (
+                f"without it: {signed(float(without[at]))} for the answer. Word {at + 1}: {token}"
+            )
+        parts.append(box(x - strip / 2 - 4, top, strip + 8, deep, "cell", 5))
+        shares = strips[at : at + 1, chosen].T / most
+        parts.append(tiles(shares, [x - strip / 2], top + 4, strip, tall))
+        parts.append(_arrow(x, word_at - 16, x, top + deep + 4))
+        parts.append(text(x, word_at, token, "middle", inner))
+        return group("word", parts, more, said)
+
+    half = top + deep / 2
+    gap = strip / 2 + 5
+    flow = [
+        _arrow(float(a) + gap, half, float(b) - gap - 1, half)
+        for a, b in itertools.pairwise(middle)
+    ]
+    if count:
+        flow.append(_arrow(_EDGE + earlier, half, float(middle[0]) - gap - 1, half))
+        flow += [] if narrow else [_arrow(float(middle[-1]) + gap, half, goal + 4, half)]
+    before = []
+    if first:
+        x = _EDGE + 25
+        before = [
+            box(_EDGE, top, 50, deep, "void", 5),
+            text(x, half - 3, f"… {first:,}", "small middle grey"),
+            text(x, half + 12, "earlier", "small middle grey"),
+        ]
+        if pushes is not None:
+            kind = f"small middle {way(total, failed=failed)}"
+            before += [arc(x, total), text(x, base + 17, known(total), kind)]
+    sizes = np.zeros(count) if pushes is None else np.nan_to_num(np.abs(pushes[first:]))
+    words = [column(int(place)) for place in np.argsort(-sizes, kind="stable")]
+    answer: list[str] = []
+    if pushes is not None and count:
+        answer = [
+            f'<circle class="ring" cx="{number(goal)}" cy="{number(base)}" r="4"/>',
+            text(goal + 12, base + 5, target, "large", width - goal - 12 - _EDGE),
+        ]
+    if narrow:
+        bars, bottom = _bars(
+            predictions, target, _EDGE, word_at + 38, width - 2 * _EDGE, standalone
+        )
+    else:
+        start = goal + 14
+        bars, bottom = _bars(
+            predictions, target, start, top + 16, min(340.0, width - _EDGE - start), standalone
+        )
+    said = []
+    if pushes is not None and count and not failed:
+        said.append("Blue raises the answer, red lowers it; the wider, the more.")
+    if units:
+        some = f"{units} of {strips.shape[1]:,}" if units < strips.shape[1] else "the"
+        said.append(f"Strips: {some} units, from −{most:.2g} (red) to {most:.2g} (blue).")
+    below = max(bottom, word_at + 22) + 16
+    lines, below = paragraph(_EDGE, below, " ".join(said), width - 2 * _EDGE)
+    notes, below = paragraph(
+        _EDGE, below, note, width - 2 * _EDGE, "small down" if failed else "small"
+    )
+    label = f"The network unrolled over {T} words" + (
+        f", and what moved: {target}" if pushes is not None else ""
+    )
+    parts = [group("words", [*before, *words]), *flow, *answer, *bars, lines, notes]
+    role = "img" if standalone else "group"
+    return picture(parts, width, below, label, standalone=standalone, role=role)
+
+
+def _button(label: str, standalone: bool) -> str:
+    """Return what makes a group one that can be pressed; a picture in a file has none."""
+    if standalone:
+        return ""
+    return f' role="button" tabindex="0"{attribute("aria-label", label)}'
+
+
+def _arrow(x: float, y: float, to_x: float, to_y: float) -> str:
+    """Return a straight arrow, level or upright."""
+    if to_y == y:
+        head = ("M", to_x - 4, y - 3, "L", to_x, y, "L", to_x - 4, y + 3)
+    else:
+        head = ("M", x - 3, to_y + 4, "L", x, to_y, "L", x + 3, to_y + 4)
+    return path("flow", "M", x, y, "L", to_x, to_y, *head)
+
+
+def _bars(
+    predictions: Sequence[tuple[str, float]],
+    target: str,
+    x: float,
+    y: float,
+    width: float,
+    standalone: bool,
+) -> tuple[list[str], float]:
+    """Return predictions as bars from x, y on, and where they end."""
+    names = min(max((advance(clean(name)) for name, _ in predictions), default=0) + 8, 0.42 * width)
+    room = width - names - 52
+    rows = []
+    for rank, (name, probability) in enumerate(predictions):
+        share = min(max(float(probability), 0.0), 1.0) if np.isfinite(probability) else 0.0
+        strong = "strong" if name == target else ""
+        at = y + 24 * rank
+        said = f"{100 * share:.1f} %: {clean(name)}"
+        more = f' data-rank="{rank}"{attribute("data-token", name)}' + _button(said, standalone)
+        parts = [
+            box(x - 4, at - 12, width + 4, 24, "hit", 4),
+            text(x, at + 4, name, strong, names - 6),
+            box(x + names, at - 6, room, 12, "track", 2),
+            box(x + names, at - 6, room * share, 12, f"bar {'up' if strong else 'plain'}", 2),
+            text(x + width, at + 4, f"{100 * share:.1f} %", f"small end grey {strong}".strip()),
+        ]
+        rows.append(group("prediction", parts, more, said))
+    return rows, y + 24 * len(predictions) - 12

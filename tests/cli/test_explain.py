@@ -1,0 +1,120 @@
+"""`elman explain`: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import elman
+from elman import LanguageModel, SequenceClassifier
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a language model and a classifier."""
+    folder = tmp_path_factory.mktemp("models")
+    text = "I like to eat pizza .\nWe hate to eat soup .\n" * 60
+    options: dict[str, Any] = {"hidden_size": 16, "num_layers": 1, "learning_rate": 0.03}
+    LanguageModel(documents="line", cell="mingru", steps=100, **options).fit(
+        text, output=folder / "meals.safetensors"
+    )
+    SequenceClassifier(steps=20, **options).fit(
+        ["good food", "bad food"] * 30, ["yes", "no"] * 30, output=folder / "label.safetensors"
+    )
+    return folder
+
+
+def test_why_as_json(folder: Path, run: Any) -> None:
+    meals = folder / "meals.safetensors"
+    ran = run("explain", meals, "I like to eat", "--target", "pizza", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.json == elman.load(meals).explain("I like to eat", "pizza").to_dict()
+    assert (ran.json["target"], ran.json["method"], ran.json["exact"]) == (
+        "pizza",
+        "decomposition",
+        True,
+    )
+    assert [row["token"] for row in ran.json["contributions"]] == ["I", "like", "to", "eat"]
+    shares = [row["contribution"] for row in ran.json["contributions"]]
+    rest = ran.json["start_state"] + ran.json["bias"] + ran.json["residual"]
+    assert sum(shares) + rest == pytest.approx(ran.json["score"])
+
+
+def test_why_as_a_table(folder: Path, run: Any) -> None:
+    ran = run("explain", folder / "meals.safetensors", "I like to eat", "--method", "leave-one-out")
+    assert ran.out.startswith('why "pizza": logit ')
+    assert "by leave-one-out" in ran.out
+    assert ran.out.splitlines()[3].startswith("like ")
+    ran = run("explain", folder / "meals.safetensors", "I like to eat", "--unknown")
+    assert ran.out.startswith('why "pizza": log probability ')
+
+
+def test_the_equations(folder: Path, run: Any) -> None:
+    meals = folder / "meals.safetensors"
+    ran = run("explain", meals, "I like to eat", "--equations")
+    assert ran.out.startswith('logit("pizza") = w("pizza")·h[eat] + b("pizza")\n')
+    assert "h[like] = (1 - z[like])∘h[I] + " in ran.out
+    told = run("explain", meals, "I like to eat", "--equations", "--json").json
+    assert "\n".join(told["equations"]) + "\n" == ran.out
+
+
+def test_another_word_in_its_place(folder: Path, run: Any) -> None:
+    meals = folder / "meals.safetensors"
+    ran = run("explain", meals, "I like to eat", "--replace", "0=We")
+    assert ran.out.splitlines()[0] == "We like to eat …"
+    ran = run("explain", meals, "I like to eat", "--replace", "0=We", "--json")
+    assert (ran.json["position"], ran.json["token"], ran.json["word"]) == (0, "I", "We")
+    before = dict(elman.load(meals).predict_next("I like to eat", 99))
+    after = dict(elman.load(meals).predict_next("We like to eat", 99))
+    for row in ran.json["predictions"]:
+        assert row["probability"] == pytest.approx(after[row["token"]], abs=1e-5)
+        assert row["before"] == pytest.approx(before[row["token"]], abs=1e-5)
+
+
+def test_pictures(folder: Path, run: Any, tmp_path: Path) -> None:
+    svg, png = tmp_path / "why.svg", tmp_path / "why.png"
+    ran = run("explain", folder / "meals.safetensors", "I", "--svg", svg, "--plot", png)
+    assert ran.code == 0
+    assert svg.read_text("utf-8").startswith("<svg")
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_classifier(folder: Path, run: Any) -> None:
+    ran = run("explain", folder / "label.safetensors", "good food", "--target", "yes", "--json")
+    assert (ran.json["task"], ran.json["target"]) == ("classify", "yes")
+    assert np.isfinite([row["contribution"] for row in ran.json["contributions"]]).all()
+    ran = run("explain", folder / "label.safetensors", "good food", "--of", "characters", "--json")
+    assert ran.code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["meals", "I", "--target", "zebra"], "target: got zebra; expected one token of the vo"),
+        (["meals", "I", "--method", "magic"], "method: got magic; expected one of decomposition"),
+        (["meals"], "TEXT: got nothing; expected what a model for language is to read"),
+        (["meals", "I", "--replace", "like"], "--replace: got like; expected POSITION=WORD, such"),
+        (["meals", "I", "--replace", "-1=a"], "--replace: got -1=a; expected POSITION=WORD, such"),
+        (["meals", "I", "--replace", "3=We"], "position: got 3; expected a whole number from 0"),
+        (["meals", "I", "--replace", "0=zebra"], "word: got zebra; expected one token of the voc"),
+        (["meals", "I", "--of", "words"], "--of: got a model for language; expected one for ano"),
+        (["label", "I", "--unknown"], "--unknown: got a model for classify; expected one for la"),
+        (["label", "I", "--equations"], "--equations: got a model for classify; expected one for"),
+        (["label", "I", "--replace", "0=a"], "--replace: got a model for classify; expected one"),
+    ],
+)
+def test_what_is_refused(folder: Path, run: Any, arguments: list[str], said: str) -> None:
+    model, *rest = arguments
+    ran = run("explain", folder / f"{model}.safetensors", *rest)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"elman: {said}")
+    assert ran.err.count("\n") == 1
+
+
+def test_hostile_text_steers_no_terminal(folder: Path, run: Any) -> None:
+    ran = run("explain", folder / "meals.safetensors", "I \x1b[2J\u202e like \udc80")
+    assert ran.code == 0
+    assert all(one.isprintable() or one == "\n" for one in ran.out)

@@ -1,0 +1,68 @@
+"""Path integrals held against ones known by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from elman.config import NetworkConfig
+from elman.explain import gradients
+from elman.explain.gradients import LARGEST, finite, integrated, is_exact, slopes_between
+
+# sixteen points are exact for these; sums of at most sixteen numbers near one
+FLOAT64 = 16 * 2.0**-53
+
+
+def product(rows: np.ndarray, frozen: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The score x·y + 3 of ``[B, 1, 2]``; frozen at x: slope x for y."""
+    x, y = rows[:, 0, 0], rows[:, 0, 1]
+    slopes = np.stack([np.zeros_like(x) if frozen else y, x], axis=1)[:, None]
+    return x * y + 3, slopes, np.full(len(rows), 3.0)
+
+
+def test_a_product_is_shared_in_halves() -> None:
+    rows, base = np.array([[4.0, 5.0]]), np.zeros((1, 2))
+    np.testing.assert_allclose(integrated(product, rows, base, 1), [[10, 10]], rtol=FLOAT64)
+    # from (2, 1): the integral of (1 + 4t)·2 and of (2 + 2t)·4
+    shares = integrated(product, rows, np.array([[2.0, 1.0]]), 1)
+    np.testing.assert_allclose(shares, [[6, 12]], rtol=FLOAT64)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_slopes_and_rest_are_the_score(frozen: bool) -> None:
+    rows, base = np.array([[4.0, 5.0]]), np.array([[2.0, 1.0]])
+    slopes, rest = slopes_between(product, base, rows, frozen=frozen, size=1)
+    assert (slopes * (rows - base)).sum() + rest == pytest.approx(23, rel=FLOAT64)
+    assert rest == pytest.approx(3 + 4 * 1 if frozen else 2 * 1 + 3, rel=FLOAT64)
+
+
+def test_room_for_one_point_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, base = np.array([[4.0, 5.0]]), np.zeros((1, 2))
+    whole = integrated(product, rows, base, 1)
+    monkeypatch.setattr(gradients, "ROOM", 1)
+    np.testing.assert_allclose(integrated(product, rows, base, 10), whole, rtol=FLOAT64)
+
+
+def test_a_kink_takes_more_points() -> None:
+    asked = []
+
+    def kinked(rows: np.ndarray, frozen: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        asked.append(len(rows))
+        over = rows - 0.9512
+        scores = 1e-3 * rows.sum(axis=(1, 2)) + np.maximum(over, 0).sum(axis=(1, 2))
+        return scores, 1e-3 + (over > 0.0), np.zeros(len(rows))
+
+    shares = integrated(kinked, np.ones((1, 1)), np.zeros((1, 1)), 1)
+    assert shares[0, 0] == pytest.approx(0.0498, rel=0.05)
+    assert max(asked) > min(gradients.POINTS)
+
+
+def test_finite_and_exact() -> None:
+    assert finite([np.nan, np.inf, -1e308, 2.0]).tolist() == [0, LARGEST, -LARGEST, 2]
+
+    def of(cell: str, activation: str = "tanh") -> NetworkConfig:
+        return NetworkConfig("language", cell, activation, 5, 4, 4, 1)
+
+    exact = [is_exact(of(*one)) for one in [("mingru",), ("rnn", "linear")]]
+    others = [is_exact(of(*one)) for one in [("rnn", "relu"), ("rnn",), ("gru",), ("lstm",)]]
+    assert (all(exact), any(others)) == (True, False)

@@ -1,0 +1,555 @@
+"""What moved a label, a number or a tag, held against plain re-runs, brute force, and captum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import IntegratedGradients
+
+from elman import runtime
+from elman._errors import DataError, ElmanError, InputError, OptionError
+from elman.data.codec import Labels
+from elman.data.labelled import Batch, Encoded, Sequences, Steps
+from elman.data.vocabulary import TextCodec
+from elman.explain import explain, gradients
+from elman.explain.explanation import DECOMPOSITION, GAP, INTEGRATED, LEFT_OUT, METHODS, Explanation
+from elman.explain.labelled import explain_labelled
+from elman.explain.parts import MOST
+from elman.model import Model
+from elman.runtime.packed import member
+from elman.training.reader import Reader
+from readers import CELLS, KINDS, POOLINGS, reader_of, rounding, sequences_of
+
+# one logit near 1 out of two batches: some fifty roundings of 2**-24, signs of their own, six deviations
+ROUNDING = 6 * 50**0.5 * 2.0**-24
+TEXT = "to be or not to be zebra"
+PAIRS = [
+    (task, kind)
+    for task in ("classify", "regress", "tag")
+    for kind in KINDS
+    if (task, kind) != ("tag", "char")
+]
+pytestmark = pytest.mark.usefixtures("way")
+
+
+def opened(*given: Any, **how: Any) -> Any:
+    return runtime.open(reader_of(*given, **how))
+
+
+def item_of(kind: str) -> Any:
+    """The first of some sequences that has at least five steps."""
+    return next(item for item in sequences_of(kind).items if 5 <= len(item) <= 40)
+
+
+def tolerance(model: Model, told: Explanation) -> float:
+    """Two orders of the sums of every layer and step: of float32, of as many numbers as there are inputs."""
+    given = Sequences("text", ("a" * 2 * len(told.inputs),))
+    largest = np.abs(told.contributions).sum() + abs(told.bias) + abs(told.score)
+    return rounding(model, given) * max(1.0, float(largest))
+
+
+def adds_up(told: Explanation) -> bool:
+    whole = told.contributions.sum() + told.start_state + told.bias + told.residual
+    size = np.abs(told.contributions).sum() + abs(told.bias) + abs(told.residual)
+    return bool(abs(whole - told.score) <= 4 * len(told.inputs) * 2.0**-53 * size)
+
+
+def ways_of(kind: str, task: str) -> Iterator[str | int | None]:
+    """What an explanation can be asked to be `of`."""
+    yield None
+    if task != "tag":
+        yield "channels" if kind in ("numbers", "mask") else "characters"
+    else:
+        yield 2
+
+
+def score_of(predictor: Any, item: Any, number: int, step: int | None = None) -> float:
+    """The score of a sequence by the predictor's own reader."""
+    if predictor.model.config.task == "regress":
+        return float(predictor.predict([item])[0])
+    if step is None:
+        return float(predictor.reader.logits(Sequences.of([item]))[0, number])
+    given = Sequences.of([item]).stepwise()
+    return float(predictor.reader.step_logits(given)[0][step, number])
+
+
+@pytest.mark.parametrize(("task", "kind"), PAIRS)
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+def test_terms_sum_to_the_score(task: str, kind: str, cell: str, activation: str) -> None:
+    predictor = opened(kind, task, cell=cell, activation=activation)
+    item = item_of(kind)
+    for of in ways_of(kind, task):
+        whole = of == "characters" and kind == "word"
+        for method in (DECOMPOSITION, INTEGRATED):
+            if whole:
+                continue
+            told = explain_labelled(predictor, item, method=method, of=of)
+            assert adds_up(told)
+            assert len(told.inputs) == len(told.contributions) == len(told.absence)  # type: ignore[arg-type]
+            assert told.exact == (
+                method == DECOMPOSITION and (cell == "mingru" or activation == "linear")
+            )
+            if method == DECOMPOSITION:
+                assert abs(told.residual) <= tolerance(predictor.model, told)
+            else:
+                assert told.gap < GAP
+        told = explain_labelled(predictor, item, of=of)
+        exact = DECOMPOSITION if cell == "mingru" or activation == "linear" else INTEGRATED
+        assert told.method == (LEFT_OUT if whole else exact)
+        assert told.start_state == 0
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("method", [DECOMPOSITION, INTEGRATED])
+@pytest.mark.parametrize("cell", ["lstm", "mingru"])
+def test_every_pooling(pooling: str, bidirectional: bool, method: str, cell: str) -> None:
+    for kind in ("both", "numbers"):
+        how = {"pooling": pooling, "bidirectional": bidirectional, "cell": cell}
+        predictor = opened(kind, **how)
+        told = explain_labelled(predictor, item_of(kind), method=method)
+        if method == DECOMPOSITION:
+            assert abs(told.residual) <= tolerance(predictor.model, told)
+        assert told.gap < GAP
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "last+mean"])
+@pytest.mark.parametrize("each", [True, False])
+def test_of_a_linear_network_the_share_is_the_absence(pooling: str, each: bool) -> None:
+    how: dict[str, Any] = {"cell": "rnn", "activation": "linear", "pooling": pooling}
+    of = "channels" if each else "steps"
+    for task in ("classify", "regress"):
+        predictor = opened("numbers", task, **how)
+        told = explain_labelled(predictor, item_of("numbers"), of=of)
+        np.testing.assert_allclose(
+            told.contributions, told.absence, rtol=0, atol=tolerance(predictor.model, told)
+        )
+        # what is left is the score of the sequence that stands at its mean
+        item = item_of("numbers")
+        number = 0 if task == "regress" else predictor.labels.names.index(told.target)
+        flat = np.broadcast_to(item.mean(axis=0), item.shape)
+        assert told.bias == pytest.approx(
+            score_of(predictor, flat, number), abs=tolerance(predictor.model, told)
+        )
+        # and the same by the other two methods
+        for method in (INTEGRATED, LEFT_OUT):
+            other = explain_labelled(predictor, item, method=method, of=of)
+            np.testing.assert_allclose(
+                other.contributions,
+                told.contributions,
+                rtol=0,
+                atol=2 * tolerance(predictor.model, told),
+            )
+
+
+@pytest.mark.parametrize("spelled", [True, False])
+def test_of_a_linear_network_a_words_share_is_what_its_vector_does(spelled: bool) -> None:
+    """Brute force: the first layer's input share of one word set to zero, the others as they were."""
+    kind = "both" if spelled else "word"
+    how: dict[str, Any] = {"cell": "rnn", "activation": "linear", "members": 1, "pooling": "mean"}
+    predictor = opened(kind, **how)
+    told = explain_labelled(predictor, TEXT, "b")
+    (one,) = predictor.reader.members
+    read = one.read
+
+    def score(without: int | None) -> float:
+        def cut(batch: Batch) -> Any:
+            rows = read(batch).copy()
+            if without is not None:
+                rows[without] = 0
+            return rows
+
+        one.read = cut
+        return float(predictor.reader.logits(Sequences.of([TEXT]))[0, 1])
+
+    whole = score(None)
+    assert told.inputs == tuple(TEXT.split())
+    expected = [whole - score(place) for place in range(len(told.inputs))]
+    np.testing.assert_allclose(
+        told.contributions, expected, rtol=0, atol=tolerance(predictor.model, told)
+    )
+
+
+class InTorch(torch.nn.Module):
+    """The training network's logit for what the first layer reads, ``[B, T, I]``."""
+
+    def __init__(self, model: Model, number: int) -> None:
+        super().__init__()
+        reader = Reader(model.config).eval()
+        reader.load(model.arrays)
+        (self.member,) = reader.members
+        self.number = number
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        B, T, _ = x.shape
+        rows = x.transpose(0, 1).reshape(T * B, -1)
+        self.member.read = lambda _: rows  # type: ignore[assignment]
+        batch = Batch(Steps(np.arange(B), np.full(T, B), np.empty(T * B)))
+        found: torch.Tensor = self.member(batch)[:, self.number]
+        return found
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+def test_integrated_gradients_are_captums(
+    monkeypatch: pytest.MonkeyPatch, cell: str, activation: str, bidirectional: bool
+) -> None:
+    monkeypatch.setattr(gradients, "POINTS", (32,))
+    how = {"cell": cell, "activation": activation, "bidirectional": bidirectional, "members": 1}
+    for kind in ("both", "mask"):
+        predictor = opened(kind, **how)
+        item = item_of(kind)
+        told = explain_labelled(predictor, item, "c", method=INTEGRATED)
+        batch = Encoded.of(predictor.model.codec, Sequences.of([item])).batch([0])
+        x = predictor.reader.members[0].read(batch)
+        base = np.zeros_like(x)
+        if kind == "mask":
+            base[:] = predictor.model.codec.scaler.apply(np.nanmean(item, axis=0)[None])
+        theirs = IntegratedGradients(InTorch(predictor.model, 2)).attribute(
+            torch.tensor(x[None]),
+            torch.tensor(base[None]),
+            n_steps=32,
+            method="gausslegendre",
+        )
+        np.testing.assert_allclose(
+            told.contributions,
+            theirs[0].sum(dim=1).numpy(),
+            rtol=0,
+            atol=tolerance(predictor.model, told),
+        )
+
+
+def test_letters_are_captums_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for what the spelling reads: here captum goes through the training network's own `read`."""
+    monkeypatch.setattr(gradients, "POINTS", (32,))
+    predictor = opened("both", members=1, cell="lstm")
+    told = explain_labelled(predictor, TEXT, "c", method=INTEGRATED, of="characters")
+    assert "".join(told.inputs) == TEXT.replace(" ", "")
+    reader = Reader(predictor.model.config).eval()
+    reader.load(predictor.model.arrays)
+    (one,) = reader.members
+    encoded = Encoded.of(predictor.model.codec, Sequences.of([TEXT]))
+    assert encoded.words is not None
+    assert encoded.letters is not None
+    places = encoded.sequences[0]
+    # every word on its own, also where it occurs twice
+    words, letters = encoded.words[places], [encoded.letters[place] for place in places]
+    lengths = [len(some) for some in letters]
+
+    def logits(rows: torch.Tensor) -> torch.Tensor:
+        scores = []
+        for lane in rows:  # [letters, S]
+            x = []
+            for number, some in zip(words, torch.split(lane, lengths), strict=True):
+                _, states = one.spelling(some[:, None])
+                x.append(torch.cat([one.embedding.weight[number], *states[0][:, 0]]))
+            read = torch.stack(x)
+            one.read = lambda _, read=read: read
+            steps = Steps(np.arange(1), np.ones(len(x), np.int64), np.empty(len(x)))
+            scores.append(one(Batch(steps))[0, 2])
+        return torch.stack(scores)
+
+    rows = one.alphabet.weight.detach()[np.concatenate(letters)]
+    theirs = IntegratedGradients(logits).attribute(
+        rows[None], n_steps=32, method="gausslegendre", internal_batch_size=32
+    )
+    np.testing.assert_allclose(
+        told.contributions,
+        theirs[0].sum(dim=1).numpy(),
+        rtol=0,
+        atol=tolerance(predictor.model, told),
+    )
+    with torch.no_grad():
+        nothing = float(logits(torch.zeros_like(rows)[None])[0])
+    assert told.bias == pytest.approx(nothing, abs=tolerance(predictor.model, told))
+
+
+@pytest.mark.parametrize("kind", ["both", "word"])
+def test_absence_is_the_text_without_the_word(kind: str) -> None:
+    predictor = opened(kind)
+    words = TEXT.split()
+    for method in METHODS:
+        told = explain_labelled(predictor, TEXT, "b", method=method)
+        assert told.inputs == tuple(words)
+        assert told.absence is not None
+        for place in range(len(words)):
+            rest = " ".join(words[:place] + words[place + 1 :])
+            without = score_of(predictor, rest, 1)
+            assert told.score - told.absence[place] == pytest.approx(
+                without, abs=tolerance(predictor.model, told)
+            )
+        assert told.steps == len(words) * (len(words) - 1)
+        assert told.score == pytest.approx(score_of(predictor, TEXT, 1), abs=ROUNDING)
+
+
+def test_left_out_is_the_absence_and_what_inputs_do_together() -> None:
+    predictor = opened("word")
+    told = explain_labelled(predictor, TEXT, method=LEFT_OUT)
+    assert told.absence is not None
+    np.testing.assert_array_equal(told.contributions, told.absence)
+    number = predictor.labels.names.index(told.target)
+    assert told.bias == pytest.approx(score_of(predictor, "", number), abs=ROUNDING)
+    assert told.score == told.contributions.sum() + told.bias + told.residual
+    assert told.deletion_score is not None
+    assert told.deletion_score > 0.5
+
+
+def test_absence_by_character() -> None:
+    text = "be not zebra"
+    for kind in ("char", "word"):
+        predictor = opened(kind)
+        told = explain_labelled(predictor, text, "a", method=LEFT_OUT, of="characters")
+        assert told.inputs == (*text,)
+        assert told.absence is not None
+        for place in range(len(text)):
+            without = score_of(predictor, text[:place] + text[place + 1 :], 0)
+            assert told.score - told.absence[place] == pytest.approx(
+                without, abs=tolerance(predictor.model, told)
+            )
+    with pytest.raises(OptionError, match="method: got decomposition; expected leave-one-out"):
+        explain_labelled(opened("word"), text, method=DECOMPOSITION, of="characters")
+
+
+def test_absence_of_the_letters_of_an_unknown_word_is_another_unknown_word() -> None:
+    predictor = opened("both")
+    told = explain_labelled(predictor, "to zebra not", "a", of="characters")
+    assert told.absence is not None
+    for place, other in enumerate(("to ebra not", "to zbra not", "to zera not"), 2):
+        without = score_of(predictor, other, 0)
+        assert told.score - told.absence[place] == pytest.approx(
+            without, abs=tolerance(predictor.model, told)
+        )
+    assert told.note == "what the words' own vectors gave is in the bias"
+
+
+@pytest.mark.parametrize("each", [True, False])
+def test_absence_of_numbers_is_their_mean(each: bool) -> None:
+    predictor, item = opened("mask", "regress"), item_of("mask")
+    told = explain_labelled(predictor, item, of="channels" if each else None)
+    assert told.absence is not None
+    T, C = item.shape
+    mean = np.nanmean(item, axis=0)
+    names = [f"channel {c}, step {t}" for c in range(C) for t in range(T)]
+    assert told.inputs == tuple(names if each else [f"step {t}" for t in range(T)])
+    for place in range(len(told.inputs)):
+        other = item.copy()
+        if each:
+            other[place % T, place // T] = mean[place // T]
+        else:
+            other[place] = mean
+        without = score_of(predictor, other, 0)
+        assert told.score - told.absence[place] == pytest.approx(
+            without, abs=3 * tolerance(predictor.model, told)
+        )
+    assert (told.target, told.score_name, told.task) == ("value", "value", "regress")
+
+
+@pytest.mark.parametrize("step", [None, 0, 3, 6])
+def test_a_tag_is_that_of_its_step(step: int | None) -> None:
+    predictor, words = opened("both", "tag"), TEXT.split()
+    told = explain_labelled(predictor, TEXT, of=step)
+    at = len(words) - 1 if step is None else step
+    assert told.score_name == f"logit at step {at}"
+    assert told.target == predictor.predict([TEXT])[0][at]
+    number = predictor.labels.names.index(told.target)
+    assert told.absence is not None
+    for place in range(len(words)):
+        rest = words[:place] + (["<unk>"] if place == at else []) + words[place + 1 :]
+        without = score_of(predictor, rest, number, at - (place < at))
+        assert told.score - told.absence[place] == pytest.approx(
+            without, abs=tolerance(predictor.model, told)
+        )
+    listed = explain_labelled(predictor, words, of=step)
+    np.testing.assert_array_equal(listed.contributions, told.contributions)
+
+
+def test_a_step_that_comes_later_moves_no_tag_of_one_direction() -> None:
+    predictor = opened("numbers", "tag", bidirectional=False)
+    told = explain_labelled(predictor, item_of("numbers"), of=2)
+    assert told.absence is not None
+    assert not told.contributions[3:].any()
+    assert abs(told.absence[3:]).max() <= tolerance(predictor.model, told)
+    assert told.contributions[:3].all()
+
+
+@pytest.mark.parametrize("method", [DECOMPOSITION, INTEGRATED])
+def test_members_are_explained_by_their_mean(method: str) -> None:
+    model, item = reader_of("both", members=3), item_of("both")
+    whole = explain_labelled(runtime.open(model), item, "a", method=method)
+    each = []
+    for m in range(3):
+        arrays = {f"members.0.{name}": array for name, array in member(model.arrays, m).items()}
+        one = Model(replace(model.config, members=1), arrays, model.codec, {})
+        each.append(explain_labelled(runtime.open(one), item, "a", method=method))
+    for name in ("contributions", "bias", "score", "absence"):
+        mean = np.mean([getattr(one, name) for one in each], axis=0)
+        np.testing.assert_allclose(getattr(whole, name), mean, rtol=0, atol=tolerance(model, whole))
+
+
+def test_by_default_the_most_probable_label() -> None:
+    predictor = opened("word")
+    for text in ("to be", "or not", "not not not"):
+        told = explain(predictor, text)
+        assert told.target == predictor.predict([text])[0]
+        assert told.score == pytest.approx(
+            max(score_of(predictor, text, number) for number in range(3)), abs=ROUNDING
+        )
+        other = next(name for name in "abc" if name != told.target)
+        assert explain(predictor, text, other).score < told.score
+
+
+@pytest.mark.parametrize(("task", "kind"), PAIRS)
+def test_nothing_one_word_and_one_step(task: str, kind: str) -> None:
+    predictor = opened(kind, task)
+    if kind in ("numbers", "mask"):
+        told = explain_labelled(predictor, np.array([[0.3, -1.0, 2.0]]))
+        assert told.inputs == ("step 0",)
+        assert told.absence is not None
+        # alone it is its own mean
+        assert abs(told.contributions[0]) + abs(told.absence[0]) <= ROUNDING
+        with pytest.raises(DataError, match="expected numbers, as in training"):
+            explain_labelled(predictor, np.empty((0, 3)))
+    else:
+        told = explain_labelled(predictor, "t" if kind == "char" else "to")
+        assert len(told.inputs) == 1
+        if task == "tag":
+            with pytest.raises(DataError, match=r"^a text without a word has no tag$"):
+                explain_labelled(predictor, " ")
+        else:
+            empty = explain_labelled(predictor, "")
+            assert empty.inputs == ("<unk>",)
+            assert empty.absence is not None
+            assert abs(empty.absence[0]) <= ROUNDING
+            number = 0 if task == "regress" else predictor.labels.names.index(empty.target)
+            assert empty.score == pytest.approx(
+                score_of(predictor, "", number), rel=ROUNDING, abs=ROUNDING
+            )
+    assert told.deletion_score is None
+    assert adds_up(told)
+
+
+def test_nothing_by_character() -> None:
+    told = explain_labelled(opened("word"), "", of="characters")
+    assert (told.inputs, told.residual, told.passed) == ((), 0, None)
+    told = explain_labelled(opened("both"), "", of="characters")
+    assert "".join(told.inputs) == "<unk>"
+
+
+@pytest.mark.parametrize("kind", ["char", "word", "numbers"])
+def test_of_a_long_sequence_neighbours_are_one(kind: str) -> None:
+    predictor = opened(kind, members=1, num_layers=1, cell="mingru")
+    count = 4 * MOST - 1
+    if kind == "numbers":
+        item: Any = np.random.default_rng(0).normal(size=(count, 3))
+        told = explain_labelled(predictor, item)
+        assert (told.inputs[0], told.inputs[-1]) == ("steps 0-3", f"steps {count - 3}-{count - 1}")
+        each = explain_labelled(predictor, item, of="channels")
+        assert len(each.inputs) <= MOST
+        assert each.inputs[-1].startswith("channel 2, steps ")
+    else:
+        space = "" if kind == "char" else " "
+        item = space.join(np.random.default_rng(0).choice([*"tober"], count))
+        told = explain_labelled(predictor, item)
+        assert space.join(told.inputs) == item
+    assert len(told.inputs) == MOST
+    assert abs(told.residual) <= tolerance(predictor.model, told)
+
+
+def test_a_long_word_is_spelled_by_its_ends() -> None:
+    told = explain_labelled(opened("both"), "to " + "e" * 10 + "o" * 12, of="characters")
+    assert "".join(told.inputs) == "to" + "e" * 8 + "o" * 8
+
+
+def test_lower_case_that_is_longer() -> None:
+    told = explain_labelled(opened("char"), "İ TO")
+    assert len(told.inputs) == len(told.contributions)
+    codec = reader_of("char").codec
+    predictor = runtime.open(replace(reader_of("char"), codec=replace(codec, lowercase=True)))
+    told = explain_labelled(predictor, "İ TO")
+    assert told.inputs == (*"i\u0307 to",)
+
+
+HOSTILE = ("\x1b[2J", "<script>alert(1)</script>", "\u202eevil", "a" * 10_000, "b\nc", "\ud800")
+
+
+def test_hostile_words_labels_and_targets() -> None:
+    labels = Labels.of([*HOSTILE, "plain"])
+    model = reader_of("word")
+    tokens = TextCodec("word", ("<unk>", "\x1b[2J", "<b>", "\u202ex"), "whitespace")
+    config = replace(model.config, vocabulary_size=4, outputs=len(labels))
+    draw = np.random.default_rng(0)
+    arrays = {
+        name: draw.standard_normal(shape).astype(np.float32)
+        for name, shape in config.parameters().items()
+    }
+    codec = replace(model.codec, tokens=tokens, labels=labels)
+    predictor = runtime.open(Model(config, arrays, codec, {}))
+    words = ["\x1b[2J", "<b>", "\u202ex", "strange"]
+    for name in labels.names:
+        told = explain_labelled(predictor, words, name)
+        assert (told.target, told.inputs) == (name, tuple(words))
+        assert "\x1b" not in str(told)
+    for wrong in ("\x1b[31mred", "x" * 10_000, "a\nb"):
+        with pytest.raises(DataError, match=r"^no such label: got ") as caught:
+            explain_labelled(predictor, words, wrong)
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "given", "error"),
+    [
+        ("word", "classify", {"target": "d"}, r"^no such label: got d; expected 'a', 'b', 'c'$"),
+        ("word", "classify", {"target": ["a"]}, "^no such label"),
+        ("word", "classify", {"target": 3}, "^no such label"),
+        ("word", "regress", {"target": "a"}, "^target: got a; expected none"),
+        ("word", "classify", {"method": "shap"}, r"^method: got shap; expected decomposition \|"),
+        ("word", "classify", {"of": "steps"}, r"^of: got steps; expected words \| characters$"),
+        ("char", "classify", {"of": "words"}, "^of: got words; expected characters$"),
+        ("numbers", "classify", {"of": "words"}, r"^of: got words; expected steps \| channels$"),
+        ("numbers", "classify", {"of": 2}, "^of: got 2"),
+        ("word", "tag", {"of": 7}, "^of: got 7; expected a whole number from 0 to 6$"),
+        ("word", "tag", {"of": "words"}, "^of: got words; expected a whole number"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(
+    kind: str, task: str, given: dict[str, Any], error: str
+) -> None:
+    item = TEXT if kind != "numbers" else np.zeros((4, 3))
+    with pytest.raises(ElmanError, match=error) as caught:
+        explain_labelled(opened(kind, task), item, **given)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_as_in_training_is_refused() -> None:
+    with pytest.raises(DataError, match="got text; expected numbers"):
+        explain_labelled(opened("numbers"), "a text")
+    with pytest.raises(InputError, match="2 channels"):
+        explain_labelled(opened("numbers"), np.zeros((4, 2)))
+    with pytest.raises(DataError, match="got numbers; expected texts"):
+        explain_labelled(opened("word"), [1.0, 2.0])
+
+
+@pytest.mark.parametrize("scale", [1e4, 1e20, 1e38])
+@pytest.mark.parametrize("cell", ["lstm", "rnn", "mingru"])
+@pytest.mark.parametrize("method", METHODS)
+def test_huge_weights_give_numbers_or_one_line(scale: float, cell: str, method: str) -> None:
+    how: dict[str, Any] = {"cell": cell, "activation": "relu" if cell == "rnn" else "tanh"}
+    for task in ("classify", "regress", "tag"):
+        model = reader_of("numbers", task, **how)
+        arrays = {
+            name: np.clip(array.astype(np.float64) * scale, -3e38, 3e38).astype(np.float32)
+            for name, array in model.arrays.items()
+        }
+        predictor = runtime.open(replace(model, arrays=arrays))
+        try:
+            told = explain_labelled(predictor, item_of("numbers"), method=method)
+        except InputError as error:
+            assert "leave the range of numbers" in str(error)  # noqa: PT017
+            continue
+        told.to_json()  # refuses what is not finite
