@@ -147,7 +147,7 @@ def test_of_the_naive_forecast_only_what_it_repeats_counts() -> None:
         expected = values[-lag] - values[-lag - 7]
         assert found.pop(f"lag {lag}") == pytest.approx(expected, rel=1e-9)
         assert not any(found.values())
-        assert told.deletion_score == 1
+        assert told.passed
         # the decomposition tells it from the window's level instead
         told = explain_forecast(predictor, target=target, method=DECOMPOSITION)
         found = named(told)
@@ -207,7 +207,8 @@ def test_a_value_that_stands_alone_has_the_whole_share(
         found = named(told)
         assert found.pop(f"lag {lag}") != 0
         assert not any(found.values())
-        assert told.gap < GAP
+        # of a network that hardly reads it, the kinks of its relus are what is left
+        assert abs(told.residual) < 1e-3 * 5
         # the rest is that of a window that stands at its level, which has no number but facts
         assert abs(told.bias - 20) < 5
 
@@ -241,9 +242,9 @@ def test_a_forecast_held_at_nothing_is_in_the_residual() -> None:
     rule = replace(predictor.codec.rule, nonnegative=True)
     codec = replace(predictor.codec, rule=rule, corrections=np.array([-9.0, -8, -7, -6, -5]))
     predictor = ForecastPredictor(replace(predictor.model, codec=codec))
-    told = explain_forecast(predictor, target=1, method=DECOMPOSITION)
+    told = explain_forecast(predictor, target=2, method=DECOMPOSITION)
     assert told.score == 0
-    assert told.residual > 1
+    assert told.residual > 0.1
     assert told.passed is False
 
 
@@ -280,10 +281,12 @@ def test_of_a_long_window_neighbours_are_one(method: str) -> None:
 )
 def test_hazards_of_series(method: str, values: list[float]) -> None:
     predictor = ForecastPredictor(make(load_series(20 + np.sin(np.arange(40.0)))))
-    told = explain_forecast(predictor, [values], method=method)
+    history = load_series(np.nan_to_num(values, nan=1.0))
+    history = replace(history, values=(np.array(values),))
+    told = explain_forecast(predictor, history, method=method)
     assert adds_up(told) or abs(told.score) > 1e200
     told.to_json()  # refuses what is not finite
-    missing = np.isnan(values)[::-1]
+    missing = np.isnan(history.values[0])[::-1]
     assert not any(missing[int(name.removeprefix("lag ")) - 1] for name in told.inputs)
     if method == DECOMPOSITION:
         assert abs(told.residual) <= FLOAT32 * (np.abs(told.contributions).sum() + abs(told.bias))
@@ -305,7 +308,7 @@ def test_which_series() -> None:
 
 @pytest.mark.parametrize("target", [0, 6, "6", "x", "", "²", 1.5, True, "9" * 30])
 def test_no_such_step(target: Any) -> None:
-    with pytest.raises(OptionError, match="^target: got .*; expected a whole number from 1 to 5"):
+    with pytest.raises(OptionError, match=r"^target: got .*; expected a whole number from 1 to 5"):
         explain_forecast(shop(), "a", target)
 
 
@@ -314,7 +317,7 @@ def test_a_step_may_be_text_and_a_method_must_be_one() -> None:
     assert explain_forecast(predictor, "a", "2").to_dict() == (
         explain_forecast(predictor, "a", 2).to_dict()
     )
-    with pytest.raises(OptionError, match="^method: got shap"):
+    with pytest.raises(OptionError, match=r"^method: got shap"):
         explain_forecast(predictor, "a", method="shap")
 
 
@@ -368,7 +371,7 @@ def test_of_a_trained_forecaster_the_season_counts() -> None:
     draw_from = np.random.default_rng(0)
     values = 100 + 30 * (np.arange(280) % 7 == 5) + draw_from.normal(size=280)
     forecaster = Forecaster(
-        horizon=7, season_length=7, hidden_size=8, num_layers=1, cell="mingru", max_steps=60, seed=0
+        horizon=7, season=7, hidden_size=8, num_layers=1, cell="mingru", members=1, steps=60, seed=0
     ).fit(values)
     predictor = ForecastPredictor(forecaster.model_)
     told = explain_forecast(predictor, target=1, method=DECOMPOSITION)

@@ -1,4 +1,4 @@
-"""The unit finder: planted units are found, chance is not; areas as scikit-learn, states as streams have them."""
+"""The unit finder: planted units are found, chance is not; areas as scikit-learn, states as in streams."""
 
 from __future__ import annotations
 

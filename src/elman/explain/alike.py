@@ -59,17 +59,11 @@ class Like:
         rows.append("  ".join(f"{unit} {value:+.1f}" for unit, value in self.units))
         rows.append("the state is most alike at:")
         rows += [
-            f"{one.likeness:6.3f}  {_edge(one.before, 30, last=True)}[{printable(one.text, 60)}]"
-            f"{_edge(one.after, 30)}"
+            f"{one.likeness:6.3f}  {printable(one.before[-30:]).rjust(30)}[{printable(one.text)}]"
+            f"{printable(one.after[:30])}"
             for one in self.places
         ]
         return "\n".join(rows)
-
-
-def _edge(text: str, size: int, *, last: bool = False) -> str:
-    return (
-        printable(text[-size:], 2 * size).rjust(size) if last else printable(text[:size], 2 * size)
-    )
 
 
 def units_like(predictor: Any, what: Any, phrase: str, count: int = 10, **options: Any) -> Like:
@@ -108,7 +102,7 @@ def _standardised(reading: Reading) -> Iterator[tuple[slice, np.ndarray]]:
         states = reading.states[some].astype(np.float64)
         states -= states.mean(axis=1, keepdims=True)
         spread = states.std(axis=1, keepdims=True)
-        yield some, np.divide(states, spread, out=np.zeroslike(states), where=spread > 0)
+        yield some, np.divide(states, spread, out=np.zeros_like(states), where=spread > 0)
 
 
 def like(reading: Reading, phrase: str, count: int = 10) -> Like:

@@ -20,7 +20,7 @@ from elman.explain.explanation import (
 from elman.explain.gradients import finite, is_exact
 from elman.explain.segments import Part, shared_out
 
-__all__ = ["explain_forecast", "forecast_picture"]
+__all__ = ["explain_forecast", "forecast_picture", "one_series"]
 
 MOST = 128
 """Inputs that are told apart; of a longer window neighbours are one."""
@@ -65,7 +65,7 @@ def explain_forecast(
     method = LEFT_OUT if method is None else method
     if method not in METHODS:
         raise OptionError("method", got=method, expected=" | ".join(METHODS))
-    asked = _Asked(predictor, _one(predictor, what), target, method != LEFT_OUT)
+    asked = _Asked(predictor, one_series(predictor, what), target, method != LEFT_OUT)
     score, nothing = asked.scores([(), tuple(range(len(asked.parts)))]).tolist()
     alone = asked.scores([(i,) for i in range(len(asked.parts))])
     absence = finite(score - alone)
@@ -107,7 +107,7 @@ def forecast_picture(
     `what` and `explanation` are those of `explain_forecast`, which is asked where none is given; a block of
     lags has its share in equal parts. Raises as it does.
     """
-    series = _one(predictor, what)
+    series = one_series(predictor, what)
     if explanation is None:
         explanation = explain_forecast(predictor, series)
     forecast = predictor.forecast(series)
@@ -129,7 +129,7 @@ def forecast_picture(
     }
 
 
-def _one(predictor: Any, what: Any) -> SeriesSet:
+def one_series(predictor: Any, what: Any) -> SeriesSet:
     """Return the one series that is asked about, its end; raises DataError."""
     history: SeriesSet = predictor.history
     if isinstance(what, str):
@@ -255,7 +255,7 @@ def _expected(values: np.ndarray, known: np.ndarray, gone: np.ndarray, season: i
         found[gone] = (values[known] / max(1, known.sum())).sum()
         return found
     found[gone] = np.interp(places[gone], places[kept], values[kept])
-    for place in range(season if season > 1 else 0):
+    for place in np.unique(places[gone] % season) if season > 1 else ():
         here = places % season == place
         if (kept & here).any():
             some, of = gone & here, kept & here

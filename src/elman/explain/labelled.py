@@ -130,12 +130,17 @@ def _shares(reading: Reading, number: int, method: str) -> tuple[np.ndarray, flo
         rows, base = reading.rows(one)
         states = 8 * one.config.output_size * one.config.num_layers
         size = reading.length * (one.config.input_size + states) + 16 * rows.size
-        slopes, rest = slopes_between(
-            network.run, base, rows, frozen=method == DECOMPOSITION, size=size
-        )
-        shares = slopes * (rows - base)
-        owner = np.broadcast_to(reading.owner_of_rows, rows.shape)
-        found.append(np.bincount(owner.ravel(), shares.ravel(), minlength=len(reading.names)))
+        owner = np.broadcast_to(reading.owner_of_rows, rows.shape).ravel()
+        moved = (rows - base).ravel()
+
+        def told(
+            slopes: np.ndarray, owner: np.ndarray = owner, moved: np.ndarray = moved
+        ) -> np.ndarray:
+            return np.bincount(owner, slopes.ravel() * moved, len(reading.names))
+
+        frozen = method == DECOMPOSITION
+        slopes, rest = slopes_between(network.run, base, rows, frozen=frozen, size=size, told=told)
+        found.append(told(slopes))
         rests.append(rest)
     return np.mean(found, axis=0), float(np.mean(rests))
 

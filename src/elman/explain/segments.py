@@ -33,71 +33,106 @@ def shared_out(
 ) -> tuple[np.ndarray, float]:
     """Return the share ``[N]`` of each part in the mean of the forecast's `steps`, and of all that is none.
 
-    In the space of the network. What it reads of the values, each against the season before it, is taken
-    apart again, so that a share is of one value; the order is that of `WindowRule.prepare`.
+    In the space of the network, which forecasts the distance from the naive forecast.
     """
     codec, config = predictor.codec, predictor.model.config
-    rule, T, N = codec.rule, len(series.values[0]), len(parts)
-    W, windows = rule.window, codec.windows(series)
-    prepared, _ = windows.prepare(np.array([0]), np.array([T]))
-    rows = prepared.inputs[:, 0].astype(np.float64)
-    kinds = 2 + bool(rule.long_season)  # of values; behind them whether one is missing
-    columns = [(role, k) for role in ("past", "future") for k in range(len(series.names[role]))]
-    first_static = rows.shape[1] - rule.static
-    held = np.ones(rows.shape[1], bool)  # whether one is missing, the calendar, the scale
-    held[first_static:] = False
-    held[: (kinds + 1 + len(columns)) * rule.segment] = False
-    held[kinds * rule.segment : (kinds + 1) * rule.segment] = True
-    base = np.where(held, rows, 0.0)
+    window = _Window(codec, series, parts, steps)
+    rows, base = window.rows, window.base
     networks = [
-        _Network(config, member(predictor.model.arrays, m), rule, frozen)
+        _Network(config, member(predictor.model.arrays, m), codec.rule, frozen)
         for m in range(config.members)
     ]
     answers = np.mean([network.answers(rows) for network in networks], axis=0)
-    weights, corrected = _medians(codec, answers, steps)
-    slopes, rest = np.zeros_like(rows), corrected
+    weights, rest = _medians(codec, answers, steps)
+    slopes = np.zeros_like(rows)
     size = len(rows) * (config.input_size + 8 * config.hidden_size * config.num_layers)
     for network in networks:
         network.ask(weights)
-        mean, constant = slopes_between(network.run, base, rows, frozen=frozen, size=size)
+        mean, constant = slopes_between(
+            network.run, base, rows, frozen=frozen, size=size, told=window.told
+        )
         slopes += mean / config.members
         rest += constant / config.members
-
-    shares = np.zeros(N + 1)
-
-    def add(owner: np.ndarray, numbers: np.ndarray) -> None:
-        shares[:] += np.bincount(owner, numbers, N + 1)
-
-    read = _in_time(rows, kinds + 1 + rule.covariates, rule.segment)
-    slope = _in_time(slopes, kinds + 1 + rule.covariates, rule.segment)
-    for place, (role, column) in enumerate(columns, kinds + 1):
-        add(_owner(parts, role, column, T, rule), slope[:, place] * read[:, place])
-    for part, one in enumerate(parts):
-        if one.role == "static":
-            at = first_static + one.column
-            shares[part] += slopes[:, at] @ rows[:, at]
-    window = windows.values[0][T : T + W]
-    source = _sources(rule, window)
-    # behind the window stands what takes the place of no value: its level
-    owner = np.append(_owner(parts, "values", 0, T, rule)[:W], N)[source]
-    there = np.append(np.isfinite(window), True)[source]
-    # the network is told how many of the window's units a deviation from its level is
-    in_units = np.exp(-3 * rows[0, first_static - 1])
-    apart = in_units * np.append(read[:W, 0], 0.0)[source]
-    add(owner, slope[:, 0] * read[:, 0])
-    for kind, at, later in _differences(rule):
-        some = there[later] & there[at - rule.season]
-        at, later = at[some], later[some]
-        add(owner[later], slope[at, kind] * apart[later])
-        add(owner[at - rule.season], -slope[at, kind] * apart[at - rule.season])
+    shares = window.told(slopes)
     # what was cut to the limits, for one, is no sum of values
-    rest += (slopes * (rows - base)).sum() - shares.sum()
-    shares, rest = shares * prepared.unit[0], rest * prepared.unit[0]
-    for step in W + steps:
-        share = prepared.unit[0] * apart[step]
-        shares[owner[step]] += share / len(steps)
-        rest += (prepared.base[0, step - W] - share) / len(steps)
-    return shares[:N], float(rest + shares[N])
+    rest += (slopes * (rows - base)).sum() - (shares - window.naive).sum()
+    rest = (rest - window.naive.sum()) * window.unit + window.repeated
+    return shares * window.unit, float(rest)
+
+
+class _Window:
+    """The window of one series as the network reads it, and what each slope there is worth to which part.
+
+    What it reads of the values, each against the season before it, is taken apart again, so that a share is
+    of one value. The order of its numbers is that of `WindowRule.prepare`.
+    """
+
+    def __init__(
+        self, codec: ForecastCodec, series: SeriesSet, parts: Sequence[Part], steps: np.ndarray
+    ) -> None:
+        rule, T, self.count = codec.rule, len(series.values[0]), len(parts)
+        windows = codec.windows(series)
+        prepared, _ = windows.prepare(np.array([0]), np.array([T]))
+        self.rows = rows = prepared.inputs[:, 0].astype(np.float64)
+        self.unit = float(prepared.unit[0])
+        W, s, S, F = rule.window, rule.season, rule.segment, rows.shape[1]
+        length, first_static = W + rule.reach, F - rule.static
+        kinds = 2 + bool(rule.long_season)  # of values; behind them whether one is missing
+        self._terms: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        varied = np.zeros(rows.size, bool)
+
+        def place(kind: int, at: np.ndarray) -> np.ndarray:
+            return np.asarray((at // S) * F + kind * S + at % S)
+
+        def of(role: str, column: int) -> np.ndarray:
+            """The part of every step of a column, the number behind the last where of none."""
+            found = np.full(W + T + rule.reach, self.count)
+            for number, part in enumerate(parts):
+                if (part.role, part.column) == (role, column):
+                    found[W + part.first : W + part.end] = number
+            return found[T:]
+
+        def add(owner: np.ndarray, where: np.ndarray, worth: np.ndarray) -> None:
+            varied[where] = True
+            self._terms.append((owner, where, worth))
+
+        every = np.arange(length)
+        columns = [(role, k) for role in ("past", "future") for k in range(len(series.names[role]))]
+        for kind, (role, column) in enumerate(columns, kinds + 1):
+            where = place(kind, every)
+            add(of(role, column), where, rows.flat[where])
+        for column in range(rule.static):
+            where = np.arange(len(rows)) * F + first_static + column
+            number = of("static", column)[W : W + 1] if T else np.array([self.count])
+            add(np.repeat(number, len(rows)), where, rows.flat[where])
+        values = windows.values[0][T : T + W]
+        source = _sources(rule, values)
+        # behind the window stands what takes the place of no value: its level
+        owner = np.append(of("values", 0)[:W], self.count)[source]
+        there = np.append(np.isfinite(values), True)[source]
+        level = rows.flat[place(0, every)]
+        add(owner, place(0, every), level)
+        # the network is told how many of the window's units a deviation from its level is
+        apart = np.exp(-3 * rows[0, first_static - 1]) * np.append(level[:W], 0.0)[source]
+        for kind, at, later in _differences(rule):
+            earlier = at - s
+            some = there[later] & there[earlier]
+            at, later, earlier = at[some], later[some], earlier[some]
+            add(owner[later], place(kind, at), apart[later])
+            add(owner[earlier], place(kind, at), -apart[earlier])
+        self.base = np.where(varied.reshape(rows.shape), 0.0, rows)
+        naive = np.bincount(owner[W + steps], apart[W + steps] / len(steps), self.count + 1)
+        self.naive = naive[: self.count]
+        """Of each part in the naive forecast, against the level, in units."""
+        self.repeated = float((prepared.base[0, steps] / len(steps)).sum())
+        """The naive forecast."""
+
+    def told(self, slopes: np.ndarray) -> np.ndarray:
+        """Return the share ``[N]`` of each part in the forecast, against the level, in units."""
+        shares = np.zeros(self.count + 1)
+        for owner, where, worth in self._terms:
+            shares += np.bincount(owner, slopes.flat[where] * worth, self.count + 1)
+        return np.asarray(shares[: self.count] + self.naive)
 
 
 def _medians(
@@ -115,23 +150,6 @@ def _medians(
         weights[step, order[place]] += 1 / len(steps)
         corrected += float(codec.corrections[place]) / len(steps)
     return weights, corrected
-
-
-def _in_time(rows: np.ndarray, kinds: int, segment: int) -> np.ndarray:
-    """Return the numbers beside each step ``[W + reach, kinds]`` of segments ``[S, F]``."""
-    steps = rows[:, : kinds * segment].reshape(len(rows), kinds, segment)
-    return steps.transpose(0, 2, 1).reshape(-1, kinds)
-
-
-def _owner(
-    parts: Sequence[Part], role: str, column: int, length: int, rule: WindowRule
-) -> np.ndarray:
-    """Return the part of each step ``[W + reach]`` of a column after `length` values, N where of none."""
-    whole = np.full(rule.window + length + rule.reach, len(parts))
-    for place, part in enumerate(parts):
-        if (part.role, part.column) == (role, column):
-            whole[rule.window + part.first : rule.window + part.end] = place
-    return whole[length:]
 
 
 def _sources(rule: WindowRule, window: np.ndarray) -> np.ndarray:

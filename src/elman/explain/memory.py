@@ -1,0 +1,232 @@
+"""How far back a language model remembers: what cutting the older text changes, and the gradient by lag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from elman._errors import InputError
+from elman._shapes import whole_number
+from elman.explain.passage import Layers
+from elman.runtime.network import BLOCK
+from elman.runtime.stream import Readable, token_numbers
+
+__all__ = ["CLOSE", "Memory", "measure_memory"]
+
+CLOSE = 0.01
+"""A prediction is the same when no more of its probability than this has moved."""
+POSITIONS = 64
+WRITTEN = 1000
+"""Tokens that the model writes itself where no text is given."""
+_FAR = 256
+_LAGS = sorted({*(1 << n for n in range(9)), *(3 << n for n in range(7))})
+_BAR = 30
+_VANISHED = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """How much the prediction owes to what stands further back, lag by lag.
+
+    >>> told = Memory((1, 2, 4), np.array([0.5, 0.02, 0.0]), np.array([1.0, 0.5, 0.125]), 64, "a text")
+    >>> told.horizon, told.rate
+    (4, 0.5)
+    """
+
+    lags: tuple[int, ...]
+    """Tokens: 1 is the last one before the prediction."""
+    change: np.ndarray
+    """float64 ``[K]``: the mean share of the prediction's probability that moves when all tokens before the last
+    `lag` are cut off (total variation)."""
+    gradient: np.ndarray
+    """float64 ``[K]``: the mean norm of d log p(the most probable token) / d embedding of the `lag`-th last token."""
+    positions: int
+    """Predictions that were measured."""
+    source: str
+    """What was read."""
+
+    @property
+    def horizon(self) -> int | None:
+        """The fewest last tokens that give the prediction to within `CLOSE`, None where all lags do not."""
+        close = [
+            lag
+            for lag, moved in zip(self.lags, self.change.tolist(), strict=True)
+            if moved <= CLOSE
+        ]
+        return close[0] if close else None
+
+    @property
+    def rate(self) -> float:
+        """What the gradient is multiplied by from a lag to the next, in the geometric mean; 0 where it ends."""
+        first, last = self.gradient[0], self.gradient[-1]
+        if len(self.lags) < 2 or not first:
+            return 0.0
+        return float((last / first) ** (1 / (self.lags[-1] - self.lags[0])))
+
+    @property
+    def verdict(self) -> str:
+        """What it comes to, in two sentences."""
+        if self.horizon is None:
+            reach = f"The prediction still changes when all but the last {self.lags[-1]} tokens are cut off"
+        elif self.horizon == 1:
+            reach = "The last token alone decides the prediction"
+        else:
+            reach = f"The prediction stops changing once the last {self.horizon} tokens are known"
+        share = self.gradient[-1] / self.gradient[0] if self.gradient[0] else 0.0
+        at = f"at lag {self.lags[-1]} it is {share:.1e} of that at lag {self.lags[0]}"
+        if share < _VANISHED:
+            return f"{reach}. The gradient vanishes: {at}."
+        if share > 1 / _VANISHED:
+            return f"{reach}. The gradient explodes: {at}."
+        return f"{reach}. The gradient neither vanishes nor explodes: {at}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it for JSON."""
+        return {
+            "lags": [*self.lags],
+            "change": self.change.tolist(),
+            "gradient": self.gradient.tolist(),
+            "horizon": self.horizon,
+            "rate": self.rate,
+            "positions": self.positions,
+            "source": self.source,
+            "verdict": self.verdict,
+        }
+
+    def to_svg(self, *, standalone: bool = True) -> str:
+        """Return it as a picture."""
+        from elman.explain import draw
+
+        return draw.memory(self.lags, self.change, self.gradient, standalone=standalone)
+
+    def plot(self) -> Any:
+        """Return it as a matplotlib figure; raises MissingDependencyError."""
+        from elman import plots
+
+        return plots.memory(self.lags, self.change, self.gradient)
+
+    def __str__(self) -> str:
+        largest = self.change.max() or 1.0
+        rows = [
+            f"{lag:>6}  {change:>8.4f}  {gradient:>10.3g}  {'█' * round(_BAR * change / largest)}".rstrip()
+            for lag, change, gradient in zip(self.lags, self.change, self.gradient, strict=True)
+        ]
+        head = f"{'known':>6}  {'change':>8}  {'gradient':>10}"
+        told = f"{self.positions} predictions in {self.source}"
+        return "\n".join([head, *rows, told, self.verdict])
+
+    def _repr_html_(self) -> str:
+        import html
+
+        return f"<div>{self.to_svg()}<p>{html.escape(self.verdict)}</p></div>"
+
+
+def measure_memory(predictor: Any, what: Readable | None = None, *, far: int = _FAR) -> Memory:
+    """Return how much the predictions of a language model owe to what stands further back.
+
+    Measured at up to 64 places of a text, by default one of 1,000 tokens that the model itself writes from
+    seed 0, and for lags to `far` tokens, within lines where each stands alone. Raises InputError.
+    """
+    task = predictor.model.config.task
+    if task != "language":
+        remedy = "`elman explain` tells what moved its answer"
+        raise InputError(
+            f"memory of a model for {task}", expected="one for language", remedy=remedy
+        )
+    far = whole_number("far", far, 1)
+    source = "the text that was given"
+    if what is None:
+        what = predictor.generate("", WRITTEN, seed=0)
+        source = f"{WRITTEN:,} tokens that the model wrote itself"
+    numbers = token_numbers(predictor.model.codec, what)
+    contexts = _contexts(numbers, predictor.model.codec.end_id, far)
+    if not contexts:
+        raise InputError(
+            "the text to measure memory on", got=f"{len(numbers)} tokens", expected="more"
+        )
+    lags = [lag for lag in _LAGS if lag <= far and any(len(one) > lag for one in contexts)] or [1]
+    predicted = _predictions(predictor.network, contexts)
+    change = []
+    for lag in lags:
+        some = [place for place, one in enumerate(contexts) if len(one) > lag]
+        cut = _predictions(predictor.network, [contexts[place][-lag:] for place in some])
+        moved = [
+            np.abs(one - predicted[place]).sum() / 2 for one, place in zip(cut, some, strict=True)
+        ]
+        change.append(float(np.mean(moved)) if moved else 0.0)
+    gradient = _gradients(predictor.network, [one[-lags[-1] :] for one in contexts], lags)
+    return Memory(tuple(lags), np.array(change), gradient, len(contexts), source)
+
+
+def _contexts(numbers: np.ndarray, end_id: int | None, far: int) -> list[np.ndarray]:
+    """Return what stands before each place that is measured, the document's beginning or twice `far` at most."""
+    ends = np.flatnonzero(numbers == end_id) if end_id is not None else np.empty(0, np.int64)
+    places = np.setdiff1d(np.arange(1, len(numbers) + 1), ends + 1)
+    begins = np.concatenate([[0], ends + 1])
+    first = begins[np.searchsorted(begins, places, side="right") - 1]
+    # where lines are long, places late in the text have more before them
+    deep = places - first
+    enough = places[deep > min(far, int(np.median(deep)) if len(deep) else 0)]
+    places = enough if len(enough) else places
+    chosen = (
+        places[np.unique(np.linspace(0, len(places) - 1, POSITIONS).astype(int))]
+        if len(places)
+        else places
+    )
+    first = begins[np.searchsorted(begins, chosen, side="right") - 1]
+    return [
+        numbers[max(begin, place - 2 * far) : place]
+        for begin, place in zip(first.tolist(), chosen.tolist(), strict=True)
+    ]
+
+
+def _groups(contexts: list[np.ndarray]) -> list[tuple[list[int], np.ndarray]]:
+    """Return the contexts of one length together: their places and tokens ``[T, B]``."""
+    lengths: dict[int, list[int]] = {}
+    for place, one in enumerate(contexts):
+        lengths.setdefault(len(one), []).append(place)
+    return [(some, np.stack([contexts[i] for i in some], axis=1)) for some in lengths.values()]
+
+
+def _predictions(network: Any, contexts: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the probabilities ``[V]`` after each context, read from the start state."""
+    found: list[np.ndarray] = [np.empty(0)] * len(contexts)
+    for some, tokens in _groups(contexts):
+        y, _ = network.forward(tokens, np.repeat(network.start[None], len(some), axis=0))
+        for place, row in zip(some, y[-1], strict=True):
+            found[place] = np.exp(network.log_probabilities(row[None])[0].astype(np.float64))
+    return found
+
+
+def _gradients(network: Any, contexts: list[np.ndarray], lags: list[int]) -> np.ndarray:
+    """Return the mean norm ``[K]`` of the gradient at each lag."""
+    model = network.model
+    config, arrays = model.config, model.arrays
+    layers = Layers(config, arrays, residual=config.residual, dtype=network.dtype)
+    head = arrays["embedding.weight" if config.tied else "head.weight"].astype(np.float64)
+    total, count = np.zeros(len(lags)), np.zeros(len(lags))
+    start = network.start[: -network.hidden_size]
+    states = len(network.cell.states)
+    for some, tokens in _groups(contexts):
+        room = max(
+            1, BLOCK // (len(tokens) * config.num_layers * network.cell.G * config.hidden_size)
+        )
+        for first in range(0, len(some), room):
+            part = tokens[:, first : first + room]
+            B = part.shape[1]
+            shape = (config.num_layers, 1, states, 1, network.hidden_size)
+            begin = np.broadcast_to(start.reshape(shape), (*shape[:3], B, shape[4]))
+            passage = layers.read(arrays["embedding.weight"][part], [*begin])
+            logs = network.log_probabilities(passage.y[-1])
+            dy = np.zeros_like(passage.y)
+            # of log softmax at its largest: that row of the head, less the mean row
+            dy[-1] = head[logs.argmax(axis=1)] - np.exp(logs.astype(np.float64)) @ head
+            norms = np.linalg.norm(passage.back(dy).dx.astype(np.float64), axis=2)
+            for place, lag in enumerate(lags):
+                if lag <= len(norms):
+                    total[place] += norms[-lag].sum()
+                    count[place] += B
+    found: np.ndarray = total / np.maximum(count, 1)
+    return found

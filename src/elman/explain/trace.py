@@ -1,0 +1,292 @@
+"""What a network holds while it reads: states, gates and predictions at every step, as arrays."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from elman._errors import InputError, OptionError, printable
+from elman._shapes import whole_number
+from elman.data.labelled import Encoded, Sequences
+from elman.data.words import plain_line_ends
+from elman.explain.forecast import one_series
+from elman.explain.parts import taken_apart
+from elman.explain.passage import Layers, Passage
+from elman.explain.reading import Unit
+from elman.model import Model
+from elman.runtime.packed import member
+from elman.runtime.reader import Reader
+from elman.runtime.sampling import ranked
+from elman.runtime.sequence import log_softmax
+from elman.runtime.stream import token_numbers
+
+__all__ = ["ROOM", "Trace", "read_trace"]
+
+ROOM = 1 << 26
+"""Numbers of all states and gates of all steps, at most: 256 MiB."""
+_PREFIXES = 128  # steps of a labelled text of which each has an answer of its own
+_ROWS = 24
+_SHOWN = 64  # units of a picture
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Everything a network held and said while it read one sequence, T steps of it."""
+
+    task: str
+    tokens: tuple[str, ...]
+    """``[T]``: what was read at each step."""
+    begins: tuple[int, ...]
+    """The steps before which the network forgot all it knew: lines, where each stands alone."""
+    states: dict[str, np.ndarray]
+    """float32 ``[L, T, H]`` by name, after each step; the names of the way back end in "back"."""
+    gates: dict[str, np.ndarray]
+    """float32 ``[L, T, H]`` by name: the values that the gates and candidates had."""
+    outputs: np.ndarray
+    """float32 ``[T, D·H]``: what the last layer gave."""
+    predictions: tuple[tuple[tuple[str, float], ...], ...]
+    """After each step the most probable answers with their probability; empty where a step has none."""
+
+    def values(self, unit: Unit | str) -> np.ndarray:
+        """Return a unit's value after each step ``[T]``, named as in `Units`; raises OptionError."""
+        unit = Unit.of(unit) if isinstance(unit, str) else unit
+        one = self.states.get(unit.state)
+        if one is None or not (unit.layer < len(one) and unit.number < one.shape[2]):
+            L, _, H = next(iter(self.states.values())).shape
+            expected = f"layers to {L - 1}, units to {H - 1}, of {', '.join(self.states)}"
+            raise OptionError("unit", got=unit, expected=expected)
+        found: np.ndarray = one[unit.layer, :, unit.number]
+        return found
+
+    def changing(self, count: int, layer: int = -1, state: str = "hidden") -> np.ndarray:
+        """Return the numbers of the `count` units of a layer that change most, in their order."""
+        spread = self.states[state][layer].std(axis=0) if self.tokens else np.empty(0)
+        return np.sort(np.argsort(-spread, kind="stable")[:count])
+
+    def to_dict(
+        self, units: int | list[int] | None = None, layer: int | None = None
+    ) -> dict[str, Any]:
+        """Return all of it for JSON, of one `layer` or all, and of `units`: these, so many, or all.
+
+        So many are those that change most in the last of the layers. Raises OptionError.
+        """
+        L, _, H = next(iter(self.states.values())).shape
+        if layer is not None:
+            whole_number("layer", layer, 0, L - 1)
+        layers = [*range(L)] if layer is None else [layer]
+        chosen = [*range(H)]
+        if isinstance(units, int):
+            count = whole_number("units", units, 0, H)
+            chosen = self.changing(count, layers[-1]).tolist()
+        elif units is not None:
+            chosen = [whole_number("units", unit, 0, H - 1) for unit in units]
+
+        def cut(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+            return {
+                name: array[layers][..., chosen].astype(np.float64).round(6).tolist()
+                for name, array in arrays.items()
+            }
+
+        said = [
+            [{"token": token, "probability": probability} for token, probability in step]
+            for step in self.predictions
+        ]
+        return {
+            "task": self.task,
+            "tokens": [*self.tokens],
+            "begins": [*self.begins],
+            "layers": layers,
+            "units": chosen,
+            "states": cut(self.states),
+            "gates": cut(self.gates),
+            "predictions": said,
+        }
+
+    def to_svg(self, *, standalone: bool = True) -> str:
+        """Return the last layer's units over time as a picture: those that change most."""
+        from elman.explain import draw
+
+        units = self.changing(_SHOWN)
+        values = self.states["hidden"][-1][:, units].T
+        return draw.heat(values, self.tokens, units.tolist(), standalone=standalone)
+
+    def plot(self) -> Any:
+        """Return the same as a matplotlib figure; raises MissingDependencyError."""
+        from elman import plots
+
+        units = self.changing(_SHOWN)
+        values = self.states["hidden"][-1][:, units].T
+        return plots.states(values, self.tokens, units.tolist())
+
+    def __str__(self) -> str:
+        L, T, H = next(iter(self.states.values())).shape
+        lines = [f"{T:,} steps, {L} × {H} units of {', '.join(self.states)}"]
+        first = max(0, T - _ROWS)
+        if first:
+            lines.append(f"the last {_ROWS}:")
+        length = np.linalg.norm(self.outputs, axis=1)
+        for step in range(first, T):
+            said = "  ".join(
+                f"{printable(token, 16)} {p:.2f}" for token, p in self.predictions[step][:3]
+            )
+            name = printable(self.tokens[step], 20)
+            lines.append(f"{name:20} |output| {length[step]:7.3f}   {said}".rstrip())
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return self.to_svg()
+
+
+def read_trace(predictor: Any, what: Any = None, *, k: int = 5) -> Trace:
+    """Return what a model holds and says while it reads `what`, in the first of its members.
+
+    A text or token numbers for a language model, one sequence for the labelled tasks, the name of a series
+    for a forecaster (nothing where it knows one alone), whose steps are segments. Raises InputError,
+    DataError.
+    """
+    k = whole_number("k", k, 1)
+    task = predictor.model.config.task
+    if task == "language":
+        return _language(predictor, what, k)
+    if task == "forecast":
+        return _forecast(predictor, what)
+    return _labelled(predictor, what, k)
+
+
+def _demand(layers: Layers, T: int) -> None:
+    """Raise InputError where the states of so many steps would not fit."""
+    ways = sum(map(len, layers.weights))
+    numbers = ways * layers.hidden_size * (len(layers.cell.states) + layers.cell.G)
+    if T * numbers > ROOM:
+        got, expected = f"{T:,} steps", f"at most {max(1, ROOM // numbers):,} of this network"
+        raise InputError("the sequence is too long to trace", got=got, expected=expected)
+
+
+def _language(predictor: Any, what: Any, k: int) -> Trace:
+    network, model = predictor.network, predictor.model
+    codec, config = model.codec, model.config
+    numbers = token_numbers(codec, what)
+    if isinstance(what, str):
+        tokens = codec.tokenise(plain_line_ends(what))
+    else:
+        tokens = [codec.tokens[number] for number in numbers.tolist()]
+    layers = Layers(config, model.arrays, residual=config.residual)
+    _demand(layers, len(numbers))
+    ends = [] if codec.end_id is None else np.flatnonzero(numbers == codec.end_id).tolist()
+    passages, begins = [], []
+    for first, end in pairwise([*dict.fromkeys([0, *ends]), len(numbers)]):
+        # before anything stands what the codec says; a line's end is the first that the next line reads
+        fresh = bool(ends) and first == ends[0] or first > 0
+        row = np.zeros_like(network.start) if fresh else network.start
+        start = row[: -network.hidden_size].reshape(
+            config.num_layers, 1, len(layers.cell.states), 1, network.hidden_size
+        )
+        embedded = model.arrays["embedding.weight"][numbers[first:end], None]
+        if len(embedded):
+            passages.append(layers.read(embedded, [*start]))
+            begins.append(first)
+    outputs = [passage.y[:, 0] for passage in passages]
+    said = [tuple(ranked(codec, row, k)) for y in outputs for row in network.log_probabilities(y)]
+    return _traced(model, tokens, layers, passages, begins, said)
+
+
+def _labelled(predictor: Any, what: Any, k: int) -> Trace:
+    model: Model = predictor.model
+    given = Sequences.of([what])
+    if model.config.task == "tag":
+        given = given.stepwise()
+    encoded = Encoded.of(model.codec, given)
+    batch, one = encoded.batch([0]), Reader(model).members[0]
+    x = one.read(batch)
+    layers = Layers(model.config, one.arrays)
+    _demand(layers, len(x))
+    names = predictor.labels.names if model.config.task != "regress" else ()
+
+    def best(logits: np.ndarray) -> tuple[tuple[str, float], ...]:
+        shares = np.exp(log_softmax(logits.astype(np.float64)))
+        order = np.argsort(-shares, kind="stable")[:k].tolist()
+        return tuple((names[i], float(shares[i])) for i in order)
+
+    said: list[tuple[tuple[str, float], ...]] = [()] * len(x)
+    tokens = [f"step {step}" for step in range(len(x))]
+    if given.kind != "numbers":
+        apart = taken_apart(predictor, what, None)
+        tokens = apart.names if len(apart.names) == len(x) else tokens
+        if model.config.task == "classify" and len(tokens) <= _PREFIXES:
+            # what it would say if the sequence ended there
+            later = [tuple(range(step + 1, len(tokens))) for step in range(len(tokens))]
+            said = [best(row) for row in apart.logits(later)]
+    if model.config.task == "tag":
+        (rows,) = predictor.reader.step_logits(given)
+        said = [best(row) for row in rows]
+    return _traced(model, tokens, layers, [layers.read(x[:, None])], [0], said)
+
+
+def _forecast(predictor: Any, what: Any) -> Trace:
+    model, codec = predictor.model, predictor.codec
+    own, rule = member(model.arrays, 0), codec.rule
+    history = one_series(predictor, what)
+    origin = np.array([len(history.values[0])])
+    prepared, _ = codec.windows(history).prepare(np.array([0]), origin)
+    inputs = prepared.inputs
+    read = np.maximum(inputs @ own["input.weight"].T + own["input.bias"], 0)
+    layers = Layers(model.config, own)
+    _demand(layers, len(read))
+    past = len(read) - rule.ahead
+    before = [rule.segment * (past - step) for step in range(past)]
+    tokens = [f"{back}-{back - rule.segment + 1} before" for back in before]
+    tokens += [
+        f"{rule.segment * step + 1}-{rule.segment * (step + 1)} ahead" for step in range(rule.ahead)
+    ]
+    if rule.segment == 1:
+        tokens = [f"{back} before" for back in before] + [
+            f"{step + 1} ahead" for step in range(rule.ahead)
+        ]
+    return _traced(model, tokens, layers, [layers.read(read)], [0], [()] * len(read))
+
+
+def _traced(
+    model: Model,
+    tokens: list[str],
+    layers: Layers,
+    passages: list[Passage],
+    begins: list[int],
+    said: list[tuple[tuple[str, float], ...]],
+) -> Trace:
+    cell, L, H = layers.cell, len(layers.weights), layers.hidden_size
+    ways = ("", " back")[: len(layers.weights[0])]
+    empty = np.empty((L, 0, H), np.float32)
+
+    def joined(part: Callable[[Passage], list[np.ndarray]]) -> np.ndarray:
+        return np.concatenate([empty, *(np.stack(part(one)) for one in passages)], axis=1)
+
+    def state(way: int, place: int, one: Passage) -> list[np.ndarray]:
+        return [states[way, place, :, 0] for states in one.states]
+
+    def gate(way: int, name: str, one: Passage) -> list[np.ndarray]:
+        return [gates[name][way, :, 0] for gates in one.gates]
+
+    return Trace(
+        model.config.task,
+        tuple(tokens),
+        tuple(begins),
+        {
+            name + end: joined(functools.partial(state, way, place))
+            for way, end in enumerate(ways)
+            for place, name in enumerate(cell.states)
+        },
+        {
+            name + end: joined(functools.partial(gate, way, name))
+            for way, end in enumerate(ways)
+            for name in cell.gates
+        },
+        np.concatenate(
+            [np.empty((0, H * len(ways)), np.float32), *(one.y[:, 0] for one in passages)]
+        ),
+        tuple(said),
+    )
