@@ -64,7 +64,7 @@ def test_absence_by_character() -> None:
 
 def test_absence_of_the_letters_of_an_unknown_word_is_another_unknown_word() -> None:
     predictor = opened("both")
-    told = explain_labelled(predictor, "to zebra not", "a", of="characters")
+    told = explain_labelled(predictor, "to zebra not", "a", method=DECOMPOSITION, of="characters")
     assert told.absence is not None
     for place, other in enumerate(("to ebra not", "to zbra not", "to zera not"), 2):
         without = score_of(predictor, other, 0)
@@ -167,7 +167,7 @@ def test_of_a_long_sequence_neighbours_are_one(kind: str) -> None:
     count = 4 * MOST - 1
     if kind == "numbers":
         item: Any = np.random.default_rng(0).normal(size=(count, 3))
-        told = explain_labelled(predictor, item)
+        told = explain_labelled(predictor, item, method=DECOMPOSITION)
         assert (told.inputs[0], told.inputs[-1]) == ("steps 0-3", f"steps {count - 3}-{count - 1}")
         each = explain_labelled(predictor, item, of="channels")
         assert len(each.inputs) <= MOST
@@ -175,7 +175,7 @@ def test_of_a_long_sequence_neighbours_are_one(kind: str) -> None:
     else:
         space = "" if kind == "char" else " "
         item = space.join(np.random.default_rng(0).choice([*"tober"], count))
-        told = explain_labelled(predictor, item)
+        told = explain_labelled(predictor, item, method=DECOMPOSITION)
         assert space.join(told.inputs) == item
     assert len(told.inputs) == MOST
     assert abs(told.residual) <= tolerance(predictor.model, told)

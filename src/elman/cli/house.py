@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from elman.cli._app import REAL, WHOLE, Json, app, print_json
+from elman._errors import OptionError
+from elman.cli._app import REAL, WHOLE, Json, app, load, print_json
+from elman.cli._sources import read_lines
 
 __all__ = ["bench", "demo", "info"]
 
@@ -15,9 +17,27 @@ __all__ = ["bench", "demo", "info"]
 @app.command("info")
 def info(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="a trained model")] = None,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="measure how far back a language model remembers")
+    ] = False,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="a text to measure memory on; - is standard input (its own words)"
+        ),
+    ] = None,
+    svg: Annotated[
+        str | None, typer.Option(metavar="FILE", help="a picture (.svg) of memory by lag")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Show a model's card, or without one this installation."""
+    if memory:
+        _memory(model, text, svg, json_)
+        return
+    for name, given in (("--text", text), ("--svg", svg)):
+        if given is not None:
+            raise OptionError(name, got="no --memory", expected="--memory with it")
     from elman._display import describe_installation, describe_model, print_facts
 
     facts = describe_installation() if model is None else describe_model(model)
@@ -25,6 +45,24 @@ def info(
         print_json(facts)
     else:
         print_facts(facts)
+
+
+def _memory(model: str | None, text: str | None, svg: str | None, json_: bool) -> None:
+    """Show how far back a model remembers, measured on a text or on what it writes itself."""
+    if model is None:
+        raise OptionError("--memory", got="no MODEL", expected="a trained language model")
+    predictor = load(model, "language")
+    from elman.explain.memory import measure_memory
+
+    found = measure_memory(predictor, None if text is None else "\n".join(read_lines(text)))
+    if svg is not None:
+        from elman._atomic import atomic_write
+
+        atomic_write(Path(svg), found.to_svg().encode("utf-8", "replace"))
+    if json_:
+        print_json(found.to_dict())
+    else:
+        typer.echo(str(found))
 
 
 @app.command("demo")

@@ -11,10 +11,10 @@ from elman.data.codec import ABSENT
 from elman.data.layout import several
 from elman.explain.explanation import (
     DECOMPOSITION,
-    INTEGRATED,
     LEFT_OUT,
     METHODS,
     Explanation,
+    best_method,
     deletion_score,
 )
 from elman.explain.gradients import finite, is_exact, slopes_between
@@ -45,8 +45,8 @@ def explain_labelled(
         predictor: what `elman.load` returns for the tasks classify, regress and tag.
         what: one sequence: a text, a list of tokens, numbers ``[T]`` or ``[T, C]``.
         target: the label or tag, by default the most probable; nothing for a regressor.
-        method: "decomposition" (the default where it is exact: linear rnn, mingru given its gates),
-            "integrated gradients" (the default elsewhere) or "leave-one-out".
+        method: "decomposition", "integrated gradients" or "leave-one-out": by default the first of these that
+            stands its own test.
         of: for texts "words" or "characters" (those by which words are spelled, with the words' own vectors
             in the bias; where none are, by leave-one-out alone); for numbers "steps" or "channels"; for a
             tagger the step, from 0, by default the last.
@@ -59,10 +59,10 @@ def explain_labelled(
     config, codec = predictor.model.config, predictor.model.codec
     reading = taken_apart(predictor, what, of)
     allowed = METHODS if reading.read_by_network else (LEFT_OUT,)
-    if method is None:
-        method = DECOMPOSITION if is_exact(config) else INTEGRATED
-        method = method if method in allowed else LEFT_OUT
-    elif method not in allowed:
+    if method is None and reading.read_by_network:
+        return best_method(lambda way: explain_labelled(predictor, what, target, method=way, of=of))
+    method = LEFT_OUT if method is None else method
+    if method not in allowed:
         raise OptionError("method", got=method, expected=" | ".join(allowed))
     N = len(reading.names)
     ends = reading.logits([(), tuple(range(N))])

@@ -9,8 +9,8 @@ import numpy as np
 
 from elman._errors import InputError
 from elman._shapes import whole_number
+from elman.data.words import UNKNOWN_ID
 from elman.explain.passage import Layers
-from elman.runtime.network import BLOCK
 from elman.runtime.stream import Readable, token_numbers
 
 __all__ = ["CLOSE", "Memory", "measure_memory"]
@@ -23,6 +23,7 @@ WRITTEN = 1000
 _FAR = 256
 _LAGS = sorted({*(1 << n for n in range(9)), *(3 << n for n in range(7))})
 _BAR = 30
+_ROOM = 1 << 24  # numbers of the gates that a way back keeps at once
 _VANISHED = 1e-3
 
 
@@ -38,10 +39,11 @@ class Memory:
     lags: tuple[int, ...]
     """Tokens: 1 is the last one before the prediction."""
     change: np.ndarray
-    """float64 ``[K]``: the mean share of the prediction's probability that moves when all tokens before the last
-    `lag` are cut off (total variation)."""
+    """float64 ``[K]``: the mean share of the prediction's probability that moves (total variation) when
+    all tokens before the last `lag` are cut off."""
     gradient: np.ndarray
-    """float64 ``[K]``: the mean norm of d log p(the most probable token) / d embedding of the `lag`-th last token."""
+    """float64 ``[K]``: the mean norm of d log p / d embedding, p that of the most probable token, the
+    embedding that of the `lag`-th last one."""
     positions: int
     """Predictions that were measured."""
     source: str
@@ -59,7 +61,7 @@ class Memory:
 
     @property
     def rate(self) -> float:
-        """What the gradient is multiplied by from a lag to the next, in the geometric mean; 0 where it ends."""
+        """What the gradient is multiplied by from lag to lag, in the geometric mean; 0 where it ends."""
         first, last = self.gradient[0], self.gradient[-1]
         if len(self.lags) < 2 or not first:
             return 0.0
@@ -74,7 +76,9 @@ class Memory:
             reach = "The last token alone decides the prediction"
         else:
             reach = f"The prediction stops changing once the last {self.horizon} tokens are known"
-        share = self.gradient[-1] / self.gradient[0] if self.gradient[0] else 0.0
+        if not self.gradient[0]:
+            return f"{reach}. There is no gradient, even at lag {self.lags[0]}."
+        share = self.gradient[-1] / self.gradient[0]
         at = f"at lag {self.lags[-1]} it is {share:.1e} of that at lag {self.lags[0]}"
         if share < _VANISHED:
             return f"{reach}. The gradient vanishes: {at}."
@@ -156,12 +160,12 @@ def measure_memory(predictor: Any, what: Readable | None = None, *, far: int = _
             np.abs(one - predicted[place]).sum() / 2 for one, place in zip(cut, some, strict=True)
         ]
         change.append(float(np.mean(moved)) if moved else 0.0)
-    gradient = _gradients(predictor.network, [one[-lags[-1] :] for one in contexts], lags)
+    gradient = _gradients(predictor.network, contexts, lags)
     return Memory(tuple(lags), np.array(change), gradient, len(contexts), source)
 
 
 def _contexts(numbers: np.ndarray, end_id: int | None, far: int) -> list[np.ndarray]:
-    """Return what stands before each place that is measured, the document's beginning or twice `far` at most."""
+    """Return what stands before each place that is measured, in its document, at most twice `far`."""
     ends = np.flatnonzero(numbers == end_id) if end_id is not None else np.empty(0, np.int64)
     places = np.setdiff1d(np.arange(1, len(numbers) + 1), ends + 1)
     begins = np.concatenate([[0], ends + 1])
@@ -201,32 +205,55 @@ def _predictions(network: Any, contexts: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _gradients(network: Any, contexts: list[np.ndarray], lags: list[int]) -> np.ndarray:
-    """Return the mean norm ``[K]`` of the gradient at each lag."""
-    model = network.model
-    config, arrays = model.config, model.arrays
-    layers = Layers(config, arrays, residual=config.residual, dtype=network.dtype)
-    head = arrays["embedding.weight" if config.tied else "head.weight"].astype(np.float64)
+    """Return the mean norm ``[K]`` of the gradient at each lag; raises InputError where it has none."""
+    config = network.model.config
     total, count = np.zeros(len(lags)), np.zeros(len(lags))
-    start = network.start[: -network.hidden_size]
-    states = len(network.cell.states)
     for some, tokens in _groups(contexts):
-        room = max(
-            1, BLOCK // (len(tokens) * config.num_layers * network.cell.G * config.hidden_size)
-        )
+        depth = min(len(tokens), lags[-1])
+        numbers = depth * config.num_layers * network.cell.G * config.hidden_size
+        room = max(1, _ROOM // numbers)
         for first in range(0, len(some), room):
             part = tokens[:, first : first + room]
-            B = part.shape[1]
-            shape = (config.num_layers, 1, states, 1, network.hidden_size)
-            begin = np.broadcast_to(start.reshape(shape), (*shape[:3], B, shape[4]))
-            passage = layers.read(arrays["embedding.weight"][part], [*begin])
-            logs = network.log_probabilities(passage.y[-1])
-            dy = np.zeros_like(passage.y)
-            # of log softmax at its largest: that row of the head, less the mean row
-            dy[-1] = head[logs.argmax(axis=1)] - np.exp(logs.astype(np.float64)) @ head
-            norms = np.linalg.norm(passage.back(dy).dx.astype(np.float64), axis=2)
+            norms = _norms(network, part, depth, network.dtype)
+            if not np.isfinite(norms).all():
+                # what explodes leaves the range of float32 first
+                norms = _norms(network, part, depth, np.float64)
+            if not np.isfinite(norms).all():
+                what = "the gradient of this network leaves the range of numbers"
+                raise InputError(what, remedy="measure on a shorter text")
             for place, lag in enumerate(lags):
                 if lag <= len(norms):
                     total[place] += norms[-lag].sum()
-                    count[place] += B
+                    count[place] += norms.shape[1]
     found: np.ndarray = total / np.maximum(count, 1)
+    return found
+
+
+def _norms(network: Any, tokens: np.ndarray, depth: int, dtype: Any) -> np.ndarray:
+    """Return the norms of the gradients at the last of ``tokens [T, B]``, NaN where a state is no number."""
+    config, arrays = network.model.config, network.model.arrays
+    layers = Layers(config, arrays, residual=config.residual, dtype=dtype)
+    head = arrays["embedding.weight" if config.tied else "head.weight"].astype(np.float64)
+    B, H = tokens.shape[1], network.hidden_size
+    rows, before, tokens = (
+        np.repeat(network.start[None], B, axis=0),
+        tokens[:-depth],
+        tokens[-depth:],
+    )
+    if len(before):
+        _, rows = network.forward(before, rows)
+    shape = (B, config.num_layers, 1, len(network.cell.states), H)
+    begin = rows[:, :-H].reshape(shape).transpose(1, 2, 3, 0, 4)
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
+            passage = layers.read(arrays["embedding.weight"][tokens], [*begin])
+        except InputError:
+            return np.full(tokens.shape, np.nan)
+        logs = network.log_probabilities(passage.y[-1])
+        offered = logs.copy()
+        offered[:, UNKNOWN_ID] = -np.inf  # it is never offered as a prediction
+        dy = np.zeros_like(passage.y)
+        # of log softmax: that row of the head, less the mean row
+        dy[-1] = head[offered.argmax(axis=1)] - np.exp(logs.astype(np.float64)) @ head
+        found: np.ndarray = np.linalg.norm(passage.back(dy).dx.astype(np.float64), axis=2)
     return found

@@ -73,7 +73,7 @@ class Trace:
     ) -> dict[str, Any]:
         """Return all of it for JSON, of one `layer` or all, and of `units`: these, so many, or all.
 
-        So many are those that change most in the last of the layers. Raises OptionError.
+        So many, at most, are those that change most in the last of the layers. Raises OptionError.
         """
         L, _, H = next(iter(self.states.values())).shape
         if layer is not None:
@@ -81,7 +81,7 @@ class Trace:
         layers = [*range(L)] if layer is None else [layer]
         chosen = [*range(H)]
         if isinstance(units, int):
-            count = whole_number("units", units, 0, H)
+            count = whole_number("units", units, 0)
             chosen = self.changing(count, layers[-1]).tolist()
         elif units is not None:
             chosen = [whole_number("units", unit, 0, H - 1) for unit in units]
@@ -181,7 +181,7 @@ def _language(predictor: Any, what: Any, k: int) -> Trace:
     passages, begins = [], []
     for first, end in pairwise([*dict.fromkeys([0, *ends]), len(numbers)]):
         # before anything stands what the codec says; a line's end is the first that the next line reads
-        fresh = bool(ends) and first == ends[0] or first > 0
+        fresh = first > 0 or first in ends[:1]
         row = np.zeros_like(network.start) if fresh else network.start
         start = row[: -network.hidden_size].reshape(
             config.num_layers, 1, len(layers.cell.states), 1, network.hidden_size

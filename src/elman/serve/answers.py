@@ -1,0 +1,158 @@
+"""What a model is, and what it answers by its task, as JSON."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from elman._errors import InputError, OptionError
+from elman.runtime.forecast import MOST_HISTORY
+from elman.serve.schema import ModelCard, Predict, Predicted, Prediction, SeriesForecast
+
+__all__ = ["MOST_SERIES", "clean", "describe", "numbers_of", "plain", "predict", "predictions_of"]
+
+MOST_SERIES = 100
+"""Series that are answered at once, where none is named."""
+_MOST_NAMES = 1_000
+_READS = {
+    "language": "text",
+    "classify": "sequences and labels them",
+    "regress": "sequences as numbers",
+    "tag": "sequences and tags their steps",
+    "forecast": "series",
+}
+
+
+def clean(value: Any) -> Any:
+    """Return `value` of JSON with None for every number that JSON cannot say."""
+    if isinstance(value, dict):
+        return {str(name): clean(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def plain(array: np.ndarray) -> list[Any]:
+    """Return an array as JSON says it: None where it is not finite, times in ISO 8601."""
+    if array.dtype.kind == "M":
+        return [str(time).removesuffix(".000000") for time in array]
+    found: list[Any] = clean(array.tolist())
+    return found
+
+
+def describe(name: str, predictor: Any, created: int) -> ModelCard:
+    """Return a model's entry in the list: what it is and which panels of the page it can fill."""
+    config, codec = predictor.model.config, predictor.model.codec
+    task, words = config.task, getattr(codec, "tokens", None)
+    text = codec if task == "language" else words
+    other = f"{name} reads {_READS[task]}"
+    labels = getattr(codec, "labels", None)
+    forecast = task == "forecast"
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "elman",
+        "task": task,
+        "cell": config.cell,
+        "activation": config.activation,
+        "hidden_size": config.hidden_size,
+        "num_layers": config.num_layers,
+        "parameters": predictor.model.parameter_count,
+        "vocabulary": None if text is None else len(text),
+        "level": None if text is None else text.level,
+        "documents": codec.documents if task == "language" else None,
+        "labels": None if labels is None else [*labels.names][:_MOST_NAMES],
+        "horizon": predictor.horizon if forecast else None,
+        "series": [*predictor.history.ids][:_MOST_NAMES] if forecast else None,
+        "panels": {
+            "unrolled": None if task == "language" else f"only a language model unrolls; {other}",
+            "memory": None
+            if task == "language"
+            else f"only a language model's memory is shown; {other}",
+            "series": f"no series and no labels; {other}" if task == "language" else None,
+        },
+        "card": clean(dict(predictor.card)),
+    }
+
+
+def numbers_of(given: Any) -> Any:
+    """Return a sequence as its task reads it: a text, tokens, or numbers ``[T, C]`` with NaN for null."""
+    if isinstance(given, str) or (given and isinstance(given[0], str)):
+        return given
+    try:
+        return np.array(given, np.float64)
+    except ValueError:
+        got, expected = "rows of different lengths", "rows of one length"
+        raise InputError("input", got=got, expected=expected) from None
+
+
+def predictions_of(ranked: list[tuple[str, float]]) -> list[Prediction]:
+    """Return predictions, best first, as JSON."""
+    return [{"token": token, "probability": probability} for token, probability in ranked]
+
+
+def predict(predictor: Any, body: Predict) -> Predicted:
+    """Return what a model answers by its task; raises InputError for what it cannot read."""
+    task = predictor.model.config.task
+    if task == "forecast":
+        return {"series": _forecast(predictor, body)}
+    if body.input is None:
+        raise InputError("input", got="nothing", expected="what the model is to read")
+    if body.horizon is not None or body.series is not None:
+        raise OptionError("horizon and series", got=f"a model for {task}", expected="forecast")
+    given = numbers_of(body.input)
+    if task == "language":
+        if not isinstance(given, str):
+            raise InputError("input", got="a list", expected="text")
+        ranked = predictor.predict_next(given, body.k)
+        unknown = [*predictor.unknown_tokens(given)]
+        return {"predictions": predictions_of(ranked), "unknown": unknown}
+    if task == "regress":
+        return {"value": float(predictor.predict([given])[0])}
+    if task == "tag":
+        return {"tags": [str(tag) for tag in predictor.predict([given])[0]]}
+    shares = predictor.predict_proba([given])[0]
+    names = predictor.labels.names
+    best = np.argsort(-shares, kind="stable")[: body.k].tolist()
+    return {
+        "label": names[best[0]],
+        "probabilities": [
+            {"label": names[place], "probability": float(shares[place])} for place in best
+        ],
+    }
+
+
+def _forecast(predictor: Any, body: Predict) -> list[SeriesForecast]:
+    if body.input is not None:
+        values = numbers_of(body.input)
+        if isinstance(values, str | list) or values.ndim != 1:
+            raise InputError("input", got="no list of numbers", expected="the next values")
+        stream = predictor.stream(body.series)
+        for value in values.tolist():
+            stream.feed(value)
+        found = stream.predict(body.horizon)
+    else:
+        ids = predictor.history.ids[:MOST_SERIES] if body.series is None else [body.series]
+        found = predictor.forecast(predictor.history.select(ids), body.horizon)
+    return [_of_series(found, place) for place in range(len(found.ids))]
+
+
+def _of_series(found: Any, place: int) -> SeriesForecast:
+    shown = min(MOST_HISTORY, max(6 * found.quantiles.shape[1], 50))
+    intervals = []
+    for percent in found.intervals:
+        low, high = (ends[place] for ends in found.interval(percent))
+        intervals.append({"percent": percent, "low": plain(low), "high": plain(high)})
+    return {
+        "id": found.ids[place],
+        "history": {
+            "time": plain(found.history.times[place][-shown:]),
+            "value": plain(found.history.values[place][-shown:]),
+        },
+        "time": plain(found.times[place]),
+        "median": plain(found.median[place]),
+        "intervals": intervals,  # type: ignore[typeddict-item]
+    }

@@ -1,0 +1,85 @@
+"""The application: models by name, the routes that ask them, and the page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from elman._errors import ElmanError
+from elman._version import __version__
+from elman.serve import ask, completions, files, read, why
+from elman.serve.desk import Desk
+from elman.serve.guard import Guard
+from elman.serve.route import Route, failed
+from elman.serve.schema import Error, Health
+from elman.serve.settings import Settings
+
+__all__ = ["create_app"]
+
+SWEEP_SECONDS = 30.0
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Error, "description": "What went wrong, in one line"}
+}
+
+
+def create_app(models: Mapping[str, Any], settings: Settings | None = None) -> Guard:
+    """Return the ASGI application that serves predictors (what `elman.load` returns) by name."""
+    settings = settings or Settings()
+    desk = Desk(models, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async def sweeps() -> None:
+            while True:
+                await asyncio.sleep(SWEEP_SECONDS)
+                desk.sweep()
+
+        sweeping = asyncio.create_task(sweeps())
+        yield
+        sweeping.cancel()
+        desk.close()
+
+    app = FastAPI(
+        title="Elman",
+        version=__version__,
+        description="Recurrent networks that answer, stream and explain.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses=ERRORS,
+        separate_input_output_schemas=False,
+    )
+    app.router.route_class = Route
+    app.router.redirect_slashes = False
+    read.add_routes(app, desk)
+    ask.add_routes(app, desk)
+    why.add_routes(app, desk)
+    completions.add_routes(app, desk)
+    files.add_routes(app)
+
+    @app.get("/healthz", tags=["server"], summary="Whether the server answers")
+    async def healthz() -> Health:
+        return {"status": "ok"}
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        kind = "text/plain; version=0.0.4; charset=utf-8"
+        return Response(desk.metrics.text(), media_type=kind)
+
+    if settings.runs is not None:
+        from elman.serve import runs
+
+        app.include_router(runs.router(settings.runs))
+
+    async def answer(_: Request, error: Exception) -> Response:
+        return failed(error)
+
+    for kind in (ElmanError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, answer)
+    return Guard(app, desk)

@@ -1,0 +1,99 @@
+"""Routes that ask a model: predict, generate, score, and all that explains."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from elman.serve.answers import plain, predict
+from elman.serve.desk import Desk
+from elman.serve.schema import (
+    Generate,
+    Generated,
+    ModelCard,
+    ModelList,
+    Predict,
+    Predicted,
+    Score,
+    Scored,
+)
+from elman.serve.work import Work
+
+__all__ = ["EVENTS", "Events", "add_routes", "event"]
+
+
+_EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": _EVENT}}}
+}
+"""How a route says that it may answer with events."""
+
+
+def event(value: Any) -> str:
+    """Return one server-sent event."""
+    return f"data: {json.dumps(value, allow_nan=False)}\n\n"
+
+
+class Events(StreamingResponse):
+    """Events as they are made; it counts as work until the last one, or until its reader has gone."""
+
+    def __init__(self, events: AsyncIterator[str], work: Work) -> None:
+        super().__init__(
+            events, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+        self._work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events; raises BusyError before the first where there is no room."""
+        with self._work:
+            await super().__call__(scope, receive, send)
+
+
+def add_routes(app: FastAPI, desk: Desk) -> None:
+    """Add the routes that ask a model."""
+    run = desk.work.run
+
+    @app.get("/v1/models", tags=["models"], summary="The models that are served")
+    async def models() -> ModelList:
+        return {"object": "list", "data": [served.card for served in desk.models.values()]}
+
+    @app.get("/v1/models/{model}", tags=["models"], summary="One model")
+    async def model_card(model: str) -> ModelCard:
+        return desk.served(model).card
+
+    @app.post("/v1/predict", tags=["ask"], summary="The answer by the model's task")
+    async def predict_(body: Predict) -> Predicted:
+        return await run(predict, desk.served(body.model).predictor, body)
+
+    @app.post(
+        "/v1/generate", tags=["ask"], summary="New text, whole or as events", responses=EVENTS
+    )
+    async def generate(body: Generate) -> Generated:
+        predictor, _ = desk.language(body.model)
+        how = body.model_dump(include={"n", "temperature", "top_k", "top_p", "seed"})
+        if not body.stream:
+            return {"text": await run(predictor.generate, body.prompt, **how)}
+        stream = await run(predictor.stream().feed, body.prompt)
+        made = stream.generate_pieces(**how)
+
+        async def events() -> AsyncIterator[str]:
+            async for pieces in desk.work.pieces(made):
+                yield event({"text": "".join(pieces)})
+            yield "data: [DONE]\n\n"
+
+        return Events(events(), desk.work)  # type: ignore[return-value]
+
+    @app.post("/v1/score", tags=["ask"], summary="How probable a text is")
+    async def score(body: Score) -> Scored:
+        predictor, _ = desk.language(body.model)
+        found = await run(predictor.score, body.input)
+        return {
+            "tokens": list(found.tokens),
+            "log_probabilities": plain(found.log_probabilities),
+            "loss": found.loss,
+        }

@@ -1,0 +1,209 @@
+"""Requests of many streams, read together: each product with the weights serves all that wait."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from elman._errors import InputError
+from elman.runtime.network import Network
+from elman.runtime.pool import StreamPool
+from elman.runtime.stream import Readable, Stream, token_numbers
+
+__all__ = ["Answer", "Batcher", "Job", "Origin", "StaleError"]
+
+# Tokens that a stream reads before the others have their turn again.
+TURN = 64
+
+
+class StaleError(InputError):
+    """A request of a stream is not the next one."""
+
+
+class Answer(NamedTuple):
+    """Where a stream is after a request, and what it said there."""
+
+    position: int
+    predictions: list[tuple[str, float]]
+    state: bytes | None
+    seq: int
+
+
+class Origin(NamedTuple):
+    """Where a stream begins: at state zero, or where another one was."""
+
+    state: bytes | None = None
+    position: int = 0
+    seq: int = -1
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One request of a stream: begin where it says, read, and answer."""
+
+    slot: int
+    readable: Readable = ""
+    k: int = 0
+    """Predictions wanted."""
+    seq: int | None = None
+    """The request's number in the stream."""
+    begin: Origin | None = None
+    """Begin there; else go on."""
+    pack: bool = False
+    """Answer with the state."""
+    future: asyncio.Future[Answer] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    numbers: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    started: bool = False
+
+
+class Batcher:
+    """The streams of one model in numbered slots, moved by one thread.
+
+    Requests of a slot are answered in the order of `submit`, those of different slots together; a long
+    text is read in turns with the others. Every answer is that of a `Stream` alone, bit for bit (to
+    rounding without the kernel). `observe` is told how many streams and tokens each product had.
+    """
+
+    def __init__(
+        self, network: Network, window: float, observe: Callable[[int, int], None] = lambda *_: None
+    ) -> None:
+        self.network = network
+        self._pool = StreamPool(network, 1)
+        self._position = np.zeros(1, np.int64)
+        self._seq = np.full(1, -1)
+        self._window, self._observe = window, observe
+        self._arrived: SimpleQueue[Job | None] = SimpleQueue()
+        self._lanes: dict[int, deque[Job]] = {}
+        self._thread: threading.Thread | None = None
+
+    def submit(self, job: Job) -> asyncio.Future[Answer]:
+        """Return the future of a job's answer, InputError in it where the job cannot be done."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="elman-streams", daemon=True)
+            self._thread.start()
+        self._arrived.put(job)
+        return job.future
+
+    def close(self) -> None:
+        """Answer what was submitted, then end the thread."""
+        if self._thread is not None:
+            self._arrived.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _work(self) -> None:
+        going = True
+        while going or self._lanes:
+            if not self._lanes:
+                going = self._take(self._arrived.get())
+                # others that come now share the product
+                time.sleep(self._window)
+            while going:
+                try:
+                    going = self._take(self._arrived.get_nowait())
+                except Empty:
+                    break
+            done = self._round()
+            for loop in {job.future.get_loop() for job, _ in done}:
+                with suppress(RuntimeError):  # a loop that is closed waits for nothing
+                    loop.call_soon_threadsafe(_resolve, loop, done)
+
+    def _take(self, job: Job | None) -> bool:
+        if job is not None:
+            self._lanes.setdefault(job.slot, deque()).append(job)
+        return job is not None
+
+    def _round(self) -> list[tuple[Job, Answer | Exception]]:
+        """Let every slot's first request read a block; return those that are done."""
+        turn = [lane[0] for lane in self._lanes.values()]
+        done: list[tuple[Job, Answer | Exception]] = []
+        going = []
+        for job in turn:
+            try:
+                if not job.started:
+                    self._start(job)
+                going.append(job)
+            except Exception as error:
+                done.append((job, error))
+        try:
+            done += [(job, answer) for job, answer in self._read(going)]
+        except Exception as error:
+            done += [(job, error) for job in going]
+        for job, _ in done:
+            lane = self._lanes[job.slot]
+            lane.popleft()
+            if not lane:
+                del self._lanes[job.slot]
+        return done
+
+    def _start(self, job: Job) -> None:
+        slot, pool = job.slot, self._pool
+        if slot >= len(pool):
+            # by little, so that many streams cost little more than their states
+            more = max(slot + 1 - len(pool), len(pool) // 64, 256)
+            pool.add(more)
+            self._position = np.concatenate([self._position, np.zeros(more, np.int64)])
+            self._seq = np.concatenate([self._seq, np.full(more, -1)])
+        numbers = token_numbers(pool.codec, job.readable)
+        last = int(self._seq[slot])
+        if job.begin is not None:
+            stream = Stream(self.network)
+            if job.begin.state is not None:
+                stream.state = job.begin.state
+            pool.put(slot, stream)
+            _, self._position[slot], self._seq[slot] = job.begin
+        elif job.seq is not None and job.seq == last:
+            numbers = numbers[:0]  # it was read; only its answer was lost
+        elif job.seq is not None and last >= 0 and job.seq != last + 1:
+            expected = f"{last + 1}, or {last} again"
+            raise StaleError("seq", got=job.seq, expected=expected)
+        job.numbers, job.readable, job.started = numbers, "", True
+        if job.seq is not None:
+            self._seq[slot] = job.seq
+
+    def _read(self, jobs: list[Job]) -> list[tuple[Job, Answer]]:
+        pool = self._pool
+        reading = [job for job in jobs if len(job.numbers)]
+        if reading:
+            slots = [job.slot for job in reading]
+            blocks = [job.numbers[:TURN] for job in reading]
+            pool.feed(blocks, slots)
+            for job, block in zip(reading, blocks, strict=True):
+                job.numbers = job.numbers[len(block) :]
+                self._position[job.slot] += len(block)
+            self._observe(len(reading), sum(map(len, blocks)))
+        done = [job for job in jobs if not len(job.numbers)]
+        most = max((job.k for job in done), default=0)
+        asked = [job for job in done if job.k]
+        predictions: dict[Job, Any] = {}
+        if most:
+            found = pool.predict(most, [job.slot for job in asked])
+            predictions = dict(zip(asked, found, strict=True))
+        return [(job, self._answer(job, predictions.get(job, [])[: job.k])) for job in done]
+
+    def _answer(self, job: Job, predictions: list[tuple[str, float]]) -> Answer:
+        slot = job.slot
+        state = self._pool.stream(slot).state if job.pack else None
+        return Answer(int(self._position[slot]), predictions, state, int(self._seq[slot]))
+
+
+def _resolve(loop: asyncio.AbstractEventLoop, done: list[tuple[Job, Answer | Exception]]) -> None:
+    for job, answer in done:
+        future = job.future
+        if future.done() or future.get_loop() is not loop:  # done before: who asked has gone
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

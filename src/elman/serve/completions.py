@@ -1,0 +1,119 @@
+"""``/v1/completions`` as OpenAI's clients ask it: text goes on, with stops, log probabilities and events."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI
+
+from elman._errors import OptionError
+from elman.serve.ask import EVENTS, Events, event
+from elman.serve.desk import Desk
+from elman.serve.schema import Completed, CompletionBody, CompletionChoice, Logprobs
+from elman.serve.writing import Choice, Part, most_tokens
+
+__all__ = ["add_routes"]
+
+MOST_TOKENS = 65_536
+"""Of all choices of one request."""
+
+
+def _choices(predictor: Any, body: CompletionBody) -> list[Choice]:
+    prompt: Any = body.prompt or ""
+    one = isinstance(prompt, str) or isinstance(prompt[0], int)
+    prompts = [prompt] if one else prompt
+    count = body.n or 1
+    if (total := len(prompts) * count * most_tokens(body)) > MOST_TOKENS:
+        raise OptionError("tokens of all choices", got=total, expected=f"at most {MOST_TOKENS}")
+    every = [prompt for prompt in prompts for _ in range(count)]
+    return [Choice(predictor, body, prompt, index) for index, prompt in enumerate(every)]
+
+
+def _as_json(part: Part, before: int, body: CompletionBody) -> CompletionChoice:
+    """Return a part as a choice of the answer; `before` is how much of its text came before."""
+    ends = np.cumsum([before, *(len(piece.text) for piece in part.pieces)]).tolist()
+    logprobs: Logprobs = {
+        "tokens": [piece.text for piece in part.pieces],
+        "token_logprobs": [piece.log_probability for piece in part.pieces],
+        "top_logprobs": [piece.best for piece in part.pieces],
+        "text_offset": ends[:-1],
+    }
+    return {
+        "index": part.index,
+        "text": part.text,
+        "logprobs": None if body.logprobs is None else logprobs,
+        "finish_reason": part.reason,
+    }
+
+
+class _Usage:
+    def __init__(self, body: CompletionBody) -> None:
+        self._share = body.n or 1
+        self._read = self._written = 0
+
+    def add(self, part: Part) -> None:
+        # a prompt is counted once for all its choices
+        self._read += part.read if part.index % self._share == 0 else 0
+        self._written += part.written
+
+    def as_json(self) -> dict[str, int]:
+        return {
+            "prompt_tokens": self._read,
+            "completion_tokens": self._written,
+            "total_tokens": self._read + self._written,
+        }
+
+
+def _whole(choices: list[Choice], body: CompletionBody) -> dict[str, Any]:
+    usage, found = _Usage(body), []
+    for choice in choices:
+        whole = Part(choice.index)
+        for part in choice.parts():
+            usage.add(part)
+            whole.pieces += part.pieces
+            whole.text += part.text
+            whole.reason = part.reason
+        found.append(_as_json(whole, 0, body))
+    return {"choices": found, "usage": usage.as_json()}
+
+
+def _chunks(choices: list[Choice], body: CompletionBody) -> Iterator[dict[str, Any]]:
+    usage = _Usage(body)
+    for choice in choices:
+        before = 0
+        for part in choice.parts():
+            usage.add(part)
+            if part.text or part.reason is not None:
+                yield {"choices": [_as_json(part, before, body)]}
+            before += len(part.text)
+    if body.stream_options is not None and body.stream_options.include_usage:
+        yield {"choices": [], "usage": usage.as_json()}
+
+
+def add_routes(app: FastAPI, desk: Desk) -> None:
+    """Add the route."""
+
+    @app.post("/v1/completions", tags=["openai"], summary="As OpenAI's", responses=EVENTS)
+    async def complete(body: CompletionBody) -> Completed:
+        predictor, _ = desk.language(body.model)
+        head: dict[str, Any] = {
+            "id": f"cmpl-{secrets.token_hex(12)}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": body.model,
+        }
+        choices = await desk.work.run(_choices, predictor, body)
+        if not body.stream:
+            return head | await desk.work.run(_whole, choices, body)  # type: ignore[return-value]
+
+        async def events() -> AsyncIterator[str]:
+            async for some in desk.work.pieces(_chunks(choices, body)):
+                for chunk in some:
+                    yield event(head | chunk)
+            yield "data: [DONE]\n\n"
+
+        return Events(events(), desk.work)  # type: ignore[return-value]

@@ -1,0 +1,225 @@
+"""The door: who may ask, with what, and how much at once. A pure ASGI layer around all routes.
+
+What a browser on this machine is made to send by another site is refused by its Host (DNS rebinding) and
+its Origin, and never reaches a route.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from elman._errors import message
+from elman.serve.desk import Desk
+from elman.serve.route import answer_json, refusal
+from elman.serve.settings import LOOPBACK, Settings
+
+__all__ = ["Guard"]
+
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+
+SAFE = [
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        b"img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+]
+ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - what is bound is not how it is called
+
+
+class _RefusedError(Exception):
+    def __init__(self, status: int, text: str, *headers: tuple[str, str]) -> None:
+        super().__init__(text)
+        self.status, self.headers = status, dict(headers)
+
+
+def _known(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Return the Host headers that are this server's, with the schemes of its own origins."""
+    known: dict[str, tuple[str, ...]] = {}
+    allowed = [name.lower() for name in settings.allow_hosts]
+    bound = [] if settings.host in ANYWHERE else [settings.host.lower()]
+    for name in (*LOOPBACK, *bound, *allowed):
+        # what is named with --allow-host may stand behind a proxy that speaks https
+        schemes = ("http", "https") if name in allowed else ("http",)
+        if name.count(":") > 1 and not name.startswith("["):
+            name = f"[{name}]"
+        ported = ":" in name.rpartition("]")[2]
+        known[name if ported else f"{name}:{settings.port}"] = schemes
+        if not ported and (len(schemes) > 1 or settings.port == 80):
+            known[name] = schemes
+    return known
+
+
+class Guard:
+    """Checks of every request before a route sees it; its body is read here, to the limit."""
+
+    def __init__(self, app: ASGIApp, desk: Desk) -> None:
+        self.app, self.desk = app, desk
+        self.settings, self.metrics = desk.settings, desk.metrics
+        settings = desk.settings
+        self.at_work = 0
+        self._token = None if settings.token is None else f"Bearer {settings.token}".encode()
+        self._schemes = _known(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return
+        begun, told = time.perf_counter(), 0
+
+        async def safe(event: Message) -> None:
+            nonlocal told
+            if event["type"] == "http.response.start":
+                told = event["status"]
+                event["headers"] = [*event.get("headers", ()), *SAFE]
+            await send(event)
+
+        self.at_work += 1
+        self.metrics.at_work.set(self.at_work)
+        try:
+            try:
+                body = await self._admit(scope, receive)
+            except _RefusedError as error:
+                await self._refuse(error, scope, receive, safe)
+                return
+            await self.app(scope, _Replay(body, receive), safe)
+        finally:
+            self.at_work -= 1
+            self.metrics.at_work.set(self.at_work)
+            route = getattr(scope.get("route"), "path", "other")
+            self.metrics.requests.labels(route, str(told)).inc()
+            self.metrics.seconds.labels(route).observe(time.perf_counter() - begun)
+
+    async def _admit(self, scope: Scope, receive: Receive) -> bytes:
+        """Return the body of a request that may pass; raises _RefusedError."""
+        headers: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name, []).append(value)
+        self._check_host(headers)
+        if self.at_work > self.settings.max_requests:
+            raise _RefusedError(429, "busy: ask again in a second", ("Retry-After", "1"))
+        self._check_token(scope, headers.get(b"authorization", []))
+        length = self._check_type(headers)
+        if length == 0:
+            return b""
+        if length is not None and length > self.settings.max_body:
+            raise self._too_large(length)
+        return await self._body(receive)
+
+    def _check_host(self, headers: dict[bytes, list[bytes]]) -> None:
+        hosts = headers.get(b"host", [])
+        host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
+        schemes = self._schemes.get(host)
+        if schemes is None:
+            remedy = "ask by 127.0.0.1, or start with --allow-host NAME"
+            raise _RefusedError(403, message("the Host header", got=host, remedy=remedy))
+        origins = headers.get(b"origin", [])
+        own = [f"{scheme}://{host}".encode() for scheme in schemes]
+        if len(origins) > 1 or (origins and origins[0].lower() not in own):
+            got = b", ".join(origins).decode("latin-1")
+            raise _RefusedError(
+                403, message("the Origin header", got=got, expected="this server's")
+            )
+
+    def _check_token(self, scope: Scope, given: list[bytes]) -> None:
+        if self._token is None:
+            return
+        path = scope["path"]
+        if path in ("/", "/healthz") or path.startswith("/page/"):
+            return  # the page asks for the token, and holds nothing of a model
+        if len(given) != 1 or not hmac.compare_digest(given[0], self._token):
+            remedy = "pass it as Authorization: Bearer TOKEN"
+            bearer = ("WWW-Authenticate", "Bearer")
+            raise _RefusedError(401, message("the server's token", remedy=remedy), bearer)
+
+    def _check_type(self, headers: dict[bytes, list[bytes]]) -> int | None:
+        """Return the declared length of the body, None where it comes in chunks."""
+        lengths = headers.get(b"content-length", [])
+        chunked = b"transfer-encoding" in headers
+        length = None if chunked else int(lengths[0]) if lengths else 0
+        if length == 0 and b"content-type" not in headers:
+            return 0
+        types = headers.get(b"content-type", [])
+        kind = types[0].split(b";")[0].strip().lower() if len(types) == 1 else b""
+        if kind != b"application/json":
+            got = b", ".join(types).decode("latin-1") or "none"
+            text = message("the Content-Type header", got=got, expected="application/json")
+            raise _RefusedError(415, text)
+        if b"content-encoding" in headers:
+            raise _RefusedError(415, message("the Content-Encoding header", expected="none"))
+        return length
+
+    def _too_large(self, size: int) -> _RefusedError:
+        expected = f"at most {self.settings.max_body}"
+        return _RefusedError(413, message("the body", got=f"{size} bytes", expected=expected))
+
+    async def _body(self, receive: Receive) -> bytes:
+        parts, size = [], 0
+        while True:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                raise _RefusedError(400, "the request ended before its body")
+            part = event.get("body", b"")
+            size += len(part)
+            if size > self.settings.max_body:
+                raise self._too_large(size)
+            parts.append(part)
+            if not event.get("more_body", False):
+                return b"".join(parts)
+
+    async def _refuse(
+        self, error: _RefusedError, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer, and close the connection of a request whose body was not read."""
+        if error.status in (413, 415):
+            error.headers["Connection"] = "close"
+        response = answer_json(refusal(error.status, str(error)), error.status, error.headers)
+
+        async def held(event: Message) -> None:
+            # a connection closed with bytes unread takes the answer with it
+            if event["type"] == "http.response.body" and "Connection" in error.headers:
+                await send({**event, "more_body": True})
+                await self._drain(receive)
+                event = {"type": "http.response.body", "body": b""}
+            await send(event)
+
+        await response(scope, receive, held)
+
+    async def _drain(self, receive: Receive) -> None:
+        size = 0
+        try:
+            async with asyncio.timeout(2.0):
+                while size < 8 * self.settings.max_body:
+                    event = await receive()
+                    size += len(event.get("body", b""))
+                    if not event.get("more_body", False):
+                        return
+        except TimeoutError:
+            return
+
+
+class _Replay:
+    """The body again, then whatever comes after it."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def __call__(self) -> Any:
+        if self._body is None:
+            return await self._receive()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}

@@ -1,0 +1,114 @@
+// Talks to the server: one place for requests, errors, and the order of answers.
+
+export class Problem extends Error {
+  constructor(words, status = 0) {
+    super(words);
+    this.status = status;
+  }
+}
+
+let token = ""; // of a server that strangers could reach; it is kept nowhere else
+let again = () => {};
+
+export function onToken(then) {
+  again = then;
+  const box = document.getElementById("token");
+  box.querySelector("form").addEventListener("submit", () => {
+    token = box.querySelector("input").value.trim();
+    again();
+  });
+}
+
+async function answer(path, options) {
+  let response;
+  try {
+    const headers = token ? { ...options.headers, authorization: `Bearer ${token}` } : options.headers;
+    response = await fetch(path, { ...options, headers, credentials: "same-origin" });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem("the server does not answer; is elman serve still running?");
+  }
+  if (response.ok) return response;
+  if (response.status === 401 && !document.getElementById("token").open) document.getElementById("token").showModal();
+  let words = `the server answered ${response.status}`;
+  try {
+    words = (await response.json()).error.message;
+  } catch {
+    // a proxy's page, no answer of ours: the number has to do
+  }
+  throw new Problem(String(words), response.status);
+}
+
+const posted = (body, signal) => ({
+  method: "POST",
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify(body),
+  signal,
+});
+
+export async function get(path, signal) {
+  return (await answer(path, { signal })).json();
+}
+
+export async function post(path, body, signal) {
+  return (await answer(path, posted(body, signal))).json();
+}
+
+// Server-sent events of a POST, which EventSource cannot make.
+export async function* events(path, body, signal) {
+  const reader = (await answer(path, posted(body, signal))).body
+    .pipeThrough(new TextDecoderStream())
+    .getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const lines = (rest + value).split(/\r?\n/);
+    rest = lines.pop();
+    for (const line of lines) {
+      if (!line.startsWith("data: ")) continue;
+      if (line === "data: [DONE]") return;
+      const event = JSON.parse(line.slice(6));
+      if (event.error) throw new Problem(String(event.error.message));
+      yield event;
+    }
+  }
+}
+
+// Runs the newest of many requests: while one is under way only the newest waits, and the answer to a question
+// that is no longer the newest is dropped.
+export class Newest {
+  #number = 0;
+  #busy = false;
+  #waiting = null;
+
+  constructor(show, fail) {
+    this.show = show;
+    this.fail = fail;
+  }
+
+  async ask(question) {
+    const number = ++this.#number;
+    if (this.#busy) {
+      this.#waiting = [number, question];
+      return;
+    }
+    this.#busy = true;
+    for (let next = [number, question]; next; next = this.#waiting) {
+      this.#waiting = null;
+      try {
+        const found = await next[1]();
+        if (next[0] === this.#number) this.show(found);
+      } catch (error) {
+        if (next[0] === this.#number) this.fail(error);
+      }
+    }
+    this.#busy = false;
+  }
+
+  // What is under way is no longer wanted.
+  drop() {
+    this.#number += 1;
+    this.#waiting = null;
+  }
+}

@@ -1,0 +1,110 @@
+// Builds the page's parts. Text from a model or a person enters by textContent alone.
+
+export const find = (id) => document.getElementById(id);
+
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "on") {
+      for (const [event, handler] of Object.entries(value)) element.addEventListener(event, handler);
+    } else if (name === "text") element.textContent = value;
+    else if (name === "data") Object.assign(element.dataset, value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+// A picture of the server's: parsed as a document, which runs nothing, then taken over.
+export function picture(place, svg) {
+  const drawn = svg && new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
+  if (!drawn || drawn.localName !== "svg") {
+    place.replaceChildren();
+    return null;
+  }
+  const taken = document.importNode(drawn, true);
+  const [left, top] = [place.scrollLeft, place.scrollTop];
+  place.replaceChildren(taken);
+  place.scrollTo(left, top);
+  return taken;
+}
+
+const LONGEST = 60;
+// What steers or hides its neighbours: controls, marks of direction, line and paragraph ends.
+const STEERING = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+
+// A token as a person can see it; never longer than a line.
+export function shown(token, longest = LONGEST) {
+  const text = String(token);
+  if (text === "\n") return "↵ line end";
+  if (text === " ") return "␣ space";
+  if (text === "") return "∅";
+  const safe = text.slice(0, longest + 1).replace(STEERING, (c) => (c === "\n" ? "↵" : c === "\t" ? "⇥" : "\ufffd"));
+  return safe.length > longest ? `${safe.slice(0, longest - 1)}…` : safe;
+}
+
+export const name = (token, tag = "bdi") => make(tag, { class: "name", text: shown(token) });
+
+export function percent(share) {
+  const value = 100 * share;
+  return value >= 9.95 ? `${value.toFixed(0)} %` : value >= 0.095 ? `${value.toFixed(1)} %` : "< 0.1 %";
+}
+
+export function signed(value) {
+  if (!Number.isFinite(value)) return "?";
+  const size = Math.abs(value);
+  const words = size !== 0 && size < 0.005 ? size.toExponential(0) : size >= 1e4 ? size.toExponential(2) : size.toFixed(2);
+  return (value < 0 ? "−" : "+") + words;
+}
+
+// A bar whose length is set through the object model: the page's policy allows no style attribute.
+export function bar(share, kind = "") {
+  const fill = make("span", { class: `fill ${kind}` });
+  fill.style.inlineSize = `${(100 * Math.max(0, Math.min(1, share || 0))).toFixed(1)}%`;
+  return make("span", { class: "bar", "aria-hidden": "true" }, fill);
+}
+
+// A row of things of which one is in the Tab order; arrows, Home and End go along it.
+export function roving(place, selector) {
+  // a picture draws its words by size, and they are gone through by place
+  const items = () =>
+    [...place.querySelectorAll(selector)]
+      .filter((item) => !item.hidden)
+      .sort((a, b) => (a.dataset.position ?? 0) - (b.dataset.position ?? 0));
+  const settle = (chosen) => {
+    for (const item of items()) item.tabIndex = item === chosen ? 0 : -1;
+  };
+  place.addEventListener("focusin", (event) => {
+    const item = event.target.closest(selector);
+    if (item) settle(item);
+  });
+  place.addEventListener("keydown", (event) => {
+    const all = items();
+    const at = all.indexOf(event.target.closest(selector));
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const to = event.key === "Home" ? 0 : event.key === "End" ? all.length - 1 : step && at + step;
+    if (at < 0 || to === undefined) return;
+    event.preventDefault();
+    all[(to + all.length) % all.length]?.focus();
+  });
+  return () => settle(items().find((item) => item.tabIndex === 0 && item === document.activeElement) ?? items()[0]);
+}
+
+const STEPS = 7;
+
+// Words with a colour under each, by values from −most to most; `ground` is the class of no value.
+export function coloured(place, tokens, values, level) {
+  const most = Math.max(1e-9, ...values.map((value) => Math.abs(value ?? 0)));
+  const words = tokens.map((token, at) => {
+    const value = values[at] ?? 0;
+    const step = Math.round((STEPS * Math.abs(value)) / most);
+    const word = make("bdi", {
+      class: step ? `tone t${value > 0 ? "p" : "n"}${step}` : "tone",
+      text: token === "\n" ? "↵" : shown(token),
+      title: `${shown(token)}: ${signed(value)}`,
+    });
+    return [word, level === "char" ? "" : " ", ...(token === "\n" ? [make("br")] : [])];
+  });
+  place.replaceChildren(...words.flat());
+}

@@ -1,0 +1,118 @@
+// The frame of the page: which model, which panel, which colours, and what went wrong.
+
+import { get, onToken } from "./api.js";
+import { find, make, roving, shown } from "./dom.js";
+import * as memory from "./memory.js";
+import * as series from "./series.js";
+import * as training from "./training.js";
+import * as unrolled from "./unrolled.js";
+
+const panels = { unrolled, memory, series, training };
+const state = { model: null, panel: "unrolled" };
+let models = [];
+
+// What every panel gets: the model, and a place to say what went wrong.
+const page = {
+  get model() {
+    return state.model;
+  },
+  problem(error) {
+    if (error.name !== "AbortError") find("problem").textContent = shown(error.message, 300);
+  },
+  fine() {
+    find("problem").textContent = "";
+  },
+};
+
+function whyNot(panel) {
+  if (panel === "training") return null;
+  if (!state.model) return "No model is served: start the server with one, as elman serve MODEL.";
+  const said = state.model.panels?.[panel];
+  return said ? said : null;
+}
+
+function show(panel) {
+  state.panel = panel;
+  page.fine();
+  const reason = whyNot(panel);
+  for (const [name, part] of Object.entries(panels)) {
+    const chosen = name === panel;
+    const tab = find(`tab-${name}`);
+    tab.setAttribute("aria-selected", String(chosen));
+    tab.tabIndex = chosen ? 0 : -1;
+    find(name).hidden = !chosen || reason !== null;
+    if (!chosen || reason !== null) part.leave();
+  }
+  find("why-not").hidden = reason === null;
+  find("why-not").textContent = reason === null ? "" : shown(reason, 300);
+  if (reason === null) panels[panel].enter();
+}
+
+function choose(model) {
+  state.model = model;
+  const facts = [model.cell, model.activation && model.cell === "rnn" ? model.activation : null];
+  const size = `${model.num_layers} × ${model.hidden_size} units`;
+  const words = model.vocabulary ? `${model.vocabulary.toLocaleString("en")} ${model.level === "char" ? "characters" : "words"}` : null;
+  find("card").textContent = [
+    model.task, facts.filter(Boolean).join(" "), size, `${model.parameters.toLocaleString("en")} parameters`, words,
+  ].filter(Boolean).join(" · ");
+  for (const part of Object.values(panels)) part.fresh?.();
+  show(state.panel);
+}
+
+const THEMES = [["as the system", null], ["light", false], ["dark", true]];
+
+// The style sheets ask the system in media rules; a choice made here answers in its place.
+function colours(dark) {
+  for (const sheet of document.styleSheets) {
+    for (const rule of sheet.cssRules) {
+      if (!(rule instanceof CSSMediaRule)) continue;
+      const asked = (rule.asked ??= rule.media.mediaText);
+      if (!asked.includes("prefers-color-scheme")) continue;
+      rule.media.mediaText = dark === null ? asked : dark ? "all" : "not all";
+    }
+  }
+  document.documentElement.style.colorScheme = dark === null ? "light dark" : dark ? "dark" : "light";
+}
+
+function themes() {
+  let at = 0;
+  find("theme").addEventListener("click", () => {
+    at = (at + 1) % THEMES.length;
+    find("theme").textContent = `Colours: ${THEMES[at][0]}`;
+    colours(THEMES[at][1]);
+  });
+  colours(null);
+}
+
+function tabs() {
+  roving(find("tabs"), "[role=tab]");
+  for (const name of Object.keys(panels)) {
+    const tab = find(`tab-${name}`);
+    tab.addEventListener("click", () => show(name));
+    tab.addEventListener("focus", () => state.panel !== name && show(name));
+  }
+}
+
+async function load() {
+  try {
+    models = (await get("/v1/models")).data;
+  } catch (error) {
+    page.problem(error);
+    return;
+  }
+  const options = models.map((model, at) => make("option", { value: at, text: shown(model.id) }));
+  find("model").replaceChildren(...options);
+  find("model").disabled = models.length === 0;
+  const panel = new URLSearchParams(location.search).get("panel");
+  if (panel in panels) state.panel = panel;
+  if (models.length) choose(models[0]);
+  else show(panel in panels ? panel : "training");
+}
+
+for (const part of Object.values(panels)) part.start(page);
+tabs();
+themes();
+find("model").addEventListener("change", (event) => choose(models[event.target.value]));
+onToken(load);
+load();

@@ -1,0 +1,132 @@
+// Panel 3: a forecaster's next values and what moved them; the words that moved a label.
+
+import { Newest, post } from "./api.js";
+import { bar, coloured, find, make, name, percent, picture, roving, shown, signed } from "./dom.js";
+
+const SPAN = 30; // steps ahead that can be chosen
+
+let page;
+let answers;
+let wanted = null; // the label, or the step ahead or of the tags, that is explained
+const settle = {};
+
+const TITLES = {
+  text: "A text to label",
+  tokens: "Words to label, with spaces between them",
+  numbers: "Numbers to label: a line a step, with commas between them",
+};
+const kind = () => page.model.card?.data?.kind ?? "text";
+
+export function start(given) {
+  page = given;
+  answers = new Newest(show, (error) => page.problem(error));
+  find("example").addEventListener("input", () => ask(null));
+  find("which").addEventListener("change", () => ask(null));
+  for (const place of ["labels", "steps"]) {
+    settle[place] = roving(find(place), "button");
+    find(place).addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (button) ask(button.dataset.target || null);
+    });
+  }
+}
+
+export function enter() {
+  ask(wanted);
+}
+
+export function leave() {
+  answers.drop();
+}
+
+export function fresh() {
+  wanted = null;
+  for (const place of ["labels", "moved", "answer", "verdict", "steps", "which"]) find(place).replaceChildren();
+  const { task, series, horizon } = page.model;
+  find("forecast").hidden = task !== "forecast";
+  find("labelled").hidden = task === "forecast";
+  find("example-title").textContent = TITLES[kind()] ?? TITLES.text;
+  if (task !== "forecast") return;
+  find("which").replaceChildren(...(series ?? []).map((id, at) => make("option", { value: at, text: shown(id) })));
+  const ahead = Array.from({ length: Math.min(SPAN, horizon) }, (_, at) => String(at + 1));
+  find("steps").replaceChildren(
+    make("button", { type: "button", data: { target: "" }, text: "all of them" }),
+    ...ahead.map((step) => make("button", { type: "button", data: { target: step }, text: step, "aria-label": `step ${step} ahead` })),
+  );
+  settle.steps();
+}
+
+// What the model reads: a text, words, or rows of numbers.
+function sequence(text) {
+  if (kind() === "text") return text;
+  if (kind() === "tokens") return text.trim().split(/\s+/);
+  const rows = text.trim().split(/\n/).map((line) => line.split(/[,;\t ]+/).map(Number));
+  return rows.flat().every(Number.isFinite) ? rows : text;
+}
+
+function ask(target) {
+  wanted = target;
+  const { id: model, task, series } = page.model;
+  const body = { model, svg: true };
+  if (task === "forecast") {
+    if (target !== null) body.target = target;
+    body.series = series[find("which").value || 0];
+    answers.ask(() => post("/v1/explain", body));
+    return;
+  }
+  const text = find("example").value;
+  if (text.trim() === "") {
+    for (const place of ["labels", "moved", "answer", "verdict"]) find(place).replaceChildren();
+    answers.drop();
+    return;
+  }
+  const input = sequence(text);
+  if (target !== null && task === "tag") body.step = Number(target);
+  else if (target !== null) body.target = target;
+  answers.ask(async () => {
+    const [predicted, explained] = await Promise.all([
+      post("/v1/predict", { model, input, k: 12 }),
+      post("/v1/explain", { ...body, input }),
+    ]);
+    return { ...explained, predicted };
+  });
+}
+
+function show(answer) {
+  page.fine();
+  picture(find("answer"), answer.svg);
+  find("verdict").textContent = [answer.verdict, answer.note].filter(Boolean).join(" ");
+  if (!answer.predicted) {
+    pressed("steps", wanted ?? "");
+    return;
+  }
+  const rows = answer.contributions;
+  const tokens = rows.map(({ token }) => token);
+  labels(answer.predicted, tokens);
+  pressed("labels", answer.predicted.tags ? (wanted ?? "") : answer.target);
+  // what fails its own test colours nothing
+  const values = rows.map(({ contribution }) => (answer.passed === false ? 0 : contribution));
+  coloured(find("moved"), tokens, values, tokens.every((token) => [...token].length <= 1) ? "char" : "word");
+}
+
+function labels({ probabilities, value, tags }, tokens) {
+  const place = find("labels");
+  const focused = place.contains(document.activeElement) ? document.activeElement.dataset.target : undefined;
+  const rows = (probabilities ?? []).map(({ label, probability }) =>
+    make("button", { type: "button", data: { target: String(label) } },
+      name(label), bar(probability, "up"), make("small", { text: percent(probability) })));
+  if (value !== undefined) rows.push(make("p", { class: "title", text: signed(value) }));
+  for (const [at, tag] of (tags ?? []).entries()) {
+    rows.push(make("button", { type: "button", data: { target: at } }, name(tokens[at] ?? `step ${at + 1}`), name(tag)));
+  }
+  place.classList.toggle("tags", tags !== undefined);
+  place.replaceChildren(...rows);
+  for (const row of rows) if (focused !== undefined && row.dataset.target === focused) row.focus();
+  settle.labels();
+}
+
+function pressed(place, target) {
+  for (const button of find(place).querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", String(button.dataset.target === String(target)));
+  }
+}

@@ -1,0 +1,123 @@
+// Panel 4: a run as it goes on, or as it went: curves, and the samples along them.
+
+import { Newest, get } from "./api.js";
+import { find, make, picture, shown } from "./dom.js";
+
+const EVERY = 1000; // milliseconds between two looks at a run that goes on
+const MOST_SAMPLES = 40;
+
+let page;
+let answers;
+let timer = 0;
+let runs = [];
+let run = null; // what is known of the chosen run
+
+export function start(given) {
+  page = given;
+  answers = new Newest(show, (error) => {
+    page.problem(error);
+    later();
+  });
+  find("run").addEventListener("change", (event) => choose(runs[event.target.value].id));
+}
+
+export function enter() {
+  look();
+}
+
+export function leave() {
+  clearTimeout(timer);
+  answers.drop();
+}
+
+function later() {
+  clearTimeout(timer);
+  timer = setTimeout(look, EVERY);
+}
+
+function look() {
+  answers.ask(async () => {
+    const { data } = await get("/v1/runs").catch((error) => {
+      if (error.status === 404) return { data: [] };
+      throw error;
+    });
+    const id = run?.id ?? data[0]?.id;
+    if (id === undefined) return { data };
+    const from = run?.next ?? 0;
+    return { data, part: await get(`/v1/runs/${encodeURIComponent(id)}?from=${from}`) };
+  });
+}
+
+function choose(id) {
+  run = { id, next: 0 };
+  look();
+}
+
+function show({ data, part }) {
+  page.fine();
+  list(data);
+  if (!part) {
+    find("progress").textContent = "No run is here yet: elman train writes one beside its model.";
+    later();
+    return;
+  }
+  if (run?.id !== part.id || run.generation !== part.generation || part.from === 0) {
+    run = { id: part.id, generation: part.generation, samples: [] };
+    find("samples").replaceChildren();
+    // the events shown so far were those of the run before this one
+    if (part.from !== 0) return choose(part.id);
+  }
+  run.next = part.next;
+  for (const event of part.events) take(event);
+  if (part.svg) picture(find("curves"), part.svg);
+  find("progress").textContent = progress(part.finished);
+  find("samples-title").hidden = find("samples").children.length === 0;
+  if (part.more) look();
+  else if (!part.finished) later();
+}
+
+function list(data) {
+  const same = data.length === runs.length && data.every(({ id }, at) => id === runs[at].id);
+  runs = data;
+  if (!same) find("run").replaceChildren(...data.map(({ id }, at) => make("option", { value: at, text: shown(id) })));
+  const at = data.findIndex(({ id }) => id === run?.id);
+  if (at >= 0) find("run").value = at;
+  find("run").disabled = data.length === 0;
+}
+
+function take(event) {
+  if (event.event === "start") run.start = event;
+  if (event.event === "steps") run.steps = event;
+  if (event.event === "warning") run.warning = event.text;
+  if (event.event === "end") run.stopped = event.stopped;
+  if (event.event !== "evaluation") return;
+  run.held = event.held_out_loss ?? run.held;
+  if (typeof event.sample === "string") sample(event);
+}
+
+function sample(event) {
+  const loss = event.held_out_loss == null ? "" : `, held-out loss ${event.held_out_loss.toFixed(4)}`;
+  const title = `${(run.count = (run.count ?? 0) + 1)} · step ${Number(event.step).toLocaleString("en")}${loss}`;
+  const words = event.sample.split("\n").slice(0, 12).map((line) => shown(line, 300)).join("\n");
+  find("samples").prepend(
+    make("li", {}, make("span", { class: event.best ? "best" : "", text: title }), make("pre", { tabindex: 0, text: words })),
+  );
+  while (find("samples").children.length > MOST_SAMPLES) find("samples").lastChild.remove();
+}
+
+function span(seconds) {
+  if (!Number.isFinite(seconds)) return "?";
+  return seconds < 90 ? `${seconds.toFixed(0)} s` : `${(seconds / 60).toFixed(0)} min`;
+}
+
+function progress(finished) {
+  const { steps, held, start: begun, warning } = run;
+  const parts = [];
+  if (begun) parts.push(`${shown(begun.task ?? "")} ${shown(begun.network?.cell ?? "")}`.trim());
+  if (steps) parts.push(`step ${Number(steps.step).toLocaleString("en")}`, `loss ${steps.loss?.toFixed(3) ?? "?"}`);
+  if (held != null) parts.push(`held out ${held.toFixed(3)}`);
+  if (finished) parts.push(`ended: ${shown(run.stopped ?? "?")}`);
+  else if (steps?.seconds_left != null) parts.push(`${(100 * steps.share_done).toFixed(0)} %, ${span(steps.seconds_left)} left`);
+  if (warning) parts.push(shown(warning, 120));
+  return parts.join(" · ");
+}

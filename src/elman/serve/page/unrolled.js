@@ -1,0 +1,318 @@
+// Panel 1: the network unrolled over a sentence, its predictions, and what moved them.
+
+import { Newest, events, post } from "./api.js";
+import { bar, find, make, name, percent, picture, roving, shown, signed } from "./dom.js";
+
+const WRITTEN = 40; // words that "write on" writes
+const BARS = 8; // predictions shown
+const GOES_ON = 12; // words of each future
+
+let page;
+let answers;
+let told = null; // the last answer
+let target = null; // the prediction that is explained; none: the most probable
+let writing = null; // ends the text that is being written
+let replaced = null; // the text with a word replaced
+
+const text = () => find("sentence").value;
+
+export function start(given) {
+  page = given;
+  answers = new Newest(show, fail);
+  find("sentence").addEventListener("input", () => ask(null));
+  find("clear").addEventListener("click", () => write(""));
+  find("write").addEventListener("click", writeOn);
+  find("stop").addEventListener("click", stop);
+  find("temperature").addEventListener("input", (event) => {
+    find("degrees").textContent = Number(event.target.value).toFixed(1);
+  });
+  network();
+  keys();
+  dialog();
+  find("keep").addEventListener("click", () => write(replaced));
+  find("forget").addEventListener("click", forget);
+  find("future").addEventListener("keydown", (event) => event.key === "Escape" && forget());
+}
+
+export function enter() {
+  ask(target);
+}
+
+export function leave() {
+  stop();
+  answers.drop();
+}
+
+export function fresh() {
+  told = target = null;
+  for (const place of ["network", "keys", "absence"]) find(place).replaceChildren();
+  forget();
+}
+
+function fail(error) {
+  find("network").classList.add("stale");
+  page.problem(error);
+}
+
+function ask(wanted) {
+  target = wanted;
+  const body = { model: page.model.id, input: text(), k: BARS };
+  const asked = performance.now();
+  // before the first word there is nothing to unroll
+  const route = body.input === "" ? "/v1/predict" : "/v1/unroll";
+  if (wanted !== null && body.input !== "") body.target = wanted;
+  answers.ask(async () => ({ ...(await post(route, body)), asked }));
+}
+
+function show(answer) {
+  const moved = told === null || answer.predictions.some((one, at) => one.token !== told.predictions[at]?.token);
+  told = answer;
+  page.fine();
+  const focused = document.activeElement?.closest?.("#network [tabindex]");
+  const place = focused && { rank: focused.dataset.rank, position: focused.dataset.position };
+  const drawn = picture(find("network"), answer.svg);
+  find("network").classList.remove("stale");
+  if (drawn) {
+    settle();
+    const kind = place?.rank !== undefined ? "rank" : "position";
+    if (place) drawn.querySelector(`[data-${kind}="${Number(place[kind])}"]`)?.focus();
+    if (moved) scroll(find("network"), drawn);
+  }
+  if (moved) showKeys(answer.predictions);
+  for (const key of find("keys").children) {
+    key.setAttribute("aria-current", String(answer.predictions[key.dataset.rank]?.token === answer.explanation?.target));
+  }
+  find("absence").textContent = "";
+  performance.measure("key press to bars", { start: answer.asked });
+}
+
+// Where the picture is wider than its box: the last word to the left, so that the answers stand beside it.
+function scroll(place, drawn) {
+  const words = [...drawn.querySelectorAll(".word")].map((word) => word.querySelector(".cell")?.getBoundingClientRect().left ?? 0);
+  const left = place.getBoundingClientRect().left;
+  if (words.length) place.scrollLeft += Math.max(...words) - left - 24;
+}
+
+// The next-word keyboard.
+let settleKeys;
+function showKeys(predictions) {
+  find("keys").replaceChildren(
+    ...predictions.map(({ token, probability }, rank) =>
+      make("button", { type: "button", data: { rank } }, name(token), make("small", { text: percent(probability) })),
+    ),
+  );
+  settleKeys();
+}
+
+function keys() {
+  const place = find("keys");
+  settleKeys = roving(place, "button");
+  place.addEventListener("click", (event) => append(event.target.closest("button")?.dataset.rank));
+  for (const kind of ["focusin", "mouseover"]) {
+    place.addEventListener(kind, (event) => why(event.target.closest("button")?.dataset.rank));
+  }
+}
+
+function why(rank) {
+  const token = told?.predictions[rank]?.token;
+  if (rank === undefined || token === undefined || !told.explanation || token === (target ?? told.explanation?.target)) return;
+  ask(token);
+}
+
+function append(rank) {
+  const token = told?.predictions[rank]?.token;
+  if (rank === undefined || token === undefined) return;
+  write(joined([text(), token]));
+}
+
+// Tokens as a text: characters stand close, words apart.
+function joined(parts) {
+  if (page.model.level === "char") return parts.join("");
+  return parts.reduce((whole, part) => whole + (whole && !/\s$/.test(whole) && part !== "\n" ? " " : "") + part, "");
+}
+
+function write(words) {
+  find("sentence").value = words;
+  forget();
+  ask(null);
+}
+
+let settle = () => {};
+function network() {
+  const place = find("network");
+  const words = roving(place, ".word[tabindex]");
+  const bars = roving(place, ".prediction[tabindex]");
+  settle = () => {
+    words();
+    bars();
+  };
+  const press = (event) => {
+    const group = event.target.closest?.(".word, .prediction");
+    if (!group) return;
+    if (group.dataset.rank !== undefined) append(group.dataset.rank);
+    else if (group.dataset.position !== undefined) open(Number(group.dataset.position));
+  };
+  place.addEventListener("click", press);
+  place.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    press(event);
+  });
+  for (const kind of ["focusin", "mouseover"]) {
+    place.addEventListener(kind, (event) => {
+      const group = event.target.closest?.(".word, .prediction");
+      if (!group) return;
+      if (group.dataset.rank !== undefined) why(group.dataset.rank);
+      else absent(Number(group.dataset.position));
+    });
+  }
+  place.addEventListener("mouseleave", () => (find("absence").textContent = ""));
+}
+
+function absent(position) {
+  const { explanation } = told;
+  const row = explanation?.contributions?.find((one) => one.position === position);
+  if (!row) return;
+  const parts = ["Without ", name(row.token, "b"), ", the ", `${explanation.score_name} of `, name(explanation.target, "b")];
+  const without = row.absence;
+  const change = without == null ? " is not measured" : ` would be ${signed(explanation.score - without)} in place of ${signed(explanation.score)}`;
+  find("absence").replaceChildren(...parts, `${change}. Its share: ${signed(row.contribution)}.`);
+}
+
+// Another word in a place.
+let position = null;
+function dialog() {
+  const box = find("replace");
+  find("leave").addEventListener("click", () => box.close());
+  box.querySelector("form").addEventListener("submit", () => replace(find("other").value));
+  roving(find("expected"), "button");
+  find("expected").addEventListener("click", (event) => {
+    const chosen = event.target.closest("button");
+    if (!chosen) return;
+    box.close();
+    replace(expected[chosen.dataset.rank].token);
+  });
+}
+
+// Where a token of the picture, which shows the last ones, stands in the text.
+function span(at) {
+  let end = text().length;
+  for (let place = told.tokens.length - 1; place >= at; place -= 1) {
+    const token = told.tokens[place];
+    const start = text().lastIndexOf(token, end - token.length);
+    if (start < 0 || end < token.length) return [0, 0];
+    if (place === at) return [start, start + token.length];
+    end = start;
+  }
+  return [0, 0];
+}
+
+let expected = [];
+async function open(at) {
+  position = at;
+  const tokens = told.tokens;
+  find("replace-title").replaceChildren("In place of ", name(tokens[at]));
+  find("other").value = "";
+  find("expected").replaceChildren();
+  find("replace").showModal();
+  find("other").focus();
+  try {
+    const found = await post("/v1/predict", { model: page.model.id, input: text().slice(0, span(at)[0]), k: 12 });
+    if (position !== at) return;
+    expected = found.predictions.filter(({ token }) => token !== tokens[at]);
+    find("expected").replaceChildren(
+      ...expected.map(({ token, probability }, rank) =>
+        make("button", { type: "button", data: { rank }, tabindex: rank ? -1 : 0 }, name(token), make("small", { text: percent(probability) })),
+      ),
+    );
+  } catch (error) {
+    page.problem(error);
+  }
+}
+
+async function replace(token) {
+  const words = page.model.level === "char" ? token.slice(0, 1) : token.trim();
+  if (!words || position === null) return;
+  const { tokens, predictions } = told;
+  const input = text();
+  const model = page.model.id;
+  const [first, last] = span(position);
+  replaced = input.slice(0, first) + words + input.slice(last);
+  try {
+    const [changed, goes, went] = await Promise.all([
+      post("/v1/replace", { model, input, position, token: words, k: 100 }),
+      post("/v1/generate", { model, prompt: replaced, n: GOES_ON, temperature: 0 }),
+      post("/v1/generate", { model, prompt: input, n: GOES_ON, temperature: 0 }),
+    ]);
+    page.fine();
+    compare(tokens[position], words, predictions, changed.predictions, went.text, goes.text);
+  } catch (error) {
+    page.problem(error);
+  }
+}
+
+function compare(before, after, old, changed, went, goes) {
+  const share = new Map(changed.map(({ token, probability }) => [token, probability]));
+  const was = new Map(old.map(({ token, probability }) => [token, probability]));
+  const all = [...new Set([...old, ...changed.slice(0, 8)].map(({ token }) => token))];
+  const shares = (token) => Math.max(was.get(token) ?? 0, share.get(token) ?? 0);
+  const rows = all.sort((a, b) => shares(b) - shares(a)).slice(0, 10);
+  const measure = (value, kind) =>
+    make("span", { class: "measure" }, bar(value ?? 0, kind), make("small", { text: value === undefined ? "–" : percent(value) }));
+  find("future-title").replaceChildren("If ", name(before), " were ", name(after));
+  find("futures").replaceChildren(
+    name(""), make("strong", {}, name(before)), make("strong", {}, name(after)),
+    ...rows.flatMap((token) => [name(token), measure(was.get(token)), measure(share.get(token), "up")]),
+    make("span", { class: "name", text: "goes on" }),
+    ...[went, goes].map((words) => make("bdi", { class: "goes", text: shown(words, 200) })),
+  );
+  find("futures").firstChild.textContent = "";
+  find("future").hidden = false;
+  find("keep").focus();
+}
+
+function forget() {
+  const inside = find("future").contains(document.activeElement);
+  find("future").hidden = true;
+  replaced = null;
+  if (inside) find("sentence").focus();
+}
+
+// The network goes on by itself, a piece at a time, until it is stopped.
+async function writeOn() {
+  stop();
+  const mine = (writing = new AbortController());
+  const busy = (on) => {
+    find("write").hidden = on;
+    find("stop").hidden = !on;
+  };
+  busy(true);
+  find("stop").focus();
+  forget();
+  const body = { model: page.model.id, prompt: text(), n: WRITTEN, temperature: Number(find("temperature").value), stream: true };
+  try {
+    for await (const { text: piece } of events("/v1/generate", body, mine.signal)) {
+      if (writing !== mine) break;
+      const whole = text() + piece;
+      find("sentence").value = whole.slice(-find("sentence").maxLength);
+      ask(null);
+    }
+  } catch (error) {
+    page.problem(error);
+  }
+  if (writing !== mine) return;
+  writing = null;
+  const focused = document.activeElement === find("stop");
+  busy(false);
+  if (focused) find("write").focus();
+}
+
+function stop() {
+  if (writing === null) return;
+  writing.abort();
+  writing = null;
+  const focused = document.activeElement === find("stop");
+  find("write").hidden = false;
+  find("stop").hidden = true;
+  if (focused) find("write").focus();
+}

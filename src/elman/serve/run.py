@@ -1,0 +1,87 @@
+"""A server as a process: it listens, says where, and ends when it is told to, with every request answered."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import uvicorn
+
+from elman._errors import OptionError
+from elman.serve.app import create_app
+from elman.serve.protocol import patient_for
+from elman.serve.settings import Settings
+
+__all__ = ["address", "listen", "serve"]
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound there; raises OptionError where that cannot be."""
+    try:
+        family, kind, number, _, place = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, number)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(place)
+    except (OSError, OverflowError) as error:
+        got = getattr(error, "strerror", None) or error
+        what, remedy = f"cannot listen on {host}:{port}", "pass another --port, or 0 for any"
+        raise OptionError(what, got=got, remedy=remedy) from None
+    return bound
+
+
+def address(settings: Settings) -> str:
+    """Return the address of the page.
+
+    >>> address(Settings(host="::1", port=80))
+    'http://[::1]:80'
+    """
+    host = f"[{settings.host}]" if ":" in settings.host.strip("[]") else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+def serve(
+    models: Mapping[str, Any],
+    settings: Settings,
+    ready: Callable[[Settings], None] = lambda _: None,
+) -> None:
+    """Serve predictors by name until SIGTERM or SIGINT; `ready` is told the settings with the true port.
+
+    Raises OptionError where it cannot listen, KeyboardInterrupt after SIGINT.
+    """
+    bound = listen(settings.host, settings.port)
+    settings = replace(settings, port=bound.getsockname()[1])
+    config = uvicorn.Config(
+        create_app(models, settings),
+        http=patient_for(settings.dribble_seconds),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=int(settings.keep_alive_seconds),
+        timeout_graceful_shutdown=int(settings.grace_seconds),
+    )
+    # uvicorn ends well, and then lets the signal do what it did before
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        _Server(config, lambda: ready(settings)).run([bound])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        bound.close()

@@ -1,0 +1,283 @@
+"""Runs of training, read from their journals: what happened, and their curves, while they go on or after."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from typing_extensions import TypedDict
+
+from elman._errors import DataError, OptionError
+from elman.explain import draw
+from elman.serve.route import Route
+from elman.serve.streams import NotFoundError
+
+__all__ = ["Happened", "Journal", "RunLine", "RunList", "Runs", "router"]
+
+SUFFIX = ".run.jsonl"
+MOST_RUNS = 200
+MOST_EVENTS = 1000
+"""Events in one answer; the rest comes with the next."""
+LONGEST_LINE = 1 << 20
+LARGEST_JOURNAL = 256 << 20
+"""Bytes of one journal that are read; days of a run."""
+KEPT = 64
+"""Bytes before the place read to, which tell whether the file is still the one that was read."""
+MOST_POINTS, MOST_MARKS = 400, 40
+FROM = {
+    "parameters": [
+        {
+            "name": "from",
+            "in": "query",
+            "schema": {"type": "integer", "minimum": 0, "maximum": 2**48, "default": 0},
+            "description": "the number of the first event to answer",
+        }
+    ]
+}
+
+
+class RunLine(TypedDict):
+    """A run in a line."""
+
+    id: str
+    model: str
+    task: str | None
+    cell: str | None
+    finished: bool
+    steps: int
+
+
+class RunList(TypedDict):
+    """The runs there are."""
+
+    object: str
+    data: list[RunLine]
+
+
+# the field is called as the query parameter is, which is a word of Python's own
+Happened = TypedDict(
+    "Happened",
+    {
+        "id": str,
+        "from": int,
+        "generation": int,
+        "events": list[dict[str, Any]],
+        "next": int,
+        "more": bool,
+        "finished": bool,
+        "svg": str | None,
+    },
+)
+"""Events of a run from one number to the next, and the curves with the last of them."""
+
+
+def _clean(value: Any) -> Any:
+    """Return `value` of JSON with no number that JSON cannot say and no half of a character."""
+    if isinstance(value, dict):
+        return {_clean(name): _clean(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_clean(part) for part in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    try:
+        event = _clean(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+
+
+def _number(event: dict[str, Any], name: str) -> float | None:
+    value = event.get(name)
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e300 else None
+
+
+@dataclass
+class Journal:
+    """One journal, read on from where it was read to; a file that was begun anew is read anew."""
+
+    path: Path
+    events: list[dict[str, Any]] = field(default_factory=list)
+    generation: int = 0
+    """How often the file was found begun anew."""
+    _offset: int = 0
+    _tail: bytes = b""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return all events so far; a line that is not an event is left out. Raises DataError."""
+        try:
+            with self._lock, self.path.open("rb") as file:
+                file.seek(self._offset - len(self._tail))
+                if file.read(len(self._tail)) != self._tail:
+                    self.events, self._offset, self._tail = [], 0, b""
+                    self.generation += 1
+                    file.seek(0)
+                for line in self._lines(file):
+                    if (event := _event(line)) is not None:
+                        self.events.append(event)
+                return list(self.events)
+        except OSError as error:
+            raise DataError(f"cannot read {self.path}", got=error.strerror) from error
+
+    def _lines(self, file: Any) -> Iterator[bytes]:
+        while self._offset < LARGEST_JOURNAL:
+            line = file.readline(LONGEST_LINE)
+            # half a line is read when the rest of it is there
+            if not line or (len(line) < LONGEST_LINE and not line.endswith(b"\n")):
+                return
+            self._offset += len(line)
+            self._tail = (self._tail + line)[-KEPT:]
+            yield line
+
+
+def _curves(events: list[dict[str, Any]]) -> tuple[dict[str, Any], list[tuple[float, str]]]:
+    """Return losses by step, and marks: the samples by number, and what else happened on the way.
+
+    Steps that were taken back are left out.
+    """
+    lines: dict[str, list[tuple[float, float]]] = {"training": [], "held out": []}
+    marks: list[tuple[float, str]] = []
+    base = last = 0.0
+    samples = 0
+    for event in events:
+        kind, at = event["event"], _number(event, "step")
+        if kind == "stage":
+            base = last
+            marks.append((base, "anew"))
+        if at is None:
+            continue
+        back = {"resume": at, "recovery": _number(event, "back_to_step")}.get(kind)
+        if back is not None:
+            lines = {
+                name: [point for point in points if point[0] <= base + back]
+                for name, points in lines.items()
+            }
+            marks.append((base + back, "resumed" if kind == "resume" else "recovered"))
+            last = base + back
+        name, of = ("training", "loss") if kind == "steps" else ("held out", "held_out_loss")
+        if kind in ("steps", "evaluation"):
+            last = base + at
+            if (loss := _number(event, of)) is not None:
+                lines[name].append((last, loss))
+            if isinstance(event.get("sample"), str):
+                samples += 1
+                marks.append((last, str(samples)))
+    return {name: _thinned(points) for name, points in lines.items() if points}, marks[-MOST_MARKS:]
+
+
+def _thinned(points: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Return steps and values, in rows of neighbours that are averaged where there are too many."""
+    size = max(1, math.ceil(len(points) / MOST_POINTS))
+    groups = [points[at : at + size] for at in range(0, len(points), size)]
+    return [group[-1][0] for group in groups], [
+        sum(value for _, value in group) / len(group) for group in groups
+    ]
+
+
+class Runs:
+    """The journals of a folder, or one of them, each by a name that never becomes a path."""
+
+    def __init__(self, where: str | Path) -> None:
+        self.where = Path(where)
+        self._journals: dict[Path, Journal] = {}
+
+    def journals(self) -> dict[str, Journal]:
+        """Return the journals there are by name, the newest first, at most 200; raises DataError."""
+        try:
+            if not self.where.is_dir():
+                found = [(self.where, 0.0)]
+            else:
+                found = [
+                    (Path(entry.path), entry.stat().st_mtime)
+                    for entry in os.scandir(self.where)
+                    if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False)
+                ]
+        except OSError as error:
+            raise DataError(f"cannot read {self.where}", got=error.strerror) from error
+        found.sort(key=lambda each: (-each[1], each[0]))
+        paths = [path for path, _ in found[:MOST_RUNS]]
+        self._journals = {path: self._journals.get(path, Journal(path)) for path in paths}
+        return {
+            _clean(path.name.removesuffix(SUFFIX)): journal
+            for path, journal in self._journals.items()
+        }
+
+    def listed(self) -> list[RunLine]:
+        """Return what there is to say of each run in a line."""
+        rows: list[RunLine] = []
+        for name, journal in self.journals().items():
+            if self.where == journal.path and not journal.path.exists():
+                continue  # it has not begun
+            events = journal.read()
+            start = next((event for event in events if event["event"] == "start"), {})
+            last = events[-1]["event"] if events else ""
+            steps = [at for event in events if (at := _number(event, "step")) is not None]
+            network = start.get("network")
+            cell = network.get("cell") if isinstance(network, dict) else None
+            rows.append(
+                {
+                    "id": name,
+                    "model": f"{name}.safetensors",
+                    "task": None if start.get("task") is None else str(start["task"]),
+                    "cell": None if cell is None else str(cell),
+                    "finished": last == "end",
+                    "steps": int(steps[-1]) if steps else 0,
+                }
+            )
+        return rows
+
+    def answer(self, name: str, start: int) -> Happened:
+        """Return events from number `start` on, at most 1,000, and the curves with the last of them.
+
+        Raises NotFoundError for a name that is none, DataError.
+        """
+        journal = self.journals().get(name)
+        if journal is None:
+            raise NotFoundError("no such run", got=name)
+        events = journal.read()
+        start = start if start <= len(events) else 0
+        part = events[start : start + MOST_EVENTS]
+        stop = start + len(part)
+        curves, marks = _curves(events) if stop == len(events) else ({}, [])
+        return {
+            "id": name,
+            "from": start,
+            "generation": journal.generation,
+            "events": part,
+            "next": stop,
+            "more": stop < len(events),
+            "finished": bool(events) and events[-1]["event"] == "end",
+            "svg": draw.curves(curves, marks, standalone=False) if curves else None,
+        }
+
+
+def router(where: str | Path) -> APIRouter:
+    """Return the routes of the runs in a folder of journals, or of one journal."""
+    runs, routes = Runs(where), APIRouter(tags=["runs"], route_class=Route)
+
+    @routes.get("/v1/runs", summary="The runs there are, the newest first")
+    async def listed() -> RunList:
+        return {"object": "list", "data": await run_in_threadpool(runs.listed)}
+
+    @routes.get(
+        "/v1/runs/{name}", summary="What happened in a run, and its curves", openapi_extra=FROM
+    )
+    async def one(name: str, request: Request) -> Happened:
+        given = request.query_params.get("from", "0")
+        if not (given.isascii() and given.isdigit() and len(given) < 16):
+            raise OptionError("from", got=given, expected="a whole number from 0")
+        return await run_in_threadpool(runs.answer, name, int(given))
+
+    return routes

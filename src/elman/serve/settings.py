@@ -1,0 +1,80 @@
+"""How a server runs: where it listens, who may ask it, and how much at once."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+
+from elman._errors import OptionError
+
+__all__ = ["LOOPBACK", "Settings", "is_loopback"]
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+"""The names of this machine by which it may be asked."""
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address or name is that of this machine alone.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a server; raises OptionError where strangers could ask it without a token."""
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    token: str | None = None
+    """What every request carries as ``Authorization: Bearer``; only the page and its health do without."""
+    allow_hosts: tuple[str, ...] = ()
+    """Further names, with or without a port, by which clients may ask."""
+    state_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    """Signs the states that clients keep; servers that share streams share it."""
+    runs: Path | None = None
+    """A folder of training runs to be shown."""
+    max_streams: int = 10_000
+    idle_seconds: float = 3600.0
+    """After which a stream that nobody asked is forgotten."""
+    max_body: int = 2**21
+    """Bytes: the longest text, each character escaped, fits."""
+    max_requests: int = 4096
+    """Requests at work at once."""
+    max_tasks: int = 32
+    """Of them those that explain, generate or score, in threads."""
+    threads: int = 2
+    window: float = 0.001
+    """Seconds in which requests of several streams gather into one step, at most."""
+    dribble_seconds: float = 10.0
+    """For a request to arrive whole, and for a client to take an answer."""
+    keep_alive_seconds: float = 75.0
+    grace_seconds: float = 30.0
+    """For requests at work when the server is told to stop."""
+
+    def __post_init__(self) -> None:
+        if self.token is None and not is_loopback(self.host):
+            raise OptionError(
+                "--host",
+                got=self.host,
+                expected="127.0.0.1, for anyone on the network could ask",
+                remedy="pass --token-file FILE or set ELMAN_TOKEN",
+            )
+        printed = self.token is None or (self.token.isascii() and self.token.isprintable())
+        if not printed or self.token == "" or (self.token or "").strip() != (self.token or ""):
+            raise OptionError("the token", expected="printable ASCII without spaces at its ends")
+        if len(self.state_key) < 16:
+            got = f"{len(self.state_key)} bytes"
+            raise OptionError("the state key", got=got, expected="at least 16 bytes")
+        for name in ("max_streams", "max_body", "max_requests", "max_tasks", "threads"):
+            if getattr(self, name) < 1:
+                raise OptionError(name, got=getattr(self, name), expected="at least 1")

@@ -1,0 +1,174 @@
+"""Routes that explain: what moved an answer, what the states hold, what single units stand for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI
+
+from elman._errors import DataError, InputError
+from elman.explain import draw
+from elman.explain.alike import units_like
+from elman.explain.influence import Read, replace
+from elman.runtime.stream import token_numbers
+from elman.serve.answers import clean, numbers_of, predictions_of
+from elman.serve.desk import Desk
+from elman.serve.schema import (
+    Explain,
+    Like,
+    Memory,
+    Replace,
+    Replaced,
+    Trace,
+    Units,
+    Unroll,
+)
+
+__all__ = ["add_routes"]
+
+MOST_NUMBERS = 2_000_000
+"""Of states and gates in one answer."""
+
+
+def _explain(predictor: Any, body: Explain) -> dict[str, Any]:
+    task = predictor.model.config.task
+    options: dict[str, Any] = {"method": body.method}
+    if body.unknown:
+        if task != "language":
+            raise InputError("unknown", got=f"a model for {task}", expected="language")
+        options["unknown"] = True
+    if body.step is not None:
+        if task != "tag":
+            raise InputError("step", got=f"a model for {task}", expected="tag")
+        options["of"] = body.step
+    what: Any = body.series
+    if task != "forecast":
+        if body.series is not None:
+            raise InputError("series", got=f"a model for {task}", expected="forecast")
+        if body.input is None:
+            raise InputError("input", got="nothing", expected=f"what a model for {task} reads")
+        what = numbers_of(body.input)
+    elif body.input is not None:
+        raise InputError("input", got="numbers", expected="none: series names what is explained")
+    found = predictor.explain(what, body.target, **options)
+    return _with_svg(found, body.svg)
+
+
+def _with_svg(found: Any, svg: bool, **chosen: Any) -> dict[str, Any]:
+    told: dict[str, Any] = clean(found.to_dict(**chosen))
+    return told | {"svg": found.to_svg(standalone=False)} if svg else told
+
+
+def _replaced(predictor: Any, text: str, position: int, token: str) -> np.ndarray:
+    """Return the text as token numbers with another token; positions are those of the explanation."""
+    codec, shown = predictor.model.codec, Read.of(predictor, text).numbers
+    if position >= len(shown):
+        expected = f"below {len(shown)}, the tokens that are explained"
+        raise InputError("position", got=position, expected=expected)
+    if token not in codec.tokens:
+        raise InputError("token", got=token, expected="one of the vocabulary")
+    numbers = token_numbers(codec, text)
+    numbers[len(numbers) - len(shown) + position] = codec.tokens.index(token)
+    return numbers
+
+
+def _unroll(predictor: Any, body: Unroll) -> dict[str, Any]:
+    what: Any = body.input
+    if body.replace is not None:
+        what = _replaced(predictor, what, body.replace.position, body.replace.token)
+    predictions = predictor.predict_next(what, body.k)
+    explanation = predictor.explain(what, body.target)
+    tokens, read = explanation.inputs, Read.of(predictor, what)
+    states = np.empty((0, 1))
+    if tokens:
+        # what the last layer says after each token
+        y, _ = predictor.network.forward(read.numbers[:, None], read.start[None])
+        states = y[:, 0]
+    svg = draw.unrolled(
+        tokens,
+        states,
+        predictions,
+        explanation.contributions,
+        explanation.absence,
+        explanation.target,
+        explanation.verdict,
+        explanation.passed is False,
+        standalone=False,
+    )
+    return {
+        "tokens": list(tokens),
+        "predictions": predictions_of(predictions),
+        "explanation": clean(explanation.to_dict()),
+        "svg": svg,
+    }
+
+
+def _replace(predictor: Any, body: Replace) -> Replaced:
+    found = replace(predictor, body.input, body.position, body.token, body.k)
+    return {"predictions": predictions_of(found)}
+
+
+def _trace(predictor: Any, body: Trace) -> dict[str, Any]:
+    found = predictor.trace(None if body.input is None else numbers_of(body.input))
+    L, T, H = next(iter(found.states.values())).shape
+    units = min(body.units, H) if isinstance(body.units, int) else body.units
+    chosen = H if units is None else units if isinstance(units, int) else len(units)
+    count = (L if body.layer is None else 1) * T * chosen * len(found.states | found.gates)
+    if count > MOST_NUMBERS:
+        expected, remedy = f"at most {MOST_NUMBERS:,}", "ask for fewer units, or one layer"
+        raise InputError("the numbers of the answer", got=count, expected=expected, remedy=remedy)
+    return _with_svg(found, body.svg, units=units, layer=body.layer)
+
+
+def _memory(predictor: Any, body: Memory) -> dict[str, Any]:
+    return _with_svg(predictor.memory(body.input), body.svg)
+
+
+def _units(predictor: Any, body: Units) -> dict[str, Any]:
+    try:
+        told = predictor.units(body.input).to_dict(body.count)
+    except DataError as error:  # too short a text: the page shows the rest of what it asked
+        return {"units": [], "note": str(error)}
+    rows = told.pop("properties")
+    note = "" if rows else "no property occurs often enough in this text"
+    return {**told, "units": clean(rows), "note": note}
+
+
+def _like(predictor: Any, body: Like) -> dict[str, Any]:
+    told = units_like(predictor, body.input, body.phrase, body.count).to_dict()
+    rows = [{**row, "likeness": row.pop("difference")} for row in told["units"]]
+    return clean({**told, "units": rows})  # type: ignore[no-any-return]
+
+
+def add_routes(app: FastAPI, desk: Desk) -> None:
+    """Add the routes that explain."""
+    run = desk.work.run
+
+    @app.post("/v1/explain", tags=["why"], summary="What moved an answer")
+    async def explain(body: Explain) -> dict[str, Any]:
+        return await run(_explain, desk.served(body.model).predictor, body)
+
+    @app.post("/v1/unroll", tags=["why"], summary="One cell a word, and what moved the prediction")
+    async def unroll(body: Unroll) -> dict[str, Any]:
+        return await run(_unroll, desk.language(body.model)[0], body)
+
+    @app.post("/v1/replace", tags=["why"], summary="The predictions with another word")
+    async def replace_(body: Replace) -> Replaced:
+        return await run(_replace, desk.language(body.model)[0], body)
+
+    @app.post("/v1/trace", tags=["why"], summary="States, gates and predictions at each step")
+    async def trace(body: Trace) -> dict[str, Any]:
+        return await run(_trace, desk.served(body.model).predictor, body)
+
+    @app.post("/v1/memory", tags=["why"], summary="How far back the network remembers")
+    async def memory(body: Memory) -> dict[str, Any]:
+        return await run(_memory, desk.language(body.model)[0], body)
+
+    @app.post("/v1/units", tags=["why"], summary="What single units stand for in a text")
+    async def units(body: Units) -> dict[str, Any]:
+        return await run(_units, desk.language(body.model)[0], body)
+
+    @app.post("/v1/units/like", tags=["why"], summary="The units that stand out over a phrase")
+    async def like(body: Like) -> dict[str, Any]:
+        return await run(_like, desk.language(body.model)[0], body)

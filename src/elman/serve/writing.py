@@ -1,0 +1,153 @@
+"""One text that goes on from a prompt, token by token, up to a stop or the end of a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from elman.runtime.sampling import Sampling, best, generator
+from elman.runtime.stream import token_numbers
+from elman.serve.schema import CompletionBody
+
+__all__ = ["Choice", "Part", "Piece", "most_tokens"]
+
+
+def most_tokens(body: CompletionBody) -> int:
+    """Return how many tokens a choice may have."""
+    return 16 if body.max_tokens is None else body.max_tokens
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A token as text, with what it and the most probable ones had for log probability where asked."""
+
+    text: str
+    log_probability: float | None = None
+    best: dict[str, float] | None = None
+
+
+@dataclass
+class Part:
+    """Some text of one choice, and at its end why it ended."""
+
+    index: int
+    pieces: list[Piece] = field(default_factory=list)
+    text: str = ""
+    reason: str | None = None
+    read: int = 0
+    """Tokens of the prompt."""
+    written: int = 0
+    """New tokens."""
+
+
+class Choice:
+    """One text that goes on from one prompt."""
+
+    def __init__(self, predictor: Any, body: CompletionBody, prompt: Any, index: int) -> None:
+        self.codec, self.body, self.index = predictor.model.codec, body, index
+        self.numbers = token_numbers(self.codec, prompt)
+        self.stream = predictor.stream()
+        self.sampling = Sampling(
+            1.0 if body.temperature is None else body.temperature,
+            # 0 is the most probable token alone
+            top_p=None if body.top_p is None else max(body.top_p, 1e-9),
+        )
+        self.random = generator(None if body.seed is None else (body.seed + index) % 2**63)
+        stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
+        self.stops = [stop for stop in stops if stop]
+        self.last: int | None = None
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the text as it is made."""
+        read = len(self.numbers)
+        pieces: list[Piece] = []
+        if self.body.echo:
+            pieces = list(self._read())
+        else:
+            self.stream.feed(self.numbers)
+            ends = read and self.numbers[-1] != self.codec.end_id
+            self.last = int(self.numbers[-1]) if ends else None
+        yield Part(self.index, pieces, "".join(piece.text for piece in pieces), read=read)
+        yield from self._stopped(self._write())
+
+    def _read(self) -> Iterator[Piece]:
+        """Read the prompt word by word, as it goes into the answer too."""
+        found = self._probabilities()
+        for number in self.numbers.tolist():
+            yield self._piece(number, found)
+            found = self.stream.step(number)
+
+    def _write(self) -> Iterator[Piece | None]:
+        """Draw tokens, and None at the end of a document."""
+        found = self._probabilities()
+        for _ in range(most_tokens(self.body)):
+            number = self.sampling.draw(found, self.random.random())
+            if number == self.codec.end_id:
+                yield None
+                return
+            yield self._piece(number, found)
+            found = self.stream.step(number)
+
+    def _probabilities(self) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(self.stream.probabilities))
+
+    def _piece(self, number: int, found: np.ndarray) -> Piece:
+        text = self.codec.piece(self.last, number)
+        count = self.body.logprobs
+        if count is None:
+            piece = Piece(text)
+        else:
+            top = {
+                self.codec.piece(self.last, each): _finite(found[each])
+                for each in (best(found, count).tolist() if count else ())
+            }
+            piece = Piece(text, _finite(found[number]), top)
+        self.last = None if number == self.codec.end_id else number
+        return piece
+
+    def _stopped(self, made: Iterator[Piece | None]) -> Iterator[Part]:
+        """Yield what is written up to the first stop; what may be the beginning of one is held back."""
+        held: list[Piece] = []
+        for piece in made:
+            if piece is None:
+                yield self._part(held, "stop", 1)
+                return
+            held.append(piece)
+            text = "".join(piece.text for piece in held)
+            at = min((p for stop in self.stops if (p := text.find(stop)) >= 0), default=-1)
+            if at >= 0:
+                yield self._cut(held, at)
+                return
+            keep = max((_overlap(text, stop) for stop in self.stops), default=0)
+            free = 0
+            while free < len(held) and len(text) - len(held[free].text) >= keep:
+                text = text[len(held[free].text) :]
+                free += 1
+            yield self._part(held[:free], None, 1)
+            held = held[free:]
+        yield self._part(held, "length", 0)
+
+    def _part(self, pieces: list[Piece], reason: str | None, written: int) -> Part:
+        text = "".join(piece.text for piece in pieces)
+        return Part(self.index, list(pieces), text, reason, 0, written)
+
+    def _cut(self, held: list[Piece], at: int) -> Part:
+        part = self._part(held, "stop", 1)
+        starts = np.cumsum([0, *(len(piece.text) for piece in held)])
+        part.pieces = [piece for piece, start in zip(held, starts, strict=False) if start < at]
+        part.text = part.text[:at]
+        return part
+
+
+def _finite(value: float) -> float:
+    return max(float(value), -9999.0)
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Return how many characters at the end of `text` may begin `stop`."""
+    sizes = range(min(len(text), len(stop) - 1), 0, -1)
+    return next((size for size in sizes if text.endswith(stop[:size])), 0)
