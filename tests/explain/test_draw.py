@@ -177,13 +177,15 @@ def test_the_arcs_are_as_wide_as_the_contributions():
     assert [found[place].get("class") for place in range(3)] == ["arc up", "arc down", "arc up"]
 
 
-def test_the_bars_are_as_long_as_the_contributions():
+@pytest.mark.parametrize("start", [0.0, 0.5])
+def test_the_bars_are_as_long_as_the_contributions(start: float):
     values = [0.5, -1.0, 2.0]
-    told = explanation("abc", values, start_state=0.0, bias=0.25, score=1.75)
+    told = explanation("abc", values, start_state=start, bias=250.0, score=251.5 + start)
     root = checked(draw.contributions(told))
     bars = [part for part in root.iter(f"{SVG}rect") if part.get("class").startswith("bar")]
     wide = np.array([float(bar.get("width")) for bar in bars])
-    expected = np.abs([0.0, *values, 0.25, 0.0, 1.75])
+    # bias and sum have numbers alone
+    expected = np.abs([*([start] if start else []), *values])
     # one decimal of a pixel is written, of some 500
     np.testing.assert_allclose(wide / wide.max(), expected / 2, atol=0.1 / wide.max())
     left = {bar.get("class"): float(bar.get("x")) for bar in bars}

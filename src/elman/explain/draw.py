@@ -57,7 +57,7 @@ _PIECES = 4000  # of a coloured text
 
 
 def contributions(explanation: Explanation, *, width: float = 720, standalone: bool = True) -> str:
-    """Return an explanation as bars: the start state, each input, bias and residual, and their sum.
+    """Return an explanation as bars for what was read, and below them bias, residual and their sum.
 
     A ring marks what leaving an input out changes, where that is known. Of more than 24 inputs those of the
     largest contributions are shown, the others summed. One that fails its own test is grey, and says so.
@@ -67,24 +67,25 @@ def contributions(explanation: Explanation, *, width: float = 720, standalone: b
     absence = None if explanation.absence is None else numbers(explanation.absence, "absence", (N,))
     failed = explanation.passed is False
     named = np.sort(np.argsort(-np.nan_to_num(np.abs(values)), kind="stable")[:_ROWS])
-    rows: list[tuple[str, float, float, int | None]] = [
-        ("start state", float(explanation.start_state), np.nan, None)
-    ]
+    rows: list[tuple[str, float, float, int | None]] = []
+    if explanation.start_state:
+        rows.append(("start state", float(explanation.start_state), np.nan, None))
     for place in named.tolist():
         ring = np.nan if absence is None else float(absence[place])
         rows.append((str(explanation.inputs[place]), float(values[place]), ring, place))
     if len(named) < N:
         others = float(np.nansum(np.delete(values, named)))
         rows.append((f"{N - len(named):,} others", others, np.nan, None))
-    rows.append(("bias", float(explanation.bias), np.nan, None))
-    rows.append(("residual", float(explanation.residual), np.nan, None))
-    score = float(explanation.score)
-    pairs = [*((value, ring) for _, value, ring, _ in rows), (score, np.nan)]
-    amounts = numbers(pairs, "rows", (None, 2))
+    barred = len(rows)
+    rest = ("bias", "residual", "score")
+    rows += [(name, float(getattr(explanation, name)), np.nan, None) for name in rest]
+    rows[-1] = (explanation.score_name, *rows[-1][1:])
+    amounts = numbers([(value, ring) for _, value, ring, _ in rows], "rows", (None, 2))
 
     width = sized(width)
-    reached = np.nan_to_num(amounts)  # zero is among them: every ring but inputs' is missing
-    low, high = float(reached.min()), float(reached.max())
+    # what was read has bars: beside a bias as large as a level of prices they would be none
+    reached = np.nan_to_num(amounts[:barred])
+    low, high = float(reached.min(initial=0)), float(reached.max(initial=0))
     names = min(max(advance(clean(row[0])) for row in rows) + 12, 0.32 * width)
     start, end = _EDGE + names, width - _EDGE - 64
     span = (high / 2 - low / 2) * 2 or 1.0
@@ -92,35 +93,37 @@ def contributions(explanation: Explanation, *, width: float = 720, standalone: b
     zero = start - low * scale
     title = f"why {clean(explanation.target)}"
     parts = [text(_EDGE, 32, title, "large", width - 2 * _EDGE)]
-    about = f"{explanation.score_name} {signed(score, plus=False)}, by {explanation.method}"
+    score = signed(float(explanation.score), plus=False)
+    about = f"{explanation.score_name} {score}, by {explanation.method}"
     parts.append(text(_EDGE, 50, about, "small grey", width - 2 * _EDGE))
     y = 78.0
 
-    def row_at(y: float, name: str, value: float, ring: float, kind: str, place: int | None) -> str:
+    def row_at(y: float, at: int, kind: str) -> str:
+        name, _, _, place = rows[at]
+        value, ring = amounts[at].tolist()
         shown = value if np.isfinite(value) else 0.0
         x = zero + min(shown, 0.0) * scale
         bar = f"bar {way(value, failed=failed)}"
         found = [
             text(_EDGE, y + 4, name, kind, names - 8),
-            box(x, y - 7, abs(shown) * scale, 14, bar, 1.5),
+            box(x, y - 7, abs(shown) * scale, 14, bar, 1.5) if at < barred else "",
             text(width - _EDGE, y + 4, signed(value), f"end {kind}".strip()),
         ]
         said = f"{signed(value)}: {name}"
         if np.isfinite(ring):
-            at = number(zero + ring * scale)
-            found.append(f'<circle class="ring" cx="{at}" cy="{number(y)}" r="4.5"/>')
+            x = zero + ring * scale
+            found.append(f'<circle class="ring" cx="{number(x)}" cy="{number(y)}" r="4.5"/>')
             said = f"{signed(value)}; without it: {signed(ring)}. Input: {name}"
         more = "" if place is None else f' data-position="{place}"'
         return group("row", found, more, said)
 
-    parts.append(path("rule", "M", zero, y - 14, "V", y + 22 * len(rows) + 18))
-    for (name, _, _, place), (value, ring) in zip(rows, amounts[:-1].tolist(), strict=True):
-        parts.append(row_at(y, name, value, ring, "" if place is not None else "grey", place))
+    parts.append(path("rule", "M", zero, y - 14, "V", y + 22 * barred - 8))
+    for at, (_, _, _, place) in enumerate(rows[:-1]):
+        parts.append(row_at(y, at, "" if place is not None else "grey"))
         y += 22
     parts.append(path("rule", "M", _EDGE, y - 8, "H", width - _EDGE))
     y += 8
-    total = float(amounts[-1, 0])
-    parts.append(row_at(y, explanation.score_name, total, np.nan, "strong", None))
+    parts.append(row_at(y, len(rows) - 1, "strong"))
     y += 34
     if absence is not None:
         parts.append(
@@ -147,7 +150,7 @@ def coloured_text(
     close = all(len(token) <= 1 for token in tokens)
     x, y, broken, parts = _EDGE, _EDGE + 20, False, []
     for at, (token, value) in enumerate(zip(tokens, found.tolist(), strict=False)):
-        shown = clean(token)
+        shown = " " if token == " " else clean(token)
         room = min(max(advance(shown), 8.0) + (2 if close else 10), width - 2 * _EDGE)
         if broken or (x > _EDGE and x + room > width - _EDGE):
             x, y = _EDGE, y + 32
@@ -157,7 +160,9 @@ def coloured_text(
         pieces = [
             box(x, y - 16, room, 22, level(value, most, "t")),
             bar if thick >= 0.2 else "",
-            text(x + room / 2, y, token, "middle" + (" grey" if shown in "␣↵⇥" else ""), room),
+            text(x + room / 2, y, token, "middle" + (" grey" if shown in "↵⇥" else ""), room)
+            if shown.strip()
+            else "",
         ]
         more = f' data-position="{at}"'
         parts.append(group("word", pieces, more, f"{signed(value)}: {shown}"))

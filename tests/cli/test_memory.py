@@ -1,0 +1,74 @@
+"""`elman info --memory`: a table by lag, a picture and JSON; what cannot be measured is said in a line."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elman.runtime import ClassifierPredictor, LanguagePredictor
+from readers import reader_of
+from runtime.conftest import _make
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a language model, a classifier, and texts."""
+    folder = tmp_path_factory.mktemp("memory")
+    LanguagePredictor(_make("gru", scale=0.5)).save(folder / "model.safetensors")
+    ClassifierPredictor(reader_of()).save(folder / "classifier.safetensors")
+    (folder / "text.txt").write_text("abcdefgh ba\n" * 20)
+    (folder / "empty.txt").write_text("")
+    return folder
+
+
+def test_on_what_the_model_writes_itself(folder: Path, run: Any) -> None:
+    ran = run("info", folder / "model.safetensors", "--memory")
+    assert (ran.code, ran.err) == (0, "")
+    head, *rows, source, verdict = ran.out.splitlines()
+    assert head.split() == ["known", "change", "gradient"]
+    assert [int(row.split()[0]) for row in rows] == [
+        *(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256),
+    ]
+    assert rows[0].endswith("█")
+    assert source == "64 predictions in 1,000 tokens that the model wrote itself"
+    assert verdict.startswith("The prediction ")
+    assert "The gradient " in verdict
+
+
+def test_on_a_text_as_json_and_as_a_picture(
+    folder: Path, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = tmp_path / "memory.svg"
+    given = ("info", folder / "model.safetensors", "--memory", "--json", "--text")
+    ran = run(*given, folder / "text.txt", "--svg", picture)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.json["source"] == "the text that was given"
+    assert len(ran.json["lags"]) == len(ran.json["change"]) == len(ran.json["gradient"])
+    assert picture.read_text("utf-8").startswith("<svg")
+    monkeypatch.setattr("sys.stdin", io.StringIO((folder / "text.txt").read_text()))
+    assert run(*given, "-").json == ran.json
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--memory"], "--memory: got no MODEL; expected a trained language model"),
+        (["model.safetensors", "--text", "text.txt"], "--text: got no --memory"),
+        (["model.safetensors", "--svg", "a.svg"], "--svg: got no --memory"),
+        (["classifier.safetensors", "--memory"], "is a model for classify: expected one for lang"),
+        (["model.safetensors", "--memory", "--text", "none.txt"], "none.txt"),
+        (["model.safetensors", "--memory", "--text", "empty.txt"], "got 0 tokens; expected more"),
+        (["model.safetensors", "--memory", "--svg", "none/a.svg"], "none/a.svg"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(
+    folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch, arguments: list[str], line: str
+) -> None:
+    monkeypatch.chdir(folder)
+    ran = run("info", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert line in ran.err
+    assert ran.err.count("\n") == 1

@@ -1,0 +1,299 @@
+"""How far back a network remembers, held against networks whose memory is known and against plain re-runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cell_checks import DIFFERENCE, STEP
+from elman import explain
+from elman._errors import InputError, OptionError
+from elman.cells import find
+from elman.data.words import UNKNOWN_ID
+from elman.explain import memory
+from elman.explain.memory import CLOSE, Memory, measure_memory
+from elman.model import Model
+from elman.runtime import ClassifierPredictor, LanguagePredictor, Network, Stream
+from elman.runtime.sequence import layer_sequence, log_softmax
+from readers import reader_of
+
+TEXT = "I like my pizza ( tea ! I my zebra"
+LINES = "I like my pizza ! tea\nmy tea\n\n( I like my tea ! ( zebra"
+# Sums of up to 300 products whose roundings are 2**-24 each, over numbers that the gates keep below 1.
+FLOAT32 = 300 * 2.0**-24
+CELLS = [
+    ("rnn", "linear"),
+    ("rnn", "tanh"),
+    ("rnn", "relu"),
+    ("gru", "tanh"),
+    ("lstm", "tanh"),
+    ("mingru", "tanh"),
+]
+Make = Callable[..., Model]
+
+
+def echoing(make: Make, weight: float, *, silent: bool = False) -> LanguagePredictor:
+    """A linear rnn whose state is multiplied by `weight` at each step; a silent one reads only zeros."""
+    model = make("rnn", activation="linear", num_layers=1, bias=False, scale=0.3)
+    arrays = {**model.arrays, "layers.0.weight_hh": np.eye(6, dtype=np.float32) * weight}
+    if silent:
+        arrays["embedding.weight"] = np.zeros_like(arrays["embedding.weight"])
+    return LanguagePredictor(replace(model, arrays=arrays))
+
+
+@pytest.mark.usefixtures("way")
+def test_a_state_that_halves_has_a_gradient_that_halves(make: Make) -> None:
+    predictor = echoing(make, 0.5)
+    found = measure_memory(predictor, "abcdefgh ba" * 6, far=12)
+    assert found.lags == (1, 2, 3, 4, 6, 8, 12)
+    # a half changes no digit of a number
+    np.testing.assert_array_equal(
+        found.gradient, found.gradient[0] * 0.5 ** (np.array(found.lags) - 1)
+    )
+    assert found.rate == pytest.approx(0.5)
+    assert "The gradient vanishes: at lag 12 it is 4.9e-04 of that at lag 1." in found.verdict
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("far", [32, 256])  # the second leaves the range of float32
+def test_a_state_that_grows_has_a_gradient_that_explodes(make: Make, far: int) -> None:
+    found = measure_memory(echoing(make, 1.5, silent=True), "abcdefgh" * 80, far=far)
+    assert found.lags[-1] == far
+    wanted = found.gradient[0] * 1.5 ** (np.array(found.lags, np.float64) - 1)
+    # one rounding at each step back
+    np.testing.assert_allclose(found.gradient, wanted, rtol=far * 2.0**-23)
+    assert found.rate == pytest.approx(1.5)
+    assert f"The gradient explodes: at lag {far} it is " in found.verdict
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+@pytest.mark.usefixtures("way")
+def test_states_out_of_the_range_of_float32_are_no_error(make: Make) -> None:
+    found = measure_memory(echoing(make, 1.5))
+    assert np.isfinite(found.gradient).all()
+    assert np.isfinite(found.change).all()
+
+
+@pytest.mark.usefixtures("way")
+def test_a_gradient_that_no_number_holds_is_said(make: Make) -> None:
+    with pytest.raises(InputError, match="leaves the range of numbers: measure on a shorter text"):
+        measure_memory(echoing(make, 1e30, silent=True), "abcdefgh" * 80)
+
+
+@pytest.mark.usefixtures("way")
+def test_without_recurrent_weights_the_last_token_is_all(make: Make) -> None:
+    found = measure_memory(echoing(make, 0.0), "abcdefgh ba" * 6)
+    assert found.horizon == 1
+    assert not found.change.any()
+    assert found.gradient[0] > 0
+    assert not found.gradient[1:].any()
+    assert found.rate == 0
+    assert found.verdict.startswith("The last token alone decides the prediction. ")
+    assert "it is 0.0e+00 of that at lag 1" in found.verdict
+
+
+@pytest.mark.usefixtures("way")
+def test_where_nothing_moves_there_is_no_gradient(make: Make) -> None:
+    model = make("gru")
+    arrays = {name: np.zeros_like(array) for name, array in model.arrays.items()}
+    found = measure_memory(LanguagePredictor(replace(model, arrays=arrays)), "abcd" * 9)
+    assert not found.gradient.any()
+    assert found.verdict.endswith("There is no gradient, even at lag 1.")
+
+
+def after(predictor: Any, numbers: np.ndarray) -> np.ndarray:
+    return Stream(predictor.network).feed(numbers).probabilities.astype(np.float64)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize(("documents", "text"), [("file", TEXT), ("line", LINES)])
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
+def test_the_change_is_that_of_plain_re_runs(
+    make: Make, cell: str, documents: str, text: str
+) -> None:
+    predictor = LanguagePredictor(make(cell, level="word", documents=documents, scale=0.7))
+    codec = predictor.model.codec
+    found = measure_memory(predictor, text)
+    lines = text.split("\n") if documents == "line" else [text]
+    contexts = [
+        numbers[:end] for numbers in map(codec.encode, lines) for end in range(1, len(numbers) + 1)
+    ]
+    middle = np.median([*map(len, contexts)])
+    contexts = [one for one in contexts if len(one) > middle]
+    assert found.positions == len(contexts)
+    longest = max(map(len, contexts))
+    assert found.lags == tuple(lag for lag in (1, 2, 3, 4, 6, 8) if lag < longest)
+    for lag, change in zip(found.lags, found.change.tolist(), strict=True):
+        moved = [
+            np.abs(after(predictor, one) - after(predictor, one[-lag:])).sum() / 2
+            for one in contexts
+            if len(one) > lag
+        ]
+        assert change == pytest.approx(np.mean(moved), abs=FLOAT32)
+
+
+def log_probability(model: Model, x: np.ndarray) -> np.ndarray:
+    """The log probabilities after embeddings ``x [T, E]``, layer by layer, from zeros."""
+    config, arrays = model.config, model.arrays
+    cell, y = find(config.cell, config.activation), x[:, None]
+    for k in range(config.num_layers):
+        own = {
+            name: arrays[f"layers.{k}.{name}"].astype(np.float64)
+            for name in cell.parameters(1, 1, config.bias)
+        }
+        out, _ = layer_sequence(cell, own, y)
+        y = out + y if config.residual and k else out
+    head = arrays["embedding.weight" if config.tied else "head.weight"].astype(np.float64)
+    return log_softmax(y[-1, 0] @ head.T + arrays["head.bias"])
+
+
+@pytest.mark.parametrize("settings", [{"residual": True}, {"tied": True}], ids=str)
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+def test_the_gradient_is_the_difference(
+    make: Make, cell: str, activation: str, settings: dict[str, bool]
+) -> None:
+    model = make(cell, activation=activation, level="word", scale=0.5, **settings)
+    predictor = LanguagePredictor(model)
+    predictor.network = Network(model, np.float64)
+    numbers = model.codec.encode(TEXT)
+    found = measure_memory(predictor, TEXT)
+    contexts = [numbers[:end] for end in range(len(numbers) // 2 + 1, len(numbers) + 1)]
+    for lag, gradient in zip(found.lags, found.gradient.tolist(), strict=True):
+        norms = []
+        for one in (one for one in contexts if len(one) >= lag):
+            x = model.arrays["embedding.weight"][one].astype(np.float64)
+            offered = log_probability(model, x)
+            offered[UNKNOWN_ID] = -np.inf
+            token = int(offered.argmax())
+            slope = np.empty(x.shape[1])
+            for place in range(x.shape[1]):
+                step = np.zeros_like(x)
+                step[-lag, place] = STEP
+                up, down = (log_probability(model, x + side * step)[token] for side in (1, -1))
+                slope[place] = (up - down) / (2 * STEP)
+            norms.append(np.linalg.norm(slope))
+        scale = np.sqrt(model.config.embedding_size) * max(1.0, max(norms))
+        assert gradient == pytest.approx(np.mean(norms), abs=scale * DIFFERENCE)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("documents", ["file", "line"])
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+def test_kernel_and_numpy_measure_what_float64_does(
+    make: Make, cell: str, activation: str, documents: str
+) -> None:
+    model = make(cell, activation=activation, documents=documents, scale=0.4)
+    predictor, oracle = LanguagePredictor(model), LanguagePredictor(model)
+    oracle.network = Network(model, np.float64)
+    text = "abcdefgh ba hg\nfedcba\n" * 9
+    found, wanted = (measure_memory(one, text, far=16) for one in (predictor, oracle))
+    assert (found.lags, found.positions) == (wanted.lags, wanted.positions)
+    np.testing.assert_allclose(found.change, wanted.change, rtol=0, atol=FLOAT32)
+    scale = max(1.0, float(wanted.gradient.max()))
+    np.testing.assert_allclose(found.gradient, wanted.gradient, rtol=0, atol=scale * FLOAT32)
+
+
+@pytest.mark.usefixtures("way")
+def test_what_is_further_back_than_the_longest_lag_is_in_the_state(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = LanguagePredictor(make("lstm", scale=0.5))
+    found = measure_memory(predictor, "abcdefgh" * 8, far=4)
+    monkeypatch.setattr(memory, "_ROOM", 1)  # one at a time
+    alone = measure_memory(predictor, "abcdefgh" * 8, far=4)
+    np.testing.assert_allclose(alone.gradient, found.gradient, rtol=0, atol=FLOAT32)
+    numbers = predictor.model.codec.encode("abcdefgh" * 8)
+    cut, whole = (
+        memory._norms(predictor.network, numbers[:40, None], depth, np.float32) for depth in (4, 40)
+    )
+    np.testing.assert_allclose(cut, whole[-4:], rtol=0, atol=FLOAT32)
+
+
+def test_lags_end_where_lines_do(make: Make) -> None:
+    predictor = LanguagePredictor(make("gru", level="word", documents="line"))
+    found = measure_memory(predictor, "I like my tea\n" * 200)
+    assert found.lags == (1, 2, 3)
+    assert found.positions == memory.POSITIONS
+    # each line is read alike, so more of them change nothing while every place of them is looked at
+    many, few = (measure_memory(predictor, "I like my tea\n" * lines) for lines in (16, 2))
+    assert (many.positions, few.positions) == (32, 4)
+    np.testing.assert_allclose(many.change, few.change, rtol=0, atol=FLOAT32)
+
+
+def test_without_a_text_the_model_writes_one(make: Make) -> None:
+    predictor = LanguagePredictor(make("gru", scale=0.5))
+    found, again = measure_memory(predictor), predictor.memory()
+    assert found.to_dict() == again.to_dict()
+    assert found.source == "1,000 tokens that the model wrote itself"
+    assert found.lags[-1] == 256
+    assert found.positions == 64
+    given = measure_memory(predictor, predictor.generate("", 1000, seed=0))
+    assert given.change.tolist() == found.change.tolist()
+    assert given.source == "the text that was given"
+    assert explain.measure_memory is measure_memory
+
+
+def told(change: list[float], gradient: list[float]) -> Memory:
+    lags = tuple(range(1, len(change) + 1))
+    return Memory(lags, np.array(change), np.array(gradient), 9, "a text")
+
+
+def test_the_horizon_and_what_is_said() -> None:
+    assert told([0.5, 2 * CLOSE, CLOSE], [1, 1, 1]).horizon == 3
+    assert told([0.5, 2 * CLOSE], [1, 1]).horizon is None
+    assert (
+        "still changes when all but the last 2 tokens are cut off" in told([1, 1], [1, 1]).verdict
+    )
+    assert "stops changing once the last 2 tokens are known" in told([1, 0], [1, 1]).verdict
+    assert "neither vanishes nor explodes" in told([1, 0], [1, 0.5]).verdict
+    assert "The gradient vanishes: at lag 2 it is 1.0e-06 of" in told([1, 0], [1, 1e-6]).verdict
+    assert "The gradient explodes: at lag 2 it is 1.0e+06 of" in told([1, 0], [1, 1e6]).verdict
+
+
+def test_table_pictures_and_json() -> None:
+    found = told([0.5, 0.25, 0.0], [1.0, 0.01, 0.0])
+    head, first, second, third, source, verdict = str(found).splitlines()
+    assert head.split() == ["known", "change", "gradient"]
+    assert first.split() == ["1", "0.5000", "1", "█" * 30]
+    assert second.split() == ["2", "0.2500", "0.01", "█" * 15]
+    assert third.split() == ["3", "0.0000", "0"]
+    assert (source, verdict) == ("9 predictions in a text", found.verdict)
+    assert json.loads(json.dumps(found.to_dict()))["horizon"] == 3
+    assert found.to_svg().startswith("<svg")
+    assert "<style" not in found.to_svg(standalone=False)
+    assert found.verdict in found._repr_html_()
+    assert len(found.plot().axes) == 2
+
+
+def test_hostile_words_are_told_by_number_alone(make: Make) -> None:
+    predictor = LanguagePredictor(make("gru"))
+    found = measure_memory(predictor, "<script>\x1b[2J\u202e" * 9 + "x" * 10_000 + "\ud800")
+    for shown in (str(found), found.to_svg(), found._repr_html_(), json.dumps(found.to_dict())):
+        assert "<script" not in shown
+        assert not {"\x1b", "\u202e"} & set(shown)
+
+
+@pytest.mark.parametrize("text", ["", [], "\n\n\n"])
+def test_too_little_text_is_said(make: Make, text: Any) -> None:
+    predictor = LanguagePredictor(make("gru", level="word", documents="line"))
+    with pytest.raises(InputError, match=r"to measure memory on: got \d tokens"):
+        measure_memory(predictor, text)
+
+
+def test_one_token_is_the_least(make: Make) -> None:
+    found = measure_memory(LanguagePredictor(make("gru")), "a")
+    assert (found.lags, found.positions, found.horizon) == ((1,), 1, 1)
+
+
+def test_other_models_and_options_are_refused(make: Make) -> None:
+    with pytest.raises(
+        InputError, match="memory of a model for classify: expected one for language"
+    ):
+        measure_memory(ClassifierPredictor(reader_of()), "to be")
+    with pytest.raises(OptionError, match="far"):
+        measure_memory(LanguagePredictor(make("gru")), "abc", far=0)
