@@ -84,23 +84,6 @@ def speed(repeats: int) -> bool:
     return held
 
 
-def truth(grammar: meals.Grammar, context: str, food: str) -> np.ndarray:
-    """Return how much log p(food) falls, for each word of `context`, when that word is not known."""
-    known = [(one.split(), foods[food]) for one, foods in grammar.contexts()]
-    words = context.split()
-    whole = np.log(dict(grammar.contexts())[context][food])
-    effects = []
-    for place in range(len(words)):
-        rest = words[:place] + words[place + 1 :]
-        alike = [
-            p
-            for one, p in known
-            if len(one) == len(words) and one[:place] + one[place + 1 :] == rest
-        ]
-        effects.append(whole - np.log(np.mean(alike)))
-    return np.array(effects)
-
-
 def on_meals() -> bool:
     grammar = meals.Grammar()
     text = "\n".join(grammar.sentences(demo.SENTENCES, 0)) + "\n"
@@ -109,7 +92,7 @@ def on_meals() -> bool:
     asked = [
         (contexts[draw.integers(len(contexts))], meals.FOODS[draw.integers(8)]) for _ in range(200)
     ]
-    true = np.concatenate([truth(grammar, *one) for one in asked])
+    true = np.concatenate([grammar.true_effects(*one) for one in asked])
     matters = np.abs(true) > 1e-9
     held = True
     print(f"meals: {matters.sum()} of {len(true)} words have an effect in the grammar")

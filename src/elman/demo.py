@@ -73,6 +73,19 @@ def _show(console: Console, rows: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
+def _show_why(console: Console, model: LanguageModel, grammar: meals.Grammar, food: str) -> None:
+    told = model.explain(CONTEXT, food, unknown=True)
+    table = Table(box=None, pad_edge=False)
+    table.add_column(Text(f"why {food}?", style="bold"))
+    for name in ("measured", "true"):
+        table.add_column(name, justify="right")
+    truth = grammar.true_effects(CONTEXT, food)
+    for word, effect, true in zip(told.inputs, told.contributions, truth, strict=True):
+        table.add_row(word, f"{effect:+.3f}", f"{true:+.3f}")
+    console.print(table)
+    console.print("(What its log probability would lose if the word were not known.)")
+
+
 def _fit(display: TrainingDisplay, sentences: list[str], seed: int) -> LanguageModel:
     with display:
         model = meals_model("gru", sentences, seed, output=display.output, watch=display.watch)
@@ -125,6 +138,8 @@ def run(folder: Path, *, seconds: float, seed: int, to_stderr: bool) -> dict[str
             "from the true one.\n(In so small a grammar an n-gram model that counts is as good "
             "as anything can be.)"
         )
+        if not title:
+            _show_why(console, model, true, rows[0]["token"])
         result[name] = {"model": str(path), "predictions": rows, "worst_error": worst}
     before, after = (result[name]["predictions"][0]["token"] for name in ("meals", "burgers"))
     turned = f"turned from {before} to {after}" if before != after else f"stayed {before}"

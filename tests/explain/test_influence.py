@@ -370,21 +370,6 @@ def test_every_logit_of_every_context_is_its_terms(cell: str, sentences: list[st
     np.testing.assert_allclose(terms.contributions[-1], told.contributions, atol=1e-4)
 
 
-def true_effects(context: str, food: str) -> list[float]:
-    """log P(food | context) minus that with each word unknown, all contexts equally probable."""
-    known = {tuple(text.split()): foods for text, foods in meals.Grammar().contexts()}
-    words = tuple(context.split())
-    found = []
-    for i in range(len(words)):
-        like = [
-            foods[food]
-            for other, foods in known.items()
-            if (other[:i], other[i + 1 :]) == (words[:i], words[i + 1 :])
-        ]
-        found.append(float(np.log(known[words][food]) - np.log(np.mean(like))))
-    return found
-
-
 # Three quarters of the words decide nothing, and what a network gives them around zero has no order:
 # both are told to a tenth of a nat, and the order of those that do decide something to the last digit.
 TENTH, BAR = 1, 0.9
@@ -392,13 +377,14 @@ TENTH, BAR = 1, 0.9
 
 def test_an_unknown_word_costs_what_the_grammar_says(sentences: list[str]) -> None:
     predictor = runtime.open(demo.meals_model("gru", sentences).model_)
-    contexts = [context for context, _ in meals.Grammar().contexts()]
+    grammar = meals.Grammar()
+    contexts = [context for context, _ in grammar.contexts()]
     draw = np.random.default_rng(0)
     truth: list[float] = []
     measured: list[float] = []
     for _ in range(200):
         context, food = draw.choice(contexts), draw.choice(meals.FOODS)
-        truth += true_effects(context, food)
+        truth += grammar.true_effects(context, food)
         told = explain_language(predictor, context, food, unknown=True)
         measured += told.contributions.tolist()
     true, found = np.array(truth), np.array(measured)

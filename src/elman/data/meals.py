@@ -73,6 +73,29 @@ class Grammar:
             raise InputError("no such context", got=context, expected='such as "I like to eat"')
         return known[context]
 
+    def true_effects(self, context: str, food: str) -> list[float]:
+        """Return for each word of `context` what log P(food) falls by, in nats, when that word is not known.
+
+        In its place stand all words that make a context again, all contexts equally probable. Raises
+        InputError, OptionError.
+
+        >>> [round(effect, 2) for effect in Grammar().true_effects("I like to eat", "pizza")]
+        [0.21, 0.66, 0.0, 0.0]
+        """
+        _check_food(food)
+        whole, words = self.true_probabilities(context)[food], context.split()
+        known = [(other.split(), foods[food]) for other, foods in self.contexts()]
+        effects = []
+        for place in range(len(words)):
+            alike = [
+                share
+                for other, share in known
+                if [*other[:place], *other[place + 1 :]] == [*words[:place], *words[place + 1 :]]
+                and len(other) == len(words)
+            ]
+            effects.append(float(np.log(whole / np.mean(alike))))
+        return effects
+
     def sentences(self, count: int, seed: int) -> list[str]:
         """Return `count` sentences in which every context stands equally often.
 
