@@ -8,8 +8,8 @@ runs from when it was due, so that a server that stalls is not spared those it k
 compared with that of a stream in this process that reads the same: position, tokens and probabilities, bit
 for bit. Without MODEL the network is an lstm of 2 layers of 256 units over 96 characters, untrained.
 
-Leaves with exit code 1 where an answer is lost, doubled, out of order or other, where the rate is not reached,
-or where the 99th percentile is above 50 ms.
+Leaves with exit code 1 where an answer is lost, doubled, out of order or other, where the rate is not
+reached, or where the 99th percentile is above 50 ms.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         if self.answer is not None and not self.answer.done():
             self.answer.set_exception(ConnectionError("the server closed the connection"))
 

@@ -149,3 +149,53 @@ def test_what_cannot_be_is_refused(make):
             ask(0)
     with pytest.raises(OptionError, match="temperature"):
         pool.generate(1, temperature=-1)
+
+
+@pytest.mark.parametrize("documents", ["file", "line"])
+def test_some_streams_go_on_and_the_others_stay(make, monkeypatch, way, documents):
+    monkeypatch.setattr(module, "TOKENS", 3)
+    model = make("gru", documents=documents)
+    pool = StreamPool(model, 5)
+    streams = [Stream(model) for _ in range(5)]
+    for which, texts in (
+        ([3, 0], ["abc", "d"]),
+        ([1], ["ab\nc\u00e9"]),
+        ([4, 3, 1], TEXTS[3:6]),
+        ([], []),
+    ):
+        pool.feed(texts, which)
+        for i, text in zip(which, texts, strict=True):
+            streams[i].feed(text)
+    assert_same(pool, streams)
+    if way == "kernel":
+        assert [pool.stream(i).state for i in range(5)] == [stream.state for stream in streams]
+    assert pool.unknown.tolist() == [stream.unknown for stream in streams]
+    assert pool.predict(4, [3, 1]) == [pool.predict(4)[3], pool.predict(4)[1]]
+    assert pool.predict(4, []) == []
+    pool.reset([3, 1])
+    for i in (3, 1):
+        streams[i].reset()
+    assert_same(pool, streams)
+    assert pool.unknown.tolist() == [stream.unknown for stream in streams]
+
+
+def test_streams_are_added(make):
+    model = make("lstm")
+    pool = StreamPool(model, 2).feed(["abc", "d"])
+    assert len(pool.add(3)) == 5
+    assert pool.unknown.tolist() == [0] * 5
+    pool.feed(["ab"], [4])
+    assert_same(pool, [Stream(model).feed(text) for text in ("abc", "d", "", "", "ab")])
+
+
+def test_streams_are_named_once_and_rightly(make):
+    pool = StreamPool(make("rnn"), 2)
+    with pytest.raises(InputError, match="texts for the pool: got 1; expected a list of 2"):
+        pool.feed(["a"], [0, 1])
+    for which in ([2], [-1], ["a"]):
+        with pytest.raises(OptionError, match="stream: got"):
+            pool.feed(["a"], which)
+    with pytest.raises(OptionError, match=r"streams: got .*; expected each once"):
+        pool.feed(["a", "b"], [1, 1])
+    with pytest.raises(OptionError, match="n: got 0"):
+        pool.add(0)

@@ -81,7 +81,8 @@ class StreamPool:
             got = f"{len(readables)}" if listed else type(readables).__name__
             raise InputError("texts for the pool", got=got, expected=f"a list of {len(places)}")
         lines = [token_numbers(self.codec, readable) for readable in readables]
-        self.unknown[places] += [np.count_nonzero(numbers == UNKNOWN_ID) for numbers in lines]
+        for i, numbers in zip(places.tolist(), lines, strict=True):
+            self.unknown[i] += np.count_nonzero(numbers == UNKNOWN_ID)
         end_id = self.codec.end_id
         if end_id is not None:
             for i, numbers in enumerate(lines):

@@ -9,7 +9,8 @@ import numpy as np
 
 from elman._errors import InputError, OptionError
 from elman.runtime.forecast import MOST_HISTORY
-from elman.serve.schema import ModelCard, Predict, Predicted, Prediction, SeriesForecast
+from elman.serve.replies import ModelCard, Predicted, Prediction, SeriesForecast
+from elman.serve.schema import Predict
 
 __all__ = ["MOST_SERIES", "clean", "describe", "numbers_of", "plain", "predict", "predictions_of"]
 

@@ -16,8 +16,8 @@ from elman._version import __version__
 from elman.serve import ask, completions, files, read, why
 from elman.serve.desk import Desk
 from elman.serve.guard import Guard
+from elman.serve.replies import Error, Health
 from elman.serve.route import Route, failed
-from elman.serve.schema import Error, Health
 from elman.serve.settings import Settings
 
 __all__ = ["create_app"]

@@ -12,16 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from elman.serve.answers import plain, predict
 from elman.serve.desk import Desk
-from elman.serve.schema import (
-    Generate,
-    Generated,
-    ModelCard,
-    ModelList,
-    Predict,
-    Predicted,
-    Score,
-    Scored,
-)
+from elman.serve.replies import Generated, ModelCard, ModelList, Predicted, Scored
+from elman.serve.route import told
+from elman.serve.schema import Generate, Predict, Score
 from elman.serve.work import Work
 
 __all__ = ["EVENTS", "Events", "add_routes", "event"]
@@ -54,6 +47,15 @@ class Events(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
+def _score(predictor: Any, body: Score) -> Scored:
+    found = predictor.score(body.input)
+    return {
+        "tokens": list(found.tokens),
+        "log_probabilities": plain(found.log_probabilities),
+        "loss": found.loss,
+    }
+
+
 def add_routes(app: FastAPI, desk: Desk) -> None:
     """Add the routes that ask a model."""
     run = desk.work.run
@@ -68,7 +70,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/v1/predict", tags=["ask"], summary="The answer by the model's task")
     async def predict_(body: Predict) -> Predicted:
-        return await run(predict, desk.served(body.model).predictor, body)
+        return await run(told, predict, desk.served(body.model).predictor, body)
 
     @app.post(
         "/v1/generate", tags=["ask"], summary="New text, whole or as events", responses=EVENTS
@@ -91,9 +93,4 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
     @app.post("/v1/score", tags=["ask"], summary="How probable a text is")
     async def score(body: Score) -> Scored:
         predictor, _ = desk.language(body.model)
-        found = await run(predictor.score, body.input)
-        return {
-            "tokens": list(found.tokens),
-            "log_probabilities": plain(found.log_probabilities),
-            "loss": found.loss,
-        }
+        return await run(told, _score, predictor, body)

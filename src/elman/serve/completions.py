@@ -13,7 +13,8 @@ from fastapi import FastAPI
 from elman._errors import OptionError
 from elman.serve.ask import EVENTS, Events, event
 from elman.serve.desk import Desk
-from elman.serve.schema import Completed, CompletionBody, CompletionChoice, Logprobs
+from elman.serve.replies import Completed, CompletionChoice, Logprobs
+from elman.serve.schema import CompletionBody
 from elman.serve.writing import Choice, Part, most_tokens
 
 __all__ = ["add_routes"]

@@ -11,7 +11,7 @@ from elman._errors import InputError, printable
 from elman.serve.answers import describe
 from elman.serve.batcher import Batcher
 from elman.serve.metrics import Metrics
-from elman.serve.schema import ModelCard
+from elman.serve.replies import ModelCard
 from elman.serve.settings import Settings
 from elman.serve.streams import NotFoundError, Streams
 from elman.serve.work import Work

@@ -8,7 +8,8 @@ from elman._errors import InputError
 from elman.runtime.stream import Readable, token_numbers
 from elman.serve.answers import predictions_of
 from elman.serve.desk import Desk
-from elman.serve.schema import Create, Feed, Step, Stepped, StreamCreated, StreamFed
+from elman.serve.replies import Stepped, StreamCreated, StreamFed
+from elman.serve.schema import Create, Feed, Step
 from elman.serve.streams import Streams
 from elman.serve.token import open_state, seal_state
 

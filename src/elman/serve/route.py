@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections.abc import Callable, Coroutine
 from inspect import signature
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -18,7 +18,9 @@ from elman._errors import ElmanError, message
 from elman.serve.batcher import StaleError
 from elman.serve.streams import BusyError, NotFoundError
 
-__all__ = ["Route", "answer_json", "failed", "refusal"]
+__all__ = ["Route", "answer_json", "failed", "refusal", "told"]
+
+T = TypeVar("T")
 
 log = logging.getLogger("elman.serve")
 JSON = "application/json"
@@ -34,6 +36,11 @@ def answer_json(value: Any, status: int = 200, headers: dict[str, str] | None = 
     """Return a response of JSON; raises ValueError for a number that is not finite."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return Response(text, status, headers, JSON)
+
+
+def told(question: Callable[..., T], *arguments: Any) -> T:
+    """Return what `question` returns as a response of JSON, which a thread has then made as well."""
+    return cast(T, answer_json(question(*arguments)))
 
 
 def refusal(status: int, text: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from elman.serve.app import create_app
 from elman.serve.protocol import patient_for
 from elman.serve.settings import Settings
 
-__all__ = ["address", "listen", "serve"]
+__all__ = ["address", "configured", "listen", "serve"]
 
 
 class _Server(uvicorn.Server):
@@ -37,7 +37,7 @@ def listen(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, kind, number)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(place)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         got = getattr(error, "strerror", None) or error
         what, remedy = f"cannot listen on {host}:{port}", "pass another --port, or 0 for any"
         raise OptionError(what, got=got, remedy=remedy) from None
@@ -54,19 +54,11 @@ def address(settings: Settings) -> str:
     return f"http://{host}:{settings.port}"
 
 
-def serve(
-    models: Mapping[str, Any],
-    settings: Settings,
-    ready: Callable[[Settings], None] = lambda _: None,
-) -> None:
-    """Serve predictors by name until SIGTERM or SIGINT; `ready` is told the settings with the true port.
-
-    Raises OptionError where it cannot listen, KeyboardInterrupt after SIGINT.
-    """
-    bound = listen(settings.host, settings.port)
-    settings = replace(settings, port=bound.getsockname()[1])
-    config = uvicorn.Config(
-        create_app(models, settings),
+def configured(app: Any, settings: Settings) -> uvicorn.Config:
+    """Return how uvicorn is to run an application: bounded, quiet, and trusting no header."""
+    return uvicorn.Config(
+        app,
+        interface="asgi3",
         http=patient_for(settings.dribble_seconds),
         ws="none",
         lifespan="on",
@@ -78,6 +70,20 @@ def serve(
         timeout_keep_alive=int(settings.keep_alive_seconds),
         timeout_graceful_shutdown=int(settings.grace_seconds),
     )
+
+
+def serve(
+    models: Mapping[str, Any],
+    settings: Settings,
+    ready: Callable[[Settings], None] = lambda _: None,
+) -> None:
+    """Serve predictors by name until SIGTERM or SIGINT; `ready` is told the settings with the true port.
+
+    Raises OptionError where it cannot listen, KeyboardInterrupt after SIGINT.
+    """
+    bound = listen(settings.host, settings.port)
+    settings = replace(settings, port=bound.getsockname()[1])
+    config = configured(create_app(models, settings), settings)
     # uvicorn ends well, and then lets the signal do what it did before
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:

@@ -72,6 +72,8 @@ class Settings:
         printed = self.token is None or (self.token.isascii() and self.token.isprintable())
         if not printed or self.token == "" or (self.token or "").strip() != (self.token or ""):
             raise OptionError("the token", expected="printable ASCII without spaces at its ends")
+        if not 0 <= self.port < 2**16:
+            raise OptionError("--port", got=self.port, expected="0 to 65535")
         if len(self.state_key) < 16:
             got = f"{len(self.state_key)} bytes"
             raise OptionError("the state key", got=got, expected="at least 16 bytes")

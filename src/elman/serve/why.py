@@ -14,16 +14,9 @@ from elman.explain.influence import Read, replace
 from elman.runtime.stream import token_numbers
 from elman.serve.answers import clean, numbers_of, predictions_of
 from elman.serve.desk import Desk
-from elman.serve.schema import (
-    Explain,
-    Like,
-    Memory,
-    Replace,
-    Replaced,
-    Trace,
-    Units,
-    Unroll,
-)
+from elman.serve.replies import Replaced
+from elman.serve.route import told
+from elman.serve.schema import Explain, Like, Memory, Replace, Trace, Units, Unroll
 
 __all__ = ["add_routes"]
 
@@ -147,28 +140,28 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/v1/explain", tags=["why"], summary="What moved an answer")
     async def explain(body: Explain) -> dict[str, Any]:
-        return await run(_explain, desk.served(body.model).predictor, body)
+        return await run(told, _explain, desk.served(body.model).predictor, body)
 
     @app.post("/v1/unroll", tags=["why"], summary="One cell a word, and what moved the prediction")
     async def unroll(body: Unroll) -> dict[str, Any]:
-        return await run(_unroll, desk.language(body.model)[0], body)
+        return await run(told, _unroll, desk.language(body.model)[0], body)
 
     @app.post("/v1/replace", tags=["why"], summary="The predictions with another word")
     async def replace_(body: Replace) -> Replaced:
-        return await run(_replace, desk.language(body.model)[0], body)
+        return await run(told, _replace, desk.language(body.model)[0], body)
 
     @app.post("/v1/trace", tags=["why"], summary="States, gates and predictions at each step")
     async def trace(body: Trace) -> dict[str, Any]:
-        return await run(_trace, desk.served(body.model).predictor, body)
+        return await run(told, _trace, desk.served(body.model).predictor, body)
 
     @app.post("/v1/memory", tags=["why"], summary="How far back the network remembers")
     async def memory(body: Memory) -> dict[str, Any]:
-        return await run(_memory, desk.language(body.model)[0], body)
+        return await run(told, _memory, desk.language(body.model)[0], body)
 
     @app.post("/v1/units", tags=["why"], summary="What single units stand for in a text")
     async def units(body: Units) -> dict[str, Any]:
-        return await run(_units, desk.language(body.model)[0], body)
+        return await run(told, _units, desk.language(body.model)[0], body)
 
     @app.post("/v1/units/like", tags=["why"], summary="The units that stand out over a phrase")
     async def like(body: Like) -> dict[str, Any]:
-        return await run(_like, desk.language(body.model)[0], body)
+        return await run(told, _like, desk.language(body.model)[0], body)

@@ -133,7 +133,7 @@ function list(found, note) {
 
 function what(unit) {
   if (unit.likeness !== undefined) return "stands out over the phrase";
-  if (unit.property === undefined) return read.told ? "nothing that is on our list" : "";
+  if (unit.property === undefined) return read.told ? "tells no property best" : "";
   return `${unit.direction < 0 ? "low: " : ""}${shown(unit.property, 80)} (untrained: ${unit.baseline?.toFixed(2) ?? "–"})`;
 }
 

@@ -1,0 +1,294 @@
+"""Every route, asked of small random models, gives what the predictor itself gives."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from elman.runtime import Stream
+
+# float32 to text and back is exact; a float64 of the answer is the number itself
+MODELS = ("letters", "words", "lines")
+TEXTS = {"letters": "abc dada", "words": "I like tea", "lines": "bad head"}
+
+
+def post(models, route, body, status=200, ask=None, **settings):
+    async def go():
+        async with ask(models, **settings) as client:
+            answer = await client.post(route, json=body)
+            assert answer.status_code == status, answer.text
+            return answer.json()
+
+    return asyncio.run(go())
+
+
+@pytest.fixture
+def given(models, ask):
+    """Returns the answer of one POST."""
+    return lambda route, body, status=200, **settings: post(
+        models, route, body, status, ask, **settings
+    )
+
+
+@pytest.fixture
+def got(models, ask):
+    """Returns the response of one request."""
+
+    def got(method, route, **options):
+        async def go():
+            async with ask(models) as client:
+                return await client.request(method, route, **options)
+
+        return asyncio.run(go())
+
+    return got
+
+
+def test_health_and_the_list_of_models(got, models):
+    assert got("GET", "/healthz").json() == {"status": "ok"}
+    rows = {row["id"]: row for row in got("GET", "/v1/models").json()["data"]}
+    assert list(rows) == list(models)
+    assert got("GET", "/v1/models/words").json() == rows["words"]
+    words = rows["words"]
+    assert (words["object"], words["owned_by"], words["task"]) == ("model", "elman", "language")
+    assert (words["cell"], words["hidden_size"], words["num_layers"]) == ("gru", 6, 2)
+    assert words["parameters"] == models["words"].model.parameter_count
+    assert (words["vocabulary"], words["level"], words["documents"]) == (11, "word", "file")
+    assert words["panels"]["unrolled"] is None
+    assert words["panels"]["series"] == "no series and no labels; words reads text"
+    # what JSON has no word for is null
+    assert words["card"] == {"note": "random", "not a number": None}
+    forecast = rows["forecast"]
+    assert forecast["horizon"] == models["forecast"].horizon
+    assert forecast["series"] == list(models["forecast"].history.ids)
+    assert forecast["panels"]["series"] is None
+    assert "language" in forecast["panels"]["unrolled"]
+    assert rows["classify"]["labels"] == list(models["classify"].labels.names)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_predict_next(given, models, name):
+    text = TEXTS[name]
+    found = given("/v1/predict", {"model": name, "input": text + " \u00e9", "k": 3})
+    expected = models[name].predict_next(text + " \u00e9", 3)
+    assert [(row["token"], row["probability"]) for row in found["predictions"]] == expected
+    assert found["unknown"] == ["\u00e9"]
+
+
+def test_labels_numbers_and_tags(given, models):
+    classify, regress, tag = (models[task] for task in ("classify", "regress", "tag"))
+    found = given("/v1/predict", {"model": "classify", "input": "so good", "k": 2})
+    shares = classify.predict_proba(["so good"])[0]
+    assert found["label"] == classify.labels.names[shares.argmax()]
+    assert [row["probability"] for row in found["probabilities"]] == sorted(shares, reverse=True)[
+        :2
+    ]
+    rows = [[1.0, None], [0.5, 2.0], [3.0, 1.0]]
+    found = given("/v1/predict", {"model": "regress", "input": rows})
+    numbers = np.array(rows, np.float64)
+    assert found["value"] == regress.predict([numbers])[0]
+    for words in ("a b c", ["a", "b", "c"]):
+        found = given("/v1/predict", {"model": "tag", "input": words})
+        assert found["tags"] == [str(one) for one in tag.predict([["a", "b", "c"]])[0]]
+
+
+def test_forecast(given, models):
+    predictor = models["forecast"]
+    found = given("/v1/predict", {"model": "forecast"})["series"]
+    expected = predictor.predict()
+    assert [row["id"] for row in found] == list(expected.ids)
+    for place, row in enumerate(found):
+        assert row["median"] == expected.median[place].tolist()
+        assert len(row["time"]) == len(row["median"]) == predictor.horizon
+        low, high = expected.interval(row["intervals"][0]["percent"])
+        assert row["intervals"][0]["low"] == low[place].tolist()
+        assert row["intervals"][0]["high"] == high[place].tolist()
+        assert len(row["history"]["time"]) == len(row["history"]["value"])
+    last = found[-1]["id"]
+    body = {"model": "forecast", "series": last, "horizon": 1, "input": [1.5, None]}
+    (one,) = given("/v1/predict", body)["series"]
+    stream = predictor.stream(last).feed(1.5).feed(float("nan"))
+    assert one["median"] == stream.predict(1).median[0].tolist()
+    assert one["history"]["value"][-2:] == [1.5, None]
+
+
+def test_what_a_task_cannot_be_asked_is_said(given):
+    for body, words in (
+        ({"model": "nobody", "input": "a"}, "no such model: got nobody; expected letters, words"),
+        ({"model": "letters"}, "input: got nothing; expected what the model is to read"),
+        ({"model": "letters", "input": [[1.0]]}, "input: got a list; expected text"),
+        ({"model": "letters", "input": "a", "horizon": 2}, "horizon and series: got a model for"),
+        (
+            {"model": "regress", "input": [[1.0], [1.0, 2.0]]},
+            "input: got rows of different lengths",
+        ),
+        ({"model": "forecast", "input": "a"}, "input: got no list of numbers; expected the next"),
+        ({"model": "forecast", "series": "nobody"}, "nobody"),
+        ({"model": "letters", "input": "a", "k": 0}, "k: got 0; expected greater than or equal to"),
+        ({"model": "letters", "input": "a", "other": 1}, "other: got 1; expected Extra inputs"),
+        ({"input": "a"}, "model: expected Field required"),
+    ):
+        status = 404 if body.get("model") == "nobody" else 400
+        error = given("/v1/predict", body, status)["error"]
+        assert words in error["message"]
+        assert "\n" not in error["message"]
+        assert error["type"] == ("not_found_error" if status == 404 else "invalid_request_error")
+    for route in ("generate", "score", "streams", "step", "memory", "units"):
+        error = given(
+            f"/v1/{route}",
+            {"model": "regress", "input": "a"} if route != "generate" else {"model": "regress"},
+            400,
+        )
+        assert error["error"]["message"] == "regress is a model for regress: expected language"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_generate_whole_and_as_events(got, models, name):
+    body = {
+        "model": name,
+        "prompt": TEXTS[name],
+        "n": 30,
+        "temperature": 0.8,
+        "top_k": 5,
+        "seed": 3,
+    }
+    expected = models[name].generate(TEXTS[name], 30, temperature=0.8, top_k=5, seed=3)
+    assert got("POST", "/v1/generate", json=body).json() == {"text": expected}
+    events = got("POST", "/v1/generate", json=body | {"stream": True})
+    assert events.headers["content-type"].startswith("text/event-stream")
+    lines = [line[6:] for line in events.text.splitlines() if line]
+    assert lines[-1] == "[DONE]"
+    assert "".join(json.loads(line)["text"] for line in lines[:-1]) == expected
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_score(given, models, name):
+    found = given("/v1/score", {"model": name, "input": TEXTS[name]})
+    expected = models[name].score(TEXTS[name])
+    assert found["tokens"] == list(expected.tokens)
+    assert found["log_probabilities"] == expected.log_probabilities.tolist()
+    assert found["loss"] == expected.loss
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_stream_of_requests(models, ask, name):
+    """Fed in parts, forked and deleted, it answers as a stream in this process does, bit for bit."""
+    predictor = models[name]
+
+    async def go():
+        async with ask(models) as client:
+            made = (await client.post("/v1/streams", json={"model": name, "input": "a"})).json()
+            assert (made["model"], made["position"]) == (name, len(predictor.score("a").tokens))
+            url, alone = f"/v1/streams/{made['id']}", Stream(predictor.network).feed("a")
+            for part in (" b", "", "\n", "like tea", [1, 2, 3]):
+                body = {"tokens": part} if isinstance(part, list) else {"input": part}
+                found = (await client.post(f"{url}/feed", json=body | {"k": 4})).json()
+                expected = alone.feed(part).predict(4)
+                rows = [(row["token"], row["probability"]) for row in found["predictions"]]
+                assert rows == expected
+            other = (await client.post(f"{url}/fork")).json()
+            assert other["position"] == found["position"]
+            assert other["id"] != made["id"]
+            await client.post(f"{url}/feed", json={"input": "a a"})
+            body = {"input": " b", "k": 4}
+            found = (await client.post(f"/v1/streams/{other['id']}/feed", json=body)).json()
+            rows = [(row["token"], row["probability"]) for row in found["predictions"]]
+            assert rows == alone.feed(" b").predict(4)
+            assert (await client.delete(url)).status_code == 204
+            for gone in (
+                client.delete(url),
+                client.post(f"{url}/feed", json={}),
+                client.post(f"{url}/fork"),
+            ):
+                answer = await gone
+                assert answer.status_code == 404
+                assert "no such stream" in answer.json()["error"]["message"]
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_steps_with_a_state_that_the_client_keeps(models, ask, name):
+    predictor = models[name]
+
+    async def go():
+        state, alone = None, Stream(predictor.network)
+        async with ask(models) as client:
+            for part in ("a", " b", "\n", "like tea", [1, 2]):
+                body = {"model": name, "state": state, "input": part, "k": 6}
+                found = (await client.post("/v1/step", json=body)).json()
+                state = found["state"]
+                rows = [(row["token"], row["probability"]) for row in found["predictions"]]
+                assert rows == alone.feed(part).predict(6)
+
+    asyncio.run(go())
+
+
+def test_the_page_and_its_headers(got):
+    page = got("GET", "/")
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"].startswith(
+        "default-src 'none'; script-src 'self'"
+    )
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert page.headers["referrer-policy"] == "no-referrer"
+    style = got("GET", "/page/draw.css")
+    assert style.headers["content-type"] == "text/css; charset=utf-8"
+    again = got("GET", "/page/draw.css", headers={"If-None-Match": style.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    for route in ("/docs", "/redoc", "/page/", "/page/nothing.js", "/v1/models/"):
+        assert got("GET", route).status_code == 404
+
+
+def test_description_needs_nothing_from_elsewhere(got):
+    text = got("GET", "/openapi.json").text
+    assert "/v1/streams/{stream}/feed" in json.loads(text)["paths"]
+    assert "http" not in text.replace("https://json-schema.org", "")
+
+
+def test_metrics_count_what_was_asked(models, ask):
+    async def go():
+        async with ask(models) as client:
+            made = (await client.post("/v1/streams", json={"model": "letters"})).json()
+            await client.post(f"/v1/streams/{made['id']}/feed", json={"input": "abcd"})
+            await client.get("/v1/models/none")
+            return (await client.get("/metrics")).text
+
+    text = asyncio.run(go())
+    route = 'route="/v1/streams/{stream}/feed",status="200"'
+    assert f"elman_requests_total{{{route}}} 1.0" in text
+    assert 'elman_requests_total{route="/v1/models/{model}",status="404"} 1.0' in text
+    assert 'elman_steps_total{model="letters"} 4.0' in text
+    assert "elman_streams 1.0" in text
+
+
+def test_a_fault_is_told_by_its_number_alone(models, ask, monkeypatch, caplog):
+    def broken(*_):
+        raise ZeroDivisionError("a secret")
+
+    monkeypatch.setattr(type(models["letters"]), "predict_next", broken)
+    found = post(models, "/v1/predict", {"model": "letters", "input": "a"}, 500, ask)
+    number = found["error"]["message"].split()[4]
+    assert "secret" not in str(found)
+    assert found["error"]["type"] == "server_error"
+    assert f"error {number}" in caplog.text
+    assert "a secret" in caplog.text
+
+
+def test_torch_is_never_loaded(model_file):
+    code = (
+        "import sys, elman; from elman.serve import run; from elman.serve.app import create_app\n"
+        "from elman.cli import serve\n"
+        "app = create_app({'m': elman.load(sys.argv[1])})\n"
+        "print(sorted({'torch', 'sklearn', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, model_file], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,122 @@
+"""`elman serve` as a person starts it: what it says, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from elman.cli import main
+
+SECONDS = 60
+
+
+def command(*arguments, **variables):
+    return {
+        "args": [sys.executable, "-m", "elman", "serve", *map(str, arguments)],
+        "env": {k: v for k, v in os.environ.items() if not k.startswith("ELMAN_")} | variables,
+        "text": True,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    }
+
+
+@pytest.fixture
+def refused(capsys, monkeypatch):
+    """Returns the one line with which the command, run in this process, refuses."""
+
+    def refused(*arguments, **variables):
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as left:
+                main(["serve", *map(str, arguments)])
+        said = capsys.readouterr()
+        assert left.value.code == 2
+        assert said.out == ""
+        assert said.err.count("\n") == 1
+        return said.err
+
+    return refused
+
+
+def test_it_says_where_it_is_and_ends_when_told(model_file, tmp_path):
+    (tmp_path / "token").write_text("a secret\n", encoding="utf-8")
+    options = ["--port", "0", "--token-file", tmp_path / "token", "--allow-host", "elman.example"]
+    with subprocess.Popen(**command(model_file, *options)) as process:
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("serving letters on http://127.0.0.1:")
+            url = line.split()[-1]
+            assert httpx.get(f"{url}/healthz").json() == {"status": "ok"}
+            assert httpx.get(f"{url}/v1/models").status_code == 401
+            headers = {"Authorization": "Bearer a secret"}
+            assert httpx.get(f"{url}/v1/models", headers=headers).status_code == 200
+            headers["Host"] = "elman.example"
+            assert httpx.get(f"{url}/v1/models", headers=headers).status_code == 200
+            headers["Host"] = "evil.example"
+            assert httpx.get(f"{url}/v1/models", headers=headers).status_code == 403
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(SECONDS) == 0
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()
+
+
+def test_ctrl_c_ends_it(model_file):
+    with subprocess.Popen(**command(model_file, "--port", "0")) as process:
+        try:
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(SECONDS) == 130
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()
+
+
+def test_what_cannot_be_is_refused_in_one_line(refused, model_file, tmp_path):
+    text = refused(model_file, "--host", "0.0.0.0")
+    assert "--host: got 0.0.0.0; expected 127.0.0.1" in text
+    assert "pass --token-file FILE or set ELMAN_TOKEN" in text
+    assert "the token" in refused(model_file, ELMAN_TOKEN="")
+    assert "the state key" in refused(model_file, ELMAN_STATE_KEY="short")
+    assert "cannot read" in refused(model_file, "--token-file", tmp_path / "none")
+    assert "two called letters" in refused(model_file, model_file)
+    assert "MODEL: got nothing" in refused()
+    assert "none.safetensors" in refused(tmp_path / "none.safetensors")
+    assert "max_streams: got 0" in refused(model_file, "--max-streams", "0")
+    assert "--port: got 99999; expected 0 to 65535" in refused(model_file, "--port", "99999")
+
+
+def test_without_the_extra_it_says_what_to_install(model_file, tmp_path):
+    (tmp_path / "fastapi.py").write_text("raise ImportError('No module named fastapi')\n")
+    options = command(model_file, PYTHONPATH=str(tmp_path))
+    done = subprocess.run(**options, timeout=SECONDS)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert 'pip install "elman[serve]"' in done.stderr
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m", "<b>", "\u202eabc", "x" * 200])
+def test_hostile_names_are_shown_as_text(model_file, tmp_path, name):
+    path = tmp_path / f"{name}.safetensors"
+    try:
+        path.write_bytes(Path(model_file).read_bytes())
+    except OSError:
+        pytest.fail("the file system does not take the name")
+    with subprocess.Popen(**command(path, "--port", "0")) as process:
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("serving ")
+            assert line[:-1].isprintable()
+            url = line.split()[-1]
+            rows = json.loads(httpx.get(f"{url}/v1/models").text)["data"]
+            assert rows[0]["id"] == name
+        finally:
+            process.kill()

@@ -1,0 +1,185 @@
+"""``/v1/completions``, asked with OpenAI's own client."""
+
+from __future__ import annotations
+
+import numpy as np
+import openai
+import pytest
+
+import elman
+from elman.runtime import Stream
+
+
+@pytest.fixture(scope="module")
+def client(start, make, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    paths = []
+    for name, model in {
+        "letters": make(),
+        "words": make("gru", level="word", seed=1),
+        "lines": make("gru", documents="line", seed=0),
+    }.items():
+        paths.append(folder / f"{name}.safetensors")
+        type(model)(model.config, model.arrays, model.codec, {}).save(paths[-1])
+    with start(*paths) as server:
+        client = openai.OpenAI(
+            base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=30
+        )
+        client.loaded = {path.stem: elman.load(path) for path in paths}
+        yield client
+        client.close()
+
+
+def greedy(predictor, prompt, n):
+    return predictor.generate(prompt, n, temperature=0)
+
+
+def test_the_models(client):
+    assert [model.id for model in client.models.list()] == ["letters", "words", "lines"]
+    assert client.models.retrieve("words").owned_by == "elman"
+    with pytest.raises(openai.NotFoundError, match="no such model: got none"):
+        client.models.retrieve("none")
+
+
+@pytest.mark.parametrize(("name", "prompt"), [("letters", "abc"), ("words", "I like")])
+def test_a_completion_and_its_stream(client, name, prompt):
+    predictor = client.loaded[name]
+    how = {"model": name, "prompt": prompt, "max_tokens": 30}
+    found = client.completions.create(**how, temperature=0)
+    assert found.object == "text_completion"
+    assert found.choices[0].text == greedy(predictor, prompt, 30)
+    assert found.choices[0].finish_reason == "length"
+    read = len(predictor.score(prompt).tokens)
+    usage = found.usage
+    assert (usage.prompt_tokens, usage.completion_tokens) == (read, 30)
+    assert usage.total_tokens == read + 30
+    whole = client.completions.create(**how, seed=5).choices[0].text
+    parts = list(client.completions.create(**how, seed=5, stream=True))
+    assert "".join(part.choices[0].text for part in parts) == whole
+    assert parts[-1].choices[0].finish_reason == "length"
+    assert {part.id for part in parts} == {parts[0].id}
+    other = client.completions.create(**how, seed=6).choices[0].text
+    assert other != whole
+    options = {"include_usage": True}
+    parts = list(client.completions.create(**how, stream=True, stream_options=options))
+    assert parts[-1].choices == []
+    assert parts[-1].usage.completion_tokens == 30
+
+
+def test_prompts_choices_and_tokens(client):
+    numbers = client.loaded["letters"].model.codec.encode("abc").tolist()
+    how = {"model": "letters", "max_tokens": 12, "seed": 1}
+    found = client.completions.create(prompt=["abc", "h"], n=2, **how)
+    assert [choice.index for choice in found.choices] == [0, 1, 2, 3]
+    assert len({choice.text for choice in found.choices}) == 4
+    assert found.usage.prompt_tokens == 4
+    for prompt in (numbers, [numbers]):
+        alone = client.completions.create(prompt=prompt, **how)
+        assert alone.choices[0].text == found.choices[0].text
+    parts = client.completions.create(prompt=["abc", "h"], n=2, stream=True, **how)
+    texts = ["", "", "", ""]
+    for part in parts:
+        texts[part.choices[0].index] += part.choices[0].text
+    assert texts == [choice.text for choice in found.choices]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_stops(client, stream):
+    """Nothing of a stop is ever sent, wherever the text is cut."""
+    whole = (
+        client.completions.create(model="letters", prompt="a", max_tokens=200, seed=2)
+        .choices[0]
+        .text
+    )
+    for size in (1, 2, 3, 5):
+        for at in (0, 1, 20, 77):
+            stop = [whole[at : at + size], "zz"]
+            expected = whole[: whole.index(stop[0])]
+            how = {"model": "letters", "prompt": "a", "max_tokens": 200, "seed": 2, "stop": stop}
+            if stream:
+                parts = list(client.completions.create(**how, stream=True))
+                text = "".join(part.choices[0].text for part in parts)
+                reason = parts[-1].choices[0].finish_reason
+            else:
+                choice = client.completions.create(**how).choices[0]
+                text, reason = choice.text, choice.finish_reason
+            assert (text, reason) == (expected, "stop")
+
+
+def test_a_document_ends(client):
+    """Where documents are lines, the end of the line is the end of the text."""
+    how = {"model": "lines", "prompt": "ab", "max_tokens": 400, "seed": 0}
+    choice = client.completions.create(**how).choices[0]
+    assert choice.finish_reason == "stop"
+    assert "\n" not in choice.text
+    usage = client.completions.create(**how).usage
+    assert usage.completion_tokens == len(choice.text) + 1
+
+
+def test_log_probabilities(client):
+    predictor = client.loaded["words"]
+    prompt = "I like tea"
+    how = {"model": "words", "prompt": prompt, "logprobs": 2, "temperature": 0}
+    found = client.completions.create(**how, max_tokens=5, echo=True).choices[0]
+    told = found.logprobs
+    codec = predictor.model.codec
+    score = predictor.score([codec.tokens.index(token.strip(" ")) for token in told.tokens])
+    assert "".join(told.tokens) == found.text
+    assert found.text.startswith(prompt)
+    # a word's log probability is that of its probability: rounded once more than the score's
+    np.testing.assert_allclose(told.token_logprobs, score.log_probabilities, atol=1e-6)
+    assert [
+        found.text[at:].startswith(token)
+        for at, token in zip(told.text_offset, told.tokens, strict=True)
+    ]
+    assert all(len(top) == 2 for top in told.top_logprobs)
+    first = predictor.predict_next("", 1)[0][1]
+    assert max(told.top_logprobs[0].values()) >= np.log(first) - 1e-6
+    plain = client.completions.create(**how, max_tokens=5).choices[0]
+    assert prompt + plain.text == found.text
+    assert plain.logprobs.token_logprobs == told.token_logprobs[3:]
+    scored = client.completions.create(**how, max_tokens=0, echo=True)
+    assert scored.choices[0].text == prompt
+    assert scored.usage.completion_tokens == 0
+
+
+def test_what_openai_sends_besides_is_ignored(client):
+    found = client.completions.create(
+        model="letters",
+        prompt="a",
+        max_tokens=3,
+        user="someone",
+        presence_penalty=0.5,
+        extra_body={"something_new": {"a": 1}},
+    )
+    assert len(found.choices[0].text) == 3
+
+
+def test_what_cannot_be_is_refused(client):
+    create = client.completions.create
+    for how, words in (
+        ({"max_tokens": 5000}, "max_tokens: got 5000"),
+        ({"temperature": -1}, "temperature: got -1"),
+        ({"prompt": [99]}, "tokens: got 99"),
+        ({"prompt": ["a"] * 16, "n": 16, "max_tokens": 4096}, "tokens of all choices: got 1048576"),
+        ({"stop": ["a"] * 5}, "stop"),
+        ({"stream": True, "prompt": [99]}, "tokens: got 99"),
+    ):
+        with pytest.raises(openai.BadRequestError, match=words):
+            create(**{"model": "letters", "prompt": "a"} | how)
+    with pytest.raises(openai.NotFoundError, match="no such model"):
+        create(model="none", prompt="a")
+
+
+def test_a_seed_may_be_any_number(client):
+    for seed in (-5, 0, 2**62):
+        found = client.completions.create(model="letters", prompt="a", max_tokens=3, seed=seed)
+        assert len(found.choices[0].text) == 3
+
+
+def test_the_stream_alone_is_what_is_read(client):
+    """A prompt's last word decides what stands before the next one."""
+    predictor = client.loaded["words"]
+    alone = Stream(predictor.network).feed("I like")
+    text = client.completions.create(model="words", prompt="I like", max_tokens=4, temperature=0)
+    assert text.choices[0].text == alone.generate(4, temperature=0)

@@ -1,0 +1,241 @@
+"""Every panel of the page, driven in a browser on models trained here, wide and narrow."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import expect
+
+from visits import PASSAGE, browser, folder, sizes, url, visit
+
+__all__ = ["browser", "folder", "url", "visit"]
+
+
+@sizes
+def test_a_sentence_unrolls_as_it_is_typed(visit, size):
+    page = (at := visit(size)).page
+    at.write("my sister likes to eat")
+    assert len(at.predicted()) == 8
+    assert page.locator("#network .prediction").count() == 8
+    assert page.locator("#network .arc").count() > 0
+    # a letter in the middle of a word is a word that the network does not know; it goes on
+    page.locator("#sentence").press_sequentially(" xylophone", delay=150)
+    at.drawn(6)
+    measures = "performance.getEntriesByName('key press to bars').map((entry) => entry.duration)"
+    if (shots := os.environ.get("ELMAN_SCREENSHOTS")) is not None:
+        taken = json.dumps(sorted(page.evaluate(measures)))
+        (Path(shots) / f"key-press-to-bars-{size}-ms.json").write_text(taken)
+
+
+@sizes
+def test_a_prediction_is_explained_when_pointed_at_and_written_when_clicked(visit, size):
+    page = (at := visit(size)).page
+    at.write("we like to eat")
+    first, second, *_ = at.predicted()
+    assert page.locator("#keys [aria-current=true]").inner_text().startswith(first)
+    page.locator("#keys button").nth(1).hover()
+    expect(page.locator("#network")).to_contain_text(second)
+    expect(page.locator("#keys [aria-current=true]")).to_contain_text(second)
+    page.locator("#keys button").nth(1).click()
+    expect(page.locator("#sentence")).to_have_value(f"we like to eat {second}")
+    at.drawn(5)
+    page.locator("#network .prediction").first.click()
+    expect(page.locator("#sentence")).not_to_have_value(f"we like to eat {second}")
+
+
+@sizes
+def test_a_word_says_what_its_absence_would_do(visit, size):
+    page = (at := visit(size)).page
+    at.write("I hate to eat")
+    page.locator('#network .word[data-position="1"] .cell').hover()
+    said = page.locator("#absence")
+    expect(said).to_contain_text("Without hate, the logit of")
+    expect(said).to_contain_text(re.compile(r"would be [+−][\d.]+ in place of [+−][\d.]+"))
+
+
+@sizes
+def test_a_word_is_replaced_and_both_futures_stand_side_by_side(visit, size):
+    page = (at := visit(size)).page
+    at.write("I like to eat")
+    page.locator('#network .word[data-position="1"] .cell').click()
+    box = page.get_by_role("dialog")
+    expect(box).to_contain_text("In place of like")
+    expect(page.locator("#expected button").first).to_be_visible()
+    assert {"hate", "want"} & set(page.locator("#expected .name").all_inner_texts())
+    page.get_by_label("Another word").fill("hate")
+    page.keyboard.press("Enter")
+    future = page.locator("#future")
+    expect(future).to_contain_text("If like were hate")
+    shown = future.locator(".futures > *").all_inner_texts()
+    for column, sentence in ((1, "I like to eat"), (2, "I hate to eat")):
+        body = {"model": "meals", "input": sentence, "k": 100}
+        answer = httpx.post(f"{at.url}/v1/predict", json=body).json()["predictions"]
+        for one in answer[:8]:
+            row = shown.index(one["token"])
+            share = float(shown[row + column].split()[0])
+            # shares above a tenth are shown as whole per cents
+            assert abs(share - 100 * one["probability"]) <= 0.5
+    page.get_by_role("button", name="Keep it so").click()
+    expect(page.locator("#sentence")).to_have_value("I hate to eat")
+    expect(future).to_be_hidden()
+
+
+@sizes
+def test_it_writes_on_as_it_goes_and_stops(visit, size):
+    page = (at := visit(size)).page
+    at.write("I like")
+    page.get_by_label("Temperature").fill("1.2")
+    expect(page.locator("#degrees")).to_have_text("1.2")
+    page.get_by_role("button", name="Write on").click()
+    expect(page.get_by_role("button", name="Write on")).to_be_visible()
+    written = page.locator("#sentence").input_value()
+    assert written.startswith("I like to eat")
+    # forty words: the line ends among them have no space of their own
+    assert len(re.findall(r"\S+|\n", written)) == 2 + 40
+
+    # of a large network there is more and more to see, and it is stopped on the way
+    at.choose("slow")
+    at.write("b a")
+    page.route(
+        "**/v1/generate",
+        lambda route: route.continue_(
+            post_data=json.dumps(json.loads(route.request.post_data) | {"n": 4000})
+        ),
+    )
+    page.get_by_role("button", name="Write on").click()
+    expect(page.get_by_role("button", name="Stop")).to_be_focused()
+    lengths = page.evaluate(
+        """() => new Promise((done) => {
+             const lengths = new Set();
+             const look = () => {
+               lengths.add(document.getElementById("sentence").value.length);
+               if (lengths.size > 3) done([...lengths]);
+               else requestAnimationFrame(look);
+             };
+             look();
+           })"""
+    )
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Write on")).to_be_focused()
+    stopped = page.locator("#sentence").input_value()
+    assert lengths == sorted(lengths)
+    assert len(stopped.split()) < 4000
+    page.wait_for_timeout(100)  # in which it would have written some more
+    assert page.locator("#sentence").input_value() == stopped
+    expect(page.get_by_role("alert")).to_be_empty()
+
+
+@sizes
+def test_memory_colours_a_text_by_a_unit_and_finds_units(visit, size):
+    page = (at := visit(size)).page
+    at.read(PASSAGE)
+    rows = page.locator("#units button:visible")
+    assert rows.count() >= 24
+    page.get_by_label("Search the units").fill("unit 0.7")
+    expect(rows).to_have_count(1)
+    rows.click()
+    expect(page.locator("#unit-title")).to_contain_text("Unit 0.7")
+    # most words of 1,400 have a value that is not about zero
+    expect(page.locator("#coloured .tone:not([class=tone])").nth(700)).to_be_attached()
+    expect(page.locator("#lags svg")).to_be_visible()
+    expect(page.locator("#horizon")).not_to_be_empty()
+    page.get_by_label("Search the units").fill("")
+    page.get_by_label("Like the phrase").fill("to eat")
+    page.get_by_role("button", name="Find its units").click()
+    expect(page.locator("#units-note")).to_contain_text("over the phrase")
+    assert page.locator("#places li").count() > 0
+
+
+@sizes
+def test_a_forecast_shows_what_moved_it(visit, size):
+    page = (at := visit(size)).page
+    at.choose("sales")
+    at.tab("Series")
+    expect(page.locator("#answer svg")).to_be_visible()
+    whole = page.locator("#answer svg").inner_html()
+    page.get_by_label("step 3 ahead").click()
+    expect(page.get_by_label("step 3 ahead")).to_have_attribute("aria-pressed", "true")
+    assert page.locator("#answer svg").inner_html() != whole
+    page.get_by_role("combobox", name="Series").select_option(label="south")
+    expect(page.locator("#answer svg")).to_contain_text("south")
+    expect(page.locator("#verdict")).not_to_be_empty()
+
+
+@sizes
+def test_the_words_that_moved_a_label_are_coloured(visit, size):
+    page = (at := visit(size)).page
+    at.choose("mood")
+    at.tab("Series")
+    page.get_by_label("A text to label").press_sequentially("what a bad day")
+    expect(page.locator("#moved")).to_have_text(re.compile(r"what\s+a\s+bad\s+day"))
+    expect(page.locator("#labels button")).to_have_count(2)
+    expect(page.locator("#answer svg")).to_contain_text("bad")
+    other = page.locator("#labels button[aria-pressed=false]")
+    name = other.locator(".name").inner_text()
+    other.click()
+    expect(page.locator("#labels button[aria-pressed=true]")).to_contain_text(name)
+    expect(page.locator("#answer svg")).to_contain_text(f"why {name}")
+    at.choose("tags")
+    page.get_by_label("Words to label").fill("I hate tea")
+    expect(page.locator("#labels button")).to_have_count(3)
+    page.locator("#labels button").nth(1).click()
+    expect(page.locator("#labels button").nth(1)).to_have_attribute("aria-pressed", "true")
+
+
+@sizes
+def test_a_model_that_cannot_do_a_panel_says_why(visit, size):
+    page = (at := visit(size)).page
+    at.tab("Series")
+    expect(page.locator("#why-not")).to_have_text(re.compile("no series and no labels"))
+    at.choose("mood")
+    expect(page.locator("#why-not")).to_be_hidden()
+    for name in ("Unrolled", "Memory"):
+        at.tab(name)
+        expect(page.locator("#why-not")).to_contain_text("language model")
+    at.choose("letters")
+    expect(page.locator("#card")).to_contain_text("characters")
+    at.tab("Unrolled")
+    page.locator("#sentence").press_sequentially("I like")
+    at.drawn(6)
+    page.locator("#keys button").first.click()
+    at.drawn(7)
+
+
+@sizes
+def test_a_run_shows_its_curves_and_the_samples_along_them(visit, size, folder):
+    page = (at := visit(size)).page
+    at.tab("Training")
+    page.get_by_label("Run").select_option(label="meals")
+    expect(page.locator("#progress")).to_contain_text("ended: budget")
+    expect(page.locator("#curves svg")).to_contain_text("held out")
+    samples = page.locator("#samples li")
+    expect(samples.first).to_contain_text("step")
+    assert samples.count() == len(re.findall('"sample"', (folder / "meals.run.jsonl").read_text()))
+    page.get_by_label("Run").select_option(label="sales")
+    expect(page.locator("#progress")).to_contain_text("forecast")
+    expect(samples).to_have_count(0)
+
+
+def test_a_run_goes_on_under_the_eyes(visit, folder):
+    page = (at := visit()).page
+    live = folder / "live.run.jsonl"
+    event = {"event": "steps", "loss": 2.0, "seconds_left": 5.0, "share_done": 0.1}
+    try:
+        lines = [{"event": "start", "task": "language"}, event | {"step": 10}]
+        live.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        at.tab("Training")
+        expect(page.locator("#run option", has_text="live")).to_have_count(1)
+        page.get_by_label("Run").select_option(label="live")
+        expect(page.locator("#progress")).to_contain_text("step 10 ")
+        with live.open("a") as file:
+            file.write(json.dumps(event | {"step": 20}) + "\n")
+        expect(page.locator("#progress")).to_contain_text("step 20 ")
+        with live.open("a") as file:
+            file.write(json.dumps({"event": "end", "stopped": "early"}) + "\n")
+        expect(page.locator("#progress")).to_contain_text("ended: early")
+    finally:
+        live.unlink()

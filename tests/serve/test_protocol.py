@@ -1,0 +1,241 @@
+"""The wire: heads that are too large, requests that come too slowly, clients that do not read."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+
+import pytest
+
+SECONDS = 1.0
+"""The server's patience in these tests; ten times as long by default."""
+SLACK = 5.0
+"""For a machine that is busy with other things."""
+
+
+@pytest.fixture(scope="module")
+def server(start, model_file):
+    settings = {"dribble_seconds": SECONDS, "keep_alive_seconds": 2.0, "max_body": 4 << 20}
+    with start(model_file, **settings) as server:
+        yield server
+
+
+class Line:
+    """One connection."""
+
+    def __init__(self, server):
+        self.socket = socket.create_connection((server.host, server.port), timeout=20)
+        self.host = f"Host: {server.host}:{server.port}\r\n".encode()
+        self.file = self.socket.makefile("rb")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        self.socket.close()
+
+    def send(self, *parts):
+        self.socket.sendall(b"".join(parts))
+
+    def get(self, *fields, path=b"/healthz"):
+        self.send(b"GET ", path, b" HTTP/1.1\r\n", self.host, *fields, b"\r\n")
+
+    def answer(self):
+        """Return status, headers and body of one answer."""
+        first = self.file.readline()
+        assert first, "the connection was closed without an answer"
+        headers = {}
+        while line := self.file.readline().strip():
+            name, _, value = line.partition(b":")
+            headers[name.lower()] = value.strip()
+        body = self.file.read(int(headers.get(b"content-length", 0)))
+        return int(first.split()[1]), headers, body
+
+    def closed(self):
+        """Wait until the server closes the connection; return what came before."""
+        try:
+            return self.file.read()
+        except ConnectionResetError:
+            return b""
+
+
+def field(name, size):
+    return b"%s: %s\r\n" % (name, b"x" * size)
+
+
+def test_heads_are_bounded(server):
+    fits = [field(b"x-%d" % n, 100) for n in range(98)]
+    for fields, status in (
+        (fits, 200),
+        ([*fits, *fits[:2]], 431),
+        ([field(b"x", 15_000)], 200),
+        ([field(b"x", 17_000)], 431),
+        ([field(b"x" * 17_000, 1)], 431),
+        ([field(b"x", 8_500)] * 2, 431),
+        ([field(b"x", 1_000_000)], 431),
+    ):
+        with Line(server) as line:
+            line.get(*fields)
+            found, headers, body = line.answer()
+            assert found == status
+            if status == 431:
+                assert json.loads(body)["error"]["message"].startswith("the headers: ")
+                assert headers[b"connection"] == b"close"
+                assert line.closed() == b""
+    with Line(server) as line:
+        line.get(path=b"/" + b"a" * 17_000)
+        assert line.answer()[0] == 431
+
+
+def test_a_head_that_never_ends_is_refused(server):
+    with Line(server) as line:
+        line.send(b"GET / HTTP/1.1\r\n", line.host, b"x: ")
+        try:
+            for _ in range(200):
+                line.send(b"x" * 4096)
+        except OSError:
+            pass  # it was closed while we wrote
+        else:
+            assert line.answer()[0] == 431
+
+
+def test_a_good_request_before_a_bad_one_is_answered(server):
+    with Line(server) as line:
+        line.send(
+            *(b"GET /healthz HTTP/1.1\r\n", line.host, b"\r\n"),
+            *(b"GET / HTTP/1.1\r\n", line.host, field(b"x", 20_000), b"\r\n"),
+        )
+        assert line.answer()[0] == 200
+        line.closed()
+
+
+def test_what_is_no_http_is_refused(server):
+    for words in (
+        b"\x16\x03\x01\x00\xa5\x01\x00",
+        b"hello\r\n\r\n",
+        b"GET / HTTP/1.1\r\nbad\r\n\r\n",
+    ):
+        with Line(server) as line:
+            line.send(words)
+            assert line.answer()[0] == 400
+            line.closed()
+    with Line(server) as line:
+        line.send(
+            b"POST /v1/score HTTP/1.1\r\n",
+            line.host,
+            b"Content-Length: 4\r\nContent-Length: 9\r\n\r\n{}",
+        )
+        assert line.answer()[0] == 400
+
+
+def test_requests_in_a_row_are_answered_in_order(server):
+    with Line(server) as line:
+        for path in (b"/healthz", b"/nothing", b"/healthz"):
+            line.get(path=path)
+        assert [line.answer()[0] for _ in range(3)] == [200, 404, 200]
+
+
+def test_an_upgrade_is_not_made(server):
+    with Line(server) as line:
+        line.get(b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
+        assert line.answer()[0] == 200
+
+
+@pytest.mark.parametrize("part", ["nothing", "a line", "a head", "a body"])
+def test_who_dribbles_is_closed(server, part):
+    with Line(server) as line:
+        begun = time.monotonic()
+        head = [b"POST /v1/score HTTP/1.1\r\n", line.host, b"Content-Type: application/json\r\n"]
+        sent = {
+            "nothing": [],
+            "a line": [b"GET /hea"],
+            "a head": head,
+            "a body": [*head, b"Content-Length: 1000\r\n\r\n{"],
+        }[part]
+        line.send(*sent)
+        line.socket.settimeout(0.1)
+        data = None
+        while data is None and time.monotonic() < begun + SECONDS + SLACK:
+            try:
+                data = line.socket.recv(4096)
+            except TimeoutError:
+                if part != "nothing":
+                    line.send(b"x")
+            except ConnectionResetError:
+                data = b""
+        assert data is not None, "the server waits for ever"
+        assert data == b"" or b" 408 " in data.splitlines()[0]
+        assert time.monotonic() - begun > SECONDS / 2
+
+
+def test_dribblers_do_not_hold_up_the_honest(server):
+    lines = [Line(server) for _ in range(100)]
+    try:
+        for line in lines:
+            line.send(b"GET / HT")
+        with Line(server) as line:
+            for _ in range(20):
+                line.get()
+                assert line.answer()[0] == 200
+        for line in lines:
+            line.closed()
+    finally:
+        for line in lines:
+            line.__exit__()
+
+
+def test_an_idle_connection_is_closed_after_a_while(server):
+    with Line(server) as line:
+        begun = time.monotonic()
+        line.get()
+        assert line.answer()[0] == 200
+        time.sleep(SECONDS * 1.5)
+        line.get()  # longer than a dribbler may take, for nothing has begun
+        assert line.answer()[0] == 200
+        assert line.closed() == b""
+        assert time.monotonic() - begun > 2.0
+
+
+def test_who_does_not_read_is_cut_off(server):
+    """What it asked for is not made without end: the connection goes."""
+    body = b'{"model":"letters","input":"%s"}' % (b"a" * 99_000)
+    times = 16  # more than the buffers of the system hold
+    with Line(server) as line:
+        line.send(b"POST /v1/score HTTP/1.1\r\n", line.host, b"Content-Type: application/json\r\n")
+        line.send(b"Content-Length: %d\r\n\r\n" % len(body), body)
+        whole = len(line.answer()[2])
+    with Line(server) as line:
+        for _ in range(times):
+            line.send(
+                b"POST /v1/score HTTP/1.1\r\n", line.host, b"Content-Type: application/json\r\n"
+            )
+            line.send(b"Content-Length: %d\r\n\r\n" % len(body), body)
+        time.sleep(SECONDS * 3 + 2)
+        assert len(line.closed()) < (times - 1) * whole
+
+
+@pytest.mark.parametrize("way", ["length", "chunked"])
+def test_a_body_that_is_too_large_gets_its_answer(server, way):
+    with Line(server) as line:
+        head = [b"POST /v1/score HTTP/1.1\r\n", line.host, b"Content-Type: application/json\r\n"]
+        block = b"x" * 65536
+        if way == "length":
+            line.send(*head, b"Content-Length: 8388608\r\n\r\n")
+        else:
+            line.send(*head, b"Transfer-Encoding: chunked\r\n\r\n")
+        try:
+            for _ in range(128):
+                line.send(*([b"10000\r\n", block, b"\r\n"] if way == "chunked" else [block]))
+        except OSError:
+            pass  # the server has answered and gone
+        else:
+            assert line.answer()[0] == 413
+
+
+def test_after_all_of_it_the_server_is_well(server):
+    with Line(server) as line:
+        line.get()
+        assert line.answer()[2] == b'{"status":"ok"}'
+    assert server.process.poll() is None

@@ -1,0 +1,177 @@
+"""The routes that explain give what the predictor itself gives, and drawings that are only drawings."""
+
+from __future__ import annotations
+
+import asyncio
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from elman.serve import why
+
+TEXTS = {"letters": "abc dad", "words": "I like tea", "lines": "bad head"}
+
+
+@pytest.fixture
+def given(models, ask):
+    """Returns the answer of one POST."""
+
+    def given(route, body, status=200):
+        async def go():
+            async with ask(models) as client:
+                answer = await client.post(route, json=body)
+                assert answer.status_code == status, answer.text
+                return answer.json()
+
+        return asyncio.run(go())
+
+    return given
+
+
+def drawing(svg):
+    for element in ElementTree.fromstring(svg).iter():
+        assert element.tag.rpartition("}")[2] not in ("script", "style", "foreignObject", "image")
+        assert not any(name.startswith("on") or name == "style" for name in element.attrib)
+    return svg
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_explain_a_word(given, models, name):
+    text = TEXTS[name]
+    predictor = models[name]
+    found = given("/v1/explain", {"model": name, "input": text, "svg": True})
+    drawing(found.pop("svg"))
+    assert found == predictor.explain(text).to_dict()
+    target = predictor.predict_next(text, 3)[2][0]
+    body = {"model": name, "input": text, "target": target, "method": "leave-one-out"}
+    expected = predictor.explain(text, target, method="leave-one-out").to_dict()
+    assert given("/v1/explain", body) == expected
+    unknown = predictor.explain(text, target, method="leave-one-out", unknown=True).to_dict()
+    assert given("/v1/explain", body | {"unknown": True}) == unknown
+
+
+def test_explain_labels_numbers_and_forecasts(given, models):
+    found = given("/v1/explain", {"model": "classify", "input": "so good"})
+    assert found == models["classify"].explain("so good").to_dict()
+    found = given("/v1/explain", {"model": "tag", "input": ["a", "b"], "step": 1})
+    assert found == models["tag"].explain(["a", "b"], of=1).to_dict()
+    predictor = models["forecast"]
+    series = predictor.history.ids[-1]
+    found = given("/v1/explain", {"model": "forecast", "series": series, "target": 1})
+    assert found == predictor.explain(series, 1).to_dict()
+
+
+def test_what_cannot_be_explained_is_said(given):
+    for body, words in (
+        ({"model": "letters"}, "input: got nothing"),
+        ({"model": "letters", "input": "a", "series": "x"}, "series"),
+        ({"model": "letters", "input": "a", "step": 1}, "step: got a model for language"),
+        ({"model": "classify", "input": "a", "unknown": True}, "unknown: got a model for classify"),
+        ({"model": "forecast", "input": [1.0]}, "input: got numbers"),
+        ({"model": "forecast", "series": "nobody"}, "nobody"),
+        ({"model": "letters", "input": "a", "target": "zz"}, "target: got zz"),
+        ({"model": "letters", "input": "a", "method": "magic"}, "method: got magic"),
+    ):
+        assert words in given("/v1/explain", body, 400)["error"]["message"]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_unroll(given, models, name):
+    text, predictor = TEXTS[name], models[name]
+    found = given("/v1/unroll", {"model": name, "input": text, "k": 4})
+    expected = predictor.explain(text)
+    assert found["tokens"] == list(expected.inputs)
+    assert found["explanation"] == expected.to_dict()
+    rows = [(row["token"], row["probability"]) for row in found["predictions"]]
+    assert rows == predictor.predict_next(text, 4)
+    assert drawing(found["svg"]).count('class="word"') == len(expected.inputs)
+    target = rows[2][0]
+    found = given("/v1/unroll", {"model": name, "input": text, "target": target})
+    assert found["explanation"]["target"] == target
+
+
+def test_unroll_nothing_yet(given, models):
+    found = given("/v1/unroll", {"model": "words", "input": ""})
+    assert found["tokens"] == []
+    assert len(found["predictions"]) == 8
+    drawing(found["svg"])
+
+
+@pytest.mark.parametrize("name", ["words", "lines"])
+def test_replace(given, models, name):
+    """Another word at a place, counted from the start of the document."""
+    predictor = models[name]
+    before, text, other, changed = {
+        "words": ("", "I like tea", "pizza", "I pizza tea"),
+        "lines": ("abc\n", "bad", "h", "bhd"),
+    }[name]
+    body = {"model": name, "input": before + text, "position": 1, "token": other}
+    found = given("/v1/replace", body)
+    rows = [(row["token"], row["probability"]) for row in found["predictions"]]
+    assert rows == predictor.predict_next(changed)
+    unrolled = given(
+        "/v1/unroll",
+        {"model": name, "input": before + text, "k": 5, "replace": {"position": 1, "token": other}},
+    )
+    assert unrolled["predictions"] == found["predictions"]
+    assert unrolled["tokens"][1] == other
+    for route, more in (("replace", body | {"position": 40}), ("replace", body | {"token": "zzz"})):
+        given(f"/v1/{route}", more, 400)
+    for changed in ({"position": 40, "token": other}, {"position": 0, "token": "zzz"}):
+        given("/v1/unroll", {"model": name, "input": text, "replace": changed}, 400)
+
+
+def test_units(given, models):
+    text = "(I like my tea!) I like pizza!\n" * 120
+    found = given("/v1/units", {"model": "words", "input": text, "count": 3})
+    expected = models["words"].units(text).to_dict(3)
+    assert found["units"] == expected["properties"]
+    body = {"model": "words", "input": text, "phrase": "my tea", "count": 4}
+    found = given("/v1/units/like", body)
+    assert len(found["units"]) == 4
+    assert all(unit["likeness"] for unit in found["units"])
+    found = given("/v1/units", {"model": "words", "input": "I like tea"})
+    assert found["units"] == []
+    assert "too little to find units on" in found["note"]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_trace(given, models, name):
+    text = TEXTS[name]
+    found = given("/v1/trace", {"model": name, "input": text, "svg": True})
+    drawing(found.pop("svg"))
+    expected = models[name].trace(text)
+    assert found == expected.to_dict()
+    body = {"model": name, "input": text, "units": [3, 1], "layer": 1}
+    assert given("/v1/trace", body) == expected.to_dict(units=[3, 1], layer=1)
+    # of so many there are as many as there are
+    for count in (2, 4096):
+        found = given("/v1/trace", {"model": name, "input": text, "units": count})
+        assert found == expected.to_dict(units=min(count, 6))
+
+
+def test_trace_of_every_task(given, models):
+    for name, what in (
+        ("classify", "so good"),
+        ("tag", ["a", "b"]),
+        ("forecast", models["forecast"].history.ids[0]),
+    ):
+        found = given("/v1/trace", {"model": name, "input": what})
+        assert found == models[name].trace(what).to_dict()
+
+
+def test_an_answer_is_bounded(given, monkeypatch):
+    # 2 layers of 6 units, 2 states and 4 gates
+    monkeypatch.setattr(why, "MOST_NUMBERS", 72 * 10)
+    error = given("/v1/trace", {"model": "letters", "input": "a" * 11}, 400)["error"]
+    assert "the numbers of the answer: got 792; expected at most 720" in error["message"]
+    for less in ({"units": 2}, {"units": [1, 5]}, {"layer": 1}):
+        given("/v1/trace", {"model": "letters", "input": "a" * 11} | less)
+    given("/v1/trace", {"model": "letters", "input": "a" * 10})
+
+
+def test_memory(given, models):
+    text = "abc dad " * 20
+    found = given("/v1/memory", {"model": "letters", "input": text, "svg": True})
+    drawing(found.pop("svg"))
+    assert found == models["letters"].memory(text).to_dict()
