@@ -308,7 +308,7 @@ def test_the_style_sheet_asks_for_nothing_and_stays_in_the_picture():
     flat = re.sub(r"@media [^{]*\{(.*)\}", r"\1", draw.STYLE)
     for rule in flat.splitlines():
         for selector in rule.split("{")[0].split(","):
-            assert selector.startswith(".elman"), selector
+            assert selector.startswith((".elman", "svg.elman")), selector
 
 
 @pytest.mark.parametrize("word", [*HOSTILE, "$x^$"], ids=range(len(HOSTILE) + 1))

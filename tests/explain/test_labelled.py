@@ -98,13 +98,8 @@ def test_terms_sum_to_the_score(task: str, kind: str, cell: str, activation: str
             else:
                 assert told.gap < GAP
         told = explain_labelled(predictor, item, of=of)
-        if not whole and told.method != LEFT_OUT:
-            tried = METHODS[: METHODS.index(told.method)]
-            assert told.passed is not False
-            for method in tried:
-                assert explain_labelled(predictor, item, method=method, of=of).passed is False
-        else:
-            assert told.method == LEFT_OUT
+        by_sum = not whole and explain_labelled(predictor, item, method=DECOMPOSITION, of=of).passed
+        assert told.method == (DECOMPOSITION if by_sum else LEFT_OUT)
         assert told.start_state == 0
 
 

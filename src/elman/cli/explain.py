@@ -30,7 +30,7 @@ def explain(
         str | None,
         typer.Option(
             metavar="decomposition|integrated gradients|leave-one-out",
-            help="how (the first of these that stands its own test)",
+            help="how (decomposition, or leave-one-out where that fails its own test)",
         ),
     ] = None,
     of: Annotated[

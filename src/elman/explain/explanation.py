@@ -169,11 +169,11 @@ class Explanation:
         names = [name.encode("utf-8", "replace").decode() for name in self.inputs]
         return pl.DataFrame(columns | {"input": names})
 
-    def to_svg(self, *, standalone: bool = True) -> str:
+    def to_svg(self, *, width: float = 720, standalone: bool = True) -> str:
         """Return it as a picture: an SVG, with its rules of style inside where it is to stand alone."""
         from elman.explain import draw
 
-        return draw.contributions(self, standalone=standalone)
+        return draw.contributions(self, width=width, standalone=standalone)
 
     def plot(self) -> Any:
         """Return it as a matplotlib figure; raises MissingDependencyError."""
@@ -209,8 +209,8 @@ class Explanation:
         return "\n".join([*lines, self.verdict, *([self.note] if self.note else [])])
 
     def _repr_html_(self) -> str:
-        words = html.escape(" ".join(filter(None, (self.verdict, self.note))))
-        return f"<div>{self.to_svg()}<p>{words}</p></div>"
+        # the picture has the verdict
+        return f"<div>{self.to_svg()}<p>{html.escape(self.note)}</p></div>"
 
 
 def printed(token: str) -> str:
@@ -223,20 +223,14 @@ def printed(token: str) -> str:
 
 
 def best_method(told: Callable[[str], Explanation]) -> Explanation:
-    """Return the explanation by the first of `METHODS` that stands its own test, else by the last.
-
-    Those that failed before it are named in its note.
-    """
-    failed = []
-    for method in METHODS:
-        found = told(method)
-        if found.passed is not False or method == METHODS[-1]:
-            break
-        failed.append(
-            f"{method} (gap {100 * found.gap:.2f} %, deletion score {found.deletion_score or 0.0:.2f})"
-        )
-    note = f"Failed their own test here: {', '.join(failed)}." if failed else ""
-    return replace(found, note=" ".join(filter(None, (found.note, note))))
+    """Return ``told("decomposition")``, or where that fails its own test ``told("leave-one-out")``."""
+    first = told(DECOMPOSITION)
+    if first.passed is not False:
+        return first
+    second = told(LEFT_OUT)
+    failed = f"gap {100 * first.gap:.2f} %, deletion score {first.deletion_score or 0.0:.2f}"
+    note = f"By decomposition the explanation fails its own test here ({failed})."
+    return replace(second, note=" ".join(filter(None, (second.note, note))))
 
 
 def deletion_score(

@@ -104,11 +104,11 @@ def explain_language(
 ) -> Explanation:
     """Return why `target`, a token (the most probable one), is as probable as it is after `text`.
 
-    The score is its logit. `method` is by default the first of "decomposition", "integrated gradients" and
-    "leave-one-out" that stands its own test. With `unknown` each token in turn is not left out but not
-    known: the words that the network expected in its place stand there, each as probable as it and what
-    follows it are (Zintgraf et al., "Visualizing Deep Neural Network Decisions", 2017), and the score is the
-    target's log probability. Raises InputError, OptionError.
+    The score is its logit. `method` is by default "decomposition", or "leave-one-out" where that fails its
+    test. With `unknown` each token in turn is not left out but not known: the words that were expected
+    in its place stand there, each as probable as it and what follows it are (Zintgraf et al., "Visualizing
+    Deep Neural Network Decisions", 2017), and the score is the target's log probability. Raises InputError,
+    OptionError.
     """
     network: Network = predictor.network
     linear = is_exact(network.model.config)

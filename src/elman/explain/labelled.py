@@ -45,8 +45,8 @@ def explain_labelled(
         predictor: what `elman.load` returns for the tasks classify, regress and tag.
         what: one sequence: a text, a list of tokens, numbers ``[T]`` or ``[T, C]``.
         target: the label or tag, by default the most probable; nothing for a regressor.
-        method: "decomposition", "integrated gradients" or "leave-one-out": by default the first of these that
-            stands its own test.
+        method: "decomposition" (the default), "integrated gradients" or "leave-one-out" (the default where
+            decomposition fails its own test).
         of: for texts "words" or "characters" (those by which words are spelled, with the words' own vectors
             in the bias; where none are, by leave-one-out alone); for numbers "steps" or "channels"; for a
             tagger the step, from 0, by default the last.

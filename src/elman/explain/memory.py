@@ -99,11 +99,13 @@ class Memory:
             "verdict": self.verdict,
         }
 
-    def to_svg(self, *, standalone: bool = True) -> str:
+    def to_svg(self, *, width: float = 720, standalone: bool = True) -> str:
         """Return it as a picture."""
         from elman.explain import draw
 
-        return draw.memory(self.lags, self.change, self.gradient, standalone=standalone)
+        return draw.memory(
+            self.lags, self.change, self.gradient, width=width, standalone=standalone
+        )
 
     def plot(self) -> Any:
         """Return it as a matplotlib figure; raises MissingDependencyError."""

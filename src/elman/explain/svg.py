@@ -140,9 +140,9 @@ def _style() -> str:
             ".elman .arc.plain{stroke-dasharray:3 5}",
             ".elman .words:hover .arc{stroke-opacity:.15}",
             ".elman .words .word:hover .arc,.elman .words .word:focus .arc{stroke-opacity:.95}",
-            ".elman [tabindex]{cursor:pointer;outline:none}",
-            ".elman [tabindex]:hover .hit{fill:var(--elman-rest)}",
-            ".elman [tabindex]:focus-visible .hit{stroke:var(--elman-up);stroke-width:2}",
+            "svg.elman [tabindex]{cursor:pointer;outline:none}",
+            "svg.elman [tabindex]:hover .hit{fill:var(--elman-rest)}",
+            "svg.elman [tabindex]:focus-visible .hit{stroke:var(--elman-up);stroke-width:2}",
             "@media (forced-colors:active){.elman{forced-color-adjust:none}}",
         )
     )

@@ -107,13 +107,13 @@ class Trace:
             "predictions": said,
         }
 
-    def to_svg(self, *, standalone: bool = True) -> str:
+    def to_svg(self, *, width: float = 720, standalone: bool = True) -> str:
         """Return the last layer's units over time as a picture: those that change most."""
         from elman.explain import draw
 
         units = self.changing(_SHOWN)
         values = self.states["hidden"][-1][:, units].T
-        return draw.heat(values, self.tokens, units.tolist(), standalone=standalone)
+        return draw.heat(values, self.tokens, units.tolist(), width=width, standalone=standalone)
 
     def plot(self) -> Any:
         """Return the same as a matplotlib figure; raises MissingDependencyError."""

@@ -37,6 +37,8 @@ K: TypeAlias = Annotated[int, Field(ge=1, le=100)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=4096)]
 Few: TypeAlias = Annotated[int, Field(ge=1, le=256)]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
+Width: TypeAlias = Annotated[int, Field(ge=280, le=2000)]
+"""Of a picture, in its own units: pixels where it is not scaled."""
 Place: TypeAlias = Annotated[int, Field(ge=0, lt=LONGEST)]
 Method: TypeAlias = Literal["decomposition", "integrated gradients", "leave-one-out"]
 Input: TypeAlias = (
@@ -94,6 +96,7 @@ class Explain(_Body):
     step: Place | None = None
     unknown: bool = False
     svg: bool = False
+    width: Width = 720
 
 
 class Trace(_Body):
@@ -103,6 +106,7 @@ class Trace(_Body):
     units: Annotated[list[Place], Field(max_length=4096)] | Count | None = None
     layer: Annotated[int, Field(ge=0, lt=1_000)] | None = None
     svg: bool = False
+    width: Width = 720
 
 
 class Memory(_Body):
@@ -110,6 +114,7 @@ class Memory(_Body):
 
     input: Text
     svg: bool = False
+    width: Width = 720
 
 
 class Units(_Body):
@@ -141,6 +146,7 @@ class Unroll(_Body):
     target: Word | None = None
     k: K = 8
     replace: _Replacement | None = None
+    width: Width = 960
 
 
 class Replace(_Body):

@@ -11,8 +11,7 @@ from typing import Any
 import uvicorn
 
 from elman.serve.app import create_app
-from elman.serve.protocol import patient_for
-from elman.serve.run import address, listen
+from elman.serve.run import address, configured, listen
 from elman.serve.settings import Settings
 
 __all__ = ["Watched"]
@@ -34,19 +33,8 @@ class Watched:
         self.url = f"{address(settings)}/?panel=training"
         self._app = create_app({}, settings)
         self._asked = 0.0
-        config = uvicorn.Config(
-            self._seen,
-            interface="asgi3",
-            http=patient_for(settings.dribble_seconds),
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=1,
-        )
+        config = configured(self._seen, settings)
+        config.log_level, config.timeout_graceful_shutdown = "critical", 1
         self._bound, self._server = bound, uvicorn.Server(config)
         # a daemon: whatever happens to it, training and its end do not wait
         self._thread = threading.Thread(target=self._serve, name="elman-watch", daemon=True)

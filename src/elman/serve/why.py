@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from elman._errors import DataError, InputError
 from elman.explain import draw
 from elman.explain.alike import units_like
+from elman.explain.forecast import forecast_picture
 from elman.explain.influence import Read, replace
 from elman.runtime.stream import token_numbers
 from elman.serve.answers import clean, numbers_of, predictions_of
@@ -45,12 +46,18 @@ def _explain(predictor: Any, body: Explain) -> dict[str, Any]:
     elif body.input is not None:
         raise InputError("input", got="numbers", expected="none: series names what is explained")
     found = predictor.explain(what, body.target, **options)
-    return _with_svg(found, body.svg)
+    told = _with_svg(found, body)
+    if task == "forecast" and body.svg:
+        picture = forecast_picture(predictor, what, found)
+        told["forecast"] = draw.forecast(**picture, width=body.width, standalone=False)
+    return told
 
 
-def _with_svg(found: Any, svg: bool, **chosen: Any) -> dict[str, Any]:
+def _with_svg(found: Any, body: Explain | Trace | Memory, **chosen: Any) -> dict[str, Any]:
     told: dict[str, Any] = clean(found.to_dict(**chosen))
-    return told | {"svg": found.to_svg(standalone=False)} if svg else told
+    if body.svg:
+        told["svg"] = found.to_svg(width=body.width, standalone=False)
+    return told
 
 
 def _replaced(predictor: Any, text: str, position: int, token: str) -> np.ndarray:
@@ -87,6 +94,7 @@ def _unroll(predictor: Any, body: Unroll) -> dict[str, Any]:
         explanation.target,
         explanation.verdict,
         explanation.passed is False,
+        width=body.width,
         standalone=False,
     )
     return {
@@ -111,11 +119,11 @@ def _trace(predictor: Any, body: Trace) -> dict[str, Any]:
     if count > MOST_NUMBERS:
         expected, remedy = f"at most {MOST_NUMBERS:,}", "ask for fewer units, or one layer"
         raise InputError("the numbers of the answer", got=count, expected=expected, remedy=remedy)
-    return _with_svg(found, body.svg, units=units, layer=body.layer)
+    return _with_svg(found, body, units=units, layer=body.layer)
 
 
 def _memory(predictor: Any, body: Memory) -> dict[str, Any]:
-    return _with_svg(predictor.memory(body.input), body.svg)
+    return _with_svg(predictor.memory(body.input), body)
 
 
 def _units(predictor: Any, body: Units) -> dict[str, Any]:

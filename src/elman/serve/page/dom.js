@@ -30,6 +30,9 @@ export function picture(place, svg) {
   return taken;
 }
 
+// How wide a picture may be in a box, which is not laid out while it is empty.
+export const wide = (id) => Math.round(Math.min(960, Math.max(320, find(id).parentElement.clientWidth)));
+
 const LONGEST = 60;
 // What steers or hides its neighbours: controls, marks of direction, line and paragraph ends.
 const STEERING = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
@@ -101,7 +104,7 @@ export function coloured(place, tokens, values, level) {
     const step = Math.round((STEPS * Math.abs(value)) / most);
     const word = make("bdi", {
       class: step ? `tone t${value > 0 ? "p" : "n"}${step}` : "tone",
-      text: token === "\n" ? "↵" : shown(token),
+      text: token === "\n" ? "↵" : token === " " ? token : shown(token),
       title: `${shown(token)}: ${signed(value)}`,
     });
     return [word, level === "char" ? "" : " ", ...(token === "\n" ? [make("br")] : [])];

@@ -1,7 +1,7 @@
 // Panel 2: what single units do over a text, all of them over time, and how far back the network remembers.
 
 import { Newest, post } from "./api.js";
-import { coloured, find, make, name, picture, roving, shown } from "./dom.js";
+import { coloured, find, make, name, picture, roving, shown, wide } from "./dom.js";
 
 const PROPERTIES = 200;
 const MOST_UNITS = 1000; // in the list
@@ -74,8 +74,8 @@ function ask() {
   finder.drop();
   reader.ask(async () => {
     const [trace, memory] = await Promise.all([
-      post("/v1/trace", { model, input, units: [0], layer: 0, svg: true }),
-      post("/v1/memory", { model, input, svg: true }),
+      post("/v1/trace", { model, input, units: [0], layer: 0, svg: true, width: wide("heat") }),
+      post("/v1/memory", { model, input, svg: true, width: wide("lags") }),
     ]);
     return { model, input, steps: trace.tokens.length, trace, memory };
   });

@@ -1,7 +1,7 @@
 // Panel 3: a forecaster's next values and what moved them; the words that moved a label.
 
 import { Newest, post } from "./api.js";
-import { bar, coloured, find, make, name, percent, picture, roving, shown, signed } from "./dom.js";
+import { bar, coloured, find, make, name, percent, picture, roving, shown, signed, wide } from "./dom.js";
 
 const SPAN = 30; // steps ahead that can be chosen
 
@@ -41,7 +41,7 @@ export function leave() {
 
 export function fresh() {
   wanted = null;
-  for (const place of ["labels", "moved", "answer", "verdict", "steps", "which"]) find(place).replaceChildren();
+  for (const place of ["labels", "moved", "ahead", "answer", "verdict", "steps", "which"]) find(place).replaceChildren();
   const { task, series, horizon } = page.model;
   find("forecast").hidden = task !== "forecast";
   find("labelled").hidden = task === "forecast";
@@ -67,7 +67,7 @@ function sequence(text) {
 function ask(target) {
   wanted = target;
   const { id: model, task, series } = page.model;
-  const body = { model, svg: true };
+  const body = { model, svg: true, width: wide("answer") };
   if (task === "forecast") {
     if (target !== null) body.target = target;
     body.series = series[find("which").value || 0];
@@ -94,8 +94,10 @@ function ask(target) {
 
 function show(answer) {
   page.fine();
+  picture(find("ahead"), answer.forecast);
+  find("ahead").hidden = !answer.forecast;
   picture(find("answer"), answer.svg);
-  find("verdict").textContent = [answer.verdict, answer.note].filter(Boolean).join(" ");
+  find("verdict").textContent = answer.note; // the picture has the verdict
   if (!answer.predicted) {
     pressed("steps", wanted ?? "");
     return;

@@ -1,15 +1,17 @@
 // Panel 1: the network unrolled over a sentence, its predictions, and what moved them.
 
 import { Newest, events, post } from "./api.js";
-import { bar, find, make, name, percent, picture, roving, shown, signed } from "./dom.js";
+import { bar, find, make, name, percent, picture, roving, shown, signed, wide } from "./dom.js";
 
 const WRITTEN = 40; // words that "write on" writes
 const BARS = 8; // predictions shown
 const GOES_ON = 12; // words of each future
 
 let page;
-let answers;
-let told = null; // the last answer
+let bars; // what comes next, at once
+let answers; // and the network unrolled, when it is ready
+let offered = []; // the predictions shown
+let told = null; // the last picture's answer
 let target = null; // the prediction that is explained; none: the most probable
 let writing = null; // ends the text that is being written
 let replaced = null; // the text with a word replaced
@@ -18,6 +20,7 @@ const text = () => find("sentence").value;
 
 export function start(given) {
   page = given;
+  bars = new Newest(offer, fail);
   answers = new Newest(show, fail);
   find("sentence").addEventListener("input", () => ask(null));
   find("clear").addEventListener("click", () => write(""));
@@ -40,11 +43,13 @@ export function enter() {
 
 export function leave() {
   stop();
+  bars.drop();
   answers.drop();
 }
 
 export function fresh() {
   told = target = null;
+  offered = [];
   for (const place of ["network", "keys", "absence"]) find(place).replaceChildren();
   forget();
 }
@@ -58,16 +63,30 @@ function ask(wanted) {
   target = wanted;
   const body = { model: page.model.id, input: text(), k: BARS };
   const asked = performance.now();
-  // before the first word there is nothing to unroll
-  const route = body.input === "" ? "/v1/predict" : "/v1/unroll";
-  if (wanted !== null && body.input !== "") body.target = wanted;
-  answers.ask(async () => ({ ...(await post(route, body)), asked }));
+  if (wanted === null) bars.ask(async () => ({ ...(await post("/v1/predict", body)), asked }));
+  if (body.input === "") {
+    // before the first word there is nothing to unroll
+    answers.drop();
+    told = null;
+    find("network").replaceChildren();
+    return;
+  }
+  if (wanted !== null) body.target = wanted;
+  answers.ask(() => post("/v1/unroll", { ...body, width: wide("network") }));
+}
+
+function offer({ predictions, asked }) {
+  page.fine();
+  if (predictions.some((one, at) => one.token !== offered[at]?.token || one.probability !== offered[at]?.probability)) {
+    offered = predictions;
+    showKeys(predictions);
+  }
+  if (asked) performance.measure("key press to bars", { start: asked });
 }
 
 function show(answer) {
-  const moved = told === null || answer.predictions.some((one, at) => one.token !== told.predictions[at]?.token);
+  const moved = told === null || answer.tokens.join() !== told.tokens.join();
   told = answer;
-  page.fine();
   const focused = document.activeElement?.closest?.("#network [tabindex]");
   const place = focused && { rank: focused.dataset.rank, position: focused.dataset.position };
   const drawn = picture(find("network"), answer.svg);
@@ -78,12 +97,11 @@ function show(answer) {
     if (place) drawn.querySelector(`[data-${kind}="${Number(place[kind])}"]`)?.focus();
     if (moved) scroll(find("network"), drawn);
   }
-  if (moved) showKeys(answer.predictions);
+  offer(answer);
   for (const key of find("keys").children) {
-    key.setAttribute("aria-current", String(answer.predictions[key.dataset.rank]?.token === answer.explanation?.target));
+    key.setAttribute("aria-current", String(offered[key.dataset.rank]?.token === answer.explanation.target));
   }
   find("absence").textContent = "";
-  performance.measure("key press to bars", { start: answer.asked });
 }
 
 // Where the picture is wider than its box: the last word to the left, so that the answers stand beside it.
@@ -114,14 +132,14 @@ function keys() {
 }
 
 function why(rank) {
-  const token = told?.predictions[rank]?.token;
-  if (rank === undefined || token === undefined || !told.explanation || token === (target ?? told.explanation?.target)) return;
+  const token = offered[rank]?.token;
+  if (token === undefined || token === (target ?? told?.explanation.target) || text() === "") return;
   ask(token);
 }
 
 function append(rank) {
-  const token = told?.predictions[rank]?.token;
-  if (rank === undefined || token === undefined) return;
+  const token = offered[rank]?.token;
+  if (token === undefined) return;
   write(joined([text(), token]));
 }
 
@@ -170,8 +188,8 @@ function network() {
 }
 
 function absent(position) {
-  const { explanation } = told;
-  const row = explanation?.contributions?.find((one) => one.position === position);
+  const explanation = told?.explanation;
+  const row = explanation?.contributions.find((one) => one.position === position);
   if (!row) return;
   const parts = ["Without ", name(row.token, "b"), ", the ", `${explanation.score_name} of `, name(explanation.target, "b")];
   const without = row.absence;
