@@ -186,7 +186,7 @@ class Explanation:
         kept = np.sort(order[:_ROWS]).tolist()
         changes = [None] * len(self.inputs) if self.absence is None else self.absence.tolist()
         rows = [(printed(self.inputs[i]), float(self.contributions[i]), changes[i]) for i in kept]
-        if self.method != LEFT_OUT:
+        if self.method != LEFT_OUT and self.start_state:
             rows.append(("start state", self.start_state, None))
         widest = max((abs(share) for _, share, _ in rows), default=0.0) or 1.0
         width = max([11, *(len(name) for name, _, _ in rows)])
