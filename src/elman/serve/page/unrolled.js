@@ -72,11 +72,12 @@ function ask(wanted) {
     return;
   }
   if (wanted !== null) body.target = wanted;
-  answers.ask(() => post("/v1/unroll", { ...body, width: wide("network") }));
+  // narrower, a sentence would lose its first words; the box scrolls
+  answers.ask(() => post("/v1/unroll", { ...body, width: Math.max(600, wide("network")) }));
 }
 
 function offer({ predictions, asked }) {
-  page.fine();
+  if (text() === "") page.fine(); // else the picture says whether all is well
   if (predictions.some((one, at) => one.token !== offered[at]?.token || one.probability !== offered[at]?.probability)) {
     offered = predictions;
     showKeys(predictions);
@@ -98,6 +99,7 @@ function show(answer) {
     if (moved) scroll(find("network"), drawn);
   }
   offer(answer);
+  page.fine();
   for (const key of find("keys").children) {
     key.setAttribute("aria-current", String(offered[key.dataset.rank]?.token === answer.explanation.target));
   }
