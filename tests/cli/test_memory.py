@@ -48,6 +48,9 @@ def test_on_a_text_as_json_and_as_a_picture(
     assert ran.json["source"] == "the text that was given"
     assert len(ran.json["lags"]) == len(ran.json["change"]) == len(ran.json["gradient"])
     assert picture.read_text("utf-8").startswith("<svg")
+    for encoding in ("utf-16", "utf-8-sig"):
+        (tmp_path / "other.txt").write_text((folder / "text.txt").read_text(), encoding)
+        assert run(*given, tmp_path / "other.txt").json == ran.json
     monkeypatch.setattr("sys.stdin", io.StringIO((folder / "text.txt").read_text()))
     assert run(*given, "-").json == ran.json
 

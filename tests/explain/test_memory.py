@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from cell_checks import DIFFERENCE, STEP
 from elman import explain
@@ -124,7 +125,7 @@ def test_the_change_is_that_of_plain_re_runs(
         numbers[:end] for numbers in map(codec.encode, lines) for end in range(1, len(numbers) + 1)
     ]
     middle = np.median([*map(len, contexts)])
-    contexts = [one for one in contexts if len(one) > middle]
+    contexts = [one for one in contexts if len(one) >= middle]
     assert found.positions == len(contexts)
     longest = max(map(len, contexts))
     assert found.lags == tuple(lag for lag in (1, 2, 3, 4, 6, 8) if lag < longest)
@@ -162,7 +163,7 @@ def test_the_gradient_is_the_difference(
     predictor.network = Network(model, np.float64)
     numbers = model.codec.encode(TEXT)
     found = measure_memory(predictor, TEXT)
-    contexts = [numbers[:end] for end in range(len(numbers) // 2 + 1, len(numbers) + 1)]
+    contexts = [numbers[:end] for end in range((len(numbers) + 2) // 2, len(numbers) + 1)]
     for lag, gradient in zip(found.lags, found.gradient.tolist(), strict=True):
         norms = []
         for one in (one for one in contexts if len(one) >= lag):
@@ -179,6 +180,35 @@ def test_the_gradient_is_the_difference(
             norms.append(np.linalg.norm(slope))
         scale = np.sqrt(model.config.embedding_size) * max(1.0, max(norms))
         assert gradient == pytest.approx(np.mean(norms), abs=scale * DIFFERENCE)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("documents", ["file", "line"])
+def test_the_gradient_is_torchs(make: Make, documents: str) -> None:
+    model = make("lstm", level="word", documents=documents, scale=0.5)
+    predictor = LanguagePredictor(model)
+    found = measure_memory(predictor, TEXT)
+    layers = torch.nn.LSTM(5, 6, 2)
+    weights = {name: torch.tensor(array) for name, array in model.arrays.items()}
+    with torch.no_grad():
+        for name, weight in layers.named_parameters():
+            part, k = name.rsplit("_l", 1)
+            weight.copy_(weights[f"layers.{k}.{part}"])
+    start = torch.tensor(predictor.network.start[:-6].reshape(2, 2, 6))
+    begin = tuple(part.contiguous() for part in start.swapaxes(0, 1))
+    numbers = model.codec.encode(TEXT)
+    norms: dict[int, list[float]] = {lag: [] for lag in found.lags}
+    for end in range((len(numbers) + 2) // 2, len(numbers) + 1):
+        x = weights["embedding.weight"][numbers[:end]].requires_grad_()
+        y, _ = layers(x, begin)
+        logs = torch.log_softmax(weights["head.weight"] @ y[-1] + weights["head.bias"], 0)
+        offered = logs.detach().clone()
+        offered[UNKNOWN_ID] = -torch.inf
+        (slope,) = torch.autograd.grad(logs[offered.argmax()], x)
+        for lag in (lag for lag in found.lags if lag <= end):
+            norms[lag].append(float(slope[-lag].norm()))
+    wanted = [np.mean(some) for some in norms.values()]
+    np.testing.assert_allclose(found.gradient, wanted, rtol=0, atol=max(1.0, *wanted) * FLOAT32)
 
 
 @pytest.mark.usefixtures("way")
@@ -214,6 +244,37 @@ def test_what_is_further_back_than_the_longest_lag_is_in_the_state(
     np.testing.assert_allclose(cut, whole[-4:], rtol=0, atol=FLOAT32)
 
 
+def test_places_are_spread_over_those_that_know_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ends(text: np.ndarray, far: int) -> list[int]:
+        found = memory._contexts(text, None, far)
+        assert all((np.diff(one) == 1).all() for one in found)
+        return [int(one[-1]) + 1 for one in found]
+
+    def known(numbers: np.ndarray, far: int) -> list[list[int]]:
+        return [one.tolist() for one in memory._contexts(numbers, 0, far)]
+
+    text = np.arange(1000)
+    spread = ends(text, 16)
+    assert (len(spread), spread[0], spread[-1]) == (memory.POSITIONS, 17, 1000)
+    steps = np.diff(spread)
+    assert (steps.min(), steps.max()) == (15, 16)
+    assert [*map(len, memory._contexts(text, None, 16))] == [17, *[32] * 63]
+    assert ends(text[:9], 16) == [5, 6, 7, 8, 9]  # the half that knows more
+    for size in range(1, 300):
+        spread = ends(text[:size], 256)
+        assert len({*spread}) == len(spread) == min((size + 1) // 2, memory.POSITIONS)
+    assert known(np.array([1, 2, 0, 3, 4, 5, 6, 0, 0, 7]), 8) == [
+        [1, 2],
+        [3, 4],
+        [3, 4, 5],
+        [3, 4, 5, 6],
+    ]
+    assert known(np.array([1, 0, 2, 0, 3]), 8) == [[1], [2], [3]]
+    assert known(np.array([0, 0]), 8) == known(np.array([], int), 8) == []
+    monkeypatch.setattr(memory, "POSITIONS", 1)
+    assert known(np.array([1, 2, 3]), 8) == [[1, 2]]
+
+
 def test_lags_end_where_lines_do(make: Make) -> None:
     predictor = LanguagePredictor(make("gru", level="word", documents="line"))
     found = measure_memory(predictor, "I like my tea\n" * 200)
@@ -246,6 +307,8 @@ def told(change: list[float], gradient: list[float]) -> Memory:
 def test_the_horizon_and_what_is_said() -> None:
     assert told([0.5, 2 * CLOSE, CLOSE], [1, 1, 1]).horizon == 3
     assert told([0.5, 2 * CLOSE], [1, 1]).horizon is None
+    assert told([0.5, 0, 2 * CLOSE, 0], [1, 1, 1, 1]).horizon == 4  # what it forgot comes back
+    assert told([0, 0, 0.5], [1, 1, 1]).horizon is None
     assert (
         "still changes when all but the last 2 tokens are cut off" in told([1, 1], [1, 1]).verdict
     )
@@ -297,3 +360,5 @@ def test_other_models_and_options_are_refused(make: Make) -> None:
         measure_memory(ClassifierPredictor(reader_of()), "to be")
     with pytest.raises(OptionError, match="far"):
         measure_memory(LanguagePredictor(make("gru")), "abc", far=0)
+    with pytest.raises(OptionError, match="from 1 to 256"):
+        measure_memory(LanguagePredictor(make("gru")), "abc", far=257)

@@ -39,7 +39,12 @@ CELLS = [
     ("lstm", "tanh"),
     ("mingru", "tanh"),
 ]
-STACKS: list[dict[str, Any]] = [{}, {"residual": True}, {"tied": True}, {"bias": False}]
+STACKS: list[dict[str, Any]] = [
+    {"num_layers": 1},
+    {"tied": True},
+    {"bias": False},
+    {"num_layers": 3, "residual": True},
+]
 EACH = pytest.mark.parametrize(("cell", "activation"), CELLS)
 Make = Callable[..., Model]
 
@@ -80,6 +85,21 @@ def test_a_text_is_traced_as_a_stream_reads_it(
     assert again.tokens == tuple(known)
 
 
+def test_predictions_are_made_block_by_block(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = LanguagePredictor(make("gru"))
+    found, asked = read_trace(predictor, "abcdefgh"), []
+    monkeypatch.setattr(traces, "STEPS", 3)
+    plain = predictor.network.log_probabilities
+
+    def counted(y: np.ndarray) -> np.ndarray:
+        asked.append(len(y))
+        return plain(y)
+
+    monkeypatch.setattr(predictor.network, "log_probabilities", counted)
+    assert read_trace(predictor, "abcdefgh").predictions == found.predictions
+    assert asked == [3, 3, 2]
+
+
 def test_the_starts_of_lines_are_marked(make: Make) -> None:
     predictor = LanguagePredictor(make("gru", level="word", documents="line"))
     found = read_trace(predictor, LINES)
@@ -112,6 +132,27 @@ def test_the_states_are_what_the_gates_make_of_them(make: Make) -> None:
     before = np.concatenate([np.zeros_like(cells[:, :1]), cells[:, :-1]], axis=1)
     near(gates["forget"] * before + gates["input"] * gates["candidate"], cells)
     near(gates["output"] * np.tanh(cells), lstm.states["hidden"])
+
+
+@pytest.mark.usefixtures("way")
+def test_the_gates_of_an_lstm_are_those_of_its_equations(make: Make) -> None:
+    model = make("lstm", level="word", documents="line", num_layers=1)
+    found = read_trace(LanguagePredictor(model), f"\n{TEXT}")
+    own = {name: array.astype(np.float64) for name, array in model.arrays.items()}
+    h = c = np.zeros(6)
+    for step, number in enumerate(model.codec.encode(f"\n{TEXT}").tolist()):
+        from_input = own["layers.0.weight_ih"] @ own["embedding.weight"][number]
+        from_state = own["layers.0.weight_hh"] @ h
+        sums = from_input + from_state + own["layers.0.bias_ih"] + own["layers.0.bias_hh"]
+        i, f, g, o = np.split(sums, 4)
+        i, f, o = (1 / (1 + np.exp(-one)) for one in (i, f, o))
+        g = np.tanh(g)
+        c = f * c + i * g
+        h = o * np.tanh(c)
+        for name, wanted in (("input", i), ("forget", f), ("candidate", g), ("output", o)):
+            near(found.gates[name][0, step], wanted)
+        near(found.states["cell"][0, step], c)
+        near(found.states["hidden"][0, step], h)
 
 
 @EACH
@@ -258,10 +299,15 @@ def test_as_json_of_some_units_and_layers(make: Make) -> None:
     spread = found.states["hidden"][1].std(axis=0)
     assert found.to_dict(units=2)["units"] == sorted(np.argsort(-spread)[:2].tolist())
     assert found.to_dict(units=1_000)["units"] == [*range(6)]
+    assert found.changing(6).tolist() == found.changing(9, 0).tolist() == [*range(6)]
+    np.testing.assert_array_equal(found.values("0.3"), found.states["hidden"][0, :, 3])
     np.testing.assert_array_equal(found.values("1.c3"), found.states["cell"][1, :, 3])
     for wrong in ({"units": [6]}, {"units": [-1]}, {"units": -1}, {"layer": 2}, {"layer": -1}):
         with pytest.raises(OptionError):
             found.to_dict(**wrong)
+    for count, layer in ((-1, 0), (2.5, 0), (1, 2), (1, -2)):
+        with pytest.raises(OptionError):
+            found.changing(count, layer)
     for unit in ("2.0", "0.6", "0.c6"):
         with pytest.raises(OptionError, match="expected layers to 1, units to 5, of hidden, cell"):
             found.values(unit)

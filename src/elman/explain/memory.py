@@ -51,13 +51,9 @@ class Memory:
 
     @property
     def horizon(self) -> int | None:
-        """The fewest last tokens that give the prediction to within `CLOSE`, None where all lags do not."""
-        close = [
-            lag
-            for lag, moved in zip(self.lags, self.change.tolist(), strict=True)
-            if moved <= CLOSE
-        ]
-        return close[0] if close else None
+        """The lag from which on no cut changes the prediction by more than `CLOSE`, None without one."""
+        after = np.append(0, np.flatnonzero(self.change > CLOSE) + 1)[-1]
+        return self.lags[after] if after < len(self.lags) else None
 
     @property
     def rate(self) -> float:
@@ -133,7 +129,8 @@ def measure_memory(predictor: Any, what: Readable | None = None, *, far: int = _
     """Return how much the predictions of a language model owe to what stands further back.
 
     Measured at up to 64 places of a text, by default one of 1,000 tokens that the model itself writes from
-    seed 0, and for lags to `far` tokens, within lines where each stands alone. Raises InputError.
+    seed 0, and for lags to `far` tokens (1 to 256), within lines where each stands alone. Raises
+    InputError, OptionError.
     """
     task = predictor.model.config.task
     if task != "language":
@@ -141,7 +138,7 @@ def measure_memory(predictor: Any, what: Readable | None = None, *, far: int = _
         raise InputError(
             f"memory of a model for {task}", expected="one for language", remedy=remedy
         )
-    far = whole_number("far", far, 1)
+    far = whole_number("far", far, 1, _FAR)
     source = "the text that was given"
     if what is None:
         what = predictor.generate("", WRITTEN, seed=0)
@@ -167,24 +164,23 @@ def measure_memory(predictor: Any, what: Readable | None = None, *, far: int = _
 
 
 def _contexts(numbers: np.ndarray, end_id: int | None, far: int) -> list[np.ndarray]:
-    """Return what stands before each place that is measured, in its document, at most twice `far`."""
-    ends = np.flatnonzero(numbers == end_id) if end_id is not None else np.empty(0, np.int64)
-    places = np.setdiff1d(np.arange(1, len(numbers) + 1), ends + 1)
-    begins = np.concatenate([[0], ends + 1])
-    first = begins[np.searchsorted(begins, places, side="right") - 1]
-    # where lines are long, places late in the text have more before them
-    deep = places - first
-    enough = places[deep > min(far, int(np.median(deep)) if len(deep) else 0)]
-    places = enough if len(enough) else places
-    chosen = (
-        places[np.unique(np.linspace(0, len(places) - 1, POSITIONS).astype(int))]
-        if len(places)
-        else places
-    )
-    first = begins[np.searchsorted(begins, chosen, side="right") - 1]
+    """Return what stands before each place that is measured, in its line, at most twice `far`.
+
+    The places are spread evenly over those that know the most: more than `far` tokens, or where too few do,
+    as many as the middle place.
+    """
+    places = np.arange(1, len(numbers) + 1)
+    ends = np.zeros(len(numbers), bool) if end_id is None else numbers == end_id
+    known = places - np.maximum.accumulate(np.where(ends, places, 0))
+    places, known = places[known > 0], known[known > 0]
+    if not len(places):
+        return []
+    deep = np.flatnonzero(known >= min(far + 1, np.median(known)))
+    spread = np.linspace(0, len(deep) - 1, min(POSITIONS, len(deep))).astype(int)
+    chosen = deep[spread]
     return [
-        numbers[max(begin, place - 2 * far) : place]
-        for begin, place in zip(first.tolist(), chosen.tolist(), strict=True)
+        numbers[place - min(depth, 2 * far) : place]
+        for place, depth in zip(places[chosen].tolist(), known[chosen].tolist(), strict=True)
     ]
 
 

@@ -23,7 +23,7 @@ from elman.runtime.packed import member
 from elman.runtime.reader import Reader
 from elman.runtime.sampling import ranked
 from elman.runtime.sequence import log_softmax
-from elman.runtime.stream import token_numbers
+from elman.runtime.stream import STEPS, token_numbers
 
 __all__ = ["ROOM", "Trace", "read_trace"]
 
@@ -63,9 +63,12 @@ class Trace:
         found: np.ndarray = one[unit.layer, :, unit.number]
         return found
 
-    def changing(self, count: int, layer: int = -1, state: str = "hidden") -> np.ndarray:
-        """Return the numbers of the `count` units of a layer that change most, in their order."""
-        spread = self.states[state][layer].std(axis=0) if self.tokens else np.empty(0)
+    def changing(self, count: int, layer: int = -1) -> np.ndarray:
+        """Return the numbers of the `count` units of a layer that change most; raises OptionError."""
+        count = whole_number("units", count, 0)
+        hidden = self.states["hidden"]
+        one = hidden[whole_number("layer", layer, -1, len(hidden) - 1)]
+        spread = one.std(axis=0) if self.tokens else np.empty(0)
         return np.sort(np.argsort(-spread, kind="stable")[:count])
 
     def to_dict(
@@ -81,8 +84,7 @@ class Trace:
         layers = [*range(L)] if layer is None else [layer]
         chosen = [*range(H)]
         if isinstance(units, int):
-            count = whole_number("units", units, 0)
-            chosen = self.changing(count, layers[-1]).tolist()
+            chosen = self.changing(units, layers[-1]).tolist()
         elif units is not None:
             chosen = [whole_number("units", unit, 0, H - 1) for unit in units]
 
@@ -190,8 +192,9 @@ def _language(predictor: Any, what: Any, k: int) -> Trace:
         if len(embedded):
             passages.append(layers.read(embedded, [*start]))
             begins.append(first)
-    outputs = [passage.y[:, 0] for passage in passages]
-    said = [tuple(ranked(codec, row, k)) for y in outputs for row in network.log_probabilities(y)]
+    # in blocks, so that the logits of all steps are never held at once
+    blocks = [one.y[at : at + STEPS, 0] for one in passages for at in range(0, len(one.y), STEPS)]
+    said = [tuple(ranked(codec, row, k)) for y in blocks for row in network.log_probabilities(y)]
     return _traced(model, tokens, layers, passages, begins, said)
 
 
