@@ -18,7 +18,8 @@ from elman.data import TextCodec, meals
 from elman.data.words import UNKNOWN_ID
 from elman.explain import gradients
 from elman.explain.explanation import DECOMPOSITION, GAP, INTEGRATED, LEFT_OUT, METHODS, Explanation
-from elman.explain.influence import MOST, decompose, explain_language, replace
+from elman.explain.influence import decompose, explain_language, replace
+from elman.explain.opened import MOST
 from elman.model import Model
 from elman.runtime import Network, Stream
 

@@ -100,7 +100,8 @@ def explain(
 
 def _replaced(predictor: LanguagePredictor, text: str, given: str, json_: bool) -> None:
     """Show what comes after `text` with another word at a place: POSITION=WORD."""
-    from elman.explain.influence import Read, replace
+    from elman.explain.influence import replace
+    from elman.explain.opened import Read
 
     position, equals, word = given.partition("=")
     if not (equals and position.strip().isdecimal()):

@@ -13,7 +13,8 @@ import numpy as np
 
 from elman.cells import FROZEN, Cell
 from elman.explain.explanation import DECOMPOSITION, printed
-from elman.explain.influence import Read, explain_language, layers_of, passage_of, row_of
+from elman.explain.influence import explain_language
+from elman.explain.opened import Opened, Read
 from elman.explain.passage import Passage
 from elman.runtime.stream import Readable
 
@@ -52,7 +53,8 @@ def equations(predictor: Any, text: Readable, target: str | None = None) -> str:
     end = names[-1] if names else "start"
     lines = [f'logit("{word}") = w("{word}")·{y[-1]}[{end}] + b("{word}")']
     if names:
-        passage = passage_of(network, read, row_of(network, read)[None], layers_of(network))
+        opened = Opened(network)
+        passage = opened.passage(opened.embedding[read.numbers, None], read.start[None])
         for k in range(config.num_layers - 1, -1, -1):
             state = f"{'s' if len(cell.states) > 1 else 'h'}{k + 1 if several else ''}"
             read_by = (y[k - 1], None) if k else ("x", found.contributions)
@@ -112,7 +114,7 @@ def _layer(
 
 def _lengths(passage: Passage, k: int, place: int) -> list[float]:
     """Return the lengths of the state after a step and of what it sums: state before, input, biases."""
-    layers, step = passage.layers, passage._taken(k)[0][place]
+    layers, step = passage.layers, passage.taken(k)[0][place]
     weights, x = layers.weights[k][0], passage.inputs[k][place, 0]
     count, H = len(step.after), layers.hidden_size
     parts = np.zeros((count, 3, H))

@@ -17,7 +17,7 @@ from elman._errors import InputError, OptionError, printable
 from elman._shapes import whole_number
 from elman.data import TextCodec
 from elman.data.vocabulary import END
-from elman.data.words import UNKNOWN, UNKNOWN_ID, plain_line_ends
+from elman.data.words import UNKNOWN, UNKNOWN_ID
 from elman.explain.explanation import (
     DECOMPOSITION,
     LEFT_OUT,
@@ -27,60 +27,15 @@ from elman.explain.explanation import (
     deletion_score,
 )
 from elman.explain.gradients import ROOM, Run, integrated, is_exact
-from elman.explain.passage import Layers, Passage
+from elman.explain.opened import Opened, Read
 from elman.runtime.network import Network
 from elman.runtime.sampling import best, ranked
-from elman.runtime.stream import Readable, token_numbers
+from elman.runtime.stream import Readable
 
-__all__ = [
-    "MOST",
-    "Read",
-    "Terms",
-    "decompose",
-    "explain_language",
-    "layers_of",
-    "passage_of",
-    "replace",
-    "row_of",
-]
-
-MOST = 256
-"""Tokens that are explained, the last ones; what stands before them is in the start state."""
+__all__ = ["Terms", "decompose", "explain_language", "replace"]
 
 _WORDS = 32  # that stand for an unknown one
 _LANES = 2048  # of all unknown words together
-
-
-class Read(NamedTuple):
-    """A text as the network reads it: its last tokens, and the state before them."""
-
-    tokens: tuple[str, ...]
-    numbers: np.ndarray
-    """int64 ``[N]``, at most `MOST`."""
-    start: np.ndarray
-    """``[S]``, a row as `Network` has it."""
-    before: int
-    """Tokens of the document that are in `start`."""
-
-    @classmethod
-    def of(cls, predictor: Any, text: Readable) -> Read:
-        """Return what a language model reads of `text`: its last document; raises InputError."""
-        network: Network = predictor.network
-        codec: TextCodec = network.model.codec
-        numbers = token_numbers(codec, text)
-        if isinstance(text, str):
-            tokens = codec.tokenise(plain_line_ends(text))
-        else:
-            tokens = [codec.tokens[number] for number in numbers.tolist()]
-        ends = np.flatnonzero(numbers == codec.end_id) if codec.end_id is not None else np.empty(0)
-        # what stands before the last line's start is forgotten by design
-        first = int(ends[-1]) + 1 if len(ends) else 0
-        cut = max(first, len(numbers) - MOST)
-        start = network.start
-        for place in range(first, cut, MOST):
-            _, rows = network.forward(numbers[place : min(cut, place + MOST), None], start[None])
-            start = rows[0]
-        return cls(tuple(tokens[cut:]), numbers[cut:], start, cut - first)
 
 
 class Terms(NamedTuple):
@@ -122,7 +77,7 @@ def explain_language(
     number, note = _number(network, read, target), _note(read)
     if unknown:
         return _unknown_words(network, read, number, note)
-    weight, bias = (part[0].astype(np.float64) for part in _head(network, [number]))
+    weight, bias = (part[0].astype(np.float64) for part in Opened(network).head([number]))
 
     def scores(states: np.ndarray) -> np.ndarray:
         return np.asarray(network.output(states).astype(np.float64) @ weight + bias)
@@ -311,63 +266,48 @@ def _unknown(network: Network, read: Read, target: int) -> tuple[np.ndarray, str
     return result, note, steps
 
 
-def layers_of(network: Network) -> Layers:
-    """Return the recurrent layers of a language model, to go back through."""
-    config, arrays = network.model.config, network.model.arrays
-    return Layers(config, arrays, residual=config.residual, dtype=network.dtype)
-
-
-def row_of(network: Network, read: Read) -> np.ndarray:
-    """Return all that the layers read, the embeddings ``N·E`` and then the start state, in one row."""
-    embedding = np.asarray(network.model.arrays["embedding.weight"])[read.numbers]
-    start = read.start[: -network.hidden_size]
-    return np.concatenate([embedding.reshape(-1), start]).astype(network.dtype)
-
-
-def passage_of(network: Network, read: Read, rows: np.ndarray, layers: Layers) -> Passage:
-    """Return the passage of B ``rows [B, N·E + L·S·H]``, as `row_of` gives one; N from 1."""
-    N, count = len(read.numbers), len(network.cell.states)
-    x, start = np.split(rows, [rows.shape[1] - read.start.size + network.hidden_size], axis=1)
-    shape = (len(rows), -1, 1, count, network.hidden_size)
-    return layers.read(
-        x.reshape(len(rows), N, -1).swapaxes(0, 1),
-        [*start.reshape(shape).transpose(1, 2, 3, 0, 4)],
-    )
-
-
-def _head(network: Network, targets: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return weights ``[K, H]`` and biases ``[K]`` of the logits of some tokens."""
-    model = network.model
-    weight = model.arrays["embedding.weight" if model.config.tied else "head.weight"]
-    return weight[list(targets)], model.arrays["head.bias"][list(targets)].astype(np.float64)
-
-
 def _run(network: Network, read: Read, targets: Sequence[int]) -> Run:
     """Return what runs rows to logits and back: row b to that of target b, or all to that of the one."""
-    layers, (weight, bias) = layers_of(network), _head(network, targets)
+    opened = Opened(network)
+    weight, bias = opened.head(targets)
+    last = np.zeros(network.hidden_size)  # of the output before the first token nothing is read
 
     def run(rows: np.ndarray, frozen: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        passage = passage_of(network, read, rows[..., 0], layers)
+        x, start = _apart(network, rows[..., 0])
+        passage = opened.passage(x.reshape(len(rows), len(read.numbers), -1).swapaxes(0, 1), start)
         dy = np.zeros(passage.y.shape, passage.y.dtype)
         dy[-1] = weight
         back = passage.back(dy, frozen=frozen)
         scores = np.einsum("bh,bh->b", passage.y[-1], dy[-1], dtype=np.float64) + bias
-        start = np.stack(back.dstart).transpose(3, 0, 1, 2, 4).reshape(len(rows), -1)
-        dx = back.dx.swapaxes(0, 1).reshape(len(rows), -1)
-        return scores, np.concatenate([dx, start], axis=1)[..., None], bias + back.bias
+        parts = [back.dx.swapaxes(0, 1), np.stack(back.dstart).transpose(3, 0, 1, 2, 4)]
+        parts = [part.reshape(len(rows), -1) for part in parts]
+        slopes = np.concatenate([*parts, np.broadcast_to(last, (len(rows), len(last)))], axis=1)
+        return scores, slopes[..., None], bias + back.bias
 
     return run
 
 
+def _row(network: Network, read: Read) -> np.ndarray:
+    """Return all that the layers read, the embeddings ``N·E`` and then the start state, in one row."""
+    embedding = np.asarray(network.model.arrays["embedding.weight"])[read.numbers]
+    return np.concatenate([embedding.reshape(-1), read.start]).astype(network.dtype)
+
+
+def _apart(network: Network, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the embeddings ``[B, N·E]`` and the start states ``[B, S]`` of such rows."""
+    x, start = np.split(rows, [rows.shape[1] - network.state_size], axis=1)
+    return x, start
+
+
 def _shares(network: Network, read: Read, worth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the sums ``[B, N]`` over each embedding and ``[B]`` over the start state of rows."""
-    x, start = np.split(worth, [worth.shape[1] - read.start.size + network.hidden_size], axis=1)
+    x, start = _apart(network, worth)
     parts = x.reshape(len(x), len(read.numbers), -1).sum(axis=2, dtype=np.float64)
     return parts, start.sum(axis=1, dtype=np.float64)
 
 
 def _only_start(network: Network, read: Read, targets: Sequence[int]) -> Terms:
-    weight, bias = _head(network, targets)
+    weight, bias = Opened(network).head(targets)
     share = weight.astype(np.float64) @ network.output(read.start)
     return Terms(np.empty((len(targets), 0)), share, bias)
 
@@ -381,7 +321,7 @@ def _size(network: Network, read: Read) -> int:
 def _decomposed(network: Network, read: Read, targets: Sequence[int]) -> Terms:
     if not len(read.numbers):
         return _only_start(network, read, targets)
-    row, at_once, parts = row_of(network, read), max(1, ROOM // _size(network, read)), []
+    row, at_once, parts = _row(network, read), max(1, ROOM // _size(network, read)), []
     for first in range(0, len(targets), at_once):
         some = targets[first : first + at_once]
         rows = np.repeat(row[None, :, None], len(some), axis=0)
@@ -394,7 +334,7 @@ def _decomposed(network: Network, read: Read, targets: Sequence[int]) -> Terms:
 def _integrated(network: Network, read: Read, targets: Sequence[int]) -> Terms:
     if not len(read.numbers):
         return _only_start(network, read, targets)
-    run, rows = _run(network, read, targets), row_of(network, read)[:, None]
+    run, rows = _run(network, read, targets), _row(network, read)[:, None]
     nothing = np.zeros_like(rows)
     worth = integrated(run, rows, nothing, _size(network, read))
     return Terms(*_shares(network, read, worth[None, :, 0]), run(nothing[None], False)[0])

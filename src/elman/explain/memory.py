@@ -10,7 +10,7 @@ import numpy as np
 from elman._errors import InputError
 from elman._shapes import whole_number
 from elman.data.words import UNKNOWN_ID
-from elman.explain.passage import Layers
+from elman.explain.opened import Opened
 from elman.runtime.stream import Readable, token_numbers
 
 __all__ = ["CLOSE", "Memory", "measure_memory"]
@@ -229,22 +229,15 @@ def _gradients(network: Any, contexts: list[np.ndarray], lags: list[int]) -> np.
 
 def _norms(network: Any, tokens: np.ndarray, depth: int, dtype: Any) -> np.ndarray:
     """Return the norms of the gradients at the last of ``tokens [T, B]``, NaN where a state is no number."""
-    config, arrays = network.model.config, network.model.arrays
-    layers = Layers(config, arrays, residual=config.residual, dtype=dtype)
-    head = arrays["embedding.weight" if config.tied else "head.weight"].astype(np.float64)
-    B, H = tokens.shape[1], network.hidden_size
-    rows, before, tokens = (
-        np.repeat(network.start[None], B, axis=0),
-        tokens[:-depth],
-        tokens[-depth:],
-    )
+    opened = Opened(network, dtype)
+    head = opened.head(slice(None))[0].astype(np.float64)
+    rows = np.repeat(network.start[None], tokens.shape[1], axis=0)
+    before, tokens = tokens[:-depth], tokens[-depth:]
     if len(before):
         _, rows = network.forward(before, rows)
-    shape = (B, config.num_layers, 1, len(network.cell.states), H)
-    begin = rows[:, :-H].reshape(shape).transpose(1, 2, 3, 0, 4)
     with np.errstate(over="ignore", invalid="ignore"):
         try:
-            passage = layers.read(arrays["embedding.weight"][tokens], [*begin])
+            passage = opened.passage(opened.embedding[tokens], rows)
         except InputError:
             return np.full(tokens.shape, np.nan)
         logs = network.log_probabilities(passage.y[-1])

@@ -118,7 +118,7 @@ class Passage:
         """Return the layer's outputs, and keep its last states and what goes back."""
         layers = self.layers
         if layers.kernel is None:
-            taken = self._taken(k)
+            taken = self.taken(k)
             self.end.append(np.stack([[*steps[-1].after] for steps in taken]))
             outputs = [
                 _in_time(way, [[step.after[0]] for step in steps])[0]
@@ -150,7 +150,7 @@ class Passage:
         )
         return y, end, kept
 
-    def _taken(self, k: int) -> list[list[Step]]:
+    def taken(self, k: int) -> list[list[Step]]:
         """Return every step of a layer, a list for each direction, in the order in which it was taken."""
         if k not in self._steps:
             self._steps[k] = [_steps(self, k, way) for way in range(len(self.layers.weights[k]))]
@@ -166,14 +166,14 @@ class Passage:
                     for way, steps in enumerate(taken)
                 ]
             )
-            for taken in map(self._taken, range(len(self.inputs)))
+            for taken in map(self.taken, range(len(self.inputs)))
         ]
 
     @property
     def gates(self) -> list[dict[str, np.ndarray]]:
         """The gates' values at every step: ``[D, T, B, H]`` by name, a layer."""
         found = []
-        for taken in map(self._taken, range(len(self.inputs))):
+        for taken in map(self.taken, range(len(self.inputs))):
             ways = [
                 _in_time(way, [[*step.gates] for step in steps]) for way, steps in enumerate(taken)
             ]
@@ -211,7 +211,7 @@ class Passage:
         self, k: int, way: int, slopes: Slopes, dy: np.ndarray, dend: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         weights, cell = self.layers.weights[k][way], self.layers.cell
-        steps = self._taken(k)[way]
+        steps = self.taken(k)[way]
         d_gx = np.empty((*dy.shape[:2], len(weights.weight_ih)), dy.dtype)
         constant = np.zeros(dy.shape[1], dy.dtype)
         d_state: tuple[Any, ...] = (0.0,) * len(cell.states) if dend is None else tuple(dend)

@@ -15,6 +15,7 @@ from elman._shapes import whole_number
 from elman.data.labelled import Encoded, Sequences
 from elman.data.words import plain_line_ends
 from elman.explain.forecast import one_series
+from elman.explain.opened import Opened
 from elman.explain.parts import taken_apart
 from elman.explain.passage import Layers, Passage
 from elman.explain.reading import Unit
@@ -171,31 +172,27 @@ def _demand(layers: Layers, T: int) -> None:
 
 def _language(predictor: Any, what: Any, k: int) -> Trace:
     network, model = predictor.network, predictor.model
-    codec, config = model.codec, model.config
+    codec = model.codec
     numbers = token_numbers(codec, what)
     if isinstance(what, str):
         tokens = codec.tokenise(plain_line_ends(what))
     else:
         tokens = [codec.tokens[number] for number in numbers.tolist()]
-    layers = Layers(config, model.arrays, residual=config.residual)
-    _demand(layers, len(numbers))
+    opened = Opened(network)
+    _demand(opened.layers, len(numbers))
     ends = [] if codec.end_id is None else np.flatnonzero(numbers == codec.end_id).tolist()
     passages, begins = [], []
     for first, end in pairwise([*dict.fromkeys([0, *ends]), len(numbers)]):
         # before anything stands what the codec says; a line's end is the first that the next line reads
         fresh = first > 0 or first in ends[:1]
         row = np.zeros_like(network.start) if fresh else network.start
-        start = row[: -network.hidden_size].reshape(
-            config.num_layers, 1, len(layers.cell.states), 1, network.hidden_size
-        )
-        embedded = model.arrays["embedding.weight"][numbers[first:end], None]
-        if len(embedded):
-            passages.append(layers.read(embedded, [*start]))
+        if first < end:
+            passages.append(opened.passage(opened.embedding[numbers[first:end], None], row[None]))
             begins.append(first)
     # in blocks, so that the logits of all steps are never held at once
     blocks = [one.y[at : at + STEPS, 0] for one in passages for at in range(0, len(one.y), STEPS)]
     said = [tuple(ranked(codec, row, k)) for y in blocks for row in network.log_probabilities(y)]
-    return _traced(model, tokens, layers, passages, begins, said)
+    return _traced(model, tokens, opened.layers, passages, begins, said)
 
 
 def _labelled(predictor: Any, what: Any, k: int) -> Trace:

@@ -11,7 +11,8 @@ from elman._errors import DataError, InputError
 from elman.explain import draw
 from elman.explain.alike import units_like
 from elman.explain.forecast import forecast_picture
-from elman.explain.influence import Read, replace
+from elman.explain.influence import replace
+from elman.explain.opened import Read
 from elman.runtime.stream import token_numbers
 from elman.serve.answers import clean, numbers_of, predictions_of
 from elman.serve.desk import Desk
