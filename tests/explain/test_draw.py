@@ -192,6 +192,13 @@ def test_the_bars_are_as_long_as_the_contributions(start: float):
     assert left["bar down"] < left["bar up"]
 
 
+def test_what_is_measured_input_by_input_is_not_drawn_as_a_sum():
+    told = explanation(method="leave-one-out", residual=-3.25, start_state=0.0)
+    words = "".join(checked(draw.contributions(told)).itertext())
+    assert "residual" not in words
+    assert "bias" not in words
+
+
 def test_what_failed_is_not_drawn_as_if_it_held():
     note = "THIS EXPLANATION FAILS ITS OWN TEST: its numbers miss the score by 12 %."
     failed = explanation(passed=False, verdict=note)

@@ -9,12 +9,12 @@ groups that can be reached by keyboard.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.explain.charts import curves, forecast, memory
+from elman.explain.explanation import LEFT_OUT, Explanation
 from elman.explain.svg import (
     STYLE,
     advance,
@@ -36,9 +36,6 @@ from elman.explain.svg import (
     way,
 )
 from elman.explain.unrolled import unrolled
-
-if TYPE_CHECKING:
-    from elman.explain.explanation import Explanation
 
 __all__ = [
     "STYLE",
@@ -77,7 +74,8 @@ def contributions(explanation: Explanation, *, width: float = 720, standalone: b
         others = float(np.nansum(np.delete(values, named)))
         rows.append((f"{N - len(named):,} others", others, np.nan, None))
     barred = len(rows)
-    rest = ("bias", "residual", "score")
+    # what is measured input by input is no sum
+    rest = ("score",) if explanation.method == LEFT_OUT else ("bias", "residual", "score")
     rows += [(name, float(getattr(explanation, name)), np.nan, None) for name in rest]
     rows[-1] = (explanation.score_name, *rows[-1][1:])
     amounts = numbers([(value, ring) for _, value, ring, _ in rows], "rows", (None, 2))

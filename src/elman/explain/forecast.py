@@ -71,7 +71,7 @@ def explain_forecast(
     absence = finite(score - alone)
     if method == LEFT_OUT:
         contributions, bias = absence, nothing
-        note = "a value was replaced by its season's neighbours, a column by its mean"
+        note = "Left out is a value for what its season's neighbours say, a column's for its mean."
     else:
         with np.errstate(over="ignore", invalid="ignore"):
             frozen = method == DECOMPOSITION
@@ -79,7 +79,7 @@ def explain_forecast(
                 predictor, asked.series, asked.parts, asked.steps, frozen=frozen
             )
         contributions, bias = finite(shares), float(finite(rest))
-        note = "the level and the scale of the window and the calendar are in the bias"
+        note = "Level and scale of the window and the calendar are in the bias."
     rule = predictor.codec.rule
     return Explanation(
         "forecast",

@@ -117,7 +117,7 @@ class _Tokens(Reading):
 class _Letters(Reading):
     """The characters by which a network spells each word of a text."""
 
-    note = "what the words' own vectors gave is in the bias"
+    note = "What the words' own vectors gave is in the bias."
 
     def __init__(self, predictor: Any, given: Sequences) -> None:
         super().__init__(predictor.reader)
