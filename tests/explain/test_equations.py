@@ -22,7 +22,8 @@ SIXTH = 0.5e-6
 def terms(written: str) -> tuple[float, list[float]]:
     """The logit and the numbers that it is said to be the sum of."""
     head, tail = re.split(r", the sum of\n", written)
-    return float(head.rsplit(" = ", 1)[1]), [float(row.split()[-1]) for row in tail.splitlines()]
+    rows = [row for row in tail.splitlines() if row.startswith("  ")]
+    return float(head.rsplit(" = ", 1)[1]), [float(row.split()[-1]) for row in rows]
 
 
 @pytest.mark.usefixtures("way")

@@ -68,7 +68,8 @@ def equations(predictor: Any, text: Readable, target: str | None = None) -> str:
         ("rounding", found.residual),
     ]
     width = max(len(name) for name, _ in terms)
-    return "\n".join([*lines, *(f"  {name:{width}}  {term:+.6f}" for name, term in terms)])
+    lines += [f"  {name:{width}}  {term:+.6f}" for name, term in terms]
+    return "\n".join([*lines, found.verdict])
 
 
 def _names(read: Read) -> list[str]:

@@ -14,7 +14,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,9 +26,11 @@ __all__ = [
     "INTEGRATED",
     "LEFT_OUT",
     "METHODS",
+    "RARE",
+    "Deletion",
     "Explanation",
     "best_method",
-    "deletion_score",
+    "deletion_test",
     "printed",
 ]
 
@@ -40,12 +42,24 @@ METHODS = DECOMPOSITION, INTEGRATED, LEFT_OUT = (
 GAP = 0.01
 """Share of the contributions that may be missing from their sum."""
 
+RARE = 0.1
+"""At most this share of sets chosen at random may do as well as what an explanation names."""
+
 _CHANCE = 0.5
 _LARGEST = 3  # sets of up to so many inputs are deleted
-_DRAWN = 16
+_ALL, _DRAWN = 24, 19  # rankings that are compared
 _ROWS, _BAR = 40, 20
 
 Without = Callable[[list[tuple[int, ...]]], np.ndarray]
+
+
+class Deletion(NamedTuple):
+    """How much what an explanation names moves the score when it is deleted."""
+
+    score: float
+    """The mean share of other sets of inputs that move it less; 0.5 is chance."""
+    chance: float
+    """The share of sets chosen at random that have this score or a higher one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +67,7 @@ class Explanation:
     """Why a score is what it is: ``contributions + start_state + bias + residual == score``.
 
     >>> told = Explanation("language", "pizza", "decomposition", True, "logit", 2.0, ("I", "like"),
-    ...     np.array([0.5, 1.0]), 0.25, 0.25, 0.0, np.array([0.5, 1.5]), 1.0)
+    ...     np.array([0.5, 1.0]), 0.25, 0.25, 0.0, np.array([0.5, 1.5]), Deletion(1.0, 0.05))
     >>> told.gap, told.passed
     (0.0, True)
     >>> print(told)
@@ -63,7 +77,7 @@ class Explanation:
     like              +1.0000  +1.5000  ████████████████████
     start state       +0.2500           █████
     bias              +0.2500
-    Its numbers sum to the score (gap 0.00 %); deletion score 1.00 (chance 0.50).
+    Its numbers sum to the score (gap 0.00 %); deletion score 1.00 (as high for 5 % of random choices).
     """
 
     task: str
@@ -88,16 +102,22 @@ class Explanation:
     """What is missing from the sum: rounding, quadrature, or by leave-one-out what inputs do together."""
     absence: np.ndarray | None = None
     """float64 ``[N]``: the score minus what it is when that input is left out."""
-    deletion_score: float | None = None
-    """What `deletion_score` returns: 0.5 is chance."""
+    deletion: Deletion | None = None
+    """What `deletion_test` returns."""
     steps: int = 0
     """Recurrent steps that were run for `absence`."""
     note: str = ""
 
     @property
+    def deletion_score(self) -> float | None:
+        """How often deleting what it names moves the score more than other deletions; 0.5 is chance."""
+        return None if self.deletion is None else self.deletion.score
+
+    @property
     def gap(self) -> float:
-        """The residual as a share of all contributions' sizes; 0 where there are none."""
-        whole = float(np.abs(self.contributions).sum()) + abs(self.start_state)
+        """The residual as a share of what is explained: all contributions, or the score less the bias."""
+        shares = float(np.abs(self.contributions).sum()) + abs(self.start_state)
+        whole = max(shares, abs(self.score - self.bias))
         return abs(self.residual) / whole if whole else 0.0
 
     @property
@@ -106,10 +126,14 @@ class Explanation:
 
     @property
     def passed(self) -> bool | None:
-        """Whether it stands its own test; None where there was nothing to test."""
-        if self.deletion_score is None:
-            return None if self.method == LEFT_OUT else self._sums
-        return self._sums and self.deletion_score > _CHANCE
+        """Whether it stands its own test; None where that cannot be told.
+
+        It fails where its numbers do not sum, or deleting what it names moves the score no more than deleting
+        others in the mean; it passes where at most `RARE` of random choices do as well.
+        """
+        if not self._sums or (self.deletion is not None and self.deletion.score <= _CHANCE):
+            return False
+        return True if self.deletion is not None and self.deletion.chance <= RARE else None
 
     @property
     def verdict(self) -> str:
@@ -123,16 +147,21 @@ class Explanation:
             sums = (
                 f"its numbers do not sum to the score ({gap}, at most {100 * GAP:g} % is allowed)"
             )
-        if self.deletion_score is None:
-            few = len(self.inputs) < 2
-            deleted = "too few inputs to compare" if few else "not compared with deleting inputs"
-        else:
-            deleted = f"deletion score {self.deletion_score:.2f} (chance {_CHANCE:.2f})"
+        if self.deletion is None:
+            return self._told(f"{sums}; not tested by deleting inputs.")
+        score, chance = self.deletion
+        random = f"{100 * chance:.0f} %" if chance >= 0.005 else "less than 1 %"
+        deleted = f"deletion score {score:.2f} (as high for {random} of random choices)"
+        if score <= _CHANCE:
+            deleted = f"deletion score {score:.2f}, where chance is {_CHANCE:.2f}"
+        elif chance > RARE:
+            deleted += ", too close to chance to tell"
+        return self._told(f"{sums}; {deleted}.")
+
+    def _told(self, words: str) -> str:
         if self.passed is not False:
-            return f"{sums}; {deleted}."
-        if self.deletion_score is not None and self.deletion_score <= _CHANCE:
-            deleted += ", deleting what it names moves the score no more than deleting other inputs"
-        return f"THIS EXPLANATION FAILS ITS OWN TEST: {sums[0].lower()}{sums[1:]}; {deleted}."
+            return words
+        return f"THIS EXPLANATION FAILS ITS OWN TEST: {words[0].lower()}{words[1:]}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it for JSON, an object for each input."""
@@ -233,48 +262,67 @@ def best_method(told: Callable[[str], Explanation]) -> Explanation:
     return replace(second, note=" ".join(filter(None, (second.note, note))))
 
 
-def deletion_score(
+def deletion_test(
     contributions: Sequence[float] | np.ndarray,
     score: float,
     alone: Sequence[float] | np.ndarray,
     without: Without,
-) -> float | None:
-    """Return how often deleting what contributions ``[N]`` name moves the score more than other deletions.
+    *,
+    measured: bool = False,
+) -> Deletion | None:
+    """Return whether deleting what contributions ``[N]`` name moves the score more than other deletions.
 
-    For k = 1, 2, 3, below N: the share of other sets of k inputs (all of them, or 16 drawn with seed 0) whose
-    deletion moves the score less than that of the k largest contributions, a tie counted half; the mean
-    over k. `alone` ``[N]`` are the scores without each input, ``without(sets)`` those without each of some
-    sets. None below two inputs.
+    For k = 1, 2, 3, below N: the share of other sets of k inputs whose deletion moves the score less than
+    that of the k largest contributions, a tie counted half; the mean over k. The other sets are those of
+    other rankings of the inputs, all of them or 19 that are drawn with seed 0; how many of these do as well
+    is what is due to chance.
+    With contributions that are `measured` by leaving inputs out, k = 1 would be no test. `alone` ``[N]`` are
+    the scores without each input, ``without(sets)`` those without each of some sets. None for less than four
+    inputs, of which there are too few rankings to tell.
 
-    >>> effect = np.array([3.0, 2.0, 1.0])
-    >>> without = lambda sets: np.array([6.0 - effect[list(one)].sum() for one in sets])
-    >>> deletion_score(effect, 6.0, 6.0 - effect, without)
-    1.0
-    >>> deletion_score(effect[::-1], 6.0, 6.0 - effect, without)
-    0.0
+    >>> effect = np.array([4.0, 3.0, 2.0, 1.0])
+    >>> without = lambda sets: np.array([10.0 - effect[list(one)].sum() for one in sets])
+    >>> deletion_test(effect, 10.0, 10.0 - effect, without)
+    Deletion(score=1.0, chance=0.041666666666666664)
+    >>> deletion_test(effect[:2], 10.0, 10.0 - effect[:2], without) is None
+    True
     """
     N = len(contributions)
-    if N < 2:
+    depth = min(_LARGEST, N - 1)
+    named = tuple(np.argsort(-np.abs(contributions), kind="stable")[:depth].tolist())
+    rankings = _rankings(named, N)
+    if 1 / len(rankings) > RARE:
         return None
-    ranked = np.argsort(-np.abs(contributions), kind="stable").tolist()
-    draw = np.random.default_rng(0)
-    sets = [_sets(tuple(sorted(ranked[:k])), N, draw) for k in range(2, min(_LARGEST, N - 1) + 1)]
-    rest = without([one for some in sets for one in some]) if sets else np.empty(0)
-    first = np.asarray(alone, np.float64)
-    found = [np.concatenate([first[ranked[:1]], np.delete(first, ranked[0])])]
-    ends = np.cumsum([len(some) for some in sets])
-    found += np.split(np.asarray(rest, np.float64), ends[:-1]) if sets else []
-    moved = [np.abs(score - scores) for scores in found]
-    return float(np.mean([((m[1:] < m[0]) + 0.5 * (m[1:] == m[0])).mean() for m in moved]))
+    prefixes = [[tuple(sorted(one[:k])) for one in rankings] for k in range(2, depth + 1)]
+    sets = [list(dict.fromkeys(some)) for some in prefixes]
+    rest = np.asarray(without([one for some in sets for one in some]), np.float64)
+    parts = np.split(rest, np.cumsum([len(some) for some in sets])[:-1])
+    moved = [
+        (dict(zip(some, np.abs(score - scores).tolist(), strict=True)), prefix)
+        for some, scores, prefix in zip(sets, parts, prefixes, strict=True)
+    ]
+    if not measured:
+        lone = np.abs(score - np.asarray(alone, np.float64)).tolist()
+        moved.append(({(i,): one for i, one in enumerate(lone)}, [one[:1] for one in rankings]))
+    scores = np.mean([_shares(*one) for one in moved], axis=0)
+    # sums of the same numbers may differ by rounding
+    return Deletion(float(scores[0]), float((scores >= scores[0] - 1e-9).mean()))
 
 
-def _sets(named: tuple[int, ...], N: int, draw: np.random.Generator) -> list[tuple[int, ...]]:
-    """Return `named`, then other sets of as many of N inputs: all of them, or some that are drawn."""
+def _shares(moved: dict[tuple[int, ...], float], sets: list[tuple[int, ...]]) -> np.ndarray:
+    """Return for each of some sets the share of all the others that move the score less."""
+    each = np.array([*moved.values()])
+    own = np.array([moved[one] for one in sets])[:, None]
+    less = (each < own).sum(axis=1) + 0.5 * (each == own).sum(axis=1)
+    return np.asarray((less - 0.5) / (len(each) - 1))
+
+
+def _rankings(named: tuple[int, ...], N: int) -> list[tuple[int, ...]]:
+    """Return `named`, the first of a ranking of N inputs, then those of others: all, or some drawn."""
     k = len(named)
-    if math.comb(N, k) - 1 <= _DRAWN:
-        others = [one for one in itertools.combinations(range(N), k) if one != named]
-        return [named, *others]
-    found = {named: None}
+    if math.perm(N, k) <= _ALL:
+        return [named, *(one for one in itertools.permutations(range(N), k) if one != named)]
+    draw, found = np.random.default_rng(0), {named: None}
     while len(found) <= _DRAWN:
-        found[tuple(sorted(draw.choice(N, k, replace=False).tolist()))] = None
+        found[tuple(draw.choice(N, k, replace=False).tolist())] = None
     return [*found]

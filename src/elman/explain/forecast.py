@@ -15,9 +15,9 @@ from elman.explain.explanation import (
     LEFT_OUT,
     METHODS,
     Explanation,
-    deletion_score,
+    deletion_test,
 )
-from elman.explain.gradients import finite, is_exact
+from elman.explain.gradients import finite, held
 from elman.explain.segments import Part, shared_out
 
 __all__ = ["explain_forecast", "forecast_picture", "one_series"]
@@ -54,7 +54,7 @@ def explain_forecast(
         predictor: what `elman.load` returns for the task forecast.
         what: the id of a series, where it knows several; or rows of one other series, read as in training.
         target: the step ahead, from 1; by default the mean of the whole horizon.
-        method: "leave-one-out", "decomposition" (exact for linear rnn and, given its gates, mingru) or
+        method: "leave-one-out", "decomposition" or
             "integrated gradients".
 
     Raises:
@@ -80,12 +80,14 @@ def explain_forecast(
             )
         contributions, bias = finite(shares), float(finite(rest))
         note = "Level and scale of the window and the calendar are in the bias."
+        if frozen:
+            note = f"{note} {held(predictor.model.config, 'rectifiers')}"
     rule = predictor.codec.rule
     return Explanation(
         "forecast",
         asked.target,
         method,
-        method == DECOMPOSITION and is_exact(predictor.model.config),
+        False,  # which rectifiers are open is held as it was
         "logarithm of the forecast" if asked.transformed and rule.log else "forecast",
         score,
         tuple(part.name for part in asked.parts),
@@ -93,7 +95,9 @@ def explain_forecast(
         bias=bias,
         residual=float(finite(score - contributions.sum() - bias)),
         absence=absence,
-        deletion_score=deletion_score(contributions, score, alone, asked.scores),
+        deletion=deletion_test(
+            contributions, score, alone, asked.scores, measured=method == LEFT_OUT
+        ),
         steps=len(asked.parts) * (rule.window // rule.segment + rule.ahead),
         note=note,
     )

@@ -7,7 +7,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["LARGEST", "Run", "finite", "integrated", "is_exact", "mean_slopes", "slopes_between"]
+__all__ = [
+    "LARGEST",
+    "Run",
+    "finite",
+    "held",
+    "integrated",
+    "is_exact",
+    "mean_slopes",
+    "slopes_between",
+]
 
 LARGEST = 1e300
 """Scores and shares are within this, so that any sum of them is a number."""
@@ -31,6 +40,14 @@ def finite(numbers: Any) -> np.ndarray:
 def is_exact(config: Any) -> bool:
     """Return whether the decomposition of a network of that cell is the network itself (given its gates)."""
     return config.cell == "mingru" or (config.cell, config.activation) == ("rnn", "linear")
+
+
+def held(config: Any, *others: str) -> str:
+    """Return what the decomposition takes as given, in a sentence, with `others` of the task; or nothing."""
+    gates = {"rnn": "slopes", "mingru": "gates"}.get(config.cell, "gates and slopes")
+    linear = (config.cell, config.activation) == ("rnn", "linear")
+    given = ", ".join([*([] if linear else [gates]), *others])
+    return f"Held as they were here: {given}." if given else ""
 
 
 def mean_slopes(

@@ -24,9 +24,9 @@ from elman.explain.explanation import (
     METHODS,
     Explanation,
     best_method,
-    deletion_score,
+    deletion_test,
 )
-from elman.explain.gradients import ROOM, Run, integrated, is_exact
+from elman.explain.gradients import ROOM, Run, held, integrated, is_exact
 from elman.explain.opened import Opened, Read
 from elman.runtime.network import Network
 from elman.runtime.sampling import best, ranked
@@ -89,9 +89,8 @@ def explain_language(
     if method != LEFT_OUT:
         terms = (_decomposed if method == DECOMPOSITION else _integrated)(network, read, [number])
     contributions = terms.contributions[0]
-    if method == DECOMPOSITION and network.cell.activation != "linear":
-        held = "gates" if linear else "gates and slopes"
-        note = " ".join(filter(None, (note, f"The {held} are held as they were in this text.")))
+    if method == DECOMPOSITION and N:
+        note = " ".join(filter(None, (note, held(network.model.config))))
     start_state, biases = float(terms.start_state[0]), float(terms.bias[0])
     return Explanation(
         task="language",
@@ -106,8 +105,12 @@ def explain_language(
         bias=biases,
         residual=score - (float(contributions.sum()) + start_state + biases),
         absence=score - singly,
-        deletion_score=deletion_score(
-            contributions, score, singly, lambda sets: scores(_without(network, read, sets)[1])
+        deletion=deletion_test(
+            contributions,
+            score,
+            singly,
+            lambda sets: scores(_without(network, read, sets)[1]),
+            measured=method == LEFT_OUT,
         ),
         steps=steps,
         note=note,

@@ -15,9 +15,9 @@ from elman.explain.explanation import (
     METHODS,
     Explanation,
     best_method,
-    deletion_score,
+    deletion_test,
 )
-from elman.explain.gradients import finite, is_exact, slopes_between
+from elman.explain.gradients import finite, held, is_exact, slopes_between
 from elman.explain.parts import Reading, taken_apart
 from elman.explain.passage import Layers
 
@@ -87,12 +87,15 @@ def explain_labelled(
         with np.errstate(over="ignore", invalid="ignore"):
             shares, rest = _shares(reading, number, method)
             contributions, bias = finite(shares * scale), float(finite(rest * scale + shift))
+    pools = {"max": "chosen maxima", "attention": "weights of attention"}
+    chosen = [name for pool, name in pools.items() if pool in config.pools]
+    given = held(config, *chosen) if method == DECOMPOSITION else ""
     score_name = "value" if regress else "logit"
     return Explanation(
         config.task,
         "value" if regress else predictor.labels.names[number],
         method,
-        method == DECOMPOSITION and is_exact(config),
+        method == DECOMPOSITION and is_exact(config) and not chosen,
         score_name if reading.step is None else f"logit at step {reading.step}",
         score,
         tuple(reading.names),
@@ -100,9 +103,9 @@ def explain_labelled(
         bias=bias,
         residual=float(finite(score - contributions.sum() - bias)),
         absence=absence,
-        deletion_score=deletion_score(contributions, score, alone, without),
+        deletion=deletion_test(contributions, score, alone, without, measured=method == LEFT_OUT),
         steps=steps,
-        note=reading.note,
+        note=" ".join(filter(None, (reading.note, given))),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from elman._errors import InputError
 from elman.data import TextCodec
 from elman.data.words import plain_line_ends
 from elman.explain.passage import Layers, Passage
@@ -57,6 +58,9 @@ class Opened:
     def __init__(self, network: Network, dtype: Any = None) -> None:
         model = network.model
         config, arrays = model.config, model.arrays
+        if network.storage != "float32":
+            what = "to look inside, the weights must be as trained"
+            raise InputError(what, got=network.storage, remedy="load the model without storage")
         dtype = network.dtype if dtype is None else dtype
         self.layers = Layers(config, arrays, residual=config.residual, dtype=dtype)
         self.embedding: np.ndarray = arrays["embedding.weight"]
