@@ -1,12 +1,18 @@
 """Feed many streams of a server at once over HTTP, check every answer, and measure how long they take.
 
     python benchmarks/serve.py [MODEL] [--streams 1000] [--rate 1000] [--seconds 60] [--json FILE]
+    python benchmarks/serve.py [MODEL] --overload [--streams 6000] [--seconds 10]
 
 `elman serve` runs as a process on loopback; this process is its clients: a keep-alive connection a stream,
 each with its own text, one request at a time, all together at `rate` requests a second. A request's time
 runs from when it was due, so that a server that stalls is not spared those it kept waiting. Every answer is
 compared with that of a stream in this process that reads the same: position, tokens and probabilities, bit
 for bit. Without MODEL the network is an lstm of 2 layers of 256 units over 96 characters, untrained.
+
+With `--overload` a part of the connections first ask as fast as they are answered, which finds the most
+steps a second; then all of them offer five times as many, whether answered or not. It prints what share of
+that most is still answered, and how long a refusal (429) takes; a request finds no connection where all
+wait, and counts as not sent.
 
 Leaves with exit code 1 where an answer is lost, doubled, out of order or other, where the rate is not
 reached, or where the 99th percentile is above 50 ms.
@@ -36,6 +42,8 @@ from elman.runtime import Stream
 ACCEPTED = 0.05
 """Seconds: the 99th percentile."""
 K = 5
+CLOSED = 256
+"""Connections that ask as fast as they are answered."""
 
 
 def untrained(path: Path) -> None:
@@ -136,6 +144,70 @@ async def every(host: str, port: int, name: str, plan: argparse.Namespace):
     return found, max(done for *_, done in found) - start
 
 
+async def overload(host: str, port: int, name: str, plan: argparse.Namespace) -> dict[str, object]:
+    """Return the most steps a second, and what five times as many requests come to."""
+    loop = asyncio.get_running_loop()
+    free: list[tuple[Client, str]] = []
+    for _ in range(plan.streams):
+        _, client = await loop.create_connection(lambda: Client(host), "127.0.0.1", port)
+        made = json.loads(await client.post("/v1/streams", {"model": name}))
+        free.append((client, f"/v1/streams/{made['id']}/feed"))
+    answered: list[float] = []
+    refused: list[float] = []
+
+    async def ask(client: Client, path: str, due: float) -> None:
+        try:
+            await client.post(path, {"input": "a", "k": K})
+            answered.append(loop.time() - due)
+        except ValueError as error:
+            if not str(error).startswith("HTTP/1.1 429"):
+                raise
+            refused.append(loop.time() - due)
+
+    half, start = plan.seconds / 2, loop.time()
+
+    async def without_rest(client: Client, path: str) -> None:
+        while (now := loop.time()) < start + half:
+            await ask(client, path, now)
+
+    await asyncio.gather(*(without_rest(*one) for one in free[:CLOSED]))
+    most = len(answered) / (loop.time() - start)
+    answered.clear()
+    refused.clear()
+    start, sent, missed, tasks = loop.time(), 0, 0, set()
+
+    async def once(client: Client, path: str, due: float) -> None:
+        await ask(client, path, due)
+        free.append((client, path))
+
+    while (now := loop.time()) < start + half:
+        while (due := start + (sent + missed) / (5 * most)) <= now:
+            if free:
+                task = asyncio.ensure_future(once(*free.pop(0), due))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                sent += 1
+            else:
+                missed += 1
+        await asyncio.sleep(0.001)
+    await asyncio.gather(*tasks)
+    seconds = loop.time() - start
+    return {
+        "most_steps_a_second": most,
+        "offered_a_second": (sent + missed) / half,
+        "sent_a_second": sent / half,
+        "answered_a_second": len(answered) / seconds,
+        "share_of_most": len(answered) / seconds / most,
+        "answered_p99_ms": _p99(answered),
+        "refused": len(refused),
+        "refused_p99_ms": _p99(refused),
+    }
+
+
+def _p99(took: list[float]) -> float:
+    return 1000 * float(np.quantile(took, 0.99)) if took else float("nan")
+
+
 def wrong(network: object, texts: list[str], answers: list[bytes]) -> int:
     """Return how many answers are not those of a stream alone."""
     alone, count = Stream(network), 0
@@ -148,12 +220,20 @@ def wrong(network: object, texts: list[str], answers: list[bytes]) -> int:
     return count
 
 
+def report(figures: dict[str, object], plan: argparse.Namespace) -> None:
+    for key, value in figures.items():
+        print(f"{key:<20} {value:,.2f}" if isinstance(value, float) else f"{key:<20} {value}")
+    if plan.json is not None:
+        plan.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", type=Path, help="a language model")
     parser.add_argument("--streams", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=1000.0, help="requests a second in all")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--overload", action="store_true", help="offer more than can be answered")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     plan = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -167,6 +247,9 @@ def main() -> int:
                 line = process.stdout.readline()
                 port = int(line.rpartition(":")[2])
                 name = path.name.removesuffix(".safetensors")
+                if plan.overload:
+                    report(asyncio.run(overload(f"127.0.0.1:{port}", port, name, plan)), plan)
+                    return 0
                 found, seconds = asyncio.run(every(f"127.0.0.1:{port}", port, name, plan))
             finally:
                 process.terminate()
@@ -186,10 +269,7 @@ def main() -> int:
         "cores": len(os.sched_getaffinity(0)),
         "date": time.strftime("%Y-%m-%d"),
     }
-    for key, value in figures.items():
-        print(f"{key:<16} {value:,.2f}" if isinstance(value, float) else f"{key:<16} {value}")
-    if plan.json is not None:
-        plan.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    report(figures, plan)
     reached = figures["steps_a_second"] >= 0.99 * plan.rate
     good = reached and not faults and np.quantile(took, 0.99) <= ACCEPTED
     print("passed" if good else "FAILED")

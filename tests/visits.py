@@ -161,6 +161,33 @@ class Visit:
         wrong = [fault for fault in self.faults if not re.search(self.expected or "$^", fault)]
         assert not wrong, wrong
 
+    def until(self, happened: Callable[[], object]) -> None:
+        """Let the page go on until something happened in the test's own handlers."""
+        for _ in range(PATIENCE // 10):
+            if happened():
+                return
+            self.page.wait_for_timeout(10)
+        raise AssertionError("it did not happen")
+
+    def asked(self, path: str) -> list[Any]:
+        """Return the list into which every request of a path comes, from now on."""
+        requests: list[Any] = []
+        self.page.on("request", lambda one: one.url.endswith(path) and requests.append(one))
+        return requests
+
+    def hold(self, path: str) -> list[Any]:
+        """Return the list into which the first request of a path comes, which waits; others pass."""
+        held: list[Any] = []
+        self.page.route(f"**{path}", lambda one: one.continue_() if held else held.append(one))
+        return held
+
+    def let_go(self, held: list[Any]) -> None:
+        """Let what was held be answered, and wait until the page has done with it."""
+        request = held[0].request
+        with self.page.expect_event("requestfinished", lambda one: one.url == request.url):
+            held[0].continue_()
+        self.page.evaluate("new Promise((done) => setTimeout(() => requestAnimationFrame(done)))")
+
     def choose(self, model: str) -> None:
         self.page.get_by_label("Model").select_option(label=model)
 

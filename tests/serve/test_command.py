@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import webbrowser
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
 from elman.cli import main
+from elman.serve import run
+from elman.serve.settings import Settings
 
 SECONDS = 60
 
@@ -92,6 +97,80 @@ def test_what_cannot_be_is_refused_in_one_line(refused, model_file, tmp_path):
     assert "none.safetensors" in refused(tmp_path / "none.safetensors")
     assert "max_streams: got 0" in refused(model_file, "--max-streams", "0")
     assert "--port: got 99999; expected 0 to 65535" in refused(model_file, "--port", "99999")
+    text = refused(model_file, "--host", "a..b", ELMAN_TOKEN="a secret")
+    assert "cannot listen on a..b:8765" in text
+    assert "pass another --host" in text
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("127.0.0.1", "127.0.0.1")]
+)
+def test_it_names_an_address_by_which_it_may_be_asked(model_file, monkeypatch, capsys, host, shown):
+    opened = []
+    monkeypatch.setattr(run, "serve", lambda _, settings, ready: ready(settings))
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setenv("ELMAN_TOKEN", "a secret")
+    more = ["--allow-host", "elman.example"]
+    for allowed in ([], more):
+        with pytest.raises(SystemExit) as left:
+            main(["serve", str(model_file), "--host", host, "--open", *allowed])
+        assert not left.value.code
+        first, *others = capsys.readouterr().out.splitlines()
+        assert first == f"serving letters on http://{shown}:8765"
+        assert ["--allow-host" in line for line in others] == (
+            [True] if host != shown and not allowed else []
+        )
+    assert opened == [f"http://{shown}:8765"] * 2
+
+
+WORKING = """
+import sys, threading
+import elman
+from elman.runtime.pool import StreamPool
+from elman.serve import run
+from elman.serve.settings import Settings
+def forever(*_, **__):
+    print("begun", flush=True)
+    threading.Event().wait()
+model = elman.load(sys.argv[1])
+type(model).generate = StreamPool.feed = forever
+run.serve(
+    {"letters": model}, Settings(port=0, grace_seconds=1), lambda s: print(s.port, flush=True)
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("route", "body"), [("generate", {"prompt": "a"}), ("streams", {"input": "abc"})]
+)
+def test_it_ends_though_a_thread_works(model_file, route, body):
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKING, str(model_file)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            url = f"http://127.0.0.1:{int(process.stdout.readline())}/v1/{route}"
+            with ThreadPoolExecutor(1) as threads:
+                body = {"model": "letters"} | body
+                asked = threads.submit(httpx.post, url, json=body, timeout=SECONDS)
+                assert process.stdout.readline() == "begun\n"
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(SECONDS) == 0
+                # cut off, or told that it will not be answered
+                assert asked.exception() is not None or asked.result().status_code >= 500
+        finally:
+            process.kill()
+
+
+def test_it_opens_as_many_connections_as_the_system_lets_it():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+        config = run.configured(None, Settings())
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert soft == (run.MOST_FILES if before[1] == resource.RLIM_INFINITY else before[1])
+        assert config.limit_concurrency == soft - run.OTHER_FILES
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_without_the_extra_it_says_what_to_install(model_file, tmp_path):

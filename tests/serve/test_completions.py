@@ -8,6 +8,8 @@ import pytest
 
 import elman
 from elman.runtime import Stream
+from elman.serve import completions
+from elman.serve.schema import CompletionBody
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +164,8 @@ def test_what_cannot_be_is_refused(client):
         ({"temperature": -1}, "temperature: got -1"),
         ({"prompt": [99]}, "tokens: got 99"),
         ({"prompt": ["a"] * 16, "n": 16, "max_tokens": 4096}, "tokens of all choices: got 1048576"),
+        ({"prompt": "a" * 5000, "n": 16, "echo": True}, "tokens of all choices: got 80256"),
+        ({"prompt": [[1] * 50_001] * 2}, "tokens of all prompts: got 100002"),
         ({"stop": ["a"] * 5}, "stop"),
         ({"stream": True, "prompt": [99]}, "tokens: got 99"),
     ):
@@ -169,6 +173,28 @@ def test_what_cannot_be_is_refused(client):
             create(**{"model": "letters", "prompt": "a"} | how)
     with pytest.raises(openai.NotFoundError, match="no such model"):
         create(model="none", prompt="a")
+
+
+@pytest.mark.parametrize("echo", [False, True])
+def test_a_prompt_is_read_once_for_all_its_choices(models, monkeypatch, echo):
+    """And each choice is what it would be if its prompt had been read for it alone."""
+    feed, step, read = Stream.feed, Stream.step, []
+    monkeypatch.setattr(Stream, "feed", lambda one, what: read.extend(what) or feed(one, what))
+    monkeypatch.setattr(Stream, "step", lambda one, what: read.append(what) or step(one, what))
+
+    def choices(**more):
+        body = {"model": "letters", "max_tokens": 8, "logprobs": 2, "echo": echo, **more}
+        return completions._choices(models["letters"], CompletionBody(**body))
+
+    def told(choice):
+        return [(part.pieces, part.text, part.reason) for part in choice.parts()]
+
+    several = choices(prompt=["abc", "dad"], n=3, seed=5)
+    assert read == models["letters"].model.codec.encode("abcdad").tolist()
+    found = [told(choice) for choice in several]
+    for index, parts in enumerate(found):
+        (alone,) = choices(prompt="abc" if index < 3 else "dad", seed=5 + index)
+        assert parts == told(alone)
 
 
 def test_a_seed_may_be_any_number(client):

@@ -8,61 +8,107 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
 import elman
+from elman.serve import work
+from elman.serve.schema import Predict, Replace, Score, Unroll
+from elman.serve.work import WhileWanted
 
-SOON = 5.0
-"""Seconds in which a refusal comes on a busy machine; on a quiet one it takes a millisecond."""
+
+class Gate:
+    """Stands for a question that works until it is opened."""
+
+    def __init__(self):
+        self.begun, self.free = threading.Semaphore(0), threading.Event()
+        self.asked = []
+
+    def __call__(self, what, *k, **_):
+        self.asked.append(what)
+        self.begun.release()
+        assert self.free.wait(30)
+        return [("a", 1.0)] if k else "abc"
+
+
+async def refused(client, route, **body):
+    answer = await client.post(f"/v1/{route}", json={"model": "letters"} | body)
+    assert answer.status_code == 429
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json()["error"]["type"] == "rate_limit_error"
 
 
 def test_beyond_the_room_for_long_questions_is_429(models, ask, monkeypatch):
-    begun, free = threading.Semaphore(0), threading.Event()
-
-    def slow(*_):
-        begun.release()
-        assert free.wait(30)
-        return [("a", 1.0)]
-
-    monkeypatch.setattr(type(models["letters"]), "predict_next", slow)
+    gate = Gate()
+    monkeypatch.setattr(type(models["letters"]), "generate", gate)
 
     async def go():
-        async with ask(models, max_tasks=3, threads=2) as client:
-            body = {"model": "letters", "input": "a"}
-            asked = [asyncio.ensure_future(client.post("/v1/predict", json=body)) for _ in range(3)]
-            await asyncio.to_thread(begun.acquire)
-            await asyncio.to_thread(begun.acquire)
-            started = time.monotonic()
-            for route, more in (
-                ("predict", {}),
-                ("generate", {}),
-                ("generate", {"stream": True}),
-                ("completions", {"stream": True}),
-            ):
-                sent = (
-                    {"model": "letters"}
-                    | more
-                    | ({"input": "a"} if route == "predict" else {"prompt": "a"})
-                )
-                answer = await client.post(f"/v1/{route}", json=sent)
-                assert answer.status_code == 429
-                assert answer.headers["retry-after"] == "1"
-                assert answer.json()["error"]["type"] == "rate_limit_error"
-            assert time.monotonic() - started < SOON
+        async with ask(models, max_tasks=2, threads=2) as client:
+            body = {"model": "letters", "prompt": "a"}
+            asked = [
+                asyncio.ensure_future(client.post("/v1/generate", json=body)) for _ in range(2)
+            ]
+            for _ in asked:
+                await asyncio.to_thread(gate.begun.acquire)
+            await refused(client, "generate", prompt="a")
+            await refused(client, "generate", prompt="a", stream=True)
+            await refused(client, "completions", prompt="a", stream=True)
+            await refused(client, "score", input="a")
+            await refused(client, "predict", input="a" * work.SHORT)
             # what does not take long goes on
             assert (await client.get("/healthz")).status_code == 200
             made = await client.post("/v1/streams", json={"model": "letters"})
             assert made.status_code == 200
-            free.set()
-            assert [(await one).status_code for one in asked] == [200] * 3
+            short = {"model": "letters", "input": "ab"}
+            for route, more in (
+                ("predict", {}),
+                ("unroll", {}),
+                ("replace", {"position": 0, "token": "c"}),
+            ):
+                assert (await client.post(f"/v1/{route}", json=short | more)).status_code == 200
+            gate.free.set()
+            assert [(await one).status_code for one in asked] == [200] * 2
             # and there is room again
+            assert (await client.post("/v1/generate", json=body)).status_code == 200
+
+    asyncio.run(go())
+
+
+def test_beyond_the_room_for_short_questions_is_429(models, ask, monkeypatch):
+    gate = Gate()
+    monkeypatch.setattr(type(models["letters"]), "predict_next", gate)
+
+    async def go():
+        async with ask(models, max_tasks=1) as client:
+            body = {"model": "letters", "input": "a"}
+            asked = asyncio.ensure_future(client.post("/v1/predict", json=body))
+            await asyncio.to_thread(gate.begun.acquire)
+            await refused(client, "predict", input="a")
+            assert (await client.post("/v1/score", json=body)).status_code == 200
+            gate.free.set()
+            assert (await asked).status_code == 200
             assert (await client.post("/v1/predict", json=body)).status_code == 200
 
     asyncio.run(go())
+
+
+def test_what_is_short():
+    long, more = "a" * work.SHORT, {"position": 0, "token": "a"}
+    for body, short in (
+        (Predict(model="a", input="a"), True),
+        (Predict(model="a", input=[1.0]), True),
+        (Predict(model="a", input=long), False),
+        (Predict(model="a"), False),
+        (Predict(model="a", input=[1.0], horizon=10_000), False),
+        (Unroll(model="a", input="a"), True),
+        (Unroll(model="a", input=long), False),
+        (Replace(model="a", input="a", **more), True),
+        (Replace(model="a", input=long, **more), False),
+        (Score(model="a", input="a"), False),
+    ):
+        assert work._is_short((None, body)) is short
 
 
 def test_room_is_free_again_when_a_reader_has_gone(models, ask):
@@ -77,21 +123,74 @@ def test_room_is_free_again_when_a_reader_has_gone(models, ask):
     asyncio.run(go())
 
 
-def test_a_reader_that_leaves_frees_its_room(start, model_file):
-    with start(model_file, max_tasks=1) as server, httpx.Client(timeout=30) as client:
-        body = {"model": "letters", "prompt": "a", "n": 4096, "stream": True}
-        for _ in range(5):
-            with client.stream("POST", f"{server.url}/v1/generate", json=body) as answer:
+class Leaver:
+    """A client that asks one question of an application, and leaves when it is told to."""
+
+    def __init__(self, app, route, body):
+        self.content = json.dumps(body).encode()
+        self.leaves, self.told = asyncio.Event(), asyncio.Event()
+        self.sent = []
+        headers = [
+            (b"host", b"127.0.0.1:8765"),
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(self.content)).encode()),
+        ]
+        scope = {"type": "http", "method": "POST", "path": route, "raw_path": route.encode()}
+        scope |= {"query_string": b"", "headers": headers, "http_version": "1.1", "scheme": "http"}
+        scope |= {"asgi": {"spec_version": "2.3"}, "client": ("127.0.0.1", 1), "root_path": ""}
+        scope["server"] = ("127.0.0.1", 8765)
+        self.done = asyncio.ensure_future(WhileWanted(app)(scope, self.receive, self.send))
+
+    async def receive(self):
+        if self.content is not None:
+            content, self.content = self.content, None
+            return {"type": "http.request", "body": content, "more_body": False}
+        await self.leaves.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, event):
+        self.sent.append(event)
+        if event.get("body"):
+            self.told.set()
+
+
+def test_a_reader_that_leaves_frees_its_room(models, ask):
+    async def go():
+        async with ask(models, max_tasks=1) as client:
+            app = client._transport.app
+            for _ in range(5):
+                body = {"model": "letters", "prompt": "a", "n": 4096, "stream": True}
+                reader = Leaver(app, "/v1/generate", body)
+                await reader.told.wait()
+                reader.leaves.set()
+                await reader.done
+                answer = await client.post("/v1/score", json={"model": "letters", "input": "a"})
                 assert answer.status_code == 200
-                next(answer.iter_bytes())
-            end = time.monotonic() + SOON
-            while (
-                client.post(
-                    f"{server.url}/v1/predict", json={"model": "letters", "input": "a"}
-                ).status_code
-                == 429
-            ):
-                assert time.monotonic() < end
+
+    asyncio.run(go())
+
+
+def test_what_nobody_waits_for_is_not_begun(models, ask, monkeypatch):
+    gate = Gate()
+    monkeypatch.setattr(type(models["letters"]), "generate", gate)
+    monkeypatch.setattr(work, "PATIENCE", 0)
+
+    async def go():
+        async with ask(models, max_tasks=2, threads=1) as client:
+            first, third = ({"model": "letters", "prompt": text} for text in ("a", "c"))
+            one = asyncio.ensure_future(client.post("/v1/generate", json=first))
+            await asyncio.to_thread(gate.begun.acquire)
+            gone = Leaver(client._transport.app, "/v1/generate", first | {"prompt": "b"})
+            gone.leaves.set()
+            await gone.done
+            assert gone.sent == []
+            # its room is another's
+            other = asyncio.ensure_future(client.post("/v1/generate", json=third))
+            gate.free.set()
+            assert [(await each).status_code for each in (one, other)] == [200, 200]
+            assert gate.asked == ["a", "c"]
+
+    asyncio.run(go())
 
 
 def test_beyond_all_room_is_429(models, ask):
@@ -130,12 +229,12 @@ def test_too_many_streams_is_429(models, ask):
     asyncio.run(go())
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_no_accepted_request_is_lost_when_the_server_ends(start, model_file, times):
+@pytest.mark.parametrize("last", [5, 40])
+def test_no_accepted_request_is_lost_when_the_server_ends(start, model_file, last):
     """SIGTERM among the requests of many connections: each is answered whole or was never taken."""
     clients, lost, answered = 24, [], []
     with start(model_file) as server:
-        going = threading.Event()
+        going = threading.Semaphore(0)
 
         def client(number):
             with httpx.Client(timeout=30) as line:
@@ -154,15 +253,15 @@ def test_no_accepted_request_is_lost_when_the_server_ends(start, model_file, tim
                         return position
                     position += 1
                     answered.append(answer.json()["position"] == 3 * position)
-                    if position == 5:
-                        going.set()
+                    if position == last:
+                        going.release()
 
         with ThreadPoolExecutor(clients) as threads:
             done = [threads.submit(client, number) for number in range(clients)]
-            assert going.wait(30)
-            time.sleep(0.1 * times)
+            for _ in done:
+                assert going.acquire(timeout=30)
             server.process.send_signal(signal.SIGTERM)
-            assert sum(one.result(60) for one in done) >= 5
+            assert sum(one.result(60) for one in done) >= last * clients
         assert server.process.wait(30) == 0
     assert lost == []
     assert all(answered)

@@ -119,12 +119,13 @@ def test_it_writes_on_as_it_goes_and_stops(visit, size):
              look();
            })"""
     )
-    page.keyboard.press("Enter")
+    with page.expect_event("requestfailed", lambda one: one.url.endswith("/v1/generate")):
+        page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Write on")).to_be_focused()
     stopped = page.locator("#sentence").input_value()
     assert lengths == sorted(lengths)
     assert len(stopped.split()) < 4000
-    page.wait_for_timeout(100)  # in which it would have written some more
+    page.evaluate("new Promise((done) => setTimeout(() => requestAnimationFrame(done)))")
     assert page.locator("#sentence").input_value() == stopped
     expect(page.get_by_role("alert")).to_be_empty()
 
@@ -148,14 +149,21 @@ def test_memory_colours_a_text_by_a_unit_and_finds_units(visit, size):
     page.get_by_role("button", name="Find its units").click()
     expect(page.locator("#units-note")).to_contain_text("over the phrase")
     assert page.locator("#places li").count() > 0
+    asked = at.asked("/v1/units/like")
+    page.locator("#passage").fill("")
+    page.get_by_role("button", name="Find its units").click()
+    expect(page.locator("#reading")).to_have_text("There is no text yet.")
+    assert not asked
 
 
 @sizes
 def test_a_forecast_shows_what_moved_it(visit, size):
     page = (at := visit(size)).page
     at.choose("sales")
+    asked = at.asked("/v1/explain")
     at.tab("Series")
     expect(page.locator("#answer svg")).to_be_visible()
+    assert len(asked) == 1
     whole = page.locator("#answer svg").inner_html()
     page.get_by_label("step 3 ahead").click()
     expect(page.get_by_label("step 3 ahead")).to_have_attribute("aria-pressed", "true")
@@ -203,6 +211,13 @@ def test_a_model_that_cannot_do_a_panel_says_why(visit, size):
     at.drawn(6)
     page.locator("#keys button").first.click()
     at.drawn(7)
+    # of what is given, one character is put in the place, whole
+    page.locator('#network .word[data-position="0"] .cell').click()
+    page.get_by_label("Another word").fill("\U0001f600!")
+    with page.expect_request("**/v1/replace") as asked:
+        page.keyboard.press("Enter")
+    assert asked.value.post_data_json["token"] == "\U0001f600"
+    expect(page.locator("#future")).to_be_visible()
 
 
 @sizes
@@ -237,5 +252,12 @@ def test_a_run_goes_on_under_the_eyes(visit, folder):
         with live.open("a") as file:
             file.write(json.dumps({"event": "end", "stopped": "early"}) + "\n")
         expect(page.locator("#progress")).to_contain_text("ended: early")
+        # another run over it is shown as it begins, and once it is gone there are the others
+        lines[1] |= {"step": 5}
+        live.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        expect(page.locator("#progress")).to_contain_text("step 5 ")
     finally:
         live.unlink()
+    expect(page.locator("#run option", has_text="live")).to_have_count(0)
+    expect(page.locator("#progress")).to_contain_text("ended: budget")
+    expect(page.get_by_role("alert")).to_be_empty()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -52,6 +50,8 @@ def test_everything_is_done_by_keyboard_alone(visit):
     press("Enter")
     expect(page.locator("#sentence")).to_have_value(f"we want to eat {second}")
     at.drawn(5)
+    # the keys are others now, and the same place among them is kept
+    expect(page.locator("#keys button").nth(1)).to_be_focused()
     tabbed("#network .word")
     press("End")
     expect(page.locator('#network .word[data-position="4"]')).to_be_focused()
@@ -160,18 +160,78 @@ def test_what_the_server_refuses_is_a_line_and_the_next_answer_clears_it(visit):
 def test_an_answer_older_than_the_newest_key_press_is_dropped(visit):
     page = (at := visit()).page
     at.write("we like")
-    held: list[Any] = []
-    # the first waits until the test says so, whatever comes after it
-    page.route("**/v1/unroll", lambda route: route.continue_() if held else held.append(route))
-    page.locator("#sentence").press_sequentially(" to")
-    page.wait_for_timeout(100)
-    assert len(held) == 1  # those of the keys in between wait for it, and only the newest of them
-    asked = json.loads(held[0].request.post_data)["input"]
-    assert asked != "we like to"
+    held, asked = at.hold("/v1/unroll"), at.asked("/v1/unroll")
+    # the bars of the last key are there
+    last = {"model": "meals", "input": "we like to", "k": 8}
+    with page.expect_response(lambda one: one.request.post_data_json == last):
+        page.locator("#sentence").press_sequentially(" to")
+    assert len(asked) == 1  # those of the keys in between wait for it, and only the newest of them
+    assert held[0].request.post_data_json["input"] != "we like to"
     wrong = {"tokens": ["old"], "predictions": [{"token": "old", "probability": 1}], "svg": None}
     held[0].fulfill(json=wrong | {"explanation": None})
     at.drawn(3)
     assert "old" not in at.predicted()
+
+
+def test_what_was_asked_of_a_model_is_not_shown_under_another(visit):
+    page = (at := visit()).page
+    future, stop = page.locator("#future"), page.get_by_role("button", name="Stop")
+    at.write("we like to eat")
+    replaced = at.hold("/v1/replace")
+    page.locator('#network .word[data-position="1"] .cell').click()
+    page.get_by_label("Another word").fill("hate")
+    page.keyboard.press("Enter")
+    at.until(lambda: replaced)
+    at.choose("letters")
+    at.let_go(replaced)
+    expect(future).to_be_hidden()
+
+    written = at.hold("/v1/generate")
+    page.get_by_role("button", name="Write on").click()
+    at.until(lambda: written)
+    expect(stop).to_be_visible()
+    at.choose("meals")
+    expect(stop).to_be_hidden()
+
+    at.read("we like to eat")
+    found = at.hold("/v1/units/like")
+    page.get_by_label("Like the phrase").fill("to eat")
+    page.get_by_role("button", name="Find its units").click()
+    at.until(lambda: found)
+    at.choose("letters")
+    expect(page.locator("#coloured .tone").nth(13)).to_be_attached()
+    at.let_go(found)
+    expect(page.locator("#places-title")).to_be_hidden()
+    expect(page.locator("#units-note")).not_to_contain_text("phrase")
+
+
+def test_of_two_replacements_the_later_is_shown_until_the_sentence_changes(visit):
+    page = (at := visit()).page
+    at.write("we like to eat")
+    held, asked = at.hold("/v1/replace"), at.asked("/v1/generate")
+    for word in ("hate", "want"):
+        page.locator('#network .word[data-position="1"] .cell').click()
+        page.get_by_label("Another word").fill(word)
+        page.keyboard.press("Enter")
+        at.until(lambda: held)
+    assert len(asked) == 2  # the later waits
+    at.let_go(held)
+    expect(page.locator("#future-title")).to_have_text("If like were want")
+    page.get_by_role("button", name="Keep it so").click()
+    expect(page.locator("#sentence")).to_have_value("we want to eat")
+    at.drawn(4)
+    page.locator('#network .word[data-position="1"] .cell').click()
+    page.get_by_label("Another word").fill("hate")
+    page.keyboard.press("Enter")
+    expect(page.locator("#future")).to_be_visible()
+    page.locator("#sentence").press_sequentially(" it")
+    expect(page.locator("#future")).to_be_hidden()
+
+
+def test_a_panel_that_is_none_is_the_first(visit):
+    page = (at := visit()).page
+    page.goto(f"{at.url}/?panel=constructor")
+    expect(page.locator("#keys button").first).to_be_visible()
 
 
 def test_a_server_with_a_token_asks_for_it(visit, folder, start):

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from elman.explain import draw
 from elman.model import Model
 from elman.serve.runs import MOST_EVENTS, MOST_POINTS, Runs
+from elman.serve.watch import Watched
 
 
 def steps(number: int, loss: float = 1.0, **more: Any) -> dict[str, Any]:
@@ -47,8 +51,6 @@ def marks(svg):
 
 
 def test_a_folder_lists_its_runs_the_newest_first(write, tmp_path):
-    import os
-
     os.utime(write("old", START, steps(7)), (1, 1))
     write("new", START, steps(3), END)
     (tmp_path / "notes.jsonl").write_text("{}\n")
@@ -141,6 +143,44 @@ def test_what_is_no_event_is_left_out_and_no_number_that_is_none_comes_back(writ
     assert told["events"][-1] == steps(5, 0.5)
 
 
+def test_a_journal_that_goes_or_may_not_be_read_is_left_out_of_the_list(
+    write, tmp_path, monkeypatch
+):
+    write("good", START, steps(7), {"event": "steps", "step": 1e200})
+    secret, gone = write("secret", START), write("gone", START)
+    scan, opened = os.scandir, Path.open
+
+    def scanned(folder):
+        entries = list(scan(folder))
+        gone.unlink(missing_ok=True)
+        return entries
+
+    def refused(path, *how, **more):
+        if path == secret:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *how, **more)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    monkeypatch.setattr(Path, "open", refused)
+    (row,) = Runs(tmp_path).listed()
+    # nor is a number told that no run can have
+    assert (row["id"], row["steps"]) == ("good", 7)
+
+
+def test_curves_are_drawn_anew_where_something_came(write, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(draw, "curves", lambda curves, *_, **__: drawn.append(curves) or "<svg/>")
+    write("a", START, steps(1))
+    runs = Runs(tmp_path)
+    assert [runs.answer("a", at)["svg"] for at in (0, 2, 2)] == ["<svg/>"] * 3
+    assert len(drawn) == 1
+    write("a", steps(2), mode="a")
+    runs.answer("a", 2)
+    write("a", START, steps(1), steps(9))  # as many, of another run
+    runs.answer("a", 2)
+    assert [curves["training"][0] for curves in drawn] == [[1], [1, 2], [1, 9]]
+
+
 def test_long_curves_are_thinned_to_their_means(write, tmp_path):
     write("a", *(steps(n, float(n % 2)) for n in range(1, 4 * MOST_POINTS + 1)))
     runs = Runs(tmp_path)
@@ -159,6 +199,19 @@ def test_one_journal_that_is_not_there_yet_is_no_run_until_it_is(write, tmp_path
     write("model", START)
     write("other", START)
     assert [row["id"] for row in runs.listed()] == ["model"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_watching_shows_a_run_before_only_to_go_on_with_it(write, resume):
+    path = write("model", START, steps(7), END)
+    with Watched(path, resume=resume) as watched:
+        address = watched.url.partition("/?")[0]
+        told = httpx.get(f"{address}/v1/runs").json()["data"]
+        assert [row["finished"] for row in told] == ([True] if resume else [])
+        path.write_text("")
+        write("model", START, steps(3))
+        (told,) = httpx.get(f"{address}/v1/runs").json()["data"]
+        assert (told["finished"], told["steps"]) == (False, 3)
 
 
 NAMES = (

@@ -170,6 +170,19 @@ def test_an_answer_is_bounded(given, monkeypatch):
     given("/v1/trace", {"model": "letters", "input": "a" * 10})
 
 
+def test_a_labelled_sequence_is_bounded(given, monkeypatch):
+    monkeypatch.setattr(why, "MOST_STEPS", 3)
+    for name, long, short in (
+        ("tag", ["a"] * 4, ["a"] * 3),
+        ("tag", "a b c d", "a b c"),
+        ("classify", "so good so good", "so good so"),
+    ):
+        for route in ("/v1/explain", "/v1/trace"):
+            given(route, {"model": name, "input": short})
+            error = given(route, {"model": name, "input": long}, 400)["error"]
+            assert error["message"] == "input: got 4 steps; expected at most 3"
+
+
 def test_memory(given, models):
     text = "abc dad " * 20
     found = given("/v1/memory", {"model": "letters", "input": text, "svg": True})

@@ -45,7 +45,7 @@ def serve(
 ) -> None:
     """Serve models over HTTP on this machine, with a page that shows them at work."""
     from elman.serve import run
-    from elman.serve.settings import Settings
+    from elman.serve.settings import Settings, is_any
 
     if not models and runs is None:
         raise OptionError("MODEL", got="nothing", expected="a trained model, or --runs FOLDER")
@@ -71,6 +71,8 @@ def serve(
     def ready(settings: Settings) -> None:
         url = run.address(settings)
         typer.echo(f"serving {', '.join(map(printable, loaded)) or printable(runs)} on {url}")
+        if is_any(settings.host) and not settings.allow_hosts:
+            typer.echo("others may ask only by a name or address that --allow-host gives")
         if open_:
             import webbrowser
 

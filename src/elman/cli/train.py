@@ -96,7 +96,7 @@ def _train(
     with ExitStack() as stack:
         display = stack.enter_context(TrainingDisplay(to_stderr=json_, output=output))
         if watch and display.leads:
-            display.say(f"the run as it goes on: {_open(stack, Path(output))}", "bold")
+            display.say(f"the run as it goes on: {_open(stack, Path(output), resume)}", "bold")
         if why != "--task":
             display.say(f"task {task}, as {why} says" if task != "language" else "task language")
             if task == "language" and any(map(is_table, files)):
@@ -112,11 +112,12 @@ def _train(
         raise typer.Exit(130)
 
 
-def _open(stack: ExitStack, output: Path) -> str:
+def _open(stack: ExitStack, output: Path, resume: bool) -> str:
     """Serve the Training panel until `stack` ends, show it where there is a display; return its address."""
     from elman.serve.watch import Watched
 
-    url = stack.enter_context(Watched(output.with_suffix(".run.jsonl"))).url
+    journal = output.with_suffix(".run.jsonl")
+    url = stack.enter_context(Watched(journal, resume=resume)).url
     if sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
         import webbrowser
 

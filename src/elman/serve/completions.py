@@ -20,18 +20,27 @@ from elman.serve.writing import Choice, Part, most_tokens
 __all__ = ["add_routes"]
 
 MOST_TOKENS = 65_536
-"""Of all choices of one request."""
+"""Of all choices of one request, new and echoed."""
+MOST_READ = 100_000
+"""Tokens of all prompts of one request."""
 
 
 def _choices(predictor: Any, body: CompletionBody) -> list[Choice]:
+    """Return the choices, each prompt read once for all of its own."""
     prompt: Any = body.prompt or ""
     one = isinstance(prompt, str) or isinstance(prompt[0], int)
-    prompts = [prompt] if one else prompt
+    firsts = [Choice(predictor, body, each) for each in ([prompt] if one else prompt)]
     count = body.n or 1
-    if (total := len(prompts) * count * most_tokens(body)) > MOST_TOKENS:
+    read = sum(len(first.numbers) for first in firsts)
+    if read > MOST_READ:
+        raise OptionError("tokens of all prompts", got=read, expected=f"at most {MOST_READ}")
+    total = count * (len(firsts) * most_tokens(body) + (read if body.echo else 0))
+    if total > MOST_TOKENS:
         raise OptionError("tokens of all choices", got=total, expected=f"at most {MOST_TOKENS}")
-    every = [prompt for prompt in prompts for _ in range(count)]
-    return [Choice(predictor, body, prompt, index) for index, prompt in enumerate(every)]
+    for first in firsts:
+        first.read()
+    every = [first for first in firsts for _ in range(count)]
+    return [first.another(index) for index, first in enumerate(every)]
 
 
 def _as_json(part: Part, before: int, body: CompletionBody) -> CompletionChoice:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
 from elman._errors import InputError, printable
@@ -17,6 +18,9 @@ from elman.serve.streams import NotFoundError, Streams
 from elman.serve.work import Work
 
 __all__ = ["Desk", "Served"]
+
+CLOSE_SECONDS = 0.5
+"""For a step that is being computed when the server ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +87,11 @@ class Desk:
             streams.sweep()
 
     def close(self) -> None:
-        """End the threads, when the last answer was given."""
+        """End the threads, when the last answer was given; what nobody waits for is not waited for."""
         self.work.close()
-        for streams in self._all():
-            streams.batcher.close()
+        closing = [Thread(target=one.batcher.close, daemon=True) for one in self._all()]
+        for thread in closing:
+            thread.start()
+        end = time.monotonic() + CLOSE_SECONDS
+        for thread in closing:
+            thread.join(max(0.0, end - time.monotonic()))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +15,15 @@ import uvicorn
 from elman._errors import OptionError
 from elman.serve.app import create_app
 from elman.serve.protocol import patient_for
-from elman.serve.settings import Settings
+from elman.serve.settings import Settings, is_any
+from elman.serve.work import WhileWanted
 
-__all__ = ["address", "configured", "listen", "serve"]
+__all__ = ["address", "configured", "listen", "most_connections", "serve"]
+
+MOST_FILES = 2**16
+"""Open at once, where the system names no limit."""
+OTHER_FILES = 64
+"""That are open beside connections."""
 
 
 class _Server(uvicorn.Server):
@@ -37,27 +45,49 @@ def listen(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, kind, number)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(place)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that cannot be one
         got = getattr(error, "strerror", None) or error
         what, remedy = f"cannot listen on {host}:{port}", "pass another --port, or 0 for any"
+        if isinstance(error, socket.gaierror | ValueError):
+            remedy = "pass another --host"
         raise OptionError(what, got=got, remedy=remedy) from None
     return bound
 
 
 def address(settings: Settings) -> str:
-    """Return the address of the page.
+    """Return the address of the page, on this machine where the server listens on every address.
 
     >>> address(Settings(host="::1", port=80))
     'http://[::1]:80'
+    >>> address(Settings(host="0.0.0.0", port=80, token="a secret"))
+    'http://127.0.0.1:80'
     """
-    host = f"[{settings.host}]" if ":" in settings.host.strip("[]") else settings.host
+    host = settings.host.strip("[]")
+    if is_any(host):
+        host = "::1" if ":" in host else "127.0.0.1"
+    host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{settings.port}"
+
+
+def most_connections() -> int:
+    """Let the process open as many files as it may, and return how many connections that leaves."""
+    if sys.platform == "win32":
+        return MOST_FILES
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY:
+        most = MOST_FILES if hard == resource.RLIM_INFINITY else hard
+        with suppress(OSError, ValueError):  # a system may allow less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, (MOST_FILES if soft == resource.RLIM_INFINITY else soft) - OTHER_FILES)
 
 
 def configured(app: Any, settings: Settings) -> uvicorn.Config:
     """Return how uvicorn is to run an application: bounded, quiet, and trusting no header."""
     return uvicorn.Config(
-        app,
+        WhileWanted(app),
         interface="asgi3",
         http=patient_for(settings.dribble_seconds),
         ws="none",
@@ -67,6 +97,8 @@ def configured(app: Any, settings: Settings) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        # one more is answered 503, where accepting it could fail
+        limit_concurrency=most_connections(),
         timeout_keep_alive=int(settings.keep_alive_seconds),
         timeout_graceful_shutdown=int(settings.grace_seconds),
     )

@@ -17,10 +17,11 @@ from typing_extensions import TypedDict
 
 from elman._errors import DataError, OptionError
 from elman.explain import draw
+from elman.serve.answers import clean
 from elman.serve.route import Route
 from elman.serve.streams import NotFoundError
 
-__all__ = ["Happened", "Journal", "RunLine", "RunList", "Runs", "router"]
+__all__ = ["Happened", "Journal", "RunLine", "RunList", "Runs", "router", "written_at"]
 
 SUFFIX = ".run.jsonl"
 MOST_RUNS = 200
@@ -32,6 +33,8 @@ LARGEST_JOURNAL = 256 << 20
 KEPT = 64
 """Bytes before the place read to, which tell whether the file is still the one that was read."""
 MOST_POINTS, MOST_MARKS = 400, 40
+LARGEST = 2**53
+"""Beyond it a number of a journal is none: no run has so many steps, and no curve shows such a loss."""
 FROM = {
     "parameters": [
         {
@@ -79,20 +82,12 @@ Happened = TypedDict(
 """Events of a run from one number to the next, and the curves with the last of them."""
 
 
-def _clean(value: Any) -> Any:
-    """Return `value` of JSON with no number that JSON cannot say and no half of a character."""
-    if isinstance(value, dict):
-        return {_clean(name): _clean(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_clean(part) for part in value]
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _event(line: bytes) -> dict[str, Any] | None:
     try:
-        event = _clean(json.loads(line))
+        event = json.loads(line)
+        if b"\\ud" in line.lower():  # it may be half of a character, which no text can hold
+            event = json.loads(json.dumps(event, ensure_ascii=False).encode("utf-8", "replace"))
+        event = clean(event)
     except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
@@ -100,7 +95,7 @@ def _event(line: bytes) -> dict[str, Any] | None:
 
 def _number(event: dict[str, Any], name: str) -> float | None:
     value = event.get(name)
-    return float(value) if isinstance(value, int | float) and abs(value) < 1e300 else None
+    return float(value) if isinstance(value, int | float) and abs(value) <= LARGEST else None
 
 
 @dataclass
@@ -113,6 +108,8 @@ class Journal:
     """How often the file was found begun anew."""
     _offset: int = 0
     _tail: bytes = b""
+    _drawn: tuple[dict[str, Any], str | None] | None = None
+    """The last event that the curves were drawn with, and the drawing."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self) -> list[dict[str, Any]]:
@@ -130,6 +127,16 @@ class Journal:
                 return list(self.events)
         except OSError as error:
             raise DataError(f"cannot read {self.path}", got=error.strerror) from error
+
+    def drawn(self, events: list[dict[str, Any]]) -> str | None:
+        """Return the curves of all `events`, drawn anew only where one came; None where there is none."""
+        if not events:
+            return None
+        if self._drawn is None or self._drawn[0] is not events[-1]:
+            curves, marks = _curves(events)
+            svg = draw.curves(curves, marks, standalone=False) if curves else None
+            self._drawn = events[-1], svg
+        return self._drawn[1]
 
     def _lines(self, file: Any) -> Iterator[bytes]:
         while self._offset < LARGEST_JOURNAL:
@@ -186,31 +193,43 @@ def _thinned(points: list[tuple[float, float]]) -> tuple[list[float], list[float
     ]
 
 
-class Runs:
-    """The journals of a folder, or one of them, each by a name that never becomes a path."""
+def written_at(path: str | Path) -> int | None:
+    """Return when a file was written, in ns; None where it is not there. Raises OSError."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
-    def __init__(self, where: str | Path) -> None:
-        self.where = Path(where)
+
+class Runs:
+    """The journals of a folder, or one of them, each by a name that never becomes a path.
+
+    Of one of them, what was written at `past` (its time in ns) is a run before, and not shown.
+    """
+
+    def __init__(self, where: str | Path, past: int | None = None) -> None:
+        self.where, self.past = Path(where), past
         self._journals: dict[Path, Journal] = {}
 
     def journals(self) -> dict[str, Journal]:
         """Return the journals there are by name, the newest first, at most 200; raises DataError."""
         try:
             if not self.where.is_dir():
-                found = [(self.where, 0.0)]
+                written = written_at(self.where)
+                found = [] if written in (None, self.past) else [(0, self.where)]
             else:
                 found = [
-                    (Path(entry.path), entry.stat().st_mtime)
+                    (-written, Path(entry.path))
                     for entry in os.scandir(self.where)
                     if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False)
+                    if (written := written_at(entry.path)) is not None
                 ]
         except OSError as error:
             raise DataError(f"cannot read {self.where}", got=error.strerror) from error
-        found.sort(key=lambda each: (-each[1], each[0]))
-        paths = [path for path, _ in found[:MOST_RUNS]]
+        paths = [path for _, path in sorted(found)[:MOST_RUNS]]
         self._journals = {path: self._journals.get(path, Journal(path)) for path in paths}
         return {
-            _clean(path.name.removesuffix(SUFFIX)): journal
+            os.fsencode(path.name.removesuffix(SUFFIX)).decode("utf-8", "replace"): journal
             for path, journal in self._journals.items()
         }
 
@@ -218,12 +237,13 @@ class Runs:
         """Return what there is to say of each run in a line."""
         rows: list[RunLine] = []
         for name, journal in self.journals().items():
-            if self.where == journal.path and not journal.path.exists():
-                continue  # it has not begun
-            events = journal.read()
+            try:
+                events = journal.read()
+            except DataError:
+                continue  # it went meanwhile, or may not be read: the others may
             start = next((event for event in events if event["event"] == "start"), {})
             last = events[-1]["event"] if events else ""
-            steps = [at for event in events if (at := _number(event, "step")) is not None]
+            steps = (at for event in reversed(events) if (at := _number(event, "step")) is not None)
             network = start.get("network")
             cell = network.get("cell") if isinstance(network, dict) else None
             rows.append(
@@ -233,7 +253,7 @@ class Runs:
                     "task": None if start.get("task") is None else str(start["task"]),
                     "cell": None if cell is None else str(cell),
                     "finished": last == "end",
-                    "steps": int(steps[-1]) if steps else 0,
+                    "steps": int(next(steps, 0)),
                 }
             )
         return rows
@@ -250,7 +270,6 @@ class Runs:
         start = start if start <= len(events) else 0
         part = events[start : start + MOST_EVENTS]
         stop = start + len(part)
-        curves, marks = _curves(events) if stop == len(events) else ({}, [])
         return {
             "id": name,
             "from": start,
@@ -259,13 +278,13 @@ class Runs:
             "next": stop,
             "more": stop < len(events),
             "finished": bool(events) and events[-1]["event"] == "end",
-            "svg": draw.curves(curves, marks, standalone=False) if curves else None,
+            "svg": journal.drawn(events) if stop == len(events) else None,
         }
 
 
-def router(where: str | Path) -> APIRouter:
-    """Return the routes of the runs in a folder of journals, or of one journal."""
-    runs, routes = Runs(where), APIRouter(tags=["runs"], route_class=Route)
+def router(where: str | Path, past: int | None = None) -> APIRouter:
+    """Return the routes of the runs in a folder of journals, or of one journal written since `past`."""
+    runs, routes = Runs(where, past), APIRouter(tags=["runs"], route_class=Route)
 
     @routes.get("/v1/runs", summary="The runs there are, the newest first")
     async def listed() -> RunList:

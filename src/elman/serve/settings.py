@@ -9,7 +9,7 @@ from pathlib import Path
 
 from elman._errors import OptionError
 
-__all__ = ["LOOPBACK", "Settings", "is_loopback"]
+__all__ = ["LOOPBACK", "Settings", "is_any", "is_loopback"]
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 """The names of this machine by which it may be asked."""
@@ -25,6 +25,18 @@ def is_loopback(host: str) -> bool:
         return True
     try:
         return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def is_any(host: str) -> bool:
+    """Return whether an address stands for every one of this machine.
+
+    >>> is_any("0.0.0.0"), is_any("[::]"), is_any("localhost")
+    (True, True, False)
+    """
+    try:
+        return ip_address(host.strip("[]")).is_unspecified
     except ValueError:
         return False
 
@@ -51,7 +63,7 @@ class Settings:
     max_requests: int = 4096
     """Requests at work at once."""
     max_tasks: int = 32
-    """Of them those that explain, generate or score, in threads."""
+    """Of them those that explain, generate or score, in threads; and as many short questions."""
     threads: int = 2
     window: float = 0.001
     """Seconds in which requests of several streams gather into one step, at most."""

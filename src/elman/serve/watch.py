@@ -6,12 +6,14 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
+from fastapi import FastAPI
 
 from elman.serve.app import create_app
 from elman.serve.run import address, configured, listen
+from elman.serve.runs import router, written_at
 from elman.serve.settings import Settings
 
 __all__ = ["Watched"]
@@ -23,15 +25,20 @@ LAST_SECONDS = 2.5
 
 
 class Watched:
-    """The Training panel over one journal, from entering to leaving; raises OptionError without a port."""
+    """The Training panel over one journal, from entering to leaving; raises OptionError without a port.
 
-    def __init__(self, journal: Path) -> None:
+    A journal that is there already is a run before, which only one that resumes it goes on with.
+    """
+
+    def __init__(self, journal: Path, *, resume: bool = False) -> None:
         bound = listen("127.0.0.1", 0)
         # who asks before the thread is ready waits for it
         bound.listen(128)
-        settings = Settings(port=bound.getsockname()[1], runs=journal)
+        settings = Settings(port=bound.getsockname()[1])
         self.url = f"{address(settings)}/?panel=training"
         self._app = create_app({}, settings)
+        past = None if resume else written_at(journal)
+        cast(FastAPI, self._app.app).include_router(router(journal, past))
         self._asked = 0.0
         config = configured(self._seen, settings)
         config.log_level, config.timeout_graceful_shutdown = "critical", 1

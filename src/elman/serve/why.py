@@ -8,6 +8,7 @@ import numpy as np
 from fastapi import FastAPI
 
 from elman._errors import DataError, InputError
+from elman.data.labelled import Encoded, Sequences
 from elman.explain import draw
 from elman.explain.alike import units_like
 from elman.explain.forecast import forecast_picture
@@ -24,6 +25,20 @@ __all__ = ["add_routes"]
 
 MOST_NUMBERS = 2_000_000
 """Of states and gates in one answer."""
+MOST_STEPS = 2_000
+"""Of a labelled sequence that is explained, which reads it once for each input left out, or traced."""
+
+
+def _bounded(predictor: Any, what: Any) -> Any:
+    """Return what is to be read; raises InputError for a labelled sequence of too many steps."""
+    config = predictor.model.config
+    if config.task in ("classify", "regress", "tag"):
+        given = Sequences.of([what])
+        given = given.stepwise() if config.task == "tag" else given
+        steps = int(Encoded.of(predictor.model.codec, given).lengths[0])
+        if steps > MOST_STEPS:
+            raise InputError("input", got=f"{steps:,} steps", expected=f"at most {MOST_STEPS:,}")
+    return what
 
 
 def _explain(predictor: Any, body: Explain) -> dict[str, Any]:
@@ -43,7 +58,7 @@ def _explain(predictor: Any, body: Explain) -> dict[str, Any]:
             raise InputError("series", got=f"a model for {task}", expected="forecast")
         if body.input is None:
             raise InputError("input", got="nothing", expected=f"what a model for {task} reads")
-        what = numbers_of(body.input)
+        what = _bounded(predictor, numbers_of(body.input))
     elif body.input is not None:
         raise InputError("input", got="numbers", expected="none: series names what is explained")
     found = predictor.explain(what, body.target, **options)
@@ -112,7 +127,8 @@ def _replace(predictor: Any, body: Replace) -> Replaced:
 
 
 def _trace(predictor: Any, body: Trace) -> dict[str, Any]:
-    found = predictor.trace(None if body.input is None else numbers_of(body.input))
+    what = None if body.input is None else _bounded(predictor, numbers_of(body.input))
+    found = predictor.trace(what)
     L, T, H = next(iter(found.states.values())).shape
     units = min(body.units, H) if isinstance(body.units, int) else body.units
     chosen = H if units is None else units if isinstance(units, int) else len(units)

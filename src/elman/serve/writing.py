@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,10 +45,10 @@ class Part:
 
 
 class Choice:
-    """One text that goes on from one prompt."""
+    """One text that goes on from one prompt: the first one reads it, `another` goes on from there."""
 
-    def __init__(self, predictor: Any, body: CompletionBody, prompt: Any, index: int) -> None:
-        self.codec, self.body, self.index = predictor.model.codec, body, index
+    def __init__(self, predictor: Any, body: CompletionBody, prompt: Any) -> None:
+        self.codec, self.body, self.index = predictor.model.codec, body, 0
         self.numbers = token_numbers(self.codec, prompt)
         self.stream = predictor.stream()
         self.sampling = Sampling(
@@ -55,22 +56,30 @@ class Choice:
             # 0 is the most probable token alone
             top_p=None if body.top_p is None else max(body.top_p, 1e-9),
         )
-        self.random = generator(None if body.seed is None else (body.seed + index) % 2**63)
         stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
         self.stops = [stop for stop in stops if stop]
         self.last: int | None = None
+        self.echoed: list[Piece] = []
+
+    def read(self) -> None:
+        """Read the prompt."""
+        if self.body.echo:
+            self.echoed = list(self._read())
+        else:
+            self.stream.feed(self.numbers)
+            ends = len(self.numbers) and self.numbers[-1] != self.codec.end_id
+            self.last = int(self.numbers[-1]) if ends else None
+
+    def another(self, index: int) -> Choice:
+        """Return the choice of that number, which has read what this one has."""
+        other = copy.copy(self)
+        other.index, other.stream = index, self.stream.fork()
+        return other
 
     def parts(self) -> Iterator[Part]:
         """Yield the text as it is made."""
-        read = len(self.numbers)
-        pieces: list[Piece] = []
-        if self.body.echo:
-            pieces = list(self._read())
-        else:
-            self.stream.feed(self.numbers)
-            ends = read and self.numbers[-1] != self.codec.end_id
-            self.last = int(self.numbers[-1]) if ends else None
-        yield Part(self.index, pieces, "".join(piece.text for piece in pieces), read=read)
+        text = "".join(piece.text for piece in self.echoed)
+        yield Part(self.index, [*self.echoed], text, read=len(self.numbers))
         yield from self._stopped(self._write())
 
     def _read(self) -> Iterator[Piece]:
@@ -82,9 +91,10 @@ class Choice:
 
     def _write(self) -> Iterator[Piece | None]:
         """Draw tokens, and None at the end of a document."""
-        found = self._probabilities()
+        seed, found = self.body.seed, self._probabilities()
+        random = generator(None if seed is None else (seed + self.index) % 2**63)
         for _ in range(most_tokens(self.body)):
-            number = self.sampling.draw(found, self.random.random())
+            number = self.sampling.draw(found, random.random())
             if number == self.codec.end_id:
                 yield None
                 return

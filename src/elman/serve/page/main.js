@@ -49,6 +49,8 @@ function show(panel) {
 }
 
 function choose(model) {
+  // what is under way was asked of the model before
+  panels[state.panel].leave();
   state.model = model;
   const facts = [model.cell, model.activation && model.cell === "rnn" ? model.activation : null];
   const size = `${model.num_layers} × ${model.hidden_size} units`;
@@ -89,8 +91,8 @@ function tabs() {
   roving(find("tabs"), "[role=tab]");
   for (const name of Object.keys(panels)) {
     const tab = find(`tab-${name}`);
-    tab.addEventListener("click", () => show(name));
-    tab.addEventListener("focus", () => state.panel !== name && show(name));
+    // a click gives focus first
+    for (const event of ["click", "focus"]) tab.addEventListener(event, () => state.panel !== name && show(name));
   }
 }
 
@@ -105,9 +107,10 @@ async function load() {
   find("model").replaceChildren(...options);
   find("model").disabled = models.length === 0;
   const panel = new URLSearchParams(location.search).get("panel");
-  if (panel in panels) state.panel = panel;
+  const known = Object.hasOwn(panels, panel);
+  if (known) state.panel = panel;
   if (models.length) choose(models[0]);
-  else show(panel in panels ? panel : "training");
+  else show(known ? panel : "training");
 }
 
 for (const part of Object.values(panels)) part.start(page);

@@ -66,12 +66,18 @@ export function fresh() {
   find("places-title").hidden = true;
 }
 
+function none(input) {
+  if (input === "") find("reading").textContent = "There is no text yet.";
+  return input === "";
+}
+
 function ask() {
   const model = page.model.id;
   const input = find("passage").value;
-  if (input === "") return;
+  if (none(input)) return;
   find("reading").textContent = "reading …";
   finder.drop();
+  searcher.drop();
   reader.ask(async () => {
     const [trace, memory] = await Promise.all([
       post("/v1/trace", { model, input, units: [0], layer: 0, svg: true, width: wide("heat") }),
@@ -167,16 +173,17 @@ function colour({ unit, trace }) {
 function like() {
   const phrase = find("phrase").value;
   const input = find("passage").value;
-  if (phrase === "") return;
-  const body = { model: page.model.id, input, phrase };
+  if (phrase === "" || none(input)) return;
+  const model = page.model.id;
   find("reading").textContent = "looking …";
-  searcher.ask(async () => ({ ...(await post("/v1/units/like", body)), input, phrase }));
+  finder.drop();
+  searcher.ask(async () => ({ ...(await post("/v1/units/like", { model, input, phrase })), model, input }));
 }
 
 function alike(found) {
   page.fine();
   find("reading").textContent = "";
-  read = { model: page.model.id, input: found.input, told: true };
+  read = { model: found.model, input: found.input, told: false };
   list(found, LIKE);
   find("places-title").hidden = found.places.length === 0;
   find("places").replaceChildren(

@@ -4,6 +4,7 @@ import { Newest, get } from "./api.js";
 import { find, make, picture, shown } from "./dom.js";
 
 const EVERY = 1000; // milliseconds between two looks at a run that goes on
+const SELDOM = 5000; // and at one that has ended, which may be begun anew
 const MOST_SAMPLES = 40;
 
 let page;
@@ -16,7 +17,7 @@ export function start(given) {
   page = given;
   answers = new Newest(show, (error) => {
     page.problem(error);
-    later();
+    later(EVERY);
   });
   find("run").addEventListener("change", (event) => choose(runs[event.target.value].id));
 }
@@ -30,9 +31,9 @@ export function leave() {
   answers.drop();
 }
 
-function later() {
+function later(milliseconds) {
   clearTimeout(timer);
-  timer = setTimeout(look, EVERY);
+  timer = setTimeout(look, milliseconds);
 }
 
 function look() {
@@ -41,9 +42,10 @@ function look() {
       if (error.status === 404) return { data: [] };
       throw error;
     });
-    const id = run?.id ?? data[0]?.id;
+    const there = data.some(({ id }) => id === run?.id);
+    const id = there ? run.id : data[0]?.id;
     if (id === undefined) return { data };
-    const from = run?.next ?? 0;
+    const from = there ? run.next : 0;
     return { data, part: await get(`/v1/runs/${encodeURIComponent(id)}?from=${from}`) };
   });
 }
@@ -58,7 +60,7 @@ function show({ data, part }) {
   list(data);
   if (!part) {
     find("progress").textContent = "No run is here yet: elman train writes one beside its model.";
-    later();
+    later(EVERY);
     return;
   }
   if (run?.id !== part.id || run.generation !== part.generation || part.from === 0) {
@@ -73,7 +75,7 @@ function show({ data, part }) {
   find("progress").textContent = progress(part.finished);
   find("samples-title").hidden = find("samples").children.length === 0;
   if (part.more) look();
-  else if (!part.finished) later();
+  else later(part.finished ? SELDOM : EVERY);
 }
 
 function list(data) {

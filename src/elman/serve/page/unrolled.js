@@ -6,6 +6,8 @@ import { bar, find, make, name, percent, picture, roving, shown, signed, wide } 
 const WRITTEN = 40; // words that "write on" writes
 const BARS = 8; // predictions shown
 const GOES_ON = 12; // words of each future
+// Of a picture: narrower, a sentence loses its first words and its predictions stand below it; the box scrolls.
+const NARROWEST = 680;
 
 let page;
 let bars; // what comes next, at once
@@ -14,7 +16,9 @@ let offered = []; // the predictions shown
 let told = null; // the last picture's answer
 let target = null; // the prediction that is explained; none: the most probable
 let writing = null; // ends the text that is being written
-let replaced = null; // the text with a word replaced
+let expecter; // what the network expected in a place
+let futures; // how a text goes on with a word replaced, and without
+let replaced = null; // that text, while it is shown
 
 const text = () => find("sentence").value;
 
@@ -22,7 +26,12 @@ export function start(given) {
   page = given;
   bars = new Newest(offer, fail);
   answers = new Newest(show, fail);
-  find("sentence").addEventListener("input", () => ask(null));
+  expecter = new Newest(expect, page.problem);
+  futures = new Newest(compare, page.problem);
+  find("sentence").addEventListener("input", () => {
+    forget();
+    ask(null);
+  });
   find("clear").addEventListener("click", () => write(""));
   find("write").addEventListener("click", writeOn);
   find("stop").addEventListener("click", stop);
@@ -43,8 +52,7 @@ export function enter() {
 
 export function leave() {
   stop();
-  bars.drop();
-  answers.drop();
+  for (const questions of [bars, answers, expecter, futures]) questions.drop();
 }
 
 export function fresh() {
@@ -72,8 +80,8 @@ function ask(wanted) {
     return;
   }
   if (wanted !== null) body.target = wanted;
-  // narrower, a sentence would lose its first words; the box scrolls
-  answers.ask(() => post("/v1/unroll", { ...body, width: Math.max(600, wide("network")) }));
+  body.width = Math.max(NARROWEST, wide("network"));
+  answers.ask(async () => ({ ...(await post("/v1/unroll", body)), input: body.input }));
 }
 
 function offer({ predictions, asked }) {
@@ -116,31 +124,31 @@ function scroll(place, drawn) {
 // The next-word keyboard.
 let settleKeys;
 function showKeys(predictions) {
-  find("keys").replaceChildren(
+  const place = find("keys");
+  const rank = place.contains(document.activeElement) ? document.activeElement.dataset.rank : undefined;
+  place.replaceChildren(
     ...predictions.map(({ token, probability }, rank) =>
       make("button", { type: "button", data: { rank } }, name(token), make("small", { text: percent(probability) })),
     ),
   );
+  place.children[rank]?.focus();
   settleKeys();
 }
 
 function keys() {
   const place = find("keys");
   settleKeys = roving(place, "button");
-  place.addEventListener("click", (event) => append(event.target.closest("button")?.dataset.rank));
-  for (const kind of ["focusin", "mouseover"]) {
-    place.addEventListener(kind, (event) => why(event.target.closest("button")?.dataset.rank));
-  }
+  const token = (event) => offered[event.target.closest("button")?.dataset.rank]?.token;
+  place.addEventListener("click", (event) => append(token(event)));
+  for (const kind of ["focusin", "mouseover"]) place.addEventListener(kind, (event) => why(token(event)));
 }
 
-function why(rank) {
-  const token = offered[rank]?.token;
+function why(token) {
   if (token === undefined || token === (target ?? told?.explanation.target) || text() === "") return;
   ask(token);
 }
 
-function append(rank) {
-  const token = offered[rank]?.token;
+function append(token) {
   if (token === undefined) return;
   write(joined([text(), token]));
 }
@@ -169,7 +177,7 @@ function network() {
   const press = (event) => {
     const group = event.target.closest?.(".word, .prediction");
     if (!group) return;
-    if (group.dataset.rank !== undefined) append(group.dataset.rank);
+    if (group.dataset.rank !== undefined) append(told.predictions[group.dataset.rank]?.token);
     else if (group.dataset.position !== undefined) open(Number(group.dataset.position));
   };
   place.addEventListener("click", press);
@@ -182,7 +190,7 @@ function network() {
     place.addEventListener(kind, (event) => {
       const group = event.target.closest?.(".word, .prediction");
       if (!group) return;
-      if (group.dataset.rank !== undefined) why(group.dataset.rank);
+      if (group.dataset.rank !== undefined) why(told.predictions[group.dataset.rank]?.token);
       else absent(Number(group.dataset.position));
     });
   }
@@ -216,10 +224,10 @@ function dialog() {
 
 // Where a token of the picture, which shows the last ones, stands in the text.
 function span(at) {
-  let end = text().length;
+  let end = told.input.length;
   for (let place = told.tokens.length - 1; place >= at; place -= 1) {
     const token = told.tokens[place];
-    const start = text().lastIndexOf(token, end - token.length);
+    const start = told.input.lastIndexOf(token, end - token.length);
     if (start < 0 || end < token.length) return [0, 0];
     if (place === at) return [start, start + token.length];
     end = start;
@@ -228,50 +236,49 @@ function span(at) {
 }
 
 let expected = [];
-async function open(at) {
+function open(at) {
+  stop();
   position = at;
-  const tokens = told.tokens;
-  find("replace-title").replaceChildren("In place of ", name(tokens[at]));
+  const token = told.tokens[at];
+  find("replace-title").replaceChildren("In place of ", name(token));
   find("other").value = "";
   find("expected").replaceChildren();
   find("replace").showModal();
   find("other").focus();
-  try {
-    const found = await post("/v1/predict", { model: page.model.id, input: text().slice(0, span(at)[0]), k: 12 });
-    if (position !== at) return;
-    expected = found.predictions.filter(({ token }) => token !== tokens[at]);
-    find("expected").replaceChildren(
-      ...expected.map(({ token, probability }, rank) =>
-        make("button", { type: "button", data: { rank }, tabindex: rank ? -1 : 0 }, name(token), make("small", { text: percent(probability) })),
-      ),
-    );
-  } catch (error) {
-    page.problem(error);
-  }
+  const body = { model: page.model.id, input: told.input.slice(0, span(at)[0]), k: 12 };
+  expecter.ask(async () => ({ token, ...(await post("/v1/predict", body)) }));
 }
 
-async function replace(token) {
-  const words = page.model.level === "char" ? token.slice(0, 1) : token.trim();
-  if (!words || position === null) return;
-  const { tokens, predictions } = told;
-  const input = text();
+function expect({ token: gone, predictions }) {
+  expected = predictions.filter(({ token }) => token !== gone);
+  find("expected").replaceChildren(
+    ...expected.map(({ token, probability }, rank) =>
+      make("button", { type: "button", data: { rank }, tabindex: rank ? -1 : 0 }, name(token), make("small", { text: percent(probability) })),
+    ),
+  );
+}
+
+function replace(token) {
+  const after = page.model.level === "char" ? [...token][0] : token.trim();
+  if (!after) return;
+  const { input, tokens, predictions: old } = told;
   const model = page.model.id;
-  const [first, last] = span(position);
-  replaced = input.slice(0, first) + words + input.slice(last);
-  try {
+  const at = position;
+  const [first, last] = span(at);
+  const other = input.slice(0, first) + after + input.slice(last);
+  futures.ask(async () => {
     const [changed, goes, went] = await Promise.all([
-      post("/v1/replace", { model, input, position, token: words, k: 100 }),
-      post("/v1/generate", { model, prompt: replaced, n: GOES_ON, temperature: 0 }),
+      post("/v1/replace", { model, input, position: at, token: after, k: 100 }),
+      post("/v1/generate", { model, prompt: other, n: GOES_ON, temperature: 0 }),
       post("/v1/generate", { model, prompt: input, n: GOES_ON, temperature: 0 }),
     ]);
-    page.fine();
-    compare(tokens[position], words, predictions, changed.predictions, went.text, goes.text);
-  } catch (error) {
-    page.problem(error);
-  }
+    return { before: tokens[at], after, old, changed: changed.predictions, went: went.text, goes: goes.text, other };
+  });
 }
 
-function compare(before, after, old, changed, went, goes) {
+function compare({ before, after, old, changed, went, goes, other }) {
+  page.fine();
+  replaced = other;
   const share = new Map(changed.map(({ token, probability }) => [token, probability]));
   const was = new Map(old.map(({ token, probability }) => [token, probability]));
   const all = [...new Set([...old, ...changed.slice(0, 8)].map(({ token }) => token))];
@@ -292,6 +299,7 @@ function compare(before, after, old, changed, went, goes) {
 }
 
 function forget() {
+  futures.drop();
   const inside = find("future").contains(document.activeElement);
   find("future").hidden = true;
   replaced = null;
@@ -318,7 +326,7 @@ async function writeOn() {
       ask(null);
     }
   } catch (error) {
-    page.problem(error);
+    if (writing === mine) page.problem(error);
   }
   if (writing !== mine) return;
   writing = null;
