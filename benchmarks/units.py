@@ -2,9 +2,10 @@
 
     python benchmarks/units.py MODEL FILE [--steps 60000]
 
-FILE is a text that the model was not trained on, or the one that it was trained on, of which the last steps,
-held out in training, are read. Prints every property and leaves with exit code 1 where no property has a
-held-out area of .95 and a baseline, the better of the two, at least .05 below it.
+FILE is a text that the model was not trained on; or, of a language model trained without --valid, its own, of
+which the last steps are read: the end was held out, if it is as long as that. Prints every property and
+leaves with exit code 1 where no property has a held-out area of .95 and a baseline, the better of the two, at
+least .05 below it.
 """
 
 from __future__ import annotations

@@ -40,9 +40,9 @@ def test_the_best_properties_as_a_table_and_a_text_below(folder: Path, run: Any)
     ran = run("units", folder / "latch.safetensors", folder / "text.txt", "--count", 3)
     assert (ran.code, ran.err) == (0, "")
     head, first, *rest = ran.out.splitlines()
-    assert head.split() == ["property", "unit", "area", "untrained", "input", "alone"]
+    assert head.split() == ["property", "unit", "gain", "area", "untrained", "input", "alone"]
     assert first.startswith("inside round brackets")
-    assert first.split()[-4] == "0.3"
+    assert first.split()[-5] == "0.3"
     assert float(first.split()[-3]) > 0.99
     assert rest[3] == "0.3: inside round brackets (between ( and ))"
     text, marks = rest[4], rest[5]
@@ -53,6 +53,21 @@ def test_the_best_properties_as_a_table_and_a_text_below(folder: Path, run: Any)
     assert rest[-1] == (
         "6,000 steps, 8 units; chosen on the first half, areas under the ROC curve on the second"
     )
+
+
+def test_a_network_that_tells_nothing_is_shown_no_text(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(bracketed(6_000))
+    codec, still = latch().model.codec, latch().model
+    arrays = {name: np.zeros_like(array) for name, array in still.arrays.items()}
+    LanguagePredictor(Model(still.config, arrays, codec, {})).save(tmp_path / "still.safetensors")
+    given = ("units", tmp_path / "still.safetensors", tmp_path / "text.txt")
+    said, _, *rows, blank, _ = run(*given, "--count", 3).out.splitlines()
+    assert said == "No unit tells a property better than its baselines."
+    assert (len(rows), blank) == (3, "")
+    ran = run(*given, "--svg", tmp_path / "a.svg")
+    assert (ran.code, ran.out) == (2, "")
+    assert "--svg: got no unit that tells a property better than its baselines" in ran.err
+    assert run(*given, "--json").json["excerpts"] == []
 
 
 def test_properties_as_json(folder: Path, run: Any) -> None:
@@ -79,9 +94,13 @@ def test_one_unit_and_its_picture(folder: Path, run: Any, tmp_path: Path) -> Non
 def test_places_like_a_phrase(folder: Path, run: Any) -> None:
     given = ("units", folder / "latch.safetensors", folder / "text.txt", "--like", "(ab")
     ran = run(*given, "--count", 2)
-    head, _, like, *places = ran.out.splitlines()
+    head, names, *units, like, columns, first, second = ran.out.splitlines()
     assert head.startswith("over '(ab' (read ")
+    assert names.split() == ["unit", "difference"]
+    assert all(re.fullmatch(r" +0\.\d  +[+-]\d\.\d", unit) for unit in units)
     assert like == "the state is most alike at:"
+    assert columns.split() == ["likeness", "place"]
+    places = [first, second]
     assert len(places) == 2
     assert all("[" in place for place in places)
     assert run(*given, "--json").json["phrase"] == "(ab"
@@ -101,9 +120,9 @@ def test_a_hostile_text_is_shown_as_text(folder: Path, run: Any, tmp_path: Path)
     LanguagePredictor(_make(codec=codec)).save(model)
     drawn = tmp_path / "hostile.svg"
     outputs = [
-        run("units", model, folder / "hostile.txt", "--svg", drawn).out,
+        run("units", model, folder / "hostile.txt", "--unit", "0.1", "--svg", drawn).out,
         run("units", model, folder / "hostile.txt", "--like", HOSTILE).out,
-        run("units", model, folder / "hostile.txt", "--unit", "0.1").out,
+        run("units", model, folder / "hostile.txt").out,
     ]
     for out in outputs:
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2066]", out)

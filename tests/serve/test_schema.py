@@ -14,8 +14,11 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
+from pydantic import ValidationError
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
+
+from elman.serve.schema import Predict
 
 load_all_checks()
 COUNT = int(os.environ.get("ELMAN_HOSTILE_COUNT", "300"))
@@ -98,3 +101,13 @@ def test_no_request_breaks_the_description(api, mode):
         except Unsatisfiable:
             # a request without parameters has nothing that could be wrong
             assert mode == GenerationMode.NEGATIVE, name
+
+
+@pytest.mark.parametrize(
+    "wrong", [[[""] * 90] * 70, [""] * 90 + [1], [[1.0] * 1001] * 9], ids=["rows", "mixed", "long"]
+)
+def test_a_list_stops_at_its_first_fault(wrong):
+    """One a kind of input at most: all faults of a large body would keep everybody waiting."""
+    with pytest.raises(ValidationError) as caught:
+        Predict.model_validate({"model": "m", "input": wrong})
+    assert caught.value.error_count() <= 4

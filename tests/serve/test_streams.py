@@ -236,14 +236,30 @@ def test_who_asked_may_leave(make):
     run(work, streams_of(model))
 
 
+def test_many_at_once_are_no_more_than_there_is_room_for(make):
+    held = []
+
+    async def work(streams):
+        held.append(streams)
+        made = await asyncio.gather(
+            *(streams.create("a") for _ in range(50)), return_exceptions=True
+        )
+        assert sum(isinstance(one, BusyError) for one in made) == 40
+        assert len(streams) == 10
+
+    network = Network(make("gru"))
+    run(work, Streams("m", Batcher(network, 0.001), 60.0, lambda: 10 - sum(map(len, held))))
+
+
 def test_a_fault_of_one_round_is_told_and_the_thread_goes_on(make, monkeypatch):
     async def work(streams):
         name, _ = await streams.create("")
         with monkeypatch.context() as patch:
             patch.setattr(streams.batcher._pool, "feed", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
-                await streams.feed(name, "a", 1, None)
-        await streams.feed(name, "a", 1, None)
+                await streams.feed(name, "a", 1, 0)
+        # what failed was not read, and is asked again by its number
+        assert (await streams.feed(name, "a", 1, 0)).position == 1
 
     run(work, streams_of(make("gru")))
 

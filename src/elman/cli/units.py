@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman._errors import OptionError
+from elman._errors import DataError, OptionError
 from elman.cli._app import WHOLE, Json, ModelFile, app, load, print_json
 from elman.cli._sources import is_table, read_lines
 
@@ -72,13 +72,16 @@ def units(
     else:
         scored = find_units(predictor, what)
         best: dict[Any, Any] = {}  # of each unit the first of its properties
-        for score in scored.scores[:count]:
+        for score in scored.found[:count]:
             best.setdefault(score.place, score)
         shown = [
             (f"{one.place}: {one.meaning} ({one.sentence})", _turned(scored, one))
             for one in [*best.values()][:_SHOWN]
         ]
-    if svg is not None and shown:
+    if svg is not None:
+        if not shown:
+            got = "no unit that tells a property better than its baselines"
+            raise DataError("--svg", got=got, remedy="name a unit with --unit")
         from elman._atomic import atomic_write
 
         atomic_write(Path(svg), shown[0][1].to_svg().encode("utf-8", "replace"))
@@ -89,7 +92,7 @@ def units(
         ]
         print_json(scored.to_dict(count) | {"excerpts": parts})
     else:
-        _print(scored, shown, count)
+        _print(scored, shown, scored.table(count) if place is None else "")
 
 
 def _source(predictor: Any, file: str | None) -> Any:
@@ -114,21 +117,13 @@ def _turned(scored: Units, score: Any) -> Excerpt:
     return replace(excerpt, values=score.direction * excerpt.values)
 
 
-def _print(scored: Units, shown: list[tuple[str, Excerpt]], count: int) -> None:
+def _print(scored: Units, shown: list[tuple[str, Excerpt]], table: str) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
-    if scored.scores:
-        table = Table(box=None, pad_edge=False)
-        table.add_column("property")
-        for name in ("unit", "area", "untrained", "input alone"):
-            table.add_column(name, justify="right")
-        for one in scored.scores[:count]:
-            areas = (f"{area:.3f}" for area in (one.area, one.baseline, one.token))
-            table.add_row(one.meaning, str(one.place), *areas)
-        console.print(table)
+    if table:
+        console.print(Text(table), soft_wrap=True)
     for title, excerpt in shown:
         console.print(Text(f"\n{title}", style="bold"), soft_wrap=True)
         for line in coloured(excerpt, console):

@@ -56,10 +56,11 @@ class Like:
     def __str__(self) -> str:
         times = "once" if self.occurrences == 1 else f"{self.occurrences:,} times"
         rows = [f"over {printable(self.phrase, 40)!r} (read {times}) these units stand out most:"]
-        rows.append("  ".join(f"{unit} {value:+.1f}" for unit, value in self.units))
-        rows.append("the state is most alike at:")
+        rows.append(f"{'unit':>8}  difference")
+        rows += [f"{unit!s:>8}  {value:+10.1f}" for unit, value in self.units]
+        rows += ["the state is most alike at:", "likeness  place"]
         rows += [
-            f"{one.likeness:6.3f}  {printable(one.before[-30:]).rjust(30)}[{printable(one.text)}]"
+            f"{one.likeness:8.3f}  {printable(one.before[-30:]).rjust(30)}[{printable(one.text)}]"
             f"{printable(one.after[:30])}"
             for one in self.places
         ]

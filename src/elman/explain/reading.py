@@ -2,11 +2,12 @@
 
 A text for a language model is read in several lanes side by side, each warmed up by what stands before it;
 where documents are lines each line is read from zeros, as in training. Of a text that is too long the last
-part is read: what is held out in training is the end of the text.
+part is read: the end of its text is what a language model holds out where no other text was given for that.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from elman._errors import DataError, InputError, OptionError
+from elman._shapes import whole_number
 from elman.data.dates import to_local
 from elman.data.forecast import ForecastCodec
 from elman.data.labelled import Encoded, Sequences, bucketed
@@ -94,24 +96,37 @@ class Reading:
 
 
 def untrained(predictor: Any) -> Any:
-    """Return `predictor` with weights that were never trained, the same for the same configuration.
+    """Return `predictor` with weights as its training begins with, the same for the same configuration.
 
-    Those of the recurrent layers are drawn uniformly from ±1/√H and those of embeddings from the normal
-    distribution, as PyTorch does, with seed 0; what stands between input and layers from ±1/√(its inputs).
+    Drawn with seed 0 from what the modules of `elman.training` draw from: embeddings normal, of deviation
+    1/√E in a language model and .1 in a reader; recurrent layers uniform within ±1/√H; linear ones within
+    ±1/√(their inputs). A language model's head bias and a forecaster's answer are 0, and the forget gates'
+    first bias in an lstm, but a forecaster's, is 1.
     """
     model, draw = predictor.model, np.random.default_rng(0)
-    arrays = {}
-    for name, array in model.arrays.items():
-        if "embedding" in name or "alphabet" in name:
-            drawn = draw.standard_normal(array.shape)
-        else:
-            spelled = ".spelling." in name or name.startswith("spelling.")
-            size = model.config.spelling_size if spelled else model.config.hidden_size
-            if name.endswith(("input.weight", "input.bias")):
-                size = model.config.input_size
-            drawn = draw.uniform(-(size**-0.5), size**-0.5, array.shape)
-        arrays[name] = drawn.astype(np.float32)
+    arrays = {name: _begun(model, name, draw).astype(np.float32) for name in model.arrays}
     return type(predictor)(replace(model, arrays=arrays))
+
+
+def _begun(model: Model, name: str, draw: np.random.Generator) -> np.ndarray:
+    config: Any = model.config
+    shape = model.arrays[name].shape
+    language, forecast = config.task == "language", config.task == "forecast"
+    part = re.sub(r"^members\.\d+\.", "", name)
+    if part in ("embedding.weight", "alphabet.weight"):
+        return draw.normal(0, shape[1] ** -0.5 if language else 0.1, shape)
+    if (language and part == "head.bias") or (forecast and part.startswith(("output.", "skip."))):
+        return np.zeros(shape)
+    if part.startswith("layers."):
+        inputs = config.hidden_size
+    elif part.startswith("spelling."):
+        inputs = config.spelling_size
+    else:
+        inputs = model.arrays[re.sub("bias$", "weight", name)].shape[1]
+    drawn = draw.uniform(-(inputs**-0.5), inputs**-0.5, shape)
+    if config.cell == "lstm" and not forecast and ".bias_ih" in part:
+        drawn[inputs : 2 * inputs] = 1
+    return drawn
 
 
 def read_states(predictor: Any, what: Any = None, steps: int = MOST) -> Reading:
@@ -119,9 +134,11 @@ def read_states(predictor: Any, what: Any = None, steps: int = MOST) -> Reading:
 
     A text for a language model; for a reader of labelled texts one text a line, or a list of texts; for a
     forecaster series as it reads them, None for those it knows. At most `steps` steps are read, the last
-    ones, and fewer where all their states would not fit into `ROOM` numbers. Raises DataError, InputError.
+    ones, and fewer where all their states would not fit into `ROOM` numbers. Raises DataError, InputError,
+    OptionError.
     """
     model: Model = predictor.model
+    steps = whole_number("steps", steps, LEAST)
     task = model.config.task
     if task == "forecast":
         return _series(predictor, what, steps)
@@ -141,10 +158,14 @@ def _bounded(units: Sequence[Unit], steps: int) -> int:
     return max(1, min(steps, ROOM // len(units)))
 
 
-def _demand(count: int, kind: str = "tokens") -> None:
+def _demand(count: int, segment: int = 0) -> None:
+    """Raise DataError where `count` tokens, or segments of a series, are too few."""
     if count < LEAST:
-        expected, remedy = f"at least {LEAST:,}", "pass more text" if kind == "tokens" else ""
-        got = f"{count:,} {kind}"
+        got, expected, remedy = f"{count:,} tokens", f"at least {LEAST:,}", "pass more text"
+        if segment:
+            values = "1 value" if segment == 1 else f"{segment:,} values"
+            expected += f", where a step is a segment of {values}"
+            got, remedy = f"{count:,} steps", "pass longer series, or more of them"
         raise DataError("too little to find units on", got=got, expected=expected, remedy=remedy)
 
 
@@ -314,7 +335,7 @@ def _series(predictor: Any, what: Any, steps: int) -> Reading:
         count += len(ends)
         if count >= steps:
             break
-    _demand(count, "steps")
+    _demand(count, rule.segment)
     parts.reverse()
     facts = SeriesSteps(*(np.concatenate([part[3][k] for part in parts]) for k in range(4)))
     return Reading(

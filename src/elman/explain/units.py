@@ -86,6 +86,11 @@ class Units:
     """One a property, the unit that knows most more than the baselines first."""
     reading: Reading
 
+    @property
+    def found(self) -> tuple[UnitScore, ...]:
+        """The scores that are findings: those above both baselines."""
+        return tuple(score for score in self.scores if score.gain > 0)
+
     def excerpt(self, unit: Unit | str, meaning: str = "") -> Excerpt:
         """Return a piece of what was read, from the held-out half, where the unit changes most.
 
@@ -135,14 +140,22 @@ class Units:
         drawn = self.to_svg() if self.scores else ""
         return f"<div><pre>{html.escape(str(self))}</pre>{drawn}</div>"
 
-    def __str__(self) -> str:
-        rows = [f"{'property':<30} {'unit':>8}   area  untrained  input alone"]
+    def table(self, count: int | None = None) -> str:
+        """Return the first `count` scores as a table, and above it whether none is a finding."""
+        if not self.scores:
+            return "No property occurs often enough in what was read."
+        rows = [f"{'property':<30} {'unit':>8}    gain   area  untrained  input alone"]
+        if not self.found:
+            rows.insert(0, "No unit tells a property better than its baselines.")
         rows += [
-            f"{one.meaning:<30} {one.place!s:>8}  {one.area:.3f}      {one.baseline:.3f}"
-            f"        {one.token:.3f}"
-            for one in self.scores
+            f"{one.meaning:<30} {one.place!s:>8}  {one.gain:+.3f}  {one.area:.3f}"
+            f"  {one.baseline:9.3f}  {one.token:11.3f}"
+            for one in self.scores[:count]
         ]
         return "\n".join(rows)
+
+    def __str__(self) -> str:
+        return self.table()
 
 
 def find_units(predictor: Any, what: Any = None, **options: Any) -> Units:
@@ -150,7 +163,8 @@ def find_units(predictor: Any, what: Any = None, **options: Any) -> Units:
 
     `what` and `options` (steps) are those of `read_states`: a text for a language model, texts for a reader
     of labelled texts, series for a forecaster. A property counts where it holds at half a percent of the
-    steps, 200 at least, and fails at as many. Raises DataError where there is too little to read, InputError.
+    steps, 200 at least, and fails at as many. Raises DataError where there is too little to read, InputError,
+    OptionError.
     """
     reading = read_states(predictor, what, **options)
     half = len(reading.tokens) // 2

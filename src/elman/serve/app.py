@@ -63,6 +63,7 @@ def create_app(models: Mapping[str, Any], settings: Settings | None = None) -> G
     completions.add_routes(app, desk)
     files.add_routes(app)
 
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", tags=["server"], summary="Whether the server answers")
     async def healthz() -> Health:
         return {"status": "ok"}

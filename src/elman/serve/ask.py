@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from elman.serve.answers import plain, predict
 from elman.serve.desk import Desk
 from elman.serve.replies import Generated, ModelCard, ModelList, Predicted, Scored
-from elman.serve.route import told
+from elman.serve.route import failed, told
 from elman.serve.schema import Generate, Predict, Score
 from elman.serve.work import Work
 
@@ -33,18 +33,40 @@ def event(value: Any) -> str:
 
 
 class Events(StreamingResponse):
-    """Events as they are made; it counts as work until the last one, or until its reader has gone."""
+    """Events as they are made; it counts as work until the last one, or until its reader has gone.
+
+    A fault before the first event is the answer, with its status; a later one is the last event.
+    """
 
     def __init__(self, events: AsyncIterator[str], work: Work) -> None:
         super().__init__(
             events, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
-        self._work = work
+        self._events, self._work = events, work
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events; raises BusyError before the first where there is no room."""
         with self._work:
+            try:
+                first = await anext(self._events)
+            except Exception as error:
+                await failed(error)(scope, receive, send)
+                return
+            self.body_iterator = self._from(first)
             await super().__call__(scope, receive, send)
+
+    async def _from(self, first: str) -> AsyncIterator[str]:
+        yield first
+        try:
+            async for one in self._events:
+                yield one
+        except Exception as error:
+            yield f"data: {bytes(failed(error).body).decode()}\n\n"
+
+
+def _written(predictor: Any, prompt: str, **how: Any) -> Iterator[str]:
+    """Yield new text piece by piece; the prompt is read with the first one."""
+    yield from predictor.stream().feed(prompt).generate_pieces(**how)
 
 
 def _score(predictor: Any, body: Score) -> Scored:
@@ -80,8 +102,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         how = body.model_dump(include={"n", "temperature", "top_k", "top_p", "seed"})
         if not body.stream:
             return {"text": await run(predictor.generate, body.prompt, **how)}
-        stream = await run(predictor.stream().feed, body.prompt)
-        made = stream.generate_pieces(**how)
+        made = _written(predictor, body.prompt, **how)
 
         async def events() -> AsyncIterator[str]:
             async for pieces in desk.work.pieces(made):

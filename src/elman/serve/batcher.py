@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ TURN = 64
 
 
 class StaleError(InputError):
-    """A request of a stream is not the next one."""
+    """A request of a stream is not the next one, or nobody can say where the stream is."""
 
 
 class Answer(NamedTuple):
@@ -64,6 +64,8 @@ class Job:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     numbers: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    read: int = 0
+    """How many of its numbers were read."""
     started: bool = False
 
 
@@ -72,7 +74,9 @@ class Batcher:
 
     Requests of a slot are answered in the order of `submit`, those of different slots together; a long
     text is read in turns with the others. Every answer is that of a `Stream` alone, bit for bit (to
-    rounding without the kernel). `observe` is told how many streams and tokens each product had.
+    rounding without the kernel). A request counts as read, with its number, when all of it is; a fault
+    before leaves its stream where it was, or else answering nothing but StaleError. `observe` is told
+    how many streams and tokens each product had.
     """
 
     def __init__(
@@ -82,6 +86,8 @@ class Batcher:
         self._pool = StreamPool(network, 1)
         self._position = np.zeros(1, np.int64)
         self._seq = np.full(1, -1)
+        # slots whose streams a fault has left in the middle of a request
+        self._broken: set[int] = set()
         self._window, self._observe = window, observe
         self._arrived: SimpleQueue[Job | None] = SimpleQueue()
         self._lanes: dict[int, deque[Job]] = {}
@@ -136,10 +142,7 @@ class Batcher:
                 going.append(job)
             except Exception as error:
                 done.append((job, error))
-        try:
-            done += [(job, answer) for job, answer in self._read(going)]
-        except Exception as error:
-            done += [(job, error) for job in going]
+        done += self._read(going)
         for job, _ in done:
             lane = self._lanes[job.slot]
             lane.popleft()
@@ -149,12 +152,14 @@ class Batcher:
 
     def _start(self, job: Job) -> None:
         slot, pool = job.slot, self._pool
-        if slot >= len(pool):
+        held = len(self._seq)
+        if slot >= held:
             # by little, so that many streams cost little more than their states
-            more = max(slot + 1 - len(pool), len(pool) // 64, 256)
+            more = max(slot + 1 - held, held // 64, 256)
+            position = np.concatenate([self._position, np.zeros(more, np.int64)])
+            seq = np.concatenate([self._seq, np.full(more, -1)])
             pool.add(more)
-            self._position = np.concatenate([self._position, np.zeros(more, np.int64)])
-            self._seq = np.concatenate([self._seq, np.full(more, -1)])
+            self._position, self._seq = position, seq
         numbers = token_numbers(pool.codec, job.readable)
         last = int(self._seq[slot])
         if job.begin is not None:
@@ -163,34 +168,68 @@ class Batcher:
                 stream.state = job.begin.state
             pool.put(slot, stream)
             _, self._position[slot], self._seq[slot] = job.begin
-        elif job.seq is not None and job.seq == last:
+            self._broken.discard(slot)
+        elif slot in self._broken:
+            remedy = "delete it, and begin another"
+            raise StaleError("a fault left the stream within a request", remedy=remedy)
+        elif job.seq is None:
+            if last >= 0 and len(numbers):
+                raise StaleError("seq", got="none", expected=f"{last + 1}, for the last had one")
+        elif job.seq == last:
             numbers = numbers[:0]  # it was read; only its answer was lost
-        elif job.seq is not None and last >= 0 and job.seq != last + 1:
+        elif last >= 0 and job.seq != last + 1:
             expected = f"{last + 1}, or {last} again"
             raise StaleError("seq", got=job.seq, expected=expected)
         job.numbers, job.readable, job.started = numbers, "", True
-        if job.seq is not None:
-            self._seq[slot] = job.seq
 
-    def _read(self, jobs: list[Job]) -> list[tuple[Job, Answer]]:
-        pool = self._pool
-        reading = [job for job in jobs if len(job.numbers)]
-        if reading:
-            slots = [job.slot for job in reading]
-            blocks = [job.numbers[:TURN] for job in reading]
-            pool.feed(blocks, slots)
-            for job, block in zip(reading, blocks, strict=True):
-                job.numbers = job.numbers[len(block) :]
-                self._position[job.slot] += len(block)
-            self._observe(len(reading), sum(map(len, blocks)))
-        done = [job for job in jobs if not len(job.numbers)]
-        most = max((job.k for job in done), default=0)
+    def _read(self, jobs: list[Job]) -> list[tuple[Job, Answer | Exception]]:
+        """Let each read a block, and answer those that have read all; a fault answers its own job."""
+        faults: dict[Job, Exception] = {}
+        reading = [job for job in jobs if job.read < len(job.numbers)]
+        try:
+            self._feed(reading)
+        except Exception:
+            # whose fault it was shows when each is alone
+            for job in reading:
+                try:
+                    self._feed([job])
+                except Exception as error:
+                    faults[job] = error
+                    if job.read:
+                        self._broken.add(job.slot)
+        done = [job for job in jobs if job not in faults and job.read == len(job.numbers)]
+        for job in done:
+            self._position[job.slot] += job.read
+            if job.seq is not None:
+                self._seq[job.slot] = job.seq
         asked = [job for job in done if job.k]
-        predictions: dict[Job, Any] = {}
-        if most:
-            found = pool.predict(most, [job.slot for job in asked])
-            predictions = dict(zip(asked, found, strict=True))
-        return [(job, self._answer(job, predictions.get(job, [])[: job.k])) for job in done]
+        predictions: dict[Job, list[tuple[str, float]]] = {}
+        try:
+            if asked:
+                found = self._pool.predict(max(job.k for job in asked), [job.slot for job in asked])
+                predictions = dict(zip(asked, found, strict=True))
+        except Exception as error:
+            faults |= dict.fromkeys(asked, error)
+        answered = [job for job in done if job not in faults]
+        answers = [(job, self._answer(job, predictions.get(job, [])[: job.k])) for job in answered]
+        return [*faults.items(), *answers]
+
+    def _feed(self, reading: list[Job]) -> None:
+        """Let each read a block, or none of them."""
+        if not reading:
+            return
+        pool, slots = self._pool, [job.slot for job in reading]
+        blocks = [job.numbers[job.read : job.read + TURN] for job in reading]
+        before = [pool.stream(slot) for slot in slots]
+        try:
+            pool.feed(blocks, slots)
+        except Exception:
+            for slot, stream in zip(slots, before, strict=True):
+                pool.put(slot, stream)
+            raise
+        for job, block in zip(reading, blocks, strict=True):
+            job.read += len(block)
+        self._observe(len(reading), sum(map(len, blocks)))
 
     def _answer(self, job: Job, predictions: list[tuple[str, float]]) -> Answer:
         slot = job.slot

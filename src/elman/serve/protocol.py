@@ -17,6 +17,8 @@ LEAST_RATE = 1024
 """Bytes a second that a client takes of its answer."""
 LINGER_SECONDS = 1.0
 """In which what a refused client still sends is dropped unread, so that it can read the answer."""
+GONE_SECONDS = 1.0
+"""In which a client that sends no more gets its answer: one that has gone looks the same."""
 LAST_SECONDS = 0.25
 """In which requests that are on their way when the server stops are still taken."""
 
@@ -65,6 +67,21 @@ class Protocol(HttpToolsProtocol):
             )
         elif not self._whole and self._deadline is None:
             self._deadline = self.loop.call_later(self.seconds, self._late)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer what was asked whole, for a while; then the connection is closed."""
+        if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
+            return False
+        self._in_time()
+        self.cycle.keep_alive = False
+        self._deadline = self.loop.call_later(GONE_SECONDS, self._gone)
+        return True
+
+    def _gone(self) -> None:
+        self._deadline = None
+        # who is being written to shows by itself whether it is there
+        if not self.cycle.response_started:
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         """Begin to count a request."""

@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 log = logging.getLogger("elman.serve")
 JSON = "application/json"
+# Of a body that are told apart; only fields that nobody asked for can be more, and each takes its time.
+MOST_FAULTS = 100
 TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 STATUS: dict[type[Exception], int] = {
     NotFoundError: 404,
@@ -70,6 +72,8 @@ def failed(error: Exception) -> Response:
 
 
 def _invalid(error: ValidationError) -> str:
+    if error.error_count() > MOST_FAULTS:
+        return message("the body", got=f"{error.error_count():,} faults", expected="none")
     first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(map(str, first["loc"])) or "the body"
     got = None if first["type"] in ("missing", "json_invalid") else first["input"]

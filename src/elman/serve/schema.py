@@ -1,4 +1,7 @@
-"""What requests are: every field typed, bounded and finite; nothing else is taken."""
+"""What requests are: every field typed, bounded and finite; nothing else is taken.
+
+A list that is wrong is wrong from its first fault on: the rest of a large one is not looked at.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,9 @@ Text: TypeAlias = Annotated[str, Field(max_length=LONGEST)]
 Word: TypeAlias = Annotated[str, Field(max_length=20_000)]
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 Number: TypeAlias = Annotated[float, Field(ge=-1e300, le=1e300)]
-Row: TypeAlias = Annotated[list[Number | None], Field(max_length=1_000)]
+Row: TypeAlias = Annotated[list[Number | None], Field(fail_fast=True, max_length=1_000)]
 Token: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
-Tokens: TypeAlias = Annotated[list[Token], Field(max_length=LONGEST)]
+Tokens: TypeAlias = Annotated[list[Token], Field(fail_fast=True, max_length=LONGEST)]
 K: TypeAlias = Annotated[int, Field(ge=1, le=100)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=4096)]
 Few: TypeAlias = Annotated[int, Field(ge=1, le=256)]
@@ -41,11 +44,12 @@ Width: TypeAlias = Annotated[int, Field(ge=280, le=2000)]
 """Of a picture, in its own units: pixels where it is not scaled."""
 Place: TypeAlias = Annotated[int, Field(ge=0, lt=LONGEST)]
 Method: TypeAlias = Literal["decomposition", "integrated gradients", "leave-one-out"]
+# a list stops at its first fault: all faults of a large one would keep everybody waiting
 Input: TypeAlias = (
     Text
-    | Annotated[list[Word], Field(max_length=10_000)]
-    | Annotated[list[Number | None], Field(max_length=10_000)]
-    | Annotated[list[Row], Field(max_length=10_000)]
+    | Annotated[list[Word], Field(fail_fast=True, max_length=10_000)]
+    | Annotated[list[Number | None], Field(fail_fast=True, max_length=10_000)]
+    | Annotated[list[Row], Field(fail_fast=True, max_length=10_000)]
 )
 """A text; tokens; numbers, one a step; rows of numbers, one a step."""
 
@@ -103,7 +107,7 @@ class Trace(_Body):
     """States, gates and predictions at each step."""
 
     input: Input | None = None
-    units: Annotated[list[Place], Field(max_length=4096)] | Count | None = None
+    units: Annotated[list[Place], Field(fail_fast=True, max_length=4096)] | Count | None = None
     layer: Annotated[int, Field(ge=0, lt=1_000)] | None = None
     svg: bool = False
     width: Width = 720
@@ -132,20 +136,12 @@ class Like(_Body):
     count: Few = 20
 
 
-class _Replacement(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    position: Place
-    token: Word
-
-
 class Unroll(_Body):
     """One cell a word, the best predictions, and what moved the chosen one."""
 
     input: Annotated[str, Field(max_length=10_000)]
     target: Word | None = None
     k: K = 8
-    replace: _Replacement | None = None
     width: Width = 960
 
 
@@ -199,8 +195,8 @@ class CompletionBody(BaseModel):
     prompt: (
         Text
         | Tokens
-        | Annotated[list[Text], Field(max_length=16)]
-        | Annotated[list[Tokens], Field(max_length=16)]
+        | Annotated[list[Text], Field(fail_fast=True, max_length=16)]
+        | Annotated[list[Tokens], Field(fail_fast=True, max_length=16)]
         | None
     ) = ""
     max_tokens: Annotated[int, Field(ge=0, le=4096)] | None = 16
@@ -209,7 +205,7 @@ class CompletionBody(BaseModel):
     n: Annotated[int, Field(ge=1, le=16)] | None = 1
     stream: bool | None = False
     stream_options: _StreamOptions | None = None
-    stop: _Stop | Annotated[list[_Stop], Field(max_length=4)] | None = None
+    stop: _Stop | Annotated[list[_Stop], Field(fail_fast=True, max_length=4)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
     echo: bool | None = False

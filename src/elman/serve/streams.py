@@ -51,7 +51,8 @@ class Streams:
         self._swept = clock()
 
     def __len__(self) -> int:
-        return len(self._slots)
+        # those that are being made count, so that many at once are no more than there is room for
+        return len(self._names) - len(self._free)
 
     def __contains__(self, name: str) -> bool:
         return name in self._slots
@@ -61,16 +62,16 @@ class Streams:
         if self._room() < 1:
             remedy = "delete streams that are done with, or start with a larger --max-streams"
             raise BusyError("no room for more streams", remedy=remedy)
-        slot = self._take()
-        try:
-            answer = await self.batcher.submit(Job(slot, readable, begin=begin))
-        except BaseException:
-            self._free.append(slot)
-            raise
-        name = secrets.token_urlsafe(16)
+        slot, name = self._take(), secrets.token_urlsafe(16)
+        # it has its place before it is awaited: others ask for room meanwhile
         self._slots[name] = slot
         self._names[slot], self._used[slot] = name, self._clock()
-        return name, answer
+        try:
+            return name, await self.batcher.submit(Job(slot, readable, begin=begin))
+        except BaseException:
+            if name in self:
+                self.delete(name)
+            raise
 
     async def feed(self, name: str, readable: Readable, k: int, seq: int | None) -> Answer:
         """Return what a stream says after reading on; raises NotFoundError, InputError, StaleError."""

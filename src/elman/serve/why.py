@@ -14,7 +14,6 @@ from elman.explain.alike import units_like
 from elman.explain.forecast import forecast_picture
 from elman.explain.influence import replace
 from elman.explain.opened import Read
-from elman.runtime.stream import token_numbers
 from elman.serve.answers import clean, numbers_of, predictions_of
 from elman.serve.desk import Desk
 from elman.serve.replies import Replaced
@@ -23,7 +22,7 @@ from elman.serve.schema import Explain, Like, Memory, Replace, Trace, Units, Unr
 
 __all__ = ["add_routes"]
 
-MOST_NUMBERS = 2_000_000
+MOST_NUMBERS = 300_000
 """Of states and gates in one answer."""
 MOST_STEPS = 2_000
 """Of a labelled sequence that is explained, which reads it once for each input left out, or traced."""
@@ -76,26 +75,10 @@ def _with_svg(found: Any, body: Explain | Trace | Memory, **chosen: Any) -> dict
     return told
 
 
-def _replaced(predictor: Any, text: str, position: int, token: str) -> np.ndarray:
-    """Return the text as token numbers with another token; positions are those of the explanation."""
-    codec, shown = predictor.model.codec, Read.of(predictor, text).numbers
-    if position >= len(shown):
-        expected = f"below {len(shown)}, the tokens that are explained"
-        raise InputError("position", got=position, expected=expected)
-    if token not in codec.tokens:
-        raise InputError("token", got=token, expected="one of the vocabulary")
-    numbers = token_numbers(codec, text)
-    numbers[len(numbers) - len(shown) + position] = codec.tokens.index(token)
-    return numbers
-
-
 def _unroll(predictor: Any, body: Unroll) -> dict[str, Any]:
-    what: Any = body.input
-    if body.replace is not None:
-        what = _replaced(predictor, what, body.replace.position, body.replace.token)
-    predictions = predictor.predict_next(what, body.k)
-    explanation = predictor.explain(what, body.target)
-    tokens, read = explanation.inputs, Read.of(predictor, what)
+    predictions = predictor.predict_next(body.input, body.k)
+    explanation = predictor.explain(body.input, body.target)
+    tokens, read = explanation.inputs, Read.of(predictor, body.input)
     states = np.empty((0, 1))
     if tokens:
         # what the last layer says after each token

@@ -80,8 +80,8 @@ function ask(wanted) {
     return;
   }
   if (wanted !== null) body.target = wanted;
-  body.width = Math.max(NARROWEST, wide("network"));
-  answers.ask(async () => ({ ...(await post("/v1/unroll", body)), input: body.input }));
+  const width = Math.max(NARROWEST, wide("network"));
+  answers.ask(async () => ({ ...(await post("/v1/unroll", { ...body, width })), input: body.input }));
 }
 
 function offer({ predictions, asked }) {
