@@ -100,7 +100,7 @@ def test_a_classifier(folder: Path, run: Any) -> None:
         (["meals", "I", "--replace", "-1=a"], "--replace: got -1=a; expected POSITION=WORD, such"),
         (["meals", "I", "--replace", "3=We"], "position: got 3; expected a whole number from 0"),
         (["meals", "I", "--replace", "0=zebra"], "word: got zebra; expected one token of the voc"),
-        (["meals", "I", "--of", "words"], "--of: got a model for language; expected one for ano"),
+        (["meals", "I", "--of", "words"], "--of: got a model for language; expected one for lab"),
         (["label", "I", "--unknown"], "--unknown: got a model for classify; expected one for la"),
         (["label", "I", "--equations"], "--equations: got a model for classify; expected one for"),
         (["label", "I", "--replace", "0=a"], "--replace: got a model for classify; expected one"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from elman.runtime import Stream
+from elman.serve import work
 
 # float32 to text and back is exact; a float64 of the answer is the number itself
 MODELS = ("letters", "words", "lines")
@@ -279,6 +280,65 @@ def test_a_fault_is_told_by_its_number_alone(models, ask, monkeypatch, caplog):
     assert found["error"]["type"] == "server_error"
     assert f"error {number}" in caplog.text
     assert "a secret" in caplog.text
+
+
+def test_faults_beyond_number_are_counted_not_told(given):
+    """To tell 150,000 faults apart would keep everybody waiting."""
+    wrong = {"model": "letters", "input": "a"} | {f"x{n}": 0 for n in range(1000)}
+    error = given("/v1/predict", wrong, 400)["error"]
+    assert error["message"] == "the body: got 1,000 faults; expected none"
+    error = given("/v1/predict", {"model": "letters", "input": [[""] * 900] * 70}, 400)["error"]
+    assert len(error["message"]) < 300
+
+
+class Failing:
+    """Stands for a stream whose words end in a fault."""
+
+    def __init__(self, *words):
+        self.words = words
+
+    def feed(self, _):
+        return self
+
+    def generate_pieces(self, **_):
+        yield from self.words
+        raise ZeroDivisionError("a secret")
+
+
+def test_a_fault_among_events_is_the_last_event(got, models, monkeypatch, caplog):
+    monkeypatch.setattr(work, "TOGETHER", -1.0)
+    monkeypatch.setattr(type(models["letters"]), "stream", lambda _: Failing("a", "b"))
+    answer = got("POST", "/v1/generate", json={"model": "letters", "prompt": "", "stream": True})
+    assert answer.status_code == 200
+    *events, last = [json.loads(line[6:]) for line in answer.text.splitlines() if line]
+    assert events == [{"text": "a"}, {"text": "b"}]
+    assert last["error"]["type"] == "server_error"
+    assert "secret" not in answer.text
+    assert f"error {last['error']['message'].split()[4]}" in caplog.text
+
+
+def test_a_fault_before_the_first_event_has_its_status(got, models, monkeypatch):
+    monkeypatch.setattr(type(models["letters"]), "stream", lambda _: Failing())
+    body = {"model": "letters", "prompt": "a", "stream": True}
+    answer = got("POST", "/v1/generate", json=body)
+    assert answer.status_code == 500
+    assert answer.json()["error"]["type"] == "server_error"
+
+
+def test_events_take_room_once(got, monkeypatch):
+    entered = []
+    enter = work._Lane.__enter__
+    monkeypatch.setattr(work._Lane, "__enter__", lambda lane: entered.append(1) or enter(lane))
+    body = {"model": "letters", "prompt": "a", "n": 3, "stream": True}
+    assert got("POST", "/v1/generate", json=body).text.endswith("data: [DONE]\n\n")
+    assert entered == [1]
+
+
+@pytest.mark.parametrize("route", ["/", "/healthz", "/page/draw.css"])
+def test_head_is_as_get(got, route):
+    head, get = got("HEAD", route), got("GET", route)
+    assert head.status_code == 200
+    assert head.headers == get.headers
 
 
 def test_torch_is_never_loaded(model_file):

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
-from elman.serve.schema import Predict
+from elman.serve.schema import CompletionBody, Feed, Predict, Score, Trace
 
 load_all_checks()
 COUNT = int(os.environ.get("ELMAN_HOSTILE_COUNT", "300"))
@@ -111,3 +111,16 @@ def test_a_list_stops_at_its_first_fault(wrong):
     with pytest.raises(ValidationError) as caught:
         Predict.model_validate({"model": "m", "input": wrong})
     assert caught.value.error_count() <= 4
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [(CompletionBody, "prompt"), (CompletionBody, "stop"), (Score, "input"), (Trace, "units")],
+)
+def test_every_list_stops_at_its_first_fault(body, field):
+    with pytest.raises(ValidationError) as caught:
+        body.model_validate({"model": "m", field: [None] * 500})
+    assert caught.value.error_count() <= 4
+    with pytest.raises(ValidationError) as caught:
+        Feed.model_validate({"tokens": [-1] * 500})
+    assert caught.value.error_count() == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,10 @@ def explain(
     model: ModelFile,
     text: Annotated[
         str | None,
-        typer.Argument(metavar="[TEXT]", help="what was read; nothing for a model of series"),
+        typer.Argument(
+            metavar="[TEXT]",
+            help="what was read; of a forecaster the series, where it knows several",
+        ),
     ] = None,
     target: Annotated[
         str | None, typer.Option(help="the answer to explain (the most probable one)")
@@ -36,7 +40,7 @@ def explain(
     of: Annotated[
         str | None,
         typer.Option(
-            help="of a tagger the step, of a classifier words or characters, of series which"
+            help="of a tagger the step; words or characters of a text, steps or channels of numbers"
         ),
     ] = None,
     unknown: Annotated[
@@ -62,18 +66,26 @@ def explain(
     if task != "language":
         for name in (name for name, given in only.items() if given):
             raise OptionError(name, got=f"a model for {task}", expected="one for language")
-    elif of is not None:
-        raise OptionError("--of", got="a model for language", expected="one for another task")
+    if of is not None and task in ("language", "forecast"):
+        raise OptionError("--of", got=f"a model for {task}", expected="one for labels")
+    beside = [method, target, svg, plot, unknown or None, equations or None]
+    if replace is not None and beside != [None] * len(beside):
+        raise OptionError(
+            "--replace", got="other options beside it", expected="it and --json alone"
+        )
+    if equations and (unknown or method not in (None, "decomposition")):
+        got = "--unknown" if unknown else f"--method {method}"
+        raise OptionError("--equations", got=got, expected="it alone: they are the decomposition's")
     if text is None and task != "forecast":
         raise OptionError("TEXT", got="nothing", expected=f"what a model for {task} is to read")
     if replace is not None:
         _replaced(predictor, text or "", replace, json_)
         return
-    options: dict[str, Any] = {"method": method}
+    options: dict[str, Any] = {"method": "decomposition" if equations else method}
     if task == "language":
         options["unknown"] = unknown
     elif of is not None:
-        options["of"] = int(of) if of.isdecimal() else of
+        options["of"] = int(of) if of.isdecimal() and len(of) < 9 else of
     from elman.explain import explain as ask
 
     found = ask(predictor, text, target, **options)
@@ -104,7 +116,7 @@ def _replaced(predictor: LanguagePredictor, text: str, given: str, json_: bool) 
     from elman.explain.opened import Read
 
     position, equals, word = given.partition("=")
-    if not (equals and position.strip().isdecimal()):
+    if not (equals and position.strip().isdecimal() and len(position) < 9):
         raise OptionError("--replace", got=given, expected="POSITION=WORD, such as 1=hate")
     place = int(position)
     after = replace(predictor, text, place, word)
@@ -122,4 +134,7 @@ def _replaced(predictor: LanguagePredictor, text: str, given: str, json_: bool) 
         return
     from elman._display import print_predictions
 
-    print_predictions(" ".join(tokens), after)
+    shown = tokens[0] if tokens else ""
+    for previous, token in pairwise(tokens):
+        shown += predictor.model.codec.separator(previous, token) + token
+    print_predictions(shown, after)

@@ -17,4 +17,4 @@ except ImportError as error:
         "serving", got=error, remedy='pip install "elman[serve]"'
     ) from error
 
-__all__: list[str] = []
+__all__ = []

@@ -1,6 +1,6 @@
 """What requests are: every field typed, bounded and finite; nothing else is taken.
 
-A list that is wrong is wrong from its first fault on: the rest of a large one is not looked at.
+A list stops at its first fault: all faults of a large one would keep everybody waiting.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ Width: TypeAlias = Annotated[int, Field(ge=280, le=2000)]
 """Of a picture, in its own units: pixels where it is not scaled."""
 Place: TypeAlias = Annotated[int, Field(ge=0, lt=LONGEST)]
 Method: TypeAlias = Literal["decomposition", "integrated gradients", "leave-one-out"]
-# a list stops at its first fault: all faults of a large one would keep everybody waiting
 Input: TypeAlias = (
     Text
     | Annotated[list[Word], Field(fail_fast=True, max_length=10_000)]

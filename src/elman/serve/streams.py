@@ -51,8 +51,7 @@ class Streams:
         self._swept = clock()
 
     def __len__(self) -> int:
-        # those that are being made count, so that many at once are no more than there is room for
-        return len(self._names) - len(self._free)
+        return len(self._slots)
 
     def __contains__(self, name: str) -> bool:
         return name in self._slots

@@ -7,7 +7,7 @@ const WRITTEN = 40; // words that "write on" writes
 const BARS = 8; // predictions shown
 const GOES_ON = 12; // words of each future
 // Of a picture: narrower, a sentence loses its first words and its predictions stand below it; the box scrolls.
-const NARROWEST = 680;
+const NARROWEST = 640;
 
 let page;
 let bars; // what comes next, at once
