@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
 
 import pytest
-from uvicorn import Config
-from uvicorn.server import ServerState
-
-from elman.serve.protocol import GONE_SECONDS, LEAST_RATE, patient_for
 
 SECONDS = 1.0
 """The server's patience in these tests; ten times as long by default."""
@@ -213,7 +210,14 @@ def test_who_does_not_read_is_cut_off(server):
             line.send(b"Content-Length: %d\r\n\r\n" % len(body), body)
         gone = select.poll()
         gone.register(line.socket, 0)
-        assert gone.poll(100 * TRIES), "the server waits for ever"
+        for _ in range(TRIES):
+            # an empty line asks for nothing, and shows whether there is still somebody
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                line.send(b"\r\n")
+            if gone.poll(100):
+                break
+        else:
+            pytest.fail("the server waits for ever")
         assert len(line.closed()) < (times - 1) * whole
 
 
@@ -232,7 +236,8 @@ def test_who_has_sent_all_gets_its_answer(server):
         assert line.answer()[0] == 200
         assert line.closed() == b""
     with Line(server) as line:
-        line.send(b"POST /v1/score HTTP/1.1\r\n", line.host, b"Content-Length: 9\r\n\r\n{")
+        line.send(b"POST /v1/score HTTP/1.1\r\n", line.host, b"Content-Type: application/json\r\n")
+        line.send(b"Content-Length: 9\r\n\r\n{")
         line.socket.shutdown(socket.SHUT_WR)
         assert line.closed() == b""
 
@@ -244,174 +249,6 @@ def test_head_has_no_body(server):
             answer = line.closed()
             assert answer.startswith(b"HTTP/1.1 200 ")
             assert answer.endswith(b"\r\n\r\n")
-
-
-class Timer:
-    def __init__(self, at, what):
-        self.at, self.what = at, what
-
-    def cancel(self):
-        self.what = lambda: None
-
-
-class Loop:
-    """A clock, and the tasks that wait for nothing but it."""
-
-    def __init__(self):
-        self.now, self.timers, self.tasks = 0.0, [], []
-
-    def call_later(self, seconds, what):
-        self.timers.append(Timer(self.now + seconds, what))
-        return self.timers[-1]
-
-    def go(self, seconds):
-        self.now += seconds
-        due = [timer for timer in self.timers if timer.at <= self.now]
-        self.timers = [timer for timer in self.timers if timer.at > self.now]
-        for timer in due:
-            timer.what()
-
-    def create_task(self, work):
-        self.tasks.append(work)
-        return self
-
-    def add_done_callback(self, _):
-        pass
-
-    def answer(self):
-        """Let the requests at work be answered."""
-        for work in self.tasks:
-            with pytest.raises(StopIteration):
-                work.send(None)
-        self.tasks.clear()
-
-
-class Transport:
-    """A client that takes nothing by itself."""
-
-    def __init__(self):
-        self.sent, self.left, self.end = b"", 0, None
-
-    def write(self, data):
-        self.sent += data
-
-    def close(self):
-        self.end = self.end or "closed"
-
-    def abort(self):
-        self.end = "aborted"
-
-    def is_closing(self):
-        return self.end is not None
-
-    def can_write_eof(self):
-        return False
-
-    def get_write_buffer_size(self):
-        return self.left
-
-    def get_extra_info(self, _):
-        return None
-
-    def pause_reading(self):
-        pass
-
-    resume_reading = pause_reading
-
-
-async def well(scope, receive, send):
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"well"})
-
-
-@pytest.fixture
-def wire():
-    """A connection by a clock that only the test moves: the protocol, its loop and its client."""
-    loop, client = Loop(), Transport()
-    config = Config(well, timeout_keep_alive=20, lifespan="off", log_config=None)
-    config.load()
-    protocol = patient_for(10.0)(config, ServerState(), {}, loop)
-    protocol.connection_made(client)
-    yield protocol, loop, client
-    for work in loop.tasks:
-        work.close()
-
-
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-
-
-@pytest.mark.parametrize("sent", [b"", b"GET / HT", GET[:-2], b"POST / HTTP/1.1\r\n"])
-def test_a_request_has_its_time_and_no_more(wire, sent):
-    protocol, loop, client = wire
-    for byte in sent:
-        protocol.data_received(bytes([byte]))
-        loop.go(0.1)
-    loop.go(9.9 - loop.now)
-    assert client.sent == b""
-    loop.go(0.2)
-    assert client.sent.startswith(b"HTTP/1.1 408 ")
-    loop.go(1.0)
-    assert client.end == "aborted"
-
-
-def test_between_requests_there_is_more_time(wire):
-    protocol, loop, client = wire
-    for _ in range(3):
-        protocol.data_received(GET)
-        loop.answer()
-        assert client.sent.endswith(b"well\r\n0\r\n\r\n")
-        loop.go(19.0)  # longer than a dribbler may take, for nothing has begun
-        assert client.end is None
-    loop.go(1.0)
-    assert client.end == "closed"
-
-
-def test_who_takes_its_answer_slowly_is_borne_with_down_to_a_rate(wire):
-    protocol, loop, client = wire
-    protocol.data_received(GET)
-    client.left = 10**6
-    protocol.pause_writing()
-    for _ in range(5):
-        client.left -= 10 * LEAST_RATE
-        loop.go(10.0)
-        assert client.end is None
-    client.left -= 10 * LEAST_RATE - 1
-    loop.go(10.0)
-    assert client.end == "aborted"
-
-
-def test_who_sends_no_more_may_have_gone(wire):
-    """What is asked whole is answered for a moment; a question that takes longer has nobody to wait."""
-    protocol, loop, client = wire
-    protocol.data_received(GET)
-    assert protocol.eof_received() is True
-    loop.go(GONE_SECONDS - 0.1)
-    assert client.end is None
-    loop.go(0.1)
-    assert client.end == "closed"
-
-
-@pytest.mark.parametrize("begun", [False, True])
-def test_who_sends_no_more_and_is_being_answered_is_answered(wire, begun):
-    protocol, loop, client = wire
-    protocol.data_received(GET)
-    assert protocol.eof_received() is True
-    if begun:
-        protocol.cycle.response_started = True
-        loop.go(GONE_SECONDS)
-        assert client.end is None
-        protocol.cycle.response_started = False
-    loop.answer()
-    assert b"connection: close" in client.sent
-    assert client.sent.endswith(b"well\r\n0\r\n\r\n")
-    assert client.end == "closed"
-
-
-@pytest.mark.parametrize("sent", [b"", GET[:9], b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"])
-def test_who_sends_no_more_and_has_asked_nothing_whole_is_gone(wire, sent):
-    protocol, _, _ = wire
-    protocol.data_received(sent)
-    assert protocol.eof_received() is False
 
 
 @pytest.mark.parametrize("way", ["length", "chunked"])
