@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # Level by level: a module may import from lower levels, and from its own package.
 LEVELS: list[set[str]] = [
-    {"_version", "_errors"},
+    {"_version", "_errors", "_kernel"},
     {"_shapes", "_atomic", "_native"},
     {"_container", "options", "plots"},
     {"cells", "data", "metrics"},
@@ -40,8 +40,18 @@ def room(file: Path) -> str:
     return file.relative_to(SOURCE / "elman").parts[0].removesuffix(".py")
 
 
+def imported_by(node: ast.Call) -> str:
+    """The module that a call of import_module names, * for each part that is computed; "" for none."""
+    if not ast.unparse(node.func).endswith("import_module") or not node.args:
+        return ""
+    named = node.args[0]
+    parts = named.values if isinstance(named, ast.JoinedStr) else [named]
+    name = "".join(str(one.value) if isinstance(one, ast.Constant) else "*" for one in parts)
+    return name.lstrip("*")
+
+
 def imports(tree: ast.AST, file: Path) -> list[tuple[str, bool]]:
-    """Every absolute module name imported, and whether it happens at import time."""
+    """Every absolute module name imported, by statement or by name, and whether at import time."""
     lazy = {
         id(inner)
         for node in ast.walk(tree)
@@ -60,6 +70,8 @@ def imports(tree: ast.AST, file: Path) -> list[tuple[str, bool]]:
             if module == "elman":
                 names = [f"elman.{alias.name}" for alias in node.names]
             found += [(name, id(node) not in lazy) for name in names]
+        elif isinstance(node, ast.Call) and imported_by(node):
+            found.append((imported_by(node), id(node) not in lazy))
     return found
 
 
@@ -73,6 +85,8 @@ def test_imports_only_go_down(file: Path) -> None:
         if parts[0] != "elman" or len(parts) == 1:
             continue
         other = parts[1] if parts[1] in LEVEL else "__init__"
+        if other == "_kernel":
+            assert own == "_native", f"{file} imports the kernel itself"
         if other == own or ((file, other) == DOOR and not at_import):
             continue
         if LEVEL[own] < len(LEVELS) - 1:
@@ -81,6 +95,26 @@ def test_imports_only_go_down(file: Path) -> None:
             assert not (own in wing and other in opposite), f"{file} crosses to the other wing"
         if LEVEL[own] >= LEVEL["estimators"] and other in TORCH:
             assert not at_import, f"{file} imports the torch wing at import time"
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ('import_module("elman.explain")', "elman.explain"),
+        ('importlib.import_module("torch._dynamo")', "torch._dynamo"),
+        ('import_module(f"elman.explain.{module}")', "elman.explain.*"),
+        ('import_module(f"elman.{room}.units")', "elman.*.units"),
+    ],
+)
+def test_what_is_imported_by_name_is_seen(line: str, name: str) -> None:
+    late = f"def ask():\n    return {line}"
+    assert imports(ast.parse(line), SOURCE) == [(name, True)]
+    assert imports(ast.parse(late), SOURCE) == [(name, False)]
+
+
+def test_the_door_is_seen() -> None:
+    file, above = DOOR
+    assert (f"elman.{above}", False) in imports(ast.parse(file.read_text("utf-8")), file)
 
 
 def test_every_module_has_a_level() -> None:

@@ -10,6 +10,11 @@ import pytest
 
 import elman
 from elman import LanguageModel, SequenceClassifier
+from elman.data.series import load_series
+from elman.runtime import ForecastPredictor, LanguagePredictor, TaggerPredictor
+from readers import reader_of
+from runtime.conftest import _make
+from runtime.test_forecast import OFFERS, make, sales
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +29,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     SequenceClassifier(steps=20, **options).fit(
         ["good food", "bad food"] * 30, ["yes", "no"] * 30, output=folder / "label.safetensors"
     )
+    LanguagePredictor(_make("gru")).save(folder / "letters.safetensors")
+    series = load_series(sales(0, 30, more=5), OFFERS)
+    ForecastPredictor(make(series)).save(folder / "shop.safetensors")
+    TaggerPredictor(reader_of(task="tag")).save(folder / "tags.safetensors")
     return folder
 
 
@@ -59,12 +68,15 @@ def test_the_equations(folder: Path, run: Any) -> None:
     assert "h[like] = (1 - z[like])∘h[I] + " in ran.out
     told = run("explain", meals, "I like to eat", "--equations", "--json").json
     assert "\n".join(told["equations"]) + "\n" == ran.out
+    found = elman.load(meals).explain("I like to eat", method="decomposition").to_dict()
+    assert told == found | {"equations": told["equations"]}
 
 
 def test_another_word_in_its_place(folder: Path, run: Any) -> None:
     meals = folder / "meals.safetensors"
     ran = run("explain", meals, "I like to eat", "--replace", "0=We")
-    assert ran.out.splitlines()[0] == "We like to eat …"
+    title, head, first, *rows = ran.out.splitlines()
+    assert (title, head.split(), len(rows)) == ("We like to eat …", ["now", "before"], 4)
     ran = run("explain", meals, "I like to eat", "--replace", "0=We", "--json")
     assert (ran.json["position"], ran.json["token"], ran.json["word"]) == (0, "I", "We")
     before = dict(elman.load(meals).predict_next("I like to eat", 99))
@@ -72,6 +84,25 @@ def test_another_word_in_its_place(folder: Path, run: Any) -> None:
     for row in ran.json["predictions"]:
         assert row["probability"] == pytest.approx(after[row["token"]], abs=1e-5)
         assert row["before"] == pytest.approx(before[row["token"]], abs=1e-5)
+    token, now, earlier, bar = first.split()
+    assert token == ran.json["predictions"][0]["token"]
+    assert (float(now), len(bar)) == (round(after[token], 3), round(40 * after[token]))
+    assert float(earlier) == round(before[token], 3)
+
+
+def test_another_letter_in_its_place(folder: Path, run: Any) -> None:
+    letters = folder / "letters.safetensors"
+    ran = run("explain", letters, "ab ba", "--replace", "1=c")
+    assert ran.out.splitlines()[0] == "ac ba …"
+    title, head, *rows = run("explain", letters, "ab", "--replace", "1=\n").out.splitlines()
+    assert (title, head.split(), len(rows)) == ("a\\n …", ["now", "before"], 5)
+
+
+def test_a_series_is_named_by_the_text(folder: Path, run: Any) -> None:
+    ran = run("explain", folder / "shop.safetensors", "b", "--json")
+    assert (ran.code, ran.json["task"]) == (0, "forecast")
+    wanted = elman.load(folder / "shop.safetensors").explain("b").to_dict()
+    assert ran.json == wanted
 
 
 def test_pictures(folder: Path, run: Any, tmp_path: Path) -> None:
@@ -101,6 +132,20 @@ def test_a_classifier(folder: Path, run: Any) -> None:
         (["meals", "I", "--replace", "3=We"], "position: got 3; expected a whole number from 0"),
         (["meals", "I", "--replace", "0=zebra"], "word: got zebra; expected one token of the voc"),
         (["meals", "I", "--of", "words"], "--of: got a model for language; expected one for lab"),
+        (["shop", "--of", "a"], "--of: got a model for forecast; expected one for labelled sequ"),
+        (["tags", "a", "--of", "9" * 5000], "of: got 99999"),
+        (["meals", "I", "--replace", "9" * 5000 + "=I"], "--replace: got 99999"),
+        (["meals", "I", "--svg", "x.txt"], "Invalid value for '--svg': got x.txt; expected a name"),
+        (["meals", "I", "--plot", "x.foo"], "a picture: got x.foo; expected a name that ends in"),
+        (["meals", "I", "--equations", "--unknown"], "--equations: got --unknown; expected it al"),
+        (["meals", "I", "--equations", "--method", "leave-one-out"], "--equations: got --method l"),
+        *(
+            (["meals", "I", "--replace", "0=We", *beside], "--replace: got other options beside it")
+            for beside in (
+                *(["--svg", "x.svg"], ["--plot", "x.png"], ["--target", "I"], ["--unknown"]),
+                *(["--method", "decomposition"], ["--equations"]),
+            )
+        ),
         (["label", "I", "--unknown"], "--unknown: got a model for classify; expected one for la"),
         (["label", "I", "--equations"], "--equations: got a model for classify; expected one for"),
         (["label", "I", "--replace", "0=a"], "--replace: got a model for classify; expected one"),

@@ -65,6 +65,7 @@ def test_on_a_text_as_json_and_as_a_picture(
         (["model.safetensors", "--memory", "--text", "none.txt"], "none.txt"),
         (["model.safetensors", "--memory", "--text", "empty.txt"], "got 0 tokens; expected more"),
         (["model.safetensors", "--memory", "--svg", "none/a.svg"], "none/a.svg"),
+        (["model.safetensors", "--memory", "--svg", "a.txt"], "expected a name that ends in .svg"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(

@@ -57,7 +57,10 @@ def test_a_state_that_halves_has_a_gradient_that_halves(make: Make) -> None:
         found.gradient, found.gradient[0] * 0.5 ** (np.array(found.lags) - 1)
     )
     assert found.rate == pytest.approx(0.5)
-    assert "The gradient vanishes: at lag 12 it is 4.9e-04 of that at lag 1." in found.verdict
+    assert found.verdict.endswith(
+        "The gradient vanishes: at lag 12 it is less than 0.001 times that at lag 1, "
+        "a factor of 0.5 a token."
+    )
 
 
 @pytest.mark.usefixtures("way")
@@ -69,7 +72,10 @@ def test_a_state_that_grows_has_a_gradient_that_explodes(make: Make, far: int) -
     # one rounding at each step back
     np.testing.assert_allclose(found.gradient, wanted, rtol=far * 2.0**-23)
     assert found.rate == pytest.approx(1.5)
-    assert f"The gradient explodes: at lag {far} it is " in found.verdict
+    assert found.verdict.endswith(
+        f"The gradient explodes: at lag {far} it is more than 1,000 times that at lag 1, "
+        "a factor of 1.5 a token."
+    )
     json.dumps(found.to_dict(), allow_nan=False)
 
 
@@ -95,7 +101,7 @@ def test_without_recurrent_weights_the_last_token_is_all(make: Make) -> None:
     assert not found.gradient[1:].any()
     assert found.rate == 0
     assert found.verdict.startswith("The last token alone decides the prediction. ")
-    assert "it is 0.0e+00 of that at lag 1" in found.verdict
+    assert "it is less than 0.001 times that at lag 1" in found.verdict
 
 
 @pytest.mark.usefixtures("way")
@@ -312,10 +318,57 @@ def test_the_horizon_and_what_is_said() -> None:
     assert (
         "still changes when all but the last 2 tokens are cut off" in told([1, 1], [1, 1]).verdict
     )
-    assert "stops changing once the last 2 tokens are known" in told([1, 0], [1, 1]).verdict
-    assert "neither vanishes nor explodes" in told([1, 0], [1, 0.5]).verdict
-    assert "The gradient vanishes: at lag 2 it is 1.0e-06 of" in told([1, 0], [1, 1e-6]).verdict
-    assert "The gradient explodes: at lag 2 it is 1.0e+06 of" in told([1, 0], [1, 1e6]).verdict
+    assert "needs at most the last 2 tokens. " in told([1, 0], [1, 1]).verdict
+
+
+@pytest.mark.parametrize(
+    ("gradient", "said"),
+    [
+        (
+            [1, 0.5],
+            "neither vanishes nor explodes: at lag 2 it is 0.5 times that at lag 1, a factor",
+        ),
+        (
+            [1, 1e-6],
+            "vanishes: at lag 2 it is less than 0.001 times that at lag 1, a factor of less",
+        ),
+        (
+            [1, 1e6],
+            "explodes: at lag 2 it is more than 1,000 times that at lag 1, a factor of more",
+        ),
+        # what rises first and then vanishes is held against its largest
+        ([1e-3, 1, 0.1, 1e-4], "vanishes: at lag 4 it is less than 0.001 times that at lag 2, a f"),
+        (
+            [1, 4, 1],
+            "neither vanishes nor explodes: at lag 3 it is 0.25 times that at lag 2, a fac",
+        ),
+        (
+            [0.5, 1, 2],
+            "neither vanishes nor explodes: at lag 3 it is 4 times that at lag 1, a fact",
+        ),
+        (
+            [1, 1e4, 9e3],
+            "explodes: at lag 2 it is more than 1,000 times that at lag 1, a factor of",
+        ),
+        (
+            [0, 1, 2],
+            "neither vanishes nor explodes: at lag 3 it is 2 times that at lag 2, a factor",
+        ),
+    ],
+)
+def test_the_gradient_is_told_from_its_largest(gradient: list[float], said: str) -> None:
+    assert f". The gradient {said}" in told([1.0] * len(gradient), gradient).verdict
+
+
+def test_the_rate_is_that_of_the_lags_that_are_named() -> None:
+    assert told([1] * 4, [0.5, 1, 0.5, 0.25]).rate == 0.5
+    assert told([1] * 3, [0.5, 1, 2]).rate == 2
+    assert told([1] * 3, [1, 1, 0]).rate == 0
+    assert told([1], [1]).rate == told([1], [0]).rate == told([1, 1], [0, 0]).rate == 0
+    verdict = told([1] * 4, [0.5, 1, 0.93, 0.93**2]).verdict
+    assert verdict.endswith("that at lag 2, a factor of 0.93 a token.")
+    assert told([1, 1], [0, 1]).verdict.endswith("There is a gradient at lag 2 alone.")
+    assert told([1, 1], [0, 0]).verdict.endswith("There is no gradient, even at lag 1.")
 
 
 def test_table_pictures_and_json() -> None:

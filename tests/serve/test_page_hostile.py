@@ -126,6 +126,8 @@ def test_hostile_words_labels_ids_and_columns_are_text(visit, hostile, start):
         at.choose("labels")
         at.tab("Series")
         for word in words[::9]:
+            page.locator("#example").fill("")
+            expect(page.locator("#labels button")).to_have_count(0)
             page.locator("#example").fill(f"a {word}")
             expect(page.locator("#labels button")).to_have_count(12)
         page.locator("#labels button").nth(3).click()

@@ -14,6 +14,7 @@ from elman._errors import ElmanError, InputError, message
 __all__ = [
     "PARSERS",
     "REAL",
+    "SVG",
     "WHOLE",
     "Json",
     "ModelFile",
@@ -56,8 +57,15 @@ def _real(text: str) -> float:
         raise typer.BadParameter(f"got {text}; expected a number") from None
 
 
+def _svg(text: str) -> str:
+    if not text.lower().endswith(".svg"):
+        raise typer.BadParameter(f"got {text}; expected a name that ends in .svg")
+    return text
+
+
 WHOLE: dict[str, Any] = {"parser": _whole, "metavar": "INTEGER"}
 REAL: dict[str, Any] = {"parser": _real, "metavar": "NUMBER"}
+SVG: dict[str, Any] = {"parser": _svg, "metavar": "FILE"}
 PARSERS: dict[Any, dict[str, Any]] = {int: WHOLE, float: REAL}
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from elman._errors import OptionError
-from elman.cli._app import Json, ModelFile, app, load, print_json
+from elman.cli._app import SVG, Json, ModelFile, app, load, print_json
 
 if TYPE_CHECKING:
     from elman.runtime import LanguagePredictor
 
 __all__ = ["explain"]
+
+_BAR = 40
 
 
 @app.command("explain")
@@ -24,7 +25,7 @@ def explain(
         str | None,
         typer.Argument(
             metavar="[TEXT]",
-            help="what was read; of a forecaster the series, where it knows several",
+            help="what was read; of a forecaster the name of a series, where it knows several",
         ),
     ] = None,
     target: Annotated[
@@ -40,7 +41,7 @@ def explain(
     of: Annotated[
         str | None,
         typer.Option(
-            help="of a tagger the step; words or characters of a text, steps or channels of numbers"
+            help="of a tagger the step, of a classifier words or characters, of numbers steps or channels"
         ),
     ] = None,
     unknown: Annotated[
@@ -55,7 +56,7 @@ def explain(
             metavar="POSITION=WORD", help="what comes with another word there, counted from 0"
         ),
     ] = None,
-    svg: Annotated[str | None, typer.Option(help="a picture as on the page: .svg")] = None,
+    svg: Annotated[str | None, typer.Option(**SVG, help="a picture as on the page: .svg")] = None,
     plot: Annotated[str | None, typer.Option(help="a picture by matplotlib: .svg or .png")] = None,
     json_: Json = False,
 ) -> None:
@@ -67,7 +68,9 @@ def explain(
         for name in (name for name, given in only.items() if given):
             raise OptionError(name, got=f"a model for {task}", expected="one for language")
     if of is not None and task in ("language", "forecast"):
-        raise OptionError("--of", got=f"a model for {task}", expected="one for labels")
+        remedy = "TEXT names the series" if task == "forecast" else ""
+        expected = "one for labelled sequences"
+        raise OptionError("--of", got=f"a model for {task}", expected=expected, remedy=remedy)
     beside = [method, target, svg, plot, unknown or None, equations or None]
     if replace is not None and beside != [None] * len(beside):
         raise OptionError(
@@ -132,9 +135,17 @@ def _replaced(predictor: LanguagePredictor, text: str, given: str, json_: bool) 
             {"text": text, "position": place, "token": was, "word": word, "predictions": rows}
         )
         return
-    from elman._display import print_predictions
+    from elman._errors import printable
+    from elman.explain.explanation import printed
 
-    shown = tokens[0] if tokens else ""
-    for previous, token in pairwise(tokens):
-        shown += predictor.model.codec.separator(previous, token) + token
-    print_predictions(shown, after)
+    separator = predictor.model.codec.separator
+    pairs = zip([None, *tokens], tokens, strict=False)
+    shown = "".join(separator(previous, token) + token for previous, token in pairs)
+    lines = [f"{printable(shown, 400)} …"]
+    names = [printed(token) for token, _ in after]
+    width = max(map(len, names))
+    lines.append(f"{'':{width}}    now  before")
+    for name, (token, probability) in zip(names, after, strict=True):
+        bar = "█" * round(_BAR * probability)
+        lines.append(f"{name:{width}}  {probability:.3f}   {before[token]:.3f}  {bar}".rstrip())
+    typer.echo("\n".join(lines))

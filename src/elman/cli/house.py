@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from elman._errors import OptionError
-from elman.cli._app import REAL, WHOLE, Json, app, load, print_json
+from elman.cli._app import REAL, SVG, WHOLE, Json, app, load, print_json
 from elman.cli._sources import read_lines
 
 __all__ = ["bench", "demo", "info"]
@@ -27,7 +27,7 @@ def info(
         ),
     ] = None,
     svg: Annotated[
-        str | None, typer.Option(metavar="FILE", help="a picture (.svg) of memory by lag")
+        str | None, typer.Option(**SVG, help="a picture (.svg) of memory by lag")
     ] = None,
     json_: Json = False,
 ) -> None:

@@ -40,7 +40,7 @@ class Memory:
     """Tokens: 1 is the last one before the prediction."""
     change: np.ndarray
     """float64 ``[K]``: the mean share of the prediction's probability that moves (total variation) when
-    all tokens before the last `lag` are cut off."""
+    all tokens before the last `lag` are cut off. What it is held against knows at most the last 2·far."""
     gradient: np.ndarray
     """float64 ``[K]``: the mean norm of d log p / d embedding, p that of the most probable token, the
     embedding that of the `lag`-th last one."""
@@ -51,17 +51,35 @@ class Memory:
 
     @property
     def horizon(self) -> int | None:
-        """The lag from which on no cut changes the prediction by more than `CLOSE`, None without one."""
+        """The lag from which on no cut changes the prediction by more than `CLOSE`, None without one.
+
+        One of `lags`: what lies between them was not tried, so that fewer tokens may be enough.
+        """
         after = np.append(0, np.flatnonzero(self.change > CLOSE) + 1)[-1]
         return self.lags[after] if after < len(self.lags) else None
 
     @property
+    def _ends(self) -> tuple[int, int]:
+        """Between which places it is told: from the largest gradient to the last, or from the first to it."""
+        peak, last = int(self.gradient.argmax()), len(self.lags) - 1
+        least = _VANISHED * self.gradient[peak]
+        if self.gradient[last] >= least and (peak == last or self.gradient[0] < least):
+            return int(np.flatnonzero(self.gradient)[0]) if self.gradient[peak] else 0, peak
+        return peak, last
+
+    @property
+    def _share(self) -> float:
+        near, far = self._ends
+        return float(self.gradient[far]) / (float(self.gradient[near]) or 1.0)
+
+    @property
     def rate(self) -> float:
-        """What the gradient is multiplied by from lag to lag, in the geometric mean; 0 where it ends."""
-        first, last = self.gradient[0], self.gradient[-1]
-        if len(self.lags) < 2 or not first:
-            return 0.0
-        return float((last / first) ** (1 / (self.lags[-1] - self.lags[0])))
+        """What the gradient is multiplied by from token to token, in the geometric mean; 0 where it ends.
+
+        From the lag where it is largest to the last one; where it grows, from the first to the largest.
+        """
+        near, far = self._ends
+        return 0.0 if near == far else self._share ** (1 / (self.lags[far] - self.lags[near]))
 
     @property
     def verdict(self) -> str:
@@ -71,16 +89,17 @@ class Memory:
         elif self.horizon == 1:
             reach = "The last token alone decides the prediction"
         else:
-            reach = f"The prediction stops changing once the last {self.horizon} tokens are known"
-        if not self.gradient[0]:
+            reach = f"The prediction needs at most the last {self.horizon} tokens"
+        if not self.gradient.any():
             return f"{reach}. There is no gradient, even at lag {self.lags[0]}."
-        share = self.gradient[-1] / self.gradient[0]
-        at = f"at lag {self.lags[-1]} it is {share:.1e} of that at lag {self.lags[0]}"
-        if share < _VANISHED:
-            return f"{reach}. The gradient vanishes: {at}."
-        if share > 1 / _VANISHED:
-            return f"{reach}. The gradient explodes: {at}."
-        return f"{reach}. The gradient neither vanishes nor explodes: {at}."
+        near, far = self._ends
+        if near == far:
+            return f"{reach}. There is a gradient at lag {self.lags[far]} alone."
+        share, does = self._share, "neither vanishes nor explodes"
+        if not _VANISHED <= share <= 1 / _VANISHED:
+            does = "vanishes" if share < 1 else "explodes"
+        at = f"at lag {self.lags[far]} it is {_plain(share)} times that at lag {self.lags[near]}"
+        return f"{reach}. The gradient {does}: {at}, a factor of {_plain(self.rate)} a token."
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it for JSON."""
@@ -125,12 +144,20 @@ class Memory:
         return f"<div>{self.to_svg()}<p>{html.escape(self.verdict)}</p></div>"
 
 
+def _plain(factor: float) -> str:
+    """Return a factor as a person reads it."""
+    if factor > 1000:
+        return "more than 1,000"
+    return "less than 0.001" if factor < 0.001 else f"{round(factor, 3):g}"
+
+
 def measure_memory(predictor: Any, what: Readable | None = None, *, far: int = _FAR) -> Memory:
     """Return how much the predictions of a language model owe to what stands further back.
 
     Measured at up to 64 places of a text, by default one of 1,000 tokens that the model itself writes from
-    seed 0, and for lags to `far` tokens (1 to 256), within lines where each stands alone. Raises
-    InputError, OptionError.
+    seed 0, and for lags to `far` tokens (1 to 256), within lines where each stands alone. The prediction
+    after all of the text is that after its last 2·far tokens at most; the gradient is that of its most
+    probable token. Raises InputError, OptionError.
     """
     task = predictor.model.config.task
     if task != "language":
