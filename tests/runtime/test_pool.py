@@ -199,3 +199,25 @@ def test_streams_are_named_once_and_rightly(make):
         pool.feed(["a", "b"], [1, 1])
     with pytest.raises(OptionError, match="n: got 0"):
         pool.add(0)
+
+
+def test_what_fails_was_read_by_none(make, monkeypatch):
+    """The third of the products that the lengths need fails, after two have gone well."""
+    monkeypatch.setattr(module, "TOKENS", 1)
+    pool = StreamPool(make("gru", documents="line"), 3).feed(["ab", "c", ""])
+    before = [pool.stream(i).state for i in range(3)]
+    unknown = pool.unknown.tolist()
+    real, calls = pool.network.forward, []
+
+    def forward(*given):
+        calls.append(given)
+        if len(calls) == 3:
+            raise MemoryError
+        return real(*given)
+
+    monkeypatch.setattr(pool.network, "forward", forward)
+    with pytest.raises(MemoryError):
+        pool.feed(["a\u00e9b", "d", "a\nb"])
+    assert len(calls) == 3
+    assert [pool.stream(i).state for i in range(3)] == before
+    assert pool.unknown.tolist() == unknown

@@ -267,14 +267,19 @@ def test_numbers_are_not_left_out(make):
 
 
 def failing(pool, when):
-    """Returns a pool's `feed` that reads, and then fails where `when` says so of its arguments."""
-    feed = type(pool).feed
+    """Returns a pool's `feed` whose network reads, and then fails where `when` says so of its arguments."""
+    feed, forward = type(pool).feed, pool.network.forward
 
     def broken(blocks, slots):
-        feed(pool, blocks, slots)
-        if when(blocks, slots):
-            raise MemoryError
-        return pool
+        def fails(*given):
+            found = forward(*given)
+            if when(blocks, slots):
+                raise MemoryError
+            return found
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pool.network, "forward", fails)
+            return feed(pool, blocks, slots)
 
     return broken
 

@@ -72,8 +72,8 @@ class StreamPool:
     def feed(self, readables: Sequence[Readable], which: Sequence[int] | None = None) -> StreamPool:
         """Read a text or token numbers, of any lengths, into each of the streams `which`, or of all.
 
-        The others stay where they are. Returns self. Raises InputError where there is not one for each,
-        or as `Stream.feed` does, OptionError for a number that no stream has.
+        The others stay where they are, and where it raises all of them. Returns self. Raises InputError
+        where there is not one for each, or as `Stream.feed` does, OptionError for a number no stream has.
         """
         places = self._places(which)
         listed = isinstance(readables, list | tuple | np.ndarray)
@@ -81,35 +81,36 @@ class StreamPool:
             got = f"{len(readables)}" if listed else type(readables).__name__
             raise InputError("texts for the pool", got=got, expected=f"a list of {len(places)}")
         lines = [token_numbers(self.codec, readable) for readable in readables]
-        for i, numbers in zip(places.tolist(), lines, strict=True):
-            self.unknown[i] += np.count_nonzero(numbers == UNKNOWN_ID)
+        unknown = [np.count_nonzero(numbers == UNKNOWN_ID) for numbers in lines]
+        states, last = self._states[places], self._last[places]  # copies, until all is read
         end_id = self.codec.end_id
         if end_id is not None:
             for i, numbers in enumerate(lines):
                 ends = np.flatnonzero(numbers == end_id)
                 if len(ends):
-                    self._forget(places[i : i + 1])
+                    states[i], last[i] = self.network.start, -1
                     lines[i] = numbers[ends[-1] + 1 :]
-        self._read(lines, places)
+        self._read(lines, states, last)
+        self._states[places], self._last[places] = states, last
+        self.unknown[places] += np.array(unknown, np.int64)
         return self
 
     def _forget(self, which: np.ndarray) -> None:
         self._states[which] = self.network.start
         self._last[which] = -1
 
-    def _read(self, lines: Sequence[np.ndarray], places: np.ndarray) -> None:
-        """Read each line into its stream; the streams whose numbers have ended stay out of the rest."""
+    def _read(self, lines: Sequence[np.ndarray], states: np.ndarray, last: np.ndarray) -> None:
+        """Read each line into its row of the states; rows whose numbers have ended stay out of the rest."""
         lengths = np.array([len(line) for line in lines])
         done = 0
         for length in np.unique(lengths[lengths > 0]).tolist():
             active = np.flatnonzero(lengths >= length)
             tokens = np.stack([lines[i][done:length] for i in active.tolist()], axis=1)
-            states = self._states[places[active]]
+            rows = states[active]
             steps = max(1, TOKENS // len(active))
             for start in range(0, len(tokens), steps):
-                _, states = self.network.forward(tokens[start : start + steps], states)
-            self._states[places[active]] = states
-            self._last[places[active]] = tokens[-1]
+                _, rows = self.network.forward(tokens[start : start + steps], rows)
+            states[active], last[active] = rows, tokens[-1]
             done = length
 
     def predict(
@@ -150,7 +151,7 @@ class StreamPool:
             if end_id is not None:
                 self._forget(np.flatnonzero(tokens == end_id))
             read = [tokens[i : i + (tokens[i] != end_id)] for i in range(len(self))]
-            self._read(read, np.arange(len(self)))
+            self._read(read, self._states, self._last)
         return ["".join(text) for text in texts]
 
     def _draw(self, sampling: Sampling, randoms: Sequence[np.random.Generator]) -> np.ndarray:

@@ -218,15 +218,8 @@ class Batcher:
         """Let each read a block, or none of them."""
         if not reading:
             return
-        pool, slots = self._pool, [job.slot for job in reading]
         blocks = [job.numbers[job.read : job.read + TURN] for job in reading]
-        before = [pool.stream(slot) for slot in slots]
-        try:
-            pool.feed(blocks, slots)
-        except Exception:
-            for slot, stream in zip(slots, before, strict=True):
-                pool.put(slot, stream)
-            raise
+        self._pool.feed(blocks, [job.slot for job in reading])
         for job, block in zip(reading, blocks, strict=True):
             job.read += len(block)
         self._observe(len(reading), sum(map(len, blocks)))

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from elman._errors import message
 from elman.serve.desk import Desk
 from elman.serve.route import answer_json, refusal
-from elman.serve.settings import LOOPBACK, Settings
+from elman.serve.settings import LOOPBACK, Settings, is_any
 
 __all__ = ["Guard"]
 
@@ -35,7 +35,6 @@ SAFE = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 ]
-ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - what is bound is not how it is called
 
 
 class _RefusedError(Exception):
@@ -48,7 +47,7 @@ def _known(settings: Settings) -> dict[str, tuple[str, ...]]:
     """Return the Host headers that are this server's, with the schemes of its own origins."""
     known: dict[str, tuple[str, ...]] = {}
     allowed = [name.lower() for name in settings.allow_hosts]
-    bound = [] if settings.host in ANYWHERE else [settings.host.lower()]
+    bound = [] if is_any(settings.host) else [settings.host.lower()]
     for name in (*LOOPBACK, *bound, *allowed):
         # what is named with --allow-host may stand behind a proxy that speaks https
         schemes = ("http", "https") if name in allowed else ("http",)
