@@ -9,7 +9,8 @@
    logits and the sums of their terms over all contexts and words, and the largest gap of integrated
    gradients.
 3. The rank correlation of leave-one-out with the grammar's own effects over 200 contexts and foods: how
-   much the log probability of the food falls when one word is not known.
+   much the log probability of the food falls when one word is not known. Held are that of the words that
+   have an effect, and that of all with effects below .1 nat taken for none; three quarters have none.
 
 Leaves with exit code 1 where a bar is missed: 150 ms, 1e-4, 1 %, .9.
 """
@@ -109,15 +110,16 @@ def on_meals() -> bool:
         got = np.concatenate([predictor.explain(*one, unknown=True).absence for one in asked])
         quiet = [np.where(np.abs(one) < NOISE, 0, one) for one in (true, got)]
         some, raw = spearmanr(true[matters], got[matters])[0], spearmanr(true, got)[0]
+        told = spearmanr(*quiet)[0]
         print(
             f"  {name:11} sums within {worst:.1e}; integrated gradients' gap {100 * gap:.2f} %; "
             f"rank correlation {some:.3f} of the words that matter, "
-            f"{spearmanr(*quiet)[0]:.3f} of all with effects below "
+            f"{told:.3f} of all with effects below "
             f"{NOISE} nat as none, {raw:.3f} of all as they are"
         )
         held &= worst <= SUM and gap <= GAP
         # the linear network does not learn this grammar; it is here for its sums
-        held &= name == "linear rnn" or some >= CORRELATION
+        held &= name == "linear rnn" or min(some, told) >= CORRELATION
     return held
 
 

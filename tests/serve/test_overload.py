@@ -15,7 +15,6 @@ import pytest
 
 import elman
 from elman.serve import work
-from elman.serve.schema import Predict, Replace, Score, Unroll
 from elman.serve.work import WhileWanted
 
 
@@ -94,21 +93,36 @@ def test_beyond_the_room_for_short_questions_is_429(models, ask, monkeypatch):
     asyncio.run(go())
 
 
-def test_what_is_short():
-    long, more = "a" * work.SHORT, {"position": 0, "token": "a"}
-    for body, short in (
-        (Predict(model="a", input="a"), True),
-        (Predict(model="a", input=[1.0]), True),
-        (Predict(model="a", input=long), False),
-        (Predict(model="a"), False),
-        (Predict(model="a", input=[1.0], horizon=10_000), False),
-        (Unroll(model="a", input="a"), True),
-        (Unroll(model="a", input=long), False),
-        (Replace(model="a", input="a", **more), True),
-        (Replace(model="a", input=long, **more), False),
-        (Score(model="a", input="a"), False),
-    ):
-        assert work._is_short((None, body)) is short
+def test_what_is_short(models, ask, monkeypatch):
+    taken: list[int] = []
+    enter = work._Lane.__enter__
+
+    def entered(lane):
+        taken.append(len(lane._threads))
+        return enter(lane)
+
+    monkeypatch.setattr(work._Lane, "__enter__", entered)
+    text, long = {"model": "letters", "input": "a"}, {"model": "letters", "input": "a" * work.SHORT}
+    more = {"position": 0, "token": "b"}
+
+    async def go():
+        async with ask(models, threads=2) as client:
+            for route, body, threads in (
+                ("predict", text, 1),
+                ("predict", long, 2),
+                ("predict", {"model": "forecast"}, 2),
+                ("predict", {"model": "forecast", "input": [1.0], "horizon": 1}, 2),
+                ("unroll", text, 1),
+                ("unroll", long, 2),
+                ("replace", text | more, 1),
+                ("replace", long | more, 2),
+                ("score", text, 2),
+            ):
+                taken.clear()
+                await client.post(f"/v1/{route}", json=body)
+                assert taken == [threads], (route, body["model"])
+
+    asyncio.run(go())
 
 
 def test_room_is_free_again_when_a_reader_has_gone(models, ask):

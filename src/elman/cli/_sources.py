@@ -10,7 +10,7 @@ from typing import Any
 from elman._errors import DataError, OptionError
 from elman.cli._app import print_json
 
-__all__ = ["is_table", "read_examples", "read_lines", "write_answers"]
+__all__ = ["is_table", "read_examples", "read_lines", "write_answers", "write_svg"]
 
 
 def is_table(name: str) -> bool:
@@ -70,3 +70,10 @@ def write_answers(columns: Mapping[str, Any], output: str | None, json_: bool) -
             print_json(row)
     else:
         write_table(columns, "-")
+
+
+def write_svg(shown: Any, path: str) -> None:
+    """Write what has `to_svg` to a file, whole or not at all; a lone surrogate is no text."""
+    from elman._atomic import atomic_write
+
+    atomic_write(Path(path), shown.to_svg().encode("utf-8", "replace"))

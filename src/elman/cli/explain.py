@@ -9,6 +9,7 @@ import typer
 
 from elman._errors import OptionError
 from elman.cli._app import SVG, Json, ModelFile, app, load, print_json
+from elman.cli._sources import write_svg
 
 if TYPE_CHECKING:
     from elman.runtime import LanguagePredictor
@@ -97,12 +98,10 @@ def explain(
     if equations:
         from elman.explain.equations import equations as written
 
-        shown = written(predictor, text or "", target)
+        shown = written(predictor, text or "", told=found)
         told["equations"] = shown.splitlines()
     if svg is not None:
-        from elman._atomic import atomic_write
-
-        atomic_write(Path(svg), found.to_svg().encode("utf-8", "replace"))
+        write_svg(found, svg)
     if plot is not None:
         from elman import plots
 

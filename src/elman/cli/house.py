@@ -9,7 +9,7 @@ import typer
 
 from elman._errors import OptionError
 from elman.cli._app import REAL, SVG, WHOLE, Json, app, load, print_json
-from elman.cli._sources import read_lines
+from elman.cli._sources import read_lines, write_svg
 
 __all__ = ["bench", "demo", "info"]
 
@@ -56,9 +56,7 @@ def _memory(model: str | None, text: str | None, svg: str | None, json_: bool) -
 
     found = measure_memory(predictor, None if text is None else "\n".join(read_lines(text)))
     if svg is not None:
-        from elman._atomic import atomic_write
-
-        atomic_write(Path(svg), found.to_svg().encode("utf-8", "replace"))
+        write_svg(found, svg)
     if json_:
         print_json(found.to_dict())
     else:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from elman._errors import DataError, OptionError
-from elman.cli._app import WHOLE, Json, ModelFile, app, load, print_json
-from elman.cli._sources import is_table, read_lines
+from elman.cli._app import SVG, WHOLE, Json, ModelFile, app, load, print_json
+from elman.cli._sources import is_table, read_lines, write_svg
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +44,9 @@ def units(
         str | None,
         typer.Option(metavar="L.N", help="show this unit alone, as 0.337, or 0.c337 of a cell"),
     ] = None,
-    svg: Annotated[str | None, typer.Option(help="a picture (.svg) of the text on colours")] = None,
+    svg: Annotated[
+        str | None, typer.Option(**SVG, help="a picture (.svg) of the text on colours")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Show what single units of a network stand for: quotes, brackets, place in the line and so on."""
@@ -82,9 +83,7 @@ def units(
         if not shown:
             got = "no unit that tells a property better than its baselines"
             raise DataError("--svg", got=got, remedy="name a unit with --unit")
-        from elman._atomic import atomic_write
-
-        atomic_write(Path(svg), shown[0][1].to_svg().encode("utf-8", "replace"))
+        write_svg(shown[0][1], svg)
     if json_:
         parts = [
             {"title": title, "tokens": [*one.tokens], "values": one.values.tolist()}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from elman.cells import FROZEN, Cell
-from elman.explain.explanation import DECOMPOSITION, printed
+from elman.explain.explanation import DECOMPOSITION, Explanation, printed
 from elman.explain.influence import explain_language
 from elman.explain.opened import Opened, Read
 from elman.explain.passage import Passage
@@ -34,14 +34,16 @@ _WORDS = {
 }
 
 
-def equations(predictor: Any, text: Readable, target: str | None = None) -> str:
+def equations(
+    predictor: Any, text: Readable, target: str | None = None, *, told: Explanation | None = None
+) -> str:
     """Return the chain of equations from the logit of `target` (the most probable) back to the first token.
 
     Behind each line stand the lengths (Euclidean norms) of its left side and of its terms; the last lines
-    are the terms of `elman.explain.influence.decompose`, which sum to the logit. Raises InputError,
-    OptionError.
+    are the terms of `elman.explain.influence.decompose`, which sum to the logit, and how their test went.
+    `told` is the text's decomposition where that is at hand. Raises InputError, OptionError.
     """
-    found = explain_language(predictor, text, target, method=DECOMPOSITION)
+    found = told or explain_language(predictor, text, target, method=DECOMPOSITION)
     network, read = predictor.network, Read.of(predictor, text)
     config, cell = network.model.config, network.cell
     names, word = _names(read), printed(found.target)
@@ -53,7 +55,7 @@ def equations(predictor: Any, text: Readable, target: str | None = None) -> str:
     end = names[-1] if names else "start"
     lines = [f'logit("{word}") = w("{word}")·{y[-1]}[{end}] + b("{word}")']
     if names:
-        opened = Opened(network)
+        opened = Opened(network, kernel=False)
         passage = opened.passage(opened.embedding[read.numbers, None], read.start[None])
         for k in range(config.num_layers - 1, -1, -1):
             state = f"{'s' if len(cell.states) > 1 else 'h'}{k + 1 if several else ''}"

@@ -20,7 +20,7 @@ from elman.explain.explanation import (
 from elman.explain.gradients import finite, held
 from elman.explain.segments import Part, shared_out
 
-__all__ = ["explain_forecast", "forecast_picture", "one_series"]
+__all__ = ["explain_forecast", "forecast_picture", "one_series", "span"]
 
 MOST = 128
 """Inputs that are told apart; of a longer window neighbours are one."""
@@ -146,7 +146,12 @@ def one_series(predictor: Any, what: Any) -> SeriesSet:
     return one
 
 
-def _named(first: int, last: int) -> str:
+def span(first: int, last: int) -> str:
+    """Return neighbours by their ends, one by its number.
+
+    >>> span(3, 5), span(3, 3)
+    ('3-5', '3')
+    """
     return f"{first}" if first == last else f"{first}-{last}"
 
 
@@ -173,9 +178,9 @@ def _parts(series: SeriesSet, rule: Any) -> list[Part]:
             if not np.isfinite(numbers[first:last]).any():
                 continue
             place = (
-                f"{_named(first - T + 1, last - T)} ahead"
+                f"{span(first - T + 1, last - T)} ahead"
                 if first >= T
-                else f"lag{'s' * (last - first > 1)} {_named(T - last + 1, T - first)}"
+                else f"lag{'s' * (last - first > 1)} {span(T - last + 1, T - first)}"
             )
             found.append(Part(f"{name}, {place}" if name else place, role, column, first, last))
     for column, name in enumerate(static):
@@ -199,7 +204,7 @@ class _Asked:
             digits = isinstance(target, str) and target.isascii() and target.isdigit()
             number = int(target) if digits and len(str(target)) < 9 else target
             self.steps = np.array([whole_number("target", number, 1, horizon) - 1])
-        ahead = _named(int(self.steps[0]) + 1, int(self.steps[-1]) + 1)
+        ahead = span(int(self.steps[0]) + 1, int(self.steps[-1]) + 1)
         self.target = f"{series.ids[0]}, {ahead} ahead"
         self.parts = _parts(series, self.rule)
 

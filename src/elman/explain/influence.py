@@ -269,9 +269,9 @@ def _unknown(network: Network, read: Read, target: int) -> tuple[np.ndarray, str
     return result, note, steps
 
 
-def _run(network: Network, read: Read, targets: Sequence[int]) -> Run:
+def _run(network: Network, read: Read, targets: Sequence[int], *, kernel: bool) -> Run:
     """Return what runs rows to logits and back: row b to that of target b, or all to that of the one."""
-    opened = Opened(network)
+    opened = Opened(network, kernel=kernel)
     weight, bias = opened.head(targets)
     last = np.zeros(network.hidden_size)  # of the output before the first token nothing is read
 
@@ -328,7 +328,7 @@ def _decomposed(network: Network, read: Read, targets: Sequence[int]) -> Terms:
     for first in range(0, len(targets), at_once):
         some = targets[first : first + at_once]
         rows = np.repeat(row[None, :, None], len(some), axis=0)
-        _, slopes, bias = _run(network, read, some)(rows, True)
+        _, slopes, bias = _run(network, read, some, kernel=False)(rows, True)
         worth = slopes[..., 0].astype(np.float64) * row
         parts.append(Terms(*_shares(network, read, worth), bias))
     return Terms(*(np.concatenate(part) for part in zip(*parts, strict=True)))
@@ -337,7 +337,7 @@ def _decomposed(network: Network, read: Read, targets: Sequence[int]) -> Terms:
 def _integrated(network: Network, read: Read, targets: Sequence[int]) -> Terms:
     if not len(read.numbers):
         return _only_start(network, read, targets)
-    run, rows = _run(network, read, targets), _row(network, read)[:, None]
+    run, rows = _run(network, read, targets, kernel=True), _row(network, read)[:, None]
     nothing = np.zeros_like(rows)
     worth = integrated(run, rows, nothing, _size(network, read))
     return Terms(*_shares(network, read, worth[None, :, 0]), run(nothing[None], False)[0])

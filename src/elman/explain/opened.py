@@ -53,16 +53,16 @@ class Read(NamedTuple):
 
 
 class Opened:
-    """The parts of a language model; a state is a row ``[S]`` as `Network` has it."""
+    """The parts of a language model; a state is a row ``[S]`` as `Network` has it. `kernel`: see `Layers`."""
 
-    def __init__(self, network: Network, dtype: Any = None) -> None:
+    def __init__(self, network: Network, dtype: Any = None, *, kernel: bool = True) -> None:
         model = network.model
         config, arrays = model.config, model.arrays
         if network.storage != "float32":
             what = "to look inside, the weights must be as trained"
             raise InputError(what, got=network.storage, remedy="load the model without storage")
         dtype = network.dtype if dtype is None else dtype
-        self.layers = Layers(config, arrays, residual=config.residual, dtype=dtype)
+        self.layers = Layers(config, arrays, residual=config.residual, dtype=dtype, kernel=kernel)
         self.embedding: np.ndarray = arrays["embedding.weight"]
         self._weight: np.ndarray = arrays["embedding.weight" if config.tied else "head.weight"]
         self._bias: np.ndarray = arrays["head.bias"]

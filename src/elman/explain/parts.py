@@ -124,7 +124,8 @@ class _Letters(Reading):
         tokens = _Tokens(predictor, given, None)
         codec, encoded = predictor.model.codec, tokens.encoded
         letters: Any = encoded.letters
-        self.words = encoded.words[tokens.numbers]  # type: ignore[index]
+        words: Any = encoded.words
+        self.words = words[tokens.numbers]
         self.letters: list[np.ndarray] = [letters[word] for word in tokens.numbers.tolist()]
         self.ends = np.cumsum([len(letters) for letters in self.letters])
         self.length, self.spelled = tokens.length, (self.words, self.ends)

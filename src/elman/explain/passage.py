@@ -33,16 +33,17 @@ class Back(NamedTuple):
 
 class _Weights(NamedTuple):
     weight_ih: np.ndarray
-    weight_hh: np.ndarray | None
-    bias_ih: np.ndarray | None
-    bias_hh: np.ndarray | None
+    weight_hh: np.ndarray | None = None
+    bias_ih: np.ndarray | None = None
+    bias_hh: np.ndarray | None = None
 
 
 class Layers:
     """The recurrent layers of a model, those of `names` (``layers.0`` and so on), each way.
 
     `config` tells cell and number, `arrays` are the parameters by name. float32 runs in the kernel where
-    there is one; float64 is the oracle. With `residual` each layer but the first adds its input.
+    there is one; float64 is the oracle. Steps, states, gates and the frozen way back are numpy's: who wants
+    these alone needs no `kernel` beside. With `residual` each layer but the first adds its input.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class Layers:
         *,
         residual: bool = False,
         dtype: Any = np.float32,
+        kernel: bool = True,
     ) -> None:
-        def ready(name: str) -> np.ndarray | None:
-            return np.ascontiguousarray(arrays[name], dtype) if name in arrays else None
+        def ready(name: str) -> np.ndarray:
+            return np.ascontiguousarray(arrays[name], dtype)
 
         def weights(layer: str, way: str) -> _Weights:
-            return _Weights(*(ready(f"{layer}.{part}{way}") for part in _Weights._fields))  # type: ignore[arg-type]
+            names = {part: f"{layer}.{part}{way}" for part in _Weights._fields}
+            return _Weights(**{part: ready(name) for part, name in names.items() if name in arrays})
 
         if names is None:
             names = [f"layers.{k}" for k in range(config.num_layers)]
@@ -71,9 +74,8 @@ class Layers:
         ]
         self.hidden_size = len(self.weights[0][0].weight_ih) // self.cell.G
         self.number = _native.cell_number(config.cell, config.activation)
-        self.kernel = _native.kernel() if self.dtype == np.float32 else None
-        if self.number is None:
-            self.kernel = None
+        able = kernel and self.dtype == np.float32 and self.number is not None
+        self.kernel: Any = _native.kernel() if able else None
 
     def start(self, batch_size: int) -> list[np.ndarray]:
         """Return the start state: zeros ``[D, S, B, H]`` a layer."""
@@ -140,12 +142,12 @@ class Passage:
         return self.layers.number, sizes, way == 1, False, _native.threads()
 
     def _in_kernel(self, k: int, way: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, Any]:
-        layers, (T, B, I) = self.layers, x.shape  # noqa: E741
-        y = np.empty((T * B, layers.hidden_size), np.float32)
+        layers = self.layers
+        rows = np.ascontiguousarray(x).reshape(-1, x.shape[2])
+        y = np.empty((len(rows), layers.hidden_size), np.float32)
         start = np.ascontiguousarray(self.start[k][way])
         end = np.empty_like(start)
-        rows = np.ascontiguousarray(x).reshape(T * B, I)
-        kept = layers.kernel.forward(  # type: ignore[union-attr]
+        kept = layers.kernel.forward(
             *self._how(way, x), rows, None, *layers.weights[k][way], start, y, end
         )
         return y, end, kept
@@ -244,7 +246,7 @@ class Passage:
         start = np.ascontiguousarray(self.start[k][way])
         d_start = np.empty_like(start)
         d_weights = [None if weight is None else np.empty_like(weight) for weight in weights]
-        self.layers.kernel.backward(  # type: ignore[union-attr]
+        self.layers.kernel.backward(
             kept,
             *self._how(way, x),
             rows,

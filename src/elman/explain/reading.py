@@ -191,8 +191,7 @@ def _shown(codec: Any, tokens: Sequence[str]) -> tuple[str, ...]:
 
 def _language(model: Model, text: str, steps: int) -> Reading:
     codec, config = model.codec, model.config
-    layers = Layers(config, model.arrays, residual=config.residual)
-    layers.kernel = None  # states of every step come from numpy; the kernel would be run besides
+    layers = Layers(config, model.arrays, residual=config.residual, kernel=False)
     units = tuple(
         Unit(layer, state, number)
         for layer in range(config.num_layers)

@@ -14,7 +14,7 @@ from elman._errors import InputError, OptionError, printable
 from elman._shapes import whole_number
 from elman.data.labelled import Encoded, Sequences
 from elman.data.words import plain_line_ends
-from elman.explain.forecast import one_series
+from elman.explain.forecast import one_series, span
 from elman.explain.opened import Opened
 from elman.explain.parts import taken_apart
 from elman.explain.passage import Layers, Passage
@@ -178,7 +178,7 @@ def _language(predictor: Any, what: Any, k: int) -> Trace:
         tokens = codec.tokenise(plain_line_ends(what))
     else:
         tokens = [codec.tokens[number] for number in numbers.tolist()]
-    opened = Opened(network)
+    opened = Opened(network, kernel=False)
     _demand(opened.layers, len(numbers))
     ends = [] if codec.end_id is None else np.flatnonzero(numbers == codec.end_id).tolist()
     passages, begins = [], []
@@ -203,7 +203,7 @@ def _labelled(predictor: Any, what: Any, k: int) -> Trace:
     encoded = Encoded.of(model.codec, given)
     batch, one = encoded.batch([0]), Reader(model).members[0]
     x = one.read(batch)
-    layers = Layers(model.config, one.arrays)
+    layers = Layers(model.config, one.arrays, kernel=False)
     _demand(layers, len(x))
     names = predictor.labels.names if model.config.task != "regress" else ()
 
@@ -235,18 +235,13 @@ def _forecast(predictor: Any, what: Any) -> Trace:
     prepared, _ = codec.windows(history).prepare(np.array([0]), origin)
     inputs = prepared.inputs
     read = np.maximum(inputs @ own["input.weight"].T + own["input.bias"], 0)
-    layers = Layers(model.config, own)
+    layers = Layers(model.config, own, kernel=False)
     _demand(layers, len(read))
     past = len(read) - rule.ahead
-    before = [rule.segment * (past - step) for step in range(past)]
-    tokens = [f"{back}-{back - rule.segment + 1} before" for back in before]
-    tokens += [
-        f"{rule.segment * step + 1}-{rule.segment * (step + 1)} ahead" for step in range(rule.ahead)
-    ]
-    if rule.segment == 1:
-        tokens = [f"{back} before" for back in before] + [
-            f"{step + 1} ahead" for step in range(rule.ahead)
-        ]
+    size = rule.segment
+    ends = [(size * step + 1, size * (step + 1)) for step in range(max(past, rule.ahead))]
+    tokens = [f"{span(last, first)} before" for first, last in reversed(ends[:past])]
+    tokens += [f"{span(*two)} ahead" for two in ends[: rule.ahead]]
     return _traced(model, tokens, layers, [layers.read(read)], [0], [()] * len(read))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from elman._errors import InputError, OptionError
 from elman.runtime.forecast import MOST_HISTORY
-from elman.serve.replies import ModelCard, Predicted, Prediction, SeriesForecast
+from elman.serve.replies import Interval, ModelCard, Predicted, Prediction, SeriesForecast
 from elman.serve.schema import Predict
 
 __all__ = ["MOST_SERIES", "clean", "describe", "numbers_of", "plain", "predict", "predictions_of"]
@@ -143,7 +143,7 @@ def _forecast(predictor: Any, body: Predict) -> list[SeriesForecast]:
 
 def _of_series(found: Any, place: int) -> SeriesForecast:
     shown = min(MOST_HISTORY, max(6 * found.quantiles.shape[1], 50))
-    intervals = []
+    intervals: list[Interval] = []
     for percent in found.intervals:
         low, high = (ends[place] for ends in found.interval(percent))
         intervals.append({"percent": percent, "low": plain(low), "high": plain(high)})
@@ -155,5 +155,5 @@ def _of_series(found: Any, place: int) -> SeriesForecast:
         },
         "time": plain(found.times[place]),
         "median": plain(found.median[place]),
-        "intervals": intervals,  # type: ignore[typeddict-item]
+        "intervals": intervals,
     }

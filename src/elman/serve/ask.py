@@ -92,12 +92,18 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/v1/predict", tags=["ask"], summary="The answer by the model's task")
     async def predict_(body: Predict) -> Predicted:
-        return await run(told, predict, desk.served(body.model).predictor, body)
+        # a forecast's input is new values, each of which is read by itself
+        given = body.input if body.horizon is None else None
+        return await desk.work.quick(given, told, predict, desk.served(body.model).predictor, body)
 
     @app.post(
-        "/v1/generate", tags=["ask"], summary="New text, whole or as events", responses=EVENTS
+        "/v1/generate",
+        tags=["ask"],
+        summary="New text, whole or as events",
+        response_model=Generated,
+        responses=EVENTS,
     )
-    async def generate(body: Generate) -> Generated:
+    async def generate(body: Generate) -> Any:
         predictor, _ = desk.language(body.model)
         how = body.model_dump(include={"n", "temperature", "top_k", "top_p", "seed"})
         if not body.stream:
@@ -109,7 +115,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
                 yield event({"text": "".join(pieces)})
             yield "data: [DONE]\n\n"
 
-        return Events(events(), desk.work)  # type: ignore[return-value]
+        return Events(events(), desk.work)
 
     @app.post("/v1/score", tags=["ask"], summary="How probable a text is")
     async def score(body: Score) -> Scored:

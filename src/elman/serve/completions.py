@@ -78,9 +78,9 @@ class _Usage:
         }
 
 
-def _whole(choices: list[Choice], body: CompletionBody) -> dict[str, Any]:
+def _whole(predictor: Any, body: CompletionBody) -> dict[str, Any]:
     usage, found = _Usage(body), []
-    for choice in choices:
+    for choice in _choices(predictor, body):
         whole = Part(choice.index)
         for part in choice.parts():
             usage.add(part)
@@ -91,9 +91,9 @@ def _whole(choices: list[Choice], body: CompletionBody) -> dict[str, Any]:
     return {"choices": found, "usage": usage.as_json()}
 
 
-def _chunks(choices: list[Choice], body: CompletionBody) -> Iterator[dict[str, Any]]:
+def _chunks(predictor: Any, body: CompletionBody) -> Iterator[dict[str, Any]]:
     usage = _Usage(body)
-    for choice in choices:
+    for choice in _choices(predictor, body):
         before = 0
         for part in choice.parts():
             usage.add(part)
@@ -107,8 +107,14 @@ def _chunks(choices: list[Choice], body: CompletionBody) -> Iterator[dict[str, A
 def add_routes(app: FastAPI, desk: Desk) -> None:
     """Add the route."""
 
-    @app.post("/v1/completions", tags=["openai"], summary="As OpenAI's", responses=EVENTS)
-    async def complete(body: CompletionBody) -> Completed:
+    @app.post(
+        "/v1/completions",
+        tags=["openai"],
+        summary="As OpenAI's",
+        response_model=Completed,
+        responses=EVENTS,
+    )
+    async def complete(body: CompletionBody) -> Any:
         predictor, _ = desk.language(body.model)
         head: dict[str, Any] = {
             "id": f"cmpl-{secrets.token_hex(12)}",
@@ -116,14 +122,13 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
             "created": int(time.time()),
             "model": body.model,
         }
-        choices = await desk.work.run(_choices, predictor, body)
         if not body.stream:
-            return head | await desk.work.run(_whole, choices, body)  # type: ignore[return-value]
+            return head | await desk.work.run(_whole, predictor, body)
 
         async def events() -> AsyncIterator[str]:
-            async for some in desk.work.pieces(_chunks(choices, body)):
+            async for some in desk.work.pieces(_chunks(predictor, body)):
                 for chunk in some:
                     yield event(head | chunk)
             yield "data: [DONE]\n\n"
 
-        return Events(events(), desk.work)  # type: ignore[return-value]
+        return Events(events(), desk.work)

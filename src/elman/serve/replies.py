@@ -12,6 +12,7 @@ __all__ = [
     "Error",
     "Generated",
     "Health",
+    "Interval",
     "Logprobs",
     "ModelCard",
     "ModelList",
@@ -132,7 +133,9 @@ class _History(TypedDict):
     value: list[float | None]
 
 
-class _Interval(TypedDict):
+class Interval(TypedDict):
+    """One interval of a forecast, a number a step."""
+
     percent: float
     low: list[float]
     high: list[float]
@@ -145,7 +148,7 @@ class SeriesForecast(TypedDict):
     history: _History
     time: list[Any]
     median: list[float]
-    intervals: list[_Interval]
+    intervals: list[Interval]
 
 
 class Replaced(TypedDict):

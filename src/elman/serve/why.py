@@ -14,6 +14,7 @@ from elman.explain.alike import units_like
 from elman.explain.forecast import forecast_picture
 from elman.explain.influence import replace
 from elman.explain.opened import Read
+from elman.runtime.sampling import ranked
 from elman.serve.answers import clean, numbers_of, predictions_of
 from elman.serve.desk import Desk
 from elman.serve.replies import Replaced
@@ -76,14 +77,15 @@ def _with_svg(found: Any, body: Explain | Trace | Memory, **chosen: Any) -> dict
 
 
 def _unroll(predictor: Any, body: Unroll) -> dict[str, Any]:
-    predictions = predictor.predict_next(body.input, body.k)
     explanation = predictor.explain(body.input, body.target)
-    tokens, read = explanation.inputs, Read.of(predictor, body.input)
-    states = np.empty((0, 1))
+    network, read = predictor.network, Read.of(predictor, body.input)
+    tokens, states, output = read.tokens, np.empty((0, 1)), network.output(read.start)
     if tokens:
         # what the last layer says after each token
-        y, _ = predictor.network.forward(read.numbers[:, None], read.start[None])
-        states = y[:, 0]
+        y, _ = network.forward(read.numbers[:, None], read.start[None])
+        states, output = y[:, 0], y[-1, 0]
+    rows = network.log_probabilities(output[None])
+    predictions = ranked(network.model.codec, rows[0], body.k)
     svg = draw.unrolled(
         tokens,
         states,
@@ -139,12 +141,13 @@ def _units(predictor: Any, body: Units) -> dict[str, Any]:
 def _like(predictor: Any, body: Like) -> dict[str, Any]:
     told = units_like(predictor, body.input, body.phrase, body.count).to_dict()
     rows = [{**row, "likeness": row.pop("difference")} for row in told["units"]]
-    return clean({**told, "units": rows})  # type: ignore[no-any-return]
+    found: dict[str, Any] = clean({**told, "units": rows})
+    return found
 
 
 def add_routes(app: FastAPI, desk: Desk) -> None:
     """Add the routes that explain."""
-    run = desk.work.run
+    run, quick = desk.work.run, desk.work.quick
 
     @app.post("/v1/explain", tags=["why"], summary="What moved an answer")
     async def explain(body: Explain) -> dict[str, Any]:
@@ -152,11 +155,11 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/v1/unroll", tags=["why"], summary="One cell a word, and what moved the prediction")
     async def unroll(body: Unroll) -> dict[str, Any]:
-        return await run(told, _unroll, desk.language(body.model)[0], body)
+        return await quick(body.input, told, _unroll, desk.language(body.model)[0], body)
 
     @app.post("/v1/replace", tags=["why"], summary="The predictions with another word")
     async def replace_(body: Replace) -> Replaced:
-        return await run(told, _replace, desk.language(body.model)[0], body)
+        return await quick(body.input, told, _replace, desk.language(body.model)[0], body)
 
     @app.post("/v1/trace", tags=["why"], summary="States, gates and predictions at each step")
     async def trace(body: Trace) -> dict[str, Any]:

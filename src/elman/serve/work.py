@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from elman.serve.schema import Predict, Replace, Unroll
 from elman.serve.streams import BusyError
 
 __all__ = ["WhileWanted", "Work"]
@@ -24,14 +23,6 @@ TOGETHER = 0.02
 SHORT = 2_000
 # Seconds of work after which it is watched whether the client is still there.
 PATIENCE = 0.05
-
-
-def _is_short(arguments: tuple[Any, ...]) -> bool:
-    """Return whether a question is one that a person who types waits for."""
-    body = next((one for one in arguments if isinstance(one, Predict | Replace | Unroll)), None)
-    if body is None or body.input is None or len(body.input) >= SHORT:
-        return False
-    return not isinstance(body, Predict) or body.horizon is None
 
 
 class _Lane:
@@ -92,8 +83,14 @@ class Work:
 
     async def run(self, question: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Return what `question` returns, asked in a thread."""
-        with self._short if _is_short(arguments) else self._long as lane:
+        with self._long as lane:
             return await lane.call(lambda: question(*arguments, **options))
+
+    async def quick(self, given: Any, question: Callable[..., T], *arguments: Any) -> T:
+        """Return the same of what a person who types waits for, where the input `given` is short."""
+        short = given is not None and len(given) < SHORT
+        with self._short if short else self._long as lane:
+            return await lane.call(lambda: question(*arguments))
 
     def __enter__(self) -> None:
         self._long.__enter__()
