@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -317,6 +318,9 @@ def test_what_is_no_finding_is_not_shown_as_one(monkeypatch: pytest.MonkeyPatch)
     found = search(monkeypatch, planted(values, marks=held), known)
     assert found.scores[0].gain < 0
     assert found.found == ()
+    assert "<svg" not in found._repr_html_()
+    with pytest.raises(DataError, match="none that tells a property better than its baselines"):
+        found.to_svg()
     said, head, row = str(found).splitlines()
     assert said == "No unit tells a property better than its baselines."
     assert head.split() == ["property", "unit", "gain", "area", "untrained", "input", "alone"]
@@ -446,6 +450,13 @@ def test_pieces_of_the_text_and_their_colours() -> None:
     assert excerpt.to_svg().startswith("<svg")
     assert found.to_svg().startswith("<svg")
     assert "<pre>property" in found._repr_html_()
+    # a unit that stands low where the property holds is shown high there
+    best = found.found[0]
+    turned = dataclasses.replace(best, direction=-best.direction)
+    np.testing.assert_array_equal(found.shown(turned).values, -found.shown(best).values)
+    np.testing.assert_array_equal(
+        found.shown(best).values, best.direction * found.excerpt(best.place, best.meaning).values
+    )
     rows = found.to_dict(1)["properties"]
     assert rows[0]["property"] == "inside round brackets"
     assert rows[0]["name"] == "0.3"

@@ -76,7 +76,7 @@ def units(
         for score in scored.found[:count]:
             best.setdefault(score.place, score)
         shown = [
-            (f"{one.place}: {one.meaning} ({one.sentence})", _turned(scored, one))
+            (f"{one.place}: {one.meaning} ({one.sentence})", scored.shown(one))
             for one in [*best.values()][:_SHOWN]
         ]
     if svg is not None:
@@ -106,14 +106,6 @@ def _source(predictor: Any, file: str | None) -> Any:
         places = predictor.card.get("columns")
         return read_sequences(file, task=task, **(places if isinstance(places, dict) else {}))[0]
     return "\n".join(read_lines(file))
-
-
-def _turned(scored: Units, score: Any) -> Excerpt:
-    """Return the excerpt of a score, high where the unit says that the property holds."""
-    from dataclasses import replace
-
-    excerpt = scored.excerpt(score.place, score.meaning)
-    return replace(excerpt, values=score.direction * excerpt.values)
 
 
 def _print(scored: Units, shown: list[tuple[str, Excerpt]], table: str) -> None:

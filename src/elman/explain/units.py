@@ -10,7 +10,7 @@ finding.
 from __future__ import annotations
 
 import html
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -114,6 +114,11 @@ class Units:
         first, size = next(near, first), first + size
         return Excerpt(reading.tokens[first:size], scaled[first:size])
 
+    def shown(self, score: UnitScore) -> Excerpt:
+        """Return the excerpt of a score's unit, high where the unit says that the property holds."""
+        excerpt = self.excerpt(score.place, score.meaning)
+        return replace(excerpt, values=score.direction * excerpt.values)
+
     def like(self, phrase: str, count: int = 10) -> Like:
         """Return what `units_like` does, where the phrase stands in what was read; raises DataError."""
         return like(self.reading, phrase, count)
@@ -130,14 +135,14 @@ class Units:
         return {"steps": size, "units": len(self.reading.units), "properties": rows}
 
     def to_svg(self, *, standalone: bool = True) -> str:
-        """Return the text coloured by the best unit, as a picture; raises DataError where there is none."""
-        if not self.scores:
-            raise DataError("units", got="no property that occurs often enough")
-        best = self.scores[0]
-        return self.excerpt(best.place, best.meaning).to_svg(standalone=standalone)
+        """Return the text coloured by the best finding as a picture; raises DataError without one."""
+        if not self.found:
+            got = "none that tells a property better than its baselines"
+            raise DataError("units", got=got, remedy="name one: excerpt(unit).to_svg()")
+        return self.shown(self.found[0]).to_svg(standalone=standalone)
 
     def _repr_html_(self) -> str:
-        drawn = self.to_svg() if self.scores else ""
+        drawn = self.to_svg() if self.found else ""
         return f"<div><pre>{html.escape(str(self))}</pre>{drawn}</div>"
 
     def table(self, count: int | None = None) -> str:
