@@ -12,7 +12,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from elman._errors import InputError, OptionError
+from elman._errors import DataError, InputError, OptionError
 from elman.config import NetworkConfig
 from elman.data import TextCodec
 from elman.data.series import load_series
