@@ -1,6 +1,6 @@
 """Peak memory of the first real step of a word model: ours and torch's, each in a fresh process.
 
-    python benchmarks/memory.py elman|torch
+    python benchmarks/memory.py elman|torch [V T B H]
 
 prints the loss and how far the process's memory rose, as JSON. What counts is the highest point of
 embedding, layers, head, loss and backward over the point before; the optimiser has no part in it.
@@ -18,9 +18,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from benchmarks.measure import Case, Prepared, Row, Settings
 
-__all__ = ["cases", "measured", "memory"]
+__all__ = ["SIZES", "ask", "cases", "memory"]
 
-V, T, B, H = 33_278, 35, 32, 200
+SIZES = (33_278, 35, 32, 200)
+"""Words, steps, sequences, units: V, T, B, H."""
 
 
 def _status(name: str) -> float:
@@ -30,8 +31,7 @@ def _status(name: str) -> float:
     raise RuntimeError(f"/proc/self/status says nothing of {name}")
 
 
-def measured(side: str) -> dict[str, float]:
-    """Return the loss, and the MiB by which one step of `side` raised the highest point."""
+def _measured(side: str, V: int, T: int, B: int, H: int) -> dict[str, float]:
     import torch
     from benchmarks import steps
 
@@ -49,17 +49,23 @@ def measured(side: str) -> dict[str, float]:
     return {"loss": loss.item(), "mebibytes": _status("VmHWM") - before}
 
 
+def ask(side: str, sizes: tuple[int, int, int, int] = SIZES) -> dict[str, float]:
+    """Return the loss, and the MiB by which one step of `side` raised its process's highest point.
+
+    The process is a fresh one: a used one may have the memory already, free for the next taker.
+    """
+    command = [sys.executable, __file__, side, *map(str, sizes)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    answer: dict[str, float] = json.loads(done.stdout)
+    return answer
+
+
 def memory(settings: Settings) -> Prepared:
     """Both sides in turn; one sample a process, three of each are enough, for they hardly vary."""
     del settings
     from benchmarks.steps import _allowed
 
-    def ask(side: str) -> dict[str, float]:
-        command = [sys.executable, __file__, side]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-        answer: dict[str, float] = json.loads(done.stdout)
-        return answer
-
+    V, T, B, H = SIZES
     first = {side: ask(side) for side in ("elman", "torch")}
     losses = [answer["loss"] for answer in first.values()]
     share = abs(losses[0] - losses[1]) / losses[1] / _allowed("lstm", V, T, B, H)
@@ -91,4 +97,4 @@ def cases() -> list[Case]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measured(sys.argv[1])))
+    print(json.dumps(_measured(sys.argv[1], *map(int, sys.argv[2:] or SIZES))))
