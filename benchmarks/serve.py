@@ -29,6 +29,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -66,21 +68,21 @@ def untrained(path: Path) -> None:
     Model(config, arrays, TextCodec("char", tokens, "words", "file"), {}).save(path)
 
 
-class Client(asyncio.Protocol):
-    """One connection, one stream; a request is sent when it is due and the one before it is answered."""
+def posted(host: str, path: str, body: dict[str, object]) -> bytes:
+    content = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
 
-    def __init__(self, host: str) -> None:
-        self.host = host
+
+class Wire(asyncio.Protocol):
+    """One connection, and its answers as they come, one at a time."""
+
+    def __init__(self) -> None:
         self.buffer = bytearray()
         self.head = -1
-        self.answer: asyncio.Future[bytes] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-
-    def connection_lost(self, _: Exception | None) -> None:
-        if self.answer is not None and not self.answer.done():
-            self.answer.set_exception(ConnectionError("the server closed the connection"))
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -95,20 +97,51 @@ class Client(asyncio.Protocol):
             del self.buffer[:]
             status, body = whole[9:12], whole[self.head + 4 :]
             self.head = -1
-            if status != b"200" or len(whole) != self.size:
-                self.answer.set_exception(ValueError(whole.decode(errors="replace")))
-            else:
-                self.answer.set_result(body)
+            self.take(status if len(whole) == self.size else b"two", body)
+
+    def take(self, status: bytes, body: bytes) -> None:
+        raise NotImplementedError
+
+
+class Client(Wire):
+    """A stream's; a request is sent when it is due and the one before it is answered."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__()
+        self.host = host
+        self.answer: asyncio.Future[bytes] | None = None
+
+    def connection_lost(self, _: Exception | None) -> None:
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_exception(ConnectionError("the server closed the connection"))
+
+    def take(self, status: bytes, body: bytes) -> None:
+        if status == b"200":
+            self.answer.set_result(body)
+        else:
+            self.answer.set_exception(ValueError(f"{status!r} {body!r}"))
 
     def post(self, path: str, body: dict[str, object]) -> asyncio.Future[bytes]:
-        content = json.dumps(body).encode()
         self.answer = asyncio.get_running_loop().create_future()
-        self.transport.write(
-            f"POST {path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(content)}\r\n\r\n".encode()
-            + content
-        )
+        self.transport.write(posted(self.host, path, body))
         return self.answer
+
+
+class Shot(Wire):
+    """Sends the same request again and again, and looks at no more than the status."""
+
+    def __init__(self, request: bytes, done: Callable[[Shot, bool, float], None]) -> None:
+        super().__init__()
+        self.request, self.done = request, done
+
+    def send(self) -> None:
+        self.begun = time.perf_counter()
+        self.transport.write(self.request)
+
+    def take(self, status: bytes, body: bytes) -> None:
+        if status not in (b"200", b"429"):
+            sys.exit(f"{status!r} {body!r}")
+        self.done(self, status == b"429", time.perf_counter() - self.begun)
 
 
 async def one(number: int, host: str, port: int, name: str, plan: argparse.Namespace, start: float):
@@ -147,51 +180,48 @@ async def every(host: str, port: int, name: str, plan: argparse.Namespace):
 async def overload(host: str, port: int, name: str, plan: argparse.Namespace) -> dict[str, object]:
     """Return the most steps a second, and what five times as many requests come to."""
     loop = asyncio.get_running_loop()
-    free: list[tuple[Client, str]] = []
-    for _ in range(plan.streams):
-        _, client = await loop.create_connection(lambda: Client(host), "127.0.0.1", port)
-        made = json.loads(await client.post("/v1/streams", {"model": name}))
-        free.append((client, f"/v1/streams/{made['id']}/feed"))
+    free: deque[Shot] = deque()
     answered: list[float] = []
     refused: list[float] = []
+    again = 0.0
 
-    async def ask(client: Client, path: str, due: float) -> None:
-        try:
-            await client.post(path, {"input": "a", "k": K})
-            answered.append(loop.time() - due)
-        except ValueError as error:
-            if not str(error).startswith("HTTP/1.1 429"):
-                raise
-            refused.append(loop.time() - due)
+    def done(shot: Shot, no: bool, took: float) -> None:
+        (refused if no else answered).append(took)
+        if time.perf_counter() < again:
+            shot.send()
+        else:
+            free.append(shot)
 
-    half, start = plan.seconds / 2, loop.time()
-
-    async def without_rest(client: Client, path: str) -> None:
-        while (now := loop.time()) < start + half:
-            await ask(client, path, now)
-
-    await asyncio.gather(*(without_rest(*one) for one in free[:CLOSED]))
-    most = len(answered) / (loop.time() - start)
+    _, maker = await loop.create_connection(lambda: Client(host), "127.0.0.1", port)
+    requests = []
+    for _ in range(plan.streams):
+        made = json.loads(await maker.post("/v1/streams", {"model": name}))
+        requests.append(posted(host, f"/v1/streams/{made['id']}/feed", {"input": "a", "k": K}))
+    # a connection has ten seconds for its first request
+    for request in requests:
+        _, shot = await loop.create_connection(lambda r=request: Shot(r, done), "127.0.0.1", port)
+        free.append(shot)
+    half, start = plan.seconds / 2, time.perf_counter()
+    again = start + half
+    for _ in range(CLOSED):
+        free.popleft().send()
+    while len(free) < plan.streams:
+        await asyncio.sleep(0.01)
+    most = len(answered) / (time.perf_counter() - start)
     answered.clear()
     refused.clear()
-    start, sent, missed, tasks = loop.time(), 0, 0, set()
-
-    async def once(client: Client, path: str, due: float) -> None:
-        await ask(client, path, due)
-        free.append((client, path))
-
-    while (now := loop.time()) < start + half:
-        while (due := start + (sent + missed) / (5 * most)) <= now:
+    start, sent, missed = time.perf_counter(), 0, 0
+    while (now := time.perf_counter()) < start + half:
+        for _ in range(int((now - start) * 5 * most) - sent - missed):
             if free:
-                task = asyncio.ensure_future(once(*free.pop(0), due))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
+                free.popleft().send()
                 sent += 1
             else:
                 missed += 1
         await asyncio.sleep(0.001)
-    await asyncio.gather(*tasks)
-    seconds = loop.time() - start
+    while len(free) < plan.streams:
+        await asyncio.sleep(0.01)
+    seconds = time.perf_counter() - start
     return {
         "most_steps_a_second": most,
         "offered_a_second": (sent + missed) / half,
@@ -200,6 +230,7 @@ async def overload(host: str, port: int, name: str, plan: argparse.Namespace) ->
         "share_of_most": len(answered) / seconds / most,
         "answered_p99_ms": _p99(answered),
         "refused": len(refused),
+        "refused_p50_ms": 1000 * float(np.median(refused)) if refused else float("nan"),
         "refused_p99_ms": _p99(refused),
     }
 

@@ -17,6 +17,7 @@ import pytest
 
 from elman.cli import main
 from elman.serve import run
+from elman.serve.metrics import Metrics
 from elman.serve.settings import Settings
 
 SECONDS = 60
@@ -97,6 +98,9 @@ def test_what_cannot_be_is_refused_in_one_line(refused, model_file, tmp_path):
     assert "none.safetensors" in refused(tmp_path / "none.safetensors")
     assert "max_streams: got 0" in refused(model_file, "--max-streams", "0")
     assert "--port: got 99999; expected 0 to 65535" in refused(model_file, "--port", "99999")
+    nowhere = tmp_path / "nowhere"
+    text = refused("--runs", nowhere)
+    assert f"--runs: got {nowhere}; expected a folder that is there" in text
     text = refused(model_file, "--host", "a..b", ELMAN_TOKEN="a secret")
     assert "cannot listen on a..b:8765" in text
     assert "pass another --host" in text
@@ -123,11 +127,24 @@ def test_it_names_an_address_by_which_it_may_be_asked(model_file, monkeypatch, c
     assert opened == [f"http://{shown}:8765"] * 2
 
 
+@pytest.mark.parametrize("key", [bytes(range(200, 232)), b"0123456789abcdef\n"])
+def test_the_key_of_states_is_any_bytes(model_file, tmp_path, monkeypatch, key):
+    file = tmp_path / "key"
+    file.write_bytes(key)
+    found = []
+    monkeypatch.setattr(run, "serve", lambda _, settings, __: found.append(settings))
+    with pytest.raises(SystemExit) as left:
+        main(["serve", str(model_file), "--state-key", str(file)])
+    assert not left.value.code
+    assert found[0].state_key == key.strip()
+
+
 WORKING = """
 import sys, threading
 import elman
 from elman.runtime.pool import StreamPool
 from elman.serve import run
+from elman.serve.metrics import Metrics
 from elman.serve.settings import Settings
 def forever(*_, **__):
     print("begun", flush=True)
@@ -165,10 +182,10 @@ def test_it_opens_as_many_connections_as_the_system_lets_it():
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
-        config = run.configured(None, Settings())
+        config = run.configured(None, Settings(), Metrics())
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         assert soft == (run.MOST_FILES if before[1] == resource.RLIM_INFINITY else before[1])
-        assert config.limit_concurrency == soft - run.OTHER_FILES
+        assert config.http.connections_most == soft - run.OTHER_FILES
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 

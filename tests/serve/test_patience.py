@@ -6,7 +6,8 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from elman.serve.protocol import GONE_SECONDS, LEAST_RATE, patient_for
+from elman.serve.protocol import GONE_SECONDS, LEAST_RATE, bounded
+from elman.serve.settings import Settings
 
 
 class Timer:
@@ -22,6 +23,7 @@ class Loop:
 
     def __init__(self):
         self.now, self.timers, self.tasks = 0.0, [], []
+        self.refused = []
 
     def call_later(self, seconds, what):
         self.timers.append(Timer(self.now + seconds, what))
@@ -93,7 +95,8 @@ def wire():
     loop, client = Loop(), Transport()
     config = Config(well, timeout_keep_alive=20, lifespan="off", log_config=None)
     config.load()
-    protocol = patient_for(10.0)(config, ServerState(), {}, loop)
+    kind = bounded(Settings(), 1, lambda status: loop.refused.append(status))
+    protocol = kind(config, ServerState(), {}, loop)
     protocol.connection_made(client)
     yield protocol, loop, client
     for work in loop.tasks:
@@ -113,8 +116,42 @@ def test_a_request_has_its_time_and_no_more(wire, sent):
     assert client.sent == b""
     loop.go(0.2)
     assert client.sent.startswith(b"HTTP/1.1 408 ")
+    assert loop.refused == [408]
     loop.go(1.0)
     assert client.end == "aborted"
+
+
+@pytest.mark.parametrize("sent", [b"\r\n", b"\n", b"\r\n" * 40])
+def test_line_ends_between_requests_are_no_request(wire, sent):
+    protocol, loop, client = wire
+    protocol.data_received(GET)
+    loop.answer()
+    for _ in range(9):
+        protocol.data_received(sent)
+        loop.go(1.0)
+    assert client.end is None
+    loop.go(1.1)
+    assert loop.refused == [408]
+    loop.go(1.0)
+    assert client.end == "aborted"
+
+
+def test_a_connection_too_many_is_told_so(wire):
+    protocol, loop, client = wire
+    other = Transport()
+    second = type(protocol)(protocol.config, ServerState(), {}, loop)
+    second.connections = second.server_state.connections = protocol.connections
+    second.connection_made(other)
+    second.data_received(GET)
+    assert other.sent.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 1\r\n" in other.sent
+    assert b'"message":"no room for more connections"' in other.sent
+    assert loop.refused == [503]
+    assert not loop.tasks
+    second.connection_lost(None)
+    protocol.data_received(GET)
+    loop.answer()
+    assert client.sent.startswith(b"HTTP/1.1 200 ")
 
 
 def test_between_requests_there_is_more_time(wire):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import select
 import socket
 
@@ -192,6 +193,11 @@ def test_an_idle_connection_is_closed_after_a_while(server):
         line.get()
         assert line.answer()[0] == 200
         assert line.closed() == b""
+    with Line(server) as line:
+        line.get()
+        assert line.answer()[0] == 200
+        line.send(b"\r\n")  # no request
+        assert b" 408 " in line.closed()
 
 
 def test_who_does_not_read_is_cut_off(server):
@@ -239,6 +245,85 @@ def test_who_has_sent_all_gets_its_answer(server):
         line.send(b"POST /v1/score HTTP/1.1\r\n", line.host, b"Content-Type: application/json\r\n")
         line.send(b"Content-Length: 9\r\n\r\n{")
         line.socket.shutdown(socket.SHUT_WR)
+        assert line.closed() == b""
+
+
+def test_a_field_behind_the_body_is_none_of_the_head(server):
+    body = b'{"model":"letters","input":"a"}'
+    with Line(server) as line:
+        line.send(
+            b"POST /v1/predict HTTP/1.1\r\n", line.host, b"Content-Type: application/json\r\n"
+        )
+        line.send(b"Transfer-Encoding: chunked\r\n\r\n")
+        line.send(b"%x\r\n%s\r\n0\r\nContent-Encoding: gzip\r\n\r\n" % (len(body), body))
+        assert line.answer()[0] == 200
+        line.get()
+        assert line.answer()[0] == 200
+
+
+PREDICT = b'{"model":"letters","input":"a"}'
+
+
+def post(line, body=PREDICT, *fields):
+    line.send(b"POST /v1/predict HTTP/1.1\r\n", line.host, b"Content-Type: application/json\r\n")
+    line.send(*fields, b"Content-Length: %d\r\n\r\n" % len(PREDICT), body)
+
+
+def test_beyond_all_room_is_429_and_costs_no_task(start, model_file):
+    """Who is turned away keeps the connection, where the next request can be told from this one."""
+    with start(model_file, max_requests=2) as server, contextlib.ExitStack() as stack:
+        first, second, third = (stack.enter_context(Line(server)) for _ in range(3))
+        for line in (first, second):
+            post(line, b"")  # at work from its head on
+        line = stack.enter_context(Line(server))
+        while True:
+            line.get()
+            if line.answer()[0] == 429:
+                break
+        for ask in (third.get, lambda: post(third), third.get):
+            ask()
+            status, headers, body = third.answer()
+            assert (status, headers[b"retry-after"]) == (429, b"1")
+            assert b"connection" not in headers
+            assert json.loads(body)["error"] == {
+                "type": "rate_limit_error",
+                "message": "busy: ask again in a second",
+                "code": None,
+            }
+        for closes in (b"Connection: close\r\n", b"Expect: 100-continue\r\n"):
+            with Line(server) as line:
+                line.get(closes)
+                status, headers, _ = line.answer()
+                assert (status, headers[b"connection"]) == (429, b"close")
+                assert line.closed() == b""
+        with Line(server) as line:
+            line.send(b"HEAD / HTTP/1.1\r\n", line.host, b"\r\n")
+            assert line.closed().startswith(b"HTTP/1.1 429 ")
+        for line in (first, second):
+            line.send(PREDICT)
+            assert line.answer()[0] == 200
+        post(third)
+        assert third.answer()[0] == 200
+        third.get(path=b"/metrics")
+        found = third.answer()[2].decode()
+        counted = re.search(r'elman_requests_total{route="other",status="429"} (\d+)', found)
+        assert int(counted[1]) >= 7
+
+
+def test_who_is_turned_away_and_goes_silent_is_closed(start, model_file):
+    settings = {"max_requests": 1, "dribble_seconds": SECONDS, "keep_alive_seconds": 2.0}
+    with start(model_file, **settings) as server, Line(server) as line:
+        # once with its body, once without; the one at work is cut off by then
+        for body in (PREDICT, b""):
+            with Line(server) as busy:
+                post(busy, b"")
+                status = 200
+                while status != 429:
+                    with Line(server) as other:
+                        other.get()
+                        status = other.answer()[0]
+                post(line, body)
+                assert line.answer()[0] == 429
         assert line.closed() == b""
 
 

@@ -13,6 +13,7 @@ import pytest
 from elman import _native
 from elman._errors import InputError
 from elman.runtime import Network, Stream
+from elman.runtime.stream import token_numbers
 from elman.serve import batcher as module
 from elman.serve.batcher import Batcher, StaleError
 from elman.serve.streams import BusyError, NotFoundError, Streams
@@ -29,11 +30,16 @@ class Clock:
         return self.now
 
 
-def streams_of(model, room=10**6, idle=60.0, clock=None, observe=lambda *_: None):
+async def cut(codec, text):
+    await asyncio.sleep(0)
+    return token_numbers(codec, text)
+
+
+def streams_of(model, room=10**6, idle=60.0, clock=None, observe=lambda *_: None, cut=cut):
     network = Network(model)
     batcher = Batcher(network, 0.001, observe)
     held = []
-    held.append(Streams("m", batcher, idle, lambda: room - len(held[0]), clock or Clock()))
+    held.append(Streams("m", batcher, idle, lambda: room - len(held[0]), cut, clock or Clock()))
     return held[0]
 
 
@@ -99,7 +105,7 @@ def test_random_interleavings_are_solo_streams(make, monkeypatch, cell, document
             assert answer.position == position
             same(answer, alone.feed(more), k)
         if random.random() < 0.5:
-            streams.delete(name)
+            await streams.delete(name)
 
     async def work(streams):
         await asyncio.gather(*(life(streams, seed) for seed in range(COUNT)))
@@ -158,22 +164,80 @@ def test_a_numbered_request_is_read_once(make):
 
     async def work(streams):
         name, _ = await streams.create("")
-        first = await streams.feed(name, "abc", 4, 7)
-        again = await asyncio.gather(*(streams.feed(name, "abc", 4, 7) for _ in range(3)))
+        with pytest.raises(StaleError, match="seq: got 1; expected 0 first"):
+            await streams.feed(name, "abc", 4, 1)
+        first = await streams.feed(name, "abc", 4, 0)
+        again = await asyncio.gather(*(streams.feed(name, "abc", 4, 0) for _ in range(3)))
         assert again == [first] * 3
-        with pytest.raises(StaleError, match="seq: got 9; expected 8, or 7 again"):
-            await streams.feed(name, "a", 4, 9)
-        with pytest.raises(StaleError, match="seq: got 6"):
-            await streams.feed(name, "a", 4, 6)
+        with pytest.raises(StaleError, match="seq: got 2; expected 1, or 0 again"):
+            await streams.feed(name, "a", 4, 2)
+        expected = "seq: got 0 with another input; expected what 0 was before, or 1"
+        for other in ("ab", "abcd", "", "abd"):
+            with pytest.raises(StaleError, match=expected):
+                await streams.feed(name, other, 4, 0)
         # what cannot be read takes no number
         with pytest.raises(InputError, match="tokens: got 99"):
-            await streams.feed(name, [99], 4, 8)
-        same(await streams.feed(name, "d", 4, 8), Stream(model).feed("abcd"), 4)
-        other, answer = await streams.fork(name)
-        assert answer.seq == 8
-        assert (await streams.feed(other, "", 4, 9)).position == 4
+            await streams.feed(name, [99], 4, 1)
+        same(await streams.feed(name, "d", 4, 1), Stream(model).feed("abcd"), 4)
 
     run(work, streams_of(model))
+
+
+def test_a_fork_counts_its_own_requests(make):
+    model = make("lstm")
+
+    async def work(streams):
+        name, _ = await streams.create("")
+        await streams.feed(name, "ab", 1, 0)
+        other, _ = await streams.fork(name)
+        same(await streams.feed(other, "c", 4, 0), Stream(model).feed("abc"), 4)
+        same(await streams.feed(name, "d", 4, 1), Stream(model).feed("abd"), 4)
+
+    run(work, streams_of(model))
+
+
+def test_what_comes_after_a_long_text_waits_until_it_is_cut(make):
+    model = make("gru")
+
+    async def work():
+        free = asyncio.Event()
+
+        async def cut(codec, text):
+            await free.wait()
+            return token_numbers(codec, text)
+
+        streams = streams_of(model, cut=cut)
+        name, _ = await streams.create("")
+        long = "ab" * 2_000
+        asked = [
+            asyncio.ensure_future(one)
+            for one in (
+                streams.feed(name, long, 3, None),
+                streams.feed(name, "c", 3, None),
+                streams.feed(name, long, 3, None),
+                streams.fork(name),
+                streams.delete(name),
+                streams.feed(name, "d", 3, None),
+            )
+        ]
+        other, _ = await streams.create("")
+        await streams.feed(other, "e", 1, None)  # the others do not wait
+        assert not any(one.done() for one in asked)
+        asked[2].cancel()  # who leaves before its text is cut was never there
+        free.set()
+        first, short, left, forked, deleted, late = await asyncio.gather(
+            *asked, return_exceptions=True
+        )
+        same(first, Stream(model).feed(long), 3)
+        same(short, Stream(model).feed(long + "c"), 3)
+        assert isinstance(left, asyncio.CancelledError)
+        assert forked[1].position == len(long) + 1
+        assert deleted is None
+        assert isinstance(late, NotFoundError)
+        assert not streams._turns
+        streams.batcher.close()
+
+    asyncio.run(work())
 
 
 def test_names_are_secret_and_room_is_bounded(make):
@@ -187,7 +251,7 @@ def test_names_are_secret_and_room_is_bounded(make):
             await streams.create("")
         with pytest.raises(BusyError):
             await streams.fork(names[0])
-        streams.delete(names[0])
+        await streams.delete(names[0])
         await streams.create("")
         for name in (names[0], "", "x" * 22):
             with pytest.raises(NotFoundError, match="no such stream"):
@@ -247,7 +311,7 @@ def test_many_at_once_are_no_more_than_there_is_room_for(make):
         assert len(streams) == 10
 
     network = Network(make("gru"))
-    run(work, Streams("m", Batcher(network, 0.001), 60.0, lambda: 10 - sum(map(len, held))))
+    run(work, Streams("m", Batcher(network, 0.001), 60.0, lambda: 10 - sum(map(len, held)), cut))
 
 
 def test_numbers_are_not_left_out(make):
@@ -323,7 +387,7 @@ def test_a_fault_within_a_request_ends_the_stream(make, monkeypatch):
         for again in (streams.feed(name, "abcde", 1, 0), streams.fork(name)):
             with pytest.raises(StaleError, match="a fault left the stream within a request"):
                 await again
-        streams.delete(name)
+        await streams.delete(name)
         other, _ = await streams.create("")
         assert streams._slots[other] == 0
         assert (await streams.feed(other, "ab", 1, 0)).position == 2
@@ -361,7 +425,7 @@ import asyncio, resource, sys
 import elman
 from elman.serve.batcher import Batcher
 from elman.serve.streams import Streams
-streams = Streams("m", Batcher(elman.load(sys.argv[1]).network, 0.001), 60.0, lambda: 1)
+streams = Streams("m", Batcher(elman.load(sys.argv[1]).network, 0.001), 60.0, lambda: 1, None)
 def held():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()

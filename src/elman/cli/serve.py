@@ -50,12 +50,13 @@ def serve(
     if not models and runs is None:
         raise OptionError("MODEL", got="nothing", expected="a trained model, or --runs FOLDER")
     options: dict[str, Any] = {}
+    token = _secret(token_file, "ELMAN_TOKEN")
     if (key := _secret(state_key, "ELMAN_STATE_KEY")) is not None:
-        options["state_key"] = key.encode()
+        options["state_key"] = key
     settings = Settings(
         host=host,
         port=port,
-        token=_secret(token_file, "ELMAN_TOKEN"),
+        token=None if token is None else token.decode("latin-1"),
         allow_hosts=tuple(allow_host or ()),
         runs=runs,
         max_streams=max_streams,
@@ -81,12 +82,12 @@ def serve(
     run.serve(loaded, settings, ready)
 
 
-def _secret(file: Path | None, variable: str) -> str | None:
-    """Return the secret in a file, or that of the environment."""
+def _secret(file: Path | None, variable: str) -> bytes | None:
+    """Return the secret in a file, or that of the environment; a line's end is none of it."""
     if file is None:
-        return os.environ.get(variable)
+        value = os.environ.get(variable)
+        return None if value is None else os.fsencode(value)
     try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        got = getattr(error, "strerror", None) or "no text"
-        raise DataError(f"cannot read {file}", got=got) from error
+        return file.read_bytes().strip()
+    except OSError as error:
+        raise DataError(f"cannot read {file}", got=error.strerror or error) from error

@@ -35,7 +35,6 @@ class Answer(NamedTuple):
     position: int
     predictions: list[tuple[str, float]]
     state: bytes | None
-    seq: int
 
 
 class Origin(NamedTuple):
@@ -43,7 +42,6 @@ class Origin(NamedTuple):
 
     state: bytes | None = None
     position: int = 0
-    seq: int = -1
 
 
 @dataclass(eq=False, slots=True)
@@ -55,7 +53,7 @@ class Job:
     k: int = 0
     """Predictions wanted."""
     seq: int | None = None
-    """The request's number in the stream."""
+    """The request's number in the stream, from 0."""
     begin: Origin | None = None
     """Begin there; else go on."""
     pack: bool = False
@@ -64,6 +62,8 @@ class Job:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     numbers: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    digest: int = 0
+    """Of its numbers."""
     read: int = 0
     """How many of its numbers were read."""
     started: bool = False
@@ -85,7 +85,8 @@ class Batcher:
         self.network = network
         self._pool = StreamPool(network, 1)
         self._position = np.zeros(1, np.int64)
-        self._seq = np.full(1, -1)
+        # of each slot's last numbered request: its number and its digest
+        self._seq, self._digest = np.full(1, -1), np.zeros(1, np.int64)
         # slots whose streams a fault has left in the middle of a request
         self._broken: set[int] = set()
         self._window, self._observe = window, observe
@@ -158,16 +159,18 @@ class Batcher:
             more = max(slot + 1 - held, held // 64, 256)
             position = np.concatenate([self._position, np.zeros(more, np.int64)])
             seq = np.concatenate([self._seq, np.full(more, -1)])
+            digest = np.concatenate([self._digest, np.zeros(more, np.int64)])
             pool.add(more)
-            self._position, self._seq = position, seq
+            self._position, self._seq, self._digest = position, seq, digest
         numbers = token_numbers(pool.codec, job.readable)
+        job.digest = hash(numbers.tobytes())
         last = int(self._seq[slot])
         if job.begin is not None:
             stream = Stream(self.network)
             if job.begin.state is not None:
                 stream.state = job.begin.state
             pool.put(slot, stream)
-            _, self._position[slot], self._seq[slot] = job.begin
+            self._position[slot], self._seq[slot] = job.begin.position, -1
             self._broken.discard(slot)
         elif slot in self._broken:
             remedy = "delete it, and begin another"
@@ -175,10 +178,13 @@ class Batcher:
         elif job.seq is None:
             if last >= 0 and len(numbers):
                 raise StaleError("seq", got="none", expected=f"{last + 1}, for the last had one")
-        elif job.seq == last:
+        elif job.seq == last and job.digest == self._digest[slot]:
             numbers = numbers[:0]  # it was read; only its answer was lost
-        elif last >= 0 and job.seq != last + 1:
-            expected = f"{last + 1}, or {last} again"
+        elif job.seq == last:
+            expected = f"what {last} was before, or {last + 1}"
+            raise StaleError("seq", got=f"{last} with another input", expected=expected)
+        elif job.seq != last + 1:
+            expected = f"{last + 1}, or {last} again" if last >= 0 else "0 first"
             raise StaleError("seq", got=job.seq, expected=expected)
         job.numbers, job.readable, job.started = numbers, "", True
 
@@ -201,7 +207,7 @@ class Batcher:
         for job in done:
             self._position[job.slot] += job.read
             if job.seq is not None:
-                self._seq[job.slot] = job.seq
+                self._seq[job.slot], self._digest[job.slot] = job.seq, job.digest
         asked = [job for job in done if job.k]
         predictions: dict[Job, list[tuple[str, float]]] = {}
         try:
@@ -227,7 +233,7 @@ class Batcher:
     def _answer(self, job: Job, predictions: list[tuple[str, float]]) -> Answer:
         slot = job.slot
         state = self._pool.stream(slot).state if job.pack else None
-        return Answer(int(self._position[slot]), predictions, state, int(self._seq[slot]))
+        return Answer(int(self._position[slot]), predictions, state)
 
 
 def _resolve(loop: asyncio.AbstractEventLoop, done: list[tuple[Job, Answer | Exception]]) -> None:

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import Any
 
+import numpy as np
+
 from elman._errors import InputError, printable
+from elman.data import TextCodec
+from elman.runtime.stream import token_numbers
 from elman.serve.answers import describe
 from elman.serve.batcher import Batcher
 from elman.serve.metrics import Metrics
@@ -46,7 +50,7 @@ class Desk:
             if predictor.model.config.task == "language":
                 observe = self.metrics.observer(name)
                 batcher = Batcher(predictor.network, settings.window, observe)
-                streams = Streams(name, batcher, settings.idle_seconds, self._room)
+                streams = Streams(name, batcher, settings.idle_seconds, self._room, self._cut)
             self.models[name] = Served(predictor, describe(name, predictor, created), streams)
         self.metrics.watch(lambda: sum(map(len, self._all())))
 
@@ -59,6 +63,9 @@ class Desk:
             for streams in held:
                 streams.sweep()
         return self.settings.max_streams - sum(map(len, held))
+
+    async def _cut(self, codec: TextCodec, text: str) -> np.ndarray:
+        return await self.work.run(token_numbers, codec, text)
 
     def served(self, name: str) -> Served:
         """Return the model of that name; raises NotFoundError."""

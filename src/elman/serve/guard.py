@@ -1,4 +1,4 @@
-"""The door: who may ask, with what, and how much at once. A pure ASGI layer around all routes.
+"""The door: who may ask, and with what. A pure ASGI layer around all routes.
 
 What a browser on this machine is made to send by another site is refused by its Host (DNS rebinding) and
 its Origin, and never reaches a route.
@@ -16,13 +16,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from elman._errors import message
 from elman.serve.desk import Desk
+from elman.serve.metrics import OTHER
 from elman.serve.route import answer_json, refusal
-from elman.serve.settings import LOOPBACK, Settings, is_any
+from elman.serve.settings import LOOPBACK, Settings, bracketed, is_any
 
 __all__ = ["Guard"]
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
+GONE = 499
+"""What is counted for a client that left before its answer, as nginx counts it."""
 SAFE = [
     (
         b"content-security-policy",
@@ -35,6 +38,10 @@ SAFE = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 ]
+
+
+class _GoneError(Exception):
+    """The client has left before its request was whole."""
 
 
 class _RefusedError(Exception):
@@ -51,8 +58,7 @@ def _known(settings: Settings) -> dict[str, tuple[str, ...]]:
     for name in (*LOOPBACK, *bound, *allowed):
         # what is named with --allow-host may stand behind a proxy that speaks https
         schemes = ("http", "https") if name in allowed else ("http",)
-        if name.count(":") > 1 and not name.startswith("["):
-            name = f"[{name}]"
+        name = bracketed(name)
         ported = ":" in name.rpartition("]")[2]
         known[name if ported else f"{name}:{settings.port}"] = schemes
         if not ported and (len(schemes) > 1 or settings.port == 80):
@@ -67,8 +73,7 @@ class Guard:
         self.app, self.desk = app, desk
         self.settings, self.metrics = desk.settings, desk.metrics
         settings = desk.settings
-        self.at_work = 0
-        self._token = None if settings.token is None else f"Bearer {settings.token}".encode()
+        self._token = None if settings.token is None else settings.token.encode()
         self._schemes = _known(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,32 +91,30 @@ class Guard:
                 event["headers"] = [*event.get("headers", ()), *SAFE]
             await send(event)
 
-        self.at_work += 1
-        self.metrics.at_work.set(self.at_work)
+        self.metrics.at_work.inc()
         try:
             try:
                 body = await self._admit(scope, receive)
             except _RefusedError as error:
                 await self._refuse(error, scope, receive, safe)
                 return
+            except _GoneError:
+                return
             await self.app(scope, _Replay(body, receive), safe)
         finally:
-            self.at_work -= 1
-            self.metrics.at_work.set(self.at_work)
-            route = getattr(scope.get("route"), "path", "other")
-            self.metrics.requests.labels(route, str(told)).inc()
+            self.metrics.at_work.dec()
+            route = getattr(scope.get("route"), "path", OTHER)
+            self.metrics.requests.labels(route, str(told or GONE)).inc()
             self.metrics.seconds.labels(route).observe(time.perf_counter() - begun)
 
     async def _admit(self, scope: Scope, receive: Receive) -> bytes:
-        """Return the body of a request that may pass; raises _RefusedError."""
+        """Return the body of a request that may pass; raises _RefusedError, _GoneError."""
         headers: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name, []).append(value)
         self._check_host(headers)
-        if self.at_work > self.settings.max_requests:
-            raise _RefusedError(429, "busy: ask again in a second", ("Retry-After", "1"))
         self._check_token(scope, headers.get(b"authorization", []))
-        length = self._check_type(headers)
+        length = self._check_type(headers, scope["method"] in ("GET", "HEAD"))
         if length == 0:
             return b""
         if length is not None and length > self.settings.max_body:
@@ -120,8 +123,8 @@ class Guard:
 
     def _check_host(self, headers: dict[bytes, list[bytes]]) -> None:
         hosts = headers.get(b"host", [])
-        host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
-        schemes = self._schemes.get(host)
+        host = b", ".join(hosts).decode("latin-1").lower()
+        schemes = self._schemes.get(host) if len(hosts) == 1 else None
         if schemes is None:
             remedy = "ask by 127.0.0.1, or start with --allow-host NAME"
             raise _RefusedError(403, message("the Host header", got=host, remedy=remedy))
@@ -139,17 +142,19 @@ class Guard:
         path = scope["path"]
         if path in ("/", "/healthz") or path.startswith("/page/"):
             return  # the page asks for the token, and holds nothing of a model
-        if len(given) != 1 or not hmac.compare_digest(given[0], self._token):
+        scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(b" "), self._token):
             remedy = "pass it as Authorization: Bearer TOKEN"
             bearer = ("WWW-Authenticate", "Bearer")
             raise _RefusedError(401, message("the server's token", remedy=remedy), bearer)
 
-    def _check_type(self, headers: dict[bytes, list[bytes]]) -> int | None:
+    def _check_type(self, headers: dict[bytes, list[bytes]], reads_only: bool) -> int | None:
         """Return the declared length of the body, None where it comes in chunks."""
         lengths = headers.get(b"content-length", [])
         chunked = b"transfer-encoding" in headers
         length = None if chunked else int(lengths[0]) if lengths else 0
-        if length == 0 and b"content-type" not in headers:
+        # what reads nothing may say what it likes of it
+        if length == 0 and (reads_only or b"content-type" not in headers):
             return 0
         types = headers.get(b"content-type", [])
         kind = types[0].split(b";")[0].strip().lower() if len(types) == 1 else b""
@@ -170,7 +175,7 @@ class Guard:
         while True:
             event = await receive()
             if event["type"] == "http.disconnect":
-                raise _RefusedError(400, "the request ended before its body")
+                raise _GoneError
             part = event.get("body", b"")
             size += len(part)
             if size > self.settings.max_body:

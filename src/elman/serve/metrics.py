@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-__all__ = ["Metrics"]
+__all__ = ["OTHER", "Metrics"]
+
+OTHER = "other"
+"""The route of requests that have none."""
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 STREAMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -36,6 +39,10 @@ class Metrics:
         )
         self._steps = Counter("elman_steps", "tokens read by streams", ["model"], registry=registry)
         self.at_work = Gauge("elman_requests_at_work", "requests at work", registry=registry)
+
+    def refused(self, status: int) -> None:
+        """Count a request that was answered before any route saw it."""
+        self.requests.labels(OTHER, str(status)).inc()
 
     def observer(self, model: str) -> Callable[[int, int], None]:
         """Return what is told of each product of a model's: streams, tokens."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeAlias
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from elman.serve.route import answer_json, refusal
+from elman.serve.settings import Settings
 
-__all__ = ["Protocol", "patient_for"]
+__all__ = ["Protocol", "bounded"]
 
 MOST_BYTES, MOST_FIELDS = 16 * 1024, 100
 """Of a request's line and headers."""
@@ -21,23 +24,29 @@ GONE_SECONDS = 1.0
 """In which a client that sends no more gets its answer: one that has gone looks the same."""
 LAST_SECONDS = 0.25
 """In which requests that are on their way when the server stops are still taken."""
+Field: TypeAlias = tuple[bytes, bytes]
+BUSY, RETRY = "busy: ask again in a second", (b"retry-after", b"1")
 
 
 class Protocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 with bounds.
 
-    A head over 16 KiB or 100 fields is answered 431, a request that is not whole after `seconds` 408;
-    a client that does not take its answer is cut off. When the server stops, requests that have
-    arrived, or arrive within a moment, are answered.
+    A head over 16 KiB or 100 fields is answered 431, a request that is not whole after `seconds` 408,
+    one that comes where `most` are at work 429, before it costs a task, one on a connection too many 503;
+    a client that does not take its answer is cut off. When the server stops, requests that have arrived,
+    or arrive within a moment, are answered.
     """
 
-    seconds = 10.0
+    seconds, most, connections_most = 10.0, 4096, 1024
+    refused: Callable[[int], object]
+    """Told the status of each answer that no application gave."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._head = self._fields = self._partial = self._unsent = 0
         self._in_head, self._whole = True, True
         self._over, self._refused, self._resumed, self._last = False, False, False, False
+        self._unread = False
         self._deadline: asyncio.TimerHandle | None = None
         self._watched: asyncio.TimerHandle | None = None
 
@@ -65,8 +74,15 @@ class Protocol(HttpToolsProtocol):
             self._refuse(
                 431, f"the headers: expected at most {MOST_BYTES} bytes, {MOST_FIELDS} fields"
             )
-        elif not self._whole and self._deadline is None:
+        elif self._deadline is None and (not self._whole or self._idle()):
             self._deadline = self.loop.call_later(self.seconds, self._late)
+
+    def _answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _idle(self) -> bool:
+        """Return whether nothing is awaited, nor a timer running: line ends before a request begin none."""
+        return self._answered() and self.timeout_keep_alive_task is None
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer what was asked whole, for a while; then the connection is closed."""
@@ -87,7 +103,7 @@ class Protocol(HttpToolsProtocol):
         """Begin to count a request."""
         super().on_message_begin()
         self._head = self._fields = self._partial = 0
-        self._in_head, self._whole = True, False
+        self._in_head, self._whole, self._unread = True, False, False
 
     def on_url(self, url: bytes) -> None:
         """Count a part of the request's line."""
@@ -95,10 +111,10 @@ class Protocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a field."""
+        """Count a field; one that comes behind the body is none of the head's (RFC 9110, 6.5.1)."""
         self._fields += 1
         self._count(len(name) + len(value) + 4)
-        if not self._over:
+        if self._in_head and not self._over:
             super().on_header(name, value)
 
     def _count(self, size: int) -> None:
@@ -108,22 +124,46 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Hand the request on."""
         self._in_head = False
-        if not self._over:
+        if self._passes():
+            return
+        if len(self.connections) > self.connections_most:
+            self._refuse(503, "no room for more connections", RETRY)
+        elif len(self.tasks) >= self.most and self._answered():
+            self._turn_away()
+        else:
             super().on_headers_complete()
             if self._last:
                 self.cycle.keep_alive = False
 
+    def _passes(self) -> bool:
+        """Return whether what comes now is for nobody."""
+        return self._over or self._refused or self._unread
+
+    def _turn_away(self) -> None:
+        """Answer 429; the connection stays, where the client's next request can be told from this one."""
+        self._unread = True
+        leaves = self._last or not self.parser.should_keep_alive()
+        # it may not send its body, expects no body, or does not take its answers
+        unclear = self.expect_100_continue or self.parser.get_method() == b"HEAD"
+        if leaves or unclear or self.flow.write_paused:
+            self._refuse(429, BUSY, RETRY)
+        else:
+            type(self).refused(429)
+            self.transport.write(_answer(429, BUSY, RETRY))
+
     def on_body(self, body: bytes) -> None:
         """Hand a part of the body on."""
-        if not self._over:
+        if not self._passes():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Hand the end of the body on."""
         self._in_head, self._whole = True, True
         self._in_time()
-        if not self._over:
+        if not self._passes():
             super().on_message_complete()
+        elif self._unread and not self._refused:
+            self.on_response_complete()
 
     def _in_time(self) -> None:
         if self._deadline is not None:
@@ -134,7 +174,7 @@ class Protocol(HttpToolsProtocol):
         self._deadline = None
         if self.flow.read_paused:  # it is the server that does not read
             self._deadline = self.loop.call_later(self.seconds, self._late)
-        elif self.cycle is not None and not self.cycle.response_complete:
+        elif self._unread or not self._answered():
             self.transport.abort()  # who reads the body is told that the client has gone
         else:
             self._refuse(408, f"the request: expected whole within {self.seconds:g} seconds")
@@ -143,20 +183,18 @@ class Protocol(HttpToolsProtocol):
         """Refuse what is no HTTP."""
         self._refuse(400, msg)
 
-    def _refuse(self, status: int, text: str) -> None:
+    def _refuse(self, status: int, text: str, *fields: Field) -> None:
         self._refused = True
         self._in_time()
         self._unset_keepalive_if_required()
         if self.transport.is_closing():
             return
-        if self.cycle is not None and not self.cycle.response_complete:
+        if not self._answered():
             # a request before this one is being answered
             self.cycle.keep_alive = False
             return
-        response = answer_json(refusal(status, text), status)
-        fields = [*response.raw_headers, (b"connection", b"close")]
-        lines = [b"%s: %s\r\n" % field for field in fields]
-        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", bytes(response.body)]))
+        type(self).refused(status)
+        self.transport.write(_answer(status, text, *fields, (b"connection", b"close")))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
@@ -199,16 +237,32 @@ class Protocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Answer what has arrived, then close."""
         self._last = True
-        if self.cycle is not None and not self.cycle.response_complete:
+        if not self._answered():
             self.cycle.keep_alive = False
         else:
             self.loop.call_later(LAST_SECONDS, self._close_idle)
 
     def _close_idle(self) -> None:
-        if self._whole and (self.cycle is None or self.cycle.response_complete):
+        if self._whole and self._answered():
             self.transport.close()
 
 
-def patient_for(seconds: float) -> type[Protocol]:
-    """Return the protocol that gives clients `seconds` to send a request and to take its answer."""
-    return type("Protocol", (Protocol,), {"seconds": seconds})
+def bounded(
+    settings: Settings, connections: int, refused: Callable[[int], object]
+) -> type[Protocol]:
+    """Return the protocol with a server's bounds; `refused` is told the status of what it answers itself."""
+    bounds = {
+        "seconds": settings.dribble_seconds,
+        "most": settings.max_requests,
+        "connections_most": connections,
+        "refused": staticmethod(refused),
+    }
+    return type("Protocol", (Protocol,), bounds)
+
+
+@cache
+def _answer(status: int, text: str, *fields: Field) -> bytes:
+    """Return a whole answer, as it goes over the wire."""
+    response = answer_json(refusal(status, text), status)
+    lines = [b"%s: %s\r\n" % field for field in (*response.raw_headers, *fields)]
+    return b"".join([STATUS_LINE[status], *lines, b"\r\n", bytes(response.body)])

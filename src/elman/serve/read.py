@@ -5,34 +5,24 @@ from __future__ import annotations
 from fastapi import FastAPI, Response
 
 from elman._errors import InputError
-from elman.runtime.stream import Readable, token_numbers
 from elman.serve.answers import predictions_of
 from elman.serve.desk import Desk
 from elman.serve.replies import Stepped, StreamCreated, StreamFed
 from elman.serve.schema import Create, Feed, Step
-from elman.serve.streams import Streams
 from elman.serve.token import open_state, seal_state
 
 __all__ = ["add_routes"]
 
-# Characters from which a text is cut into tokens in a thread, beside the other requests.
-LONG = 2_000
-
 
 def add_routes(app: FastAPI, desk: Desk) -> None:
     """Add the routes of streams and of single steps."""
-
-    async def numbered(streams: Streams, readable: Readable) -> Readable:
-        if not isinstance(readable, str) or len(readable) < LONG:
-            return readable
-        return await desk.work.run(token_numbers, streams.codec, readable)
 
     @app.post("/v1/streams/{stream}/feed", tags=["streams"], summary="Read on in a stream")
     async def feed(stream: str, body: Feed) -> StreamFed:
         streams = desk.streams_of(stream)
         if body.input is not None and body.tokens is not None:
             raise InputError("input and tokens", got="both", expected="one of them")
-        readable = await numbered(streams, body.tokens or body.input or "")
+        readable = body.tokens or body.input or ""
         answer = await streams.feed(stream, readable, body.k, body.seq)
         return {
             "position": answer.position,
@@ -42,8 +32,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
     @app.post("/v1/streams", tags=["streams"], summary="Begin a stream")
     async def create(body: Create) -> StreamCreated:
         _, streams = desk.language(body.model)
-        readable = await numbered(streams, body.input or "")
-        name, answer = await streams.create(readable)
+        name, answer = await streams.create(body.input or "")
         return {"id": name, "model": body.model, "position": answer.position}
 
     @app.post("/v1/streams/{stream}/fork", tags=["streams"], summary="Make one of two")
@@ -56,7 +45,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         "/v1/streams/{stream}", tags=["streams"], summary="Forget a stream", status_code=204
     )
     async def delete(stream: str) -> Response:
-        desk.streams_of(stream).delete(stream)
+        await desk.streams_of(stream).delete(stream)
         return Response(status_code=204)
 
     @app.post("/v1/step", tags=["streams"], summary="Read on from a state that you keep")
@@ -64,8 +53,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         _, streams = desk.language(body.model)
         key = desk.settings.state_key
         state = None if body.state is None else open_state(key, body.state)
-        readable = await numbered(streams, body.input)
-        answer = await streams.step(state, readable, body.k)
+        answer = await streams.step(state, body.input, body.k)
         return {
             "state": seal_state(key, answer.state or b""),
             "predictions": predictions_of(answer.predictions),

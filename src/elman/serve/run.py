@@ -14,8 +14,9 @@ import uvicorn
 
 from elman._errors import OptionError
 from elman.serve.app import create_app
-from elman.serve.protocol import patient_for
-from elman.serve.settings import Settings, is_any
+from elman.serve.metrics import Metrics
+from elman.serve.protocol import bounded
+from elman.serve.settings import Settings, bracketed, is_any
 from elman.serve.work import WhileWanted
 
 __all__ = ["address", "configured", "listen", "most_connections", "serve"]
@@ -65,8 +66,7 @@ def address(settings: Settings) -> str:
     host = settings.host.strip("[]")
     if is_any(host):
         host = "::1" if ":" in host else "127.0.0.1"
-    host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{settings.port}"
+    return f"http://{bracketed(host)}:{settings.port}"
 
 
 def most_connections() -> int:
@@ -84,12 +84,15 @@ def most_connections() -> int:
     return max(1, (MOST_FILES if soft == resource.RLIM_INFINITY else soft) - OTHER_FILES)
 
 
-def configured(app: Any, settings: Settings) -> uvicorn.Config:
+def configured(app: Any, settings: Settings, metrics: Metrics) -> uvicorn.Config:
     """Return how uvicorn is to run an application: bounded, quiet, and trusting no header."""
     return uvicorn.Config(
         WhileWanted(app),
         interface="asgi3",
-        http=patient_for(settings.dribble_seconds),
+        # whatever else is installed
+        loop="asyncio",
+        # one connection more is answered 503, where accepting it could fail
+        http=bounded(settings, most_connections(), metrics.refused),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -97,8 +100,6 @@ def configured(app: Any, settings: Settings) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        # one more is answered 503, where accepting it could fail
-        limit_concurrency=most_connections(),
         timeout_keep_alive=int(settings.keep_alive_seconds),
         timeout_graceful_shutdown=int(settings.grace_seconds),
     )
@@ -115,7 +116,8 @@ def serve(
     """
     bound = listen(settings.host, settings.port)
     settings = replace(settings, port=bound.getsockname()[1])
-    config = configured(create_app(models, settings), settings)
+    app = create_app(models, settings)
+    config = configured(app, settings, app.metrics)
     # uvicorn ends well, and then lets the signal do what it did before
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -9,8 +10,9 @@ from pathlib import Path
 
 from elman._errors import OptionError
 
-__all__ = ["LOOPBACK", "Settings", "is_any", "is_loopback"]
+__all__ = ["LOOPBACK", "Settings", "bracketed", "is_any", "is_loopback"]
 
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?")
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 """The names of this machine by which it may be asked."""
 
@@ -21,12 +23,13 @@ def is_loopback(host: str) -> bool:
     >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
     (True, True, False)
     """
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     try:
-        return ip_address(host.strip("[]")).is_loopback
+        address = ip_address(host.strip("[]"))
     except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def is_any(host: str) -> bool:
@@ -39,6 +42,15 @@ def is_any(host: str) -> bool:
         return ip_address(host.strip("[]")).is_unspecified
     except ValueError:
         return False
+
+
+def bracketed(name: str) -> str:
+    """Return a name or address as it stands before a port.
+
+    >>> bracketed("::1"), bracketed("[::1]:80"), bracketed("localhost:80")
+    ('[::1]', '[::1]:80', 'localhost:80')
+    """
+    return f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,12 @@ class Settings:
         if len(self.state_key) < 16:
             got = f"{len(self.state_key)} bytes"
             raise OptionError("the state key", got=got, expected="at least 16 bytes")
+        for name in self.allow_hosts:
+            if not _HOST.fullmatch(bracketed(name)):
+                expected = "a name or an address, with or without :PORT"
+                raise OptionError("--allow-host", got=name, expected=expected)
+        if self.runs is not None and not self.runs.is_dir():
+            raise OptionError("--runs", got=self.runs, expected="a folder that is there")
         for name in ("max_streams", "max_body", "max_requests", "max_tasks", "threads"):
             if getattr(self, name) < 1:
                 raise OptionError(name, got=getattr(self, name), expected="at least 1")

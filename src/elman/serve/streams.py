@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeGuard
+
+import numpy as np
 
 from elman._errors import ElmanError
+from elman.data import TextCodec
 from elman.runtime.stream import Readable
 from elman.serve.batcher import Answer, Batcher, Job, Origin
 
@@ -15,6 +21,8 @@ __all__ = ["BusyError", "NotFoundError", "Streams"]
 FRESH = Origin()
 # Seconds between two searches for idle streams.
 SWEEP = 1.0
+# Characters from which a text is cut into tokens beside the other requests.
+LONG = 2_000
 
 
 class NotFoundError(ElmanError):
@@ -29,7 +37,8 @@ class Streams:
     """The streams of one model by secret names of 128 bits.
 
     A slot may be used anew at once, for the requests of a slot stay in order and the first one of a new
-    stream begins it. `room` says how many more there may be on the whole server.
+    stream begins it. `room` says how many more there may be on the whole server. A text is cut into
+    tokens by `cut`, which may take its time: what is asked of the stream after it waits for it.
     """
 
     def __init__(
@@ -38,6 +47,7 @@ class Streams:
         batcher: Batcher,
         idle_seconds: float,
         room: Callable[[], int],
+        cut: Callable[[TextCodec, str], Awaitable[np.ndarray]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model, self.batcher = model, batcher
@@ -49,6 +59,9 @@ class Streams:
         self._used: list[float] = []
         self._free: list[int] = []
         self._swept = clock()
+        self._cut = cut
+        # of streams that wait for a text to be cut: who has the turn, and how many want it
+        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -58,6 +71,7 @@ class Streams:
 
     async def create(self, readable: Readable, begin: Origin = FRESH) -> tuple[str, Answer]:
         """Return a new stream's name and where it is after reading; raises BusyError, InputError."""
+        readable = await self._ready(readable)
         if self._room() < 1:
             remedy = "delete streams that are done with, or start with a larger --max-streams"
             raise BusyError("no room for more streams", remedy=remedy)
@@ -69,20 +83,55 @@ class Streams:
             return name, await self.batcher.submit(Job(slot, readable, begin=begin))
         except BaseException:
             if name in self:
-                self.delete(name)
+                self._forget(name)
             raise
 
     async def feed(self, name: str, readable: Readable, k: int, seq: int | None) -> Answer:
         """Return what a stream says after reading on; raises NotFoundError, InputError, StaleError."""
-        return await self.batcher.submit(Job(self._slot(name), readable, k=k, seq=seq))
+        return await self._ask(name, readable, k=k, seq=seq)
 
     async def fork(self, name: str) -> tuple[str, Answer]:
         """Return the name of a stream that goes its own way from where this one is, and where that is."""
-        here = await self.batcher.submit(Job(self._slot(name), pack=True))
-        return await self.create("", Origin(here.state, here.position, here.seq))
+        here = await self._ask(name, pack=True)
+        return await self.create("", Origin(here.state, here.position))
 
-    def delete(self, name: str) -> None:
+    async def delete(self, name: str) -> None:
         """Forget a stream, after what was asked of it before; raises NotFoundError."""
+        if name in self._turns:
+            async with self._turn(name):
+                self._forget(name)
+        else:
+            self._forget(name)
+
+    async def _ask(self, name: str, readable: Readable = "", **how: Any) -> Answer:
+        if name in self._turns or _is_long(readable):
+            self._slot(name)
+            async with self._turn(name):
+                readable = await self._ready(readable)
+                asked = self.batcher.submit(Job(self._slot(name), readable, **how))
+        else:
+            asked = self.batcher.submit(Job(self._slot(name), readable, **how))
+        return await asked
+
+    async def _ready(self, readable: Readable) -> Readable:
+        if _is_long(readable):
+            return await self._cut(self.codec, readable)
+        return readable
+
+    @asynccontextmanager
+    async def _turn(self, name: str) -> AsyncIterator[None]:
+        """Wait for all that was asked of a stream before."""
+        lock, wanted = self._turns.get(name, (asyncio.Lock(), 0))
+        self._turns[name] = lock, wanted + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, wanted = self._turns.pop(name)
+            if wanted > 1:
+                self._turns[name] = lock, wanted - 1
+
+    def _forget(self, name: str) -> None:
         slot = self._slot(name)
         del self._slots[name]
         self._names[slot] = None
@@ -90,6 +139,7 @@ class Streams:
 
     async def step(self, state: bytes | None, readable: Readable, k: int) -> Answer:
         """Return what follows a state that the client keeps, with the state after it."""
+        readable = await self._ready(readable)
         slot = self._take()
         try:
             job = Job(slot, readable, k=k, begin=Origin(state), pack=True)
@@ -104,8 +154,8 @@ class Streams:
             return
         self._swept = now
         for name, used in zip(self._names, self._used, strict=True):
-            if name is not None and now > used + self._idle:
-                self.delete(name)
+            if name is not None and name not in self._turns and now > used + self._idle:
+                self._forget(name)
 
     def _take(self) -> int:
         if self._free:
@@ -120,3 +170,7 @@ class Streams:
             raise NotFoundError("no such stream", remedy="make one with POST /v1/streams")
         self._used[slot] = self._clock()
         return slot
+
+
+def _is_long(readable: Readable) -> TypeGuard[str]:
+    return isinstance(readable, str) and len(readable) >= LONG

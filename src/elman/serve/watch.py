@@ -40,7 +40,7 @@ class Watched:
         past = None if resume else written_at(journal)
         cast(FastAPI, self._app.app).include_router(router(journal, past))
         self._asked = 0.0
-        config = configured(self._seen, settings)
+        config = configured(self._seen, settings, self._app.metrics)
         config.log_level, config.timeout_graceful_shutdown = "critical", 1
         self._bound, self._server = bound, uvicorn.Server(config)
         # a daemon: whatever happens to it, training and its end do not wait
