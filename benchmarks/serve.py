@@ -1,7 +1,7 @@
 """Feed many streams of a server at once over HTTP, check every answer, and measure how long they take.
 
     python benchmarks/serve.py [MODEL] [--streams 1000] [--rate 1000] [--seconds 60] [--json FILE]
-    python benchmarks/serve.py [MODEL] --overload [--streams 6000] [--seconds 10]
+    python benchmarks/serve.py [MODEL] --overload [--why] [--streams 6000] [--seconds 10]
 
 `elman serve` runs as a process on loopback; this process is its clients: a keep-alive connection a stream,
 each with its own text, one request at a time, all together at `rate` requests a second. A request's time
@@ -12,7 +12,7 @@ for bit. Without MODEL the network is an lstm of 2 layers of 256 units over 96 c
 With `--overload` a part of the connections first ask as fast as they are answered, which finds the most
 steps a second; then all of them offer five times as many, whether answered or not. It prints what share of
 that most is still answered, and how long a refusal (429) takes; a request finds no connection where all
-wait, and counts as not sent.
+wait, and counts as not sent. With `--why` a request is an explanation of 50 characters, not a step.
 
 Leaves with exit code 1 where an answer is lost, doubled, out of order or other, where the rate is not
 reached, or where the 99th percentile is above 50 ms.
@@ -44,8 +44,8 @@ from elman.runtime import Stream
 ACCEPTED = 0.05
 """Seconds: the 99th percentile."""
 K = 5
-CLOSED = 256
-"""Connections that ask as fast as they are answered."""
+CLOSED, WHY = 256, 16
+"""Connections that ask as fast as they are answered: for a step, and for an explanation."""
 
 
 def untrained(path: Path) -> None:
@@ -192,18 +192,27 @@ async def overload(host: str, port: int, name: str, plan: argparse.Namespace) ->
         else:
             free.append(shot)
 
-    _, maker = await loop.create_connection(lambda: Client(host), "127.0.0.1", port)
-    requests = []
-    for _ in range(plan.streams):
-        made = json.loads(await maker.post("/v1/streams", {"model": name}))
-        requests.append(posted(host, f"/v1/streams/{made['id']}/feed", {"input": "a", "k": K}))
-    # a connection has ten seconds for its first request
-    for request in requests:
-        _, shot = await loop.create_connection(lambda r=request: Shot(r, done), "127.0.0.1", port)
-        free.append(shot)
+    closed = WHY if plan.why else CLOSED
+    body = {"model": name, "input": "".join(map(chr, range(40, 90)))}
+    requests = [posted(host, "/v1/explain", body)] * plan.streams
+    if not plan.why:
+        _, maker = await loop.create_connection(lambda: Client(host), "127.0.0.1", port)
+        for place in range(plan.streams):
+            made = json.loads(await maker.post("/v1/streams", {"model": name}))
+            path = f"/v1/streams/{made['id']}/feed"
+            requests[place] = posted(host, path, {"input": "a", "k": K})
+    hello = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    for _ in requests:
+        _, shot = await loop.create_connection(lambda: Shot(hello, done), "127.0.0.1", port)
+        shot.send()  # a connection has ten seconds for its first request
+    while len(free) < plan.streams:
+        await asyncio.sleep(0.01)
+    for shot, request in zip(free, requests, strict=True):
+        shot.request = request
+    answered.clear()
     half, start = plan.seconds / 2, time.perf_counter()
     again = start + half
-    for _ in range(CLOSED):
+    for _ in range(closed):
         free.popleft().send()
     while len(free) < plan.streams:
         await asyncio.sleep(0.01)
@@ -223,7 +232,7 @@ async def overload(host: str, port: int, name: str, plan: argparse.Namespace) ->
         await asyncio.sleep(0.01)
     seconds = time.perf_counter() - start
     return {
-        "most_steps_a_second": most,
+        "most_a_second": most,
         "offered_a_second": (sent + missed) / half,
         "sent_a_second": sent / half,
         "answered_a_second": len(answered) / seconds,
@@ -265,6 +274,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=1000.0, help="requests a second in all")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--overload", action="store_true", help="offer more than can be answered")
+    parser.add_argument("--why", action="store_true", help="explanations, not steps")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     plan = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
