@@ -28,6 +28,7 @@ from elman import _native, demo, runtime
 from elman.config import NetworkConfig
 from elman.data import TextCodec, meals
 from elman.estimators import LanguageModel
+from elman.explain.explanation import METHODS
 from elman.explain.influence import decompose
 from elman.model import Model
 
@@ -78,7 +79,7 @@ def speed(repeats: int) -> bool:
         middle, worst = np.median(times), np.max(times)
         name = "default" if method is None else method
         print(
-            f"  {name:22} {middle:6.1f} ms (worst {worst:.1f}), gap {100 * told.gap:.3f} %, "
+            f"  {name:22} {middle:6.1f} ms (worst {worst:.1f}), gap {100 * (told.gap or 0):.3f} %, "
             f"{told.steps:,} steps"
         )
         held &= method is not None or middle <= MILLISECONDS
@@ -117,6 +118,13 @@ def on_meals() -> bool:
             f"{told:.3f} of all with effects below "
             f"{NOISE} nat as none, {raw:.3f} of all as they are"
         )
+        for method in (*METHODS, "unknown"):
+            how = {"unknown": True} if method == "unknown" else {"method": method}
+            stood = [predictor.explain(context, **how).passed for context in contexts]
+            print(
+                f"    {method:21} of {len(stood)} prompts {stood.count(True)} pass their test, "
+                f"{stood.count(False)} fail"
+            )
         held &= worst <= SUM and gap <= GAP
         # the linear network does not learn this grammar; it is here for its sums
         held &= name == "linear rnn" or min(some, told) >= CORRELATION

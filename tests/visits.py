@@ -123,7 +123,7 @@ MODELS = ("meals", "letters", "slow", "mood", "tags", "sales")
 @pytest.fixture(scope="module")
 def url(folder: Path, start: Any) -> Iterator[str]:
     paths = [folder / f"{name}.safetensors" for name in MODELS]
-    with start(*paths, runs=str(folder)) as server:
+    with start(*paths, runs=folder) as server:
         yield server.url
 
 

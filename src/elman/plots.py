@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from elman._atomic import Path, atomic_write
 from elman._errors import MissingDependencyError, OptionError, ShapeError, printable
+from elman._rows import rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +41,7 @@ _SIZE, _DPI = (8.0, 4.5), 150
 _LONGEST, _LONGEST_LABEL = 60, 18
 _HISTORY = (6, 60)  # of the history, so many horizons or steps are shown
 _MOST_LABELS, _MOST_COUNTS = 40, 20
-_MOST_INPUTS, _MOST_UNITS, _MOST_STEPS = 24, 64, 200
+_MOST_UNITS, _MOST_STEPS = 64, 200
 _HORIZON = 0.01  # where the change of a prediction counts as none
 # What DejaVu cannot write, a font of the machine may.
 _FONTS = ("Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans", "Arial Unicode MS", "Unifont")
@@ -271,35 +272,42 @@ def scatter(truth: ArrayLike, predicted: ArrayLike, title: str = "") -> Figure:
 
 
 def contributions(explanation: Any, title: str = "") -> Figure:
-    """Return the picture of an `Explanation`: a bar for the start state, each input, bias and residual.
+    """Return the picture of an `Explanation`: a bar for each input, below them bias, residual and their sum.
 
-    Of more than 24 inputs those of the largest contributions are shown, the others summed. One that fails its
-    own test is grey, and says so. Raises ShapeError, MissingDependencyError.
+    A ring marks what leaving an input out changes, where a bar is not just that. Of more than 24 inputs those
+    of the largest contributions are shown. One that fails its own test is grey, and says so; its note is
+    below. Raises ShapeError, MissingDependencyError.
     """
-    values, inputs = np.asarray(explanation.contributions, np.float64), explanation.inputs
-    _same("contributions and inputs", values, range(len(inputs)))
-    shown = np.sort(np.argsort(-np.abs(values), kind="stable")[:_MOST_INPUTS])
-    rows = [("start state", float(explanation.start_state))]
-    rows += [(printable(inputs[place], _LONGEST_LABEL), values[place]) for place in shown]
-    if len(shown) < len(values):
-        rest = float(np.delete(values, shown).sum())
-        rows.append((f"{len(values) - len(shown):,} others", rest))
-    rows += [("bias", float(explanation.bias)), ("residual", float(explanation.residual))]
-    names, amounts = [name for name, _ in rows], [amount for _, amount in rows]
+    bars, sums, method, unseen = rows_of(explanation)
+    rows = [*bars, *sums]
+    names = [printable(row.name, _LONGEST_LABEL) for row in bars]
+    names += [printable(row.name, _LONGEST // 2) for row in sums]
     failed = explanation.passed is False
-    score = f"{printable(explanation.score_name, _LONGEST_LABEL)} {explanation.score:.4g}"
+    score = f"{printable(explanation.score_name, _LONGEST)} {explanation.score:.4g}"
+    rings = [(row.absence, at) for at, row in enumerate(bars) if np.isfinite(row.absence)]
+    ring = "A ring is the change when that input is left out." if rings else ""
+    said = (unseen, ring, explanation.verdict, explanation.note)
+    words = [textwrap.fill(printable(one, 800), 100) for one in said if one]
 
     def draw(figure: Figure, axes: Axes) -> None:
-        colours = [_GREY if failed else _BLUE if amount > 0 else _RED for amount in amounts]
-        axes.barh(range(len(rows)), amounts, color=colours, height=0.7)
+        colours = [_GREY if failed else _BLUE if row.value > 0 else _RED for row in bars]
+        axes.barh(range(len(bars)), [row.value for row in bars], color=colours, height=0.7)
+        if rings:
+            axes.plot(*np.transpose(rings), "o", mfc="none", mec=_INK)
+        axes.vlines(0, -0.5, len(bars) - 0.5, color=_GREY, lw=0.8)
+        axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
         axes.set_yticks(range(len(rows)), names)
-        axes.invert_yaxis()
-        axes.axvline(0, color=_GREY, lw=0.8)
+        values = [f"{row.value:+.4g}".replace("-", "−") for row in rows]
+        right = axes.secondary_yaxis("right")
+        right.set_yticks(range(len(rows)), values)
+        right.spines["right"].set_visible(False)
+        for side in (axes, right):
+            side.tick_params(axis="y", length=0)
+        if sums:
+            axes.axhline(len(rows) - 1.5, color=_GREY, lw=0.8)
         axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(f"share of the {score}, by {explanation.method}")
-        words = textwrap.fill(printable(explanation.verdict, 400), 100)
-        figure.supxlabel(words, fontsize=8, color=_RED if failed else _GREY)
+        axes.set_xlabel(f"{'share of ' if sums else ''}{score}, by {method}")
+        figure.supxlabel("\n".join(words), fontsize=8, color=_RED if failed else _GREY, wrap=True)
 
     title = title or f"why {printable(explanation.target, 40)}"
     return _drawn(draw, title, (_SIZE[0], max(_SIZE[1], 1.5 + 0.24 * len(rows))))

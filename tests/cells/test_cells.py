@@ -8,7 +8,7 @@ import pytest
 from cases import CELLS, cell_id
 from cell_checks import B, H, close, example, rounding, yield_checks
 from elman._errors import OptionError
-from elman.cells import ACTIVATIONS, FROZEN, Cell, Step, find, numpy_ops
+from elman.cells import ACTIVATIONS, FROZEN, Cell, Slopes, Step, find, numpy_ops
 from elman.cells import CELLS as REGISTRY
 from elman.runtime.sequence import layer_sequence
 
@@ -56,6 +56,22 @@ def test_frozen_step_sums(cell: Cell) -> None:
     got += sum((d * part).sum() for d, part in zip(d_before, state, strict=True))
     expected = sum((d * part).sum() for d, part in zip(d_after, after, strict=True))
     close(np.asarray(got), np.asarray(expected), B * H * rounding(np.float64))
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=cell_id)
+def test_what_is_held_is_what_the_way_back_asks_for(cell: Cell) -> None:
+    """Gates are sigmoids, slopes those of tanh and relu; a linear function has nothing to hold."""
+    asked = set[str]()
+
+    def slope(name: str) -> Callable[..., float]:
+        return lambda *_: asked.add(name) or 1.0
+
+    slopes = Slopes(slope("gates"), slope("slopes"), slope("slopes"), slope("nothing"))
+    gates, ones = (tuple(np.ones((B, H)) for _ in names) for names in (cell.gates, cell.states))
+    sums = np.ones((B, cell.G * H))
+    cell.backward(slopes, Step(sums, sums if cell.recurrent else None, gates, ones, ones), ones)
+    assert asked - {"nothing"} == {*cell.held}
+    assert cell.exact is ("slopes" not in asked)
 
 
 def test_linear_rnn_is_the_plain_formula_exactly() -> None:

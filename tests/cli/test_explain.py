@@ -125,14 +125,17 @@ def test_a_classifier(folder: Path, run: Any) -> None:
     ("arguments", "said"),
     [
         (["meals", "I", "--target", "zebra"], "target: got zebra; expected one token of the vo"),
-        (["meals", "I", "--method", "magic"], "method: got magic; expected one of decomposition"),
+        (
+            ["meals", "I", "--method", "magic"],
+            "method: got magic; expected decomposition | integra",
+        ),
         (["meals"], "TEXT: got nothing; expected what a model for language is to read"),
         (["meals", "I", "--replace", "like"], "--replace: got like; expected POSITION=WORD, such"),
         (["meals", "I", "--replace", "-1=a"], "--replace: got -1=a; expected POSITION=WORD, such"),
         (["meals", "I", "--replace", "3=We"], "position: got 3; expected a whole number from 0"),
         (["meals", "I", "--replace", "0=zebra"], "word: got zebra; expected one token of the voc"),
-        (["meals", "I", "--of", "words"], "--of: got a model for language; expected one for lab"),
-        (["shop", "--of", "a"], "--of: got a model for forecast; expected one for labelled sequ"),
+        (["meals", "I", "--of", "words"], "of: got a model for language; expected method or unk"),
+        (["shop", "--of", "a"], "of: got a model for forecast; expected method"),
         (["tags", "a", "--of", "9" * 5000], "of: got 99999"),
         (["meals", "I", "--replace", "9" * 5000 + "=I"], "--replace: got 99999"),
         (["meals", "I", "--svg", "x.txt"], "Invalid value for '--svg': got x.txt; expected a name"),
@@ -140,13 +143,16 @@ def test_a_classifier(folder: Path, run: Any) -> None:
         (["meals", "I", "--equations", "--unknown"], "--equations: got --unknown; expected it al"),
         (["meals", "I", "--equations", "--method", "leave-one-out"], "--equations: got --method l"),
         *(
-            (["meals", "I", "--replace", "0=We", *beside], "--replace: got other options beside it")
+            (
+                ["meals", "I", "--replace", "0=We", *beside],
+                f"--replace: got {beside[0]}; expected it",
+            )
             for beside in (
                 *(["--svg", "x.svg"], ["--plot", "x.png"], ["--target", "I"], ["--unknown"]),
                 *(["--method", "decomposition"], ["--equations"]),
             )
         ),
-        (["label", "I", "--unknown"], "--unknown: got a model for classify; expected one for la"),
+        (["label", "I", "--unknown"], "unknown: got a model for classify; expected method or o"),
         (["label", "I", "--equations"], "--equations: got a model for classify; expected one for"),
         (["label", "I", "--replace", "0=a"], "--replace: got a model for classify; expected one"),
     ],

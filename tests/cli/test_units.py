@@ -50,6 +50,10 @@ def test_the_best_properties_as_a_table_and_a_text_below(folder: Path, run: Any)
     assert len(text) >= len(marks)
     assert {mark for letter, mark in zip(text, marks, strict=False) if letter == "("} <= {"+", "#"}
     assert {mark for letter, mark in zip(text, marks, strict=False) if letter == ")"} <= {" ", "."}
+    assert rest[-3:-1] == [
+        "",
+        "# and +: the unit says that the property holds; -: in between; . and nothing: that it does not",
+    ]
     assert rest[-1] == (
         "6,000 steps, 8 units; chosen on the first half, areas under the ROC curve on the second"
     )
@@ -87,6 +91,12 @@ def test_one_unit_and_its_picture(folder: Path, run: Any, tmp_path: Path) -> Non
     ran = run(*given, "--svg", drawn)
     assert ran.out.startswith("\nunit 0.3\n")
     assert "property" not in ran.out
+    legend, size = ran.out.splitlines()[-2:]
+    assert legend == "# and +: the unit stands high; -: in between; . and nothing: low"
+    assert size == "6,000 steps, 8 units"
+    assert 'aria-label="unit 0.3"' in drawn.read_text("utf-8")
+    run(*given[:-2], "--svg", drawn)
+    assert 'aria-label="0.3: inside round brackets (area ' in drawn.read_text("utf-8")
     assert drawn.read_text("utf-8").startswith("<svg")
     assert run(*given, "--json").json["properties"] == []
 

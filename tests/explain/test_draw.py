@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 
 from elman import plots
 from elman._errors import ShapeError
+from elman._rows import rows_of
 from elman.explain import draw, svg
+from elman.explain.explanation import LEFT_OUT, METHODS
 
 SVG = "{http://www.w3.org/2000/svg}"
 ELEMENTS = {"svg", "style", "g", "rect", "path", "circle", "text", "title"}
 PLACES = {"viewBox", "width", "height", "x", "y", "rx", "d", "cx", "cy", "r", "stroke-width"}
-HOOKS = {"position", "contribution", "token", "rank", "unit", "lag"}
+HOOKS = {"position", "contribution", "token", "rank", "unit", "lag", "legend"}
 ATTRIBUTES = {
     *PLACES,
     *(f"data-{hook}" for hook in HOOKS),
@@ -56,6 +59,7 @@ def explanation(inputs=("I", "eat"), values=(0.5, -1.0), **other):
         "absence": None,
         "passed": True,
         "verdict": "Its numbers sum to the score.",
+        "note": "",
     }
     return SimpleNamespace(**{**told, **other})
 
@@ -65,7 +69,9 @@ def every(word="eat", values=(0.5, -1.0, 2.0), *, standalone=True, width=960):
     how = {"width": width, "standalone": standalone}
     tokens, found = [word] * len(values), np.array(values, np.float64)
     table, steps = np.stack([found, -found]), np.arange(len(values))
-    told = explanation(tokens, found, target=word, verdict=word, score_name=word, absence=found)
+    named = dict.fromkeys(("target", "verdict", "score_name", "note"), word)
+    told = explanation(tokens, found, absence=found, **named)
+    measured = explanation(tokens, found, absence=found, method=LEFT_OUT, **named)
     band = {0.8: (found - 1, found + 1), 0.5: (found - 0.5, found + 0.5)}
     days = np.datetime64("2024-01-01") + steps
     lags = dict(enumerate(values, 1))
@@ -75,6 +81,7 @@ def every(word="eat", values=(0.5, -1.0, 2.0), *, standalone=True, width=960):
         "failed": draw.unrolled(tokens, None, [], found, None, word, word, True, **how),
         "plain": draw.unrolled(tokens, table.T, guesses, **how),
         "contributions": draw.contributions(told, **how),
+        "measured": draw.contributions(measured, **how),
         "coloured_text": draw.coloured_text(tokens, found, **how),
         "heat": draw.heat(table, tokens, [word, 1], **how),
         "memory": draw.memory(steps + 1, found, found, **how),
@@ -148,6 +155,7 @@ def test_any_count_of_tokens(count, width):
         assert root.get("width") == str(width)
     assert ("earlier" in drawn["unrolled"]) == (count == 500)
     assert ("476 others" in drawn["contributions"]) == (count == 500)
+    assert ("476 smaller ones are not shown." in drawn["measured"]) == (count == 500)
 
 
 def test_what_does_not_fit_is_summed():
@@ -192,11 +200,98 @@ def test_the_bars_are_as_long_as_the_contributions(start: float):
     assert left["bar down"] < left["bar up"]
 
 
-def test_what_is_measured_input_by_input_is_not_drawn_as_a_sum():
-    told = explanation(method="leave-one-out", residual=-3.25, start_state=0.0)
-    words = "".join(checked(draw.contributions(told)).itertext())
-    assert "residual" not in words
-    assert "bias" not in words
+def measured(count=2, **other):
+    """An explanation by leave-one-out, as the methods make one: each absence is its contribution."""
+    values = np.arange(1.0, count + 1)
+    words = [f"w{place}" for place in range(count)]
+    told = {"bias": 329.0, "residual": 142.0, "score": 518.0, "start_state": 0.0, "absence": values}
+    return explanation(words, values, method=LEFT_OUT, **{**told, **other})
+
+
+@pytest.mark.parametrize("count", [0, 2, 24, 48])
+def test_what_is_measured_input_by_input_is_not_drawn_as_a_sum(count):
+    told = measured(count)
+    root = checked(draw.contributions(told, width=720))
+    shown = min(count, 24)
+    hidden = f"{count - shown} smaller ones are not shown."
+    rows = [element for element in root.iter(f"{SVG}g") if element.get("class") == "row"]
+    assert [int(row.get("data-position")) for row in rows] == list(range(count - shown, count))
+    # the score is told above the bars, once; the one rule is the line of zero
+    written = texts(root)
+    about = "logit 518.00, by leave-one-out: how much lower it is without each"
+    assert [one for one in written if "logit" in one] == [about]
+    assert not {"start state", "bias", "residual"} & set(written)
+    assert not [one for one in written if "others" in one or "left out" in one]
+    assert (hidden in written) == (count > 24)
+    assert not list(root.iter(f"{SVG}circle"))
+    assert len([part for part in root.iter(f"{SVG}path") if part.get("class") == "rule"]) == 1
+
+    figure = plots.contributions(told)
+    axes = figure.axes[0]
+    assert [bar.get_width() for bar in axes.patches] == list(range(count - shown + 1, count + 1))
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == [f"w{place}" for place in range(count - shown, count)]
+    assert not axes.get_lines()
+    assert axes.get_xlabel() == about.replace("518.00", "518")
+    assert (hidden in figure.get_supxlabel()) == (count > 24)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_both_pictures_have_the_rows_of_one_selection(method):
+    told = explanation("ab" * 20, np.sin(np.arange(40.0)), method=method, absence=np.zeros(40))
+    bars, sums, *_ = rows_of(told)
+    names = [row.name for row in (*bars, *sums)]
+    root = checked(draw.contributions(told))
+    rows = [element for element in root.iter(f"{SVG}g") if element.get("class") == "row"]
+    axes = plots.contributions(told).axes[0]
+    assert [row.find(f"{SVG}text").text for row in rows] == names
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    rings = [row.absence for row in bars if np.isfinite(row.absence)]
+    assert len(list(root.iter(f"{SVG}circle"))) == (len(rings) + 1 if rings else 0)
+    drawn = [len(line.get_xdata()) for line in axes.get_lines() if line.get_marker() == "o"]
+    assert drawn == ([len(rings)] if rings else [])
+    assert len(rings) == (0 if method == LEFT_OUT else 24)
+
+
+def test_what_is_nothing_has_no_row():
+    told = explanation(start_state=0.0, residual=0.0)
+    bars, sums, *_ = rows_of(told)
+    assert [row.name for row in (*bars, *sums)] == ["I", "eat", "bias", "logit"]
+    bars, sums, *_ = rows_of(explanation(start_state=0.5, residual=0.1))
+    names = ["start state", "I", "eat", "bias", "residual", "logit"]
+    assert [row.name for row in (*bars, *sums)] == names
+
+
+@pytest.mark.parametrize("width", [280, 360, 720])
+def test_the_note_is_drawn_below_the_verdict(width):
+    note = "Held as they were here: gates and slopes. Not in the vocabulary, read as <unk>: hate, love."
+    told = explanation(note=note)
+    root = checked(draw.contributions(told, width=width))
+    lines = list(root.iter(f"{SVG}text"))
+    assert " ".join(texts(root)).endswith(f"{told.verdict} {note}")
+    assert float(lines[-1].get("y")) < float(root.get("height"))
+    # eleven pixels is the size of the small text
+    assert all(
+        svg.advance(line.text, 11) <= width for line in lines if "small" in line.get("class", "")
+    )
+    below = plots.contributions(told).get_supxlabel()
+    assert " ".join(below.split()) == f"{told.verdict} {note}"
+
+
+def test_a_note_too_long_says_that_it_is_cut():
+    told = explanation(note=" ".join(["word"] * 300))
+    written = texts(checked(draw.contributions(told, width=360)))
+    note = written[written.index(told.verdict) + 1 :]
+    assert len(note) == 8
+    assert note[-1].endswith("…")
+    assert not [line for line in note[:-1] if "…" in line]
+
+
+def test_the_name_of_the_score_is_not_cut_by_the_bars():
+    told = explanation(score_name="logarithm of the forecast")
+    assert told.score_name in texts(checked(draw.contributions(told, width=360)))
+    names = [label.get_text() for label in plots.contributions(told).axes[0].get_yticklabels()]
+    assert names[-1] == told.score_name
 
 
 def test_what_failed_is_not_drawn_as_if_it_held():
@@ -260,6 +355,8 @@ def test_dates_are_named():
         lambda: draw.curves({"a": ([1], [1, 2])}),
         lambda: plots.states([[1, 2]], ["a"], ["u"]),
         lambda: plots.contributions(explanation(["a"], [1, 2])),
+        lambda: draw.contributions(explanation(["a"], [1, 2])),
+        lambda: draw.contributions(explanation(["a"], [1], absence=np.zeros(2))),
     ],
 )
 def test_wrong_shapes_are_told(wrong):
@@ -321,7 +418,9 @@ def test_the_style_sheet_asks_for_nothing_and_stays_in_the_picture():
 @pytest.mark.parametrize("word", [*HOSTILE, "$x^$"], ids=range(len(HOSTILE) + 1))
 def test_matplotlib_pictures_take_hostile_names(tmp_path, word):
     figures = (
-        plots.contributions(explanation([word] * 30, np.sin(np.arange(30.0)), target=word)),
+        plots.contributions(
+            explanation([word] * 30, np.sin(np.arange(30.0)), target=word, note=word)
+        ),
         plots.states([[0.5, -1.0]], [word, word], [word], word),
         plots.memory([1, 2, 60], [0.5, 0.1, 0.0], [1.0, 0.1, 0.0], word),
     )
@@ -346,12 +445,35 @@ def test_matplotlib_writes_no_formula():
 
 
 def test_matplotlib_bars_are_the_contributions():
-    axes = plots.contributions(explanation(values=(0.5, -1.0))).axes[0]
-    assert [bar.get_width() for bar in axes.patches] == [0.5, 0.5, -1.0, 0.25, 0.0]
+    told = explanation(values=(0.5, -1.0), bias=250.0, absence=np.array([0.75, np.nan]))
+    axes = plots.contributions(told).axes[0]
+    # bias and sum have numbers alone
+    assert [bar.get_width() for bar in axes.patches] == [0.5, 0.5, -1.0]
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == ["start state", "I", "eat", "bias", "residual"]
+    assert names == ["start state", "I", "eat", "bias", "logit"]
+    (right,) = axes.child_axes
+    values = [label.get_text() for label in right.get_yticklabels()]
+    assert values == ["+0.5", "+0.5", "−1", "+250", "+0.25"]
+    low, high = axes.get_xlim()
+    assert -2 < low < high < 2
+    (rings,) = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    assert [*zip(*rings.get_data(), strict=True)] == [(0.75, 1)]
     failed = plots.contributions(explanation(passed=False)).axes[0]
     assert len({bar.get_facecolor() for bar in failed.patches}) == 1
+
+
+def test_matplotlib_keeps_a_long_note_in_the_picture():
+    words = ", ".join(["日本語の言葉で書いた長い文章"] * 14)
+    figure = plots.contributions(explanation(note=f"Not in the vocabulary: {words}"))
+    with warnings.catch_warnings():
+        # no font of the machine needs to have them
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.draw_without_rendering()
+        (below,) = [one for one in figure.texts if one.get_text() == figure.get_supxlabel()]
+        box = below.get_window_extent()
+    plot = figure.axes[0].xaxis.label.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert 0 <= box.y0 < box.y1 <= plot.y0
 
 
 @pytest.mark.parametrize("count", [0, 1, 500])

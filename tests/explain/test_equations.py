@@ -10,7 +10,8 @@ import pytest
 
 from elman import runtime
 from elman._errors import OptionError
-from elman.explain.equations import equations
+from elman.explain.equations import equations, summands
+from elman.explain.opened import Opened, Read
 from elman.model import Model
 
 Make = Callable[..., Model]
@@ -56,11 +57,19 @@ def test_the_lengths_are_those_of_the_state_and_its_parts(
     lines = [line for line in written.splitlines() if line.count("|") == 8]
     assert len(lines) == 3
     found = [[float(one) for one in re.findall(r"\|([0-9.]+)\|", line)] for line in lines]
-    for words, (whole, back, read, bias) in zip(("I like tea", "I like", "I"), found, strict=True):
+    for words, (whole, _, read, bias) in zip(("I like tea", "I like", "I"), found, strict=True):
         state = predictor.stream().feed(words)._state[: -predictor.network.hidden_size]
         assert whole == pytest.approx(np.linalg.norm(state), abs=6e-4)
-        assert whole <= back + read + bias + 2e-3
         assert min(read, bias) > 0
+    read_text = Read.of(predictor, "I like tea")
+    opened = Opened(predictor.network, np.float64)
+    passage = opened.passage(opened.embedding[read_text.numbers, None], read_text.start[None])
+    for place, (whole, *lengths) in enumerate(found[::-1]):
+        parts = summands(passage, 0, place)
+        after = [part[0] for part in passage.taken(0)[0][place].after]
+        np.testing.assert_allclose(parts.sum(axis=1), after, rtol=0, atol=1e-12)
+        norms = np.linalg.norm(parts, axis=(0, 2))
+        np.testing.assert_allclose([whole, *lengths], [np.linalg.norm(after), *norms], atol=6e-4)
     assert (found[-1][1] > 0) is (documents == "line")
     if (cell, activation) == ("rnn", "linear"):
         arrays = predictor.model.arrays

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from elman.config import NetworkConfig
+from elman.cells import find
 from elman.explain import gradients
-from elman.explain.gradients import LARGEST, finite, integrated, is_exact, slopes_between
+from elman.explain.gradients import LARGEST, finite, held, integrated, slopes_between
 
 # sixteen points are exact for these; sums of at most sixteen numbers near one
 FLOAT64 = 16 * 2.0**-53
@@ -57,12 +57,13 @@ def test_a_kink_takes_more_points() -> None:
     assert max(asked) > min(gradients.POINTS)
 
 
-def test_finite_and_exact() -> None:
+def test_what_is_no_number_is_finite() -> None:
     assert finite([np.nan, np.inf, -1e308, 2.0]).tolist() == [0, LARGEST, -LARGEST, 2]
 
-    def of(cell: str, activation: str = "tanh") -> NetworkConfig:
-        return NetworkConfig("language", cell, activation, 5, 4, 4, 1)
 
-    exact = [is_exact(of(*one)) for one in [("mingru",), ("rnn", "linear")]]
-    others = [is_exact(of(*one)) for one in [("rnn", "relu"), ("rnn",), ("gru",), ("lstm",)]]
-    assert (all(exact), any(others)) == (True, False)
+def test_what_is_held_is_said() -> None:
+    said = [held(find(cell)) for cell in ("gru", "lstm")]
+    assert said == ["Held as they were here: gates and slopes."] * 2
+    assert held(find("mingru"), "rectifiers") == "Held as they were here: gates, rectifiers."
+    assert held(find("rnn", "relu")) == "Held as they were here: slopes."
+    assert held(find("rnn", "linear")) == ""

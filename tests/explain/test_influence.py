@@ -224,7 +224,9 @@ def test_an_unknown_word_is_the_mean_over_all_words(make: Make, documents: str) 
     assert told.score == pytest.approx(
         np.log(dict(predictor.predict_next("I like my zebra tea", 99))["pizza"]), abs=FLOAT32
     )
-    assert (told.method, told.deletion_score, told.passed) == (LEFT_OUT, None, None)
+    assert (told.method, told.bias) == (LEFT_OUT, 0.0)
+    # its own test is made with several words unknown at once
+    assert told.deletion_score is not None
     count = len(predictor.model.codec) - (documents == "line")
     assert told.steps == count * (5 + 4 + 3 + 2 + 1)
     assert f"stand the {count} most probable ones, at least 100 %" in told.note
@@ -284,21 +286,23 @@ def test_of_a_long_text_the_last_tokens(make: Make) -> None:
     place = len(text) - MOST
     without = logit(predictor, text[:place] + text[place + 1 :], told.target)
     assert told.score - told.absence[0] == pytest.approx(without, abs=FLOAT32 * size(told))
-    assert explain_language(predictor, text).start_state != 0
+    assert explain_language(predictor, text, method=DECOMPOSITION).start_state != 0
     assert replace(predictor, text, 0, "a", 9)[0][1] == pytest.approx(
         predictor.predict_next(text[:place] + "a" + text[place + 1 :], 9)[0][1], abs=FLOAT32
     )
 
 
 def test_one_that_fails_is_shown_as_failed(make: Make) -> None:
-    # a way from zeros to the text that the network never reads on leads the gradient astray
-    predictor = small(make, "gru", num_layers=2, residual=True, scale=0.4)
-    told = explain_language(predictor, "I like my pizza tea like zebra", method=INTEGRATED)
+    # over a long text the gates as they were are a bad model of a network at random
+    predictor = runtime.open(make("lstm", scale=0.5))
+    text = "".join(np.random.default_rng(0).choice(list("abcdefgh"), 2 * MOST + 9))
+    told = explain_language(predictor, text, method=DECOMPOSITION)
     assert told.passed is False
     for shown in (str(told), told._repr_html_(), told.to_json()):
         assert "FAILS ITS OWN TEST" in shown
-    truth = explain_language(predictor, "I like my pizza tea like zebra", method=LEFT_OUT)
-    assert truth.passed is True
+    truth = explain_language(predictor, text)
+    assert (truth.method, truth.passed) == (LEFT_OUT, True)
+    assert "By decomposition it fails here: its numbers sum to the score" in truth.note
 
 
 def test_what_cannot_be_is_refused(make: Make) -> None:
@@ -320,9 +324,12 @@ def test_what_cannot_be_is_refused(make: Make) -> None:
         replace(small(make, documents="line"), "I like", 0, "\n")
     with pytest.raises(InputError, match="tokens: got 99"):
         explain_language(predictor, [99])
-    wild = small(make, "rnn", "linear", scale=1e30)
-    with pytest.raises(InputError, match="leave the range of numbers"):
-        explain_language(wild, "I like my tea")
+
+
+def test_terms_that_leave_the_range_of_the_score_fail(make: Make) -> None:
+    told = explain_language(small(make, "rnn", "linear", scale=1e30), "I like my tea")
+    assert told.passed is False
+    assert "cancel each other" in told.verdict
 
 
 def test_hostile_tokens_are_text(make: Make) -> None:

@@ -325,8 +325,28 @@ def test_the_horizon_and_what_is_said() -> None:
     ("gradient", "said"),
     [
         (
-            [1, 0.5],
-            "neither vanishes nor explodes: at lag 2 it is 0.5 times that at lag 1, a factor",
+            [1, 0.901],
+            "neither vanishes nor explodes: at lag 2 it is 0.901 times that at lag 1, a fact",
+        ),
+        ([1, 0.9], "vanishes: at lag 2 it is 0.9 times that at lag 1, a factor of 0.9 a token."),
+        ([1, 1.1], "explodes: at lag 2 it is 1.1 times that at lag 1, a factor of 1.1 a token."),
+        (
+            [1, 1.099],
+            "neither vanishes nor explodes: at lag 2 it is 1.099 times that at lag 1, a fact",
+        ),
+        # each by the rate alone: a power of a root that is not exact
+        (
+            [1, 1, 1, 0.9**3],
+            "vanishes: at lag 4 it is 0.729 times that at lag 1, a factor of 0.9 a",
+        ),
+        (
+            [1, 1, 1, 1.1**3],
+            "explodes: at lag 4 it is 1.331 times that at lag 1, a factor of 1.1 a",
+        ),
+        # what a user met
+        (
+            [1, 1, 1, 1, 1, 0.207**5],
+            "vanishes: at lag 6 it is less than 0.001 times that at lag 1, a factor of 0.207 a",
         ),
         (
             [1, 1e-6],
@@ -340,11 +360,11 @@ def test_the_horizon_and_what_is_said() -> None:
         ([1e-3, 1, 0.1, 1e-4], "vanishes: at lag 4 it is less than 0.001 times that at lag 2, a f"),
         (
             [1, 4, 1],
-            "neither vanishes nor explodes: at lag 3 it is 0.25 times that at lag 2, a fac",
+            "vanishes: at lag 3 it is 0.25 times that at lag 2, a factor of 0.25 a token.",
         ),
         (
             [0.5, 1, 2],
-            "neither vanishes nor explodes: at lag 3 it is 4 times that at lag 1, a fact",
+            "explodes: at lag 3 it is 4 times that at lag 1, a factor of 2 a token.",
         ),
         (
             [1, 1e4, 9e3],
@@ -352,12 +372,20 @@ def test_the_horizon_and_what_is_said() -> None:
         ),
         (
             [0, 1, 2],
-            "neither vanishes nor explodes: at lag 3 it is 2 times that at lag 2, a factor",
+            "explodes: at lag 3 it is 2 times that at lag 2, a factor of 2 a token.",
         ),
     ],
 )
 def test_the_gradient_is_told_from_its_largest(gradient: list[float], said: str) -> None:
     assert f". The gradient {said}" in told([1.0] * len(gradient), gradient).verdict
+
+
+def test_the_verdict_of_a_long_reach_is_by_the_share_too() -> None:
+    # so near 1 a token that the rate alone would call it even
+    lags, rates = (1, 200), {0.96: "vanishes", 1.04: "explodes", 0.97: "neither", 1.03: "neither"}
+    for rate, does in rates.items():
+        found = Memory(lags, np.ones(2), np.array([1.0, rate**199]), 9, "a text")
+        assert f"The gradient {does}" in found.verdict
 
 
 def test_the_rate_is_that_of_the_lags_that_are_named() -> None:
@@ -379,7 +407,8 @@ def test_table_pictures_and_json() -> None:
     assert second.split() == ["2", "0.2500", "0.01", "█" * 15]
     assert third.split() == ["3", "0.0000", "0"]
     assert (source, verdict) == ("9 predictions in a text", found.verdict)
-    assert json.loads(json.dumps(found.to_dict()))["horizon"] == 3
+    assert json.loads(found.to_json()) == found.to_dict()
+    assert json.loads(found.to_json())["horizon"] == 3
     assert found.to_svg().startswith("<svg")
     assert "<style" not in found.to_svg(standalone=False)
     assert found.verdict in found._repr_html_()
@@ -394,16 +423,23 @@ def test_hostile_words_are_told_by_number_alone(make: Make) -> None:
         assert not {"\x1b", "\u202e"} & set(shown)
 
 
-@pytest.mark.parametrize("text", ["", [], "\n\n\n"])
-def test_too_little_text_is_said(make: Make, text: Any) -> None:
+@pytest.mark.parametrize("text", ["", [], "\n\n\n", "I", "I\nlike\ntea"])
+def test_where_nothing_can_be_cut_off_nothing_is_told(make: Make, text: Any) -> None:
     predictor = LanguagePredictor(make("gru", level="word", documents="line"))
-    with pytest.raises(InputError, match=r"to measure memory on: got \d tokens"):
+    line = r"^the text is too short to cut anything off: got \d tokens?; expected more in a line"
+    with pytest.raises(InputError, match=line):
         measure_memory(predictor, text)
 
 
-def test_one_token_is_the_least(make: Make) -> None:
-    found = measure_memory(LanguagePredictor(make("gru")), "a")
-    assert (found.lags, found.positions, found.horizon) == ((1,), 1, 1)
+def test_two_tokens_are_the_least(make: Make) -> None:
+    predictor = LanguagePredictor(make("gru", scale=0.5))
+    found = measure_memory(predictor, "ab")
+    assert (found.lags, found.positions) == ((1,), 1)
+    both, last = (after(predictor, predictor.model.codec.encode(text)) for text in ("ab", "b"))
+    assert found.change[0] == pytest.approx(np.abs(both - last).sum() / 2, abs=FLOAT32)
+    assert found.change[0] > 0
+    with pytest.raises(InputError, match="got 1 token; expected more than one"):
+        measure_memory(predictor, "a")
 
 
 def test_other_models_and_options_are_refused(make: Make) -> None:

@@ -143,9 +143,7 @@ def test_nothing_one_word_and_one_step(task: str, kind: str) -> None:
                 explain_labelled(predictor, " ")
         else:
             empty = explain_labelled(predictor, "")
-            assert empty.inputs == ("<unk>",)
-            assert empty.absence is not None
-            assert abs(empty.absence[0]) <= ROUNDING
+            assert (empty.inputs, empty.bias) == ((), empty.score)
             number = 0 if task == "regress" else predictor.labels.names.index(empty.target)
             assert empty.score == pytest.approx(
                 score_of(predictor, "", number), rel=ROUNDING, abs=ROUNDING
@@ -157,8 +155,11 @@ def test_nothing_one_word_and_one_step(task: str, kind: str) -> None:
 def test_nothing_by_character() -> None:
     told = explain_labelled(opened("word"), "", of="characters")
     assert (told.inputs, told.residual, told.passed) == ((), 0, None)
-    told = explain_labelled(opened("both"), "", of="characters")
-    assert "".join(told.inputs) == "<unk>"
+    for of in (None, "words", "characters"):
+        for method in METHODS:
+            told = explain_labelled(opened("both"), "", of=of, method=method)
+            assert (told.inputs, told.residual, told.passed) == ((), 0, None)
+            assert told.bias == told.score
 
 
 @pytest.mark.parametrize("kind", ["char", "word", "numbers"])

@@ -291,6 +291,8 @@ def test_as_json_of_some_units_and_layers(make: Make) -> None:
     assert [row[0]["token"] for row in told["predictions"]] == [
         row[0][0] for row in found.predictions
     ]
+    assert json.loads(found.to_json()) == told
+    assert json.loads(found.to_json(units=2, layer=0)) == found.to_dict(units=2, layer=0)
     some = found.to_dict(units=[4, 1], layer=1)
     assert (some["layers"], some["units"]) == ([1], [4, 1])
     np.testing.assert_allclose(
@@ -318,9 +320,89 @@ def test_nothing_is_traced_of_nothing(make: Make) -> None:
     assert (found.tokens, found.predictions) == ((), ())
     assert found.states["hidden"].shape == (2, 0, 6)
     json.dumps(found.to_dict(units=3))
-    assert found.to_svg().startswith("<svg")
+    said = "layer 1, hidden: no step was read"
+    assert f">{said}</text>" in found.to_svg()
+    assert f'aria-label="{said}"' in found.to_svg()
+    assert "data-unit" not in found.to_svg()
     assert str(found) == "0 steps, 2 × 6 units of hidden"
-    assert found.plot().axes
+    (axes,) = found.plot().axes
+    assert axes.get_title(loc="left") == said
+    assert not axes.axison
+    with pytest.raises(OptionError, match="state"):
+        found.to_svg(state="cell")
+
+
+def rows(picture: str) -> list[str]:
+    """The units of a picture, from above."""
+    found = (element.get("data-unit") for element in ElementTree.fromstring(picture).iter())
+    return [unit for unit in found if unit]
+
+
+def test_a_picture_says_which_units_it_shows(make: Make) -> None:
+    found = read_trace(LanguagePredictor(make("lstm")), "abcdefgh")
+    for options, title, units in (
+        ({}, "layer 1, hidden: all 6 units", [*range(6)]),
+        (
+            {"units": 2, "layer": 0, "state": "cell"},
+            "layer 0, cell: 2 of 6 units that change most",
+            found.changing(2, 0, "cell").tolist(),
+        ),
+        ({"units": [5, 1], "layer": 0}, "layer 0, hidden: 2 of 6 units", [5, 1]),
+        ({"units": np.array([4])}, "layer 1, hidden: 1 of 6 units", [4]),
+    ):
+        drawn = found.to_svg(**options)
+        assert rows(drawn) == [*map(str, units)]
+        assert f"{title}, from −" in drawn
+        assert f'aria-label="{title} over 8 steps"' in drawn
+        axes = found.plot(**options).axes[0]
+        assert axes.get_title(loc="left") == title
+        assert [label.get_text() for label in axes.get_yticklabels()] == [*map(str, units)]
+        values = found.states[options.get("state", "hidden")][options.get("layer", -1)]
+        np.testing.assert_array_equal(axes.images[0].get_array(), values[:, units].T)
+
+
+def test_a_picture_of_a_large_network_says_how_much_it_shows(make: Make) -> None:
+    found = read_trace(LanguagePredictor(make("gru", hidden_size=80)), "abcdefgh")
+    title = "layer 1, hidden: 64 of 80 units that change most"
+    assert rows(found.to_svg()) == [*map(str, found.changing(64))]
+    assert f"{title}, from −" in found.to_svg()
+    assert found.plot().axes[0].get_title(loc="left") == title
+    long = read_trace(LanguagePredictor(make("gru", hidden_size=80)), "abcdefgh" * 99)
+    words = " ".join(ElementTree.fromstring(long.to_svg(width=300)).itertext())
+    # on a narrow picture in several lines, none of them cut
+    assert " of 792 steps, from" in words
+    assert "(blue)" in words
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"layer": 2},
+        {"layer": -2},
+        {"layer": None},
+        {"layer": "0"},
+        {"state": "cell"},
+        {"state": []},
+        {"units": 0},
+        {"units": 65},
+        {"units": [0] * 65},
+        {"units": []},
+        {"units": [6]},
+        {"units": [-1]},
+        {"units": 2.5},
+        {"units": "12"},
+        {"units": None},
+        {"units": True},
+        {"units": np.eye(2)},
+    ],
+    ids=str,
+)
+def test_a_picture_of_what_is_not_there_is_refused_in_a_line(make: Make, wrong: Any) -> None:
+    found = read_trace(LanguagePredictor(make("gru")), "abcd")
+    for draw in (found.to_svg, found.plot):
+        with pytest.raises(OptionError, match=next(iter(wrong))) as said:
+            draw(**wrong)
+        assert "\n" not in str(said.value)
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -372,7 +373,10 @@ def test_units_of_a_forecaster() -> None:
             "too little to find units on: got 9 tokens; expected at least",
         ),
         (LanguagePredictor, "", "too little to find units on: got 0 tokens"),
-        (LanguagePredictor, None, "expected a text"),
+        (LanguagePredictor, None, "are found on: got nothing; expected a text"),
+        (LanguagePredictor, ["a"], "are found on: got list; expected a text"),
+        (ClassifierPredictor, None, "are found on: got nothing; expected a text a line, or texts"),
+        ("numbers", None, "units of a model that reads sequences of numbers"),
         (ClassifierPredictor, "\n\n", "too little to find units on: got 1 tokens"),
         ("numbers", [[1.0, 2.0]], "units of a model that reads sequences of numbers"),
     ],
@@ -411,6 +415,7 @@ def test_places_like_a_phrase() -> None:
     assert all(b - a >= 7 for a, b in pairwise(positions))
     rows = str(found).splitlines()
     assert [rows[1].split(), rows[6].split()] == [["unit", "difference"], ["likeness", "place"]]
+    assert json.loads(found.to_json()) == found.to_dict()
     assert found.to_dict()["units"][0].keys() == {"layer", "state", "number", "name", "difference"}
 
 
@@ -457,6 +462,14 @@ def test_pieces_of_the_text_and_their_colours() -> None:
     np.testing.assert_array_equal(
         found.shown(best).values, best.direction * found.excerpt(best.place, best.meaning).values
     )
+    assert excerpt.title == "0.3: inside round brackets"
+    assert found.excerpt("0.3").title == "unit 0.3"
+    area, untrained = (f"{one:.3f}".removeprefix("0") for one in (best.area, best.baseline))
+    title = f"0.3: inside round brackets (area {area}, untrained {untrained})"
+    for drawn in (found.to_svg(), found.shown(best).to_svg()):
+        assert f'aria-label="{title}"' in drawn
+        assert f">{title}</text>" in drawn
+    assert json.loads(found.to_json(2)) == found.to_dict(2)
     rows = found.to_dict(1)["properties"]
     assert rows[0]["property"] == "inside round brackets"
     assert rows[0]["name"] == "0.3"

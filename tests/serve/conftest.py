@@ -109,6 +109,7 @@ class Server:
 
 CODE = """
 import sys
+from pathlib import PosixPath
 import elman
 from elman.serve import run
 from elman.serve.settings import Settings

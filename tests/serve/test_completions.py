@@ -7,9 +7,12 @@ import openai
 import pytest
 
 import elman
+from elman.data import TextCodec
 from elman.runtime import Stream
+from elman.runtime.stream import STEPS, token_numbers
 from elman.serve import completions
 from elman.serve.schema import CompletionBody
+from elman.serve.writing import Part, blocks, places
 
 
 @pytest.fixture(scope="module")
@@ -134,15 +137,72 @@ def test_log_probabilities(client):
         found.text[at:].startswith(token)
         for at, token in zip(told.text_offset, told.tokens, strict=True)
     ]
-    assert all(len(top) == 2 for top in told.top_logprobs)
+    # the two best, and the token itself where it is a third one
+    for token, value, top in zip(told.tokens, told.token_logprobs, told.top_logprobs, strict=True):
+        assert top[token] == value
+        assert len(top) == 2 + (value < sorted(top.values())[-2])
+    assert {len(top) for top in told.top_logprobs} == {2, 3}
     first = predictor.predict_next("", 1)[0][1]
     assert max(told.top_logprobs[0].values()) >= np.log(first) - 1e-6
     plain = client.completions.create(**how, max_tokens=5).choices[0]
     assert prompt + plain.text == found.text
     assert plain.logprobs.token_logprobs == told.token_logprobs[3:]
+    alone = client.completions.create(**how | {"logprobs": 0}, max_tokens=5).choices[0].logprobs
+    pairs = zip(alone.tokens, alone.token_logprobs, strict=True)
+    assert alone.top_logprobs == [{token: value} for token, value in pairs]
     scored = client.completions.create(**how, max_tokens=0, echo=True)
     assert scored.choices[0].text == prompt
     assert scored.usage.completion_tokens == 0
+
+
+SENT = [
+    (
+        "words",
+        "  I   LIKE zebra !  tea",
+        [(2, "I"), (5, " <unk>"), (10, " <unk>"), (17, "!"), (19, " tea")],
+    ),
+    ("words", "I like ", [(0, "I"), (1, " like")]),
+    ("words", "tea\r\n\tI(like", [(0, "tea"), (3, "\n"), (6, "I"), (7, " ("), (8, "like")]),
+    ("letters", "a\r\nzb", [(0, "a"), (1, "\n"), (3, "\ufffd"), (4, "b")]),
+    ("lines", "ab\n\rc", [(0, "a"), (1, "b"), (2, "\n"), (3, "\n"), (4, "c")]),
+]
+
+
+@pytest.mark.parametrize(("name", "prompt", "tokens"), SENT)
+def test_a_prompt_is_echoed_as_it_was_sent(client, name, prompt, tokens):
+    """Its length is what clients cut off, and its tokens are told where they stand."""
+    how = {"model": name, "prompt": prompt, "max_tokens": 6, "seed": 3, "logprobs": 1}
+    plain = client.completions.create(**how).choices[0]
+    whole = client.completions.create(**how, echo=True).choices[0]
+    parts = [part.choices[0] for part in client.completions.create(**how, echo=True, stream=True)]
+    assert whole.text == prompt + plain.text == "".join(part.text for part in parts)
+    told, new = whole.logprobs, plain.logprobs
+    assert list(zip(told.text_offset, told.tokens, strict=True))[: len(tokens)] == tokens
+    assert told.tokens[len(tokens) :] == new.tokens
+    assert told.text_offset[len(tokens) :] == [len(prompt) + at for at in new.text_offset]
+    assert [at for part in parts for at in part.logprobs.text_offset] == told.text_offset
+
+
+def test_token_numbers_are_echoed_as_text(client):
+    codec = client.loaded["words"].model.codec
+    numbers = codec.encode("I like zebra!").tolist()
+    how = {"model": "words", "prompt": numbers, "max_tokens": 3, "echo": True, "logprobs": 0}
+    found = client.completions.create(**how).choices[0]
+    assert found.text.startswith("I like <unk>!")
+    assert "".join(found.logprobs.tokens) == found.text
+    assert found.logprobs.text_offset[:5] == [0, 1, 6, 12, 13]
+
+
+def test_where_tokens_stand():
+    """A word is cut, and a number masked, so that a token is not as long as what it stands for."""
+    text = " at 0x1f,\r\n" + "1" * 500 + " took 3.5ms\x1fin " + "ab" * 150
+    for split in ("words", "whitespace", "log"):
+        codec = TextCodec("word", ("<unk>", "took", "\n"), split)
+        found = list(places(codec, text))
+        assert len(found) == len(token_numbers(codec, text))
+        words = [text[begin:end] for begin, end in found]
+        assert "".join(words) == text.replace(" ", "").replace("\x1f", "")
+        assert [found[words.index(word)][0] for word in ("at", "took")] == [1, text.index("took")]
 
 
 def test_what_openai_sends_besides_is_ignored(client):
@@ -182,19 +242,30 @@ def test_a_prompt_is_read_once_for_all_its_choices(models, monkeypatch, echo):
     monkeypatch.setattr(Stream, "feed", lambda one, what: read.extend(what) or feed(one, what))
     monkeypatch.setattr(Stream, "step", lambda one, what: read.append(what) or step(one, what))
 
-    def choices(**more):
+    def made(**more):
         body = {"model": "letters", "max_tokens": 8, "logprobs": 2, "echo": echo, **more}
-        return completions._choices(models["letters"], CompletionBody(**body))
+        found = {}
+        for part in completions._parts(models["letters"], CompletionBody(**body)):
+            found.setdefault(part.index, Part(part.index)).add(part)
+        return [(whole.pieces, whole.text, whole.reason) for whole in found.values()]
 
-    def told(choice):
-        return [(part.pieces, part.text, part.reason) for part in choice.parts()]
+    several = made(prompt=["abc", "dad"], n=3, seed=5)
+    assert read[:6] == models["letters"].model.codec.encode("abcdad").tolist()
+    assert len(read) == 6 + len(several) * 8
+    for index, found in enumerate(several):
+        assert [found] == made(prompt="abc" if index < 3 else "dad", seed=5 + index)
 
-    several = choices(prompt=["abc", "dad"], n=3, seed=5)
-    assert read == models["letters"].model.codec.encode("abcdad").tolist()
-    found = [told(choice) for choice in several]
-    for index, parts in enumerate(found):
-        (alone,) = choices(prompt="abc" if index < 3 else "dad", seed=5 + index)
-        assert parts == told(alone)
+
+@pytest.mark.parametrize("name", ["letters", "lines"])
+def test_a_long_prompt_is_read_some_at_a_time_to_the_same_state(models, name):
+    stream = models[name].stream()
+    for text in ("", "ab\n", "abc\nzd" * 600, "a" * (3 * STEPS + 7), "\n" * 7 + "abz" * STEPS):
+        one, numbers = stream.fork(), token_numbers(stream.codec, text)
+        for block in blocks(stream.codec, numbers):
+            one.feed(block)
+            assert len(block) <= STEPS or block[-1] == stream.codec.end_id
+        whole = stream.fork().feed(numbers)
+        assert (one.state, one.unknown) == (whole.state, whole.unknown)
 
 
 def test_a_seed_may_be_any_number(client):

@@ -14,6 +14,8 @@ import httpx
 import pytest
 
 import elman
+from elman.runtime import Stream
+from elman.serve import ask as ask_routes
 from elman.serve import work
 from elman.serve.work import WhileWanted
 
@@ -31,6 +33,9 @@ class Gate:
         assert self.free.wait(30)
         return [("a", 1.0)] if k else "abc"
 
+    def written(self, _, prompt, **how):
+        yield self(prompt)
+
 
 async def refused(client, route, **body):
     answer = await client.post(f"/v1/{route}", json={"model": "letters"} | body)
@@ -41,7 +46,7 @@ async def refused(client, route, **body):
 
 def test_beyond_the_room_for_long_questions_is_429(models, ask, monkeypatch):
     gate = Gate()
-    monkeypatch.setattr(type(models["letters"]), "generate", gate)
+    monkeypatch.setattr(ask_routes, "_written", gate.written)
 
     async def go():
         async with ask(models, max_tasks=2, threads=2) as client:
@@ -186,7 +191,7 @@ def test_a_reader_that_leaves_frees_its_room(models, ask):
 
 def test_what_nobody_waits_for_is_not_begun(models, ask, monkeypatch):
     gate = Gate()
-    monkeypatch.setattr(type(models["letters"]), "generate", gate)
+    monkeypatch.setattr(ask_routes, "_written", gate.written)
     monkeypatch.setattr(work, "PATIENCE", 0)
 
     async def go():
@@ -203,6 +208,42 @@ def test_what_nobody_waits_for_is_not_begun(models, ask, monkeypatch):
             gate.free.set()
             assert [(await each).status_code for each in (one, other)] == [200, 200]
             assert gate.asked == ["a", "c"]
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "kind"),
+    [
+        ("completions", {"n": 16, "max_tokens": 4096}, "step"),
+        ("completions", {"prompt": "a" * 2000}, "_advance"),
+        ("completions", {"prompt": "a" * 2000, "echo": True}, "step"),
+        ("completions", {"prompt": ["a" * 2000] * 2, "stream": True}, "_advance"),
+        ("generate", {"n": 4096}, "_advance"),
+        ("generate", {"prompt": "a" * 2000}, "_advance"),
+        ("generate", {"prompt": "a" * 2000, "stream": True}, "_advance"),
+    ],
+)
+def test_a_client_that_leaves_frees_the_thread(models, ask, monkeypatch, route, body, kind):
+    """What is being computed is its last: the thread is another's, and the room."""
+    gate, compute = Gate(), getattr(Stream, kind)
+    monkeypatch.setattr(Stream, kind, lambda one, what: (gate(what), compute(one, what))[1])
+    monkeypatch.setattr(work, "PATIENCE", 0)
+    monkeypatch.setattr(work, "TOGETHER", -1)
+
+    async def go():
+        async with ask(models, max_tasks=1, threads=1) as client:
+            asked = {"model": "letters"} | body
+            reader = Leaver(client._transport.app, f"/v1/{route}", asked)
+            await asyncio.to_thread(gate.begun.acquire)
+            reader.leaves.set()
+            await reader.done
+            gate.free.set()
+            # it computes nothing itself, and has to wait for the thread
+            answer = await client.post("/v1/score", json={"model": "letters", "input": ""})
+            assert answer.status_code == 200
+            assert len(gate.asked) == 1
+            assert reader.sent == []
 
     asyncio.run(go())
 

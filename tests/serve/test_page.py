@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import expect
 
-from visits import PASSAGE, browser, folder, sizes, url, visit
+from visits import PASSAGE, browser, folder, random_model, sizes, url, visit
 
 __all__ = ["browser", "folder", "url", "visit"]
 
@@ -130,6 +131,144 @@ def test_it_writes_on_as_it_goes_and_stops(visit, size):
     expect(page.get_by_role("alert")).to_be_empty()
 
 
+def test_the_writing_is_followed_and_ends_when_the_person_does_something(visit):
+    page = (at := visit()).page
+    page.emulate_media(reduced_motion="no-preference")
+    sentence, stop = page.locator("#sentence"), page.get_by_role("button", name="Stop")
+    # more words than a slow machine lets pass before the click
+    page.route(
+        "**/v1/generate",
+        lambda route: route.continue_(
+            post_data=json.dumps(json.loads(route.request.post_data) | {"n": 400})
+        ),
+    )
+
+    def follow() -> None:
+        page.get_by_role("button", name="Write on").click()
+        expect(stop).to_be_visible()
+        page.evaluate("window.seen = new Set()")
+        page.wait_for_function(
+            """() => window.seen.add(document.getElementById("sentence").value).size > 5"""
+        )
+
+    def still(pattern: str) -> None:
+        expect(stop).to_be_hidden()
+        text = sentence.input_value()
+        assert re.fullmatch(pattern, text, re.DOTALL), text
+        assert len(re.findall(r"\S+|\n", text)) < 400  # the rest is not written
+        page.wait_for_timeout(400)  # in which ten words would be
+        assert sentence.input_value() == text
+
+    at.write("I like")
+    follow()
+    stop.click()
+    still("I like.*")
+    follow()
+    sentence.press_sequentially(" zebra")
+    still("I like.* zebra")
+    page.get_by_role("button", name="Clear").click()
+    at.write("I like")
+    follow()
+    page.get_by_role("button", name="Clear").click()
+    still("")
+    at.write("I like")
+    follow()
+    # a click that waits until the keys rest would come too late
+    page.locator("#keys button").first.evaluate("(key) => key.click()")
+    still("I like.*")
+    # what is written last is in sight
+    hidden = "(box) => box.scrollHeight - box.clientHeight - box.scrollTop"
+    sentence.fill("we like to eat cake \n" * 20)
+    page.locator("#keys button").first.click()
+    assert sentence.evaluate(hidden) <= 1
+
+
+@sizes
+def test_a_slow_click_on_a_prediction_writes_it(visit, size):
+    page = (at := visit(size)).page
+    at.write("we like to eat")
+    second = at.predicted()[1]
+    place = page.locator("#network .prediction").nth(1)
+    place.scroll_into_view_if_needed()
+    box = place.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    with page.expect_response("**/v1/unroll"):
+        page.mouse.down()  # it is explained at once, and drawn after the release
+    page.wait_for_timeout(150)
+    page.mouse.up()
+    expect(page.locator("#sentence")).to_have_value(f"we like to eat {second}")
+
+
+def test_a_line_end_is_named_and_written_as_one(visit, tmp_path, start):
+    lines = dataclasses.replace(random_model(("a",), 4).codec, tokens=("<unk>", "<end>", "b", "a"))
+    model = random_model(("b", "a"), 4)
+    model = dataclasses.replace(model, codec=dataclasses.replace(lines, documents="line"))
+    model.save(tmp_path / "lines.safetensors")
+    with start(tmp_path / "lines.safetensors") as server:
+        page = (at := visit(at=server.url)).page
+        at.write("b a")
+        expect(page.locator("#network")).to_contain_text("end of line")
+        assert "<end>" not in page.content() + page.locator("#network").inner_text()
+        page.locator('#network .word[data-position="1"] .cell').click()
+        expect(page.locator("#expected button").first).to_be_visible()
+        assert "end of line" not in page.locator("#expected").inner_text()
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="end of line").first.click()
+        expect(page.locator("#sentence")).to_have_value("b a\n")
+        page.locator("#keys button", has_text="a").last.click()
+        expect(page.locator("#sentence")).to_have_value(re.compile("b a\n[^ ]+"))
+
+
+@sizes
+def test_a_word_that_is_not_known_is_drawn_so(visit, size):
+    page = (at := visit(size)).page
+    at.write("we xyzzy to eat")
+    dashed = page.locator("#network .word .void")
+    expect(dashed).to_have_count(1)
+    expect(page.locator('#network .word[data-position="1"] .void')).to_have_count(1)
+    expect(page.locator("#because")).to_contain_text("Not in the vocabulary, read as <unk>: xyzzy.")
+    expect(page.locator("#legend")).to_contain_text("Numbers: what each word adds to the logit of")
+    # it wraps, where the picture scrolls
+    for part in ("#legend", "#because"):
+        assert page.locator(part).evaluate("(one) => one.scrollWidth <= one.clientWidth")
+    page.locator("#sentence").fill("we like to eat cake and " * 300)
+    expect(page.locator("#network .void + text")).to_have_text(re.compile("… 1,7[89]\\d"))
+
+
+def test_a_word_that_cannot_stand_there_leaves_the_dialog_open(visit):
+    page = (at := visit("phone")).page
+    at.write("my sister likes to eat")
+    page.locator('#network .word[data-position="1"] .cell').click()
+    box, other = page.get_by_role("dialog"), page.get_by_label("Another word")
+    other.fill("brotherr")
+    page.keyboard.press("Enter")
+    expect(box.get_by_role("alert")).to_contain_text("got brotherr;")
+    expect(box.get_by_role("alert")).to_be_in_viewport()
+    expect(other).to_have_value("brotherr")
+    page.locator("#expected button").first.click()
+    expect(page.locator("#future")).to_be_visible()
+    expect(box).to_be_hidden()
+    at.expected = "Failed to load resource"
+
+
+@sizes
+def test_what_is_below_the_keys_stays_where_it_is(visit, size):
+    page = (at := visit(size)).page
+    places = set()
+    for text in ("I", "we like to", "my sister likes to eat cake and"):
+        at.write(text)
+        places.add(page.locator("#write").bounding_box()["y"])
+    assert len(places) == 1
+    # keys that come under a pointer at rest are not pointed at
+    asked = at.asked("/v1/unroll")
+    page.locator("#keys button").nth(3).hover()
+    at.until(lambda: asked)
+    page.locator("#sentence").press_sequentially(" and I")
+    expect(page.locator('#network .word[data-position="8"]')).to_be_visible()
+    page.wait_for_timeout(200)
+    assert all("target" not in one.post_data_json for one in asked[1:])
+
+
 @sizes
 def test_memory_colours_a_text_by_a_unit_and_finds_units(visit, size):
     page = (at := visit(size)).page
@@ -159,8 +298,8 @@ def test_memory_colours_a_text_by_a_unit_and_finds_units(visit, size):
 @sizes
 def test_a_forecast_shows_what_moved_it(visit, size):
     page = (at := visit(size)).page
-    at.choose("sales")
     asked = at.asked("/v1/explain")
+    at.choose("sales")
     at.tab("Series")
     expect(page.locator("#answer svg")).to_be_visible()
     assert len(asked) == 1
@@ -170,14 +309,14 @@ def test_a_forecast_shows_what_moved_it(visit, size):
     assert page.locator("#answer svg").inner_html() != whole
     page.get_by_role("combobox", name="Series").select_option(label="south")
     expect(page.locator("#answer svg")).to_contain_text("south")
-    expect(page.locator("#verdict")).not_to_be_empty()
+    expect(page.locator("#answer svg")).to_contain_text("Lag 1 is")
 
 
 @sizes
 def test_the_words_that_moved_a_label_are_coloured(visit, size):
     page = (at := visit(size)).page
     at.choose("mood")
-    at.tab("Series")
+    at.tab("Labels")
     page.get_by_label("A text to label").press_sequentially("what a bad day")
     expect(page.locator("#moved")).to_have_text(re.compile(r"what\s+a\s+bad\s+day"))
     expect(page.locator("#labels button")).to_have_count(2)
@@ -217,7 +356,7 @@ def test_a_model_that_cannot_do_a_panel_says_why(visit, size):
     with page.expect_request("**/v1/replace") as asked:
         page.keyboard.press("Enter")
     assert asked.value.post_data_json["token"] == "\U0001f600"
-    expect(page.get_by_role("alert")).to_contain_text("got \U0001f600;")
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("got \U0001f600;")
     at.expected = "Failed to load resource"  # it is not in the vocabulary
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -209,8 +210,8 @@ def test_of_two_replacements_the_later_is_shown_until_the_sentence_changes(visit
     page = (at := visit()).page
     at.write("we like to eat")
     held, asked = at.hold("/v1/replace"), at.asked("/v1/generate")
+    page.locator('#network .word[data-position="1"] .cell').click()
     for word in ("hate", "want"):
-        page.locator('#network .word[data-position="1"] .cell').click()
         page.get_by_label("Another word").fill(word)
         page.keyboard.press("Enter")
         at.until(lambda: held)
@@ -250,3 +251,145 @@ def test_a_server_with_a_token_asks_for_it(visit, folder, start):
         expect(box).to_be_hidden()
         assert "sesame" not in page.content()
         page.close()
+
+
+def test_the_page_opens_on_a_panel_that_the_model_can_do(visit, folder, start):
+    with start(folder / "sales.safetensors") as server:
+        page = (at := visit(at=server.url)).page
+        expect(page.locator("#ahead svg")).to_be_visible()
+        expect(page.get_by_role("tab", name="Memory")).to_have_attribute(
+            "title", "not for this model"
+        )
+        at.tab("Unrolled")
+        expect(page.locator("#why-not")).to_contain_text("only a language model unrolls")
+        page.get_by_role("button", name="Open Series").click()
+        expect(page.locator("#why-not")).to_be_hidden()
+        expect(page.get_by_role("tab", name="Series")).to_be_focused()
+        # who asked for a panel is told why it is empty
+        page.goto(f"{server.url}/?panel=memory")
+        expect(page.locator("#why-not")).to_be_visible()
+    page = (at := visit()).page
+    at.choose("mood")
+    expect(page.get_by_role("tab", name="Labels")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_label("A text to label")).to_be_visible()
+
+
+def test_what_was_left_at_work_is_done_on_return(visit):
+    page = (at := visit()).page
+    at.tab("Memory")
+    found = at.hold("/v1/units")
+    page.locator("#passage").fill(PASSAGE)
+    page.get_by_role("button", name="Read it").click()
+    at.until(lambda: found)
+    page.locator("#units button").nth(5).click()
+    expect(page.locator("#unit-title")).to_have_text("Unit 0.5")
+    at.tab("Unrolled")
+    at.let_go(found)
+    at.tab("Memory")
+    expect(page.locator("#units-note")).to_contain_text("The number:")
+    expect(page.locator("#unit-title")).to_contain_text("Unit 0.5")
+    expect(page.locator("#reading")).to_be_empty()
+    # and what was done is not asked again
+    asked = at.asked("/v1/memory")
+    at.tab("Unrolled")
+    at.tab("Memory")
+    expect(page.locator("#units button[aria-pressed=true]")).to_contain_text("Unit 0.5")
+    assert not asked
+
+
+def test_a_phrase_is_looked_for_in_the_text_that_is_shown(visit):
+    page = (at := visit()).page
+    at.read(PASSAGE)
+    before = page.locator("#lags svg").inner_html()
+    other = "we like to eat cake and we like to eat fish \n" * 120
+    page.locator("#passage").fill(other)
+    page.get_by_label("Like the phrase").fill("to eat")
+    page.get_by_role("button", name="Find its units").click()
+    expect(page.locator("#units-note")).to_contain_text("over the phrase")
+    expect(page.locator("#coloured .tone")).to_have_count(len(other.split()) + 120)
+    assert page.locator("#lags svg").inner_html() != before
+
+
+def test_the_list_of_units_keeps_focus_and_place(visit):
+    page = (at := visit()).page
+    at.tab("Memory")
+    found = at.hold("/v1/units")
+    page.locator("#passage").fill(PASSAGE)
+    page.get_by_role("button", name="Read it").click()
+    at.until(lambda: found)
+    page.locator('#units [data-name="0.20"]').focus()
+    at.let_go(found)
+    expect(page.locator("#units-note")).to_contain_text("The number:")
+    focused = page.locator('#units [data-name="0.20"]').first
+    expect(focused).to_be_focused()
+    expect(focused).to_be_in_viewport()
+    page.get_by_label("Search the units").fill("no such unit")
+    expect(page.locator("#units-note")).to_have_text("No unit matches.")
+
+
+@sizes
+def test_a_short_text_is_written_on_until_units_can_be_told(visit, size):
+    page = (at := visit(size)).page
+    at.read("we like to eat")
+    expect(page.locator("#units-note")).to_contain_text("from 1,000 words on; this text has 4")
+    expect(page.locator("#coloured-scale")).to_have_text("Colours: from red −1.00 to blue +1.00")
+    page.get_by_role("button", name="Let it write 1,500 words and look").click()
+    expect(page.locator("#units-note")).to_contain_text("The number:")
+    assert len(page.locator("#passage").input_value().split()) > 1000
+    expect(page.get_by_role("button", name="Let it write")).to_be_hidden()
+
+
+def test_all_units_over_time_follow_the_chosen_one(visit):
+    page = (at := visit()).page
+    at.choose("letters")
+    at.read(PASSAGE[:200])
+    expect(page.locator("#units-note")).to_contain_text("characters")
+    expect(page.locator("#coloured .tone").first).to_have_css("padding-left", "0px")
+    page.locator('#units [data-name="0.c3"]').click()
+    expect(page.get_by_label("State")).to_have_value("cell")
+    expect(page.locator("#unit-title")).to_have_text("Unit 0.c3")
+    expect(page.locator("#heat svg")).to_contain_text("cell")
+    page.locator('#heat [data-unit="5"]').click()
+    expect(page.locator("#unit-title")).to_have_text("Unit 0.c5")
+    page.get_by_label("State").select_option("hidden")
+    expect(page.locator("#heat svg")).not_to_contain_text("cell")
+
+
+@sizes
+def test_a_forecast_is_told_in_numbers_and_the_chosen_step_is_marked(visit, size):
+    page = (at := visit(size)).page
+    at.choose("sales")
+    expect(page.locator("#about")).to_have_text(re.compile(r"the mean of all 7 steps, [\d.]+\."))
+    rows = page.locator("#values tbody tr")
+    expect(rows).to_have_count(7)
+    expect(page.locator("#steps-title")).to_have_text("Steps ahead")
+    whole = page.locator("#ahead svg circle").count()
+    page.get_by_role("button", name="step 3 ahead").click()
+    expect(page.locator("#about")).to_contain_text("Explained is step 3, 2024-05-02: ")
+    expect(page.locator("#ahead svg circle")).to_have_count(whole + 1)
+    expect(page.locator("#values tr[aria-current=true]")).to_contain_text("2024-05-02")
+
+
+def test_the_label_that_is_explained_stays_while_the_text_changes(visit):
+    page = (at := visit()).page
+    at.choose("mood")
+    text = page.get_by_label("A text to label")
+    text.fill("what a bad day")
+    other = page.locator("#labels button[aria-pressed=false]")
+    name = other.locator(".name").inner_text()
+    other.click()
+    expect(page.locator("#answer svg")).to_contain_text(f"why {name}")
+    text.press_sequentially(" it is")
+    expect(page.locator("#moved .tone")).to_have_count(6)
+    expect(page.locator("#labels button[aria-pressed=true]")).to_contain_text(name)
+
+
+@sizes
+def test_curves_are_as_wide_as_their_place(visit, size):
+    page = (at := visit(size)).page
+    at.tab("Training")
+    page.get_by_label("Run").select_option(label="meals")
+    curves = page.locator("#curves")
+    expect(curves.locator("svg")).to_contain_text("held out")
+    wide, room = curves.evaluate("(one) => [one.firstChild.clientWidth, one.clientWidth]")
+    assert 0 <= room - wide <= 40 or wide == 960, (wide, room)

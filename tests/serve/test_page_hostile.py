@@ -100,7 +100,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_hostile_words_labels_ids_and_columns_are_text(visit, hostile, start):
     assert len(HOSTILE) > 100
-    with start(*sorted(hostile.glob("*.safetensors")), runs=str(hostile)) as server:
+    with start(*sorted(hostile.glob("*.safetensors")), runs=hostile) as server:
         page = (at := visit(at=server.url)).page
         names = page.locator("#model option").all_inner_texts()
         language = next(name for name in names if "onerror" in name)
@@ -124,7 +124,7 @@ def test_hostile_words_labels_ids_and_columns_are_text(visit, hostile, start):
         expect(page.get_by_role("button", name="Write on")).to_be_visible()
         at.read(" ".join(words))
         at.choose("labels")
-        at.tab("Series")
+        at.tab("Labels")
         for word in words[::9]:
             page.locator("#example").fill("")
             expect(page.locator("#labels button")).to_have_count(0)

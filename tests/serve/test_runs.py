@@ -262,8 +262,19 @@ def test_the_routes_answer_and_refuse_in_one_line(write, ask, tmp_path):
             whole = await client.get(f"/v1/runs/{name}")
             rest = await client.get(f"/v1/runs/{name}?from=2")
             wrong = [
-                await client.get(f"/v1/runs/{name}?from={x}") for x in ("-1", "x", "9" * 40, "²")
+                await client.get(f"/v1/runs/{name}?{x}")
+                for x in (
+                    "from=-1",
+                    "from=x",
+                    f"from={'9' * 40}",
+                    "from=²",
+                    "width=1",
+                    "width=2001",
+                )
             ]
+            wrong.append(await client.get(f"/v1/runs/{name}?width=x"))
+            narrow = await client.get(f"/v1/runs/{name}?width=358")
+            assert 'width="358"' in narrow.json()["svg"]
             none = await client.get("/v1/runs/none")
             return whole, rest, wrong, none
 
@@ -276,8 +287,12 @@ def test_the_routes_answer_and_refuse_in_one_line(write, ask, tmp_path):
 
 
 def test_a_folder_that_cannot_be_read_is_said(ask, tmp_path):
+    folder = tmp_path / "runs"
+    folder.mkdir()
+
     async def go():
-        async with ask({}, runs=tmp_path / "none" / "here") as client:
+        async with ask({}, runs=folder) as client:
+            folder.rmdir()
             return await client.get("/v1/runs")
 
     # a journal that is not there is one that has not begun

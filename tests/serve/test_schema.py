@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import re
 import zlib
 from pathlib import Path
 
@@ -18,6 +21,9 @@ from pydantic import ValidationError
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
+import elman
+from elman.serve import schema
+from elman.serve.route import _invalid
 from elman.serve.schema import CompletionBody, Feed, Predict, Score, Trace
 
 load_all_checks()
@@ -34,6 +40,7 @@ CHECKED = CHECKS.get_by_names(
 )
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 NAMES = ("letters", "classify", "regress", "tag", "forecast")
+FORECASTS = elman.load(GOLDEN / "forecast-1.safetensors").history.ids
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +110,51 @@ def test_no_request_breaks_the_description(api, mode):
             assert mode == GenerationMode.NEGATIVE, name
 
 
+READABLE = {
+    "letters": {"input": "abc dada"},
+    "classify-1": {"input": "so good"},
+    "regress-1": {"input": [[1.0, None], [0.5, 2.0]]},
+    "tag-1": {"input": ["a", "b"]},
+    "forecast-1": {"series": FORECASTS[0]},
+}
+LONG = "abc (dad) 'bad head' " * 150
+DRAWN = {"svg": True, "width": 300}
+ASKED = [
+    *(("/v1/predict", {"model": name} | what) for name, what in READABLE.items()),
+    *(("/v1/explain", {"model": name} | what | DRAWN) for name, what in READABLE.items()),
+    *(
+        ("/v1/explain", {"model": name, "method": method} | what)
+        for name, what in READABLE.items()
+        for method in ("integrated gradients", "leave-one-out")
+    ),
+    ("/v1/explain", {"model": "letters", "input": ""}),
+    ("/v1/explain", {"model": "letters", "input": "abc", "unknown": True}),
+    *(
+        ("/v1/trace", {"model": name, "input": what.get("input", FORECASTS[0])} | DRAWN)
+        for name, what in READABLE.items()
+    ),
+    ("/v1/unroll", {"model": "letters", "input": "abc"}),
+    ("/v1/unroll", {"model": "letters", "input": ""}),
+    ("/v1/memory", {"model": "letters", "input": "abc dada"} | DRAWN),
+    ("/v1/units", {"model": "letters", "input": LONG}),
+    ("/v1/units", {"model": "letters", "input": "too short"}),
+    ("/v1/units/like", {"model": "letters", "input": LONG, "phrase": "bad"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    ASKED,
+    ids=lambda value: value.get("model") if isinstance(value, dict) else value,
+)
+def test_what_a_model_of_each_task_answers_is_described(api, path, body):
+    """Few of the requests that are drawn are such that the model can answer them."""
+    answer = operations(api)[f"POST {path}"].Case(body=body).call_and_validate(checks=CHECKED)
+    assert answer.status_code == 200
+    described = api.raw_schema["paths"][path]["post"]["responses"]["200"]["content"]
+    assert "$ref" in described["application/json"]["schema"]
+
+
 @pytest.mark.parametrize(
     "wrong", [[[""] * 90] * 70, [""] * 90 + [1], [[1.0] * 1001] * 9], ids=["rows", "mixed", "long"]
 )
@@ -124,3 +176,136 @@ def test_every_list_stops_at_its_first_fault(body, field):
     with pytest.raises(ValidationError) as caught:
         Feed.model_validate({"tokens": [-1] * 500})
     assert caught.value.error_count() == 1
+
+
+@pytest.fixture
+def told(models, ask):
+    """Returns the line that a wrong body is refused with."""
+
+    def told(content, route="/v1/predict"):
+        async def go():
+            async with ask(models) as client:
+                head = {"Content-Type": "application/json"}
+                answer = await client.post(route, content=content, headers=head)
+                assert answer.status_code == 400, answer.text
+                error = answer.json()["error"]
+                line = error.pop("message")
+                assert error == {"type": "invalid_request_error", "code": None}
+                return line
+
+        return asyncio.run(go())
+
+    return told
+
+
+FIELDS = "model, input, k, horizon, series"
+EXPECTED_METHOD = "'decomposition', 'integrated gradients' or 'leave-one-out'"
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "line"),
+    [
+        ("predict", {"input": "a"}, "model: got nothing; expected a string"),
+        ("score", {}, "input: got nothing; expected a string or a list"),
+        ("replace", {"input": "a", "token": "b"}, "position: got nothing; expected a whole number"),
+        ("predict", {"k": 0}, "k: got 0; expected at least 1"),
+        ("predict", {"k": "3"}, 'k: got "3"; expected a whole number'),
+        ("predict", {"k": 5000}, "k: got 5000; expected at most 100"),
+        ("predict", {"model": ""}, "model: got 0 characters; expected at least 1"),
+        ("predict", {"model": None}, "model: got null; expected a string"),
+        ("predict", {"other": 1}, f"no such field: got other; expected {FIELDS}"),
+        ("predict", {"\n\u202e": 1}, rf"no such field: got \n\u202e; expected {FIELDS}"),
+        ("predict", {"input": {}}, "input: got an object; expected a string or a list"),
+        (
+            "predict",
+            {"input": [True]},
+            "input.0: got true; expected a string or a number or a list",
+        ),
+        ("predict", {"input": ["a", 1]}, "input.1: got 1; expected a string"),
+        ("predict", {"input": [1, None, "a"]}, 'input.2: got "a"; expected a number'),
+        ("predict", {"input": [[1], [2], [3, "a"]]}, 'input.2.1: got "a"; expected a number'),
+        ("predict", {"input": [[1.0], [[]]]}, "input.1.0: got a list; expected a number"),
+        ("predict", {"input": ["a", 1e301]}, "input.1: got 1e+301; expected a string"),
+        ("predict", {"input": [1, 1e301]}, "input.1: got 1e+301; expected at most 1e+300"),
+        ("predict", {"input": ["a"] * 10_001}, "input: got 10,001 items; expected at most 10,000"),
+        ("predict", {"input": [[0] * 1001]}, "input.0: got 1,001 items; expected at most 1,000"),
+        (
+            "predict",
+            {"input": "a" * 100_001},
+            "input: got 100,001 characters; expected at most 100,000",
+        ),
+        ("predict", {"k": "a" * 300}, f'k: got "{"a" * 78}…; expected a whole number'),
+        ("generate", {"top_p": 0}, "top_p: got 0; expected more than 0"),
+        ("generate", {"stream": 1}, "stream: got 1; expected true or false"),
+        ("explain", {"target": -1}, "target: got -1; expected at least 0"),
+        ("explain", {"target": 2.5}, "target: got 2.5; expected a string or a whole number"),
+        ("explain", {"method": "magic"}, f'method: got "magic"; expected {EXPECTED_METHOD}'),
+        ("trace", {"units": 0}, "units: got 0; expected at least 1"),
+        ("trace", {"units": [0, -1]}, "units.1: got -1; expected at least 0"),
+        ("trace", {"layer": 1000}, "layer: got 1000; expected less than 1,000"),
+        ("completions", {"prompt": ["a"] * 17}, "prompt: got 17 items; expected at most 16"),
+        ("completions", {"prompt": [[1]] * 17}, "prompt: got 17 items; expected at most 16"),
+        ("completions", {"prompt": ["a", "b", "c", 4]}, "prompt.3: got 4; expected a string"),
+        ("completions", {"prompt": [[1], [-1]]}, "prompt.1.0: got -1; expected at least 0"),
+        ("completions", {"stop": ["a"] * 5}, "stop: got 5 items; expected at most 4"),
+        ("completions", {"stream_options": 1}, "stream_options: got 1; expected a JSON object"),
+        (
+            "completions",
+            {"stream_options": {"include_usage": "yes"}},
+            'stream_options.include_usage: got "yes"; expected true or false',
+        ),
+    ],
+    ids=lambda value: None if isinstance(value, dict) else value[:40],
+)
+def test_a_wrong_field_is_told_in_a_line(told, route, body, line):
+    known = {"input": "a"} if route in ("score", "replace") and body else {}
+    model = {} if route == "predict" and body == {"input": "a"} else {"model": "letters"}
+    assert told(json.dumps(model | known | body), f"/v1/{route}") == line
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        (
+            '{"model": "m"} abc',
+            "got invalid JSON (trailing characters at line 1 column 16); expected a JSON object",
+        ),
+        (
+            "",
+            "got invalid JSON (EOF while parsing a value at line 1 column 0); expected a JSON object",
+        ),
+        (
+            "[" * 3000,
+            "got invalid JSON (recursion limit exceeded at line 1 column 202);"
+            " expected a JSON object",
+        ),
+        ("[1]", "got a list; expected a JSON object"),
+        ("null", "got null; expected a JSON object"),
+        (json.dumps("a" * 300), f'got "{"a" * 78}…; expected a JSON object'),
+    ],
+    ids=["after", "empty", "deep", "list", "null", "string"],
+)
+def test_a_body_that_is_no_object_is_told_in_a_line(told, body, line):
+    assert told(body) == f"the body: {line}"
+
+
+def test_no_number_is_too_wrong_to_be_told(told):
+    """Python itself refuses to write a whole number of more than 4,300 digits."""
+    for number in ("9" * 4_000, "9" * 5_000, "NaN", "-Infinity", "1e999"):
+        content = f'{{"model": "letters", "input": "a", "k": {number}}}'
+        assert len(told(content)) < 300
+
+
+@pytest.mark.parametrize("body", [getattr(schema, name) for name in schema.__all__])
+def test_every_field_is_told_by_its_name(body):
+    """And by none of those that pydantic has for the types of a union."""
+    for name in body.model_fields:
+        for wrong in ({}, [{}], [[{}]], [["a", {}]], [[1, {}]]):
+            if (name, wrong) == ("stream_options", {}):
+                continue  # all of its fields have a value of their own
+            with pytest.raises(ValidationError) as caught:
+                body.model_validate_json(json.dumps({"model": "m", name: wrong}))
+            line = str(_invalid(body, caught.value))
+            # a field that is missing may come first, and a stream is told without a model
+            pattern = r"(\w+(\.\d+)*: got (an object|a list|nothing|\"a\"|1); expected .+|no such field: .+)"
+            assert re.fullmatch(pattern, line), line

@@ -6,21 +6,47 @@ import asyncio
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+from pydantic import ConfigDict, TypeAdapter
 
 from elman.serve import why
+from elman.serve.replies import (
+    Explained,
+    MemoryMeasured,
+    Replaced,
+    Traced,
+    UnitsFound,
+    UnitsLike,
+    Unrolled,
+)
 
 TEXTS = {"letters": "abc dad", "words": "I like tea", "lines": "bad head"}
 
 
+ANSWERS = {
+    "/v1/explain": Explained,
+    "/v1/memory": MemoryMeasured,
+    "/v1/replace": Replaced,
+    "/v1/trace": Traced,
+    "/v1/units": UnitsFound,
+    "/v1/units/like": UnitsLike,
+    "/v1/unroll": Unrolled,
+}
+
+
 @pytest.fixture
 def given(models, ask):
-    """Returns the answer of one POST."""
+    """Returns the answer of one POST, which has the fields that are described and no others."""
 
     def given(route, body, status=200):
         async def go():
             async with ask(models) as client:
                 answer = await client.post(route, json=body)
                 assert answer.status_code == status, answer.text
+                if status == 200:
+                    whole = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+                    # a list, for a type of its own has its own configuration
+                    found = TypeAdapter(list[ANSWERS[route]], config=whole)
+                    found.validate_json(f"[{answer.text}]")
                 return answer.json()
 
         return asyncio.run(go())
@@ -53,7 +79,7 @@ def test_explain_a_word(given, models, name):
 def test_explain_labels_numbers_and_forecasts(given, models):
     found = given("/v1/explain", {"model": "classify", "input": "so good"})
     assert found == models["classify"].explain("so good").to_dict()
-    found = given("/v1/explain", {"model": "tag", "input": ["a", "b"], "step": 1})
+    found = given("/v1/explain", {"model": "tag", "input": ["a", "b"], "of": 1})
     assert found == models["tag"].explain(["a", "b"], of=1).to_dict()
     predictor = models["forecast"]
     series = predictor.history.ids[-1]
@@ -65,12 +91,12 @@ def test_what_cannot_be_explained_is_said(given):
     for body, words in (
         ({"model": "letters"}, "input: got nothing"),
         ({"model": "letters", "input": "a", "series": "x"}, "series"),
-        ({"model": "letters", "input": "a", "step": 1}, "step: got a model for language"),
+        ({"model": "letters", "input": "a", "of": 1}, "of: got a model for language"),
         ({"model": "classify", "input": "a", "unknown": True}, "unknown: got a model for classify"),
         ({"model": "forecast", "input": [1.0]}, "input: got numbers"),
         ({"model": "forecast", "series": "nobody"}, "nobody"),
         ({"model": "letters", "input": "a", "target": "zz"}, "target: got zz"),
-        ({"model": "letters", "input": "a", "method": "magic"}, "method: got magic"),
+        ({"model": "letters", "input": "a", "method": "magic"}, 'method: got "magic"'),
     ):
         assert words in given("/v1/explain", body, 400)["error"]["message"]
 

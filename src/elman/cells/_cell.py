@@ -97,6 +97,8 @@ class Cell:
     combine: Combine
     backward: Backward
     source: str
+    held: tuple[str, ...] = ("gates", "slopes")
+    """What `FROZEN` slopes hold as they were: without "slopes" the step is linear itself, given its gates."""
     activation: str = "tanh"
     recurrent: bool = True
     scan: Scan | None = None  # (a, b) of h' = a·h + b from gx alone, where the cell has that form
@@ -105,6 +107,11 @@ class Cell:
     def G(self) -> int:
         """The number of gates."""
         return len(self.gates)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the step with `FROZEN` slopes is the step itself, given its gates."""
+        return "slopes" not in self.held
 
     def step(self, ops: Ops, gx: Array, gh: Array | None, state: State) -> State:
         """Return the state after one step, from the two gate sums and the state before."""

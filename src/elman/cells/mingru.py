@@ -46,6 +46,7 @@ mingru = Cell(
     combine=_combine,
     backward=_backward,
     source="Feng et al. 2024, arXiv:2410.01201, section 3.1",
+    held=("gates",),
     recurrent=False,
     scan=_scan,
 )

@@ -43,6 +43,7 @@ ACTIVATIONS: dict[str, Cell] = {
         combine=_combine,
         backward=_backward(activation),
         source="Elman 1990, Finding Structure in Time",
+        held=() if activation == "linear" else ("slopes",),
         activation=activation,
     )
     for activation in ("linear", "tanh", "relu")

@@ -64,19 +64,14 @@ def explain(
     """Tell which earlier input moved an answer, and whether that stands its own test."""
     predictor = load(model)
     task = predictor.model.config.task
-    only = {"--unknown": unknown, "--equations": equations, "--replace": replace is not None}
-    if task != "language":
-        for name in (name for name, given in only.items() if given):
-            raise OptionError(name, got=f"a model for {task}", expected="one for language")
-    if of is not None and task in ("language", "forecast"):
-        remedy = "TEXT names the series" if task == "forecast" else ""
-        expected = "one for labelled sequences"
-        raise OptionError("--of", got=f"a model for {task}", expected=expected, remedy=remedy)
-    beside = [method, target, svg, plot, unknown or None, equations or None]
-    if replace is not None and beside != [None] * len(beside):
-        raise OptionError(
-            "--replace", got="other options beside it", expected="it and --json alone"
-        )
+    only = {"--equations": equations, "--replace": replace is not None}
+    for name in (name for name, given in only.items() if given and task != "language"):
+        raise OptionError(name, got=f"a model for {task}", expected="one for language")
+    options: dict[str, Any] = {"method": method, "unknown": unknown or None, "of": of}
+    beside = options | {"target": target, "svg": svg, "plot": plot, "equations": equations or None}
+    for name in (name for name, value in beside.items() if value is not None):
+        if replace is not None:
+            raise OptionError("--replace", got=f"--{name}", expected="it and --json alone")
     if equations and (unknown or method not in (None, "decomposition")):
         got = "--unknown" if unknown else f"--method {method}"
         raise OptionError("--equations", got=got, expected="it alone: they are the decomposition's")
@@ -85,11 +80,11 @@ def explain(
     if replace is not None:
         _replaced(predictor, text or "", replace, json_)
         return
-    options: dict[str, Any] = {"method": "decomposition" if equations else method}
-    if task == "language":
-        options["unknown"] = unknown
-    elif of is not None:
-        options["of"] = int(of) if of.isdecimal() and len(of) < 9 else of
+    if equations:
+        options["method"] = "decomposition"
+    if of is not None and of.isdecimal() and len(of) < 9:
+        options["of"] = int(of)
+    options = {name: value for name, value in options.items() if value is not None}
     from elman.explain import explain as ask
 
     found = ask(predictor, text, target, **options)

@@ -21,6 +21,8 @@ __all__ = ["coloured", "units"]
 # the unit says that the property does not hold, and that it does
 _FALL, _RISE = (243, 182, 168), (136, 184, 228)
 _MARKS = " .-+#"
+_COLOURED = "blue: {}; red: {}"
+_MARKED = "# and +: {}; -: in between; . and nothing: {}"
 _ROWS, _WIDEST = 8, 100
 _SHOWN = 3
 
@@ -119,15 +121,22 @@ def _print(scored: Units, shown: list[tuple[str, Excerpt]], table: str) -> None:
         console.print(Text(f"\n{title}", style="bold"), soft_wrap=True)
         for line in coloured(excerpt, console):
             console.print(line, no_wrap=True, crop=False)
+    legend = ""
+    if shown:
+        says = ("the unit says that the property holds", "that it does not")
+        marks = _MARKED if console.color_system is None else _COLOURED
+        legend = "\n" + marks.format(*(says if table else ("the unit stands high", "low")))
     size = f"{len(scored.reading.tokens):,} steps, {len(scored.reading.units):,} units"
     half = "; chosen on the first half, areas under the ROC curve on the second"
-    console.print(Text(f"\n{size}{half if scored.scores else ''}", style="dim"), soft_wrap=True)
+    console.print(
+        Text(f"{legend}\n{size}{half if scored.scores else ''}", style="dim"), soft_wrap=True
+    )
 
 
 def coloured(excerpt: Excerpt, console: Console) -> list[Text]:
     """Return the lines of an excerpt on colours; with a line of marks under each where there are none.
 
-    Blue, or ``#``, is where the unit stands high; red, or nothing, where it stands low.
+    Blue, or ``#`` and ``+``, is where the unit stands high; red, or nothing and ``.``, where it stands low.
     """
     from rich.cells import cell_len
     from rich.text import Text

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from elman._errors import OptionError
+
 if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
     from elman.explain.memory import Memory, measure_memory
@@ -34,12 +36,13 @@ _HOMES = {
     "units_like": "units",
 }
 
+_LABELLED = ("labelled", "explain_labelled", ("method", "of"))
 _TASKS = {
-    "language": ("influence", "explain_language"),
-    "classify": ("labelled", "explain_labelled"),
-    "regress": ("labelled", "explain_labelled"),
-    "tag": ("labelled", "explain_labelled"),
-    "forecast": ("forecast", "explain_forecast"),
+    "language": ("influence", "explain_language", ("method", "unknown")),
+    "classify": _LABELLED,
+    "regress": _LABELLED,
+    "tag": _LABELLED,
+    "forecast": ("forecast", "explain_forecast", ("method",)),
 }
 
 
@@ -49,7 +52,11 @@ def explain(predictor: Any, what: Any = None, target: Any = None, **options: Any
     `target` is the answer that is explained, by default the most probable one; `options` are those of the
     task: `explain_language`, `explain_labelled`, `explain_forecast`. Raises InputError, OptionError.
     """
-    module, name = _TASKS[predictor.model.config.task]
+    task = predictor.model.config.task
+    module, name, known = _TASKS[task]
+    for option in options:
+        if option not in known:
+            raise OptionError(option, got=f"a model for {task}", expected=" or ".join(known))
     found: Explanation = getattr(import_module(f"elman.explain.{module}"), name)(
         predictor, what, target, **options
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -52,6 +53,10 @@ class Like:
         places = [asdict(place) for place in self.places]
         head = {"phrase": self.phrase, "occurrences": self.occurrences}
         return {**head, "units": units, "places": places}
+
+    def to_json(self) -> str:
+        """Return `to_dict` as one line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
 
     def __str__(self) -> str:
         times = "once" if self.occurrences == 1 else f"{self.occurrences:,} times"

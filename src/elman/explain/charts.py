@@ -108,7 +108,8 @@ def _axes(frame: _Frame, title: str, under: str, powers: tuple[bool, bool] = (Fa
         step = max(1, math.ceil((ends[1] - ends[0]) / count))
         return [float(k) for k in range(math.ceil(ends[0]), math.floor(ends[1]) + 1, step)]
 
-    parts = [text(frame.left, frame.top - 14, title, "strong", frame.right - frame.left)]
+    room = frame.right - frame.left
+    parts = [text(frame.left, frame.top - 14, title, "strong", room)] if title else []
     for tick in places(frame.y_ends, max(2, int((frame.bottom - frame.top) / 42)), powers[1]):
         y = frame.y(tick)
         parts.append(path("rule", "M", frame.left, y, "H", frame.right))
@@ -212,6 +213,7 @@ def forecast(
     intervals: Mapping[float, tuple[ArrayLike, ArrayLike]] | None = None,
     contributions: Mapping[int, float] | None = None,
     *,
+    chosen: int | None = None,
     name: str = "",
     width: float = 960,
     standalone: bool = True,
@@ -219,8 +221,8 @@ def forecast(
     """Return a forecast [H] behind its history [T], with intervals, and what moved it as bars below.
 
     Times are numbers or datetime64; `intervals` has (low, high) [H] by the share that they promise (0.8);
-    `contributions` has what the value of each lag added (lag 1 is the last of the history). Of a long history
-    the last six horizons are shown. Raises ShapeError.
+    `contributions` has what the value of each lag added (lag 1 is the last of the history); the step ahead
+    that is `chosen` (from 1) is marked. Of a long history the last six horizons are shown. Raises ShapeError.
     """
     before, words = _times(history_times)
     past = numbers(history, "history and its times", before.shape)
@@ -272,6 +274,11 @@ def forecast(
     if len(after):
         now = frame.x(float(at[0]))
         parts.append(path("line plain thin dashed", "M", now, frame.top, "V", base))
+    if chosen is not None and 1 <= chosen <= len(line):
+        x, y = frame.x(float(after[chosen - 1])), frame.y(float(line[chosen - 1]))
+        if math.isfinite(x + y):
+            parts.append(path("line plain thin", "M", x, frame.top, "V", frame.bottom))
+            parts.append(f'<circle class="dot up" cx="{number(x)}" cy="{number(y)}" r="4.5"/>')
     parts += _by_lag(frame, before, lags, base)
     shares = ", ".join(f"{100 * share:g} %" for share, *_ in bands)
     said = "history, forecast" + (f", intervals of {shares}" if bands else "")
@@ -337,7 +344,7 @@ def curves(
     width: float = 720,
     standalone: bool = True,
 ) -> str:
-    """Return curves (steps [N], values [N]) by name, named at their ends, with marks at steps.
+    """Return curves (steps [N], values [N]) by name, named above, with marks at steps.
 
     A value that is no number is a gap. Of more than four curves the last are drawn alike. Raises ShapeError.
     """
@@ -346,18 +353,28 @@ def curves(
         xs = numbers(steps, "steps", (None,))
         drawn.append((clean(name, 24), xs, numbers(values, "values and their steps", xs.shape)))
     width = sized(width)
-    names = min(max((advance(name, 11) for name, *_ in drawn), default=0) + 12, 0.3 * width)
+    left, right, top = _EDGE + 46, width - _EDGE - 4, 32.0
+    x, legend = left + min(advance(clean(title)), 0.4 * width) + 24, []
+    for place, (name, *_) in enumerate(drawn):
+        room = min(advance(name, 11), right - left - 12) + 28
+        if x + room > right and x > left:
+            x, top = left, top + 16
+        kind = _KINDS[min(place, len(_KINDS) - 1)]
+        dot = f'<circle class="dot {kind}" cx="{number(x + 4)}" cy="{number(top - 4)}" r="3.5"/>'
+        colour = {"ink": "small"}.get(kind, f"small {kind}")
+        legend += [dot, text(x + 12, top, name, colour, right - x - 12)]
+        x += room
     empty = np.zeros(0)
     x_ends = _ends(empty, *(xs[np.isfinite(ys)] for _, xs, ys in drawn))
     frame = _Frame(
-        _EDGE + 46,
-        46,
-        width - _EDGE - names,
-        46 + min(240.0, 0.5 * width),
+        left,
+        top + 14,
+        right,
+        top + 14 + min(240.0, 0.5 * width),
         x_ends,
         _ends(empty, *(ys for *_, ys in drawn)),
     )
-    parts = [_axes(frame, title, "step")]
+    parts = [_axes(frame, "", "step"), text(left, 32, title, "strong", 0.4 * width), *legend]
     for row, (step, words) in enumerate(sorted(marks)[:40]):
         if x_ends[0] <= step <= x_ends[1]:
             x = frame.x(step)
@@ -373,18 +390,11 @@ def curves(
                     (frame.right - frame.left) / 2,
                 )
             )
-    ends = []
-    for place, (name, xs, ys) in enumerate(drawn):
+    for place, (_, xs, ys) in enumerate(drawn):
         kind = _KINDS[min(place, len(_KINDS) - 1)]
         parts.append(_line(frame, xs, ys, kind))
-        fine = np.flatnonzero(np.isfinite(xs) & np.isfinite(ys))[-1:]
-        ends += [(frame.y(float(ys[last])), frame.x(float(xs[last])), name, kind) for last in fine]
-    lowest = -math.inf
-    for y, x, name, kind in sorted(ends):
-        # names keep a line's distance from each other
-        lowest = max(y, lowest + 14)
-        parts.append(f'<circle class="dot {kind}" cx="{number(x)}" cy="{number(y)}" r="2.6"/>')
-        colour = {"ink": "small"}.get(kind, f"small {kind}")
-        parts.append(text(frame.right + 8, lowest + 4, name, colour, names - 4))
+        for last in np.flatnonzero(np.isfinite(xs) & np.isfinite(ys))[-1:]:
+            at_x, at_y = number(frame.x(float(xs[last]))), number(frame.y(float(ys[last])))
+            parts.append(f'<circle class="dot {kind}" cx="{at_x}" cy="{at_y}" r="2.6"/>')
     label = f"Curves of {len(drawn)} measures over steps"
-    return picture(parts, width, max(frame.bottom + 48, lowest + 16), label, standalone=standalone)
+    return picture(parts, width, frame.bottom + 48, label, standalone=standalone)

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from elman._rows import rows_of
 from elman.explain.charts import curves, forecast, memory
-from elman.explain.explanation import LEFT_OUT, Explanation
+from elman.explain.explanation import Explanation
 from elman.explain.svg import (
     STYLE,
     advance,
@@ -49,62 +50,47 @@ __all__ = [
 ]
 
 _EDGE = 16.0  # around every picture
-_ROWS = 24  # inputs of an explanation shown at most
 _PIECES = 4000  # of a coloured text
 
 
 def contributions(explanation: Explanation, *, width: float = 720, standalone: bool = True) -> str:
     """Return an explanation as bars for what was read, and below them bias, residual and their sum.
 
-    A ring marks what leaving an input out changes, where that is known. Of more than 24 inputs those of the
-    largest contributions are shown, the others summed. One that fails its own test is grey, and says so.
+    A ring marks what leaving an input out changes, where that is known. By leave-one-out a bar is that
+    change: there are no rings and no sum. Of more than 24 inputs those of the largest contributions are
+    shown. One that fails its own test is grey, and says so; its note is below. Raises ShapeError.
     """
-    N = len(explanation.inputs)
-    values = numbers(explanation.contributions, "contributions", (N,))
-    absence = None if explanation.absence is None else numbers(explanation.absence, "absence", (N,))
+    bars, sums, method, unseen = rows_of(explanation)
+    rows = [*bars, *sums]
     failed = explanation.passed is False
-    named = np.sort(np.argsort(-np.nan_to_num(np.abs(values)), kind="stable")[:_ROWS])
-    rows: list[tuple[str, float, float, int | None]] = []
-    if explanation.start_state:
-        rows.append(("start state", float(explanation.start_state), np.nan, None))
-    for place in named.tolist():
-        ring = np.nan if absence is None else float(absence[place])
-        rows.append((str(explanation.inputs[place]), float(values[place]), ring, place))
-    if len(named) < N:
-        others = float(np.nansum(np.delete(values, named)))
-        rows.append((f"{N - len(named):,} others", others, np.nan, None))
-    barred = len(rows)
-    # what is measured input by input is no sum
-    rest = ("score",) if explanation.method == LEFT_OUT else ("bias", "residual", "score")
-    rows += [(name, float(getattr(explanation, name)), np.nan, None) for name in rest]
-    rows[-1] = (explanation.score_name, *rows[-1][1:])
-    amounts = numbers([(value, ring) for _, value, ring, _ in rows], "rows", (None, 2))
+    amounts = numbers([(row.value, row.absence) for row in rows], "rows", (None, 2))
 
     width = sized(width)
-    # what was read has bars: beside a bias as large as a level of prices they would be none
-    reached = np.nan_to_num(amounts[:barred])
+    room = width - 2 * _EDGE
+    reached = np.nan_to_num(amounts[: len(bars)])
     low, high = float(reached.min(initial=0)), float(reached.max(initial=0))
-    names = min(max(advance(clean(row[0])) for row in rows) + 12, 0.32 * width)
+    longest = max((advance(clean(row.name)) for row in bars), default=0.0)
+    names = min(longest + 12, 0.32 * width)
     start, end = _EDGE + names, width - _EDGE - 64
     span = (high / 2 - low / 2) * 2 or 1.0
     scale = (end - start) / min(span, 1e300)
     zero = start - low * scale
     title = f"why {clean(explanation.target)}"
-    parts = [text(_EDGE, 32, title, "large", width - 2 * _EDGE)]
+    parts = [text(_EDGE, 32, title, "large", room)]
     score = signed(float(explanation.score), plus=False)
-    about = f"{explanation.score_name} {score}, by {explanation.method}"
-    parts.append(text(_EDGE, 50, about, "small grey", width - 2 * _EDGE))
-    y = 78.0
+    about, y = paragraph(_EDGE, 50, f"{explanation.score_name} {score}, by {method}", room)
+    parts.append(about)
+    y += 12
 
     def row_at(y: float, at: int, kind: str) -> str:
         name, _, _, place = rows[at]
         value, ring = amounts[at].tolist()
         shown = value if np.isfinite(value) else 0.0
         x = zero + min(shown, 0.0) * scale
-        bar = f"bar {way(value, failed=failed)}"
+        bar, barred = f"bar {way(value, failed=failed)}", at < len(bars)
         found = [
-            text(_EDGE, y + 4, name, kind, names - 8),
-            box(x, y - 7, abs(shown) * scale, 14, bar, 1.5) if at < barred else "",
+            text(_EDGE, y + 4, name, kind, names - 8 if barred else room - 72),
+            box(x, y - 7, abs(shown) * scale, 14, bar, 1.5) if barred else "",
             text(width - _EDGE, y + 4, signed(value), f"end {kind}".strip()),
         ]
         said = f"{signed(value)}: {name}"
@@ -115,27 +101,37 @@ def contributions(explanation: Explanation, *, width: float = 720, standalone: b
         more = "" if place is None else f' data-position="{place}"'
         return group("row", found, more, said)
 
-    parts.append(path("rule", "M", zero, y - 14, "V", y + 22 * barred - 8))
-    for at, (_, _, _, place) in enumerate(rows[:-1]):
-        parts.append(row_at(y, at, "" if place is not None else "grey"))
+    parts.append(path("rule", "M", zero, y - 14, "V", y + 22 * len(bars) - 8))
+    for at, row in enumerate(rows):
+        last = at == len(rows) - 1 and bool(sums)
+        if last:
+            parts.append(path("rule", "M", _EDGE, y - 8, "H", width - _EDGE))
+            y += 8
+        kind = "strong" if last else "grey" if row.place is None else ""
+        parts.append(row_at(y, at, kind))
         y += 22
-    parts.append(path("rule", "M", _EDGE, y - 8, "H", width - _EDGE))
-    y += 8
-    parts.append(row_at(y, len(rows) - 1, "strong"))
-    y += 34
-    if absence is not None:
+    y += 12
+    if np.isfinite(amounts[:, 1]).any():
         parts.append(
             f'<circle class="ring" cx="{number(_EDGE + 5)}" cy="{number(y - 4)}" r="4.5"/>'
         )
         parts.append(text(_EDGE + 16, y, "the change when it is left out", "small grey"))
         y += 20
-    kind = "small down" if failed else "small"
-    lines, y = paragraph(_EDGE, y, explanation.verdict, width - 2 * _EDGE, kind)
-    return picture([*parts, lines], width, y, title, standalone=standalone)
+    kinds = ("small grey", "small down" if failed else "small", "small grey")
+    said = (unseen, explanation.verdict, explanation.note)
+    for words, kind in zip(said, kinds, strict=True):
+        lines, y = paragraph(_EDGE, y, words, room, kind)
+        parts.append(lines)
+    return picture(parts, width, y, title, standalone=standalone)
 
 
 def coloured_text(
-    tokens: Sequence[str], values: ArrayLike, *, width: float = 720, standalone: bool = True
+    tokens: Sequence[str],
+    values: ArrayLike,
+    *,
+    title: str = "",
+    width: float = 720,
+    standalone: bool = True,
 ) -> str:
     """Return words or characters [T] on colours by `values` [T], in rows as they are read.
 
@@ -146,7 +142,8 @@ def coloured_text(
     found = numbers(values, "values", (T,))[:_PIECES]
     most, width = limit(found), sized(width)
     close = all(len(token) <= 1 for token in tokens)
-    x, y, broken, parts = _EDGE, _EDGE + 20, False, []
+    parts = [text(_EDGE, 32, title, "strong", width - 2 * _EDGE)] if title else []
+    x, y, broken = _EDGE, _EDGE + (48 if title else 20), False
     for at, (token, value) in enumerate(zip(tokens, found.tolist(), strict=False)):
         shown = " " if token == " " else clean(token)
         room = min(max(advance(shown), 8.0) + (2 if close else 10), width - 2 * _EDGE)
@@ -171,7 +168,7 @@ def coloured_text(
     if len(found) < T:
         scale += f"; the first {len(found):,} of {T:,}"
     parts.append(text(_EDGE, y, scale, "small grey", width - 2 * _EDGE))
-    label = f"{T} pieces of text coloured by value"
+    label = title or f"{T} pieces of text coloured by value"
     return picture(parts, width, y + 14, label, standalone=standalone)
 
 
@@ -180,6 +177,7 @@ def heat(
     tokens: Sequence[str],
     units: Sequence[object],
     *,
+    title: str = "",
     width: float = 960,
     standalone: bool = True,
 ) -> str:
@@ -196,12 +194,14 @@ def heat(
     across = min(26.0, room / max(1, count))
     tall = min(18.0, max(12.0, 400 / max(1, len(table))))
     shown, most = tokens[T - count :], limit(table[:, T - count :])
-    y = _EDGE + 14.0
-    head = f"{len(table)} of {U:,} units" if len(table) < U else "the units"
+    head = title or (f"{len(table)} of {U:,} units" if len(table) < U else f"{U:,} units")
     late = f", the last {count:,} of {T:,} steps" if count < T else ""
     said = f"{head}{late}, from −{most:.2g} (red) to {most:.2g} (blue)"
-    parts = [text(_EDGE, y, said, "small grey", width - 2 * _EDGE)]
-    y += 12
+    if not T:
+        table, said = table[:0], title or "no step was read"
+    lines, y = paragraph(_EDGE, _EDGE + 14.0, said, width - 2 * _EDGE)
+    parts = [lines]
+    y -= 4
     left = _EDGE + names + across * np.arange(count)
     for row, unit in enumerate(units[: len(table)]):
         at = y + tall * row
@@ -223,7 +223,7 @@ def heat(
             text(0, 0, token, "small end", 88, _turned(float(x) + across / 2 + 4, y))
             for x, token in zip(left, shown, strict=True)
         ]
-    label = f"{U} units over {T} steps"
+    label = f"{head} over {T:,} steps" if T else said
     return picture(parts, width, y + below + 4, label, standalone=standalone)
 
 

@@ -18,20 +18,25 @@ from elman.explain.opened import Opened, Read
 from elman.explain.passage import Passage
 from elman.runtime.stream import Readable
 
-__all__ = ["equations"]
+__all__ = ["equations", "summands"]
 
 _ROWS = 40
 _OTHERS = "{s}[{t}] = A[{t}]·{s}[{b}] + B[{t}]·{x}[{t}] + c[{t}]"
-_FORMS = {
-    "linear": "{s}[{t}] = W_h·{s}[{b}] + W_x·{x}[{t}] + b",
-    "mingru": "{s}[{t}] = (1 - z[{t}])∘{s}[{b}] + z[{t}]∘(W_x·{x}[{t}]) + z[{t}]∘b",
+# by what is held: of the cells that are linear themselves, given their gates
+_FORMS: dict[tuple[str, ...], str] = {
+    (): "{s}[{t}] = W_h·{s}[{b}] + W_x·{x}[{t}] + b",
+    ("gates",): "{s}[{t}] = (1 - z[{t}])∘{s}[{b}] + z[{t}]∘(W_x·{x}[{t}]) + z[{t}]∘b",
 }
-_WORDS = {
-    "linear": "This is the network itself.",
-    "mingru": "z is the update gate, held as it was in this text: given it, this is the network itself.",
-    "": "A, B and c are the network at that step with its gates and slopes held as they were in this text: "
-    "a model of it, for what it would do with other words they would change.",
+_WORDS: dict[tuple[str, ...], str] = {
+    (): "This is the network itself.",
+    (
+        "gates",
+    ): "z is the update gate, held as it was in this text: given it, this is the network itself.",
 }
+_MODEL = (
+    "A, B and c are the network at that step with its gates and slopes held as they were in this text: "
+    "a model of it, for what it would do with other words they would change."
+)
 
 
 def equations(
@@ -55,7 +60,7 @@ def equations(
     end = names[-1] if names else "start"
     lines = [f'logit("{word}") = w("{word}")·{y[-1]}[{end}] + b("{word}")']
     if names:
-        opened = Opened(network, kernel=False)
+        opened = Opened(network, np.float64)
         passage = opened.passage(opened.embedding[read.numbers, None], read.start[None])
         for k in range(config.num_layers - 1, -1, -1):
             state = f"{'s' if len(cell.states) > 1 else 'h'}{k + 1 if several else ''}"
@@ -81,11 +86,6 @@ def _names(read: Read) -> list[str]:
     return [f"{one} {place}" if counts[one] > 1 else one for place, one in enumerate(shown)]
 
 
-def _kind(cell: Cell) -> str:
-    kind = cell.activation if cell.name == "rnn" else cell.name
-    return kind if kind in _FORMS else ""
-
-
 def _legend(cell: Cell, y: list[str], *, residual: bool) -> list[str]:
     lines = [
         "x is a token's embedding, |…| the length of each vector, x[…]: +… what it adds to the logit."
@@ -95,14 +95,14 @@ def _legend(cell: Cell, y: list[str], *, residual: bool) -> list[str]:
     if residual and len(y) > 1:
         sums = [f"{y[k]} = h{k + 1} + {y[k - 1]}" for k in range(1, len(y))]
         lines.append(f"Each layer but the first adds what it reads: {', '.join(sums)}.")
-    return [*lines, _WORDS[_kind(cell)]]
+    return [*lines, _WORDS.get(cell.held, _MODEL)]
 
 
 def _layer(
     passage: Passage, k: int, names: list[str], state: str, x: str, terms: np.ndarray | None
 ) -> list[str]:
     """Return a layer's lines from the last token to the first: lengths, and what `x` adds to the logit."""
-    form = _FORMS.get(_kind(passage.layers.cell), _OTHERS)
+    form = _FORMS.get(passage.layers.cell.held, _OTHERS)
     rows = []
     for place in range(len(names) - 1, max(-1, len(names) - 1 - _ROWS), -1):
         before = names[place - 1] if place else "start"
@@ -117,6 +117,13 @@ def _layer(
 
 def _lengths(passage: Passage, k: int, place: int) -> list[float]:
     """Return the lengths of the state after a step and of what it sums: state before, input, biases."""
+    whole = np.stack([part[0] for part in passage.taken(k)[0][place].after])
+    parts = summands(passage, k, place)
+    return [float(np.linalg.norm(whole)), *np.linalg.norm(parts, axis=(0, 2)).tolist()]
+
+
+def summands(passage: Passage, k: int, place: int) -> np.ndarray:
+    """Return what the states of layer `k` are the sum of ``[states, 3, H]``: state before, input, biases."""
     layers, step = passage.layers, passage.taken(k)[0][place]
     weights, x = layers.weights[k][0], passage.inputs[k][place, 0]
     count, H = len(step.after), layers.hidden_size
@@ -135,5 +142,4 @@ def _lengths(passage: Passage, k: int, place: int) -> list[float]:
                 parts[row, 2] += from_h @ weights.bias_hh
         for part, before in zip(to_before, step.before, strict=True):
             parts[row, 0] += np.broadcast_to(part, (H, H)) @ before[0]
-    whole = np.linalg.norm(np.stack([part[0] for part in step.after]))
-    return [float(whole), *np.linalg.norm(parts, axis=(0, 2)).tolist()]
+    return parts

@@ -7,17 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from elman._errors import DataError, OptionError
+from elman._errors import DataError
 from elman._shapes import whole_number
+from elman.cells import find
 from elman.data.series import SeriesSet
-from elman.explain.explanation import (
-    DECOMPOSITION,
-    LEFT_OUT,
-    METHODS,
-    Explanation,
-    deletion_test,
-)
+from elman.explain.explanation import DECOMPOSITION, LEFT_OUT, Explanation
 from elman.explain.gradients import finite, held
+from elman.explain.question import Question, Sets, Shares
 from elman.explain.segments import Part, shared_out
 
 __all__ = ["explain_forecast", "forecast_picture", "one_series", "span"]
@@ -63,44 +59,7 @@ def explain_forecast(
         InputError: the states of the network leave the range of numbers.
     """
     method = LEFT_OUT if method is None else method
-    if method not in METHODS:
-        raise OptionError("method", got=method, expected=" | ".join(METHODS))
-    asked = _Asked(predictor, one_series(predictor, what), target, method != LEFT_OUT)
-    score, nothing = asked.scores([(), tuple(range(len(asked.parts)))]).tolist()
-    alone = asked.scores([(i,) for i in range(len(asked.parts))])
-    absence = finite(score - alone)
-    if method == LEFT_OUT:
-        contributions, bias = absence, nothing
-        note = "Left out is a value for what its season's neighbours say, a column's for its mean."
-    else:
-        with np.errstate(over="ignore", invalid="ignore"):
-            frozen = method == DECOMPOSITION
-            shares, rest = shared_out(
-                predictor, asked.series, asked.parts, asked.steps, frozen=frozen
-            )
-        contributions, bias = finite(shares), float(finite(rest))
-        note = "Level and scale of the window and the calendar are in the bias."
-        if frozen:
-            note = f"{note} {held(predictor.model.config, 'rectifiers')}"
-    rule = predictor.codec.rule
-    return Explanation(
-        "forecast",
-        asked.target,
-        method,
-        False,  # which rectifiers are open is held as it was
-        "logarithm of the forecast" if asked.transformed and rule.log else "forecast",
-        score,
-        tuple(part.name for part in asked.parts),
-        contributions,
-        bias=bias,
-        residual=float(finite(score - contributions.sum() - bias)),
-        absence=absence,
-        deletion=deletion_test(
-            contributions, score, alone, asked.scores, measured=method == LEFT_OUT
-        ),
-        steps=len(asked.parts) * (rule.window // rule.segment + rule.ahead),
-        note=note,
-    )
+    return _Ahead(predictor, one_series(predictor, what), target, method != LEFT_OUT).answer(method)
 
 
 def forecast_picture(
@@ -155,6 +114,12 @@ def span(first: int, last: int) -> str:
     return f"{first}" if first == last else f"{first}-{last}"
 
 
+def _time(time: Any) -> str:
+    if isinstance(time, np.datetime64):
+        time = str(time.astype("datetime64[s]")).replace("T", " ").removesuffix(" 00:00:00")
+    return str(time)
+
+
 def _parts(series: SeriesSet, rule: Any) -> list[Part]:
     """Return what can be left out of one series, the oldest rows of a column first."""
     T = len(series.values[0])
@@ -189,29 +154,60 @@ def _parts(series: SeriesSet, rule: Any) -> list[Part]:
     return found
 
 
-class _Asked:
-    """A forecast that is asked about, and its score without some of its inputs."""
+class _Ahead(Question):
+    """Why a forecast is what it is, some steps ahead."""
+
+    task = "forecast"  # which rectifiers are open is held as it was: no decomposition is exact
 
     def __init__(
         self, predictor: Any, series: SeriesSet, target: int | str | None, transformed: bool
     ) -> None:
         self.predictor, self.series, self.transformed = predictor, series, transformed
-        self.rule = predictor.codec.rule
-        horizon = self.rule.horizon
-        if target is None:
-            self.steps = np.arange(horizon)
-        else:
+        self.rule = rule = predictor.codec.rule
+        self.ahead = np.arange(rule.horizon)
+        if target is not None:
             digits = isinstance(target, str) and target.isascii() and target.isdigit()
             number = int(target) if digits and len(str(target)) < 9 else target
-            self.steps = np.array([whole_number("target", number, 1, horizon) - 1])
-        ahead = span(int(self.steps[0]) + 1, int(self.steps[-1]) + 1)
-        self.target = f"{series.ids[0]}, {ahead} ahead"
-        self.parts = _parts(series, self.rule)
+            self.ahead = np.array([whole_number("target", number, 1, rule.horizon) - 1])
+        first, last = int(self.ahead[0]) + 1, int(self.ahead[-1]) + 1
+        self.target = f"{series.ids[0]}, {span(first, last)} ahead"
+        mean = "" if first == last else "mean "
+        self.score_name = f"{mean}{'logarithm of the ' * (transformed and rule.log)}forecast"
+        self.parts = _parts(series, rule)
+        self.inputs = tuple(part.name for part in self.parts)
 
-    def scores(self, sets: list[tuple[int, ...]]) -> np.ndarray:
-        """Return the score ``[n]`` without each of n sets of inputs."""
+    def shares(self, method: str) -> Shares:
+        """Return the shares in the space of the network, of the bias all that is no input's."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            shares, rest = shared_out(
+                self.predictor, self.series, self.parts, self.ahead, frozen=method == DECOMPOSITION
+            )
+        return finite(shares), 0.0, float(finite(rest))
+
+    def note(self, method: str) -> str:
+        """Return what the lags are, and what the method does not tell apart or takes as given."""
+        values = [part for part in self.parts if part.role == "values"]
+        notes = []
+        if values:
+            near, far = values[-1].end - 1, values[0].first
+            T = len(self.series.values[0])
+            last, first = (_time(self.series.times[0][place]) for place in (near, far))
+            notes.append(f"Lag {T - near} is {last}, lag {T - far} is {first}.")
+        if method == LEFT_OUT:
+            column = "" if len(values) == len(self.parts) else ", a column's by its mean"
+            notes.append(f"A value left out is replaced by its neighbours in the season{column}.")
+            return " ".join(notes)
+        notes.append("Level and scale of the window and the calendar are in the bias.")
+        if method == DECOMPOSITION:
+            config = self.predictor.model.config
+            notes.append(held(find(config.cell, config.activation), "rectifiers"))
+        return " ".join(notes)
+
+    def scores(self, sets: Sets) -> np.ndarray:
+        """Return the mean forecast without each set of inputs."""
         if not sets:
             return np.empty(0)
+        self.steps += len(sets) * (self.rule.window // self.rule.segment + self.rule.ahead)
         variants: list[dict[str, np.ndarray]] = []
         series = self.series
         values = series.values[0]
@@ -241,11 +237,11 @@ class _Asked:
             static=np.concatenate([one["static"] for one in variants]),
             **parts,
         )
-        found = self.predictor.forecast(many).median[:, self.steps]
+        found = self.predictor.forecast(many).median[:, self.ahead]
         if self.transformed:
             found = self.rule.transform(found)
         # in parts: the sum of great numbers would leave the range
-        return finite((found / len(self.steps)).sum(axis=1))
+        return finite((found / len(self.ahead)).sum(axis=1))
 
 
 def _expected(values: np.ndarray, known: np.ndarray, gone: np.ndarray, season: int) -> np.ndarray:

@@ -7,13 +7,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from elman.cells import Cell
+
 __all__ = [
     "LARGEST",
     "Run",
     "finite",
     "held",
     "integrated",
-    "is_exact",
     "mean_slopes",
     "slopes_between",
 ]
@@ -26,7 +27,7 @@ ROOM = 1 << 23
 POINTS = (16, 32, 64, 128, 256, 512)
 """Points of the path between baseline and input, as many as are needed."""
 CLOSE = 2e-3
-"""Share of the contributions that may be missing for these to be enough."""
+"""Share of what is explained that may be missing for these to be enough."""
 
 # of rows [B, M, S], frozen or not: scores [B], slopes as the rows, and of the frozen network biases [B]
 Run: TypeAlias = Callable[[np.ndarray, bool], tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -37,31 +38,18 @@ def finite(numbers: Any) -> np.ndarray:
     return np.asarray(np.nan_to_num(numbers).clip(-LARGEST, LARGEST))
 
 
-def is_exact(config: Any) -> bool:
-    """Return whether the decomposition of a network of that cell is the network itself (given its gates)."""
-    return config.cell == "mingru" or (config.cell, config.activation) == ("rnn", "linear")
-
-
-def held(config: Any, *others: str) -> str:
+def held(cell: Cell, *others: str) -> str:
     """Return what the decomposition takes as given, in a sentence, with `others` of the task; or nothing."""
-    gates = {"rnn": "slopes", "mingru": "gates"}.get(config.cell, "gates and slopes")
-    linear = (config.cell, config.activation) == ("rnn", "linear")
-    given = ", ".join([*([] if linear else [gates]), *others])
-    return f"Held as they were here: {given}." if given else ""
+    given = [*([" and ".join(cell.held)] if cell.held else []), *others]
+    return f"Held as they were here: {', '.join(given)}." if given else ""
 
 
-def mean_slopes(
-    run: Run,
-    rows: np.ndarray,
-    base: np.ndarray,
-    size: int,
-    told: Callable[[np.ndarray], np.ndarray] | None = None,
-) -> np.ndarray:
+def mean_slopes(run: Run, rows: np.ndarray, base: np.ndarray, size: int) -> np.ndarray:
     """Return the mean ``[M, S]`` of the gradients on the straight line from `base` to `rows`.
 
     At the points of Gauss and Legendre, of which there are more until it explains the score of `rows` minus
-    that of `base`, to a share of the contributions that `told` makes of the slopes (those of each of the
-    rows, where it is not given). `size` are the numbers that one row of the batch takes while it is run.
+    that of `base`, to a share of that score. `size` are the numbers that one row of the batch takes while it
+    is run.
     """
     ends = run(np.stack([base, rows]), False)[0]
     moved = rows.astype(np.float64) - base
@@ -75,8 +63,7 @@ def mean_slopes(
             between = base + (0.5 + 0.5 * places[some, None, None]) * moved
             mean += np.tensordot(0.5 * weights[some], run(between, False)[1], 1)
         missing = ends[1] - ends[0] - (mean * moved).sum()
-        shares = (mean * moved).sum(axis=1) if told is None else told(mean)
-        if abs(missing) <= CLOSE * abs(shares).sum():
+        if abs(missing) <= CLOSE * abs(ends[1]):
             break
     return np.asarray(mean)
 
@@ -96,7 +83,6 @@ def slopes_between(
     *,
     frozen: bool,
     size: int,
-    told: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[np.ndarray, float]:
     """Return slopes ``[M, S]`` and a rest: the score of `rows` is ``(slopes · (rows - base)).sum() + rest``.
 
@@ -104,6 +90,6 @@ def slopes_between(
     score of `base`.
     """
     if not frozen:
-        return mean_slopes(run, rows, base, size, told), float(run(base[None], False)[0][0])
+        return mean_slopes(run, rows, base, size), float(run(base[None], False)[0][0])
     _, slopes, bias = run(rows[None], True)
     return slopes[0], float(bias[0] + (slopes[0] * base.astype(np.float64)).sum())

@@ -18,16 +18,10 @@ from elman._shapes import whole_number
 from elman.data import TextCodec
 from elman.data.vocabulary import END
 from elman.data.words import UNKNOWN, UNKNOWN_ID
-from elman.explain.explanation import (
-    DECOMPOSITION,
-    LEFT_OUT,
-    METHODS,
-    Explanation,
-    best_method,
-    deletion_test,
-)
-from elman.explain.gradients import ROOM, Run, held, integrated, is_exact
+from elman.explain.explanation import DECOMPOSITION, LEFT_OUT, Explanation, not_known
+from elman.explain.gradients import ROOM, Run, held, integrated
 from elman.explain.opened import Opened, Read
+from elman.explain.question import Question, Sets, Shares
 from elman.runtime.network import Network
 from elman.runtime.sampling import best, ranked
 from elman.runtime.stream import Readable
@@ -36,6 +30,10 @@ __all__ = ["Terms", "decompose", "explain_language", "replace"]
 
 _WORDS = 32  # that stand for an unknown one
 _LANES = 2048  # of all unknown words together
+_UNLIKE = (
+    "A text without a word may be like none in training: --unknown (unknown=True) asks what it is "
+    "not to know it."
+)
 
 
 class Terms(NamedTuple):
@@ -66,76 +64,146 @@ def explain_language(
     OptionError.
     """
     network: Network = predictor.network
-    linear = is_exact(network.model.config)
-    if method is None and not unknown:
-        return best_method(lambda way: explain_language(predictor, text, target, method=way))
-    method = LEFT_OUT if method is None else method
-    if method not in METHODS or (unknown and method != LEFT_OUT):
-        expected = LEFT_OUT if unknown else "one of " + ", ".join(METHODS)
-        raise OptionError("method", got=method, expected=expected)
+    if unknown and method not in (None, LEFT_OUT):
+        raise OptionError("method", got=method, expected=LEFT_OUT)
     read = Read.of(predictor, text)
-    number, note = _number(network, read, target), _note(read)
-    if unknown:
-        return _unknown_words(network, read, number, note)
-    weight, bias = (part[0].astype(np.float64) for part in Opened(network).head([number]))
-
-    def scores(states: np.ndarray) -> np.ndarray:
-        return np.asarray(network.output(states).astype(np.float64) @ weight + bias)
-
-    N = len(read.numbers)
-    whole, alone, steps = _without(network, read, [(i,) for i in range(N)])
-    score, singly = float(scores(whole)), scores(alone)
-    terms = Terms((score - singly)[None], np.zeros(1), np.zeros(1))
-    if method != LEFT_OUT:
-        terms = (_decomposed if method == DECOMPOSITION else _integrated)(network, read, [number])
-    contributions = terms.contributions[0]
-    if method == DECOMPOSITION and N:
-        note = " ".join(filter(None, (note, held(network.model.config))))
-    start_state, biases = float(terms.start_state[0]), float(terms.bias[0])
-    return Explanation(
-        task="language",
-        target=network.model.codec.tokens[number],
-        method=method,
-        exact=method == DECOMPOSITION and linear,
-        score_name="logit",
-        score=score,
-        inputs=read.tokens,
-        contributions=contributions,
-        start_state=start_state,
-        bias=biases,
-        residual=score - (float(contributions.sum()) + start_state + biases),
-        absence=score - singly,
-        deletion=deletion_test(
-            contributions,
-            score,
-            singly,
-            lambda sets: scores(_without(network, read, sets)[1]),
-            measured=method == LEFT_OUT,
-        ),
-        steps=steps,
-        note=note,
-    )
+    number = _number(network, read, target)
+    return (_Unknown if unknown else _Word)(network, read, number).answer(method)
 
 
-def _unknown_words(network: Network, read: Read, number: int, note: str) -> Explanation:
-    """Return what it costs not to know each token, in the log probability of token `number`."""
-    score = float(network.log_probabilities(_output(network, read))[number])
-    others, more, steps = _unknown(network, read, number)
-    changes = score - others
-    return Explanation(
-        task="language",
-        target=network.model.codec.tokens[number],
-        method=LEFT_OUT,
-        exact=False,
-        score_name="log probability",
-        score=score,
-        inputs=read.tokens,
-        contributions=changes,
-        residual=score - float(changes.sum()),
-        absence=changes,
-        steps=steps,
-        note=" ".join(filter(None, (note, more))),
-    )
+class _Word(Question):
+    """Why a token has its logit after a text."""
+
+    task, score_name = "language", "logit"
+
+    def __init__(self, network: Network, read: Read, number: int) -> None:
+        self.network, self.read, self.number = network, read, number
+        self.target, self.inputs = network.model.codec.tokens[number], read.tokens
+        self.exact = network.cell.exact
+        weight, bias = Opened(network).head([number])
+        self._weight, self._bias = weight[0].astype(np.float64), float(bias[0])
+
+    def scores(self, sets: Sets) -> np.ndarray:
+        """Return the logit without each set of tokens.
+
+        Each text is forked before the first token that it lacks; all that stand at a place read it in one
+        product.
+        """
+        N, network = len(self.inputs), self.network
+        firsts = np.array([one[0] if one else N for one in sets], np.int64)
+        lacks = np.zeros((len(sets) + 1, N), bool)
+        for row, one in enumerate(sets):
+            lacks[row, list(one)] = True
+        states = np.repeat(self.read.start[None], len(sets) + 1, axis=0)
+        for place, token in enumerate(self.read.numbers.tolist()):
+            states[np.flatnonzero(firsts == place)] = states[-1]
+            reads = np.append(firsts < place, True) & ~lacks[:, place]
+            which = np.flatnonzero(reads)
+            _, states[which] = network.forward(np.full((1, len(which)), token), states[which])
+            self.steps += len(which) - 1
+        states[np.flatnonzero(firsts == N)] = states[-1]
+        output = network.output(states[:-1]).astype(np.float64)
+        return np.asarray(output @ self._weight + self._bias)
+
+    def shares(self, method: str) -> Shares:
+        """Return the logit's terms."""
+        ask = _decomposed if method == DECOMPOSITION else _integrated
+        terms = ask(self.network, self.read, [self.number])
+        return terms.contributions[0], float(terms.start_state[0]), float(terms.bias[0])
+
+    def note(self, method: str) -> str:
+        """Return what is not in the vocabulary, what stands before, and what the method takes as given."""
+        notes = [_note(self.read)]
+        if method == DECOMPOSITION and self.inputs:
+            notes.append(held(self.network.cell))
+        if method == LEFT_OUT and len(self.inputs) > 1:
+            notes.append(_UNLIKE)
+        return " ".join(filter(None, notes))
+
+
+class _Unknown(_Word):
+    """Why a token has its log probability after a text, against texts some of whose tokens are not known."""
+
+    score_name, methods = "log probability", (LEFT_OUT,)
+    words, known = 0, 1.0
+    """That stand for an unknown one, and the least share of what was expected that they are."""
+
+    def scores(self, sets: Sets) -> np.ndarray:
+        """Return the log probability with each set of tokens unknown.
+
+        A lane is one way to put words in a set's places; it weighs what they, and what is read after them,
+        had for log probability there.
+        """
+        network, N = self.network, len(self.inputs)
+        lanes, whole = np.empty((0, len(self.read.start)), self.read.start.dtype), self.read.start
+        owners, weights = np.empty(0, np.int64), np.empty(0)
+        unknown = np.zeros((len(sets), N), bool)
+        for row, one in enumerate(sets):
+            unknown[row, list(one)] = True
+        for place, token in enumerate(self.read.numbers.tolist()):
+            begins = [row for row, one in enumerate(sets) if one and one[0] == place]
+            rows = np.concatenate([lanes, whole[None]])
+            output = network.output(rows)
+            here = unknown[owners, place]
+            (stay,) = np.nonzero(~here)
+            # of each new lane: the row it comes from, whose it is, what it reads and weighs
+            come = [(stay, owners[stay], np.full(len(stay), token))]
+            heavy = [
+                weights[stay]
+                + network.target_log_probabilities(output[stay], np.full(len(stay), token))
+            ]
+            parents = [*np.flatnonzero(here).tolist(), *([len(lanes)] * len(begins))]
+            whose = [*owners[here].tolist(), *begins]
+            expected = {row: self._expected(output[row]) for row in {*parents}}
+            for row, owner in zip(parents, whose, strict=True):
+                words = best(expected[row], self._count(len(sets), len(sets[owner])))
+                if len(sets[owner]) == 1:
+                    share = float(np.exp(expected[row][words]).sum())
+                    self.words, self.known = len(words), min(self.known, share)
+                come.append((np.full(len(words), row), np.full(len(words), owner), words))
+                before = weights[row] if row < len(lanes) else 0.0
+                heavy.append(before + expected[row][words])
+            of, owners, tokens = (np.concatenate(part) for part in zip(*come, strict=True))
+            weights = np.concatenate(heavy)
+            _, after = network.forward(
+                np.append(tokens, token)[None], np.concatenate([rows[of], whole[None]])
+            )
+            lanes, whole = after[:-1], after[-1]
+            self.steps += len(lanes)
+        output = network.output(np.concatenate([lanes, whole[None]]))
+        found = network.target_log_probabilities(output, np.full(len(output), self.number))
+        result = np.full(len(sets), found[-1], np.float64)
+        for row in np.unique(owners).tolist():
+            mine = np.flatnonzero(owners == row)
+            mixed = np.logaddexp.reduce(weights[mine] + found[mine])
+            result[row] = mixed - np.logaddexp.reduce(weights[mine])
+        return result
+
+    def _expected(self, output: np.ndarray) -> np.ndarray:
+        """Return the log probabilities ``[V]`` of the next token, within the line."""
+        expected = self.network.log_probabilities(output).astype(np.float64)
+        if (end_id := self.network.model.codec.end_id) is not None:
+            expected[end_id] = -np.inf
+        return np.asarray(expected - np.logaddexp.reduce(expected))
+
+    def _count(self, sets: int, size: int) -> int:
+        """Return how many words stand for each of `size` unknown ones, where there are so many sets."""
+        codec = self.network.model.codec
+        lanes = min(_WORDS, max(4, _LANES // max(1, sets)))
+        return min(max(2, int(lanes ** (1 / size))), len(codec) - (codec.end_id is not None))
+
+    def nothing(self) -> float:
+        """Return 0: where nothing is known there is no text."""
+        return 0.0
+
+    def note(self, method: str) -> str:
+        """Return what is not in the vocabulary, and what stood for an unknown word."""
+        del method
+        told = (
+            f"For an unknown word stand the {self.words} most probable ones, "
+            f"at least {100 * self.known:.0f} % of them."
+        )
+        return " ".join(filter(None, (_note(self.read), told if self.inputs else "")))
 
 
 def decompose(predictor: Any, text: Readable, targets: Sequence[str]) -> Terms:
@@ -161,7 +229,8 @@ def replace(
     position = whole_number("position", position, 0, len(read.numbers) - 1)
     k = whole_number("k", k, 1)
     numbers = read.numbers.copy()
-    numbers[position] = _number(network, read, word, "word")
+    before = read._replace(tokens=read.tokens[:position], numbers=numbers[:position])
+    numbers[position] = _number(network, before, word, "word")
     if numbers[position] == network.model.codec.end_id:
         raise OptionError("word", got="a line end", expected="a token within the line")
     output = _output(network, read._replace(numbers=numbers))
@@ -169,18 +238,13 @@ def replace(
 
 
 def _note(read: Read) -> str:
-    unknown = [
-        token
-        for token, number in zip(read.tokens, read.numbers.tolist(), strict=True)
-        if number == UNKNOWN_ID
-    ]
-    notes = []
-    if unknown:
-        names = ", ".join(printable(token, 24) for token in [*dict.fromkeys(unknown)][:8])
-        notes.append(f"Not in the vocabulary, read as <unk>: {names}.")
+    pairs = zip(read.tokens, read.numbers.tolist(), strict=True)
+    notes = [not_known(token for token, number in pairs if number == UNKNOWN_ID)]
+    if read.ignored:
+        notes.append("Each line is read by itself: what stands before the last one does not count.")
     if read.before:
         notes.append(f"The {read.before:,} tokens before these are in the start state.")
-    return " ".join(notes)
+    return " ".join(filter(None, notes))
 
 
 def _output(network: Network, read: Read) -> np.ndarray:
@@ -212,66 +276,9 @@ def _number(network: Network, read: Read, token: str | None, name: str = "target
     )
 
 
-def _without(
-    network: Network, read: Read, sets: Sequence[tuple[int, ...]]
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the states after the whole text ``[S]`` and without each set of its tokens ``[n, S]``.
-
-    Each is forked before the first token that it lacks; the steps that they took from there are returned
-    too. All that stand at a place read it in one product.
-    """
-    firsts = np.array([one[0] for one in sets], np.int64)
-    lacks = np.zeros((len(sets) + 1, len(read.numbers)), bool)
-    for row, one in enumerate(sets):
-        lacks[row, list(one)] = True
-    states = np.repeat(read.start[None], len(sets) + 1, axis=0)
-    steps = 0
-    for place, token in enumerate(read.numbers.tolist()):
-        states[np.flatnonzero(firsts == place)] = states[-1]
-        reads = np.append(firsts < place, True) & ~lacks[:, place]
-        which = np.flatnonzero(reads)
-        _, states[which] = network.forward(np.full((1, len(which)), token), states[which])
-        steps += len(which) - 1
-    return states[-1], states[:-1], steps
-
-
-def _unknown(network: Network, read: Read, target: int) -> tuple[np.ndarray, str, int]:
-    """Return the target's log probability ``[N]`` with each token unknown, what to say, and the steps."""
-    N, end_id = len(read.numbers), network.model.codec.end_id
-    K = min(_WORDS, max(4, _LANES // max(1, N)), len(network.model.codec) - (end_id is not None))
-    whole, lanes = read.start[None], np.empty((0, len(read.start)), read.start.dtype)
-    owners, weights = np.empty(0, np.int64), np.empty(0)
-    least, steps = 1.0, 0
-    for place, token in enumerate(read.numbers.tolist()):
-        expected = network.log_probabilities(network.output(whole[0])).astype(np.float64)
-        if end_id is not None:
-            expected[end_id] = -np.inf  # within a line there is none
-        expected -= np.logaddexp.reduce(expected)
-        words = best(expected, K)
-        least = min(least, float(np.exp(expected[words]).sum()))
-        weights += network.target_log_probabilities(
-            network.output(lanes), np.full(len(lanes), token)
-        )
-        lanes = np.concatenate([lanes, np.repeat(whole, len(words), axis=0)])
-        tokens = np.concatenate([np.full(len(owners), token), words])
-        owners = np.append(owners, np.full(len(words), place))
-        weights = np.append(weights, expected[words])
-        _, after = network.forward(np.append(tokens, token)[None], np.concatenate([lanes, whole]))
-        lanes, whole = after[:-1], after[-1:]
-        steps += len(lanes)
-    found = network.target_log_probabilities(network.output(lanes), np.full(len(lanes), target))
-    result = np.empty(N)
-    for place in range(N):
-        mine = owners == place
-        whole_weight = np.logaddexp.reduce(weights[mine])
-        result[place] = np.logaddexp.reduce(weights[mine] + found[mine]) - whole_weight
-    note = f"For an unknown word stand the {K} most probable ones, at least {100 * least:.0f} % of them."
-    return result, note, steps
-
-
-def _run(network: Network, read: Read, targets: Sequence[int], *, kernel: bool) -> Run:
+def _run(network: Network, read: Read, targets: Sequence[int], dtype: Any = None) -> Run:
     """Return what runs rows to logits and back: row b to that of target b, or all to that of the one."""
-    opened = Opened(network, kernel=kernel)
+    opened = Opened(network, dtype)
     weight, bias = opened.head(targets)
     last = np.zeros(network.hidden_size)  # of the output before the first token nothing is read
 
@@ -324,11 +331,12 @@ def _size(network: Network, read: Read) -> int:
 def _decomposed(network: Network, read: Read, targets: Sequence[int]) -> Terms:
     if not len(read.numbers):
         return _only_start(network, read, targets)
+    # the terms of a frozen network may cancel: every digit counts
     row, at_once, parts = _row(network, read), max(1, ROOM // _size(network, read)), []
     for first in range(0, len(targets), at_once):
         some = targets[first : first + at_once]
         rows = np.repeat(row[None, :, None], len(some), axis=0)
-        _, slopes, bias = _run(network, read, some, kernel=False)(rows, True)
+        _, slopes, bias = _run(network, read, some, np.float64)(rows, True)
         worth = slopes[..., 0].astype(np.float64) * row
         parts.append(Terms(*_shares(network, read, worth), bias))
     return Terms(*(np.concatenate(part) for part in zip(*parts, strict=True)))
@@ -337,7 +345,7 @@ def _decomposed(network: Network, read: Read, targets: Sequence[int]) -> Terms:
 def _integrated(network: Network, read: Read, targets: Sequence[int]) -> Terms:
     if not len(read.numbers):
         return _only_start(network, read, targets)
-    run, rows = _run(network, read, targets, kernel=True), _row(network, read)[:, None]
+    run, rows = _run(network, read, targets), _row(network, read)[:, None]
     nothing = np.zeros_like(rows)
     worth = integrated(run, rows, nothing, _size(network, read))
     return Terms(*_shares(network, read, worth[None, :, 0]), run(nothing[None], False)[0])

@@ -6,20 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from elman._errors import DataError, OptionError
+from elman._errors import DataError
+from elman.cells import find
 from elman.data.codec import ABSENT
 from elman.data.layout import several
-from elman.explain.explanation import (
-    DECOMPOSITION,
-    LEFT_OUT,
-    METHODS,
-    Explanation,
-    best_method,
-    deletion_test,
-)
-from elman.explain.gradients import finite, held, is_exact, slopes_between
+from elman.explain.explanation import DECOMPOSITION, LEFT_OUT, Explanation
+from elman.explain.gradients import finite, held, slopes_between
 from elman.explain.parts import Reading, taken_apart
 from elman.explain.passage import Layers
+from elman.explain.question import Question, Sets, Shares
 
 __all__ = ["explain_labelled"]
 
@@ -56,57 +51,55 @@ def explain_labelled(
         OptionError: there is no such method or input.
         InputError: the states of the network leave the range of numbers.
     """
-    config, codec = predictor.model.config, predictor.model.codec
-    reading = taken_apart(predictor, what, of)
-    allowed = METHODS if reading.read_by_network else (LEFT_OUT,)
-    if method is None and reading.read_by_network:
-        return best_method(lambda way: explain_labelled(predictor, what, target, method=way, of=of))
-    method = LEFT_OUT if method is None else method
-    if method not in allowed:
-        raise OptionError("method", got=method, expected=" | ".join(allowed))
-    N = len(reading.names)
-    ends = reading.logits([(), tuple(range(N))])
-    number = _number(predictor, target, ends[0])
-    regress = config.task == "regress"
-    scale, shift = (codec.target.scale[0], codec.target.mean[0]) if regress else (1.0, 0.0)
+    return _Answer(predictor, taken_apart(predictor, what, of), target).answer(method)
 
-    def told(logits: np.ndarray) -> np.ndarray:
+
+class _Answer(Question):
+    """Why a label has its logit, or a regressor its number."""
+
+    def __init__(self, predictor: Any, reading: Reading, target: Any) -> None:
+        config, codec = predictor.model.config, predictor.model.codec
+        self.reading, self.task = reading, config.task
+        self.inputs = tuple(reading.names)
+        self.number = _number(predictor, target, reading.logits([()])[0])
+        self._scale, self._shift = 1.0, 0.0
+        self.target, self.score_name = "value", "value"
+        if config.task == "regress":
+            self._scale, self._shift = codec.target.scale[0], codec.target.mean[0]
+        else:
+            self.target, self.score_name = predictor.labels.names[self.number], "logit"
+        if reading.step is not None:
+            self.score_name += f" at step {reading.step}"
+        if not reading.read_by_network:
+            self.methods = (LEFT_OUT,)
+        pools = {"max": "chosen maxima", "attention": "weights of attention"}
+        self._chosen = [name for pool, name in pools.items() if pool in config.pools]
+        self.cell = find(config.cell, config.activation)
+        self.exact = self.cell.exact and not self._chosen
+
+    def scores(self, sets: Sets) -> np.ndarray:
+        """Return the answer without each set of inputs."""
+        before = self.reading.steps
+        logits = self.reading.logits([*sets])[:, self.number].astype(np.float64)
+        self.steps += self.reading.steps - before
         with np.errstate(over="ignore"):
-            return finite(logits[:, number].astype(np.float64) * scale + shift)
+            return finite(logits * self._scale + self._shift)
 
-    def without(sets: list[tuple[int, ...]]) -> np.ndarray:
-        return told(reading.logits(sets))
-
-    score, nothing = told(ends).tolist()
-    reading.steps = 0
-    alone = without([(i,) for i in range(N)])
-    steps, absence = reading.steps, finite(score - alone)
-    if method == LEFT_OUT:
-        contributions, bias = absence, nothing
-    else:
+    def shares(self, method: str) -> Shares:
+        """Return the mean of the members' shares."""
+        if not self.inputs:
+            return np.empty(0), 0.0, self.nothing()
         with np.errstate(over="ignore", invalid="ignore"):
-            shares, rest = _shares(reading, number, method)
-            contributions, bias = finite(shares * scale), float(finite(rest * scale + shift))
-    pools = {"max": "chosen maxima", "attention": "weights of attention"}
-    chosen = [name for pool, name in pools.items() if pool in config.pools]
-    given = held(config, *chosen) if method == DECOMPOSITION else ""
-    score_name = "value" if regress else "logit"
-    return Explanation(
-        config.task,
-        "value" if regress else predictor.labels.names[number],
-        method,
-        method == DECOMPOSITION and is_exact(config) and not chosen,
-        score_name if reading.step is None else f"logit at step {reading.step}",
-        score,
-        tuple(reading.names),
-        contributions,
-        bias=bias,
-        residual=float(finite(score - contributions.sum() - bias)),
-        absence=absence,
-        deletion=deletion_test(contributions, score, alone, without, measured=method == LEFT_OUT),
-        steps=steps,
-        note=" ".join(filter(None, (reading.note, given))),
-    )
+            shares, rest = _shares(self.reading, self.number, method)
+            rest = rest * self._scale + self._shift
+            return finite(shares * self._scale), 0.0, float(finite(rest))
+
+    def note(self, method: str) -> str:
+        """Return what is unknown, and what the method takes as given."""
+        told = [self.reading.note, *([] if method == LEFT_OUT else [self.reading.shared])]
+        if method == DECOMPOSITION and self.inputs:
+            told.append(held(self.cell, *self._chosen))
+        return " ".join(filter(None, told))
 
 
 def _number(predictor: Any, target: Any, logits: np.ndarray) -> int:
@@ -134,16 +127,10 @@ def _shares(reading: Reading, number: int, method: str) -> tuple[np.ndarray, flo
         states = 8 * one.config.output_size * one.config.num_layers
         size = reading.length * (one.config.input_size + states) + 16 * rows.size
         owner = np.broadcast_to(reading.owner_of_rows, rows.shape).ravel()
-        moved = (rows - base).ravel()
-
-        def told(
-            slopes: np.ndarray, owner: np.ndarray = owner, moved: np.ndarray = moved
-        ) -> np.ndarray:
-            return np.bincount(owner, slopes.ravel() * moved, len(reading.names))
-
         frozen = method == DECOMPOSITION
-        slopes, rest = slopes_between(network.run, base, rows, frozen=frozen, size=size, told=told)
-        found.append(told(slopes))
+        slopes, rest = slopes_between(network.run, base, rows, frozen=frozen, size=size)
+        worth = (slopes * (rows - base)).ravel()
+        found.append(np.bincount(owner, worth, len(reading.names)))
         rests.append(rest)
     return np.mean(found, axis=0), float(np.mean(rests))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ _LAGS = sorted({*(1 << n for n in range(9)), *(3 << n for n in range(7))})
 _BAR = 30
 _ROOM = 1 << 24  # numbers of the gates that a way back keeps at once
 _VANISHED = 1e-3
+_FALLS, _GROWS = 0.9, 1.1  # a token
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +85,11 @@ class Memory:
 
     @property
     def verdict(self) -> str:
-        """What it comes to, in two sentences."""
+        """What it comes to, in two sentences.
+
+        The gradient vanishes where less than a thousandth of it is left, or it falls to .9 a token or less;
+        it explodes where it is more than 1,000 times as large, or grows to 1.1 a token or more.
+        """
         if self.horizon is None:
             reach = f"The prediction still changes when all but the last {self.lags[-1]} tokens are cut off"
         elif self.horizon == 1:
@@ -95,9 +101,12 @@ class Memory:
         near, far = self._ends
         if near == far:
             return f"{reach}. There is a gradient at lag {self.lags[far]} alone."
-        share, does = self._share, "neither vanishes nor explodes"
-        if not _VANISHED <= share <= 1 / _VANISHED:
-            does = "vanishes" if share < 1 else "explodes"
+        # the rate as it is told
+        share, rate, does = self._share, round(self.rate, 3), "neither vanishes nor explodes"
+        if share < _VANISHED or rate <= _FALLS:
+            does = "vanishes"
+        elif share > 1 / _VANISHED or rate >= _GROWS:
+            does = "explodes"
         at = f"at lag {self.lags[far]} it is {_plain(share)} times that at lag {self.lags[near]}"
         return f"{reach}. The gradient {does}: {at}, a factor of {_plain(self.rate)} a token."
 
@@ -113,6 +122,10 @@ class Memory:
             "source": self.source,
             "verdict": self.verdict,
         }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as one line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
 
     def to_svg(self, *, width: float = 720, standalone: bool = True) -> str:
         """Return it as a picture."""
@@ -172,11 +185,12 @@ def measure_memory(predictor: Any, what: Readable | None = None, *, far: int = _
         source = f"{WRITTEN:,} tokens that the model wrote itself"
     numbers = token_numbers(predictor.model.codec, what)
     contexts = _contexts(numbers, predictor.model.codec.end_id, far)
-    if not contexts:
-        raise InputError(
-            "the text to measure memory on", got=f"{len(numbers)} tokens", expected="more"
-        )
-    lags = [lag for lag in _LAGS if lag <= far and any(len(one) > lag for one in contexts)] or [1]
+    longest = max(map(len, contexts), default=0)
+    lags = [lag for lag in _LAGS if lag <= far and lag < longest]
+    if not lags:
+        got = "1 token" if len(numbers) == 1 else f"{len(numbers):,} tokens"
+        expected = "more than one" if predictor.model.codec.end_id is None else "more in a line"
+        raise InputError("the text is too short to cut anything off", got=got, expected=expected)
     predicted = _predictions(predictor.network, contexts)
     change = []
     for lag in lags:
@@ -185,7 +199,7 @@ def measure_memory(predictor: Any, what: Readable | None = None, *, far: int = _
         moved = [
             np.abs(one - predicted[place]).sum() / 2 for one, place in zip(cut, some, strict=True)
         ]
-        change.append(float(np.mean(moved)) if moved else 0.0)
+        change.append(float(np.mean(moved)))
     gradient = _gradients(predictor.network, contexts, lags)
     return Memory(tuple(lags), np.array(change), gradient, len(contexts), source)
 

@@ -30,6 +30,8 @@ class Read(NamedTuple):
     """``[S]``, a row as `Network` has it."""
     before: int
     """Tokens of the document that are in `start`."""
+    ignored: bool = False
+    """Whether documents before this one were left away."""
 
     @classmethod
     def of(cls, predictor: Any, text: Readable) -> Read:
@@ -49,7 +51,7 @@ class Read(NamedTuple):
         for place in range(first, cut, MOST):
             _, rows = network.forward(numbers[place : min(cut, place + MOST), None], start[None])
             start = rows[0]
-        return cls(tuple(tokens[cut:]), numbers[cut:], start, cut - first)
+        return cls(tuple(tokens[cut:]), numbers[cut:], start, cut - first, first > 1)
 
 
 class Opened:

@@ -11,7 +11,8 @@ import numpy as np
 from elman._errors import DataError, OptionError
 from elman._shapes import whole_number
 from elman.data.labelled import Encoded, Sequences, bucketed
-from elman.data.words import UNKNOWN, UNKNOWN_ID
+from elman.data.words import UNKNOWN_ID
+from elman.explain.explanation import not_known
 from elman.runtime.sequence import bounded
 
 __all__ = ["Reading", "blocks", "taken_apart"]
@@ -39,6 +40,9 @@ class Reading(ABC):
     length: int
     step: int | None = None
     note = ""
+    """What is to be said of how it was read."""
+    shared = ""
+    """What is to be said where a score is shared out among its parts."""
     drops = True
     """Whether parts that are left out are gone, so that what is behind them moves up."""
     spelled: tuple[np.ndarray, np.ndarray] | None = None
@@ -100,8 +104,13 @@ class _Tokens(Reading):
             tokens, space = [*text], ""
         else:
             tokens, space = [*(codec.tokens.tokenise(item) if given.kind == "text" else item)], " "
+            words = self.encoded.words
+            known = self.numbers if words is None else words[self.numbers]
+            pairs = zip(tokens, known.tolist(), strict=False)
+            how = "known by their letters alone" if codec.alphabet else "read as <unk>"
+            self.note = not_known((word for word, number in pairs if number == UNKNOWN_ID), how)
         self.length = len(self.numbers)
-        self.owner, self.names = _joined(tokens or [UNKNOWN], space)
+        self.owner, self.names = _joined(tokens, space)
 
     def left(self, gone: list[np.ndarray]) -> Encoded:
         variants = []
@@ -117,7 +126,7 @@ class _Tokens(Reading):
 class _Letters(Reading):
     """The characters by which a network spells each word of a text."""
 
-    note = "What the words' own vectors gave is in the bias."
+    shared = "What the words' own vectors gave is in the bias."
 
     def __init__(self, predictor: Any, given: Sequences) -> None:
         super().__init__(predictor.reader)
@@ -129,12 +138,17 @@ class _Letters(Reading):
         self.letters: list[np.ndarray] = [letters[word] for word in tokens.numbers.tolist()]
         self.ends = np.cumsum([len(letters) for letters in self.letters])
         self.length, self.spelled = tokens.length, (self.words, self.ends)
-        item = given.items[0]
-        words = codec.tokens.tokenise(item) if given.kind == "text" else item
+        item, self.codec = given.items[0], codec
+        spellings = codec.tokens.tokenise(item) if given.kind == "text" else item
+        self.spellings: list[str] = [*spellings]
         shown: list[str] = []
-        for word, spelled in zip(words or [UNKNOWN], self.letters, strict=True):
-            last = len(spelled) // 2  # of a long word its beginning and its end are spelled
-            shown += [*word[: len(spelled) - last], *word[len(word) - last :]]
+        # of a long word its beginning and its end are spelled; what is between stays as it is
+        self.between: list[str] = []
+        for word, spelled in zip(self.spellings, self.letters, strict=False):
+            last = len(spelled) // 2
+            first = len(spelled) - last
+            shown += [*word[:first], *word[len(word) - last :]]
+            self.between.append(word[first : len(word) - last])
         self.owner, self.names = _joined(shown, "")
 
     def rows(self, one: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -142,17 +156,20 @@ class _Letters(Reading):
         return rows, np.zeros_like(rows)
 
     def left(self, gone: list[np.ndarray]) -> Encoded:
-        letters, numbers, variants = [*self.letters], [*self.words.tolist()], []
-        for mask in gone:
-            places = np.arange(self.length)
-            for word, part in enumerate(np.split(mask, self.ends[:-1])):
-                if part.any():
-                    places[word] = len(letters)
-                    left = self.letters[word][~part]
-                    letters.append(left if len(left) else np.array([UNKNOWN_ID]))
-                    numbers.append(numbers[word])
-            variants.append(places)
-        return Encoded(variants, np.array(numbers), letters)
+        """Return the words as they are without those letters: others, or none."""
+
+        def rest(mask: np.ndarray) -> tuple[str, ...]:
+            words = []
+            parts = np.split(mask, self.ends[:-1])
+            for word, between, part in zip(self.spellings, self.between, parts, strict=False):
+                last = len(part) // 2
+                edges = [*word[: len(part) - last], *word[len(word) - last :]]
+                kept = [letter for letter, is_gone in zip(edges, part, strict=True) if not is_gone]
+                first = len(kept) - int((~part[len(part) - last :]).sum())
+                words.append("".join([*kept[:first], between, *kept[first:]]))
+            return tuple(filter(None, words))
+
+        return Encoded.of(self.codec, Sequences("tokens", tuple(map(rest, gone))))
 
 
 class _Characters(Reading):

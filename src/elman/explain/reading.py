@@ -142,16 +142,15 @@ def read_states(predictor: Any, what: Any = None, steps: int = MOST) -> Reading:
     task = model.config.task
     if task == "forecast":
         return _series(predictor, what, steps)
-    if task == "language":
-        if not isinstance(what, str):
-            raise InputError(
-                "what the units are found on", got=type(what).__name__, expected="a text"
-            )
-        return _language(model, what, steps)
-    if model.codec.tokens is None:
+    language = task == "language"
+    if not language and model.codec.tokens is None:
         expected = "one that reads text, or a forecaster"
         raise InputError("units of a model that reads sequences of numbers", expected=expected)
-    return _labelled(model, what, steps)
+    if what is None or (language and not isinstance(what, str)):
+        got, expected = type(what).__name__, "a text" if language else "a text a line, or texts"
+        got = "nothing" if what is None else got
+        raise InputError("what the units are found on", got=got, expected=expected)
+    return (_language if language else _labelled)(model, what, steps)
 
 
 def _bounded(units: Sequence[Unit], steps: int) -> int:

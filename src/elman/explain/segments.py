@@ -48,9 +48,7 @@ def shared_out(
     size = len(rows) * (config.input_size + 8 * config.hidden_size * config.num_layers)
     for network in networks:
         network.ask(weights)
-        mean, constant = slopes_between(
-            network.run, base, rows, frozen=frozen, size=size, told=window.told
-        )
+        mean, constant = slopes_between(network.run, base, rows, frozen=frozen, size=size)
         slopes += mean / config.members
         rest += constant / config.members
     shares = window.told(slopes)

@@ -74,12 +74,12 @@ _PAINT = (
     ("text.down,.bar.down,.dot.down,.edge.down", "fill", "down"),
     ("text.plain,.bar.plain,.dot", "fill", "grey"),
     (".track", "fill", "rest"),
+    (".rule,.cell", "stroke", "pale"),
     (".arc.up,.line.up", "stroke", "up"),
     (".arc.down,.line.down", "stroke", "down"),
     (".arc.plain,.line.plain,.flow,.void", "stroke", "grey"),
     (".line.ink,.ring", "stroke", "ink"),
     (".dot.ink", "fill", "ink"),
-    (".rule,.cell", "stroke", "pale"),
 )
 
 
@@ -318,7 +318,9 @@ def paragraph(
             lines.append(word)
         else:
             lines[-1] = longer
-    shown = [line for line in lines if line][:8]
+    shown = [line for line in lines if line]
+    if len(shown) > 8:
+        shown[7:] = [f"{shown[7]} …"]
     return (
         "".join(text(x, y + 16 * place, line, kind, width) for place, line in enumerate(shown)),
         y + 16 * len(shown),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -64,16 +65,31 @@ class Trace:
         found: np.ndarray = one[unit.layer, :, unit.number]
         return found
 
-    def changing(self, count: int, layer: int = -1) -> np.ndarray:
+    def changing(self, count: int, layer: int = -1, state: str = "hidden") -> np.ndarray:
         """Return the numbers of the `count` units of a layer that change most; raises OptionError."""
         count = whole_number("units", count, 0)
-        hidden = self.states["hidden"]
-        one = hidden[whole_number("layer", layer, -1, len(hidden) - 1)]
+        one = self._layer(layer, state)
         spread = one.std(axis=0) if self.tokens else np.empty(0)
         return np.sort(np.argsort(-spread, kind="stable")[:count])
 
+    def _layer(self, layer: int, state: str) -> np.ndarray:
+        """Return a state of a layer ``[T, H]``; raises OptionError."""
+        if state not in [*self.states]:
+            raise OptionError("state", got=state, expected=" | ".join(self.states))
+        found: np.ndarray = self.states[state]
+        one: np.ndarray = found[whole_number("layer", layer, -1, len(found) - 1)]
+        return one
+
+    def _chosen(self, units: Any, layer: int, state: str = "hidden") -> list[int]:
+        """Return the numbers of units: of these, or of so many that change most; raises OptionError."""
+        H = self.states["hidden"].shape[2]
+        if isinstance(units, Sequence | np.ndarray) and not isinstance(units, str | bytes):
+            return [whole_number("units", unit, 0, H - 1) for unit in units]
+        found: list[int] = self.changing(units, layer, state).tolist()
+        return found
+
     def to_dict(
-        self, units: int | list[int] | None = None, layer: int | None = None
+        self, units: int | Sequence[int] | None = None, layer: int | None = None
     ) -> dict[str, Any]:
         """Return all of it for JSON, of one `layer` or all, and of `units`: these, so many, or all.
 
@@ -83,11 +99,7 @@ class Trace:
         if layer is not None:
             whole_number("layer", layer, 0, L - 1)
         layers = [*range(L)] if layer is None else [layer]
-        chosen = [*range(H)]
-        if isinstance(units, int):
-            chosen = self.changing(units, layers[-1]).tolist()
-        elif units is not None:
-            chosen = [whole_number("units", unit, 0, H - 1) for unit in units]
+        chosen = [*range(H)] if units is None else self._chosen(units, layers[-1])
 
         def cut(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
             return {
@@ -110,21 +122,53 @@ class Trace:
             "predictions": said,
         }
 
-    def to_svg(self, *, width: float = 720, standalone: bool = True) -> str:
-        """Return the last layer's units over time as a picture: those that change most."""
+    def to_json(self, units: int | Sequence[int] | None = None, layer: int | None = None) -> str:
+        """Return `to_dict` as one line of JSON; raises OptionError."""
+        return json.dumps(self.to_dict(units, layer), ensure_ascii=False, allow_nan=False)
+
+    def to_svg(
+        self,
+        *,
+        layer: int = -1,
+        state: str = "hidden",
+        units: int | Sequence[int] = _SHOWN,
+        width: float = 720,
+        standalone: bool = True,
+    ) -> str:
+        """Return units over time as a picture: these, or so many of a layer that change most, 64 at most.
+
+        `layer` is from 0 (-1: the last), `state` one of `states`. Raises OptionError.
+        """
         from elman.explain import draw
 
-        units = self.changing(_SHOWN)
-        values = self.states["hidden"][-1][:, units].T
-        return draw.heat(values, self.tokens, units.tolist(), width=width, standalone=standalone)
+        values, chosen, title = self._shown(layer, state, units)
+        return draw.heat(
+            values, self.tokens, chosen, title=title, width=width, standalone=standalone
+        )
 
-    def plot(self) -> Any:
-        """Return the same as a matplotlib figure; raises MissingDependencyError."""
+    def plot(
+        self, *, layer: int = -1, state: str = "hidden", units: int | Sequence[int] = _SHOWN
+    ) -> Any:
+        """Return the same as a matplotlib figure; raises OptionError, MissingDependencyError."""
         from elman import plots
 
-        units = self.changing(_SHOWN)
-        values = self.states["hidden"][-1][:, units].T
-        return plots.states(values, self.tokens, units.tolist())
+        values, chosen, title = self._shown(layer, state, units)
+        figure = plots.states(values, self.tokens, chosen, title)
+        if not self.tokens:
+            figure.axes[0].set_axis_off()
+        return figure
+
+    def _shown(self, layer: int, state: str, units: Any) -> tuple[np.ndarray, list[int], str]:
+        """Return what a picture shows ``[U, T]``, of which units, and its title; raises OptionError."""
+        one = self._layer(layer, state)
+        H, place = one.shape[1], f"layer {layer % len(self.states[state])}, {state}"
+        if not self.tokens:
+            return np.empty((0, 0)), [], f"{place}: no step was read"
+        named = isinstance(units, Sequence | np.ndarray)
+        whole_number("units", len(units) if named else units, 1, _SHOWN)
+        chosen, most = self._chosen(units, layer, state), "" if named else " that change most"
+        said = f"all {H} units" if chosen == [*range(H)] else f"{len(chosen)} of {H:,} units{most}"
+        return one[:, chosen].T, chosen, f"{place}: {said}"
 
     def __str__(self) -> str:
         L, T, H = next(iter(self.states.values())).shape

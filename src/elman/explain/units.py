@@ -10,6 +10,7 @@ finding.
 from __future__ import annotations
 
 import html
+import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -69,13 +70,15 @@ class Excerpt:
     tokens: tuple[str, ...]
     values: np.ndarray
     """``[T]``, from -1 to 1: below and above the unit's middle, by its spread over all that was read."""
+    title: str = ""
+    """Which unit it is, and of a finding which property and how well it is told."""
 
     def to_svg(self, *, standalone: bool = True) -> str:
         """Return it as a picture: text on colours."""
         from elman.explain import draw
 
         tokens = [token.strip(" ") or " " for token in self.tokens]
-        return draw.coloured_text(tokens, self.values, standalone=standalone)
+        return draw.coloured_text(tokens, self.values, title=self.title, standalone=standalone)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,12 +115,15 @@ class Units:
         # from a line's beginning, where one is near
         near = (at for at in range(first, first + size // 2) if "\n" in reading.tokens[at])
         first, size = next(near, first), first + size
-        return Excerpt(reading.tokens[first:size], scaled[first:size])
+        title = f"unit {unit}" if marks is None else f"{unit}: {meaning}"
+        return Excerpt(reading.tokens[first:size], scaled[first:size], title)
 
     def shown(self, score: UnitScore) -> Excerpt:
         """Return the excerpt of a score's unit, high where the unit says that the property holds."""
         excerpt = self.excerpt(score.place, score.meaning)
-        return replace(excerpt, values=score.direction * excerpt.values)
+        area, baseline = (f"{one:.3f}".removeprefix("0") for one in (score.area, score.baseline))
+        title = f"{excerpt.title} (area {area}, untrained {baseline})"
+        return replace(excerpt, values=score.direction * excerpt.values, title=title)
 
     def like(self, phrase: str, count: int = 10) -> Like:
         """Return what `units_like` does, where the phrase stands in what was read; raises DataError."""
@@ -133,6 +139,10 @@ class Units:
         ]
         size = len(self.reading.tokens)
         return {"steps": size, "units": len(self.reading.units), "properties": rows}
+
+    def to_json(self, count: int | None = None) -> str:
+        """Return `to_dict` as one line of JSON."""
+        return json.dumps(self.to_dict(count), ensure_ascii=False, allow_nan=False)
 
     def to_svg(self, *, standalone: bool = True) -> str:
         """Return the text coloured by the best finding as a picture; raises DataError without one."""

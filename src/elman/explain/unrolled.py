@@ -59,6 +59,8 @@ def unrolled(
     note: str = "",
     failed: bool = False,
     *,
+    unknown: Sequence[int] = (),
+    before: int = 0,
     width: float = 960,
     standalone: bool = True,
 ) -> str:
@@ -66,8 +68,9 @@ def unrolled(
 
     `states` [T, U] are the strips in the cells (of many units those that vary most), `contributions` [T] the
     arcs (width by size), `absence` [T] the tooltips, `note` the sentence below. With `failed` the arcs are
-    grey and dashed. Of a long text the last tokens are shown, the earlier ones' contributions as one sum.
-    Raises ShapeError.
+    grey and dashed; dashed are the cells of `unknown` positions. Of a long text the last tokens are shown,
+    the earlier ones' contributions as one sum, and with them the number of those `before` all of these.
+    A page writes the legend (``data-legend``) and the note itself. Raises ShapeError.
 
     >>> drawn = unrolled(["I", "eat"], [[0.5], [-0.2]], [("pizza", 0.4)], [0.1, 0.9], target="pizza")
     >>> drawn.count('class="word"'), "data-contribution" in drawn
@@ -85,9 +88,10 @@ def unrolled(
         min(max(advance(clean(token)) + 16, _COLUMN[0]), _COLUMN[1 + narrow])
         for token in tokens[-200:]
     ]
-    count = _last_that_fit(wishes, room - 60 * (len(wishes) < T), 60) if T else 0
+    fit = room - 60 * (len(wishes) < T or before > 0)
+    count = _last_that_fit(wishes, fit, 60 * (not before)) if T else 0
     wishes, first = wishes[len(wishes) - count :], T - count
-    earlier = 60.0 if first else 0.0
+    earlier = 60.0 if first or before else 0.0
     stretch = min(1.5, max(1.0, (room - earlier) / max(1.0, sum(wishes))))
     columns = [stretch * wish for wish in wishes]
     left = _EDGE + 12 + earlier + np.concatenate([[0.0], np.cumsum(columns)])
@@ -135,7 +139,8 @@ def unrolled(
             said = (
                 f"without it: {signed(float(without[at]))} for the answer. Word {at + 1}: {token}"
             )
-        parts.append(box(x - strip / 2 - 4, top, strip + 8, deep, "cell", 5))
+        kind = "cell void" if at in unknown else "cell"
+        parts.append(box(x - strip / 2 - 4, top, strip + 8, deep, kind, 5))
         shares = strips[at : at + 1, chosen].T / most
         parts.append(tiles(shares, [x - strip / 2], top + 4, strip, tall))
         parts.append(_arrow(x, word_at - 16, x, top + deep + 4))
@@ -151,17 +156,17 @@ def unrolled(
     if count:
         flow.append(_arrow(_EDGE + earlier, half, float(middle[0]) - gap - 1, half))
         flow += [] if narrow else [_arrow(float(middle[-1]) + gap, half, goal + 4, half)]
-    before = []
-    if first:
+    past = []
+    if earlier:
         x = _EDGE + 25
-        before = [
+        past = [
             box(_EDGE, top, 50, deep, "void", 5),
-            text(x, half - 3, f"… {first:,}", "small middle grey"),
+            text(x, half - 3, f"… {before + first:,}", "small middle grey"),
             text(x, half + 12, "earlier", "small middle grey"),
         ]
-        if pushes is not None:
+        if pushes is not None and first:
             kind = f"small middle {way(total, failed=failed)}"
-            before += [arc(x, total), text(x, base + 17, known(total), kind)]
+            past += [arc(x, total), text(x, base + 17, known(total), kind)]
     sizes = np.zeros(count) if pushes is None else np.nan_to_num(np.abs(pushes[first:]))
     words = [column(int(place)) for place in np.argsort(-sizes, kind="stable")]
     answer: list[str] = []
@@ -185,15 +190,20 @@ def unrolled(
     if units:
         some = f"{units} of {strips.shape[1]:,}" if units < strips.shape[1] else "the"
         said.append(f"Strips: {some} units, from −{most:.2g} (red) to {most:.2g} (blue).")
-    below = max(bottom, word_at + 22) + 16
-    lines, below = paragraph(_EDGE, below, " ".join(said), width - 2 * _EDGE)
-    notes, below = paragraph(
-        _EDGE, below, note, width - 2 * _EDGE, "small down" if failed else "small"
-    )
-    label = f"The network unrolled over {T} words" + (
+    if any(at >= first for at in unknown):
+        said.append("Dashed cells: words that it does not know.")
+    below, notes, legend = max(bottom, word_at + 22) + 16, "", ""
+    if standalone:
+        kind, room = "small down" if failed else "small", width - 2 * _EDGE
+        lines, below = paragraph(_EDGE, below, " ".join(said), room)
+        more, below = paragraph(_EDGE, below, note, room, kind)
+        notes = lines + more
+    else:
+        legend = attribute("data-legend", " ".join(said), 300)
+    label = f"The network unrolled over {before + T:,} words" + (
         f", and what moved: {target}" if pushes is not None else ""
     )
-    parts = [group("words", [*before, *words]), *flow, *answer, *bars, lines, notes]
+    parts = [group("words", [*past, *words], legend), *flow, *answer, *bars, notes]
     role = "img" if standalone else "group"
     return picture(parts, width, below, label, standalone=standalone, role=role)
 

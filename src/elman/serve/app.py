@@ -24,8 +24,21 @@ __all__ = ["create_app"]
 
 SWEEP_SECONDS = 30.0
 ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": Error, "description": "What went wrong, in one line"}
+    status: {"model": Error, "description": "What went wrong, in one line"}
+    for status in ("4XX", "5XX")
 }
+
+
+class _WithToken(FastAPI):
+    """An application whose description says that all but its health needs the token."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description."""
+        told = super().openapi()
+        told["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        told["security"] = [{"token": []}]
+        told["paths"]["/healthz"]["get"]["security"] = []
+        return told
 
 
 def create_app(models: Mapping[str, Any], settings: Settings | None = None) -> Guard:
@@ -45,7 +58,7 @@ def create_app(models: Mapping[str, Any], settings: Settings | None = None) -> G
         sweeping.cancel()
         desk.close()
 
-    app = FastAPI(
+    app = (FastAPI if settings.token is None else _WithToken)(
         title="Elman",
         version=__version__,
         description="Recurrent networks that answer, stream and explain.",

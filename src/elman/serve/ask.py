@@ -10,12 +10,14 @@ from fastapi import FastAPI
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from elman.runtime.stream import token_numbers
 from elman.serve.answers import plain, predict
 from elman.serve.desk import Desk
 from elman.serve.replies import Generated, ModelCard, ModelList, Predicted, Scored
 from elman.serve.route import failed, told
 from elman.serve.schema import Generate, Predict, Score
 from elman.serve.work import Work
+from elman.serve.writing import blocks
 
 __all__ = ["EVENTS", "Events", "add_routes", "event"]
 
@@ -65,8 +67,12 @@ class Events(StreamingResponse):
 
 
 def _written(predictor: Any, prompt: str, **how: Any) -> Iterator[str]:
-    """Yield new text piece by piece; the prompt is read with the first one."""
-    yield from predictor.stream().feed(prompt).generate_pieces(**how)
+    """Yield new text piece by piece, and none while the prompt is read."""
+    stream, codec = predictor.stream(), predictor.model.codec
+    for block in blocks(codec, token_numbers(codec, prompt)):
+        stream.feed(block)
+        yield ""
+    yield from stream.generate_pieces(**how)
 
 
 def _score(predictor: Any, body: Score) -> Scored:
@@ -106,13 +112,14 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
     async def generate(body: Generate) -> Any:
         predictor, _ = desk.language(body.model)
         how = body.model_dump(include={"n", "temperature", "top_k", "top_p", "seed"})
-        if not body.stream:
-            return {"text": await run(predictor.generate, body.prompt, **how)}
         made = _written(predictor, body.prompt, **how)
+        if not body.stream:
+            return {"text": "".join(await desk.work.whole(made))}
 
         async def events() -> AsyncIterator[str]:
             async for pieces in desk.work.pieces(made):
-                yield event({"text": "".join(pieces)})
+                if text := "".join(pieces):
+                    yield event({"text": text})
             yield "data: [DONE]\n\n"
 
         return Events(events(), desk.work)

@@ -216,8 +216,13 @@ class Batcher:
                 predictions = dict(zip(asked, found, strict=True))
         except Exception as error:
             faults |= dict.fromkeys(asked, error)
-        answered = [job for job in done if job not in faults]
-        answers = [(job, self._answer(job, predictions.get(job, [])[: job.k])) for job in answered]
+        answers = []
+        for job in done:
+            if job not in faults:
+                try:
+                    answers.append((job, self._answer(job, predictions.get(job, [])[: job.k])))
+                except Exception as error:
+                    faults[job] = error
         return [*faults.items(), *answers]
 
     def _feed(self, reading: list[Job]) -> None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import numpy as np
 from fastapi import FastAPI
 
 from elman._errors import OptionError
@@ -25,11 +24,17 @@ MOST_READ = 100_000
 """Tokens of all prompts of one request."""
 
 
-def _choices(predictor: Any, body: CompletionBody) -> list[Choice]:
-    """Return the choices, each prompt read once for all of its own."""
+def _parts(predictor: Any, body: CompletionBody) -> Iterator[Part]:
+    """Yield the parts of one choice after another, each prompt read once for all of its own.
+
+    While a prompt is read the parts are empty.
+    """
     prompt: Any = body.prompt or ""
     one = isinstance(prompt, str) or isinstance(prompt[0], int)
-    firsts = [Choice(predictor, body, each) for each in ([prompt] if one else prompt)]
+    firsts = []
+    for each in [prompt] if one else prompt:
+        firsts.append(Choice(predictor, body, each))
+        yield Part(0)
     count = body.n or 1
     read = sum(len(first.numbers) for first in firsts)
     if read > MOST_READ:
@@ -38,19 +43,20 @@ def _choices(predictor: Any, body: CompletionBody) -> list[Choice]:
     if total > MOST_TOKENS:
         raise OptionError("tokens of all choices", got=total, expected=f"at most {MOST_TOKENS}")
     for first in firsts:
-        first.read()
+        for _ in first.read():
+            yield Part(0)
     every = [first for first in firsts for _ in range(count)]
-    return [first.another(index) for index, first in enumerate(every)]
+    for index, first in enumerate(every):
+        yield from first.another(index).parts()
 
 
-def _as_json(part: Part, before: int, body: CompletionBody) -> CompletionChoice:
-    """Return a part as a choice of the answer; `before` is how much of its text came before."""
-    ends = np.cumsum([before, *(len(piece.text) for piece in part.pieces)]).tolist()
+def _as_json(part: Part, body: CompletionBody) -> CompletionChoice:
+    """Return a part as a choice of the answer."""
     logprobs: Logprobs = {
         "tokens": [piece.text for piece in part.pieces],
         "token_logprobs": [piece.log_probability for piece in part.pieces],
         "top_logprobs": [piece.best for piece in part.pieces],
-        "text_offset": ends[:-1],
+        "text_offset": [piece.at for piece in part.pieces],
     }
     return {
         "index": part.index,
@@ -78,29 +84,19 @@ class _Usage:
         }
 
 
-def _whole(predictor: Any, body: CompletionBody) -> dict[str, Any]:
-    usage, found = _Usage(body), []
-    for choice in _choices(predictor, body):
-        whole = Part(choice.index)
-        for part in choice.parts():
-            usage.add(part)
-            whole.pieces += part.pieces
-            whole.text += part.text
-            whole.reason = part.reason
-        found.append(_as_json(whole, 0, body))
-    return {"choices": found, "usage": usage.as_json()}
-
-
-def _chunks(predictor: Any, body: CompletionBody) -> Iterator[dict[str, Any]]:
-    usage = _Usage(body)
-    for choice in _choices(predictor, body):
-        before = 0
-        for part in choice.parts():
-            usage.add(part)
-            if part.text or part.reason is not None:
-                yield {"choices": [_as_json(part, before, body)]}
-            before += len(part.text)
-    if body.stream_options is not None and body.stream_options.include_usage:
+def _made(predictor: Any, body: CompletionBody) -> Iterator[dict[str, Any] | None]:
+    """Yield the events of an answer, or at the end the whole of it; None where there is nothing to tell."""
+    usage, wholes = _Usage(body), dict[int, Part]()
+    for part in _parts(predictor, body):
+        usage.add(part)
+        told = body.stream and (part.text or part.reason is not None)
+        yield {"choices": [_as_json(part, body)]} if told else None
+        if not body.stream:
+            wholes.setdefault(part.index, Part(part.index)).add(part)
+    if not body.stream:
+        choices = [_as_json(whole, body) for whole in wholes.values()]
+        yield {"choices": choices, "usage": usage.as_json()}
+    elif body.stream_options is not None and body.stream_options.include_usage:
         yield {"choices": [], "usage": usage.as_json()}
 
 
@@ -122,12 +118,14 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
             "created": int(time.time()),
             "model": body.model,
         }
+        made = _made(predictor, body)
         if not body.stream:
-            return head | await desk.work.run(_whole, predictor, body)
+            *_, answer = filter(None, await desk.work.whole(made))
+            return head | answer
 
         async def events() -> AsyncIterator[str]:
-            async for some in desk.work.pieces(_chunks(predictor, body)):
-                for chunk in some:
+            async for some in desk.work.pieces(made):
+                for chunk in filter(None, some):
                     yield event(head | chunk)
             yield "data: [DONE]\n\n"
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
+
+from elman.serve.schema import Method
 
 __all__ = [
     "Completed",
     "CompletionChoice",
     "Error",
+    "Explained",
     "Generated",
     "Health",
     "Interval",
     "Logprobs",
+    "MemoryMeasured",
     "ModelCard",
     "ModelList",
     "Predicted",
@@ -24,6 +28,10 @@ __all__ = [
     "Stepped",
     "StreamCreated",
     "StreamFed",
+    "Traced",
+    "UnitsFound",
+    "UnitsLike",
+    "Unrolled",
 ]
 
 
@@ -124,7 +132,7 @@ class Prediction(TypedDict):
 
 
 class _Share(TypedDict):
-    label: Any
+    label: str
     probability: float
 
 
@@ -162,10 +170,10 @@ class Predicted(TypedDict, total=False):
 
     predictions: list[Prediction]
     unknown: list[str]
-    label: Any
+    label: str
     probabilities: list[_Share]
     value: float
-    tags: list[Any]
+    tags: list[str]
     series: list[SeriesForecast]
 
 
@@ -203,3 +211,127 @@ class Stepped(TypedDict):
 
     state: str
     predictions: list[Prediction]
+
+
+class _Contribution(TypedDict):
+    token: str
+    position: int
+    contribution: float | None
+    absence: float | None
+
+
+class Explained(TypedDict):
+    """What moved an answer, input by input, and whether the explanation stands its own test.
+
+    A number is null where the network leaves the range of numbers.
+    """
+
+    task: str
+    target: str
+    score: float | None
+    score_name: str
+    method: Method
+    exact: bool
+    contributions: list[_Contribution]
+    start_state: float | None
+    bias: float | None
+    residual: float | None
+    gap: float | None
+    deletion_score: float | None
+    deletion_chance: float | None
+    passed: bool | None
+    verdict: str
+    steps: int
+    note: str
+    svg: NotRequired[str]
+    forecast: NotRequired[str]
+
+
+class Unrolled(TypedDict):
+    """A text's last words, what comes next, what moved it, and all of it as a picture.
+
+    ``before`` says how many words stand before these, ``unknown`` which of these it does not know.
+    """
+
+    tokens: list[str]
+    before: int
+    unknown: list[int]
+    predictions: list[Prediction]
+    explanation: Explained
+    svg: str
+
+
+class Traced(TypedDict):
+    """What the network held and said; states and gates by name: layer, step, unit."""
+
+    task: str
+    tokens: list[str]
+    begins: list[int]
+    layers: list[int]
+    units: list[int]
+    states: dict[str, list[list[list[float]]]]
+    gates: dict[str, list[list[list[float]]]]
+    predictions: list[list[Prediction]]
+    svg: NotRequired[str]
+
+
+class MemoryMeasured(TypedDict):
+    """How much the predictions owe to what stands further back, lag by lag."""
+
+    lags: list[int]
+    change: list[float]
+    gradient: list[float]
+    horizon: int | None
+    rate: float
+    positions: int
+    source: str
+    verdict: str
+    svg: NotRequired[str]
+
+
+class _UnitFound(TypedDict):
+    property: str
+    name: str
+    sentence: str
+    layer: int
+    state: str
+    unit: int
+    direction: int
+    area: float
+    baseline: float
+    token: float
+    share: float
+    gain: float
+
+
+class UnitsFound(TypedDict):
+    """The unit that tells each property best; a note where there is none."""
+
+    steps: NotRequired[int]
+    units: list[_UnitFound]
+    note: str
+
+
+class _UnitLike(TypedDict):
+    layer: int
+    state: str
+    number: int
+    name: str
+    likeness: float
+
+
+class _PlaceLike(TypedDict):
+    position: int
+    likeness: float
+    before: str
+    text: str
+    after: str
+
+
+class UnitsLike(TypedDict):
+    """The units that stand out most over a phrase, and where else the state is most alike."""
+
+    phrase: str
+    occurrences: int
+    units: list[_UnitLike]
+    places: list[_PlaceLike]

@@ -12,9 +12,10 @@ from typing import Any, TypeVar, cast, get_type_hints
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
-from elman._errors import ElmanError, message
+from elman._errors import ElmanError, InputError
 from elman.serve.batcher import StaleError
 from elman.serve.streams import BusyError, NotFoundError
 
@@ -27,6 +28,24 @@ JSON = "application/json"
 # Of a body that are told apart; only fields that nobody asked for can be more, and each takes its time.
 MOST_FAULTS = 100
 TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+TYPE_FAULTS = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "model_type": "a JSON object",
+}
+BOUNDS = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+    "string_too_long": ("at most", "max_length"),
+    "string_too_short": ("at least", "min_length"),
+    "too_long": ("at most", "max_length"),
+}
+UNITS = {"string_too_long": "characters", "string_too_short": "characters", "too_long": "items"}
 STATUS: dict[type[Exception], int] = {
     NotFoundError: 404,
     BusyError: 429,
@@ -57,8 +76,6 @@ def failed(error: Exception) -> Response:
     if isinstance(error, ElmanError):
         status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 400)
         text = str(error)
-    elif isinstance(error, ValidationError):
-        status, text = 400, _invalid(error)
     elif isinstance(error, HTTPException):
         status, text = error.status_code, str(error.detail)
         headers = dict(error.headers or {})
@@ -71,14 +88,59 @@ def failed(error: Exception) -> Response:
     return answer_json(refusal(status, text), status, headers)
 
 
-def _invalid(error: ValidationError) -> str:
+def _invalid(body: type[BaseModel], error: ValidationError) -> InputError:
+    """Return what is wrong with the first wrong field of a body.
+
+    What may be of several types has a fault of each: told is that of the type meant, which is the one whose
+    value alone is wrong, else the one that was read furthest.
+    """
     if error.error_count() > MOST_FAULTS:
-        return message("the body", got=f"{error.error_count():,} faults", expected="none")
-    first = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(map(str, first["loc"])) or "the body"
-    got = None if first["type"] in ("missing", "json_invalid") else first["input"]
-    expected = str(first["msg"]).removeprefix("Input should be ")
-    return message(where, got=got, expected=expected)
+        return InputError("the body", got=f"{error.error_count():,} faults", expected="none")
+    faults = error.errors(include_url=False)
+    field, kind = faults[0]["loc"][:1], faults[0]["type"]
+    if kind == "json_invalid":
+        got = f"invalid JSON ({faults[0]['ctx']['error']})"
+        return InputError("the body", got=got, expected="a JSON object")
+    if kind == "extra_forbidden":
+        return InputError("no such field", got=field[0], expected=", ".join(body.model_fields))
+    if kind == "missing":
+        try:
+            body.model_validate(dict.fromkeys(body.model_fields, ...))
+        except ValidationError as wrong:  # which says what each field is to be
+            faults = wrong.errors(include_url=False)
+    faults = [one for one in faults if one["loc"][:1] == field]
+    ranks = [
+        (one["type"] not in TYPE_FAULTS, [part for part in one["loc"] if isinstance(part, int)])
+        for one in faults
+    ]
+    chosen = [one for one, rank in zip(faults, ranks, strict=True) if rank == max(ranks)]
+    # what pydantic calls the types of a union by is no name
+    names = [
+        str(part) for part in chosen[0]["loc"][1:] if isinstance(part, int) or part.isidentifier()
+    ]
+    return InputError(
+        ".".join([*map(str, field), *names]) or "the body",
+        got="nothing" if kind == "missing" else _got(chosen[0]),
+        expected=" or ".join(dict.fromkeys(map(_expected, chosen))),
+    )
+
+
+def _got(fault: ErrorDetails) -> str:
+    value = fault["input"]
+    if fault["type"] in UNITS:
+        return f"{len(value):,} {UNITS[fault['type']]}"
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return json.dumps(value[:100] if isinstance(value, str) else value, ensure_ascii=False)
+
+
+def _expected(fault: ErrorDetails) -> str:
+    kind = fault["type"]
+    if kind not in BOUNDS:
+        return TYPE_FAULTS.get(kind) or fault["msg"].removeprefix("Input should be ")
+    words, name = BOUNDS[kind]
+    bound = fault["ctx"][name]
+    return f"{words} {format(bound, 'g' if isinstance(bound, float) else ',')}"
 
 
 class Route(APIRoute):
@@ -99,7 +161,10 @@ class Route(APIRoute):
             try:
                 given: dict[str, Any] = dict(request.path_params)
                 for name, body in bodies:
-                    given[name] = body.model_validate_json(await request.body())
+                    try:
+                        given[name] = body.model_validate_json(await request.body())
+                    except ValidationError as error:
+                        raise _invalid(body, error) from None
                 if takes_request:
                     given["request"] = request
                 found = await ask(**given)

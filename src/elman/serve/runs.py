@@ -35,14 +35,20 @@ KEPT = 64
 MOST_POINTS, MOST_MARKS = 400, 40
 LARGEST = 2**53
 """Beyond it a number of a journal is none: no run has so many steps, and no curve shows such a loss."""
-FROM = {
+ASKED = {
+    "from": (0, 2**48, 0, "the number of the first event to answer"),
+    "width": (280, 2000, 720, "of the curves"),
+}
+"""Of each query parameter: least, most, the default, and what it is."""
+PARAMETERS = {
     "parameters": [
         {
-            "name": "from",
+            "name": name,
             "in": "query",
-            "schema": {"type": "integer", "minimum": 0, "maximum": 2**48, "default": 0},
-            "description": "the number of the first event to answer",
+            "schema": {"type": "integer", "minimum": least, "maximum": most, "default": default},
+            "description": what,
         }
+        for name, (least, most, default, what) in ASKED.items()
     ]
 }
 
@@ -108,8 +114,8 @@ class Journal:
     """How often the file was found begun anew."""
     _offset: int = 0
     _tail: bytes = b""
-    _drawn: tuple[dict[str, Any], str | None] | None = None
-    """The last event that the curves were drawn with, and the drawing."""
+    _drawn: tuple[dict[str, Any], int, str | None] | None = None
+    """The last event that the curves were drawn with, their width, and the drawing."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self) -> list[dict[str, Any]]:
@@ -128,15 +134,15 @@ class Journal:
         except OSError as error:
             raise DataError(f"cannot read {self.path}", got=error.strerror) from error
 
-    def drawn(self, events: list[dict[str, Any]]) -> str | None:
+    def drawn(self, events: list[dict[str, Any]], width: int) -> str | None:
         """Return the curves of all `events`, drawn anew only where one came; None where there is none."""
         if not events:
             return None
-        if self._drawn is None or self._drawn[0] is not events[-1]:
+        if self._drawn is None or self._drawn[0] is not events[-1] or self._drawn[1] != width:
             curves, marks = _curves(events)
-            svg = draw.curves(curves, marks, standalone=False) if curves else None
-            self._drawn = events[-1], svg
-        return self._drawn[1]
+            svg = draw.curves(curves, marks, width=width, standalone=False) if curves else None
+            self._drawn = events[-1], width, svg
+        return self._drawn[2]
 
     def _lines(self, file: Any) -> Iterator[bytes]:
         while self._offset < LARGEST_JOURNAL:
@@ -258,10 +264,10 @@ class Runs:
             )
         return rows
 
-    def answer(self, name: str, start: int) -> Happened:
+    def answer(self, name: str, start: int, width: int = 720) -> Happened:
         """Return events from number `start` on, at most 1,000, and the curves with the last of them.
 
-        Raises NotFoundError for a name that is none, DataError.
+        The curves are `width` pixels wide. Raises NotFoundError for a name that is none, DataError.
         """
         journal = self.journals().get(name)
         if journal is None:
@@ -278,8 +284,18 @@ class Runs:
             "next": stop,
             "more": stop < len(events),
             "finished": bool(events) and events[-1]["event"] == "end",
-            "svg": journal.drawn(events) if stop == len(events) else None,
+            "svg": journal.drawn(events, width) if stop == len(events) else None,
         }
+
+
+def _asked(request: Request, name: str) -> int:
+    """Return a whole number of the query; raises OptionError."""
+    least, most, default, _ = ASKED[name]
+    given = request.query_params.get(name, str(default))
+    fine = given.isascii() and given.isdigit() and len(given) < 16
+    if not (fine and least <= int(given) <= most):
+        raise OptionError(name, got=given, expected=f"a whole number from {least} to {most:,}")
+    return int(given)
 
 
 def router(where: str | Path, past: int | None = None) -> APIRouter:
@@ -291,12 +307,12 @@ def router(where: str | Path, past: int | None = None) -> APIRouter:
         return {"object": "list", "data": await run_in_threadpool(runs.listed)}
 
     @routes.get(
-        "/v1/runs/{name}", summary="What happened in a run, and its curves", openapi_extra=FROM
+        "/v1/runs/{name}",
+        summary="What happened in a run, and its curves",
+        openapi_extra=PARAMETERS,
     )
     async def one(name: str, request: Request) -> Happened:
-        given = request.query_params.get("from", "0")
-        if not (given.isascii() and given.isdigit() and len(given) < 16):
-            raise OptionError("from", got=given, expected="a whole number from 0")
-        return await run_in_threadpool(runs.answer, name, int(given))
+        start, width = (_asked(request, what) for what in ASKED)
+        return await run_in_threadpool(runs.answer, name, start, width)
 
     return routes

@@ -96,7 +96,8 @@ class Explain(_Body):
     target: Word | Place | None = None
     method: Method | None = None
     series: Word | None = None
-    step: Place | None = None
+    of: Place | Literal["words", "characters", "steps", "channels"] | None = None
+    """Of a tagger the step; of texts and of numbers what is told apart."""
     unknown: bool = False
     svg: bool = False
     width: Width = 720
@@ -108,6 +109,7 @@ class Trace(_Body):
     input: Input | None = None
     units: Annotated[list[Place], Field(fail_fast=True, max_length=4096)] | Count | None = None
     layer: Annotated[int, Field(ge=0, lt=1_000)] | None = None
+    state: Name = "hidden"
     svg: bool = False
     width: Width = 720
 
@@ -182,6 +184,8 @@ _Stop: TypeAlias = Annotated[str, Field(max_length=1_000)]
 
 
 class _StreamOptions(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
     include_usage: bool = False
 
 

@@ -9,6 +9,8 @@ from fastapi import FastAPI
 
 from elman._errors import DataError, InputError
 from elman.data.labelled import Encoded, Sequences
+from elman.data.vocabulary import END
+from elman.data.words import UNKNOWN_ID
 from elman.explain import draw
 from elman.explain.alike import units_like
 from elman.explain.forecast import forecast_picture
@@ -17,7 +19,15 @@ from elman.explain.opened import Read
 from elman.runtime.sampling import ranked
 from elman.serve.answers import clean, numbers_of, predictions_of
 from elman.serve.desk import Desk
-from elman.serve.replies import Replaced
+from elman.serve.replies import (
+    Explained,
+    MemoryMeasured,
+    Replaced,
+    Traced,
+    UnitsFound,
+    UnitsLike,
+    Unrolled,
+)
 from elman.serve.route import told
 from elman.serve.schema import Explain, Like, Memory, Replace, Trace, Units, Unroll
 
@@ -41,17 +51,10 @@ def _bounded(predictor: Any, what: Any) -> Any:
     return what
 
 
-def _explain(predictor: Any, body: Explain) -> dict[str, Any]:
+def _explain(predictor: Any, body: Explain) -> Explained:
     task = predictor.model.config.task
-    options: dict[str, Any] = {"method": body.method}
-    if body.unknown:
-        if task != "language":
-            raise InputError("unknown", got=f"a model for {task}", expected="language")
-        options["unknown"] = True
-    if body.step is not None:
-        if task != "tag":
-            raise InputError("step", got=f"a model for {task}", expected="tag")
-        options["of"] = body.step
+    given = {"method": body.method, "unknown": body.unknown or None, "of": body.of}
+    options = {name: value for name, value in given.items() if value is not None}
     what: Any = body.series
     if task != "forecast":
         if body.series is not None:
@@ -62,21 +65,26 @@ def _explain(predictor: Any, body: Explain) -> dict[str, Any]:
     elif body.input is not None:
         raise InputError("input", got="numbers", expected="none: series names what is explained")
     found = predictor.explain(what, body.target, **options)
-    told = _with_svg(found, body)
+    told: Explained = _with_svg(found, body)
     if task == "forecast" and body.svg:
         picture = forecast_picture(predictor, what, found)
-        told["forecast"] = draw.forecast(**picture, width=body.width, standalone=False)
+        told["forecast"] = draw.forecast(
+            **picture,
+            chosen=None if body.target is None else int(body.target),
+            width=body.width,
+            standalone=False,
+        )
     return told
 
 
-def _with_svg(found: Any, body: Explain | Trace | Memory, **chosen: Any) -> dict[str, Any]:
-    told: dict[str, Any] = clean(found.to_dict(**chosen))
+def _with_svg(found: Any, body: Explain | Memory) -> Any:
+    told = clean(found.to_dict())
     if body.svg:
         told["svg"] = found.to_svg(width=body.width, standalone=False)
     return told
 
 
-def _unroll(predictor: Any, body: Unroll) -> dict[str, Any]:
+def _unroll(predictor: Any, body: Unroll) -> Unrolled:
     explanation = predictor.explain(body.input, body.target)
     network, read = predictor.network, Read.of(predictor, body.input)
     tokens, states, output = read.tokens, np.empty((0, 1)), network.output(read.start)
@@ -85,21 +93,30 @@ def _unroll(predictor: Any, body: Unroll) -> dict[str, Any]:
         y, _ = network.forward(read.numbers[:, None], read.start[None])
         states, output = y[:, 0], y[-1, 0]
     rows = network.log_probabilities(output[None])
-    predictions = ranked(network.model.codec, rows[0], body.k)
+    codec = network.model.codec
+    predictions = ranked(codec, rows[0], body.k)
+    unknown: list[int] = np.flatnonzero(read.numbers == UNKNOWN_ID).tolist()
+
+    def named(token: str) -> str:
+        return "end of line" if token == END and codec.end_id is not None else token
+
     svg = draw.unrolled(
         tokens,
         states,
-        predictions,
+        [(named(token), share) for token, share in predictions],
         explanation.contributions,
         explanation.absence,
-        explanation.target,
-        explanation.verdict,
-        explanation.passed is False,
+        named(explanation.target),
+        failed=explanation.passed is False,
+        unknown=unknown,
+        before=read.before,
         width=body.width,
         standalone=False,
     )
     return {
         "tokens": list(tokens),
+        "before": read.before,
+        "unknown": unknown,
         "predictions": predictions_of(predictions),
         "explanation": clean(explanation.to_dict()),
         "svg": svg,
@@ -111,7 +128,7 @@ def _replace(predictor: Any, body: Replace) -> Replaced:
     return {"predictions": predictions_of(found)}
 
 
-def _trace(predictor: Any, body: Trace) -> dict[str, Any]:
+def _trace(predictor: Any, body: Trace) -> Traced:
     what = None if body.input is None else _bounded(predictor, numbers_of(body.input))
     found = predictor.trace(what)
     L, T, H = next(iter(found.states.values())).shape
@@ -121,27 +138,35 @@ def _trace(predictor: Any, body: Trace) -> dict[str, Any]:
     if count > MOST_NUMBERS:
         expected, remedy = f"at most {MOST_NUMBERS:,}", "ask for fewer units, or one layer"
         raise InputError("the numbers of the answer", got=count, expected=expected, remedy=remedy)
-    return _with_svg(found, body, units=units, layer=body.layer)
+    told: Traced = clean(found.to_dict(units, body.layer))
+    if body.svg:
+        layer = -1 if body.layer is None else body.layer
+        told["svg"] = found.to_svg(
+            layer=layer, state=body.state, width=body.width, standalone=False
+        )
+    return told
 
 
-def _memory(predictor: Any, body: Memory) -> dict[str, Any]:
-    return _with_svg(predictor.memory(body.input), body)
+def _memory(predictor: Any, body: Memory) -> MemoryMeasured:
+    told: MemoryMeasured = _with_svg(predictor.memory(body.input), body)
+    return told
 
 
-def _units(predictor: Any, body: Units) -> dict[str, Any]:
+def _units(predictor: Any, body: Units) -> UnitsFound:
     try:
         told = predictor.units(body.input).to_dict(body.count)
     except DataError as error:  # too short a text: the page shows the rest of what it asked
         return {"units": [], "note": str(error)}
-    rows = told.pop("properties")
+    rows = told["properties"]
     note = "" if rows else "no property occurs often enough in this text"
-    return {**told, "units": clean(rows), "note": note}
+    return {"steps": told["steps"], "units": clean(rows), "note": note}
 
 
-def _like(predictor: Any, body: Like) -> dict[str, Any]:
+def _like(predictor: Any, body: Like) -> UnitsLike:
     told = units_like(predictor, body.input, body.phrase, body.count).to_dict()
-    rows = [{**row, "likeness": row.pop("difference")} for row in told["units"]]
-    found: dict[str, Any] = clean({**told, "units": rows})
+    for row in told["units"]:
+        row["likeness"] = row.pop("difference")
+    found: UnitsLike = clean(told)
     return found
 
 
@@ -150,11 +175,11 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
     run, quick = desk.work.run, desk.work.quick
 
     @app.post("/v1/explain", tags=["why"], summary="What moved an answer")
-    async def explain(body: Explain) -> dict[str, Any]:
+    async def explain(body: Explain) -> Explained:
         return await run(told, _explain, desk.served(body.model).predictor, body)
 
     @app.post("/v1/unroll", tags=["why"], summary="One cell a word, and what moved the prediction")
-    async def unroll(body: Unroll) -> dict[str, Any]:
+    async def unroll(body: Unroll) -> Unrolled:
         return await quick(body.input, told, _unroll, desk.language(body.model)[0], body)
 
     @app.post("/v1/replace", tags=["why"], summary="The predictions with another word")
@@ -162,17 +187,17 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         return await quick(body.input, told, _replace, desk.language(body.model)[0], body)
 
     @app.post("/v1/trace", tags=["why"], summary="States, gates and predictions at each step")
-    async def trace(body: Trace) -> dict[str, Any]:
+    async def trace(body: Trace) -> Traced:
         return await run(told, _trace, desk.served(body.model).predictor, body)
 
     @app.post("/v1/memory", tags=["why"], summary="How far back the network remembers")
-    async def memory(body: Memory) -> dict[str, Any]:
+    async def memory(body: Memory) -> MemoryMeasured:
         return await run(told, _memory, desk.language(body.model)[0], body)
 
     @app.post("/v1/units", tags=["why"], summary="What single units stand for in a text")
-    async def units(body: Units) -> dict[str, Any]:
+    async def units(body: Units) -> UnitsFound:
         return await run(told, _units, desk.language(body.model)[0], body)
 
     @app.post("/v1/units/like", tags=["why"], summary="The units that stand out over a phrase")
-    async def like(body: Like) -> dict[str, Any]:
+    async def like(body: Like) -> UnitsLike:
         return await run(told, _like, desk.language(body.model)[0], body)

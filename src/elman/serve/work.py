@@ -98,6 +98,11 @@ class Work:
     def __exit__(self, *_: object) -> None:
         self._long.__exit__()
 
+    async def whole(self, made: Iterator[T]) -> list[T]:
+        """Return all that `made` yields; no more of it is made when nobody waits for it any more."""
+        with self:
+            return [piece async for some in self.pieces(made) for piece in some]
+
     async def pieces(self, made: Iterator[T]) -> AsyncIterator[list[T]]:
         """Yield what `made` yields, some at a time, as it is made in a thread; inside ``with work``."""
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate, repeat
 from typing import Any
 
 import numpy as np
 
+from elman.data import TextCodec
+from elman.data.words import plain_line_ends
 from elman.runtime.sampling import Sampling, best, generator
-from elman.runtime.stream import token_numbers
+from elman.runtime.stream import STEPS, token_numbers
 from elman.serve.schema import CompletionBody
 
-__all__ = ["Choice", "Part", "Piece", "most_tokens"]
+__all__ = ["Choice", "Part", "Piece", "blocks", "most_tokens", "places"]
 
 
 def most_tokens(body: CompletionBody) -> int:
@@ -21,11 +25,40 @@ def most_tokens(body: CompletionBody) -> int:
     return 16 if body.max_tokens is None else body.max_tokens
 
 
+def blocks(codec: TextCodec, numbers: np.ndarray) -> list[np.ndarray]:
+    """Return token numbers ``[N]`` cut where a stream that reads them would cut: it says the same to the bit.
+
+    >>> [len(block) for block in blocks(TextCodec("char", ("<unk>", "a")), np.ones(1200, int))]
+    [0, 512, 512, 176]
+    """
+    ends = np.flatnonzero(numbers == codec.end_id)
+    first = int(ends[-1]) + 1 if len(ends) else 0
+    return np.split(numbers, range(first, len(numbers), STEPS))
+
+
+def places(codec: TextCodec, text: str) -> Iterator[tuple[int, int]]:
+    r"""Yield where each token of `text` begins and ends in it, whatever white space is between.
+
+    >>> codec = TextCodec("word", ("<unk>", "I", "like", "!"))
+    >>> list(places(codec, "  I   LIKE it!"))
+    [(2, 3), (6, 10), (11, 13), (13, 14)]
+    """
+    for run in re.finditer(r"\S+|\r\n|\s", text):
+        sizes = [len(token) for token in codec.tokenise(plain_line_ends(run[0]))]
+        # where numbers are masked a token is not as long as what it stands for
+        ends = [min(run.start() + size, run.end()) for size in accumulate(sizes)]
+        if ends:
+            ends[-1] = run.end()
+            yield from zip([run.start(), *ends], ends, strict=False)
+
+
 @dataclass(frozen=True)
 class Piece:
     """A token as text, with what it and the most probable ones had for log probability where asked."""
 
     text: str
+    at: int
+    """Where it stands in the text of its choice."""
     log_probability: float | None = None
     best: dict[str, float] | None = None
 
@@ -43,13 +76,22 @@ class Part:
     written: int = 0
     """New tokens."""
 
+    def add(self, other: Part) -> None:
+        """Go on with the part that follows."""
+        self.pieces += other.pieces
+        self.text += other.text
+        self.reason = other.reason
+
 
 class Choice:
-    """One text that goes on from one prompt: the first one reads it, `another` goes on from there."""
+    """One text that goes on from one prompt: the first one reads it, `another` goes on from there.
+
+    What is echoed of a prompt is the text as it was sent.
+    """
 
     def __init__(self, predictor: Any, body: CompletionBody, prompt: Any) -> None:
         self.codec, self.body, self.index = predictor.model.codec, body, 0
-        self.numbers = token_numbers(self.codec, prompt)
+        self.prompt, self.numbers = prompt, token_numbers(self.codec, prompt)
         self.stream = predictor.stream()
         self.sampling = Sampling(
             1.0 if body.temperature is None else body.temperature,
@@ -59,14 +101,17 @@ class Choice:
         stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
         self.stops = [stop for stop in stops if stop]
         self.last: int | None = None
+        self.at, self.text = 0, ""
         self.echoed: list[Piece] = []
 
-    def read(self) -> None:
-        """Read the prompt."""
+    def read(self) -> Iterator[None]:
+        """Read the prompt, and yield now and then."""
         if self.body.echo:
-            self.echoed = list(self._read())
+            yield from self._read()
         else:
-            self.stream.feed(self.numbers)
+            for block in blocks(self.codec, self.numbers):
+                self.stream.feed(block)
+                yield
             ends = len(self.numbers) and self.numbers[-1] != self.codec.end_id
             self.last = int(self.numbers[-1]) if ends else None
 
@@ -78,16 +123,20 @@ class Choice:
 
     def parts(self) -> Iterator[Part]:
         """Yield the text as it is made."""
-        text = "".join(piece.text for piece in self.echoed)
-        yield Part(self.index, [*self.echoed], text, read=len(self.numbers))
+        yield Part(self.index, [*self.echoed], self.text, read=len(self.numbers))
         yield from self._stopped(self._write())
 
-    def _read(self) -> Iterator[Piece]:
+    def _read(self) -> Iterator[None]:
         """Read the prompt word by word, as it goes into the answer too."""
+        sent = self.prompt if isinstance(self.prompt, str) else None
+        stand = repeat(None) if sent is None else places(self.codec, sent)
         found = self._probabilities()
         for number in self.numbers.tolist():
-            yield self._piece(number, found)
+            self.echoed.append(self._piece(number, found, next(stand)))
             found = self.stream.step(number)
+            yield
+        self.text = "".join(piece.text for piece in self.echoed) if sent is None else sent
+        self.at = len(self.text)
 
     def _write(self) -> Iterator[Piece | None]:
         """Draw tokens, and None at the end of a document."""
@@ -105,17 +154,22 @@ class Choice:
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(self.stream.probabilities))
 
-    def _piece(self, number: int, found: np.ndarray) -> Piece:
+    def _piece(self, number: int, found: np.ndarray, place: tuple[int, int] | None = None) -> Piece:
         text = self.codec.piece(self.last, number)
+        begin, end = place or (self.at, self.at + len(text))
+        # the space that is written before a word is the last of what was sent before it
+        at = begin - (begin > self.at and text[0] == " ")
+        self.at = end
         count = self.body.logprobs
         if count is None:
-            piece = Piece(text)
+            piece = Piece(text, at)
         else:
+            # the token itself too, among the most probable ones or not
             top = {
                 self.codec.piece(self.last, each): _finite(found[each])
-                for each in (best(found, count).tolist() if count else ())
+                for each in [*(best(found, count).tolist() if count else ()), number]
             }
-            piece = Piece(text, _finite(found[number]), top)
+            piece = Piece(text, at, _finite(found[number]), top)
         self.last = None if number == self.codec.end_id else number
         return piece
 
@@ -147,8 +201,7 @@ class Choice:
 
     def _cut(self, held: list[Piece], at: int) -> Part:
         part = self._part(held, "stop", 1)
-        starts = np.cumsum([0, *(len(piece.text) for piece in held)])
-        part.pieces = [piece for piece, start in zip(held, starts, strict=False) if start < at]
+        part.pieces = [piece for piece in held if piece.at < held[0].at + at]
         part.text = part.text[:at]
         return part
 

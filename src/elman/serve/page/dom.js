@@ -30,6 +30,17 @@ export function picture(place, svg) {
   return taken;
 }
 
+// A row wider than its box fades where there is more of it.
+export function edges(place) {
+  const look = () => {
+    const rest = place.scrollWidth - place.clientWidth - place.scrollLeft;
+    place.dataset.more = `${place.scrollLeft > 1 ? "left" : ""} ${rest > 1 ? "right" : ""}`;
+  };
+  place.addEventListener("scroll", look);
+  new MutationObserver(look).observe(place, { childList: true });
+  new ResizeObserver(look).observe(place);
+}
+
 // How wide a picture may be in a box, which is not laid out while it is empty.
 export const wide = (id) => Math.round(Math.min(960, Math.max(320, find(id).parentElement.clientWidth)));
 
@@ -96,12 +107,11 @@ export function roving(place, selector) {
 
 const STEPS = 7;
 
-// Words with a colour under each, by values from −most to most; `ground` is the class of no value.
-export function coloured(place, tokens, values, level) {
-  const most = Math.max(1e-9, ...values.map((value) => Math.abs(value ?? 0)));
+// Words with a colour under each, by values from −most to most, and what the colours mean.
+export function coloured(place, tokens, values, level, most = Math.max(0, ...values.map((value) => Math.abs(value ?? 0)))) {
   const words = tokens.map((token, at) => {
     const value = values[at] ?? 0;
-    const step = Math.round((STEPS * Math.abs(value)) / most);
+    const step = most && Math.min(STEPS, Math.round((STEPS * Math.abs(value)) / most));
     const word = make("bdi", {
       class: step ? `tone t${value > 0 ? "p" : "n"}${step}` : "tone",
       text: token === "\n" ? "↵" : token === " " ? token : shown(token),
@@ -110,4 +120,7 @@ export function coloured(place, tokens, values, level) {
     return [word, level === "char" ? "" : " ", ...(token === "\n" ? [make("br")] : [])];
   });
   place.replaceChildren(...words.flat());
+  const end = (kind, text) => make("span", { class: `tone t${kind}${STEPS}`, text });
+  const ends = ["Colours: from ", end("n", `red ${signed(-most)}`), " to ", end("p", `blue ${signed(most)}`)];
+  find(`${place.id}-scale`).replaceChildren(...(most ? ends : []));
 }

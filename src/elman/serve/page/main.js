@@ -27,9 +27,15 @@ const page = {
 function whyNot(panel) {
   if (panel === "training") return null;
   if (!state.model) return "No model is served: start the server with one, as elman serve MODEL.";
-  const said = state.model.panels?.[panel];
-  return said ? said : null;
+  return state.model.panels?.[panel] || null;
 }
+
+// The first panel that has something to show.
+const first = () => Object.keys(panels).find((panel) => whyNot(panel) === null);
+
+// A reader of labels has no series: the tab is called for what it shows.
+const TITLES = { classify: "Labels", tag: "Labels", regress: "Numbers" };
+const titled = (panel) => (panel === "series" && TITLES[state.model?.task]) || panel[0].toUpperCase() + panel.slice(1);
 
 function show(panel) {
   state.panel = panel;
@@ -40,18 +46,30 @@ function show(panel) {
     const tab = find(`tab-${name}`);
     tab.setAttribute("aria-selected", String(chosen));
     tab.tabIndex = chosen ? 0 : -1;
+    tab.textContent = titled(name);
+    tab.classList.toggle("not", whyNot(name) !== null);
+    tab.title = whyNot(name) === null ? "" : "not for this model";
     find(name).hidden = !chosen || reason !== null;
     if (!chosen || reason !== null) part.leave();
   }
   find("why-not").hidden = reason === null;
-  find("why-not").textContent = reason === null ? "" : shown(reason, 300);
+  const other = first();
+  const open = make("button", { type: "button", text: `Open ${titled(other)}`, on: { click: () => turn(other) } });
+  find("why-not").replaceChildren(...(reason === null ? [] : [make("span", { text: shown(reason, 300) }), open]));
   if (reason === null) panels[panel].enter();
 }
 
-function choose(model) {
+function turn(panel) {
+  show(panel);
+  find(`tab-${panel}`).focus();
+}
+
+function choose(model, asked) {
   // what is under way was asked of the model before
   panels[state.panel].leave();
   state.model = model;
+  if (!asked && whyNot(state.panel) !== null) state.panel = first();
+  document.body.classList.toggle("chars", model.level === "char");
   const facts = [model.cell, model.activation && model.cell === "rnn" ? model.activation : null];
   const size = `${model.num_layers} × ${model.hidden_size} units`;
   const words = model.vocabulary ? `${model.vocabulary.toLocaleString("en")} ${model.level === "char" ? "characters" : "words"}` : null;
@@ -109,7 +127,7 @@ async function load() {
   const panel = new URLSearchParams(location.search).get("panel");
   const known = Object.hasOwn(panels, panel);
   if (known) state.panel = panel;
-  if (models.length) choose(models[0]);
+  if (models.length) choose(models[0], known);
   else show(known ? panel : "training");
 }
 

@@ -4,22 +4,34 @@ import { Newest, post } from "./api.js";
 import { coloured, find, make, name, picture, roving, shown, wide } from "./dom.js";
 
 const PROPERTIES = 200;
-const MOST_UNITS = 1000; // in the list
-const LEAST = 1000; // steps on which the server says what units do
+const MOST_UNITS = 300; // in the list at once
+const LEAST = 1000; // words or characters on which the server says what units do
+const WRITTEN = { word: 1500, char: 4000 }; // that the network writes where there are fewer
+const STATES = { hidden: "h, what the layer says", cell: "c, what it keeps" };
 
 const AREA = "The number: how well the unit tells it (area under the ROC curve, held out), beside that of an untrained network.";
 const LIKE = "The number: how far from its mean the unit stands over the phrase, in standard deviations.";
 
 let page;
+let questions = [];
 let reader;
 let finder;
 let looker;
 let searcher;
+let painter;
+let writer;
 let units = [];
+let note = ""; // below the list
 let chosen = null;
 let picked = false; // by a person, to stay when more is known
+let seen = null; // the unit whose text is shown
+let painted = null; // the layer and the state whose picture is shown
 let settle;
 let read = null; // the model and the text that are shown
+
+const states = () => (page.model.cell === "lstm" ? ["hidden", "cell"] : ["hidden"]);
+const pieces = () => (page.model.level === "char" ? "characters" : "words");
+const many = (number) => number.toLocaleString("en");
 
 export function start(given) {
   page = given;
@@ -27,114 +39,121 @@ export function start(given) {
     find("reading").textContent = "";
     page.problem(error);
   };
-  reader = new Newest(show, fail);
-  finder = new Newest(found, fail);
-  looker = new Newest(colour, fail);
-  searcher = new Newest(alike, fail);
-  find("read").addEventListener("click", ask);
+  const asked = (then) => questions[questions.push(new Newest(then, fail)) - 1];
+  [reader, finder, looker, searcher, painter, writer] = [show, found, colour, alike, paint, written].map(asked);
+  find("read").addEventListener("click", () => ask());
   find("like").addEventListener("click", like);
+  find("more").addEventListener("click", more);
   find("phrase").addEventListener("keydown", (event) => event.key === "Enter" && like());
   find("passage").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ask();
   });
-  find("search").addEventListener("input", filter);
+  find("search").addEventListener("input", list);
+  for (const id of ["layer", "state"]) find(id).addEventListener("change", draw);
   settle = roving(find("units"), "button");
   find("units").addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (!button) return;
-    picked = true;
-    choose(units[button.dataset.at]);
+    if (button) pick(units[button.dataset.at]);
+  });
+  find("heat").addEventListener("click", (event) => {
+    const row = event.target.closest("[data-unit]");
+    if (row) pick(units.find((unit) => unit.name === named(Number(find("layer").value), find("state").value, row.dataset.unit)));
   });
 }
 
 export function enter() {
   if (find("passage").value === "") find("passage").value = find("sentence").value;
-  if (read?.model === page.model.id && read?.input === find("passage").value) return;
+  if (read?.model === page.model.id && read.input === find("passage").value) return;
   if (find("passage").value !== "") ask();
 }
 
 export function leave() {
-  for (const questions of [reader, finder, looker, searcher]) questions.drop();
+  for (const question of questions) question.drop();
   find("reading").textContent = "";
+  // what was not finished is asked again
+  if (!read?.done || seen !== chosen || painted !== place()) read = null;
 }
 
 export function fresh() {
-  read = chosen = null;
+  read = chosen = seen = painted = null;
   units = [];
-  for (const place of ["units", "coloured", "places", "heat", "lags", "horizon", "units-note"]) find(place).replaceChildren();
+  for (const place of ["units", "coloured", "coloured-scale", "places", "heat", "lags", "horizon", "units-note"]) find(place).replaceChildren();
   find("unit-title").textContent = "Choose a unit";
-  find("places-title").hidden = true;
+  find("places-title").hidden = find("more").hidden = true;
+  const options = (id, all) => find(id).replaceChildren(...all.map(([value, text]) => make("option", { value, text })));
+  options("layer", Array.from({ length: page.model.num_layers ?? 0 }, (_, at) => [at, String(at)]));
+  options("state", states().map((state) => [state, STATES[state]]));
+  find("more").textContent = `Let it write ${many(WRITTEN[page.model.level] ?? 0)} ${pieces()} and look`;
 }
 
 function none(input) {
   if (input === "") find("reading").textContent = "There is no text yet.";
+  if (input === "") find("more").hidden = false;
   return input === "";
 }
 
-function ask() {
+// Reads the text; then units like the phrase are looked for, or else what each does.
+function ask(phrase) {
   const model = page.model.id;
   const input = find("passage").value;
   if (none(input)) return;
+  for (const question of questions) question.drop();
   find("reading").textContent = "reading …";
-  finder.drop();
-  searcher.drop();
   reader.ask(async () => {
     const [trace, memory] = await Promise.all([
-      post("/v1/trace", { model, input, units: [0], layer: 0, svg: true, width: wide("heat") }),
+      post("/v1/trace", { model, input, units: [0], layer: 0 }),
       post("/v1/memory", { model, input, svg: true, width: wide("lags") }),
     ]);
-    return { model, input, steps: trace.tokens.length, trace, memory };
+    return { model, input, phrase, steps: trace.tokens.length, memory };
   });
 }
 
-function show({ model, input, steps, trace, memory }) {
+function show({ model, input, phrase, steps, memory }) {
   page.fine();
-  read = { model, input, told: false };
+  const short = steps < LEAST;
+  read = { model, input, told: false, done: short };
+  painted = null;
   find("reading").textContent = "";
-  picture(find("heat"), trace.svg);
   picture(find("lags"), memory.svg);
   const { horizon } = memory;
+  const what = pieces();
   find("horizon").textContent =
     horizon == null
-      ? "Even the earliest words here still move the prediction."
-      : `Words more than ${horizon} back change the prediction by less than one in a hundred.`;
+      ? `Even the earliest ${what} here still move the prediction.`
+      : `${what[0].toUpperCase()}${what.slice(1)} more than ${horizon} back change the prediction by less than one in a hundred.`;
   find("places").replaceChildren();
   find("places-title").hidden = true;
-  picked = false;
-  const short = steps < LEAST;
-  list({ units: [] }, short ? `A text of ${LEAST.toLocaleString("en")} steps or more would tell what they do; this has ${steps}.` : "");
-  choose(units[0]);
+  find("more").hidden = !short;
+  gather([], short ? `What units do can be told from ${many(LEAST)} ${what} on; this text has ${many(steps)}.` : "");
   if (short) return;
+  if (phrase) return seek(phrase);
   find("reading").textContent = "looking what each unit does …";
   finder.ask(() => post("/v1/units", { model, input, count: PROPERTIES }));
 }
 
 function found(answer) {
-  read.told = true;
+  read.told = read.done = true;
   find("reading").textContent = "";
-  list(answer, answer.note || AREA);
-  choose(units.find((unit) => picked && unit.name === chosen.name) ?? units[0]);
+  gather(answer.units, answer.note || AREA);
 }
 
-// Those with something to say first, then all others.
-function list(found, note) {
+const named = (layer, state, unit) => `${layer}.${state === "hidden" ? "" : state[0]}${unit}`;
+
+// Those with something to say first, then all others; what a person chose stays chosen.
+function gather(first, words) {
   const { num_layers: layers, hidden_size: size } = page.model;
-  const told = new Set(found.units.map((unit) => unit.name));
-  units = [...found.units];
-  for (let at = 0; at < layers * size && units.length < MOST_UNITS; at += 1) {
-    const [layer, unit] = [Math.floor(at / size), at % size];
-    if (!told.has(`${layer}.${unit}`)) units.push({ layer, unit, state: "hidden", name: `${layer}.${unit}` });
+  const told = new Set(first.map((unit) => unit.name));
+  units = first.map((unit) => ({ ...unit, unit: unit.unit ?? unit.number }));
+  for (const state of states()) {
+    for (let at = 0; at < layers * size; at += 1) {
+      const [layer, unit] = [Math.floor(at / size), at % size];
+      const name = named(layer, state, unit);
+      if (!told.has(name)) units.push({ layer, unit, state, name });
+    }
   }
-  find("units").replaceChildren(
-    ...units.map((unit, at) =>
-      make("li", {}, make("button", { type: "button", data: { at }, "aria-pressed": "false" },
-        make("span", { text: `Unit ${unit.name}` }),
-        make("span", { text: (unit.area ?? unit.likeness)?.toFixed(2) ?? "" }),
-        make("small", { text: what(unit) }))),
-    ),
-  );
-  find("units-note").textContent = note;
-  filter();
+  note = words;
+  choose(units.find((unit) => picked && unit.name === chosen?.name) ?? units[0]);
+  list();
 }
 
 function what(unit) {
@@ -143,52 +162,114 @@ function what(unit) {
   return `${unit.direction < 0 ? "low: " : ""}${shown(unit.property, 80)} (untrained: ${unit.baseline?.toFixed(2) ?? "–"})`;
 }
 
-function filter() {
+// The units that match what is searched for; the focus stays on the unit it was on.
+function list() {
+  const place = find("units");
   const wanted = find("search").value.trim().toLowerCase();
-  for (const item of find("units").children) {
-    item.hidden = !item.textContent.toLowerCase().includes(wanted);
-    item.firstChild.hidden = item.hidden;
-  }
+  const all = units.map((unit, at) => ({ unit, at })).filter(({ unit }) => `unit ${unit.name} ${what(unit)}`.toLowerCase().includes(wanted));
+  const focused = place.contains(document.activeElement) ? document.activeElement.dataset.name : undefined;
+  const top = place.scrollTop;
+  place.replaceChildren(
+    ...all.slice(0, MOST_UNITS).map(({ unit, at }) =>
+      make("li", {}, make("button", { type: "button", data: { at, name: unit.name } },
+        make("span", { text: `Unit ${unit.name}` }),
+        make("span", { text: (unit.area ?? unit.likeness)?.toFixed(2) ?? "" }),
+        make("small", { text: what(unit) }))),
+    ),
+  );
+  place.scrollTop = top;
+  const rows = [...place.querySelectorAll("button")];
+  if (focused !== undefined) (rows.find((row) => row.dataset.name === focused) ?? rows[0])?.focus();
+  const rest = all.length > MOST_UNITS ? `${many(MOST_UNITS)} of ${many(all.length)} units are listed: search for the others.` : "";
+  find("units-note").textContent = units.length && !all.length ? "No unit matches." : [note, rest].filter(Boolean).join(" ");
+  press();
   settle();
+}
+
+function press() {
+  for (const row of find("units").querySelectorAll("button")) row.setAttribute("aria-pressed", String(units[row.dataset.at] === chosen));
+}
+
+function pick(unit) {
+  picked = true;
+  choose(unit);
+  press();
 }
 
 function choose(unit) {
   chosen = unit;
-  for (const item of find("units").children) {
-    item.firstChild.setAttribute("aria-pressed", String(units[item.firstChild.dataset.at] === unit));
-  }
+  find("layer").value = unit.layer;
+  find("state").value = unit.state;
+  draw();
   const { model, input } = read;
-  const body = { model, input, units: [unit.unit ?? unit.number], layer: unit.layer };
+  const body = { model, input, units: [unit.unit], layer: unit.layer };
   looker.ask(async () => ({ unit, trace: await post("/v1/trace", body) }));
 }
 
 function colour({ unit, trace }) {
-  if (unit !== chosen) return;
-  const [layer] = trace.states[unit.state] ?? Object.values(trace.states)[0];
-  const values = layer.map((step) => step[0]);
+  seen = unit;
+  const values = trace.states[unit.state][0].map((step) => step[0]);
   find("unit-title").textContent = `Unit ${unit.name}${unit.property === undefined ? "" : `: ${what(unit)}`}`;
-  coloured(find("coloured"), trace.tokens, values, page.model.level);
+  const { cell, activation, level } = page.model;
+  // between −1 and 1 by its formula: a unit that hardly moves has hardly a colour
+  const bounded = unit.state === "hidden" && (["lstm", "gru"].includes(cell) || (cell === "rnn" && activation === "tanh"));
+  coloured(find("coloured"), trace.tokens, values, level, bounded ? 1 : undefined);
+}
+
+// All units of a layer over time.
+const place = () => `${find("layer").value} ${find("state").value}`;
+function draw() {
+  if (read === null || painted === place()) return painter.drop();
+  const { model, input } = read;
+  const body = { model, input, units: [0], layer: Number(find("layer").value), state: find("state").value, svg: true, width: wide("heat") };
+  const of = place();
+  painter.ask(async () => ({ of, svg: (await post("/v1/trace", body)).svg }));
+}
+
+function paint({ of, svg }) {
+  painted = of;
+  picture(find("heat"), svg);
 }
 
 function like() {
   const phrase = find("phrase").value;
   const input = find("passage").value;
   if (phrase === "" || none(input)) return;
-  const model = page.model.id;
+  // all that is shown is of one text
+  if (read?.model !== page.model.id || read.input !== input) ask(phrase);
+  else seek(phrase);
+}
+
+function seek(phrase) {
+  const { model, input } = read;
   find("reading").textContent = "looking …";
   finder.drop();
-  searcher.ask(async () => ({ ...(await post("/v1/units/like", { model, input, phrase })), model, input }));
+  searcher.ask(() => post("/v1/units/like", { model, input, phrase }));
 }
 
 function alike(found) {
   page.fine();
   find("reading").textContent = "";
-  read = { model: found.model, input: found.input, told: false };
-  list(found, LIKE);
+  read = { ...read, told: false, done: true };
+  picked = false;
+  gather(found.units, LIKE);
   find("places-title").hidden = found.places.length === 0;
   find("places").replaceChildren(
     ...found.places.map(({ before, text, after }) =>
       make("li", {}, make("bdi", { text: shown(`…${before.slice(-24)}`) }), name(text, "b"), make("bdi", { text: shown(`${after.slice(0, 24)}…`) }))),
   );
-  choose(units[0]);
+}
+
+// A text long enough to tell what units do, of the network's own.
+function more() {
+  const { id: model, level } = page.model;
+  const prompt = find("passage").value;
+  for (const question of questions) question.drop();
+  find("reading").textContent = "writing …";
+  writer.ask(async () => prompt + (await post("/v1/generate", { model, prompt, n: WRITTEN[level], temperature: 0.8 })).text);
+}
+
+function written(text) {
+  find("passage").value = text.slice(0, find("passage").maxLength);
+  ask();
 }

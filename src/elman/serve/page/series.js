@@ -20,7 +20,8 @@ const kind = () => page.model.card?.data?.kind ?? "text";
 export function start(given) {
   page = given;
   answers = new Newest(show, (error) => page.problem(error));
-  find("example").addEventListener("input", () => ask(null));
+  // the label that is explained stays; a step may be gone
+  find("example").addEventListener("input", () => ask(page.model.task === "tag" ? null : wanted));
   find("which").addEventListener("change", () => ask(null));
   for (const place of ["labels", "steps"]) {
     settle[place] = roving(find(place), "button");
@@ -41,10 +42,11 @@ export function leave() {
 
 export function fresh() {
   wanted = null;
-  for (const place of ["labels", "moved", "ahead", "answer", "verdict", "steps", "which"]) find(place).replaceChildren();
+  for (const place of ["labels", "moved", "moved-scale", "ahead", "answer", "steps", "which", "about", "values"]) find(place).replaceChildren();
   const { task, series, horizon } = page.model;
   find("forecast").hidden = task !== "forecast";
   find("labelled").hidden = task === "forecast";
+  find("values").hidden = task !== "forecast";
   find("example-title").textContent = TITLES[kind()] ?? TITLES.text;
   if (task !== "forecast") return;
   find("which").replaceChildren(...(series ?? []).map((id, at) => make("option", { value: at, text: shown(id) })));
@@ -71,17 +73,21 @@ function ask(target) {
   if (task === "forecast") {
     if (target !== null) body.target = target;
     body.series = series[find("which").value || 0];
-    answers.ask(() => post("/v1/explain", body));
+    answers.ask(async () => {
+      const asked = [post("/v1/explain", body), post("/v1/predict", { model, series: body.series })];
+      const [explained, { series: [ahead] }] = await Promise.all(asked);
+      return { ...explained, ahead };
+    });
     return;
   }
   const text = find("example").value;
   if (text.trim() === "") {
-    for (const place of ["labels", "moved", "answer", "verdict"]) find(place).replaceChildren();
+    for (const place of ["labels", "moved", "moved-scale", "answer"]) find(place).replaceChildren();
     answers.drop();
     return;
   }
   const input = sequence(text);
-  if (target !== null && task === "tag") body.step = Number(target);
+  if (target !== null && task === "tag") body.of = Number(target);
   else if (target !== null) body.target = target;
   answers.ask(async () => {
     const [predicted, explained] = await Promise.all([
@@ -97,9 +103,9 @@ function show(answer) {
   picture(find("ahead"), answer.forecast);
   find("ahead").hidden = !answer.forecast;
   picture(find("answer"), answer.svg);
-  find("verdict").textContent = answer.note; // the picture has the verdict
-  if (!answer.predicted) {
+  if (answer.ahead) {
     pressed("steps", wanted ?? "");
+    tell(answer.ahead);
     return;
   }
   const rows = answer.contributions;
@@ -109,6 +115,29 @@ function show(answer) {
   // what fails its own test colours nothing
   const values = rows.map(({ contribution }) => (answer.passed === false ? 0 : contribution));
   coloured(find("moved"), tokens, values, tokens.every((token) => [...token].length <= 1) ? "char" : "word");
+}
+
+const plain = (value) => value?.toLocaleString("en", { maximumSignificantDigits: 5 }) ?? "?";
+
+// The forecast in numbers, and in words which of them is explained below.
+function tell({ time, median, intervals }) {
+  const times = time.map((one) => String(one).replace(/T00:00:00$/, "").replace("T", " "));
+  const widest = intervals.at(-1);
+  const head = ["Step", "Time", "Forecast", ...(widest ? [`${widest.percent} % are between`] : [])];
+  const rows = times.map((one, at) => {
+    const cells = [at + 1, one, plain(median[at])];
+    if (widest) cells.push(`${plain(widest.low[at])} and ${plain(widest.high[at])}`);
+    return make("tr", { "aria-current": String(String(at + 1) === wanted) }, ...cells.map((text) => make("td", { text })));
+  });
+  find("values").replaceChildren(
+    make("table", {}, make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col", text })))), make("tbody", {}, ...rows)),
+  );
+  const mean = plain(median.reduce((sum, value) => sum + value / median.length, 0));
+  const at = wanted - 1;
+  find("about").textContent =
+    wanted === null
+      ? `Explained is the mean of all ${median.length} steps, ${mean}.`
+      : `Explained is step ${wanted}, ${times[at]}: ${plain(median[at])}.`;
 }
 
 function labels({ probabilities, value, tags }, tokens) {

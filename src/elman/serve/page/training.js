@@ -1,7 +1,7 @@
 // Panel 4: a run as it goes on, or as it went: curves, and the samples along them.
 
 import { Newest, get } from "./api.js";
-import { find, make, picture, shown } from "./dom.js";
+import { find, make, picture, shown, wide } from "./dom.js";
 
 const EVERY = 1000; // milliseconds between two looks at a run that goes on
 const SELDOM = 5000; // and at one that has ended, which may be begun anew
@@ -46,7 +46,7 @@ function look() {
     const id = there ? run.id : data[0]?.id;
     if (id === undefined) return { data };
     const from = there ? run.next : 0;
-    return { data, part: await get(`/v1/runs/${encodeURIComponent(id)}?from=${from}`) };
+    return { data, part: await get(`/v1/runs/${encodeURIComponent(id)}?from=${from}&width=${wide("curves")}`) };
   });
 }
 
@@ -100,7 +100,7 @@ function take(event) {
 function sample(event) {
   const loss = event.held_out_loss == null ? "" : `, held-out loss ${event.held_out_loss.toFixed(4)}`;
   const title = `${(run.count = (run.count ?? 0) + 1)} · step ${Number(event.step).toLocaleString("en")}${loss}`;
-  const words = event.sample.split("\n").slice(0, 12).map((line) => shown(line, 300)).join("\n");
+  const words = event.sample.split("\n").slice(0, 12).map((line) => (line.trim() ? shown(line, 300) : "")).join("\n");
   find("samples").prepend(
     make("li", {}, make("span", { class: event.best ? "best" : "", text: title }), make("pre", { tabindex: 0, text: words })),
   );

@@ -1,11 +1,13 @@
 // Panel 1: the network unrolled over a sentence, its predictions, and what moved them.
 
 import { Newest, events, post } from "./api.js";
-import { bar, find, make, name, percent, picture, roving, shown, signed, wide } from "./dom.js";
+import { bar, edges, find, make, name, percent, picture, roving, shown, signed, wide } from "./dom.js";
 
 const WRITTEN = 40; // words that "write on" writes
 const BARS = 8; // predictions shown
 const GOES_ON = 12; // words of each future
+const PACE = 40; // milliseconds between the words that it writes, so that they can be followed
+const END = "<end>"; // what a line ends with, where documents are lines
 // Of a picture: narrower, a sentence loses its first words and its predictions stand below it; the box scrolls.
 const NARROWEST = 640;
 
@@ -21,14 +23,33 @@ let futures; // how a text goes on with a word replaced, and without
 let replaced = null; // that text, while it is shown
 
 const text = () => find("sentence").value;
+const ends = (token) => token === END && page.model.documents === "line";
+const named = (token, tag) => name(ends(token) ? "end of line" : token, tag);
+
+// What is drawn anew between press and release takes the click with it: that waits.
+let pressed = false;
+const waiting = new Map();
+const calm = (draw) => (answer) => (pressed ? waiting.set(draw, answer) : draw(answer));
+function release() {
+  pressed = false;
+  for (const [draw, answer] of waiting) draw(answer);
+  waiting.clear();
+}
 
 export function start(given) {
   page = given;
-  bars = new Newest(offer, fail);
-  answers = new Newest(show, fail);
-  expecter = new Newest(expect, page.problem);
-  futures = new Newest(compare, page.problem);
+  bars = new Newest(calm(offer), fail);
+  answers = new Newest(calm(show), fail);
+  expecter = new Newest(expect, refused);
+  futures = new Newest(compare, refused);
+  for (const place of ["keys", "network"]) {
+    edges(find(place));
+    find(place).addEventListener("pointerdown", ({ button }) => (pressed ||= button === 0));
+  }
+  // the click comes right after these
+  for (const event of ["pointerup", "pointercancel"]) addEventListener(event, () => pressed && setTimeout(release));
   find("sentence").addEventListener("input", () => {
+    stop();
     forget();
     ask(null);
   });
@@ -58,7 +79,8 @@ export function leave() {
 export function fresh() {
   told = target = null;
   offered = [];
-  for (const place of ["network", "keys", "absence"]) find(place).replaceChildren();
+  for (const place of ["network", "keys", "absence", "legend", "because"]) find(place).replaceChildren();
+  find("replace").close();
   forget();
 }
 
@@ -69,6 +91,7 @@ function fail(error) {
 
 function ask(wanted) {
   target = wanted;
+  waiting.clear();
   const body = { model: page.model.id, input: text(), k: BARS };
   const asked = performance.now();
   if (wanted === null) bars.ask(async () => ({ ...(await post("/v1/predict", body)), asked }));
@@ -76,7 +99,7 @@ function ask(wanted) {
     // before the first word there is nothing to unroll
     answers.drop();
     told = null;
-    find("network").replaceChildren();
+    for (const place of ["network", "absence", "legend", "because"]) find(place).replaceChildren();
     return;
   }
   if (wanted !== null) body.target = wanted;
@@ -112,6 +135,12 @@ function show(answer) {
     key.setAttribute("aria-current", String(offered[key.dataset.rank]?.token === answer.explanation.target));
   }
   find("absence").textContent = "";
+  const { score_name, passed, verdict, note } = answer.explanation;
+  const numbers = answer.tokens.length ? `Numbers: what each word adds to the ${score_name} of ` : "";
+  const legend = drawn?.querySelector("[data-legend]")?.dataset.legend ?? "";
+  find("legend").replaceChildren(...(numbers ? [numbers, named(answer.explanation.target), ". "] : []), legend);
+  find("because").className = passed === false ? "failed" : "";
+  find("because").textContent = shown(`${note} ${verdict}`.trim(), 900);
 }
 
 // Where the picture is wider than its box: the last word to the left, so that the answers stand beside it.
@@ -128,7 +157,7 @@ function showKeys(predictions) {
   const rank = place.contains(document.activeElement) ? document.activeElement.dataset.rank : undefined;
   place.replaceChildren(
     ...predictions.map(({ token, probability }, rank) =>
-      make("button", { type: "button", data: { rank } }, name(token), make("small", { text: percent(probability) })),
+      make("button", { type: "button", data: { rank } }, named(token), make("small", { text: percent(probability) })),
     ),
   );
   place.children[rank]?.focus();
@@ -140,7 +169,8 @@ function keys() {
   settleKeys = roving(place, "button");
   const token = (event) => offered[event.target.closest("button")?.dataset.rank]?.token;
   place.addEventListener("click", (event) => append(token(event)));
-  for (const kind of ["focusin", "mouseover"]) place.addEventListener(kind, (event) => why(token(event)));
+  // mousemove: what moves under a pointer at rest is not pointed at
+  for (const kind of ["focusin", "mousemove"]) place.addEventListener(kind, (event) => why(token(event)));
 }
 
 function why(token) {
@@ -150,7 +180,7 @@ function why(token) {
 
 function append(token) {
   if (token === undefined) return;
-  write(joined([text(), token]));
+  write(joined([text(), ends(token) ? "\n" : token]));
 }
 
 // Tokens as a text: characters stand close, words apart.
@@ -160,8 +190,15 @@ function joined(parts) {
 }
 
 function write(words) {
-  find("sentence").value = words;
+  stop();
+  put(words);
   forget();
+}
+
+function put(words) {
+  const box = find("sentence");
+  box.value = words.slice(-box.maxLength);
+  box.scrollTop = box.scrollHeight;
   ask(null);
 }
 
@@ -186,44 +223,56 @@ function network() {
     event.preventDefault();
     press(event);
   });
-  for (const kind of ["focusin", "mouseover"]) {
+  let over;
+  for (const kind of ["focusin", "mousemove"]) {
     place.addEventListener(kind, (event) => {
       const group = event.target.closest?.(".word, .prediction");
-      if (!group) return;
+      if (!group || (group === over && kind === "mousemove")) return;
+      over = group;
       if (group.dataset.rank !== undefined) why(told.predictions[group.dataset.rank]?.token);
       else absent(Number(group.dataset.position));
     });
   }
-  place.addEventListener("mouseleave", () => (find("absence").textContent = ""));
+  place.addEventListener("mouseleave", () => {
+    over = null;
+    find("absence").textContent = "";
+  });
 }
 
 function absent(position) {
   const explanation = told?.explanation;
   const row = explanation?.contributions.find((one) => one.position === position);
   if (!row) return;
-  const parts = ["Without ", name(row.token, "b"), ", the ", `${explanation.score_name} of `, name(explanation.target, "b")];
+  const parts = ["Without ", name(row.token, "b"), ", the ", `${explanation.score_name} of `, named(explanation.target, "b")];
   const without = row.absence;
   const change = without == null ? " is not measured" : ` would be ${signed(explanation.score - without)} in place of ${signed(explanation.score)}`;
   find("absence").replaceChildren(...parts, `${change}. Its share: ${signed(row.contribution)}.`);
 }
 
-// Another word in a place.
-let position = null;
+// Another word in a place; the dialog stays until both futures are known.
+let asked = null; // the place, and the answer that it stands in
 function dialog() {
   const box = find("replace");
   find("leave").addEventListener("click", () => box.close());
-  box.querySelector("form").addEventListener("submit", () => replace(find("other").value));
+  box.addEventListener("close", () => futures.drop());
+  box.querySelector("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    replace(find("other").value);
+  });
   roving(find("expected"), "button");
   find("expected").addEventListener("click", (event) => {
     const chosen = event.target.closest("button");
-    if (!chosen) return;
-    box.close();
-    replace(expected[chosen.dataset.rank].token);
+    if (chosen) replace(expected[chosen.dataset.rank].token);
   });
 }
 
+function refused(error) {
+  if (find("replace").open) find("refused").textContent = shown(error.message, 300);
+  else page.problem(error);
+}
+
 // Where a token of the picture, which shows the last ones, stands in the text.
-function span(at) {
+function span({ at, told }) {
   let end = told.input.length;
   for (let place = told.tokens.length - 1; place >= at; place -= 1) {
     const token = told.tokens[place];
@@ -238,19 +287,20 @@ function span(at) {
 let expected = [];
 function open(at) {
   stop();
-  position = at;
+  asked = { at, told };
   const token = told.tokens[at];
+  find("refused").textContent = "";
   find("replace-title").replaceChildren("In place of ", name(token));
   find("other").value = "";
   find("expected").replaceChildren();
   find("replace").showModal();
   find("other").focus();
-  const body = { model: page.model.id, input: told.input.slice(0, span(at)[0]), k: 12 };
+  const body = { model: page.model.id, input: told.input.slice(0, span(asked)[0]), k: 12 };
   expecter.ask(async () => ({ token, ...(await post("/v1/predict", body)) }));
 }
 
 function expect({ token: gone, predictions }) {
-  expected = predictions.filter(({ token }) => token !== gone);
+  expected = predictions.filter(({ token }) => token !== gone && !ends(token));
   find("expected").replaceChildren(
     ...expected.map(({ token, probability }, rank) =>
       make("button", { type: "button", data: { rank }, tabindex: rank ? -1 : 0 }, name(token), make("small", { text: percent(probability) })),
@@ -261,10 +311,9 @@ function expect({ token: gone, predictions }) {
 function replace(token) {
   const after = page.model.level === "char" ? [...token][0] : token.trim();
   if (!after) return;
-  const { input, tokens, predictions: old } = told;
+  const { at, told: { input, tokens, predictions: old } } = asked;
   const model = page.model.id;
-  const at = position;
-  const [first, last] = span(at);
+  const [first, last] = span(asked);
   const other = input.slice(0, first) + after + input.slice(last);
   futures.ask(async () => {
     const [changed, goes, went] = await Promise.all([
@@ -278,6 +327,7 @@ function replace(token) {
 
 function compare({ before, after, old, changed, went, goes, other }) {
   page.fine();
+  find("replace").close();
   replaced = other;
   const share = new Map(changed.map(({ token, probability }) => [token, probability]));
   const was = new Map(old.map(({ token, probability }) => [token, probability]));
@@ -289,7 +339,7 @@ function compare({ before, after, old, changed, went, goes, other }) {
   find("future-title").replaceChildren("If ", name(before), " were ", name(after));
   find("futures").replaceChildren(
     name(""), make("strong", {}, name(before)), make("strong", {}, name(after)),
-    ...rows.flatMap((token) => [name(token), measure(was.get(token)), measure(share.get(token), "up")]),
+    ...rows.flatMap((token) => [named(token), measure(was.get(token)), measure(share.get(token), "up")]),
     make("span", { class: "name", text: "goes on" }),
     ...[went, goes].map((words) => make("bdi", { class: "goes", text: shown(words, 200) })),
   );
@@ -306,6 +356,12 @@ function forget() {
   if (inside) find("sentence").focus();
 }
 
+// A text in pieces of a word, or of a character; whole for who wants no movement.
+function pieces(words) {
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return [words];
+  return page.model.level === "char" ? [...words] : (words.match(/\s*\S+|\s+/g) ?? []);
+}
+
 // The network goes on by itself, a piece at a time, until it is stopped.
 async function writeOn() {
   stop();
@@ -320,10 +376,11 @@ async function writeOn() {
   const body = { model: page.model.id, prompt: text(), n: WRITTEN, temperature: Number(find("temperature").value), stream: true };
   try {
     for await (const { text: piece } of events("/v1/generate", body, mine.signal)) {
-      if (writing !== mine) break;
-      const whole = text() + piece;
-      find("sentence").value = whole.slice(-find("sentence").maxLength);
-      ask(null);
+      for (const part of pieces(piece)) {
+        if (writing !== mine) return;
+        put(text() + part);
+        await new Promise((then) => setTimeout(then, PACE));
+      }
     }
   } catch (error) {
     if (writing === mine) page.problem(error);
