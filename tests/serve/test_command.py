@@ -143,6 +143,7 @@ WORKING = """
 import sys, threading
 import elman
 from elman.runtime.pool import StreamPool
+from elman.runtime.stream import Stream
 from elman.serve import run
 from elman.serve.metrics import Metrics
 from elman.serve.settings import Settings
@@ -150,7 +151,7 @@ def forever(*_, **__):
     print("begun", flush=True)
     threading.Event().wait()
 model = elman.load(sys.argv[1])
-type(model).generate = StreamPool.feed = forever
+Stream.generate_pieces = StreamPool.feed = forever
 run.serve(
     {"letters": model}, Settings(port=0, grace_seconds=1), lambda s: print(s.port, flush=True)
 )
