@@ -289,6 +289,8 @@ def test_what_was_left_at_work_is_done_on_return(visit):
     expect(page.locator("#units-note")).to_contain_text("The number:")
     expect(page.locator("#unit-title")).to_contain_text("Unit 0.5")
     expect(page.locator("#reading")).to_be_empty()
+    for picture in ("#heat", "#coloured"):
+        expect(page.locator(picture)).to_have_attribute("aria-busy", "false")
     # and what was done is not asked again
     asked = at.asked("/v1/memory")
     at.tab("Unrolled")

@@ -203,11 +203,15 @@ function choose(unit) {
   draw();
   const { model, input } = read;
   const body = { model, input, units: [unit.unit], layer: unit.layer };
+  busy("coloured", true);
   looker.ask(async () => ({ unit, trace: await post("/v1/trace", body) }));
 }
 
+const busy = (id, is) => find(id).setAttribute("aria-busy", String(is));
+
 function colour({ unit, trace }) {
   seen = unit;
+  busy("coloured", false);
   const values = trace.states[unit.state][0].map((step) => step[0]);
   find("unit-title").textContent = `Unit ${unit.name}${unit.property === undefined ? "" : `: ${what(unit)}`}`;
   const { cell, activation, level } = page.model;
@@ -219,7 +223,9 @@ function colour({ unit, trace }) {
 // All units of a layer over time.
 const place = () => `${find("layer").value} ${find("state").value}`;
 function draw() {
-  if (read === null || painted === place()) return painter.drop();
+  const drawn = read === null || painted === place();
+  busy("heat", !drawn);
+  if (drawn) return painter.drop();
   const { model, input } = read;
   const body = { model, input, units: [0], layer: Number(find("layer").value), state: find("state").value, svg: true, width: wide("heat") };
   const of = place();
@@ -228,6 +234,7 @@ function draw() {
 
 function paint({ of, svg }) {
   painted = of;
+  busy("heat", false);
   picture(find("heat"), svg);
 }
 
