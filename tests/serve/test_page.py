@@ -173,8 +173,14 @@ def test_the_writing_is_followed_and_ends_when_the_person_does_something(visit):
     still("")
     at.write("I like")
     follow()
-    # a click that waits until the keys rest would come too late
-    page.locator("#keys button").first.evaluate("(key) => key.click()")
+    # found and clicked at once: the keys are others with every word, and rest too late
+    page.wait_for_function(
+        """() => {
+            const key = document.querySelector("#keys button");
+            key?.click();
+            return key !== null;
+        }"""
+    )
     still("I like.*")
     # what is written last is in sight
     hidden = "(box) => box.scrollHeight - box.clientHeight - box.scrollTop"
