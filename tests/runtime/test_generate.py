@@ -213,8 +213,9 @@ def test_a_step_allocates_nothing(
         after, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
+    # not a byte a step stays: what else runs in the process may take some hundred
+    assert after - before < len(tokens)
     # objects of Python come and go; no array, neither a state nor a row of classes
-    assert after - before < 100
     assert peak - before < 4 * min(network.state_size, 300)
 
 
