@@ -29,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +75,7 @@ def posted(host: str, path: str, body: dict[str, object]) -> bytes:
     return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
 
 
-class Wire(asyncio.Protocol):
+class Wire(ABC, asyncio.Protocol):
     """One connection, and its answers as they come, one at a time."""
 
     def __init__(self) -> None:
@@ -99,8 +100,8 @@ class Wire(asyncio.Protocol):
             self.head = -1
             self.take(status if len(whole) == self.size else b"two", body)
 
-    def take(self, status: bytes, body: bytes) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def take(self, status: bytes, body: bytes) -> None: ...
 
 
 class Client(Wire):

@@ -43,7 +43,10 @@ def test_of_random_explanations_one_in_ten_passes() -> None:
 
 def test_what_is_measured_alone_is_tested_by_more() -> None:
     effect = 2.0 ** -np.arange(5)
-    lone = lambda sets: np.array([-effect[one[0]] if len(one) == 1 else 0.0 for one in sets])  # noqa: E731
+
+    def lone(sets: list[tuple[int, ...]]) -> np.ndarray:
+        return np.array([-effect[one[0]] if len(one) == 1 else 0.0 for one in sets])
+
     alone = -effect
     tested = deletion_test(effect, 0.0, alone, lone)
     assert tested is not None
@@ -92,9 +95,12 @@ def test_what_raises_and_what_lowers_the_score_do_not_cancel(
 
 def test_what_rounding_makes_of_equal_changes_is_a_tie() -> None:
     draw = np.random.default_rng(0)
-    noise = lambda sets: 7.0 + 1e-7 * draw.normal(size=len(sets))  # noqa: E731
-    named = draw.normal(size=12)
-    assert deletion_test(named, 7.0, noise(named), noise) == (0.5, 1.0)
+
+    def noise(sets: list[tuple[int, ...]]) -> np.ndarray:
+        return 7.0 + 1e-7 * draw.normal(size=len(sets))
+
+    alone = noise([(place,) for place in range(12)])
+    assert deletion_test(draw.normal(size=12), 7.0, alone, noise) == (0.5, 1.0)
 
 
 def test_the_deletion_score_draws_the_same_sets_again() -> None:

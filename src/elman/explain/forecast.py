@@ -207,7 +207,9 @@ class _Ahead(Question):
         """Return the mean forecast without each set of inputs."""
         if not sets:
             return np.empty(0)
-        self.steps += len(sets) * (self.rule.window // self.rule.segment + self.rule.ahead)
+        self.steps += sum(map(bool, sets)) * (
+            self.rule.window // self.rule.segment + self.rule.ahead
+        )
         variants: list[dict[str, np.ndarray]] = []
         series = self.series
         values = series.values[0]

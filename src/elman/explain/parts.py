@@ -73,7 +73,7 @@ class Reading(ABC):
         """Return ``[n, K]`` for the sequence without each of n sets of inputs, at its step for a tagger."""
         gone = [np.isin(self.owner, one) for one in sets]
         encoded = self.left(gone)
-        self.steps += int(encoded.lengths.sum())
+        self.steps += int(encoded.lengths[[bool(one) for one in sets]].sum())
         found = np.empty((len(sets), self.reader.model.config.outputs), np.float32)
         for places in bucketed(encoded.lengths, BATCH):
             batch = encoded.batch(places)

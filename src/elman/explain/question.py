@@ -35,7 +35,7 @@ class Question(ABC):
     methods: tuple[str, ...] = METHODS
     """Those by which it can be answered, the default one first."""
     steps = 0
-    """Recurrent steps that `scores` has run."""
+    """Recurrent steps that `scores` has run for what lacks something."""
 
     @abstractmethod
     def scores(self, sets: Sets) -> np.ndarray:
@@ -61,12 +61,11 @@ class Question(ABC):
         """
         if method is not None and method not in self.methods:
             raise OptionError("method", got=method, expected=" | ".join(self.methods))
-        score = float(self.scores([()])[0])
+        found = self.scores([(), *((place,) for place in range(len(self.inputs)))])
+        score, alone, steps = float(found[0]), found[1:], self.steps
         if not np.isfinite(score):
             raise InputError(_OUT, remedy="explain a shorter sequence")
-        self.steps = 0
-        alone = self.scores([(place,) for place in range(len(self.inputs))])
-        measured, steps = finite(score - alone), self.steps
+        measured = finite(score - alone)
 
         def by(method: str) -> Explanation:
             shares = (measured, 0.0, self.nothing()) if method == LEFT_OUT else self.shares(method)
