@@ -272,3 +272,44 @@ def test_a_picture(fitted: Forecaster, tmp_path: Path) -> None:
 
     plots.save(fitted.predict().plot("b"), tmp_path / "forecast.png")
     assert (tmp_path / "forecast.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("count", [511, 512, 513, 1025])
+def test_more_series_than_one_block_holds(count: int) -> None:
+    draw = np.random.default_rng(0)
+    values, later = 10 + draw.normal(size=(count, 40)), 10 + draw.normal(size=(count, 6))
+    model = Forecaster(horizon=6, steps=1, members=1, hidden_size=4, refit=False, threads=1)
+    model.fit(values)
+    forecast = model.predict()
+    assert forecast.median.shape == (count, 6)
+    # each series is forecast as it is alone
+    some = [0, count // 2, count - 1]
+    alone = model.predict(series=[values[row] for row in some]).quantiles
+    np.testing.assert_allclose(forecast.quantiles[some], alone, rtol=1e-6)
+    assert model.evaluate(later).windows == count
+    assert model.update(later).predict().times[-1][0] == 46
+    if count == 513:
+        report = model.cross_validation(values, windows=2)
+        assert report.windows == 2 * count
+
+
+@pytest.mark.parametrize("windows", [2, 3, 4, 7])
+def test_windows_that_fill_a_block_almost_exactly_and_not_quite(
+    monkeypatch: pytest.MonkeyPatch, windows: int
+) -> None:
+    from elman.data import windows as module
+
+    values = np.sin(np.arange(60.0))
+    model = Forecaster(**SMALL).fit(values)
+    before = model.evaluate(values, windows=windows).to_dict()
+    rule = model.model_.codec.rule
+    monkeypatch.setattr(module, "NUMBERS", 3 * (rule.window + rule.reach) * 4)
+    assert rule.at_once == 3
+    # the sums of a block's rows are added in another order
+    assert model.evaluate(values, windows=windows).to_dict()["methods"][0]["mae"] == pytest.approx(
+        before["methods"][0]["mae"], rel=1e-6
+    )
+    again = Forecaster(**SMALL).fit(values).card_["held_out"]
+    assert again["methods"][0]["mae"] == pytest.approx(
+        model.card_["held_out"]["methods"][0]["mae"], rel=1e-6
+    )

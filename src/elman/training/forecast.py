@@ -134,9 +134,12 @@ class _ForecastObjective(Objective):
         return torch.from_numpy(truth.clip(-FARTHEST, FARTHEST)), torch.from_numpy(weight)
 
     def answers(self, held: Origins) -> tuple[np.ndarray, np.ndarray, Prepared]:
-        """Return quantiles ``[N, h, Q]`` and truth ``[N, h]`` in units of the windows, and these."""
+        """Return quantiles ``[N, h, Q]`` and truth ``[N, h]`` in units of the windows, and the windows.
+
+        The windows come without their inputs, which can be too large to hold together.
+        """
         device, at_once = next(self.network.parameters()).device, held.windows.rule.at_once
-        quantiles, truths, parts = [], [], []
+        quantiles, truths, bases, units = [], [], [], []
         self.network.eval()
         with torch.no_grad():
             for first in range(0, len(held), at_once):
@@ -144,9 +147,11 @@ class _ForecastObjective(Objective):
                 found = self.network(torch.from_numpy(windows.inputs).to(device)).mean(0)
                 quantiles.append(np.sort(found.cpu().double().numpy(), axis=2))
                 truths.append(truth)
-                parts.append(windows._replace(inputs=windows.inputs[:0]))
+                bases.append(windows.base)
+                units.append(windows.unit)
         self.network.train()
-        together = Prepared(*(np.concatenate(some) for some in zip(*parts, strict=True)))
+        nothing = np.empty((0, len(held), 0), np.float32)
+        together = Prepared(nothing, np.concatenate(bases), np.concatenate(units))
         return np.concatenate(quantiles), np.concatenate(truths), together
 
     def measure(self) -> Measure:
