@@ -10,6 +10,8 @@ import socket
 
 import pytest
 
+from elman.serve.protocol import MAX_PIPELINED
+
 SECONDS = 1.0
 """The server's patience in these tests; ten times as long by default."""
 TRIES = 600
@@ -20,6 +22,13 @@ TRIES = 600
 def server(start, model_file):
     settings = {"dribble_seconds": SECONDS, "keep_alive_seconds": 2.0, "max_body": 4 << 20}
     with start(model_file, **settings) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def wire_server(start, model_file):
+    """A server with patience, so that what is answered by it alone is answered for another reason."""
+    with start(model_file, dribble_seconds=60.0) as server:
         yield server
 
 
@@ -130,6 +139,110 @@ def test_what_is_no_http_is_refused(server):
             b"Content-Length: 4\r\nContent-Length: 9\r\n\r\n{}",
         )
         assert line.answer()[0] == 400
+
+
+POST = b"POST /v1/predict HTTP/1.1\r\n"
+JSON = b"Content-Type: application/json\r\n"
+PREDICT = b'{"model":"letters","input":"a"}'
+SIZE = b"%x" % len(PREDICT)
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [33_000, 40_000, 300_000])
+def test_a_long_read_that_is_no_http_is_refused_once(start, model_file, size):
+    with start(model_file) as server:
+        with Line(server) as line:
+            line.send(b"A" * size)
+            assert line.answer()[0] == 400
+            line.closed()
+        server.stop()
+        assert server.process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"-" + SIZE + b"\r\n" + PREDICT + b"\r\n" + END,
+        b"0x" + SIZE + b"\r\n" + PREDICT + b"\r\n" + END,
+        b"zz\r\n" + PREDICT + b"\r\n" + END,
+        SIZE + b" \r\n" + PREDICT + b"\r\n" + END,
+        b"f" * 18 + b"\r\n" + PREDICT + b"\r\n" + END,
+        SIZE + b"\n" + PREDICT + b"\n0\n\n",
+        SIZE + b"\r\n" + PREDICT + END,
+        b"5\r\n" + PREDICT + b"\r\n" + END,
+    ],
+    ids=["minus", "0x", "zz", "space", "overflow", "bare LF", "no CRLF", "wrong length"],
+)
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_malformed_chunk_is_refused_at_once(wire_server, chunks, before):
+    """And the requests before it on the connection are answered first."""
+    with Line(wire_server) as line:
+        for _ in range(before):
+            line.get()
+        line.send(POST, line.host, JSON, CHUNKED, chunks)
+        assert [line.answer()[0] for _ in range(before)] == [200] * before
+        status, headers, body = line.answer()
+        assert (status, headers[b"connection"]) == (400, b"close")
+        assert json.loads(body)["error"]["message"] == "Invalid HTTP request received."
+        assert line.closed() == b""
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "words"),
+    [
+        (b"Transfer-Encoding: xchunked\r\n", 501, "got xchunked; expected chunked"),
+        (b"Transfer-Encoding: gzip, chunked\r\n", 501, "got gzip, chunked; expected chunked"),
+        (b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", 501, "got gzip,chunked"),
+        (b"Expect: 200-ok\r\nContent-Length: 0\r\n", 417, "got 200-ok; expected 100-continue"),
+    ],
+)
+def test_a_coding_or_expectation_that_is_unknown_is_refused_at_once(
+    wire_server, fields, status, words
+):
+    with Line(wire_server) as line:
+        line.send(POST, line.host, JSON, fields, b"\r\n", SIZE, b"\r\n", PREDICT, b"\r\n", END)
+        found, _, body = line.answer()
+        assert found == status
+        assert words in json.loads(body)["error"]["message"]
+        line.closed()
+
+
+def test_a_whole_address_names_this_server(wire_server):
+    host = f"{wire_server.host}:{wire_server.port}"
+    for target, status in (
+        (f"http://{host}/healthz", 200),
+        (f"HTTP://{host}/healthz", 200),
+        ("http://evil.example/healthz", 400),
+        (f"http://evil.example@{host}/healthz", 400),
+        (f"http://{host}.evil.example/healthz", 400),
+        (f"http://{host}@evil.example/healthz", 400),
+        (f"https://{host}/healthz", 400),
+        ("healthz", 400),
+    ):
+        with Line(wire_server) as line:
+            line.send(f"GET {target} HTTP/1.1\r\n".encode(), line.host, b"\r\n")
+            assert line.answer()[0] == status, target
+
+
+@pytest.mark.parametrize("count", [900, 5000])
+def test_many_requests_in_one_write_are_answered_or_told_to_come_back(wire_server, count):
+    with Line(wire_server) as line:
+        line.send(b"".join([b"GET /healthz HTTP/1.1\r\n", line.host, b"\r\n"]) * count)
+        for _ in range(min(count, MAX_PIPELINED)):
+            assert line.answer()[2] == b'{"status":"ok"}'
+        if count > MAX_PIPELINED:
+            while (found := line.answer())[0] == 200:
+                pass
+            assert (found[0], found[1][b"connection"], found[1][b"retry-after"]) == (
+                429,
+                b"close",
+                b"1",
+            )
+            assert line.closed() == b""
+        else:
+            line.get()
+            assert line.answer()[0] == 200
 
 
 def test_requests_in_a_row_are_answered_in_order(server):
@@ -259,9 +372,6 @@ def test_a_field_behind_the_body_is_none_of_the_head(server):
         assert line.answer()[0] == 200
         line.get()
         assert line.answer()[0] == 200
-
-
-PREDICT = b'{"model":"letters","input":"a"}'
 
 
 def post(line, body=PREDICT, *fields):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from elman._errors import message, printable
 from elman.serve.route import answer_json, refusal
 from elman.serve.settings import Settings
 
@@ -24,6 +25,8 @@ GONE_SECONDS = 1.0
 """In which a client that sends no more gets its answer: one that has gone looks the same."""
 LAST_SECONDS = 0.25
 """In which requests that are on their way when the server stops are still taken."""
+MAX_PIPELINED = 1_000
+"""Requests that wait behind another one of their connection."""
 Field: TypeAlias = tuple[bytes, bytes]
 BUSY, RETRY = "busy: ask again in a second", (b"retry-after", b"1")
 
@@ -44,9 +47,12 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._head = self._fields = self._partial = self._unsent = 0
+        # Requests whose answers are not complete.
+        self._open = 0
         self._in_head, self._whole = True, True
         self._over, self._refused, self._resumed, self._last = False, False, False, False
-        self._unread = False
+        self._unread = self._begun = False
+        self._farewell: tuple[int, bytes] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._watched: asyncio.TimerHandle | None = None
 
@@ -66,10 +72,10 @@ class Protocol(HttpToolsProtocol):
         """Read on, and refuse what is too large."""
         if self._refused:
             return
-        head = self._in_head
+        self._begun = False
         super().data_received(data)
-        # of a field that has not ended the parser says nothing
-        self._partial = self._partial + len(data) if head and self._in_head else 0
+        # The parser reports a header field only when it has ended, so bytes of an unfinished head count here.
+        self._partial = self._partial + len(data) if self._in_head and not self._begun else 0
         if self._over or self._partial > 2 * MOST_BYTES:
             self._refuse(
                 431, f"the headers: expected at most {MOST_BYTES} bytes, {MOST_FIELDS} fields"
@@ -78,7 +84,7 @@ class Protocol(HttpToolsProtocol):
             self._deadline = self.loop.call_later(self.seconds, self._late)
 
     def _answered(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
+        return not self._open
 
     def _idle(self) -> bool:
         """Return whether nothing is awaited, nor a timer running: line ends before a request begin none."""
@@ -103,7 +109,7 @@ class Protocol(HttpToolsProtocol):
         """Begin to count a request."""
         super().on_message_begin()
         self._head = self._fields = self._partial = 0
-        self._in_head, self._whole, self._unread = True, False, False
+        self._in_head, self._begun, self._whole, self._unread = True, True, False, False
 
     def on_url(self, url: bytes) -> None:
         """Count a part of the request's line."""
@@ -126,12 +132,17 @@ class Protocol(HttpToolsProtocol):
         self._in_head = False
         if self._passes():
             return
-        if len(self.connections) > self.connections_most:
+        if wrong := _unacceptable(self.url, self.headers):
+            self._refuse(*wrong)
+        elif len(self.pipeline) >= MAX_PIPELINED:
+            self._refuse(429, f"a connection may have {MAX_PIPELINED:,} requests waiting", RETRY)
+        elif len(self.connections) > self.connections_most:
             self._refuse(503, "no room for more connections", RETRY)
         elif len(self.tasks) >= self.most and self._answered():
             self._turn_away()
         else:
             super().on_headers_complete()
+            self._open += 1
             if self._last:
                 self.cycle.keep_alive = False
 
@@ -163,7 +174,7 @@ class Protocol(HttpToolsProtocol):
         if not self._passes():
             super().on_message_complete()
         elif self._unread and not self._refused:
-            self.on_response_complete()
+            self._go_on()
 
     def _in_time(self) -> None:
         if self._deadline is not None:
@@ -184,17 +195,33 @@ class Protocol(HttpToolsProtocol):
         self._refuse(400, msg)
 
     def _refuse(self, status: int, text: str, *fields: Field) -> None:
+        """Answer after the requests before this one, then close; the rest of the input is dropped unread."""
+        if self._refused:
+            return
         self._refused = True
         self._in_time()
+        self._farewell = status, _answer(status, text, *fields, (b"connection", b"close"))
+        cycle = self.cycle
+        if self._open and cycle.more_body and not cycle.response_complete:
+            # The fault is in the body of this request: its application is told that the client has gone.
+            self._open -= 1
+            if self.pipeline:
+                self.pipeline.popleft()
+            else:
+                cycle.disconnected = True
+                cycle.message_event.set()
+                if cycle.response_started:
+                    self.transport.abort()
+        self._say_farewell()
+
+    def _say_farewell(self) -> None:
+        if self._farewell is None or self._open or self.transport.is_closing():
+            return
+        (status, answer), self._farewell = self._farewell, None
         self._unset_keepalive_if_required()
-        if self.transport.is_closing():
-            return
-        if not self._answered():
-            # a request before this one is being answered
-            self.cycle.keep_alive = False
-            return
+        self.flow.resume_reading()
         type(self).refused(status)
-        self.transport.write(_answer(status, text, *fields, (b"connection", b"close")))
+        self.transport.write(answer)
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
@@ -214,7 +241,12 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request."""
+        self._open -= 1
+        self._go_on()
+
+    def _go_on(self) -> None:
         super().on_response_complete()
+        self._say_farewell()
         if self.transport.get_write_buffer_size():
             self._watch()
 
@@ -260,7 +292,30 @@ def bounded(
     return type("Protocol", (Protocol,), bounds)
 
 
-@cache
+def _unacceptable(target: bytes, headers: list[Field]) -> tuple[int, str] | None:
+    """Return status and text for a head that no application may see; None for any other."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        fields[name] = fields[name] + b"," + value if name in fields else value
+    coding = fields.get(b"transfer-encoding", b"chunked").strip().lower()
+    if coding != b"chunked":
+        return 501, message("the Transfer-Encoding header", got=_shown(coding), expected="chunked")
+    expects = fields.get(b"expect", b"100-continue").strip().lower()
+    if expects != b"100-continue":
+        return 417, message("the Expect header", got=_shown(expects), expected="100-continue")
+    # RFC 9112, 3.2.2: a whole address names the same host as the Host header
+    if not target.startswith((b"/", b"*")):
+        host = b"http://" + fields.get(b"host", b"").strip().lower()
+        if target.lower()[: len(host)] != host or target[len(host) :][:1] not in (b"", b"/", b"?"):
+            return 400, message("the target", got=_shown(target), expected=f"/… or {_shown(host)}")
+    return None
+
+
+def _shown(value: bytes) -> str:
+    return printable(value.decode("latin-1"))
+
+
+@lru_cache(64)
 def _answer(status: int, text: str, *fields: Field) -> bytes:
     """Return a whole answer, as it goes over the wire."""
     response = answer_json(refusal(status, text), status)
