@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import random
 
@@ -225,9 +226,94 @@ def test_bodies_are_bounded_whatever_they_say(door, chunk):
         assert headers[b"connection"] == b"close"
 
 
-def test_a_packed_body_is_refused(door):
+def test_a_packed_body_is_refused_and_a_plain_one_may_say_so(door):
     headers = [*HEAD, (b"content-length", "9"), (b"content-encoding", "gzip")]
     assert door("POST", "/v1/predict", headers, [b"\x1f\x8b" + bytes(7)])[0] == 415
+    headers = [*HEAD, (b"content-length", str(len(BODY))), (b"content-encoding", "Identity")]
+    assert door("POST", "/v1/predict", headers, [BODY])[0] == 200
+    assert door("POST", "/v1/predict", [*headers, (b"content-encoding", "gzip")], [BODY])[0] == 415
+
+
+PAGE = "https://my.example"
+
+
+@pytest.mark.parametrize("token", [None, "a secret"])
+def test_the_pages_of_a_named_origin_may_ask(door, token):
+    settings = Settings(cors=(PAGE, "http://localhost:3000"), token=token)
+    host = (b"host", "127.0.0.1:8765")
+    asks = (b"access-control-request-method", "POST")
+    given = [] if token is None else [(b"authorization", f"Bearer {token}")]
+    sent = [*HEAD, (b"content-length", str(len(BODY))), *given]
+    for origin in settings.cors:
+        status, told, body = door(
+            "OPTIONS", "/v1/predict", [host, (b"origin", origin), asks], settings=settings
+        )
+        assert (status, body) == (204, b"")
+        assert told[b"access-control-allow-origin"] == origin.encode()
+        assert told[b"access-control-allow-methods"] == b"GET, POST, DELETE"
+        assert told[b"access-control-allow-headers"] == b"Authorization, Content-Type"
+        assert told[b"access-control-allow-private-network"] == b"true"
+        assert b"access-control-allow-credentials" not in told
+        status, told, _ = door(
+            "POST", "/v1/predict", [*sent, (b"origin", origin)], [BODY], settings=settings
+        )
+        assert (status, told[b"access-control-allow-origin"]) == (200, origin.encode())
+        assert told[b"vary"] == b"Origin"
+    if token is not None:
+        # the page can read that it needs the token
+        status, told, _ = door("GET", "/v1/models", [host, (b"origin", PAGE)], settings=settings)
+        assert (status, told[b"access-control-allow-origin"]) == (401, PAGE.encode())
+    for origin in ("https://evil.example", "http://my.example", "null", PAGE + ":8443", PAGE + "."):
+        for method in ("OPTIONS", "POST"):
+            headers = [*sent, (b"origin", origin), asks]
+            status, told, _ = door(method, "/v1/predict", headers, [BODY], settings=settings)
+            assert status == 403
+            assert b"access-control-allow-origin" not in told
+    # a name that is not this server's stays refused: DNS rebinding
+    headers = [(b"host", "evil.example:8765"), (b"origin", PAGE)]
+    assert door("OPTIONS", "/v1/predict", headers, settings=settings)[0] == 403
+
+
+def test_without_a_named_origin_no_leave_is_given(door):
+    own = [(b"host", "127.0.0.1:8765"), (b"origin", "http://127.0.0.1:8765")]
+    status, told, _ = door("OPTIONS", "/v1/predict", own)
+    assert status == 405
+    assert not [name for name in told if name.startswith(b"access-control")]
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "", "my.example", "https://my.example/", "https://A.example", "ftp://a"]
+)
+def test_what_is_no_origin_is_not_taken(origin):
+    with pytest.raises(OptionError, match=r"--cors: got .*expected http:// or https://"):
+        Settings(cors=(origin,))
+
+
+def test_head_is_answered_where_get_is(door):
+    host = [(b"host", "127.0.0.1:8765")]
+    for path, status in (
+        *((path, 200) for path in ("/", "/healthz", "/metrics", "/openapi.json", "/v1/models")),
+        *((path, 404) for path in ("/v1/models/none", "/none")),
+        ("/v1/predict", 405),
+    ):
+        assert door("HEAD", path, host)[0] == status == door("GET", path, host)[0], path
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        ("/v1/chat/completions", "ask POST /v1/completions"),
+        ("/v1/responses", "ask POST /v1/completions"),
+        ("/v1/embeddings", "ask POST /v1/trace"),
+        ("/completions", "ask POST /v1/completions"),
+        ("/v1/nothing", "GET /openapi.json"),
+    ],
+)
+def test_an_unknown_address_names_the_one_that_exists(door, path, there):
+    headers = [*HEAD, (b"content-length", "2")]
+    status, _, body = door("POST", path, headers, [b"{}"])
+    assert status == 404
+    assert there in json.loads(body)["error"]["message"]
 
 
 def test_a_request_without_body_needs_no_type(door):

@@ -30,6 +30,10 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="a further name by which it may be asked")
     ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="a web site whose pages may ask (https://my.example)"),
+    ] = None,
     state_key: Annotated[
         Path | None,
         typer.Option(
@@ -58,6 +62,7 @@ def serve(
         port=port,
         token=None if token is None else token.decode("latin-1"),
         allow_hosts=tuple(allow_host or ()),
+        cors=tuple(cors or ()),
         runs=runs,
         max_streams=max_streams,
         **options,

@@ -80,7 +80,8 @@ class Score:
     @property
     def loss(self) -> float:
         """Nats a token; 0 for an empty text."""
-        return -self.total / max(1, len(self.tokens))
+        # 0 minus the total, for -0.0 is no loss that a person writes
+        return 0.0 - self.total / max(1, len(self.tokens))
 
     def __str__(self) -> str:
         rows = [

@@ -19,10 +19,20 @@ from elman.serve.guard import Guard
 from elman.serve.replies import Error, Health
 from elman.serve.route import Route, failed
 from elman.serve.settings import Settings
+from elman.serve.streams import NotFoundError
 
 __all__ = ["create_app"]
 
 SWEEP_SECONDS = 30.0
+ELSEWHERE = {
+    "/v1/chat": "POST /v1/completions, which goes on with a text",
+    "/v1/responses": "POST /v1/completions, which goes on with a text",
+    "/v1/embeddings": "POST /v1/trace, which answers with hidden states",
+    "/v1/engines": "GET /v1/models",
+    "/completions": "POST /v1/completions",
+    "/models": "GET /v1/models",
+}
+"""Addresses that OpenAI's clients ask, and the one here that does what can be done."""
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Error, "description": "What went wrong, in one line"}
     for status in ("4XX", "5XX")
@@ -76,7 +86,6 @@ def create_app(models: Mapping[str, Any], settings: Settings | None = None) -> G
     completions.add_routes(app, desk)
     files.add_routes(app)
 
-    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", tags=["server"], summary="Whether the server answers")
     async def healthz() -> Health:
         return {"status": "ok"}
@@ -91,7 +100,12 @@ def create_app(models: Mapping[str, Any], settings: Settings | None = None) -> G
 
         app.include_router(runs.router(settings.runs))
 
-    async def answer(_: Request, error: Exception) -> Response:
+    async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.detail == "Not Found":
+            path = request.url.path
+            there = next((to for name, to in ELSEWHERE.items() if path.startswith(name)), None)
+            remedy = f"ask {there}" if there else "GET /openapi.json describes those that exist"
+            error = NotFoundError("no such address", got=path, remedy=remedy)
         return failed(error)
 
     for kind in (ElmanError, HTTPException, RequestValidationError, Exception):

@@ -12,7 +12,6 @@ from elman.explain import draw
 
 __all__ = ["add_routes"]
 
-READ = ["GET", "HEAD"]
 FOLDER = Path(__file__).parent / "page"
 KINDS = {
     ".html": "text/html; charset=utf-8",
@@ -43,10 +42,10 @@ def add_routes(app: FastAPI) -> None:
             return Response(status_code=304, headers=headers)
         return Response(content, headers=headers, media_type=kind)
 
-    @app.api_route("/", methods=READ, include_in_schema=False)
+    @app.get("/", include_in_schema=False)
     async def index(request: Request) -> Response:
         return answer("index.html", request)
 
-    @app.api_route("/page/{name:path}", methods=READ, include_in_schema=False)
+    @app.get("/page/{name:path}", include_in_schema=False)
     async def file(name: str, request: Request) -> Response:
         return answer(name, request)

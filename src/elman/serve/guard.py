@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Iterable
 from typing import Any, TypeAlias
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from elman._errors import message
@@ -22,10 +22,22 @@ from elman.serve.settings import LOOPBACK, Settings, bracketed, is_any
 
 __all__ = ["Guard"]
 
-Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+Headers: TypeAlias = dict[bytes, list[bytes]]
 
 GONE = 499
 """What is counted for a client that left before its answer, as nginx counts it."""
+CORS = "start with --cors ORIGIN to let the pages of an origin ask"
+SHARED = [
+    (b"vary", b"Origin"),
+    (b"access-control-expose-headers", b"Retry-After, ETag"),
+]
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Max-Age": "600",
+    # https://wicg.github.io/private-network-access: a public page asks a machine at home
+    "Access-Control-Allow-Private-Network": "true",
+}
 SAFE = [
     (
         b"content-security-policy",
@@ -83,37 +95,51 @@ class Guard:
                 await self.app(scope, receive, send)
             return
         begun, told = time.perf_counter(), 0
+        headers: Headers = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name, []).append(value)
+        shared = self._shared(headers)
 
         async def safe(event: Message) -> None:
             nonlocal told
             if event["type"] == "http.response.start":
                 told = event["status"]
-                event["headers"] = [*event.get("headers", ()), *SAFE]
+                event["headers"] = [*event.get("headers", ()), *SAFE, *shared]
             await send(event)
 
         self.metrics.at_work.inc()
         try:
             try:
-                body = await self._admit(scope, receive)
+                body = await self._admit(scope, headers, receive)
             except _RefusedError as error:
                 await self._refuse(error, scope, receive, safe)
                 return
             except _GoneError:
                 return
-            await self.app(scope, _Replay(body, receive), safe)
+            if scope["method"] == "HEAD":  # the server leaves the body out
+                scope = {**scope, "method": "GET"}
+            if shared and scope["method"] == "OPTIONS":
+                await Response(status_code=204, headers=PREFLIGHT)(scope, receive, safe)
+            else:
+                await self.app(scope, _Replay(body, receive), safe)
         finally:
             self.metrics.at_work.dec()
             route = getattr(scope.get("route"), "path", OTHER)
             self.metrics.requests.labels(route, str(told or GONE)).inc()
             self.metrics.seconds.labels(route).observe(time.perf_counter() - begun)
 
-    async def _admit(self, scope: Scope, receive: Receive) -> bytes:
+    def _shared(self, headers: Headers) -> list[tuple[bytes, bytes]]:
+        """Return what lets the page of an origin that `--cors` names read the answer."""
+        origins = headers.get(b"origin", [])
+        if len(origins) != 1 or origins[0].decode("latin-1") not in self.settings.cors:
+            return []
+        return [(b"access-control-allow-origin", origins[0]), *SHARED]
+
+    async def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
         """Return the body of a request that may pass; raises _RefusedError, _GoneError."""
-        headers: dict[bytes, list[bytes]] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name, []).append(value)
         self._check_host(headers)
-        self._check_token(scope, headers.get(b"authorization", []))
+        if scope["method"] != "OPTIONS":  # a browser asks for leave without the token
+            self._check_token(scope, headers.get(b"authorization", []))
         length = self._check_type(headers, scope["method"] in ("GET", "HEAD"))
         if length == 0:
             return b""
@@ -121,7 +147,7 @@ class Guard:
             raise self._too_large(length)
         return await self._body(receive)
 
-    def _check_host(self, headers: dict[bytes, list[bytes]]) -> None:
+    def _check_host(self, headers: Headers) -> None:
         hosts = headers.get(b"host", [])
         host = b", ".join(hosts).decode("latin-1").lower()
         schemes = self._schemes.get(host) if len(hosts) == 1 else None
@@ -130,10 +156,11 @@ class Guard:
             raise _RefusedError(403, message("the Host header", got=host, remedy=remedy))
         origins = headers.get(b"origin", [])
         own = [f"{scheme}://{host}".encode() for scheme in schemes]
-        if len(origins) > 1 or (origins and origins[0].lower() not in own):
+        known = not origins or origins[0].lower() in own or self._shared(headers)
+        if len(origins) > 1 or not known:
             got = b", ".join(origins).decode("latin-1")
             raise _RefusedError(
-                403, message("the Origin header", got=got, expected="this server's")
+                403, message("the Origin header", got=got, expected="this server's", remedy=CORS)
             )
 
     def _check_token(self, scope: Scope, given: list[bytes]) -> None:
@@ -148,7 +175,7 @@ class Guard:
             bearer = ("WWW-Authenticate", "Bearer")
             raise _RefusedError(401, message("the server's token", remedy=remedy), bearer)
 
-    def _check_type(self, headers: dict[bytes, list[bytes]], reads_only: bool) -> int | None:
+    def _check_type(self, headers: Headers, reads_only: bool) -> int | None:
         """Return the declared length of the body, None where it comes in chunks."""
         lengths = headers.get(b"content-length", [])
         chunked = b"transfer-encoding" in headers
@@ -162,7 +189,7 @@ class Guard:
             got = b", ".join(types).decode("latin-1") or "none"
             text = message("the Content-Type header", got=got, expected="application/json")
             raise _RefusedError(415, text)
-        if b"content-encoding" in headers:
+        if any(one.strip().lower() != b"identity" for one in headers.get(b"content-encoding", [])):
             raise _RefusedError(415, message("the Content-Encoding header", expected="none"))
         return length
 

@@ -13,6 +13,7 @@ from elman._errors import OptionError
 __all__ = ["LOOPBACK", "Settings", "bracketed", "is_any", "is_loopback"]
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?")
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:\d{1,5})?")
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 """The names of this machine by which it may be asked."""
 
@@ -63,6 +64,8 @@ class Settings:
     """What every request carries as ``Authorization: Bearer``; only the page and its health do without."""
     allow_hosts: tuple[str, ...] = ()
     """Further names, with or without a port, by which clients may ask."""
+    cors: tuple[str, ...] = ()
+    """Origins, other than this server's own, whose pages may ask and read the answers."""
     state_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     """Signs the states that clients keep; servers that share streams share it."""
     runs: Path | None = None
@@ -105,6 +108,10 @@ class Settings:
             if not _HOST.fullmatch(bracketed(name)):
                 expected = "a name or an address, with or without :PORT"
                 raise OptionError("--allow-host", got=name, expected=expected)
+        for origin in self.cors:
+            if not _ORIGIN.fullmatch(origin):
+                expected = "http:// or https://, a host in small letters, :PORT where it has one"
+                raise OptionError("--cors", got=origin, expected=expected)
         if self.runs is not None and not self.runs.is_dir():
             raise OptionError("--runs", got=self.runs, expected="a folder that is there")
         for name in ("max_streams", "max_body", "max_requests", "max_tasks", "threads"):
