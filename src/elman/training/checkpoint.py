@@ -42,6 +42,10 @@ class Progress:
     recoveries: int = 0
     evaluated: float = 0.0  # share of the budget at which the held-out part was last measured
     waited: int = 0  # measurements since the best
+    measured: int = 0  # step of the last measurement
+    cooling: int = 0  # step from which the rate falls to zero, 0 before that is known
+    cooling_steps: int = 0  # steps over which it falls
+    hurried: bool = False  # the limit of time came while the measure still improved
 
 
 @dataclass(frozen=True)

@@ -278,12 +278,18 @@ class _ForecastRun(Run):
     def _two_stages(self) -> bool:
         return self.measured is not None and self.plan.refit
 
-    def after(self, best: Best, steps: int) -> dict[str, Any] | None:
-        return {"steps": best.step, "of": steps} if self._two_stages() else None
+    def after(
+        self, earlier: Sequence[Mapping[str, Any]], best: Best, steps: int
+    ) -> dict[str, Any] | None:
+        return {"steps": best.step, "of": steps} if self._two_stages() and not earlier else None
 
-    def learned(self, objective: Objective, best: Best) -> dict[str, Any]:
+    def learned(
+        self, earlier: Sequence[Mapping[str, Any]], objective: Objective, best: Best
+    ) -> dict[str, Any]:
         """Return what the held-out end tells of the `best` network: corrections and measures."""
         objective = cast(_ForecastObjective, objective)
+        if earlier:
+            return dict(earlier[0])
         if objective.held is None:
             return {"corrections": [0.0] * len(self.codec.levels), "held_out": None}
         objective.network.load(best.arrays)

@@ -248,15 +248,21 @@ class _LabelledRun(Run):
         """Whether a second stage trains anew on all sequences, those held out among them."""
         return self.plan.refit and self.share > 1
 
-    def after(self, best: Best, steps: int) -> dict[str, Any] | None:
-        if not self.refits:
+    def after(
+        self, earlier: Sequence[Mapping[str, Any]], best: Best, steps: int
+    ) -> dict[str, Any] | None:
+        if earlier or not self.refits:
             return None
         # as many passes over all as were best over the part
         longer = {"steps": best.step * self.share, "of": steps * self.share}
         return {name: max(1, round(one)) for name, one in longer.items()}
 
-    def learned(self, objective: Objective, best: Best) -> dict[str, Any]:
+    def learned(
+        self, earlier: Sequence[Mapping[str, Any]], objective: Objective, best: Best
+    ) -> dict[str, Any]:
         """Return what the held-out part tells of the `best` network: temperature and measures."""
+        if earlier:
+            return dict(earlier[0])
         objective = cast(_LabelledObjective, objective)
         objective.network.load(best.arrays)
         held = cast(Part, objective.held)

@@ -25,6 +25,7 @@ from elman.training.checkpoint import Best, Progress, Snapshot, Store, capture, 
 from elman.training.distributed import Group
 from elman.training.objective import Measure, Objective
 from elman.training.optimizer import AdamW
+from elman.training.pace import OpenPace, trapezoid
 from elman.training.plan import Schedule
 
 __all__ = ["Event", "Loop", "Watch", "interruptible", "rate_share"]
@@ -118,9 +119,16 @@ class Loop:
         self.total_steps = self.plan.steps or (
             max(1, round(epochs * self.objective.chunks(0))) if epochs is not None else None
         )
+        self.open: OpenPace | None = None
+        if self.plan.limit is not None and self.total_steps is None:
+            self.open = OpenPace(
+                self.plan, self.plan.limit, self.objective.steps_between_measures()
+            )
 
     def share_done(self) -> float:
         """Return how far through the budget the run is, from 0 to 1."""
+        if self.open is not None:
+            return self.open.share_done(self.progress)
         if self.plan.stop is not None and self.progress.step >= self.plan.stop:
             return 1.0
         if self.total_steps is not None:
@@ -170,9 +178,11 @@ class Loop:
                     self._recover(snapshot, f"the held-out loss is {value}")
                     continue
                 if self.share_done() >= 1.0:
-                    return "budget"
-                if self.progress.waited >= self.plan.patience:
+                    return "budget" if self.open is None or self.progress.hurried else "early"
+                if self.open is None and self.progress.waited >= self.plan.patience:
                     return "early"
+            if self.open is not None:
+                self.open.advance(self.progress)
             if self.progress.step % SNAPSHOT_STEPS == 0:
                 pending = self._snapshot()
             if time.monotonic() - saved > self.plan.checkpoint_every:
@@ -229,12 +239,16 @@ class Loop:
         return _Step(loss, norm, rate, count, elapsed, bool(stop), culprit)
 
     def _rate(self) -> float:
+        highest = self.plan.learning_rate * self.progress.rate_scale
+        if self.open is not None:
+            return highest * self.open.rate_share(self.progress)
         # the middle of the step: neither the first nor the only one has rate zero
         done = self.share_done()
         if self.total_steps is not None:
             done = (self.progress.step + 0.5) / self.total_steps
-        share = rate_share(done, self.plan.warm_up)
-        return self.plan.learning_rate * share * self.progress.rate_scale
+        if self.plan.limit is not None:
+            return highest * trapezoid(self.progress.step, done, self.plan.warm_up)
+        return highest * rate_share(done, self.plan.warm_up)
 
     def _culprit(self, loss: float, norm: float) -> str:
         """Return in words what is not finite, nothing where all is."""
@@ -248,6 +262,8 @@ class Loop:
         return f"the norm of the gradient is {norm}"
 
     def _evaluation_due(self, cost: float) -> bool:
+        if self.open is not None:
+            return self.open.is_evaluation_due(self.progress)
         done = self.share_done()
         if done == self.progress.evaluated or self.progress.step == 0:
             return False
@@ -271,7 +287,7 @@ class Loop:
             better = self.best is None or value < self.best.value
             if better:
                 self.best = Best(value, self.progress.step, self.network.arrays())
-        self.progress.evaluated = self.share_done()
+        self.progress.evaluated, self.progress.measured = self.share_done(), self.progress.step
         self.progress.waited = 0 if better else self.progress.waited + 1
         if self.group.leads:
             self.watch(

@@ -72,6 +72,10 @@ class Objective(ABC):
     def loss(self, epoch: int, index: int) -> tuple[Tensor, int]:
         """Return the summed loss of this process's share of a batch, and what the whole batch counts."""
 
+    def steps_between_measures(self) -> int:
+        """Return after how many steps a run without a budget measures again: about an epoch."""
+        return min(200, max(50, self.chunks(0)))
+
     def advance(self) -> None:  # noqa: B027 - most tasks carry nothing
         """Go on: the step of the last `loss` was taken."""
 

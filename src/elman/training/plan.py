@@ -99,6 +99,8 @@ class Schedule:
     """Share of the running mean of the weights that a step keeps; 0 keeps the weights themselves."""
     stop: int | None = None
     """Step at which the run ends, where that is before the end of its budget in steps."""
+    limit: float | None = None
+    """Seconds that a run without a budget takes at most; it ends when the measure stops improving."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,20 +72,26 @@ class Run(ABC):
 
     def learned(
         self,
-        objective: Objective,  # noqa: ARG002 - for tasks that learn something of what is held out
+        earlier: Sequence[Mapping[str, Any]],  # noqa: ARG002 - for tasks that learn from held-out data
+        objective: Objective,  # noqa: ARG002
         best: Best,  # noqa: ARG002
     ) -> dict[str, Any]:
-        """Return what the held-out part tells of the `best` network of a first stage, as JSON."""
+        """Return what the held-out data tells of the `best` network of a stage, as JSON.
+
+        `earlier` is what the stages before this one left.
+        """
         return {}
 
     def after(
         self,
-        best: Best,  # noqa: ARG002 - for tasks of several stages
+        earlier: Sequence[Mapping[str, Any]],  # noqa: ARG002 - for tasks of several stages
+        best: Best,  # noqa: ARG002
         steps: int,  # noqa: ARG002
     ) -> dict[str, Any] | None:
-        """Return how long the stage after the first one lasts, as JSON; None where there is none.
+        """Return how long the stage after this one lasts, as JSON; None where this one is the last.
 
-        `steps` is the length of the schedule of which the `best` network was a part.
+        `earlier` is what the stages before this one left; `steps` is the length of the schedule of which
+        the `best` network was a part.
         """
         return None
 
@@ -193,13 +199,13 @@ class Run(ABC):
                     stopped, diverged = "diverged", error
                 if loop.best is None:
                     raise diverged or DataError("the held-out part could not be measured")
-                learned = earlier[0] if earlier else self.learned(loop.objective, loop.best)
+                learned = self.learned(earlier, loop.objective, loop.best)
                 after = None
-                if not earlier and stopped in ("budget", "early"):
-                    after = self.after(loop.best, loop.length())
+                if stopped in ("budget", "early"):
+                    after = self.after(earlier, loop.best, loop.length())
                 if after is None:
                     break
-                earlier = [after | learned]
+                earlier = [*earlier, after | learned]
                 # what is kept where the next stage is interrupted; any measure of its own is better
                 before = replace(loop.best, value=FIRST_STAGE)
                 tell({"event": "stage", "steps": after["steps"]})
