@@ -11,13 +11,19 @@
     ├── NotFittedError (ValueError, AttributeError)  asked before ``fit``         exit code 2
     └── DivergedError (ArithmeticError)   training ended in numbers not finite    exit code 3
 
+`DataWarning` (UserWarning) says what was done about usable rows that are unlike what was expected.
+
 Every message is one line: what, got, expected, remedy.
 """
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
+
 __all__ = [
     "DataError",
+    "DataWarning",
     "DivergedError",
     "ElmanError",
     "InputError",
@@ -29,6 +35,7 @@ __all__ = [
     "ShapeError",
     "message",
     "printable",
+    "warn",
 ]
 
 
@@ -108,3 +115,13 @@ class DivergedError(ElmanError, ArithmeticError):
     """Training met numbers that are not finite and could not recover."""
 
     exit_code = 3
+
+
+class DataWarning(UserWarning):
+    """Data were used, but something about them is unlike what was expected."""
+
+
+def warn(notes: Iterable[str], *, depth: int = 3) -> None:
+    """Issue a DataWarning for each of the notes, as if it came from `depth` calls above."""
+    for note in notes:
+        warnings.warn(note, DataWarning, stacklevel=depth)

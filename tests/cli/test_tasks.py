@@ -397,3 +397,37 @@ def test_calibration_is_drawn(
     ran = run("evaluate", models["series"], folder / "later.csv", "--plot-calibration", "x.svg")
     assert ran.code == 2
     assert "--plot-calibration: got a model for forecast" in ran.err
+
+
+def test_new_rows_of_series_are_read_on(run: Any, tmp_path: Path) -> None:
+    days = [str(np.datetime64("2021-01-01") + day) for day in range(75)]
+    rows = [f"{shop},{day},{5 + n % 7},{city},{size}" for shop, city, size in
+            (("a", "Bern", 1), ("b", "Lima", 2)) for n, day in enumerate(days)]  # fmt: skip
+    tables = {}
+    for name, first, last in (("a", 0, 60), ("b", 50, 75), ("c", 66, 75)):
+        text = "\n".join(
+            ["shop,date,y,city,size", *rows[first:last], *rows[75 + first : 75 + last]]
+        )
+        tables[name] = tmp_path / f"{name}.csv"
+        tables[name].write_text(text + "\n")
+    model = tmp_path / "m.safetensors"
+    ran = run(
+        "train", tables["a"], "--id-column", "shop", "--time-column", "date", "--target", "y",
+        "--static", "city,size", "--horizon", 7, "-o", model, "--steps", 1, "--members", 1,
+        "--hidden-size", 2,
+    )  # fmt: skip
+    assert ran.code == 0
+    assert run("evaluate", model, tables["b"], "--json").json["windows"] == 4
+    ran = run("predict", model, tables["b"])
+    assert ran.code == 0
+    assert ran.out.splitlines()[1].startswith("a,2021-03-17")
+    assert not ran.err
+    ran = run("predict", model, tables["c"])
+    assert "elman: 12 steps without a row before the new rows: left missing (2 series" in ran.err
+    tables["b"].write_text(tables["b"].read_text().replace("a,2021-02-20,6", "a,2021-02-20,9"))
+    ran = run("predict", model, tables["b"])
+    assert ran.code == 2
+    assert "series 'a' at 2021-02-20: the value is known already: got 9; expected 6" in ran.err
+    for policy in ("replace", "keep"):
+        assert run("predict", model, tables["b"], "--overlap", policy).code == 0
+        assert run("evaluate", model, tables["b"], "--overlap", policy).code == 0

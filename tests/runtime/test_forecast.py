@@ -14,7 +14,7 @@ import torch
 
 from elman import Forecaster as Estimator
 from elman import _container, load
-from elman._errors import DataError, ModelFileError, OptionError
+from elman._errors import DataError, DataWarning, ModelFileError, OptionError
 from elman.config import ForecastConfig
 from elman.data.codec import Scaler
 from elman.data.forecast import ForecastCodec
@@ -186,7 +186,7 @@ def test_an_update_is_as_if_it_had_always_known(
     moved, first = shop, 30
     for last in apart:
         if last > first:
-            moved, first = moved.update(sales(first, last - first)), last
+            moved, first = moved.updated(sales(first, last - first)), last
     whole = sales(0, 36)
     assert bits(moved) == bits(shop, series=whole)
     assert bits(moved) != bits(shop)
@@ -200,21 +200,31 @@ def test_an_update_is_as_if_it_had_always_known(
 
 
 def test_an_update_with_gaps_corrections_and_new_series(shop: ForecastPredictor) -> None:
-    gap = shop.update(sales(33, 2))
-    filled = shop.update(sales(33, 2), gaps="fill")
-    late = {name: column + sales(33, 2)[name] for name, column in sales(0, 30).items()}
-    assert bits(gap) == bits(shop, series=late, future=sales(30, 5))
+    with pytest.warns(DataWarning, match="6 steps without a row before the new rows: left"):
+        gap = shop.updated(sales(33, 2))
+    with pytest.warns(DataWarning, match="6 steps without a row before the new rows: filled"):
+        filled = shop.updated(sales(33, 2), gaps="fill")
+    late = sales(0, 35)
+    for row in (30, 31, 32, 65, 66, 67):
+        late["y"][row] = late["rain"][row] = None
+    assert bits(gap) == bits(shop, series=late)
     assert bits(filled) != bits(gap)
     with pytest.raises(DataError, match="3 steps are missing"):
-        shop.update(sales(33, 2), gaps="error")
-    with pytest.raises(DataError, match='not behind its last value: pass overlap="replace"'):
-        shop.update(sales(28, 4))
+        shop.updated(sales(33, 2), gaps="error")
+    # rows that are known already pass where they are equal
+    assert bits(shop.updated(sales(2, 30))) == bits(shop.updated(sales(30, 2)))
     corrected = sales(0, 32, more=3)
     corrected["y"][29] += 5
     rows = {name: column[28:35] + column[63:] for name, column in corrected.items()}
-    replaced = shop.update(rows, overlap="replace")
+    said = "'a' at 2020-01-30: the value is known already: got .*; pass overlap="
+    with pytest.raises(DataError, match=said):
+        shop.updated(rows)
+    replaced = shop.updated(rows, overlap="replace")
     assert bits(replaced) == bits(shop, series=corrected)
-    new = shop.update(sales(0, 9, ("new",)))
+    corrected["y"][29] -= 5
+    assert bits(shop.updated(rows, overlap="keep")) == bits(shop, series=corrected)
+    with pytest.warns(DataWarning, match="series not known before: 'new'"):
+        new = shop.updated(sales(0, 9, ("new",)))
     assert new.predict().ids == ("a", "b", "new")
     alone = shop.predict(series=sales(0, 9, ("new",))).quantiles
     np.testing.assert_allclose(new.predict().quantiles[2:], alone, rtol=TOLERANCE)
@@ -229,7 +239,7 @@ def test_value_by_value_is_as_an_update(log: bool) -> None:
     for value in later:
         stream.feed(value)
     forecast = stream.predict()
-    updated = predictor.update(later).predict()
+    updated = predictor.updated(later).predict()
     assert forecast.quantiles.tobytes() == updated.quantiles.tobytes()
     np.testing.assert_array_equal(forecast.times[0], updated.times[0])
     # the predictor itself stays
@@ -252,7 +262,7 @@ def test_a_stream_among_several_series(shop: ForecastPredictor) -> None:
     rows = sales(30, 2, ("b",))
     rows["y"], rows["rain"] = [120.0, 130.0], [None, None]
     np.testing.assert_allclose(
-        forecast.quantiles, shop.update(rows).predict().quantiles[1:], rtol=TOLERANCE
+        forecast.quantiles, shop.updated(rows).predict().quantiles[1:], rtol=TOLERANCE
     )
     for wrong in (float("inf"), "7", None):
         with pytest.raises(DataError, match=r"^value: .*expected a finite number, or NaN"):
@@ -273,10 +283,20 @@ def test_what_is_known_of_the_future_counts(
     assert without.quantiles.tobytes() != bits(shop)
     other = {**told, "offer": [2] * 10}
     assert bits(shop, series=sales(0, 30), future=other) != bits(shop)
-    # as far as it is told; beyond that it is taken as usual
-    short = shop.predict(series=sales(0, 30), future=sales(30, 2))
+    # steps that are not given count as missing, and that is said
+    with pytest.warns(DataWarning, match="future has rows for 2 of 5 steps of series 'a', 'b'"):
+        short = shop.predict(series=sales(0, 30), future=sales(30, 2))
     assert np.isfinite(short.quantiles).all()
-    with pytest.raises(DataError, match="series 'c' has no value to forecast from"):
+    with pytest.warns(DataWarning, match="future has rows for 0 of 5 steps of series 'b'"):
+        shop.predict(series=sales(0, 30), future=sales(30, 5, ("a",)))
+    strange = sales(30, 5, ("a", "b", "c"))
+    with pytest.warns(DataWarning, match="rows of series that are not forecast: 'c'"):
+        found = shop.predict(series=sales(0, 30), future=strange)
+    assert found.quantiles.tobytes() == bits(shop)
+    said = "no row of future is of a step to forecast: got rows from 2021-12-01 on; expected 2020-01-31 to"
+    with pytest.raises(DataError, match=said):
+        shop.predict(future=sales(700, 5))
+    with pytest.raises(DataError, match="future has rows of no series to forecast: got 'c'"):
         shop.predict(
             future=told | {"unique_id": ["c"] * 10, "ds": stamps(0, 10), "side": ["south"] * 10}
         )
@@ -295,7 +315,7 @@ def test_covariates_that_are_missing_are_taken_as_usual(shop: ForecastPredictor)
 def test_a_column_that_is_not_there(shop: ForecastPredictor, lacking: str) -> None:
     rows = sales(30, 5)
     del rows[lacking]
-    for ask in (shop.update, lambda rows: shop.predict(series=rows)):
+    for ask in (shop.updated, lambda rows: shop.predict(series=rows)):
         with pytest.raises(DataError, match=f"no column '{lacking}'"):
             ask(rows)
 
@@ -307,13 +327,13 @@ def test_series_of_other_columns(shop: ForecastPredictor, plain: ForecastPredict
     with pytest.raises(DataError, match="frequency"):
         plain.predict(series=other)
     with pytest.raises(OptionError, match="frequency"):
-        shop.update(sales(30, 5), frequency="steps")
+        shop.updated(sales(30, 5), frequency="steps")
 
 
 def test_logarithms_of_what_has_none() -> None:
     predictor = ForecastPredictor(make(load_series(np.arange(1.0, 41)), log=True))
-    assert np.isfinite(predictor.update([0.0, -3.0]).predict().quantiles).all()
-    assert (predictor.update([0.0, -3.0]).predict().quantiles > 0).all()
+    assert np.isfinite(predictor.updated([0.0, -3.0]).predict().quantiles).all()
+    assert (predictor.updated([0.0, -3.0]).predict().quantiles > 0).all()
     with pytest.raises(DataError, match="series 'z' has no value above 0 to forecast from"):
         predictor.predict(series={"z": [0.0, -1.0], "y2": [1.0, 2.0, 3.0]})
 
@@ -382,7 +402,7 @@ def test_evaluate_reads_on_from_origin_to_origin(shop: ForecastPredictor) -> Non
     assert shop.evaluate(sales(30, 15), step=2).windows == 12
     assert shop.evaluate(sales(30, 4)).values == 8
     # what it says of an origin is what it forecasts there
-    moved = shop.update(sales(30, 10))
+    moved = shop.updated(sales(30, 10))
     later = sales(40, 5)
     mine = np.array(later["y"]).reshape(2, 5)
     expected = abs(moved.predict(future=later).median - mine).mean()
@@ -395,7 +415,7 @@ def test_evaluate_counts_undated_rows_once() -> None:
     predictor = ForecastPredictor(make(load_series(rows, options)))
     more = {"y": np.arange(30.0, 40), "offer": np.arange(10) % 3}
     assert predictor.evaluate(more).windows == 2
-    assert predictor.update(more).predict().times[0][0] == 40
+    assert predictor.updated(more).predict().times[0][0] == 40
 
 
 @pytest.mark.parametrize("how", [{"windows": 0}, {"windows": 1.5}, {"step": 0}, {"step": -2}])
@@ -434,7 +454,7 @@ def test_a_model_reads_on_by_the_clocks_it_was_trained_by(tmp_path: Path) -> Non
     model.save(tmp_path / "m.safetensors")
     predictor = load(tmp_path / "m.safetensors")
     assert predictor.predict().times[0][0] == np.datetime64("2020-01-11T00")
-    moved = predictor.update(later)
+    moved = predictor.updated(later)
     assert len(moved.history.values[0]) == 24 * 12
     assert not np.isnan(moved.history.values[0]).any()
     assert moved.predict().times[0][0] == np.datetime64("2020-01-13T00")

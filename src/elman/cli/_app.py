@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import sys
-from typing import Annotated, Any
+import warnings
+from typing import Annotated, Any, TextIO
 
 import typer
 
-from elman._errors import ElmanError, InputError, message
+from elman._errors import DataWarning, ElmanError, InputError, message
 
 __all__ = [
     "PARSERS",
@@ -98,6 +99,21 @@ def complain(text: str) -> None:
     sys.stderr.write(f"elman: {text}\n")
 
 
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001 - the signature of warnings.showwarning
+    line: str | None = None,
+) -> None:
+    """Show a warning about data as one line, and any other warning as Python does."""
+    if issubclass(category, DataWarning):
+        complain(str(message))
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and leave with its exit code: 0, 2 bad input, 3 diverged, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -107,7 +123,10 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = app(arguments, prog_name="elman", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", DataWarning)
+            warnings.showwarning = _show
+            code = app(arguments, prog_name="elman", standalone_mode=False)
     except ElmanError as error:
         if debug:
             raise

@@ -23,6 +23,14 @@ Output = Annotated[
     str | None,
     typer.Option("-o", "--output", help="a file for the answers: .csv .tsv .jsonl .parquet"),
 ]
+Overlap = Annotated[
+    str,
+    typer.Option(
+        metavar="error|replace|keep",
+        help="rows of series that the model knows already with other values: an error, corrected, or "
+        "kept as known (rows with equal values always pass)",
+    ),
+]
 Plot = Annotated[str | None, typer.Option(help="a picture: .svg or .png")]
 
 Text = Annotated[str | None, typer.Option(help="column of texts (as in training)")]
@@ -69,6 +77,7 @@ def predict(
     future: Annotated[
         str | None, typer.Option(help="table of the columns that are known in advance")
     ] = None,
+    overlap: Overlap = "error",
     text: Text = None,
     columns: Columns = None,
     id_column: Id = None,
@@ -81,7 +90,9 @@ def predict(
     predictor = load(model)
     task = predictor.model.config.task
     if task == "forecast":
-        _forecast(predictor, source, horizon, future, output, plot, json_)
+        if source is not None:
+            predictor.update(_rows(predictor, source), overlap=overlap)
+        _forecast(predictor, horizon, future, output, plot, json_)
         return
     if source is None:
         raise OptionError("TEXT", got="nothing", expected=f"what a model for {task} is to read")
@@ -183,15 +194,12 @@ def _answers(predictor: Any, sequences: Any) -> dict[str, Any]:
 
 def _forecast(
     predictor: ForecastPredictor,
-    source: str | None,
     horizon: int | None,
     future: str | None,
     output: str | None,
     plot: str | None,
     json_: bool,
 ) -> None:
-    if source is not None:
-        predictor = predictor.update(_rows(predictor, source))
     history, ahead = predictor.history, horizon or predictor.horizon
     known = zip(history.values, history.future, strict=True) if future is None else ()
     if predictor.codec.future is not None and any(len(b) - len(a) < ahead for a, b in known):
@@ -287,6 +295,7 @@ def evaluate(
     step: Annotated[
         int | None, typer.Option(**WHOLE, help="steps between two forecasts (the horizon)")
     ] = None,
+    overlap: Overlap = "error",
     plot: Plot = None,
     plot_calibration: Annotated[
         str | None, typer.Option(help="a picture of a classifier's or tagger's calibration")
@@ -305,9 +314,9 @@ def evaluate(
         if len(files) != 1:
             raise OptionError("FILE", got=f"{len(files)} files", expected="one table of new rows")
         rows = _rows(predictor, files[0])
-        report = predictor.evaluate(rows, windows=windows, step=step)
+        report = predictor.evaluate(rows, windows=windows, step=step, overlap=overlap)
         if plot is not None:
-            _save(predictor.update(rows).predict().plot(), plot)
+            _save(predictor.update(rows, overlap=overlap).predict().plot(), plot)
     else:
         places = _places(
             predictor,

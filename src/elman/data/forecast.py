@@ -1,6 +1,6 @@
 """What a forecaster knows of its series: how windows are read, and the last values of each.
 
-The last values are the state: `ForecastCodec.append` moves it on, without a refit.
+The last values are the state: `ForecastCodec.after` moves it on, without a refit.
 """
 
 from __future__ import annotations
@@ -100,13 +100,9 @@ class ForecastCodec:
             parts.append(calendar_features(stamps, series.frequency))
         return np.concatenate(parts, axis=1)
 
-    def append(
-        self, rows: SeriesSet, *, gaps: str = "mask", overlap: str = "error"
-    ) -> ForecastCodec:
-        """Return the codec with the history moved on by new `rows`; raises DataError."""
-        return replace(
-            self, history=self.trimmed(self.history.append(rows, gaps=gaps, overlap=overlap))
-        )
+    def after(self, series: SeriesSet) -> ForecastCodec:
+        """Return the codec with the end of `series` as its history."""
+        return replace(self, history=self.trimmed(series))
 
     def trimmed(self, series: SeriesSet) -> SeriesSet:
         """Return the end of every series, as much as is kept."""

@@ -11,14 +11,14 @@ import numpy as np
 
 from elman._errors import DataError, OptionError
 from elman.data.calendar import Frequency, advance, infer_frequency, positions
-from elman.data.layout import Rows, SeriesOptions, quoted, several
+from elman.data.layout import Rows, SeriesOptions, of_series, quoted, several
 
-__all__ = ["Grid", "make_grids", "stamp_name"]
+__all__ = ["Grid", "farthest", "make_grids", "stamp_name"]
 
 _STEPS = Frequency(1, "steps")
-# a mistyped year would else become a grid of millions of empty steps
-_SPARSE = 100
-_SHORT = 100_000
+# A mistyped year must not become a grid of thousands of empty steps.
+_GAP_PER_ROW = 100
+_MIN_GAP = 2_000
 
 
 def stamp_name(stamp: Any) -> str:
@@ -33,6 +33,11 @@ def stamp_name(stamp: Any) -> str:
         str(stamp.astype("datetime64[s]")) if stamp == stamp.astype("datetime64[s]") else str(stamp)
     )
     return text.removesuffix("T00:00:00")
+
+
+def farthest(rows: int) -> int:
+    """Return how many steps a gap may have in a series of so many rows: beyond it a stamp is mistyped."""
+    return max(_GAP_PER_ROW * rows, _MIN_GAP)
 
 
 def _matrix(rows: Rows) -> tuple[np.ndarray, list[str]]:
@@ -87,7 +92,9 @@ def _sort(rows: Rows, matrix: np.ndarray, options: SeriesOptions) -> _Sorted:
         return _Sorted(codes, counted, order, matrix[order])
     order = np.lexsort((rows.times, rows.codes))
     if (moved := np.unique(codes[order != grouped])).size:
-        rows.notes.append(f"rows out of order in time: sorted ({_series(rows, moved)})")
+        rows.notes.append(
+            f"rows out of order in time: sorted ({of_series([rows.ids[code] for code in moved])})"
+        )
     stamps = rows.times[order]
     made = _Sorted(codes, stamps, order, matrix[order])
     again = (codes[1:] == codes[:-1]) & (stamps[1:] == stamps[:-1])
@@ -112,14 +119,9 @@ def _sort(rows: Rows, matrix: np.ndarray, options: SeriesOptions) -> _Sorted:
     touched = np.unique(codes[1:][again])
     rows.notes.append(
         f"{int(again.sum())} rows of a stamp that was there: duplicates={options.duplicates!r}"
-        f" ({_series(rows, touched)})"
+        f" ({of_series([rows.ids[code] for code in touched])})"
     )
     return _Sorted(codes[begins], stamps[begins], order[begins], merged)
-
-
-def _series(rows: Rows, codes: Sequence[int] | np.ndarray) -> str:
-    count = "series" if len(codes) == 1 else f"{len(codes)} series:"
-    return f"{count} {several([rows.ids[code] for code in codes[:5]])}"
 
 
 def _common_frequency(ids: Sequence[str], stamps: Sequence[np.ndarray]) -> Frequency:
@@ -233,14 +235,28 @@ class _Series:
                 f" steps of a series that is {frequency.words} from {stamp_name(self.times[0])} on",
                 remedy="mend the stamp, pass frequency=, or timezone= where days are local",
             )
-        if steps[-1] > max(_SPARSE * len(steps), _SHORT):
-            at = int(np.argmax(np.diff(steps))) + 1
+        gaps = np.diff(steps)
+        if gaps.max(initial=0) > farthest(len(steps)) or self._is_alone(gaps):
+            after = int(np.argmax(gaps)) + 1
+            # The side of the gap with fewer rows holds the mistyped stamp.
+            early = after <= len(steps) - after
+            at, side = (
+                (after - 1, "before the next row") if early else (after, "after the row before")
+            )
             raise DataError(
                 f"{self.rows.where(self.origin[at])}: {stamp_name(self.times[at])} is"
-                f" {steps[at] - steps[at - 1]} steps behind the row before it",
-                remedy="mend the stamp, or pass frequency= with a longer step",
+                f" {gaps[after - 1]} steps {side}",
+                remedy="mend the stamp, drop the row, or pass frequency= with a longer step",
             )
         return steps
+
+    @staticmethod
+    def _is_alone(gaps: np.ndarray) -> bool:
+        """Return whether the first or last stamp is farther off than all the others are long."""
+        if len(gaps) < 3:
+            return False
+        ends = max(gaps[0], gaps[-1])
+        return bool(ends > max(_MIN_GAP, gaps.sum() - ends))
 
     def refuse_gap(self, steps: np.ndarray, frequency: Frequency) -> None:
         """Raise DataError for the first step without a row."""
@@ -343,7 +359,7 @@ def make_grids(rows: Rows, options: SeriesOptions) -> tuple[list[Grid], Frequenc
         if touched := [code for code, count in found.items() if count]:
             said = _SAID[name].format(
                 count=sum(found.values()),
-                series=_series(rows, touched),
+                series=of_series([rows.ids[code] for code in touched]),
                 gaps=_DONE.get(options.gaps),
                 missing=_DONE.get(options.missing),
             )

@@ -31,7 +31,7 @@ from elman.data.columns import column_of, numbers_of, row_name
 from elman.data.dates import looks_like_date, parse_times, to_local, to_utc
 from elman.data.tables import Table, read_table
 
-__all__ = ["Rows", "SeriesOptions", "quoted", "read_rows", "several"]
+__all__ = ["Rows", "SeriesOptions", "of_series", "quoted", "read_rows", "several"]
 
 _DEFAULTS = {"id_column": "unique_id", "time_column": "ds", "target": "y"}
 _TIME_WORDS = (
@@ -136,6 +136,16 @@ def several(names: Sequence[str]) -> str:
     "'a', 'b', 'c', 'd', …"
     """
     return ", ".join(map(quoted, names[:4])) + (", …" if len(names) > 4 else "")
+
+
+def of_series(ids: Sequence[str]) -> str:
+    """Return how a note names the series that it is about.
+
+    >>> of_series(["a"]), of_series(["a", "b"])
+    ("series 'a'", "2 series: 'a', 'b'")
+    """
+    count = "series" if len(ids) == 1 else f"{len(ids)} series:"
+    return f"{count} {several(ids)}"
 
 
 def _unclear(table: Table, why: str, remedy: str) -> NoReturn:

@@ -37,8 +37,11 @@ error names the series and its row, and whatever was changed is said in `SeriesS
 | known-future columns that end with the target | kept: `future` is as long as `values` |
 | a static text | a column of ones and zeros for each category; of none of them zeros, and said |
 | a static column of two values in one series | an error |
-| new ids, in `append` | new series |
-| stamps that are there already, in `append` | `overlap`: an error, or replaced |
+| new ids, in `append` | new series, with a note; an error where "7" stands for the known "007" |
+| known stamps with the same values, in `append` | nothing changes |
+| known stamps with other values, in `append` | `overlap`: an error, replaced, or kept as known |
+| stamps before the first that is kept, in `append` | left out, with a note |
+| steps between the last value and the new rows, in `append` | `gaps`, with a note |
 """
 
 from __future__ import annotations
@@ -51,9 +54,10 @@ import numpy as np
 
 from elman._errors import DataError, OptionError
 from elman.data.calendar import Frequency, advance, positions
-from elman.data.columns import column_of, numbers_of
-from elman.data.grid import make_grids, stamp_name
-from elman.data.layout import Rows, SeriesOptions, quoted, read_rows, several
+from elman.data.columns import is_number
+from elman.data.grid import farthest, make_grids, stamp_name
+from elman.data.layout import SeriesOptions, of_series, quoted, read_rows, several
+from elman.data.static import encode_static, static_columns
 
 __all__ = ["SeriesOptions", "SeriesSet", "load_series"]
 
@@ -129,30 +133,63 @@ class SeriesSet:
             )
         return replace(self, **parts)
 
-    def append(self, other: SeriesSet, *, gaps: str = "mask", overlap: str = "error") -> SeriesSet:
-        """Return the series going on with those of one id in `other`; new ids are new series.
+    @property
+    def static_columns(self) -> tuple[str, ...]:
+        """The static columns as they were passed, before texts were encoded, in that order."""
+        return static_columns(self.names["static"], self.categories)
 
-        Without dates they go on at once. `gaps` between them: mask, fill or error; stamps that both
-        have: error or replace (by what `other` has). Raises DataError where they do not fit.
+    def append(self, other: SeriesSet, *, gaps: str = "mask", overlap: str = "error") -> SeriesSet:
+        """Return the series continued by the series of the same id in `other`; new ids are added.
+
+        Without dates new values follow the last value. The columns of `other` may come in any order.
+
+        Args:
+            other: the new rows, read with the same columns and the same step.
+            gaps: what becomes of steps between both: mask (left missing), fill or error.
+            overlap: what becomes of steps that both have with different values: error, replace (the
+                values of `other` win) or keep (the values that are known win). Equal values pass.
+
+        Raises:
+            DataError: they do not fit each other.
+            OptionError: there is no such policy.
 
         >>> load_series([1, 2]).append(load_series([3])).values
         (array([1., 2., 3.]),)
         """
-        _check_alike(self, other, gaps, overlap)
+        _check_policies(self, other, gaps, overlap)
+        other = _arranged(other, self)
+        notes: list[str] = []
+        early: dict[str, int] = {}
+        missing: dict[str, int] = {}
         index = {key: place for place, key in enumerate(self.ids)}
         new = [key not in index for key in other.ids]
+        if self.ids and any(new):
+            added = [key for key in other.ids if key not in index]
+            _check_spelling(self.ids, added)
+            notes.append(f"series not known before: {several(added)}")
         values, past, future = list(self.values), list(self.past), list(self.future)
         for place, key in enumerate(other.ids):
             if key not in index:
                 continue
             at = index[key]
-            step = _joint(self, other, at, place, gaps, overlap)
-            if len(other.values[place]):
-                values[at] = _join(values[at], other.values[place], step, gaps)
-                past[at] = _join(past[at], other.past[place], step, gaps)
-            whole = _join(future[at], other.future[place], step, gaps)
+            step, rows = _joint(self, other, at, place)
+            if step < 0:
+                early[key], step = -step, 0
+            elif len(rows.values[0]) and step > len(values[at]):
+                missing[key] = step - len(values[at])
+            if self.names["time"]:
+                _check_gap(self, rows, at, step, gaps)
+                _check_overlap(self, rows, at, step, overlap)
+            keep = overlap == "keep"
+            if len(rows.values[0]):
+                values[at] = _join(values[at], rows.values[0], step, gaps, keep)
+                past[at] = _join(past[at], rows.past[0], step, gaps, keep)
+            whole = _join(future[at], rows.future[0], step, gaps, keep)
             # without known-future columns it is as long as the values
             future[at] = whole if self.names["future"] else np.zeros((len(values[at]), 0))
+        notes += _said(early, "{} rows before the first step that is kept: left out ({})")
+        done = "left missing" if gaps == "mask" else "filled with the value before"
+        notes += _said(missing, f"{{}} steps without a row before the new rows: {done} ({{}})")
         more = other.select(np.array(new, bool))
         joined = (*values, *more.values)
         starts = np.concatenate([self.starts, more.starts])
@@ -165,7 +202,7 @@ class SeriesSet:
             past=(*past, *more.past),
             future=(*future, *more.future),
             static=np.concatenate([self.static, more.static]),
-            warnings=tuple(dict.fromkeys(self.warnings + other.warnings)),
+            warnings=tuple(dict.fromkeys((*self.warnings, *other.warnings, *notes))),
         )
 
 
@@ -178,18 +215,11 @@ def _stamps(
     )
 
 
-def _check_alike(one: SeriesSet, other: SeriesSet, gaps: str, overlap: str) -> None:
+def _check_policies(one: SeriesSet, other: SeriesSet, gaps: str, overlap: str) -> None:
     if gaps not in ("mask", "fill", "error"):
         raise OptionError("gaps", got=gaps, expected="mask | fill | error")
-    if overlap not in ("error", "replace"):
-        raise OptionError("overlap", got=overlap, expected="error | replace")
-    for role in ("past", "future", "static"):
-        if one.names[role] != other.names[role]:
-            raise DataError(
-                f"the {role} columns differ",
-                got=", ".join(other.names[role]) or "none",
-                expected=", ".join(one.names[role]) or "none",
-            )
+    if overlap not in ("error", "replace", "keep"):
+        raise OptionError("overlap", got=overlap, expected="error | replace | keep")
     if one.frequency != other.frequency or bool(one.names["time"]) != bool(other.names["time"]):
         raise DataError(
             "the rows to append have another frequency",
@@ -199,80 +229,126 @@ def _check_alike(one: SeriesSet, other: SeriesSet, gaps: str, overlap: str) -> N
         )
 
 
-def _joint(one: SeriesSet, other: SeriesSet, at: int, place: int, gaps: str, overlap: str) -> int:
-    """Return the step of series `at` at which series `place` of `other` begins."""
-    length = len(one.values[at])
+def _arranged(given: SeriesSet, like: SeriesSet) -> SeriesSet:
+    """Return `given` with its columns in the order of those of `like`; raises DataError where they differ.
+
+    A kind of a static text that none of the given series has is a column of zeros, and a kind that is
+    new is left out.
+    """
+    parts: dict[str, Any] = {}
+    texts = set(like.categories) & set(given.categories)
+    kinds = {f"{name}={kind}" for name in texts for kind in given.categories[name]}
+    wanted_kinds = {f"{name}={kind}" for name in texts for kind in like.categories[name]}
+    for role in ("past", "future", "static"):
+        own, wanted = given.names[role], like.names[role]
+        if own == wanted:
+            continue
+        if (set(own) - kinds) != (set(wanted) - wanted_kinds):
+            raise DataError(
+                f"the {role} columns differ",
+                got=", ".join(own) or "none",
+                expected=", ".join(wanted) or "none",
+            )
+        place = {name: at for at, name in enumerate(own)}
+
+        def arrange(array: np.ndarray, order: list[int | None]) -> np.ndarray:
+            columns = [np.zeros(len(array)) if at is None else array[:, at] for at in order]
+            return np.stack(columns, axis=1)
+
+        order = [place.get(name) for name in wanted]
+        array = getattr(given, role)
+        whole = isinstance(array, np.ndarray)
+        parts[role] = arrange(array, order) if whole else tuple(arrange(a, order) for a in array)
+    if not parts:
+        return given
+    return replace(given, **parts, names=like.names, categories=like.categories)
+
+
+def _check_spelling(known: Sequence[str], new: Sequence[str]) -> None:
+    """Raise DataError for a new id that only spells a known number, or its white space, differently."""
+    spelled = {_plain(key): key for key in known}
+    for key in new:
+        if (other := spelled.get(_plain(key))) is not None:
+            raise DataError(
+                f"series {quoted(key)} is not known, but {quoted(other)} is",
+                remedy="write the id as in training (a number loses its leading zeros)",
+            )
+
+
+def _plain(key: str) -> str:
+    text = " ".join(key.split())
+    return text.lstrip("0").removesuffix(".0") if is_number(text.lstrip("0") or "0") else text
+
+
+def _said(counts: Mapping[str, int], text: str) -> list[str]:
+    """Return a note of how much was changed in which series, none where nothing was."""
+    return [text.format(sum(counts.values()), of_series([*counts]))] if counts else []
+
+
+def _joint(one: SeriesSet, other: SeriesSet, at: int, place: int) -> tuple[int, SeriesSet]:
+    """Return the step of series `at` at which series `place` of `other` begins, and its rows from there.
+
+    The step is negative where it begins earlier than what is known; its rows are then cut.
+    """
+    length, rows = len(one.values[at]), other.select([other.ids[place]])
     if not one.names["time"]:
-        return length
-    start = other.starts[place]
-    steps, exact = positions(other.starts[place : place + 1], one.frequency, one.starts[at])
-    what, step = f"series {quoted(one.ids[at])} at {stamp_name(start)}", int(steps[0])
+        return length, rows
+    steps, exact = positions(rows.starts, one.frequency, one.starts[at])
+    what, step = f"series {quoted(one.ids[at])} at {stamp_name(rows.starts[0])}", int(steps[0])
     if not exact[0]:
-        raise DataError(f"{what} is between its steps", expected=one.frequency.words)
-    has = len(other.values[place]) > 0
-    if step < 0 or (step < length and has and overlap == "error"):
-        remedy = "drop those rows" if step < 0 else 'pass overlap="replace", or drop those rows'
-        raise DataError(f"{what} is not behind its last value", remedy=remedy)
-    if step > length and has and gaps == "error":
-        raise DataError(f"{what}: {step - length} steps are missing before it")
-    return step
+        expected = f"{one.frequency.words} from {stamp_name(one.starts[at])}"
+        raise DataError(f"{what} is between its steps", expected=expected)
+    if step < 0:
+        cut: dict[str, Any] = {
+            name: (getattr(rows, name)[0][-step:],) for name in ("values", "past", "future")
+        }
+        rows = replace(rows, starts=one.starts[at : at + 1], **cut)
+    return step, rows
 
 
-def _join(old: np.ndarray, new: np.ndarray, step: int, gaps: str) -> np.ndarray:
+def _check_gap(one: SeriesSet, rows: SeriesSet, at: int, step: int, gaps: str) -> None:
+    """Raise DataError for steps that are missing before new rows, if that is an error, or for too many."""
+    gap = step - len(one.values[at])
+    if gap <= 0 or not len(rows.values[0]):
+        return
+    what = f"series {quoted(one.ids[at])} at {stamp_name(rows.starts[0])}"
+    if gaps == "error":
+        raise DataError(f"{what}: {gap} steps are missing before it")
+    if gap > farthest(len(one.values[at]) // 10 + len(rows.values[0])):
+        raise DataError(f"{what}: {gap} steps after its last value", remedy="mend the stamp")
+
+
+def _check_overlap(one: SeriesSet, rows: SeriesSet, at: int, step: int, overlap: str) -> None:
+    """Raise DataError where a step that is known already comes with another value, if that is an error."""
+    known = one.values[at][step : step + len(rows.values[0])]
+    columns = [("the value", known[:, None], rows.values[0][: len(known), None])]
+    for role in ("past", "future") if len(known) else ():
+        shared = slice(step, step + len(known))
+        columns.append((role, getattr(one, role)[at][shared], getattr(rows, role)[0][: len(known)]))
+    for what, old, new in columns:
+        there = np.isfinite(old) & np.isfinite(new)
+        differ = there & ~np.isclose(old, new, rtol=1e-9, atol=0)
+        if overlap == "error" and differ.any():
+            row, column = (int(found) for found in np.argwhere(differ)[0])
+            (stamp,) = advance(one.starts[at], one.frequency, np.array([step + row]))
+            name = what if what == "the value" else quoted(one.names[what][column])
+            raise DataError(
+                f"series {quoted(one.ids[at])} at {stamp_name(stamp)}: {name} is known already",
+                got=f"{new[row, column]:g}",
+                expected=f"{old[row, column]:g}",
+                remedy='pass overlap="replace" to correct it, or overlap="keep"',
+            )
+
+
+def _join(old: np.ndarray, new: np.ndarray, step: int, gaps: str, keep: bool) -> np.ndarray:
     joined = np.full((max(len(old), step + len(new)), *old.shape[1:]), np.nan)
     joined[: len(old)] = old
     there = joined[step : step + len(new)]
-    joined[step : step + len(new)] = np.where(np.isnan(new), there, new)
+    first, second = (there, new) if keep else (new, there)
+    joined[step : step + len(new)] = np.where(np.isnan(first), second, first)
     if gaps == "fill" and 0 < len(old) < step:
         joined[len(old) : step] = old[-1]
     return joined
-
-
-def _one_each(rows: Rows, name: str) -> list[Any]:
-    """Return the value of a static column for every id, None where it is missing."""
-    found: dict[int, tuple[Any, int]] = {}
-    for row, (code, value) in enumerate(
-        zip(rows.codes.tolist(), rows.static[name].tolist(), strict=True)
-    ):
-        if value is None or value != value:
-            continue
-        one, before = found.setdefault(code, (value, row))
-        if one != value:
-            raise DataError(
-                f"{rows.where(row)}: static column {quoted(name)} is {value!r}, and"
-                f" {one!r} in row {rows.rows[before] + 1}",
-                remedy="pass it with past= or future=, or write one value a series",
-            )
-    return [found.get(code, (None, 0))[0] for code in range(len(rows.ids))]
-
-
-def _static(
-    rows: Rows, known: Mapping[str, tuple[str, ...]] | None
-) -> tuple[np.ndarray, list[str], dict[str, tuple[str, ...]]]:
-    """Return the static columns ``[N, S]``, their names, and the categories of those of texts."""
-    columns: list[list[float]] = []
-    names: list[str] = []
-    categories: dict[str, tuple[str, ...]] = {}
-    for name, column in rows.static.items():
-        values = _one_each(rows, name)
-        if name not in known if known is not None else column.dtype.kind in "bif":
-            what, column = f"static column {quoted(name)}", column_of(values)[0]
-            numbers = numbers_of(column, what, lambda code: f"series {quoted(rows.ids[code])}")
-            columns.append(numbers.tolist())
-            names.append(name)
-            continue
-        texts = [None if value is None else str(value) for value in values]
-        kinds = sorted(set(filter(None, texts))) if known is None else known[name]
-        if strange := sorted({text for text in texts if text is not None} - set(kinds)):
-            rows.notes.append(
-                f"static column {quoted(name)} has what it had not before: {several(strange)};"
-                " read as none of its kinds"
-            )
-        columns += [[float(text == kind) for text in texts] for kind in kinds]
-        names += [f"{name}={kind}" for kind in kinds]
-        categories[name] = tuple(kinds)
-    matrix = np.array(columns, np.float64).reshape(len(columns), len(rows.ids)).T
-    return matrix, names, categories
 
 
 def load_series(
@@ -303,7 +379,7 @@ def load_series(
     options = options or SeriesOptions()
     rows = read_rows(source, options, future_only=future_only)
     grids, frequency = make_grids(rows, options)
-    static, static_names, found = _static(rows, categories)
+    static, static_names, found = encode_static(rows, categories)
     past = 1 + len(options.past)
     values = tuple(grid.matrix[: grid.length, 0] for grid in grids)
     starts = np.array([grid.start for grid in grids])

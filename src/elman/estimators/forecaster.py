@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from elman._errors import OptionError
 from elman._shapes import whole_number
+from elman.data.forecast import READING
 from elman.data.series import SeriesOptions, SeriesSet, load_series
 from elman.estimators._base import Estimator, training
 from elman.metrics import ForecastReport
@@ -19,7 +20,6 @@ __all__ = ["Forecaster"]
 
 LEAST = 3
 """Values that there must be to train on."""
-_POLICIES = ("timezone", "date_format", "missing", "gaps", "duplicates")
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -64,13 +64,9 @@ class Forecaster(Estimator):
                 future=_names(options.future),
                 static=_names(options.static),
                 frequency=options.frequency,
-                **self._policies(),
+                **{name: getattr(options, name) for name in READING},
             ),
         )
-
-    def _policies(self) -> dict[str, Any]:
-        """Return the parameters by which rows are read and that no model file keeps."""
-        return {name: getattr(self._checked_options(), name) for name in _POLICIES}
 
     def fit(
         self,
@@ -100,17 +96,11 @@ class Forecaster(Estimator):
         self, horizon: int | None = None, *, series: Any = None, future: Any = None
     ) -> Forecast:
         """Return the next steps of every series, as `ForecastPredictor.predict`."""
-        fitted, policies = self._fitted(), self._policies()
-        if series is not None:
-            series = fitted.read(series, **policies)
-        if future is not None:
-            future = fitted.read(future, future_only=True, **policies)
-        return fitted.predict(horizon, series=series, future=future)
+        return self._fitted().predict(horizon, series=series, future=future)
 
     def update(self, X: Any, **options: Any) -> Forecaster:
-        """Read new rows: the series move on, the weights stay; return self. As `ForecastPredictor.update`."""
-        self.predictor_ = self._fitted().update(X, **self._policies() | options)
-        self.model_ = self.predictor_.model
+        """Read new rows, so that forecasts begin after them; return self. As `ForecastPredictor.update`."""
+        self.model_ = self._fitted().update(X, **options).model
         return self
 
     def stream(self, series: str | None = None) -> SeriesStream:
@@ -119,7 +109,7 @@ class Forecaster(Estimator):
 
     def evaluate(self, X: Any, **how: Any) -> ForecastReport:
         """Return how good the forecasts of new rows are, as `ForecastPredictor.evaluate`."""
-        return self._fitted().evaluate(X, **self._policies() | how)
+        return self._fitted().evaluate(X, **how)
 
     def score(self, X: Any, y: None = None) -> float:  # noqa: ARG002 - scikit-learn's signature
         """Return the skill on new rows against the best of the naive forecasts; above 0 is better."""

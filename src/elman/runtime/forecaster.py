@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from elman._errors import DataError, OptionError
+from elman._errors import DataError, OptionError, warn
 from elman._shapes import whole_number
 from elman.config import ForecastConfig
 from elman.data.calendar import advance
 from elman.data.dates import to_local
 from elman.data.forecast import ForecastCodec
-from elman.data.layout import quoted
+from elman.data.grid import stamp_name
+from elman.data.layout import quoted, several
 from elman.data.series import SeriesOptions, SeriesSet, load_series
 from elman.metrics import ForecastReport, Window, forecast_report
 from elman.model import Model
@@ -35,7 +36,8 @@ DAY = 86_400_000_000
 class ForecastPredictor(Inspectable):
     """A trained forecaster with the end of its series, ready to answer; what `elman.load` returns.
 
-    `update` gives another one that has read on; nothing here changes after it is made.
+    Only `update` changes it. Programs that share a predictor between threads use `updated`, which leaves it
+    as it is and returns another one.
     """
 
     def __init__(self, model: Model, storage: str = "float32") -> None:
@@ -84,13 +86,14 @@ class ForecastPredictor(Inspectable):
             "past": named["past"],
             "future": named["future"],
             # of series that are known, it is known
-            "static": () if future_only else self._static_columns(),
+            "static": () if future_only else history.static_columns,
             "frequency": str(history.frequency) if named["time"] else None,
         }
-        own |= {name: value for name, value in self.codec.reading.items() if value is not None}
+        given = (self.codec.reading, options)
+        own |= {name: value for some in given for name, value in some.items() if value is not None}
         found = load_series(
             source,
-            SeriesOptions(**own | options),
+            SeriesOptions(**own),
             categories=history.categories,
             future_only=future_only,
         )
@@ -100,27 +103,48 @@ class ForecastPredictor(Inspectable):
         names = {**found.names, "static": history.names["static"]}
         return replace(found, static=static, names=names, categories=history.categories)
 
-    def _static_columns(self) -> tuple[str, ...]:
-        categories = self.history.categories
-        encoded = {f"{name}={kind}" for name, kinds in categories.items() for kind in kinds}
-        return (*(n for n in self.history.names["static"] if n not in encoded), *categories)
-
     def update(self, source: Any, **options: Any) -> ForecastPredictor:
-        """Return the forecaster after new rows: its series have moved on, its weights stay.
+        """Read new rows, so that forecasts begin after them, and return self; the weights stay.
 
-        New ids are new series. `options` are policies of `SeriesOptions`, and ``overlap="replace"`` for
-        rows that correct earlier ones. Raises DataError, OptionError.
+        New ids become new series. Rows that are known already change nothing where their values are equal.
+
+        Args:
+            source: the rows, read as those of training: a path, a data frame, arrays.
+            options: policies of `SeriesOptions` that differ from training, and ``overlap`` for known rows
+                with other values: "error", "replace" (by the new ones) or "keep" (the known ones).
+
+        Raises:
+            DataError: the rows cannot be read, or do not fit the series.
+            OptionError: there is no such option or policy.
+
+        Warns:
+            DataWarning: steps are missing before the rows, or a series was not known before.
         """
-        overlap = options.pop("overlap", "error")
-        gaps = options.get("gaps") or self.codec.reading.get("gaps") or "mask"
-        rows = self.read(source, **options)
-        return self._on(self.codec.append(rows, gaps=gaps, overlap=overlap))
+        other = self._updated(source, options)
+        self.model, self.codec = other.model, other.codec
+        return self
 
-    def _on(self, codec: ForecastCodec) -> ForecastPredictor:
+    def updated(self, source: Any, **options: Any) -> ForecastPredictor:
+        """Return another forecaster that has read new rows as `update` does; this one stays as it is."""
+        return self._updated(source, options)
+
+    def _updated(self, source: Any, options: dict[str, Any]) -> ForecastPredictor:
+        _, history = self._continued(source, options)
+        codec = self.codec.after(history)
         other = ForecastPredictor.__new__(ForecastPredictor)
         other.model = replace(self.model, codec=codec)
         other.codec, other._members = codec, self._members
         return other
+
+    def _continued(self, source: Any, options: dict[str, Any]) -> tuple[SeriesSet, SeriesSet]:
+        """Return new rows, and the series it knows continued by them."""
+        overlap = options.pop("overlap", "error")
+        gaps = options.get("gaps") or self.codec.reading.get("gaps") or "mask"
+        rows = self.read(source, **options)
+        history = self.history.append(rows, gaps=gaps, overlap=overlap)
+        known = {*self.history.warnings, *rows.warnings}
+        warn((note for note in history.warnings if note not in known), depth=5)
+        return rows, history
 
     def stream(self, series: str | None = None) -> SeriesStream:
         """Return a stream over one series (the only one, where none is named); raises DataError."""
@@ -139,14 +163,52 @@ class ForecastPredictor(Inspectable):
         """
         history = self.history if series is None else self.read(series)
         if future is not None:
-            if not history.names["future"]:
-                raise DataError(
-                    "future",
-                    expected="no such rows: the model was trained without columns for them",
-                )
-            known = self.read(future, future_only=True)
-            history = history.append(known.before(max(map(len, known.values))))
+            steps = self.horizon if horizon is None else whole_number("horizon", horizon, 1)
+            history = self._with_future(history, future, steps)
         return self.forecast(history, horizon)
+
+    def _with_future(self, history: SeriesSet, future: Any, horizon: int) -> SeriesSet:
+        """Return `history` with the known-future rows of the next steps; raises DataError where none fits."""
+        if not history.names["future"]:
+            expected = "no such rows: the model was trained without columns for them"
+            raise DataError("future", expected=expected)
+        rows = self.read(future, future_only=True)
+        strange = [key for key in rows.ids if key not in history.ids]
+        rows = rows.select([key for key in rows.ids if key in history.ids])
+        if not len(rows):
+            got, expected = several(strange), several(history.ids)
+            raise DataError("future has rows of no series to forecast", got=got, expected=expected)
+        given = history.append(rows.before(max(map(len, rows.values))))
+        counts: dict[str, int] = {}
+        met = False
+        for place, (key, values) in enumerate(zip(given.ids, given.values, strict=True)):
+            ahead = slice(len(values), len(values) + horizon)
+            counts[key] = int(np.isfinite(given.future[place][ahead]).any(axis=1).sum())
+            if key in rows.ids:
+                new, start = rows.ids.index(key), given.starts[place]
+                first, last = advance(
+                    start, given.frequency, np.array([ahead.start, ahead.stop - 1])
+                )
+                own = advance(rows.starts[new], given.frequency, np.arange(len(rows.future[new])))
+                met |= not given.names["time"] or bool(((own >= first) & (own <= last)).any())
+        if not met:
+            raise DataError(
+                "no row of future is of a step to forecast",
+                got=f"rows from {stamp_name(rows.starts[0])} on",
+                expected=f"{stamp_name(first)} to {stamp_name(last)}",
+            )
+        few = [key for key, count in counts.items() if count < horizon]
+        notes = [f"future has rows of series that are not forecast: {several(strange)}"] * bool(
+            strange
+        )
+        if few:
+            least = min(counts.values())
+            notes.append(
+                f"future has rows for {least} of {horizon} steps of series {several(few)};"
+                " what is not given counts as missing"
+            )
+        warn(notes, depth=4)
+        return given
 
     def forecast(self, history: SeriesSet, horizon: int | None = None) -> Forecast:
         """Return `horizon` steps (those of training) after the end of each series of `history`.
@@ -229,12 +291,11 @@ class ForecastPredictor(Inspectable):
         as after an `update`. Origins are `step` (the horizon) apart, at most `windows` of a series, the
         last ones. Raises DataError, OptionError.
         """
-        rows = self.read(source, **options)
         before = {
             name: len(values)
             for name, values in zip(self.history.ids, self.history.values, strict=True)
         }
-        whole = self.history.append(rows)
+        rows, whole = self._continued(source, options)
         if windows is not None:
             windows = whole_number("windows", windows, 1)
         step = self.horizon if step is None else whole_number("step", step, 1)
