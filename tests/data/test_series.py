@@ -195,7 +195,7 @@ HAZARDS: dict[str, Outcome] = {
         frame(days(2), ["1,234.5", "3"]), {}, [[1234.5, 3]], "column 'y' 1,234.5 is read as 1234.5",
     ),
     "a thousand or a fraction": (
-        frame(days(2), ["1,234", "3"]), {}, "series 'y', row 1: got '1,234'; expected a number; pass decimal", "",
+        frame(days(2), ["1,234", "3"]), {}, "row 1: got '1,234'; expected a number; pass decimal", "",
     ),
     "a text that is no number": (frame(days(2), ["1", "x"]), {}, "series 'y', row 2: got 'x'", ""),
     "no such target": (frame(days(2), [1, 2]), {"target": "yy"}, "no column 'yy'; did you mean 'y'?", ""),
