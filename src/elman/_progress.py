@@ -117,7 +117,7 @@ class TrainingDisplay:
         if self.held_out is None:  # all was trained on
             return
         best = ", the best so far" if event["best"] else ""
-        loss = f"held-out loss {self.held_out:.4f}"
+        loss = f"{'validation' if self.task == 'language' else 'held-out'} loss {self.held_out:.4f}"
         if self.task == "language":
             loss += f" nats a {self.unit}"
         for name in ("accuracy", "macro_f1", "macro_recall", "rmse"):
@@ -165,16 +165,25 @@ class TrainingDisplay:
             self.say("to go on, give the same command with --resume", "bold")
 
     def _text_outcome(self, card: dict[str, Any]) -> None:
-        from elman.runtime import ngram_part, ngram_verdict
+        from elman.runtime import ngram_outcome, ngram_part, ngram_verdict
 
-        held_out, ngram = card["held_out"], card["ngram"]
+        test = card["held_out"]
+        if test is None:
+            self.say(
+                "nothing was held out to measure on: how good the network is, is not known",
+                "yellow",
+            )
+            return
         self.say(
-            f"held-out loss {held_out['loss']:.4f} nats = {held_out['bits_per_token']:.4f} bits a "
-            f"{self.unit}, perplexity {held_out['perplexity']:.4g}",
+            f"test set: loss {test['loss']:.4f} nats = {test['bits_per_token']:.4f} bits a "
+            f"{self.unit}, perplexity {test['perplexity']:.4g}",
             "bold",
         )
-        beaten = held_out["loss"] < ngram["loss"]
-        verdict = ngram_verdict(held_out["loss"], ngram["loss"], ngram["order"], ngram_part(card))
+        ngram, tested = card["ngram"], ngram_outcome(card)
+        beaten = (tested["outcome"] or "better") == "better" and test["loss"] < ngram["loss"]
+        verdict = ngram_verdict(
+            test["loss"], ngram["loss"], ngram["order"], ngram_part(card), **tested
+        )
         self.say(verdict, "" if beaten else "yellow")
 
     def _sequence_outcome(self, card: dict[str, Any]) -> None:
@@ -206,14 +215,13 @@ class TrainingDisplay:
             for interval in network["intervals"]
             if interval["level"] in (0.8, 0.95)
         )
-        figures = f"MAE {network['mae']:.4g}, sMAPE {network['smape']:.3g} %, "
-        figures += f"CRPS {network['crps']:.4g}; {shown}"
-        self.say(f"test set: {figures}", "bold")
+        figures = f"MAE {network['mae']:.4g}, sMAPE {network['smape']:.3g} %; {shown}"
+        # the best step was chosen by the same windows
+        self.say(f"held out (which told how long to train, too): {figures}", "bold")
         for sentence in held_out["sentences"]:
-            self.say(sentence, "yellow" if any(map(sentence.__contains__, _DOUBTS)) else "")
+            self.say(sentence, "yellow" if "NOT" in sentence or "REPEATED" in sentence else "")
 
 
-_DOUBTS = ("NOT BETTER", "NO DIFFERENCE", "REPEATED")
 _MEASURES = ("accuracy", "macro_f1", "macro_recall", "mae", "rmse", "held_out_loss")
 
 
@@ -223,7 +231,9 @@ def _words(name: str) -> str:
 
 
 def _text_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
-    data, held_out, unit = event["data"], event["held_out"], _UNIT[event["level"]]
+    data, unit = event["data"], _UNIT[event["level"]]
+    sets = {"validation": event["validation"], "test": event["held_out"]}
+    held = {name: facts for name, facts in sets.items() if facts is not None}
     tokens = f", {data['tokens']:,} words" if event["level"] == "word" else ""
     facts = {
         "text": ", ".join(
@@ -234,15 +244,18 @@ def _text_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
                 f"{data['characters']:,} characters{tokens}",
             ]
         ),
-        "vocabulary": f"{event['vocabulary']:,} {unit}s; <unk> {_share(data)} in training, "
-        f"{_share(held_out)} held out" + _examples(held_out),
-        "split": f"{data['tokens']:,} {unit}s to train on, {held_out['tokens']:,} held out: "
-        f"{held_out['split']}",
+        "vocabulary": f"{event['vocabulary']:,} {unit}s; <unk> {_share(data)} in training"
+        + "".join(f", {_share(facts)} in the {name} set" for name, facts in held.items())
+        + (_examples([*held.values()][-1]) if held else ""),
+        "split": f"{data['tokens']:,} {unit}s to train on"
+        + "".join(f", {facts['tokens']:,} for {name}" for name, facts in held.items())
+        + f": {event['split']}",
         "network": _network_fact(event)
         + f"{', tied' if event['network']['tied'] else ''}, "
         + f"about {size(event['memory_bytes'])} of memory in training",
     }
-    return facts, [*data["warnings"], *held_out["warnings"]]
+    warnings = [*data["warnings"], *event["warnings"]]
+    return facts, warnings + [note for facts in held.values() for note in facts["warnings"]]
 
 
 def _sequence_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
@@ -275,10 +288,7 @@ def _series_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
         "series": f"{data['series']:,} of {_range(data, 'value')}{missing}, {data['frequency']}",
         "windows": f"{rule['window']:,} values to forecast {rule['horizon']:,}, {season}, "
         f"{rule['segment']} values a step{', logarithms' if rule['log'] else ''}",
-        "split": f"the last {held_out['steps']:,} values of {held_out['series']:,} series held out: "
-        f"{held_out['steps'] - held_out['tested']:,} to validate, then {held_out['tested']:,} to test"
-        if held_out["series"]
-        else "nothing held out",
+        "split": f"the last {held_out['steps']:,} values of {held_out['series']:,} series held out",
         "network": _network_fact(event),
     }
     return facts, data["warnings"]

@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "hidden_size": 16,
         "num_layers": 1,
         "learning_rate": 0.03,
-        "steps": 100,
+        "steps": 250,
     }
     LanguageModel(documents="line", **options).fit(text, output=folder / "word.safetensors")
     LanguageModel(level="char", **options).fit(
@@ -119,7 +119,14 @@ def test_train_prints_a_report_and_writes_the_model(folder: Path, tmp_path: Path
         "--hidden-size", 8, "--evaluations", 2,
     )  # fmt: skip
     assert ran.code == 0
-    for part in ("27,000 characters", "3,000 held out", "held-out loss", "gram model", "<unk>"):
+    for part in (
+        "27,000 characters",
+        "1,500 for test",
+        "validation loss",
+        "test set: loss",
+        "gram model",
+        "<unk>",
+    ):
         assert part in ran.out, part
     assert output.exists()
     assert "DOES NOT BEAT IT" in ran.out
@@ -132,7 +139,7 @@ def test_train_as_json_keeps_standard_output_clean(folder: Path, tmp_path: Path,
     )
     assert ran.json["model"] == str(output)
     assert ran.json["card"]["training"]["steps"] == 4
-    assert "held-out loss" in ran.err
+    assert "validation loss" in ran.err
 
 
 def test_a_process_alone_speaks_whatever_its_rank(
@@ -140,7 +147,7 @@ def test_a_process_alone_speaks_whatever_its_rank(
 ) -> None:
     monkeypatch.setenv("RANK", "1")
     ran = run("train", folder / "meals.txt", "-o", tmp_path / "m.safetensors", "--steps", 2)
-    assert "held-out loss" in ran.out
+    assert "validation loss" in ran.out
 
 
 def test_every_option_is_on_the_command_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

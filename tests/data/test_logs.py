@@ -107,9 +107,11 @@ def test_long_lines_take_linear_time(unit):
 
 def test_a_vocabulary_of_a_log_masks_what_it_reads():
     lines = "".join(f"took {n}ms for blk_{n * 7919}\n" for n in range(50))
-    training, held_out = load_corpora(lines, level="word", split="log", documents="line")
+    corpora = load_corpora(lines, level="word", split="log", documents="line")
+    training = corpora.training
     assert training.codec.tokens == ("<unk>", "<end>", "<num>ms", "blk_<num>", "for", "took")
-    assert held_out.facts.unknown == 0
+    assert corpora.test.facts.unknown == 0
+    assert corpora.split == "the last 10 % of the text"
     assert training.codec.decode(training.codec.encode("took 77s\n")) == "took <unk>\n"
     config, arrays = training.codec.to_parts()
     assert config["split"] == "log"

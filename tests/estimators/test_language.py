@@ -15,7 +15,7 @@ from elman import LanguageModel
 from elman.options import LanguageOptions
 
 TEXT = "I like to eat pizza .\nWe hate to eat soup .\n" * 60
-SMALL: dict[str, Any] = {"hidden_size": 16, "num_layers": 1, "learning_rate": 0.03, "steps": 120}
+SMALL: dict[str, Any] = {"hidden_size": 16, "num_layers": 1, "learning_rate": 0.03, "steps": 250}
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +101,17 @@ def test_it_fits_texts_paths_and_many_of_them(tmp_path: Path) -> None:
 
 
 def test_a_text_of_its_own_can_be_held_out() -> None:
-    model = LanguageModel(documents="line", **SMALL).fit(TEXT, valid="I like to eat soup .\n")
-    assert model.card_["held_out"]["tokens"] == 7
-    assert model.card_["data"]["characters"] == len(TEXT)
-    assert model.card_["split"] == "a text of its own"
+    few = SMALL | {"steps": 3}
+    others = "I like to eat soup .\n", "We like to eat .\n"
+    card = LanguageModel(documents="line", **few).fit(TEXT, valid=others[0], test=others[1]).card_
+    assert card["validation"]["tokens"] == 7
+    assert card["held_out"]["tokens"] == 6
+    assert card["data"]["characters"] == len(TEXT)
+    assert card["split"] == "a text of its own"
+    # one line cannot be divided: it chooses, and nothing is left to measure on
+    card = LanguageModel(documents="line", **few).fit(TEXT, valid=others[0]).card_
+    assert card["validation"]["tokens"] == 7
+    assert card["held_out"] is card["ngram"] is None
 
 
 def test_numpy_numbers_are_numbers() -> None:

@@ -66,11 +66,15 @@ def test_it_learns(manual: str) -> None:
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
 def test_the_card_tells_what_evaluate_measures(manual: str, cell: str) -> None:
     model = LanguageModel(steps=40, cell=cell, **SMALL).fit(manual)
-    held_out = manual[int(0.9 * len(manual)) :]
-    evaluation = model.evaluate(held_out)
-    assert evaluation.loss == pytest.approx(model.card_["held_out"]["loss"], abs=1e-4)
-    assert evaluation.tokens == model.card_["held_out"]["tokens"] == len(held_out) - 1
-    assert model.score(held_out) == -evaluation.loss
+    validation, test = (
+        manual[int(first * len(manual)) : int(last * len(manual))]
+        for first, last in ((0.9, 0.95), (0.95, 1.0))
+    )
+    for key, text in (("validation", validation), ("held_out", test)):
+        evaluation = model.evaluate(text)
+        assert evaluation.loss == pytest.approx(model.card_[key]["loss"], abs=1e-4)
+        assert evaluation.tokens == model.card_[key]["tokens"] == len(text) - 1
+        assert model.score(text) == -evaluation.loss
 
 
 def test_a_budget_of_time_ends_with_the_decay(manual: str) -> None:
@@ -98,7 +102,7 @@ def test_the_journal_holds_every_measurement(manual_file: Path) -> None:
     assert kinds.count("evaluation") == 4
     assert kinds[-1] == "end"
     losses = [line["held_out_loss"] for line in lines if line["event"] == "evaluation"]
-    assert load(output).card["held_out"]["loss"] == min(losses)
+    assert load(output).card["validation"]["loss"] == min(losses)
     assert [event["held_out_loss"] for event in events if event["event"] == "evaluation"] == losses
     assert not output.with_suffix(".checkpoint").exists()
 
@@ -111,7 +115,7 @@ def test_it_stops_early_and_keeps_the_best(manual: str) -> None:
     losses = [event["held_out_loss"] for event in events if event["event"] == "evaluation"]
     assert model.stopped_ == "early"
     assert len(losses) - 1 - int(np.argmin(losses)) == 3
-    assert model.card_["held_out"]["loss"] == min(losses)
+    assert model.card_["validation"]["loss"] == min(losses)
 
 
 def broken_loss(monkeypatch: pytest.MonkeyPatch, *, at: set[int] | None, value: float) -> None:
@@ -235,7 +239,7 @@ def test_what_was_best_before_a_divergence_is_kept(
     losses = [event["held_out_loss"] for event in events if event["event"] == "evaluation"]
     card = load(output).card
     assert card["training"]["stopped"] == "diverged"
-    assert card["held_out"]["loss"] == min(losses)
+    assert card["validation"]["loss"] == min(losses)
 
 
 def test_even_one_step_trains(manual: str) -> None:

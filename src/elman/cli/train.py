@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import Field, asdict
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -23,6 +23,7 @@ from elman.options import (
     Options,
     RegressorOptions,
     TaggerOptions,
+    members_of,
 )
 
 __all__ = ["TASKS", "guess_task"]
@@ -67,6 +68,7 @@ def _train(
     files: list[str],
     output: str,
     valid: list[str] | None,
+    test: list[str] | None,
     resume: bool,
     watch: bool,
     json_: bool,
@@ -91,8 +93,9 @@ def _train(
             expected = f"with --task {' or '.join(has or READERS)} alone"
             raise OptionError(flag, got=f"it with --task {task}", expected=expected)
     checked = TASKS[task](**given)
-    if task == "forecast" and valid is not None:
-        raise OptionError("--valid", got="it with --task forecast", remedy="leave it out")
+    for flag, others in (("--valid", valid), ("--test", test)):
+        if task == "forecast" and others is not None:
+            raise OptionError(flag, got="it with --task forecast", remedy="leave it out")
     with ExitStack() as stack:
         display = stack.enter_context(TrainingDisplay(to_stderr=json_, output=output))
         if watch and display.leads:
@@ -103,7 +106,7 @@ def _train(
                 note = "a table read as text; for labels give --label, for series --horizon"
                 display.say(f"note: {note}", "dim")
         # after the first line is on the screen: importing torch takes a second
-        outcome = _run(task, files, valid, checked, places, output, resume, display.watch)
+        outcome = _run(task, files, (valid, test), checked, places, output, resume, display.watch)
         card = dict(outcome.model.card)
         display.finish(task, outcome.stopped, card)
     if json_ and display.leads:
@@ -128,36 +131,42 @@ def _open(stack: ExitStack, output: Path, resume: bool) -> str:
 def _run(
     task: str,
     files: list[str],
-    valid: list[str] | None,
+    others: tuple[list[str] | None, list[str] | None],
     options: Any,
     places: Mapping[str, str],
     output: str,
     resume: bool,
     watch: Callable[[dict[str, Any]], None],
 ) -> Any:
-    """Train by the task and return its outcome."""
+    """Train by the task and return its outcome; `others` are the files of --valid and of --test."""
     from elman import estimators
 
     wing = estimators.training()
     how: dict[str, Any] = {"output": Path(output), "resume": resume, "watch": watch}
     if task == "language":
-        others = None if valid is None else [Path(file) for file in valid]
-        texts = [Path(file) for file in files]
-        return wing.train_language(texts, options, valid=others, sample=estimators.sample, **how)
+        texts, valid, test = (
+            None if some is None else [Path(file) for file in some] for some in (files, *others)
+        )
+        how["sample"] = estimators.sample
+        return wing.train_language(texts, options, valid=valid, test=test, **how)
     if task == "forecast":
         if len(files) != 1:
             raise DataError("files of series", got=f"{len(files)}", expected="one")
         series = estimators.Forecaster(**asdict(options)).read(files[0])
         return wing.train_forecaster(series, options, **how)
-    parts = [None if some is None else read_examples(some, task, places) for some in (files, valid)]
-    data, other = (None if part is None else wing.Labelled(*part, places) for part in parts)
-    return wing.train_labelled(task, data, options, valid=other, **how)
+    parts = [
+        None if some is None else read_examples(some, task, places) for some in (files, *others)
+    ]
+    data, valid, test = (None if part is None else wing.Labelled(*part, places) for part in parts)
+    if test is not None:
+        raise OptionError("--test", got=f"it with --task {task}", remedy="leave it out")
+    return wing.train_labelled(task, data, options, valid=valid, **how)
 
 
 def _parameter(name: str, declared: Mapping[str, tuple[Field[Any], Any]]) -> inspect.Parameter:
     """Return the command's parameter for the option `name`, `declared` by one task or several."""
     (field, _), *_ = declared.values()
-    members = [member for _, kinds in declared.values() for member in get_args(kinds) or (kinds,)]
+    members = [member for _, kind in declared.values() for member in members_of(kind)]
     choices = list(dict.fromkeys(member for member in members if isinstance(member, str)))
     plain: Any = str
     for candidate in (bool, int, float):
@@ -231,7 +240,25 @@ def _own() -> list[inspect.Parameter]:
             "valid",
             Annotated[
                 list[str] | None,
-                typer.Option("--valid", metavar="FILE", help="measure on this instead of a part"),
+                typer.Option(
+                    "--valid",
+                    metavar="FILE",
+                    help="data held out of training (default: a part of FILE...); "
+                    "without --test, half of it is the test set",
+                ),
+            ],
+            None,
+        ),
+        (
+            "test",
+            Annotated[
+                list[str] | None,
+                typer.Option(
+                    "--test",
+                    metavar="FILE",
+                    help="test set: every reported figure comes from it (default: half of the "
+                    "data held out)",
+                ),
             ],
             None,
         ),

@@ -13,9 +13,10 @@ from elman.data.batches import (
     evaluation_chunks,
     shard,
 )
+from elman.data.corpora import Corpora, load_corpora
 from elman.data.ngram import NgramLoss, ngram_loss
 from elman.data.sources import Source
-from elman.data.text import Corpus, CorpusFacts, load_corpora, load_corpus
+from elman.data.text import Corpus, CorpusFacts, load_corpus
 from elman.data.vocabulary import DOCUMENTS, END, LEVELS, SPLITS, UNKNOWN, TextCodec
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "UNKNOWN",
     "Batches",
     "Chunk",
+    "Corpora",
     "Corpus",
     "CorpusFacts",
     "Documents",

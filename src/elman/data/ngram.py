@@ -1,4 +1,4 @@
-"""The honest baseline of a language network: what counting n-grams on the same text would do.
+"""The baseline of a language model: what counting n-grams on the same text would do.
 
 Interpolated Kneser-Ney smoothing with one discount an order, n1 / (n1 + 2 n2): S. F. Chen and
 J. Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling" (1998), equations
@@ -28,20 +28,26 @@ Values = npt.NDArray[np.float64]
 ABSENT = -1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NgramLoss:
-    """How well counting does on the held-out text."""
+    """How well counting does on the test set."""
 
     loss: float
     """Nats a token at the best order."""
     order: int
-    """The order of the lowest loss."""
+    """The order of the lowest loss on the validation set, or else on the test set."""
     tokens_counted: int
     """Tokens of the training text that were counted."""
     predicted: int
     """Predictions that the loss is the mean of."""
     losses: tuple[float, ...]
     """Nats a token for order 1, 2, ..."""
+    token_losses: Values
+    """Nats ``[predicted]`` of each prediction at the best order, in the order of the text."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all but the losses of single predictions, for a card."""
+        return {name: value for name, value in vars(self).items() if name != "token_losses"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,11 +178,13 @@ def ngram_loss(
     end_id: int | None,
     max_order: int = 5,
     limit: int = 4_000_000,
+    choosing: tuple[Ids, npt.ArrayLike] | None = None,
 ) -> NgramLoss:
-    """Return the held-out loss of the best of the n-gram models of order 1 to `max_order`.
+    """Return the loss on the held text of the best of the n-gram models of order 1 to `max_order`.
 
-    Of a longer text the last `limit` tokens are counted, and the first ``limit // 4`` tokens of the
-    held text predicted: some 10 seconds and 1 GB at most. Arguments as `ngram_probabilities`.
+    The order is the best on the text `choosing`, ids and starts, where that is given. Of a longer text the
+    last `limit` tokens are counted, and the first ``limit // 4`` tokens of each other text predicted: some
+    10 seconds and 1 GB at most. Arguments as `ngram_probabilities`.
 
     >>> text = np.array([1, 2, 3, 1, 2, 4] * 30)
     >>> best = ngram_loss(text, [0], text, [0], 5, None, max_order=3)
@@ -184,17 +192,27 @@ def ngram_loss(
     (3, 0.24, 179)
     """
     whole_number("max_order", max_order, 1)
-    counted, held = min(len(train_ids), limit), min(len(held_ids), max(2, limit // 4))
-    orders = ngram_probabilities(
-        *_part(train_ids, train_starts, len(train_ids) - counted, len(train_ids)),
-        *_part(held_ids, held_starts, 0, held),
-        vocabulary_size,
-        end_id,
-        max_order,
-    )
-    losses, predicted = [], 0
-    for probability in orders:
-        losses.append(-float(np.log(probability).mean()))
-        predicted = len(probability)
-    best = int(np.argmin(losses))
-    return NgramLoss(losses[best], best + 1, counted, predicted, tuple(losses))
+    counted, most = min(len(train_ids), limit), max(2, limit // 4)
+    texts = [
+        _part(ids, starts, 0, min(len(ids), most))
+        for ids, starts in [*([choosing] if choosing else []), (held_ids, held_starts)]
+    ]
+    begins = np.cumsum([0, *(len(ids) for ids, _ in texts)])
+    # the predictions of the text that chooses stand first: without `end_id` a document's first is none
+    ids, starts = texts[0]
+    first = 0 if choosing is None else len(ids) - (len(starts) if end_id is None else 0)
+    orders = [
+        -np.log(probability)
+        for probability in ngram_probabilities(
+            *_part(train_ids, train_starts, len(train_ids) - counted, len(train_ids)),
+            np.concatenate([ids for ids, _ in texts]),
+            np.concatenate([one + begin for (_, one), begin in zip(texts, begins, strict=False)]),
+            vocabulary_size,
+            end_id,
+            max_order,
+        )
+    ]
+    best = int(np.argmin([float(losses[: first or None].mean()) for losses in orders]))
+    means = tuple(float(losses[first:].mean()) for losses in orders)
+    token_losses = orders[best][first:]
+    return NgramLoss(means[best], best + 1, counted, len(token_losses), means, token_losses)

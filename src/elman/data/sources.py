@@ -8,21 +8,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TypeAlias, Union
+from typing import TypeAlias, Union
+
+import numpy as np
 
 from elman._errors import DataError
-from elman.data.encoding import (
-    STDIN,
-    Encoding,
-    detect,
-    encoding_warnings,
-    first_of,
-    read_blocks,
-    spool,
-)
+from elman.data.encoding import GUESS, Encoding, detect, read_blocks
+from elman.data.vocabulary import code_points
 from elman.data.words import LINE_END
 
-__all__ = ["Document", "Source", "cut", "is_path", "part", "read_sources"]
+__all__ = ["Document", "Lot", "Source", "cut", "end_lines", "part", "read_sources"]
 
 Source: TypeAlias = Union[str, "os.PathLike[str]", Iterable["Source"]]
 
@@ -30,7 +25,33 @@ _BLOCK = 1 << 20
 # What a run writes beside its text: trained on, it would teach the network its own journal.
 _OWN_FOLDER = ".checkpoint"
 _OWN_FILES = (".run.jsonl", ".safetensors")
-_TEXT_SUFFIXES = (".txt", ".text", ".md", ".csv", ".tsv", ".log", ".jsonl", ".gz")
+_TEXT_SUFFIXES = (".txt", ".text", ".md", ".csv", ".tsv", ".log", ".jsonl")
+
+
+@dataclass(frozen=True, eq=False)
+class Lot:
+    """The lines of a document whose ``keys [N]`` are at least `low` and below `high`."""
+
+    keys: np.ndarray
+    low: int
+    high: int
+
+    def lines_of(self, blocks: Iterable[str]) -> Iterator[str]:
+        """Yield those lines of a document's `blocks`, each with its line end."""
+        line = 0  # the number of the line that goes on from block to block
+        for block in blocks:
+            stops = np.flatnonzero(code_points(block) == ord(LINE_END)) + 1
+            keys = self.keys[line : line + len(stops) + 1]
+            line += len(stops)
+            kept = np.zeros(len(stops) + 3, bool)
+            kept[1 : len(keys) + 1] = (keys >= self.low) & (keys < self.high)
+            # a stretch of lines that stay begins and ends where the line after is unlike the one before
+            turns = np.flatnonzero(kept[1:] != kept[:-1])
+            places = np.concatenate([[0], stops, [len(block)]])[turns].tolist()
+            if text := "".join(
+                block[begin:end] for begin, end in zip(places[::2], places[1::2], strict=True)
+            ):
+                yield text
 
 
 @dataclass(frozen=True)
@@ -45,7 +66,7 @@ class Document:
     line_break: bool = False  # one to add behind it, counted in `characters`
     start: int = 0
     stop: int = 0
-    copy: IO[bytes] | None = None  # of standard input: the file at `path` lives as long as this
+    lot: Lot | None = None  # which lines of it, where not all
 
     def _whole(self) -> Iterator[str]:
         if self.path is not None and self.encoding is not None:
@@ -70,6 +91,9 @@ class Document:
 
     def blocks(self) -> Iterator[str]:
         """Yield the stretch; never more than was measured, should the file have grown since."""
+        yield from self._stretch() if self.lot is None else self.lot.lines_of(self._stretch())
+
+    def _stretch(self) -> Iterator[str]:
         length = self.characters - self.line_break
         at = 0
         for block in self._whole():
@@ -98,37 +122,24 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def is_path(text: str) -> bool:
-    """Return whether `text` is the name of a file or folder, or looks like one that is mistyped.
-
-    >>> is_path("mistyped.txt"), is_path("so it goes")
-    (True, False)
-    """
+def _is_path(text: str) -> bool:
     if LINE_END in text or "\r" in text or not text:
         return False
     if os.path.exists(text):
         return True
-    # A mistyped name would otherwise become a text of a few letters.
+    # a name mistyped would else become a text of a few letters
     return text.lower().endswith(_TEXT_SUFFIXES) and not any(map(str.isspace, text))
 
 
-def _file(path: Path, encoding: str | None, name: str | None = None) -> Document:
-    try:
-        found = detect(path, encoding)
-    except DataError as error:
-        raise DataError(str(error).replace(str(path), name or str(path))) from None
-    return Document(name or str(path), path, "", found).measured()
+def _file(path: Path, encoding: str | None) -> Document:
+    return Document(str(path), path, "", detect(path, encoding)).measured()
 
 
 def _gather(
     source: Source, encoding: str | None, documents: list[Document], warnings: list[str]
 ) -> None:
     """Append every document of `source` to `documents`."""
-    if isinstance(source, (str, os.PathLike)) and os.fspath(source) == STDIN:
-        copy = spool(STDIN)
-        document = replace(_file(Path(copy.name), encoding, "standard input"), copy=copy)
-        documents.append(document)
-    elif isinstance(source, str) and not is_path(source):
+    if isinstance(source, str) and not _is_path(source):
         documents.append(Document(f"text {len(documents) + 1}", None, source, None).measured())
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
@@ -161,15 +172,19 @@ def _gather_folder(
         remedy = skipped[0] if skipped else "pass one that has"
         raise DataError(f"folder {folder} has no text file", remedy=remedy)
     if skipped:
-        warnings.append(f"left out {first_of(skipped)}")
+        warnings.append(f"left out {_several(skipped)}")
+
+
+def _several(notes: Sequence[str]) -> str:
+    return notes[0] + (f" (and {len(notes) - 1} more)" if len(notes) > 1 else "")
 
 
 def read_sources(
-    source: Source, encoding: str | None, *, lines: bool
+    source: Source, encoding: str | None, *, lines: bool | None
 ) -> tuple[list[Document], list[str]]:
     """Return the documents of `source` that have text, and what to warn of.
 
-    Where documents are `lines`, none goes on in the next file or text.
+    `lines` is as in `end_lines`; None leaves that to its caller.
     """
     gathered: list[Document] = []
     warnings: list[str] = []
@@ -178,17 +193,33 @@ def read_sources(
     if not documents:
         raise DataError("the text is empty", got=gathered[0].name if gathered else "no text")
     if empty := [document.name for document in gathered if not document.characters]:
-        warnings.append(f"empty: {first_of(empty)}")
-    for at, document in enumerate(documents):
-        if lines and document.line_break and at < len(documents) - 1:
-            length = document.characters + 1
-            documents[at] = replace(document, characters=length, stop=length)
-        else:
-            documents[at] = replace(document, line_break=False)
-    warnings += encoding_warnings(
-        (document.name, document.encoding) for document in documents if document.encoding
-    )
+        warnings.append(f"empty: {_several(empty)}")
+    if lines is not None:
+        documents = end_lines(documents, lines=lines)
+    guesses: list[str] = []
+    broken: list[str] = []
+    for document in documents:
+        if document.encoding is not None and document.encoding.note:
+            note = f"{document.name}: {document.encoding.note}"
+            (guesses if document.encoding.guessed else broken).append(note)
+    if guesses:
+        warnings.append(
+            f"read as {GUESS}, a guess: {_several(guesses)};"
+            " if that reads wrong, pass encoding= (such as cp437, cp1250 or shift_jis)"
+        )
+    if broken:
+        warnings.append(_several(broken))
     return documents, warnings
+
+
+def end_lines(documents: Sequence[Document], *, lines: bool) -> list[Document]:
+    """Return `documents`; where they are `lines`, with a line break behind each that lacks its last one."""
+    ended = []
+    for at, document in enumerate(documents):
+        added = int(lines and document.line_break and at < len(documents) - 1)
+        length = document.characters + added
+        ended.append(replace(document, characters=length, stop=length, line_break=bool(added)))
+    return ended
 
 
 def part(documents: Sequence[Document], first: int, last: int) -> list[Document]:
@@ -203,12 +234,13 @@ def part(documents: Sequence[Document], first: int, last: int) -> list[Document]
 
 
 def cut(documents: Sequence[Document], wanted: int, breaks: str) -> int:
-    """Return the place behind the first of the white space `breaks` that lies at `wanted` or later.
+    """Return the place behind the first match of the expression `breaks` that lies at `wanted` or later.
 
-    Where no text follows it, the place behind the last before `wanted`, or `wanted` itself.
+    Where no text follows it, the place behind the last match before `wanted`; where there is none either,
+    the end of the text.
     """
     total = sum(document.characters for document in documents)
-    search = re.compile(rf"[{breaks}]").search
+    search = re.compile(breaks).search
     at, place = wanted, -1
     for document in part(documents, wanted, total):
         for block in document.blocks():
@@ -220,7 +252,7 @@ def cut(documents: Sequence[Document], wanted: int, breaks: str) -> int:
     at, place = 0, -1
     for document in part(documents, 0, wanted):
         for block in document.blocks():
-            last = max(map(block.rfind, " \t\u3000\n" if breaks != LINE_END else LINE_END))
-            place = at + last + 1 if last >= 0 else place
+            for match in re.finditer(breaks, block):
+                place = at + match.end()
             at += len(block)
-    return place if place > 0 else wanted
+    return place if place > 0 else total

@@ -45,13 +45,15 @@ class LanguageModel(Estimator):
         y: None = None,  # noqa: ARG002 - scikit-learn's signature
         *,
         valid: Source | None = None,
+        test: Source | None = None,
         output: str | PathLike[str] | None = None,
         resume: bool = False,
         watch: Any = None,
     ) -> LanguageModel:
         """Train on `X`: a text, a path of a file or folder, or several of either; return self.
 
-        `valid` is a text to measure on in place of the last part of `X`; `output` is a file for the
+        `valid` is the text held out of training in place of a part of `X`; `test` is the text from which
+        every reported figure comes, in place of half of what is held out. `output` is a file for the
         model, beside which the journal and the checkpoint stand; `resume` goes on from that
         checkpoint; `watch` is called with every event, a dict as in the journal.
 
@@ -62,6 +64,7 @@ class LanguageModel(Estimator):
             X,
             options,
             valid=valid,
+            test=test,
             output=None if output is None else Path(output),
             resume=resume,
             watch=watch,

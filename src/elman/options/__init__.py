@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from elman.options._declare import Options, seconds
+from elman.options._declare import Options, members_of, seconds
 from elman.options.forecast import ForecasterOptions
 from elman.options.labelled import (
     ClassifierOptions,
@@ -23,5 +23,6 @@ __all__ = [
     "RecurrentOptions",
     "RegressorOptions",
     "TaggerOptions",
+    "members_of",
     "seconds",
 ]

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 
 from elman._errors import OptionError
 
-__all__ = ["Options", "network", "reading", "seconds", "training"]
+__all__ = ["Options", "members_of", "network", "reading", "seconds", "training"]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -90,9 +90,19 @@ class Options:
         return {field.name: field.default for field in cls.declared()}
 
 
+def members_of(kind: Any) -> list[Any]:
+    """Return the types of a declared type that is a union, the values of a Literal in place of that.
+
+    >>> from typing import Literal
+    >>> members_of(Literal["file", "line"] | None)
+    ['file', 'line', <class 'NoneType'>]
+    """
+    return [value for one in get_args(kind) or (kind,) for value in get_args(one) or (one,)]
+
+
 def _checked(name: str, value: Any, kind: Any, declared: Field[Any]) -> Any:
     """Return `value` as the declared type; raises OptionError where it is not one, or out of limits."""
-    members = get_args(kind) or (kind,)
+    members = members_of(kind)
     if value is None and type(None) in members:
         return None
     choices = [member for member in members if isinstance(member, str)]

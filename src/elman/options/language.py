@@ -25,23 +25,39 @@ class LanguageOptions(RecurrentOptions):
     elman._errors.OptionError: hidden_size: got 0; expected a whole number from 1 to 16384
     """
 
-    level: Literal["char", "word"] = reading("word", "what one step reads: a character or a word")
+    level: Literal["char", "word"] | None = reading(
+        None,
+        "what one step reads: a character or a word (default: a word, or a character where words do not "
+        "fit the text)",
+    )
     split: Literal["words", "whitespace", "log"] = reading(
         "words",
         "how words are found; whitespace is for texts that come tokenized, log masks numbers too",
     )
-    documents: Literal["file", "line"] = reading(
-        "file", "what starts from state zero: each file, or each line (names, sentences)"
+    documents: Literal["file", "line"] | None = reading(
+        None,
+        "what starts from state zero: each file, or each line, such as names and sentences (default: each "
+        "file, or each line of a list of words)",
     )
     max_vocabulary: int | None = reading(
         None, "commonest tokens kept, the rest <unk> (20000 characters, 50000 words)", low=1
     )
     min_count: int | None = reading(
-        None, "times a token must occur to be kept (1 for characters, 2 for words)", low=1
+        None,
+        "times a token must occur to be kept (default: 1 for characters and small texts, 2 for words)",
+        low=1,
     )
     encoding: str | None = reading(None, "encoding of the files (found out and said)")
     held_out: float = reading(
-        0.1, "share of the text, its last part, kept to measure on", low=0.001, high=0.9
+        0.1,
+        "share of the text kept from training: one half chooses the best network, the other measures it",
+        low=0.001,
+        high=0.9,
+    )
+    held_out_from: Literal["auto", "random", "end"] = reading(
+        "auto",
+        "where it is taken from: lines or files drawn by the seed, or the end of the text (auto: lines and "
+        "many files are drawn, the end of logs and of one text is held out)",
     )
     embedding_size: int | None = network(
         None, "numbers that stand for a token (hidden size)", low=1, high=16384

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from elman.runtime.language import (
         Evaluation,
         LanguagePredictor,
+        ngram_outcome,
         ngram_part,
         ngram_verdict,
     )
@@ -39,6 +40,7 @@ __all__ = [
     "StreamPool",
     "TaggerPredictor",
     "layer_sequence",
+    "ngram_outcome",
     "ngram_part",
     "ngram_verdict",
     "open",
@@ -58,6 +60,7 @@ _HOMES = {
     "StreamPool": "pool",
     "TaggerPredictor": "labelled",
     "layer_sequence": "sequence",
+    "ngram_outcome": "language",
     "ngram_part": "language",
     "ngram_verdict": "language",
 }

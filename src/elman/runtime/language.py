@@ -23,7 +23,7 @@ from elman.runtime.network import Network
 from elman.runtime.pool import StreamPool
 from elman.runtime.stream import Readable, Score, Stream
 
-__all__ = ["Evaluation", "LanguagePredictor", "ngram_part", "ngram_verdict"]
+__all__ = ["Evaluation", "LanguagePredictor", "ngram_outcome", "ngram_part", "ngram_verdict"]
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,16 @@ class Evaluation:
     unknown_share: float
     """Share of the tokens that are outside the vocabulary; they are predicted as `<unk>`."""
     held_out_loss: float | None = None
-    """Nats a token of the network on the text held out in training, from the card."""
+    """Nats a token of the network on the test set of its training, from the card."""
     ngram_loss: float | None = None
-    """Nats a token of the n-gram model of the training text, on that same held-out text."""
+    """Nats a token of the n-gram model of the training text, on that same test set."""
     ngram_order: int | None = None
     ngram_tokens: int | None = None
     """Tokens that it counted, the last ones, where they are not the whole training text."""
+    ngram_error: float | None = None
+    """Standard error of the difference of the two losses."""
+    ngram_outcome: str | None = None
+    """"better", "worse" or "no difference", beyond chance; None where that was not tested."""
     warnings: tuple[str, ...] = ()
     """What was odd about the text, in words."""
 
@@ -74,9 +78,11 @@ class Evaluation:
 
     @property
     def beats_ngram(self) -> bool | None:
-        """Whether the network does better on the held-out text than the n-gram model."""
+        """Whether the network does better on its test set than the n-gram model, beyond chance if tested."""
         if self.held_out_loss is None or self.ngram_loss is None:
             return None
+        if self.ngram_outcome is not None:
+            return self.ngram_outcome == "better"
         return self.held_out_loss < self.ngram_loss
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,29 +106,58 @@ class Evaluation:
         ]
         if self.ngram_loss is not None and self.held_out_loss is not None:
             lines.append(
-                ngram_verdict(
-                    self.held_out_loss, self.ngram_loss, self.ngram_order, self.ngram_tokens
+                "in training "
+                + ngram_verdict(
+                    self.held_out_loss,
+                    self.ngram_loss,
+                    self.ngram_order,
+                    self.ngram_tokens,
+                    error=self.ngram_error,
+                    outcome=self.ngram_outcome,
                 )
             )
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
 
 def ngram_verdict(
-    loss: float, ngram_loss: float, order: int | None, counted: int | None = None
+    loss: float,
+    ngram_loss: float,
+    order: int | None,
+    counted: int | None = None,
+    *,
+    error: float | None = None,
+    outcome: str | None = None,
 ) -> str:
-    """Return in plain words how a network's held-out loss (nats a token) stands to the n-gram model's.
+    """Return in plain words how a network's loss (nats a token) on a test set stands to an n-gram model's.
 
-    `counted` tells how many tokens, the last ones, it counted where they are not the whole text.
+    `counted` tells how many tokens, the last ones, it counted where they are not the whole text; `error` is
+    the standard error of the difference, and `outcome` is "better", "worse" or "no difference" beyond
+    chance, or None where that was not tested.
 
-    >>> ngram_verdict(1.5, 1.6, 6)
-    'a 6-gram model of the same training text has 1.6000 held out: the network beats it by 0.1000'
+    >>> ngram_verdict(1.5, 1.6, 6, error=0.01, outcome="better")[-71:]
+    'on the test set: the network beats it by 0.1000 (standard error 0.0100)'
     """
     name = f"{order}-gram" if order else "n-gram"
     part = f"the last {counted:,} tokens of " if counted else ""
-    words = f"a {name} model of {part}the same training text has {ngram_loss:.4f} held out"
+    words = f"a {name} model of {part}the same training text has {ngram_loss:.4f}"
+    words += " on the test set" if outcome else " held out"
+    chance = "" if error is None else f" (standard error {error:.4f})"
+    if outcome == "no difference":
+        gap = f"{abs(loss - ngram_loss):.4f}{chance}"
+        return f"{words}, the network {loss:.4f}: no difference that this test set can show: {gap}"
     if loss < ngram_loss:
-        return f"{words}: the network beats it by {ngram_loss - loss:.4f}"
-    return f"{words}: the network, with {loss:.4f}, DOES NOT BEAT IT"
+        return f"{words}: the network beats it by {ngram_loss - loss:.4f}{chance}"
+    return f"{words}: the network, with {loss:.4f}, DOES NOT BEAT IT{chance}"
+
+
+def ngram_outcome(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `error` and `outcome` of the test against the n-gram model, for `ngram_verdict`, from a card."""
+    ngram = card.get("ngram")
+    tested = ngram.get("difference") if isinstance(ngram, Mapping) else None
+    outcome = tested.get("verdict") if isinstance(tested, Mapping) else None
+    if not isinstance(ngram, Mapping) or outcome not in ("better", "worse", "no difference"):
+        return {"error": None, "outcome": None}  # by an older version, or not a card of ours
+    return {"error": _from_card(ngram, "difference", "standard_error"), "outcome": outcome}
 
 
 def _from_card(card: Mapping[str, Any], part: str, name: str) -> float | None:
@@ -225,6 +260,7 @@ class LanguagePredictor(Inspectable):
             ngram_loss=_from_card(self.card, "ngram", "loss"),
             ngram_order=None if order is None else int(order),
             ngram_tokens=ngram_part(self.card),
+            **{f"ngram_{name}": value for name, value in ngram_outcome(self.card).items()},
             warnings=corpus.facts.warnings,
         )
 

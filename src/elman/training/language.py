@@ -1,4 +1,4 @@
-"""A language model from a text: corpus, plan, objective, honest measure, card."""
+"""A language model from a text: corpora, plan, objective, measures, card."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from elman.config import NetworkConfig
 from elman.data import (
     IGNORE,
     Chunk,
+    Corpora,
     Corpus,
     Source,
     TextCodec,
@@ -28,6 +29,7 @@ from elman.data import (
     ngram_loss,
     shard,
 )
+from elman.metrics.paired import paired_difference
 from elman.model import Model
 from elman.options import LanguageOptions
 from elman.training.checkpoint import Best, folder_of
@@ -40,8 +42,10 @@ from elman.training.run import Outcome, Run, execute
 
 __all__ = ["held_out_loss", "train_language"]
 
-HELD_OUT_TOKENS = 250_000
-"""Most tokens of the held-out part that are measured, from its beginning."""
+MEASURED_TOKENS = 250_000
+"""Most tokens of the validation set, and of the test set, that are measured, from its beginning."""
+BLOCKS, MIN_BLOCK_TOKENS = 50, 20
+"""Into how many blocks a test set of long documents is cut for the verdict, and the least tokens of one."""
 
 NGRAM_ORDER = {"char": 6, "word": 5}
 PROBE_CHUNKS = 2
@@ -52,19 +56,21 @@ def train_language(
     options: LanguageOptions,
     *,
     valid: Source | None = None,
+    test: Source | None = None,
     output: Path | None = None,
     resume: bool = False,
     watch: Watch | None = None,
     sample: Callable[[Model], str] | None = None,
 ) -> Outcome:
-    """Train a language model on `text` and return the best by held-out loss, as `execute` says.
+    """Train a language model on `text` and return the best by validation loss, as `execute` says.
 
-    `sample` writes a text from a model. Raises DataError, OptionError, OutputError, ModelFileError,
+    `valid` is held out in place of a part of `text`, `test` is measured in place of half of what is held
+    out, and `sample` writes a text from a model. Raises DataError, OptionError, OutputError, ModelFileError,
     DivergedError.
     """
 
     def load(group: Group) -> _LanguageRun:
-        return _LanguageRun.load(text, options, valid, output, group, sample)
+        return _LanguageRun.load(text, options, valid, test, output, group, sample)
 
     return execute(load, options, output=output, resume=resume, watch=watch)
 
@@ -87,19 +93,60 @@ def _started(state: list[LayerState] | None, fresh: np.ndarray) -> list[LayerSta
 
 def held_out_loss(network: Network, chunks: Iterator[Chunk]) -> float:
     """Return the loss (nats a token) over `chunks`, the state carried from one to the next."""
+    total, predicted = 0.0, 0
+    for chunk, hidden in _read(network, chunks):
+        targets = torch.from_numpy(chunk.targets).to(hidden.device)
+        total += float(network.loss(hidden, targets, IGNORE))
+        predicted += chunk.predicted
+    return total / predicted
+
+
+def _read(network: Network, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Tensor]]:
+    """Yield each chunk with the head's inputs ``[T, B, H]``; the network is not in training meanwhile."""
     device = next(network.parameters()).device
-    total, predicted, state = 0.0, 0, None
+    state: list[LayerState] | None = None
     network.eval()
     with torch.no_grad():
         for chunk in chunks:
-            hidden, state = network(
-                torch.from_numpy(chunk.inputs).to(device), _started(state, chunk.fresh)
-            )
-            targets = torch.from_numpy(chunk.targets).to(device)
-            total += float(network.loss(hidden, targets, IGNORE))
-            predicted += chunk.predicted
+            tokens = torch.from_numpy(chunk.inputs).to(device)
+            hidden, state = network(tokens, _started(state, chunk.fresh))
+            yield chunk, hidden
     network.train()
-    return total / predicted
+
+
+def _measured(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids and document starts of `corpus`, cut off at `MEASURED_TOKENS`."""
+    ids, starts = corpus.ids, corpus.starts
+    if len(ids) <= MEASURED_TOKENS:
+        return ids, starts
+    if corpus.codec.end_id is None:
+        return ids[:MEASURED_TOKENS], starts[starts < MEASURED_TOKENS - 1]
+    lines = max(1, int(np.searchsorted(starts, MEASURED_TOKENS, "right")) - 1)
+    end = starts[lines] if lines < len(starts) else len(ids)
+    return ids[:end], starts[:lines]
+
+
+def _token_losses(network: Network, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    """Return the loss (nats) of each prediction of `corpus` in the order of the text, and its group.
+
+    A group is a line, or a block of a text of long documents: predictions in it depend on one another.
+    """
+    ids, starts = _measured(corpus)
+    losses = np.full(len(ids), np.nan)
+    # the same chunks with places in the text for tokens tell which prediction is where
+    places = evaluation_chunks(np.arange(len(ids)), starts, corpus.codec.end_id)
+    chunks = evaluation_chunks(ids, starts, corpus.codec.end_id)
+    for (chunk, hidden), at in zip(_read(network, chunks), places, strict=True):
+        wanted = chunk.targets != IGNORE
+        targets = torch.from_numpy(chunk.targets[wanted]).to(hidden.device)
+        found = network.token_losses(hidden[torch.from_numpy(wanted)], targets)
+        losses[at.targets[wanted]] = found.cpu().numpy()
+    there = np.flatnonzero(np.isfinite(losses))
+    block = max(MIN_BLOCK_TOKENS, -(-len(ids) // BLOCKS))
+    groups = there // block
+    if corpus.codec.end_id is not None:
+        groups = np.searchsorted(starts, there, "right") - 1
+    return losses[there], groups
 
 
 class _LanguageObjective(Objective):
@@ -108,7 +155,7 @@ class _LanguageObjective(Objective):
     unit = "token"
 
     def __init__(self, run: _LanguageRun) -> None:
-        plan, corpus = run.plan, run.training
+        plan, corpus = run.plan, run.corpora.training
         self.run, self.group = run, run.group
         self.network: Network = Network(
             run.config, plan.dropout, plan.sampled_softmax, plan.precision
@@ -141,7 +188,8 @@ class _LanguageObjective(Objective):
 
     def measure(self) -> Measure:
         loss = held_out_loss(self.network, self.run.chunks())
-        facts: dict[str, Any] = {"held_out_loss": loss}
+        held_out = self.run.corpora.validation is not None
+        facts: dict[str, Any] = {"held_out_loss": loss if held_out else None}
         if math.isfinite(loss):
             facts["sample"] = self.run.write(self.network.arrays())
         return Measure(loss, facts)
@@ -165,9 +213,7 @@ class _LanguageRun(Run):
     plan: Plan
     config: NetworkConfig
     codec: TextCodec
-    training: Corpus
-    held_out: Corpus
-    split: str
+    corpora: Corpora
     sample: Callable[[Model], str] | None
 
     @classmethod
@@ -176,13 +222,14 @@ class _LanguageRun(Run):
         text: Source,
         options: LanguageOptions,
         valid: Source | None,
+        test: Source | None,
         output: Path | None,
         group: Group,
         sample: Callable[[Model], str] | None,
     ) -> _LanguageRun:
         # each process keeps its own numbers of the text, so that none reads what another writes
         workspace = None if output is None else folder_of(output) / f"text.{group.rank}"
-        training, held_out = load_corpora(
+        corpora = load_corpora(
             text,
             level=options.level,
             split=options.split,
@@ -191,11 +238,19 @@ class _LanguageRun(Run):
             min_count=options.min_count,
             encoding=options.encoding,
             held_out=options.held_out,
+            held_out_from=options.held_out_from,
+            seed=options.seed,
             valid=valid,
+            test=test,
             workspace=workspace,
         )
-        vocabulary_size = len(training.codec.tokens)
-        plan = resolve(options, len(training.ids), vocabulary_size)
+        codec = corpora.training.codec
+        # as typed options they are checked once more
+        found: dict[str, Any] = {"level": codec.level, "documents": codec.documents}
+        options = replace(options, **found)
+        vocabulary_size = len(codec.tokens)
+        small = corpora.validation is None
+        plan = resolve(options, len(corpora.training.ids), vocabulary_size, small=small)
         config = NetworkConfig(
             task="language",
             cell=options.cell,
@@ -208,25 +263,19 @@ class _LanguageRun(Run):
             tied=plan.tied,
             bias=options.bias,
         )
-        split = f"the last {100 * options.held_out:.3g} % of the text"
-        split = split if valid is None else "a text of its own"
-        return cls(
-            options,
-            plan,
-            config,
-            training.codec,
-            group,
-            output,
-            training,
-            held_out,
-            split,
-            sample,
-        )
+        return cls(options, plan, config, codec, group, output, corpora, sample)
 
     def data_identity(self) -> dict[str, str]:
         return {
-            "text": self.training.facts.sha256,
-            "held-out text": self.held_out.facts.sha256,
+            "text": self.corpora.training.facts.sha256,
+            **{
+                f"{name} text": corpus.facts.sha256
+                for name, corpus in (
+                    ("validation", self.corpora.validation),
+                    ("test", self.corpora.test),
+                )
+                if corpus is not None
+            },
         }
 
     def memory(self) -> int:
@@ -239,11 +288,15 @@ class _LanguageRun(Run):
         return 4 * (10 * self.parameters() + step)
 
     def report(self) -> dict[str, Any]:
+        sets = self.corpora
         return {
-            "data": asdict(self.training.facts),
-            "held_out": asdict(self.held_out.facts) | {"split": self.split},
+            "data": asdict(sets.training.facts),
+            "validation": sets.validation and asdict(sets.validation.facts),
+            "held_out": sets.test and asdict(sets.test.facts),
+            "split": sets.split,
+            "warnings": sets.warnings,
             "vocabulary": self.config.vocabulary_size,
-            "level": self.options.level,
+            "level": self.codec.level,
             "memory_bytes": self.memory(),
         }
 
@@ -259,51 +312,58 @@ class _LanguageRun(Run):
             return ""
         return self.sample(Model(self.config, arrays, self.codec, {}))
 
-    def measured(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return ids and document starts of the held-out part, cut off at `HELD_OUT_TOKENS`."""
-        ids, starts = self.held_out.ids, self.held_out.starts
-        if len(ids) <= HELD_OUT_TOKENS:
-            return ids, starts
-        if self.held_out.codec.end_id is None:
-            return ids[:HELD_OUT_TOKENS], starts[starts < HELD_OUT_TOKENS - 1]
-        lines = max(1, int(np.searchsorted(starts, HELD_OUT_TOKENS, "right")) - 1)
-        end = starts[lines] if lines < len(starts) else len(ids)
-        return ids[:end], starts[:lines]
-
     def chunks(self) -> Iterator[Chunk]:
-        """Return the held-out part as it is measured."""
-        ids, starts = self.measured()
-        return evaluation_chunks(ids, starts, self.held_out.codec.end_id)
+        """Return what chooses among networks: the validation set, or the training set of a small text."""
+        corpus = self.corpora.validation or self.corpora.training
+        return evaluation_chunks(*_measured(corpus), corpus.codec.end_id)
 
     def facts(
         self,
         best: Best,
         learned: Mapping[str, Any],  # noqa: ARG002 - there is one stage
-        refit: bool,  # noqa: ARG002
+        refit: bool,
     ) -> dict[str, Any]:
-        ids, starts = self.measured()
-        codec = self.training.codec
-        ngram = ngram_loss(
-            self.training.ids,
-            self.training.starts,
-            ids,
-            starts,
-            len(codec.tokens),
-            codec.end_id,
-            NGRAM_ORDER[self.options.level],
-        )
-        facts = asdict(self.training.facts)
+        sets = self.corpora
+        facts = asdict(sets.training.facts)
         facts.pop("warnings")
+        validation = sets.validation and self.figures(sets.validation, best.value)
+        held_out, ngram = (None, None) if sets.test is None else self.tested(sets.test, best)
         return {
             "data": facts,
-            "split": self.split,
-            "held_out": {
-                "loss": best.value,
-                "bits_per_token": best.value / math.log(2),
-                "perplexity": math.exp(min(best.value, 700.0)),
-                "tokens": len(ids) if codec.end_id is not None else len(ids) - len(starts),
-                "unknown_share": self.held_out.facts.unknown / max(1, self.held_out.facts.tokens),
-                "sha256": self.held_out.facts.sha256,
-            },
-            "ngram": asdict(ngram),
+            "split": sets.split,
+            "refit": refit,
+            "validation": validation,
+            "held_out": held_out,
+            "ngram": ngram,
         }
+
+    def figures(self, corpus: Corpus, loss: float) -> dict[str, Any]:
+        """Return what the card says of a set on which the network has this loss."""
+        ids, starts = _measured(corpus)
+        return {
+            "loss": loss,
+            "bits_per_token": loss / math.log(2),
+            "perplexity": math.exp(min(loss, 700.0)),
+            "tokens": len(ids) if corpus.codec.end_id is not None else len(ids) - len(starts),
+            "unknown_share": corpus.facts.unknown / max(1, corpus.facts.tokens),
+            "sha256": corpus.facts.sha256,
+        }
+
+    def tested(self, test: Corpus, best: Best) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the figures of the `best` network on the test set, and how an n-gram model does there."""
+        network = Network(self.config, precision=self.plan.precision).to(self.group.device)
+        network.load(best.arrays)
+        losses, groups = _token_losses(network, test)
+        training, chosen = self.corpora.training, self.corpora.validation
+        ngram = ngram_loss(
+            training.ids,
+            training.starts,
+            *_measured(test),
+            self.config.vocabulary_size,
+            self.codec.end_id,
+            NGRAM_ORDER[self.codec.level],
+            choosing=None if chosen is None else _measured(chosen),
+        )
+        difference = paired_difference(losses, ngram.token_losses, groups)
+        figures = self.figures(test, float(losses.mean()))
+        return figures, ngram.to_dict() | {"difference": asdict(difference)}

@@ -113,7 +113,7 @@ class Network(Trainable):
                 self.sampled,
             )
         rows, wanted = hidden.flatten(0, 1), targets.flatten()
-        block = len(rows) if self.training else max(1, MEASURED_LOGITS // len(self.head.bias))
+        block = len(rows) if self.training else self._block
         total = hidden.new_zeros(())
         parts = zip(torch.split(rows, block), torch.split(wanted, block), strict=True)
         for some, wanted_of_them in parts:
@@ -126,3 +126,19 @@ class Network(Trainable):
                 reduction="sum",
             )
         return total
+
+    @property
+    def _block(self) -> int:
+        return max(1, MEASURED_LOGITS // len(self.head.bias))
+
+    def token_losses(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross entropy (nats) ``[N]`` of each of ``targets [N]`` after ``hidden [N, H]``."""
+        parts = zip(
+            torch.split(hidden, self._block), torch.split(targets, self._block), strict=True
+        )
+        return torch.cat(
+            [
+                torch.nn.functional.cross_entropy(self.head(rows), wanted, reduction="none")
+                for rows, wanted in parts
+            ]
+        )

@@ -8,7 +8,7 @@ are by judgement from those (benchmarks/recipe.py measures a row).
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 
+SMALL_STEPS = 500
+"""Steps on a text of which nothing is held out: some seconds."""
 SAMPLED = 1024
 """Tokens drawn a step for the softmax of a vocabulary of eight times as many or more."""
 
@@ -152,19 +154,26 @@ def _row(level: str, tokens: int, budget: float) -> Row:
     return next(row for row in TABLE[level] if tokens <= row.tokens and budget <= row.seconds)
 
 
-def resolve(options: LanguageOptions, tokens: int, vocabulary_size: int) -> Plan:
+def resolve(
+    options: LanguageOptions, tokens: int, vocabulary_size: int, *, small: bool = False
+) -> Plan:
     """Return the run that `options` ask for on a training text of so many tokens.
+
+    A text so `small` that nothing is held out is soon known by heart: its budget is `SMALL_STEPS`.
 
     >>> resolve(LanguageOptions(level="char", time="3m", num_layers=2), 1_000_000, 65).num_layers
     2
     """
     budget = seconds(DEFAULT_TIME if options.time is None else options.time)
     # a budget in steps or epochs says nothing about time: sizes as for a run of a few minutes
-    row = _row(options.level, tokens, budget)
+    row = _row(options.level or "word", tokens, budget)
     hidden_size = options.hidden_size or row.hidden_size
     embedding_size = options.embedding_size or hidden_size
     tied = embedding_size == hidden_size if options.tied is None else options.tied
-    how = schedule(options, batch_size=row.batch_size, learning_rate=row.learning_rate, time=budget)
+    given = options
+    if small and options.time is None and options.epochs is None and options.steps is None:
+        given = replace(options, steps=SMALL_STEPS)
+    how = schedule(given, batch_size=row.batch_size, learning_rate=row.learning_rate, time=budget)
     return Plan(
         **asdict(how),
         hidden_size=hidden_size,

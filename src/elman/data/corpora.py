@@ -1,0 +1,204 @@
+"""A text as its training, validation and test set."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from elman._errors import OptionError
+from elman.data.division import FROM, divide
+from elman.data.reading import SMALL_TEXT, guess_reading
+from elman.data.sources import Document, Source, end_lines, read_sources
+from elman.data.text import Corpus, demand, encode, token_blocks
+from elman.data.vocabulary import count_vocabulary
+from elman.data.words import LINE_END
+
+__all__ = ["SMALL_TEXT", "Corpora", "load_corpora"]
+
+KEEP_ALL_WORDS = 25_000
+"""Characters below which words that occur once are kept: they are a large part of a small text."""
+STRANGE_TIMES, STRANGE_SHARE = 2.0, 0.05
+"""A set with more unknown tokens than so many times the training set's share plus this share is unlike it."""
+LENGTH_RATIO = 1.25
+"""How many times as long documents are on average in a set unlike the training set."""
+
+
+@dataclass(frozen=True, eq=False)
+class Corpora:
+    """A text as its three sets, with the vocabulary of the first alone."""
+
+    training: Corpus
+    validation: Corpus | None
+    """What chooses among networks; None where nothing is held out of the text."""
+    test: Corpus | None
+    """What is measured once, after all choices."""
+    split: str
+    """How the text was divided, in words."""
+    warnings: tuple[str, ...]
+    """What is odd about the sets beside one another, in words."""
+
+
+def _repeated(documents: Sequence[Document]) -> list[str]:
+    """Return a warning of files and texts that are given more than once."""
+    counts = Counter(
+        (document.path and document.path.resolve(), document.text) for document in documents
+    )
+    twice = [
+        document.name
+        for document in documents
+        if counts[document.path and document.path.resolve(), document.text] > 1
+    ]
+    if not twice:
+        return []
+    return [f"{twice[0]} is given more than once: what is held out may be trained on too"]
+
+
+def _unlike(training: Corpus, other: Corpus | None, name: str) -> list[str]:
+    """Return in which ways a set is unlike the training set."""
+    if other is None:
+        return []
+    notes = []
+    strange, usual = (one.facts.unknown / max(1, one.facts.tokens) for one in (other, training))
+    if strange > STRANGE_TIMES * usual + STRANGE_SHARE:
+        notes.append(
+            f"the {name} is unlike the training set: {strange:.0%} of its tokens are unknown"
+            f" (training set {usual:.0%})"
+        )
+    length, usual = (len(one.ids) / len(one.starts) for one in (other, training))
+    # of a few documents the mean length tells nothing
+    if len(other.starts) >= 30 and not 1 / LENGTH_RATIO < length / usual < LENGTH_RATIO:
+        notes.append(
+            f"the {name} is unlike the training set: its documents have {length:.1f} tokens"
+            f" on average (training set {usual:.1f})"
+        )
+    return notes
+
+
+def load_corpora(
+    text: Source,
+    *,
+    level: str | None = None,
+    split: str = "words",
+    documents: str | None = None,
+    max_vocabulary: int | None = None,
+    min_count: int | None = None,
+    encoding: str | None = None,
+    held_out: float = 0.1,
+    held_out_from: str = "auto",
+    seed: int = 0,
+    valid: Source | None = None,
+    test: Source | None = None,
+    workspace: Path | None = None,
+) -> Corpora:
+    """Return the training, validation and test set of `text`.
+
+    The share `held_out` of the characters is kept from training: lines, or files where they are many, drawn
+    by the seed, and else the end of the text, cut at white space for words. One half of it validates, the
+    other half tests. Of a text below `SMALL_TEXT` nothing is held out.
+
+    Args:
+        text: a text, a path of a file or folder, or several of either.
+        level: "char" or "word"; None takes words, or characters where words do not fit the text.
+        split: how words are found; of a "log" the end is held out, for its lines are in order.
+        documents: "file" or "line"; None takes files, or lines where the text is a list of words.
+        max_vocabulary: as in `count_vocabulary`.
+        min_count: as in `count_vocabulary`.
+        encoding: the encoding of the files; None finds it out.
+        held_out: share of the text between 0 and 1.
+        held_out_from: "auto", "random" or "end".
+        seed: what the draw depends on.
+        valid: the data held out, in place of a part of `text`.
+        test: the test set, in place of half of what is held out.
+        workspace: the folder in which long texts are kept as nameless files that are mapped into memory.
+
+    Raises:
+        DataError: a text is missing, empty, no text or too short.
+        OptionError: an option's value cannot be.
+        OutputError: the workspace cannot be written.
+
+    >>> corpora = load_corpora("to be or not to be " * 100, level="char")
+    >>> len(corpora.training.ids), len(corpora.validation.ids), len(corpora.test.ids), corpora.split
+    (1710, 95, 95, 'the last 10 % of the text')
+    """
+    # an option's fault is told before a long text is read
+    count_vocabulary(
+        (),
+        level=level or "word",
+        split=split,
+        documents=documents or "file",
+        max_vocabulary=max_vocabulary,
+        min_count=min_count,
+    )
+    if valid is None and not 0.0 < held_out < 1.0:
+        raise OptionError("held_out", got=held_out, expected="a share between 0 and 1")
+    if held_out_from not in FROM:
+        raise OptionError("held_out_from", got=held_out_from, expected="one of " + ", ".join(FROM))
+    whole, warnings = read_sources(text, encoding, lines=None)
+    if level is None or documents is None:
+        likely, unit, why = guess_reading(whole, level, split)
+        level, documents = level or likely, documents or unit
+        if why and (level, documents) == (likely, unit):
+            each = ", each line by itself" if unit == "line" else ""
+            kind = "characters" if level == "char" else "words"
+            warnings.append(f"{why}: read as {kind}{each}; level and documents choose otherwise")
+    lines = documents == "line"
+    whole = end_lines(whole, lines=lines)
+    held, later = ([], []) if valid is None else read_sources(valid, encoding, lines=lines)
+    tested, last = ([], []) if test is None else read_sources(test, encoding, lines=lines)
+    warnings = [*warnings, *_repeated([*whole, *held, *tested])]
+    shares = [1.0] if test is not None else [0.5, 0.5]
+    if valid is None:
+        shares = [1 - held_out, *(held_out * share for share in shares)]
+    division = functools.partial(
+        divide,
+        breaks=[LINE_END] if lines else [r"\s", r"\W"] if level == "word" else [],
+        lines=lines,
+        source="end" if split == "log" and held_out_from == "auto" else held_out_from,
+        seed=seed,
+        workspace=workspace,
+    )
+    characters = sum(document.characters for document in whole)
+    minimum = 1 if min_count is None and characters < KEEP_ALL_WORDS else min_count
+    kept = f"{100 * held_out:.3g} % of the"
+    names = {"end": f"the last {kept} text", "lines": f"{kept} lines, drawn at random"}
+    names["files"] = f"{kept} files, drawn at random"
+    # ways to divide the text, the best first; the last one is taken as it is
+    ways: list[tuple[Sequence[list[Document]], str]] = [
+        ([whole, held, tested], "a text of its own")
+    ]
+    if valid is not None and test is None:
+        ways.insert(0, ([whole, *division(held, shares)[0]], "a text of its own"))
+    elif valid is None:
+        ways = [([whole, [], tested], "nothing is held out of so small a text")]
+        if characters >= SMALL_TEXT:
+            sets, by = division(whole, shares)
+            ways.insert(0, ([*sets, tested][:3], names[by]))
+    for (training, *others), how in ways:  # noqa: B007 - `how` is that of the way taken
+        codec, pruned = count_vocabulary(
+            chain.from_iterable(token_blocks(document, level, split) for document in training),
+            level=level,
+            split=split,
+            documents=documents,
+            max_vocabulary=max_vocabulary,
+            min_count=minimum,
+        )
+        validation, test_set = (
+            encode(some, codec, workspace, pruned=pruned, warnings=notes) if some else None
+            for some, notes in zip(others, (later, last), strict=True)
+        )
+        if all(one is not None and one.tokens_predicted for one in (validation, test_set)):
+            break
+    if pruned:
+        warnings.append("more than a million kinds of words: the rarest were dropped in counting")
+    remedy = "pass a longer text"
+    corpus = encode(training, codec, workspace, pruned=pruned, warnings=warnings)
+    demand(corpus, "the text to train on", remedy)
+    for one, which in ((validation, "the held-out text"), (test_set, "the test set")):
+        if one is not None:
+            demand(one, which, remedy)
+    odd = [_unlike(corpus, validation, "validation set"), _unlike(corpus, test_set, "test set")]
+    return Corpora(corpus, validation, test_set, how, tuple(chain.from_iterable(odd)))
