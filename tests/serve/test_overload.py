@@ -99,33 +99,33 @@ def test_beyond_the_room_for_short_questions_is_429(models, ask, monkeypatch):
 
 
 def test_what_is_short(models, ask, monkeypatch):
-    taken: list[int] = []
-    enter = work._Lane.__enter__
+    taken: list[bool] = []
+    make = work._Question
 
-    def entered(lane):
-        taken.append(len(lane._threads))
-        return enter(lane)
+    def made(turns, *, short=False):
+        taken.append(short)
+        return make(turns, short=short)
 
-    monkeypatch.setattr(work._Lane, "__enter__", entered)
+    monkeypatch.setattr(work, "_Question", made)
     text, long = {"model": "letters", "input": "a"}, {"model": "letters", "input": "a" * work.SHORT}
     more = {"position": 0, "token": "b"}
 
     async def go():
         async with ask(models, threads=2) as client:
-            for route, body, threads in (
-                ("predict", text, 1),
-                ("predict", long, 2),
-                ("predict", {"model": "forecast"}, 2),
-                ("predict", {"model": "forecast", "input": [1.0], "horizon": 1}, 2),
-                ("unroll", text, 1),
-                ("unroll", long, 2),
-                ("replace", text | more, 1),
-                ("replace", long | more, 2),
-                ("score", text, 2),
+            for route, body, short in (
+                ("predict", text, True),
+                ("predict", long, False),
+                ("predict", {"model": "forecast"}, False),
+                ("predict", {"model": "forecast", "input": [1.0], "horizon": 1}, False),
+                ("unroll", text, True),
+                ("unroll", long, False),
+                ("replace", text | more, True),
+                ("replace", long | more, False),
+                ("score", text, False),
             ):
                 taken.clear()
                 await client.post(f"/v1/{route}", json=body)
-                assert taken == [threads], (route, body["model"])
+                assert taken == [short], (route, body["model"])
 
     asyncio.run(go())
 

@@ -7,6 +7,7 @@ import json
 import re
 import select
 import socket
+import time
 
 import pytest
 
@@ -359,6 +360,17 @@ def test_who_has_sent_all_gets_its_answer(server):
         line.send(b"Content-Length: 9\r\n\r\n{")
         line.socket.shutdown(socket.SHUT_WR)
         assert line.closed() == b""
+
+
+def test_a_long_body_that_comes_behind_its_head_is_no_head(wire_server):
+    body = b'{"model":"letters","input":"%s"}' % (b"a" * 90_000)
+    with Line(wire_server) as line:
+        for _ in range(3):
+            line.send(POST, line.host, JSON, b"Content-Length: %d\r\n\r\n" % len(body), body[:9])
+            time.sleep(0.05)
+            line.send(body[9:])
+            status, headers, _ = line.answer()
+            assert (status, headers.get(b"connection")) == (200, None)
 
 
 def test_a_field_behind_the_body_is_none_of_the_head(server):

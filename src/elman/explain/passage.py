@@ -15,6 +15,7 @@ import numpy as np
 
 from elman import _native
 from elman._errors import InputError
+from elman._pace import pause
 from elman.cells import FROZEN, TRUE, Cell, Slopes, Step, find, numpy_ops
 
 __all__ = ["Back", "Layers", "Passage"]
@@ -142,6 +143,7 @@ class Passage:
         return self.layers.number, sizes, way == 1, False, _native.threads()
 
     def _in_kernel(self, k: int, way: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, Any]:
+        pause()
         layers = self.layers
         rows = np.ascontiguousarray(x).reshape(-1, x.shape[2])
         y = np.empty((len(rows), layers.hidden_size), np.float32)
@@ -219,6 +221,7 @@ class Passage:
         d_state: tuple[Any, ...] = (0.0,) * len(cell.states) if dend is None else tuple(dend)
         order = range(len(dy)) if way else range(len(dy) - 1, -1, -1)
         for place, step in zip(order, reversed(steps), strict=True):
+            pause()
             d_after = (d_state[0] + dy[place], *d_state[1:])
             to_input, to_hidden, d_state = cell.backward(slopes, step, d_after)
             d_gx[place] = np.concatenate(to_input, axis=1)
@@ -272,6 +275,7 @@ def _steps(passage: Passage, k: int, way: int) -> list[Step]:
     state = tuple(passage.start[k][way])
     steps = []
     for place in range(len(x) - 1, -1, -1) if way else range(len(x)):
+        pause()
         gh = None
         if weights.weight_hh is not None:
             gh = state[0] @ weights.weight_hh.T

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from elman._errors import DataError, OptionError, warn
+from elman._pace import one_thread
 from elman._shapes import whole_number
 from elman.config import ForecastConfig
 from elman.data.calendar import advance
@@ -370,6 +371,7 @@ class _Member:
             for k in range(config.num_layers)
         ]
 
+    @one_thread()
     def answer(self, inputs: np.ndarray, ahead: int) -> np.ndarray:
         """Return ``[B, h, Q]`` in units of the window for ``inputs [S, B, F]``."""
         own, (S, B, F) = self.arrays, inputs.shape

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from elman._errors import InputError
+from elman._pace import one_thread
 
 if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
@@ -62,5 +63,6 @@ class Inspectable:
         return found
 
 
+@one_thread()
 def _ask(question: str, *given: Any, **options: Any) -> Any:
     return getattr(import_module("elman.explain"), question)(*given, **options)

@@ -13,6 +13,7 @@ import numpy as np
 
 from elman import _native
 from elman._errors import OptionError
+from elman._pace import one_thread, pause
 from elman.cells import find
 from elman.data.words import UNKNOWN_ID
 from elman.model import Model
@@ -128,6 +129,7 @@ class Network:
 
         Lanes marked in ``fresh [B]`` start from zeros. Tokens are ids below V; T is at least 1.
         """
+        pause()
         if fresh is not None and fresh.any():
             state = np.where(fresh[:, None], self.dtype.type(0), state)
         if self._kernel is None:
@@ -141,6 +143,7 @@ class Network:
             y[:, lost], after[lost] = self._in_numpy(tokens[:, lost], state[lost])
         return y, after
 
+    @one_thread()
     def _in_numpy(self, tokens: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with np.errstate(over="ignore", invalid="ignore"):
             y, after = self._stack.forward(tokens, state)
@@ -200,6 +203,7 @@ class Network:
         return self._rows(hidden, log=True)
 
     def _rows(self, hidden: np.ndarray, log: bool) -> np.ndarray:
+        pause()
         if self._kernel is not None:
             shape = (*hidden.shape[:-1], len(self.model.codec))
             rows = np.ascontiguousarray(hidden, np.float32).reshape(-1, self.hidden_size)
@@ -210,6 +214,7 @@ class Network:
             return found.reshape(shape)
         return self._rows_in_numpy(hidden, log)
 
+    @one_thread()
     def _rows_in_numpy(self, hidden: np.ndarray, log: bool) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
             result = self._stack.logits(hidden)

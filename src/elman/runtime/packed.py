@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from elman import _native
+from elman._pace import one_thread, pause
 from elman.cells import Cell, State, find, numpy_ops
 from elman.runtime.sequence import bounded
 
@@ -65,6 +66,7 @@ class PackedLayer:
         start: np.ndarray,
         reverse: bool,
     ) -> tuple[np.ndarray, np.ndarray]:
+        pause()
         kernel = _native.kernel()
         if kernel is not None and self._number is not None:
             y = np.empty((len(x), self.hidden_size), np.float32)
@@ -89,6 +91,7 @@ class PackedLayer:
             return _in_numpy(self.cell, x, sizes, weights, start, reverse)
 
 
+@one_thread()
 def _in_numpy(
     cell: Cell,
     x: np.ndarray,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from elman._pace import one_thread
 from elman.config import SequenceConfig
 from elman.data.labelled import Batch, Encoded, Sequences, bucketed
 from elman.model import Model
@@ -45,6 +46,7 @@ class Reader:
                 found[place] = part
         return found
 
+    @one_thread()
     def _answer(self, batch: Batch) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
             return bounded(np.mean([one.answer(batch) for one in self.members], axis=0))

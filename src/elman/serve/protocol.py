@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -72,10 +73,11 @@ class Protocol(HttpToolsProtocol):
         """Read on, and refuse what is too large."""
         if self._refused:
             return
-        self._begun = False
+        self._begun, head = False, self._in_head
         super().data_received(data)
         # The parser reports a header field only when it has ended, so bytes of an unfinished head count here.
-        self._partial = self._partial + len(data) if self._in_head and not self._begun else 0
+        still = head and self._in_head and not self._begun
+        self._partial = self._partial + len(data) if still else 0
         if self._over or self._partial > 2 * MOST_BYTES:
             self._refuse(
                 431, f"the headers: expected at most {MOST_BYTES} bytes, {MOST_FIELDS} fields"
@@ -223,7 +225,8 @@ class Protocol(HttpToolsProtocol):
         type(self).refused(status)
         self.transport.write(answer)
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            with suppress(OSError):  # the client may have gone
+                self.transport.write_eof()
         self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     # the answer goes out

@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 
 from elman._errors import OptionError
+from elman._pace import one_thread
 from elman.serve.app import create_app
 from elman.serve.metrics import Metrics
 from elman.serve.protocol import bounded
@@ -23,6 +24,8 @@ __all__ = ["address", "configured", "listen", "most_connections", "serve"]
 
 MOST_FILES = 2**16
 """Open at once, where the system names no limit."""
+SWITCH_SECONDS = 0.0005
+"""For which a thread that computes in Python keeps the interpreter from others; 0.005 by default."""
 OTHER_FILES = 64
 """That are open beside connections."""
 
@@ -120,8 +123,12 @@ def serve(
     config = configured(app, settings, app.metrics)
     # uvicorn ends well, and then lets the signal do what it did before
     before = signal.signal(signal.SIGTERM, lambda *_: None)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        _Server(config, lambda: ready(settings)).run([bound])
+        with one_thread():
+            _Server(config, lambda: ready(settings)).run([bound])
     finally:
+        sys.setswitchinterval(interval)
         signal.signal(signal.SIGTERM, before)
         bound.close()

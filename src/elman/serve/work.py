@@ -1,17 +1,19 @@
-"""Questions in a few threads: at most so many at once, the others are told to come back."""
+"""Questions to models in threads: who computes when, and how many may be at work at once."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
+from operator import attrgetter
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Semaphore, Thread
 from time import monotonic
 from typing import Any, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from elman._pace import paced
 from elman.serve.streams import BusyError
 
 __all__ = ["WhileWanted", "Work"]
@@ -23,74 +25,121 @@ TOGETHER = 0.02
 SHORT = 2_000
 # Seconds of work after which it is watched whether the client is still there.
 PATIENCE = 0.05
+# Seconds that a short question computes before it has to stand behind new ones.
+QUICK = 0.05
+# Seconds that a question computes before the others have their turn.
+SLICE = 0.02
+# Seconds by which a question that has computed for long stands behind a new one, at most.
+LARGEST_HANDICAP = 1.0
 
 
-class _Lane:
-    """Threads that take questions in turn; beyond `room` at once BusyError is raised.
+class _GoneError(Exception):
+    """Nobody waits for the answer any more."""
 
-    The threads are daemons, so that a process which is told to end does not wait for them.
-    """
 
-    def __init__(self, threads: int, room: int) -> None:
-        self._asked: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._threads = [
-            Thread(target=self._work, name="elman-work", daemon=True) for _ in range(threads)
-        ]
-        self._room = room
-        self._at_work = 0
-        for thread in self._threads:
-            thread.start()
+class _Question:
+    """One question: how long it has computed, and whether somebody waits for its answer."""
 
-    def __enter__(self) -> _Lane:
-        if self._at_work >= self._room:
+    def __init__(self, turns: _Turns, *, short: bool = False) -> None:
+        self.short, self.gone, self.turn = short, False, Semaphore(0)
+        self.rank = (False, 0.0)
+        self._turns, self._spent, self._began = turns, 0.0, 0.0
+
+    def begin(self) -> None:
+        """Wait for a turn."""
+        slow = not self.short or self._spent > QUICK
+        self.rank = (slow, monotonic() + min(self._spent, LARGEST_HANDICAP))
+        self._turns.ask(self)
+        self.turn.acquire()
+        self._began = monotonic()
+
+    def end(self) -> None:
+        """Give the turn up."""
+        self._spent += monotonic() - self._began
+        self._turns.leave()
+
+    def pause(self) -> None:
+        """Let others compute where this has done so for a while; raises _GoneError."""
+        if self.gone:
+            raise _GoneError
+        if monotonic() > self._began + SLICE:
+            self.end()
+            self.begin()
+
+
+class _Turns:
+    """Lets `most` questions compute at once, first those that have computed least, and a short one more."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._running, self._lock = most, 0, Lock()
+        self._waiting: list[_Question] = []
+
+    def ask(self, question: _Question) -> None:
+        """Give the question a turn when it is the first."""
+        with self._lock:
+            self._waiting.append(question)
+            self._start()
+
+    def leave(self) -> None:
+        """Take a turn back."""
+        with self._lock:
+            self._running -= 1
+            self._start()
+
+    def _start(self) -> None:
+        while self._running <= self._most:
+            last = self._running == self._most
+            able = [one for one in self._waiting if one.short or not last]
+            if not able:
+                return
+            first = min(able, key=attrgetter("rank"))
+            self._waiting.remove(first)
+            self._running += 1
+            first.turn.release()
+
+
+class _Room:
+    """Room for so many questions; beyond it BusyError is raised."""
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+
+    def __enter__(self) -> None:
+        if not self._free:
             raise BusyError("busy", remedy="ask again in a second")
-        self._at_work += 1
-        return self
+        self._free -= 1
 
     def __exit__(self, *_: object) -> None:
-        self._at_work -= 1
-
-    async def call(self, question: Callable[[], T]) -> T:
-        """Return what `question` returns; it is not asked where nobody waits for it any more."""
-        future: Future[T] = Future()
-        self._asked.put((future, question))
-        return await asyncio.wrap_future(future)
-
-    def _work(self) -> None:
-        while (asked := self._asked.get()) is not None:
-            future, question = asked
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(question())
-                except BaseException as error:
-                    future.set_exception(error)
-            # what was asked is not held until the next question
-            del asked, future, question
-
-    def close(self) -> None:
-        for _ in self._threads:
-            self._asked.put(None)
+        self._free += 1
 
 
 class Work:
-    """Threads for what takes long, and one more for short questions, which never wait for the others.
+    """Threads in which questions compute in short turns: `threads` at once, and one more that is short.
 
-    Each of the two has `room` for so many questions at once; beyond it BusyError is raised.
+    A question gives its turn up where the code that answers it calls `elman._pace.pause`, and it ends there
+    when its client has gone. Short and long questions have `room` for so many each; beyond it BusyError is
+    raised. The threads are daemons, so that a process which is told to end does not wait for them.
     """
 
     def __init__(self, threads: int, room: int) -> None:
-        self._long, self._short = _Lane(threads, room), _Lane(1, room)
+        self._turns, self._long, self._short = _Turns(threads), _Room(room), _Room(room)
+        self._asked: SimpleQueue[tuple[Future[Any], _Question, Callable[[], Any]] | None] = (
+            SimpleQueue()
+        )
+        self._idle, self._threads = Semaphore(0), 0
 
     async def run(self, question: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Return what `question` returns, asked in a thread."""
-        with self._long as lane:
-            return await lane.call(lambda: question(*arguments, **options))
+        with self._long:
+            return await self._call(_Question(self._turns), lambda: question(*arguments, **options))
 
     async def quick(self, given: Any, question: Callable[..., T], *arguments: Any) -> T:
         """Return the same of what a person who types waits for, where the input `given` is short."""
         short = given is not None and len(given) < SHORT
-        with self._short if short else self._long as lane:
-            return await lane.call(lambda: question(*arguments))
+        with self._short if short else self._long:
+            return await self._call(
+                _Question(self._turns, short=short), lambda: question(*arguments)
+            )
 
     def __enter__(self) -> None:
         self._long.__enter__()
@@ -105,6 +154,7 @@ class Work:
 
     async def pieces(self, made: Iterator[T]) -> AsyncIterator[list[T]]:
         """Yield what `made` yields, some at a time, as it is made in a thread; inside ``with work``."""
+        question = _Question(self._turns)
 
         def some() -> list[T]:
             end, found = monotonic() + TOGETHER, []
@@ -114,13 +164,42 @@ class Work:
                     break
             return found
 
-        while found := await self._long.call(some):
+        while found := await self._call(question, some):
             yield found
+
+    async def _call(self, question: _Question, answer: Callable[[], T]) -> T:
+        """Return what `answer` returns; it is not asked, or ends, where nobody waits for it any more."""
+        future: Future[T] = Future()
+        self._asked.put((future, question, answer))
+        if not self._idle.acquire(blocking=False):
+            Thread(target=self._work, name="elman-work", daemon=True).start()
+            self._threads += 1
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            question.gone = True
+            raise
+
+    def _work(self) -> None:
+        while (asked := self._asked.get()) is not None:
+            future, question, answer = asked
+            question.begin()
+            try:
+                if future.set_running_or_notify_cancel():
+                    with paced(question.pause):
+                        future.set_result(answer())
+            except BaseException as error:
+                future.set_exception(error)
+            finally:
+                question.end()
+            # what was asked is not held until the next question
+            del asked, future, question, answer
+            self._idle.release()
 
     def close(self) -> None:
         """Let the threads end."""
-        self._long.close()
-        self._short.close()
+        for _ in range(self._threads):
+            self._asked.put(None)
 
 
 class WhileWanted:
