@@ -215,13 +215,14 @@ class TrainingDisplay:
             for interval in network["intervals"]
             if interval["level"] in (0.8, 0.95)
         )
-        figures = f"MAE {network['mae']:.4g}, sMAPE {network['smape']:.3g} %; {shown}"
-        # the best step was chosen by the same windows
-        self.say(f"held out (which told how long to train, too): {figures}", "bold")
+        figures = f"MAE {network['mae']:.4g}, sMAPE {network['smape']:.3g} %, "
+        figures += f"CRPS {network['crps']:.4g}; {shown}"
+        self.say(f"test set: {figures}", "bold")
         for sentence in held_out["sentences"]:
-            self.say(sentence, "yellow" if "NOT" in sentence or "REPEATED" in sentence else "")
+            self.say(sentence, "yellow" if any(map(sentence.__contains__, _DOUBTS)) else "")
 
 
+_DOUBTS = ("NOT BETTER", "NO DIFFERENCE", "REPEATED")
 _MEASURES = ("accuracy", "macro_f1", "macro_recall", "mae", "rmse", "held_out_loss")
 
 
@@ -288,7 +289,10 @@ def _series_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
         "series": f"{data['series']:,} of {_range(data, 'value')}{missing}, {data['frequency']}",
         "windows": f"{rule['window']:,} values to forecast {rule['horizon']:,}, {season}, "
         f"{rule['segment']} values a step{', logarithms' if rule['log'] else ''}",
-        "split": f"the last {held_out['steps']:,} values of {held_out['series']:,} series held out",
+        "split": f"the last {held_out['steps']:,} values of {held_out['series']:,} series held out: "
+        f"{held_out['steps'] - held_out['tested']:,} to validate, then {held_out['tested']:,} to test"
+        if held_out["series"]
+        else "nothing held out",
         "network": _network_fact(event),
     }
     return facts, data["warnings"]

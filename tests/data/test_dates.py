@@ -69,7 +69,7 @@ def test_forms_of_time_zones(text, expected):
     "text",
     [
         "2020-13-01", "2020-02-30", "2020-01-01 25:00", "2020-01-01 13:00 PM",
-        "2020-01-01 0:30 AM", "yesterday", "01/02/20", "20200101", "1577836800", "2020", "2020-W01",
+        "2020-01-01 0:30 AM", "yesterday", "20200101", "1577836800", "2020", "2020-W54",
         "2020-01/01", "2020-01-01x", "0000-01-01", "0001-01-01T00:00+10:00", "1.2", "2020-01-01 12:00:",
     ],
 )  # fmt: skip
@@ -179,3 +179,37 @@ def test_what_is_no_time_zone(name):
 
 def test_what_looks_like_a_date():
     assert not any(map(looks_like_date, ("H1", "", "2020", "1.5", "12:30", "1-2-3", "store-1")))
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["Jan-2015", "February 2015"], ["2015-01-01", "2015-02-01"]),
+        (["15-Jan-2015", "15 Feb. 2015"], ["2015-01-15", "2015-02-15"]),
+        (["Jan 5, 2015 10:30", "2015 Sept"], ["2015-01-05T10:30", "2015-09-01"]),
+        (["2015-W01", "2015W02", "2015-W02-3"], ["2014-12-29", "2015-01-05", "2015-01-07"]),
+        (["Q1 1980", "1980-Q2", "1980Q3", "Q4/1980"], ["1980-01", "1980-04", "1980-07", "1980-10"]),
+        (["07/04/21", "07/31/68", "07/01/69"], ["2021-07-04", "2068-07-31", "1969-07-01"]),
+        (["31/07/21", "04/07/21"], ["2021-07-31", "2021-07-04"]),
+        (["04.07.21", "05.07.21 06:30"], ["2021-07-04", "2021-07-05T06:30"]),
+        (["99-12-31", "00-01-01"], ["1999-12-31", "2000-01-01"]),
+    ],
+)
+def test_forms_that_people_write(texts, expected):
+    found, _ = parse_times(np.array(texts, object))
+    assert found.tolist() == np.array(expected, "datetime64[us]").tolist()
+    assert all(map(looks_like_date, texts))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("07/04/21", "may have the day or the month first.*pass date_format="),
+        ("21-04-07", "may begin or end with its year: pass date_format="),
+        ("2015-W60", "no date, row 1"),
+        ("Mai 2015", "no date, row 1"),
+    ],
+)
+def test_forms_that_may_be_read_in_two_ways_or_none(text, message):
+    with pytest.raises(DataError, match=message):
+        parse_times(np.array([text], object))

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import codecs
+import gzip
+import io
+import sys
 
 import pytest
 from hypothesis import given
@@ -8,7 +11,14 @@ from hypothesis import strategies as st
 
 from elman._errors import DataError, OptionError
 from elman.data import encoding
-from elman.data.encoding import Encoding, detect, read_blocks
+from elman.data.encoding import (
+    Encoding,
+    detect,
+    encoding_warnings,
+    input_lines,
+    read_blocks,
+    read_text,
+)
 
 TEXT = "Größe: 3 €, 日本語, हिन्दी, 👩‍👩‍👧\nzweite Zeile\n"
 
@@ -145,6 +155,49 @@ def test_utf8_with_a_few_bad_bytes_stays_utf8(write, block, monkeypatch):
     assert read(path) == f"{good}\ufffd{good}"
     # one in 16 is too many
     assert detect(write(path.read_bytes() + bad * 2)).guessed
+
+
+def test_a_few_zero_bytes_are_left_out_and_said(write):
+    path = write(b"a line of a log\n" * 20 + b"cut\0 off\n")
+    assert detect(path).note == "zero bytes are left out (1 in all, the first at line 21, byte 323)"
+    assert read(path).endswith("log\ncut off\n")
+    wide = write(("x" * 100 + "\0").encode("utf-16"))
+    assert "zero bytes are left out" in detect(wide).note
+    assert read(wide) == "x" * 100
+
+
+def test_what_gzip_compressed_is_read(write):
+    path = write(gzip.compress("größer\n".encode() * 3))
+    assert read(path) == "größer\n" * 3
+    with pytest.raises(DataError, match="cannot read"):
+        detect(write(gzip.compress(b"text" * 99)[:-9]))
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "implausible"),
+    [
+        ("Schöne Grüße – „gut“", "cp1252", False),
+        ("hyvää päivää, tämä on yö", "cp1252", False),
+        ("這部電影很好看", "gb18030", True),
+        ("Привет, как дела", "cp1251", True),
+        ("映画はとても良かった", "shift_jis", True),
+    ],
+)
+def test_a_guess_knows_when_it_is_wrong(write, text, name, implausible):
+    found = detect(write(text.encode(name)))
+    assert (found.guessed, found.implausible) == (True, implausible)
+
+
+def test_standard_input_is_read_as_a_file_is(write, monkeypatch):
+    data = "ready\nSchön\nweiß\n".encode("cp1252")
+    warnings = []
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    lines = input_lines(warn=warnings.append)
+    assert next(lines) == "ready"
+    assert [*lines] == ["Schön", "weiß"]
+    assert warnings == encoding_warnings([("standard input", detect(write(data)))])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert read_text("-")[0] == read_text(write(data))[0]
 
 
 def test_a_few_control_characters_are_no_fault(write):

@@ -192,8 +192,10 @@ HAZARDS: dict[str, Outcome] = {
     ),
     "steps as whole numbers": (frame([10, 20, 40], [1, 2, 4]), {}, [[1, 2, NAN, 4]], "every 10 steps"),
     "thousands separators": (
-        frame(days(2), ["1,234.5", "3"]), {},
-        "series 'y', row 1: got '1,234.5'; expected a number; write numbers without", "",
+        frame(days(2), ["1,234.5", "3"]), {}, [[1234.5, 3]], "column 'y' 1,234.5 is read as 1234.5",
+    ),
+    "a thousand or a fraction": (
+        frame(days(2), ["1,234", "3"]), {}, "row 1: got '1,234'; expected a number; pass decimal", "",
     ),
     "a text that is no number": (frame(days(2), ["1", "x"]), {}, "series 'y', row 2: got 'x'", ""),
     "no such target": (frame(days(2), [1, 2]), {"target": "yy"}, "no column 'yy'; did you mean 'y'?", ""),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import io
 import json
 import os
@@ -246,7 +247,7 @@ HOSTILE = {
     "no header": (b"84.1\n84.2\n", {"0": [84.1, 84.2]}),
     "no header, wide": (b"1,2\n3,4\n", {"0": [1, 3], "1": [2, 4]}),
     "header only": (b"a,b\n", {"a": [], "b": []}),
-    "semicolons": (b"a;b\n1,5;2\n", {"a": ["1,5"], "b": [2]}),
+    "semicolons": (b"a;b\n1,5;2\n", {"a": [1.5], "b": [2]}),
     "bars": (b"a|b\n1|2\n", {"a": [1], "b": [2]}),
     "empty lines": (b"\n\na,b\n\n1,2\n\n", {"a": [1], "b": [2]}),
     "empty lines in one column": (b"a\n1\n\n3\n\n\n", {"a": [1.0, np.nan, 3.0]}),
@@ -262,6 +263,131 @@ def test_hostile_files(case, csv):
     data, expected = HOSTILE[case]
     columns = read_table(csv(data)).columns
     assert repr({name: column.tolist() for name, column in columns.items()}) == repr(expected)
+
+
+AS_PEOPLE_HAVE_THEM = {
+    "the index of a frame": (
+        b",date,y\n0,2024-01-01,5\n1,2024-01-02,6\n",
+        {"date": ["2024-01-01", "2024-01-02"], "y": [5, 6]},
+        "only counts the rows",
+    ),
+    "the index of joined frames": (
+        b",y\n0,5\n1,6\n0,7\n",
+        {"y": [5, 6, 7]},
+        "only counts the rows",
+    ),
+    "an index of years stays": (b",y\n1949,5\n1950,6\n", {"": [1949, 1950], "y": [5, 6]}, None),
+    "a series written by pandas": (b",0\n0,5\n1,0\n", {"0": [5, 0]}, "only counts the rows"),
+    "no header, dates": (
+        b"2024-01-01,10.0\n2024-01-02,11.5\n",
+        {"0": ["2024-01-01", "2024-01-02"], "1": [10.0, 11.5]},
+        "has no header; its columns are called 0 to 1",
+    ),
+    "no header, labels": (
+        b"good,1\nbad,0\nfine,1\n",
+        {"0": ["good", "bad", "fine"], "1": [1, 0, 1]},
+        "has no header",
+    ),
+    "a header of years": (
+        b"country,2019,2020\nBern,1,2\nLima,3,4\n",
+        {"country": ["Bern", "Lima"], "2019": [1, 3], "2020": [2, 4]},
+        None,
+    ),
+    "decimal commas": (
+        b"datum;umsatz\n01.02.2024;1.234,50\n02.02.2024;7,00\n",
+        {"datum": ["01.02.2024", "02.02.2024"], "umsatz": [1234.5, 7.0]},
+        "column 'umsatz' 1.234,50 is read as 1234.5",
+    ),
+    "a point of thousands": (
+        b"a;b\n1,5;12.345\n2;1.000\n",
+        {"a": [1.5, 2.0], "b": [12345, 1000]},
+        "'b' 12.345 is read as 12345",
+    ),
+    "thousands": (
+        b'a,b\n1,"1,234.50"\n2,"1,234"\n',
+        {"a": [1, 2], "b": [1234.5, 1234.0]},
+        "1,234.50 is read as 1234.5",
+    ),
+    "Swiss thousands": ("a\n1’234.50\n7\n".encode(), {"a": [1234.5, 7.0]}, "is read as 1234.5"),
+    "dollars": (
+        b"a,b\n1,$12.50\n2,-$3\n",
+        {"a": [1, 2], "b": [12.5, -3.0]},
+        "$12.50 is read as 12.5",
+    ),
+    "per cent": (b"a,b\n1,12 %\n2,NA\n", {"a": [1, 2], "b": [12.0, np.nan]}, "12 % is read as 12"),
+    "two units": (b"a,b\n1,$12\n2,12 %\n", {"a": [1, 2], "b": ["$12", "12 %"]}, None),
+    "a thousand or a fraction": (b'a,b\n1,"1,234"\n', {"a": [1], "b": ["1,234"]}, None),
+    "three decimals": (b"a,b\n1,1.234\n", {"a": [1], "b": [1.234]}, None),
+    "a declared delimiter": (
+        b"sep=;\na;b\n1;2,5\n",
+        {"a": [1], "b": [2.5]},
+        "separated by semicolons",
+    ),
+    "comments": (
+        b"# made by hand, in May\n#\na,b\n1,2\n# the end\n",
+        {"a": [1], "b": [2]},
+        "begin with # are comments",
+    ),
+    "a header written as a comment": (
+        b"# made by a tool\n# a,b\n1,2\n",
+        {"a": [1], "b": [2]},
+        "begin with # are comments",
+    ),
+    "empty rows at the end": (b"a,b\n1,2\n,\n,\n", {"a": [1], "b": [2]}, None),
+    "delimiters at the end of rows": (b"a,b\n1,2,,\n3,4,,\n", {"a": [1, 3], "b": [2, 4]}, None),
+    "nameless empty columns": (b"a,b,,\n1,2,,\n3,4,,\n", {"a": [1, 3], "b": [2, 4]}, None),
+}
+
+
+@pytest.mark.parametrize("case", AS_PEOPLE_HAVE_THEM)
+def test_files_as_people_have_them_are_read_and_said(case, csv):
+    data, expected, note = AS_PEOPLE_HAVE_THEM[case]
+    table = read_table(csv(data))
+    found = {name: column.tolist() for name, column in table.columns.items()}
+    assert repr(found) == repr(expected)
+    others = [one for one in table.notes if "separated by" not in one]
+    assert (note in " ".join(table.notes)) if note else not others
+
+
+def test_how_a_table_is_read_can_be_told(csv):
+    path = csv(b'a,b\n1,"1,234"\n')
+    assert read_table(path, decimal=".").columns["b"].tolist() == [1234]
+    assert read_table(path, decimal=",").columns["b"].tolist() == [1.234]
+    assert read_table({"b": ["1,234"]}, decimal=",").columns["b"].tolist() == [1.234]
+    assert [*read_table(path, header=False).columns] == ["0", "1"]
+    assert [*read_table(csv(b"1,2\n3,4\n"), header=True).columns] == ["1", "2"]
+    with pytest.raises(
+        DataError, match=r"column 'a', row 1: got 1\.5; expected a number with decimal ','"
+    ):
+        read_table({"a": ["1.5"]}, decimal=",")
+    with pytest.raises(OptionError, match="decimal: got :"):
+        read_table(path, decimal=":")
+
+
+def test_the_line_of_a_fault_counts_what_was_left_out(csv):
+    with pytest.raises(DataError, match="line 5: got 1 fields; expected 2"):
+        read_table(csv(b"# made by hand\n\na,b\n1,2\n3\n"))
+
+
+def test_a_compressed_table(csv):
+    assert read_table(csv(gzip.compress(b"a;b\n1;2\n"), "t.csv.gz")).columns["b"].tolist() == [2]
+    with pytest.raises(DataError, match=r"cannot read .*t\.csv\.gz"):
+        read_table(csv(gzip.compress(b"a;b\n1;2\n" * 99)[:-9], "t.csv.gz"))
+
+
+def test_tables_in_other_encodings(csv, monkeypatch):
+    text = "text,label\n这部电影很好看,正面\n这部电影不好看,负面\n"
+    path = csv(text.encode("gb18030"))
+    with pytest.raises(DataError, match=r"no language that cp1252 writes.*pass encoding="):
+        read_table(path)
+    assert read_table(path, encoding="gb18030").columns["label"].tolist() == ["正面", "负面"]
+    with pytest.raises(DataError, match="no language that cp1252 writes"):
+        read_table(csv(b"a\nx\x81y\n"))  # cp1252 has no such byte
+    latin = "a,b\nSchön,2\n".encode("cp1252")
+    feed(monkeypatch, latin)
+    piped = read_table("-")
+    assert piped.columns["a"].tolist() == read_table(csv(latin)).columns["a"].tolist() == ["Schön"]
+    assert "standard input: not UTF-8 at line 2" in piped.notes[0]
 
 
 def test_a_long_file(csv):
@@ -280,7 +406,8 @@ def test_what_was_found_out_is_said(csv):
     assert "has no header" in read_table(csv("1\n2\n")).notes[0]
     assert "quotes are read as letters" in read_table(csv('a\tb\n"x\t1\n')).notes[1]
     guessed = read_table(csv("a\nFüße\n".encode("cp1252"))).notes[0]
-    assert "is read as cp1252: not UTF-8 at line 2" in guessed
+    assert guessed.startswith("read as cp1252, a guess: ")
+    assert "not UTF-8 at line 2" in guessed
 
 
 FAULTS = {
@@ -374,8 +501,8 @@ def test_columns_of_numbers():
         table.numbers("t")
     with pytest.raises(DataError, match=r"column 'x' of the table, row 2: got 'x\\n'; expected a"):
         table.numbers("x")
-    with pytest.raises(DataError, match=r"row 1: got '1,234.5'.*without thousands separators"):
-        read_table({"y": ["1,234.5", "3"]}).numbers("y")
+    with pytest.raises(DataError, match=r"row 1: got '1,234'.*pass decimal="):
+        read_table({"y": ["1,234", "3"]}).numbers("y")
     with pytest.raises(DataError, match="place 1"):
         read_table({"y": ["1", "x"]}).numbers("y", lambda row: f"place {row}")
 

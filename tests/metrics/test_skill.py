@@ -17,24 +17,44 @@ FIVE_PERCENT = 0.05 + 3 * np.sqrt(0.05 * 0.95 / TRIALS)
 
 @pytest.mark.parametrize("freedom", [3, 4, 5, 7, 10, 30, 1000])
 def test_students_quantile(freedom):
-    assert _student(freedom) == pytest.approx(stats.t.ppf(0.95, freedom), rel=0.02)
+    assert _student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.01)
 
 
 def test_the_standard_error_by_its_definition():
     draw = np.random.default_rng(0)
-    values, series = draw.normal(size=30), np.repeat(["a", "b"], 15)
-    assert _standard_error(values, series, 0) == pytest.approx(values.std(ddof=1) / np.sqrt(30))
+    values, times = draw.normal(size=30), np.arange(30)
+    error, count = _standard_error(values, times, 1)
+    assert (error, count) == (pytest.approx(values.std(ddof=1) / np.sqrt(30)), 30)
+    # two series at 15 times, three steps of truth: times less than three apart go together
+    times = np.tile(np.arange(15), 2)
     centred, variance = values - values.mean(), 0.0
     for i in range(30):
         for j in range(30):
-            if abs(i - j) <= 2 and series[i] == series[j]:
-                variance += (1 - abs(i - j) / 3) * centred[i] * centred[j]
-    few = (30 + 1 - 6 + 6 / 30) / 30
-    assert _standard_error(values, series, 2) == pytest.approx(np.sqrt(variance / few) / 30)
-    assert _standard_error(values[:11], series[:11], 2) is None
+            variance += max(0, 1 - abs(times[i] - times[j]) / 3) * centred[i] * centred[j]
+    few = (15 + 1 - 6 + 6 / 15) / 15
+    error, count = _standard_error(values, times, 3)
+    assert (error, count) == (pytest.approx(np.sqrt(variance / few) / 30), 5)
+    assert _standard_error(values[:11], times[:11], 3)[0] is not None
+    assert _standard_error(values[:9], times[:9], 3) == (None, 3)
 
 
-def test_the_four_verdicts():
+def test_series_that_go_together_are_no_more_than_one():
+    draw = np.random.default_rng(0)
+    other = 1 + draw.random(12)
+    ours = other - draw.normal(0.03, 0.1, 12)
+    alone = paired_skill(ours, other)
+    # eight series that all do what one does, in any order of rows
+    order = draw.permutation(96)
+    times = np.tile(np.arange(12), 8)[order]
+    together = paired_skill(np.tile(ours, 8)[order], np.tile(other, 8)[order], times=times)
+    assert alone.standard_error is not None
+    assert together.standard_error == pytest.approx(alone.standard_error)
+    assert (together.origins, together.verdict) == (12, alone.verdict) == (12, "no difference")
+    # at one time, nothing is known of chance however many they are
+    assert paired_skill(0.8 * other, other, times=np.zeros(12)).standard_error is None
+
+
+def test_the_three_verdicts():
     draw = np.random.default_rng(1)
     other = 1 + draw.random(40)
     better = paired_skill(0.8 * other, other, against="drift")
@@ -42,18 +62,28 @@ def test_the_four_verdicts():
     assert str(better).startswith(
         "the error is 20.0 % below that of the drift forecast (standard error "
     )
-    chance = paired_skill(other[::-1] * 0.999, other)
-    assert chance.verdict == "chance"
-    assert str(chance).endswith("NOT SHOWN TO BE BETTER")
+    for factor, size in ((0.999, "below"), (1.001, "above")):
+        chance = paired_skill(other[::-1] * factor, other, against="seasonal naive 336")
+        assert chance.verdict == "no difference"
+        assert f"{size} that of the seasonal naive forecast (336 steps back)" in str(chance)
+        assert str(chance).endswith("NO DIFFERENCE that this test set can show")
     untested = paired_skill(0.8 * other[:3], other[:3])
-    assert (untested.verdict, untested.standard_error) == ("untested", None)
-    assert str(untested).endswith("; 3 origins cannot tell how much of that is chance")
+    assert (untested.verdict, untested.standard_error) == ("no difference", None)
+    assert str(untested).endswith("; 3 origins in time cannot tell how much of that is chance")
     worse = paired_skill(1.1 * other, other)
     assert (worse.verdict, worse.value) == ("not better", pytest.approx(-0.1))
     assert str(worse) == "NOT BETTER than the naive forecast: the error is 10.0 % above its"
     same = paired_skill(other, other)
     assert (same.verdict, same.value) == ("not better", 0.0)
     assert str(same) == "NOT BETTER than the naive forecast: the error is the same"
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"), [(80, "80 times its"), (1e12, "over a million times its")]
+)
+def test_an_error_many_times_as_large_is_said_as_such(factor, said):
+    other = np.arange(1.0, 9)
+    assert str(paired_skill(factor * other, other)).endswith(f"the error is {said}")
 
 
 def test_where_the_other_makes_no_error():
@@ -63,7 +93,7 @@ def test_where_the_other_makes_no_error():
 
 
 @pytest.mark.parametrize(("origins", "spacing"), [(5, 10), (20, 10), (60, 2)])
-def test_no_skill_is_called_skill_one_time_in_twenty(origins, spacing):
+def test_no_skill_is_called_skill_at_most_one_time_in_twenty(origins, spacing):
     # two forecasts of a random walk, each with errors of its own of the same size
     draw = np.random.default_rng([origins, spacing])
     horizon, called = 10, 0
@@ -72,8 +102,8 @@ def test_no_skill_is_called_skill_one_time_in_twenty(origins, spacing):
         rows = np.arange(origins)[:, None] * spacing
         truth = values[rows + np.arange(horizon)] - values[rows]
         one, two = np.abs(truth[:, None] - draw.normal(size=(origins, 2, 1))).mean(axis=2).T
-        overlap = (horizon - 1) // spacing
-        called += paired_skill(one, two, overlap=overlap).verdict == "better"
+        found = paired_skill(one, two, times=rows[:, 0], horizon=horizon)
+        called += found.verdict == "better"
     assert called / TRIALS <= FIVE_PERCENT
 
 
@@ -115,7 +145,7 @@ def share_repeated(make: Make, origins: int, horizon: int, spacing: int) -> floa
         steps = range(1, horizon + 1)
         truth = np.array([[values[row + step] for step in steps] for row in rows])
         found = np.array([[predict(row, step) for step in steps] for row in rows])
-        said += is_repeated_last(found, values[rows], truth, overlap=(horizon - 1) // spacing)
+        said += is_repeated_last(found, values[rows], truth, times=rows, horizon=horizon)
     return said / TRIALS
 
 

@@ -36,7 +36,8 @@ _TEXTS = frozenset((str, type(None)))
 _BOOLEANS = {"true", "false"}
 # what float() takes and a person does not mean
 _NO_NUMBER = re.compile(r"_|^[+-]?0\d|[^\x00-\x7f]", re.MULTILINE)
-_SEPARATED = re.compile(r"[+-]?\d{1,3}([,.' ]\d+)+")
+_NOT_PLAIN = re.compile(r"[^0-9+\-.eE\n]")
+_AMBIGUOUS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _EXACT = 2.0**53
 
 
@@ -103,7 +104,27 @@ def _of_numbers(values: Sequence[Any]) -> np.ndarray:
     return np.array(list(map(_float, values)), np.float64)
 
 
+def _of_plain_numbers(texts: Sequence[str | None]) -> np.ndarray | None:
+    """Return texts that are all plain numbers, or None: the fast way for most columns of a large file."""
+    plain = [text for text in texts if text is not None]
+    if not plain or len(plain) < len(texts) or not is_number(plain[0]):
+        return None
+    joined = "\n".join(plain)
+    if _NOT_PLAIN.search(joined) or _NO_NUMBER.search(joined):
+        return None
+    try:
+        return np.array([*map(int, plain)], np.int64)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return _normal(np.array([*map(float, plain)]))
+    except ValueError:
+        return None
+
+
 def _of_texts(texts: Sequence[str | None]) -> np.ndarray:
+    if (numbers := _of_plain_numbers(texts)) is not None:
+        return numbers
     plain = ["" if text is None else text.strip().lower() for text in texts]
     present = np.array([text not in MISSING for text in plain], bool)
     held = list(itertools.compress(plain, present))
@@ -224,8 +245,8 @@ def numbers_of(column: np.ndarray, what: str, where: Callable[[int], str]) -> np
                 f"{what}, {where(row)}",
                 got=repr(text),
                 expected="a number",
-                remedy="write numbers without thousands separators and with a point (1234.5)"
-                if _SEPARATED.fullmatch(plain)
+                remedy=f'pass decimal="." or decimal=",": {plain} may be a thousand or a fraction'
+                if _AMBIGUOUS.fullmatch(plain)
                 else "mend it, or leave it empty where the value is missing",
             )
         values[row] = float(plain)

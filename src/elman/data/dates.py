@@ -2,10 +2,13 @@
 
 | dates as text | read as |
 |---|---|
-| ``2020-01-31``, ``2020-01-31 14:00:05.25``, ``2020/1/31``, ``2020-01``, ``2020Q1`` | what they say |
+| ``2020-01-31``, ``2020-01-31 14:00:05.25``, ``2020/1/31``, ``2020-01`` | what they say |
+| ``2020Q1``, ``Q1 2020``, ``2020-W05``, ``2020-W05-3`` | the first day of the quarter or week, or the day |
+| ``Jan-2015``, ``15 January 2015``, ``Jan 15, 2015 14:00``, ``2015 Jan`` | English names of months |
 | ``2020-01-31T14:00Z``, ``2020-01-31 14:00+01:00`` | UTC |
 | ``31.01.2020``, with or without a time | the day first |
 | ``31/01/2020``, ``01-31-2020``, ``1/31/2020 2:05 PM`` | as the whole column allows, or an error |
+| ``31.01.20``, ``31/01/20``, ``99-01-31`` | the same, of the years 1969 to 2068; ``20-01-31`` is an error |
 | ``NA``, ``null``, nothing | missing |
 | anything else, and whole numbers that are dates or seconds since 1970 | pass ``date_format`` |
 """
@@ -26,8 +29,24 @@ from elman.data.columns import MISSING, row_name
 __all__ = ["looks_like_date", "parse_times", "to_local", "to_utc"]
 
 _ISO = re.compile(r"(\d{4})([-/])(\d{1,2})(?:\2(\d{1,2})(\D.*)?)?")
-_QUARTER = re.compile(r"(\d{4})-?Q([1-4])")
-_OTHER = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})(\D.*)?")
+_QUARTER = re.compile(r"(\d{4})[- /]?Q([1-4])|Q([1-4])[- /]?(\d{4})")
+_WEEK = re.compile(r"(\d{4})-?W(\d{2})(?:-?([1-7]))?")
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_NAME = (
+    r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
+    + (r"|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?")
+)
+_NAMED = tuple(
+    re.compile(form + r"(?P<rest>\D.*)?", re.IGNORECASE)
+    for form in (
+        rf"(?:(?P<day>\d{{1,2}})[- /]+)?{_NAME}[- ,/]+(?P<year>\d{{4}})",
+        rf"{_NAME} +(?P<day>\d{{1,2}}),? +(?P<year>\d{{4}})",
+        rf"(?P<year>\d{{4}})[- /]+{_NAME}(?:[- /]+(?P<day>\d{{1,2}}))?",
+    )
+)
+_OTHER = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d{2})(\D.*)?")
+_PLAIN = re.compile(r"(?!0000)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?")
+_FIRST_YEAR = 1969  # of those that two digits write, as strptime and POSIX have it
 _CLOCK = re.compile(r"[T ]+(\d{1,2})(:[\d:.,]+)? *([AP]M)? *(Z|UTC|[+-][\d:]+)?", re.IGNORECASE)
 
 
@@ -54,7 +73,28 @@ def looks_like_date(text: str) -> bool:
     >>> looks_like_date("1949-01"), looks_like_date("H1")
     (True, False)
     """
-    return any(form.fullmatch(text.strip()) for form in (_ISO, _QUARTER, _OTHER))
+    return any(form.fullmatch(text.strip()) for form in (_ISO, _QUARTER, _OTHER, _WEEK, *_NAMED))
+
+
+def _read_name(text: str) -> datetime.datetime | None:
+    """Return the stamp of a quarter, a week or a month with a name; None for other texts."""
+    if found := _QUARTER.fullmatch(text):
+        year, quarter = found[1] or found[4], found[2] or found[3]
+        return _read(year, str(3 * int(quarter) - 2), None, None)
+    if found := _WEEK.fullmatch(text):
+        return datetime.datetime.fromisocalendar(int(found[1]), int(found[2]), int(found[3] or 1))
+    for form in _NAMED:
+        if found := form.fullmatch(text):
+            month = _MONTHS.index(found["month"][:3].lower()) + 1
+            return _read(found["year"], str(month), found["day"], found["rest"])
+    return None
+
+
+def _full_year(year: str) -> str:
+    """Return a year of two digits with its century."""
+    if len(year) > 2:
+        return year
+    return str(_FIRST_YEAR + (int(year) - _FIRST_YEAR) % 100)
 
 
 def _day_first(texts: Iterable[str]) -> bool | None:
@@ -81,23 +121,32 @@ def _day_first(texts: Iterable[str]) -> bool | None:
 def _reader(texts: Iterable[str], date_format: str | None) -> Callable[[str], datetime.datetime]:
     if date_format is not None:
         return lambda text: datetime.datetime.strptime(text, date_format)
-    day_first = _day_first(texts)
+    others = [found for found in map(_OTHER.fullmatch, texts) if found]
+    year_first = any(int(found[1]) > 31 for found in others)  # 99-12-31: no month has so many days
+    day_first = None if year_first else _day_first(texts)
 
     def read(text: str) -> datetime.datetime:
         if found := _ISO.fullmatch(text):
             return _read(found[1], found[3], found[4], found[5])
-        if found := _QUARTER.fullmatch(text):
-            return _read(found[1], str(3 * int(found[2]) - 2), None, None)
+        if named := _read_name(text):
+            return named
         found = _OTHER.fullmatch(text)
         if found is None:
             raise ValueError(text)
+        if year_first:
+            return _read(_full_year(found[1]), found[3], found[4], found[5])
+        if found[2] == "-" and len(found[4]) == 2 and int(found[4]) <= 31:
+            raise DataError(
+                f"{text} may begin or end with its year",
+                remedy='pass date_format= as it is, such as "%y-%m-%d" or "%d-%m-%y"',
+            )
         if found[2] != "." and day_first is None:
             raise DataError(
                 f"{text} may have the day or the month first, and no date of the column tells",
                 remedy='pass date_format="%d/%m/%Y" or "%m/%d/%Y", as it is',
             )
         day, month = (found[1], found[3]) if found[2] == "." or day_first else (found[3], found[1])
-        return _read(found[4], month, day, found[5])
+        return _read(_full_year(found[4]), month, day, found[5])
 
     return read
 
@@ -126,6 +175,11 @@ def parse_times(
             remedy='name another time column, or pass date_format= (such as "%Y%m%d")',
         )
     texts = ["" if value is None else str(value).strip() for value in column.tolist()]
+    if date_format is None and all(map(_PLAIN.fullmatch, texts)):
+        try:
+            return np.array(texts, "datetime64[us]"), False  # the fast way for most files
+        except ValueError:
+            pass  # one of them is no date: it is named below
     rows: dict[str, int] = {}
     for row, text in enumerate(texts):
         rows.setdefault(text, row)

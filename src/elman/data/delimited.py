@@ -1,14 +1,19 @@
-"""Delimited text: CSV and its kin to rows of fields; the delimiter and the header are found out."""
+"""Delimited text: CSV and its kin as columns of fields; delimiter, header and comments are found."""
 
 from __future__ import annotations
 
 import csv
 import io
 import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from elman._errors import DataError
 from elman.data.columns import is_number
+from elman.data.dates import looks_like_date
+from elman.data.numerals import is_written_number
 
 __all__ = ["parse_delimited"]
 
@@ -16,6 +21,11 @@ _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SAMPLE = 1 << 16
 _SAMPLE_ROWS = 50
 _CHUNK = 1 << 12  # rows that are lists, before they are columns: many slow the collector down
+_DECLARED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_COMMENT = "#"
+_YEARS = range(1000, 3000)
+_INDEX_NAMES = ("", "Unnamed: 0")
+"""How pandas names the index of a frame in a file, when written and when written again."""
 
 
 def _reader(text: str, delimiter: str, **options: Any) -> Any:
@@ -30,19 +40,78 @@ def _delimiter(text: str, tabs: bool) -> str:
     best, choice = (False, False, 1), ","
     for delimiter in _DELIMITERS:
         rows = itertools.islice(_reader(sample, delimiter), _SAMPLE_ROWS)
-        widths = [len(row) for row in rows if row]
+        widths = [len(row) for row in rows if row and not row[0].startswith(_COMMENT)]
         if len(text) > _SAMPLE and 1 < len(widths) < _SAMPLE_ROWS:
             widths.pop()  # cut off
-        rank = (widths[0] > 1, len(set(widths)) == 1, widths[0])
+        rank = (widths[0] > 1, len(set(widths)) == 1, widths[0]) if widths else best
         if rank > best:
             best, choice = rank, delimiter
     return choice
 
 
+@dataclass
+class _Start:
+    """What stands before the first row of a table."""
+
+    text: str
+    """From the first row on."""
+    lines: int = 0
+    """Lines before it."""
+    delimiter: str | None = None
+    """The one that a line such as ``sep=;`` declares."""
+    comments: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, text: str) -> _Start:
+        """Return where the first row begins: behind empty lines, comments and a declared delimiter."""
+        start = cls(text)
+        at = 0
+        while at < len(text):
+            end = text.find("\n", at) + 1 or len(text)
+            line = text[at:end].strip()
+            declared = _DECLARED.fullmatch(line)
+            if declared:
+                start.delimiter = declared[1]
+            elif line.startswith(_COMMENT):
+                start.comments.append(line)
+            elif line:
+                break
+            start.lines += 1
+            at = end
+        start.text = text[at:]
+        return start
+
+    def keep_header(self, delimiter: str) -> str | None:
+        """Return the header that is written as the last comment (``# date,value``), where there is one."""
+        if not self.comments or not self.text:
+            return None
+        header = next(_reader(self.comments[-1], delimiter))
+        row = next(_reader(self.text, delimiter))
+        named = len(header) == len(row) and not any(map(_kind_of_datum, header))
+        alone = len(header) > 1 or not self.comments[-1].startswith(f"{_COMMENT} ")
+        return self.comments.pop() if named and alone and any(map(_kind_of_datum, row)) else None
+
+
+def _split(text: str, delimiter: str) -> tuple[list[str], list[list[str]]] | None:
+    """Return the first row and the columns below it; None for quotes and for rows of unequal length."""
+    if '"' in text:
+        return None
+    lines = text.split("\n")
+    width = lines[0].count(delimiter) + 1
+    if width > 1:
+        lines = list(filter(None, lines))
+    else:
+        lines.pop() if not lines[-1] else None
+    if any(line.count(delimiter) + 1 != width for line in lines):
+        return None
+    fields = delimiter.join(lines).split(delimiter)
+    return fields[:width], [fields[width + place :: width] for place in range(width)]
+
+
 def _columns(
-    text: str, name: str, delimiter: str, quoting: Literal[0, 3]
+    text: str, name: str, delimiter: str, quoting: Literal[0, 3], line: int
 ) -> tuple[list[str], list[list[str]]]:
-    """Return the first row, and the columns of those behind it."""
+    """Return the first row, and the columns of those behind it; the text begins behind `line` lines."""
     spaced = f'{delimiter} "' in text.split("\n", 1)[0]
     reader = _reader(text, delimiter, strict=True, quoting=quoting, skipinitialspace=spaced)
     begin, rows = 1, []
@@ -51,26 +120,25 @@ def _columns(
         columns: list[list[str]] = [[] for _ in first]
         begin = reader.line_num + 1
         for row in reader:
+            if len(row) > len(first) and not any(row[len(first) :]):
+                del row[len(first) :]
             if len(row) == len(first):
                 rows.append(row)
-            elif row:
+            elif row and not row[0].startswith(_COMMENT):
                 raise DataError(
-                    f"{name}, line {begin}",
+                    f"{name}, line {line + begin}",
                     got=f"{len(row)} fields",
                     expected=f"{len(first)}, as in its first line",
                     remedy='put a field that holds the delimiter between quotes: "a, b"',
                 )
-            elif len(first) == 1:  # a missing value where there is one column, and else no row
+            elif not row and len(first) == 1:  # a missing value, where there is one column
                 rows.append([""])
             begin = reader.line_num + 1
             if len(rows) == _CHUNK:
                 _add(columns, rows)
     except csv.Error as error:
-        raise DataError(f"{name}, line {begin}: a quote is not closed", got=error) from None
+        raise DataError(f"{name}, line {line + begin}: a quote is not closed", got=error) from None
     _add(columns, rows)
-    if text.endswith("\n\n") and len(first) == 1:
-        while columns[0] and not columns[0][-1]:
-            columns[0].pop()
     return first, columns
 
 
@@ -80,37 +148,121 @@ def _add(columns: list[list[str]], rows: list[list[str]]) -> None:
     rows.clear()
 
 
-def parse_delimited(
-    text: str, name: str, *, tabs: bool = False
-) -> tuple[list[str], list[list[str]], list[str]]:
-    r"""Return the header, the columns, and notes on what was found out.
+def _kind_of_datum(text: str) -> str:
+    """Return "number" or "date", or "" for what may be a name."""
+    if is_number(text) or is_written_number(text):
+        return "number"
+    return "date" if looks_like_date(text) else ""
 
-    A first row of nothing but numbers is data: then the header is 0, 1, ... `name` is the file's,
-    for messages; `tabs` that it ends in .tsv. Raises DataError for rows of unequal length and for
-    quotes that are not closed, with file and line.
+
+def _has_header(first: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
+    """Return whether the first row names the columns.
+
+    It does not where it is of the same kinds as the rows below it and holds something that is hardly a
+    name: a date, a number with decimals, a number that its column holds again, or nothing but numbers.
+    """
+    if list(first) == [str(place) for place in range(len(first))] and len(first) > 1:
+        return True  # a frame without names, as pandas writes it
+    kinds = [_kind_of_datum(text) for text in first]
+    if all(kind == "number" for kind in kinds):
+        return False
+    if not all(text.strip() for text in first) or not all(columns):
+        return True
+    below = [_kind_of_datum(next(filter(None, column), "")) for column in columns]
+    return kinds != below or not any(
+        kind == "date" or (kind == "number" and (not text.isdigit() or text in column))
+        for kind, text, column in zip(kinds, first, columns, strict=True)
+    )
+
+
+def _counts_rows(column: Sequence[str]) -> bool:
+    """Return whether a column numbers its rows, from 0 again where several frames were joined.
+
+    Whole numbers that may be years do not.
+    """
+    if not all(text.isdigit() for text in column):
+        return False
+    numbers = [*map(int, column)]
+    if numbers[0] in _YEARS or (len(numbers) == 1 and numbers != [0]):
+        return False
+    return all(after in (0, before + 1) for before, after in itertools.pairwise(numbers))
+
+
+def _tidy(
+    header: list[str], columns: list[list[str]], name: str, notes: list[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Return the columns without what only pandas or a spreadsheet added, and without empty last rows."""
+    if len(columns) > 1:
+        rows = len(columns[0])
+        while rows and not any(column[rows - 1] for column in columns):
+            rows -= 1
+        for column in columns:
+            del column[rows:]
+        kept = [place for place, title in enumerate(header) if title.strip() or any(columns[place])]
+        kept = kept or [*range(len(header))]
+        index = header[0].strip() in _INDEX_NAMES and 0 in kept and len(kept) > 1
+        if index and columns[0] and _counts_rows(columns[0]):
+            notes.append(f"{name}: its first column only counts the rows: it is left out")
+            kept.remove(0)
+        header, columns = [header[place] for place in kept], [columns[place] for place in kept]
+    return header, columns
+
+
+def parse_delimited(
+    text: str, name: str, *, tabs: bool = False, header: bool | None = None
+) -> tuple[list[str], list[list[str]], list[str]]:
+    r"""Return the header, the columns, and notes on what was found.
+
+    Lines that begin with ``#`` and have no fields of the table are comments. Left out are empty rows at
+    the end, columns without name and value, and a first column without name that counts the rows.
+
+    Args:
+        text: the whole file, with ``"\n"`` as line end.
+        name: the file's, for messages.
+        tabs: whether the name ends in .tsv.
+        header: whether the first row names the columns; None finds out. Without, they are "0", "1", ...
+
+    Raises:
+        DataError: rows of unequal length, or a quote that is not closed, with file and line.
 
     >>> parse_delimited("a;b\n1,5;2\n", "x.csv")
     (['a', 'b'], [['1,5'], ['2']], ['x.csv: fields are separated by semicolons'])
     """
-    text = text.strip("\n") + text[len(text.rstrip("\n")) :]
-    delimiter = _delimiter(text, tabs)
+    start = _Start.of(text)
+    delimiter = start.delimiter or _delimiter(start.text, tabs)
     notes = []
     if delimiter != ",":
-        notes.append(f"{name}: fields are separated by {_DELIMITERS[delimiter]}")
-    limit = csv.field_size_limit(max(len(text), 1))
+        separated = _DELIMITERS.get(delimiter, repr(delimiter))
+        notes.append(f"{name}: fields are separated by {separated}")
+    named = start.keep_header(delimiter)
+    if start.comments:
+        notes.append(f"{name}: lines that begin with # are comments")
+    body = start.text if named is None else f"{named.removeprefix('# ')}\n{start.text}"
+    line = start.lines - (named is not None)
+    limit = csv.field_size_limit(max(len(body), 1))
     try:
-        first, columns = _columns(text, name, delimiter, csv.QUOTE_MINIMAL)
+        first, columns = _split(body, delimiter) or _columns(
+            body, name, delimiter, csv.QUOTE_MINIMAL, line
+        )
     except DataError:
         # between tabs a quote is mostly a letter like another
         if delimiter != "\t":
             raise
-        first, columns = _columns(text, name, delimiter, csv.QUOTE_NONE)
+        first, columns = _columns(body, name, delimiter, csv.QUOTE_NONE, line)
         notes.append(f"{name}: quotes are read as letters, for some are not closed")
     finally:
         csv.field_size_limit(limit)
-    if not all(map(is_number, first)):
-        return first, columns, notes
-    notes.append(f"{name}: its first row is numbers, so it has no header")
+    if body.endswith("\n\n") and len(first) == 1:
+        while columns[0] and not columns[0][-1]:
+            columns[0].pop()
+    if _has_header(first, columns) if header is None else header:
+        return *_tidy(first, columns, name, notes), notes
     for column, value in zip(columns, first, strict=True):
         column.insert(0, value)
-    return [str(place) for place in range(len(first))], columns, notes
+    names = [str(place) for place in range(len(first))]
+    if header is None:
+        called = "0" if len(names) == 1 else f"0 to {len(names) - 1}"
+        notes.append(
+            f"{name}: its first row is data, so it has no header; its columns are called {called}"
+        )
+    return *_tidy(names, columns, name, notes), notes

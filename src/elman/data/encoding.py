@@ -1,17 +1,41 @@
-"""Encodings: the bytes of a file to text, in blocks, and a plain word where a file is no text."""
+"""Encodings: the bytes of a file or of standard input as text, and one clear line where they are no text.
+
+Every reader of text (corpora, tables, tag files, lines) goes through this module, so that the same bytes
+are read alike from a file, from a pipe and from a file that gzip has compressed.
+"""
 
 from __future__ import annotations
 
 import codecs
+import contextlib
+import gzip
 import io
 import os
-from collections.abc import Iterator
+import re
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from elman._errors import DataError, OptionError
 
-__all__ = ["GUESS", "Encoding", "detect", "read_blocks"]
+__all__ = [
+    "GUESS",
+    "STDIN",
+    "Encoding",
+    "detect",
+    "encoding_warnings",
+    "first_of",
+    "input_lines",
+    "read_blocks",
+    "read_text",
+    "spool",
+    "steady_file",
+]
 
 GUESS = "cp1252"
 
@@ -24,6 +48,10 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _MARK = "\ufeff"
+_GZIP = b"\x1f\x8b"
+
+STDIN = "-"
+"""The name by which every command and reader takes standard input."""
 # tab, line ends, form feed, backspace, bell, escape and end of file stand in real texts
 _CONTROLS = bytes(set(range(32)) - {7, 8, 9, 10, 11, 12, 13, 26, 27})
 _CONTROL_SHARE = 0.02
@@ -32,6 +60,10 @@ _ONE_IN = 20
 _AROUND = 12
 # The five bytes that cp1252 leaves open become the control characters of their number.
 _GUESS_TABLE = "".join(bytes([byte]).decode(GUESS, "ignore") or chr(byte) for byte in range(256))
+# Languages that cp1252 can write have their letters beyond ASCII alone or in pairs (Finnish "ää").
+_HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
+_LONGEST_WESTERN_RUN = 2
+_NO_GUESS = bytes(byte for byte in range(256) if not bytes([byte]).decode(GUESS, "ignore"))
 
 
 @dataclass(frozen=True)
@@ -42,6 +74,7 @@ class Encoding:
     guessed: bool = False
     note: str = ""  # what the reader should know: where it is not UTF-8, or that it breaks off
     damaged: bool = False  # what does not decode becomes U+FFFD
+    implausible: bool = False  # the guess has no such byte, or high bytes stand in long runs
 
 
 class _GuessDecoder(codecs.IncrementalDecoder):
@@ -73,12 +106,21 @@ def _normal_name(encoding: str) -> str:
 
 def _bytes(path: Path, start: int = 0) -> Iterator[bytes]:
     try:
-        with path.open("rb") as file:
+        with _open(path) as file:
             file.seek(start)
             while block := file.read(_BLOCK):
                 yield block
-    except OSError as error:
-        raise DataError(f"cannot read {path}", got=error.strerror or error) from None
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read {path}", got=reason) from None
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open a file for its bytes, uncompressed where gzip has compressed them."""
+    with path.open("rb") as file:
+        compressed = file.read(len(_GZIP)) == _GZIP
+    # gzip declares a narrower class than the file object that it returns
+    return io.BufferedReader(gzip.GzipFile(path)) if compressed else path.open("rb")
 
 
 def _place(path: Path, offset: int) -> str:
@@ -98,21 +140,29 @@ def _not_text(path: Path, why: str, place: str) -> DataError:
     )
 
 
-def _check_controls(path: Path) -> None:
-    """Raise DataError where the bytes are no text of one byte, or of UTF-8, a character."""
-    size = controls = 0
-    first = -1
+def _check_controls(path: Path) -> str:
+    """Return a note on zero bytes; raise DataError where the bytes are no text of one byte a character."""
+    size = controls = zeros = 0
+    first = first_zero = -1
     for block in _bytes(path):
-        if (zero := block.find(0)) >= 0:
-            raise _not_text(path, "a zero byte", _place(path, size + zero))
         found = len(block) - len(block.translate(None, _CONTROLS))
         if found and first < 0:
             first = size + next(at for at, byte in enumerate(block) if byte in _CONTROLS)
+        if (zero := block.find(0)) >= 0 and first_zero < 0:
+            first_zero = size + zero
         controls += found
+        zeros += block.count(0)
         size += len(block)
     if controls > _CONTROL_SHARE * size:
+        if zeros:
+            raise _not_text(path, "a zero byte", _place(path, first_zero))
         why = f"{controls} control characters, the first"
         raise _not_text(path, why, _place(path, first))
+    return _zeros_note(zeros, _place(path, first_zero)) if zeros else ""
+
+
+def _zeros_note(count: int, place: str) -> str:
+    return f"zero bytes are left out ({count} in all, the first at {place})"
 
 
 def _decode(path: Path, encoding: Encoding) -> Iterator[str]:
@@ -136,16 +186,17 @@ def _decode(path: Path, encoding: Encoding) -> Iterator[str]:
         raise UnicodeDecodeError(error.encoding, data, start, start + 1, error.reason) from None
 
 
-def _check_decodes(path: Path, encoding: Encoding, stated: str) -> None:
-    """Raise DataError where the file is not of the encoding that a person or its mark states."""
+def _check_decodes(path: Path, encoding: Encoding, stated: str) -> Encoding:
+    """Return `encoding` with a note; raise DataError where the file is not of the encoding stated."""
     line = character = 1
+    zeros, place = 0, ""
     try:
         for text in _decode(path, encoding):
-            zero = text.find("\0")
-            line += text.count("\n", 0, zero if zero >= 0 else None)
-            if zero >= 0:
-                place = f"line {line}, character {character + zero}"
-                raise _not_text(path, "a zero character", place)
+            if (zero := text.find("\0")) >= 0 and not zeros:
+                at = line + text.count("\n", 0, zero)
+                place = f"line {at}, character {character + zero}"
+            zeros += text.count("\0")
+            line += text.count("\n")
             character += len(text)
     except UnicodeDecodeError as error:
         # among characters of two or four bytes the byte of a line end is no line end
@@ -157,6 +208,9 @@ def _check_decodes(path: Path, encoding: Encoding, stated: str) -> None:
         ) from None
     except UnicodeError as error:
         raise DataError(f"{path} is not {stated}", got=error) from None
+    if zeros > _CONTROL_SHARE * character:
+        raise _not_text(path, "a zero character", place)
+    return replace(encoding, note=_zeros_note(zeros, place)) if zeros else encoding
 
 
 def _detect_utf8(path: Path) -> Encoding:
@@ -186,7 +240,12 @@ def _damaged_or_guess(path: Path, offset: int) -> Encoding:
         return replace(damaged, note=note)
     around = next(_bytes(path, max(0, offset - _AROUND)), b"")[: 2 * _AROUND]
     note = f"not UTF-8 at {place}, which reads as {_GuessDecoder().decode(around)!r}"
-    return Encoding(GUESS, guessed=True, note=note)
+    runs = [run for block in _bytes(path) for run in _HIGH_BYTES.findall(block)]
+    long = sum(len(run) for run in runs if len(run) > _LONGEST_WESTERN_RUN)
+    implausible = 2 * long > sum(map(len, runs)) or any(
+        len(run.translate(None, _NO_GUESS)) < len(run) for run in runs
+    )
+    return Encoding(GUESS, guessed=True, note=note, implausible=implausible)
 
 
 def detect(path: str | os.PathLike[str], encoding: str | None = None) -> Encoding:
@@ -198,15 +257,14 @@ def detect(path: str | os.PathLike[str], encoding: str | None = None) -> Encodin
     path = Path(path)
     if encoding is not None:
         name = _normal_name(encoding)
-        _check_decodes(path, Encoding(name), name)
-        return Encoding(name)
+        return _check_decodes(path, Encoding(name), name)
     head = next(_bytes(path), b"")[:4]
     for mark, name in _MARKS:
         if head.startswith(mark):
-            _check_decodes(path, Encoding(name), f"{name}, whose mark it bears")
-            return Encoding(name)
-    _check_controls(path)
-    return _detect_utf8(path)
+            return _check_decodes(path, Encoding(name), f"{name}, whose mark it bears")
+    zeros = _check_controls(path)
+    found = _detect_utf8(path)
+    return replace(found, note="; ".join(filter(None, (found.note, zeros)))) if zeros else found
 
 
 def read_blocks(path: str | os.PathLike[str], encoding: Encoding) -> Iterator[str]:
@@ -221,10 +279,112 @@ def read_blocks(path: str | os.PathLike[str], encoding: Encoding) -> Iterator[st
         for text in _decode(path, encoding):
             if first and text:
                 text, first = text.removeprefix(_MARK), False
-            if text := lines.decode(text):
+            if text := lines.decode(text).replace("\0", ""):
                 yield text
     except UnicodeDecodeError as error:
         if not encoding.note:
             raise DataError(f"{path} changed while it was read", got=error.reason) from None
     if text := lines.decode("", final=True):
         yield text
+
+
+def first_of(notes: Sequence[str]) -> str:
+    """Return the first of several notes, and how many more there are.
+
+    >>> first_of(["a.txt", "b.txt", "c.txt"])
+    'a.txt (and 2 more)'
+    """
+    return notes[0] + (f" (and {len(notes) - 1} more)" if len(notes) > 1 else "")
+
+
+def encoding_warnings(files: Iterable[tuple[str, Encoding]]) -> list[str]:
+    """Return what to say about how the named files were decoded: guesses first, then damage."""
+    noted = [(found, f"{name}: {found.note}") for name, found in files if found.note]
+    guesses = [note for found, note in noted if found.guessed]
+    damage = [note for found, note in noted if not found.guessed]
+    warnings = [first_of(damage)] if damage else []
+    if guesses:
+        doubt = any(found.implausible for found, _ in noted)
+        warnings.insert(
+            0,
+            f"read as {GUESS}, a guess: {first_of(guesses)};"
+            + (" no language that it writes looks so;" if doubt else "")
+            + " if that reads wrong, pass encoding= (such as cp437, cp1250, gb18030 or shift_jis)",
+        )
+    return warnings
+
+
+def spool(source: str) -> IO[bytes]:
+    """Return a temporary file with all that standard input or a pipe yields; it goes when it is closed."""
+    # The file outlives this function: its caller reads it by its name.
+    file = tempfile.NamedTemporaryFile()  # noqa: SIM115
+    if source == STDIN:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    else:
+        with open(source, "rb") as pipe:
+            shutil.copyfileobj(pipe, file)
+    file.flush()
+    return file
+
+
+@contextlib.contextmanager
+def steady_file(
+    source: str | os.PathLike[str], name: str | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield the path of a file that can be read twice, and the name that messages give it.
+
+    That is `source` itself, or a copy of standard input ("-") or of a pipe.
+    """
+    path = os.fspath(source)
+    name = name or ("standard input" if path == STDIN else path)
+    once = path == STDIN or (os.path.exists(path) and not os.path.isfile(path))
+    if not once or os.path.isdir(path):
+        yield path, name
+        return
+    with spool(path) as file:
+        try:
+            yield file.name, name
+        except DataError as error:
+            raise DataError(str(error).replace(file.name, name)) from None
+
+
+def read_text(
+    source: str | os.PathLike[str], encoding: str | None = None, *, name: str | None = None
+) -> tuple[str, list[str]]:
+    """Return the whole text of a file or of standard input ("-"), and what to say about its encoding.
+
+    Raises:
+        DataError: it cannot be read, or is no text, or no encoding that can be guessed fits it.
+        OptionError: Python knows no such encoding.
+    """
+    with steady_file(source, name) as (path, name):
+        found = detect(path, encoding)
+        if found.implausible:
+            raise DataError(
+                f"{name} is {found.note}, and no language that {GUESS} writes looks so",
+                remedy="pass encoding= with the one it is written in (such as gb18030 or cp1251)",
+            )
+        return "".join(read_blocks(path, found)), encoding_warnings([(name, found)])
+
+
+def input_lines(
+    encoding: str | None = None, warn: Callable[[str], None] = lambda _: None
+) -> Iterator[str]:
+    """Yield the lines of standard input without their ends, ASCII lines as soon as they come.
+
+    From the first other line on the rest is read at once, because all of it tells the encoding.
+    """
+    with tempfile.NamedTemporaryFile() as file:
+        given = 0
+        for line in () if encoding else sys.stdin.buffer:
+            file.write(line)
+            if not line.isascii() or b"\0" in line or b"\r" in line.rstrip(b"\r\n"):
+                break
+            given += 1
+            yield line.decode().rstrip("\r\n")
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        text, warnings = read_text(file.name, encoding, name="standard input")
+        for warning in warnings:
+            warn(warning)
+        yield from text.removesuffix("\n").split("\n")[given:] if text else ()

@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from elman._errors import InputError, ModelFileError
-from elman.data.calendar import Frequency, advance, calendar_features
+from elman.data.calendar import (
+    Frequency,
+    advance,
+    calendar_features,
+    positions,
+    season_candidates,
+)
 from elman.data.codec import Scaler
 from elman.data.series import SeriesOptions, SeriesSet
 from elman.data.vocabulary import pack_texts, unpack_texts
@@ -23,6 +29,9 @@ __all__ = ["KEPT", "READING", "ForecastCodec"]
 
 KEPT = 1000
 """Least values that are kept of a series, for windows and for the scale of errors."""
+
+YEARS = {"D": 364, "B": 260}
+"""Steps of a year in whole weeks, so that days of the week meet."""
 
 LATEST = 1 << 62
 """Farthest stamp of a series, in microseconds from 1970 (or steps from 0)."""
@@ -62,6 +71,19 @@ class ForecastCodec:
         for name, size in sizes.items():
             if getattr(config, name) != size:
                 raise InputError(f"the codec's {name}", got=size, expected=getattr(config, name))
+
+    @property
+    def seasons(self) -> tuple[int, ...]:
+        """Seasons whose repetition forecasts are compared with: that of MASE, then the others."""
+        unit = self.history.frequency
+        yearly = YEARS.get(unit.unit, 0) // unit.count
+        rule = self.rule
+        others = {*season_candidates(unit), rule.season, rule.long_season, yearly}
+        return (rule.compared, *sorted(others - {0, 1, rule.compared}))
+
+    def clock(self, series: SeriesSet) -> np.ndarray:
+        """Return the step ``[N]`` at which each series starts, on one clock for all."""
+        return positions(series.starts, series.frequency, series.starts.min())[0]
 
     @property
     def covariates(self) -> int:

@@ -14,7 +14,8 @@ error names the series and its row, and whatever was changed is said in `SeriesS
 | a series of one value, of one value all along, of 1e300 | kept |
 | two rows of one stamp, with one value or two | `duplicates`: an error, or first, last, mean, sum |
 | an infinite value | an error |
-| a text that is no number, as 1,234.5 | an error that says how to write it |
+| numbers as people write them, as 1,234.50 or 12 % | read and said (`elman.data.numerals`) |
+| a text that is no number, or as 1,234 one in two ways | an error that says what to do |
 | a target that is true or false | 1 and 0 |
 | whole numbers beyond 2^53 | the nearest float64 |
 | stamps between the steps | an error |

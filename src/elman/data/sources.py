@@ -8,16 +8,24 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias, Union
+from typing import IO, TypeAlias, Union
 
 import numpy as np
 
 from elman._errors import DataError
-from elman.data.encoding import GUESS, Encoding, detect, read_blocks
+from elman.data.encoding import (
+    STDIN,
+    Encoding,
+    detect,
+    encoding_warnings,
+    first_of,
+    read_blocks,
+    spool,
+)
 from elman.data.vocabulary import code_points
 from elman.data.words import LINE_END
 
-__all__ = ["Document", "Lot", "Source", "cut", "end_lines", "part", "read_sources"]
+__all__ = ["Document", "Lot", "Source", "cut", "end_lines", "is_path", "part", "read_sources"]
 
 Source: TypeAlias = Union[str, "os.PathLike[str]", Iterable["Source"]]
 
@@ -25,7 +33,7 @@ _BLOCK = 1 << 20
 # What a run writes beside its text: trained on, it would teach the network its own journal.
 _OWN_FOLDER = ".checkpoint"
 _OWN_FILES = (".run.jsonl", ".safetensors")
-_TEXT_SUFFIXES = (".txt", ".text", ".md", ".csv", ".tsv", ".log", ".jsonl")
+_TEXT_SUFFIXES = (".txt", ".text", ".md", ".csv", ".tsv", ".log", ".jsonl", ".gz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +74,7 @@ class Document:
     line_break: bool = False  # one to add behind it, counted in `characters`
     start: int = 0
     stop: int = 0
+    copy: IO[bytes] | None = None  # of standard input: the file at `path` lives as long as this
     lot: Lot | None = None  # which lines of it, where not all
 
     def _whole(self) -> Iterator[str]:
@@ -122,24 +131,37 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _is_path(text: str) -> bool:
+def is_path(text: str) -> bool:
+    """Return whether `text` is the name of a file or folder, or looks like one that is mistyped.
+
+    >>> is_path("mistyped.txt"), is_path("so it goes")
+    (True, False)
+    """
     if LINE_END in text or "\r" in text or not text:
         return False
     if os.path.exists(text):
         return True
-    # a name mistyped would else become a text of a few letters
+    # A mistyped name would otherwise become a text of a few letters.
     return text.lower().endswith(_TEXT_SUFFIXES) and not any(map(str.isspace, text))
 
 
-def _file(path: Path, encoding: str | None) -> Document:
-    return Document(str(path), path, "", detect(path, encoding)).measured()
+def _file(path: Path, encoding: str | None, name: str | None = None) -> Document:
+    try:
+        found = detect(path, encoding)
+    except DataError as error:
+        raise DataError(str(error).replace(str(path), name or str(path))) from None
+    return Document(name or str(path), path, "", found).measured()
 
 
 def _gather(
     source: Source, encoding: str | None, documents: list[Document], warnings: list[str]
 ) -> None:
     """Append every document of `source` to `documents`."""
-    if isinstance(source, str) and not _is_path(source):
+    if isinstance(source, (str, os.PathLike)) and os.fspath(source) == STDIN:
+        copy = spool(STDIN)
+        document = replace(_file(Path(copy.name), encoding, "standard input"), copy=copy)
+        documents.append(document)
+    elif isinstance(source, str) and not is_path(source):
         documents.append(Document(f"text {len(documents) + 1}", None, source, None).measured())
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
@@ -172,11 +194,7 @@ def _gather_folder(
         remedy = skipped[0] if skipped else "pass one that has"
         raise DataError(f"folder {folder} has no text file", remedy=remedy)
     if skipped:
-        warnings.append(f"left out {_several(skipped)}")
-
-
-def _several(notes: Sequence[str]) -> str:
-    return notes[0] + (f" (and {len(notes) - 1} more)" if len(notes) > 1 else "")
+        warnings.append(f"left out {first_of(skipped)}")
 
 
 def read_sources(
@@ -193,22 +211,12 @@ def read_sources(
     if not documents:
         raise DataError("the text is empty", got=gathered[0].name if gathered else "no text")
     if empty := [document.name for document in gathered if not document.characters]:
-        warnings.append(f"empty: {_several(empty)}")
+        warnings.append(f"empty: {first_of(empty)}")
     if lines is not None:
         documents = end_lines(documents, lines=lines)
-    guesses: list[str] = []
-    broken: list[str] = []
-    for document in documents:
-        if document.encoding is not None and document.encoding.note:
-            note = f"{document.name}: {document.encoding.note}"
-            (guesses if document.encoding.guessed else broken).append(note)
-    if guesses:
-        warnings.append(
-            f"read as {GUESS}, a guess: {_several(guesses)};"
-            " if that reads wrong, pass encoding= (such as cp437, cp1250 or shift_jis)"
-        )
-    if broken:
-        warnings.append(_several(broken))
+    warnings += encoding_warnings(
+        (document.name, document.encoding) for document in documents if document.encoding
+    )
     return documents, warnings
 
 

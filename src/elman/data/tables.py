@@ -10,9 +10,8 @@ import json
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,13 +20,15 @@ from elman._atomic import Path, atomic_write
 from elman._errors import DataError, MissingDependencyError, OptionError, printable
 from elman.data.columns import column_of, numbers_of, row_name
 from elman.data.delimited import parse_delimited
-from elman.data.encoding import detect, read_blocks
+from elman.data.encoding import read_text, steady_file
+from elman.data.numerals import read_written_numbers
 
 __all__ = ["Table", "read_table", "records", "write_table"]
 
 _JSON = (".jsonl", ".ndjson", ".json")
 _PARQUET = b"PAR1"
 _NAMES_SHOWN = 8
+_NOTES_SHOWN = 3
 
 
 def _quoted(name: str) -> str:
@@ -43,7 +44,7 @@ class Table:
     name: str
     """What messages call it."""
     notes: tuple[str, ...] = ()
-    """What was found out and should be said: the delimiter, a guessed encoding."""
+    """How the file was read, for the person to know: the delimiter, a guessed encoding, written numbers."""
     utc: frozenset[str] = field(default_factory=frozenset)
     """The columns of stamps that bore a time zone."""
 
@@ -83,8 +84,14 @@ class Table:
         return numbers_of(self.column(name), f"column {_quoted(name)} of {self.name}", where)
 
 
-def _build(columns: Iterable[tuple[object, Any]], name: str) -> Table:
+def _build(
+    columns: Iterable[tuple[object, Any]],
+    name: str,
+    decimal: str | None = None,
+    notes: Sequence[str] = (),
+) -> Table:
     built: dict[str, np.ndarray] = {}
+    texts: dict[str, Sequence[str | None]] = {}
     utc: set[str] = set()
     for key, values in columns:
         title = str(key).strip()
@@ -101,6 +108,10 @@ def _build(columns: Iterable[tuple[object, Any]], name: str) -> Table:
         else:
             raise DataError(f"column {_quoted(title)} of {name} is no list of values")
         utc |= {title} if aware else set()
+        if built[title].dtype.kind == "O":
+            texts[title] = built[title].tolist()
+        elif isinstance(values, list) and all(isinstance(value, str) for value in values):
+            texts[title] = values
     lengths = {title: len(values) for title, values in built.items()}
     if len(set(lengths.values())) > 1:
         first, length = next(iter(lengths.items()))
@@ -109,7 +120,11 @@ def _build(columns: Iterable[tuple[object, Any]], name: str) -> Table:
             f"the columns of {name} differ in length",
             got=f"{length} in {_quoted(first)}, {lengths[other]} in {_quoted(other)}",
         )
-    return Table(built, name, utc=frozenset(utc))
+    written, said = read_written_numbers(built, texts, decimal)
+    if said:
+        shown = said[:_NOTES_SHOWN] + (["…"] if len(said) > _NOTES_SHOWN else [])
+        notes = (*notes, f"{name}: column {', column '.join(shown)}")
+    return Table(built | written, name, tuple(notes), frozenset(utc))
 
 
 def _needs(what: str, package: str) -> MissingDependencyError:
@@ -160,9 +175,15 @@ def _frame(source: Any, name: str) -> Table:
     return _build(((key, frame[key]) for key in frame.columns), name)
 
 
-def _records(records: Sequence[Mapping[str, Any]], name: str) -> Table:
+def _records(
+    records: Sequence[Mapping[str, Any]],
+    name: str,
+    decimal: str | None = None,
+    notes: Sequence[str] = (),
+) -> Table:
     keys = dict.fromkeys(itertools.chain.from_iterable(records))
-    return _build(((key, [record.get(key) for record in records]) for key in keys), name)
+    columns = ((key, [record.get(key) for record in records]) for key in keys)
+    return _build(columns, name, decimal, notes)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -171,7 +192,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _json(text: str, name: str) -> Table:
+def _json(text: str, name: str, decimal: str | None, notes: Sequence[str]) -> Table:
     records: list[Any] = []
     whole = text.lstrip().startswith("[")
     for number, line in enumerate([text] if whole else text.split("\n"), 1):
@@ -186,7 +207,7 @@ def _json(text: str, name: str) -> Table:
         if not all(isinstance(record, dict) for record in found):
             raise DataError(f"{place} is no JSON object", remedy='write {"name": value, ...}')
         records += found
-    return _records(records, name)
+    return _records(records, name, decimal, notes)
 
 
 def _parquet(path: str, name: str) -> Table:
@@ -201,54 +222,52 @@ def _parquet(path: str, name: str) -> Table:
     return _frame(frame, name)
 
 
-def _file(path: str, name: str, encoding: str | None) -> Table:
-    try:
-        with open(path, "rb") as file:
-            head = file.read(len(_PARQUET))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot read {name}", got=reason, remedy="check the name") from None
-    suffix = os.path.splitext(name)[1].lower()
-    if head == _PARQUET or suffix == ".parquet":
-        return _parquet(path, name)
-    try:
-        found = detect(path, encoding)
-        text = "".join(read_blocks(path, found))
-    except DataError as error:
-        raise DataError(str(error).replace(path, name)) from None
+def _file(
+    source: str, name: str | None, encoding: str | None, decimal: str | None, header: bool | None
+) -> Table:
+    with steady_file(source, name) as (path, name):
+        try:
+            with open(path, "rb") as file:
+                head = file.read(len(_PARQUET))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"cannot read {name}", got=reason, remedy="check the name") from None
+        suffix = os.path.splitext(name.lower().removesuffix(".gz"))[1]
+        if head == _PARQUET or suffix == ".parquet":
+            return _parquet(path, name)
+        text, notes = read_text(path, encoding, name=name)
     if not text.strip():
         raise DataError(f"{name} is empty")
-    # a file of an unknown kind, such as standard input, is told by its first letter
+    # The first letter tells the kind of a file whose name does not, such as standard input.
     looks = suffix not in (".csv", ".tsv") and text.lstrip()[0] in "{["
-    notes = [f"{name} is read as {found.name}: {found.note}"] if found.note else []
     if suffix in _JSON or looks:
-        return replace(_json(text, name), notes=tuple(notes))
-    header, columns, said = parse_delimited(text, name, tabs=suffix == ".tsv")
-    return replace(_build(zip(header, columns, strict=True), name), notes=(*notes, *said))
+        return _json(text, name, decimal, notes)
+    names, columns, said = parse_delimited(text, name, tabs=suffix == ".tsv", header=header)
+    return _build(zip(names, columns, strict=True), name, decimal, [*notes, *said])
 
 
-def _stream(path: str, name: str, encoding: str | None) -> Table:
-    """Read what can be read only once: standard input, a pipe."""
-    with tempfile.NamedTemporaryFile() as file:
-        if path == "-":
-            file.write(sys.stdin.buffer.read())
-        else:
-            with open(path, "rb") as pipe:
-                file.write(pipe.read())
-        file.flush()
-        return _file(file.name, name, encoding)
-
-
-def read_table(source: Any, *, encoding: str | None = None, name: str | None = None) -> Table:
+def read_table(
+    source: Any,
+    *,
+    encoding: str | None = None,
+    decimal: str | None = None,
+    header: bool | None = None,
+    name: str | None = None,
+) -> Table:
     """Return `source` as columns.
 
     Args:
-        source: the path of a CSV, TSV, JSON Lines or Parquet file, ``"-"`` for standard input; a
+        source: the path of a CSV, TSV, JSON Lines or Parquet file (text may be compressed by gzip),
+            ``"-"`` for standard input; a
             frame of pandas (with its index, where that is named or dates), polars or pyarrow; a
             dict of columns; a list of dicts; a numpy array, structured, ``[R]`` or ``[R, C]``
             (columns "0", "1", ...).
-        encoding: of a text file; found out by itself.
-        name: what messages call the table.
+        encoding: the text file's encoding; None finds it.
+        decimal: the mark before the decimals of numbers, ``"."`` or ``","``; None finds it where the
+            table has numbers that only one of them fits (`elman.data.numerals`).
+        header: whether the first row of delimited text names the columns; None finds out. Columns
+            without a name are called "0", "1", ...
+        name: what messages call the table; None uses the path.
 
     Raises:
         DataError: it cannot be read, with file and line.
@@ -261,14 +280,10 @@ def read_table(source: Any, *, encoding: str | None = None, name: str | None = N
     if isinstance(source, Table):
         return source
     if isinstance(source, (str, os.PathLike)):
-        path = os.fspath(source)
-        if source == "-":
-            return _stream(path, name or "standard input", encoding)
-        regular = os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path)
-        return (_file if regular else _stream)(path, name or path, encoding)
+        return _file(os.fspath(source), name, encoding, decimal, header)
     name = name or "the table"
     if isinstance(source, Mapping):
-        return _build(source.items(), name)
+        return _build(source.items(), name, decimal)
     if isinstance(source, np.ndarray):
         if source.dtype.names:
             return _build(((key, source[key]) for key in source.dtype.names), name)
@@ -276,7 +291,7 @@ def read_table(source: Any, *, encoding: str | None = None, name: str | None = N
             raise DataError(name, got=f"an array of shape {source.shape}", expected="[R] or [R, C]")
         return _build(enumerate(source.T if source.ndim == 2 else source[None]), name)
     if isinstance(source, Sequence) and all(isinstance(row, Mapping) for row in source):
-        return _records(source, name)
+        return _records(source, name, decimal)
     return _frame(source, name)
 
 

@@ -15,6 +15,7 @@ from elman._errors import DataError, ShapeError
 
 __all__ = [
     "coverage",
+    "crps",
     "interval_width",
     "mae",
     "mase",
@@ -139,6 +140,23 @@ def pinball(forecast: ArrayLike, truth: ArrayLike, level: float) -> float:
     """
     errors = _errors(forecast, truth)
     return _mean(np.maximum(level * errors, (level - 1) * errors))
+
+
+def crps(forecasts: ArrayLike, truth: ArrayLike, levels: Sequence[float]) -> float:
+    """Return the continuous ranked probability score of `forecasts` ``[Q, ...]``, lower is better.
+
+    It is twice the integral of the quantile loss over all levels, by trapezia between the `levels` ``[Q]``
+    (ascending), in the unit of the series. Source: Gneiting, Raftery, "Strictly Proper Scoring Rules,
+    Prediction, and Estimation", 2007, with the quantile form of Laio, Tamea 2007. Raises as `mae`.
+
+    >>> crps([[0.0], [1.0], [2.0]], [1.0], [0.25, 0.5, 0.75])
+    0.25
+    """
+    edges = np.array([0.0, *levels, 1.0])
+    weights = edges[2:] - edges[:-2]
+    rows = np.asarray(forecasts, np.float64)
+    losses = (pinball(row, truth, level) for row, level in zip(rows, levels, strict=True))
+    return min(float(sum(w * loss for w, loss in zip(weights, losses, strict=True))), _MAX)
 
 
 def weighted_quantile_loss(

@@ -16,6 +16,7 @@ from elman._errors import DataError
 from elman._shapes import whole_number
 
 __all__ = [
+    "average",
     "drift",
     "find_season",
     "is_seasonal",
@@ -95,6 +96,21 @@ def drift(values: ArrayLike, horizon: int) -> np.ndarray:
         slope = (series[last] - series[first]) / max(1, last - first)
         forecast = series[last] + slope * ahead
     return np.asarray(np.where(np.isfinite(forecast), forecast, series[last]))
+
+
+def average(values: ArrayLike, horizon: int, steps: int) -> np.ndarray:
+    """Return the mean of what is known of the last `steps` values, `horizon` times ``[H]``.
+
+    Where nothing is known of these, the last known value. Raises DataError, OptionError.
+
+    >>> average([9.0, 1.0, 3.0], 2, steps=2).tolist()
+    [2.0, 2.0]
+    """
+    series, places = _known(values)
+    recent = series[-whole_number("steps", steps, 1) :]
+    recent = recent[np.isfinite(recent)] if np.isfinite(recent).any() else series[places[-1:]]
+    # divided first, so that a mean of finite values is finite
+    return np.full(whole_number("horizon", horizon, 1), (recent / len(recent)).sum())
 
 
 def _autocorrelation(series: np.ndarray, lags: int) -> np.ndarray:
@@ -249,42 +265,52 @@ def naive_quantiles(
     season: int,
     levels: Sequence[float],
     *,
+    seasons: Sequence[int] = (),
     naive2_too: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Return the quantiles ``[Q, H]`` at `levels` of naive, seasonal naive (a season from 2) and drift.
+    """Return the quantiles ``[Q, H]`` at `levels` of the simple forecasts, by name.
 
-    With `naive2_too` also of Naive2, with the spread of naive. Around each forecast they are normal, with
-    the errors of one step in the series and their growth with the horizon as in Hyndman, Athanasopoulos,
-    "Forecasting: Principles and Practice", 3rd ed., 5.5.
+    These are naive, seasonal naive (where `season` is 2 or more; each of the other `seasons` is named
+    by its steps), drift, and the average of the last values: of three seasons, three horizons or 30
+    values, whichever is most. With `naive2_too` also Naive2, with the spread of naive. Around each forecast
+    the quantiles are normal, with the errors of one step in the series and their growth with the horizon as
+    in Hyndman, Athanasopoulos, "Forecasting: Principles and Practice", 3rd ed., 5.5.
     Raises DataError, OptionError.
 
     >>> naive_quantiles([0.0, 1.0, 0.0, 1.0], 1, 1, [0.5, 0.9])["naive"].round(3).tolist()
     [[1.0], [2.282]]
+    >>> list(naive_quantiles(range(9), 1, 2, [0.5], seasons=(4,)))
+    ['naive', 'seasonal naive', 'seasonal naive 4', 'drift', 'average']
     """
     series, places = _known(values)
     ahead = np.arange(1, horizon + 1)
-    points = {"naive": (naive(series, horizon), 1, np.sqrt(ahead))}
-    if season > 1:
-        growth = np.sqrt(1 + (ahead - 1) // season)
-        points["seasonal naive"] = (seasonal_naive(series, horizon, season), season, growth)
-    if naive2_too:
-        points["Naive2"] = (naive2(series, horizon, season), 1, np.sqrt(ahead))
-    growth = np.sqrt(ahead * (1 + ahead / max(1, len(series) - 1)))
-    points["drift"] = (drift(series, horizon), 1, growth)
-    normal = np.array([NormalDist().inv_cdf(level) for level in levels])
     # by a power of two, which changes no digit: differences of great numbers would leave the finite range
     power = int(np.frexp(np.abs(series[places]).max())[1].clip(-1000))
     small = np.ldexp(series, -power)
+    recent = max(3 * season, 3 * horizon, 30)
+    line = (small[places[-1]] - small[places[0]]) / max(1, np.ptp(places))
+    walk = np.sqrt(ahead)
+    points = {"naive": (naive(series, horizon), small[1:] - small[:-1], walk)}
+    for steps in (season, *seasons):
+        if steps > 1:
+            name = "seasonal naive" if steps == season else f"seasonal naive {steps}"
+            point, errors = seasonal_naive(series, horizon, steps), small[steps:] - small[:-steps]
+            points[name] = (point, errors, np.sqrt(1 + (ahead - 1) // steps))
+    if naive2_too:
+        points["Naive2"] = (naive2(series, horizon, season), small[1:] - small[:-1], walk)
+    growth = np.sqrt(ahead * (1 + ahead / max(1, len(series) - 1)))
+    points["drift"] = (drift(series, horizon), small[1:] - small[:-1] - line, growth)
+    mean = average(series, horizon, recent)
+    apart = small[-recent:] - np.ldexp(mean[0], -power)
+    points["average"] = (mean, apart, np.full(horizon, np.sqrt(1 + 1 / recent)))
+    normal = np.array([NormalDist().inv_cdf(level) for level in levels])
     found = {}
     with np.errstate(all="ignore"):
-        for name, (point, lag, growth) in points.items():
-            errors = small[lag:] - small[:-lag]
-            errors = errors[np.isfinite(errors)]
-            if name == "drift":
-                errors = errors - (small[places[-1]] - small[places[0]]) / max(1, np.ptp(places))
-            spread = np.abs(errors).max(initial=0.0)
+        for name, (point, errors, growth) in points.items():
+            known = errors[np.isfinite(errors)]
+            spread = np.abs(known).max(initial=0.0)
             if spread > 0:
-                spread *= np.sqrt(np.mean((errors / spread) ** 2))
+                spread *= np.sqrt(np.mean((known / spread) ** 2))
             spread = np.ldexp(spread, power)
             found[name] = np.clip(point + normal[:, None] * spread * growth, -_MAX, _MAX)
     return found

@@ -16,8 +16,6 @@ __all__ = ["Difference", "paired_difference"]
 
 FEW_GROUPS = 5
 """Groups below which chance cannot be told from a difference."""
-NORMAL = 1.959963984540054
-"""The 97.5 % quantile of the normal distribution: both sides together leave 5 %."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,6 @@ def paired_difference(losses: ArrayLike, others: ArrayLike, groups: ArrayLike) -
     if not few:
         spread = float(np.square(sums - value * counts).sum())
         error = math.sqrt(spread * len(counts) / (len(counts) - 1)) / len(ours)
-    if error is None or abs(value) <= _student(len(counts) - 1, NORMAL) * error:
+    if error is None or abs(value) <= _student(len(counts) - 1) * error:
         return Difference(value, error, len(counts), "no difference")
     return Difference(value, error, len(counts), "better" if value < 0 else "worse")

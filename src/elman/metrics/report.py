@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from elman._errors import DataError, OptionError, ShapeError
 from elman.metrics.forecast import (
     coverage,
+    crps,
     interval_width,
     mae,
     owa,
@@ -35,7 +35,7 @@ class Window:
     """One forecast of one series, and what came."""
 
     series: str
-    """The name of the series; its windows stand side by side, the earliest origin first."""
+    """The name of the series."""
     history: np.ndarray
     """``[T]`` all values up to the origin, NaN where missing."""
     truth: np.ndarray
@@ -44,16 +44,31 @@ class Window:
     """``[Q, H]`` the forecast."""
     season: int = 1
     """Steps of a season, 1 where there is none."""
+    seasons: tuple[int, ...] = ()
+    """Other seasons that the series may have."""
+    time: int | None = None
+    """Step of the origin on a clock that all series share; None: the length of the history."""
 
     @classmethod
     def of(
-        cls, series: str, values: np.ndarray, origin: int, quantiles: np.ndarray, season: int
+        cls,
+        series: str,
+        values: np.ndarray,
+        origin: int,
+        quantiles: np.ndarray,
+        seasons: Sequence[int],
+        start: int = 0,
     ) -> Window:
-        """Return the forecast after the first `origin` of ``values [T]``, beside what is known of after."""
+        """Return the forecast after the first `origin` of ``values [T]``, beside what came after it.
+
+        `seasons` are the plausible ones, that of MASE first; `start` is the step of the first value on the
+        clock that all series share.
+        """
         horizon = quantiles.shape[1]
         truth = values[origin : origin + horizon]
         truth = np.pad(truth, (0, horizon - len(truth)), constant_values=np.nan)
-        return cls(series, values[:origin], truth, quantiles, season)
+        season, *others = seasons
+        return cls(series, values[:origin], truth, quantiles, season, tuple(others), start + origin)
 
 
 @dataclass(frozen=True)
@@ -81,13 +96,15 @@ class Figures:
     """None where no history gives a scale; windows whose own gives none are left out."""
     pinball: float
     """Mean of the quantile losses of all levels."""
+    crps: float
+    """Continuous ranked probability score, in the unit of the series."""
     weighted_quantile_loss: float | None
     intervals: tuple[Interval, ...]
 
 
 @dataclass(frozen=True)
 class ForecastReport:
-    """How good forecasts are, beside naive, seasonal naive and drift on the same windows."""
+    """How good forecasts are, beside the simple ones (naive, seasonal naive, drift, average)."""
 
     series: int
     windows: int
@@ -99,9 +116,9 @@ class ForecastReport:
     methods: tuple[Figures, ...]
     """The network first."""
     best: str
-    """The plain forecast with the lowest error, by MASE where there is a scale."""
+    """The simple forecast with the lowest error, by MASE where there is a scale."""
     skills: tuple[Skill, ...]
-    """Against each plain forecast."""
+    """Against each simple forecast."""
     repeats_last: bool
     """Whether the forecast is in effect the last value repeated."""
     owa: float | None = None
@@ -129,18 +146,19 @@ class ForecastReport:
         return asdict(self) | {"sentences": list(self.sentences)}
 
     def __str__(self) -> str:
+        wide = max(15, *(len(row.name) + 1 for row in self.methods))
         heads = [f"{100 * interval.level:g} %" for interval in self.methods[0].intervals]
         lines = [
             f"series {self.series:,}, windows {self.windows:,}, horizon {self.horizon:,}, "
             f"values {self.values:,}",
-            f"{'':15}{'MAE':>11}{'RMSE':>11}{'sMAPE':>9}{'MASE':>9}{'pinball':>11}"
+            f"{'':{wide}}{'MAE':>11}{'RMSE':>11}{'sMAPE':>9}{'MASE':>9}{'CRPS':>11}"
             + "".join(f"{head:>9}" for head in heads),
         ]
         for row in self.methods:
             scaled = "-" if row.mase is None else f"{row.mase:.3f}"
             lines.append(
-                f"{row.name:15}{row.mae:>11.4g}{row.rmse:>11.4g}{row.smape:>7.2f} %{scaled:>9}"
-                f"{row.pinball:>11.4g}"
+                f"{row.name:{wide}}{row.mae:>11.4g}{row.rmse:>11.4g}{row.smape:>7.2f} %{scaled:>9}"
+                f"{row.crps:>11.4g}"
                 + "".join(f"{100 * interval.coverage:>7.1f} %" for interval in row.intervals)
             )
         if self.owa is not None:
@@ -176,6 +194,7 @@ def _figures(
         pinball=sum(
             pinball(quantiles[:, q], truth, level) / len(levels) for q, level in enumerate(levels)
         ),
+        crps=crps(quantiles.swapaxes(0, 1), truth, levels),
         weighted_quantile_loss=weighted_quantile_loss(quantiles.swapaxes(0, 1), truth, levels),
         intervals=tuple(
             Interval(
@@ -198,14 +217,11 @@ def _losses(point: np.ndarray, truth: np.ndarray, units: np.ndarray) -> np.ndarr
         return np.minimum(scaled, _MAX)
 
 
-def _overlap(windows: Sequence[Window], horizon: int) -> int:
-    """Return how many later windows of its series the truth of one reaches into."""
-    spacings = [
-        len(later.history) - len(earlier.history)
-        for earlier, later in itertools.pairwise(windows)
-        if earlier.series == later.series
-    ]
-    return (horizon - 1) // max(1, min(spacings)) if spacings else 0
+def _other_seasons(windows: Sequence[Window]) -> tuple[int, ...]:
+    """Return the other seasons of which most histories hold two or more."""
+    seasons = sorted({steps for window in windows for steps in window.seasons})
+    lengths = np.array([len(window.history) for window in windows])
+    return tuple(steps for steps in seasons if np.mean(lengths >= 2 * steps) > 0.5)
 
 
 def forecast_report(
@@ -230,7 +246,7 @@ def forecast_report(
     if not kept:
         raise DataError("there is no true value to measure a forecast by")
     horizon = len(kept[0].truth)
-    seasonal = any(window.season > 1 for window in kept)
+    seasonal, further = any(window.season > 1 for window in kept), _other_seasons(kept)
     quantiles: dict[str, list[np.ndarray]] = {}
     for window in kept:
         if window.truth.shape != (horizon,) or window.quantiles.shape != (len(levels), horizon):
@@ -240,13 +256,14 @@ def forecast_report(
                 expected=f"({horizon},) and ({len(levels)}, {horizon})",
             )
         plain = naive_quantiles(
-            window.history, horizon, window.season, levels, naive2_too=naive2_too
+            window.history, horizon, window.season, levels, seasons=further, naive2_too=naive2_too
         )
         if seasonal:
             plain.setdefault("seasonal naive", plain["naive"])
         for name, rows in ({_NETWORK: window.quantiles} | plain).items():
             quantiles.setdefault(name, []).append(rows)
-    names = [_NETWORK, "naive", "seasonal naive", "drift", "Naive2"]
+    others = [f"seasonal naive {steps}" for steps in further]
+    names = [_NETWORK, "naive", "seasonal naive", *others, "drift", "average", "Naive2"]
     methods = {name: np.stack(quantiles[name]) for name in names if name in quantiles}
     truth = np.stack([window.truth for window in kept])
     units = np.array([scale(window.history, window.season) for window in kept], np.float64)
@@ -255,8 +272,7 @@ def forecast_report(
     losses = {name: _losses(rows[:, middle], truth, units) for name, rows in methods.items()}
     best = min((name for name in losses if name != _NETWORK), key=lambda name: losses[name].mean())
     measured = np.ones(len(kept), bool) if np.isnan(units).all() else ~np.isnan(units)
-    series = np.array([window.series for window in kept])
-    overlap = _overlap(kept, horizon)
+    times = np.array([len(w.history) if w.time is None else w.time for w in kept])[measured]
     last = np.array([naive(window.history, 1)[0] for window in kept])
     divisor = np.where(np.isnan(units), 1.0, units)
 
@@ -265,9 +281,9 @@ def forecast_report(
             return np.clip((values.T / divisor).T[measured], -_MAX, _MAX)
 
     by_name = {row.name: row for row in figures}
-    mine, theirs = by_name[_NETWORK], by_name.get("Naive2")
+    mine, second = by_name[_NETWORK], by_name.get("Naive2")
     return ForecastReport(
-        series=len(set(series.tolist())),
+        series=len({window.series for window in kept}),
         windows=len(kept),
         horizon=horizon,
         values=int(np.isfinite(truth).sum()),
@@ -275,24 +291,18 @@ def forecast_report(
         methods=tuple(figures),
         best=best,
         skills=tuple(
-            paired_skill(
-                losses[_NETWORK],
-                others,
-                against=other,
-                series=series[measured],
-                overlap=overlap,
-            )
-            for other, others in losses.items()
+            paired_skill(losses[_NETWORK], theirs, against=other, times=times, horizon=horizon)
+            for other, theirs in losses.items()
             if other != _NETWORK
         ),
         repeats_last=is_repeated_last(
             scaled(methods[_NETWORK][:, middle]),
             scaled(last),
             scaled(truth),
-            series=series[measured],
-            overlap=overlap,
+            times=times,
+            horizon=horizon,
         ),
-        owa=owa(mine.smape, mine.mase, theirs.smape, theirs.mase)
-        if theirs and mine.mase is not None and theirs.mase is not None
+        owa=owa(mine.smape, mine.mase, second.smape, second.mase)
+        if second and mine.mase is not None and second.mase is not None
         else None,
     )

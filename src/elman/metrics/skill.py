@@ -13,7 +13,7 @@ from elman._errors import DataError, ShapeError
 __all__ = ["Skill", "is_repeated_last", "paired_skill"]
 
 _TINY = float(np.finfo(np.float64).tiny)
-# Below this number of origins that do not overlap, chance cannot be told from skill.
+# Below this number of origins a horizon apart, chance cannot be told from skill.
 _FEW = 4
 # Moves of at most a third of the true ones, that foretell nothing, are the last value repeated;
 # from a few origins alone, only moves of at most a twentieth are.
@@ -22,7 +22,7 @@ _SMALL_MOVES, _NO_MOVES = 1 / 3, 1 / 20
 
 @dataclass(frozen=True)
 class Skill:
-    """How a forecast stands to another one on the same origins."""
+    """How a forecast compares with another one on the same windows."""
 
     against: str
     """The name of the other."""
@@ -31,32 +31,42 @@ class Skill:
     standard_error: float | None
     """Of `value`; None where the origins are too few to tell."""
     origins: int
+    """Origins in time, a horizon or more apart; several series at one time count as one."""
     verdict: str
-    """"better"; "chance" (better, but not beyond chance); "untested" (better, on too few origins to
-    tell); "not better"."""
+    """"better" or "not better" beyond chance; else "no difference": none that these windows can show. With
+    too few origins a larger error is "not better", a smaller one "no difference"."""
 
     def __str__(self) -> str:
-        saved, other = f"{100 * abs(self.value):.1f} %", f"the {self.against} forecast"
-        below = f"the error is {saved} below that of {other}"
+        other = f"the {self.against} forecast"
+        name, _, steps = self.against.rpartition(" ")
+        if steps.isdigit():
+            other = f"the {name} forecast ({steps} steps back)"
+        size = f"{100 * abs(self.value):.1f} % {'below' if self.value > 0 else 'above'}"
+        if self.value < -9:
+            size = "over a million times" if self.value < -1e6 else f"{1 - self.value:,.0f} times"
         if self.verdict == "not better":
             return f"NOT BETTER than {other}: the error is " + (
-                f"{saved} above its" if self.value < 0 else "the same"
+                f"{size} its" if self.value else "the same"
             )
+        size = f"{size} that of {other}"
         if self.standard_error is None:
-            origins = f"{self.origins} origin{'s' * (self.origins > 1)}"
-            return f"{below}; {origins} cannot tell how much of that is chance"
+            apart = f"{self.origins} origin{'s' * (self.origins > 1)} in time"
+            return f"the error is {size}; {apart} cannot tell how much of that is chance"
         error = f"(standard error {100 * self.standard_error:.1f} %)"
         if self.verdict == "better":
-            return f"{below} {error}"
-        return f"{below}, which is within chance {error}: NOT SHOWN TO BE BETTER"
+            return f"the error is {size} {error}"
+        return (
+            f"the error is {size}, which is within chance {error}: NO DIFFERENCE that this test set"
+            " can show"
+        )
 
 
-def _student(freedom: int, z: float = 1.6448536269514722) -> float:
-    """Return a quantile of Student's t, to 2 % from three degrees of freedom on.
+def _student(freedom: int) -> float:
+    """Return the 97.5 % quantile of Student's t, to 1 % from three degrees of freedom on.
 
-    It is the one that `z` is of the normal distribution, 95 % by default. Source: Abramowitz, Stegun,
-    "Handbook of Mathematical Functions", 26.7.5.
+    Source: Abramowitz, Stegun, "Handbook of Mathematical Functions", 26.7.5.
     """
+    z = 1.959963984540054
     return (
         z
         + (z**3 + z) / (4 * freedom)
@@ -65,28 +75,46 @@ def _student(freedom: int, z: float = 1.6448536269514722) -> float:
     )
 
 
-def _standard_error(values: np.ndarray, series: np.ndarray, overlap: int) -> float | None:
-    """Return the standard error of the mean of `values` ``[N]``, or None where they are too few.
+def _apart(times: np.ndarray, horizon: int) -> int:
+    """Return how many of the ascending `times` are a horizon or more apart."""
+    count, last = 0, -math.inf
+    for time in times.tolist():
+        if time >= last + horizon:
+            count, last = count + 1, time
+    return count
 
-    Values of one series stand side by side, and each depends on the `overlap` ones after it: Newey, West
-    1987, with the correction for few values of Harvey, Leybourne, Newbold 1997.
+
+def _standard_error(
+    values: np.ndarray, times: np.ndarray, horizon: int
+) -> tuple[float | None, int]:
+    """Return the standard error of the mean of `values` ``[N]``, None where they are too few, and how many.
+
+    Values of one time are one observation, whatever their series: what happens at one time happens to
+    many of them. Those less than a horizon apart share a part of their truth. Both as Driscoll, Kraay 1998
+    with the weights of Newey, West 1987 and the correction for few values of Harvey, Leybourne, Newbold
+    1997. How many are the origins a horizon apart: they are the observations of the test.
     """
-    n = len(values)
-    if n < _FEW * (overlap + 1):
-        return None
+    when, place = np.unique(times, return_inverse=True)
+    n, count = len(when), _apart(when, horizon)
+    if count < _FEW:
+        return None, count
     centred = values - values.mean()
     largest = float(np.abs(centred).max())
     if largest == 0:
-        return 0.0
-    centred /= largest  # squares of great numbers are no floats
-    variance = float(centred @ centred)
-    for lag in range(1, overlap + 1):
-        same = series[lag:] == series[:-lag]
-        weight = 2 * (1 - lag / (overlap + 1))
-        variance += weight * float((centred[lag:] * centred[:-lag])[same].sum())
-    h = overlap + 1
-    few = (n + 1 - 2 * h + h * (h - 1) / n) / n
-    return largest * (math.sqrt(max(variance, 0.0) / few) / n)
+        return 0.0, count
+    # squares of great numbers are no floats
+    sums = np.bincount(place, centred / largest)
+    variance = float(sums @ sums)
+    for lag in range(1, n):
+        distance = when[lag:] - when[:-lag]
+        near = distance < horizon
+        if not near.any():
+            break
+        weights = 1 - distance[near] / horizon
+        variance += 2 * float(weights @ (sums[lag:] * sums[:-lag])[near])
+    h = n / count
+    few = max((n + 1 - 2 * h + h * (h - 1) / n) / n, 1 / n)
+    return largest * (math.sqrt(max(variance, 0.0) / few) / len(values)), count
 
 
 def paired_skill(
@@ -94,16 +122,16 @@ def paired_skill(
     other: ArrayLike,
     *,
     against: str = "naive",
-    series: ArrayLike | None = None,
-    overlap: int = 0,
+    times: ArrayLike | None = None,
+    horizon: int = 1,
 ) -> Skill:
-    """Return how `losses` ``[N]``, one an origin, stand to those of the `other` forecast.
+    """Return how `losses` ``[N]``, one a window, compare with those of the `other` forecast.
 
-    Better is said where they are lower beyond chance: one-sided 5 % in the paired test of Diebold,
-    Mariano, "Comparing Predictive Accuracy", 1995. `series` ``[N]`` names the series of each origin,
-    those of one side by side; each origin's truth overlaps with the `overlap` ones after it. Series are
-    taken as independent. Where the other makes no error the skill is 0 if this one makes none, else -1.
-    Raises ShapeError.
+    Better or not better is said beyond chance: two-sided 5 % in the paired test of Diebold, Mariano,
+    "Comparing Predictive Accuracy", 1995. `times` ``[N]`` are the steps at which the windows begin, on one
+    clock for all series (by default one after another), and each window reaches over `horizon` steps.
+    Windows of several series at one time are one observation. Where the other makes no error the skill is 0
+    if this one makes none, else -1. Raises ShapeError.
 
     >>> paired_skill([1.0, 2.0, 1.0, 2.0, 1.0], [2.0, 3.0, 2.0, 4.0, 2.0]).verdict
     'better'
@@ -113,21 +141,22 @@ def paired_skill(
         raise ShapeError(
             "losses do not pair", got=ours.shape, expected=f"[N] as the other's {others.shape}"
         )
+    when = np.arange(len(ours)) * horizon if times is None else np.asarray(times)
     largest = float(max(ours.max(), others.max()))
     base = float(np.mean(others / largest)) if largest > 0 else 0.0
     if base <= 0:
-        return Skill(against, -1.0 if largest > 0 else 0.0, None, len(ours), "not better")
+        value = -1.0 if largest > 0 else 0.0
+        return Skill(against, value, None, _apart(np.unique(when), horizon), "not better")
     gains = (others / largest - ours / largest) / base
     skill = float(gains.mean())
-    groups = np.zeros(len(ours)) if series is None else np.asarray(series)
-    error = _standard_error(gains, groups, overlap)
-    if skill <= 0:
+    error, count = _standard_error(gains, when, horizon)
+    if skill <= 0 and (error is None or skill == 0):
         verdict = "not better"
-    elif error is None:
-        verdict = "untested"
+    elif error is None or abs(skill) <= _student(count - 1) * error:
+        verdict = "no difference"
     else:
-        verdict = "better" if skill > _student(len(gains) - 1) * error else "chance"
-    return Skill(against, skill, error, len(ours), verdict)
+        verdict = "better" if skill > 0 else "not better"
+    return Skill(against, skill, error, count, verdict)
 
 
 def is_repeated_last(
@@ -135,17 +164,17 @@ def is_repeated_last(
     last: ArrayLike,
     truth: ArrayLike,
     *,
-    series: ArrayLike | None = None,
-    overlap: int = 0,
+    times: ArrayLike | None = None,
+    horizon: int = 1,
 ) -> bool:
     """Return whether forecasts ``[N, H]`` are in effect the `last` value ``[N]`` before them, repeated.
 
     They are where both hold: their moves away from the last value are at most a third as large (root mean
     square) as the true ones, and do not foretell these. The second is the test of Clark, West,
     "Approximately normal tests for equal predictive accuracy in nested models", 2007: the product of
-    both moves, a mean for each origin, is not above 0 beyond chance (one-sided 5 %). With origins too few
+    both moves, a mean for each window, is not above 0 beyond chance (one-sided 2.5 %). With origins too few
     for a test, only moves of at most a twentieth of the true ones count; a truth that does not move
-    repeats nothing. Several series are divided by their scale before. `series` and `overlap` as in
+    repeats nothing. Several series are divided by their scale before. `times` and `horizon` as in
     `paired_skill`. Raises ShapeError, DataError.
 
     >>> last = np.array([1.0, 4.0, 2.0, 8.0, 5.0, 7.0])
@@ -173,8 +202,8 @@ def is_repeated_last(
         return False
     origins = there.any(axis=1)
     products = (moves * true_moves).sum(axis=1)[origins] / there.sum(axis=1)[origins]
-    groups = np.zeros(len(values)) if series is None else np.asarray(series)
-    error = _standard_error(products, groups[origins], overlap)
+    when = np.arange(len(values)) * horizon if times is None else np.asarray(times)
+    error, count = _standard_error(products, when[origins], horizon)
     if error is None:
         return size <= _NO_MOVES * true_size
-    return bool(products.mean() <= _student(len(products) - 1) * error)
+    return bool(products.mean() <= _student(count - 1) * error)

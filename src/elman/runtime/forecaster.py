@@ -324,11 +324,13 @@ class ForecastPredictor(Inspectable):
             origins.append(some)
         who, at = np.concatenate(which), np.concatenate(origins)
         quantiles = self._quantiles(series, who, at)
-        found = []
-        for place, origin, forecast in zip(who.tolist(), at.tolist(), quantiles, strict=True):
-            name, values = series.ids[place], series.values[place]
-            found.append(Window.of(name, values, origin, forecast.T, self.codec.rule.compared))
-        return found
+        seasons, starts = self.codec.seasons, self.codec.clock(series).tolist()
+        return [
+            Window.of(
+                series.ids[place], series.values[place], origin, forecast.T, seasons, starts[place]
+            )
+            for place, origin, forecast in zip(who.tolist(), at.tolist(), quantiles, strict=True)
+        ]
 
 
 class SeriesStream:

@@ -1,4 +1,4 @@
-"""A forecaster of series: split in time, windows, objective, calibration, honest measure, card."""
+"""The training of a forecaster: the split in time, windows, objective, calibration, test and card."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ from elman.training.distributed import Group
 from elman.training.forecaster import Forecaster, pinball
 from elman.training.loop import Watch
 from elman.training.objective import Measure, Objective
-from elman.training.origins import Origins, held_out_origins, held_out_steps, training_origins
+from elman.training.origins import (
+    Origins,
+    held_out_steps,
+    origins_to_test,
+    origins_to_validate,
+    training_origins,
+)
 from elman.training.plan import ForecastPlan, Schedule, forecast_plan, percents
 from elman.training.rules import choose_rule, usual_change
 from elman.training.run import Outcome, Run, execute
@@ -34,7 +40,7 @@ from elman.training.run import Outcome, Run, execute
 __all__ = ["train_forecaster"]
 
 FEW_WINDOWS = 50
-"""Held-out windows, of those that do not overlap, below which intervals are only widened."""
+"""Validation windows that do not overlap, below which intervals are only widened."""
 TRENDS = 0.7
 """Share of the windows to which a line is added."""
 UNTESTED = (
@@ -53,7 +59,7 @@ def train_forecaster(
     resume: bool = False,
     watch: Watch | None = None,
 ) -> Outcome:
-    """Train a forecaster on `series` and return it, calibrated on their held-out end, as `execute` says.
+    """Train a forecaster on `series` and return it, calibrated and tested on their held-out end.
 
     Raises DataError, OptionError, OutputError, ModelFileError, DivergedError.
     """
@@ -246,9 +252,9 @@ class _ForecastRun(Run):
         return {"series": whole.hexdigest()}
 
     @cached_property
-    def measured(self) -> Origins | None:
-        """The windows in the held-out end of each series, None where none has one."""
-        return held_out_origins(self.series, self.codec, self.held)
+    def validated(self) -> Origins | None:
+        """The windows that choose, None where no series is long enough for them."""
+        return origins_to_validate(self.series, self.codec, self.held)
 
     def _training(self, held: Sequence[int]) -> Origins:
         return training_origins(self.series, self.codec, self.plan, held)
@@ -259,7 +265,7 @@ class _ForecastRun(Run):
             plan = replace(self.plan, time=None, epochs=None, evaluations=1, **budget)
             nothing = [0] * len(self.held)
             return _ForecastObjective(self, self.config, self._training(nothing), None), plan
-        held, training, plan = self.measured, self._training(self.held), self.plan
+        held, training, plan = self.validated, self._training(self.held), self.plan
         config = self.config
         if held is None:  # there is nothing to choose the best by: it is the last
             plan = replace(plan, evaluations=1)
@@ -276,7 +282,7 @@ class _ForecastRun(Run):
         return replace(self.config, members=len(members))
 
     def _two_stages(self) -> bool:
-        return self.measured is not None and self.plan.refit
+        return self.validated is not None and self.plan.refit
 
     def after(
         self, earlier: Sequence[Mapping[str, Any]], best: Best, steps: int
@@ -286,33 +292,40 @@ class _ForecastRun(Run):
     def learned(
         self, earlier: Sequence[Mapping[str, Any]], objective: Objective, best: Best
     ) -> dict[str, Any]:
-        """Return what the held-out end tells of the `best` network: corrections and measures."""
-        objective = cast(_ForecastObjective, objective)
+        """Return what validation says of the `best` network (corrections), and what the test measures."""
         if earlier:
             return dict(earlier[0])
+        objective, levels = cast(_ForecastObjective, objective), self.codec.levels
         if objective.held is None:
-            return {"corrections": [0.0] * len(self.codec.levels), "held_out": None}
+            return {"corrections": [0.0] * len(levels), "held_out": None, "validation": None}
         objective.network.load(best.arrays)
-        quantiles, truth, prepared = objective.answers(objective.held)
-        levels = self.codec.levels
         few = objective.held.apart(self.codec.rule.horizon) < FEW_WINDOWS
+        quantiles, truth, _ = objective.answers(objective.held)
         corrections = _conformal(quantiles, truth, levels, few)
-        # each half is measured with what the other one taught: what was fitted to it would hold it
-        first = objective.held.halves
-        measured = np.empty_like(quantiles)
-        for own in (first, ~first):
-            taught = _conformal(quantiles[~own], truth[~own], levels, few)
-            measured[own] = np.sort(quantiles[own] + taught, axis=2)
-        rule = self.codec.rule
-        forecast = rule.forecast(prepared, measured)
-        windows = []
-        for row, (place, origin) in enumerate(
-            zip(objective.held.series.tolist(), objective.held.origins.tolist(), strict=True)
-        ):
-            name, values = self.series.ids[place], self.series.values[place]
-            windows.append(Window.of(name, values, origin, forecast[row].T, rule.compared))
-        report = forecast_report(windows, self.codec.levels)
-        return {"corrections": corrections.tolist(), "held_out": report.to_dict()}
+        validation = {"windows": len(objective.held), "held_out_loss": best.value}
+        tested = origins_to_test(self.series, self.codec, self.held)
+        held_out = None if tested is None else self._tested(objective, tested, corrections)
+        return {
+            "corrections": corrections.tolist(),
+            "held_out": held_out,
+            "validation": validation,
+        }
+
+    def _tested(
+        self, objective: _ForecastObjective, tested: Origins, corrections: np.ndarray
+    ) -> dict[str, Any]:
+        """Return the report of the calibrated forecasts of windows that chose nothing."""
+        quantiles, _, prepared = objective.answers(tested)
+        forecast = self.codec.rule.forecast(prepared, np.sort(quantiles + corrections, axis=2))
+        seasons, starts = self.codec.seasons, self.codec.clock(self.series).tolist()
+        pairs = zip(tested.series.tolist(), tested.origins.tolist(), forecast, strict=True)
+        windows = [
+            Window.of(
+                self.series.ids[place], self.series.values[place], at, row.T, seasons, starts[place]
+            )
+            for place, at, row in pairs
+        ]
+        return forecast_report(windows, self.codec.levels).to_dict()
 
     def report(self) -> dict[str, Any]:
         lengths = [len(values) for values in self.series.values]
@@ -325,10 +338,14 @@ class _ForecastRun(Run):
                 "shortest": min(lengths),
                 "longest": max(lengths),
                 "frequency": self.series.frequency.words,
-                "warnings": [*self.series.warnings, *([] if self.measured else [UNTESTED])],
+                "warnings": [*self.series.warnings, *([] if self.validated else [UNTESTED])],
             },
             "windows": asdict(self.codec.rule),
-            "held_out": {"series": sum(map(bool, self.held)), "steps": max(self.held)},
+            "held_out": {
+                "series": sum(map(bool, self.held)),
+                "steps": max(self.held),
+                "tested": max(self.held) // 2,
+            },
         }
 
     def facts(
@@ -343,6 +360,7 @@ class _ForecastRun(Run):
             "data": report["data"],
             "windows": report["windows"],
             "held_out": learned["held_out"],
+            "validation": learned["validation"],
             "refit": refit,
         }
 

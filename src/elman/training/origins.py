@@ -1,4 +1,8 @@
-"""Which windows of the series a forecaster is trained on, and which it is measured and calibrated on."""
+"""The windows of the series that a forecaster is trained on, validated and calibrated on, and tested on.
+
+Each series ends in two held-out stretches of time: the earlier one validates (it chooses the length of
+training and the width of intervals), the later one tests (it is measured once, after all choices).
+"""
 
 from __future__ import annotations
 
@@ -15,15 +19,24 @@ from elman.data.series import SeriesSet
 from elman.data.windows import Prepared, Windows
 from elman.training.plan import ForecastPlan
 
-__all__ = ["Origins", "held_out_origins", "held_out_steps", "training_origins"]
+__all__ = [
+    "Origins",
+    "held_out_steps",
+    "origins_to_test",
+    "origins_to_validate",
+    "training_origins",
+]
 
-MOST_ORIGINS = 24
-"""Origins of one series at which the held-out part is forecast."""
-HELD_OUT_WINDOWS = 400
-"""Windows of all series together that are enough to measure on."""
+MAX_ORIGINS = 24
+"""Origins of one series at which a held-out stretch is forecast at most."""
+VALIDATION_WINDOWS = 400
+"""Windows of all series together that are enough to validate on, for this is done often."""
+TEST_WINDOWS = 4000
+"""Windows of all series together that are enough to test on, for this is done once."""
+TEST_ORIGINS = 6
+"""Origins of each series in a test of so many series that only some are tested."""
 HELD_OUT_SHARE = 0.15
-"""Share of a series that is held out where it is more than the horizon, and series are few."""
-FEW_SERIES = 50
+"""Share of a series that is held out where it is more than two horizons."""
 FINITE = 1e9
 """Truth farther from the naive forecast, in units of the window, is as far as that."""
 
@@ -54,13 +67,6 @@ class Origins:
             scaled = (truth - prepared.base) / prepared.unit[:, None]
         return prepared, scaled.clip(-FINITE, FINITE)
 
-    @property
-    def halves(self) -> np.ndarray:
-        """Which windows are of the first half: of the series, or of a single one's time; bool ``[N]``."""
-        if len(self.firsts) > 2:
-            return np.asarray(self.series % 2 == 0)
-        return np.arange(len(self)) < len(self) / 2
-
     def apart(self, steps: int) -> int:
         """Return how many windows there are of which none begins within so many steps of another."""
         return sum(
@@ -70,14 +76,16 @@ class Origins:
 
 
 def held_out_steps(series: SeriesSet, horizon: int, least_past: int) -> tuple[int, ...]:
-    """Return how many steps of each series are held out at its end, as many as leave enough to train on."""
+    """Return how many steps of each series are held out at its end, as many as leave enough to train on.
+
+    They are two or more, one stretch to validate and one to test; 0 where a series is too short for that.
+    """
     found = []
     for values in series.values:
-        wanted = horizon
-        if len(series) < FEW_SERIES:
-            wanted = max(horizon, round(HELD_OUT_SHARE * len(values)))
+        wanted = max(2 * horizon, round(HELD_OUT_SHARE * len(values)))
         room = len(values) - least_past - max(1, horizon // 3)
-        found.append(wanted if wanted <= room else max(0, min(wanted, room // 2)))
+        steps = wanted if wanted <= room else min(wanted, room // 2)
+        found.append(steps if steps >= 2 else 0)
     return tuple(found)
 
 
@@ -119,21 +127,54 @@ def _without(padded: np.ndarray, last: int) -> np.ndarray:
     return kept
 
 
-def held_out_origins(
+def origins_to_validate(
     series: SeriesSet, codec: ForecastCodec, held: Sequence[int]
 ) -> Origins | None:
-    """Return the windows in the held-out end of each series, None where none has one."""
-    rule, found = codec.rule, []
-    count = max(1, min(MOST_ORIGINS, HELD_OUT_WINDOWS // len(held)))
-    for place, (values, last) in enumerate(zip(series.values, held, strict=True)):
+    """Return windows in the earlier half of what is `held` out of each series, None where there is none."""
+    tested = [last // 2 for last in held]
+    count = max(1, min(MAX_ORIGINS, VALIDATION_WINDOWS // len(held)))
+    found = _origins_between(series, codec, held, tested, count)
+    if found is None:
+        return None
+    whole, reach = found.windows, codec.rule.reach
+    # the truth of a late window would reach into the test
+    cut = tuple(
+        _without(values, last + reach) for values, last in zip(whole.values, tested, strict=True)
+    )
+    return replace(found, windows=replace(whole, values=cut))
+
+
+def origins_to_test(series: SeriesSet, codec: ForecastCodec, held: Sequence[int]) -> Origins | None:
+    """Return windows in the later half of what is `held` out of each series, None where there is none.
+
+    Of very many series only some are tested, at several origins each.
+    """
+    count = max(TEST_ORIGINS, min(MAX_ORIGINS, TEST_WINDOWS // len(held)))
+    apart = -(-len(held) * count // TEST_WINDOWS)
+    tested = [last // 2 if place % apart == 0 else 0 for place, last in enumerate(held)]
+    return _origins_between(series, codec, tested, [0] * len(held), count)
+
+
+def _origins_between(
+    series: SeriesSet,
+    codec: ForecastCodec,
+    begins: Sequence[int],
+    ends: Sequence[int],
+    count: int,
+) -> Origins | None:
+    """Return `count` windows of each series in the stretch that `begins` and `ends` before its end."""
+    horizon, found = codec.rule.horizon, []
+    for place, values in enumerate(series.values):
+        length, last = len(values) - ends[place], begins[place] - ends[place]
         if not last:
             continue
-        length = len(values)
-        latest = max(length - last, length - max(1, min(rule.horizon, last // 2 or 1)))
-        latest = length - rule.horizon if last >= rule.horizon and count == 1 else latest
-        origins = np.unique(np.linspace(length - last, latest, count).astype(np.int64))
-        origins = origins[[bool(np.isfinite(values[o : o + rule.horizon]).any()) for o in origins]]
-        found.append((np.full(len(origins), place), origins))
+        latest = max(length - last, length - max(1, min(horizon, last // 2 or 1)))
+        first = length - last
+        if count == 1:
+            first = latest = max(first, length - horizon)
+        origins = np.unique(np.linspace(first, latest, count).astype(np.int64))
+        known = [bool(np.isfinite(values[o : min(length, o + horizon)]).any()) for o in origins]
+        found.append((np.full(sum(known), place), origins[known]))
     if not sum(len(origins) for _, origins in found):
         return None
     who, origins = (np.concatenate(some) for some in zip(*found, strict=True))
