@@ -231,7 +231,7 @@ def test_cross_validation_of_unequal_series() -> None:
         ({"step": 0}, "step: got 0"),
         (
             {"windows": 15},
-            "windows: got 15, which hold out 60 steps; expected at most 57 of the 60",
+            "windows: got 15, which hold out 60 steps; expected at most 55 of the 60",
         ),
         ({"windows": 10, "step": 30}, "which hold out 274 steps"),
     ],

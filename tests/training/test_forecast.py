@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from elman.training import train_forecaster
 from elman.training.forecast import _conformal, _levels
 from elman.training.forecaster import Forecaster, pinball
 from elman.training.origins import held_out_steps, origins_to_test, origins_to_validate
+from elman.training.plan import forecast_plan
+from elman.training.rules import choose_rule
 from elman.training.run import Outcome
 
 SMALL: dict[str, Any] = {
@@ -243,7 +247,7 @@ def test_an_interrupted_run_leaves_a_model_and_goes_on(
 
 def test_nothing_held_out_is_said() -> None:
     events: list[dict[str, Any]] = []
-    outcome = train(load_series([1.0, 2.0, 1.0, 3.0]), season=1, watch=events.append)
+    outcome = train(load_series([1.0, 2.0, 1.0, 3.0]), season=1, horizon=3, watch=events.append)
     assert outcome.model.card["held_out"] is None
     assert not outcome.model.codec.corrections.any()
     (start,) = (found for found in events if found["event"] == "start")
@@ -405,3 +409,49 @@ def test_coverage_is_measured_on_windows_that_calibrated_nothing() -> None:
     )
     # fitted to the test set it would hold 80 % of it
     assert eighty["coverage"] < 0.5
+
+
+@pytest.mark.parametrize("horizon", [20, 500])
+def test_a_horizon_as_long_as_the_series_is_refused(horizon: int) -> None:
+    said = f"horizon: got {horizon}; expected at most 19: the longest series has 20 values"
+    with pytest.raises(OptionError, match=said):
+        train(load_series(np.sin(np.arange(20.0))), horizon=horizon)
+
+
+@pytest.mark.parametrize(("count", "horizon"), [(144, 10), (144, 140), (30, 29), (6000, 10)])
+def test_without_a_budget_a_run_has_a_limit(count: int, horizon: int) -> None:
+    options = ForecasterOptions(horizon=horizon)
+    rule, _ = choose_rule(load_series(np.sin(np.arange(count) * 2 * np.pi / 12)), options)
+    plan = forecast_plan(options, rule, [count])
+    assert (plan.time, plan.epochs, plan.steps) == (None, None, None)
+    assert plan.limit is not None
+    assert plan.limit <= 180
+    assert forecast_plan(replace(options, steps=9), rule, [count]).limit is None
+
+
+def test_the_stages_of_a_run_share_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    # each second of a test is a minute of a run
+    monkeypatch.setattr("elman.training.plan.FORECAST_LIMIT", 1.5)
+    options = ForecasterOptions(**{n: v for n, v in SMALL.items() if n != "steps"})
+    events: list[dict[str, Any]] = []
+    begun = time.monotonic()
+    outcome = train_forecaster(load_series(waves()), options, watch=events.append)
+    assert outcome.stopped in ("budget", "early")
+    assert events[0]["plan"]["limit"] == 1.5
+    (stage,) = (event for event in events if event["event"] == "stage")
+    assert stage["steps"] > 0
+    # a fifth more for what is measured
+    assert outcome.model.card["training"]["seconds"] < 1.5
+    assert time.monotonic() - begun < 60
+
+
+def test_a_run_that_holds_nothing_out_has_an_end_as_well() -> None:
+    options = ForecasterOptions(**{n: v for n, v in SMALL.items() if n != "steps"} | {"horizon": 3})
+    outcome = train_forecaster(load_series([1.0, 2.0, 1.0, 3.0]), replace(options, season=1))
+    assert outcome.model.card["training"]["steps"] == 400
+
+
+def test_values_behind_a_long_gap_are_trained_on() -> None:
+    values = np.concatenate([[3.0], np.full(3000, NAN), np.sin(np.arange(30.0))])
+    outcome = train(load_series(values), season=1)
+    assert outcome.model.card["held_out"] is None

@@ -19,7 +19,7 @@ from elman.runtime import open as open_model
 __all__ = ["Forecaster"]
 
 LEAST = 3
-"""Values that there must be to train on."""
+"""Values that there must be to train on, and one more than the horizon."""
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -129,12 +129,12 @@ class Forecaster(Estimator):
         windows = whole_number("windows", windows, 1)
         apart = h if step is None else whole_number("step", step, 1)
         ends = [h + apart * (windows - 1 - n) for n in range(windows)]
-        longest = max(map(len, series.values))
-        if longest - ends[0] < LEAST:
+        longest, least = max(map(len, series.values)), max(LEAST, h + 1)
+        if longest - ends[0] < least:
             raise OptionError(
                 "windows",
                 got=f"{windows}, which hold out {ends[0]} steps",
-                expected=f"at most {longest - LEAST} of the {longest} that the longest series has",
+                expected=f"at most {longest - least} of the {longest} that the longest series has",
             )
         found = []
         for end in ends if refit else ends[:1]:

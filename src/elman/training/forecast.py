@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elman._errors import OptionError
 from elman.config import ForecastConfig
 from elman.data.codec import Scaler
 from elman.data.forecast import READING, ForecastCodec
@@ -33,7 +34,13 @@ from elman.training.origins import (
     origins_to_validate,
     training_origins,
 )
-from elman.training.plan import ForecastPlan, Schedule, forecast_plan, percents
+from elman.training.plan import (
+    UNMEASURED_STEPS,
+    ForecastPlan,
+    Schedule,
+    forecast_plan,
+    percents,
+)
 from elman.training.rules import choose_rule, usual_change
 from elman.training.run import Outcome, Run, execute
 
@@ -188,6 +195,9 @@ class _ForecastRun(Run):
         cls, series: SeriesSet, options: ForecasterOptions, output: Path | None, group: Group
     ) -> _ForecastRun:
         levels, lengths = _levels(options.levels), [len(values) for values in series.values]
+        if 1 < max(lengths) <= options.horizon:
+            expected = f"at most {max(lengths) - 1}: the longest series has {max(lengths)} values"
+            raise OptionError("horizon", got=options.horizon, expected=expected)
         rule, calendar = choose_rule(series, options)
         for _ in range(2):
             # what is held out has no say in how windows are cut; how much it is goes by that
@@ -269,11 +279,16 @@ class _ForecastRun(Run):
         config = self.config
         if held is None:  # there is nothing to choose the best by: it is the last
             plan = replace(plan, evaluations=1)
+            if plan.limit is not None:
+                plan = replace(plan, limit=None, steps=UNMEASURED_STEPS)
         if self._two_stages():
             # one network tells how long to train and how wide intervals are; then all train on all
             config = replace(config, members=1)
-            if plan.time is not None:
-                plan = replace(plan, time=plan.time / (1 + plan.members))
+            shared = {name: getattr(plan, name) for name in ("time", "limit")}
+            plan = replace(
+                plan,
+                **{name: whole and whole / (1 + plan.members) for name, whole in shared.items()},
+            )
         return _ForecastObjective(self, config, training, held), plan
 
     def config_of(self, best: Best) -> ForecastConfig:

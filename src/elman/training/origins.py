@@ -85,7 +85,10 @@ def held_out_steps(series: SeriesSet, horizon: int, least_past: int) -> tuple[in
         wanted = max(2 * horizon, round(HELD_OUT_SHARE * len(values)))
         room = len(values) - least_past - max(1, horizon // 3)
         steps = wanted if wanted <= room else min(wanted, room // 2)
-        found.append(steps if steps >= 2 else 0)
+        known = np.isfinite(values)
+        # after a long gap most values may stand at the end
+        enough = steps >= 2 and known[:-steps].sum() >= max(2, known.sum() / 2)
+        found.append(steps if enough else 0)
     return tuple(found)
 
 
@@ -107,10 +110,11 @@ def training_origins(
         origins = origins[(before > 0) & (after > before)]
         found.append((np.full(len(origins), place), origins))
     if not sum(len(origins) for _, origins in found):
+        most = max(int(np.isfinite(one).sum()) for one in series.values)
         raise DataError(
             "the series are too short to train on",
-            got=f"at most {max(map(len, series.values))} values",
-            expected="at least 3",
+            got=f"{most} known value{'s' * (most != 1)} at most",
+            expected="two or more in one series",
         )
     who, origins = (np.concatenate(some) for some in zip(*found, strict=True))
     beside = codec.windows(series)

@@ -25,6 +25,7 @@ from elman.options import (
 
 __all__ = [
     "TABLE",
+    "UNMEASURED_STEPS",
     "ForecastPlan",
     "LabelledPlan",
     "Plan",
@@ -192,6 +193,10 @@ def resolve(
 
 MANY_WINDOWS = 20_000
 """Windows from which a forecaster is as large as there is room for."""
+FORECAST_LIMIT = 170.0
+"""Seconds that a forecaster trains at most without a budget; with the tests a run takes three minutes."""
+UNMEASURED_STEPS = 400
+"""Steps of a forecaster's run without a budget where no values can be held out to end it."""
 REFIT_BELOW = 2000
 """Sequences below which a reader is trained anew on all of them."""
 
@@ -287,17 +292,16 @@ def forecast_plan(options: ForecasterOptions, rule: WindowRule, lengths: list[in
     """Return the run that `options` ask for on series of these lengths."""
     windows = sum(max(0, length - rule.horizon) for length in lengths)
     many = windows > MANY_WINDOWS
-    batch = 256 if windows > 5_000 else 128 if windows > 500 else 64
-    steps = 2500 if many else 400
     least_past = min(rule.window, 2 * rule.season if rule.season > 1 else max(20, 2 * rule.segment))
     enough = min(lengths) >= 4 * rule.horizon + least_past
     how = schedule(
         options,
-        batch_size=batch,
+        batch_size=256 if windows > 5_000 else 128 if windows > 500 else 64,
         learning_rate=5e-3 if many else 2e-3,
-        epochs=steps * batch / max(1, windows),
         average=0.99,
     )
+    if options.time is None and options.epochs is None and options.steps is None:
+        how = replace(how, limit=FORECAST_LIMIT)
     return ForecastPlan(
         **asdict(how),
         hidden_size=options.hidden_size or (128 if many else 64),
