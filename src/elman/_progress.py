@@ -312,7 +312,9 @@ def _network_fact(event: Mapping[str, Any]) -> str:
 def _training_fact(event: Mapping[str, Any]) -> str:
     plan = event["plan"]
     budget = (
-        f"{duration(plan['time'])}"
+        f"at most {duration(plan['limit'])}, until the validation measure stops improving,"
+        if plan["limit"] is not None
+        else f"{duration(plan['time'])}"
         if plan["time"] is not None
         else _count(plan["steps"], "step")
         if plan["steps"]
