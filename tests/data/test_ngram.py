@@ -158,3 +158,18 @@ def test_bad_input_is_refused():
         ngram_loss(ids, [0], ids, [0, 1, 2], V, None, 2)
     with pytest.raises(DataError, match="nothing to predict"):
         ngram_loss(ids, [0, 1, 2], ids, [0], V, None, 2)
+
+
+@pytest.mark.parametrize("end_id", [None, 1])
+def test_the_order_is_chosen_on_one_text_and_measured_on_another(end_id: int | None) -> None:
+    draw = np.random.default_rng(0)
+    train = np.tile([2, 3, 4, 2, 4, 3, 1], 40)
+    chosen, held = np.tile([2, 3, 4, 2, 4, 3, 1], 3), draw.integers(2, 5, 60)
+    starts, of_chosen = np.arange(0, len(train), 7), np.arange(0, len(chosen), 7)
+    best = ngram_loss(train, starts, held, [0], V, end_id, 3, choosing=(chosen, of_chosen))
+    alone = ngram_loss(train, starts, held, [0], V, end_id, 3)
+    assert (best.order, alone.order) == (3, 1)
+    assert best.losses == pytest.approx(alone.losses)
+    assert best.loss == best.losses[2] == pytest.approx(best.token_losses.mean())
+    assert best.predicted == len(best.token_losses) == alone.predicted
+    assert "token_losses" not in best.to_dict()
