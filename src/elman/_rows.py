@@ -12,7 +12,6 @@ from elman._errors import ShapeError
 __all__ = ["Row", "Rows", "rows_of"]
 
 _MOST = 24  # inputs that are shown
-_MEASURED = "leave-one-out"  # the method whose numbers are no sum
 
 
 class Row(NamedTuple):
@@ -20,8 +19,10 @@ class Row(NamedTuple):
 
     name: str
     value: float
+    bar: float
+    """The value as a bar shows it: 0 where no input moves the score."""
     absence: float = math.nan
-    """The change without it, where that is known and is not the value itself."""
+    """The measured change, where that is known and is not the value itself."""
     place: int | None = None
     """Of an input: which one."""
 
@@ -36,8 +37,6 @@ class Rows(NamedTuple):
 
     They have no bars: beside a bias as large as a level of prices the others would be hairlines.
     """
-    method: str
-    """The method, and what its numbers are where they are no sum."""
     unseen: str
     """How many inputs have no row, where no row sums them."""
 
@@ -45,32 +44,39 @@ class Rows(NamedTuple):
 def rows_of(explanation: Any) -> Rows:
     """Return the rows of an `Explanation`; raises ShapeError.
 
-    Of more than 24 inputs those of the largest contributions are shown. The others are summed, but not by
-    leave-one-out: what several inputs do together is not the sum of what each does.
+    Of more than 24 inputs those of the largest contributions are shown. The others are summed only by a
+    method that adds up: what several inputs do together is not the sum of what each does.
     """
     N = len(explanation.inputs)
-    measured = explanation.method == _MEASURED
+    measured = not explanation.additive
     values, absence = np.asarray(explanation.contributions, np.float64), np.full(N, math.nan)
     if explanation.absence is not None and not measured:
         absence = np.asarray(explanation.absence, np.float64)
     for name, found in (("contributions", values), ("absence", absence)):
         if found.shape != (N,):
             raise ShapeError(name, got=found.shape, expected=f"[{N}]")
+    shown = float(math.isfinite(explanation.full_bar))
     named = np.sort(np.argsort(-np.nan_to_num(np.abs(values)), kind="stable")[:_MOST])
     bars = [
-        Row(str(explanation.inputs[place]), float(values[place]), float(absence[place]), place)
+        Row(
+            str(explanation.inputs[place]),
+            float(values[place]),
+            float(values[place]) * shown,
+            float(absence[place]),
+            place,
+        )
         for place in named.tolist()
     ]
     hidden = N - len(named)
     if measured:
-        method = f"{explanation.method}: how much lower it is without each"
-        return Rows(bars, [], method, f"{hidden:,} smaller ones are not shown." if hidden else "")
+        return Rows(bars, [], f"{hidden:,} smaller ones are not shown." if hidden else "")
     if explanation.start_state:
-        bars.insert(0, Row("start state", float(explanation.start_state)))
+        bars.insert(0, Row("start state", start := float(explanation.start_state), start * shown))
     if hidden:
-        bars.append(Row(f"{hidden:,} others", float(np.nansum(np.delete(values, named)))))
-    sums = [Row("bias", float(explanation.bias))]
+        others = float(np.nansum(np.delete(values, named)))
+        bars.append(Row(f"{hidden:,} others", others, others * shown))
+    sums = [Row("bias", float(explanation.bias), 0.0)]
     if explanation.residual:
-        sums.append(Row("residual", float(explanation.residual)))
-    sums.append(Row(str(explanation.score_name), float(explanation.score)))
-    return Rows(bars, sums, str(explanation.method), "")
+        sums.append(Row("residual", float(explanation.residual), 0.0))
+    sums.append(Row(str(explanation.score_name), float(explanation.score), 0.0))
+    return Rows(bars, sums, "")

@@ -274,24 +274,25 @@ def scatter(truth: ArrayLike, predicted: ArrayLike, title: str = "") -> Figure:
 def contributions(explanation: Any, title: str = "") -> Figure:
     """Return the picture of an `Explanation`: a bar for each input, below them bias, residual and their sum.
 
-    A ring marks what leaving an input out changes, where a bar is not just that. Of more than 24 inputs those
-    of the largest contributions are shown. One that fails its own test is grey, and says so; its note is
-    below. Raises ShapeError, MissingDependencyError.
+    A ring marks the measured change when an input is replaced, where a bar is not just that. Of more than 24
+    inputs those of the largest contributions are shown. One that fails its own test is grey, and says so; its
+    note is below. Raises ShapeError, MissingDependencyError.
     """
-    bars, sums, method, unseen = rows_of(explanation)
+    bars, sums, unseen = rows_of(explanation)
     rows = [*bars, *sums]
     names = [printable(row.name, _LONGEST_LABEL) for row in bars]
     names += [printable(row.name, _LONGEST // 2) for row in sums]
     failed = explanation.passed is False
     score = f"{printable(explanation.score_name, _LONGEST)} {explanation.score:.4g}"
     rings = [(row.absence, at) for at, row in enumerate(bars) if np.isfinite(row.absence)]
-    ring = "A ring is the change when that input is left out." if rings else ""
-    said = (unseen, ring, explanation.verdict, explanation.note)
+    ring = "A ring is the measured change when that input is replaced." if rings else ""
+    caption = f"Shown is {explanation.caption}."
+    said = (caption, unseen, ring, explanation.verdict, explanation.note)
     words = [textwrap.fill(printable(one, 800), 100) for one in said if one]
 
     def draw(figure: Figure, axes: Axes) -> None:
         colours = [_GREY if failed else _BLUE if row.value > 0 else _RED for row in bars]
-        axes.barh(range(len(bars)), [row.value for row in bars], color=colours, height=0.7)
+        axes.barh(range(len(bars)), [row.bar for row in bars], color=colours, height=0.7)
         if rings:
             axes.plot(*np.transpose(rings), "o", mfc="none", mec=_INK)
         axes.vlines(0, -0.5, len(bars) - 0.5, color=_GREY, lw=0.8)
@@ -306,7 +307,7 @@ def contributions(explanation: Any, title: str = "") -> Figure:
         if sums:
             axes.axhline(len(rows) - 1.5, color=_GREY, lw=0.8)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(f"{'share of ' if sums else ''}{score}, by {method}")
+        axes.set_xlabel(f"{score}, by {explanation.method}")
         figure.supxlabel("\n".join(words), fontsize=8, color=_RED if failed else _GREY, wrap=True)
 
     title = title or f"why {printable(explanation.target, 40)}"

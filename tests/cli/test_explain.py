@@ -41,22 +41,24 @@ def test_why_as_json(folder: Path, run: Any) -> None:
     ran = run("explain", meals, "I like to eat", "--target", "pizza", "--json")
     assert (ran.code, ran.err) == (0, "")
     assert ran.json == elman.load(meals).explain("I like to eat", "pizza").to_dict()
-    assert (ran.json["target"], ran.json["method"], ran.json["exact"]) == (
-        "pizza",
-        "decomposition",
-        True,
-    )
+    assert (ran.json["target"], ran.json["method"]) == ("pizza", "replacement")
     assert [row["token"] for row in ran.json["contributions"]] == ["I", "like", "to", "eat"]
+    assert ran.json["caption"].startswith("how far the log probability falls when each input is ")
+    ran = run("explain", meals, "I like to eat", "--method", "decomposition", "--json")
     shares = [row["contribution"] for row in ran.json["contributions"]]
     rest = ran.json["start_state"] + ran.json["bias"] + ran.json["residual"]
     assert sum(shares) + rest == pytest.approx(ran.json["score"])
+    assert ran.json["exact"]
+    quick = run("explain", meals, "I like to eat", "--quick", "--json").json
+    assert quick == elman.load(meals).explain("I like to eat", quick=True).to_dict()
+    assert quick["passed"] is None
 
 
 def test_why_as_a_table(folder: Path, run: Any) -> None:
     ran = run("explain", folder / "meals.safetensors", "I like to eat", "--method", "leave-one-out")
-    assert ran.out.startswith('why "pizza": logit ')
+    assert ran.out.startswith('why "pizza": log probability ')
     assert "by leave-one-out" in ran.out
-    assert ran.out.splitlines()[3].startswith("like ")
+    assert ran.out.splitlines()[4].startswith("like ")
     ran = run("explain", folder / "meals.safetensors", "I like to eat", "--unknown")
     assert ran.out.startswith('why "pizza": log probability ')
 
@@ -127,7 +129,7 @@ def test_a_classifier(folder: Path, run: Any) -> None:
         (["meals", "I", "--target", "zebra"], "target: got zebra; expected one token of the vo"),
         (
             ["meals", "I", "--method", "magic"],
-            "method: got magic; expected decomposition | integra",
+            "method: got magic; expected replacement | decompos",
         ),
         (["meals"], "TEXT: got nothing; expected what a model for language is to read"),
         (["meals", "I", "--replace", "like"], "--replace: got like; expected POSITION=WORD, such"),

@@ -16,7 +16,7 @@ from elman import plots
 from elman._errors import ShapeError
 from elman._rows import rows_of
 from elman.explain import draw, svg
-from elman.explain.explanation import LEFT_OUT, METHODS
+from elman.explain.explanation import ADDITIVE, LEFT_OUT, METHODS
 
 SVG = "{http://www.w3.org/2000/svg}"
 ELEMENTS = {"svg", "style", "g", "rect", "path", "circle", "text", "title"}
@@ -61,7 +61,11 @@ def explanation(inputs=("I", "eat"), values=(0.5, -1.0), **other):
         "verdict": "Its numbers sum to the score.",
         "note": "",
     }
-    return SimpleNamespace(**{**told, **other})
+    told |= other
+    told["additive"] = told["method"] in ADDITIVE
+    told["caption"] = f"what each input adds to the {told['score_name']}"
+    told["full_bar"] = np.abs([*told["contributions"], told["start_state"]]).max() or np.inf
+    return SimpleNamespace(**told)
 
 
 def every(word="eat", values=(0.5, -1.0, 2.0), *, standalone=True, width=960):
@@ -218,8 +222,8 @@ def test_what_is_measured_input_by_input_is_not_drawn_as_a_sum(count):
     assert [int(row.get("data-position")) for row in rows] == list(range(count - shown, count))
     # the score is told above the bars, once; the one rule is the line of zero
     written = texts(root)
-    about = "logit 518.00, by leave-one-out: how much lower it is without each"
-    assert [one for one in written if "logit" in one] == [about]
+    about = "logit 518.00, by leave-one-out"
+    assert [one for one in written if "logit" in one] == [about, f"Shown is {told.caption}."]
     assert not {"start state", "bias", "residual"} & set(written)
     assert not [one for one in written if "others" in one or "left out" in one]
     assert (hidden in written) == (count > 24)
@@ -250,7 +254,7 @@ def test_both_pictures_have_the_rows_of_one_selection(method):
     assert len(list(root.iter(f"{SVG}circle"))) == (len(rings) + 1 if rings else 0)
     drawn = [len(line.get_xdata()) for line in axes.get_lines() if line.get_marker() == "o"]
     assert drawn == ([len(rings)] if rings else [])
-    assert len(rings) == (0 if method == LEFT_OUT else 24)
+    assert len(rings) == (24 if method in ADDITIVE else 0)
 
 
 def test_what_is_nothing_has_no_row():
@@ -275,7 +279,7 @@ def test_the_note_is_drawn_below_the_verdict(width):
         svg.advance(line.text, 11) <= width for line in lines if "small" in line.get("class", "")
     )
     below = plots.contributions(told).get_supxlabel()
-    assert " ".join(below.split()) == f"{told.verdict} {note}"
+    assert " ".join(below.split()) == f"Shown is {told.caption}. {told.verdict} {note}"
 
 
 def test_a_note_too_long_says_that_it_is_cut():

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elman.explain.deletion import RARE, Deletion
+from elman._rows import rows_of
 from elman.explain.explanation import (
     DECOMPOSITION,
     GAP,
     INTEGRATED,
     LEFT_OUT,
     MOST_TIMES,
+    REPLACEMENT,
     Explanation,
 )
+from elman.explain.selftest import CLOSE, RARE, SelfTest
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -45,7 +47,7 @@ def explanation(**given: Any) -> Explanation:
         "inputs": inputs,
         "contributions": np.linspace(1.0, 2.0, len(inputs)),
         "absence": np.linspace(-1.0, 2.0, len(inputs)),
-        "deletion": Deletion(0.75, 0.05),
+        "test": SelfTest(0.9, 0.05),
     }
     return Explanation(**values | given)
 
@@ -72,32 +74,31 @@ def test_terms_that_cancel_each_other_by_the_thousand_fail(times: float) -> None
 
 
 @pytest.mark.parametrize(
-    ("method", "residual", "deletion", "passed"),
+    ("method", "residual", "test", "passed"),
     [
-        (DECOMPOSITION, 0.0, (0.75, RARE), True),
-        (DECOMPOSITION, 0.9 * GAP * 3.0, (0.75, 0.05), True),
-        (DECOMPOSITION, 1.1 * GAP * 3.0, (0.75, 0.05), False),
-        (INTEGRATED, -1.1 * GAP * 3.0, (0.75, 0.05), False),
-        (INTEGRATED, 0.0, (0.75, 1.01 * RARE), None),
-        (INTEGRATED, 0.0, (0.49, 0.6), False),
-        (INTEGRATED, 0.0, (0.5, 1.0), None),
+        (DECOMPOSITION, 0.0, (CLOSE, RARE), True),
+        (DECOMPOSITION, 0.9 * GAP * 3.0, (0.9, 0.05), True),
+        (DECOMPOSITION, 1.1 * GAP * 3.0, (0.9, 0.05), False),
+        (INTEGRATED, -1.1 * GAP * 3.0, (0.9, 0.05), False),
+        (INTEGRATED, 0.0, (0.9, 1.01 * RARE), None),
+        (INTEGRATED, 0.0, (0.99 * CLOSE, 0.05), False),
         (INTEGRATED, 0.0, None, None),
         (INTEGRATED, 1.0, None, False),
-        (LEFT_OUT, 9.0, (0.75, 0.05), True),
-        (LEFT_OUT, 9.0, (0.25, 0.9), False),
-        (LEFT_OUT, 9.0, None, None),
+        (LEFT_OUT, 9.0, (0.9, 0.05), True),
+        (REPLACEMENT, 9.0, (0.25, 0.9), False),
+        (REPLACEMENT, 9.0, None, None),
     ],
 )
 def test_what_fails_its_test_says_so(
-    method: str, residual: float, deletion: tuple[float, float] | None, passed: bool | None
+    method: str, residual: float, test: tuple[float, float] | None, passed: bool | None
 ) -> None:
-    tested = None if deletion is None else Deletion(*deletion)
-    told = explanation(method=method, residual=residual, deletion=tested)
+    tested = None if test is None else SelfTest(*test)
+    told = explanation(method=method, residual=residual, test=tested)
     assert told.passed is passed
     assert ("FAILS ITS OWN TEST" in told.verdict) is (passed is False)
     for shown in (str(told), told.to_json(), told._repr_html_()):
         assert ("FAILS ITS OWN TEST" in shown) is (passed is False)
-    assert ("do not sum" in told.verdict) is (method != LEFT_OUT and abs(residual) > GAP * 3.0)
+    assert ("do not sum" in told.verdict) is (told.additive and abs(residual) > GAP * 3.0)
     assert ("to tell" in told.verdict) is (passed is None and tested is not None)
 
 
@@ -107,7 +108,7 @@ def test_as_a_dictionary() -> None:
     assert found == told.to_dict()
     assert [*found] == [
         *("task", "target", "score", "score_name", "method", "exact", "contributions"),
-        *("start_state", "bias", "residual", "gap", "deletion_score", "deletion_chance"),
+        *("caption", "start_state", "bias", "residual", "gap", "moved", "p"),
         *("passed", "verdict", "steps", "note"),
     ]
     assert found["contributions"][1] == {
@@ -131,17 +132,44 @@ def test_as_a_table_of_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_printed_in_rows() -> None:
     lines = str(explanation(residual=0.5, start_state=-1.0)).splitlines()
-    assert lines[0] == 'why "soup": logit 3.0000 by integrated gradients'
-    assert lines[3].split() == ["like", "+1.5000", "+0.5000", "█" * 15]
-    assert lines[5].split() == ["start", "state", "-1.0000", "░" * 10]
-    assert lines[6].split() == ["bias", "+0.0000"]
-    assert lines[7].split() == ["residual", "+0.5"]
-    # its numbers are the absences, and sum to nothing
+    assert lines[0] == 'why "soup": logit 3 by integrated gradients'
+    assert lines[1].startswith("what each input adds to the logit")
+    assert lines[4].split() == ["like", "+1.5000", "+0.5000", "█" * 15]
+    assert lines[6].split() == ["start", "state", "-1.0000", "░" * 10]
+    assert lines[7].split() == ["bias", "+0.0000"]
+    assert lines[8].split() == ["residual", "+0.5"]
+    # its numbers are measured, and sum to nothing
     plain = str(explanation(method=LEFT_OUT))
-    assert not any(word in plain for word in ("start state", "absence", "bias", "residual"))
+    assert "how far the logit falls when each input is left out: these need not sum to it" in plain
+    assert not any(word in plain for word in ("start state", "  measured", "bias", "residual"))
     long = str(explanation(inputs=tuple(map(str, range(100))))).splitlines()
     assert "the 40 largest of 100 inputs" in long
     assert len(long) < 50
+
+
+@pytest.mark.parametrize("values", [np.zeros(3), np.full(3, 1e-9)])
+def test_where_no_input_moves_the_score_there_is_no_bar(values: np.ndarray) -> None:
+    told = explanation(contributions=values, least=1e-6)
+    assert "█" not in str(told)
+    assert {row.bar for row in rows_of(told).bars} == {0.0}
+    bars = [one for one in told.to_svg().split("<rect") if 'class="bar' in one]
+    assert all('width="0' in one for one in bars)
+
+
+def test_numbers_of_a_table_have_six_digits_at_most() -> None:
+    told = explanation(contributions=np.array([872962444.5, 123456.789, -0.25]), score=1 / 3)
+    shown = [word for line in str(told).splitlines() for word in line.split()]
+    digits = [sum(map(str.isdigit, word.split("e")[0])) for word in shown if word[0] in "+-"]
+    assert max(digits) <= 6
+    assert "0.333333" in shown
+
+
+def test_a_character_models_contributions_sum_by_word() -> None:
+    told = explanation(inputs=tuple("so on"), contributions=np.arange(5.0), groups=(0, 0, 1, 2, 2))
+    names, sums = told.by_word
+    assert (names, sums.tolist()) == (("so", " ", "on"), [1.0, 2.0, 7.0])
+    failed = explanation(inputs=tuple("so on"), groups=(0, 0, 1, 2, 2), test=SelfTest(0.1, 0.5, 2))
+    assert "on moves it most (p = 0.5: of 1,000 random rankings, 500 move" in failed.verdict
 
 
 class Tags(HTMLParser):

@@ -147,8 +147,8 @@ def test_of_the_naive_forecast_only_what_it_repeats_counts() -> None:
         expected = values[-lag] - values[-lag - 7]
         assert found.pop(f"lag {lag}") == pytest.approx(expected, rel=1e-9)
         assert not any(found.values())
-        # where one value counts there is nothing to delete it with
-        assert told.deletion_score is None
+        # one value counts, and it is named
+        assert (told.moved, told.passed) == (1.0, True)
         # the decomposition tells it from the window's level instead
         told = explain_forecast(predictor, target=target, method=DECOMPOSITION)
         found = named(told)

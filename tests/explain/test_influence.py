@@ -16,8 +16,17 @@ from elman import LanguageModel, demo, nn, runtime
 from elman._errors import InputError, OptionError
 from elman.data import TextCodec, meals
 from elman.data.words import UNKNOWN_ID
-from elman.explain import gradients
-from elman.explain.explanation import DECOMPOSITION, GAP, INTEGRATED, LEFT_OUT, METHODS, Explanation
+from elman.explain import gradients, replacement
+from elman.explain.explanation import (
+    ADDITIVE,
+    DECOMPOSITION,
+    GAP,
+    INTEGRATED,
+    LEFT_OUT,
+    METHODS,
+    REPLACEMENT,
+    Explanation,
+)
 from elman.explain.influence import decompose, explain_language, replace
 from elman.explain.opened import MOST
 from elman.model import Model
@@ -155,24 +164,26 @@ def test_integrated_gradients_are_captums(
     assert told.bias == pytest.approx(nothing, abs=FLOAT64 * size(told))
 
 
+def log_probability(predictor: Any, numbers: Any, target: str) -> float:
+    """The log probability of a token after token numbers, by a plain stream."""
+    share = Stream(predictor.network).feed(numbers).probabilities
+    return float(np.log(share[predictor.model.codec.tokens.index(target)]))
+
+
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
-def test_absence_is_the_text_without_the_token(make: Make, cell: str, documents: str) -> None:
+def test_left_out_is_the_text_without_the_token(make: Make, cell: str, documents: str) -> None:
     predictor = small(make, cell, documents=documents)
     numbers = predictor.model.codec.encode(TEXT)
     N = len(numbers)
-    told = explain_language(predictor, TEXT, "tea", method=LEFT_OUT)
-    assert told.absence is not None
+    told = explain_language(predictor, TEXT, "tea", method=LEFT_OUT, quick=True)
+    assert told.score == pytest.approx(log_probability(predictor, numbers, "tea"), abs=FLOAT32)
     for i in range(N):
-        without = logit(predictor, np.delete(numbers, i), "tea")
-        assert told.score - told.absence[i] == pytest.approx(without, abs=FLOAT32 * size(told))
+        without = log_probability(predictor, np.delete(numbers, i), "tea")
+        assert told.score - told.contributions[i] == pytest.approx(without, abs=FLOAT32)
     assert told.steps == sum(N - 1 - i for i in range(N))
     np.testing.assert_array_equal(told.contributions, told.absence)
-    for method in METHODS:
-        other = explain_language(predictor, TEXT, "tea", method=method)
-        np.testing.assert_array_equal(other.absence, told.absence)
-        assert other.steps == told.steps
 
 
 @pytest.mark.usefixtures("way")
@@ -191,47 +202,91 @@ def test_replacement_is_the_text_with_the_word(make: Make, documents: str) -> No
     )
 
 
-def unknown_by_brute_force(predictor: Any, numbers: np.ndarray, target: int) -> list[float]:
+def replaced_by_brute_force(predictor: Any, numbers: np.ndarray, target: int) -> list[float]:
     """log p(target) − log Σ p(w | rest) p(target | w, rest), every text read anew."""
     codec = predictor.model.codec
     found = []
     for i in range(len(numbers)):
-        joint, both = 0.0, 0.0
-        for word in range(len(codec)):
-            if word == codec.end_id:
-                continue
-            text = [*numbers[:i], word, *numbers[i + 1 :]]
-            score = predictor.score(text).log_probabilities.astype(np.float64)
-            weight = np.exp(score[i:].sum())
-            joint += weight
-            both += weight * Stream(predictor.network).feed(text).probabilities[target]
-        found.append(np.log(both / joint))
+        expected = Stream(predictor.network).feed(numbers[:i]).probabilities.astype(np.float64)
+        if codec.end_id is not None:
+            expected[codec.end_id] = 0
+        words = np.flatnonzero(expected)
+        texts = [[*numbers[:i], word, *numbers[i + 1 :]] for word in words]
+        shares = [Stream(predictor.network).feed(text).probabilities[target] for text in texts]
+        rest = [predictor.score(text).log_probabilities[i + 1 :].sum() for text in texts]
+        weights = expected[words] * np.exp(rest)
+        found.append(np.log(weights @ shares / weights.sum()))
     whole = np.log(Stream(predictor.network).feed(numbers).probabilities[target])
     return [float(whole - one) for one in found]
 
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_an_unknown_word_is_the_mean_over_all_words(make: Make, documents: str) -> None:
+def test_a_replaced_word_is_the_mean_over_all_words(make: Make, documents: str) -> None:
     predictor = small(make, "lstm", documents=documents)
-    numbers = predictor.model.codec.encode("I like my zebra tea")
-    told = explain_language(predictor, "I like my zebra tea", "pizza", unknown=True)
-    expected = unknown_by_brute_force(
-        predictor, numbers, predictor.model.codec.tokens.index("pizza")
-    )
-    np.testing.assert_allclose(told.absence, expected, atol=FLOAT32)
-    assert told.score_name == "log probability"
-    assert told.score == pytest.approx(
-        np.log(dict(predictor.predict_next("I like my zebra tea", 99))["pizza"]), abs=FLOAT32
-    )
-    assert (told.method, told.bias) == (LEFT_OUT, 0.0)
-    # its own test is made with several words unknown at once
-    assert told.deletion_score is not None
-    count = len(predictor.model.codec) - (documents == "line")
-    assert told.steps == count * (5 + 4 + 3 + 2 + 1)
-    assert f"stand the {count} most probable ones, at least 100 %" in told.note
-    with pytest.raises(OptionError, match="method: got decomposition; expected leave-one-out"):
+    text = "I like my zebra tea"
+    numbers = predictor.model.codec.encode(text)
+    target = predictor.model.codec.tokens.index("pizza")
+    for how in ({}, {"unknown": True}, {"method": REPLACEMENT}):
+        told = explain_language(predictor, text, "pizza", **how)
+        expected = replaced_by_brute_force(predictor, numbers, target)
+        np.testing.assert_allclose(told.contributions, expected, atol=FLOAT32)
+        assert (told.method, told.score_name) == (REPLACEMENT, "log probability")
+        assert told.score == pytest.approx(log_probability(predictor, text, "pizza"), abs=FLOAT32)
+    others = explain_language(predictor, text, "pizza", method=DECOMPOSITION)
+    np.testing.assert_allclose(others.absence, expected, atol=FLOAT32)
+    with pytest.raises(OptionError, match="method: got decomposition; expected replacement"):
         explain_language(predictor, "I", method=DECOMPOSITION, unknown=True)
+
+
+def test_a_first_answer_has_no_test_and_fewer_steps(make: Make) -> None:
+    codec = TextCodec("word", ("<unk>", *(f"w{i}" for i in range(99))), "words", "file")
+    predictor = small(make, "lstm", codec=codec)
+    text = "w1 w2 w3 w4 w5 w6"
+    quick, full = (explain_language(predictor, text, quick=quick) for quick in (True, False))
+    assert (quick.test, quick.passed) == (None, None)
+    assert full.test is not None
+    assert 2 * quick.steps < full.steps
+    # the model alone is the seed of what is drawn
+    again = explain_language(predictor, text)
+    np.testing.assert_array_equal(full.contributions, again.contributions)
+    assert full.test == again.test
+
+
+def test_a_character_is_replaced_with_the_rest_of_its_word(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replacement, "_REFINED_DRAWS", (3000, 3000))
+    predictor = runtime.open(make("gru", scale=0.5))
+    text = "ab cad ef"
+    told = explain_language(predictor, text, "a")
+    assert told.groups == (0, 0, 1, 2, 2, 2, 3, 4, 4)
+    names, sums = told.by_word
+    assert names == ("ab", " ", "cad", " ", "ef")
+    # another word in place of "cad": its first letter, and letters until the model ends it
+    codec, draw = predictor.model.codec, np.random.default_rng(0)
+    shares, weights = [], []
+    for _ in range(1500):
+        stream, count, going = predictor.stream().feed("ab "), 0, True
+        while going and count < 25:
+            number = int(draw.choice(len(codec), p=as_shares(stream.probabilities)))
+            going = codec.tokens[number].isalnum()
+            if going or not count:
+                stream.feed([number])
+            count += 1
+        weight = 1.0
+        for letter in " ef":
+            weight *= float(stream.probabilities[codec.tokens.index(letter)])
+            stream.feed(letter)
+        weights.append(weight)
+        shares.append(float(stream.probabilities[codec.tokens.index("a")]))
+    expected = told.score - np.log(np.average(shares, weights=weights))
+    assert sums[2] == pytest.approx(expected, abs=0.1 * np.std(shares) / np.mean(shares))
+
+
+def as_shares(probabilities: np.ndarray) -> np.ndarray:
+    shares = probabilities.astype(np.float64)
+    return np.asarray(shares / shares.sum())
 
 
 def test_the_target_is_the_most_probable_token(make: Make) -> None:
@@ -250,12 +305,13 @@ def test_the_target_is_the_most_probable_token(make: Make) -> None:
 def test_short_texts(make: Make, method: str, documents: str) -> None:
     predictor = small(make, "lstm", documents=documents)
     nothing = explain_language(predictor, "", "tea", method=method)
-    assert (nothing.inputs, nothing.steps, nothing.deletion_score) == ((), 0, None)
-    assert nothing.score == pytest.approx(logit(predictor, "", "tea"))
+    assert (nothing.inputs, nothing.steps, nothing.test) == ((), 0, None)
+    scored = logit if method in ADDITIVE else log_probability
+    assert nothing.score == pytest.approx(scored(predictor, "", "tea"))
     one = explain_language(predictor, "pizza", "tea", method=method)
-    assert (one.inputs, one.steps, one.deletion_score) == (("pizza",), 0, None)
-    assert one.absence is not None
-    assert one.score - one.absence[0] == pytest.approx(nothing.score, abs=FLOAT32 * size(one))
+    assert (one.inputs, one.test) == (("pizza",), None)
+    if method == LEFT_OUT:
+        assert one.score - one.contributions[0] == pytest.approx(nothing.score, abs=FLOAT32)
     for told in (nothing, one):
         assert told.passed is None
         json.loads(told.to_json())
@@ -282,10 +338,9 @@ def test_of_a_long_text_the_last_tokens(make: Make) -> None:
     told = explain_language(predictor, text, method=LEFT_OUT)
     assert told.inputs == tuple(text[-MOST:])
     assert "The 265 tokens before these are in the start state." in told.note
-    assert told.absence is not None
     place = len(text) - MOST
-    without = logit(predictor, text[:place] + text[place + 1 :], told.target)
-    assert told.score - told.absence[0] == pytest.approx(without, abs=FLOAT32 * size(told))
+    without = log_probability(predictor, text[:place] + text[place + 1 :], told.target)
+    assert told.score - told.contributions[0] == pytest.approx(without, abs=FLOAT32)
     assert explain_language(predictor, text, method=DECOMPOSITION).start_state != 0
     assert replace(predictor, text, 0, "a", 9)[0][1] == pytest.approx(
         predictor.predict_next(text[:place] + "a" + text[place + 1 :], 9)[0][1], abs=FLOAT32
@@ -294,15 +349,14 @@ def test_of_a_long_text_the_last_tokens(make: Make) -> None:
 
 def test_one_that_fails_is_shown_as_failed(make: Make) -> None:
     # over a long text the gates as they were are a bad model of a network at random
-    predictor = runtime.open(make("lstm", scale=0.5))
-    text = "".join(np.random.default_rng(0).choice(list("abcdefgh"), 2 * MOST + 9))
+    predictor = runtime.open(make("lstm"))
+    text = "".join(np.random.default_rng(0).choice(list("abcdefgh    "), 60))
     told = explain_language(predictor, text, method=DECOMPOSITION)
     assert told.passed is False
     for shown in (str(told), told._repr_html_(), told.to_json()):
         assert "FAILS ITS OWN TEST" in shown
     truth = explain_language(predictor, text)
-    assert (truth.method, truth.passed) == (LEFT_OUT, True)
-    assert "By decomposition it fails here: its numbers sum to the score" in truth.note
+    assert (truth.method, truth.passed) == (REPLACEMENT, True)
 
 
 def test_what_cannot_be_is_refused(make: Make) -> None:
@@ -327,7 +381,8 @@ def test_what_cannot_be_is_refused(make: Make) -> None:
 
 
 def test_terms_that_leave_the_range_of_the_score_fail(make: Make) -> None:
-    told = explain_language(small(make, "rnn", "linear", scale=1e30), "I like my tea")
+    predictor = small(make, "rnn", "linear", scale=1e30)
+    told = explain_language(predictor, "I like my tea", method=DECOMPOSITION)
     assert told.passed is False
     assert "cancel each other" in told.verdict
 
@@ -383,7 +438,7 @@ def test_every_logit_of_every_context_is_its_terms(cell: str, sentences: list[st
 TENTH, BAR = 1, 0.9
 
 
-def test_an_unknown_word_costs_what_the_grammar_says(sentences: list[str]) -> None:
+def test_a_replaced_word_costs_what_the_grammar_says(sentences: list[str]) -> None:
     predictor = runtime.open(demo.meals_model("gru", sentences).model_)
     grammar = meals.Grammar()
     contexts = [context for context, _ in grammar.contexts()]
@@ -393,7 +448,7 @@ def test_an_unknown_word_costs_what_the_grammar_says(sentences: list[str]) -> No
     for _ in range(200):
         context, food = draw.choice(contexts), draw.choice(meals.FOODS)
         truth += grammar.true_effects(context, food)
-        told = explain_language(predictor, context, food, unknown=True)
+        told = explain_language(predictor, context, food)
         measured += told.contributions.tolist()
     true, found = np.array(truth), np.array(measured)
     matters = np.abs(true) > 1e-9

@@ -148,18 +148,20 @@ def test_nothing_one_word_and_one_step(task: str, kind: str) -> None:
             assert empty.score == pytest.approx(
                 score_of(predictor, "", number), rel=ROUNDING, abs=ROUNDING
             )
-    assert told.deletion_score is None
+    assert told.moved is None
     assert adds_up(told)
 
 
 def test_nothing_by_character() -> None:
     told = explain_labelled(opened("word"), "", of="characters")
-    assert (told.inputs, told.residual, told.passed) == ((), 0, None)
+    assert (told.inputs, told.passed) == ((), None)
     for of in (None, "words", "characters"):
         for method in METHODS:
             told = explain_labelled(opened("both"), "", of=of, method=method)
-            assert (told.inputs, told.residual, told.passed) == ((), 0, None)
-            assert told.bias == told.score
+            assert (told.inputs, told.passed) == ((), None)
+            assert (told.bias, told.residual) == (
+                (told.score, 0) if told.additive else (0, told.score)
+            )
 
 
 @pytest.mark.parametrize("kind", ["char", "word", "numbers"])

@@ -199,7 +199,7 @@ def told(models, ask):
 
 
 FIELDS = "model, input, k, horizon, series"
-EXPECTED_METHOD = "'decomposition', 'integrated gradients' or 'leave-one-out'"
+EXPECTED_METHOD = "'replacement', 'decomposition', 'integrated gradients' or 'leave-one-out'"
 
 
 @pytest.mark.parametrize(

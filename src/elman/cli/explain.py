@@ -35,8 +35,8 @@ def explain(
     method: Annotated[
         str | None,
         typer.Option(
-            metavar="decomposition|integrated gradients|leave-one-out",
-            help="how (decomposition, or leave-one-out where that fails its own test)",
+            metavar="replacement|decomposition|integrated gradients|leave-one-out",
+            help="how each input is measured (default: replacement for a language model)",
         ),
     ] = None,
     of: Annotated[
@@ -46,7 +46,10 @@ def explain(
         ),
     ] = None,
     unknown: Annotated[
-        bool, typer.Option("--unknown", help="each word not known, instead of not there")
+        bool, typer.Option("--unknown", help="the same as --method replacement")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="a first answer, from fewer replacements and untested")
     ] = False,
     equations: Annotated[
         bool, typer.Option("--equations", help="write the equations out, from backwards")
@@ -68,6 +71,7 @@ def explain(
     for name in (name for name, given in only.items() if given and task != "language"):
         raise OptionError(name, got=f"a model for {task}", expected="one for language")
     options: dict[str, Any] = {"method": method, "unknown": unknown or None, "of": of}
+    options["quick"] = quick or None
     beside = options | {"target": target, "svg": svg, "plot": plot, "equations": equations or None}
     for name in (name for name, value in beside.items() if value is not None):
         if replace is not None:

@@ -36,13 +36,13 @@ _HOMES = {
     "units_like": "units",
 }
 
-_LABELLED = ("labelled", "explain_labelled", ("method", "of"))
+_LABELLED = ("labelled", "explain_labelled", ("method", "of", "quick"))
 _TASKS = {
-    "language": ("influence", "explain_language", ("method", "unknown")),
+    "language": ("influence", "explain_language", ("method", "unknown", "quick")),
     "classify": _LABELLED,
     "regress": _LABELLED,
     "tag": _LABELLED,
-    "forecast": ("forecast", "explain_forecast", ("method",)),
+    "forecast": ("forecast", "explain_forecast", ("method", "quick")),
 }
 
 

@@ -56,18 +56,19 @@ _PIECES = 4000  # of a coloured text
 def contributions(explanation: Explanation, *, width: float = 720, standalone: bool = True) -> str:
     """Return an explanation as bars for what was read, and below them bias, residual and their sum.
 
-    A ring marks what leaving an input out changes, where that is known. By leave-one-out a bar is that
-    change: there are no rings and no sum. Of more than 24 inputs those of the largest contributions are
-    shown. One that fails its own test is grey, and says so; its note is below. Raises ShapeError.
+    A ring marks the measured change when an input is replaced, where that is known. By a method that measures
+    each input a bar is that change: there are no rings and no sum. Of more than 24 inputs those of the
+    largest contributions are shown. One that fails its own test is grey, and says so; its note is below.
+    Raises ShapeError.
     """
-    bars, sums, method, unseen = rows_of(explanation)
+    bars, sums, unseen = rows_of(explanation)
     rows = [*bars, *sums]
     failed = explanation.passed is False
-    amounts = numbers([(row.value, row.absence) for row in rows], "rows", (None, 2))
+    amounts = numbers([(row.value, row.absence, row.bar) for row in rows], "rows", (None, 3))
 
     width = sized(width)
     room = width - 2 * _EDGE
-    reached = np.nan_to_num(amounts[: len(bars)])
+    reached = np.nan_to_num(amounts[: len(bars), 1:])
     low, high = float(reached.min(initial=0)), float(reached.max(initial=0))
     longest = max((advance(clean(row.name)) for row in bars), default=0.0)
     names = min(longest + 12, 0.32 * width)
@@ -78,14 +79,18 @@ def contributions(explanation: Explanation, *, width: float = 720, standalone: b
     title = f"why {clean(explanation.target)}"
     parts = [text(_EDGE, 32, title, "large", room)]
     score = signed(float(explanation.score), plus=False)
-    about, y = paragraph(_EDGE, 50, f"{explanation.score_name} {score}, by {method}", room)
+    about, y = paragraph(
+        _EDGE, 50, f"{explanation.score_name} {score}, by {explanation.method}", room
+    )
+    parts.append(about)
+    about, y = paragraph(_EDGE, y, f"Shown is {explanation.caption}.", room, "small grey")
     parts.append(about)
     y += 12
 
     def row_at(y: float, at: int, kind: str) -> str:
-        name, _, _, place = rows[at]
-        value, ring = amounts[at].tolist()
-        shown = value if np.isfinite(value) else 0.0
+        name, place = rows[at].name, rows[at].place
+        value, ring, shown = amounts[at].tolist()
+        shown = shown if np.isfinite(shown) else 0.0
         x = zero + min(shown, 0.0) * scale
         bar, barred = f"bar {way(value, failed=failed)}", at < len(bars)
         found = [
@@ -97,7 +102,7 @@ def contributions(explanation: Explanation, *, width: float = 720, standalone: b
         if np.isfinite(ring):
             x = zero + ring * scale
             found.append(f'<circle class="ring" cx="{number(x)}" cy="{number(y)}" r="4.5"/>')
-            said = f"{signed(value)}; without it: {signed(ring)}. Input: {name}"
+            said = f"{signed(value)}; measured: {signed(ring)}. Input: {name}"
         more = "" if place is None else f' data-position="{place}"'
         return group("row", found, more, said)
 
@@ -115,7 +120,7 @@ def contributions(explanation: Explanation, *, width: float = 720, standalone: b
         parts.append(
             f'<circle class="ring" cx="{number(_EDGE + 5)}" cy="{number(y - 4)}" r="4.5"/>'
         )
-        parts.append(text(_EDGE + 16, y, "the change when it is left out", "small grey"))
+        parts.append(text(_EDGE + 16, y, "the measured change when it is replaced", "small grey"))
         y += 20
     kinds = ("small grey", "small down" if failed else "small", "small grey")
     said = (unseen, explanation.verdict, explanation.note)

@@ -1,8 +1,9 @@
-"""An explanation as a value: a number for every input, and the test of its own that it passed or failed.
+"""An explanation as a value: a number for every input, and how it did in its own test.
 
-An explanation that adds up says how much of the score came from each input; one by leave-one-out says how the
-score changes without it. Each is held against the network: do its numbers sum to the score, and does deleting
-the inputs that it names move the score more than deleting others? One that fails says so where it is shown.
+An explanation that adds up says how much of the score came from each input; one by replacement or by
+leave-one-out says how far the score falls when that input alone is replaced or left out. Each is held against
+the network: do its numbers sum to the score, and do the inputs that it names move the score? One that fails
+says so where it is shown.
 """
 
 from __future__ import annotations
@@ -15,32 +16,41 @@ from typing import Any
 import numpy as np
 
 from elman._errors import printable
-from elman.explain.deletion import RARE, Deletion
+from elman._numbers import aligned, significant
+from elman.explain.selftest import CLOSE, RANKINGS, RARE, SelfTest
 
 __all__ = [
+    "ADDITIVE",
     "DECOMPOSITION",
     "GAP",
     "INTEGRATED",
     "LEFT_OUT",
     "METHODS",
     "MOST_TIMES",
+    "REPLACEMENT",
     "Explanation",
     "not_known",
     "printed",
 ]
 
-METHODS = DECOMPOSITION, INTEGRATED, LEFT_OUT = (
+METHODS = REPLACEMENT, DECOMPOSITION, INTEGRATED, LEFT_OUT = (
+    "replacement",
     "decomposition",
     "integrated gradients",
     "leave-one-out",
 )
+ADDITIVE = (DECOMPOSITION, INTEGRATED)
+"""Methods whose numbers sum to the score."""
 GAP = 0.01
 """Share of the score that may be missing from the sum."""
 MOST_TIMES = 1000
 """Times the score that contributions which cancel each other may come to."""
 
-_CHANCE = 0.5
 _ROWS, _BAR = 40, 20
+_CAPTIONS = {
+    REPLACEMENT: "how far the {score} falls when each input is replaced by others likely in its place",
+    LEFT_OUT: "how far the {score} falls when each input is left out",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,17 +58,18 @@ class Explanation:
     """Why a score is what it is: ``contributions + start_state + bias + residual == score``.
 
     >>> told = Explanation("language", "pizza", "decomposition", True, "logit", 2.0, ("I", "like"),
-    ...     np.array([0.5, 1.0]), 0.25, 0.25, 0.0, np.array([0.5, 1.5]), Deletion(1.0, 0.05))
+    ...     np.array([0.5, 1.0]), 0.25, 0.25, 0.0, np.array([0.5, 1.5]), SelfTest(1.0, 0.05))
     >>> told.gap, told.passed
     (0.0, True)
     >>> print(told)
-    why "pizza": logit 2.0000 by decomposition
-                 contribution  absence
-    I                 +0.5000  +0.5000  ██████████
-    like              +1.0000  +1.5000  ████████████████████
-    start state       +0.2500           █████
+    why "pizza": logit 2 by decomposition
+    what each input adds to the logit: with the start state and the bias these sum to it
+                 contribution  measured
+    I                 +0.5000   +0.5000  ██████████
+    like              +1.0000   +1.5000  ████████████████████
+    start state       +0.2500            █████
     bias              +0.2500
-    Its numbers sum to the score (gap 0.00 %); deletion score 1.00 (as high for 5 % of random choices).
+    Its numbers sum to the score (gap 0.00 %); p = 0.05: of 1,000 random rankings, 50 move the score as much.
     """
 
     task: str
@@ -78,41 +89,76 @@ class Explanation:
     start_state: float = 0.0
     """The share of the state before the first input."""
     bias: float = 0.0
-    """The share of the biases; by integrated gradients the score of nothing read from a state of zeros, by
-    leave-one-out that without any of the inputs."""
+    """The share of the biases; by integrated gradients the score of nothing read from a state of zeros."""
     residual: float = 0.0
-    """What is missing from the sum: rounding, quadrature, or by leave-one-out what inputs do together."""
+    """What is missing from the sum: rounding, quadrature, or what inputs do together."""
     absence: np.ndarray | None = None
-    """float64 ``[N]``: the score minus what it is when that input is left out."""
-    deletion: Deletion | None = None
-    """What `deletion_test` returns."""
+    """float64 ``[N]``: how far the score falls when that input is replaced; by leave-one-out when it is left
+    out. None where that was not measured."""
+    test: SelfTest | None = None
+    """What `self_test` returns; None where it was not made, or cannot tell."""
     steps: int = 0
-    """Recurrent steps that were run for `absence`."""
+    """Recurrent steps that were run for the measured changes."""
     note: str = ""
+    groups: tuple[int, ...] = ()
+    """Of a character model the number of each character's word; empty where each input is its own group."""
+    least: float = 0.0
+    """A contribution of at most this is no change of the score."""
 
     @property
-    def deletion_score(self) -> float | None:
-        """How often deleting what it names moves the score more than other deletions; 0.5 is chance."""
-        return None if self.deletion is None else self.deletion.score
+    def additive(self) -> bool:
+        """Whether the numbers of its method sum to the score."""
+        return self.method in ADDITIVE
 
     @property
-    def deletion_chance(self) -> float | None:
-        """The share of random choices that have this deletion score or a higher one."""
-        return None if self.deletion is None else self.deletion.chance
+    def caption(self) -> str:
+        """What its numbers are, in a sentence without its full stop."""
+        if self.additive:
+            return (
+                f"what each input adds to the {self.score_name}: "
+                "with the start state and the bias these sum to it"
+            )
+        return f"{_CAPTIONS[self.method].format(score=self.score_name)}: these need not sum to it"
+
+    @property
+    def full_bar(self) -> float:
+        """The contribution whose bar has the full length; infinite where no input moves the score."""
+        widest = max(float(np.abs(self.contributions).max(initial=0.0)), abs(self.start_state))
+        return widest if widest > self.least else float("inf")
+
+    @property
+    def by_word(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """The inputs and their contributions, those of a character model joined and summed by word."""
+        if not self.groups:
+            return self.inputs, self.contributions
+        words = [""] * (self.groups[-1] + 1)
+        for name, group in zip(self.inputs, self.groups, strict=True):
+            words[group] += name
+        return tuple(words), np.bincount(self.groups, self.contributions)
+
+    @property
+    def moved(self) -> float | None:
+        """How far what it names moves the score, as a share of the most that as many inputs can."""
+        return None if self.test is None else self.test.moved
+
+    @property
+    def p(self) -> float | None:
+        """The share of random rankings that move the score as much."""
+        return None if self.test is None else self.test.p
 
     @property
     def _whole(self) -> float:
-        """What was really there to explain: the score, or the largest change without an input."""
+        """What was really there to explain: the score, or the largest measured change if that is more."""
         absence = np.zeros(0) if self.absence is None else np.abs(self.absence)
         return max(abs(self.score), float(absence.max(initial=0.0)))
 
     @property
     def gap(self) -> float | None:
-        """The residual as a share of the score, or of the largest change without an input if that is more.
+        """The residual as a share of the score, or of the largest measured change if that is more.
 
-        None by leave-one-out, whose numbers need not sum to anything.
+        None for a method whose numbers need not sum to anything.
         """
-        if self.method == LEFT_OUT:
+        if not self.additive:
             return None
         return abs(self.residual) / self._whole if self._whole else float(self.residual != 0)
 
@@ -120,44 +166,52 @@ class Explanation:
     def _times(self) -> float:
         """How many times what was there its terms are: where they explode they cancel each other."""
         terms = float(np.abs(self.contributions).sum()) + abs(self.start_state)
-        return terms / self._whole if self._whole else 0.0
+        return terms / self._whole if self.additive and self._whole else 0.0
 
     @property
     def passed(self) -> bool | None:
         """Whether it stands its own test; None where that cannot be told.
 
-        It fails where its numbers do not sum or cancel each other by the thousand, or deleting what it names
-        moves the score less than deleting others in the mean; it passes where at most `RARE` of random
-        choices do as well.
+        It fails where its numbers should sum and do not, or cancel each other by the thousand, or where what
+        it names moves the score less than `CLOSE` of what other inputs do; it passes where at most `RARE` of
+        random rankings move the score as much.
         """
         if (self.gap or 0.0) > GAP or self._times > MOST_TIMES:
             return False
-        if self.deletion is None or self.deletion.chance > RARE:
-            return False if self.deletion is not None and self.deletion.score < _CHANCE else None
-        return True
+        if self.test is None or self.test.moved < CLOSE:
+            return None if self.test is None else False
+        return True if self.test.p <= RARE else None
 
     @property
     def tested(self) -> str:
         """How its test went, in parts of a sentence."""
+        return "; ".join(filter(None, (self._summed, self._moves)))
+
+    @property
+    def _summed(self) -> str:
         if self.gap is None:
-            sums = "each number is measured, without that input"
-        elif self.gap > GAP:
+            return ""
+        if self.gap > GAP:
             allowed = f"gap {100 * self.gap:.2f} %, at most {100 * GAP:g} % is allowed"
             sums = f"its numbers do not sum to the score ({allowed})"
         else:
             sums = f"its numbers sum to the score (gap {100 * self.gap:.2f} %)"
         if self._times > MOST_TIMES:
             sums += f", but they are {self._times:.0e} times as large and cancel each other"
-        if self.deletion is None:
-            return f"{sums}; not tested by deleting inputs"
-        score, chance = self.deletion
-        random = f"{100 * chance:.0f} %" if chance >= 0.005 else "less than 1 %"
-        deleted = f"deletion score {score:.2f} (as high for {random} of random choices)"
-        if score < _CHANCE:
-            deleted = f"deletion score {score:.2f}, where chance is {_CHANCE:.2f}"
-        elif chance > RARE:
-            deleted += ", too close to chance to tell"
-        return f"{sums}; {deleted}"
+        return sums
+
+    @property
+    def _moves(self) -> str:
+        if self.test is None:
+            return "not tested by replacing inputs"
+        moved, p, stronger = self.test
+        count = round(RANKINGS * p)
+        random = f"p = {p:.3g}: of {RANKINGS:,} random rankings, {count:,} move the score as much"
+        if moved < CLOSE:
+            names, _ = self.by_word
+            other = "" if stronger is None else f", {printed(names[stronger])} moves it most"
+            return f"what it names moves the score too little{other} ({random})"
+        return random if p <= RARE else f"{random}, too close to chance to tell"
 
     @property
     def verdict(self) -> str:
@@ -171,7 +225,7 @@ class Explanation:
         absence = [None] * len(self.inputs) if self.absence is None else self.absence.tolist()
         rows = zip(self.inputs, self.contributions.tolist(), absence, strict=True)
         names = ("task", "target", "score", "score_name", "method", "exact")
-        after = ("start_state", "bias", "residual", "gap", "deletion_score")
+        after = ("caption", "start_state", "bias", "residual", "gap", "moved", "p")
         return {
             **{name: getattr(self, name) for name in names},
             "contributions": [
@@ -179,8 +233,7 @@ class Explanation:
                 for place, (token, share, change) in enumerate(rows)
             ],
             **{name: getattr(self, name) for name in after},
-            **{name: getattr(self, name) for name in ("deletion_chance", "passed", "verdict")},
-            **{name: getattr(self, name) for name in ("steps", "note")},
+            **{name: getattr(self, name) for name in ("passed", "verdict", "steps", "note")},
         }
 
     def to_json(self) -> str:
@@ -217,27 +270,35 @@ class Explanation:
 
     def __str__(self) -> str:
         order = np.argsort(-np.abs(self.contributions), kind="stable")
-        kept = np.sort(order[:_ROWS]).tolist()
-        # what is measured by leaving out is its own absence
-        absence = None if self.method == LEFT_OUT else self.absence
-        changes = [None] * len(self.inputs) if absence is None else absence.tolist()
-        rows = [(printed(self.inputs[i]), float(self.contributions[i]), changes[i]) for i in kept]
-        if self.method != LEFT_OUT and self.start_state:
-            rows.append(("start state", self.start_state, None))
-        widest = max((abs(share) for _, share, _ in rows), default=0.0) or 1.0
-        width = max([11, *(len(name) for name, _, _ in rows)])
-        lines = [
-            f'why "{printed(self.target)}": {self.score_name} {self.score:.4f} by {self.method}',
-            f"{'':{width}}  contribution" + ("" if absence is None else "  absence"),
+        kept = np.sort(order[:_ROWS])
+        names = [printed(self.inputs[i]) for i in kept]
+        shares = self.contributions[kept].tolist()
+        # the numbers of the other methods are measured themselves
+        measured = self.absence[kept] if self.additive and self.absence is not None else None
+        if self.additive and self.start_state:
+            names, shares = [*names, "start state"], [*shares, self.start_state]
+        bars = [
+            ("█" if share > 0 else "░") * round(_BAR * abs(share) / self.full_bar)
+            for share in shares
         ]
-        for name, share, change in rows:
-            bar = ("█" if share > 0 else "░") * round(_BAR * abs(share) / widest)
-            absent = "" if absence is None else f"  {'' if change is None else f'{change:+.4f}':>7}"
-            lines.append(f"{name:{width}}  {share:>+12.4f}{absent}  {bar}".rstrip())
-        if self.method != LEFT_OUT:
-            lines.append(f"{'bias':{width}}  {self.bias:>+12.4f}")
-            if self.residual:
-                lines.append(f"{'residual':{width}}  {self.residual:>+12.2g}")
+        if self.additive:
+            names, shares, bars = [*names, "bias"], [*shares, self.bias], [*bars, ""]
+        width = max([11, *map(len, names)])
+        lines = [
+            f'why "{printed(self.target)}": {self.score_name} {significant(self.score)} by {self.method}',
+            self.caption,
+            f"{'':{width}}  contribution" + ("" if measured is None else "  measured"),
+        ]
+        changes = (
+            [] if measured is None else [f"  {one:>8}" for one in aligned(measured, plus=True)]
+        )
+        changes += [" " * 10 * (measured is not None)] * (len(names) - len(changes))
+        for name, share, change, bar in zip(
+            names, aligned(shares, plus=True), changes, bars, strict=True
+        ):
+            lines.append(f"{name:{width}}  {share:>12}{change}  {bar}".rstrip())
+        if self.additive and self.residual:
+            lines.append(f"{'residual':{width}}  {self.residual:>+12.2g}")
         if len(kept) < len(self.inputs):
             lines.append(f"the {len(kept)} largest of {len(self.inputs):,} inputs")
         return "\n".join([*lines, self.verdict, *([self.note] if self.note else [])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,15 @@ from elman._errors import DataError
 from elman._shapes import whole_number
 from elman.cells import find
 from elman.data.series import SeriesSet
-from elman.explain.explanation import DECOMPOSITION, LEFT_OUT, Explanation
+from elman.explain.explanation import (
+    DECOMPOSITION,
+    INTEGRATED,
+    LEFT_OUT,
+    REPLACEMENT,
+    Explanation,
+)
 from elman.explain.gradients import finite, held
-from elman.explain.question import Question, Sets, Shares
+from elman.explain.question import Question, Shares
 from elman.explain.segments import Part, shared_out
 
 __all__ = ["explain_forecast", "forecast_picture", "one_series", "span"]
@@ -28,6 +35,7 @@ def explain_forecast(
     target: int | str | None = None,
     *,
     method: str | None = None,
+    quick: bool = False,
 ) -> Explanation:
     """Return which earlier values and columns moved the forecast of one series, by lag.
 
@@ -36,8 +44,7 @@ def explain_forecast(
 
     By "leave-one-out", the default, the score is the forecast (its median) in the units of the series: a
     value is replaced by what its season's neighbours say (without a season, the values beside it), a column
-    by its mean in training, and the whole forecast is run again. The bias is then the forecast with all of
-    them replaced.
+    by its mean in training, and the whole forecast is run again.
 
     By "decomposition" or "integrated gradients" a score in the space of the network (the logarithm of the
     forecast, where it forecasts logarithms) is shared out among what the network reads, against a window
@@ -52,6 +59,7 @@ def explain_forecast(
         target: the step ahead, from 1; by default the mean of the whole horizon.
         method: "leave-one-out", "decomposition" or
             "integrated gradients".
+        quick: leave the self-test out, for a first answer.
 
     Raises:
         DataError: there is no such series, or more than one.
@@ -59,7 +67,9 @@ def explain_forecast(
         InputError: the states of the network leave the range of numbers.
     """
     method = LEFT_OUT if method is None else method
-    return _Ahead(predictor, one_series(predictor, what), target, method != LEFT_OUT).answer(method)
+    return _Ahead(predictor, one_series(predictor, what), target, method != LEFT_OUT).answer(
+        method, quick=quick
+    )
 
 
 def forecast_picture(
@@ -157,6 +167,7 @@ def _parts(series: SeriesSet, rule: Any) -> list[Part]:
 class _Ahead(Question):
     """Why a forecast is what it is, some steps ahead."""
 
+    methods = (LEFT_OUT, DECOMPOSITION, INTEGRATED, REPLACEMENT)
     task = "forecast"  # which rectifiers are open is held as it was: no decomposition is exact
 
     def __init__(
@@ -172,7 +183,7 @@ class _Ahead(Question):
         first, last = int(self.ahead[0]) + 1, int(self.ahead[-1]) + 1
         self.target = f"{series.ids[0]}, {span(first, last)} ahead"
         mean = "" if first == last else "mean "
-        self.score_name = f"{mean}{'logarithm of the ' * (transformed and rule.log)}forecast"
+        self._name = f"{mean}{'logarithm of the ' * (transformed and rule.log)}forecast"
         self.parts = _parts(series, rule)
         self.inputs = tuple(part.name for part in self.parts)
 
@@ -203,10 +214,27 @@ class _Ahead(Question):
             notes.append(held(find(config.cell, config.activation), "rectifiers"))
         return " ".join(notes)
 
-    def scores(self, sets: Sets) -> np.ndarray:
+    def scored(self, method: str) -> tuple[str, float]:
+        """Return the mean forecast as it is."""
+        del method
+        return self._name, float(self._scores([()])[0])
+
+    def replaced(self, sample: int, *, quick: bool) -> np.ndarray:
+        """Return how far the mean forecast falls without each input."""
+        del sample, quick
+        return self._measured
+
+    def left_out(self) -> np.ndarray:
+        """Return how far the mean forecast falls without each input."""
+        return self._measured
+
+    @functools.cached_property
+    def _measured(self) -> np.ndarray:
+        scores = self._scores([(), *((place,) for place in range(len(self.parts)))])
+        return finite(scores[0] - scores[1:])
+
+    def _scores(self, sets: list[tuple[int, ...]]) -> np.ndarray:
         """Return the mean forecast without each set of inputs."""
-        if not sets:
-            return np.empty(0)
         self.steps += sum(map(bool, sets)) * (
             self.rule.window // self.rule.segment + self.rule.ahead
         )

@@ -1,9 +1,11 @@
-"""Which word moved the next one: the logit of a language model's prediction, token by token.
+"""Which word moved the next one: the score of a language model's prediction, token by token.
 
-Three ways. The *decomposition* goes back through the network with its gates held as they were: exact for the
-linear rnn, and for mingru given its gates. *Integrated gradients* follow the gradient from a text of zeros to
-the text that was read (Sundararajan et al., "Axiomatic Attribution for Deep Networks", 2017). *Leave-one-out*
-reads the text again without each token, from the state before it: the truth that the others are held against.
+Four ways. *Replacement* measures how far the prediction falls when a token is replaced by others that the
+model expects in its place; it is the default, for it names the deciding word where that is known. The
+*decomposition* goes back through the network with its gates held as they were: exact for the linear rnn, and
+for mingru given its gates. *Integrated gradients* follow the gradient from a text of zeros to the text that
+was read (Sundararajan et al., "Axiomatic Attribution for Deep Networks", 2017). *Leave-one-out* reads the
+text again without each token, from the state before it.
 """
 
 from __future__ import annotations
@@ -18,21 +20,26 @@ from elman._shapes import whole_number
 from elman.data import TextCodec
 from elman.data.vocabulary import END
 from elman.data.words import UNKNOWN, UNKNOWN_ID
-from elman.explain.explanation import DECOMPOSITION, LEFT_OUT, Explanation, not_known
+from elman.explain.explanation import (
+    ADDITIVE,
+    DECOMPOSITION,
+    LEFT_OUT,
+    REPLACEMENT,
+    Explanation,
+    not_known,
+)
 from elman.explain.gradients import ROOM, Run, held, integrated
 from elman.explain.opened import Opened, Read
-from elman.explain.question import Question, Sets, Shares
+from elman.explain.question import Question, Shares
+from elman.explain.replacement import falls, groups_of
 from elman.runtime.network import Network
-from elman.runtime.sampling import best, ranked
+from elman.runtime.sampling import ranked
 from elman.runtime.stream import Readable
 
 __all__ = ["Terms", "decompose", "explain_language", "replace"]
 
-_WORDS = 32  # that stand for an unknown one
-_LANES = 2048  # of all unknown words together
 _UNLIKE = (
-    "A text without a word may be like none in training: --unknown (unknown=True) asks what it is "
-    "not to know it."
+    "A text without a word may be like none in training; replacement does not have this fault."
 )
 
 
@@ -54,56 +61,78 @@ def explain_language(
     *,
     method: str | None = None,
     unknown: bool = False,
+    quick: bool = False,
 ) -> Explanation:
-    """Return why `target`, a token (the most probable one), is as probable as it is after `text`.
+    """Return why `target` is as probable as it is after `text`.
 
-    The score is its logit. `method` is by default "decomposition", or "leave-one-out" where that fails its
-    test. With `unknown` each token in turn is not left out but not known: the words that were expected
-    in its place stand there, each as probable as it and what follows it are (Zintgraf et al., "Visualizing
-    Deep Neural Network Decisions", 2017), and the score is the target's log probability. Raises InputError,
-    OptionError.
+    Args:
+        predictor: What `elman.load` returns for a language model.
+        text: The text, or the numbers of its tokens.
+        target: A token of the vocabulary, by default the most probable next one.
+        method: One of `METHODS`. By "replacement", the default, and by "leave-one-out" the score is the log
+            probability of the target, by "decomposition" and "integrated gradients" it is its logit.
+        unknown: The older spelling of ``method="replacement"``.
+        quick: Return a first answer from fewer replacements, without its test.
+
+    Returns:
+        The explanation, with a number for each of the last 256 tokens.
+
+    Raises:
+        InputError: The text cannot be read, or the states leave the range of numbers.
+        OptionError: The vocabulary has no such target, or there is no such method.
     """
     network: Network = predictor.network
-    if unknown and method not in (None, LEFT_OUT):
-        raise OptionError("method", got=method, expected=LEFT_OUT)
+    if unknown and method not in (None, REPLACEMENT):
+        raise OptionError("method", got=method, expected=REPLACEMENT)
     read = Read.of(predictor, text)
-    number = _number(network, read, target)
-    return (_Unknown if unknown else _Word)(network, read, number).answer(method)
+    return _Word(network, read, _number(network, read, target)).answer(method, quick=quick)
 
 
 class _Word(Question):
-    """Why a token has its logit after a text."""
+    """Why a token has its log probability, or its logit, after a text."""
 
-    task, score_name = "language", "logit"
+    task = "language"
+    least = 0.01  # of a log probability: one per cent of the probability
 
     def __init__(self, network: Network, read: Read, number: int) -> None:
         self.network, self.read, self.number = network, read, number
         self.target, self.inputs = network.model.codec.tokens[number], read.tokens
+        self.groups = groups_of(network.model.codec, read.tokens)
         self.exact = network.cell.exact
-        weight, bias = Opened(network).head([number])
-        self._weight, self._bias = weight[0].astype(np.float64), float(bias[0])
+        self._draws = 0
 
-    def scores(self, sets: Sets) -> np.ndarray:
-        """Return the logit without each set of tokens.
+    def scored(self, method: str) -> tuple[str, float]:
+        """Return the target's logit for a method that adds up, else its log probability."""
+        output = _output(self.network, self.read)
+        if method in ADDITIVE:
+            weight, bias = Opened(self.network).head([self.number])
+            return "logit", float(output.astype(np.float64) @ weight[0] + bias[0])
+        return "log probability", float(self._log_probabilities(output[None])[0])
 
-        Each text is forked before the first token that it lacks; all that stand at a place read it in one
-        product.
+    def _log_probabilities(self, outputs: np.ndarray) -> np.ndarray:
+        return self.network.target_log_probabilities(outputs, np.full(len(outputs), self.number))
+
+    def replaced(self, sample: int, *, quick: bool) -> np.ndarray:
+        """Return how far the log probability falls when each token is replaced."""
+        found = falls(self.network, self.read, self.number, self.groups, sample=sample, quick=quick)
+        self.steps += found.steps
+        self._draws = found.draws
+        return found.each
+
+    def left_out(self) -> np.ndarray:
+        """Return how far the log probability falls without each token.
+
+        The state before the token is forked; all that stand at a place read it in one product.
         """
         N, network = len(self.inputs), self.network
-        firsts = np.array([one[0] if one else N for one in sets], np.int64)
-        lacks = np.zeros((len(sets) + 1, N), bool)
-        for row, one in enumerate(sets):
-            lacks[row, list(one)] = True
-        states = np.repeat(self.read.start[None], len(sets) + 1, axis=0)
+        states = np.repeat(self.read.start[None], N + 1, axis=0)
         for place, token in enumerate(self.read.numbers.tolist()):
-            states[np.flatnonzero(firsts == place)] = states[-1]
-            reads = np.append(firsts < place, True) & ~lacks[:, place]
-            which = np.flatnonzero(reads)
-            _, states[which] = network.forward(np.full((1, len(which)), token), states[which])
-            self.steps += len(which) - 1
-        states[np.flatnonzero(firsts == N)] = states[-1]
-        output = network.output(states[:-1]).astype(np.float64)
-        return np.asarray(output @ self._weight + self._bias)
+            states[place] = states[N]
+            which = [*range(place), N]
+            _, states[which] = network.forward(np.full((1, place + 1), token), states[which])
+            self.steps += place
+        found = self._log_probabilities(network.output(states)).astype(np.float64)
+        return np.asarray(found[N] - found[:N])
 
     def shares(self, method: str) -> Shares:
         """Return the logit's terms."""
@@ -118,92 +147,13 @@ class _Word(Question):
             notes.append(held(self.network.cell))
         if method == LEFT_OUT and len(self.inputs) > 1:
             notes.append(_UNLIKE)
-        return " ".join(filter(None, notes))
-
-
-class _Unknown(_Word):
-    """Why a token has its log probability after a text, against texts some of whose tokens are not known."""
-
-    score_name, methods = "log probability", (LEFT_OUT,)
-    words, known = 0, 1.0
-    """That stand for an unknown one, and the least share of what was expected that they are."""
-
-    def scores(self, sets: Sets) -> np.ndarray:
-        """Return the log probability with each set of tokens unknown.
-
-        A lane is one way to put words in a set's places; it weighs what they, and what is read after them,
-        had for log probability there.
-        """
-        network, N = self.network, len(self.inputs)
-        lanes, whole = np.empty((0, len(self.read.start)), self.read.start.dtype), self.read.start
-        owners, weights = np.empty(0, np.int64), np.empty(0)
-        unknown = np.zeros((len(sets), N), bool)
-        for row, one in enumerate(sets):
-            unknown[row, list(one)] = True
-        for place, token in enumerate(self.read.numbers.tolist()):
-            begins = [row for row, one in enumerate(sets) if one and one[0] == place]
-            rows = np.concatenate([lanes, whole[None]])
-            output = network.output(rows)
-            here = unknown[owners, place]
-            (stay,) = np.nonzero(~here)
-            # of each new lane: the row it comes from, whose it is, what it reads and weighs
-            come = [(stay, owners[stay], np.full(len(stay), token))]
-            heavy = [
-                weights[stay]
-                + network.target_log_probabilities(output[stay], np.full(len(stay), token))
-            ]
-            parents = [*np.flatnonzero(here).tolist(), *([len(lanes)] * len(begins))]
-            whose = [*owners[here].tolist(), *begins]
-            expected = {row: self._expected(output[row]) for row in {*parents}}
-            for row, owner in zip(parents, whose, strict=True):
-                words = best(expected[row], self._count(len(sets), len(sets[owner])))
-                if len(sets[owner]) == 1:
-                    share = float(np.exp(expected[row][words]).sum())
-                    self.words, self.known = len(words), min(self.known, share)
-                come.append((np.full(len(words), row), np.full(len(words), owner), words))
-                before = weights[row] if row < len(lanes) else 0.0
-                heavy.append(before + expected[row][words])
-            of, owners, tokens = (np.concatenate(part) for part in zip(*come, strict=True))
-            weights = np.concatenate(heavy)
-            _, after = network.forward(
-                np.append(tokens, token)[None], np.concatenate([rows[of], whole[None]])
+        if method == REPLACEMENT and self._draws:
+            what = "character, and what follows it in its word," if self.groups else "word"
+            notes.append(
+                f"Each {what} was replaced by up to {self._draws} others, drawn from what the model "
+                "expected there; one that was certain there gets 0."
             )
-            lanes, whole = after[:-1], after[-1]
-            self.steps += len(lanes)
-        output = network.output(np.concatenate([lanes, whole[None]]))
-        found = network.target_log_probabilities(output, np.full(len(output), self.number))
-        result = np.full(len(sets), found[-1], np.float64)
-        for row in np.unique(owners).tolist():
-            mine = np.flatnonzero(owners == row)
-            mixed = np.logaddexp.reduce(weights[mine] + found[mine])
-            result[row] = mixed - np.logaddexp.reduce(weights[mine])
-        return result
-
-    def _expected(self, output: np.ndarray) -> np.ndarray:
-        """Return the log probabilities ``[V]`` of the next token, within the line."""
-        expected = self.network.log_probabilities(output).astype(np.float64)
-        if (end_id := self.network.model.codec.end_id) is not None:
-            expected[end_id] = -np.inf
-        return np.asarray(expected - np.logaddexp.reduce(expected))
-
-    def _count(self, sets: int, size: int) -> int:
-        """Return how many words stand for each of `size` unknown ones, where there are so many sets."""
-        codec = self.network.model.codec
-        lanes = min(_WORDS, max(4, _LANES // max(1, sets)))
-        return min(max(2, int(lanes ** (1 / size))), len(codec) - (codec.end_id is not None))
-
-    def nothing(self) -> float:
-        """Return 0: where nothing is known there is no text."""
-        return 0.0
-
-    def note(self, method: str) -> str:
-        """Return what is not in the vocabulary, and what stood for an unknown word."""
-        del method
-        told = (
-            f"For an unknown word stand the {self.words} most probable ones, "
-            f"at least {100 * self.known:.0f} % of them."
-        )
-        return " ".join(filter(None, (_note(self.read), told if self.inputs else "")))
+        return " ".join(filter(None, notes))
 
 
 def decompose(predictor: Any, text: Readable, targets: Sequence[str]) -> Terms:

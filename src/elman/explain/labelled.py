@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,17 @@ from elman._errors import DataError
 from elman.cells import find
 from elman.data.codec import ABSENT
 from elman.data.layout import several
-from elman.explain.explanation import DECOMPOSITION, LEFT_OUT, Explanation
+from elman.explain.explanation import (
+    DECOMPOSITION,
+    INTEGRATED,
+    LEFT_OUT,
+    REPLACEMENT,
+    Explanation,
+)
 from elman.explain.gradients import finite, held, slopes_between
 from elman.explain.parts import Reading, taken_apart
 from elman.explain.passage import Layers
-from elman.explain.question import Question, Sets, Shares
+from elman.explain.question import Question, Shares
 
 __all__ = ["explain_labelled"]
 
@@ -26,6 +33,7 @@ def explain_labelled(
     *,
     method: str | None = None,
     of: int | str | None = None,
+    quick: bool = False,
 ) -> Explanation:
     """Return which inputs of one sequence moved the answer of a classifier, regressor or tagger.
 
@@ -45,13 +53,14 @@ def explain_labelled(
         of: for texts "words" or "characters" (those by which words are spelled, with the words' own vectors
             in the bias; where none are, by leave-one-out alone); for numbers "steps" or "channels"; for a
             tagger the step, from 0, by default the last.
+        quick: leave the self-test out, for a first answer.
 
     Raises:
         DataError: the sequence is not as in training, or the network has no such label.
         OptionError: there is no such method or input.
         InputError: the states of the network leave the range of numbers.
     """
-    return _Answer(predictor, taken_apart(predictor, what, of), target).answer(method)
+    return _Answer(predictor, taken_apart(predictor, what, of), target).answer(method, quick=quick)
 
 
 class _Answer(Question):
@@ -63,32 +72,51 @@ class _Answer(Question):
         self.inputs = tuple(reading.names)
         self.number = _number(predictor, target, reading.logits([()])[0])
         self._scale, self._shift = 1.0, 0.0
-        self.target, self.score_name = "value", "value"
+        self.target, self._name = "value", "value"
         if config.task == "regress":
             self._scale, self._shift = codec.target.scale[0], codec.target.mean[0]
         else:
-            self.target, self.score_name = predictor.labels.names[self.number], "logit"
+            self.target, self._name = predictor.labels.names[self.number], "logit"
         if reading.step is not None:
-            self.score_name += f" at step {reading.step}"
-        if not reading.read_by_network:
-            self.methods = (LEFT_OUT,)
+            self._name += f" at step {reading.step}"
+        self.methods = (LEFT_OUT, REPLACEMENT)
+        if reading.read_by_network:
+            self.methods = (DECOMPOSITION, INTEGRATED, *self.methods)
         pools = {"max": "chosen maxima", "attention": "weights of attention"}
         self._chosen = [name for pool, name in pools.items() if pool in config.pools]
         self.cell = find(config.cell, config.activation)
         self.exact = self.cell.exact and not self._chosen
 
-    def scores(self, sets: Sets) -> np.ndarray:
-        """Return the answer without each set of inputs."""
+    def scored(self, method: str) -> tuple[str, float]:
+        """Return the answer as it is."""
+        del method
+        return self._name, float(self._scores([()])[0])
+
+    def replaced(self, sample: int, *, quick: bool) -> np.ndarray:
+        """Return how far the answer falls without each input."""
+        del sample, quick
+        return self._measured
+
+    def left_out(self) -> np.ndarray:
+        """Return how far the answer falls without each input."""
+        return self._measured
+
+    @functools.cached_property
+    def _measured(self) -> np.ndarray:
         before = self.reading.steps
-        logits = self.reading.logits([*sets])[:, self.number].astype(np.float64)
+        scores = self._scores([(), *((place,) for place in range(len(self.inputs)))])
         self.steps += self.reading.steps - before
+        return finite(scores[0] - scores[1:])
+
+    def _scores(self, sets: list[tuple[int, ...]]) -> np.ndarray:
+        logits = self.reading.logits(sets)[:, self.number].astype(np.float64)
         with np.errstate(over="ignore"):
             return finite(logits * self._scale + self._shift)
 
     def shares(self, method: str) -> Shares:
         """Return the mean of the members' shares."""
         if not self.inputs:
-            return np.empty(0), 0.0, self.nothing()
+            return np.empty(0), 0.0, float(self._scores([()])[0])
         with np.errstate(over="ignore", invalid="ignore"):
             shares, rest = _shares(self.reading, self.number, method)
             rest = rest * self._scale + self._shift

@@ -237,8 +237,9 @@ class Explained(TypedDict):
     bias: float | None
     residual: float | None
     gap: float | None
-    deletion_score: float | None
-    deletion_chance: float | None
+    caption: str
+    moved: float | None
+    p: float | None
     passed: bool | None
     verdict: str
     steps: int

@@ -43,7 +43,7 @@ Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
 Width: TypeAlias = Annotated[int, Field(ge=280, le=2000)]
 """Of a picture, in its own units: pixels where it is not scaled."""
 Place: TypeAlias = Annotated[int, Field(ge=0, lt=LONGEST)]
-Method: TypeAlias = Literal["decomposition", "integrated gradients", "leave-one-out"]
+Method: TypeAlias = Literal["replacement", "decomposition", "integrated gradients", "leave-one-out"]
 Input: TypeAlias = (
     Text
     | Annotated[list[Word], Field(fail_fast=True, max_length=10_000)]
