@@ -124,7 +124,7 @@ class Model:
             if type(value) is not dict:
                 raise ModelFileError(f"metadata {key}", got=value, expected="an object")
         task = metadata["config"].get("task")
-        if task not in _TASKS:
+        if type(task) is not str or task not in _TASKS:  # a list is no key
             raise ModelFileError("its task", got=task, expected="one of " + ", ".join(TASKS))
         config_type, module, name = _TASKS[task]
         codec_type = getattr(import_module(f"elman.data.{module}"), name)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -454,3 +455,46 @@ def test_memory_that_does_not_suffice(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "empty", full)
     with pytest.raises(ModelFileError, match="larger than the memory that is free"):
         _container.read(path)
+
+
+WRONG = [None, True, 0, -1, 1.5, 10**30, "x", "", [], [1], ["a"], [[]], {}, {"a": 1}]
+"""JSON values that are put in place of every part of a model's metadata, under a right digest."""
+
+
+def places(value: object, above: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    """Return the keys and indices that lead to every part of a JSON value but itself."""
+    items = value.items() if isinstance(value, dict) else []
+    items = enumerate(value) if isinstance(value, list) else items
+    found = [(*above, key) for key, _ in items]
+    return found + [place for (*_, key) in found for place in places(value[key], (*above, key))]
+
+
+def replaced(value: object, place: tuple[object, ...], new: object) -> object:
+    """Return a JSON value with `new` at `place`."""
+    changed = json.loads(json.dumps(value))
+    *above, last = place
+    parent = changed
+    for key in above:
+        parent = parent[key]
+    parent[last] = new
+    return changed
+
+
+@pytest.mark.parametrize("new", WRONG, ids=repr)
+def test_the_task_is_a_text(new, tmp_path):
+    arrays, metadata = _container.read(GOLDEN[0])
+    path = tmp_path / "forged.safetensors"
+    _container.write(path, arrays, replaced(metadata, ("config", "task"), new))
+    assert "its task" in refusal(path, path.read_bytes())
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
+def test_every_field_has_its_type(golden, tmp_path):
+    """A field of another type is refused as a model file is, or has a value that it may have."""
+    arrays, metadata = _container.read(golden)
+    forged = [(place, new) for place in places(metadata) for new in WRONG]
+    path = tmp_path / "forged.safetensors"
+    for place, new in random.Random(golden.stem).sample(forged, min(len(forged), COUNT // 20)):
+        _container.write(path, arrays, replaced(metadata, place, new))
+        with contextlib.suppress(ModelFileError):
+            Model.load(path)
