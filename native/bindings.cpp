@@ -85,10 +85,18 @@ void check_rows(const In<2>& x, const std::optional<Numbers>& tokens, size_t N) 
     expect(tokens->data()[n] >= 0 && tokens->data()[n] < (Int)x.shape(0), "tokens: rows of x");
 }
 
+// Multiply-adds of a layer for one row: in its longest products between two points where threads meet, and in all.
+Int step_operations(const Layer& layer) {
+  return GATES[layer.cell] * layer.H * (layer.cell == MINGRU ? layer.I : layer.H);
+}
+Int row_operations(const Layer& layer) {
+  return GATES[layer.cell] * layer.H * (layer.I + (layer.cell == MINGRU ? 0 : layer.H));
+}
+
 template <class F>
-void run_released(Int threads, F&& work) {
+void run_released(Int threads, Int operations, F&& work) {
   nb::gil_scoped_release released;
-  run(threads, [](void* context, Team& team, Int thread) { (*(F*)context)(team, thread); }, &work);
+  run(threads, operations, [](void* context, Team& team, Int thread) { (*(F*)context)(team, thread); }, &work);
 }
 
 std::shared_ptr<Block> forward(const Kernel& kernel, int cell, const Numbers& sizes, bool reverse, bool bfloat16,
@@ -113,7 +121,8 @@ std::shared_ptr<Block> forward(const Kernel& kernel, int cell, const Numbers& si
   f.saved = saved->data();
   const Block scratch(kernel.forward_bytes(f, precision));
   f.scratch = scratch.data();
-  run_released(threads, [&](Team& team, Int thread) { kernel.forward(f, precision, team, thread); });
+  threads = worthwhile(threads, B * step_operations(layer), WORTH_A_MEETING);
+  run_released(threads, N * row_operations(layer), [&](Team& team, Int thread) { kernel.forward(f, precision, team, thread); });
   return saved;
 }
 
@@ -142,7 +151,8 @@ void backward(const Kernel& kernel, const std::shared_ptr<Block>& saved, int cel
              dstart.data()};
   const Block scratch(kernel.backward_bytes(f, precision));
   f.scratch = scratch.data();
-  run_released(threads, [&](Team& team, Int thread) { kernel.backward(f, precision, team, thread); });
+  threads = worthwhile(threads, B * step_operations(layer), WORTH_A_MEETING);
+  run_released(threads, 2 * N * row_operations(layer), [&](Team& team, Int thread) { kernel.backward(f, precision, team, thread); });
 }
 
 // Returns the summed loss in nats and of how many rows.
@@ -165,7 +175,9 @@ std::pair<double, Int> head(const Kernel& kernel, Int threads, const In<2>& hidd
          ignore,         (float)scale, nullptr, losses.data(), data(dhidden), data(dweight), data(dbias)};
   const Block scratch(kernel.head_bytes(f));
   f.scratch = scratch.data();
-  run_released(threads, [&](Team& team, Int thread) { kernel.head(f, team, thread); });
+  const Int operations = (dhidden ? 3 : 1) * N * V * H;
+  threads = worthwhile(threads, operations, WORTH_A_MEETING);
+  run_released(threads, operations, [&](Team& team, Int thread) { kernel.head(f, team, thread); });
   double total = 0;
   for (const double loss : losses) total += loss;
   return {total, count};
@@ -178,9 +190,11 @@ typedef std::vector<In<1>> Gradients;
 
 template <class F>
 void over_pieces(const Gradients& arrays, Int threads, F&& work) {
-  Int pieces = 0;
-  for (const auto& array : arrays) pieces += ((Int)array.shape(0) + PIECE - 1) / PIECE;
-  run_released(threads, [&](Team& team, Int thread) {
+  Int pieces = 0, numbers = 0;
+  for (const auto& array : arrays) pieces += ((Int)array.shape(0) + PIECE - 1) / PIECE, numbers += array.shape(0);
+  // a number is read from memory, which takes as long as many multiply-adds
+  const Int operations = 32 * numbers;
+  run_released(worthwhile(threads, operations, WORTH_A_CALL), operations, [&](Team& team, Int thread) {
     Int piece = 0;
     const Int begin = pieces * thread / team.size, end = pieces * (thread + 1) / team.size;
     for (size_t i = 0; i < arrays.size(); ++i) {
@@ -317,7 +331,7 @@ double peak(const Kernel& kernel, Int threads) {
   const Int rounds = 20'000'000 / kernel.width;
   double operations = 0;
   const auto begin = std::chrono::steady_clock::now();
-  run_released(threads, [&](Team& team, Int thread) {
+  run_released(threads, Int(1) << 40, [&](Team& team, Int thread) {
     const double done = kernel.multiply_adds(rounds);
     if (thread == 0) operations = done * (double)team.size;
   });

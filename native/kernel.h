@@ -16,7 +16,7 @@ typedef int64_t Int;
 constexpr Int MOST_THREADS = 64;
 struct Team {
   Int size;
-  void (*yield)();
+  void (*back_off)(Int looks);  // lets others run; `looks` counts the calls of one wait
   struct alignas(64) Arrival {
     Int count = 0;
   } arrivals[MOST_THREADS];

@@ -9,18 +9,14 @@
 namespace elman {
 namespace {
 
-// As many threads as have a share of work that takes longer than meeting the others.
-constexpr Int LITTLE = Int(1) << 16;  // multiply-adds
-Int worth(Int work, Int threads) { return std::max(Int(1), std::min(threads, work / LITTLE)); }
-
 constexpr Int PADDED = 16;
 Int padded(Int n) { return (n + PADDED - 1) / PADDED * PADDED; }
 
 float* floats(const Block& block) { return (float*)block.data(); }
 
 template <class F>
-void in_team(Int threads, F&& work) {
-  run(threads, [](void* context, Team& team, Int thread) { (*(F*)context)(team, thread); }, &work);
+void in_team(Int threads, Int operations, F&& work) {
+  run(threads, operations, [](void* context, Team& team, Int thread) { (*(F*)context)(team, thread); }, &work);
 }
 
 }  // namespace
@@ -109,7 +105,9 @@ Network::Network(const Kernel& kernel, Precision precision, bool residual, const
   weights_ -= columns * E;
 }
 
-Int Network::useful(Int rows, Int threads) const { return worth(rows * weights_, threads); }
+Int Network::useful(Int T, Int B, Int threads) const {
+  return worthwhile(threads, B * weights_, T > 1 ? WORTH_A_MEETING : WORTH_A_CALL);
+}
 
 bool Network::forward(const Int* tokens, Int T, Int B, const float* before, float* after, float* y, Int threads) const {
   const Int N = T * B, layers = (Int)layers_.size();
@@ -147,7 +145,7 @@ bool Network::forward(const Int* tokens, Int T, Int B, const float* before, floa
   for (Forward& f : calls) f.scratch = scratch.data();
   // by a name of this call: the other threads have vectors of their own by that one
   const std::vector<Forward>& in_order = calls;
-  in_team(useful(B, threads), [&](Team& team, Int thread) {
+  in_team(useful(T, B, threads), N * weights_, [&](Team& team, Int thread) {
     for (const Forward& f : in_order) kernel_.forward(f, precision_, team, thread);
   });
   const float* last = calls.back().y;
@@ -163,7 +161,7 @@ bool Network::forward(const Int* tokens, Int T, Int B, const float* before, floa
 
 void Network::logits(const float* hidden, Int row, Int N, float* logits, Int threads) const {
   Output o{N, H_, V_, hidden, row, output_, logits};
-  const Int useful = worth(N * V_ * H_, threads);
+  const Int operations = N * V_ * H_, useful = worthwhile(threads, operations, WORTH_A_CALL);
   // the side A of a product of bfloat16 weights has rows of even length
   std::unique_ptr<Block> copy;
   if (precision_ == WIDENED && H_ % 2) {
@@ -172,7 +170,7 @@ void Network::logits(const float* hidden, Int row, Int N, float* logits, Int thr
     for (Int n = 0; n < N; ++n) memcpy(floats(*copy) + n * units_, hidden + n * row, H_ * sizeof(float));
     o.hidden = floats(*copy), o.hidden_row = units_;
   }
-  in_team(useful, [&](Team& team, Int thread) { kernel_.logits(o, precision_, team, thread); });
+  in_team(useful, operations, [&](Team& team, Int thread) { kernel_.logits(o, precision_, team, thread); });
 }
 
 bool Network::generate(Int n, const Sampling& how, const double* uniforms, Int end, const float* start, float* state,

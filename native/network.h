@@ -46,7 +46,7 @@ class Network {
                Int threads) const;
 
  private:
-  Int useful(Int rows, Int threads) const;
+  Int useful(Int T, Int B, Int threads) const;
 
   const Kernel& kernel_;
   Precision precision_;

@@ -30,7 +30,7 @@ INLINE void wait(Team& team, Int me) {
 #elif defined(__aarch64__)
       __asm__ volatile("yield");
 #endif
-      if (spins > 4000) team.yield();  // somebody else needs the processor
+      if (spins > 4000) team.back_off(spins - 4000);  // another thread needs the processor
     }
 }
 

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -18,63 +20,103 @@
 namespace elman {
 namespace {
 
-void yield() { sched_yield(); }
+// Lets another thread run while this one waits. After a while it sleeps: a thread that has been waiting for long
+// waits for one that has no processor, and must not keep it from one.
+void back_off(Int looks) {
+  if (looks < 200) sched_yield();
+  else std::this_thread::sleep_for(std::chrono::microseconds(50));
+}
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+template <class Done>
+void wait_until(Done&& done) {
+  for (Int looks = 0; !done(); ++looks) looks < 4000 ? pause() : back_off(looks - 4000);
+}
 
 // Threads of our own. A worker that has just worked looks out for more for a while, then sleeps: a stream's
 // steps follow each other within microseconds, and waking costs more than a step.
+//
+// The caller invites workers and begins with those that join in time. On a busy machine a worker may have no
+// processor for milliseconds; its invitation is then withdrawn, and the others compute the same numbers.
 class Pool {
  public:
-  static constexpr Int LOOKS = 20'000;  // some 100 us
+  static constexpr Int LOOKS = 20'000;  // about 100 us
 
-  void run(Int threads, Work work, void* context) {
-    while ((Int)workers_.size() < threads - 1) {
-      auto worker = std::make_unique<Worker>();
-      workers_.reserve(workers_.size() + 1);
-      try {
-        std::thread([this, &own = *worker, number = (Int)workers_.size() + 1] { serve(own, number); }).detach();
-      } catch (const std::system_error&) {
-        threads = (Int)workers_.size() + 1;  // the system gives no more: fewer compute the same
-        break;
-      }
-      workers_.push_back(std::move(worker));
+  // `patience` is how often the caller looks whether the invited workers have joined; a look takes some 5 ns.
+  void run(Int threads, Int patience, Work work, void* context) {
+    hire(threads - 1);
+    const Int invited = std::min(threads - 1, (Int)workers_.size());
+    for (Int i = 0; i < invited; ++i) invite(*workers_[i]);
+    for (Int looks = 0; looks < patience && !all_joined(invited); ++looks) pause();
+    Int joined = 0;
+    for (Int i = 0; i < invited; ++i) {
+      int expected = INVITED;
+      if (!workers_[i]->state.compare_exchange_strong(expected, IDLE)) workers_[i]->number = ++joined;
     }
-    Team team{threads, yield, {}};
+    Team team{joined + 1, back_off, {}};
     work_ = work, context_ = context, team_ = &team;
-    running_.store(threads - 1, std::memory_order_relaxed);
-    for (Int i = 0; i < threads - 1; ++i) call(*workers_[i]);
+    running_.store(joined, std::memory_order_relaxed);
+    for (Int i = 0; i < invited; ++i) {
+      int expected = JOINED;
+      workers_[i]->state.compare_exchange_strong(expected, WORKING);
+    }
     work(context, team, 0);
-    for (Int looks = 0; running_.load(std::memory_order_acquire) > 0; ++looks) looks < 4000 ? pause() : yield();
+    wait_until([&] { return running_.load(std::memory_order_acquire) == 0; });
   }
 
  private:
+  enum State : int { IDLE, INVITED, JOINED, WORKING };
   struct Worker {
-    std::atomic<Int> calls{0};  // it is called again only after it has answered
+    std::atomic<int> state{IDLE};
     std::atomic<bool> asleep{false};
     std::mutex mutex;
     std::condition_variable wake;
+    Int number = 0;  // in the team; the caller writes it before WORKING
   };
-  static void pause() {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#endif
+  // Starts workers until there are `wanted`, or as many as the system gives: fewer compute the same.
+  void hire(Int wanted) {
+    while ((Int)workers_.size() < wanted) {
+      auto worker = std::make_unique<Worker>();
+      workers_.reserve(workers_.size() + 1);
+      try {
+        std::thread([this, &own = *worker] { serve(own); }).detach();
+      } catch (const std::system_error&) {
+        return;
+      }
+      workers_.push_back(std::move(worker));
+    }
   }
-  static void call(Worker& worker) {
-    worker.calls.fetch_add(1);
+  static void invite(Worker& worker) {
+    worker.state.store(INVITED);
     if (!worker.asleep.load()) return;
     std::lock_guard lock(worker.mutex);
     worker.wake.notify_one();
   }
-  void serve(Worker& worker, Int number) {
-    for (Int answered = 0;; ++answered) {
-      const auto called = [&] { return worker.calls.load() != answered; };
-      for (Int looks = 0; !called() && looks < LOOKS; ++looks) pause();
-      if (!called()) {
+  bool all_joined(Int invited) const {
+    for (Int i = 0; i < invited; ++i)
+      if (workers_[i]->state.load(std::memory_order_acquire) != JOINED) return false;
+    return true;
+  }
+  void serve(Worker& worker) {
+    for (;;) {
+      const auto is_invited = [&] { return worker.state.load() == INVITED; };
+      for (Int looks = 0; !is_invited() && looks < LOOKS; ++looks) pause();
+      if (!is_invited()) {
         std::unique_lock lock(worker.mutex);
         worker.asleep.store(true);  // before it looks once more: a caller either is seen or sees this
-        worker.wake.wait(lock, called);
+        worker.wake.wait(lock, is_invited);
         worker.asleep.store(false);
       }
-      work_(context_, *team_, number);
+      int expected = INVITED;
+      if (!worker.state.compare_exchange_strong(expected, JOINED)) continue;  // the invitation was withdrawn
+      wait_until([&] { return worker.state.load(std::memory_order_acquire) == WORKING; });
+      work_(context_, *team_, worker.number);
+      worker.state.store(IDLE);
       running_.fetch_sub(1, std::memory_order_release);
     }
   }
@@ -95,6 +137,7 @@ struct OpenMp {
   int (*threads)() = nullptr;
 };
 OpenMp open_mp;
+bool forked = false;  // a forked child has none of OpenMP's threads, and OpenMP would wait for them for ever
 
 struct Call {
   Work work;
@@ -112,6 +155,7 @@ void enter(void* data) {
 }  // namespace
 
 bool share_threads() {
+  if (forked) return false;
   OpenMp found;
   found.parallel = (decltype(found.parallel))dlsym(RTLD_DEFAULT, "GOMP_parallel");
   found.thread = (decltype(found.thread))dlsym(RTLD_DEFAULT, "omp_get_thread_num");
@@ -121,18 +165,18 @@ bool share_threads() {
   return true;
 }
 
-void run(Int threads, Work work, void* context) {
-  Team alone{1, yield, {}};
-  threads = threads < MOST_THREADS ? threads : MOST_THREADS;
-  if (threads <= 1) return work(context, alone, 0);
+void run(Int threads, Int operations, Work work, void* context) {
+  Team alone{1, back_off, {}};
+  threads = std::min(threads, MOST_THREADS);
+  if (threads <= 1 || (open_mp.parallel && operations < WORTH_OPEN_MP)) return work(context, alone, 0);
   if (open_mp.parallel) {
-    Call call{work, context, {threads, yield, {}}};
+    Call call{work, context, {threads, back_off, {}}};
     return open_mp.parallel(enter, &call, (unsigned)threads, 0);
   }
   std::unique_lock lock(pool_lock, std::try_to_lock);
   if (!lock.owns_lock()) return work(context, alone, 0);
   if (!pool) pool = new Pool;
-  pool->run(threads, work, context);
+  pool->run(threads, std::min(operations / OPERATIONS_A_LOOK, MOST_LOOKS), work, context);
 }
 
 namespace {
@@ -151,11 +195,14 @@ size_t idle_bytes = 0;
 
 namespace {
 
-// A child has none of the threads, and a lock may be held by one of them.
-const int forks = pthread_atfork(nullptr, nullptr, [] {
-  pool = nullptr;
+// A forked child has none of the threads: it starts a pool of its own. The list of idle blocks is whole in the child,
+// for the fork waits until nobody is changing it; the pool's lock may be held by a thread that the child does not have.
+const int forks = pthread_atfork([] { idle_lock.lock(); }, [] { idle_lock.unlock(); }, [] {
+  idle_lock.unlock();
   new (&pool_lock) std::mutex;
-  new (&idle_lock) std::mutex;
+  pool = nullptr;
+  open_mp = {};
+  forked = true;
 });
 
 }  // namespace

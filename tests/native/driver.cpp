@@ -79,7 +79,7 @@ void expect_finite(const std::vector<Floats>& results, const std::string& what) 
 
 template <class F>
 void in_team(Int threads, F&& work) {
-  run(threads, [](void* context, Team& team, Int thread) { (*(F*)context)(team, thread); }, &work);
+  run(threads, Int(1) << 40, [](void* context, Team& team, Int thread) { (*(F*)context)(team, thread); }, &work);
 }
 
 // Runs `results` on every number of threads, over memory of NaN and of zeros, and compares.

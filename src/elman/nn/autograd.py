@@ -6,6 +6,8 @@ in plain torch, by `elman.nn.unrolled` or by torch's own layers.
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -21,10 +23,11 @@ from elman.nn import unrolled
 __all__ = ["array", "direction", "share_threads", "takes"]
 
 
-def takes(data: Tensor, parameters: list[Tensor]) -> bool:
-    """Return whether the kernel can run layers with `parameters` over `data`.
+def takes(data: Tensor, parameters: list[Tensor], cell: Cell | None = None) -> bool:
+    """Return whether the kernel can run layers of `cell` with `parameters` over `data`.
 
-    That is on a CPU in float32, called plainly: not compiled, traced, transformed or intercepted.
+    It can where it has the cell, on a CPU in float32, called plainly: not compiled, traced, transformed or
+    intercepted. Without a `cell` the question is about the data and the parameters alone.
     """
     return (
         not unrolled.transformed()
@@ -32,6 +35,7 @@ def takes(data: Tensor, parameters: list[Tensor]) -> bool:
         and data.dtype == torch.float32
         and data.numel() > 0
         and _native.kernel() is not None
+        and (cell is None or _native.cell_number(cell.name, cell.activation) is not None)
         and all(weight.is_cpu and weight.dtype == torch.float32 for weight in parameters)
         and type(data) in (Tensor, torch.nn.Parameter)
         and not torch._C._get_tracing_state()
@@ -198,12 +202,13 @@ def _in_torch(
     return [next(found) if need else None for need in needed]
 
 
-_sharing = False
-
-
+@functools.cache
 def share_threads() -> None:
-    """Let the kernel run on torch's own threads from now on: two pools would wait for each other."""
-    global _sharing
-    if not _sharing:
-        _native.share_threads()
-        _sharing = True
+    """Let the kernel run on torch's own threads from now on: two pools would wait for each other.
+
+    A forked child has none of these threads, and torch would wait for them for ever. There torch computes on
+    one thread, as in the workers of its data loaders, and the kernel starts threads of its own.
+    """
+    _native.share_threads()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
