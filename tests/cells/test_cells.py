@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from cell_checks import B, H, close, example, rounding, yield_checks
 from elman._errors import OptionError
 from elman.cells import ACTIVATIONS, FROZEN, Cell, Slopes, Step, find, numpy_ops
 from elman.cells import CELLS as REGISTRY
+from elman.options.recurrent import CellName
 from elman.runtime.sequence import layer_sequence
 
 OPS = numpy_ops()
@@ -30,6 +32,7 @@ def sigmoid(x: float) -> float:
 
 
 def test_table_has_every_cell() -> None:
+    assert get_args(CellName) == tuple(REGISTRY)
     assert {cell.name for cell in CELLS} == set(REGISTRY)
     assert {cell.activation for cell in CELLS if cell.name == "rnn"} == set(ACTIVATIONS)
 

@@ -1,6 +1,7 @@
-"""The maths: one file a cell, its pointwise step only; no loop over time, no matrix product.
+"""The mathematics of the cells: one file for each, with its pointwise step only.
 
-Add a cell: write its file, then its line in `CELLS`.
+There is no loop over time here and no matrix product. To add a cell, write its file, then add it to `CELLS`
+below and its name to `CellName` in `elman.options`; CONTRIBUTING.md has the whole guide.
 """
 
 from __future__ import annotations

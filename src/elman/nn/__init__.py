@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from elman.nn.functional import embedded, linear_cross_entropy
-from elman.nn.layers import GRU, LSTM, RNN, MinGRU
+from elman.nn.layers import GRU, LSTM, RNN, MinGRU, layer_class
 
-__all__ = ["GRU", "LSTM", "RNN", "MinGRU", "embedded", "linear_cross_entropy"]
+__all__ = ["GRU", "LSTM", "RNN", "MinGRU", "embedded", "layer_class", "linear_cross_entropy"]

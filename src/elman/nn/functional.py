@@ -33,8 +33,10 @@ def embedded(
         and not getattr(layer, "batch_first", False)
         and not getattr(layer, "proj_size", 0)
     )
-    if fits and plain and len(weight) < tokens.numel() and autograd.takes(weight, _weights(layer)):
-        return run_tokens(cast(Any, layer), weight, tokens, hx)
+    if fits and plain and len(weight) < tokens.numel():
+        recurrent = cast(Any, layer)
+        if autograd.takes(weight, _weights(layer), recurrent.cell):
+            return run_tokens(recurrent, weight, tokens, hx)
     return cast(tuple[Tensor, States], layer(torch.nn.functional.embedding(tokens, weight), hx))
 
 

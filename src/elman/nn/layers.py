@@ -25,7 +25,7 @@ from elman.cells import Cell, find
 from elman.nn import autograd
 from elman.nn.stack import Sequences, States, check_precision, run
 
-__all__ = ["GRU", "LSTM", "RNN", "MinGRU"]
+__all__ = ["GRU", "LSTM", "RNN", "CellLayer", "MinGRU", "layer_class"]
 
 
 def _forward(
@@ -144,24 +144,18 @@ class LSTM(torch.nn.LSTM):
         return _forward(self, super().forward, input, hx)
 
 
-class MinGRU(torch.nn.Module):
-    """The minimal gated recurrent unit, all time steps at once, with the interface of torch's GRU.
+class CellLayer(torch.nn.Module):
+    """The layers of a cell that torch does not have, with the interface of torch's GRU.
 
-    The gates see the input alone, so a layer has weight_ih_l0 ``[2·H, I]`` (update, candidate) and
-    bias_ih_l0 ``[2·H]``, and no recurrent weights. Input, states and output are as in torch's GRU.
+    A subclass names its `cell`; the parameters are those that the cell declares. A cell with several states
+    takes and returns a tuple of them, as torch's LSTM does.
 
     Raises:
         OptionError: an option has a value it cannot take.
         ShapeError: in `forward`, the input or the start state does not fit.
-
-    Source: L. Feng et al., "Were RNNs All We Needed?", arXiv:2410.01201 (2024).
-
-    >>> output, state = MinGRU(3, 5, num_layers=2)(torch.zeros(7, 4, 3))
-    >>> output.shape, state.shape
-    (torch.Size([7, 4, 5]), torch.Size([2, 4, 5]))
     """
 
-    cell: ClassVar[Cell] = find("mingru")
+    cell: ClassVar[Cell]
     precision = "float32"
 
     def __init__(
@@ -220,9 +214,9 @@ class MinGRU(torch.nn.Module):
     def forward(
         self,
         input: Sequences,  # noqa: A002
-        hx: Tensor | None = None,
+        hx: States | None = None,
     ) -> tuple[Sequences, States]:
-        """Return the outputs and the last state, as ``torch.nn.GRU`` does."""
+        """Return the outputs and the last states, as ``torch.nn.GRU`` and ``torch.nn.LSTM`` do."""
         return run(self, input, hx)
 
     def extra_repr(self) -> str:
@@ -236,3 +230,40 @@ class MinGRU(torch.nn.Module):
         }
         options = (f"{k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
         return ", ".join([str(self.input_size), str(self.hidden_size), *options])
+
+
+class MinGRU(CellLayer):
+    """The minimal gated recurrent unit, all time steps at once, with the interface of torch's GRU.
+
+    The gates see the input alone, so a layer has weight_ih_l0 ``[2·H, I]`` (update, candidate) and
+    bias_ih_l0 ``[2·H]``, and no recurrent weights. Input, states and output are as in torch's GRU.
+
+    Raises:
+        OptionError: an option has a value it cannot take.
+        ShapeError: in `forward`, the input or the start state does not fit.
+
+    Source: L. Feng et al., "Were RNNs All We Needed?", arXiv:2410.01201 (2024).
+
+    >>> output, state = MinGRU(3, 5, num_layers=2)(torch.zeros(7, 4, 3))
+    >>> output.shape, state.shape
+    (torch.Size([7, 4, 5]), torch.Size([2, 4, 5]))
+    """
+
+    cell: ClassVar[Cell] = find("mingru")
+
+
+_CLASSES: dict[str, type[torch.nn.Module]] = {
+    "rnn": RNN,
+    "gru": GRU,
+    "lstm": LSTM,
+    "mingru": MinGRU,
+}
+
+
+def layer_class(cell: Cell) -> type[torch.nn.Module]:
+    """Return the class of a cell's layers: torch's name where it has one, else a `CellLayer`.
+
+    >>> layer_class(find("lstm")).__name__
+    'LSTM'
+    """
+    return _CLASSES.get(cell.name) or type(cell.name, (CellLayer,), {"cell": cell})

@@ -189,7 +189,7 @@ def _direction(module: Recurrent, data: Tensor, states: tuple[Tensor, ...]) -> D
     """Return the kernel's way over time where it can take the module, else torch's; raises OptionError."""
     check_precision(module, data)
     weights = [weight for layer in cast(Any, module).all_weights for weight in layer]
-    if autograd.takes(data, [*weights, *states]):
+    if autograd.takes(data, [*weights, *states], module.cell):
         return functools.partial(autograd.direction, bfloat16=module.precision == "bf16")
     return unrolled.direction
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from elman.options._declare import network, reading, training
-from elman.options.recurrent import RecurrentOptions
+from elman.options.recurrent import CellName, RecurrentOptions
 
 __all__ = ["ForecasterOptions"]
 
@@ -20,7 +20,7 @@ class ForecasterOptions(RecurrentOptions):
     elman._errors.OptionError: horizon: got 0; expected a whole number from 1 to 10000
     """
 
-    cell: Literal["rnn", "gru", "lstm", "mingru"] = network("gru", "recurrent cell")
+    cell: CellName = network("gru", "recurrent cell")
     horizon: int = reading(10, "steps to forecast", low=1, high=10_000)
     id_column: str | None = reading(None, "column that names the series (unique_id)")
     time_column: str | None = reading(None, "column of dates or steps (ds, or found)")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from elman._errors import OptionError
 from elman.options._declare import Options, network, seconds, training
 
-__all__ = ["RecurrentOptions"]
+__all__ = ["CellName", "RecurrentOptions"]
+
+CellName: TypeAlias = Literal["rnn", "gru", "lstm", "mingru"]
+"""The names of the cells. They stand here too because a list of options must not import numpy."""
 
 
 @dataclass(frozen=True)
 class RecurrentOptions(Options):
     """What a person may choose of any network and its training; None lets Elman choose."""
 
-    cell: Literal["rnn", "gru", "lstm", "mingru"] = network("lstm", "recurrent cell")
+    cell: CellName = network("lstm", "recurrent cell")
     activation: Literal["linear", "tanh", "relu"] = network("tanh", "f of the cell rnn")
     hidden_size: int | None = network(None, "units a layer (by table)", low=1, high=16384)
     num_layers: int | None = network(None, "recurrent layers (by table)", low=1, high=32)

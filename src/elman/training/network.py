@@ -29,8 +29,8 @@ def recurrent(
     sizes: dict[str, Any] = {"bidirectional": bidirectional, "bias": bias}
     if config.cell == "rnn":
         return nn.RNN(input_size, hidden_size, nonlinearity=config.activation, **sizes)
-    kinds: dict[str, Any] = {"gru": nn.GRU, "lstm": nn.LSTM, "mingru": nn.MinGRU}
-    return cast(torch.nn.Module, kinds[config.cell](input_size, hidden_size, **sizes))
+    kind: Any = nn.layer_class(find(config.cell))
+    return cast(torch.nn.Module, kind(input_size, hidden_size, **sizes))
 
 
 class Network(Trainable):
