@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-# The parent trains, predicts and uses a layer on several threads before it forks; the alarm ends a child that hangs.
+# The parent trains, predicts and uses a layer on several threads, then forks. The alarm ends a hanging child.
 FORKS = """
 import multiprocessing, os, signal
 import numpy as np, torch

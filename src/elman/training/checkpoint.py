@@ -20,10 +20,12 @@ from elman import _container
 from elman._errors import ModelFileError, OutputError, printable
 from elman.training.distributed import Group
 from elman.training.objective import LayerState, Trainable
+from elman.training.random import Randomness
 
 __all__ = ["Best", "Progress", "Snapshot", "Store", "capture", "folder_of", "part", "restore"]
 
 KIND = "checkpoint"
+_GENERATORS = ("random", "random.cuda")
 # five arrays for each parameter, at the most layers that an option allows
 LIMITS = _container.Limits(
     header_bytes=1 << 22, tensors=8192, payload_bytes=1 << 36, json_marks=100_000
@@ -76,6 +78,7 @@ def capture(
     best: Best | None,
     progress: Progress,
     group: Group,
+    random: Randomness,
 ) -> Snapshot:
     """Return all that the next step depends on, in every process the same."""
     arrays = {f"network.{name}": array for name, array in network.arrays().items()}
@@ -87,13 +90,10 @@ def capture(
         for index_of, tensor in enumerate(_states(layer)):
             whole = torch.cat(group.all_gather(tensor.detach()), dim=1)
             arrays[f"carried.{index}.{index_of}"] = whole.cpu().numpy().copy()
-    generators = group.all_gather(torch.get_rng_state()[None].to(group.device))
-    for rank, generator in enumerate(generators):
-        arrays[f"random.{rank}"] = generator[0].cpu().numpy().copy()
-    if group.device.type == "cuda":
-        generators = group.all_gather(torch.cuda.get_rng_state(group.device)[None].to(group.device))
-        for rank, generator in enumerate(generators):
-            arrays[f"random.cuda.{rank}"] = generator[0].cpu().numpy().copy()
+    for name, generator in zip(_GENERATORS, random.generators, strict=False):
+        states = group.all_gather(generator.get_state()[None].to(group.device))
+        for rank, state in enumerate(states):
+            arrays[f"{name}.{rank}"] = state[0].cpu().numpy().copy()
     numbers: dict[str, Any] = {"progress": asdict(progress), "best": None}
     if best is not None:
         numbers["best"] = {"value": best.value, "step": best.step}
@@ -111,7 +111,11 @@ def part(snapshot: Snapshot, prefix: str) -> dict[str, np.ndarray]:
 
 
 def restore(
-    snapshot: Snapshot, network: Trainable, optimizer: torch.optim.Optimizer, group: Group
+    snapshot: Snapshot,
+    network: Trainable,
+    optimizer: torch.optim.Optimizer,
+    group: Group,
+    random: Randomness,
 ) -> tuple[list[LayerState] | None, Best | None, Progress]:
     """Set network, optimiser and random state from `snapshot`; return carried state, best, progress."""
 
@@ -134,9 +138,8 @@ def restore(
             own = tensor(group.columns(lanes[name])).to(group.device)
             parts.setdefault(int(name.split(".")[0]), []).append(own)
         carried = [(one[0], one[1]) if len(one) == 2 else one[0] for one in parts.values()]
-    torch.set_rng_state(tensor(snapshot.arrays[f"random.{group.rank}"]))
-    if group.device.type == "cuda":
-        torch.cuda.set_rng_state(tensor(snapshot.arrays[f"random.cuda.{group.rank}"]), group.device)
+    for name, generator in zip(_GENERATORS, random.generators, strict=False):
+        generator.set_state(tensor(snapshot.arrays[f"{name}.{group.rank}"]))
     best = snapshot.numbers["best"]
     return (
         carried,

@@ -88,7 +88,7 @@ class _ForecastObjective(Objective):
         self.run, self.training, self.held = run, training, held
         plan, rule = run.plan, run.codec.rule
         # one start in every process, whatever random numbers an earlier stage drew there
-        torch.manual_seed(plan.seed)
+        run.random.seed(plan.seed)
         self.network: Forecaster = Forecaster(config, rule.horizon, plan.dropout, plan.precision)
         self.levels = torch.tensor(run.codec.levels)
         # windows of large relative changes count more where logarithms are forecast: errors of the

@@ -10,6 +10,7 @@ from torch import Tensor
 from elman.config import ForecastConfig
 from elman.training.network import recurrent
 from elman.training.objective import Trainable
+from elman.training.random import Dropout
 
 __all__ = ["Forecaster", "pinball"]
 
@@ -29,7 +30,7 @@ class _Member(torch.nn.Module):
         self.middle = torch.nn.Linear(2 * H, H)
         self.output = torch.nn.Linear(H, config.segment * config.quantiles)
         self.skip = torch.nn.Linear(config.input_size, config.segment, bias=False)
-        self.dropout = torch.nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         # an untrained network gives the naive forecast
         for parameter in (self.output.weight, self.output.bias, self.skip.weight):
             torch.nn.init.zeros_(parameter)

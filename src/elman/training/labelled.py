@@ -230,7 +230,7 @@ class _LabelledRun(Run):
             budget = {"steps": earlier[0]["of"], "stop": earlier[0]["steps"]}
             plan = replace(self.plan, time=None, epochs=None, evaluations=1, **budget)
             # the same start in every process, whatever dropout has drawn there
-            torch.manual_seed(self.plan.seed + 1)
+            self.random.seed(self.plan.seed + 1)
             return _LabelledObjective(self, Part.of(task, codec, self.data), None), plan
         held = Part.of(task, codec, self.held_out)
         plan = self.plan

@@ -27,6 +27,7 @@ from elman.training.objective import Measure, Objective
 from elman.training.optimizer import AdamW
 from elman.training.pace import OpenPace, trapezoid
 from elman.training.plan import Schedule
+from elman.training.random import Randomness
 
 __all__ = ["Event", "Loop", "Watch", "interruptible", "rate_share"]
 
@@ -95,6 +96,7 @@ class Loop:
     group: Group
     watch: Watch
     store: Store | None = None
+    random: Randomness = field(default_factory=Randomness)
     earlier: list[dict[str, Any]] = field(default_factory=list)
     """What the stages of the run before this one left."""
     progress: Progress = field(default_factory=Progress)
@@ -144,7 +146,13 @@ class Loop:
     def _snapshot(self) -> Snapshot:
         carried = self.objective.carried
         snapshot = capture(
-            self.network, self.optimizer, carried, self.best, self.progress, self.group
+            self.network,
+            self.optimizer,
+            carried,
+            self.best,
+            self.progress,
+            self.group,
+            self.random,
         )
         snapshot.numbers["earlier"] = self.earlier
         snapshot.arrays.update(
@@ -155,7 +163,7 @@ class Loop:
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to `snapshot`."""
         self.objective.carried, self.best, self.progress = restore(
-            snapshot, self.network, self.optimizer, self.group
+            snapshot, self.network, self.optimizer, self.group, self.random
         )
         self.average.restore(part(snapshot, "average."))
 

@@ -14,6 +14,7 @@ from elman import nn
 from elman.cells import find
 from elman.config import Config, NetworkConfig
 from elman.training.objective import LayerState, Trainable
+from elman.training.random import Drawing, Dropout
 from elman.training.softmax import sampled_cross_entropy
 
 __all__ = ["Network", "recurrent"]
@@ -33,7 +34,7 @@ def recurrent(
     return cast(torch.nn.Module, kind(input_size, hidden_size, **sizes))
 
 
-class Network(Trainable):
+class Network(Trainable, Drawing):
     """Token ids ``[T, B]`` and a state in, logits' hidden inputs ``[T, B, H]`` and the new state out."""
 
     def __init__(
@@ -56,7 +57,7 @@ class Network(Trainable):
         )
         for layer in self.layers:
             layer.precision = precision  # type: ignore[assignment]
-        self.dropout = torch.nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = torch.nn.Linear(config.hidden_size, config.vocabulary_size)
         if config.tied:
             self.head.weight = self.embedding.weight
@@ -111,6 +112,7 @@ class Network(Trainable):
                 targets[kept],
                 self.sampled,
                 self.sampled,
+                self.generator,
             )
         rows, wanted = hidden.flatten(0, 1), targets.flatten()
         block = len(rows) if self.training else self._block

@@ -13,6 +13,7 @@ from elman.data.labelled import Batch, Steps
 from elman.data.words import UNKNOWN_ID
 from elman.training.network import recurrent
 from elman.training.objective import Trainable
+from elman.training.random import Drawing, Dropout
 
 __all__ = ["Reader"]
 
@@ -27,7 +28,7 @@ def _last(states: Any) -> Tensor:
     return torch.cat([*hidden], dim=-1)
 
 
-class _Member(torch.nn.Module):
+class _Member(Drawing):
     def __init__(
         self, config: SequenceConfig, dropout: float, word_dropout: float, precision: str
     ) -> None:
@@ -56,7 +57,7 @@ class _Member(torch.nn.Module):
         if "attention" in config.pools:
             self.attention = torch.nn.Linear(config.output_size, 1, bias=False)
         self.head = torch.nn.Linear(max(1, len(config.pools)) * config.output_size, config.outputs)
-        self.dropout = torch.nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -91,8 +92,8 @@ class _Member(torch.nn.Module):
         """Return `words` with some of them, in training, read as `<unk>`."""
         if not self.training or not self.word_dropout:
             return words
-        dropped = torch.rand(len(words), device=words.device) < self.word_dropout
-        return words.masked_fill(dropped, UNKNOWN_ID)
+        drawn = torch.rand(len(words), device=words.device, generator=self.generator)
+        return words.masked_fill(drawn < self.word_dropout, UNKNOWN_ID)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the logits: of each sequence, in the batch's order of columns, or of each row."""

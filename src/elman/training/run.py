@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -29,6 +30,7 @@ from elman.training.loop import Event, Loop, Watch, interruptible
 from elman.training.memory import freed_memory_kept
 from elman.training.objective import Objective
 from elman.training.plan import Schedule
+from elman.training.random import Randomness
 
 __all__ = ["Outcome", "Run", "execute"]
 
@@ -113,6 +115,11 @@ class Run(ABC):
     ) -> tuple[Mapping[str, np.ndarray], Any]:
         """Return arrays and codec of the model, from the `best` network."""
         return best.arrays, self.codec
+
+    @functools.cached_property
+    def random(self) -> Randomness:
+        """The random numbers of the run."""
+        return Randomness(self.options.seed, self.group.device)
 
     @property
     def store(self) -> Store | None:
@@ -217,12 +224,14 @@ class Run(ABC):
         return Outcome(model, stopped)
 
     def _loop(self, earlier: list[dict[str, Any]], tell: Callable[[Event], None]) -> Loop:
-        objective, plan = self.stage(earlier)
+        with self.random.making():
+            objective, plan = self.stage(earlier)
         objective.network.to(self.group.device)
+        self.random.give(objective.network)
         if not self.group.leads:
             # the same network in every process, but dropout of its own
-            torch.manual_seed(self.plan.seed + 1_000_003 * self.group.rank)
-        return Loop(objective, plan, self.group, tell, self.store, earlier)
+            self.random.seed(self.plan.seed + 1_000_003 * self.group.rank)
+        return Loop(objective, plan, self.group, tell, self.store, self.random, earlier)
 
     def keep(self, loop: Loop, best: Best, learned: Mapping[str, Any], stopped: str) -> Model:
         """Return the best model with its card; the lead writes it to the output."""
@@ -288,14 +297,12 @@ def execute(
         for watcher in watchers:
             watcher(event)
 
-    devices = [group.device] if group.device.type == "cuda" else []
     journal: Journal | None = None
     try:
         torch.set_num_threads(options.threads or threads)
         if output is not None and group.leads:
             _check_writable(output)
-        with torch.random.fork_rng(devices=devices), freed_memory_kept():
-            torch.manual_seed(options.seed)
+        with freed_memory_kept():
             run = load(group)
             unfinished = run.is_unfinished()
             if resume and not unfinished and (model := run.finished()) is not None:

@@ -20,16 +20,22 @@ __all__ = ["sampled_cross_entropy"]
 
 
 def sampled_cross_entropy(
-    hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, common: int, drawn: int
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    common: int,
+    drawn: int,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Return the estimated sum of cross entropies (nats) of ``targets [N]`` given ``hidden [N, H]``.
 
     ``weight [V, H]`` and ``bias [V]`` are the head's, tokens ordered by falling frequency; the first
-    `common` are summed exactly and `drawn` of the others are drawn by torch's random numbers. With
-    ``common + drawn = V`` it is exact.
+    `common` are summed exactly and `drawn` of the others are drawn, from `generator` or torch's global one.
+    With ``common + drawn = V`` it is exact.
     """
     rest = len(weight) - common
-    sample = common + torch.randperm(rest, device=hidden.device)[:drawn]
+    sample = common + torch.randperm(rest, device=hidden.device, generator=generator)[:drawn]
     logits = torch.cat(
         [
             torch.addmm(bias[:common], hidden, weight[:common].T),

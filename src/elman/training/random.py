@@ -1,0 +1,95 @@
+"""The random numbers of one run, from its own generators: two runs in one process do not disturb each other.
+
+torch's modules draw their initial weights from torch's one global generator, which all threads share. In the
+context `Randomness.making` they draw them from the run's. Everything else that draws is a `Drawing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["Drawing", "Dropout", "Randomness"]
+
+_DRAWS = {torch.Tensor.uniform_, torch.Tensor.normal_}
+
+
+class _Making(TorchFunctionMode):
+    """Gives `generator` to every function of this thread that would draw from torch's global one."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = dict(kwargs or {})
+        if (func in _DRAWS or "generator" in given) and given.get("generator") is None:
+            given["generator"] = self.generator
+        return func(*args, **given)
+
+
+class Randomness:
+    """The generators of one run: one for networks that are made, and one on the device that trains them.
+
+    On a CPU these are the same generator. The numbers are those of ``torch.manual_seed(seed)``.
+
+    >>> Randomness(3).generators[0].initial_seed()
+    3
+    """
+
+    def __init__(self, seed: int = 0, device: torch.device | None = None) -> None:
+        self._cpu = torch.Generator()
+        on_cpu = device is None or device.type == "cpu"
+        self._device = self._cpu if on_cpu else torch.Generator(device)
+        self.seed(seed)
+
+    @property
+    def generators(self) -> tuple[torch.Generator, ...]:
+        """The generator of the CPU, and that of another device where the run has one."""
+        return (self._cpu,) if self._device is self._cpu else (self._cpu, self._device)
+
+    def seed(self, seed: int) -> None:
+        """Begin the numbers of `seed`."""
+        for generator in self.generators:
+            generator.manual_seed(seed)
+
+    def making(self) -> TorchFunctionMode:
+        """Return a context in which the modules that this thread makes draw their weights from this run."""
+        return _Making(self._cpu)
+
+    def give(self, network: torch.nn.Module) -> None:
+        """Let every `Drawing` of `network` draw from this run."""
+        for module in network.modules():
+            if isinstance(module, Drawing):
+                module.generator = self._device
+
+
+class Drawing(torch.nn.Module):
+    """A module that draws random numbers in training: from its run, or else from torch's global generator."""
+
+    generator: torch.Generator | None = None
+
+
+class Dropout(Drawing):
+    """``torch.nn.Dropout``, to the bit, from the run's generator."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x`, in training with a share `rate` of its numbers at zero and the others scaled up."""
+        if not self.training or self.rate == 0:
+            return x
+        kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
+        return x * kept.div_(1 - self.rate)

@@ -1,0 +1,62 @@
+"""Random numbers of a run: its own, whatever else draws in the process."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Thread
+
+import numpy as np
+import pytest
+import torch
+
+import elman
+from elman.training.random import Dropout, Randomness
+
+TEXTS = [f"word {i % 7} is {('bad', 'good')[i % 2]} today {i}" for i in range(60)]
+LABELS = [("bad", "good")[i % 2] for i in range(60)]
+
+
+def fit(seed: int) -> np.ndarray:
+    options = {"steps": 25, "hidden_size": 8, "dropout": 0.3, "refit": False}
+    return elman.SequenceClassifier(seed=seed, **options).fit(TEXTS, LABELS).predict_proba(TEXTS)
+
+
+def test_fits_side_by_side_are_those_alone() -> None:
+    alone = [fit(seed) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(alone[0], alone[1])
+    assert not np.array_equal(alone[0], alone[2])
+    done = Event()
+
+    def disturb() -> None:
+        while not done.wait(0.001):
+            torch.rand(100)
+
+    disturbance = Thread(target=disturb)
+    disturbance.start()
+    try:
+        with ThreadPoolExecutor(3) as threads:
+            together = [*threads.map(fit, (0, 0, 1))]
+    finally:
+        done.set()
+        disturbance.join()
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_fit_leaves_torchs_generator_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fit(0)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])
+def test_dropout_is_torchs(rate: float) -> None:
+    x = torch.randn(31, 7, requires_grad=True)
+    torch.manual_seed(4)
+    expected = torch.nn.functional.dropout(x, rate)
+    dropout, random = Dropout(rate), Randomness(4)
+    random.give(dropout)
+    assert torch.equal(dropout(x), expected)
+    assert torch.equal(dropout.eval()(x), x)
