@@ -351,7 +351,8 @@ class _LanguageRun(Run):
 
     def tested(self, test: Corpus, best: Best) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the figures of the `best` network on the test set, and how an n-gram model does there."""
-        network = Network(self.config, precision=self.plan.precision).to(self.group.device)
+        with self.random.making():
+            network = Network(self.config, precision=self.plan.precision).to(self.group.device)
         network.load(best.arrays)
         losses, groups = _token_losses(network, test)
         training, chosen = self.corpora.training, self.corpora.validation
