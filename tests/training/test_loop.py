@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from elman import DivergedError, LanguageModel, OutputError, load
+from elman import DivergedError, LanguageModel, OptionError, OutputError, load
 from elman.training import language, loop
 from elman.training.checkpoint import Store
 from elman.training.network import Network
@@ -362,6 +362,19 @@ def test_resume_with_other_settings_or_text_is_refused(manual_file: Path) -> Non
         LanguageModel(**options).fit(manual_file, output=output, resume=True)
     assert output.read_bytes() == before
     assert output.with_suffix(".run.jsonl").read_bytes() == journal
+
+
+def test_resume_without_a_checkpoint_is_refused(manual_file: Path) -> None:
+    output = manual_file.with_name("m.safetensors")
+    for place in (output, None):
+        with pytest.raises(OptionError, match="resume: got no checkpoint") as caught:
+            LanguageModel(steps=3, **SMALL).fit(manual_file, output=place, resume=True)
+        assert str(caught.value).endswith("train without it, from the beginning")
+    assert not output.exists()
+    assert not output.with_suffix(".run.jsonl").exists()
+    first = LanguageModel(steps=3, **SMALL).fit(manual_file, output=output)
+    # the finished model of this very run is an answer
+    assert same(LanguageModel(steps=3, **SMALL).fit(manual_file, output=output, resume=True), first)
 
 
 def test_resume_does_not_replace_the_finished_model_of_another_run(manual_file: Path) -> None:

@@ -202,6 +202,9 @@ class _LanguageObjective(Objective):
         held_out_loss(self.network, iter(first))
         passed = time.monotonic() - started
         every = len(first) + sum(1 for _ in chunks)
+        if (test := self.run.corpora.test) is not None:
+            # what is tested after the last step is part of the promised time
+            every += sum(1 for _ in evaluation_chunks(*_measured(test), test.codec.end_id))
         return passed * every / len(first)
 
 

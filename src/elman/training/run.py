@@ -305,7 +305,16 @@ def execute(
         with freed_memory_kept():
             run = load(group)
             unfinished = run.is_unfinished()
-            if resume and not unfinished and (model := run.finished()) is not None:
+            if resume and not unfinished:
+                model = run.finished()
+                if model is None:
+                    raise OptionError(
+                        "resume",
+                        got="no checkpoint"
+                        + (f" beside {output}" if output else ", for no output"),
+                        expected="that of an interrupted run",
+                        remedy="train without it, from the beginning",
+                    )
                 run.end()
                 return Outcome(model, "complete")
             snapshot = run.store.load() if resume and run.store is not None else None
@@ -313,12 +322,8 @@ def execute(
                 journal = Journal(output, resume=snapshot is not None)
                 watchers.append(journal)
             tell(run.start())
-            if unfinished != resume:
-                said = (
-                    "the unfinished run is replaced; --resume would have gone on with it"
-                    if unfinished
-                    else "there is nothing to resume: the run starts from the beginning"
-                )
+            if unfinished and not resume:
+                said = "the unfinished run is replaced; --resume would have gone on with it"
                 tell({"event": "warning", "text": said})
                 run.end()
             return run.train(snapshot, tell)
