@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman._errors import DataError, OptionError
+from elman._errors import DataError, DataWarning, OptionError
 from elman.data import encoding
 from elman.data.encoding import (
     Encoding,
@@ -190,14 +190,18 @@ def test_a_guess_knows_when_it_is_wrong(write, text, name, implausible):
 
 def test_standard_input_is_read_as_a_file_is(write, monkeypatch):
     data = "ready\nSchön\nweiß\n".encode("cp1252")
-    warnings = []
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    lines = input_lines(warn=warnings.append)
+    lines = input_lines()
     assert next(lines) == "ready"
-    assert [*lines] == ["Schön", "weiß"]
-    assert warnings == encoding_warnings([("standard input", detect(write(data)))])
+    with pytest.warns(DataWarning, match="standard input: not UTF-8 at line 2") as caught:
+        assert [*lines] == ["Schön", "weiß"]
+    notes = encoding_warnings([("standard input", detect(write(data)))])
+    assert [str(warning.message) for warning in caught] == notes
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert read_text("-")[0] == read_text(write(data))[0]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    with pytest.raises(DataError, match="standard input is empty"):
+        next(input_lines())
 
 
 def test_a_few_control_characters_are_no_fault(write):

@@ -16,12 +16,12 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from elman._errors import DataError, OptionError
+from elman._errors import DataError, OptionError, warn
 
 __all__ = [
     "GUESS",
@@ -367,9 +367,7 @@ def read_text(
         return "".join(read_blocks(path, found)), encoding_warnings([(name, found)])
 
 
-def input_lines(
-    encoding: str | None = None, warn: Callable[[str], None] = lambda _: None
-) -> Iterator[str]:
+def input_lines(encoding: str | None = None) -> Iterator[str]:
     """Yield the lines of standard input without their ends, ASCII lines as soon as they come.
 
     From the first other line on the rest is read at once, because all of it tells the encoding.
@@ -384,7 +382,8 @@ def input_lines(
             yield line.decode().rstrip("\r\n")
         shutil.copyfileobj(sys.stdin.buffer, file)
         file.flush()
-        text, warnings = read_text(file.name, encoding, name="standard input")
-        for warning in warnings:
-            warn(warning)
-        yield from text.removesuffix("\n").split("\n")[given:] if text else ()
+        text, notes = read_text(file.name, encoding, name="standard input")
+        warn(notes)
+        if not text:
+            raise DataError("standard input is empty")
+        yield from text.removesuffix("\n").split("\n")[given:]

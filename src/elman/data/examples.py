@@ -16,25 +16,37 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from elman._errors import DataError, OptionError, printable
+from elman._errors import DataError, OptionError, printable, warn
 from elman.data.columns import row_name
+from elman.data.conll import read_tags
 from elman.data.dates import parse_times
-from elman.data.encoding import detect, read_blocks
+from elman.data.encoding import STDIN
+from elman.data.lines import pair_of, read_labelled_lines, read_paired_lines
 from elman.data.tables import Table, read_table
 from elman.data.uea import read_ts
 
-__all__ = ["TABLES", "from_table", "read_sequences", "read_tags"]
+__all__ = ["TABLES", "from_table", "is_table", "read_sequences", "read_tags"]
 
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json", ".ts")
 """How the names of files end that are no plain text."""
 
+_FORMS = (".ts", ".ts.gz")
+
 Examples: TypeAlias = tuple[list[Any], list[Any] | None]
+
+
+def is_table(name: str) -> bool:
+    """Return whether a file's name is that of a table, compressed or not.
+
+    >>> is_table("sales.CSV.gz"), is_table("notes.txt")
+    (True, False)
+    """
+    return name.lower().removesuffix(".gz").endswith(TABLES)
 
 
 def read_sequences(
@@ -47,38 +59,59 @@ def read_sequences(
     time_column: str | None = None,
     columns: str | Sequence[str] | None = None,
     labelled: bool = True,
+    encoding: str | None = None,
+    decimal: str | None = None,
+    header: bool | None = None,
 ) -> Examples:
     """Return sequences and what is said of each, ready for an estimator's `fit`; None where nothing is.
 
     Args:
         source: a `.ts` file; a table or data frame, with a row for each sequence or, with `id_column`, for
-            each step; for "tag" also a tag file, whose name is none of a table. "-" is standard input.
+            each step; for "tag" also a tag file, whose name is none of a table; two files
+            ``"texts.txt,labels.txt"`` of a text and of a label a line; a file of lines
+            ``LABEL TEXT``. "-" is standard input.
         task: "classify", "regress" or "tag": one label, one number, or a tag for each step.
-        text: a table's column of texts or tokens.
-        label: its column of labels, numbers or tags.
+        text: a table's column of texts or tokens; a tag file's column, by its number from 1.
+        label: its column of labels, numbers or tags; or the file of labels beside a file of texts.
         id_column: its column that tells which rows are one sequence.
         time_column: its column that tells their order.
         columns: its columns of numbers.
         labelled: whether labels are read; without, `label` is only no part of the sequences.
+        encoding: of a text file; None finds it.
+        decimal: of a table, as `elman.read_table` takes it.
+        header: likewise.
 
     Raises:
         OptionError: columns that do not go together, or are missing.
         DataError: what cannot be read, with its file and line or row.
+
+    Warns:
+        DataWarning: how a file was read, where that is not plain: its encoding, numbers, delimiter.
 
     >>> import elman
     >>> X, y = elman.read_sequences({"says": ["good tea", "bad"], "mood": ["+", "-"]}, label="mood")
     >>> X, y
     (['good tea', 'bad'], ['+', '-'])
     """
-    name = os.fspath(source).lower() if isinstance(source, str | os.PathLike) else None
-    if name is not None and name.endswith(".ts"):
-        return read_ts(source)
-    # the steps of a table have an id
-    table = name is None or name.endswith(TABLES) or (name == "-" and id_column is not None)
-    if task == "tag" and not table:
-        return read_tags(sys.stdin if name == "-" else source)
+    path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
+    if path is not None and path.lower().endswith(_FORMS):
+        return read_ts(path, encoding)
+    if path is not None and not is_table(path):
+        pair = (path, label) if label is not None and os.path.isfile(label) else pair_of(path)
+        if pair is not None:
+            return read_paired_lines(*pair, encoding)
+        # the steps of a table have an id
+        if task == "tag" and id_column is None:
+            return read_tags(path, text=text, label=label, encoding=encoding)
+        plain = path != STDIN and text is label is id_column is columns is None
+        if plain and (found := read_labelled_lines(path, encoding)) is not None:
+            return found
+    table = source
+    if not isinstance(source, Table):
+        table = read_table(source, encoding=encoding, decimal=decimal, header=header)
+        warn(table.notes)
     return from_table(
-        read_table(source),
+        table,
         task=task,
         labelled=labelled,
         text=text,
@@ -242,41 +275,3 @@ def _one(said: Sequence[Any], name: Any, rows: Iterable[int]) -> Any:
         got = " and ".join(f"{label!r} in {row_name(row)}" for label, row in [*known.items()][:2])
         raise DataError(f"the label of id {name!r}", got=got or "none", expected="one")
     return next(iter(known))
-
-
-def read_tags(source: str | os.PathLike[str] | Iterable[str]) -> Examples:
-    r"""Return the sentences of a tag file, as tokens, and their tags; None where it has tokens alone.
-
-    A line is a token and, behind a tab or spaces, its tag; where there are more columns, the first and the
-    last. A blank line ends a sentence. `source` is a path or the lines. Raises DataError with the line.
-
-    >>> read_tags(["I\tPRON", "like\tVERB", "", "Tea\tNOUN"])
-    ([['I', 'like'], ['Tea']], [['PRON', 'VERB'], ['NOUN']])
-    """
-    name = "the lines"
-    if isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
-        source = "".join(read_blocks(name, detect(name, None))).split("\n")
-    sentences: list[list[str]] = []
-    tags: list[list[str]] = []
-    width, ended = 0, True
-    for number, line in enumerate(source, 1):
-        if not line.strip():
-            ended = True
-            continue
-        fields = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
-        fields = [field.strip() for field in fields]
-        width = width or len(fields)
-        if len(fields) != width or not fields[0] or not fields[-1]:
-            got = f"{len(fields)} columns" if all(fields) else "an empty column"
-            expected = f"{width}, as in the first line" if width > 1 else "a token alone, as before"
-            raise DataError(f"{name}, line {number}", got=got, expected=expected)
-        if ended:
-            sentences.append([])
-            tags.append([])
-        ended = False
-        sentences[-1].append(fields[0])
-        tags[-1].append(fields[-1])
-    if not sentences:
-        raise DataError(f"{name} has no tokens")
-    return [*sentences], [*tags] if width > 1 else None

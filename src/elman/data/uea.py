@@ -20,10 +20,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from elman._errors import DataError
+from elman._errors import DataError, warn
 from elman.data.codec import ABSENT, Labels
 from elman.data.columns import MISSING, column_of
-from elman.data.encoding import detect, read_blocks
+from elman.data.encoding import read_text
 
 __all__ = ["parse_ts", "read_ts"]
 
@@ -32,14 +32,15 @@ Parsed: TypeAlias = tuple[list[np.ndarray], list[Any] | None]
 _LABELS = ("classlabel", "targetlabel")
 
 
-def read_ts(path: str | os.PathLike[str]) -> Parsed:
+def read_ts(path: str | os.PathLike[str], encoding: str | None = None) -> Parsed:
     """Return the sequences ``[T_i, C]`` of a `.ts` file, float64, NaN where missing, and their labels.
 
     The labels are None where the file has none; one of them is None where it is missing. Labels that are
     all numbers are numbers. Raises DataError with the line that cannot be read.
     """
-    name = os.fspath(path)
-    return parse_ts("".join(read_blocks(name, detect(name, None))), name)
+    text, notes = read_text(path, encoding)
+    warn(notes)
+    return parse_ts(text, os.fspath(path))
 
 
 def parse_ts(text: str, name: str) -> Parsed:
