@@ -63,7 +63,7 @@ def test_on_a_text_as_json_and_as_a_picture(
         (["model.safetensors", "--svg", "a.svg"], "--svg: got no --memory"),
         (["classifier.safetensors", "--memory"], "is a model for classify: expected one for lang"),
         (["model.safetensors", "--memory", "--text", "none.txt"], "none.txt"),
-        (["model.safetensors", "--memory", "--text", "empty.txt"], "got 0 tokens; expected more"),
+        (["model.safetensors", "--memory", "--text", "empty.txt"], "empty.txt is empty"),
         (["model.safetensors", "--memory", "--svg", "none/a.svg"], "none/a.svg"),
         (["model.safetensors", "--memory", "--svg", "a.txt"], "expected a name that ends in .svg"),
     ],

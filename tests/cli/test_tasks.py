@@ -346,11 +346,6 @@ def test_what_was_changed_in_new_rows_is_said(
     assert "known in advance but not given: promo; --future" in run("predict", models["known"]).err
 
 
-def test_a_table_that_is_read_as_text_is_noted(folder: Path, run: Any, tmp_path: Path) -> None:
-    ran = run("train", folder / "texts.csv", "-o", tmp_path / "m.safetensors", *SMALL)
-    assert "note: a table read as text; for labels give --label, for series --horizon" in ran.out
-
-
 def test_the_next_command_is_one_that_works(folder: Path, run: Any, tmp_path: Path) -> None:
     walks = ("--id-column", "walk", "--time-column", "step", "--columns", "speed,tilt")
     model = tmp_path / "m.safetensors"

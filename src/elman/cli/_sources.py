@@ -2,53 +2,104 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from elman._errors import DataError, OptionError
-from elman.cli._app import print_json
+from elman.cli._app import complain, print_json
 
-__all__ = ["is_table", "read_examples", "read_lines", "write_answers", "write_svg"]
+__all__ = [
+    "Decimal",
+    "Encoding",
+    "Header",
+    "argument_lines",
+    "argument_text",
+    "begins_table",
+    "read_examples",
+    "write_answers",
+    "write_svg",
+]
 
 
-def is_table(name: str) -> bool:
-    """Return whether a file's name is that of a table."""
-    from elman.data.examples import TABLES
+Encoding = Annotated[
+    str | None,
+    typer.Option(help="encoding of the files (found out and said)", rich_help_panel="Data"),
+]
+Decimal = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel="Data",
+        metavar=".|,",
+        help="mark before the decimals of a table's numbers (found where only one of them fits)",
+    ),
+]
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        "--header/--no-header",
+        rich_help_panel="Data",
+        help="whether the first row of a table names its columns (found); without, they are 0, 1, ...",
+    ),
+]
 
-    return name.lower().endswith(TABLES)
+
+def argument_lines(argument: str, encoding: str | None = None) -> Iterator[str]:
+    """Yield the lines that a TEXT argument stands for: of standard input ("-"), of a file, or itself.
+
+    Lines of standard input come as soon as they are there. Raises DataError for a file that is mistyped.
+    """
+    from elman.data.encoding import STDIN, input_lines
+    from elman.data.lines import read_lines
+    from elman.data.sources import is_path
+
+    if argument == STDIN:
+        yield from input_lines(encoding)
+    elif is_path(argument) and not os.path.isdir(argument):
+        lines = read_lines(argument, encoding)
+        complain(f"{argument} is a file: its text is read, not its name")
+        yield from lines
+    else:
+        yield argument
 
 
-def read_lines(file: str = "-") -> Iterator[str]:
-    """Yield the lines of a file as text; those of standard input for "-"."""
-    if file != "-":
-        from elman.data.encoding import detect, read_blocks
+def argument_text(argument: str, encoding: str | None = None) -> str:
+    """Return the whole text that a TEXT argument stands for, as `argument_lines` does."""
+    return "\n".join(argument_lines(argument, encoding))
 
-        whole = "".join(read_blocks(file, detect(file, None)))
-        yield from whole.removesuffix("\n").split("\n") if whole else ()
-        return
-    # lone surrogates stand for bytes of the command line or input that are not text
-    if hasattr(sys.stdin, "reconfigure"):
-        sys.stdin.reconfigure(errors="surrogateescape")
-    for line in sys.stdin:
-        yield line.rstrip("\r\n").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+def begins_table(path: str, columns: Iterable[str], encoding: str | None) -> bool:
+    """Return whether a file is Parquet or JSON, or has one of `columns` in its first line."""
+    from elman.data.encoding import read_text
+
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            if file.read(4) == b"PAR1":
+                return True
+    start = read_text(path, encoding)[0].lstrip()
+    line = start.split("\n", 1)[0]
+    names = {field.strip(' "') for mark in ",;\t|" for field in line.split(mark)}
+    return start.startswith(('{"', '[{"')) or not names.isdisjoint(columns)
 
 
 def read_examples(
-    files: Sequence[str], task: str, places: Mapping[str, Any]
+    files: Sequence[str], task: str, places: Mapping[str, Any], **how: Any
 ) -> tuple[Any, list[Any]]:
     """Return the sequences of several files and what is said of each.
 
-    `places` are the columns: text, label, id_column, time_column, columns.
+    `places` are the columns: text, label, id_column, time_column, columns; `how` tables are read:
+    encoding, decimal, header.
     """
-    from elman.data.examples import read_sequences
+    from elman.data.examples import is_table, read_sequences
     from elman.data.labelled import Sequences
 
     items: list[Any] = []
     targets: list[Any] = []
     for file in files:
-        sequences, said = read_sequences(file, task=task, **places)
+        sequences, said = read_sequences(file, task=task, **places, **how)
         if said is None or None in said:
             if said is None and is_table(file) and not file.lower().endswith(".ts"):
                 raise OptionError("--label", got="nothing", expected="the column of labels")

@@ -1,222 +1,32 @@
-"""The commands that ask a trained model: predict, generate, evaluate, score."""
+"""The commands that use or measure a trained model: generate, evaluate, score."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from elman._errors import OptionError, printable
-from elman.cli._app import REAL, WHOLE, Json, ModelFile, app, complain, load, print_json
-from elman.cli._sources import is_table, read_examples, read_lines, write_answers
+from elman._errors import OptionError
+from elman.cli._app import REAL, WHOLE, Json, ModelFile, app, load, print_json
+from elman.cli._asked import (
+    Columns,
+    Id,
+    Label,
+    Output,
+    Overlap,
+    Plot,
+    Text,
+    Time,
+    complain_of_tokens,
+    complain_of_unknown,
+    places_of,
+    read_new_rows,
+    save_figure,
+)
+from elman.cli._sources import Decimal, Encoding, Header, read_examples, write_answers
 
-if TYPE_CHECKING:
-    from elman.runtime import ClassifierPredictor, ForecastPredictor, LanguagePredictor
-
-__all__ = ["evaluate", "generate", "predict", "score"]
-
-Output = Annotated[
-    str | None,
-    typer.Option("-o", "--output", help="a file for the answers: .csv .tsv .jsonl .parquet"),
-]
-Overlap = Annotated[
-    str,
-    typer.Option(
-        metavar="error|replace|keep",
-        help="rows of series that the model knows already with other values: an error, corrected, or "
-        "kept as known (rows with equal values always pass)",
-    ),
-]
-Plot = Annotated[str | None, typer.Option(help="a picture: .svg or .png")]
-
-Text = Annotated[str | None, typer.Option(help="column of texts (as in training)")]
-Label = Annotated[str | None, typer.Option(help="column of labels (as in training)")]
-Columns = Annotated[str | None, typer.Option(help="columns of numbers (as in training)")]
-Id = Annotated[str | None, typer.Option(help="column that names the sequence (as in training)")]
-Time = Annotated[str | None, typer.Option(help="column of their order (as in training)")]
-
-
-def _unknown(predictor: LanguagePredictor, text: str) -> None:
-    if unknown := predictor.unknown_tokens(text):
-        names = ", ".join(printable(token) for token in unknown)
-        complain(f"not in the vocabulary, read as <unk>: {names}")
-
-
-def _places(predictor: Any, **given: str | None) -> dict[str, Any]:
-    """Return the columns of sequences: those that are given, else those of training."""
-    kept = predictor.card.get("columns")
-    known = dict(kept) if isinstance(kept, dict) else {}
-    return known | {name: value for name, value in given.items() if value is not None}
-
-
-def _save(figure: Any, path: str) -> None:
-    from elman import plots
-
-    plots.save(figure, Path(path))
-
-
-@app.command("predict")
-def predict(
-    model: ModelFile,
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[TEXT|FILE|-]",
-            help="what came so far, a text, a file of a text a line, a tag file, a table of sequences "
-            "or of new rows; - is standard input",
-        ),
-    ] = None,
-    k: Annotated[int, typer.Option("-k", **WHOLE, help="number of predictions")] = 5,
-    horizon: Annotated[
-        int | None, typer.Option(**WHOLE, help="steps to forecast (those of training)")
-    ] = None,
-    future: Annotated[
-        str | None, typer.Option(help="table of the columns that are known in advance")
-    ] = None,
-    overlap: Overlap = "error",
-    text: Text = None,
-    columns: Columns = None,
-    id_column: Id = None,
-    time_column: Time = None,
-    output: Output = None,
-    plot: Plot = None,
-    json_: Json = False,
-) -> None:
-    """Answer by the model's task: the next words, a label, a number, tags, or the next values of series."""
-    predictor = load(model)
-    task = predictor.model.config.task
-    if task == "forecast":
-        if source is not None:
-            predictor.update(_rows(predictor, source), overlap=overlap)
-        _forecast(predictor, horizon, future, output, plot, json_)
-        return
-    if source is None:
-        raise OptionError("TEXT", got="nothing", expected=f"what a model for {task} is to read")
-    if plot is not None:
-        raise OptionError("--plot", got=f"a model for {task}", expected="one for forecast")
-    if task == "language":
-        _next(predictor, read_lines() if source == "-" else [source], k, json_)
-        return
-    given = {"text": text, "columns": columns, "id_column": id_column, "time_column": time_column}
-    file = source == "-" or os.path.isfile(source)
-    asked = file and any(given.values())
-    numeric = predictor.model.codec.scaler is not None
-    if numeric and not (is_table(source) or source == "-" or asked):
-        from elman.data.examples import TABLES
-
-        expected = "a table, whose name ends in " + " ".join(TABLES)
-        raise OptionError("what a model of numbers reads", got=source, expected=expected)
-    if numeric or asked or is_table(source) or (task == "tag" and file and source != "-"):
-        write_answers(_of_file(predictor, source, _places(predictor, **given)), output, json_)
-    else:
-        _texts(predictor, read_lines(source) if file else [source], k, output, json_)
-
-
-def _next(predictor: LanguagePredictor, lines: Iterable[str], k: int, json_: bool) -> None:
-    for line in lines:
-        predictions = predictor.predict_next(line, k)
-        if json_:
-            rows = [
-                {"token": token, "probability": probability} for token, probability in predictions
-            ]
-            unknown = list(predictor.unknown_tokens(line))
-            print_json({"text": line, "predictions": rows, "unknown": unknown})
-        else:
-            from elman._display import print_predictions
-
-            print_predictions(line, predictions)
-        _unknown(predictor, line)
-
-
-def _texts(
-    predictor: ClassifierPredictor, lines: Iterable[str], k: int, output: str | None, json_: bool
-) -> None:
-    """Answer for texts: bars of probabilities for a person, rows for anything else."""
-    given = list(lines)
-    if predictor.model.config.task != "classify" or json_ or output or len(given) != 1:
-        if given:
-            texts = {} if predictor.model.config.task == "tag" else {"text": given}
-            write_answers(texts | _answers(predictor, given), output, json_)
-        return
-    from elman._display import print_predictions
-
-    (shares,) = predictor.predict_proba(given)
-    ranked = sorted(zip(predictor.labels.names, shares, strict=True), key=lambda pair: -pair[1])
-    print_predictions(given[0], ranked[:k])
-
-
-def _of_file(predictor: Any, source: Any, places: dict[str, Any]) -> dict[str, Any]:
-    """Return the answers for a table or tag file, behind the id or the row that each is for."""
-    from elman.data.examples import read_sequences
-    from elman.data.tables import read_table
-
-    task, ts = predictor.model.config.task, source.lower().endswith(".ts")
-    name = None if ts else places.get("id_column")
-    if not ts and (source == "-" or is_table(source) or task != "tag"):
-        source = read_table(source)
-    sequences, _ = read_sequences(source, task=task, labelled=False, **places)
-    answers = _answers(predictor, sequences)
-    if task == "tag":
-        return answers
-    if name is None:
-        return {"row": [*range(len(sequences))]} | answers
-    ids = [*dict.fromkeys(source.column(name).tolist())]
-    return {"id" if name in answers else name: ids} | answers
-
-
-def _answers(predictor: Any, sequences: Any) -> dict[str, Any]:
-    """Return the answers as columns: a row a sequence, or for tags a row a step."""
-    task = predictor.model.config.task
-    if task == "regress":
-        return {"prediction": predictor.predict(sequences)}
-    if task == "tag":
-        tags = predictor.predict(sequences)
-        from elman.data.labelled import Sequences
-
-        items = Sequences.of(sequences).stepwise().items
-        steps: dict[str, Any] = {
-            "sequence": [row for row, one in enumerate(tags) for _ in one],
-            "step": [step for one in tags for step in range(len(one))],
-        }
-        if all(isinstance(item, tuple) for item in items):
-            steps["token"] = [token for item in items for token in item]
-        return steps | {"tag": [tag for one in tags for tag in one]}
-    shares = predictor.predict_proba(sequences)
-    best = shares.argmax(axis=1)
-    found = {"label": predictor.labels.decode(best).tolist(), "probability": shares.max(axis=1)}
-    names = enumerate(predictor.labels.names)
-    return found | {f"p({name})": shares[:, number] for number, name in names}
-
-
-def _forecast(
-    predictor: ForecastPredictor,
-    horizon: int | None,
-    future: str | None,
-    output: str | None,
-    plot: str | None,
-    json_: bool,
-) -> None:
-    history, ahead = predictor.history, horizon or predictor.horizon
-    known = zip(history.values, history.future, strict=True) if future is None else ()
-    if predictor.codec.future is not None and any(len(b) - len(a) < ahead for a, b in known):
-        names = ", ".join(printable(name) for name in history.names["future"])
-        complain(f"known in advance but not given: {names}; --future names their table")
-    found = predictor.predict(horizon, future=future)
-    write_answers(found.to_columns(), output, json_)
-    if plot is not None:
-        _save(found.plot(), plot)
-
-
-def _rows(predictor: ForecastPredictor, file: str) -> Any:
-    """Return new rows of series, and say what was changed in them."""
-    rows = predictor.read(file)
-    for warning in rows.warnings:
-        complain(warning)
-    return rows
+__all__ = ["evaluate", "generate", "score"]
 
 
 @app.command("generate")
@@ -242,7 +52,7 @@ def generate(
 ) -> None:
     """Write new text, printed as it comes."""
     predictor = load(model, "language")
-    _unknown(predictor, prompt)
+    complain_of_tokens(predictor, prompt)
     if beam is not None:
         text, log_probability = predictor.beam(prompt, n=n, width=beam)[0]
         if json_:
@@ -271,9 +81,9 @@ def evaluate(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="texts, or a table as in training")
     ],
-    encoding: Annotated[
-        str | None, typer.Option(help="encoding of text files (found out and said)")
-    ] = None,
+    encoding: Encoding = None,
+    decimal: Decimal = None,
+    header: Header = None,
     text: Text = None,
     label: Label = None,
     columns: Columns = None,
@@ -308,17 +118,18 @@ def evaluate(
     if plot_calibration is not None and task not in ("classify", "tag"):
         got, expected = f"a model for {task}", "one for classify or tag"
         raise OptionError("--plot-calibration", got=got, expected=expected)
+    how = {"encoding": encoding, "decimal": decimal, "header": header}
     if task == "language":
         report = predictor.evaluate([Path(file) for file in files], encoding=encoding)
     elif task == "forecast":
         if len(files) != 1:
             raise OptionError("FILE", got=f"{len(files)} files", expected="one table of new rows")
-        rows = _rows(predictor, files[0])
+        rows = read_new_rows(predictor, files[0], **how)
         report = predictor.evaluate(rows, windows=windows, step=step, overlap=overlap)
         if plot is not None:
-            _save(predictor.update(rows, overlap=overlap).predict().plot(), plot)
+            save_figure(predictor.update(rows, overlap=overlap).predict().plot(), plot)
     else:
-        places = _places(
+        places = places_of(
             predictor,
             text=text,
             label=label,
@@ -326,19 +137,20 @@ def evaluate(
             id_column=id_column,
             time_column=time_column,
         )
-        data = read_examples(files, task, places)
-        how: dict[str, Any] = {"beside": _plain(predictor, train, data, places, metric)}
+        data = read_examples(files, task, places, **how)
+        complain_of_unknown(predictor.unknown_share(data[0]))
+        beside: dict[str, Any] = {"beside": _plain(predictor, train, data, places, metric)}
         if task == "classify":
-            how["metric"] = metric
-        report = predictor.evaluate(*data, **how)
+            beside["metric"] = metric
+        report = predictor.evaluate(*data, **beside)
         if plot is not None and task == "regress":
             from elman import plots
 
-            _save(plots.scatter(data[1], predictor.predict(data[0])), plot)
+            save_figure(plots.scatter(data[1], predictor.predict(data[0])), plot)
         elif plot is not None:
-            _save(report.plot(), plot)
+            save_figure(report.plot(), plot)
         if plot_calibration is not None:
-            _save(report.plot(calibration=True), plot_calibration)
+            save_figure(report.plot(calibration=True), plot_calibration)
     if json_:
         print_json(report.to_dict())
     else:
@@ -384,9 +196,7 @@ def score(
     steps: Annotated[
         bool, typer.Option("--steps", help="show the surprise of each of their tokens")
     ] = False,
-    encoding: Annotated[
-        str | None, typer.Option(help="encoding of the files (found out and said)")
-    ] = None,
+    encoding: Encoding = None,
     output: Output = None,
     json_: Json = False,
 ) -> None:
@@ -394,8 +204,8 @@ def score(
     from elman.runtime.surprise import rank_lines
 
     predictor = load(model, "language")
-    source: Any = sys.stdin if files == ["-"] else [Path(file) for file in files]
-    ranking = rank_lines(predictor, source, measure=measure, top=top or None, encoding=encoding)
+    paths = [Path(file) for file in files]
+    ranking = rank_lines(predictor, paths, measure=measure, top=top or None, encoding=encoding)
     if output is not None:
         rows = ranking.to_rows()
         write_answers(

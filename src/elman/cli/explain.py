@@ -9,7 +9,7 @@ import typer
 
 from elman._errors import OptionError
 from elman.cli._app import SVG, Json, ModelFile, app, load, print_json
-from elman.cli._sources import write_svg
+from elman.cli._sources import argument_text, write_svg
 
 if TYPE_CHECKING:
     from elman.runtime import LanguagePredictor
@@ -26,7 +26,8 @@ def explain(
         str | None,
         typer.Argument(
             metavar="[TEXT]",
-            help="what was read; of a forecaster the name of a series, where it knows several",
+            help="what was read, a file of it, or - for standard input; of a forecaster the name of a "
+            "series, where it knows several",
         ),
     ] = None,
     target: Annotated[
@@ -81,6 +82,8 @@ def explain(
         raise OptionError("--equations", got=got, expected="it alone: they are the decomposition's")
     if text is None and task != "forecast":
         raise OptionError("TEXT", got="nothing", expected=f"what a model for {task} is to read")
+    if text is not None and task != "forecast":
+        text = argument_text(text)
     if replace is not None:
         _replaced(predictor, text or "", replace, json_)
         return

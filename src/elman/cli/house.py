@@ -9,7 +9,7 @@ import typer
 
 from elman._errors import OptionError
 from elman.cli._app import REAL, SVG, WHOLE, Json, app, load, print_json
-from elman.cli._sources import read_lines, write_svg
+from elman.cli._sources import write_svg
 
 __all__ = ["bench", "demo", "info"]
 
@@ -52,6 +52,7 @@ def _memory(model: str | None, text: str | None, svg: str | None, json_: bool) -
     if model is None:
         raise OptionError("--memory", got="no MODEL", expected="a trained language model")
     predictor = load(model, "language")
+    from elman.data.lines import read_lines
     from elman.explain.memory import measure_memory
 
     found = measure_memory(predictor, None if text is None else "\n".join(read_lines(text)))

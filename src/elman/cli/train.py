@@ -15,7 +15,8 @@ import typer
 
 from elman._errors import DataError, OptionError
 from elman.cli._app import PARSERS, Json, app, print_json
-from elman.cli._sources import is_table, read_examples
+from elman.cli._likely import likely_command
+from elman.cli._sources import Decimal, Encoding, Header, read_examples
 from elman.options import (
     ClassifierOptions,
     ForecasterOptions,
@@ -38,6 +39,8 @@ TASKS: dict[str, type[Options]] = {
 READERS = ("classify", "regress", "tag")
 # where labelled sequences stand in a table; a forecaster's options say the same of series
 PLACES = ("text", "label", "columns", "id_column", "time_column")
+# How files are read; a language model has its encoding among its own options.
+READING = ("encoding", "decimal", "header")
 
 # options that tell of series, where no label is named
 SERIES = ("horizon", "target", "time_column", "season", "past", "future", "static", "id_column")
@@ -84,8 +87,11 @@ def _train(
 
     given = {name: value for name, value in options.items() if value is not None}
     task, why = guess_task(task, files, given)
-    places = {name: given.pop(name) for name in PLACES if task in READERS and name in given}
+    if task == "language" and why != "--task" and (likely := likely_command(files)):
+        raise OptionError("--task", got="nothing for a table", remedy=likely)
     known = TASKS[task].defaults()
+    reading = {name: given.pop(name) for name in READING if name in given and name not in known}
+    places = {name: given.pop(name) for name in PLACES if task in READERS and name in given}
     for name in given:
         if name not in known:
             has = [other for other, declared in TASKS.items() if name in declared.defaults()]
@@ -102,11 +108,9 @@ def _train(
             display.say(f"the run as it goes on: {_open(stack, Path(output), resume)}", "bold")
         if why != "--task":
             display.say(f"task {task}, as {why} says" if task != "language" else "task language")
-            if task == "language" and any(map(is_table, files)):
-                note = "a table read as text; for labels give --label, for series --horizon"
-                display.say(f"note: {note}", "dim")
         # after the first line is on the screen: importing torch takes a second
-        outcome = _run(task, files, (valid, test), checked, places, output, resume, display.watch)
+        others = valid, test
+        outcome = _run(task, files, others, checked, places, reading, output, resume, display.watch)
         card = dict(outcome.model.card)
         display.finish(task, outcome.stopped, card)
     if json_ and display.leads:
@@ -134,12 +138,14 @@ def _run(
     others: tuple[list[str] | None, list[str] | None],
     options: Any,
     places: Mapping[str, str],
+    reading: Mapping[str, Any],
     output: str,
     resume: bool,
     watch: Callable[[dict[str, Any]], None],
 ) -> Any:
     """Train by the task and return its outcome; `others` are the files of --valid and of --test."""
     from elman import estimators
+    from elman.data.tables import read_table
 
     wing = estimators.training()
     how: dict[str, Any] = {"output": Path(output), "resume": resume, "watch": watch}
@@ -152,12 +158,20 @@ def _run(
     if task == "forecast":
         if len(files) != 1:
             raise DataError("files of series", got=f"{len(files)}", expected="one")
-        series = estimators.Forecaster(**asdict(options)).read(files[0])
+        table = read_table(files[0], **reading)
+        series = estimators.Forecaster(**asdict(options)).read(table)
         return wing.train_forecaster(series, options, **how)
     parts = [
-        None if some is None else read_examples(some, task, places) for some in (files, *others)
+        None if some is None else read_examples(some, task, places, **reading)
+        for some in (files, *others)
     ]
-    data, valid, test = (None if part is None else wing.Labelled(*part, places) for part in parts)
+    # A file of labels belongs to its texts; new texts have another one, or none.
+    kept = {
+        name: value
+        for name, value in places.items()
+        if name != "label" or not os.path.isfile(value)
+    }
+    data, valid, test = (None if part is None else wing.Labelled(*part, kept) for part in parts)
     if test is not None:
         raise OptionError("--test", got=f"it with --task {task}", remedy="leave it out")
     return wing.train_labelled(task, data, options, valid=valid, **how)
@@ -281,13 +295,23 @@ def _own() -> list[inspect.Parameter]:
             False,
         ),
         ("json_", Json, False),
-        ("text", place("column of texts (classify, regress)"), None),
-        ("label", place("column of labels, numbers or tags (classify, regress, tag)"), None),
+        ("text", place("column of texts, or of tokens (classify, regress, tag)"), None),
+        (
+            "label",
+            place(
+                "column of labels, numbers or tags, or a file of them, a line for each text"
+                " (classify, regress, tag)"
+            ),
+            None,
+        ),
         (
             "columns",
             place("columns of numbers, with commas between them (classify, regress, tag)"),
             None,
         ),
+        ("encoding", Encoding, None),
+        ("decimal", Decimal, None),
+        ("header", Header, None),
     ]
     return [
         inspect.Parameter(
@@ -312,7 +336,9 @@ def _with_options(function: Callable[..., None]) -> Callable[..., None]:
         declared,
         key=lambda name: order.index(next(iter(declared[name].values()))[0].metadata["group"]),
     )
-    parameters = _own() + [_parameter(name, declared[name]) for name in names]
+    own = _own()
+    known = {parameter.name for parameter in own}
+    parameters = own + [_parameter(name, declared[name]) for name in names if name not in known]
 
     def command(**given: Any) -> None:
         function(**given)

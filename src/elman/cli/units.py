@@ -8,7 +8,7 @@ import typer
 
 from elman._errors import DataError, OptionError
 from elman.cli._app import SVG, WHOLE, Json, ModelFile, app, load, print_json
-from elman.cli._sources import is_table, read_lines, write_svg
+from elman.cli._sources import write_svg
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,9 +102,10 @@ def _source(predictor: Any, file: str | None) -> Any:
         return file
     if file is None:
         raise OptionError("FILE", got="nothing", expected="a text to find units on")
-    if task != "language" and is_table(file):
-        from elman.data.examples import read_sequences
+    from elman.data.examples import is_table, read_sequences
+    from elman.data.lines import read_lines
 
+    if task != "language" and is_table(file):
         places = predictor.card.get("columns")
         return read_sequences(file, task=task, **(places if isinstance(places, dict) else {}))[0]
     return "\n".join(read_lines(file))

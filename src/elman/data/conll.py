@@ -22,7 +22,7 @@ from typing import TypeAlias
 from elman._errors import DataError, OptionError, warn
 from elman.data.encoding import read_text
 
-__all__ = ["Tagged", "read_tags"]
+__all__ = ["Tagged", "is_tag_file", "read_tags"]
 
 Tagged: TypeAlias = tuple[list[list[str]], list[list[str]] | None]
 
@@ -44,6 +44,18 @@ def _column(wanted: str, width: int, conllu: bool, option: str) -> int:
         return int(wanted) - 1
     names = f", or one of {', '.join(CONLLU)}" if conllu else ""
     raise OptionError(option, got=wanted, expected=f"a column's number from 1 to {width}{names}")
+
+
+def is_tag_file(lines: Sequence[str], tags: Iterable[str]) -> bool:
+    """Return whether lines are a token each, alone or before one of the known `tags`, not sentences.
+
+    >>> is_tag_file(["Bern LOC", "", "is O"], ["LOC", "O"]), is_tag_file(["Bern is"], ["LOC", "O"])
+    (True, False)
+    """
+    rows = [_fields(line) for line in lines if line.strip() and not line.startswith("#")]
+    known = {*tags}
+    tabs = any("\t" in line for line in lines)
+    return tabs or all(len(row) == 1 or row[-1] in known for row in rows)
 
 
 def read_tags(

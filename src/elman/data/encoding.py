@@ -314,12 +314,20 @@ def encoding_warnings(files: Iterable[tuple[str, Encoding]]) -> list[str]:
     return warnings
 
 
+def _standard_input() -> IO[bytes]:
+    """Return the bytes of standard input, also where a program has put a text stream in its place."""
+    if sys.stdin is None:
+        raise DataError("standard input is closed", remedy="pass a file")
+    found: IO[bytes] | None = getattr(sys.stdin, "buffer", None)
+    return found or io.BytesIO(sys.stdin.read().encode("utf-8", "surrogatepass"))
+
+
 def spool(source: str) -> IO[bytes]:
     """Return a temporary file with all that standard input or a pipe yields; it goes when it is closed."""
     # The file outlives this function: its caller reads it by its name.
     file = tempfile.NamedTemporaryFile()  # noqa: SIM115
     if source == STDIN:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+        shutil.copyfileobj(_standard_input(), file)
     else:
         with open(source, "rb") as pipe:
             shutil.copyfileobj(pipe, file)
@@ -372,15 +380,16 @@ def input_lines(encoding: str | None = None) -> Iterator[str]:
 
     From the first other line on the rest is read at once, because all of it tells the encoding.
     """
+    stream = _standard_input()
     with tempfile.NamedTemporaryFile() as file:
         given = 0
-        for line in () if encoding else sys.stdin.buffer:
+        for line in () if encoding else stream:
             file.write(line)
             if not line.isascii() or b"\0" in line or b"\r" in line.rstrip(b"\r\n"):
                 break
             given += 1
             yield line.decode().rstrip("\r\n")
-        shutil.copyfileobj(sys.stdin.buffer, file)
+        shutil.copyfileobj(stream, file)
         file.flush()
         text, notes = read_text(file.name, encoding, name="standard input")
         warn(notes)

@@ -16,12 +16,13 @@ _LONGEST_LABEL = 40
 _LEAST_TEXTS_PER_LABEL = 2
 
 
-def read_lines(path: str, encoding: str | None = None) -> list[str]:
+def read_lines(path: str, encoding: str | None = None, *, name: str | None = None) -> list[str]:
     """Return the lines of a text file or of standard input; raises DataError for an empty one."""
-    text, notes = read_text(path, encoding)
+    name = name or ("standard input" if path == STDIN else path)
+    text, notes = read_text(path, encoding, name=name)
     warn(notes)
     if not text:
-        raise DataError(f"{'standard input' if path == STDIN else path} is empty")
+        raise DataError(f"{name} is empty")
     return text.removesuffix("\n").split("\n")
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from elman._errors import DataError, OptionError
 from elman.data.codec import Labels, Scaler
-from elman.data.labelled import Sequences
+from elman.data.labelled import Encoded, Sequences
+from elman.data.words import UNKNOWN_ID
 from elman.metrics import (
     Baseline,
     Classification,
@@ -50,6 +51,18 @@ class _Predictor(Inspectable):
         """The labels it answers with, in order."""
         labels: Labels = self.model.codec.labels
         return labels
+
+    def unknown_share(self, X: Any) -> float:
+        """Return the share of the tokens of `X` that are outside the vocabulary, 0 to 1; 0 for numbers.
+
+        Where it is near 1, the texts are of another language, encoding or kind than those of training.
+        """
+        codec, sequences = self.model.codec, Sequences.of(X)
+        if codec.tokens is None:
+            return 0.0
+        encoded = Encoded.of(codec, sequences)
+        ids = np.concatenate(encoded.sequences)
+        return float(np.mean((ids if encoded.words is None else encoded.words[ids]) == UNKNOWN_ID))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to one file, atomically; raises OutputError where that cannot be."""
