@@ -109,8 +109,8 @@ def _train(
         if why != "--task":
             display.say(f"task {task}, as {why} says" if task != "language" else "task language")
         # after the first line is on the screen: importing torch takes a second
-        others = valid, test
-        outcome = _run(task, files, others, checked, places, reading, output, resume, display.watch)
+        held = valid, test
+        outcome = _run(task, files, held, checked, places, reading, output, resume, display.watch)
         card = dict(outcome.model.card)
         display.finish(task, outcome.stopped, card)
     if json_ and display.leads:
