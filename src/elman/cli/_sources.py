@@ -17,8 +17,8 @@ __all__ = [
     "Encoding",
     "Header",
     "argument_lines",
-    "argument_text",
     "begins_table",
+    "is_file",
     "read_examples",
     "write_answers",
     "write_svg",
@@ -47,6 +47,14 @@ Header = Annotated[
 ]
 
 
+def is_file(argument: str) -> bool:
+    """Return whether an argument is "-", a file, or looks like the name of one, rather than a text."""
+    from elman.data.encoding import STDIN
+    from elman.data.sources import is_path
+
+    return argument == STDIN or (is_path(argument) and not os.path.isdir(argument))
+
+
 def argument_lines(argument: str, encoding: str | None = None) -> Iterator[str]:
     """Yield the lines that a TEXT argument stands for: of standard input ("-"), of a file, or itself.
 
@@ -54,21 +62,15 @@ def argument_lines(argument: str, encoding: str | None = None) -> Iterator[str]:
     """
     from elman.data.encoding import STDIN, input_lines
     from elman.data.lines import read_lines
-    from elman.data.sources import is_path
 
     if argument == STDIN:
         yield from input_lines(encoding)
-    elif is_path(argument) and not os.path.isdir(argument):
+    elif is_file(argument):
         lines = read_lines(argument, encoding)
         complain(f"{argument} is a file: its text is read, not its name")
         yield from lines
     else:
         yield argument
-
-
-def argument_text(argument: str, encoding: str | None = None) -> str:
-    """Return the whole text that a TEXT argument stands for, as `argument_lines` does."""
-    return "\n".join(argument_lines(argument, encoding))
 
 
 def begins_table(path: str, columns: Iterable[str], encoding: str | None) -> bool:

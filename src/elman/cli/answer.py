@@ -1,32 +1,273 @@
-"""The commands that use or measure a trained model: generate, evaluate, score."""
+"""The commands that ask a trained model: predict, generate, evaluate, score."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman._errors import OptionError
-from elman.cli._app import REAL, WHOLE, Json, ModelFile, app, load, print_json
-from elman.cli._asked import (
-    Columns,
-    Id,
-    Label,
-    Output,
-    Overlap,
-    Plot,
-    Text,
-    Time,
-    complain_of_tokens,
-    complain_of_unknown,
-    places_of,
-    read_new_rows,
-    save_figure,
+from elman._errors import OptionError, printable, warn
+from elman.cli._app import REAL, WHOLE, Json, ModelFile, app, complain, load, print_json
+from elman.cli._sources import (
+    Decimal,
+    Encoding,
+    Header,
+    argument_lines,
+    begins_table,
+    is_file,
+    read_examples,
+    write_answers,
 )
-from elman.cli._sources import Decimal, Encoding, Header, read_examples, write_answers
 
-__all__ = ["evaluate", "generate", "score"]
+if TYPE_CHECKING:
+    from elman.runtime import ForecastPredictor, LanguagePredictor
+
+__all__ = ["evaluate", "generate", "predict", "score"]
+
+Output = Annotated[
+    str | None,
+    typer.Option("-o", "--output", help="a file for the answers: .csv .tsv .jsonl .parquet"),
+]
+Overlap = Annotated[
+    str,
+    typer.Option(
+        metavar="error|replace|keep",
+        help="rows of series that the model knows already with other values: an error, corrected, or "
+        "kept as known (rows with equal values always pass)",
+    ),
+]
+Plot = Annotated[str | None, typer.Option(help="a picture: .svg or .png")]
+
+Text = Annotated[str | None, typer.Option(help="column of texts (as in training)")]
+Label = Annotated[str | None, typer.Option(help="column of labels (as in training)")]
+Columns = Annotated[str | None, typer.Option(help="columns of numbers (as in training)")]
+Id = Annotated[str | None, typer.Option(help="column that names the sequence (as in training)")]
+Time = Annotated[str | None, typer.Option(help="column of their order (as in training)")]
+
+
+_MOSTLY = 0.5
+
+
+def _unknown(predictor: LanguagePredictor, text: str) -> None:
+    """Say which tokens of `text` are outside the vocabulary, and where most of them are."""
+    from elman.data.words import UNKNOWN_ID
+
+    if unknown := predictor.unknown_tokens(text):
+        names = ", ".join(printable(token) for token in unknown)
+        complain(f"not in the vocabulary, read as <unk>: {names}")
+        _few_known(float((predictor.model.codec.encode(text) == UNKNOWN_ID).mean()))
+
+
+def _few_known(share: float) -> None:
+    """Say where most of what a model was given is outside its vocabulary."""
+    if share > _MOSTLY:
+        complain(
+            f"{share:.0%} of the tokens are not in the model's vocabulary: is this the language, the"
+            " encoding and the kind of text that it was trained on?"
+        )
+
+
+def _places(predictor: Any, **given: str | None) -> dict[str, Any]:
+    """Return the columns of sequences: those that are given, else those of training."""
+    kept = predictor.card.get("columns")
+    known = dict(kept) if isinstance(kept, dict) else {}
+    return known | {name: value for name, value in given.items() if value is not None}
+
+
+def _save(figure: Any, path: str) -> None:
+    """Write a figure of matplotlib to a file, by its suffix."""
+    from elman import plots
+
+    plots.save(figure, Path(path))
+
+
+def _rows(predictor: ForecastPredictor, file: str, **how: Any) -> Any:
+    """Return new rows of series, and say what was changed in them; `how` tables are read."""
+    from elman.data.tables import read_table
+
+    rows = predictor.read(read_table(file, **how))
+    for warning in rows.warnings:
+        complain(warning)
+    return rows
+
+
+@app.command("predict")
+def predict(
+    model: ModelFile,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TEXT|FILE|-]",
+            help="what came so far, a text, a file of a text a line, a tag file, a table of sequences "
+            "or of new rows; - is standard input, read as a file would be",
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", **WHOLE, help="number of predictions")] = 5,
+    horizon: Annotated[
+        int | None, typer.Option(**WHOLE, help="steps to forecast (those of training)")
+    ] = None,
+    future: Annotated[
+        str | None, typer.Option(help="table of the columns that are known in advance")
+    ] = None,
+    overlap: Overlap = "error",
+    text: Text = None,
+    columns: Columns = None,
+    id_column: Id = None,
+    time_column: Time = None,
+    encoding: Encoding = None,
+    decimal: Decimal = None,
+    header: Header = None,
+    output: Output = None,
+    plot: Plot = None,
+    json_: Json = False,
+) -> None:
+    """Answer by the model's task: the next words, a label, a number, tags, or the next values of series."""
+    predictor = load(model)
+    task = predictor.model.config.task
+    how = {"encoding": encoding, "decimal": decimal, "header": header}
+    if task == "forecast":
+        if source is not None:
+            predictor.update(_rows(predictor, source, **how), overlap=overlap)
+        _forecast(predictor, horizon, future, output, plot, json_)
+        return
+    if source is None:
+        raise OptionError("TEXT", got="nothing", expected=f"what a model for {task} is to read")
+    if plot is not None:
+        raise OptionError("--plot", got=f"a model for {task}", expected="one for forecast")
+    if task == "language":
+        _next(predictor, argument_lines(source, encoding), k, json_)
+        return
+    given = {"text": text, "columns": columns, "id_column": id_column, "time_column": time_column}
+    from elman.data.encoding import STDIN, steady_file
+    from elman.data.examples import TABLES, is_table
+
+    table = source == STDIN or is_table(source) or (is_file(source) and any(given.values()))
+    if predictor.model.codec.scaler is not None and not table:
+        expected = "a table, whose name ends in " + " ".join(TABLES)
+        raise OptionError("what a model of numbers reads", got=source, expected=expected)
+    answers: dict[str, Any] | list[str] = [source]
+    if is_file(source):
+        with steady_file(source) as (path, name):
+            answers = _of_file(predictor, path, name, given, how)
+    if isinstance(answers, list):
+        _texts(predictor, answers, k, output, json_)
+    else:
+        write_answers(answers, output, json_)
+
+
+def _next(predictor: LanguagePredictor, lines: Iterable[str], k: int, json_: bool) -> None:
+    for line in lines:
+        predictions = predictor.predict_next(line, k)
+        if json_:
+            rows = [
+                {"token": token, "probability": probability} for token, probability in predictions
+            ]
+            unknown = list(predictor.unknown_tokens(line))
+            print_json({"text": line, "predictions": rows, "unknown": unknown})
+        else:
+            from elman._display import print_predictions
+
+            print_predictions(line, predictions)
+        _unknown(predictor, line)
+
+
+def _texts(predictor: Any, given: list[str], k: int, output: str | None, json_: bool) -> None:
+    """Answer for texts: bars of probabilities for a person, rows for anything else."""
+    if predictor.model.config.task != "classify" or json_ or output or len(given) != 1:
+        texts = {} if predictor.model.config.task == "tag" else {"text": given}
+        write_answers(texts | _answers(predictor, given), output, json_)
+        return
+    from elman._display import print_predictions
+
+    _few_known(predictor.unknown_share(given))
+    (shares,) = predictor.predict_proba(given)
+    ranked = sorted(zip(predictor.labels.names, shares, strict=True), key=lambda pair: -pair[1])
+    print_predictions(given[0], ranked[:k])
+
+
+def _of_file(
+    predictor: Any, path: str, name: str, given: Mapping[str, Any], how: Mapping[str, Any]
+) -> dict[str, Any] | list[str]:
+    """Return the answers for a table or tag file, behind the id or the row of each; or the texts of lines.
+
+    The name of a file, a column that is named, or else its first line tells whether it is a table.
+    """
+    from elman.data.conll import is_tag_file, read_tags
+    from elman.data.examples import is_table, read_sequences
+    from elman.data.lines import read_lines
+    from elman.data.tables import read_table
+
+    task, encoding = predictor.model.config.task, how["encoding"]
+    places = _places(predictor, **given)
+    named = is_table(name) or any(given.values())
+    known = [value for value in places.values() if isinstance(value, str)]
+    numeric = predictor.model.codec.scaler is not None
+    if not (named or numeric or begins_table(path, known, encoding)):
+        lines = read_lines(path, encoding, name=name)
+        if task != "tag" or not is_tag_file(lines, predictor.labels.names):
+            return lines
+        where = {key: places.get(key) for key in ("text", "label")}
+        return _answers(predictor, read_tags(lines, **where)[0])
+    if name.lower().removesuffix(".gz").endswith(".ts"):
+        sequences, _ = read_sequences(path, task=task, **how)
+        return {"row": [*range(len(sequences))]} | _answers(predictor, sequences)
+    table = read_table(path, name=name, **how)
+    warn(table.notes)
+    sequences, _ = read_sequences(table, task=task, labelled=False, **places)
+    answers = _answers(predictor, sequences)
+    column = places.get("id_column")
+    if task == "tag":
+        return answers
+    if column is None:
+        return {"row": [*range(len(sequences))]} | answers
+    ids = [*dict.fromkeys(table.column(column).tolist())]
+    return {"id" if column in answers else column: ids} | answers
+
+
+def _answers(predictor: Any, sequences: Any) -> dict[str, Any]:
+    """Return the answers as columns: a row a sequence, or for tags a row a step."""
+    _few_known(predictor.unknown_share(sequences))
+    task = predictor.model.config.task
+    if task == "regress":
+        return {"prediction": predictor.predict(sequences)}
+    if task == "tag":
+        tags = predictor.predict(sequences)
+        from elman.data.labelled import Sequences
+
+        items = Sequences.of(sequences).stepwise().items
+        steps: dict[str, Any] = {
+            "sequence": [row for row, one in enumerate(tags) for _ in one],
+            "step": [step for one in tags for step in range(len(one))],
+        }
+        if all(isinstance(item, tuple) for item in items):
+            steps["token"] = [token for item in items for token in item]
+        return steps | {"tag": [tag for one in tags for tag in one]}
+    shares = predictor.predict_proba(sequences)
+    best = shares.argmax(axis=1)
+    found = {"label": predictor.labels.decode(best).tolist(), "probability": shares.max(axis=1)}
+    names = enumerate(predictor.labels.names)
+    return found | {f"p({name})": shares[:, number] for number, name in names}
+
+
+def _forecast(
+    predictor: ForecastPredictor,
+    horizon: int | None,
+    future: str | None,
+    output: str | None,
+    plot: str | None,
+    json_: bool,
+) -> None:
+    history, ahead = predictor.history, horizon or predictor.horizon
+    known = zip(history.values, history.future, strict=True) if future is None else ()
+    if predictor.codec.future is not None and any(len(b) - len(a) < ahead for a, b in known):
+        names = ", ".join(printable(name) for name in history.names["future"])
+        complain(f"known in advance but not given: {names}; --future names their table")
+    found = predictor.predict(horizon, future=future)
+    write_answers(found.to_columns(), output, json_)
+    if plot is not None:
+        _save(found.plot(), plot)
 
 
 @app.command("generate")
@@ -52,7 +293,7 @@ def generate(
 ) -> None:
     """Write new text, printed as it comes."""
     predictor = load(model, "language")
-    complain_of_tokens(predictor, prompt)
+    _unknown(predictor, prompt)
     if beam is not None:
         text, log_probability = predictor.beam(prompt, n=n, width=beam)[0]
         if json_:
@@ -124,12 +365,12 @@ def evaluate(
     elif task == "forecast":
         if len(files) != 1:
             raise OptionError("FILE", got=f"{len(files)} files", expected="one table of new rows")
-        rows = read_new_rows(predictor, files[0], **how)
+        rows = _rows(predictor, files[0], **how)
         report = predictor.evaluate(rows, windows=windows, step=step, overlap=overlap)
         if plot is not None:
-            save_figure(predictor.update(rows, overlap=overlap).predict().plot(), plot)
+            _save(predictor.update(rows, overlap=overlap).predict().plot(), plot)
     else:
-        places = places_of(
+        places = _places(
             predictor,
             text=text,
             label=label,
@@ -138,7 +379,7 @@ def evaluate(
             time_column=time_column,
         )
         data = read_examples(files, task, places, **how)
-        complain_of_unknown(predictor.unknown_share(data[0]))
+        _few_known(predictor.unknown_share(data[0]))
         beside: dict[str, Any] = {"beside": _plain(predictor, train, data, places, metric)}
         if task == "classify":
             beside["metric"] = metric
@@ -146,11 +387,11 @@ def evaluate(
         if plot is not None and task == "regress":
             from elman import plots
 
-            save_figure(plots.scatter(data[1], predictor.predict(data[0])), plot)
+            _save(plots.scatter(data[1], predictor.predict(data[0])), plot)
         elif plot is not None:
-            save_figure(report.plot(), plot)
+            _save(report.plot(), plot)
         if plot_calibration is not None:
-            save_figure(report.plot(calibration=True), plot_calibration)
+            _save(report.plot(calibration=True), plot_calibration)
     if json_:
         print_json(report.to_dict())
     else:

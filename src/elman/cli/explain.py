@@ -9,7 +9,7 @@ import typer
 
 from elman._errors import OptionError
 from elman.cli._app import SVG, Json, ModelFile, app, load, print_json
-from elman.cli._sources import argument_text, write_svg
+from elman.cli._sources import argument_lines, write_svg
 
 if TYPE_CHECKING:
     from elman.runtime import LanguagePredictor
@@ -83,7 +83,7 @@ def explain(
     if text is None and task != "forecast":
         raise OptionError("TEXT", got="nothing", expected=f"what a model for {task} is to read")
     if text is not None and task != "forecast":
-        text = argument_text(text)
+        text = "\n".join(argument_lines(text))
     if replace is not None:
         _replaced(predictor, text or "", replace, json_)
         return

@@ -7,7 +7,6 @@ import io
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from elman._errors import DataError
@@ -49,47 +48,29 @@ def _delimiter(text: str, tabs: bool) -> str:
     return choice
 
 
-@dataclass
-class _Start:
-    """What stands before the first row of a table."""
+def _start(text: str) -> tuple[int, int, str, list[str]]:
+    """Return where the first row begins, the lines before it, a declared delimiter, and the comments."""
+    at = lines = 0
+    delimiter, comments = "", []
+    while at < len(text):
+        end = text.find("\n", at) + 1 or len(text)
+        line = text[at:end].strip()
+        if declared := _DECLARED.fullmatch(line):
+            delimiter = declared[1]
+        elif line.startswith(_COMMENT):
+            comments.append(line)
+        elif line:
+            break
+        at, lines = end, lines + 1
+    return at, lines, delimiter, comments
 
-    text: str
-    """From the first row on."""
-    lines: int = 0
-    """Lines before it."""
-    delimiter: str | None = None
-    """The one that a line such as ``sep=;`` declares."""
-    comments: list[str] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, text: str) -> _Start:
-        """Return where the first row begins: behind empty lines, comments and a declared delimiter."""
-        start = cls(text)
-        at = 0
-        while at < len(text):
-            end = text.find("\n", at) + 1 or len(text)
-            line = text[at:end].strip()
-            declared = _DECLARED.fullmatch(line)
-            if declared:
-                start.delimiter = declared[1]
-            elif line.startswith(_COMMENT):
-                start.comments.append(line)
-            elif line:
-                break
-            start.lines += 1
-            at = end
-        start.text = text[at:]
-        return start
-
-    def keep_header(self, delimiter: str) -> str | None:
-        """Return the header that is written as the last comment (``# date,value``), where there is one."""
-        if not self.comments or not self.text:
-            return None
-        header = next(_reader(self.comments[-1], delimiter))
-        row = next(_reader(self.text, delimiter))
-        named = len(header) == len(row) and not any(map(_kind_of_datum, header))
-        alone = len(header) > 1 or not self.comments[-1].startswith(f"{_COMMENT} ")
-        return self.comments.pop() if named and alone and any(map(_kind_of_datum, row)) else None
+def _is_header(comment: str, text: str, delimiter: str) -> bool:
+    """Return whether a comment (``# date,value``) names the columns of the data below it."""
+    header, row = (next(_reader(one, delimiter)) for one in (comment, text))
+    named = len(header) == len(row) and not any(map(_kind_of_datum, header))
+    alone = len(header) > 1 or not comment.startswith(f"{_COMMENT} ")
+    return named and alone and any(map(_kind_of_datum, row))
 
 
 def _split(text: str, delimiter: str) -> tuple[list[str], list[list[str]]] | None:
@@ -228,17 +209,18 @@ def parse_delimited(
     >>> parse_delimited("a;b\n1,5;2\n", "x.csv")
     (['a', 'b'], [['1,5'], ['2']], ['x.csv: fields are separated by semicolons'])
     """
-    start = _Start.of(text)
-    delimiter = start.delimiter or _delimiter(start.text, tabs)
+    at, line, declared, comments = _start(text)
+    body = text[at:]
+    delimiter = declared or _delimiter(body, tabs)
     notes = []
     if delimiter != ",":
         separated = _DELIMITERS.get(delimiter, repr(delimiter))
         notes.append(f"{name}: fields are separated by {separated}")
-    named = start.keep_header(delimiter)
-    if start.comments:
+    if comments and body and _is_header(comments[-1], body, delimiter):
+        body = f"{comments.pop().removeprefix('# ')}\n{body}"
+        line -= 1
+    if comments:
         notes.append(f"{name}: lines that begin with # are comments")
-    body = start.text if named is None else f"{named.removeprefix('# ')}\n{start.text}"
-    line = start.lines - (named is not None)
     limit = csv.field_size_limit(max(len(body), 1))
     try:
         first, columns = _split(body, delimiter) or _columns(

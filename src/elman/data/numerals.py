@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -37,64 +36,26 @@ def _pattern(mark: str, other: str) -> re.Pattern[str]:
 
 
 _FITS = {".": _pattern(r"\.", ","), ",": _pattern(",", ".")}
+_PLAIN = {
+    mark: str.maketrans({mark: "."} | dict.fromkeys(_GROUPING + other))
+    for mark, other in ((".", ","), (",", "."))
+}
 
 
-@dataclass(frozen=True)
-class _Written:
-    """The values of one column without their unit, "" where missing, and the decimal marks that fit all."""
-
-    texts: tuple[str, ...]
-    numbers: tuple[str, ...]
-    marks: frozenset[str]
-
-    @classmethod
-    def of(cls, texts: Sequence[str | None]) -> _Written | None:
-        """Return the column, or None where it is no column of numbers."""
-        numbers, units, marks = [], set(), frozenset(_FITS)
-        for text in texts:
-            plain = "" if text is None else text.strip()
-            if plain.lower() in MISSING:
-                numbers.append("")
-                continue
-            found = _UNIT.fullmatch(plain)
-            if found is None:
-                return None
-            number = (found["sign"] + found["number"]).replace("−", "-")
+def _without_unit(texts: Sequence[str | None]) -> tuple[list[str], set[str]]:
+    """Return the numbers of a column, "" where missing, and the decimal marks that all of them allow."""
+    numbers, units = [], set()
+    for text in texts:
+        plain = (text or "").strip()
+        found = None if plain.lower() in MISSING else _UNIT.fullmatch(plain)
+        if found is not None:
             units.add(found["before"] or found["after"])
-            marks = frozenset(mark for mark in marks if _FITS[mark].fullmatch(number))
-            if not marks or len(units) > 1:
-                return None
-            numbers.append(number)
-        return cls(tuple(text or "" for text in texts), tuple(numbers), marks) if units else None
-
-    @property
-    def alike(self) -> bool:
-        """Whether both marks read the same numbers."""
-        return not any(mark in number for number in self.numbers for mark in _FITS)
-
-    def read(self, mark: str) -> np.ndarray:
-        """Return the numbers, with `mark` before the decimals."""
-        other = "".join(_FITS.keys() - {mark}) + _GROUPING
-        table = str.maketrans({mark: ".", **dict.fromkeys(other, "")})
-        return column_of([number.translate(table) for number in self.numbers])[0]
-
-    def example(self) -> int:
-        """Return the row whose value needs an explanation most: the first with a mark, else with a unit."""
-        return max(
-            range(len(self.numbers)),
-            key=lambda row: (
-                bool(self.numbers[row]) * sum(map(self.numbers[row].count, _FITS)),
-                bool(self.numbers[row]),
-            ),
-        )
-
-
-def _held(
-    columns: Mapping[str, np.ndarray], texts: Mapping[str, Sequence[str | None]], kinds: str
-) -> dict[str, _Written]:
-    named = {name: values for name, values in texts.items() if columns[name].dtype.kind in kinds}
-    written = {name: _Written.of(values) for name, values in named.items()}
-    return {name: one for name, one in written.items() if one is not None}
+        elif plain.lower() not in MISSING:
+            return [], set()
+        numbers.append((found["sign"] + found["number"]).replace("−", "-") if found else "")
+    held = list(filter(None, numbers))
+    marks = {mark for mark, form in _FITS.items() if all(map(form.fullmatch, held))}
+    return numbers, marks if len(units) == 1 else set()
 
 
 def is_written_number(text: str) -> bool:
@@ -103,7 +64,7 @@ def is_written_number(text: str) -> bool:
     >>> is_written_number("1.234,50"), is_written_number("12 %"), is_written_number("a1")
     (True, True, False)
     """
-    return _Written.of([text]) is not None
+    return bool(_without_unit([text])[1])
 
 
 def read_written_numbers(
@@ -125,31 +86,29 @@ def read_written_numbers(
     """
     if decimal not in (None, *_FITS):
         raise OptionError("decimal", got=decimal, expected='"." or ","')
-    held = _held(columns, texts, "O")
-    if decimal == "," or any("," in one.marks for one in held.values()):
+    kinds = {name: columns[name].dtype.kind for name in texts}
+    written = {name: _without_unit(texts[name]) for name in texts if kinds[name] == "O"}
+    if decimal == "," or any("," in marks for _, marks in written.values()):
         # In such a table the point of a plain number may separate thousands.
-        held |= _held(columns, texts, "if")
-    sole = {next(iter(one.marks)) for one in held.values() if len(one.marks) == 1}
-    table_mark = decimal or (next(iter(sole)) if len(sole) == 1 else None)
+        written |= {name: _without_unit(texts[name]) for name in texts if kinds[name] in "if"}
+    sole = {mark for _, marks in written.values() if len(marks) == 1 for mark in marks}
+    of_table = decimal or (next(iter(sole)) if len(sole) == 1 else "")
     found: dict[str, np.ndarray] = {}
     notes = []
-    for name, one in held.items():
-        marks = one.marks & {table_mark} if table_mark else one.marks
-        if not marks and decimal is not None:
-            row = one.example()
-            raise DataError(
-                f"column '{printable(name, 40)}', row {row + 1}",
-                got=one.texts[row],
-                expected=f"a number with decimal {decimal!r}",
+    for name, (numbers, marks) in written.items():
+        # The value that shows best how the column was read has the most marks.
+        counts = [sum(map(number.count, _FITS)) + bool(number) for number in numbers]
+        row = counts.index(max(counts)) if counts else 0
+        if decimal and marks and decimal not in marks:
+            got, expected = texts[name][row], f"a number with decimal {decimal!r}"
+            raise DataError(f"column {name!r}, row {row + 1}", got=got, expected=expected)
+        mark = of_table if of_table in marks else "".join(marks)[:1]
+        same = bool(counts) and counts[row] == 1  # no mark at all: both read the same numbers
+        clear = mark == of_table or len(marks) == 1 or same
+        if marks and clear and (kinds[name] == "O" or (mark == "," and not same)):
+            found[name] = column_of([number.translate(_PLAIN[mark]) for number in numbers])[0]
+            value = found[name][row].item()
+            notes.append(
+                f"'{printable(name, 40)}' {printable(texts[name][row], 24)} is read as {value!r}"
             )
-        mark = next(iter(marks or one.marks))
-        clear = len(marks or one.marks) == 1 or one.alike
-        if not clear or (columns[name].dtype.kind in "if" and (mark == "." or one.alike)):
-            continue
-        found[name] = one.read(mark)
-        row = one.example()
-        value = found[name][row].item()
-        notes.append(
-            f"'{printable(name, 40)}' {printable(one.texts[row], 24)} is read as {value!r}"
-        )
     return found, notes
