@@ -272,6 +272,22 @@ def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
     process.stderr.close()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+@pytest.mark.parametrize("more", [["info", "--json"], ["info"], ["generate", "-n", "200000"]])
+def test_a_full_standard_output_is_one_line(folder: Path, more: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "elman", more[0], str(folder / "char.safetensors"), *more[1:]],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2, done.stderr
+    expected = "elman: cannot read or write standard output: got No space left on device\n"
+    assert done.stderr == expected
+
+
 def test_training_goes_on_when_the_reader_leaves(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "m.safetensors"
     process = subprocess.Popen(

@@ -324,14 +324,15 @@ def test_lone_surrogates_train(manual: str, tmp_path: Path) -> None:
     assert all(json.loads(line) for line in journal)
 
 
-def test_ctrl_c_keeps_the_best_and_resume_goes_on(manual_file: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_best_and_resume_goes_on(manual_file: Path, number: int) -> None:
     options = SMALL | {"steps": 60, "evaluations": 6}
     whole = LanguageModel(**options).fit(manual_file)
     output = manual_file.with_name("m.safetensors")
 
     def interrupt(event: dict[str, Any]) -> None:
         if event["event"] == "evaluation" and event["step"] == 30:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
     part = LanguageModel(**options).fit(manual_file, output=output, watch=interrupt)
     assert part.stopped_ == "interrupted"

@@ -6,11 +6,12 @@ import io
 import json
 import sys
 import warnings
+from contextlib import suppress
 from typing import Annotated, Any, TextIO
 
 import typer
 
-from elman._errors import DataWarning, ElmanError, InputError, message
+from elman._errors import DataWarning, ElmanError, InputError, OutputError, message
 
 __all__ = [
     "PARSERS",
@@ -115,7 +116,11 @@ def _show(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and leave with its exit code: 0, 2 bad input, 3 diverged, 130 interrupted."""
+    """Run the command and leave with its exit code.
+
+    0 is success, 2 bad input or an output that cannot be written, 3 a training that diverged, 130 an
+    interruption by Ctrl-C or SIGTERM.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     for stream in (sys.stdout, sys.stderr):
@@ -147,6 +152,15 @@ def main(arguments: list[str] | None = None) -> None:
     except SystemExit as left:
         # typer leaves so when the reader has gone, as `head` does
         code = 0 if isinstance(left.__context__, BrokenPipeError) else left.code
+    except OSError as error:
+        if debug:
+            raise
+        what = "standard output" if error.filename is None else str(error.filename)
+        complain(message(f"cannot read or write {what}", got=error.strerror or error))
+        code = OutputError.exit_code
+        # what is still in the buffer cannot be written either: drop it, so that Python ends with this code
+        with suppress(OSError):
+            sys.stdout.close()
     except Exception as error:
         if debug:
             raise

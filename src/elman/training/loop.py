@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from elman._errors import DivergedError
+from elman._errors import DivergedError, OutputError
 from elman.training.average import Average
 from elman.training.checkpoint import Best, Progress, Snapshot, Store, capture, part, restore
 from elman.training.distributed import Group
@@ -56,7 +56,7 @@ def rate_share(progress: float, warm_up: float) -> float:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C within the block into an event; the second one interrupts as ever."""
+    """Turn the first Ctrl-C or SIGTERM within the block into an event; the second one interrupts at once."""
     asked = threading.Event()
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
@@ -67,11 +67,12 @@ def interruptible() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    before = signal.signal(signal.SIGINT, handle)
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class Loop:
     best: Best | None = None
     reserve: float = 0.0  # seconds of a budget of time kept for the last measurement
     last: Snapshot | None = None  # where an interrupted run goes on
+    unsaved: bool = False  # whether the last checkpoint could not be written
 
     def __post_init__(self) -> None:
         self.network = self.objective.network
@@ -216,9 +218,20 @@ class Loop:
         return "interrupted"
 
     def save(self, snapshot: Snapshot | None) -> None:
-        """Keep `snapshot` in the store; the lead alone does."""
-        if self.store is not None and snapshot is not None and self.group.leads:
+        """Keep `snapshot` in the store; only the lead does.
+
+        Where it cannot be written, training goes on. The earlier checkpoint stays, and one warning says so.
+        """
+        if self.store is None or snapshot is None or not self.group.leads:
+            return
+        try:
             self.store.save(snapshot)
+            self.unsaved = False
+        except OutputError as error:
+            if not self.unsaved:
+                text = f"{error}; training goes on without a new checkpoint"
+                self.watch({"event": "warning", "text": text})
+            self.unsaved = True
 
     def _step(self, elapsed: float, asked: bool) -> _Step:
         """Take one batch, update the weights and move on; return what was measured."""

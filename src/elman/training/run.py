@@ -7,15 +7,18 @@ import json
 import math
 import os
 import sys
+import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from elman import _native
 from elman._errors import DataError, DivergedError, OptionError, OutputError
@@ -238,7 +241,7 @@ class Run(ABC):
         card = self.card(loop, best, learned, stopped) if self.group.leads else {}
         model = Model(self.config_of(best), *self.finish(best, learned), card)
         if self.output is not None and self.group.leads:
-            model.save(self.output)
+            _save(model, self.output)
         if stopped != "interrupted":
             self.end()
         return model
@@ -293,16 +296,25 @@ def execute(
     group = join(device)
     watchers: list[Watch] = [watch] if watch and group.leads else []
 
-    def tell(event: Event) -> None:
-        for watcher in watchers:
-            watcher(event)
-
     journal: Journal | None = None
+
+    def tell(event: Event) -> None:
+        for watcher in [*watchers]:
+            try:
+                watcher(event)
+            except OutputError as error:
+                if watcher is not journal:
+                    raise
+                # training matters more than its journal
+                watchers.remove(watcher)
+                tell({"event": "warning", "text": f"{error}; training goes on without its journal"})
+
     try:
         torch.set_num_threads(options.threads or threads)
-        if output is not None and group.leads:
-            _check_writable(output)
-        with freed_memory_kept():
+        with freed_memory_kept(), ExitStack() as held:
+            if output is not None and group.leads:
+                _check_writable(output)
+                held.enter_context(_locked(output))
             run = load(group)
             unfinished = run.is_unfinished()
             if resume and not unfinished:
@@ -332,6 +344,45 @@ def execute(
         if journal is not None:
             journal.close()
         group.leave()
+
+
+def _save(model: Model, output: Path) -> None:
+    """Write the model; where the output cannot be written, write it to the folder of temporary files.
+
+    Raises OutputError, which names the file that was written instead.
+    """
+    try:
+        model.save(output)
+    except OutputError as error:
+        # a folder of its own, so that nobody else's file of that name is overwritten
+        instead = Path(tempfile.mkdtemp(prefix="elman-")) / output.name
+        try:
+            model.save(instead)
+        except OutputError:
+            raise error from None
+        raise OutputError(f"{error}; until then the model is {instead}") from error
+
+
+@contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    """Keep other trainings from the same output; raises OutputError where one is at work there."""
+    lock = FileLock(output.with_suffix(".lock"), thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError(
+            f"another training is writing {output}",
+            remedy="wait until it ends, or choose another -o",
+        ) from None
+    except OSError as error:
+        raise OutputError(f"cannot lock {lock.lock_file}", got=error.strerror) from error
+    try:
+        yield
+    finally:
+        # While this run holds it, so that the lock of the next run stays. Windows removes it at the release.
+        with suppress(OSError):
+            os.unlink(lock.lock_file)
+        lock.release()
 
 
 def _device(name: str) -> torch.device:
