@@ -17,7 +17,6 @@ import elman
 from elman.runtime import Stream
 from elman.serve import ask as ask_routes
 from elman.serve import work
-from elman.serve.work import WhileWanted
 
 
 class Gate:
@@ -158,7 +157,16 @@ class Leaver:
         scope |= {"query_string": b"", "headers": headers, "http_version": "1.1", "scheme": "http"}
         scope |= {"asgi": {"spec_version": "2.3"}, "client": ("127.0.0.1", 1), "root_path": ""}
         scope["server"] = ("127.0.0.1", 8765)
-        self.done = asyncio.ensure_future(WhileWanted(app)(scope, self.receive, self.send))
+        self.done = asyncio.ensure_future(self.ask(app, scope))
+
+    async def ask(self, app, scope):
+        """Ask as the server does: work ends when the client has left."""
+        task = asyncio.ensure_future(app(scope, self.receive, self.send))
+        leaves = asyncio.ensure_future(self.leaves.wait())
+        await asyncio.wait({task, leaves}, return_when=asyncio.FIRST_COMPLETED)
+        leaves.cancel()
+        task.cancel()
+        await asyncio.wait({task})
 
     async def receive(self):
         if self.content is not None:
@@ -192,7 +200,6 @@ def test_a_reader_that_leaves_frees_its_room(models, ask):
 def test_what_nobody_waits_for_is_not_begun(models, ask, monkeypatch):
     gate = Gate()
     monkeypatch.setattr(ask_routes, "_written", gate.written)
-    monkeypatch.setattr(work, "PATIENCE", 0)
 
     async def go():
         async with ask(models, max_tasks=2, threads=1) as client:
@@ -228,7 +235,6 @@ def test_a_client_that_leaves_frees_the_thread(models, ask, monkeypatch, route, 
     """What is being computed is its last: the thread is another's, and the room."""
     gate, compute = Gate(), getattr(Stream, kind)
     monkeypatch.setattr(Stream, kind, lambda one, what: (gate(what), compute(one, what))[1])
-    monkeypatch.setattr(work, "PATIENCE", 0)
     monkeypatch.setattr(work, "TOGETHER", -1)
 
     async def go():

@@ -79,6 +79,7 @@ def create_app(models: Mapping[str, Any], settings: Settings | None = None) -> G
         separate_input_output_schemas=False,
     )
     app.router.route_class = Route
+    app.state.work = desk.work
     app.router.redirect_slashes = False
     read.add_routes(app, desk)
     ask.add_routes(app, desk)

@@ -6,7 +6,6 @@ its Origin, and never reaches a route.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import time
 from typing import Any, TypeAlias
@@ -112,7 +111,9 @@ class Guard:
             try:
                 body = await self._admit(scope, headers, receive)
             except _RefusedError as error:
-                await self._refuse(error, scope, receive, safe)
+                # what is left of its body is dropped unread, within the time that a request has
+                answer = answer_json(refusal(error.status, str(error)), error.status, error.headers)
+                await answer(scope, receive, safe)
                 return
             except _GoneError:
                 return
@@ -140,6 +141,12 @@ class Guard:
         self._check_host(headers)
         if scope["method"] != "OPTIONS":  # a browser asks for leave without the token
             self._check_token(scope, headers.get(b"authorization", []))
+        expects = headers.get(b"expect", [b"100-continue"])
+        if [one.lower() for one in expects] != [b"100-continue"]:
+            text = message(
+                "the Expect header", got=expects[0].decode("latin-1"), expected="100-continue"
+            )
+            raise _RefusedError(417, text)
         length = self._check_type(headers, scope["method"] in ("GET", "HEAD"))
         if length == 0:
             return b""
@@ -189,6 +196,11 @@ class Guard:
             got = b", ".join(types).decode("latin-1") or "none"
             text = message("the Content-Type header", got=got, expected="application/json")
             raise _RefusedError(415, text)
+        coding = b",".join(headers.get(b"transfer-encoding", [b"chunked"])).lower()
+        if coding.strip() != b"chunked":
+            got = coding.decode("latin-1")
+            text = message("the Transfer-Encoding header", got=got, expected="chunked")
+            raise _RefusedError(501, text)
         if any(one.strip().lower() != b"identity" for one in headers.get(b"content-encoding", [])):
             raise _RefusedError(415, message("the Content-Encoding header", expected="none"))
         return length
@@ -210,36 +222,6 @@ class Guard:
             parts.append(part)
             if not event.get("more_body", False):
                 return b"".join(parts)
-
-    async def _refuse(
-        self, error: _RefusedError, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Answer, and close the connection of a request whose body was not read."""
-        if error.status in (413, 415):
-            error.headers["Connection"] = "close"
-        response = answer_json(refusal(error.status, str(error)), error.status, error.headers)
-
-        async def held(event: Message) -> None:
-            # a connection closed with bytes unread takes the answer with it
-            if event["type"] == "http.response.body" and "Connection" in error.headers:
-                await send({**event, "more_body": True})
-                await self._drain(receive)
-                event = {"type": "http.response.body", "body": b""}
-            await send(event)
-
-        await response(scope, receive, held)
-
-    async def _drain(self, receive: Receive) -> None:
-        size = 0
-        try:
-            async with asyncio.timeout(2.0):
-                while size < 8 * self.settings.max_body:
-                    event = await receive()
-                    size += len(event.get("body", b""))
-                    if not event.get("more_body", False):
-                        return
-        except TimeoutError:
-            return
 
 
 class _Replay:

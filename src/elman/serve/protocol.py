@@ -8,9 +8,12 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
-from elman._errors import message, printable
 from elman.serve.route import answer_json, refusal
 from elman.serve.settings import Settings
 
@@ -56,6 +59,8 @@ class Protocol(HttpToolsProtocol):
         self._farewell: tuple[int, bytes] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._watched: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._lost = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
@@ -63,7 +68,10 @@ class Protocol(HttpToolsProtocol):
         self._deadline = self.loop.call_later(self.seconds, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Forget the connection, and end the work on its request."""
+        self._lost = True
+        if self._task is not None:
+            self._task.cancel()
         self._in_time()
         if self._watched is not None:
             self._watched.cancel()
@@ -134,8 +142,11 @@ class Protocol(HttpToolsProtocol):
         self._in_head = False
         if self._passes():
             return
-        if wrong := _unacceptable(self.url, self.headers):
-            self._refuse(*wrong)
+        host = dict(self.headers).get(b"host", b"").lower()
+        # RFC 9112, 3.2.2: a whole address names the same host as the Host header
+        whole = not self.url.startswith((b"/", b"*"))
+        if whole and not (self.url.lower() + b"/").startswith(b"http://%s/" % host):
+            self._refuse(400, "the target names another host than the Host header")
         elif len(self.pipeline) >= MAX_PIPELINED:
             self._refuse(429, f"a connection may have {MAX_PIPELINED:,} requests waiting", RETRY)
         elif len(self.connections) > self.connections_most:
@@ -147,6 +158,18 @@ class Protocol(HttpToolsProtocol):
             self._open += 1
             if self._last:
                 self.cycle.keep_alive = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        async def while_wanted(*given: Any) -> None:
+            try:
+                await app(*given)
+            except asyncio.CancelledError:
+                if not self._lost:
+                    raise
+
+        self._task = self.loop.create_task(cycle.run_asgi(while_wanted))
+        self._task.add_done_callback(self.tasks.discard)
+        self.tasks.add(self._task)
 
     def _passes(self) -> bool:
         """Return whether what comes now is for nobody."""
@@ -293,29 +316,6 @@ def bounded(
         "refused": staticmethod(refused),
     }
     return type("Protocol", (Protocol,), bounds)
-
-
-def _unacceptable(target: bytes, headers: list[Field]) -> tuple[int, str] | None:
-    """Return status and text for a head that no application may see; None for any other."""
-    fields: dict[bytes, bytes] = {}
-    for name, value in headers:
-        fields[name] = fields[name] + b"," + value if name in fields else value
-    coding = fields.get(b"transfer-encoding", b"chunked").strip().lower()
-    if coding != b"chunked":
-        return 501, message("the Transfer-Encoding header", got=_shown(coding), expected="chunked")
-    expects = fields.get(b"expect", b"100-continue").strip().lower()
-    if expects != b"100-continue":
-        return 417, message("the Expect header", got=_shown(expects), expected="100-continue")
-    # RFC 9112, 3.2.2: a whole address names the same host as the Host header
-    if not target.startswith((b"/", b"*")):
-        host = b"http://" + fields.get(b"host", b"").strip().lower()
-        if target.lower()[: len(host)] != host or target[len(host) :][:1] not in (b"", b"/", b"?"):
-            return 400, message("the target", got=_shown(target), expected=f"/… or {_shown(host)}")
-    return None
-
-
-def _shown(value: bytes) -> str:
-    return printable(value.decode("latin-1"))
 
 
 @lru_cache(64)

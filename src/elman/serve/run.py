@@ -18,7 +18,6 @@ from elman.serve.app import create_app
 from elman.serve.metrics import Metrics
 from elman.serve.protocol import bounded
 from elman.serve.settings import Settings, bracketed, is_any
-from elman.serve.work import WhileWanted
 
 __all__ = ["address", "configured", "listen", "most_connections", "serve"]
 
@@ -90,7 +89,7 @@ def most_connections() -> int:
 def configured(app: Any, settings: Settings, metrics: Metrics) -> uvicorn.Config:
     """Return how uvicorn is to run an application: bounded, quiet, and trusting no header."""
     return uvicorn.Config(
-        WhileWanted(app),
+        app,
         interface="asgi3",
         # whatever else is installed
         loop="asyncio",

@@ -5,9 +5,20 @@ A list stops at its first fault: all faults of a large one would keep everybody 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+from elman._pace import pause
 
 __all__ = [
     "CompletionBody",
@@ -28,28 +39,61 @@ __all__ = [
 
 LONGEST = 100_000
 """Characters or tokens of one input."""
+MAX_STEPS = 10_000
+"""Words, numbers or rows of one input."""
 
+
+def _whole(value: Any) -> Any:
+    """Return 3 for 3.0: JSON knows one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _wholes(value: Any) -> Any:
+    mixed = isinstance(value, list) and float in set(map(type, value))
+    return [_whole(one) for one in value] if mixed else value
+
+
+def _row_by_row(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Check a table's rows one by one: pydantic would hold up all other threads until the last."""
+    table = isinstance(value, list) and value and isinstance(value[0], list)
+    if not table or len(value) > MAX_STEPS:
+        return check(value)
+    found = []
+    for place, row in enumerate(value):
+        pause()
+        try:
+            found.append(_ROW.validate_python(row, strict=True))
+        except ValidationError:
+            return check([*([[]] * place), row])
+    return found
+
+
+Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 Text: TypeAlias = Annotated[str, Field(max_length=LONGEST)]
 Word: TypeAlias = Annotated[str, Field(max_length=20_000)]
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 Number: TypeAlias = Annotated[float, Field(ge=-1e300, le=1e300)]
 Row: TypeAlias = Annotated[list[Number | None], Field(fail_fast=True, max_length=1_000)]
 Token: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
-Tokens: TypeAlias = Annotated[list[Token], Field(fail_fast=True, max_length=LONGEST)]
-K: TypeAlias = Annotated[int, Field(ge=1, le=100)]
-Count: TypeAlias = Annotated[int, Field(ge=1, le=4096)]
-Few: TypeAlias = Annotated[int, Field(ge=1, le=256)]
-Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
-Width: TypeAlias = Annotated[int, Field(ge=280, le=2000)]
+Tokens: TypeAlias = Annotated[
+    list[Token], Field(fail_fast=True, max_length=LONGEST), BeforeValidator(_wholes)
+]
+K: TypeAlias = Annotated[Whole, Field(ge=1, le=100)]
+Count: TypeAlias = Annotated[Whole, Field(ge=1, le=4096)]
+Few: TypeAlias = Annotated[Whole, Field(ge=1, le=256)]
+Seed: TypeAlias = Annotated[Whole, Field(ge=0, lt=2**63)]
+Width: TypeAlias = Annotated[Whole, Field(ge=280, le=2000)]
 """Of a picture, in its own units: pixels where it is not scaled."""
-Place: TypeAlias = Annotated[int, Field(ge=0, lt=LONGEST)]
+Place: TypeAlias = Annotated[Whole, Field(ge=0, lt=LONGEST)]
 Method: TypeAlias = Literal["replacement", "decomposition", "integrated gradients", "leave-one-out"]
-Input: TypeAlias = (
+_ROW: TypeAdapter[list[float | None]] = TypeAdapter(Row)
+Input: TypeAlias = Annotated[
     Text
-    | Annotated[list[Word], Field(fail_fast=True, max_length=10_000)]
-    | Annotated[list[Number | None], Field(fail_fast=True, max_length=10_000)]
-    | Annotated[list[Row], Field(fail_fast=True, max_length=10_000)]
-)
+    | Annotated[list[Word], Field(fail_fast=True, max_length=MAX_STEPS)]
+    | Annotated[list[Number | None], Field(fail_fast=True, max_length=MAX_STEPS)]
+    | Annotated[list[Row], Field(fail_fast=True, max_length=MAX_STEPS)],
+    WrapValidator(_row_by_row),
+]
 """A text; tokens; numbers, one a step; rows of numbers, one a step."""
 
 
@@ -64,7 +108,7 @@ class Predict(_Body):
 
     input: Input | None = None
     k: K = 5
-    horizon: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    horizon: Annotated[Whole, Field(ge=1, le=10_000)] | None = None
     series: Word | None = None
 
 
@@ -79,7 +123,7 @@ class Generate(_Sampling):
 
     prompt: Text = ""
     n: Count = 200
-    top_k: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    top_k: Annotated[Whole, Field(ge=1, le=2**31)] | None = None
     stream: bool = False
 
 
@@ -108,7 +152,7 @@ class Trace(_Body):
 
     input: Input | None = None
     units: Annotated[list[Place], Field(fail_fast=True, max_length=4096)] | Count | None = None
-    layer: Annotated[int, Field(ge=0, lt=1_000)] | None = None
+    layer: Annotated[Whole, Field(ge=0, lt=1_000)] | None = None
     state: Name = "hidden"
     svg: bool = False
     width: Width = 720
@@ -169,7 +213,7 @@ class Feed(BaseModel):
     input: Text | None = None
     tokens: Tokens | None = None
     k: K = 5
-    seq: Annotated[int, Field(ge=0, lt=2**62)] | None = None
+    seq: Annotated[Whole, Field(ge=0, lt=2**62)] | None = None
 
 
 class Step(_Body):
@@ -202,13 +246,13 @@ class CompletionBody(BaseModel):
         | Annotated[list[Tokens], Field(fail_fast=True, max_length=16)]
         | None
     ) = ""
-    max_tokens: Annotated[int, Field(ge=0, le=4096)] | None = 16
+    max_tokens: Annotated[Whole, Field(ge=0, le=4096)] | None = 16
     temperature: Annotated[float, Field(ge=0, le=2)] | None = 1.0
     top_p: Annotated[float, Field(ge=0, le=1)] | None = 1.0
-    n: Annotated[int, Field(ge=1, le=16)] | None = 1
+    n: Annotated[Whole, Field(ge=1, le=16)] | None = 1
     stream: bool | None = False
     stream_options: _StreamOptions | None = None
     stop: _Stop | Annotated[list[_Stop], Field(fail_fast=True, max_length=4)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+    seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
+    logprobs: Annotated[Whole, Field(ge=0, le=5)] | None = None
     echo: bool | None = False

@@ -11,20 +11,16 @@ from threading import Lock, Semaphore, Thread
 from time import monotonic
 from typing import Any, TypeVar
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 from elman._pace import paced
 from elman.serve.streams import BusyError
 
-__all__ = ["WhileWanted", "Work"]
+__all__ = ["Work"]
 
 T = TypeVar("T")
 # Seconds of pieces that are sent together.
 TOGETHER = 0.02
 # Characters, or steps, below which an input is short.
 SHORT = 2_000
-# Seconds of work after which it is watched whether the client is still there.
-PATIENCE = 0.05
 # Seconds that a short question computes before it has to stand behind new ones.
 QUICK = 0.05
 # Seconds that a question computes before the others have their turn.
@@ -200,51 +196,3 @@ class Work:
         """Let the threads end."""
         for _ in range(self._threads):
             self._asked.put(None)
-
-
-class WhileWanted:
-    """An application whose work on a request ends when the client has gone; uvicorn only tells of it."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, as long as somebody waits for the answer."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        loop, answering = asyncio.get_running_loop(), asyncio.current_task()
-        handle: asyncio.Handle | None = None
-        watching: asyncio.Task[None] | None = None
-        gone = False
-
-        async def watch() -> None:
-            nonlocal gone
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            gone = True
-            if answering is not None:
-                answering.cancel()
-
-        def begin() -> None:
-            nonlocal watching
-            watching = loop.create_task(watch())
-
-        async def received() -> Message:
-            nonlocal handle
-            event = await receive()
-            if handle is None and not event.get("more_body", False):
-                # most are answered before anybody could have gone
-                handle = loop.call_later(PATIENCE, begin)
-            return event
-
-        try:
-            await self.app(scope, received, send)
-        except asyncio.CancelledError:
-            if not gone or answering is None or answering.uncancel():
-                raise
-        finally:
-            if handle is not None:
-                handle.cancel()
-            if watching is not None:
-                watching.cancel()
