@@ -220,7 +220,7 @@ def test_why_not_is_what_was_written_or_what_the_loader_says(
     assert reason == "it does not load: undefined symbol: nothing\\nat all"
 
 
-@pytest.mark.parametrize(("asked", "count"), [("1", 1), ("12", 12), ("1024", 1024)])
+@pytest.mark.parametrize(("asked", "count"), [("1", 1), ("12", 12), ("64", 64)])
 def test_threads_as_asked(monkeypatch: pytest.MonkeyPatch, asked: str, count: int) -> None:
     monkeypatch.setenv("ELMAN_THREADS", asked)
     assert _native.threads.__wrapped__() == _native.threads.__wrapped__(7) == count
@@ -232,7 +232,7 @@ def test_threads_as_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _native.threads.__wrapped__(7) == 7
 
 
-@pytest.mark.parametrize("asked", ["0", "-1", "1025", "two", "1.5", " 1", "٣", "9" * 5000])
+@pytest.mark.parametrize("asked", ["0", "-1", "65", "two", "1.5", " 1", "٣", "9" * 5000])
 def test_threads_that_cannot_be(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
     monkeypatch.setenv("ELMAN_THREADS", asked)
     with pytest.raises(OptionError, match="ELMAN_THREADS: got"):

@@ -177,5 +177,5 @@ def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch):
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingDependencyError, match=re.escape('pip install "elman[plot]"')):
+    with pytest.raises(MissingDependencyError, match=re.escape('pip install ".[plot]"')):
         plots.scatter([1.0], [1.0])

@@ -264,9 +264,15 @@ def _parse(unsigned: bytes, limits: Limits) -> tuple[dict[str, _Tensor], dict[st
 
 def _refuse_version(version: Any) -> NoReturn:
     found, needs = (version.get(key) for key in _VERSION) if type(version) is dict else (None, None)
-    newer = type(found) is int and found > FORMAT and type(needs) is str
-    remedy = f"install Elman {printable(needs, 20)} or later" if newer else _DAMAGED
-    raise _RefusedError("its format version", got=found, expected=f"{FORMAT}", remedy=remedy)
+    # what this version wrote itself never comes here: a whole number and a version are those of a later one
+    if type(found) is int and found >= FORMAT and type(needs) is str:
+        raise _RefusedError(
+            "a newer Elman wrote it",
+            got=f"format {found}",
+            expected=f"format {FORMAT}",
+            remedy=f"install Elman {printable(needs, 20)} or later",
+        )
+    raise _RefusedError("its format version", got=found, expected=f"{FORMAT}")
 
 
 def _tensor(name: str, entry: object, limits: Limits) -> _Tensor:

@@ -154,13 +154,14 @@ def describe_installation() -> dict[str, Any]:
     from importlib import metadata
 
     from elman import _native
+    from elman._errors import installing
     from elman._version import __version__
 
     def installed(name: str) -> str:
         try:
             return metadata.version(name)
         except metadata.PackageNotFoundError:
-            return 'not installed: pip install "elman[train]"'
+            return f"not installed: {installing('train')}"
 
     return {
         "elman": __version__,

@@ -11,7 +11,8 @@
     ├── NotFittedError (ValueError, AttributeError)  asked before ``fit``         exit code 2
     └── DivergedError (ArithmeticError)   training ended in numbers not finite    exit code 3
 
-`DataWarning` (UserWarning) says what was done about usable rows that are unlike what was expected.
+`DataWarning` (UserWarning) says what was done about usable rows that are unlike what was expected,
+`KernelWarning` (RuntimeWarning) that Elman runs without its compiled kernel.
 
 Every message is one line: what, got, expected, remedy.
 """
@@ -27,12 +28,14 @@ __all__ = [
     "DivergedError",
     "ElmanError",
     "InputError",
+    "KernelWarning",
     "MissingDependencyError",
     "ModelFileError",
     "NotFittedError",
     "OptionError",
     "OutputError",
     "ShapeError",
+    "installing",
     "message",
     "printable",
     "warn",
@@ -119,6 +122,19 @@ class DivergedError(ElmanError, ArithmeticError):
 
 class DataWarning(UserWarning):
     """Data were used, but something about them is unlike what was expected."""
+
+
+class KernelWarning(RuntimeWarning):
+    """Elman runs without its compiled kernel, many times slower."""
+
+
+def installing(extra: str) -> str:
+    """Return how the optional part `extra` of Elman is installed.
+
+    >>> installing("train")
+    'in the folder of Elman run pip install ".[train]"'
+    """
+    return f'in the folder of Elman run pip install ".[{extra}]"'
 
 
 def warn(notes: Iterable[str], *, depth: int = 3) -> None:

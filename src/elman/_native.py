@@ -1,8 +1,9 @@
 """The only import of the compiled kernel: which instruction set runs, or why none does.
 
-``ELMAN_ISA`` forces one of the instruction sets, ``ELMAN_THREADS`` the number of threads, and with
-``ELMAN_REQUIRE_NATIVE=1`` a missing kernel is an error. Without the kernel everything works on numpy
-and torch, slower; that is said once.
+Three variables of the environment govern it. ``ELMAN_ISA`` forces one of the instruction sets. ``ELMAN_THREADS``
+is the largest number of threads; work that is too small for a second thread runs on one in any case. With
+``ELMAN_REQUIRE_NATIVE=1`` a missing kernel is an error; otherwise everything works on numpy and torch, slower,
+and one warning says so.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from elman._errors import MissingDependencyError, OptionError, printable
+from elman._errors import KernelWarning, MissingDependencyError, OptionError, printable
 
 __all__ = [
     "cell_number",
@@ -28,6 +29,8 @@ __all__ = [
     "why_not",
 ]
 
+MAX_THREADS = 64
+"""The most threads that the kernel runs on, `MOST_THREADS` in ``native/kernel.h``."""
 REMEDY = "install GCC or Clang and Python's C headers, then Elman again"
 
 
@@ -73,7 +76,7 @@ def kernel() -> Any | None:
         raise MissingDependencyError(f"the compiled kernel is missing ({why_not()})", remedy=REMEDY)
     warnings.warn(
         f"Elman runs without its compiled kernel, many times slower: {why_not()}; {REMEDY}",
-        RuntimeWarning,
+        KernelWarning,
         stacklevel=2,
     )
     return None
@@ -120,12 +123,14 @@ def threads(default: int | None = None) -> int:
     asked = os.environ.get("ELMAN_THREADS", "")
     if asked:
         whole = asked.isascii() and asked.isdigit() and len(asked) <= 4
-        if not whole or not 1 <= int(asked) <= 1024:
-            raise OptionError("ELMAN_THREADS", got=asked, expected="a whole number from 1 to 1024")
+        if not whole or not 1 <= int(asked) <= MAX_THREADS:
+            expected = f"a whole number from 1 to {MAX_THREADS}"
+            raise OptionError("ELMAN_THREADS", got=asked, expected=expected)
         return int(asked)
     if default is not None:
-        return default
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(MAX_THREADS, default)
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(MAX_THREADS, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def require_bfloat16() -> None:

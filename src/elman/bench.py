@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from elman import _native
-from elman._errors import OptionError
+from elman._errors import OptionError, installing
 from elman.cells import find
 from elman.config import NetworkConfig
 from elman.data import TextCodec
@@ -234,7 +234,7 @@ def run(seconds: float = 20.0, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        torch = 'not installed: pip install "elman[train]"'
+        torch = f"not installed: {installing('train')}"
     for row in rows:
         if peak.rate and "gflops" in row:
             row["share_of_peak"] = row["gflops"] * 1e9 / peak.rate

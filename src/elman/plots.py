@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elman._atomic import Path, atomic_write
-from elman._errors import MissingDependencyError, OptionError, ShapeError, printable
+from elman._errors import MissingDependencyError, OptionError, ShapeError, installing, printable
 from elman._rows import rows_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _style() -> AbstractContextManager[None]:
         from matplotlib import font_manager, style
     except ImportError as error:
         raise MissingDependencyError(
-            "matplotlib is not installed", remedy='pip install "elman[plot]"'
+            "matplotlib is not installed", remedy=installing("plot")
         ) from error
     fonts = [font for font in _FONTS if font in font_manager.get_font_names()]
     settings = {

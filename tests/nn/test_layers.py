@@ -5,6 +5,9 @@ import functools
 import inspect
 import io
 import pickle
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -425,3 +428,19 @@ def test_mingru_on_another_device() -> None:
     assert {(weight.device.type, weight.dtype) for weight in layer.parameters()} == {
         ("meta", torch.bfloat16)
     }
+
+
+def test_without_torch_the_layers_say_what_is_missing() -> None:
+    code = """
+        import sys
+        sys.modules["torch"] = None
+        try:
+            import elman.nn
+        except ImportError as error:
+            print(type(error).__name__, error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
+    expected = "elman.nn needs torch: in the folder of Elman run pip install"
+    assert done.stdout.startswith(f"MissingDependencyError {expected}")

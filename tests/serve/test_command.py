@@ -197,7 +197,7 @@ def test_without_the_extra_it_says_what_to_install(model_file, tmp_path):
     done = subprocess.run(**options, timeout=SECONDS)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert 'pip install "elman[serve]"' in done.stderr
+    assert 'pip install ".[serve]"' in done.stderr
 
 
 @pytest.mark.parametrize("name", ["a\x1b[31m", "<b>", "\u202eabc", "x" * 200])

@@ -343,6 +343,6 @@ def test_watching_without_the_extra_says_how_to_get_it(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 2
-    assert 'pip install "elman[serve]"' in done.stderr
+    assert 'pip install ".[serve]"' in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "m.safetensors").exists()

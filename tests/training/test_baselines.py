@@ -243,5 +243,5 @@ def test_without_scikit_learn_the_error_says_how_to_get_it(monkeypatch):
         lambda: numeric_baseline(*waves(5), 2),
         lambda: numeric_regression(*waves(5)),
     ):
-        with pytest.raises(MissingDependencyError, match=re.escape('pip install "elman[train]"')):
+        with pytest.raises(MissingDependencyError, match=re.escape('pip install ".[train]"')):
             fit()

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from elman._errors import DataWarning, ElmanError, InputError, OutputError, message
+from elman._errors import DataWarning, ElmanError, InputError, KernelWarning, OutputError, message
 
 __all__ = [
     "PARSERS",
@@ -108,8 +108,8 @@ def _show(
     file: TextIO | None = None,  # noqa: ARG001 - the signature of warnings.showwarning
     line: str | None = None,
 ) -> None:
-    """Show a warning about data as one line, and any other warning as Python does."""
-    if issubclass(category, DataWarning):
+    """Show Elman's own warnings as one line, and any other warning as Python does."""
+    if issubclass(category, (DataWarning, KernelWarning)):
         complain(str(message))
     else:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from elman._atomic import Path, atomic_write
-from elman._errors import DataError, MissingDependencyError, OptionError, printable
+from elman._errors import DataError, MissingDependencyError, OptionError, installing, printable
 from elman.data.columns import column_of, numbers_of, row_name
 from elman.data.delimited import parse_delimited
 from elman.data.encoding import read_text, steady_file
@@ -128,7 +128,7 @@ def _build(
 
 
 def _needs(what: str, package: str) -> MissingDependencyError:
-    return MissingDependencyError(f"{what} need {package}", remedy='pip install "elman[train]"')
+    return MissingDependencyError(f"{what} need {package}", remedy=installing("train"))
 
 
 def _frame_column(values: Any) -> tuple[np.ndarray, bool]:

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any, ClassVar, TypeVar
 
 from elman import runtime
-from elman._errors import MissingDependencyError, NotFittedError
+from elman._errors import MissingDependencyError, NotFittedError, installing
 from elman.model import Model
 from elman.options import RecurrentOptions
 from elman.runtime.inspectable import Inspectable
@@ -18,7 +18,7 @@ try:
     from sklearn.base import BaseEstimator
 except ImportError as error:
     raise MissingDependencyError(
-        "scikit-learn is not installed", remedy='pip install "elman[train]"'
+        "scikit-learn is not installed", remedy=installing("train")
     ) from error
 
 __all__ = ["Estimator", "training"]
@@ -36,7 +36,7 @@ def training() -> ModuleType:
         import elman.training
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            "training needs torch", got=str(error), remedy='pip install "elman[train]"'
+            "training needs torch", got=str(error), remedy=installing("train")
         ) from error
     return elman.training
 

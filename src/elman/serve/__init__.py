@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from elman._errors import MissingDependencyError
+from elman._errors import MissingDependencyError, installing
 
 try:
     for _name in ("fastapi", "httptools", "prometheus_client", "uvicorn"):
         import_module(_name)
 except ImportError as error:
-    raise MissingDependencyError(
-        "serving", got=error, remedy='pip install "elman[serve]"'
-    ) from error
+    raise MissingDependencyError("serving", got=error, remedy=installing("serve")) from error
 
 __all__ = []

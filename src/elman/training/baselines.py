@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elman._errors import DataError, MissingDependencyError
+from elman._errors import DataError, MissingDependencyError, installing
 from elman.data.codec import Labels
 from elman.metrics.classification import Baseline, confusion_table
 from elman.metrics.regression import RegressionFigures
@@ -351,6 +351,4 @@ def _ridge(features: Any, targets: np.ndarray) -> Callable[[Any], np.ndarray]:
 
 
 def _missing() -> MissingDependencyError:
-    return MissingDependencyError(
-        "scikit-learn is not installed", remedy='pip install "elman[train]"'
-    )
+    return MissingDependencyError("scikit-learn is not installed", remedy=installing("train"))
