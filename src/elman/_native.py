@@ -1,9 +1,9 @@
 """The only import of the compiled kernel: which instruction set runs, or why none does.
 
-Three variables of the environment govern it. ``ELMAN_ISA`` forces one of the instruction sets. ``ELMAN_THREADS``
-is the largest number of threads; work that is too small for a second thread runs on one in any case. With
-``ELMAN_REQUIRE_NATIVE=1`` a missing kernel is an error; otherwise everything works on numpy and torch, slower,
-and one warning says so.
+Three variables of the environment govern it. ``ELMAN_ISA`` forces one of the instruction sets.
+``ELMAN_THREADS`` is the largest number of threads; work that is too small for a second thread runs on one.
+With ``ELMAN_REQUIRE_NATIVE=1`` a missing kernel is an error; otherwise everything works on numpy and
+torch, slower, and one warning says so.
 """
 
 from __future__ import annotations
