@@ -57,6 +57,20 @@ def test_an_unknown_word_is_reported(folder: Path, run: Any) -> None:
     assert ran.code == 0
 
 
+def test_a_prediction_that_is_mostly_unknown_says_so(tmp_path: Path, run: Any) -> None:
+    text = " ".join(f"the w{number}" for number in range(600))
+    model, path = (
+        LanguageModel(level="word", steps=40, min_count=2, hidden_size=8),
+        tmp_path / "m.safetensors",
+    )
+    model.fit(text).save(path)
+    ran = run("predict", path, "the", "-k", 2)
+    assert ran.err.endswith(" % of the probability is on what is outside the vocabulary, <unk>\n")
+    assert ran.out.splitlines()[-1].startswith("<unk>")
+    assert "█" in ran.out.splitlines()[-1]
+    assert run("predict", path, "the", "--json").json["unknown_probability"] > 0.5
+
+
 def test_predict_as_a_table(folder: Path, run: Any) -> None:
     ran = run("predict", folder / "word.safetensors", "We hate to eat", "-k", 1)
     assert ran.out.splitlines()[0] == "We hate to eat …"

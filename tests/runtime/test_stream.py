@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import struct
 import tracemalloc
 from dataclasses import replace
@@ -421,3 +422,17 @@ def test_generation_options_are_checked_before_anything_is_read(make):
         with pytest.raises(OptionError):
             stream.generate_pieces(5, **options)
     assert stream.state == before
+
+
+def test_a_prediction_that_is_mostly_unknown_says_so(make):
+    model = make("rnn", level="word")
+    sure = Stream(with_head_bias(model, 0, 30.0)).predict(2)
+    assert sure.unknown_probability > 0.99
+    assert sure.note == "100 % of the probability is on what is outside the vocabulary, <unk>"
+    assert repr(sure).endswith(f"] ({sure.note})")
+    again = pickle.loads(pickle.dumps(sure))
+    assert (again, again.unknown_probability) == (sure, sure.unknown_probability)
+    usual = Stream(with_head_bias(model, 0, -30.0)).predict(1000)
+    assert usual.note == ""
+    assert repr(usual) == repr(list(usual))
+    assert sum(p for _, p in usual) + usual.unknown_probability == pytest.approx(1, abs=1e-5)

@@ -81,6 +81,7 @@ def test_predict_next(given, models, name):
     expected = models[name].predict_next(text + " \u00e9", 3)
     assert [(row["token"], row["probability"]) for row in found["predictions"]] == expected
     assert found["unknown"] == ["\u00e9"]
+    assert 0 < found["unknown_probability"] < 1
 
 
 def test_labels_numbers_and_tags(given, models):

@@ -165,11 +165,23 @@ def _next(predictor: LanguagePredictor, lines: Iterable[str], k: int, json_: boo
                 {"token": token, "probability": probability} for token, probability in predictions
             ]
             unknown = list(predictor.unknown_tokens(line))
-            print_json({"text": line, "predictions": rows, "unknown": unknown})
+            share = predictions.unknown_probability
+            print_json(
+                {
+                    "text": line,
+                    "predictions": rows,
+                    "unknown": unknown,
+                    "unknown_probability": share,
+                }
+            )
         else:
             from elman._display import print_predictions
+            from elman.data.words import UNKNOWN
 
-            print_predictions(line, predictions)
+            mostly = [(UNKNOWN, predictions.unknown_probability)] if predictions.note else []
+            print_predictions(line, [*predictions, *mostly])
+        if predictions.note:
+            complain(predictions.note)
         _unknown(predictor, line)
 
 

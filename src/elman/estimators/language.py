@@ -12,6 +12,7 @@ from elman.estimators._base import Estimator, training
 from elman.model import Model
 from elman.options import LanguageOptions
 from elman.runtime import Evaluation, LanguagePredictor, Stream
+from elman.runtime.sampling import Predictions
 
 __all__ = ["LanguageModel", "sample"]
 
@@ -75,7 +76,7 @@ class LanguageModel(Estimator):
     def _fitted(self) -> LanguagePredictor:
         return cast(LanguagePredictor, super()._fitted())
 
-    def predict_next(self, text: str, k: int = 5) -> list[tuple[str, float]]:
+    def predict_next(self, text: str, k: int = 5) -> Predictions:
         """Return the `k` most probable next tokens after `text` with their probabilities, best first."""
         return self._fitted().predict_next(text, k)
 

@@ -21,6 +21,7 @@ from elman.model import Model
 from elman.runtime.inspectable import Inspectable
 from elman.runtime.network import Network
 from elman.runtime.pool import StreamPool
+from elman.runtime.sampling import Predictions
 from elman.runtime.stream import Readable, Score, Stream
 
 __all__ = ["Evaluation", "LanguagePredictor", "ngram_outcome", "ngram_part", "ngram_verdict"]
@@ -205,11 +206,11 @@ class LanguagePredictor(Inspectable):
         """Return `n` streams at state zero that step together; raises OptionError."""
         return StreamPool(self.network, n)
 
-    def predict_next(self, text: Readable, k: int = 5) -> list[tuple[str, float]]:
+    def predict_next(self, text: Readable, k: int = 5) -> Predictions:
         """Return the `k` most probable tokens after `text` with their probability, best first.
 
-        `<unk>` is never offered. Raises OptionError, InputError for token numbers outside the
-        vocabulary.
+        `<unk>` is never offered; the answer's `unknown_probability` is its share. Raises OptionError,
+        InputError for token numbers outside the vocabulary.
         """
         return self.stream().feed(text).predict(k)
 

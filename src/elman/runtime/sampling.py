@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,11 +14,12 @@ from elman import _native
 from elman._errors import OptionError
 from elman._shapes import whole_number
 from elman.data import TextCodec
-from elman.data.words import UNKNOWN_ID
+from elman.data.words import UNKNOWN, UNKNOWN_ID
 from elman.runtime.network import BLOCK, Network
 
 __all__ = [
     "MAX_WIDTH",
+    "Predictions",
     "Sampling",
     "beam_search",
     "best",
@@ -26,6 +28,8 @@ __all__ = [
 ]
 
 MAX_WIDTH = 10_000
+MOSTLY = 0.5
+"""Probability of `<unk>` from which a prediction says so: the offered tokens are the lesser part."""
 
 # Between these factors differences of logits (at most 2e18) stay in float32, and -inf stays -inf.
 FLATTEST, STEEPEST = 1e-30, 1e18
@@ -60,17 +64,45 @@ def best(values: np.ndarray, k: int) -> np.ndarray:
     return candidates[np.argsort(-values[candidates], kind="stable")[:k]]
 
 
-def ranked(codec: TextCodec, log_probabilities: np.ndarray, k: int) -> list[tuple[str, float]]:
+class Predictions(list[tuple[str, float]]):
+    """Tokens that may come next with their probability, best first.
+
+    >>> Predictions([("pizza", 0.01)], unknown_probability=0.99)
+    [('pizza', 0.01)] (99 % of the probability is on what is outside the vocabulary, <unk>)
+    """
+
+    unknown_probability: float
+    """Probability of `<unk>`, which is never offered: of all tokens outside the vocabulary together."""
+
+    def __init__(self, tokens: Iterable[tuple[str, float]], unknown_probability: float) -> None:
+        super().__init__(tokens)
+        self.unknown_probability = unknown_probability
+
+    def __reduce__(self) -> tuple[type[Predictions], tuple[list[tuple[str, float]], float]]:
+        return type(self), (list(self), self.unknown_probability)
+
+    @property
+    def note(self) -> str:
+        """What to say where most of the probability is on `<unk>`, else an empty text."""
+        share = self.unknown_probability
+        if share < MOSTLY:
+            return ""
+        return f"{100 * share:.0f} % of the probability is on what is outside the vocabulary, {UNKNOWN}"
+
+    def __repr__(self) -> str:
+        return super().__repr__() + (f" ({self.note})" if self.note else "")
+
+
+def ranked(codec: TextCodec, log_probabilities: np.ndarray, k: int) -> Predictions:
     """Return the `k` most probable tokens of ``[V]`` with probability, best first, no `<unk>`."""
     offered = log_probabilities.copy()
     offered[UNKNOWN_ID] = -np.inf
     chosen = best(offered, min(k, len(offered) - 1))
-    return [
-        (codec.tokens[token], probability)
-        for token, probability in zip(
-            chosen.tolist(), np.exp(offered[chosen]).tolist(), strict=True
-        )
-    ]
+    probabilities = np.exp(offered[chosen]).tolist()
+    return Predictions(
+        zip((codec.tokens[token] for token in chosen.tolist()), probabilities, strict=True),
+        float(np.exp(log_probabilities[UNKNOWN_ID])),
+    )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from elman.model import Model
 from elman.runtime.network import Network
 from elman.runtime.sampling import (
     MAX_WIDTH,
+    Predictions,
     Sampling,
     beam_search,
     generator,
@@ -185,7 +186,7 @@ class Stream:
     def _log_probabilities(self) -> np.ndarray:
         return self.network.log_probabilities(self.network.output(self._state))
 
-    def predict(self, k: int = 5) -> list[tuple[str, float]]:
+    def predict(self, k: int = 5) -> Predictions:
         """Return the `k` most probable next tokens with their probability, best first.
 
         `<unk>` is never offered; its share of the probability is not given to the others. Where

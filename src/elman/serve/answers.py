@@ -110,7 +110,11 @@ def predict(predictor: Any, body: Predict) -> Predicted:
             raise InputError("input", got="a list", expected="text")
         ranked = predictor.predict_next(given, body.k)
         unknown = [*predictor.unknown_tokens(given)]
-        return {"predictions": predictions_of(ranked), "unknown": unknown}
+        return {
+            "predictions": predictions_of(ranked),
+            "unknown": unknown,
+            "unknown_probability": ranked.unknown_probability,
+        }
     if task == "regress":
         return {"value": float(predictor.predict([given])[0])}
     if task == "tag":

@@ -166,10 +166,14 @@ class Replaced(TypedDict):
 
 
 class Predicted(TypedDict, total=False):
-    """The answer by the model's task."""
+    """The answer by the model's task.
+
+    ``unknown_probability`` is that of all tokens outside the vocabulary together.
+    """
 
     predictions: list[Prediction]
     unknown: list[str]
+    unknown_probability: float
     label: str
     probabilities: list[_Share]
     value: float
@@ -258,6 +262,7 @@ class Unrolled(TypedDict):
     before: int
     unknown: list[int]
     predictions: list[Prediction]
+    unknown_probability: float
     explanation: Explained
     svg: str
 

@@ -118,6 +118,7 @@ def _unroll(predictor: Any, body: Unroll) -> Unrolled:
         "before": read.before,
         "unknown": unknown,
         "predictions": predictions_of(predictions),
+        "unknown_probability": predictions.unknown_probability,
         "explanation": clean(explanation.to_dict()),
         "svg": svg,
     }
