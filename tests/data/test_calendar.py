@@ -10,10 +10,12 @@ from elman._errors import DataError, OptionError
 from elman.data.calendar import (
     Frequency,
     advance,
+    aligned,
     calendar_features,
     infer_frequency,
     positions,
     season_candidates,
+    steadied,
 )
 
 # our word for a step, pandas' word, how it is said
@@ -202,3 +204,97 @@ def test_what_the_features_say():
     assert angle("1960-10-01", "QS") == pytest.approx(0.75, abs=rounding)
     assert angle("2021-01-11", "W") == pytest.approx(10 / 365.2425, abs=rounding)
     assert calendar_features(np.arange(5), Frequency(1, "steps")).shape == (5, 0)
+
+
+# pandas' word for a step on certain days, our word, how it is said, the steps of a season
+DAYS = [
+    ("BME", "BME", "monthly (last business day)", (12,)),
+    ("BMS", "BMS", "monthly (first business day)", (12,)),
+    ("BQE", "BQE", "quarterly (last business day)", (4,)),
+    ("BYS", "BYS", "yearly (first business day)", ()),
+    ("SMS", "SM-1-15", "twice a month (days 1 and 15)", (24,)),
+    ("SME", "SM-15-31", "twice a month (days 15 and last)", (24,)),
+    ("Mon-Sat", "C-1111110", "daily (Monday to Saturday)", (6,)),
+    ("Sun-Thu", "C-1111001", "daily (Sunday to Thursday)", (5,)),
+    ("Tue,Fri", "C-0100100", "daily (Tuesday, Friday)", (2,)),
+    ("30th", "M-30", "monthly (day 30)", (12,)),
+    ("4-4-5", "4-4-5-65", "retail months of 4, 4 and 5 weeks", (12,)),
+]
+
+
+def days_of(word, periods=60):
+    if word == "30th":
+        months = np.datetime64("2020-01") + np.arange(periods)
+        last = (months + 1).astype("M8[D]") - 1
+        return np.minimum(months.astype("M8[D]") + 29, last).astype("M8[us]")
+    if word == "4-4-5":
+        weeks = np.cumsum([0, *[4, 5, 4] * (periods // 3)])[:periods]
+        return (np.datetime64("2021-01-30") + 7 * weeks).astype("M8[us]")
+    closed = {"Mon-Sat": (6,), "Sun-Thu": (4, 5), "Tue,Fri": (0, 2, 3, 5, 6)}.get(word)
+    if closed is None:
+        return pandas_range(word, periods=periods)
+    days = np.datetime64("2021-03-02") + np.arange(7 * periods)
+    return days[~np.isin((days.astype(int) + 3) % 7, closed)][:periods].astype("M8[us]")
+
+
+@pytest.mark.parametrize(("word", "own", "words", "season"), DAYS, ids=[row[0] for row in DAYS])
+def test_steps_on_certain_days(word, own, words, season):
+    times = days_of(word)
+    for kept in (times, np.delete(times, [7, 8, 30])):  # without some rows, too
+        frequency = infer_frequency(kept)
+        assert str(frequency) == own
+    assert frequency.words == words
+    assert Frequency.parse(own) == frequency
+    assert season_candidates(frequency) == season
+    counted, exact = positions(times, frequency)
+    np.testing.assert_array_equal(counted, np.arange(60))
+    assert exact.all()
+    backwards, _ = positions(times, frequency, times[20])
+    np.testing.assert_array_equal(backwards, np.arange(60) - 20)
+    for first in range(14):  # from the 28th of February on, too
+        np.testing.assert_array_equal(advance(times[first], frequency, 40), times[first + 1 :][:40])
+    assert not positions(times + np.timedelta64(1, "D"), frequency, times[0])[1].all()
+    assert np.isfinite(calendar_features(times, frequency)).all()
+
+
+def test_words_of_open_days():
+    assert str(Frequency.parse("Mon-Fri")) == "B"
+    assert str(Frequency.parse("Sun-Sat")) == "D"
+    assert Frequency.parse("SMS") == Frequency.parse("SM-1-15")
+    for word in (
+        "C",
+        "C-0000000",
+        "C-11111",
+        "Mon-Foo",
+        "M-31",
+        "ME-30",
+        "SM-9-3",
+        "4-4-5-91",
+        "BM",
+    ):
+        with pytest.raises(OptionError, match=r"frequency: got .*Mon-Sat"):
+            Frequency.parse(word)
+    # two weeks are too few to know a closed day by
+    assert infer_frequency(days_of("Mon-Sat", 12)) == Frequency(1, "D")
+
+
+@pytest.mark.parametrize(
+    ("word", "jitter"), [("s", "30ms"), ("20ms", "1ms"), ("h", "2min"), ("5min", "9s")]
+)
+@pytest.mark.parametrize("phase", [0, 0.37])
+def test_clocks_that_jitter(word, jitter, phase):
+    exact = pandas_range(word) + np.timedelta64(int(phase * 1e4), "us")
+    jitter = int(pd.Timedelta(jitter) / pd.Timedelta(1, "us"))
+    noise = np.random.default_rng(0).integers(-jitter, jitter, len(exact))
+    moved = steadied(exact + noise)
+    assert str(infer_frequency(moved)) == ("20000us" if word == "20ms" else word)
+    assert abs(moved - exact).max() <= np.timedelta64(jitter, "us")
+    np.testing.assert_array_equal(steadied(exact), exact)
+    later = aligned(exact[-1:] + noise[:1], infer_frequency(moved), moved[0])
+    assert positions(later, infer_frequency(moved), moved[0])[1].all()
+
+
+def test_stamps_that_do_not_jitter_stay():
+    wild = pandas_range("s") + np.random.default_rng(0).integers(-300_000, 300_000, 60)
+    for times in (wild, pandas_range("7s"), pandas_range("h", "2020-01-01 00:07"), stamps()):
+        np.testing.assert_array_equal(steadied(times), times)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from elman._errors import DataError, OptionError
 from elman.data.columns import objects
-from elman.data.dates import looks_like_date, parse_times, to_local, to_utc
+from elman.data.dates import looks_like_date, parse_times
+from elman.data.zones import to_local, to_utc
 
 
 def parse(*texts, **options):

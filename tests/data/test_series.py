@@ -235,8 +235,8 @@ HAZARDS: dict[str, Outcome] = {
         {"y": [1, 2]}, {"frequency": "h"}, "frequency: got h; expected steps, for there are no dates", "",
     ),
     "steps with dates": (
-        frame(days(2), [1, 2]), {"frequency": "steps"}, "frequency: got steps; expected a step of dates",
-        "",
+        frame([*days(2), "2020-01-09", "2020-01-05"], [1, 2, 4, 3]), {"frequency": "steps"}, [[1, 2, 3, 4]],
+        "dates only order the rows",
     ),
     "another frequency than given": (
         frame(days(3), [1, 2, 3]), {"frequency": "MS"}, "row 2: 2020-01-02 is between the steps", "",
@@ -544,10 +544,13 @@ def test_days_of_a_time_zone_stay_days():
     series = load_series(frames, SeriesOptions(timezone="Europe/Berlin"))
     assert series.frequency == Frequency(1, "D")
     assert series.starts[0] == np.datetime64("2020-03-27")
+    # the zone of a frame is known
+    equal(load_series(frames), series)
+    texts = frame([str(day) for day in frames["ds"]], list(range(5)))
     with pytest.raises(
         DataError, match=r"row 4: 2020-03-29T22:00:00 is between.*timezone= where days"
     ):
-        load_series(frames)
+        load_series(texts)
     naive = frame(days(5, "2020-03-27"), list(range(5)))
     equal(load_series(naive, SeriesOptions(timezone="Europe/Berlin")), series)
 
@@ -692,3 +695,101 @@ def test_many_series_of_unequal_lengths_are_taken_apart():
     for key, values in zip(series.ids, series.values, strict=True):
         np.testing.assert_array_equal(values, parts[key])
     assert len(series) == 200
+
+
+PD_NA = pd.array([1, pd.NA, 3], dtype="Int64")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]),
+        np.ma.array([1, 2, 3], mask=[0, 1, 0]),
+        np.ma.array(["1", "2", "3"], mask=[0, 1, 0]),
+        PD_NA,
+        np.array([1, pd.NA, 3], object),
+        np.array([1, None, 3], object),
+        np.array([1, np.ma.masked, 3], object),
+        pd.Series(PD_NA),
+        pl.Series([1, None, 3]),
+    ],
+    ids=["float", "int", "text", "Int64", "NA", "None", "masked", "pandas", "polars"],
+)
+def test_what_is_masked_is_missing(values):
+    sources = [frame(days(3), values)]
+    if isinstance(values, np.ndarray):
+        sources.append(values)
+    if isinstance(values, np.ma.MaskedArray):
+        sources += [np.ma.stack([values, values]), [values, values]]
+    for source in sources:
+        for found in load_series(source).values:
+            np.testing.assert_array_equal(found, [1, NAN, 3])
+
+
+def test_the_index_of_a_frame_says_the_order():
+    ahead = [3, 1, 2]
+    texts = pd.Series(ahead, index=["2020-01-03", "2020-01-01", "2020-01-02"])
+    for source in (texts, texts.to_frame("y"), [texts], {"y": texts}):
+        series = load_series(source)
+        assert series.values[0].tolist() == [1, 2, 3]
+        assert series.starts[0] == np.datetime64("2020-01-01")
+    series = load_series(pd.Series(ahead, index=[30, 10, 20]))
+    assert (series.values[0].tolist(), series.starts[0]) == ([1, 2, 3], 10)
+    assert "its numbers count the steps" in series.warnings[0]
+    assert load_series(pd.Series(ahead, index=[5, 3, 6])).values[0][2:].tolist() == [3, 2]
+    numbers = load_series(pd.Series(ahead, index=[20200103, 20200101, 20200102]))
+    assert (numbers.values[0].tolist(), numbers.frequency.unit) == ([1, 2, 3], "D")
+    # an index that only counts, or beside dates, says nothing
+    assert load_series(pd.Series(ahead)).values[0].tolist() == ahead
+    dated = pd.DataFrame(frame(days(3), ahead), index=[7, 9, 2])
+    assert load_series(dated).values[0].tolist() == ahead
+    # one that repeats numbers cannot be the time of one series, which is said; of several it can
+    again = load_series(pd.concat([pd.Series(ahead), pd.Series(ahead)]))
+    assert again.values[0].tolist() == ahead * 2
+    assert "columns not used: 'index'" in again.warnings
+    ids = pd.DataFrame({"unique_id": list("aaabbb"), "y": ahead * 2}, index=[2, 0, 1] * 2)
+    assert [found.tolist() for found in load_series(ids).values] == [[1, 2, 3]] * 2
+    with pytest.raises(
+        DataError, match="the index of the frame holds durations: expected dates; add"
+    ):
+        load_series(pd.Series(ahead, index=pd.to_timedelta(ahead, unit="h")))
+    weeks = pd.Series(range(9), index=pd.period_range("2021-01", periods=9, freq="W-SUN"))
+    for source in (weeks, weeks.rename_axis("week").reset_index(name="y")):
+        assert load_series(source).frequency == Frequency(1, "W")
+        assert load_series(source).starts[0] == np.datetime64("2020-12-28")
+    months = pd.Series(range(9), index=pd.period_range("2021-01", periods=9, freq="M"))
+    assert load_series(months).frequency == Frequency(1, "MS")
+
+
+def test_series_with_other_dates_are_put_side_by_side():
+    one = pd.Series([1.0, 2.0], index=pd.to_datetime(["2020-01-02", "2020-01-01"]))
+    other = pd.Series([3.0, 4.0], index=pd.to_datetime(["2020-01-02", "2020-01-03"]))
+    series = load_series({"a": one, "b": other})
+    assert [values.tolist() for values in series.values] == [[2, 1], [3, 4]]
+    assert series.starts.astype("M8[D]").astype(str).tolist() == ["2020-01-01", "2020-01-02"]
+
+
+@pytest.mark.parametrize(
+    ("roles", "said"),
+    [
+        ({"target": "y", "future": ("y",)}, "named as future and as target"),
+        ({"future": ("y",)}, "named as future and as target"),
+        ({"target": ("y", "z"), "past": ("z",)}, "named as past and as target"),
+        ({"past": ("z",), "future": ("z",)}, "named as future and as past"),
+        ({"target": "ds"}, "named as target and as time"),
+        ({"static": ("z",), "future": ("z",)}, "named as future and as static"),
+    ],
+)
+def test_a_column_has_one_role(roles, said):
+    rows = frame(days(9), list(range(9)), z=list(range(9)))
+    with pytest.raises(DataError, match=said):
+        load_series(rows, SeriesOptions(**roles))
+
+
+def test_a_copy_of_the_target_is_noted():
+    rows = frame(days(9), [*range(8), None], z=list(range(9)), w=[1] * 9)
+    noted = load_series(rows, SeriesOptions(target="y", future=("z", "w"))).warnings
+    assert [note for note in noted if "is equal to the target" in note] == [
+        "column 'z', known in advance, is equal to the target in every row: it is only of use if the next"
+        " values are really known"
+    ]

@@ -145,8 +145,8 @@ def test_numbers_are_the_same_bits_from_text_and_frame(values):
     ],
 )
 def test_what_becomes_of_values(values, expected):
-    column, utc = column_of(values)
-    assert not utc
+    column, zone = column_of(values)
+    assert zone is None
     assert repr(column.tolist()) == repr(expected)
 
 
@@ -160,7 +160,7 @@ def test_dates_of_frames(kind, tmp_path):
     assert table.columns["t"].dtype == "datetime64[us]"
     assert table.columns["t"].tolist() == DATES
     assert table.columns["d"].tolist() == [datetime.datetime(2020, 1, 2), None, None]
-    assert table.utc == frozenset()
+    assert table.zones == {}
 
 
 def test_dates_with_a_time_zone_are_utc():
@@ -173,7 +173,7 @@ def test_dates_with_a_time_zone_are_utc():
     ):
         table = read_table(source)
         assert table.columns["t"][0] == np.datetime64("2020-06-30T22:00")
-        assert table.utc == {"t"}
+        assert table.zones["t"]
     mixed = [DATES[0], None, DATES[0].replace(tzinfo=datetime.UTC)]
     with pytest.raises(DataError, match="with and without a time zone: row 1 and row 3"):
         read_table({"t": mixed})

@@ -6,11 +6,14 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import elman
 from elman._errors import DataError, DataWarning
+from elman.data.dates import parse_times
+from elman.data.tables import read_table, write_table
 from elman.runtime import ForecastPredictor
 
 SMALL: dict[str, Any] = {
@@ -132,3 +135,68 @@ def test_rows_long_after_the_last_value(model: ForecastPredictor) -> None:
         DataError, match="series 'a' at 2201-01-01: 65683 steps after its last value"
     ):
         model.update(shops(60, 1).assign(date=pd.Timestamp("2201-01-01")))
+
+
+def test_a_forecast_joins_the_table_it_came_from(tmp_path: Path) -> None:
+    parts = []
+    for shop in (3, 7):
+        hours = pd.date_range("2021-10-29", periods=90, freq="h", tz="Europe/Berlin")
+        parts.append(pd.DataFrame({"shop": shop, "at": hours, "y": range(90), "fee": range(90)}))
+    own = pd.concat(parts)
+    known = own.groupby("shop").head(60)
+    series = elman.Forecaster(**SMALL, id_column="shop", time_column="at", target="y").fit(known)
+    series.save(tmp_path / "m.safetensors")
+    for model in (series, elman.load(tmp_path / "m.safetensors")):
+        joined = own.merge(pd.DataFrame(model.predict().to_columns()), on=["shop", "at"])
+        assert joined["y"].tolist() == [60, 61, 62, 63, 64, 65, 66] * 2
+    # over the hour that comes twice
+    model.update(own.groupby("shop").head(72))
+    joined = own.merge(pd.DataFrame(model.predict().to_columns()), on=["shop", "at"])
+    assert joined["y"].tolist() == [72, 73, 74, 75, 76, 77, 78] * 2
+    path = tmp_path / "next.csv"
+    for ending in (".csv", ".jsonl", ".parquet"):
+        write_table(model.predict().to_columns(), path.with_suffix(ending))
+        read = read_table(path.with_suffix(ending))
+        assert read.column("shop").tolist() == [3] * 7 + [7] * 7
+        times = read.column("at")
+        times = times if times.dtype.kind == "M" else parse_times(times)[0]
+        assert times[0] == np.datetime64("2021-10-31T22:00")  # in UTC
+    assert "2021-10-31T23:00:00+01:00" in path.read_text()
+
+
+@pytest.mark.parametrize("kind", ["days", "texts", "naive"])
+def test_days_come_back_as_they_went_in(kind: str) -> None:
+    days = pd.date_range("2021-03-01", periods=50, tz="Europe/Berlin")  # clocks change on the 28th
+    rows = pd.DataFrame({"ds": days, "y": range(50)})
+    options = {"timezone": "Europe/Berlin"} if kind == "texts" else {}
+    if kind != "days":
+        rows["ds"] = [str(day)[:10] for day in days] if kind == "texts" else days.tz_localize(None)
+    model = elman.Forecaster(**SMALL, **options).fit(rows.head(20))
+    forecast = pd.DataFrame(model.predict().to_columns())
+    forecast["ds"] = forecast["ds"].astype(str).str[:10] if kind == "texts" else forecast["ds"]
+    assert rows.merge(forecast, on="ds")["y"].tolist() == [*range(20, 27)]
+    model.update(rows)
+    assert str(model.predict().to_columns()["ds"][0])[:10] == "2021-04-20"
+
+
+def test_closed_days_are_not_forecast(tmp_path: Path) -> None:
+    days = pd.date_range("2021-01-01", periods=90)
+    for name, closed in (("Monday to Saturday", [6]), ("Sunday to Thursday", [4, 5])):
+        is_open = ~days.day_of_week.isin(closed)
+        rows = pd.DataFrame({"ds": days[is_open], "y": np.arange(is_open.sum()) % 5})
+        model = elman.Forecaster(**SMALL).fit(rows.head(40))
+        assert name in model.card_["data"]["frequency"]
+        model.save(tmp_path / "m.safetensors")
+        ahead = elman.load(tmp_path / "m.safetensors").update(rows.head(45)).predict().times[0]
+        np.testing.assert_array_equal(ahead, rows["ds"][45:52].to_numpy().astype("M8[us]"))
+
+
+def test_numbers_as_dates_are_forecast_as_dates(tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=67).strftime("%Y%m%d").astype(int)
+    rows = pd.DataFrame({"date": days, "y": np.arange(67) % 7})
+    model = elman.Forecaster(**SMALL, target="y").fit(rows.head(58))
+    model.save(tmp_path / "m.safetensors")
+    loaded = elman.load(tmp_path / "m.safetensors").update(rows.iloc[58:60])
+    assert loaded.predict().times[0].astype("M8[D]").astype(str).tolist() == [
+        f"{day}"[:4] + "-" + f"{day}"[4:6] + "-" + f"{day}"[6:] for day in days[60:]
+    ]

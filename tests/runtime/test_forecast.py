@@ -326,7 +326,7 @@ def test_series_of_other_columns(shop: ForecastPredictor, plain: ForecastPredict
         shop.predict(series=other)
     with pytest.raises(DataError, match="frequency"):
         plain.predict(series=other)
-    with pytest.raises(OptionError, match="frequency"):
+    with pytest.raises(DataError, match="have another frequency: got without dates"):
         shop.updated(sales(30, 5), frequency="steps")
 
 

@@ -29,7 +29,7 @@ import numpy as np
 
 from elman._errors import DataError
 
-__all__ = ["MISSING", "column_of", "is_number", "numbers_of", "objects", "row_name"]
+__all__ = ["MISSING", "column_of", "is_number", "numbers_of", "objects", "row_name", "zone_of"]
 
 MISSING = frozenset(("", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "-", ".", "?"))
 _TEXTS = frozenset((str, type(None)))
@@ -161,10 +161,20 @@ def _missing(value: Any) -> bool:
     if isinstance(value, (float, np.floating, np.datetime64, Decimal)):
         return bool(value != value)
     # pandas' own marks answer no comparison
-    return value is None or type(value).__name__ in ("NAType", "NaTType")
+    return value is None or type(value).__name__ in ("NAType", "NaTType", "MaskedConstant")
 
 
-def _of_stamps(values: Sequence[Any]) -> tuple[np.ndarray, bool]:
+def zone_of(zones: Iterable[object]) -> str | None:
+    """Return the name of the time zone that stamps bear: None for none, "UTC" for several.
+
+    >>> zone_of([None]), zone_of([datetime.UTC, None])
+    (None, 'UTC')
+    """
+    names = {str(zone) for zone in zones if zone is not None}
+    return "UTC" if len(names) > 1 else next(iter(names), None)
+
+
+def _of_stamps(values: Sequence[Any]) -> tuple[np.ndarray, str | None]:
     zones = [getattr(value, "tzinfo", None) is not None for value in values if value is not None]
     if any(zones) and not all(zones):
         rows = [row for row, value in enumerate(values) if value is not None]
@@ -173,12 +183,13 @@ def _of_stamps(values: Sequence[Any]) -> tuple[np.ndarray, bool]:
             f" {row_name(rows[zones.index(not zones[0])])}",
             remedy="give all of them one",
         )
+    zone = zone_of(getattr(value, "tzinfo", None) for value in values)
     if any(zones):
         values = [
             None if value is None else value.astimezone(datetime.UTC).replace(tzinfo=None)
             for value in values
         ]
-    return np.array(values, "datetime64[us]"), any(zones)
+    return np.array(values, "datetime64[us]"), zone
 
 
 def _of_array(values: np.ndarray) -> np.ndarray | None:
@@ -195,22 +206,21 @@ def _of_array(values: np.ndarray) -> np.ndarray | None:
     return None
 
 
-def column_of(values: np.ndarray | Iterable[Any]) -> tuple[np.ndarray, bool]:
-    """Return `values` as a column, and whether it is of stamps that bore a time zone.
+def column_of(values: np.ndarray | Iterable[Any]) -> tuple[np.ndarray, str | None]:
+    """Return `values` as a column, and the time zone of stamps that bore one, which are now in UTC.
 
-    Raises DataError for dates with and without a time zone.
+    What a masked array masks is missing. Raises DataError for dates with and without a time zone.
 
     >>> column_of(["1", None, "NA"])[0], column_of([1.0, 2.0])[0]
     (array([ 1., nan, nan]), array([1, 2]))
     """
-    if isinstance(values, np.ndarray):
+    if isinstance(values, np.ndarray) and not isinstance(values, np.ma.MaskedArray):
         column = _of_array(values)
         if column is not None:
-            return column, False
-        values = values.tolist()
-    values = list(values)
+            return column, None
+    values = values.tolist() if isinstance(values, np.ndarray) else list(values)
     if _TEXTS.issuperset(map(type, values)):
-        return _of_texts(values), False
+        return _of_texts(values), None
     values = [None if _missing(value) else value for value in values]
     held = [value for value in values if value is not None]
     kinds = {_kind(kind) for kind in set(map(type, held))}
@@ -219,8 +229,8 @@ def column_of(values: np.ndarray | Iterable[Any]) -> tuple[np.ndarray, bool]:
     if kinds <= {"bool"} or kinds == {"number"}:
         present = np.array([value is not None for value in values], bool)
         found = _of_numbers(held) if kinds == {"number"} else np.array(held, bool)
-        return _spread(found, present), False
-    return _of_texts([None if value is None else _text(value) for value in values]), False
+        return _spread(found, present), None
+    return _of_texts([None if value is None else _text(value) for value in values]), None
 
 
 def numbers_of(column: np.ndarray, what: str, where: Callable[[int], str]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Dates: text and numbers read as stamps, and the clocks of a time zone as UTC.
+"""Dates: text read as stamps; `elman.data.stamps` reads numbers.
 
 | dates as text | read as |
 |---|---|
@@ -10,23 +10,21 @@
 | ``31/01/2020``, ``01-31-2020``, ``1/31/2020 2:05 PM`` | as the whole column allows, or an error |
 | ``31.01.20``, ``31/01/20``, ``99-01-31`` | the same, of the years 1969 to 2068; ``20-01-31`` is an error |
 | ``NA``, ``null``, nothing | missing |
-| anything else, and whole numbers that are dates or seconds since 1970 | pass ``date_format`` |
+| anything else | pass ``date_format`` |
 """
 
 from __future__ import annotations
 
 import datetime
 import re
-import zoneinfo
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 
-from elman._errors import DataError, OptionError
-from elman.data.columns import MISSING, row_name
+from elman._errors import DataError
+from elman.data.columns import MISSING, objects, row_name, zone_of
 
-__all__ = ["looks_like_date", "parse_times", "to_local", "to_utc"]
+__all__ = ["looks_like_date", "parse_times"]
 
 _ISO = re.compile(r"(\d{4})([-/])(\d{1,2})(?:\2(\d{1,2})(\D.*)?)?")
 _QUARTER = re.compile(r"(\d{4})[- /]?Q([1-4])|Q([1-4])[- /]?(\d{4})")
@@ -120,6 +118,8 @@ def _day_first(texts: Iterable[str]) -> bool | None:
 
 def _reader(texts: Iterable[str], date_format: str | None) -> Callable[[str], datetime.datetime]:
     if date_format is not None:
+        if "%V" in date_format and "%u" not in date_format:  # a week begins with its Monday
+            return lambda text: datetime.datetime.strptime(f"{text} 1", f"{date_format} %u")
         return lambda text: datetime.datetime.strptime(text, date_format)
     others = [found for found in map(_OTHER.fullmatch, texts) if found]
     year_first = any(int(found[1]) > 31 for found in others)  # 99-12-31: no month has so many days
@@ -156,8 +156,10 @@ def parse_times(
     *,
     date_format: str | None = None,
     where: Callable[[int], str] = row_name,
-) -> tuple[np.ndarray, bool]:
-    """Return a column as stamps datetime64[us] ``[R]``, NaT where missing, and whether in UTC.
+) -> tuple[np.ndarray, str | None]:
+    """Return a column as stamps datetime64[us] ``[R]``, NaT where missing, and the zone they bear.
+
+    Stamps that bear a time zone are in UTC; the zone is "UTC" where they bear several.
 
     `date_format` is one of `datetime.strptime`; `where` names a row in messages. Raises DataError
     at the first value that is no date, and where some have a time zone and others none.
@@ -167,17 +169,21 @@ def parse_times(
     ['2020-01-01T00:00', 'NaT', '2020-03-05T10:30']
     """
     if column.dtype.kind == "M":
-        return column.astype("datetime64[us]"), False
-    if column.dtype.kind != "O" and (date_format is None or column.dtype.kind != "i"):
+        return column.astype("datetime64[us]"), None
+    if column.dtype.kind != "O" and (date_format is None or column.dtype.kind not in "if"):
         raise DataError(
             f"numbers where dates should be, {where(0)}",
             got=column[0].item() if len(column) else None,
             remedy='name another time column, or pass date_format= (such as "%Y%m%d")',
         )
+    if column.dtype.kind == "f":  # whole numbers with missing ones among them
+        column = objects(
+            None if n != n else f"{n:.0f}" if n % 1 == 0 else n for n in column.tolist()
+        )
     texts = ["" if value is None else str(value).strip() for value in column.tolist()]
     if date_format is None and all(map(_PLAIN.fullmatch, texts)):
         try:
-            return np.array(texts, "datetime64[us]"), False  # the fast way for most files
+            return np.array(texts, "datetime64[us]"), None  # the fast way for most files
         except ValueError:
             pass  # one of them is no date: it is named below
     rows: dict[str, int] = {}
@@ -187,6 +193,7 @@ def parse_times(
     read = _reader(known, date_format)
     naive: dict[str, datetime.datetime | None] = dict.fromkeys(rows)
     aware: dict[bool, int] = {}
+    zones: set[object] = set()
     for text, row in known.items():
         try:
             stamp = read(text)
@@ -203,6 +210,7 @@ def parse_times(
                 remedy=remedy,
             ) from None
         aware.setdefault(zoned, row)
+        zones.add(stamp.tzinfo)
     if len(aware) > 1:
         raise DataError(
             f"dates with a time zone ({where(aware[True])}) and without one ({where(aware[False])})",
@@ -210,67 +218,4 @@ def parse_times(
         )
     unique = np.array(list(naive.values()), "datetime64[us]")
     place = {text: at for at, text in enumerate(naive)}
-    return unique[[place[text] for text in texts]], True in aware
-
-
-def _zone(name: str) -> zoneinfo.ZoneInfo:
-    try:
-        return zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, TypeError):
-        raise OptionError(
-            "timezone",
-            got=name,
-            expected="a name such as Europe/Berlin",
-            remedy="where the machine knows no time zones: pip install tzdata",
-        ) from None
-
-
-def _each(times: np.ndarray, call: Callable[[datetime.datetime], Any], kind: str) -> np.ndarray:
-    unique, inverse = np.unique(times, return_inverse=True)
-    return np.array([call(stamp) for stamp in unique.tolist()], kind)[inverse]
-
-
-def to_local(times: np.ndarray, timezone: str) -> np.ndarray:
-    """Return stamps of UTC ``[T]`` as clocks in `timezone` show them.
-
-    >>> to_local(np.array(["2020-07-01T12:00"], "datetime64[us]"), "Europe/Berlin")
-    array(['2020-07-01T14:00:00.000000'], dtype='datetime64[us]')
-    """
-    zone = _zone(timezone)
-
-    def local(stamp: datetime.datetime) -> datetime.datetime:
-        return stamp.replace(tzinfo=datetime.UTC).astimezone(zone).replace(tzinfo=None)
-
-    return _each(times, local, "datetime64[us]")
-
-
-def to_utc(times: np.ndarray, timezone: str, where: Callable[[int], str] = row_name) -> np.ndarray:
-    """Return the stamps ``[T]`` of clocks in `timezone` as UTC.
-
-    In the hour that clocks show twice the order of the stamps decides: one that would not follow
-    the one before it is of the second time. Raises DataError at a time that clocks leap over.
-
-    >>> times = np.array(["2020-10-25T02:00", "2020-10-25T02:00"], "datetime64[us]")
-    >>> to_utc(times, "Europe/Berlin").astype("datetime64[h]").astype(str).tolist()
-    ['2020-10-25T00', '2020-10-25T01']
-    """
-    zone = _zone(timezone)
-    if len(times) > 1 and times[0] > times[-1]:
-        last = len(times) - 1
-        return to_utc(times[::-1], timezone, lambda row: where(last - row))[::-1]
-
-    def ahead(fold: int) -> np.ndarray:
-        return _each(times, lambda at: at.replace(tzinfo=zone, fold=fold).utcoffset(), "m8[us]")
-
-    before, after = ahead(0), ahead(1)
-    if (leapt := before < after).any():
-        row = int(np.argmax(leapt))
-        raise DataError(
-            f"clocks in {timezone} never showed {times[row].item()}, {where(row)}",
-            remedy="pass timezone= with the one they are in, or none where they are not local",
-        )
-    utc: np.ndarray = times - before
-    for twice in np.flatnonzero(before > after):
-        if twice and utc[twice] <= utc[twice - 1]:
-            utc[twice] = times[twice] - after[twice]
-    return utc
+    return unique[[place[text] for text in texts]], zone_of(zones)

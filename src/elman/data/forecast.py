@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,12 @@ from elman.data.calendar import (
     season_candidates,
 )
 from elman.data.codec import Scaler
-from elman.data.series import SeriesOptions, SeriesSet
+from elman.data.series import READING, SeriesOptions, SeriesSet
 from elman.data.vocabulary import pack_texts, unpack_texts
 from elman.data.windows import WindowRule, Windows
+from elman.data.zones import known_zone
 
-__all__ = ["KEPT", "READING", "ForecastCodec"]
+__all__ = ["KEPT", "ForecastCodec"]
 
 KEPT = 1000
 """Least values that are kept of a series, for windows and for the scale of errors."""
@@ -36,8 +37,8 @@ YEARS = {"D": 364, "B": 260}
 LATEST = 1 << 62
 """Farthest stamp of a series, in microseconds from 1970 (or steps from 0)."""
 
-READING = ("timezone", "date_format", "missing", "gaps", "duplicates")
-TEXTS = (str, type(None))
+FOUND = ("zone", "ids")
+"""What is kept of how rows were written, beside READING, where it was found."""
 
 _ROLES = ("id", "time", "target", "past", "future", "static")
 _RAGGED = ("values", "past", "future")
@@ -58,8 +59,7 @@ class ForecastCodec:
     future: Scaler | None
     static: Scaler | None
     history: SeriesSet
-    reading: Mapping[str, str | None] = field(default_factory=dict)
-    """How rows were read, by the names of `SeriesOptions`: `READING`."""
+    """The end of every series, and in its `reading` how rows are read."""
 
     def check(self, config: Any) -> None:
         """Raise InputError where the network has other sizes than this codec."""
@@ -153,7 +153,8 @@ class ForecastCodec:
             "dated": series.starts.dtype.kind == "M",
             "names": {role: list(series.names[role]) for role in _ROLES},
             "categories": {name: list(kinds) for name, kinds in series.categories.items()},
-            "reading": {name: self.reading.get(name) for name in READING},
+            "reading": {name: series.reading.get(name) for name in READING}
+            | {name: series.reading[name] for name in FOUND if series.reading.get(name)},
         }
         arrays = pack_texts("codec.ids", series.ids)
         arrays["codec.starts"] = series.starts.astype(np.int64)
@@ -213,19 +214,14 @@ class ForecastCodec:
                 scalers[name] = scaler
         if type(config["calendar"]) is not bool:
             raise ModelFileError("codec calendar", got=config["calendar"])
-        reading = dict(config["reading"])
-        if [*reading] != [*READING] or not all(type(one) in TEXTS for one in reading.values()):
-            raise ModelFileError("codec reading", got=reading, expected=", ".join(READING))
         codec = cls(
             rule,
             levels,
             corrections,
             config["calendar"],
             history=series,
-            reading=reading,
             **scalers,
         )
-        SeriesOptions(**{name: value for name, value in reading.items() if value is not None})
         sizes = (codec.covariates, len(series.names["past"]), len(series.names["static"]))
         if sizes != (rule.covariates, rule.past, rule.static):
             raise ModelFileError("codec rule", got=sizes, expected="as many columns as it names")
@@ -248,6 +244,23 @@ def _check_numbers(
         )
     if not (np.isfinite(array) | (np.isnan(array) & missing)).all():
         raise ModelFileError(f"codec {name}", got="a number that is not finite")
+
+
+def _reading(reading: dict[str, Any]) -> dict[str, str | None]:
+    """Return how rows are read, as a file says it; raises ModelFileError."""
+    names = [*READING, *(name for name in FOUND if name in reading)]
+    options: dict[str, Any] = {
+        name: reading[name] for name in READING if reading.get(name) is not None
+    }
+    wrong = [*reading] != names or not all(
+        type(reading[name]) is str for name in names[len(READING) :]
+    )
+    if wrong or not all(type(value) is str for value in options.values()):
+        raise ModelFileError("codec reading", got=reading, expected=", ".join(READING))
+    SeriesOptions(**options)
+    if (zone := reading.get("timezone") or reading.get("zone")) is not None:
+        known_zone(zone)
+    return reading
 
 
 def _history(
@@ -298,4 +311,5 @@ def _history(
         frequency=frequency,
         categories=categories,
         warnings=(),
+        reading=_reading(dict(config["reading"])),
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from elman._errors import DataError, OptionError
-from elman.data.calendar import Frequency, advance, infer_frequency, positions
+from elman.data.calendar import DAY, Frequency, advance, infer_frequency, positions, steadied
 from elman.data.layout import Rows, SeriesOptions, of_series, quoted, several
 
 __all__ = ["Grid", "farthest", "make_grids", "stamp_name"]
@@ -124,6 +124,14 @@ def _sort(rows: Rows, matrix: np.ndarray, options: SeriesOptions) -> _Sorted:
     return _Sorted(codes[begins], stamps[begins], order[begins], merged)
 
 
+def _widest(said: dict[Frequency, int], stamps: Sequence[np.ndarray]) -> dict[Frequency, int]:
+    """Return the one of several frequencies whose open days of the week fit all stamps, if one does."""
+    for frequency in sorted(said, key=lambda one: one.week.count("1")):
+        if frequency.week and all(positions(times, frequency)[1].all() for times in stamps):
+            return {frequency: said[frequency]}
+    return said
+
+
 def _common_frequency(ids: Sequence[str], stamps: Sequence[np.ndarray]) -> Frequency:
     """Return the frequency that the series have in common; raises DataError where they differ."""
     longest = max(range(len(stamps)), key=lambda place: len(stamps[place]))
@@ -137,20 +145,35 @@ def _common_frequency(ids: Sequence[str], stamps: Sequence[np.ndarray]) -> Frequ
         # a series that is mostly gaps says nothing
         if np.mean(np.diff(positions(times, own)[0]) == 1) > 0.5:
             said.setdefault(own, place)
-    business, daily = Frequency(1, "B"), Frequency(1, "D")
-    if set(said) == {business, daily}:
-        # a week without a weekend may be either
-        days = [times for times in stamps if len(times) > 2 and stated[times.tobytes()] == daily]
-        if all(positions(times, business)[1].all() for times in days):
-            del said[daily]
+    if len(said) > 1:
+        said = _widest(said, [times for times in stamps if len(times) > 2])
     if len(said) > 1:
         (one, first), (two, second) = list(said.items())[:2]
         raise DataError(
             f"series of several frequencies: {quoted(ids[first])} is {one.words},"
             f" {quoted(ids[second])} {two.words}",
-            remedy="read them apart, or pass frequency= where one of them has gaps",
+            remedy='read them apart, or pass frequency= where one of them has gaps (as "Mon-Sat")',
         )
     return next(iter(said), found)
+
+
+def _steady(rows: Rows, sorted_: _Sorted, bounds: np.ndarray, options: SeriesOptions) -> None:
+    """Move the stamps of a clock that jitters by milliseconds to whole steps, and note it."""
+    if sorted_.times.dtype.kind != "M":
+        return
+    step = Frequency.parse(options.frequency).step if options.frequency is not None else 0
+    if step >= DAY or (options.frequency is not None and not step):
+        return
+    moved = [steadied(times, step) for times in np.split(sorted_.times, bounds[1:-1])]
+    together = np.concatenate(moved)
+    if (far := abs(together - sorted_.times)).any():
+        rows.notes.append(f"stamps up to {_duration(far.max())} off: moved to whole steps")
+        sorted_.times = together
+
+
+def _duration(time: Any) -> str:
+    seconds = int(time.astype(np.int64)) / 1e6
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
 
 
 def _frequency(
@@ -230,10 +253,13 @@ class _Series:
         steps, exact = positions(self.times, frequency)
         if not exact.all():
             at = int(np.argmin(exact))
+            dated = self.times.dtype.kind == "M"
+            remedy = "mend the stamp, pass frequency=, or timezone= where days are local"
+            count = ', or frequency="steps" to count the rows' if dated else ' (as "steps")'
             raise DataError(
                 f"{self.rows.where(self.origin[at])}: {stamp_name(self.times[at])} is between the"
                 f" steps of a series that is {frequency.words} from {stamp_name(self.times[0])} on",
-                remedy="mend the stamp, pass frequency=, or timezone= where days are local",
+                remedy=remedy + count if dated else "mend the stamp, or pass frequency=" + count,
             )
         gaps = np.diff(steps)
         if gaps.max(initial=0) > farthest(len(steps)) or self._is_alone(gaps):
@@ -333,6 +359,7 @@ def make_grids(rows: Rows, options: SeriesOptions) -> tuple[list[Grid], Frequenc
     bounds = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1], [True]]))
     if not len(codes):
         raise DataError("there is no series", remedy="pass at least one")
+    _steady(rows, sorted_, bounds, options)
     frequency = _frequency(rows, sorted_, bounds, options)
     counts: dict[str, dict[int, int]] = {name: {} for name in _SAID}
     grids = []

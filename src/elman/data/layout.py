@@ -13,7 +13,9 @@ letters. For what is not named, the first rule that fits:
 | several columns of numbers and no date | wide; an error where one is called like a time |
 | anything else | an error that names the options |
 
-A column of dates is one of stamps, or of texts whose first has the form of a date. Of arrays, a
+A column of dates is one of stamps, or of texts whose first has the form of a date, or of numbers
+that can only be dates (20240131) in a column with the name of a time. The index of a pandas frame is a
+column where it has a name or holds dates, texts or numbers that do not just count the rows. Of arrays, a
 vector is a series, a matrix ``[N, T]`` one a row, and a list or dict of vectors one each.
 """
 
@@ -21,15 +23,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Any, NoReturn
 
 import numpy as np
 
 from elman._errors import DataError, OptionError, printable
-from elman.data.calendar import Frequency
+from elman.data.calendar import DAY, Frequency
 from elman.data.columns import column_of, numbers_of, row_name
-from elman.data.dates import looks_like_date, parse_times, to_local, to_utc
-from elman.data.tables import Table, read_table
+from elman.data.dates import looks_like_date, parse_times
+from elman.data.stamps import NUMBER_FORMATS, number_format, times_of_numbers
+from elman.data.tables import Table, only_counts, read_table
+from elman.data.zones import known_zone, local_days, one_clock, to_utc, usable_zone
 
 __all__ = ["Rows", "SeriesOptions", "of_series", "quoted", "read_rows", "several"]
 
@@ -37,6 +42,17 @@ _DEFAULTS = {"id_column": "unique_id", "time_column": "ds", "target": "y"}
 _TIME_WORDS = (
     *("t", "time", "timestamp", "date", "datetime", "step", "index", "period"),
     *("second", "minute", "hour", "day", "week", "month", "quarter", "year"),
+)
+_TIME_NAMES = (
+    "ds",
+    "datum",
+    "fecha",
+    "dato",
+    "dates",
+    "day_id",
+    "date_id",
+    "yearmonth",
+    "year_month",
 )
 _POLICIES = {
     "missing": ("mask", "fill", "error"),
@@ -72,7 +88,10 @@ class SeriesOptions:
     timezone: str | None = None
     """Where the clocks stand that stamps without a zone are of, as Europe/Berlin."""
     date_format: str | None = None
-    """As of `datetime.strptime`; dates of common forms are read without."""
+    """The form of the dates, as `datetime.strptime` takes it; dates of common forms are read without.
+
+    epoch_s, epoch_ms, epoch_us and epoch_ns are numbers since 1970, excel the days of a spreadsheet.
+    """
     missing: str = "mask"
     """A row without a value: mask (left missing), fill (the last one again) or error."""
     gaps: str = "mask"
@@ -114,6 +133,8 @@ class Rows:
     """Of the columns, by role: id, time, target, past, future; of a role that is not there none."""
     notes: list[str] = field(default_factory=list)
     counted: str = "row"
+    reading: dict[str, str] = field(default_factory=dict)
+    """How stamps and ids were written: `date_format` of numbers, `zone` of the stamps, `ids` "whole"."""
 
     def where(self, at: int) -> str:
         """Return how a message names one of the rows."""
@@ -163,11 +184,16 @@ def _named(table: Table, options: SeriesOptions, role: str) -> str | None:
     return same[0] if len(same) == 1 else _DEFAULTS[role] if same else None
 
 
-def _is_date(column: np.ndarray, options: SeriesOptions) -> bool:
+def _is_date(name: str, column: np.ndarray, options: SeriesOptions) -> bool:
+    if column.dtype.kind in "if" and name.casefold() in (*_TIME_WORDS, *_TIME_NAMES):
+        try:
+            return number_format(column, name, row_name) is not None
+        except DataError:  # most of it are dates
+            return True
     if column.dtype.kind != "O":
         return column.dtype.kind == "M"
     first = next((text for text in column if text is not None), "")
-    if options.date_format is None:
+    if options.date_format is None or options.date_format in NUMBER_FORMATS:
         return looks_like_date(first)
     try:
         parse_times(column[column == first][:1], date_format=options.date_format)
@@ -176,32 +202,79 @@ def _is_date(column: np.ndarray, options: SeriesOptions) -> bool:
     return True
 
 
+def _read_times(
+    column: np.ndarray, name: str, options: SeriesOptions, rows: Rows, where: Callable[[int], str]
+) -> tuple[np.ndarray, str | None]:
+    """Return the time column as stamps, or as counted steps, and the zone of stamps that are in UTC."""
+    form = options.date_format
+    if column.dtype.kind in "if":
+        if form is None and not str(options.frequency).endswith("steps"):
+            form = number_format(column, name, where)
+            if form is not None:
+                example = f"{column[np.isfinite(column)][0]:.15g}"
+                rows.notes.append(
+                    f"column {quoted(name)}: numbers such as {example} read as dates ({form})"
+                )
+        if form is None and column.dtype.kind == "i":
+            return column, None
+        if form is not None:
+            rows.reading["date_format"] = form
+        if form in NUMBER_FORMATS:
+            return times_of_numbers(column, form), "UTC"
+    form = None if form in NUMBER_FORMATS else form
+    return parse_times(column, date_format=form, where=where)
+
+
+def _inside(group: np.ndarray, where: Callable[[int], str]) -> Callable[[int], str]:
+    return lambda row: where(int(group[row]))
+
+
+def _count_steps(rows: Rows, options: SeriesOptions) -> None:
+    """Put the number of each row in its series in place of its date, where steps are asked for."""
+    dated = rows.times is not None and rows.times.dtype.kind == "M"
+    if rows.times is None or not dated or not str(options.frequency).endswith("steps"):
+        return
+    order = np.lexsort((rows.times, rows.codes))
+    codes = rows.codes[order]
+    counted = np.empty(len(codes), np.int64)
+    counted[order] = np.arange(len(codes)) - np.searchsorted(codes, codes)
+    rows.times, rows.names["time"] = counted, ()
+    rows.reading.pop("zone", None)
+    rows.notes.append('dates only order the rows, for frequency="steps" counts them')
+
+
 def _stamps(
     table: Table,
     name: str,
     options: SeriesOptions,
     groups: Sequence[np.ndarray],
+    rows: Rows,
     where: Callable[[int], str],
 ) -> np.ndarray:
     """Return the time column; `groups` are the rows of each series, in order."""
     column = table.column(name)
-    if column.dtype.kind == "i" and options.date_format is None:
-        return column
-    times, aware = parse_times(column, date_format=options.date_format, where=where)
+    times, zone = _read_times(column, name, options, rows, where)
+    if times.dtype.kind != "M":
+        return times
     if np.isnat(times).any():
         raise DataError(f"no date, {where(int(np.argmax(np.isnat(times))))}", remedy="drop the row")
-    if options.timezone is None:
+    zone = usable_zone(found) if (found := zone or table.zones.get(name)) else None
+    if zone is not None and column.dtype.kind not in "if":
+        rows.reading["zone"] = options.timezone or zone
+    local = options.timezone or zone
+    if local is None:
         return times
-    if not aware and name not in table.utc:
+    known_zone(local)
+    step = Frequency.parse(options.frequency).step if options.frequency else 0
+    days = not 0 < step < DAY  # under a day stamps are kept in UTC
+    if zone is None:
+        if days and one_clock(times):  # dates, whatever the clocks do
+            return times
         for group in groups:
-            times[group] = to_utc(
-                times[group],
-                options.timezone,
-                lambda row, group=group: where(int(group[row])),  # type: ignore[misc]
-            )
+            times[group] = to_utc(times[group], local, _inside(group, where))
     # A day is a day whatever the clocks do: of stamps at one hour of each day that hour is kept.
-    local = to_local(times, options.timezone)
-    return local if len(np.unique(local - local.astype("datetime64[D]"))) == 1 else times
+    whole = local_days(times, local) if days else None
+    return times if whole is None else whole
 
 
 def _target(table: Table, name: str, where: Callable[[int], str], notes: list[str]) -> np.ndarray:
@@ -253,8 +326,10 @@ def _long(
 ) -> Rows:
     labels, codes = _ids(table, ids) if ids is not None else ([target], np.zeros(table.rows, int))
     rows = Rows(labels, codes, np.arange(table.rows), np.zeros(0), notes=notes)
+    if ids is not None and table.columns[ids].dtype.kind == "i":
+        rows.reading["ids"] = "whole"
     if time is not None:
-        rows.times = _stamps(table, time, options, _groups(codes, len(labels)), rows.where)
+        rows.times = _stamps(table, time, options, _groups(codes, len(labels)), rows, rows.where)
     rows.target = _target(table, target, rows.where, notes)
     for role in ("past", "future"):
         columns = [table.numbers(name, rows.where) for name in getattr(options, role)]
@@ -267,6 +342,9 @@ def _long(
         "past": options.past,
         "future": options.future,
     }
+    _count_steps(rows, options)
+    if rows.future is not None:
+        _note_copies(rows, rows.future)
     used = {ids, time, target, *options.past, *options.future, *options.static}
     if unused := [name for name in table.columns if name not in used]:
         notes.append(f"columns not used: {several(unused)}")
@@ -285,8 +363,9 @@ def _wide(
     values = [_target(table, name, row_name, notes) for name in targets]
     made.target = np.concatenate(values) if values else np.zeros(0)
     if time is not None:
-        stamps = _stamps(table, time, options, [np.arange(length)], row_name)
+        stamps = _stamps(table, time, options, [np.arange(length)], made, row_name)
         made.times = np.tile(stamps, count)
+    _count_steps(made, options)
     return made
 
 
@@ -309,7 +388,38 @@ def _a_row_each(table: Table, ids: str, notes: list[str]) -> Rows:
     )
 
 
-def _from_table(table: Table, options: SeriesOptions) -> Rows:
+def _check_roles(table: Table, options: SeriesOptions, named: Mapping[str, str | None]) -> None:
+    """Raise DataError for a column with two roles: what is forecast would be given as known."""
+    roles: dict[str, str] = {}
+    targets = options.target if isinstance(options.target, tuple) else ()
+    given = [("target", name) for name in (*targets, *filter(None, [named["target"]]))]
+    given += [
+        (role, name) for role in ("past", "future", "static") for name in getattr(options, role)
+    ]
+    taken = dict.fromkeys(name for _, name in given)
+    given += [(role, name) for role in ("id", "time") if (name := named[role]) in taken and name]
+    for role, name in given:
+        pair = {role, roles.setdefault(name, role)}
+        if len(pair) == 2 and ("target" in pair or not pair & {"id", "time"}):
+            raise DataError(
+                f"column {quoted(name)} of {table.name} is named as {' and as '.join(sorted(pair))}",
+                remedy="name it once",
+            )
+
+
+def _note_copies(rows: Rows, future: np.ndarray) -> None:
+    """Note a known-future column with the values of the target: then the forecast would copy it."""
+    for name, column in zip(rows.names["future"], future.T, strict=True):
+        both = np.isfinite(column) & np.isfinite(rows.target)
+        same = both.any() and np.array_equal(column[both], rows.target[both])
+        if same and np.ptp(column[both]) > 0:
+            rows.notes.append(
+                f"column {quoted(name)}, known in advance, is equal to the target in every row: it is"
+                " only of use if the next values are really known"
+            )
+
+
+def _from_table(table: Table, options: SeriesOptions, index: str | None = None) -> Rows:
     notes = list(table.notes)
     if not table.rows:
         raise DataError(f"{table.name} has no rows", remedy="pass one that has")
@@ -317,15 +427,21 @@ def _from_table(table: Table, options: SeriesOptions) -> Rows:
     targets = options.target if isinstance(options.target, tuple) else ()
     target = None if targets else _named(table, options, "target")
     ids, time = _named(table, options, "id_column"), _named(table, options, "time_column")
+    _check_roles(table, options, {"target": target, "id": ids, "time": time})
     left = [name for name in table.columns if name not in {ids, time, target, *covariates}]
     if time is None:
-        dates = [name for name in left if _is_date(table.columns[name], options)]
+        dates = [name for name in left if _is_date(name, table.columns[name], options)]
         if len(dates) > 1:
             _unclear(table, f"dates in {several(dates)}", "pass time_column=")
         if dates:
             time = dates[0]
             left.remove(time)
             notes.append(f"column {quoted(time)} is taken as the time")
+    if index in left and table.columns[index].dtype.kind in "if":
+        left.remove(index)
+        if time is None and (ids is not None or len(np.unique(table.columns[index])) == table.rows):
+            time = index
+            notes.append("the index of the frame is taken as the time: its numbers count the steps")
     numbers = [name for name in left if table.columns[name].dtype.kind in "bif"]
     texts = [name for name in left if table.columns[name].dtype.kind == "O"]
     hints = [name for name in numbers if name.casefold() in _TIME_WORDS]
@@ -370,6 +486,31 @@ def _is_vector(values: Any) -> bool:
         return False
 
 
+def _index_column(source: Any) -> str | None:
+    """Return the column that an index without a name becomes; raises DataError where it holds durations."""
+    index = getattr(source, "index", None)
+    if only_counts(source) or getattr(index, "name", "") is not None:
+        return None
+    if type(index).__name__ == "TimedeltaIndex":
+        raise DataError(
+            "the index of the frame holds durations",
+            expected="dates",
+            remedy='add a date to it, as frame.index + pandas.Timestamp("2020-01-01")',
+        )
+    columns = getattr(source, "columns", ())
+    return "index" if "index" not in columns else "level_0"
+
+
+def _side_by_side(source: Any) -> Any:
+    """Return a list or dict of pandas series with indexes as one frame, and anything else as it is."""
+    parts = source if isinstance(source, Mapping) else dict(enumerate(source))
+    if not parts or all(hasattr(part, "columns") or only_counts(part) for part in parts.values()):
+        return source
+    # Whoever has such series has pandas, which puts equal stamps into one row.
+    frame = import_module("pandas").DataFrame
+    return frame({str(name): part for name, part in parts.items()})
+
+
 def read_rows(source: Any, options: SeriesOptions, *, future_only: bool = False) -> Rows:
     """Return the rows of all series in `source`, as the rules above read it.
 
@@ -381,6 +522,8 @@ def read_rows(source: Any, options: SeriesOptions, *, future_only: bool = False)
     (['0', '1'], [0, 0, 1], [1.0, 2.0, 3.0])
     """
     vectors: dict[str, Any] | None = None
+    if isinstance(source, (list, tuple, Mapping)):
+        source = _side_by_side(source)
     if isinstance(source, np.ndarray) and source.ndim == 2:
         if source.shape[1] == 1 < source.shape[0]:
             raise DataError(
@@ -400,9 +543,10 @@ def read_rows(source: Any, options: SeriesOptions, *, future_only: bool = False)
             vectors = {str(name): values for name, values in source.items()}
     if vectors is not None:
         return _vectors({name: _vector(values, name) for name, values in vectors.items()}, [])
-    table = read_table(source)
+    index = _index_column(source)
+    table = read_table(source, ordered=True)
     if future_only:
         wanted = (options.target if isinstance(options.target, str) else "y", *options.past)
         absent = {name: np.full(table.rows, np.nan) for name in wanted}
         table = replace(table, columns={**absent, **table.columns})
-    return _from_table(table, options)
+    return _from_table(table, options, index)

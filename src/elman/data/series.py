@@ -48,19 +48,23 @@ error names the series and its row, and whatever was changed is said in `SeriesS
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from elman._errors import DataError, OptionError
-from elman.data.calendar import Frequency, advance, positions
+from elman.data.calendar import DAY, Frequency, advance, aligned, positions
 from elman.data.columns import is_number
 from elman.data.grid import farthest, make_grids, stamp_name
 from elman.data.layout import SeriesOptions, of_series, quoted, read_rows, several
 from elman.data.static import encode_static, static_columns
+from elman.data.zones import to_local
 
-__all__ = ["SeriesOptions", "SeriesSet", "load_series"]
+__all__ = ["READING", "SeriesOptions", "SeriesSet", "load_series"]
+
+READING = ("timezone", "date_format", "missing", "gaps", "duplicates")
+"""The options of `SeriesOptions` by which later rows are read, too."""
 
 _ROLES = ("id", "time", "target", "past", "future")
 
@@ -88,6 +92,8 @@ class SeriesSet:
     categories: Mapping[str, tuple[str, ...]]
     """Of the static columns that are texts."""
     warnings: tuple[str, ...]
+    reading: Mapping[str, str | None] = field(default_factory=dict)
+    """How rows were read, by the names in READING, and what was found of how they were written."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -138,6 +144,16 @@ class SeriesSet:
     def static_columns(self) -> tuple[str, ...]:
         """The static columns as they were passed, before texts were encoded, in that order."""
         return static_columns(self.names["static"], self.categories)
+
+    @property
+    def zone(self) -> str | None:
+        """Where the clocks stand that show its stamps; None where there is no time zone."""
+        return self.reading.get("timezone") or self.reading.get("zone")
+
+    def clocks(self, times: np.ndarray) -> np.ndarray:
+        """Return stamps as local clocks show them: under a day they are kept in UTC."""
+        inside_day = 0 < self.frequency.step < DAY and times.dtype.kind == "M"
+        return to_local(times, self.zone) if self.zone is not None and inside_day else times
 
     def append(self, other: SeriesSet, *, gaps: str = "mask", overlap: str = "error") -> SeriesSet:
         """Return the series continued by the series of the same id in `other`; new ids are added.
@@ -294,6 +310,7 @@ def _joint(one: SeriesSet, other: SeriesSet, at: int, place: int) -> tuple[int, 
     length, rows = len(one.values[at]), other.select([other.ids[place]])
     if not one.names["time"]:
         return length, rows
+    rows = replace(rows, starts=aligned(rows.starts, one.frequency, one.starts[at]))
     steps, exact = positions(rows.starts, one.frequency, one.starts[at])
     what, step = f"series {quoted(one.ids[at])} at {stamp_name(rows.starts[0])}", int(steps[0])
     if not exact[0]:
@@ -396,4 +413,5 @@ def load_series(
         frequency=frequency,
         categories=found,
         warnings=tuple(rows.notes),
+        reading={name: getattr(options, name) for name in READING} | rows.reading,
     )

@@ -23,7 +23,7 @@ from elman.data.delimited import parse_delimited
 from elman.data.encoding import read_text, steady_file
 from elman.data.numerals import read_written_numbers
 
-__all__ = ["Table", "read_table", "records", "write_table"]
+__all__ = ["Table", "only_counts", "read_table", "records", "write_table"]
 
 _JSON = (".jsonl", ".ndjson", ".json")
 _PARQUET = b"PAR1"
@@ -45,8 +45,8 @@ class Table:
     """What messages call it."""
     notes: tuple[str, ...] = ()
     """How the file was read, for the person to know: the delimiter, a guessed encoding, written numbers."""
-    utc: frozenset[str] = field(default_factory=frozenset)
-    """The columns of stamps that bore a time zone."""
+    zones: Mapping[str, str] = field(default_factory=dict)
+    """The time zone of each column of stamps that bore one; the stamps are in UTC."""
 
     @property
     def rows(self) -> int:
@@ -92,7 +92,7 @@ def _build(
 ) -> Table:
     built: dict[str, np.ndarray] = {}
     texts: dict[str, Sequence[str | None]] = {}
-    utc: set[str] = set()
+    zones: dict[str, str] = {}
     for key, values in columns:
         title = str(key).strip()
         if title in built:
@@ -102,12 +102,12 @@ def _build(
         if hasattr(values, "to_pylist"):  # pyarrow's, which yields no plain values
             values = values.to_pylist()
         if hasattr(values, "to_frame"):
-            built[title], aware = _frame_column(values)
+            built[title], zone = _frame_column(values)
         elif isinstance(values, Iterable) and not isinstance(values, (str, bytes, Mapping)):
-            built[title], aware = column_of(values)
+            built[title], zone = column_of(values)
         else:
             raise DataError(f"column {_quoted(title)} of {name} is no list of values")
-        utc |= {title} if aware else set()
+        zones |= {title: zone} if zone is not None else {}
         if built[title].dtype.kind == "O":
             texts[title] = built[title].tolist()
         elif isinstance(values, list) and all(isinstance(value, str) for value in values):
@@ -124,24 +124,26 @@ def _build(
     if said:
         shown = said[:_NOTES_SHOWN] + (["…"] if len(said) > _NOTES_SHOWN else [])
         notes = (*notes, f"{name}: column {', column '.join(shown)}")
-    return Table(built | written, name, tuple(notes), frozenset(utc))
+    return Table(built | written, name, tuple(notes), zones)
 
 
 def _needs(what: str, package: str) -> MissingDependencyError:
     return MissingDependencyError(f"{what} need {package}", remedy=installing("train"))
 
 
-def _frame_column(values: Any) -> tuple[np.ndarray, bool]:
-    """Return the column of a data frame, and whether it is of stamps that bore a time zone."""
+def _frame_column(values: Any) -> tuple[np.ndarray, str | None]:
+    """Return the column of a data frame, and the time zone of stamps that bore one."""
     try:
         import narwhals as nw
     except ImportError:
         raise _needs("data frames", "narwhals") from None
     series: Any = nw.from_native(values, series_only=True, pass_through=False)
     dtype = series.dtype
-    if dtype == nw.Datetime and dtype.time_zone is not None:
+    if dtype == nw.Datetime and (zone := dtype.time_zone) is not None:
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        return column_of(series.to_numpy())[0], True
+        return column_of(series.to_numpy())[0], str(zone)
+    if type(getattr(values, "dtype", None)).__name__ == "PeriodDtype":
+        return column_of(values.dt.to_timestamp().to_numpy())
     wide = dtype in (nw.Int128, nw.UInt128)  # which numpy has not
     exact = dtype.is_integer() and not wide and not series.null_count()
     if exact or dtype.is_float() or dtype in (nw.Datetime, nw.Date):
@@ -149,7 +151,7 @@ def _frame_column(values: Any) -> tuple[np.ndarray, bool]:
     return column_of(series.to_list())
 
 
-def _frame(source: Any, name: str) -> Table:
+def _frame(source: Any, name: str, ordered: bool = False) -> Table:
     try:
         import narwhals as nw
     except ImportError:
@@ -159,7 +161,7 @@ def _frame(source: Any, name: str) -> Table:
     if hasattr(source, "reset_index"):  # pandas; no other frame has an index
         index = source.index
         dates = type(index).__name__ in ("DatetimeIndex", "PeriodIndex", "MultiIndex")
-        if (dates or index.name is not None) and index.name not in source.columns:
+        if (dates or index.name is not None or ordered) and index.name not in source.columns:
             source = source.reset_index()
         return _build(((key, column) for key, column in source.items()), name)
     try:
@@ -246,6 +248,15 @@ def _file(
     return _build(zip(names, columns, strict=True), name, decimal, [*notes, *said])
 
 
+def only_counts(frame: Any) -> bool:
+    """Return whether the index of a pandas frame only counts its rows from 0, or is none."""
+    index = getattr(frame, "index", None)
+    if not hasattr(frame, "reset_index") or index is None:
+        return True
+    whole = getattr(getattr(index, "dtype", None), "kind", "O") in "iu"
+    return bool(whole and np.array_equal(np.asarray(index), np.arange(len(index))))
+
+
 def read_table(
     source: Any,
     *,
@@ -253,6 +264,7 @@ def read_table(
     decimal: str | None = None,
     header: bool | None = None,
     name: str | None = None,
+    ordered: bool = False,
 ) -> Table:
     """Return `source` as columns.
 
@@ -268,6 +280,8 @@ def read_table(
         header: whether the first row of delimited text names the columns; None finds out. Columns
             without a name are called "0", "1", ...
         name: what messages call the table; None uses the path.
+        ordered: whether the order of the rows matters, so that an index of a pandas frame that has no
+            name and does more than count the rows is a column, "index".
 
     Raises:
         DataError: it cannot be read, with file and line.
@@ -292,11 +306,14 @@ def read_table(
         return _build(enumerate(source.T if source.ndim == 2 else source[None]), name)
     if isinstance(source, Sequence) and all(isinstance(row, Mapping) for row in source):
         return _records(source, name, decimal)
-    return _frame(source, name)
+    return _frame(source, name, ordered and not only_counts(source))
 
 
 def _listed(values: Any) -> list[Any]:
     """Return a column as text and JSON hold it: None where missing."""
+    first = next((value for value in values if value is not None), None)
+    if getattr(first, "tzinfo", None) is not None:
+        return [None if value is None else value.isoformat() for value in values]
     array = values if isinstance(values, np.ndarray) else column_of(values)[0]
     if array.dtype.kind == "M":
         texts = np.datetime_as_string(array.astype("datetime64[us]")).tolist()
@@ -314,12 +331,17 @@ def _write_parquet(columns: Mapping[str, Any], path: Path) -> None:
         raise _needs("Parquet files", "polars") from None
     buffer = io.BytesIO()
     table = _build(columns.items(), "the table")
-    pl.DataFrame(
+    frame = pl.DataFrame(
         {
             key: column.tolist() if column.dtype.kind == "O" else column
             for key, column in table.columns.items()
         }
-    ).write_parquet(buffer)
+    )
+    zoned = [
+        pl.col(key).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
+        for key, zone in table.zones.items()
+    ]
+    frame.with_columns(zoned).write_parquet(buffer)
     atomic_write(path, buffer.getvalue())
 
 

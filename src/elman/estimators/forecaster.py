@@ -8,8 +8,7 @@ from typing import Any, cast
 
 from elman._errors import OptionError
 from elman._shapes import whole_number
-from elman.data.forecast import READING
-from elman.data.series import SeriesOptions, SeriesSet, load_series
+from elman.data.series import READING, SeriesOptions, SeriesSet, load_series
 from elman.estimators._base import Estimator, training
 from elman.metrics import ForecastReport
 from elman.options import ForecasterOptions

@@ -17,14 +17,12 @@ import numpy as np
 
 from elman._errors import DataError, InputError, OptionError
 from elman._shapes import whole_number
-from elman.data.dates import to_local
 from elman.data.forecast import ForecastCodec
 from elman.data.labelled import Encoded, Sequences, bucketed
 from elman.data.words import LINE_END, plain_line_ends
 from elman.explain.passage import Layers
 from elman.explain.properties import SeriesSteps, mark_series, mark_text
 from elman.model import Model
-from elman.runtime.forecaster import DAY
 from elman.runtime.packed import PackedLayer, member
 from elman.runtime.reader import Reader
 
@@ -312,8 +310,6 @@ def _series(predictor: Any, what: Any, steps: int) -> Reading:
     ]
     units = _of_hidden(layers)
     steps = _bounded(units, steps)
-    # kept in UTC, told as the clocks there show it
-    zone = codec.reading.get("timezone") if 0 < series.frequency.step < DAY else None
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, SeriesSteps, list[str]]] = []
     count = 0
     for window, place, origin in _windows(codec, series):
@@ -326,8 +322,9 @@ def _series(predictor: Any, what: Any, steps: int) -> Reading:
         known = values[max(0, origin - rule.window) : origin]
         mean = np.nanmean(known) if np.isfinite(known).any() else np.nan
         before = np.where(ends > 0, values[ends - 1], np.nan)
-        stamps = times[ends] if zone is None else to_local(times[ends], zone)
-        facts = SeriesSteps(stamps, values[ends], before, np.full(len(ends), mean))
+        facts = SeriesSteps(
+            series.clocks(times[ends]), values[ends], before, np.full(len(ends), mean)
+        )
         shown = [f"\n{time}: {value:.6g}" for time, value in zip(facts[0], facts[1], strict=True)]
         parts.append((y[inside], inputs[inside], ends, facts, shown))
         count += len(ends)

@@ -11,6 +11,7 @@ import numpy as np
 from elman._errors import DataError, OptionError
 from elman.data.layout import several
 from elman.data.series import SeriesSet
+from elman.data.zones import to_aware
 
 __all__ = ["Forecast"]
 
@@ -51,12 +52,15 @@ class Forecast:
     def to_columns(self, percents: Sequence[float] | None = None) -> dict[str, np.ndarray]:
         """Return a row for each series and step as columns: id, time, y_hat, lo-80, hi-80, and so on.
 
+        Ids and stamps are as they came, so that the columns can be joined with one's own table: whole numbers
+        as whole numbers, and stamps that bore a time zone as datetimes that bear it.
+
         `percents` are the intervals, those of training where they are not given. Raises OptionError.
         """
         N, h, _ = self.quantiles.shape
         columns: dict[str, np.ndarray] = {
-            self.names[0]: np.repeat(np.array(self.ids, object), h),
-            self.names[1]: np.concatenate(self.times) if N else np.empty(0),
+            self.names[0]: np.repeat(self._ids(), h),
+            self.names[1]: np.concatenate([*map(self._stamps, self.times)]) if N else np.empty(0),
             "y_hat": self.median.reshape(-1),
         }
         for percent in self.intervals if percents is None else percents:
@@ -64,6 +68,18 @@ class Forecast:
             columns[f"lo-{percent:g}"] = low.reshape(-1)
             columns[f"hi-{percent:g}"] = high.reshape(-1)
         return columns
+
+    def _ids(self) -> np.ndarray:
+        if self.history.reading.get("ids") == "whole":
+            try:
+                return np.array(self.ids, np.int64)
+            except ValueError:  # of a later series it is no number
+                pass
+        return np.array(self.ids, object)
+
+    def _stamps(self, times: np.ndarray) -> np.ndarray:
+        zone = self.history.reading.get("zone")
+        return times if zone is None or times.dtype.kind != "M" else to_aware(times, zone)
 
     def plot(self, series: str | None = None, percents: Sequence[float] | None = None) -> Any:
         """Return a matplotlib figure of one series' history and forecast, the first where none is named.

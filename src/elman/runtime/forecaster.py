@@ -16,11 +16,10 @@ from elman._pace import one_thread
 from elman._shapes import whole_number
 from elman.config import ForecastConfig
 from elman.data.calendar import advance
-from elman.data.dates import to_local
 from elman.data.forecast import ForecastCodec
 from elman.data.grid import stamp_name
 from elman.data.layout import quoted, several
-from elman.data.series import SeriesOptions, SeriesSet, load_series
+from elman.data.series import READING, SeriesOptions, SeriesSet, load_series
 from elman.metrics import ForecastReport, Window, forecast_report
 from elman.model import Model
 from elman.runtime.forecast import Forecast
@@ -29,9 +28,6 @@ from elman.runtime.packed import PackedLayer, member
 from elman.runtime.sequence import bounded
 
 __all__ = ["ForecastPredictor", "SeriesStream"]
-
-DAY = 86_400_000_000
-"""Microseconds."""
 
 
 class ForecastPredictor(Inspectable):
@@ -88,10 +84,11 @@ class ForecastPredictor(Inspectable):
             "future": named["future"],
             # of series that are known, it is known
             "static": () if future_only else history.static_columns,
-            "frequency": str(history.frequency) if named["time"] else None,
+            "frequency": str(history.frequency),
         }
-        given = (self.codec.reading, options)
-        own |= {name: value for some in given for name, value in some.items() if value is not None}
+        kept = {name: history.reading.get(name) for name in READING} | {"timezone": history.zone}
+        own |= {name: value for name, value in kept.items() if value is not None}
+        own |= {name: value for name, value in options.items() if value is not None}
         found = load_series(
             source,
             SeriesOptions(**own),
@@ -140,7 +137,7 @@ class ForecastPredictor(Inspectable):
     def _continued(self, source: Any, options: dict[str, Any]) -> tuple[SeriesSet, SeriesSet]:
         """Return new rows, and the series it knows continued by them."""
         overlap = options.pop("overlap", "error")
-        gaps = options.get("gaps") or self.codec.reading.get("gaps") or "mask"
+        gaps = options.get("gaps") or self.history.reading.get("gaps") or "mask"
         rows = self.read(source, **options)
         history = self.history.append(rows, gaps=gaps, overlap=overlap)
         known = {*self.history.warnings, *rows.warnings}
@@ -230,12 +227,8 @@ class ForecastPredictor(Inspectable):
             advance(start, history.frequency, np.arange(end, end + horizon))
             for start, end in zip(history.starts, ends.tolist(), strict=True)
         )
-        zone = self.codec.reading.get("timezone")
-        if zone is not None and 0 < history.frequency.step < DAY:
-            # kept in UTC, told as the clocks there show it
-            times = tuple(to_local(one, zone) for one in times)
-            local = tuple(to_local(one, zone) for one in history.times)
-            history = replace(history, times=local)
+        times = tuple(map(history.clocks, times))
+        history = replace(history, times=tuple(map(history.clocks, history.times)))
         names = tuple(
             next(iter(history.names[role]), default)
             for role, default in (("id", "unique_id"), ("time", "ds"))

@@ -17,7 +17,7 @@ from torch import Tensor
 from elman._errors import OptionError
 from elman.config import ForecastConfig
 from elman.data.codec import Scaler
-from elman.data.forecast import READING, ForecastCodec
+from elman.data.forecast import ForecastCodec
 from elman.data.series import SeriesSet
 from elman.data.windows import Prepared
 from elman.metrics import Window, forecast_report
@@ -227,7 +227,6 @@ class _ForecastRun(Run):
             _scaler(series.future, series.names["future"]),
             _scaler((series.static,), series.names["static"]),
             series,
-            {name: getattr(options, name) for name in READING},
         )
         rule = replace(
             rule,
