@@ -176,6 +176,13 @@ def _future() -> Model:
         frequency=daily,
         categories={"kind": ("bar", "café")},
         warnings=(),
+        reading={
+            "timezone": None,
+            "date_format": "%d.%m.%Y",
+            "missing": "fill",
+            "gaps": "mask",
+            "duplicates": "last",
+        },
     )
     rule = WindowRule(
         horizon=3,
@@ -200,13 +207,6 @@ def _future() -> Model:
         future=Scaler(np.array([0.5]), np.array([0.5])),
         static=Scaler(np.array([3.0, 0.5, 0.5]), np.array([1.0, 0.5, 0.5])),
         history=history,
-        reading={
-            "timezone": None,
-            "date_format": "%d.%m.%Y",
-            "missing": "fill",
-            "gaps": "mask",
-            "duplicates": "last",
-        },
     )
     config = ForecastConfig(
         task="forecast",

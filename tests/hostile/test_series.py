@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from elman._errors import ElmanError
+from elman._errors import DataWarning, ElmanError
 from elman.estimators.forecaster import Forecaster
 from elman.runtime import Forecast
 
@@ -214,10 +214,11 @@ def test_hazards_after_training(trained: Forecaster, hazard: str, kind: str) -> 
     source, predictor = FRAMES[kind](rows), trained.predictor_
     if words:
         refused(words, lambda: predictor.predict(series=source))
-        refused(words, lambda: predictor.update(source))
+        refused(words, lambda: predictor.updated(source))
         return
     check(predictor.predict(series=source), 3)
-    updated = predictor.update(source)
+    with pytest.warns(DataWarning, match="series not known before: "):
+        updated = predictor.updated(source)
     assert updated.history.ids[:2] == ("a", "b")
     check(updated.predict(), 3)
 

@@ -75,8 +75,8 @@ def number_format(column: np.ndarray, name: str, where: Callable[[int], str]) ->
 def times_of_numbers(column: np.ndarray, form: str) -> np.ndarray:
     """Return numbers ``[R]`` as stamps datetime64[us] in UTC, NaT where missing, by one of NUMBER_FORMATS.
 
-    >>> times_of_numbers(np.array([45292.5]), "excel").astype(str)[0]
-    '2024-01-01T12:00:00.000000'
+    >>> times_of_numbers(np.array([45292.5]), "excel").astype("datetime64[h]").tolist()
+    [datetime.datetime(2024, 1, 1, 12, 0)]
     """
     unit, zero = NUMBER_FORMATS[form]
     if column.dtype.kind == "i" and unit >= 1:
