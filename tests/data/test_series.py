@@ -793,3 +793,25 @@ def test_a_copy_of_the_target_is_noted():
         "column 'z', known in advance, is equal to the target in every row: it is only of use if the next"
         " values are really known"
     ]
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_a_day_and_a_time_of_day_in_two_columns_are_one_time(kind):
+    data = {
+        "day": ["2020-01-01", "2020-01-01", "2020-01-02"],
+        "at": ["06:00", "18:00", "06:00"],
+        "y": [1, 2, 3],
+    }
+    for options in (SeriesOptions(), SeriesOptions(time_column="day", target="y")):
+        series = load_series(FRAMES[kind](data), options)
+        stamps = ["2020-01-01T06", "2020-01-01T18", "2020-01-02T06"]
+        np.testing.assert_array_equal(series.times[0], np.array(stamps, "datetime64[us]"))
+        assert "columns 'day' and 'at' are read as one time" in series.warnings
+
+
+def test_how_dates_of_other_forms_were_read_is_said():
+    told = load_series({"ds": ["07/04/21", "07/31/21"], "y": [1, 2]}).warnings
+    assert "dates such as 07/04/21 are read as 2021-07-04" in told
+    assert not any(
+        "dates such" in one for one in load_series({"ds": days(2), "y": [1, 2]}).warnings
+    )

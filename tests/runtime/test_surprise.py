@@ -163,6 +163,23 @@ def test_a_ranking_of_files(make, tmp_path):
         rank_lines(predictor, tmp_path / "three.log")
 
 
+@pytest.mark.parametrize("documents", ["file", "line"])
+def test_blank_lines_are_counted_and_not_ranked(make, documents):
+    predictor = runtime.open(make(documents=documents))
+    ranking = rank_lines(predictor, "abba\n\n  \ncab\n", measure="mean", top=None)
+    assert {row["line"] for row in ranking.to_rows()} == {1, 4}
+    assert ranking.empty == 2
+    assert ranking.scores[[1, 2]].tolist() == [0, 0]
+    assert ranking.scores[[0, 3]].all()
+
+
+def test_a_text_of_mostly_unknown_tokens_is_said(make):
+    predictor = runtime.open(make())
+    assert "tokens are not in the model's vocabulary" in rank_lines(predictor, "xyz\n").warnings[0]
+    assert "tokens are not in the model's vocabulary" in predictor.evaluate("xyzxyz a").warnings[0]
+    assert rank_lines(predictor, "abba\n").warnings == ()
+
+
 def test_nothing_to_rank(make):
     ranking = rank_lines(runtime.open(make(documents="line")), io.StringIO(""))
     assert (ranking.rows, len(ranking.scores), ranking.median) == ((), 0, 0.0)

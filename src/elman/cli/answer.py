@@ -47,26 +47,25 @@ Id = Annotated[str | None, typer.Option(help="column that names the sequence (as
 Time = Annotated[str | None, typer.Option(help="column of their order (as in training)")]
 
 
-_MOSTLY = 0.5
-
-
 def _unknown(predictor: LanguagePredictor, text: str) -> None:
     """Say which tokens of `text` are outside the vocabulary, and where most of them are."""
+    from elman.data.vocabulary import unknown_warning
     from elman.data.words import UNKNOWN_ID
 
     if unknown := predictor.unknown_tokens(text):
         names = ", ".join(printable(token) for token in unknown)
         complain(f"not in the vocabulary, read as <unk>: {names}")
-        _few_known(float((predictor.model.codec.encode(text) == UNKNOWN_ID).mean()))
+        ids = predictor.model.codec.encode(text)
+        for warning in unknown_warning(int((ids == UNKNOWN_ID).sum()), len(ids)):
+            complain(warning)
 
 
-def _few_known(share: float) -> None:
-    """Say where most of what a model was given is outside its vocabulary."""
-    if share > _MOSTLY:
-        complain(
-            f"{share:.0%} of the tokens are not in the model's vocabulary: is this the language, the"
-            " encoding and the kind of text that it was trained on?"
-        )
+def _few_known(predictor: Any, sequences: Any) -> None:
+    """Say where most of the tokens that a model is given are outside its vocabulary."""
+    from elman.data.vocabulary import unknown_warning
+
+    for warning in unknown_warning(*predictor.count_unknown(sequences)):
+        complain(warning)
 
 
 def _places(predictor: Any, **given: str | None) -> dict[str, Any]:
@@ -193,7 +192,7 @@ def _texts(predictor: Any, given: list[str], k: int, output: str | None, json_: 
         return
     from elman._display import print_predictions
 
-    _few_known(predictor.unknown_share(given))
+    _few_known(predictor, given)
     (shares,) = predictor.predict_proba(given)
     ranked = sorted(zip(predictor.labels.names, shares, strict=True), key=lambda pair: -pair[1])
     print_predictions(given[0], ranked[:k])
@@ -240,7 +239,7 @@ def _of_file(
 
 def _answers(predictor: Any, sequences: Any) -> dict[str, Any]:
     """Return the answers as columns: a row a sequence, or for tags a row a step."""
-    _few_known(predictor.unknown_share(sequences))
+    _few_known(predictor, sequences)
     task = predictor.model.config.task
     if task == "regress":
         return {"prediction": predictor.predict(sequences)}
@@ -391,7 +390,7 @@ def evaluate(
             time_column=time_column,
         )
         data = read_examples(files, task, places, **how)
-        _few_known(predictor.unknown_share(data[0]))
+        _few_known(predictor, data[0])
         beside: dict[str, Any] = {"beside": _plain(predictor, train, data, places, metric)}
         if task == "classify":
             beside["metric"] = metric

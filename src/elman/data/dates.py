@@ -24,7 +24,7 @@ import numpy as np
 from elman._errors import DataError
 from elman.data.columns import MISSING, objects, row_name, zone_of
 
-__all__ = ["looks_like_date", "parse_times"]
+__all__ = ["form_note", "join_clock", "looks_like_date", "parse_times"]
 
 _ISO = re.compile(r"(\d{4})([-/])(\d{1,2})(?:\2(\d{1,2})(\D.*)?)?")
 _QUARTER = re.compile(r"(\d{4})[- /]?Q([1-4])|Q([1-4])[- /]?(\d{4})")
@@ -43,6 +43,7 @@ _NAMED = tuple(
     )
 )
 _OTHER = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d{2})(\D.*)?")
+_TIME_OF_DAY = re.compile(r" *\d{1,2}:\d{2}(:[\d.,]+)?( *[AP]M)? *", re.IGNORECASE)
 _PLAIN = re.compile(r"(?!0000)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?")
 _FIRST_YEAR = 1969  # of those that two digits write, as strptime and POSIX have it
 _CLOCK = re.compile(r"[T ]+(\d{1,2})(:[\d:.,]+)? *([AP]M)? *(Z|UTC|[+-][\d:]+)?", re.IGNORECASE)
@@ -219,3 +220,44 @@ def parse_times(
     unique = np.array(list(naive.values()), "datetime64[us]")
     place = {text: at for at, text in enumerate(naive)}
     return unique[[place[text] for text in texts]], zone_of(zones)
+
+
+def form_note(column: np.ndarray, times: np.ndarray) -> list[str]:
+    """Return how the first date of a column was read, where it is not written as in ISO 8601."""
+    row = next((row for row, text in enumerate(column.tolist()) if text is not None), None)
+    if column.dtype.kind != "O" or row is None or _ISO.fullmatch(column[row].strip()):
+        return []
+    stamp = str(times[row].item()).removesuffix(" 00:00:00")
+    return [f"dates such as {column[row].strip()} are read as {stamp}"]
+
+
+def join_clock(
+    columns: dict[str, np.ndarray], named: str | None
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the columns with a day and its time of day, where two have them, as one; and a note on that.
+
+    >>> column = lambda *texts: np.array(texts, object)
+    >>> found, _ = join_clock({"day": column("2020-01-01"), "at": column("10:30")}, None)
+    >>> found["day"].tolist()
+    ['2020-01-01 10:30']
+    """
+    texts = {name: one[one != None] for name, one in columns.items() if one.dtype.kind == "O"}  # noqa: E711
+    clocks = [
+        name for name, one in texts.items() if len(one) and all(map(_TIME_OF_DAY.fullmatch, one))
+    ]
+    days = [name for name, one in texts.items() if len(one) and looks_like_date(one[0])]
+    days = [
+        name
+        for name in days
+        if named in (None, name) and not any(":" in text for text in texts[name])
+    ]
+    if len(clocks) != 1 or len(days) != 1:
+        return columns, []
+    pairs = zip(columns[days[0]], columns[clocks[0]], strict=True)
+    joined = objects(None if None in pair else " ".join(pair) for pair in pairs)
+    kept = {
+        name: joined if name == days[0] else one
+        for name, one in columns.items()
+        if name not in clocks
+    }
+    return kept, [f"columns {days[0]!r} and {clocks[0]!r} are read as one time"]

@@ -13,6 +13,8 @@ letters. For what is not named, the first rule that fits:
 | several columns of numbers and no date | wide; an error where one is called like a time |
 | anything else | an error that names the options |
 
+A day and a time of day in two columns are one time.
+
 A column of dates is one of stamps, or of texts whose first has the form of a date, or of numbers
 that can only be dates (20240131) in a column with the name of a time. The index of a pandas frame is a
 column where it has a name or holds dates, texts or numbers that do not just count the rows. Of arrays, a
@@ -31,7 +33,7 @@ import numpy as np
 from elman._errors import DataError, OptionError, printable
 from elman.data.calendar import DAY, Frequency
 from elman.data.columns import column_of, numbers_of, row_name
-from elman.data.dates import looks_like_date, parse_times
+from elman.data.dates import form_note, join_clock, looks_like_date, parse_times
 from elman.data.stamps import NUMBER_FORMATS, number_format, times_of_numbers
 from elman.data.tables import Table, only_counts, read_table
 from elman.data.zones import known_zone, local_days, one_clock, to_utc, usable_zone
@@ -330,6 +332,7 @@ def _long(
         rows.reading["ids"] = "whole"
     if time is not None:
         rows.times = _stamps(table, time, options, _groups(codes, len(labels)), rows, rows.where)
+        notes += form_note(table.columns[time], rows.times)
     rows.target = _target(table, target, rows.where, notes)
     for role in ("past", "future"):
         columns = [table.numbers(name, rows.where) for name in getattr(options, role)]
@@ -364,6 +367,7 @@ def _wide(
     made.target = np.concatenate(values) if values else np.zeros(0)
     if time is not None:
         stamps = _stamps(table, time, options, [np.arange(length)], made, row_name)
+        notes += form_note(table.columns[time], stamps)
         made.times = np.tile(stamps, count)
     _count_steps(made, options)
     return made
@@ -420,7 +424,8 @@ def _note_copies(rows: Rows, future: np.ndarray) -> None:
 
 
 def _from_table(table: Table, options: SeriesOptions, index: str | None = None) -> Rows:
-    notes = list(table.notes)
+    columns, joined = join_clock(table.columns, options.time_column)
+    table, notes = replace(table, columns=columns), [*table.notes, *joined]
     if not table.rows:
         raise DataError(f"{table.name} has no rows", remedy="pass one that has")
     covariates = (*options.past, *options.future, *options.static)

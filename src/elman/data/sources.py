@@ -25,11 +25,22 @@ from elman.data.encoding import (
 from elman.data.vocabulary import code_points
 from elman.data.words import LINE_END
 
-__all__ = ["Document", "Lot", "Source", "cut", "end_lines", "is_path", "part", "read_sources"]
+__all__ = [
+    "Document",
+    "Lot",
+    "Source",
+    "check_not_mistyped",
+    "cut",
+    "end_lines",
+    "is_path",
+    "part",
+    "read_sources",
+]
 
 Source: TypeAlias = Union[str, "os.PathLike[str]", Iterable["Source"]]
 
 _BLOCK = 1 << 20
+_LONGEST_NAME = 100
 # What a run writes beside its text: trained on, it would teach the network its own journal.
 _OWN_FOLDER = ".checkpoint"
 _OWN_FILES = (".run.jsonl", ".safetensors")
@@ -143,6 +154,19 @@ def is_path(text: str) -> bool:
         return True
     # A mistyped name would otherwise become a text of a few letters.
     return text.lower().endswith(_TEXT_SUFFIXES) and not any(map(str.isspace, text))
+
+
+def check_not_mistyped(text: Source) -> None:
+    """Raise DataError for a text to train on that is one short word: a name that is no file's or folder's."""
+    if isinstance(text, str) and text != STDIN and not is_path(text):
+        short = 0 < len(text) <= _LONGEST_NAME and text.isascii()
+        if short and not any(map(str.isspace, text)):
+            remedy = "check the path, or pass a text of several words"
+            raise DataError(
+                f"no file or folder has the name {text!r}, and a text",
+                got="one word",
+                remedy=remedy,
+            )
 
 
 def _file(path: Path, encoding: str | None, name: str | None = None) -> Document:

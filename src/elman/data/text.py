@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, compress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from elman._errors import DataError
 from elman.data.sources import Document, Source, read_sources
 from elman.data.spool import Spool
-from elman.data.vocabulary import TextCodec
+from elman.data.vocabulary import TextCodec, unknown_warning
 from elman.data.words import UNKNOWN, UNKNOWN_ID, whole_words
 
 __all__ = ["Corpus", "CorpusFacts", "demand", "encode", "load_corpus", "token_blocks"]
@@ -202,4 +202,7 @@ def load_corpus(
     """
     documents, warnings = read_sources(text, encoding, lines=codec.end_id is not None)
     corpus = encode(documents, codec, workspace, warnings=warnings)
+    told = unknown_warning(corpus.facts.unknown, corpus.facts.tokens)
+    if told:
+        corpus = replace(corpus, facts=replace(corpus.facts, warnings=(*warnings, *told)))
     return demand(corpus, "the text", "pass a longer text")

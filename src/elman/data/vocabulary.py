@@ -36,8 +36,11 @@ __all__ = [
     "code_points",
     "count_vocabulary",
     "pack_texts",
+    "unknown_warning",
     "unpack_texts",
 ]
+
+_MOSTLY = 0.5
 
 LEVELS = ("char", "word")
 SPLITS = ("words", "whitespace", "log")
@@ -343,6 +346,20 @@ class TokenCounter:
         pairs += self._words.items()
         pairs = [pair for pair in pairs if pair[1] >= minimum]
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+
+
+def unknown_warning(unknown: int, tokens: int) -> list[str]:
+    """Return what to say where most of the tokens that a model is given are outside its vocabulary.
+
+    >>> unknown_warning(1, 10), len(unknown_warning(6, 10))
+    ([], 1)
+    """
+    if unknown <= _MOSTLY * tokens:
+        return []
+    return [
+        f"{unknown / tokens:.0%} of the tokens are not in the model's vocabulary: is this the language,"
+        " the encoding and the kind of text that it was trained on?"
+    ]
 
 
 def count_vocabulary(

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from elman import runtime
 from elman.data import Source
+from elman.data.sources import check_not_mistyped
 from elman.estimators._base import Estimator, training
 from elman.model import Model
 from elman.options import LanguageOptions
@@ -60,6 +61,7 @@ class LanguageModel(Estimator):
 
         Raises DataError, OptionError, OutputError, ModelFileError, DivergedError, all ElmanError.
         """
+        check_not_mistyped(X)
         options = self._checked_options()
         outcome = training().train_language(
             X,

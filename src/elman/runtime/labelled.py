@@ -52,17 +52,18 @@ class _Predictor(Inspectable):
         labels: Labels = self.model.codec.labels
         return labels
 
-    def unknown_share(self, X: Any) -> float:
-        """Return the share of the tokens of `X` that are outside the vocabulary, 0 to 1; 0 for numbers.
+    def count_unknown(self, X: Any) -> tuple[int, int]:
+        """Return how many tokens of `X` are outside the vocabulary, and of how many; (0, 0) for numbers.
 
-        Where it is near 1, the texts are of another language, encoding or kind than those of training.
+        Where most are, the texts are of another language, encoding or kind than those of training.
         """
         codec, sequences = self.model.codec, Sequences.of(X)
         if codec.tokens is None:
-            return 0.0
+            return 0, 0
         encoded = Encoded.of(codec, sequences)
         ids = np.concatenate(encoded.sequences)
-        return float(np.mean((ids if encoded.words is None else encoded.words[ids]) == UNKNOWN_ID))
+        ids = ids if encoded.words is None else encoded.words[ids]
+        return int((ids == UNKNOWN_ID).sum()), len(ids)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to one file, atomically; raises OutputError where that cannot be."""

@@ -23,7 +23,7 @@ import numpy as np
 from elman._errors import InputError, OptionError, printable
 from elman._shapes import whole_number
 from elman.data.sources import Document, Source, read_sources
-from elman.data.vocabulary import END, TextCodec
+from elman.data.vocabulary import END, TextCodec, unknown_warning
 from elman.data.words import LINE_END, UNKNOWN_ID, plain_line_ends
 from elman.runtime.language import LanguagePredictor
 from elman.runtime.network import Network
@@ -270,7 +270,7 @@ class Ranking:
     scores: np.ndarray
     """``[lines]`` float64, bits: the score of every line read, in their order; 0 where it is empty."""
     empty: int
-    """Lines without tokens; they are not ranked."""
+    """Lines of nothing but white space; they are not ranked, whatever their line end's surprise is."""
     tokens: int
     """Tokens scored, the ends of lines among them."""
     unknown: int
@@ -368,13 +368,14 @@ def rank_lines(
     def scored() -> Iterator[tuple[float, str, Surprise]]:
         for name, lines in texts:
             for surprise in score_lines(predictor, lines):
-                scores.append(surprise.score(measure))
+                blank = not surprise.text.strip() or not len(surprise.bits)
+                scores.append(0.0 if blank else surprise.score(measure))
                 counts["tokens"] += len(surprise.bits)
                 counts["unknown"] += surprise.unknown
-                if len(surprise.bits):
-                    yield scores[-1], name, surprise
-                else:
+                if blank:
                     counts["empty"] += 1
+                else:
+                    yield scores[-1], name, surprise
 
     score = operator.itemgetter(0)
     # both keep the order of equal scores
@@ -386,4 +387,5 @@ def rank_lines(
         RankedLine(rank, name, score, surprise)
         for rank, (score, name, surprise) in enumerate(best, 1)
     )
+    warnings += unknown_warning(counts["unknown"], counts["tokens"])
     return Ranking(measure, rows, np.array(scores), **counts, warnings=tuple(warnings))
