@@ -55,7 +55,7 @@ def rows_of(explanation: Any) -> Rows:
     for name, found in (("contributions", values), ("absence", absence)):
         if found.shape != (N,):
             raise ShapeError(name, got=found.shape, expected=f"[{N}]")
-    shown = float(math.isfinite(explanation.full_bar))
+    shown = float(math.isfinite(explanation.full_bar))  # no bars where no input moves the score
     named = np.sort(np.argsort(-np.nan_to_num(np.abs(values)), kind="stable")[:_MOST])
     bars = [
         Row(

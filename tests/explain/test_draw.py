@@ -74,6 +74,7 @@ def every(word="eat", values=(0.5, -1.0, 2.0), *, standalone=True, width=960):
     tokens, found = [word] * len(values), np.array(values, np.float64)
     table, steps = np.stack([found, -found]), np.arange(len(values))
     named = dict.fromkeys(("target", "verdict", "score_name", "note"), word)
+    meanings = [f"{word} adds {value}." for value in values]
     told = explanation(tokens, found, absence=found, **named)
     measured = explanation(tokens, found, absence=found, method=LEFT_OUT, **named)
     band = {0.8: (found - 1, found + 1), 0.5: (found - 0.5, found + 0.5)}
@@ -81,8 +82,8 @@ def every(word="eat", values=(0.5, -1.0, 2.0), *, standalone=True, width=960):
     lags = dict(enumerate(values, 1))
     guesses = [(word, 0.5), (word, np.nan), (word, 7.0)]
     return {
-        "unrolled": draw.unrolled(tokens, table.T, guesses, found, found, word, word, **how),
-        "failed": draw.unrolled(tokens, None, [], found, None, word, word, True, **how),
+        "unrolled": draw.unrolled(tokens, table.T, guesses, found, meanings, word, word, **how),
+        "failed": draw.unrolled(tokens, None, [], found, (), word, word, True, **how),
         "plain": draw.unrolled(tokens, table.T, guesses, **how),
         "contributions": draw.contributions(told, **how),
         "measured": draw.contributions(measured, **how),
@@ -323,8 +324,8 @@ def test_a_page_gets_buttons_and_a_file_none():
     alone = ElementTree.fromstring(every()["unrolled"])
     assert alone.get("role") == "img"
     assert not [element for element in alone.iter() if "tabindex" in element.attrib]
-    title = [one.text for one in alone.iter(f"{SVG}title") if "without it" in one.text]
-    assert title[0].startswith("without it: +2.00")
+    title = [one.text for one in alone.iter(f"{SVG}title") if " adds " in one.text]
+    assert title[0] == "eat adds 2.0. Word 3: eat"
 
 
 def test_heat_says_each_value_by_its_colour():

@@ -107,7 +107,7 @@ def test_as_a_dictionary() -> None:
     found = json.loads(told.to_json())
     assert found == told.to_dict()
     assert [*found] == [
-        *("task", "target", "score", "score_name", "method", "exact", "contributions"),
+        *("task", "target", "score", "score_name", "method", "exact", "contributions", "full_bar"),
         *("caption", "start_state", "bias", "residual", "gap", "moved", "p"),
         *("passed", "verdict", "steps", "note"),
     ]
@@ -116,7 +116,13 @@ def test_as_a_dictionary() -> None:
         "position": 1,
         "contribution": 1.5,
         "absence": 0.5,
+        "meaning": "like adds 1.5 to the logit of soup.",
     }
+    assert explanation(contributions=np.zeros(3)).to_dict()["full_bar"] is None
+    falls = explanation(method=REPLACEMENT, contributions=np.array([-0.25, 1.0, 0.0]))
+    meaning = falls.meaning(0)
+    assert meaning.startswith("When I is replaced by others likely in its place, the logit of soup")
+    assert meaning.endswith(" rises by 0.25.")
     assert explanation(absence=None).to_dict()["contributions"][0]["absence"] is None
 
 

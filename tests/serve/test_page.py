@@ -49,13 +49,32 @@ def test_a_prediction_is_explained_when_pointed_at_and_written_when_clicked(visi
 
 
 @sizes
-def test_a_word_says_what_its_absence_would_do(visit, size):
+def test_a_word_says_what_its_number_means(visit, size):
     page = (at := visit(size)).page
     at.write("I hate to eat")
     page.locator('#network .word[data-position="1"] .cell').hover()
     said = page.locator("#absence")
-    expect(said).to_contain_text("Without hate, the logit of")
-    expect(said).to_contain_text(re.compile(r"would be [+−][\d.]+ in place of [+−][\d.]+"))
+    replaced = "When hate is replaced by others likely in its place, the log probability of"
+    expect(said).to_contain_text(replaced)
+    expect(said).to_contain_text(re.compile(r"(falls|rises) by [\d.e-]+"))
+
+
+@sizes
+def test_the_default_is_refined_and_another_method_can_be_chosen(visit, size):
+    page = (at := visit(size)).page
+    at.write("I hate to eat")
+    expect(page.locator("#legend")).to_contain_text("falls when each input is replaced by others")
+    # the first answer is not tested; the refined one is
+    expect(page.locator("#because")).to_contain_text("random rankings")
+    page.locator("#method").select_option("decomposition")
+    expect(page.locator("#legend")).to_contain_text("what each input adds to the logit")
+    expect(page.locator("#because")).to_contain_text("sum to the score")
+    page.locator('#network .word[data-position="1"] .cell').hover()
+    expect(page.locator("#absence")).to_contain_text(
+        re.compile("hate (adds|takes) .* the logit of")
+    )
+    # the page has no command line
+    assert "--" not in page.locator("body").inner_text()
 
 
 @sizes
@@ -233,7 +252,7 @@ def test_a_word_that_is_not_known_is_drawn_so(visit, size):
     expect(dashed).to_have_count(1)
     expect(page.locator('#network .word[data-position="1"] .void')).to_have_count(1)
     expect(page.locator("#because")).to_contain_text("Not in the vocabulary, read as <unk>: xyzzy.")
-    expect(page.locator("#legend")).to_contain_text("Numbers: what each word adds to the logit of")
+    expect(page.locator("#legend")).to_contain_text("Numbers for ")
     # it wraps, where the picture scrolls
     for part in ("#legend", "#because"):
         assert page.locator(part).evaluate("(one) => one.scrollWidth <= one.clientWidth")

@@ -56,7 +56,7 @@ def test_everything_is_done_by_keyboard_alone(visit):
     tabbed("#network .word")
     press("End")
     expect(page.locator('#network .word[data-position="4"]')).to_be_focused()
-    expect(page.locator("#absence")).to_contain_text("Without")
+    expect(page.locator("#absence")).to_contain_text("is replaced by")
     press("Enter")
     expect(page.get_by_role("dialog")).to_be_visible()
     press("Escape")

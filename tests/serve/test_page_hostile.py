@@ -114,7 +114,7 @@ def test_hostile_words_labels_ids_and_columns_are_text(visit, hostile, start):
             expect(page.locator("#network .word").first).to_be_visible()
             page.locator("#keys button").first.hover()
             page.locator("#network .word .cell").last.hover()
-            expect(page.locator("#absence")).to_contain_text("Without")
+            expect(page.locator("#absence")).to_contain_text("is replaced by")
         page.locator("#network .word .cell").last.click()
         expect(page.locator("#expected button").first).to_be_visible()
         page.locator("#expected button").first.click()

@@ -47,10 +47,7 @@ MOST_TIMES = 1000
 """Times the score that contributions which cancel each other may come to."""
 
 _ROWS, _BAR = 40, 20
-_CAPTIONS = {
-    REPLACEMENT: "how far the {score} falls when each input is replaced by others likely in its place",
-    LEFT_OUT: "how far the {score} falls when each input is left out",
-}
+_MEASURED = {REPLACEMENT: "replaced by others likely in its place", LEFT_OUT: "left out"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,13 +115,29 @@ class Explanation:
                 f"what each input adds to the {self.score_name}: "
                 "with the start state and the bias these sum to it"
             )
-        return f"{_CAPTIONS[self.method].format(score=self.score_name)}: these need not sum to it"
+        how = f"how far the {self.score_name} falls when each input is {_MEASURED[self.method]}"
+        return f"{how}: these need not sum to it"
 
     @property
     def full_bar(self) -> float:
         """The contribution whose bar has the full length; infinite where no input moves the score."""
         widest = max(float(np.abs(self.contributions).max(initial=0.0)), abs(self.start_state))
         return widest if widest > self.least else float("inf")
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """The contributions as bars and arcs show them: all 0 where no input moves the score."""
+        return self.contributions if np.isfinite(self.full_bar) else np.zeros(len(self.inputs))
+
+    def meaning(self, place: int) -> str:
+        """Return what the number of the input at a place says, in a sentence."""
+        name, share = printed(self.inputs[place]), float(self.contributions[place])
+        score = f"the {self.score_name} of {printed(self.target)}"
+        if self.additive:
+            adds, to = ("adds", "to") if share >= 0 else ("takes", "from")
+            return f"{name} {adds} {abs(share):.3g} {to} {score}."
+        moves = "falls" if share >= 0 else "rises"
+        return f"When {name} is {_MEASURED[self.method]}, {score} {moves} by {abs(share):.3g}."
 
     @property
     def by_word(self) -> tuple[tuple[str, ...], np.ndarray]:
@@ -224,14 +237,22 @@ class Explanation:
         """Return all of it for JSON, an object for each input."""
         absence = [None] * len(self.inputs) if self.absence is None else self.absence.tolist()
         rows = zip(self.inputs, self.contributions.tolist(), absence, strict=True)
+        full = self.full_bar if np.isfinite(self.full_bar) else None
         names = ("task", "target", "score", "score_name", "method", "exact")
         after = ("caption", "start_state", "bias", "residual", "gap", "moved", "p")
         return {
             **{name: getattr(self, name) for name in names},
             "contributions": [
-                {"token": token, "position": place, "contribution": share, "absence": change}
+                {
+                    "token": token,
+                    "position": place,
+                    "contribution": share,
+                    "absence": change,
+                    "meaning": self.meaning(place),
+                }
                 for place, (token, share, change) in enumerate(rows)
             ],
+            "full_bar": full,
             **{name: getattr(self, name) for name in after},
             **{name: getattr(self, name) for name in ("passed", "verdict", "steps", "note")},
         }

@@ -54,7 +54,7 @@ def unrolled(
     states: ArrayLike | None,
     predictions: Sequence[tuple[str, float]],
     contributions: ArrayLike | None = None,
-    absence: ArrayLike | None = None,
+    meanings: Sequence[str] = (),
     target: str = "",
     note: str = "",
     failed: bool = False,
@@ -67,7 +67,7 @@ def unrolled(
     """Return the network unrolled over `tokens` [T]: a cell a token, arcs to the answer, predictions as bars.
 
     `states` [T, U] are the strips in the cells (of many units those that vary most), `contributions` [T] the
-    arcs (width by size), `absence` [T] the tooltips, `note` the sentence below. With `failed` the arcs are
+    arcs (width by size), `meanings` [T] the tooltips, `note` the sentence below. With `failed` the arcs are
     grey and dashed; dashed are the cells of `unknown` positions. Of a long text the last tokens are shown,
     the earlier ones' contributions as one sum, and with them the number of those `before` all of these.
     A page writes the legend (``data-legend``) and the note itself. Raises ShapeError.
@@ -78,7 +78,6 @@ def unrolled(
     """
     T = len(tokens)
     pushes = None if contributions is None else numbers(contributions, "contributions", (T,))
-    without = None if absence is None else numbers(absence, "absence", (T,))
     strips = numbers(states, "states", (T, None))
     width, predictions = sized(width), predictions[:_PREDICTIONS]
     narrow = width < _NARROW
@@ -135,10 +134,8 @@ def unrolled(
             more += f' data-contribution="{value:.6g}"' if np.isfinite(value) else ""
             kind = f"small middle {way(value, failed=failed)}"
             parts += [arc(x, value), text(x, base + 17, known(value), kind)]
-        if without is not None:
-            said = (
-                f"without it: {signed(float(without[at]))} for the answer. Word {at + 1}: {token}"
-            )
+        if meanings:
+            said = f"{meanings[at]} Word {at + 1}: {token}"
         kind = "cell void" if at in unknown else "cell"
         parts.append(box(x - strip / 2 - 4, top, strip + 8, deep, kind, 5))
         shares = strips[at : at + 1, chosen].T / most

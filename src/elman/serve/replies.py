@@ -222,6 +222,7 @@ class _Contribution(TypedDict):
     position: int
     contribution: float | None
     absence: float | None
+    meaning: str
 
 
 class Explained(TypedDict):
@@ -237,6 +238,7 @@ class Explained(TypedDict):
     method: Method
     exact: bool
     contributions: list[_Contribution]
+    full_bar: float | None
     start_state: float | None
     bias: float | None
     residual: float | None

@@ -143,6 +143,8 @@ class Explain(_Body):
     of: Place | Literal["words", "characters", "steps", "channels"] | None = None
     """Of a tagger the step; of texts and of numbers what is told apart."""
     unknown: bool = False
+    quick: bool = False
+    """Whether a first answer is wanted, from fewer replacements and without its self-test."""
     svg: bool = False
     width: Width = 720
 
@@ -186,6 +188,8 @@ class Unroll(_Body):
 
     input: Annotated[str, Field(max_length=10_000)]
     target: Word | None = None
+    method: Method | None = None
+    quick: bool = False
     k: K = 8
     width: Width = 960
 

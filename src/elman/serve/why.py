@@ -54,6 +54,7 @@ def _bounded(predictor: Any, what: Any) -> Any:
 def _explain(predictor: Any, body: Explain) -> Explained:
     task = predictor.model.config.task
     given = {"method": body.method, "unknown": body.unknown or None, "of": body.of}
+    given["quick"] = body.quick or None
     options = {name: value for name, value in given.items() if value is not None}
     what: Any = body.series
     if task != "forecast":
@@ -85,7 +86,7 @@ def _with_svg(found: Any, body: Explain | Memory) -> Any:
 
 
 def _unroll(predictor: Any, body: Unroll) -> Unrolled:
-    explanation = predictor.explain(body.input, body.target)
+    explanation = predictor.explain(body.input, body.target, method=body.method, quick=body.quick)
     network, read = predictor.network, Read.of(predictor, body.input)
     tokens, states, output = read.tokens, np.empty((0, 1)), network.output(read.start)
     if tokens:
@@ -104,8 +105,8 @@ def _unroll(predictor: Any, body: Unroll) -> Unrolled:
         tokens,
         states,
         [(named(token), share) for token, share in predictions],
-        explanation.contributions,
-        explanation.absence,
+        explanation.drawn,
+        [explanation.meaning(place) for place in range(len(tokens))],
         named(explanation.target),
         failed=explanation.passed is False,
         unknown=unknown,
@@ -177,11 +178,17 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/v1/explain", tags=["why"], summary="What moved an answer")
     async def explain(body: Explain) -> Explained:
-        return await run(told, _explain, desk.served(body.model).predictor, body)
+        predictor = desk.served(body.model).predictor
+        if body.quick:
+            return await quick(body.input, told, _explain, predictor, body)
+        return await run(told, _explain, predictor, body)
 
     @app.post("/v1/unroll", tags=["why"], summary="One cell a word, and what moved the prediction")
     async def unroll(body: Unroll) -> Unrolled:
-        return await quick(body.input, told, _unroll, desk.language(body.model)[0], body)
+        predictor = desk.language(body.model)[0]
+        if body.quick:
+            return await quick(body.input, told, _unroll, predictor, body)
+        return await run(told, _unroll, predictor, body)
 
     @app.post("/v1/replace", tags=["why"], summary="The predictions with another word")
     async def replace_(body: Replace) -> Replaced:

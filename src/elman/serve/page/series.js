@@ -113,7 +113,8 @@ function show(answer) {
   labels(answer.predicted, tokens);
   pressed("labels", answer.predicted.tags ? (wanted ?? "") : answer.target);
   // what fails its own test colours nothing
-  const values = rows.map(({ contribution }) => (answer.passed === false ? 0 : contribution));
+  const drawn = answer.passed !== false && answer.full_bar !== null; // no colours where no input moves the score
+  const values = rows.map(({ contribution }) => (drawn ? contribution : 0));
   coloured(find("moved"), tokens, values, tokens.every((token) => [...token].length <= 1) ? "char" : "word");
 }
 

@@ -1,7 +1,7 @@
 // Panel 1: the network unrolled over a sentence, its predictions, and what moved them.
 
 import { Newest, events, post } from "./api.js";
-import { bar, edges, find, make, name, percent, picture, roving, shown, signed, wide } from "./dom.js";
+import { bar, edges, find, make, name, percent, picture, roving, shown, wide } from "./dom.js";
 
 const WRITTEN = 40; // words that "write on" writes
 const BARS = 8; // predictions shown
@@ -10,10 +10,13 @@ const PACE = 40; // milliseconds between the words that it writes, so that they 
 const END = "<end>"; // what a line ends with, where documents are lines
 // Of a picture: narrower, a sentence loses its first words and its predictions stand below it; the box scrolls.
 const NARROWEST = 640;
+const REST = 300; // milliseconds without a new question, after which the answer is refined
 
 let page;
 let bars; // what comes next, at once
 let answers; // and the network unrolled, when it is ready
+let refined; // the same from more replacements and tested, when the text rests
+let resting; // the timer that asks for it
 let offered = []; // the predictions shown
 let told = null; // the last picture's answer
 let target = null; // the prediction that is explained; none: the most probable
@@ -40,6 +43,7 @@ export function start(given) {
   page = given;
   bars = new Newest(calm(offer), fail);
   answers = new Newest(calm(show), fail);
+  refined = new Newest(calm(show), fail);
   expecter = new Newest(expect, refused);
   futures = new Newest(compare, refused);
   for (const place of ["keys", "network"]) {
@@ -54,6 +58,7 @@ export function start(given) {
     ask(null);
   });
   find("clear").addEventListener("click", () => write(""));
+  find("method").addEventListener("change", () => ask(target));
   find("write").addEventListener("click", writeOn);
   find("stop").addEventListener("click", stop);
   find("temperature").addEventListener("input", (event) => {
@@ -73,7 +78,8 @@ export function enter() {
 
 export function leave() {
   stop();
-  for (const questions of [bars, answers, expecter, futures]) questions.drop();
+  clearTimeout(resting);
+  for (const questions of [bars, answers, refined, expecter, futures]) questions.drop();
 }
 
 export function fresh() {
@@ -92,6 +98,8 @@ function fail(error) {
 function ask(wanted) {
   target = wanted;
   waiting.clear();
+  clearTimeout(resting);
+  refined.drop();
   const body = { model: page.model.id, input: text(), k: BARS };
   const asked = performance.now();
   if (wanted === null) bars.ask(async () => ({ ...(await post("/v1/predict", body)), asked }));
@@ -104,7 +112,12 @@ function ask(wanted) {
   }
   if (wanted !== null) body.target = wanted;
   const width = Math.max(NARROWEST, wide("network"));
-  answers.ask(async () => ({ ...(await post("/v1/unroll", { ...body, width })), input: body.input }));
+  const asking = { ...body, width, method: find("method").value };
+  const unroll = async (quick) => ({ ...(await post("/v1/unroll", { ...asking, quick })), input: body.input });
+  answers.ask(async () => {
+    const first = await unroll(true);
+    return { ...first, refine: () => refined.ask(() => unroll(false)) };
+  });
 }
 
 function offer({ predictions, asked }) {
@@ -135,12 +148,13 @@ function show(answer) {
     key.setAttribute("aria-current", String(offered[key.dataset.rank]?.token === answer.explanation.target));
   }
   find("absence").textContent = "";
-  const { score_name, passed, verdict, note } = answer.explanation;
-  const numbers = answer.tokens.length ? `Numbers: what each word adds to the ${score_name} of ` : "";
+  const { caption, passed, verdict, note } = answer.explanation;
   const legend = drawn?.querySelector("[data-legend]")?.dataset.legend ?? "";
-  find("legend").replaceChildren(...(numbers ? [numbers, named(answer.explanation.target), ". "] : []), legend);
+  const numbers = answer.tokens.length ? ["Numbers for ", named(answer.explanation.target), `: ${caption}. `] : [];
+  find("legend").replaceChildren(...numbers, legend);
   find("because").className = passed === false ? "failed" : "";
-  find("because").textContent = shown(`${note} ${verdict}`.trim(), 900);
+  find("because").textContent = shown(answer.refine ? note : `${verdict} ${note}`.trim(), 900);
+  if (answer.refine) resting = setTimeout(answer.refine, REST);
 }
 
 // Where the picture is wider than its box: the last word to the left, so that the answers stand beside it.
@@ -243,10 +257,7 @@ function absent(position) {
   const explanation = told?.explanation;
   const row = explanation?.contributions.find((one) => one.position === position);
   if (!row) return;
-  const parts = ["Without ", name(row.token, "b"), ", the ", `${explanation.score_name} of `, named(explanation.target, "b")];
-  const without = row.absence;
-  const change = without == null ? " is not measured" : ` would be ${signed(explanation.score - without)} in place of ${signed(explanation.score)}`;
-  find("absence").replaceChildren(...parts, `${change}. Its share: ${signed(row.contribution)}.`);
+  find("absence").textContent = shown(row.meaning, 300);
 }
 
 // Another word in a place; the dialog stays until both futures are known.

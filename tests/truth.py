@@ -1,0 +1,133 @@
+"""Texts whose truth is known: which words of each prompt decide what comes next, and which are distractors.
+
+Used by the tests of explanations and by `benchmarks/truth.py`. Every story ends in a word that is to be
+predicted, and holds distractors of the same kind as the deciding words in the same positions.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["CORPORA", "Prompt", "asked", "lines", "right"]
+
+DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday"]
+NAMES = ["anna", "bob", "carl", "dora", "emil", "frida", "gus", "hanna"]
+FOODS = ["soup", "tea", "cake", "fish", "rice"]
+PAIRS = {"(": ")", "[": "]", "{": "}"}
+
+
+class Prompt(NamedTuple):
+    """A text, the word that comes next, and the positions of the words that decide it."""
+
+    text: str
+    answer: str
+    deciding: frozenset[int]
+
+
+def moved(rng: random.Random) -> Prompt:
+    """A test is moved from day to day: the last day named decides."""
+    day = rng.choice(DAYS)
+    words = f"the maths test is on {day} .".split()
+    place = 5
+    for _ in range(rng.randrange(3)):
+        day = rng.choice([other for other in DAYS if other != day])
+        place = len(words) + 8
+        words += f"no , the professor says it moves to {day} .".split()
+    if rng.random() < 0.3:
+        words += ["we", "ate", "pizza", "."]
+    return Prompt(" ".join([*words, *["so", "the", "test", "is", "on"]]), day, frozenset({place}))
+
+
+def bracket(rng: random.Random) -> Prompt:
+    """A bracket is opened, and others are opened and closed before it and within it: it decides."""
+
+    def pair() -> list[str]:
+        one = rng.choice([*PAIRS])
+        return [one, rng.choice("xyz"), PAIRS[one], ","]
+
+    words = [word for _ in range(rng.randrange(3)) for word in pair()]
+    one, place = rng.choice([*PAIRS]), len(words) + 1
+    words += ["open", one, ","]
+    words += [word for _ in range(rng.randrange(3)) for word in pair()]
+    return Prompt(" ".join([*words, *["so", "now", "close"]]), PAIRS[one], frozenset({place}))
+
+
+def copied(rng: random.Random) -> Prompt:
+    """A name is given, among the names of others, and asked for: it is copied."""
+    names = rng.sample(NAMES, 3)
+    parts = ["my name is {} .", "you are {} .", "we met {} ."]
+    order = rng.sample(range(3), 3)
+    words = " ".join(parts[i].format(names[i]) for i in order).split()
+    place = next(i for i, word in enumerate(words) if word == names[0])
+    return Prompt(" ".join([*words, *["so", "they", "call", "me"]]), names[0], frozenset({place}))
+
+
+def interaction(rng: random.Random) -> Prompt:
+    """Two words decide together, among two of the same kind that do not: each pair has its own answer."""
+    one, two, other, more = (rng.randrange(3) for _ in range(4))
+    lights, roads, hats = ["red", "amber", "green"], ["wet", "dry", "icy"], ["big", "old", "new"]
+    shown = [
+        f"the light is {lights[one]} .",
+        f"the road is {roads[two]} .",
+        f"my hat is {hats[other]} .",
+        f"his hat is {hats[more]} .",
+    ]
+    rng.shuffle(shown)
+    words = " ".join(shown).split()
+    places = [place for place, word in enumerate(words) if word in lights + roads]
+    answer = ["act", "brake", "cross", "drive", "enter", "flee", "go", "halt", "idle"][
+        3 * one + two
+    ]
+    return Prompt(" ".join([*words, *["so", "now", "we"]]), answer, frozenset(places))
+
+
+def negation(rng: random.Random) -> Prompt:
+    """One person is asked about; whether that person never does it decides, not whether others do."""
+    who = ["i", "you", "they"]
+    order = rng.sample(who, 3)
+    often = {one: rng.random() < 0.5 for one in who}
+    words = " ".join(
+        f"{one} {'often' if often[one] else 'never'} eat {rng.choice(FOODS)} ." for one in order
+    ).split()
+    place = words.index("i") + 1
+    answer = "yes" if often["i"] else "no"
+    return Prompt(" ".join([*words, *["do", "i", "eat", "it", "?"]]), answer, frozenset({place}))
+
+
+CORPORA: dict[str, Callable[[random.Random], Prompt]] = {
+    one.__name__: one for one in (moved, bracket, copied, interaction, negation)
+}
+
+
+def lines(corpus: str, count: int = 3000, seed: int = 0) -> str:
+    """Return a corpus to train on, a story a line."""
+    rng = random.Random(seed)
+    prompts = (CORPORA[corpus](rng) for _ in range(count))
+    return "".join(f"{one.text} {one.answer}\n" for one in prompts)
+
+
+def asked(prompt: Prompt, level: str) -> tuple[str, str]:
+    """Return what a model of words or of characters is asked: the text, and the token that comes next."""
+    return (
+        (f"{prompt.text} ", prompt.answer[0]) if level == "char" else (prompt.text, prompt.answer)
+    )
+
+
+def right(names: tuple[str, ...], numbers: np.ndarray, prompt: Prompt) -> bool:
+    """Return whether the deciding words, and no others, have the largest numbers.
+
+    `names` and `numbers` are those of words, as `Explanation.by_word` returns them; of a model of characters
+    the spaces are among them.
+    """
+    words = [place for place, name in enumerate(names) if name != " "]
+    top = np.argsort(-numbers, kind="stable")[: len(prompt.deciding)].tolist()
+    return {*top} == {words[place] for place in prompt.deciding}
+
+
+def why(told: Any, prompt: Prompt) -> bool:
+    """Return whether an explanation has the deciding words on top."""
+    return right(*told.by_word, prompt)
