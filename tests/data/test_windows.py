@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -219,3 +220,29 @@ def test_a_window_of_few_values_has_the_usual_unit(log: bool) -> None:
 def test_a_window_that_no_memory_holds_is_refused() -> None:
     with pytest.raises(OptionError, match="window"):
         rule(window=3 * 2**18, covariates=4000, past=4000)
+
+
+def test_where_most_values_are_equal_the_longer_past_gives_the_unit() -> None:
+    of = rule(season=1, long_season=0, segment=1, horizon=2, floor=True)
+    values = np.zeros(60)
+    values[[5, 20]] = 80.0
+    # four changes of 80 among 39, none of them within the window of 12
+    assert one(values[:40], 40, of).unit[0] == pytest.approx(4 * 80 / 39)
+    assert one(values[:40], 40, rule(season=1, long_season=0, segment=1)).unit[0] < 1e-5
+    # what comes later has no say, nor has a trend that is added in training
+    windows = Windows.of(of, [np.where(np.arange(60) < 40, values, 1e6)])
+    for trends in (None, np.array([5.0])):
+        prepared, _ = windows.prepare(np.array([0]), np.array([40]), trends)
+        assert prepared.unit[0] == pytest.approx(4 * 80 / 39)
+    # a window that moves is scaled by itself alone
+    moving = np.concatenate([1000 * np.arange(30.0) % 7000, np.sin(np.arange(30.0))])
+    assert one(moving, 60, of).unit[0] == one(moving, 60, replace(of, floor=False)).unit[0]
+
+
+@pytest.mark.parametrize("season", [1, 3])
+def test_the_longer_past_ends(season: int) -> None:
+    of = rule(season=season, long_season=0, segment=1, floor=True)
+    values = np.zeros(3000)
+    values[:1500] = 7.0 * np.arange(1500)
+    assert one(values, 3000, of).unit[0] < 1e-5
+    assert one(values, 2300, of).unit[0] > 1.0

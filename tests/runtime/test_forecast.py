@@ -5,24 +5,29 @@ from __future__ import annotations
 import json
 import re
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from elman import Forecaster as Estimator
 from elman import _container, load
 from elman._errors import DataError, DataWarning, ModelFileError, OptionError
 from elman.config import ForecastConfig
+from elman.data.calendar import Frequency
 from elman.data.codec import Scaler
-from elman.data.forecast import ForecastCodec
+from elman.data.forecast import ForecastCodec, closed
 from elman.data.series import SeriesOptions, SeriesSet, load_series
 from elman.data.tables import read_table, write_table
 from elman.data.windows import WindowRule
+from elman.explain.forecast import explain_forecast
 from elman.model import Model
 from elman.runtime import ForecastPredictor
+from elman.runtime.forecast import mean_of_quantiles
 from elman.training.forecaster import Forecaster
 
 NAN = float("nan")
@@ -159,7 +164,9 @@ def test_columns_go_to_a_file_and_back(
     shop: ForecastPredictor, suffix: str, tmp_path: Path
 ) -> None:
     columns = shop.predict().to_columns()
-    assert [*columns] == ["unique_id", "ds", "y_hat", "lo-80", "hi-80", "lo-95", "hi-95"]
+    assert [*columns] == [
+        *("unique_id", "ds", "y_hat", "mean", "lo-80", "hi-80", "lo-95", "hi-95"),
+    ]
     path = tmp_path / f"forecast{suffix}"
     write_table(columns, path)
     table = read_table(path)
@@ -171,7 +178,7 @@ def test_columns_go_to_a_file_and_back(
 
 def test_columns_of_steps_are_numbers(plain: ForecastPredictor) -> None:
     columns = plain.predict(2).to_columns([80])
-    assert [*columns] == ["unique_id", "ds", "y_hat", "lo-80", "hi-80"]
+    assert [*columns] == ["unique_id", "ds", "y_hat", "mean", "lo-80", "hi-80"]
     assert columns["ds"].tolist() == [40, 41]
 
 
@@ -478,3 +485,122 @@ def test_a_first_value_has_an_interval_that_says_how_little_it_tells() -> None:
     model = Estimator(horizon=3, season=1, **SMALL).fit(100 + np.cumsum(draw.normal(size=80)))
     low, high = model.predict(series=[np.array([100.0])]).interval(95)
     assert (high - low).min() > 0.1
+
+
+def test_the_mean_of_quantiles_is_that_of_the_distribution() -> None:
+    levels = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
+    for distribution, tolerance in (
+        (stats.norm(3, 2), 1e-9),
+        (stats.lognorm(1), 0.05),
+        (stats.poisson(0.5), 0.08),
+        (stats.expon(), 0.03),
+    ):
+        found = mean_of_quantiles(distribution.ppf(levels), levels)
+        assert found == pytest.approx(distribution.mean(), abs=tolerance * distribution.std())
+    # of rare events that are all of one size
+    rare = np.array([0, 0, 0, 0, 0, 0, 0, 0, 80.0])
+    assert 0 < mean_of_quantiles(rare, levels) < 4
+    assert mean_of_quantiles(np.array([[4.0], [5.0]]), (0.5,)).tolist() == [4.0, 5.0]
+    assert np.isfinite(mean_of_quantiles(np.array([-1e308] * 4 + [1e308] * 5), levels))
+
+
+def test_the_point_is_the_median_or_the_mean(shop: ForecastPredictor) -> None:
+    median, mean = shop.predict(), shop.predict(point="mean")
+    assert (mean.mean != mean.median).any()
+    columns = mean.to_columns()
+    assert [*columns][2:4] == ["y_hat", "median"]
+    np.testing.assert_array_equal(columns["y_hat"], median.to_columns()["mean"])
+    np.testing.assert_array_equal(columns["median"], median.to_columns()["y_hat"])
+    np.testing.assert_array_equal(mean.y_hat, mean.mean)
+    with pytest.raises(OptionError, match="point: got mode; expected median or mean"):
+        shop.predict(point="mode")
+
+
+CLOSED = {"six days": [6], "Sunday to Thursday": [4, 5]}
+
+
+@pytest.mark.parametrize("days", CLOSED.values(), ids=CLOSED)
+def test_closed_days_are_not_forecast(days: list[int]) -> None:
+    # 6 January 2020 is a Monday
+    at = np.arange(70)
+    frame = {"ds": np.datetime64("2020-01-06") + at, "y": 20 + np.sin(at)}
+    kept = ~np.isin(at % 7, days)
+    rows = {name: column[kept] for name, column in frame.items()}
+    predictor = ForecastPredictor(make(load_series(rows, SeriesOptions(frequency="D"))))
+    forecast = predictor.predict()
+    ahead = (np.arange(5) + int(at[kept][-1]) + 1) % 7
+    np.testing.assert_array_equal(np.isnan(forecast.median[0]), np.isin(ahead, days))
+    np.testing.assert_array_equal(np.isnan(forecast.mean), np.isnan(forecast.median))
+    stamps = forecast.to_columns()["ds"].astype("datetime64[D]")
+    assert len(stamps) == (~np.isin(ahead, days)).sum()
+    assert not np.isin((stamps - np.datetime64("2020-01-06")).astype(int) % 7, days).any()
+    assert "nan" not in repr(forecast)
+    # what is explained is a number all the same
+    assert np.isfinite(explain_forecast(predictor).score)
+
+
+def test_days_that_are_missing_by_chance_are_forecast() -> None:
+    at = np.arange(70)
+    draw = np.random.default_rng(0)
+    for gone in (draw.random(70) < 0.3, (at % 7 == 6) & (at < 63)):
+        values = np.where(gone, NAN, 20 + np.sin(at))
+        assert not closed(values, Frequency(1, "D"), 14).any()
+    # three weeks are too few, and without dates there are no days
+    week = np.tile([1.0, 1, 1, 1, 1, 1, NAN], 3)
+    assert not closed(week, Frequency(1, "D"), 14).any()
+    assert not closed(np.tile(week, 3), Frequency(1, "steps"), 14).any()
+    # a shop that opens from 8 to 18 h
+    hours = np.tile(np.where((np.arange(24) >= 8) & (np.arange(24) < 18), 1.0, NAN), 40)
+    assert closed(hours, Frequency(1, "h"), 24).sum() == 14
+
+
+def test_a_forecast_is_printed_in_short() -> None:
+    many = {f"s{n}": 20 + np.sin(np.arange(40.0) + n) for n in range(10_000)}
+    forecast = ForecastPredictor(make(load_series(dict(list(many.items())[:50])))).predict()
+    lines = repr(forecast).splitlines()
+    assert lines[0] == "50 series, 5 steps ahead"
+    assert lines[1].split() == [
+        "unique_id",
+        "ds",
+        "y_hat",
+        "mean",
+        *("lo-80", "hi-80", "lo-95", "hi-95"),
+    ]
+    assert len(lines) == 1 + 1 + 5 + 1
+    assert lines[2].split()[:2] == ["s0", "40"]
+    assert all(len(number) <= 9 for number in lines[2].split())
+    assert lines[-1] == "... 49 more series; to_columns() has all"
+
+
+def test_of_long_forecasts_the_first_steps_are_printed(shop: ForecastPredictor) -> None:
+    found = shop.predict(series=sales(0, 30, ("a",)))
+    long = replace(
+        found,
+        times=(np.arange(40),),
+        quantiles=np.repeat(found.quantiles[:, :1], 40, 1),
+        mean=np.repeat(found.mean[:, :1], 40, 1),
+    )
+    assert str(long).splitlines()[-1] == "... 28 more steps of a"
+    assert len(str(long).splitlines()) == 15
+
+
+def test_a_backtest_has_the_truth(shop: ForecastPredictor) -> None:
+    found = shop.backtest(sales(30, 7))
+    assert found.truth is not None
+    rows = sales(32, 5)
+    assert found.truth.tolist() == [rows["y"][:5], rows["y"][5:]]
+    whole = shop.predict(series=sales(0, 32)).quantiles
+    np.testing.assert_allclose(
+        shop.backtest(sales(30, 7) | {"offer": sales(30, 7)["offer"]}).quantiles.shape, whole.shape
+    )
+
+
+def test_a_field_that_came_later_is_kept_only_where_it_says_something(tmp_path: Path) -> None:
+    # a file from before it, loaded and saved again, stays as it was
+    model = make(load_series(20 + np.sin(np.arange(40.0))))
+    for floor in (False, True):
+        codec = replace(model.codec, rule=replace(model.codec.rule, floor=floor))
+        path = tmp_path / f"{floor}.safetensors"
+        Model(model.config, model.arrays, codec, {}).save(path)
+        assert ("floor" in _container.read(path)[1]["codec"]["rule"]) is floor
+        assert load(path).codec.rule.floor is floor

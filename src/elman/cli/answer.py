@@ -111,6 +111,9 @@ def predict(
         str | None, typer.Option(help="table of the columns that are known in advance")
     ] = None,
     overlap: Overlap = "error",
+    point: Annotated[
+        str, typer.Option(metavar="median|mean", help="what y_hat is: means add up, medians do not")
+    ] = "median",
     text: Text = None,
     columns: Columns = None,
     id_column: Id = None,
@@ -129,7 +132,7 @@ def predict(
     if task == "forecast":
         if source is not None:
             predictor.update(_rows(predictor, source, **how), overlap=overlap)
-        _forecast(predictor, horizon, future, output, plot, json_)
+        _forecast(predictor, horizon, future, point, output, plot, json_)
         return
     if source is None:
         raise OptionError("TEXT", got="nothing", expected=f"what a model for {task} is to read")
@@ -266,6 +269,7 @@ def _forecast(
     predictor: ForecastPredictor,
     horizon: int | None,
     future: str | None,
+    point: str,
     output: str | None,
     plot: str | None,
     json_: bool,
@@ -275,7 +279,7 @@ def _forecast(
     if predictor.codec.future is not None and any(len(b) - len(a) < ahead for a, b in known):
         names = ", ".join(printable(name) for name in history.names["future"])
         complain(f"known in advance but not given: {names}; --future names their table")
-    found = predictor.predict(horizon, future=future)
+    found = predictor.predict(horizon, future=future, point=point)
     write_answers(found.to_columns(), output, json_)
     if plot is not None:
         _save(found.plot(), plot)

@@ -26,7 +26,7 @@ from elman.data.vocabulary import pack_texts, unpack_texts
 from elman.data.windows import WindowRule, Windows
 from elman.data.zones import known_zone
 
-__all__ = ["KEPT", "ForecastCodec"]
+__all__ = ["KEPT", "ForecastCodec", "closed"]
 
 KEPT = 1000
 """Least values that are kept of a series, for windows and for the scale of errors."""
@@ -39,6 +39,14 @@ LATEST = 1 << 62
 
 FOUND = ("zone", "ids")
 """What is kept of how rows were written, beside READING, where it was found."""
+
+LATER = {"floor"}
+"""Fields of the rule that the first files did not have."""
+
+CLOSED_AFTER = {7 * 86_400_000_000: 4, 86_400_000_000: 7}
+"""Weeks and days (microseconds) that a place in them must have been without a value to count as closed."""
+MOSTLY = 0.5
+"""Share of the other steps that must have a value, or the series is just sparse."""
 
 _ROLES = ("id", "time", "target", "past", "future", "static")
 _RAGGED = ("values", "past", "future")
@@ -145,8 +153,10 @@ class ForecastCodec:
     def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the codec as a JSON object and arrays named ``codec.…``, for a model file."""
         series = self.history
+        # a file of an earlier version is saved as it was
+        rule = {n: v for n, v in asdict(self.rule).items() if v is not False or n not in LATER}
         form: dict[str, Any] = {
-            "rule": asdict(self.rule),
+            "rule": rule,
             "levels": list(self.levels),
             "calendar": self.calendar,
             "frequency": str(series.frequency),
@@ -186,7 +196,8 @@ class ForecastCodec:
     @classmethod
     def _read(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ForecastCodec:
         known = {declared.name for declared in fields(WindowRule)}
-        if config["rule"].keys() != known:
+        # files of earlier versions lack the later fields
+        if not known - LATER <= config["rule"].keys() <= known:
             raise ModelFileError("codec rule", got=sorted(config["rule"]))
         rule = WindowRule(**config["rule"])
         for declared in fields(WindowRule):
@@ -226,6 +237,29 @@ class ForecastCodec:
         if sizes != (rule.covariates, rule.past, rule.static):
             raise ModelFileError("codec rule", got=sizes, expected="as many columns as it names")
         return codec
+
+
+def closed(values: np.ndarray, frequency: Frequency, steps: int) -> np.ndarray:
+    """Return on which of the next `steps` there will be no value, as a shop is closed on Sundays.
+
+    These are the days of the week, and under a day the times of day, that never had a value before.
+
+    >>> week = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, float("nan")]
+    >>> closed(np.array(week * 5), Frequency(1, "D"), 8).nonzero()[0].tolist()
+    [6]
+    """
+    T, found = len(values), np.zeros(steps, bool)
+    for cycle, least in CLOSED_AFTER.items():
+        if frequency.unit == "steps" or not frequency.step or cycle % frequency.step:
+            continue
+        period = cycle // frequency.step
+        if period < 2 or least * period > T:
+            continue
+        known = np.isfinite(values)
+        there = np.bincount(np.arange(T) % period, known, period) > 0
+        if known[there[np.arange(T) % period]].mean() >= MOSTLY:
+            found |= ~there[np.arange(T, T + steps) % period]
+    return found
 
 
 def _scaled(scaler: Scaler, given: np.ndarray) -> np.ndarray:

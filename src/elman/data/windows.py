@@ -25,6 +25,8 @@ LARGEST = 1 << 26
 """Numbers of one window at most."""
 LIMIT = 12.0
 """Scaled inputs beyond this are as far as that."""
+LONGER_PAST = 900
+"""Steps before an origin whose changes are the longer past."""
 NUMBERS = 1 << 22
 """Of windows that are prepared at once."""
 
@@ -71,6 +73,8 @@ class WindowRule:
     """Steps of the season whose repetition forecasts are compared with; 0 where it is `season`."""
     nonnegative: bool = False
     """Whether no forecast is below 0, as no value was."""
+    floor: bool = False
+    """Whether a window most of whose changes are 0 has those of the longer past for its unit."""
     usual: float = 0.0
     """What windows of few values take for their unit: of the logarithms, or as a share of the level."""
 
@@ -136,10 +140,12 @@ class WindowRule:
         past: np.ndarray,
         covariates: np.ndarray | None = None,
         static: np.ndarray | None = None,
+        longer: np.ndarray | None = None,
     ) -> Prepared:
         """Return windows whose ``past [B, W]`` is transformed, NaN where a value is missing.
 
-        ``covariates [B, W + reach, C]`` and ``static [B, S]`` are scaled already and finite.
+        ``covariates [B, W + reach, C]`` and ``static [B, S]`` are scaled already and finite; a unit is at
+        least ``longer [B]``, where it is given.
         """
         B, W = past.shape
         s = self.season
@@ -149,8 +155,10 @@ class WindowRule:
         recent, count = _mean(past[:, -s:])
         location = np.where(count > 0, recent, _mean(past)[0])
         deviation = np.sqrt(_mean((past - location[:, None]) ** 2)[0])
-        unit, count = _mean(abs(past[:, s:] - past[:, :-s])) if s < W else (deviation, np.zeros(B))
+        unit, count = _mean(abs(past[:, s:] - past[:, :-s]))
         unit = np.where(count > 0, unit, deviation)
+        if longer is not None:
+            unit = np.maximum(unit, np.ldexp(longer, -power[:, 0]))
         # two or three values say little of how much the next ones change
         typical = self.usual if self.log else self.usual * abs(location)
         unit = np.where(count < FEW, np.maximum(unit, typical), unit)
@@ -244,6 +252,8 @@ class Windows:
     """``[W + T + reach, C]`` each, scaled, 0 where there is nothing."""
     static: np.ndarray | None
     """``[N, S]``, scaled."""
+    changes: tuple[np.ndarray, ...] | None = None
+    """``[2, W + T + reach + 1]`` each: how many seasonal changes are known before a step, and their sum."""
 
     @classmethod
     def of(
@@ -262,7 +272,8 @@ class Windows:
                 _fitted(one, rule.window, len(whole))
                 for one, whole in zip(covariates, padded, strict=True)
             )
-        return cls(rule, padded, beside, static)
+        changes = tuple(_summed(one, rule.season) for one in padded) if rule.floor else None
+        return cls(rule, padded, beside, static, changes)
 
     def prepare(
         self, series: np.ndarray, origins: np.ndarray, trends: np.ndarray | None = None
@@ -283,8 +294,16 @@ class Windows:
             known = self.values[n][:at]
             known = known[np.isfinite(known)][-1:]
             whole[row, : len(known)] = known
+        s, longer = rule.season, None
+        if self.changes is not None:
+            # where most values are equal, a window without the others says nothing of their size
+            with np.errstate(over="ignore", invalid="ignore"):
+                changes = abs(whole[:, s:W] - whole[:, : W - s])
+            still = 2 * (changes > 0).sum(axis=1) < np.isfinite(changes).sum(axis=1)
+            past = [_change(self.changes[n], at + W, s) for n, at in places]
+            longer = np.where(still, past, 0.0)
+            trends = None if trends is None else np.where(still, 0.0, trends)
         if trends is not None:
-            s = rule.season
             with np.errstate(over="ignore", invalid="ignore"):
                 change, _ = _mean(abs(whole[:, s:W] - whole[:, : W - s]))
                 whole = whole + (trends * change / s)[:, None] * np.arange(-W, rule.reach)
@@ -292,8 +311,25 @@ class Windows:
         if self.covariates is not None:
             covariates = np.stack([self.covariates[n][at : at + length] for n, at in places])
         static = None if self.static is None else self.static[series]
-        prepared = rule.prepare(whole[:, :W], covariates, static)
+        prepared = rule.prepare(whole[:, :W], covariates, static, longer)
         return prepared, whole[:, W : W + rule.horizon]
+
+
+def _summed(padded: np.ndarray, season: int) -> np.ndarray:
+    """Return how many seasonal changes are known before each step, and their sum, ``[2, T + 1]``."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        changes = abs(padded[season:] - padded[:-season])
+    known = np.isfinite(changes)
+    both = np.stack([known.astype(np.float64), np.where(known, changes, 0.0)])
+    with np.errstate(over="ignore"):
+        return np.pad(both, ((0, 0), (season + 1, 0))).cumsum(axis=1)
+
+
+def _change(summed: np.ndarray, origin: int, season: int) -> float:
+    """Return the mean seasonal change of the longer past of an origin, 0 where none is known."""
+    first = max(0, origin - LONGER_PAST + season)
+    count, total = summed[:, origin] - summed[:, min(first, origin)]
+    return float(total / count) if count > 0 and np.isfinite(total) else 0.0
 
 
 def _fitted(covariates: np.ndarray, before: int, length: int) -> np.ndarray:

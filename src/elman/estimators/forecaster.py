@@ -92,10 +92,15 @@ class Forecaster(Estimator):
         return self._keep(outcome)
 
     def predict(
-        self, horizon: int | None = None, *, series: Any = None, future: Any = None
+        self,
+        horizon: int | None = None,
+        *,
+        series: Any = None,
+        future: Any = None,
+        point: str = "median",
     ) -> Forecast:
         """Return the next steps of every series, as `ForecastPredictor.predict`."""
-        return self._fitted().predict(horizon, series=series, future=future)
+        return self._fitted().predict(horizon, series=series, future=future, point=point)
 
     def update(self, X: Any, **options: Any) -> Forecaster:
         """Read new rows, so that forecasts begin after them; return self. As `ForecastPredictor.update`."""

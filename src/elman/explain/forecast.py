@@ -91,12 +91,15 @@ def forecast_picture(
             lags = range(T - part.end + 1, T - part.first + 1)
             shares |= dict.fromkeys(lags, share / len(lags))
     ends = {percent / 100: forecast.interval(percent) for percent in forecast.intervals}
+    shown = np.isfinite(forecast.median[0])
     return {
         "history_times": forecast.history.times[0],
         "history": series.values[0],
-        "times": forecast.times[0],
-        "median": forecast.median[0],
-        "intervals": {share: (low[0], high[0]) for share, (low, high) in ends.items()},
+        "times": forecast.times[0][shown],
+        "median": forecast.median[0][shown],
+        "intervals": {
+            share: (low[0][shown], high[0][shown]) for share, (low, high) in ends.items()
+        },
         "contributions": shares,
         "name": series.ids[0],
     }
@@ -267,7 +270,7 @@ class _Ahead(Question):
             static=np.concatenate([one["static"] for one in variants]),
             **parts,
         )
-        found = self.predictor.forecast(many).median[:, self.ahead]
+        found = self.predictor.forecast(many, every_step=True).median[:, self.ahead]
         if self.transformed:
             found = self.rule.transform(found)
         # in parts: the sum of great numbers would leave the range

@@ -13,10 +13,42 @@ from elman.data.layout import several
 from elman.data.series import SeriesSet
 from elman.data.zones import to_aware
 
-__all__ = ["Forecast"]
+__all__ = ["POINTS", "Forecast", "mean_of_quantiles"]
+
+POINTS = ("median", "mean")
+"""What a forecast can be as one number a step."""
 
 MOST_HISTORY = 2_000
 """Values of a series that a picture shows at most."""
+PRINTED_STEPS = 12
+"""Steps of the first series that are printed."""
+
+
+def mean_of_quantiles(quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Return the mean ``[...]`` of distributions given by their quantiles ``[..., Q]`` at `levels`.
+
+    Between two quantiles a distribution is even. Beyond the outermost it falls off exponentially, at the
+    pace of the outermost two, unless these are much farther apart than the next two: then it ends there.
+
+    >>> mean_of_quantiles(np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 4.0]]), (0.25, 0.5, 0.75)).tolist()
+    [1.0, 1.5]
+    """
+    if len(levels) < 3:
+        return np.asarray(quantiles[..., len(levels) // 2])
+    edges = np.array([0.0, *levels, 1.0])
+    apart = np.diff(levels)
+    weights = np.zeros(len(levels))
+    weights[:-1] += apart / 2
+    weights[1:] += apart / 2
+    weights[[0, -1]] += edges[1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        gaps = np.diff(quantiles, axis=-1)
+        tails = [
+            np.where(outer <= 2 * inner, outer, 0.0) * edges[1] / np.log(edges[2] / edges[1])
+            for outer, inner in ((gaps[..., -1], gaps[..., -2]), (gaps[..., 0], gaps[..., 1]))
+        ]
+        mean = np.einsum("...q,q->...", quantiles, weights) + tails[0] - tails[1]
+    return np.asarray(np.where(np.isfinite(mean), mean, quantiles[..., len(levels) // 2]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,16 +60,50 @@ class Forecast:
     """``[h]`` each, datetime64[us] or int64."""
     levels: tuple[float, ...]
     quantiles: np.ndarray
-    """float64 ``[N, h, Q]``, ascending in the last, finite."""
+    """float64 ``[N, h, Q]``, ascending in the last; NaN at steps on which a series never has a value."""
+    mean: np.ndarray
+    """float64 ``[N, h]``: the expected values, which add up over time and series as medians do not."""
     history: SeriesSet
     names: tuple[str, str]
     """Of the columns of series and time."""
     intervals: tuple[float, ...] = (80.0, 95.0)
     """In percent: those that were asked for in training."""
+    point: str = "median"
+    """What the column y_hat is: median or mean."""
+    truth: np.ndarray | None = None
+    """float64 ``[N, h]``: what came, where it is known, to be drawn beside the forecast."""
+
+    def __repr__(self) -> str:
+        N, h, _ = self.quantiles.shape
+        what = f"{N:,} series, {h:,} step{'s' * (h != 1)} ahead"
+        if not N:
+            return what
+        table, columns = [], self._columns(slice(0, 1))
+        more = len(columns["y_hat"]) - PRINTED_STEPS
+        for name, column in columns.items():
+            if column.dtype.kind == "f":
+                cells = [f"{value:.6g}" for value in column[:PRINTED_STEPS]]
+            else:
+                cells = [
+                    str(one).removesuffix("T00:00:00.000000") for one in column[:PRINTED_STEPS]
+                ]
+            width = max(map(len, [name, *cells]))
+            table.append([cell.rjust(width) for cell in [name, *cells]])
+        lines = [what, *("  ".join(row).rstrip() for row in zip(*table, strict=True))]
+        if more > 0:
+            lines.append(f"... {more:,} more steps of {self.ids[0]}")
+        if N > 1:
+            lines.append(f"... {N - 1:,} more series; to_columns() has all")
+        return "\n".join(lines)
+
+    @property
+    def y_hat(self) -> np.ndarray:
+        """The forecast as one number a step by `point`, float64 ``[N, h]``."""
+        return self.mean if self.point == "mean" else self.median
 
     @property
     def median(self) -> np.ndarray:
-        """The forecast as one number a step, float64 ``[N, h]``."""
+        """The middle of the forecast: half of what comes is below it, float64 ``[N, h]``."""
         return np.asarray(self.quantiles[..., self.levels.index(0.5)])
 
     def interval(self, percent: float) -> tuple[np.ndarray, np.ndarray]:
@@ -50,23 +116,34 @@ class Forecast:
         return self.quantiles[..., low], self.quantiles[..., -1 - low]
 
     def to_columns(self, percents: Sequence[float] | None = None) -> dict[str, np.ndarray]:
-        """Return a row for each series and step as columns: id, time, y_hat, lo-80, hi-80, and so on.
+        """Return a row for each series and step as columns: id, time, y_hat, mean, lo-80, hi-80, and so on.
 
         Ids and stamps are as they came, so that the columns can be joined with one's own table: whole numbers
         as whole numbers, and stamps that bore a time zone as datetimes that bear it.
 
-        `percents` are the intervals, those of training where they are not given. Raises OptionError.
+        y_hat is the median; where the forecast was asked for with ``point="mean"``, y_hat is the mean and
+        the median stands beside it. Steps on which a series never has a value have no row. `percents` are
+        the intervals, those of training where they are not given. Raises OptionError.
         """
-        N, h, _ = self.quantiles.shape
+        return self._columns(slice(None), percents)
+
+    def _columns(
+        self, series: slice, percents: Sequence[float] | None = None
+    ) -> dict[str, np.ndarray]:
+        times, other = self.times[series], "median" if self.point == "mean" else "mean"
         columns: dict[str, np.ndarray] = {
-            self.names[0]: np.repeat(self._ids(), h),
-            self.names[1]: np.concatenate([*map(self._stamps, self.times)]) if N else np.empty(0),
-            "y_hat": self.median.reshape(-1),
+            self.names[0]: np.repeat(self._ids()[series], self.quantiles.shape[1]),
+            self.names[1]: np.concatenate([*map(self._stamps, times)]) if times else np.empty(0),
+            "y_hat": self.y_hat[series].reshape(-1),
+            other: getattr(self, other)[series].reshape(-1),
         }
         for percent in self.intervals if percents is None else percents:
             low, high = self.interval(percent)
-            columns[f"lo-{percent:g}"] = low.reshape(-1)
-            columns[f"hi-{percent:g}"] = high.reshape(-1)
+            columns[f"lo-{percent:g}"] = low[series].reshape(-1)
+            columns[f"hi-{percent:g}"] = high[series].reshape(-1)
+        if np.isnan(columns["y_hat"]).any():
+            there = ~np.isnan(columns["y_hat"])
+            columns = {name: column[there] for name, column in columns.items()}
         return columns
 
     def _ids(self) -> np.ndarray:
@@ -103,5 +180,6 @@ class Forecast:
             self.times[place],
             self.median[place],
             ends,
+            None if self.truth is None else self.truth[place],
             title=self.ids[place],
         )

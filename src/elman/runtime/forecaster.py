@@ -16,13 +16,13 @@ from elman._pace import one_thread
 from elman._shapes import whole_number
 from elman.config import ForecastConfig
 from elman.data.calendar import advance
-from elman.data.forecast import ForecastCodec
+from elman.data.forecast import ForecastCodec, closed
 from elman.data.grid import stamp_name
 from elman.data.layout import quoted, several
 from elman.data.series import READING, SeriesOptions, SeriesSet, load_series
 from elman.metrics import ForecastReport, Window, forecast_report
 from elman.model import Model
-from elman.runtime.forecast import Forecast
+from elman.runtime.forecast import POINTS, Forecast, mean_of_quantiles
 from elman.runtime.inspectable import Inspectable
 from elman.runtime.packed import PackedLayer, member
 from elman.runtime.sequence import bounded
@@ -151,9 +151,18 @@ class ForecastPredictor(Inspectable):
         return SeriesStream(self, self.history.ids[0] if series is None else series)
 
     def predict(
-        self, horizon: int | None = None, *, series: Any = None, future: Any = None
+        self,
+        horizon: int | None = None,
+        *,
+        series: Any = None,
+        future: Any = None,
+        point: str = "median",
     ) -> Forecast:
         """Return the next `horizon` steps (those of training) after the end of every series.
+
+        `point` is what the column y_hat shall be: the median, or the mean, which adds up over days and
+        series (of counts that are mostly 0 the median is 0). Steps on which a series never has a value,
+        such as closed days, are NaN and have no row in the table.
 
         `series` are others to forecast in place of those it knows, read as in training; `future` has the
         known-future columns of the steps to come, of which a target is not read. Raises DataError,
@@ -163,7 +172,7 @@ class ForecastPredictor(Inspectable):
         if future is not None:
             steps = self.horizon if horizon is None else whole_number("horizon", horizon, 1)
             history = self._with_future(history, future, steps)
-        return self.forecast(history, horizon)
+        return self.forecast(history, horizon, point=point)
 
     def _with_future(self, history: SeriesSet, future: Any, horizon: int) -> SeriesSet:
         """Return `history` with the known-future rows of the next steps; raises DataError where none fits."""
@@ -208,11 +217,20 @@ class ForecastPredictor(Inspectable):
         warn(notes, depth=4)
         return given
 
-    def forecast(self, history: SeriesSet, horizon: int | None = None) -> Forecast:
+    def forecast(
+        self,
+        history: SeriesSet,
+        horizon: int | None = None,
+        *,
+        point: str = "median",
+        every_step: bool = False,
+    ) -> Forecast:
         """Return `horizon` steps (those of training) after the end of each series of `history`.
 
-        Raises DataError, OptionError.
+        With `every_step` also those on which a series never has a value. Raises DataError, OptionError.
         """
+        if point not in POINTS:
+            raise OptionError("point", got=point, expected=" or ".join(POINTS))
         horizon = self.horizon if horizon is None else whole_number("horizon", horizon, 1)
         if horizon > self.horizon:
             expected = f"at most {self.horizon}, the steps it was trained for"
@@ -222,7 +240,12 @@ class ForecastPredictor(Inspectable):
             if not self._known(values):
                 what = "value above 0" if self.codec.rule.log else "value"
                 raise DataError(f"series {quoted(name)} has no {what} to forecast from")
-        quantiles = self._quantiles(history, np.arange(len(history)), ends)
+        quantiles, mean = self._quantiles(history, np.arange(len(history)), ends)
+        quantiles, mean = quantiles[:, :horizon], mean[:, :horizon]
+        if not every_step:
+            for place, values in enumerate(history.values):
+                never = closed(values, history.frequency, horizon)
+                quantiles[place, never] = mean[place, never] = np.nan
         times = tuple(
             advance(start, history.frequency, np.arange(end, end + horizon))
             for start, end in zip(history.starts, ends.tolist(), strict=True)
@@ -237,10 +260,12 @@ class ForecastPredictor(Inspectable):
             history.ids,
             times,
             self.codec.levels,
-            quantiles[:, :horizon],
+            quantiles,
+            mean,
             history,
             (names[0], names[1]),
             self._intervals(),
+            point,
         )
 
     def _intervals(self) -> tuple[float, ...]:
@@ -255,10 +280,12 @@ class ForecastPredictor(Inspectable):
         """Return whether there is a value that a forecast can start from."""
         return bool(np.isfinite(self.codec.rule.transform(values)).any())
 
-    def _quantiles(self, series: SeriesSet, which: np.ndarray, origins: np.ndarray) -> np.ndarray:
-        """Return the calibrated quantiles ``[N, h, Q]`` after each of the origins, finite."""
+    def _quantiles(
+        self, series: SeriesSet, which: np.ndarray, origins: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the calibrated quantiles ``[N, h, Q]`` after each of the origins, and means, finite."""
         rule, codec = self.codec.rule, self.codec
-        windows, found = codec.windows(series), []
+        windows, found, means = codec.windows(series), [], []
         for first in range(0, len(which), rule.at_once):
             some = slice(first, first + rule.at_once)
             prepared, _ = windows.prepare(which[some], origins[some])
@@ -266,9 +293,11 @@ class ForecastPredictor(Inspectable):
                 answers = [member.answer(prepared.inputs, rule.ahead) for member in self._members]
             mean = np.stack(answers).mean(axis=0, dtype=np.float64)
             scaled = np.sort(mean[:, : rule.horizon], axis=2)
+            # what widens intervals on both sides would move the mean where values end at 0
+            means.append(mean_of_quantiles(rule.forecast(prepared, scaled), codec.levels))
             scaled = np.sort(scaled + codec.corrections, axis=2)
             found.append(rule.forecast(prepared, scaled))
-        return np.concatenate(found)
+        return np.concatenate(found), np.concatenate(means)
 
     def evaluate(
         self,
@@ -296,6 +325,19 @@ class ForecastPredictor(Inspectable):
         found = self.windows(whole.select(rows.ids), before, windows, step)
         return self.report(found, naive2_too=naive2_too)
 
+    def backtest(self, source: Any, **options: Any) -> Forecast:
+        """Return the forecast of the last horizon of new rows, with what came as its `truth`.
+
+        `source` and `options` are as for `evaluate`. Raises DataError, OptionError.
+        """
+        rows, whole = self._continued(source, options)
+        whole = whole.select(rows.ids)
+        truth = [values[-self.horizon :] for values in whole.values]
+        padded = [
+            np.pad(one, (0, self.horizon - len(one)), constant_values=np.nan) for one in truth
+        ]
+        return replace(self.forecast(whole.before(self.horizon)), truth=np.stack(padded))
+
     def report(self, windows: Sequence[Window], *, naive2_too: bool = False) -> ForecastReport:
         """Return how good the forecasts of `windows` are; raises DataError where none has a truth."""
         return forecast_report(windows, self.codec.levels, naive2_too=naive2_too)
@@ -316,7 +358,7 @@ class ForecastPredictor(Inspectable):
             which.append(np.full(len(some), place))
             origins.append(some)
         who, at = np.concatenate(which), np.concatenate(origins)
-        quantiles = self._quantiles(series, who, at)
+        quantiles, _ = self._quantiles(series, who, at)
         seasons, starts = self.codec.seasons, self.codec.clock(series).tolist()
         return [
             Window.of(

@@ -159,5 +159,6 @@ def _of_series(found: Any, place: int) -> SeriesForecast:
         },
         "time": plain(found.times[place]),
         "median": plain(found.median[place]),
+        "mean": plain(found.mean[place]),
         "intervals": intervals,
     }

@@ -145,8 +145,8 @@ class Interval(TypedDict):
     """One interval of a forecast, a number a step."""
 
     percent: float
-    low: list[float]
-    high: list[float]
+    low: list[float | None]
+    high: list[float | None]
 
 
 class SeriesForecast(TypedDict):
@@ -155,7 +155,8 @@ class SeriesForecast(TypedDict):
     id: str
     history: _History
     time: list[Any]
-    median: list[float]
+    median: list[float | None]
+    mean: list[float | None]
     intervals: list[Interval]
 
 

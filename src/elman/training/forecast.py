@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from time import monotonic
 from typing import Any, cast
 
 import numpy as np
@@ -48,6 +49,10 @@ __all__ = ["train_forecaster"]
 
 FEW_WINDOWS = 50
 """Validation windows that do not overlap, below which intervals are only widened."""
+FIRST_SHARE = 1 / 3
+"""Share of a run's limit in which the first network finds out how long to train."""
+SPARE = 0.8
+"""Share of the remaining time that the members of the last stage are planned to take."""
 TRENDS = 0.7
 """Share of the windows to which a line is added."""
 UNTESTED = (
@@ -189,6 +194,8 @@ class _ForecastRun(Run):
     series: SeriesSet
     held: tuple[int, ...]
     """Steps at the end of each series that are held out; 0 where it is too short."""
+    begun: float = 0.0
+    """When the first stage began, by the clock `monotonic`."""
 
     @classmethod
     def load(
@@ -270,25 +277,32 @@ class _ForecastRun(Run):
 
     def stage(self, earlier: Sequence[Mapping[str, Any]]) -> tuple[_ForecastObjective, Schedule]:
         if earlier:
-            budget = {"steps": earlier[0]["of"], "stop": earlier[0]["steps"]}
+            last = earlier[0]
+            budget = {"steps": last["of"], "stop": last["steps"], "limit": last["limit"]}
             plan = replace(self.plan, time=None, epochs=None, evaluations=1, **budget)
+            config = replace(self.config, members=last["members"])
             nothing = [0] * len(self.held)
-            return _ForecastObjective(self, self.config, self._training(nothing), None), plan
+            return _ForecastObjective(self, config, self._training(nothing), None), plan
         held, training, plan = self.validated, self._training(self.held), self.plan
         config = self.config
         if held is None:  # there is nothing to choose the best by: it is the last
             plan = replace(plan, evaluations=1)
             if plan.limit is not None:
-                plan = replace(plan, limit=None, steps=UNMEASURED_STEPS)
+                plan = replace(plan, steps=UNMEASURED_STEPS)
         if self._two_stages():
             # one network tells how long to train and how wide intervals are; then all train on all
             config = replace(config, members=1)
-            shared = {name: getattr(plan, name) for name in ("time", "limit")}
-            plan = replace(
-                plan,
-                **{name: whole and whole / (1 + plan.members) for name, whole in shared.items()},
-            )
+            if plan.time is not None:
+                plan = replace(plan, time=plan.time / (1 + plan.members))
+            if plan.limit is not None:
+                plan = replace(plan, limit=plan.limit * self._first_share())
+        self.begun = monotonic()
         return _ForecastObjective(self, config, training, held), plan
+
+    def _first_share(self) -> float:
+        """Return the share of the limit for the stage that chooses; the others follow from its length."""
+        asked = self.options.members
+        return FIRST_SHARE if asked is None else 1 / (1 + asked)
 
     def config_of(self, best: Best) -> ForecastConfig:
         """Return the configuration with as many members as the `best` network has."""
@@ -301,7 +315,17 @@ class _ForecastRun(Run):
     def after(
         self, earlier: Sequence[Mapping[str, Any]], best: Best, steps: int
     ) -> dict[str, Any] | None:
-        return {"steps": best.step, "of": steps} if self._two_stages() and not earlier else None
+        if earlier or not self._two_stages():
+            return None
+        members, limit = self.plan.members, self.plan.limit
+        if limit is not None:
+            spent = monotonic() - self.begun
+            (limit,) = self.group.broadcast([max(1.0, limit - spent)])
+            if self.options.members is None:
+                # as many as the time allows, by the time that one took
+                each = max(1e-9, self.group.broadcast([spent])[0] * best.step / steps)
+                members = max(1, min(members, int(SPARE * limit / each)))
+        return {"steps": best.step, "of": steps, "members": members, "limit": limit}
 
     def learned(
         self, earlier: Sequence[Mapping[str, Any]], objective: Objective, best: Best
@@ -315,7 +339,8 @@ class _ForecastRun(Run):
         objective.network.load(best.arrays)
         few = objective.held.apart(self.codec.rule.horizon) < FEW_WINDOWS
         quantiles, truth, _ = objective.answers(objective.held)
-        corrections = _conformal(quantiles, truth, levels, few)
+        moved = self._moved(objective.held)
+        corrections = _conformal(quantiles[moved], truth[moved], levels, few)
         validation = {"windows": len(objective.held), "held_out_loss": best.value}
         tested = origins_to_test(self.series, self.codec, self.held)
         held_out = None if tested is None else self._tested(objective, tested, corrections)
@@ -324,6 +349,12 @@ class _ForecastRun(Run):
             "held_out": held_out,
             "validation": validation,
         }
+
+    def _moved(self, origins: Origins) -> np.ndarray:
+        """Return which windows have a past that is not constant; others have no unit to calibrate in."""
+        pairs = zip(origins.series.tolist(), origins.origins.tolist(), strict=True)
+        pasts = (self.series.values[place][:at] for place, at in pairs)
+        return np.array([np.unique(past[np.isfinite(past)]).size > 1 for past in pasts], bool)
 
     def _tested(
         self, objective: _ForecastObjective, tested: Origins, corrections: np.ndarray
@@ -406,7 +437,7 @@ def _conformal(
     correction for all steps of the horizon.
     """
     corrections = np.zeros(len(levels))
-    known = np.isfinite(truth)
+    known, truth = np.isfinite(truth), truth.clip(-FARTHEST, FARTHEST)
     if not known.any():
         return corrections
     for low in range(len(levels) // 2):

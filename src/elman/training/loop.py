@@ -136,7 +136,11 @@ class Loop:
         if self.plan.stop is not None and self.progress.step >= self.plan.stop:
             return 1.0
         if self.total_steps is not None:
-            return min(1.0, self.progress.step / self.total_steps)
+            done = self.progress.step / self.total_steps
+            # the clock has a say only where the run is slow: else the same network comes everywhere
+            if self.plan.limit is not None and 2 * self.progress.elapsed > self.plan.limit:
+                done = max(done, self.progress.elapsed / self.plan.limit)
+            return min(1.0, done)
         return min(1.0, self.progress.elapsed / ((self.plan.time or math.inf) - self.reserve))
 
     def length(self) -> int:
@@ -266,7 +270,7 @@ class Loop:
         # the middle of the step: neither the first nor the only one has rate zero
         done = self.share_done()
         if self.total_steps is not None:
-            done = (self.progress.step + 0.5) / self.total_steps
+            done = max(done, (self.progress.step + 0.5) / self.total_steps)
         if self.plan.limit is not None:
             return highest * trapezoid(self.progress.step, done, self.plan.warm_up)
         return highest * rate_share(done, self.plan.warm_up)

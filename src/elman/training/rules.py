@@ -40,11 +40,22 @@ def _sample(series: SeriesSet) -> list[np.ndarray]:
     return [series.values[place] for place in np.unique(places)]
 
 
+def _still(values: np.ndarray) -> bool:
+    """Return whether most known values are as the one before."""
+    changes = np.diff(values[np.isfinite(values)])
+    return bool(len(changes) and np.mean(changes == 0) > 0.5)
+
+
 def _seasons(series: SeriesSet) -> tuple[int, ...]:
     """Return the seasons that most of the series have, the shortest first."""
     some = [values for values in _sample(series) if np.isfinite(values).sum() >= 4]
     calendar = season_candidates(series.frequency)
-    found = Counter(find_season(values, calendar) for values in some)
+    periods = [find_season(values, calendar) for values in some]
+    if calendar:
+        # rare events come back after any period now and then
+        pairs = zip(periods, some, strict=True)
+        periods = [1 if one not in calendar and _still(values) else one for one, values in pairs]
+    found = Counter(periods)
     common = found.most_common(1)[0][0] if found else 1
     tried = {*calendar, common}
     if series.frequency.unit == "steps":
@@ -103,7 +114,8 @@ def choose_rule(series: SeriesSet, options: ForecasterOptions) -> tuple[WindowRu
 
     The season is the shortest one that most series have (`elman.metrics.find_season`) and whose repetition
     comes nearer over the horizon than the last value; a longer one that it divides, or where there is no
-    shorter one, is read too. A segment is a season, or the largest part of it up to 48 steps. Logarithms
+    shorter one, is read too. Stamps are read where the options ask for it, and where most values are equal
+    to the one before. A segment is a season, or the largest part of it up to 48 steps. Logarithms
     are taken where every value is above 0 and the spread of a stretch grows with its level.
     """
     horizon, longest = options.horizon, max(map(len, series.values))
@@ -134,7 +146,10 @@ def choose_rule(series: SeriesSet, options: ForecasterOptions) -> tuple[WindowRu
     log = options.transform == "log" or (
         options.transform == "auto" and low > 0 and _grows(series, season)
     )
-    calendar = options.calendar == "yes" and series.starts.dtype.kind == "M"
+    # days that differ from all others, as those of rare events, are seen in the calendar first
+    still = bool(some) and float(np.mean([_still(values) for values in some])) > 0.5
+    asked = options.calendar == "yes" or (options.calendar == "auto" and still)
+    calendar = asked and series.starts.dtype.kind == "M"
     # forecasts are compared with a repeated season wherever there may be one
     compared = 0 if season > 1 else next(iter(seasons), shortest)
     rule = WindowRule(
@@ -146,6 +161,7 @@ def choose_rule(series: SeriesSet, options: ForecasterOptions) -> tuple[WindowRu
         log,
         naive_season=compared,
         nonnegative=low >= 0 and not log,
+        floor=True,
     )
     return rule, calendar
 
