@@ -44,7 +44,7 @@ def test_numbers_that_can_only_be_dates(name, numbers, form, word):
         "2018-01-01" if word == "MS" else DAYS[0]
     )
     assert series.reading["date_format"] == form
-    assert any(f"read as dates ({form})" in note for note in series.warnings)
+    assert any(f"are read as dates ({form})" in note for note in series.warnings)
     # frequency="steps" reads them as counted steps
     if form in ("%Y%m%d", "%Y%m", "excel"):
         assert read(name, numbers[:9], frequency="steps", time_column=name).starts[0] == numbers[0]
@@ -53,6 +53,11 @@ def test_numbers_that_can_only_be_dates(name, numbers, form, word):
 def test_numbers_that_may_count():
     for numbers in ([1949, 1950, 1951], [3, 4], range(45292, 45299), range(200000, 200040)):
         assert read("ds", list(numbers)).starts.dtype == np.int64
+    days = read("t", SERIAL, time_column="t")
+    assert days.starts[0] == 45292
+    assert days.warnings[0].endswith(
+        'such as 45292 count the steps; date_format="excel" reads them as days'
+    )
     # what a person says is done
     assert read("t", SERIAL, time_column="t", date_format="excel").frequency.unit == "D"
     assert (

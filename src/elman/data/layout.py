@@ -24,151 +24,23 @@ vector is a series, a matrix ``[N, T]`` one a row, and a list or dict of vectors
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, NoReturn
 
 import numpy as np
 
-from elman._errors import DataError, OptionError, printable
-from elman.data.calendar import DAY, Frequency
+from elman._errors import DataError
 from elman.data.columns import column_of, numbers_of, row_name
-from elman.data.dates import form_note, join_clock, looks_like_date, parse_times
-from elman.data.stamps import NUMBER_FORMATS, number_format, times_of_numbers
+from elman.data.dates import join_clock
+from elman.data.rows import Rows, SeriesOptions, quoted, several
 from elman.data.tables import Table, only_counts, read_table
-from elman.data.zones import known_zone, local_days, one_clock, to_utc, usable_zone
+from elman.data.times import TIME_WORDS, count_steps, is_date, stamps_of
 
-__all__ = ["Rows", "SeriesOptions", "of_series", "quoted", "read_rows", "several"]
+__all__ = ["read_rows"]
 
 _DEFAULTS = {"id_column": "unique_id", "time_column": "ds", "target": "y"}
-_TIME_WORDS = (
-    *("t", "time", "timestamp", "date", "datetime", "step", "index", "period"),
-    *("second", "minute", "hour", "day", "week", "month", "quarter", "year"),
-)
-_TIME_NAMES = (
-    "ds",
-    "datum",
-    "fecha",
-    "dato",
-    "dates",
-    "day_id",
-    "date_id",
-    "yearmonth",
-    "year_month",
-)
-_POLICIES = {
-    "missing": ("mask", "fill", "error"),
-    "gaps": ("mask", "fill", "error"),
-    "duplicates": ("error", "first", "last", "mean", "sum"),
-}
 _EXACT = 2**53
-
-
-@dataclass(frozen=True)
-class SeriesOptions:
-    """Which columns series are in, and what is done about what is wrong with them.
-
-    Raises OptionError for a policy that there is not.
-
-    >>> SeriesOptions(target="Close", gaps="fill").missing
-    'mask'
-    """
-
-    id_column: str | None = None
-    """The column that says which series a row belongs to."""
-    time_column: str | None = None
-    target: str | tuple[str, ...] | None = None
-    """The column to forecast; several make a series each."""
-    past: tuple[str, ...] = ()
-    """Columns known up to the present."""
-    future: tuple[str, ...] = ()
-    """Columns known in advance."""
-    static: tuple[str, ...] = ()
-    """Columns with one value a series."""
-    frequency: str | Frequency | None = None
-    """The step, as 30min or MS; found in the stamps where it is not given."""
-    timezone: str | None = None
-    """Where the clocks stand that stamps without a zone are of, as Europe/Berlin."""
-    date_format: str | None = None
-    """The form of the dates, as `datetime.strptime` takes it; dates of common forms are read without.
-
-    epoch_s, epoch_ms, epoch_us and epoch_ns are numbers since 1970, excel the days of a spreadsheet.
-    """
-    missing: str = "mask"
-    """A row without a value: mask (left missing), fill (the last one again) or error."""
-    gaps: str = "mask"
-    """A row that is not there: mask, fill or error."""
-    duplicates: str = "error"
-    """Rows of one stamp: error, first, last, mean or sum (of the target; covariates: the mean)."""
-
-    def __post_init__(self) -> None:
-        for name, allowed in _POLICIES.items():
-            if getattr(self, name) not in allowed:
-                raise OptionError(name, got=getattr(self, name), expected=" | ".join(allowed))
-        for name in ("past", "future", "static", "target"):
-            if isinstance(value := getattr(self, name), list):
-                object.__setattr__(self, name, tuple(value))
-            elif isinstance(value, str) and name != "target":
-                object.__setattr__(self, name, (value,))
-
-
-@dataclass(eq=False)
-class Rows:
-    """The rows of all series, in the order they came in."""
-
-    ids: list[str]
-    codes: np.ndarray
-    """``[R]`` int64: which of the ids."""
-    rows: np.ndarray
-    """``[R]`` int64: the row of the source, for messages."""
-    target: np.ndarray
-    """``[R]`` float64."""
-    times: np.ndarray | None = None
-    """``[R]`` datetime64[us] or int64."""
-    past: np.ndarray | None = None
-    """``[R, P]`` float64."""
-    future: np.ndarray | None = None
-    """``[R, F]`` float64."""
-    static: dict[str, np.ndarray] = field(default_factory=dict)
-    """``[R]`` each, as in the table."""
-    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Of the columns, by role: id, time, target, past, future; of a role that is not there none."""
-    notes: list[str] = field(default_factory=list)
-    counted: str = "row"
-    reading: dict[str, str] = field(default_factory=dict)
-    """How stamps and ids were written: `date_format` of numbers, `zone` of the stamps, `ids` "whole"."""
-
-    def where(self, at: int) -> str:
-        """Return how a message names one of the rows."""
-        return f"series {quoted(self.ids[self.codes[at]])}, {self.counted} {self.rows[at] + 1}"
-
-
-def quoted(name: str) -> str:
-    """Return an id or a column's name as messages show it.
-
-    >>> quoted("a")
-    "'a'"
-    """
-    return f"'{printable(name, 40)}'"
-
-
-def several(names: Sequence[str]) -> str:
-    """Return the first of several names as messages show them.
-
-    >>> several(["a", "b", "c", "d", "e"])
-    "'a', 'b', 'c', 'd', …"
-    """
-    return ", ".join(map(quoted, names[:4])) + (", …" if len(names) > 4 else "")
-
-
-def of_series(ids: Sequence[str]) -> str:
-    """Return how a note names the series that it is about.
-
-    >>> of_series(["a"]), of_series(["a", "b"])
-    ("series 'a'", "2 series: 'a', 'b'")
-    """
-    count = "series" if len(ids) == 1 else f"{len(ids)} series:"
-    return f"{count} {several(ids)}"
 
 
 def _unclear(table: Table, why: str, remedy: str) -> NoReturn:
@@ -184,99 +56,6 @@ def _named(table: Table, options: SeriesOptions, role: str) -> str | None:
     if len(same) > 1 and _DEFAULTS[role] not in same:
         _unclear(table, f"columns {several(same)}", f"pass {role}=")
     return same[0] if len(same) == 1 else _DEFAULTS[role] if same else None
-
-
-def _is_date(name: str, column: np.ndarray, options: SeriesOptions) -> bool:
-    if column.dtype.kind in "if" and name.casefold() in (*_TIME_WORDS, *_TIME_NAMES):
-        try:
-            return number_format(column, name, row_name) is not None
-        except DataError:  # most of it are dates
-            return True
-    if column.dtype.kind != "O":
-        return column.dtype.kind == "M"
-    first = next((text for text in column if text is not None), "")
-    if options.date_format is None or options.date_format in NUMBER_FORMATS:
-        return looks_like_date(first)
-    try:
-        parse_times(column[column == first][:1], date_format=options.date_format)
-    except DataError:
-        return False
-    return True
-
-
-def _read_times(
-    column: np.ndarray, name: str, options: SeriesOptions, rows: Rows, where: Callable[[int], str]
-) -> tuple[np.ndarray, str | None]:
-    """Return the time column as stamps, or as counted steps, and the zone of stamps that are in UTC."""
-    form = options.date_format
-    if column.dtype.kind in "if":
-        if form is None and not str(options.frequency).endswith("steps"):
-            form = number_format(column, name, where)
-            if form is not None:
-                example = f"{column[np.isfinite(column)][0]:.15g}"
-                rows.notes.append(
-                    f"column {quoted(name)}: numbers such as {example} read as dates ({form})"
-                )
-        if form is None and column.dtype.kind == "i":
-            return column, None
-        if form is not None:
-            rows.reading["date_format"] = form
-        if form in NUMBER_FORMATS:
-            return times_of_numbers(column, form), "UTC"
-    form = None if form in NUMBER_FORMATS else form
-    return parse_times(column, date_format=form, where=where)
-
-
-def _inside(group: np.ndarray, where: Callable[[int], str]) -> Callable[[int], str]:
-    return lambda row: where(int(group[row]))
-
-
-def _count_steps(rows: Rows, options: SeriesOptions) -> None:
-    """Put the number of each row in its series in place of its date, where steps are asked for."""
-    dated = rows.times is not None and rows.times.dtype.kind == "M"
-    if rows.times is None or not dated or not str(options.frequency).endswith("steps"):
-        return
-    order = np.lexsort((rows.times, rows.codes))
-    codes = rows.codes[order]
-    counted = np.empty(len(codes), np.int64)
-    counted[order] = np.arange(len(codes)) - np.searchsorted(codes, codes)
-    rows.times, rows.names["time"] = counted, ()
-    rows.reading.pop("zone", None)
-    rows.notes.append('dates only order the rows, for frequency="steps" counts them')
-
-
-def _stamps(
-    table: Table,
-    name: str,
-    options: SeriesOptions,
-    groups: Sequence[np.ndarray],
-    rows: Rows,
-    where: Callable[[int], str],
-) -> np.ndarray:
-    """Return the time column; `groups` are the rows of each series, in order."""
-    column = table.column(name)
-    times, zone = _read_times(column, name, options, rows, where)
-    if times.dtype.kind != "M":
-        return times
-    if np.isnat(times).any():
-        raise DataError(f"no date, {where(int(np.argmax(np.isnat(times))))}", remedy="drop the row")
-    zone = usable_zone(found) if (found := zone or table.zones.get(name)) else None
-    if zone is not None and column.dtype.kind not in "if":
-        rows.reading["zone"] = options.timezone or zone
-    local = options.timezone or zone
-    if local is None:
-        return times
-    known_zone(local)
-    step = Frequency.parse(options.frequency).step if options.frequency else 0
-    days = not 0 < step < DAY  # under a day stamps are kept in UTC
-    if zone is None:
-        if days and one_clock(times):  # dates, whatever the clocks do
-            return times
-        for group in groups:
-            times[group] = to_utc(times[group], local, _inside(group, where))
-    # A day is a day whatever the clocks do: of stamps at one hour of each day that hour is kept.
-    whole = local_days(times, local) if days else None
-    return times if whole is None else whole
 
 
 def _target(table: Table, name: str, where: Callable[[int], str], notes: list[str]) -> np.ndarray:
@@ -331,8 +110,7 @@ def _long(
     if ids is not None and table.columns[ids].dtype.kind == "i":
         rows.reading["ids"] = "whole"
     if time is not None:
-        rows.times = _stamps(table, time, options, _groups(codes, len(labels)), rows, rows.where)
-        notes += form_note(table.columns[time], rows.times)
+        rows.times = stamps_of(table, time, options, _groups(codes, len(labels)), rows, rows.where)
     rows.target = _target(table, target, rows.where, notes)
     for role in ("past", "future"):
         columns = [table.numbers(name, rows.where) for name in getattr(options, role)]
@@ -345,7 +123,6 @@ def _long(
         "past": options.past,
         "future": options.future,
     }
-    _count_steps(rows, options)
     if rows.future is not None:
         _note_copies(rows, rows.future)
     used = {ids, time, target, *options.past, *options.future, *options.static}
@@ -366,10 +143,8 @@ def _wide(
     values = [_target(table, name, row_name, notes) for name in targets]
     made.target = np.concatenate(values) if values else np.zeros(0)
     if time is not None:
-        stamps = _stamps(table, time, options, [np.arange(length)], made, row_name)
-        notes += form_note(table.columns[time], stamps)
+        stamps = stamps_of(table, time, options, [np.arange(length)], made, row_name)
         made.times = np.tile(stamps, count)
-    _count_steps(made, options)
     return made
 
 
@@ -435,7 +210,7 @@ def _from_table(table: Table, options: SeriesOptions, index: str | None = None) 
     _check_roles(table, options, {"target": target, "id": ids, "time": time})
     left = [name for name in table.columns if name not in {ids, time, target, *covariates}]
     if time is None:
-        dates = [name for name in left if _is_date(name, table.columns[name], options)]
+        dates = [name for name in left if is_date(name, table.columns[name], options)]
         if len(dates) > 1:
             _unclear(table, f"dates in {several(dates)}", "pass time_column=")
         if dates:
@@ -449,7 +224,7 @@ def _from_table(table: Table, options: SeriesOptions, index: str | None = None) 
             notes.append("the index of the frame is taken as the time: its numbers count the steps")
     numbers = [name for name in left if table.columns[name].dtype.kind in "bif"]
     texts = [name for name in left if table.columns[name].dtype.kind == "O"]
-    hints = [name for name in numbers if name.casefold() in _TIME_WORDS]
+    hints = [name for name in numbers if name.casefold() in TIME_WORDS]
     if time is None and ids is None and hints and not targets and (target or len(numbers) > 1):
         _unclear(table, f"column {several(hints)} may be the time", "pass time_column= or target=")
     if target is not None:
@@ -554,4 +329,6 @@ def read_rows(source: Any, options: SeriesOptions, *, future_only: bool = False)
         wanted = (options.target if isinstance(options.target, str) else "y", *options.past)
         absent = {name: np.full(table.rows, np.nan) for name in wanted}
         table = replace(table, columns={**absent, **table.columns})
-    return _from_table(table, options, index)
+    rows = _from_table(table, options, index)
+    count_steps(rows, options)
+    return rows

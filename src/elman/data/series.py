@@ -57,7 +57,8 @@ from elman._errors import DataError, OptionError
 from elman.data.calendar import DAY, Frequency, advance, aligned, positions
 from elman.data.columns import is_number
 from elman.data.grid import farthest, make_grids, stamp_name
-from elman.data.layout import SeriesOptions, of_series, quoted, read_rows, several
+from elman.data.layout import read_rows
+from elman.data.rows import SeriesOptions, of_series, quoted, several
 from elman.data.static import encode_static, static_columns
 from elman.data.zones import to_local
 

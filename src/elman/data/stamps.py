@@ -8,7 +8,7 @@ import numpy as np
 
 from elman._errors import DataError
 
-__all__ = ["NUMBER_FORMATS", "number_format", "times_of_numbers"]
+__all__ = ["NUMBER_FORMATS", "may_be_days", "number_format", "times_of_numbers"]
 
 # date_format: (microseconds of one, microseconds from 1970 to its zero)
 _DAY = 86_400_000_000
@@ -24,6 +24,15 @@ _EXCEL = (25_569, 73_050)  # days of the years 1970 to 2099
 _YEARS = (1900, 2100)
 _DATE_NAMES = ("date", "datum", "fecha", "dato", "data")
 _MOSTLY = 0.5
+
+
+def may_be_days(numbers: np.ndarray) -> bool:
+    """Return whether numbers may be the days of a spreadsheet.
+
+    >>> may_be_days(np.array([45292])), may_be_days(np.array([1, 2]))
+    (True, False)
+    """
+    return bool(numbers.min() >= _EXCEL[0] and numbers.max() <= _EXCEL[1])
 
 
 def number_format(column: np.ndarray, name: str, where: Callable[[int], str]) -> str | None:
@@ -44,7 +53,7 @@ def number_format(column: np.ndarray, name: str, where: Callable[[int], str]) ->
         scale = NUMBER_FORMATS["epoch_s"][0] / NUMBER_FORMATS[form][0]
         if low >= _EPOCH[0] * scale and high <= _EPOCH[1] * scale:
             return form
-    if low >= _EXCEL[0] and high <= _EXCEL[1] and name.casefold().startswith(_DATE_NAMES):
+    if may_be_days(numbers) and name.casefold().startswith(_DATE_NAMES):
         return "excel"
     if (numbers % 1).any():
         return None

@@ -9,7 +9,7 @@ import numpy as np
 
 from elman._errors import DataError
 from elman.data.columns import column_of, numbers_of
-from elman.data.layout import Rows, quoted, several
+from elman.data.rows import Rows, quoted, several
 
 __all__ = ["encode_static", "static_columns"]
 

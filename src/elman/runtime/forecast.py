@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from elman._errors import DataError, OptionError
-from elman.data.layout import several
+from elman.data.rows import several
 from elman.data.series import SeriesSet
 from elman.data.zones import to_aware
 

@@ -18,7 +18,7 @@ from elman.config import ForecastConfig
 from elman.data.calendar import advance
 from elman.data.forecast import ForecastCodec, closed
 from elman.data.grid import stamp_name
-from elman.data.layout import quoted, several
+from elman.data.rows import quoted, several
 from elman.data.series import READING, SeriesOptions, SeriesSet, load_series
 from elman.metrics import ForecastReport, Window, forecast_report
 from elman.model import Model
