@@ -12,6 +12,7 @@ import pytest
 
 from elman.runtime import Stream
 from elman.serve import work
+from elman.serve.route import answer_json
 
 # float32 to text and back is exact; a float64 of the answer is the number itself
 MODELS = ("letters", "words", "lines")
@@ -391,3 +392,62 @@ def test_torch_is_never_loaded(model_file):
 def test_no_loss_is_minus_zero(got):
     answer = got("POST", "/v1/score", json={"model": "letters", "input": ""})
     assert '"loss":0.0' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("letters", ["abc", "", "hello"]),
+        ("classify", ["so good", "so bad", ""]),
+        ("classify", [["so", "good"], ["bad"]]),
+        ("regress", [[[1.0, None], [0.5, 2.0]], [[3.0, 1.0]]]),
+        ("tag", [["a", "b"], ["c"]]),
+    ],
+)
+def test_several_inputs_are_answered_in_one_request_as_each_alone(got, name, inputs):
+    found = got("POST", "/v1/predict", json={"model": name, "inputs": inputs, "k": 2})
+    answers = found.json()["answers"]
+    assert len(answers) == len(inputs)
+    for one, answer in zip(inputs, answers, strict=True):
+        alone = got("POST", "/v1/predict", json={"model": name, "input": one, "k": 2}).json()
+        assert alone.keys() == answer.keys()
+        for field, value in alone.items():
+            if field in ("probabilities", "predictions"):
+                for row, same in zip(value, answer[field], strict=True):
+                    assert row == pytest.approx(same, abs=1e-6)
+            else:
+                assert answer[field] == (pytest.approx(value) if field == "value" else value)
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ({"model": "letters", "inputs": ["a"], "input": "a"}, "input: got input and inputs"),
+        ({"model": "letters"}, "input: got nothing"),
+        ({"model": "letters", "inputs": ["a", ["b"]]}, "input: got a list; expected text"),
+        ({"model": "letters", "inputs": []}, "inputs: got 0 items; expected at least 1"),
+        ({"model": "letters", "inputs": ["a"] * 1001}, "inputs: got 1,001 items"),
+        ({"model": "letters", "inputs": ["a", {}]}, "inputs.1: got an object"),
+        ({"model": "forecast", "inputs": [[1.0]]}, "inputs: got a model for forecast"),
+    ],
+)
+def test_inputs_that_cannot_be_are_refused(got, body, line):
+    answer = got("POST", "/v1/predict", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith(line)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": list(range(5000)), "b": [[1.5, None]] * 3, "c": {"d": ["x"] * 1001}, "e": []},
+        [{"a": 1}, {"b": [True, {"c": "\u20ac"}]}],
+        "text",
+        None,
+        {"events": [{}, [], {"1": [[]]}]},
+    ],
+)
+def test_json_that_is_written_in_pieces_says_the_same(value):
+    assert json.loads(answer_json(value).body) == value
+    with pytest.raises(ValueError, match=r"not JSON compliant"):
+        answer_json([*[1.0] * 1500, float("nan")])

@@ -211,10 +211,36 @@ def test_what_openai_sends_besides_is_ignored(client):
         prompt="a",
         max_tokens=3,
         user="someone",
-        presence_penalty=0.5,
-        extra_body={"something_new": {"a": 1}},
+        presence_penalty=0,
+        frequency_penalty=0.0,
+        best_of=1,
+        suffix="",
+        logit_bias={},
+        extra_body={"something_new": {"a": 1}, "top_k": None},
     )
     assert len(found.choices[0].text) == 3
+    found = client.completions.create(model="letters", prompt="a", max_tokens=3, n=2, best_of=2)
+    assert len(found.choices) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "remedy"),
+    [
+        ("suffix", "the end", "leave it out"),
+        ("logit_bias", {"3": -100}, "leave it out"),
+        ("presence_penalty", 0.5, "leave it out"),
+        ("frequency_penalty", -1, "leave it out"),
+        ("best_of", 3, "leave it out"),
+        ("max_completion_tokens", 5, "pass max_tokens"),
+        ("messages", [{"role": "user", "content": "a"}], "pass a prompt"),
+        ("top_k", 40, "leave it out"),
+    ],
+)
+def test_what_would_change_the_text_is_refused_in_a_line(client, field, value, remedy):
+    how = {"model": "letters", "prompt": "a", "extra_body": {field: value}}
+    words = rf"{field}: got .*; this server does not do that: {remedy}"
+    with pytest.raises(openai.BadRequestError, match=words):
+        client.completions.create(**how)
 
 
 def test_what_cannot_be_is_refused(client):

@@ -17,7 +17,7 @@ import pytest
 
 from elman.explain import draw
 from elman.model import Model
-from elman.serve.runs import MOST_EVENTS, MOST_POINTS, Runs
+from elman.serve.runs import MAX_BYTES, MOST_EVENTS, MOST_POINTS, Runs
 from elman.serve.watch import Watched
 
 
@@ -141,6 +141,65 @@ def test_what_is_no_event_is_left_out_and_no_number_that_is_none_comes_back(writ
     assert "half ? a character" in text.encode("utf-8").decode()
     assert told["events"][1] == {"event": "steps", "step": 1, "loss": None, "gradient_norm": None}
     assert told["events"][-1] == steps(5, 0.5)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        steps(2, "low"),
+        steps(2, [1.0]),
+        steps(2, True),
+        steps("2"),
+        steps(None),
+        steps(2, 2**60),
+        {"event": "steps", "loss": 1.0},
+        measured(2, "low"),
+        measured(2, 1.0, best="yes"),
+        measured(2, 1.0, sample=["a"]),
+        steps(2, seconds_left="soon"),
+        steps(2, share_done={}),
+        {"event": "warning", "text": {"a": 1}},
+        {"event": "end", "stopped": 3, "card": {}},
+        {"event": "start", "task": ["language"]},
+        {"event": "start", "network": "gru"},
+        {"event": "start", "network": {"cell": 7}},
+        {"event": ["steps"]},
+    ],
+    ids=str,
+)
+def test_an_event_of_another_form_is_dropped_and_counted(write, tmp_path, wrong):
+    """What the page gets is what training writes: numbers are numbers, and words are words."""
+    write("a", START, steps(1), wrong, steps(3, None), measured(3, 1.0, sample="a"), END)
+    told = Runs(tmp_path).answer("a", 0)
+    assert told["events"] == [START, steps(1), steps(3, None), measured(3, 1.0, sample="a"), END]
+    assert told["dropped"] == 1
+    assert Runs(tmp_path).listed()[0]["steps"] == 3
+
+
+def test_what_training_writes_is_not_dropped(tmp_path):
+    (tmp_path / "text.txt").write_text("I like tea .\nwe like soup .\n" * 40)
+    done = train(tmp_path, tmp_path / "plain.safetensors")
+    done.communicate(timeout=120)
+    told = Runs(tmp_path).answer("plain", 0)
+    lines = (tmp_path / "plain.run.jsonl").read_text().splitlines()
+    assert told["dropped"] == 0
+    assert len(told["events"]) == len(lines)
+    assert {"start", "evaluation", "end"} <= {event["event"] for event in told["events"]}
+
+
+def test_an_answer_is_bounded_in_bytes(write, tmp_path):
+    large = measured(1, 1.0, sample="a" * (MAX_BYTES // 3))
+    write("a", START, *[large] * 7, measured(2, 1.0, sample="b" * (MAX_BYTES - 200)), END)
+    runs, at, seen = Runs(tmp_path), 0, []
+    while True:
+        told = runs.answer("a", at)
+        assert len(json.dumps(told["events"])) <= MAX_BYTES + 1000
+        seen += told["events"]
+        at = told["next"]
+        if not told["more"]:
+            break
+    assert len(seen) == 10
+    assert at == 10
 
 
 def test_a_journal_that_goes_or_may_not_be_read_is_left_out_of_the_list(

@@ -127,6 +127,7 @@ ASKED = [
         for name, what in READABLE.items()
         for method in ("integrated gradients", "leave-one-out")
     ),
+    ("/v1/predict", {"model": "letters", "inputs": ["abc", "dada"]}),
     ("/v1/explain", {"model": "letters", "input": ""}),
     ("/v1/explain", {"model": "letters", "input": "abc", "unknown": True}),
     *(
@@ -198,7 +199,7 @@ def told(models, ask):
     return told
 
 
-FIELDS = "model, input, k, horizon, series"
+FIELDS = "model, input, inputs, k, horizon, series"
 EXPECTED_METHOD = "'replacement', 'decomposition', 'integrated gradients' or 'leave-one-out'"
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from elman._errors import InputError, OptionError
 from elman.runtime.forecast import MOST_HISTORY
-from elman.serve.replies import Interval, ModelCard, Predicted, Prediction, SeriesForecast
+from elman.serve.replies import (
+    Interval,
+    ModelCard,
+    Predicted,
+    PredictedOne,
+    Prediction,
+    SeriesForecast,
+)
 from elman.serve.schema import Predict
 
 __all__ = ["MOST_SERIES", "clean", "describe", "numbers_of", "plain", "predict", "predictions_of"]
@@ -99,29 +106,46 @@ def predict(predictor: Any, body: Predict) -> Predicted:
     """Return what a model answers by its task; raises InputError for what it cannot read."""
     task = predictor.model.config.task
     if task == "forecast":
+        if body.inputs is not None:
+            raise InputError("inputs", got="a model for forecast", expected="input, or series")
         return {"series": _forecast(predictor, body)}
-    if body.input is None:
-        raise InputError("input", got="nothing", expected="what the model is to read")
+    if (body.input is None) == (body.inputs is None):
+        got = "nothing" if body.input is None else "input and inputs"
+        raise InputError(
+            "input", got=got, expected="what the model is to read, or a list as inputs"
+        )
     if body.horizon is not None or body.series is not None:
         raise OptionError("horizon and series", got=f"a model for {task}", expected="forecast")
-    given = numbers_of(body.input)
-    if task == "language":
-        if not isinstance(given, str):
-            raise InputError("input", got="a list", expected="text")
-        ranked = predictor.predict_next(given, body.k)
-        unknown = [*predictor.unknown_tokens(given)]
-        return {
-            "predictions": predictions_of(ranked),
-            "unknown": unknown,
-            "unknown_probability": ranked.unknown_probability,
-        }
+    given = [numbers_of(one) for one in ([body.input] if body.inputs is None else body.inputs)]
+    answers = _language(predictor, given, body.k) if task == "language" else []
     if task == "regress":
-        return {"value": float(predictor.predict([given])[0])}
-    if task == "tag":
-        return {"tags": [str(tag) for tag in predictor.predict([given])[0]]}
-    shares = predictor.predict_proba([given])[0]
-    names = predictor.labels.names
-    best = np.argsort(-shares, kind="stable")[: body.k].tolist()
+        answers = [{"value": float(value)} for value in predictor.predict(given)]
+    elif task == "tag":
+        answers = [{"tags": [str(tag) for tag in tags]} for tags in predictor.predict(given)]
+    elif task == "classify":
+        names = predictor.labels.names
+        answers = [_label(names, shares, body.k) for shares in predictor.predict_proba(given)]
+    return cast(Predicted, answers[0]) if body.inputs is None else {"answers": answers}
+
+
+def _language(predictor: Any, given: list[Any], k: int) -> list[PredictedOne]:
+    if not all(isinstance(one, str) for one in given):
+        raise InputError("input", got="a list", expected="text")
+    answers: list[PredictedOne] = []
+    for text in given:
+        ranked = predictor.predict_next(text, k)
+        answers.append(
+            {
+                "predictions": predictions_of(ranked),
+                "unknown": [*predictor.unknown_tokens(text)],
+                "unknown_probability": ranked.unknown_probability,
+            }
+        )
+    return answers
+
+
+def _label(names: Any, shares: np.ndarray, k: int) -> PredictedOne:
+    best = np.argsort(-shares, kind="stable")[:k].tolist()
     return {
         "label": names[best[0]],
         "probabilities": [

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from elman._errors import OptionError
+from elman._errors import InputError, OptionError
 from elman.serve.ask import EVENTS, Events, event
 from elman.serve.desk import Desk
 from elman.serve.replies import Completed, CompletionChoice, Logprobs
@@ -20,8 +20,33 @@ __all__ = ["add_routes"]
 
 MOST_TOKENS = 65_536
 """Of all choices of one request, new and echoed."""
+UNSUPPORTED: dict[str, tuple[Any, ...]] = {
+    "suffix": ("",),
+    "logit_bias": ({},),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "repetition_penalty": (1,),
+    "best_of": (1,),
+    "max_completion_tokens": (),
+    "messages": (),
+    "tools": ([],),
+    "response_format": (),
+    "top_k": (),
+    "min_p": (0,),
+}
+"""Fields that would change the text and that this server does not do, with the values that change nothing."""
 MOST_READ = 100_000
 """Tokens of all prompts of one request."""
+
+
+def _check(body: CompletionBody) -> None:
+    """Raise InputError for a field that would change the text, if only this server knew it."""
+    for name, value in (body.model_extra or {}).items():
+        same = (None, *UNSUPPORTED.get(name, (value,)), *([body.n] if name == "best_of" else []))
+        if value not in same:
+            instead = {"max_completion_tokens": "pass max_tokens", "messages": "pass a prompt"}
+            remedy = f"this server does not do that: {instead.get(name, 'leave it out')}"
+            raise InputError(name, got=value, remedy=remedy)
 
 
 def _parts(predictor: Any, body: CompletionBody) -> Iterator[Part]:
@@ -111,6 +136,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         responses=EVENTS,
     )
     async def complete(body: CompletionBody) -> Any:
+        _check(body)
         predictor, _ = desk.language(body.model)
         head: dict[str, Any] = {
             "id": f"cmpl-{secrets.token_hex(12)}",

@@ -21,6 +21,7 @@ __all__ = [
     "ModelCard",
     "ModelList",
     "Predicted",
+    "PredictedOne",
     "Prediction",
     "Replaced",
     "Scored",
@@ -166,8 +167,8 @@ class Replaced(TypedDict):
     predictions: list[Prediction]
 
 
-class Predicted(TypedDict, total=False):
-    """The answer by the model's task.
+class PredictedOne(TypedDict, total=False):
+    """The answer for one input, by the model's task.
 
     ``unknown_probability`` is that of all tokens outside the vocabulary together.
     """
@@ -180,6 +181,12 @@ class Predicted(TypedDict, total=False):
     value: float
     tags: list[str]
     series: list[SeriesForecast]
+
+
+class Predicted(PredictedOne, total=False):
+    """The answer for `input`, or one for each of `inputs`."""
+
+    answers: list[PredictedOne]
 
 
 class Generated(TypedDict):

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ __all__ = ["Happened", "Journal", "RunLine", "RunList", "Runs", "router", "writt
 
 SUFFIX = ".run.jsonl"
 MOST_RUNS = 200
-MOST_EVENTS = 1000
-"""Events in one answer; the rest comes with the next."""
+MOST_EVENTS, MAX_BYTES = 1000, 1 << 20
+"""Events in one answer, and bytes of their lines; the rest comes with the next."""
 LONGEST_LINE = 1 << 20
 LARGEST_JOURNAL = 256 << 20
 """Bytes of one journal that are read; days of a run."""
@@ -79,13 +80,27 @@ Happened = TypedDict(
         "from": int,
         "generation": int,
         "events": list[dict[str, Any]],
+        "dropped": int,
         "next": int,
         "more": bool,
         "finished": bool,
         "svg": str | None,
     },
 )
-"""Events of a run from one number to the next, and the curves with the last of them."""
+"""Events of a run from one number to the next, and the curves with the last of them; ``dropped`` counts the
+lines of the whole journal that are no event of the form that training writes."""
+
+
+_NUMBER, _WORDS = (int, float, type(None)), (str, type(None))
+FIELDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("step", "epoch", "loss", "held_out_loss", "back_to_step"), _NUMBER),
+    **dict.fromkeys(("seconds", "seconds_left", "share_done"), _NUMBER),
+    **dict.fromkeys(("gradient_norm", "learning_rate", "rate_scale", "parameters"), _NUMBER),
+    **dict.fromkeys(("text", "stopped", "sample", "task", "culprit"), _WORDS),
+    **dict.fromkeys(("network", "card", "plan"), (dict,)),
+    "best": (bool,),
+}
+"""The types of what an event may say; a line where one is another is dropped."""
 
 
 def _event(line: bytes) -> dict[str, Any] | None:
@@ -96,7 +111,18 @@ def _event(line: bytes) -> dict[str, Any] | None:
         event = clean(event)
     except (ValueError, RecursionError):
         return None
-    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return None
+    if event["event"] in ("steps", "evaluation") and _number(event, "step") is None:
+        return None
+    for name in event.keys() & FIELDS:
+        value, types = event[name], FIELDS[name]
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            return None
+        if isinstance(value, int | float) and abs(value) > LARGEST:
+            return None
+    # what it names was found to be an object above
+    return event if isinstance(event.get("network", {}).get("cell", ""), str) else None
 
 
 def _number(event: dict[str, Any], name: str) -> float | None:
@@ -110,6 +136,10 @@ class Journal:
 
     path: Path
     events: list[dict[str, Any]] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    """Bytes of each event's line."""
+    dropped: int = 0
+    """Lines that are no event."""
     generation: int = 0
     """How often the file was found begun anew."""
     _offset: int = 0
@@ -124,12 +154,16 @@ class Journal:
             with self._lock, self.path.open("rb") as file:
                 file.seek(self._offset - len(self._tail))
                 if file.read(len(self._tail)) != self._tail:
-                    self.events, self._offset, self._tail = [], 0, b""
+                    self.events, self.sizes, self.dropped = [], [], 0
+                    self._offset, self._tail = 0, b""
                     self.generation += 1
                     file.seek(0)
                 for line in self._lines(file):
                     if (event := _event(line)) is not None:
                         self.events.append(event)
+                        self.sizes.append(len(line))
+                    else:
+                        self.dropped += bool(line.strip())
                 return list(self.events)
         except OSError as error:
             raise DataError(f"cannot read {self.path}", got=error.strerror) from error
@@ -265,7 +299,7 @@ class Runs:
         return rows
 
     def answer(self, name: str, start: int, width: int = 720) -> Happened:
-        """Return events from number `start` on, at most 1,000, and the curves with the last of them.
+        """Return events from number `start` on, as many as an answer takes, and the curves with the last.
 
         The curves are `width` pixels wide. Raises NotFoundError for a name that is none, DataError.
         """
@@ -274,13 +308,16 @@ class Runs:
             raise NotFoundError("no such run", got=name)
         events = journal.read()
         start = start if start <= len(events) else 0
-        part = events[start : start + MOST_EVENTS]
-        stop = start + len(part)
+        sizes = accumulate(journal.sizes[start : min(start + MOST_EVENTS, len(events))])
+        stop = start + sum(1 for size in sizes if size <= MAX_BYTES)
+        stop = min(max(stop, start + 1), len(events))  # one is sent, however large
+        part = events[start:stop]
         return {
             "id": name,
             "from": start,
             "generation": journal.generation,
             "events": part,
+            "dropped": journal.dropped,
             "next": stop,
             "more": stop < len(events),
             "finished": bool(events) and events[-1]["event"] == "end",

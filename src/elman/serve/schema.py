@@ -104,9 +104,12 @@ class _Body(BaseModel):
 
 
 class Predict(_Body):
-    """What comes next, or the label, number or tags of a sequence."""
+    """What comes next, or the label, number or tags of a sequence, or of each of several."""
 
     input: Input | None = None
+    inputs: Annotated[list[Input], Field(fail_fast=True, min_length=1, max_length=1_000)] | None = (
+        None
+    )
     k: K = 5
     horizon: Annotated[Whole, Field(ge=1, le=10_000)] | None = None
     series: Word | None = None
@@ -238,9 +241,9 @@ class _StreamOptions(BaseModel):
 
 
 class CompletionBody(BaseModel):
-    """What OpenAI's clients send to complete a text; fields that mean nothing here are ignored."""
+    """What OpenAI's clients send to complete a text; other fields that change no text are ignored."""
 
-    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, frozen=True)
 
     model: Name
     prompt: (
