@@ -11,17 +11,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from elman import _container
 from elman._container import FORMAT, Path
-from elman._errors import InputError, ModelFileError, ShapeError
+from elman._errors import InputError, ModelFileError, OptionError, ShapeError
 from elman.config import Config, ForecastConfig, NetworkConfig, SequenceConfig
 
-__all__ = ["FORMAT", "TASKS", "Model"]
+__all__ = ["FORMAT", "SUFFIX", "TASKS", "Model", "model_name"]
 
+SUFFIX = ".safetensors"
 _KIND = "model"
 
 
@@ -80,8 +82,10 @@ class Model:
     def save(self, path: Path) -> None:
         """Write the model to one file, whole or not at all; the same model gives the same bytes.
 
-        Raises OutputError where the file cannot be written, InputError for a card that is no JSON.
+        Raises OutputError where the file cannot be written, OptionError for a file without a name before
+        its suffix, InputError for a card that is no JSON.
         """
+        model_name(path)
         _container.write(path, *self._to_parts())
 
     def _to_parts(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -134,3 +138,16 @@ class Model:
         }
         codec = codec_type.from_parts(metadata["codec"], codec_arrays)
         return cls(config, arrays, codec, metadata["card"])
+
+
+def model_name(path: Path) -> str:
+    """Return the name of a model file without its suffix; raises OptionError where nothing else is left.
+
+    >>> model_name("models/meals.safetensors")
+    'meals'
+    """
+    name = PurePath(path).name
+    if name == SUFFIX:
+        expected = f"a name before the suffix, such as model{SUFFIX}"
+        raise OptionError("the model's file", got=name, expected=expected)
+    return name.removesuffix(SUFFIX)

@@ -13,6 +13,7 @@ from sklearn.base import clone
 import elman
 from elman import LanguageModel
 from elman.options import LanguageOptions
+from elman.runtime.surprise import rank_lines
 
 TEXT = "I like to eat pizza .\nWe hate to eat soup .\n" * 60
 SMALL: dict[str, Any] = {"hidden_size": 16, "num_layers": 1, "learning_rate": 0.03, "steps": 250}
@@ -117,3 +118,45 @@ def test_a_text_of_its_own_can_be_held_out() -> None:
 def test_numpy_numbers_are_numbers() -> None:
     options = LanguageOptions(hidden_size=np.int64(8), dropout=np.float32(0.5))
     assert options.hidden_size == 8
+
+
+def test_a_value_without_a_name_is_told_its_name() -> None:
+    with pytest.raises(TypeError) as caught:
+        LanguageModel("word")
+    assert str(caught.value) == (
+        "LanguageModel takes its parameters by name, got 'word' without one:"
+        " write LanguageModel(level='word'), and pass data to fit"
+    )
+    with pytest.raises(TypeError, match=r"write SequenceTagger\(name=\['a', 'b'\]\)"):
+        elman.SequenceTagger(["a", "b"])
+
+
+def test_a_list_of_texts_is_no_text(fitted: LanguageModel) -> None:
+    with pytest.raises(
+        elman.InputError, match=r"got a list of 2 texts; .*; pass one text at a time"
+    ):
+        fitted.predict_next(["I like", "We hate"])  # type: ignore[arg-type]
+
+
+def test_lines_are_ranked_by_a_language_model_of_either_kind(fitted: LanguageModel) -> None:
+    text = "I like to eat pizza .\nWe hate to eat eat .\n"
+    ranking = rank_lines(fitted, text)
+    assert [row.surprise.text for row in ranking.rows] == [
+        row.surprise.text for row in rank_lines(fitted.predictor_, text).rows
+    ]
+    assert ranking.rows[0].surprise.text == "We hate to eat eat ."
+    with pytest.raises(
+        elman.InputError, match="first argument: got str; expected a language model"
+    ):
+        rank_lines(text, text)  # type: ignore[arg-type]
+    with pytest.raises(elman.NotFittedError):
+        rank_lines(LanguageModel(), text)
+
+
+def test_a_file_needs_a_name_before_its_suffix(fitted: LanguageModel, tmp_path: Path) -> None:
+    path = tmp_path / ".safetensors"
+    with pytest.raises(elman.OptionError, match="expected a name before the suffix"):
+        fitted.save(path)
+    with pytest.raises(elman.OptionError, match="expected a name before the suffix"):
+        LanguageModel(**SMALL).fit(TEXT, output=path)
+    assert not list(tmp_path.iterdir())

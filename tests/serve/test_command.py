@@ -95,6 +95,9 @@ def test_what_cannot_be_is_refused_in_one_line(refused, model_file, tmp_path):
     assert "cannot read" in refused(model_file, "--token-file", tmp_path / "none")
     assert "two called letters" in refused(model_file, model_file)
     assert "MODEL: got nothing" in refused()
+    nameless = tmp_path / ".safetensors"
+    nameless.write_bytes(model_file.read_bytes())
+    assert "got .safetensors; expected a name before the suffix" in refused(nameless)
     assert "none.safetensors" in refused(tmp_path / "none.safetensors")
     assert "max_streams: got 0" in refused(model_file, "--max-streams", "0")
     assert "--port: got 99999; expected 0 to 65535" in refused(model_file, "--port", "99999")

@@ -48,6 +48,7 @@ def serve(
     open_: Annotated[bool, typer.Option("--open", help="open the page in the browser")] = False,
 ) -> None:
     """Serve models over HTTP on this machine, with a page that shows them at work."""
+    from elman.model import model_name
     from elman.serve import run
     from elman.serve.settings import Settings, is_any
 
@@ -69,7 +70,7 @@ def serve(
     )
     loaded = {}
     for path in models or ():
-        name = Path(path).name.removesuffix(".safetensors")
+        name = model_name(path)
         if name in loaded:
             raise OptionError("models", got=f"two called {name}", expected="different names")
         loaded[name] = load(path)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from os import PathLike
 from types import ModuleType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from elman import runtime
-from elman._errors import MissingDependencyError, NotFittedError, installing
+from elman._errors import MissingDependencyError, NotFittedError, installing, printable
 from elman.model import Model
-from elman.options import RecurrentOptions
+from elman.options import RecurrentOptions, members_of
 from elman.runtime.inspectable import Inspectable
 
 try:
@@ -56,8 +56,17 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
         if "options" not in vars(cls):
             return
 
-        def initialise(self: Estimator, **parameters: Any) -> None:
+        def initialise(self: Estimator, *values: Any, **parameters: Any) -> None:
             known = cls.options.defaults()
+            if values:
+                kinds = get_type_hints(cls.options).items()
+                likely = [name for name, kind in kinds if values[0] in members_of(kind)]
+                value = printable(repr(values[0]))
+                call = f"{cls.__name__}({likely[0] if likely else 'name'}={value})"
+                raise TypeError(
+                    f"{cls.__name__} takes its parameters by name, got {value} without one:"
+                    f" write {call}, and pass data to fit"
+                )
             for name in parameters:
                 if name not in known:
                     has = ", ".join(known)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from elman._errors import InputError
 from elman.data.batches import IGNORE, evaluation_chunks
 from elman.data.sources import Source
 from elman.data.text import Corpus, load_corpus
@@ -24,7 +25,14 @@ from elman.runtime.pool import StreamPool
 from elman.runtime.sampling import Predictions
 from elman.runtime.stream import Readable, Score, Stream
 
-__all__ = ["Evaluation", "LanguagePredictor", "ngram_outcome", "ngram_part", "ngram_verdict"]
+__all__ = [
+    "Evaluation",
+    "LanguagePredictor",
+    "language_predictor",
+    "ngram_outcome",
+    "ngram_part",
+    "ngram_verdict",
+]
 
 
 @dataclass(frozen=True)
@@ -284,3 +292,18 @@ class LanguagePredictor(Inspectable):
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to one file, atomically; raises OutputError where that cannot be."""
         self.model.save(path)
+
+
+def language_predictor(given: object) -> LanguagePredictor:
+    """Return the predictor of a language model that is `given`, or of an estimator that holds one.
+
+    Raises InputError for anything else, NotFittedError for an estimator before `fit`.
+    """
+    found = given._inspected() if isinstance(given, Inspectable) else given
+    if not isinstance(found, LanguagePredictor):
+        raise InputError(
+            "the first argument",
+            got=type(given).__name__,
+            expected="a language model: what elman.load returns, or a fitted LanguageModel",
+        )
+    return found

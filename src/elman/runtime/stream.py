@@ -55,9 +55,12 @@ def token_numbers(codec: TextCodec, readable: Readable) -> np.ndarray:
     if numbers.ndim == 1 and not numbers.size:
         return numbers.astype(np.int64)
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-        got = f"{numbers.dtype.name} {list(numbers.shape)}"
-        got = got if numbers.ndim else type(readable).__name__
-        raise InputError("tokens", got=got, expected=limit)
+        got, remedy = f"{numbers.dtype.name} {list(numbers.shape)}", ""
+        if not numbers.ndim:
+            got = type(readable).__name__
+        elif numbers.dtype.kind == "U":
+            got, remedy = f"a list of {len(numbers)} texts", "pass one text at a time"
+        raise InputError("tokens", got=got, expected=limit, remedy=remedy)
     outside = (numbers < 0) | (numbers >= len(codec))
     if outside.any():
         raise InputError("tokens", got=int(numbers[outside][0]), expected=limit)

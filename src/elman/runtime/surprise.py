@@ -25,7 +25,8 @@ from elman._shapes import whole_number
 from elman.data.sources import Document, Source, read_sources
 from elman.data.vocabulary import END, TextCodec, unknown_warning
 from elman.data.words import LINE_END, UNKNOWN_ID, plain_line_ends
-from elman.runtime.language import LanguagePredictor
+from elman.runtime.inspectable import Inspectable
+from elman.runtime.language import LanguagePredictor, language_predictor
 from elman.runtime.network import Network
 
 __all__ = ["MEASURES", "RankedLine", "Ranking", "Surprise", "rank_lines", "score_lines"]
@@ -338,7 +339,7 @@ def _lines(document: Document) -> Iterator[str]:
 
 
 def rank_lines(
-    predictor: LanguagePredictor,
+    predictor: Inspectable,
     source: Source | TextIO,
     *,
     measure: str = "max",
@@ -347,12 +348,14 @@ def rank_lines(
 ) -> Ranking:
     r"""Return the `top` (None: all) most surprising lines of a text, a path, several, or an open file.
 
+    `predictor` is what `elman.load` returned for a language model, or a fitted `LanguageModel`.
     `measure` is one of `MEASURES`. The default, a line's most surprising token, ranked unusual event
     sequences best or within a thousandth of the best in `benchmarks/hdfs.py`, however short the training:
     one event that cannot be is enough, wherever it stands, while a mean thins it out in a long line and
     a sum grows with every harmless token. Equal scores stay in the order of the text. Raises DataError,
-    OptionError.
+    InputError, OptionError.
     """
+    language = language_predictor(predictor)
     _function(measure)  # its fault is told before a long text is read
     if top is not None:
         top = whole_number("top", top, 1)
@@ -367,7 +370,7 @@ def rank_lines(
 
     def scored() -> Iterator[tuple[float, str, Surprise]]:
         for name, lines in texts:
-            for surprise in score_lines(predictor, lines):
+            for surprise in score_lines(language, lines):
                 blank = not surprise.text.strip() or not len(surprise.bits)
                 scores.append(0.0 if blank else surprise.score(measure))
                 counts["tokens"] += len(surprise.bits)

@@ -24,7 +24,7 @@ from elman import _native
 from elman._errors import DataError, DivergedError, OptionError, OutputError
 from elman._version import __version__
 from elman.config import Config
-from elman.model import Model
+from elman.model import SUFFIX, Model, model_name
 from elman.options import RecurrentOptions
 from elman.training.checkpoint import Best, Snapshot, Store, folder_of
 from elman.training.distributed import Group, join
@@ -413,7 +413,7 @@ def _check_writable(output: Path) -> None:
         got = "a file that is write-protected"
     elif folder_of(output).exists() and not folder_of(output).is_dir():
         got = f"{folder_of(output).name}, a file where a folder must be"
-    elif output.suffix != ".safetensors":
-        raise OptionError("output", got=output.name, expected="a name that ends in .safetensors")
+    elif model_name(output) == output.name:
+        raise OptionError("output", got=output.name, expected=f"a name that ends in {SUFFIX}")
     if got:
         raise OutputError(f"cannot write the model {output}", got=got, remedy=remedy)
