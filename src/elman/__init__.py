@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         OutputError,
     )
     from elman.data.examples import read_sequences
+    from elman.data.tables import read_table
     from elman.estimators import (
         Forecaster,
         LanguageModel,
@@ -57,6 +58,7 @@ __all__ = [
     "__version__",
     "load",
     "read_sequences",
+    "read_table",
 ]
 
 # What is not an error comes from here, when it is first asked for: `import elman` stays cheap.
@@ -69,6 +71,7 @@ _HOMES = {
     "LanguagePredictor": "elman.runtime",
     "Model": "elman.model",
     "read_sequences": "elman.data.examples",
+    "read_table": "elman.data.tables",
 }
 
 

@@ -37,6 +37,7 @@ _BOOLEANS = {"true", "false"}
 # what float() takes and a person does not mean
 _NO_NUMBER = re.compile(r"_|^[+-]?0\d|[^\x00-\x7f]", re.MULTILINE)
 _NOT_PLAIN = re.compile(r"[^0-9+\-.eE\n]")
+_LEADING_ZERO = re.compile(r"\n[+-]?0\d")
 _AMBIGUOUS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _EXACT = 2.0**53
 
@@ -110,7 +111,7 @@ def _of_plain_numbers(texts: Sequence[str | None]) -> np.ndarray | None:
     if not plain or len(plain) < len(texts) or not is_number(plain[0]):
         return None
     joined = "\n".join(plain)
-    if _NOT_PLAIN.search(joined) or _NO_NUMBER.search(joined):
+    if _NOT_PLAIN.search(joined) or _LEADING_ZERO.search("\n" + joined):
         return None
     try:
         return np.array([*map(int, plain)], np.int64)
@@ -125,6 +126,9 @@ def _of_plain_numbers(texts: Sequence[str | None]) -> np.ndarray | None:
 def _of_texts(texts: Sequence[str | None]) -> np.ndarray:
     if (numbers := _of_plain_numbers(texts)) is not None:
         return numbers
+    first = (texts[0] or "").strip().lower() if texts else ""
+    if first not in MISSING | _BOOLEANS and not is_number(first):
+        return objects(text if text and text.strip() else None for text in texts)
     plain = ["" if text is None else text.strip().lower() for text in texts]
     present = np.array([text not in MISSING for text in plain], bool)
     held = list(itertools.compress(plain, present))

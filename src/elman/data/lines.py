@@ -13,7 +13,9 @@ __all__ = ["pair_of", "read_labelled_lines", "read_lines", "read_paired_lines"]
 
 _FASTTEXT = "__label__"
 _LONGEST_LABEL = 40
-_LEAST_TEXTS_PER_LABEL = 2
+_MOST_LABELS = 100
+_LINES_PER_LABEL = 10
+_WITH_TEXT = 0.9  # share of the lines that have more than a label
 
 
 def read_lines(path: str, encoding: str | None = None, *, name: str | None = None) -> list[str]:
@@ -53,17 +55,19 @@ def read_labelled_lines(
 ) -> tuple[list[str], list[Any]] | None:
     """Return the texts and labels of lines ``LABEL TEXT`` or ``__label__LABEL TEXT``; None for other lines.
 
-    A first word is a label where there are few of them: two texts for each at least, on average.
+    First words are labels where they are few: two, or one for ten lines, and a hundred at most.
     """
     lines = [line for line in read_lines(path, encoding) if line.strip()]
     parts = [line.split(None, 1) for line in lines]
     marks = [part[0] for part in parts]
-    few = len({*marks}) * _LEAST_TEXTS_PER_LABEL <= len(marks) and len({*marks}) > 1
+    few = 2 <= len({*marks}) <= max(2, min(_MOST_LABELS, len(marks) // _LINES_PER_LABEL))
     fasttext = all(mark.startswith(_FASTTEXT) for mark in marks)
-    if not marks or not all(len(part) == 2 for part in parts):
+    if sum(len(part) == 2 for part in parts) < _WITH_TEXT * len(parts):
         return None
-    if not fasttext and (not few or max(map(len, marks)) > _LONGEST_LABEL or "," in lines[0]):
+    if not marks or (
+        not fasttext and (not few or max(map(len, marks)) > _LONGEST_LABEL or "," in marks[0])
+    ):
         return None
     warn([f"{path}: the first word of each line is read as its label"])
     labels = column_of([mark.removeprefix(_FASTTEXT) for mark in marks])[0].tolist()
-    return [part[1].strip() for part in parts], labels
+    return [part[1].strip() if len(part) > 1 else "" for part in parts], labels

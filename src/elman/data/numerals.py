@@ -26,7 +26,8 @@ __all__ = ["is_written_number", "read_written_numbers"]
 
 _GROUPING = "'’\u00a0\u202f"
 _UNIT = re.compile(
-    r"(?P<sign>[+\-−]?)\s*(?P<before>[$€£¥₹]?)\s*(?P<number>[+\-−]?[\d.,].*?)\s*(?P<after>[%$€£¥₹]?)"
+    r"(?P<sign>[+\-−]?)\s*(?P<before>[$€£¥₹]?)\s*"
+    rf"(?P<number>[+\-−]?[\d.,{_GROUPING}]+(?:[eE][+-]?\d+)?)\s*(?P<after>[%$€£¥₹]?)"
 )
 
 

@@ -110,7 +110,7 @@ def _build(
         zones |= {title: zone} if zone is not None else {}
         if built[title].dtype.kind == "O":
             texts[title] = built[title].tolist()
-        elif isinstance(values, list) and all(isinstance(value, str) for value in values):
+        elif isinstance(values, list) and {*map(type, values)} == {str}:
             texts[title] = values
     lengths = {title: len(values) for title, values in built.items()}
     if len(set(lengths.values())) > 1:
