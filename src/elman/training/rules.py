@@ -13,6 +13,7 @@ from elman.data.series import SeriesSet
 from elman.data.windows import WindowRule
 from elman.metrics.naive import find_season, is_seasonal
 from elman.options import ForecasterOptions
+from elman.training.calendar import calendar_tells
 
 __all__ = ["choose_rule", "usual_change"]
 
@@ -35,9 +36,12 @@ def _weak(series: Sequence[np.ndarray], season: int) -> float:
     return sum(is_seasonal(values, season) for values in fits) / max(1, len(fits))
 
 
+def _places(series: SeriesSet) -> np.ndarray:
+    return np.unique(np.linspace(0, len(series) - 1, min(LOOKED_AT, len(series))).astype(int))
+
+
 def _sample(series: SeriesSet) -> list[np.ndarray]:
-    places = np.linspace(0, len(series) - 1, min(LOOKED_AT, len(series))).astype(int)
-    return [series.values[place] for place in np.unique(places)]
+    return [series.values[place] for place in _places(series)]
 
 
 def _still(values: np.ndarray) -> bool:
@@ -109,14 +113,26 @@ def _distance(values: np.ndarray, steps: int) -> float:
     return float(apart.mean()) if len(apart) else 0.0
 
 
+def _calendar_tells(series: SeriesSet, season: int, horizon: int, log: bool) -> bool:
+    if series.starts.dtype.kind != "M":
+        return False
+    pairs = []
+    for place in _places(series):
+        values, times = series.values[place], series.times[place]
+        known = np.log(np.where(values > 0, values, np.nan)) if log else values
+        pairs.append((times[: len(values)], known))
+    return calendar_tells(pairs, series.frequency, season, horizon)
+
+
 def choose_rule(series: SeriesSet, options: ForecasterOptions) -> tuple[WindowRule, bool]:
     """Return how windows of `series` are cut and scaled, and whether stamps are read; raises OptionError.
 
     The season is the shortest one that most series have (`elman.metrics.find_season`) and whose repetition
     comes nearer over the horizon than the last value; a longer one that it divides, or where there is no
-    shorter one, is read too. Stamps are read where the options ask for it, and where most values are equal
-    to the one before. A segment is a season, or the largest part of it up to 48 steps. Logarithms
-    are taken where every value is above 0 and the spread of a stretch grows with its level.
+    shorter one, is read too. Stamps are read where the options ask for it, where most values are equal
+    to the one before, and where the calendar explains errors of the naive forecast. A segment is a
+    season, or the largest part of it up to 48 steps. Logarithms are taken where every value is above 0
+    and the spread of a stretch grows with its level.
     """
     horizon, longest = options.horizon, max(map(len, series.values))
     some = [values for values in _sample(series) if np.isfinite(values).sum() > 1]
@@ -146,10 +162,12 @@ def choose_rule(series: SeriesSet, options: ForecasterOptions) -> tuple[WindowRu
     log = options.transform == "log" or (
         options.transform == "auto" and low > 0 and _grows(series, season)
     )
-    # days that differ from all others, as those of rare events, are seen in the calendar first
-    still = bool(some) and float(np.mean([_still(values) for values in some])) > 0.5
-    asked = options.calendar == "yes" or (options.calendar == "auto" and still)
-    calendar = asked and series.starts.dtype.kind == "M"
+    calendar = options.calendar == "yes"
+    if options.calendar == "auto":
+        # Days that differ from all others, as those of rare events, are seen in the calendar first.
+        still = bool(some) and float(np.mean([_still(values) for values in some])) > 0.5
+        calendar = still or _calendar_tells(series, season, horizon, log)
+    calendar = calendar and series.starts.dtype.kind == "M"
     # forecasts are compared with a repeated season wherever there may be one
     compared = 0 if season > 1 else next(iter(seasons), shortest)
     rule = WindowRule(
