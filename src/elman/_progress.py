@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -40,12 +40,21 @@ class _Console(Console):
 class TrainingDisplay:
     """Shows the events of a training run: one live line on a terminal, plain lines elsewhere."""
 
-    def __init__(self, *, to_stderr: bool, output: str) -> None:
+    def __init__(
+        self, *, to_stderr: bool, output: str | None, wording: Callable[[str], str] = str
+    ) -> None:
+        """Show a run that writes `output`, None where it writes no file.
+
+        Args:
+            to_stderr: show it on standard error, not on standard output.
+            output: the model's file.
+            wording: what names options as the person types them, in every line that is shown.
+        """
         stream: TextIO = sys.stderr if to_stderr else sys.stdout
         alone = os.environ.get("WORLD_SIZE", "1") == "1"
         self.leads = alone or os.environ.get("RANK", "0") == "0"
         self.console = _Console(file=stream, highlight=False, soft_wrap=True, quiet=not self.leads)
-        self.output = output
+        self.output, self.wording = output or "", wording
         self.live: Live | None = None
         self.task = "language"
         self.unit = "token"
@@ -62,7 +71,7 @@ class TrainingDisplay:
 
     def say(self, line: str, style: str = "") -> None:
         """Print a line above the live one."""
-        self.console.print(Text(visible(line), style=style))
+        self.console.print(Text(visible(self.wording(line)), style=style))
 
     def watch(self, event: dict[str, Any]) -> None:
         """Show one event."""
@@ -137,7 +146,7 @@ class TrainingDisplay:
     def _end(self, event: dict[str, Any]) -> None:
         if self.live is not None:
             self.live.stop()
-        if event["stopped"] == "diverged":
+        if event["stopped"] == "diverged" and self.output:
             self.say(f"the best network before that is in {self.output}", "bold")
 
     def finish(self, task: str, stopped: str, card: dict[str, Any]) -> None:
@@ -157,6 +166,8 @@ class TrainingDisplay:
         )
         tell = {"language": self._text_outcome, "forecast": self._series_outcome}
         tell.get(task, self._sequence_outcome)(card)
+        if not self.output:
+            return
         length = os.path.getsize(self.output) if os.path.exists(self.output) else 0
         wrote = "there is" if stopped == "complete" else "wrote"
         now = _NOW[task if task in _NOW else card["data"]["kind"]].format(model=self.output)

@@ -15,6 +15,7 @@ from elman._errors import DataWarning, ElmanError, InputError, KernelWarning, Ou
 
 __all__ = [
     "PARSERS",
+    "PICTURE",
     "REAL",
     "SVG",
     "WHOLE",
@@ -65,9 +66,16 @@ def _svg(text: str) -> str:
     return text
 
 
+def _picture(text: str) -> str:
+    if not text.lower().endswith((".svg", ".png")):
+        raise typer.BadParameter(f"got {text}; expected a name that ends in .svg or .png")
+    return text
+
+
 WHOLE: dict[str, Any] = {"parser": _whole, "metavar": "INTEGER"}
 REAL: dict[str, Any] = {"parser": _real, "metavar": "NUMBER"}
 SVG: dict[str, Any] = {"parser": _svg, "metavar": "FILE"}
+PICTURE: dict[str, Any] = {"parser": _picture, "metavar": "FILE"}
 PARSERS: dict[Any, dict[str, Any]] = {int: WHOLE, float: REAL}
 
 
@@ -96,8 +104,10 @@ def load(path: str, *tasks: str) -> Any:
 
 
 def complain(text: str) -> None:
-    """Say one line to standard error."""
-    sys.stderr.write(f"elman: {text}\n")
+    """Say one line to standard error, its options as the command has them."""
+    from elman.cli._wording import as_typed
+
+    sys.stderr.write(f"elman: {as_typed(text)}\n")
 
 
 def _show(
@@ -113,6 +123,30 @@ def _show(
         complain(str(message))
     else:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+
+def _command(arguments: list[str]) -> str:
+    """Return the command among the arguments behind a space, or nothing where none is named."""
+    names = {command.name for command in app.registered_commands}
+    return next((f" {argument}" for argument in arguments if argument in names), "")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from elman._version import __version__
+
+        typer.echo(f"elman {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="print the version", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Train recurrent networks on your own sequences and ask them for more."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -144,7 +178,9 @@ def main(arguments: list[str] | None = None) -> None:
             error.show()  # type: ignore[attr-defined]
         else:
             text = error.format_message()  # type: ignore[attr-defined]
-            complain(message(text.rstrip("."), remedy="`elman --help` lists what there is"))
+            remedy = f"`elman{_command(arguments)} --help` lists what there is"
+            asks = text.endswith("?")
+            complain(f"{text} {remedy}" if asks else message(text.rstrip("."), remedy=remedy))
         code = 2
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from elman._errors import OptionError, printable, warn
-from elman.cli._app import REAL, WHOLE, Json, ModelFile, app, complain, load, print_json
+from elman.cli._app import PICTURE, REAL, WHOLE, Json, ModelFile, app, complain, load, print_json
 from elman.cli._sources import (
     Decimal,
     Encoding,
@@ -38,7 +38,7 @@ Overlap = Annotated[
         "kept as known (rows with equal values always pass)",
     ),
 ]
-Plot = Annotated[str | None, typer.Option(help="a picture: .svg or .png")]
+Plot = Annotated[str | None, typer.Option(**PICTURE, help="a picture: .svg or .png")]
 
 Text = Annotated[str | None, typer.Option(help="column of texts (as in training)")]
 Label = Annotated[str | None, typer.Option(help="column of labels (as in training)")]
@@ -364,7 +364,8 @@ def evaluate(
     overlap: Overlap = "error",
     plot: Plot = None,
     plot_calibration: Annotated[
-        str | None, typer.Option(help="a picture of a classifier's or tagger's calibration")
+        str | None,
+        typer.Option(**PICTURE, help="a picture of a classifier's or tagger's calibration"),
     ] = None,
     json_: Json = False,
 ) -> None:

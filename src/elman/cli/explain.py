@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from elman._errors import OptionError
-from elman.cli._app import SVG, Json, ModelFile, app, load, print_json
+from elman.cli._app import PICTURE, SVG, Json, ModelFile, app, load, print_json
 from elman.cli._sources import argument_lines, write_svg
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def explain(
         ),
     ] = None,
     svg: Annotated[str | None, typer.Option(**SVG, help="a picture as on the page: .svg")] = None,
-    plot: Annotated[str | None, typer.Option(help="a picture by matplotlib: .svg or .png")] = None,
+    plot: Annotated[
+        str | None, typer.Option(**PICTURE, help="a picture by matplotlib: .svg or .png")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Tell which earlier input moved an answer, and whether that stands its own test."""

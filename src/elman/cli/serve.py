@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from elman._errors import DataError, OptionError, printable
-from elman.cli._app import WHOLE, app, load
+from elman.cli._app import WHOLE, Json, app, complain, load, print_json
 
 __all__ = ["serve"]
 
@@ -46,6 +46,7 @@ def serve(
         Path | None, typer.Option(help="folder of training runs (.run.jsonl) to show")
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="open the page in the browser")] = False,
+    json_: Json = False,
 ) -> None:
     """Serve models over HTTP on this machine, with a page that shows them at work."""
     from elman.model import model_name
@@ -77,9 +78,15 @@ def serve(
 
     def ready(settings: Settings) -> None:
         url = run.address(settings)
-        typer.echo(f"serving {', '.join(map(printable, loaded)) or printable(runs)} on {url}")
-        if is_any(settings.host) and not settings.allow_hosts:
-            typer.echo("others may ask only by a name or address that --allow-host gives")
+        closed = is_any(settings.host) and not settings.allow_hosts
+        if json_:
+            print_json(
+                {"url": url, "models": [*loaded], "runs": None if runs is None else str(runs)}
+            )
+        else:
+            typer.echo(f"serving {', '.join(map(printable, loaded)) or printable(runs)} on {url}")
+        if closed:
+            complain("others may ask only by a name or address that --allow-host gives")
         if open_:
             import webbrowser
 

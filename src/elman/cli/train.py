@@ -17,6 +17,7 @@ from elman._errors import DataError, OptionError
 from elman.cli._app import PARSERS, Json, app, print_json
 from elman.cli._likely import likely_command
 from elman.cli._sources import Decimal, Encoding, Header, read_examples
+from elman.cli._wording import as_typed
 from elman.options import (
     ClassifierOptions,
     ForecasterOptions,
@@ -103,7 +104,9 @@ def _train(
         if task == "forecast" and others is not None:
             raise OptionError(flag, got="it with --task forecast", remedy="leave it out")
     with ExitStack() as stack:
-        display = stack.enter_context(TrainingDisplay(to_stderr=json_, output=output))
+        display = stack.enter_context(
+            TrainingDisplay(to_stderr=json_, output=output, wording=as_typed)
+        )
         if watch and display.leads:
             display.say(f"the run as it goes on: {_open(stack, Path(output), resume)}", "bold")
         if why != "--task":

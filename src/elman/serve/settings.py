@@ -93,8 +93,8 @@ class Settings:
             raise OptionError(
                 "--host",
                 got=self.host,
-                expected="127.0.0.1, for anyone on the network could ask",
-                remedy="pass --token-file FILE or set ELMAN_TOKEN",
+                expected="an address of this machine alone, such as 127.0.0.1",
+                remedy="to let other machines ask, give --token-file FILE or set ELMAN_TOKEN",
             )
         printed = self.token is None or (self.token.isascii() and self.token.isprintable())
         if not printed or self.token == "" or (self.token or "").strip() != (self.token or ""):
