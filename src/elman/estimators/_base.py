@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
+from collections.abc import Mapping
+from difflib import get_close_matches
 from os import PathLike
 from types import ModuleType
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from elman import runtime
-from elman._errors import MissingDependencyError, NotFittedError, installing, printable
+from elman._errors import MissingDependencyError, NotFittedError, OptionError, installing, printable
 from elman.model import Model
-from elman.options import RecurrentOptions, members_of
+from elman.options import Options, RecurrentOptions, members_of
 from elman.runtime.inspectable import Inspectable
 
 try:
@@ -41,6 +44,29 @@ def training() -> ModuleType:
     return elman.training
 
 
+def _with_seed(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with `random_state`, scikit-learn's name, as the `seed`; raises OptionError."""
+    found = dict(parameters)
+    if "random_state" in found:
+        state = found.pop("random_state")
+        if "seed" in found:
+            raise OptionError(
+                "random_state", got="seed too", expected="one of them: they are the same"
+            )
+        found["seed"] = 0 if state is None else state
+    return found
+
+
+def _described(options: type[Options]) -> str:
+    """Return what every parameter is, for the docstring of an estimator."""
+    lines = ["Parameters (all by name; `random_state` is another name of `seed`):"]
+    for field in options.declared():
+        default = "" if field.default is None else f" [{field.default}]"
+        text = f"{field.name}: {field.metadata['help']}{default}"
+        lines += textwrap.wrap(text, 100, initial_indent="    ", subsequent_indent="        ")
+    return "\n".join(lines) + "\n"
+
+
 class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
     """Base of the estimators; the parameters are the options of its task, all by name."""
 
@@ -67,10 +93,14 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
                     f"{cls.__name__} takes its parameters by name, got {value} without one:"
                     f" write {call}, and pass data to fit"
                 )
+            parameters = _with_seed(parameters)
             for name in parameters:
                 if name not in known:
-                    has = ", ".join(known)
-                    raise TypeError(f"{cls.__name__} has no parameter {name!r}; it has {has}")
+                    near = get_close_matches(name, known, 1)
+                    hint = (
+                        f"did you mean {near[0]}?" if near else f"help({cls.__name__}) lists them"
+                    )
+                    raise TypeError(f"{cls.__name__} has no parameter {name!r}; {hint}")
             for name, default in known.items():
                 setattr(self, name, parameters.get(name, default))
 
@@ -85,6 +115,21 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
             ]
         )
         cls.__init__ = initialise  # type: ignore[method-assign, assignment]
+        cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\n{_described(cls.options)}"
+
+    @property
+    def random_state(self) -> Any:
+        """The seed of all random numbers, by scikit-learn's name for it."""
+        return self.seed
+
+    @random_state.setter
+    def random_state(self, value: Any) -> None:
+        self.seed = _with_seed({"random_state": value})["seed"]
+
+    def set_params(self: Self, **parameters: Any) -> Self:
+        """Set parameters by name; `random_state` sets `seed`."""
+        super().set_params(**_with_seed(parameters))
+        return self
 
     def _checked_options(self) -> Any:
         return self.options(**self.get_params())
