@@ -21,9 +21,10 @@ LEVELS: list[set[str]] = [
     {"config"},
     {"model"},
     {"nn", "runtime"},
-    {"training", "explain"},
+    {"training", "explain", "_display"},
+    {"_progress"},
     {"estimators", "serve"},
-    {"_display", "_progress", "bench", "cli", "demo", "__init__", "__main__"},
+    {"bench", "cli", "demo", "__init__", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 WINGS = ({"nn", "training"}, {"runtime", "explain"})

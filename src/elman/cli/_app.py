@@ -140,7 +140,7 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def everywhere(
+def _everywhere(
     version: Annotated[
         bool,
         typer.Option("--version", help="print the version", callback=_version, is_eager=True),

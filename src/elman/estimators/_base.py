@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from os import PathLike
 from types import ModuleType
-from typing import Any, ClassVar, TypeVar, get_type_hints
+from typing import Any, ClassVar, TypeAlias, TypeVar, get_type_hints
 
 from elman import runtime
 from elman._errors import MissingDependencyError, NotFittedError, OptionError, installing, printable
+from elman._progress import TrainingDisplay
 from elman.model import Model
 from elman.options import Options, RecurrentOptions, members_of
 from elman.runtime.inspectable import Inspectable
@@ -27,6 +29,7 @@ except ImportError as error:
 __all__ = ["Estimator", "training"]
 
 Self = TypeVar("Self", bound="Estimator")
+Watch: TypeAlias = Callable[[dict[str, Any]], None]
 
 
 class _BeforeFitError(NotFittedError, exceptions.NotFittedError):  # type: ignore[misc]
@@ -133,6 +136,29 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
 
     def _checked_options(self) -> Any:
         return self.options(**self.get_params())
+
+    @contextmanager
+    def _shown(
+        self, verbose: bool, watch: Watch | None, output: str | PathLike[str] | None
+    ) -> Iterator[Watch | None]:
+        """Yield what a run tells its events to: `watch`, and with `verbose` a display of the run too."""
+        if not verbose:
+            yield watch
+            return
+        name = None if output is None else str(output)
+        with TrainingDisplay(to_stderr=False, output=name) as display:
+            ends: list[dict[str, Any]] = []
+
+            def tell(event: dict[str, Any]) -> None:
+                display.watch(event)
+                if event["event"] == "end":
+                    ends.append(event)
+                if watch is not None:
+                    watch(event)
+
+            yield tell
+            for end in ends:
+                display.finish(display.task, end["stopped"], end["card"])
 
     def _keep(self: Self, outcome: Any) -> Self:
         self.model_ = outcome.model

@@ -75,20 +75,22 @@ class Forecaster(Estimator):
         output: str | PathLike[str] | None = None,
         resume: bool = False,
         watch: Any = None,
+        verbose: bool = False,
     ) -> Forecaster:
         """Train on the series in `X`: a path, a data frame long or wide, arrays; return self.
 
-        `output`, `resume` and `watch` are as for `LanguageModel.fit`.
+        `output`, `resume`, `watch` and `verbose` are as for `LanguageModel.fit`.
         Raises DataError, OptionError, OutputError, ModelFileError, DivergedError.
         """
         series = self.read(X)
-        outcome = training().train_forecaster(
-            series,
-            self._checked_options(),
-            output=None if output is None else Path(output),
-            resume=resume,
-            watch=watch,
-        )
+        with self._shown(verbose, watch, output) as watching:
+            outcome = training().train_forecaster(
+                series,
+                self._checked_options(),
+                output=None if output is None else Path(output),
+                resume=resume,
+                watch=watching,
+            )
         return self._keep(outcome)
 
     def predict(

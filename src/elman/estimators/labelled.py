@@ -40,16 +40,19 @@ class _Labelled(Estimator):
         options = self._checked_options()
         wing = training()
         valid, output = how.pop("valid", None), how.pop("output", None)
-        outcome = wing.train_labelled(
-            self.task,
-            wing.Labelled(*data),
-            options,
-            valid=None
-            if valid is None
-            else wing.Labelled(self._sequences(valid[0]), self._targets(valid[1])),
-            output=None if output is None else Path(output),
-            **how,
-        )
+        verbose, watch = how.pop("verbose", False), how.pop("watch", None)
+        with self._shown(verbose, watch, output) as watching:
+            outcome = wing.train_labelled(
+                self.task,
+                wing.Labelled(*data),
+                options,
+                valid=None
+                if valid is None
+                else wing.Labelled(self._sequences(valid[0]), self._targets(valid[1])),
+                output=None if output is None else Path(output),
+                watch=watching,
+                **how,
+            )
         self._keep(outcome)
         if outcome.model.codec.labels is not None:
             self.classes_ = outcome.model.codec.labels.array
@@ -65,18 +68,24 @@ class _Labelled(Estimator):
         output: str | PathLike[str] | None = None,
         resume: bool = False,
         watch: Any = None,
+        verbose: bool = False,
     ) -> Self:
         """Train on the sequences `X` and what is to be said of them, `y`; return self.
 
         `X` is a list of texts or of lists of tokens, a list of arrays ``[T_i]`` or ``[T_i, C]``, or one
         array ``[N, T]`` or ``[N, T, C]``. `valid` is a pair like (X, y) to measure on in place of a part of
-        `X`; `output`, `resume` and `watch` are as for `LanguageModel.fit`.
+        `X`; `output`, `resume`, `watch` and `verbose` are as for `LanguageModel.fit`.
 
         Raises DataError, OptionError, ShapeError, OutputError, ModelFileError, DivergedError.
         """
         sequences = self._sequences(X, reset=True)
         return self._train(
-            (sequences, self._targets(y)), valid=valid, output=output, resume=resume, watch=watch
+            (sequences, self._targets(y)),
+            valid=valid,
+            output=output,
+            resume=resume,
+            watch=watch,
+            verbose=verbose,
         )
 
     def partial_fit(self: Self, X: Any, y: Sequence[Any], classes: Any = None) -> Self:

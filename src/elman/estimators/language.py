@@ -51,28 +51,31 @@ class LanguageModel(Estimator):
         output: str | PathLike[str] | None = None,
         resume: bool = False,
         watch: Any = None,
+        verbose: bool = False,
     ) -> LanguageModel:
         """Train on `X`: a text, a path of a file or folder, or several of either; return self.
 
         `valid` is the text held out of training in place of a part of `X`; `test` is the text from which
         every reported figure comes, in place of half of what is held out. `output` is a file for the
         model, beside which the journal and the checkpoint stand; `resume` goes on from that
-        checkpoint; `watch` is called with every event, a dict as in the journal.
+        checkpoint; `watch` is called with every event, a dict as in the journal; with `verbose` the run is
+        shown as the command shows it.
 
         Raises DataError, OptionError, OutputError, ModelFileError, DivergedError, all ElmanError.
         """
         check_not_mistyped(X)
         options = self._checked_options()
-        outcome = training().train_language(
-            X,
-            options,
-            valid=valid,
-            test=test,
-            output=None if output is None else Path(output),
-            resume=resume,
-            watch=watch,
-            sample=sample,
-        )
+        with self._shown(verbose, watch, output) as watching:
+            outcome = training().train_language(
+                X,
+                options,
+                valid=valid,
+                test=test,
+                output=None if output is None else Path(output),
+                resume=resume,
+                watch=watching,
+                sample=sample,
+            )
         return self._keep(outcome)
 
     def _fitted(self) -> LanguagePredictor:

@@ -1,0 +1,76 @@
+"""What a person meets who uses the estimators by hand: parameters by their names, help, progress."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+import elman
+from elman import OptionError
+
+ESTIMATORS = [
+    elman.LanguageModel,
+    elman.SequenceClassifier,
+    elman.SequenceRegressor,
+    elman.SequenceTagger,
+    elman.Forecaster,
+]
+TEXT = "I like tea and I like cake . " * 40
+SMALL: dict[str, Any] = {"hidden_size": 8, "steps": 4, "evaluations": 2}
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_random_state_is_the_seed(estimator: Any) -> None:
+    model = estimator(random_state=5)
+    assert model.seed == model.random_state == clone(model).seed == 5
+    assert "random_state" not in model.get_params()
+    assert model.set_params(random_state=6).seed == 6
+    model.random_state = 7
+    assert model.get_params()["seed"] == 7
+    assert estimator(random_state=None).seed == estimator().seed
+    with pytest.raises(OptionError, match="random_state: got seed too"):
+        estimator(random_state=1, seed=1)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_help_describes_every_parameter(estimator: Any) -> None:
+    for field in estimator.options.declared():
+        (line,) = (
+            line
+            for line in estimator.__doc__.splitlines()
+            if line.startswith(f"    {field.name}: ")
+        )
+        assert line.split(": ", 1)[1].startswith(field.metadata["help"][:20])
+
+
+def test_a_wrong_parameter_is_told_the_right_one() -> None:
+    with pytest.raises(
+        TypeError, match=r"has no parameter .hiden_size.; did you mean hidden_size\?"
+    ):
+        elman.LanguageModel(hiden_size=3)
+    with pytest.raises(TypeError, match=r"has no parameter 'x'; help\(Forecaster\) lists them"):
+        elman.Forecaster(x=3)
+
+
+def test_verbose_shows_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    events: list[str] = []
+    elman.LanguageModel(**SMALL).fit(TEXT, watch=lambda event: events.append(event["event"]))
+    assert capsys.readouterr().out == ""
+    told: list[str] = []
+    elman.LanguageModel(**SMALL).fit(
+        TEXT, watch=lambda event: told.append(event["event"]), verbose=True
+    )
+    printed = capsys.readouterr().out
+    assert "step 4: validation loss" in printed
+    assert "test set: loss" in printed
+    assert "wrote" not in printed
+    assert set(told) == set(events)
+    texts, labels = ["good day", "bad day"] * 10, ["+", "-"] * 10
+    elman.SequenceClassifier(**SMALL).fit(texts, labels, verbose=True)
+    assert "step 4: " in capsys.readouterr().out
+    series = 10 + np.sin(np.arange(80))
+    elman.Forecaster(horizon=3, members=1, **SMALL).fit(series, verbose=True)
+    assert "80 values" in capsys.readouterr().out
