@@ -22,8 +22,19 @@ error names the series and its row, and whatever was changed is said in `SeriesS
 | series of several frequencies | an error that names two of them |
 | a step that most, but not all, stamps keep | the commonest one; what lacks are gaps |
 | one stamp a series, so that no step is seen | an error: pass `frequency` |
-| a gap of more than a hundred times the rows | an error: a year is mistyped |
-| stamps with a time zone | UTC; with `timezone`, stamps of one hour a day stay local |
+| a gap of more than a hundred times the rows (2,000 steps at least) | an error: a year is mistyped |
+| a first or last row farther off than all others are long | the same |
+| stamps with a time zone | UTC under a day; stamps of one hour a day stay local; told in that zone |
+| plain dates and `timezone` | dates, though the clocks leap over a midnight |
+| numbers that can only be dates, as 20240131 or seconds since 1970 | dates, with a note |
+| one of them that is none, as 20240230 | an error |
+| stamps a tenth of a step and five minutes or less off | the steps, with a note |
+| dates and frequency="steps" | steps in the order of the dates |
+| one day of the week closed in each of three weeks and more | open days: the closed ones are no steps |
+| masked values, `pandas.NA` | missing |
+| an index without a name that holds dates, texts or numbers | a column, `index` |
+| an index that holds durations | an error |
+| one column as target and known in advance | an error; a copy of the target is noted |
 | stamps with and without a time zone | an error |
 | local stamps and `timezone`, the hour that comes twice | by their order |
 | the same, the hour that clocks leap over | an error |

@@ -28,9 +28,14 @@ class ForecasterOptions(RecurrentOptions):
     past: str | None = reading(None, "columns known up to the present, with commas between them")
     future: str | None = reading(None, "columns known in advance, with commas between them")
     static: str | None = reading(None, "columns with one value a series, with commas between them")
-    frequency: str | None = reading(None, "step of the series, as h, 30min, D, B, MS (found)")
+    frequency: str | None = reading(
+        None, "step, as h, 30min, D, Mon-Sat, MS, BME; steps counts rows (default: from the stamps)"
+    )
     timezone: str | None = reading(None, "where clocks without a zone stand, as Europe/Berlin")
-    date_format: str | None = reading(None, "form of the dates, as %d/%m/%Y (found)")
+    date_format: str | None = reading(
+        None,
+        "form of the dates, as %d/%m/%Y, epoch_s, epoch_ms or excel (default: from the column)",
+    )
     missing: Literal["mask", "fill", "error"] = reading(
         "mask", "a row without a value: left missing, the last value again, an error"
     )
@@ -45,7 +50,8 @@ class ForecasterOptions(RecurrentOptions):
         "auto", "values as they are, or their logarithms"
     )
     calendar: Literal["auto", "yes", "no"] = reading(
-        "auto", "read where a stamp stands in day, week and year"
+        "auto",
+        "read where a stamp stands in day, week and year (default: where that explains errors)",
     )
     window: int | None = reading(None, "steps of the past that a forecast reads (by rule)", low=2)
     levels: str = reading("80,95", "intervals in percent, with commas between them")
