@@ -66,7 +66,8 @@ class Explanation:
     like              +1.0000   +1.5000  ████████████████████
     start state       +0.2500            █████
     bias              +0.2500
-    Its numbers sum to the score (gap 0.00 %); p = 0.05: of 1,000 random rankings, 50 move the score as much.
+    It passes its own test: its numbers sum to the score (gap 0.00 %); p = 0.05: of 1,000 random rankings, \
+50 move the score as much.
     """
 
     task: str
@@ -216,7 +217,8 @@ class Explanation:
     @property
     def _moves(self) -> str:
         if self.test is None:
-            return "not tested by replacing inputs"
+            moves = np.isfinite(self.full_bar) and len(self.inputs) > 1
+            return "not tested by replacing inputs" if moves else "no input moves the score"
         moved, p, stronger = self.test
         count = round(RANKINGS * p)
         random = f"p = {p:.3g}: of {RANKINGS:,} random rankings, {count:,} move the score as much"
@@ -231,7 +233,8 @@ class Explanation:
         """How its test went, in a sentence."""
         if self.passed is False:
             return f"THIS EXPLANATION FAILS ITS OWN TEST: {self.tested}."
-        return f"{self.tested[0].upper()}{self.tested[1:]}."
+        result = "It passes its own test" if self.passed else "Its own test cannot tell"
+        return f"{result}: {self.tested}."
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it for JSON, an object for each input."""
