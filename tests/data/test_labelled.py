@@ -305,3 +305,21 @@ def test_a_word_and_how_it_is_spelled_share_one_text() -> None:
     assert encoded.letters is not None
     assert encoded.words.tolist() == [1]  # the word in lower case
     assert encoded.letters[0].tolist() == [1, 0, 1]  # its letters as they are
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]),
+        np.ma.array([[1], [2], [3]], mask=[[0], [1], [0]]),
+        [1, None, 3],
+        np.array([1, pd.NA, 3], object),
+        pd.Series([1, None, 3], dtype="Int64"),
+    ],
+    ids=["masked", "masked whole numbers", "None", "NA", "Int64"],
+)
+def test_masked_numbers_are_missing(item: Any) -> None:
+    (array,) = Sequences.of([item]).items
+    np.testing.assert_array_equal(array, [[1], [np.nan], [3]])
+    with pytest.raises(DataError, match="Input X contains NaN: sequence 0: got nan in step 1"):
+        check_finite(Sequences.of([item]), missing=False)

@@ -15,6 +15,7 @@ import numpy as np
 
 from elman._errors import DataError, OptionError, ShapeError
 from elman.data.codec import Scaler, SequenceCodec
+from elman.data.columns import column_of
 from elman.data.vocabulary import TextCodec, count_vocabulary
 from elman.data.words import LONGEST, UNKNOWN, UNKNOWN_ID, plain_line_ends
 
@@ -169,12 +170,14 @@ def _tokens(item: Any, row: int) -> tuple[str, ...]:
 
 def _numbers(item: Any, row: int) -> np.ndarray:
     try:
-        array = np.asarray(item)
+        array = np.ma.asanyarray(item) if np.ma.isMaskedArray(item) else np.asarray(item)
+        if array.dtype.kind == "O" and array.size:  # None and pandas.NA are missing
+            array = column_of(array.ravel())[0].reshape(array.shape)
         if array.dtype.kind == "c":
             raise DataError("Complex data not supported", got=f"sequence {row}")
         if array.dtype.kind not in "biufO":
             raise TypeError
-        array = array.astype(np.float64)
+        array = np.ma.filled(array.astype(np.float64), np.nan)
     except (TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
