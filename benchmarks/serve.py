@@ -2,6 +2,7 @@
 
     python benchmarks/serve.py [MODEL] [--streams 1000] [--rate 1000] [--seconds 60] [--json FILE]
     python benchmarks/serve.py [MODEL] --overload [--why] [--streams 6000] [--seconds 10]
+    python benchmarks/serve.py [MODEL] --beside [--seconds 10]
 
 `elman serve` runs as a process on loopback; this process is its clients: a keep-alive connection a stream,
 each with its own text, one request at a time, all together at `rate` requests a second. A request's time
@@ -14,6 +15,11 @@ steps a second; then all of them offer five times as many, whether answered or n
 that most is still answered, and how long a refusal (429) takes; a request finds no connection where all
 wait, and counts as not sent. With `--why` a request is an explanation of 50 characters, not a step.
 
+With `--beside` one client feeds a stream, and asks for predictions, one request after the other: alone, and
+beside another client that does the same with one thing that takes long: bodies of 2 MB that are refused, of
+several kinds, a text of 1,900 characters that is unrolled, one of 50 that is explained, one of 100,000 that
+is scored. It prints how many requests a second the first one has answered, and how long each takes.
+
 Leaves with exit code 1 where an answer is lost, doubled, out of order or other, where the rate is not
 reached, or where the 99th percentile is above 50 ms.
 """
@@ -22,12 +28,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import http.client
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -245,6 +253,70 @@ async def overload(host: str, port: int, name: str, plan: argparse.Namespace) ->
     }
 
 
+def bodies(name: str) -> dict[str, tuple[str, bytes]]:
+    """Return what the other client asks again and again, by what it is: a path and a body."""
+    text = "".join(map(chr, range(40, 90)))
+    head = b'{"model": "%s", "input": [' % name.encode()
+    row = b"[" + b", ".join([b"0.125"] * 30) + b"]"
+    long = {"unroll": text * 38, "explain": text, "score": text * 2000}
+    return {
+        "refused: 690,000 lists": ("predict", head + b"[]," * 690_000 + b"[]]}"),
+        "refused: 500,000 words": ("predict", head + b'"a",' * 500_000 + b"1]}"),
+        "refused: 1,000,000 numbers": ("predict", head + b"1," * 1_000_000 + b"1]}"),
+        "refused: a table": ("predict", head + b", ".join([row] * 9_500) + b"]}"),
+        **{
+            f"{route}: {len(given):,} characters": (
+                route,
+                json.dumps({"model": name, "input": given}).encode(),
+            )
+            for route, given in long.items()
+        },
+    }
+
+
+def asked(port: int, path: str, body: bytes, line: list[http.client.HTTPConnection]) -> bytes:
+    """Return the answer to one request on a connection that is kept."""
+    if not line:
+        line.append(http.client.HTTPConnection("127.0.0.1", port, timeout=600))
+    line[0].request("POST", f"/v1/{path}", body, {"Content-Type": "application/json"})
+    return line[0].getresponse().read()
+
+
+def beside(port: int, name: str, plan: argparse.Namespace) -> dict[str, object]:
+    """Return requests a second and milliseconds of a client, alone and beside another one."""
+    figures: dict[str, object] = {}
+    each = plan.seconds / 8
+    mine: list[http.client.HTTPConnection] = []
+    stream = json.loads(asked(port, "streams", b'{"model": "%s"}' % name.encode(), mine))["id"]
+    ways = {
+        "feed": (f"streams/{stream}/feed", b'{"input": "a"}'),
+        "predict": ("predict", b'{"model": "%s", "input": "to be or"}' % name.encode()),
+    }
+    for what, (path, body) in {"alone": ("", b""), **bodies(name)}.items():
+        done = threading.Event()
+
+        def other(path: str = path, body: bytes = body, done: threading.Event = done) -> None:
+            line: list[http.client.HTTPConnection] = []
+            while body and not done.is_set():
+                asked(port, path, body, line)
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        time.sleep(0.2)
+        for way, (route, small) in ways.items():
+            took, start = [], time.perf_counter()
+            while time.perf_counter() < start + each:
+                begun = time.perf_counter()
+                asked(port, route, small, mine)
+                took.append(time.perf_counter() - begun)
+            figures[f"{what}; {way}s a second"] = len(took) / each
+            figures[f"{what}; {way} p50 ms"] = 1000 * float(np.median(took))
+            figures[f"{what}; {way} p99 ms"] = _p99(took)
+        done.set()
+        thread.join()
+    return figures
+
+
 def _p99(took: list[float]) -> float:
     return 1000 * float(np.quantile(took, 0.99)) if took else float("nan")
 
@@ -263,7 +335,7 @@ def wrong(network: object, texts: list[str], answers: list[bytes]) -> int:
 
 def report(figures: dict[str, object], plan: argparse.Namespace) -> None:
     for key, value in figures.items():
-        print(f"{key:<20} {value:,.2f}" if isinstance(value, float) else f"{key:<20} {value}")
+        print(f"{key:<48} {value:,.2f}" if isinstance(value, float) else f"{key:<48} {value}")
     if plan.json is not None:
         plan.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
@@ -275,6 +347,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=1000.0, help="requests a second in all")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--overload", action="store_true", help="offer more than can be answered")
+    parser.add_argument("--beside", action="store_true", help="one client beside another")
     parser.add_argument("--why", action="store_true", help="explanations, not steps")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     plan = parser.parse_args()
@@ -289,6 +362,9 @@ def main() -> int:
                 line = process.stdout.readline()
                 port = int(line.rpartition(":")[2])
                 name = path.name.removesuffix(".safetensors")
+                if plan.beside:
+                    report(beside(port, name, plan), plan)
+                    return 0
                 if plan.overload:
                     report(asyncio.run(overload(f"127.0.0.1:{port}", port, name, plan)), plan)
                     return 0
