@@ -15,6 +15,7 @@ import pytest
 
 import elman
 from elman.runtime import Stream
+from elman.runtime.sampling import Predictions
 from elman.serve import ask as ask_routes
 from elman.serve import work
 
@@ -30,7 +31,7 @@ class Gate:
         self.asked.append(what)
         self.begun.release()
         assert self.free.wait(30)
-        return [("a", 1.0)] if k else "abc"
+        return Predictions([("a", 1.0)], 0.0) if k else "abc"
 
     def written(self, _, prompt, **how):
         yield self(prompt)
@@ -67,7 +68,7 @@ def test_beyond_the_room_for_long_questions_is_429(models, ask, monkeypatch):
             short = {"model": "letters", "input": "ab"}
             for route, more in (
                 ("predict", {}),
-                ("unroll", {}),
+                ("unroll", {"quick": True}),
                 ("replace", {"position": 0, "token": "c"}),
             ):
                 assert (await client.post(f"/v1/{route}", json=short | more)).status_code == 200
@@ -116,8 +117,11 @@ def test_what_is_short(models, ask, monkeypatch):
                 ("predict", long, False),
                 ("predict", {"model": "forecast"}, False),
                 ("predict", {"model": "forecast", "input": [1.0], "horizon": 1}, False),
-                ("unroll", text, True),
-                ("unroll", long, False),
+                ("unroll", text, False),
+                ("unroll", text | {"quick": True}, True),
+                ("unroll", long | {"quick": True}, False),
+                ("explain", text, False),
+                ("explain", text | {"quick": True}, True),
                 ("replace", text | more, True),
                 ("replace", long | more, False),
                 ("score", text, False),
