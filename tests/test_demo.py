@@ -10,6 +10,7 @@ import pytest
 
 import elman
 from elman import demo
+from elman.cli import main
 from elman.data import meals
 
 # the bar; sampling has no part in it, sentences stand in the corpus as often as is probable
@@ -26,13 +27,31 @@ def test_every_probability_of_the_grammar_is_learned(cell: str) -> None:
 def test_the_demonstration_runs_and_the_answer_turns(tmp_path: Path) -> None:
     printed = io.StringIO()
     with redirect_stdout(printed):
-        result = demo.run(tmp_path, seconds=2.0, seed=0, to_stderr=False)
+        result = demo.run(tmp_path / "own", seconds=2.0, seed=0, to_stderr=False)
     assert result["meals"]["predictions"][0]["token"] == "pizza"
     assert result["burgers"]["predictions"][0]["token"] == "burgers"
     for name in ("meals", "burgers"):
         assert result[name]["worst_error"] < BAR
-    assert "The answer turned from pizza to burgers." in printed.getvalue()
-    assert (
-        elman.load(tmp_path / "meals.safetensors").predict_next("I like to eat", 1)[0][0] == "pizza"
-    )
+    shown = printed.getvalue()
+    assert "The answer turned from pizza to burgers." in shown
+    meals_file = tmp_path / "own" / "meals.safetensors"
+    assert elman.load(meals_file).predict_next("I like to eat", 1)[0][0] == "pizza"
+    # what decides stands further back than an n-gram model looks
+    moved = result["moved"]
+    assert moved["right"] >= 0.95 * moved["prompts"]
+    assert moved["loss"] < moved["ngram_loss"] - 0.1
+    assert moved["verdict"] == "better"
+    assert "the network beats it by" in shown
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
     assert len(result["manual"]["text"]) == 404
+
+
+def test_the_command_takes_its_time_as_train_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["demo", "--folder", str(tmp_path / "own"), "--time", "3 parsecs"])
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("elman: --time: got 3 parsecs; expected a span of time such as")
+    assert not list(tmp_path.iterdir())

@@ -66,15 +66,20 @@ def _memory(model: str | None, text: str | None, svg: str | None, json_: bool) -
 
 @app.command("demo")
 def demo(
-    folder: Annotated[Path, typer.Option(help="where the models are written")] = Path(),
-    seconds: Annotated[float, typer.Option(**REAL, help="time for the character network")] = 60.0,
+    folder: Annotated[
+        Path, typer.Option(help="where the models are written", show_default=True)
+    ] = Path("elman-demo"),
+    time: Annotated[
+        str, typer.Option(help="training time of the character network: 90s, 3m, 1h30m")
+    ] = "1m",
     seed: Annotated[int, typer.Option(**WHOLE, help="seed of all random numbers")] = 0,
     json_: Json = False,
 ) -> None:
-    """Train three small networks in three minutes and show what they learned."""
+    """Train four small networks in about three minutes and show what they learned."""
     from elman.demo import run
+    from elman.options import seconds
 
-    result = run(folder, seconds=seconds, seed=seed, to_stderr=json_)
+    result = run(folder, seconds=seconds(time, "--time"), seed=seed, to_stderr=json_)
     if json_:
         print_json(result)
 
