@@ -15,7 +15,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Level by level: a module may import from lower levels, and from its own package.
 LEVELS: list[set[str]] = [
     {"_version", "_errors", "_kernel"},
-    {"_shapes", "_numbers", "_rows", "_atomic", "_native", "_pace"},
+    {"_frames", "_shapes", "_numbers", "_rows", "_atomic", "_native", "_pace"},
     {"_container", "options", "plots"},
     {"cells", "data", "metrics"},
     {"config"},

@@ -75,6 +75,16 @@ class Model:
         object.__setattr__(self, "arrays", views)
 
     @property
+    def summary(self) -> str:
+        """The network in some words, such as "lstm, 1 × 512 units, 2,135,106 parameters"."""
+        config = self.config
+        sizes = f"{config.num_layers} × {config.hidden_size} units"
+        return f"{config.cell}, {sizes}, {self.parameter_count:,} parameters"
+
+    def __repr__(self) -> str:
+        return f"Model({self.config.task}: {self.summary})"
+
+    @property
     def parameter_count(self) -> int:
         """The number of trained numbers."""
         return sum(math.prod(shape) for shape in self.config.parameters().values())

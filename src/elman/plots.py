@@ -6,10 +6,13 @@ of. A name in a picture is text as it stands, of at most 60 characters: no formu
 
 from __future__ import annotations
 
+import functools
 import io
 import os
+import tempfile
 import textwrap
 import warnings
+import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -84,13 +87,32 @@ def _style() -> AbstractContextManager[None]:
     return style.context(["default", settings])
 
 
+@functools.cache
+def _picture() -> type[Figure]:
+    """Return the class of the figures: matplotlib's, that shows itself without pyplot."""
+    from matplotlib.figure import Figure
+
+    class Picture(Figure):
+        """A figure that a notebook draws, and that `show` opens in the browser."""
+
+        def _repr_svg_(self) -> str:
+            return _written(self, ".svg").decode()
+
+        def show(self, warn: bool = True) -> None:  # noqa: ARG002 - matplotlib's signature
+            """Write the picture to a file and open it in the browser."""
+            with tempfile.NamedTemporaryFile(suffix=".svg", delete=False) as file:
+                file.write(_written(self, ".svg"))
+            webbrowser.open(f"file://{file.name}")
+
+    return Picture
+
+
 def _drawn(draw: Callable[[Figure, Axes], None], title: str, size: tuple[float, float]) -> Figure:
     """Return the figure that `draw` fills."""
     with _style():
-        from matplotlib.figure import Figure
         from matplotlib.text import Text
 
-        figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+        figure = _picture()(figsize=size, dpi=_DPI, layout="constrained")
         axes = figure.add_subplot()
         axes.set_title(printable(title, _LONGEST))
         draw(figure, axes)
@@ -389,10 +411,15 @@ def save(figure: Figure, path: Path) -> None:
     kind = os.path.splitext(os.fspath(path))[1].lower()
     if kind not in (".svg", ".png"):
         raise OptionError("a picture", got=path, expected="a name that ends in .svg or .png")
+    atomic_write(path, _written(figure, kind))
+
+
+def _written(figure: Figure, kind: str) -> bytes:
+    """Return the bytes of a file of the `kind` .svg or .png; the same figure gives the same bytes."""
     metadata: dict[str, Any] = {"Date": None} if kind == ".svg" else {}
     buffer = io.BytesIO()
     with _style(), warnings.catch_warnings():
         # a character that no font of the machine has is drawn as a box
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure.savefig(buffer, format=kind[1:], metadata=metadata)
-    atomic_write(path, buffer.getvalue())
+    return buffer.getvalue()

@@ -75,6 +75,8 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
 
     options: ClassVar[type[RecurrentOptions]]
 
+    __repr__ = BaseEstimator.__repr__
+
     model_: Model
     predictor_: Any
     card_: dict[str, Any]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from elman._errors import DataError, InputError, printable
+from elman._frames import frame_of
 from elman._shapes import whole_number
 from elman.data.words import plain_line_ends
 from elman.explain.reading import Reading, Unit, read_states
@@ -53,6 +54,10 @@ class Like:
         places = [asdict(place) for place in self.places]
         head = {"phrase": self.phrase, "occurrences": self.occurrences}
         return {**head, "units": units, "places": places}
+
+    def to_frame(self) -> Any:
+        """Return the places as a data frame of polars, or as columns without polars."""
+        return frame_of(map(asdict, self.places))
 
     def to_json(self) -> str:
         """Return `to_dict` as one line of JSON."""

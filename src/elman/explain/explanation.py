@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from elman._errors import printable
+from elman._frames import frame
 from elman._numbers import aligned, significant
 from elman.explain.selftest import CLOSE, RANKINGS, RARE, SelfTest
 
@@ -271,14 +272,7 @@ class Explanation:
 
     def to_frame(self) -> Any:
         """Return `to_columns` as a data frame of polars where that is installed, else as it is."""
-        columns = self.to_columns()
-        try:
-            import polars as pl
-        except ImportError:
-            return columns
-        # a lone surrogate is no text for polars
-        names = [name.encode("utf-8", "replace").decode() for name in self.inputs]
-        return pl.DataFrame(columns | {"input": names})
+        return frame(self.to_columns())
 
     def to_svg(self, *, width: float = 720, standalone: bool = True) -> str:
         """Return it as a picture: an SVG, with its rules of style inside where it is to stand alone."""

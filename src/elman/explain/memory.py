@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from elman._errors import InputError
+from elman._frames import frame
 from elman._shapes import whole_number
 from elman.data.words import UNKNOWN_ID
 from elman.explain.opened import Opened
@@ -122,6 +123,10 @@ class Memory:
             "source": self.source,
             "verdict": self.verdict,
         }
+
+    def to_frame(self) -> Any:
+        """Return change and gradient by lag as a data frame of polars, or as columns without polars."""
+        return frame({"lag": self.lags, "change": self.change, "gradient": self.gradient})
 
     def to_json(self) -> str:
         """Return `to_dict` as one line of JSON."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from elman._errors import InputError, OptionError, printable
+from elman._frames import frame
 from elman._shapes import whole_number
 from elman.data.labelled import Encoded, Sequences
 from elman.data.words import plain_line_ends
@@ -121,6 +122,12 @@ class Trace:
             "gates": cut(self.gates),
             "predictions": said,
         }
+
+    def to_frame(self) -> Any:
+        """Return each step's token and most probable answer as a data frame, or as columns without polars."""
+        best = [step[0] if step else (None, None) for step in self.predictions]
+        answers, probabilities = ([*part] for part in zip(*best, strict=True)) if best else ([], [])
+        return frame({"token": self.tokens, "answer": answers, "probability": probabilities})
 
     def to_json(self, units: int | Sequence[int] | None = None, layer: int | None = None) -> str:
         """Return `to_dict` as one line of JSON; raises OptionError."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from elman._errors import DataError
+from elman._frames import frame_of
 from elman.explain.alike import Like, like, units_like
 from elman.explain.properties import SERIES, TEXT
 from elman.explain.reading import Reading, Unit, read_states, untrained
@@ -139,6 +140,10 @@ class Units:
         ]
         size = len(self.reading.tokens)
         return {"steps": size, "units": len(self.reading.units), "properties": rows}
+
+    def to_frame(self) -> Any:
+        """Return the scores as a data frame of polars, or as columns without polars."""
+        return frame_of(self.to_dict()["properties"])
 
     def to_json(self, count: int | None = None) -> str:
         """Return `to_dict` as one line of JSON."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elman._errors import DataError, OptionError, ShapeError, printable
+from elman._frames import frame
 from elman.metrics.calibration import Bin, calibration_error, log_loss, reliability
 from elman.metrics.tags import EntityFigures
 
@@ -219,6 +220,10 @@ class Classification:
         if not self.bins:
             raise OptionError("calibration", got="answers alone", expected="probabilities")
         return plots.calibration(self.bins)
+
+    def to_frame(self) -> Any:
+        """Return the figures of every label as a data frame of polars, or as columns without polars."""
+        return frame({"label": self.labels, **class_figures(self.table)._asdict()})
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields and what follows from them, for JSON."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from elman._frames import frame_of
 from elman.metrics.forecast import mae, rmse
 
 __all__ = ["Regression", "RegressionFigures", "r2", "regression"]
@@ -75,6 +76,10 @@ class Regression:
     def to_dict(self) -> dict[str, Any]:
         """Return all fields and the sentences, for JSON."""
         return asdict(self) | {"sentences": list(self.sentences)}
+
+    def to_frame(self) -> Any:
+        """Return the figures of every method as a data frame of polars, or as columns without polars."""
+        return frame_of(map(asdict, self.methods))
 
     def __str__(self) -> str:
         return "\n".join(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from elman._errors import DataError, OptionError, ShapeError
+from elman._frames import frame_of
 from elman.metrics.forecast import (
     coverage,
     crps,
@@ -144,6 +145,14 @@ class ForecastReport:
     def to_dict(self) -> dict[str, Any]:
         """Return all fields and the sentences, for JSON."""
         return asdict(self) | {"sentences": list(self.sentences)}
+
+    def to_frame(self) -> Any:
+        """Return the figures of every method as a data frame of polars, or as columns without polars."""
+        return frame_of(
+            {name: value for name, value in asdict(row).items() if name != "intervals"}
+            | {f"coverage_{100 * one.level:g}": one.coverage for one in row.intervals}
+            for row in self.methods
+        )
 
     def __str__(self) -> str:
         wide = max(15, *(len(row.name) + 1 for row in self.methods))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from elman._errors import DataError, OptionError
+from elman._frames import frame
 from elman.data.rows import several
 from elman.data.series import SeriesSet
 from elman.data.zones import to_aware
@@ -105,6 +106,10 @@ class Forecast:
     def median(self) -> np.ndarray:
         """The middle of the forecast: half of what comes is below it, float64 ``[N, h]``."""
         return np.asarray(self.quantiles[..., self.levels.index(0.5)])
+
+    def to_frame(self, percents: Sequence[float] | None = None) -> Any:
+        """Return `to_columns` as a data frame of polars where that is installed, else as it is."""
+        return frame(self.to_columns(percents))
 
     def interval(self, percent: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the lower and upper end ``[N, h]`` of an interval in percent; raises OptionError."""

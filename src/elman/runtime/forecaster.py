@@ -375,6 +375,10 @@ class SeriesStream:
         self._predictor = predictor
         self._history = predictor.history.select([series])
 
+    def __repr__(self) -> str:
+        history = self._history
+        return f"SeriesStream({history.ids[0]!r}, {len(history.values[0]):,} values read)"
+
     def feed(self, value: float) -> SeriesStream:
         """Read the next value, NaN where it is missing; return self. Raises DataError for an infinite one."""
         if not isinstance(value, Real) or math.isinf(value):

@@ -24,6 +24,10 @@ __all__ = ["Inspectable"]
 class Inspectable:
     """What every predictor can be asked about itself."""
 
+    def __repr__(self) -> str:
+        model = self._inspected().model
+        return f"{type(self).__name__}({model.config.task}: {model.summary})"
+
     def _inspected(self) -> Any:
         return self
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from elman._errors import InputError
+from elman._frames import frame_of
 from elman.data.batches import IGNORE, evaluation_chunks
 from elman.data.sources import Source
 from elman.data.text import Corpus, load_corpus
@@ -103,6 +104,10 @@ class Evaluation:
             "perplexity": self.perplexity,
             "beats_ngram": self.beats_ngram,
         }
+
+    def to_frame(self) -> Any:
+        """Return the figures, in one row, as a data frame of polars, or as columns without polars."""
+        return frame_of([{name: one for name, one in self.to_dict().items() if name != "warnings"}])
 
     def __str__(self) -> str:
         lines = [

@@ -44,6 +44,9 @@ class StreamPool:
         """Return the number of streams."""
         return len(self._last)
 
+    def __repr__(self) -> str:
+        return f"StreamPool({len(self):,} streams; {self.network.model.summary})"
+
     def reset(self, which: Sequence[int] | None = None) -> StreamPool:
         """Forget all that was fed to the streams `which`, or to any; returns self. Raises OptionError."""
         places = self._places(which)

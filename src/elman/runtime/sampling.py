@@ -12,6 +12,7 @@ import numpy as np
 
 from elman import _native
 from elman._errors import OptionError
+from elman._frames import frame_of
 from elman._shapes import whole_number
 from elman.data import TextCodec
 from elman.data.words import UNKNOWN, UNKNOWN_ID
@@ -88,6 +89,10 @@ class Predictions(list[tuple[str, float]]):
         if share < MOSTLY:
             return ""
         return f"{100 * share:.0f} % of the probability is on what is outside the vocabulary, {UNKNOWN}"
+
+    def to_frame(self) -> Any:
+        """Return the tokens and their probabilities as a data frame, or as columns without polars."""
+        return frame_of({"token": token, "probability": one} for token, one in self)
 
     def __repr__(self) -> str:
         return super().__repr__() + (f" ({self.note})" if self.note else "")

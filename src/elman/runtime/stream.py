@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman._errors import InputError
+from elman._frames import frame
 from elman._shapes import whole_number
 from elman.data import TextCodec
 from elman.data.words import UNKNOWN_ID, plain_line_ends
@@ -87,6 +88,10 @@ class Score:
         # 0 minus the total, for -0.0 is no loss that a person writes
         return 0.0 - self.total / max(1, len(self.tokens))
 
+    def to_frame(self) -> Any:
+        """Return the tokens and their log probabilities as a data frame, or as columns without polars."""
+        return frame({"token": self.tokens, "log_probability": self.log_probabilities})
+
     def __str__(self) -> str:
         rows = [
             f"{token!r:>16}  {np.exp(value):8.4f}  {value:9.3f}"
@@ -110,6 +115,10 @@ class Stream:
         self.network = network_of(model)
         self.codec = self.network.model.codec
         self.reset()
+
+    def __repr__(self) -> str:
+        read = "nothing read" if self._last is None else f"after {self.codec.tokens[self._last]!r}"
+        return f"Stream({self.network.model.summary}; {read})"
 
     def reset(self) -> Stream:
         """Forget all that was fed; returns self."""

@@ -21,6 +21,7 @@ from typing import Any, TextIO, cast
 import numpy as np
 
 from elman._errors import InputError, OptionError, printable
+from elman._frames import frame, frame_of
 from elman._shapes import whole_number
 from elman.data.sources import Document, Source, read_sources
 from elman.data.vocabulary import END, TextCodec, unknown_warning
@@ -100,6 +101,10 @@ class Surprise:
         """Return the line's one number, in bits; 0 without tokens. Raises OptionError."""
         function = _function(measure)
         return float(function(self.bits.astype(np.float64))) if len(self.bits) else 0.0
+
+    def to_frame(self) -> Any:
+        """Return the tokens and their surprise as a data frame of polars, or as columns without polars."""
+        return frame({"token": self.tokens, "bits": self.bits})
 
     def __str__(self) -> str:
         rows = [
@@ -295,6 +300,10 @@ class Ranking:
             "warnings": list(self.warnings),
             "rows": self.to_rows(steps),
         }
+
+    def to_frame(self) -> Any:
+        """Return the ranked lines as a data frame of polars, or as columns without polars."""
+        return frame_of(self.to_rows())
 
     @property
     def median(self) -> float:
