@@ -74,7 +74,8 @@ def test_texts_and_labels_in_two_files(tmp_path):
     labels.write_text("2\n1\n0\n")
     wanted = (["good, food", "", "so bad"], [2, 1, 0])
     assert elman.read_sequences(texts, label=str(labels)) == wanted
-    assert elman.read_sequences(f"{texts},{labels}") == wanted
+    for label in (None, str(labels)):
+        assert elman.read_sequences(f"{texts},{labels}", label=label) == wanted
     labels.write_text("2\n\n0\n")
     with pytest.raises(DataError, match=r"labels\.txt, line 2: got nothing; expected a label"):
         elman.read_sequences(f"{texts},{labels}")

@@ -326,7 +326,17 @@ AS_PEOPLE_HAVE_THEM = {
     "comments": (
         b"# made by hand, in May\n#\na,b\n1,2\n# the end\n",
         {"a": [1], "b": [2]},
-        "begin with # are comments",
+        "line 5: begins with # and is left out",
+    ),
+    "hashes in texts": (
+        b'a,b\n#one,2\n"#two, too",3\n',
+        {"a": ["#one", "#two, too"], "b": [2, 3]},
+        None,
+    ),
+    "no header, counted": (
+        b"1,good\n2,bad\n",
+        {"0": [1, 2], "1": ["good", "bad"]},
+        "has no header",
     ),
     "a header written as a comment": (
         b"# made by a tool\n# a,b\n1,2\n",
@@ -413,6 +423,7 @@ def test_what_was_found_out_is_said(csv):
 FAULTS = {
     "ragged": (b'a,b\n"x\ny",1\n1,2,3\n', "line 4: got 3 fields; expected 2"),
     "short": (b"a,b,c\n1,2\n", "line 2: got 2 fields; expected 3"),
+    "a text that begins with #": (b"a,b\n#one, two,3\n", "line 2: got 3 fields; expected 2"),
     "open quote": (b'a,b\n1,2\n"x,3\n4,5\n', "line 3: a quote is not closed"),
     "twice": (b"a,b,a\n1,2,3\n", "two columns of the name 'a'"),
     "twice, with spaces": (b"a, a\n1,2\n", "two columns of the name 'a'"),

@@ -396,7 +396,7 @@ def evaluate(
         )
         data = read_examples(files, task, places, **how)
         _few_known(predictor, data[0])
-        beside: dict[str, Any] = {"beside": _plain(predictor, train, data, places, metric)}
+        beside: dict[str, Any] = {"beside": _plain(predictor, train, data, places, metric, how)}
         if task == "classify":
             beside["metric"] = metric
         report = predictor.evaluate(*data, **beside)
@@ -420,6 +420,7 @@ def _plain(
     data: tuple[Any, list[Any]],
     places: dict[str, Any],
     metric: str,
+    how: dict[str, Any],
 ) -> Any:
     """Return what plain models reach on `data`, fitted on the files `train`; nothing without them."""
     if train is None:
@@ -429,7 +430,7 @@ def _plain(
     task = predictor.model.config.task
     wing = estimators.training()
     weight = "balanced" if metric == "macro_recall" else None
-    training = wing.Labelled(*read_examples(train, task, places))
+    training = wing.Labelled(*read_examples(train, task, places, **how))
     return wing.compare(task, training, wing.Labelled(*data), predictor.model.codec.labels, weight)
 
 

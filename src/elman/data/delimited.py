@@ -90,7 +90,7 @@ def _split(text: str, delimiter: str) -> tuple[list[str], list[list[str]]] | Non
 
 
 def _columns(
-    text: str, name: str, delimiter: str, quoting: Literal[0, 3], line: int
+    text: str, name: str, delimiter: str, quoting: Literal[0, 3], line: int, notes: list[str]
 ) -> tuple[list[str], list[list[str]]]:
     """Return the first row, and the columns of those behind it; the text begins behind `line` lines."""
     spaced = f'{delimiter} "' in text.split("\n", 1)[0]
@@ -105,7 +105,9 @@ def _columns(
                 del row[len(first) :]
             if len(row) == len(first):
                 rows.append(row)
-            elif row and not row[0].startswith(_COMMENT):
+            elif len(row) == 1 and row[0].startswith(_COMMENT):
+                notes.append(f"{name}, line {line + begin}: begins with # and is left out")
+            elif row:
                 raise DataError(
                     f"{name}, line {line + begin}",
                     got=f"{len(row)} fields",
@@ -139,8 +141,8 @@ def _kind_of_datum(text: str) -> str:
 def _has_header(first: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
     """Return whether the first row names the columns.
 
-    It does not where it is of the same kinds as the rows below it and holds something that is hardly a
-    name: a date, a number with decimals, a number that its column holds again, or nothing but numbers.
+    It does not where it is of the same kinds as the rows below it and holds something that is hardly a name:
+    a date, a number with decimals, one that its column holds again or counts on from, or only numbers.
     """
     if list(first) == [str(place) for place in range(len(first))] and len(first) > 1:
         return True  # a frame without names, as pandas writes it
@@ -151,7 +153,11 @@ def _has_header(first: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
         return True
     below = [_kind_of_datum(next(filter(None, column), "")) for column in columns]
     return kinds != below or not any(
-        kind == "date" or (kind == "number" and (not text.isdigit() or text in column))
+        kind == "date"
+        or (
+            kind == "number"
+            and (not text.isdigit() or text in column or column[0] == str(int(text) + 1))
+        )
         for kind, text, column in zip(kinds, first, columns, strict=True)
     )
 
@@ -224,13 +230,13 @@ def parse_delimited(
     limit = csv.field_size_limit(max(len(body), 1))
     try:
         first, columns = _split(body, delimiter) or _columns(
-            body, name, delimiter, csv.QUOTE_MINIMAL, line
+            body, name, delimiter, csv.QUOTE_MINIMAL, line, notes
         )
     except DataError:
         # between tabs a quote is mostly a letter like another
         if delimiter != "\t":
             raise
-        first, columns = _columns(body, name, delimiter, csv.QUOTE_NONE, line)
+        first, columns = _columns(body, name, delimiter, csv.QUOTE_NONE, line, notes)
         notes.append(f"{name}: quotes are read as letters, for some are not closed")
     finally:
         csv.field_size_limit(limit)

@@ -97,7 +97,9 @@ def read_sequences(
     if path is not None and path.lower().endswith(_FORMS):
         return read_ts(path, encoding)
     if path is not None and not is_table(path):
-        pair = (path, label) if label is not None and os.path.isfile(label) else pair_of(path)
+        pair = pair_of(path)
+        if pair is None and label is not None and os.path.isfile(label):
+            pair = path, label
         if pair is not None:
             return read_paired_lines(*pair, encoding)
         # the steps of a table have an id
