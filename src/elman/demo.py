@@ -88,7 +88,7 @@ def _show(console: Console, rows: list[dict[str, Any]]) -> None:
 
 
 def _show_why(console: Console, model: LanguageModel, grammar: meals.Grammar, food: str) -> None:
-    told = model.explain(CONTEXT, food, unknown=True)
+    told = model.explain(CONTEXT, food)
     table = Table(box=None, pad_edge=False)
     table.add_column(Text(f"why {food}?", style="bold"))
     for name in ("measured", "true"):
@@ -97,7 +97,9 @@ def _show_why(console: Console, model: LanguageModel, grammar: meals.Grammar, fo
     for word, effect, true in zip(told.inputs, told.contributions, truth, strict=True):
         table.add_row(word, f"{effect:+.3f}", f"{true:+.3f}")
     console.print(table)
-    console.print("(What its log probability would lose if the word were not known.)")
+    console.print(
+        "(How far its log probability falls when others likely in its place replace the word.)"
+    )
 
 
 def _fit(model: LanguageModel, text: str, path: Path, to_stderr: bool) -> LanguageModel:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 from pydantic import ConfigDict, TypeAdapter
 
+from elman import serve
+from elman.explain.explanation import METHODS
 from elman.serve import why
 from elman.serve.replies import (
     Explained,
@@ -61,6 +65,12 @@ def drawing(svg):
     return svg
 
 
+def test_the_page_offers_the_methods_that_there_are():
+    page = Path(serve.__file__).parent / "page" / "index.html"
+    options = re.search(r'id="method">(.*?)</select>', page.read_text("utf-8"), re.DOTALL)[1]
+    assert tuple(options.strip().removeprefix("<option>").split("<option>")) == METHODS
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_explain_a_word(given, models, name):
     text = TEXTS[name]
@@ -68,6 +78,8 @@ def test_explain_a_word(given, models, name):
     found = given("/v1/explain", {"model": name, "input": text, "svg": True})
     drawing(found.pop("svg"))
     assert found == predictor.explain(text).to_dict()
+    first = given("/v1/explain", {"model": name, "input": text, "quick": True})
+    assert first == predictor.explain(text, quick=True).to_dict()
     target = predictor.predict_next(text, 3)[2][0]
     body = {"model": name, "input": text, "target": target, "method": "leave-one-out"}
     expected = predictor.explain(text, target, method="leave-one-out").to_dict()

@@ -24,7 +24,7 @@ from elman.runtime.network import BLOCK, Network
 
 __all__ = ["Falls", "falls", "groups_of"]
 
-_QUICK, _REFINED = 4e9, 2e10
+_QUICK, _REFINED = 4e9, 1e10
 """Multiplications that a first and a refined answer may take, in so far as the fewest draws allow it."""
 _QUICK_DRAWS, _REFINED_DRAWS = (1, 8), (4, 32)
 """The fewest and the most replacements for one token."""
