@@ -92,6 +92,7 @@ def test_labels_before_texts(tmp_path):
 
 def test_a_mistyped_name_is_no_text():
     with pytest.raises(
-        DataError, match=r"no file or folder has the name 'mymeals'.*check the path"
+        DataError,
+        match=r"no file or folder has the name 'mymeals': got a text of one word; check the path",
     ):
         elman.LanguageModel(steps=1).fit("mymeals")

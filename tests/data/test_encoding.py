@@ -13,8 +13,8 @@ from elman._errors import DataError, DataWarning, OptionError
 from elman.data import encoding
 from elman.data.encoding import (
     Encoding,
+    decoding_notes,
     detect,
-    encoding_warnings,
     input_lines,
     read_blocks,
     read_text,
@@ -195,7 +195,7 @@ def test_standard_input_is_read_as_a_file_is(write, monkeypatch):
     assert next(lines) == "ready"
     with pytest.warns(DataWarning, match="standard input: not UTF-8 at line 2") as caught:
         assert [*lines] == ["Schön", "weiß"]
-    notes = encoding_warnings([("standard input", detect(write(data)))])
+    notes = decoding_notes([("standard input", detect(write(data)))])
     assert [str(warning.message) for warning in caught] == notes
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert read_text("-")[0] == read_text(write(data))[0]

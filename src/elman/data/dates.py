@@ -241,15 +241,17 @@ def join_clock(
     >>> found["day"].tolist()
     ['2020-01-01 10:30']
     """
-    texts = {name: one[one != None] for name, one in columns.items() if one.dtype.kind == "O"}  # noqa: E711
-    clocks = [
-        name for name, one in texts.items() if len(one) and all(map(_TIME_OF_DAY.fullmatch, one))
-    ]
-    days = [name for name, one in texts.items() if len(one) and looks_like_date(one[0])]
+    texts = {
+        name: [one for one in column if one]
+        for name, column in columns.items()
+        if column.dtype == "O"
+    }
+    texts = {name: held for name, held in texts.items() if held}
+    clocks = [name for name, held in texts.items() if all(map(_TIME_OF_DAY.fullmatch, held))]
     days = [
         name
-        for name in days
-        if named in (None, name) and not any(":" in text for text in texts[name])
+        for name, held in texts.items()
+        if named in (None, name) and looks_like_date(held[0]) and ":" not in "".join(held)
     ]
     if len(clocks) != 1 or len(days) != 1:
         return columns, []

@@ -27,8 +27,8 @@ __all__ = [
     "GUESS",
     "STDIN",
     "Encoding",
+    "decoding_notes",
     "detect",
-    "encoding_warnings",
     "first_of",
     "input_lines",
     "read_blocks",
@@ -297,7 +297,7 @@ def first_of(notes: Sequence[str]) -> str:
     return notes[0] + (f" (and {len(notes) - 1} more)" if len(notes) > 1 else "")
 
 
-def encoding_warnings(files: Iterable[tuple[str, Encoding]]) -> list[str]:
+def decoding_notes(files: Iterable[tuple[str, Encoding]]) -> list[str]:
     """Return what to say about how the named files were decoded: guesses first, then damage."""
     noted = [(found, f"{name}: {found.note}") for name, found in files if found.note]
     guesses = [note for found, note in noted if found.guessed]
@@ -372,7 +372,7 @@ def read_text(
                 f"{name} is {found.note}, and no language that {GUESS} writes looks so",
                 remedy="pass encoding= with the one it is written in (such as gb18030 or cp1251)",
             )
-        return "".join(read_blocks(path, found)), encoding_warnings([(name, found)])
+        return "".join(read_blocks(path, found)), decoding_notes([(name, found)])
 
 
 def input_lines(encoding: str | None = None) -> Iterator[str]:

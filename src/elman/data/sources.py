@@ -16,8 +16,8 @@ from elman._errors import DataError
 from elman.data.encoding import (
     STDIN,
     Encoding,
+    decoding_notes,
     detect,
-    encoding_warnings,
     first_of,
     read_blocks,
     spool,
@@ -25,22 +25,11 @@ from elman.data.encoding import (
 from elman.data.vocabulary import code_points
 from elman.data.words import LINE_END
 
-__all__ = [
-    "Document",
-    "Lot",
-    "Source",
-    "check_not_mistyped",
-    "cut",
-    "end_lines",
-    "is_path",
-    "part",
-    "read_sources",
-]
+__all__ = ["Document", "Lot", "Source", "cut", "end_lines", "is_path", "part", "read_sources"]
 
 Source: TypeAlias = Union[str, "os.PathLike[str]", Iterable["Source"]]
 
 _BLOCK = 1 << 20
-_LONGEST_NAME = 100
 # What a run writes beside its text: trained on, it would teach the network its own journal.
 _OWN_FOLDER = ".checkpoint"
 _OWN_FILES = (".run.jsonl", ".safetensors")
@@ -156,19 +145,6 @@ def is_path(text: str) -> bool:
     return text.lower().endswith(_TEXT_SUFFIXES) and not any(map(str.isspace, text))
 
 
-def check_not_mistyped(text: Source) -> None:
-    """Raise DataError for a text to train on that is one short word: a name that is no file's or folder's."""
-    if isinstance(text, str) and text != STDIN and not is_path(text):
-        short = 0 < len(text) <= _LONGEST_NAME and text.isascii()
-        if short and not any(map(str.isspace, text)):
-            remedy = "check the path, or pass a text of several words"
-            raise DataError(
-                f"no file or folder has the name {text!r}, and a text",
-                got="one word",
-                remedy=remedy,
-            )
-
-
 def _file(path: Path, encoding: str | None, name: str | None = None) -> Document:
     try:
         found = detect(path, encoding)
@@ -238,7 +214,7 @@ def read_sources(
         warnings.append(f"empty: {first_of(empty)}")
     if lines is not None:
         documents = end_lines(documents, lines=lines)
-    warnings += encoding_warnings(
+    warnings += decoding_notes(
         (document.name, document.encoding) for document in documents if document.encoding
     )
     return documents, warnings

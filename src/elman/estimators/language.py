@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
 from elman import runtime
+from elman._errors import DataError
 from elman.data import Source
-from elman.data.sources import check_not_mistyped
+from elman.data.encoding import STDIN
+from elman.data.sources import is_path
 from elman.estimators._base import Estimator, training
 from elman.model import Model
 from elman.options import LanguageOptions
@@ -18,12 +21,22 @@ from elman.runtime.sampling import Predictions
 __all__ = ["LanguageModel", "sample"]
 
 SAMPLE_TOKENS = {"char": 160, "word": 40}
+_WORD = re.compile("[!-~]{1,100}")
 
 
 def sample(model: Model) -> str:
     """Return a short text that `model` writes, the same at every call."""
     predictor: LanguagePredictor = runtime.open(model)
     return predictor.generate(n=SAMPLE_TOKENS[model.codec.level], temperature=0.8, seed=0)
+
+
+def _check_not_mistyped(text: Source) -> None:
+    """Raise DataError for a text that is one short word, and so rather a name that is no file's."""
+    if isinstance(text, str) and _WORD.fullmatch(text) and not is_path(text) and text != STDIN:
+        remedy = "check the path, or pass a text of several words"
+        raise DataError(
+            f"no file or folder has the name {text!r}", got="a text of one word", remedy=remedy
+        )
 
 
 class LanguageModel(Estimator):
@@ -63,7 +76,7 @@ class LanguageModel(Estimator):
 
         Raises DataError, OptionError, OutputError, ModelFileError, DivergedError, all ElmanError.
         """
-        check_not_mistyped(X)
+        _check_not_mistyped(X)
         options = self._checked_options()
         with self._shown(verbose, watch, output) as watching:
             outcome = training().train_language(
