@@ -179,9 +179,16 @@ def test_series_are_forecast(folder: Path, run: Any, tmp_path: Path) -> None:
     assert "task forecast, as --horizon says" in ran.out
     assert "monthly (start of month)" in ran.out
     found = rows(run("predict", model, "--plot", picture).out)
-    assert [*found[0]] == ["unique_id", "month", "y_hat", "lo-80", "hi-80", "lo-99", "hi-99"]
+    assert [*found[0]] == [
+        *("unique_id", "month", "y_hat", "mean", "lo-80", "hi-80", "lo-99", "hi-99"),
+    ]
     assert [row["month"] for row in found] == [f"2022-{month:02}-01" for month in range(1, 7)]
     assert picture.read_bytes().startswith(b"\x89PNG")
+    means = rows(run("predict", model, "--point", "mean").out)
+    assert [*means[0]][2:4] == ["y_hat", "median"]
+    assert [row["y_hat"] for row in means] == [row["mean"] for row in found]
+    ran = run("predict", model, "--point", "middle")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
     after = rows(run("predict", model, folder / "later.csv", "--horizon", 2).out)
     assert [row["month"] for row in after] == ["2023-01-01", "2023-02-01"]
     ran = run("evaluate", model, folder / "later.csv")
@@ -211,6 +218,7 @@ def test_unusual_lines_are_ranked(folder: Path, run: Any, tmp_path: Path) -> Non
         (("texts.csv", "--label", "mood", "--text", "sais"), "says"),
         (("texts.csv", "--text", "says"), "--label"),
         (("sales.csv", "--horizon", 0), "horizon: got 0"),
+        (("sales.csv", "--horizon", 500), "got 500; expected at most"),
         (("sales.csv", "--horizon", 5, "--label", "x"), "--horizon"),
         (("sales.csv", "--task", "prophecy"), "--task: got prophecy; expected one of language"),
         (("sales.csv", "--horizon", 3, "--valid", "sales.csv"), "--valid"),

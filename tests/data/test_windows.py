@@ -227,13 +227,13 @@ def test_where_most_values_are_equal_the_longer_past_gives_the_unit() -> None:
     values = np.zeros(60)
     values[[5, 20]] = 80.0
     # four changes of 80 among 39, none of them within the window of 12
-    assert one(values[:40], 40, of).unit[0] == pytest.approx(4 * 80 / 39)
+    assert one(values[:40], 40, of).unit[0] == pytest.approx(80 * np.sqrt(4 / 39))
     assert one(values[:40], 40, rule(season=1, long_season=0, segment=1)).unit[0] < 1e-5
     # what comes later has no say, nor has a trend that is added in training
     windows = Windows.of(of, [np.where(np.arange(60) < 40, values, 1e6)])
     for trends in (None, np.array([5.0])):
         prepared, _ = windows.prepare(np.array([0]), np.array([40]), trends)
-        assert prepared.unit[0] == pytest.approx(4 * 80 / 39)
+        assert prepared.unit[0] == pytest.approx(80 * np.sqrt(4 / 39))
     # a window that moves is scaled by itself alone
     moving = np.concatenate([1000 * np.arange(30.0) % 7000, np.sin(np.arange(30.0))])
     assert one(moving, 60, of).unit[0] == one(moving, 60, replace(of, floor=False)).unit[0]

@@ -314,3 +314,60 @@ def test_windows_that_fill_a_block_almost_exactly_and_not_quite(
     assert again["methods"][0]["mae"] == pytest.approx(
         model.card_["held_out"]["methods"][0]["mae"], rel=1e-6
     )
+
+
+def test_columns_are_given_as_a_list_or_with_commas() -> None:
+    frame = shop(0, 40) | {"wind": list(np.arange(80.0) % 5)}
+    roles = {"id_column": "store", "time_column": "day", "target": "sold"}
+    one = Forecaster(**SMALL, **roles, past=["rain", "wind"], future=("offer",)).fit(frame)
+    two = Forecaster(**SMALL, **roles, past="rain,wind", future="offer").fit(frame)
+    assert bits(one) == bits(two)
+    assert one.model_.codec.history.names["past"] == ("rain", "wind")
+    assert clone(one).get_params()["past"] == ["rain", "wind"]
+    said = r"past: got \['rain', 3\]; expected names of columns, without commas in them"
+    with pytest.raises(OptionError, match=said):
+        Forecaster(**SMALL, **roles, past=["rain", 3]).fit(frame)
+
+
+def test_counts_add_up_by_the_mean() -> None:
+    draw = np.random.default_rng(0)
+    values = draw.poisson(0.5, size=(30, 98)).astype(float)
+    model = Forecaster(
+        horizon=14, hidden_size=16, members=1, steps=300, learning_rate=0.005, batch_size=64, dropout=0.0,
+        refit=False, threads=1,
+    ).fit(values)  # fmt: skip
+    forecast = model.predict(point="mean")
+    expected = 30 * 14 * 0.5
+    assert forecast.y_hat.sum() == pytest.approx(expected, rel=0.2)
+    assert forecast.median.sum() < 0.6 * expected
+    network = model.card_["held_out"]["methods"][0]
+    assert network["crps"] > 0
+    assert all(one["coverage"] >= one["level"] - 0.1 for one in network["intervals"])
+
+
+def test_the_interval_of_rare_values_is_as_wide_as_they_are() -> None:
+    days = np.datetime64("2021-01-01") + np.arange(380)
+    first_sunday = (days.astype("datetime64[D]").astype(int) + 4) % 7 == 0
+    first_sunday &= (days - days.astype("datetime64[M]")).astype(int) < 7
+    values = np.where(first_sunday, np.random.default_rng(0).integers(65, 95, 380), 0)
+    model = Forecaster(
+        horizon=15, hidden_size=16, members=1, steps=500, learning_rate=0.01, batch_size=32, dropout=0.0,
+        threads=1,
+    ).fit({"ds": days[:365], "y": values[:365]})  # fmt: skip
+    forecast = model.predict()
+    (spike,) = np.flatnonzero(values[365:])
+    assert days[365 + spike] == np.datetime64("2022-01-02")
+    low, high = (end[0] for end in forecast.interval(95))
+    assert low[spike] == 0
+    assert high[spike] > 40
+    # and of days without them as narrow
+    assert np.median(high - low) < 5
+
+
+@pytest.mark.parametrize("at", [100, 150])
+def test_a_constant_series_that_jumps(at: int) -> None:
+    values = np.where(np.arange(160) < at, 10.0, 20.0)
+    model = Forecaster(horizon=6, hidden_size=4, members=1, steps=10, threads=1).fit(values)
+    quantiles = model.predict().quantiles
+    assert abs(quantiles - 20).max() < 5
+    assert all(len(said) < 200 for said in model.card_["held_out"]["sentences"])

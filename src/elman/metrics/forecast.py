@@ -19,6 +19,7 @@ __all__ = [
     "interval_width",
     "mae",
     "mase",
+    "mean_of_quantiles",
     "owa",
     "pinball",
     "rmse",
@@ -157,6 +158,33 @@ def crps(forecasts: ArrayLike, truth: ArrayLike, levels: Sequence[float]) -> flo
     rows = np.asarray(forecasts, np.float64)
     losses = (pinball(row, truth, level) for row, level in zip(rows, levels, strict=True))
     return min(float(sum(w * loss for w, loss in zip(weights, losses, strict=True))), _MAX)
+
+
+def mean_of_quantiles(quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Return the mean ``[...]`` of distributions given by their quantiles ``[..., Q]`` at `levels`.
+
+    Between two quantiles a distribution is even. Beyond the outermost it falls off exponentially, at the
+    pace of the outermost two, unless these are much farther apart than the next two: then it ends there.
+
+    >>> mean_of_quantiles(np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 4.0]]), (0.25, 0.5, 0.75)).tolist()
+    [1.0, 1.5]
+    """
+    if len(levels) < 3:
+        return np.asarray(quantiles[..., len(levels) // 2])
+    edges = np.array([0.0, *levels, 1.0])
+    apart = np.diff(levels)
+    weights = np.zeros(len(levels))
+    weights[:-1] += apart / 2
+    weights[1:] += apart / 2
+    weights[[0, -1]] += edges[1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        gaps = np.diff(quantiles, axis=-1)
+        tails = [
+            np.where(outer <= 2 * inner, outer, 0.0) * edges[1] / np.log(edges[2] / edges[1])
+            for outer, inner in ((gaps[..., -1], gaps[..., -2]), (gaps[..., 0], gaps[..., 1]))
+        ]
+        mean = np.einsum("...q,q->...", quantiles, weights) + tails[0] - tails[1]
+    return np.asarray(np.where(np.isfinite(mean), mean, quantiles[..., len(levels) // 2]))
 
 
 def weighted_quantile_loss(

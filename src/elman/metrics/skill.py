@@ -62,11 +62,11 @@ class Skill:
 
 
 def _student(freedom: int) -> float:
-    """Return the 97.5 % quantile of Student's t, to 1 % from three degrees of freedom on.
+    """Return the 95 % quantile of Student's t, to 2 % from three degrees of freedom on.
 
     Source: Abramowitz, Stegun, "Handbook of Mathematical Functions", 26.7.5.
     """
-    z = 1.959963984540054
+    z = 1.6448536269514722
     return (
         z
         + (z**3 + z) / (4 * freedom)
@@ -127,11 +127,11 @@ def paired_skill(
 ) -> Skill:
     """Return how `losses` ``[N]``, one a window, compare with those of the `other` forecast.
 
-    Better or not better is said beyond chance: two-sided 5 % in the paired test of Diebold, Mariano,
-    "Comparing Predictive Accuracy", 1995. `times` ``[N]`` are the steps at which the windows begin, on one
-    clock for all series (by default one after another), and each window reaches over `horizon` steps.
-    Windows of several series at one time are one observation. Where the other makes no error the skill is 0
-    if this one makes none, else -1. Raises ShapeError.
+    Better and not better are each said where chance would do so one time in twenty at most, by the paired
+    test of Diebold, Mariano, "Comparing Predictive Accuracy", 1995. `times` ``[N]`` are the steps at which
+    the windows begin, on one clock for all series (by default one after another), and each window reaches
+    over `horizon` steps. Windows of several series at one time are one observation. Where the other makes
+    no error the skill is 0 if this one makes none, else -1. Raises ShapeError.
 
     >>> paired_skill([1.0, 2.0, 1.0, 2.0, 1.0], [2.0, 3.0, 2.0, 4.0, 2.0]).verdict
     'better'
@@ -172,7 +172,7 @@ def is_repeated_last(
     They are where both hold: their moves away from the last value are at most a third as large (root mean
     square) as the true ones, and do not foretell these. The second is the test of Clark, West,
     "Approximately normal tests for equal predictive accuracy in nested models", 2007: the product of
-    both moves, a mean for each window, is not above 0 beyond chance (one-sided 2.5 %). With origins too few
+    both moves, a mean for each window, is not above 0 beyond chance (one-sided 5 %). With origins too few
     for a test, only moves of at most a twentieth of the true ones count; a truth that does not move
     repeats nothing. Several series are divided by their scale before. `times` and `horizon` as in
     `paired_skill`. Raises ShapeError, DataError.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from elman._errors import OptionError
 from elman.options._declare import network, reading, training
 from elman.options.recurrent import CellName, RecurrentOptions
 
@@ -60,3 +61,13 @@ class ForecasterOptions(RecurrentOptions):
     refit: bool = training(
         True, "train anew on all values once the best length of training is known"
     )
+
+    def __post_init__(self) -> None:
+        for name in ("target", "past", "future", "static"):
+            value = getattr(self, name)
+            if isinstance(value, list | tuple):
+                if not all(isinstance(one, str) and "," not in one for one in value):
+                    expected = "names of columns, without commas in them"
+                    raise OptionError(name, got=value, expected=expected)
+                object.__setattr__(self, name, ",".join(value) or None)
+        super().__post_init__()

@@ -14,7 +14,7 @@ from elman.data.rows import several
 from elman.data.series import SeriesSet
 from elman.data.zones import to_aware
 
-__all__ = ["POINTS", "Forecast", "mean_of_quantiles"]
+__all__ = ["POINTS", "Forecast"]
 
 POINTS = ("median", "mean")
 """What a forecast can be as one number a step."""
@@ -23,33 +23,6 @@ MOST_HISTORY = 2_000
 """Values of a series that a picture shows at most."""
 PRINTED_STEPS = 12
 """Steps of the first series that are printed."""
-
-
-def mean_of_quantiles(quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
-    """Return the mean ``[...]`` of distributions given by their quantiles ``[..., Q]`` at `levels`.
-
-    Between two quantiles a distribution is even. Beyond the outermost it falls off exponentially, at the
-    pace of the outermost two, unless these are much farther apart than the next two: then it ends there.
-
-    >>> mean_of_quantiles(np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 4.0]]), (0.25, 0.5, 0.75)).tolist()
-    [1.0, 1.5]
-    """
-    if len(levels) < 3:
-        return np.asarray(quantiles[..., len(levels) // 2])
-    edges = np.array([0.0, *levels, 1.0])
-    apart = np.diff(levels)
-    weights = np.zeros(len(levels))
-    weights[:-1] += apart / 2
-    weights[1:] += apart / 2
-    weights[[0, -1]] += edges[1]
-    with np.errstate(over="ignore", invalid="ignore"):
-        gaps = np.diff(quantiles, axis=-1)
-        tails = [
-            np.where(outer <= 2 * inner, outer, 0.0) * edges[1] / np.log(edges[2] / edges[1])
-            for outer, inner in ((gaps[..., -1], gaps[..., -2]), (gaps[..., 0], gaps[..., 1]))
-        ]
-        mean = np.einsum("...q,q->...", quantiles, weights) + tails[0] - tails[1]
-    return np.asarray(np.where(np.isfinite(mean), mean, quantiles[..., len(levels) // 2]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,9 @@ from elman.data.grid import stamp_name
 from elman.data.rows import quoted, several
 from elman.data.series import READING, SeriesOptions, SeriesSet, load_series
 from elman.metrics import ForecastReport, Window, forecast_report
+from elman.metrics.forecast import mean_of_quantiles
 from elman.model import Model
-from elman.runtime.forecast import POINTS, Forecast, mean_of_quantiles
+from elman.runtime.forecast import POINTS, Forecast
 from elman.runtime.inspectable import Inspectable
 from elman.runtime.packed import PackedLayer, member
 from elman.runtime.sequence import bounded
@@ -294,7 +295,8 @@ class ForecastPredictor(Inspectable):
             mean = np.stack(answers).mean(axis=0, dtype=np.float64)
             scaled = np.sort(mean[:, : rule.horizon], axis=2)
             # what widens intervals on both sides would move the mean where values end at 0
-            means.append(mean_of_quantiles(rule.forecast(prepared, scaled), codec.levels))
+            expected = mean_of_quantiles(rule.forecast(prepared, scaled), codec.levels)
+            means.append(np.minimum(expected * codec.mean_factor, np.finfo(np.float64).max))
             scaled = np.sort(scaled + codec.corrections, axis=2)
             found.append(rule.forecast(prepared, scaled))
         return np.concatenate(found), np.concatenate(means)

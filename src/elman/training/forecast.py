@@ -20,8 +20,9 @@ from elman.config import ForecastConfig
 from elman.data.codec import Scaler
 from elman.data.forecast import ForecastCodec
 from elman.data.series import SeriesSet
-from elman.data.windows import Prepared
+from elman.data.windows import Prepared, WindowRule
 from elman.metrics import Window, forecast_report
+from elman.metrics.forecast import mean_of_quantiles
 from elman.options import ForecasterOptions
 from elman.training.checkpoint import Best
 from elman.training.distributed import Group
@@ -49,6 +50,8 @@ __all__ = ["train_forecaster"]
 
 FEW_WINDOWS = 50
 """Validation windows that do not overlap, below which intervals are only widened."""
+DOUBTED_VALUES = 100
+"""Validation values from which half of what they say of the mean is believed."""
 FIRST_SHARE = 1 / 3
 """Share of a run's limit in which the first network finds out how long to train."""
 SPARE = 0.8
@@ -335,10 +338,11 @@ class _ForecastRun(Run):
             return dict(earlier[0])
         objective, levels = cast(_ForecastObjective, objective), self.codec.levels
         if objective.held is None:
-            return {"corrections": [0.0] * len(levels), "held_out": None, "validation": None}
+            nothing = {"corrections": [0.0] * len(levels), "mean_factor": 1.0}
+            return nothing | {"held_out": None, "validation": None}
         objective.network.load(best.arrays)
         few = objective.held.apart(self.codec.rule.horizon) < FEW_WINDOWS
-        quantiles, truth, _ = objective.answers(objective.held)
+        quantiles, truth, windows = objective.answers(objective.held)
         moved = self._moved(objective.held)
         corrections = _conformal(quantiles[moved], truth[moved], levels, few)
         validation = {"windows": len(objective.held), "held_out_loss": best.value}
@@ -346,6 +350,7 @@ class _ForecastRun(Run):
         held_out = None if tested is None else self._tested(objective, tested, corrections)
         return {
             "corrections": corrections.tolist(),
+            "mean_factor": _mean_factor(self.codec.rule, windows, quantiles, truth, levels),
             "held_out": held_out,
             "validation": validation,
         }
@@ -412,7 +417,8 @@ class _ForecastRun(Run):
     def finish(
         self, best: Best, learned: Mapping[str, Any]
     ) -> tuple[Mapping[str, np.ndarray], Any]:
-        return best.arrays, replace(self.codec, corrections=np.array(learned["corrections"]))
+        corrections, factor = np.array(learned["corrections"]), learned["mean_factor"]
+        return best.arrays, replace(self.codec, corrections=corrections, mean_factor=factor)
 
 
 def _levels(intervals: str) -> tuple[float, ...]:
@@ -424,6 +430,32 @@ def _levels(intervals: str) -> tuple[float, ...]:
 
 def _scaler(parts: Sequence[np.ndarray], names: Sequence[str]) -> Scaler | None:
     return Scaler.of(parts) if names else None
+
+
+def _mean_factor(
+    rule: WindowRule,
+    windows: Prepared,
+    quantiles: np.ndarray,
+    truth: np.ndarray,
+    levels: Sequence[float],
+) -> float:
+    """Return what the means of forecasts are to be multiplied by, so that they add up to the truth.
+
+    Each window counts alike, whatever the size of its series; of a few windows a part of the factor is taken.
+    It is 1 where values may be below 0.
+    """
+    known = np.isfinite(truth)
+    if not (rule.log or rule.nonnegative) or not known.any():
+        return 1.0
+    found = np.where(known, mean_of_quantiles(rule.forecast(windows, quantiles), levels), 0.0)
+    came = np.where(known, rule.forecast(windows, truth[..., None])[..., 0], 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = (found + came).sum(axis=1)
+        shares = [float((part.sum(axis=1) / size)[size > 0].sum()) for part in (came, found)]
+    if not all(0 < share < math.inf for share in shares):
+        return 1.0
+    trust = known.sum() / (known.sum() + DOUBTED_VALUES)
+    return float(np.clip(shares[0] / shares[1], 0.5, 2.0) ** trust)
 
 
 def _conformal(

@@ -1,0 +1,80 @@
+"""What training says of series that nothing foretells, and of series that a network foretells: the verdicts.
+
+    python benchmarks/verdicts.py FOLDER [--seeds 1 2 3] [--threads 2] [--first-stage] [NAME ...]
+
+FOLDER holds series/ and stocks/. The options are those by default but for columns and horizon. Of AAPL's
+closing price and of four correlated random walks no run may say that it beats the drift forecast or the last
+value; of half-hourly demand (taylor) and of sunspots every run must say that it beats the best of the simple
+forecasts. With --first-stage only the network that is tested is trained, not those of the kept model.
+Ends with 1 where a verdict is another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import elman
+
+# name: file, options, whether runs are to win
+CASES: dict[str, tuple[str, dict[str, object], bool]] = {
+    "AAPL": (
+        "stocks/AAPL.csv",
+        {"horizon": 10, "time_column": "Date", "target": "Close"},
+        False,
+    ),
+    "walks": ("", {"horizon": 10}, False),
+    "taylor": ("series/taylor.csv", {"horizon": 48}, True),
+    "sunspots": ("series/monthly-sunspots.csv", {"horizon": 24}, True),
+}
+
+
+def walks(seed: int) -> dict[str, np.ndarray]:
+    """Return four random walks of 1,000 steps that have a part in common."""
+    draw = np.random.default_rng(seed)
+    common = draw.normal(size=1000)
+    return {name: 100 + (0.7 * common + 0.7 * draw.normal(size=1000)).cumsum() for name in "abcd"}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="*", default=[*CASES])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--first-stage", action="store_true")
+    given = parser.parse_args()
+    stage = {"refit": False, "members": 1} if given.first_stage else {}
+    wrong = 0
+    print(f"{'':10}{'seed':>5}{'against':>22}{'saves':>9}{'error':>8}  verdict")
+    for name in given.names:
+        file, options, wins = CASES[name]
+        for seed in given.seeds:
+            model = elman.Forecaster(seed=seed, threads=given.threads, **options, **stage)
+            begun = time.monotonic()
+            model.fit(given.folder / file if file else walks(seed))
+            seconds, report = time.monotonic() - begun, model.card_["held_out"]
+            for skill in report["skills"]:
+                best = skill["against"] == report["best"]
+                if not best and skill["against"] not in ("naive", "drift"):
+                    continue
+                better = skill["verdict"] == "better"
+                missed = better != wins if best else better and not wins
+                wrong += missed
+                error = skill["standard_error"]
+                print(
+                    f"{name:10}{seed:5}{skill['against']:>22}{100 * skill['value']:>7.1f} %"
+                    f"{'-' if error is None else f'{100 * error:.1f} %':>8}  {skill['verdict']}"
+                    f"{', the best of the simple' if best else ''}{' WRONG' if missed else ''}",
+                    flush=True,
+                )
+            print(f"{name:10}{seed:5} trained in {seconds:.0f} s", flush=True)
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
