@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +13,14 @@ from elman._shapes import whole_number
 from elman.cells import find
 from elman.data.series import SeriesSet
 from elman.explain.explanation import (
+    ADDITIVE,
     DECOMPOSITION,
-    INTEGRATED,
     LEFT_OUT,
     REPLACEMENT,
     Explanation,
 )
 from elman.explain.gradients import finite, held
+from elman.explain.parts import DRAWS, FEWEST_DRAWS
 from elman.explain.question import Question, Shares
 from elman.explain.segments import Part, shared_out
 
@@ -27,6 +28,8 @@ __all__ = ["explain_forecast", "forecast_picture", "one_series", "span"]
 
 MOST = 128
 """Inputs that are told apart; of a longer window neighbours are one."""
+_WINDOWS = 1 << 10  # that are forecast for all replacements together
+_LEAST = 1e-6  # of the largest value: what rounding makes of no change
 
 
 def explain_forecast(
@@ -42,9 +45,11 @@ def explain_forecast(
     Lag 1 is the last value. Inputs are the values of the window that the network reads, its past and
     future columns and the series' own; where there are more than 128, neighbours are one ("lags 25-48").
 
-    By "leave-one-out", the default, the score is the forecast (its median) in the units of the series: a
-    value is replaced by what its season's neighbours say (without a season, the values beside it), a column
-    by its mean in training, and the whole forecast is run again.
+    By "replacement", the default, and by "leave-one-out" the score is the forecast (its median) in the units
+    of the series, and the whole forecast is run again for each input. "replacement" measures how far it
+    falls, in the mean, when others stand in the place of a value: values of the window at the same place in
+    the season, or of the column. By "leave-one-out" a value is what its season's neighbours say (without a
+    season, the values beside it), a column its mean in training.
 
     By "decomposition" or "integrated gradients" a score in the space of the network (the logarithm of the
     forecast, where it forecasts logarithms) is shared out among what the network reads, against a window
@@ -57,19 +62,15 @@ def explain_forecast(
         predictor: what `elman.load` returns for the task forecast.
         what: the id of a series, where it knows several; or rows of one other series, read as in training.
         target: the step ahead, from 1; by default the mean of the whole horizon.
-        method: "leave-one-out", "decomposition" or
-            "integrated gradients".
-        quick: leave the self-test out, for a first answer.
+        method: "replacement" (the default), "decomposition", "integrated gradients" or "leave-one-out".
+        quick: leave the self-test out and replace fewer times, for a first answer.
 
     Raises:
         DataError: there is no such series, or more than one.
         OptionError: there is no such step or method.
         InputError: the states of the network leave the range of numbers.
     """
-    method = LEFT_OUT if method is None else method
-    return _Ahead(predictor, one_series(predictor, what), target, method != LEFT_OUT).answer(
-        method, quick=quick
-    )
+    return _Ahead(predictor, one_series(predictor, what), target).answer(method, quick=quick)
 
 
 def forecast_picture(
@@ -170,13 +171,10 @@ def _parts(series: SeriesSet, rule: Any) -> list[Part]:
 class _Ahead(Question):
     """Why a forecast is what it is, some steps ahead."""
 
-    methods = (LEFT_OUT, DECOMPOSITION, INTEGRATED, REPLACEMENT)
     task = "forecast"  # which rectifiers are open is held as it was: no decomposition is exact
 
-    def __init__(
-        self, predictor: Any, series: SeriesSet, target: int | str | None, transformed: bool
-    ) -> None:
-        self.predictor, self.series, self.transformed = predictor, series, transformed
+    def __init__(self, predictor: Any, series: SeriesSet, target: int | str | None) -> None:
+        self.predictor, self.series, self.draws = predictor, series, 0
         self.rule = rule = predictor.codec.rule
         self.ahead = np.arange(rule.horizon)
         if target is not None:
@@ -185,10 +183,10 @@ class _Ahead(Question):
             self.ahead = np.array([whole_number("target", number, 1, rule.horizon) - 1])
         first, last = int(self.ahead[0]) + 1, int(self.ahead[-1]) + 1
         self.target = f"{series.ids[0]}, {span(first, last)} ahead"
-        mean = "" if first == last else "mean "
-        self._name = f"{mean}{'logarithm of the ' * (transformed and rule.log)}forecast"
         self.parts = _parts(series, rule)
         self.inputs = tuple(part.name for part in self.parts)
+        known = np.abs(series.values[0][np.isfinite(series.values[0])])
+        self.least = _LEAST * float(known.max(initial=0.0))
 
     def shares(self, method: str) -> Shares:
         """Return the shares in the space of the network, of the bias all that is no input's."""
@@ -207,9 +205,14 @@ class _Ahead(Question):
             T = len(self.series.values[0])
             last, first = (_time(self.series.times[0][place]) for place in (near, far))
             notes.append(f"Lag {T - near} is {last}, lag {T - far} is {first}.")
+        if values and np.ptp(self.series.values[0][np.isfinite(self.series.values[0])]) == 0:
+            notes.append("The series is constant, so that no value can be told from another.")
+        if method == REPLACEMENT and self.parts:
+            notes.append(f"Each input was replaced by {self.draws} others of the same series.")
         if method == LEFT_OUT:
             column = "" if len(values) == len(self.parts) else ", a column's by its mean"
             notes.append(f"A value left out is replaced by its neighbours in the season{column}.")
+        if method not in ADDITIVE:
             return " ".join(notes)
         notes.append("Level and scale of the window and the calendar are in the bias.")
         if method == DECOMPOSITION:
@@ -218,60 +221,94 @@ class _Ahead(Question):
         return " ".join(notes)
 
     def scored(self, method: str) -> tuple[str, float]:
-        """Return the mean forecast as it is."""
-        del method
-        return self._name, float(self._scores([()])[0])
+        """Return the mean forecast as it is, or in the space of the network."""
+        transformed = method in ADDITIVE
+        mean = "" if len(self.ahead) == 1 else "mean "
+        name = f"{mean}{'logarithm of the ' * (transformed and self.rule.log)}forecast"
+        return name, float(self._scores([{}], transformed=transformed)[0])
 
     def replaced(self, sample: int, *, quick: bool) -> np.ndarray:
-        """Return how far the mean forecast falls without each input."""
-        del sample, quick
-        return self._measured
+        """Return how far the mean forecast falls, in the mean, when each input is replaced."""
+        draw = np.random.default_rng(sample)
+        most = FEWEST_DRAWS if quick else min(DRAWS, _WINDOWS // max(1, len(self.parts)))
+        self.draws = draws = max(FEWEST_DRAWS, most)
+        variants = [self._other(part, draw) for part in self.parts for _ in range(draws)]
+        scores = self._scores(variants)
+        # in parts: the sum of great numbers would leave the range
+        mean = (scores.reshape(-1, draws) / draws).sum(axis=1)
+        return np.asarray(self.scored(REPLACEMENT)[1] - mean)
+
+    def _other(self, part: Part, draw: np.random.Generator) -> dict[str, np.ndarray]:
+        """Return the column of a part in which others of its own values stand in its place.
+
+        A value is replaced by others in the window, of the same place in the season where there are at
+        least two, a row of a column by others in the series. A static column is that of another series.
+        """
+        own = getattr(self.series, part.role)[0]
+        column = own.copy()
+        if part.role == "static":
+            column[part.column] = draw.choice(self.predictor.history.static[:, part.column])
+            return {part.role: column}
+        values = part.role == "values"
+        numbers = own if values else own[:, part.column]
+        places = np.flatnonzero(np.isfinite(self.rule.transform(numbers) if values else numbers))
+        gone = places[(places >= part.first) & (places < part.end)]
+        if values:
+            places = places[places >= len(numbers) - self.rule.window]
+        for place in gone.tolist():
+            others = places[places != place]
+            alike = others[(others - place) % self.rule.season == 0] if values else others
+            others = alike if len(alike) > 1 else others
+            if len(others):
+                at = place if values else (place, part.column)
+                column[at] = numbers[draw.choice(others)]
+        return {part.role: column}
 
     def left_out(self) -> np.ndarray:
-        """Return how far the mean forecast falls without each input."""
-        return self._measured
+        """Return how far the mean forecast falls when each input is what its neighbours say."""
+        scores = self._scores([self._without(part) for part in self.parts])
+        return np.asarray(self.scored(LEFT_OUT)[1] - scores)
 
-    @functools.cached_property
-    def _measured(self) -> np.ndarray:
-        scores = self._scores([(), *((place,) for place in range(len(self.parts)))])
-        return finite(scores[0] - scores[1:])
-
-    def _scores(self, sets: list[tuple[int, ...]]) -> np.ndarray:
-        """Return the mean forecast without each set of inputs."""
-        self.steps += sum(map(bool, sets)) * (
-            self.rule.window // self.rule.segment + self.rule.ahead
+    def _without(self, part: Part) -> dict[str, np.ndarray]:
+        """Return the column of a part without it."""
+        column = getattr(self.series, part.role)[0].copy()
+        if part.role == "values":
+            known, gone = np.isfinite(self.rule.transform(column)), np.zeros(len(column), bool)
+            gone[part.first : part.end] = True
+            return {part.role: _expected(column, known, gone, self.rule.season)}
+        # what is missing reads as the mean of training
+        place = (
+            (part.column,) if part.role == "static" else (slice(part.first, part.end), part.column)
         )
-        variants: list[dict[str, np.ndarray]] = []
-        series = self.series
-        values = series.values[0]
-        known = np.isfinite(self.rule.transform(values))
-        for some in sets:
-            one = {
-                "past": series.past[0].copy(),
-                "future": series.future[0].copy(),
-                "static": series.static[:1].copy(),
-            }
-            gone = np.zeros(len(values), bool)
-            for part in (self.parts[i] for i in some):
-                if part.role == "values":
-                    gone[part.first : part.end] = True
-                else:  # what is missing reads as the mean of training
-                    one[part.role][part.first : part.end, part.column] = np.nan
-            variants.append(one | {"values": _expected(values, known, gone, self.rule.season)})
-        count = len(sets)
-        parts: dict[str, Any] = {
-            name: tuple(one[name] for one in variants) for name in ("values", "past", "future")
-        }
+        column[place] = np.nan
+        return {part.role: column}
+
+    def _scores(
+        self, variants: Sequence[dict[str, np.ndarray]], *, transformed: bool = False
+    ) -> np.ndarray:
+        """Return the mean forecast ``[n]`` of the series with some of its columns changed."""
+        series, count = self.series, len(variants)
+        if not variants:
+            return np.zeros(0)
+        changed = sum(map(bool, variants))
+        self.steps += changed * (self.rule.window // self.rule.segment + self.rule.ahead)
+
+        def of(role: str) -> tuple[np.ndarray, ...]:
+            own = getattr(series, role)[0]
+            return tuple(one.get(role, own) for one in variants)
+
         many = replace(
             series,
             ids=tuple(map(str, range(count))),
             starts=np.repeat(series.starts, count),
             times=series.times * count,
-            static=np.concatenate([one["static"] for one in variants]),
-            **parts,
+            static=np.stack(of("static")),
+            values=of("values"),
+            past=of("past"),
+            future=of("future"),
         )
         found = self.predictor.forecast(many, every_step=True).median[:, self.ahead]
-        if self.transformed:
+        if transformed:
             found = self.rule.transform(found)
         # in parts: the sum of great numbers would leave the range
         return finite((found / len(self.ahead)).sum(axis=1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ from elman.cells import find
 from elman.data.codec import ABSENT
 from elman.data.rows import several
 from elman.explain.explanation import (
+    ADDITIVE,
     DECOMPOSITION,
-    INTEGRATED,
     LEFT_OUT,
     REPLACEMENT,
     Explanation,
@@ -24,6 +23,8 @@ from elman.explain.passage import Layers
 from elman.explain.question import Question, Shares
 
 __all__ = ["explain_labelled"]
+
+_LEAST = 0.01  # of a logit, or of a deviation of a regressor's targets: a smaller change is none
 
 
 def explain_labelled(
@@ -38,22 +39,25 @@ def explain_labelled(
     """Return which inputs of one sequence moved the answer of a classifier, regressor or tagger.
 
     The score is the logit of a label (that of a tag at a step), or a regressor's number in its units; of
-    several members it is their mean, and so are the contributions. Words and characters are measured
-    against nothing (numbers of zero), the numbers of a step against each channel's mean in this sequence.
-    `absence` leaves words and characters out of the sequence and puts that mean in the place of numbers; the
-    word whose tag is asked for stays as an unknown one. Given are the steps that a pool over the largest
-    chose and, in the decomposition, the weights of attention. Above 256 inputs neighbours are one.
+    several members it is their mean, and so are the contributions. Above 256 inputs neighbours are one.
+
+    "replacement", the default, measures how far the score falls, in the mean, when an input is replaced by
+    others that the model alone determines: words and characters drawn by their frequency in training, numbers
+    of other steps of the sequence and numbers as spread as in training. "leave-one-out" leaves words and
+    characters out, and puts the mean of the channel in the sequence in the place of numbers; the word whose
+    tag is asked for is then unknown. By "decomposition" and "integrated gradients" words and characters are
+    held against nothing (numbers of zero), numbers against that mean. Given are the steps that a pool over
+    the largest chose and, in the decomposition, the weights of attention.
 
     Args:
         predictor: what `elman.load` returns for the tasks classify, regress and tag.
         what: one sequence: a text, a list of tokens, numbers ``[T]`` or ``[T, C]``.
         target: the label or tag, by default the most probable; nothing for a regressor.
-        method: "decomposition" (the default), "integrated gradients" or "leave-one-out" (the default where
-            decomposition fails its own test).
+        method: "replacement" (the default), "decomposition", "integrated gradients" or "leave-one-out".
         of: for texts "words" or "characters" (those by which words are spelled, with the words' own vectors
-            in the bias; where none are, by leave-one-out alone); for numbers "steps" or "channels"; for a
-            tagger the step, from 0, by default the last.
-        quick: leave the self-test out, for a first answer.
+            in the bias; where none are, by replacement and leave-one-out alone); for numbers "steps" or
+            "channels"; for a tagger the step, from 0, by default the last.
+        quick: leave the self-test out and replace fewer times, for a first answer.
 
     Raises:
         DataError: the sequence is not as in training, or the network has no such label.
@@ -79,9 +83,10 @@ class _Answer(Question):
             self.target, self._name = predictor.labels.names[self.number], "logit"
         if reading.step is not None:
             self._name += f" at step {reading.step}"
-        self.methods = (LEFT_OUT, REPLACEMENT)
-        if reading.read_by_network:
-            self.methods = (DECOMPOSITION, INTEGRATED, *self.methods)
+        self.least = _LEAST * self._scale
+        self.groups = reading.groups
+        if not reading.read_by_network:
+            self.methods = (REPLACEMENT, LEFT_OUT)
         pools = {"max": "chosen maxima", "attention": "weights of attention"}
         self._chosen = [name for pool, name in pools.items() if pool in config.pools]
         self.cell = find(config.cell, config.activation)
@@ -90,33 +95,32 @@ class _Answer(Question):
     def scored(self, method: str) -> tuple[str, float]:
         """Return the answer as it is."""
         del method
-        return self._name, float(self._scores([()])[0])
+        return self._name, float(self._scores(self.reading.logits([()]))[0])
 
     def replaced(self, sample: int, *, quick: bool) -> np.ndarray:
-        """Return how far the answer falls without each input."""
-        del sample, quick
-        return self._measured
+        """Return how far the answer falls, in the mean, when each input is replaced."""
+        scores = self._scores(self.reading.replaced_logits(sample, quick=quick))
+        self.steps = self.reading.steps
+        # in parts: the sum of great numbers would leave the range
+        mean = (scores / scores.shape[1]).sum(axis=1)
+        return np.asarray(self.scored(REPLACEMENT)[1] - mean)
 
     def left_out(self) -> np.ndarray:
         """Return how far the answer falls without each input."""
-        return self._measured
+        sets: list[tuple[int, ...]] = [(place,) for place in range(len(self.inputs))]
+        scores = self._scores(self.reading.logits(sets))
+        self.steps = self.reading.steps
+        return np.asarray(self.scored(LEFT_OUT)[1] - scores)
 
-    @functools.cached_property
-    def _measured(self) -> np.ndarray:
-        before = self.reading.steps
-        scores = self._scores([(), *((place,) for place in range(len(self.inputs)))])
-        self.steps += self.reading.steps - before
-        return finite(scores[0] - scores[1:])
-
-    def _scores(self, sets: list[tuple[int, ...]]) -> np.ndarray:
-        logits = self.reading.logits(sets)[:, self.number].astype(np.float64)
+    def _scores(self, logits: np.ndarray) -> np.ndarray:
+        """Return the answers ``[...]`` that logits ``[..., K]`` stand for."""
         with np.errstate(over="ignore"):
-            return finite(logits * self._scale + self._shift)
+            return finite(logits[..., self.number].astype(np.float64) * self._scale + self._shift)
 
     def shares(self, method: str) -> Shares:
         """Return the mean of the members' shares."""
         if not self.inputs:
-            return np.empty(0), 0.0, float(self._scores([()])[0])
+            return np.empty(0), 0.0, self.scored(method)[1]
         with np.errstate(over="ignore", invalid="ignore"):
             shares, rest = _shares(self.reading, self.number, method)
             rest = rest * self._scale + self._shift
@@ -124,7 +128,9 @@ class _Answer(Question):
 
     def note(self, method: str) -> str:
         """Return what is unknown, and what the method takes as given."""
-        told = [self.reading.note, *([] if method == LEFT_OUT else [self.reading.shared])]
+        told = [self.reading.note, self.reading.shared if method in ADDITIVE else ""]
+        if method == REPLACEMENT and self.inputs:
+            told.append(f"Each input was replaced by {self.reading.draws} others.")
         if method == DECOMPOSITION and self.inputs:
             told.append(held(self.cell, *self._chosen))
         return " ".join(filter(None, told))

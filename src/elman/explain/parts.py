@@ -1,4 +1,7 @@
-"""A labelled sequence taken apart into words, letters, steps or channels, and the answers without some."""
+"""A labelled sequence taken apart into words, letters, steps or channels, and the answers without some.
+
+An input can be left out, or replaced by others that are plausible in its place (`elman.explain.plausible`).
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,20 @@ from elman._errors import DataError, OptionError
 from elman._shapes import whole_number
 from elman.data.labelled import Encoded, Sequences, bucketed
 from elman.data.words import UNKNOWN_ID
+from elman.explain import plausible
 from elman.explain.explanation import not_known
+from elman.explain.replacement import word_groups
 from elman.runtime.sequence import bounded
 
-__all__ = ["Reading", "blocks", "taken_apart"]
+__all__ = ["Reading", "answers", "blocks", "taken_apart"]
 
 MOST = 256
 """Inputs that are told apart; of a longer sequence neighbours are one."""
 BATCH = 64
+DRAWS, FEWEST_DRAWS = 16, 4
+"""Others that take the place of each input."""
+_STEPS = 1 << 17  # of all draws together, above which there are fewer of them
+_AT_ONCE = 1 << 16  # steps of sequences that are made at once
 
 
 def blocks(count: int, most: int) -> np.ndarray:
@@ -47,6 +56,10 @@ class Reading(ABC):
     """Whether parts that are left out are gone, so that what is behind them moves up."""
     spelled: tuple[np.ndarray, np.ndarray] | None = None
     """Of letters: each word's number ``[T]``, and where its last letter's row ends."""
+    groups: tuple[int, ...] = ()
+    """The word of each input, where inputs are characters; else empty."""
+    draws = 0
+    """Others that took the place of each input last."""
     read_by_network = True
     """Whether the network reads these parts as they are, so that a score can be shared out among them."""
 
@@ -56,6 +69,10 @@ class Reading(ABC):
     @abstractmethod
     def left(self, gone: list[np.ndarray]) -> Encoded:
         """Return the sequence without the parts that each mask, shaped as `owner`, marks."""
+
+    @abstractmethod
+    def swapped(self, gone: list[np.ndarray], draw: np.random.Generator) -> Encoded:
+        """Return the sequence with the parts that each mask marks replaced by plausible others."""
 
     def rows(self, one: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return what a member's network reads for all parts ``[M, S]``, and what for none."""
@@ -74,18 +91,45 @@ class Reading(ABC):
         gone = [np.isin(self.owner, one) for one in sets]
         encoded = self.left(gone)
         self.steps += int(encoded.lengths[[bool(one) for one in sets]].sum())
-        found = np.empty((len(sets), self.reader.model.config.outputs), np.float32)
-        for places in bucketed(encoded.lengths, BATCH):
-            batch = encoded.batch(places)
-            with np.errstate(over="ignore", invalid="ignore"):
-                answers = bounded(np.mean([one.answer(batch) for one in self.members], axis=0))
-            if self.step is None:
-                found[places[batch.steps.order]] = answers
-            else:
-                for place, part in zip(places.tolist(), batch.steps.apart(answers), strict=True):
-                    earlier = gone[place][: self.step].sum() if self.drops else 0
-                    found[place] = part[self.step - earlier]
-        return found
+        steps = [self.step or 0] * len(sets)
+        if self.drops:
+            steps = [step - int(mask[:step].sum()) for step, mask in zip(steps, gone, strict=True)]
+        return self._answers(encoded, steps)
+
+    def replaced_logits(self, sample: int, *, quick: bool = False) -> np.ndarray:
+        """Return ``[N, R, K]``: the answers with each input alone replaced by R plausible others.
+
+        The same `sample` draws the same others; a `quick` answer has the fewest of them.
+        """
+        draw = np.random.default_rng(sample)
+        draws = _STEPS // max(1, self.length * len(self.names))
+        self.draws = draws = FEWEST_DRAWS if quick else min(DRAWS, max(FEWEST_DRAWS, draws))
+        size, found = max(1, _AT_ONCE // (draws * max(1, self.length))), []
+        for first in range(0, len(self.names), size):
+            inputs = range(first, min(first + size, len(self.names)))
+            encoded = self.swapped([self.owner == i for i in inputs for _ in range(draws)], draw)
+            self.steps += int(encoded.lengths.sum())
+            found.append(self._answers(encoded, [self.step or 0] * len(encoded)))
+        outputs = self.reader.model.config.outputs
+        return np.concatenate([*found, np.empty((0, outputs))]).reshape(-1, draws, outputs)
+
+    def _answers(self, encoded: Encoded, steps: Sequence[int]) -> np.ndarray:
+        return answers(self.reader, encoded, None if self.step is None else steps)
+
+
+def answers(reader: Any, encoded: Encoded, steps: Sequence[int] | None) -> np.ndarray:
+    """Return the logits ``[n, K]`` of each sequence, or with `steps` those at one step of each."""
+    found = np.empty((len(encoded), reader.model.config.outputs), np.float32)
+    for places in bucketed(encoded.lengths, BATCH):
+        batch = encoded.batch(places)
+        with np.errstate(over="ignore", invalid="ignore"):
+            read = bounded(np.mean([one.answer(batch) for one in reader.members], axis=0))
+        if steps is None:
+            found[places[batch.steps.order]] = read
+        else:
+            for place, part in zip(places.tolist(), batch.steps.apart(read), strict=True):
+                found[place] = part[steps[place]]
+    return found
 
 
 class _Tokens(Reading):
@@ -95,6 +139,7 @@ class _Tokens(Reading):
         super().__init__(predictor.reader)
         codec, item = predictor.model.codec, given.items[0]
         self.step = step
+        self.codec = codec
         # the second is nothing: the unknown word as which it is read
         both = Sequences(given.kind, (item, item[:0]))
         self.encoded = Encoded.of(codec, both)
@@ -109,8 +154,11 @@ class _Tokens(Reading):
             pairs = zip(tokens, known.tolist(), strict=False)
             how = "known by their letters alone" if codec.alphabet else "read as <unk>"
             self.note = not_known((word for word, number in pairs if number == UNKNOWN_ID), how)
+        self.tokens = np.array([*tokens], object)
         self.length = len(self.numbers)
         self.owner, self.names = _joined(tokens, space)
+        if codec.tokens.level == "char" and len(self.names) == len(tokens):
+            self.groups = word_groups(tokens)
 
     def left(self, gone: list[np.ndarray]) -> Encoded:
         variants = []
@@ -121,6 +169,13 @@ class _Tokens(Reading):
                 kept[self.step], some[self.step] = self.nothing[0], True
             variants.append(kept[some] if some.any() else self.nothing)
         return Encoded(variants, self.encoded.words, self.encoded.letters)
+
+    def swapped(self, gone: list[np.ndarray], draw: np.random.Generator) -> Encoded:
+        others = plausible.tokens(self.codec.tokens, len(gone), len(self.tokens), draw)
+        mixed = np.where(np.stack(gone), others, self.tokens)
+        if self.codec.tokens.level == "char":
+            return Encoded.of(self.codec, Sequences("text", tuple(map("".join, mixed))))
+        return Encoded.of(self.codec, Sequences("tokens", tuple(map(tuple, mixed))))
 
 
 class _Letters(Reading):
@@ -149,7 +204,11 @@ class _Letters(Reading):
             first = len(spelled) - last
             shown += [*word[:first], *word[len(word) - last :]]
             self.between.append(word[first : len(word) - last])
+        self.shown = np.array(shown, object)
         self.owner, self.names = _joined(shown, "")
+        if len(self.names) == len(shown):
+            words = np.repeat(np.arange(len(self.letters)), [*map(len, self.letters)])
+            self.groups = tuple(words[: len(shown)].tolist())
 
     def rows(self, one: Any) -> tuple[np.ndarray, np.ndarray]:
         rows: np.ndarray = one.arrays["alphabet.weight"][np.concatenate(self.letters)]
@@ -157,19 +216,24 @@ class _Letters(Reading):
 
     def left(self, gone: list[np.ndarray]) -> Encoded:
         """Return the words as they are without those letters: others, or none."""
+        return self._spelled([np.where(mask, "", self.shown) for mask in gone])
 
-        def rest(mask: np.ndarray) -> tuple[str, ...]:
-            words = []
-            parts = np.split(mask, self.ends[:-1])
-            for word, between, part in zip(self.spellings, self.between, parts, strict=False):
+    def swapped(self, gone: list[np.ndarray], draw: np.random.Generator) -> Encoded:
+        others = plausible.tokens(self.codec.alphabet, len(gone), len(self.shown), draw)
+        return self._spelled([*np.where(np.stack(gone), others, self.shown)])
+
+    def _spelled(self, variants: list[np.ndarray]) -> Encoded:
+        """Return the words with other letters at their beginnings and ends."""
+
+        def words(letters: np.ndarray) -> tuple[str, ...]:
+            found = []
+            for part, between in zip(np.split(letters, self.ends[:-1]), self.between, strict=False):
                 last = len(part) // 2
-                edges = [*word[: len(part) - last], *word[len(word) - last :]]
-                kept = [letter for letter, is_gone in zip(edges, part, strict=True) if not is_gone]
-                first = len(kept) - int((~part[len(part) - last :]).sum())
-                words.append("".join([*kept[:first], between, *kept[first:]]))
-            return tuple(filter(None, words))
+                first = len(part) - last
+                found.append("".join([*part[:first], between, *part[first:]]))
+            return tuple(filter(None, found))
 
-        return Encoded.of(self.codec, Sequences("tokens", tuple(map(rest, gone))))
+        return Encoded.of(self.codec, Sequences("tokens", tuple(map(words, variants))))
 
 
 class _Characters(Reading):
@@ -180,7 +244,10 @@ class _Characters(Reading):
     def __init__(self, predictor: Any, given: Sequences) -> None:
         super().__init__(predictor.reader)
         self.text, self.codec = given.texts[0], predictor.model.codec
+        self.length = len(self.text)
         self.owner, self.names = _joined([*self.text], "")
+        if len(self.names) == len(self.text):
+            self.groups = word_groups(self.text)
 
     def left(self, gone: list[np.ndarray]) -> Encoded:
         def rest(mask: np.ndarray) -> str:
@@ -188,6 +255,13 @@ class _Characters(Reading):
             return "".join(letter for letter, is_gone in kept if not is_gone)
 
         return Encoded.of(self.codec, Sequences("text", tuple(map(rest, gone))))
+
+    def swapped(self, gone: list[np.ndarray], draw: np.random.Generator) -> Encoded:
+        # letters as they occur in the words of the vocabulary
+        letters = np.array([*"".join(self.codec.tokens.tokens[1:])] or [" "], object)
+        others = letters[draw.integers(len(letters), size=(len(gone), len(self.text)))]
+        mixed = np.where(np.stack(gone), others, np.array([*self.text], object))
+        return Encoded.of(self.codec, Sequences("text", tuple(map("".join, mixed))))
 
 
 class _Numbers(Reading):
@@ -218,6 +292,18 @@ class _Numbers(Reading):
     def left(self, gone: list[np.ndarray]) -> Encoded:
         items = tuple(np.where(mask, self.mean, self.values) for mask in gone)
         return Encoded.of(self.codec, Sequences("numbers", items or (self.values,)))
+
+    def swapped(self, gone: list[np.ndarray], draw: np.random.Generator) -> Encoded:
+        """Put other steps of the sequence there, in every second one numbers as spread as in training."""
+        T, count = self.length, len(gone)
+        others = self.values[draw.integers(T, size=(count, T))]
+        others[1::2] = plausible.numbers(self.codec.scaler, count, T, draw)[1::2]
+        items = np.where(
+            np.stack([np.broadcast_to(mask, (T, others.shape[2])) for mask in gone]),
+            others,
+            self.values,
+        )
+        return Encoded.of(self.codec, Sequences("numbers", (*items,)))
 
     @property
     def owner_of_rows(self) -> np.ndarray:

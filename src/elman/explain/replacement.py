@@ -14,6 +14,7 @@ letters alone would make words that do not exist. The numbers of a word's charac
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from elman.data import TextCodec
 from elman.explain.opened import MOST, Read
 from elman.runtime.network import BLOCK, Network
 
-__all__ = ["Falls", "falls", "groups_of"]
+__all__ = ["Falls", "falls", "groups_of", "word_groups"]
 
 _QUICK, _REFINED = 4e9, 1e10
 """Multiplications that a first and a refined answer may take, in so far as the fewest draws allow it."""
@@ -46,12 +47,18 @@ class Falls(NamedTuple):
 
 
 def groups_of(codec: TextCodec, tokens: tuple[str, ...]) -> tuple[int, ...]:
-    """Return the number of each character's word, where the model reads characters; else nothing.
+    """Return the number of each character's word, where the model reads characters; else nothing."""
+    return word_groups(tokens) if codec.level == "char" else ()
+
+
+def word_groups(tokens: Sequence[str]) -> tuple[int, ...]:
+    """Return the number of each character's word.
 
     A character that is neither letter nor digit is a group of its own.
+
+    >>> word_groups("to be")
+    (0, 0, 1, 2, 2)
     """
-    if codec.level != "char":
-        return ()
     letters = [token.isalnum() for token in tokens]
     joined = [a and b for a, b in itertools.pairwise(letters)]
     return tuple(np.cumsum([0, *(not one for one in joined)])[: len(tokens)].tolist())
