@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,14 @@ import pytest
 import elman
 from elman import LanguageModel, SequenceClassifier
 from elman.data.series import load_series
-from elman.runtime import ForecastPredictor, LanguagePredictor, TaggerPredictor
-from readers import reader_of
+from elman.runtime import (
+    ClassifierPredictor,
+    ForecastPredictor,
+    LanguagePredictor,
+    RegressorPredictor,
+    TaggerPredictor,
+)
+from readers import reader_of, sequences_of
 from runtime.conftest import _make
 from runtime.test_forecast import OFFERS, make, sales
 
@@ -123,13 +130,69 @@ def test_a_classifier(folder: Path, run: Any) -> None:
     assert ran.code == 0
 
 
+def test_a_sequence_of_a_table(folder: Path, run: Any, tmp_path: Path) -> None:
+    """Numbers come from a .ts file, a CSV or standard input; --row chooses the sequence."""
+    drawn = sequences_of("numbers", 3)
+    for task, open_ in (("classify", ClassifierPredictor), ("regress", RegressorPredictor)):
+        model = reader_of("numbers", task)
+        card = {"columns": {"id_column": "id", "columns": ["a", "b", "c"]}}
+        open_(replace(model, card=card)).save(tmp_path / f"{task}.safetensors")
+    rows = [
+        f"{at},{','.join(map(repr, step))}"
+        for at, item in enumerate(drawn.items)
+        for step in item.tolist()
+    ]
+    (tmp_path / "numbers.csv").write_text("\n".join(["id,a,b,c", *rows]) + "\n")
+    series = [
+        ":".join(",".join(map(repr, channel)) for channel in item.T.tolist()) + ":x"
+        for item in drawn.items
+    ]
+    head = "@univariate false\n@classLabel true x\n@data\n"
+    (tmp_path / "numbers.ts").write_text(head + "\n".join(series) + "\n")
+    for task in ("classify", "regress"):
+        model_file = tmp_path / f"{task}.safetensors"
+        wanted = elman.load(model_file).explain(drawn.items[2]).contributions
+        for name in ("numbers.csv", "numbers.ts"):
+            ran = run("explain", model_file, tmp_path / name, "--row", 2, "--json")
+            assert (ran.code, ran.err) == (0, "")
+            shares = [row["contribution"] for row in ran.json["contributions"]]
+            assert shares == pytest.approx(wanted.tolist())
+        ran = run("explain", model_file, tmp_path / "numbers.ts")
+        assert ran.code == 0
+        assert ran.err == "elman: row 0 of 3 is explained; --row explains another one\n"
+        ran = run("explain", model_file, tmp_path / "numbers.ts", "--row", 3)
+        assert (ran.code, ran.err.count("\n")) == (2, 1)
+        assert "--row: got 3; expected a whole number from 0 to 2" in ran.err
+        ran = run("explain", model_file, "hello")
+        assert (ran.code, ran.err.count("\n")) == (2, 1)
+        assert "what a model of numbers reads: got hello; expected a table of sequences" in ran.err
+
+
+def test_a_row_of_texts_tags_and_series(folder: Path, run: Any, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("good food\nbad food\n")
+    ran = run("explain", folder / "label.safetensors", tmp_path / "texts.txt", "--row", 1, "--json")
+    assert [row["token"] for row in ran.json["contributions"]] == ["bad", "food"]
+    ran = run("explain", folder / "tags.safetensors", "to be or", "--of", 0, "--json")
+    assert ran.json["score_name"] == "logit at step 0"
+    rows = sales(0, 35, more=0)
+    lines = zip(*(column.tolist() for column in map(np.asarray, rows.values())), strict=True)
+    table = [",".join(rows), *(",".join(map(str, line)) for line in lines)]
+    (tmp_path / "rows.csv").write_text("\n".join(table) + "\n")
+    asked = ("explain", folder / "shop.safetensors", tmp_path / "rows.csv")
+    ran = run(*asked, "--series", "b", "--target", 2, "--json")
+    assert (ran.code, ran.json["target"]) == (0, "b, 2 ahead")
+    assert run(*asked).err == "elman: which series?: got 2 of them; name one\n"
+    ran = run("explain", folder / "label.safetensors", "good food", "--row", 1)
+    assert ran.err.startswith("elman: --row: got no file; expected a file")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["meals", "I", "--target", "zebra"], "target: got zebra; expected one token of the vo"),
+        (["meals", "I", "--target", "zebra"], "--target: got zebra; expected one token of the"),
         (
             ["meals", "I", "--method", "magic"],
-            "method: got magic; expected replacement | decompos",
+            "--method: got magic; expected replacement | deco",
         ),
         (["meals"], "TEXT: got nothing; expected what a model for language is to read"),
         (["meals", "I", "--replace", "like"], "--replace: got like; expected POSITION=WORD, such"),
@@ -141,7 +204,7 @@ def test_a_classifier(folder: Path, run: Any) -> None:
         (["tags", "a", "--of", "9" * 5000], "of: got 99999"),
         (["meals", "I", "--replace", "9" * 5000 + "=I"], "--replace: got 99999"),
         (["meals", "I", "--svg", "x.txt"], "Invalid value for '--svg': got x.txt; expected a name"),
-        (["meals", "I", "--plot", "x.foo"], "a picture: got x.foo; expected a name that ends in"),
+        (["meals", "I", "--plot", "x.foo"], "Invalid value for '--plot': got x.foo; expected a"),
         (["meals", "I", "--equations", "--unknown"], "--equations: got --unknown; expected it al"),
         (["meals", "I", "--equations", "--method", "leave-one-out"], "--equations: got --method l"),
         *(

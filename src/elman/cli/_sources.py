@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from elman._errors import DataError, OptionError
+from elman._errors import DataError, OptionError, warn
 from elman.cli._app import complain, print_json
 
 __all__ = [
@@ -18,8 +18,11 @@ __all__ = [
     "Header",
     "argument_lines",
     "begins_table",
+    "file_sequences",
     "is_file",
+    "places_of",
     "read_examples",
+    "read_input",
     "write_answers",
     "write_svg",
 ]
@@ -85,6 +88,64 @@ def begins_table(path: str, columns: Iterable[str], encoding: str | None) -> boo
     line = start.split("\n", 1)[0]
     names = {field.strip(' "') for mark in ",;\t|" for field in line.split(mark)}
     return start.startswith(('{"', '[{"')) or not names.isdisjoint(columns)
+
+
+def places_of(predictor: Any, **given: str | None) -> dict[str, Any]:
+    """Return the columns of sequences: those that are given, else those of training."""
+    kept = predictor.card.get("columns")
+    known = dict(kept) if isinstance(kept, dict) else {}
+    return known | {name: value for name, value in given.items() if value is not None}
+
+
+def file_sequences(
+    predictor: Any, path: str, name: str, given: Mapping[str, Any], how: Mapping[str, Any]
+) -> tuple[Any, dict[str, list[Any]] | None]:
+    """Return the sequences of a file, and the column that names them: row or id; None of lines of text.
+
+    The name of a file, a column that is named, or else its first line tells whether it is a table.
+    """
+    from elman.data.conll import is_tag_file, read_tags
+    from elman.data.examples import is_table, read_sequences
+    from elman.data.lines import read_lines
+    from elman.data.tables import read_table
+
+    task, encoding = predictor.model.config.task, how["encoding"]
+    places = places_of(predictor, **given)
+    named = is_table(name) or any(given.values())
+    known = [value for value in places.values() if isinstance(value, str)]
+    numeric = predictor.model.codec.scaler is not None
+    if not (named or numeric or begins_table(path, known, encoding)):
+        lines = read_lines(path, encoding, name=name)
+        if task != "tag" or not is_tag_file(lines, predictor.labels.names):
+            return lines, None
+        where = {key: places.get(key) for key in ("text", "label")}
+        return read_tags(lines, **where)[0], {}
+    if name.lower().removesuffix(".gz").endswith(".ts"):
+        sequences, _ = read_sequences(path, task=task, **how)
+        return sequences, {"row": [*range(len(sequences))]}
+    table = read_table(path, name=name, **how)
+    warn(table.notes)
+    sequences, _ = read_sequences(table, task=task, labelled=False, **places)
+    column = places.get("id_column")
+    if column is None:
+        return sequences, {"row": [*range(len(sequences))]}
+    return sequences, {column: [*dict.fromkeys(table.column(column).tolist())]}
+
+
+def read_input(predictor: Any, file: str) -> Any:
+    """Return all that a file or standard input holds: a text, labelled sequences, or rows of series."""
+    from elman.data.encoding import steady_file
+    from elman.data.lines import read_lines
+    from elman.data.tables import read_table
+
+    task = predictor.model.config.task
+    if task == "language":
+        return "\n".join(read_lines(file))
+    if task == "forecast":
+        return predictor.read(read_table(file))
+    with steady_file(file) as (path, name):
+        how = dict.fromkeys(("encoding", "decimal", "header"))
+        return file_sequences(predictor, path, name, {}, how)[0]
 
 
 def read_examples(

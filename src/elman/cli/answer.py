@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman._errors import OptionError, printable, warn
+from elman._errors import OptionError, printable
 from elman.cli._app import PICTURE, REAL, WHOLE, Json, ModelFile, app, complain, load, print_json
 from elman.cli._sources import (
     Decimal,
     Encoding,
     Header,
     argument_lines,
-    begins_table,
+    file_sequences,
     is_file,
+    places_of,
     read_examples,
     write_answers,
 )
@@ -66,13 +67,6 @@ def _few_known(predictor: Any, sequences: Any) -> None:
 
     for warning in unknown_warning(*predictor.count_unknown(sequences)):
         complain(warning)
-
-
-def _places(predictor: Any, **given: str | None) -> dict[str, Any]:
-    """Return the columns of sequences: those that are given, else those of training."""
-    kept = predictor.card.get("columns")
-    known = dict(kept) if isinstance(kept, dict) else {}
-    return known | {name: value for name, value in given.items() if value is not None}
 
 
 def _save(figure: Any, path: str) -> None:
@@ -204,40 +198,14 @@ def _texts(predictor: Any, given: list[str], k: int, output: str | None, json_: 
 def _of_file(
     predictor: Any, path: str, name: str, given: Mapping[str, Any], how: Mapping[str, Any]
 ) -> dict[str, Any] | list[str]:
-    """Return the answers for a table or tag file, behind the id or the row of each; or the texts of lines.
-
-    The name of a file, a column that is named, or else its first line tells whether it is a table.
-    """
-    from elman.data.conll import is_tag_file, read_tags
-    from elman.data.examples import is_table, read_sequences
-    from elman.data.lines import read_lines
-    from elman.data.tables import read_table
-
-    task, encoding = predictor.model.config.task, how["encoding"]
-    places = _places(predictor, **given)
-    named = is_table(name) or any(given.values())
-    known = [value for value in places.values() if isinstance(value, str)]
-    numeric = predictor.model.codec.scaler is not None
-    if not (named or numeric or begins_table(path, known, encoding)):
-        lines = read_lines(path, encoding, name=name)
-        if task != "tag" or not is_tag_file(lines, predictor.labels.names):
-            return lines
-        where = {key: places.get(key) for key in ("text", "label")}
-        return _answers(predictor, read_tags(lines, **where)[0])
-    if name.lower().removesuffix(".gz").endswith(".ts"):
-        sequences, _ = read_sequences(path, task=task, **how)
-        return {"row": [*range(len(sequences))]} | _answers(predictor, sequences)
-    table = read_table(path, name=name, **how)
-    warn(table.notes)
-    sequences, _ = read_sequences(table, task=task, labelled=False, **places)
+    """Return the answers for a table or tag file, behind the id or the row of each; or the texts of lines."""
+    sequences, names = file_sequences(predictor, path, name, given, how)
+    if names is None:
+        return [*sequences]
     answers = _answers(predictor, sequences)
-    column = places.get("id_column")
-    if task == "tag":
+    if predictor.model.config.task == "tag":
         return answers
-    if column is None:
-        return {"row": [*range(len(sequences))]} | answers
-    ids = [*dict.fromkeys(table.column(column).tolist())]
-    return {"id" if column in answers else column: ids} | answers
+    return {"id" if one in answers else one: column for one, column in names.items()} | answers
 
 
 def _answers(predictor: Any, sequences: Any) -> dict[str, Any]:
@@ -386,7 +354,7 @@ def evaluate(
         if plot is not None:
             _save(predictor.update(rows, overlap=overlap).predict().plot(), plot)
     else:
-        places = _places(
+        places = places_of(
             predictor,
             text=text,
             label=label,

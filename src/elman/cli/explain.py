@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman._errors import OptionError
-from elman.cli._app import PICTURE, SVG, Json, ModelFile, app, load, print_json
-from elman.cli._sources import argument_lines, write_svg
+from elman._errors import DataError, OptionError
+from elman._shapes import whole_number
+from elman.cli._app import PICTURE, SVG, WHOLE, Json, ModelFile, app, complain, load, print_json
+from elman.cli._sources import argument_lines, is_file, read_input, write_svg
 
 if TYPE_CHECKING:
     from elman.runtime import LanguagePredictor
@@ -26,18 +27,31 @@ def explain(
         str | None,
         typer.Argument(
             metavar="[TEXT]",
-            help="what was read, a file of it, or - for standard input; of a forecaster the name of a "
-            "series, where it knows several",
+            help="what was read, or a file of it: a text, texts a line, a table or .ts of sequences, rows of "
+            "series; - is standard input; of a forecaster also the name of a series that it knows",
         ),
     ] = None,
+    row: Annotated[
+        int | None,
+        typer.Option(
+            **WHOLE, help="the sequence of a file to explain, counted from 0 (default: 0)"
+        ),
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option(help="the series of a file of rows, where it has several")
+    ] = None,
     target: Annotated[
-        str | None, typer.Option(help="the answer to explain (the most probable one)")
+        str | None,
+        typer.Option(
+            help="the answer to explain (default: the most probable one), of a forecaster the step ahead "
+            "(default: the mean of all)"
+        ),
     ] = None,
     method: Annotated[
         str | None,
         typer.Option(
             metavar="replacement|decomposition|integrated gradients|leave-one-out",
-            help="how each input is measured (default: replacement for a language model)",
+            help="how each input is measured (default: replacement)",
         ),
     ] = None,
     of: Annotated[
@@ -84,8 +98,9 @@ def explain(
         raise OptionError("--equations", got=got, expected="it alone: they are the decomposition's")
     if text is None and task != "forecast":
         raise OptionError("TEXT", got="nothing", expected=f"what a model for {task} is to read")
-    if text is not None and task != "forecast":
-        text = "\n".join(argument_lines(text))
+    what = _asked(predictor, text, row, series)
+    if task == "language":
+        text = what
     if replace is not None:
         _replaced(predictor, text or "", replace, json_)
         return
@@ -96,7 +111,7 @@ def explain(
     options = {name: value for name, value in options.items() if value is not None}
     from elman.explain import explain as ask
 
-    found = ask(predictor, text, target, **options)
+    found = ask(predictor, what, target, **options)
     told: dict[str, Any] = found.to_dict()
     shown = str(found)
     if equations:
@@ -114,6 +129,39 @@ def explain(
         print_json(told)
     else:
         typer.echo(shown)
+
+
+def _asked(predictor: Any, text: str | None, row: int | None, series: str | None) -> Any:
+    """Return what is to be explained: a text, one sequence, the rows of one series or a series' name."""
+    task = predictor.model.config.task
+    file = text is not None and is_file(text)
+    for name, given, kept in (
+        ("--row", row, task not in ("language", "forecast")),
+        ("--series", series, task == "forecast"),
+    ):
+        if given is not None and not (kept and file):
+            got = f"a model for {task}" if not kept else "no file"
+            raise OptionError(name, got=got, expected="a file of them for a model that reads these")
+    if task == "language":
+        return "\n".join(argument_lines(text or ""))
+    if task == "forecast":
+        if not file:
+            return text
+        rows = read_input(predictor, text or "")
+        return rows if series is None else rows.select([series])
+    from elman.data.examples import TABLES
+
+    if not file:
+        if predictor.model.codec.scaler is not None:
+            expected = "a table of sequences, whose name ends in " + " ".join(TABLES)
+            raise OptionError("what a model of numbers reads", got=text, expected=expected)
+        return text
+    sequences = read_input(predictor, text or "")
+    if not len(sequences):
+        raise DataError(f"the sequences of {text}", got="none", expected="at least one")
+    if row is None and len(sequences) > 1:
+        complain(f"row 0 of {len(sequences):,} is explained; --row explains another one")
+    return sequences[whole_number("--row", row or 0, 0, len(sequences) - 1)]
 
 
 def _replaced(predictor: LanguagePredictor, text: str, given: str, json_: bool) -> None:
