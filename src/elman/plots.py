@@ -373,29 +373,35 @@ def states(
     return _drawn(draw, title, (_SIZE[0], max(_SIZE[1], 1.5 + 0.18 * len(names))))
 
 
-def memory(lags: ArrayLike, change: ArrayLike, gradient: ArrayLike, title: str = "") -> Figure:
+def memory(
+    lags: ArrayLike, change: ArrayLike, gradient: ArrayLike | None, title: str = ""
+) -> Figure:
     """Return the picture of how far back a network remembers: change and gradient ``[K]`` over lags ``[K]``.
 
-    The gradient is on a scale of powers. Raises ShapeError, MissingDependencyError.
+    The gradient is on a scale of powers, and left out where it is None.
+    Raises ShapeError, MissingDependencyError.
 
     >>> [axes.get_ylabel() for axes in memory([1, 2], [0.5, 0.1], [1.0, 0.1]).axes]
     ['change of the prediction', 'norm of the gradient']
     """
-    at, first, second = _same("lags, change and gradient", lags, change, gradient)
+    slopes = change if gradient is None else gradient
+    at, first, second = _same("lags, change and gradient", lags, change, slopes)
 
     def draw(figure: Figure, axes: Axes) -> None:
         axes.axhline(_HORIZON, color=_GREY, lw=1, ls=(0, (4, 3)), label="no change")
         axes.plot(at, first, color=_BLUE, lw=1.8, marker="o", ms=3, label="change")
         axes.set(xlabel="lag", ylabel="change of the prediction")
+        if (at > 0).any() and at.max() > 50:
+            axes.set_xscale("log")
+        # matplotlib's own are formulas, which no text of the house is
+        axes.xaxis.set_major_formatter("{x:g}")
+        if gradient is None:
+            return
         other = axes.twinx()
         # none is drawn where the gradient is nothing: a scale of powers has no zero
         other.plot(at, np.where(second > 0, second, np.nan), color=_RED, lw=1.3, label="gradient")
         other.set_ylabel("norm of the gradient")
         other.set_yscale("log" if (second > 0).any() else "linear")
-        if (at > 0).any() and at.max() > 50:
-            axes.set_xscale("log")
-        # matplotlib's own are formulas, which no text of the house is
-        axes.xaxis.set_major_formatter("{x:g}")
         other.yaxis.set_major_formatter("{x:.3g}")
         other.grid(visible=False)
         _legend(figure)

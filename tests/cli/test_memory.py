@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from elman.runtime import ClassifierPredictor, LanguagePredictor
+from elman.data.series import load_series
+from elman.runtime import ClassifierPredictor, ForecastPredictor, LanguagePredictor
 from readers import reader_of
 from runtime.conftest import _make
+from runtime.test_forecast import OFFERS, make, sales
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +30,13 @@ def test_on_what_the_model_writes_itself(folder: Path, run: Any) -> None:
     ran = run("info", folder / "model.safetensors", "--memory")
     assert (ran.code, ran.err) == (0, "")
     head, *rows, source, verdict = ran.out.splitlines()
-    assert head.split() == ["known", "change", "gradient"]
+    assert head.split() == ["known", "change", "95", "in", "100", "gradient"]
     assert [int(row.split()[0]) for row in rows] == [
         *(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256),
     ]
     assert rows[0].endswith("█")
     assert source == "64 predictions in 1,000 tokens that the model wrote itself"
-    assert verdict.startswith("The prediction ")
+    assert "predictions" in verdict
     assert "The gradient " in verdict
 
 
@@ -55,13 +57,25 @@ def test_on_a_text_as_json_and_as_a_picture(
     assert run(*given, "-").json == ran.json
 
 
+def test_of_labels_and_series(folder: Path, run: Any) -> None:
+    ran = run("info", folder / "classifier.safetensors", "--memory")
+    assert (ran.code, ran.err) == (0, "")
+    assert "64 answers in sequences of tokens drawn by their frequency in training" in ran.out
+    (folder / "lines.txt").write_text("to be or not\nbe not to\n" * 3)
+    ran = run("info", folder / "classifier.safetensors", "--memory", "--text", folder / "lines.txt")
+    assert (ran.code, ran.out.splitlines()[-2]) == (0, "6 answers in the sequences that were given")
+    ForecastPredictor(make(load_series(sales(0, 30, more=5), OFFERS))).save(folder / "shop.model")
+    ran = run("info", folder / "shop.model", "--memory", "--json")
+    assert (ran.code, ran.json["unit"], ran.json["gradient"]) == (0, "value", None)
+    assert ran.json["source"] == "the series that it knows"
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--memory"], "--memory: got no MODEL; expected a trained language model"),
+        (["--memory"], "--memory: got no MODEL; expected a trained model"),
         (["model.safetensors", "--text", "text.txt"], "--text: got no --memory"),
         (["model.safetensors", "--svg", "a.svg"], "--svg: got no --memory"),
-        (["classifier.safetensors", "--memory"], "is a model for classify: expected one for lang"),
         (["model.safetensors", "--memory", "--text", "none.txt"], "none.txt"),
         (["model.safetensors", "--memory", "--text", "empty.txt"], "empty.txt is empty"),
         (["model.safetensors", "--memory", "--svg", "none/a.svg"], "none/a.svg"),

@@ -44,8 +44,10 @@ def test_the_best_properties_as_a_table_and_a_text_below(folder: Path, run: Any)
     assert first.startswith("inside round brackets")
     assert first.split()[-5] == "0.3"
     assert float(first.split()[-3]) > 0.99
-    assert rest[3] == "0.3: inside round brackets (between ( and ))"
-    text, marks = rest[4], rest[5]
+    # what the baselines tell as well stands apart, and no text is shown for it
+    assert rest[0] == "not found, for an untrained network or the input alone tells as much:"
+    assert rest[4] == "0.3: inside round brackets (between ( and ))"
+    text, marks = rest[5], rest[6]
     # '#' or '+' stands below what is inside, and nothing or '.' below what is not
     assert len(text) >= len(marks)
     assert {mark for letter, mark in zip(text, marks, strict=False) if letter == "("} <= {"+", "#"}

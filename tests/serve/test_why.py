@@ -155,7 +155,10 @@ def test_units(given, models):
     text = "(I like my tea!) I like pizza!\n" * 120
     found = given("/v1/units", {"model": "words", "input": text, "count": 3})
     expected = models["words"].units(text).to_dict(3)
-    assert found["units"] == expected["properties"]
+    # a random network tells nothing better than its baselines, which is no finding
+    assert not any(row["found"] for row in expected["properties"])
+    assert found["units"] == []
+    assert found["note"].startswith("no unit tells a property better than an untrained network")
     body = {"model": "words", "input": text, "phrase": "my tea", "count": 4}
     found = given("/v1/units/like", body)
     assert len(found["units"]) == 4
@@ -218,3 +221,7 @@ def test_memory(given, models):
     found = given("/v1/memory", {"model": "letters", "input": text, "svg": True})
     drawing(found.pop("svg"))
     assert found == models["letters"].memory(text).to_dict()
+    for name in ("classify", "forecast"):
+        assert given("/v1/memory", {"model": name}) == models[name].memory().to_dict()
+    error = given("/v1/memory", {"model": "forecast", "input": "a.csv"}, 400)["error"]
+    assert error["message"] == "input: got a text; expected none: the known series are measured"

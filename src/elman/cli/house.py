@@ -9,7 +9,7 @@ import typer
 
 from elman._errors import OptionError
 from elman.cli._app import REAL, SVG, WHOLE, Json, app, load, print_json
-from elman.cli._sources import write_svg
+from elman.cli._sources import read_input, write_svg
 
 __all__ = ["bench", "demo", "info"]
 
@@ -18,12 +18,17 @@ __all__ = ["bench", "demo", "info"]
 def info(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="a trained model")] = None,
     memory: Annotated[
-        bool, typer.Option("--memory", help="measure how far back a language model remembers")
+        bool,
+        typer.Option(
+            "--memory", help="measure how far back the answers of the model depend on its input"
+        ),
     ] = False,
     text: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="a text to measure memory on; - is standard input (its own words)"
+            metavar="FILE",
+            help="what to measure memory on: a text, texts a line, a table of sequences or of series; - is "
+            "standard input (default: its own words, drawn sequences, the series that it knows)",
         ),
     ] = None,
     svg: Annotated[
@@ -48,14 +53,13 @@ def info(
 
 
 def _memory(model: str | None, text: str | None, svg: str | None, json_: bool) -> None:
-    """Show how far back a model remembers, measured on a text or on what it writes itself."""
+    """Show how far back a model remembers, measured on a file or without one."""
     if model is None:
-        raise OptionError("--memory", got="no MODEL", expected="a trained language model")
-    predictor = load(model, "language")
-    from elman.data.lines import read_lines
+        raise OptionError("--memory", got="no MODEL", expected="a trained model")
+    predictor = load(model)
     from elman.explain.memory import measure_memory
 
-    found = measure_memory(predictor, None if text is None else "\n".join(read_lines(text)))
+    found = measure_memory(predictor, None if text is None else read_input(predictor, text))
     if svg is not None:
         write_svg(found, svg)
     if json_:

@@ -1,8 +1,12 @@
-"""How far back a language model remembers: what cutting the older text changes, and the gradient by lag."""
+"""How far back a network remembers: what cutting off the older input changes, and the gradient by lag.
+
+One odd window decides nothing: the table shows medians over all windows, and the reach is that of 95 in 100.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +16,20 @@ from elman._errors import InputError
 from elman._frames import frame
 from elman._shapes import whole_number
 from elman.data.words import UNKNOWN_ID
+from elman.explain.cuts import POSITIONS, Cuts, labelled_cuts, series_cuts, variation
 from elman.explain.opened import Opened
 from elman.runtime.stream import Readable, token_numbers
 
-__all__ = ["CLOSE", "Memory", "measure_memory"]
+__all__ = ["CLOSE", "Memory", "measure_memory", "summarised"]
 
 CLOSE = 0.01
-"""A prediction is the same when no more of its probability than this has moved."""
-POSITIONS = 64
+"""A prediction is the same when no more of its probability, or of a deviation, than this has moved."""
+MOST = 0.95
+"""Share of the windows whose reach is told."""
 WRITTEN = 1000
 """Tokens that the model writes itself where no text is given."""
 _FAR = 256
-_LAGS = sorted({*(1 << n for n in range(9)), *(3 << n for n in range(7))})
+_LAGS = sorted({*(1 << n for n in range(14)), *(3 << n for n in range(12))})
 _BAR = 30
 _ROOM = 1 << 24  # numbers of the gates that a way back keeps at once
 _VANISHED = 1e-3
@@ -34,46 +40,66 @@ _FALLS, _GROWS = 0.9, 1.1  # a token
 class Memory:
     """How much the prediction owes to what stands further back, lag by lag.
 
-    >>> told = Memory((1, 2, 4), np.array([0.5, 0.02, 0.0]), np.array([1.0, 0.5, 0.125]), 64, "a text")
-    >>> told.horizon, told.rate
-    (4, 0.5)
+    >>> change, most = np.array([0.5, 0.0, 0.0]), np.array([0.9, 0.3, 0.0])
+    >>> told = Memory((1, 2, 4), change, most, np.array([1.0, 0.5, 0.125]), 64, "a text")
+    >>> told.typical, told.horizon, told.rate
+    (2, 4, 0.5)
     """
 
     lags: tuple[int, ...]
-    """Tokens: 1 is the last one before the prediction."""
+    """In units of the input: 1 is the last one before the prediction."""
     change: np.ndarray
-    """float64 ``[K]``: the mean share of the prediction's probability that moves (total variation) when
-    all tokens before the last `lag` are cut off. What it is held against knows at most the last 2·far."""
-    gradient: np.ndarray
-    """float64 ``[K]``: the mean norm of d log p / d embedding, p that of the most probable token, the
-    embedding that of the `lag`-th last one."""
+    """float64 ``[K]``: how far the prediction moves when all but the last `lag` units are cut off, in the
+    median over the windows. Of probabilities it is the share that moves (total variation), of numbers the
+    difference in deviations. What it is held against knows at most the last 2·far."""
+    most: np.ndarray
+    """float64 ``[K]``: the same of the window that 95 in 100 do not exceed."""
+    gradient: np.ndarray | None
+    """float64 ``[K]``: the median norm of d log p / d embedding, p that of the most probable token, the
+    embedding that of the `lag`-th last one. None but for language."""
     positions: int
-    """Predictions that were measured."""
+    """Windows that were measured."""
     source: str
     """What was read."""
+    unit: str = "token"
+    """What a lag counts: "token", "step" or "value"."""
+    answer: str = "prediction"
+    """What is predicted: "prediction", "answer" or "forecast"."""
+
+    @property
+    def typical(self) -> int | None:
+        """The lag from which on a cut changes half of the predictions by no more than `CLOSE`."""
+        return self._after(self.change)
 
     @property
     def horizon(self) -> int | None:
-        """The lag from which on no cut changes the prediction by more than `CLOSE`, None without one.
+        """The lag from which on a cut changes 95 in 100 predictions by no more than `CLOSE`, or None.
 
-        One of `lags`: what lies between them was not tried, so that fewer tokens may be enough.
+        One of `lags`: what lies between them was not tried, so that fewer may be enough.
         """
-        after = np.append(0, np.flatnonzero(self.change > CLOSE) + 1)[-1]
+        return self._after(self.most)
+
+    def _after(self, change: np.ndarray) -> int | None:
+        after = np.append(0, np.flatnonzero(change > CLOSE) + 1)[-1]
         return self.lags[after] if after < len(self.lags) else None
+
+    @property
+    def _slopes(self) -> np.ndarray:
+        return np.zeros(len(self.lags)) if self.gradient is None else self.gradient
 
     @property
     def _ends(self) -> tuple[int, int]:
         """Between which places it is told: from the largest gradient to the last, or from the first to it."""
-        peak, last = int(self.gradient.argmax()), len(self.lags) - 1
-        least = _VANISHED * self.gradient[peak]
-        if self.gradient[last] >= least and (peak == last or self.gradient[0] < least):
-            return int(np.flatnonzero(self.gradient)[0]) if self.gradient[peak] else 0, peak
+        peak, last = int(self._slopes.argmax()), len(self.lags) - 1
+        least = _VANISHED * self._slopes[peak]
+        if self._slopes[last] >= least and (peak == last or self._slopes[0] < least):
+            return int(np.flatnonzero(self._slopes)[0]) if self._slopes[peak] else 0, peak
         return peak, last
 
     @property
     def _share(self) -> float:
         near, far = self._ends
-        return float(self.gradient[far]) / (float(self.gradient[near]) or 1.0)
+        return float(self._slopes[far]) / (float(self._slopes[near]) or 1.0)
 
     @property
     def rate(self) -> float:
@@ -91,13 +117,10 @@ class Memory:
         The gradient vanishes where less than a thousandth of it is left, or it falls to .9 a token or less;
         it explodes where it is more than 1,000 times as large, or grows to 1.1 a token or more.
         """
-        if self.horizon is None:
-            reach = f"The prediction still changes when all but the last {self.lags[-1]} tokens are cut off"
-        elif self.horizon == 1:
-            reach = "The last token alone decides the prediction"
-        else:
-            reach = f"The prediction needs at most the last {self.horizon} tokens"
-        if not self.gradient.any():
+        reach = self._reach
+        if self.gradient is None:
+            return f"{reach}."
+        if not self._slopes.any():
             return f"{reach}. There is no gradient, even at lag {self.lags[0]}."
         near, far = self._ends
         if near == far:
@@ -111,14 +134,35 @@ class Memory:
         at = f"at lag {self.lags[far]} it is {_plain(share)} times that at lag {self.lags[near]}"
         return f"{reach}. The gradient {does}: {at}, a factor of {_plain(self.rate)} a token."
 
+    @property
+    def _reach(self) -> str:
+        """How far back the predictions depend on the input, without its full stop."""
+        units = f"{self.unit}s"
+        if self.horizon is None:
+            known = f"{self.typical} {units}" if self.typical != 1 else f"{self.unit}"
+            half = f"; half of them need at most the last {known}" if self.typical else ""
+            cut = f"when all but the last {self.lags[-1]} {units} are cut off{half}"
+            many = "Most" if self.typical is None else "More than 5 in 100"
+            return f"{many} {self.answer}s still change {cut}"
+        if self.horizon == 1:
+            return f"The last {self.unit} alone decides the {self.answer}"
+        reach = f"95 in 100 {self.answer}s need at most the last {self.horizon} {units}"
+        if self.typical == self.horizon:
+            return reach
+        known = "the last one alone" if self.typical == 1 else f"at most the last {self.typical}"
+        return f"{reach}, half of them {known}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return all of it for JSON."""
         return {
+            "unit": self.unit,
             "lags": [*self.lags],
             "change": self.change.tolist(),
-            "gradient": self.gradient.tolist(),
+            "most": self.most.tolist(),
+            "gradient": None if self.gradient is None else self.gradient.tolist(),
+            "typical": self.typical,
             "horizon": self.horizon,
-            "rate": self.rate,
+            "rate": None if self.gradient is None else self.rate,
             "positions": self.positions,
             "source": self.source,
             "verdict": self.verdict,
@@ -136,9 +180,8 @@ class Memory:
         """Return it as a picture."""
         from elman.explain import draw
 
-        return draw.memory(
-            self.lags, self.change, self.gradient, width=width, standalone=standalone
-        )
+        how: dict[str, Any] = {"width": width, "standalone": standalone}
+        return draw.memory(self.lags, self.change, self.gradient, most=self.most, **how)
 
     def plot(self) -> Any:
         """Return it as a matplotlib figure; raises MissingDependencyError."""
@@ -147,14 +190,19 @@ class Memory:
         return plots.memory(self.lags, self.change, self.gradient)
 
     def __str__(self) -> str:
-        largest = self.change.max() or 1.0
-        rows = [
-            f"{lag:>6}  {change:>8.4f}  {gradient:>10.3g}  {'█' * round(_BAR * change / largest)}".rstrip()
-            for lag, change, gradient in zip(self.lags, self.change, self.gradient, strict=True)
+        largest = self.most.max() or 1.0
+        lines = [f"{'known':>6}  {'change':>8}  {'95 in 100':>9}"]
+        lines += [
+            f"{lag:>6}  {change:>8.4f}  {most:>9.4f}"
+            for lag, change, most in zip(self.lags, self.change, self.most, strict=True)
         ]
-        head = f"{'known':>6}  {'change':>8}  {'gradient':>10}"
-        told = f"{self.positions} predictions in {self.source}"
-        return "\n".join([head, *rows, told, self.verdict])
+        if self.gradient is not None:
+            slopes = ["gradient", *(f"{slope:.3g}" for slope in self.gradient.tolist())]
+            lines = [f"{line}  {slope:>10}" for line, slope in zip(lines, slopes, strict=True)]
+        bars = ["", *("█" * round(_BAR * most / largest) for most in self.most.tolist())]
+        lines = [f"{line}  {bar}".rstrip() for line, bar in zip(lines, bars, strict=True)]
+        told = f"{self.positions} {self.answer}s in {self.source}"
+        return "\n".join([*lines, told, self.verdict])
 
     def _repr_html_(self) -> str:
         import html
@@ -169,44 +217,88 @@ def _plain(factor: float) -> str:
     return "less than 0.001" if factor < 0.001 else f"{round(factor, 3):g}"
 
 
-def measure_memory(predictor: Any, what: Readable | None = None, *, far: int = _FAR) -> Memory:
-    """Return how much the predictions of a language model owe to what stands further back.
+def measure_memory(predictor: Any, what: Any = None, *, far: int = _FAR) -> Memory:
+    """Return how much the answers of a model owe to what stands further back in its input.
 
-    Measured at up to 64 places of a text, by default one of 1,000 tokens that the model itself writes from
-    seed 0, and for lags to `far` tokens (1 to 256), within lines where each stands alone. The prediction
-    after all of the text is that after its last 2·far tokens at most; the gradient is that of its most
-    probable token. Raises InputError, OptionError.
+    The older part of up to 64 windows is cut off, and the answer is held against that of the whole window.
+    The gradient by lag is measured for language alone.
+
+    Args:
+        predictor: What `elman.load` returns, for any task.
+        what: What to measure on. For language a text, by default 1,000 tokens that the model itself writes
+            from seed 0, each line by itself where documents are lines. For labelled sequences a list of
+            them or a text of lines, by default sequences that are drawn as training had them. For forecasts
+            the rows of series, by default the series that the model knows.
+        far: The longest lag in tokens or steps, from 1 to 256. For series it is the length of the window.
+
+    Returns:
+        The change of the answers by lag. The prediction for the whole text is that after its last 2·far
+        tokens or steps.
+
+    Raises:
+        InputError: Nothing can be cut off, or the gradient leaves the range of numbers.
+        OptionError: `far` is out of its range.
+        DataError: The sequences or series are not as in training.
     """
-    task = predictor.model.config.task
-    if task != "language":
-        remedy = "`elman explain` tells what moved its answer"
-        raise InputError(
-            f"memory of a model for {task}", expected="one for language", remedy=remedy
-        )
     far = whole_number("far", far, 1, _FAR)
+    cuts = _CUTS[predictor.model.config.task](predictor, what, far)
+    longest = max(cuts.lengths, default=0)
+    lags = [lag for lag in _LAGS if lag < longest and (lag <= far or cuts.unit == "value")]
+    if not lags:
+        raise InputError(
+            f"the {_READ[cuts.unit]} too short to cut anything off",
+            got=f"at most {longest} {cuts.unit}s" if longest != 1 else f"1 {cuts.unit}",
+            expected=f"more than one {cuts.unit}",
+        )
+    return summarised(cuts, lags)
+
+
+def summarised(cuts: Cuts, lags: list[int]) -> Memory:
+    """Return the memory that windows show at some lags."""
+    moved = []
+    for lag in lags:
+        some = [place for place, length in enumerate(cuts.lengths) if length > lag]
+        moved.append(cuts.moved(lag, some))
+    return Memory(
+        tuple(lags),
+        np.array([np.median(one) for one in moved]),
+        # so that more than 5 in 100 windows must agree, whatever their count
+        np.array([np.quantile(one, MOST, method="lower") for one in moved]),
+        None if cuts.gradient is None else cuts.gradient(lags),
+        len(cuts.lengths),
+        cuts.source,
+        cuts.unit,
+        cuts.answer,
+    )
+
+
+def _text_cuts(predictor: Any, what: Readable | None, far: int) -> Cuts:
+    """Return contexts within a text, or within one that the model writes."""
     source = "the text that was given"
     if what is None:
         what = predictor.generate("", WRITTEN, seed=0)
         source = f"{WRITTEN:,} tokens that the model wrote itself"
-    numbers = token_numbers(predictor.model.codec, what)
+    numbers, network = token_numbers(predictor.model.codec, what), predictor.network
     contexts = _contexts(numbers, predictor.model.codec.end_id, far)
-    longest = max(map(len, contexts), default=0)
-    lags = [lag for lag in _LAGS if lag <= far and lag < longest]
-    if not lags:
-        got = "1 token" if len(numbers) == 1 else f"{len(numbers):,} tokens"
-        expected = "more than one" if predictor.model.codec.end_id is None else "more in a line"
-        raise InputError("the text is too short to cut anything off", got=got, expected=expected)
-    predicted = _predictions(predictor.network, contexts)
-    change = []
-    for lag in lags:
-        some = [place for place, one in enumerate(contexts) if len(one) > lag]
-        cut = _predictions(predictor.network, [contexts[place][-lag:] for place in some])
-        moved = [
-            np.abs(one - predicted[place]).sum() / 2 for one, place in zip(cut, some, strict=True)
-        ]
-        change.append(float(np.mean(moved)))
-    gradient = _gradients(predictor.network, contexts, lags)
-    return Memory(tuple(lags), np.array(change), gradient, len(contexts), source)
+    whole = _predictions(network, contexts)
+
+    def moved(lag: int, which: list[int]) -> np.ndarray:
+        cut = _predictions(network, [contexts[place][-lag:] for place in which])
+        return variation(np.stack(cut), np.stack([whole[place] for place in which]))
+
+    def gradient(lags: Sequence[int]) -> np.ndarray:
+        return _gradients(network, contexts, lags)
+
+    lengths = [*map(len, contexts)]
+    return Cuts("token", "prediction", source, lengths, moved, gradient)
+
+
+_CUTS: dict[str, Callable[[Any, Any, int], Cuts]] = {
+    "language": _text_cuts,
+    **dict.fromkeys(("classify", "regress", "tag"), labelled_cuts),
+    "forecast": series_cuts,
+}
+_READ = {"token": "text is", "step": "sequences are", "value": "series are"}
 
 
 def _contexts(numbers: np.ndarray, end_id: int | None, far: int) -> list[np.ndarray]:
@@ -248,10 +340,10 @@ def _predictions(network: Any, contexts: list[np.ndarray]) -> list[np.ndarray]:
     return found
 
 
-def _gradients(network: Any, contexts: list[np.ndarray], lags: list[int]) -> np.ndarray:
-    """Return the mean norm ``[K]`` of the gradient at each lag; raises InputError where it has none."""
+def _gradients(network: Any, contexts: list[np.ndarray], lags: Sequence[int]) -> np.ndarray:
+    """Return the median norm ``[K]`` of the gradient at each lag; raises InputError where it has none."""
     config = network.model.config
-    total, count = np.zeros(len(lags)), np.zeros(len(lags))
+    found: list[list[np.ndarray]] = [[] for _ in lags]
     for some, tokens in _groups(contexts):
         depth = min(len(tokens), lags[-1])
         numbers = depth * config.num_layers * network.cell.G * config.hidden_size
@@ -267,10 +359,8 @@ def _gradients(network: Any, contexts: list[np.ndarray], lags: list[int]) -> np.
                 raise InputError(what, remedy="measure on a shorter text")
             for place, lag in enumerate(lags):
                 if lag <= len(norms):
-                    total[place] += norms[-lag].sum()
-                    count[place] += norms.shape[1]
-    found: np.ndarray = total / np.maximum(count, 1)
-    return found
+                    found[place].append(norms[-lag])
+    return np.array([np.median(np.concatenate(some)) for some in found])
 
 
 def _norms(network: Any, tokens: np.ndarray, depth: int, dtype: Any) -> np.ndarray:

@@ -135,7 +135,7 @@ class Units:
         rows = [
             {"property": score.meaning, "name": str(score.place)}
             | {name: value for name, value in asdict(score).items() if name != "meaning"}
-            | {"gain": score.gain}
+            | {"gain": score.gain, "found": score.gain > 0}
             for score in self.scores[:count]
         ]
         size = len(self.reading.tokens)
@@ -161,18 +161,23 @@ class Units:
         return f"<div><pre>{html.escape(str(self))}</pre>{drawn}</div>"
 
     def table(self, count: int | None = None) -> str:
-        """Return the first `count` scores as a table, and above it whether none is a finding."""
+        """Return the first `count` scores as a table, below a line those that are no findings."""
         if not self.scores:
             return "No property occurs often enough in what was read."
         rows = [f"{'property':<30} {'unit':>8}    gain   area  untrained  input alone"]
         if not self.found:
             rows.insert(0, "No unit tells a property better than its baselines.")
-        rows += [
+        lines = [
             f"{one.meaning:<30} {one.place!s:>8}  {one.gain:+.3f}  {one.area:.3f}"
             f"  {one.baseline:9.3f}  {one.token:11.3f}"
             for one in self.scores[:count]
         ]
-        return "\n".join(rows)
+        found = len(self.found)
+        if 0 < found < len(lines):
+            lines.insert(
+                found, "not found, for an untrained network or the input alone tells as much:"
+            )
+        return "\n".join([*rows, *lines])
 
     def __str__(self) -> str:
         return self.table()

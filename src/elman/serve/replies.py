@@ -294,11 +294,14 @@ class Traced(TypedDict):
 class MemoryMeasured(TypedDict):
     """How much the predictions owe to what stands further back, lag by lag."""
 
+    unit: str
     lags: list[int]
     change: list[float]
-    gradient: list[float]
+    most: list[float]
+    gradient: list[float] | None
+    typical: int | None
     horizon: int | None
-    rate: float
+    rate: float | None
     positions: int
     source: str
     verdict: str
@@ -318,6 +321,7 @@ class _UnitFound(TypedDict):
     token: float
     share: float
     gain: float
+    found: bool
 
 
 class UnitsFound(TypedDict):

@@ -164,9 +164,9 @@ class Trace(_Body):
 
 
 class Memory(_Body):
-    """How far back the network remembers."""
+    """How far back the network remembers: in a text, or in what the model itself draws or knows."""
 
-    input: Text
+    input: Text | None = None
     svg: bool = False
     width: Width = 720
 

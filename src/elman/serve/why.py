@@ -150,6 +150,8 @@ def _trace(predictor: Any, body: Trace) -> Traced:
 
 
 def _memory(predictor: Any, body: Memory) -> MemoryMeasured:
+    if body.input is not None and predictor.model.config.task == "forecast":
+        raise InputError("input", got="a text", expected="none: the known series are measured")
     told: MemoryMeasured = _with_svg(predictor.memory(body.input), body)
     return told
 
@@ -159,8 +161,12 @@ def _units(predictor: Any, body: Units) -> UnitsFound:
         told = predictor.units(body.input).to_dict(body.count)
     except DataError as error:  # too short a text: the page shows the rest of what it asked
         return {"units": [], "note": str(error)}
-    rows = told["properties"]
-    note = "" if rows else "no property occurs often enough in this text"
+    rows = [row for row in told["properties"] if row["found"]]
+    note = ""
+    if not told["properties"]:
+        note = "no property occurs often enough in this text"
+    elif not rows:
+        note = "no unit tells a property better than an untrained network or the last token alone"
     return {"steps": told["steps"], "units": clean(rows), "note": note}
 
 
@@ -200,7 +206,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/v1/memory", tags=["why"], summary="How far back the network remembers")
     async def memory(body: Memory) -> MemoryMeasured:
-        return await run(told, _memory, desk.language(body.model)[0], body)
+        return await run(told, _memory, desk.served(body.model).predictor, body)
 
     @app.post("/v1/units", tags=["why"], summary="What single units stand for in a text")
     async def units(body: Units) -> UnitsFound:
