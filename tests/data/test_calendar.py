@@ -10,7 +10,6 @@ from elman._errors import DataError, OptionError
 from elman.data.calendar import (
     Frequency,
     advance,
-    aligned,
     calendar_features,
     infer_frequency,
     positions,
@@ -290,7 +289,7 @@ def test_clocks_that_jitter(word, jitter, phase):
     assert str(infer_frequency(moved)) == ("20000us" if word == "20ms" else word)
     assert abs(moved - exact).max() <= np.timedelta64(jitter, "us")
     np.testing.assert_array_equal(steadied(exact), exact)
-    later = aligned(exact[-1:] + noise[:1], infer_frequency(moved), moved[0])
+    later = steadied(exact[-1:] + noise[:1], infer_frequency(moved).step, moved[0])
     assert positions(later, infer_frequency(moved), moved[0])[1].all()
 
 

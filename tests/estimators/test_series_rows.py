@@ -149,6 +149,7 @@ def test_a_forecast_joins_the_table_it_came_from(tmp_path: Path) -> None:
     for model in (series, elman.load(tmp_path / "m.safetensors")):
         joined = own.merge(pd.DataFrame(model.predict().to_columns()), on=["shop", "at"])
         assert joined["y"].tolist() == [60, 61, 62, 63, 64, 65, 66] * 2
+        assert model.stream(7).predict().ids == ("7",)
     # over the hour that comes twice
     model.update(own.groupby("shop").head(72))
     joined = own.merge(pd.DataFrame(model.predict().to_columns()), on=["shop", "at"])

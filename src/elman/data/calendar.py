@@ -17,7 +17,6 @@ __all__ = [
     "DAY",
     "Frequency",
     "advance",
-    "aligned",
     "calendar_features",
     "infer_frequency",
     "positions",
@@ -72,12 +71,8 @@ _RETAIL_DAYS = 91
 _MIN_WEEKS = 3
 _MIN_OPEN = 0.5
 # what a person's clock ticks in: 1, 2, 5, ... milliseconds, seconds, minutes, hours
-_TICKS = np.array(
-    [n * 1_000 for n in (1, 2, 4, 5, 10, 20, 25, 40, 50, 100, 125, 200, 250, 500)]
-    + [n * _SECOND for n in (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30)]
-    + [n * _MINUTE for n in (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30)]
-    + [n * _HOUR for n in (1, 2, 3, 4, 6, 8, 12)]
-)
+_COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 50, 100, 125, 200, 250, 500)
+_TICKS = np.array([n * unit for unit in (1_000, _SECOND, _MINUTE, _HOUR) for n in _COUNTS])
 _MAX_JITTER = 5 * _MINUTE
 
 
@@ -291,14 +286,15 @@ def _commonest(differences: np.ndarray) -> int:
     return int(values[np.argmax(counts)])
 
 
-def steadied(times: np.ndarray, step: int = 0) -> np.ndarray:
+def steadied(times: np.ndarray, step: int = 0, start: np.datetime64 | None = None) -> np.ndarray:
     """Return ascending stamps ``[T]`` of a clock that jitters, moved to whole steps; others as they are.
 
     Stamps jitter where each is less than a tenth of a step, and less than five minutes, from its place.
 
     Args:
         times: datetime64[us].
-        step: the step in microseconds; 0 takes the one of 1 ms to 12 h that is nearest to the median.
+        step: the step in microseconds; 0 takes the whole number of ms, s, min or h nearest to the median.
+        start: a stamp on the steps; the stamps themselves tell where they are by default.
 
     >>> steadied(np.array([10_000, 1_000_000, 1_980_000], "datetime64[us]")).astype(int).tolist()
     [0, 1000000, 2000000]
@@ -309,33 +305,19 @@ def steadied(times: np.ndarray, step: int = 0) -> np.ndarray:
     if not step:
         usual = float(np.median(np.diff(ticks)))
         step = int(_TICKS[np.argmin(abs(_TICKS - usual))])
-        if abs(usual - step) > step / 20 or not ((ticks - ticks[0]) % step).any():
+        if abs(usual - step) > step / 20:
             return times
-    offsets = [(ticks + half) % step - half for half in (step // 2, 0)]
-    offset = min(offsets, key=np.ptp)
-    phase = int(np.median(offset))
-    phase = 0 if abs(phase) <= step // 10 else round(phase / (step / 100)) * (step // 100)
-    moved: np.ndarray = ticks - (offset - phase)
-    far = abs(moved - ticks).max() > min(step // 10, _MAX_JITTER)
-    if far or not np.ptp(offset) or (np.diff(moved) <= 0).any():
-        return times
-    return moved.astype("datetime64[us]")
-
-
-def aligned(times: np.ndarray, frequency: Frequency, start: np.datetime64 | np.int64) -> np.ndarray:
-    """Return stamps ``[T]`` that miss a step from `start` only by the jitter of a clock, moved to it.
-
-    >>> times = np.array([2_000_010], "datetime64[us]")
-    >>> aligned(times, Frequency(1, "s"), np.datetime64(0, "us")).astype(int).tolist()
-    [2000000]
-    """
-    if not 0 < frequency.step < DAY or times.dtype.kind != "M":
-        return times
-    half = frequency.step // 2
-    off = ((times - start).astype(np.int64) + half) % frequency.step - half
-    near = abs(off) <= min(frequency.step // 10, _MAX_JITTER)
-    moved: np.ndarray = times - np.where(near, off, 0)
-    return moved
+    if start is None:
+        around = [(ticks + half) % step - half for half in (step // 2, 0)]
+        phase = int(np.median(min(around, key=np.ptp)))
+        exact = not np.ptp(around[0])
+        phase = 0 if abs(phase) <= step // 10 and not exact else phase
+    else:
+        phase = int(np.asarray(start, "datetime64[us]").astype(np.int64))
+    off = (ticks - phase + step // 2) % step - step // 2
+    moved: np.ndarray = times - off
+    far = abs(off).max() > min(step // 10, _MAX_JITTER)
+    return times if far or (np.diff(moved) <= 0).any() else moved
 
 
 def infer_frequency(times: np.ndarray) -> Frequency:

@@ -65,7 +65,7 @@ from typing import Any
 import numpy as np
 
 from elman._errors import DataError, OptionError
-from elman.data.calendar import DAY, Frequency, advance, aligned, positions
+from elman.data.calendar import DAY, Frequency, advance, positions, steadied
 from elman.data.columns import is_number
 from elman.data.grid import farthest, make_grids, stamp_name
 from elman.data.layout import read_rows
@@ -122,9 +122,13 @@ class SeriesSet:
             places = np.flatnonzero(which).tolist()
         else:
             index = {key: place for place, key in enumerate(self.ids)}
+            which = [str(key) for key in which]  # ids that are numbers are given as such
             if strange := [key for key in which if key not in index]:
                 raise DataError(f"no series {several(strange)}", expected=several(self.ids))
             places = [index[key] for key in which]
+        return self._taken(places)
+
+    def _taken(self, places: list[int]) -> SeriesSet:
         parts: dict[str, Any] = {
             name: tuple(getattr(self, name)[place] for place in places)
             for name in ("ids", "times", "values", "past", "future")
@@ -319,10 +323,11 @@ def _joint(one: SeriesSet, other: SeriesSet, at: int, place: int) -> tuple[int, 
 
     The step is negative where it begins earlier than what is known; its rows are then cut.
     """
-    length, rows = len(one.values[at]), other.select([other.ids[place]])
+    length, rows = len(one.values[at]), other._taken([place])
     if not one.names["time"]:
         return length, rows
-    rows = replace(rows, starts=aligned(rows.starts, one.frequency, one.starts[at]))
+    if 0 < one.frequency.step < DAY and rows.starts.dtype.kind == "M":
+        rows = replace(rows, starts=steadied(rows.starts, one.frequency.step, one.starts[at]))
     steps, exact = positions(rows.starts, one.frequency, one.starts[at])
     what, step = f"series {quoted(one.ids[at])} at {stamp_name(rows.starts[0])}", int(steps[0])
     if not exact[0]:

@@ -143,9 +143,9 @@ class Forecast:
         """
         from elman import plots
 
-        if series is not None and series not in self.ids:
+        if series is not None and str(series) not in self.ids:
             raise DataError("no such series", got=series, expected=several(self.ids))
-        place = 0 if series is None else self.ids.index(series)
+        place = 0 if series is None else self.ids.index(str(series))
         values, times = self.history.values[place], self.history.times[place]
         shown = min(MOST_HISTORY, max(6 * self.quantiles.shape[1], 50))
         ends = {}

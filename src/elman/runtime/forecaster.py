@@ -186,35 +186,23 @@ class ForecastPredictor(Inspectable):
         if not len(rows):
             got, expected = several(strange), several(history.ids)
             raise DataError("future has rows of no series to forecast", got=got, expected=expected)
-        given = history.append(rows.before(max(map(len, rows.values))))
-        counts: dict[str, int] = {}
-        met = False
-        for place, (key, values) in enumerate(zip(given.ids, given.values, strict=True)):
-            ahead = slice(len(values), len(values) + horizon)
-            counts[key] = int(np.isfinite(given.future[place][ahead]).any(axis=1).sum())
-            if key in rows.ids:
-                new, start = rows.ids.index(key), given.starts[place]
-                first, last = advance(
-                    start, given.frequency, np.array([ahead.start, ahead.stop - 1])
-                )
-                own = advance(rows.starts[new], given.frequency, np.arange(len(rows.future[new])))
-                met |= not given.names["time"] or bool(((own >= first) & (own <= last)).any())
-        if not met:
-            raise DataError(
-                "no row of future is of a step to forecast",
-                got=f"rows from {stamp_name(rows.starts[0])} on",
-                expected=f"{stamp_name(first)} to {stamp_name(last)}",
-            )
-        few = [key for key, count in counts.items() if count < horizon]
-        notes = [f"future has rows of series that are not forecast: {several(strange)}"] * bool(
-            strange
-        )
+        rows = rows.before(max(map(len, rows.values)))
+        ends = [len(values) for values in history.values]
+        cut = tuple(known[:end] for known, end in zip(history.future, ends, strict=True))
+        if not any(_steps_ahead(replace(history, future=cut).append(rows), horizon)):
+            ahead = ends[0] + np.array([0, horizon - 1])
+            first, last = map(stamp_name, advance(history.starts[0], history.frequency, ahead))
+            got, expected = f"rows from {stamp_name(rows.starts[0])} on", f"{first} to {last}"
+            raise DataError("no row of future is of a step to forecast", got=got, expected=expected)
+        given = history.append(rows)
+        counts = _steps_ahead(given, horizon)
+        few = [key for key, count in zip(given.ids, counts, strict=True) if count < horizon]
+        notes = []
+        if strange:
+            notes.append(f"future has rows of series that are not forecast: {several(strange)}")
         if few:
-            least = min(counts.values())
-            notes.append(
-                f"future has rows for {least} of {horizon} steps of series {several(few)};"
-                " what is not given counts as missing"
-            )
+            steps = f"{min(counts)} of {horizon} steps of series {several(few)}"
+            notes.append(f"future has rows for {steps}; what is not given counts as missing")
         warn(notes, depth=4)
         return given
 
@@ -368,6 +356,13 @@ class ForecastPredictor(Inspectable):
             )
             for place, origin, forecast in zip(who.tolist(), at.tolist(), quantiles, strict=True)
         ]
+
+
+def _steps_ahead(series: SeriesSet, horizon: int) -> list[int]:
+    """Return how many of the next steps of each series have known-future values."""
+    pairs = zip(series.values, series.future, strict=True)
+    ahead = [known[len(values) :][:horizon] for values, known in pairs]
+    return [int(np.isfinite(known).any(axis=1).sum()) for known in ahead]
 
 
 class SeriesStream:
