@@ -146,6 +146,50 @@ def test_train_prints_a_report_and_writes_the_model(folder: Path, tmp_path: Path
     assert "DOES NOT BEAT IT" in ran.out
 
 
+def test_a_small_text_gets_no_verdict(tmp_path: Path, run: Any) -> None:
+    (tmp_path / "one.txt").write_text("I like to eat pizza")
+    ran = run("train", tmp_path / "one.txt", "-o", tmp_path / "m.safetensors", "--steps", 3)
+    assert ran.code == 0
+    assert "5 words to train on: nothing is held out of so small a text" in " ".join(
+        ran.out.split()
+    )
+    assert "how good the network is, is not known" in ran.out
+    assert "gram model" not in ran.out
+    assert "gram model" not in run("evaluate", tmp_path / "m.safetensors", tmp_path / "one.txt").out
+
+
+def test_a_list_of_names_is_read_by_characters_and_both_orders_get_one_verdict(
+    tmp_path: Path, run: Any
+) -> None:
+    draw = np.random.default_rng(0)
+    names = ["".join(draw.choice([*"aeioulmnrst"], 2 + place // 60)) for place in range(400)]
+    verdicts = []
+    for order, lines in (("sorted", names), ("shuffled", draw.permutation(names).tolist())):
+        path = tmp_path / f"{order}.txt"
+        path.write_text("\n".join(lines) + "\n")
+        ran = run("train", path, "-o", tmp_path / "m.safetensors", "--steps", 6, "--hidden-size", 8)
+        assert "of the lines are one word: read as characters, each line by itself" in ran.out
+        assert "10 % of the lines, drawn at random" in " ".join(ran.out.split())
+        (verdict,) = [line for line in ran.out.splitlines() if "gram model" in line]
+        verdicts.append(
+            verdict.split(" of the same training text has ")[1].split(" on the test set")[0]
+        )
+        assert "DOES NOT BEAT IT (standard error" in verdict
+    # the same lines are tested: the n-gram model's loss is the same
+    assert verdicts[0] == verdicts[1]
+
+
+def test_a_test_set_of_its_own_is_measured(folder: Path, tmp_path: Path, run: Any) -> None:
+    (tmp_path / "test.txt").write_text("We hate to eat soup .\n" * 3)
+    ran = run(
+        "train", folder / "meals.txt", "-o", tmp_path / "m.safetensors", "--steps", 4,
+        "--hidden-size", 8, "--test", tmp_path / "test.txt", "--json",
+    )  # fmt: skip
+    assert ran.json["card"]["held_out"]["tokens"] == 21
+    assert ran.json["card"]["validation"]["tokens"] > 21
+    assert run("train", "x.csv", "--horizon", 3, "--test", "y.csv").code == 2
+
+
 def test_train_as_json_keeps_standard_output_clean(folder: Path, tmp_path: Path, run: Any) -> None:
     output = tmp_path / "m.safetensors"
     ran = run(

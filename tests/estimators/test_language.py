@@ -160,3 +160,17 @@ def test_a_file_needs_a_name_before_its_suffix(fitted: LanguageModel, tmp_path: 
     with pytest.raises(elman.OptionError, match="expected a name before the suffix"):
         LanguageModel(**SMALL).fit(TEXT, output=path)
     assert not list(tmp_path.iterdir())
+
+
+def test_three_lines_give_sensible_answers() -> None:
+    three = "I like to eat pizza\nI like to eat burgers\nI like to eat burgers\n"
+    model = LanguageModel(hidden_size=16).fit(three)
+    (first, often), (second, seldom), *_ = model.predict_next("I like to eat")
+    assert (first, second) == ("burgers", "pizza")
+    assert often == pytest.approx(2 / 3, abs=0.08)
+    assert seldom == pytest.approx(1 / 3, abs=0.08)
+    card = model.card_
+    assert card["held_out"] is card["validation"] is card["ngram"] is None
+    assert card["split"] == "nothing is held out of so small a text"
+    assert card["training"]["steps"] == 500
+    assert model.evaluate(three).beats_ngram is None

@@ -49,3 +49,13 @@ def test_a_large_vocabulary_is_trained_with_a_part_of_the_softmax() -> None:
     assert resolve(LanguageOptions(), 1000, 8192).sampled_softmax > 0
     assert resolve(LanguageOptions(sampled_softmax=0), 1000, 10**6).sampled_softmax == 0
     assert resolve(LanguageOptions(sampled_softmax=5), 1000, 100).sampled_softmax == 5
+
+
+def test_no_budget_of_a_language_model_is_longer_than_promised() -> None:
+    for tokens in (10, 10_000, 10_000_000):
+        plan = resolve(LanguageOptions(), tokens, 100)
+        assert (plan.time, plan.epochs, plan.steps) == (180.0, None, None)
+    small = resolve(LanguageOptions(), 20, 100, small=True)
+    assert (small.time, small.steps) == (None, 500)
+    asked = resolve(LanguageOptions(time="10s"), 20, 100, small=True)
+    assert (asked.time, asked.steps) == (10.0, None)

@@ -156,7 +156,7 @@ def encode(
     if codec.level == "word" and reading.unknown > _UNKNOWN_SHARE * len(ids):
         notes.append(
             f"{reading.unknown / len(ids):.0%} of the words are outside the vocabulary;"
-            " level='char' may fit this text better"
+            " level char may fit this text better"
         )
     encodings = Counter(document.encoding.name for document in documents if document.encoding)
     facts = CorpusFacts(
