@@ -359,7 +359,7 @@ def test_the_token(door):
 
 def test_a_bind_beyond_this_machine_needs_a_token():
     for host in ("0.0.0.0", "::", "192.168.1.7", "example.org", "", "127.0.0.1.example.org"):
-        with pytest.raises(OptionError, match=r"--host: got .*pass --token-file FILE"):
+        with pytest.raises(OptionError, match=r"--host: got .*give --token-file FILE"):
             Settings(host=host)
         assert Settings(host=host, token="secret").host == host
     for host in ("127.0.0.1", "localhost", "LOCALHOST", "::1", "[::1]", "127.8.9.1"):

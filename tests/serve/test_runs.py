@@ -240,6 +240,15 @@ def test_curves_are_drawn_anew_where_something_came(write, tmp_path, monkeypatch
     assert [curves["training"][0] for curves in drawn] == [[1], [1, 2], [1, 9]]
 
 
+@pytest.mark.parametrize("events", [[], [START], [START, {"event": "warning", "text": "slow"}]])
+def test_a_run_without_a_step_has_an_empty_picture(write, tmp_path, events):
+    """So that a page which showed another run before shows that one's curves no more."""
+    write("a", *events)
+    svg = Runs(tmp_path).answer("a", 0)["svg"]
+    assert svg.startswith("<svg")
+    assert 'class="line ink"' not in svg
+
+
 def test_long_curves_are_thinned_to_their_means(write, tmp_path):
     write("a", *(steps(n, float(n % 2)) for n in range(1, 4 * MOST_POINTS + 1)))
     runs = Runs(tmp_path)

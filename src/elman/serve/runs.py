@@ -144,7 +144,7 @@ class Journal:
     """How often the file was found begun anew."""
     _offset: int = 0
     _tail: bytes = b""
-    _drawn: tuple[dict[str, Any], int, str | None] | None = None
+    _drawn: tuple[dict[str, Any] | None, int, str] | None = None
     """The last event that the curves were drawn with, their width, and the drawing."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -168,14 +168,11 @@ class Journal:
         except OSError as error:
             raise DataError(f"cannot read {self.path}", got=error.strerror) from error
 
-    def drawn(self, events: list[dict[str, Any]], width: int) -> str | None:
-        """Return the curves of all `events`, drawn anew only where one came; None where there is none."""
-        if not events:
-            return None
-        if self._drawn is None or self._drawn[0] is not events[-1] or self._drawn[1] != width:
-            curves, marks = _curves(events)
-            svg = draw.curves(curves, marks, width=width, standalone=False) if curves else None
-            self._drawn = events[-1], width, svg
+    def drawn(self, events: list[dict[str, Any]], width: int) -> str:
+        """Return the curves of all `events`, empty axes without any; drawn anew only where an event came."""
+        last = events[-1] if events else None
+        if self._drawn is None or self._drawn[0] is not last or self._drawn[1] != width:
+            self._drawn = last, width, draw.curves(*_curves(events), width=width, standalone=False)
         return self._drawn[2]
 
     def _lines(self, file: Any) -> Iterator[bytes]:
