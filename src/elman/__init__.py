@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from elman._errors import (
         DataError,
+        DataWarning,
         DivergedError,
         ElmanError,
         InputError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DataError",
+    "DataWarning",
     "DivergedError",
     "ElmanError",
     "Forecaster",

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import elman
-from elman._errors import DataError, DataWarning
+from elman import DataError, DataWarning
 from elman.data.dates import parse_times
 from elman.data.tables import read_table, write_table
 from elman.runtime import ForecastPredictor
