@@ -82,6 +82,31 @@ def test_the_lengths_are_those_of_the_state_and_its_parts(
         assert "h[tea] = W_h·h[like] + W_x·x[tea] + b" in written
 
 
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+def test_a_small_network_shows_its_numbers(make: Make, cell: str, activation: str) -> None:
+    settings = {"level": "word", "num_layers": 1, "hidden_size": 3, "scale": 0.5}
+    predictor = runtime.open(make(cell, activation=activation, **settings))
+    written = equations(predictor, "I like tea", "pizza")
+    (line,) = (line for line in written.splitlines() if line.startswith(("h[tea] =", "s[tea] =")))
+    found = [
+        [float(one) for one in some.split(", ")]
+        for some in re.findall(r"\(([+-][0-9.]+, [+-][0-9.]+, [+-][0-9.]+)\)", line)
+    ]
+    count = len(predictor.network.cell.states)
+    whole, *parts = np.reshape(found, (4, count, 3))
+    state = predictor.stream().feed("I like tea")._state[: 3 * count].reshape(count, 3)
+    np.testing.assert_allclose(whole, state, rtol=0, atol=6e-5)
+    np.testing.assert_allclose(sum(parts), whole, rtol=0, atol=3e-4)
+    arrays = predictor.model.arrays
+    rows = [line for line in written.splitlines() if line.startswith("  (")]
+    sizes = {name: len(a) if a.ndim > 1 else 1 for name, a in arrays.items() if "layers" in name}
+    assert len(rows) == sum(sizes.values())
+    shown = written.split("layers.0.weight_ih =\n")[1].splitlines()[0].strip(" ()").split(", ")
+    first = arrays["layers.0.weight_ih"][0]
+    np.testing.assert_allclose([float(one) for one in shown], first, rtol=0, atol=6e-5)
+    assert "|" not in written
+
+
 def test_a_token_that_stands_twice_has_its_place(make: Make) -> None:
     written = equations(runtime.open(make("rnn", activation="linear", level="word")), "I like I")
     assert "h2[I 2] = W_h·h2[like] + W_x·h1[I 2] + b" in written

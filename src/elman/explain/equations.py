@@ -11,15 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from elman._numbers import aligned
 from elman.cells import FROZEN, Cell
 from elman.explain.explanation import DECOMPOSITION, Explanation, printed
 from elman.explain.influence import explain_language
 from elman.explain.opened import Opened, Read
 from elman.explain.passage import Passage
+from elman.model import Model
 from elman.runtime.stream import Readable
 
-__all__ = ["equations", "summands"]
+__all__ = ["SMALL", "equations", "summands"]
 
+SMALL = 4
+"""Units of a layer up to which the numbers themselves are shown."""
 _ROWS = 40
 _OTHERS = "{s}[{t}] = A[{t}]·{s}[{b}] + B[{t}]·{x}[{t}] + c[{t}]"
 # by what is held: of the cells that are linear themselves, given their gates
@@ -44,9 +48,10 @@ def equations(
 ) -> str:
     """Return the chain of equations from the logit of `target` (the most probable) back to the first token.
 
-    Behind each line stand the lengths (Euclidean norms) of its left side and of its terms; the last lines
-    are the terms of `elman.explain.influence.decompose`, which sum to the logit, and how their test went.
-    `told` is the text's decomposition where that is at hand. Raises InputError, OptionError.
+    Behind each line stand its left side and its terms: of a network of at most 4 units as numbers, with the
+    weights below, of a larger one as lengths (Euclidean norms). The last lines are the terms of
+    `elman.explain.influence.decompose`, which sum to the logit, and how their test went. `told` is the
+    text's decomposition where that is at hand. Raises InputError, OptionError.
     """
     found = told or explain_language(predictor, text, target, method=DECOMPOSITION)
     network, read = predictor.network, Read.of(predictor, text)
@@ -66,7 +71,10 @@ def equations(
             state = f"{'s' if len(cell.states) > 1 else 'h'}{k + 1 if several else ''}"
             read_by = (y[k - 1], None) if k else ("x", found.contributions)
             lines += ["", *_layer(passage, k, names, state, *read_by)]
-        lines += ["", *_legend(cell, y, residual=config.residual)]
+        small = config.hidden_size <= SMALL
+        lines += ["", *_legend(cell, y, residual=config.residual, small=small)]
+        if small:
+            lines += ["", *_weights(network.model, found.target)]
     lines += ["", f'logit("{word}") = {found.score:.6f}, the sum of']
     terms = [*zip(names, found.contributions.tolist(), strict=True)][::-1]
     terms += [
@@ -86,9 +94,27 @@ def _names(read: Read) -> list[str]:
     return [f"{one} {place}" if counts[one] > 1 else one for place, one in enumerate(shown)]
 
 
-def _legend(cell: Cell, y: list[str], *, residual: bool) -> list[str]:
+def _weights(model: Model, target: str) -> list[str]:
+    """Return the numbers of the layers' weights, as the file has them, and the target's row of the head."""
+    arrays, config = model.arrays, model.config
+    number = model.codec.tokens.index(target)
+    head = arrays["embedding.weight" if config.tied else "head.weight"][number]
+    lines = [f'w("{printed(target)}") = {_numbers(head)}']
+    for name, array in sorted(arrays.items()):
+        if name.startswith("layers."):
+            rows = array.reshape(len(array), -1) if array.ndim > 1 else array[None]
+            lines += [f"{name} =", *(f"  {_numbers(row)}" for row in rows)]
+    return lines
+
+
+def _numbers(vector: np.ndarray) -> str:
+    return f"({', '.join(aligned(vector.tolist(), plus=True))})"
+
+
+def _legend(cell: Cell, y: list[str], *, residual: bool, small: bool) -> list[str]:
+    shown = "(…) the numbers" if small else "|…| the length"
     lines = [
-        "x is a token's embedding, |…| the length of each vector, x[…]: +… what it adds to the logit."
+        f"x is a token's embedding, {shown} of each vector, x[…]: +… what it adds to the logit."
     ]
     if len(cell.states) > 1:
         lines.append(f"s is the whole state: {' and '.join(cell.states)}; h is the first of them.")
@@ -101,13 +127,13 @@ def _legend(cell: Cell, y: list[str], *, residual: bool) -> list[str]:
 def _layer(
     passage: Passage, k: int, names: list[str], state: str, x: str, terms: np.ndarray | None
 ) -> list[str]:
-    """Return a layer's lines from the last token to the first: lengths, and what `x` adds to the logit."""
+    """Return a layer's lines from the last token to the first: vectors, and what `x` adds to the logit."""
     form = _FORMS.get(passage.layers.cell.held, _OTHERS)
     rows = []
     for place in range(len(names) - 1, max(-1, len(names) - 1 - _ROWS), -1):
         before = names[place - 1] if place else "start"
         line = form.format(s=state, x=x, t=names[place], b=before)
-        whole, *parts = (f"|{length:.3f}|" for length in _lengths(passage, k, place))
+        whole, *parts = map(_shown, _vectors(passage, k, place))
         term = "" if terms is None else f"   x[{names[place]}]: {terms[place]:+.4f}"
         rows.append((line, f"{whole}: {', '.join(parts)}{term}"))
     width = max(len(line) for line, _ in rows)
@@ -115,11 +141,17 @@ def _layer(
     return lines if len(rows) == len(names) else [*lines, f"… and {len(names) - len(rows)} more"]
 
 
-def _lengths(passage: Passage, k: int, place: int) -> list[float]:
-    """Return the lengths of the state after a step and of what it sums: state before, input, biases."""
+def _vectors(passage: Passage, k: int, place: int) -> list[np.ndarray]:
+    """Return the state after a step and what it sums: state before, input, biases, each ``[states, H]``."""
     whole = np.stack([part[0] for part in passage.taken(k)[0][place].after])
-    parts = summands(passage, k, place)
-    return [float(np.linalg.norm(whole)), *np.linalg.norm(parts, axis=(0, 2)).tolist()]
+    return [whole, *summands(passage, k, place).swapaxes(0, 1)]
+
+
+def _shown(vector: np.ndarray) -> str:
+    """Return the numbers of a small vector, each state in its own brackets, else its length."""
+    if vector.shape[1] <= SMALL:
+        return " ".join(map(_numbers, vector))
+    return f"|{float(np.linalg.norm(vector)):.3f}|"
 
 
 def summands(passage: Passage, k: int, place: int) -> np.ndarray:
