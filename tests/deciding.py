@@ -7,14 +7,14 @@ An explanation is right where the inputs that decide the answer are the ones wit
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+import elman
 from elman.explain.explanation import Explanation
 
-__all__ = ["Asked", "Truth", "is_right"]
+__all__ = ["TRUTHS", "Asked", "Truth", "is_right"]
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday")
 FILLERS = (
@@ -31,7 +31,13 @@ FILLERS = (
     "came",
     "today",
 )
-SMALL: dict[str, Any] = {"hidden_size": 24, "num_layers": 1, "members": 1, "learning_rate": 0.02}
+SMALL: dict[str, Any] = {
+    "steps": 400,
+    "hidden_size": 24,
+    "num_layers": 1,
+    "members": 1,
+    "learning_rate": 0.02,
+}
 
 
 class Asked(NamedTuple):
@@ -46,34 +52,10 @@ class Asked(NamedTuple):
     """Further arguments of `explain`."""
 
 
-@dataclass(frozen=True)
-class Truth:
-    """A task with known truth: how to train on it, and what to ask."""
-
-    name: str
-    fit: Callable[[], Any]
-    """Return a trained predictor."""
-    ask: Callable[[np.random.Generator], Asked]
-    knows: Callable[[Any, Asked], bool] = field(repr=False)
-    """Whether the predictor gives the true answer."""
-
-
 def is_right(told: Explanation, asked: Asked) -> bool:
     """Return whether the deciding inputs have the largest contributions by size."""
     order = np.argsort(-np.abs(told.contributions), kind="stable")[: len(asked.deciding)]
     return {told.inputs[i] for i in order} <= asked.deciding or {*order.tolist()} <= asked.deciding
-
-
-def _labelled(
-    make: Callable[[np.random.Generator], Asked], estimator: Any, count: int, **how: Any
-) -> Any:
-    draw = np.random.default_rng(0)
-    rows = [make(draw) for _ in range(count)]
-    return (
-        estimator(**SMALL | how)
-        .fit([row.what for row in rows], [row.options.get("tags", row.answer) for row in rows])
-        .predictor_
-    )
 
 
 # -- a label of a text --
@@ -142,10 +124,12 @@ def marked_channel(draw: np.random.Generator) -> Asked:
 
 
 def lagged(draw: np.random.Generator, length: int = 60) -> Asked:
-    """Minus the value five steps before is the next one; the values between belong to other chains."""
-    y = draw.uniform(0.5, 1.5, length + 1) * draw.choice([-1, 1], length + 1)
-    for t in range(5, length + 1):
-        y[t] = 0.5 * y[t] - 0.8 * y[t - 5]
+    """The value five steps before decides the next one; the values between are walks of their own."""
+    y = draw.normal(size=length + 1)
+    for step in range(5, length + 1):
+        y[step] = 0.4 * y[step] + y[step - 5]
+    if abs(y[-6] - y[-11]) < 0.2:  # a value that is as expected moves nothing
+        return lagged(draw, length)
     return Asked(_rows(y=y[:-1]), float(y[-1]), frozenset(["lag 5"]), {"target": 1})
 
 
@@ -159,3 +143,56 @@ def driven(draw: np.random.Generator, length: int = 60) -> Asked:
 def _rows(**columns: np.ndarray) -> dict[str, Any]:
     length = len(columns["y"])
     return {"unique_id": ["new"] * length, "ds": np.arange(length), **columns}
+
+
+# -- a network that has learned each --
+
+
+class Truth(NamedTuple):
+    """A task of known truth: what is asked, and a network that learns it in some seconds."""
+
+    ask: Callable[..., Asked]
+    task: str
+    settings: Mapping[str, Any] = {}
+
+    def fit(self) -> Any:
+        """Return a predictor that is trained on drawn examples."""
+        draw = np.random.default_rng(0)
+        if self.task == "forecast":
+            many = [self.ask(draw, 300).what for _ in range(8)]
+            rows = {name: np.concatenate([one[name] for one in many]) for name in many[0]}
+            rows["unique_id"] = np.repeat([*"abcdefgh"], 300)
+            return elman.Forecaster(**FORECASTER | self.settings).fit(rows).predictor_
+        some = [self.ask(draw) for _ in range(2000)]
+        answers = [one.options.get("tags", one.answer) for one in some]
+        if self.task == "classify" and not isinstance(answers[0], str):
+            answers = ["up" if answer > 0 else "down" for answer in answers]
+        estimator = ESTIMATORS[self.task](**SMALL | self.settings)
+        return estimator.fit([one.what for one in some], answers).predictor_
+
+    def explained(self, predictor: Any, asked: Asked, method: str | None = None) -> Explanation:
+        """Return the explanation of one answer."""
+        options = {name: asked.options[name] for name in ("of", "target") if name in asked.options}
+        told: Explanation = predictor.explain(asked.what, method=method, **options)
+        return told
+
+
+ESTIMATORS: dict[str, Any] = {
+    "classify": elman.SequenceClassifier,
+    "regress": elman.SequenceRegressor,
+    "tag": elman.SequenceTagger,
+}
+FORECASTER: dict[str, Any] = {"horizon": 5, "window": 15, "hidden_size": 32, "num_layers": 1}
+FORECASTER |= {"members": 1, "steps": 800, "refit": False, "learning_rate": 0.02, "season": 1}
+TRUTHS = {
+    "a word of three": Truth(key_word, "classify", {"steps": 300, "level": "word"}),
+    "the last day": Truth(last_day, "classify", {"steps": 300, "level": "word"}),
+    "the marked day": Truth(marked_day, "classify", {"steps": 400, "level": "word"}),
+    "the word before": Truth(tagged, "tag", {"steps": 300}),
+    "a step, label": Truth(marked_number, "classify"),
+    "a step, number": Truth(marked_number, "regress"),
+    "channels, label": Truth(marked_channel, "classify"),
+    "channels, number": Truth(marked_channel, "regress"),
+    "a lag": Truth(lagged, "forecast", {"season": 5}),
+    "a column's lag": Truth(driven, "forecast", {"past": "x,z", "learning_rate": 0.01}),
+}
