@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from elman.data.moved import MAX_MOVES, story
+
 __all__ = ["CORPORA", "Prompt", "asked", "lines", "right"]
 
 DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday"]
@@ -30,16 +32,10 @@ class Prompt(NamedTuple):
 
 def moved(rng: random.Random) -> Prompt:
     """A test is moved from day to day: the last day named decides."""
-    day = rng.choice(DAYS)
-    words = f"the maths test is on {day} .".split()
-    place = 5
-    for _ in range(rng.randrange(3)):
-        day = rng.choice([other for other in DAYS if other != day])
-        place = len(words) + 8
-        words += f"no , the professor says it moves to {day} .".split()
-    if rng.random() < 0.3:
-        words += ["we", "ate", "pizza", "."]
-    return Prompt(" ".join([*words, *["so", "the", "test", "is", "on"]]), day, frozenset({place}))
+    text, day = story(np.random.default_rng(rng.getrandbits(32)), rng.randrange(MAX_MOVES + 1))
+    words = text.split()
+    place = len(words) - 1 - words[::-1].index(day)
+    return Prompt(text, day, frozenset({place}))
 
 
 def bracket(rng: random.Random) -> Prompt:

@@ -67,8 +67,8 @@ class Explanation:
     like              +1.0000   +1.5000  ████████████████████
     start state       +0.2500            █████
     bias              +0.2500
-    It passes its own test: its numbers sum to the score (gap 0.00 %); p = 0.05: of 1,000 random rankings, \
-50 move the score as much.
+    It passes its own test: its numbers sum to the score (gap 0.00 %); \
+p = 0.05: of 999 random rankings 49 move the score as much.
     """
 
     task: str
@@ -221,8 +221,10 @@ class Explanation:
             moves = np.isfinite(self.full_bar) and len(self.inputs) > 1
             return "not tested by replacing inputs" if moves else "no input moves the score"
         moved, p, stronger = self.test
-        count = round(RANKINGS * p)
-        random = f"p = {p:.3g}: of {RANKINGS:,} random rankings, {count:,} move the score as much"
+        # its own ranking is one of those that are compared
+        count = round(RANKINGS * p) - 1
+        others = {0: "none moves", 1: "one moves"}.get(count, f"{count} move")
+        random = f"p = {p:.3g}: of {RANKINGS - 1} random rankings {others} the score as much"
         if moved < CLOSE:
             names, _ = self.by_word
             other = "" if stronger is None else f", {printed(names[stronger])} moves it most"
