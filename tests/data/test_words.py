@@ -4,8 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data import words
-from elman.data.words import LONGEST, LONGEST_TOKEN, pieces, separator, tokenise, whole_words
+from elman.data import TextCodec, words
+from elman.data.logs import mask
+from elman.data.words import (
+    LONGEST,
+    LONGEST_TOKEN,
+    pieces,
+    plain_line_ends,
+    separator,
+    spans,
+    tokenise,
+    whole_words,
+)
 
 TEXTS = st.text(
     st.one_of(
@@ -129,3 +139,27 @@ def test_separators_of_white_space_are_spaces():
     tokens = ["=", "Title", "=", "\n", "it", "'s", "."]
     pairs = zip([None, *tokens], tokens, strict=False)
     assert "".join(separator(a, b, "whitespace") + b for a, b in pairs) == "= Title =\nit 's ."
+
+
+@pytest.mark.parametrize("split", ["words", "whitespace", "log"])
+@given(text=st.text(st.sampled_from("ab1 .,'\n\r\té-:0x<>_/"), max_size=60))
+def test_spans_are_where_the_tokens_stand(split: str, text: str) -> None:
+    tokens, found = tokenise(text, split), spans(text, split)
+    assert len(found) == len(tokens)
+    for token, (begin, end) in zip(tokens, found, strict=True):
+        said = plain_line_ends(text[begin:end])
+        assert said == token if split != "log" else mask(said) == token
+
+
+def test_spans_of_a_log_line_and_of_line_ends() -> None:
+    line = "1 for block blk_388650490641396\r\nok"
+    assert [line[begin:end] for begin, end in spans(line, "log")] == [
+        "1",
+        "for",
+        "block",
+        "blk_388650490641396",
+        "\r\n",
+        "ok",
+    ]
+    codec = TextCodec("char", ("<unk>", "a", "\n"), documents="file")
+    assert codec.spans("a\r\na\r") == [(0, 1), (1, 3), (3, 4), (4, 5)]

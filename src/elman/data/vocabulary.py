@@ -20,8 +20,11 @@ from elman.data.words import (
     LONGEST_TOKEN,
     UNKNOWN,
     UNKNOWN_ID,
+    in_raw,
     pieces,
+    plain_line_ends,
     separator,
+    spans,
     tokenise,
 )
 
@@ -176,6 +179,12 @@ class TextCodec:
     def tokenise(self, text: str) -> list[str]:
         """Return the tokens of `text` as strings, whether the vocabulary has them or not."""
         return list(text) if self.level == "char" else tokenise(text, self.split)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Return where each token of `text`, its line ends made plain, stands in it, as (begin, end)."""
+        if self.level != "char":
+            return spans(text, self.split)
+        return in_raw(text, [(at, at + 1) for at in range(len(plain_line_ends(text)))])
 
     def encode(self, text: str) -> np.ndarray:
         """Return the numbers of the tokens of `text`, int64 ``[N]``."""

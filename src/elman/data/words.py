@@ -17,9 +17,11 @@ __all__ = [
     "LONGEST_TOKEN",
     "UNKNOWN",
     "UNKNOWN_ID",
+    "in_raw",
     "pieces",
     "plain_line_ends",
     "separator",
+    "spans",
     "tokenise",
     "whole_words",
 ]
@@ -97,6 +99,35 @@ def tokenise(text: str, split: str = "words") -> list[str]:
     if split == "log":
         text = mask(text)
     return _pattern_for(text, split).findall(text)
+
+
+def spans(text: str, split: str = "words") -> list[tuple[int, int]]:
+    r"""Return where each of the tokens that `tokenise` finds stands in `text`, as (begin, end).
+
+    A placeholder of masked numbers stands where they do; the pieces of a word that is too long for one token
+    stand where the word does.
+
+    >>> spans("took 3.5ms,\r\nok", "log")
+    [(0, 4), (5, 11), (11, 13), (13, 15)]
+    """
+    if split != "log":
+        plain = plain_line_ends(text)
+        found = [match.span() for match in _pattern_for(plain, split).finditer(plain)]
+    else:
+        plain, found = plain_line_ends(text), []
+        # no match of a mask holds white space: each run of other characters is masked by itself
+        for run in re.finditer(rf"\S+|{LINE_END}", plain):
+            masked = mask(run[0])
+            found += [run.span()] * len(_pattern_for(masked, split).findall(masked))
+    return in_raw(text, found)
+
+
+def in_raw(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return spans of `text` with plain line ends as spans of `text` itself."""
+    if "\r" not in text:
+        return spans
+    starts = np.cumsum([0, *map(len, re.findall(r"(?s)\r\n|.", text))])
+    return [(int(starts[begin]), int(starts[end])) for begin, end in spans]
 
 
 def pieces(text: str) -> list[str]:

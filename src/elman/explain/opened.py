@@ -32,6 +32,8 @@ class Read(NamedTuple):
     """Tokens of the document that are in `start`."""
     ignored: bool = False
     """Whether documents before this one were left away."""
+    spans: tuple[tuple[int, int], ...] = ()
+    """Where the tokens stand in the text, as (begin, end) in characters; empty for numbers of tokens."""
 
     @classmethod
     def of(cls, predictor: Any, text: Readable) -> Read:
@@ -39,8 +41,9 @@ class Read(NamedTuple):
         network: Network = predictor.network
         codec: TextCodec = network.model.codec
         numbers = token_numbers(codec, text)
+        spans: list[tuple[int, int]] = []
         if isinstance(text, str):
-            tokens = codec.tokenise(plain_line_ends(text))
+            tokens, spans = codec.tokenise(plain_line_ends(text)), codec.spans(text)
         else:
             tokens = [codec.tokens[number] for number in numbers.tolist()]
         ends = np.flatnonzero(numbers == codec.end_id) if codec.end_id is not None else np.empty(0)
@@ -51,7 +54,8 @@ class Read(NamedTuple):
         for place in range(first, cut, MOST):
             _, rows = network.forward(numbers[place : min(cut, place + MOST), None], start[None])
             start = rows[0]
-        return cls(tuple(tokens[cut:]), numbers[cut:], start, cut - first, first > 1)
+        shown = tuple(tokens[cut:]), numbers[cut:], start, cut - first, first > 1
+        return cls(*shown, tuple(spans[cut:]))
 
 
 class Opened:

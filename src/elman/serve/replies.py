@@ -265,10 +265,12 @@ class Explained(TypedDict):
 class Unrolled(TypedDict):
     """A text's last words, what comes next, what moved it, and all of it as a picture.
 
-    ``before`` says how many words stand before these, ``unknown`` which of these it does not know.
+    ``spans`` says where they stand in the text (begin and end, in characters), ``before`` how many words
+    stand before these, ``unknown`` which of these it does not know.
     """
 
     tokens: list[str]
+    spans: list[list[int]]
     before: int
     unknown: list[int]
     predictions: list[Prediction]

@@ -116,6 +116,7 @@ def _unroll(predictor: Any, body: Unroll) -> Unrolled:
     )
     return {
         "tokens": list(tokens),
+        "spans": [[*span] for span in read.spans],
         "before": read.before,
         "unknown": unknown,
         "predictions": predictions_of(predictions),

@@ -7,6 +7,9 @@ export class Problem extends Error {
   }
 }
 
+// The status of a problem where there is no answer at all.
+export const GONE = -1;
+
 let token = ""; // of a server that strangers could reach; it is kept nowhere else
 let again = () => {};
 
@@ -19,14 +22,24 @@ export function onToken(then) {
   });
 }
 
+const TRIES = 6; // of a question that the server has no time for
+const LONGEST_WAIT = 5; // seconds between two of them
+
+const pause = (seconds) => new Promise((then) => setTimeout(then, 1000 * seconds));
+
 async function answer(path, options) {
   let response;
-  try {
-    const headers = token ? { ...options.headers, authorization: `Bearer ${token}` } : options.headers;
-    response = await fetch(path, { ...options, headers, credentials: "same-origin" });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem("the server does not answer; is elman serve still running?");
+  for (let tries = 1; ; tries += 1) {
+    try {
+      const headers = token ? { ...options.headers, authorization: `Bearer ${token}` } : options.headers;
+      response = await fetch(path, { ...options, headers, credentials: "same-origin" });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Problem("the server does not answer; is elman serve still running?", GONE);
+    }
+    if (response.status !== 429 || tries === TRIES) break;
+    await pause(Math.min(LONGEST_WAIT, Number(response.headers.get("retry-after")) || 1));
+    options.signal?.throwIfAborted();
   }
   if (response.ok) return response;
   if (response.status === 401 && !document.getElementById("token").open) document.getElementById("token").showModal();

@@ -1,5 +1,6 @@
 // The frame of the page: which model, which panel, which colours, and what went wrong.
 
+import * as address from "./address.js";
 import { get, onToken } from "./api.js";
 import { find, make, roving, shown } from "./dom.js";
 import * as memory from "./memory.js";
@@ -8,8 +9,21 @@ import * as training from "./training.js";
 import * as unrolled from "./unrolled.js";
 
 const panels = { unrolled, memory, series, training };
-const state = { model: null, panel: "unrolled" };
+const state = { model: null, panel: "unrolled", text: "" };
 let models = [];
+let telling; // the timer of the address, which follows what is typed
+
+function tell(step = false) {
+  clearTimeout(telling);
+  address.write({ ...state, model: state.model?.id }, step);
+}
+
+// A change to which one can go back: what was shown before it has its address first.
+function step(change) {
+  tell();
+  change();
+  tell(true);
+}
 
 // What every panel gets: the model, and a place to say what went wrong.
 const page = {
@@ -21,6 +35,11 @@ const page = {
   },
   fine() {
     find("problem").textContent = "";
+  },
+  text(words) {
+    state.text = words;
+    clearTimeout(telling);
+    telling = setTimeout(() => tell(), 300);
   },
 };
 
@@ -65,6 +84,7 @@ function turn(panel) {
 }
 
 function choose(model, asked) {
+  find("model").value = models.indexOf(model);
   // what is under way was asked of the model before
   panels[state.panel].leave();
   state.model = model;
@@ -110,7 +130,8 @@ function tabs() {
   for (const name of Object.keys(panels)) {
     const tab = find(`tab-${name}`);
     // a click gives focus first
-    for (const event of ["click", "focus"]) tab.addEventListener(event, () => state.panel !== name && show(name));
+    const change = () => state.panel !== name && step(() => show(name));
+    for (const event of ["click", "focus"]) tab.addEventListener(event, change);
   }
 }
 
@@ -124,16 +145,26 @@ async function load() {
   const options = models.map((model, at) => make("option", { value: at, text: shown(model.id) }));
   find("model").replaceChildren(...options);
   find("model").disabled = models.length === 0;
-  const panel = new URLSearchParams(location.search).get("panel");
+  restore();
+}
+
+// Shows what the address tells.
+function restore() {
+  const { panel, model, text } = address.read();
   const known = Object.hasOwn(panels, panel);
   if (known) state.panel = panel;
-  if (models.length) choose(models[0], known);
-  else show(known ? panel : "training");
+  const wanted = models.find(({ id }) => id === model) ?? state.model ?? models[0];
+  if (!wanted) return show(known ? panel : "training");
+  // a panel asks about the text as it enters
+  if (state.model !== wanted) choose(wanted, known);
+  else show(state.panel);
+  if (text !== null) unrolled.begin(text);
 }
 
 for (const part of Object.values(panels)) part.start(page);
 tabs();
 themes();
-find("model").addEventListener("change", (event) => choose(models[event.target.value]));
+find("model").addEventListener("change", (event) => step(() => choose(models[event.target.value])));
+addEventListener("popstate", restore);
 onToken(load);
 load();

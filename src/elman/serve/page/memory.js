@@ -1,6 +1,7 @@
 // Panel 2: what single units do over a text, all of them over time, and how far back the network remembers.
 
 import { Newest, post } from "./api.js";
+import { Box } from "./box.js";
 import { coloured, find, make, name, picture, roving, shown, wide } from "./dom.js";
 
 const PROPERTIES = 200;
@@ -12,7 +13,10 @@ const STATES = { hidden: "h, what the layer says", cell: "c, what it keeps" };
 const AREA = "The number: how well the unit tells it (area under the ROC curve, held out), beside that of an untrained network.";
 const LIKE = "The number: how far from its mean the unit stands over the phrase, in standard deviations.";
 
+const MOST = 12_000; // characters that are read
+
 let page;
+let box; // the text to read
 let questions = [];
 let reader;
 let finder;
@@ -41,6 +45,7 @@ export function start(given) {
   };
   const asked = (then) => questions[questions.push(new Newest(then, fail)) - 1];
   [reader, finder, looker, searcher, painter, writer] = [show, found, colour, alike, paint, written].map(asked);
+  box = new Box(find("passage"), MOST, () => {});
   find("read").addEventListener("click", () => ask());
   find("like").addEventListener("click", like);
   find("more").addEventListener("click", more);
@@ -97,6 +102,7 @@ function ask(phrase) {
   const model = page.model.id;
   const input = find("passage").value;
   if (none(input)) return;
+  if (box.tooLong) return page.problem(new Error(box.complaint));
   for (const question of questions) question.drop();
   find("reading").textContent = "reading …";
   reader.ask(async () => {
@@ -198,6 +204,7 @@ function pick(unit) {
 
 function choose(unit) {
   chosen = unit;
+  find("unit-title").textContent = title(unit);
   find("layer").value = unit.layer;
   find("state").value = unit.state;
   draw();
@@ -207,13 +214,13 @@ function choose(unit) {
   looker.ask(async () => ({ unit, trace: await post("/v1/trace", body) }));
 }
 
+const title = (unit) => `Unit ${unit.name}${unit.property === undefined ? "" : `: ${what(unit)}`}`;
 const busy = (id, is) => find(id).setAttribute("aria-busy", String(is));
 
 function colour({ unit, trace }) {
   seen = unit;
   busy("coloured", false);
   const values = trace.states[unit.state][0].map((step) => step[0]);
-  find("unit-title").textContent = `Unit ${unit.name}${unit.property === undefined ? "" : `: ${what(unit)}`}`;
   const { cell, activation, level } = page.model;
   // between −1 and 1 by its formula: a unit that hardly moves has hardly a colour
   const bounded = unit.state === "hidden" && (["lstm", "gru"].includes(cell) || (cell === "rnn" && activation === "tanh"));
@@ -277,6 +284,6 @@ function more() {
 }
 
 function written(text) {
-  find("passage").value = text.slice(0, find("passage").maxLength);
+  box.write(text);
   ask();
 }

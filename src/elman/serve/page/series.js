@@ -1,11 +1,14 @@
 // Panel 3: a forecaster's next values and what moved them; the words that moved a label.
 
 import { Newest, post } from "./api.js";
+import { Box } from "./box.js";
 import { bar, coloured, find, make, name, percent, picture, roving, shown, signed, wide } from "./dom.js";
 
 const SPAN = 30; // steps ahead that can be chosen
+const MOST = 20_000; // characters of an example
 
 let page;
+let box; // the example
 let answers;
 let wanted = null; // the label, or the step ahead or of the tags, that is explained
 const settle = {};
@@ -17,11 +20,18 @@ const TITLES = {
 };
 const kind = () => page.model.card?.data?.kind ?? "text";
 
+const SHOWN = ["labels", "moved", "answer", "ahead", "values"];
+// What is shown belongs to an earlier question until the answer comes.
+const busy = (id, is) => find(id).setAttribute("aria-busy", String(is));
+
 export function start(given) {
   page = given;
-  answers = new Newest(show, (error) => page.problem(error));
+  answers = new Newest((answer) => {
+    for (const place of SHOWN) busy(place, false);
+    show(answer);
+  }, (error) => page.problem(error));
   // the label that is explained stays; a step may be gone
-  find("example").addEventListener("input", () => ask(page.model.task === "tag" ? null : wanted));
+  box = new Box(find("example"), MOST, () => ask(page.model.task === "tag" ? null : wanted));
   find("which").addEventListener("change", () => ask(null));
   for (const place of ["labels", "steps"]) {
     settle[place] = roving(find(place), "button");
@@ -70,9 +80,11 @@ function ask(target) {
   wanted = target;
   const { id: model, task, series } = page.model;
   const body = { model, svg: true, width: wide("answer") };
+  const busied = () => SHOWN.forEach((place) => busy(place, true));
   if (task === "forecast") {
     if (target !== null) body.target = target;
     body.series = series[find("which").value || 0];
+    busied();
     answers.ask(async () => {
       const asked = [post("/v1/explain", body), post("/v1/predict", { model, series: body.series })];
       const [explained, { series: [ahead] }] = await Promise.all(asked);
@@ -86,7 +98,12 @@ function ask(target) {
     answers.drop();
     return;
   }
+  if (box.tooLong) {
+    answers.drop();
+    return page.problem(new Error(box.complaint));
+  }
   const input = sequence(text);
+  busied();
   if (target !== null && task === "tag") body.of = Number(target);
   else if (target !== null) body.target = target;
   answers.ask(async () => {

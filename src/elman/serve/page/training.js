@@ -1,6 +1,6 @@
 // Panel 4: a run as it goes on, or as it went: curves, and the samples along them.
 
-import { Newest, get } from "./api.js";
+import { GONE, Newest, get } from "./api.js";
 import { find, make, picture, shown, wide } from "./dom.js";
 
 const EVERY = 1000; // milliseconds between two looks at a run that goes on
@@ -16,6 +16,11 @@ let run = null; // what is known of the chosen run
 export function start(given) {
   page = given;
   answers = new Newest(show, (error) => {
+    // a training that is watched takes its server with it when it ends
+    if (error.status === GONE && run?.stopped !== undefined) {
+      find("progress").textContent = `${progress(true)} · the training has ended, and its page with it`;
+      return;
+    }
     page.problem(error);
     later(EVERY);
   });
@@ -52,7 +57,15 @@ function look() {
 
 function choose(id) {
   run = { id, next: 0 };
+  clear();
+  find("progress").textContent = "reading …";
   look();
+}
+
+// What is shown belongs to another run.
+function clear() {
+  for (const place of ["curves", "samples"]) find(place).replaceChildren();
+  find("samples-title").hidden = true;
 }
 
 function show({ data, part }) {
@@ -65,7 +78,7 @@ function show({ data, part }) {
   }
   if (run?.id !== part.id || run.generation !== part.generation || part.from === 0) {
     run = { id: part.id, generation: part.generation, samples: [] };
-    find("samples").replaceChildren();
+    clear();
     // the events shown so far were those of the run before this one
     if (part.from !== 0) return choose(part.id);
   }

@@ -1,6 +1,7 @@
 // Panel 1: the network unrolled over a sentence, its predictions, and what moved them.
 
 import { Newest, events, post } from "./api.js";
+import { Box } from "./box.js";
 import { bar, edges, find, make, name, percent, picture, roving, shown, wide } from "./dom.js";
 
 const WRITTEN = 40; // words that "write on" writes
@@ -12,7 +13,11 @@ const END = "<end>"; // what a line ends with, where documents are lines
 const NARROWEST = 640;
 const REST = 300; // milliseconds without a new question, after which the answer is refined
 
+const MOST = 10_000; // characters of a sentence
+
 let page;
+let box; // the sentence
+let tapped = null; // what a finger touched last: the second touch acts
 let bars; // what comes next, at once
 let answers; // and the network unrolled, when it is ready
 let refined; // the same from more replacements and tested, when the text rests
@@ -25,7 +30,7 @@ let expecter; // what the network expected in a place
 let futures; // how a text goes on with a word replaced, and without
 let replaced = null; // that text, while it is shown
 
-const text = () => find("sentence").value;
+const text = () => box.value;
 const ends = (token) => token === END && page.model.documents === "line";
 const named = (token, tag) => name(ends(token) ? "end of line" : token, tag);
 
@@ -52,12 +57,20 @@ export function start(given) {
   }
   // the click comes right after these
   for (const event of ["pointerup", "pointercancel"]) addEventListener(event, () => pressed && setTimeout(release));
-  find("sentence").addEventListener("input", () => {
-    stop();
-    forget();
+  box = new Box(find("sentence"), MOST, (typed) => {
+    if (typed) {
+      stop();
+      forget();
+    }
+    page.text(text());
     ask(null);
   });
   find("clear").addEventListener("click", () => write(""));
+  find("undo").addEventListener("click", () => {
+    stop();
+    forget();
+    box.back();
+  });
   find("method").addEventListener("change", () => ask(target));
   find("write").addEventListener("click", writeOn);
   find("stop").addEventListener("click", stop);
@@ -91,8 +104,18 @@ export function fresh() {
 }
 
 function fail(error) {
-  find("network").classList.add("stale");
   page.problem(error);
+}
+
+// What is shown belongs to an earlier question until the answer comes.
+function stale(is) {
+  for (const place of ["network", "legend", "because"]) find(place).classList.toggle("stale", is);
+  find("network").setAttribute("aria-busy", String(is));
+}
+
+// Sets the text without a step of its own, as the address tells it.
+export function begin(words) {
+  if (words !== text()) box.write(words);
 }
 
 function ask(wanted) {
@@ -100,12 +123,19 @@ function ask(wanted) {
   waiting.clear();
   clearTimeout(resting);
   refined.drop();
+  if (box.tooLong) {
+    for (const questions of [bars, answers]) questions.drop();
+    stale(true);
+    page.problem(new Error(box.complaint));
+    return;
+  }
   const body = { model: page.model.id, input: text(), k: BARS };
   const asked = performance.now();
   if (wanted === null) bars.ask(async () => ({ ...(await post("/v1/predict", body)), asked }));
   if (body.input === "") {
     // before the first word there is nothing to unroll
     answers.drop();
+    stale(false);
     told = null;
     for (const place of ["network", "absence", "legend", "because"]) find(place).replaceChildren();
     return;
@@ -114,6 +144,7 @@ function ask(wanted) {
   const width = Math.max(NARROWEST, wide("network"));
   const asking = { ...body, width, method: find("method").value };
   const unroll = async (quick) => ({ ...(await post("/v1/unroll", { ...asking, quick })), input: body.input });
+  stale(true);
   answers.ask(async () => {
     const first = await unroll(true);
     return { ...first, refine: () => refined.ask(() => unroll(false)) };
@@ -135,7 +166,7 @@ function show(answer) {
   const focused = document.activeElement?.closest?.("#network [tabindex]");
   const place = focused && { rank: focused.dataset.rank, position: focused.dataset.position };
   const drawn = picture(find("network"), answer.svg);
-  find("network").classList.remove("stale");
+  stale(false);
   if (drawn) {
     settle();
     const kind = place?.rank !== undefined ? "rank" : "position";
@@ -182,9 +213,20 @@ function keys() {
   const place = find("keys");
   settleKeys = roving(place, "button");
   const token = (event) => offered[event.target.closest("button")?.dataset.rank]?.token;
-  place.addEventListener("click", (event) => append(token(event)));
+  place.addEventListener("click", (event) => {
+    const chosen = token(event);
+    if (first(event, chosen)) return why(chosen);
+    append(chosen);
+  });
   // mousemove: what moves under a pointer at rest is not pointed at
   for (const kind of ["focusin", "mousemove"]) place.addEventListener(kind, (event) => why(token(event)));
+}
+
+// Whether a finger touches this for the first time: it cannot point without touching, so that this only points.
+function first(event, what) {
+  const again = tapped === what;
+  tapped = event.pointerType === "touch" && what !== undefined ? what : null;
+  return tapped !== null && !again;
 }
 
 function why(token) {
@@ -205,15 +247,9 @@ function joined(parts) {
 
 function write(words) {
   stop();
-  put(words);
+  tapped = null;
+  box.write(words);
   forget();
-}
-
-function put(words) {
-  const box = find("sentence");
-  box.value = words.slice(-box.maxLength);
-  box.scrollTop = box.scrollHeight;
-  ask(null);
 }
 
 let settle = () => {};
@@ -228,8 +264,15 @@ function network() {
   const press = (event) => {
     const group = event.target.closest?.(".word, .prediction");
     if (!group) return;
-    if (group.dataset.rank !== undefined) append(told.predictions[group.dataset.rank]?.token);
-    else if (group.dataset.position !== undefined) open(Number(group.dataset.position));
+    const { rank, position } = group.dataset;
+    if (rank !== undefined) {
+      const token = told.predictions[rank]?.token;
+      if (first(event, token)) why(token);
+      else append(token);
+    } else if (position !== undefined) {
+      if (first(event, `at ${position}`)) absent(Number(position));
+      else open(Number(position));
+    }
   };
   place.addEventListener("click", press);
   place.addEventListener("keydown", (event) => {
@@ -282,17 +325,10 @@ function refused(error) {
   else page.problem(error);
 }
 
-// Where a token of the picture, which shows the last ones, stands in the text.
+// Where a token of the picture stands in the text: the server counts characters, a text here counts their halves too.
 function span({ at, told }) {
-  let end = told.input.length;
-  for (let place = told.tokens.length - 1; place >= at; place -= 1) {
-    const token = told.tokens[place];
-    const start = told.input.lastIndexOf(token, end - token.length);
-    if (start < 0 || end < token.length) return [0, 0];
-    if (place === at) return [start, start + token.length];
-    end = start;
-  }
-  return [0, 0];
+  const characters = [...told.input];
+  return told.spans[at].map((place) => characters.slice(0, place).join("").length);
 }
 
 let expected = [];
@@ -384,12 +420,14 @@ async function writeOn() {
   busy(true);
   find("stop").focus();
   forget();
+  let begun = false; // all that is written now is one step back
   const body = { model: page.model.id, prompt: text(), n: WRITTEN, temperature: Number(find("temperature").value), stream: true };
   try {
     for await (const { text: piece } of events("/v1/generate", body, mine.signal)) {
       for (const part of pieces(piece)) {
-        if (writing !== mine) return;
-        put(text() + part);
+        if (writing !== mine || box.tooLong) return;
+        box.write(text() + part, begun);
+        begun = true;
         await new Promise((then) => setTimeout(then, PACE));
       }
     }
