@@ -82,6 +82,16 @@ def test_new_rows_find_the_columns_in_any_order(static: tuple[str, ...], tmp_pat
     assert moved.history.past[1].tolist() == predictor.history.past[1].tolist()
 
 
+def test_kinds_of_digits_are_found_in_rows_without_other_kinds() -> None:
+    rows = shops(0, 50).replace({"city": {"Bern": "12", "Lima": "x"}})
+    model = elman.Forecaster(**SMALL, **ROLES, static="city").fit(rows.groupby("shop").head(40))
+    for kind in (12, 12.0, "12"):
+        later = rows[rows["shop"] == "a"].tail(10).assign(city=kind)
+        series = model.predictor_.read(later)
+        assert series.static.tolist() == [[1.0, 0.0]]
+        assert not any("had not before" in note for note in series.warnings)
+
+
 def test_static_columns_of_one_name_are_refused() -> None:
     rows = shops(0, 40).assign(**{"city=Bern": 3.0})
     with pytest.raises(DataError, match="two static columns are called 'city=Bern': rename one"):

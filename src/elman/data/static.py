@@ -62,6 +62,8 @@ def encode_static(
             columns.append(numbers.tolist())
             names.append(name)
             continue
+        # kinds of digits are numbers in rows that have no other kind
+        values = [f"{value:.15g}" if isinstance(value, float) else value for value in values]
         texts = [None if value is None else str(value) for value in values]
         kinds = sorted(set(filter(None, texts))) if known is None else known[name]
         if strange := sorted({text for text in texts if text is not None} - set(kinds)):
