@@ -101,9 +101,12 @@ class TrainingDisplay:
 
     def _stage(self, event: dict[str, Any]) -> None:
         self.held_out = None
-        self.say(
-            f"now anew on all of it, the held-out part too, for {_count(event['steps'], 'step')}"
-        )
+        what = {
+            "fold": "now the next part of cross-validation",
+            "measured": "now on the whole training set",
+        }.get(event["next"], "now anew on all of it, the held-out part too")
+        steps = f", for {_count(event['steps'], 'step')}" if event["steps"] else ""
+        self.say(what + steps)
 
     def _steps(self, event: dict[str, Any]) -> None:
         left = event["seconds_left"]
@@ -126,10 +129,11 @@ class TrainingDisplay:
         if self.held_out is None:  # all was trained on
             return
         best = ", the best so far" if event["best"] else ""
-        loss = f"{'validation' if self.task == 'language' else 'held-out'} loss {self.held_out:.4f}"
+        part = "held-out" if self.task == "forecast" else "validation"
+        loss = f"{part} loss {self.held_out:.4f}"
         if self.task == "language":
             loss += f" nats a {self.unit}"
-        for name in ("accuracy", "macro_f1", "macro_recall", "rmse"):
+        for name in ("accuracy", "macro_f1", "macro_recall", "entity_f1", "rmse"):
             if name in event:
                 loss += f", {_words(name)} {event[name]:.4g}"
         self.say(f"step {event['step']:,}: {loss}{best}", "bold")
@@ -198,22 +202,21 @@ class TrainingDisplay:
         self.say(verdict, "" if beaten else "yellow")
 
     def _sequence_outcome(self, card: dict[str, Any]) -> None:
-        from elman.metrics.classification import baseline_verdict
-
-        held_out, metric = card["held_out"], card["metric"]
-        shown = [f"{_words(name)} {held_out[name]:.4g}" for name in _MEASURES if name in held_out]
-        self.say(f"held out: {', '.join(shown)}", "bold")
+        if card["training"]["improving"]:
+            longer = _longer(card["settings"])
+            self.say(f"still improving when the budget ended; {longer} would go on", "yellow")
+        measured = card["held_out"]
+        if measured is None:
+            self.say(f"no test set: {card['split']}", "yellow")
+            return
+        shown = [f"{_words(name)} {measured[name]:.4g}" for name in _MEASURES if name in measured]
+        self.say(f"test set, {measured['sequences']:,} sequences: {', '.join(shown)}", "bold")
+        if card["refit"]:
+            self.say("the stored network was then trained anew on all sequences, these too")
         for plain in card["baselines"]:
-            if "majority" in plain["name"] and plain["macro_recall"] == 1:
-                self.say("the held-out part has one class alone: it tells little", "yellow")
-            if metric == "mae":
-                better = held_out["mae"] < plain["mae"]
-                words = f"{plain['name']} has MAE {plain['mae']:.4g}"
-                words += "" if better else ": the network DOES NOT BEAT IT"
-            else:
-                better = held_out[metric] > plain[metric]
-                words = baseline_verdict(held_out[metric], plain[metric], plain["name"], metric)
-            self.say(words, "" if better else "yellow")
+            if "majority" in plain["name"] and plain.get("macro_recall") == 1:
+                self.say("the test set has one class alone: it tells little", "yellow")
+            self.say(plain["sentence"], "" if plain["verdict"] == "better" else "yellow")
 
     def _series_outcome(self, card: dict[str, Any]) -> None:
         held_out = card["held_out"]
@@ -234,11 +237,27 @@ class TrainingDisplay:
 
 
 _DOUBTS = ("NOT BETTER", "NO DIFFERENCE", "REPEATED")
-_MEASURES = ("accuracy", "macro_f1", "macro_recall", "mae", "rmse", "held_out_loss")
+_MEASURES = ("accuracy", "macro_f1", "macro_recall", "entity_f1", "mae", "rmse", "held_out_loss")
+
+
+def _longer(settings: Mapping[str, Any]) -> str:
+    """Return the option that gives a run twice its budget, or after a run without one five minutes."""
+    if settings["time"] is not None:
+        return f"--time {2 * settings['time']:.0f}s"
+    for name in ("steps", "epochs"):
+        if settings[name] is not None:
+            return f"--{name} {2 * settings[name]:g}"
+    return "--time 5m"
 
 
 def _words(name: str) -> str:
-    known = {"macro_f1": "macro F1", "mae": "MAE", "rmse": "RMSE", "held_out_loss": "loss"}
+    known = {
+        "macro_f1": "macro F1",
+        "entity_f1": "entity F1",
+        "mae": "MAE",
+        "rmse": "RMSE",
+        "held_out_loss": "loss",
+    }
     return known.get(name, name.replace("_", " "))
 
 
@@ -271,21 +290,22 @@ def _text_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
 
 
 def _sequence_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
-    data, held_out, labels = event["data"], event["held_out"], event["labels"]
+    data, labels = event["data"], event["labels"]
     kinds = {"text": "texts", "tokens": "sequences of tokens", "numbers": "sequences of numbers"}
     facts = {
         "data": f"{data['sequences']:,} {kinds[data['kind']]} of "
         + _range(data, "character" if data["kind"] == "text" else "step"),
-        "split": f"{data['sequences']:,} to train on, {held_out['sequences']:,} held out: "
-        f"{event['split']}",
+        "split": f"{data['sequences']:,} sequences to train on; {event['split']}",
     }
     if event["vocabulary"]:
         facts["vocabulary"] = f"{event['vocabulary']:,} tokens"
     if labels:
         shown = ", ".join(labels[:6]) + (" …" if len(labels) > 6 else "")
         facts["labels"] = f"{len(labels):,}: {shown}"
+        if event["scheme"]:
+            facts["labels"] += f"; they mark entities in {event['scheme']}"
     facts["network"] = _network_fact(event)
-    return facts, []
+    return facts, event["warnings"]
 
 
 def _series_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:

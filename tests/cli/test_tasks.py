@@ -80,13 +80,24 @@ def test_the_task_is_guessed(
 
 def test_texts_are_classified(folder: Path, run: Any, tmp_path: Path) -> None:
     model = tmp_path / "mood.safetensors"
-    ran = run(
-        "train", folder / "texts.csv", "--text", "says", "--label", "mood", "-o", model, *SMALL
-    )
+    texts, how = folder / "texts.csv", ("--text", "says", "--label", "mood", *SMALL)
+    ran = run("train", texts, "--test", texts, "-o", model, *how)
     assert ran.code == 0
     assert "task classify, as --label says" in ran.out
     assert "labels" in ran.out
-    assert "the majority class of the same training part has accuracy" in ran.out
+    assert "is a file given twice?" in ran.out
+    assert "all 80 sequences of the test set are in the training set too" in ran.out
+    assert "test set, 80 sequences: accuracy 1" in ran.out
+    assert (
+        "the majority class of the same training set has accuracy 0.5000: the network, with 1.0000, "
+        "beats it by 0.5000 (chance alone makes such a difference less than once in 2,000 test sets)"
+    ) in ran.out
+    one = tmp_path / "one-row.csv"
+    one.write_text("a,b\nwords,yes\n")
+    ran = run("train", one, "--text", "a", "--label", "b", "-o", tmp_path / "one.safetensors")
+    assert ran.code == 2
+    assert ran.err.count("\n") == 1
+    assert "the training set is one sample: got one sequence; expected two" in ran.err
 
     ran = run("predict", model, "good idea", "--json")
     assert ran.json["label"] == "+"
@@ -102,7 +113,7 @@ def test_texts_are_classified(folder: Path, run: Any, tmp_path: Path) -> None:
         "evaluate", model, folder / "texts.csv", "--train", folder / "texts.csv", "--plot", picture
     )
     assert ran.code == 0
-    assert "a TF-IDF logistic regression of the same training part" in ran.out
+    assert "a TF-IDF logistic regression of the same training set" in ran.out
     assert picture.read_text().startswith("<?xml")
     ran = run("evaluate", model, folder / "texts.csv", "--json")
     assert ran.json["accuracy"] == 1.0
@@ -370,12 +381,12 @@ def test_series_of_one_length_and_one_class_held_out(
     model = tmp_path / "m.safetensors"
     ran = run("train", folder / "sales.csv", "--horizon", 3, "--members", 1, "-o", model, *SMALL)
     assert "1 of 84 values" in ran.out
-    mood = ("--text", "says", "--label", "mood", "--valid", tmp_path / "valid.csv")
+    mood = ("--text", "says", "--label", "mood", "--test", tmp_path / "valid.csv")
     for more, alone in (("", True), ("so bad,-\n", False)):
         (tmp_path / "valid.csv").write_text(f"says,mood\ngood food,+\n{more}")
         ran = run("train", folder / "texts.csv", *mood, "-o", model, *SMALL)
         assert ran.code == 0, ran.err
-        assert ("the held-out part has one class alone" in ran.out) == alone
+        assert ("the test set has one class alone" in ran.out) == alone
 
 
 def test_files_without_labels_are_named(folder: Path, run: Any, tmp_path: Path) -> None:

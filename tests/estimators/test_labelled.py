@@ -295,10 +295,9 @@ def test_labels_that_differ_in_white_space_are_two() -> None:
     assert model.classes_.tolist() == ["a", "a "]
 
 
-def test_one_class_alone_is_always_answered() -> None:
-    model = SequenceClassifier(**SMALL).fit(TEXTS, ["only"] * 30)
-    assert model.predict_proba(["any"]).tolist() == [[1.0]]
-    assert set(model.predict(TEXTS)) == {"only"}
+def test_one_class_alone_is_an_error() -> None:
+    with pytest.raises(DataError, match="nothing to tell apart in one class: got only 'only'"):
+        SequenceClassifier(**SMALL).fit(TEXTS, ["only"] * 30)
 
 
 def test_a_class_with_one_example_is_trained_on() -> None:
@@ -391,8 +390,9 @@ def test_regression_is_in_the_units_of_training() -> None:
 
 def test_members_and_sequences_of_their_own() -> None:
     model = SequenceClassifier(**SMALL, members=3).fit(
-        TEXTS, LABELS, valid=(["good", "bad"], ["yes", "no"])
+        TEXTS, LABELS, test=(["good", "bad"], ["yes", "no"])
     )
     assert model.model_.config.members == 3
     assert model.card_["held_out"]["sequences"] == 2
-    assert model.card_["split"] == "sequences of their own"
+    assert model.card_["split"] == "2 sequences, as given, are the test set"
+    assert elman.runtime.open(model.model_).classes_.tolist() == ["maybe", "no", "yes"]

@@ -31,22 +31,32 @@ def test_a_constant_truth_has_no_variance_to_explain():
 
 
 def test_the_report_stands_beside_the_mean_and_a_line():
-    truth = np.array([1.0, 2.0, 3.0])
+    truth = np.arange(20.0)
     beside = [
-        RegressionFigures.of("the mean", np.full(3, 2.0), truth),
+        RegressionFigures.of("the mean", np.full(20, 9.5), truth),
         RegressionFigures.of("a line", truth, truth),
+        RegressionFigures.of("its twin", truth + np.tile([1.3, 0.8], 10), truth),
     ]
-    report = regression([1.0, 2.0, 2.0], truth, beside)
-    assert report.sentences == (
-        "the mean of the same training part has MAE 0.6667: the network beats it by 0.3333",
-        "a line of the same training part has MAE 0: the network, with 0.3333, DOES NOT BEAT IT",
+    report = regression(truth + np.tile([1.0, -1.0], 10), truth, beside)
+    assert [one.verdict for one in report.comparisons] == ["better", "worse", "no difference"]
+    assert report.sentences[0].startswith(
+        "the mean of the same training set has MAE 5.000: the network, with 1.000, beats it by 4.000"
     )
+    assert "DOES NOT BEAT IT: it is worse by 1.000" in report.sentences[1]
+    assert "shows NO DIFFERENCE that this test set can tell from chance" in report.sentences[2]
+    single = regression([1.0], [1.0], [RegressionFigures.of("the mean", [0.0], [1.0])])
+    assert single.comparisons[0].verdict == "no difference"
     lines = str(report).splitlines()
-    assert lines[0] == "3 sequences"
-    assert len({len(line) for line in lines[1:5]}) == 1
-    assert lines[5:] == list(report.sentences)
+    assert lines[0] == "20 sequences"
+    assert len({len(line) for line in lines[1:6]}) == 1
+    assert lines[6:] == list(report.sentences)
     form = json.loads(json.dumps(report.to_dict(), allow_nan=False))
-    assert [row["name"] for row in form["methods"]] == ["the network", "the mean", "a line"]
+    assert [row["name"] for row in form["methods"]] == [
+        "the network",
+        "the mean",
+        "a line",
+        "its twin",
+    ]
 
 
 def test_nothing_to_compare_is_refused():

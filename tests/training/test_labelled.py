@@ -24,7 +24,7 @@ from elman.model import Model
 from elman.options import ClassifierOptions, LabelledOptions, RegressorOptions, TaggerOptions
 from elman.training import Labelled, train_labelled
 from elman.training.distributed import Group
-from elman.training.labelled import _LabelledObjective, _LabelledRun
+from elman.training.labelled import Given, LabelledObjective, LabelledRun
 
 SMALL: dict[str, Any] = {
     "hidden_size": 6,
@@ -74,19 +74,17 @@ def train(
     make, options = TASKS[task]
     given = {
         name: how.pop(name)
-        for name in ("valid", "labels", "before", "output", "resume")
+        for name in ("valid", "test", "labels", "before", "output", "resume")
         if name in how
     }
     outcome = train_labelled(task, data or make(), options(**SMALL | how), watch=watch, **given)
     return outcome.model
 
 
-def run_of(task: str = "classify", data: Labelled | None = None, **how: Any) -> _LabelledRun:
+def run_of(task: str = "classify", data: Labelled | None = None, **how: Any) -> LabelledRun:
     make, options = TASKS[task]
-    valid = how.pop("valid", None)
-    return _LabelledRun.load(
-        task, data or make(), options(**SMALL | how), valid, None, None, None, Group()
-    )
+    given = Given(valid=how.pop("valid", None), test=how.pop("test", None))
+    return LabelledRun.load(task, data or make(), options(**SMALL | how), given, None, Group())
 
 
 def same(one: Model, other: Model) -> bool:
@@ -136,13 +134,24 @@ def test_it_learns_and_says_how_good_it_is(task: str) -> None:
     assert start["held_out"]["sequences"] == card["held_out"]["sequences"] == 40
     assert card["refit"]
     assert card["data"]["sequences"] == 400
-    assert card["split"] == "10 % of the sequences, drawn by the seed"
-    assert len(card["baselines"]) == 2
+    assert card["split"] == (
+        "3-fold cross-validation chooses when training ends; "
+        "40 sequences, drawn by the seed, are the test set"
+    )
+    assert card["validation"]["folds"] == 3
+    assert card["validation"]["sequences"] == 360
+    assert len(card["baselines"]) == (3 if task == "tag" else 2)
+    assert {one["verdict"] for one in card["baselines"]} <= {"better", "worse", "no difference"}
+    assert card["baselines"][0]["verdict"] == "better"
+
+
+def rows_of(count: int) -> Sequences:
+    return Sequences.of([f"row {row}" for row in range(count)])
 
 
 def test_of_every_class_its_share_is_held_out() -> None:
     targets = ["a"] * 100 + ["b"] * 10 + ["c"] * 2 + ["d"]
-    data = Labelled(Sequences.of(["x"] * len(targets)), targets)
+    data = Labelled(rows_of(len(targets)), targets)
     training, held = data.split("classify", 0.1, seed=0)
     assert sorted(training + held) == [*range(len(targets))]
     assert Counter(targets[row] for row in held) == {"a": 10, "b": 1, "c": 1}
@@ -152,31 +161,154 @@ def test_of_every_class_its_share_is_held_out() -> None:
     assert len(regress.split("regress", 0.2, seed=0)[1]) == round(0.2 * len(targets))
 
 
+def test_with_enough_data_one_half_chooses_and_the_other_half_tests() -> None:
+    data = Labelled(rows_of(1200), ["a", "b"] * 600)
+    run = run_of(data=data)
+    assert run.stages == ("measured", "refit")
+    parts = [run.parts.training, run.parts.validation, run.parts.test]
+    assert [len(part) for part in parts if part is not None] == [1080, 60, 60]
+    texts_of = [set(part.sequences.items) for part in parts if part is not None]
+    assert len(set.union(*texts_of)) == 1200
+    for part in parts[1:]:
+        assert part is not None
+        assert Counter(part.targets) == {"a": 30, "b": 30}
+    assert run.parts.words == (
+        "60 sequences, drawn by the seed, choose when training ends; "
+        "60 sequences, drawn by the seed, are the test set"
+    )
+
+
+def test_with_little_data_cross_validation_chooses() -> None:
+    run = run_of(data=Labelled(rows_of(100), ["a", "b"] * 50))
+    assert run.stages == ("fold", "fold", "fold", "measured", "refit")
+    assert run.parts.validation is None
+    assert run.parts.test is not None
+    folds = [row for fold in run.parts.folds for row in fold]
+    assert sorted(folds) == [*range(90)]
+    # what is measured in the folds is not trained on there, and the test set never
+    for earlier in range(3):
+        objective, _ = run.stage([{"length": 24}] * earlier)
+        assert objective.held is not None
+        assert len(objective.part) + len(objective.held) == 90
+    objective, plan = run.stage([{"length": 24, "best": best} for best in (6, 12, 24)])
+    assert objective.held is None
+    # a network on three parts takes half as many steps again as one on two of them
+    assert (plan.steps, plan.stop) == (36, 18)
+
+
+def test_below_twenty_sequences_nothing_is_held_out_and_nothing_is_claimed() -> None:
+    data = Labelled(rows_of(19), ["a", "b"] * 9 + ["a"])
+    model = train(data=data)
+    assert model.card["held_out"] is None
+    assert model.card["baselines"] == []
+    assert not model.card["refit"]
+    assert model.card["data"]["sequences"] == 19
+    assert "nothing is held out, for there are too few" in model.card["split"]
+    assert train(data=Labelled(rows_of(20), ["a", "b"] * 10)).card["held_out"]["sequences"] == 2
+
+
 @pytest.mark.parametrize(
-    ("task", "count", "targets"),
+    ("task", "given", "targets", "words"),
     [
-        ("classify", 1, ["a"]),
-        ("classify", 3, ["a", "b", "c"]),
-        ("regress", 1, [1.0]),
-        ("tag", 1, [["O"]]),
+        ("classify", ["some text"], ["a"], "the training set is one sample: got one sequence"),
+        ("regress", [[1.0]], [1.0], "the training set is one sample: got one sequence"),
+        ("tag", [["word"]], [["O"]], "the training set is one sample: got one sequence"),
+        (
+            "classify",
+            ["one", "two"],
+            ["a", "a"],
+            "nothing to tell apart in one class: got only 'a'",
+        ),
+        ("tag", [["word"], ["other"]], [["O"], ["O"]], "in one class: got only 'O'"),
     ],
 )
-def test_where_there_is_too_little_it_measures_on_what_it_trained_on(
-    task: str, count: int, targets: list[Any]
+def test_one_sequence_or_one_class_is_an_error(
+    task: str, given: Any, targets: list[Any], words: str
 ) -> None:
-    given: Any = [["word"]] if task == "tag" else ["some text"] * count
-    model = train(task, Labelled(Sequences.of(given), targets))
-    assert model.card["split"] == "the sequences trained on: there is only one of each kind"
-    assert not model.card["refit"]
-    assert model.card["held_out"]["sequences"] == count
+    with pytest.raises(DataError) as told:
+        train(task, Labelled(Sequences.of(given), targets))
+    assert words in str(told.value)
 
 
-def test_sequences_of_their_own_are_measured_on() -> None:
+def test_equal_sequences_stay_on_one_side_and_are_said() -> None:
+    texts_given = [f"row {row % 100}" for row in range(150)] + [f"text {row}" for row in range(150)]
+    run = run_of(data=Labelled(Sequences.of(texts_given), ["a", "b"] * 150))
+    assert run.parts.test is not None
+    known = set(run.parts.training.sequences.items)
+    assert not known & set(run.parts.test.sequences.items)
+    for fold in run.parts.folds:
+        inside = {run.parts.training.sequences.items[row] for row in fold}
+        others = {
+            text for row, text in enumerate(run.parts.training.sequences.items) if row not in fold
+        }
+        assert not inside & others
+    assert "50 of 300 sequences repeat another one" in run.parts.warnings[0]
+    twice = Labelled(Sequences.of([f"row {row}" for row in range(50)] * 2), ["a", "b"] * 50)
+    assert "is a file given twice?" in run_of(data=twice).parts.warnings[0]
+    assert run_of(data=Labelled(rows_of(100), ["a", "b"] * 50)).parts.warnings == ()
+
+
+def test_a_validation_file_equal_to_the_training_file_is_said() -> None:
+    data = Labelled(rows_of(200), ["a", "b"] * 100)
+    warnings = run_of(data=data, valid=data).report()["warnings"]
+    assert [line.partition(" of ")[0] for line in warnings] == ["all 100 sequences"] * 2
+    assert "its figures flatter" in warnings[0]
+    some = run_of(data=data, test=data.take(range(50))).report()["warnings"]
+    assert "all 50 sequences of the test set are in the training set too" in some[0]
+
+
+def test_a_split_unlike_the_training_set_is_said() -> None:
+    data = Labelled(Sequences.of([f"a b c {row % 7}" for row in range(300)]), ["a", "b"] * 150)
+    other = Sequences.of([f"unheard x{row} y z z z z z z z" for row in range(120)])
+    warnings = run_of(data=data, test=Labelled(other, ["a"] * 120)).report()["warnings"]
+    (line,) = [line for line in warnings if "unlike" in line]
+    assert line.startswith("the test set is unlike the training set: ")
+    for part in (
+        "steps on average against",
+        "% unknown tokens against 0 %",
+        "label a is 100 % of it",
+    ):
+        assert part in line
+    alike = Labelled(Sequences.of([f"a b c {row} d" for row in range(400)]), ["a", "b"] * 200)
+    assert not any("unlike" in line for line in run_of(data=alike).report()["warnings"])
+
+
+def test_sequences_of_their_own_are_held_out() -> None:
     model = train(valid=texts(30, seed=5))
-    assert model.card["split"] == "sequences of their own"
+    assert model.card["split"] == (
+        "3-fold cross-validation chooses when training ends; 30 sequences, as given, are the test set"
+    )
     assert model.card["held_out"]["sequences"] == 30
     assert model.card["data"]["sequences"] == 60
     assert not model.card["refit"]  # there is nothing more to train on
+    run = run_of(valid=texts(200, seed=5))
+    assert run.stages == ("measured",)
+    assert run.parts.validation is not None
+    assert run.parts.test is not None
+    assert len(run.parts.validation) + len(run.parts.test) == 200
+    both = run_of(valid=texts(30, seed=5), test=texts(25, seed=6))
+    assert both.parts.validation is not None
+    assert both.parts.test is not None
+    assert (len(both.parts.validation), len(both.parts.test)) == (30, 25)
+    own = run_of(
+        data=Labelled(rows_of(600), ["a", "b"] * 300), test=Labelled(rows_of(25), ["a"] * 25)
+    )
+    assert own.parts.validation is not None
+    assert (len(own.parts.training), len(own.parts.validation)) == (540, 60)
+
+
+def test_the_test_set_chooses_nothing() -> None:
+    """Another test set gives the same network and the same temperature to the last bit."""
+    data = Labelled(rows_of(80), ["a", "b"] * 40)
+    valid = Labelled(rows_of(60), ["a", "b"] * 30)
+    one, two = (
+        train(data=data, valid=valid, test=Labelled(rows_of(30), labels))
+        for labels in (["a", "b"] * 15, ["b", "a"] * 15)
+    )
+    assert same(one, two)
+    assert one.card["temperature"] == two.card["temperature"]
+    assert one.card["validation"] == two.card["validation"]
+    assert one.card["held_out"] != two.card["held_out"]
 
 
 def test_a_label_that_is_only_measured_on_counts_as_missed() -> None:
@@ -205,14 +337,18 @@ def test_labels_may_be_more_than_there_are() -> None:
 def test_vocabulary_and_scaling_are_of_the_training_part_alone() -> None:
     data = numbers()
     run = run_of("regress", data)
-    rows = np.concatenate(run.training.sequences.items)
-    assert len(run.training.targets) == 54
+    training = run.parts.training
+    rows = np.concatenate(training.sequences.items)
+    assert len(training) == 54
     np.testing.assert_allclose(run.codec.scaler.mean, rows.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(run.codec.target.mean, np.mean(run.training.targets), rtol=1e-12)
-    np.testing.assert_allclose(run.codec.target.scale, np.std(run.training.targets), rtol=1e-12)
-    words = Labelled(Sequences.of([f"common word{row} word{row}" for row in range(20)]), ["a"] * 20)
+    np.testing.assert_allclose(run.codec.target.mean, np.mean(training.targets), rtol=1e-12)
+    np.testing.assert_allclose(run.codec.target.scale, np.std(training.targets), rtol=1e-12)
+    words = Labelled(
+        Sequences.of([f"common word{row} word{row}" for row in range(20)]), ["a", "b"] * 10
+    )
     run = run_of("classify", words)
-    held = {word for text in run.held_out.sequences.items for word in text.split()[1:]}
+    assert run.parts.test is not None
+    held = {word for text in run.parts.test.sequences.items for word in text.split()[1:]}
     assert held
     assert not held & {*run.codec.tokens.tokens}
 
@@ -228,7 +364,7 @@ def test_rare_classes_weigh_more_where_asked() -> None:
     assert objective.weights.tolist() == [1.0, 1.0]
 
 
-def loss_by_hand(objective: _LabelledObjective, smoothing: float) -> tuple[float, int]:
+def loss_by_hand(objective: LabelledObjective, smoothing: float) -> tuple[float, int]:
     """Return the summed loss of the first batch, sequence by sequence, and what it counts."""
     objective.network.eval()
     total, count = 0.0, 0
@@ -286,7 +422,7 @@ def test_the_temperature_makes_a_probability_what_is_right_so_often() -> None:
     """Nothing tells the sequences apart, nine of ten are "a" in training and six of ten afterwards."""
     data = Labelled(Sequences.of(["x"] * 40), ["a"] * 36 + ["b"] * 4)
     valid = Labelled(Sequences.of(["x"] * 10), ["a"] * 6 + ["b"] * 4)
-    model = train(data=data, valid=valid, steps=60, label_smoothing=0.0)
+    model = train(data=data, valid=valid, test=valid, steps=60, label_smoothing=0.0)
     shares = runtime.open(model).predict_proba(["x"])
     assert model.card["temperature"] > 2
     # the logits are float32, and the temperature is found to 1e-12
@@ -297,7 +433,7 @@ def test_the_temperature_makes_a_probability_what_is_right_so_often() -> None:
 
 
 @pytest.mark.parametrize("task", ["classify", "tag"])
-def test_probabilities_are_calibrated_on_the_held_out_part(task: str) -> None:
+def test_probabilities_are_calibrated_on_the_validation_set(task: str) -> None:
     valid = TASKS[task][0](200, seed=3)
     flip = np.random.default_rng(0)
     if task == "classify":
@@ -307,7 +443,7 @@ def test_probabilities_are_calibrated_on_the_held_out_part(task: str) -> None:
     else:
         noisy = [["O" if flip.random() < 0.3 else tag for tag in tags] for tags in valid.targets]
     valid = Labelled(valid.sequences, noisy)
-    model = train(task, valid=valid, steps=100)
+    model = train(task, valid=valid, test=TASKS[task][0](20, seed=4), steps=100)
     predictor = runtime.open(model)
     shares = predictor.predict_proba(valid.sequences)
     logits = np.log(shares if task == "classify" else np.concatenate(shares))
@@ -328,7 +464,8 @@ def test_the_best_is_chosen_by_the_metric_asked_for(metric: str) -> None:
         "patience": 100,
         "learning_rate": 0.05,
     }
-    model = train(data=rare.take(keep), watch=events.append, refit=False, **how)
+    parts = {"valid": texts(60, seed=1), "test": texts(60, seed=2)}
+    model = train(data=rare.take(keep), watch=events.append, **parts, **how)
     measured = [event for event in events if event["event"] == "evaluation"]
     sign = 1 if metric == "loss" else -1
     key = "held_out_loss" if metric == "loss" else metric
@@ -336,42 +473,73 @@ def test_the_best_is_chosen_by_the_metric_asked_for(metric: str) -> None:
     assert model.card["training"]["best_step"] == best["step"]
     assert len({event[key] for event in measured}) > 1
     if metric != "loss":  # which the temperature changes
-        assert model.card["held_out"][metric] == best[metric]
+        assert model.card["validation"][metric] == best[metric]
 
 
 def test_it_stops_early() -> None:
     events: list[dict[str, Any]] = []
     how = {"steps": 4000, "evaluations": 400, "patience": 3, "refit": False, "learning_rate": 0.1}
-    model = train(watch=events.append, **how)
+    model = train(valid=texts(seed=1), test=texts(seed=2), watch=events.append, **how)
     assert model.card["training"]["stopped"] == "early"
+    assert not model.card["training"]["improving"]
     measured = [event["step"] for event in events if event["event"] == "evaluation"]
     assert measured.index(model.card["training"]["best_step"]) == len(measured) - 4
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_refit_takes_as_many_passes_over_all(task: str) -> None:
+def test_a_refit_takes_as_many_passes_as_were_best_in_the_folds(task: str) -> None:
     events: list[dict[str, Any]] = []
     model = train(task, refit=True, watch=events.append)
-    measured = [event for event in events if event["event"] == "evaluation"]
-    best = min(measured[:-1], key=lambda event: event["held_out_loss"])["step"]
-    assert measured[-1]["held_out_loss"] is None
+    stages = [event for event in events if event["event"] == "stage"]
+    assert [event["next"] for event in stages] == ["fold", "fold", "measured", "refit"]
+    bests, fold = [], []
+    for event in events:
+        if event["event"] == "evaluation":
+            fold.append(event)
+        elif event["event"] == "stage" and len(bests) < 3:
+            bests.append(min(fold, key=lambda one: one["held_out_loss"])["step"])
+            fold = []
+    # 36 sequences of a fold, 54 of the training set, 60 of all
+    assert stages[2]["steps"] == round(float(np.median(bests)) * 54 / 36)
     assert model.card["refit"]
-    assert model.card["training"]["steps"] == round(best * 60 / 54)
+    assert model.card["training"]["steps"] == stages[3]["steps"]
+    assert model.card["training"]["steps"] == round(stages[2]["steps"] * 60 / 54)
     assert model.card["data"]["sequences"] == 60
-    # what is said of it was measured before the held-out part was trained on
-    if task == "regress":
-        assert model.card["held_out"]["held_out_loss"] == min(
-            one["held_out_loss"] for one in measured[:-1]
-        )
-    assert not same(model, train(task, refit=False))
+    # what is said of it was measured before the test set was trained on
+    alone = train(task, refit=False)
+    assert model.card["held_out"] == alone.card["held_out"]
+    assert not same(model, alone)
 
 
-def test_a_budget_of_time_is_for_both_stages() -> None:
+def test_a_budget_of_time_is_for_all_stages() -> None:
     run = run_of(time=10, steps=None, refit=True)
     _, first = run.stage([])
-    assert first.time == pytest.approx(10 / (1 + 60 / 54))
-    _, alone = run_of(time=10, steps=None, refit=False).stage([])
+    assert first.time == pytest.approx(10 * 36 / (3 * 36 + 54 + 60))
+    # the later ones are as long in steps
+    assert run.stage([{"length": 7}])[1].steps == 7
+    valid = {"valid": texts(60, seed=1), "test": texts(20, seed=2)}
+    _, alone = run_of(time=10, steps=None, **valid).stage([])
     assert alone.time == 10
+
+
+def test_without_a_budget_it_trains_until_it_no_longer_improves() -> None:
+    events: list[dict[str, Any]] = []
+    parts = {"valid": texts(60, seed=1), "test": texts(60, seed=2)}
+    how = {"steps": None, "patience": 1, "hidden_size": 2, "dropout": 0.0, "word_dropout": 0.0}
+    model = train(watch=events.append, **parts, **how)
+    # said before the first step, and three minutes at most with the plain models
+    assert events[0]["plan"]["limit"] == 150
+    assert model.card["training"]["stopped"] == "early"
+    assert not model.card["training"]["improving"]
+    measured = [event["step"] for event in events if event["event"] == "evaluation"]
+    assert measured[:2] == [50, 100]
+    assert model.card["training"]["steps"] == measured[-1]
+
+
+def test_a_run_that_still_improves_says_so() -> None:
+    model = train(valid=texts(60, seed=1), test=texts(60, seed=2), learning_rate=1e-4)
+    assert model.card["training"]["best_step"] == model.card["training"]["steps"] == 24
+    assert model.card["training"]["improving"]
 
 
 class Interrupt:
@@ -379,26 +547,26 @@ class Interrupt:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls, self.at = 0, -1
-        right = _LabelledObjective.loss
+        right = LabelledObjective.loss
 
-        def loss(objective: _LabelledObjective, *arguments: Any) -> Any:
+        def loss(objective: LabelledObjective, *arguments: Any) -> Any:
             self.calls += 1
             if self.calls == self.at:
                 os.kill(os.getpid(), signal.SIGINT)
             return right(objective, *arguments)
 
-        monkeypatch.setattr(_LabelledObjective, "loss", loss)
+        monkeypatch.setattr(LabelledObjective, "loss", loss)
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("at", [5, 21, 33])
+@pytest.mark.parametrize("at", [5, 33, 90, 125])
 def test_an_interrupted_run_goes_on_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, at: int
 ) -> None:
     how = {"dropout": 0.3, "word_dropout": 0.1, "refit": True, "patience": 100, "members": 2}
     interrupt = Interrupt(monkeypatch)
     whole = train(task, **how)
-    assert interrupt.calls > 33, "the second stage was not reached"
+    assert interrupt.calls > 125, "the last stage was not reached"
     interrupt.calls, interrupt.at = 0, at
     output = tmp_path / "m.safetensors"
     part = train(task, output=output, **how)
@@ -427,7 +595,7 @@ def test_other_data_labels_or_settings_are_another_run(
     flipped = ["yes" if one == "no" else "no" for one in data.targets]
     changed = Sequences.of([*data.sequences.items[:-1], "quite another"])
     for other in (Labelled(data.sequences, flipped), Labelled(changed, data.targets)):
-        with pytest.raises(ModelFileError, match=r"--resume with another (held-out )?sequences"):
+        with pytest.raises(ModelFileError, match=r"--resume with another (test )?sequences"):
             train(data=other, output=output, resume=True)
     with pytest.raises(ModelFileError, match="another hidden_size than the interrupted run: got 7"):
         train(output=output, resume=True, hidden_size=7)
@@ -479,7 +647,12 @@ def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join(
+                [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+            )
+        },
     )
     assert done.returncode == 0, done.stderr
     one, two = train(**ALIKE), load(output).model
@@ -541,12 +714,26 @@ def test_targets_that_cannot_be_are_told(task: str, targets: list[Any], words: s
     assert words in str(caught.value).replace(": expected", "; expected")
 
 
-def test_one_class_and_texts_without_a_word_train() -> None:
-    model = train(data=Labelled(texts().sequences, ["only"] * 60))
-    assert runtime.open(model).predict(["any"]).tolist() == ["only"]
+def test_texts_without_a_word_train() -> None:
     empty = Labelled(Sequences.of([""] * 20), ["a"] * 15 + ["b"] * 5)
     shares = runtime.open(train(data=empty)).predict_proba(["", "other"])
     assert np.isfinite(shares).all()
+
+
+def test_entity_f1_chooses_where_asked_and_stands_beside() -> None:
+    data = tagged(90)
+    marks = {"up": "B-up", "down": "I-down", "O": "O"}
+    tags = Labelled(data.sequences, [[marks[tag] for tag in one] for one in data.targets])
+    events: list[dict[str, Any]] = []
+    parts = {"valid": tags.take(range(60, 80)), "test": tags.take(range(80, 90))}
+    model = train("tag", tags.take(range(60)), watch=events.append, metric="entity_f1", **parts)
+    measured = [event for event in events if event["event"] == "evaluation"]
+    assert model.card["validation"]["entity_f1"] == max(event["entity_f1"] for event in measured)
+    assert events[0]["scheme"] == "IOB2"
+    assert model.card["metric"] == "entity_f1"
+    assert all("entity_f1" in one for one in model.card["baselines"])
+    with pytest.raises(OptionError, match="entity_f1 is of tags that mark entities: got"):
+        train("tag", metric="entity_f1")
 
 
 def test_a_constant_to_regress_is_answered() -> None:

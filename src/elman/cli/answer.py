@@ -318,11 +318,12 @@ def evaluate(
         typer.Option(help="what was trained on: plain models of it are fitted and measured too"),
     ] = None,
     metric: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="accuracy|macro_f1|macro_recall", help="by which a classifier is compared"
+            metavar="accuracy|macro_f1|macro_recall|entity_f1",
+            help="by which the network is compared (default: accuracy; entity_f1 where tags mark entities)",
         ),
-    ] = "accuracy",
+    ] = None,
     windows: Annotated[
         int | None, typer.Option(**WHOLE, help="forecasts of each series at most, the last ones")
     ] = None,
@@ -365,7 +366,7 @@ def evaluate(
         data = read_examples(files, task, places, **how)
         _few_known(predictor, data[0])
         beside: dict[str, Any] = {"beside": _plain(predictor, train, data, places, metric, how)}
-        if task == "classify":
+        if task != "regress":
             beside["metric"] = metric
         report = predictor.evaluate(*data, **beside)
         if plot is not None and task == "regress":
@@ -387,7 +388,7 @@ def _plain(
     train: list[str] | None,
     data: tuple[Any, list[Any]],
     places: dict[str, Any],
-    metric: str,
+    metric: str | None,
     how: dict[str, Any],
 ) -> Any:
     """Return what plain models reach on `data`, fitted on the files `train`; nothing without them."""
@@ -399,7 +400,11 @@ def _plain(
     wing = estimators.training()
     weight = "balanced" if metric == "macro_recall" else None
     training = wing.Labelled(*read_examples(train, task, places, **how))
-    return wing.compare(task, training, wing.Labelled(*data), predictor.model.codec.labels, weight)
+    measured = wing.Labelled(*data)
+    if task == "tag":
+        training, measured = training.stepwise(), measured.stepwise()
+    labels = predictor.model.codec.labels
+    return wing.compare(task, training, measured, labels, weight, metric=metric or "accuracy")
 
 
 @app.command("score")

@@ -174,10 +174,8 @@ def _run(
         for name, value in places.items()
         if name != "label" or not os.path.isfile(value)
     }
-    data, valid, test = (None if part is None else wing.Labelled(*part, kept) for part in parts)
-    if test is not None:
-        raise OptionError("--test", got=f"it with --task {task}", remedy="leave it out")
-    return wing.train_labelled(task, data, options, valid=valid, **how)
+    data, held, last = (None if part is None else wing.Labelled(*part, kept) for part in parts)
+    return wing.train_labelled(task, data, options, valid=held, test=last, **how)
 
 
 def _parameter(name: str, declared: Mapping[str, tuple[Field[Any], Any]]) -> inspect.Parameter:

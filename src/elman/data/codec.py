@@ -68,6 +68,19 @@ class Labels:
         index = {value: number for number, value in enumerate(self.values)}
         return np.array([index.get(self._own(value), ABSENT) for value in _plain(given)], np.int64)
 
+    def encode_apart(self, given: Iterable[Any]) -> np.ndarray:
+        """Return the number of each label as `encode`, and one of its own below 0 for each unknown label.
+
+        >>> Labels.of(["no", "yes"]).encode_apart(["maybe", "yes", "never", "maybe"]).tolist()
+        [-1, 1, -2, -1]
+        """
+        plain = _plain(given)
+        numbers = self.encode(plain)
+        unknown = [plain[row] for row in np.flatnonzero(numbers == ABSENT)]
+        index = {value: -1 - number for number, value in enumerate(dict.fromkeys(unknown))}
+        numbers[numbers == ABSENT] = [index[value] for value in unknown]
+        return numbers
+
     def _own(self, value: Any) -> Any:
         """Return `value` as these labels have it: a file's "1" is the 1 of training, and 1.0 its "1"."""
         if isinstance(value, str) == (self.kind == "text"):

@@ -39,18 +39,22 @@ class _Labelled(Estimator):
     def _train(self: Self, data: Any, **how: Any) -> Self:
         options = self._checked_options()
         wing = training()
-        valid, output = how.pop("valid", None), how.pop("output", None)
+        output = how.pop("output", None)
         verbose, watch = how.pop("verbose", False), how.pop("watch", None)
+        given = {name: how.pop(name, None) for name in ("valid", "test")}
+        others = {
+            name: wing.Labelled(self._sequences(one[0]), self._targets(one[1]))
+            for name, one in given.items()
+            if one is not None
+        }
         with self._shown(verbose, watch, output) as watching:
             outcome = wing.train_labelled(
                 self.task,
                 wing.Labelled(*data),
                 options,
-                valid=None
-                if valid is None
-                else wing.Labelled(self._sequences(valid[0]), self._targets(valid[1])),
                 output=None if output is None else Path(output),
                 watch=watching,
+                **others,
                 **how,
             )
         self._keep(outcome)
@@ -65,6 +69,7 @@ class _Labelled(Estimator):
         y: Sequence[Any],
         *,
         valid: tuple[Any, Sequence[Any]] | None = None,
+        test: tuple[Any, Sequence[Any]] | None = None,
         output: str | PathLike[str] | None = None,
         resume: bool = False,
         watch: Any = None,
@@ -72,9 +77,17 @@ class _Labelled(Estimator):
     ) -> Self:
         """Train on the sequences `X` and what is to be said of them, `y`; return self.
 
-        `X` is a list of texts or of lists of tokens, a list of arrays ``[T_i]`` or ``[T_i, C]``, or one
-        array ``[N, T]`` or ``[N, T, C]``. `valid` is a pair like (X, y) to measure on in place of a part of
-        `X`; `output`, `resume`, `watch` and `verbose` are as for `LanguageModel.fit`.
+        Args:
+            X: A list of texts or of lists of tokens, a list of arrays ``[T_i]`` or ``[T_i, C]``, or one array
+                ``[N, T]`` or ``[N, T, C]``.
+            y: A label, a number, or a list of tags for each sequence.
+            valid: A pair like (X, y) that is held out in place of a part of `X`: half of it chooses when
+                training ends, half of it is the test set.
+            test: A pair like (X, y) that is the test set, in place of half of what is held out.
+            output: As for `LanguageModel.fit`; `resume`, `watch` and `verbose` too.
+            resume: See `output`.
+            watch: See `output`.
+            verbose: See `output`.
 
         Raises DataError, OptionError, ShapeError, OutputError, ModelFileError, DivergedError.
         """
@@ -82,6 +95,7 @@ class _Labelled(Estimator):
         return self._train(
             (sequences, self._targets(y)),
             valid=valid,
+            test=test,
             output=output,
             resume=resume,
             watch=watch,

@@ -1,154 +1,44 @@
-"""How good labels are: measures from the table of truth and answer, and the report.
-
-Labels are numbers from 0; a truth below 0 is a label that was not there in training. It counts as one more
-class, behind all others, of which no answer is right.
-"""
+"""The report on labels: figures of all and of each class, calibration, and plain models beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elman._errors import DataError, OptionError, ShapeError, printable
+from elman._errors import DataError, OptionError, printable
 from elman._frames import frame
 from elman.metrics.calibration import Bin, calibration_error, log_loss, reliability
-from elman.metrics.tags import EntityFigures
+from elman.metrics.comparison import Comparison
+from elman.metrics.confusion import (
+    ENTITY_F1,
+    METRICS,
+    Baseline,
+    Tags,
+    accuracy,
+    chance_of_labels,
+    class_figures,
+    confusion_table,
+    count_unseen,
+    label_figures,
+    macro_f1,
+    macro_recall,
+)
+from elman.metrics.tags import EntityFigures, entity_figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "METRICS",
-    "UNSEEN",
-    "Baseline",
-    "ClassFigures",
-    "Classification",
-    "accuracy",
-    "baseline_verdict",
-    "class_figures",
-    "classification",
-    "confusion_table",
-    "macro_f1",
-    "macro_recall",
-]
+__all__ = ["UNSEEN", "Classification", "classification", "compared_labels"]
 
 UNSEEN = "(not in training)"
-# Longer tables are cut, the commonest labels first.
+# Longer tables are cut to the labels with the most wrong answers.
 _SHOWN, _SHOWN_CROSS = 20, 10
-
-
-def confusion_table(truth: ArrayLike, predicted: ArrayLike, classes: int) -> np.ndarray:
-    """Return how often each label was answered for each, int64 ``[K, K]``: truth down, answer across.
-
-    ``K`` is `classes`, and one more where the truth holds labels below 0. Raises ShapeError, DataError.
-
-    >>> confusion_table([0, 1, 1], [0, 1, 0], 2).tolist()
-    [[1, 0], [1, 1]]
-    """
-    truths, answers = np.asarray(truth, np.int64), np.asarray(predicted, np.int64)
-    if truths.shape != answers.shape or truths.ndim != 1:
-        raise ShapeError(
-            "truth and answers do not pair", got=f"{truths.shape}, {answers.shape}", expected="[N]"
-        )
-    if len(truths) and (truths.max() >= classes or answers.max() >= classes or answers.min() < 0):
-        raise DataError("a label's number", expected=f"below {classes}")
-    size = classes + bool((truths < 0).any())
-    places = np.where(truths < 0, classes, truths) * size + answers
-    return np.bincount(places, minlength=size * size).reshape(size, size)
-
-
-def accuracy(table: np.ndarray) -> float:
-    """Return the share of right answers in a confusion table, 0 in an empty one.
-
-    >>> accuracy(np.array([[1, 0], [1, 2]]))
-    0.75
-    """
-    return float(np.trace(table) / max(1, table.sum()))
-
-
-class ClassFigures(NamedTuple):
-    """The figures of each class, arrays ``[K]``; a share of nothing is 0."""
-
-    precision: np.ndarray
-    recall: np.ndarray
-    f1: np.ndarray
-    support: np.ndarray
-    """How often it is the truth."""
-
-
-def class_figures(table: np.ndarray) -> ClassFigures:
-    """Return precision, recall, F1 and support of each class of a confusion table.
-
-    >>> class_figures(np.array([[1, 0], [1, 2]])).precision.tolist()
-    [0.5, 1.0]
-    """
-    right, answered, support = np.diag(table), table.sum(axis=0), table.sum(axis=1)
-    return ClassFigures(
-        right / np.maximum(1, answered),
-        right / np.maximum(1, support),
-        2 * right / np.maximum(1, answered + support),
-        support,
-    )
-
-
-def macro_f1(table: np.ndarray) -> float:
-    """Return the mean F1 of the classes that are true or answered at least once, 0 where none is.
-
-    >>> macro_f1(np.array([[2, 0, 0], [1, 1, 0], [0, 0, 0]])).__round__(4)
-    0.7333
-    """
-    figures = class_figures(table)
-    there = (figures.support + table.sum(axis=0)) > 0
-    return float(figures.f1[there].mean()) if there.any() else 0.0
-
-
-def macro_recall(table: np.ndarray) -> float:
-    """Return the mean recall of the classes that are true at least once, 0 where none is.
-
-    >>> macro_recall(np.array([[2, 0, 0], [1, 1, 0], [0, 0, 0]]))
-    0.75
-    """
-    figures = class_figures(table)
-    there = figures.support > 0
-    return float(figures.recall[there].mean()) if there.any() else 0.0
-
-
-METRICS: dict[str, Callable[[np.ndarray], float]] = {
-    "accuracy": accuracy,
-    "macro_f1": macro_f1,
-    "macro_recall": macro_recall,
-}
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """What a plain answer reaches on the same sequences."""
-
-    name: str
-    accuracy: float
-    macro_f1: float
-    macro_recall: float
-
-    @classmethod
-    def of(cls, name: str, table: np.ndarray) -> Baseline:
-        """Return the figures of a confusion table."""
-        return cls(name, accuracy(table), macro_f1(table), macro_recall(table))
-
-
-def baseline_verdict(score: float, baseline: float, name: str, metric: str) -> str:
-    """Return in plain words how a network's `metric` stands to that of the baseline of that `name`.
-
-    >>> baseline_verdict(0.91, 0.88, "a linear model", "accuracy")
-    'a linear model of the same training part has accuracy 0.8800: the network beats it by 0.0300'
-    """
-    words = f"{name} of the same training part has {metric.replace('_f1', ' F1').replace('_', ' ')}"
-    if score > baseline:
-        return f"{words} {baseline:.4f}: the network beats it by {score - baseline:.4f}"
-    return f"{words} {baseline:.4f}: the network, with {score:.4f}, DOES NOT BEAT IT"
+_COLUMNS = f"{'precision':>10}{'recall':>10}{'F1':>10}{'support':>10}"
 
 
 @dataclass(frozen=True)
@@ -168,7 +58,11 @@ class Classification:
     unit: str = "sequences"
     """What has a label: "sequences" or "tokens"."""
     entities: EntityFigures | None = None
-    """Of whole entities, where the labels name them step by step."""
+    """Of whole entities, where the labels are tags that mark them."""
+    unseen: int = 0
+    """Labels of the truth that were not in training."""
+    comparisons: tuple[Comparison, ...] = ()
+    """How the network stands to each of `beside` by `metric`."""
 
     @property
     def table(self) -> np.ndarray:
@@ -188,21 +82,17 @@ class Classification:
     @property
     def macro_f1(self) -> float:
         """Mean F1 of the classes that are true or answered."""
-        return macro_f1(self.table)
+        return macro_f1(self.table, self.unseen)
 
     @property
     def macro_recall(self) -> float:
         """Mean recall of the classes that are true."""
-        return macro_recall(self.table)
+        return macro_recall(self.table, self.unseen)
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """How the network stands to each baseline, in plain words."""
-        score = METRICS[self.metric](self.table)
-        return tuple(
-            baseline_verdict(score, getattr(plain, self.metric), plain.name, self.metric)
-            for plain in self.beside
-        )
+        return tuple(map(str, self.comparisons))
 
     def plot(self, calibration: bool = False) -> Figure:
         """Return a matplotlib figure of the confusion table, or of the calibration.
@@ -230,7 +120,8 @@ class Classification:
         figures = class_figures(self.table)
         return asdict(self) | {
             "count": self.count,
-            **{name: metric(self.table) for name, metric in METRICS.items()},
+            **{name: metric(self.table, self.unseen) for name, metric in METRICS.items()},
+            "beside": [plain.figures() for plain in self.beside],
             "classes": {name: part.tolist() for name, part in figures._asdict().items()},
             "bins": [one._asdict() for one in self.bins],
             "sentences": list(self.sentences),
@@ -246,25 +137,44 @@ class Classification:
                 ("macro recall", self.macro_recall, ""),
                 ("log loss", self.log_loss, "  nats"),
                 ("calibration error", self.calibration_error, ""),
-                ("entities' F1", None if self.entities is None else self.entities.f1, ""),
             )
             if value is not None
         ]
-        return "\n".join([*lines, *self._classes(), *self._cross(), *self._beside()])
+        parts = self._entities(), self._classes(), self._cross(), self._beside()
+        return "\n".join(itertools.chain(lines, *parts))
+
+    def _entities(self) -> list[str]:
+        if self.entities is None:
+            return []
+        rows = [("all entities", self.entities), *self.entities.types.items()]
+        rows[1:] = sorted(rows[1:], key=lambda row: row[1].right - row[1].true)[:_SHOWN]
+        more = len(self.entities.types) + 1 - len(rows)
+        return [
+            "",
+            f"{'entities, ' + self.entities.scheme:17}" + _COLUMNS,
+            *(
+                f"{printable(kind, 16):17}{one.precision:>10.4f}{one.recall:>10.4f}{one.f1:>10.4f}"
+                f"{one.true:>10,}"
+                for kind, one in rows
+            ),
+            *([f"and {more} more types, of which fewer are missed"] if more else []),
+        ]
 
     def _classes(self) -> list[str]:
         precision, recall, f1, support = class_figures(self.table)
-        shown = np.argsort(-support, kind="stable")[:_SHOWN]
-        more = len(self.labels) - len(shown)
+        shown = np.arange(len(self.labels))
+        if more := max(0, len(shown) - _SHOWN):
+            wrong = self.table.sum(axis=0) + support - 2 * np.diag(self.table)
+            shown = np.lexsort((-support, -wrong))[:_SHOWN]
         return [
             "",
-            f"{'label':17}{'precision':>10}{'recall':>10}{'F1':>10}{'support':>10}",
+            f"{'label':17}" + _COLUMNS,
             *(
                 f"{printable(self.labels[k], 16):17}{precision[k]:>10.4f}{recall[k]:>10.4f}"
                 f"{f1[k]:>10.4f}{support[k]:>10,}"
-                for k in sorted(shown.tolist())
+                for k in shown.tolist()
             ),
-            *([f"and {more} more"] if more else []),
+            *([f"and {more} more, with fewer wrong answers"] if more else []),
         ]
 
     def _cross(self) -> list[str]:
@@ -287,27 +197,59 @@ class Classification:
         return ["", *said] if said else []
 
 
+def compared_labels(
+    truth: ArrayLike,
+    answers: np.ndarray,
+    beside: Sequence[Baseline],
+    metric: str,
+    tags: Tags | None = None,
+) -> tuple[Comparison, ...]:
+    """Return how the `answers` ``[N]`` of a network stand to those of plain models, by one `metric`."""
+    ours = label_figures(truth, answers, tags)[metric]
+    found = []
+    for plain in beside:
+        chance = None
+        if plain.answers is not None:
+            chance = chance_of_labels(metric, truth, answers, plain.answers, tags)
+        theirs = getattr(plain, metric)
+        found.append(
+            Comparison(plain.name, metric, ours, 0.0 if theirs is None else theirs, chance)
+        )
+    return tuple(found)
+
+
 def classification(
     truth: ArrayLike,
     answers: ArrayLike,
     labels: Sequence[str],
     *,
     beside: Sequence[Baseline] = (),
-    metric: str = "accuracy",
-    unit: str = "sequences",
-    entities: EntityFigures | None = None,
+    metric: str | None = None,
+    tags: Sequence[Sequence[str]] | None = None,
 ) -> Classification:
     """Return the report of `answers`: probabilities ``[N, K]``, or numbers of `labels` ``[N]``.
 
-    Labels of the truth that were not there in training count as one class more, `UNSEEN`, of which no
-    answer is right. With one class every figure is that of a table of one. Raises ShapeError, OptionError,
-    and DataError where there is no answer.
+    Args:
+        truth: Numbers of the true labels ``[N]``. Those below 0 were not in training, each of them with a
+            number of its own; they have one row in the table, `UNSEEN`, and no answer to them is right.
+        answers: What the network answers.
+        labels: The labels of training by their numbers.
+        beside: Plain models on the same data.
+        metric: By which they are compared: accuracy, macro_f1, macro_recall or entity_f1 (default:
+            accuracy, or with tags that mark entities entity_f1).
+        tags: The true tags of each sequence, where the labels are tags of steps.
+
+    Raises ShapeError, OptionError, and DataError where there is no answer.
 
     >>> classification([0, 1, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]], ["no", "yes"]).accuracy
     0.75
     """
-    if metric not in METRICS:
-        raise OptionError("metric", got=metric, expected=", ".join(METRICS))
+    steps = None if tags is None else Tags(tags, labels)
+    marked = steps is not None and steps.mark_entities
+    known = [*METRICS, *([ENTITY_F1] if marked else [])]
+    metric = metric or known[-1 if marked else 0]
+    if metric not in known:
+        raise OptionError("metric", got=metric, expected=", ".join(known))
     shares = np.asarray(answers)
     if not len(shares):
         raise DataError("there is nothing to compare", got="no answer")
@@ -320,8 +262,10 @@ def classification(
         log_loss=log_loss(shares, truth) if shares.ndim == 2 else None,
         calibration_error=calibration_error(bins) if bins else None,
         bins=bins,
-        beside=tuple(beside),
+        beside=tuple(replace(plain, answers=None) for plain in beside),
         metric=metric,
-        unit=unit,
-        entities=entities,
+        unit="sequences" if tags is None else "tokens",
+        entities=entity_figures(steps.truth, steps.answers(found)) if steps and marked else None,
+        unseen=count_unseen(truth),
+        comparisons=compared_labels(truth, found, beside, metric, steps),
     )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from elman._frames import frame_of
+from elman.metrics.comparison import Comparison, chance_of_exchange
 from elman.metrics.forecast import mae, rmse
 
-__all__ = ["Regression", "RegressionFigures", "r2", "regression"]
+__all__ = ["Regression", "RegressionFigures", "compared_numbers", "r2", "regression"]
 
 _NETWORK = "the network"
 
@@ -44,11 +45,18 @@ class RegressionFigures:
     mae: float
     rmse: float
     r2: float
+    predicted: np.ndarray | None = field(default=None, repr=False, compare=False)
+    """Its predictions ``[N]``; without them no test tells chance from skill."""
 
     @classmethod
     def of(cls, name: str, predicted: ArrayLike, truth: ArrayLike) -> RegressionFigures:
         """Return the figures of predictions; raises DataError, ShapeError."""
-        return cls(name, mae(predicted, truth), rmse(predicted, truth), r2(predicted, truth))
+        figures = mae(predicted, truth), rmse(predicted, truth), r2(predicted, truth)
+        return cls(name, *figures, np.asarray(predicted, np.float64))
+
+    def figures(self) -> dict[str, Any]:
+        """Return name and figures, for JSON."""
+        return {name: value for name, value in vars(self).items() if name != "predicted"}
 
 
 @dataclass(frozen=True)
@@ -59,27 +67,24 @@ class Regression:
     methods: tuple[RegressionFigures, ...]
     """The network first."""
 
+    comparisons: tuple[Comparison, ...] = ()
+    """How the network stands to each other method by MAE."""
+
     @property
     def sentences(self) -> tuple[str, ...]:
         """How the network stands to each other method by MAE, in plain words."""
-        network, *others = self.methods
-        return tuple(
-            f"{plain.name} of the same training part has MAE {plain.mae:.4g}: "
-            + (
-                f"the network beats it by {plain.mae - network.mae:.4g}"
-                if network.mae < plain.mae
-                else f"the network, with {network.mae:.4g}, DOES NOT BEAT IT"
-            )
-            for plain in others
-        )
+        return tuple(map(str, self.comparisons))
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields and the sentences, for JSON."""
-        return asdict(self) | {"sentences": list(self.sentences)}
+        return asdict(self) | {
+            "methods": [one.figures() for one in self.methods],
+            "sentences": list(self.sentences),
+        }
 
     def to_frame(self) -> Any:
         """Return the figures of every method as a data frame of polars, or as columns without polars."""
-        return frame_of(map(asdict, self.methods))
+        return frame_of(one.figures() for one in self.methods)
 
     def __str__(self) -> str:
         return "\n".join(
@@ -95,6 +100,26 @@ class Regression:
         )
 
 
+def compared_numbers(
+    truth: ArrayLike, network: RegressionFigures, beside: Sequence[RegressionFigures]
+) -> tuple[Comparison, ...]:
+    """Return how the network stands to other methods by MAE; their absolute errors are compared in pairs."""
+    truths = np.asarray(truth, np.float64)
+    known = np.isfinite(truths)
+
+    def errors(one: np.ndarray) -> np.ndarray:
+        return np.asarray(abs(one - truths)[known][:, None])
+
+    found = []
+    for plain in beside:
+        chance = None
+        if network.predicted is not None and plain.predicted is not None:
+            ours, theirs = errors(network.predicted), errors(plain.predicted)
+            chance = chance_of_exchange(ours, theirs, lambda sums: sums[..., 0])
+        found.append(Comparison(plain.name, "MAE", network.mae, plain.mae, chance, True))
+    return tuple(found)
+
+
 def regression(
     predicted: ArrayLike, truth: ArrayLike, beside: Sequence[RegressionFigures] = ()
 ) -> Regression:
@@ -105,7 +130,9 @@ def regression(
                                     MAE       RMSE       R²
     the network                  0.3333     0.5774   0.5000
     """
+    network = RegressionFigures.of(_NETWORK, predicted, truth)
     return Regression(
         int(np.isfinite(np.asarray(truth, np.float64)).sum()),
-        (RegressionFigures.of(_NETWORK, predicted, truth), *beside),
+        tuple(replace(one, predicted=None) for one in (network, *beside)),
+        compared_numbers(truth, network, beside),
     )

@@ -1,44 +1,99 @@
-"""How good tags are: entities found whole, where tags say begin, inside and outside."""
+"""How good tags are that mark entities: whole entities, of each type, in any of the usual schemes.
+
+| scheme | the tags of an entity of three steps, and of one |
+|---|---|
+| IOB2 | B I I, B |
+| IOB1 | I I I, I; B only where an entity of the same type stands before |
+| BIOES | B I E, S |
+| BILOU | B I L, U |
+
+Steps outside are O. The rules for the beginning and the end of an entity are those of the CoNLL shared
+tasks' script (E. Tjong Kim Sang, F. De Meulder 2003), which read all four schemes, and sequences that keep
+to none, in the same way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from elman._errors import ShapeError
 
-__all__ = ["EntityFigures", "are_entities", "entities", "entity_figures"]
+__all__ = ["EntityFigures", "are_entities", "entities", "entity_counts", "entity_figures", "scheme"]
+
+_LAST = {"L": "E", "U": "S"}  # BILOU's letters as those of BIOES
+
+
+def _split(tag: str) -> tuple[str, str]:
+    """Return the letter of a tag, in the words of BIOES, and the type of its entity."""
+    letter, _, kind = tag.partition("-")
+    return _LAST.get(letter, letter), kind
 
 
 def are_entities(tags: Iterable[str]) -> bool:
-    """Return whether tags are in BIO: each ``O``, ``B-type`` or ``I-type``, and one at least ``B-``.
+    """Return whether tags mark entities: each ``O`` or a letter of one of the schemes, ``-`` and a type.
+
+    Without ``O`` there must be a tag that begins an entity; ``B``, ``I`` and ``O`` may stand without types.
 
     >>> are_entities(["O", "B-place", "I-place"]), are_entities(["NOUN", "VERB"])
     (True, False)
     """
     known = set(tags)
-    inside = [tag for tag in known if tag[:2] in ("B-", "I-") and len(tag) > 2]
-    return len(inside) + ("O" in known) == len(known) and any(tag[0] == "B" for tag in inside)
+    marks = known - {"O"}
+    letters = {tag.partition("-")[0] for tag in marks}
+    typed = all(tag[1:2] == "-" and len(tag) > 2 for tag in marks)
+    plain = "O" in known and {"B", "I"} <= marks and all(len(tag) == 1 for tag in marks)
+    one_scheme = letters <= set("BIES") or letters <= set("BILU")
+    return (
+        bool(marks)
+        and (typed or plain)
+        and one_scheme
+        and ("O" in known or bool(letters & set("BSU")))
+    )
+
+
+def scheme(sequences: Iterable[Sequence[str]]) -> str:
+    """Return the name of the scheme in which `sequences` mark entities.
+
+    >>> scheme([["I-name", "O", "I-name", "B-name"]]), scheme([["B-name", "L-name", "U-place"]])
+    ('IOB1', 'BILOU')
+    """
+    letters, begins = set[str](), set[str]()
+    for tags in sequences:
+        last = "O"
+        for tag in tags:
+            letters.add(tag[:1])
+            if last == "O" or _split(last)[1] != _split(tag)[1]:
+                begins.add(tag[:1])
+            last = tag
+    if letters & set("LU"):
+        return "BILOU"
+    if letters & set("ES"):
+        return "BIOES"
+    return "IOB1" if "I" in begins and "B" not in begins else "IOB2"
 
 
 def entities(tags: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Return type, first step and step after the last of every entity in a sequence of BIO tags.
-
-    An ``I-`` that goes on no entity of its type begins one, as in the CoNLL shared tasks' script (Tjong
-    Kim Sang, De Meulder 2003).
+    """Return type, first step and step after the last of every entity in a sequence of tags.
 
     >>> entities(["B-place", "I-place", "O", "I-name", "B-name"])
     [('place', 0, 2), ('name', 3, 4), ('name', 4, 5)]
+    >>> entities(["B-place", "E-place", "S-place", "O"])
+    [('place', 0, 2), ('place', 2, 3)]
     """
     found: list[tuple[str, int, int]] = []
+    goes_on = False  # whether the next step may be part of the last entity
     for step, tag in enumerate(tags):
-        if tag == "O":
+        letter, kind = _split(tag)
+        if letter == "O":
+            goes_on = False
             continue
-        kind = tag[2:]
-        if tag[0] == "I" and found and found[-1][0] == kind and found[-1][2] == step:
+        if goes_on and letter in "IE" and found[-1][0] == kind:
             found[-1] = (kind, found[-1][1], step + 1)
         else:
             found.append((kind, step, step + 1))
+        goes_on = letter in "BI"
     return found
 
 
@@ -49,6 +104,10 @@ class EntityFigures:
     true: int
     answered: int
     right: int
+    types: Mapping[str, EntityFigures] = field(default_factory=dict)
+    """The figures of each type, where these are of all."""
+    scheme: str = ""
+    """The scheme of the true tags: IOB1, IOB2, BIOES or BILOU."""
 
     @property
     def precision(self) -> float:
@@ -66,18 +125,42 @@ class EntityFigures:
         return 2 * self.right / max(1, self.true + self.answered)
 
 
-def entity_figures(
+def entity_counts(
     truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]]
-) -> EntityFigures:
-    """Return how many entities of BIO sequences were found; raises ShapeError where they do not pair.
+) -> list[tuple[Counter[str], Counter[str], Counter[str]]]:
+    """Return for each sequence how many entities of each type are true, answered, and right.
 
-    >>> entity_figures([["B-a", "I-a", "O", "B-b"]], [["B-a", "I-a", "O", "B-a"]]).f1
-    0.5
+    Raises ShapeError where the sequences do not pair.
     """
     if [len(tags) for tags in truth] != [len(tags) for tags in answers]:
         raise ShapeError("true and answered tags do not pair", expected="one answer a step")
-    true = right = answered = 0
-    for tags, other in zip(truth, answers, strict=True):
-        one, two = set(entities(tags)), set(entities(other))
-        true, answered, right = true + len(one), answered + len(two), right + len(one & two)
-    return EntityFigures(true, answered, right)
+    pairs = [
+        (set(entities(one)), set(entities(two))) for one, two in zip(truth, answers, strict=True)
+    ]
+    return [(_types(one), _types(two), _types(one & two)) for one, two in pairs]
+
+
+def _types(found: Iterable[tuple[str, int, int]]) -> Counter[str]:
+    return Counter(kind for kind, _, _ in found)
+
+
+def entity_figures(
+    truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]]
+) -> EntityFigures:
+    """Return how many entities were found in sequences of tags; raises ShapeError where they do not pair.
+
+    >>> figures = entity_figures([["B-a", "I-a", "O", "B-b"]], [["B-a", "I-a", "O", "B-a"]])
+    >>> figures.f1, figures.types["b"].recall, figures.scheme
+    (0.5, 0.0, 'IOB2')
+    """
+    counts = [Counter[str](), Counter[str](), Counter[str]()]
+    for one in entity_counts(truth, answers):
+        for total, part in zip(counts, one, strict=True):
+            total.update(part)
+    true, answered, right = counts
+    types = {
+        kind: EntityFigures(true[kind], answered[kind], right[kind])
+        for kind in sorted(true.keys() | answered.keys())
+    }
+    all_true, all_answered, all_right = (count.total() for count in counts)
+    return EntityFigures(all_true, all_answered, all_right, types, scheme(truth))

@@ -31,7 +31,12 @@ class LabelledOptions(RecurrentOptions):
     missing: Literal["error", "mask"] = reading(
         "error", "numbers that are missing: an error, or read as missing by a channel of its own"
     )
-    held_out: float = reading(0.1, "share of the sequences kept to measure on", low=0.001, high=0.9)
+    held_out: float = reading(
+        0.1,
+        "share of the sequences kept from training; half of them validate, half test",
+        low=0.001,
+        high=0.9,
+    )
     embedding_size: int | None = network(
         None, "numbers that stand for a token (by table)", low=1, high=16384
     )
@@ -91,6 +96,10 @@ class RegressorOptions(LabelledOptions):
 @dataclass(frozen=True)
 class TaggerOptions(LabelledOptions):
     """What a person may choose of a `SequenceTagger`; None lets Elman choose."""
+
+    metric: Literal["loss", "accuracy", "macro_f1", "macro_recall", "entity_f1"] = training(
+        "loss", "by which the best network is chosen; entity_f1 is of whole entities"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -17,9 +17,7 @@ from elman.metrics import (
     Classification,
     Regression,
     RegressionFigures,
-    are_entities,
     classification,
-    entity_figures,
     regression,
 )
 from elman.model import Model
@@ -65,6 +63,11 @@ class _Predictor(Inspectable):
         ids = ids if encoded.words is None else encoded.words[ids]
         return int((ids == UNKNOWN_ID).sum()), len(ids)
 
+    @property
+    def classes_(self) -> np.ndarray:
+        """The labels as an array ``[K]``, sorted: the order of the columns of `predict_proba`."""
+        return self.labels.array
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to one file, atomically; raises OutputError where that cannot be."""
         self.model.save(path)
@@ -74,7 +77,7 @@ class ClassifierPredictor(_Predictor):
     """A trained classifier of sequences, ready to answer; what `elman.load` returns."""
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each label ``[N, K]``, in the order of `labels`, float64.
+        """Return the probability of each label ``[N, K]``, in the order of `classes_`, float64.
 
         Raises DataError, ShapeError for sequences that are not as in training.
         """
@@ -88,12 +91,17 @@ class ClassifierPredictor(_Predictor):
         return self.labels.decode(best)
 
     def evaluate(
-        self, X: Any, y: Sequence[Any], *, beside: Sequence[Baseline] = (), metric: str = "accuracy"
+        self,
+        X: Any,
+        y: Sequence[Any],
+        *,
+        beside: Sequence[Baseline] = (),
+        metric: str | None = None,
     ) -> Classification:
         """Return how good the answers are for the labels `y`; a label not in training counts as missed."""
         sequences = Sequences.of(X)
         sequences.check_paired(y)
-        truth = self.labels.encode(y)
+        truth = self.labels.encode_apart(y)
         return classification(
             truth, self.predict_proba(sequences), self.labels.names, beside=beside, metric=metric
         )
@@ -131,7 +139,7 @@ class TaggerPredictor(_Predictor):
         return [self.labels.decode(logits.argmax(axis=1)).tolist() for logits in self._logits(X)]
 
     def predict_proba(self, X: Any) -> list[np.ndarray]:
-        """Return the probability of each tag ``[T_i, K]`` at every step of each sequence."""
+        """Return the probability of each tag ``[T_i, K]`` at every step, in the order of `classes_`."""
         return [np.exp(log_softmax(logits.astype(np.float64))) for logits in self._logits(X)]
 
     def _logits(self, X: Any) -> list[np.ndarray]:
@@ -141,9 +149,14 @@ class TaggerPredictor(_Predictor):
         return [part[: len(item)] for part, item in zip(found, sequences.items, strict=True)]
 
     def evaluate(
-        self, X: Any, y: Sequence[Sequence[Any]], *, beside: Sequence[Baseline] = ()
+        self,
+        X: Any,
+        y: Sequence[Sequence[Any]],
+        *,
+        beside: Sequence[Baseline] = (),
+        metric: str | None = None,
     ) -> Classification:
-        """Return how good the tags are, step by step, and where they name entities (B-, I-, O) whole ones."""
+        """Return how good the tags are, step by step, and where they mark entities those found whole."""
         sequences = Sequences.of(X)
         sequences.check_paired(y)
         found = self.predict_proba(sequences)
@@ -151,12 +164,12 @@ class TaggerPredictor(_Predictor):
             if isinstance(tags, str) or len(shares) != len(tags):
                 got = "one text" if isinstance(tags, str) else f"{len(tags)} tags"
                 raise DataError(f"sequence {row}", got=f"{len(shares)} steps, {got}")
-        truth = self.labels.encode([tag for tags in y for tag in tags])
-        names = self.labels.names
-        entities = None
-        if are_entities(names):
-            answers = [[names[k] for k in shares.argmax(axis=1)] for shares in found]
-            entities = entity_figures([[*map(str, tags)] for tags in y], answers)
+        truth = self.labels.encode_apart([tag for tags in y for tag in tags])
         return classification(
-            truth, np.concatenate(found), names, beside=beside, unit="tokens", entities=entities
+            truth,
+            np.concatenate(found),
+            self.labels.names,
+            beside=beside,
+            metric=metric,
+            tags=[[*map(str, tags)] for tags in y],
         )

@@ -1,6 +1,9 @@
-"""The plain answers that a reader of labelled sequences stands beside, fitted on the same training part.
+"""Plain models that a network for labelled sequences is compared with, fitted on the same training set.
 
-Labels are numbers from 0. All of them are quick: 50,000 tweets take some seconds on one core.
+They are linear models with the features that usually serve best: words, pairs of words and runs of characters
+for texts, summaries for sequences of numbers, a window of neighbours for tags. How strongly a model is held
+back (its regularisation) is chosen by cross-validation on the training set, for a weak plain model would
+flatter the network. Each takes some seconds: the choice is made on a sample where there is much data.
 """
 
 from __future__ import annotations
@@ -9,24 +12,25 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elman._errors import DataError, MissingDependencyError, installing
+from elman._errors import DataError
 from elman.data.codec import Labels
-from elman.metrics.classification import Baseline, confusion_table
-from elman.metrics.regression import RegressionFigures
+from elman.metrics import ENTITY_F1, Baseline, RegressionFigures, Tags, label_figures
+from elman.training.features import Step, missing, text_features, value_windows, word_windows
 from elman.training.summaries import summaries
 
 if TYPE_CHECKING:
-    from elman.training.labelled import Labelled
+    from elman.training.parts import Labelled
 
 __all__ = [
     "PlainLabels",
     "PlainNumbers",
     "compare",
+    "frequent_tag",
     "majority",
     "mean",
     "numeric_baseline",
@@ -37,14 +41,20 @@ __all__ = [
     "text_regression",
 ]
 
-# Beyond these a baseline would take minutes or gigabytes; a sample says as much.
-_MOST_SEQUENCES = 100_000
-_MOST_FEATURES, _MOST_WEIGHTS = 200_000, 20_000_000
-_STEPS = 200
-# Words that occur once teach nothing where there are many.
-_MANY_TEXTS = 1_000
-# Words, and signs one by one: the face in a tweet is said by its punctuation.
-_TOKEN = r"\w+|[^\w\s]"
+# Beyond these a plain model would take minutes or gigabytes; a sample gives nearly the same figures.
+_MOST_SEQUENCES, _MOST_STEPS = 100_000, 100_000
+_SAMPLE, _FOLDS = 5_000, 3
+"""Rows on which the strength is chosen, and the parts of the cross-validation."""
+_ITERATIONS = 200
+_C = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0)
+"""Inverse strengths of logistic regressions, from which cross-validation chooses."""
+_SHRINKAGE = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.01)
+"""Strengths of ridge regressions."""
+_ALPHA = (1e-4, 1e-5, 1e-6)
+"""Strengths of the models of tags, which stochastic gradients fit."""
+Answer: TypeAlias = "Callable[[Any], np.ndarray]"
+Fit: TypeAlias = "Callable[[Any, np.ndarray, float], Answer]"
+"""Makes an answer for rows of features from features, targets, and a strength."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +73,11 @@ class PlainLabels:
         """Return the most probable label of each, int64 ``[N]``."""
         return np.asarray(self.predict_proba(sequences).argmax(axis=1))
 
-    def figures(self, sequences: Sequence[Any], truth: ArrayLike) -> Baseline:
-        """Return what it reaches; a truth below 0 was not there in training. Raises ShapeError."""
-        return Baseline.of(self.name, confusion_table(truth, self.predict(sequences), self.classes))
+    def figures(
+        self, sequences: Sequence[Any], truth: ArrayLike, tags: Tags | None = None
+    ) -> Baseline:
+        """Return what it reaches; a truth below 0 was not in training. Raises ShapeError."""
+        return Baseline.of(self.name, truth, self.predict(sequences), tags)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,26 +118,36 @@ def text_baseline(
     classes: int,
     *,
     class_weight: str | None = None,
+    metric: str = "accuracy",
     seed: int = 0,
 ) -> PlainLabels:
-    """Return a logistic regression on TF-IDF of words and pairs of words, fitted to `labels` ``[N]``.
+    """Return a logistic regression on TF-IDF of words, pairs of words and runs of characters.
 
-    `class_weight` is None or "balanced". Of more than 100,000 texts a sample is read. One class only,
-    or texts without a word, give the majority. Raises DataError, MissingDependencyError.
+    Args:
+        texts: The training set.
+        labels: Numbers of its labels ``[N]``.
+        classes: How many labels there are.
+        class_weight: None, or "balanced" for weights that make every class count the same.
+        metric: Metric by which cross-validation chooses the strength.
+        seed: Seed of the samples: of more than 100,000 texts a sample is read.
+
+    Returns:
+        The fitted model; the majority where there is one class only, or no text has a word.
+
+    Raises DataError, MissingDependencyError.
 
     >>> fitted = text_baseline(["good day", "good", "bad day", "bad"], [1, 1, 0, 0], 2)
     >>> fitted.predict(["a good one", "so bad"]).tolist()
     [1, 0]
     """
     numbers = _some(labels)
-    if len(np.unique(numbers)) < 2:
-        return majority(numbers, classes)
     rows = _sample(len(texts), seed)
-    vectorise = _tf_idf([texts[row] for row in rows], classes)
-    if vectorise is None:
+    vectorise = text_features([texts[row] for row in rows], classes)
+    if vectorise is None or len(np.unique(numbers[rows])) < 2:
         return majority(numbers, classes)
     features = vectorise([texts[row] for row in rows])
-    answer = _logistic(features, numbers[rows], classes, class_weight)
+    fit = _logistic(classes, class_weight)
+    answer = _strongest(fit, _C, features, numbers[rows], _label_score(metric, numbers[rows]), seed)
     name = f"a TF-IDF logistic regression{_note(rows, texts)}"
     return PlainLabels(name, classes, lambda given: answer(vectorise(given)))
 
@@ -137,10 +159,13 @@ def text_regression(texts: Sequence[str], targets: ArrayLike, *, seed: int = 0) 
     """
     numbers = _some(targets)
     rows = _sample(len(texts), seed)
-    vectorise = _tf_idf([texts[row] for row in rows], 1)
+    vectorise = text_features([texts[row] for row in rows], 1)
     if vectorise is None:
         return mean(numbers)
-    answer = _ridge(vectorise([texts[row] for row in rows]), numbers[rows])
+    features = vectorise([texts[row] for row in rows])
+    answer = _strongest(
+        _ridge, _SHRINKAGE, features, numbers[rows], _number_score(numbers[rows]), seed
+    )
     name = f"a TF-IDF ridge regression{_note(rows, texts)}"
     return PlainNumbers(name, lambda given: answer(vectorise(given)))
 
@@ -151,13 +176,14 @@ def numeric_baseline(
     classes: int,
     *,
     class_weight: str | None = None,
+    metric: str = "accuracy",
     seed: int = 0,
 ) -> PlainLabels:
     """Return a logistic regression on summaries of ``[T_i, C]`` sequences, fitted to `labels` ``[N]``.
 
     The summaries are the length and, of each channel, mean, deviation, least, greatest, first, last,
-    slope and median of what is known. One class only gives the majority. `class_weight` and samples
-    as in `text_baseline`. Raises DataError, MissingDependencyError.
+    slope and median of what is known. One class only gives the majority. The other arguments are those of
+    `text_baseline`. Raises DataError, MissingDependencyError.
 
     >>> rising, falling = np.arange(5.0)[:, None], -np.arange(5.0)[:, None]
     >>> fitted = numeric_baseline([rising, falling, rising + 1], [1, 0, 1], 2)
@@ -165,12 +191,13 @@ def numeric_baseline(
     [1, 0]
     """
     numbers = _some(labels)
-    if len(np.unique(numbers)) < 2:
-        return majority(numbers, classes)
     rows = _sample(len(sequences), seed)
+    if len(np.unique(numbers[rows])) < 2:
+        return majority(numbers, classes)
     summarise = summaries([sequences[row] for row in rows])
     features = summarise([sequences[row] for row in rows])
-    answer = _logistic(features, numbers[rows], classes, class_weight)
+    fit = _logistic(classes, class_weight)
+    answer = _strongest(fit, _C, features, numbers[rows], _label_score(metric, numbers[rows]), seed)
     name = f"a logistic regression on summary statistics{_note(rows, sequences)}"
     return PlainLabels(name, classes, lambda given: answer(summarise(given)))
 
@@ -185,21 +212,25 @@ def numeric_regression(
     numbers = _some(targets)
     rows = _sample(len(sequences), seed)
     summarise = summaries([sequences[row] for row in rows])
-    answer = _ridge(summarise([sequences[row] for row in rows]), numbers[rows])
+    features = summarise([sequences[row] for row in rows])
+    answer = _strongest(
+        _ridge, _SHRINKAGE, features, numbers[rows], _number_score(numbers[rows]), seed
+    )
     name = f"a ridge regression on summary statistics{_note(rows, sequences)}"
     return PlainNumbers(name, lambda given: answer(summarise(given)))
 
 
-def tag_baseline(tokens: Sequence[str], tags: ArrayLike, classes: int) -> PlainLabels:
-    """Return the answer that is each token's commonest tag in training, all steps in a row ``[N]``.
+def frequent_tag(steps: Sequence[Step], tags: ArrayLike, classes: int) -> PlainLabels:
+    """Return the answer that is each token's commonest tag in training, of all `steps` ``[N]``.
 
     A token that was not there has the commonest tag of those that were there once. Raises DataError.
 
-    >>> fitted = tag_baseline(["a", "dog", "a", "run"], [0, 1, 0, 2], 3)
-    >>> fitted.predict(["a", "cat"]).tolist()
+    >>> words = ["a", "dog", "a", "run"]
+    >>> fitted = frequent_tag([(words, place) for place in range(4)], [0, 1, 0, 2], 3)
+    >>> fitted.predict([(["a", "cat"], 0), (["a", "cat"], 1)]).tolist()
     [0, 1]
     """
-    numbers = _some(tags)
+    numbers, tokens = _some(tags), [sequence[place] for sequence, place in steps]
     often = Counter(tokens)
     rows = {token: np.zeros(classes) for token in often}
     rare = np.zeros(classes)
@@ -209,11 +240,51 @@ def tag_baseline(tokens: Sequence[str], tags: ArrayLike, classes: int) -> PlainL
     other = rare if rare.any() else np.bincount(numbers, minlength=classes)
     other = other / other.sum()
 
-    def probabilities(given: Sequence[str]) -> np.ndarray:
-        found = [rows.get(token, other) for token in given]
+    def probabilities(given: Sequence[Step]) -> np.ndarray:
+        found = [rows.get(sequence[place], other) for sequence, place in given]
         return np.array(found).reshape(len(found), classes)
 
     return PlainLabels("the commonest tag of each token", classes, probabilities)
+
+
+def tag_baseline(
+    steps: Sequence[Step],
+    tags: ArrayLike,
+    classes: int,
+    *,
+    metric: str = "accuracy",
+    seed: int = 0,
+) -> PlainLabels:
+    """Return a linear model of each step and its two neighbours on each side, fitted to `tags` ``[N]``.
+
+    Of a token it sees the word, its beginnings and ends of up to three characters, and its shape; of
+    numbers the values. Of more than 100,000 steps the first are read. One tag only gives the majority.
+    Raises DataError, MissingDependencyError.
+
+    >>> words = ["in", "Paris", "and", "Rome"]
+    >>> fitted = tag_baseline([(words, place) for place in range(4)] * 3, [0, 1, 0, 1] * 3, 2)
+    >>> fitted.predict([(["in", "Oslo"], 1)]).tolist()
+    [1]
+    """
+    numbers = _some(tags)[:_MOST_STEPS]
+    known = steps[:_MOST_STEPS]
+    if len(np.unique(numbers)) < 2:
+        return majority(numbers, classes)
+    vectorise = value_windows(known) if _is_numeric(known) else word_windows(known)
+    score = _label_score(metric, numbers)
+    starts = np.cumsum([place == 0 for _, place in known])
+    answer = _strongest(
+        _stochastic(classes, seed), _ALPHA, vectorise(known), numbers, score, seed, starts
+    )
+    name = "a linear model of a token and its neighbours"
+    if _is_numeric(known):
+        name = "a linear model of a step and its neighbours"
+    name += _note(np.arange(len(known)), steps, "steps")
+    return PlainLabels(name, classes, lambda given: answer(vectorise(given)))
+
+
+def _is_numeric(steps: Sequence[Step]) -> bool:
+    return not isinstance(steps[0][0][0], str)
 
 
 def plain_answers(
@@ -222,59 +293,66 @@ def plain_answers(
     labels: Labels | None = None,
     *,
     class_weight: str | None = None,
+    metric: str = "accuracy",
     seed: int = 0,
 ) -> tuple[PlainLabels, ...] | tuple[PlainNumbers, ...]:
-    """Return the answers that a network for `task` (classify, regress, tag) stands beside, fitted.
+    """Return the plain models that a network for `task` (classify, regress, tag) is compared with, fitted.
 
     Numbers of labels are those of `labels`, or of the labels in `training`. Tags are answered for all
-    steps in a row, those of numbers by the commonest alone. Raises DataError, MissingDependencyError.
+    steps in a row. `metric` chooses how strong a model is. Raises DataError, MissingDependencyError.
     """
-    given = training.sequences
+    numeric = training.sequences.kind == "numbers"
+    inputs = _inputs(task, training)
     if task == "regress":
         targets = np.asarray(training.targets, np.float64)
-        regress = numeric_regression if given.kind == "numbers" else text_regression
-        return mean(targets), regress(_inputs(task, training), targets, seed=seed)
-    labels = labels or Labels.of(_flat(task, training))
-    numbers, inputs = labels.encode(_flat(task, training)), _inputs(task, training)
-    plain = majority(numbers, len(labels))
+        regress = numeric_regression if numeric else text_regression
+        return mean(targets), regress(inputs, targets, seed=seed)
+    labels = labels or Labels.of(training.flat(task))
+    numbers, count = labels.encode(training.flat(task)), len(labels)
+    found = [majority(numbers, count)]
     if task == "classify":
-        classify = numeric_baseline if given.kind == "numbers" else text_baseline
-        fitted = classify(inputs, numbers, len(labels), class_weight=class_weight, seed=seed)
-        return (plain,) if fitted.name == plain.name else (plain, fitted)
-    return (
-        (plain,) if given.kind == "numbers" else (plain, tag_baseline(inputs, numbers, len(labels)))
-    )
+        classify = numeric_baseline if numeric else text_baseline
+        found.append(
+            classify(inputs, numbers, count, class_weight=class_weight, metric=metric, seed=seed)
+        )
+    else:
+        metric = "accuracy" if metric == ENTITY_F1 else metric
+        found += [] if numeric else [frequent_tag(inputs, numbers, count)]
+        found.append(tag_baseline(inputs, numbers, count, metric=metric, seed=seed))
+    return tuple(found[:-1] if found[-1].name == found[0].name else found)
 
 
 def compare(
     task: str,
     training: Labelled,
-    held_out: Labelled,
+    test: Labelled,
     labels: Labels | None = None,
     class_weight: str | None = None,
     *,
+    metric: str = "accuracy",
     seed: int = 0,
 ) -> list[Any]:
-    """Return what `plain_answers` of `training` reach on `held_out`: a `Baseline` or figures each.
+    """Return what `plain_answers` of `training` reach on `test`: a `Baseline` or figures each.
 
     `labels` are those of `training` where they are not given. Raises DataError, MissingDependencyError.
     """
     if task != "regress" and labels is None:
-        labels = Labels.of(_flat(task, training))
-    inputs, truth = _inputs(task, held_out), _flat(task, held_out)
-    wanted = truth if labels is None else labels.encode(truth)
-    plain = plain_answers(task, training, labels, class_weight=class_weight, seed=seed)
-    return [one.figures(inputs, wanted) for one in plain]
-
-
-def _flat(task: str, data: Labelled) -> Sequence[Any]:
-    return [tag for tags in data.targets for tag in tags] if task == "tag" else data.targets
+        labels = Labels.of(training.flat(task))
+    inputs, truth = _inputs(task, test), test.flat(task)
+    plain: Any = plain_answers(
+        task, training, labels, class_weight=class_weight, metric=metric, seed=seed
+    )
+    if labels is None:
+        return [one.figures(inputs, truth) for one in plain]
+    tags = Tags([[*map(str, one)] for one in test.targets], labels.names) if task == "tag" else None
+    wanted = labels.encode_apart(truth)
+    return [one.figures(inputs, wanted, tags) for one in plain]
 
 
 def _inputs(task: str, data: Labelled) -> Sequence[Any]:
-    """Return what the plain answers of a task read: texts, numbers, or for tags all steps in a row."""
+    """Return what the plain models of a task read: texts, numbers, or for tags all steps in a row."""
     if task == "tag":
-        return [step for item in data.sequences.items for step in item]
+        return [(item, place) for item in data.sequences.items for place in range(len(item))]
     return data.sequences.items if data.sequences.kind == "numbers" else data.sequences.texts
 
 
@@ -285,48 +363,98 @@ def _some(labels: ArrayLike) -> np.ndarray:
     return numbers
 
 
-def _sample(count: int, seed: int) -> np.ndarray:
-    if count <= _MOST_SEQUENCES:
+def _sample(count: int, seed: int, most: int | None = None) -> np.ndarray:
+    most = most or _MOST_SEQUENCES
+    if count <= most:
         return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, _MOST_SEQUENCES, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
 
 
-def _note(rows: np.ndarray, sequences: Sequence[Any]) -> str:
-    return "" if len(rows) == len(sequences) else f" of {len(rows):,} sequences"
+def _note(rows: np.ndarray, sequences: Sequence[Any], unit: str = "sequences") -> str:
+    return "" if len(rows) == len(sequences) else f" of {len(rows):,} {unit}"
 
 
-def _tf_idf(texts: Sequence[str], outputs: int) -> Callable[[Sequence[str]], Any] | None:
-    """Return what turns texts into a sparse matrix ``[N, F]``, None where they have no word."""
+# -- linear models ------------------------------------------------------------------------------------
+
+
+def _strongest(
+    fit: Fit,
+    strengths: Sequence[float],
+    features: Any,
+    targets: np.ndarray,
+    score: Callable[[np.ndarray, np.ndarray], float],
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> Answer:
+    """Return the answer that is fitted at the strength which is best in cross-validation.
+
+    `strengths` begin with the one that holds a model back most, which is taken among equals. `score` makes
+    a number, more is better, of rows and what is answered for them; rows of one of `groups` stay together.
+    """
+    rows = _sample(len(targets), seed, _SAMPLE if groups is None else 3 * _SAMPLE)
+    units = np.arange(len(targets)) if groups is None else groups
+    order = np.random.default_rng(seed).permutation(int(units.max()) + 1)
+    folds = order[units[rows]] % _FOLDS
+    best, chosen = -np.inf, strengths[len(strengths) // 2]
+    for strength in strengths:
+        answers, there = [], []
+        for fold in range(_FOLDS):
+            inside, outside = rows[folds != fold], rows[folds == fold]
+            if len(outside) and len(np.unique(targets[inside])) > 1:
+                answers.append(fit(features[inside], targets[inside], strength)(features[outside]))
+                there.append(outside)
+        value = score(np.concatenate(there), np.concatenate(answers)) if there else -np.inf
+        if value > best:
+            best, chosen = value, strength
+    return fit(features, targets, chosen)
+
+
+def _label_score(metric: str, numbers: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:
+    def score(rows: np.ndarray, answers: np.ndarray) -> float:
+        return label_figures(numbers[rows], answers.argmax(axis=1))[metric]
+
+    return score
+
+
+def _number_score(numbers: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:
+    return lambda rows, answers: -float(np.mean(abs(answers - numbers[rows])))
+
+
+def _logistic(classes: int, class_weight: str | None) -> Fit:
     try:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-    except ImportError as error:
-        raise _missing() from error
-    vectoriser = TfidfVectorizer(
-        ngram_range=(1, 2),
-        sublinear_tf=True,
-        token_pattern=_TOKEN,
-        min_df=2 if len(texts) >= _MANY_TEXTS else 1,
-        max_features=max(100, min(_MOST_FEATURES, _MOST_WEIGHTS // outputs)),
-        dtype=np.float32,
-    )
-    try:
-        vectoriser.fit(texts)
-    except ValueError:  # no word, or none that occurs twice
-        return None
-    return lambda given: vectoriser.transform(given)
-
-
-def _logistic(
-    features: Any, labels: np.ndarray, classes: int, class_weight: str | None
-) -> Callable[[Any], np.ndarray]:
-    try:
-        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
     except ImportError as error:
-        raise _missing() from error
-    model = LogisticRegression(class_weight=class_weight, max_iter=_STEPS)
+        raise missing() from error
+
+    def fit(features: Any, labels: np.ndarray, strength: float) -> Answer:
+        model = LogisticRegression(
+            C=strength, class_weight=class_weight, max_iter=_ITERATIONS, tol=1e-3
+        )
+        return _fitted(model, features, labels, classes)
+
+    return fit
+
+
+def _stochastic(classes: int, seed: int) -> Fit:
+    try:
+        from sklearn.linear_model import SGDClassifier
+    except ImportError as error:
+        raise missing() from error
+
+    def fit(features: Any, labels: np.ndarray, strength: float) -> Answer:
+        model = SGDClassifier(
+            "log_loss", alpha=strength, max_iter=10, tol=None, average=True, random_state=seed
+        )
+        return _fitted(model, features, labels, classes)
+
+    return fit
+
+
+def _fitted(model: Any, features: Any, labels: np.ndarray, classes: int) -> Answer:
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings():
-        # bounded in time on purpose; the last steps change nothing that one would see
+        # the number of iterations is bounded on purpose; the last ones change nothing that counts
         warnings.simplefilter("ignore", ConvergenceWarning)
         # many classes are no mistake here
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
@@ -341,14 +469,10 @@ def _logistic(
     return probabilities
 
 
-def _ridge(features: Any, targets: np.ndarray) -> Callable[[Any], np.ndarray]:
+def _ridge(features: Any, targets: np.ndarray, strength: float) -> Answer:
     try:
         from sklearn.linear_model import Ridge
     except ImportError as error:
-        raise _missing() from error
-    model = Ridge().fit(features, targets)
+        raise missing() from error
+    model = Ridge(alpha=strength).fit(features, targets)
     return lambda given: np.asarray(model.predict(given), np.float64)
-
-
-def _missing() -> MissingDependencyError:
-    return MissingDependencyError("scikit-learn is not installed", remedy=installing("train"))

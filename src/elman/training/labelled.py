@@ -1,45 +1,58 @@
-"""A reader of labelled sequences: split, codec, plan, objective, honest measure, card."""
+"""Training on labelled sequences: division, codec, plan, stages, the measures that choose and report, card.
+
+The stages of a run are networks that are trained one after the other. With a validation set there is one,
+which the set stops; without, one for each fold of a cross-validation and one that is trained for as long as
+was best in the folds. Then the test set is measured. Where data is small, the model that is kept is trained
+anew on all of it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from elman._container import Limits
 from elman._errors import DataError, OptionError
 from elman.config import SequenceConfig
 from elman.data.codec import ABSENT, Labels, Scaler, SequenceCodec
-from elman.data.labelled import Steps, bucketed, check_finite, learn_codec
-from elman.metrics import METRICS, fit_temperature
-from elman.metrics.classification import confusion_table
+from elman.data.labelled import check_finite, learn_codec
+from elman.metrics import (
+    ENTITY_F1,
+    RegressionFigures,
+    are_entities,
+    compared_labels,
+    compared_numbers,
+    fit_temperature,
+    label_figures,
+    scheme,
+)
 from elman.model import Model
 from elman.options import LabelledOptions
 from elman.training.baselines import compare
 from elman.training.checkpoint import Best
 from elman.training.distributed import Group
+from elman.training.division import Division, divide, unlike
+from elman.training.labelled_objective import LabelledObjective
 from elman.training.loop import Watch
 from elman.training.objective import Measure, Objective
 from elman.training.parts import Labelled, Part
 from elman.training.plan import LabelledPlan, Schedule, labelled_plan
-from elman.training.reader import Reader
 from elman.training.run import Outcome, Run, execute
 
-__all__ = ["Labelled", "train_labelled"]
+__all__ = ["Given", "Labelled", "LabelledRun", "train_labelled"]
 
 CODEC_ARRAYS = 10
 """Most arrays of a codec: three vocabularies of two, and two scalers of two."""
 PASSES_ON, RATE_ON = 5.0, 0.25
 """Passes over new sequences, and the share of the learning rate, where they are not given."""
-MEASURED = 64
-"""Sequences side by side where no gradient is needed."""
 
 
 def train_labelled(
@@ -48,108 +61,51 @@ def train_labelled(
     options: LabelledOptions,
     *,
     valid: Labelled | None = None,
+    test: Labelled | None = None,
     labels: Labels | None = None,
     before: Model | None = None,
     output: Path | None = None,
     resume: bool = False,
     watch: Watch | None = None,
 ) -> Outcome:
-    """Train a reader for the `task` classify, regress or tag and return the best by the held-out part.
+    """Train a reader for the `task` classify, regress or tag and return the best by the validation set.
 
-    `valid` is measured on in place of a part of `data`; `labels` are those to expect, where they are known;
-    `before` is a model that learns on, with its own sizes and codec. The rest is as `execute` says.
+    Args:
+        task: "classify", "regress" or "tag".
+        data: The sequences to train on; a part of them is held out where `valid` is not given.
+        options: The options of the task.
+        valid: Sequences that are held out in place of a part of `data`.
+        test: The test set in place of half of what is held out.
+        labels: The labels to expect, where they are known.
+        before: A model that learns on, with its own sizes and codec.
+        output: As for `execute`; `resume` and `watch` too.
+        resume: See `output`.
+        watch: See `output`.
 
     Raises DataError, OptionError, ShapeError, OutputError, ModelFileError, DivergedError.
     """
 
-    def load(group: Group) -> _LabelledRun:
-        return _LabelledRun.load(task, data, options, valid, labels, before, output, group)
+    def load(group: Group) -> LabelledRun:
+        return LabelledRun.load(
+            task, data, options, Given(valid, test, labels, before), output, group
+        )
 
     return execute(load, options, output=output, resume=resume, watch=watch)
 
 
-class _LabelledObjective(Objective):
-    """One answer a sequence, or one a step."""
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What training may be given beside its sequences."""
 
-    unit = "sequence"
-
-    def __init__(self, run: _LabelledRun, part: Part, held: Part | None) -> None:
-        self.run, self.part, self.held = run, part, held
-        plan = run.plan
-        self.network: Reader = Reader(run.config, plan.dropout, plan.word_dropout, plan.precision)
-        if run.before is not None:
-            self.network.load(run.before.arrays)
-        self.weights = torch.from_numpy(
-            part.class_weights(run.config.outputs, balanced=run.balanced)
-        )
-        self._epoch: tuple[int, list[np.ndarray]] | None = None
-
-    def chunks(self, epoch: int) -> int:  # noqa: ARG002 - every pass is as long
-        return math.ceil(len(self.part) / self.run.plan.batch_size)
-
-    def _batches(self, epoch: int) -> list[np.ndarray]:
-        if self._epoch is None or self._epoch[0] != epoch:
-            draw = np.random.default_rng([self.run.plan.seed, epoch])
-            batches = bucketed(self.part.encoded.lengths, self.run.plan.batch_size, draw)
-            self._epoch = epoch, batches
-        return self._epoch[1]
-
-    def loss(self, epoch: int, index: int) -> tuple[Tensor, int]:
-        places = self._batches(epoch)[index]
-        group = self.run.group
-        own = places[group.rank :: group.world_size]
-        count = len(places)
-        if self.run.config.task == "tag":
-            count = int(self.part.encoded.lengths[places].sum())
-        if not len(own):  # more processes than sequences
-            return self.network.nothing(), count
-        return self._total(self.part, own, self.run.plan.label_smoothing, self.weights), count
-
-    def _total(self, part: Part, places: np.ndarray, smoothing: float, weights: Tensor) -> Tensor:
-        """Return the summed loss of the sequences in `places`, the mean of the members'."""
-        batch = part.encoded.batch(places)
-        logits = self.network(batch)
-        wanted = Steps.of([part.targets[place] for place in places.tolist()]).rows
-        if self.run.config.task != "tag":
-            wanted = wanted[batch.steps.order]
-        targets = torch.from_numpy(wanted).to(logits.device)
-        if self.run.config.task == "regress":
-            return torch.square(logits[..., 0] - targets).sum() / len(logits)
-        total = functional.cross_entropy(
-            logits.flatten(0, 1),
-            targets.repeat(len(logits)),
-            weights.to(logits.device),
-            ignore_index=ABSENT,
-            label_smoothing=smoothing,
-            reduction="sum",
-        )
-        return total / len(logits)
-
-    def answers(self, part: Part) -> list[np.ndarray]:
-        """Return the logits ``[1, K]`` or ``[T_i, K]`` of each sequence, in the order of `part`."""
-        found: list[np.ndarray] = [np.empty(0)] * len(part)
-        self.network.eval()
-        with torch.no_grad():
-            for places in bucketed(part.encoded.lengths, MEASURED):
-                steps = (batch := part.encoded.batch(places)).steps
-                rows = self.network(batch).mean(0).cpu().numpy()
-                if self.run.config.task == "tag":
-                    parts = steps.apart(rows)
-                else:
-                    parts = [*rows[np.argsort(steps.order)][:, None]]
-                for place, one in zip(places.tolist(), parts, strict=True):
-                    found[place] = one
-        self.network.train()
-        return found
-
-    def measure(self) -> Measure:
-        if self.held is None:  # all is trained on, and nothing is left to measure on
-            return Measure(0.0, {"held_out_loss": None})
-        return self.run.measured(np.concatenate(self.answers(self.held)), self.held)
+    valid: Labelled | None = None
+    test: Labelled | None = None
+    labels: Labels | None = None
+    before: Model | None = None
+    """The model that learns on."""
 
 
 @dataclass
-class _LabelledRun(Run):
+class LabelledRun(Run):
     """One run with everything it was given and what follows from it."""
 
     options: LabelledOptions
@@ -157,9 +113,7 @@ class _LabelledRun(Run):
     config: SequenceConfig
     codec: SequenceCodec
     data: Labelled
-    training: Labelled
-    held_out: Labelled
-    split: str
+    parts: Division
     before: Model | None
     """The model that learns on."""
 
@@ -169,113 +123,177 @@ class _LabelledRun(Run):
         task: str,
         data: Labelled,
         options: LabelledOptions,
-        valid: Labelled | None,
-        labels: Labels | None,
-        before: Model | None,
+        given: Given,
         output: Path | None,
         group: Group,
-    ) -> _LabelledRun:
+    ) -> LabelledRun:
+        """Return the run that the data and the options ask for; raises DataError, OptionError, ShapeError."""
         check_finite(data.sequences, missing=options.missing == "mask")
+        before, labels, valid, test = given.before, given.labels, given.valid, given.test
         if task == "tag":
-            data, valid = data.stepwise(), None if valid is None else valid.stepwise()
+            data = data.stepwise()
+            valid, test = (None if one is None else one.stepwise() for one in (valid, test))
         if labels is None and before is None and task != "regress":
             labels = Labels.of(data.flat(task))
-        if valid is None:
-            training_rows, held_rows = data.split(task, options.held_out, options.seed)
-            training, held_out = data.take(training_rows), data.take(held_rows or training_rows)
-            split = f"{100 * options.held_out:.3g} % of the sequences, drawn by the seed"
-            split = (
-                split if held_rows else "the sequences trained on: there is only one of each kind"
-            )
-        else:
-            training, held_out, split = data, valid, "sequences of their own"
-        if before is not None:
-            codec = before.codec
-        else:
-            codec = learn_codec(
-                training.sequences,
-                level=options.level,
-                lowercase=options.lowercase,
-                max_vocabulary=options.max_vocabulary,
-                min_count=options.min_count,
-                missing=options.missing,
-            )
-            target = Scaler.of([training.numbers()[:, None]]) if task == "regress" else None
-            codec = replace(codec, labels=labels, target=target)
+        parts = divide(
+            task, data, options.held_out, options.seed, valid, test, learns_on=before is not None
+        )
+        training = parts.training
+        codec = before.codec if before is not None else _codec(task, options, training, labels)
         if codec.labels is not None:
             codec.labels.require(data.flat(task))
-            if (codec.labels.encode(held_out.flat(task)) == ABSENT).all():
-                raise DataError("the sequences to measure on have no label of those trained on")
-        plan = labelled_plan(options, training.sequences.lengths, codec.tokens is not None)
+            for part in (parts.validation, parts.test):
+                if part is not None and (codec.labels.encode(part.flat(task)) < 0).all():
+                    raise DataError("the sequences to measure on have no label of those trained on")
+        validates = parts.validation is not None or bool(parts.folds)
+        text = codec.tokens is not None
+        plan = labelled_plan(options, training.sequences.lengths, text, validates)
         if before is not None:
             plan = _learning_on(plan, options)
         config = _config(task, options, plan, codec) if before is None else before.config
         _check_size(config)
-        return cls(
-            options, plan, config, codec, group, output, data, training, held_out, split, before
-        )
+        _check_metric(options, codec)
+        return cls(options, plan, config, codec, group, output, data, parts, before)
 
     def data_identity(self) -> dict[str, str]:
-        parts = {"sequences": self.training, "held-out sequences": self.held_out}
-        return {name: part.digest() for name, part in parts.items()}
+        """Return the digests of the parts."""
+        parts = {
+            "sequences": self.parts.training,
+            "validation sequences": self.parts.validation,
+            "test sequences": self.parts.test,
+        }
+        return {name: "" if part is None else part.digest() for name, part in parts.items()}
 
     @property
     def balanced(self) -> bool:
         """Whether rare classes weigh more."""
         return getattr(self.options, "class_weight", "none") == "balanced"
 
-    def stage(self, earlier: Sequence[Mapping[str, Any]]) -> tuple[_LabelledObjective, Schedule]:
-        task, codec = self.config.task, self.codec
+    @cached_property
+    def stages(self) -> tuple[str, ...]:
+        """What the networks of this run are for, in the order of their training."""
+        first = ("fold",) * len(self.parts.folds) + ("measured",)
+        # of sequences that were held out, a refit learns as well
+        refit = self.plan.refit and len(self.data) > len(self.parts.training)
+        return first + ("refit",) * refit
+
+    def _sizes(self) -> list[int]:
+        """Return the number of sequences on which each stage is trained."""
+        count = len(self.parts.training)
+        sizes = {"measured": count, "refit": len(self.data)}
+        folds = [count - len(fold) for fold in self.parts.folds]
+        return folds + [sizes[stage] for stage in self.stages[len(folds) :]]
+
+    def stage(self, earlier: Sequence[Mapping[str, Any]]) -> tuple[LabelledObjective, Schedule]:
+        """Return the objective and the schedule of the stage after the `earlier` ones."""
+        task, codec, place = self.config.task, self.codec, len(earlier)
+        training, held = self.parts.training, self.parts.validation
         if earlier:
-            budget = {"steps": earlier[0]["of"], "stop": earlier[0]["steps"]}
-            plan = replace(self.plan, time=None, epochs=None, evaluations=1, **budget)
             # the same start in every process, whatever dropout has drawn there
-            self.random.seed(self.plan.seed + 1)
-            return _LabelledObjective(self, Part.of(task, codec, self.data), None), plan
-        held = Part.of(task, codec, self.held_out)
-        plan = self.plan
-        if self.refits and plan.time is not None:
-            plan = replace(plan, time=plan.time / (1 + self.share))
-        return _LabelledObjective(self, Part.of(task, codec, self.training), held), plan
+            self.random.seed(self.plan.seed + place)
+        if self.stages[place] == "fold":
+            fold = set(self.parts.folds[place])
+            held = training.take(sorted(fold))
+            training = training.take(row for row in range(len(training)) if row not in fold)
+        elif self.stages[place] == "refit":
+            training, held = self.data, None
+        part = None if held is None else Part.of(task, codec, held)
+        return LabelledObjective(self, Part.of(task, codec, training), part), self._plan(earlier)
 
-    @property
-    def share(self) -> float:
-        """All sequences as a multiple of those trained on."""
-        return len(self.data.targets) / len(self.training.targets)
+    def _plan(self, earlier: Sequence[Mapping[str, Any]]) -> LabelledPlan:
+        """Return how long the stage after the `earlier` ones lasts."""
+        plan, sizes, place = self.plan, self._sizes(), len(earlier)
+        if earlier and self.stages[place] != "fold":
+            return replace(plan, time=None, epochs=None, evaluations=1, **self._length(earlier))
+        if earlier and plan.time is not None:
+            return replace(plan, time=None, steps=earlier[0]["length"])
+        share = sizes[place] / sum(sizes)
+        plan = replace(
+            plan,
+            time=None if plan.time is None else plan.time * share,
+            limit=None if plan.limit is None else plan.limit * share,
+        )
+        # nothing tells which step is best: it is the last
+        validates = self.parts.validation is not None or bool(self.parts.folds)
+        return plan if validates else replace(plan, evaluations=1)
 
-    @property
-    def refits(self) -> bool:
-        """Whether a second stage trains anew on all sequences, those held out among them."""
-        return self.plan.refit and self.share > 1
+    def _length(self, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return as many passes over a stage's sequences as were best in the stages before it, in steps."""
+        sizes, place = self._sizes(), len(earlier)
+        known = range(len(self.parts.folds)) if self.stages[place] == "measured" else [place - 1]
+        found = {
+            name: float(np.median([earlier[one][of] * sizes[place] / sizes[one] for one in known]))
+            for name, of in (("steps", "length"), ("stop", "best"))
+        }
+        return {name: max(1, round(value)) for name, value in found.items()}
 
     def after(
         self, earlier: Sequence[Mapping[str, Any]], best: Best, steps: int
     ) -> dict[str, Any] | None:
-        if earlier or not self.refits:
+        """Return the step at which the network was best, and the steps of the stage after it."""
+        if len(earlier) + 1 == len(self.stages):
             return None
-        # as many passes over all as were best over the part
-        longer = {"steps": best.step * self.share, "of": steps * self.share}
-        return {name: max(1, round(one)) for name, one in longer.items()}
+        own = {"best": best.step, "length": steps}
+        following = self.stages[len(earlier) + 1]
+        left = None if following == "fold" else self._length([*earlier, own])["stop"]
+        return own | {"next": following, "steps": left}
 
     def learned(
         self, earlier: Sequence[Mapping[str, Any]], objective: Objective, best: Best
     ) -> dict[str, Any]:
-        """Return what the held-out part tells of the `best` network: temperature and measures."""
-        if earlier:
-            return dict(earlier[0])
-        objective = cast(_LabelledObjective, objective)
+        """Return what validation and test set tell of the `best` network: temperature and measures."""
+        objective = cast(LabelledObjective, objective)
+        stage = self.stages[len(earlier)]
+        if stage == "refit":
+            return {**earlier[-1], "stage": stage}
         objective.network.load(best.arrays)
-        held = cast(Part, objective.held)
-        logits = np.concatenate(objective.answers(held))
-        temperature = 1.0
-        if self.config.task != "regress":
-            wanted = np.concatenate(held.targets)
-            temperature = fit_temperature(logits, wanted)
-        measure = self.measured(logits / temperature, held)
-        return {"temperature": temperature, "held_out": dict(measure.facts)}
+        if objective.held is not None:
+            logits, wanted = objective.logits(objective.held)
+            temperature = 1.0 if self.config.task == "regress" else fit_temperature(logits, wanted)
+            facts = self.measured(logits / temperature, objective.held).facts
+            validation: dict[str, Any] | None = {**facts, "sequences": len(objective.held)}
+        else:
+            temperature, validation = _mean_of_folds(earlier)
+        found = {"stage": stage, "temperature": temperature, "validation": validation}
+        return found if stage == "fold" else found | self._tested(objective, temperature)
+
+    def _tested(self, objective: LabelledObjective, temperature: float) -> dict[str, Any]:
+        """Return what the test set tells of the network, and how it stands to plain models there."""
+        test = self.parts.test
+        if test is None:
+            return {"held_out": None, "baselines": []}
+        part = Part.of(self.config.task, self.codec, test)
+        logits, wanted = objective.logits(part)
+        facts = dict(self.measured(logits / temperature, part).facts) | {"sequences": len(test)}
+        if not self.group.leads:
+            return {"held_out": facts, "baselines": []}
+        plain = compare(
+            self.config.task,
+            self.parts.training,
+            test,
+            self.codec.labels,
+            "balanced" if self.balanced or self.compared_by == "macro_recall" else None,
+            metric=self.compared_by,
+            seed=self.plan.seed,
+        )
+        if self.config.task == "regress":
+            target, truth = cast(Scaler, self.codec.target), test.numbers()
+            answers = logits[:, 0].astype(np.float64) * target.scale[0] + target.mean[0]
+            comparisons = compared_numbers(
+                truth, RegressionFigures.of("the network", answers, truth), plain
+            )
+        else:
+            comparisons = compared_labels(
+                wanted, logits.argmax(axis=1), plain, self.compared_by, part.tags
+            )
+        rows = [
+            one.figures() | {"verdict": two.verdict, "p_value": two.p_value, "sentence": str(two)}
+            for one, two in zip(plain, comparisons, strict=True)
+        ]
+        return {"held_out": facts, "baselines": rows}
 
     def measured(self, logits: np.ndarray, held: Part) -> Measure:
-        """Return how good ``logits [N, K]`` are for the held-out targets."""
+        """Return how good ``logits [N, K]`` are for the targets of `held`."""
         wanted = np.concatenate(held.targets)
         if self.config.task == "regress":
             scale = float(cast(Scaler, self.codec.target).scale[0])
@@ -285,26 +303,35 @@ class _LabelledRun(Run):
             return Measure(loss, facts | {"mae": scale * float(np.mean(abs(apart)))})
         loss = float(
             functional.cross_entropy(
-                torch.from_numpy(logits).double(), torch.from_numpy(wanted), ignore_index=ABSENT
+                torch.from_numpy(logits).double(),
+                torch.from_numpy(wanted.clip(ABSENT)),
+                ignore_index=ABSENT,
             )
         )
-        # of the labels met alone: a table of ten thousand would be large
-        met, places = np.unique([wanted, logits.argmax(axis=1)], return_inverse=True)
-        truth, answers = places.reshape(2, -1)
-        table = confusion_table(truth, answers, len(met))
-        facts = {"held_out_loss": loss}
-        facts |= {name: metric(table) for name, metric in METRICS.items()}
+        facts = {"held_out_loss": loss} | label_figures(wanted, logits.argmax(axis=1), held.tags)
         metric = getattr(self.options, "metric", "loss")
         # among equals the smaller loss
         value = loss if metric == "loss" else 1e-6 * loss - facts[metric]
         return Measure(value, facts)
 
     def report(self) -> dict[str, Any]:
-        parts = {"data": self.training, "held_out": self.held_out}
-        return {name: part.facts() for name, part in parts.items()} | {
-            "split": self.split,
+        """Return what was read and how it is divided."""
+        parts, task = self.parts, self.config.task
+        warnings = [*parts.warnings]
+        for name, part in (("validation", parts.validation), ("test", parts.test)):
+            if part is not None:
+                warnings += unlike(self.codec, task, parts.training, part, name)
+        labels = () if self.codec.labels is None else self.codec.labels.names
+        return {
+            "data": parts.training.facts(),
+            "validation": None if parts.validation is None else parts.validation.facts(),
+            "held_out": None if parts.test is None else parts.test.facts(),
+            "split": parts.words,
+            "warnings": warnings,
+            "stages": [*self.stages],
             "vocabulary": self.config.vocabulary_size,
-            "labels": [] if self.codec.labels is None else [*self.codec.labels.names],
+            "labels": [*labels],
+            "scheme": scheme(self.data.targets) if task == "tag" and are_entities(labels) else "",
         }
 
     def facts(
@@ -313,16 +340,20 @@ class _LabelledRun(Run):
         learned: Mapping[str, Any],
         refit: bool,
     ) -> dict[str, Any]:
+        """Return what the card says of the data and of how good the network is."""
+        refit = refit and learned["stage"] == "refit"
         return {
-            "data": (self.data if refit else self.training).facts()
+            "data": (self.data if refit else self.parts.training).facts()
             | {"sha256": self.data.digest()},
             "columns": dict(self.data.columns),
-            "split": self.split,
-            "held_out": learned["held_out"] | {"sequences": len(self.held_out.targets)},
+            "split": self.parts.words,
+            # a run that was interrupted in a fold has measured nothing
+            "held_out": learned.get("held_out"),
+            "validation": learned["validation"],
             "temperature": learned["temperature"],
             "refit": refit,
             "metric": self.compared_by,
-            "baselines": [asdict(one) for one in self.plain()],
+            "baselines": learned.get("baselines", []),
         }
 
     @property
@@ -331,18 +362,10 @@ class _LabelledRun(Run):
         if self.config.task == "regress":
             return "mae"
         metric: str = getattr(self.options, "metric", "loss")
-        return "accuracy" if metric == "loss" else metric
-
-    def plain(self) -> list[Any]:
-        """Return what plain models of the training part reach on the held-out part."""
-        return compare(
-            self.config.task,
-            self.training,
-            self.held_out,
-            self.codec.labels,
-            "balanced" if self.balanced or self.compared_by == "macro_recall" else None,
-            seed=self.plan.seed,
-        )
+        if metric != "loss":
+            return metric
+        names = cast(Labels, self.codec.labels).names
+        return ENTITY_F1 if self.config.task == "tag" and are_entities(names) else "accuracy"
 
     def finish(
         self, best: Best, learned: Mapping[str, Any]
@@ -355,11 +378,49 @@ class _LabelledRun(Run):
         return arrays, self.codec
 
 
+def _mean_of_folds(
+    earlier: Sequence[Mapping[str, Any]],
+) -> tuple[float, dict[str, Any] | None]:
+    """Return the temperature and the measures of cross-validation: the means of what the folds tell."""
+    if not earlier:
+        return 1.0, None
+    temperature = float(np.exp(np.mean([math.log(one["temperature"]) for one in earlier])))
+    parts = [one["validation"] for one in earlier]
+    means = {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
+    count = sum(part["sequences"] for part in parts)
+    return temperature, means | {"sequences": count, "folds": len(parts)}
+
+
+def _codec(
+    task: str, options: LabelledOptions, training: Labelled, labels: Labels | None
+) -> SequenceCodec:
+    codec = learn_codec(
+        training.sequences,
+        level=options.level,
+        lowercase=options.lowercase,
+        max_vocabulary=options.max_vocabulary,
+        min_count=options.min_count,
+        missing=options.missing,
+    )
+    target = Scaler.of([training.numbers()[:, None]]) if task == "regress" else None
+    return replace(codec, labels=labels, target=target)
+
+
+def _check_metric(options: LabelledOptions, codec: SequenceCodec) -> None:
+    if getattr(options, "metric", "loss") != ENTITY_F1 or codec.labels is None:
+        return
+    if not are_entities(codec.labels.names):
+        got = "tags such as " + ", ".join(codec.labels.names[:5])
+        raise OptionError(
+            "metric: entity_f1 is of tags that mark entities", got=got, expected="B-, I- and O"
+        )
+
+
 def _learning_on(plan: LabelledPlan, options: LabelledOptions) -> LabelledPlan:
     """Return the plan of a network that has learned before: few and small steps, lest it forgets."""
     limited = options.time is not None or options.epochs is not None or options.steps is not None
     if not limited:
-        plan = replace(plan, epochs=PASSES_ON)
+        plan = replace(plan, epochs=PASSES_ON, limit=None)
     if options.learning_rate is None:
         plan = replace(plan, learning_rate=RATE_ON * plan.learning_rate)
     return replace(plan, refit=bool(options.refit))

@@ -221,6 +221,11 @@ class Loop:
         self.last = snapshot
         return "interrupted"
 
+    def is_improving(self, stopped: str) -> bool:
+        """Return whether the last of several measurements was the best when the budget ended."""
+        last = self.best is not None and self.best.step == self.progress.step
+        return stopped == "budget" and last and self.plan.evaluations > 1
+
     def save(self, snapshot: Snapshot | None) -> None:
         """Keep `snapshot` in the store; only the lead does.
 

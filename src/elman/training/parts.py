@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ import numpy as np
 from elman._errors import DataError
 from elman.data.codec import Labels, SequenceCodec
 from elman.data.labelled import Encoded, Sequences
+from elman.metrics import Tags
 
 __all__ = ["Labelled", "Part"]
 
@@ -60,21 +61,51 @@ class Labelled:
             raise DataError("Input y contains NaN or infinity", expected=expected)
         return numbers
 
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def contents(self) -> list[Hashable]:
+        """Return a value for each sequence by which equal ones are found."""
+        if self.sequences.kind == "numbers":
+            return [(item.shape, item.tobytes()) for item in self.sequences.items]
+        return list(self.sequences.items)
+
+    def _units(self, task: str, seed: int) -> list[list[list[int]]]:
+        """Return for each class its units in random order: the rows of equal sequences."""
+        rows: dict[Hashable, list[int]] = {}
+        for row, key in enumerate(self.contents()):
+            rows.setdefault(key, []).append(row)
+        units = list(rows.values())
+        groups: dict[Any, list[list[int]]] = {}
+        for place in np.random.default_rng(seed).permutation(len(units)).tolist():
+            label = self.targets[units[place][0]] if task == "classify" else None
+            groups.setdefault(label, []).append(units[place])
+        return list(groups.values())
+
     def split(self, task: str, share: float, seed: int) -> tuple[list[int], list[int]]:
         """Return the rows to train on and those held out: of every class its share, where it has enough.
 
-        Of a class that has two sequences one is held out, of a class that has one none.
+        Equal sequences stay together. Of a class that has two sequences one is held out, of a class that
+        has one none.
         """
-        order = np.random.default_rng(seed).permutation(len(self.targets)).tolist()
-        groups: dict[Any, list[int]] = {}
-        for row in order:
-            groups.setdefault(self.targets[row] if task == "classify" else None, []).append(row)
         held: list[int] = []
-        for rows in groups.values():
-            count = min(len(rows) - 1, max(1, round(share * len(rows))))
-            held += rows[:count]
-        chosen = set(held)
-        return [row for row in range(len(self.targets)) if row not in chosen], sorted(held)
+        for units in self._units(task, seed):
+            count = max(1, round(share * sum(map(len, units))))
+            chosen: list[int] = []
+            for rows in units[:-1]:
+                if len(chosen) + len(rows) <= count:
+                    chosen += rows
+            held += chosen
+        taken = set(held)
+        return [row for row in range(len(self.targets)) if row not in taken], sorted(held)
+
+    def folds(self, task: str, count: int, seed: int) -> tuple[tuple[int, ...], ...]:
+        """Return the rows of each of `count` parts, in which classes have about the same shares."""
+        found: list[list[int]] = [[] for _ in range(count)]
+        units = [one for group in self._units(task, seed) for one in group]
+        for place, rows in enumerate(units):
+            found[place % count] += rows
+        return tuple(tuple(sorted(rows)) for rows in found)
 
     def facts(self) -> dict[str, Any]:
         """Return how many there are and how long, for the card."""
@@ -102,7 +133,9 @@ class Part:
 
     encoded: Encoded
     targets: list[np.ndarray]
-    """int64 ``[1]`` or ``[T_i]``; float32 ``[1]`` for numbers."""
+    """int64 ``[1]`` or ``[T_i]``, below 0 for labels not in training; float32 ``[1]`` for numbers."""
+    tags: Tags | None = None
+    """The tags as text, where the targets are tags."""
 
     @classmethod
     def of(cls, task: str, codec: SequenceCodec, data: Labelled) -> Part:
@@ -111,9 +144,12 @@ class Part:
         if codec.target is not None:
             return cls(encoded, [*codec.target.apply(data.numbers()[:, None])])
         labels = cast(Labels, codec.labels)
+        numbers = labels.encode_apart(data.flat(task))
         if task == "classify":
-            return cls(encoded, [*labels.encode(data.targets)[:, None]])
-        return cls(encoded, [labels.encode(tags) for tags in data.targets])
+            return cls(encoded, [*numbers[:, None]])
+        ends = np.cumsum([len(tags) for tags in data.targets])[:-1]
+        tags = Tags([[*map(str, one)] for one in data.targets], labels.names)
+        return cls(encoded, np.split(numbers, ends), tags)
 
     def __len__(self) -> int:
         return len(self.encoded)

@@ -197,6 +197,9 @@ FORECAST_LIMIT = 170.0
 """Seconds that a forecaster trains at most without a budget; with the tests a run takes three minutes."""
 UNMEASURED_STEPS = 400
 """Steps of a forecaster's run without a budget where no values can be held out to end it."""
+LABELLED_LIMIT = 150.0
+"""Seconds that a network for labelled sequences trains at most without a budget; with the plain models
+beside it a run takes three minutes."""
 REFIT_BELOW = 2000
 """Sequences below which a reader is trained anew on all of them."""
 
@@ -217,8 +220,13 @@ class LabelledPlan(Schedule):
     refit: bool
 
 
-def labelled_plan(options: LabelledOptions, lengths: np.ndarray, text: bool) -> LabelledPlan:
-    """Return the run that `options` ask for on so many sequences of these lengths."""
+def labelled_plan(
+    options: LabelledOptions, lengths: np.ndarray, text: bool, validates: bool = True
+) -> LabelledPlan:
+    """Return the run that `options` ask for on sequences of these lengths.
+
+    Without a budget it goes on until what it `validates` on no longer improves, or for a number of steps.
+    """
     count = len(lengths)
     small = count < REFIT_BELOW
     batch = 16 if small else 64
@@ -233,6 +241,8 @@ def labelled_plan(options: LabelledOptions, lengths: np.ndarray, text: bool) -> 
         epochs=passes[0] if text else passes[1],
         average=0.99 if small else 0.995,
     )
+    if validates and options.time is None and options.epochs is None and options.steps is None:
+        how = replace(how, epochs=None, limit=LABELLED_LIMIT)
     return LabelledPlan(
         **asdict(how),
         hidden_size=hidden_size,

@@ -215,10 +215,10 @@ class Run(ABC):
                     after = self.after(earlier, loop.best, loop.length())
                 if after is None:
                     break
-                earlier = [*earlier, after | learned]
+                earlier = [*earlier, {"improving": loop.is_improving(stopped)} | after | learned]
                 # what is kept where the next stage is interrupted; any measure of its own is better
                 before = replace(loop.best, value=FIRST_STAGE)
-                tell({"event": "stage", "steps": after["steps"]})
+                tell({"event": "stage", "steps": after["steps"], "next": after.get("next")})
             model = self.keep(loop, loop.best, learned, stopped)
             loop.save(loop.last)
         tell({"event": "end", "stopped": stopped, "card": dict(model.card)})
@@ -268,6 +268,9 @@ class Run(ABC):
                 "seconds": round(progress.elapsed, 3),
                 "recoveries": progress.recoveries,
                 "stopped": stopped,
+                # in the last stage that measured itself
+                "improving": loop.is_improving(stopped)
+                or any(stage["improving"] for stage in loop.earlier),
             },
             "settings": asdict(self.plan),
             "identity": self.identity(),
