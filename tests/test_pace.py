@@ -33,7 +33,7 @@ def test_an_explanation_takes_one_thread_of_numpy(two, monkeypatch):
     monkeypatch.setattr(
         passage.Layers, "read", lambda *given: (seen.extend(threads()), read(*given))[1]
     )
-    elman.load(GOLDEN / "classify-1.safetensors").explain("I like tea")
+    elman.load(GOLDEN / "classify-1.safetensors").explain("I like tea", method="decomposition")
     assert set(seen) == {1}
     assert threads() == [2]
 
