@@ -455,3 +455,15 @@ def test_values_behind_a_long_gap_are_trained_on() -> None:
     values = np.concatenate([[3.0], np.full(3000, NAN), np.sin(np.arange(30.0))])
     outcome = train(load_series(values), season=1)
     assert outcome.model.card["held_out"] is None
+
+
+def test_the_season_that_comes_nearer_is_repeated() -> None:
+    # days of 4 steps in weeks of 7 days: the height of a day goes by the week
+    at = np.arange(28 * 20)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(len(at))
+    day = np.sin(at * np.pi / 2)
+    for size, season in ((3.0, 28), (0.0, 4)):
+        series = load_series(10 + day + size * ((at // 4) % 7 > 4) + noise)
+        rule, _ = choose_rule(series, ForecasterOptions(horizon=4))
+        assert rule.season == season
+        assert rule.window >= 2 * season

@@ -22,6 +22,8 @@ LOOKED_AT = 40
 LONGEST_SEGMENT = 48
 TOGETHER = 0.3
 """Correlation of changes a season apart from which the season is repeated."""
+CLEARLY = 0.7
+"""Share of the error of a season repeated below which a longer season is repeated in its place."""
 LONGEST_SEASON = 1000
 """Steps of a season that series need not be as long as."""
 
@@ -96,6 +98,15 @@ def _repeats(series: Sequence[np.ndarray], season: int, horizon: int) -> bool:
     return repeated < naive
 
 
+def _apart(series: Sequence[np.ndarray], season: int, horizon: int) -> float:
+    """Return the median mean distance of values from their season's last ones, over the horizon."""
+    steps = [season * -(-ahead // season) for ahead in (1, (1 + horizon) // 2, horizon)]
+    scaled = [values / (np.nanmax(abs(values), initial=0.0) or 1.0) for values in series]
+    fits = [values for values in scaled if len(values) > max(steps)]
+    found = [np.mean([_distance(values, back) for back in steps]) for values in fits]
+    return float(np.median(found)) if found else np.inf
+
+
 def _together(values: np.ndarray, season: int) -> float:
     """Return the correlation of changes with those a season before."""
     changes = np.diff(values / (np.nanmax(abs(values), initial=0.0) or 1.0))
@@ -128,17 +139,21 @@ def choose_rule(series: SeriesSet, options: ForecasterOptions) -> tuple[WindowRu
     """Return how windows of `series` are cut and scaled, and whether stamps are read; raises OptionError.
 
     The season is the shortest one that most series have (`elman.metrics.find_season`) and whose repetition
-    comes nearer over the horizon than the last value; a longer one that it divides, or where there is no
-    shorter one, is read too. Stamps are read where the options ask for it, where most values are equal
-    to the one before, and where the calendar explains errors of the naive forecast. A segment is a
-    season, or the largest part of it up to 48 steps. Logarithms are taken where every value is above 0
-    and the spread of a stretch grows with its level.
+    comes nearer over the horizon than the last value, or a longer one that comes clearly nearer than this;
+    a longer one that it divides, or where there is no shorter one, is read too. A segment is a season, or the
+    largest part of it up to 48 steps. Logarithms are taken where every value is above 0 and the spread of a
+    stretch grows with its level. Stamps are read where the options ask for it, where most values are equal
+    to the one before, and where the calendar explains errors of the naive forecast.
     """
     horizon, longest = options.horizon, max(map(len, series.values))
     some = [values for values in _sample(series) if np.isfinite(values).sum() > 1]
     seasons = _seasons(series) if options.season is None else (options.season,)
     bases = [one for one in seasons if options.season or _repeats(some, one, horizon)]
     season = bases[0] if bases else 1
+    for other in bases[1:]:
+        # a week repeated may come much nearer than a day repeated
+        if _apart(some, other, horizon) < CLEARLY * _apart(some, season, horizon):
+            season = other
     if season > max(LONGEST_SEASON, longest):
         raise OptionError(
             "season", got=season, expected=f"at most {longest}, the steps of the longest series"
@@ -150,7 +165,8 @@ def choose_rule(series: SeriesSet, options: ForecasterOptions) -> tuple[WindowRu
     if season == 1 and shortest <= min(horizon, LONGEST_SEGMENT):
         segment = shortest
     # some seasons of the past for every season ahead
-    wanted = max(2 * long_season, 4 * season, horizon + season)
+    repeats = 4 if season <= LONGEST_SEGMENT else 2
+    wanted = max(2 * long_season, repeats * season, horizon + season)
     if season == 1:
         wanted = max(2 * long_season, 4 * horizon, 24 * segment)
     room = max(2 * season, long_season, (longest - horizon) // 2)
