@@ -28,7 +28,7 @@ CASES: dict[str, tuple[str, dict[str, object], bool]] = {
         False,
     ),
     "walks": ("", {"horizon": 10}, False),
-    "taylor": ("series/taylor.csv", {"horizon": 48}, True),
+    "taylor": ("series/taylor.csv", {"horizon": 12}, True),
     "sunspots": ("series/monthly-sunspots.csv", {"horizon": 24}, True),
 }
 
