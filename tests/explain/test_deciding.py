@@ -12,7 +12,7 @@ from deciding import TRUTHS, Asked, Truth, is_right
 from elman.explain.explanation import REPLACEMENT, Explanation
 from elman.explain.selftest import self_test
 
-COUNT = 60
+COUNT = 40
 Learned = tuple[Truth, Any, list[tuple[Asked, Explanation]]]
 
 

@@ -25,7 +25,7 @@ __all__ = ["Reading", "answers", "blocks", "taken_apart"]
 MOST = 256
 """Inputs that are told apart; of a longer sequence neighbours are one."""
 BATCH = 64
-DRAWS, FEWEST_DRAWS = 16, 4
+DRAWS, FEWEST_DRAWS = 64, 4
 """Others that take the place of each input."""
 _STEPS = 1 << 17  # of all draws together, above which there are fewer of them
 _AT_ONCE = 1 << 16  # steps of sequences that are made at once
