@@ -195,7 +195,7 @@ def test_partial_fit_learns_on() -> None:
     assert model.predict(["word nothing"]).tolist() == ["never"]
     assert model.model_.codec is codec
     assert any(not np.array_equal(before[name], array) for name, array in weights(model).items())
-    assert model.card_["data"]["sequences"] == 18
+    assert model.card_["data"]["sequences"] == 20  # too few to hold some out
 
 
 def test_partial_fit_goes_on_where_fit_ended(fitted: SequenceClassifier) -> None:
