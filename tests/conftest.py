@@ -1,8 +1,14 @@
-"""What the whole suite says at its end."""
+"""Settings of the whole suite, and what it says at its end."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from hypothesis import settings
+
+# A busy machine may pause any example for longer than hypothesis allows by default.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

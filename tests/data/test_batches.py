@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from elman._errors import DataError, OptionError, ShapeError
@@ -81,7 +81,6 @@ def is_tail(short: list[int], long: list[int]) -> bool:
     return 0 < len(short) <= len(long) and long[len(long) - len(short) :] == short
 
 
-@settings(deadline=None)
 @given(sizes, st.integers(1, 5), st.integers(1, 9), st.integers(0, 99), st.integers(0, 9))
 def test_lanes_predict_every_target_once(lengths, batch_size, length, seed, number):
     ids, starts = files(lengths)
@@ -95,7 +94,6 @@ def test_lanes_predict_every_target_once(lengths, batch_size, length, seed, numb
     assert len(begins) <= lanes.batch_size
 
 
-@settings(deadline=None)
 @given(sizes, st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
 def test_lanes_are_fresh_only_where_a_run_begins(lengths, batch_size, length, seed):
     ids, starts = files(lengths)
@@ -138,7 +136,6 @@ def test_a_short_text_takes_fewer_lanes():
     assert Lanes(ids, starts, 32, 5, 0).chunk(0, 0).inputs.shape[1] == 4
 
 
-@settings(deadline=None)
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
 def test_documents_predict_every_target_once_from_its_start(lengths, line, batch, length, seed):
     end_id = END if line else None
@@ -186,7 +183,6 @@ def test_other_documents_meet_in_each_epoch():
     assert not neighbours[1] & neighbours[2]
 
 
-@settings(deadline=None)
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9))
 def test_padding_is_id_zero(lengths, line, batch, length):
     ids, starts = (lines if line else files)(lengths)
@@ -203,7 +199,6 @@ def same(a: Chunk, b: Chunk) -> bool:
     )
 
 
-@settings(deadline=None)
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9), st.randoms())
 def test_any_chunk_can_be_made_again_in_any_order(lengths, line, batch, length, random):
     def make() -> Batches:
@@ -248,7 +243,6 @@ def test_batches_for_takes_lanes_only_where_documents_fill_them():
     assert isinstance(batches_for(*lines([500, 700]), END, 4, 16, 0), Documents)
 
 
-@settings(deadline=None)
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9))
 def test_one_evaluation_lane_reads_each_document_whole(lengths, line, warm_up, length):
     end_id = END if line else None
@@ -259,7 +253,6 @@ def test_one_evaluation_lane_reads_each_document_whole(lengths, line, warm_up, l
     assert sorted(read(chunks)) == sorted(whole(ids, starts, end_id))
 
 
-@settings(deadline=None)
 @given(sizes, st.booleans(), st.integers(1, 6), st.integers(0, 5), st.integers(1, 9))
 def test_evaluation_predicts_every_target_once(lengths, line, lanes, warm_up, length):
     end_id = END if line else None

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from elman._errors import DataError, OptionError
@@ -70,7 +70,6 @@ class Naive:
         return self.probability(context, text[place], highest=len(context) == order - 1)
 
 
-@settings(deadline=None)
 @given(documents, documents, st.booleans())
 def test_it_is_kneser_and_ney_by_the_definition(train, held, line):
     if not line:
@@ -87,7 +86,6 @@ def test_it_is_kneser_and_ney_by_the_definition(train, held, line):
         np.testing.assert_allclose(probabilities, expected, rtol=ROUNDING)
 
 
-@settings(deadline=None)
 @given(documents, st.lists(st.integers(0, V - 1), min_size=1, max_size=6), st.booleans())
 def test_probabilities_over_the_vocabulary_sum_to_one(train, context, line):
     train = train if line else [[2, 3, *text] for text in train]

@@ -159,7 +159,7 @@ def test_what_has_no_logarithm_is_missing() -> None:
         max_size=20,
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_windows_of_anything_are_finite(values: list[float], log: bool) -> None:
     of = rule(log=log, static=1)
     prepared = one(values, len(values), of, static=np.array([[1e6]]))

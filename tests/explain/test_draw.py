@@ -132,14 +132,14 @@ def test_hostile_text_is_text(word, standalone):
         assert all(len(one) <= 161 for one in texts(root))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text(st.characters(), max_size=60))
 def test_any_text_parses(word):
     for picture in every(word).values():
         checked(picture)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(), min_size=0, max_size=6), st.sampled_from(SIZES))
 def test_any_numbers_parse(values, width):
     for picture in every(values=values, width=width).values():

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
@@ -21,7 +21,6 @@ ROUNDING = 1e-14
 pairs = st.lists(st.tuples(st.integers(0, K - 1), st.integers(0, K - 1)), min_size=1, max_size=40)
 
 
-@settings(deadline=None)
 @given(pairs)
 def test_the_figures_are_those_of_scikit_learn(both):
     truth, answers = map(list, zip(*both, strict=True))

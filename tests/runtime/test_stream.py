@@ -355,7 +355,7 @@ def test_foreign_and_damaged_states_are_refused(make):
 
 
 @given(payload=st.binary(max_size=200), seed=st.integers(0, 2**16))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_numbers_in_a_state_give_answers(make, payload, seed):
     cell, states = [("lstm", 5), ("mingru", 3), ("rnn", 3)][seed % 3]
     activation = "linear" if cell == "rnn" else "tanh"
