@@ -36,8 +36,9 @@ _ROUNDING = 1e-10
 
 
 def _known(values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return the series as float64, and the places of what is known of it."""
+    """Return the series as float64 with NaN where a value is not finite, and the places of the others."""
     series = np.asarray(values, np.float64)
+    series = np.where(np.isfinite(series), series, np.nan)
     places = np.flatnonzero(np.isfinite(series))
     if series.ndim != 1 or not len(places):
         raise DataError(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elman._errors import ShapeError
-from elman.metrics.skill import _student
+from elman.metrics.skill import student_quantile
 
 __all__ = ["Difference", "paired_difference"]
 
@@ -63,6 +63,6 @@ def paired_difference(losses: ArrayLike, others: ArrayLike, groups: ArrayLike) -
     if not few:
         spread = float(np.square(sums - value * counts).sum())
         error = math.sqrt(spread * len(counts) / (len(counts) - 1)) / len(ours)
-    if error is None or abs(value) <= _student(len(counts) - 1) * error:
+    if error is None or abs(value) <= student_quantile(len(counts) - 1, 0.975) * error:
         return Difference(value, error, len(counts), "no difference")
     return Difference(value, error, len(counts), "better" if value < 0 else "worse")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from elman._errors import DataError, ShapeError
 
-__all__ = ["Skill", "is_repeated_last", "paired_skill"]
+__all__ = ["Skill", "is_repeated_last", "paired_skill", "student_quantile"]
 
 _TINY = float(np.finfo(np.float64).tiny)
 # Below this number of origins a horizon apart, chance cannot be told from skill.
@@ -61,12 +62,15 @@ class Skill:
         )
 
 
-def _student(freedom: int) -> float:
-    """Return the 95 % quantile of Student's t, to 2 % from three degrees of freedom on.
+def student_quantile(freedom: int, level: float) -> float:
+    """Return the quantile of Student's t at `level`, for 0.975 to 4 % from three degrees of freedom on.
 
     Source: Abramowitz, Stegun, "Handbook of Mathematical Functions", 26.7.5.
+
+    >>> round(student_quantile(10, 0.95), 3)
+    1.812
     """
-    z = 1.6448536269514722
+    z = NormalDist().inv_cdf(level)
     return (
         z
         + (z**3 + z) / (4 * freedom)
@@ -152,7 +156,7 @@ def paired_skill(
     error, count = _standard_error(gains, when, horizon)
     if skill <= 0 and (error is None or skill == 0):
         verdict = "not better"
-    elif error is None or abs(skill) <= _student(count - 1) * error:
+    elif error is None or abs(skill) <= student_quantile(count - 1, 0.95) * error:
         verdict = "no difference"
     else:
         verdict = "better" if skill > 0 else "not better"
@@ -206,4 +210,4 @@ def is_repeated_last(
     error, count = _standard_error(products, when[origins], horizon)
     if error is None:
         return size <= _NO_MOVES * true_size
-    return bool(products.mean() <= _student(count - 1) * error)
+    return bool(products.mean() <= student_quantile(count - 1, 0.95) * error)
