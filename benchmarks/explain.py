@@ -27,7 +27,8 @@ from scipy.stats import spearmanr
 
 from elman import _native, demo, runtime
 from elman.config import NetworkConfig
-from elman.data import TextCodec, meals
+from elman.data import meals
+from elman.data.vocabulary import TextCodec
 from elman.estimators import LanguageModel
 from elman.explain.explanation import METHODS
 from elman.explain.influence import decompose

@@ -46,7 +46,7 @@ import numpy as np
 
 import elman
 from elman.config import NetworkConfig
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.model import Model
 from elman.runtime import Stream
 

@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from elman import estimators
 from elman.config import NetworkConfig
-from elman.data import TextCodec
 from elman.data.meals import Grammar
+from elman.data.vocabulary import TextCodec
 from elman.model import Model
 
 CHROMIUM = Path("/usr/bin/chromium")

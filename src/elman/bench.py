@@ -23,7 +23,7 @@ from elman import _native
 from elman._errors import OptionError, installing
 from elman.cells import find
 from elman.config import NetworkConfig
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.model import Model
 from elman.runtime import Network, Stream
 

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from elman.cli.units import coloured
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.explain.units import Excerpt
 from elman.model import Model
 from elman.runtime import LanguagePredictor

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman._errors import OptionError
-from elman.data import Corpora, load_corpora, sources
+from elman.data import sources
+from elman.data.corpora import Corpora, load_corpora
 from elman.data.division import line_keys
 
 SETS = ("training", "validation", "test")

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman._errors import OptionError
-from elman.data import TextCodec, load_corpora
+from elman.data.corpora import load_corpora
 from elman.data.logs import mask
+from elman.data.vocabulary import TextCodec
 from elman.data.words import pieces, tokenise, whole_words
 from elman.options import LanguageOptions
 

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman._errors import DataError, OptionError, OutputError
-from elman.data import load_corpora, load_corpus, sources, spool
+from elman.data import sources, spool
+from elman.data.corpora import load_corpora
+from elman.data.text import load_corpus
 
 SENTENCES = "".join(
     f"I like {food} number {n % 9}.\n" for n in range(60) for food in ("pizza", "tea")

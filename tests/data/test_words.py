@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data import TextCodec, words
+from elman.data import words
 from elman.data.logs import mask
+from elman.data.vocabulary import TextCodec
 from elman.data.words import (
     LONGEST,
     LONGEST_TOKEN,

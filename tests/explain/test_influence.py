@@ -14,7 +14,8 @@ from scipy.stats import spearmanr
 
 from elman import LanguageModel, demo, nn, runtime
 from elman._errors import InputError, OptionError
-from elman.data import TextCodec, meals
+from elman.data import meals
+from elman.data.vocabulary import TextCodec
 from elman.data.words import UNKNOWN_ID
 from elman.explain import gradients, replacement
 from elman.explain.explanation import (

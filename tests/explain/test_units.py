@@ -15,8 +15,8 @@ from sklearn.metrics import roc_auc_score
 
 from elman._errors import DataError, InputError, OptionError
 from elman.config import NetworkConfig
-from elman.data import TextCodec
 from elman.data.series import load_series
+from elman.data.vocabulary import TextCodec
 from elman.explain import reading as readings
 from elman.explain import units as finder
 from elman.explain.properties import mark_text

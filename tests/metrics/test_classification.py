@@ -10,9 +10,15 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from elman._errors import DataError, OptionError, ShapeError
-from elman.metrics import Baseline, Tags, classification
-from elman.metrics.classification import UNSEEN
-from elman.metrics.confusion import METRICS, class_figures, confusion_table, label_figures
+from elman.metrics.classification import UNSEEN, classification
+from elman.metrics.confusion import (
+    METRICS,
+    Baseline,
+    Tags,
+    class_figures,
+    confusion_table,
+    label_figures,
+)
 
 K = 4
 # A figure is a mean of at most K quotients of whole numbers.

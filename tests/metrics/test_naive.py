@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from elman._errors import DataError, OptionError
-from elman.metrics import find_season
 from elman.metrics.naive import (
     drift,
+    find_season,
     is_seasonal,
     naive,
     naive2,

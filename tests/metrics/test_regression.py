@@ -7,8 +7,7 @@ import pytest
 from sklearn import metrics as oracle
 
 from elman._errors import DataError
-from elman.metrics import RegressionFigures, regression
-from elman.metrics.regression import r2
+from elman.metrics.regression import RegressionFigures, r2, regression
 
 
 def test_the_figures_are_those_of_scikit_learn():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from elman._errors import DataError, OptionError, ShapeError
-from elman.metrics import Window, forecast_report
 from elman.metrics.forecast import mae, mase, owa, smape
 from elman.metrics.naive import naive2, naive_quantiles
+from elman.metrics.report import Window, forecast_report
 
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 NAN = float("nan")

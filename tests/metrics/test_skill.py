@@ -7,8 +7,7 @@ import pytest
 from scipy import stats
 
 from elman._errors import DataError, ShapeError
-from elman.metrics import is_repeated_last, paired_skill
-from elman.metrics.skill import _standard_error, student_quantile
+from elman.metrics.skill import _standard_error, is_repeated_last, paired_skill, student_quantile
 
 TRIALS = 300
 # A share of TRIALS at 5 %, and three of its standard deviations.
@@ -18,7 +17,9 @@ FIVE_PERCENT = 0.05 + 3 * np.sqrt(0.05 * 0.95 / TRIALS)
 @pytest.mark.parametrize("freedom", [3, 4, 5, 7, 10, 30, 1000])
 def test_students_quantile(freedom):
     for level in (0.95, 0.975):
-        assert student_quantile(freedom, level) == pytest.approx(stats.t.ppf(level, freedom), rel=0.02)
+        assert student_quantile(freedom, level) == pytest.approx(
+            stats.t.ppf(level, freedom), rel=0.02
+        )
 
 
 def test_the_standard_error_by_its_definition():

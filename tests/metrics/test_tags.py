@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from elman._errors import ShapeError
-from elman.metrics import are_entities, entity_figures, scheme
-from elman.metrics.tags import entities
+from elman.metrics.tags import are_entities, entities, entity_figures, scheme
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from elman import _native
 from elman.config import NetworkConfig
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.model import Model
 
 CHARACTERS = "\n abcdefgh"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.model import Model
 from elman.runtime import Network, Stream, StreamPool
 from elman.runtime import network as module

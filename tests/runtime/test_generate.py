@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.data.words import UNKNOWN_ID
 from elman.model import Model
 from elman.runtime import Network, Stream

@@ -9,7 +9,7 @@ import pytest
 import elman
 from elman import runtime
 from elman._errors import DataError, InputError, OptionError
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.runtime import Evaluation, LanguagePredictor, Stream, StreamPool
 from elman.runtime.language import ngram_part, ngram_verdict
 

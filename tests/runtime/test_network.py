@@ -15,7 +15,7 @@ import pytest
 
 from elman import _native
 from elman._errors import OptionError
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.model import Model
 from elman.runtime import Network, Stream, StreamPool
 from elman.runtime import network as module

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from elman._errors import InputError, OptionError
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.runtime import Stream, StreamPool
 from elman.runtime import pool as module
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman._errors import OptionError
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.data.words import UNKNOWN_ID
 from elman.runtime.sampling import Sampling, best, generator, ranked
 

@@ -11,7 +11,7 @@ import pytest
 import elman
 from elman import LanguageModel, runtime
 from elman._errors import DataError, InputError, OptionError
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.runtime import Stream, surprise
 from elman.runtime.surprise import MEASURES, rank_lines, score_lines
 

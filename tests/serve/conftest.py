@@ -16,7 +16,7 @@ import pytest
 
 import elman
 from elman.config import NetworkConfig
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.model import Model
 from elman.runtime import open as open_model
 from elman.serve.app import create_app

@@ -7,7 +7,7 @@ import openai
 import pytest
 
 import elman
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.runtime import Stream
 from elman.runtime.stream import STEPS, token_numbers
 from elman.serve import completions

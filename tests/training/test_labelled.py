@@ -19,7 +19,7 @@ from torch.nn import functional
 from elman import DataError, ModelFileError, OptionError, _native, load, runtime
 from elman.data.codec import Labels
 from elman.data.labelled import Sequences
-from elman.metrics import fit_temperature
+from elman.metrics.calibration import fit_temperature
 from elman.model import Model
 from elman.options import ClassifierOptions, LabelledOptions, RegressorOptions, TaggerOptions
 from elman.training import Labelled, train_labelled

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from elman.config import NetworkConfig
-from elman.data import IGNORE, TextCodec, evaluation_chunks
+from elman.data.batches import IGNORE, evaluation_chunks
+from elman.data.vocabulary import TextCodec
 from elman.model import Model
 from elman.runtime import open as open_model
 from elman.training.language import held_out_loss

@@ -153,10 +153,7 @@ def _reader(texts: Iterable[str], date_format: str | None) -> Callable[[str], da
 
 
 def parse_times(
-    column: np.ndarray,
-    *,
-    date_format: str | None = None,
-    where: Callable[[int], str] = row_name,
+    column: np.ndarray, *, date_format: str | None = None, where: Callable[[int], str] = row_name
 ) -> tuple[np.ndarray, str | None]:
     """Return a column as stamps datetime64[us] ``[R]``, NaT where missing, and the zone they bear.
 

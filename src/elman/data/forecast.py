@@ -14,13 +14,7 @@ from typing import Any
 import numpy as np
 
 from elman._errors import InputError, ModelFileError
-from elman.data.calendar import (
-    Frequency,
-    advance,
-    calendar_features,
-    positions,
-    season_candidates,
-)
+from elman.data.calendar import Frequency, advance, calendar_features, positions, season_candidates
 from elman.data.codec import Scaler
 from elman.data.series import READING, SeriesOptions, SeriesSet
 from elman.data.vocabulary import pack_texts, unpack_texts

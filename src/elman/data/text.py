@@ -136,9 +136,7 @@ def encode(
     dtype = np.dtype(np.uint8 if size <= 1 << 8 else np.uint16 if size <= 1 << 16 else np.uint32)
     characters = sum(document.stop - document.start for document in documents)
     reading = _Reading(
-        codec,
-        Spool(dtype, workspace, characters),
-        Spool(np.dtype(np.int64), workspace, characters),
+        codec, Spool(dtype, workspace, characters), Spool(np.dtype(np.int64), workspace, characters)
     )
     digest, seen = hashlib.sha256(), [0, 0]
 

@@ -10,7 +10,7 @@ from elman._errors import OptionError
 from elman._shapes import whole_number
 from elman.data.series import READING, SeriesOptions, SeriesSet, load_series
 from elman.estimators._base import Estimator, training
-from elman.metrics import ForecastReport
+from elman.metrics.report import ForecastReport
 from elman.options import ForecasterOptions
 from elman.runtime import Forecast, ForecastPredictor, SeriesStream
 from elman.runtime import open as open_model

@@ -16,7 +16,8 @@ from elman._errors import DataError
 from elman.data.codec import Labels
 from elman.data.labelled import Sequences
 from elman.estimators._base import Estimator, training
-from elman.metrics import Classification, Regression
+from elman.metrics.classification import Classification
+from elman.metrics.regression import Regression
 from elman.options import ClassifierOptions, RegressorOptions, TaggerOptions
 
 __all__ = ["SequenceClassifier", "SequenceRegressor", "SequenceTagger"]

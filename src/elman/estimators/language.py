@@ -9,9 +9,8 @@ from typing import Any, cast
 
 from elman import runtime
 from elman._errors import DataError
-from elman.data import Source
 from elman.data.encoding import STDIN
-from elman.data.sources import is_path
+from elman.data.sources import Source, is_path
 from elman.estimators._base import Estimator, training
 from elman.model import Model
 from elman.options import LanguageOptions

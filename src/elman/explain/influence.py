@@ -17,8 +17,7 @@ import numpy as np
 
 from elman._errors import InputError, OptionError, printable
 from elman._shapes import whole_number
-from elman.data import TextCodec
-from elman.data.vocabulary import END
+from elman.data.vocabulary import END, TextCodec
 from elman.data.words import UNKNOWN, UNKNOWN_ID
 from elman.explain.explanation import (
     ADDITIVE,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from elman._errors import InputError
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.data.words import plain_line_ends
 from elman.explain.passage import Layers, Passage
 from elman.runtime.network import Network

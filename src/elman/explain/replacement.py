@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.explain.opened import MOST, Read
 from elman.runtime.network import BLOCK, Network
 

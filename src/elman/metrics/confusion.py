@@ -92,11 +92,7 @@ def class_figures(table: np.ndarray) -> ClassFigures:
 
 
 def _score(
-    metric: str,
-    right: np.ndarray,
-    answered: np.ndarray,
-    support: np.ndarray,
-    unseen: int,
+    metric: str, right: np.ndarray, answered: np.ndarray, support: np.ndarray, unseen: int
 ) -> np.ndarray:
     """Return a metric ``[...]`` of counts ``[..., K]``, of which the last is of all `unseen` labels."""
     if metric == "accuracy":

@@ -186,11 +186,7 @@ def _pairs_of(levels: Sequence[float]) -> list[tuple[float, int, int]]:
 
 
 def _figures(
-    name: str,
-    quantiles: np.ndarray,
-    truth: np.ndarray,
-    units: np.ndarray,
-    levels: Sequence[float],
+    name: str, quantiles: np.ndarray, truth: np.ndarray, units: np.ndarray, levels: Sequence[float]
 ) -> Figures:
     point = quantiles[:, levels.index(0.5)]
     scaled = _losses(point, truth, units)

@@ -20,8 +20,8 @@ from elman.data.forecast import ForecastCodec, closed
 from elman.data.grid import stamp_name
 from elman.data.rows import quoted, several
 from elman.data.series import READING, SeriesOptions, SeriesSet, load_series
-from elman.metrics import ForecastReport, Window, forecast_report
 from elman.metrics.forecast import mean_of_quantiles
+from elman.metrics.report import ForecastReport, Window, forecast_report
 from elman.model import Model
 from elman.runtime.forecast import POINTS, Forecast
 from elman.runtime.inspectable import Inspectable

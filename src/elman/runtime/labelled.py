@@ -12,14 +12,9 @@ from elman._errors import DataError, OptionError
 from elman.data.codec import Labels, Scaler
 from elman.data.labelled import Encoded, Sequences
 from elman.data.words import UNKNOWN_ID
-from elman.metrics import (
-    Baseline,
-    Classification,
-    Regression,
-    RegressionFigures,
-    classification,
-    regression,
-)
+from elman.metrics.classification import Classification, classification
+from elman.metrics.confusion import Baseline
+from elman.metrics.regression import Regression, RegressionFigures, regression
 from elman.model import Model
 from elman.runtime.inspectable import Inspectable
 from elman.runtime.reader import Reader

@@ -14,7 +14,7 @@ from elman import _native
 from elman._errors import OptionError
 from elman._frames import frame_of
 from elman._shapes import whole_number
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.data.words import UNKNOWN, UNKNOWN_ID
 from elman.runtime.network import BLOCK, Network
 

@@ -11,7 +11,7 @@ import numpy as np
 from elman._errors import InputError
 from elman._frames import frame
 from elman._shapes import whole_number
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.data.words import UNKNOWN_ID, plain_line_ends
 from elman.model import Model
 from elman.runtime.network import Network

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from elman._errors import InputError, printable
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.runtime.stream import token_numbers
 from elman.serve.answers import describe
 from elman.serve.batcher import Batcher

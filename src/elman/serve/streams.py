@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from elman._errors import ElmanError
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.runtime.stream import Readable
 from elman.serve.batcher import Answer, Batcher, Job, Origin
 

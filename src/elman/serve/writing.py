@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.data.words import plain_line_ends
 from elman.runtime.sampling import Sampling, best, generator
 from elman.runtime.stream import STEPS, token_numbers

@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike
 
 from elman._errors import DataError
 from elman.data.codec import Labels
-from elman.metrics import ENTITY_F1, Baseline, RegressionFigures, Tags, label_figures
+from elman.metrics.confusion import ENTITY_F1, Baseline, Tags, label_figures
+from elman.metrics.regression import RegressionFigures
 from elman.training.features import Step, missing, text_features, value_windows, word_windows
 from elman.training.summaries import summaries
 

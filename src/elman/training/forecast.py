@@ -21,8 +21,8 @@ from elman.data.codec import Scaler
 from elman.data.forecast import ForecastCodec
 from elman.data.series import SeriesSet
 from elman.data.windows import Prepared, WindowRule
-from elman.metrics import Window, forecast_report
 from elman.metrics.forecast import mean_of_quantiles
+from elman.metrics.report import Window, forecast_report
 from elman.options import ForecasterOptions
 from elman.training.checkpoint import Best
 from elman.training.distributed import Group

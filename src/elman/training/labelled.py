@@ -24,16 +24,11 @@ from elman._errors import DataError, OptionError
 from elman.config import SequenceConfig
 from elman.data.codec import ABSENT, Labels, Scaler, SequenceCodec
 from elman.data.labelled import check_finite, learn_codec
-from elman.metrics import (
-    ENTITY_F1,
-    RegressionFigures,
-    are_entities,
-    compared_labels,
-    compared_numbers,
-    fit_temperature,
-    label_figures,
-    scheme,
-)
+from elman.metrics.calibration import fit_temperature
+from elman.metrics.classification import compared_labels
+from elman.metrics.confusion import ENTITY_F1, label_figures
+from elman.metrics.regression import RegressionFigures, compared_numbers
+from elman.metrics.tags import are_entities, scheme
 from elman.model import Model
 from elman.options import LabelledOptions
 from elman.training.baselines import compare

@@ -16,19 +16,12 @@ from torch import Tensor
 
 from elman.cells import find
 from elman.config import NetworkConfig
-from elman.data import (
-    IGNORE,
-    Chunk,
-    Corpora,
-    Corpus,
-    Source,
-    TextCodec,
-    batches_for,
-    evaluation_chunks,
-    load_corpora,
-    ngram_loss,
-    shard,
-)
+from elman.data.batches import IGNORE, Chunk, batches_for, evaluation_chunks, shard
+from elman.data.corpora import Corpora, load_corpora
+from elman.data.ngram import ngram_loss
+from elman.data.sources import Source
+from elman.data.text import Corpus
+from elman.data.vocabulary import TextCodec
 from elman.metrics.paired import paired_difference
 from elman.model import Model
 from elman.options import LanguageOptions

@@ -12,7 +12,7 @@ import numpy as np
 from elman._errors import DataError
 from elman.data.codec import Labels, SequenceCodec
 from elman.data.labelled import Encoded, Sequences
-from elman.metrics import Tags
+from elman.metrics.confusion import Tags
 
 __all__ = ["Labelled", "Part"]
 
