@@ -140,7 +140,7 @@ def test_what_a_task_cannot_be_asked_is_said(given):
         assert words in error["message"]
         assert "\n" not in error["message"]
         assert error["type"] == ("not_found_error" if status == 404 else "invalid_request_error")
-    for route in ("generate", "score", "streams", "step", "memory", "units"):
+    for route in ("generate", "score", "streams", "step", "units"):
         error = given(
             f"/v1/{route}",
             {"model": "regress", "input": "a"} if route != "generate" else {"model": "regress"},

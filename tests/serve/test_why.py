@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter
 from elman import serve
 from elman.explain.explanation import METHODS
 from elman.serve import why
-from elman.serve.replies import (
+from elman.serve.why import (
     Explained,
     MemoryMeasured,
     Replaced,
@@ -158,7 +158,7 @@ def test_units(given, models):
     # a random network tells nothing better than its baselines, which is no finding
     assert not any(row["found"] for row in expected["properties"])
     assert found["units"] == []
-    assert found["note"].startswith("no unit tells a property better than an untrained network")
+    assert found["note"].startswith("No unit tells a property better than an untrained network")
     body = {"model": "words", "input": text, "phrase": "my tea", "count": 4}
     found = given("/v1/units/like", body)
     assert len(found["units"]) == 4

@@ -38,11 +38,25 @@ TASKS: dict[str, type[Options]] = {
     "forecast": ForecasterOptions,
 }
 READERS = ("classify", "regress", "tag")
-# where labelled sequences stand in a table; a forecaster's options say the same of series
-PLACES = ("text", "label", "columns", "id_column", "time_column")
-# How files are read; a language model has its encoding among its own options.
-READING = ("encoding", "decimal", "header")
 
+
+def _place(help_: str) -> Any:
+    return Annotated[str | None, typer.Option(help=help_, rich_help_panel="Data")]
+
+
+PLACES = {
+    "text": _place("column of texts, or of tokens (classify, regress, tag)"),
+    "label": _place(
+        "column of labels, numbers or tags, or a file of them, a line for each text (classify, "
+        "regress, tag)"
+    ),
+    "columns": _place("columns of numbers, with commas between them (classify, regress, tag)"),
+}
+"""Where labelled sequences stand in a table."""
+SHARED_PLACES = ("id_column", "time_column")
+"""The same, of sequences as of series: a forecaster declares these among its own options."""
+READING = {"encoding": Encoding, "decimal": Decimal, "header": Header}
+"""How files are read; a language model declares its encoding among its own options."""
 # options that tell of series, where no label is named
 SERIES = ("horizon", "target", "time_column", "season", "past", "future", "static", "id_column")
 
@@ -69,14 +83,41 @@ def guess_task(task: str | None, files: list[str], given: Mapping[str, Any]) -> 
 
 
 def _train(
-    files: list[str],
-    output: str,
-    valid: list[str] | None,
-    test: list[str] | None,
-    resume: bool,
-    watch: bool,
-    json_: bool,
-    task: str | None,
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...", help="texts or folders; tables: .csv .tsv .parquet .jsonl .ts -"
+        ),
+    ],
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(TASKS), help="what to train (guessed from the options)"),
+    ] = None,
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="MODEL", help="the model's file")
+    ] = "model.safetensors",
+    valid: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="data held out of training (default: a part of FILE...); without --test, half of it "
+            "is the test set",
+        ),
+    ] = None,
+    test: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="test set: every reported figure comes from it (default: half of the data held out)",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on with the interrupted run of the same settings")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="show the run in the browser as it goes on (serve)")
+    ] = False,
+    json_: Json = False,
     **options: Any,
 ) -> None:
     """Train a network on files; it ends with the budget of time, epochs or steps.
@@ -92,7 +133,8 @@ def _train(
         raise OptionError("--task", got="nothing for a table", remedy=likely)
     known = TASKS[task].defaults()
     reading = {name: given.pop(name) for name in READING if name in given and name not in known}
-    places = {name: given.pop(name) for name in PLACES if task in READERS and name in given}
+    named = (*PLACES, *SHARED_PLACES) if task in READERS else ()
+    places = {name: given.pop(name) for name in named if name in given}
     for name in given:
         if name not in known:
             has = [other for other, declared in TASKS.items() if name in declared.defaults()]
@@ -178,21 +220,20 @@ def _run(
     return wing.train_labelled(task, data, options, valid=held, test=last, **how)
 
 
-def _parameter(name: str, declared: Mapping[str, tuple[Field[Any], Any]]) -> inspect.Parameter:
-    """Return the command's parameter for the option `name`, `declared` by one task or several."""
+def _annotation(name: str, declared: Mapping[str, tuple[Field[Any], Any]]) -> Any:
+    """Return typer's annotation of the option `name`, which one task or several have declared."""
     (field, _), *_ = declared.values()
     members = [member for _, kind in declared.values() for member in members_of(kind)]
     choices = list(dict.fromkeys(member for member in members if isinstance(member, str)))
     plain: Any = str
-    for candidate in (bool, int, float):
-        if candidate in members and str not in members and not choices:
-            plain = candidate
+    if str not in members and not choices:
+        plain = next((kind for kind in (float, int, bool) if kind in members), str)
     flag = "--" + name.replace("_", "-")
     defaults: dict[Any, list[str]] = {}
     for task, (one, _) in declared.items():
         defaults.setdefault(one.default, []).append(task)
     said = [
-        f"{default if not isinstance(default, bool) else 'yes' if default else 'no'}"
+        (str(default) if not isinstance(default, bool) else "yes" if default else "no")
         + (f" for {', '.join(tasks)}" if len(defaults) > 1 else "")
         for default, tasks in defaults.items()
         if default is not None
@@ -200,129 +241,15 @@ def _parameter(name: str, declared: Mapping[str, tuple[Field[Any], Any]]) -> ins
     help_ = field.metadata["help"] + (f" [{'; '.join(said)}]" if said else "")
     if len(declared) < len(TASKS):
         help_ += f" ({', '.join(declared)})"
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[
-            plain | None,
-            typer.Option(
-                f"{flag}/--no-{flag[2:]}" if plain is bool else flag,
-                help=help_,
-                metavar="|".join(choices) or PARSERS.get(plain, {}).get("metavar"),
-                parser=PARSERS.get(plain, {}).get("parser"),
-                rich_help_panel=field.metadata["group"],
-                show_default=False,
-            ),
-        ],
+    parsing = {"metavar": "|".join(choices) or None} | PARSERS.get(plain, {})
+    option = typer.Option(
+        f"{flag}/--no-{flag[2:]}" if plain is bool else flag,
+        help=help_,
+        rich_help_panel=field.metadata["group"],
+        show_default=False,
+        **parsing,
     )
-
-
-def _own() -> list[inspect.Parameter]:
-    def place(help_: str) -> Any:
-        return Annotated[str | None, typer.Option(help=help_, rich_help_panel="Data")]
-
-    kinds: list[tuple[str, Any, Any]] = [
-        (
-            "files",
-            Annotated[
-                list[str],
-                typer.Argument(
-                    metavar="FILE...",
-                    help="texts or folders; tables: .csv .tsv .parquet .jsonl .ts -",
-                ),
-            ],
-            ...,
-        ),
-        (
-            "task",
-            Annotated[
-                str | None,
-                typer.Option(
-                    metavar="|".join(TASKS), help="what to train (guessed from the options)"
-                ),
-            ],
-            None,
-        ),
-        (
-            "output",
-            Annotated[
-                str, typer.Option("-o", "--output", metavar="MODEL", help="the model's file")
-            ],
-            "model.safetensors",
-        ),
-        (
-            "valid",
-            Annotated[
-                list[str] | None,
-                typer.Option(
-                    "--valid",
-                    metavar="FILE",
-                    help="data held out of training (default: a part of FILE...); "
-                    "without --test, half of it is the test set",
-                ),
-            ],
-            None,
-        ),
-        (
-            "test",
-            Annotated[
-                list[str] | None,
-                typer.Option(
-                    "--test",
-                    metavar="FILE",
-                    help="test set: every reported figure comes from it (default: half of the "
-                    "data held out)",
-                ),
-            ],
-            None,
-        ),
-        (
-            "resume",
-            Annotated[
-                bool,
-                typer.Option(
-                    "--resume", help="go on with the interrupted run of the same settings"
-                ),
-            ],
-            False,
-        ),
-        (
-            "watch",
-            Annotated[
-                bool,
-                typer.Option("--watch", help="show the run in the browser as it goes on (serve)"),
-            ],
-            False,
-        ),
-        ("json_", Json, False),
-        ("text", place("column of texts, or of tokens (classify, regress, tag)"), None),
-        (
-            "label",
-            place(
-                "column of labels, numbers or tags, or a file of them, a line for each text"
-                " (classify, regress, tag)"
-            ),
-            None,
-        ),
-        (
-            "columns",
-            place("columns of numbers, with commas between them (classify, regress, tag)"),
-            None,
-        ),
-        ("encoding", Encoding, None),
-        ("decimal", Decimal, None),
-        ("header", Header, None),
-    ]
-    return [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if default is ... else default,
-            annotation=annotation,
-        )
-        for name, annotation, default in kinds
-    ]
+    return Annotated[plain | None, option]
 
 
 def _with_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -332,22 +259,20 @@ def _with_options(function: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(options)
         for field in options.declared():
             declared.setdefault(field.name, {})[task] = field, hints[field.name]
-    order = ("Data", "Network", "Training")
-    names = sorted(
-        declared,
-        key=lambda name: order.index(next(iter(declared[name].values()))[0].metadata["group"]),
-    )
-    own = _own()
-    known = {parameter.name for parameter in own}
-    parameters = own + [_parameter(name, declared[name]) for name in names if name not in known]
-
-    def command(**given: Any) -> None:
-        function(**given)
-
-    command.__doc__ = function.__doc__
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return command
+    added = PLACES | READING
+    added |= {name: _annotation(name, declared[name]) for name in declared if name not in added}
+    *own, _ = inspect.signature(function, eval_str=True).parameters.values()
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        *own,
+        *(
+            inspect.Parameter(name, keyword, default=None, annotation=annotation)
+            for name, annotation in added.items()
+        ),
+    ]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return function
 
 
 app.command("train")(_with_options(_train))

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from elman._errors import InputError, OptionError
 from elman.runtime.forecast import MOST_HISTORY
-from elman.serve.replies import (
-    Interval,
-    ModelCard,
-    Predicted,
-    PredictedOne,
-    Prediction,
-    SeriesForecast,
-)
 from elman.serve.schema import Predict
 
-__all__ = ["MOST_SERIES", "clean", "describe", "numbers_of", "plain", "predict", "predictions_of"]
+__all__ = [
+    "MOST_SERIES",
+    "Interval",
+    "ModelCard",
+    "Predicted",
+    "PredictedOne",
+    "Prediction",
+    "SeriesForecast",
+    "clean",
+    "describe",
+    "numbers_of",
+    "plain",
+    "predict",
+    "predictions_of",
+]
 
 MOST_SERIES = 100
 """Series that are answered at once, where none is named."""
@@ -31,6 +38,88 @@ _READS = {
     "tag": "sequences and tags their steps",
     "forecast": "series",
 }
+
+
+class ModelCard(TypedDict):
+    """A model, what it can be asked, and how it was trained."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    task: str
+    cell: str
+    activation: str | None
+    hidden_size: int
+    num_layers: int
+    parameters: int
+    vocabulary: int | None
+    level: str | None
+    documents: str | None
+    labels: list[Any] | None
+    horizon: int | None
+    series: list[str] | None
+    panels: dict[str, str | None]
+    """Why a panel of the page cannot show it; null where it can."""
+    card: dict[str, Any]
+
+
+class Prediction(TypedDict):
+    """A token that may come next."""
+
+    token: str
+    probability: float
+
+
+class _Share(TypedDict):
+    label: str
+    probability: float
+
+
+class _History(TypedDict):
+    time: list[Any]
+    value: list[float | None]
+
+
+class Interval(TypedDict):
+    """One interval of a forecast, a number a step."""
+
+    percent: float
+    low: list[float | None]
+    high: list[float | None]
+
+
+class SeriesForecast(TypedDict):
+    """The next values of a series."""
+
+    id: str
+    history: _History
+    time: list[Any]
+    median: list[float | None]
+    mean: list[float | None]
+    intervals: list[Interval]
+
+
+class PredictedOne(TypedDict, total=False):
+    """The answer for one input, by the model's task.
+
+    ``unknown_probability`` is that of all tokens outside the vocabulary together.
+    """
+
+    predictions: list[Prediction]
+    unknown: list[str]
+    unknown_probability: float
+    label: str
+    probabilities: list[_Share]
+    value: float
+    tags: list[str]
+    series: list[SeriesForecast]
+
+
+class Predicted(PredictedOne, total=False):
+    """The answer for `input`, or one for each of `inputs`."""
+
+    answers: list[PredictedOne]
 
 
 def clean(value: Any) -> Any:

@@ -10,18 +10,18 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from typing_extensions import TypedDict
 
 from elman._errors import ElmanError
 from elman._version import __version__
 from elman.serve import ask, completions, files, read, why
 from elman.serve.desk import Desk
 from elman.serve.guard import Guard
-from elman.serve.replies import Error, Health
 from elman.serve.route import Route, failed
 from elman.serve.settings import Settings
 from elman.serve.streams import NotFoundError
 
-__all__ = ["create_app"]
+__all__ = ["Error", "Health", "create_app"]
 
 SWEEP_SECONDS = 30.0
 ELSEWHERE = {
@@ -33,6 +33,26 @@ ELSEWHERE = {
     "/models": "GET /v1/models",
 }
 """Addresses that OpenAI's clients ask, and the one here that does what can be done."""
+
+
+class _Fault(TypedDict):
+    type: str
+    message: str
+    code: str | None
+
+
+class Error(TypedDict):
+    """What went wrong, in one line."""
+
+    error: _Fault
+
+
+class Health(TypedDict):
+    """Whether the server answers."""
+
+    status: str
+
+
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Error, "description": "What went wrong, in one line"}
     for status in ("4XX", "5XX")

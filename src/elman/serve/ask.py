@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
+from typing_extensions import TypedDict
 
 from elman.runtime.stream import token_numbers
-from elman.serve.answers import plain, predict
+from elman.serve.answers import ModelCard, Predicted, plain, predict
 from elman.serve.desk import Desk
-from elman.serve.replies import Generated, ModelCard, ModelList, Predicted, Scored
 from elman.serve.route import failed, told
 from elman.serve.schema import Generate, Predict, Score
 from elman.serve.work import Work
 from elman.serve.writing import blocks
 
-__all__ = ["EVENTS", "Events", "add_routes", "event"]
+__all__ = ["EVENTS", "Events", "Generated", "ModelList", "Scored", "add_routes", "event"]
 
 
 _EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
@@ -27,6 +27,27 @@ EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": _EVENT}}}
 }
 """How a route says that it may answer with events."""
+
+
+class ModelList(TypedDict):
+    """The models that are served."""
+
+    object: Literal["list"]
+    data: list[ModelCard]
+
+
+class Generated(TypedDict):
+    """New text; with ``stream`` as server-sent events."""
+
+    text: str
+
+
+class Scored(TypedDict):
+    """How probable each token is after all before it, in nats."""
+
+    tokens: list[str]
+    log_probabilities: list[float]
+    loss: float
 
 
 def event(value: Any) -> str:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI
+from typing_extensions import TypedDict
 
 from elman._errors import InputError, OptionError
 from elman.serve.ask import EVENTS, Events, event
 from elman.serve.desk import Desk
-from elman.serve.replies import Completed, CompletionChoice, Logprobs
 from elman.serve.schema import CompletionBody
 from elman.serve.writing import Choice, Part, most_tokens
 
-__all__ = ["add_routes"]
+__all__ = ["Completed", "CompletionChoice", "Logprobs", "add_routes"]
 
 MOST_TOKENS = 65_536
 """Of all choices of one request, new and echoed."""
@@ -37,6 +37,35 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
 """Fields that would change the text and that this server does not do, with the values that change nothing."""
 MOST_READ = 100_000
 """Tokens of all prompts of one request."""
+
+
+class Logprobs(TypedDict):
+    """Of each token, its log probability and those of the most probable ones."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
+
+
+class CompletionChoice(TypedDict):
+    """One text of a completion, or a part of it."""
+
+    index: int
+    text: str
+    logprobs: Logprobs | None
+    finish_reason: str | None
+
+
+class Completed(TypedDict):
+    """A completion; with ``stream`` as server-sent events of its parts."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: dict[str, int]
 
 
 def _check(body: CompletionBody) -> None:

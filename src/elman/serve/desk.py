@@ -13,10 +13,9 @@ import numpy as np
 from elman._errors import InputError, printable
 from elman.data.vocabulary import TextCodec
 from elman.runtime.stream import token_numbers
-from elman.serve.answers import describe
+from elman.serve.answers import ModelCard, describe
 from elman.serve.batcher import Batcher
 from elman.serve.metrics import Metrics
-from elman.serve.replies import ModelCard
 from elman.serve.settings import Settings
 from elman.serve.streams import NotFoundError, Streams
 from elman.serve.work import Work

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 from fastapi import FastAPI, Response
+from typing_extensions import TypedDict
 
 from elman._errors import InputError
-from elman.serve.answers import predictions_of
+from elman.serve.answers import Prediction, predictions_of
 from elman.serve.desk import Desk
-from elman.serve.replies import Stepped, StreamCreated, StreamFed
 from elman.serve.schema import Create, Feed, Step
 from elman.serve.token import open_state, seal_state
 
-__all__ = ["add_routes"]
+__all__ = ["Stepped", "StreamCreated", "StreamFed", "add_routes"]
+
+
+class StreamCreated(TypedDict):
+    """A stream, by its secret name."""
+
+    id: str
+    model: str
+    position: int
+
+
+class StreamFed(TypedDict):
+    """Where the stream is, and what comes next."""
+
+    position: int
+    predictions: list[Prediction]
+
+
+class Stepped(TypedDict):
+    """The state after the input, to be sent with the next call, and what comes next."""
+
+    state: str
+    predictions: list[Prediction]
 
 
 def add_routes(app: FastAPI, desk: Desk) -> None:

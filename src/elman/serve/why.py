@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 import numpy as np
 from fastapi import FastAPI
+from typing_extensions import TypedDict
 
 from elman._errors import DataError, InputError
 from elman.data.labelled import Encoded, Sequences
@@ -17,26 +18,166 @@ from elman.explain.forecast import forecast_picture
 from elman.explain.influence import replace
 from elman.explain.opened import Read
 from elman.runtime.sampling import ranked
-from elman.serve.answers import clean, numbers_of, predictions_of
+from elman.serve.answers import Prediction, clean, numbers_of, predictions_of
 from elman.serve.desk import Desk
-from elman.serve.replies import (
-    Explained,
-    MemoryMeasured,
-    Replaced,
-    Traced,
-    UnitsFound,
-    UnitsLike,
-    Unrolled,
-)
 from elman.serve.route import told
-from elman.serve.schema import Explain, Like, Memory, Replace, Trace, Units, Unroll
+from elman.serve.schema import Explain, Like, Memory, Method, Replace, Trace, Units, Unroll
 
-__all__ = ["add_routes"]
+__all__ = [
+    "Explained",
+    "MemoryMeasured",
+    "Replaced",
+    "Traced",
+    "UnitsFound",
+    "UnitsLike",
+    "Unrolled",
+    "add_routes",
+]
 
 MOST_NUMBERS = 300_000
 """Of states and gates in one answer."""
 MOST_STEPS = 2_000
 """Of a labelled sequence that is explained, which reads it once for each input left out, or traced."""
+
+
+class Replaced(TypedDict):
+    """The predictions with another word."""
+
+    predictions: list[Prediction]
+
+
+class _Contribution(TypedDict):
+    token: str
+    position: int
+    contribution: float | None
+    absence: float | None
+    meaning: str
+
+
+class Explained(TypedDict):
+    """What moved an answer, input by input, and whether the explanation stands its own test.
+
+    A number is null where the network leaves the range of numbers.
+    """
+
+    task: str
+    target: str
+    score: float | None
+    score_name: str
+    method: Method
+    exact: bool
+    contributions: list[_Contribution]
+    full_bar: float | None
+    start_state: float | None
+    bias: float | None
+    residual: float | None
+    gap: float | None
+    caption: str
+    moved: float | None
+    p: float | None
+    passed: bool | None
+    verdict: str
+    steps: int
+    note: str
+    svg: NotRequired[str]
+    forecast: NotRequired[str]
+
+
+class Unrolled(TypedDict):
+    """A text's last words, what comes next, what moved it, and all of it as a picture.
+
+    ``spans`` says where they stand in the text (begin and end, in characters), ``before`` how many words
+    stand before these, ``unknown`` which of these it does not know.
+    """
+
+    tokens: list[str]
+    spans: list[list[int]]
+    before: int
+    unknown: list[int]
+    predictions: list[Prediction]
+    unknown_probability: float
+    explanation: Explained
+    svg: str
+
+
+class Traced(TypedDict):
+    """What the network held and said; states and gates by name: layer, step, unit."""
+
+    task: str
+    tokens: list[str]
+    begins: list[int]
+    layers: list[int]
+    units: list[int]
+    states: dict[str, list[list[list[float]]]]
+    gates: dict[str, list[list[list[float]]]]
+    predictions: list[list[Prediction]]
+    svg: NotRequired[str]
+
+
+class MemoryMeasured(TypedDict):
+    """How much the predictions owe to what stands further back, lag by lag."""
+
+    unit: str
+    lags: list[int]
+    change: list[float]
+    most: list[float]
+    gradient: list[float] | None
+    typical: int | None
+    horizon: int | None
+    rate: float | None
+    positions: int
+    source: str
+    verdict: str
+    svg: NotRequired[str]
+
+
+class _UnitFound(TypedDict):
+    property: str
+    name: str
+    sentence: str
+    layer: int
+    state: str
+    unit: int
+    direction: int
+    area: float
+    baseline: float
+    token: float
+    share: float
+    gain: float
+    found: bool
+
+
+class UnitsFound(TypedDict):
+    """The unit that tells each property best; a note where there is none."""
+
+    steps: NotRequired[int]
+    units: list[_UnitFound]
+    note: str
+
+
+class _UnitLike(TypedDict):
+    layer: int
+    state: str
+    number: int
+    name: str
+    likeness: float
+
+
+class _PlaceLike(TypedDict):
+    position: int
+    likeness: float
+    before: str
+    text: str
+    after: str
+
+
+class UnitsLike(TypedDict):
+    """The units that stand out most over a phrase, and where else the state is most alike."""
+
+    phrase: str
+    occurrences: int
+    units: list[_UnitLike]
+    places: list[_PlaceLike]
 
 
 def _bounded(predictor: Any, what: Any) -> Any:
@@ -165,9 +306,9 @@ def _units(predictor: Any, body: Units) -> UnitsFound:
     rows = [row for row in told["properties"] if row["found"]]
     note = ""
     if not told["properties"]:
-        note = "no property occurs often enough in this text"
+        note = "No property occurs often enough in this text."
     elif not rows:
-        note = "no unit tells a property better than an untrained network or the last token alone"
+        note = "No unit tells a property better than an untrained network or the last token alone."
     return {"steps": told["steps"], "units": clean(rows), "note": note}
 
 
