@@ -1,4 +1,4 @@
-"""Bodies are read as Python's own parser reads them, in small steps, once a name, and only so far."""
+"""Bodies are read as Python's own parser reads them; each name comes once, and lists are bounded."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from elman._errors import InputError
 from elman._pace import paced
-from elman.serve import body
-from elman.serve.body import MAX_FIELDS, MAX_ITEMS, MAX_NUMBERS, ROW_CHARACTERS, read
+from elman.serve.body import MAX_FIELDS, MAX_OPENED, read
 from elman.serve.schema import LONGEST, MAX_STEPS, Predict, Score
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -26,12 +25,7 @@ VALUES = st.recursive(
 @given(VALUES, st.sampled_from([None, 0, 1, "\t"]), st.booleans())
 def test_it_reads_what_json_says(value, indent, ascii_):
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_)
-    deep = max(
-        sum(1 if mark in "[{" else -1 for mark in text[:end] if mark in "[]{}")
-        for end in range(len(text) + 1)
-    )
-    if deep < 8:
-        assert read(text.encode("utf-8", "surrogatepass")) == value
+    assert read(text.encode("utf-8", "surrogatepass")) == value
 
 
 ROWS = [[n / 7, None, -1e300, n] for n in range(3000)]
@@ -47,7 +41,7 @@ def test_long_lists_are_read_whole(value):
         assert read(text.encode()) in (value, {"input": value})
 
 
-FAR = "1," * ROW_CHARACTERS
+FAR = "1," * 2**15
 
 
 @pytest.mark.parametrize(
@@ -57,15 +51,15 @@ FAR = "1," * ROW_CHARACTERS
         ("[1,]", "expecting value, at character 3"),
         ("[1 2]", "expecting ',' delimiter, at character 3"),
         ("[" + FAR + "2,,3]", f"expecting value, at character {len(FAR) + 3}"),
-        ("[" + FAR + "01]", f"expecting ',' or ']', at character {len(FAR) + 2}"),
+        ("[" + FAR + "01]", f"expecting ',' delimiter, at character {len(FAR) + 2}"),
         ("[" + FAR, f"expecting value, at character {len(FAR) + 1}"),
-        ('["a" "b"]', "expecting ',' or ']', at character 5"),
-        ("{1: 2}", "expecting a field's name in double quotes, at character 1"),
-        ('{"a" 2}', "expecting ':', at character 5"),
-        ('{"a": 2,}', "expecting a field's name in double quotes, at character 8"),
-        ('{"a": 2', "expecting ',' or '}', at character 7"),
-        ("[" * 100_000, "nested too deep, at character 8"),
-        ('{"a":' * 100_000, "nested too deep, at character 40"),
+        ('["a" "b"]', "expecting ',' delimiter, at character 5"),
+        ("{1: 2}", "expecting property name enclosed in double quotes, at character 1"),
+        ('{"a" 2}', "expecting ':' delimiter, at character 5"),
+        ('{"a": 2,}', "expecting property name enclosed in double quotes, at character 8"),
+        ('{"a": 2', "expecting ',' delimiter, at character 7"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"a":' * 100_000, "nested too deep"),
         ("[NaN]", "NaN is no number in JSON"),
         ('{"a": -Infinity}', "-Infinity is no number in JSON"),
         ("9" * 5_000, "a number of too many digits"),
@@ -92,29 +86,28 @@ def test_a_field_that_comes_twice_is_refused(text):
         read(text.encode())
 
 
-@pytest.mark.parametrize(
-    ("item", "most"), [("[]", MAX_ITEMS), ('""', MAX_ITEMS), ("1", MAX_NUMBERS), ("{}", MAX_ITEMS)]
-)
+@pytest.mark.parametrize("item", ["[]", "{}", '[{"a": []}]'])
 @pytest.mark.parametrize("inside", ['{"input": [', '{"input": [[['])
-def test_a_list_that_is_too_long_is_not_read_to_its_end(monkeypatch, item, most, inside):
-    """2 MB of nothing cost what the longest list that is taken costs."""
-    kept, values = body._value, []
-    monkeypatch.setattr(body, "_value", lambda *given: (values.append(1), kept(*given))[1])
-    with pytest.raises(InputError, match=rf"got a list of more than {most:,} items"):
-        read((inside + f"{item}," * 690_000).encode())
-    assert len(values) <= MAX_ITEMS + 10
+def test_a_body_of_too_many_lists_is_not_read(item, inside):
+    """2 MB of nothing cost what the longest body that is read costs."""
+    got = f"got more than {MAX_OPENED:,} lists and objects; expected fewer"
+    with pytest.raises(InputError, match=got):
+        read((inside + f"{item}," * MAX_OPENED).encode())
+
+
+def test_an_object_of_too_many_fields_is_refused():
     fields = ",".join(f'"a{n}": 1' for n in range(MAX_FIELDS + 1))
     with pytest.raises(InputError, match=r"got an object of more than 100 fields"):
-        read(f'{{"input": {{{fields}'.encode())
+        read(f'{{"input": {{{fields}}}}}'.encode())
 
 
-def test_others_have_their_turn_while_a_large_body_is_read_and_checked():
+def test_others_have_their_turn_while_a_large_body_is_checked():
     table = [[0.5] * 100 for _ in range(MAX_STEPS // 4)]
     pauses = []
     with paced(lambda: pauses.append(1)):
         found = Predict.model_validate(read(json.dumps({"model": "m", "input": table}).encode()))
     assert found.input == table
-    assert len(pauses) >= 2 * len(table)
+    assert len(pauses) >= len(table)
 
 
 def test_a_whole_number_may_be_written_as_a_fraction():

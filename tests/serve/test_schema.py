@@ -269,7 +269,7 @@ def test_a_wrong_field_is_told_in_a_line(told, route, body, line):
     [
         (
             '{"model": "m"} abc',
-            "got invalid JSON (text after its end, at character 15); expected a JSON object",
+            "got invalid JSON (extra data, at character 15); expected a JSON object",
         ),
         (
             "",
@@ -277,7 +277,7 @@ def test_a_wrong_field_is_told_in_a_line(told, route, body, line):
         ),
         (
             "[" * 3000,
-            "got invalid JSON (nested too deep, at character 8); expected a JSON object",
+            "got invalid JSON (nested too deep); expected a JSON object",
         ),
         ("[1]", "got a list; expected a JSON object"),
         ("null", "got null; expected a JSON object"),

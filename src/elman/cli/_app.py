@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any, TextIO
 
@@ -26,6 +27,7 @@ __all__ = [
     "load",
     "main",
     "print_json",
+    "show",
 ]
 
 app = typer.Typer(
@@ -46,36 +48,30 @@ ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help="a trained model
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise typer.BadParameter(f"got {text}; expected a whole number") from None
+def _parsed(read: Callable[[str], Any], expected: str, metavar: str) -> dict[str, Any]:
+    """Return how typer is to read an option: what `read` returns, or `expected` in the error."""
+
+    def parser(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError:
+            raise typer.BadParameter(f"got {text}; expected {expected}") from None
+
+    return {"parser": parser, "metavar": metavar}
 
 
-def _real(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise typer.BadParameter(f"got {text}; expected a number") from None
+def _file(*suffixes: str) -> dict[str, Any]:
+    def read(text: str) -> str:
+        if not text.lower().endswith(suffixes):
+            raise ValueError(text)
+        return text
+
+    return _parsed(read, f"a name that ends in {' or '.join(suffixes)}", "FILE")
 
 
-def _svg(text: str) -> str:
-    if not text.lower().endswith(".svg"):
-        raise typer.BadParameter(f"got {text}; expected a name that ends in .svg")
-    return text
-
-
-def _picture(text: str) -> str:
-    if not text.lower().endswith((".svg", ".png")):
-        raise typer.BadParameter(f"got {text}; expected a name that ends in .svg or .png")
-    return text
-
-
-WHOLE: dict[str, Any] = {"parser": _whole, "metavar": "INTEGER"}
-REAL: dict[str, Any] = {"parser": _real, "metavar": "NUMBER"}
-SVG: dict[str, Any] = {"parser": _svg, "metavar": "FILE"}
-PICTURE: dict[str, Any] = {"parser": _picture, "metavar": "FILE"}
+WHOLE = _parsed(int, "a whole number", "INTEGER")
+REAL = _parsed(float, "a number", "NUMBER")
+SVG, PICTURE = _file(".svg"), _file(".svg", ".png")
 PARSERS: dict[Any, dict[str, Any]] = {int: WHOLE, float: REAL}
 
 
@@ -88,6 +84,14 @@ def print_json(value: Any) -> None:
         text = json.dumps(value, allow_nan=False)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def show(found: Any, json_: bool) -> None:
+    """Print an answer: what its `to_dict` returns as JSON, or its text for a person."""
+    if json_:
+        print_json(found.to_dict())
+    else:
+        typer.echo(str(found))
 
 
 def load(path: str, *tasks: str) -> Any:

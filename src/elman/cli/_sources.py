@@ -24,6 +24,7 @@ __all__ = [
     "read_examples",
     "read_input",
     "write_answers",
+    "write_plot",
     "write_svg",
 ]
 
@@ -186,8 +187,17 @@ def write_answers(columns: Mapping[str, Any], output: str | None, json_: bool) -
         write_table(columns, "-")
 
 
-def write_svg(shown: Any, path: str) -> None:
-    """Write what has `to_svg` to a file, whole or not at all; a lone surrogate is no text."""
+def write_svg(shown: Any, path: str | None) -> None:
+    """Write what has `to_svg` to a file, if one is named; a lone surrogate is no text."""
     from elman._atomic import atomic_write
 
-    atomic_write(Path(path), shown.to_svg().encode("utf-8", "replace"))
+    if path is not None:
+        atomic_write(Path(path), shown.to_svg().encode("utf-8", "replace"))
+
+
+def write_plot(shown: Any, path: str | None, **how: Any) -> None:
+    """Write what has `plot` to a file by its suffix, if one is named."""
+    from elman import plots
+
+    if path is not None:
+        plots.save(shown.plot(**how), Path(path))

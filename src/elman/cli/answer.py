@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from elman._errors import OptionError, printable
-from elman.cli._app import PICTURE, REAL, WHOLE, Json, ModelFile, app, complain, load, print_json
+from elman.cli._app import (
+    PICTURE,
+    REAL,
+    WHOLE,
+    Json,
+    ModelFile,
+    app,
+    complain,
+    load,
+    print_json,
+    show,
+)
 from elman.cli._sources import (
     Decimal,
     Encoding,
@@ -20,6 +32,7 @@ from elman.cli._sources import (
     places_of,
     read_examples,
     write_answers,
+    write_plot,
 )
 
 if TYPE_CHECKING:
@@ -67,13 +80,6 @@ def _few_known(predictor: Any, sequences: Any) -> None:
 
     for warning in unknown_warning(*predictor.count_unknown(sequences)):
         complain(warning)
-
-
-def _save(figure: Any, path: str) -> None:
-    """Write a figure of matplotlib to a file, by its suffix."""
-    from elman import plots
-
-    plots.save(figure, Path(path))
 
 
 def _rows(predictor: ForecastPredictor, file: str, **how: Any) -> Any:
@@ -157,19 +163,11 @@ def _next(predictor: LanguagePredictor, lines: Iterable[str], k: int, json_: boo
     for line in lines:
         predictions = predictor.predict_next(line, k)
         if json_:
-            rows = [
-                {"token": token, "probability": probability} for token, probability in predictions
-            ]
-            unknown = list(predictor.unknown_tokens(line))
-            share = predictions.unknown_probability
-            print_json(
-                {
-                    "text": line,
-                    "predictions": rows,
-                    "unknown": unknown,
-                    "unknown_probability": share,
-                }
-            )
+            told: dict[str, Any] = {"text": line}
+            told["predictions"] = [{"token": one, "probability": p} for one, p in predictions]
+            told["unknown"] = list(predictor.unknown_tokens(line))
+            told["unknown_probability"] = predictions.unknown_probability
+            print_json(told)
         else:
             from elman._display import print_predictions
             from elman.data.words import UNKNOWN
@@ -249,8 +247,7 @@ def _forecast(
         complain(f"known in advance but not given: {names}; --future names their table")
     found = predictor.predict(horizon, future=future, point=point)
     write_answers(found.to_columns(), output, json_)
-    if plot is not None:
-        _save(found.plot(), plot)
+    write_plot(found, plot)
 
 
 @app.command("generate")
@@ -277,26 +274,21 @@ def generate(
     """Write new text, printed as it comes."""
     predictor = load(model, "language")
     _unknown(predictor, prompt)
+    pieces: Iterable[str]
     if beam is not None:
         text, log_probability = predictor.beam(prompt, n=n, width=beam)[0]
-        if json_:
-            print_json({"prompt": prompt, "text": text, "log_probability": log_probability})
-        else:
-            from elman._display import write_text
-
-            write_text([prompt, text, "\n"])
-        return
-    pieces = predictor.generate_pieces(
-        prompt, n, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
-    )
+        pieces, more = [text], {"log_probability": log_probability}
+    else:
+        pieces = predictor.generate_pieces(
+            prompt, n, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+        )
+        more = {"seed": seed}
     if json_:
-        print_json({"prompt": prompt, "text": "".join(pieces), "seed": seed})
+        print_json({"prompt": prompt, "text": "".join(pieces)} | more)
     else:
         from elman._display import write_text
 
-        write_text([prompt])
-        write_text(pieces)
-        write_text(["\n"])
+        write_text(chain([prompt], pieces, ["\n"]))
 
 
 @app.command("evaluate")
@@ -353,7 +345,7 @@ def evaluate(
         rows = _rows(predictor, files[0], **how)
         report = predictor.evaluate(rows, windows=windows, step=step, overlap=overlap)
         if plot is not None:
-            _save(predictor.update(rows, overlap=overlap).predict().plot(), plot)
+            write_plot(predictor.update(rows, overlap=overlap).predict(), plot)
     else:
         places = places_of(
             predictor,
@@ -372,15 +364,11 @@ def evaluate(
         if plot is not None and task == "regress":
             from elman import plots
 
-            _save(plots.scatter(data[1], predictor.predict(data[0])), plot)
-        elif plot is not None:
-            _save(report.plot(), plot)
-        if plot_calibration is not None:
-            _save(report.plot(calibration=True), plot_calibration)
-    if json_:
-        print_json(report.to_dict())
-    else:
-        typer.echo(str(report))
+            plots.save(plots.scatter(data[1], predictor.predict(data[0])), Path(plot))
+        else:
+            write_plot(report, plot)
+        write_plot(report, plot_calibration, calibration=True)
+    show(report, json_)
 
 
 def _plain(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from elman._errors import DataError, OptionError
 from elman._shapes import whole_number
 from elman.cli._app import PICTURE, SVG, WHOLE, Json, ModelFile, app, complain, load, print_json
-from elman.cli._sources import argument_lines, is_file, read_input, write_svg
+from elman.cli._sources import argument_lines, is_file, read_input, write_plot, write_svg
 
 if TYPE_CHECKING:
     from elman.runtime import LanguagePredictor
@@ -119,12 +118,8 @@ def explain(
 
         shown = written(predictor, text or "", told=found)
         told["equations"] = shown.splitlines()
-    if svg is not None:
-        write_svg(found, svg)
-    if plot is not None:
-        from elman import plots
-
-        plots.save(found.plot(), Path(plot))
+    write_svg(found, svg)
+    write_plot(found, plot)
     if json_:
         print_json(told)
     else:

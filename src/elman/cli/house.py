@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from elman._errors import OptionError
-from elman.cli._app import REAL, SVG, WHOLE, Json, app, load, print_json
+from elman.cli._app import REAL, SVG, WHOLE, Json, app, load, print_json, show
 from elman.cli._sources import read_input, write_svg
 
 __all__ = ["bench", "demo", "info"]
@@ -38,7 +38,14 @@ def info(
 ) -> None:
     """Show a model's card, or without one this installation."""
     if memory:
-        _memory(model, text, svg, json_)
+        if model is None:
+            raise OptionError("--memory", got="no MODEL", expected="a trained model")
+        predictor = load(model)
+        from elman.explain.memory import measure_memory
+
+        found = measure_memory(predictor, None if text is None else read_input(predictor, text))
+        write_svg(found, svg)
+        show(found, json_)
         return
     for name, given in (("--text", text), ("--svg", svg)):
         if given is not None:
@@ -50,22 +57,6 @@ def info(
         print_json(facts)
     else:
         print_facts(facts)
-
-
-def _memory(model: str | None, text: str | None, svg: str | None, json_: bool) -> None:
-    """Show how far back a model remembers, measured on a file or without one."""
-    if model is None:
-        raise OptionError("--memory", got="no MODEL", expected="a trained model")
-    predictor = load(model)
-    from elman.explain.memory import measure_memory
-
-    found = measure_memory(predictor, None if text is None else read_input(predictor, text))
-    if svg is not None:
-        write_svg(found, svg)
-    if json_:
-        print_json(found.to_dict())
-    else:
-        typer.echo(str(found))
 
 
 @app.command("demo")
@@ -94,10 +85,11 @@ def bench(
     json_: Json = False,
 ) -> None:
     """Measure how fast this machine runs: layers beside torch's, a stream's step, generation."""
-    from elman.bench import run, show
+    from elman.bench import run
+    from elman.bench import show as print_table
 
     result = run(seconds)
     if json_:
         print_json(result)
     else:
-        show(result)
+        print_table(result)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from elman._errors import DataError, OptionError
-from elman.cli._app import SVG, WHOLE, Json, ModelFile, app, load, print_json
+from elman.cli._app import SVG, WHOLE, Json, ModelFile, app, load, print_json, show
 from elman.cli._sources import write_svg
 
 if TYPE_CHECKING:
@@ -64,10 +64,7 @@ def units(
     what = _source(predictor, file)
     if like is not None:
         alike = units_like(predictor, what, like, count)
-        if json_:
-            print_json(alike.to_dict())
-        else:
-            typer.echo(str(alike))
+        show(alike, json_)
         return
     if place is not None:
         scored = Units((), read_states(predictor, what))
