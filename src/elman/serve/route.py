@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from inspect import signature
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -40,6 +40,7 @@ TYPE_FAULTS = {
     "string_type": "a string",
     "string_unicode": "a string of whole characters",
     "int_type": "a whole number",
+    "int_parsing": "a whole number",
     "float_type": "a number",
     "bool_type": "true or false",
     "list_type": "a list",
@@ -116,10 +117,10 @@ def failed(error: Exception) -> Response:
     return answer_json(refusal(status, text), status, headers)
 
 
-def _read(body: type[BaseModel], content: bytes) -> BaseModel:
-    """Return a request's content as its model; raises InputError."""
+def _read(body: type[BaseModel], content: bytes | Mapping[str, str]) -> BaseModel:
+    """Return a request's body, or its query, as its model; raises InputError."""
     try:
-        return body.model_validate(read(content))
+        return body.model_validate(read(content) if isinstance(content, bytes) else content)
     except ValidationError as error:
         raise _invalid(body, error) from None
 
@@ -193,6 +194,9 @@ class Route(APIRoute):
             try:
                 given: dict[str, Any] = dict(request.path_params)
                 for name, body in bodies:
+                    if request.method == "GET":
+                        given[name] = _read(body, request.query_params)
+                        continue
                     content = await request.body()
                     if large := len(content) >= LARGE:
                         # in turns with the questions that take long

@@ -10,19 +10,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from typing_extensions import TypedDict
 
-from elman._errors import DataError, OptionError
+from elman._errors import DataError
 from elman.explain import draw
 from elman.serve.answers import clean
-from elman.serve.route import Route
+from elman.serve.route import Route, told
 from elman.serve.streams import NotFoundError
 
-__all__ = ["Happened", "Journal", "RunLine", "RunList", "Runs", "router", "written_at"]
+__all__ = ["Asked", "Happened", "Journal", "RunLine", "RunList", "Runs", "router", "written_at"]
 
 SUFFIX = ".run.jsonl"
 MOST_RUNS = 200
@@ -36,22 +37,13 @@ KEPT = 64
 MOST_POINTS, MOST_MARKS = 400, 40
 LARGEST = 2**53
 """Beyond it a number of a journal is none: no run has so many steps, and no curve shows such a loss."""
-ASKED = {
-    "from": (0, 2**48, 0, "the number of the first event to answer"),
-    "width": (280, 2000, 720, "of the curves"),
-}
-"""Of each query parameter: least, most, the default, and what it is."""
-PARAMETERS = {
-    "parameters": [
-        {
-            "name": name,
-            "in": "query",
-            "schema": {"type": "integer", "minimum": least, "maximum": most, "default": default},
-            "description": what,
-        }
-        for name, (least, most, default, what) in ASKED.items()
-    ]
-}
+
+
+class Asked(BaseModel):
+    """What the address of a run may ask for."""
+
+    start: Annotated[int, Field(alias="from", ge=0, le=2**48, description="first event")] = 0
+    width: Annotated[int, Field(ge=280, le=2000, description="width of the curves")] = 720
 
 
 class RunLine(TypedDict):
@@ -113,7 +105,7 @@ def _event(line: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         return None
-    if event["event"] in ("steps", "evaluation") and _number(event, "step") is None:
+    if event["event"] in ("steps", "evaluation") and event.get("step") is None:
         return None
     for name in event.keys() & FIELDS:
         value, types = event[name], FIELDS[name]
@@ -123,11 +115,6 @@ def _event(line: bytes) -> dict[str, Any] | None:
             return None
     # what it names was found to be an object above
     return event if isinstance(event.get("network", {}).get("cell", ""), str) else None
-
-
-def _number(event: dict[str, Any], name: str) -> float | None:
-    value = event.get(name)
-    return float(value) if isinstance(value, int | float) and abs(value) <= LARGEST else None
 
 
 @dataclass
@@ -196,13 +183,13 @@ def _curves(events: list[dict[str, Any]]) -> tuple[dict[str, Any], list[tuple[fl
     base = last = 0.0
     samples = 0
     for event in events:
-        kind, at = event["event"], _number(event, "step")
+        kind, at = event["event"], event.get("step")
         if kind == "stage":
             base = last
             marks.append((base, "anew"))
         if at is None:
             continue
-        back = {"resume": at, "recovery": _number(event, "back_to_step")}.get(kind)
+        back = {"resume": at, "recovery": event.get("back_to_step")}.get(kind)
         if back is not None:
             lines = {
                 name: [point for point in points if point[0] <= base + back]
@@ -213,9 +200,9 @@ def _curves(events: list[dict[str, Any]]) -> tuple[dict[str, Any], list[tuple[fl
         name, of = ("training", "loss") if kind == "steps" else ("held out", "held_out_loss")
         if kind in ("steps", "evaluation"):
             last = base + at
-            if (loss := _number(event, of)) is not None:
+            if (loss := event.get(of)) is not None:
                 lines[name].append((last, loss))
-            if isinstance(event.get("sample"), str):
+            if event.get("sample") is not None:
                 samples += 1
                 marks.append((last, str(samples)))
     return {name: _thinned(points) for name, points in lines.items() if points}, marks[-MOST_MARKS:]
@@ -280,15 +267,13 @@ class Runs:
                 continue  # it went meanwhile, or may not be read: the others may
             start = next((event for event in events if event["event"] == "start"), {})
             last = events[-1]["event"] if events else ""
-            steps = (at for event in reversed(events) if (at := _number(event, "step")) is not None)
-            network = start.get("network")
-            cell = network.get("cell") if isinstance(network, dict) else None
+            steps = (at for event in reversed(events) if (at := event.get("step")) is not None)
             rows.append(
                 {
                     "id": name,
                     "model": f"{name}.safetensors",
-                    "task": None if start.get("task") is None else str(start["task"]),
-                    "cell": None if cell is None else str(cell),
+                    "task": start.get("task"),
+                    "cell": start.get("network", {}).get("cell"),
                     "finished": last == "end",
                     "steps": int(next(steps, 0)),
                 }
@@ -322,16 +307,6 @@ class Runs:
         }
 
 
-def _asked(request: Request, name: str) -> int:
-    """Return a whole number of the query; raises OptionError."""
-    least, most, default, _ = ASKED[name]
-    given = request.query_params.get(name, str(default))
-    fine = given.isascii() and given.isdigit() and len(given) < 16
-    if not (fine and least <= int(given) <= most):
-        raise OptionError(name, got=given, expected=f"a whole number from {least} to {most:,}")
-    return int(given)
-
-
 def router(where: str | Path, past: int | None = None) -> APIRouter:
     """Return the routes of the runs in a folder of journals, or of one journal written since `past`."""
     runs, routes = Runs(where, past), APIRouter(tags=["runs"], route_class=Route)
@@ -340,13 +315,8 @@ def router(where: str | Path, past: int | None = None) -> APIRouter:
     async def listed() -> RunList:
         return {"object": "list", "data": await run_in_threadpool(runs.listed)}
 
-    @routes.get(
-        "/v1/runs/{name}",
-        summary="What happened in a run, and its curves",
-        openapi_extra=PARAMETERS,
-    )
-    async def one(name: str, request: Request) -> Happened:
-        start, width = (_asked(request, what) for what in ASKED)
-        return await run_in_threadpool(runs.answer, name, start, width)
+    @routes.get("/v1/runs/{name}", summary="What happened in a run, and its curves")
+    async def one(name: str, asked: Annotated[Asked, Query()]) -> Happened:
+        return await run_in_threadpool(told, runs.answer, name, asked.start, asked.width)
 
     return routes
