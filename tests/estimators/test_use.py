@@ -68,7 +68,8 @@ def test_verbose_shows_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "test set: loss" in printed
     assert "wrote" not in printed
     assert set(told) == set(events)
-    texts, labels = ["good day", "bad day"] * 10, ["+", "-"] * 10
+    texts = [f"{mood} day {number}" for number in range(15) for mood in ("good", "bad")]
+    labels = ["+", "-"] * 15
     elman.SequenceClassifier(**SMALL).fit(texts, labels, verbose=True)
     assert "step 4: " in capsys.readouterr().out
     series = 10 + np.sin(np.arange(80))
