@@ -189,3 +189,10 @@ def test_an_error_that_is_shown_is_meant(tmp_path: Path) -> None:
 )
 def test_what_agrees(shown: str, printed: str, same: bool) -> None:
     assert agrees(shown, printed) is same
+
+
+def test_every_decision_has_a_number_of_its_own() -> None:
+    records = sorted(DOCS.glob("decisions/*.md"))
+    assert [int(record.name[:4]) for record in records] == [*range(1, len(records) + 1)]
+    for record in records:
+        assert record.read_text("utf-8").startswith(f"# {record.name[:4]}: "), record.name
