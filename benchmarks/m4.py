@@ -21,6 +21,7 @@ import numpy as np
 import elman
 
 ACCEPTED, LEAST, MOST = 0.60, 0.75, 0.85
+NAIVE2 = (18.383, 2.395)  # its published mean sMAPE and MASE
 
 
 def main() -> int:
@@ -49,14 +50,15 @@ def main() -> int:
     with (given.folder / "Hourly-test.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))[1:]
     test = {row[0]: np.array([float(value) for value in row[1:] if value]) for row in rows}
-    report = model.evaluate(test, naive2_too=True)
+    report = model.evaluate(test)
     print(report)
-    eighty = next(one for one in report.methods[0].intervals if abs(one.level - 0.8) < 1e-9)
-    print(
-        f"OWA {report.owa:.4f}, 80 % interval holds {eighty.coverage:.4f}, trained in {seconds:.0f} s"
-    )
-    assert report.owa is not None
-    return int(report.owa > ACCEPTED or not LEAST <= eighty.coverage <= MOST)
+    network = report.methods[0]
+    assert network.mase is not None
+    percent, scaled = NAIVE2
+    owa = (network.smape / percent + network.mase / scaled) / 2
+    eighty = next(one for one in network.intervals if abs(one.level - 0.8) < 1e-9)
+    print(f"OWA {owa:.4f}, 80 % interval holds {eighty.coverage:.4f}, trained in {seconds:.0f} s")
+    return int(owa > ACCEPTED or not LEAST <= eighty.coverage <= MOST)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,35 @@ from pathlib import Path
 import numpy as np
 
 from elman.metrics.forecast import mase, smape
-from elman.metrics.naive import drift, naive, naive2, seasonal_naive
+from elman.metrics.naive import drift, is_seasonal, naive, seasonal_naive
 
 __all__ = ["PUBLISHED", "averages", "read"]
+
+
+def naive2(values: np.ndarray, horizon: int, season: int) -> np.ndarray:
+    """Return M4's Naive2 ``[H]``: the naive forecast of the series without its season, times it.
+
+    The season is that of the classical multiplicative decomposition, where `is_seasonal` finds one; a
+    series that is not positive throughout has none to multiply, and gets the naive forecast.
+    Source: as `is_seasonal`.
+    """
+    plain = naive(values, horizon)
+    series = np.asarray(values)
+    if series.min() <= 0 or not is_seasonal(series, season):
+        return plain
+    half = season // 2
+    ends = [] if season % 2 else [0.5]
+    weights = np.array([*ends, *np.ones(season - len(ends)), *ends]) / season
+    ratios = np.full(len(series) + -len(series) % season, np.nan)
+    with np.errstate(all="ignore"):
+        ratios[half : len(series) - half] = 1 / (
+            np.convolve(series, weights, "valid") / series[half : len(series) - half]
+        )
+        index = np.nanmean(ratios.reshape(-1, season), axis=0)
+        ahead = len(series) + np.arange(horizon)
+        forecast = plain * (index[ahead % season] / index[(len(series) - 1) % season])
+    return np.where(np.isfinite(forecast), forecast, plain)
+
 
 HORIZON, SEASON = 48, 24
 PUBLISHED = {"Naive2": (18.383, 2.395), "seasonal naive": (13.912, 1.193)}

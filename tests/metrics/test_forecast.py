@@ -86,11 +86,6 @@ def test_weighted_quantile_loss_by_its_definition():
     assert measures.weighted_quantile_loss([[1.0]], [0.0], [0.5]) is None
 
 
-def test_owa():
-    assert measures.owa(10.0, 1.0, 20.0, 4.0) == 0.375
-    assert measures.owa(10.0, 1.0, 0.0, 0.0) is None
-
-
 numbers = st.lists(
     st.floats(allow_nan=False, allow_infinity=False, width=64), min_size=1, max_size=6
 )

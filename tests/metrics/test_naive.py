@@ -13,7 +13,6 @@ from elman.metrics.naive import (
     find_season,
     is_seasonal,
     naive,
-    naive2,
     naive_quantiles,
     seasonal_naive,
 )
@@ -33,12 +32,11 @@ def test_any_series_has_finite_forecasts(values, horizon, season):
         naive(values, horizon),
         seasonal_naive(values, horizon, season),
         drift(values, horizon),
-        naive2(values, horizon, season),
     ]
     for forecast in found:
         assert forecast.shape == (horizon,)
         assert np.isfinite(forecast).all()
-    for rows in naive_quantiles(values, horizon, season, [0.1, 0.5, 0.9], naive2_too=True).values():
+    for rows in naive_quantiles(values, horizon, season, [0.1, 0.5, 0.9]).values():
         assert rows.shape == (3, horizon)
         assert np.isfinite(rows).all()
         assert (rows[:-1] <= rows[1:]).all()
@@ -76,38 +74,13 @@ def by_definition(values: np.ndarray, m: int) -> bool:
     return n >= 3 * m and abs(r[m]) > 1.645 * np.sqrt((1 + 2 * sum(x**2 for x in r[1:m])) / n)
 
 
-def decomposed(values: np.ndarray, horizon: int, m: int) -> np.ndarray:
-    """The naive forecast of the seasonally adjusted series, a value at a time."""
-    n, half = len(values), m // 2
-    ratios: dict[int, list[float]] = {place: [] for place in range(m)}
-    for t in range(half, n - half):
-        window = values[t - half : t + half + 1].copy()
-        if m % 2 == 0:
-            window[[0, -1]] /= 2
-        ratios[t % m].append(values[t] / (window.sum() / m))
-    index = np.array([np.mean(ratios[place]) for place in range(m)])
-    index /= index.mean()
-    return values[-1] / index[(n - 1) % m] * index[(n + np.arange(horizon)) % m]
-
-
 @pytest.mark.parametrize("m", [2, 4, 7, 12, 24])
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
-def test_naive2_by_its_definition(m, strength):
+def test_a_season_is_one_by_the_definition(m, strength):
     draw = np.random.default_rng([m, int(10 * strength)])
     wave = draw.normal(size=m) * strength
     values = np.exp(wave[np.arange(6 * m + 3) % m] + draw.normal(size=6 * m + 3) * 0.3)
     assert is_seasonal(values, m) == by_definition(values, m)
-    expected = decomposed(values, 2 * m, m) if by_definition(values, m) else [values[-1]] * 2 * m
-    # sums of some hundred terms of size 1
-    assert naive2(values, 2 * m, m) == pytest.approx(np.array(expected), rel=1e-11)
-
-
-def test_where_no_season_can_be_multiplied_naive2_is_naive():
-    wave = np.tile([1.0, 5.0, 2.0, 0.5], 6)
-    assert naive2(wave, 4, 4).round(9).tolist() == [1.0, 5.0, 2.0, 0.5]
-    assert naive2(wave - 1.0, 3, 4).tolist() == [-0.5] * 3
-    assert naive2(wave[:11], 2, 4).tolist() == [2.0, 2.0]
-    assert naive2(np.full(24, 0.1), 2, 4).tolist() == [0.1, 0.1]
 
 
 def months(years: int, seed: int = 0) -> np.ndarray:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from elman._errors import DataError, OptionError, ShapeError
-from elman.metrics.forecast import mae, mase, owa, smape
-from elman.metrics.naive import naive2, naive_quantiles
+from elman.metrics.forecast import mase, smape
+from elman.metrics.naive import naive_quantiles
 from elman.metrics.report import Window, forecast_report
 
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
@@ -65,11 +65,11 @@ def test_the_figures_are_those_of_the_measures():
     for window in some:
         window.quantiles[:] += 1.5
     some[1].truth[3] = NAN
-    report = forecast_report(some, LEVELS, naive2_too=True)
+    report = forecast_report(some, LEVELS)
     assert (report.series, report.windows, report.horizon, report.values) == (2, 3, 12, 35)
     by_name = {row.name: row for row in report.methods}
     assert list(by_name) == [
-        *("the network", "naive", "seasonal naive", "drift", "average", "Naive2"),
+        *("the network", "naive", "seasonal naive", "drift", "average"),
     ]
     network = by_name["the network"]
     assert network.mae == pytest.approx(1.5)
@@ -80,14 +80,6 @@ def test_the_figures_are_those_of_the_measures():
     # the truth lies 1.5 below the middle: outside ±1, within ±2
     assert [(one.level, one.coverage) for one in network.intervals] == [(0.8, 0.0), (0.95, 1.0)]
     assert [one.width for one in network.intervals] == pytest.approx([2.0, 4.0])
-    second = [naive2(w.history, 12, 12) for w in some]
-    assert by_name["Naive2"].mae == pytest.approx(
-        mae(np.concatenate(second), np.concatenate([w.truth for w in some]))
-    )
-    # the averages go in once, not an average of quotients
-    assert report.owa == pytest.approx(
-        owa(network.smape, network.mase, by_name["Naive2"].smape, by_name["Naive2"].mase)
-    )
 
 
 def test_series_without_a_season_stand_beside_the_last_value():
@@ -101,9 +93,9 @@ def test_series_without_a_season_stand_beside_the_last_value():
 
 def test_constant_series():
     flat = np.full(40, 3.0)
-    report = forecast_report(windows(flat, [20, 30], 5), LEVELS, naive2_too=True)
-    assert [row.mase for row in report.methods] == [None] * 5
-    assert (report.skill.value, report.skill.verdict, report.owa) == (0.0, "not better", None)
+    report = forecast_report(windows(flat, [20, 30], 5), LEVELS)
+    assert [row.mase for row in report.methods] == [None] * 4
+    assert (report.skill.value, report.skill.verdict) == (0.0, "not better")
     assert not report.repeats_last
     # beside one that moves it has no part in what is scaled
     both = windows(flat, [20], 5) + windows(walk(), [200], 5, 1, "b")
@@ -146,23 +138,18 @@ def test_what_does_not_fit_is_refused():
 def test_no_figure_is_infinite(size):
     draw = np.random.default_rng(0)
     values = draw.normal(size=100) * size
-    report = forecast_report(
-        windows(values, range(50, 90, 5), 5, 4, forecast=repeated), LEVELS, naive2_too=True
-    )
+    report = forecast_report(windows(values, range(50, 90, 5), 5, 4, forecast=repeated), LEVELS)
     json.dumps(report.to_dict(), allow_nan=False)
 
 
 def test_the_report_prints_as_a_table_and_goes_into_json():
-    report = forecast_report(
-        windows(season(), range(120, 228, 12), 12, 12), LEVELS, naive2_too=True
-    )
+    report = forecast_report(windows(season(), range(120, 228, 12), 12, 12), LEVELS)
     lines = str(report).splitlines()
     assert lines[0] == "series 1, windows 9, horizon 12, values 108"
     assert lines[1].split() == ["MAE", "RMSE", "sMAPE", "MASE", "CRPS", "80", "%", "95", "%"]
-    assert len({len(line) for line in lines[1:8]}) == 1
+    assert len({len(line) for line in lines[1:7]}) == 1
     assert " ".join(lines[2].split()) == ("the network 0 0 0.00 % 0.000 0.105 100.0 % 100.0 %")
-    assert lines[8].startswith("OWA 0.000 ")
-    assert tuple(lines[9:]) == report.sentences
+    assert tuple(lines[7:]) == report.sentences
     form = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert form["methods"][1]["name"] == "naive"
     assert form["methods"][0]["intervals"][0] == {

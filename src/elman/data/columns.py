@@ -27,9 +27,20 @@ from typing import Any
 
 import numpy as np
 
-from elman._errors import DataError
+from elman._errors import DataError, printable
 
-__all__ = ["MISSING", "column_of", "is_number", "numbers_of", "objects", "row_name", "zone_of"]
+__all__ = [
+    "MISSING",
+    "column_of",
+    "is_number",
+    "numbers_of",
+    "objects",
+    "of_series",
+    "quoted",
+    "row_name",
+    "several",
+    "utc_stamps",
+]
 
 MISSING = frozenset(("", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "-", ".", "?"))
 _TEXTS = frozenset((str, type(None)))
@@ -49,6 +60,34 @@ def row_name(row: int) -> str:
     'row 1'
     """
     return f"row {row + 1}"
+
+
+def quoted(name: str) -> str:
+    """Return an id or a column's name as messages show it.
+
+    >>> quoted("a")
+    "'a'"
+    """
+    return f"'{printable(name, 40)}'"
+
+
+def several(names: Sequence[str], most: int = 4) -> str:
+    """Return the first `most` names as messages show them.
+
+    >>> several(["a", "b", "c", "d", "e"])
+    "'a', 'b', 'c', 'd', …"
+    """
+    return ", ".join(map(quoted, names[:most])) + (", …" if len(names) > most else "")
+
+
+def of_series(ids: Sequence[str]) -> str:
+    """Return how a note names the series that it is about.
+
+    >>> of_series(["a"]), of_series(["a", "b"])
+    ("series 'a'", "2 series: 'a', 'b'")
+    """
+    count = "series" if len(ids) == 1 else f"{len(ids)} series:"
+    return f"{count} {several(ids)}"
 
 
 def is_number(text: str) -> bool:
@@ -105,6 +144,16 @@ def _of_numbers(values: Sequence[Any]) -> np.ndarray:
     return np.array(list(map(_float, values)), np.float64)
 
 
+def _parsed(texts: Sequence[str]) -> np.ndarray | None:
+    """Return texts as int64 or float64, None where one of them is no number."""
+    for kind, dtype in ((int, np.int64), (float, np.float64)):
+        try:
+            return _normal(np.array([*map(kind, texts)], dtype))
+        except (ValueError, OverflowError):
+            continue
+    return None
+
+
 def _of_plain_numbers(texts: Sequence[str | None]) -> np.ndarray | None:
     """Return texts that are all plain numbers, or None: the fast way for most columns of a large file."""
     plain = [text for text in texts if text is not None]
@@ -113,14 +162,7 @@ def _of_plain_numbers(texts: Sequence[str | None]) -> np.ndarray | None:
     joined = "\n".join(plain)
     if _NOT_PLAIN.search(joined) or _LEADING_ZERO.search("\n" + joined):
         return None
-    try:
-        return np.array([*map(int, plain)], np.int64)
-    except (ValueError, OverflowError):
-        pass
-    try:
-        return _normal(np.array([*map(float, plain)]))
-    except ValueError:
-        return None
+    return _parsed(plain)
 
 
 def _of_texts(texts: Sequence[str | None]) -> np.ndarray:
@@ -138,14 +180,9 @@ def _of_texts(texts: Sequence[str | None]) -> np.ndarray:
         return _spread(np.array([text == "true" for text in held]), present)
     # most columns of texts are told by their first
     if held and is_number(held[0]) and not _NO_NUMBER.search("\n".join(held)):
-        try:
-            return _spread(np.array(list(map(int, held)), np.int64), present)
-        except (ValueError, OverflowError):
-            pass
-        try:
-            return _spread(np.array(list(map(float, held))), present)
-        except ValueError:
-            pass
+        numbers = _parsed(held)
+        if numbers is not None:
+            return _spread(numbers, present)
     return objects(text if key else None for text, key in zip(texts, plain, strict=True))
 
 
@@ -168,32 +205,32 @@ def _missing(value: Any) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType", "MaskedConstant")
 
 
-def zone_of(zones: Iterable[object]) -> str | None:
-    """Return the name of the time zone that stamps bear: None for none, "UTC" for several.
+def utc_stamps(
+    values: Sequence[Any], where: Callable[[int], str] = row_name
+) -> tuple[np.ndarray, str | None]:
+    """Return datetimes as datetime64[us] ``[R]``, NaT for None, and the name of the time zone they bear.
 
-    >>> zone_of([None]), zone_of([datetime.UTC, None])
-    (None, 'UTC')
+    Stamps that bear a zone are in UTC; the zone is "UTC" where they bear several, and None where they bear
+    none. `where` names a row in the error for stamps with and without a zone.
+
+    >>> utc_stamps([datetime.datetime(2020, 1, 1, 12, tzinfo=datetime.UTC), None])[1]
+    'UTC'
     """
-    names = {str(zone) for zone in zones if zone is not None}
-    return "UTC" if len(names) > 1 else next(iter(names), None)
-
-
-def _of_stamps(values: Sequence[Any]) -> tuple[np.ndarray, str | None]:
-    zones = [getattr(value, "tzinfo", None) is not None for value in values if value is not None]
-    if any(zones) and not all(zones):
-        rows = [row for row, value in enumerate(values) if value is not None]
+    zones = {
+        row: getattr(value, "tzinfo", None) for row, value in enumerate(values) if value is not None
+    }
+    aware = [row for row, zone in zones.items() if zone is not None]
+    if not aware:
+        return np.array(values, "datetime64[us]"), None
+    if len(aware) < len(zones):
+        naive = next(row for row, zone in zones.items() if zone is None)
         raise DataError(
-            f"dates with and without a time zone: {row_name(rows[0])} and"
-            f" {row_name(rows[zones.index(not zones[0])])}",
+            f"dates with a time zone ({where(aware[0])}) and without one ({where(naive)})",
             remedy="give all of them one",
         )
-    zone = zone_of(getattr(value, "tzinfo", None) for value in values)
-    if any(zones):
-        values = [
-            None if value is None else value.astimezone(datetime.UTC).replace(tzinfo=None)
-            for value in values
-        ]
-    return np.array(values, "datetime64[us]"), zone
+    stamps = [value and value.astimezone(datetime.UTC).replace(tzinfo=None) for value in values]
+    names = {str(zone) for zone in zones.values()}
+    return np.array(stamps, "datetime64[us]"), "UTC" if len(names) > 1 else names.pop()
 
 
 def _of_array(values: np.ndarray) -> np.ndarray | None:
@@ -229,7 +266,7 @@ def column_of(values: np.ndarray | Iterable[Any]) -> tuple[np.ndarray, str | Non
     held = [value for value in values if value is not None]
     kinds = {_kind(kind) for kind in set(map(type, held))}
     if kinds == {"time"}:
-        return _of_stamps(values)
+        return utc_stamps(values)
     if kinds <= {"bool"} or kinds == {"number"}:
         present = np.array([value is not None for value in values], bool)
         found = _of_numbers(held) if kinds == {"number"} else np.array(held, bool)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from elman._errors import DataError
-from elman.data.columns import MISSING, objects, row_name, zone_of
+from elman.data.columns import MISSING, objects, row_name, utc_stamps
 
 __all__ = ["form_note", "join_clock", "looks_like_date", "parse_times"]
 
@@ -189,17 +189,15 @@ def parse_times(
         rows.setdefault(text, row)
     known = {text: row for text, row in rows.items() if text.lower() not in MISSING}
     read = _reader(known, date_format)
-    naive: dict[str, datetime.datetime | None] = dict.fromkeys(rows)
-    aware: dict[bool, int] = {}
-    zones: set[object] = set()
+    stamps: dict[str, datetime.datetime | None] = dict.fromkeys(rows)
     for text, row in known.items():
         try:
-            stamp = read(text)
-            zoned = stamp.tzinfo is not None
-            naive[text] = stamp.astimezone(datetime.UTC).replace(tzinfo=None) if zoned else stamp
-        except (ValueError, OverflowError) as error:
-            if isinstance(error, DataError):
-                raise
+            stamps[text] = stamp = read(text)
+            if stamp.tzinfo is not None:
+                stamp.astimezone(datetime.UTC)  # raises where UTC is out of range
+        except DataError:
+            raise
+        except (ValueError, OverflowError):
             remedy = "mend it" if date_format else 'mend it, or pass date_format= (as "%d %b %Y")'
             raise DataError(
                 f"no date, {where(row)}",
@@ -207,16 +205,10 @@ def parse_times(
                 expected=f"the format {date_format}" if date_format else "such as 2020-01-31",
                 remedy=remedy,
             ) from None
-        aware.setdefault(zoned, row)
-        zones.add(stamp.tzinfo)
-    if len(aware) > 1:
-        raise DataError(
-            f"dates with a time zone ({where(aware[True])}) and without one ({where(aware[False])})",
-            remedy="give all of them one",
-        )
-    unique = np.array(list(naive.values()), "datetime64[us]")
-    place = {text: at for at, text in enumerate(naive)}
-    return unique[[place[text] for text in texts]], zone_of(zones)
+    first_rows = [*rows.values()]
+    unique, zone = utc_stamps([*stamps.values()], lambda at: where(first_rows[at]))
+    place = {text: at for at, text in enumerate(stamps)}
+    return unique[[place[text] for text in texts]], zone
 
 
 def form_note(column: np.ndarray, times: np.ndarray) -> list[str]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from elman._errors import DataError, OptionError
 from elman.data.calendar import DAY, Frequency, advance, infer_frequency, positions, steadied
-from elman.data.rows import Rows, SeriesOptions, of_series, quoted, several
+from elman.data.columns import of_series, quoted, several
+from elman.data.rows import Rows, SeriesOptions
 
 __all__ = ["Grid", "farthest", "make_grids", "stamp_name"]
 

@@ -31,9 +31,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from elman._errors import DataError
-from elman.data.columns import column_of, numbers_of, row_name
+from elman.data.columns import column_of, numbers_of, quoted, row_name, several
 from elman.data.dates import join_clock
-from elman.data.rows import Rows, SeriesOptions, quoted, several
+from elman.data.rows import Rows, SeriesOptions
 from elman.data.tables import Table, only_counts, read_table
 from elman.data.times import TIME_WORDS, count_steps, is_date, stamps_of
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from elman._errors import OptionError, printable
+from elman._errors import OptionError
 from elman.data.calendar import Frequency
+from elman.data.columns import quoted
 
-__all__ = ["Rows", "SeriesOptions", "of_series", "quoted", "several"]
+__all__ = ["Rows", "SeriesOptions"]
 
 _POLICIES = {
     "missing": ("mask", "fill", "error"),
@@ -96,31 +96,3 @@ class Rows:
     def where(self, at: int) -> str:
         """Return how a message names one of the rows."""
         return f"series {quoted(self.ids[self.codes[at]])}, {self.counted} {self.rows[at] + 1}"
-
-
-def quoted(name: str) -> str:
-    """Return an id or a column's name as messages show it.
-
-    >>> quoted("a")
-    "'a'"
-    """
-    return f"'{printable(name, 40)}'"
-
-
-def several(names: Sequence[str]) -> str:
-    """Return the first of several names as messages show them.
-
-    >>> several(["a", "b", "c", "d", "e"])
-    "'a', 'b', 'c', 'd', …"
-    """
-    return ", ".join(map(quoted, names[:4])) + (", …" if len(names) > 4 else "")
-
-
-def of_series(ids: Sequence[str]) -> str:
-    """Return how a note names the series that it is about.
-
-    >>> of_series(["a"]), of_series(["a", "b"])
-    ("series 'a'", "2 series: 'a', 'b'")
-    """
-    count = "series" if len(ids) == 1 else f"{len(ids)} series:"
-    return f"{count} {several(ids)}"

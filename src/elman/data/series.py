@@ -66,10 +66,10 @@ import numpy as np
 
 from elman._errors import DataError, OptionError
 from elman.data.calendar import DAY, Frequency, advance, positions, steadied
-from elman.data.columns import is_number
+from elman.data.columns import is_number, of_series, quoted, several
 from elman.data.grid import farthest, make_grids, stamp_name
 from elman.data.layout import read_rows
-from elman.data.rows import SeriesOptions, of_series, quoted, several
+from elman.data.rows import SeriesOptions
 from elman.data.static import encode_static, static_columns
 from elman.data.zones import to_local
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from elman._errors import DataError
-from elman.data.columns import column_of, numbers_of
-from elman.data.rows import Rows, quoted, several
+from elman.data.columns import column_of, numbers_of, quoted, several
+from elman.data.rows import Rows
 
 __all__ = ["encode_static", "static_columns"]
 

@@ -12,13 +12,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from elman._atomic import Path, atomic_write
-from elman._errors import DataError, MissingDependencyError, OptionError, installing, printable
-from elman.data.columns import column_of, numbers_of, row_name
+from elman._errors import DataError, MissingDependencyError, OptionError, installing
+from elman.data.columns import column_of, numbers_of, quoted, row_name, several
 from elman.data.delimited import parse_delimited
 from elman.data.encoding import read_text, steady_file
 from elman.data.numerals import read_written_numbers
@@ -27,12 +28,7 @@ __all__ = ["Table", "only_counts", "read_table", "records", "write_table"]
 
 _JSON = (".jsonl", ".ndjson", ".json")
 _PARQUET = b"PAR1"
-_NAMES_SHOWN = 8
 _NOTES_SHOWN = 3
-
-
-def _quoted(name: str) -> str:
-    return f"'{printable(name, 40)}'"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +60,10 @@ class Table:
             return self.columns[name]
         folded = {known.casefold(): known for known in self.columns}
         near = difflib.get_close_matches(name.casefold(), folded, 3)
+        hint = f"it has {several([*self.columns], 8)}"
         if near:
-            hint = f"did you mean {' or '.join(_quoted(folded[key]) for key in near)}?"
-        else:
-            hint = (
-                f"it has {', '.join(map(_quoted, itertools.islice(folded.values(), _NAMES_SHOWN)))}"
-            )
-            hint += ", …" if len(folded) > _NAMES_SHOWN else ""
-        raise DataError(f"{self.name} has no column {_quoted(name)}; {hint}")
+            hint = f"did you mean {' or '.join(quoted(folded[key]) for key in near)}?"
+        raise DataError(f"{self.name} has no column {quoted(name)}; {hint}")
 
     def numbers(self, name: str, where: Callable[[int], str] = row_name) -> np.ndarray:
         """Return the column `name` as float64 ``[R]``, NaN where missing.
@@ -81,7 +73,7 @@ class Table:
         >>> read_table({"y": [1, None, 3]}).numbers("y")
         array([ 1., nan,  3.])
         """
-        return numbers_of(self.column(name), f"column {_quoted(name)} of {self.name}", where)
+        return numbers_of(self.column(name), f"column {quoted(name)} of {self.name}", where)
 
 
 def _build(
@@ -97,7 +89,7 @@ def _build(
         title = str(key).strip()
         if title in built:
             raise DataError(
-                f"{name} has two columns of the name {_quoted(title)}", remedy="rename one"
+                f"{name} has two columns of the name {quoted(title)}", remedy="rename one"
             )
         if hasattr(values, "to_pylist"):  # pyarrow's, which yields no plain values
             values = values.to_pylist()
@@ -106,7 +98,7 @@ def _build(
         elif isinstance(values, Iterable) and not isinstance(values, (str, bytes, Mapping)):
             built[title], zone = column_of(values)
         else:
-            raise DataError(f"column {_quoted(title)} of {name} is no list of values")
+            raise DataError(f"column {quoted(title)} of {name} is no list of values")
         zones |= {title: zone} if zone is not None else {}
         if built[title].dtype.kind == "O":
             texts[title] = built[title].tolist()
@@ -118,7 +110,7 @@ def _build(
         other = next(title for title in lengths if lengths[title] != length)
         raise DataError(
             f"the columns of {name} differ in length",
-            got=f"{length} in {_quoted(first)}, {lengths[other]} in {_quoted(other)}",
+            got=f"{length} in {quoted(first)}, {lengths[other]} in {quoted(other)}",
         )
     written, said = read_written_numbers(built, texts, decimal)
     if said:
@@ -127,16 +119,16 @@ def _build(
     return Table(built | written, name, tuple(notes), zones)
 
 
-def _needs(what: str, package: str) -> MissingDependencyError:
-    return MissingDependencyError(f"{what} need {package}", remedy=installing("train"))
+def _library(package: str, what: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError:
+        raise MissingDependencyError(f"{what} need {package}", remedy=installing("train")) from None
 
 
 def _frame_column(values: Any) -> tuple[np.ndarray, str | None]:
     """Return the column of a data frame, and the time zone of stamps that bore one."""
-    try:
-        import narwhals as nw
-    except ImportError:
-        raise _needs("data frames", "narwhals") from None
+    nw = _library("narwhals", "data frames")
     series: Any = nw.from_native(values, series_only=True, pass_through=False)
     dtype = series.dtype
     if dtype == nw.Datetime and (zone := dtype.time_zone) is not None:
@@ -152,10 +144,7 @@ def _frame_column(values: Any) -> tuple[np.ndarray, str | None]:
 
 
 def _frame(source: Any, name: str, ordered: bool = False) -> Table:
-    try:
-        import narwhals as nw
-    except ImportError:
-        raise _needs("data frames", "narwhals") from None
+    nw = _library("narwhals", "data frames")
     if hasattr(source, "to_frame"):  # a single column
         source = source.to_frame()
     if hasattr(source, "reset_index"):  # pandas; no other frame has an index
@@ -213,10 +202,7 @@ def _json(text: str, name: str, decimal: str | None, notes: Sequence[str]) -> Ta
 
 
 def _parquet(path: str, name: str) -> Table:
-    try:
-        import polars as pl
-    except ImportError:
-        raise _needs("Parquet files", "polars") from None
+    pl = _library("polars", "Parquet files")
     try:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -325,10 +311,7 @@ def _listed(values: Any) -> list[Any]:
 
 
 def _write_parquet(columns: Mapping[str, Any], path: Path) -> None:
-    try:
-        import polars as pl
-    except ImportError:
-        raise _needs("Parquet files", "polars") from None
+    pl = _library("polars", "Parquet files")
     buffer = io.BytesIO()
     table = _build(columns.items(), "the table")
     frame = pl.DataFrame(

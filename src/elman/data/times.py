@@ -8,9 +8,9 @@ import numpy as np
 
 from elman._errors import DataError
 from elman.data.calendar import DAY, Frequency
-from elman.data.columns import row_name
+from elman.data.columns import quoted, row_name
 from elman.data.dates import form_note, looks_like_date, parse_times
-from elman.data.rows import Rows, SeriesOptions, quoted
+from elman.data.rows import Rows, SeriesOptions
 from elman.data.stamps import NUMBER_FORMATS, may_be_days, number_format, times_of_numbers
 from elman.data.tables import Table
 from elman.data.zones import known_zone, local_days, one_clock, to_utc, usable_zone

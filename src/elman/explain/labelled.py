@@ -9,7 +9,7 @@ import numpy as np
 from elman._errors import DataError
 from elman.cells import find
 from elman.data.codec import ABSENT
-from elman.data.rows import several
+from elman.data.columns import several
 from elman.explain.explanation import (
     ADDITIVE,
     DECOMPOSITION,

@@ -20,7 +20,6 @@ __all__ = [
     "mae",
     "mase",
     "mean_of_quantiles",
-    "owa",
     "pinball",
     "rmse",
     "scale",
@@ -226,16 +225,3 @@ def interval_width(low: ArrayLike, high: ArrayLike, truth: ArrayLike) -> float:
     highs, _ = _pairs(high, truth)
     with np.errstate(over="ignore"):
         return _mean(np.clip(highs - lows, 0.0, _MAX))
-
-
-def owa(smape: float, mase: float, smape2: float, mase2: float) -> float | None:
-    """Return M4's overall weighted average of a method's mean sMAPE and MASE over those of Naive2.
-
-    The means over all series go in, once; None where Naive2 makes no error. Source: as `smape`.
-
-    >>> round(owa(13.912, 1.193, 18.383, 2.395), 3)
-    0.627
-    """
-    if smape2 <= 0 or mase2 <= 0:
-        return None
-    return (smape / smape2 + mase / mase2) / 2

@@ -21,7 +21,6 @@ __all__ = [
     "find_season",
     "is_seasonal",
     "naive",
-    "naive2",
     "naive_quantiles",
     "seasonal_naive",
 ]
@@ -157,32 +156,6 @@ def _without_trend(series: np.ndarray, season: int) -> np.ndarray:
     return np.asarray(series[half : len(series) - half] - _moving_average(series, season))
 
 
-def naive2(values: ArrayLike, horizon: int, season: int) -> np.ndarray:
-    """Return M4's Naive2 ``[H]``: the naive forecast of the series without its season, times it.
-
-    The season is that of the classical multiplicative decomposition, where `is_seasonal` finds one; a
-    series that is not positive throughout has none to multiply, and gets the naive forecast.
-    Source: as `is_seasonal`. Raises DataError, OptionError.
-
-    >>> naive2([1.0, 3.0, 2.0, 2.0] * 5, 4, season=4).round(6).tolist()
-    [1.0, 3.0, 2.0, 2.0]
-    """
-    plain = naive(values, horizon)
-    series = _unit(values)
-    if series.min() <= 0 or not is_seasonal(series, season):
-        return plain
-    half = season // 2
-    ratios = np.full(len(series) + -len(series) % season, np.nan)
-    with np.errstate(all="ignore"):
-        ratios[half : len(series) - half] = 1 / (
-            _moving_average(series, season) / series[half : len(series) - half]
-        )
-        index = np.nanmean(ratios.reshape(-1, season), axis=0)
-        ahead = len(series) + np.arange(horizon)
-        forecast = plain * (index[ahead % season] / index[(len(series) - 1) % season])
-    return np.where(np.isfinite(forecast), forecast, plain)
-
-
 def _strength(series: np.ndarray, season: int, quantile: float) -> float:
     """Return the autocorrelation at `season` without the trend, 0 where it is no season.
 
@@ -267,15 +240,14 @@ def naive_quantiles(
     levels: Sequence[float],
     *,
     seasons: Sequence[int] = (),
-    naive2_too: bool = False,
 ) -> dict[str, np.ndarray]:
     """Return the quantiles ``[Q, H]`` at `levels` of the simple forecasts, by name.
 
     These are naive, seasonal naive (where `season` is 2 or more; each of the other `seasons` is named
     by its steps), drift, and the average of the last values: of three seasons, three horizons or 30
-    values, whichever is most. With `naive2_too` also Naive2, with the spread of naive. Around each forecast
-    the quantiles are normal, with the errors of one step in the series and their growth with the horizon as
-    in Hyndman, Athanasopoulos, "Forecasting: Principles and Practice", 3rd ed., 5.5.
+    values, whichever is most. Around each forecast the quantiles are normal, with the errors of one step in
+    the series and their growth with the horizon as in Hyndman, Athanasopoulos, "Forecasting: Principles and
+    Practice", 3rd ed., 5.5.
     Raises DataError, OptionError.
 
     >>> naive_quantiles([0.0, 1.0, 0.0, 1.0], 1, 1, [0.5, 0.9])["naive"].round(3).tolist()
@@ -297,8 +269,6 @@ def naive_quantiles(
             name = "seasonal naive" if steps == season else f"seasonal naive {steps}"
             point, errors = seasonal_naive(series, horizon, steps), small[steps:] - small[:-steps]
             points[name] = (point, errors, np.sqrt(1 + (ahead - 1) // steps))
-    if naive2_too:
-        points["Naive2"] = (naive2(series, horizon, season), small[1:] - small[:-1], walk)
     growth = np.sqrt(ahead * (1 + ahead / max(1, len(series) - 1)))
     points["drift"] = (drift(series, horizon), small[1:] - small[:-1] - line, growth)
     mean = average(series, horizon, recent)

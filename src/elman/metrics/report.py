@@ -15,7 +15,6 @@ from elman.metrics.forecast import (
     crps,
     interval_width,
     mae,
-    owa,
     pinball,
     rmse,
     scale,
@@ -122,8 +121,6 @@ class ForecastReport:
     """Against each simple forecast."""
     repeats_last: bool
     """Whether the forecast is in effect the last value repeated."""
-    owa: float | None = None
-    """M4's, where Naive2 was asked for."""
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -170,8 +167,6 @@ class ForecastReport:
                 f"{row.crps:>11.4g}"
                 + "".join(f"{100 * interval.coverage:>7.1f} %" for interval in row.intervals)
             )
-        if self.owa is not None:
-            lines.append(f"OWA {self.owa:.3f} (sMAPE and MASE over those of M4's Naive2)")
         return "\n".join([*lines, *self.sentences])
 
 
@@ -229,13 +224,11 @@ def _other_seasons(windows: Sequence[Window]) -> tuple[int, ...]:
     return tuple(steps for steps in seasons if np.mean(lengths >= 2 * steps) > 0.5)
 
 
-def forecast_report(
-    windows: Iterable[Window], levels: Sequence[float], *, naive2_too: bool = False
-) -> ForecastReport:
+def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> ForecastReport:
     """Return the report of forecasts given as quantiles at `levels`, 0.5 among them.
 
-    All windows have one horizon; those without a known truth are left out. With `naive2_too` M4's
-    Naive2 is a method as well, and the OWA is told. Raises OptionError, ShapeError, DataError.
+    All windows have one horizon; those without a known truth are left out. Raises OptionError,
+    ShapeError, DataError.
 
     >>> values = np.sin(np.arange(60) * 2 * np.pi / 12) * 5 + np.arange(60) % 7
     >>> def window(origin):
@@ -260,15 +253,13 @@ def forecast_report(
                 got=f"truth {window.truth.shape}, quantiles {window.quantiles.shape}",
                 expected=f"({horizon},) and ({len(levels)}, {horizon})",
             )
-        plain = naive_quantiles(
-            window.history, horizon, window.season, levels, seasons=further, naive2_too=naive2_too
-        )
+        plain = naive_quantiles(window.history, horizon, window.season, levels, seasons=further)
         if seasonal:
             plain.setdefault("seasonal naive", plain["naive"])
         for name, rows in ({_NETWORK: window.quantiles} | plain).items():
             quantiles.setdefault(name, []).append(rows)
     others = [f"seasonal naive {steps}" for steps in further]
-    names = [_NETWORK, "naive", "seasonal naive", *others, "drift", "average", "Naive2"]
+    names = [_NETWORK, "naive", "seasonal naive", *others, "drift", "average"]
     methods = {name: np.stack(quantiles[name]) for name in names if name in quantiles}
     truth = np.stack([window.truth for window in kept])
     units = np.array([scale(window.history, window.season) for window in kept], np.float64)
@@ -285,8 +276,6 @@ def forecast_report(
         with np.errstate(over="ignore"):
             return np.clip((values.T / divisor).T[measured], -_MAX, _MAX)
 
-    by_name = {row.name: row for row in figures}
-    mine, second = by_name[_NETWORK], by_name.get("Naive2")
     return ForecastReport(
         series=len({window.series for window in kept}),
         windows=len(kept),
@@ -307,7 +296,4 @@ def forecast_report(
             times=times,
             horizon=horizon,
         ),
-        owa=owa(mine.smape, mine.mase, second.smape, second.mase)
-        if second and mine.mase is not None and second.mase is not None
-        else None,
     )

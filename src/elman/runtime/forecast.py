@@ -10,7 +10,7 @@ import numpy as np
 
 from elman._errors import DataError, OptionError
 from elman._frames import frame
-from elman.data.rows import several
+from elman.data.columns import several
 from elman.data.series import SeriesSet
 from elman.data.zones import to_aware
 

@@ -16,9 +16,9 @@ from elman._pace import one_thread
 from elman._shapes import whole_number
 from elman.config import ForecastConfig
 from elman.data.calendar import advance
+from elman.data.columns import quoted, several
 from elman.data.forecast import ForecastCodec, closed
 from elman.data.grid import stamp_name
-from elman.data.rows import quoted, several
 from elman.data.series import READING, SeriesOptions, SeriesSet, load_series
 from elman.metrics.forecast import mean_of_quantiles
 from elman.metrics.report import ForecastReport, Window, forecast_report
@@ -295,7 +295,6 @@ class ForecastPredictor(Inspectable):
         *,
         windows: int | None = None,
         step: int | None = None,
-        naive2_too: bool = False,
         **options: Any,
     ) -> ForecastReport:
         """Return how good the forecasts of new rows are, beside naive, seasonal naive and drift.
@@ -313,7 +312,7 @@ class ForecastPredictor(Inspectable):
             windows = whole_number("windows", windows, 1)
         step = self.horizon if step is None else whole_number("step", step, 1)
         found = self.windows(whole.select(rows.ids), before, windows, step)
-        return self.report(found, naive2_too=naive2_too)
+        return self.report(found)
 
     def backtest(self, source: Any, **options: Any) -> Forecast:
         """Return the forecast of the last horizon of new rows, with what came as its `truth`.
@@ -328,9 +327,9 @@ class ForecastPredictor(Inspectable):
         ]
         return replace(self.forecast(whole.before(self.horizon)), truth=np.stack(padded))
 
-    def report(self, windows: Sequence[Window], *, naive2_too: bool = False) -> ForecastReport:
+    def report(self, windows: Sequence[Window]) -> ForecastReport:
         """Return how good the forecasts of `windows` are; raises DataError where none has a truth."""
-        return forecast_report(windows, self.codec.levels, naive2_too=naive2_too)
+        return forecast_report(windows, self.codec.levels)
 
     def windows(
         self, series: SeriesSet, before: Mapping[str, int], count: int | None, step: int
