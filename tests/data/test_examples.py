@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from elman import DataError, OptionError
-from elman.data.examples import from_table, read_sequences, read_tags
+from elman.data.examples import read_sequences, read_tags
 from elman.data.tables import read_table
 
 TWEETS = {"text": ["good day", None, "bad"], "label": [" yes", "no", "yes "], "n": [1, 2, 3]}
@@ -25,22 +25,22 @@ STEPS: dict[str, list[Any]] = {
 
 def refusal(error: type[Exception], given: Any, /, **how: Any) -> str:
     with pytest.raises(error) as caught:
-        from_table(read_table(given), **how)
+        read_sequences(read_table(given), **how)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_a_column_of_texts() -> None:
-    sequences, labels = from_table(read_table(TWEETS), text="text", label="label")
+    sequences, labels = read_sequences(read_table(TWEETS), text="text", label="label")
     assert sequences == ["good day", "", "bad"]  # an empty cell is an empty text
     assert labels == ["yes", "no", "yes"]  # white space at the ends is no difference
 
 
 def test_the_one_column_of_texts_is_found() -> None:
     table = read_table(TWEETS)
-    assert from_table(table, label="label")[0] == ["good day", "", "bad"]
-    assert from_table(table, label="label", labelled=False)[1] is None
-    assert from_table(table, text="text")[1] is None
+    assert read_sequences(table, label="label")[0] == ["good day", "", "bad"]
+    assert read_sequences(table, label="label", labelled=False)[1] is None
+    assert read_sequences(table, text="text")[1] is None
     words = refusal(OptionError, TWEETS | {"place": ["a", "b", "c"]}, label="label")
     assert "got several: text, place; say which: --text" in words
 
@@ -58,14 +58,14 @@ def test_the_one_column_of_texts_is_found() -> None:
     ],
 )
 def test_labels_are_what_a_column_is(labels: list[Any], expected: list[Any]) -> None:
-    _, found = from_table(read_table(TWEETS | {"label": labels}), text="text", label="label")
+    _, found = read_sequences(read_table(TWEETS | {"label": labels}), text="text", label="label")
     assert found == expected
     assert [type(one) for one in found or ()] == [type(one) for one in expected]
 
 
 def test_numbers_to_regress() -> None:
     table = read_table(TWEETS)
-    assert from_table(table, task="regress", text="text", label="n")[1] == [1.0, 2.0, 3.0]
+    assert read_sequences(table, task="regress", text="text", label="n")[1] == [1.0, 2.0, 3.0]
     words = refusal(DataError, TWEETS, task="regress", text="text", label="label")
     assert "column 'label' of the table, row 1: got ' yes'; expected a number" in words
 
@@ -75,7 +75,9 @@ def test_a_label_that_is_missing_names_its_row(missing: object) -> None:
     columns = TWEETS | {"label": ["yes", missing, "no"]}
     words = refusal(DataError, columns, text="text", label="label")
     assert "column 'label' of the table: got nothing in row 2; expected a label" in words
-    assert from_table(read_table(columns), text="text", label="label", labelled=False)[1] is None
+    assert (
+        read_sequences(read_table(columns), text="text", label="label", labelled=False)[1] is None
+    )
 
 
 def test_a_column_that_is_not_there_is_told_with_those_that_are_near() -> None:
@@ -88,13 +90,13 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are_near() -> None:
 
 def test_steps_of_an_id_in_the_order_of_time() -> None:
     table = read_table(STEPS)
-    sequences, labels = from_table(table, id_column="id", time_column="t", label="kind")
+    sequences, labels = read_sequences(table, id_column="id", time_column="t", label="kind")
     np.testing.assert_array_equal(sequences[0], [[2, 0], [1, 0]])
     np.testing.assert_array_equal(sequences[1], [[3, 1], [5, 1], [np.nan, 1]])
     assert labels == ["up", "down"]
-    sequences, _ = from_table(table, id_column="id", columns="x", label="kind")
+    sequences, _ = read_sequences(table, id_column="id", columns="x", label="kind")
     np.testing.assert_array_equal(sequences[1], [[3], [np.nan], [5]])
-    sequences, _ = from_table(table, id_column="id", columns=["y", "x"])
+    sequences, _ = read_sequences(table, id_column="id", columns=["y", "x"])
     np.testing.assert_array_equal(sequences[0], [[0, 1], [0, 2]])
 
 
@@ -103,13 +105,13 @@ def test_rows_that_an_id_has_apart_need_an_order() -> None:
     assert "id 1 stands again in row 3, behind others" in refusal(
         DataError, apart, id_column="id", columns="x"
     )
-    sequences, _ = from_table(read_table(apart), id_column="id", time_column="t", columns="x")
+    sequences, _ = read_sequences(read_table(apart), id_column="id", time_column="t", columns="x")
     assert [one.ravel().tolist() for one in sequences] == [[3.0, 1.0], [2.0]]
 
 
 def test_dates_that_are_text_order_the_steps() -> None:
     columns = {"id": [1, 1], "t": ["10.02.2020", "9.02.2020"], "x": [1, 2]}
-    sequences, _ = from_table(read_table(columns), id_column="id", time_column="t", columns="x")
+    sequences, _ = read_sequences(read_table(columns), id_column="id", time_column="t", columns="x")
     assert sequences[0].ravel().tolist() == [2.0, 1.0]
 
 
@@ -137,7 +139,7 @@ def test_what_is_wrong_with_an_id_is_told(change: dict[str, Any], words: str) ->
 
 def test_a_label_may_stand_in_one_row_of_its_id() -> None:
     columns = STEPS | {"kind": [None, "up", "down", None, None]}
-    assert from_table(read_table(columns), id_column="id", label="kind", columns="x")[1] == [
+    assert read_sequences(read_table(columns), id_column="id", label="kind", columns="x")[1] == [
         "up",
         "down",
     ]
@@ -146,20 +148,23 @@ def test_a_label_may_stand_in_one_row_of_its_id() -> None:
 def test_texts_of_an_id_are_one_text_and_for_tags_its_tokens() -> None:
     table = read_table({"id": [1, 1, 2], "token": ["I", "go", "no"], "tag": ["P", "V", "X"]})
     how = {"id_column": "id", "text": "token"}
-    assert from_table(table, **how)[0] == ["I go", "no"]
-    assert from_table(table, task="tag", label="tag", **how) == (
+    assert read_sequences(table, **how)[0] == ["I go", "no"]
+    assert read_sequences(table, task="tag", label="tag", **how) == (
         [["I", "go"], ["no"]],
         [["P", "V"], ["X"]],
     )
-    assert from_table(table, task="tag", label="tag", id_column="id")[0] == [["I", "go"], ["no"]]
+    assert read_sequences(table, task="tag", label="tag", id_column="id")[0] == [
+        ["I", "go"],
+        ["no"],
+    ]
 
 
 def test_a_row_of_numbers_is_a_sequence() -> None:
     table = read_table({"a": [1, 2], "b": [3.5, None], "label": ["x", "y"]})
-    sequences, labels = from_table(table, label="label")
+    sequences, labels = read_sequences(table, label="label")
     np.testing.assert_array_equal(sequences, [[1, 3.5], [2, np.nan]])
     assert labels == ["x", "y"]
-    assert from_table(table, columns="b, a")[0][0].tolist() == [3.5, 1.0]
+    assert read_sequences(table, columns="b, a")[0][0].tolist() == [3.5, 1.0]
 
 
 @pytest.mark.parametrize(

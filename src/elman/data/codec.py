@@ -194,6 +194,24 @@ class Scaler:
         # beyond this a network has saturated
         return np.concatenate(parts, axis=1).clip(-1e6, 1e6).astype(np.float32)
 
+    def to_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Return mean and scale as the arrays ``codec.{name}.…`` of a model file."""
+        return {f"codec.{name}.mean": self.mean, f"codec.{name}.scale": self.scale}
+
+    @classmethod
+    def from_arrays(
+        cls, name: str, arrays: Mapping[str, np.ndarray], indicator: bool = False
+    ) -> Scaler:
+        """Return the scaler that `to_arrays` took apart; raises ModelFileError for anything else."""
+        mean, scale = (
+            arrays.get(f"codec.{name}.{part}", np.empty(0)) for part in ("mean", "scale")
+        )
+        rows = mean.ndim == 1 and mean.shape == scale.shape and len(mean) > 0
+        numbers = rows and mean.dtype == scale.dtype == np.float64
+        if not numbers or not np.isfinite([mean, scale]).all() or not (scale > 0).all():
+            raise ModelFileError(f"codec {name}", expected="finite means and positive scales")
+        return cls(mean, scale, indicator)
+
 
 @dataclass(frozen=True, eq=False)
 class SequenceCodec:
@@ -252,8 +270,7 @@ class SequenceCodec:
             form[name] = None
             if scaler is not None:
                 form[name] = {"indicator": scaler.indicator}
-                arrays[f"codec.{name}.mean"] = scaler.mean
-                arrays[f"codec.{name}.scale"] = scaler.scale
+                arrays |= scaler.to_arrays(name)
         form["labels"] = None
         if self.labels is not None:
             form["labels"] = {"kind": self.labels.kind}
@@ -276,21 +293,13 @@ class SequenceCodec:
             if config[name] is not None:
                 read[name] = TextCodec.from_parts(config[name], arrays, f"codec.{name}")
         for name in ("scaler", "target"):
-            if config[name] is not None:
-                read[name] = _scaler(name, config[name], arrays)
+            if (form := config[name]) is not None:
+                if form.keys() != {"indicator"} or type(form["indicator"]) is not bool:
+                    raise ModelFileError(f"codec {name}", got=form, expected="an indicator")
+                read[name] = Scaler.from_arrays(name, arrays, form["indicator"])
         if config["labels"] is not None:
             read["labels"] = _labels(config["labels"], arrays)
         return cls(**read)
-
-
-def _scaler(name: str, form: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Scaler:
-    parts = [arrays.get(f"codec.{name}.{part}") for part in ("mean", "scale")]
-    mean, scale = (np.empty(0) if part is None else part for part in parts)
-    fits = mean.dtype == scale.dtype == np.float64 and mean.ndim == 1 and mean.shape == scale.shape
-    fits = fits and len(mean) > 0 and bool(np.isfinite([mean, scale]).all() and (scale > 0).all())
-    if not fits or form.keys() != {"indicator"} or type(form["indicator"]) is not bool:
-        raise ModelFileError(f"codec {name}", expected="finite means and positive scales")
-    return Scaler(mean, scale, form["indicator"])
 
 
 def _labels(form: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Labels:

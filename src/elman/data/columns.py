@@ -32,6 +32,7 @@ from elman._errors import DataError, printable
 __all__ = [
     "MISSING",
     "column_of",
+    "is_missing",
     "is_number",
     "numbers_of",
     "objects",
@@ -198,7 +199,12 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Return whether a value is None, NaN, or another mark of a cell without a value.
+
+    >>> is_missing(None), is_missing(float("nan")), is_missing("")
+    (True, True, False)
+    """
     if isinstance(value, (float, np.floating, np.datetime64, Decimal)):
         return bool(value != value)
     # pandas' own marks answer no comparison
@@ -262,7 +268,7 @@ def column_of(values: np.ndarray | Iterable[Any]) -> tuple[np.ndarray, str | Non
     values = values.tolist() if isinstance(values, np.ndarray) else list(values)
     if _TEXTS.issuperset(map(type, values)):
         return _of_texts(values), None
-    values = [None if _missing(value) else value for value in values]
+    values = [None if is_missing(value) else value for value in values]
     held = [value for value in values if value is not None]
     kinds = {_kind(kind) for kind in set(map(type, held))}
     if kinds == {"time"}:

@@ -44,17 +44,11 @@ class Corpora:
 
 def _repeated(documents: Sequence[Document]) -> list[str]:
     """Return a warning of files and texts that are given more than once."""
-    counts = Counter(
-        (document.path and document.path.resolve(), document.text) for document in documents
-    )
-    twice = [
-        document.name
-        for document in documents
-        if counts[document.path and document.path.resolve(), document.text] > 1
-    ]
-    if not twice:
-        return []
-    return [f"{twice[0]} is given more than once: what is held out may be trained on too"]
+    given = [(document.path and document.path.resolve(), document.text) for document in documents]
+    counts = Counter(given)
+    twice = [one.name for one, key in zip(documents, given, strict=True) if counts[key] > 1]
+    warning = "is given more than once: what is held out may be trained on too"
+    return [f"{name} {warning}" for name in twice[:1]]
 
 
 def _unlike(training: Corpus, other: Corpus | None, name: str) -> list[str]:
@@ -125,14 +119,8 @@ def load_corpora(
     (1710, 95, 95, 'the last 10 % of the text')
     """
     # an option's fault is told before a long text is read
-    count_vocabulary(
-        (),
-        level=level or "word",
-        split=split,
-        documents=documents or "file",
-        max_vocabulary=max_vocabulary,
-        min_count=min_count,
-    )
+    count = functools.partial(count_vocabulary, split=split, max_vocabulary=max_vocabulary)
+    count((), level=level or "word", documents=documents or "file", min_count=min_count)
     if valid is None and not 0.0 < held_out < 1.0:
         raise OptionError("held_out", got=held_out, expected="a share between 0 and 1")
     if held_out_from not in FROM:
@@ -178,13 +166,9 @@ def load_corpora(
             sets, by = division(whole, shares)
             ways.insert(0, ([*sets, tested][:3], names[by]))
     for (training, *others), how in ways:  # noqa: B007 - `how` is that of the way taken
-        codec, pruned = count_vocabulary(
-            chain.from_iterable(token_blocks(document, level, split) for document in training),
-            level=level,
-            split=split,
-            documents=documents,
-            max_vocabulary=max_vocabulary,
-            min_count=minimum,
+        blocks = (token_blocks(document, level, split) for document in training)
+        codec, pruned = count(
+            chain.from_iterable(blocks), level=level, documents=documents, min_count=minimum
         )
         validation, test_set = (
             encode(some, codec, workspace, pruned=pruned, warnings=notes) if some else None

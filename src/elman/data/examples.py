@@ -30,7 +30,7 @@ from elman.data.lines import pair_of, read_labelled_lines, read_paired_lines
 from elman.data.tables import Table, read_table
 from elman.data.uea import read_ts
 
-__all__ = ["TABLES", "from_table", "is_table", "read_sequences", "read_tags"]
+__all__ = ["TABLES", "is_table", "read_sequences", "read_tags"]
 
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json", ".ts")
 """How the names of files end that are no plain text."""
@@ -112,111 +112,69 @@ def read_sequences(
     if not isinstance(source, Table):
         table = read_table(source, encoding=encoding, decimal=decimal, header=header)
         warn(table.notes)
-    return from_table(
-        table,
-        task=task,
-        labelled=labelled,
-        text=text,
-        label=label,
-        id_column=id_column,
-        time_column=time_column,
-        columns=columns,
-    )
-
-
-def from_table(
-    table: Table,
-    *,
-    task: str = "classify",
-    labelled: bool = True,
-    text: str | None = None,
-    label: str | None = None,
-    id_column: str | None = None,
-    time_column: str | None = None,
-    columns: str | Sequence[str] | None = None,
-) -> Examples:
-    """Return the sequences of a table and what is said of each, as `elman.data.labelled` reads them.
-
-    Args:
-        table: the columns.
-        task: "classify" and "regress" say one thing of a sequence, "tag" one of each step.
-        labelled: whether labels are read; without, and without `label`, None is returned for them.
-        text: the column of texts, of tokens where steps are tagged; found where there is but one.
-        label: the column of labels; of numbers for "regress".
-        id_column: the column that tells which rows are one sequence.
-        time_column: the column that tells their order; else they follow one another.
-        columns: the columns of numbers, a list or names with commas between them; all that are left.
-
-    Raises:
-        OptionError: columns that do not go together, or are missing.
-        DataError: a column that is not there, a label that is missing or not one an id, with row and id.
-
-    >>> from elman.data.tables import read_table
-    >>> table = read_table({"id": [7, 7, 8], "x": [1, 2, 5], "kind": ["a", "a", "b "]})
-    >>> sequences, labels = from_table(table, id_column="id", label="kind")
-    >>> [one.tolist() for one in sequences], labels
-    ([[[1.0], [2.0]], [[5.0]]], ['a', 'b'])
-    """
     if not table.rows:
         raise DataError(f"{table.name} has no rows")
-    named = columns.split(",") if isinstance(columns, str) else columns
-    chosen = None if named is None else [name.strip() for name in named]
     others = {name for name in (label, id_column, time_column) if name is not None}
-    if text is None and chosen is None:
-        text = _only_text(table, others, steps=id_column is not None)
-    if text is not None and chosen is not None:
-        raise OptionError("text and columns", got="both", expected="one of them")
-    if chosen is None and text is None:
-        chosen = [name for name in table.columns if name not in others]
-        if not chosen:
-            raise DataError(f"{table.name} has no column of texts or numbers")
-    steps: Any = _texts(table, text) if text is not None else _matrix(table, chosen or [])
+    steps, texts = _steps(table, text, columns, others, described=id_column is not None)
     said = _labels(table, label, task) if labelled and label is not None else None
+    if said is not None and (task == "tag" or id_column is None) and None in said:
+        raise DataError(
+            f"column '{label}' of {table.name}",
+            got=f"nothing in {row_name(said.index(None))}",
+            expected="a label",
+            remedy="write it, or leave the row out",
+        )
     if id_column is None:
         if task == "tag" or time_column is not None:
             expected = "the column that tells which rows are one sequence"
             raise OptionError("id_column", got="nothing", expected=expected)
-        if said is not None:
-            _check_present(said, table, label)
         return [*steps], said
     groups = _groups(table, id_column, time_column)
-    if task == "tag":
-        if said is not None:
-            _check_present(said, table, label)
-            said = [[said[row] for row in rows] for rows in groups.values()]
-    elif said is not None:
-        said = [_one(said, name, rows) for name, rows in groups.items()]
-    if text is None:
+    if said is not None:
+        said = [
+            [said[row] for row in rows] if task == "tag" else _one(said, name, rows)
+            for name, rows in groups.items()
+        ]
+    if not texts:
         return [steps[rows] for rows in groups.values()], said
     parts = [[steps[row] for row in rows] for rows in groups.values()]
     return [part if task == "tag" else " ".join(part) for part in parts], said
 
 
-def _only_text(table: Table, others: set[str], *, steps: bool) -> str | None:
-    """Return the one column of texts, None where there is none; raises OptionError for several.
+def _steps(
+    table: Table,
+    text: str | None,
+    columns: str | Sequence[str] | None,
+    others: set[str],
+    *,
+    described: bool,
+) -> tuple[Any, bool]:
+    """Return what stands in each row, a text or numbers ``[C]``, and whether these are texts.
 
-    Where rows are `steps`, texts beside numbers only describe them.
+    Where rows are steps of a sequence (`described`), texts beside numbers only describe them.
     """
-    left = {name: column for name, column in table.columns.items() if name not in others}
-    found = [name for name, column in left.items() if column.dtype.kind == "O"]
-    if steps and len(found) < len(left):
-        return None
-    if len(found) > 1:
-        got = "several: " + ", ".join(printable(name, 40) for name in found[:8])
-        raise OptionError("the column of texts", got=got, remedy="say which: --text")
-    return found[0] if found else None
+    if text is not None and columns is not None:
+        raise OptionError("text and columns", got="both", expected="one of them")
+    left = [name for name in table.columns if name not in others]
+    if columns is not None:
+        left = columns.split(",") if isinstance(columns, str) else [*columns]
+    elif text is None:
+        found = [name for name in left if table.columns[name].dtype.kind == "O"]
+        if len(found) > 1 and not (described and len(found) < len(left)):
+            got = "several: " + ", ".join(printable(name, 40) for name in found[:8])
+            raise OptionError("the column of texts", got=got, remedy="say which: --text")
+        if found and not (described and len(found) < len(left)):
+            text = found[0]
+    if text is not None:
+        values = table.column(text).tolist()
+        return [str(value) if _present(value) else "" for value in values], True
+    if not left:
+        raise DataError(f"{table.name} has no column of texts or numbers")
+    return np.stack([table.numbers(name.strip()) for name in left], axis=1), False
 
 
 def _present(value: Any) -> bool:
     return value is not None and value == value
-
-
-def _texts(table: Table, name: str) -> list[str]:
-    return [str(value) if _present(value) else "" for value in table.column(name).tolist()]
-
-
-def _matrix(table: Table, names: Sequence[str]) -> np.ndarray:
-    return np.stack([table.numbers(name) for name in names], axis=1)
 
 
 def _labels(table: Table, name: str, task: str) -> list[Any]:
@@ -224,14 +182,6 @@ def _labels(table: Table, name: str, task: str) -> list[Any]:
     values = (table.numbers(name) if task == "regress" else table.column(name)).tolist()
     plain = [value.strip() if isinstance(value, str) else value for value in values]
     return [value if _present(value) else None for value in plain]
-
-
-def _check_present(said: Sequence[Any], table: Table, label: str | None) -> None:
-    for row in [row for row, value in enumerate(said) if value is None][:1]:
-        got, remedy = f"nothing in {row_name(row)}", "write it, or leave the row out"
-        raise DataError(
-            f"column '{label}' of {table.name}", got=got, expected="a label", remedy=remedy
-        )
 
 
 def _groups(table: Table, id_column: str, time_column: str | None) -> dict[Any, list[int]]:

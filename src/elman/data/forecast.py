@@ -16,7 +16,7 @@ import numpy as np
 from elman._errors import InputError, ModelFileError
 from elman.data.calendar import Frequency, advance, calendar_features, positions, season_candidates
 from elman.data.codec import Scaler
-from elman.data.series import READING, SeriesOptions, SeriesSet
+from elman.data.series import READING, SeriesOptions, SeriesSet, stamps_from
 from elman.data.vocabulary import pack_texts, unpack_texts
 from elman.data.windows import WindowRule, Windows
 from elman.data.zones import known_zone
@@ -106,9 +106,7 @@ class ForecastCodec:
 
     def windows(self, series: SeriesSet) -> Windows:
         """Return the windows over `series`, whose columns are those of the history."""
-        static = None
-        if self.static is not None:
-            static = _scaled(self.static, series.static)
+        static = None if self.static is None else self.static.apply(series.static)
         beside = [self._beside(series, place) for place in range(len(series))]
         return Windows.of(self.rule, series.values, beside, static)
 
@@ -120,7 +118,7 @@ class ForecastCodec:
             if scaler is not None:
                 scaled = np.zeros((length, len(scaler.mean)))
                 some = given[place][:length]
-                scaled[: len(some)] = _scaled(scaler, some)
+                scaled[: len(some)] = scaler.apply(some)
                 parts.append(scaled)
         if self.calendar:
             stamps = advance(series.starts[place], series.frequency, np.arange(length))
@@ -175,8 +173,7 @@ class ForecastCodec:
         for name in ("past", "future", "static"):
             scaler: Scaler | None = getattr(self, name)
             if scaler is not None:
-                arrays[f"codec.{name}.mean"] = scaler.mean
-                arrays[f"codec.{name}.scale"] = scaler.scale
+                arrays |= scaler.to_arrays(name)
         arrays["codec.corrections"] = self.corrections
         return form, arrays
 
@@ -216,25 +213,17 @@ class ForecastCodec:
         scalers: dict[str, Scaler | None] = dict.fromkeys(("past", "future", "static"))
         for name in scalers:
             if size := len(series.names[name]):
-                for part in ("mean", "scale"):
-                    _check_numbers(arrays, f"{name}.{part}", (size,))
-                scaler = Scaler(arrays[f"codec.{name}.mean"], arrays[f"codec.{name}.scale"])
-                if not (scaler.scale > 0).all():
-                    raise ModelFileError(f"codec {name}.scale", expected="positive numbers")
-                scalers[name] = scaler
+                scalers[name] = scaler = Scaler.from_arrays(name, arrays)
+                if len(scaler.mean) != size:
+                    raise ModelFileError(f"codec {name}", expected=f"{size} means and scales")
         if type(config["calendar"]) is not bool:
             raise ModelFileError("codec calendar", got=config["calendar"])
         factor = config.get("mean_factor", 1.0)
         if type(factor) is not float or not 0 < factor < math.inf:
             raise ModelFileError("codec mean_factor", got=factor, expected="a number above 0")
+        calendar = config["calendar"]
         codec = cls(
-            rule,
-            levels,
-            corrections,
-            config["calendar"],
-            history=series,
-            mean_factor=factor,
-            **scalers,
+            rule, levels, corrections, calendar, **scalers, history=series, mean_factor=factor
         )
         sizes = (codec.covariates, len(series.names["past"]), len(series.names["static"]))
         if sizes != (rule.covariates, rule.past, rule.static):
@@ -265,11 +254,6 @@ def closed(values: np.ndarray, frequency: Frequency, steps: int) -> np.ndarray:
     return found
 
 
-def _scaled(scaler: Scaler, given: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return scaler.apply(given)
-
-
 def _check_numbers(
     arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], *, missing: bool = False
 ) -> None:
@@ -285,16 +269,11 @@ def _check_numbers(
 
 def _reading(reading: dict[str, Any]) -> dict[str, str | None]:
     """Return how rows are read, as a file says it; raises ModelFileError."""
+    given = {name: value for name, value in reading.items() if value is not None}
     names = [*READING, *(name for name in FOUND if name in reading)]
-    options: dict[str, Any] = {
-        name: reading[name] for name in READING if reading.get(name) is not None
-    }
-    wrong = [*reading] != names or not all(
-        type(reading[name]) is str for name in names[len(READING) :]
-    )
-    if wrong or not all(type(value) is str for value in options.values()):
+    if [*reading] != names or not all(type(value) is str for value in given.values()):
         raise ModelFileError("codec reading", got=reading, expected=", ".join(READING))
-    SeriesOptions(**options)
+    SeriesOptions(**{name: value for name, value in given.items() if name in READING})
     if (zone := reading.get("timezone") or reading.get("zone")) is not None:
         known_zone(zone)
     return reading
@@ -332,17 +311,11 @@ def _history(
     ).any():
         raise ModelFileError("codec past and future", expected="rows for every value")
     _check_numbers(arrays, "static", (len(ids), len(names["static"])), missing=True)
-    times = tuple(
-        advance(start, frequency, np.arange(len(values)))
-        for start, values in zip(starts, ragged["values"], strict=True)
-    )
     return SeriesSet(
         ids=ids,
         starts=starts,
-        times=times,
-        values=ragged["values"],
-        past=ragged["past"],
-        future=ragged["future"],
+        times=stamps_from(starts, ragged["values"], frequency),
+        **ragged,
         static=arrays["codec.static"],
         names=names,
         frequency=frequency,

@@ -30,10 +30,8 @@ def stamp_name(stamp: Any) -> str:
     """
     if stamp.dtype.kind != "M":
         return str(stamp)
-    text = (
-        str(stamp.astype("datetime64[s]")) if stamp == stamp.astype("datetime64[s]") else str(stamp)
-    )
-    return text.removesuffix("T00:00:00")
+    second = stamp.astype("datetime64[s]")
+    return str(second if second == stamp else stamp).removesuffix("T00:00:00")
 
 
 def farthest(rows: int) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from elman._errors import DataError, OptionError, ShapeError
 from elman.data.codec import Scaler, SequenceCodec
-from elman.data.columns import column_of
+from elman.data.columns import column_of, is_missing
 from elman.data.vocabulary import TextCodec, count_vocabulary
 from elman.data.words import LONGEST, UNKNOWN, UNKNOWN_ID, plain_line_ends
 
@@ -76,7 +76,7 @@ class Sequences:
         if not items:
             raise DataError("sequences", got="none", expected="at least one")
         telling = (item for item in items if not _empty(item))
-        first = next(telling, next((item for item in items if not _missing(item)), ""))
+        first = next(telling, next((item for item in items if not is_missing(item)), ""))
         if isinstance(first, str):
             return cls("text", tuple(_text(item, row) for row, item in enumerate(items)))
         if isinstance(first, list | tuple | np.ndarray) and isinstance(next(iter(first), ""), str):
@@ -137,19 +137,13 @@ class Sequences:
         return whole.hexdigest()
 
 
-def _missing(item: Any) -> bool:
-    """Return whether `item` is an empty cell: None, NaN, or the mark of a data frame."""
-    unknown = isinstance(item, float | np.floating) and item != item
-    return item is None or bool(unknown) or type(item).__name__ in ("NAType", "NaTType")
-
-
 def _empty(item: Any) -> bool:
     """Return whether `item` says nothing of what kind the sequences are."""
-    return _missing(item) or (isinstance(item, list | tuple | np.ndarray) and len(item) == 0)
+    return is_missing(item) or (isinstance(item, list | tuple | np.ndarray) and len(item) == 0)
 
 
 def _text(item: Any, row: int) -> str:
-    if _missing(item):
+    if is_missing(item):
         return ""
     if not isinstance(item, str):
         raise DataError(f"sequence {row}", got=type(item).__name__, expected="a text")
@@ -158,7 +152,7 @@ def _text(item: Any, row: int) -> str:
 
 def _tokens(item: Any, row: int) -> tuple[str, ...]:
     if isinstance(item, str) or not isinstance(item, Iterable):
-        got = "nothing" if _missing(item) else type(item).__name__
+        got = "nothing" if is_missing(item) else type(item).__name__
         raise DataError(f"sequence {row}", got=got, expected="a list of tokens")
     tokens = tuple(item)
     for token in tokens:
@@ -377,17 +371,13 @@ def bucketed(
     count = len(lengths)
     order = np.arange(count) if draw is None else draw.permutation(count)
     pool = count if draw is None else POOL_BATCHES * batch_size
-    batches = [
-        some[start : start + batch_size]
-        for first in range(0, count, max(1, pool))
-        for some in [_by_length(order[first : first + pool], lengths)]
-        for start in range(0, len(some), batch_size)
-    ]
+    batches: list[np.ndarray] = []
+    for first in range(0, count, max(1, pool)):
+        places = order[first : first + pool]
+        places = places[np.argsort(lengths[places], kind="stable")]
+        batches += [
+            places[start : start + batch_size] for start in range(0, len(places), batch_size)
+        ]
     if draw is not None:
         batches = [batches[index] for index in draw.permutation(len(batches))]
     return batches
-
-
-def _by_length(places: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    sorted_places: np.ndarray = places[np.argsort(lengths[places], kind="stable")]
-    return sorted_places

@@ -73,7 +73,7 @@ from elman.data.rows import SeriesOptions
 from elman.data.static import encode_static, static_columns
 from elman.data.zones import to_local
 
-__all__ = ["READING", "SeriesOptions", "SeriesSet", "load_series"]
+__all__ = ["READING", "SeriesOptions", "SeriesSet", "load_series", "stamps_from"]
 
 READING = ("timezone", "date_format", "missing", "gaps", "duplicates")
 """The options of `SeriesOptions` by which later rows are read, too."""
@@ -119,14 +119,12 @@ class SeriesSet:
         (array([3., 4.]),)
         """
         if isinstance(which, np.ndarray) and which.dtype == bool:
-            places = np.flatnonzero(which).tolist()
-        else:
-            index = {key: place for place, key in enumerate(self.ids)}
-            which = [str(key) for key in which]  # ids that are numbers are given as such
-            if strange := [key for key in which if key not in index]:
-                raise DataError(f"no series {several(strange)}", expected=several(self.ids))
-            places = [index[key] for key in which]
-        return self._taken(places)
+            return self._taken(np.flatnonzero(which).tolist())
+        index = {key: place for place, key in enumerate(self.ids)}
+        which = [str(key) for key in which]  # ids that are numbers are given as such
+        if strange := [key for key in which if key not in index]:
+            raise DataError(f"no series {several(strange)}", expected=several(self.ids))
+        return self._taken([index[key] for key in which])
 
     def _taken(self, places: list[int]) -> SeriesSet:
         parts: dict[str, Any] = {
@@ -144,16 +142,13 @@ class SeriesSet:
         (array([1.]),)
         """
         keep = [max(0, len(values) - steps) for values in self.values]
+        names = ["times", "values", "past", *([] if self.names["future"] else ["future"])]
         parts: dict[str, Any] = {
             name: tuple(
                 array[:length] for array, length in zip(getattr(self, name), keep, strict=True)
             )
-            for name in ("times", "values", "past")
+            for name in names
         }
-        if not self.names["future"]:
-            parts["future"] = tuple(
-                array[:length] for array, length in zip(self.future, keep, strict=True)
-            )
         return replace(self, **parts)
 
     @property
@@ -195,9 +190,8 @@ class SeriesSet:
         early: dict[str, int] = {}
         missing: dict[str, int] = {}
         index = {key: place for place, key in enumerate(self.ids)}
-        new = [key not in index for key in other.ids]
-        if self.ids and any(new):
-            added = [key for key in other.ids if key not in index]
+        added = [key for key in other.ids if key not in index]
+        if self.ids and added:
             _check_spelling(self.ids, added)
             notes.append(f"series not known before: {several(added)}")
         values, past, future = list(self.values), list(self.past), list(self.future)
@@ -223,14 +217,14 @@ class SeriesSet:
         notes += _said(early, "{} rows before the first step that is kept: left out ({})")
         done = "left missing" if gaps == "mask" else "filled with the value before"
         notes += _said(missing, f"{{}} steps without a row before the new rows: {done} ({{}})")
-        more = other.select(np.array(new, bool))
+        more = other.select(added)
         joined = (*values, *more.values)
         starts = np.concatenate([self.starts, more.starts])
         return replace(
             self,
             ids=self.ids + more.ids,
             starts=starts,
-            times=_stamps(starts, joined, self.frequency),
+            times=stamps_from(starts, joined, self.frequency),
             values=joined,
             past=(*past, *more.past),
             future=(*future, *more.future),
@@ -239,9 +233,10 @@ class SeriesSet:
         )
 
 
-def _stamps(
+def stamps_from(
     starts: np.ndarray, values: Sequence[np.ndarray], frequency: Frequency
 ) -> tuple[np.ndarray, ...]:
+    """Return the stamps ``[T]`` of the `values` of each series, from its first stamp on."""
     return tuple(
         advance(start, frequency, np.arange(len(series)))
         for start, series in zip(starts, values, strict=True)
@@ -282,16 +277,13 @@ def _arranged(given: SeriesSet, like: SeriesSet) -> SeriesSet:
                 got=", ".join(own) or "none",
                 expected=", ".join(wanted) or "none",
             )
-        place = {name: at for at, name in enumerate(own)}
-
-        def arrange(array: np.ndarray, order: list[int | None]) -> np.ndarray:
-            columns = [np.zeros(len(array)) if at is None else array[:, at] for at in order]
-            return np.stack(columns, axis=1)
-
-        order = [place.get(name) for name in wanted]
-        array = getattr(given, role)
-        whole = isinstance(array, np.ndarray)
-        parts[role] = arrange(array, order) if whole else tuple(arrange(a, order) for a in array)
+        order = [own.index(name) if name in own else len(own) for name in wanted]
+        arrays = getattr(given, role)
+        # the last column, of zeros, stands for the kinds that are not there
+        if role == "static":
+            parts[role] = np.pad(arrays, ((0, 0), (0, 1)))[:, order]
+        else:
+            parts[role] = tuple(array[:, order] for array in arrays)
     if not parts:
         return given
     return replace(given, **parts, names=like.names, categories=like.categories)
@@ -421,7 +413,7 @@ def load_series(
     return SeriesSet(
         ids=tuple(rows.ids[grid.code] for grid in grids),
         starts=starts,
-        times=_stamps(starts, values, frequency),
+        times=stamps_from(starts, values, frequency),
         values=values,
         past=tuple(grid.matrix[: grid.length, 1:past] for grid in grids),
         future=tuple(grid.matrix[:, past:] for grid in grids),

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, compress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -114,15 +113,6 @@ def token_blocks(document: Document, level: str, split: str) -> Iterator[str]:
     return whole_words(document.blocks(), split) if level == "word" else document.blocks()
 
 
-def _watched(blocks: Iterable[str], digest: Any, seen: list[int]) -> Iterator[str]:
-    for block in blocks:
-        encoded = block.encode("utf-8", "surrogatepass")
-        digest.update(encoded)
-        seen[0] += len(encoded)
-        seen[1] += len(block)
-        yield block
-
-
 def encode(
     documents: Sequence[Document],
     codec: TextCodec,
@@ -138,10 +128,14 @@ def encode(
     reading = _Reading(
         codec, Spool(dtype, workspace, characters), Spool(np.dtype(np.int64), workspace, characters)
     )
-    digest, seen = hashlib.sha256(), [0, 0]
+    digest, size_read = hashlib.sha256(), Counter[str]()
 
     def blocks(document: Document) -> Iterator[str]:
-        return _watched(token_blocks(document, codec.level, codec.split), digest, seen)
+        for block in token_blocks(document, codec.level, codec.split):
+            encoded = block.encode("utf-8", "surrogatepass")
+            digest.update(encoded)
+            size_read.update(bytes=len(encoded), characters=len(block))
+            yield block
 
     if codec.end_id is None:
         for document in documents:
@@ -159,8 +153,8 @@ def encode(
     encodings = Counter(document.encoding.name for document in documents if document.encoding)
     facts = CorpusFacts(
         files=len(documents),
-        bytes=seen[0],
-        characters=seen[1],
+        bytes=size_read["bytes"],
+        characters=size_read["characters"],
         tokens=len(ids),
         unknown=reading.unknown,
         unknown_examples=tuple(token for token, _ in common),
