@@ -32,7 +32,8 @@ _QUICK_DRAWS, _REFINED_DRAWS = (1, 8), (4, 32)
 _CERTAIN = 1e-4
 """A token is not replaced where the model gave less than this to all others."""
 _LONGEST_WORD = 24  # characters of a word that replaces another
-_FOLLOWING = 8  # tokens that weigh the one before them, where to predict costs more than to read
+_QUICK_FOLLOWING, _FOLLOWING = 3, 8
+"""Tokens that weigh the one before them, where to predict a token costs more than to read it."""
 
 
 class Falls(NamedTuple):
@@ -94,7 +95,7 @@ def falls(
     if groups:
         ends = np.searchsorted(groups, groups, side="right")
     draw = np.random.default_rng([sample, *network.digest])
-    lanes = _Lanes(network, numbers, draw)
+    lanes = _Lanes(network, numbers, draw, _QUICK_FOLLOWING if quick else _FOLLOWING)
     others = lanes.begin(states[:N], ends, quick=quick)
     lanes.finish_words(groups, ends)
     for place in range(N):
@@ -122,13 +123,15 @@ def falls(
 class _Lanes:
     """Texts that are read side by side, each with another token at one place."""
 
-    def __init__(self, network: Network, numbers: np.ndarray, draw: np.random.Generator) -> None:
+    def __init__(
+        self, network: Network, numbers: np.ndarray, draw: np.random.Generator, following: int
+    ) -> None:
         self.network, self.numbers, self.draw = network, numbers, draw
         self.codec: TextCodec = network.model.codec
         arrays = network.model.arrays
         self._size = sum(array.size for name, array in arrays.items() if name.startswith("layers."))
         self._head = network.hidden_size * len(self.codec)
-        self._following = len(numbers) if self._head <= self._size else _FOLLOWING
+        self._following = len(numbers) if self._head <= self._size else following
         self._own = np.empty(0)
         self.steps = self.draws = 0
         self.places = np.empty(0, np.int64)
