@@ -1,7 +1,8 @@
 """Texts whose truth is known: which words of each prompt decide what comes next, and which are distractors.
 
 Used by the tests of explanations and by `benchmarks/truth.py`. Every story ends in a word that is to be
-predicted, and holds distractors of the same kind as the deciding words in the same positions.
+predicted, and holds distractors of the same kind as the deciding words in the same positions. Models of
+characters read the same stories in fewer words (`brief`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from elman.data.moved import MAX_MOVES, story
+from elman.data.moved import DAYS, MAX_MOVES, story
 
-__all__ = ["CORPORA", "Prompt", "asked", "lines", "right"]
+__all__ = ["CORPORA", "Prompt", "asked", "brief", "drawn", "lines", "right", "why"]
 
 NAMES = ["anna", "bob", "carl", "dora", "emil"]
 FOODS = ["soup", "tea", "cake", "fish", "rice"]
@@ -98,10 +99,55 @@ CORPORA: dict[str, Callable[[random.Random], Prompt]] = {
 }
 
 
-def lines(corpus: str, count: int = 3000, seed: int = 0) -> str:
+BRIEF = {
+    "moved": {
+        "the maths test is on": "test",
+        "no , the professor says it moves to": "no",
+        "we ate pizza": "ok",
+        "so the test is on": "so",
+        **{day: day[:3] for day in DAYS},
+    },
+    "bracket": {"so now close": "so"},
+    "copied": {"my name is": "me", "you are": "you", "we met": "we", "so they call me": "so"},
+    "interaction": {
+        "the light is": "a",
+        "the road is": "b",
+        "my hat is": "c",
+        "his hat is": "d",
+        "so now we": "so",
+    },
+    "negation": {"eat ": "", **{f" {food}": "" for food in FOODS}, "do i it ?": "i ?"},
+}
+"""Of each corpus phrases that decide nothing, and what stands for them in those for models of characters."""
+
+
+def brief(corpus: str, prompt: Prompt) -> Prompt:
+    """Return a story in fewer words, with the same days, names and other words that could decide.
+
+    A small GRU hardly learns from characters what stood more than 40 of them back.
+    """
+    # a deciding word carries a mark while the text is shortened
+    marked = [
+        f"{word}*" * (place in prompt.deciding) or word
+        for place, word in enumerate(prompt.text.split())
+    ]
+    text = " ".join(marked)
+    for long, short in BRIEF[corpus].items():
+        text = text.replace(long, short)
+    deciding = frozenset(place for place, word in enumerate(text.split()) if word.endswith("*"))
+    return Prompt(text.replace("*", ""), prompt.answer, deciding)
+
+
+def drawn(corpus: str, level: str, rng: random.Random) -> Prompt:
+    """Return a new story of a corpus; those for models of characters are brief."""
+    prompt = CORPORA[corpus](rng)
+    return brief(corpus, prompt) if level == "char" else prompt
+
+
+def lines(corpus: str, level: str = "word", count: int = 3000, seed: int = 0) -> str:
     """Return a corpus to train on, a story a line."""
     rng = random.Random(seed)
-    prompts = (CORPORA[corpus](rng) for _ in range(count))
+    prompts = (drawn(corpus, level, rng) for _ in range(count))
     return "".join(f"{one.text} {one.answer}\n" for one in prompts)
 
 
