@@ -9,21 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elman.explain.svg import (
-    advance,
-    box,
-    clean,
-    group,
-    limit,
-    number,
-    numbers,
-    paragraph,
-    path,
-    picture,
-    signed,
-    sized,
-    text,
-)
+from elman.explain import svg
 
 __all__ = ["curves", "forecast", "memory"]
 
@@ -109,17 +95,17 @@ def _axes(frame: _Frame, title: str, under: str, powers: tuple[bool, bool] = (Fa
         return [float(k) for k in range(math.ceil(ends[0]), math.floor(ends[1]) + 1, step)]
 
     room = frame.right - frame.left
-    parts = [text(frame.left, frame.top - 14, title, "strong", room)] if title else []
+    parts = [svg.text(frame.left, frame.top - 14, title, "strong", room)] if title else []
     for tick in places(frame.y_ends, max(2, int((frame.bottom - frame.top) / 42)), powers[1]):
         y = frame.y(tick)
-        parts.append(path("rule", "M", frame.left, y, "H", frame.right))
-        parts.append(text(frame.left - 6, y + 4, said(tick, powers[1]), "small end grey"))
+        parts.append(svg.path("rule", "M", frame.left, y, "H", frame.right))
+        parts.append(svg.text(frame.left - 6, y + 4, said(tick, powers[1]), "small end grey"))
     if under:
         for tick in places(frame.x_ends, max(2, int((frame.right - frame.left) / 70)), powers[0]):
             shown = said(tick, powers[0])
-            parts.append(text(frame.x(tick), frame.bottom + 16, shown, "small middle grey"))
+            parts.append(svg.text(frame.x(tick), frame.bottom + 16, shown, "small middle grey"))
         middle = (frame.left + frame.right) / 2
-        parts.append(text(middle, frame.bottom + 34, under, "small middle grey"))
+        parts.append(svg.text(middle, frame.bottom + 34, under, "small middle grey"))
     return "".join(parts)
 
 
@@ -141,7 +127,7 @@ def _line(frame: _Frame, xs: np.ndarray, ys: np.ndarray, kind: str) -> str:
             pen = "L"
         else:
             pen = "M"
-    return path(f"line {kind}", *steps) if steps else ""
+    return svg.path(f"line {kind}", *steps) if steps else ""
 
 
 def memory(
@@ -159,11 +145,13 @@ def memory(
     the change that 95 in 100 predictions do not exceed, as a thin line. The second is logarithmic, and left
     out where it is None. Raises ShapeError.
     """
-    at = numbers(lags, "lags", (None,))
-    first = numbers(change, "change", (len(at),))
-    second = np.zeros(len(at)) if gradient is None else numbers(gradient, "gradient", (len(at),))
-    upper = first if most is None else numbers(most, "most", (len(at),))
-    width = sized(width)
+    at = svg.numbers(lags, "lags", (None,))
+    first = svg.numbers(change, "change", (len(at),))
+    second = (
+        np.zeros(len(at)) if gradient is None else svg.numbers(gradient, "gradient", (len(at),))
+    )
+    upper = first if most is None else svg.numbers(most, "most", (len(at),))
+    width = svg.sized(width)
     wide = width >= 560 and gradient is not None
     positive = at[at > 0]
     long = len(positive) > 1 and float(positive.max()) >= 32 * float(positive.min())
@@ -174,7 +162,7 @@ def memory(
     left, high = _EDGE + 46, 150.0
     x_ends = _ends(xs)
     one = _Frame(
-        left, 46, left + across, 46 + high, x_ends, (0.0, max(limit(upper[upper > 0]), 0.02))
+        left, 46, left + across, 46 + high, x_ends, (0.0, max(svg.limit(upper[upper > 0]), 0.02))
     )
     if wide:
         two = one._replace(left=left + across + 58, right=left + 2 * across + 52)
@@ -185,8 +173,8 @@ def memory(
     rule = one.y(_HORIZON)
     parts = [
         _axes(one, "change of the prediction", "only the last so many inputs", (long, False)),
-        path("line plain thin dashed", "M", one.left, rule, "H", one.right),
-        text(one.left + 4, rule - 5, "no change: 0.01", "small grey"),
+        svg.path("line plain thin dashed", "M", one.left, rule, "H", one.right),
+        svg.text(one.left + 4, rule - 5, "no change: 0.01", "small grey"),
         _line(one, xs, first, "up"),
         *([] if most is None else [_line(one, xs, upper, "up thin")]),
     ]
@@ -194,14 +182,16 @@ def memory(
         parts.append(_axes(two, "gradient at the input", "so many inputs back", (long, True)))
         parts.append(_line(two, xs, tiny, "down"))
     bottom = one.bottom if gradient is None else two.bottom
-    return picture(parts, width, bottom + 48, "Memory of the network by lag", standalone=standalone)
+    return svg.picture(
+        parts, width, bottom + 48, "Memory of the network by lag", standalone=standalone
+    )
 
 
 def _times(values: ArrayLike) -> tuple[np.ndarray, list[str] | None]:
     """Return times as numbers, and as words where they are dates."""
     found = np.asarray(values)
     if found.dtype.kind != "M":
-        return numbers(found, "times", (None,)), None
+        return svg.numbers(found, "times", (None,)), None
     seconds = found.astype("datetime64[s]")
     days = bool((seconds == seconds.astype("datetime64[D]")).all())
     words = [str(time).replace("T", " ")[: 10 if days else 16] for time in seconds]
@@ -229,14 +219,14 @@ def forecast(
     that is `chosen` (from 1) is marked. Of a long history the last six horizons are shown. Raises ShapeError.
     """
     before, words = _times(history_times)
-    past = numbers(history, "history and its times", before.shape)
+    past = svg.numbers(history, "history and its times", before.shape)
     after, later = _times(times)
-    line = numbers(median, "forecast and its times", after.shape)
+    line = svg.numbers(median, "forecast and its times", after.shape)
     bands = [
         (
             share,
-            numbers(low, "an interval", line.shape),
-            numbers(high, "an interval", line.shape),
+            svg.numbers(low, "an interval", line.shape),
+            svg.numbers(high, "an interval", line.shape),
         )
         for share, (low, high) in sorted((intervals or {}).items(), reverse=True)
     ]
@@ -245,7 +235,7 @@ def forecast(
     shown = max(_HISTORY[1], _HISTORY[0] * len(line), *lags, 1)
     before, past = before[-shown:], past[-shown:]
     words = [*(words or [])[-shown:], *(later or [])] if words is not None else None
-    width = sized(width)
+    width = svg.sized(width)
     whole = np.concatenate([before, after])
     frame = _Frame(
         _EDGE + 50,
@@ -273,25 +263,27 @@ def forecast(
         steps: list[str | float] = []
         for x, y in edge:
             steps += ["L" if steps else "M", frame.x(float(x)), frame.y(float(y))]
-        parts.append(path("band", *steps, "z") if edge else "")
+        parts.append(svg.path("band", *steps, "z") if edge else "")
     parts += [_line(frame, before, past, "ink"), _line(frame, at, joined(line), "up")]
     if len(after):
         now = frame.x(float(at[0]))
-        parts.append(path("line plain thin dashed", "M", now, frame.top, "V", base))
+        parts.append(svg.path("line plain thin dashed", "M", now, frame.top, "V", base))
     if chosen is not None and 1 <= chosen <= len(line):
         x, y = frame.x(float(after[chosen - 1])), frame.y(float(line[chosen - 1]))
         if math.isfinite(x + y):
-            parts.append(path("line plain thin", "M", x, frame.top, "V", frame.bottom))
-            parts.append(f'<circle class="dot up" cx="{number(x)}" cy="{number(y)}" r="4.5"/>')
+            parts.append(svg.path("line plain thin", "M", x, frame.top, "V", frame.bottom))
+            parts.append(
+                f'<circle class="dot up" cx="{svg.number(x)}" cy="{svg.number(y)}" r="4.5"/>'
+            )
     parts += _by_lag(frame, before, lags, base)
     shares = ", ".join(f"{100 * share:g} %" for share, *_ in bands)
     said = "history, forecast" + (f", intervals of {shares}" if bands else "")
     if lags:
         said += "; bars: what each earlier value added"
-    lines, below = paragraph(frame.left, base + 38, said, frame.right - frame.left)
+    lines, below = svg.paragraph(frame.left, base + 38, said, frame.right - frame.left)
     parts.append(lines)
     label = f"Forecast of {len(line)} steps after {T}: {name}"
-    return picture(parts, width, below, label, standalone=standalone)
+    return svg.picture(parts, width, below, label, standalone=standalone)
 
 
 def _times_axis(
@@ -312,9 +304,9 @@ def _times_axis(
     parts = []
     for time, word in named:
         if math.isfinite(time):
-            half = advance(word, 11) / 2
+            half = svg.advance(word, 11) / 2
             x = min(max(frame.x(time), frame.left + half), frame.right - half)
-            parts.append(text(x, base + 18, word, "small middle grey"))
+            parts.append(svg.text(x, base + 18, word, "small middle grey"))
     return parts
 
 
@@ -322,11 +314,11 @@ def _by_lag(frame: _Frame, times: np.ndarray, lags: Mapping[int, float], base: f
     """Return contributions as bars under the values that made them, above zero and below."""
     if not lags:
         return []
-    zero, most = base - 26, limit(list(lags.values()))
+    zero, most = base - 26, svg.limit(list(lags.values()))
     inside = times[np.isfinite(times)]
     gap = (frame.right - frame.left) / max(2, len(inside))
     wide = min(max(0.7 * gap, 1.5), 12.0)
-    parts = [path("rule", "M", frame.left, zero, "H", frame.right)]
+    parts = [svg.path("rule", "M", frame.left, zero, "H", frame.right)]
     for lag, value in sorted(lags.items(), reverse=True):
         time = float(times[-lag])
         if not (math.isfinite(time) and math.isfinite(value)):
@@ -334,9 +326,11 @@ def _by_lag(frame: _Frame, times: np.ndarray, lags: Mapping[int, float], base: f
         high = 24 * abs(value) / most
         kind = "up" if value > 0 else "down"
         x, y = frame.x(time) - wide / 2, zero - high if value > 0 else zero
-        bar = box(x, y, wide, high, f"bar {kind}")
-        parts.append(group("row", [bar], f' data-lag="{lag}"', f"{signed(value)} by lag {lag}"))
-    parts.append(text(frame.left - 6, zero + 4, "moved", "small end grey"))
+        bar = svg.box(x, y, wide, high, f"bar {kind}")
+        parts.append(
+            svg.group("row", [bar], f' data-lag="{lag}"', f"{svg.signed(value)} by lag {lag}")
+        )
+    parts.append(svg.text(frame.left - 6, zero + 4, "moved", "small end grey"))
     return parts
 
 
@@ -354,19 +348,21 @@ def curves(
     """
     drawn = []
     for name, (steps, values) in lines.items():
-        xs = numbers(steps, "steps", (None,))
-        drawn.append((clean(name, 24), xs, numbers(values, "values and their steps", xs.shape)))
-    width = sized(width)
+        xs = svg.numbers(steps, "steps", (None,))
+        drawn.append(
+            (svg.clean(name, 24), xs, svg.numbers(values, "values and their steps", xs.shape))
+        )
+    width = svg.sized(width)
     left, right, top = _EDGE + 46, width - _EDGE - 4, 32.0
-    x, legend = left + min(advance(clean(title)), 0.4 * width) + 24, []
+    x, legend = left + min(svg.advance(svg.clean(title)), 0.4 * width) + 24, []
     for place, (name, *_) in enumerate(drawn):
-        room = min(advance(name, 11), right - left - 12) + 28
+        room = min(svg.advance(name, 11), right - left - 12) + 28
         if x + room > right and x > left:
             x, top = left, top + 16
         kind = _KINDS[min(place, len(_KINDS) - 1)]
-        dot = f'<circle class="dot {kind}" cx="{number(x + 4)}" cy="{number(top - 4)}" r="3.5"/>'
+        dot = f'<circle class="dot {kind}" cx="{svg.number(x + 4)}" cy="{svg.number(top - 4)}" r="3.5"/>'
         colour = {"ink": "small"}.get(kind, f"small {kind}")
-        legend += [dot, text(x + 12, top, name, colour, right - x - 12)]
+        legend += [dot, svg.text(x + 12, top, name, colour, right - x - 12)]
         x += room
     empty = np.zeros(0)
     x_ends = _ends(empty, *(xs[np.isfinite(ys)] for _, xs, ys in drawn))
@@ -378,15 +374,15 @@ def curves(
         x_ends,
         _ends(empty, *(ys for *_, ys in drawn)),
     )
-    parts = [_axes(frame, "", "step"), text(left, 32, title, "strong", 0.4 * width), *legend]
+    parts = [_axes(frame, "", "step"), svg.text(left, 32, title, "strong", 0.4 * width), *legend]
     for row, (step, words) in enumerate(sorted(marks)[:40]):
         if x_ends[0] <= step <= x_ends[1]:
             x = frame.x(step)
-            parts.append(path("line plain thin dashed", "M", x, frame.top, "V", frame.bottom))
+            parts.append(svg.path("line plain thin dashed", "M", x, frame.top, "V", frame.bottom))
             side, gap = ("end", -5) if x > (frame.left + frame.right) / 2 else ("", 5)
             kind = f"small grey {side}".strip()
             parts.append(
-                text(
+                svg.text(
                     x + gap,
                     frame.top + 10 + 14 * (row % 3),
                     words,
@@ -398,7 +394,7 @@ def curves(
         kind = _KINDS[min(place, len(_KINDS) - 1)]
         parts.append(_line(frame, xs, ys, kind))
         for last in np.flatnonzero(np.isfinite(xs) & np.isfinite(ys))[-1:]:
-            at_x, at_y = number(frame.x(float(xs[last]))), number(frame.y(float(ys[last])))
+            at_x, at_y = svg.number(frame.x(float(xs[last]))), svg.number(frame.y(float(ys[last])))
             parts.append(f'<circle class="dot {kind}" cx="{at_x}" cy="{at_y}" r="2.6"/>')
     label = f"Curves of {len(drawn)} measures over steps"
-    return picture(parts, width, frame.bottom + 48, label, standalone=standalone)
+    return svg.picture(parts, width, frame.bottom + 48, label, standalone=standalone)

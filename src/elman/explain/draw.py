@@ -14,28 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elman._rows import rows_of
+from elman.explain import svg
 from elman.explain.charts import curves, forecast, memory
 from elman.explain.explanation import Explanation
-from elman.explain.svg import (
-    STYLE,
-    advance,
-    attribute,
-    box,
-    clean,
-    group,
-    level,
-    limit,
-    number,
-    numbers,
-    paragraph,
-    path,
-    picture,
-    signed,
-    sized,
-    text,
-    tiles,
-    way,
-)
+from elman.explain.svg import STYLE
 from elman.explain.unrolled import unrolled
 
 __all__ = [
@@ -64,26 +46,26 @@ def contributions(explanation: Explanation, *, width: float = 720, standalone: b
     bars, sums, unseen = rows_of(explanation)
     rows = [*bars, *sums]
     failed = explanation.passed is False
-    amounts = numbers([(row.value, row.absence, row.bar) for row in rows], "rows", (None, 3))
+    amounts = svg.numbers([(row.value, row.absence, row.bar) for row in rows], "rows", (None, 3))
 
-    width = sized(width)
+    width = svg.sized(width)
     room = width - 2 * _EDGE
     reached = np.nan_to_num(amounts[: len(bars), 1:])
     low, high = float(reached.min(initial=0)), float(reached.max(initial=0))
-    longest = max((advance(clean(row.name)) for row in bars), default=0.0)
+    longest = max((svg.advance(svg.clean(row.name)) for row in bars), default=0.0)
     names = min(longest + 12, 0.32 * width)
     start, end = _EDGE + names, width - _EDGE - 64
     span = (high / 2 - low / 2) * 2 or 1.0
     scale = (end - start) / min(span, 1e300)
     zero = start - low * scale
-    title = f"why {clean(explanation.target)}"
-    parts = [text(_EDGE, 32, title, "large", room)]
-    score = signed(float(explanation.score), plus=False)
-    about, y = paragraph(
+    title = f"why {svg.clean(explanation.target)}"
+    parts = [svg.text(_EDGE, 32, title, "large", room)]
+    score = svg.signed(float(explanation.score), plus=False)
+    about, y = svg.paragraph(
         _EDGE, 50, f"{explanation.score_name} {score}, by {explanation.method}", room
     )
     parts.append(about)
-    about, y = paragraph(_EDGE, y, f"Shown is {explanation.caption}.", room, "small grey")
+    about, y = svg.paragraph(_EDGE, y, f"Shown is {explanation.caption}.", room, "small grey")
     parts.append(about)
     y += 12
 
@@ -92,25 +74,27 @@ def contributions(explanation: Explanation, *, width: float = 720, standalone: b
         value, ring, shown = amounts[at].tolist()
         shown = shown if np.isfinite(shown) else 0.0
         x = zero + min(shown, 0.0) * scale
-        bar, barred = f"bar {way(value, failed=failed)}", at < len(bars)
+        bar, barred = f"bar {svg.way(value, failed=failed)}", at < len(bars)
         found = [
-            text(_EDGE, y + 4, name, kind, names - 8 if barred else room - 72),
-            box(x, y - 7, abs(shown) * scale, 14, bar, 1.5) if barred else "",
-            text(width - _EDGE, y + 4, signed(value), f"end {kind}".strip()),
+            svg.text(_EDGE, y + 4, name, kind, names - 8 if barred else room - 72),
+            svg.box(x, y - 7, abs(shown) * scale, 14, bar, 1.5) if barred else "",
+            svg.text(width - _EDGE, y + 4, svg.signed(value), f"end {kind}".strip()),
         ]
-        said = f"{signed(value)}: {name}"
+        said = f"{svg.signed(value)}: {name}"
         if np.isfinite(ring):
             x = zero + ring * scale
-            found.append(f'<circle class="ring" cx="{number(x)}" cy="{number(y)}" r="4.5"/>')
-            said = f"{signed(value)}; measured: {signed(ring)}. Input: {name}"
+            found.append(
+                f'<circle class="ring" cx="{svg.number(x)}" cy="{svg.number(y)}" r="4.5"/>'
+            )
+            said = f"{svg.signed(value)}; measured: {svg.signed(ring)}. Input: {name}"
         more = "" if place is None else f' data-position="{place}"'
-        return group("row", found, more, said)
+        return svg.group("row", found, more, said)
 
-    parts.append(path("rule", "M", zero, y - 14, "V", y + 22 * len(bars) - 8))
+    parts.append(svg.path("rule", "M", zero, y - 14, "V", y + 22 * len(bars) - 8))
     for at, row in enumerate(rows):
         last = at == len(rows) - 1 and bool(sums)
         if last:
-            parts.append(path("rule", "M", _EDGE, y - 8, "H", width - _EDGE))
+            parts.append(svg.path("rule", "M", _EDGE, y - 8, "H", width - _EDGE))
             y += 8
         kind = "strong" if last else "grey" if row.place is None else ""
         parts.append(row_at(y, at, kind))
@@ -118,16 +102,18 @@ def contributions(explanation: Explanation, *, width: float = 720, standalone: b
     y += 12
     if np.isfinite(amounts[:, 1]).any():
         parts.append(
-            f'<circle class="ring" cx="{number(_EDGE + 5)}" cy="{number(y - 4)}" r="4.5"/>'
+            f'<circle class="ring" cx="{svg.number(_EDGE + 5)}" cy="{svg.number(y - 4)}" r="4.5"/>'
         )
-        parts.append(text(_EDGE + 16, y, "the measured change when it is replaced", "small grey"))
+        parts.append(
+            svg.text(_EDGE + 16, y, "the measured change when it is replaced", "small grey")
+        )
         y += 20
     kinds = ("small grey", "small down" if failed else "small", "small grey")
     said = (unseen, explanation.verdict, explanation.note)
     for words, kind in zip(said, kinds, strict=True):
-        lines, y = paragraph(_EDGE, y, words, room, kind)
+        lines, y = svg.paragraph(_EDGE, y, words, room, kind)
         parts.append(lines)
-    return picture(parts, width, y, title, standalone=standalone)
+    return svg.picture(parts, width, y, title, standalone=standalone)
 
 
 def coloured_text(
@@ -144,37 +130,39 @@ def coloured_text(
     stand close, words apart; a line end ends the row. Raises ShapeError.
     """
     T = len(tokens)
-    found = numbers(values, "values", (T,))[:_PIECES]
-    most, width = limit(found), sized(width)
+    found = svg.numbers(values, "values", (T,))[:_PIECES]
+    most, width = svg.limit(found), svg.sized(width)
     close = all(len(token) <= 1 for token in tokens)
-    parts = [text(_EDGE, 32, title, "strong", width - 2 * _EDGE)] if title else []
+    parts = [svg.text(_EDGE, 32, title, "strong", width - 2 * _EDGE)] if title else []
     x, y, broken = _EDGE, _EDGE + (48 if title else 20), False
     for at, (token, value) in enumerate(zip(tokens, found.tolist(), strict=False)):
-        shown = " " if token == " " else clean(token)
-        room = min(max(advance(shown), 8.0) + (2 if close else 10), width - 2 * _EDGE)
+        shown = " " if token == " " else svg.clean(token)
+        room = min(max(svg.advance(shown), 8.0) + (2 if close else 10), width - 2 * _EDGE)
         if broken or (x > _EDGE and x + room > width - _EDGE):
             x, y = _EDGE, y + 32
         share = abs(value) / most if np.isfinite(value) else 0.0
         thick = 4 * share
-        bar = box(x, y - 17 - thick if value > 0 else y + 7, room, thick, f"bar {way(value)}")
+        bar = svg.box(
+            x, y - 17 - thick if value > 0 else y + 7, room, thick, f"bar {svg.way(value)}"
+        )
         pieces = [
-            box(x, y - 16, room, 22, level(value, most, "t")),
+            svg.box(x, y - 16, room, 22, svg.level(value, most, "t")),
             bar if thick >= 0.2 else "",
-            text(x + room / 2, y, token, "middle" + (" grey" if shown in "↵⇥" else ""), room)
+            svg.text(x + room / 2, y, token, "middle" + (" grey" if shown in "↵⇥" else ""), room)
             if shown.strip()
             else "",
         ]
         more = f' data-position="{at}"'
-        parts.append(group("word", pieces, more, f"{signed(value)}: {shown}"))
+        parts.append(svg.group("word", pieces, more, f"{svg.signed(value)}: {shown}"))
         x += room + (0 if close else 3)
         broken = token == "\n"
     y += 32
     scale = f"from −{most:.3g} (red, bar below) to {most:.3g} (blue, bar above)"
     if len(found) < T:
         scale += f"; the first {len(found):,} of {T:,}"
-    parts.append(text(_EDGE, y, scale, "small grey", width - 2 * _EDGE))
+    parts.append(svg.text(_EDGE, y, scale, "small grey", width - 2 * _EDGE))
     label = title or f"{T} pieces of text coloured by value"
-    return picture(parts, width, y + 14, label, standalone=standalone)
+    return svg.picture(parts, width, y + 14, label, standalone=standalone)
 
 
 def heat(
@@ -191,46 +179,48 @@ def heat(
     At most 64 units and the last tokens that fit are shown. Raises ShapeError.
     """
     U, T = len(units), len(tokens)
-    table = numbers(values, "values", (U, T))[:64]
-    width = sized(width)
-    names = min(max((advance(clean(unit), 11) for unit in units[:64]), default=0) + 10, 0.3 * width)
+    table = svg.numbers(values, "values", (U, T))[:64]
+    width = svg.sized(width)
+    names = min(
+        max((svg.advance(svg.clean(unit), 11) for unit in units[:64]), default=0) + 10, 0.3 * width
+    )
     room = width - 2 * _EDGE - names
     count = min(T, int(room / 5))
     across = min(26.0, room / max(1, count))
     tall = min(18.0, max(12.0, 400 / max(1, len(table))))
-    shown, most = tokens[T - count :], limit(table[:, T - count :])
+    shown, most = tokens[T - count :], svg.limit(table[:, T - count :])
     head = title or (f"{len(table)} of {U:,} units" if len(table) < U else f"{U:,} units")
     late = f", the last {count:,} of {T:,} steps" if count < T else ""
     said = f"{head}{late}, from −{most:.2g} (red) to {most:.2g} (blue)"
     if not T:
         table, said = table[:0], title or "no step was read"
-    lines, y = paragraph(_EDGE, _EDGE + 14.0, said, width - 2 * _EDGE)
+    lines, y = svg.paragraph(_EDGE, _EDGE + 14.0, said, width - 2 * _EDGE)
     parts = [lines]
     y -= 4
     left = _EDGE + names + across * np.arange(count)
     for row, unit in enumerate(units[: len(table)]):
         at = y + tall * row
-        drawn = tiles(table[row : row + 1, T - count :] / most, left, at, across - 0.4, tall)
-        name = text(_EDGE + names - 8, at + tall / 2 + 4, unit, "small end grey", names - 8)
-        parts.append(group("unit", [name, drawn], attribute("data-unit", unit)))
+        drawn = svg.tiles(table[row : row + 1, T - count :] / most, left, at, across - 0.4, tall)
+        name = svg.text(_EDGE + names - 8, at + tall / 2 + 4, unit, "small end grey", names - 8)
+        parts.append(svg.group("unit", [name, drawn], svg.attribute("data-unit", unit)))
     y += tall * len(table) + 8
     upright = across >= 9 and max((len(token) for token in shown), default=0) <= 1
-    longest = max((advance(clean(token), 11) for token in shown), default=0)
+    longest = max((svg.advance(svg.clean(token), 11) for token in shown), default=0)
     below = 16.0
     if upright or longest + 4 <= across:
         parts += [
-            text(x + across / 2, y + 8, token, "small middle")
+            svg.text(x + across / 2, y + 8, token, "small middle")
             for x, token in zip(left, shown, strict=True)
         ]
     elif across >= 11:
         below = min(90.0, longest + 8)
         parts += [
-            text(0, 0, token, "small end", 88, _turned(float(x) + across / 2 + 4, y))
+            svg.text(0, 0, token, "small end", 88, _turned(float(x) + across / 2 + 4, y))
             for x, token in zip(left, shown, strict=True)
         ]
     label = f"{head} over {T:,} steps" if T else said
-    return picture(parts, width, y + below + 4, label, standalone=standalone)
+    return svg.picture(parts, width, y + below + 4, label, standalone=standalone)
 
 
 def _turned(x: float, y: float) -> str:
-    return f' transform="translate({number(x)} {number(y)}) rotate(-90)"'
+    return f' transform="translate({svg.number(x)} {svg.number(y)}) rotate(-90)"'

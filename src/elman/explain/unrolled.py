@@ -8,24 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elman.explain.svg import (
-    advance,
-    attribute,
-    box,
-    clean,
-    group,
-    limit,
-    number,
-    numbers,
-    paragraph,
-    path,
-    picture,
-    signed,
-    sized,
-    text,
-    tiles,
-    way,
-)
+from elman.explain import svg
 
 __all__ = ["unrolled"]
 
@@ -77,14 +60,14 @@ def unrolled(
     (2, True)
     """
     T = len(tokens)
-    pushes = None if contributions is None else numbers(contributions, "contributions", (T,))
-    strips = numbers(states, "states", (T, None))
-    width, predictions = sized(width), predictions[:_PREDICTIONS]
+    pushes = None if contributions is None else svg.numbers(contributions, "contributions", (T,))
+    strips = svg.numbers(states, "states", (T, None))
+    width, predictions = svg.sized(width), predictions[:_PREDICTIONS]
     narrow = width < _NARROW
     side = 92.0 if narrow else min(320.0, 0.34 * width)
     room = width - 2 * _EDGE - side - 12
     wishes = [
-        min(max(advance(clean(token)) + 16, _COLUMN[0]), _COLUMN[1 + narrow])
+        min(max(svg.advance(svg.clean(token)) + 16, _COLUMN[0]), _COLUMN[1 + narrow])
         for token in tokens[-200:]
     ]
     fit = room - 60 * (len(wishes) < T or before > 0)
@@ -102,13 +85,13 @@ def unrolled(
     units = min(strips.shape[1], _UNITS)
     varied = np.ptp(np.nan_to_num(strips[first:]), axis=0) if count else np.zeros(strips.shape[1])
     chosen = np.sort(np.argsort(-varied, kind="stable")[:units])
-    most = limit(strips[first:])
+    most = svg.limit(strips[first:])
     tall = min(max(96 / max(1, units), 4.0), 14.0)
     top = base + (27 if pushes is not None else 4)
     deep = max(28.0, tall * units) + 8
     word_at = top + deep + 34
     total = 0.0 if pushes is None else float(np.nan_to_num(pushes[:first]).sum())
-    ends = limit([total], () if pushes is None else pushes[first:])
+    ends = svg.limit([total], () if pushes is None else pushes[first:])
     strip = min([column - 14 for column in columns] + [46.0])
 
     def arc(x: float, value: float) -> str:
@@ -116,33 +99,33 @@ def unrolled(
         if not thick >= 0.05:
             return ""
         high = base - (rise + 8) * (0.35 + 0.65 * (goal - x) / (goal - _EDGE)) * 4 / 3
-        kind = f"arc {way(value, failed=failed)}"
+        kind = f"arc {svg.way(value, failed=failed)}"
         wide = f' stroke-width="{thick:.2f}"'
-        return path(kind, "M", x, base, "C", x, high, goal, high, goal, base, more=wide)
+        return svg.path(kind, "M", x, base, "C", x, high, goal, high, goal, base, more=wide)
 
     def known(value: float) -> str:
-        return signed(0.0 if abs(value) < 0.005 * ends else value)
+        return svg.signed(0.0 if abs(value) < 0.005 * ends else value)
 
     def column(place: int) -> str:
         x, at, token = float(middle[place]), first + place, tokens[first + place]
         inner = columns[place] - 6
-        more = f' data-position="{at}"' + _button(f"word {at + 1}: {clean(token)}", standalone)
-        said = f"word {at + 1}: {clean(token)}"
-        parts = [box(x - inner / 2, base - 2, inner, word_at + 12 - base, "hit", 6)]
+        more = f' data-position="{at}"' + _button(f"word {at + 1}: {svg.clean(token)}", standalone)
+        said = f"word {at + 1}: {svg.clean(token)}"
+        parts = [svg.box(x - inner / 2, base - 2, inner, word_at + 12 - base, "hit", 6)]
         if pushes is not None:
             value = float(pushes[at])
             more += f' data-contribution="{value:.6g}"' if np.isfinite(value) else ""
-            kind = f"small middle {way(value, failed=failed)}"
-            parts += [arc(x, value), text(x, base + 17, known(value), kind)]
+            kind = f"small middle {svg.way(value, failed=failed)}"
+            parts += [arc(x, value), svg.text(x, base + 17, known(value), kind)]
         if meanings:
             said = f"{meanings[at]} Word {at + 1}: {token}"
         kind = "cell void" if at in unknown else "cell"
-        parts.append(box(x - strip / 2 - 4, top, strip + 8, deep, kind, 5))
+        parts.append(svg.box(x - strip / 2 - 4, top, strip + 8, deep, kind, 5))
         shares = strips[at : at + 1, chosen].T / most
-        parts.append(tiles(shares, [x - strip / 2], top + 4, strip, tall))
+        parts.append(svg.tiles(shares, [x - strip / 2], top + 4, strip, tall))
         parts.append(_arrow(x, word_at - 16, x, top + deep + 4))
-        parts.append(text(x, word_at, token, "middle", inner))
-        return group("word", parts, more, said)
+        parts.append(svg.text(x, word_at, token, "middle", inner))
+        return svg.group("word", parts, more, said)
 
     half = top + deep / 2
     gap = strip / 2 + 5
@@ -157,20 +140,20 @@ def unrolled(
     if earlier:
         x = _EDGE + 25
         past = [
-            box(_EDGE, top, 50, deep, "void", 5),
-            text(x, half - 3, f"… {before + first:,}", "small middle grey"),
-            text(x, half + 12, "earlier", "small middle grey"),
+            svg.box(_EDGE, top, 50, deep, "void", 5),
+            svg.text(x, half - 3, f"… {before + first:,}", "small middle grey"),
+            svg.text(x, half + 12, "earlier", "small middle grey"),
         ]
         if pushes is not None and first:
-            kind = f"small middle {way(total, failed=failed)}"
-            past += [arc(x, total), text(x, base + 17, known(total), kind)]
+            kind = f"small middle {svg.way(total, failed=failed)}"
+            past += [arc(x, total), svg.text(x, base + 17, known(total), kind)]
     sizes = np.zeros(count) if pushes is None else np.nan_to_num(np.abs(pushes[first:]))
     words = [column(int(place)) for place in np.argsort(-sizes, kind="stable")]
     answer: list[str] = []
     if pushes is not None and count:
         answer = [
-            f'<circle class="ring" cx="{number(goal)}" cy="{number(base)}" r="4"/>',
-            text(goal + 12, base + 5, target, "large", width - goal - 12 - _EDGE),
+            f'<circle class="ring" cx="{svg.number(goal)}" cy="{svg.number(base)}" r="4"/>',
+            svg.text(goal + 12, base + 5, target, "large", width - goal - 12 - _EDGE),
         ]
     if narrow:
         bars, bottom = _bars(
@@ -192,24 +175,24 @@ def unrolled(
     below, notes, legend = max(bottom, word_at + 22) + 16, "", ""
     if standalone:
         kind, room = "small down" if failed else "small", width - 2 * _EDGE
-        lines, below = paragraph(_EDGE, below, " ".join(said), room)
-        more, below = paragraph(_EDGE, below, note, room, kind)
+        lines, below = svg.paragraph(_EDGE, below, " ".join(said), room)
+        more, below = svg.paragraph(_EDGE, below, note, room, kind)
         notes = lines + more
     else:
-        legend = attribute("data-legend", " ".join(said), 300)
+        legend = svg.attribute("data-legend", " ".join(said), 300)
     label = f"The network unrolled over {before + T:,} words" + (
         f", and what moved: {target}" if pushes is not None else ""
     )
-    parts = [group("words", [*past, *words], legend), *flow, *answer, *bars, notes]
+    parts = [svg.group("words", [*past, *words], legend), *flow, *answer, *bars, notes]
     role = "img" if standalone else "group"
-    return picture(parts, width, below, label, standalone=standalone, role=role)
+    return svg.picture(parts, width, below, label, standalone=standalone, role=role)
 
 
 def _button(label: str, standalone: bool) -> str:
     """Return what makes a group one that can be pressed; a picture in a file has none."""
     if standalone:
         return ""
-    return f' role="button" tabindex="0"{attribute("aria-label", label)}'
+    return f' role="button" tabindex="0"{svg.attribute("aria-label", label)}'
 
 
 def _arrow(x: float, y: float, to_x: float, to_y: float) -> str:
@@ -218,7 +201,7 @@ def _arrow(x: float, y: float, to_x: float, to_y: float) -> str:
         head = ("M", to_x - 4, y - 3, "L", to_x, y, "L", to_x - 4, y + 3)
     else:
         head = ("M", x - 3, to_y + 4, "L", x, to_y, "L", x + 3, to_y + 4)
-    return path("flow", "M", x, y, "L", to_x, to_y, *head)
+    return svg.path("flow", "M", x, y, "L", to_x, to_y, *head)
 
 
 def _bars(
@@ -230,21 +213,23 @@ def _bars(
     standalone: bool,
 ) -> tuple[list[str], float]:
     """Return predictions as bars from x, y on, and where they end."""
-    names = min(max((advance(clean(name)) for name, _ in predictions), default=0) + 8, 0.42 * width)
+    names = min(
+        max((svg.advance(svg.clean(name)) for name, _ in predictions), default=0) + 8, 0.42 * width
+    )
     room = width - names - 52
     rows = []
     for rank, (name, probability) in enumerate(predictions):
         share = min(max(float(probability), 0.0), 1.0) if np.isfinite(probability) else 0.0
         strong = "strong" if name == target else ""
         at = y + 24 * rank
-        said = f"{100 * share:.1f} %: {clean(name)}"
-        more = f' data-rank="{rank}"{attribute("data-token", name)}' + _button(said, standalone)
+        said = f"{100 * share:.1f} %: {svg.clean(name)}"
+        more = f' data-rank="{rank}"{svg.attribute("data-token", name)}' + _button(said, standalone)
         parts = [
-            box(x - 4, at - 12, width + 4, 24, "hit", 4),
-            text(x, at + 4, name, strong, names - 6),
-            box(x + names, at - 6, room, 12, "track", 2),
-            box(x + names, at - 6, room * share, 12, f"bar {'up' if strong else 'plain'}", 2),
-            text(x + width, at + 4, f"{100 * share:.1f} %", f"small end grey {strong}".strip()),
+            svg.box(x - 4, at - 12, width + 4, 24, "hit", 4),
+            svg.text(x, at + 4, name, strong, names - 6),
+            svg.box(x + names, at - 6, room, 12, "track", 2),
+            svg.box(x + names, at - 6, room * share, 12, f"bar {'up' if strong else 'plain'}", 2),
+            svg.text(x + width, at + 4, f"{100 * share:.1f} %", f"small end grey {strong}".strip()),
         ]
-        rows.append(group("prediction", parts, more, said))
+        rows.append(svg.group("prediction", parts, more, said))
     return rows, y + 24 * len(predictions) - 12
