@@ -8,6 +8,7 @@ flatter the network. Each takes some seconds: the choice is made on a sample whe
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from elman._errors import DataError
 from elman.data.codec import Labels
 from elman.metrics.confusion import ENTITY_F1, Baseline, Tags, label_figures
 from elman.metrics.regression import RegressionFigures
-from elman.training.features import Step, missing, text_features, value_windows, word_windows
+from elman.training.features import Step, sklearn, text_features, value_windows, word_windows
 from elman.training.summaries import summaries
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ _ALPHA = (1e-4, 1e-5, 1e-6)
 Answer: TypeAlias = "Callable[[Any], np.ndarray]"
 Fit: TypeAlias = "Callable[[Any, np.ndarray, float], Answer]"
 """Makes an answer for rows of features from features, targets, and a strength."""
+Reads: TypeAlias = "Callable[[Sequence[Any]], Callable[[Sequence[Any]], Any] | None]"
+"""Makes from the training set what turns sequences into rows of features; None where they have none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,16 +144,9 @@ def text_baseline(
     >>> fitted.predict(["a good one", "so bad"]).tolist()
     [1, 0]
     """
-    numbers = _some(labels)
-    rows = _sample(len(texts), seed)
-    vectorise = text_features([texts[row] for row in rows], classes)
-    if vectorise is None or len(np.unique(numbers[rows])) < 2:
-        return majority(numbers, classes)
-    features = vectorise([texts[row] for row in rows])
-    fit = _logistic(classes, class_weight)
-    answer = _strongest(fit, _C, features, numbers[rows], _label_score(metric, numbers[rows]), seed)
-    name = f"a TF-IDF logistic regression{_note(rows, texts)}"
-    return PlainLabels(name, classes, lambda given: answer(vectorise(given)))
+    name, fit = "a TF-IDF logistic regression", _logistic(classes, class_weight)
+    read = functools.partial(text_features, outputs=classes)
+    return _label_model(name, read, fit, texts, _some(labels), classes, metric, seed)
 
 
 def text_regression(texts: Sequence[str], targets: ArrayLike, *, seed: int = 0) -> PlainNumbers:
@@ -158,17 +154,8 @@ def text_regression(texts: Sequence[str], targets: ArrayLike, *, seed: int = 0) 
 
     Raises DataError, MissingDependencyError.
     """
-    numbers = _some(targets)
-    rows = _sample(len(texts), seed)
-    vectorise = text_features([texts[row] for row in rows], 1)
-    if vectorise is None:
-        return mean(numbers)
-    features = vectorise([texts[row] for row in rows])
-    answer = _strongest(
-        _ridge, _SHRINKAGE, features, numbers[rows], _number_score(numbers[rows]), seed
-    )
-    name = f"a TF-IDF ridge regression{_note(rows, texts)}"
-    return PlainNumbers(name, lambda given: answer(vectorise(given)))
+    read = functools.partial(text_features, outputs=1)
+    return _number_model("a TF-IDF ridge regression", read, texts, _some(targets), seed)
 
 
 def numeric_baseline(
@@ -191,16 +178,9 @@ def numeric_baseline(
     >>> fitted.predict([rising * 2, falling - 3]).tolist()
     [1, 0]
     """
-    numbers = _some(labels)
-    rows = _sample(len(sequences), seed)
-    if len(np.unique(numbers[rows])) < 2:
-        return majority(numbers, classes)
-    summarise = summaries([sequences[row] for row in rows])
-    features = summarise([sequences[row] for row in rows])
+    name = "a logistic regression on summary statistics"
     fit = _logistic(classes, class_weight)
-    answer = _strongest(fit, _C, features, numbers[rows], _label_score(metric, numbers[rows]), seed)
-    name = f"a logistic regression on summary statistics{_note(rows, sequences)}"
-    return PlainLabels(name, classes, lambda given: answer(summarise(given)))
+    return _label_model(name, summaries, fit, sequences, _some(labels), classes, metric, seed)
 
 
 def numeric_regression(
@@ -210,15 +190,8 @@ def numeric_regression(
 
     Raises DataError, MissingDependencyError.
     """
-    numbers = _some(targets)
-    rows = _sample(len(sequences), seed)
-    summarise = summaries([sequences[row] for row in rows])
-    features = summarise([sequences[row] for row in rows])
-    answer = _strongest(
-        _ridge, _SHRINKAGE, features, numbers[rows], _number_score(numbers[rows]), seed
-    )
-    name = f"a ridge regression on summary statistics{_note(rows, sequences)}"
-    return PlainNumbers(name, lambda given: answer(summarise(given)))
+    name = "a ridge regression on summary statistics"
+    return _number_model(name, summaries, sequences, _some(targets), seed)
 
 
 def frequent_tag(steps: Sequence[Step], tags: ArrayLike, classes: int) -> PlainLabels:
@@ -378,6 +351,42 @@ def _note(rows: np.ndarray, sequences: Sequence[Any], unit: str = "sequences") -
 # -- linear models ------------------------------------------------------------------------------------
 
 
+def _label_model(
+    name: str,
+    reads: Reads,
+    fit: Fit,
+    sequences: Sequence[Any],
+    numbers: np.ndarray,
+    classes: int,
+    metric: str,
+    seed: int,
+) -> PlainLabels:
+    """Return the linear model of a sample of `sequences`; the majority where it has nothing to tell apart."""
+    rows = _sample(len(sequences), seed)
+    known, wanted = [sequences[row] for row in rows], numbers[rows]
+    features = reads(known) if len(np.unique(wanted)) > 1 else None
+    if features is None:
+        return majority(numbers, classes)
+    score = _label_score(metric, wanted)
+    answer = _strongest(fit, _C, features(known), wanted, score, seed)
+    name += _note(rows, sequences)
+    return PlainLabels(name, classes, lambda given: answer(features(given)))
+
+
+def _number_model(
+    name: str, reads: Reads, sequences: Sequence[Any], numbers: np.ndarray, seed: int
+) -> PlainNumbers:
+    """Return the linear model of a sample of `sequences`; the mean where they have no features."""
+    rows = _sample(len(sequences), seed)
+    known, wanted = [sequences[row] for row in rows], numbers[rows]
+    features = reads(known)
+    if features is None:
+        return mean(numbers)
+    answer = _strongest(_ridge, _SHRINKAGE, features(known), wanted, _number_score(wanted), seed)
+    name += _note(rows, sequences)
+    return PlainNumbers(name, lambda given: answer(features(given)))
+
+
 def _strongest(
     fit: Fit,
     strengths: Sequence[float],
@@ -422,13 +431,10 @@ def _number_score(numbers: np.ndarray) -> Callable[[np.ndarray, np.ndarray], flo
 
 
 def _logistic(classes: int, class_weight: str | None) -> Fit:
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise missing() from error
+    linear_model = sklearn("linear_model")
 
     def fit(features: Any, labels: np.ndarray, strength: float) -> Answer:
-        model = LogisticRegression(
+        model = linear_model.LogisticRegression(
             C=strength, class_weight=class_weight, max_iter=_ITERATIONS, tol=1e-3
         )
         return _fitted(model, features, labels, classes)
@@ -437,13 +443,10 @@ def _logistic(classes: int, class_weight: str | None) -> Fit:
 
 
 def _stochastic(classes: int, seed: int) -> Fit:
-    try:
-        from sklearn.linear_model import SGDClassifier
-    except ImportError as error:
-        raise missing() from error
+    linear_model = sklearn("linear_model")
 
     def fit(features: Any, labels: np.ndarray, strength: float) -> Answer:
-        model = SGDClassifier(
+        model = linear_model.SGDClassifier(
             "log_loss", alpha=strength, max_iter=10, tol=None, average=True, random_state=seed
         )
         return _fitted(model, features, labels, classes)
@@ -452,11 +455,9 @@ def _stochastic(classes: int, seed: int) -> Fit:
 
 
 def _fitted(model: Any, features: Any, labels: np.ndarray, classes: int) -> Answer:
-    from sklearn.exceptions import ConvergenceWarning
-
     with warnings.catch_warnings():
         # the number of iterations is bounded on purpose; the last ones change nothing that counts
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", sklearn("exceptions").ConvergenceWarning)
         # many classes are no mistake here
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         model.fit(features, labels)
@@ -471,9 +472,5 @@ def _fitted(model: Any, features: Any, labels: np.ndarray, classes: int) -> Answ
 
 
 def _ridge(features: Any, targets: np.ndarray, strength: float) -> Answer:
-    try:
-        from sklearn.linear_model import Ridge
-    except ImportError as error:
-        raise missing() from error
-    model = Ridge(alpha=strength).fit(features, targets)
+    model = sklearn("linear_model").Ridge(alpha=strength).fit(features, targets)
     return lambda given: np.asarray(model.predict(given), np.float64)

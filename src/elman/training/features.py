@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from elman._errors import MissingDependencyError, installing
 
-__all__ = ["Step", "missing", "text_features", "value_windows", "word_windows"]
+__all__ = ["Step", "sklearn", "text_features", "value_windows", "word_windows"]
 
 # Beyond these a linear model would take minutes or gigabytes.
 _MOST_FEATURES, _MOST_WEIGHTS = 200_000, 20_000_000
@@ -24,30 +25,27 @@ Step: TypeAlias = "tuple[Sequence[Any], int]"
 """One step of a sequence: the sequence, and the place in it."""
 
 
-def missing() -> MissingDependencyError:
-    """Return the error that says how to get scikit-learn."""
-    return MissingDependencyError("scikit-learn is not installed", remedy=installing("train"))
+def sklearn(module: str) -> Any:
+    """Return a module of scikit-learn; raises MissingDependencyError, which says how to get it."""
+    try:
+        return import_module(f"sklearn.{module}")
+    except ImportError as error:
+        what = "scikit-learn is not installed"
+        raise MissingDependencyError(what, remedy=installing("train")) from error
 
 
 def text_features(texts: Sequence[str], outputs: int) -> Callable[[Sequence[str]], Any] | None:
     """Return what turns texts into a sparse matrix ``[N, F]``, None where they have no word."""
-    try:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.pipeline import FeatureUnion
-    except ImportError as error:
-        raise missing() from error
+    vectoriser = sklearn("feature_extraction.text").TfidfVectorizer
     how: dict[str, Any] = {
         "sublinear_tf": True,
         "min_df": 2 if len(texts) >= _MANY_TEXTS else 1,
         "max_features": max(100, min(_MOST_FEATURES, _MOST_WEIGHTS // outputs) // 2),
         "dtype": np.float32,
     }
-    both = FeatureUnion(
-        [
-            ("words", TfidfVectorizer(ngram_range=(1, 2), token_pattern=_TOKEN, **how)),
-            ("characters", TfidfVectorizer(ngram_range=(2, 4), analyzer="char_wb", **how)),
-        ]
-    )
+    words = vectoriser(ngram_range=(1, 2), token_pattern=_TOKEN, **how)
+    characters = vectoriser(ngram_range=(2, 4), analyzer="char_wb", **how)
+    both = sklearn("pipeline").make_union(words, characters)
     try:
         both.fit(texts)
     except ValueError:  # no word, or none that occurs twice
@@ -57,43 +55,32 @@ def text_features(texts: Sequence[str], outputs: int) -> Callable[[Sequence[str]
 
 def word_windows(steps: Sequence[Step]) -> Callable[[Sequence[Step]], Any]:
     """Return what turns steps of tokens into a sparse matrix ``[N, F]``."""
-    try:
-        from sklearn.feature_extraction.text import CountVectorizer
-    except ImportError as error:
-        raise missing() from error
-    vectoriser = CountVectorizer(analyzer=_seen, binary=True, dtype=np.float32)
-    vectoriser.fit(steps)
+    counts = sklearn("feature_extraction.text").CountVectorizer
+    vectoriser = counts(analyzer=_seen, binary=True, dtype=np.float32).fit(steps)
     return lambda given: vectoriser.transform(given)
 
 
 def _seen(step: Step) -> list[str]:
     """Return the names of what a model of tags sees of one step and its neighbours."""
     tokens, place = step
+    words = {
+        offset: tokens[place + offset] if 0 <= place + offset < len(tokens) else "<none>"
+        for offset in range(-_WINDOW, _WINDOW + 1)
+    }
     found = ["bias"]
-    for offset in range(-_WINDOW, _WINDOW + 1):
-        there = 0 <= place + offset < len(tokens)
-        word = tokens[place + offset] if there else "<none>"
+    for offset, word in words.items():
         found.append(f"{offset}={word.lower()}")
         if offset == 0:
-            pairs = [("pre", word[:size]) for size in (1, 2, 3)]
-            pairs += [("end", word[-size:]) for size in (1, 2, 3)]
-            found += [f"{kind}={text}" for kind, text in pairs]
+            found += [f"pre={word[:size]}" for size in (1, 2, 3)]
+            found += [f"end={word[-size:]}" for size in (1, 2, 3)]
         if abs(offset) <= 1:
             shape = "".join(
                 "9" if one.isdigit() else "X" if one.isupper() else "x" if one.isalpha() else one
                 for one in word[:12]
             )
             found.append(f"{offset}shape={shape}")
-    found += [f"{a}{b}={x}|{y}" for (a, x), (b, y) in _pairs(tokens, place)]
-    return found
-
-
-def _pairs(tokens: Sequence[str], place: int) -> list[tuple[tuple[int, str], tuple[int, str]]]:
-    def near(offset: int) -> tuple[int, str]:
-        there = 0 <= place + offset < len(tokens)
-        return offset, tokens[place + offset].lower() if there else "<none>"
-
-    return [(near(-1), near(0)), (near(0), near(1))]
+    pairs = ((-1, 0), (0, 1))
+    return found + [f"{a}{b}={words[a].lower()}|{words[b].lower()}" for a, b in pairs]
 
 
 def value_windows(steps: Sequence[Step]) -> Callable[[Sequence[Step]], Any]:
