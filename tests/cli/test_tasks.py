@@ -202,7 +202,9 @@ def test_series_are_forecast(folder: Path, run: Any, tmp_path: Path) -> None:
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     after = rows(run("predict", model, folder / "later.csv", "--horizon", 2).out)
     assert [row["month"] for row in after] == ["2023-01-01", "2023-02-01"]
-    ran = run("evaluate", model, folder / "later.csv")
+    tested = tmp_path / "tested.svg"
+    ran = run("evaluate", model, folder / "later.csv", "--plot", tested)
+    assert "what came" in tested.read_text(encoding="utf-8")
     for name in ("the network", "naive", "seasonal naive", "drift"):
         assert f"\n{name} " in ran.out
     assert run("info", model, "--json").json["network"]["task"] == "forecast"

@@ -345,7 +345,7 @@ def evaluate(
         rows = _rows(predictor, files[0], **how)
         report = predictor.evaluate(rows, windows=windows, step=step, overlap=overlap)
         if plot is not None:
-            write_plot(predictor.update(rows, overlap=overlap).predict(), plot)
+            write_plot(predictor.backtest(rows, overlap=overlap), plot)
     else:
         places = places_of(
             predictor,
