@@ -33,6 +33,7 @@ from elman.estimators import LanguageModel
 from elman.explain.explanation import METHODS
 from elman.explain.influence import decompose
 from elman.model import Model
+from elman.runtime.language import LanguagePredictor
 
 MILLISECONDS, SUM, GAP, CORRELATION = 150.0, 1e-4, 0.01, 0.9
 WORDS, VOCABULARY = 50, 5000
@@ -47,7 +48,7 @@ NOISE = 0.1
 """Nats below which an effect is taken for none: the network's probabilities are that far off."""
 
 
-def large() -> runtime.LanguagePredictor:
+def large() -> LanguagePredictor:
     """Return an LSTM of 2 layers of 256 units that was never trained."""
     codec = TextCodec("word", ("<unk>", *(f"w{i}" for i in range(VOCABULARY - 1))), "words", "file")
     config = NetworkConfig("language", "lstm", "tanh", VOCABULARY, 256, 256, 2)
@@ -58,7 +59,7 @@ def large() -> runtime.LanguagePredictor:
         ).astype(np.float32)
         for name, shape in config.parameters().items()
     }
-    predictor: runtime.LanguagePredictor = runtime.open(Model(config, arrays, codec, {}))
+    predictor: LanguagePredictor = runtime.open(Model(config, arrays, codec, {}))
     return predictor
 
 

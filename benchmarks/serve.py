@@ -48,7 +48,7 @@ import elman
 from elman.config import NetworkConfig
 from elman.data.vocabulary import TextCodec
 from elman.model import Model
-from elman.runtime import Stream
+from elman.runtime.stream import Stream
 
 ACCEPTED = 0.05
 """Seconds: the 99th percentile."""

@@ -17,8 +17,10 @@ from elman.bench import LAYERS, Side, operations, random_model
 from elman.cells import find
 from elman.data.words import UNKNOWN_ID
 from elman.model import Model
-from elman.runtime import Network, Stream, StreamPool
+from elman.runtime.network import Network
+from elman.runtime.pool import StreamPool
 from elman.runtime.sampling import generator
+from elman.runtime.stream import Stream
 
 __all__ = ["cases", "generation", "pool", "step"]
 

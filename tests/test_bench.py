@@ -18,7 +18,7 @@ from cases import Case as Sizes
 from elman import _native, bench
 from elman.cells import find
 from elman.cli import main
-from elman.runtime import Stream
+from elman.runtime.stream import Stream
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = 0.02

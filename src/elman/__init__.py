@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         SequenceTagger,
     )
     from elman.model import Model
-    from elman.runtime import LanguagePredictor
+    from elman.runtime.language import LanguagePredictor
 
 __all__ = [
     "DataError",
@@ -70,7 +70,7 @@ _HOMES = {
     "SequenceClassifier": "elman.estimators",
     "SequenceRegressor": "elman.estimators",
     "SequenceTagger": "elman.estimators",
-    "LanguagePredictor": "elman.runtime",
+    "LanguagePredictor": "elman.runtime.language",
     "Model": "elman.model",
     "read_sequences": "elman.data.examples",
     "read_table": "elman.data.tables",

@@ -180,7 +180,7 @@ class TrainingDisplay:
             self.say("to go on, give the same command with --resume", "bold")
 
     def _text_outcome(self, card: dict[str, Any]) -> None:
-        from elman.runtime import ngram_outcome, ngram_part, ngram_verdict
+        from elman.runtime.language import ngram_outcome, ngram_part, ngram_verdict
 
         test = card["held_out"]
         if test is None:

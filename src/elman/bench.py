@@ -25,7 +25,8 @@ from elman.cells import find
 from elman.config import NetworkConfig
 from elman.data.vocabulary import TextCodec
 from elman.model import Model
-from elman.runtime import Network, Stream
+from elman.runtime.network import Network
+from elman.runtime.stream import Stream
 
 __all__ = [
     "CHARACTERS",

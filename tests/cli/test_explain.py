@@ -12,13 +12,9 @@ import pytest
 import elman
 from elman import LanguageModel, SequenceClassifier
 from elman.data.series import load_series
-from elman.runtime import (
-    ClassifierPredictor,
-    ForecastPredictor,
-    LanguagePredictor,
-    RegressorPredictor,
-    TaggerPredictor,
-)
+from elman.runtime.forecaster import ForecastPredictor
+from elman.runtime.labelled import ClassifierPredictor, RegressorPredictor, TaggerPredictor
+from elman.runtime.language import LanguagePredictor
 from readers import reader_of, sequences_of
 from runtime.conftest import _make
 from runtime.test_forecast import OFFERS, make, sales

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from elman.data.series import load_series
-from elman.runtime import ClassifierPredictor, ForecastPredictor, LanguagePredictor
+from elman.runtime.forecaster import ForecastPredictor
+from elman.runtime.labelled import ClassifierPredictor
+from elman.runtime.language import LanguagePredictor
 from readers import reader_of
 from runtime.conftest import _make
 from runtime.test_forecast import OFFERS, make, sales

@@ -16,7 +16,7 @@ from elman.cli.units import coloured
 from elman.data.vocabulary import TextCodec
 from elman.explain.units import Excerpt
 from elman.model import Model
-from elman.runtime import LanguagePredictor
+from elman.runtime.language import LanguagePredictor
 from explain.test_units import bracketed, latch
 from readers import reader_of
 from runtime.conftest import _make

@@ -14,7 +14,7 @@ import elman
 from elman import DataError, DataWarning
 from elman.data.dates import parse_times
 from elman.data.tables import read_table, write_table
-from elman.runtime import ForecastPredictor
+from elman.runtime.forecaster import ForecastPredictor
 
 SMALL: dict[str, Any] = {
     "horizon": 7, "hidden_size": 2, "members": 1, "steps": 1, "refit": False, "threads": 1,

@@ -24,7 +24,7 @@ from elman.explain.explanation import (
 )
 from elman.explain.forecast import MOST, explain_forecast, forecast_picture
 from elman.model import Model
-from elman.runtime import ForecastPredictor
+from elman.runtime.forecaster import ForecastPredictor
 from runtime.test_forecast import NAN, OFFERS, make, sales
 
 CELLS = [("rnn", "linear"), ("rnn", "tanh"), ("rnn", "relu"), ("gru", "tanh"), ("lstm", "tanh")]

@@ -31,7 +31,8 @@ from elman.explain.explanation import (
 from elman.explain.influence import decompose, explain_language, replace
 from elman.explain.opened import MOST
 from elman.model import Model
-from elman.runtime import Network, Stream
+from elman.runtime.network import Network
+from elman.runtime.stream import Stream
 
 TEXT = "I like my pizza ( tea ! I zebra"
 # Sums of up to 300 products whose roundings are 2**-24 each, over numbers that the gates keep below 1.

@@ -20,8 +20,10 @@ from elman.explain import memory
 from elman.explain.cuts import Cuts
 from elman.explain.memory import CLOSE, Memory, measure_memory
 from elman.model import Model
-from elman.runtime import LanguagePredictor, Network, Stream
+from elman.runtime.language import LanguagePredictor
+from elman.runtime.network import Network
 from elman.runtime.sequence import layer_sequence, log_softmax
+from elman.runtime.stream import Stream
 
 TEXT = "I like my pizza ( tea ! I my zebra"
 LINES = "I like my pizza ! tea\nmy tea\n\n( I like my tea ! ( zebra"

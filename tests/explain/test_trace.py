@@ -15,14 +15,10 @@ from elman.cells import find
 from elman.explain import trace as traces
 from elman.explain.trace import Trace, read_trace
 from elman.model import Model
-from elman.runtime import (
-    ClassifierPredictor,
-    LanguagePredictor,
-    RegressorPredictor,
-    Stream,
-    TaggerPredictor,
-)
+from elman.runtime.labelled import ClassifierPredictor, RegressorPredictor, TaggerPredictor
+from elman.runtime.language import LanguagePredictor
 from elman.runtime.sequence import layer_sequence
+from elman.runtime.stream import Stream
 from explain.test_draw import ATTRIBUTES, ELEMENTS, HOSTILE, STEERING, SVG
 from explain.test_forecast import shop
 from readers import reader_of

@@ -23,7 +23,9 @@ from elman.explain.properties import mark_text
 from elman.explain.reading import Reading, Unit, read_states, untrained
 from elman.explain.units import Units, areas, find_units, units_like
 from elman.model import Model
-from elman.runtime import ClassifierPredictor, ForecastPredictor, LanguagePredictor
+from elman.runtime.forecaster import ForecastPredictor
+from elman.runtime.labelled import ClassifierPredictor
+from elman.runtime.language import LanguagePredictor
 from elman.training.forecaster import Forecaster
 from elman.training.network import Network
 from elman.training.reader import Reader as SequenceReader

@@ -12,7 +12,7 @@ import pytest
 
 from elman._errors import DataWarning, ElmanError
 from elman.estimators.forecaster import Forecaster
-from elman.runtime import Forecast
+from elman.runtime.forecast import Forecast
 
 FRAMES: dict[str, Callable[[Any], Any]] = {
     "dict": dict,

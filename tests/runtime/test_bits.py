@@ -14,8 +14,10 @@ import pytest
 
 from elman.data.vocabulary import TextCodec
 from elman.model import Model
-from elman.runtime import Network, Stream, StreamPool
 from elman.runtime import network as module
+from elman.runtime.network import Network
+from elman.runtime.pool import StreamPool
+from elman.runtime.stream import Stream
 
 CELLS = ["rnn", "gru", "lstm", "mingru"]
 STORAGES = ["float32", "bf16"]

@@ -27,7 +27,7 @@ from elman.data.windows import WindowRule
 from elman.explain.forecast import explain_forecast
 from elman.metrics.forecast import mean_of_quantiles
 from elman.model import Model
-from elman.runtime import ForecastPredictor
+from elman.runtime.forecaster import ForecastPredictor
 from elman.training.forecaster import Forecaster
 
 NAN = float("nan")

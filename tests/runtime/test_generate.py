@@ -15,8 +15,9 @@ import pytest
 from elman.data.vocabulary import TextCodec
 from elman.data.words import UNKNOWN_ID
 from elman.model import Model
-from elman.runtime import Network, Stream
+from elman.runtime.network import Network
 from elman.runtime.sampling import Sampling
+from elman.runtime.stream import Stream
 
 CELLS = ["rnn", "gru", "lstm", "mingru"]
 KINDS = [(level, documents) for level in ("char", "word") for documents in ("file", "line")]
@@ -226,7 +227,8 @@ import numpy as np
 from elman.data import TextCodec
 from elman.config import NetworkConfig
 from elman.model import Model
-from elman.runtime import Network, Stream
+from elman.runtime.network import Network
+from elman.runtime.stream import Stream
 
 def most():
     if Path("/proc/self/status").exists():  # what getrusage says there counts the parent of the process too

@@ -11,13 +11,9 @@ import pytest
 from elman._errors import InputError
 from elman.data.series import load_series
 from elman.model import Model
-from elman.runtime import (
-    ClassifierPredictor,
-    ForecastPredictor,
-    LanguagePredictor,
-    RegressorPredictor,
-    TaggerPredictor,
-)
+from elman.runtime.forecaster import ForecastPredictor
+from elman.runtime.labelled import ClassifierPredictor, RegressorPredictor, TaggerPredictor
+from elman.runtime.language import LanguagePredictor
 from readers import reader_of
 from runtime.test_forecast import make as forecaster
 

@@ -10,8 +10,9 @@ import elman
 from elman import runtime
 from elman._errors import DataError, InputError, OptionError
 from elman.data.vocabulary import TextCodec
-from elman.runtime import Evaluation, LanguagePredictor, Stream, StreamPool
-from elman.runtime.language import ngram_part, ngram_verdict
+from elman.runtime.language import Evaluation, LanguagePredictor, ngram_part, ngram_verdict
+from elman.runtime.pool import StreamPool
+from elman.runtime.stream import Stream
 
 pytestmark = pytest.mark.usefixtures("way")
 

@@ -17,9 +17,11 @@ from elman import _native
 from elman._errors import OptionError
 from elman.data.vocabulary import TextCodec
 from elman.model import Model
-from elman.runtime import Network, Stream, StreamPool
 from elman.runtime import network as module
+from elman.runtime.network import Network
+from elman.runtime.pool import StreamPool
 from elman.runtime.sequence import LIMIT, Stack
+from elman.runtime.stream import Stream
 
 CELLS = [
     ("rnn", "linear"),

@@ -5,8 +5,9 @@ import pytest
 
 from elman._errors import InputError, OptionError
 from elman.data.vocabulary import TextCodec
-from elman.runtime import Stream, StreamPool
 from elman.runtime import pool as module
+from elman.runtime.pool import StreamPool
+from elman.runtime.stream import Stream
 
 pytestmark = pytest.mark.usefixtures("way")
 

@@ -15,9 +15,9 @@ from elman.cells import find
 from elman.data.codec import SequenceCodec
 from elman.data.labelled import SPELLED, Sequences
 from elman.model import Model
-from elman.runtime import layer_sequence
 from elman.runtime.packed import member, pooled
 from elman.runtime.reader import Reader
+from elman.runtime.sequence import layer_sequence
 from readers import CELLS, KINDS, POOLINGS, reader_of, rounding, sequences_of
 
 

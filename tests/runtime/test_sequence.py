@@ -7,9 +7,10 @@ import pytest
 
 from elman._errors import InputError, ShapeError
 from elman.cells import find
-from elman.runtime import Network, layer_sequence
 from elman.runtime import network as network_module
 from elman.runtime import sequence as module
+from elman.runtime.network import Network
+from elman.runtime.sequence import layer_sequence
 
 pytestmark = pytest.mark.usefixtures("way")
 

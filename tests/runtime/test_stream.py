@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman._errors import InputError, OptionError
-from elman.runtime import Network, Stream
 from elman.runtime import stream as module
+from elman.runtime.network import Network
+from elman.runtime.stream import Stream
 
 pytestmark = pytest.mark.usefixtures("way")
 

@@ -12,7 +12,8 @@ import elman
 from elman import LanguageModel, runtime
 from elman._errors import DataError, InputError, OptionError
 from elman.data.vocabulary import TextCodec
-from elman.runtime import Stream, surprise
+from elman.runtime import surprise
+from elman.runtime.stream import Stream
 from elman.runtime.surprise import MEASURES, rank_lines, score_lines
 
 # float32 log probabilities in nats: products of many rows are summed in another order than one row's

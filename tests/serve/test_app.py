@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from elman.runtime import Stream
+from elman.runtime.stream import Stream
 from elman.serve import work
 from elman.serve.route import answer_json
 

@@ -8,8 +8,7 @@ import pytest
 
 import elman
 from elman.data.vocabulary import TextCodec
-from elman.runtime import Stream
-from elman.runtime.stream import STEPS, token_numbers
+from elman.runtime.stream import STEPS, Stream, token_numbers
 from elman.serve import completions
 from elman.serve.schema import CompletionBody
 from elman.serve.writing import Part, blocks, places

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 import elman
-from elman.runtime import Stream
 from elman.runtime.sampling import Predictions
+from elman.runtime.stream import Stream
 from elman.serve import ask as ask_routes
 from elman.serve import work
 

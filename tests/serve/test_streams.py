@@ -12,8 +12,8 @@ import pytest
 
 from elman import _native
 from elman._errors import InputError
-from elman.runtime import Network, Stream
-from elman.runtime.stream import token_numbers
+from elman.runtime.network import Network
+from elman.runtime.stream import Stream, token_numbers
 from elman.serve import batcher as module
 from elman.serve.batcher import Batcher, StaleError
 from elman.serve.streams import BusyError, NotFoundError, Streams

@@ -10,7 +10,8 @@ import pytest
 
 import elman
 from elman._errors import InputError
-from elman.runtime import Network, Stream
+from elman.runtime.network import Network
+from elman.runtime.stream import Stream
 from elman.serve.token import open_state, seal_state
 
 

@@ -19,7 +19,7 @@ from elman import load
 from elman._errors import DataError, OptionError
 from elman.data.series import SeriesOptions, SeriesSet, load_series
 from elman.options import ForecasterOptions
-from elman.runtime import ForecastPredictor
+from elman.runtime.forecaster import ForecastPredictor
 from elman.training import train_forecaster
 from elman.training.forecast import _conformal, _levels
 from elman.training.forecaster import Forecaster, pinball

@@ -36,7 +36,8 @@ from elman.cli._sources import (
 )
 
 if TYPE_CHECKING:
-    from elman.runtime import ForecastPredictor, LanguagePredictor
+    from elman.runtime.forecaster import ForecastPredictor
+    from elman.runtime.language import LanguagePredictor
 
 __all__ = ["evaluate", "generate", "predict", "score"]
 

@@ -12,7 +12,7 @@ from elman.cli._app import PICTURE, SVG, WHOLE, Json, ModelFile, app, complain, 
 from elman.cli._sources import argument_lines, is_file, read_input, write_plot, write_svg
 
 if TYPE_CHECKING:
-    from elman.runtime import LanguagePredictor
+    from elman.runtime.language import LanguagePredictor
 
 __all__ = ["explain"]
 

@@ -12,8 +12,9 @@ from elman.data.series import READING, SeriesOptions, SeriesSet, load_series
 from elman.estimators._base import Estimator, training
 from elman.metrics.report import ForecastReport
 from elman.options import ForecasterOptions
-from elman.runtime import Forecast, ForecastPredictor, SeriesStream
 from elman.runtime import open as open_model
+from elman.runtime.forecast import Forecast
+from elman.runtime.forecaster import ForecastPredictor, SeriesStream
 
 __all__ = ["Forecaster"]
 

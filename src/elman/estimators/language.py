@@ -14,8 +14,9 @@ from elman.data.sources import Source, is_path
 from elman.estimators._base import Estimator, training
 from elman.model import Model
 from elman.options import LanguageOptions
-from elman.runtime import Evaluation, LanguagePredictor, Stream
+from elman.runtime.language import Evaluation, LanguagePredictor
 from elman.runtime.sampling import Predictions
+from elman.runtime.stream import Stream
 
 __all__ = ["LanguageModel", "sample"]
 
