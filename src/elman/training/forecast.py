@@ -398,12 +398,8 @@ class _ForecastRun(Run):
             },
         }
 
-    def facts(
-        self,
-        best: Best,  # noqa: ARG002 - what is known of it was learned
-        learned: Mapping[str, Any],
-        refit: bool,
-    ) -> dict[str, Any]:
+    def facts(self, best: Best, learned: Mapping[str, Any], refit: bool) -> dict[str, Any]:
+        del best  # the facts about it are in `learned`
         report = self.report()
         report["data"].pop("warnings")
         return {

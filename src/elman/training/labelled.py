@@ -329,13 +329,9 @@ class LabelledRun(Run):
             "scheme": scheme(self.data.targets) if task == "tag" and are_entities(labels) else "",
         }
 
-    def facts(
-        self,
-        best: Best,  # noqa: ARG002 - what is known of it was learned
-        learned: Mapping[str, Any],
-        refit: bool,
-    ) -> dict[str, Any]:
+    def facts(self, best: Best, learned: Mapping[str, Any], refit: bool) -> dict[str, Any]:
         """Return what the card says of the data and of how good the network is."""
+        del best  # the facts about it are in `learned`
         refit = refit and learned["stage"] == "refit"
         return {
             "data": (self.data if refit else self.parts.training).facts()

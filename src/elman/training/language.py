@@ -296,10 +296,8 @@ class _LanguageRun(Run):
             "memory_bytes": self.memory(),
         }
 
-    def stage(
-        self,
-        earlier: Sequence[Mapping[str, Any]],  # noqa: ARG002 - there is one stage
-    ) -> tuple[Objective, Schedule]:
+    def stage(self, earlier: Sequence[Mapping[str, Any]]) -> tuple[Objective, Schedule]:
+        del earlier  # there is one stage
         return _LanguageObjective(self), self.plan
 
     def write(self, arrays: Mapping[str, np.ndarray]) -> str:
@@ -313,12 +311,8 @@ class _LanguageRun(Run):
         corpus = self.corpora.validation or self.corpora.training
         return evaluation_chunks(*_measured(corpus), corpus.codec.end_id)
 
-    def facts(
-        self,
-        best: Best,
-        learned: Mapping[str, Any],  # noqa: ARG002 - there is one stage
-        refit: bool,
-    ) -> dict[str, Any]:
+    def facts(self, best: Best, learned: Mapping[str, Any], refit: bool) -> dict[str, Any]:
+        del learned  # there is one stage
         sets = self.corpora
         facts = asdict(sets.training.facts)
         facts.pop("warnings")

@@ -76,28 +76,24 @@ class Run(ABC):
         """
 
     def learned(
-        self,
-        earlier: Sequence[Mapping[str, Any]],  # noqa: ARG002 - for tasks that learn from held-out data
-        objective: Objective,  # noqa: ARG002
-        best: Best,  # noqa: ARG002
+        self, earlier: Sequence[Mapping[str, Any]], objective: Objective, best: Best
     ) -> dict[str, Any]:
         """Return what the held-out data tells of the `best` network of a stage, as JSON.
 
         `earlier` is what the stages before this one left.
         """
+        del earlier, objective, best  # for tasks that learn from held-out data
         return {}
 
     def after(
-        self,
-        earlier: Sequence[Mapping[str, Any]],  # noqa: ARG002 - for tasks of several stages
-        best: Best,  # noqa: ARG002
-        steps: int,  # noqa: ARG002
+        self, earlier: Sequence[Mapping[str, Any]], best: Best, steps: int
     ) -> dict[str, Any] | None:
         """Return how long the stage after this one lasts, as JSON; None where this one is the last.
 
         `earlier` is what the stages before this one left; `steps` is the length of the schedule of which
         the `best` network was a part.
         """
+        del earlier, best, steps  # for tasks of several stages
         return None
 
     @abstractmethod
@@ -112,11 +108,10 @@ class Run(ABC):
         return self.config
 
     def finish(
-        self,
-        best: Best,
-        learned: Mapping[str, Any],  # noqa: ARG002 - for tasks that learn something of what is held out
+        self, best: Best, learned: Mapping[str, Any]
     ) -> tuple[Mapping[str, np.ndarray], Any]:
         """Return arrays and codec of the model, from the `best` network."""
+        del learned  # for tasks that learn from held-out data
         return best.arrays, self.codec
 
     @functools.cached_property
