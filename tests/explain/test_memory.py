@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from cell_checks import DIFFERENCE, STEP
-from elman import explain
 from elman._errors import InputError, OptionError
 from elman.cells import find
 from elman.data.words import UNKNOWN_ID
@@ -304,7 +303,6 @@ def test_without_a_text_the_model_writes_one(make: Make) -> None:
     given = measure_memory(predictor, predictor.generate("", 1000, seed=0))
     assert given.change.tolist() == found.change.tolist()
     assert given.source == "the text that was given"
-    assert explain.measure_memory is measure_memory
 
 
 def told(change: list[float], gradient: list[float]) -> Memory:

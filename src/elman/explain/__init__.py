@@ -9,32 +9,8 @@ from elman._errors import OptionError
 
 if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
-    from elman.explain.memory import Memory, measure_memory
-    from elman.explain.trace import Trace, read_trace
-    from elman.explain.units import Units, find_units, units_like
 
-__all__ = [
-    "Explanation",
-    "Memory",
-    "Trace",
-    "Units",
-    "explain",
-    "find_units",
-    "measure_memory",
-    "read_trace",
-    "units_like",
-]
-
-_HOMES = {
-    "Explanation": "explanation",
-    "Memory": "memory",
-    "Trace": "trace",
-    "Units": "units",
-    "find_units": "units",
-    "measure_memory": "memory",
-    "read_trace": "trace",
-    "units_like": "units",
-}
+__all__ = ["explain"]
 
 _LABELLED = ("labelled", "explain_labelled", ("method", "of", "quick"))
 _TASKS = {
@@ -61,9 +37,3 @@ def explain(predictor: Any, what: Any = None, target: Any = None, **options: Any
         predictor, what, target, **options
     )
     return found
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'elman.explain' has no attribute {name!r}")
-    return getattr(import_module(f"elman.explain.{_HOMES[name]}"), name)

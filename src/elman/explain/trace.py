@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -63,8 +62,7 @@ class Trace:
             L, _, H = next(iter(self.states.values())).shape
             expected = f"layers to {L - 1}, units to {H - 1}, of {', '.join(self.states)}"
             raise OptionError("unit", got=unit, expected=expected)
-        found: np.ndarray = one[unit.layer, :, unit.number]
-        return found
+        return np.asarray(one[unit.layer, :, unit.number])
 
     def changing(self, count: int, layer: int = -1, state: str = "hidden") -> np.ndarray:
         """Return the numbers of the `count` units of a layer that change most; raises OptionError."""
@@ -75,11 +73,10 @@ class Trace:
 
     def _layer(self, layer: int, state: str) -> np.ndarray:
         """Return a state of a layer ``[T, H]``; raises OptionError."""
-        if state not in [*self.states]:
+        if state not in self.states:
             raise OptionError("state", got=state, expected=" | ".join(self.states))
-        found: np.ndarray = self.states[state]
-        one: np.ndarray = found[whole_number("layer", layer, -1, len(found) - 1)]
-        return one
+        found = self.states[state]
+        return np.asarray(found[whole_number("layer", layer, -1, len(found) - 1)])
 
     def _chosen(self, units: Any, layer: int, state: str = "hidden") -> list[int]:
         """Return the numbers of units: of these, or of so many that change most; raises OptionError."""
@@ -306,28 +303,23 @@ def _traced(
 ) -> Trace:
     cell, L, H = layers.cell, len(layers.weights), layers.hidden_size
     ways = ("", " back")[: len(layers.weights[0])]
-    empty = np.empty((L, 0, H), np.float32)
+    states = [np.stack(one.states) for one in passages]
+    gates = [one.gates for one in passages]
 
-    def joined(part: Callable[[Passage], list[np.ndarray]]) -> np.ndarray:
-        return np.concatenate([empty, *(np.stack(part(one)) for one in passages)], axis=1)
-
-    def state(way: int, place: int, one: Passage) -> list[np.ndarray]:
-        return [states[way, place, :, 0] for states in one.states]
-
-    def gate(way: int, name: str, one: Passage) -> list[np.ndarray]:
-        return [gates[name][way, :, 0] for gates in one.gates]
+    def joined(parts: Iterable[np.ndarray]) -> np.ndarray:
+        return np.concatenate([np.empty((L, 0, H), np.float32), *parts], axis=1)
 
     return Trace(
         model.config.task,
         tuple(tokens),
         tuple(begins),
         {
-            name + end: joined(functools.partial(state, way, place))
+            name + end: joined(part[:, way, place, :, 0] for part in states)
             for way, end in enumerate(ways)
             for place, name in enumerate(cell.states)
         },
         {
-            name + end: joined(functools.partial(gate, way, name))
+            name + end: joined(np.stack([one[name][way, :, 0] for one in part]) for part in gates)
             for way, end in enumerate(ways)
             for name in cell.gates
         },

@@ -1,12 +1,11 @@
-"""The door from a predictor to what explains it: the one call of this wing that goes up, made late.
+"""The questions that every predictor answers about itself, such as `explain`.
 
-An explanation is a method of the thing explained; `elman.explain` itself stands above the predictors and is
-imported when it is first asked.
+They are the only calls from this package up to `elman.explain`, which imports the predictors. So each
+question imports its module when it is asked.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from elman._errors import InputError
@@ -40,33 +39,36 @@ class Inspectable:
             raise InputError("what is to be read", got="nothing", expected=expected)
         return predictor
 
+    @one_thread()
     def explain(self, what: Any = None, target: Any = None, **options: Any) -> Explanation:
         """Return why the answer for `what` is `target` (default: the most probable), input by input.
 
         `options` are those of the task, as `elman.explain.explain` says. Raises InputError, OptionError.
         """
-        found: Explanation = _ask("explain", self._reading(what), what, target, **options)
-        return found
+        from elman.explain import explain
 
+        return explain(self._reading(what), what, target, **options)
+
+    @one_thread()
     def trace(self, what: Any = None, **options: Any) -> Trace:
         """Return states, gates and predictions at every step of `what`; raises InputError."""
-        found: Trace = _ask("read_trace", self._reading(what), what, **options)
-        return found
+        from elman.explain.trace import read_trace
 
+        return read_trace(self._reading(what), what, **options)
+
+    @one_thread()
     def memory(self, what: Any = None, **options: Any) -> Memory:
         """Return how far back the model remembers, measured on `what`; raises InputError."""
-        found: Memory = _ask("measure_memory", self._inspected(), what, **options)
-        return found
+        from elman.explain.memory import measure_memory
 
+        return measure_memory(self._inspected(), what, **options)
+
+    @one_thread()
     def units(self, what: Any = None, **options: Any) -> Units:
         """Return what the units of the model stand for in `what`, of a forecaster in the series it knows.
 
         Raises InputError.
         """
-        found: Units = _ask("find_units", self._inspected(), what, **options)
-        return found
+        from elman.explain.units import find_units
 
-
-@one_thread()
-def _ask(question: str, *given: Any, **options: Any) -> Any:
-    return getattr(import_module("elman.explain"), question)(*given, **options)
+        return find_units(self._inspected(), what, **options)
