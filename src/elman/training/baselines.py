@@ -222,12 +222,7 @@ def frequent_tag(steps: Sequence[Step], tags: ArrayLike, classes: int) -> PlainL
 
 
 def tag_baseline(
-    steps: Sequence[Step],
-    tags: ArrayLike,
-    classes: int,
-    *,
-    metric: str = "accuracy",
-    seed: int = 0,
+    steps: Sequence[Step], tags: ArrayLike, classes: int, *, metric: str = "accuracy", seed: int = 0
 ) -> PlainLabels:
     """Return a linear model of each step and its two neighbours on each side, fitted to `tags` ``[N]``.
 

@@ -7,7 +7,8 @@ sequences stay on one side, or the figures would flatter a network that knows th
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,9 +126,7 @@ def _words(
 
 def _repeated(data: Labelled) -> list[str]:
     """Return what is to be said of sequences that `data` has more than once."""
-    counts: dict[Hashable, int] = {}
-    for key in data.contents():
-        counts[key] = counts.get(key, 0) + 1
+    counts = Counter(data.contents())
     if len(data) >= SMALLEST and min(counts.values()) > 1:
         return [
             f"every sequence is there {min(counts.values())} times or more: is a file given twice?"

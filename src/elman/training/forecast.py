@@ -36,13 +36,7 @@ from elman.training.origins import (
     origins_to_validate,
     training_origins,
 )
-from elman.training.plan import (
-    UNMEASURED_STEPS,
-    ForecastPlan,
-    Schedule,
-    forecast_plan,
-    percents,
-)
+from elman.training.plan import UNMEASURED_STEPS, ForecastPlan, Schedule, forecast_plan, percents
 from elman.training.rules import choose_rule, usual_change
 from elman.training.run import Outcome, Run, execute
 

@@ -22,11 +22,8 @@ class _Member(torch.nn.Module):
         H = config.hidden_size
         self.input = torch.nn.Linear(config.input_size, H)
         self.layers = torch.nn.ModuleList(
-            recurrent(config, H, H, bidirectional=False, bias=config.bias)
-            for _ in range(config.num_layers)
+            recurrent(config, H, H, precision) for _ in range(config.num_layers)
         )
-        for layer in self.layers:
-            layer.precision = precision  # type: ignore[assignment]
         self.middle = torch.nn.Linear(2 * H, H)
         self.output = torch.nn.Linear(H, config.segment * config.quantiles)
         self.skip = torch.nn.Linear(config.input_size, config.segment, bias=False)
@@ -52,11 +49,7 @@ class Forecaster(Trainable):
     """The members, each on its own: quantiles ``[M, B, h, Q]`` in units of the window."""
 
     def __init__(
-        self,
-        config: ForecastConfig,
-        horizon: int,
-        dropout: float = 0.0,
-        precision: str = "float32",
+        self, config: ForecastConfig, horizon: int, dropout: float = 0.0, precision: str = "float32"
     ) -> None:
         super().__init__()
         self.horizon = horizon

@@ -39,7 +39,7 @@ from elman.training.labelled_objective import LabelledObjective
 from elman.training.loop import Watch
 from elman.training.objective import Measure, Objective
 from elman.training.parts import Labelled, Part
-from elman.training.plan import LabelledPlan, Schedule, labelled_plan
+from elman.training.plan import LabelledPlan, Schedule, is_unlimited, labelled_plan
 from elman.training.run import Outcome, Run, execute
 
 __all__ = ["Given", "Labelled", "LabelledRun", "train_labelled"]
@@ -317,6 +317,7 @@ class LabelledRun(Run):
             if part is not None:
                 warnings += unlike(self.codec, task, parts.training, part, name)
         labels = () if self.codec.labels is None else self.codec.labels.names
+        entities = task == "tag" and are_entities(labels)
         return {
             "data": parts.training.facts(),
             "validation": None if parts.validation is None else parts.validation.facts(),
@@ -326,7 +327,7 @@ class LabelledRun(Run):
             "stages": [*self.stages],
             "vocabulary": self.config.vocabulary_size,
             "labels": [*labels],
-            "scheme": scheme(self.data.targets) if task == "tag" and are_entities(labels) else "",
+            "scheme": scheme(self.data.targets) if entities else "",
         }
 
     def facts(self, best: Best, learned: Mapping[str, Any], refit: bool) -> dict[str, Any]:
@@ -369,9 +370,7 @@ class LabelledRun(Run):
         return arrays, self.codec
 
 
-def _mean_of_folds(
-    earlier: Sequence[Mapping[str, Any]],
-) -> tuple[float, dict[str, Any] | None]:
+def _mean_of_folds(earlier: Sequence[Mapping[str, Any]]) -> tuple[float, dict[str, Any] | None]:
     """Return the temperature and the measures of cross-validation: the means of what the folds tell."""
     if not earlier:
         return 1.0, None
@@ -409,8 +408,7 @@ def _check_metric(options: LabelledOptions, codec: SequenceCodec) -> None:
 
 def _learning_on(plan: LabelledPlan, options: LabelledOptions) -> LabelledPlan:
     """Return the plan of a network that has learned before: few and small steps, lest it forgets."""
-    limited = options.time is not None or options.epochs is not None or options.steps is not None
-    if not limited:
+    if is_unlimited(options):
         plan = replace(plan, epochs=PASSES_ON, limit=None)
     if options.learning_rate is None:
         plan = replace(plan, learning_rate=RATE_ON * plan.learning_rate)

@@ -262,17 +262,12 @@ class _LanguageRun(Run):
         return cls(options, plan, config, codec, group, output, corpora, sample)
 
     def data_identity(self) -> dict[str, str]:
-        return {
-            "text": self.corpora.training.facts.sha256,
-            **{
-                f"{name} text": corpus.facts.sha256
-                for name, corpus in (
-                    ("validation", self.corpora.validation),
-                    ("test", self.corpora.test),
-                )
-                if corpus is not None
-            },
+        sets = {
+            "text": self.corpora.training,
+            "validation text": self.corpora.validation,
+            "test text": self.corpora.test,
         }
+        return {name: one.facts.sha256 for name, one in sets.items() if one is not None}
 
     def memory(self) -> int:
         """Return the estimated memory (bytes) of weights, moments, snapshots and one step."""

@@ -96,6 +96,7 @@ class Loop:
     plan: Schedule
     group: Group
     watch: Watch
+    """Is told every event; in a process that does not lead it tells nobody."""
     store: Store | None = None
     random: Randomness = field(default_factory=Randomness)
     earlier: list[dict[str, Any]] = field(default_factory=list)
@@ -150,20 +151,13 @@ class Loop:
         return max(1, round(self.progress.step / max(1e-9, self.share_done())))
 
     def _snapshot(self) -> Snapshot:
-        carried = self.objective.carried
+        carried, best, progress = self.objective.carried, self.best, self.progress
         snapshot = capture(
-            self.network,
-            self.optimizer,
-            carried,
-            self.best,
-            self.progress,
-            self.group,
-            self.random,
+            self.network, self.optimizer, carried, best, progress, self.group, self.random
         )
         snapshot.numbers["earlier"] = self.earlier
-        snapshot.arrays.update(
-            {f"average.{name}": array for name, array in self.average.arrays().items()}
-        )
+        means = self.average.arrays().items()
+        snapshot.arrays.update({f"average.{name}": array for name, array in means})
         return snapshot
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -180,7 +174,9 @@ class Loop:
         """
         snapshot = pending = self._snapshot()
         # seconds that a measurement of the held-out part takes; the last one is part of the budget
-        cost = self._probe() if self.plan.time is not None else 0.0
+        cost = 0.0
+        if self.plan.time is not None:
+            (cost,) = self.group.broadcast([self.objective.probe() if self.group.leads else 0.0])
         self.reserve = min(cost, MAX_RESERVE * (self.plan.time or 0.0))
         saved = time.monotonic()
         before = time.monotonic() - self.progress.elapsed
@@ -214,8 +210,7 @@ class Loop:
             report.add(step)
         if self.progress.step == 0 and self.best is None:
             raise KeyboardInterrupt
-        if self.group.leads:
-            self.watch({"event": "warning", "text": "interrupted: the best so far is kept"})
+        self.watch({"event": "warning", "text": "interrupted: the best so far is kept"})
         if self.best is None:
             self._evaluate()
         self.last = snapshot
@@ -251,8 +246,7 @@ class Loop:
         torch.autograd.backward(total / count)
         gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
         total_loss, elapsed, stop = self.group.all_reduce(
-            gradients,
-            [total.item(), elapsed if self.group.leads else 0.0, float(asked)],
+            gradients, [total.item(), elapsed if self.group.leads else 0.0, float(asked)]
         )
         loss = total_loss / count
         norm = self.optimizer.norm()
@@ -303,9 +297,6 @@ class Loop:
         # the last measurement is at the end: none shortly before it
         return done >= 1.0 or self.progress.evaluated + apart - 1e-9 <= done <= 1 - apart / 2
 
-    def _probe(self) -> float:
-        return self.group.broadcast([self.objective.probe() if self.group.leads else 0.0])[0]
-
     def _evaluate(self) -> tuple[float, float]:
         """Measure the held-out part, keep the best weights; return the measure and its seconds."""
         started = time.monotonic()
@@ -319,16 +310,15 @@ class Loop:
                 self.best = Best(value, self.progress.step, self.network.arrays())
         self.progress.evaluated, self.progress.measured = self.share_done(), self.progress.step
         self.progress.waited = 0 if better else self.progress.waited + 1
-        if self.group.leads:
-            self.watch(
-                {
-                    "event": "evaluation",
-                    "step": self.progress.step,
-                    "best": better,
-                    **measure.facts,
-                    "evaluation_seconds": round(cost, 3),
-                }
-            )
+        self.watch(
+            {
+                "event": "evaluation",
+                "step": self.progress.step,
+                "best": better,
+                **measure.facts,
+                "evaluation_seconds": round(cost, 3),
+            }
+        )
         return value, cost
 
     def _recover(self, snapshot: Snapshot, culprit: str) -> None:
@@ -346,16 +336,15 @@ class Loop:
         self.progress.elapsed = now.elapsed
         self.progress.recoveries = now.recoveries + 1
         self.progress.rate_scale = now.rate_scale / 2
-        if self.group.leads:
-            self.watch(
-                {
-                    "event": "recovery",
-                    "step": now.step,
-                    "culprit": culprit,
-                    "back_to_step": self.progress.step,
-                    "rate_scale": self.progress.rate_scale,
-                }
-            )
+        self.watch(
+            {
+                "event": "recovery",
+                "step": now.step,
+                "culprit": culprit,
+                "back_to_step": self.progress.step,
+                "rate_scale": self.progress.rate_scale,
+            }
+        )
 
 
 class _Report:
@@ -376,9 +365,6 @@ class _Report:
         self.count += step.count
         passed = time.monotonic() - self.since
         if passed < REPORT_SECONDS:
-            return
-        if not loop.group.leads:
-            self._clear()
             return
         done = loop.share_done()
         loop.watch(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from elman import nn
 from elman.cells import find
-from elman.config import Config, NetworkConfig
+from elman.config import ForecastConfig, NetworkConfig, SequenceConfig
 from elman.training.objective import LayerState, Trainable
 from elman.training.random import Drawing, Dropout
 from elman.training.softmax import sampled_cross_entropy
@@ -24,14 +24,19 @@ MEASURED_LOGITS = 1 << 24
 
 
 def recurrent(
-    config: Config, input_size: int, hidden_size: int, *, bidirectional: bool, bias: bool
-) -> torch.nn.Module:
+    config: NetworkConfig | SequenceConfig | ForecastConfig,
+    input_size: int,
+    hidden_size: int,
+    precision: str,
+    *,
+    bidirectional: bool = False,
+) -> Any:
     """Return one recurrent layer of `config`'s cell, as `elman.nn` has them."""
-    sizes: dict[str, Any] = {"bidirectional": bidirectional, "bias": bias}
-    if config.cell == "rnn":
-        return nn.RNN(input_size, hidden_size, nonlinearity=config.activation, **sizes)
     kind: Any = nn.layer_class(find(config.cell))
-    return cast(torch.nn.Module, kind(input_size, hidden_size, **sizes))
+    how = {"nonlinearity": config.activation} if config.cell == "rnn" else {}
+    layer = kind(input_size, hidden_size, bias=config.bias, bidirectional=bidirectional, **how)
+    layer.precision = precision
+    return layer
 
 
 class Network(Trainable, Drawing):
@@ -52,11 +57,8 @@ class Network(Trainable, Drawing):
         self.embedding = torch.nn.Embedding(config.vocabulary_size, config.embedding_size)
         sizes = [config.embedding_size] + [config.hidden_size] * (config.num_layers - 1)
         self.layers = torch.nn.ModuleList(
-            recurrent(config, size, config.hidden_size, bidirectional=False, bias=config.bias)
-            for size in sizes
+            recurrent(config, size, config.hidden_size, precision) for size in sizes
         )
-        for layer in self.layers:
-            layer.precision = precision  # type: ignore[assignment]
         self.dropout = Dropout(dropout)
         self.head = torch.nn.Linear(config.hidden_size, config.vocabulary_size)
         if config.tied:

@@ -160,11 +160,7 @@ def origins_to_test(series: SeriesSet, codec: ForecastCodec, held: Sequence[int]
 
 
 def _origins_between(
-    series: SeriesSet,
-    codec: ForecastCodec,
-    begins: Sequence[int],
-    ends: Sequence[int],
-    count: int,
+    series: SeriesSet, codec: ForecastCodec, begins: Sequence[int], ends: Sequence[int], count: int
 ) -> Origins | None:
     """Return `count` windows of each series in the stretch that `begins` and `ends` before its end."""
     horizon, found = codec.rule.horizon, []

@@ -32,6 +32,7 @@ __all__ = [
     "Row",
     "Schedule",
     "forecast_plan",
+    "is_unlimited",
     "labelled_plan",
     "percents",
     "resolve",
@@ -119,6 +120,11 @@ class Plan(Schedule):
     sampled_softmax: int
 
 
+def is_unlimited(options: RecurrentOptions) -> bool:
+    """Return whether the options give no budget."""
+    return options.time is None and options.epochs is None and options.steps is None
+
+
 def schedule(
     options: RecurrentOptions,
     *,
@@ -129,8 +135,7 @@ def schedule(
     average: float = 0.0,
 ) -> Schedule:
     """Return the schedule that `options` ask for; what they leave out is as given here."""
-    unlimited = options.time is None and options.epochs is None and options.steps is None
-    if not unlimited:
+    if not is_unlimited(options):
         time = None if options.time is None else seconds(options.time)
         epochs = options.epochs
     return Schedule(
@@ -172,7 +177,7 @@ def resolve(
     embedding_size = options.embedding_size or hidden_size
     tied = embedding_size == hidden_size if options.tied is None else options.tied
     given = options
-    if small and options.time is None and options.epochs is None and options.steps is None:
+    if small and is_unlimited(options):
         given = replace(options, steps=SMALL_STEPS)
     how = schedule(given, batch_size=row.batch_size, learning_rate=row.learning_rate, time=budget)
     return Plan(
@@ -241,7 +246,7 @@ def labelled_plan(
         epochs=passes[0] if text else passes[1],
         average=0.99 if small else 0.995,
     )
-    if validates and options.time is None and options.epochs is None and options.steps is None:
+    if validates and is_unlimited(options):
         how = replace(how, epochs=None, limit=LABELLED_LIMIT)
     return LabelledPlan(
         **asdict(how),
@@ -310,7 +315,7 @@ def forecast_plan(options: ForecasterOptions, rule: WindowRule, lengths: list[in
         learning_rate=5e-3 if many else 2e-3,
         average=0.99,
     )
-    if options.time is None and options.epochs is None and options.steps is None:
+    if is_unlimited(options):
         how = replace(how, limit=FORECAST_LIMIT)
     return ForecastPlan(
         **asdict(how),

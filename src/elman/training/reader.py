@@ -39,21 +39,14 @@ class _Member(Drawing):
         if config.alphabet_size:
             size = config.spelling_size
             self.alphabet = torch.nn.Embedding(config.alphabet_size, size)
-            self.spelling = recurrent(config, size, size, bidirectional=True, bias=config.bias)
+            self.spelling = recurrent(config, size, size, precision, bidirectional=True)
         sizes = [config.input_size] + [config.output_size] * (config.num_layers - 1)
         self.layers = torch.nn.ModuleList(
             recurrent(
-                config,
-                size,
-                config.hidden_size,
-                bidirectional=config.bidirectional,
-                bias=config.bias,
+                config, size, config.hidden_size, precision, bidirectional=config.bidirectional
             )
             for size in sizes
         )
-        for module in self.modules():
-            if hasattr(module, "precision"):
-                cast(Any, module).precision = precision
         if "attention" in config.pools:
             self.attention = torch.nn.Linear(config.output_size, 1, bias=False)
         self.head = torch.nn.Linear(max(1, len(config.pools)) * config.output_size, config.outputs)

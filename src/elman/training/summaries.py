@@ -42,9 +42,7 @@ def _summary(sequence: np.ndarray, largest: np.ndarray) -> np.ndarray:
     )
 
 
-def summaries(
-    training: Sequence[np.ndarray],
-) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
+def summaries(training: Sequence[np.ndarray]) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
     """Return what turns ``[T_i, C]`` sequences into summaries ``[N, 1 + 8 · C]``, standardised by `training`.
 
     They are the length and, of each channel, mean, deviation, least, greatest, first, last, slope and
