@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -24,16 +23,17 @@ from elman.metrics.forecast import mean_of_quantiles
 from elman.metrics.report import ForecastReport, Window, forecast_report
 from elman.model import Model
 from elman.runtime.forecast import POINTS, Forecast
-from elman.runtime.inspectable import Inspectable
+from elman.runtime.inspectable import Predictor
 from elman.runtime.packed import PackedLayer, member
 from elman.runtime.sequence import bounded
 
 __all__ = ["ForecastPredictor", "SeriesStream"]
 
 
-class ForecastPredictor(Inspectable):
+class ForecastPredictor(Predictor):
     """A trained forecaster with the end of its series, ready to answer; what `elman.load` returns.
 
+    `save` writes the series too, as far as they were read.
     Only `update` changes it. Programs that share a predictor between threads use `updated`, which leaves it
     as it is and returns another one.
     """
@@ -47,11 +47,6 @@ class ForecastPredictor(Inspectable):
         self._members = [_Member(config, model.arrays, m) for m in range(config.members)]
 
     @property
-    def card(self) -> Mapping[str, Any]:
-        """How the model was trained, on what, and how good it is."""
-        return self.model.card
-
-    @property
     def history(self) -> SeriesSet:
         """The end of every series, after which is forecast."""
         return self.codec.history
@@ -60,10 +55,6 @@ class ForecastPredictor(Inspectable):
     def horizon(self) -> int:
         """Steps that it forecasts at most."""
         return self.codec.rule.horizon
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the model, with the series as far as they were read; raises OutputError."""
-        self.model.save(path)
 
     def read(self, source: Any, *, future_only: bool = False, **options: Any) -> SeriesSet:
         """Return the series in `source`, its columns, step, clocks and policies as those of training.
@@ -91,10 +82,7 @@ class ForecastPredictor(Inspectable):
         own |= {name: value for name, value in kept.items() if value is not None}
         own |= {name: value for name, value in options.items() if value is not None}
         found = load_series(
-            source,
-            SeriesOptions(**own),
-            categories=history.categories,
-            future_only=future_only,
+            source, SeriesOptions(**own), categories=history.categories, future_only=future_only
         )
         if not future_only:
             return found
@@ -386,10 +374,7 @@ class SeriesStream:
         stamp = advance(history.starts[0], history.frequency, np.array([len(values) - 1]))
         past = np.concatenate([history.past[0], np.full((1, history.past[0].shape[1]), np.nan)])
         moved = replace(
-            history,
-            values=(values,),
-            times=(np.append(history.times[0], stamp),),
-            past=(past,),
+            history, values=(values,), times=(np.append(history.times[0], stamp),), past=(past,)
         )
         self._history = self._predictor.codec.trimmed(moved)
         return self

@@ -6,10 +6,13 @@ question imports its module when it is asked.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from elman._errors import InputError
 from elman._pace import one_thread
+from elman.model import Model
 
 if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from elman.explain.trace import Trace
     from elman.explain.units import Units
 
-__all__ = ["Inspectable"]
+__all__ = ["Inspectable", "Predictor"]
 
 
 class Inspectable:
@@ -72,3 +75,18 @@ class Inspectable:
         from elman.explain.units import find_units
 
         return find_units(self._inspected(), what, **options)
+
+
+class Predictor(Inspectable):
+    """A trained model, ready to answer; what `elman.load` returns."""
+
+    model: Model
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """How the model was trained, on what, and how good it is."""
+        return self.model.card
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model to one file, atomically; raises OutputError where that cannot be."""
+        self.model.save(path)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from os import PathLike
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,14 @@ from elman.metrics.classification import Classification, classification
 from elman.metrics.confusion import Baseline
 from elman.metrics.regression import Regression, RegressionFigures, regression
 from elman.model import Model
-from elman.runtime.inspectable import Inspectable
+from elman.runtime.inspectable import Predictor
 from elman.runtime.reader import Reader
 from elman.runtime.sequence import log_softmax
 
 __all__ = ["ClassifierPredictor", "RegressorPredictor", "TaggerPredictor"]
 
 
-class _Predictor(Inspectable):
+class _Predictor(Predictor):
     def __init__(self, model: Model, storage: str = "float32") -> None:
         if storage != "float32":
             raise OptionError("storage", got=storage, expected=f"float32 for {model.config.task}")
@@ -33,11 +32,6 @@ class _Predictor(Inspectable):
     def __reduce__(self) -> tuple[type[_Predictor], tuple[Model]]:
         # what is made ready to run stays behind
         return type(self), (self.model,)
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """How the model was trained, on what, and how good it is."""
-        return self.model.card
 
     @property
     def labels(self) -> Labels:
@@ -62,10 +56,6 @@ class _Predictor(Inspectable):
     def classes_(self) -> np.ndarray:
         """The labels as an array ``[K]``, sorted: the order of the columns of `predict_proba`."""
         return self.labels.array
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to one file, atomically; raises OutputError where that cannot be."""
-        self.model.save(path)
 
 
 class ClassifierPredictor(_Predictor):

@@ -7,7 +7,6 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from elman.data.sources import Source
 from elman.data.text import Corpus, load_corpus
 from elman.data.words import UNKNOWN_ID, plain_line_ends
 from elman.model import Model
-from elman.runtime.inspectable import Inspectable
+from elman.runtime.inspectable import Inspectable, Predictor
 from elman.runtime.network import Network
 from elman.runtime.pool import StreamPool
 from elman.runtime.sampling import Predictions
@@ -191,7 +190,7 @@ def ngram_part(card: Mapping[str, Any]) -> int | None:
     return int(counted) if counted is not None and tokens is not None and counted < tokens else None
 
 
-class LanguagePredictor(Inspectable):
+class LanguagePredictor(Predictor):
     """A trained language model, ready to answer; what `elman.load` returns.
 
     It does not change: whatever reads text does so in a stream of its own. `storage` is that of the
@@ -205,11 +204,6 @@ class LanguagePredictor(Inspectable):
     def __reduce__(self) -> tuple[type[LanguagePredictor], tuple[Model, str]]:
         # what is made ready to run stays behind
         return type(self), (self.model, self.network.storage)
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """How the model was trained, on what, and how good it is."""
-        return self.model.card
 
     def stream(self) -> Stream:
         """Return a stream at state zero."""
@@ -293,10 +287,6 @@ class LanguagePredictor(Inspectable):
             total -= float(log_probabilities.sum(dtype=np.float64))
             count += chunk.predicted
         return total, count
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to one file, atomically; raises OutputError where that cannot be."""
-        self.model.save(path)
 
 
 def language_predictor(given: object) -> LanguagePredictor:

@@ -18,15 +18,7 @@ from elman.data.vocabulary import TextCodec
 from elman.data.words import UNKNOWN, UNKNOWN_ID
 from elman.runtime.network import BLOCK, Network
 
-__all__ = [
-    "MAX_WIDTH",
-    "Predictions",
-    "Sampling",
-    "beam_search",
-    "best",
-    "generator",
-    "ranked",
-]
+__all__ = ["MAX_WIDTH", "Predictions", "Sampling", "beam_search", "best", "generator", "ranked"]
 
 MAX_WIDTH = 10_000
 MOSTLY = 0.5

@@ -15,14 +15,7 @@ from elman.data.vocabulary import TextCodec
 from elman.data.words import UNKNOWN_ID, plain_line_ends
 from elman.model import Model
 from elman.runtime.network import Network
-from elman.runtime.sampling import (
-    MAX_WIDTH,
-    Predictions,
-    Sampling,
-    beam_search,
-    generator,
-    ranked,
-)
+from elman.runtime.sampling import MAX_WIDTH, Predictions, Sampling, beam_search, generator, ranked
 from elman.runtime.state import pack, unpack
 
 __all__ = ["Readable", "Score", "Stream", "network_of", "token_numbers"]
