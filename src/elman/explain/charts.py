@@ -16,6 +16,7 @@ __all__ = ["curves", "forecast", "memory"]
 _EDGE = 16.0
 _HORIZON = 0.01  # where the change of a prediction counts as none
 _HISTORY = (6, 60)  # of the history, so many horizons or steps are shown
+_POINTS = 2000  # of a line that are drawn, first and last among them
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _KINDS = ("ink", "up", "down", "plain")  # of lines, in their order
 
@@ -109,16 +110,12 @@ def _axes(frame: _Frame, title: str, under: str, powers: tuple[bool, bool] = (Fa
     return "".join(parts)
 
 
-def _thinned(count: int, most: int = 2000) -> np.ndarray:
-    """Return which points of a line are drawn, first and last among them."""
-    return np.unique(np.linspace(0, max(count - 1, 0), min(count, most)).astype(np.int64))
-
-
 def _line(frame: _Frame, xs: np.ndarray, ys: np.ndarray, kind: str) -> str:
     """Return a line through points, with a gap where one is not a number."""
     steps: list[str | float] = []
     pen = "M"
-    for place in _thinned(len(xs)).tolist():
+    drawn = np.linspace(0, max(len(xs) - 1, 0), min(len(xs), _POINTS)).astype(np.int64)
+    for place in np.unique(drawn).tolist():
         x, y = float(xs[place]), float(ys[place])
         if math.isfinite(x) and math.isfinite(y):
             steps += [pen, frame.x(x), frame.y(y)]
@@ -245,10 +242,9 @@ def forecast(
         _ends(whole),
         _ends(past, line, *(part for band in bands for part in band[1:]), padded=0.05),
     )
-    under = "" if words is not None else "time"
     base = frame.bottom + (64 if lags else 0)
     parts = [_axes(frame, name or "forecast", "")]
-    parts += _times_axis(frame, whole, words, under, base)
+    parts += _times_axis(frame, whole, words, base)
     known = np.flatnonzero(np.isfinite(past) & np.isfinite(before))[-1:]
 
     def joined(values: np.ndarray) -> np.ndarray:
@@ -272,9 +268,7 @@ def forecast(
         x, y = frame.x(float(after[chosen - 1])), frame.y(float(line[chosen - 1]))
         if math.isfinite(x + y):
             parts.append(svg.path("line plain thin", "M", x, frame.top, "V", frame.bottom))
-            parts.append(
-                f'<circle class="dot up" cx="{svg.number(x)}" cy="{svg.number(y)}" r="4.5"/>'
-            )
+            parts.append(svg.dot("dot up", x, y, 4.5))
     parts += _by_lag(frame, before, lags, base)
     shares = ", ".join(f"{100 * share:g} %" for share, *_ in bands)
     said = "history, forecast" + (f", intervals of {shares}" if bands else "")
@@ -287,13 +281,13 @@ def forecast(
 
 
 def _times_axis(
-    frame: _Frame, times: np.ndarray, words: list[str] | None, under: str, base: float
+    frame: _Frame, times: np.ndarray, words: list[str] | None, base: float
 ) -> list[str]:
     """Return the names of times below a chart: round numbers, or dates as far apart as they fit."""
     if words is None:
         ticks = _ticks(frame.x_ends, max(2, int((frame.right - frame.left) / 90)))
         named = [
-            (tick, f"{under} {_plain(tick)}" if not k else _plain(tick))
+            (tick, f"time {_plain(tick)}" if not k else _plain(tick))
             for k, tick in enumerate(ticks)
         ]
     else:
@@ -360,7 +354,7 @@ def curves(
         if x + room > right and x > left:
             x, top = left, top + 16
         kind = _KINDS[min(place, len(_KINDS) - 1)]
-        dot = f'<circle class="dot {kind}" cx="{svg.number(x + 4)}" cy="{svg.number(top - 4)}" r="3.5"/>'
+        dot = svg.dot(f"dot {kind}", x + 4, top - 4, 3.5)
         colour = {"ink": "small"}.get(kind, f"small {kind}")
         legend += [dot, svg.text(x + 12, top, name, colour, right - x - 12)]
         x += room
@@ -394,7 +388,7 @@ def curves(
         kind = _KINDS[min(place, len(_KINDS) - 1)]
         parts.append(_line(frame, xs, ys, kind))
         for last in np.flatnonzero(np.isfinite(xs) & np.isfinite(ys))[-1:]:
-            at_x, at_y = svg.number(frame.x(float(xs[last]))), svg.number(frame.y(float(ys[last])))
-            parts.append(f'<circle class="dot {kind}" cx="{at_x}" cy="{at_y}" r="2.6"/>')
+            at_x, at_y = frame.x(float(xs[last])), frame.y(float(ys[last]))
+            parts.append(svg.dot(f"dot {kind}", at_x, at_y, 2.6))
     label = f"Curves of {len(drawn)} measures over steps"
     return svg.picture(parts, width, frame.bottom + 48, label, standalone=standalone)

@@ -83,9 +83,7 @@ def contributions(explanation: Explanation, *, width: float = 720, standalone: b
         said = f"{svg.signed(value)}: {name}"
         if np.isfinite(ring):
             x = zero + ring * scale
-            found.append(
-                f'<circle class="ring" cx="{svg.number(x)}" cy="{svg.number(y)}" r="4.5"/>'
-            )
+            found.append(svg.dot("ring", x, y, 4.5))
             said = f"{svg.signed(value)}; measured: {svg.signed(ring)}. Input: {name}"
         more = "" if place is None else f' data-position="{place}"'
         return svg.group("row", found, more, said)
@@ -101,9 +99,7 @@ def contributions(explanation: Explanation, *, width: float = 720, standalone: b
         y += 22
     y += 12
     if np.isfinite(amounts[:, 1]).any():
-        parts.append(
-            f'<circle class="ring" cx="{svg.number(_EDGE + 5)}" cy="{svg.number(y - 4)}" r="4.5"/>'
-        )
+        parts.append(svg.dot("ring", _EDGE + 5, y - 4, 4.5))
         parts.append(
             svg.text(_EDGE + 16, y, "the measured change when it is replaced", "small grey")
         )

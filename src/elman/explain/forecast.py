@@ -12,13 +12,7 @@ from elman._errors import DataError
 from elman._shapes import whole_number
 from elman.cells import find
 from elman.data.series import SeriesSet
-from elman.explain.explanation import (
-    ADDITIVE,
-    DECOMPOSITION,
-    LEFT_OUT,
-    REPLACEMENT,
-    Explanation,
-)
+from elman.explain.explanation import ADDITIVE, DECOMPOSITION, LEFT_OUT, REPLACEMENT, Explanation
 from elman.explain.gradients import finite, held
 from elman.explain.parts import DRAWS, FEWEST_DRAWS
 from elman.explain.question import Question, Shares

@@ -9,15 +9,7 @@ import numpy as np
 
 from elman.cells import Cell
 
-__all__ = [
-    "LARGEST",
-    "Run",
-    "finite",
-    "held",
-    "integrated",
-    "mean_slopes",
-    "slopes_between",
-]
+__all__ = ["LARGEST", "Run", "finite", "held", "integrated", "mean_slopes", "slopes_between"]
 
 LARGEST = 1e300
 """Scores and shares are within this, so that any sum of them is a number."""
@@ -77,12 +69,7 @@ def integrated(run: Run, rows: np.ndarray, base: np.ndarray, size: int) -> np.nd
 
 
 def slopes_between(
-    run: Run,
-    base: np.ndarray,
-    rows: np.ndarray,
-    *,
-    frozen: bool,
-    size: int,
+    run: Run, base: np.ndarray, rows: np.ndarray, *, frozen: bool, size: int
 ) -> tuple[np.ndarray, float]:
     """Return slopes ``[M, S]`` and a rest: the score of `rows` is ``(slopes · (rows - base)).sum() + rest``.
 

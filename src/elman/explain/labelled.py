@@ -10,13 +10,7 @@ from elman._errors import DataError
 from elman.cells import find
 from elman.data.codec import ABSENT
 from elman.data.columns import several
-from elman.explain.explanation import (
-    ADDITIVE,
-    DECOMPOSITION,
-    LEFT_OUT,
-    REPLACEMENT,
-    Explanation,
-)
+from elman.explain.explanation import ADDITIVE, DECOMPOSITION, LEFT_OUT, REPLACEMENT, Explanation
 from elman.explain.gradients import finite, held, slopes_between
 from elman.explain.parts import Reading, taken_apart
 from elman.explain.passage import Layers

@@ -6,7 +6,8 @@ An input can be left out, or replaced by others that are plausible in its place 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,8 @@ class Reading(ABC):
     owner: np.ndarray
     """Of every part: ``[M]``, or ``[T, C]`` of numbers."""
     length: int
+    nothing: Any = ""
+    """Stands in the place of parts that are left out."""
     step: int | None = None
     note = ""
     """What is to be said of how it was read."""
@@ -67,12 +70,20 @@ class Reading(ABC):
         self.reader, self.members, self.steps = reader, reader.members, 0
 
     @abstractmethod
-    def left(self, gone: list[np.ndarray]) -> Encoded:
-        """Return the sequence without the parts that each mask, shaped as `owner`, marks."""
+    def others(self, count: int, draw: np.random.Generator) -> np.ndarray:
+        """Return `count` times plausible others for all parts."""
 
     @abstractmethod
+    def mixed(self, gone: list[np.ndarray], others: Iterable[Any]) -> Encoded:
+        """Return the sequence once for each mask, with others where the mask, shaped as `owner`, marks."""
+
+    def left(self, gone: list[np.ndarray]) -> Encoded:
+        """Return the sequence without the parts that each mask marks."""
+        return self.mixed(gone, repeat(self.nothing))
+
     def swapped(self, gone: list[np.ndarray], draw: np.random.Generator) -> Encoded:
         """Return the sequence with the parts that each mask marks replaced by plausible others."""
+        return self.mixed(gone, self.others(len(gone), draw))
 
     def rows(self, one: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return what a member's network reads for all parts ``[M, S]``, and what for none."""
@@ -170,9 +181,11 @@ class _Tokens(Reading):
             variants.append(kept[some] if some.any() else self.nothing)
         return Encoded(variants, self.encoded.words, self.encoded.letters)
 
-    def swapped(self, gone: list[np.ndarray], draw: np.random.Generator) -> Encoded:
-        others = plausible.tokens(self.codec.tokens, len(gone), len(self.tokens), draw)
-        mixed = np.where(np.stack(gone), others, self.tokens)
+    def others(self, count: int, draw: np.random.Generator) -> np.ndarray:
+        return plausible.tokens(self.codec.tokens, count, len(self.tokens), draw)
+
+    def mixed(self, gone: list[np.ndarray], others: Iterable[Any]) -> Encoded:
+        mixed = _mixed(gone, others, self.tokens)
         if self.codec.tokens.level == "char":
             return Encoded.of(self.codec, Sequences("text", tuple(map("".join, mixed))))
         return Encoded.of(self.codec, Sequences("tokens", tuple(map(tuple, mixed))))
@@ -214,16 +227,11 @@ class _Letters(Reading):
         rows: np.ndarray = one.arrays["alphabet.weight"][np.concatenate(self.letters)]
         return rows, np.zeros_like(rows)
 
-    def left(self, gone: list[np.ndarray]) -> Encoded:
-        """Return the words as they are without those letters: others, or none."""
-        return self._spelled([np.where(mask, "", self.shown) for mask in gone])
+    def others(self, count: int, draw: np.random.Generator) -> np.ndarray:
+        return plausible.tokens(self.codec.alphabet, count, len(self.shown), draw)
 
-    def swapped(self, gone: list[np.ndarray], draw: np.random.Generator) -> Encoded:
-        others = plausible.tokens(self.codec.alphabet, len(gone), len(self.shown), draw)
-        return self._spelled([*np.where(np.stack(gone), others, self.shown)])
-
-    def _spelled(self, variants: list[np.ndarray]) -> Encoded:
-        """Return the words with other letters at their beginnings and ends."""
+    def mixed(self, gone: list[np.ndarray], others: Iterable[Any]) -> Encoded:
+        """Return the words with other letters, or none, at their beginnings and ends."""
 
         def words(letters: np.ndarray) -> tuple[str, ...]:
             found = []
@@ -233,7 +241,8 @@ class _Letters(Reading):
                 found.append("".join([*part[:first], between, *part[first:]]))
             return tuple(filter(None, found))
 
-        return Encoded.of(self.codec, Sequences("tokens", tuple(map(words, variants))))
+        variants = map(words, _mixed(gone, others, self.shown))
+        return Encoded.of(self.codec, Sequences("tokens", tuple(variants)))
 
 
 class _Characters(Reading):
@@ -243,25 +252,20 @@ class _Characters(Reading):
 
     def __init__(self, predictor: Any, given: Sequences) -> None:
         super().__init__(predictor.reader)
-        self.text, self.codec = given.texts[0], predictor.model.codec
-        self.length = len(self.text)
-        self.owner, self.names = _joined([*self.text], "")
-        if len(self.names) == len(self.text):
-            self.groups = word_groups(self.text)
+        text, self.codec = given.texts[0], predictor.model.codec
+        self.text, self.length = np.array([*text], object), len(text)
+        self.owner, self.names = _joined([*text], "")
+        if len(self.names) == len(text):
+            self.groups = word_groups(text)
 
-    def left(self, gone: list[np.ndarray]) -> Encoded:
-        def rest(mask: np.ndarray) -> str:
-            kept = zip(self.text, mask.tolist(), strict=True)
-            return "".join(letter for letter, is_gone in kept if not is_gone)
-
-        return Encoded.of(self.codec, Sequences("text", tuple(map(rest, gone))))
-
-    def swapped(self, gone: list[np.ndarray], draw: np.random.Generator) -> Encoded:
+    def others(self, count: int, draw: np.random.Generator) -> np.ndarray:
         # letters as they occur in the words of the vocabulary
         letters = np.array([*"".join(self.codec.tokens.tokens[1:])] or [" "], object)
-        others = letters[draw.integers(len(letters), size=(len(gone), len(self.text)))]
-        mixed = np.where(np.stack(gone), others, np.array([*self.text], object))
-        return Encoded.of(self.codec, Sequences("text", tuple(map("".join, mixed))))
+        return np.asarray(letters[draw.integers(len(letters), size=(count, self.length))])
+
+    def mixed(self, gone: list[np.ndarray], others: Iterable[Any]) -> Encoded:
+        texts = map("".join, _mixed(gone, others, self.text))
+        return Encoded.of(self.codec, Sequences("text", tuple(texts)))
 
 
 class _Numbers(Reading):
@@ -276,7 +280,7 @@ class _Numbers(Reading):
         present = np.isfinite(self.values)
         count = present.sum(axis=0)
         mean = np.where(present, self.values / np.maximum(count, 1), 0).sum(axis=0)
-        self.mean = np.broadcast_to(np.where(count, mean, np.nan), (T, C))
+        self.nothing = np.broadcast_to(np.where(count, mean, np.nan), (T, C))
         self.length = T
         block = blocks(T, max(1, MOST // C) if each else MOST)
         firsts = np.flatnonzero(np.diff(block, prepend=-1)).tolist()
@@ -289,25 +293,23 @@ class _Numbers(Reading):
         self.owner = block[:, None] + channels
         self.names = [f"channel {c}, {name}" for c in range(C) for name in names] if each else names
 
-    def left(self, gone: list[np.ndarray]) -> Encoded:
-        items = tuple(np.where(mask, self.mean, self.values) for mask in gone)
-        return Encoded.of(self.codec, Sequences("numbers", items or (self.values,)))
+    def others(self, count: int, draw: np.random.Generator) -> np.ndarray:
+        """Return other steps of the sequence, in every second one numbers as spread as in training."""
+        others = self.values[draw.integers(self.length, size=(count, self.length))]
+        others[1::2] = plausible.numbers(self.codec.scaler, count, self.length, draw)[1::2]
+        return np.asarray(others)
 
-    def swapped(self, gone: list[np.ndarray], draw: np.random.Generator) -> Encoded:
-        """Put other steps of the sequence there, in every second one numbers as spread as in training."""
-        T, count = self.length, len(gone)
-        others = self.values[draw.integers(T, size=(count, T))]
-        others[1::2] = plausible.numbers(self.codec.scaler, count, T, draw)[1::2]
-        items = np.where(
-            np.stack([np.broadcast_to(mask, (T, others.shape[2])) for mask in gone]),
-            others,
-            self.values,
-        )
-        return Encoded.of(self.codec, Sequences("numbers", (*items,)))
+    def mixed(self, gone: list[np.ndarray], others: Iterable[Any]) -> Encoded:
+        items = tuple(_mixed(gone, others, self.values))
+        return Encoded.of(self.codec, Sequences("numbers", items or (self.values,)))
 
     @property
     def owner_of_rows(self) -> np.ndarray:
         return np.tile(self.owner, self.codec.scaler.channels // self.owner.shape[1])
+
+
+def _mixed(gone: list[np.ndarray], others: Iterable[Any], own: np.ndarray) -> list[np.ndarray]:
+    return [np.where(mask, other, own) for mask, other in zip(gone, others, strict=False)]
 
 
 def _joined(parts: Sequence[str], space: str) -> tuple[np.ndarray, list[str]]:

@@ -23,6 +23,7 @@ __all__ = [
     "attribute",
     "box",
     "clean",
+    "dot",
     "group",
     "level",
     "limit",
@@ -334,6 +335,11 @@ def box(x: float, y: float, width: float, height: float, kind: str, corner: floa
         f'<rect class="{kind}" x="{number(x)}" y="{number(y)}" width="{number(max(0.0, width))}"'
         f' height="{number(max(0.0, height))}"{round_}/>'
     )
+
+
+def dot(kind: str, x: float, y: float, radius: float) -> str:
+    """Return a circle."""
+    return f'<circle class="{kind}" cx="{number(x)}" cy="{number(y)}" r="{radius:g}"/>'
 
 
 def path(kind: str, *steps: str | float, more: str = "") -> str:

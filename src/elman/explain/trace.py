@@ -73,7 +73,7 @@ class Trace:
 
     def _layer(self, layer: int, state: str) -> np.ndarray:
         """Return a state of a layer ``[T, H]``; raises OptionError."""
-        if state not in self.states:
+        if state not in [*self.states]:  # it may be a list, which has no hash
             raise OptionError("state", got=state, expected=" | ".join(self.states))
         found = self.states[state]
         return np.asarray(found[whole_number("layer", layer, -1, len(found) - 1)])

@@ -152,7 +152,7 @@ def unrolled(
     answer: list[str] = []
     if pushes is not None and count:
         answer = [
-            f'<circle class="ring" cx="{svg.number(goal)}" cy="{svg.number(base)}" r="4"/>',
+            svg.dot("ring", goal, base, 4),
             svg.text(goal + 12, base + 5, target, "large", width - goal - 12 - _EDGE),
         ]
     if narrow:
