@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 from collections.abc import Callable
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -95,3 +97,11 @@ def test_a_figure_shows_itself(forecaster: Any, monkeypatch: pytest.MonkeyPatch)
     figure.show()
     assert opened[0].startswith("file://")
     assert opened[0].endswith(".svg")
+
+
+def test_stamps_keep_their_time_zone() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    stamps = np.array([datetime.datetime(2024, 1, day, tzinfo=zone) for day in (1, 2)], object)
+    found = frame({"day": stamps})
+    assert found.schema == {"day": pl.Datetime("us", "Europe/Berlin")}
+    assert found["day"].to_list() == stamps.tolist()

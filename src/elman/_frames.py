@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 __all__ = ["frame", "frame_of"]
 
 
@@ -28,7 +30,9 @@ def frame_of(rows: Iterable[Mapping[str, Any]]) -> Any:
 
 
 def _plain(column: Any) -> Any:
-    """Return a column without lone surrogates, which are no text for polars."""
+    """Return a column without lone surrogates, which are no text for polars, nor an array of objects."""
+    if isinstance(column, np.ndarray) and column.dtype == object:
+        column = column.tolist()  # polars keeps the time zone of stamps in a list
     if isinstance(column, list | tuple) and any(isinstance(value, str) for value in column):
         return [
             value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -236,7 +236,10 @@ BAD = [
     (["train", "{text}", "-o", "{folder}"], "a folder"),
     (["train", "{text}", "-o", "{folder}/.safetensors"], "a name before the suffix"),
     (["train", "{text}", "-o", "{folder}/m", "--steps", "3"], "a name that ends in .safetensors"),
-    (["train", "{text}", "-o", "{folder}/other.safetensors", "--resume"], "no checkpoint"),
+    (
+        ["train", "{text}", "-o", "{folder}/other.safetensors", "--resume"],
+        "--resume: got no checkpoint",
+    ),
     (["train", "{text}", "-o", "{out}", "--encoding", "klingon"], "klingon"),
     (["train"], "FILE"),
     (["predict", "{text}", "I"], "meals.txt"),

@@ -191,6 +191,21 @@ def test_a_table_needs_a_task(folder: Path, run: Any, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
 
 
+def test_a_table_on_standard_input_needs_a_task(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for head, row, refused in (
+        ("day,Close", "2024-01-0{},5", True),
+        ("Hello, you", "we, {}", False),
+    ):
+        data = "\n".join([head, *map(row.format, range(1, 9))]).encode() + b"\n"
+        pipe = io.TextIOWrapper(io.BufferedReader(io.BytesIO(data)))
+        monkeypatch.setattr(sys, "stdin", pipe)
+        ran = run("train", "-", "-o", tmp_path / "m.safetensors", *QUICK)
+        assert ran.code == (2 if refused else 0), ran.err
+        assert ("`elman train - --horizon 10 --target Close` is likely" in ran.err) is refused
+
+
 def test_text_is_trained_on_from_standard_input(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

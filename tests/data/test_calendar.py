@@ -87,6 +87,8 @@ def test_other_steps():
     assert infer_frequency(stamps("2020-01-01", "2020-01-01T00:00:00.04")) == Frequency(
         40_000, "us"
     )
+    uneven = stamps("2020-01-01", "2020-01-01T00:00:00.981448")
+    assert infer_frequency(uneven).words == "every 0.981448 seconds"
     assert infer_frequency(np.array([1949, 1950, 1951, 1953])) == Frequency(1, "steps")
     assert infer_frequency(np.array([0, 10, 20])).words == "every 10 steps"
     # five days of a week may be of any week; a Saturday is no business day

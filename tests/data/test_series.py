@@ -459,6 +459,11 @@ def test_layouts_of_arrays():
             "column 'd' of the table, series 'd', row 1",
         ),
         ({"d": [0.5, 1.5], "n": [1, 2]}, {"time_column": "d"}, "numbers where dates should be"),
+        ({"d": days(2), "n": ["1,210", "1,215"]}, {}, "'1,210'; expected a number; pass decimal="),
+        (
+            {"d": ["07/04/21", "07/05/21"], "n": [1, 2]}, {"date_format": "%d/%m/%Y"},
+            "got '07/04/21'; expected the format %d/%m/%Y; mend it or the format",
+        ),
     ],
 )  # fmt: skip
 def test_what_can_be_read_in_several_ways(data, options, message):

@@ -74,14 +74,18 @@ def test_the_three_verdicts():
     assert str(untested).endswith("; 3 origins in time cannot tell how much of that is chance")
     worse = paired_skill(1.1 * other, other)
     assert (worse.verdict, worse.value) == ("not better", pytest.approx(-0.1))
-    assert str(worse) == "NOT BETTER than the naive forecast: the error is 10.0 % above its"
+    assert (
+        str(worse)
+        == "NOT BETTER than the naive forecast: the error is 10.0 % above that forecast's"
+    )
     same = paired_skill(other, other)
     assert (same.verdict, same.value) == ("not better", 0.0)
     assert str(same) == "NOT BETTER than the naive forecast: the error is the same"
 
 
 @pytest.mark.parametrize(
-    ("factor", "said"), [(80, "80 times its"), (1e12, "over a million times its")]
+    ("factor", "said"),
+    [(80, "80 times that forecast's"), (1e12, "over a million times that forecast's")],
 )
 def test_an_error_many_times_as_large_is_said_as_such(factor, said):
     other = np.arange(1.0, 9)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import sys
+import tempfile
 from collections.abc import Sequence
 from typing import Any
+
+from elman._errors import ElmanError
 
 __all__ = ["likely_command"]
 
@@ -14,16 +18,38 @@ _ROWS_PER_LABEL = 2
 
 def likely_command(files: Sequence[str]) -> str:
     """Return a sentence with the likeliest command line for files that are tables, or "" for texts."""
+    from elman.data.encoding import STDIN
     from elman.data.examples import is_table
     from elman.data.tables import read_table
 
     tables = [file for file in files if is_table(file)]
+    if [*files] == [STDIN] and (options := _options(_piped_columns())).startswith("--horizon"):
+        return f"`elman train - {options}` is likely, and --task language reads it as text"
     if not tables:
         return ""
     ts = tables[0].lower().removesuffix(".gz").endswith(".ts")
     options = "--task classify" if ts else _options(read_table(tables[0]).columns)
     likely = f"`elman train {shlex.join(files)} {options}` is likely" if options else "name one"
     return f"{likely}, and --task language reads the file as text"
+
+
+def _piped_columns() -> dict[str, Any]:
+    """Return the columns of the table that standard input begins with; none of a text.
+
+    The bytes are looked at, not taken: training reads them afterwards.
+    """
+    from elman.data.tables import read_table
+
+    peek = getattr(getattr(sys.stdin, "buffer", None), "peek", None)
+    lines = b"" if peek is None else peek().rpartition(b"\n")[0]
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        file.write(lines + b"\n")
+        file.flush()
+        try:
+            columns = read_table(file.name).columns
+        except ElmanError:
+            return {}
+    return columns if len(columns) > 1 else {}
 
 
 def _options(columns: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from elman.options import (
 
 __all__ = ["as_typed"]
 
-_ARGUMENTS = ("overlap", "storage", "method", "metric", "horizon")
+_ARGUMENTS = ("overlap", "storage", "method", "metric", "horizon", "decimal", "header", "resume")
 """Arguments of methods that are options of commands."""
 
 

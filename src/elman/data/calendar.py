@@ -157,6 +157,8 @@ class Frequency:
     @property
     def words(self) -> str:
         """How a person says it."""
+        if self.unit == "us" and self.count >= 1000:
+            return f"every {self.count / _SECOND:.6g} seconds"
         letter, place = _month_parts(self.unit)
         known = _MONTHS[letter] if letter else (_FIXED | _OTHERS)[self.unit]
         text = known[2] if self.count == 1 else f"every {self.count} {known[1]}s"

@@ -34,6 +34,7 @@ __all__ = [
     "column_of",
     "is_missing",
     "is_number",
+    "may_be_number",
     "numbers_of",
     "objects",
     "of_series",
@@ -278,6 +279,13 @@ def column_of(values: np.ndarray | Iterable[Any]) -> tuple[np.ndarray, str | Non
         found = _of_numbers(held) if kinds == {"number"} else np.array(held, bool)
         return _spread(found, present), None
     return _of_texts([None if value is None else _text(value) for value in values]), None
+
+
+def may_be_number(column: np.ndarray) -> bool:
+    """Return whether the first text of a column is a number whose comma marks a thousand or the decimals."""
+    return bool(
+        _AMBIGUOUS.fullmatch(next((text for text in column if text is not None), "").strip())
+    )
 
 
 def numbers_of(column: np.ndarray, what: str, where: Callable[[int], str]) -> np.ndarray:

@@ -4,6 +4,7 @@
 |---|---|
 | ``2020-01-31``, ``2020-01-31 14:00:05.25``, ``2020/1/31``, ``2020-01`` | what they say |
 | ``2020Q1``, ``Q1 2020``, ``2020-W05``, ``2020-W05-3`` | the first day of the quarter or week, or the day |
+| ``2020-01-27/2020-02-02``, as pandas writes a week | the first day |
 | ``Jan-2015``, ``15 January 2015``, ``Jan 15, 2015 14:00``, ``2015 Jan`` | English names of months |
 | ``2020-01-31T14:00Z``, ``2020-01-31 14:00+01:00`` | UTC |
 | ``31.01.2020``, with or without a time | the day first |
@@ -26,7 +27,8 @@ from elman.data.columns import MISSING, objects, row_name, utc_stamps
 
 __all__ = ["form_note", "join_clock", "looks_like_date", "parse_times"]
 
-_ISO = re.compile(r"(\d{4})([-/])(\d{1,2})(?:\2(\d{1,2})(\D.*)?)?")
+_ISO = re.compile(r"(\d{4})([-/])(\d{1,2})(?:\2(\d{1,2})([^\d/].*)?)?")
+_PERIOD = re.compile(r"(\d{4}-\d\d-\d\d)/\d{4}-\d\d-\d\d")
 _QUARTER = re.compile(r"(\d{4})[- /]?Q([1-4])|Q([1-4])[- /]?(\d{4})")
 _WEEK = re.compile(r"(\d{4})-?W(\d{2})(?:-?([1-7]))?")
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
@@ -72,11 +74,14 @@ def looks_like_date(text: str) -> bool:
     >>> looks_like_date("1949-01"), looks_like_date("H1")
     (True, False)
     """
-    return any(form.fullmatch(text.strip()) for form in (_ISO, _QUARTER, _OTHER, _WEEK, *_NAMED))
+    forms = (_ISO, _PERIOD, _QUARTER, _OTHER, _WEEK, *_NAMED)
+    return any(form.fullmatch(text.strip()) for form in forms)
 
 
 def _read_name(text: str) -> datetime.datetime | None:
-    """Return the stamp of a quarter, a week or a month with a name; None for other texts."""
+    """Return the stamp of a period, a quarter, a week or a month with a name; None for other texts."""
+    if found := _PERIOD.fullmatch(text):
+        return datetime.datetime.fromisoformat(found[1])
     if found := _QUARTER.fullmatch(text):
         year, quarter = found[1] or found[4], found[2] or found[3]
         return _read(year, str(3 * int(quarter) - 2), None, None)
@@ -142,9 +147,11 @@ def _reader(texts: Iterable[str], date_format: str | None) -> Callable[[str], da
                 remedy='pass date_format= as it is, such as "%y-%m-%d" or "%d-%m-%y"',
             )
         if found[2] != "." and day_first is None:
+            mark, year = found[2], "%Y" if len(found[4]) == 4 else "%y"
+            form, american = (mark.join([*pair, year]) for pair in (("%d", "%m"), ("%m", "%d")))
             raise DataError(
                 f"{text} may have the day or the month first, and no date of the column tells",
-                remedy='pass date_format="%d/%m/%Y" or "%m/%d/%Y", as it is',
+                remedy=f'pass date_format="{form}", or date_format="{american}" for the month first',
             )
         day, month = (found[1], found[3]) if found[2] == "." or day_first else (found[3], found[1])
         return _read(_full_year(found[4]), month, day, found[5])
@@ -198,7 +205,9 @@ def parse_times(
         except DataError:
             raise
         except (ValueError, OverflowError):
-            remedy = "mend it" if date_format else 'mend it, or pass date_format= (as "%d %b %Y")'
+            remedy = "mend it or the format"
+            if date_format is None:
+                remedy = 'mend it, or pass date_format= (as "%d %b %Y")'
             raise DataError(
                 f"no date, {where(row)}",
                 got=repr(text),

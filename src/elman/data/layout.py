@@ -31,7 +31,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from elman._errors import DataError
-from elman.data.columns import column_of, numbers_of, quoted, row_name, several
+from elman.data.columns import (
+    column_of,
+    may_be_number,
+    numbers_of,
+    quoted,
+    row_name,
+    several,
+)
 from elman.data.dates import join_clock
 from elman.data.rows import Rows, SeriesOptions
 from elman.data.tables import Table, only_counts, read_table
@@ -210,7 +217,10 @@ def _from_table(table: Table, options: SeriesOptions, index: str | None = None) 
     _check_roles(table, options, {"target": target, "id": ids, "time": time})
     left = [name for name in table.columns if name not in {ids, time, target, *covariates}]
     if time is None:
-        dates = [name for name in left if is_date(name, table.columns[name], options)]
+        # Dates of another form than date_format are an error of the time column, not a column to leave out.
+        for form in (options, replace(options, date_format=None)):
+            if dates := [name for name in left if is_date(name, table.columns[name], form)]:
+                break
         if len(dates) > 1:
             _unclear(table, f"dates in {several(dates)}", "pass time_column=")
         if dates:
@@ -235,6 +245,9 @@ def _from_table(table: Table, options: SeriesOptions, index: str | None = None) 
     rest = time is None and not covariates and len(numbers) > 1 and len(texts) == (ids is None)
     if rest and named is not None and len(_ids(table, named)[0]) == table.rows:
         return _a_row_each(table, named, notes)
+    for name in texts:
+        if may_be_number(table.columns[name]):
+            table.numbers(name)  # raises: which decimal mark the column has is not clear
     if not numbers:
         raise DataError(f"{table.name} has no column of numbers", remedy="pass target=")
     if len(numbers) == 1 and (ids is not None or not texts):

@@ -47,7 +47,7 @@ class Skill:
             size = "over a million times" if self.value < -1e6 else f"{1 - self.value:,.0f} times"
         if self.verdict == "not better":
             return f"NOT BETTER than {other}: the error is " + (
-                f"{size} its" if self.value else "the same"
+                f"{size} that forecast's" if self.value else "the same"
             )
         size = f"{size} that of {other}"
         if self.standard_error is None:
