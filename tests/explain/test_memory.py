@@ -340,6 +340,17 @@ def test_one_window_decides_nothing() -> None:
     assert found.verdict.endswith("are cut off; half of them need at most the last 3 tokens.")
 
 
+def test_of_two_windows_both_count() -> None:
+    """Ninety-five in 100 windows reach no less far than half of them do, however few windows there are."""
+    moved = np.array([0.0, 0.8])
+    found = memory.summarised(
+        Cuts("token", "prediction", "a text", [9, 9], lambda lag, _: moved * (lag < 3)),
+        [1, 2, 3, 4],
+    )
+    assert found.most.tolist() == found.change.tolist()
+    assert found.verdict == "95 in 100 predictions need at most the last 3 tokens."
+
+
 @pytest.mark.parametrize(
     ("gradient", "said"),
     [

@@ -193,6 +193,7 @@ def test_a_stream_of_requests(models, ask, name):
                 expected = alone.feed(part).predict(4)
                 rows = [(row["token"], row["probability"]) for row in found["predictions"]]
                 assert rows == expected
+                assert found["unknown_probability"] == expected.unknown_probability
             other = (await client.post(f"{url}/fork")).json()
             assert other["position"] == found["position"]
             assert other["id"] != made["id"]
@@ -226,7 +227,9 @@ def test_steps_with_a_state_that_the_client_keeps(models, ask, name):
                 found = (await client.post("/v1/step", json=body)).json()
                 state = found["state"]
                 rows = [(row["token"], row["probability"]) for row in found["predictions"]]
-                assert rows == alone.feed(part).predict(6)
+                expected = alone.feed(part).predict(6)
+                assert rows == expected
+                assert found["unknown_probability"] == expected.unknown_probability
 
     asyncio.run(go())
 

@@ -13,10 +13,10 @@ from pydantic import ConfigDict, TypeAdapter
 from elman import serve
 from elman.explain.explanation import METHODS
 from elman.serve import why
+from elman.serve.answers import Next
 from elman.serve.why import (
     Explained,
     MemoryMeasured,
-    Replaced,
     Traced,
     UnitsFound,
     UnitsLike,
@@ -29,7 +29,7 @@ TEXTS = {"letters": "abc dad", "words": "I like tea", "lines": "bad head"}
 ANSWERS = {
     "/v1/explain": Explained,
     "/v1/memory": MemoryMeasured,
-    "/v1/replace": Replaced,
+    "/v1/replace": Next,
     "/v1/trace": Traced,
     "/v1/units": UnitsFound,
     "/v1/units/like": UnitsLike,

@@ -273,7 +273,7 @@ def forecast(
     shares = ", ".join(f"{100 * share:g} %" for share, *_ in bands)
     said = "history, forecast" + (f", intervals of {shares}" if bands else "")
     if lags:
-        said += "; bars: what each earlier value added"
+        said += "; bars: how each earlier value moved it"
     lines, below = svg.paragraph(frame.left, base + 38, said, frame.right - frame.left)
     parts.append(lines)
     label = f"Forecast of {len(line)} steps after {T}: {name}"

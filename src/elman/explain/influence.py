@@ -32,7 +32,7 @@ from elman.explain.opened import Opened, Read
 from elman.explain.question import Question, Shares
 from elman.explain.replacement import falls, groups_of
 from elman.runtime.network import Network
-from elman.runtime.sampling import ranked
+from elman.runtime.sampling import Predictions, ranked
 from elman.runtime.stream import Readable
 
 __all__ = ["Terms", "decompose", "explain_language", "replace"]
@@ -165,9 +165,7 @@ def decompose(predictor: Any, text: Readable, targets: Sequence[str]) -> Terms:
     return _decomposed(network, read, [_number(network, read, target) for target in targets])
 
 
-def replace(
-    predictor: Any, text: Readable, position: int, word: str, k: int = 5
-) -> list[tuple[str, float]]:
+def replace(predictor: Any, text: Readable, position: int, word: str, k: int = 5) -> Predictions:
     """Return the `k` most probable tokens after `text` with another word at `position`, counted from 0.
 
     Positions are those of the explanation's inputs. Raises InputError, OptionError.

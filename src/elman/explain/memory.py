@@ -259,11 +259,13 @@ def summarised(cuts: Cuts, lags: list[int]) -> Memory:
     for lag in lags:
         some = [place for place, length in enumerate(cuts.lengths) if length > lag]
         moved.append(cuts.moved(lag, some))
+    change = np.array([np.median(one) for one in moved])
+    # The lower quantile lets one odd window of a few decide nothing; of two windows it would be the lesser.
+    most = np.array([np.quantile(one, MOST, method="lower") for one in moved])
     return Memory(
         tuple(lags),
-        np.array([np.median(one) for one in moved]),
-        # so that more than 5 in 100 windows must agree, whatever their count
-        np.array([np.quantile(one, MOST, method="lower") for one in moved]),
+        change,
+        np.maximum(change, most),
         None if cuts.gradient is None else cuts.gradient(lags),
         len(cuts.lengths),
         cuts.source,

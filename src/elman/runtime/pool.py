@@ -12,7 +12,7 @@ from elman._shapes import whole_number
 from elman.data.words import UNKNOWN_ID
 from elman.model import Model
 from elman.runtime.network import BLOCK, Network
-from elman.runtime.sampling import Sampling, generator, ranked
+from elman.runtime.sampling import Predictions, Sampling, generator, ranked
 from elman.runtime.state import unpack
 from elman.runtime.stream import Readable, Stream, network_of, token_numbers
 
@@ -116,9 +116,7 @@ class StreamPool:
             states[active], last[active] = rows, tokens[-1]
             done = length
 
-    def predict(
-        self, k: int = 5, which: Sequence[int] | None = None
-    ) -> list[list[tuple[str, float]]]:
+    def predict(self, k: int = 5, which: Sequence[int] | None = None) -> list[Predictions]:
         """Return what `Stream.predict` would, for each of the streams `which`, or of all.
 
         Raises OptionError.

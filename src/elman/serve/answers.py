@@ -10,12 +10,14 @@ from typing_extensions import TypedDict
 
 from elman._errors import InputError, OptionError
 from elman.runtime.forecast import MOST_HISTORY
+from elman.runtime.sampling import Predictions
 from elman.serve.schema import Predict
 
 __all__ = [
     "MOST_SERIES",
     "Interval",
     "ModelCard",
+    "Next",
     "Predicted",
     "PredictedOne",
     "Prediction",
@@ -71,6 +73,18 @@ class Prediction(TypedDict):
     probability: float
 
 
+class Next(TypedDict):
+    """What may come next, best first.
+
+    ``unknown_probability`` is that of all tokens outside the vocabulary together; ``mostly_unknown`` says so
+    in words where it is most of the probability, and is empty elsewhere.
+    """
+
+    predictions: list[Prediction]
+    unknown_probability: float
+    mostly_unknown: str
+
+
 class _Share(TypedDict):
     label: str
     probability: float
@@ -101,14 +115,12 @@ class SeriesForecast(TypedDict):
 
 
 class PredictedOne(TypedDict, total=False):
-    """The answer for one input, by the model's task.
-
-    ``unknown_probability`` is that of all tokens outside the vocabulary together.
-    """
+    """The answer for one input, by the model's task: of language that of `Next`, and the unknown words."""
 
     predictions: list[Prediction]
-    unknown: list[str]
     unknown_probability: float
+    mostly_unknown: str
+    unknown: list[str]
     label: str
     probabilities: list[_Share]
     value: float
@@ -186,9 +198,13 @@ def numbers_of(given: Any) -> Any:
         raise InputError("input", got=got, expected=expected) from None
 
 
-def predictions_of(ranked: list[tuple[str, float]]) -> list[Prediction]:
-    """Return predictions, best first, as JSON."""
-    return [{"token": token, "probability": probability} for token, probability in ranked]
+def predictions_of(ranked: Predictions) -> Next:
+    """Return what comes next, best first, as JSON."""
+    return {
+        "predictions": [{"token": token, "probability": share} for token, share in ranked],
+        "unknown_probability": ranked.unknown_probability,
+        "mostly_unknown": ranked.note,
+    }
 
 
 def predict(predictor: Any, body: Predict) -> Predicted:
@@ -220,17 +236,14 @@ def predict(predictor: Any, body: Predict) -> Predicted:
 def _language(predictor: Any, given: list[Any], k: int) -> list[PredictedOne]:
     if not all(isinstance(one, str) for one in given):
         raise InputError("input", got="a list", expected="text")
-    answers: list[PredictedOne] = []
-    for text in given:
-        ranked = predictor.predict_next(text, k)
-        answers.append(
-            {
-                "predictions": predictions_of(ranked),
-                "unknown": [*predictor.unknown_tokens(text)],
-                "unknown_probability": ranked.unknown_probability,
-            }
+    return [
+        cast(
+            PredictedOne,
+            predictions_of(predictor.predict_next(text, k))
+            | {"unknown": [*predictor.unknown_tokens(text)]},
         )
-    return answers
+        for text in given
+    ]
 
 
 def _label(names: Any, shares: np.ndarray, k: int) -> PredictedOne:

@@ -17,6 +17,7 @@ import numpy as np
 from elman._errors import InputError
 from elman.runtime.network import Network
 from elman.runtime.pool import StreamPool
+from elman.runtime.sampling import Predictions
 from elman.runtime.stream import Readable, Stream, token_numbers
 
 __all__ = ["Answer", "Batcher", "Job", "Origin", "StaleError"]
@@ -33,7 +34,7 @@ class Answer(NamedTuple):
     """Where a stream is after a request, and what it said there."""
 
     position: int
-    predictions: list[tuple[str, float]]
+    predictions: Predictions
     state: bytes | None
 
 
@@ -209,7 +210,7 @@ class Batcher:
             if job.seq is not None:
                 self._seq[job.slot], self._digest[job.slot] = job.seq, job.digest
         asked = [job for job in done if job.k]
-        predictions: dict[Job, list[tuple[str, float]]] = {}
+        predictions: dict[Job, Predictions] = {}
         try:
             if asked:
                 found = self._pool.predict(max(job.k for job in asked), [job.slot for job in asked])
@@ -220,7 +221,9 @@ class Batcher:
         for job in done:
             if job not in faults:
                 try:
-                    answers.append((job, self._answer(job, predictions.get(job, [])[: job.k])))
+                    answers.append(
+                        (job, self._answer(job, predictions.get(job, Predictions([], 0.0))))
+                    )
                 except Exception as error:
                     faults[job] = error
         return [*faults.items(), *answers]
@@ -235,10 +238,11 @@ class Batcher:
             job.read += len(block)
         self._observe(len(reading), sum(map(len, blocks)))
 
-    def _answer(self, job: Job, predictions: list[tuple[str, float]]) -> Answer:
+    def _answer(self, job: Job, all_: Predictions) -> Answer:
         slot = job.slot
         state = self._pool.stream(slot).state if job.pack else None
-        return Answer(int(self._position[slot]), predictions, state)
+        asked = Predictions(all_[: job.k], all_.unknown_probability)
+        return Answer(int(self._position[slot]), asked, state)
 
 
 def _resolve(loop: asyncio.AbstractEventLoop, done: list[tuple[Job, Answer | Exception]]) -> None:

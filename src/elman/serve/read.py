@@ -6,7 +6,7 @@ from fastapi import FastAPI, Response
 from typing_extensions import TypedDict
 
 from elman._errors import InputError
-from elman.serve.answers import Prediction, predictions_of
+from elman.serve.answers import Next, predictions_of
 from elman.serve.desk import Desk
 from elman.serve.schema import Create, Feed, Step
 from elman.serve.token import open_state, seal_state
@@ -22,18 +22,16 @@ class StreamCreated(TypedDict):
     position: int
 
 
-class StreamFed(TypedDict):
+class StreamFed(Next):
     """Where the stream is, and what comes next."""
 
     position: int
-    predictions: list[Prediction]
 
 
-class Stepped(TypedDict):
+class Stepped(Next):
     """The state after the input, to be sent with the next call, and what comes next."""
 
     state: str
-    predictions: list[Prediction]
 
 
 def add_routes(app: FastAPI, desk: Desk) -> None:
@@ -46,10 +44,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
             raise InputError("input and tokens", got="both", expected="one of them")
         readable = body.tokens or body.input or ""
         answer = await streams.feed(stream, readable, body.k, body.seq)
-        return {
-            "position": answer.position,
-            "predictions": predictions_of(answer.predictions),
-        }
+        return {"position": answer.position, **predictions_of(answer.predictions)}
 
     @app.post("/v1/streams", tags=["streams"], summary="Begin a stream")
     async def create(body: Create) -> StreamCreated:
@@ -76,7 +71,5 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         key = desk.settings.state_key
         state = None if body.state is None else open_state(key, body.state)
         answer = await streams.step(state, body.input, body.k)
-        return {
-            "state": seal_state(key, answer.state or b""),
-            "predictions": predictions_of(answer.predictions),
-        }
+        sealed = seal_state(key, answer.state or b"")
+        return {"state": sealed, **predictions_of(answer.predictions)}

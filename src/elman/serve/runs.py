@@ -178,7 +178,7 @@ def _curves(events: list[dict[str, Any]]) -> tuple[dict[str, Any], list[tuple[fl
 
     Steps that were taken back are left out.
     """
-    lines: dict[str, list[tuple[float, float]]] = {"training": [], "held out": []}
+    lines: dict[str, list[tuple[float, float]]] = {"training": [], "validation": []}
     marks: list[tuple[float, str]] = []
     base = last = 0.0
     samples = 0
@@ -197,7 +197,7 @@ def _curves(events: list[dict[str, Any]]) -> tuple[dict[str, Any], list[tuple[fl
             }
             marks.append((base + back, "resumed" if kind == "resume" else "recovered"))
             last = base + back
-        name, of = ("training", "loss") if kind == "steps" else ("held out", "held_out_loss")
+        name, of = ("training", "loss") if kind == "steps" else ("validation", "held_out_loss")
         if kind in ("steps", "evaluation"):
             last = base + at
             if (loss := event.get(of)) is not None:

@@ -18,7 +18,7 @@ from elman.explain.forecast import forecast_picture
 from elman.explain.influence import replace
 from elman.explain.opened import Read
 from elman.runtime.sampling import ranked
-from elman.serve.answers import Prediction, clean, numbers_of, predictions_of
+from elman.serve.answers import Next, Prediction, clean, numbers_of, predictions_of
 from elman.serve.desk import Desk
 from elman.serve.route import told
 from elman.serve.schema import Explain, Like, Memory, Method, Replace, Trace, Units, Unroll
@@ -26,7 +26,6 @@ from elman.serve.schema import Explain, Like, Memory, Method, Replace, Trace, Un
 __all__ = [
     "Explained",
     "MemoryMeasured",
-    "Replaced",
     "Traced",
     "UnitsFound",
     "UnitsLike",
@@ -38,12 +37,6 @@ MOST_NUMBERS = 300_000
 """Of states and gates in one answer."""
 MOST_STEPS = 2_000
 """Of a labelled sequence that is explained, which reads it once for each input left out, or traced."""
-
-
-class Replaced(TypedDict):
-    """The predictions with another word."""
-
-    predictions: list[Prediction]
 
 
 class _Contribution(TypedDict):
@@ -83,7 +76,7 @@ class Explained(TypedDict):
     forecast: NotRequired[str]
 
 
-class Unrolled(TypedDict):
+class Unrolled(Next):
     """A text's last words, what comes next, what moved it, and all of it as a picture.
 
     ``spans`` says where they stand in the text (begin and end, in characters), ``before`` how many words
@@ -94,8 +87,6 @@ class Unrolled(TypedDict):
     spans: list[list[int]]
     before: int
     unknown: list[int]
-    predictions: list[Prediction]
-    unknown_probability: float
     explanation: Explained
     svg: str
 
@@ -260,16 +251,14 @@ def _unroll(predictor: Any, body: Unroll) -> Unrolled:
         "spans": [[*span] for span in read.spans],
         "before": read.before,
         "unknown": unknown,
-        "predictions": predictions_of(predictions),
-        "unknown_probability": predictions.unknown_probability,
+        **predictions_of(predictions),
         "explanation": clean(explanation.to_dict()),
         "svg": svg,
     }
 
 
-def _replace(predictor: Any, body: Replace) -> Replaced:
-    found = replace(predictor, body.input, body.position, body.token, body.k)
-    return {"predictions": predictions_of(found)}
+def _replace(predictor: Any, body: Replace) -> Next:
+    return predictions_of(replace(predictor, body.input, body.position, body.token, body.k))
 
 
 def _trace(predictor: Any, body: Trace) -> Traced:
@@ -339,7 +328,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         return await run(told, _unroll, predictor, body)
 
     @app.post("/v1/replace", tags=["why"], summary="The predictions with another word")
-    async def replace_(body: Replace) -> Replaced:
+    async def replace_(body: Replace) -> Next:
         return await quick(body.input, told, _replace, desk.language(body.model)[0], body)
 
     @app.post("/v1/trace", tags=["why"], summary="States, gates and predictions at each step")

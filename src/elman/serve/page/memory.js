@@ -121,16 +121,11 @@ function show({ model, input, phrase, steps, memory }) {
   painted = null;
   find("reading").textContent = "";
   picture(find("lags"), memory.svg);
-  const { horizon } = memory;
-  const what = pieces();
-  find("horizon").textContent =
-    horizon == null
-      ? `Even the earliest ${what} here still move the prediction.`
-      : `${what[0].toUpperCase()}${what.slice(1)} more than ${horizon} back change the prediction by less than one in a hundred.`;
+  find("horizon").textContent = shown(memory.verdict, 600);
   find("places").replaceChildren();
   find("places-title").hidden = true;
   find("more").hidden = !short;
-  gather([], short ? `What units do can be told from ${many(LEAST)} ${what} on; this text has ${many(steps)}.` : "");
+  gather([], short ? `What units do can be told from ${many(LEAST)} ${pieces()} on; this text has ${many(steps)}.` : "");
   if (short) return;
   if (phrase) return seek(phrase);
   find("reading").textContent = "looking what each unit does …";

@@ -138,23 +138,23 @@ function show(answer) {
 const plain = (value) => value?.toLocaleString("en", { maximumSignificantDigits: 5 }) ?? "?";
 
 // The forecast in numbers, and in words which of them is explained below.
-function tell({ time, median, intervals }) {
+function tell({ time, median, mean, intervals }) {
   const times = time.map((one) => String(one).replace(/T00:00:00$/, "").replace("T", " "));
   const widest = intervals.at(-1);
-  const head = ["Step", "Time", "Forecast", ...(widest ? [`${widest.percent} % are between`] : [])];
+  const head = ["Step", "Time", "Median", "Mean", ...(widest ? [`${widest.percent} % are between`] : [])];
   const rows = times.map((one, at) => {
-    const cells = [at + 1, one, plain(median[at])];
+    const cells = [at + 1, one, plain(median[at]), plain(mean[at])];
     if (widest) cells.push(`${plain(widest.low[at])} and ${plain(widest.high[at])}`);
     return make("tr", { "aria-current": String(String(at + 1) === wanted) }, ...cells.map((text) => make("td", { text })));
   });
   find("values").replaceChildren(
     make("table", {}, make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col", text })))), make("tbody", {}, ...rows)),
   );
-  const mean = plain(median.reduce((sum, value) => sum + value / median.length, 0));
+  const all = plain(median.reduce((sum, value) => sum + value / median.length, 0));
   const at = wanted - 1;
   find("about").textContent =
     wanted === null
-      ? `Explained is the mean of all ${median.length} steps, ${mean}.`
+      ? `Explained is the mean of all ${median.length} steps, ${all}.`
       : `Explained is step ${wanted}, ${times[at]}: ${plain(median[at])}.`;
 }
 

@@ -111,7 +111,7 @@ function take(event) {
 }
 
 function sample(event) {
-  const loss = event.held_out_loss == null ? "" : `, held-out loss ${event.held_out_loss.toFixed(4)}`;
+  const loss = event.held_out_loss == null ? "" : `, validation loss ${event.held_out_loss.toFixed(4)}`;
   const title = `${(run.count = (run.count ?? 0) + 1)} · step ${Number(event.step).toLocaleString("en")}${loss}`;
   const words = event.sample.split("\n").slice(0, 12).map((line) => (line.trim() ? shown(line, 300) : "")).join("\n");
   find("samples").prepend(
@@ -130,7 +130,7 @@ function progress(finished) {
   const parts = [];
   if (begun) parts.push(`${shown(begun.task ?? "")} ${shown(begun.network?.cell ?? "")}`.trim());
   if (steps) parts.push(`step ${Number(steps.step).toLocaleString("en")}`, `loss ${steps.loss?.toFixed(3) ?? "?"}`);
-  if (held != null) parts.push(`held out ${held.toFixed(3)}`);
+  if (held != null) parts.push(`validation ${held.toFixed(3)}`);
   if (finished) parts.push(`ended: ${shown(run.stopped ?? "?")}`);
   else if (steps?.seconds_left != null) parts.push(`${(100 * steps.share_done).toFixed(0)} %, ${span(steps.seconds_left)} left`);
   if (warning) parts.push(shown(warning, 120));

@@ -98,7 +98,7 @@ export function leave() {
 export function fresh() {
   told = target = null;
   offered = [];
-  for (const place of ["network", "keys", "absence", "legend", "because"]) find(place).replaceChildren();
+  for (const place of ["network", "keys", "mostly", "absence", "legend", "because"]) find(place).replaceChildren();
   find("replace").close();
   forget();
 }
@@ -151,7 +151,8 @@ function ask(wanted) {
   });
 }
 
-function offer({ predictions, asked }) {
+function offer({ predictions, mostly_unknown: mostly, asked }) {
+  find("mostly").textContent = mostly ?? "";
   if (text() === "") page.fine(); // else the picture says whether all is well
   if (predictions.some((one, at) => one.token !== offered[at]?.token || one.probability !== offered[at]?.probability)) {
     offered = predictions;
