@@ -132,7 +132,7 @@ def test_a_short_text_takes_fewer_lanes():
     ids, starts = files([21])
     assert Lanes(ids, starts, 32, 5, 0).batch_size == 4
     assert Lanes(ids, starts, 32, 50, 0).batch_size == 1
-    assert Documents(ids, starts, None, 32, 50, 0).batch_size == 1
+    assert Documents(ids, starts, 32, 50, 0).batch_size == 1
     assert Lanes(ids, starts, 32, 5, 0).chunk(0, 0).inputs.shape[1] == 4
 
 
@@ -140,7 +140,7 @@ def test_a_short_text_takes_fewer_lanes():
 def test_documents_predict_every_target_once_from_its_start(lengths, line, batch, length, seed):
     end_id = END if line else None
     ids, starts = (lines if line else files)(lengths)
-    documents = Documents(ids, starts, end_id, batch, length, seed)
+    documents = Documents(ids, starts, batch, length, seed, end_id)
     # 40 tokens are at most 32 chunks unless a chunk has one step.
     if length > 1:
         assert sorted(read(epoch(documents, 1))) == sorted(whole(ids, starts, end_id))
@@ -148,7 +148,7 @@ def test_documents_predict_every_target_once_from_its_start(lengths, line, batch
 
 def test_a_long_document_is_read_in_sections_each_from_state_zero():
     ids, starts = files([3, 32 * 4 * 3 + 1, 9])
-    documents = Documents(ids, starts, None, 8, 4, seed=0)
+    documents = Documents(ids, starts, 8, 4, seed=0)
     assert documents.chunks(0) <= 32
     found = sorted(read(epoch(documents, 0)), key=lambda pair: pair[1])
     expected = whole(ids, starts, None)
@@ -160,7 +160,7 @@ def test_a_long_document_is_read_in_sections_each_from_state_zero():
 def test_documents_are_shuffled_and_little_is_padding():
     lengths = np.random.default_rng(0).integers(1, 60, 5000).tolist()
     ids, starts = lines(lengths)
-    documents = Documents(ids, starts, END, 32, 64, seed=0)
+    documents = Documents(ids, starts, 32, 64, seed=0, end_id=END)
     chunks = epoch(documents, 0)
     steps = sum(chunk.inputs.size for chunk in chunks)
     assert sum(chunk.predicted for chunk in chunks) > 0.9 * steps
@@ -173,7 +173,7 @@ def test_documents_are_shuffled_and_little_is_padding():
 
 def test_other_documents_meet_in_each_epoch():
     ids, starts = lines([3] * 64)
-    documents = Documents(ids, starts, END, 8, 16, seed=0)
+    documents = Documents(ids, starts, 8, 16, seed=0, end_id=END)
     neighbours = [
         {frozenset(chunk.targets[0].tolist()) for chunk in epoch(documents, number)}
         for number in range(3)
@@ -311,7 +311,7 @@ def test_what_is_no_whole_number_is_refused_in_one_line(value):
     for place, name in enumerate(("batch_size", "sequence_length", "seed")):
         numbers = [4, 5, 0]
         numbers[place] = value
-        for make in (Lanes, lambda *a: Documents(*a[:2], None, *a[2:])):
+        for make in (Lanes, Documents):
             with pytest.raises(OptionError, match=f"^{name}: .*expected a whole number from"):
                 make(ids, starts, *numbers)
 
@@ -321,7 +321,7 @@ def test_bad_input_is_refused():
     with pytest.raises(OptionError, match="batch_size: got 0"):
         Lanes(ids, starts, 0, 5, 0)
     with pytest.raises(OptionError, match="sequence_length"):
-        Documents(ids, starts, None, 4, 0, 0)
+        Documents(ids, starts, 4, 0, 0)
     with pytest.raises(OptionError, match="seed"):
         Lanes(ids, starts, 4, 5, -1)
     with pytest.raises(OptionError, match="sequence_length"):
@@ -332,7 +332,7 @@ def test_bad_input_is_refused():
         with pytest.raises(ShapeError, match="starts"):
             Lanes(ids, wrong, 4, 5, 0)
     with pytest.raises(DataError, match="nothing to predict"):
-        Documents(ids[:2], [0, 1], None, 4, 5, 0)
+        Documents(ids[:2], [0, 1], 4, 5, 0)
     with pytest.raises(OptionError, match="fewer lanes"):
         shard(Lanes(ids, starts, 2, 5, 0).chunk(0, 0), 0, 3)
     with pytest.raises(IndexError):

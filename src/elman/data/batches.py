@@ -136,12 +136,30 @@ class Batches(ABC):
     batch_size: int
     """Lanes in every chunk: what was asked for, or fewer when the text is short."""
 
-    def __init__(self, stream: _Stream, batch_size: int, sequence_length: int, seed: int) -> None:
-        self._stream = stream
+    def __init__(
+        self,
+        ids: Ids,
+        starts: npt.ArrayLike,
+        batch_size: int,
+        sequence_length: int,
+        seed: int,
+        end_id: int | None = None,
+    ) -> None:
+        self._stream = _Stream.of(ids, starts, end_id)
         self.batch_size = whole_number("batch_size", batch_size, 1)
         self._size = whole_number("sequence_length", sequence_length, 1)
         self._seed = whole_number("seed", seed, 0)
         self._planned: tuple[int, int, Callable[[int], Chunk]] | None = None
+        self._first, self._length = self._runs()
+        self.batch_size = min(batch_size, self._most_lanes())
+
+    def _runs(self) -> tuple[Places, Places]:
+        """Return the place of the first target and the number of targets of each run."""
+        return self._stream.runs()
+
+    @abstractmethod
+    def _most_lanes(self) -> int:
+        """Return how many lanes the text fills."""
 
     @abstractmethod
     def _plan(self, draw: np.random.Generator) -> tuple[int, Callable[[int], Chunk]]:
@@ -178,12 +196,8 @@ class Lanes(Batches):
     (2, 8)
     """
 
-    def __init__(
-        self, ids: Ids, starts: npt.ArrayLike, batch_size: int, sequence_length: int, seed: int
-    ) -> None:
-        super().__init__(_Stream.of(ids, starts, None), batch_size, sequence_length, seed)
-        targets = int(self._stream.runs()[1].sum())
-        self.batch_size = min(batch_size, max(1, targets // sequence_length))
+    def _most_lanes(self) -> int:
+        return max(1, int(self._length.sum()) // self._size)
 
     def _plan(self, draw: np.random.Generator) -> tuple[int, Callable[[int], Chunk]]:
         tokens = len(self._stream.ids)
@@ -221,28 +235,21 @@ class Documents(Batches):
     no lane waits long for another. The order is drawn from (seed, epoch); pools of 32 batches are
     sorted by length, so that little of a chunk is padding.
 
-    >>> documents = Documents(np.array([2, 3, 1, 4, 1]), [0, 3], 1, 2, 8, seed=0)
+    >>> documents = Documents(np.array([2, 3, 1, 4, 1]), [0, 3], 2, 8, seed=0, end_id=1)
     >>> documents.chunk(0, 0).inputs.T.tolist(), documents.chunk(0, 0).targets.T.tolist()
     ([[1, 4, 0], [1, 2, 3]], [[4, 1, -100], [2, 3, 1]])
     """
 
-    def __init__(
-        self,
-        ids: Ids,
-        starts: npt.ArrayLike,
-        end_id: int | None,
-        batch_size: int,
-        sequence_length: int,
-        seed: int,
-    ) -> None:
-        super().__init__(_Stream.of(ids, starts, end_id), batch_size, sequence_length, seed)
+    def _runs(self) -> tuple[Places, Places]:
         first, length = self._stream.runs()
-        longest = SECTION_CHUNKS * sequence_length
+        longest = SECTION_CHUNKS * self._size
         if int(length.max()) > longest:
             run, begin, end = _cut(length, _pieces(length, longest))
             first, length = first[run] + begin, end - begin
-        self._first, self._length = first, length
-        self.batch_size = min(batch_size, len(first))
+        return first, length
+
+    def _most_lanes(self) -> int:
+        return len(self._first)
 
     def _plan(self, draw: np.random.Generator) -> tuple[int, Callable[[int], Chunk]]:
         count, width = len(self._first), self.batch_size
@@ -285,7 +292,7 @@ def batches_for(
         steps = int(_pieces(length, whole_number("sequence_length", sequence_length, 1)).sum())
         if len(length) == 1 or int(length.sum()) >= FILLED * steps * sequence_length:
             return Lanes(ids, starts, batch_size, sequence_length, seed)
-    return Documents(ids, starts, end_id, batch_size, sequence_length, seed)
+    return Documents(ids, starts, batch_size, sequence_length, seed, end_id)
 
 
 def evaluation_chunks(

@@ -194,50 +194,54 @@ class Frequency:
 
 
 def _index(days: Any, frequency: Frequency) -> Any:
-    """Return the number of the half month or retail month that each day is in."""
-    if frequency.unit == "SM":
-        month = days.astype("datetime64[M]")
-        second = _day_of(2 * month.astype(np.int64) + 1, frequency)
-        first = _day_of(2 * month.astype(np.int64), frequency)
-        return 2 * month.astype(np.int64) + (days >= second) - (days < first)
-    quarter, rest = np.divmod(days.astype(np.int64) - int(frequency.anchor), _RETAIL_DAYS)
-    return 3 * quarter + np.searchsorted(_RETAIL, rest, side="right") - 1
+    """Return the number of the month, half month or retail month that each day is in."""
+    if frequency.unit == "4-4-5":
+        quarter, rest = np.divmod(days.astype(np.int64) - int(frequency.anchor), _RETAIL_DAYS)
+        return 3 * quarter + np.searchsorted(_RETAIL, rest, side="right") - 1
+    month = days.astype("datetime64[M]").astype(np.int64)
+    if frequency.unit != "SM":
+        return month
+    first, second = (_day_of(2 * month + half, frequency) for half in (0, 1))
+    return 2 * month + (days >= second) - (days < first)
 
 
-def _day_of(index: Any, frequency: Frequency) -> Any:
-    """Return the day on which a half month or retail month begins."""
-    if frequency.unit == "SM":
-        month = (index // 2).astype("datetime64[M]")
-        day = np.array([int(day) for day in frequency.anchor.split("-")])[index % 2]
-        last = (month + 1).astype("datetime64[D]") - 1
-        return np.minimum(month.astype("datetime64[D]") + (day - 1), last)
-    day = index // 3 * _RETAIL_DAYS + _RETAIL[index % 3] + int(frequency.anchor)
-    return day.astype("datetime64[D]")
+def _day_of(index: Any, frequency: Frequency, within: Any = 0) -> Any:
+    """Return the day of a step in the months that `_index` counts.
+
+    Where nothing else says which day of a month it is, it is `within` days after the first.
+    """
+    if frequency.unit == "4-4-5":
+        day = index // 3 * _RETAIL_DAYS + _RETAIL[index % 3] + int(frequency.anchor)
+        return day.astype("datetime64[D]")
+    halves = frequency.unit == "SM"
+    month = (index // 2 if halves else index).astype("datetime64[M]")
+    first, last = month.astype("datetime64[D]"), (month + 1).astype("datetime64[D]") - 1
+    place = _month_parts(frequency.unit)[1]
+    if place == "BS":
+        return np.busday_offset(first, 0, roll="forward")
+    if place == "BE":
+        return np.busday_offset(last, 0, roll="backward")
+    if place == "E":
+        return last
+    if halves:
+        within = np.array([int(day) - 1 for day in frequency.anchor.split("-")])[index % 2]
+    elif frequency.anchor:
+        within = int(frequency.anchor) - 1
+    return np.minimum(first + within, last)
 
 
 def _at(start: Any, frequency: Frequency, steps: Any) -> Any:
     if frequency.step:
         return start + steps * frequency.step
     day = start.astype("datetime64[D]")
-    clock = start - day
     steps = np.asarray(steps)
     if frequency.week:
         count = steps * frequency.count
-        return np.busday_offset(day, count, roll="backward", weekmask=frequency.week) + clock
-    if not frequency.months:
-        return _day_of(_index(day, frequency) + steps * frequency.count, frequency) + clock
-    place = _month_parts(frequency.unit)[1]
-    month = start.astype("datetime64[M]")
-    months = month + steps * frequency.months
-    first, after = months.astype("datetime64[D]"), (months + 1).astype("datetime64[D]")
-    if place == "BS":
-        return np.busday_offset(first, 0, roll="forward") + clock
-    if place == "BE":
-        return np.busday_offset(after, -1, roll="forward") + clock
-    if place == "E":
-        return after - 1 + clock
-    within = int(frequency.anchor) - 1 if frequency.anchor else day - month
-    return np.minimum(first + within, after - 1) + clock
+        moved = np.busday_offset(day, count, roll="backward", weekmask=frequency.week)
+    else:
+        index = _index(day, frequency) + steps * (frequency.months or frequency.count)
+        moved = _day_of(index, frequency, day - day.astype("datetime64[M]"))
+    return moved + (start - day)
 
 
 def advance(
@@ -274,12 +278,10 @@ def positions(
         days, first = times.astype("datetime64[D]"), origin.astype("datetime64[D]")
         counted = np.asarray(np.busday_count(first, days, weekmask=frequency.week))
         counted = counted // frequency.count
-    elif not frequency.months:
-        days, first = times.astype("datetime64[D]"), np.asarray(origin).astype("datetime64[D]")
-        counted = (_index(days, frequency) - _index(first, frequency)) // frequency.count
     else:
-        months = times.astype("datetime64[M]") - origin.astype("datetime64[M]")
-        counted = months.astype(np.int64) // frequency.months
+        days, first = times.astype("datetime64[D]"), np.asarray(origin).astype("datetime64[D]")
+        counted = _index(days, frequency) - _index(first, frequency)
+        counted = counted // (frequency.months or frequency.count)
     return counted, _at(np.asarray(origin), frequency, counted) == times
 
 
@@ -364,9 +366,9 @@ def _of_months(days: np.ndarray, apart: np.ndarray) -> Frequency | None:
     highest = int(numbers.max())
     places = {"E": bool(is_last.all()), "S": highest == 1, "": len(np.unique(numbers)) == 1}
     if len(days) > 2:
-        first, after = months.astype("datetime64[D]"), (months + 1).astype("datetime64[D]")
-        places["BE"] = bool((np.busday_offset(after, -1, roll="forward") == days).all())
-        places["BS"] = bool((np.busday_offset(first, 0, roll="forward") == days).all())
+        for name in ("BE", "BS"):
+            there = _day_of(months.astype(np.int64), Frequency(1, f"B{letter}{name[1]}"))
+            places[name] = bool((there == days).all())
         places["last"] = highest > 28 and bool((is_last | (numbers == highest)).all())
     place = next((place for place, fits in places.items() if fits), None)
     if place is not None:

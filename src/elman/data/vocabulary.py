@@ -336,16 +336,9 @@ class TokenCounter:
     def _prune(self) -> None:
         # Half of them stays, so that the work for each new word is constant. Of words that are
         # equally rare the earliest met stay.
-        counts = np.fromiter(self._words.values(), np.int64, len(self._words))
-        keep = np.zeros(len(counts), bool)
-        keep[np.argsort(-counts, kind="stable")[: min(_DISTINCT, len(counts)) // 2]] = True
-        self._words = Counter(
-            {
-                word: count
-                for (word, count), kept in zip(self._words.items(), keep.tolist(), strict=True)
-                if kept
-            }
-        )
+        half = min(_DISTINCT, len(self._words)) // 2
+        kept = {word for word, _ in self._words.most_common(half)}
+        self._words = Counter({word: n for word, n in self._words.items() if word in kept})
         self.pruned = True
 
     def common(self, minimum: int = 1) -> list[tuple[str, int]]:

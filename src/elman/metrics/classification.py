@@ -19,14 +19,12 @@ from elman.metrics.confusion import (
     METRICS,
     Baseline,
     Tags,
-    accuracy,
     chance_of_labels,
     class_figures,
     confusion_table,
     count_unseen,
     label_figures,
-    macro_f1,
-    macro_recall,
+    metric_of_table,
 )
 from elman.metrics.tags import EntityFigures, entity_figures
 
@@ -77,17 +75,17 @@ class Classification:
     @property
     def accuracy(self) -> float:
         """Share of right answers."""
-        return accuracy(self.table)
+        return metric_of_table("accuracy", self.table)
 
     @property
     def macro_f1(self) -> float:
         """Mean F1 of the classes that are true or answered."""
-        return macro_f1(self.table, self.unseen)
+        return metric_of_table("macro_f1", self.table, self.unseen)
 
     @property
     def macro_recall(self) -> float:
         """Mean recall of the classes that are true."""
-        return macro_recall(self.table, self.unseen)
+        return metric_of_table("macro_recall", self.table, self.unseen)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -120,7 +118,7 @@ class Classification:
         figures = class_figures(self.table)
         return asdict(self) | {
             "count": self.count,
-            **{name: metric(self.table, self.unseen) for name, metric in METRICS.items()},
+            **{name: metric_of_table(name, self.table, self.unseen) for name in METRICS},
             "beside": [plain.figures() for plain in self.beside],
             "classes": {name: part.tolist() for name, part in figures._asdict().items()},
             "bins": [one._asdict() for one in self.bins],
@@ -152,11 +150,7 @@ class Classification:
         return [
             "",
             f"{'entities, ' + self.entities.scheme:17}" + _COLUMNS,
-            *(
-                f"{printable(kind, 16):17}{one.precision:>10.4f}{one.recall:>10.4f}{one.f1:>10.4f}"
-                f"{one.true:>10,}"
-                for kind, one in rows
-            ),
+            *(_row(kind, one.precision, one.recall, one.f1, one.true) for kind, one in rows),
             *([f"and {more} more types, of which fewer are missed"] if more else []),
         ]
 
@@ -170,8 +164,7 @@ class Classification:
             "",
             f"{'label':17}" + _COLUMNS,
             *(
-                f"{printable(self.labels[k], 16):17}{precision[k]:>10.4f}{recall[k]:>10.4f}"
-                f"{f1[k]:>10.4f}{support[k]:>10,}"
+                _row(self.labels[k], precision[k], recall[k], f1[k], support[k])
                 for k in shown.tolist()
             ),
             *([f"and {more} more, with fewer wrong answers"] if more else []),
@@ -197,6 +190,10 @@ class Classification:
         return ["", *said] if said else []
 
 
+def _row(name: str, precision: float, recall: float, f1: float, support: int) -> str:
+    return f"{printable(name, 16):17}{precision:>10.4f}{recall:>10.4f}{f1:>10.4f}{support:>10,}"
+
+
 def compared_labels(
     truth: ArrayLike,
     answers: np.ndarray,
@@ -211,10 +208,8 @@ def compared_labels(
         chance = None
         if plain.answers is not None:
             chance = chance_of_labels(metric, truth, answers, plain.answers, tags)
-        theirs = getattr(plain, metric)
-        found.append(
-            Comparison(plain.name, metric, ours, 0.0 if theirs is None else theirs, chance)
-        )
+        theirs = getattr(plain, metric) or 0.0
+        found.append(Comparison(plain.name, metric, ours, theirs, chance))
     return tuple(found)
 
 
