@@ -139,11 +139,8 @@ def _plain(given: Iterable[Any]) -> list[Any]:
     for row, value in enumerate(plain):
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             # scikit-learn's words
-            text = "Input y contains NaN" if value is None or value != value else "Input y contains"
-            raise DataError(
-                f"{text} infinity" if text.endswith("contains") else text,
-                got=f"{value} in row {row}",
-            )
+            what = "NaN" if value is None or value != value else "infinity"
+            raise DataError(f"Input y contains {what}", got=f"{value} in row {row}")
     return plain
 
 

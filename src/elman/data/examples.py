@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman._errors import DataError, OptionError, printable, warn
-from elman.data.columns import row_name
+from elman.data.columns import is_missing, row_name
 from elman.data.conll import read_tags
 from elman.data.dates import parse_times
 from elman.data.encoding import STDIN
@@ -117,13 +117,8 @@ def read_sequences(
     others = {name for name in (label, id_column, time_column) if name is not None}
     steps, texts = _steps(table, text, columns, others, described=id_column is not None)
     said = _labels(table, label, task) if labelled and label is not None else None
-    if said is not None and (task == "tag" or id_column is None) and None in said:
-        raise DataError(
-            f"column '{label}' of {table.name}",
-            got=f"nothing in {row_name(said.index(None))}",
-            expected="a label",
-            remedy="write it, or leave the row out",
-        )
+    if said is not None and (task == "tag" or id_column is None):
+        _check_present(said, f"column '{label}' of {table.name}", "a label")
     if id_column is None:
         if task == "tag" or time_column is not None:
             expected = "the column that tells which rows are one sequence"
@@ -167,57 +162,52 @@ def _steps(
             text = found[0]
     if text is not None:
         values = table.column(text).tolist()
-        return [str(value) if _present(value) else "" for value in values], True
+        return ["" if is_missing(value) else str(value) for value in values], True
     if not left:
         raise DataError(f"{table.name} has no column of texts or numbers")
     return np.stack([table.numbers(name.strip()) for name in left], axis=1), False
 
 
-def _present(value: Any) -> bool:
-    return value is not None and value == value
+def _check_present(values: Sequence[Any], what: str, expected: str) -> None:
+    """Raise DataError for the first of `values` that is missing; `what` names their column."""
+    row = next((row for row, value in enumerate(values) if is_missing(value)), None)
+    if row is not None:
+        remedy = "write it, or leave the row out"
+        raise DataError(what, got=f"nothing in {row_name(row)}", expected=expected, remedy=remedy)
 
 
 def _labels(table: Table, name: str, task: str) -> list[Any]:
     """Return the labels of all rows, None where missing."""
     values = (table.numbers(name) if task == "regress" else table.column(name)).tolist()
     plain = [value.strip() if isinstance(value, str) else value for value in values]
-    return [value if _present(value) else None for value in plain]
+    return [None if is_missing(value) else value for value in plain]
 
 
 def _groups(table: Table, id_column: str, time_column: str | None) -> dict[Any, list[int]]:
     """Return the rows of each id, in order; raises DataError where there is none."""
     groups: dict[Any, list[int]] = {}
-    times = None if time_column is None else table.column(time_column)
-    if times is not None and times.dtype.kind == "O":
-        times = parse_times(times)[0]
+    names = table.column(id_column).tolist()
+    _check_present(names, f"column '{id_column}' of {table.name}", "an id")
     last: Any = None
-    for row, name in enumerate(table.column(id_column).tolist()):
-        if not _present(name):
-            raise DataError(
-                f"column '{id_column}' of {table.name}", got=f"nothing in {row_name(row)}"
-            )
-        if times is None and name != last and name in groups:
+    for row, name in enumerate(names):
+        if time_column is None and name != last and name in groups:
             remedy = "name the column of their order, or give each sequence an id of its own"
             raise DataError(
                 f"id {name!r} stands again in {row_name(row)}, behind others", remedy=remedy
             )
         groups.setdefault(name, []).append(row)
         last = name
-    if times is not None:
-        stamps = times.tolist()
+    if time_column is not None:
+        times = table.column(time_column)
+        stamps = (parse_times(times)[0] if times.dtype.kind == "O" else times).tolist()
+        _check_present(stamps, f"column '{time_column}'", "a time")
         for name, rows in groups.items():
-            rows.sort(key=lambda row: _time(stamps, row, str(time_column)))
+            rows.sort(key=stamps.__getitem__)
             for before, row in itertools.pairwise(rows):
                 if stamps[before] == stamps[row]:
                     rows_said = f"{row_name(before)} and {row_name(row)}"
                     raise DataError(f"id {name!r} has one time twice", got=rows_said)
     return groups
-
-
-def _time(stamps: Sequence[Any], row: int, name: str) -> Any:
-    if not _present(stamps[row]):
-        raise DataError(f"column '{name}'", got=f"nothing in {row_name(row)}", expected="a time")
-    return stamps[row]
 
 
 def _one(said: Sequence[Any], name: Any, rows: Iterable[int]) -> Any:

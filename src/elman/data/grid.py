@@ -252,36 +252,30 @@ class _Series:
         steps, exact = positions(self.times, frequency)
         if not exact.all():
             at = int(np.argmin(exact))
-            dated = self.times.dtype.kind == "M"
-            remedy = "mend the stamp, pass frequency=, or timezone= where days are local"
-            count = ', or frequency="steps" to count the rows' if dated else ' (as "steps")'
+            remedy = 'mend the stamp, or pass frequency= (as "steps")'
+            if self.times.dtype.kind == "M":
+                remedy = "mend the stamp, pass frequency=, or timezone= where days are local"
+                remedy += ', or frequency="steps" to count the rows'
             raise DataError(
                 f"{self.rows.where(self.origin[at])}: {stamp_name(self.times[at])} is between the"
                 f" steps of a series that is {frequency.words} from {stamp_name(self.times[0])} on",
-                remedy=remedy + count if dated else "mend the stamp, or pass frequency=" + count,
+                remedy=remedy,
             )
         gaps = np.diff(steps)
-        if gaps.max(initial=0) > farthest(len(steps)) or self._is_alone(gaps):
+        # farther off than all the others are long
+        end = max(gaps[0], gaps[-1]) if len(gaps) > 2 else 0
+        is_alone = end > max(_MIN_GAP, gaps.sum() - end)
+        if gaps.max(initial=0) > farthest(len(steps)) or is_alone:
             after = int(np.argmax(gaps)) + 1
             # The side of the gap with fewer rows holds the mistyped stamp.
             early = after <= len(steps) - after
-            at, side = (
-                (after - 1, "before the next row") if early else (after, "after the row before")
-            )
+            at, side = after - early, "before the next row" if early else "after the row before"
             raise DataError(
                 f"{self.rows.where(self.origin[at])}: {stamp_name(self.times[at])} is"
                 f" {gaps[after - 1]} steps {side}",
                 remedy="mend the stamp, drop the row, or pass frequency= with a longer step",
             )
         return steps
-
-    @staticmethod
-    def _is_alone(gaps: np.ndarray) -> bool:
-        """Return whether the first or last stamp is farther off than all the others are long."""
-        if len(gaps) < 3:
-            return False
-        ends = max(gaps[0], gaps[-1])
-        return bool(ends > max(_MIN_GAP, gaps.sum() - ends))
 
     def refuse_gap(self, steps: np.ndarray, frequency: Frequency) -> None:
         """Raise DataError for the first step without a row."""
@@ -363,16 +357,8 @@ def make_grids(rows: Rows, options: SeriesOptions) -> tuple[list[Grid], Frequenc
     counts: dict[str, dict[int, int]] = {name: {} for name in _SAID}
     grids = []
     for begin, end in itertools.pairwise(bounds.tolist()):
-        part = slice(begin, end)
-        series = _Series(
-            rows,
-            int(codes[begin]),
-            sorted_.times[part],
-            sorted_.origin[part],
-            sorted_.matrix[part],
-            names,
-            future,
-        )
+        parts = (part[begin:end] for part in (sorted_.times, sorted_.origin, sorted_.matrix))
+        series = _Series(rows, int(codes[begin]), *parts, names=names, future=future)
         if (grid := _lay(series, frequency, options, counts)) is not None:
             grids.append(grid)
     for code in sorted(set(range(len(rows.ids))) - set(codes.tolist())):
