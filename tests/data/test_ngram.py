@@ -76,7 +76,7 @@ def test_it_is_kneser_and_ney_by_the_definition(train, held, line):
         train, held = [[2, 3, *text] for text in train], [[2, 3, *text] for text in held]
     naive = Naive(train, line, 4)
     end_id = END if line else None
-    orders = ngram_probabilities(*joined(train, line), *joined(held, line), V, end_id, 4)
+    orders = ngram_probabilities(joined(train, line), joined(held, line), V, end_id, 4)
     for order, probabilities in enumerate(orders, 1):
         expected = [
             naive.predict(text, place, order)
@@ -93,7 +93,7 @@ def test_probabilities_over_the_vocabulary_sum_to_one(train, context, line):
     held = np.array([[*context, token, END] for token in range(V)])
     begins = np.arange(V) * held.shape[1]
     end_id = END if line else None
-    for probabilities in ngram_probabilities(ids, starts, held.ravel(), begins, V, end_id, 5):
+    for probabilities in ngram_probabilities((ids, starts), (held.ravel(), begins), V, end_id, 5):
         wanted = probabilities.reshape(V, -1)[:, -2]
         assert (wanted > 0).all()
         assert wanted.sum() == pytest.approx(1, rel=ROUNDING)
@@ -103,7 +103,7 @@ def test_a_hand_counted_bigram():
     # "2 3 2 3 2" after its first token: 3 2 3 2. Bigrams 23, 32, each twice: no count is one, so
     # the discount is a half. Unigram by left neighbours: 3 and 2 one each.
     (_, bigram) = ngram_probabilities(
-        np.array([2, 3, 2, 3, 2]), [0], np.array([2, 3]), [0], 4, None, 2
+        (np.array([2, 3, 2, 3, 2]), [0]), (np.array([2, 3]), [0]), 4, None, 2
     )
     unigram = (1 - 0.5) / 2 + 0.5 * 2 / 2 / 4
     assert bigram.tolist() == [pytest.approx((2 - 0.5) / 2 + 0.5 / 2 * unigram, rel=ROUNDING)]
@@ -115,7 +115,7 @@ def test_the_predictions_are_those_of_the_evaluation(line):
     texts = [draw.integers(2, V, draw.integers(2, 30)).tolist() for _ in range(20)]
     ids, starts = joined(texts, line)
     end_id = END if line else None
-    best = ngram_loss(ids, starts, ids, starts, V, end_id, 3)
+    best = ngram_loss((ids, starts), (ids, starts), V, end_id, 3)
     assert best.predicted == sum(c.predicted for c in evaluation_chunks(ids, starts, end_id))
     assert best.tokens_counted == len(ids)
 
@@ -127,7 +127,7 @@ def test_loss_is_that_of_the_best_order():
     for _ in range(20_000):
         chain.append(int(draw.choice(3, p=transition[chain[-1]])))
     ids = np.array(chain)
-    best = ngram_loss(ids[:15_000], [0], ids[15_000:], [0], 3, None, 4)
+    best = ngram_loss((ids[:15_000], [0]), (ids[15_000:], [0]), 3, None, 4)
     entropy = -(0.9 * np.log(0.9) + 0.1 * np.log(0.1))
     assert best.order == 2
     assert best.loss == min(best.losses) == best.losses[1]
@@ -139,9 +139,9 @@ def test_loss_is_that_of_the_best_order():
 def test_of_a_long_text_the_last_tokens_are_counted_and_the_first_predicted():
     old, new = np.full(600, 2), np.tile([3, 4], 200)
     train, held = np.concatenate([old, new]), np.concatenate([new[:100], old])
-    best = ngram_loss(train, [0, 300, 700], held, [0], V, None, 2, limit=400)
+    best = ngram_loss((train, [0, 300, 700]), (held, [0]), V, None, 2, limit=400)
     assert (best.tokens_counted, best.predicted) == (400, 99)
-    same = ngram_loss(new, [0, 100], new[:100], [0], V, None, 2)
+    same = ngram_loss((new, [0, 100]), (new[:100], [0]), V, None, 2)
     assert best.losses == same.losses
     # The vocabulary's other tokens keep a little, as in any proper distribution.
     assert best.loss < 0.02
@@ -151,11 +151,11 @@ def test_bad_input_is_refused():
     ids = np.array([2, 3, 2])
     for order in (0, 2.5, True):
         with pytest.raises(OptionError, match="max_order"):
-            ngram_loss(ids, [0], ids, [0], V, None, order)
+            ngram_loss((ids, [0]), (ids, [0]), V, None, order)
     with pytest.raises(DataError, match="nothing to predict"):
-        ngram_loss(ids, [0], ids, [0, 1, 2], V, None, 2)
+        ngram_loss((ids, [0]), (ids, [0, 1, 2]), V, None, 2)
     with pytest.raises(DataError, match="nothing to predict"):
-        ngram_loss(ids, [0, 1, 2], ids, [0], V, None, 2)
+        ngram_loss((ids, [0, 1, 2]), (ids, [0]), V, None, 2)
 
 
 @pytest.mark.parametrize("end_id", [None, 1])
@@ -164,8 +164,8 @@ def test_the_order_is_chosen_on_one_text_and_measured_on_another(end_id: int | N
     train = np.tile([2, 3, 4, 2, 4, 3, 1], 40)
     chosen, held = np.tile([2, 3, 4, 2, 4, 3, 1], 3), draw.integers(2, 5, 60)
     starts, of_chosen = np.arange(0, len(train), 7), np.arange(0, len(chosen), 7)
-    best = ngram_loss(train, starts, held, [0], V, end_id, 3, choosing=(chosen, of_chosen))
-    alone = ngram_loss(train, starts, held, [0], V, end_id, 3)
+    best = ngram_loss((train, starts), (held, [0]), V, end_id, 3, choosing=(chosen, of_chosen))
+    alone = ngram_loss((train, starts), (held, [0]), V, end_id, 3)
     assert (best.order, alone.order) == (3, 1)
     assert best.losses == pytest.approx(alone.losses)
     assert best.loss == best.losses[2] == pytest.approx(best.token_losses.mean())

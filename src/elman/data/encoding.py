@@ -29,6 +29,7 @@ __all__ = [
     "Encoding",
     "decoding_notes",
     "detect",
+    "first_bytes",
     "first_of",
     "input_lines",
     "read_blocks",
@@ -112,7 +113,12 @@ def _bytes(path: Path, start: int = 0) -> Iterator[bytes]:
                 yield block
     except (OSError, ValueError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot read {path}", got=reason) from None
+        raise DataError(f"cannot read {path}", got=reason, remedy="check the name") from None
+
+
+def first_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return the first bytes of a file, a mebibyte at most; raises DataError where it cannot be read."""
+    return next(_bytes(Path(path)), b"")
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -258,7 +264,7 @@ def detect(path: str | os.PathLike[str], encoding: str | None = None) -> Encodin
     if encoding is not None:
         name = _normal_name(encoding)
         return _check_decodes(path, Encoding(name), name)
-    head = next(_bytes(path), b"")[:4]
+    head = first_bytes(path)
     for mark, name in _MARKS:
         if head.startswith(mark):
             return _check_decodes(path, Encoding(name), f"{name}, whose mark it bears")

@@ -357,8 +357,10 @@ def make_grids(rows: Rows, options: SeriesOptions) -> tuple[list[Grid], Frequenc
     counts: dict[str, dict[int, int]] = {name: {} for name in _SAID}
     grids = []
     for begin, end in itertools.pairwise(bounds.tolist()):
-        parts = (part[begin:end] for part in (sorted_.times, sorted_.origin, sorted_.matrix))
-        series = _Series(rows, int(codes[begin]), *parts, names=names, future=future)
+        times, origin, part = (
+            whole[begin:end] for whole in (sorted_.times, sorted_.origin, sorted_.matrix)
+        )
+        series = _Series(rows, int(codes[begin]), times, origin, part, names, future)
         if (grid := _lay(series, frequency, options, counts)) is not None:
             grids.append(grid)
     for code in sorted(set(range(len(rows.ids))) - set(codes.tolist())):

@@ -67,10 +67,6 @@ _MASKED = re.compile(
 )
 
 
-def _placeholder(match: re.Match[str]) -> str:
-    return f"<{match.lastgroup}>"
-
-
 def mask(text: str) -> str:
     """Return `text` with its numbers, times, addresses and hexadecimal ids masked.
 
@@ -81,4 +77,4 @@ def mask(text: str) -> str:
     >>> mask("2005-06-03-15.42.50.675872 R02-M1-N0 CE sym 2, at 0x0b85eee0")
     '<time> R02-M1-N0 CE sym <num>, at <hex>'
     """
-    return _MASKED.sub(_placeholder, text)
+    return _MASKED.sub(lambda match: f"<{match.lastgroup}>", text)

@@ -24,6 +24,8 @@ __all__ = ["NgramLoss", "ngram_loss", "ngram_probabilities"]
 Ids = npt.NDArray[np.integer[Any]]
 Places = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
+Tokens = tuple[Ids, npt.ArrayLike]
+"""Token ids ``[N]``, and the place ``[D]`` at which each document starts."""
 
 ABSENT = -1
 
@@ -58,7 +60,8 @@ class _Text:
     before: npt.NDArray[np.int32]
 
     @classmethod
-    def of(cls, ids: Ids, starts: npt.ArrayLike, end_id: int | None) -> _Text:
+    def of(cls, text: Tokens, end_id: int | None) -> _Text:
+        ids, starts = text
         tokens, begins = np.asarray(ids).astype(np.int64), np.asarray(starts, dtype=np.int64)
         lengths = np.diff(np.append(begins, len(tokens)))
         before = (np.arange(len(tokens)) - np.repeat(begins, lengths)).astype(np.int32)
@@ -101,25 +104,18 @@ class _Order:
 
 
 def ngram_probabilities(
-    train_ids: Ids,
-    train_starts: npt.ArrayLike,
-    held_ids: Ids,
-    held_starts: npt.ArrayLike,
-    vocabulary_size: int,
-    end_id: int | None,
-    max_order: int,
+    train_text: Tokens, held_text: Tokens, vocabulary_size: int, end_id: int | None, max_order: int
 ) -> Iterator[Values]:
     """Yield, for order 1, 2, ... `max_order`, the probability of every prediction of the held text.
 
-    ids ``[N]``, starts ``[D]``, end_id and the predictions: those of `evaluation_chunks`, in the
-    order of the text. No context reaches over its document's start.
+    `end_id` and the predictions are those of `evaluation_chunks`, in the order of the text. No context
+    reaches over its document's start.
 
     >>> train, held = np.array([1, 2, 1, 2, 1]), np.array([1, 2])
-    >>> [p.round(3).tolist() for p in ngram_probabilities(train, [0], held, [0], 3, None, 2)]
+    >>> [p.round(3).tolist() for p in ngram_probabilities((train, [0]), (held, [0]), 3, None, 2)]
     [[0.458], [0.854]]
     """
-    train = _Text.of(train_ids, train_starts, end_id)
-    held = _Text.of(held_ids, held_starts, end_id)
+    train, held = _Text.of(train_text, end_id), _Text.of(held_text, end_id)
     places, targets = train.ends(1), held.ends(1)
     if not len(places) or not len(targets):
         raise DataError("the text has nothing to predict", expected="two tokens in a document")
@@ -162,51 +158,48 @@ def _find(keys: Places, wanted: Places) -> Places:
     return np.where(keys[nearest] == wanted, nearest, ABSENT)
 
 
-def _part(ids: Ids, starts: npt.ArrayLike, begin: int, end: int) -> tuple[Ids, Places]:
+def _part(text: Tokens, begin: int, end: int) -> tuple[Ids, Places]:
     """Return tokens `begin` to `end`, a document that they cut counted as a whole one."""
+    ids, starts = text
     places = np.asarray(starts, dtype=np.int64)
     inside = places[(places > begin) & (places < end)] - begin
     return ids[begin:end], np.append(0, inside)
 
 
 def ngram_loss(
-    train_ids: Ids,
-    train_starts: npt.ArrayLike,
-    held_ids: Ids,
-    held_starts: npt.ArrayLike,
+    train: Tokens,
+    held: Tokens,
     vocabulary_size: int,
     end_id: int | None,
     max_order: int = 5,
     limit: int = 4_000_000,
-    choosing: tuple[Ids, npt.ArrayLike] | None = None,
+    choosing: Tokens | None = None,
 ) -> NgramLoss:
     """Return the loss on the held text of the best of the n-gram models of order 1 to `max_order`.
 
-    The order is the best on the text `choosing`, ids and starts, where that is given. Of a longer text the
+    The order is the best on the text `choosing`, where that is given. Of a longer text the
     last `limit` tokens are counted, and the first ``limit // 4`` tokens of each other text predicted: some
     10 seconds and 1 GB at most. Arguments as `ngram_probabilities`.
 
     >>> text = np.array([1, 2, 3, 1, 2, 4] * 30)
-    >>> best = ngram_loss(text, [0], text, [0], 5, None, max_order=3)
+    >>> best = ngram_loss((text, [0]), (text, [0]), 5, None, max_order=3)
     >>> best.order, round(best.loss, 2), best.predicted
     (3, 0.24, 179)
     """
     whole_number("max_order", max_order, 1)
-    counted, most = min(len(train_ids), limit), max(2, limit // 4)
-    texts = [
-        _part(ids, starts, 0, min(len(ids), most))
-        for ids, starts in [*([choosing] if choosing else []), (held_ids, held_starts)]
-    ]
+    size, most = len(train[0]), max(2, limit // 4)
+    texts = [_part(text, 0, min(len(text[0]), most)) for text in (choosing, held) if text]
     begins = np.cumsum([0, *(len(ids) for ids, _ in texts)])
     # the predictions of the text that chooses stand first: without `end_id` a document's first is none
-    ids, starts = texts[0]
-    first = 0 if choosing is None else len(ids) - (len(starts) if end_id is None else 0)
+    chosen, ends = texts[0]
+    first = 0 if choosing is None else len(chosen) - (len(ends) if end_id is None else 0)
+    ids = np.concatenate([ids for ids, _ in texts])
+    starts = np.concatenate([one + begin for (_, one), begin in zip(texts, begins, strict=False)])
     orders = [
         -np.log(probability)
         for probability in ngram_probabilities(
-            *_part(train_ids, train_starts, len(train_ids) - counted, len(train_ids)),
-            np.concatenate([ids for ids, _ in texts]),
-            np.concatenate([one + begin for (_, one), begin in zip(texts, begins, strict=False)]),
+            _part(train, size - min(size, limit), size),
+            (ids, starts),
             vocabulary_size,
             end_id,
             max_order,
@@ -215,4 +208,6 @@ def ngram_loss(
     best = int(np.argmin([float(losses[: first or None].mean()) for losses in orders]))
     means = tuple(float(losses[first:].mean()) for losses in orders)
     token_losses = orders[best][first:]
-    return NgramLoss(means[best], best + 1, counted, len(token_losses), means, token_losses)
+    return NgramLoss(
+        means[best], best + 1, min(size, limit), len(token_losses), means, token_losses
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,19 +31,21 @@ class Spool:
         self._workspace = workspace
         self._file: IO[bytes] | None = None
         if characters > IN_MEMORY_CHARACTERS:
-            try:
+            with self._writing():
                 if workspace is not None:
                     workspace.mkdir(parents=True, exist_ok=True)
-                # nothing to clean up, however the process ends
+                # The file has no name: nothing is left of it, however the process ends.
                 self._file = tempfile.TemporaryFile(dir=workspace)  # noqa: SIM115
-            except OSError as error:
-                raise self._fault(error) from None
 
-    def _fault(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"cannot keep the encoded text in {self._workspace or tempfile.gettempdir()}",
-            got=error.strerror or error,
-        )
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raise OutputError in place of an OSError."""
+        try:
+            yield
+        except OSError as error:
+            where = self._workspace or tempfile.gettempdir()
+            got = error.strerror or error
+            raise OutputError(f"cannot keep the encoded text in {where}", got=got) from None
 
     def append(self, array: np.ndarray) -> None:
         """Add the numbers of ``array [N]``; raises OutputError."""
@@ -49,10 +53,8 @@ class Spool:
         if self._file is None:
             self._arrays.append(array.astype(self.dtype))
             return
-        try:
+        with self._writing():
             self._file.write(array.astype(self.dtype).data)
-        except OSError as error:
-            raise self._fault(error) from None
 
     def finish(self) -> np.ndarray:
         """Return all that was appended, not to be written to."""
@@ -60,9 +62,6 @@ class Spool:
             whole = np.concatenate([np.zeros(0, self.dtype), *self._arrays])
             whole.flags.writeable = False
             return whole
-        try:
-            with self._file as file:
-                file.flush()
-                return np.memmap(file, self.dtype, "r", shape=(self.length,))
-        except OSError as error:
-            raise self._fault(error) from None
+        with self._writing(), self._file as file:
+            file.flush()
+            return np.memmap(file, self.dtype, "r", shape=(self.length,))

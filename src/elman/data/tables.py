@@ -21,7 +21,7 @@ from elman._atomic import Path, atomic_write
 from elman._errors import DataError, MissingDependencyError, OptionError, installing
 from elman.data.columns import column_of, numbers_of, quoted, row_name, several
 from elman.data.delimited import parse_delimited
-from elman.data.encoding import read_text, steady_file
+from elman.data.encoding import first_bytes, read_text, steady_file
 from elman.data.numerals import read_written_numbers
 
 __all__ = ["Table", "only_counts", "read_table", "records", "write_table"]
@@ -214,14 +214,8 @@ def _file(
     source: str, name: str | None, encoding: str | None, decimal: str | None, header: bool | None
 ) -> Table:
     with steady_file(source, name) as (path, name):
-        try:
-            with open(path, "rb") as file:
-                head = file.read(len(_PARQUET))
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise DataError(f"cannot read {name}", got=reason, remedy="check the name") from None
         suffix = os.path.splitext(name.lower().removesuffix(".gz"))[1]
-        if head == _PARQUET or suffix == ".parquet":
+        if first_bytes(path).startswith(_PARQUET) or suffix == ".parquet":
             return _parquet(path, name)
         text, notes = read_text(path, encoding, name=name)
     if not text.strip():

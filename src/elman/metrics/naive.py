@@ -144,16 +144,14 @@ def is_seasonal(values: ArrayLike, season: int) -> bool:
     return bool(abs(correlation[season]) > _limit(correlation, season, len(series), _LIMIT))
 
 
-def _moving_average(series: np.ndarray, season: int) -> np.ndarray:
-    """Return the centred average over a season ``[T - 2 · (season // 2)]``, the ends at half weight."""
+def _without_trend(series: np.ndarray, season: int) -> np.ndarray:
+    """Return the series less its centred average over a season, whose two ends have half weight."""
     sums = np.append(0.0, series).cumsum()
     average = (sums[season:] - sums[:-season]) / season
-    return np.asarray(average if season % 2 else (average[1:] + average[:-1]) / 2)
-
-
-def _without_trend(series: np.ndarray, season: int) -> np.ndarray:
+    if season % 2 == 0:
+        average = (average[1:] + average[:-1]) / 2
     half = season // 2
-    return np.asarray(series[half : len(series) - half] - _moving_average(series, season))
+    return np.asarray(series[half : len(series) - half] - average)
 
 
 def _strength(series: np.ndarray, season: int, quantile: float) -> float:

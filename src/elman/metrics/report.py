@@ -181,16 +181,15 @@ def _pairs_of(levels: Sequence[float]) -> list[tuple[float, int, int]]:
 
 
 def _figures(
-    name: str, quantiles: np.ndarray, truth: np.ndarray, units: np.ndarray, levels: Sequence[float]
+    name: str, quantiles: np.ndarray, truth: np.ndarray, mase: float | None, levels: Sequence[float]
 ) -> Figures:
     point = quantiles[:, levels.index(0.5)]
-    scaled = _losses(point, truth, units)
     return Figures(
         name=name,
         mae=mae(point, truth),
         rmse=rmse(point, truth),
         smape=float(np.mean([smape(*pair) for pair in zip(point, truth, strict=True)])),
-        mase=None if np.isnan(units).all() else float(scaled.mean()),
+        mase=mase,
         pinball=sum(
             pinball(quantiles[:, q], truth, level) / len(levels) for q, level in enumerate(levels)
         ),
@@ -208,13 +207,11 @@ def _figures(
 
 
 def _losses(point: np.ndarray, truth: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Return each window's MASE, of those with a scale; the MAE of all where none has one."""
-    rows = range(len(truth))
-    if np.isnan(units).all():
-        return np.array([mae(point[n], truth[n]) for n in rows])
+    """Return the MAE of each window over its unit, of those that have one."""
+    errors = np.array([mae(*pair) for pair in zip(point, truth, strict=True)])
     with np.errstate(over="ignore"):
-        scaled = [mae(point[n], truth[n]) / units[n] for n in rows if not np.isnan(units[n])]
-        return np.minimum(scaled, _MAX)
+        scaled = np.minimum(errors / units, _MAX)
+    return np.asarray(scaled[~np.isnan(units)])
 
 
 def _other_seasons(windows: Sequence[Window]) -> tuple[int, ...]:
@@ -263,18 +260,22 @@ def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> Forec
     methods = {name: np.stack(quantiles[name]) for name in names if name in quantiles}
     truth = np.stack([window.truth for window in kept])
     units = np.array([scale(window.history, window.season) for window in kept], np.float64)
+    if unscaled := bool(np.isnan(units).all()):
+        units = np.ones(len(kept))
     middle = levels.index(0.5)
-    figures = [_figures(name, rows, truth, units, levels) for name, rows in methods.items()]
     losses = {name: _losses(rows[:, middle], truth, units) for name, rows in methods.items()}
     best = min((name for name in losses if name != _NETWORK), key=lambda name: losses[name].mean())
-    measured = np.ones(len(kept), bool) if np.isnan(units).all() else ~np.isnan(units)
+    figures = [
+        _figures(name, rows, truth, None if unscaled else float(losses[name].mean()), levels)
+        for name, rows in methods.items()
+    ]
+    measured = ~np.isnan(units)
     times = np.array([len(w.history) if w.time is None else w.time for w in kept])[measured]
     last = np.array([naive(window.history, 1)[0] for window in kept])
-    divisor = np.where(np.isnan(units), 1.0, units)
 
     def scaled(values: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
-            return np.clip((values.T / divisor).T[measured], -_MAX, _MAX)
+            return np.clip((values.T / units).T[measured], -_MAX, _MAX)
 
     return ForecastReport(
         series=len({window.series for window in kept}),

@@ -342,9 +342,8 @@ class _LanguageRun(Run):
         losses, groups = _token_losses(network, test)
         training, chosen = self.corpora.training, self.corpora.validation
         ngram = ngram_loss(
-            training.ids,
-            training.starts,
-            *_measured(test),
+            (training.ids, training.starts),
+            _measured(test),
             self.config.vocabulary_size,
             self.codec.end_id,
             NGRAM_ORDER[self.codec.level],
