@@ -117,7 +117,7 @@ def _shown(value: Any) -> str:
 
 
 def _is_rows(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
 
 
 def _number(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from elman import LanguageModel
 from elman.cli import main
+from elman.model import Model
 from elman.options import LanguageOptions
 
 
@@ -124,6 +126,13 @@ def test_info(folder: Path, run: Any) -> None:
     assert card["data"]["characters"] == 27_000
     assert "held out" in run("info", folder / "char.safetensors").out
     assert run("info", "--json").json["elman"]
+
+
+def test_info_shows_a_card_whatever_its_lists_hold(folder: Path, tmp_path: Path, run: Any) -> None:
+    model = Model.load(folder / "char.safetensors")
+    odd = tmp_path / "odd.safetensors"
+    replace(model, card={**model.card, "held_out": {"methods": [{"a": 1.5}, "x", 3]}}).save(odd)
+    assert "methods a 1.5, x, 3" in run("info", odd).out
 
 
 def test_train_prints_a_report_and_writes_the_model(folder: Path, tmp_path: Path, run: Any) -> None:

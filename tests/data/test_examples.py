@@ -36,6 +36,14 @@ def test_a_column_of_texts() -> None:
     assert labels == ["yes", "no", "yes"]  # white space at the ends is no difference
 
 
+@pytest.mark.parametrize(
+    "input_", [{"text": "label"}, {"columns": "n, label"}, {"columns": ["label"]}]
+)
+def test_labels_are_no_input(input_: dict[str, Any]) -> None:
+    line = "label: got label, which is read as input too; expected a column of its own"
+    assert refusal(OptionError, TWEETS, label="label", **input_) == line
+
+
 def test_the_one_column_of_texts_is_found() -> None:
     table = read_table(TWEETS)
     assert read_sequences(table, label="label")[0] == ["good day", "", "bad"]

@@ -434,6 +434,8 @@ def test_evaluate_refuses_what_is_no_number(shop: ForecastPredictor, how: dict[s
 def test_one_word_of_what_is_not_there(shop: ForecastPredictor) -> None:
     with pytest.raises(DataError, match="no true value"):
         shop.evaluate(sales(30, 1) | {"y": [None, None], "rain": [1, 1]})
+    with pytest.raises(DataError, match=r"no row with a value after those .* expected later"):
+        shop.evaluate(sales(10, 20))
     with pytest.raises(OptionError, match="storage"):
         ForecastPredictor(shop.model, "bf16")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import itertools
 import pickle
 import struct
@@ -437,3 +438,10 @@ def test_a_prediction_that_is_mostly_unknown_says_so(make):
     assert usual.note == ""
     assert repr(usual) == repr(list(usual))
     assert sum(p for _, p in usual) + usual.unknown_probability == pytest.approx(1, abs=1e-5)
+
+
+def test_a_stream_is_pickled_and_copied_where_it_stands(make):
+    stream = Stream(make("gru")).feed("abba")
+    for other in (pickle.loads(pickle.dumps(stream)), copy.deepcopy(stream)):
+        assert other.predict(3) == stream.predict(3)
+        assert other.feed("c").predict(3) != stream.predict(3)

@@ -115,6 +115,11 @@ def read_sequences(
     if not table.rows:
         raise DataError(f"{table.name} has no rows")
     others = {name for name in (label, id_column, time_column) if name is not None}
+    if labelled and label is not None:
+        given = columns.split(",") if isinstance(columns, str) else columns or ()
+        if label in {text, id_column, time_column, *(name.strip() for name in given)}:
+            got = f"{printable(label, 40)}, which is read as input too"
+            raise OptionError("label", got=got, expected="a column of its own")
     steps, texts = _steps(table, text, columns, others, described=id_column is not None)
     said = _labels(table, label, task) if labelled and label is not None else None
     if said is not None and (task == "tag" or id_column is None):

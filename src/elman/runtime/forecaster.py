@@ -300,6 +300,10 @@ class ForecastPredictor(Predictor):
             windows = whole_number("windows", windows, 1)
         step = self.horizon if step is None else whole_number("step", step, 1)
         found = self.windows(whole.select(rows.ids), before, windows, step)
+        if not any(np.isfinite(window.truth).any() for window in found):
+            what = "there is no true value to measure a forecast by"
+            got = "no row with a value after those that the model knows"
+            raise DataError(what, got=got, expected="later rows")
         return self.report(found)
 
     def backtest(self, source: Any, **options: Any) -> Forecast:

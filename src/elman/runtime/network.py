@@ -59,6 +59,9 @@ class Network:
             raise OptionError("storage", got=got, expected="float32")
         self._kernel = None if kernel is None else self._in_kernel(kernel, number)
 
+    def __reduce__(self) -> tuple[type[Network], tuple[Model, Any, str]]:
+        return type(self), (self.model, self.dtype, self.storage)
+
     def _in_kernel(self, kernel: Any, number: int | None) -> Any:
         config, arrays = self.model.config, self.model.arrays
 

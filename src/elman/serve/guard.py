@@ -159,7 +159,7 @@ class Guard:
         host = b", ".join(hosts).decode("latin-1").lower()
         schemes = self._schemes.get(host) if len(hosts) == 1 else None
         if schemes is None:
-            remedy = "ask by 127.0.0.1, or start with --allow-host NAME"
+            remedy = "ask by 127.0.0.1 and the server's port, or start with --allow-host NAME"
             raise _RefusedError(403, message("the Host header", got=host, remedy=remedy))
         origins = headers.get(b"origin", [])
         own = [f"{scheme}://{host}".encode() for scheme in schemes]
