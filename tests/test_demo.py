@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -55,3 +57,16 @@ def test_the_command_takes_its_time_as_train_does(
     said = capsys.readouterr().err
     assert said.startswith("elman: --time: got 3 parsecs; expected a span of time such as")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_the_demonstration_installs_no_tools_of_the_tests() -> None:
+    root = Path(__file__).parents[1]
+
+    def steps(goal: str) -> str:
+        make = ["make", "--dry-run", "VENV=none-yet", goal]
+        return subprocess.run(make, cwd=root, capture_output=True, text=True, check=True).stdout
+
+    assert '--editable ".[train,plot,serve]"' in steps("demo")
+    assert ",test]" not in steps("demo")
+    assert ",test]" in steps("test")

@@ -138,6 +138,10 @@ def test_the_same_bytes_read_alike_from_a_file_and_from_a_pipe(
         )
         assert told.out == ran.out
         assert "a guess" not in told.err
+    for command in ("evaluate", "score"):
+        ran = run(command, folder / "language.safetensors", tmp_path / "new.txt")
+        assert "if that reads wrong, pass --encoding (such as" in ran.err
+        assert "encoding" not in ran.out
 
 
 def test_a_name_of_a_file_is_read_or_refused(folder: Path, run: Any, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from elman._version import __version__
 from elman.cli import app
+from elman.runtime.language import LanguagePredictor
+from runtime.conftest import _make
 
 
 def test_version(run: Any) -> None:
@@ -27,6 +29,10 @@ def test_version(run: Any) -> None:
             ["train", "x.txt", "--time", "3m", "--steps", 5],
             "elman: budget: got --time and --steps; expected one of --time, --epochs, --steps",
         ),
+        (
+            ["generate", "{model}", "--temperature", -1],
+            "elman: --temperature: got -1.0; expected a number from 0",
+        ),
         (["bogus"], "elman: No such command 'bogus': `elman --help` lists what there is"),
         (
             ["serve", "m.safetensors", "--host", "127.0.0.l"],
@@ -35,8 +41,12 @@ def test_version(run: Any) -> None:
         ),
     ],
 )
-def test_one_line_in_the_words_of_the_shell(run: Any, arguments: list[object], line: str) -> None:
-    ran = run(*arguments)
+def test_one_line_in_the_words_of_the_shell(
+    run: Any, tmp_path: Path, arguments: list[object], line: str
+) -> None:
+    model = tmp_path / "m.safetensors"
+    LanguagePredictor(_make("gru")).save(model)
+    ran = run(*[model if argument == "{model}" else argument for argument in arguments])
     assert (ran.code, ran.out, ran.err) == (2, "", line + "\n")
 
 

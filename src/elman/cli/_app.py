@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -90,8 +91,13 @@ def show(found: Any, json_: bool) -> None:
     """Print an answer: what its `to_dict` returns as JSON, or its text for a person."""
     if json_:
         print_json(found.to_dict())
-    else:
-        typer.echo(str(found))
+        return
+    # What was odd about the data is said in the command's words, beside the answer.
+    if warned := getattr(found, "warnings", ()):
+        for warning in warned:
+            complain(warning)
+        found = replace(found, warnings=())
+    typer.echo(str(found))
 
 
 def load(path: str, *tasks: str) -> Any:

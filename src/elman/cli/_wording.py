@@ -14,7 +14,18 @@ from elman.options import (
 
 __all__ = ["as_typed"]
 
-_ARGUMENTS = ("overlap", "storage", "method", "metric", "horizon", "decimal", "header", "resume")
+_ARGUMENTS = (
+    "overlap",
+    "storage",
+    "method",
+    "metric",
+    "horizon",
+    "decimal",
+    "header",
+    "resume",
+    "temperature",
+    "top_p",
+)
 """Arguments of methods that are options of commands."""
 
 

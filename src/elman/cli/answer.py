@@ -434,6 +434,6 @@ def score(
     elif json_:
         print_json(ranking.to_dict(steps))
     else:
-        typer.echo(str(ranking))
+        show(ranking, json_)
         for row in ranking.rows if steps else ():
             typer.echo(f"\nrank {row.rank}, line {row.surprise.line}\n{row.surprise}")

@@ -57,7 +57,7 @@ class ForecasterOptions(RecurrentOptions):
     window: int | None = reading(None, "steps of the past that a forecast reads (by rule)", low=2)
     levels: str = reading("80,95", "intervals in percent, with commas between them")
     members: int | None = network(None, "networks that answer together (by table)", low=1, high=32)
-    evaluations: int = training(20, "measurements on the held-out part", low=1, high=10000)
+    evaluations: int = training(20, "measurements on the validation set", low=1, high=10000)
     refit: bool = training(
         True, "train anew on all values once the best length of training is known"
     )

@@ -44,7 +44,7 @@ class RecurrentOptions(Options):
         low=0.0,
         high=0.99999,
     )
-    evaluations: int = training(10, "measurements on the held-out part", low=1, high=10000)
+    evaluations: int = training(10, "measurements on the validation set", low=1, high=10000)
     patience: int = training(
         5, "measurements without a better one before training stops early", low=1
     )
