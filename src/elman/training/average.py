@@ -42,9 +42,8 @@ class Average:
     def follow(self, step: int) -> None:
         """Move the mean on after a step."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
-        for name, parameter in self.network.named_parameters():
-            if name in self.means:
-                self.means[name].lerp_(parameter, share)
+        for name, parameter in self._own():
+            self.means[name].lerp_(parameter, share)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

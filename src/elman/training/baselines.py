@@ -67,11 +67,8 @@ class PlainLabels:
 
     name: str
     classes: int
-    probabilities: Callable[[Sequence[Any]], np.ndarray]
-
-    def predict_proba(self, sequences: Sequence[Any]) -> np.ndarray:
-        """Return the probability of each label ``[N, K]``."""
-        return self.probabilities(sequences)
+    predict_proba: Callable[[Sequence[Any]], np.ndarray]
+    """Sequences to the probability of each label ``[N, K]``."""
 
     def predict(self, sequences: Sequence[Any]) -> np.ndarray:
         """Return the most probable label of each, int64 ``[N]``."""

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, cast
@@ -72,10 +72,7 @@ def train_forecaster(
 
     Raises DataError, OptionError, OutputError, ModelFileError, DivergedError.
     """
-
-    def load(group: Group) -> _ForecastRun:
-        return _ForecastRun.load(series, options, output, group)
-
+    load = partial(_ForecastRun.load, series, options, output)
     return execute(load, options, output=output, resume=resume, watch=watch)
 
 

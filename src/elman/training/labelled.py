@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -79,12 +79,8 @@ def train_labelled(
 
     Raises DataError, OptionError, ShapeError, OutputError, ModelFileError, DivergedError.
     """
-
-    def load(group: Group) -> LabelledRun:
-        return LabelledRun.load(
-            task, data, options, Given(valid, test, labels, before), output, group
-        )
-
+    given = Given(valid, test, labels, before)
+    load = partial(LabelledRun.load, task, data, options, given, output)
     return execute(load, options, output=output, resume=resume, watch=watch)
 
 

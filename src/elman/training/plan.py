@@ -120,6 +120,10 @@ class Plan(Schedule):
     sampled_softmax: int
 
 
+_TAKEN = ("weight_decay", "warm_up", "clip", "evaluations", "patience", "precision", "seed")
+"""Fields of a schedule that are as the options say."""
+
+
 def is_unlimited(options: RecurrentOptions) -> bool:
     """Return whether the options give no budget."""
     return options.time is None and options.epochs is None and options.steps is None
@@ -144,15 +148,9 @@ def schedule(
         steps=options.steps,
         batch_size=options.batch_size or batch_size,
         learning_rate=learning_rate if options.learning_rate is None else options.learning_rate,
-        weight_decay=options.weight_decay,
-        warm_up=options.warm_up,
-        clip=options.clip,
-        evaluations=options.evaluations,
-        patience=options.patience,
         checkpoint_every=seconds(options.checkpoint_every),
-        precision=options.precision,
-        seed=options.seed,
         average=average if options.average is None else options.average,
+        **{name: getattr(options, name) for name in _TAKEN},
     )
 
 
