@@ -89,8 +89,7 @@ class Reading:
             states = ", ".join(dict.fromkeys(one.state for one in self.units))
             expected = f"layers to {last.layer}, units to {last.number}, of the states {states}"
             raise OptionError("unit", got=unit, expected=expected)
-        found: np.ndarray = self.states[self.units.index(unit)]
-        return found
+        return np.asarray(self.states[self.units.index(unit)])
 
 
 def untrained(predictor: Any) -> Any:

@@ -7,6 +7,7 @@ or an address, so any number of pictures stand on one page.
 
 from __future__ import annotations
 
+import html
 import math
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -40,27 +41,16 @@ __all__ = [
 ]
 
 # Colours by what they are for. Of text, each has at least 4.5:1 against the ground.
-_LIGHT = {
-    "ground": "#ffffff",
-    "ink": "#22303c",
-    "grey": "#5d6b78",
-    "pale": "#dde3e8",
-    "up": "#1668b5",
-    "down": "#c0402b",
-    "rest": "#f1f3f5",
-    "rise": "#9cc3e6",
-    "fall": "#f3b6a8",
-}
-_DARK = {
-    "ground": "#12171c",
-    "ink": "#e3e8ed",
-    "grey": "#9ba8b5",
-    "pale": "#313b45",
-    "up": "#6cb2f5",
-    "down": "#f58e76",
-    "rest": "#222a32",
-    "rise": "#23507c",
-    "fall": "#7f3d2f",
+_LIGHT_AND_DARK = {
+    "ground": ("#ffffff", "#12171c"),
+    "ink": ("#22303c", "#e3e8ed"),
+    "grey": ("#5d6b78", "#9ba8b5"),
+    "pale": ("#dde3e8", "#313b45"),
+    "up": ("#1668b5", "#6cb2f5"),
+    "down": ("#c0402b", "#f58e76"),
+    "rest": ("#f1f3f5", "#222a32"),
+    "rise": ("#9cc3e6", "#23507c"),
+    "fall": ("#f3b6a8", "#7f3d2f"),
 }
 _LEVELS = 7  # of a colour scale, on either side of zero
 _LONGEST, _MARKS = 40, 2  # characters of a label; marks over one letter
@@ -90,20 +80,23 @@ def _mixed(first: str, last: str, share: float) -> str:
     return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in zip(*ends, strict=True))
 
 
-def _colours(theme: dict[str, str]) -> dict[str, str]:
-    """Return the colours of a theme with the two scales: of tiles (s), and of what lies under words (t)."""
-    found = dict(theme)
+def _colours(theme: int) -> dict[str, str]:
+    """Return the colours of a theme, 0 (light) or 1 (dark).
+
+    With them are two scales: of tiles (s), and of what lies under words (t).
+    """
+    found = {name: both[theme] for name, both in _LIGHT_AND_DARK.items()}
     for scale, ends in (("s", ("up", "down")), ("t", ("rise", "fall"))):
         for sign, end in zip("pn", ends, strict=True):
             for step in range(1, _LEVELS + 1):
                 name = f"{scale}{sign}{step}"
-                found[name] = _mixed(theme["rest"], theme[end], step / _LEVELS)
+                found[name] = _mixed(found["rest"], found[end], step / _LEVELS)
     return found
 
 
 def _style() -> str:
     """Return the style sheet; a reader that knows no custom properties gets the light colours."""
-    light, dark = _colours(_LIGHT), _colours(_DARK)
+    light, dark = _colours(0), _colours(1)
 
     def properties(theme: dict[str, str]) -> str:
         return "".join(f"--elman-{name}:{colour};" for name, colour in theme.items())
@@ -166,7 +159,6 @@ def _visible(character: str) -> str:
 
 
 _STEERING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
-_ENTITIES = ("&amp;", "&lt;", "&gt;", "&quot;", "&#39;")
 
 
 def clean(words: object, longest: int = _LONGEST) -> str:
@@ -194,15 +186,9 @@ def clean(words: object, longest: int = _LONGEST) -> str:
     return "".join(kept) or "∅"
 
 
-def _escaped(words: str) -> str:
-    for character, entity in zip("&<>\"'", _ENTITIES, strict=True):
-        words = words.replace(character, entity)
-    return words
-
-
 def attribute(name: str, value: object, longest: int = 160) -> str:
     """Return ``name="value"`` with a blank before it."""
-    return f' {name}="{_escaped(clean(value, longest))}"'
+    return f' {name}="{html.escape(clean(value, longest))}"'
 
 
 def number(value: float) -> str:
@@ -305,7 +291,7 @@ def text(
     size = 11 if "small" in kind else 16 if "large" in kind else 13
     shown = _fitting(clean(words, 160), room, size)
     named = f' class="{kind}"' if kind else ""
-    return f'<text{named} x="{number(x)}" y="{number(y)}"{more}>{_escaped(shown)}</text>'
+    return f'<text{named} x="{number(x)}" y="{number(y)}"{more}>{html.escape(shown)}</text>'
 
 
 def paragraph(
@@ -366,7 +352,7 @@ def tiles(
 
 def group(kind: str, parts: Iterable[str], more: str = "", title: str = "") -> str:
     """Return shapes as one, with the tooltip `title`."""
-    tooltip = f"<title>{_escaped(clean(title, 160))}</title>" if title else ""
+    tooltip = f"<title>{html.escape(clean(title, 160))}</title>" if title else ""
     return f'<g class="{kind}"{more}>{tooltip}{"".join(parts)}</g>'
 
 
