@@ -169,35 +169,34 @@ def _side_by_side(network: Network, lines: Iterable[_Line]) -> Iterator[_Scored]
     """Yield each line with its bits, each read from state zero; one that came before is not read again."""
     # a line of nothing but its end is no line in training
     known = {_key(np.array([network.model.codec.end_id])): np.zeros(0, np.float32)}
-    waiting: list[_Line] = []
+    for block in _blocks(lines):
+        keys = [_key(ids) for _, ids in block]
+        new = {key: ids for key, (_, ids) in zip(keys, block, strict=True) if key not in known}
+        for group in _groups(list(new.values()), network.hidden_size):
+            for ids, bits in zip(group, _together(network, group), strict=True):
+                known[_key(ids)] = bits
+        for key, (line, ids) in zip(keys, block, strict=True):
+            yield line, ids, known[key]
+        if len(known) > _KNOWN or sum(map(len, known.values())) > _KNOWN_TOKENS:
+            for key in new:
+                del known[key]
+
+
+def _blocks(lines: Iterable[_Line]) -> Iterator[list[_Line]]:
+    """Yield lines in blocks, so that few of them wait in memory."""
+    block: list[_Line] = []
     held = 0
     for line in lines:
-        waiting.append(line)
+        block.append(line)
         held += len(line[1])
-        if len(waiting) >= _WAITING or held >= _TOKENS:
-            yield from _scored(network, waiting, known)
-            waiting, held = [], 0
-    yield from _scored(network, waiting, known)
+        if len(block) >= _WAITING or held >= _TOKENS:
+            yield block
+            block, held = [], 0
+    yield block
 
 
 def _key(ids: np.ndarray) -> bytes:
     return hashlib.blake2b(ids.tobytes(), digest_size=16).digest()
-
-
-def _scored(
-    network: Network, lines: list[_Line], known: dict[bytes, np.ndarray]
-) -> Iterator[_Scored]:
-    """Yield each line with its bits, which stay in `known` as long as there is room."""
-    keys = [_key(ids) for _, ids in lines]
-    new = {key: ids for key, (_, ids) in zip(keys, lines, strict=True) if key not in known}
-    for group in _groups(list(new.values()), network.hidden_size):
-        for ids, bits in zip(group, _together(network, group), strict=True):
-            known[_key(ids)] = bits
-    for key, (line, ids) in zip(keys, lines, strict=True):
-        yield line, ids, known[key]
-    if len(known) > _KNOWN or sum(map(len, known.values())) > _KNOWN_TOKENS:
-        for key in new:
-            del known[key]
 
 
 def _groups(lines: list[np.ndarray], hidden_size: int) -> Iterator[list[np.ndarray]]:
