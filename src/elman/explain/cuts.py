@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from elman.data.labelled import Encoded, Sequences
 from elman.explain import plausible
+from elman.explain.forecast import varied
 from elman.explain.parts import answers
 from elman.runtime.sequence import log_softmax
 
@@ -118,18 +118,8 @@ def series_cuts(predictor: Any, what: Any, far: int) -> Cuts:
     spread = np.array([np.nanstd(one["values"]) or 1.0 for one in windows])
 
     def forecast(which: Sequence[int], lag: int) -> np.ndarray:
-        some = [_cut(windows[row], lag) for row in which]
-        parts: dict[str, Any] = {
-            name: tuple(one[name] for one in some) for name in ("times", "values", "past", "future")
-        }
-        rows = [chosen[row][0] for row in which]
-        many = replace(
-            series,
-            ids=tuple(map(str, range(len(some)))),
-            starts=np.array([one["times"][0] for one in some], series.starts.dtype),
-            static=series.static[rows],
-            **parts,
-        )
+        cut = [_cut(windows[row], lag) for row in which]
+        many = varied(series, [chosen[row][0] for row in which], cut)
         return np.asarray(predictor.forecast(many).median)
 
     whole = forecast(range(len(windows)), rule.window)
@@ -147,7 +137,7 @@ def _window(series: Any, row: int, origin: int, size: int) -> dict[str, np.ndarr
     """Return the columns of one series from `size` steps before an origin."""
     first = max(0, origin - size)
     parts = {name: getattr(series, name)[row][first:origin] for name in ("times", "values", "past")}
-    return {**parts, "future": series.future[row][first:]}
+    return {**parts, "starts": parts["times"][0], "future": series.future[row][first:]}
 
 
 def _cut(window: dict[str, np.ndarray], lag: int) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from elman.explain.parts import DRAWS, FEWEST_DRAWS
 from elman.explain.question import Question, Shares
 from elman.explain.segments import Part, shared_out
 
-__all__ = ["explain_forecast", "forecast_picture", "one_series", "span"]
+__all__ = ["explain_forecast", "forecast_picture", "one_series", "span", "varied"]
 
 MOST = 128
 """Inputs that are told apart; of a longer window neighbours are one."""
@@ -111,6 +111,26 @@ def one_series(predictor: Any, what: Any) -> SeriesSet:
         raise DataError("which series?", got=f"{len(found)} of them", remedy="name one")
     one: SeriesSet = predictor.codec.trimmed(found)
     return one
+
+
+def varied(
+    series: SeriesSet, rows: Sequence[int], variants: Sequence[Mapping[str, np.ndarray]]
+) -> SeriesSet:
+    """Return for each variant the series in that row with the columns that the variant has."""
+
+    def column(role: str) -> list[Any]:
+        own = getattr(series, role)
+        return [one.get(role, own[row]) for row, one in zip(rows, variants, strict=True)]
+
+    columns = ("times", "values", "past", "future")
+    parts: dict[str, Any] = {role: tuple(column(role)) for role in columns}
+    return replace(
+        series,
+        ids=tuple(map(str, range(len(rows)))),
+        starts=np.array(column("starts"), series.starts.dtype),
+        static=np.stack(column("static")),
+        **parts,
+    )
 
 
 def span(first: int, last: int) -> str:
@@ -281,26 +301,12 @@ class _Ahead(Question):
         self, variants: Sequence[dict[str, np.ndarray]], *, transformed: bool = False
     ) -> np.ndarray:
         """Return the mean forecast ``[n]`` of the series with some of its columns changed."""
-        series, count = self.series, len(variants)
         if not variants:
             return np.zeros(0)
         changed = sum(map(bool, variants))
         self.steps += changed * (self.rule.window // self.rule.segment + self.rule.ahead)
 
-        def of(role: str) -> tuple[np.ndarray, ...]:
-            own = getattr(series, role)[0]
-            return tuple(one.get(role, own) for one in variants)
-
-        many = replace(
-            series,
-            ids=tuple(map(str, range(count))),
-            starts=np.repeat(series.starts, count),
-            times=series.times * count,
-            static=np.stack(of("static")),
-            values=of("values"),
-            past=of("past"),
-            future=of("future"),
-        )
+        many = varied(self.series, [0] * len(variants), variants)
         found = self.predictor.forecast(many, every_step=True).median[:, self.ahead]
         if transformed:
             found = self.rule.transform(found)
