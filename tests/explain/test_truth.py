@@ -106,8 +106,9 @@ def test_the_corpora_hold_what_they_say(corpus: str, model: LanguageModel) -> No
         assert all(0 <= place < len(words) for place in one.deciding)
         short = truth.brief(corpus, one)
         assert len(short.text) < len(one.text)
-        kept = short.text.split()
-        assert sorted(kept[i] for i in short.deciding) == sorted(words[i] for i in one.deciding)
+        kept, shortened = short.text.split(), truth.BRIEF[corpus]
+        expected = sorted(shortened.get(words[i], words[i]) for i in one.deciding)
+        assert sorted(kept[i] for i in short.deciding) == expected
         text, answer = truth.asked(short, "char")
         assert text.endswith(" ")
         assert one.answer.startswith(answer)
