@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain, compress
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -64,50 +64,6 @@ class Corpus:
         return len(self.ids) - (len(self.starts) if self.codec.end_id is None else 0)
 
 
-@dataclass
-class _Reading:
-    """What is known of a part of the text while it is encoded."""
-
-    codec: TextCodec
-    ids: Spool
-    starts: Spool
-    unknown: int = 0
-    examples: Counter[str] = field(default_factory=Counter)
-
-    def count_unknown(self, text: str, numbers: np.ndarray) -> None:
-        strange = numbers == UNKNOWN_ID
-        count = int(np.count_nonzero(strange))
-        # the examples need not be the commonest of a text of any length
-        if count and self.unknown < _EXAMPLES_FROM:
-            tokens = compress(self.codec.tokenise(text), strange.tolist())
-            self.examples.update(token for token in tokens if token != UNKNOWN)
-        self.unknown += count
-
-    def add_document(self, blocks: Iterable[str]) -> None:
-        start = self.ids.length
-        for block in blocks:
-            numbers = self.codec.encode(block)
-            self.count_unknown(block, numbers)
-            self.ids.append(numbers)
-        if self.ids.length > start:
-            self.starts.append(np.array([start]))
-
-    def add_lines(self, blocks: Iterable[str], end_id: int) -> None:
-        last = end_id
-        for block in blocks:
-            numbers = self.codec.encode(block)
-            self.count_unknown(block, numbers)
-            before = np.concatenate([[last], numbers[:-1]])[: len(numbers)]
-            kept = (numbers != end_id) | (before != end_id)
-            self.starts.append(
-                self.ids.length + np.cumsum(kept)[(before == end_id) & (numbers != end_id)] - 1
-            )
-            self.ids.append(numbers[kept])
-            last = int(numbers[-1]) if len(numbers) else last
-        if last != end_id:
-            self.ids.append(np.array([end_id]))
-
-
 def token_blocks(document: Document, level: str, split: str) -> Iterator[str]:
     """Return the text of `document` in blocks that end where a token ends."""
     return whole_words(document.blocks(), split) if level == "word" else document.blocks()
@@ -125,29 +81,44 @@ def encode(
     size = len(codec)
     dtype = np.dtype(np.uint8 if size <= 1 << 8 else np.uint16 if size <= 1 << 16 else np.uint32)
     characters = sum(document.stop - document.start for document in documents)
-    reading = _Reading(
-        codec, Spool(dtype, workspace, characters), Spool(np.dtype(np.int64), workspace, characters)
-    )
+    ids = Spool(dtype, workspace, characters)
+    starts = Spool(np.dtype(np.int64), workspace, characters)
     digest, size_read = hashlib.sha256(), Counter[str]()
-
-    def blocks(document: Document) -> Iterator[str]:
+    unknown, examples = 0, Counter[str]()
+    end_id = codec.end_id
+    last = end_id
+    for document in documents:
+        begin = ids.length
         for block in token_blocks(document, codec.level, codec.split):
             encoded = block.encode("utf-8", "surrogatepass")
             digest.update(encoded)
             size_read.update(bytes=len(encoded), characters=len(block))
-            yield block
-
-    if codec.end_id is None:
-        for document in documents:
-            reading.add_document(blocks(document))
-    else:
-        reading.add_lines(chain.from_iterable(map(blocks, documents)), codec.end_id)
-    ids, starts = reading.ids.finish(), reading.starts.finish()
-    common = sorted(reading.examples.items(), key=lambda pair: (-pair[1], pair[0]))[:_EXAMPLES]
+            numbers = codec.encode(block)
+            strange = numbers == UNKNOWN_ID
+            # the examples need not be the commonest of a text of any length
+            if strange.any() and unknown < _EXAMPLES_FROM:
+                tokens = compress(codec.tokenise(block), strange.tolist())
+                examples.update(token for token in tokens if token != UNKNOWN)
+            unknown += int(np.count_nonzero(strange))
+            if end_id is not None and len(numbers):
+                # of several line ends in a row one stays, and none stands at the start
+                after_end = np.concatenate([[last], numbers[:-1]]) == end_id
+                last = int(numbers[-1])
+                is_word = numbers != end_id
+                kept = is_word | ~after_end
+                starts.append(ids.length + np.cumsum(kept)[after_end & is_word] - 1)
+                numbers = numbers[kept]
+            ids.append(numbers)
+        if end_id is None and ids.length > begin:
+            starts.append(np.array([begin]))
+    if last != end_id:
+        ids.append(np.array([end_id]))
+    numbers = ids.finish()
+    common = sorted(examples.items(), key=lambda pair: (-pair[1], pair[0]))[:_EXAMPLES]
     notes = list(warnings)
-    if codec.level == "word" and reading.unknown > _UNKNOWN_SHARE * len(ids):
+    if codec.level == "word" and unknown > _UNKNOWN_SHARE * len(numbers):
         notes.append(
-            f"{reading.unknown / len(ids):.0%} of the words are outside the vocabulary;"
+            f"{unknown / len(numbers):.0%} of the words are outside the vocabulary;"
             " level char may fit this text better"
         )
     encodings = Counter(document.encoding.name for document in documents if document.encoding)
@@ -155,15 +126,15 @@ def encode(
         files=len(documents),
         bytes=size_read["bytes"],
         characters=size_read["characters"],
-        tokens=len(ids),
-        unknown=reading.unknown,
+        tokens=len(numbers),
+        unknown=unknown,
         unknown_examples=tuple(token for token, _ in common),
         encodings=dict(sorted(encodings.items())),
         sha256=digest.hexdigest(),
         vocabulary_pruned=pruned,
         warnings=tuple(notes),
     )
-    return Corpus(codec, ids, starts, facts)
+    return Corpus(codec, numbers, starts.finish(), facts)
 
 
 def demand(corpus: Corpus, which: str, remedy: str) -> Corpus:
