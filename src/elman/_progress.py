@@ -110,7 +110,7 @@ class TrainingDisplay:
 
     def _steps(self, event: dict[str, Any]) -> None:
         left = event["seconds_left"]
-        held_out = f" · held out {self.held_out:.3f}" if self.held_out is not None else ""
+        held_out = f" · validation {self.held_out:.3f}" if self.held_out is not None else ""
         speed = next(value for name, value in event.items() if name.endswith("s_per_second"))
         line = (
             f"{100 * event['share_done']:3.0f} % · step {event['step']:,}"
@@ -129,8 +129,7 @@ class TrainingDisplay:
         if self.held_out is None:  # all was trained on
             return
         best = ", the best so far" if event["best"] else ""
-        part = "held-out" if self.task == "forecast" else "validation"
-        loss = f"{part} loss {self.held_out:.4f}"
+        loss = f"validation loss {self.held_out:.4f}"
         if self.task == "language":
             loss += f" nats a {self.unit}"
         for name in ("accuracy", "macro_f1", "macro_recall", "entity_f1", "rmse"):
