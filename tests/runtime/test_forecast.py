@@ -572,6 +572,10 @@ def test_a_forecast_is_printed_in_short() -> None:
     assert lines[2].split()[:2] == ["s0", "40"]
     assert all(len(number) <= 9 for number in lines[2].split())
     assert lines[-1] == "... 49 more series; to_columns() has all"
+    steering = replace(forecast, ids=("\x1b[2J\n", *forecast.ids[1:]), names=("\x07id", "ds"))
+    lines = repr(steering).splitlines()
+    assert lines[1].split()[0] == "\\x07id"
+    assert lines[2].split()[0] == "\\x1b[2J\\n"
 
 
 def test_of_long_forecasts_the_first_steps_are_printed(shop: ForecastPredictor) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from elman._errors import DataError, OptionError
+from elman._errors import DataError, OptionError, printable
 from elman._frames import frame
 from elman.data.columns import several
 from elman.data.series import SeriesSet
@@ -58,14 +58,14 @@ class Forecast:
             if column.dtype.kind == "f":
                 cells = [f"{value:.6g}" for value in column[:PRINTED_STEPS]]
             else:
-                cells = [
-                    str(one).removesuffix("T00:00:00.000000") for one in column[:PRINTED_STEPS]
-                ]
-            width = max(map(len, [name, *cells]))
-            table.append([cell.rjust(width) for cell in [name, *cells]])
+                days = [str(one).removesuffix("T00:00:00.000000") for one in column[:PRINTED_STEPS]]
+                cells = [printable(day) for day in days]
+            cells = [printable(name), *cells]
+            width = max(map(len, cells))
+            table.append([cell.rjust(width) for cell in cells])
         lines = [what, *("  ".join(row).rstrip() for row in zip(*table, strict=True))]
         if more > 0:
-            lines.append(f"... {more:,} more steps of {self.ids[0]}")
+            lines.append(f"... {more:,} more steps of {printable(self.ids[0])}")
         if N > 1:
             lines.append(f"... {N - 1:,} more series; to_columns() has all")
         return "\n".join(lines)
