@@ -31,14 +31,17 @@ __all__ = [
 
 Encoding = Annotated[
     str | None,
-    typer.Option(help="encoding of the files (found out and said)", rich_help_panel="Data"),
+    typer.Option(
+        help="encoding of the files (default: found in their bytes and printed)",
+        rich_help_panel="Data",
+    ),
 ]
 Decimal = Annotated[
     str | None,
     typer.Option(
         rich_help_panel="Data",
         metavar=".|,",
-        help="mark before the decimals of a table's numbers (found where only one of them fits)",
+        help="mark before the decimals of a table's numbers (default: the one that fits)",
     ),
 ]
 Header = Annotated[
@@ -46,7 +49,7 @@ Header = Annotated[
     typer.Option(
         "--header/--no-header",
         rich_help_panel="Data",
-        help="whether the first row of a table names its columns (found); without, they are 0, 1, ...",
+        help="the first row of a table names its columns (default: as it looks); without, they are 0, 1",
     ),
 ]
 

@@ -23,9 +23,11 @@ class ForecasterOptions(RecurrentOptions):
 
     cell: CellName = network("gru", "recurrent cell")
     horizon: int = reading(10, "steps to forecast", low=1, high=10_000)
-    id_column: str | None = reading(None, "column that names the series (unique_id)")
-    time_column: str | None = reading(None, "column of dates or steps (ds, or found)")
-    target: str | None = reading(None, "column to forecast (y, or found)")
+    id_column: str | None = reading(None, "column that names the series (default: unique_id)")
+    time_column: str | None = reading(
+        None, "column of dates or steps (default: ds, or the only column of dates)"
+    )
+    target: str | None = reading(None, "column to forecast (default: y, or the columns of numbers)")
     past: str | None = reading(None, "columns known up to the present, with commas between them")
     future: str | None = reading(None, "columns known in advance, with commas between them")
     static: str | None = reading(None, "columns with one value a series, with commas between them")
@@ -46,7 +48,9 @@ class ForecasterOptions(RecurrentOptions):
     duplicates: Literal["error", "first", "last", "mean", "sum"] = reading(
         "error", "two rows of one stamp: an error, or one of them, their mean or sum"
     )
-    season: int | None = reading(None, "steps of the season, 1 for none (found)", low=1)
+    season: int | None = reading(
+        None, "steps of the season, 1 for none (default: found in the values)", low=1
+    )
     transform: Literal["auto", "none", "log"] = reading(
         "auto", "values as they are, or their logarithms"
     )
@@ -54,9 +58,16 @@ class ForecasterOptions(RecurrentOptions):
         "auto",
         "read where a stamp stands in day, week and year (default: where that explains errors)",
     )
-    window: int | None = reading(None, "steps of the past that a forecast reads (by rule)", low=2)
+    window: int | None = reading(
+        None, "steps of the past used as input (default: from season and horizon)", low=2
+    )
     levels: str = reading("80,95", "intervals in percent, with commas between them")
-    members: int | None = network(None, "networks that answer together (by table)", low=1, high=32)
+    members: int | None = network(
+        None,
+        "networks that answer together (default: from the data)",
+        low=1,
+        high=32,
+    )
     evaluations: int = training(20, "measurements on the validation set", low=1, high=10000)
     refit: bool = training(
         True, "train anew on all values once the best length of training is known"

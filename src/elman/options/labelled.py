@@ -38,18 +38,32 @@ class LabelledOptions(RecurrentOptions):
         high=0.9,
     )
     embedding_size: int | None = network(
-        None, "numbers that stand for a token (by table)", low=1, high=16384
+        None,
+        "numbers that stand for a token (default: from the data)",
+        low=1,
+        high=16384,
     )
     spelling_size: int | None = network(
-        None, "units a direction of the network that spells words (by table)", low=1, high=16384
+        None,
+        "units a direction of the network that spells words (default: from the data)",
+        low=1,
+        high=16384,
     )
     bidirectional: bool = network(True, "read every sequence from both ends")
-    members: int | None = network(None, "networks that answer together (by table)", low=1, high=32)
+    members: int | None = network(
+        None,
+        "networks that answer together (default: from the data)",
+        low=1,
+        high=32,
+    )
     refit: bool | None = training(
         None, "train anew on all sequences once the best length of training is known (small data)"
     )
     word_dropout: float | None = training(
-        None, "share of words read as <unk> in training (by table)", low=0.0, high=0.99
+        None,
+        "share of words read as <unk> in training (default: from the data)",
+        low=0.0,
+        high=0.99,
     )
 
 
@@ -63,13 +77,17 @@ class ClassifierOptions(LabelledOptions):
     """
 
     pooling: str | None = network(
-        None, "steps as one: last, mean, max, attention, or several joined by + (by table)"
+        None,
+        "steps as one: last, mean, max, attention, or several joined by + (default: from the data)",
     )
     class_weight: Literal["none", "balanced"] = training(
         "none", "weight of a class: each the same, or by how rare it is"
     )
     label_smoothing: float | None = training(
-        None, "share of every label given to all classes (by table)", low=0.0, high=0.99
+        None,
+        "share of every label given to all classes (default: from the data)",
+        low=0.0,
+        high=0.99,
     )
     metric: Literal["loss", "accuracy", "macro_f1", "macro_recall"] = training(
         "loss", "by which the best network is chosen"
@@ -85,7 +103,8 @@ class RegressorOptions(LabelledOptions):
     """What a person may choose of a `SequenceRegressor`; None lets Elman choose."""
 
     pooling: str | None = network(
-        None, "steps as one: last, mean, max, attention, or several joined by + (by table)"
+        None,
+        "steps as one: last, mean, max, attention, or several joined by + (default: from the data)",
     )
 
     def __post_init__(self) -> None:

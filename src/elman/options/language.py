@@ -47,7 +47,9 @@ class LanguageOptions(RecurrentOptions):
         "times a token must occur to be kept (default: 1 for characters and small texts, 2 for words)",
         low=1,
     )
-    encoding: str | None = reading(None, "encoding of the files (found out and said)")
+    encoding: str | None = reading(
+        None, "encoding of the files (default: found in their bytes and printed)"
+    )
     held_out: float = reading(
         0.1,
         "share of the text kept from training: one half chooses the best network, the other measures it",
@@ -60,18 +62,22 @@ class LanguageOptions(RecurrentOptions):
         "many files are drawn, the end of logs and of one text is held out)",
     )
     embedding_size: int | None = network(
-        None, "numbers that stand for a token (hidden size)", low=1, high=16384
+        None, "numbers that stand for a token (default: the hidden size)", low=1, high=16384
     )
     residual: bool = network(False, "add each layer's input to its output, from the second on")
-    tied: bool | None = network(None, "output shares the embedding's weights (where sizes allow)")
+    tied: bool | None = network(
+        None, "output shares the embedding's weights (default: where sizes allow)"
+    )
     time: str | float | None = training(
         None, f"budget of time: 90s, 3m, 1h30m ({DEFAULT_TIME} without epochs or steps)"
     )
     sequence_length: int | None = training(
-        None, "steps unrolled between two updates (by table)", low=1
+        None, "steps unrolled between two updates (default: from the data)", low=1
     )
     sampled_softmax: int | None = training(
-        None, "words drawn a step to stand for a large vocabulary, 0 takes all (by table)", low=0
+        None,
+        "words drawn a step to stand for a large vocabulary, 0 takes all (default: from the data)",
+        low=0,
     )
 
     def __post_init__(self) -> None:

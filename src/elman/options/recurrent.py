@@ -20,18 +20,27 @@ class RecurrentOptions(Options):
 
     cell: CellName = network("lstm", "recurrent cell")
     activation: Literal["linear", "tanh", "relu"] = network("tanh", "f of the cell rnn")
-    hidden_size: int | None = network(None, "units a layer (by table)", low=1, high=16384)
-    num_layers: int | None = network(None, "recurrent layers (by table)", low=1, high=32)
+    hidden_size: int | None = network(
+        None, "units a layer (default: from the data)", low=1, high=16384
+    )
+    num_layers: int | None = network(
+        None, "recurrent layers (default: from the data)", low=1, high=32
+    )
     bias: bool = network(True, "add biases to the gate sums")
     dropout: float | None = network(
-        None, "share of activations dropped in training (by table)", low=0.0, high=0.99
+        None,
+        "share of activations dropped in training (default: from the data)",
+        low=0.0,
+        high=0.99,
     )
     time: str | float | None = training(None, "budget of time: 90s, 3m, 1h30m")
     epochs: float | None = training(None, "budget in passes over the data", above=0, high=10**9)
     steps: int | None = training(None, "budget in optimiser steps", low=1, high=10**12)
-    batch_size: int | None = training(None, "sequences side by side (by table)", low=1)
+    batch_size: int | None = training(
+        None, "sequences side by side (default: from the data)", low=1
+    )
     learning_rate: float | None = training(
-        None, "highest rate of AdamW (by table)", low=0.0, high=10.0
+        None, "highest rate of AdamW (default: from the data)", low=0.0, high=10.0
     )
     weight_decay: float = training(0.01, "AdamW's weight decay, on matrices alone", low=0.0)
     warm_up: float = training(
@@ -40,7 +49,7 @@ class RecurrentOptions(Options):
     clip: float = training(1.0, "largest norm of the gradient", above=0)
     average: float | None = training(
         None,
-        "share of the weights' running mean that a step keeps; 0 keeps the weights (by table)",
+        "share of the weights' running mean that a step keeps; 0 keeps the weights (default: from the task)",
         low=0.0,
         high=0.99999,
     )
@@ -53,7 +62,7 @@ class RecurrentOptions(Options):
         "float32", "products of the recurrent layers; bf16 is faster where the processor has it"
     )
     seed: int = training(0, "seed of all random numbers", low=0, high=2**63 - 1)
-    threads: int | None = training(None, "processor threads (all cores)", low=1, high=4096)
+    threads: int | None = training(None, "processor threads (default: all cores)", low=1, high=4096)
     device: Literal["auto", "cpu", "cuda"] = training("auto", "where training runs")
 
     def __post_init__(self) -> None:
