@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, Literal, TypeVar
 
 from fastapi import FastAPI
 from starlette.responses import StreamingResponse
@@ -19,9 +19,10 @@ from elman.serve.schema import Generate, Predict, Score
 from elman.serve.work import Work
 from elman.serve.writing import blocks
 
-__all__ = ["EVENTS", "Events", "Generated", "ModelList", "Scored", "add_routes", "event"]
+__all__ = ["EVENTS", "Events", "Generated", "ModelList", "Scored", "add_routes"]
 
 
+T = TypeVar("T")
 _EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": _EVENT}}}
@@ -50,26 +51,31 @@ class Scored(TypedDict):
     loss: float
 
 
-def event(value: Any) -> str:
-    """Return one server-sent event."""
-    return f"data: {json.dumps(value, allow_nan=False)}\n\n"
-
-
 class Events(StreamingResponse):
     """Events as they are made; it counts as work until the last one, or until its reader has gone.
 
     A fault before the first event is the answer, with its status; a later one is the last event.
     """
 
-    def __init__(self, events: AsyncIterator[str], work: Work) -> None:
+    def __init__(
+        self, made: Iterator[T], work: Work, values: Callable[[list[T]], Iterable[Any]]
+    ) -> None:
+        """Send `values` of the pieces that are `made` in the threads of `work`."""
+
+        async def events() -> AsyncIterator[str]:
+            async for pieces in work.pieces(made):
+                for value in values(pieces):
+                    yield f"data: {json.dumps(value, allow_nan=False)}\n\n"
+            yield "data: [DONE]\n\n"
+
+        self._events, self._work = events(), work
         super().__init__(
-            events, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+            self._events, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
-        self._events, self._work = events, work
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events; raises BusyError before the first where there is no room."""
-        with self._work:
+        with self._work.place():
             try:
                 first = await anext(self._events)
             except Exception as error:
@@ -136,14 +142,7 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
         made = _written(predictor, body.prompt, **how)
         if not body.stream:
             return {"text": "".join(await desk.work.whole(made))}
-
-        async def events() -> AsyncIterator[str]:
-            async for pieces in desk.work.pieces(made):
-                if text := "".join(pieces):
-                    yield event({"text": text})
-            yield "data: [DONE]\n\n"
-
-        return Events(events(), desk.work)
+        return Events(made, desk.work, lambda made: [{"text": "".join(made)}] if any(made) else [])
 
     @app.post("/v1/score", tags=["ask"], summary="How probable a text is")
     async def score(body: Score) -> Scored:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from fastapi import FastAPI
 from typing_extensions import TypedDict
 
 from elman._errors import InputError, OptionError
-from elman.serve.ask import EVENTS, Events, event
+from elman.serve.ask import EVENTS, Events
 from elman.serve.desk import Desk
 from elman.serve.schema import CompletionBody
 from elman.serve.writing import Choice, Part, most_tokens
@@ -120,38 +120,23 @@ def _as_json(part: Part, body: CompletionBody) -> CompletionChoice:
     }
 
 
-class _Usage:
-    def __init__(self, body: CompletionBody) -> None:
-        self._share = body.n or 1
-        self._read = self._written = 0
-
-    def add(self, part: Part) -> None:
-        # a prompt is counted once for all its choices
-        self._read += part.read if part.index % self._share == 0 else 0
-        self._written += part.written
-
-    def as_json(self) -> dict[str, int]:
-        return {
-            "prompt_tokens": self._read,
-            "completion_tokens": self._written,
-            "total_tokens": self._read + self._written,
-        }
-
-
 def _made(predictor: Any, body: CompletionBody) -> Iterator[dict[str, Any] | None]:
     """Yield the events of an answer, or at the end the whole of it; None where there is nothing to tell."""
-    usage, wholes = _Usage(body), dict[int, Part]()
+    read = written = 0
+    wholes: dict[int, Part] = {}
     for part in _parts(predictor, body):
-        usage.add(part)
+        # a prompt is counted once for all its choices
+        read += part.read if part.index % (body.n or 1) == 0 else 0
+        written += part.written
         told = body.stream and (part.text or part.reason is not None)
         yield {"choices": [_as_json(part, body)]} if told else None
         if not body.stream:
             wholes.setdefault(part.index, Part(part.index)).add(part)
-    if not body.stream:
+    if not body.stream or (body.stream_options and body.stream_options.include_usage):
+        usage = {"prompt_tokens": read, "completion_tokens": written}
+        usage["total_tokens"] = read + written
         choices = [_as_json(whole, body) for whole in wholes.values()]
-        yield {"choices": choices, "usage": usage.as_json()}
-    elif body.stream_options is not None and body.stream_options.include_usage:
-        yield {"choices": [], "usage": usage.as_json()}
+        yield {"choices": choices, "usage": usage}
 
 
 def add_routes(app: FastAPI, desk: Desk) -> None:
@@ -178,10 +163,4 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
             *_, answer = filter(None, await desk.work.whole(made))
             return head | answer
 
-        async def events() -> AsyncIterator[str]:
-            async for some in desk.work.pieces(made):
-                for chunk in filter(None, some):
-                    yield event(head | chunk)
-            yield "data: [DONE]\n\n"
-
-        return Events(events(), desk.work)
+        return Events(made, desk.work, lambda made: [head | part for part in made if part])

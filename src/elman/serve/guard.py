@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hmac
 import time
-from typing import Any, TypeAlias
 
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,8 +21,6 @@ from elman.serve.route import answer_json, refusal
 from elman.serve.settings import LOOPBACK, Settings, bracketed, is_any
 
 __all__ = ["Guard"]
-
-Headers: TypeAlias = dict[bytes, list[bytes]]
 
 GONE = 499
 """What is counted for a client that left before its answer, as nginx counts it."""
@@ -49,10 +48,6 @@ SAFE = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 ]
-
-
-class _GoneError(Exception):
-    """The client has left before its request was whole."""
 
 
 class _RefusedError(Exception):
@@ -94,9 +89,7 @@ class Guard:
                 await self.app(scope, receive, send)
             return
         begun, told = time.perf_counter(), 0
-        headers: Headers = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name, []).append(value)
+        headers = Headers(scope=scope)
         shared = self._shared(headers)
 
         async def safe(event: Message) -> None:
@@ -115,14 +108,14 @@ class Guard:
                 answer = answer_json(refusal(error.status, str(error)), error.status, error.headers)
                 await answer(scope, receive, safe)
                 return
-            except _GoneError:
+            except ClientDisconnect:  # before its request was whole
                 return
             if scope["method"] == "HEAD":  # the server leaves the body out
                 scope = {**scope, "method": "GET"}
             if shared and scope["method"] == "OPTIONS":
                 await Response(status_code=204, headers=PREFLIGHT)(scope, receive, safe)
             else:
-                await self.app(scope, _Replay(body, receive), safe)
+                await self.app(scope, _again(body, receive), safe)
         finally:
             self.metrics.at_work.dec()
             route = getattr(scope.get("route"), "path", OTHER)
@@ -131,77 +124,79 @@ class Guard:
 
     def _shared(self, headers: Headers) -> list[tuple[bytes, bytes]]:
         """Return what lets the page of an origin that `--cors` names read the answer."""
-        origins = headers.get(b"origin", [])
-        if len(origins) != 1 or origins[0].decode("latin-1") not in self.settings.cors:
+        origins = headers.getlist("origin")
+        if len(origins) != 1 or origins[0] not in self.settings.cors:
             return []
-        return [(b"access-control-allow-origin", origins[0]), *SHARED]
+        return [(b"access-control-allow-origin", origins[0].encode()), *SHARED]
 
     async def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
-        """Return the body of a request that may pass; raises _RefusedError, _GoneError."""
+        """Return the body of a request that may pass; raises _RefusedError, ClientDisconnect."""
         self._check_host(headers)
         if scope["method"] != "OPTIONS":  # a browser asks for leave without the token
-            self._check_token(scope, headers.get(b"authorization", []))
-        expects = headers.get(b"expect", [b"100-continue"])
-        if [one.lower() for one in expects] != [b"100-continue"]:
-            text = message(
-                "the Expect header", got=expects[0].decode("latin-1"), expected="100-continue"
-            )
+            self._check_token(scope, headers.getlist("authorization"))
+        expects = headers.getlist("expect") or ["100-continue"]
+        if [one.lower() for one in expects] != ["100-continue"]:
+            text = message("the Expect header", got=expects[0], expected="100-continue")
             raise _RefusedError(417, text)
         length = self._check_type(headers, scope["method"] in ("GET", "HEAD"))
         if length == 0:
             return b""
         if length is not None and length > self.settings.max_body:
             raise self._too_large(length)
-        return await self._body(receive)
+        parts, size = [], 0
+        async for part in Request(scope, receive).stream():
+            size += len(part)
+            if size > self.settings.max_body:
+                raise self._too_large(size)
+            parts.append(part)
+        return b"".join(parts)
 
     def _check_host(self, headers: Headers) -> None:
-        hosts = headers.get(b"host", [])
-        host = b", ".join(hosts).decode("latin-1").lower()
+        hosts = headers.getlist("host")
+        host = ", ".join(hosts).lower()
         schemes = self._schemes.get(host) if len(hosts) == 1 else None
         if schemes is None:
             remedy = "ask by 127.0.0.1 and the server's port, or start with --allow-host NAME"
             raise _RefusedError(403, message("the Host header", got=host, remedy=remedy))
-        origins = headers.get(b"origin", [])
-        own = [f"{scheme}://{host}".encode() for scheme in schemes]
+        origins = headers.getlist("origin")
+        own = [f"{scheme}://{host}" for scheme in schemes]
         known = not origins or origins[0].lower() in own or self._shared(headers)
         if len(origins) > 1 or not known:
-            got = b", ".join(origins).decode("latin-1")
-            raise _RefusedError(
-                403, message("the Origin header", got=got, expected="this server's", remedy=CORS)
-            )
+            got, expected = ", ".join(origins), "this server's"
+            text = message("the Origin header", got=got, expected=expected, remedy=CORS)
+            raise _RefusedError(403, text)
 
-    def _check_token(self, scope: Scope, given: list[bytes]) -> None:
+    def _check_token(self, scope: Scope, given: list[str]) -> None:
         if self._token is None:
             return
         path = scope["path"]
         if path in ("/", "/healthz") or path.startswith("/page/"):
             return  # the page asks for the token, and holds nothing of a model
-        scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(b" "), self._token):
+        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        same = hmac.compare_digest(token.strip(" ").encode("latin-1"), self._token)
+        if scheme.lower() != "bearer" or not same:
             remedy = "pass it as Authorization: Bearer TOKEN"
             bearer = ("WWW-Authenticate", "Bearer")
             raise _RefusedError(401, message("the server's token", remedy=remedy), bearer)
 
     def _check_type(self, headers: Headers, reads_only: bool) -> int | None:
         """Return the declared length of the body, None where it comes in chunks."""
-        lengths = headers.get(b"content-length", [])
-        chunked = b"transfer-encoding" in headers
-        length = None if chunked else int(lengths[0]) if lengths else 0
+        chunked = "transfer-encoding" in headers
+        length = None if chunked else int(headers.get("content-length", 0))
+        types = headers.getlist("content-type")
         # what reads nothing may say what it likes of it
-        if length == 0 and (reads_only or b"content-type" not in headers):
+        if length == 0 and (reads_only or not types):
             return 0
-        types = headers.get(b"content-type", [])
-        kind = types[0].split(b";")[0].strip().lower() if len(types) == 1 else b""
-        if kind != b"application/json":
-            got = b", ".join(types).decode("latin-1") or "none"
+        kind = types[0].split(";")[0].strip().lower() if len(types) == 1 else ""
+        if kind != "application/json":
+            got = ", ".join(types) or "none"
             text = message("the Content-Type header", got=got, expected="application/json")
             raise _RefusedError(415, text)
-        coding = b",".join(headers.get(b"transfer-encoding", [b"chunked"])).lower()
-        if coding.strip() != b"chunked":
-            got = coding.decode("latin-1")
-            text = message("the Transfer-Encoding header", got=got, expected="chunked")
+        coding = ",".join(headers.getlist("transfer-encoding") or ["chunked"]).lower()
+        if coding.strip() != "chunked":
+            text = message("the Transfer-Encoding header", got=coding, expected="chunked")
             raise _RefusedError(501, text)
-        if any(one.strip().lower() != b"identity" for one in headers.get(b"content-encoding", [])):
+        if any(one.strip().lower() != "identity" for one in headers.getlist("content-encoding")):
             raise _RefusedError(415, message("the Content-Encoding header", expected="none"))
         return length
 
@@ -209,30 +204,12 @@ class Guard:
         expected = f"at most {self.settings.max_body}"
         return _RefusedError(413, message("the body", got=f"{size} bytes", expected=expected))
 
-    async def _body(self, receive: Receive) -> bytes:
-        parts, size = [], 0
-        while True:
-            event = await receive()
-            if event["type"] == "http.disconnect":
-                raise _GoneError
-            part = event.get("body", b"")
-            size += len(part)
-            if size > self.settings.max_body:
-                raise self._too_large(size)
-            parts.append(part)
-            if not event.get("more_body", False):
-                return b"".join(parts)
 
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Return what receives the body again, then whatever comes after it."""
+    events: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-class _Replay:
-    """The body again, then whatever comes after it."""
+    async def receive_again() -> Message:
+        return events.pop() if events else await receive()
 
-    def __init__(self, body: bytes, receive: Receive) -> None:
-        self._body: bytes | None = body
-        self._receive = receive
-
-    async def __call__(self) -> Any:
-        if self._body is None:
-            return await self._receive()
-        body, self._body = self._body, None
-        return {"type": "http.request", "body": body, "more_body": False}
+    return receive_again

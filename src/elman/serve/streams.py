@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
@@ -97,24 +97,18 @@ class Streams:
 
     async def delete(self, name: str) -> None:
         """Forget a stream, after what was asked of it before; raises NotFoundError."""
-        if name in self._turns:
-            async with self._turn(name):
-                self._forget(name)
-        else:
+        async with self._turn(name):
             self._forget(name)
 
     async def _ask(self, name: str, readable: Readable = "", **how: Any) -> Answer:
-        if name in self._turns or _is_long(readable):
-            self._slot(name)
-            async with self._turn(name):
-                readable = await self._ready(readable)
-                asked = self.batcher.submit(Job(self._slot(name), readable, **how))
-        else:
+        self._slot(name)
+        async with self._turn(name):
+            readable = await self._ready(readable)
             asked = self.batcher.submit(Job(self._slot(name), readable, **how))
         return await asked
 
     async def _ready(self, readable: Readable) -> Readable:
-        if _is_long(readable):
+        if isinstance(readable, str) and len(readable) >= LONG:
             return await self._cut(self.codec, readable)
         return readable
 
@@ -170,7 +164,3 @@ class Streams:
             raise NotFoundError("no such stream", remedy="make one with POST /v1/streams")
         self._used[slot] = self._clock()
         return slot
-
-
-def _is_long(readable: Readable) -> TypeGuard[str]:
-    return isinstance(readable, str) and len(readable) >= LONG

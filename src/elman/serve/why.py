@@ -316,16 +316,14 @@ def add_routes(app: FastAPI, desk: Desk) -> None:
     @app.post("/v1/explain", tags=["why"], summary="What moved an answer")
     async def explain(body: Explain) -> Explained:
         predictor = desk.served(body.model).predictor
-        if body.quick:
-            return await quick(body.input, told, _explain, predictor, body)
-        return await run(told, _explain, predictor, body)
+        given = body.input if body.quick else None
+        return await quick(given, told, _explain, predictor, body)
 
     @app.post("/v1/unroll", tags=["why"], summary="One cell a word, and what moved the prediction")
     async def unroll(body: Unroll) -> Unrolled:
         predictor = desk.language(body.model)[0]
-        if body.quick:
-            return await quick(body.input, told, _unroll, predictor, body)
-        return await run(told, _unroll, predictor, body)
+        given = body.input if body.quick else None
+        return await quick(given, told, _unroll, predictor, body)
 
     @app.post("/v1/replace", tags=["why"], summary="The predictions with another word")
     async def replace_(body: Replace) -> Next:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager
 from operator import attrgetter
 from queue import SimpleQueue
 from threading import Lock, Semaphore, Thread
@@ -94,19 +95,15 @@ class _Turns:
             first.turn.release()
 
 
-class _Room:
-    """Room for so many questions; beyond it BusyError is raised."""
-
-    def __init__(self, most: int) -> None:
-        self._free = most
-
-    def __enter__(self) -> None:
-        if not self._free:
-            raise BusyError("busy", remedy="ask again in a second")
-        self._free -= 1
-
-    def __exit__(self, *_: object) -> None:
-        self._free += 1
+@contextmanager
+def _place(room: Semaphore) -> Iterator[None]:
+    """Take one of the places in a room; raises BusyError where none is free."""
+    if not room.acquire(blocking=False):
+        raise BusyError("busy", remedy="ask again in a second")
+    try:
+        yield
+    finally:
+        room.release()
 
 
 class Work:
@@ -118,7 +115,7 @@ class Work:
     """
 
     def __init__(self, threads: int, room: int) -> None:
-        self._turns, self._long, self._short = _Turns(threads), _Room(room), _Room(room)
+        self._turns, self._long, self._short = _Turns(threads), Semaphore(room), Semaphore(room)
         self._asked: SimpleQueue[tuple[Future[Any], _Question, Callable[[], Any]] | None] = (
             SimpleQueue()
         )
@@ -126,30 +123,26 @@ class Work:
 
     async def run(self, question: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Return what `question` returns, asked in a thread."""
-        with self._long:
-            return await self._call(_Question(self._turns), lambda: question(*arguments, **options))
+        return await self.quick(None, question, *arguments, **options)
 
-    async def quick(self, given: Any, question: Callable[..., T], *arguments: Any) -> T:
+    async def quick(self, given: Any, question: Callable[..., T], *arguments: Any, **how: Any) -> T:
         """Return the same of what a person who types waits for, where the input `given` is short."""
         short = given is not None and len(given) < SHORT
-        with self._short if short else self._long:
-            return await self._call(
-                _Question(self._turns, short=short), lambda: question(*arguments)
-            )
+        with _place(self._short if short else self._long):
+            asked = _Question(self._turns, short=short)
+            return await self._call(asked, lambda: question(*arguments, **how))
 
-    def __enter__(self) -> None:
-        self._long.__enter__()
-
-    def __exit__(self, *_: object) -> None:
-        self._long.__exit__()
+    def place(self) -> AbstractContextManager[None]:
+        """Return what holds a place among the long questions; entering it raises BusyError."""
+        return _place(self._long)
 
     async def whole(self, made: Iterator[T]) -> list[T]:
         """Return all that `made` yields; no more of it is made when nobody waits for it any more."""
-        with self:
+        with self.place():
             return [piece async for some in self.pieces(made) for piece in some]
 
     async def pieces(self, made: Iterator[T]) -> AsyncIterator[list[T]]:
-        """Yield what `made` yields, some at a time, as it is made in a thread; inside ``with work``."""
+        """Yield what `made` yields, some at a time, as a thread makes it; inside ``with work.place()``."""
         question = _Question(self._turns)
 
         def some() -> list[T]:
