@@ -250,14 +250,8 @@ def _longer(settings: Mapping[str, Any]) -> str:
 
 
 def _words(name: str) -> str:
-    known = {
-        "macro_f1": "macro F1",
-        "entity_f1": "entity F1",
-        "mae": "MAE",
-        "rmse": "RMSE",
-        "held_out_loss": "loss",
-    }
-    return known.get(name, name.replace("_", " "))
+    known = {"mae": "MAE", "rmse": "RMSE", "held_out_loss": "loss"}
+    return known.get(name, name.replace("_", " ").replace(" f1", " F1"))
 
 
 def _text_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
@@ -265,15 +259,10 @@ def _text_facts(event: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
     sets = {"validation": event["validation"], "test": event["held_out"]}
     held = {name: facts for name, facts in sets.items() if facts is not None}
     tokens = f", {data['tokens']:,} words" if event["level"] == "word" else ""
+    files = [_count(data["files"], "file")] if data["encodings"] else []
+    characters = f"{data['characters']:,} characters{tokens}"
     facts = {
-        "text": ", ".join(
-            [
-                *([_count(data["files"], "file")] if data["encodings"] else []),
-                size(data["bytes"]),
-                *data["encodings"],
-                f"{data['characters']:,} characters{tokens}",
-            ]
-        ),
+        "text": ", ".join([*files, size(data["bytes"]), *data["encodings"], characters]),
         "vocabulary": f"{event['vocabulary']:,} {unit}s; <unk> {_share(data)} in training"
         + "".join(f", {_share(facts)} in the {name} set" for name, facts in held.items())
         + (_examples([*held.values()][-1]) if held else ""),

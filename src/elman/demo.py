@@ -67,33 +67,33 @@ def worst_error(model: LanguageModel, grammar: meals.Grammar) -> float:
     return worst
 
 
-def _comparison(model: LanguageModel, grammar: meals.Grammar) -> list[dict[str, Any]]:
-    truth = grammar.true_probabilities(CONTEXT)
-    return [
-        {"token": token, "probability": probability, "true": truth.get(token, 0.0)}
-        for token, probability in model.predict_next(CONTEXT, k=5)
-    ]
-
-
-def _show(console: Console, rows: list[dict[str, Any]]) -> None:
+def _table(title: str, *columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column(Text(f"{CONTEXT} __", style="bold"))
-    for name in ("predicted", "true"):
+    table.add_column(Text(title, style="bold"))
+    for name in columns:
         table.add_column(name, justify="right")
+    return table
+
+
+def _predictions(
+    console: Console, model: LanguageModel, grammar: meals.Grammar
+) -> list[dict[str, Any]]:
+    """Show what comes next beside the true probabilities, and return it."""
+    truth, rows = grammar.true_probabilities(CONTEXT), []
+    table = _table(f"{CONTEXT} __", "predicted", "true")
     table.add_column("")
-    for row in rows:
-        bar = Text("█" * round(40 * row["probability"]), style="cyan")
-        table.add_row(row["token"], f"{row['probability']:.3f}", f"{row['true']:.3f}", bar)
+    for token, probability in model.predict_next(CONTEXT, k=5):
+        true = truth.get(token, 0.0)
+        bar = Text("█" * round(40 * probability), style="cyan")
+        table.add_row(token, f"{probability:.3f}", f"{true:.3f}", bar)
+        rows.append({"token": token, "probability": probability, "true": true})
     console.print(table)
+    return rows
 
 
 def _show_why(console: Console, model: LanguageModel, grammar: meals.Grammar, food: str) -> None:
-    told = model.explain(CONTEXT, food)
-    table = Table(box=None, pad_edge=False)
-    table.add_column(Text(f"why {food}?", style="bold"))
-    for name in ("measured", "true"):
-        table.add_column(name, justify="right")
-    truth = grammar.true_effects(CONTEXT, food)
+    told, truth = model.explain(CONTEXT, food), grammar.true_effects(CONTEXT, food)
+    table = _table(f"why {food}?", "measured", "true")
     for word, effect, true in zip(told.inputs, told.contributions, truth, strict=True):
         table.add_row(word, f"{effect:+.3f}", f"{true:+.3f}")
     console.print(table)
@@ -106,17 +106,13 @@ def _fit(model: LanguageModel, text: str, path: Path, to_stderr: bool) -> Langua
     """Train `model` into the file `path` and show how."""
     with TrainingDisplay(to_stderr=to_stderr, output=str(path)) as display:
         model.fit(text, output=path, watch=display.watch)
-        _finish(display, model)
+        if model.stopped_ == "interrupted":
+            from elman.training.checkpoint import Store
+
+            Store(path, {}).clear()  # the next demo begins anew
+            raise KeyboardInterrupt
+        display.finish("language", model.stopped_, model.card_)
     return model
-
-
-def _finish(display: TrainingDisplay, model: LanguageModel) -> None:
-    if model.stopped_ == "interrupted":
-        from elman.training.checkpoint import Store
-
-        Store(Path(display.output), {}).clear()  # the next demo begins anew
-        raise KeyboardInterrupt
-    display.finish("language", model.stopped_, model.card_)
 
 
 def _meals(console: Console, folder: Path, seed: int) -> dict[str, Any]:
@@ -127,27 +123,19 @@ def _meals(console: Console, folder: Path, seed: int) -> dict[str, Any]:
         f"The corpus meals: {SENTENCES:,} sentences of a small grammar with known probabilities,\n"
         f"such as “{sentences[0]}” and “{sentences[1]}”."
     )
-    for title, true, corpus, name in (
-        ("", grammar, sentences, "meals"),
-        (
-            "\nNow every sentence about burgers stands twice.",
-            meals.Grammar(("burgers",)),
-            meals.double(sentences, "burgers"),
-            "burgers",
-        ),
-    ):
-        if title:
-            console.print(title)
+    doubled = meals.Grammar(("burgers",)), meals.double(sentences, "burgers")
+    for name, (true, corpus) in {"meals": (grammar, sentences), "burgers": doubled}.items():
+        if true is not grammar:
+            console.print("\nNow every sentence about burgers stands twice.")
         path = folder / f"{name}.safetensors"
         model = _fit(_meals_network("gru", seed), _text(corpus), path, console.stderr)
-        rows, worst = _comparison(model, true), worst_error(model, true)
-        _show(console, rows)
+        rows, worst = _predictions(console, model, true), worst_error(model, true)
         console.print(
             f"Over all {len(true.contexts())} contexts no probability is more than {worst:.3f} "
             "from the true one.\n(In so small a grammar an n-gram model that counts is as good "
             "as anything can be.)"
         )
-        if not title:
+        if true is grammar:
             _show_why(console, model, true, rows[0]["token"])
         result[name] = {"model": str(path), "predictions": rows, "worst_error": worst}
     before, after = (result[name]["predictions"][0]["token"] for name in ("meals", "burgers"))
@@ -170,13 +158,10 @@ def _moved(console: Console, folder: Path, seed: int) -> dict[str, Any]:
     console.print(f"“{text} __” {model.predict_next(text, 1)[0][0]}")
     told = model.explain(text, day)
     order = sorted(range(len(told.inputs)), key=lambda place: -told.contributions[place])
-    table = Table(box=None, pad_edge=False)
-    table.add_column(Text(f"why {day}?", style="bold"))
-    table.add_column("contribution", justify="right")
+    table = _table(f"why {day}?", "contribution")
     for place in order[:SHOWN_WORDS]:
-        table.add_row(
-            f"{told.inputs[place]} (word {place + 1})", f"{told.contributions[place]:+.3f}"
-        )
+        name = f"{told.inputs[place]} (word {place + 1})"
+        table.add_row(name, f"{told.contributions[place]:+.3f}")
     console.print(table)
     card = model.card_
     return {
@@ -211,12 +196,8 @@ def run(folder: Path, *, seconds: float, seed: int, to_stderr: bool) -> dict[str
     model = _fit(LanguageModel(**asdict(english)), manual, path, to_stderr)
     text = model.generate("The ", n=400, temperature=0.7, seed=seed)
     console.print(Text("The " + visible(text), style="italic"))
-    held_out = model.card_["held_out"]
-    result["manual"] = {
-        "model": str(path),
-        "held_out_loss": held_out["loss"],
-        "text": "The " + text,
-    }
+    loss = model.card_["held_out"]["loss"]
+    result["manual"] = {"model": str(path), "held_out_loss": loss, "text": "The " + text}
     result["seconds"] = round(time.monotonic() - started, 1)
     console.rule(f"done in {duration(result['seconds'])}")
     console.print(f'Now: elman predict {folder / "meals.safetensors"} "{CONTEXT}"')

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any, TextIO
@@ -29,6 +30,7 @@ __all__ = [
     "main",
     "print_json",
     "show",
+    "with_options",
 ]
 
 app = typer.Typer(
@@ -111,6 +113,22 @@ def load(path: str, *tasks: str) -> Any:
             f"{path} is a model for {task}", expected=f"one for {' or '.join(tasks)} here"
         )
     return predictor
+
+
+def with_options(function: Callable[..., None], options: Mapping[str, Any]) -> Callable[..., None]:
+    """Return `function`, whose ``**`` parameter is replaced by options, typer's annotations by name."""
+    *own, _ = inspect.signature(function, eval_str=True).parameters.values()
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        *own,
+        *(
+            inspect.Parameter(name, keyword, default=None, annotation=options[name])
+            for name in options
+        ),
+    ]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return function
 
 
 def complain(text: str) -> None:

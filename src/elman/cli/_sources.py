@@ -13,9 +13,7 @@ from elman._errors import DataError, OptionError, warn
 from elman.cli._app import complain, print_json
 
 __all__ = [
-    "Decimal",
-    "Encoding",
-    "Header",
+    "READING",
     "argument_lines",
     "begins_table",
     "file_sequences",
@@ -29,29 +27,32 @@ __all__ = [
 ]
 
 
-Encoding = Annotated[
-    str | None,
-    typer.Option(
-        help="encoding of the files (default: found in their bytes and printed)",
-        rich_help_panel="Data",
-    ),
-]
-Decimal = Annotated[
-    str | None,
-    typer.Option(
-        rich_help_panel="Data",
-        metavar=".|,",
-        help="mark before the decimals of a table's numbers (default: the one that fits)",
-    ),
-]
-Header = Annotated[
-    bool | None,
-    typer.Option(
-        "--header/--no-header",
-        rich_help_panel="Data",
-        help="the first row of a table names its columns (default: as it looks); without, they are 0, 1",
-    ),
-]
+READING = {
+    "encoding": Annotated[
+        str | None,
+        typer.Option(
+            help="encoding of the files (default: found in their bytes and printed)",
+            rich_help_panel="Data",
+        ),
+    ],
+    "decimal": Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel="Data",
+            metavar=".|,",
+            help="mark before the decimals of a table's numbers (default: the one that fits)",
+        ),
+    ],
+    "header": Annotated[
+        bool | None,
+        typer.Option(
+            "--header/--no-header",
+            rich_help_panel="Data",
+            help="the first row of a table names its columns (default: as it looks); without, they are 0, 1",
+        ),
+    ],
+}
+"""How files are read."""
 
 
 def is_file(argument: str) -> bool:

@@ -21,11 +21,10 @@ from elman.cli._app import (
     load,
     print_json,
     show,
+    with_options,
 )
 from elman.cli._sources import (
-    Decimal,
-    Encoding,
-    Header,
+    READING,
     argument_lines,
     file_sequences,
     is_file,
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from elman.runtime.forecaster import ForecastPredictor
     from elman.runtime.language import LanguagePredictor
 
-__all__ = ["evaluate", "generate", "predict", "score"]
+__all__ = ["generate"]
 
 Output = Annotated[
     str | None,
@@ -55,11 +54,19 @@ Overlap = Annotated[
 ]
 Plot = Annotated[str | None, typer.Option(**PICTURE, help="a picture: .svg or .png")]
 
-Text = Annotated[str | None, typer.Option(help="column of texts (as in training)")]
-Label = Annotated[str | None, typer.Option(help="column of labels (as in training)")]
-Columns = Annotated[str | None, typer.Option(help="columns of numbers (as in training)")]
-Id = Annotated[str | None, typer.Option(help="column that names the sequence (as in training)")]
-Time = Annotated[str | None, typer.Option(help="column of their order (as in training)")]
+
+def _place(help_: str) -> Any:
+    return Annotated[str | None, typer.Option(help=f"{help_} (as in training)")]
+
+
+PLACES = {
+    "text": _place("column of texts"),
+    "label": _place("column of labels"),
+    "columns": _place("columns of numbers"),
+    "id_column": _place("column that names the sequence"),
+    "time_column": _place("column of their order"),
+}
+"""Where sequences stand in a table."""
 
 
 def _unknown(predictor: LanguagePredictor, text: str) -> None:
@@ -93,8 +100,7 @@ def _rows(predictor: ForecastPredictor, file: str, **how: Any) -> Any:
     return rows
 
 
-@app.command("predict")
-def predict(
+def _predict(
     model: ModelFile,
     source: Annotated[
         str | None,
@@ -115,21 +121,15 @@ def predict(
     point: Annotated[
         str, typer.Option(metavar="median|mean", help="what y_hat is: means add up, medians do not")
     ] = "median",
-    text: Text = None,
-    columns: Columns = None,
-    id_column: Id = None,
-    time_column: Time = None,
-    encoding: Encoding = None,
-    decimal: Decimal = None,
-    header: Header = None,
     output: Output = None,
     plot: Plot = None,
     json_: Json = False,
+    **given: Any,
 ) -> None:
     """Answer by the model's task: the next words, a label, a number, tags, or the next values of series."""
     predictor = load(model)
     task = predictor.model.config.task
-    how = {"encoding": encoding, "decimal": decimal, "header": header}
+    how = {name: given.pop(name) for name in READING}
     if task == "forecast":
         if source is not None:
             predictor.update(_rows(predictor, source, **how), overlap=overlap)
@@ -140,9 +140,8 @@ def predict(
     if plot is not None:
         raise OptionError("--plot", got=f"a model for {task}", expected="one for forecast")
     if task == "language":
-        _next(predictor, argument_lines(source, encoding), k, json_)
+        _next(predictor, argument_lines(source, how["encoding"]), k, json_)
         return
-    given = {"text": text, "columns": columns, "id_column": id_column, "time_column": time_column}
     from elman.data.encoding import STDIN, steady_file
     from elman.data.examples import TABLES, is_table
 
@@ -292,20 +291,11 @@ def generate(
         write_text(chain([prompt], pieces, ["\n"]))
 
 
-@app.command("evaluate")
-def evaluate(
+def _evaluate(
     model: ModelFile,
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="texts, or a table as in training")
     ],
-    encoding: Encoding = None,
-    decimal: Decimal = None,
-    header: Header = None,
-    text: Text = None,
-    label: Label = None,
-    columns: Columns = None,
-    id_column: Id = None,
-    time_column: Time = None,
     train: Annotated[
         list[str] | None,
         typer.Option(help="what was trained on: plain models of it are fitted and measured too"),
@@ -330,6 +320,7 @@ def evaluate(
         typer.Option(**PICTURE, help="a picture of a classifier's or tagger's calibration"),
     ] = None,
     json_: Json = False,
+    **given: Any,
 ) -> None:
     """Measure a model on new data, beside plain models that any network should beat."""
     predictor = load(model)
@@ -337,9 +328,9 @@ def evaluate(
     if plot_calibration is not None and task not in ("classify", "tag"):
         got, expected = f"a model for {task}", "one for classify or tag"
         raise OptionError("--plot-calibration", got=got, expected=expected)
-    how = {"encoding": encoding, "decimal": decimal, "header": header}
+    how = {name: given.pop(name) for name in READING}
     if task == "language":
-        report = predictor.evaluate([Path(file) for file in files], encoding=encoding)
+        report = predictor.evaluate([Path(file) for file in files], encoding=how["encoding"])
     elif task == "forecast":
         if len(files) != 1:
             raise OptionError("FILE", got=f"{len(files)} files", expected="one table of new rows")
@@ -348,14 +339,7 @@ def evaluate(
         if plot is not None:
             write_plot(predictor.backtest(rows, overlap=overlap), plot)
     else:
-        places = places_of(
-            predictor,
-            text=text,
-            label=label,
-            columns=columns,
-            id_column=id_column,
-            time_column=time_column,
-        )
+        places = places_of(predictor, **given)
         data = read_examples(files, task, places, **how)
         _few_known(predictor, data[0])
         beside: dict[str, Any] = {"beside": _plain(predictor, train, data, places, metric, how)}
@@ -396,8 +380,7 @@ def _plain(
     return wing.compare(task, training, measured, labels, weight, metric=metric or "accuracy")
 
 
-@app.command("score")
-def score(
+def _score(
     model: ModelFile,
     files: Annotated[
         list[str],
@@ -416,16 +399,16 @@ def score(
     steps: Annotated[
         bool, typer.Option("--steps", help="show the surprise of each of their tokens")
     ] = False,
-    encoding: Encoding = None,
     output: Output = None,
     json_: Json = False,
+    **reading: Any,
 ) -> None:
     """Rank the lines of files by how surprising they are to a language model."""
     from elman.runtime.surprise import rank_lines
 
     predictor = load(model, "language")
     paths = [Path(file) for file in files]
-    ranking = rank_lines(predictor, paths, measure=measure, top=top or None, encoding=encoding)
+    ranking = rank_lines(predictor, paths, measure=measure, top=top or None, **reading)
     if output is not None:
         rows = ranking.to_rows()
         write_answers(
@@ -437,3 +420,9 @@ def score(
         show(ranking, json_)
         for row in ranking.rows if steps else ():
             typer.echo(f"\nrank {row.rank}, line {row.surprise.line}\n{row.surprise}")
+
+
+_sequences = {name: place for name, place in PLACES.items() if name != "label"}
+app.command("predict")(with_options(_predict, _sequences | READING))
+app.command("evaluate")(with_options(_evaluate, PLACES | READING))
+app.command("score")(with_options(_score, {"encoding": READING["encoding"]}))

@@ -83,15 +83,15 @@ def explain(
     """Tell which earlier input moved an answer, and whether that stands its own test."""
     predictor = load(model)
     task = predictor.model.config.task
-    only = {"--equations": equations, "--replace": replace is not None}
-    for name in (name for name, given in only.items() if given and task != "language"):
+    if task != "language" and (equations or replace is not None):
+        name = "--equations" if equations else "--replace"
         raise OptionError(name, got=f"a model for {task}", expected="one for language")
-    options: dict[str, Any] = {"method": method, "unknown": unknown or None, "of": of}
-    options["quick"] = quick or None
-    beside = options | {"target": target, "svg": svg, "plot": plot, "equations": equations or None}
-    for name in (name for name, value in beside.items() if value is not None):
-        if replace is not None:
-            raise OptionError("--replace", got=f"--{name}", expected="it and --json alone")
+    options: dict[str, Any] = {"method": method, "unknown": unknown, "of": of, "quick": quick}
+    options = {name: value for name, value in options.items() if value not in (None, False)}
+    beside = options | {"target": target, "svg": svg, "plot": plot, "equations": equations}
+    given = [name for name, value in beside.items() if value not in (None, False)]
+    if replace is not None and given:
+        raise OptionError("--replace", got=f"--{given[0]}", expected="it and --json alone")
     if equations and (unknown or method not in (None, "decomposition")):
         got = "--unknown" if unknown else f"--method {method}"
         raise OptionError("--equations", got=got, expected="it alone: they are the decomposition's")
@@ -107,7 +107,6 @@ def explain(
         options["method"] = "decomposition"
     if of is not None and of.isdecimal() and len(of) < 9:
         options["of"] = int(of)
-    options = {name: value for name, value in options.items() if value is not None}
     from elman.explain import explain as ask
 
     found = ask(predictor, what, target, **options)
@@ -173,13 +172,9 @@ def _replaced(predictor: LanguagePredictor, text: str, given: str, json_: bool) 
     tokens = list(Read.of(predictor, text).tokens)
     was, tokens[place] = tokens[place], word
     if json_:
-        rows = [
-            {"token": token, "probability": probability, "before": before[token]}
-            for token, probability in after
-        ]
-        print_json(
-            {"text": text, "position": place, "token": was, "word": word, "predictions": rows}
-        )
+        rows = [{"token": one, "probability": p, "before": before[one]} for one, p in after]
+        told = {"text": text, "position": place, "token": was, "word": word, "predictions": rows}
+        print_json(told)
         return
     from elman._errors import printable
     from elman.explain.explanation import printed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -14,9 +13,9 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from elman._errors import DataError, OptionError
-from elman.cli._app import PARSERS, Json, app, print_json
+from elman.cli._app import PARSERS, Json, app, print_json, with_options
 from elman.cli._likely import likely_command
-from elman.cli._sources import Decimal, Encoding, Header, read_examples
+from elman.cli._sources import READING, read_examples
 from elman.cli._wording import as_typed
 from elman.options import (
     ClassifierOptions,
@@ -55,8 +54,6 @@ PLACES = {
 """Where labelled sequences stand in a table."""
 SHARED_PLACES = ("id_column", "time_column")
 """The same, of sequences as of series: a forecaster declares these among its own options."""
-READING = {"encoding": Encoding, "decimal": Decimal, "header": Header}
-"""How files are read; a language model declares its encoding among its own options."""
 # options that tell of series, where no label is named
 SERIES = ("horizon", "target", "time_column", "season", "past", "future", "static", "id_column")
 
@@ -252,27 +249,17 @@ def _annotation(name: str, declared: Mapping[str, tuple[Field[Any], Any]]) -> An
     return Annotated[plain | None, option]
 
 
-def _with_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Return `function` with the options of every task in its signature, from which typer reads."""
+def _options() -> dict[str, Any]:
+    """Return the annotations of the options of every task by name."""
     declared: dict[str, dict[str, tuple[Field[Any], Any]]] = {}
     for task, options in TASKS.items():
         hints = get_type_hints(options)
         for field in options.declared():
             declared.setdefault(field.name, {})[task] = field, hints[field.name]
-    added = PLACES | READING
-    added |= {name: _annotation(name, declared[name]) for name in declared if name not in added}
-    *own, _ = inspect.signature(function, eval_str=True).parameters.values()
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters = [
-        *own,
-        *(
-            inspect.Parameter(name, keyword, default=None, annotation=annotation)
-            for name, annotation in added.items()
-        ),
-    ]
-    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return function
+    found = PLACES | READING
+    return found | {
+        name: _annotation(name, declared[name]) for name in declared if name not in found
+    }
 
 
-app.command("train")(_with_options(_train))
+app.command("train")(with_options(_train, _options()))
