@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+from threading import current_thread, main_thread
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from elman._errors import InputError
-from elman._pace import paced
+from elman.serve import route
 from elman.serve.body import MAX_FIELDS, MAX_OPENED, read
-from elman.serve.schema import LONGEST, MAX_STEPS, Predict, Score
+from elman.serve.schema import LONGEST, Predict, Score
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 VALUES = st.recursive(
@@ -101,13 +103,21 @@ def test_an_object_of_too_many_fields_is_refused():
         read(f'{{"input": {{{fields}}}}}'.encode())
 
 
-def test_others_have_their_turn_while_a_large_body_is_checked():
-    table = [[0.5] * 100 for _ in range(MAX_STEPS // 4)]
-    pauses = []
-    with paced(lambda: pauses.append(1)):
-        found = Predict.model_validate(read(json.dumps({"model": "m", "input": table}).encode()))
-    assert found.input == table
-    assert len(pauses) >= len(table)
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_a_large_body_is_read_beside_the_event_loop(models, ask, monkeypatch, size):
+    threads = []
+    monkeypatch.setattr(
+        route, "read", lambda body: (threads.append(current_thread()), read(body))[1]
+    )
+
+    async def go():
+        async with ask(models) as client:
+            body = {"model": "letters", "input": "a", "other": "b" * size}
+            answer = await client.post("/v1/score", json=body)
+            assert answer.status_code == 400
+
+    asyncio.run(go())
+    assert [thread is main_thread() for thread in threads] == [size < 1000]
 
 
 def test_a_whole_number_may_be_written_as_a_fraction():

@@ -7,18 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
-
-from elman._pace import pause
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
     "CompletionBody",
@@ -53,21 +42,6 @@ def _wholes(value: Any) -> Any:
     return [_whole(one) for one in value] if mixed else value
 
 
-def _row_by_row(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    """Check a table's rows one by one: pydantic would hold up all other threads until the last."""
-    table = isinstance(value, list) and value and isinstance(value[0], list)
-    if not table or len(value) > MAX_STEPS:
-        return check(value)
-    found = []
-    for place, row in enumerate(value):
-        pause()
-        try:
-            found.append(_ROW.validate_python(row, strict=True))
-        except ValidationError:
-            return check([*([[]] * place), row])
-    return found
-
-
 Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 Text: TypeAlias = Annotated[str, Field(max_length=LONGEST)]
 Word: TypeAlias = Annotated[str, Field(max_length=20_000)]
@@ -86,14 +60,12 @@ Width: TypeAlias = Annotated[Whole, Field(ge=280, le=2000)]
 """Of a picture, in its own units: pixels where it is not scaled."""
 Place: TypeAlias = Annotated[Whole, Field(ge=0, lt=LONGEST)]
 Method: TypeAlias = Literal["replacement", "decomposition", "integrated gradients", "leave-one-out"]
-_ROW: TypeAdapter[list[float | None]] = TypeAdapter(Row)
-Input: TypeAlias = Annotated[
+Input: TypeAlias = (
     Text
     | Annotated[list[Word], Field(fail_fast=True, max_length=MAX_STEPS)]
     | Annotated[list[Number | None], Field(fail_fast=True, max_length=MAX_STEPS)]
-    | Annotated[list[Row], Field(fail_fast=True, max_length=MAX_STEPS)],
-    WrapValidator(_row_by_row),
-]
+    | Annotated[list[Row], Field(fail_fast=True, max_length=MAX_STEPS)]
+)
 """A text; tokens; numbers, one a step; rows of numbers, one a step."""
 
 
@@ -136,7 +108,12 @@ class Score(_Body):
     input: Text | Tokens
 
 
-class Explain(_Body):
+class _Drawn(_Body):
+    svg: bool = False
+    width: Width = 720
+
+
+class Explain(_Drawn):
     """Why a prediction is what it is."""
 
     input: Input | None = None
@@ -148,27 +125,21 @@ class Explain(_Body):
     unknown: bool = False
     quick: bool = False
     """Whether a first answer is wanted, from fewer replacements and without its self-test."""
-    svg: bool = False
-    width: Width = 720
 
 
-class Trace(_Body):
+class Trace(_Drawn):
     """States, gates and predictions at each step."""
 
     input: Input | None = None
     units: Annotated[list[Place], Field(fail_fast=True, max_length=4096)] | Count | None = None
     layer: Annotated[Whole, Field(ge=0, lt=1_000)] | None = None
     state: Name = "hidden"
-    svg: bool = False
-    width: Width = 720
 
 
-class Memory(_Body):
+class Memory(_Drawn):
     """How far back the network remembers: in a text, or in what the model itself draws or knows."""
 
     input: Text | None = None
-    svg: bool = False
-    width: Width = 720
 
 
 class Units(_Body):
