@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 __all__ = [
@@ -67,16 +67,13 @@ def write_text(pieces: Iterable[str]) -> None:
     """Write pieces of text to standard output as they come; control characters only to a file."""
     terminal = sys.stdout.isatty()
     for piece in pieces:
-        safe = piece.encode("utf-8", "replace").decode() if not terminal else visible(piece)
-        sys.stdout.write(safe)
-        sys.stdout.flush()
+        safe = visible(piece) if terminal else piece.encode("utf-8", "replace").decode()
+        print(safe, end="", flush=True)
 
 
 def print_predictions(text: str, predictions: list[tuple[str, float]]) -> None:
     """Print the predicted tokens as a table with bars."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for column in ({}, {"justify": "right"}, {}):
-        table.add_column(**column)  # type: ignore[arg-type]
+    table = Table("", Column(justify="right"), "", show_header=False, box=None, pad_edge=False)
     for token, probability in predictions:
         name = "line end" if token == "\n" else "space" if token == " " else visible(token)
         table.add_row(
@@ -89,9 +86,8 @@ def print_predictions(text: str, predictions: list[tuple[str, float]]) -> None:
 
 def facts_table(facts: dict[str, Any]) -> Table:
     """Return facts by name as a table."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
+    columns = Column(style="dim"), Column(overflow="fold")
+    table = Table(*columns, show_header=False, box=None, pad_edge=False)
     for name, value in facts.items():
         table.add_row(name.replace("_", " "), Text(visible(_shown(value))))
     return table

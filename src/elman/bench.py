@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from elman import _native
@@ -206,10 +206,7 @@ def _stream(H: int, seconds: float, sample: float) -> list[dict[str, Any]]:
         "generated character": Side(lambda: writer.generate(GENERATED, 0), GENERATED),
     }
     return [
-        {
-            "case": f"LSTM {H} ×{LAYERS}, {name}",
-            "milliseconds": statistics.median(samples) * 1e3,
-        }
+        {"case": f"LSTM {H} ×{LAYERS}, {name}", "milliseconds": 1e3 * statistics.median(samples)}
         for name, samples in interleave(sides, LEAST_ROUNDS, seconds, sample).items()
     ]
 
@@ -254,10 +251,9 @@ def show(result: Mapping[str, Any]) -> None:
     peak_of = f", peak {result['peak_gflops']:.0f} GFLOP/s" if result["peak_gflops"] else ""
     facts = f"{result['instruction_set']}, {result['threads']} threads{peak_of}"
     console.print(Text(f"{facts}; torch {result['torch']}", style="bold"))
-    table = Table(box=None, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for name in ("Elman", "torch", "ratio", "GFLOP/s", "of peak"):
-        table.add_column(name, justify="right")
+    names = ("Elman", "torch", "ratio", "GFLOP/s", "of peak")
+    numbers = (Column(name, justify="right") for name in names)
+    table = Table(Column(no_wrap=True), *numbers, box=None, pad_edge=False)
     for row in result["cases"]:
         cells = [_time(row["milliseconds"])]
         if "ratio" in row:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from elman._display import duration, visible
@@ -68,11 +68,8 @@ def worst_error(model: LanguageModel, grammar: meals.Grammar) -> float:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column(Text(title, style="bold"))
-    for name in columns:
-        table.add_column(name, justify="right")
-    return table
+    numbers = (Column(name, justify="right") for name in columns)
+    return Table(Column(Text(title, style="bold")), *numbers, box=None, pad_edge=False)
 
 
 def _predictions(

@@ -126,6 +126,16 @@ def _legend(figure: Figure) -> None:
     figure.legend(loc="outside lower center", ncols=5, handlelength=1.6)
 
 
+def _grid(axes: Axes, columns: Sequence[str], rows: Sequence[str], upright: bool) -> None:
+    """Name the columns and rows of a table that is drawn as an image; long names are upright."""
+    every = max(1, len(columns) // 60)
+    axes.set_xticks(range(0, len(columns), every), columns[::every], rotation=90 if upright else 0)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
 def _same(name: str, *arrays: ArrayLike) -> list[np.ndarray]:
     """Return arrays of one length ``[N]``; raises ShapeError."""
     found = [np.asarray(array) for array in arrays]
@@ -169,10 +179,8 @@ def forecast(
         ordered = sorted((intervals or {}).items(), reverse=True)
         for place, (level, (low, high)) in enumerate(ordered):
             shade = 0.16 + 0.2 * place / max(1, len(ordered) - 1)
-            name = f"{100 * level:g} % interval"
-            axes.fill_between(
-                at, joined(low), joined(high), color=_BLUE, alpha=shade, lw=0, label=name
-            )
+            ends, name = (joined(low), joined(high)), f"{100 * level:g} % interval"
+            axes.fill_between(at, *ends, color=_BLUE, alpha=shade, lw=0, label=name)
         axes.plot(before, past, color=_INK, lw=1.3, label="history")
         axes.plot(at, joined(line), color=_BLUE, lw=1.8, label="forecast")
         if truth is not None:
@@ -214,12 +222,8 @@ def confusion(table: ArrayLike, labels: Sequence[object], title: str = "") -> Fi
         colours = LinearSegmentedColormap.from_list("", ["#ffffff", "#9cc3e6", _BLUE])
         axes.imshow(shares, cmap=colours, vmin=0, vmax=1, aspect="auto")
         long = len(names) > 8 or max(map(len, names), default=0) > 10
-        axes.set_xticks(range(len(names)), names, rotation=90 if long else 0)
-        axes.set_yticks(range(len(names)), names)
-        axes.tick_params(length=0)
+        _grid(axes, names, names, upright=long)
         axes.set(xlabel="answer", ylabel="truth")
-        axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
         axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=2)
@@ -227,16 +231,11 @@ def confusion(table: ArrayLike, labels: Sequence[object], title: str = "") -> Fi
         if len(names) > _MOST_COUNTS:
             return
         for row, column in np.ndindex(counts.shape):
-            share = f"\n{100 * shares[row, column]:.0f} %" if len(names) <= 6 else ""
-            axes.text(
-                column,
-                row,
-                f"{counts[row, column]:,}{share}",
-                ha="center",
-                va="center",
-                fontsize=10 if len(names) <= 6 else 8,
-                color="white" if shares[row, column] > 0.6 else _INK,
-            )
+            count, share = f"{counts[row, column]:,}", shares[row, column]
+            text = f"{count}\n{100 * share:.0f} %" if len(names) <= 6 else count
+            colour = "white" if share > 0.6 else _INK
+            size = 10 if len(names) <= 6 else 8
+            axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
 
     return _drawn(draw, title, (_SIZE[0], max(_SIZE[1], 1.5 + 0.28 * len(names))))
 
@@ -253,15 +252,8 @@ def calibration(bins: Sequence[tuple[float, float, int, float, float]], title: s
 
     def draw(figure: Figure, axes: Axes) -> None:
         share = answers / max(1.0, answers.sum())
-        axes.bar(
-            low,
-            share,
-            high - low,
-            align="edge",
-            color=_PALE,
-            edgecolor="white",
-            label="share of all answers",
-        )
+        name, width = "share of all answers", high - low
+        axes.bar(low, share, width, align="edge", color=_PALE, edgecolor="white", label=name)
         axes.plot([0, 1], [0, 1], color=_GREY, lw=1, ls=(0, (4, 3)), label="calibrated")
         axes.plot(confidence, right, color=_BLUE, lw=1.5, marker="o", ms=5, label="the network")
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
@@ -361,13 +353,7 @@ def states(
         colours = LinearSegmentedColormap.from_list("", [_RED, "#f1f3f5", _BLUE])
         most = np.abs(table[np.isfinite(table)]).max(initial=0) or 1.0
         drawn = axes.imshow(table, cmap=colours, vmin=-most, vmax=most, aspect="auto")
-        every = max(1, len(words) // 60)
-        long = max(map(len, words)) > 1
-        axes.set_xticks(range(0, len(words), every), words[::every], rotation=90 if long else 0)
-        axes.set_yticks(range(len(names)), names)
-        axes.tick_params(length=0)
-        axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
+        _grid(axes, words, names, upright=max(map(len, words)) > 1)
         figure.colorbar(drawn, ax=axes, shrink=0.6).outline.set_visible(False)
 
     return _drawn(draw, title, (_SIZE[0], max(_SIZE[1], 1.5 + 0.18 * len(names))))

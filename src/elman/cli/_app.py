@@ -177,6 +177,36 @@ def _everywhere(
     """Train recurrent networks on your own sequences and ask them for more."""
 
 
+def _complain_of(error: Exception, arguments: list[str]) -> int:
+    """Say in one line what went wrong, and return the exit code."""
+    if isinstance(error, ElmanError):
+        complain(str(error))
+        return error.exit_code
+    if isinstance(error, UsageError):
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]
+            return 2
+        text = error.format_message()  # type: ignore[attr-defined]
+        remedy = f"`elman{_command(arguments)} --help` lists what there is"
+        asks = text.endswith("?")
+        complain(f"{text} {remedy}" if asks else message(text.rstrip("."), remedy=remedy))
+        return 2
+    if isinstance(error, OSError):
+        what = "standard output" if error.filename is None else str(error.filename)
+        complain(message(f"cannot read or write {what}", got=error.strerror or error))
+        # what is still in the buffer cannot be written either: drop it, so that Python ends with this code
+        with suppress(OSError):
+            sys.stdout.close()
+        return OutputError.exit_code
+    # torch says it in these words, as a RuntimeError
+    words = ("not enough memory", "can't allocate memory", "out of memory")
+    if isinstance(error, MemoryError) or any(part in str(error).lower() for part in words):
+        complain(message("out of memory", remedy="a smaller --hidden-size or --batch-size"))
+        return InputError.exit_code
+    complain(message(f"{type(error).__name__}: {error}", remedy="--debug shows where"))
+    return 1
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and leave with its exit code.
 
@@ -194,46 +224,14 @@ def main(arguments: list[str] | None = None) -> None:
             warnings.simplefilter("always", DataWarning)
             warnings.showwarning = _show
             code = app(arguments, prog_name="elman", standalone_mode=False)
-    except ElmanError as error:
-        if debug:
-            raise
-        complain(str(error))
-        code = error.exit_code
-    except UsageError as error:
-        if debug:
-            raise
-        if type(error).__name__ == "NoArgsIsHelpError":
-            error.show()  # type: ignore[attr-defined]
-        else:
-            text = error.format_message()  # type: ignore[attr-defined]
-            remedy = f"`elman{_command(arguments)} --help` lists what there is"
-            asks = text.endswith("?")
-            complain(f"{text} {remedy}" if asks else message(text.rstrip("."), remedy=remedy))
-        code = 2
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         code = 130
     except SystemExit as left:
         # typer leaves so when the reader has gone, as `head` does
         code = 0 if isinstance(left.__context__, BrokenPipeError) else left.code
-    except OSError as error:
-        if debug:
-            raise
-        what = "standard output" if error.filename is None else str(error.filename)
-        complain(message(f"cannot read or write {what}", got=error.strerror or error))
-        code = OutputError.exit_code
-        # what is still in the buffer cannot be written either: drop it, so that Python ends with this code
-        with suppress(OSError):
-            sys.stdout.close()
     except Exception as error:
         if debug:
             raise
-        # torch says it in these words, as a RuntimeError
-        words = ("not enough memory", "can't allocate memory", "out of memory")
-        if isinstance(error, MemoryError) or any(part in str(error).lower() for part in words):
-            complain(message("out of memory", remedy="a smaller --hidden-size or --batch-size"))
-            code = InputError.exit_code
-        else:
-            complain(message(f"{type(error).__name__}: {error}", remedy="--debug shows where"))
-            code = 1
+        code = _complain_of(error, arguments)
     sys.exit(code)

@@ -127,14 +127,13 @@ def file_sequences(
         return read_tags(lines, **where)[0], {}
     if name.lower().removesuffix(".gz").endswith(".ts"):
         sequences, _ = read_sequences(path, task=task, **how)
-        return sequences, {"row": [*range(len(sequences))]}
-    table = read_table(path, name=name, **how)
-    warn(table.notes)
-    sequences, _ = read_sequences(table, task=task, labelled=False, **places)
-    column = places.get("id_column")
-    if column is None:
-        return sequences, {"row": [*range(len(sequences))]}
-    return sequences, {column: [*dict.fromkeys(table.column(column).tolist())]}
+    else:
+        table = read_table(path, name=name, **how)
+        warn(table.notes)
+        sequences, _ = read_sequences(table, task=task, labelled=False, **places)
+        if (column := places.get("id_column")) is not None:
+            return sequences, {column: [*dict.fromkeys(table.column(column).tolist())]}
+    return sequences, {"row": [*range(len(sequences))]}
 
 
 def read_input(predictor: Any, file: str) -> Any:
@@ -149,8 +148,7 @@ def read_input(predictor: Any, file: str) -> Any:
     if task == "forecast":
         return predictor.read(read_table(file))
     with steady_file(file) as (path, name):
-        how = dict.fromkeys(("encoding", "decimal", "header"))
-        return file_sequences(predictor, path, name, {}, how)[0]
+        return file_sequences(predictor, path, name, {}, dict.fromkeys(READING))[0]
 
 
 def read_examples(

@@ -158,9 +158,8 @@ class Batcher:
         if slot >= held:
             # by little, so that many streams cost little more than their states
             more = max(slot + 1 - held, held // 64, 256)
-            position = np.concatenate([self._position, np.zeros(more, np.int64)])
-            seq = np.concatenate([self._seq, np.full(more, -1)])
-            digest = np.concatenate([self._digest, np.zeros(more, np.int64)])
+            position, digest = (np.pad(one, (0, more)) for one in (self._position, self._digest))
+            seq = np.pad(self._seq, (0, more), constant_values=-1)
             pool.add(more)
             self._position, self._seq, self._digest = position, seq, digest
         numbers = token_numbers(pool.codec, job.readable)

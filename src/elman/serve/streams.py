@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -53,11 +54,10 @@ class Streams:
         self.model, self.batcher = model, batcher
         self.codec = batcher.network.model.codec
         self._idle, self._room, self._clock = idle_seconds, room, clock
+        # of each stream by name: its slot, and when it was last asked
         self._slots: dict[str, int] = {}
-        # of each slot, its stream's name and when it was last asked
-        self._names: list[str | None] = []
-        self._used: list[float] = []
-        self._free: list[int] = []
+        self._used: dict[str, float] = {}
+        self._new, self._free = itertools.count(), list[int]()
         self._swept = clock()
         self._cut = cut
         # of streams that wait for a text to be cut: who has the turn, and how many want it
@@ -77,8 +77,7 @@ class Streams:
             raise BusyError("no room for more streams", remedy=remedy)
         slot, name = self._take(), secrets.token_urlsafe(16)
         # it has its place before it is awaited: others ask for room meanwhile
-        self._slots[name] = slot
-        self._names[slot], self._used[slot] = name, self._clock()
+        self._slots[name], self._used[name] = slot, self._clock()
         try:
             return name, await self.batcher.submit(Job(slot, readable, begin=begin))
         except BaseException:
@@ -126,10 +125,8 @@ class Streams:
                 self._turns[name] = lock, wanted - 1
 
     def _forget(self, name: str) -> None:
-        slot = self._slot(name)
-        del self._slots[name]
-        self._names[slot] = None
-        self._free.append(slot)
+        self._free.append(self._slot(name))
+        del self._slots[name], self._used[name]
 
     async def step(self, state: bytes | None, readable: Readable, k: int) -> Answer:
         """Return what follows a state that the client keeps, with the state after it."""
@@ -147,20 +144,15 @@ class Streams:
         if now < self._swept + SWEEP:
             return
         self._swept = now
-        for name, used in zip(self._names, self._used, strict=True):
-            if name is not None and name not in self._turns and now > used + self._idle:
+        for name, used in [*self._used.items()]:
+            if name not in self._turns and now > used + self._idle:
                 self._forget(name)
 
     def _take(self) -> int:
-        if self._free:
-            return self._free.pop()
-        self._names.append(None)
-        self._used.append(0.0)
-        return len(self._names) - 1
+        return self._free.pop() if self._free else next(self._new)
 
     def _slot(self, name: str) -> int:
-        slot = self._slots.get(name)
-        if slot is None:
+        if name not in self:
             raise NotFoundError("no such stream", remedy="make one with POST /v1/streams")
-        self._used[slot] = self._clock()
-        return slot
+        self._used[name] = self._clock()
+        return self._slots[name]

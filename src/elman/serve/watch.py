@@ -44,7 +44,9 @@ class Watched:
         config.log_level, config.timeout_graceful_shutdown = "critical", 1
         self._bound, self._server = bound, uvicorn.Server(config)
         # a daemon: whatever happens to it, training and its end do not wait
-        self._thread = threading.Thread(target=self._serve, name="elman-watch", daemon=True)
+        self._thread = threading.Thread(
+            target=lambda: self._server.run([bound]), name="elman-watch", daemon=True
+        )
 
     def __enter__(self) -> Watched:
         self._thread.start()
@@ -60,9 +62,6 @@ class Watched:
         self._server.should_exit = True
         self._thread.join(2.0)
         self._bound.close()
-
-    def _serve(self) -> None:
-        self._server.run([self._bound])
 
     async def _seen(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
