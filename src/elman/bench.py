@@ -20,7 +20,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from elman import _native
-from elman._errors import OptionError, installing
+from elman._errors import MissingDependencyError, OptionError, installing
 from elman.cells import find
 from elman.config import NetworkConfig
 from elman.data.vocabulary import TextCodec
@@ -83,10 +83,7 @@ def _sample(side: Side, calls: int) -> float:
 
 
 def interleave(
-    sides: Mapping[str, Side],
-    rounds: int = 7,
-    seconds: float = 0.0,
-    sample: float = SAMPLE_SECONDS,
+    sides: Mapping[str, Side], rounds: int = 7, seconds: float = 0.0, sample: float = SAMPLE_SECONDS
 ) -> dict[str, list[float]]:
     """Return seconds a step of each side, one sample a round, at least `rounds` and for `seconds`.
 
@@ -229,9 +226,7 @@ def run(seconds: float = 20.0, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]
     try:
         rows = [_layers(kind, H, share, sample, peak) for H in sizes for kind in kinds] + rows
         torch = str(sys.modules["torch"].__version__)
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
+    except MissingDependencyError:
         torch = f"not installed: {installing('train')}"
     for row in rows:
         if peak.rate and "gflops" in row:

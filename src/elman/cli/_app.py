@@ -170,8 +170,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _everywhere(
     version: Annotated[
-        bool,
-        typer.Option("--version", help="print the version", callback=_version, is_eager=True),
+        bool, typer.Option("--version", help="print the version", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     """Train recurrent networks on your own sequences and ask them for more."""

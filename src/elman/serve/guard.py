@@ -25,10 +25,7 @@ __all__ = ["Guard"]
 GONE = 499
 """What is counted for a client that left before its answer, as nginx counts it."""
 CORS = "start with --cors ORIGIN to let the pages of an origin ask"
-SHARED = [
-    (b"vary", b"Origin"),
-    (b"access-control-expose-headers", b"Retry-After, ETag"),
-]
+SHARED = [(b"vary", b"Origin"), (b"access-control-expose-headers", b"Retry-After, ETag")]
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type",

@@ -59,11 +59,7 @@ BOUNDS = {
 UNITS = dict.fromkeys(("string_too_long", "string_too_short"), "characters") | dict.fromkeys(
     ("too_long", "too_short"), "items"
 )
-STATUS: dict[type[Exception], int] = {
-    NotFoundError: 404,
-    BusyError: 429,
-    StaleError: 409,
-}
+STATUS: dict[type[Exception], int] = {NotFoundError: 404, BusyError: 429, StaleError: 409}
 
 
 def answer_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
