@@ -141,31 +141,20 @@ def coloured(excerpt: Excerpt, console: Console) -> list[Text]:
 
     plain = console.color_system is None
     width = min(console.width, _WIDEST)
-    lines: list[Text] = []
-    line, marks, room = Text(), "", 0
-
-    def end() -> None:
-        nonlocal line, marks, room
-        if line.plain.strip():
-            lines.append(line)
-            if plain:
-                lines.append(Text(marks.rstrip()))
-        line, marks, room = Text(), "", 0
-
+    lines = [(Text(), Text())]  # each with its marks, which are as wide as it is
     for token, value in zip(excerpt.tokens, excerpt.values.tolist(), strict=True):
         for character in token:
             shown = character if character.isprintable() else " " if character == "\t" else "\ufffd"
-            wide = cell_len(shown)
-            if character == "\n" or room + wide > width:
-                end()
-            if len(lines) >= (_ROWS * 2 if plain else _ROWS):
-                return lines
+            if character == "\n" or lines[-1][1].cell_len + cell_len(shown) > width:
+                lines.append((Text(), Text()))
             if character != "\n":
+                line, marks = lines[-1]
                 line.append(shown, style="" if plain else _style(value))
-                marks += _MARKS[min(4, int(2.5 * (value + 1)))] * wide
-                room += wide
-    end()
-    return lines
+                marks.append(_MARKS[min(4, int(2.5 * (value + 1)))] * cell_len(shown))
+    filled = [pair for pair in lines if pair[0].plain.strip()][:_ROWS]
+    for _, marks in filled:
+        marks.rstrip()
+    return [row for pair in filled for row in (pair if plain else pair[:1])]
 
 
 def _style(value: float) -> str:

@@ -29,6 +29,8 @@ TURN = 64
 class StaleError(InputError):
     """A request of a stream is not the next one, or nobody can say where the stream is."""
 
+    status = 409
+
 
 class Answer(NamedTuple):
     """Where a stream is after a request, and what it said there."""

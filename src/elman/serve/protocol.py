@@ -90,15 +90,11 @@ class Protocol(HttpToolsProtocol):
             self._refuse(
                 431, f"the headers: expected at most {MOST_BYTES} bytes, {MOST_FIELDS} fields"
             )
-        elif self._deadline is None and (not self._whole or self._idle()):
-            self._deadline = self.loop.call_later(self.seconds, self._late)
-
-    def _answered(self) -> bool:
-        return not self._open
-
-    def _idle(self) -> bool:
-        """Return whether nothing is awaited, nor a timer running: line ends before a request begin none."""
-        return self._answered() and self.timeout_keep_alive_task is None
+        elif self._deadline is None:
+            # line ends between two requests are awaited already, and begin none
+            awaited = self._open or self.timeout_keep_alive_task is not None
+            if not (self._whole and awaited):
+                self._deadline = self.loop.call_later(self.seconds, self._late)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer what was asked whole, for a while; then the connection is closed."""
@@ -151,7 +147,7 @@ class Protocol(HttpToolsProtocol):
             self._refuse(429, f"a connection may have {MAX_PIPELINED:,} requests waiting", RETRY)
         elif len(self.connections) > self.connections_most:
             self._refuse(503, "no room for more connections", RETRY)
-        elif len(self.tasks) >= self.most and self._answered():
+        elif len(self.tasks) >= self.most and not self._open:
             self._turn_away()
         else:
             super().on_headers_complete()
@@ -210,7 +206,7 @@ class Protocol(HttpToolsProtocol):
         self._deadline = None
         if self.flow.read_paused:  # it is the server that does not read
             self._deadline = self.loop.call_later(self.seconds, self._late)
-        elif self._unread or not self._answered():
+        elif self._unread or self._open:
             self.transport.abort()  # who reads the body is told that the client has gone
         else:
             self._refuse(408, f"the request: expected whole within {self.seconds:g} seconds")
@@ -295,13 +291,13 @@ class Protocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Answer what has arrived, then close."""
         self._last = True
-        if not self._answered():
+        if self._open:
             self.cycle.keep_alive = False
         else:
             self.loop.call_later(LAST_SECONDS, self._close_idle)
 
     def _close_idle(self) -> None:
-        if self._whole and self._answered():
+        if self._whole and not self._open:
             self.transport.close()
 
 

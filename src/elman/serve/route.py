@@ -18,9 +18,8 @@ from starlette.exceptions import HTTPException
 
 from elman._errors import ElmanError, InputError
 from elman._pace import pause
-from elman.serve.batcher import StaleError
 from elman.serve.body import read
-from elman.serve.streams import BusyError, NotFoundError
+from elman.serve.streams import BusyError
 
 __all__ = ["Route", "answer_json", "failed", "refusal", "told"]
 
@@ -56,10 +55,6 @@ BOUNDS = {
     "too_long": ("at most", "max_length"),
     "too_short": ("at least", "min_length"),
 }
-UNITS = dict.fromkeys(("string_too_long", "string_too_short"), "characters") | dict.fromkeys(
-    ("too_long", "too_short"), "items"
-)
-STATUS: dict[type[Exception], int] = {NotFoundError: 404, BusyError: 429, StaleError: 409}
 
 
 def answer_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -99,8 +94,7 @@ def failed(error: Exception) -> Response:
     """Return the response for an exception; one that nobody expected is logged, and told by its number."""
     headers = {}
     if isinstance(error, ElmanError):
-        status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 400)
-        text = str(error)
+        status, text = getattr(error, "status", 400), str(error)
     elif isinstance(error, HTTPException):
         status, text = error.status_code, str(error.detail)
         headers = dict(error.headers or {})
@@ -143,11 +137,9 @@ def _invalid(body: type[BaseModel], error: ValidationError) -> InputError:
     ]
     chosen = [one for one, rank in zip(faults, ranks, strict=True) if rank == max(ranks)]
     # what pydantic calls the types of a union by is no name
-    names = [
-        str(part) for part in chosen[0]["loc"][1:] if isinstance(part, int) or part.isidentifier()
-    ]
+    names = [one for one in map(str, chosen[0]["loc"]) if one.isidentifier() or one.isdigit()]
     return InputError(
-        ".".join([*map(str, field), *names]) or "the body",
+        ".".join(names) or "the body",
         got="nothing" if kind == "missing" else _got(chosen[0]),
         expected=" or ".join(dict.fromkeys(map(_expected, chosen))),
     )
@@ -155,8 +147,8 @@ def _invalid(body: type[BaseModel], error: ValidationError) -> InputError:
 
 def _got(fault: ErrorDetails) -> str:
     value = fault["input"]
-    if fault["type"] in UNITS:
-        return f"{len(value):,} {UNITS[fault['type']]}"
+    if fault["type"].endswith(("too_long", "too_short")):
+        return f"{len(value):,} {'characters' if isinstance(value, str) else 'items'}"
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     return json.dumps(value[:100] if isinstance(value, str) else value, ensure_ascii=False)

@@ -29,9 +29,13 @@ LONG = 2_000
 class NotFoundError(ElmanError):
     """Nothing has that name: it never was, was deleted, or was idle for too long."""
 
+    status = 404
+
 
 class BusyError(ElmanError):
     """There is no room for more now."""
+
+    status = 429
 
 
 class Streams:
