@@ -163,10 +163,8 @@ class TrainingDisplay:
             "interrupted": ": interrupted",
             "complete": ": it had been finished before, there is nothing to resume",
         }[stopped]
-        self.say(
-            f"{_count(training['steps'], 'step')}, {training['epochs']:.2f} epochs in "
-            f"{duration(training['seconds'])}{reason}"
-        )
+        done = f"{_count(training['steps'], 'step')}, {training['epochs']:.2f} epochs"
+        self.say(f"{done} in {duration(training['seconds'])}{reason}")
         tell = {"language": self._text_outcome, "forecast": self._series_outcome}
         tell.get(task, self._sequence_outcome)(card)
         if not self.output:
@@ -183,16 +181,11 @@ class TrainingDisplay:
 
         test = card["held_out"]
         if test is None:
-            self.say(
-                "nothing was held out to measure on: how good the network is, is not known",
-                "yellow",
-            )
+            nothing = "nothing was held out to measure on: how good the network is, is not known"
+            self.say(nothing, "yellow")
             return
-        self.say(
-            f"test set: loss {test['loss']:.4f} nats = {test['bits_per_token']:.4f} bits a "
-            f"{self.unit}, perplexity {test['perplexity']:.4g}",
-            "bold",
-        )
+        loss = f"loss {test['loss']:.4f} nats = {test['bits_per_token']:.4f} bits a {self.unit}"
+        self.say(f"test set: {loss}, perplexity {test['perplexity']:.4g}", "bold")
         ngram, tested = card["ngram"], ngram_outcome(card)
         beaten = (tested["outcome"] or "better") == "better" and test["loss"] < ngram["loss"]
         verdict = ngram_verdict(
@@ -322,10 +315,8 @@ def _network_fact(event: Mapping[str, Any]) -> str:
     cell = network["cell"] + (f"/{network['activation']}" if network["cell"] == "rnn" else "")
     both = ", both ways" if network.get("bidirectional") else ""
     members = f", {network['members']} members" if network.get("members", 1) > 1 else ""
-    return (
-        f"{cell}, {network['num_layers']} × {network['hidden_size']} units{both}{members}, "
-        f"{event['parameters']:,} parameters"
-    )
+    units = f"{network['num_layers']} × {network['hidden_size']} units"
+    return f"{cell}, {units}{both}{members}, {event['parameters']:,} parameters"
 
 
 def _training_fact(event: Mapping[str, Any]) -> str:
@@ -349,10 +340,8 @@ def _training_fact(event: Mapping[str, Any]) -> str:
         size_of = f"{plan['batch_size']} × {plan['sequence_length']} {_UNIT[event['level']]}s"
     elif event["task"] == "forecast":
         size_of = f"{plan['batch_size']} windows"
-    return (
-        f"{budget} on {machine}; {size_of} a step, rate {plan['learning_rate']:g}, "
-        f"dropout {plan['dropout']:g}"
-    )
+    how = f"rate {plan['learning_rate']:g}, dropout {plan['dropout']:g}"
+    return f"{budget} on {machine}; {size_of} a step, {how}"
 
 
 def _count(count: int, noun: str) -> str:

@@ -55,10 +55,8 @@ def serve(
 
     if not models and runs is None:
         raise OptionError("MODEL", got="nothing", expected="a trained model, or --runs FOLDER")
-    options: dict[str, Any] = {}
-    token = _secret(token_file, "ELMAN_TOKEN")
-    if (key := _secret(state_key, "ELMAN_STATE_KEY")) is not None:
-        options["state_key"] = key
+    token, key = _secret(token_file, "ELMAN_TOKEN"), _secret(state_key, "ELMAN_STATE_KEY")
+    keyed: dict[str, Any] = {} if key is None else {"state_key": key}
     settings = Settings(
         host=host,
         port=port,
@@ -67,7 +65,7 @@ def serve(
         cors=tuple(cors or ()),
         runs=runs,
         max_streams=max_streams,
-        **options,
+        **keyed,
     )
     loaded = {}
     for path in models or ():
@@ -80,9 +78,8 @@ def serve(
         url = run.address(settings)
         closed = is_any(settings.host) and not settings.allow_hosts
         if json_:
-            print_json(
-                {"url": url, "models": [*loaded], "runs": None if runs is None else str(runs)}
-            )
+            shown = None if runs is None else str(runs)
+            print_json({"url": url, "models": [*loaded], "runs": shown})
         else:
             typer.echo(f"serving {', '.join(map(printable, loaded)) or printable(runs)} on {url}")
         if closed:

@@ -305,12 +305,8 @@ def bounded(
     settings: Settings, connections: int, refused: Callable[[int], object]
 ) -> type[Protocol]:
     """Return the protocol with a server's bounds; `refused` is told the status of what it answers itself."""
-    bounds = {
-        "seconds": settings.dribble_seconds,
-        "most": settings.max_requests,
-        "connections_most": connections,
-        "refused": staticmethod(refused),
-    }
+    bounds: dict[str, Any] = {"seconds": settings.dribble_seconds, "most": settings.max_requests}
+    bounds |= {"connections_most": connections, "refused": staticmethod(refused)}
     return type("Protocol", (Protocol,), bounds)
 
 

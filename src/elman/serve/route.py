@@ -66,11 +66,8 @@ def _written(value: Any) -> str:
     """Return JSON, written in pieces: Python writes a whole value while no other thread runs."""
     pause()
     if isinstance(value, dict):
-        return (
-            "{"
-            + ",".join(f"{_DUMPS(str(name))}:{_written(part)}" for name, part in value.items())
-            + "}"
-        )
+        fields = (f"{_DUMPS(str(name))}:{_written(part)}" for name, part in value.items())
+        return "{" + ",".join(fields) + "}"
     if isinstance(value, list) and value and isinstance(value[0], list | dict):
         return "[" + ",".join(map(_written, value)) + "]"
     if isinstance(value, list) and len(value) > PIECE:
@@ -182,10 +179,8 @@ class Route(APIRoute):
             try:
                 given: dict[str, Any] = dict(request.path_params)
                 for name, body in bodies:
-                    if request.method == "GET":
-                        given[name] = _read(body, request.query_params)
-                        continue
-                    content = await request.body()
+                    asks = request.method == "GET"
+                    content = request.query_params if asks else await request.body()
                     if large := len(content) >= LARGE:
                         # in turns with the questions that take long
                         given[name] = await request.app.state.work.run(_read, body, content)

@@ -191,10 +191,8 @@ def _curves(events: list[dict[str, Any]]) -> tuple[dict[str, Any], list[tuple[fl
             continue
         back = {"resume": at, "recovery": event.get("back_to_step")}.get(kind)
         if back is not None:
-            lines = {
-                name: [point for point in points if point[0] <= base + back]
-                for name, points in lines.items()
-            }
+            for points in lines.values():
+                points[:] = [point for point in points if point[0] <= base + back]
             marks.append((base + back, "resumed" if kind == "resume" else "recovered"))
             last = base + back
         name, of = ("training", "loss") if kind == "steps" else ("validation", "held_out_loss")
