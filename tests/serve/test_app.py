@@ -365,8 +365,8 @@ def test_a_fault_before_the_first_event_has_its_status(got, models, monkeypatch)
 
 def test_events_take_room_once(got, monkeypatch):
     entered = []
-    enter = work._Room.__enter__
-    monkeypatch.setattr(work._Room, "__enter__", lambda room: entered.append(1) or enter(room))
+    place = work._place
+    monkeypatch.setattr(work, "_place", lambda room: entered.append(1) or place(room))
     body = {"model": "letters", "prompt": "a", "n": 3, "stream": True}
     assert got("POST", "/v1/generate", json=body).text.endswith("data: [DONE]\n\n")
     assert entered == [1]
