@@ -27,17 +27,18 @@ def test_the_standard_error_by_its_definition():
     values, times = draw.normal(size=30), np.arange(30)
     error, count = _standard_error(values, times, 1)
     assert (error, count) == (pytest.approx(values.std(ddof=1) / np.sqrt(30)), 30)
-    # two series at 15 times, three steps of truth: times less than three apart go together
-    times = np.tile(np.arange(15), 2)
+    # two series at 24 times, three steps of truth: times less than three apart go together
+    values, times = draw.normal(size=48), np.tile(np.arange(24), 2)
     centred, variance = values - values.mean(), 0.0
-    for i in range(30):
-        for j in range(30):
+    for i in range(48):
+        for j in range(48):
             variance += max(0, 1 - abs(times[i] - times[j]) / 3) * centred[i] * centred[j]
-    few = (15 + 1 - 6 + 6 / 15) / 15
+    few = (24 + 1 - 6 + 6 / 24) / 24
     error, count = _standard_error(values, times, 3)
-    assert (error, count) == (pytest.approx(np.sqrt(variance / few) / 30), 5)
-    assert _standard_error(values[:11], times[:11], 3)[0] is not None
-    assert _standard_error(values[:9], times[:9], 3) == (None, 3)
+    assert (error, count) == (pytest.approx(np.sqrt(variance / few) / 48), 8)
+    # with fewer than eight times three apart, chance cannot be told
+    assert _standard_error(values[:22], times[:22], 3)[0] is not None
+    assert _standard_error(values[:21], times[:21], 3) == (None, 7)
 
 
 def test_series_that_go_together_are_no_more_than_one():

@@ -14,8 +14,9 @@ from elman._errors import DataError, ShapeError
 __all__ = ["Skill", "is_repeated_last", "paired_skill", "student_quantile"]
 
 _TINY = float(np.finfo(np.float64).tiny)
-# Below this number of origins a horizon apart, chance cannot be told from skill.
-_FEW = 4
+# Below this number of origins a horizon apart, chance cannot be told from skill: the standard error itself is
+# then so uncertain that random walks seem to be foretold.
+_FEW = 8
 # Moves of at most a third of the true ones, that foretell nothing, are the last value repeated;
 # from a few origins alone, only moves of at most a twentieth are.
 _SMALL_MOVES, _NO_MOVES = 1 / 3, 1 / 20
