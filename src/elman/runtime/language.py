@@ -114,7 +114,7 @@ class Evaluation:
             f"loss             {self.loss:>10.4f}  nats a token",
             f"bits a token     {self.bits_per_token:>10.4f}",
             f"bits a character {self.bits_per_character:>10.4f}",
-            f"perplexity       {self.perplexity:>10.2f}",
+            f"perplexity       {self.perplexity:>10.{2 if self.perplexity < 1e4 else 0}f}",
             f"unknown tokens   {100 * self.unknown_share:>8.2f} %",
         ]
         if self.ngram_loss is not None and self.held_out_loss is not None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -33,6 +34,11 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
+        self.interrupted = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.interrupted |= sig == signal.SIGINT
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -126,7 +132,11 @@ def serve(
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         with one_thread():
-            _Server(config, lambda: ready(settings)).run([bound])
+            server = _Server(config, lambda: ready(settings))
+            server.run([bound])
+            # uvicorn raises the signal again as its loop ends, where it may be lost
+            if server.interrupted:
+                raise KeyboardInterrupt
     finally:
         sys.setswitchinterval(interval)
         signal.signal(signal.SIGTERM, before)
