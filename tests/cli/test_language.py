@@ -256,7 +256,7 @@ BAD = [
     (["predict", "{missing}", "I"], "missing.txt"),
     (["predict", "{model}", "I", "-k", "0"], "k: got 0"),
     (["generate", "{model}", "--temperature", "-1"], "temperature: got -1"),
-    (["generate", "{model}", "--top-p", "2"], "top_p: got 2"),
+    (["generate", "{model}", "--top-p", "2"], "--top-p: got 2"),
     (["generate", "{model}", "-n", "-5"], "got -5"),
     (["evaluate", "{model}", "{missing}"], "missing.txt"),
     (["info", "{empty}"], "empty.txt"),

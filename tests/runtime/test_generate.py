@@ -203,28 +203,35 @@ def test_a_step_allocates_nothing(
     network = Network(make(cell, codec=codec, hidden_size=65, scale=0.1), storage=storage)
     stream, out = Stream(network), np.empty(300, np.float32)
     tokens = np.random.default_rng(0).integers(1, 300, 10_000).tolist()
-    tracemalloc.start()
-    try:
-        for token in tokens[:100]:
-            stream.step(token, out=out)
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        for token in tokens:
-            stream.step(token, out=out)
-        after, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    # not a byte a step stays: what else runs in the process may take some hundred
-    assert after - before < len(tokens)
+
+    def growth() -> tuple[int, int]:
+        """What stays after 10,000 steps, and the most that was there meanwhile, in bytes."""
+        tracemalloc.start()
+        try:
+            for token in tokens[:100]:
+                stream.step(token, out=out)
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            for token in tokens:
+                stream.step(token, out=out)
+            after, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        return after - before, peak - before
+
+    # another thread of the test's process may allocate meanwhile: the least of three counts
+    stays, most = (min(part) for part in zip(*(growth() for _ in range(3)), strict=True))
+    # not a byte a step stays
+    assert stays < len(tokens)
     # objects of Python come and go; no array, neither a state nor a row of classes
-    assert peak - before < 4 * min(network.state_size, 300)
+    assert most < 4 * min(network.state_size, 300)
 
 
 MEMORY = """
 import re, resource, sys
 from pathlib import Path
 import numpy as np
-from elman.data import TextCodec
+from elman.data.vocabulary import TextCodec
 from elman.config import NetworkConfig
 from elman.model import Model
 from elman.runtime.network import Network

@@ -227,10 +227,10 @@ def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> Forec
     All windows have one horizon; those without a known truth are left out. Raises OptionError,
     ShapeError, DataError.
 
-    >>> values = np.sin(np.arange(60) * 2 * np.pi / 12) * 5 + np.arange(60) % 7
+    >>> values = np.sin(np.arange(90) * 2 * np.pi / 12) * 5 + np.arange(90) % 7
     >>> def window(origin):
     ...     return Window("a", values[:origin], values[origin:][:6], values[origin:][None, :6] + 1, 12)
-    >>> report = forecast_report([window(origin) for origin in (24, 30, 36, 42)], [0.5])
+    >>> report = forecast_report([window(origin) for origin in range(24, 78, 6)], [0.5])
     >>> report.best, report.skill.verdict, report.methods[0].mae
     ('seasonal naive', 'better', 1.0)
     """

@@ -138,7 +138,7 @@ def paired_skill(
     over `horizon` steps. Windows of several series at one time are one observation. Where the other makes
     no error the skill is 0 if this one makes none, else -1. Raises ShapeError.
 
-    >>> paired_skill([1.0, 2.0, 1.0, 2.0, 1.0], [2.0, 3.0, 2.0, 4.0, 2.0]).verdict
+    >>> paired_skill([1.0, 2.0, 1.0, 2.0] * 2, [2.0, 3.0, 2.0, 4.0] * 2).verdict
     'better'
     """
     ours, others = np.asarray(losses, np.float64), np.asarray(other, np.float64)
