@@ -25,7 +25,7 @@ from elman.runtime.network import BLOCK, Network
 
 __all__ = ["Falls", "falls", "groups_of", "word_groups"]
 
-_QUICK, _REFINED = 4e9, 1e10
+_QUICK, _REFINED = 3e9, 1e10
 """Multiplications that a first and a refined answer may take, in so far as the fewest draws allow it."""
 _QUICK_DRAWS, _REFINED_DRAWS = (1, 8), (4, 32)
 """The fewest and the most replacements for one token."""
@@ -33,7 +33,9 @@ _CERTAIN = 1e-4
 """A token is not replaced where the model gave less than this to all others."""
 _LONGEST_WORD = 24  # characters of a word that replaces another
 _QUICK_FOLLOWING, _FOLLOWING = 3, 8
-"""Tokens that weigh the one before them, where to predict a token costs more than to read it."""
+"""Tokens that weigh the one before them, where it costs too much to predict all that follow."""
+_QUICK_HEAD, _HEAD = 0.25, 1.0
+"""It costs too much where the weights of the head are more than this share of the layers'."""
 
 
 class Falls(NamedTuple):
@@ -95,8 +97,8 @@ def falls(
     if groups:
         ends = np.searchsorted(groups, groups, side="right")
     draw = np.random.default_rng([sample, *network.digest])
-    lanes = _Lanes(network, numbers, draw, _QUICK_FOLLOWING if quick else _FOLLOWING)
-    others = lanes.begin(states[:N], ends, quick=quick)
+    lanes = _Lanes(network, numbers, draw, quick=quick)
+    others = lanes.begin(states[:N], ends)
     lanes.finish_words(groups, ends)
     for place in range(N):
         lanes.read(place, ends[lanes.places])
@@ -124,14 +126,16 @@ class _Lanes:
     """Texts that are read side by side, each with another token at one place."""
 
     def __init__(
-        self, network: Network, numbers: np.ndarray, draw: np.random.Generator, following: int
+        self, network: Network, numbers: np.ndarray, draw: np.random.Generator, *, quick: bool
     ) -> None:
         self.network, self.numbers, self.draw = network, numbers, draw
         self.codec: TextCodec = network.model.codec
         arrays = network.model.arrays
         self._size = sum(array.size for name, array in arrays.items() if name.startswith("layers."))
         self._head = network.hidden_size * len(self.codec)
-        self._following = len(numbers) if self._head <= self._size else following
+        few, share = (_QUICK_FOLLOWING, _QUICK_HEAD) if quick else (_FOLLOWING, _HEAD)
+        self._following = len(numbers) if self._head <= share * self._size else few
+        self._quick = quick
         self._own = np.empty(0)
         self.steps = self.draws = 0
         self.places = np.empty(0, np.int64)
@@ -139,7 +143,7 @@ class _Lanes:
         self.weights = np.empty(0)
         self.states = np.empty((0, network.state_size), network.dtype)
 
-    def begin(self, states: np.ndarray, ends: np.ndarray, *, quick: bool) -> np.ndarray:
+    def begin(self, states: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Draw tokens, read them, and return what the model gave to all others than each token ``[N]``."""
         N, sums = len(self.numbers), list[np.ndarray]()
         rows = max(1, BLOCK // len(self.codec))
@@ -155,8 +159,9 @@ class _Lanes:
         (which,) = np.nonzero(others)
         rest = N + 1 - ends[which]
         cost = float(self._size * rest.sum() + self._head * rest.clip(max=self._following).sum())
-        least, most = _QUICK_DRAWS if quick else _REFINED_DRAWS
-        self.draws = int(np.clip((_QUICK if quick else _REFINED) / max(cost, 1.0), least, most))
+        least, most = _QUICK_DRAWS if self._quick else _REFINED_DRAWS
+        work = _QUICK if self._quick else _REFINED
+        self.draws = int(np.clip(work / max(cost, 1.0), least, most))
         heights = (np.arange(self.draws) + self.draw.random((MOST, self.draws))) / self.draws
         for place in which.tolist():
             drawn = np.searchsorted(sums[place], heights[place] * others[place], side="right")
