@@ -190,6 +190,27 @@ def test_the_arcs_are_as_wide_as_the_contributions():
     assert [found[place].get("class") for place in range(3)] == ["arc up", "arc down", "arc up"]
 
 
+# widths in em of the bold letters of DejaVu Sans, the widest of the fonts that the style sheet names
+BOLD = {
+    **dict.fromkeys("dhnu", 0.72),
+    **{"a": 0.68, "e": 0.68, "s": 0.6, "y": 0.66, "w": 0.93, "W": 1.11, "M": 1.0, "…": 1.0},
+}
+
+
+@pytest.mark.parametrize(
+    "word", ["wednesday", "sunny days when", "Wendy", "MMMM", "undeadhands" * 3]
+)
+@pytest.mark.parametrize("width", SIZES)
+def test_the_bold_name_of_a_prediction_ends_before_its_bar(word, width):
+    words = [(word, 0.9), ("a", 0.1)]
+    root = checked(draw.unrolled(["so"], None, words, [1.0], target=word, width=width))
+    row = next(element for element in root.iter(f"{SVG}g") if element.get("data-rank") == "0")
+    name, track = row.find(f"{SVG}text"), row.findall(f"{SVG}rect")[1]
+    end = float(name.get("x")) + 13 * sum(BOLD.get(letter, 0.4) for letter in name.text)
+    assert (name.get("class"), track.get("class")) == ("strong", "track")
+    assert end + 4 <= float(track.get("x"))
+
+
 @pytest.mark.parametrize("start", [0.0, 0.5])
 def test_the_bars_are_as_long_as_the_contributions(start: float):
     values = [0.5, -1.0, 2.0]

@@ -348,7 +348,7 @@ def curves(
         )
     width = svg.sized(width)
     left, right, top = _EDGE + 46, width - _EDGE - 4, 32.0
-    x, legend = left + min(svg.advance(svg.clean(title)), 0.4 * width) + 24, []
+    x, legend = left + min(svg.advance(svg.clean(title), bold=True), 0.4 * width) + 24, []
     for place, (name, *_) in enumerate(drawn):
         room = min(svg.advance(name, 11), right - left - 12) + 28
         if x + room > right and x > left:

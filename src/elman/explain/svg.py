@@ -263,21 +263,24 @@ def _em(character: str) -> float:
     if unicodedata.east_asian_width(character) in "WF" or character == "\ufffd":
         return 1.0
     if character in "iljtfrI.,:;'|!() ":
-        return 0.36
-    return 0.92 if character in "mwMW@%—…" else 0.7 if character.isupper() else 0.6
+        return 0.38
+    wide = character in "mwMW@%" or character > "\u024f"
+    return 0.95 if wide else 0.76 if character.isupper() else 0.63
 
 
-def advance(words: str, size: float = 13) -> float:
+def advance(words: str, size: float = 13, *, bold: bool = False) -> float:
     """Return about how wide a cleaned text of `size` is, in pixels."""
-    return size * sum(map(_em, words))
+    return size * (1.15 if bold else 1.0) * sum(map(_em, words))
 
 
-def _fitting(words: str, room: float, size: float) -> str:
-    if advance(words, size) <= room:
-        return words
-    while words and advance(words, size) + 0.92 * size > room:
+def _fitting(words: str, room: float, kind: str) -> str:
+    size = 11 if "small" in kind else 16 if "large" in kind else 13
+    bold = "strong" in kind or "large" in kind
+    shown = words
+    while words and advance(shown, size, bold=bold) > room:
         words = words[:-1]
-    return f"{words}…"
+        shown = f"{words}…"
+    return shown
 
 
 def text(
@@ -288,8 +291,7 @@ def text(
     >>> text(1, 2, "<b>", "small")
     '<text class="small" x="1" y="2">&lt;b&gt;</text>'
     """
-    size = 11 if "small" in kind else 16 if "large" in kind else 13
-    shown = _fitting(clean(words, 160), room, size)
+    shown = _fitting(clean(words, 160), room, kind)
     named = f' class="{kind}"' if kind else ""
     return f'<text{named} x="{number(x)}" y="{number(y)}"{more}>{html.escape(shown)}</text>'
 

@@ -109,8 +109,8 @@ def unrolled(
     def column(place: int) -> str:
         x, at, token = float(middle[place]), first + place, tokens[first + place]
         inner = columns[place] - 6
-        more = f' data-position="{at}"' + _button(f"word {at + 1}: {svg.clean(token)}", standalone)
         said = f"word {at + 1}: {svg.clean(token)}"
+        more = f' data-position="{at}"' + _button(said, standalone)
         parts = [svg.box(x - inner / 2, base - 2, inner, word_at + 12 - base, "hit", 6)]
         if pushes is not None:
             value = float(pushes[at])
@@ -155,15 +155,8 @@ def unrolled(
             svg.dot("ring", goal, base, 4),
             svg.text(goal + 12, base + 5, target, "large", width - goal - 12 - _EDGE),
         ]
-    if narrow:
-        bars, bottom = _bars(
-            predictions, target, _EDGE, word_at + 38, width - 2 * _EDGE, standalone
-        )
-    else:
-        start = goal + 14
-        bars, bottom = _bars(
-            predictions, target, start, top + 16, min(340.0, width - _EDGE - start), standalone
-        )
+    x, y, widest = (_EDGE, word_at + 38, width) if narrow else (goal + 14, top + 16, 340.0)
+    bars, bottom = _bars(predictions, target, x, y, min(widest, width - _EDGE - x), standalone)
     said = []
     if pushes is not None and count and not failed:
         said.append("Blue raises the answer, red lowers it; the wider, the more.")
@@ -213,9 +206,9 @@ def _bars(
     standalone: bool,
 ) -> tuple[list[str], float]:
     """Return predictions as bars from x, y on, and where they end."""
-    names = min(
-        max((svg.advance(svg.clean(name)) for name, _ in predictions), default=0) + 8, 0.42 * width
-    )
+    # the target's name is bold, and any of them may be the target
+    wide = [svg.advance(svg.clean(name), bold=True) for name, _ in predictions]
+    names = min(max(wide, default=0) + 8, 0.52 * width)
     room = width - names - 52
     rows = []
     for rank, (name, probability) in enumerate(predictions):
