@@ -193,7 +193,14 @@ def test_the_arcs_are_as_wide_as_the_contributions():
 # widths in em of the bold letters of DejaVu Sans, the widest of the fonts that the style sheet names
 BOLD = {
     **dict.fromkeys("dhnu", 0.72),
-    **{"a": 0.68, "e": 0.68, "s": 0.6, "y": 0.66, "w": 0.93, "W": 1.11, "M": 1.0, "…": 1.0},
+    "a": 0.68,
+    "e": 0.68,
+    "s": 0.6,
+    "y": 0.66,
+    "w": 0.93,
+    "W": 1.11,
+    "M": 1.0,
+    "…": 1.0,
 }
 
 

@@ -303,7 +303,12 @@ def test_head_is_answered_where_get_is(door):
         ("/v1/chat/completions", "ask POST /v1/completions"),
         ("/v1/responses", "ask POST /v1/completions"),
         ("/v1/embeddings", "ask POST /v1/trace"),
+        ("/v1/engines/words/completions", "ask GET /v1/models"),
+        ("/chat/completions", "ask POST /v1/completions"),
         ("/completions", "ask POST /v1/completions"),
+        ("/embeddings", "ask POST /v1/trace"),
+        ("/models", "ask GET /v1/models"),
+        ("/models/words", "ask GET /v1/models"),
         ("/v1/nothing", "GET /openapi.json"),
     ],
 )

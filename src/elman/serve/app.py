@@ -25,14 +25,14 @@ __all__ = ["Error", "Health", "create_app"]
 
 SWEEP_SECONDS = 30.0
 ELSEWHERE = {
-    "/v1/chat": "POST /v1/completions, which goes on with a text",
-    "/v1/responses": "POST /v1/completions, which goes on with a text",
-    "/v1/embeddings": "POST /v1/trace, which answers with hidden states",
-    "/v1/engines": "GET /v1/models",
+    "/chat": "POST /v1/completions, which goes on with a text",
+    "/responses": "POST /v1/completions, which goes on with a text",
     "/completions": "POST /v1/completions",
+    "/embeddings": "POST /v1/trace, which answers with hidden states",
+    "/engines": "GET /v1/models",
     "/models": "GET /v1/models",
 }
-"""Addresses that OpenAI's clients ask, and the one here that does what can be done."""
+"""OpenAI's addresses that do not exist here, with or without /v1, and the route to ask instead."""
 
 
 class _Fault(TypedDict):
@@ -124,7 +124,8 @@ def create_app(models: Mapping[str, Any], settings: Settings | None = None) -> G
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.detail == "Not Found":
             path = request.url.path
-            there = next((to for name, to in ELSEWHERE.items() if path.startswith(name)), None)
+            bare = path.removeprefix("/v1")
+            there = next((to for name, to in ELSEWHERE.items() if bare.startswith(name)), None)
             remedy = f"ask {there}" if there else "GET /openapi.json describes those that exist"
             error = NotFoundError("no such address", got=path, remedy=remedy)
         return failed(error)
