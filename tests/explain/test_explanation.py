@@ -178,6 +178,15 @@ def test_a_character_models_contributions_sum_by_word() -> None:
     assert "on moves it most (p = 0.5: of 999 random rankings 499 move the" in failed.verdict
 
 
+def test_one_input_or_one_word_cannot_be_tested() -> None:
+    for only in (
+        explanation(inputs=("pizza",), contributions=np.ones(1), test=None),
+        explanation(inputs=tuple("to"), contributions=np.ones(2), groups=(0, 0), test=None),
+    ):
+        assert only.passed is None
+        assert only.verdict.endswith("a test needs two inputs or words.")
+
+
 class Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()

@@ -349,6 +349,26 @@ def test_hostile_ids_and_columns(name: str) -> None:
     assert str(caught.value).isprintable()
 
 
+def test_a_constant_series_says_so_and_no_value_moves_its_forecast() -> None:
+    explained = explain_forecast(ForecastPredictor(make(load_series(np.full(40, 5.0)))))
+    assert not explained.contributions.any()
+    assert explained.full_bar == np.inf
+    assert explained.verdict == "Its own test cannot tell: no input moves the score."
+    assert "The series is constant, so that no value can be told from another." in explained.note
+    varied = explain_forecast(ForecastPredictor(make(load_series(np.arange(40) % 7 + 5.0))))
+    assert "constant" not in varied.note
+
+
+def test_a_level_far_above_the_moves_hides_no_reason() -> None:
+    values = np.random.default_rng(0).normal(size=60)
+    plain, high = (
+        explain_forecast(ForecastPredictor(make(load_series(values + level))))
+        for level in (0.0, 1e6)
+    )
+    assert high.full_bar == pytest.approx(plain.full_bar, rel=0.1)
+    assert np.abs(high.contributions).argmax() == np.abs(plain.contributions).argmax()
+
+
 def test_a_picture_has_what_is_drawn() -> None:
     predictor = shop()
     told = explain_forecast(predictor, "b", 2)

@@ -95,7 +95,9 @@ def test_an_error_many_times_as_large_is_said_as_such(factor, said):
 
 def test_where_the_other_makes_no_error():
     assert paired_skill([0.0, 0.0], [0.0, 0.0]).value == 0.0
-    assert paired_skill([0.0, 1.0], [0.0, 0.0]).value == -1.0
+    worse = paired_skill([0.0, 1.0], [0.0, 0.0])
+    assert (worse.value, worse.verdict) == (-1e9, "not better")
+    assert str(worse).endswith("the error is over a million times that forecast's")
     assert paired_skill([1e308, 1e308], [1e308, 1e308]).value == 0.0
 
 

@@ -126,7 +126,7 @@ def card(network, ngram, order=4):
         (card(1.5, 1.7), True, "the network beats it by 0.2000"),
         (card(1.7, 1.5), False, "has 1.5000 held out: the network, with 1.7000, DOES NOT BEAT IT"),
         (card(1.5, 1.5), False, "DOES NOT BEAT IT"),
-        (card(1.5, 1.7, None), True, "a n-gram model of the same training text"),
+        (card(1.5, 1.7, None), True, "an n-gram model of the same training text"),
         ({}, None, None),
         (card(math.nan, 1.0), None, None),
         (card(1.0, "low"), None, None),
@@ -141,6 +141,24 @@ def test_ngram_of_the_card_stands_beside_the_network(make, given, beats, words):
     told = evaluation.to_dict()
     assert told["beats_ngram"] is beats
     json.dumps(told, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            0.02,
+            "shows NO DIFFERENCE that this test set can tell from chance (standard error 0.0200)",
+        ),
+        (None, "and so short a test set cannot tell how much of the difference is chance"),
+    ],
+)
+def test_a_difference_that_may_be_chance_is_no_verdict(make, error, words):
+    given = card(1.51, 1.5)
+    given["ngram"]["difference"] = {"verdict": "no difference", "standard_error": error}
+    evaluation = runtime.open(make("rnn", card=given)).evaluate(TEXT)
+    assert evaluation.beats_ngram is False
+    assert str(evaluation).endswith(f"has 1.5000 on the test set: the network has 1.5100, {words}")
 
 
 def test_warnings_about_the_text_are_told(make, tmp_path):

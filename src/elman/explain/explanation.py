@@ -218,7 +218,9 @@ p = 0.05: of 999 random rankings 49 move the score as much.
     @property
     def _moves(self) -> str:
         if self.test is None:
-            moves = np.isfinite(self.full_bar) and len(self.inputs) > 1
+            if len(self.by_word[0]) < 2:
+                return "a test needs two inputs or words"
+            moves = np.isfinite(self.full_bar)
             return "not tested by replacing inputs" if moves else "no input moves the score"
         moved, p, stronger = self.test
         # its own ranking is one of those that are compared

@@ -23,7 +23,8 @@ __all__ = ["explain_forecast", "forecast_picture", "one_series", "span", "varied
 MOST = 128
 """Inputs that are told apart; of a longer window neighbours are one."""
 _WINDOWS = 1 << 10  # that are forecast for all replacements together
-_LEAST = 1e-6  # of the largest value: what rounding makes of no change
+# a smaller fall is none: of the spread of the series, by rounding in the network; of its level, in the sum
+_LEAST, _ROUNDING = 1e-6, 1e-14
 
 
 def explain_forecast(
@@ -199,8 +200,9 @@ class _Ahead(Question):
         self.target = f"{series.ids[0]}, {span(first, last)} ahead"
         self.parts = _parts(series, rule)
         self.inputs = tuple(part.name for part in self.parts)
-        known = np.abs(series.values[0][np.isfinite(series.values[0])])
-        self.least = _LEAST * float(known.max(initial=0.0))
+        known = series.values[0][np.isfinite(series.values[0])]
+        low, high = (known.min(), known.max()) if len(known) else (0.0, 0.0)
+        self.least = float(_LEAST * high - _LEAST * low + _ROUNDING * max(high, -low))
 
     def shares(self, method: str) -> Shares:
         """Return the shares in the space of the network, of the bias all that is no input's."""
@@ -250,7 +252,8 @@ class _Ahead(Question):
         scores = self._scores(variants)
         # in parts: the sum of great numbers would leave the range
         mean = (scores.reshape(-1, draws) / draws).sum(axis=1)
-        return np.asarray(self.scored(REPLACEMENT)[1] - mean)
+        falls = self.scored(REPLACEMENT)[1] - mean
+        return np.where(np.abs(falls) > self.least, falls, 0.0)
 
     def _other(self, part: Part, draw: np.random.Generator) -> dict[str, np.ndarray]:
         """Return the column of a part in which others of its own values stand in its place.

@@ -13,7 +13,7 @@ from elman._errors import DataError, ShapeError
 
 __all__ = ["Skill", "is_repeated_last", "paired_skill", "student_quantile"]
 
-_TINY = float(np.finfo(np.float64).tiny)
+_TINY, _INFINITE = float(np.finfo(np.float64).tiny), 1e9
 # Below this number of origins a horizon apart, chance cannot be told from skill: the standard error itself is
 # then so uncertain that random walks seem to be foretold.
 _FEW = 8
@@ -136,7 +136,7 @@ def paired_skill(
     test of Diebold, Mariano, "Comparing Predictive Accuracy", 1995. `times` ``[N]`` are the steps at which
     the windows begin, on one clock for all series (by default one after another), and each window reaches
     over `horizon` steps. Windows of several series at one time are one observation. Where the other makes
-    no error the skill is 0 if this one makes none, else -1. Raises ShapeError.
+    no error the skill is 0 if this one makes none, else -1e9. Raises ShapeError.
 
     >>> paired_skill([1.0, 2.0, 1.0, 2.0] * 2, [2.0, 3.0, 2.0, 4.0] * 2).verdict
     'better'
@@ -150,7 +150,7 @@ def paired_skill(
     largest = float(max(ours.max(), others.max()))
     base = float(np.mean(others / largest)) if largest > 0 else 0.0
     if base <= 0:
-        value = -1.0 if largest > 0 else 0.0
+        value = -_INFINITE if largest > 0 else 0.0
         return Skill(against, value, None, _apart(np.unique(when), horizon), "not better")
     gains = (others / largest - ours / largest) / base
     skill = float(gains.mean())

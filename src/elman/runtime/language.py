@@ -118,17 +118,9 @@ class Evaluation:
             f"unknown tokens   {100 * self.unknown_share:>8.2f} %",
         ]
         if self.ngram_loss is not None and self.held_out_loss is not None:
-            lines.append(
-                "in training "
-                + ngram_verdict(
-                    self.held_out_loss,
-                    self.ngram_loss,
-                    self.ngram_order,
-                    self.ngram_tokens,
-                    error=self.ngram_error,
-                    outcome=self.ngram_outcome,
-                )
-            )
+            given = (self.held_out_loss, self.ngram_loss, self.ngram_order, self.ngram_tokens)
+            verdict = ngram_verdict(*given, error=self.ngram_error, outcome=self.ngram_outcome)
+            lines.append(f"in training {verdict}")
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
 
@@ -150,14 +142,16 @@ def ngram_verdict(
     >>> ngram_verdict(1.5, 1.6, 6, error=0.01, outcome="better")[-71:]
     'on the test set: the network beats it by 0.1000 (standard error 0.0100)'
     """
-    name = f"{order}-gram" if order else "n-gram"
+    name = f"a {order}-gram" if order else "an n-gram"
     part = f"the last {counted:,} tokens of " if counted else ""
-    words = f"a {name} model of {part}the same training text has {ngram_loss:.4f}"
+    words = f"{name} model of {part}the same training text has {ngram_loss:.4f}"
     words += " on the test set" if outcome else " held out"
     chance = "" if error is None else f" (standard error {error:.4f})"
     if outcome == "no difference":
-        gap = f"{abs(loss - ngram_loss):.4f}{chance}"
-        return f"{words}, the network {loss:.4f}: no difference that this test set can show: {gap}"
+        shown = f"shows NO DIFFERENCE that this test set can tell from chance{chance}"
+        if error is None:
+            shown = "and so short a test set cannot tell how much of the difference is chance"
+        return f"{words}: the network has {loss:.4f}, {shown}"
     if loss < ngram_loss:
         return f"{words}: the network beats it by {ngram_loss - loss:.4f}{chance}"
     return f"{words}: the network, with {loss:.4f}, DOES NOT BEAT IT{chance}"
@@ -183,10 +177,8 @@ def _from_card(card: Mapping[str, Any], part: str, name: str) -> float | None:
 
 def ngram_part(card: Mapping[str, Any]) -> int | None:
     """Return how many tokens the card's n-gram model counted, None where it was the whole text."""
-    counted, tokens = (
-        _from_card(card, "ngram", "tokens_counted"),
-        _from_card(card, "data", "tokens"),
-    )
+    counted = _from_card(card, "ngram", "tokens_counted")
+    tokens = _from_card(card, "data", "tokens")
     return int(counted) if counted is not None and tokens is not None and counted < tokens else None
 
 
