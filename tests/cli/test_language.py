@@ -59,6 +59,15 @@ def test_an_unknown_word_is_reported(folder: Path, run: Any) -> None:
     assert ran.code == 0
 
 
+def test_unknown_words_are_said_once_for_all_lines(folder: Path, tmp_path: Path, run: Any) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text("I like blorbs\nI like pizza\nblorbs hate gnus\n")
+    ran = run("predict", folder / "word.safetensors", lines)
+    (note,) = (line for line in ran.err.splitlines() if "vocabulary" in line)
+    known = "elman: not in the vocabulary, read as <unk>: blorbs, gnus (3 of 9 tokens in 3 lines)"
+    assert note == known
+
+
 def test_a_prediction_that_is_mostly_unknown_says_so(tmp_path: Path, run: Any) -> None:
     text = " ".join(f"the w{number}" for number in range(600))
     model, path = (
@@ -71,6 +80,9 @@ def test_a_prediction_that_is_mostly_unknown_says_so(tmp_path: Path, run: Any) -
     assert ran.out.splitlines()[-1].startswith("<unk>")
     assert "█" in ran.out.splitlines()[-1]
     assert run("predict", path, "the", "--json").json["unknown_probability"] > 0.5
+    (tmp_path / "lines.txt").write_text("the\n" * 3)
+    (_, note) = run("predict", path, tmp_path / "lines.txt").err.splitlines()
+    assert note.endswith("<unk>, and most of it in 2 more lines")
 
 
 def test_predict_as_a_table(folder: Path, run: Any) -> None:

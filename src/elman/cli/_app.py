@@ -17,6 +17,7 @@ import typer
 from elman._errors import DataWarning, ElmanError, InputError, KernelWarning, OutputError, message
 
 __all__ = [
+    "ANSWERS",
     "PARSERS",
     "PICTURE",
     "REAL",
@@ -75,6 +76,7 @@ def _file(*suffixes: str) -> dict[str, Any]:
 WHOLE = _parsed(int, "a whole number", "INTEGER")
 REAL = _parsed(float, "a number", "NUMBER")
 SVG, PICTURE = _file(".svg"), _file(".svg", ".png")
+ANSWERS = _file(".csv", ".tsv", ".jsonl", ".parquet", ".txt", ".ndjson", ".json", "-")
 PARSERS: dict[Any, dict[str, Any]] = {int: WHOLE, float: REAL}
 
 

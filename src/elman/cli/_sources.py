@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from elman._errors import DataError, OptionError, warn
-from elman.cli._app import complain, print_json
+from elman.cli._app import complain, print_json, with_options
 
 __all__ = [
     "READING",
@@ -21,46 +21,50 @@ __all__ = [
     "places_of",
     "read_examples",
     "read_input",
+    "with_reading",
     "write_answers",
-    "write_plot",
-    "write_svg",
+    "write_pictures",
 ]
 
 
+def _reading(kind: type, help_: str, *flags: str, **how: Any) -> Any:
+    option = typer.Option(*flags, help=help_, rich_help_panel="Data", **how)
+    return Annotated[kind | None, option]
+
+
 READING = {
-    "encoding": Annotated[
-        str | None,
-        typer.Option(
-            help="encoding of the files (default: found in their bytes and printed)",
-            rich_help_panel="Data",
-        ),
-    ],
-    "decimal": Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel="Data",
-            metavar=".|,",
-            help="mark before the decimals of a table's numbers (default: the one that fits)",
-        ),
-    ],
-    "header": Annotated[
-        bool | None,
-        typer.Option(
-            "--header/--no-header",
-            rich_help_panel="Data",
-            help="the first row of a table names its columns (default: as it looks); without, they are 0, 1",
-        ),
-    ],
+    "encoding": _reading(str, "encoding of the files (default: found in their bytes and printed)"),
+    "decimal": _reading(
+        str,
+        "mark before the decimals of a table's numbers (default: the one that fits)",
+        metavar=".|,",
+    ),
+    "header": _reading(
+        bool,
+        "the first row of a table names its columns (default: as it looks); without, they are 0, 1",
+        "--header/--no-header",
+    ),
 }
 """How files are read."""
 
 
+def with_reading(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with the options that say how files are read in place of its ``**`` parameter."""
+    return with_options(function, READING)
+
+
 def is_file(argument: str) -> bool:
-    """Return whether an argument is "-", a file, or looks like the name of one, rather than a text."""
+    """Return whether an argument is "-", a file, or looks like the name of one, rather than a text.
+
+    Raises DataError for a folder.
+    """
     from elman.data.encoding import STDIN
     from elman.data.sources import is_path
 
-    return argument == STDIN or (is_path(argument) and not os.path.isdir(argument))
+    if os.path.isdir(argument):
+        expected, remedy = "a text or a file", "to give a text of this name pipe it in behind -"
+        raise DataError(f"{argument} is a folder", expected=expected, remedy=remedy)
+    return argument == STDIN or is_path(argument)
 
 
 def argument_lines(argument: str, encoding: str | None = None) -> Iterator[str]:
@@ -136,19 +140,22 @@ def file_sequences(
     return sequences, {"row": [*range(len(sequences))]}
 
 
-def read_input(predictor: Any, file: str) -> Any:
-    """Return all that a file or standard input holds: a text, labelled sequences, or rows of series."""
+def read_input(predictor: Any, file: str, how: Mapping[str, Any]) -> Any:
+    """Return all that a file holds, read as `how` says: a text, labelled sequences, or rows of series."""
     from elman.data.encoding import steady_file
     from elman.data.lines import read_lines
     from elman.data.tables import read_table
 
     task = predictor.model.config.task
     if task == "language":
-        return "\n".join(read_lines(file))
+        return "\n".join(read_lines(file, how["encoding"]))
     if task == "forecast":
-        return predictor.read(read_table(file))
+        rows = predictor.read(read_table(file, **how))
+        for warning in rows.warnings:
+            complain(warning)
+        return rows
     with steady_file(file) as (path, name):
-        return file_sequences(predictor, path, name, {}, dict.fromkeys(READING))[0]
+        return file_sequences(predictor, path, name, {}, how)[0]
 
 
 def read_examples(
@@ -180,26 +187,22 @@ def write_answers(columns: Mapping[str, Any], output: str | None, json_: bool) -
     """Write a table of answers to a file by its suffix, or to standard output as CSV or lines of JSON."""
     from elman.data.tables import records, write_table
 
-    if output is not None:
-        write_table(columns, Path(output) if output != "-" else output)
-    elif json_:
+    if output is None and json_:
         for row in records(columns):
             print_json(row)
     else:
-        write_table(columns, "-")
+        write_table(columns, output or "-")
 
 
-def write_svg(shown: Any, path: str | None) -> None:
-    """Write what has `to_svg` to a file, if one is named; a lone surrogate is no text."""
+def write_pictures(
+    shown: Any, *, svg: str | None = None, plot: str | None = None, **how: Any
+) -> None:
+    """Write the pictures that are named: that of `to_svg`, and that of `plot`, drawn as `how` says."""
+    from elman import plots
     from elman._atomic import atomic_write
 
-    if path is not None:
-        atomic_write(Path(path), shown.to_svg().encode("utf-8", "replace"))
-
-
-def write_plot(shown: Any, path: str | None, **how: Any) -> None:
-    """Write what has `plot` to a file by its suffix, if one is named."""
-    from elman import plots
-
-    if path is not None:
-        plots.save(shown.plot(**how), Path(path))
+    if svg is not None:
+        # UTF-8 has no lone surrogate
+        atomic_write(Path(svg), shown.to_svg().encode("utf-8", "replace"))
+    if plot is not None:
+        plots.save(shown.plot(**how), Path(plot))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import chain
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from elman._errors import OptionError, printable
 from elman.cli._app import (
+    ANSWERS,
     PICTURE,
     REAL,
     WHOLE,
@@ -30,11 +32,13 @@ from elman.cli._sources import (
     is_file,
     places_of,
     read_examples,
+    read_input,
     write_answers,
-    write_plot,
+    write_pictures,
 )
 
 if TYPE_CHECKING:
+    from elman.runtime.forecast import Forecast
     from elman.runtime.forecaster import ForecastPredictor
     from elman.runtime.language import LanguagePredictor
 
@@ -42,7 +46,9 @@ __all__ = ["generate"]
 
 Output = Annotated[
     str | None,
-    typer.Option("-o", "--output", help="a file for the answers: .csv .tsv .jsonl .parquet"),
+    typer.Option(
+        "-o", "--output", **ANSWERS, help="a file for the answers: .csv .tsv .jsonl .parquet"
+    ),
 ]
 Overlap = Annotated[
     str,
@@ -69,16 +75,23 @@ PLACES = {
 """Where sequences stand in a table."""
 
 
-def _unknown(predictor: LanguagePredictor, text: str) -> None:
-    """Say which tokens of `text` are outside the vocabulary, and where most of them are."""
+def _unknown(predictor: LanguagePredictor, texts: Iterable[str]) -> Iterator[str]:
+    """Yield `texts`; behind the last one say once for all which tokens are outside the vocabulary."""
     from elman.data.vocabulary import unknown_warning
     from elman.data.words import UNKNOWN_ID
 
-    if unknown := predictor.unknown_tokens(text):
-        names = ", ".join(printable(token) for token in unknown)
-        complain(f"not in the vocabulary, read as <unk>: {names}")
-        ids = predictor.model.codec.encode(text)
-        for warning in unknown_warning(int((ids == UNKNOWN_ID).sum()), len(ids)):
+    codec, names = predictor.model.codec, Counter[str]()
+    lines = tokens = 0
+    for lines, text in enumerate(texts, 1):  # noqa: B007 - the last number is their count
+        yield text
+        unknown = codec.encode(text) == UNKNOWN_ID
+        names.update(compress(codec.tokenise(text), unknown.tolist()))
+        tokens += len(unknown)
+    if names:
+        count = f" ({names.total():,} of {tokens:,} tokens in {lines:,} lines)" if lines > 1 else ""
+        said = printable(", ".join(names), 400)
+        complain(f"not in the vocabulary, read as <unk>: {said}{count}")
+        for warning in unknown_warning(names.total(), tokens):
             complain(warning)
 
 
@@ -88,16 +101,6 @@ def _few_known(predictor: Any, sequences: Any) -> None:
 
     for warning in unknown_warning(*predictor.count_unknown(sequences)):
         complain(warning)
-
-
-def _rows(predictor: ForecastPredictor, file: str, **how: Any) -> Any:
-    """Return new rows of series, and say what was changed in them; `how` tables are read."""
-    from elman.data.tables import read_table
-
-    rows = predictor.read(read_table(file, **how))
-    for warning in rows.warnings:
-        complain(warning)
-    return rows
 
 
 def _predict(
@@ -132,8 +135,10 @@ def _predict(
     how = {name: given.pop(name) for name in READING}
     if task == "forecast":
         if source is not None:
-            predictor.update(_rows(predictor, source, **how), overlap=overlap)
-        _forecast(predictor, horizon, future, point, output, plot, json_)
+            predictor.update(read_input(predictor, source, how), overlap=overlap)
+        found = _forecast(predictor, horizon, future, point)
+        write_answers(found.to_columns(), output, json_)
+        write_pictures(found, plot=plot)
         return
     if source is None:
         raise OptionError("TEXT", got="nothing", expected=f"what a model for {task} is to read")
@@ -160,23 +165,24 @@ def _predict(
 
 
 def _next(predictor: LanguagePredictor, lines: Iterable[str], k: int, json_: bool) -> None:
-    for line in lines:
+    notes = []
+    for line in _unknown(predictor, lines):
         predictions = predictor.predict_next(line, k)
         if json_:
             told: dict[str, Any] = {"text": line}
             told["predictions"] = [{"token": one, "probability": p} for one, p in predictions]
             told["unknown"] = list(predictor.unknown_tokens(line))
-            told["unknown_probability"] = predictions.unknown_probability
-            print_json(told)
+            print_json(told | {"unknown_probability": predictions.unknown_probability})
         else:
             from elman._display import print_predictions
             from elman.data.words import UNKNOWN
 
             mostly = [(UNKNOWN, predictions.unknown_probability)] if predictions.note else []
             print_predictions(line, [*predictions, *mostly])
-        if predictions.note:
-            complain(predictions.note)
-        _unknown(predictor, line)
+        notes += [predictions.note] if predictions.note else []
+    if notes:
+        more = f", and most of it in {len(notes) - 1:,} more lines" if len(notes) > 1 else ""
+        complain(notes[0] + more)
 
 
 def _texts(predictor: Any, given: list[str], k: int, output: str | None, json_: bool) -> None:
@@ -232,22 +238,15 @@ def _answers(predictor: Any, sequences: Any) -> dict[str, Any]:
 
 
 def _forecast(
-    predictor: ForecastPredictor,
-    horizon: int | None,
-    future: str | None,
-    point: str,
-    output: str | None,
-    plot: str | None,
-    json_: bool,
-) -> None:
+    predictor: ForecastPredictor, horizon: int | None, future: str | None, point: str
+) -> Forecast:
+    """Return the forecast, and say which columns that are known in advance were not given."""
     history, ahead = predictor.history, horizon or predictor.horizon
     known = zip(history.values, history.future, strict=True) if future is None else ()
     if predictor.codec.future is not None and any(len(b) - len(a) < ahead for a, b in known):
         names = ", ".join(printable(name) for name in history.names["future"])
         complain(f"known in advance but not given: {names}; --future names their table")
-    found = predictor.predict(horizon, future=future, point=point)
-    write_answers(found.to_columns(), output, json_)
-    write_plot(found, plot)
+    return predictor.predict(horizon, future=future, point=point)
 
 
 @app.command("generate")
@@ -273,7 +272,7 @@ def generate(
 ) -> None:
     """Write new text, printed as it comes."""
     predictor = load(model, "language")
-    _unknown(predictor, prompt)
+    [prompt] = _unknown(predictor, [prompt])
     pieces: Iterable[str]
     if beam is not None:
         text, log_probability = predictor.beam(prompt, n=n, width=beam)[0]
@@ -334,10 +333,10 @@ def _evaluate(
     elif task == "forecast":
         if len(files) != 1:
             raise OptionError("FILE", got=f"{len(files)} files", expected="one table of new rows")
-        rows = _rows(predictor, files[0], **how)
+        rows = read_input(predictor, files[0], how)
         report = predictor.evaluate(rows, windows=windows, step=step, overlap=overlap)
         if plot is not None:
-            write_plot(predictor.backtest(rows, overlap=overlap), plot)
+            write_pictures(predictor.backtest(rows, overlap=overlap), plot=plot)
     else:
         places = places_of(predictor, **given)
         data = read_examples(files, task, places, **how)
@@ -351,8 +350,8 @@ def _evaluate(
 
             plots.save(plots.scatter(data[1], predictor.predict(data[0])), Path(plot))
         else:
-            write_plot(report, plot)
-        write_plot(report, plot_calibration, calibration=True)
+            write_pictures(report, plot=plot)
+        write_pictures(report, plot=plot_calibration, calibration=True)
     show(report, json_)
 
 
@@ -411,9 +410,8 @@ def _score(
     ranking = rank_lines(predictor, paths, measure=measure, top=top or None, **reading)
     if output is not None:
         rows = ranking.to_rows()
-        write_answers(
-            {name: [row[name] for row in rows] for name in rows[0]} if rows else {}, output, json_
-        )
+        columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+        write_answers(columns, output, json_)
     elif json_:
         print_json(ranking.to_dict(steps))
     else:

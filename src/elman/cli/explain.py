@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from elman._errors import DataError, OptionError
 from elman._shapes import whole_number
 from elman.cli._app import PICTURE, SVG, WHOLE, Json, ModelFile, app, complain, load, print_json
-from elman.cli._sources import argument_lines, is_file, read_input, write_plot, write_svg
+from elman.cli._sources import argument_lines, is_file, read_input, with_reading, write_pictures
 
 if TYPE_CHECKING:
     from elman.runtime.language import LanguagePredictor
@@ -20,6 +21,7 @@ _BAR = 40
 
 
 @app.command("explain")
+@with_reading
 def explain(
     model: ModelFile,
     text: Annotated[
@@ -79,6 +81,7 @@ def explain(
         str | None, typer.Option(**PICTURE, help="a picture by matplotlib: .svg or .png")
     ] = None,
     json_: Json = False,
+    **how: Any,
 ) -> None:
     """Tell which earlier input moved an answer, and whether that stands its own test."""
     predictor = load(model)
@@ -97,7 +100,7 @@ def explain(
         raise OptionError("--equations", got=got, expected="it alone: they are the decomposition's")
     if text is None and task != "forecast":
         raise OptionError("TEXT", got="nothing", expected=f"what a model for {task} is to read")
-    what = _asked(predictor, text, row, series)
+    what = _asked(predictor, text, row, series, how)
     if task == "language":
         text = what
     if replace is not None:
@@ -117,18 +120,20 @@ def explain(
 
         shown = written(predictor, text or "", told=found)
         told["equations"] = shown.splitlines()
-    write_svg(found, svg)
-    write_plot(found, plot)
+    write_pictures(found, svg=svg, plot=plot)
     if json_:
         print_json(told)
     else:
         typer.echo(shown)
 
 
-def _asked(predictor: Any, text: str | None, row: int | None, series: str | None) -> Any:
+def _asked(
+    predictor: Any, text: str | None, row: int | None, series: str | None, how: Mapping[str, Any]
+) -> Any:
     """Return what is to be explained: a text, one sequence, the rows of one series or a series' name."""
     task = predictor.model.config.task
-    file = text is not None and is_file(text)
+    known = task == "forecast" and text in predictor.history.ids
+    file = text is not None and not known and is_file(text)
     for name, given, kept in (
         ("--row", row, task not in ("language", "forecast")),
         ("--series", series, task == "forecast"),
@@ -137,11 +142,11 @@ def _asked(predictor: Any, text: str | None, row: int | None, series: str | None
             got = f"a model for {task}" if not kept else "no file"
             raise OptionError(name, got=got, expected="a file of them for a model that reads these")
     if task == "language":
-        return "\n".join(argument_lines(text or ""))
+        return "\n".join(argument_lines(text or "", how["encoding"]))
     if task == "forecast":
         if not file:
             return text
-        rows = read_input(predictor, text or "")
+        rows = read_input(predictor, text or "", how)
         return rows if series is None else rows.select([series])
     from elman.data.examples import TABLES
 
@@ -150,7 +155,7 @@ def _asked(predictor: Any, text: str | None, row: int | None, series: str | None
             expected = "a table of sequences, whose name ends in " + " ".join(TABLES)
             raise OptionError("what a model of numbers reads", got=text, expected=expected)
         return text
-    sequences = read_input(predictor, text or "")
+    sequences = read_input(predictor, text or "", how)
     if not len(sequences):
         raise DataError(f"the sequences of {text}", got="none", expected="at least one")
     if row is None and len(sequences) > 1:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from elman._errors import OptionError
 from elman.cli._app import REAL, SVG, WHOLE, Json, app, load, print_json, show
-from elman.cli._sources import read_input, write_svg
+from elman.cli._sources import read_input, with_reading, write_pictures
 
 __all__ = ["bench", "demo", "info"]
 
 
 @app.command("info")
+@with_reading
 def info(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="a trained model")] = None,
     memory: Annotated[
@@ -35,6 +36,7 @@ def info(
         str | None, typer.Option(**SVG, help="a picture (.svg) of memory by lag")
     ] = None,
     json_: Json = False,
+    **how: Any,
 ) -> None:
     """Show a model's card, or without one this installation."""
     if memory:
@@ -43,13 +45,14 @@ def info(
         predictor = load(model)
         from elman.explain.memory import measure_memory
 
-        found = measure_memory(predictor, None if text is None else read_input(predictor, text))
-        write_svg(found, svg)
+        what = None if text is None else read_input(predictor, text, how)
+        found = measure_memory(predictor, what)
+        write_pictures(found, svg=svg)
         show(found, json_)
         return
-    for name, given in (("--text", text), ("--svg", svg)):
+    for name, given in {"text": text, "svg": svg, **how}.items():
         if given is not None:
-            raise OptionError(name, got="no --memory", expected="--memory with it")
+            raise OptionError(f"--{name}", got="no --memory", expected="--memory with it")
     from elman._display import describe_installation, describe_model, print_facts
 
     facts = describe_installation() if model is None else describe_model(model)

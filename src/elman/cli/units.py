@@ -8,7 +8,7 @@ import typer
 
 from elman._errors import DataError, OptionError
 from elman.cli._app import SVG, WHOLE, Json, ModelFile, app, load, print_json, show
-from elman.cli._sources import write_svg
+from elman.cli._sources import read_input, with_reading, write_pictures
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +28,7 @@ _SHOWN = 3
 
 
 @app.command("units")
+@with_reading
 def units(
     model: ModelFile,
     file: Annotated[
@@ -50,6 +51,7 @@ def units(
         str | None, typer.Option(**SVG, help="a picture (.svg) of the text on colours")
     ] = None,
     json_: Json = False,
+    **how: Any,
 ) -> None:
     """Show what single units of a network stand for: quotes, brackets, place in the line and so on."""
     from elman._shapes import whole_number
@@ -61,7 +63,9 @@ def units(
         raise OptionError("--like", got="--unit or --svg with it", expected="one of them")
     place = None if unit is None else Unit.of(unit)
     predictor = load(model)
-    what = _source(predictor, file)
+    if file is None and predictor.model.config.task != "forecast":
+        raise OptionError("FILE", got="nothing", expected="a text to find units on")
+    what = None if file is None else read_input(predictor, file, how)
     if like is not None:
         alike = units_like(predictor, what, like, count)
         show(alike, json_)
@@ -82,7 +86,7 @@ def units(
         if not shown:
             got = "no unit that tells a property better than its baselines"
             raise DataError("--svg", got=got, remedy="name a unit with --unit")
-        write_svg(shown[0][1], svg)
+        write_pictures(shown[0][1], svg=svg)
     if json_:
         parts = [
             {"title": title, "tokens": [*one.tokens], "values": one.values.tolist()}
@@ -91,21 +95,6 @@ def units(
         print_json(scored.to_dict(count) | {"excerpts": parts})
     else:
         _print(scored, shown, scored.table(count) if place is None else "")
-
-
-def _source(predictor: Any, file: str | None) -> Any:
-    task = predictor.model.config.task
-    if task == "forecast":
-        return file
-    if file is None:
-        raise OptionError("FILE", got="nothing", expected="a text to find units on")
-    from elman.data.examples import is_table, read_sequences
-    from elman.data.lines import read_lines
-
-    if task != "language" and is_table(file):
-        places = predictor.card.get("columns")
-        return read_sequences(file, task=task, **(places if isinstance(places, dict) else {}))[0]
-    return "\n".join(read_lines(file))
 
 
 def _print(scored: Units, shown: list[tuple[str, Excerpt]], table: str) -> None:
