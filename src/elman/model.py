@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import pathlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from elman import _container
 from elman._container import FORMAT, Path
-from elman._errors import InputError, ModelFileError, OptionError, ShapeError
+from elman._errors import InputError, ModelFileError, OptionError, OutputError, ShapeError
 from elman.config import Config, ForecastConfig, NetworkConfig, SequenceConfig
 
-__all__ = ["FORMAT", "SUFFIX", "TASKS", "Model", "model_name"]
+__all__ = ["FORMAT", "SUFFIX", "TASKS", "Model", "check_output", "folder_of", "model_name"]
 
 SUFFIX = ".safetensors"
 _KIND = "model"
@@ -156,8 +157,32 @@ def model_name(path: Path) -> str:
     >>> model_name("models/meals.safetensors")
     'meals'
     """
-    name = PurePath(path).name
+    name = pathlib.PurePath(path).name
     if name == SUFFIX:
         expected = f"a name before the suffix, such as model{SUFFIX}"
         raise OptionError("the model's file", got=name, expected=expected)
     return name.removesuffix(SUFFIX)
+
+
+def folder_of(output: pathlib.Path) -> pathlib.Path:
+    """Return the folder in which an unfinished run keeps what it needs, beside the model `output`."""
+    return output.with_suffix(".checkpoint")
+
+
+def check_output(output: pathlib.Path) -> None:
+    """Raise OptionError or OutputError where no model can be written as the file `output`."""
+    folder, unfinished = output.parent, folder_of(output)
+    no_folder = "{}, a file where a folder must be"
+    problems = {
+        "a folder": output.is_dir(),
+        "no such folder": not folder.exists(),
+        no_folder.format(folder.name): not folder.is_dir(),
+        "a folder that is not writable": not os.access(folder, os.W_OK | os.X_OK),
+        "a file that is write-protected": output.exists() and not os.access(output, os.W_OK),
+        no_folder.format(unfinished.name): unfinished.exists() and not unfinished.is_dir(),
+    }
+    if got := next((problem for problem, there in problems.items() if there), ""):
+        remedy = "choose another with -o" if folder.exists() else "make it first"
+        raise OutputError(f"cannot write the model {output}", got=got, remedy=remedy)
+    if model_name(output) == output.name:
+        raise OptionError("output", got=output.name, expected=f"a name that ends in {SUFFIX}")

@@ -157,6 +157,52 @@ def test_a_name_of_a_file_is_read_or_refused(folder: Path, run: Any, tmp_path: P
             assert "No such file" in ran.err
 
 
+@pytest.mark.parametrize("command", ["predict", "explain"])
+@pytest.mark.parametrize("model", ["language", "word-classify"])
+def test_a_name_of_a_folder_is_no_text(
+    folder: Path, run: Any, tmp_path: Path, command: str, model: str
+) -> None:
+    ran = run(command, folder / f"{model}.safetensors", tmp_path)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"elman: {tmp_path} is a folder: expected a text or a file")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("explain",), ("units",), ("info", "--memory", "--text"), ("predict",), ("score",)],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("model", ["language", "word-classify"])
+def test_every_command_that_reads_a_text_takes_its_encoding(
+    folder: Path, run: Any, tmp_path: Path, command: tuple[str, ...], model: str
+) -> None:
+    (tmp_path / "new.txt").write_bytes("to be or not to be \u4e16\u754c\n".encode("gb18030") * 300)
+    name, *flags = command
+    if (name, model) == ("score", "word-classify"):
+        model = "language"
+    given = (name, folder / f"{model}.safetensors", *flags, tmp_path / "new.txt", "--encoding")
+    assert run(*given, "gb18030").code == 0
+    ran = run(*given, "utf-8")
+    assert ran.code == 2
+    assert "utf-8" in ran.err.splitlines()[-1]
+
+
+def test_an_output_that_cannot_be_is_refused_before_anything_is_read(
+    folder: Path, run: Any
+) -> None:
+    for options in (("--label", "y"), ("--horizon", 2), ("--task", "language")):
+        ran = run("train", "nowhere.csv", *options, "-o", "wrong.suffix")
+        assert ran.code == 2
+        assert (
+            ran.err
+            == "elman: output: got wrong.suffix; expected a name that ends in .safetensors\n"
+        )
+        assert ran.out == ""
+    ran = run("predict", folder / "word-classify.safetensors", "nowhere.csv", "-o", "wrong.suffix")
+    assert ran.code == 2
+    assert "got wrong.suffix; expected a name that ends in .csv" in ran.err
+
+
 def test_a_model_says_that_it_knows_few_of_the_words(
     folder: Path, run: Any, tmp_path: Path
 ) -> None:

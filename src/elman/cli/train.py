@@ -123,6 +123,7 @@ def _train(
     or forecast series. It is guessed from the options where --task does not name it.
     """
     from elman._progress import TrainingDisplay
+    from elman.model import check_output
 
     given = {name: value for name, value in options.items() if value is not None}
     task, why = guess_task(task, files, given)
@@ -142,6 +143,7 @@ def _train(
     for flag, others in (("--valid", valid), ("--test", test)):
         if task == "forecast" and others is not None:
             raise OptionError(flag, got="it with --task forecast", remedy="leave it out")
+    check_output(Path(output))
     with ExitStack() as stack:
         display = stack.enter_context(
             TrainingDisplay(to_stderr=json_, output=output, wording=as_typed)
@@ -208,11 +210,9 @@ def _run(
         for some in (files, *others)
     ]
     # A file of labels belongs to its texts; new texts have another one, or none.
-    kept = {
-        name: value
-        for name, value in places.items()
-        if name != "label" or not os.path.isfile(value)
-    }
+    kept = dict(places)
+    if os.path.isfile(kept.get("label", "")):
+        del kept["label"]
     data, held, last = (None if part is None else wing.Labelled(*part, kept) for part in parts)
     return wing.train_labelled(task, data, options, valid=held, test=last, **how)
 

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from os import PathLike
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, TypeAlias, TypeVar, get_type_hints
 
 from elman import runtime
 from elman._errors import MissingDependencyError, NotFittedError, OptionError, installing, printable
 from elman._progress import TrainingDisplay
-from elman.model import Model
+from elman._shapes import whole_number
+from elman.model import Model, check_output
 from elman.options import Options, RecurrentOptions, members_of
 from elman.runtime.inspectable import Inspectable
 
@@ -53,10 +55,9 @@ def _with_seed(parameters: Mapping[str, Any]) -> dict[str, Any]:
     if "random_state" in found:
         state = found.pop("random_state")
         if "seed" in found:
-            raise OptionError(
-                "random_state", got="seed too", expected="one of them: they are the same"
-            )
-        found["seed"] = 0 if state is None else state
+            expected = "one of them: they are the same"
+            raise OptionError("random_state", got="seed too", expected=expected)
+        found["seed"] = 0 if state is None else whole_number("random_state", state, 0)
     return found
 
 
@@ -99,13 +100,10 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
                     f" write {call}, and pass data to fit"
                 )
             parameters = _with_seed(parameters)
-            for name in parameters:
-                if name not in known:
-                    near = get_close_matches(name, known, 1)
-                    hint = (
-                        f"did you mean {near[0]}?" if near else f"help({cls.__name__}) lists them"
-                    )
-                    raise TypeError(f"{cls.__name__} has no parameter {name!r}; {hint}")
+            for name in [name for name in parameters if name not in known]:
+                near = get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"help({cls.__name__}) lists them"
+                raise TypeError(f"{cls.__name__} has no parameter {name!r}; {hint}")
             for name, default in known.items():
                 setattr(self, name, parameters.get(name, default))
 
@@ -143,7 +141,9 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
     def _shown(
         self, verbose: bool, watch: Watch | None, output: str | PathLike[str] | None
     ) -> Iterator[Watch | None]:
-        """Yield what a run tells its events to: `watch`, and with `verbose` a display of the run too."""
+        """Check `output`, then yield what a run tells its events to: `watch`, and a display if `verbose`."""
+        if output is not None:
+            check_output(Path(output))
         if not verbose:
             yield watch
             return

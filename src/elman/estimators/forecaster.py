@@ -83,10 +83,9 @@ class Forecaster(Estimator):
         `output`, `resume`, `watch` and `verbose` are as for `LanguageModel.fit`.
         Raises DataError, OptionError, OutputError, ModelFileError, DivergedError.
         """
-        series = self.read(X)
         with self._shown(verbose, watch, output) as watching:
             outcome = training().train_forecaster(
-                series,
+                self.read(X),
                 self._checked_options(),
                 output=None if output is None else Path(output),
                 resume=resume,

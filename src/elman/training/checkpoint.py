@@ -18,11 +18,12 @@ import torch
 
 from elman import _container
 from elman._errors import ModelFileError, OutputError, printable
+from elman.model import folder_of
 from elman.training.distributed import Group
 from elman.training.objective import LayerState, Trainable
 from elman.training.random import Randomness
 
-__all__ = ["Best", "Progress", "Snapshot", "Store", "capture", "folder_of", "part", "restore"]
+__all__ = ["Best", "Progress", "Snapshot", "Store", "capture", "part", "restore"]
 
 KIND = "checkpoint"
 _GENERATORS = ("random", "random.cuda")
@@ -146,11 +147,6 @@ def restore(
         None if best is None else Best(best["value"], best["step"], part(snapshot, "best.")),
         Progress(**snapshot.numbers["progress"]),
     )
-
-
-def folder_of(output: Path) -> Path:
-    """Return the folder in which an unfinished run keeps what it needs, beside the model `output`."""
-    return output.with_suffix(".checkpoint")
 
 
 class Store:

@@ -23,9 +23,9 @@ from elman.data.sources import Source
 from elman.data.text import Corpus
 from elman.data.vocabulary import TextCodec
 from elman.metrics.paired import paired_difference
-from elman.model import Model
+from elman.model import Model, folder_of
 from elman.options import LanguageOptions
-from elman.training.checkpoint import Best, folder_of
+from elman.training.checkpoint import Best
 from elman.training.distributed import Group
 from elman.training.loop import Watch
 from elman.training.network import Network

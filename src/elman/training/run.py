@@ -24,9 +24,9 @@ from elman import _native
 from elman._errors import DataError, DivergedError, OptionError, OutputError
 from elman._version import __version__
 from elman.config import Config
-from elman.model import SUFFIX, Model, model_name
+from elman.model import Model, check_output
 from elman.options import RecurrentOptions
-from elman.training.checkpoint import Best, Snapshot, Store, folder_of
+from elman.training.checkpoint import Best, Snapshot, Store
 from elman.training.distributed import Group, join
 from elman.training.journal import Journal
 from elman.training.loop import Event, Loop, Watch, interruptible
@@ -311,7 +311,7 @@ def execute(
         torch.set_num_threads(options.threads or threads)
         with freed_memory_kept(), ExitStack() as held:
             if output is not None and group.leads:
-                _check_writable(output)
+                check_output(output)
                 held.enter_context(_locked(output))
             run = load(group)
             unfinished = run.is_unfinished()
@@ -395,23 +395,3 @@ def _check_precision(precision: str, device: torch.device) -> None:
         if device.type != "cpu":
             raise OptionError("precision", got=f"bf16 on {device}", expected="float32 there")
         _native.require_bfloat16()
-
-
-def _check_writable(output: Path) -> None:
-    folder, got, remedy = output.parent, "", "choose another with -o"
-    if output.is_dir():
-        got = "a folder"
-    elif not folder.exists():
-        got, remedy = "no such folder", "make it first"
-    elif not folder.is_dir():
-        got = f"{folder.name}, a file where a folder must be"
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        got = "a folder that is not writable"
-    elif output.exists() and not os.access(output, os.W_OK):
-        got = "a file that is write-protected"
-    elif folder_of(output).exists() and not folder_of(output).is_dir():
-        got = f"{folder_of(output).name}, a file where a folder must be"
-    elif model_name(output) == output.name:
-        raise OptionError("output", got=output.name, expected=f"a name that ends in {SUFFIX}")
-    if got:
-        raise OutputError(f"cannot write the model {output}", got=got, remedy=remedy)
