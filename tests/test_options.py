@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_type_hints
 
+import numpy as np
 import pytest
 
 from elman import OptionError
@@ -31,6 +32,15 @@ def test_choices_are_those_of_the_house(name: str, choices: tuple[str, ...]) -> 
     ("options", "said"),
     [
         ({"hidden_size": 0}, "hidden_size: got 0; expected a whole number from 1 to 16384"),
+        ({"hidden_size": "8"}, "hidden_size: got '8'; expected a whole number from 1 to 16384"),
+        ({"hidden_size": [8]}, "hidden_size: got [8]; expected a whole number"),
+        ({"hidden_size": None, "num_layers": 10**400}, "num_layers: got 1000"),
+        ({"weight_decay": 10**400}, "weight_decay: got 1000"),
+        ({"weight_decay": None}, "weight_decay: got None; expected a number from 0.0"),
+        ({"level": np.array(["word", "char"])}, "level: got ['word' 'char']; expected one of"),
+        ({"cell": None}, "cell: got None; expected one of rnn"),
+        ({"time": [5]}, "time: got [5]; expected a span of time"),
+        ({"time": 10**400}, "time: got 1000"),
         ({"hidden_size": 2.5}, "hidden_size: got 2.5; expected a whole number"),
         ({"hidden_size": True}, "hidden_size: got True"),
         ({"dropout": 1.0}, "dropout: got 1.0; expected a number from 0.0 to 0.99"),

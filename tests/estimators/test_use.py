@@ -35,6 +35,23 @@ def test_random_state_is_the_seed(estimator: Any) -> None:
         estimator(random_state=1, seed=1)
 
 
+@pytest.mark.parametrize("state", ["abc", -1, 1.5, True, np.random.RandomState(0)], ids=str)
+def test_a_random_state_that_is_no_number_is_named(state: Any) -> None:
+    expected = "random_state: got .*; expected a whole number from 0"
+    with pytest.raises(OptionError, match=expected):
+        elman.LanguageModel(random_state=state)
+    with pytest.raises(OptionError, match=expected):
+        elman.Forecaster().set_params(random_state=state)
+    assert elman.LanguageModel(random_state=np.int64(3)).seed == 3
+
+
+def test_options_of_a_wrong_type_and_outputs_are_refused_before_the_data_is_read() -> None:
+    with pytest.raises(OptionError, match="hidden_size: got '8'; expected a whole number"):
+        elman.LanguageModel(hidden_size="8").fit("nowhere.txt")
+    with pytest.raises(OptionError, match=r"output: got wrong.suffix"):
+        elman.Forecaster().fit("nowhere.csv", output="wrong.suffix")
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_help_describes_every_parameter(estimator: Any) -> None:
     for field in estimator.options.declared():

@@ -18,6 +18,12 @@ __all__ = ["Options", "members_of", "network", "reading", "seconds", "training"]
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+def _is_number(value: Any) -> bool:
+    """Return whether `value` is a finite number that fits a float."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and abs(value) < math.inf and int(value).bit_length() < 1024
+
+
 def seconds(time: str | float, name: str = "time") -> float:
     """Return a span of time in seconds: a number of seconds, or text such as "90s", "3m", "1h30m".
 
@@ -33,7 +39,7 @@ def seconds(time: str | float, name: str = "time") -> float:
             total = sum(float(number) * _UNITS[unit] for number, unit in parts)
         elif re.fullmatch(r"\d+(?:\.\d+)?", time):
             total = float(time)
-    elif not isinstance(time, bool):
+    elif _is_number(time):
         total = float(time)
     if not (math.isfinite(total) and total > 0):
         raise OptionError(name, got=time, expected='a span of time such as "90s", "3m" or "1h30m"')
@@ -105,32 +111,27 @@ def _checked(name: str, value: Any, kind: Any, declared: Field[Any]) -> Any:
     members = members_of(kind)
     if value is None and type(None) in members:
         return None
+    got = "None" if value is None else value
     choices = [member for member in members if isinstance(member, str)]
     if choices:
-        if value not in choices:
-            raise OptionError(name, got=value, expected="one of " + ", ".join(choices))
+        # an array has no single answer to whether it is among the choices
+        if not isinstance(value, str) or value not in choices:
+            raise OptionError(name, got=got, expected="one of " + ", ".join(choices))
         return str(value)
     if str in members and isinstance(value, str):
         return value
     if bool in members:
         if not isinstance(value, bool) and type(value).__name__ != "bool":
-            raise OptionError(name, got=value, expected="true or false")
+            raise OptionError(name, got=got, expected="true or false")
         return bool(value)
     low, high, above = (declared.metadata[limit] for limit in ("low", "high", "above"))
-    whole = int in members
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    expected = "a whole number" if whole else "a number" if float in members else "text"
-    expected += f" from {low}" if low is not None else ""
-    expected += f" to {high}" if high is not None else ""
-    expected += f" above {above}" if above is not None else ""
-    if (
-        expected == "text"
-        or not is_number
-        or not abs(value) < math.inf
-        or (whole and int(value) != value)
-        or (low is not None and value < low)
-        or (high is not None and value > high)
-        or (above is not None and value <= above)
-    ):
-        raise OptionError(name, got=value, expected=expected)
-    return int(value) if whole else float(value)
+    expected = "a whole number" if int in members else "a number" if float in members else "text"
+    for word, limit in (("from", low), ("to", high), ("above", above)):
+        expected += f" {word} {limit}" if limit is not None else ""
+    if expected != "text" and _is_number(value):
+        number = int(value) if int in members else float(value)
+        small = (low is not None and value < low) or (above is not None and value <= above)
+        if number == value and not small and (high is None or value <= high):
+            return number
+    # quotes tell the text "8" from the number 8
+    raise OptionError(name, got=repr(value) if isinstance(value, str) else got, expected=expected)

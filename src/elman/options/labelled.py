@@ -129,6 +129,5 @@ class TaggerOptions(LabelledOptions):
 def _check_pooling(pooling: str | None) -> None:
     ways = [] if pooling is None else pooling.split("+")
     if not set(ways) <= {*_POOLINGS} or len({*ways}) != len(ways):
-        raise OptionError(
-            "pooling", got=pooling, expected="of " + ", ".join(_POOLINGS) + ", joined by +"
-        )
+        expected = f"of {', '.join(_POOLINGS)}, joined by +"
+        raise OptionError("pooling", got=pooling, expected=expected)

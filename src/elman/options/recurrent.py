@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from elman._errors import OptionError
 from elman.options._declare import Options, network, seconds, training
@@ -66,19 +66,14 @@ class RecurrentOptions(Options):
     device: Literal["auto", "cpu", "cuda"] = training("auto", "where training runs")
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        budgets: dict[str, Any] = {
-            name: getattr(self, name) for name in ("time", "epochs", "steps")
-        }
-        given = [name for name, value in budgets.items() if value is not None]
-        if len(given) > 1:
-            raise OptionError(
-                "budget", got=" and ".join(given), expected="one of time, epochs, steps"
-            )
         for name in ("time", "checkpoint_every"):
             if getattr(self, name) is not None:
                 seconds(getattr(self, name), name)
+        super().__post_init__()
+        names = ("time", "epochs", "steps")
+        if len(given := [name for name in names if getattr(self, name) is not None]) > 1:
+            got = " and ".join(given)
+            raise OptionError("budget", got=got, expected="one of time, epochs, steps")
         if self.activation != "tanh" and self.cell != "rnn":
-            raise OptionError(
-                "activation", got=self.activation, expected="tanh", remedy="or choose cell rnn"
-            )
+            got, remedy = self.activation, "or choose cell rnn"
+            raise OptionError("activation", got=got, expected="tanh", remedy=remedy)
