@@ -230,6 +230,24 @@ def test_one_sequence_or_one_class_is_an_error(
     assert words in str(told.value)
 
 
+def test_labels_that_occur_once_are_refused_or_said() -> None:
+    texts = [f"text number {row}" for row in range(40)]
+    with pytest.raises(DataError, match="these are no classes: got 40 of 40 labels occur only"):
+        run_of(data=Labelled(Sequences.of(texts), texts))
+    tags = [[f"{row} a", f"{row} b"] for row in range(40)]
+    with pytest.raises(DataError, match="these are no classes: got 80 of 80 labels occur only"):
+        run_of("tag", Labelled(Sequences.of([["a", "b"]] * 40), tags))
+    half = [text if row < 25 else f"label {row % 2}" for row, text in enumerate(texts)]
+    found = run_of(data=Labelled(Sequences.of(texts), half)).parts.warnings
+    assert any(one.startswith("25 of 40 labels occur only once") for one in found)
+    usual = run_of(data=Labelled(Sequences.of(texts), ["a", "b"] * 20)).parts.warnings
+    assert not any("occur only once" in one for one in usual)
+    # a first batch of a partial fit may hold each of the classes once
+    options = ClassifierOptions(**(SMALL | {"steps": 2}))
+    batch = Labelled(Sequences.of(texts), texts)
+    assert train_labelled("classify", batch, options, labels=Labels.of(texts)).model.card
+
+
 def test_equal_sequences_stay_on_one_side_and_are_said() -> None:
     texts_given = [f"row {row % 100}" for row in range(150)] + [f"text {row}" for row in range(150)]
     run = run_of(data=Labelled(Sequences.of(texts_given), ["a", "b"] * 150))

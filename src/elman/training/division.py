@@ -27,6 +27,8 @@ SMALLEST = 20
 MIN_PART = 50
 """Sequences of a validation set and of a test set below which cross-validation chooses the step."""
 FOLDS = 3
+MANY_SINGLE, MOSTLY_SINGLE = 0.5, 0.9
+"""Shares of labels that occur once, above which they are warned of and refused: a column of texts or ids."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +53,19 @@ def divide(
     test: Labelled | None = None,
     *,
     learns_on: bool = False,
+    labels_are_known: bool = False,
 ) -> Division:
     """Return the parts of `data`, of which a `share` is kept from training where `valid` is not given.
 
     Where `test` is not given, half of what is kept from training is the test set. A network that `learns_on`
-    trains for a fixed time where there is too little for a validation set. Raises DataError.
+    trains for a fixed time where there is too little for a validation set. Where `labels_are_known`, a first
+    batch may hold each of them once. Raises DataError.
     """
     if not learns_on:
         _check_enough(task, data)
     warnings = _repeated(data)
+    if task != "regress" and not (learns_on or labels_are_known):
+        warnings += _single(data.flat(task))
     training, held, given = data, valid, test is not None
     if held is None and (len(data) >= SMALLEST or test is not None):
         kept, rows = data.split(task, share, seed)
@@ -85,13 +91,22 @@ def divide(
     return Division(training, validation, test, folds, words, tuple(warnings))
 
 
+def _single(labels: Sequence[Any]) -> list[str]:
+    """Return a warning where most labels occur once; raises DataError where nearly all do."""
+    once = sum(count == 1 for count in Counter(labels).values())
+    if len(labels) < SMALLEST or once <= MANY_SINGLE * len(labels):
+        return []
+    got = f"{once:,} of {len(labels):,} labels occur only once"
+    if once <= MOSTLY_SINGLE * len(labels):
+        return [f"{got}: of such a class there is nothing to measure, and little to learn"]
+    remedy = "name the column of labels, or train for regress where they are numbers"
+    raise DataError("these are no classes", got=got, expected="labels that repeat", remedy=remedy)
+
+
 def _check_enough(task: str, data: Labelled) -> None:
     if len(data) < 2:
-        raise DataError(
-            "the training set is one sample",
-            got="one sequence",
-            expected="two at least, and some dozens to learn anything from",
-        )
+        expected = "two at least, and some dozens to learn anything from"
+        raise DataError("the training set is one sample", got="one sequence", expected=expected)
     kinds = set(map(str, data.flat(task))) if task != "regress" else {"", " "}
     if len(kinds) < 2:
         raise DataError(

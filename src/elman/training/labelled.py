@@ -126,9 +126,8 @@ class LabelledRun(Run):
             valid, test = (None if one is None else one.stepwise() for one in (valid, test))
         if labels is None and before is None and task != "regress":
             labels = Labels.of(data.flat(task))
-        parts = divide(
-            task, data, options.held_out, options.seed, valid, test, learns_on=before is not None
-        )
+        known = {"learns_on": before is not None, "labels_are_known": given.labels is not None}
+        parts = divide(task, data, options.held_out, options.seed, valid, test, **known)
         training = parts.training
         codec = before.codec if before is not None else _codec(task, options, training, labels)
         if codec.labels is not None:
