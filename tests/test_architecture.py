@@ -181,6 +181,16 @@ def test_torch_stays_in_its_wing() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_training_does_not_import_the_compiler_of_torch() -> None:
+    code = (
+        "import elman, sys\n"
+        "elman.LanguageModel(hidden_size=4, steps=2).fit('I like tea . ' * 40)\n"
+        "print('torch.optim' in sys.modules, 'torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True False"
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, elman.cli\n"

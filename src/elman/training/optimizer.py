@@ -6,6 +6,7 @@ the clipping is by the norm of all gradients together (R. Pascanu et al., arXiv:
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -28,6 +29,10 @@ class AdamW(torch.optim.AdamW):
     >>> norm, weight.tolist()
     (5.0, [0.5, 0.5])
     """
+
+    # Torch wraps these methods for its compiler, which the first call would import: a second before training.
+    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
 
     def __init__(
         self,
