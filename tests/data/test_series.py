@@ -109,7 +109,9 @@ HAZARDS: dict[str, Outcome] = {
     "one row": (frame(days(1), [1]), {}, "one stamp tells no frequency: pass frequency=", ""),
     "one row, its frequency given": (frame(days(1), [1]), {"frequency": "D"}, [[1]], ""),
     "one row beside others": (two(WEEK[:3], WEEK[:1]), {}, [[0, 1, 2], [3]], ""),
-    "all NaN": (frame(days(2), [NAN, NAN]), {}, "no series has a value: got 'y'", ""),
+    "all NaN": (
+        frame(days(2), [NAN, NAN]), {}, "no series has a value: got only missing ones in 2 rows of", "",
+    ),
     "one of two all NaN": (
         two(days(2), days(2), [1, 2, None, None]), {}, [[1, 2]], "series 'b' without a value: left out",
     ),

@@ -108,6 +108,17 @@ def test_an_update_changes_the_forecaster_itself(model: ForecastPredictor) -> No
     assert model.predict().quantiles.tobytes() == other.predict().quantiles.tobytes()
 
 
+def test_new_rows_without_any_value_are_refused_in_one_line(model: ForecastPredictor) -> None:
+    before = model.predict()
+    empty = shops(60, 9).assign(y=np.nan)
+    expected = "no series has a value: got only missing ones in 18 rows of 2 series: 'a', 'b'"
+    with pytest.raises(DataError, match=expected):
+        model.update(empty)
+    assert model.predict().quantiles.tobytes() == before.quantiles.tobytes()
+    empty.loc[empty["shop"].eq("a"), "y"] = 50.0
+    assert [len(one) for one in model.update(empty).history.values] == [69, 60]
+
+
 def test_rows_that_are_known_already(model: ForecastPredictor) -> None:
     # a job that sends all of its last days every night
     for night in range(60, 63):

@@ -11,7 +11,7 @@ import numpy as np
 
 from elman._errors import DataError, OptionError
 from elman.data.calendar import DAY, Frequency, advance, infer_frequency, positions, steadied
-from elman.data.columns import of_series, quoted, several
+from elman.data.columns import of_series, quoted
 from elman.data.rows import Rows, SeriesOptions
 
 __all__ = ["Grid", "farthest", "make_grids", "stamp_name"]
@@ -368,7 +368,8 @@ def make_grids(rows: Rows, options: SeriesOptions) -> tuple[list[Grid], Frequenc
             raise DataError(f"series {quoted(rows.ids[code])} has no value", remedy="leave it out")
         counts["empty"][code] = 1
     if not grids:
-        raise DataError("no series has a value", got=several(rows.ids))
+        got = f"only missing ones in {len(rows.codes):,} rows of {of_series(rows.ids)}"
+        raise DataError("no series has a value", got=got, expected="at least one")
     for name, found in counts.items():
         if touched := [code for code, count in found.items() if count]:
             said = _SAID[name].format(
