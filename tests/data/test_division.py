@@ -146,15 +146,36 @@ def test_a_set_unlike_the_training_set_is_said() -> None:
 
 
 def test_a_file_given_twice_is_said(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text("to be or not to be " * 100)
-    for sources_ in (
-        {"text": [path, path]},
-        {"text": path, "valid": path},
-        {"text": path, "test": path},
-    ):
-        (warning,) = load_corpora(**sources_, level="char").training.facts.warnings  # type: ignore[arg-type]
-        assert f"{path} is given more than once" in warning
+    path, copy = tmp_path / "a.txt", tmp_path / "copy.txt"
+    for one in (path, copy):
+        one.write_text("to be or not to be " * 100)
+    for twice in (path, copy):
+        (warning,) = load_corpora([path, twice], level="char").training.facts.warnings
+        assert f"{twice} is given more than once" in warning
+        for option, name in (("valid", "held-out text"), ("test", "test set")):
+            given = load_corpora(path, level="char", documents="file", **{option: twice})  # type: ignore[arg-type]
+            assert given.warnings == (
+                f"100% of the {name} is in the text to train on too: its figures flatter",
+            )
+
+
+def test_lines_that_two_sets_share_are_said() -> None:
+    drawn = names(800)
+    text, valid, test = (
+        "".join(f"{name}\n" for name in part) for part in (drawn[:400], drawn[400:600], drawn[600:])
+    )
+
+    def said(**given: str) -> list[str]:
+        return [one for one in load_corpora(text, **given).warnings if "flatter" in one]
+
+    assert said() == said(valid=valid, test=test) == []
+    whole = "is in the text to train on too: its figures flatter"
+    assert said(valid=text) == [f"100% of the held-out text {whole}"]
+    (warning,) = said(valid=valid, test=text[: len(text) // 2] + test)
+    assert warning.endswith(f"of the test set {whole}")
+    assert said(valid=valid, test=valid) == [
+        "100% of the test set is in the held-out text too: its figures flatter"
+    ]
 
 
 def test_a_small_text_keeps_every_word_and_line_whole() -> None:

@@ -202,7 +202,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch, method):
         ("a", {}, "the text to train on is too short: got 1 characters"),
         ("\n" * 50, {"documents": "line"}, "is too short: got"),
         ("word", {"level": "word"}, "too short"),
-        ("abc" * 9, {"valid": "a"}, "the held-out text is too short"),
+        ("abc" * 9, {"valid": "a"}, "the validation set is too short"),
         ("abc" * 9, {"test": "a"}, "the test set is too short"),
         ("abc" * 9, {"valid": ""}, "the text is empty"),
         ("<unk> " * 9, {"level": "word"}, "at least 2 tokens, not all of them <unk>"),

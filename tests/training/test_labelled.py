@@ -273,6 +273,10 @@ def test_a_validation_file_equal_to_the_training_file_is_said() -> None:
     assert "its figures flatter" in warnings[0]
     some = run_of(data=data, test=data.take(range(50))).report()["warnings"]
     assert "all 50 sequences of the test set are in the training set too" in some[0]
+    other = Labelled(Sequences.of([f"other {row}" for row in range(60)]), ["a", "b"] * 30)
+    assert run_of(data=data, valid=other, test=other).report()["warnings"] == [
+        "all 60 sequences of the test set are in the validation set too: its figures flatter"
+    ]
 
 
 def test_a_split_unlike_the_training_set_is_said() -> None:

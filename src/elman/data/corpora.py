@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, combinations
 from pathlib import Path
 
+import numpy as np
+
 from elman._errors import OptionError
-from elman.data.division import FROM, divide
+from elman.data.division import FROM, divide, line_keys
 from elman.data.reading import SMALL_TEXT, guess_reading
 from elman.data.sources import Document, Source, end_lines, read_sources
 from elman.data.text import Corpus, demand, encode, token_blocks
@@ -23,6 +24,8 @@ KEEP_ALL_WORDS = 25_000
 """Characters below which words that occur once are kept: they are a large part of a small text."""
 STRANGE_TIMES, STRANGE_SHARE = 2.0, 0.05
 """A set with more unknown tokens than so many times the training set's share plus this share is unlike it."""
+REPEATED_SHARE = 0.1
+"""Share of a set's characters in lines of another set above which its figures flatter."""
 LENGTH_RATIO = 1.25
 """How many times as long documents are on average in a set unlike the training set."""
 
@@ -43,18 +46,35 @@ class Corpora:
 
 
 def _repeated(documents: Sequence[Document]) -> list[str]:
-    """Return a warning of files and texts that are given more than once."""
-    given = [(document.path and document.path.resolve(), document.text) for document in documents]
-    counts = Counter(given)
-    twice = [one.name for one, key in zip(documents, given, strict=True) if counts[key] > 1]
-    warning = "is given more than once: what is held out may be trained on too"
-    return [f"{name} {warning}" for name in twice[:1]]
+    """Return a warning of a file or text that is given more than once, by one name or two."""
+    least = sum(document.characters for document in documents) // 100
+    seen: set[tuple[int, int]] = set()
+    for document in documents:
+        key = document.characters, hash(next(iter(document.blocks()), ""))
+        if document.characters > least and key in seen:
+            warning = "is given more than once: what is held out may be trained on too"
+            return [f"{document.name} {warning}"]
+        seen.add(key)
+    return []
 
 
-def _unlike(training: Corpus, other: Corpus | None, name: str) -> list[str]:
+def _known(sets: Mapping[str, Sequence[Document]]) -> list[str]:
+    """Return a warning for each set with many characters in lines that an earlier set has too."""
+    notes = []
+    lines = {
+        name: [pair for one in documents for pair in line_keys(one.blocks(), seed=0)]
+        for name, documents in sets.items()
+    }
+    for other, name in combinations((name for name in lines if lines[name]), 2):
+        keys, sizes = map(np.concatenate, zip(*lines[name], strict=True))
+        known = np.isin(keys, np.concatenate([theirs for theirs, _ in lines[other]]))
+        if (share := sizes[known].sum() / sizes.sum()) > REPEATED_SHARE:
+            notes.append(f"{share:.0%} of the {name} is in the {other} too: its figures flatter")
+    return notes
+
+
+def _unlike(training: Corpus, other: Corpus, name: str) -> list[str]:
     """Return in which ways a set is unlike the training set."""
-    if other is None:
-        return []
     notes = []
     strange, usual = (one.facts.unknown / max(1, one.facts.tokens) for one in (other, training))
     if strange > STRANGE_TIMES * usual + STRANGE_SHARE:
@@ -137,7 +157,7 @@ def load_corpora(
     whole = end_lines(whole, lines=lines)
     held, later = ([], []) if valid is None else read_sources(valid, encoding, lines=lines)
     tested, last = ([], []) if test is None else read_sources(test, encoding, lines=lines)
-    warnings = [*warnings, *_repeated([*whole, *held, *tested])]
+    warnings += _repeated(whole)
     shares = [1.0] if test is not None else [0.5, 0.5]
     if valid is None:
         shares = [1 - held_out, *(held_out * share for share in shares)]
@@ -152,8 +172,6 @@ def load_corpora(
     characters = sum(document.characters for document in whole)
     minimum = 1 if min_count is None and characters < KEEP_ALL_WORDS else min_count
     kept = f"{100 * held_out:.3g} % of the"
-    names = {"end": f"the last {kept} text", "lines": f"{kept} lines, drawn at random"}
-    names["files"] = f"{kept} files, drawn at random"
     # ways to divide the text, the best first; the last one is taken as it is
     ways: list[tuple[Sequence[list[Document]], str]] = [
         ([whole, held, tested], "a text of its own")
@@ -164,7 +182,8 @@ def load_corpora(
         ways = [([whole, [], tested], "nothing is held out of so small a text")]
         if characters >= SMALL_TEXT:
             sets, by = division(whole, shares)
-            ways.insert(0, ([*sets, tested][:3], names[by]))
+            drawn = f"the last {kept} text" if by == "end" else f"{kept} {by}, drawn at random"
+            ways.insert(0, ([*sets, tested][:3], drawn))
     for (training, *others), how in ways:  # noqa: B007 - `how` is that of the way taken
         blocks = (token_blocks(document, level, split) for document in training)
         codec, pruned = count(
@@ -180,9 +199,12 @@ def load_corpora(
         warnings.append("more than a million kinds of words: the rarest were dropped in counting")
     remedy = "pass a longer text"
     corpus = encode(training, codec, workspace, pruned=pruned, warnings=warnings)
-    demand(corpus, "the text to train on", remedy)
-    for one, which in ((validation, "the held-out text"), (test_set, "the test set")):
+    odd: list[str] = []
+    found = {"text to train on": corpus, "validation set": validation, "test set": test_set}
+    for name, one in found.items():
         if one is not None:
-            demand(one, which, remedy)
-    odd = [_unlike(corpus, validation, "validation set"), _unlike(corpus, test_set, "test set")]
-    return Corpora(corpus, validation, test_set, how, tuple(chain.from_iterable(odd)))
+            demand(one, f"the {name}", remedy)
+            odd += _unlike(corpus, one, name)
+    if held or tested:
+        odd += _known({"text to train on": whole, "held-out text": held, "test set": tested})
+    return Corpora(corpus, validation, test_set, how, tuple(odd))

@@ -85,8 +85,9 @@ def divide(
     enough = len(set(training.contents())) >= 2 * FOLDS
     if validation is None and test is not None and not learns_on and enough:
         folds = training.folds(task, FOLDS, seed)
-    for name, part in (("validation", validation), ("test", test)):
-        warnings += _known(training, part, name)
+    warnings += _known(training, validation, "validation", "training")
+    warnings += _known(training, test, "test", "training")
+    warnings += _known(validation, test, "test", "validation")
     words = _words(validation, test, folds, (valid is not None, given or valid is not None))
     return Division(training, validation, test, folds, words, tuple(warnings))
 
@@ -124,10 +125,8 @@ def _words(
     given: tuple[bool, bool],
 ) -> str:
     if test is None and not folds and validation is None:
-        return (
-            "nothing is held out, for there are too few different sequences: "
-            "no figure says how good the network is"
-        )
+        few = "nothing is held out, for there are too few different sequences"
+        return f"{few}: no figure says how good the network is"
     by = ["as given" if one else "drawn by the seed" for one in given]
     parts = []
     if validation is not None:
@@ -142,30 +141,27 @@ def _words(
 def _repeated(data: Labelled) -> list[str]:
     """Return what is to be said of sequences that `data` has more than once."""
     counts = Counter(data.contents())
-    if len(data) >= SMALLEST and min(counts.values()) > 1:
-        return [
-            f"every sequence is there {min(counts.values())} times or more: is a file given twice?"
-        ]
+    fewest = min(counts.values())
+    if len(data) >= SMALLEST and fewest > 1:
+        return [f"every sequence is there {fewest} times or more: is a file given twice?"]
     more = len(data) - len(counts)
     if more <= len(data) // 100:
         return []
-    return [
-        f"{more:,} of {len(data):,} sequences repeat another one; copies stay on one side of the split"
-    ]
+    repeated = f"{more:,} of {len(data):,} sequences repeat another one"
+    return [f"{repeated}; copies stay on one side of the split"]
 
 
-def _known(training: Labelled, part: Labelled | None, name: str) -> list[str]:
-    """Return what is to be said of sequences of a given `part` that are in the training set as well."""
-    if part is None:
+def _known(other: Labelled | None, part: Labelled | None, name: str, where: str) -> list[str]:
+    """Return a warning of sequences of a `part` that the `other` part has as well."""
+    if other is None or part is None:
         return []
-    known = set(training.contents())
+    known = set(other.contents())
     count = sum(key in known for key in part.contents())
     if not count:
         return []
     some = "all" if count == len(part) else f"{count:,} of the"
-    return [
-        f"{some} {len(part):,} sequences of the {name} set are in the training set too: its figures flatter"
-    ]
+    repeated = f"{some} {len(part):,} sequences of the {name} set"
+    return [f"{repeated} are in the {where} set too: its figures flatter"]
 
 
 def unlike(
@@ -205,9 +201,8 @@ def _apart(training: Labelled, part: Labelled) -> bool:
 def _unknown(codec: SequenceCodec, data: Labelled) -> float:
     encoded = Encoded.of(codec, data.sequences)
     tokens = np.concatenate(encoded.sequences)
-    return float(
-        ((tokens if encoded.words is None else encoded.words[tokens]) == UNKNOWN_ID).mean()
-    )
+    words = tokens if encoded.words is None else encoded.words[tokens]
+    return float((words == UNKNOWN_ID).mean())
 
 
 def _label_shares(training: Sequence[Any], part: Sequence[Any]) -> list[str]:
