@@ -64,7 +64,9 @@ def test_health_and_the_list_of_models(got, models):
     assert words["parameters"] == models["words"].model.parameter_count
     assert (words["vocabulary"], words["level"], words["documents"]) == (11, "word", "file")
     assert words["panels"]["unrolled"] is None
-    assert words["panels"]["series"] == "no series and no labels; words reads text"
+    assert words["panels"]["series"] == (
+        "This panel is for forecasts and labels; words reads text."
+    )
     # what JSON has no word for is null
     assert words["card"] == {"note": "random", "not a number": None}
     forecast = rows["forecast"]

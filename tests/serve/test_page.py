@@ -329,13 +329,13 @@ def test_memory_colours_a_text_by_a_unit_and_finds_units(visit, size):
     measured = httpx.post(f"{at.url}/v1/memory", json={"model": "meals", "input": PASSAGE}).json()
     expect(page.locator("#horizon")).to_have_text(measured["verdict"])
     page.get_by_label("Search the units").fill("")
-    page.get_by_label("Like the phrase").fill("to eat")
-    page.get_by_role("button", name="Find its units").click()
+    page.get_by_label("Units that stand out over the phrase").fill("to eat")
+    page.get_by_role("button", name="Find them").click()
     expect(page.locator("#units-note")).to_contain_text("over the phrase")
     assert page.locator("#places li").count() > 0
     asked = at.asked("/v1/units/like")
     page.locator("#passage").fill("")
-    page.get_by_role("button", name="Find its units").click()
+    page.get_by_role("button", name="Find them").click()
     expect(page.locator("#reading")).to_have_text("There is no text yet.")
     assert not asked
 
@@ -382,7 +382,9 @@ def test_the_words_that_moved_a_label_are_coloured(visit, size):
 def test_a_model_that_cannot_do_a_panel_says_why(visit, size):
     page = (at := visit(size)).page
     at.tab("Series")
-    expect(page.locator("#why-not")).to_have_text(re.compile("no series and no labels"))
+    expect(page.locator("#why-not")).to_have_text(
+        re.compile("This panel is for forecasts and labels; meals reads text")
+    )
     at.choose("mood")
     expect(page.locator("#why-not")).to_be_hidden()
     for name in ("Unrolled", "Memory"):
@@ -410,7 +412,7 @@ def test_a_run_shows_its_curves_and_the_samples_along_them(visit, size, folder):
     page = (at := visit(size)).page
     at.tab("Training")
     page.get_by_label("Run").select_option(label="meals")
-    expect(page.locator("#progress")).to_contain_text("ended: budget")
+    expect(page.locator("#progress")).to_contain_text("ended with its budget")
     expect(page.locator("#curves svg")).to_contain_text("validation")
     samples = page.locator("#samples li")
     expect(samples.first).to_contain_text("step")
@@ -434,9 +436,19 @@ def test_a_run_goes_on_under_the_eyes(visit, folder):
         with live.open("a") as file:
             file.write(json.dumps(event | {"step": 20}) + "\n")
         expect(page.locator("#progress")).to_contain_text("step 20 ")
+        # an evaluation stands after the last steps; a second network goes on where the curves do
+        evaluated = {"event": "evaluation", "step": 30, "held_out_loss": 1.5}
+        with live.open("a") as file:
+            file.write(json.dumps(evaluated) + "\n")
+        expect(page.locator("#progress")).to_contain_text("step 30 · loss 2.000 · validation 1.500")
+        with live.open("a") as file:
+            for line in ({"event": "stage", "next": "measured"}, event | {"step": 7}):
+                file.write(json.dumps(line) + "\n")
+        expect(page.locator("#progress")).to_contain_text("step 37 · loss 2.000 · 10 %")
+        expect(page.locator("#curves")).to_contain_text("on the training set")
         with live.open("a") as file:
             file.write(json.dumps({"event": "end", "stopped": "early"}) + "\n")
-        expect(page.locator("#progress")).to_contain_text("ended: early")
+        expect(page.locator("#progress")).to_contain_text("ended early")
         # another run over it is shown as it begins, and once it is gone there are the others
         lines[1] |= {"step": 5}
         live.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -444,5 +456,5 @@ def test_a_run_goes_on_under_the_eyes(visit, folder):
     finally:
         live.unlink()
     expect(page.locator("#run option", has_text="live")).to_have_count(0)
-    expect(page.locator("#progress")).to_contain_text("ended: budget")
+    expect(page.locator("#progress")).to_contain_text("ended with its budget")
     expect(page.get_by_role("alert")).to_be_empty()

@@ -196,8 +196,8 @@ def test_what_was_asked_of_a_model_is_not_shown_under_another(visit):
 
     at.read(PASSAGE)
     found = at.hold("/v1/units/like")
-    page.get_by_label("Like the phrase").fill("to eat")
-    page.get_by_role("button", name="Find its units").click()
+    page.get_by_label("Units that stand out over the phrase").fill("to eat")
+    page.get_by_role("button", name="Find them").click()
     at.until(lambda: found)
     at.choose("letters")
     expect(page.locator("#coloured .tone").nth(len(PASSAGE) - 1)).to_be_attached()
@@ -261,7 +261,7 @@ def test_the_page_opens_on_a_panel_that_the_model_can_do(visit, folder, start):
             "title", "not for this model"
         )
         at.tab("Unrolled")
-        expect(page.locator("#why-not")).to_contain_text("only a language model unrolls")
+        expect(page.locator("#why-not")).to_contain_text("This panel is for language models")
         page.get_by_role("button", name="Open Series").click()
         expect(page.locator("#why-not")).to_be_hidden()
         expect(page.get_by_role("tab", name="Series")).to_be_focused()
@@ -305,8 +305,8 @@ def test_a_phrase_is_looked_for_in_the_text_that_is_shown(visit):
     before = page.locator("#lags svg").inner_html()
     other = "we like to eat cake and we like to eat fish \n" * 120
     page.locator("#passage").fill(other)
-    page.get_by_label("Like the phrase").fill("to eat")
-    page.get_by_role("button", name="Find its units").click()
+    page.get_by_label("Units that stand out over the phrase").fill("to eat")
+    page.get_by_role("button", name="Find them").click()
     expect(page.locator("#units-note")).to_contain_text("over the phrase")
     expect(page.locator("#coloured .tone")).to_have_count(len(other.split()) + 120)
     assert page.locator("#lags svg").inner_html() != before
@@ -333,7 +333,7 @@ def test_the_list_of_units_keeps_focus_and_place(visit):
 def test_a_short_text_is_written_on_until_units_can_be_told(visit, size):
     page = (at := visit(size)).page
     at.read("we like to eat")
-    expect(page.locator("#units-note")).to_contain_text("from 1,000 words on; this text has 4")
+    expect(page.locator("#units-note")).to_contain_text("takes 1,000 words; this text has 4")
     expect(page.locator("#coloured-scale")).to_have_text("Colours: from red −1.00 to blue +1.00")
     page.get_by_role("button", name="Let it write 1,500 words and look").click()
     expect(page.locator("#units-note")).to_contain_text("No unit tells a property better")
@@ -361,13 +361,15 @@ def test_all_units_over_time_follow_the_chosen_one(visit):
 def test_a_forecast_is_told_in_numbers_and_the_chosen_step_is_marked(visit, size):
     page = (at := visit(size)).page
     at.choose("sales")
-    expect(page.locator("#about")).to_have_text(re.compile(r"the mean of all 7 steps, [\d.]+\."))
+    expect(page.locator("#about")).to_have_text(re.compile(r"the mean of the 7 medians, [\d.]+\."))
     rows = page.locator("#values tbody tr")
     expect(rows).to_have_count(7)
     expect(page.locator("#steps-title")).to_have_text("Steps ahead")
     whole = page.locator("#ahead svg circle").count()
     page.get_by_role("button", name="step 3 ahead").click()
-    expect(page.locator("#about")).to_contain_text("Explained is step 3, 2024-05-02: ")
+    expect(page.locator("#about")).to_contain_text(
+        "Explained is the median of step 3, 2024-05-02: "
+    )
     expect(page.locator("#ahead svg circle")).to_have_count(whole + 1)
     expect(page.locator("#values tr[aria-current=true]")).to_contain_text("2024-05-02")
 

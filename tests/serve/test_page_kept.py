@@ -36,6 +36,9 @@ def test_a_word_is_replaced_where_it_stands_among_masked_ones(visit, start, log_
         page.keyboard.press("Enter")
         page.get_by_role("button", name="Keep it so").click()
         expect(page.locator("#sentence")).to_have_value(LINE.replace(" for ", " block "))
+        # the server goes only when the page has all its answers
+        expect(word).to_contain_text("block")
+        expect(page.locator("#because")).to_contain_text("own test", ignore_case=True)
 
 
 @sizes
@@ -177,7 +180,7 @@ def test_a_watched_run_ends_without_an_alarm(visit):
     page = (at := visit()).page
     at.tab("Training")
     page.get_by_label("Run").select_option(label="meals")
-    expect(page.locator("#progress")).to_contain_text("ended: budget")
+    expect(page.locator("#progress")).to_contain_text("ended with its budget")
     page.route("**/v1/runs**", lambda route: route.abort())
     expect(page.locator("#progress")).to_contain_text(
         "the training has ended, and its page with it"

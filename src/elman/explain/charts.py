@@ -169,14 +169,17 @@ def memory(
     two = two._replace(y_ends=(math.floor(low), math.ceil(high_)))
     rule = one.y(_HORIZON)
     parts = [
-        _axes(one, "change of the prediction", "only the last so many inputs", (long, False)),
+        _axes(one, "change of the prediction", "number of last inputs kept", (long, False)),
         svg.path("line plain thin dashed", "M", one.left, rule, "H", one.right),
-        svg.text(one.left + 4, rule - 5, "no change: 0.01", "small grey"),
+        svg.text(one.right, rule - 5, "no change: 0.01", "small end grey"),
         _line(one, xs, first, "up"),
-        *([] if most is None else [_line(one, xs, upper, "up thin")]),
     ]
+    if most is not None:
+        about = "thin: 95 in 100 change no more"
+        parts += [_line(one, xs, upper, "up thin")]
+        parts += [svg.text(one.right, one.top + 10, about, "small end grey")]
     if gradient is not None:
-        parts.append(_axes(two, "gradient at the input", "so many inputs back", (long, True)))
+        parts.append(_axes(two, "gradient at the input", "lag: inputs back", (long, True)))
         parts.append(_line(two, xs, tiny, "down"))
     bottom = one.bottom if gradient is None else two.bottom
     return svg.picture(

@@ -156,7 +156,8 @@ def describe(name: str, predictor: Any, created: int) -> ModelCard:
     config, codec = predictor.model.config, predictor.model.codec
     task, words = config.task, getattr(codec, "tokens", None)
     text = codec if task == "language" else words
-    other = f"{name} reads {_READS[task]}"
+    of = "forecasts and labels" if task == "language" else "language models"
+    other = f"This panel is for {of}; {name} reads {_READS[task]}."
     labels = getattr(codec, "labels", None)
     forecast = task == "forecast"
     return {
@@ -177,11 +178,9 @@ def describe(name: str, predictor: Any, created: int) -> ModelCard:
         "horizon": predictor.horizon if forecast else None,
         "series": [*predictor.history.ids][:_MOST_NAMES] if forecast else None,
         "panels": {
-            "unrolled": None if task == "language" else f"only a language model unrolls; {other}",
-            "memory": None
-            if task == "language"
-            else f"only a language model's memory is shown; {other}",
-            "series": f"no series and no labels; {other}" if task == "language" else None,
+            "unrolled": None if task == "language" else other,
+            "memory": None if task == "language" else other,
+            "series": other if task == "language" else None,
         },
         "card": clean(dict(predictor.card)),
     }

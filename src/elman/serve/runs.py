@@ -88,11 +88,13 @@ FIELDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("step", "epoch", "loss", "held_out_loss", "back_to_step"), _NUMBER),
     **dict.fromkeys(("seconds", "seconds_left", "share_done"), _NUMBER),
     **dict.fromkeys(("gradient_norm", "learning_rate", "rate_scale", "parameters"), _NUMBER),
-    **dict.fromkeys(("text", "stopped", "sample", "task", "culprit"), _WORDS),
+    **dict.fromkeys(("text", "stopped", "next", "sample", "task", "culprit"), _WORDS),
     **dict.fromkeys(("network", "card", "plan"), (dict,)),
     "best": (bool,),
 }
 """The types of what an event may say; a line where one is another is dropped."""
+STAGES = {"fold": "next part", "measured": "on the training set"}
+"""What the curves call a network that begins after the first one, by `next` of its event."""
 
 
 def _event(line: bytes) -> dict[str, Any] | None:
@@ -186,7 +188,7 @@ def _curves(events: list[dict[str, Any]]) -> tuple[dict[str, Any], list[tuple[fl
         kind, at = event["event"], event.get("step")
         if kind == "stage":
             base = last
-            marks.append((base, "anew"))
+            marks.append((base, STAGES.get(event.get("next"), "on all data")))
         if at is None:
             continue
         back = {"resume": at, "recovery": event.get("back_to_step")}.get(kind)

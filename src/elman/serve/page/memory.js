@@ -8,10 +8,10 @@ const PROPERTIES = 200;
 const MOST_UNITS = 300; // in the list at once
 const LEAST = 1000; // words or characters on which the server says what units do
 const WRITTEN = { word: 1500, char: 4000 }; // that the network writes where there are fewer
-const STATES = { hidden: "h, what the layer says", cell: "c, what it keeps" };
+const STATES = { hidden: "hidden state h", cell: "cell state c" };
 
-const AREA = "The number: how well the unit tells it (area under the ROC curve, held out), beside that of an untrained network.";
-const LIKE = "The number: how far from its mean the unit stands over the phrase, in standard deviations.";
+const AREA = "The number says how well the unit tells whether the property holds (area under the ROC curve, held out); beside it that of an untrained network.";
+const LIKE = "The number says how far the unit is from its mean over the phrase, in standard deviations.";
 
 const MOST = 12_000; // characters that are read
 
@@ -125,10 +125,10 @@ function show({ model, input, phrase, steps, memory }) {
   find("places").replaceChildren();
   find("places-title").hidden = true;
   find("more").hidden = !short;
-  gather([], short ? `What units do can be told from ${many(LEAST)} ${pieces()} on; this text has ${many(steps)}.` : "");
+  gather([], short ? `To tell what units do takes ${many(LEAST)} ${pieces()}; this text has ${many(steps)}.` : "");
   if (short) return;
   if (phrase) return seek(phrase);
-  find("reading").textContent = "looking what each unit does …";
+  find("reading").textContent = "finding what each unit does …";
   finder.ask(() => post("/v1/units", { model, input, count: PROPERTIES }));
 }
 
@@ -159,8 +159,8 @@ function gather(first, words) {
 
 function what(unit) {
   if (unit.likeness !== undefined) return "stands out over the phrase";
-  if (unit.property === undefined) return read.told ? "tells no property best" : "";
-  return `${unit.direction < 0 ? "low: " : ""}${shown(unit.property, 80)} (untrained: ${unit.baseline?.toFixed(2) ?? "–"})`;
+  if (unit.property === undefined) return read.told ? "not the best unit for any property" : "";
+  return `${unit.direction < 0 ? "low where: " : ""}${shown(unit.property, 80)} (untrained: ${unit.baseline?.toFixed(2) ?? "–"})`;
 }
 
 // The units that match what is searched for; the focus stays on the unit it was on.

@@ -154,8 +154,8 @@ function tell({ time, median, mean, intervals }) {
   const at = wanted - 1;
   find("about").textContent =
     wanted === null
-      ? `Explained is the mean of all ${median.length} steps, ${all}.`
-      : `Explained is step ${wanted}, ${times[at]}: ${plain(median[at])}.`;
+      ? `Explained is the mean of the ${median.length} medians, ${all}.`
+      : `Explained is the median of step ${wanted}, ${times[at]}: ${plain(median[at])}.`;
 }
 
 function labels({ probabilities, value, tags }, tokens) {

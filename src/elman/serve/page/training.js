@@ -6,6 +6,7 @@ import { find, make, picture, shown, wide } from "./dom.js";
 const EVERY = 1000; // milliseconds between two looks at a run that goes on
 const SELDOM = 5000; // and at one that has ended, which may be begun anew
 const MOST_SAMPLES = 40;
+const ENDED = { budget: "ended with its budget", early: "ended early, for it no longer improved", diverged: "ended: it diverged" };
 
 let page;
 let answers;
@@ -77,7 +78,7 @@ function show({ data, part }) {
     return;
   }
   if (run?.id !== part.id || run.generation !== part.generation || part.from === 0) {
-    run = { id: part.id, generation: part.generation, samples: [] };
+    run = { id: part.id, generation: part.generation, base: 0, step: 0 };
     clear();
     // the events shown so far were those of the run before this one
     if (part.from !== 0) return choose(part.id);
@@ -102,7 +103,10 @@ function list(data) {
 
 function take(event) {
   if (event.event === "start") run.start = event;
+  // the networks of a run follow each other, as their curves do
+  if (event.event === "stage") [run.base, run.held] = [run.step, null];
   if (event.event === "steps") run.steps = event;
+  if (["steps", "evaluation"].includes(event.event)) run.step = run.base + event.step;
   if (event.event === "warning") run.warning = event.text;
   if (event.event === "end") run.stopped = event.stopped;
   if (event.event !== "evaluation") return;
@@ -129,9 +133,9 @@ function progress(finished) {
   const { steps, held, start: begun, warning } = run;
   const parts = [];
   if (begun) parts.push(`${shown(begun.task ?? "")} ${shown(begun.network?.cell ?? "")}`.trim());
-  if (steps) parts.push(`step ${Number(steps.step).toLocaleString("en")}`, `loss ${steps.loss?.toFixed(3) ?? "?"}`);
+  if (steps) parts.push(`step ${run.step.toLocaleString("en")}`, `loss ${steps.loss?.toFixed(3) ?? "?"}`);
   if (held != null) parts.push(`validation ${held.toFixed(3)}`);
-  if (finished) parts.push(`ended: ${shown(run.stopped ?? "?")}`);
+  if (finished) parts.push(ENDED[run.stopped] ?? shown(run.stopped ?? "ended"));
   else if (steps?.seconds_left != null) parts.push(`${(100 * steps.share_done).toFixed(0)} %, ${span(steps.seconds_left)} left`);
   if (warning) parts.push(shown(warning, 120));
   return parts.join(" · ");
