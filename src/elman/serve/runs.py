@@ -188,7 +188,7 @@ def _curves(events: list[dict[str, Any]]) -> tuple[dict[str, Any], list[tuple[fl
         kind, at = event["event"], event.get("step")
         if kind == "stage":
             base = last
-            marks.append((base, STAGES.get(event.get("next"), "on all data")))
+            marks.append((base, STAGES.get(str(event.get("next")), "on all data")))
         if at is None:
             continue
         back = {"resume": at, "recovery": event.get("back_to_step")}.get(kind)

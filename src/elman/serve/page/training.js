@@ -6,7 +6,7 @@ import { find, make, picture, shown, wide } from "./dom.js";
 const EVERY = 1000; // milliseconds between two looks at a run that goes on
 const SELDOM = 5000; // and at one that has ended, which may be begun anew
 const MOST_SAMPLES = 40;
-const ENDED = { budget: "ended with its budget", early: "ended early, for it no longer improved", diverged: "ended: it diverged" };
+const ENDED = new Map([["budget", "ended with its budget"], ["early", "ended early, for it no longer improved"]]);
 
 let page;
 let answers;
@@ -135,7 +135,7 @@ function progress(finished) {
   if (begun) parts.push(`${shown(begun.task ?? "")} ${shown(begun.network?.cell ?? "")}`.trim());
   if (steps) parts.push(`step ${run.step.toLocaleString("en")}`, `loss ${steps.loss?.toFixed(3) ?? "?"}`);
   if (held != null) parts.push(`validation ${held.toFixed(3)}`);
-  if (finished) parts.push(ENDED[run.stopped] ?? shown(run.stopped ?? "ended"));
+  if (finished) parts.push(ENDED.get(run.stopped) ?? `ended: ${shown(run.stopped ?? "?")}`);
   else if (steps?.seconds_left != null) parts.push(`${(100 * steps.share_done).toFixed(0)} %, ${span(steps.seconds_left)} left`);
   if (warning) parts.push(shown(warning, 120));
   return parts.join(" · ");
