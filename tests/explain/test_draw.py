@@ -209,13 +209,27 @@ BOLD = {
 )
 @pytest.mark.parametrize("width", SIZES)
 def test_the_bold_name_of_a_prediction_ends_before_its_bar(word, width):
-    words = [(word, 0.9), ("a", 0.1)]
+    words = [(word, 1.0), ("a", 1e-9)]
     root = checked(draw.unrolled(["so"], None, words, [1.0], target=word, width=width))
     row = next(element for element in root.iter(f"{SVG}g") if element.get("data-rank") == "0")
     name, track = row.find(f"{SVG}text"), row.findall(f"{SVG}rect")[1]
     end = float(name.get("x")) + 13 * sum(BOLD.get(letter, 0.4) for letter in name.text)
     assert (name.get("class"), track.get("class")) == ("strong", "track")
     assert end + 4 <= float(track.get("x"))
+    # bold "100.0 %" is 4.6 em wide, of eleven pixels
+    shares = [element.text for element in root.iter(f"{SVG}text") if "%" in element.text]
+    assert shares == ["100.0 %", "< 0.1 %"]
+    number = row.findall(f"{SVG}text")[1]
+    bar = float(track.get("x")) + float(track.get("width"))
+    assert bar + 4 <= float(number.get("x")) - 11 * 4.6
+
+
+def test_what_is_shown_as_zero_has_no_direction():
+    root = checked(draw.unrolled(["a", "b", "c"], None, [], [1e-9, -1e-9, 2.0], target="x"))
+    words = [element for element in root.iter(f"{SVG}g") if "data-position" in element.attrib]
+    shown = {word.get("data-position"): word.find(f"{SVG}text") for word in words}
+    assert [shown[at].text for at in "012"] == ["0", "0", "+2.00"]
+    assert [shown[at].get("class").split()[-1] for at in "012"] == ["plain", "plain", "up"]
 
 
 @pytest.mark.parametrize("start", [0.0, 0.5])

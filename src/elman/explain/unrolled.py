@@ -103,8 +103,10 @@ def unrolled(
         wide = f' stroke-width="{thick:.2f}"'
         return svg.path(kind, "M", x, base, "C", x, high, goal, high, goal, base, more=wide)
 
-    def known(value: float) -> str:
-        return svg.signed(0.0 if abs(value) < 0.005 * ends else value)
+    def amount(x: float, value: float) -> str:
+        known = 0.0 if abs(value) < 0.005 * ends else value
+        kind = f"small middle {svg.way(known, failed=failed)}"
+        return svg.text(x, base + 17, svg.signed(known), kind)
 
     def column(place: int) -> str:
         x, at, token = float(middle[place]), first + place, tokens[first + place]
@@ -115,8 +117,7 @@ def unrolled(
         if pushes is not None:
             value = float(pushes[at])
             more += f' data-contribution="{value:.6g}"' if np.isfinite(value) else ""
-            kind = f"small middle {svg.way(value, failed=failed)}"
-            parts += [arc(x, value), svg.text(x, base + 17, known(value), kind)]
+            parts += [arc(x, value), amount(x, value)]
         if meanings:
             said = f"{meanings[at]} Word {at + 1}: {token}"
         kind = "cell void" if at in unknown else "cell"
@@ -145,8 +146,7 @@ def unrolled(
             svg.text(x, half + 12, "earlier", "small middle grey"),
         ]
         if pushes is not None and first:
-            kind = f"small middle {svg.way(total, failed=failed)}"
-            past += [arc(x, total), svg.text(x, base + 17, known(total), kind)]
+            past += [arc(x, total), amount(x, total)]
     sizes = np.zeros(count) if pushes is None else np.nan_to_num(np.abs(pushes[first:]))
     words = [column(int(place)) for place in np.argsort(-sizes, kind="stable")]
     answer: list[str] = []
@@ -209,20 +209,21 @@ def _bars(
     # the target's name is bold, and any of them may be the target
     wide = [svg.advance(svg.clean(name), bold=True) for name, _ in predictions]
     names = min(max(wide, default=0) + 8, 0.52 * width)
-    room = width - names - 52
+    room = width - names - 60
     rows = []
     for rank, (name, probability) in enumerate(predictions):
         share = min(max(float(probability), 0.0), 1.0) if np.isfinite(probability) else 0.0
         strong = "strong" if name == target else ""
         at = y + 24 * rank
-        said = f"{100 * share:.1f} %: {svg.clean(name)}"
+        percent = f"{100 * share:.1f} %" if not 0 < share < 0.0005 else "< 0.1 %"
+        said = f"{percent}: {svg.clean(name)}"
         more = f' data-rank="{rank}"{svg.attribute("data-token", name)}' + _button(said, standalone)
         parts = [
             svg.box(x - 4, at - 12, width + 4, 24, "hit", 4),
             svg.text(x, at + 4, name, strong, names - 6),
             svg.box(x + names, at - 6, room, 12, "track", 2),
             svg.box(x + names, at - 6, room * share, 12, f"bar {'up' if strong else 'plain'}", 2),
-            svg.text(x + width, at + 4, f"{100 * share:.1f} %", f"small end grey {strong}".strip()),
+            svg.text(x + width, at + 4, percent, f"small end grey {strong}".strip()),
         ]
         rows.append(svg.group("prediction", parts, more, said))
     return rows, y + 24 * len(predictions) - 12
