@@ -62,7 +62,7 @@ def test_on_a_text_as_json_and_as_a_picture(
 def test_of_labels_and_series(folder: Path, run: Any) -> None:
     ran = run("info", folder / "classifier.safetensors", "--memory")
     assert (ran.code, ran.err) == (0, "")
-    assert "64 answers in sequences of tokens drawn by their frequency in training" in ran.out
+    assert "64 answers in sequences of 64 tokens drawn by their frequency in training" in ran.out
     (folder / "lines.txt").write_text("to be or not\nbe not to\n" * 3)
     ran = run("info", folder / "classifier.safetensors", "--memory", "--text", folder / "lines.txt")
     assert (ran.code, ran.out.splitlines()[-2]) == (0, "6 answers in the sequences that were given")

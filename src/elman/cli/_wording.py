@@ -14,24 +14,16 @@ from elman.options import (
 
 __all__ = ["as_typed"]
 
-_ARGUMENTS = (
-    "overlap",
-    "storage",
-    "method",
-    "metric",
-    "horizon",
-    "decimal",
-    "header",
-    "resume",
-    "temperature",
-    "top_p",
-)
+_ARGUMENTS = {
+    *("overlap", "storage", "method", "metric", "horizon", "decimal", "header", "resume"),
+    *("temperature", "top_p", "unknown", "of"),
+}
 """Arguments of methods that are options of commands."""
 
 
 def _names() -> set[str]:
     tasks = (LanguageOptions, ClassifierOptions, RegressorOptions, TaggerOptions, ForecasterOptions)
-    return {name for options in tasks for name in options.defaults()} | {*_ARGUMENTS}
+    return {name for options in tasks for name in options.defaults()} | _ARGUMENTS
 
 
 def _flag(name: str, value: str = "") -> str:

@@ -140,7 +140,9 @@ def _asked(
     ):
         if given is not None and not (kept and file):
             got = f"a model for {task}" if not kept else "no file"
-            raise OptionError(name, got=got, expected="a file of them for a model that reads these")
+            raise OptionError(
+                name, got=got, expected="a file of several, and a model that reads such files"
+            )
     if task == "language":
         return "\n".join(argument_lines(text or "", how["encoding"]))
     if task == "forecast":

@@ -32,7 +32,9 @@ def explain(predictor: Any, what: Any = None, target: Any = None, **options: Any
     module, name, known = _TASKS[task]
     for option in options:
         if option not in known:
-            raise OptionError(option, got=f"a model for {task}", expected=" or ".join(known))
+            raise OptionError(
+                option, got=f"a model for {task}", expected="only " + ", ".join(known)
+            )
     found: Explanation = getattr(import_module(f"elman.explain.{module}"), name)(
         predictor, what, target, **options
     )

@@ -85,11 +85,10 @@ def _sequences(codec: Any, what: Any) -> tuple[Sequences, str]:
     draw, count, size = np.random.default_rng(0), POSITIONS, _DRAWN_STEPS
     if codec.tokens is None:
         drawn = plausible.numbers(codec.scaler, count, size, draw)
-        return Sequences(
-            "numbers", (*drawn,)
-        ), "sequences of numbers drawn as they were in training"
+        source = f"sequences of {size} steps with numbers drawn as they were in training"
+        return Sequences("numbers", (*drawn,)), source
     tokens = plausible.tokens(codec.tokens, count, size, draw)
-    source = "sequences of tokens drawn by their frequency in training"
+    source = f"sequences of {size} tokens drawn by their frequency in training"
     if codec.tokens.level == "char":
         return Sequences("text", tuple(map("".join, tokens))), source
     return Sequences("tokens", tuple(map(tuple, tokens))), source
