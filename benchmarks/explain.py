@@ -6,7 +6,8 @@
 answer
    that the page asks for takes at most 150 ms (median); beside it stand the refined answer with its self-test
    and the other methods.
-2. Meals (`elman.data.meals`), where every probability is known: for each cell the largest distance between
+2. Meals (`elman.language.meals`), where every probability is known: for each cell the largest distance
+   between
    logits and the sums of their terms over all contexts and words, and the largest gap of integrated
    gradients.
 3. The rank correlation of the default explanation with the grammar's own effects over 200 contexts and foods:
@@ -25,15 +26,17 @@ import time
 import numpy as np
 from scipy.stats import spearmanr
 
-from elman import _native, demo, runtime
-from elman.config import NetworkConfig
-from elman.data import meals
-from elman.data.vocabulary import TextCodec
-from elman.estimators import LanguageModel
+from elman import tasks
+from elman.cli import demo
+from elman.engine import kernel
+from elman.engine.config import NetworkConfig
 from elman.explain.explanation import METHODS
-from elman.explain.influence import decompose
-from elman.model import Model
-from elman.runtime.language import LanguagePredictor
+from elman.files.model import Model
+from elman.language import meals
+from elman.language.estimator import LanguageModel
+from elman.language.explain import decompose
+from elman.language.predictor import LanguagePredictor
+from elman.text.vocabulary import TextCodec
 
 MILLISECONDS, SUM, GAP, CORRELATION = 150.0, 1e-4, 0.01, 0.9
 WORDS, VOCABULARY = 50, 5000
@@ -59,7 +62,7 @@ def large() -> LanguagePredictor:
         ).astype(np.float32)
         for name, shape in config.parameters().items()
     }
-    predictor: LanguagePredictor = runtime.open(Model(config, arrays, codec, {}))
+    predictor: LanguagePredictor = tasks.open(Model(config, arrays, codec, {}))
     return predictor
 
 
@@ -68,7 +71,7 @@ def speed(repeats: int) -> bool:
     text = " ".join(f"w{i}" for i in draw.integers(0, VOCABULARY - 1, WORDS))
     held = True
     print(
-        f"{WORDS} words, LSTM 2 x 256, {VOCABULARY:,} words, {_native.threads()} threads, {_native.isa()}"
+        f"{WORDS} words, LSTM 2 x 256, {VOCABULARY:,} words, {kernel.threads()} threads, {kernel.isa()}"
     )
     asked = {"first answer": {"quick": True}, **{method: {"method": method} for method in METHODS}}
     for name, how in asked.items():

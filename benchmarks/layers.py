@@ -14,9 +14,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from cases import Case as Sizes
 from cases import plain
-from elman import _native
 from elman.bench import Side, operations
 from elman.cells import find
+from elman.engine import kernel
 
 __all__ = ["cases", "packed", "scan", "stack"]
 
@@ -108,7 +108,7 @@ def stack(name: str, H: int, settings: Settings, T: int = 64, B: int = 32) -> Pr
         }
         peer_names.append("no oneDNN")
 
-    chosen = _native.kernel()
+    chosen = kernel.kernel()
     if chosen is not None and chosen.bfloat16:
         low, _ = _pair(sizes)
         low.precision = "bf16"

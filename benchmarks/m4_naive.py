@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from elman.metrics.forecast import mase, smape
-from elman.metrics.naive import drift, is_seasonal, naive, seasonal_naive
+from elman.series.naive import drift, is_seasonal, naive, seasonal_naive
 
 __all__ = ["PUBLISHED", "averages", "read"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from elman.model import Model
+from elman.files.model import Model
 
 __all__ = ["JaxStack", "OrtStream", "compiled", "jax_stack", "missing", "onednn", "onnx_bytes"]
 

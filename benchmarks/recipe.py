@@ -1,4 +1,4 @@
-"""Measure rows of the table in `elman.training.plan`: held-out loss by sizes, for a text and a budget.
+"""Measure rows of the table in `elman.language.plan`: held-out loss by sizes, for a text and a budget.
 
     python benchmarks/recipe.py TEXT --level char --time 3m --cell lstm --try 512,1,32,64,7e-3,0.1 --try ...
 

@@ -45,10 +45,10 @@ from pathlib import Path
 import numpy as np
 
 import elman
-from elman.config import NetworkConfig
-from elman.data.vocabulary import TextCodec
-from elman.model import Model
-from elman.runtime.stream import Stream
+from elman.engine.config import NetworkConfig
+from elman.files.model import Model
+from elman.language.stream import Stream
+from elman.text.vocabulary import TextCodec
 
 ACCEPTED = 0.05
 """Seconds: the 99th percentile."""

@@ -30,8 +30,8 @@ import torch
 from benchmarks import layers, memory, steps, streams
 from benchmarks.measure import Case, Settings, figures, samples_of
 
-from elman import _native
 from elman.bench import Peak
+from elman.engine import kernel
 
 WIDTH = 60
 
@@ -60,8 +60,8 @@ def facts() -> dict[str, Any]:
         "processor": processor,
         "system": platform.platform(),
         "cores": os.cpu_count(),
-        "instruction_set": _native.isa(),
-        "threads": _native.threads(torch.get_num_threads()),
+        "instruction_set": kernel.isa(),
+        "threads": kernel.threads(torch.get_num_threads()),
         "torch_threads": torch.get_num_threads(),
         "versions": versions,
     }

@@ -12,15 +12,15 @@ from benchmarks import peers
 from benchmarks.measure import Case, Prepared, Row, Settings, agree, agree_in_norm
 
 from cases import Case as Sizes
-from elman import _native
 from elman.bench import LAYERS, Side, operations, random_model
 from elman.cells import find
-from elman.data.words import UNKNOWN_ID
-from elman.model import Model
-from elman.runtime.network import Network
-from elman.runtime.pool import StreamPool
-from elman.runtime.sampling import generator
-from elman.runtime.stream import Stream
+from elman.engine import kernel as native
+from elman.files.model import Model
+from elman.language.network import Network
+from elman.language.pool import StreamPool
+from elman.language.sampling import generator
+from elman.language.stream import Stream
+from elman.text.words import UNKNOWN_ID
 
 __all__ = ["cases", "generation", "pool", "step"]
 
@@ -97,7 +97,7 @@ def _thread_counts() -> tuple[int, ...]:
 
 def _networks(model: Model) -> dict[str, Network]:
     """Ours by the names of sides: each storage at each number of threads."""
-    kernel = _native.kernel()
+    kernel = native.kernel()
     storages = {"elman": "float32"}
     if kernel is not None:
         storages["elman bf16"] = "bf16"

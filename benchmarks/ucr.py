@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 
 import elman
-from elman.data.labelled import Sequences
-from elman.data.uea import read_ts
-from elman.training import Labelled, compare
+from elman.labels.baselines import compare
+from elman.labels.dataset import Sequences
+from elman.labels.examples import Labelled
+from elman.labels.uea import read_ts
 
 ASKED = {"JapaneseVowels": 0.97, "GunPoint": 0.93, "ItalyPowerDemand": 0.95}
 

@@ -9,7 +9,7 @@
 
 namespace elman {
 
-// How a class is drawn from logits; the Python side is elman.runtime.sampling.Sampling.
+// How a class is drawn from logits; the Python side is elman.language.sampling.Sampling.
 struct Sampling {
   float factor;  // 1 / temperature; 0 takes the most probable class
   Int top_k;     // 0: all

@@ -4,7 +4,7 @@
     def test_contract(name, check): check()
 
 An implementation is ``layer(cell, parameters, x [T, B, I], state or None) -> (y [T, B, H], state)``
-on numpy arrays, as `elman.runtime.sequence.layer_sequence`; with ``gradient(...)`` of the same
+on numpy arrays, as `elman.engine.layers.layer_sequence`; with ``gradient(...)`` of the same
 arguments and the weights of y and the last states in a sum, the gradient of that sum by name is
 checked too.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from elman.cells import Cell, numpy_ops
-from elman.runtime.sequence import layer_sequence
+from elman.engine.layers import layer_sequence
 
 T, B, I, H = 6, 3, 4, 5  # noqa: E741
 EPS = float(np.finfo(np.float64).eps)

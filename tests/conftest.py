@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from hypothesis import settings
+
+from elman.engine import kernel as native
+from elman.files.model import Model
+from elman.labels import ablation
+from elman.series import explain
+from factories import make_model
 
 # A busy machine may pause any example for longer than hypothesis allows by default.
 settings.register_profile("no deadline", deadline=None)
@@ -19,3 +27,43 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(
             f"{lost} browser tests did NOT run: Chromium is not installed (Debian: apt-get install chromium)"
         )
+
+
+@pytest.fixture(scope="session")
+def make() -> Callable[..., Model]:
+    """Makes small models with random weights, the same for the same arguments."""
+    return make_model
+
+
+@pytest.fixture(scope="module", params=["numpy", *(["kernel"] if native.kernels() else [])])
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """How networks run: in numpy, as where no kernel was built, and in the kernel."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "numpy":
+            patch.setattr(native, "_load", lambda: (None, "it was not built"))
+            patch.setattr(native, "kernel", lambda: None)
+        yield request.param
+
+
+@pytest.fixture(params=list(native.kernels()))
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The kernel of every instruction set that this processor has, in turn the one that runs."""
+    found = native.kernels()[request.param]
+    monkeypatch.setattr(native, "kernel", lambda: found)
+    return found
+
+
+@pytest.fixture(params=list(native.kernels())[:1])
+def widest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The kernel of the widest instruction set alone, for what would take long in each."""
+    found = native.kernels()[request.param]
+    monkeypatch.setattr(native, "kernel", lambda: found)
+    return found
+
+
+@pytest.fixture
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace each input twice only: for tests of sums and plain re-runs."""
+    for module in (ablation, explain):
+        monkeypatch.setattr(module, "DRAWS", 2)
+        monkeypatch.setattr(module, "FEWEST_DRAWS", 2)

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from elman.config import SequenceConfig
-from elman.data.codec import Labels, Scaler, SequenceCodec
-from elman.data.labelled import Sequences
-from elman.data.vocabulary import TextCodec
-from elman.model import Model
+from elman.engine.config import SequenceConfig
+from elman.files.model import Model
+from elman.labels.codec import Labels, SequenceCodec
+from elman.labels.dataset import Sequences
+from elman.tables.scaler import Scaler
+from elman.text.vocabulary import TextCodec
 
 KINDS = ("both", "word", "char", "numbers", "mask")
 POOLINGS = ("last", "mean", "max", "attention", "last+mean+max+attention")

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from cases import Case as Sizes
-from elman import _native, bench
+from elman import bench
 from elman.cells import find
 from elman.cli import main
-from elman.runtime.stream import Stream
+from elman.engine import kernel
+from elman.language.stream import Stream
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = 0.02
@@ -123,7 +124,7 @@ def test_the_model_of_the_measurement_writes() -> None:
 @pytest.mark.usefixtures("small")
 def test_what_runs_and_how_fast() -> None:
     result = bench.run(QUICK, sizes=(8,))
-    assert result["instruction_set"] == _native.isa()
+    assert result["instruction_set"] == kernel.isa()
     assert result["peak_gflops"] > 0.1
     names = [row["case"].split()[0] for row in result["cases"]]
     assert names == ["RNN", "GRU", "LSTM", "LSTM", "LSTM"]
@@ -149,7 +150,7 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         if "--json" in arguments:
             assert len(json.loads(printed.out)["cases"]) == 5
         else:
-            assert str(_native.isa()) in printed.out
+            assert str(kernel.isa()) in printed.out
             assert "GRU 8 ×2, forward + backward" in printed.out
 
 
@@ -176,8 +177,8 @@ def test_without_torch_the_streams_are_measured() -> None:
 def test_without_a_kernel_all_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_native, "kernel", lambda: None)
-    monkeypatch.setattr(_native, "kernels", dict)
+    monkeypatch.setattr(kernel, "kernel", lambda: None)
+    monkeypatch.setattr(kernel, "kernels", dict)
     result = bench.run(QUICK, sizes=(8,))
     assert result["peak_gflops"] == 0
     assert len(result["cases"]) == 5
@@ -270,7 +271,7 @@ def test_the_speed_benchmark_names_its_cases_and_writes_what_it_measured(tmp_pat
     done = subprocess.run(chosen, capture_output=True, text=True, check=True)
     assert "MinGRU 128 over LSTM 128" in done.stdout
     written = json.loads(out.read_text())
-    assert written["instruction_set"] == _native.isa()
+    assert written["instruction_set"] == kernel.isa()
     assert written["results_differ"] == []
     for case in written["cases"]:
         assert all(len(samples) == 1 for samples in case["samples"].values())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import elman
-from elman.data.delimited import _CHUNK
+from elman.tables.delimited import _CHUNK
 
 SMALL: dict[str, Any] = {
     "hidden_size": 8,
@@ -77,12 +77,12 @@ def measured_text(language: Any, classifier: Any) -> Any:
 
 
 BLOCKS: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
-    "elman.runtime.network.BLOCK": (scored, len(set(WORDS)) + 2),
-    "elman.runtime.reader.BATCH": (answered, 1),
-    "elman.explain.parts.BATCH": (explained, 1),
-    "elman.explain.parts._AT_ONCE": (replaced, 64),
-    "elman.training.labelled_objective.MEASURED": (measured_labels, 1),
-    "elman.training.network.MEASURED_LOGITS": (measured_text, len(set(WORDS)) + 2),
+    "elman.language.network.BLOCK": (scored, len(set(WORDS)) + 2),
+    "elman.labels.network.BATCH": (answered, 1),
+    "elman.labels.ablation.BATCH": (explained, 1),
+    "elman.labels.ablation._AT_ONCE": (replaced, 64),
+    "elman.labels.objective.MEASURED": (measured_labels, 1),
+    "elman.language.network_torch.MEASURED_LOGITS": (measured_text, len(set(WORDS)) + 2),
 }
 
 

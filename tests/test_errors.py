@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from elman._errors import message
+from elman.errors import message
 
 
 def test_a_message_is_one_printable_line_whatever_it_is_made_of() -> None:

@@ -87,7 +87,7 @@ def follow_the_guide(package: Path) -> None:
     for file, before, after in (
         ("cells/__init__.py", "from elman.cells.lstm", "from elman.cells.leaky import leaky\n"),
         ("cells/__init__.py", "mingru)}", "leaky, "),
-        ("options/recurrent.py", '"mingru"]', '"leaky", '),
+        ("training/recurrent_options.py", '"mingru"]', '"leaky", '),
     ):
         path = package / file
         text = path.read_text(encoding="utf-8")

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from elman import estimators
-from elman.config import NetworkConfig
-from elman.data.meals import Grammar
-from elman.data.vocabulary import TextCodec
-from elman.model import Model
+import elman
+from elman.engine.config import NetworkConfig
+from elman.files.model import Model
+from elman.language.meals import Grammar
+from elman.text.vocabulary import TextCodec
 
 CHROMIUM = Path("/usr/bin/chromium")
 DESKTOP, PHONE = (1280, 800), (390, 844)
@@ -51,23 +51,23 @@ def _trained(folder: Path) -> Path:
     folder.mkdir()
     how: dict[str, Any] = {"threads": 1, "learning_rate": 0.02}
     text = "\n".join(Grammar().sentences(1200, 0)) + "\n"
-    estimators.LanguageModel(cell="gru", hidden_size=24, steps=800, batch_size=16, **how).fit(
+    elman.LanguageModel(cell="gru", hidden_size=24, steps=800, batch_size=16, **how).fit(
         text, output=folder / "meals.safetensors"
     )
-    estimators.LanguageModel(cell="lstm", level="char", hidden_size=8, steps=20, **how).fit(
+    elman.LanguageModel(cell="lstm", level="char", hidden_size=8, steps=20, **how).fit(
         text, output=folder / "letters.safetensors"
     )
     random_model(("b", "a"), 512).save(folder / "slow.safetensors")
     good, bad = ("what a good day", "I love it", "good food"), ("so bad", "I hate it", "a bad day")
-    estimators.SequenceClassifier(hidden_size=8, steps=60, members=1, **how).fit(
+    elman.SequenceClassifier(hidden_size=8, steps=60, members=1, **how).fit(
         [*good, *bad] * 8, (["happy"] * 3 + ["sad"] * 3) * 8, output=folder / "mood.safetensors"
     )
-    estimators.SequenceTagger(hidden_size=8, steps=40, members=1, **how).fit(
+    elman.SequenceTagger(hidden_size=8, steps=40, members=1, **how).fit(
         [["I", "like", "tea"], ["you", "hate", "rice"]] * 12,
         [["WHO", "DO", "WHAT"]] * 24,
         output=folder / "tags.safetensors",
     )
-    estimators.Forecaster(
+    elman.Forecaster(
         horizon=7,
         id_column="shop",
         time_column="day",

@@ -15,7 +15,7 @@ from elman._version import __version__
 if TYPE_CHECKING:
     from os import PathLike
 
-    from elman._errors import (
+    from elman.errors import (
         DataError,
         DataWarning,
         DivergedError,
@@ -27,17 +27,13 @@ if TYPE_CHECKING:
         OptionError,
         OutputError,
     )
-    from elman.data.examples import read_sequences
-    from elman.data.tables import read_table
-    from elman.estimators import (
-        Forecaster,
-        LanguageModel,
-        SequenceClassifier,
-        SequenceRegressor,
-        SequenceTagger,
-    )
-    from elman.model import Model
-    from elman.runtime.language import LanguagePredictor
+    from elman.files.model import Model
+    from elman.labels.estimator import SequenceClassifier, SequenceRegressor, SequenceTagger
+    from elman.labels.read import read_sequences
+    from elman.language.estimator import LanguageModel
+    from elman.language.predictor import LanguagePredictor
+    from elman.series.estimator import Forecaster
+    from elman.tables.reader import read_table
 
 __all__ = [
     "DataError",
@@ -65,15 +61,15 @@ __all__ = [
 
 # What is not an error comes from here, when it is first asked for: `import elman` stays cheap.
 _HOMES = {
-    "Forecaster": "elman.estimators",
-    "LanguageModel": "elman.estimators",
-    "SequenceClassifier": "elman.estimators",
-    "SequenceRegressor": "elman.estimators",
-    "SequenceTagger": "elman.estimators",
-    "LanguagePredictor": "elman.runtime.language",
-    "Model": "elman.model",
-    "read_sequences": "elman.data.examples",
-    "read_table": "elman.data.tables",
+    "Forecaster": "elman.series.estimator",
+    "LanguageModel": "elman.language.estimator",
+    "SequenceClassifier": "elman.labels.estimator",
+    "SequenceRegressor": "elman.labels.estimator",
+    "SequenceTagger": "elman.labels.estimator",
+    "LanguagePredictor": "elman.language.predictor",
+    "Model": "elman.files.model",
+    "read_sequences": "elman.labels.read",
+    "read_table": "elman.tables.reader",
 }
 
 
@@ -84,16 +80,16 @@ def load(path: str | PathLike[str], storage: str = "float32") -> Any:
     answer faster. Raises ModelFileError for a file that is not a whole Elman model, OptionError for a
     `storage` that cannot be.
     """
-    from elman import runtime
-    from elman.model import Model
+    from elman import tasks
+    from elman.files.model import Model
 
-    return runtime.open(Model.load(path), storage)
+    return tasks.open(Model.load(path), storage)
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'elman' has no attribute {name!r}")
-    return getattr(import_module(_HOMES.get(name, "elman._errors")), name)
+    return getattr(import_module(_HOMES.get(name, "elman.errors")), name)
 
 
 def __dir__() -> list[str]:

@@ -19,14 +19,14 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from elman import _native
-from elman._errors import MissingDependencyError, OptionError, installing
 from elman.cells import find
-from elman.config import NetworkConfig
-from elman.data.vocabulary import TextCodec
-from elman.model import Model
-from elman.runtime.network import Network
-from elman.runtime.stream import Stream
+from elman.engine import kernel
+from elman.engine.config import NetworkConfig
+from elman.errors import MissingDependencyError, OptionError, installing
+from elman.files.model import Model
+from elman.language.network import Network
+from elman.language.stream import Stream
+from elman.text.vocabulary import TextCodec
 
 __all__ = [
     "CHARACTERS",
@@ -108,7 +108,7 @@ class Peak:
     """A side that only multiplies and adds: the rate that others could reach, measured in turn with them."""
 
     def __init__(self, threads: int) -> None:
-        self._kernel, self._threads = _native.kernel(), threads
+        self._kernel, self._threads = kernel.kernel(), threads
         self._rates: list[float] = []
 
     def __call__(self) -> None:
@@ -218,7 +218,7 @@ def run(seconds: float = 20.0, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]
     kinds = ("RNN", "GRU", "LSTM")
     share = seconds / (len(sizes) * (1 + len(kinds)))
     sample = min(SAMPLE_SECONDS, share / 10)
-    threads = _native.threads()
+    threads = kernel.threads()
     peak = Peak(threads)
     peak()
     # the streams first: once the layers have run, the kernel stays on torch's threads
@@ -232,7 +232,7 @@ def run(seconds: float = 20.0, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]
         if peak.rate and "gflops" in row:
             row["share_of_peak"] = row["gflops"] * 1e9 / peak.rate
     return {
-        "instruction_set": _native.isa() or f"none, plain numpy and torch: {_native.why_not()}",
+        "instruction_set": kernel.isa() or f"none, plain numpy and torch: {kernel.why_not()}",
         "threads": threads,
         "peak_gflops": peak.rate / 1e9,
         "torch": torch,

@@ -8,11 +8,11 @@ import pytest
 
 from cases import CELLS, cell_id
 from cell_checks import B, H, close, example, rounding, yield_checks
-from elman._errors import OptionError
 from elman.cells import ACTIVATIONS, FROZEN, Cell, Slopes, Step, find, numpy_ops
 from elman.cells import CELLS as REGISTRY
-from elman.options.recurrent import CellName
-from elman.runtime.sequence import layer_sequence
+from elman.engine.layers import layer_sequence
+from elman.errors import OptionError
+from elman.training.recurrent_options import CellName
 
 OPS = numpy_ops()
 CONTRACT = [

@@ -11,13 +11,13 @@ import pytest
 
 import elman
 from elman import LanguageModel, SequenceClassifier
-from elman.data.series import load_series
-from elman.runtime.forecaster import ForecastPredictor
-from elman.runtime.labelled import ClassifierPredictor, RegressorPredictor, TaggerPredictor
-from elman.runtime.language import LanguagePredictor
+from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
+from elman.language.predictor import LanguagePredictor
+from elman.series.predictor import ForecastPredictor
+from elman.series.series import load_series
+from factories import make_model as _make
 from readers import reader_of, sequences_of
-from runtime.conftest import _make
-from runtime.test_forecast import OFFERS, make, sales
+from series.test_predictor import OFFERS, make, sales
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ import pytest
 
 from elman import LanguageModel
 from elman.cli import main
-from elman.model import Model
-from elman.options import LanguageOptions
+from elman.files.model import Model
+from elman.language.options import LanguageOptions
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from elman.data.series import load_series
-from elman.runtime.forecaster import ForecastPredictor
-from elman.runtime.labelled import ClassifierPredictor
-from elman.runtime.language import LanguagePredictor
+from elman.labels.predictor import ClassifierPredictor
+from elman.language.predictor import LanguagePredictor
+from elman.series.predictor import ForecastPredictor
+from elman.series.series import load_series
+from factories import make_model as _make
 from readers import reader_of
-from runtime.conftest import _make
-from runtime.test_forecast import OFFERS, make, sales
+from series.test_predictor import OFFERS, make, sales
 
 
 @pytest.fixture(scope="module")

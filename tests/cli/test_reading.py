@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elman.config import NetworkConfig
-from elman.data.vocabulary import count_vocabulary
-from elman.model import Model
+from elman.engine.config import NetworkConfig
+from elman.files.model import Model
+from elman.text.vocabulary import count_vocabulary
 from readers import reader_of
 
 QUICK = ("--hidden-size", 8, "--steps", 4, "--threads", 1)

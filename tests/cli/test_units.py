@@ -13,13 +13,13 @@ import pytest
 from rich.console import Console
 
 from elman.cli.units import coloured
-from elman.data.vocabulary import TextCodec
-from elman.explain.units import Excerpt
-from elman.model import Model
-from elman.runtime.language import LanguagePredictor
-from explain.test_units import bracketed, latch
+from elman.files.model import Model
+from elman.inspect.units import Excerpt
+from elman.language.predictor import LanguagePredictor
+from elman.text.vocabulary import TextCodec
+from factories import bracketed, latch
+from factories import make_model as _make
 from readers import reader_of
-from runtime.conftest import _make
 
 # What moves a terminal's cursor, colours it, or turns the direction of a line.
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\u202e\u2066\x9b31m"

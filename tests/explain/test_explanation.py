@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elman._rows import rows_of
+from elman.draw.rows import rows_of
 from elman.explain.explanation import (
     DECOMPOSITION,
     GAP,

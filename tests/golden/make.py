@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from elman import cells, runtime
-from elman.config import ForecastConfig, NetworkConfig, SequenceConfig
-from elman.data.calendar import Frequency, advance
-from elman.data.codec import Labels, Scaler, SequenceCodec
-from elman.data.forecast import ForecastCodec
-from elman.data.series import SeriesSet
-from elman.data.vocabulary import TextCodec
-from elman.data.windows import WindowRule
-from elman.model import FORMAT, Model
+from elman import cells, tasks
+from elman.engine.config import ForecastConfig, NetworkConfig, SequenceConfig
+from elman.files.model import FORMAT, Model
+from elman.labels.codec import Labels, SequenceCodec
+from elman.series.calendar import Frequency, advance
+from elman.series.codec import ForecastCodec
+from elman.series.series import SeriesSet
+from elman.series.windows import WindowRule
+from elman.tables.scaler import Scaler
+from elman.text.vocabulary import TextCodec
 
 HERE = Path(__file__).parent
 ANSWERS = HERE / "answers.json"
@@ -225,7 +226,7 @@ def _future() -> Model:
 
 def ask(model: Model) -> np.ndarray:
     """Return what a golden model answers to the question for its task."""
-    predictor = runtime.open(model)
+    predictor = tasks.open(model)
     if model.config.task == "language":
         return np.array([share for _, share in predictor.predict_next("I like a", 2)])
     if model.config.task == "classify":

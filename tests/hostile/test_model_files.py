@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elman import _container
-from elman._container import FORMAT
-from elman._errors import ModelFileError
-from elman.model import Model
+from elman.errors import ModelFileError
+from elman.files import container
+from elman.files.container import FORMAT
+from elman.files.model import Model
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.safetensors"))
 SMALLEST = min((path.read_bytes() for path in GOLDEN), key=len)
@@ -82,7 +82,7 @@ def test_the_forger_can_forge(tmp_path):
     """What is refused below is refused for its own sake: the same means make files that load."""
     content = forge(tensor(shape="[2,3]", offsets="[0,6]"), b"abcdef", ',"x":"[1,{\\"y\\":2.5}]"')
     (tmp_path / "file").write_bytes(content)
-    arrays, metadata = _container.read(tmp_path / "file")
+    arrays, metadata = container.read(tmp_path / "file")
     assert arrays["a"].tobytes() == b"abcdef"
     assert metadata == {"x": [1, {"y": 2.5}]}
     header, payload = split(SMALLEST)
@@ -298,7 +298,7 @@ def test_forged_headers(tmp_path, tensors, payload, metadata):
     path = tmp_path / "file"
     path.write_bytes(forge(tensors, payload, metadata))
     with pytest.raises(ModelFileError):
-        _container.read(path)
+        container.read(path)
 
 
 @pytest.mark.parametrize(
@@ -419,7 +419,7 @@ def test_bombs(tmp_path, name):
     tracemalloc.start()
     try:
         with pytest.raises(ModelFileError):
-            _container.read(path)
+            container.read(path)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -433,12 +433,12 @@ def test_a_file_larger_on_paper_than_on_the_disk(tmp_path):
     path.write_bytes(forge(tensor(shape=f"[{size}]", offsets=f"[0,{size}]")))
     os.truncate(path, path.stat().st_size + size)
     with pytest.raises(ModelFileError, match="8589934592 bytes at most"):
-        _container.read(path)
+        container.read(path)
 
 
 def test_a_file_that_shrinks_while_it_is_read(tmp_path, monkeypatch):
     path = tmp_path / "model"
-    _container.write(path, {"a": np.zeros(MEBIBYTE)}, {})
+    container.write(path, {"a": np.zeros(MEBIBYTE)}, {})
     real = np.empty
 
     def shrinking(*arguments, **keywords):
@@ -447,7 +447,7 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "empty", shrinking)
     with pytest.raises(ModelFileError, match="changed while it was read"):
-        _container.read(path)
+        container.read(path)
 
 
 def test_memory_that_does_not_suffice(tmp_path, monkeypatch):
@@ -459,7 +459,7 @@ def test_memory_that_does_not_suffice(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "empty", full)
     with pytest.raises(ModelFileError, match="larger than the memory that is free"):
-        _container.read(path)
+        container.read(path)
 
 
 WRONG = [None, True, 0, -1, 1.5, 10**30, "x", "", [], [1], ["a"], [[]], {}, {"a": 1}]
@@ -487,19 +487,19 @@ def replaced(value: object, place: tuple[object, ...], new: object) -> object:
 
 @pytest.mark.parametrize("new", WRONG, ids=repr)
 def test_the_task_is_a_text(new, tmp_path):
-    arrays, metadata = _container.read(GOLDEN[0])
+    arrays, metadata = container.read(GOLDEN[0])
     path = tmp_path / "forged.safetensors"
-    _container.write(path, arrays, replaced(metadata, ("config", "task"), new))
+    container.write(path, arrays, replaced(metadata, ("config", "task"), new))
     assert "its task" in refusal(path, path.read_bytes())
 
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
 def test_every_field_has_its_type(golden, tmp_path):
     """A field of another type is refused as a model file is, or has a value that it may have."""
-    arrays, metadata = _container.read(golden)
+    arrays, metadata = container.read(golden)
     forged = [(place, new) for place in places(metadata) for new in WRONG]
     path = tmp_path / "forged.safetensors"
     for place, new in random.Random(golden.stem).sample(forged, min(len(forged), COUNT // 20)):
-        _container.write(path, arrays, replaced(metadata, place, new))
+        container.write(path, arrays, replaced(metadata, place, new))
         with contextlib.suppress(ModelFileError):
             Model.load(path)

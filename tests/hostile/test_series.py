@@ -10,9 +10,9 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from elman._errors import DataWarning, ElmanError
-from elman.estimators.forecaster import Forecaster
-from elman.runtime.forecast import Forecast
+from elman.errors import DataWarning, ElmanError
+from elman.series.estimator import Forecaster
+from elman.series.forecast import Forecast
 
 FRAMES: dict[str, Callable[[Any], Any]] = {
     "dict": dict,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from elman.labels.confusion import chance_of_labels
 from elman.metrics.comparison import Comparison, chance_of_exchange, mcnemar
-from elman.metrics.confusion import chance_of_labels
 
 
 @pytest.mark.parametrize("pair", [(0, 0), (1, 0), (5, 0), (6, 0), (3, 12), (40, 41), (900, 700)])

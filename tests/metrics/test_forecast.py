@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from elman._errors import DataError, ShapeError
+from elman.errors import DataError, ShapeError
 from elman.metrics import forecast as measures
 
 NAN = float("nan")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from elman._errors import ShapeError
+from elman.errors import ShapeError
 from elman.metrics.paired import paired_difference
 
 

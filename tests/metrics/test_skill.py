@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from elman._errors import DataError, ShapeError
+from elman.errors import DataError, ShapeError
 from elman.metrics.skill import _standard_error, is_repeated_last, paired_skill, student_quantile
 
 TRIALS = 300

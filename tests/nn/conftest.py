@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from elman import _native
+from elman.engine import kernel as native
 from elman.nn import autograd
 
 
@@ -31,28 +31,28 @@ class Watched:
 
 
 class Native:
-    """The module `elman._native` with a watched kernel."""
+    """The module `elman.engine.kernel` with a watched kernel."""
 
     def __init__(self, watched: Watched) -> None:
         self.kernel = lambda: watched
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(_native, name)
+        return getattr(native, name)
 
 
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> Watched:
     """The kernel that runs by itself, watched where the layers call it."""
-    watched = Watched(_native.kernel())
-    monkeypatch.setattr(autograd, "_native", Native(watched))
+    watched = Watched(native.kernel())
+    monkeypatch.setattr(autograd, "kernel", Native(watched))
     return watched
 
 
-@pytest.fixture(params=list(_native.kernels()))
+@pytest.fixture(params=list(native.kernels()))
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Watched:
     """The kernel of every instruction set that this processor has, watched as well."""
-    forced = _native.kernels()[request.param]
-    monkeypatch.setattr(_native, "kernel", lambda: forced)
+    forced = native.kernels()[request.param]
+    monkeypatch.setattr(native, "kernel", lambda: forced)
     watched = Watched(forced)
-    monkeypatch.setattr(autograd, "_native", Native(watched))
+    monkeypatch.setattr(autograd, "kernel", Native(watched))
     return watched

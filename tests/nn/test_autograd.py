@@ -15,9 +15,9 @@ from torch.nn.utils.rnn import pack_sequence
 from cases import CELLS, Case, cell_id, close_by_name, like, plain, results, states_of
 from elman import LanguageModel
 from elman.cells import Cell, find
-from elman.config import NetworkConfig
+from elman.engine.config import NetworkConfig
+from elman.language.network_torch import Network
 from elman.nn import GRU, stack
-from elman.training.network import Network
 
 over_cells = pytest.mark.parametrize("cell", CELLS, ids=cell_id)
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from elman import _native
-from elman._errors import OptionError
+from elman.engine import kernel as native
+from elman.errors import OptionError
 from elman.nn import autograd, functional
 from elman.nn.functional import linear_cross_entropy
 
@@ -115,7 +115,7 @@ def assert_close(
 @pytest.fixture
 def head(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The kernel of every instruction set, watched where the head calls it."""
-    monkeypatch.setattr(functional, "_native", autograd._native)
+    monkeypatch.setattr(functional, "kernel", autograd.kernel)
     return kernel
 
 
@@ -326,7 +326,7 @@ def test_the_number_of_threads_changes_nothing(
 ) -> None:
     runs = []
     for count in (1, 1, 2, 3):
-        monkeypatch.setattr(_native, "threads", lambda default, count=count: count)
+        monkeypatch.setattr(native, "threads", lambda default, count=count: count)
         runs.append(results(linear_cross_entropy, case.arguments()))
         assert head.last["head"][0] == count
     for other in runs[1:]:
@@ -353,7 +353,7 @@ def test_what_the_kernel_cannot_take_is_torchs(head: Any) -> None:
 
 
 def test_without_the_kernel_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_native, "kernel", lambda: None)
+    monkeypatch.setattr(native, "kernel", lambda: None)
     case = Case(9, 5, 7)
     found = results(linear_cross_entropy, case.arguments())
     for name, array in results(in_torch, case.arguments()).items():

@@ -29,9 +29,9 @@ from cases import (
     states_of,
 )
 from cell_checks import yield_checks
-from elman import _native
-from elman._errors import OptionError
 from elman.cells import Cell
+from elman.engine import kernel as native
+from elman.errors import OptionError
 
 # Around the widths of vectors, of pairs of them and of panels.
 SIZES = (1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97)
@@ -347,7 +347,7 @@ def rounded(case: Case) -> float:
 
 with_bf16 = pytest.mark.parametrize(
     "kernel",
-    [name for name, kernel in _native.kernels().items() if kernel.bfloat16],
+    [name for name, kernel in native.kernels().items() if kernel.bfloat16],
     indirect=True,
 )
 

@@ -19,9 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cases import CASES, CELLS, Case, cell_id, close_by_name, plain, results
 from cell_checks import close
-from elman import _native, nn
-from elman._errors import OptionError, ShapeError
+from elman import nn
 from elman.cells import Cell
+from elman.engine import kernel
+from elman.errors import OptionError, ShapeError
 from elman.nn import stack
 
 PAIRS = [(nn.RNN, torch.nn.RNN), (nn.GRU, torch.nn.GRU), (nn.LSTM, torch.nn.LSTM)]
@@ -249,7 +250,7 @@ def test_forward_mode(cell: Cell, chosen: Any) -> None:
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
 def test_without_a_kernel_all_is_torchs(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_native, "kernel", lambda: None)
+    monkeypatch.setattr(kernel, "kernel", lambda: None)
     layer = kind(3, 4, num_layers=2, bidirectional=True)
     oracle = kind.__bases__[0](3, 4, num_layers=2, bidirectional=True)
     oracle.load_state_dict(layer.state_dict())
@@ -323,8 +324,8 @@ def test_unknown_precision(cell: Cell, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
 def test_bf16_without_a_kernel(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_native, "kernel", lambda: None)
-    monkeypatch.setattr(_native, "kernels", dict)
+    monkeypatch.setattr(kernel, "kernel", lambda: None)
+    monkeypatch.setattr(kernel, "kernels", dict)
     layer = Case(cell, 5, 2, 3, 4).layer(torch.float32)
     layer.precision = "bf16"
     with pytest.raises(OptionError, match="got bf16 on no kernel; expected a processor with"):

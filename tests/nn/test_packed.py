@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_s
 
 from cases import CELLS, Case, cell_id, like, plain, states_of
 from cell_checks import close
-from elman._errors import ShapeError
 from elman.cells import Cell
+from elman.errors import ShapeError
 from strategies import lengths
 
 GARBAGE = 1e3

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from cases import CELLS, Case, Packed, over_packed, results, same_bits
-from elman import _native
+from elman.engine import kernel as native
 from elman.nn import autograd
 from elman.nn.layers import LSTM
 
@@ -33,7 +33,7 @@ def test_results_do_not_depend_on_the_threads(
     for forward in (layer, over_packed(layer, packed)):
         expected = None
         for count in (1, 1, 2, 3, 5):
-            monkeypatch.setattr(_native, "threads", lambda default, count=count: count)
+            monkeypatch.setattr(native, "threads", lambda default, count=count: count)
             got = results(forward, layer, *packed.case.batch(torch.float32))
             expected = expected or got
             same_bits(got, expected)
@@ -41,7 +41,7 @@ def test_results_do_not_depend_on_the_threads(
 
 @pytest.mark.parametrize(
     "kernel",
-    [name for name, kernel in _native.kernels().items() if kernel.bfloat16],
+    [name for name, kernel in native.kernels().items() if kernel.bfloat16],
     indirect=True,
 )
 def test_bf16_does_not_depend_on_the_threads(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_bf16_does_not_depend_on_the_threads(kernel: Any, monkeypatch: pytest.Mo
         layer.precision = "bf16"
         expected = None
         for count in (1, 2, 3, 5):
-            monkeypatch.setattr(_native, "threads", lambda default, count=count: count)
+            monkeypatch.setattr(native, "threads", lambda default, count=count: count)
             got = results(layer, layer, *case.batch(torch.float32))
             expected = expected or got
             same_bits(got, expected)
@@ -63,14 +63,14 @@ def test_threads_are_torchs(chosen: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     layer = LSTM(3, 4)
     try:
         for count in (3, 1, 2):
-            _native.threads.cache_clear()
+            native.threads.cache_clear()
             torch.set_num_threads(count)
             layer(torch.zeros(5, 2, 3))[0].sum().backward()
             assert [given for given in chosen.last["forward"] if type(given) is int][1] == count
             assert [given for given in chosen.last["backward"] if type(given) is int][1] == count
     finally:
         torch.set_num_threads(before)
-        _native.threads.cache_clear()
+        native.threads.cache_clear()
 
 
 # The kernel alone in a process, on threads of its own, from one and from two threads of Python.

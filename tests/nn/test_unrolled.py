@@ -23,9 +23,9 @@ from cases import (
 )
 from cell_checks import close, yield_checks
 from elman import nn
-from elman._errors import ShapeError
 from elman.cells import Cell, find
-from elman.runtime.sequence import layer_sequence
+from elman.engine.layers import layer_sequence
+from elman.errors import ShapeError
 
 TORCH = {"gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
 WITH_ORACLE = [case for case in CASES if case.cell.name != "mingru"]

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 import elman
-from elman.config import NetworkConfig
-from elman.data.vocabulary import TextCodec
-from elman.model import Model
-from elman.runtime import open as open_model
+from elman.engine.config import NetworkConfig
+from elman.files.model import Model
 from elman.serve.app import create_app
 from elman.serve.settings import Settings
+from elman.tasks import open as open_model
+from elman.text.vocabulary import TextCodec
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 # a server starts, and ends, in far less

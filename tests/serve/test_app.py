@@ -10,9 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from elman.runtime.stream import Stream
-from elman.serve import work
-from elman.serve.route import answer_json
+from elman.language.stream import Stream
+from elman.serve import threads
+from elman.serve.json_route import answer_json
 
 # float32 to text and back is exact; a float64 of the answer is the number itself
 MODELS = ("letters", "words", "lines")
@@ -346,7 +346,7 @@ class Failing:
 
 
 def test_a_fault_among_events_is_the_last_event(got, models, monkeypatch, caplog):
-    monkeypatch.setattr(work, "TOGETHER", -1.0)
+    monkeypatch.setattr(threads, "TOGETHER", -1.0)
     monkeypatch.setattr(type(models["letters"]), "stream", lambda _: Failing("a", "b"))
     answer = got("POST", "/v1/generate", json={"model": "letters", "prompt": "", "stream": True})
     assert answer.status_code == 200
@@ -367,8 +367,8 @@ def test_a_fault_before_the_first_event_has_its_status(got, models, monkeypatch)
 
 def test_events_take_room_once(got, monkeypatch):
     entered = []
-    place = work._place
-    monkeypatch.setattr(work, "_place", lambda room: entered.append(1) or place(room))
+    place = threads._place
+    monkeypatch.setattr(threads, "_place", lambda room: entered.append(1) or place(room))
     body = {"model": "letters", "prompt": "a", "n": 3, "stream": True}
     assert got("POST", "/v1/generate", json=body).text.endswith("data: [DONE]\n\n")
     assert entered == [1]

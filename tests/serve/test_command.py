@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from elman.cli import main
-from elman.serve import run
+from elman.serve import server
 from elman.serve.metrics import Metrics
 from elman.serve.settings import Settings
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_is_refused_in_one_line(refused, model_file, tmp_path):
 )
 def test_it_names_an_address_by_which_it_may_be_asked(model_file, monkeypatch, capsys, host, shown):
     opened = []
-    monkeypatch.setattr(run, "serve", lambda _, settings, ready: ready(settings))
+    monkeypatch.setattr(server, "serve", lambda _, settings, ready: ready(settings))
     monkeypatch.setattr(webbrowser, "open", opened.append)
     monkeypatch.setenv("ELMAN_TOKEN", "a secret")
     more = ["--allow-host", "elman.example"]
@@ -133,7 +133,7 @@ def test_the_key_of_states_is_any_bytes(model_file, tmp_path, monkeypatch, key):
     file = tmp_path / "key"
     file.write_bytes(key)
     found = []
-    monkeypatch.setattr(run, "serve", lambda _, settings, __: found.append(settings))
+    monkeypatch.setattr(server, "serve", lambda _, settings, __: found.append(settings))
     with pytest.raises(SystemExit) as left:
         main(["serve", str(model_file), "--state-key", str(file)])
     assert not left.value.code
@@ -143,8 +143,8 @@ def test_the_key_of_states_is_any_bytes(model_file, tmp_path, monkeypatch, key):
 WORKING = """
 import sys, threading
 import elman
-from elman.runtime.pool import StreamPool
-from elman.runtime.stream import Stream
+from elman.language.pool import StreamPool
+from elman.language.stream import Stream
 from elman.serve import run
 from elman.serve.metrics import Metrics
 from elman.serve.settings import Settings
@@ -184,10 +184,10 @@ def test_it_opens_as_many_connections_as_the_system_lets_it():
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
-        config = run.configured(None, Settings(), Metrics())
+        config = server.configured(None, Settings(), Metrics())
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        assert soft == (run.MOST_FILES if before[1] == resource.RLIM_INFINITY else before[1])
-        assert config.http.connections_most == soft - run.OTHER_FILES
+        assert soft == (server.MOST_FILES if before[1] == resource.RLIM_INFINITY else before[1])
+        assert config.http.connections_most == soft - server.OTHER_FILES
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 

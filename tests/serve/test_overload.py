@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 import elman
-from elman.runtime.sampling import Predictions
-from elman.runtime.stream import Stream
-from elman.serve import ask as ask_routes
-from elman.serve import work
+from elman.language.sampling import Predictions
+from elman.language.stream import Stream
+from elman.serve import routes_models as ask_routes
+from elman.serve import threads as work
 
 
 class Gate:

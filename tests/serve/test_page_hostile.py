@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from elman import estimators
-from elman.data.words import LONGEST
+import elman
+from elman.text.words import LONGEST
 from visits import browser, folder, random_model, sales_of, url, visit
 
 __all__ = ["browser", "folder", "url", "visit"]
@@ -74,12 +74,12 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random_model(tuple(dict.fromkeys(["a", *words])), 4).save(folder / f"{name}.safetensors")
     how: dict[str, Any] = {"threads": 1, "hidden_size": 4, "steps": 2}
     labels = [*dict.fromkeys(HOSTILE)]
-    estimators.SequenceClassifier(members=1, held_out=0.3, **how).fit(
+    elman.SequenceClassifier(members=1, held_out=0.3, **how).fit(
         [f"a {word[:50]}" for word in labels] * 4, labels * 4, output=folder / "labels.safetensors"
     )
     ids = tuple(dict.fromkeys(word for word in HOSTILE if word.strip()))
     column = "<img src=x onerror=window.__pwned=1>\u202e"
-    estimators.Forecaster(
+    elman.Forecaster(
         horizon=2, id_column="shop", time_column="day", target="sales", past=column, **how
     ).fit(
         sales_of(ids, 40, **{column: [float(n % 5) for n in range(40)]}),

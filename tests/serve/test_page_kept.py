@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from elman import estimators
+import elman
 from visits import browser, folder, sizes, url, visit
 
 __all__ = ["browser", "folder", "url", "visit"]
@@ -18,7 +18,7 @@ LINE = "081109 203615 148 INFO dfs.DataNode$PacketResponder: PacketResponder 1 f
 @pytest.fixture(scope="module")
 def log_model(folder):
     path = folder / "log.safetensors"
-    estimators.LanguageModel(
+    elman.LanguageModel(
         level="word", split="log", documents="line", hidden_size=8, steps=4, threads=1
     ).fit(f"{LINE}\n" * 30, output=path)
     return path

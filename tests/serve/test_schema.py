@@ -23,7 +23,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 
 import elman
 from elman.serve import schema
-from elman.serve.route import _invalid
+from elman.serve.json_route import _invalid
 from elman.serve.schema import CompletionBody, Feed, Predict, Score, Trace
 
 load_all_checks()

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from elman import DivergedError, LanguageModel, OptionError, OutputError, load
-from elman.training import language, loop
+from elman.language import train
+from elman.language.network_torch import Network
+from elman.training import loop
 from elman.training.checkpoint import Store
-from elman.training.network import Network
 from elman.training.optimizer import AdamW
 
 SMALL: dict[str, Any] = {
@@ -211,14 +212,14 @@ def test_weights_broken_at_a_snapshot_recover_too(
 def test_a_measurement_that_is_not_finite_goes_back(
     manual: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right, calls = language.held_out_loss, 0
+    right, calls = train.held_out_loss, 0
 
     def held_out_loss(*arguments: Any) -> float:
         nonlocal calls
         calls += 1
         return float("nan") if calls == 2 else right(*arguments)
 
-    monkeypatch.setattr(language, "held_out_loss", held_out_loss)
+    monkeypatch.setattr(train, "held_out_loss", held_out_loss)
     events: list[dict[str, Any]] = []
     model = LanguageModel(steps=60, evaluations=4, **SMALL).fit(manual, watch=events.append)
     (recovery,) = [event for event in events if event["event"] == "recovery"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from elman import LanguageModel, OutputError, load
-from elman.model import Model
+from elman.files.model import Model
 from elman.training.checkpoint import Store
 from elman.training.journal import Journal
 

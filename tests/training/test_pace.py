@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from elman.options import ClassifierOptions
+from elman.labels.options import ClassifierOptions
 from elman.training.checkpoint import Progress
 from elman.training.pace import OpenPace
 from elman.training.plan import schedule

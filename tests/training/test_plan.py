@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from elman.options import LanguageOptions, seconds
-from elman.training.plan import TABLE, resolve
+from elman.language.options import LanguageOptions
+from elman.language.plan import TABLE, resolve
+from elman.training.options import seconds
 
 
 @pytest.mark.parametrize("level", ["char", "word"])

@@ -1,18 +1,18 @@
 """The mathematics of the cells: one file for each, with its pointwise step only.
 
 There is no loop over time here and no matrix product. To add a cell, write its file, then add it to `CELLS`
-below and its name to `CellName` in `elman.options`; CONTRIBUTING.md has the whole guide.
+below and its name to `CellName` in `elman.training.recurrent_options`; CONTRIBUTING.md has the whole guide.
 """
 
 from __future__ import annotations
 
-from elman._errors import OptionError
 from elman.cells import scan
 from elman.cells._cell import FROZEN, TRUE, Array, Cell, Ops, Slopes, State, Step, numpy_ops
 from elman.cells.gru import gru
 from elman.cells.lstm import lstm
 from elman.cells.mingru import mingru
 from elman.cells.rnn import ACTIVATIONS, rnn
+from elman.errors import OptionError
 
 __all__ = [
     "ACTIVATIONS",

@@ -5,7 +5,7 @@ Nothing heavy is imported before a command needs it, so that help comes at once.
 
 from __future__ import annotations
 
-from elman.cli import answer, explain, house, serve, train, units
-from elman.cli._app import app, main
+from elman.cli import explain, info, predict, serve, train, units
+from elman.cli.app import app, main
 
-__all__ = ["answer", "app", "explain", "house", "main", "serve", "train", "units"]
+__all__ = ["app", "explain", "info", "main", "predict", "serve", "train", "units"]

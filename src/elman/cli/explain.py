@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman._errors import DataError, OptionError
-from elman._shapes import whole_number
-from elman.cli._app import PICTURE, SVG, WHOLE, Json, ModelFile, app, complain, load, print_json
-from elman.cli._sources import argument_lines, is_file, read_input, with_reading, write_pictures
+from elman.cli.app import PICTURE, SVG, WHOLE, Json, ModelFile, app, complain, load, print_json
+from elman.cli.inputs import argument_lines, is_file, read_input, with_reading, write_pictures
+from elman.engine.shapes import whole_number
+from elman.errors import DataError, OptionError
 
 if TYPE_CHECKING:
-    from elman.runtime.language import LanguagePredictor
+    from elman.language.predictor import LanguagePredictor
 
 __all__ = ["explain"]
 
@@ -110,13 +110,11 @@ def explain(
         options["method"] = "decomposition"
     if of is not None and of.isdecimal() and len(of) < 9:
         options["of"] = int(of)
-    from elman.explain import explain as ask
-
-    found = ask(predictor, what, target, **options)
+    found = predictor.explain(what, target, **options)
     told: dict[str, Any] = found.to_dict()
     shown = str(found)
     if equations:
-        from elman.explain.equations import equations as written
+        from elman.language.equations import equations as written
 
         shown = written(predictor, text or "", told=found)
         told["equations"] = shown.splitlines()
@@ -150,7 +148,7 @@ def _asked(
             return text
         rows = read_input(predictor, text or "", how)
         return rows if series is None else rows.select([series])
-    from elman.data.examples import TABLES
+    from elman.labels.read import TABLES
 
     if not file:
         if predictor.model.codec.scaler is not None:
@@ -167,8 +165,8 @@ def _asked(
 
 def _replaced(predictor: LanguagePredictor, text: str, given: str, json_: bool) -> None:
     """Show what comes after `text` with another word at a place: POSITION=WORD."""
-    from elman.explain.influence import replace
-    from elman.explain.opened import Read
+    from elman.language.explain import replace
+    from elman.language.recorded import Read
 
     position, equals, word = given.partition("=")
     if not (equals and position.strip().isdecimal() and len(position) < 9):
@@ -183,7 +181,7 @@ def _replaced(predictor: LanguagePredictor, text: str, given: str, json_: bool) 
         told = {"text": text, "position": place, "token": was, "word": word, "predictions": rows}
         print_json(told)
         return
-    from elman._errors import printable
+    from elman.errors import printable
     from elman.explain.explanation import printed
 
     separator = predictor.model.codec.separator

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from elman._errors import DataError, OptionError, printable
-from elman.cli._app import WHOLE, Json, app, complain, load, print_json
+from elman.cli.app import WHOLE, Json, app, complain, load, print_json
+from elman.errors import DataError, OptionError, printable
 
 __all__ = ["serve"]
 
@@ -49,8 +49,8 @@ def serve(
     json_: Json = False,
 ) -> None:
     """Serve models over HTTP on this machine, with a page that shows them at work."""
-    from elman.model import model_name
-    from elman.serve import run
+    from elman.files.model import model_name
+    from elman.serve import server
     from elman.serve.settings import Settings, is_any
 
     if not models and runs is None:
@@ -75,7 +75,7 @@ def serve(
         loaded[name] = load(path)
 
     def ready(settings: Settings) -> None:
-        url = run.address(settings)
+        url = server.address(settings)
         closed = is_any(settings.host) and not settings.allow_hosts
         if json_:
             shown = None if runs is None else str(runs)
@@ -89,7 +89,7 @@ def serve(
 
             webbrowser.open(url)
 
-    run.serve(loaded, settings, ready)
+    server.serve(loaded, settings, ready)
 
 
 def _secret(file: Path | None, variable: str) -> bytes | None:

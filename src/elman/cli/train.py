@@ -12,20 +12,15 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from elman._errors import DataError, OptionError
-from elman.cli._app import PARSERS, Json, app, print_json, with_options
-from elman.cli._likely import likely_command
-from elman.cli._sources import READING, read_examples
-from elman.cli._wording import as_typed
-from elman.options import (
-    ClassifierOptions,
-    ForecasterOptions,
-    LanguageOptions,
-    Options,
-    RegressorOptions,
-    TaggerOptions,
-    members_of,
-)
+from elman.cli.app import PARSERS, Json, app, print_json, with_options
+from elman.cli.inputs import READING, read_examples
+from elman.cli.option_names import as_typed
+from elman.cli.suggestion import likely_command
+from elman.errors import DataError, OptionError
+from elman.labels.options import ClassifierOptions, RegressorOptions, TaggerOptions
+from elman.language.options import LanguageOptions
+from elman.series.options import ForecasterOptions
+from elman.training.options import Options, members_of
 
 __all__ = ["TASKS", "guess_task"]
 
@@ -122,8 +117,8 @@ def _train(
     The task is a language model of text files or folders; classify, regress or tag labelled sequences;
     or forecast series. It is guessed from the options where --task does not name it.
     """
-    from elman._progress import TrainingDisplay
-    from elman.model import check_output
+    from elman.files.model import check_output
+    from elman.training.progress import TrainingDisplay
 
     given = {name: value for name, value in options.items() if value is not None}
     task, why = guess_task(task, files, given)
@@ -165,7 +160,7 @@ def _train(
 
 def _open(stack: ExitStack, output: Path, resume: bool) -> str:
     """Serve the Training panel until `stack` ends, show it where there is a display; return its address."""
-    from elman.serve.watch import Watched
+    from elman.serve.training_page import Watched
 
     journal = output.with_suffix(".run.jsonl")
     url = stack.enter_context(Watched(journal, resume=resume)).url
@@ -188,33 +183,42 @@ def _run(
     watch: Callable[[dict[str, Any]], None],
 ) -> Any:
     """Train by the task and return its outcome; `others` are the files of --valid and of --test."""
-    from elman import estimators
-    from elman.data.tables import read_table
+    from elman.tables.reader import read_table
+    from elman.training.estimator import needs_torch
 
-    wing = estimators.training()
     how: dict[str, Any] = {"output": Path(output), "resume": resume, "watch": watch}
     if task == "language":
-        texts, valid, test = (
-            None if some is None else [Path(file) for file in some] for some in (files, *others)
-        )
-        how["sample"] = estimators.sample
-        return wing.train_language(texts, options, valid=valid, test=test, **how)
+        valid, test = (None if some is None else [*map(Path, some)] for some in others)
+        with needs_torch():
+            from elman.language.estimator import sample
+            from elman.language.train import train_language
+
+        how["sample"] = sample
+        return train_language([*map(Path, files)], options, valid=valid, test=test, **how)
     if task == "forecast":
         if len(files) != 1:
             raise DataError("files of series", got=f"{len(files)}", expected="one")
         table = read_table(files[0], **reading)
-        series = estimators.Forecaster(**asdict(options)).read(table)
-        return wing.train_forecaster(series, options, **how)
-    parts = [
-        None if some is None else read_examples(some, task, places, **reading)
-        for some in (files, *others)
-    ]
+        with needs_torch():
+            from elman.series.estimator import Forecaster
+            from elman.series.train import train_forecaster
+
+        series = Forecaster(**asdict(options)).read(table)
+        return train_forecaster(series, options, **how)
+    with needs_torch():
+        from elman.labels.examples import Labelled
+        from elman.labels.train import train_labelled
+
     # A file of labels belongs to its texts; new texts have another one, or none.
     kept = dict(places)
     if os.path.isfile(kept.get("label", "")):
         del kept["label"]
-    data, held, last = (None if part is None else wing.Labelled(*part, kept) for part in parts)
-    return wing.train_labelled(task, data, options, valid=held, test=last, **how)
+
+    def examples(some: list[str]) -> Labelled:
+        return Labelled(*read_examples(some, task, places, **reading), kept)
+
+    held, last = (None if some is None else examples(some) for some in others)
+    return train_labelled(task, examples(files), options, valid=held, test=last, **how)
 
 
 def _annotation(name: str, declared: Mapping[str, tuple[Field[Any], Any]]) -> Any:

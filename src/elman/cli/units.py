@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman._errors import DataError, OptionError
-from elman.cli._app import SVG, WHOLE, Json, ModelFile, app, load, print_json, show
-from elman.cli._sources import read_input, with_reading, write_pictures
+from elman.cli.app import SVG, WHOLE, Json, ModelFile, app, load, print_json, show
+from elman.cli.inputs import read_input, with_reading, write_pictures
+from elman.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from elman.explain.units import Excerpt, Units
+    from elman.inspect.units import Excerpt, Units
 
 __all__ = ["coloured", "units"]
 
@@ -54,9 +54,9 @@ def units(
     **how: Any,
 ) -> None:
     """Show what single units of a network stand for: quotes, brackets, place in the line and so on."""
-    from elman._shapes import whole_number
-    from elman.explain.reading import Unit, read_states
-    from elman.explain.units import Units, find_units, units_like
+    from elman.engine.shapes import whole_number
+    from elman.inspect.states import Unit, read_states
+    from elman.inspect.units import Units, find_units, units_like
 
     count = whole_number("--count", count, 1)
     if like is not None and not (unit is svg is None):

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from elman._errors import printable
-from elman._frames import frame
-from elman._numbers import aligned, significant
+from elman.draw.numbers import aligned, significant
+from elman.errors import printable
 from elman.explain.selftest import CLOSE, RANKINGS, RARE, SelfTest
+from elman.tables.frames import frame
 
 __all__ = [
     "ADDITIVE",
@@ -280,13 +280,13 @@ p = 0.05: of 999 random rankings 49 move the score as much.
 
     def to_svg(self, *, width: float = 720, standalone: bool = True) -> str:
         """Return it as a picture: an SVG, with its rules of style inside where it is to stand alone."""
-        from elman.explain import draw
+        from elman.draw import figures
 
-        return draw.contributions(self, width=width, standalone=standalone)
+        return figures.contributions(self, width=width, standalone=standalone)
 
     def plot(self) -> Any:
         """Return it as a matplotlib figure; raises MissingDependencyError."""
-        from elman import plots
+        from elman.draw import plots
 
         return plots.contributions(self)
 

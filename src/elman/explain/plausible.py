@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from elman.data.codec import Scaler
-from elman.data.vocabulary import TextCodec
+from elman.tables.scaler import Scaler
+from elman.text.vocabulary import TextCodec
 
 __all__ = ["numbers", "strata", "tokens"]
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from elman._errors import InputError, OptionError
+from elman.errors import InputError, OptionError
 from elman.explain.explanation import ADDITIVE, DECOMPOSITION, LEFT_OUT, METHODS, Explanation
 from elman.explain.gradients import finite
 from elman.explain.selftest import self_test

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elman._errors import DataError, ShapeError
+from elman.errors import DataError, ShapeError
 
 __all__ = [
     "coverage",

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elman._errors import ShapeError
+from elman.errors import ShapeError
 from elman.metrics.skill import student_quantile
 
 __all__ = ["Difference", "paired_difference"]

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elman._errors import DataError, ShapeError
+from elman.errors import DataError, ShapeError
 
 __all__ = ["Skill", "is_repeated_last", "paired_skill", "student_quantile"]
 

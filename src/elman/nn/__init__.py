@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from elman._errors import MissingDependencyError, installing
+from elman.errors import MissingDependencyError, installing
 
 try:
     importlib.import_module("torch")

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
 
-from elman import _native
 from elman.cells import Cell, find
+from elman.engine import kernel
 from elman.nn import unrolled
 
 __all__ = ["array", "direction", "share_threads", "takes"]
@@ -34,8 +34,8 @@ def takes(data: Tensor, parameters: list[Tensor], cell: Cell | None = None) -> b
         and data.is_cpu
         and data.dtype == torch.float32
         and data.numel() > 0
-        and _native.kernel() is not None
-        and (cell is None or _native.cell_number(cell.name, cell.activation) is not None)
+        and kernel.kernel() is not None
+        and (cell is None or kernel.cell_number(cell.name, cell.activation) is not None)
         and all(weight.is_cpu and weight.dtype == torch.float32 for weight in parameters)
         and type(data) in (Tensor, torch.nn.Parameter)
         and not torch._C._get_tracing_state()
@@ -113,13 +113,13 @@ class _Direction(torch.autograd.Function):
             for weight in weights
         ]
         name, activation, sizes, backward, bfloat16 = ctx.how
-        cast(Any, _native.kernel()).backward(
+        cast(Any, kernel.kernel()).backward(
             kept,
-            _native.cell_number(name, activation),
+            kernel.cell_number(name, activation),
             sizes,
             backward,
             bfloat16,
-            _native.threads(torch.get_num_threads()),
+            kernel.threads(torch.get_num_threads()),
             array(data),
             array(tokens),
             *map(array, weights[:2]),
@@ -145,12 +145,12 @@ def _forward(
 ) -> Any:
     """Write output and end, both contiguous; return what the kernel keeps for backward."""
     name, activation, sizes, backward, bfloat16 = how
-    return cast(Any, _native.kernel()).forward(
-        _native.cell_number(name, activation),
+    return cast(Any, kernel.kernel()).forward(
+        kernel.cell_number(name, activation),
         sizes,
         backward,
         bfloat16,
-        _native.threads(torch.get_num_threads()),
+        kernel.threads(torch.get_num_threads()),
         array(data),
         array(tokens),
         *map(array, weights),
@@ -209,6 +209,6 @@ def share_threads() -> None:
     A forked child has none of these threads, and torch would wait for them for ever. There torch computes on
     one thread, as in the workers of its data loaders, and the kernel starts threads of its own.
     """
-    _native.share_threads()
+    kernel.share_threads()
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))

@@ -7,8 +7,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from elman import _native
-from elman._errors import OptionError
+from elman.engine import kernel
+from elman.errors import OptionError
 from elman.nn import autograd
 from elman.nn.stack import States, run_tokens
 
@@ -127,8 +127,8 @@ def _head(
             torch.empty_like(part, memory_format=torch.contiguous_format) for part in parameters
         ]
     ignore, scale = how
-    total, _ = cast(Any, _native.kernel()).head(
-        _native.threads(torch.get_num_threads()),
+    total, _ = cast(Any, kernel.kernel()).head(
+        kernel.threads(torch.get_num_threads()),
         *map(autograd.array, parameters),
         target.contiguous().numpy(),
         ignore,

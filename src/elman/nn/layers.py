@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.nn.parameter import Parameter
 from torch.nn.utils.rnn import PackedSequence
 
-from elman._errors import OptionError, ShapeError
-from elman._shapes import whole_number
 from elman.cells import Cell, find
+from elman.engine.shapes import whole_number
+from elman.errors import OptionError, ShapeError
 from elman.nn import autograd
 from elman.nn.stack import Sequences, States, check_precision, run
 

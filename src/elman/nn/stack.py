@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from elman import _native
-from elman._errors import OptionError, ShapeError
 from elman.cells import Cell
+from elman.engine import kernel
+from elman.errors import OptionError, ShapeError
 from elman.nn import autograd, unrolled
 
 __all__ = [
@@ -76,7 +76,7 @@ def check_precision(module: Recurrent, data: Tensor) -> None:
                 got=f"bf16 for {data.dtype} on {data.device.type}",
                 expected="float32 there, or float32 numbers on a CPU and no proj_size",
             )
-        _native.require_bfloat16()
+        kernel.require_bfloat16()
 
 
 def run(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from elman._errors import MissingDependencyError, installing
+from elman.errors import MissingDependencyError, installing
 
 try:
     for _name in ("fastapi", "httptools", "prometheus_client", "uvicorn"):

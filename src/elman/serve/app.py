@@ -12,14 +12,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from typing_extensions import TypedDict
 
-from elman._errors import ElmanError
 from elman._version import __version__
-from elman.serve import ask, completions, files, read, why
-from elman.serve.desk import Desk
-from elman.serve.guard import Guard
-from elman.serve.route import Route, failed
+from elman.errors import ElmanError
+from elman.serve import page_files, routes_explain, routes_models, routes_openai, routes_streams
+from elman.serve.json_route import Route, failed
+from elman.serve.middleware import Guard
+from elman.serve.service import Desk
 from elman.serve.settings import Settings
-from elman.serve.streams import NotFoundError
+from elman.serve.stream_store import NotFoundError
 
 __all__ = ["Error", "Health", "create_app"]
 
@@ -101,11 +101,11 @@ def create_app(models: Mapping[str, Any], settings: Settings | None = None) -> G
     app.router.route_class = Route
     app.state.work = desk.work
     app.router.redirect_slashes = False
-    read.add_routes(app, desk)
-    ask.add_routes(app, desk)
-    why.add_routes(app, desk)
-    completions.add_routes(app, desk)
-    files.add_routes(app)
+    routes_streams.add_routes(app, desk)
+    routes_models.add_routes(app, desk)
+    routes_explain.add_routes(app, desk)
+    routes_openai.add_routes(app, desk)
+    page_files.add_routes(app)
 
     @app.get("/healthz", tags=["server"], summary="Whether the server answers")
     async def healthz() -> Health:
@@ -117,9 +117,9 @@ def create_app(models: Mapping[str, Any], settings: Settings | None = None) -> G
         return Response(desk.metrics.text(), media_type=kind)
 
     if settings.runs is not None:
-        from elman.serve import runs
+        from elman.serve import training_runs
 
-        app.include_router(runs.router(settings.runs))
+        app.include_router(training_runs.router(settings.runs))
 
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.detail == "Not Found":

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elman._errors import InputError
-from elman.runtime.network import Network
-from elman.runtime.pool import StreamPool
-from elman.runtime.sampling import Predictions
-from elman.runtime.stream import Readable, Stream, token_numbers
+from elman.errors import InputError
+from elman.language.network import Network
+from elman.language.pool import StreamPool
+from elman.language.sampling import Predictions
+from elman.language.stream import Readable, Stream, token_numbers
 
 __all__ = ["Answer", "Batcher", "Job", "Origin", "StaleError"]
 

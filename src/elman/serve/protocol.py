@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from elman.serve.route import answer_json, refusal
+from elman.serve.json_route import answer_json, refusal
 from elman.serve.settings import Settings
 
 __all__ = ["Protocol", "bounded"]

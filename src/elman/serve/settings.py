@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
-from elman._errors import OptionError
+from elman.errors import OptionError
 
 __all__ = ["LOOPBACK", "Settings", "bracketed", "is_any", "is_loopback"]
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from elman import _container
-from elman._errors import ModelFileError, OutputError, printable
-from elman.model import folder_of
+from elman.errors import ModelFileError, OutputError, printable
+from elman.files import container
+from elman.files.model import folder_of
 from elman.training.distributed import Group
 from elman.training.objective import LayerState, Trainable
 from elman.training.random import Randomness
@@ -28,7 +28,7 @@ __all__ = ["Best", "Progress", "Snapshot", "Store", "capture", "part", "restore"
 KIND = "checkpoint"
 _GENERATORS = ("random", "random.cuda")
 # five arrays for each parameter, at the most layers that an option allows
-LIMITS = _container.Limits(
+LIMITS = container.Limits(
     header_bytes=1 << 22, tensors=8192, payload_bytes=1 << 36, json_marks=100_000
 )
 
@@ -168,7 +168,7 @@ class Store:
                 remedy="choose another -o",
             ) from error
         metadata = {"kind": KIND, "identity": self.identity, "numbers": snapshot.numbers}
-        _container.write(self.file, snapshot.arrays, metadata, limits=LIMITS)
+        container.write(self.file, snapshot.arrays, metadata, limits=LIMITS)
 
     def load(self) -> Snapshot | None:
         """Return what was saved last, None where nothing was.
@@ -177,7 +177,7 @@ class Store:
         """
         if not self.file.exists():
             return None
-        arrays, metadata = _container.read(self.file, limits=LIMITS)
+        arrays, metadata = container.read(self.file, limits=LIMITS)
         if metadata.get("kind") != KIND:
             raise ModelFileError(
                 f"checkpoint {self.file}", got=f"a {metadata.get('kind')}", expected=f"a {KIND}"

@@ -70,7 +70,7 @@ class Group:
         return [part[:, :width] for part, width in zip(received, widths, strict=True)]
 
     def columns(self, lanes: np.ndarray) -> np.ndarray:
-        """Return this process's lanes of ``[L, B, H]``, as `elman.data.shard` deals them."""
+        """Return this process's lanes of ``[L, B, H]``, as `elman.language.batches.shard` deals them."""
         width = lanes.shape[1]
         own = slice(
             self.rank * width // self.world_size, (self.rank + 1) * width // self.world_size

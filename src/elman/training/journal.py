@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from elman._errors import OutputError
+from elman.errors import OutputError
 
 __all__ = ["Journal"]
 

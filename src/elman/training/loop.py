@@ -19,8 +19,8 @@ from typing import Any, TypeAlias
 
 import torch
 
-from elman._errors import DivergedError, OutputError
-from elman.training.average import Average
+from elman.errors import DivergedError, OutputError
+from elman.training.averaging import Average
 from elman.training.checkpoint import Best, Progress, Snapshot, Store, capture, part, restore
 from elman.training.distributed import Group
 from elman.training.objective import Measure, Objective

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elman import _native
+from elman.engine import kernel as native
 from elman.nn import autograd
 
 __all__ = ["AdamW"]
@@ -59,7 +59,7 @@ class AdamW(torch.optim.AdamW):
     def norm(self) -> float:
         """Return the norm of all gradients together."""
         gradients = [weight.grad for weight in self._with_gradients() if weight.grad is not None]
-        kernel = _native.kernel()
+        kernel = native.kernel()
         if kernel is None or not self._in_kernel():
             return float(torch.nn.utils.get_total_norm(gradients))
         autograd.share_threads()
@@ -68,7 +68,7 @@ class AdamW(torch.optim.AdamW):
     @torch.no_grad()
     def clipped_step(self, norm: float, most: float) -> None:
         """Take one step with the gradients, of that `norm`, scaled to a norm of at most `most`."""
-        kernel = _native.kernel()
+        kernel = native.kernel()
         if kernel is None or not self._in_kernel():
             torch.nn.utils.clip_grads_with_norm_(self._with_gradients(), most, torch.tensor(norm))
             self.step()
@@ -114,4 +114,4 @@ def _flat(tensor: Tensor | None) -> Any:
 
 
 def _threads() -> int:
-    return _native.threads(torch.get_num_threads())
+    return native.threads(torch.get_num_threads())

@@ -20,20 +20,20 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from elman import _native
-from elman._errors import DataError, DivergedError, OptionError, OutputError
 from elman._version import __version__
-from elman.config import Config
-from elman.model import Model, check_output
-from elman.options import RecurrentOptions
+from elman.engine import kernel
+from elman.engine.config import Config
+from elman.errors import DataError, DivergedError, OptionError, OutputError
+from elman.files.model import Model, check_output
+from elman.training.allocator import freed_memory_kept
 from elman.training.checkpoint import Best, Snapshot, Store
 from elman.training.distributed import Group, join
 from elman.training.journal import Journal
 from elman.training.loop import Event, Loop, Watch, interruptible
-from elman.training.memory import freed_memory_kept
 from elman.training.objective import Objective
 from elman.training.plan import Schedule
 from elman.training.random import Randomness
+from elman.training.recurrent_options import RecurrentOptions
 
 __all__ = ["Outcome", "Run", "execute"]
 
@@ -394,4 +394,4 @@ def _check_precision(precision: str, device: torch.device) -> None:
     if precision == "bf16":
         if device.type != "cpu":
             raise OptionError("precision", got=f"bf16 on {device}", expected="float32 there")
-        _native.require_bfloat16()
+        kernel.require_bfloat16()

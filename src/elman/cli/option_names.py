@@ -1,0 +1,59 @@
+"""The package's messages in the words of the shell: options as a person types them there."""
+
+from __future__ import annotations
+
+import re
+
+from elman.labels.options import ClassifierOptions, RegressorOptions, TaggerOptions
+from elman.language.options import LanguageOptions
+from elman.series.options import ForecasterOptions
+
+__all__ = ["as_typed"]
+
+_ARGUMENTS = {
+    *("overlap", "storage", "method", "metric", "horizon", "decimal", "header", "resume"),
+    *("temperature", "top_p", "unknown", "of"),
+}
+"""Arguments of methods that are options of commands."""
+
+
+def _names() -> set[str]:
+    tasks = (LanguageOptions, ClassifierOptions, RegressorOptions, TaggerOptions, ForecasterOptions)
+    return {name for options in tasks for name in options.defaults()} | _ARGUMENTS
+
+
+def _flag(name: str, value: str = "") -> str:
+    flag = "--" + name.replace("_", "-")
+    value = value.strip("\"'")
+    if value in ("True", "False"):
+        return flag if value == "True" else flag.replace("--", "--no-", 1)
+    return f"{flag} {value}".strip()
+
+
+def as_typed(text: str) -> str:
+    """Return a message with its options as the command has them.
+
+    >>> as_typed("hidden_size: got -3; expected a whole number from 1")
+    '--hidden-size: got -3; expected a whole number from 1'
+    >>> as_typed('2 rows differ: pass overlap="replace" to correct them, or tied=False')
+    '2 rows differ: pass --overlap replace to correct them, or --no-tied'
+    >>> as_typed("budget: got time and steps; expected one of time, epochs, steps")
+    'budget: got --time and --steps; expected one of --time, --epochs, --steps'
+    """
+    names = _names()
+
+    def replaced(match: re.Match[str]) -> str:
+        name, value = match["name"], match["value"]
+        return _flag(name, value) if name in names else match[0]
+
+    text = re.sub(r"(?<![\w-])(?P<name>[a-z_]+)=(?P<value>\"[^\"]*\"|'[^']*'|\w*)", replaced, text)
+    first = re.match(r"[a-z_]+(?=:| with )", text)
+    if first and first[0] in names:
+        text = _flag(first[0]) + text[first.end() :]
+    # a name with an underscore is no word of English; the budgets are, and stand alone only here
+    many = r"[a-z]+(?:_[a-z]+)+" + (r"|time|epochs|steps" if text.startswith("budget:") else "")
+    return re.sub(
+        rf"(?<![\w-])(?:{many})(?![\w=])",
+        lambda match: _flag(match[0]) if match[0] in names else match[0],
+        text,
+    )

@@ -1,0 +1,1 @@
+"""Pictures: SVG drawn from plain arrays, and matplotlib figures."""

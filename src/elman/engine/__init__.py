@@ -1,0 +1,1 @@
+"""Running a network without torch: sizes, layers over time, recorded passes, the compiled kernel."""

@@ -1,0 +1,1 @@
+"""The model file: the model as a value, its container, and files that are written whole or not at all."""

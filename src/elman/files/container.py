@@ -1,0 +1,335 @@
+"""One file of named arrays and JSON, believed only when every byte agrees with its digest.
+
+    8 bytes   length of the header, little-endian
+    header    {"__metadata__":{"sha256":"…","elman":"…",…},"name":{"dtype":…,…},…}, then spaces
+    payload   the arrays, one after the other, those of the widest type first
+
+It is a safetensors file, so that other tools can look into it, and narrower: one content has
+exactly one header, which the reader makes again and compares, and the digest covers every byte of
+the file (its own 64 digits counted as zeros). ``docs/format.md`` is the page of MUSTs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BufferedReader
+from typing import Any, NoReturn
+
+import numpy as np
+
+from elman.errors import InputError, ModelFileError, printable
+from elman.files.atomic import Path, atomic_write
+
+__all__ = ["FORMAT", "Limits", "Path", "read", "write"]
+
+FORMAT = 1
+_VERSION = {"format": FORMAT, "needs": "0.1.0"}  # and the first Elman that reads it
+
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "U32": np.dtype("<u4"),
+    "U16": np.dtype("<u2"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+_OWN_KEYS = ("sha256", "elman")
+_START = b'{"__metadata__":{"sha256":"'
+_DIGEST = slice(len(_START), len(_START) + 64)
+_UNSIGNED = b"0" * 64
+_DAMAGED = "the file is damaged: make or copy it again"
+_FOREIGN = "pass a file that elman train wrote"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a reader accepts at most, so that a hostile file costs little before it is refused."""
+
+    header_bytes: int = 1 << 20
+    tensors: int = 512
+    dimensions: int = 8
+    name_characters: int = 255
+    payload_bytes: int = 1 << 33
+    json_marks: int = 10_000
+    """Commas and opening brackets in the header: never fewer than its JSON values."""
+    json_depth: int = 16
+    json_digits: int = 64
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    code: str
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return _DTYPES[self.code]
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+class _RefusedError(Exception):
+    """Why a file is not read, or a content not written; `read` and `write` add which file."""
+
+    def __init__(
+        self, what: str, *, got: object = None, expected: str = "", remedy: str = _DAMAGED
+    ) -> None:
+        super().__init__(what)
+        # Cut here: a hostile header can be a megabyte long.
+        self.got = None if got is None else str(got)[:100]
+        self.expected = expected
+        self.remedy = remedy
+
+
+def write(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    metadata: Mapping[str, Any],
+    *,
+    limits: Limits = Limits(),
+) -> None:
+    """Write `arrays` and `metadata` (JSON values) to `path`: whole, or not at all.
+
+    The same content gives the same bytes. Raises OutputError where the file cannot be written, and
+    InputError for an array or a value that the format does not have, or not within `limits`.
+    """
+    tensors, payload, texts = {}, {}, {}
+    try:
+        for name, given in arrays.items():
+            array = np.asarray(given, order="C")
+            if (code := _CODES.get(array.dtype.newbyteorder("<"))) is None:
+                types = ", ".join(str(dtype) for dtype in _CODES)
+                raise _RefusedError(f"array {name}", got=array.dtype, expected=f"one of {types}")
+            tensors[name] = _Tensor(code, array.shape)
+            payload[name] = array.astype(_DTYPES[code], copy=False).reshape(-1).view(np.uint8)
+        for key, value in metadata.items():
+            if key in _OWN_KEYS:
+                raise _RefusedError("a key of metadata", got=key, expected="one not taken")
+            try:
+                texts[key] = _dump(value)
+            except (TypeError, ValueError, RecursionError) as error:
+                expected = "JSON values, every number finite"
+                raise _RefusedError(f"metadata {key}", got=error, expected=expected) from error
+        header = _header(tensors, texts)
+        # What the reader would refuse is not written in the first place.
+        _parse(header, limits)
+    except _RefusedError as error:
+        raise InputError(
+            f"cannot write {os.fspath(path)}: {error}", got=error.got, expected=error.expected
+        ) from error
+    length = len(header).to_bytes(8, "little")
+    parts = [payload[name].data for name in _order(tensors)]
+    atomic_write(path, length, _sign(header, _digest(length, header, *parts)), *parts)
+
+
+def read(path: Path, *, limits: Limits = Limits()) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the arrays and the metadata of the file at `path`.
+
+    The arrays share one piece of memory of the size of the payload: the file is read once, and not
+    mapped, so that nobody can change the numbers after they have been checked.
+
+    Raises ModelFileError for anything but a whole, unchanged file within `limits`.
+    """
+    what = f"cannot read {os.fspath(path)}"
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise _RefusedError("it is no regular file", remedy=_FOREIGN)
+            return _read(file, status.st_size, limits)
+    except _RefusedError as error:
+        raise ModelFileError(
+            f"{what}: {error}", got=error.got, expected=error.expected, remedy=error.remedy
+        ) from error
+    except (OSError, ValueError) as error:
+        got = getattr(error, "strerror", None) or error
+        remedy = "check the name" if isinstance(error, FileNotFoundError) else ""
+        raise ModelFileError(what, got=got, remedy=remedy) from error
+    except MemoryError as error:
+        raise ModelFileError(f"{what}: it is larger than the memory that is free") from error
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _order(tensors: Mapping[str, _Tensor]) -> list[str]:
+    # Widest types first: every array then lies aligned, whatever the sizes before it.
+    return sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
+
+
+def _header(tensors: Mapping[str, _Tensor], texts: Mapping[str, str]) -> bytes:
+    """Return the one header of this content, its digest all zeros."""
+    own = {"sha256": _UNSIGNED.decode(), "elman": _dump(_VERSION)}
+    entries: dict[str, Any] = {"__metadata__": {**own, **texts}}
+    begin = 0
+    for name in _order(tensors):
+        tensor = tensors[name]
+        end = begin + tensor.nbytes
+        entries[name] = {"dtype": tensor.code, "shape": tensor.shape, "data_offsets": (begin, end)}
+        begin = end
+    header = _dump(entries).encode("ascii")
+    return header + b" " * (-len(header) % 8)
+
+
+def _sign(header: bytes, digest: bytes) -> bytes:
+    return header[: _DIGEST.start] + digest + header[_DIGEST.stop :]
+
+
+def _digest(*parts: bytes | memoryview) -> bytes:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest().encode("ascii")
+
+
+def _read(
+    file: BufferedReader, size: int, limits: Limits
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    length = file.read(8)
+    header_bytes = int.from_bytes(length, "little")
+    fits = len(_START) <= header_bytes <= limits.header_bytes
+    start = file.read(len(_START)) if fits else b""
+    if start != _START:
+        raise _RefusedError("it is no Elman file", got=(length + start)[:16], remedy=_FOREIGN)
+    header = start + file.read(header_bytes - len(_START))
+    if len(header) != header_bytes:
+        raise _RefusedError("it is cut short", got=f"{size} bytes")
+    unsigned = _sign(header, _UNSIGNED)
+    tensors, values = _parse(unsigned, limits)
+    payload_bytes = sum(tensor.nbytes for tensor in tensors.values())
+    if payload_bytes > limits.payload_bytes:
+        expected = f"at most {limits.payload_bytes}"
+        raise _RefusedError("the bytes of its arrays", got=payload_bytes, expected=expected)
+    whole = len(length) + header_bytes + payload_bytes
+    if size != whole:
+        what = "it is cut short" if size < whole else "it goes on after its end"
+        raise _RefusedError(what, got=f"{size} bytes", expected=f"{whole} bytes")
+    payload = np.empty(payload_bytes, np.uint8)
+    if file.readinto(payload.data) != payload_bytes:
+        raise _RefusedError("it changed while it was read", remedy="try again")
+    if _digest(length, unsigned, payload.data) != header[_DIGEST]:
+        raise _RefusedError("its bytes do not agree with its SHA-256")
+    arrays: dict[str, np.ndarray] = {}
+    begin = 0
+    for name in _order(tensors):
+        tensor = tensors[name]
+        piece = payload[begin : begin + tensor.nbytes]
+        if tensor.code == "BOOL" and piece.size and piece.max() > 1:
+            raise _RefusedError(f"array {name}", got=piece.max(), expected="bytes of 0 and 1")
+        arrays[name] = piece.view(tensor.dtype).reshape(tensor.shape)
+        begin += tensor.nbytes
+    return arrays, values
+
+
+def _parse(unsigned: bytes, limits: Limits) -> tuple[dict[str, _Tensor], dict[str, Any]]:
+    """Return the tensors and the metadata of a header whose digest is all zeros."""
+    if len(unsigned) > limits.header_bytes:
+        expected = f"at most {limits.header_bytes}"
+        raise _RefusedError("the bytes of its header", got=len(unsigned), expected=expected)
+    # Counted before anything is parsed: a hundred thousand tensors must not cost their parsing.
+    for what, marks, most in (
+        ("tensors", (b'"dtype":',), limits.tensors),
+        ("values", (b",", b"[", b"{"), limits.json_marks),
+    ):
+        if (count := sum(map(unsigned.count, marks))) > most:
+            raise _RefusedError(f"the {what} in its header", got=count, expected=f"at most {most}")
+    entries = _load("its header", unsigned.decode("ascii", "replace"), limits)
+    texts = entries.pop("__metadata__", None) if type(entries) is dict else None
+    if type(texts) is not dict or not all(type(text) is str for text in texts.values()):
+        raise _RefusedError("its metadata", expected="texts")
+    if (version := texts.get("elman", "")) != _dump(_VERSION):
+        _refuse_version(_value("elman", version, limits))
+    if len(entries) > limits.tensors:
+        expected = f"at most {limits.tensors}"
+        raise _RefusedError("the tensors in its header", got=len(entries), expected=expected)
+    tensors = {name: _tensor(name, entry, limits) for name, entry in entries.items()}
+    others = {key: text for key, text in texts.items() if key not in _OWN_KEYS}
+    # One content, one header: this alone rules out doubled keys, gaps, overlaps and loose forms.
+    if _header(tensors, others) != unsigned:
+        raise _RefusedError("its header is not the one header of its content")
+    return tensors, {key: _value(key, text, limits) for key, text in others.items()}
+
+
+def _refuse_version(version: Any) -> NoReturn:
+    found, needs = (version.get(key) for key in _VERSION) if type(version) is dict else (None, None)
+    # what this version wrote itself never comes here: a whole number and a version are those of a later one
+    if type(found) is int and found >= FORMAT and type(needs) is str:
+        raise _RefusedError(
+            "a newer Elman wrote it",
+            got=f"format {found}",
+            expected=f"format {FORMAT}",
+            remedy=f"install Elman {printable(needs, 20)} or later",
+        )
+    raise _RefusedError("its format version", got=found, expected=f"{FORMAT}")
+
+
+def _tensor(name: str, entry: object, limits: Limits) -> _Tensor:
+    if not (name.isascii() and name.isprintable() and 0 < len(name) <= limits.name_characters):
+        raise _RefusedError("a tensor's name", got=name, expected="printable ASCII")
+    if type(entry) is not dict or entry.get("dtype") not in _CODES.values():
+        expected = "a dtype of " + ", ".join(_DTYPES)
+        raise _RefusedError(f"tensor {name}", got=entry, expected=expected)
+    shape = entry.get("shape")
+    if (
+        type(shape) is not list
+        or len(shape) > limits.dimensions
+        or not all(type(size) is int and 0 <= size <= limits.payload_bytes for size in shape)
+        # Without the sizes of zero: numpy refuses [0, 2**62] although it holds nothing.
+        or math.prod(size for size in shape if size) > limits.payload_bytes
+    ):
+        expected = f"{limits.dimensions} sizes at most, of {limits.payload_bytes} bytes at most"
+        raise _RefusedError(f"the shape of tensor {name}", got=shape, expected=expected)
+    return _Tensor(entry["dtype"], tuple(shape))
+
+
+def _value(key: str, text: str, limits: Limits) -> Any:
+    what = f"metadata {key}"
+    value = _load(what, text, limits)
+    try:
+        exact = _dump(value) == text
+    except ValueError:  # 1e999 reads as an infinity
+        exact = False
+    if not exact:
+        raise _RefusedError(what, got=text, expected="JSON in its one form")
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > limits.json_depth:
+            raise _RefusedError(what, expected=f"JSON at most {limits.json_depth} deep")
+        level = [
+            child
+            for parent in level
+            if type(parent) in (dict, list)
+            for child in (parent.values() if type(parent) is dict else parent)
+        ]
+    return value
+
+
+def _load(what: str, text: str, limits: Limits) -> Any:
+    def whole(digits: str) -> int:
+        # The time of int() grows with the square of the digits.
+        if len(digits) > limits.json_digits:
+            raise ValueError("too many digits")
+        return int(digits)
+
+    try:
+        return json.loads(text, parse_int=whole)
+    except (ValueError, RecursionError) as error:
+        raise _RefusedError(what, got=text, expected="JSON") from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # A named pipe would otherwise keep the reader waiting for ever.
+    return os.open(path, flags | os.O_NONBLOCK)

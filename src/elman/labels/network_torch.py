@@ -1,0 +1,145 @@
+"""The reader of labelled sequences in training: what `elman.labels.network` answers, as a torch module."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from elman.engine.config import SequenceConfig
+from elman.labels.dataset import Batch, Steps
+from elman.text.words import UNKNOWN_ID
+from elman.training.layers import recurrent
+from elman.training.objective import Trainable
+from elman.training.random import Drawing, Dropout
+
+__all__ = ["Reader"]
+
+
+def _packed(rows: Tensor, steps: Steps) -> PackedSequence:
+    return PackedSequence(rows, torch.from_numpy(steps.sizes))
+
+
+def _last(states: Any) -> Tensor:
+    """Return the last hidden state ``[B, ways·H]`` of a layer."""
+    hidden = states[0] if isinstance(states, tuple) else states
+    return torch.cat([*hidden], dim=-1)
+
+
+class _Member(Drawing):
+    def __init__(
+        self, config: SequenceConfig, dropout: float, word_dropout: float, precision: str
+    ) -> None:
+        super().__init__()
+        self.config, self.word_dropout = config, word_dropout
+        if config.vocabulary_size:
+            self.embedding = torch.nn.Embedding(config.vocabulary_size, config.embedding_size)
+        if config.alphabet_size:
+            size = config.spelling_size
+            self.alphabet = torch.nn.Embedding(config.alphabet_size, size)
+            self.spelling = recurrent(config, size, size, precision, bidirectional=True)
+        sizes = [config.input_size] + [config.output_size] * (config.num_layers - 1)
+        self.layers = torch.nn.ModuleList(
+            recurrent(
+                config, size, config.hidden_size, precision, bidirectional=config.bidirectional
+            )
+            for size in sizes
+        )
+        if "attention" in config.pools:
+            self.attention = torch.nn.Linear(config.output_size, 1, bias=False)
+        self.head = torch.nn.Linear(max(1, len(config.pools)) * config.output_size, config.outputs)
+        self.dropout = Dropout(dropout)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        config = self.config
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if name in ("embedding.weight", "alphabet.weight"):
+                    torch.nn.init.normal_(parameter, std=0.1)
+                if config.cell == "lstm" and "bias_ih" in name:
+                    # a forget gate that starts open: Jozefowicz et al. 2015, section 2.2
+                    size = len(parameter) // 4
+                    parameter[size : 2 * size] = 1.0
+
+    def read(self, batch: Batch) -> Tensor:
+        """Return what the first layer reads, ``[N, I]``."""
+        device = self.head.weight.device
+        rows = torch.from_numpy(batch.steps.rows).to(device)
+        if self.config.channels:
+            return cast(Tensor, self.dropout(rows)) if self.config.channels > 64 else rows
+        if batch.words is None or batch.letters is None:
+            return cast(Tensor, self.dropout(self.embedding(self._unknown(rows))))
+        letters = batch.letters
+        spelled = self.alphabet(torch.from_numpy(letters.rows).to(device))
+        _, states = self.spelling(_packed(self.dropout(spelled), letters))
+        back = torch.from_numpy(letters.order).to(device).argsort()
+        words = torch.from_numpy(batch.words).to(device)[rows]
+        spelled = _last(states).index_select(0, back).index_select(0, rows)
+        known = self.embedding(self._unknown(words))
+        return cast(Tensor, self.dropout(torch.cat([known, spelled], dim=1)))
+
+    def _unknown(self, words: Tensor) -> Tensor:
+        """Return `words` with some of them, in training, read as `<unk>`."""
+        if not self.training or not self.word_dropout:
+            return words
+        drawn = torch.rand(len(words), device=words.device, generator=self.generator)
+        return words.masked_fill(drawn < self.word_dropout, UNKNOWN_ID)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the logits: of each sequence, in the batch's order of columns, or of each row."""
+        y, states = self.read(batch), None
+        for index, layer in enumerate(self.layers):
+            y = self.dropout(y) if index else y
+            packed, states = layer(_packed(y, batch.steps))
+            y = packed.data
+        if self.config.pools:
+            y = self._pool(self.dropout(y), states, batch.steps)
+        return cast(Tensor, self.head(self.dropout(y)))
+
+    def _pool(self, y: Tensor, states: Any, steps: Steps) -> Tensor:
+        """Return ``[B, P·D]`` as `elman.engine.packed.pooled` does."""
+        columns = torch.from_numpy(steps.columns).to(y.device)
+        count = len(steps.order)
+        wide = columns[:, None].expand(-1, y.shape[1])
+        parts = []
+        for way in self.config.pools:
+            if way == "last":
+                parts.append(_last(states))
+            elif way == "max":
+                empty = y.new_full((count, y.shape[1]), -torch.inf)
+                parts.append(empty.scatter_reduce(0, wide, y, "amax"))
+            else:
+                weights = y.new_ones(len(y), 1)
+                if way == "attention":
+                    scores = self.attention(y)[:, 0]
+                    largest = scores.new_full((count,), -torch.inf)
+                    largest = largest.scatter_reduce(0, columns, scores.detach(), "amax")
+                    weights = (scores - largest[columns]).exp()[:, None]
+                divisor = y.new_zeros(count, 1).index_add(0, columns, weights)
+                parts.append(
+                    y.new_zeros(count, y.shape[1]).index_add(0, columns, weights * y) / divisor
+                )
+        return torch.cat(parts, dim=1)
+
+
+class Reader(Trainable):
+    """The members, each on its own: logits ``[M, B, K]``, or ``[M, N, K]`` for every row."""
+
+    def __init__(
+        self,
+        config: SequenceConfig,
+        dropout: float = 0.0,
+        word_dropout: float = 0.0,
+        precision: str = "float32",
+    ) -> None:
+        super().__init__()
+        self.members = torch.nn.ModuleList(
+            _Member(config, dropout, word_dropout, precision) for _ in range(config.members)
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the logits of every member."""
+        return torch.stack([member(batch) for member in self.members])

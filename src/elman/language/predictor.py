@@ -1,0 +1,305 @@
+"""What a language model answers: the next words, new text, and how good it is."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from elman.errors import InputError
+from elman.files.model import Model
+from elman.inspect.predictor import Inspectable, Predictor
+from elman.language.batches import IGNORE, evaluation_chunks
+from elman.language.corpus import Corpus, load_corpus
+from elman.language.network import Network
+from elman.language.pool import StreamPool
+from elman.language.sampling import Predictions
+from elman.language.stream import Readable, Score, Stream
+from elman.tables.frames import frame_of
+from elman.text.sources import Source
+from elman.text.words import UNKNOWN_ID, plain_line_ends
+
+if TYPE_CHECKING:
+    from elman.explain.explanation import Explanation
+
+__all__ = [
+    "Evaluation",
+    "LanguagePredictor",
+    "language_predictor",
+    "ngram_outcome",
+    "ngram_part",
+    "ngram_verdict",
+]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model predicts a text, beside the n-gram model of its training text.
+
+    >>> print(Evaluation(tokens=100, characters=100, loss=1.5, unknown_share=0.0))
+    tokens predicted        100
+    loss                 1.5000  nats a token
+    bits a token         2.1640
+    bits a character     2.1640
+    perplexity             4.48
+    unknown tokens       0.00 %
+    """
+
+    tokens: int
+    """Predictions made."""
+    characters: int
+    """Characters of the text."""
+    loss: float
+    """Nats a token."""
+    unknown_share: float
+    """Share of the tokens that are outside the vocabulary; they are predicted as `<unk>`."""
+    held_out_loss: float | None = None
+    """Nats a token of the network on the test set of its training, from the card."""
+    ngram_loss: float | None = None
+    """Nats a token of the n-gram model of the training text, on that same test set."""
+    ngram_order: int | None = None
+    ngram_tokens: int | None = None
+    """Tokens that it counted, the last ones, where they are not the whole training text."""
+    ngram_error: float | None = None
+    """Standard error of the difference of the two losses."""
+    ngram_outcome: str | None = None
+    """"better", "worse" or "no difference", beyond chance; None where that was not tested."""
+    warnings: tuple[str, ...] = ()
+    """What was odd about the text, in words."""
+
+    @property
+    def bits_per_token(self) -> float:
+        """The loss in bits."""
+        return self.loss / math.log(2)
+
+    @property
+    def bits_per_character(self) -> float:
+        """Bits for the whole text over its characters: comparable between vocabularies."""
+        return self.bits_per_token * self.tokens / max(1, self.characters)
+
+    @property
+    def perplexity(self) -> float:
+        """``exp(loss)``: among how many equally likely tokens the model is left to choose."""
+        return math.exp(min(self.loss, 700.0))  # above it is no float
+
+    @property
+    def beats_ngram(self) -> bool | None:
+        """Whether the network does better on its test set than the n-gram model, beyond chance if tested."""
+        if self.held_out_loss is None or self.ngram_loss is None:
+            return None
+        if self.ngram_outcome is not None:
+            return self.ngram_outcome == "better"
+        return self.held_out_loss < self.ngram_loss
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields and what follows from them, for JSON."""
+        return asdict(self) | {
+            "warnings": list(self.warnings),
+            "bits_per_token": self.bits_per_token,
+            "bits_per_character": self.bits_per_character,
+            "perplexity": self.perplexity,
+            "beats_ngram": self.beats_ngram,
+        }
+
+    def to_frame(self) -> Any:
+        """Return the figures, in one row, as a data frame of polars, or as columns without polars."""
+        return frame_of([{name: one for name, one in self.to_dict().items() if name != "warnings"}])
+
+    def __str__(self) -> str:
+        lines = [
+            f"tokens predicted {self.tokens:>10,}",
+            f"loss             {self.loss:>10.4f}  nats a token",
+            f"bits a token     {self.bits_per_token:>10.4f}",
+            f"bits a character {self.bits_per_character:>10.4f}",
+            f"perplexity       {self.perplexity:>10.{2 if self.perplexity < 1e4 else 0}f}",
+            f"unknown tokens   {100 * self.unknown_share:>8.2f} %",
+        ]
+        if self.ngram_loss is not None and self.held_out_loss is not None:
+            given = (self.held_out_loss, self.ngram_loss, self.ngram_order, self.ngram_tokens)
+            verdict = ngram_verdict(*given, error=self.ngram_error, outcome=self.ngram_outcome)
+            lines.append(f"in training {verdict}")
+        return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
+
+
+def ngram_verdict(
+    loss: float,
+    ngram_loss: float,
+    order: int | None,
+    counted: int | None = None,
+    *,
+    error: float | None = None,
+    outcome: str | None = None,
+) -> str:
+    """Return in plain words how a network's loss (nats a token) on a test set stands to an n-gram model's.
+
+    `counted` tells how many tokens, the last ones, it counted where they are not the whole text; `error` is
+    the standard error of the difference, and `outcome` is "better", "worse" or "no difference" beyond
+    chance, or None where that was not tested.
+
+    >>> ngram_verdict(1.5, 1.6, 6, error=0.01, outcome="better")[-71:]
+    'on the test set: the network beats it by 0.1000 (standard error 0.0100)'
+    """
+    name = f"a {order}-gram" if order else "an n-gram"
+    part = f"the last {counted:,} tokens of " if counted else ""
+    words = f"{name} model of {part}the same training text has {ngram_loss:.4f}"
+    words += " on the test set" if outcome else " held out"
+    chance = "" if error is None else f" (standard error {error:.4f})"
+    if outcome == "no difference":
+        shown = f"shows NO DIFFERENCE that this test set can tell from chance{chance}"
+        if error is None:
+            shown = "and so short a test set cannot tell how much of the difference is chance"
+        return f"{words}: the network has {loss:.4f}, {shown}"
+    if loss < ngram_loss:
+        return f"{words}: the network beats it by {ngram_loss - loss:.4f}{chance}"
+    return f"{words}: the network, with {loss:.4f}, DOES NOT BEAT IT{chance}"
+
+
+def ngram_outcome(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `error` and `outcome` of the test against the n-gram model, for `ngram_verdict`, from a card."""
+    ngram = card.get("ngram")
+    tested = ngram.get("difference") if isinstance(ngram, Mapping) else None
+    outcome = tested.get("verdict") if isinstance(tested, Mapping) else None
+    if not isinstance(ngram, Mapping) or outcome not in ("better", "worse", "no difference"):
+        return {"error": None, "outcome": None}  # by an older version, or not a card of ours
+    return {"error": _from_card(ngram, "difference", "standard_error"), "outcome": outcome}
+
+
+def _from_card(card: Mapping[str, Any], part: str, name: str) -> float | None:
+    # the card comes from a file and may hold anything that is JSON
+    value = card[part].get(name) if isinstance(card.get(part), Mapping) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
+def ngram_part(card: Mapping[str, Any]) -> int | None:
+    """Return how many tokens the card's n-gram model counted, None where it was the whole text."""
+    counted = _from_card(card, "ngram", "tokens_counted")
+    tokens = _from_card(card, "data", "tokens")
+    return int(counted) if counted is not None and tokens is not None and counted < tokens else None
+
+
+class LanguagePredictor(Predictor):
+    """A trained language model, ready to answer; what `elman.load` returns.
+
+    It does not change: whatever reads text does so in a stream of its own. `storage` is that of the
+    weights, "float32" or "bf16". Raises OptionError.
+    """
+
+    def __init__(self, model: Model, storage: str = "float32") -> None:
+        self.model = model
+        self.network = Network(model, storage=storage)
+
+    def __reduce__(self) -> tuple[type[LanguagePredictor], tuple[Model, str]]:
+        # what is made ready to run stays behind
+        return type(self), (self.model, self.network.storage)
+
+    def explainer(self) -> Callable[..., Explanation]:
+        """Return `explain_language`."""
+        from elman.language.explain import explain_language
+
+        return explain_language
+
+    def stream(self) -> Stream:
+        """Return a stream at state zero."""
+        return Stream(self.network)
+
+    def streams(self, n: int) -> StreamPool:
+        """Return `n` streams at state zero that step together; raises OptionError."""
+        return StreamPool(self.network, n)
+
+    def predict_next(self, text: Readable, k: int = 5) -> Predictions:
+        """Return the `k` most probable tokens after `text` with their probability, best first.
+
+        `<unk>` is never offered; the answer's `unknown_probability` is its share. Raises OptionError,
+        InputError for token numbers outside the vocabulary.
+        """
+        return self.stream().feed(text).predict(k)
+
+    def generate(self, prompt: Readable = "", n: int = 200, **sampling: Any) -> str:
+        """Return the text of `generate_pieces`, whole."""
+        return "".join(self.generate_pieces(prompt, n, **sampling))
+
+    def generate_pieces(
+        self, prompt: Readable = "", n: int = 200, **sampling: Any
+    ) -> Iterator[str]:
+        """Return `n` new tokens after `prompt` as text, piece by piece, as each token is drawn.
+
+        `sampling` is what `Stream.generate_pieces` takes: temperature, top_k, top_p, seed.
+        """
+        return self.stream().feed(prompt).generate_pieces(n, **sampling)
+
+    def beam(self, prompt: Readable = "", n: int = 20, width: int = 10) -> list[tuple[str, float]]:
+        """Return the `width` most probable continuations of `prompt`, as `Stream.beam` says."""
+        return self.stream().feed(prompt).beam(n, width)
+
+    def score(self, text: Readable) -> Score:
+        """Return how probable each token of `text` is after all before it."""
+        return self.stream().score(text)
+
+    def unknown_tokens(self, text: str) -> tuple[str, ...]:
+        """Return each token of `text` that is outside the vocabulary once, in order."""
+        codec = self.model.codec
+        text = plain_line_ends(text)
+        outside = codec.encode(text) == UNKNOWN_ID
+        return tuple(dict.fromkeys(itertools.compress(codec.tokenise(text), outside.tolist())))
+
+    def evaluate(self, text: Source, *, encoding: str | None = None, lanes: int = 32) -> Evaluation:
+        """Return how well the model predicts `text`: a text, a path, or several of either.
+
+        A long document is read in up to `lanes` parts side by side, each warmed up by the text
+        before it; ``lanes=1`` reads it in one. Raises DataError, OptionError.
+        """
+        with tempfile.TemporaryDirectory(prefix="elman-") as folder:
+            corpus = load_corpus(text, self.model.codec, encoding=encoding, workspace=Path(folder))
+            total, count = self._measure(corpus, lanes)
+        order = _from_card(self.card, "ngram", "order")
+        return Evaluation(
+            tokens=count,
+            characters=corpus.facts.characters,
+            loss=total / max(1, count),
+            unknown_share=corpus.facts.unknown / max(1, corpus.facts.tokens),
+            held_out_loss=_from_card(self.card, "held_out", "loss"),
+            ngram_loss=_from_card(self.card, "ngram", "loss"),
+            ngram_order=None if order is None else int(order),
+            ngram_tokens=ngram_part(self.card),
+            **{f"ngram_{name}": value for name, value in ngram_outcome(self.card).items()},
+            warnings=corpus.facts.warnings,
+        )
+
+    def _measure(self, corpus: Corpus, lanes: int) -> tuple[float, int]:
+        """Return the sum of the losses in nats, and of how many predictions."""
+        total, count, state = 0.0, 0, None
+        end_id = self.model.codec.end_id
+        for chunk in evaluation_chunks(corpus.ids, corpus.starts, end_id, lanes=lanes):
+            if state is None:
+                state = self.network.initial_state(len(chunk.fresh))
+            hidden, state = self.network.forward(chunk.inputs, state, chunk.fresh)
+            real = chunk.targets != IGNORE
+            log_probabilities = self.network.target_log_probabilities(
+                hidden[real], chunk.targets[real]
+            )
+            total -= float(log_probabilities.sum(dtype=np.float64))
+            count += chunk.predicted
+        return total, count
+
+
+def language_predictor(given: object) -> LanguagePredictor:
+    """Return the predictor of a language model that is `given`, or of an estimator that holds one.
+
+    Raises InputError for anything else, NotFittedError for an estimator before `fit`.
+    """
+    found = given._inspected() if isinstance(given, Inspectable) else given
+    if not isinstance(found, LanguagePredictor):
+        raise InputError(
+            "the first argument",
+            got=type(given).__name__,
+            expected="a language model: what elman.load returns, or a fitted LanguageModel",
+        )
+    return found

@@ -1,0 +1,355 @@
+"""A language model from a text: corpora, plan, objective, measures, card."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elman.cells import find
+from elman.engine.config import NetworkConfig
+from elman.files.model import Model, folder_of
+from elman.language.batches import IGNORE, Chunk, batches_for, evaluation_chunks, shard
+from elman.language.corpora import Corpora, load_corpora
+from elman.language.corpus import Corpus
+from elman.language.network_torch import Network
+from elman.language.ngram import ngram_loss
+from elman.language.options import LanguageOptions
+from elman.language.plan import Plan, resolve
+from elman.metrics.paired import paired_difference
+from elman.text.sources import Source
+from elman.text.vocabulary import TextCodec
+from elman.training.checkpoint import Best
+from elman.training.distributed import Group
+from elman.training.loop import Watch
+from elman.training.objective import LayerState, Measure, Objective
+from elman.training.plan import Schedule
+from elman.training.run import Outcome, Run, execute
+
+__all__ = ["held_out_loss", "train_language"]
+
+MEASURED_TOKENS = 250_000
+"""Most tokens of the validation set, and of the test set, that are measured, from its beginning."""
+BLOCKS, MIN_BLOCK_TOKENS = 50, 20
+"""Into how many blocks a test set of long documents is cut for the verdict, and the least tokens of one."""
+
+NGRAM_ORDER = {"char": 6, "word": 5}
+PROBE_CHUNKS = 2
+
+
+def train_language(
+    text: Source,
+    options: LanguageOptions,
+    *,
+    valid: Source | None = None,
+    test: Source | None = None,
+    output: Path | None = None,
+    resume: bool = False,
+    watch: Watch | None = None,
+    sample: Callable[[Model], str] | None = None,
+) -> Outcome:
+    """Train a language model on `text` and return the best by validation loss, as `execute` says.
+
+    `valid` is held out in place of a part of `text`, `test` is measured in place of half of what is held
+    out, and `sample` writes a text from a model. Raises DataError, OptionError, OutputError, ModelFileError,
+    DivergedError.
+    """
+
+    def load(group: Group) -> _LanguageRun:
+        return _LanguageRun.load(text, options, valid, test, output, group, sample)
+
+    return execute(load, options, output=output, resume=resume, watch=watch)
+
+
+def _started(state: list[LayerState] | None, fresh: np.ndarray) -> list[LayerState] | None:
+    """Return `state` without gradients, with the lanes that start anew at zero."""
+    if state is None or fresh.all():
+        return None
+    new = torch.from_numpy(fresh)[None, :, None]
+
+    def start(part: torch.Tensor) -> torch.Tensor:
+        part = part.detach()
+        return part.masked_fill(new.to(part.device), 0.0) if fresh.any() else part
+
+    return [
+        (start(layer[0]), start(layer[1])) if isinstance(layer, tuple) else start(layer)
+        for layer in state
+    ]
+
+
+def held_out_loss(network: Network, chunks: Iterator[Chunk]) -> float:
+    """Return the loss (nats a token) over `chunks`, the state carried from one to the next."""
+    total, predicted = 0.0, 0
+    for chunk, hidden in _read(network, chunks):
+        targets = torch.from_numpy(chunk.targets).to(hidden.device)
+        total += float(network.loss(hidden, targets, IGNORE))
+        predicted += chunk.predicted
+    return total / predicted
+
+
+def _read(network: Network, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Tensor]]:
+    """Yield each chunk with the head's inputs ``[T, B, H]``; the network is not in training meanwhile."""
+    device = next(network.parameters()).device
+    state: list[LayerState] | None = None
+    network.eval()
+    with torch.no_grad():
+        for chunk in chunks:
+            tokens = torch.from_numpy(chunk.inputs).to(device)
+            hidden, state = network(tokens, _started(state, chunk.fresh))
+            yield chunk, hidden
+    network.train()
+
+
+def _measured(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    """Return ids and document starts of `corpus`, cut off at `MEASURED_TOKENS`."""
+    ids, starts = corpus.ids, corpus.starts
+    if len(ids) <= MEASURED_TOKENS:
+        return ids, starts
+    if corpus.codec.end_id is None:
+        return ids[:MEASURED_TOKENS], starts[starts < MEASURED_TOKENS - 1]
+    lines = max(1, int(np.searchsorted(starts, MEASURED_TOKENS, "right")) - 1)
+    end = starts[lines] if lines < len(starts) else len(ids)
+    return ids[:end], starts[:lines]
+
+
+def _token_losses(network: Network, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    """Return the loss (nats) of each prediction of `corpus` in the order of the text, and its group.
+
+    A group is a line, or a block of a text of long documents: predictions in it depend on one another.
+    """
+    ids, starts = _measured(corpus)
+    losses = np.full(len(ids), np.nan)
+    # the same chunks with places in the text for tokens tell which prediction is where
+    places = evaluation_chunks(np.arange(len(ids)), starts, corpus.codec.end_id)
+    chunks = evaluation_chunks(ids, starts, corpus.codec.end_id)
+    for (chunk, hidden), at in zip(_read(network, chunks), places, strict=True):
+        wanted = chunk.targets != IGNORE
+        targets = torch.from_numpy(chunk.targets[wanted]).to(hidden.device)
+        found = network.token_losses(hidden[torch.from_numpy(wanted)], targets)
+        losses[at.targets[wanted]] = found.cpu().numpy()
+    there = np.flatnonzero(np.isfinite(losses))
+    block = max(MIN_BLOCK_TOKENS, -(-len(ids) // BLOCKS))
+    groups = there // block
+    if corpus.codec.end_id is not None:
+        groups = np.searchsorted(starts, there, "right") - 1
+    return losses[there], groups
+
+
+class _LanguageObjective(Objective):
+    """The next token at every step, the state carried from one chunk to the next."""
+
+    unit = "token"
+
+    def __init__(self, run: _LanguageRun) -> None:
+        plan, corpus = run.plan, run.corpora.training
+        self.run, self.group = run, run.group
+        self.network: Network = Network(
+            run.config, plan.dropout, plan.sampled_softmax, plan.precision
+        )
+        self.batches = batches_for(
+            corpus.ids,
+            corpus.starts,
+            corpus.codec.end_id,
+            plan.batch_size,
+            plan.sequence_length,
+            plan.seed,
+        )
+        self._next: list[LayerState] | None = None
+
+    def chunks(self, epoch: int) -> int:
+        return self.batches.chunks(epoch)
+
+    def loss(self, epoch: int, index: int) -> tuple[Tensor, int]:
+        chunk = self.batches.chunk(epoch, index)
+        own = shard(chunk, self.group.rank, self.group.world_size)
+        device = self.group.device
+        hidden, self._next = self.network(
+            torch.from_numpy(own.inputs).to(device), _started(self.carried, own.fresh)
+        )
+        total = self.network.loss(hidden, torch.from_numpy(own.targets).to(device), IGNORE)
+        return total, chunk.predicted
+
+    def advance(self) -> None:
+        self.carried = self._next
+
+    def measure(self) -> Measure:
+        loss = held_out_loss(self.network, self.run.chunks())
+        held_out = self.run.corpora.validation is not None
+        facts: dict[str, Any] = {"held_out_loss": loss if held_out else None}
+        if math.isfinite(loss):
+            facts["sample"] = self.run.write(self.network.arrays())
+        return Measure(loss, facts)
+
+    def probe(self) -> float:
+        chunks = self.run.chunks()
+        first = list(itertools.islice(chunks, PROBE_CHUNKS))
+        held_out_loss(self.network, iter(first[:1]))  # the first pass is slower than the others
+        started = time.monotonic()
+        held_out_loss(self.network, iter(first))
+        passed = time.monotonic() - started
+        every = len(first) + sum(1 for _ in chunks)
+        if (test := self.run.corpora.test) is not None:
+            # what is tested after the last step is part of the promised time
+            every += sum(1 for _ in evaluation_chunks(*_measured(test), test.codec.end_id))
+        return passed * every / len(first)
+
+
+@dataclass
+class _LanguageRun(Run):
+    """One run with everything it was given and what follows from it."""
+
+    options: LanguageOptions
+    plan: Plan
+    config: NetworkConfig
+    codec: TextCodec
+    corpora: Corpora
+    sample: Callable[[Model], str] | None
+
+    @classmethod
+    def load(
+        cls,
+        text: Source,
+        options: LanguageOptions,
+        valid: Source | None,
+        test: Source | None,
+        output: Path | None,
+        group: Group,
+        sample: Callable[[Model], str] | None,
+    ) -> _LanguageRun:
+        # each process keeps its own numbers of the text, so that none reads what another writes
+        workspace = None if output is None else folder_of(output) / f"text.{group.rank}"
+        corpora = load_corpora(
+            text,
+            level=options.level,
+            split=options.split,
+            documents=options.documents,
+            max_vocabulary=options.max_vocabulary,
+            min_count=options.min_count,
+            encoding=options.encoding,
+            held_out=options.held_out,
+            held_out_from=options.held_out_from,
+            seed=options.seed,
+            valid=valid,
+            test=test,
+            workspace=workspace,
+        )
+        codec = corpora.training.codec
+        # as typed options they are checked once more
+        found: dict[str, Any] = {"level": codec.level, "documents": codec.documents}
+        options = replace(options, **found)
+        vocabulary_size = len(codec.tokens)
+        small = corpora.validation is None
+        plan = resolve(options, len(corpora.training.ids), vocabulary_size, small=small)
+        config = NetworkConfig(
+            task="language",
+            cell=options.cell,
+            activation=options.activation,
+            vocabulary_size=vocabulary_size,
+            embedding_size=plan.embedding_size,
+            hidden_size=plan.hidden_size,
+            num_layers=plan.num_layers,
+            residual=options.residual,
+            tied=plan.tied,
+            bias=options.bias,
+        )
+        return cls(options, plan, config, codec, group, output, corpora, sample)
+
+    def data_identity(self) -> dict[str, str]:
+        sets = {
+            "text": self.corpora.training,
+            "validation text": self.corpora.validation,
+            "test text": self.corpora.test,
+        }
+        return {name: one.facts.sha256 for name, one in sets.items() if one is not None}
+
+    def memory(self) -> int:
+        """Return the estimated memory (bytes) of weights, moments, snapshots and one step."""
+        config, plan = self.config, self.plan
+        gates = find(config.cell, config.activation).G
+        units = config.embedding_size + config.num_layers * config.hidden_size * (2 * gates + 4)
+        logits = min(config.vocabulary_size, 2 * plan.sampled_softmax or config.vocabulary_size)
+        step = plan.batch_size * plan.sequence_length * (units + 3 * logits)
+        return 4 * (10 * self.parameters() + step)
+
+    def report(self) -> dict[str, Any]:
+        sets = self.corpora
+        return {
+            "data": asdict(sets.training.facts),
+            "validation": sets.validation and asdict(sets.validation.facts),
+            "held_out": sets.test and asdict(sets.test.facts),
+            "split": sets.split,
+            "warnings": sets.warnings,
+            "vocabulary": self.config.vocabulary_size,
+            "level": self.codec.level,
+            "memory_bytes": self.memory(),
+        }
+
+    def stage(self, earlier: Sequence[Mapping[str, Any]]) -> tuple[Objective, Schedule]:
+        del earlier  # there is one stage
+        return _LanguageObjective(self), self.plan
+
+    def write(self, arrays: Mapping[str, np.ndarray]) -> str:
+        """Return a text that the network with these arrays writes, if that was asked for."""
+        if self.sample is None:
+            return ""
+        return self.sample(Model(self.config, arrays, self.codec, {}))
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Return what chooses among networks: the validation set, or the training set of a small text."""
+        corpus = self.corpora.validation or self.corpora.training
+        return evaluation_chunks(*_measured(corpus), corpus.codec.end_id)
+
+    def facts(self, best: Best, learned: Mapping[str, Any], refit: bool) -> dict[str, Any]:
+        del learned  # there is one stage
+        sets = self.corpora
+        facts = asdict(sets.training.facts)
+        facts.pop("warnings")
+        validation = sets.validation and self.figures(sets.validation, best.value)
+        held_out, ngram = (None, None) if sets.test is None else self.tested(sets.test, best)
+        return {
+            "data": facts,
+            "split": sets.split,
+            "refit": refit,
+            "validation": validation,
+            "held_out": held_out,
+            "ngram": ngram,
+        }
+
+    def figures(self, corpus: Corpus, loss: float) -> dict[str, Any]:
+        """Return what the card says of a set on which the network has this loss."""
+        ids, starts = _measured(corpus)
+        return {
+            "loss": loss,
+            "bits_per_token": loss / math.log(2),
+            "perplexity": math.exp(min(loss, 700.0)),
+            "tokens": len(ids) if corpus.codec.end_id is not None else len(ids) - len(starts),
+            "unknown_share": corpus.facts.unknown / max(1, corpus.facts.tokens),
+            "sha256": corpus.facts.sha256,
+        }
+
+    def tested(self, test: Corpus, best: Best) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the figures of the `best` network on the test set, and how an n-gram model does there."""
+        with self.random.making():
+            network = Network(self.config, precision=self.plan.precision).to(self.group.device)
+        network.load(best.arrays)
+        losses, groups = _token_losses(network, test)
+        training, chosen = self.corpora.training, self.corpora.validation
+        ngram = ngram_loss(
+            (training.ids, training.starts),
+            _measured(test),
+            self.config.vocabulary_size,
+            self.codec.end_id,
+            NGRAM_ORDER[self.codec.level],
+            choosing=None if chosen is None else _measured(chosen),
+        )
+        difference = paired_difference(losses, ngram.token_losses, groups)
+        figures = self.figures(test, float(losses.mean()))
+        return figures, ngram.to_dict() | {"difference": asdict(difference)}

@@ -1,0 +1,1 @@
+"""Forecasts of time series: from tables of values to quantiles of the values that follow."""

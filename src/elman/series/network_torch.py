@@ -1,0 +1,82 @@
+"""The forecaster in training: what `elman.series.predictor` answers, as a torch module."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from elman.engine.config import ForecastConfig
+from elman.training.layers import recurrent
+from elman.training.objective import Trainable
+from elman.training.random import Dropout
+
+__all__ = ["Forecaster", "pinball"]
+
+
+class _Member(torch.nn.Module):
+    def __init__(self, config: ForecastConfig, ahead: int, dropout: float, precision: str) -> None:
+        super().__init__()
+        self.config, self.ahead = config, ahead
+        H = config.hidden_size
+        self.input = torch.nn.Linear(config.input_size, H)
+        self.layers = torch.nn.ModuleList(
+            recurrent(config, H, H, precision) for _ in range(config.num_layers)
+        )
+        self.middle = torch.nn.Linear(2 * H, H)
+        self.output = torch.nn.Linear(H, config.segment * config.quantiles)
+        self.skip = torch.nn.Linear(config.input_size, config.segment, bias=False)
+        self.dropout = Dropout(dropout)
+        # an untrained network gives the naive forecast
+        for parameter in (self.output.weight, self.output.bias, self.skip.weight):
+            torch.nn.init.zeros_(parameter)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return ``[ahead, B, s, Q]`` for ``inputs [S, B, F]``."""
+        read = self.input(inputs).relu()
+        y = read
+        for layer in self.layers:
+            y, _ = layer(self.dropout(y))
+        future, read = y[-self.ahead :], read[-self.ahead :]
+        mixed = self.middle(torch.cat([self.dropout(future), read], dim=2)).relu()
+        found = self.output(self.dropout(mixed)).unflatten(2, (self.config.segment, -1))
+        linear = self.skip(inputs[-self.ahead :])
+        return cast(Tensor, found + linear[..., None])
+
+
+class Forecaster(Trainable):
+    """The members, each on its own: quantiles ``[M, B, h, Q]`` in units of the window."""
+
+    def __init__(
+        self, config: ForecastConfig, horizon: int, dropout: float = 0.0, precision: str = "float32"
+    ) -> None:
+        super().__init__()
+        self.horizon = horizon
+        ahead = -(-horizon // config.segment)
+        self.members = torch.nn.ModuleList(
+            _Member(config, ahead, dropout, precision) for _ in range(config.members)
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the quantiles of every member for ``inputs [S, B, F]``."""
+        found = torch.stack([member(inputs) for member in self.members])
+        return found.permute(0, 2, 1, 3, 4).flatten(2, 3)[:, :, : self.horizon]
+
+
+def pinball(quantiles: Tensor, truth: Tensor, weight: Tensor, levels: Tensor) -> Tensor:
+    """Return the summed quantile loss of ``quantiles [M, B, h, Q]`` for ``truth [B, h]``.
+
+    A window's loss is the mean over its known steps (NaN is missing) and the levels ``[Q]``, times its
+    ``weight [B]``; the members' are meant.
+
+    Source: R. Koenker and G. Bassett, "Regression Quantiles", Econometrica 46 (1978).
+
+    >>> pinball(torch.zeros(1, 1, 1, 1), torch.ones(1, 1), torch.ones(1), torch.tensor([0.25]))
+    tensor(0.2500)
+    """
+    known = ~truth.isnan()
+    apart = torch.where(known, truth, 0.0)[..., None] - quantiles
+    losses = torch.maximum(levels * apart, (levels - 1) * apart) * known[..., None]
+    windows = losses.sum(2).mean(2) / known.sum(1).clamp(min=1)
+    return (windows * weight).sum() / len(quantiles)

@@ -1,0 +1,51 @@
+"""The page's files, read once: what is asked for is looked up, and never becomes a path."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from elman.draw import figures
+
+__all__ = ["add_routes"]
+
+FOLDER = Path(__file__).parent / "page"
+KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+}
+
+
+def add_routes(app: FastAPI) -> None:
+    """Add the page's routes: ``/``, ``/page/FILE``, and the style of drawings as ``/page/draw.css``."""
+    files = {
+        path.name: (path.read_bytes(), KINDS[path.suffix])
+        for path in FOLDER.iterdir()
+        if path.suffix in KINDS
+    }
+    files["draw.css"] = (figures.STYLE.encode(), KINDS[".css"])
+    tags = {
+        name: f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        for name, (content, _) in files.items()
+    }
+
+    def answer(name: str, request: Request) -> Response:
+        if name not in files:
+            raise HTTPException(404, "no such file")
+        content, kind = files[name]
+        headers = {"ETag": tags[name], "Cache-Control": "no-cache"}
+        if request.headers.get("if-none-match") == tags[name]:
+            return Response(status_code=304, headers=headers)
+        return Response(content, headers=headers, media_type=kind)
+
+    @app.get("/", include_in_schema=False)
+    async def index(request: Request) -> Response:
+        return answer("index.html", request)
+
+    @app.get("/page/{name:path}", include_in_schema=False)
+    async def file(name: str, request: Request) -> Response:
+        return answer(name, request)

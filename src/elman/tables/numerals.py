@@ -1,0 +1,115 @@
+r"""Numbers as people write them: decimal commas, thousands separators, currency and per cent signs.
+
+A column is read so where each of its values allows it, and its table decides what a point and a comma mean:
+
+| written | read as |
+|---|---|
+| ``1.234,50``, ``1,5`` | 1234.5 and 1.5: only a decimal comma fits |
+| ``1,234.50``, ``1,234,567`` | 1234.5 and 1234567: only a decimal point fits |
+| ``1,234`` alone | text, because it may be 1234 or 1.234; `decimal` says which |
+| ``12.345`` in a table whose other numbers have decimal commas | 12345 |
+| ``$12.50``, ``€ 3``, ``12 %`` in all rows | 12.5, 3 and 12 |
+| ``1'234.50``, and the same with narrow or no-break spaces | 1234.5 |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from elman.errors import DataError, OptionError, printable
+from elman.tables.columns import MISSING, column_of
+
+__all__ = ["is_written_number", "read_written_numbers"]
+
+_GROUPING = "'’\u00a0\u202f"
+_UNIT = re.compile(
+    r"(?P<sign>[+\-−]?)\s*(?P<before>[$€£¥₹]?)\s*"
+    rf"(?P<number>[+\-−]?[\d.,{_GROUPING}]+(?:[eE][+-]?\d+)?)\s*(?P<after>[%$€£¥₹]?)"
+)
+
+
+def _pattern(mark: str, other: str) -> re.Pattern[str]:
+    groups = rf"[1-9]\d{{0,2}}(?P<group>[{_GROUPING}{other}])\d{{3}}(?:(?P=group)\d{{3}})*"
+    return re.compile(rf"[+-]?(?:(?:{groups}|0|[1-9]\d*)(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?")
+
+
+_FITS = {".": _pattern(r"\.", ","), ",": _pattern(",", ".")}
+_PLAIN = {
+    mark: str.maketrans({mark: "."} | dict.fromkeys(_GROUPING + other))
+    for mark, other in ((".", ","), (",", "."))
+}
+
+
+def _without_unit(texts: Sequence[str | None]) -> tuple[list[str], set[str]]:
+    """Return the numbers of a column, "" where missing, and the decimal marks that all of them allow."""
+    numbers, units = [], set()
+    for text in texts:
+        plain = (text or "").strip()
+        found = None if plain.lower() in MISSING else _UNIT.fullmatch(plain)
+        if found is not None:
+            units.add(found["before"] or found["after"])
+        elif plain.lower() not in MISSING:
+            return [], set()
+        numbers.append((found["sign"] + found["number"]).replace("−", "-") if found else "")
+    held = list(filter(None, numbers))
+    marks = {mark for mark, form in _FITS.items() if all(map(form.fullmatch, held))}
+    return numbers, marks if len(units) == 1 else set()
+
+
+def is_written_number(text: str) -> bool:
+    """Return whether `text` may be a number with its unit, in one way or several.
+
+    >>> is_written_number("1.234,50"), is_written_number("12 %"), is_written_number("a1")
+    (True, True, False)
+    """
+    return bool(_without_unit([text])[1])
+
+
+def read_written_numbers(
+    columns: Mapping[str, np.ndarray],
+    texts: Mapping[str, Sequence[str | None]],
+    decimal: str | None = None,
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the columns that are numbers written for people, as numbers, and how they were read.
+
+    Args:
+        columns: the table's columns as `column_of` reads them.
+        texts: the values of those that came as texts.
+        decimal: the mark before decimals, "." or ","; None finds it where only one fits.
+
+    >>> texts = {"y": ["1.234,50", "7"], "n": ["2.500", "3.000"]}
+    >>> found, notes = read_written_numbers({k: column_of(v)[0] for k, v in texts.items()}, texts)
+    >>> found["y"].tolist(), found["n"].tolist(), notes
+    ([1234.5, 7.0], [2500, 3000], ["'y' 1.234,50 is read as 1234.5", "'n' 2.500 is read as 2500"])
+    """
+    if decimal not in (None, *_FITS):
+        raise OptionError("decimal", got=decimal, expected='"." or ","')
+    kinds = {name: columns[name].dtype.kind for name in texts}
+    written = {name: _without_unit(texts[name]) for name in texts if kinds[name] == "O"}
+    if decimal == "," or any("," in marks for _, marks in written.values()):
+        # In such a table the point of a plain number may separate thousands.
+        written |= {name: _without_unit(texts[name]) for name in texts if kinds[name] in "if"}
+    sole = {mark for _, marks in written.values() if len(marks) == 1 for mark in marks}
+    of_table = decimal or (next(iter(sole)) if len(sole) == 1 else "")
+    found: dict[str, np.ndarray] = {}
+    notes = []
+    for name, (numbers, marks) in written.items():
+        # The value that shows best how the column was read has the most marks.
+        counts = [sum(map(number.count, _FITS)) + bool(number) for number in numbers]
+        row = counts.index(max(counts)) if counts else 0
+        if decimal and marks and decimal not in marks:
+            got, expected = texts[name][row], f"a number with decimal {decimal!r}"
+            raise DataError(f"column {name!r}, row {row + 1}", got=got, expected=expected)
+        mark = of_table if of_table in marks else "".join(marks)[:1]
+        same = bool(counts) and counts[row] == 1  # no mark at all: both read the same numbers
+        clear = mark == of_table or len(marks) == 1 or same
+        if marks and clear and (kinds[name] == "O" or (mark == "," and not same)):
+            found[name] = column_of([number.translate(_PLAIN[mark]) for number in numbers])[0]
+            value = found[name][row].item()
+            notes.append(
+                f"'{printable(name, 40)}' {printable(texts[name][row], 24)} is read as {value!r}"
+            )
+    return found, notes

@@ -1,0 +1,78 @@
+"""Numbers as a network reads them: centred on the mean of the training set, in units of its deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from elman.errors import ModelFileError
+
+__all__ = ["Scaler"]
+
+
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """Numbers a step as the network reads them: less the training part's mean, over its deviation.
+
+    With `indicator` every channel has a second one behind all others that is 1 where it was missing
+    (NaN); a missing value itself reads as the mean, 0.
+
+    >>> scaler = Scaler.of([np.array([[1.0], [3.0]])])
+    >>> scaler.apply(np.array([[5.0]])).tolist()
+    [[3.0]]
+    """
+
+    mean: np.ndarray
+    """float64 ``[C]``."""
+    scale: np.ndarray
+    """float64 ``[C]``, above 0."""
+    indicator: bool = False
+
+    @classmethod
+    def of(cls, sequences: Sequence[np.ndarray], indicator: bool = False) -> Scaler:
+        """Return the scaler of ``[T_i, C]`` sequences; a constant channel keeps its size."""
+        rows = np.concatenate(sequences).astype(np.float64)
+        present = np.isfinite(rows)
+        count = np.maximum(1, present.sum(axis=0))
+        # by the largest first: squares of great numbers would leave the finite range
+        largest = np.maximum(np.where(present, abs(rows), 0).max(axis=0, initial=0.0), 1e-300)
+        rows = np.where(present, rows / largest, 0.0)
+        mean = rows.sum(axis=0) / count
+        spread = np.sqrt((np.where(present, rows - mean, 0.0) ** 2).sum(axis=0) / count)
+        # what rounding leaves of a constant is none
+        scale = np.where(spread > 1e-9 * abs(mean), spread, 1.0 / largest)
+        return cls(mean * largest, scale * largest, indicator)
+
+    @property
+    def channels(self) -> int:
+        """Numbers a step as the network reads them."""
+        return len(self.mean) * (2 if self.indicator else 1)
+
+    def apply(self, sequence: np.ndarray) -> np.ndarray:
+        """Return ``[T, C]`` as the network reads it, float32 and finite."""
+        missing = np.isnan(sequence)
+        with np.errstate(over="ignore"):
+            scaled = np.where(missing, 0.0, (sequence - self.mean) / self.scale)
+        parts = [scaled, missing] if self.indicator else [scaled]
+        # beyond this a network has saturated
+        return np.concatenate(parts, axis=1).clip(-1e6, 1e6).astype(np.float32)
+
+    def to_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Return mean and scale as the arrays ``codec.{name}.…`` of a model file."""
+        return {f"codec.{name}.mean": self.mean, f"codec.{name}.scale": self.scale}
+
+    @classmethod
+    def from_arrays(
+        cls, name: str, arrays: Mapping[str, np.ndarray], indicator: bool = False
+    ) -> Scaler:
+        """Return the scaler that `to_arrays` took apart; raises ModelFileError for anything else."""
+        mean, scale = (
+            arrays.get(f"codec.{name}.{part}", np.empty(0)) for part in ("mean", "scale")
+        )
+        rows = mean.ndim == 1 and mean.shape == scale.shape and len(mean) > 0
+        numbers = rows and mean.dtype == scale.dtype == np.float64
+        if not numbers or not np.isfinite([mean, scale]).all() or not (scale > 0).all():
+            raise ModelFileError(f"codec {name}", expected="finite means and positive scales")
+        return cls(mean, scale, indicator)

@@ -1,0 +1,173 @@
+"""What the command shows a person: the data report, the progress line, tables, text as it comes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+__all__ = [
+    "describe_installation",
+    "describe_model",
+    "duration",
+    "facts_table",
+    "print_facts",
+    "print_predictions",
+    "size",
+    "visible",
+    "write_text",
+]
+
+
+def visible(text: str) -> str:
+    r"""Return `text` with control characters but line breaks and tabs shown as U+FFFD.
+
+    A text may hold escape sequences that would steer a terminal.
+
+    >>> visible("a\x1b[2Jb")
+    'a\ufffd[2Jb'
+    """
+    return "".join(
+        "\ufffd"
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t"
+        else character
+        for character in text
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time as a person reads it.
+
+    >>> duration(5.04), duration(125), duration(7384)
+    ('5.0 s', '2:05 min', '2:03:04 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as a person reads it."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def write_text(pieces: Iterable[str]) -> None:
+    """Write pieces of text to standard output as they come; control characters only to a file."""
+    terminal = sys.stdout.isatty()
+    for piece in pieces:
+        safe = visible(piece) if terminal else piece.encode("utf-8", "replace").decode()
+        print(safe, end="", flush=True)
+
+
+def print_predictions(text: str, predictions: list[tuple[str, float]]) -> None:
+    """Print the predicted tokens as a table with bars."""
+    table = Table("", Column(justify="right"), "", show_header=False, box=None, pad_edge=False)
+    for token, probability in predictions:
+        name = "line end" if token == "\n" else "space" if token == " " else visible(token)
+        table.add_row(
+            Text(name), f"{probability:.3f}", Text("█" * round(40 * probability), style="cyan")
+        )
+    console = Console(highlight=False)
+    console.print(Text(f"{visible(text)} …", style="bold"))
+    console.print(table)
+
+
+def facts_table(facts: dict[str, Any]) -> Table:
+    """Return facts by name as a table."""
+    columns = Column(style="dim"), Column(overflow="fold")
+    table = Table(*columns, show_header=False, box=None, pad_edge=False)
+    for name, value in facts.items():
+        table.add_row(name.replace("_", " "), Text(visible(_shown(value))))
+    return table
+
+
+def _shown(value: Any) -> str:
+    """Return a fact as a person reads it; of things in a row a line each, without their own rows."""
+    if isinstance(value, dict):
+        plain = {key: part for key, part in value.items() if part is not None}
+        rows = [part for part in plain.values() if _is_rows(part)]
+        line = ", ".join(
+            f"{key.replace('_', ' ')} {_shown(part)}"
+            for key, part in plain.items()
+            if not _is_rows(part)
+        )
+        return "\n".join([line, *map(_shown, rows)])
+    if _is_rows(value):
+        kept = [{key: one for key, one in row.items() if not _is_rows(one)} for row in value]
+        return "\n".join(map(_shown, kept))
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value))
+    return str(_number(value))
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e6 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def print_facts(facts: dict[str, Any]) -> None:
+    """Print facts by name."""
+    Console(highlight=False).print(facts_table(facts))
+
+
+def describe_model(path: str) -> dict[str, Any]:
+    """Return what the file at `path` holds: its size, configuration and card."""
+    from dataclasses import asdict
+
+    from elman.files.model import Model
+
+    model = Model.load(path)
+    card = {name: value for name, value in model.card.items() if name != "identity"}
+    return {
+        "file": path,
+        "bytes": os.path.getsize(path),
+        "parameters": model.parameter_count,
+        "network": asdict(model.config),
+        **card,
+    }
+
+
+def describe_installation() -> dict[str, Any]:
+    """Return versions and machine, which kernel runs or why none, and which optional parts are there."""
+    import platform
+    from importlib import metadata
+
+    from elman._version import __version__
+    from elman.engine import kernel
+    from elman.errors import installing
+
+    def installed(name: str) -> str:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return f"not installed: {installing('train')}"
+
+    return {
+        "elman": __version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "kernel": kernel.isa() or f"none: {kernel.why_not()}",
+        "instruction_sets": list(kernel.kernels()),
+        "threads": kernel.threads(),
+        "runtime": f"numpy {metadata.version('numpy')}",
+        "torch": installed("torch"),
+        "scikit_learn": installed("scikit-learn"),
+    }

@@ -1,0 +1,187 @@
+"""What every estimator shares: parameters made from the options, a model kept, a clear word before `fit`."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias, TypeVar, get_type_hints
+
+from elman.engine.shapes import whole_number
+from elman.errors import MissingDependencyError, NotFittedError, OptionError, installing, printable
+from elman.files.model import Model, check_output
+from elman.inspect.predictor import Inspectable
+from elman.training.options import Options, members_of
+from elman.training.progress import TrainingDisplay
+from elman.training.recurrent_options import RecurrentOptions
+
+try:
+    from sklearn import exceptions
+    from sklearn.base import BaseEstimator
+except ImportError as error:
+    raise MissingDependencyError(
+        "scikit-learn is not installed", remedy=installing("train")
+    ) from error
+
+__all__ = ["Estimator", "needs_torch"]
+
+Self = TypeVar("Self", bound="Estimator")
+Watch: TypeAlias = Callable[[dict[str, Any]], None]
+
+
+class _BeforeFitError(NotFittedError, exceptions.NotFittedError):  # type: ignore[misc]
+    """Ours, and the one that scikit-learn's own tools expect."""
+
+
+@contextmanager
+def needs_torch() -> Iterator[None]:
+    """Raise MissingDependencyError where an import inside fails because torch is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            "training needs torch", got=str(error), remedy=installing("train")
+        ) from error
+
+
+def _with_seed(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with `random_state`, scikit-learn's name, as the `seed`; raises OptionError."""
+    found = dict(parameters)
+    if "random_state" in found:
+        state = found.pop("random_state")
+        if "seed" in found:
+            expected = "one of them: they are the same"
+            raise OptionError("random_state", got="seed too", expected=expected)
+        found["seed"] = 0 if state is None else whole_number("random_state", state, 0)
+    return found
+
+
+def _described(options: type[Options]) -> str:
+    """Return what every parameter is, for the docstring of an estimator."""
+    lines = ["Parameters (all by name; `random_state` is another name of `seed`):"]
+    for field in options.declared():
+        default = "" if field.default is None else f" [{field.default}]"
+        text = f"{field.name}: {field.metadata['help']}{default}"
+        lines += textwrap.wrap(text, 100, initial_indent="    ", subsequent_indent="        ")
+    return "\n".join(lines) + "\n"
+
+
+class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
+    """Base of the estimators; the parameters are the options of its task, all by name."""
+
+    options: ClassVar[type[RecurrentOptions]]
+    predictor_type: ClassVar[type[Any]]
+    """The class of the predictor that opens a model of this task."""
+
+    __repr__ = BaseEstimator.__repr__
+
+    model_: Model
+    predictor_: Any
+    card_: dict[str, Any]
+    stopped_: str
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "options" not in vars(cls):
+            return
+
+        def initialise(self: Estimator, *values: Any, **parameters: Any) -> None:
+            known = cls.options.defaults()
+            if values:
+                kinds = get_type_hints(cls.options).items()
+                likely = [name for name, kind in kinds if values[0] in members_of(kind)]
+                value = printable(repr(values[0]))
+                call = f"{cls.__name__}({likely[0] if likely else 'name'}={value})"
+                raise TypeError(
+                    f"{cls.__name__} takes its parameters by name, got {value} without one:"
+                    f" write {call}, and pass data to fit"
+                )
+            parameters = _with_seed(parameters)
+            for name in [name for name in parameters if name not in known]:
+                near = get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"help({cls.__name__}) lists them"
+                raise TypeError(f"{cls.__name__} has no parameter {name!r}; {hint}")
+            for name, default in known.items():
+                setattr(self, name, parameters.get(name, default))
+
+        # scikit-learn, help() and editors read the parameters from the signature
+        initialise.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY),
+                *(
+                    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+                    for name, default in cls.options.defaults().items()
+                ),
+            ]
+        )
+        cls.__init__ = initialise  # type: ignore[method-assign, assignment]
+        cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\n{_described(cls.options)}"
+
+    @property
+    def random_state(self) -> Any:
+        """The seed of all random numbers, by scikit-learn's name for it."""
+        return self.seed
+
+    @random_state.setter
+    def random_state(self, value: Any) -> None:
+        self.seed = _with_seed({"random_state": value})["seed"]
+
+    def set_params(self: Self, **parameters: Any) -> Self:
+        """Set parameters by name; `random_state` sets `seed`."""
+        super().set_params(**_with_seed(parameters))
+        return self
+
+    def _checked_options(self) -> Any:
+        return self.options(**self.get_params())
+
+    @contextmanager
+    def _shown(
+        self, verbose: bool, watch: Watch | None, output: str | PathLike[str] | None
+    ) -> Iterator[Watch | None]:
+        """Check `output`, then yield what a run tells its events to: `watch`, and a display if `verbose`."""
+        if output is not None:
+            check_output(Path(output))
+        if not verbose:
+            yield watch
+            return
+        name = None if output is None else str(output)
+        with TrainingDisplay(to_stderr=False, output=name) as display:
+            ends: list[dict[str, Any]] = []
+
+            def tell(event: dict[str, Any]) -> None:
+                display.watch(event)
+                if event["event"] == "end":
+                    ends.append(event)
+                if watch is not None:
+                    watch(event)
+
+            yield tell
+            for end in ends:
+                display.finish(display.task, end["stopped"], end["card"])
+
+    def _keep(self: Self, outcome: Any) -> Self:
+        self.model_ = outcome.model
+        self.card_ = dict(outcome.model.card)
+        self.stopped_ = outcome.stopped
+        self.predictor_ = self.predictor_type(outcome.model)
+        return self
+
+    def _fitted(self) -> Any:
+        if not hasattr(self, "predictor_"):
+            name = type(self).__name__
+            raise _BeforeFitError(f"this {name} is not fitted", remedy="call fit first")
+        return self.predictor_
+
+    def _inspected(self) -> Any:
+        return self._fitted()
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "predictor_")
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model to one file, atomically; raises OutputError where that cannot be."""
+        self._fitted().save(path)

@@ -1,0 +1,27 @@
+"""Recurrent layers of `elman.nn` for the networks of every task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from elman import nn
+from elman.cells import find
+from elman.engine.config import ForecastConfig, NetworkConfig, SequenceConfig
+
+__all__ = ["recurrent"]
+
+
+def recurrent(
+    config: NetworkConfig | SequenceConfig | ForecastConfig,
+    input_size: int,
+    hidden_size: int,
+    precision: str,
+    *,
+    bidirectional: bool = False,
+) -> Any:
+    """Return one recurrent layer of `config`'s cell, as `elman.nn` has them."""
+    kind: Any = nn.layer_class(find(config.cell))
+    how = {"nonlinearity": config.activation} if config.cell == "rnn" else {}
+    layer = kind(input_size, hidden_size, bias=config.bias, bidirectional=bidirectional, **how)
+    layer.precision = precision
+    return layer

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import builtins
+import re
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from elman.draw import plots
+from elman.errors import MissingDependencyError, OptionError, OutputError, ShapeError
+
+HOSTILE = (
+    "$x^$",
+    "$\\frac{",
+    "<script>alert(1)</script>",
+    "a\nb\x00\u202ecod",
+    "日本 🦊",
+    "x" * 10_000,
+    "",
+)
+
+
+def drawn_forecast(title="", count=100):
+    days = np.arange("2024-01-01", count + 10, dtype="datetime64[D]")
+    values = np.sin(np.arange(count + 10))
+    middle = values[count:]
+    bands = {0.8: (middle - 1, middle + 1), 0.95: (middle - 2, middle + 2)}
+    return plots.forecast(
+        days[:count], values[:count], days[count:], middle + 0.1, bands, middle, title
+    )
+
+
+def drawn_confusion(title=""):
+    return plots.confusion([[8, 2, 0], [1, 9, 0], [0, 0, 0]], ["no", "yes", "$x^$"], title)
+
+
+def drawn_calibration(title=""):
+    return plots.calibration([(0.8, 13 / 15, 40, 0.84, 0.7), (14 / 15, 1.0, 60, 0.99, 0.9)], title)
+
+
+def drawn_scatter(title=""):
+    return plots.scatter(np.arange(50.0), np.arange(50.0) + 1, title)
+
+
+DRAWN = (drawn_forecast, drawn_confusion, drawn_calibration, drawn_scatter)
+
+
+@pytest.mark.parametrize("draw", DRAWN)
+@pytest.mark.parametrize("name", ["a.svg", "a.png", "A.PNG"])
+def test_the_same_picture_is_the_same_bytes(tmp_path, draw, name):
+    plots.save(draw("a title"), tmp_path / name)
+    once = (tmp_path / name).read_bytes()
+    plots.save(draw("a title"), tmp_path / name)
+    assert (tmp_path / name).read_bytes() == once
+    if name == "a.svg":
+        assert ElementTree.fromstring(once).tag.endswith("svg")
+        assert b"<dc:date>" not in once
+    else:
+        # eight by four and a half inches
+        assert once.startswith(b"\x89PNG")
+        size = [int.from_bytes(once[place : place + 4]) for place in (16, 20)]
+        assert size == [1200, 675]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("draw", DRAWN)
+@pytest.mark.parametrize("title", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_name_is_text(tmp_path, draw, title):
+    figure = draw(title)
+    shown = figure.axes[0].get_title(loc="left")
+    assert len(shown) <= 60
+    assert shown.isprintable()
+    plots.save(figure, tmp_path / "a.svg")
+    plots.save(figure, tmp_path / "a.png")
+    svg = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    ElementTree.fromstring(svg)
+    assert "<script" not in svg
+    assert "\u202e" not in svg
+
+
+@pytest.mark.parametrize("label", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_label_is_text(tmp_path, label):
+    figure = plots.confusion([[1, 2], [3, 4]], [label, "b"])
+    shown = figure.axes[0].get_xticklabels()[0].get_text()
+    assert len(shown) <= 18
+    assert shown.isprintable()
+    # whoever saves it by other means gets no formula either
+    figure.savefig(tmp_path / "other.pdf") if label.isascii() else plots.save(
+        figure, tmp_path / "a.svg"
+    )
+
+
+def test_settings_of_the_user_change_nothing_and_stay(tmp_path):
+    import matplotlib
+
+    plots.save(drawn_forecast("a"), tmp_path / "a.svg")
+    plain = (tmp_path / "a.svg").read_bytes()
+    mine = {
+        "font.size": 30.0,
+        "axes.facecolor": "black",
+        "svg.fonttype": "none",
+    }
+    with matplotlib.rc_context(mine):
+        plots.save(drawn_forecast("a"), tmp_path / "b.svg")
+        assert {name: matplotlib.rcParams[name] for name in mine} == mine
+    assert (tmp_path / "b.svg").read_bytes() == plain
+
+
+def test_pyplot_is_not_imported():
+    code = (
+        "import sys, elman.draw.plots as plots\n"
+        "first = 'matplotlib' in sys.modules\n"
+        "plots.scatter([1.0], [1.0])\n"
+        "print(first, 'matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_long_history_is_shown_by_its_end():
+    figure = drawn_forecast(count=1000)
+    lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
+    assert len(lines["history"].get_xdata()) == 60
+    # the forecast begins at the last known value
+    assert lines["forecast"].get_ydata()[0] == lines["history"].get_ydata()[-1]
+    assert len(lines["forecast"].get_xdata()) == 11
+
+
+def test_a_history_with_gaps_and_a_truth_with_gaps(tmp_path):
+    nan = float("nan")
+    figure = plots.forecast([0, 1, 2], [1.0, 2.0, nan], [3, 4], [3.0, 4.0], truth=[nan, 5.0])
+    assert figure.axes[0].get_lines()[1].get_ydata().tolist() == [2.0, 3.0, 4.0]
+    plots.save(figure, tmp_path / "a.png")
+    plots.save(plots.forecast([0], [nan], [1], [1.0]), tmp_path / "a.png")
+    plots.save(plots.forecast([], [], [1], [1.0]), tmp_path / "a.png")
+
+
+def test_many_labels_are_cut_to_the_commonest():
+    table = np.diag(np.arange(100))
+    figure = plots.confusion(table, [f"label {k}" for k in range(100)], "tags")
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert labels == [f"label {k}" for k in range(60, 100)]
+    assert figure.axes[0].get_title(loc="left") == "tags (the commonest 40 of 100 labels)"
+
+
+def test_nothing_to_draw(tmp_path):
+    for figure in (plots.calibration([]), plots.scatter([], []), plots.confusion([[0]], ["a"])):
+        plots.save(figure, tmp_path / "a.svg")
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    with pytest.raises(ShapeError, match="forecast and its times"):
+        plots.forecast([0], [1.0], [1, 2], [1.0])
+    with pytest.raises(ShapeError, match="an interval"):
+        plots.forecast([0], [1.0], [1], [1.0], {0.8: ([1.0, 2.0], [1.0])})
+    with pytest.raises(ShapeError, match="confusion table"):
+        plots.confusion([[1, 2]], ["a", "b"])
+    with pytest.raises(ShapeError, match="truth and predictions"):
+        plots.scatter([1.0], [1.0, 2.0])
+    for name in ("a.jpg", "a", "svg"):
+        with pytest.raises(OptionError, match=r"ends in \.svg or \.png"):
+            plots.save(drawn_scatter(), tmp_path / name)
+    with pytest.raises(OutputError):
+        plots.save(drawn_scatter(), tmp_path / "no" / "a.svg")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name.split(".")[0] == "matplotlib":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingDependencyError, match=re.escape('pip install ".[plot]"')):
+        plots.scatter([1.0], [1.0])

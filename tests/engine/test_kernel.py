@@ -1,0 +1,285 @@
+"""The compiled kernel in its place: what was built, which instruction set runs, and Elman without one."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from elman.engine import kernel
+from elman.errors import OptionError
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests" / "golden" / "lstm-1.safetensors"
+# the build that `make setup` keeps
+OBJECTS = {
+    folder.name.removeprefix("kernel_").removesuffix(".dir"): folder / "native" / "kernel.cpp.o"
+    for folder in (ROOT / "native" / "editable" / "kernel" / "CMakeFiles").glob("kernel_*.dir")
+}
+SETS = list(kernel.kernels())
+WIDTHS = {"base": 4, "avx2": 8, "avx512": 16, "avx512_bf16": 16}
+# an extension module that is not there, whether or not it was built
+BLOCKED = "import sys; sys.modules['elman._kernel'] = None\n"
+REASON = "it is not there: it was not built, or the build failed"
+COMMAND = "import sys; from elman.cli import main; main(sys.argv[1:])"
+
+
+def python(code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a process of its own, with only these of Elman's variables."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("ELMAN_")}
+    return subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning", "-c", code, *arguments],
+        env=own | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def answer(code: str, **variables: str) -> Any:
+    """What `code` printed, as JSON; it must have ended well and in silence."""
+    done = python(code, **variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def refusal(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line with which the command refused."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("elman: ")
+    return line
+
+
+def test_the_kernel_was_built() -> None:
+    assert SETS, kernel.why_not()
+    assert SETS[-1] == "base"
+    assert kernel.why_not() == ""
+    # what the processor has is what Linux says it has
+    flags = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text().partition("\n\n")[0]))
+    needed = {"avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"}}
+    needed["avx512_bf16"] = needed["avx512"] | {"avx512_bf16"}
+    assert {name for name in SETS if name != "base"} == {
+        name for name in OBJECTS if name in needed and needed[name] <= flags
+    }
+
+
+FORCED = f"""
+import json, elman
+from elman import _native
+kernel, model = _native.kernel(), elman.load({str(GOLDEN)!r})
+state = model.stream().feed("I like to eat pizza " * 9).state.hex()
+print(json.dumps([_native.isa(), kernel.name, kernel.width, kernel.bfloat16, state]))
+"""
+
+
+def test_the_forced_set_is_the_one_that_ran() -> None:
+    outputs = {}
+    for name in SETS:
+        *facts, outputs[name] = answer(FORCED, ELMAN_ISA=name)
+        assert facts == [name, name, WIDTHS[name], name == "avx512_bf16"]
+    assert answer(FORCED) == answer(FORCED, ELMAN_ISA=SETS[0])
+    # without fused multiply-adds every product is rounded, which shows in the bits
+    assert "avx2" not in SETS or outputs["base"] != outputs["avx2"]
+
+
+def test_a_wrong_set_is_one_clear_line() -> None:
+    line = refusal(python(COMMAND, "info", ELMAN_ISA="sse9"))
+    assert line == f"elman: ELMAN_ISA: got sse9; expected one of {', '.join(SETS)}"
+
+
+def test_objects_of_an_instruction_set_define_nothing_but_their_table() -> None:
+    """A weak symbol is taken by the linker from whichever object it likes, for all processors."""
+    assert set(OBJECTS) >= set(SETS), "`make setup` keeps what it built"
+    for name, path in OBJECTS.items():
+        listed = subprocess.run(
+            ["nm", "--format=posix", path], capture_output=True, text=True, check=True
+        )
+        symbols = [line.split()[:2] for line in listed.stdout.splitlines()]
+        assert [symbol for symbol, kind in symbols if kind in "WwVvu"] == []
+        defined = [symbol for symbol, kind in symbols if kind.isupper() and kind != "U"]
+        assert defined == [f"_ZN5elman{len('kernel_' + name)}kernel_{name}E"]
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_objects_hold_instructions_of_their_set_alone(name: str) -> None:
+    command = ["objdump", "--disassemble", "--no-show-raw-insn", OBJECTS[name]]
+    code = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    registers = {"base": "x", "avx2": "y", "avx512": "z", "avx512_bf16": "z"}
+    widest = max(re.findall(r"%([xyz])mm\d", code), default="x")
+    assert widest == registers[name]
+    assert ("vfmadd" in code) == (name != "base")
+    assert ("vdpbf16ps" in code) == (name == "avx512_bf16")
+
+
+INFO = "import json; from elman.training.display import describe_installation as d; print(json.dumps(d()))"
+
+
+def test_info_says_what_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = answer(INFO, ELMAN_ISA="base", ELMAN_THREADS="3")
+    assert (facts["kernel"], facts["instruction_sets"], facts["threads"]) == ("base", SETS, 3)
+    for arguments in ((), ("--json",)):
+        done = python(COMMAND, "info", *arguments, ELMAN_ISA="base")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert re.search(r"kernel\W+base\b", done.stdout)
+
+
+def test_info_says_why_none_runs() -> None:
+    facts = answer(BLOCKED + INFO)
+    assert (facts["kernel"], facts["instruction_sets"]) == (f"none: {REASON}", [])
+    done = python(BLOCKED + COMMAND, "info")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert REASON in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("variables", [{"ELMAN_REQUIRE_NATIVE": "1"}, {"ELMAN_ISA": "base"}])
+@pytest.mark.parametrize("arguments", [("info",), ("predict", str(GOLDEN), "I")])
+def test_a_kernel_that_is_asked_for_and_missing_is_one_clear_line(
+    variables: dict[str, str], arguments: tuple[str, ...]
+) -> None:
+    line = refusal(python(BLOCKED + COMMAND, *arguments, **variables))
+    assert line == f"elman: the compiled kernel is missing ({REASON}): {kernel.REMEDY}"
+    done = python(COMMAND, *arguments, **variables)
+    assert done.returncode == 0
+
+
+def test_no_kernel_is_no_error_where_none_is_asked_for() -> None:
+    for value in ("", "0"):
+        done = python(
+            BLOCKED + COMMAND, "predict", str(GOLDEN), "I", "--json", ELMAN_REQUIRE_NATIVE=value
+        )
+        assert done.returncode == 0
+        assert json.loads(done.stdout)["predictions"]
+
+
+BOTH = """
+import json, warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import elman, torch
+    from elman import _native, nn
+    model = elman.load(sys.argv[1] if len(sys.argv) > 1 else GOLDEN)
+    numbers = [probability for _, probability in model.predict_next("I like", k=3)]
+    torch.manual_seed(0)
+    layer, x = nn.GRU(5, 7, 2, bidirectional=True), torch.randn(4, 3, 5, requires_grad=True)
+    y, end = layer(x)
+    (y.square().sum() + end.sum()).backward()
+    for tensor in (y, end, x.grad, *(weight.grad for weight in layer.parameters())):
+        numbers += tensor.flatten().tolist()
+print(json.dumps([_native.isa(), [str(one.message) for one in caught], numbers]))
+"""
+
+
+def test_without_the_kernel_all_works_and_that_is_said_once() -> None:
+    code = f"import sys; GOLDEN = {str(GOLDEN)!r}\n" + BOTH
+    name, said, numbers = answer(code)
+    assert (name, said) == (SETS[0], [])
+    without, said_without, expected = answer(BLOCKED + code)
+    assert without is None
+    (line,) = said_without
+    assert (
+        line
+        == f"Elman runs without its compiled kernel, many times slower: {REASON}; {kernel.REMEDY}"
+    )
+    # sums of at most 100 products of float32, in another order
+    np.testing.assert_allclose(
+        numbers, expected, rtol=0, atol=100 * np.finfo(np.float32).eps * np.abs(expected).max()
+    )
+
+
+class _Broken:
+    """Finds the extension module, and it does not load."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "elman._kernel":
+            raise ImportError("undefined symbol: nothing\nat all", name=name)
+
+
+def test_why_not_is_what_was_written_or_what_the_loader_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "elman._kernel", None)
+    monkeypatch.setattr(kernel, "__file__", str(tmp_path / "engine/kernel.py"))
+    assert kernel._load.__wrapped__() == (None, REASON)
+    (tmp_path / "no_kernel.txt").write_text("no C++ compiler was found\n")
+    assert kernel._load.__wrapped__() == (None, "no C++ compiler was found")
+    monkeypatch.delitem(sys.modules, "elman._kernel")
+    monkeypatch.setattr(sys, "meta_path", [_Broken(), *sys.meta_path])
+    module, reason = kernel._load.__wrapped__()
+    assert module is None
+    assert reason == "it does not load: undefined symbol: nothing\\nat all"
+
+
+@pytest.mark.parametrize(("asked", "count"), [("1", 1), ("12", 12), ("64", 64)])
+def test_threads_as_asked(monkeypatch: pytest.MonkeyPatch, asked: str, count: int) -> None:
+    monkeypatch.setenv("ELMAN_THREADS", asked)
+    assert kernel.threads.__wrapped__() == kernel.threads.__wrapped__(7) == count
+
+
+def test_threads_as_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELMAN_THREADS", "")
+    assert kernel.threads.__wrapped__() == len(os.sched_getaffinity(0))
+    assert kernel.threads.__wrapped__(7) == 7
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "65", "two", "1.5", " 1", "٣", "9" * 5000])
+def test_threads_that_cannot_be(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    monkeypatch.setenv("ELMAN_THREADS", asked)
+    with pytest.raises(OptionError, match="ELMAN_THREADS: got"):
+        kernel.threads.__wrapped__()
+    line = refusal(python(COMMAND, "info", ELMAN_THREADS=asked))
+    assert "ELMAN_THREADS" in line
+
+
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    code = """
+import os
+from elman import _native
+kernel = _native.kernel()
+kernel.peak(2)
+child = os.fork()
+if child == 0:
+    kernel.peak(2)
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+    assert answer(code) == 0
+
+
+def configure(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Configure the build where the compiler that is named does not exist."""
+    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": tools, "CXX": "/no/such/compiler", **variables}
+    command = ["cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_without_a_compiler_the_reason_is_installed(tmp_path: Path) -> None:
+    done = configure(tmp_path / "build", ELMAN_REQUIRE_NATIVE="")
+    assert done.returncode == 0, done.stderr
+    install = ["cmake", "--install", str(tmp_path / "build"), "--prefix", str(tmp_path)]
+    subprocess.run(install, capture_output=True, check=True)
+    (file,) = (tmp_path / "elman").iterdir()
+    assert file.name == "no_kernel.txt"
+    assert file.read_text() == "no C++ compiler was found when Elman was installed\n"
+
+
+def test_without_a_compiler_a_required_kernel_is_an_error(tmp_path: Path) -> None:
+    done = configure(tmp_path / "build", ELMAN_REQUIRE_NATIVE="1")
+    assert done.returncode != 0
+    assert "The kernel cannot be built: no C++ compiler was found" in done.stderr
+
+
+def test_the_extension_is_the_one_of_this_package() -> None:
+    module = importlib.import_module("elman._kernel")
+    assert Path(str(module.__file__)).parent == Path(kernel.__file__).parents[1]

@@ -1,0 +1,291 @@
+"""The model as a value and as a file, and the golden files of every format version."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from elman import cells
+from elman.engine.config import NetworkConfig
+from elman.errors import InputError, ModelFileError, OptionError, OutputError, ShapeError
+from elman.files import container
+from elman.files.model import TASKS, Model
+from elman.text.vocabulary import TextCodec
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+_spec = importlib.util.spec_from_file_location("golden_make", GOLDEN / "make.py")
+make = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(make)
+
+MODELS = make.golden_models()
+# A golden network takes fewer than 100 roundings of float32 (2^-24) to an answer, each grown by weights of at
+# most 1; an exponential or a logarithm of what is below 8 takes them 8 times.
+ROUNDING = 8 * 100 * 2**-24
+CONFIG = NetworkConfig("language", "gru", "tanh", 5, 3, 4, 2)
+CODEC = TextCodec("char", ("<unk>", "a", "b", "c", "d"), "words", "file")
+
+
+def zeros(config=CONFIG):
+    return {name: np.zeros(shape, np.float32) for name, shape in config.parameters().items()}
+
+
+def assert_same(one: Model, two: Model):
+    assert one.config == two.config
+    (form, arrays), (other_form, others) = one.codec.to_parts(), two.codec.to_parts()
+    assert form == other_form
+    assert list(arrays) == list(others)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(others[name], array, strict=True)
+    assert one.card == two.card
+    assert list(one.arrays) == list(two.arrays)
+    for name, array in one.arrays.items():
+        np.testing.assert_array_equal(two.arrays[name], array, strict=True)
+
+
+def test_parameters_in_full():
+    assert CONFIG.parameters() == {
+        "embedding.weight": (5, 3),
+        "layers.0.weight_ih": (12, 3),
+        "layers.0.weight_hh": (12, 4),
+        "layers.0.bias_ih": (12,),
+        "layers.0.bias_hh": (12,),
+        "layers.1.weight_ih": (12, 4),
+        "layers.1.weight_hh": (12, 4),
+        "layers.1.bias_ih": (12,),
+        "layers.1.bias_hh": (12,),
+        "head.weight": (5, 4),
+        "head.bias": (5,),
+    }
+    plain = NetworkConfig("language", "mingru", "tanh", 5, 4, 4, 1, tied=True, bias=False)
+    assert plain.parameters() == {
+        "embedding.weight": (5, 4),
+        "layers.0.weight_ih": (8, 4),
+        "head.bias": (5,),
+    }
+    assert Model(CONFIG, zeros(), CODEC, {}).parameter_count == sum(
+        array.size for array in zeros().values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": "chess"}, "task: got chess; expected one of language"),
+        ({"task": ["language"]}, "task"),
+        ({"cell": "qrnn"}, "cell: got qrnn; expected one of rnn, gru"),
+        ({"cell": 1}, "cell: got 1; expected text"),
+        ({"cell": ["gru"]}, "cell"),
+        ({"activation": "relu"}, "activation with cell gru"),
+        ({"activation": {}}, "activation"),
+        ({"vocabulary_size": 0}, "vocabulary_size: got 0; expected a whole number from 2"),
+        ({"vocabulary_size": 1}, "vocabulary_size: got 1; expected a whole number from 2"),
+        ({"embedding_size": 1 << 40}, "embedding_size"),
+        ({"hidden_size": 4.0}, "hidden_size: got 4.0"),
+        ({"num_layers": True}, "num_layers: got True"),
+        ({"num_layers": 101}, "num_layers: got 101; expected a whole number from 1 to 100"),
+        ({"residual": 1}, "residual: got 1; expected True or False"),
+        ({"tied": None}, "tied: expected True or False"),
+        ({"bias": "yes"}, "bias: got yes"),
+        ({"tied": True}, "tied with embedding_size: got 3; expected the hidden_size, 4"),
+    ],
+)
+def test_config_refuses(changes, message):
+    with pytest.raises(OptionError, match=message):
+        replace(CONFIG, **changes)
+
+
+def test_model_refuses_arrays_of_another_network():
+    with pytest.raises(ShapeError, match=r"got no head\.bias"):
+        Model(CONFIG, {k: a for k, a in zeros().items() if k != "head.bias"}, CODEC, {})
+    with pytest.raises(ShapeError, match="got one named extra"):
+        Model(CONFIG, {**zeros(), "extra": np.zeros(1, np.float32)}, CODEC, {})
+    for wrong in (np.zeros(5), np.zeros(4, np.float32), np.zeros((5, 1), np.float32)):
+        with pytest.raises(ShapeError, match=r"parameter head\.bias: .*expected float32 \[5\]"):
+            Model(CONFIG, {**zeros(), "head.bias": wrong}, CODEC, {})
+    larger = replace(CONFIG, vocabulary_size=6)
+    with pytest.raises(InputError, match="got 5 tokens; expected vocabulary_size, 6"):
+        Model(larger, zeros(larger), CODEC, {})
+
+
+def test_arrays_of_a_model_cannot_be_written():
+    given = zeros()
+    model = Model(CONFIG, given, CODEC, {})
+    for array in model.arrays.values():
+        with pytest.raises(ValueError, match="read-only"):
+            array[:] = 1
+    assert given["head.bias"].flags.writeable
+
+
+def test_sizes_of_numpy_are_plain_numbers(tmp_path):
+    config = replace(CONFIG, hidden_size=np.int64(4))
+    Model(config, zeros(), CODEC, {}).save(tmp_path / "model")
+    assert Model.load(tmp_path / "model").config == CONFIG
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_model_refuses_numbers_that_are_not_finite(number):
+    arrays = zeros()
+    arrays["layers.1.weight_hh"][3, 2] = number
+    with pytest.raises(InputError, match=r"layers\.1\.weight_hh: got 1 numbers that are not"):
+        Model(CONFIG, arrays, CODEC, {})
+
+
+def test_largest_network_that_is_allowed_fits_the_limits(tmp_path):
+    config = NetworkConfig("language", "lstm", "tanh", 5, 1, 1, 100)
+    model = Model(config, zeros(config), CODEC, {})
+    model.save(tmp_path / "model")
+    assert_same(Model.load(tmp_path / "model"), model)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_golden_files_are_written_to_the_byte(tmp_path, name):
+    MODELS[name].save(tmp_path / name)
+    assert (tmp_path / name).read_bytes() == (GOLDEN / name).read_bytes()
+
+
+def test_golden_files_of_every_version_load():
+    files = sorted(path.name for path in GOLDEN.glob("*.safetensors"))
+    assert set(files) >= {f"{name}-1.safetensors" for name in (*cells.CELLS, *TASKS[1:])}
+    for name in files:
+        model = Model.load(GOLDEN / name)
+        assert_same(model, MODELS[name])
+        assert model.parameter_count == sum(array.size for array in model.arrays.values())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_golden_files_answer_as_they_did(name):
+    answers = json.loads(make.ANSWERS.read_text("utf-8"))
+    found = make.ask(Model.load(GOLDEN / name))
+    np.testing.assert_allclose(found, answers[name], rtol=ROUNDING, atol=0)
+
+
+@pytest.mark.parametrize("name", ["gru-1.safetensors", "classify-1.safetensors"])
+def test_a_model_is_a_value(name):
+    model = MODELS[name]
+    assert_same(pickle.loads(pickle.dumps(model)), model)
+    assert_same(copy.deepcopy(model), model)
+
+
+def rewrite(path, **changes):
+    """Write a golden model with other arrays or metadata, as a file that is whole."""
+    arrays, metadata = container.read(GOLDEN / "rnn-1.safetensors")
+    for key, value in changes.items():
+        part = metadata if key in metadata else arrays
+        key = key.replace("__", ".")
+        part[key] = value
+        if value is None:
+            del part[key]
+    container.write(path, arrays, metadata)
+
+
+def turned(value):
+    return dict(reversed(value.items()))
+
+
+def golden_metadata():
+    return container.read(GOLDEN / "rnn-1.safetensors")[1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"config": turned(golden_metadata()["config"])}, id="order of config"),
+        pytest.param({"codec": turned(golden_metadata()["codec"])}, id="order of codec"),
+        pytest.param({"codec": {**golden_metadata()["codec"], "more": 1}}, id="key of codec"),
+        pytest.param({"codec__more": np.zeros(1)}, id="array of codec"),
+    ],
+)
+def test_one_model_has_one_file(tmp_path, changes):
+    rewrite(tmp_path / "model", **changes)
+    with pytest.raises(ModelFileError, match="expected the form that save gives"):
+        Model.load(tmp_path / "model")
+
+
+def test_metadata_in_another_order_is_refused(tmp_path):
+    arrays, metadata = container.read(GOLDEN / "rnn-1.safetensors")
+    container.write(tmp_path / "model", arrays, turned(metadata))
+    with pytest.raises(ModelFileError, match="expected the form that save gives"):
+        Model.load(tmp_path / "model")
+
+
+def config_with(**changes):
+    _, metadata = container.read(GOLDEN / "rnn-1.safetensors")
+    return {**metadata["config"], **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "checkpoint"}, "kind of file: got checkpoint; expected model; pass the model"),
+        ({"kind": None}, "kind of file: expected model"),
+        ({"card": None}, "its metadata: got config, codec; expected config, codec, card"),
+        ({"card": [1]}, "metadata card"),
+        ({"codec": "word"}, "metadata codec"),
+        ({"codec": {}}, "vocabulary"),
+        ({"codec": {"level": [], "split": 0, "documents": {}}}, "vocabulary"),
+        ({"config": {}}, "its task: expected one of language"),
+        ({"config": config_with(wings=2)}, "its config: got other fields: wings"),
+        ({"config": config_with(hidden_size=4)}, "parameter|tied"),
+        ({"config": config_with(cell="gru", activation="tanh")}, "parameter"),
+        ({"config": config_with(cell="os.system")}, "cell: got os.system"),
+        ({"config": config_with(num_layers=[1])}, "num_layers"),
+        ({"config": config_with(num_layers=10**18)}, "num_layers"),
+        ({"head__bias": None}, r"no head\.bias"),
+        ({"head__bias": np.array([0, 1, 2, np.nan, 4], np.float32)}, "not finite"),
+        ({"head__bias": np.zeros(5)}, "expected float32"),
+        ({"head__scale": np.zeros(5)}, r"one named head\.scale"),
+        ({"codec__bytes": None}, r"codec\.bytes"),
+        ({"codec__lengths": None}, r"codec\.lengths"),
+        ({"codec__bytes": np.frombuffer(b"<unk>\xff\xff\xff", np.uint8)}, "vocabulary"),
+        ({"codec__lengths": np.array([5, 4, 4, 1, 0xFFFFFFFF], np.uint32)}, "vocabulary"),
+        ({"codec__lengths": np.array([5, 5, 4, 1], np.uint32)}, "vocabulary"),
+        ({"codec__lengths": np.zeros((5, 1), np.uint32)}, r"codec\.lengths"),
+    ],
+)
+def test_whole_files_that_are_no_model(tmp_path, changes, message):
+    path = tmp_path / "model.safetensors"
+    rewrite(path, **changes)
+    with pytest.raises(ModelFileError, match=message) as caught:
+        Model.load(path)
+    assert "model.safetensors" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unchanged_rewrite_is_a_model(tmp_path):
+    rewrite(tmp_path / "model")
+    assert (tmp_path / "model").read_bytes() == (GOLDEN / "rnn-1.safetensors").read_bytes()
+
+
+def test_a_card_that_is_no_json_is_refused(tmp_path):
+    model = replace(MODELS["rnn-1.safetensors"], card={"loss": float("nan")})
+    with pytest.raises(InputError, match="metadata card"):
+        model.save(tmp_path / "model")
+    with pytest.raises(OutputError, match="a folder of that name"):
+        MODELS["rnn-1.safetensors"].save(tmp_path)
+
+
+def test_a_vocabulary_of_fifty_thousand_words(tmp_path):
+    words = ("<unk>", "\n", *(f"w{k}" for k in range(50_000)))
+    config = NetworkConfig("language", "rnn", "linear", len(words), 1, 1, 1, tied=True)
+    model = Model(config, zeros(config), TextCodec("word", words, "whitespace", "file"), {})
+    model.save(tmp_path / "model")
+    assert_same(Model.load(tmp_path / "model"), model)
+
+
+def test_loading_needs_no_torch():
+    script = f"""
+import sys
+from elman.files.model import TASKS, Model
+Model.load({str(GOLDEN / "gru-1.safetensors")!r})
+assert not {{"torch", "safetensors", "rich", "typer"}} & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

@@ -1,0 +1,63 @@
+"""What a predictor is asked about itself: what it needs for that, and what it refuses, each in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from elman.errors import InputError
+from elman.files.model import Model
+from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
+from elman.language.predictor import LanguagePredictor
+from elman.series.predictor import ForecastPredictor
+from elman.series.series import load_series
+from readers import reader_of
+from series.test_predictor import make as forecaster
+
+READERS = {
+    "classify": lambda: ClassifierPredictor(reader_of()),
+    "numbers": lambda: ClassifierPredictor(reader_of("numbers")),
+    "regress": lambda: RegressorPredictor(reader_of(task="regress")),
+    "tag": lambda: TaggerPredictor(reader_of(task="tag")),
+}
+
+
+@pytest.mark.parametrize("question", ["explain", "trace"])
+@pytest.mark.parametrize("reader", READERS)
+def test_nothing_is_no_sequence(reader: str, question: str) -> None:
+    predictor: Any = READERS[reader]()
+    for given in ((), (None,)):
+        with pytest.raises(InputError) as said:
+            getattr(predictor, question)(*given)
+        task = predictor.model.config.task
+        line = f"what is to be read: got nothing; expected what a model for {task} reads"
+        assert str(said.value) == line
+
+
+def test_a_language_model_needs_a_text(make: Callable[..., Model]) -> None:
+    predictor = LanguagePredictor(make("gru"))
+    for question in (predictor.explain, predictor.trace):
+        with pytest.raises(InputError, match="what is to be read: got nothing"):
+            question()
+    assert predictor.trace("").tokens == ()
+
+
+@pytest.mark.parametrize("reader", [*READERS, "language"])
+def test_units_of_nothing_are_refused_in_a_line(reader: str, make: Callable[..., Model]) -> None:
+    predictor = READERS[reader]() if reader in READERS else LanguagePredictor(make("gru"))
+    with pytest.raises(InputError, match=r"^(what the units are found on|units of a model that)"):
+        predictor.units()
+
+
+def test_a_forecaster_knows_what_to_read() -> None:
+    days = np.datetime64("2000-01-01") + np.arange(7_500)
+    values = 50 + np.random.default_rng(0).standard_normal(7_500)
+    series = load_series({"ds": days.astype(str).tolist(), "y": values.tolist()})
+    predictor = ForecastPredictor(forecaster(series, members=1))
+    assert predictor.explain().task == predictor.trace().task == "forecast"
+    found = predictor.units()
+    assert len(found.scores) > 1
+    assert found.to_dict() == predictor.units(predictor.history).to_dict()

@@ -1,0 +1,355 @@
+"""What moved a label, a number or a tag, held against plain re-runs, brute force, and captum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import IntegratedGradients
+
+from elman import tasks
+from elman.engine.packed import member
+from elman.errors import DataError, InputError
+from elman.explain import gradients
+from elman.explain.explanation import (
+    DECOMPOSITION,
+    GAP,
+    INTEGRATED,
+    LEFT_OUT,
+    METHODS,
+    REPLACEMENT,
+    Explanation,
+)
+from elman.files.model import Model
+from elman.labels.codec import Labels
+from elman.labels.dataset import Batch, Encoded, Sequences, Steps
+from elman.labels.explain import explain_labelled
+from elman.labels.network_torch import Reader
+from elman.text.vocabulary import TextCodec
+from readers import CELLS, KINDS, POOLINGS, reader_of, rounding, sequences_of
+
+# one logit near 1 out of two batches: some fifty roundings of 2**-24, signs of their own, six deviations
+ROUNDING = 6 * 50**0.5 * 2.0**-24
+TEXT = "to be or not to be zebra"
+PAIRS = [
+    (task, kind)
+    for task in ("classify", "regress", "tag")
+    for kind in KINDS
+    if (task, kind) != ("tag", "char")
+]
+pytestmark = pytest.mark.usefixtures("way", "few_draws")
+
+
+def opened(*given: Any, **how: Any) -> Any:
+    return tasks.open(reader_of(*given, **how))
+
+
+def item_of(kind: str) -> Any:
+    """The first of some sequences that has at least five steps."""
+    return next(item for item in sequences_of(kind).items if 5 <= len(item) <= 40)
+
+
+def tolerance(model: Model, told: Explanation) -> float:
+    """Two orders of the sums of every layer and step: of float32, of as many numbers as there are inputs."""
+    given = Sequences("text", ("a" * 2 * len(told.inputs),))
+    largest = np.abs(told.contributions).sum() + abs(told.bias) + abs(told.score)
+    return rounding(model, given) * max(1.0, float(largest))
+
+
+def adds_up(told: Explanation) -> bool:
+    whole = told.contributions.sum() + told.start_state + told.bias + told.residual
+    size = np.abs(told.contributions).sum() + abs(told.bias) + abs(told.residual)
+    return bool(abs(whole - told.score) <= 4 * len(told.inputs) * 2.0**-53 * size)
+
+
+def ways_of(kind: str, task: str) -> Iterator[str | int | None]:
+    """What an explanation can be asked to be `of`."""
+    yield None
+    if task != "tag":
+        yield "channels" if kind in ("numbers", "mask") else "characters"
+    else:
+        yield 2
+
+
+def score_of(predictor: Any, item: Any, number: int, step: int | None = None) -> float:
+    """The score of a sequence by the predictor's own reader."""
+    if predictor.model.config.task == "regress":
+        return float(predictor.predict([item])[0])
+    if step is None:
+        return float(predictor.reader.logits(Sequences.of([item]))[0, number])
+    given = Sequences.of([item]).stepwise()
+    return float(predictor.reader.step_logits(given)[0][step, number])
+
+
+@pytest.mark.parametrize(("task", "kind"), PAIRS)
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+def test_terms_sum_to_the_score(task: str, kind: str, cell: str, activation: str) -> None:
+    predictor = opened(kind, task, cell=cell, activation=activation)
+    item = item_of(kind)
+    for of in ways_of(kind, task):
+        whole = of == "characters" and kind == "word"
+        for method in (DECOMPOSITION, INTEGRATED):
+            if whole:
+                continue
+            told = explain_labelled(predictor, item, method=method, of=of)
+            assert adds_up(told)
+            assert len(told.inputs) == len(told.contributions) == len(told.absence)  # type: ignore[arg-type]
+            alone = not {"max", "attention"} & {*predictor.model.config.pools}
+            linear = cell == "mingru" or activation == "linear"
+            assert told.exact == (method == DECOMPOSITION and linear and alone)
+            if method == DECOMPOSITION:
+                assert abs(told.residual) <= tolerance(predictor.model, told)
+            else:
+                assert told.gap < 2 * GAP  # a mean of members may be nearer to 0 than each
+        told = explain_labelled(predictor, item, of=of, quick=True)
+        assert told.method == REPLACEMENT
+        assert told.start_state == 0
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("method", [DECOMPOSITION, INTEGRATED])
+@pytest.mark.parametrize("cell", ["lstm", "mingru"])
+def test_every_pooling(pooling: str, bidirectional: bool, method: str, cell: str) -> None:
+    for kind in ("both", "numbers"):
+        how = {"pooling": pooling, "bidirectional": bidirectional, "cell": cell}
+        predictor = opened(kind, **how)
+        told = explain_labelled(predictor, item_of(kind), method=method)
+        if method == DECOMPOSITION:
+            assert abs(told.residual) <= tolerance(predictor.model, told)
+        assert told.gap < 2 * GAP  # a mean of members may be nearer to 0 than each
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "last+mean"])
+@pytest.mark.parametrize("each", [True, False])
+def test_of_a_linear_network_the_share_is_the_absence(pooling: str, each: bool) -> None:
+    how: dict[str, Any] = {"cell": "rnn", "activation": "linear", "pooling": pooling}
+    of = "channels" if each else "steps"
+    for task in ("classify", "regress"):
+        predictor = opened("numbers", task, **how)
+        told = explain_labelled(predictor, item_of("numbers"), method=DECOMPOSITION, of=of)
+        # what is left is the score of the sequence that stands at its mean
+        item = item_of("numbers")
+        number = 0 if task == "regress" else predictor.labels.names.index(told.target)
+        flat = np.broadcast_to(item.mean(axis=0), item.shape)
+        assert told.bias == pytest.approx(
+            score_of(predictor, flat, number), abs=tolerance(predictor.model, told)
+        )
+        # and the same by the other two methods
+        for method in (INTEGRATED, LEFT_OUT):
+            other = explain_labelled(predictor, item, method=method, of=of)
+            np.testing.assert_allclose(
+                other.contributions,
+                told.contributions,
+                rtol=0,
+                atol=2 * tolerance(predictor.model, told),
+            )
+
+
+@pytest.mark.parametrize("spelled", [True, False])
+def test_of_a_linear_network_a_words_share_is_what_its_vector_does(spelled: bool) -> None:
+    """Brute force: the first layer's input share of one word set to zero, the others as they were."""
+    kind = "both" if spelled else "word"
+    how: dict[str, Any] = {"cell": "rnn", "activation": "linear", "members": 1, "pooling": "mean"}
+    predictor = opened(kind, **how)
+    told = explain_labelled(predictor, TEXT, "b", method=DECOMPOSITION)
+    (one,) = predictor.reader.members
+    read = one.read
+
+    def score(without: int | None) -> float:
+        def cut(batch: Batch) -> Any:
+            rows = read(batch).copy()
+            if without is not None:
+                rows[without] = 0
+            return rows
+
+        one.read = cut
+        return float(predictor.reader.logits(Sequences.of([TEXT]))[0, 1])
+
+    whole = score(None)
+    assert told.inputs == tuple(TEXT.split())
+    expected = [whole - score(place) for place in range(len(told.inputs))]
+    np.testing.assert_allclose(
+        told.contributions, expected, rtol=0, atol=tolerance(predictor.model, told)
+    )
+
+
+class InTorch(torch.nn.Module):
+    """The training network's logit for what the first layer reads, ``[B, T, I]``."""
+
+    def __init__(self, model: Model, number: int) -> None:
+        super().__init__()
+        reader = Reader(model.config).eval()
+        reader.load(model.arrays)
+        (self.member,) = reader.members
+        self.number = number
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        B, T, _ = x.shape
+        rows = x.transpose(0, 1).reshape(T * B, -1)
+        self.member.read = lambda _: rows  # type: ignore[assignment]
+        batch = Batch(Steps(np.arange(B), np.full(T, B), np.empty(T * B)))
+        found: torch.Tensor = self.member(batch)[:, self.number]
+        return found
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+def test_integrated_gradients_are_captums(
+    monkeypatch: pytest.MonkeyPatch, cell: str, activation: str, bidirectional: bool
+) -> None:
+    monkeypatch.setattr(gradients, "POINTS", (32,))
+    how = {"cell": cell, "activation": activation, "bidirectional": bidirectional, "members": 1}
+    for kind in ("both", "mask"):
+        predictor = opened(kind, **how)
+        item = item_of(kind)
+        told = explain_labelled(predictor, item, "c", method=INTEGRATED)
+        batch = Encoded.of(predictor.model.codec, Sequences.of([item])).batch([0])
+        x = predictor.reader.members[0].read(batch)
+        base = np.zeros_like(x)
+        if kind == "mask":
+            base[:] = predictor.model.codec.scaler.apply(np.nanmean(item, axis=0)[None])
+        theirs = IntegratedGradients(InTorch(predictor.model, 2)).attribute(
+            torch.tensor(x[None]),
+            torch.tensor(base[None]),
+            n_steps=32,
+            method="gausslegendre",
+        )
+        np.testing.assert_allclose(
+            told.contributions,
+            theirs[0].sum(dim=1).numpy(),
+            rtol=0,
+            atol=tolerance(predictor.model, told),
+        )
+
+
+def test_letters_are_captums_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for what the spelling reads: here captum goes through the training network's own `read`."""
+    monkeypatch.setattr(gradients, "POINTS", (32,))
+    predictor = opened("both", members=1, cell="lstm")
+    told = explain_labelled(predictor, TEXT, "c", method=INTEGRATED, of="characters")
+    assert "".join(told.inputs) == TEXT.replace(" ", "")
+    reader = Reader(predictor.model.config).eval()
+    reader.load(predictor.model.arrays)
+    (one,) = reader.members
+    encoded = Encoded.of(predictor.model.codec, Sequences.of([TEXT]))
+    assert encoded.words is not None
+    assert encoded.letters is not None
+    places = encoded.sequences[0]
+    # every word on its own, also where it occurs twice
+    words, letters = encoded.words[places], [encoded.letters[place] for place in places]
+    lengths = [len(some) for some in letters]
+
+    def logits(rows: torch.Tensor) -> torch.Tensor:
+        scores = []
+        for lane in rows:  # [letters, S]
+            x = []
+            for number, some in zip(words, torch.split(lane, lengths), strict=True):
+                _, states = one.spelling(some[:, None])
+                x.append(torch.cat([one.embedding.weight[number], *states[0][:, 0]]))
+            read = torch.stack(x)
+            one.read = lambda _, read=read: read
+            steps = Steps(np.arange(1), np.ones(len(x), np.int64), np.empty(len(x)))
+            scores.append(one(Batch(steps))[0, 2])
+        return torch.stack(scores)
+
+    rows = one.alphabet.weight.detach()[np.concatenate(letters)]
+    theirs = IntegratedGradients(logits).attribute(
+        rows[None], n_steps=32, method="gausslegendre", internal_batch_size=32
+    )
+    np.testing.assert_allclose(
+        told.contributions,
+        theirs[0].sum(dim=1).numpy(),
+        rtol=0,
+        atol=tolerance(predictor.model, told),
+    )
+    with torch.no_grad():
+        nothing = float(logits(torch.zeros_like(rows)[None])[0])
+    assert told.bias == pytest.approx(nothing, abs=tolerance(predictor.model, told))
+
+
+def test_left_out_is_the_absence_and_what_inputs_do_together() -> None:
+    predictor = opened("word")
+    told = explain_labelled(predictor, TEXT, method=LEFT_OUT)
+    assert told.absence is not None
+    np.testing.assert_array_equal(told.contributions, told.absence)
+    assert told.bias == 0
+    assert told.score == told.contributions.sum() + told.residual
+    assert told.moved is not None
+
+
+@pytest.mark.parametrize("method", [DECOMPOSITION, INTEGRATED])
+def test_members_are_explained_by_their_mean(method: str) -> None:
+    model, item = reader_of("both", members=3), item_of("both")
+    whole = explain_labelled(tasks.open(model), item, "a", method=method)
+    each = []
+    for m in range(3):
+        arrays = {f"members.0.{name}": array for name, array in member(model.arrays, m).items()}
+        one = Model(replace(model.config, members=1), arrays, model.codec, {})
+        each.append(explain_labelled(tasks.open(one), item, "a", method=method))
+    for name in ("contributions", "bias", "score", "absence"):
+        mean = np.mean([getattr(one, name) for one in each], axis=0)
+        np.testing.assert_allclose(getattr(whole, name), mean, rtol=0, atol=tolerance(model, whole))
+
+
+def test_by_default_the_most_probable_label() -> None:
+    predictor = opened("word")
+    for text in ("to be", "or not", "not not not"):
+        told = predictor.explain(text)
+        assert told.target == predictor.predict([text])[0]
+        assert told.score == pytest.approx(
+            max(score_of(predictor, text, number) for number in range(3)), abs=ROUNDING
+        )
+        other = next(name for name in "abc" if name != told.target)
+        assert predictor.explain(text, other).score < told.score
+
+
+HOSTILE = ("\x1b[2J", "<script>alert(1)</script>", "\u202eevil", "a" * 10_000, "b\nc", "\ud800")
+
+
+def test_hostile_words_labels_and_targets() -> None:
+    labels = Labels.of([*HOSTILE, "plain"])
+    model = reader_of("word")
+    tokens = TextCodec("word", ("<unk>", "\x1b[2J", "<b>", "\u202ex"), "whitespace")
+    config = replace(model.config, vocabulary_size=4, outputs=len(labels))
+    draw = np.random.default_rng(0)
+    arrays = {
+        name: draw.standard_normal(shape).astype(np.float32)
+        for name, shape in config.parameters().items()
+    }
+    codec = replace(model.codec, tokens=tokens, labels=labels)
+    predictor = tasks.open(Model(config, arrays, codec, {}))
+    words = ["\x1b[2J", "<b>", "\u202ex", "strange"]
+    for name in labels.names:
+        told = explain_labelled(predictor, words, name)
+        assert (told.target, told.inputs) == (name, tuple(words))
+        assert "\x1b" not in str(told)
+    for wrong in ("\x1b[31mred", "x" * 10_000, "a\nb"):
+        with pytest.raises(DataError, match=r"^no such label: got ") as caught:
+            explain_labelled(predictor, words, wrong)
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("scale", [1e4, 1e20, 1e38])
+@pytest.mark.parametrize("cell", ["lstm", "rnn", "mingru"])
+@pytest.mark.parametrize("method", METHODS)
+def test_huge_weights_give_numbers_or_one_line(scale: float, cell: str, method: str) -> None:
+    how: dict[str, Any] = {"cell": cell, "activation": "relu" if cell == "rnn" else "tanh"}
+    for task in ("classify", "regress", "tag"):
+        model = reader_of("numbers", task, **how)
+        arrays = {
+            name: np.clip(array.astype(np.float64) * scale, -3e38, 3e38).astype(np.float32)
+            for name, array in model.arrays.items()
+        }
+        predictor = tasks.open(replace(model, arrays=arrays))
+        try:
+            told = explain_labelled(predictor, item_of("numbers"), method=method)
+        except InputError as error:
+            assert "leave the range of numbers" in str(error)  # noqa: PT017
+            continue
+        told.to_json()  # refuses what is not finite

@@ -1,0 +1,141 @@
+"""The reader in training gives what the runtime answers, and every weight of it learns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from elman.files.model import Model
+from elman.labels import network as runtime
+from elman.labels.dataset import Encoded, Sequences
+from elman.labels.network_torch import Reader
+from readers import CELLS, KINDS, POOLINGS, codec_of, config_of, reader_of, rounding, sequences_of
+
+
+def trained(model: Model, **how: Any) -> Reader:
+    """The network of `model` in torch, as it answers."""
+    reader = Reader(model.config, **how)
+    reader.load(model.arrays)
+    return reader.eval()
+
+
+def forward(reader: Reader, model: Model, sequences: Sequences) -> list[np.ndarray]:
+    """Return the mean logits of the members, ``[K]`` or ``[T_i, K]`` of each sequence."""
+    batch = Encoded.of(model.codec, sequences).batch(range(len(sequences)))
+    with torch.no_grad():
+        rows = reader(batch).mean(0).numpy()
+    if model.config.task == "tag":
+        return batch.steps.apart(rows)
+    return [*rows[np.argsort(batch.steps.order)]]
+
+
+def check(model: Model, kind: str) -> None:
+    sequences = sequences_of(kind)
+    expected = runtime.Reader(model)
+    other = (
+        expected.step_logits(sequences)
+        if model.config.task == "tag"
+        else [*expected.logits(sequences)]
+    )
+    tolerance = rounding(model, sequences)
+    for one, two in zip(forward(trained(model), model, sequences), other, strict=True):
+        np.testing.assert_allclose(one, two, rtol=0, atol=tolerance * max(1, abs(two).max()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+def test_every_cell_and_kind(cell: str, activation: str, kind: str) -> None:
+    check(reader_of(kind, cell=cell, activation=activation), kind)
+
+
+@pytest.mark.parametrize("task", ["classify", "regress", "tag"])
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_every_task_and_depth(task: str, bidirectional: bool, layers: int) -> None:
+    how = {"bidirectional": bidirectional, "num_layers": layers, "bias": layers == 1}
+    kind = "numbers" if task == "regress" else "both"
+    check(reader_of(kind, task, cell="lstm", **how), kind)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("members", [1, 3])
+def test_every_pooling(pooling: str, members: int) -> None:
+    check(reader_of("word", pooling=pooling, members=members), "word")
+
+
+@pytest.mark.parametrize("task", ["classify", "regress", "tag"])
+def test_the_names_are_those_of_the_model(task: str) -> None:
+    model = reader_of("both", task)
+    arrays = trained(model).arrays()
+    assert {name: array.shape for name, array in arrays.items()} == model.config.parameters()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, model.arrays[name])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "mingru"])
+def test_every_weight_learns(cell: str, kind: str) -> None:
+    model, sequences = reader_of(kind, cell=cell), sequences_of(kind, 30)
+    reader = trained(model).train()
+    batch = Encoded.of(model.codec, sequences).batch(range(30))
+    logits = reader(batch)
+    weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))
+    (weights * logits).sum().backward()
+    for name, weight in reader.named_parameters():
+        assert weight.grad is not None, name
+        assert torch.isfinite(weight.grad).all(), name
+        rows = weight.grad.reshape(len(weight), -1).abs().sum(dim=1)
+        assert rows.gt(0).all(), (
+            f"{name}: rows {rows.eq(0).nonzero().ravel().tolist()} do not learn"
+        )
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    codec = codec_of("numbers", "classify")
+    config = config_of(codec, "classify", members=1, num_layers=1, hidden_size=2, cell="rnn")
+    torch.manual_seed(0)
+    reader = Reader(config).double()
+    encoded = Encoded.of(codec, sequences_of("numbers", 5))
+    doubles = replace(encoded, sequences=[one.astype(np.float64) for one in encoded.sequences])
+    batch = doubles.batch(range(5))
+    names = [name for name, _ in reader.named_parameters()]
+    given = tuple(weight.detach().clone().requires_grad_() for weight in reader.parameters())
+
+    def logits(*weights: torch.Tensor) -> Any:
+        return torch.func.functional_call(reader, dict(zip(names, weights, strict=True)), (batch,))
+
+    assert torch.autograd.gradcheck(logits, given)
+
+
+def test_dropout_is_for_training_alone() -> None:
+    model, sequences = reader_of("both"), sequences_of("both")
+    reader = trained(model, dropout=0.5, word_dropout=0.5)
+    batch = Encoded.of(model.codec, sequences).batch(range(len(sequences)))
+    with torch.no_grad():
+        np.testing.assert_array_equal(reader(batch), trained(model)(batch))
+        reader.train()
+        assert not torch.equal(reader(batch), reader(batch))
+
+
+def test_word_dropout_reads_words_as_unknown() -> None:
+    model = reader_of("word", members=1)
+    reader = trained(model, word_dropout=0.99).train()
+    unknown = reader.members[0]._unknown(torch.full((10_000,), 3))
+    assert set(unknown.tolist()) == {0, 3}
+    # six deviations of a binomial with 10,000 draws
+    assert abs((unknown == 0).double().mean().item() - 0.99) < 6 * (0.99 * 0.01 / 10_000) ** 0.5
+    reader.eval()
+    assert reader.members[0]._unknown(torch.full((9,), 3)).tolist() == [3] * 9
+
+
+def test_members_begin_apart_and_the_forget_gate_open() -> None:
+    config = config_of(codec_of("both", "classify"), "classify", cell="lstm")
+    arrays = Reader(config).arrays()
+    assert not np.array_equal(arrays["members.0.head.weight"], arrays["members.1.head.weight"])
+    bias = arrays["members.0.layers.0.bias_ih"].reshape(4, 7)
+    np.testing.assert_array_equal(bias[1], 1.0)
+    assert np.abs(bias[[0, 2, 3]]).max() < 0.5

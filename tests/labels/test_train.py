@@ -1,0 +1,765 @@
+"""Training on labelled sequences: split, budget, weights, calibration, refit, exact resume, two processes."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from elman import DataError, ModelFileError, OptionError, load, tasks
+from elman.engine import kernel
+from elman.files.model import Model
+from elman.labels.calibration import fit_temperature
+from elman.labels.codec import Labels
+from elman.labels.dataset import Sequences
+from elman.labels.examples import Labelled
+from elman.labels.options import ClassifierOptions, LabelledOptions, RegressorOptions, TaggerOptions
+from elman.labels.train import Given, LabelledObjective, LabelledRun, train_labelled
+from elman.training.distributed import Group
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 6,
+    "embedding_size": 5,
+    "spelling_size": 4,
+    "batch_size": 8,
+    "learning_rate": 0.02,
+    "threads": 1,
+    "steps": 24,
+    "evaluations": 4,
+}
+WORDS = ("good", "bad", "day", "night", "tea", "a", "of", ",")
+
+
+def texts(count: int = 60, seed: int = 0) -> Labelled:
+    """Texts, "yes" where "good" is among the words."""
+    draw = np.random.default_rng(seed)
+    given = [" ".join(draw.choice(WORDS, draw.integers(1, 9))) for _ in range(count)]
+    return Labelled(Sequences.of(given), ["yes" if "good" in one else "no" for one in given])
+
+
+def numbers(count: int = 60, seed: int = 0) -> Labelled:
+    """Sequences of two channels, and the mean of the first."""
+    draw = np.random.default_rng(seed)
+    given = [draw.normal(size=(draw.integers(1, 9), 2)) for _ in range(count)]
+    return Labelled(Sequences.of(given), [10 + 5 * float(one[:, 0].mean()) for one in given])
+
+
+def tagged(count: int = 60, seed: int = 0) -> Labelled:
+    """Lists of words; whether each is good or bad, or neither."""
+    draw = np.random.default_rng(seed)
+    given = [draw.choice(WORDS, draw.integers(1, 9)).tolist() for _ in range(count)]
+    kinds = {"good": "up", "bad": "down"}
+    return Labelled(Sequences.of(given), [[kinds.get(word, "O") for word in one] for one in given])
+
+
+TASKS: dict[str, tuple[Any, type[LabelledOptions]]] = {
+    "classify": (texts, ClassifierOptions),
+    "regress": (numbers, RegressorOptions),
+    "tag": (tagged, TaggerOptions),
+}
+
+
+def train(
+    task: str = "classify", data: Labelled | None = None, *, watch: Any = None, **how: Any
+) -> Model:
+    make, options = TASKS[task]
+    given = {
+        name: how.pop(name)
+        for name in ("valid", "test", "labels", "before", "output", "resume")
+        if name in how
+    }
+    outcome = train_labelled(task, data or make(), options(**SMALL | how), watch=watch, **given)
+    return outcome.model
+
+
+def run_of(task: str = "classify", data: Labelled | None = None, **how: Any) -> LabelledRun:
+    make, options = TASKS[task]
+    given = Given(valid=how.pop("valid", None), test=how.pop("test", None))
+    return LabelledRun.load(task, data or make(), options(**SMALL | how), given, None, Group())
+
+
+def same(one: Model, other: Model) -> bool:
+    return all(np.array_equal(array, other.arrays[name]) for name, array in one.arrays.items())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_seed_gives_the_weights(task: str) -> None:
+    first, again, other = (train(task, dropout=0.3, seed=seed) for seed in (1, 1, 2))
+    assert same(first, again)
+    assert not same(first, other)
+    for name in ("created", "training"):
+        dict(first.card).pop(name)
+    assert first.card["identity"] == again.card["identity"]
+
+
+@pytest.mark.parametrize("task", ["classify", "tag"])
+def test_the_number_of_threads_changes_no_bit(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = {"hidden_size": 40, "batch_size": 32, "steps": 4, "refit": False}
+    found = []
+    for threads in (1, 2):
+        monkeypatch.setattr(kernel, "threads", lambda *_, threads=threads: threads)
+        found.append(train(task, TASKS[task][0](100), **how | {"threads": threads}))
+    assert same(*found)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_it_learns_and_says_how_good_it_is(task: str) -> None:
+    make, _ = TASKS[task]
+    events: list[dict[str, Any]] = []
+    how = {"steps": 300, "dropout": 0.0, "hidden_size": 16, "word_dropout": 0.0}
+    model = train(task, make(400), watch=events.append, **how)
+    predictor, fresh = tasks.open(model), make(200, seed=1)
+    report = predictor.evaluate(fresh.sequences, fresh.targets)
+    card = model.card
+    if task == "regress":
+        spread = float(np.std(fresh.targets))
+        assert report.methods[0].rmse < 0.3 * spread
+        assert card["held_out"]["rmse"] < 0.3 * spread
+        assert card["temperature"] == 1.0
+    else:
+        assert report.accuracy > 0.95
+        assert card["held_out"]["accuracy"] > 0.95
+    start, end = events[0], events[-1]
+    assert (start["event"], end["event"]) == ("start", "end")
+    assert start["data"]["sequences"] == 360
+    assert start["held_out"]["sequences"] == card["held_out"]["sequences"] == 40
+    assert card["refit"]
+    assert card["data"]["sequences"] == 400
+    assert card["split"] == (
+        "3-fold cross-validation chooses when training ends; "
+        "40 sequences, drawn by the seed, are the test set"
+    )
+    assert card["validation"]["folds"] == 3
+    assert card["validation"]["sequences"] == 360
+    assert len(card["baselines"]) == (3 if task == "tag" else 2)
+    assert {one["verdict"] for one in card["baselines"]} <= {"better", "worse", "no difference"}
+    assert card["baselines"][0]["verdict"] == "better"
+
+
+def rows_of(count: int) -> Sequences:
+    return Sequences.of([f"row {row}" for row in range(count)])
+
+
+def test_of_every_class_its_share_is_held_out() -> None:
+    targets = ["a"] * 100 + ["b"] * 10 + ["c"] * 2 + ["d"]
+    data = Labelled(rows_of(len(targets)), targets)
+    training, held = data.split("classify", 0.1, seed=0)
+    assert sorted(training + held) == [*range(len(targets))]
+    assert Counter(targets[row] for row in held) == {"a": 10, "b": 1, "c": 1}
+    assert data.split("classify", 0.1, seed=0) == (training, held)
+    assert data.split("classify", 0.1, seed=1) != (training, held)
+    regress = Labelled(data.sequences, [float(row) for row in range(len(targets))])
+    assert len(regress.split("regress", 0.2, seed=0)[1]) == round(0.2 * len(targets))
+
+
+def test_with_enough_data_one_half_chooses_and_the_other_half_tests() -> None:
+    data = Labelled(rows_of(1200), ["a", "b"] * 600)
+    run = run_of(data=data)
+    assert run.stages == ("measured", "refit")
+    parts = [run.parts.training, run.parts.validation, run.parts.test]
+    assert [len(part) for part in parts if part is not None] == [1080, 60, 60]
+    texts_of = [set(part.sequences.items) for part in parts if part is not None]
+    assert len(set.union(*texts_of)) == 1200
+    for part in parts[1:]:
+        assert part is not None
+        assert Counter(part.targets) == {"a": 30, "b": 30}
+    assert run.parts.words == (
+        "60 sequences, drawn by the seed, choose when training ends; "
+        "60 sequences, drawn by the seed, are the test set"
+    )
+
+
+def test_with_little_data_cross_validation_chooses() -> None:
+    run = run_of(data=Labelled(rows_of(100), ["a", "b"] * 50))
+    assert run.stages == ("fold", "fold", "fold", "measured", "refit")
+    assert run.parts.validation is None
+    assert run.parts.test is not None
+    folds = [row for fold in run.parts.folds for row in fold]
+    assert sorted(folds) == [*range(90)]
+    # what is measured in the folds is not trained on there, and the test set never
+    for earlier in range(3):
+        objective, _ = run.stage([{"length": 24}] * earlier)
+        assert objective.held is not None
+        assert len(objective.part) + len(objective.held) == 90
+    objective, plan = run.stage([{"length": 24, "best": best} for best in (6, 12, 24)])
+    assert objective.held is None
+    # a network on three parts takes half as many steps again as one on two of them
+    assert (plan.steps, plan.stop) == (36, 18)
+
+
+def test_below_twenty_sequences_nothing_is_held_out_and_nothing_is_claimed() -> None:
+    data = Labelled(rows_of(19), ["a", "b"] * 9 + ["a"])
+    model = train(data=data)
+    assert model.card["held_out"] is None
+    assert model.card["baselines"] == []
+    assert not model.card["refit"]
+    assert model.card["data"]["sequences"] == 19
+    assert "nothing is held out, for there are too few" in model.card["split"]
+    assert train(data=Labelled(rows_of(20), ["a", "b"] * 10)).card["held_out"]["sequences"] == 2
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "targets", "words"),
+    [
+        ("classify", ["some text"], ["a"], "the training set is one sample: got one sequence"),
+        ("regress", [[1.0]], [1.0], "the training set is one sample: got one sequence"),
+        ("tag", [["word"]], [["O"]], "the training set is one sample: got one sequence"),
+        (
+            "classify",
+            ["one", "two"],
+            ["a", "a"],
+            "nothing to tell apart in one class: got only 'a'",
+        ),
+        ("tag", [["word"], ["other"]], [["O"], ["O"]], "in one class: got only 'O'"),
+    ],
+)
+def test_one_sequence_or_one_class_is_an_error(
+    task: str, given: Any, targets: list[Any], words: str
+) -> None:
+    with pytest.raises(DataError) as told:
+        train(task, Labelled(Sequences.of(given), targets))
+    assert words in str(told.value)
+
+
+def test_labels_that_occur_once_are_refused_or_said() -> None:
+    texts = [f"text number {row}" for row in range(40)]
+    with pytest.raises(DataError, match="these are no classes: got 40 of 40 labels occur only"):
+        run_of(data=Labelled(Sequences.of(texts), texts))
+    tags = [[f"{row} a", f"{row} b"] for row in range(40)]
+    with pytest.raises(DataError, match="these are no classes: got 80 of 80 labels occur only"):
+        run_of("tag", Labelled(Sequences.of([["a", "b"]] * 40), tags))
+    half = [text if row < 25 else f"label {row % 2}" for row, text in enumerate(texts)]
+    found = run_of(data=Labelled(Sequences.of(texts), half)).parts.warnings
+    assert any(one.startswith("25 of 40 labels occur only once") for one in found)
+    usual = run_of(data=Labelled(Sequences.of(texts), ["a", "b"] * 20)).parts.warnings
+    assert not any("occur only once" in one for one in usual)
+    # a first batch of a partial fit may hold each of the classes once
+    options = ClassifierOptions(**(SMALL | {"steps": 2}))
+    batch = Labelled(Sequences.of(texts), texts)
+    assert train_labelled("classify", batch, options, labels=Labels.of(texts)).model.card
+
+
+def test_equal_sequences_stay_on_one_side_and_are_said() -> None:
+    texts_given = [f"row {row % 100}" for row in range(150)] + [f"text {row}" for row in range(150)]
+    run = run_of(data=Labelled(Sequences.of(texts_given), ["a", "b"] * 150))
+    assert run.parts.test is not None
+    known = set(run.parts.training.sequences.items)
+    assert not known & set(run.parts.test.sequences.items)
+    for fold in run.parts.folds:
+        inside = {run.parts.training.sequences.items[row] for row in fold}
+        others = {
+            text for row, text in enumerate(run.parts.training.sequences.items) if row not in fold
+        }
+        assert not inside & others
+    assert "50 of 300 sequences repeat another one" in run.parts.warnings[0]
+    twice = Labelled(Sequences.of([f"row {row}" for row in range(50)] * 2), ["a", "b"] * 50)
+    assert "is a file given twice?" in run_of(data=twice).parts.warnings[0]
+    assert run_of(data=Labelled(rows_of(100), ["a", "b"] * 50)).parts.warnings == ()
+
+
+def test_a_validation_file_equal_to_the_training_file_is_said() -> None:
+    data = Labelled(rows_of(200), ["a", "b"] * 100)
+    warnings = run_of(data=data, valid=data).report()["warnings"]
+    assert [line.partition(" of ")[0] for line in warnings] == ["all 100 sequences"] * 2
+    assert "its figures flatter" in warnings[0]
+    some = run_of(data=data, test=data.take(range(50))).report()["warnings"]
+    assert "all 50 sequences of the test set are in the training set too" in some[0]
+    other = Labelled(Sequences.of([f"other {row}" for row in range(60)]), ["a", "b"] * 30)
+    assert run_of(data=data, valid=other, test=other).report()["warnings"] == [
+        "all 60 sequences of the test set are in the validation set too: its figures flatter"
+    ]
+
+
+def test_a_split_unlike_the_training_set_is_said() -> None:
+    data = Labelled(Sequences.of([f"a b c {row % 7}" for row in range(300)]), ["a", "b"] * 150)
+    other = Sequences.of([f"unheard x{row} y z z z z z z z" for row in range(120)])
+    warnings = run_of(data=data, test=Labelled(other, ["a"] * 120)).report()["warnings"]
+    (line,) = [line for line in warnings if "unlike" in line]
+    assert line.startswith("the test set is unlike the training set: ")
+    for part in (
+        "steps on average against",
+        "% unknown tokens against 0 %",
+        "label a is 100 % of it",
+    ):
+        assert part in line
+    alike = Labelled(Sequences.of([f"a b c {row} d" for row in range(400)]), ["a", "b"] * 200)
+    assert not any("unlike" in line for line in run_of(data=alike).report()["warnings"])
+
+
+def test_sequences_of_their_own_are_held_out() -> None:
+    model = train(valid=texts(30, seed=5))
+    assert model.card["split"] == (
+        "3-fold cross-validation chooses when training ends; 30 sequences, as given, are the test set"
+    )
+    assert model.card["held_out"]["sequences"] == 30
+    assert model.card["data"]["sequences"] == 60
+    assert not model.card["refit"]  # there is nothing more to train on
+    run = run_of(valid=texts(200, seed=5))
+    assert run.stages == ("measured",)
+    assert run.parts.validation is not None
+    assert run.parts.test is not None
+    assert len(run.parts.validation) + len(run.parts.test) == 200
+    both = run_of(valid=texts(30, seed=5), test=texts(25, seed=6))
+    assert both.parts.validation is not None
+    assert both.parts.test is not None
+    assert (len(both.parts.validation), len(both.parts.test)) == (30, 25)
+    own = run_of(
+        data=Labelled(rows_of(600), ["a", "b"] * 300), test=Labelled(rows_of(25), ["a"] * 25)
+    )
+    assert own.parts.validation is not None
+    assert (len(own.parts.training), len(own.parts.validation)) == (540, 60)
+
+
+def test_the_test_set_chooses_nothing() -> None:
+    """Another test set gives the same network and the same temperature to the last bit."""
+    data = Labelled(rows_of(80), ["a", "b"] * 40)
+    valid = Labelled(rows_of(60), ["a", "b"] * 30)
+    one, two = (
+        train(data=data, valid=valid, test=Labelled(rows_of(30), labels))
+        for labels in (["a", "b"] * 15, ["b", "a"] * 15)
+    )
+    assert same(one, two)
+    assert one.card["temperature"] == two.card["temperature"]
+    assert one.card["validation"] == two.card["validation"]
+    assert one.card["held_out"] != two.card["held_out"]
+
+
+def test_a_label_that_is_only_measured_on_counts_as_missed() -> None:
+    valid = texts(30, seed=5)
+    other = Labelled(valid.sequences, ["maybe"] * 15 + [*valid.targets[15:]])
+    assert train(valid=other).card["held_out"]["accuracy"] <= 0.5
+    nothing = Labelled(valid.sequences, ["maybe"] * 30)
+    with pytest.raises(DataError, match="have no label of those trained on"):
+        train(valid=nothing)
+
+
+@pytest.mark.parametrize("task", ["classify", "tag"])
+def test_a_label_outside_those_expected_is_told(task: str) -> None:
+    with pytest.raises(
+        DataError, match=r"a label that the network does not have: got '(yes|up)'"
+    ) as told:
+        train(task, labels=Labels.of(["no", "O", "down"]))
+    assert "expected one of O, down, no" in str(told.value)
+
+
+def test_labels_may_be_more_than_there_are() -> None:
+    model = train(labels=Labels.of(["maybe", "no", "yes"]))
+    assert model.codec.labels.values == ("maybe", "no", "yes")
+
+
+def test_vocabulary_and_scaling_are_of_the_training_part_alone() -> None:
+    data = numbers()
+    run = run_of("regress", data)
+    training = run.parts.training
+    rows = np.concatenate(training.sequences.items)
+    assert len(training) == 54
+    np.testing.assert_allclose(run.codec.scaler.mean, rows.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(run.codec.target.mean, np.mean(training.targets), rtol=1e-12)
+    np.testing.assert_allclose(run.codec.target.scale, np.std(training.targets), rtol=1e-12)
+    words = Labelled(
+        Sequences.of([f"common word{row} word{row}" for row in range(20)]), ["a", "b"] * 10
+    )
+    run = run_of("classify", words)
+    assert run.parts.test is not None
+    held = {word for text in run.parts.test.sequences.items for word in text.split()[1:]}
+    assert held
+    assert not held & {*run.codec.tokens.tokens}
+
+
+def test_rare_classes_weigh_more_where_asked() -> None:
+    data = Labelled(Sequences.of(["x"] * 8), ["a"] * 6 + ["b"] * 2)
+    run = run_of(data=data, class_weight="balanced", valid=data)
+    objective, _ = run.stage([])
+    np.testing.assert_allclose(objective.weights, [8 / 12, 8 / 4], rtol=1e-6)
+    # the mean over the sequences is 1
+    assert (6 * objective.weights[0] + 2 * objective.weights[1]).item() == pytest.approx(8)
+    objective, _ = run_of(data=data, valid=data).stage([])
+    assert objective.weights.tolist() == [1.0, 1.0]
+
+
+def loss_by_hand(objective: LabelledObjective, smoothing: float) -> tuple[float, int]:
+    """Return the summed loss of the first batch, sequence by sequence, and what it counts."""
+    objective.network.eval()
+    total, count = 0.0, 0
+    for place in objective._batches(0)[0].tolist():
+        with torch.no_grad():
+            logits = objective.network(objective.part.encoded.batch([place]))
+        wanted = torch.from_numpy(objective.part.targets[place])
+        for one in logits:
+            if objective.run.config.task == "regress":
+                total += float((one[:, 0] - wanted).square().sum()) / len(logits)
+                continue
+            for row, label in zip(
+                functional.log_softmax(one, dim=-1), wanted.tolist(), strict=True
+            ):
+                share = torch.full_like(row, smoothing / len(row))
+                share[label] += 1 - smoothing
+                weights = objective.weights * share
+                total -= float((weights * row).sum()) / len(logits)
+        count += len(wanted)
+    return total, count
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_loss_is_the_mean_over_what_is_answered(task: str) -> None:
+    how: dict[str, Any] = {"members": 2}
+    how |= {"label_smoothing": 0.2, "class_weight": "balanced"} if task == "classify" else {}
+    objective, _ = run_of(task, **how).stage([])
+    expected, count = loss_by_hand(objective, objective.run.plan.label_smoothing)
+    got, counted = objective.loss(0, 0)
+    assert counted == count
+    # sums of some hundred float32 numbers
+    assert got.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_processes_share_a_batch(task: str) -> None:
+    run = run_of(task)
+    objective, _ = run.stage([])
+    objective.network.eval()
+    whole, count = objective.loss(0, 0)
+    for processes in (2, 20):
+        parts = []
+        for rank in range(processes):
+            run.group = Group(rank, processes)
+            total, counted = objective.loss(0, 0)
+            assert counted == count
+            parts.append(total.item())
+            objective.network.zero_grad()
+            total.backward()  # also where a process has nothing
+        # the same sums in another order
+        assert sum(parts) == pytest.approx(whole.item(), rel=1e-5)
+
+
+def test_the_temperature_makes_a_probability_what_is_right_so_often() -> None:
+    """Nothing tells the sequences apart, nine of ten are "a" in training and six of ten afterwards."""
+    data = Labelled(Sequences.of(["x"] * 40), ["a"] * 36 + ["b"] * 4)
+    valid = Labelled(Sequences.of(["x"] * 10), ["a"] * 6 + ["b"] * 4)
+    model = train(data=data, valid=valid, test=valid, steps=60, label_smoothing=0.0)
+    shares = tasks.open(model).predict_proba(["x"])
+    assert model.card["temperature"] > 2
+    # the logits are float32, and the temperature is found to 1e-12
+    np.testing.assert_allclose(shares, [[0.6, 0.4]], atol=1e-6)
+    assert model.card["held_out"]["held_out_loss"] == pytest.approx(
+        -0.6 * math.log(0.6) - 0.4 * math.log(0.4), abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("task", ["classify", "tag"])
+def test_probabilities_are_calibrated_on_the_validation_set(task: str) -> None:
+    valid = TASKS[task][0](200, seed=3)
+    flip = np.random.default_rng(0)
+    if task == "classify":
+        noisy = [
+            ("no", "yes")[flip.integers(2)] if flip.random() < 0.3 else one for one in valid.targets
+        ]
+    else:
+        noisy = [["O" if flip.random() < 0.3 else tag for tag in tags] for tags in valid.targets]
+    valid = Labelled(valid.sequences, noisy)
+    model = train(task, valid=valid, test=TASKS[task][0](20, seed=4), steps=100)
+    predictor = tasks.open(model)
+    shares = predictor.predict_proba(valid.sequences)
+    logits = np.log(shares if task == "classify" else np.concatenate(shares))
+    truth = model.codec.labels.encode(valid.flat(task))
+    assert model.card["temperature"] != 1.0
+    assert fit_temperature(logits, truth) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("metric", ["loss", "accuracy", "macro_f1", "macro_recall"])
+def test_the_best_is_chosen_by_the_metric_asked_for(metric: str) -> None:
+    rare = texts(200)
+    keep = [row for row, one in enumerate(rare.targets) if one == "no" or row % 4 == 0]
+    events: list[dict[str, Any]] = []
+    how = {
+        "metric": metric,
+        "evaluations": 12,
+        "steps": 120,
+        "patience": 100,
+        "learning_rate": 0.05,
+    }
+    parts = {"valid": texts(60, seed=1), "test": texts(60, seed=2)}
+    model = train(data=rare.take(keep), watch=events.append, **parts, **how)
+    measured = [event for event in events if event["event"] == "evaluation"]
+    sign = 1 if metric == "loss" else -1
+    key = "held_out_loss" if metric == "loss" else metric
+    best = min(measured, key=lambda event: (sign * event[key], event["held_out_loss"]))
+    assert model.card["training"]["best_step"] == best["step"]
+    assert len({event[key] for event in measured}) > 1
+    if metric != "loss":  # which the temperature changes
+        assert model.card["validation"][metric] == best[metric]
+
+
+def test_it_stops_early() -> None:
+    events: list[dict[str, Any]] = []
+    how = {"steps": 4000, "evaluations": 400, "patience": 3, "refit": False, "learning_rate": 0.1}
+    model = train(valid=texts(seed=1), test=texts(seed=2), watch=events.append, **how)
+    assert model.card["training"]["stopped"] == "early"
+    assert not model.card["training"]["improving"]
+    measured = [event["step"] for event in events if event["event"] == "evaluation"]
+    assert measured.index(model.card["training"]["best_step"]) == len(measured) - 4
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_refit_takes_as_many_passes_as_were_best_in_the_folds(task: str) -> None:
+    events: list[dict[str, Any]] = []
+    model = train(task, refit=True, watch=events.append)
+    stages = [event for event in events if event["event"] == "stage"]
+    assert [event["next"] for event in stages] == ["fold", "fold", "measured", "refit"]
+    bests, fold = [], []
+    for event in events:
+        if event["event"] == "evaluation":
+            fold.append(event)
+        elif event["event"] == "stage" and len(bests) < 3:
+            bests.append(min(fold, key=lambda one: one["held_out_loss"])["step"])
+            fold = []
+    # 36 sequences of a fold, 54 of the training set, 60 of all
+    assert stages[2]["steps"] == round(float(np.median(bests)) * 54 / 36)
+    assert model.card["refit"]
+    assert model.card["training"]["steps"] == stages[3]["steps"]
+    assert model.card["training"]["steps"] == round(stages[2]["steps"] * 60 / 54)
+    assert model.card["data"]["sequences"] == 60
+    # what is said of it was measured before the test set was trained on
+    alone = train(task, refit=False)
+    assert model.card["held_out"] == alone.card["held_out"]
+    assert not same(model, alone)
+
+
+def test_a_budget_of_time_is_for_all_stages() -> None:
+    run = run_of(time=10, steps=None, refit=True)
+    _, first = run.stage([])
+    assert first.time == pytest.approx(10 * 36 / (3 * 36 + 54 + 60))
+    # the later ones are as long in steps
+    assert run.stage([{"length": 7}])[1].steps == 7
+    valid = {"valid": texts(60, seed=1), "test": texts(20, seed=2)}
+    _, alone = run_of(time=10, steps=None, **valid).stage([])
+    assert alone.time == 10
+
+
+def test_without_a_budget_it_trains_until_it_no_longer_improves() -> None:
+    events: list[dict[str, Any]] = []
+    parts = {"valid": texts(60, seed=1), "test": texts(60, seed=2)}
+    how = {"steps": None, "patience": 1, "hidden_size": 2, "dropout": 0.0, "word_dropout": 0.0}
+    model = train(watch=events.append, **parts, **how)
+    # said before the first step, and three minutes at most with the plain models
+    assert events[0]["plan"]["limit"] == 150
+    assert model.card["training"]["stopped"] == "early"
+    assert not model.card["training"]["improving"]
+    measured = [event["step"] for event in events if event["event"] == "evaluation"]
+    assert measured[:2] == [50, 100]
+    assert model.card["training"]["steps"] == measured[-1]
+
+
+def test_a_run_that_still_improves_says_so() -> None:
+    model = train(valid=texts(60, seed=1), test=texts(60, seed=2), learning_rate=1e-4)
+    assert model.card["training"]["best_step"] == model.card["training"]["steps"] == 24
+    assert model.card["training"]["improving"]
+
+
+class Interrupt:
+    """Ctrl-C in the n-th batch."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls, self.at = 0, -1
+        right = LabelledObjective.loss
+
+        def loss(objective: LabelledObjective, *arguments: Any) -> Any:
+            self.calls += 1
+            if self.calls == self.at:
+                os.kill(os.getpid(), signal.SIGINT)
+            return right(objective, *arguments)
+
+        monkeypatch.setattr(LabelledObjective, "loss", loss)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("at", [5, 33, 90, 125])
+def test_an_interrupted_run_goes_on_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, at: int
+) -> None:
+    how = {"dropout": 0.3, "word_dropout": 0.1, "refit": True, "patience": 100, "members": 2}
+    interrupt = Interrupt(monkeypatch)
+    whole = train(task, **how)
+    assert interrupt.calls > 125, "the last stage was not reached"
+    interrupt.calls, interrupt.at = 0, at
+    output = tmp_path / "m.safetensors"
+    part = train(task, output=output, **how)
+    assert part.card["training"]["stopped"] == "interrupted"
+    assert same(load(output).model, part)
+    interrupt.at = -1
+    events: list[dict[str, Any]] = []
+    rest = train(task, output=output, resume=True, watch=events.append, **how)
+    assert any(event["event"] == "resume" for event in events)
+    assert same(rest, whole)
+    kept = ("created", "training")
+    assert {k: v for k, v in rest.card.items() if k not in kept} == {
+        k: v for k, v in whole.card.items() if k not in kept
+    }
+    assert same(load(output).model, whole)
+    assert not output.with_suffix(".checkpoint").exists()
+
+
+def test_other_data_labels_or_settings_are_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, interrupt = tmp_path / "m.safetensors", Interrupt(monkeypatch)
+    interrupt.at = 10
+    train(output=output)
+    data = texts()
+    flipped = ["yes" if one == "no" else "no" for one in data.targets]
+    changed = Sequences.of([*data.sequences.items[:-1], "quite another"])
+    for other in (Labelled(data.sequences, flipped), Labelled(changed, data.targets)):
+        with pytest.raises(ModelFileError, match=r"--resume with another (test )?sequences"):
+            train(data=other, output=output, resume=True)
+    with pytest.raises(ModelFileError, match="another hidden_size than the interrupted run: got 7"):
+        train(output=output, resume=True, hidden_size=7)
+    train(output=output, resume=True)
+
+
+def test_the_digest_is_of_sequences_and_labels() -> None:
+    data = texts()
+    digests = {
+        data.digest(),
+        data.take(range(59)).digest(),
+        data.take([1, 0, *range(2, 60)]).digest(),
+        Labelled(data.sequences, ["no", *data.targets[1:-1], "maybe"]).digest(),
+        tagged().digest(),
+    }
+    assert len(digests) == 5
+    assert texts().digest() == data.digest()
+    drawn = Labelled(data.sequences, [*np.array(data.targets)])
+    assert drawn.digest() == data.digest()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from test_labelled import ALIKE, train
+train(sys.argv[1], output=Path(sys.argv[2]), **ALIKE)
+"""
+# Batches of which the processes have unequal shares; dropout draws in each process.
+ALIKE = {"dropout": 0.0, "word_dropout": 0.0, "refit": True, "batch_size": 7, "steps": 16}
+# Sums of gradients in another order, over some dozen steps of Adam, whose first divide by small moments.
+TOLERANCE = 2e-3
+
+
+def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
+    script, output = tmp_path / "train.py", tmp_path / "m.safetensors"
+    script.write_text(SCRIPT, encoding="utf-8")
+    done = subprocess.run(
+        [
+            *(
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--standalone",
+                "--nproc-per-node",
+                "2",
+            ),
+            *(str(script), "classify", str(output)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join(
+                [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+            )
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = train(**ALIKE), load(output).model
+    assert two.card["refit"]  # whose start each process draws anew
+    assert two.card["identity"]["processes"] == 2
+    for name, array in one.arrays.items():
+        np.testing.assert_allclose(two.arrays[name], array, atol=TOLERANCE, err_msg=name)
+
+
+def test_more_arrays_than_a_file_holds_are_told_before_training() -> None:
+    events: list[dict[str, Any]] = []
+    with pytest.raises(
+        OptionError, match=r"members and num_layers: got \d+ parameters; expected at most"
+    ):
+        train(members=32, num_layers=3, watch=events.append)
+    assert not events
+
+
+@pytest.mark.parametrize(
+    ("given", "tags", "words"),
+    [
+        (
+            [["a", "b"]],
+            [["O"]],
+            "sequence 0: got 2 steps, 1 tags; expected one or more, a tag each",
+        ),
+        ([["a"], []], [["O"], []], "sequence 1: got 0 steps, 0 tags"),
+        (["a b", "c"], [["O", "O"], ["O", "O"]], "sequence 1: got 1 steps, 2 tags"),
+        ([["a"]], ["O"], "sequence 0: got 1 steps, one text"),
+        ([[1.0, 2.0]], [["O"]], "sequence 0: got 2 steps, 1 tags"),
+    ],
+)
+def test_every_step_has_one_tag(given: Any, tags: Any, words: str) -> None:
+    with pytest.raises(DataError) as caught:
+        train("tag", Labelled(Sequences.of(given), tags))
+    assert words in str(caught.value)
+
+
+def test_texts_with_a_tag_for_each_word_between_white_space() -> None:
+    data = tagged()
+    lines = Labelled(Sequences.of([" ".join(one) for one in data.sequences.items]), data.targets)
+    assert same(train("tag", lines), train("tag", data))
+
+
+@pytest.mark.parametrize(
+    ("task", "targets", "words"),
+    [
+        ("classify", [0.5] * 60, "Unknown label type: continuous: got 0.5"),
+        ("classify", ["a"] * 59 + [None], "Input y contains NaN: got None in row 59"),
+        ("regress", ["a"] * 60, "targets: got could not convert string to float"),
+        ("regress", [1.0] * 59 + [math.nan], "Input y contains NaN or infinity"),
+        ("regress", [[1.0]] * 60, "Input y contains NaN or infinity; expected one finite number"),
+        ("classify", ["a"] * 59, "sequences and their labels: got 60 and 59"),
+    ],
+)
+def test_targets_that_cannot_be_are_told(task: str, targets: list[Any], words: str) -> None:
+    with pytest.raises(DataError) as caught:
+        train(task, Labelled(texts().sequences, targets))
+    assert words in str(caught.value).replace(": expected", "; expected")
+
+
+def test_texts_without_a_word_train() -> None:
+    empty = Labelled(Sequences.of([""] * 20), ["a"] * 15 + ["b"] * 5)
+    shares = tasks.open(train(data=empty)).predict_proba(["", "other"])
+    assert np.isfinite(shares).all()
+
+
+def test_entity_f1_chooses_where_asked_and_stands_beside() -> None:
+    data = tagged(90)
+    marks = {"up": "B-up", "down": "I-down", "O": "O"}
+    tags = Labelled(data.sequences, [[marks[tag] for tag in one] for one in data.targets])
+    events: list[dict[str, Any]] = []
+    parts = {"valid": tags.take(range(60, 80)), "test": tags.take(range(80, 90))}
+    model = train("tag", tags.take(range(60)), watch=events.append, metric="entity_f1", **parts)
+    measured = [event for event in events if event["event"] == "evaluation"]
+    assert model.card["validation"]["entity_f1"] == max(event["entity_f1"] for event in measured)
+    assert events[0]["scheme"] == "IOB2"
+    assert model.card["metric"] == "entity_f1"
+    assert all("entity_f1" in one for one in model.card["baselines"])
+    with pytest.raises(OptionError, match="entity_f1 is of tags that mark entities: got"):
+        train("tag", metric="entity_f1")
+
+
+def test_a_constant_to_regress_is_answered() -> None:
+    data = Labelled(numbers().sequences, [7.0] * 60)
+    answers = tasks.open(train("regress", data, steps=200)).predict(numbers().sequences)
+    np.testing.assert_allclose(answers, 7.0, atol=0.1)

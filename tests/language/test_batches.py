@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elman.errors import DataError, OptionError, ShapeError
+from elman.language.batches import (
+    IGNORE,
+    Batches,
+    Chunk,
+    Documents,
+    Lanes,
+    batches_for,
+    evaluation_chunks,
+    shard,
+)
+
+END = 1
+FIRST = 2  # ids below are <unk> and <end>
+
+sizes = st.lists(st.integers(0, 40), min_size=1, max_size=12).filter(lambda s: max(s) > 1)
+
+
+def files(lengths: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Documents in which every token is another, so that an id tells its place."""
+    return np.arange(FIRST, FIRST + sum(lengths)), np.cumsum([0, *lengths])[:-1]
+
+
+def lines(lengths: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The same with `END` as the last token of each document; empty ones are left out."""
+    lengths = [length + 1 for length in lengths if length]
+    ids, starts = files(lengths)
+    ids[starts + lengths - 1] = END
+    return ids, starts
+
+
+def epoch(batches: Batches, number: int) -> list[Chunk]:
+    return [batches.chunk(number, index) for index in range(batches.chunks(number))]
+
+
+def read(chunks: Iterable[Chunk]) -> list[tuple[list[int], int]]:
+    """Play a network whose state is all it has read: that at each target, and the target."""
+    seen: list[list[int]] | None = None
+    predictions = []
+    for chunk in chunks:
+        lanes = chunk.inputs.shape[1]
+        assert chunk.inputs.dtype == chunk.targets.dtype == np.int64
+        assert chunk.inputs.shape == chunk.targets.shape
+        assert chunk.fresh.shape == (lanes,)
+        assert chunk.predicted == np.count_nonzero(chunk.targets != IGNORE)
+        assert chunk.predicted > 0 or (chunk.inputs > 0).any()
+        if seen is None:
+            assert chunk.fresh.all()
+            seen = [[] for _ in range(lanes)]
+        assert len(seen) == lanes
+        for lane in range(lanes):
+            if chunk.fresh[lane]:
+                seen[lane] = []
+            for token, target in zip(chunk.inputs[:, lane], chunk.targets[:, lane], strict=True):
+                seen[lane].append(int(token))
+                if target != IGNORE:
+                    predictions.append((list(seen[lane]), int(target)))
+    return predictions
+
+
+def whole(ids: np.ndarray, starts: np.ndarray, end_id: int | None) -> list[tuple[list[int], int]]:
+    """Every target after all that stands before it in its document."""
+    found = []
+    for document in np.split(ids, starts[1:]):
+        tokens = document.tolist() if end_id is None else [end_id, *document.tolist()]
+        found += [(tokens[:place], tokens[place]) for place in range(1, len(tokens))]
+    return found
+
+
+def is_tail(short: list[int], long: list[int]) -> bool:
+    return 0 < len(short) <= len(long) and long[len(long) - len(short) :] == short
+
+
+@given(sizes, st.integers(1, 5), st.integers(1, 9), st.integers(0, 99), st.integers(0, 9))
+def test_lanes_predict_every_target_once(lengths, batch_size, length, seed, number):
+    ids, starts = files(lengths)
+    lanes = Lanes(ids, starts, batch_size, length, seed)
+    found = sorted(read(epoch(lanes, number)), key=lambda pair: pair[1])
+    expected = whole(ids, starts, None)
+    assert [target for _, target in found] == [target for _, target in expected]
+    # A state begins at a document's start or, once a lane, where the stream was cut.
+    assert all(is_tail(got[0], full[0]) for got, full in zip(found, expected, strict=True))
+    begins = {(got[0][0]) for got in found} - set(ids[starts[starts < len(ids)]].tolist())
+    assert len(begins) <= lanes.batch_size
+
+
+@given(sizes, st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
+def test_lanes_are_fresh_only_where_a_run_begins(lengths, batch_size, length, seed):
+    ids, starts = files(lengths)
+    lanes = Lanes(ids, starts, batch_size, length, seed)
+    fresh = 0
+    for chunk in epoch(lanes, 0):
+        busy = (chunk.targets != IGNORE).any(axis=0)
+        assert chunk.fresh[~busy].all()
+        fresh += int((chunk.fresh & busy).sum())
+    documents = sum(size > 1 for size in lengths)
+    assert documents <= fresh <= documents + lanes.batch_size
+
+
+def test_lanes_cut_the_stream_into_equal_parts_that_carry_their_state():
+    ids, starts = files([1000])
+    lanes = Lanes(ids, starts, 4, 10, seed=3)
+    chunks = epoch(lanes, 0)
+    assert len(chunks) in (25, 26)  # one more where a lane runs over the end of the stream
+    inner = [chunk for chunk in chunks[1:] if not chunk.fresh.all()]
+    # Only the lane that crosses the end of the stream starts anew within the epoch.
+    assert sum(int(chunk.fresh.sum()) for chunk in inner) <= 2
+    assert chunks[3].inputs.shape == (10, 4)
+
+
+def test_lanes_cut_elsewhere_in_each_epoch_and_by_each_seed():
+    ids, starts = files([1000])
+    begins = {
+        (seed, number): tuple(Lanes(ids, starts, 4, 10, seed).chunk(number, 0).inputs[0])
+        for seed in range(3)
+        for number in range(5)
+    }
+    assert len(set(begins.values())) == len(begins)
+
+
+def test_a_short_text_takes_fewer_lanes():
+    ids, starts = files([21])
+    assert Lanes(ids, starts, 32, 5, 0).batch_size == 4
+    assert Lanes(ids, starts, 32, 50, 0).batch_size == 1
+    assert Documents(ids, starts, 32, 50, 0).batch_size == 1
+    assert Lanes(ids, starts, 32, 5, 0).chunk(0, 0).inputs.shape[1] == 4
+
+
+@given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
+def test_documents_predict_every_target_once_from_its_start(lengths, line, batch, length, seed):
+    end_id = END if line else None
+    ids, starts = (lines if line else files)(lengths)
+    documents = Documents(ids, starts, batch, length, seed, end_id)
+    # 40 tokens are at most 32 chunks unless a chunk has one step.
+    if length > 1:
+        assert sorted(read(epoch(documents, 1))) == sorted(whole(ids, starts, end_id))
+
+
+def test_a_long_document_is_read_in_sections_each_from_state_zero():
+    ids, starts = files([3, 32 * 4 * 3 + 1, 9])
+    documents = Documents(ids, starts, 8, 4, seed=0)
+    assert documents.chunks(0) <= 32
+    found = sorted(read(epoch(documents, 0)), key=lambda pair: pair[1])
+    expected = whole(ids, starts, None)
+    assert [target for _, target in found] == [target for _, target in expected]
+    assert all(is_tail(got[0], full[0]) for got, full in zip(found, expected, strict=True))
+    assert max(len(got) for got, _ in found) == 32 * 4
+
+
+def test_documents_are_shuffled_and_little_is_padding():
+    lengths = np.random.default_rng(0).integers(1, 60, 5000).tolist()
+    ids, starts = lines(lengths)
+    documents = Documents(ids, starts, 32, 64, seed=0, end_id=END)
+    chunks = epoch(documents, 0)
+    steps = sum(chunk.inputs.size for chunk in chunks)
+    assert sum(chunk.predicted for chunk in chunks) > 0.9 * steps
+    # Short and long batches follow each other in no order.
+    halves = [[chunk.inputs.shape[0] for chunk in half] for half in (chunks[:80], chunks[80:])]
+    assert abs(np.mean(halves[0]) - np.mean(halves[1])) < 10
+    steps_of_five = [chunk.inputs.shape[0] for chunk in chunks[:5]]
+    assert steps_of_five != sorted(steps_of_five)
+
+
+def test_other_documents_meet_in_each_epoch():
+    ids, starts = lines([3] * 64)
+    documents = Documents(ids, starts, 8, 16, seed=0, end_id=END)
+    neighbours = [
+        {frozenset(chunk.targets[0].tolist()) for chunk in epoch(documents, number)}
+        for number in range(3)
+    ]
+    assert all(len(batches) == 8 for batches in neighbours)
+    assert not neighbours[0] & neighbours[1]
+    assert not neighbours[1] & neighbours[2]
+
+
+@given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9))
+def test_padding_is_id_zero(lengths, line, batch, length):
+    ids, starts = (lines if line else files)(lengths)
+    for chunk in epoch(batches_for(ids, starts, END if line else None, batch, length, 0), 0):
+        assert ((chunk.inputs == 0) == (chunk.targets == IGNORE)).all()
+
+
+def same(a: Chunk, b: Chunk) -> bool:
+    return (
+        np.array_equal(a.inputs, b.inputs)
+        and np.array_equal(a.targets, b.targets)
+        and np.array_equal(a.fresh, b.fresh)
+        and a.predicted == b.predicted
+    )
+
+
+@given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9), st.randoms())
+def test_any_chunk_can_be_made_again_in_any_order(lengths, line, batch, length, random):
+    def make() -> Batches:
+        ids, starts = (lines if line else files)(lengths)
+        return batches_for(ids, starts, END if line else None, batch, length, seed=5)
+
+    batches = make()
+    straight = {(e, i): batches.chunk(e, i) for e in range(3) for i in range(batches.chunks(e))}
+    places = list(straight)
+    random.shuffle(places)
+    again = make()
+    assert all(same(again.chunk(*place), straight[place]) for place in places)
+
+
+def test_a_chunk_gathers_nothing_but_its_own_places(tmp_path: Path):
+    ids, starts = files([5000])
+    path = tmp_path / "ids.bin"
+    ids.astype(np.uint16).tofile(path)
+    mapped = Lanes(np.memmap(path, dtype=np.uint16, mode="r"), starts, 4, 16, 1)
+    plain = Lanes(ids, starts, 4, 16, 1)
+    assert all(same(plain.chunk(0, index), mapped.chunk(0, index)) for index in range(5))
+
+    asked: list[int] = []
+
+    class Recorder:
+        def __len__(self) -> int:
+            return len(ids)
+
+        def __getitem__(self, places: np.ndarray) -> np.ndarray:
+            asked.append(places.size)
+            return ids[places]
+
+    object.__setattr__(plain._stream, "ids", Recorder())
+    plain.chunk(0, 7)
+    assert asked == [17 * 4]
+
+
+def test_batches_for_takes_lanes_only_where_documents_fill_them():
+    assert isinstance(batches_for(*files([500, 700]), None, 4, 16, 0), Lanes)
+    assert isinstance(batches_for(*files([3]), None, 4, 16, 0), Lanes)
+    assert isinstance(batches_for(*files([5] * 100), None, 4, 16, 0), Documents)
+    assert isinstance(batches_for(*lines([500, 700]), END, 4, 16, 0), Documents)
+
+
+@given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9))
+def test_one_evaluation_lane_reads_each_document_whole(lengths, line, warm_up, length):
+    end_id = END if line else None
+    ids, starts = (lines if line else files)(lengths)
+    chunks = evaluation_chunks(
+        ids, starts, end_id, lanes=1, warm_up=warm_up, sequence_length=length
+    )
+    assert sorted(read(chunks)) == sorted(whole(ids, starts, end_id))
+
+
+@given(sizes, st.booleans(), st.integers(1, 6), st.integers(0, 5), st.integers(1, 9))
+def test_evaluation_predicts_every_target_once(lengths, line, lanes, warm_up, length):
+    end_id = END if line else None
+    ids, starts = (lines if line else files)(lengths)
+    chunks = evaluation_chunks(
+        ids, starts, end_id, lanes=lanes, warm_up=warm_up, sequence_length=length
+    )
+    # The token before a target and the target tell its place in either kind of stream.
+    predictions = read(chunks)
+    found = {(seen[-1], target): seen for seen, target in predictions}
+    expected = {(full[-1], target): full for full, target in whole(ids, starts, end_id)}
+    assert len(predictions) == len(found)
+    assert found.keys() == expected.keys()
+    for place, seen in found.items():
+        assert is_tail(seen, expected[place])
+        # Either from the document's start, or after `warm_up` tokens that did not count.
+        assert len(seen) == len(expected[place]) or len(seen) > warm_up
+
+
+def test_evaluation_cuts_a_long_document_into_equal_parts():
+    ids, starts = files([8001])
+    chunks = list(evaluation_chunks(ids, starts, None, lanes=4, warm_up=500, sequence_length=250))
+    assert all(chunk.inputs.shape[1] == 4 for chunk in chunks)
+    assert len(chunks) == (2000 + 500) / 250
+    assert sum(chunk.predicted for chunk in chunks) == 8000
+    # A document below 4 warm-ups is one exact stream.
+    ids, starts = files([2000])
+    found = read(evaluation_chunks(ids, starts, None, lanes=4, warm_up=500))
+    assert max(len(seen) for seen, _ in found) == 1999
+
+
+def test_evaluation_refuses_before_the_first_chunk():
+    with pytest.raises(DataError, match="nothing to predict"):
+        evaluation_chunks(np.array([2]), [0], None)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_shards_are_the_same_lanes_each_time_and_all_of_them(world_size):
+    ids, starts = files([500])
+    chunk = Lanes(ids, starts, 5, 16, 0).chunk(0, 2)
+    parts = [shard(chunk, rank, world_size) for rank in range(world_size)]
+    assert np.array_equal(np.concatenate([p.inputs for p in parts], axis=1), chunk.inputs)
+    assert np.array_equal(np.concatenate([p.targets for p in parts], axis=1), chunk.targets)
+    assert np.array_equal(np.concatenate([p.fresh for p in parts]), chunk.fresh)
+    assert sum(p.predicted for p in parts) == chunk.predicted
+    assert all(p.inputs.flags.c_contiguous and p.predicted for p in parts)
+
+
+@pytest.mark.parametrize("value", [2.5, "a", None, True])
+def test_what_is_no_whole_number_is_refused_in_one_line(value):
+    ids, starts = files([30])
+    for name in ("lanes", "warm_up", "sequence_length"):
+        with pytest.raises(OptionError, match=f"^{name}: .*expected a whole number from") as caught:
+            evaluation_chunks(ids, starts, None, **{name: value})
+        assert "\n" not in str(caught.value)
+    for place, name in enumerate(("batch_size", "sequence_length", "seed")):
+        numbers = [4, 5, 0]
+        numbers[place] = value
+        for make in (Lanes, Documents):
+            with pytest.raises(OptionError, match=f"^{name}: .*expected a whole number from"):
+                make(ids, starts, *numbers)
+
+
+def test_bad_input_is_refused():
+    ids, starts = files([30])
+    with pytest.raises(OptionError, match="batch_size: got 0"):
+        Lanes(ids, starts, 0, 5, 0)
+    with pytest.raises(OptionError, match="sequence_length"):
+        Documents(ids, starts, 4, 0, 0)
+    with pytest.raises(OptionError, match="seed"):
+        Lanes(ids, starts, 4, 5, -1)
+    with pytest.raises(OptionError, match="sequence_length"):
+        batches_for(ids, starts, None, 4, 0, 0)
+    with pytest.raises(ShapeError, match="ids"):
+        Lanes(ids[None], starts, 4, 5, 0)
+    for wrong in ([1], [0, 31], [0, 9, 5], []):
+        with pytest.raises(ShapeError, match="starts"):
+            Lanes(ids, wrong, 4, 5, 0)
+    with pytest.raises(DataError, match="nothing to predict"):
+        Documents(ids[:2], [0, 1], 4, 5, 0)
+    with pytest.raises(OptionError, match="fewer lanes"):
+        shard(Lanes(ids, starts, 2, 5, 0).chunk(0, 0), 0, 3)
+    with pytest.raises(IndexError):
+        Lanes(ids, starts, 2, 5, 0).chunk(0, 10**6)

@@ -1,0 +1,266 @@
+"""A stream's bits in the kernel: the same alone and in company, at once and step by step, on any threads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from elman.files.model import Model
+from elman.language import network as module
+from elman.language.network import Network
+from elman.language.pool import StreamPool
+from elman.language.stream import Stream
+from elman.text.vocabulary import TextCodec
+
+CELLS = ["rnn", "gru", "lstm", "mingru"]
+STORAGES = ["float32", "bf16"]
+
+
+def same(pool: StreamPool, streams: list[Stream]) -> None:
+    """States, counts and predictions, to the bit."""
+    found = [pool.stream(i) for i in range(len(pool))]
+    assert [one.state for one in found] == [one.state for one in streams]
+    assert pool.unknown.tolist() == [one.unknown for one in streams]
+    assert pool.predict(3) == [one.predict(3) for one in streams]
+
+
+@dataclass
+class Company:
+    """Streams in a pool, and each alone; every method does one thing to both."""
+
+    network: Network
+    random: np.random.Generator
+
+    def __post_init__(self) -> None:
+        self.gather(int(self.random.choice([1, 2, 3, 13, 40, 64])))
+
+    def tokens(self, most: int) -> list[int]:
+        size = self.random.integers(0, most + 1)
+        return self.random.integers(0, len(self.network.model.codec), size).tolist()
+
+    def gather(self, n: int) -> None:
+        """New partners; some have read before."""
+        self.alone = [Stream(self.network) for _ in range(n)]
+        self.pool = StreamPool(self.network, n)
+        for i in range(0, n, 3):
+            self.pool.put(i, self.alone[i].feed(self.tokens(9)).fork())
+
+    def feed(self) -> None:
+        most = int(self.random.choice([1, 5, 40]))
+        texts = [self.tokens(most) for _ in self.alone]
+        self.pool.feed(texts)
+        for stream, text in zip(self.alone, texts, strict=True):
+            stream.feed(text)
+
+    def step(self) -> None:
+        tokens = self.random.integers(0, len(self.network.model.codec), len(self.alone)).tolist()
+        self.pool.feed([[token] for token in tokens])
+        out = np.empty(len(self.network.model.codec), np.float32)
+        for stream, token in zip(self.alone, tokens, strict=True):
+            stream.step(token, out)
+
+    def fork(self) -> None:
+        source, target = self.random.integers(0, len(self.alone), 2).tolist()
+        self.pool.put(target, self.pool.stream(source))
+        self.alone[target] = self.alone[source].fork()
+
+    def leave_and_return(self) -> None:
+        i, text = int(self.random.integers(len(self.alone))), self.tokens(20)
+        self.pool.put(i, self.pool.stream(i).feed(text))
+        self.alone[i].feed(text)
+
+    def keep_state(self) -> None:
+        i = int(self.random.integers(len(self.alone)))
+        self.alone[i].state = self.pool.stream(i).state
+        self.pool.put(i, self.alone[i])
+
+    def generate(self) -> None:
+        how = {"seed": int(self.random.integers(99)), "temperature": 0.7, "top_k": 9}
+        seed = how.pop("seed")
+        texts = self.pool.generate(4, seed=seed, **how)
+        assert texts == [one.generate(4, seed=seed + i, **how) for i, one in enumerate(self.alone)]
+
+    def reset(self) -> None:
+        self.pool.reset()
+        for stream in self.alone:
+            stream.reset()
+
+    def ask(self) -> None:
+        i = int(self.random.integers(len(self.alone)))
+        self.pool.stream(i).beam(2, 3)
+        self.alone[i].score(self.tokens(5))
+
+
+ACTS = [
+    *[Company.feed] * 4,
+    *[Company.step] * 3,
+    Company.fork,
+    Company.leave_and_return,
+    Company.keep_state,
+    Company.generate,
+    Company.reset,
+    Company.ask,
+]
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_streams_in_a_pool_are_streams_alone(
+    make: Callable[..., Model], kernel: Any, cell: str, storage: str
+) -> None:
+    sizes: list[dict[str, Any]] = [
+        {"documents": "line"},
+        {"hidden_size": 33, "embedding_size": 17, "num_layers": 3, "residual": True, "scale": 0.3},
+        {"hidden_size": 16, "tied": True, "num_layers": 1, "documents": "line"},
+    ]
+    for seed in range(12):
+        network = Network(make(cell, **sizes[seed % 3]), storage=storage)
+        company = Company(network, np.random.default_rng(seed))
+        acts = company.random.permutation(len(ACTS))
+        for act in acts[:9]:
+            ACTS[act](company)
+        same(company.pool, company.alone)
+        # the same streams among others
+        picked = company.random.permutation(len(company.alone))[: 1 + len(company.alone) // 2]
+        company.alone = [company.alone[i] for i in picked]
+        pool = StreamPool(network, len(picked))
+        for i, number in enumerate(picked.tolist()):
+            pool.put(i, company.pool.stream(number))
+        company.pool = pool
+        for act in acts[9:]:
+            ACTS[act](company)
+        same(company.pool, company.alone)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_steps_at_once_are_steps_one_by_one(
+    make: Callable[..., Model],
+    kernel: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    cell: str,
+    storage: str,
+) -> None:
+    """And what was looked up in the table of input sums is what is multiplied."""
+    model = make(cell, hidden_size=33, embedding_size=7, scale=0.3)
+    looked_up = Network(model, storage=storage)
+    monkeypatch.setattr(module, "TABLE_LIMIT", 0)
+    network = Network(model, storage=storage)
+    random = np.random.default_rng(0)
+    # more rows than the kernel has in a stretch of steps (128), with one and with several a step
+    for T, B in ((150, 1), (13, 13), (5, 40)):
+        tokens = random.integers(0, 11, (T, B))
+        state = random.standard_normal((B, network.state_size)).astype(np.float32)
+        y, after = network.forward(tokens, state)
+        for given, wanted in zip(looked_up.forward(tokens, state), (y, after), strict=True):
+            np.testing.assert_array_equal(given, wanted)
+        logits, log = network.logits(y), network.log_probabilities(y)
+        for t in range(T):
+            one, state = network.forward(tokens[t : t + 1], state)
+            np.testing.assert_array_equal(one[0], y[t])
+            np.testing.assert_array_equal(network.logits(one[0, 0]), logits[t, 0])
+            np.testing.assert_array_equal(network.log_probabilities(one[0, :1]), log[t, :1])
+        np.testing.assert_array_equal(state, after)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_step_is_feed_and_log_probabilities(
+    make: Callable[..., Model], kernel: Any, cell: str, storage: str
+) -> None:
+    for documents, H in (("file", 31), ("line", 64)):
+        model = make(cell, documents=documents, hidden_size=H, scale=0.4)
+        network = Network(model, storage=storage)
+        stepped, fed = Stream(network), Stream(network)
+        out = np.empty(len(model.codec), np.float32)
+        for token in np.random.default_rng(0).integers(0, len(model.codec), 60).tolist():
+            assert stepped.step(token, out=out) is out
+            fed.feed([token])
+            np.testing.assert_array_equal(out, fed._log_probabilities())
+            np.testing.assert_array_equal(np.exp(out), stepped.probabilities)
+            assert (stepped.state, stepped.unknown) == (fed.state, fed.unknown)
+
+
+# Sizes of which each product is worth more than one thread, that of one row too.
+LARGE = {"hidden_size": 256, "embedding_size": 64, "num_layers": 2, "scale": 0.06}
+
+
+def large(make: Callable[..., Model], cell: str, storage: str, threads: int) -> Network:
+    codec = TextCodec("char", ("<unk>", *(chr(0x4E00 + i) for i in range(2048))))
+    network = Network(make(cell, codec=codec, **LARGE), storage=storage)
+    network._threads = threads
+    return network
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_threads_change_nothing(
+    make: Callable[..., Model], widest: Any, cell: str, storage: str
+) -> None:
+    random = np.random.default_rng(0)
+    tokens = random.integers(0, 2049, (12, 13))
+    results = []
+    for threads in (1, 2, 3, 2):
+        network = large(make, cell, storage, threads)
+        y, after = network.forward(tokens, network.initial_state(13))
+        alone = Stream(network).feed(tokens[:, 4])
+        found = [
+            y.tobytes(),
+            after.tobytes(),
+            network.logits(y).tobytes(),
+            alone.state,
+            alone.step(7).tobytes(),
+            alone.generate(5, seed=1).encode(),
+            alone.state,
+        ]
+        results.append(found)
+    assert results[0] == results[1] == results[2] == results[3]
+
+
+def work(network: Network, number: int) -> list[Any]:
+    """What one user does with a stream of his own."""
+    stream = Stream(network)
+    random = np.random.default_rng(number)
+    found: list[Any] = []
+    for _ in range(4):
+        tokens = random.integers(0, len(network.model.codec), 9)
+        stream.feed(tokens)
+        found.append(stream.step(int(tokens[0])).tobytes())
+        found.append(stream.generate(3, seed=number, top_k=50))
+        found.append(stream.score(tokens).log_probabilities.tobytes())
+        found.append(StreamPool(network, 3).put(1, stream).feed([tokens] * 3).stream(1).state)
+        found.append(stream.state)
+    return found
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_python_threads_have_what_each_would_have_alone(
+    make: Callable[..., Model], widest: Any, storage: str
+) -> None:
+    """One network serves them all; the kernel's threads are busy for one of them at a time."""
+    network = large(make, "lstm", storage, 2)
+    alone = [work(network, number) for number in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        together = list(threads.map(lambda number: work(network, number), range(6)))
+    assert together == alone
+
+
+TORCHS = "import torch; from elman.nn import autograd; autograd.share_threads()"
+ALONE = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
+
+
+@pytest.mark.parametrize("first", ["", TORCHS], ids=["own", "torch"])
+def test_threads_of_both_kinds(first: str) -> None:
+    """The tests above, on threads of the kernel's own and on torch's."""
+    chosen = "(change_nothing and lstm or each_would_have_alone) and float32"
+    command = [sys.executable, "-c", f"{first}\n{ALONE}", "-q", "-k", chosen, __file__]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stdout
+    assert " passed" in run.stdout

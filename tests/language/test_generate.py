@@ -1,0 +1,267 @@
+"""A whole generation in one call, its draws, and a step that allocates nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from elman.files.model import Model
+from elman.language.network import Network
+from elman.language.sampling import Sampling
+from elman.language.stream import Stream
+from elman.text.vocabulary import TextCodec
+from elman.text.words import UNKNOWN_ID
+
+CELLS = ["rnn", "gru", "lstm", "mingru"]
+KINDS = [(level, documents) for level in ("char", "word") for documents in ("file", "line")]
+SAMPLINGS: list[dict[str, Any]] = [
+    *({"temperature": value} for value in (0, 1e-300, 1e-40, 0.5, 1, 1e40)),
+    *({"top_k": value} for value in (1, 3, 10_000)),
+    *({"top_p": value} for value in (1e-9, 0.6, 1.0)),
+    {"temperature": 0.5, "top_k": 5, "top_p": 0.9},
+    {"temperature": 3.0, "top_k": 9, "top_p": 1.0},
+    {"temperature": 0, "top_k": 2, "top_p": 0.1},
+]
+
+
+def with_bias(model: Model, **biases: float) -> Model:
+    bias = model.arrays["head.bias"].copy()
+    for token, value in biases.items():
+        bias[model.codec.tokens.index(token)] = value
+    return replace(model, arrays={**model.arrays, "head.bias": bias})
+
+
+def assert_whole_is_its_pieces(stream: Stream, n: int, **options: Any) -> str:
+    pieces = stream.fork()
+    expected = "".join(pieces.generate_pieces(n, **options))
+    assert stream.generate(n, **options) == expected
+    # it stands where the pieces left theirs
+    assert stream.state == pieces.state
+    assert stream.unknown == pieces.unknown
+    assert stream.predict(5) == pieces.predict(5)
+    return expected
+
+
+@pytest.mark.parametrize(("level", "documents"), KINDS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_generate_is_its_pieces(
+    make: Callable[..., Model], way: str, cell: str, level: str, documents: str
+) -> None:
+    model = make(cell, level=level, documents=documents, scale=0.7)
+    for storage in ("float32", "bf16") if way == "kernel" else ("float32",):
+        stream = Stream(Network(model, storage=storage))
+        for seed, options in enumerate(SAMPLINGS):
+            prompt = ["", "abc", "I like", "\n"][seed % 4]
+            stream.feed(prompt)
+            for n in (1, 23):
+                assert_whole_is_its_pieces(stream, n, seed=seed, **options)
+            if seed % 3 == 0:
+                stream.reset()
+
+
+@pytest.mark.parametrize("level", ["char", "word"])
+def test_ends_of_documents_are_line_ends_in_a_generation(
+    make: Callable[..., Model], way: str, level: str
+) -> None:
+    model = with_bias(make("lstm", level=level, documents="line", scale=0.3), **{"<end>": 1.0})
+    stream = Stream(model).feed("ab")
+    text = assert_whole_is_its_pieces(stream, 200, seed=1)
+    assert 10 < text.count("\n") < 150
+    # a generation that ends with a document leaves the stream as new
+    sure = Stream(with_bias(model, **{"<end>": 1e4})).feed("ab")
+    assert sure.generate(3) == "\n\n\n"
+    assert sure.state == Stream(sure.network).state
+
+
+def test_generate_without_arguments_draws_anew(make: Callable[..., Model], way: str) -> None:
+    stream = Stream(make("gru", scale=0.3))
+    assert stream.fork().generate(40) != stream.fork().generate(40)
+
+
+@pytest.mark.parametrize("scale", [1e19, 1e37])
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_exploded_network_writes_what_its_pieces_are(
+    make: Callable[..., Model], way: str, cell: str, scale: float
+) -> None:
+    """Where the kernel gives up in the middle, nothing of what it did is left."""
+    activation = "linear" if cell == "rnn" else "tanh"
+    stream = Stream(make(cell, activation=activation, scale=scale))
+    for options in SAMPLINGS[::3]:
+        assert len(assert_whole_is_its_pieces(stream, 9, seed=2, **options)) == 9
+
+
+def shares(sampling: Sampling, logits: np.ndarray) -> np.ndarray:
+    """By the plain weights, in float64."""
+    weights = sampling.weights(logits.astype(np.float64))
+    return np.asarray(weights / weights.sum())
+
+
+# Weights are exponentials of float32 products, each a few roundings (2^-24) from the exact one, and their
+# sums are in float64: no share is farther away than a weight's own error and the total's.
+SHARE = 16 * 2.0**-24
+
+
+@pytest.mark.parametrize("V", [2, 3, 15, 16, 17, 33, 65, 500])
+@pytest.mark.parametrize("options", SAMPLINGS, ids=str)
+def test_draws_have_the_exact_shares(kernel: Any, V: int, options: dict[str, Any]) -> None:
+    """Evenly spread numbers fall into each token's share as often as it is long, up to one."""
+    sampling = Sampling(**options)
+    logits = np.random.default_rng(V).standard_normal(V).astype(np.float32)
+    logits[UNKNOWN_ID] = 30  # by far the most probable, and never drawn
+    uniforms = (np.arange(4000) + 0.5) / 4000
+    drawn = [sampling.draw(logits, uniform) for uniform in uniforms.tolist()]
+    assert drawn == sorted(drawn)  # as the shares lie side by side
+    found = np.bincount(drawn, minlength=V) / len(drawn)
+    assert found[UNKNOWN_ID] == 0
+    expected = shares(sampling, logits)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1 / len(drawn) + SHARE)
+    assert not found[expected == 0].any()
+    # the ends of the range draw what can be drawn
+    reachable = np.flatnonzero(expected)
+    assert sampling.draw(logits, 0.0) == reachable[0]
+    assert sampling.draw(logits, np.nextafter(1.0, 0.0)) == reachable[-1]
+
+
+@pytest.mark.parametrize("V", [2, 16, 37])
+@pytest.mark.parametrize("options", SAMPLINGS, ids=str)
+def test_ties_are_drawn_as_in_numpy(kernel: Any, V: int, options: dict[str, Any]) -> None:
+    logits = np.random.default_rng(0).integers(-1, 2, V).astype(np.float32)
+    sampling = Sampling(**options)
+    weights = sampling.weights(logits)
+    reach = weights.cumsum(dtype=np.float64)
+    # not next to where one share ends: there a rounding decides
+    uniforms = [
+        u for u in np.linspace(0.001, 0.999, 97) if abs(u - reach / reach[-1]).min() > SHARE
+    ]
+    assert len(uniforms) > 90
+    for uniform in uniforms:
+        expected = int(reach.searchsorted(uniform * reach[-1], side="right"))
+        assert sampling.draw(logits, uniform) == expected
+
+
+def test_a_sure_unknown_is_not_drawn(make: Callable[..., Model], way: str) -> None:
+    stream = Stream(with_bias(make("rnn"), **{"<unk>": 1e30}))
+    for options in SAMPLINGS:
+        text = assert_whole_is_its_pieces(stream, 30, seed=0, **options)
+        assert "\ufffd" not in text
+        assert "<unk>" not in text
+
+
+@pytest.mark.parametrize("given", ["float64", "strided", "short", "list", "read-only"])
+def test_a_step_is_written_to_what_is_given_or_refused(
+    make: Callable[..., Model], way: str, given: str
+) -> None:
+    """Never left as it was, silently."""
+    stream = Stream(make("lstm"))
+    expected = stream.fork().step(3)
+    out: Any = {
+        "float64": np.zeros(11),
+        "strided": np.zeros(22, np.float32)[::2],
+        "short": np.zeros(10, np.float32),
+        "list": [0.0] * 11,
+        "read-only": np.zeros(11, np.float32),
+    }[given]
+    if given == "read-only":
+        out.flags.writeable = False
+    try:
+        stream.step(3, out)
+    except (TypeError, ValueError):
+        return
+    np.testing.assert_allclose(out, expected, rtol=0, atol=2.0**-20)
+
+
+def test_a_fork_steps_on_its_own(make: Callable[..., Model], way: str) -> None:
+    """The two rows that a stream steps between are its own."""
+    stream = Stream(make("gru", scale=0.5))
+    stream.step(3)
+    forks = [stream.fork() for _ in range(3)]
+    before = stream.state
+    for token, fork in enumerate(forks, 4):
+        for _ in range(3):
+            fork.step(token)
+        assert stream.state == before
+    for token, fork in enumerate(forks, 4):
+        for _ in range(3):
+            stream.step(token)
+        assert stream.state == fork.state
+        stream.state = before
+
+
+@pytest.mark.parametrize("storage", ["float32", "bf16"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_step_allocates_nothing(
+    make: Callable[..., Model], widest: Any, cell: str, storage: str
+) -> None:
+    codec = TextCodec("char", ("<unk>", *(chr(0x4E00 + i) for i in range(299))))
+    network = Network(make(cell, codec=codec, hidden_size=65, scale=0.1), storage=storage)
+    stream, out = Stream(network), np.empty(300, np.float32)
+    tokens = np.random.default_rng(0).integers(1, 300, 10_000).tolist()
+
+    def growth() -> tuple[int, int]:
+        """What stays after 10,000 steps, and the most that was there meanwhile, in bytes."""
+        tracemalloc.start()
+        try:
+            for token in tokens[:100]:
+                stream.step(token, out=out)
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            for token in tokens:
+                stream.step(token, out=out)
+            after, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        return after - before, peak - before
+
+    # another thread of the test's process may allocate meanwhile: the least of three counts
+    stays, most = (min(part) for part in zip(*(growth() for _ in range(3)), strict=True))
+    # not a byte a step stays
+    assert stays < len(tokens)
+    # objects of Python come and go; no array, neither a state nor a row of classes
+    assert most < 4 * min(network.state_size, 300)
+
+
+MEMORY = """
+import re, resource, sys
+from pathlib import Path
+import numpy as np
+from elman.text.vocabulary import TextCodec
+from elman.engine.config import NetworkConfig
+from elman.files.model import Model
+from elman.language.network import Network
+from elman.language.stream import Stream
+
+def most():
+    if Path("/proc/self/status").exists():  # what getrusage says there counts the parent of the process too
+        return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+for V, storage in ((2, "float32"), (11, "float32"), (11, "bf16")):
+    codec = TextCodec("char", ("<unk>", *"abcdefghij"[: V - 1]))
+    config = NetworkConfig("language", "lstm", "tanh", V, 33, 33, 2)
+    arrays = {n: np.full(s, 0.01, np.float32) for n, s in config.parameters().items()}
+    stream = Stream(Network(Model(config, arrays, codec, {}), storage=storage))
+    out = np.empty(V, np.float32)
+    for act, tokens in ((lambda: stream.step(1, out), 1), (lambda: stream.generate(50, seed=0), 50)):
+        grown = []
+        for count in (500, 10_000):
+            for _ in range(count // tokens):
+                act()
+            grown.append(most())
+        print(grown[1] - grown[0])
+"""
+
+
+def test_steps_leave_nothing_behind_in_the_kernel(widest: Any) -> None:
+    run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    grown = [int(line) for line in run.stdout.split()]
+    # kilobytes: 64 bytes, the least that a block has, for each of 10,000 steps would be 640
+    assert len(grown) == 6
+    assert max(grown) < 500, grown

@@ -1,0 +1,98 @@
+"""The network in training computes what the runtime computes from the file."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from elman.engine.config import NetworkConfig
+from elman.files.model import Model
+from elman.language.batches import IGNORE, evaluation_chunks
+from elman.language.network_torch import Network
+from elman.language.train import held_out_loss
+from elman.tasks import open as open_model
+from elman.text.vocabulary import TextCodec
+
+CELLS = [
+    ("rnn", "linear"),
+    ("rnn", "tanh"),
+    ("rnn", "relu"),
+    ("gru", "tanh"),
+    ("lstm", "tanh"),
+    ("mingru", "tanh"),
+]
+# two float32 implementations of sums over some 50 terms, through 3 layers and a few hundred steps
+TOLERANCE = 2e-5
+
+
+def build(
+    cell: str, activation: str, *, tied: bool, residual: bool, bias: bool = True
+) -> tuple[Network, Model]:
+    torch.manual_seed(1)
+    tokens = ("<unk>", *"abcdefgh \n")
+    config = NetworkConfig(
+        "language",
+        cell,
+        activation,
+        len(tokens),
+        12,
+        12,
+        3,
+        residual=residual,
+        tied=tied,
+        bias=bias,
+    )
+    network = Network(config).eval()
+    codec = TextCodec(level="char", split="words", documents="file", tokens=tokens)
+    return network, Model(config, network.arrays(), codec, {})
+
+
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+@pytest.mark.parametrize(("tied", "residual"), [*itertools.product([False, True], repeat=2)])
+def test_training_and_runtime_agree(cell: str, activation: str, tied: bool, residual: bool) -> None:
+    network, model = build(cell, activation, tied=tied, residual=residual)
+    text = "".join(np.random.default_rng(0).choice(list("abcdefgh \n"), 300))
+    ids = model.codec.encode(text)
+    chunks = evaluation_chunks(ids, np.array([0]), None, lanes=1, sequence_length=33)
+    expected = held_out_loss(network, chunks)
+    found = open_model(model).evaluate(text, lanes=1).loss
+    assert found == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_a_layer_without_bias_agrees_too() -> None:
+    network, model = build("gru", "tanh", tied=True, residual=False, bias=False)
+    with torch.no_grad():
+        hidden, _ = network(torch.tensor([[1], [2], [3]]))
+        logits = network.head(hidden)[-1, 0].numpy()
+    probabilities = open_model(model).stream().feed("abc").probabilities
+    assert "layers.0.bias_ih" not in model.arrays
+    np.testing.assert_allclose(
+        np.log(probabilities), logits - np.logaddexp.reduce(logits), atol=TOLERANCE
+    )
+
+
+def test_arrays_come_back() -> None:
+    network, model = build("lstm", "tanh", tied=True, residual=True)
+    other = Network(model.config)
+    other.load(model.arrays)
+    for name, array in other.arrays().items():
+        np.testing.assert_array_equal(array, model.arrays[name])
+    assert network.head.weight is network.embedding.weight
+
+
+def test_padding_has_no_part_in_the_loss() -> None:
+    network, _ = build("gru", "tanh", tied=False, residual=False)
+    tokens = torch.tensor([[1, 2], [3, 0], [4, 0]])
+    targets = torch.tensor([[3, 5], [4, IGNORE], [5, IGNORE]])
+    hidden, _ = network(tokens)
+    both = network.loss(hidden, targets, IGNORE).item()
+    alone = sum(
+        network.loss(
+            network(tokens[:length, lane : lane + 1])[0], targets[:length, lane : lane + 1], IGNORE
+        ).item()
+        for lane, length in ((0, 3), (1, 1))
+    )
+    assert both == pytest.approx(alone, abs=TOLERANCE)

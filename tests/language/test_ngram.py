@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elman.errors import DataError, OptionError
+from elman.language.batches import evaluation_chunks
+from elman.language.ngram import ngram_loss, ngram_probabilities
+
+END = 1
+V = 6
+# A probability is a chain of at most 5 orders of four roundings each, of sums of counts that are exact.
+ROUNDING = 1e-13
+
+documents = st.lists(st.lists(st.integers(2, V - 1), min_size=1, max_size=12), min_size=1)
+
+
+def joined(texts: list[list[int]], line: bool) -> tuple[np.ndarray, np.ndarray]:
+    texts = [[*text, END] for text in texts] if line else texts
+    starts = np.cumsum([0, *map(len, texts)])[:-1]
+    return np.concatenate(texts).astype(np.uint8), starts
+
+
+class Naive:
+    """Interpolated Kneser-Ney by its definition, a dictionary at a time."""
+
+    def __init__(self, texts: list[list[int]], line: bool, max_order: int) -> None:
+        self.texts = [self.framed(text, line) for text in texts]
+        self.raw = {order: Counter(self.grams(order)) for order in range(1, max_order + 2)}
+        self.neighbours = {
+            order: Counter(gram[1:] for gram in self.raw[order + 1]) + self.at_start(order)
+            for order in range(1, max_order + 1)
+        }
+
+    @staticmethod
+    def framed(text: list[int], line: bool) -> list[int]:
+        return [END, *text, END] if line else text
+
+    def grams(self, order: int) -> list[tuple[int, ...]]:
+        return [
+            tuple(text[end - order : end])
+            for text in self.texts
+            for end in range(max(order, 2), len(text) + 1)
+        ]
+
+    def at_start(self, order: int) -> Counter[tuple[int, ...]]:
+        if order == 1:
+            return Counter()
+        return Counter(tuple(text[:order]) for text in self.texts if len(text) >= order)
+
+    def probability(self, context: tuple[int, ...], token: int, highest: bool = True) -> float:
+        order = len(context) + 1
+        counts = (self.raw if highest else self.neighbours)[order]
+        ones = sum(count == 1 for count in counts.values())
+        twos = sum(count == 2 for count in counts.values())
+        discount = ones / (ones + 2 * twos) if ones and twos else 0.5
+        lower = 1 / V if order == 1 else self.probability(context[1:], token, highest=False)
+        after = {gram[-1]: count for gram, count in counts.items() if gram[:-1] == context}
+        if not after:
+            return lower
+        seen = max(after.get(token, 0) - discount, 0)
+        return (seen + discount * len(after) * lower) / sum(after.values())
+
+    def predict(self, text: list[int], place: int, order: int) -> float:
+        context = tuple(text[max(0, place - order + 1) : place])
+        return self.probability(context, text[place], highest=len(context) == order - 1)
+
+
+@given(documents, documents, st.booleans())
+def test_it_is_kneser_and_ney_by_the_definition(train, held, line):
+    if not line:
+        train, held = [[2, 3, *text] for text in train], [[2, 3, *text] for text in held]
+    naive = Naive(train, line, 4)
+    end_id = END if line else None
+    orders = ngram_probabilities(joined(train, line), joined(held, line), V, end_id, 4)
+    for order, probabilities in enumerate(orders, 1):
+        expected = [
+            naive.predict(text, place, order)
+            for text in (naive.framed(text, line) for text in held)
+            for place in range(1, len(text))
+        ]
+        np.testing.assert_allclose(probabilities, expected, rtol=ROUNDING)
+
+
+@given(documents, st.lists(st.integers(0, V - 1), min_size=1, max_size=6), st.booleans())
+def test_probabilities_over_the_vocabulary_sum_to_one(train, context, line):
+    train = train if line else [[2, 3, *text] for text in train]
+    ids, starts = joined(train, line)
+    held = np.array([[*context, token, END] for token in range(V)])
+    begins = np.arange(V) * held.shape[1]
+    end_id = END if line else None
+    for probabilities in ngram_probabilities((ids, starts), (held.ravel(), begins), V, end_id, 5):
+        wanted = probabilities.reshape(V, -1)[:, -2]
+        assert (wanted > 0).all()
+        assert wanted.sum() == pytest.approx(1, rel=ROUNDING)
+
+
+def test_a_hand_counted_bigram():
+    # "2 3 2 3 2" after its first token: 3 2 3 2. Bigrams 23, 32, each twice: no count is one, so
+    # the discount is a half. Unigram by left neighbours: 3 and 2 one each.
+    (_, bigram) = ngram_probabilities(
+        (np.array([2, 3, 2, 3, 2]), [0]), (np.array([2, 3]), [0]), 4, None, 2
+    )
+    unigram = (1 - 0.5) / 2 + 0.5 * 2 / 2 / 4
+    assert bigram.tolist() == [pytest.approx((2 - 0.5) / 2 + 0.5 / 2 * unigram, rel=ROUNDING)]
+
+
+@pytest.mark.parametrize("line", [True, False])
+def test_the_predictions_are_those_of_the_evaluation(line):
+    draw = np.random.default_rng(0)
+    texts = [draw.integers(2, V, draw.integers(2, 30)).tolist() for _ in range(20)]
+    ids, starts = joined(texts, line)
+    end_id = END if line else None
+    best = ngram_loss((ids, starts), (ids, starts), V, end_id, 3)
+    assert best.predicted == sum(c.predicted for c in evaluation_chunks(ids, starts, end_id))
+    assert best.tokens_counted == len(ids)
+
+
+def test_loss_is_that_of_the_best_order():
+    draw = np.random.default_rng(1)
+    transition = np.array([[0, 0.9, 0.1], [0.1, 0, 0.9], [0.9, 0.1, 0]])
+    chain = [0]
+    for _ in range(20_000):
+        chain.append(int(draw.choice(3, p=transition[chain[-1]])))
+    ids = np.array(chain)
+    best = ngram_loss((ids[:15_000], [0]), (ids[15_000:], [0]), 3, None, 4)
+    entropy = -(0.9 * np.log(0.9) + 0.1 * np.log(0.1))
+    assert best.order == 2
+    assert best.loss == min(best.losses) == best.losses[1]
+    assert len(best.losses) == 4
+    # Standard deviation of a mean of 5,000 independent surprises is 0.0093.
+    assert best.loss == pytest.approx(entropy, abs=4 * 0.0093)
+
+
+def test_of_a_long_text_the_last_tokens_are_counted_and_the_first_predicted():
+    old, new = np.full(600, 2), np.tile([3, 4], 200)
+    train, held = np.concatenate([old, new]), np.concatenate([new[:100], old])
+    best = ngram_loss((train, [0, 300, 700]), (held, [0]), V, None, 2, limit=400)
+    assert (best.tokens_counted, best.predicted) == (400, 99)
+    same = ngram_loss((new, [0, 100]), (new[:100], [0]), V, None, 2)
+    assert best.losses == same.losses
+    # The vocabulary's other tokens keep a little, as in any proper distribution.
+    assert best.loss < 0.02
+
+
+def test_bad_input_is_refused():
+    ids = np.array([2, 3, 2])
+    for order in (0, 2.5, True):
+        with pytest.raises(OptionError, match="max_order"):
+            ngram_loss((ids, [0]), (ids, [0]), V, None, order)
+    with pytest.raises(DataError, match="nothing to predict"):
+        ngram_loss((ids, [0]), (ids, [0, 1, 2]), V, None, 2)
+    with pytest.raises(DataError, match="nothing to predict"):
+        ngram_loss((ids, [0, 1, 2]), (ids, [0]), V, None, 2)
+
+
+@pytest.mark.parametrize("end_id", [None, 1])
+def test_the_order_is_chosen_on_one_text_and_measured_on_another(end_id: int | None) -> None:
+    draw = np.random.default_rng(0)
+    train = np.tile([2, 3, 4, 2, 4, 3, 1], 40)
+    chosen, held = np.tile([2, 3, 4, 2, 4, 3, 1], 3), draw.integers(2, 5, 60)
+    starts, of_chosen = np.arange(0, len(train), 7), np.arange(0, len(chosen), 7)
+    best = ngram_loss((train, starts), (held, [0]), V, end_id, 3, choosing=(chosen, of_chosen))
+    alone = ngram_loss((train, starts), (held, [0]), V, end_id, 3)
+    assert (best.order, alone.order) == (3, 1)
+    assert best.losses == pytest.approx(alone.losses)
+    assert best.loss == best.losses[2] == pytest.approx(best.token_losses.mean())
+    assert best.predicted == len(best.token_losses) == alone.predicted
+    assert "token_losses" not in best.to_dict()

@@ -1,0 +1,92 @@
+"""The cross entropy from a part of the vocabulary: exact with all of it, right on average with less."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from elman.language.softmax import sampled_cross_entropy
+
+V, H, N = 40, 6, 24
+SUMS = 1e-12  # two float64 orders of summing 40 terms
+
+
+def problem() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(N, H).double(), torch.randn(V, H).double()
+    bias, targets = torch.randn(V).double(), torch.randint(0, V, (N,))
+    for tensor in (hidden, weight, bias):
+        tensor.requires_grad_()
+    return hidden, weight, bias, targets
+
+
+def exact(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(hidden @ weight.T + bias, targets, reduction="sum")
+
+
+@pytest.mark.parametrize("common", [0, 1, 15, V])
+def test_all_of_the_vocabulary_is_exact(common: int) -> None:
+    hidden, weight, bias, targets = problem()
+    whole = exact(hidden, weight, bias, targets)
+    expected = torch.autograd.grad(whole, [hidden, weight, bias])
+    part = sampled_cross_entropy(hidden, weight, bias, targets, common, V - common)
+    found = torch.autograd.grad(part, [hidden, weight, bias])
+    assert part.item() == pytest.approx(whole.item(), rel=SUMS)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("target", [0, 3, 4, 6])
+def test_the_denominator_is_right_on_average(target: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over every draw of 2 of 3 tokens the mean of the denominator is the softmax's own."""
+    torch.manual_seed(1)
+    hidden, weight, bias = (
+        torch.randn(1, H).double(),
+        torch.randn(7, H).double(),
+        torch.randn(7).double(),
+    )
+    logits = (hidden @ weight.T + bias)[0]
+    common, drawn = 4, 2
+    denominators = []
+    for draw in itertools.permutations(range(7 - common), drawn):
+        rest = torch.tensor([*draw, *({0, 1, 2} - {*draw})])
+        monkeypatch.setattr(torch, "randperm", lambda *_, rest=rest, **__: rest)
+        loss = sampled_cross_entropy(hidden, weight, bias, torch.tensor([target]), common, drawn)
+        denominators.append(math.exp(loss.item() + logits[target].item()))
+    if target >= common:
+        # the draw that holds the target has one other token, the draw without it two
+        with_target = [
+            d
+            for d, draw in zip(denominators, itertools.permutations(range(3), 2), strict=True)
+            if target - common in draw
+        ]
+        mean = sum(with_target) / len(with_target)
+    else:
+        mean = sum(denominators) / len(denominators)
+    assert mean == pytest.approx(logits.exp().sum().item(), rel=1e-9)
+
+
+def test_the_loss_is_near_the_exact_one() -> None:
+    hidden, weight, bias, targets = problem()
+    losses = [
+        sampled_cross_entropy(hidden, weight, bias, targets, 10, 15).item() for _ in range(400)
+    ]
+    # the logarithm of an unbiased estimate is low by half its relative variance
+    assert sum(losses) / len(losses) == pytest.approx(
+        exact(hidden, weight, bias, targets).item(), rel=0.05
+    )
+
+
+def test_draws_come_from_torchs_random_numbers() -> None:
+    hidden, weight, bias, targets = problem()
+    torch.manual_seed(5)
+    first = sampled_cross_entropy(hidden, weight, bias, targets, 5, 5)
+    torch.manual_seed(5)
+    again = sampled_cross_entropy(hidden, weight, bias, targets, 5, 5)
+    other = sampled_cross_entropy(hidden, weight, bias, targets, 5, 5)
+    assert first.item() == again.item() != other.item()

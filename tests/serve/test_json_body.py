@@ -1,0 +1,131 @@
+"""Bodies are read as Python's own parser reads them; each name comes once, and lists are bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from threading import current_thread, main_thread
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elman.errors import InputError
+from elman.serve import json_route
+from elman.serve.json_body import MAX_FIELDS, MAX_OPENED, read
+from elman.serve.schema import LONGEST, Predict, Score
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+VALUES = st.recursive(
+    SCALARS.filter(lambda value: not (isinstance(value, float) and math.isinf(value))),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=30,
+)
+
+
+@given(VALUES, st.sampled_from([None, 0, 1, "\t"]), st.booleans())
+def test_it_reads_what_json_says(value, indent, ascii_):
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii_)
+    assert read(text.encode("utf-8", "surrogatepass")) == value
+
+
+ROWS = [[n / 7, None, -1e300, n] for n in range(3000)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [list(range(LONGEST)), [1.5, None] * 9_000, ["a]", '"', "[{,"] * 3_000, ROWS, [ROWS[:9]] * 99],
+    ids=["tokens", "numbers", "words", "table", "nested"],
+)
+def test_long_lists_are_read_whole(value):
+    for text in (json.dumps(value), json.dumps(value, indent=1), json.dumps({"input": value})):
+        assert read(text.encode()) in (value, {"input": value})
+
+
+FAR = "1," * 2**15
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "expecting value, at character 0"),
+        ("[1,]", "expecting value, at character 3"),
+        ("[1 2]", "expecting ',' delimiter, at character 3"),
+        ("[" + FAR + "2,,3]", f"expecting value, at character {len(FAR) + 3}"),
+        ("[" + FAR + "01]", f"expecting ',' delimiter, at character {len(FAR) + 2}"),
+        ("[" + FAR, f"expecting value, at character {len(FAR) + 1}"),
+        ('["a" "b"]', "expecting ',' delimiter, at character 5"),
+        ("{1: 2}", "expecting property name enclosed in double quotes, at character 1"),
+        ('{"a" 2}', "expecting ':' delimiter, at character 5"),
+        ('{"a": 2,}', "expecting property name enclosed in double quotes, at character 8"),
+        ('{"a": 2', "expecting ',' delimiter, at character 7"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"a":' * 100_000, "nested too deep"),
+        ("[NaN]", "NaN is no number in JSON"),
+        ('{"a": -Infinity}', "-Infinity is no number in JSON"),
+        ("9" * 5_000, "a number of too many digits"),
+        ('"a\nb"', "invalid control character at, at character 2"),
+    ],
+    ids=lambda value: value[:12] or "empty",
+)
+def test_what_is_no_json_is_told_with_its_place(text, line):
+    with pytest.raises(InputError) as caught:
+        read(text.encode())
+    assert str(caught.value) == f"the body: got invalid JSON ({line}); expected a JSON object"
+
+
+def test_bytes_that_are_no_utf_8_are_told():
+    with pytest.raises(InputError, match=r"no UTF-8, at byte 2"):
+        read(b'"a\xff"')
+    with pytest.raises(InputError, match=r"invalid JSON"):
+        read('{"a": 1}'.encode("utf-16"))
+
+
+@pytest.mark.parametrize("text", ['{"k": 1, "k": 2}', '{"a": {"k": 1, "b": 1, "k": 1}}'])
+def test_a_field_that_comes_twice_is_refused(text):
+    with pytest.raises(InputError, match=r"got the field k twice; expected each field once"):
+        read(text.encode())
+
+
+@pytest.mark.parametrize("item", ["[]", "{}", '[{"a": []}]'])
+@pytest.mark.parametrize("inside", ['{"input": [', '{"input": [[['])
+def test_a_body_of_too_many_lists_is_not_read(item, inside):
+    """2 MB of nothing cost what the longest body that is read costs."""
+    got = f"got more than {MAX_OPENED:,} lists and objects; expected fewer"
+    with pytest.raises(InputError, match=got):
+        read((inside + f"{item}," * MAX_OPENED).encode())
+
+
+def test_an_object_of_too_many_fields_is_refused():
+    fields = ",".join(f'"a{n}": 1' for n in range(MAX_FIELDS + 1))
+    with pytest.raises(InputError, match=r"got an object of more than 100 fields"):
+        read(f'{{"input": {{{fields}}}}}'.encode())
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_a_large_body_is_read_beside_the_event_loop(models, ask, monkeypatch, size):
+    threads = []
+    monkeypatch.setattr(
+        json_route, "read", lambda body: (threads.append(current_thread()), read(body))[1]
+    )
+
+    async def go():
+        async with ask(models) as client:
+            body = {"model": "letters", "input": "a", "other": "b" * size}
+            answer = await client.post("/v1/score", json=body)
+            assert answer.status_code == 400
+
+    asyncio.run(go())
+    assert [thread is main_thread() for thread in threads] == [size < 1000]
+
+
+def test_a_whole_number_may_be_written_as_a_fraction():
+    """JSON knows one kind of number: 3.0 is 3."""
+    assert Predict(model="m", k=3.0, horizon=2.0).k == 3
+    assert Score(model="m", input=[1.0, 2, 3.0]).input == [1, 2, 3]
+    for wrong in ({"k": 2.5}, {"k": True}, {"k": "3"}, {"k": 1e300}):
+        with pytest.raises(ValueError, match=r"validation error"):
+            Predict(model="m", **wrong)
+    with pytest.raises(ValueError, match=r"validation error"):
+        Score(model="m", input=[1.5])

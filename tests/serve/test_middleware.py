@@ -1,0 +1,416 @@
+"""The door: every hostile Host, Origin, type, size, path and token is refused, every honest one let in."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import random
+
+import pytest
+
+from elman.errors import OptionError
+from elman.serve.page_files import FOLDER
+from elman.serve.settings import Settings
+
+COUNT = int(os.environ.get("ELMAN_HOSTILE_COUNT", "5000"))
+
+OWN = Settings()
+
+HOSTS = {
+    "127.0.0.1:8765": True,
+    "localhost:8765": True,
+    "LOCALHOST:8765": True,
+    "[::1]:8765": True,
+    "127.0.0.1": False,
+    "localhost": False,
+    "127.0.0.1:80": False,
+    "localhost:8766": False,
+    "evil.example:8765": False,
+    "evil.example": False,
+    "127.0.0.1.evil.example:8765": False,
+    "localhost.:8765": False,
+    "localhost.evil.example:8765": False,
+    "evil@127.0.0.1:8765": False,
+    "127.0.0.1:8765@evil.example": False,
+    "127.1:8765": False,
+    "2130706433:8765": False,
+    "0.0.0.0:8765": False,
+    "[::]:8765": False,
+    "[::ffff:127.0.0.1]:8765": False,
+    "::1:8765": False,
+    "localhost:08765": False,
+    "localhost:8765 ": False,
+    "localhost:8765, evil.example": False,
+    "": False,
+    "\u0131ocalhost:8765": False,
+}
+ORIGINS = {
+    None: True,
+    "own": True,
+    "OWN": True,
+    "null": False,
+    "": False,
+    "http://evil.example": False,
+    "https://own": False,
+    "http://127.0.0.1": False,
+    "http://localhost:9": False,
+    "file://": False,
+    "http://own.evil.example": False,
+    "own, http://evil.example": False,
+    "own/": False,
+}
+TYPES = {
+    "application/json": True,
+    "Application/JSON; charset=utf-8": True,
+    "text/plain": False,
+    "text/plain; application/json": False,
+    "application/x-www-form-urlencoded": False,
+    "multipart/form-data; boundary=a": False,
+    "application/jsonp": False,
+    None: False,
+}
+BODY = b'{"model":"letters","input":"a"}'
+
+
+async def request(app, method, path, headers, chunks=(), more=()):
+    """Ask the application as a server would; return status, headers and body."""
+    events = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+    events.append({"type": "http.request", "body": b"", "more_body": False})
+    sent = []
+
+    async def receive():
+        return events.pop(0) if events else {"type": "http.disconnect"}
+
+    async def send(event):
+        sent.append(event)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode("utf-8", "surrogateescape"),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(name, value.encode("latin-1", "replace")) for name, value in headers],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 8765),
+        "state": {},
+    }
+    await app(scope, receive, send)
+    body = b"".join(event.get("body", b"") for event in sent[1:])
+    return sent[0]["status"], dict(sent[0]["headers"]), body
+
+
+@pytest.fixture
+def door(models):
+    """Returns the answer of one raw request to an application with these settings."""
+    from elman.serve.app import create_app
+
+    apps = {}
+
+    def ask(*arguments, settings=OWN, **options):
+        if settings not in apps:
+            apps[settings] = create_app({"letters": models["letters"]}, settings)
+        return asyncio.run(request(apps[settings], *arguments, **options))
+
+    yield ask
+    for app in apps.values():
+        app.desk.close()
+
+
+CASES = [
+    (host, origin, kind)
+    for host, origin, kind in itertools.product(HOSTS, ORIGINS, TYPES)
+    # every pair of which at most one is hostile, and all hosts with all origins
+    if kind == "application/json" or (HOSTS[host] and ORIGINS[origin])
+]
+
+
+def test_there_are_hundreds_of_cases():
+    assert len(CASES) >= 200
+
+
+def test_host_origin_and_type(models):
+    from elman.serve.app import create_app
+
+    app = create_app({"letters": models["letters"]})
+
+    async def every():
+        for host, origin, kind in CASES:
+            headers = [(b"host", host), (b"content-length", str(len(BODY)))]
+            if origin is not None:
+                own = f"http://{host}"
+                told = origin.replace("OWN", own.upper()).replace("https://own", f"https://{host}")
+                headers.append((b"origin", told.replace("http://own", own).replace("own", own)))
+            if kind is not None:
+                headers.append((b"content-type", kind))
+            status, told, body = await request(app, "POST", "/v1/predict", headers, [BODY])
+            expected = 200 if TYPES[kind] else 415
+            if not (HOSTS[host] and ORIGINS[origin]):
+                expected = 403
+            assert status == expected, (host, origin, kind, body)
+            assert b"content-security-policy" in told
+            assert (b"predictions" in body) == (status == 200)
+
+    asyncio.run(every())
+    app.desk.close()
+
+
+def test_a_name_is_allowed_by_the_one_who_starts_it(door):
+    settings = Settings(allow_hosts=("Elman.example", "other.example:443"))
+    for host, origin, expected in (
+        ("elman.example:8765", "http://elman.example:8765", 200),
+        ("elman.example", "https://elman.example", 200),
+        ("other.example:443", "https://other.example:443", 200),
+        ("other.example", None, 403),
+        ("other.example:8765", None, 403),
+        ("elman.example", "https://evil.example", 403),
+        ("elman.example:99", None, 403),
+    ):
+        headers = [(b"host", host), *([(b"origin", origin)] if origin else [])]
+        assert door("GET", "/v1/models", headers, settings=settings)[0] == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "*", "https://elman.example", "a/b", "elman.example:", "a:b", "[::1", "a b"]
+)
+def test_what_is_no_name_is_not_allowed(name):
+    with pytest.raises(OptionError, match=r"--allow-host: got .*expected a name or an address"):
+        Settings(allow_hosts=("elman.example", name))
+
+
+@pytest.mark.parametrize("name", ["elman", "elman.example:80", "10.0.0.7", "::7", "[::7]:80"])
+def test_what_is_a_name_is_allowed(door, name):
+    settings = Settings(allow_hosts=(name,))
+    host = f"[{name}]" if name == "::7" else name
+    assert door("GET", "/v1/models", [(b"host", host)], settings=settings)[0] == 200
+    assert door("GET", "/v1/models", [], settings=settings)[0] == 403
+
+
+def test_two_hosts_or_two_origins_are_refused(door):
+    host = (b"host", "127.0.0.1:8765")
+    own = (b"origin", "http://127.0.0.1:8765")
+    assert door("GET", "/healthz", [host, host])[0] == 403
+    assert door("GET", "/healthz", [host, own, own])[0] == 403
+    assert door("GET", "/healthz", [])[0] == 403
+    assert door("GET", "/healthz", [host, own])[0] == 200
+
+
+HEAD = [(b"host", "127.0.0.1:8765"), (b"content-type", "application/json")]
+
+
+@pytest.mark.parametrize("chunk", [1, 1000, 5000])
+def test_bodies_are_bounded_whatever_they_say(door, chunk):
+    settings = Settings(max_body=4096)
+    small, large = b" " * (4096 - len(BODY)) + BODY, b" " * 4096 + BODY
+
+    def cut(body):
+        return [body[at : at + chunk] for at in range(0, len(body), chunk)]
+
+    def ask(body, length):
+        more = [] if length is None else [(b"content-length", str(length))]
+        more += [(b"transfer-encoding", "chunked")] if length is None else []
+        return door("POST", "/v1/predict", HEAD + more, cut(body), settings=settings)
+
+    for length in (len(small), None):
+        assert ask(small, length)[0] == 200
+    # said truly, not said, said falsely
+    for length in (len(large), None, 10, 2**60):
+        assert ask(large, length)[0] == 413
+
+
+def test_a_packed_body_is_refused_and_a_plain_one_may_say_so(door):
+    headers = [*HEAD, (b"content-length", "9"), (b"content-encoding", "gzip")]
+    assert door("POST", "/v1/predict", headers, [b"\x1f\x8b" + bytes(7)])[0] == 415
+    headers = [*HEAD, (b"content-length", str(len(BODY))), (b"content-encoding", "Identity")]
+    assert door("POST", "/v1/predict", headers, [BODY])[0] == 200
+    assert door("POST", "/v1/predict", [*headers, (b"content-encoding", "gzip")], [BODY])[0] == 415
+
+
+PAGE = "https://my.example"
+
+
+@pytest.mark.parametrize("token", [None, "a secret"])
+def test_the_pages_of_a_named_origin_may_ask(door, token):
+    settings = Settings(cors=(PAGE, "http://localhost:3000"), token=token)
+    host = (b"host", "127.0.0.1:8765")
+    asks = (b"access-control-request-method", "POST")
+    given = [] if token is None else [(b"authorization", f"Bearer {token}")]
+    sent = [*HEAD, (b"content-length", str(len(BODY))), *given]
+    for origin in settings.cors:
+        status, told, body = door(
+            "OPTIONS", "/v1/predict", [host, (b"origin", origin), asks], settings=settings
+        )
+        assert (status, body) == (204, b"")
+        assert told[b"access-control-allow-origin"] == origin.encode()
+        assert told[b"access-control-allow-methods"] == b"GET, POST, DELETE"
+        assert told[b"access-control-allow-headers"] == b"Authorization, Content-Type"
+        assert told[b"access-control-allow-private-network"] == b"true"
+        assert b"access-control-allow-credentials" not in told
+        status, told, _ = door(
+            "POST", "/v1/predict", [*sent, (b"origin", origin)], [BODY], settings=settings
+        )
+        assert (status, told[b"access-control-allow-origin"]) == (200, origin.encode())
+        assert told[b"vary"] == b"Origin"
+    if token is not None:
+        # the page can read that it needs the token
+        status, told, _ = door("GET", "/v1/models", [host, (b"origin", PAGE)], settings=settings)
+        assert (status, told[b"access-control-allow-origin"]) == (401, PAGE.encode())
+    for origin in ("https://evil.example", "http://my.example", "null", PAGE + ":8443", PAGE + "."):
+        for method in ("OPTIONS", "POST"):
+            headers = [*sent, (b"origin", origin), asks]
+            status, told, _ = door(method, "/v1/predict", headers, [BODY], settings=settings)
+            assert status == 403
+            assert b"access-control-allow-origin" not in told
+    # a name that is not this server's stays refused: DNS rebinding
+    headers = [(b"host", "evil.example:8765"), (b"origin", PAGE)]
+    assert door("OPTIONS", "/v1/predict", headers, settings=settings)[0] == 403
+
+
+def test_without_a_named_origin_no_leave_is_given(door):
+    own = [(b"host", "127.0.0.1:8765"), (b"origin", "http://127.0.0.1:8765")]
+    status, told, _ = door("OPTIONS", "/v1/predict", own)
+    assert status == 405
+    assert not [name for name in told if name.startswith(b"access-control")]
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "", "my.example", "https://my.example/", "https://A.example", "ftp://a"]
+)
+def test_what_is_no_origin_is_not_taken(origin):
+    with pytest.raises(OptionError, match=r"--cors: got .*expected http:// or https://"):
+        Settings(cors=(origin,))
+
+
+def test_head_is_answered_where_get_is(door):
+    host = [(b"host", "127.0.0.1:8765")]
+    for path, status in (
+        *((path, 200) for path in ("/", "/healthz", "/metrics", "/openapi.json", "/v1/models")),
+        *((path, 404) for path in ("/v1/models/none", "/none")),
+        ("/v1/predict", 405),
+    ):
+        assert door("HEAD", path, host)[0] == status == door("GET", path, host)[0], path
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        ("/v1/chat/completions", "ask POST /v1/completions"),
+        ("/v1/responses", "ask POST /v1/completions"),
+        ("/v1/embeddings", "ask POST /v1/trace"),
+        ("/v1/engines/words/completions", "ask GET /v1/models"),
+        ("/chat/completions", "ask POST /v1/completions"),
+        ("/completions", "ask POST /v1/completions"),
+        ("/embeddings", "ask POST /v1/trace"),
+        ("/models", "ask GET /v1/models"),
+        ("/models/words", "ask GET /v1/models"),
+        ("/v1/nothing", "GET /openapi.json"),
+    ],
+)
+def test_an_unknown_address_names_the_one_that_exists(door, path, there):
+    headers = [*HEAD, (b"content-length", "2")]
+    status, _, body = door("POST", path, headers, [b"{}"])
+    assert status == 404
+    assert there in json.loads(body)["error"]["message"]
+
+
+def test_a_request_without_body_needs_no_type(door):
+    host = [(b"host", "127.0.0.1:8765"), (b"content-length", "0")]
+    assert door("POST", "/v1/streams/none/fork", host)[0] == 404
+    plain = [*host, (b"content-type", "text/plain")]
+    assert door("POST", "/v1/streams/none/fork", plain)[0] == 415
+    assert door("GET", "/v1/models", plain)[0] == 200
+
+
+def test_the_token(door):
+    settings = Settings(token="a secret")
+    host = (b"host", "127.0.0.1:8765")
+    wrong = [
+        "Bearer",
+        "Bearer ",
+        "Bearer a secre",
+        "Bearer a secret!",
+        "Basic a secret",
+        "a secret",
+        "Bearer \u00e9",
+    ]
+    for path in (
+        "/v1/models",
+        "/metrics",
+        "/openapi.json",
+        "/v1/streams",
+        "/page",
+        "/healthz/",
+        "/%70age/x",
+    ):
+        for given in [None, *wrong]:
+            headers = [host] if given is None else [host, (b"authorization", given)]
+            status, told, _ = door("GET", path, headers, settings=settings)
+            assert (status, told[b"www-authenticate"]) == (401, b"Bearer")
+    right = [host, (b"authorization", "Bearer a secret")]
+    assert door("GET", "/v1/models", right, settings=settings)[0] == 200
+    # RFC 9110, 11.1: the scheme's case does not matter
+    small = [host, (b"authorization", "bearer a secret")]
+    assert door("GET", "/v1/models", small, settings=settings)[0] == 200
+    assert door("GET", "/v1/models", [*right, right[1]], settings=settings)[0] == 401
+    for path in ("/", "/page/draw.css", "/healthz"):
+        assert door("GET", path, [host], settings=settings)[0] == 200
+
+
+def test_a_bind_beyond_this_machine_needs_a_token():
+    for host in ("0.0.0.0", "::", "192.168.1.7", "example.org", "", "127.0.0.1.example.org"):
+        with pytest.raises(OptionError, match=r"--host: got .*give --token-file FILE"):
+            Settings(host=host)
+        assert Settings(host=host, token="secret").host == host
+    for host in ("127.0.0.1", "localhost", "LOCALHOST", "::1", "[::1]", "127.8.9.1"):
+        assert Settings(host=host).token is None
+    for host in ("::ffff:127.0.0.1", "[::ffff:127.0.0.1]"):
+        assert Settings(host=host).token is None
+    for token in ("", " a", "a\n", "\u00e9", "a\x00b"):
+        with pytest.raises(OptionError, match="the token"):
+            Settings(token=token)
+    with pytest.raises(OptionError, match="the state key: got 3 bytes"):
+        Settings(state_key=b"abc")
+
+
+def test_no_path_leads_out_of_the_page(models):
+    """Only the files that the page is made of are ever sent."""
+    from elman.serve.app import create_app
+
+    app = create_app({"letters": models["letters"]})
+    known = {path.read_bytes() for path in FOLDER.iterdir() if path.is_file()}
+    draw = random.Random(0)
+    parts = ["..", ".", "%2e%2e", "..%2f", "..%5c", "..\\", "etc", "passwd", "page", "", "...", "~"]
+    parts += [
+        "%00",
+        "\x00",
+        "draw.css",
+        "index.html",
+        "C:",
+        "%252e%252e",
+        "\u2025",
+        "..;",
+        "\udcff",
+        "serve",
+    ]
+    parts += ["settings.py", "app.py", "proc", "self", "environ", "file:", "\uff0e\uff0e", "*", "?"]
+
+    async def every():
+        found = 0
+        for _ in range(COUNT):
+            separator = draw.choice(["/", "//", "\\", "%2f", "/./"])
+            path = "/page/" + separator.join(draw.choices(parts, k=draw.randrange(1, 9)))
+            status, _, body = await request(app, "GET", path, HEAD[:1])
+            assert status in (200, 404), path
+            if status == 200:
+                found += 1
+                assert body in known or path == "/page/draw.css"
+        assert found
+
+    asyncio.run(every())
+    app.desk.close()

@@ -1,0 +1,307 @@
+"""``/v1/completions``, asked with OpenAI's own client."""
+
+from __future__ import annotations
+
+import numpy as np
+import openai
+import pytest
+
+import elman
+from elman.language.stream import STEPS, Stream, token_numbers
+from elman.serve import routes_openai
+from elman.serve.completion import Part, blocks, places
+from elman.serve.schema import CompletionBody
+from elman.text.vocabulary import TextCodec
+
+
+@pytest.fixture(scope="module")
+def client(start, make, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    paths = []
+    for name, model in {
+        "letters": make(),
+        "words": make("gru", level="word", seed=1),
+        "lines": make("gru", documents="line", seed=0),
+    }.items():
+        paths.append(folder / f"{name}.safetensors")
+        type(model)(model.config, model.arrays, model.codec, {}).save(paths[-1])
+    with start(*paths) as server:
+        client = openai.OpenAI(
+            base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=30
+        )
+        client.loaded = {path.stem: elman.load(path) for path in paths}
+        yield client
+        client.close()
+
+
+def greedy(predictor, prompt, n):
+    return predictor.generate(prompt, n, temperature=0)
+
+
+def test_the_models(client):
+    assert [model.id for model in client.models.list()] == ["letters", "words", "lines"]
+    assert client.models.retrieve("words").owned_by == "elman"
+    with pytest.raises(openai.NotFoundError, match="no such model: got none"):
+        client.models.retrieve("none")
+
+
+@pytest.mark.parametrize(("name", "prompt"), [("letters", "abc"), ("words", "I like")])
+def test_a_completion_and_its_stream(client, name, prompt):
+    predictor = client.loaded[name]
+    how = {"model": name, "prompt": prompt, "max_tokens": 30}
+    found = client.completions.create(**how, temperature=0)
+    assert found.object == "text_completion"
+    assert found.choices[0].text == greedy(predictor, prompt, 30)
+    assert found.choices[0].finish_reason == "length"
+    read = len(predictor.score(prompt).tokens)
+    usage = found.usage
+    assert (usage.prompt_tokens, usage.completion_tokens) == (read, 30)
+    assert usage.total_tokens == read + 30
+    whole = client.completions.create(**how, seed=5).choices[0].text
+    parts = list(client.completions.create(**how, seed=5, stream=True))
+    assert "".join(part.choices[0].text for part in parts) == whole
+    assert parts[-1].choices[0].finish_reason == "length"
+    assert {part.id for part in parts} == {parts[0].id}
+    other = client.completions.create(**how, seed=6).choices[0].text
+    assert other != whole
+    options = {"include_usage": True}
+    parts = list(client.completions.create(**how, stream=True, stream_options=options))
+    assert parts[-1].choices == []
+    assert parts[-1].usage.completion_tokens == 30
+
+
+def test_prompts_choices_and_tokens(client):
+    numbers = client.loaded["letters"].model.codec.encode("abc").tolist()
+    how = {"model": "letters", "max_tokens": 12, "seed": 1}
+    found = client.completions.create(prompt=["abc", "h"], n=2, **how)
+    assert [choice.index for choice in found.choices] == [0, 1, 2, 3]
+    assert len({choice.text for choice in found.choices}) == 4
+    assert found.usage.prompt_tokens == 4
+    for prompt in (numbers, [numbers]):
+        alone = client.completions.create(prompt=prompt, **how)
+        assert alone.choices[0].text == found.choices[0].text
+    parts = client.completions.create(prompt=["abc", "h"], n=2, stream=True, **how)
+    texts = ["", "", "", ""]
+    for part in parts:
+        texts[part.choices[0].index] += part.choices[0].text
+    assert texts == [choice.text for choice in found.choices]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_stops(client, stream):
+    """Nothing of a stop is ever sent, wherever the text is cut."""
+    whole = (
+        client.completions.create(model="letters", prompt="a", max_tokens=200, seed=2)
+        .choices[0]
+        .text
+    )
+    for size in (1, 2, 3, 5):
+        for at in (0, 1, 20, 77):
+            stop = [whole[at : at + size], "zz"]
+            expected = whole[: whole.index(stop[0])]
+            how = {"model": "letters", "prompt": "a", "max_tokens": 200, "seed": 2, "stop": stop}
+            if stream:
+                parts = list(client.completions.create(**how, stream=True))
+                text = "".join(part.choices[0].text for part in parts)
+                reason = parts[-1].choices[0].finish_reason
+            else:
+                choice = client.completions.create(**how).choices[0]
+                text, reason = choice.text, choice.finish_reason
+            assert (text, reason) == (expected, "stop")
+
+
+def test_a_document_ends(client):
+    """Where documents are lines, the end of the line is the end of the text."""
+    how = {"model": "lines", "prompt": "ab", "max_tokens": 400, "seed": 0}
+    choice = client.completions.create(**how).choices[0]
+    assert choice.finish_reason == "stop"
+    assert "\n" not in choice.text
+    usage = client.completions.create(**how).usage
+    assert usage.completion_tokens == len(choice.text) + 1
+
+
+def test_log_probabilities(client):
+    predictor = client.loaded["words"]
+    prompt = "I like tea"
+    how = {"model": "words", "prompt": prompt, "logprobs": 2, "temperature": 0}
+    found = client.completions.create(**how, max_tokens=5, echo=True).choices[0]
+    told = found.logprobs
+    codec = predictor.model.codec
+    score = predictor.score([codec.tokens.index(token.strip(" ")) for token in told.tokens])
+    assert "".join(told.tokens) == found.text
+    assert found.text.startswith(prompt)
+    # a word's log probability is that of its probability: rounded once more than the score's
+    np.testing.assert_allclose(told.token_logprobs, score.log_probabilities, atol=1e-6)
+    assert [
+        found.text[at:].startswith(token)
+        for at, token in zip(told.text_offset, told.tokens, strict=True)
+    ]
+    # the two best, and the token itself where it is a third one
+    for token, value, top in zip(told.tokens, told.token_logprobs, told.top_logprobs, strict=True):
+        assert top[token] == value
+        assert len(top) == 2 + (value < sorted(top.values())[-2])
+    assert {len(top) for top in told.top_logprobs} == {2, 3}
+    first = predictor.predict_next("", 1)[0][1]
+    assert max(told.top_logprobs[0].values()) >= np.log(first) - 1e-6
+    plain = client.completions.create(**how, max_tokens=5).choices[0]
+    assert prompt + plain.text == found.text
+    assert plain.logprobs.token_logprobs == told.token_logprobs[3:]
+    alone = client.completions.create(**how | {"logprobs": 0}, max_tokens=5).choices[0].logprobs
+    pairs = zip(alone.tokens, alone.token_logprobs, strict=True)
+    assert alone.top_logprobs == [{token: value} for token, value in pairs]
+    scored = client.completions.create(**how, max_tokens=0, echo=True)
+    assert scored.choices[0].text == prompt
+    assert scored.usage.completion_tokens == 0
+
+
+SENT = [
+    (
+        "words",
+        "  I   LIKE zebra !  tea",
+        [(2, "I"), (5, " <unk>"), (10, " <unk>"), (17, "!"), (19, " tea")],
+    ),
+    ("words", "I like ", [(0, "I"), (1, " like")]),
+    ("words", "tea\r\n\tI(like", [(0, "tea"), (3, "\n"), (6, "I"), (7, " ("), (8, "like")]),
+    ("letters", "a\r\nzb", [(0, "a"), (1, "\n"), (3, "\ufffd"), (4, "b")]),
+    ("lines", "ab\n\rc", [(0, "a"), (1, "b"), (2, "\n"), (3, "\n"), (4, "c")]),
+]
+
+
+@pytest.mark.parametrize(("name", "prompt", "tokens"), SENT)
+def test_a_prompt_is_echoed_as_it_was_sent(client, name, prompt, tokens):
+    """Its length is what clients cut off, and its tokens are told where they stand."""
+    how = {"model": name, "prompt": prompt, "max_tokens": 6, "seed": 3, "logprobs": 1}
+    plain = client.completions.create(**how).choices[0]
+    whole = client.completions.create(**how, echo=True).choices[0]
+    parts = [part.choices[0] for part in client.completions.create(**how, echo=True, stream=True)]
+    assert whole.text == prompt + plain.text == "".join(part.text for part in parts)
+    told, new = whole.logprobs, plain.logprobs
+    assert list(zip(told.text_offset, told.tokens, strict=True))[: len(tokens)] == tokens
+    assert told.tokens[len(tokens) :] == new.tokens
+    assert told.text_offset[len(tokens) :] == [len(prompt) + at for at in new.text_offset]
+    assert [at for part in parts for at in part.logprobs.text_offset] == told.text_offset
+
+
+def test_token_numbers_are_echoed_as_text(client):
+    codec = client.loaded["words"].model.codec
+    numbers = codec.encode("I like zebra!").tolist()
+    how = {"model": "words", "prompt": numbers, "max_tokens": 3, "echo": True, "logprobs": 0}
+    found = client.completions.create(**how).choices[0]
+    assert found.text.startswith("I like <unk>!")
+    assert "".join(found.logprobs.tokens) == found.text
+    assert found.logprobs.text_offset[:5] == [0, 1, 6, 12, 13]
+
+
+def test_where_tokens_stand():
+    """A word is cut, and a number masked, so that a token is not as long as what it stands for."""
+    text = " at 0x1f,\r\n" + "1" * 500 + " took 3.5ms\x1fin " + "ab" * 150
+    for split in ("words", "whitespace", "log"):
+        codec = TextCodec("word", ("<unk>", "took", "\n"), split)
+        found = list(places(codec, text))
+        assert len(found) == len(token_numbers(codec, text))
+        words = [text[begin:end] for begin, end in found]
+        assert "".join(words) == text.replace(" ", "").replace("\x1f", "")
+        assert [found[words.index(word)][0] for word in ("at", "took")] == [1, text.index("took")]
+
+
+def test_what_openai_sends_besides_is_ignored(client):
+    found = client.completions.create(
+        model="letters",
+        prompt="a",
+        max_tokens=3,
+        user="someone",
+        presence_penalty=0,
+        frequency_penalty=0.0,
+        best_of=1,
+        suffix="",
+        logit_bias={},
+        extra_body={"something_new": {"a": 1}, "top_k": None},
+    )
+    assert len(found.choices[0].text) == 3
+    found = client.completions.create(model="letters", prompt="a", max_tokens=3, n=2, best_of=2)
+    assert len(found.choices) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "remedy"),
+    [
+        ("suffix", "the end", "leave it out"),
+        ("logit_bias", {"3": -100}, "leave it out"),
+        ("presence_penalty", 0.5, "leave it out"),
+        ("frequency_penalty", -1, "leave it out"),
+        ("best_of", 3, "leave it out"),
+        ("max_completion_tokens", 5, "pass max_tokens"),
+        ("messages", [{"role": "user", "content": "a"}], "pass a prompt"),
+        ("top_k", 40, "leave it out"),
+    ],
+)
+def test_what_would_change_the_text_is_refused_in_a_line(client, field, value, remedy):
+    how = {"model": "letters", "prompt": "a", "extra_body": {field: value}}
+    words = rf"{field}: got .*; this server does not do that: {remedy}"
+    with pytest.raises(openai.BadRequestError, match=words):
+        client.completions.create(**how)
+
+
+def test_what_cannot_be_is_refused(client):
+    create = client.completions.create
+    for how, words in (
+        ({"max_tokens": 5000}, "max_tokens: got 5000"),
+        ({"temperature": -1}, "temperature: got -1"),
+        ({"prompt": [99]}, "tokens: got 99"),
+        ({"prompt": ["a"] * 16, "n": 16, "max_tokens": 4096}, "tokens of all choices: got 1048576"),
+        ({"prompt": "a" * 5000, "n": 16, "echo": True}, "tokens of all choices: got 80256"),
+        ({"prompt": [[1] * 50_001] * 2}, "tokens of all prompts: got 100002"),
+        ({"stop": ["a"] * 5}, "stop"),
+        ({"stream": True, "prompt": [99]}, "tokens: got 99"),
+    ):
+        with pytest.raises(openai.BadRequestError, match=words):
+            create(**{"model": "letters", "prompt": "a"} | how)
+    with pytest.raises(openai.NotFoundError, match="no such model"):
+        create(model="none", prompt="a")
+
+
+@pytest.mark.parametrize("echo", [False, True])
+def test_a_prompt_is_read_once_for_all_its_choices(models, monkeypatch, echo):
+    """And each choice is what it would be if its prompt had been read for it alone."""
+    feed, step, read = Stream.feed, Stream.step, []
+    monkeypatch.setattr(Stream, "feed", lambda one, what: read.extend(what) or feed(one, what))
+    monkeypatch.setattr(Stream, "step", lambda one, what: read.append(what) or step(one, what))
+
+    def made(**more):
+        body = {"model": "letters", "max_tokens": 8, "logprobs": 2, "echo": echo, **more}
+        found = {}
+        for part in routes_openai._parts(models["letters"], CompletionBody(**body)):
+            found.setdefault(part.index, Part(part.index)).add(part)
+        return [(whole.pieces, whole.text, whole.reason) for whole in found.values()]
+
+    several = made(prompt=["abc", "dad"], n=3, seed=5)
+    assert read[:6] == models["letters"].model.codec.encode("abcdad").tolist()
+    assert len(read) == 6 + len(several) * 8
+    for index, found in enumerate(several):
+        assert [found] == made(prompt="abc" if index < 3 else "dad", seed=5 + index)
+
+
+@pytest.mark.parametrize("name", ["letters", "lines"])
+def test_a_long_prompt_is_read_some_at_a_time_to_the_same_state(models, name):
+    stream = models[name].stream()
+    for text in ("", "ab\n", "abc\nzd" * 600, "a" * (3 * STEPS + 7), "\n" * 7 + "abz" * STEPS):
+        one, numbers = stream.fork(), token_numbers(stream.codec, text)
+        for block in blocks(stream.codec, numbers):
+            one.feed(block)
+            assert len(block) <= STEPS or block[-1] == stream.codec.end_id
+        whole = stream.fork().feed(numbers)
+        assert (one.state, one.unknown) == (whole.state, whole.unknown)
+
+
+def test_a_seed_may_be_any_number(client):
+    for seed in (-5, 0, 2**62):
+        found = client.completions.create(model="letters", prompt="a", max_tokens=3, seed=seed)
+        assert len(found.choices[0].text) == 3
+
+
+def test_the_stream_alone_is_what_is_read(client):
+    """A prompt's last word decides what stands before the next one."""
+    predictor = client.loaded["words"]
+    alone = Stream(predictor.network).feed("I like")
+    text = client.completions.create(model="words", prompt="I like", max_tokens=4, temperature=0)
+    assert text.choices[0].text == alone.generate(4, temperature=0)

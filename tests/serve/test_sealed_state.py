@@ -1,0 +1,98 @@
+"""States that clients keep: another's, a changed one, or one of another model is never taken."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+
+import httpx
+import pytest
+
+import elman
+from elman.errors import InputError
+from elman.language.network import Network
+from elman.language.stream import Stream
+from elman.serve.sealed_state import open_state, seal_state
+
+
+def test_every_changed_byte_is_refused(make):
+    state = Stream(make("gru")).feed("abc").state
+    sealed = seal_state(b"k" * 32, state)
+    assert open_state(b"k" * 32, sealed) == state
+    whole = bytearray(base64.urlsafe_b64decode(sealed))
+    for place in range(len(whole)):
+        for bit in (1, 0x80):
+            whole[place] ^= bit
+            with pytest.raises(InputError, match="state: got something else"):
+                open_state(b"k" * 32, base64.urlsafe_b64encode(whole).decode())
+            whole[place] ^= bit
+
+
+def test_only_the_text_that_was_given_is_taken():
+    key, state = b"k" * 32, b"abcd"
+    sealed = seal_state(key, state)
+    others = [
+        *(sealed[:place] for place in range(len(sealed))),
+        *(sealed[:place] + "A" + sealed[place:] for place in range(len(sealed) + 1)),
+        *(
+            sealed[:place] + chr(code) + sealed[place + 1 :]
+            for place in (0, 5, -2)
+            for code in (10, 32, 233, 0xD800)
+        ),
+        sealed + "=",
+        sealed.replace("-", "+").replace("_", "/") + "\n",
+        seal_state(b"other key of bytes", state),
+        base64.urlsafe_b64encode(state).decode(),
+        "",
+    ]
+    for other in others:
+        if other != sealed:
+            with pytest.raises(InputError):
+                open_state(key, other)
+    # the last character has bits that base64 does not read
+    last = sealed.rstrip("=")[-1]
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for other in set(alphabet) - {last}:
+        with pytest.raises(InputError):
+            open_state(key, sealed.rstrip("=")[:-1] + other + "=" * sealed.count("="))
+
+
+def test_another_models_state_is_refused(make, ask):
+    models = {name: elman.tasks.open(make("gru", seed=seed)) for seed, name in enumerate("ab")}
+
+    async def go():
+        async with ask(models) as client:
+            body = {"model": "a", "input": "abc"}
+            state = (await client.post("/v1/step", json=body)).json()["state"]
+            for changed, words in (
+                ({"model": "b", "state": state}, "state of another model"),
+                ({"model": "a", "state": state[:-4]}, "state: got something else"),
+                ({"model": "a", "state": "no"}, "state: got something else"),
+            ):
+                answer = await client.post("/v1/step", json=changed)
+                assert answer.status_code == 400
+                assert words in answer.json()["error"]["message"]
+
+    asyncio.run(go())
+
+
+def test_servers_with_one_key_take_turns(start, model_file):
+    """Two processes serve one stream in turns; a third with a key of its own does not take its state."""
+    key = b"one key for both of them"
+    network = Network(elman.load(model_file).model)
+    alone, state = Stream(network), None
+    with (
+        start(model_file, state_key=key) as one,
+        start(model_file, state_key=key) as two,
+        start(model_file) as stranger,
+        httpx.Client(timeout=30) as client,
+    ):
+        for turn, part in enumerate(["abc", " d", "", "e\nf", "gh", "a"]):
+            server = (one, two)[turn % 2]
+            body = {"model": "letters", "state": state, "input": part, "k": 4}
+            found = client.post(f"{server.url}/v1/step", json=body).json()
+            state = found["state"]
+            rows = [(row["token"], row["probability"]) for row in found["predictions"]]
+            assert rows == alone.feed(part).predict(4)
+        answer = client.post(f"{stranger.url}/v1/step", json={"model": "letters", "state": state})
+        assert answer.status_code == 400

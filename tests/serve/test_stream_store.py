@@ -1,0 +1,456 @@
+"""Streams that share products of one model: each answers as it would alone, whoever is beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from elman.engine import kernel
+from elman.errors import InputError
+from elman.language.network import Network
+from elman.language.stream import Stream, token_numbers
+from elman.serve import batcher as module
+from elman.serve.batcher import Batcher, StaleError
+from elman.serve.stream_store import BusyError, NotFoundError, Streams
+
+COUNT = int(os.environ.get("ELMAN_HOSTILE_COUNT", "0")) or 60
+# float32 without the kernel: a product of many rows may be summed in another order than one row's
+TOLERANCE = 0.0 if kernel.kernels() else 2e-5
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+async def cut(codec, text):
+    await asyncio.sleep(0)
+    return token_numbers(codec, text)
+
+
+def streams_of(model, room=10**6, idle=60.0, clock=None, observe=lambda *_: None, cut=cut):
+    network = Network(model)
+    batcher = Batcher(network, 0.001, observe)
+    held = []
+    held.append(Streams("m", batcher, idle, lambda: room - len(held[0]), cut, clock or Clock()))
+    return held[0]
+
+
+def run(work, streams):
+    try:
+        return asyncio.run(work(streams))
+    finally:
+        streams.batcher.close()
+
+
+def same(answer, stream, k):
+    expected = stream.predict(k)
+    assert len(answer.predictions) == len(expected)
+    if not TOLERANCE:
+        assert answer.predictions == expected
+        return
+    for (token, ours), (other, theirs) in zip(answer.predictions, expected, strict=True):
+        assert token == other
+        assert ours == pytest.approx(theirs, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("documents", ["file", "line"])
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
+def test_random_interleavings_are_solo_streams(make, monkeypatch, cell, documents):
+    """Streams come, read, fork, go on from a kept state and leave, many at once; none is another."""
+    monkeypatch.setattr(module, "TURN", 5)
+    model = make(cell, documents=documents)
+    network = Network(model)
+
+    async def life(streams, seed):
+        random = np.random.default_rng(seed)
+
+        def text():
+            size = int(random.choice([0, 1, 2, 7, 40]))
+            return "".join(random.choice([*"abcdefgh \n\u00e9"], size))
+
+        first = text()
+        name, answer = await streams.create(first)
+        alone = Stream(network).feed(first)
+        position = len(model.codec.encode(first))
+        assert answer.position == position
+        for _ in range(int(random.integers(1, 9))):
+            await asyncio.sleep(float(random.choice([0, 0, 0.0005, 0.002])))
+            what, k = (
+                random.choice(["feed", "fork", "step"], p=[0.7, 0.2, 0.1]),
+                int(random.integers(1, 9)),
+            )
+            if what == "fork":
+                name, answer = await streams.fork(name)
+                assert answer.position == position
+                continue
+            more = text()
+            if what == "step":
+                packed = alone.state
+                answer = await streams.step(packed, more, k)
+                other = Stream(network)
+                other.state = packed
+                same(answer, other.feed(more), k)
+                assert TOLERANCE or answer.state == other.state
+                continue
+            answer = await streams.feed(name, more, k, None)
+            position += len(model.codec.encode(more))
+            assert answer.position == position
+            same(answer, alone.feed(more), k)
+        if random.random() < 0.5:
+            await streams.delete(name)
+
+    async def work(streams):
+        await asyncio.gather(*(life(streams, seed) for seed in range(COUNT)))
+
+    run(work, streams_of(model))
+
+
+def test_requests_that_arrive_together_share_products(make):
+    seen = []
+    streams = streams_of(
+        make("gru"), observe=lambda streams, tokens: seen.append((streams, tokens))
+    )
+
+    async def work(streams):
+        names = [name for name, _ in [await streams.create("") for _ in range(50)]]
+        seen.clear()
+        await asyncio.gather(*(streams.feed(name, "a", 1, None) for name in names))
+
+    run(work, streams)
+    assert sum(tokens for _, tokens in seen) == 50
+    assert max(streams for streams, _ in seen) > 25
+
+
+def test_a_long_text_does_not_hold_up_the_others(make):
+    streams = streams_of(make("lstm", size=32))
+
+    async def work(streams):
+        long, _ = await streams.create("")
+        short, _ = await streams.create("")
+        reading = asyncio.ensure_future(streams.feed(long, "abcdefgh" * 10_000, 1, None))
+        for _ in range(5):
+            await streams.feed(short, "a", 1, None)
+            assert not reading.done()
+        await reading
+
+    run(work, streams)
+
+
+def test_requests_of_one_stream_stay_in_order(make):
+    model = make("gru")
+
+    async def work(streams):
+        name, _ = await streams.create("")
+        parts = ["ab" * size for size in (400, 1, 30, 1, 0, 200)]
+        answers = await asyncio.gather(*(streams.feed(name, part, 3, None) for part in parts))
+        alone, network = None, Network(model)
+        alone = Stream(network)
+        for part, answer in zip(parts, answers, strict=True):
+            same(answer, alone.feed(part), 3)
+
+    run(work, streams_of(model))
+
+
+def test_a_numbered_request_is_read_once(make):
+    model = make("lstm")
+
+    async def work(streams):
+        name, _ = await streams.create("")
+        with pytest.raises(StaleError, match="seq: got 1; expected 0 first"):
+            await streams.feed(name, "abc", 4, 1)
+        first = await streams.feed(name, "abc", 4, 0)
+        again = await asyncio.gather(*(streams.feed(name, "abc", 4, 0) for _ in range(3)))
+        assert again == [first] * 3
+        with pytest.raises(StaleError, match="seq: got 2; expected 1, or 0 again"):
+            await streams.feed(name, "a", 4, 2)
+        expected = "seq: got 0 with another input; expected what 0 was before, or 1"
+        for other in ("ab", "abcd", "", "abd"):
+            with pytest.raises(StaleError, match=expected):
+                await streams.feed(name, other, 4, 0)
+        # what cannot be read takes no number
+        with pytest.raises(InputError, match="tokens: got 99"):
+            await streams.feed(name, [99], 4, 1)
+        same(await streams.feed(name, "d", 4, 1), Stream(model).feed("abcd"), 4)
+
+    run(work, streams_of(model))
+
+
+def test_a_fork_counts_its_own_requests(make):
+    model = make("lstm")
+
+    async def work(streams):
+        name, _ = await streams.create("")
+        await streams.feed(name, "ab", 1, 0)
+        other, _ = await streams.fork(name)
+        same(await streams.feed(other, "c", 4, 0), Stream(model).feed("abc"), 4)
+        same(await streams.feed(name, "d", 4, 1), Stream(model).feed("abd"), 4)
+
+    run(work, streams_of(model))
+
+
+def test_what_comes_after_a_long_text_waits_until_it_is_cut(make):
+    model = make("gru")
+
+    async def work():
+        free = asyncio.Event()
+
+        async def cut(codec, text):
+            await free.wait()
+            return token_numbers(codec, text)
+
+        streams = streams_of(model, cut=cut)
+        name, _ = await streams.create("")
+        long = "ab" * 2_000
+        asked = [
+            asyncio.ensure_future(one)
+            for one in (
+                streams.feed(name, long, 3, None),
+                streams.feed(name, "c", 3, None),
+                streams.feed(name, long, 3, None),
+                streams.fork(name),
+                streams.delete(name),
+                streams.feed(name, "d", 3, None),
+            )
+        ]
+        other, _ = await streams.create("")
+        await streams.feed(other, "e", 1, None)  # the others do not wait
+        assert not any(one.done() for one in asked)
+        asked[2].cancel()  # who leaves before its text is cut was never there
+        free.set()
+        first, short, left, forked, deleted, late = await asyncio.gather(
+            *asked, return_exceptions=True
+        )
+        same(first, Stream(model).feed(long), 3)
+        same(short, Stream(model).feed(long + "c"), 3)
+        assert isinstance(left, asyncio.CancelledError)
+        assert forked[1].position == len(long) + 1
+        assert deleted is None
+        assert isinstance(late, NotFoundError)
+        assert not streams._turns
+        streams.batcher.close()
+
+    asyncio.run(work())
+
+
+def test_names_are_secret_and_room_is_bounded(make):
+    clock = Clock()
+
+    async def work(streams):
+        names = [(await streams.create("a"))[0] for _ in range(4)]
+        assert len(set(names)) == 4
+        assert all(len(name) == 22 for name in names)  # 128 bits in base64
+        with pytest.raises(BusyError, match="no room for more streams"):
+            await streams.create("")
+        with pytest.raises(BusyError):
+            await streams.fork(names[0])
+        await streams.delete(names[0])
+        await streams.create("")
+        for name in (names[0], "", "x" * 22):
+            with pytest.raises(NotFoundError, match="no such stream"):
+                await streams.feed(name, "", 1, None)
+        clock.now = 59.0
+        await streams.feed(names[1], "", 1, None)
+        clock.now = 61.0
+        streams.sweep()
+        assert len(streams) == 1
+        await streams.feed(names[1], "", 1, None)
+        # a slot that was another's begins anew
+        fresh, _ = await streams.create("")
+        answer = await streams.feed(fresh, "", 5, None)
+        assert answer.position == 0
+        same(answer, Stream(streams.batcher.network), 5)
+
+    run(work, streams_of(make("gru"), room=4, clock=clock))
+
+
+def test_a_failed_beginning_leaves_no_stream(make):
+    async def work(streams):
+        for _ in range(3):
+            with pytest.raises(InputError, match="tokens: got 99"):
+                await streams.create([99])
+            with pytest.raises(InputError, match="state"):
+                await streams.step(b"nonsense", "a", 1)
+        assert len(streams) == 0
+        assert streams._free == [0]  # the same slot, again and again
+
+    run(work, streams_of(make("gru")))
+
+
+def test_who_asked_may_leave(make):
+    """An answer that nobody waits for is dropped; what was asked after it is answered."""
+    model = make("gru")
+
+    async def work(streams):
+        name, _ = await streams.create("")
+        left = asyncio.ensure_future(streams.feed(name, "ab" * 500, 1, None))
+        await asyncio.sleep(0)
+        left.cancel()
+        answer = await streams.feed(name, "c", 3, None)
+        same(answer, Stream(model).feed("ab" * 500 + "c"), 3)
+
+    run(work, streams_of(model))
+
+
+def test_many_at_once_are_no_more_than_there_is_room_for(make):
+    held = []
+
+    async def work(streams):
+        held.append(streams)
+        made = await asyncio.gather(
+            *(streams.create("a") for _ in range(200)), return_exceptions=True
+        )
+        assert sum(isinstance(one, BusyError) for one in made) == 190
+        assert len(streams) == 10
+
+    network = Network(make("gru"))
+    run(work, Streams("m", Batcher(network, 0.001), 60.0, lambda: 10 - sum(map(len, held)), cut))
+
+
+def test_numbers_are_not_left_out(make):
+    """A repeat after an unnumbered request would answer another question."""
+
+    async def work(streams):
+        name, _ = await streams.create("")
+        await streams.feed(name, "a", 1, None)
+        first = await streams.feed(name, "b", 4, 0)
+        with pytest.raises(StaleError, match="seq: got none; expected 1, for the last had one"):
+            await streams.feed(name, "c", 1, None)
+        # what reads nothing changes nothing
+        assert await streams.feed(name, "", 4, None) == first
+        assert await streams.feed(name, "b", 4, 0) == first
+
+    run(work, streams_of(make("gru")))
+
+
+def failing(pool, when):
+    """Returns a pool's `feed` whose network reads, and then fails where `when` says so of its arguments."""
+    feed, forward = type(pool).feed, pool.network.forward
+
+    def broken(blocks, slots):
+        def fails(*given):
+            found = forward(*given)
+            if when(blocks, slots):
+                raise MemoryError
+            return found
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pool.network, "forward", fails)
+            return feed(pool, blocks, slots)
+
+    return broken
+
+
+def test_a_fault_is_its_own_requests_alone(make, monkeypatch):
+    """What was read of the round is taken back; neighbours are answered as if nothing had been."""
+    model = make("gru")
+
+    async def work(streams):
+        names = [(await streams.create("ab"))[0] for _ in range(6)]
+        bad, pool = streams._slots[names[2]], streams.batcher._pool
+        with monkeypatch.context() as patch:
+            patch.setattr(pool, "feed", failing(pool, lambda _, slots: bad in slots))
+            answers = await asyncio.gather(
+                *(streams.feed(name, "cda", 3, 0) for name in names), return_exceptions=True
+            )
+        assert isinstance(answers.pop(2), MemoryError)
+        expected = Stream(model).feed("abcda")
+        for answer in answers:
+            same(answer, expected, 3)
+            assert answer.position == 5
+        # the same number again is read, once
+        again = await streams.feed(names[2], "cda", 3, 0)
+        assert again.position == 5
+        same(again, expected, 3)
+
+    run(work, streams_of(model))
+
+
+def test_a_fault_within_a_request_ends_the_stream(make, monkeypatch):
+    monkeypatch.setattr(module, "TURN", 2)
+
+    async def work(streams):
+        name, _ = await streams.create("")
+        pool = streams.batcher._pool
+        with monkeypatch.context() as patch:
+            third = failing(pool, lambda blocks, _: len(blocks[0]) == 1)
+            patch.setattr(pool, "feed", third)
+            with pytest.raises(MemoryError):
+                await streams.feed(name, "abcde", 1, 0)
+        for again in (streams.feed(name, "abcde", 1, 0), streams.fork(name)):
+            with pytest.raises(StaleError, match="a fault left the stream within a request"):
+                await again
+        await streams.delete(name)
+        other, _ = await streams.create("")
+        assert streams._slots[other] == 0
+        assert (await streams.feed(other, "ab", 1, 0)).position == 2
+
+    run(work, streams_of(make("gru")))
+
+
+def test_an_answer_that_fails_is_given_again(make, monkeypatch):
+    async def work(streams):
+        name, _ = await streams.create("")
+        with monkeypatch.context() as patch:
+            patch.setattr(streams.batcher._pool, "predict", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                await streams.feed(name, "ab", 1, 0)
+        assert (await streams.feed(name, "ab", 1, 0)).position == 2
+
+    run(work, streams_of(make("gru")))
+
+
+def test_a_fault_of_one_round_is_told_and_the_thread_goes_on(make, monkeypatch):
+    async def work(streams):
+        name, _ = await streams.create("")
+        with monkeypatch.context() as patch:
+            patch.setattr(streams.batcher._pool, "feed", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                await streams.feed(name, "a", 1, 0)
+        # what failed was not read, and is asked again by its number
+        assert (await streams.feed(name, "a", 1, 0)).position == 1
+
+    run(work, streams_of(make("gru")))
+
+
+MEMORY = """
+import asyncio, resource, sys
+import elman
+from elman.serve.batcher import Batcher
+from elman.serve.stream_store import Streams
+streams = Streams("m", Batcher(elman.load(sys.argv[1]).network, 0.001), 60.0, lambda: 1, None)
+def held():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+async def work(count):
+    for _ in range(count // 100):
+        await asyncio.gather(*(streams.create("a") for _ in range(100)))
+loop = asyncio.new_event_loop()
+loop.run_until_complete(work(2000))
+before = held()
+loop.run_until_complete(work(10_000))
+print(held() - before)
+streams.batcher.close()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
+def test_an_idle_stream_costs_its_state_and_little_more(make, tmp_path):
+    """10,000 idle streams cost their states and 512 bytes each."""
+    from elman.files.model import Model
+
+    model = make("lstm", size=128)
+    path = tmp_path / "m.safetensors"
+    Model(model.config, model.arrays, model.codec, {}).save(path)
+    state = Network(model).state_size * 4
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, path], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 10_000 * (state + 512)

@@ -1,0 +1,133 @@
+"""Questions take turns: short ones never wait for long ones, and what nobody waits for ends."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from time import monotonic, sleep
+
+import pytest
+
+from elman.engine.pauses import pause
+from elman.serve import threads
+from elman.serve.threads import Work
+
+
+@pytest.fixture
+def desk():
+    desk = Work(threads=1, room=8)
+    yield desk
+    desk.close()
+
+
+class Endless:
+    """A question that computes until it is told to end, and pauses between its blocks."""
+
+    def __init__(self):
+        self.begun, self.enough, self.ended = (threading.Event() for _ in range(3))
+        self.blocks = 0
+
+    def __call__(self):
+        self.begun.set()
+        try:
+            while not self.enough.is_set():
+                sleep(0.001)
+                self.blocks += 1
+                pause()
+        finally:
+            self.ended.set()
+
+
+async def begun(*questions):
+    for one in questions:
+        assert await asyncio.to_thread(one.begun.wait, 30)
+
+
+@pytest.mark.parametrize("kind", ["long", "short that turned out long"])
+def test_a_short_question_is_answered_while_others_compute(desk, kind):
+    """All turns are taken, and so is the place for short ones, by questions that go on for ever."""
+    one, other = Endless(), Endless()
+
+    async def go():
+        long = asyncio.ensure_future(desk.run(one))
+        given = "a" if kind != "long" else "a" * threads.SHORT
+        second = asyncio.ensure_future(desk.quick(given, other))
+        await begun(one)
+        if kind != "long":
+            await begun(other)
+            sleep(2 * threads.QUICK)
+        for number in range(20):
+            answer = asyncio.wait_for(desk.quick("b", lambda number=number: number), 30)
+            assert await answer == number
+        assert not long.done()
+        assert not second.done()
+        one.enough.set()
+        other.enough.set()
+        await asyncio.gather(long, second)
+
+    asyncio.run(go())
+
+
+def test_long_questions_share_the_time_and_new_ones_come_first(desk):
+    one, other = Endless(), Endless()
+
+    async def go():
+        first = asyncio.ensure_future(desk.run(one))
+        await begun(one)
+        second = asyncio.ensure_future(desk.run(other))
+        await begun(other)
+        one.blocks = other.blocks = 0
+        end = monotonic() + 30
+        while min(one.blocks, other.blocks) < 100 and monotonic() < end:
+            await asyncio.sleep(0.01)
+        assert min(one.blocks, other.blocks) >= 100
+        one.enough.set()
+        other.enough.set()
+        await asyncio.gather(first, second)
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_question_ends_at_its_next_pause_when_nobody_waits_for_it(desk, waits):
+    one, other = Endless(), Endless()
+
+    async def go():
+        first = asyncio.ensure_future(desk.run(one))
+        await begun(one)
+        second = asyncio.ensure_future(desk.run(other))
+        if waits:
+            await begun(other)
+        first.cancel()
+        assert await asyncio.to_thread(one.ended.wait, 30)
+        await begun(other)
+        other.enough.set()
+        await second
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("explain", {"input": "abcd" * 10}),
+        ("unroll", {"input": "abcd" * 10}),
+        ("score", {"input": "abcd" * 1000}),
+        ("memory", {"input": "abcd" * 100}),
+        ("predict", {"input": "abcd" * 1000}),
+        ("trace", {"input": "abcd" * 10}),
+    ],
+)
+def test_every_kind_of_question_pauses(models, ask, monkeypatch, route, body):
+    """So that its client's leaving ends it, and others have their turn."""
+    pauses = []
+    kept = threads._Question.pause
+    monkeypatch.setattr(threads._Question, "pause", lambda one: (pauses.append(1), kept(one)))
+
+    async def go():
+        async with ask(models) as client:
+            answer = await client.post(f"/v1/{route}", json={"model": "letters"} | body)
+            assert answer.status_code == 200
+
+    asyncio.run(go())
+    assert len(pauses) >= 2

@@ -1,0 +1,414 @@
+"""Journals as runs: what a page is told of them, whatever a file holds, and while one is written."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from elman.draw import figures
+from elman.files.model import Model
+from elman.serve.training_page import Watched
+from elman.serve.training_runs import MAX_BYTES, MOST_EVENTS, MOST_POINTS, Runs
+
+
+def steps(number: int, loss: float = 1.0, **more: Any) -> dict[str, Any]:
+    return {"event": "steps", "step": number, "loss": loss, **more}
+
+
+def measured(number: int, loss: float, **more: Any) -> dict[str, Any]:
+    return {"event": "evaluation", "step": number, "held_out_loss": loss, "best": True, **more}
+
+
+START = {"event": "start", "task": "language", "network": {"cell": "gru"}}
+END = {"event": "end", "stopped": "budget", "card": {}}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes events as a journal, and returns its path."""
+
+    def write(name, *events, mode="w"):
+        path = tmp_path / f"{name}.run.jsonl"
+        with path.open(mode, encoding="utf-8") as file:
+            file.writelines(json.dumps(event) + "\n" for event in events)
+        return path
+
+    return write
+
+
+def marks(svg):
+    return re.findall(r'class="small grey(?: end)?"[^>]*>([^<]*)</text>', svg)
+
+
+def test_a_folder_lists_its_runs_the_newest_first(write, tmp_path):
+    os.utime(write("old", START, steps(7)), (1, 1))
+    write("new", START, steps(3), END)
+    (tmp_path / "notes.jsonl").write_text("{}\n")
+    first, second = Runs(tmp_path).listed()
+    new = {"id": "new", "model": "new.safetensors", "task": "language", "cell": "gru"}
+    assert first == new | {"finished": True, "steps": 3}
+    assert (second["id"], second["finished"], second["steps"]) == ("old", False, 7)
+
+
+def test_events_come_in_parts_and_the_curves_with_the_last(write, tmp_path):
+    write("a", START, *(steps(n) for n in range(1, MOST_EVENTS + 10)))
+    runs = Runs(tmp_path)
+    first = runs.answer("a", 0)
+    assert (first["from"], first["next"], first["more"]) == (0, MOST_EVENTS, True)
+    assert first["svg"] is None
+    last = runs.answer("a", first["next"])
+    assert (last["next"], last["more"], last["finished"]) == (MOST_EVENTS + 10, False, False)
+    assert [event["step"] for event in last["events"]] == [*range(MOST_EVENTS, MOST_EVENTS + 10)]
+    assert last["svg"].startswith("<svg")
+    assert "<style" not in last["svg"]
+
+
+def test_a_run_is_read_on_while_it_is_written_and_half_a_line_waits(write, tmp_path):
+    path = write("a", START, steps(1))
+    runs = Runs(tmp_path)
+    assert runs.answer("a", 0)["next"] == 2
+    line = json.dumps(steps(2)) + "\n"
+    with path.open("a") as file:
+        file.write(line[:10])
+    assert runs.answer("a", 2)["events"] == []
+    with path.open("a") as file:
+        file.write(line[10:])
+    assert runs.answer("a", 2)["events"] == [steps(2)]
+
+
+def test_a_run_begun_anew_is_told_from_the_one_before(write, tmp_path):
+    write("a", START, steps(1), steps(2))
+    runs = Runs(tmp_path)
+    before = runs.answer("a", 0)
+    write("a", START, steps(9))
+    shorter = runs.answer("a", before["next"])
+    assert (shorter["from"], shorter["generation"]) == (0, before["generation"] + 1)
+    assert shorter["events"] == [START, steps(9)]
+    # grown past where it was read to before anyone asked
+    write("a", *[START | {"parameters": 5}] * 9)
+    longer = runs.answer("a", 2)
+    assert longer["generation"] == before["generation"] + 2
+    assert longer["next"] == 9
+
+
+def test_steps_taken_back_leave_the_curves_and_stages_follow_each_other(write, tmp_path):
+    write(
+        "a",
+        START,
+        *(steps(n, 5.0 - n) for n in (1, 2, 3)),
+        {"event": "recovery", "step": 3, "back_to_step": 1, "culprit": "x", "rate_scale": 0.5},
+        steps(2, 2.0),
+        measured(2, 2.5, sample="I like tea"),
+        {"event": "stage", "steps": 2, "next": "refit"},
+        steps(1, 1.0),
+        measured(2, 1.5, sample="we like soup"),
+        END,
+    )
+    told = Runs(tmp_path).answer("a", 0)
+    assert told["finished"]
+    wanted = ["recovered", "1", "on all data", "2"]
+    assert [mark for mark in marks(told["svg"]) if mark in wanted] == wanted
+
+
+def test_what_is_no_event_is_left_out_and_no_number_that_is_none_comes_back(write, tmp_path):
+    path = write("a", START)
+    with path.open("ab") as file:
+        file.write(b'{"event": "steps", "step": 1, "loss": NaN, "gradient_norm": 1e999}\n')
+        file.write(b'{"event": "steps", "step": 2, "loss": -Infinity}\n')
+        file.write(b'\xff\xfe\n[1]\n{}\n{"event": 3}\nnot json\n' + b"[" * 9999 + b"\n")
+        file.write(b'{"event": "evaluation", "step": "two", "sample": 5, "held_out_loss": "x"}\n')
+        file.write(b'{"event": "warning", "text": "half \\ud800 a character"}\n')
+        file.write(b'{"event": "steps", "step": ' + b"9" * 5000 + b"}\n")
+        file.write(b'{"event": "steps", "step": 4, "loss": 1' + b"0" * 400 + b"}\n")
+        file.write(b"x" * (3 << 20) + b"\n")
+        file.write(b'{"event": "steps", "step": 5, "loss": 0.5}\n')
+    told = Runs(tmp_path).answer("a", 0)
+    text = json.dumps(told, ensure_ascii=False, allow_nan=False)
+    assert "half ? a character" in text.encode("utf-8").decode()
+    assert told["events"][1] == {"event": "steps", "step": 1, "loss": None, "gradient_norm": None}
+    assert told["events"][-1] == steps(5, 0.5)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        steps(2, "low"),
+        steps(2, [1.0]),
+        steps(2, True),
+        steps("2"),
+        steps(None),
+        steps(2, 2**60),
+        {"event": "steps", "loss": 1.0},
+        measured(2, "low"),
+        measured(2, 1.0, best="yes"),
+        measured(2, 1.0, sample=["a"]),
+        steps(2, seconds_left="soon"),
+        steps(2, share_done={}),
+        {"event": "warning", "text": {"a": 1}},
+        {"event": "end", "stopped": 3, "card": {}},
+        {"event": "start", "task": ["language"]},
+        {"event": "start", "network": "gru"},
+        {"event": "start", "network": {"cell": 7}},
+        {"event": ["steps"]},
+    ],
+    ids=str,
+)
+def test_an_event_of_another_form_is_dropped_and_counted(write, tmp_path, wrong):
+    """What the page gets is what training writes: numbers are numbers, and words are words."""
+    write("a", START, steps(1), wrong, steps(3, None), measured(3, 1.0, sample="a"), END)
+    told = Runs(tmp_path).answer("a", 0)
+    assert told["events"] == [START, steps(1), steps(3, None), measured(3, 1.0, sample="a"), END]
+    assert told["dropped"] == 1
+    assert Runs(tmp_path).listed()[0]["steps"] == 3
+
+
+def test_what_training_writes_is_not_dropped(tmp_path):
+    (tmp_path / "text.txt").write_text("I like tea .\nwe like soup .\n" * 40)
+    done = train(tmp_path, tmp_path / "plain.safetensors")
+    done.communicate(timeout=120)
+    told = Runs(tmp_path).answer("plain", 0)
+    lines = (tmp_path / "plain.run.jsonl").read_text().splitlines()
+    assert told["dropped"] == 0
+    assert len(told["events"]) == len(lines)
+    assert {"start", "evaluation", "end"} <= {event["event"] for event in told["events"]}
+
+
+def test_an_answer_is_bounded_in_bytes(write, tmp_path):
+    large = measured(1, 1.0, sample="a" * (MAX_BYTES // 3))
+    write("a", START, *[large] * 7, measured(2, 1.0, sample="b" * (MAX_BYTES - 200)), END)
+    runs, at, seen = Runs(tmp_path), 0, []
+    while True:
+        told = runs.answer("a", at)
+        assert len(json.dumps(told["events"])) <= MAX_BYTES + 1000
+        seen += told["events"]
+        at = told["next"]
+        if not told["more"]:
+            break
+    assert len(seen) == 10
+    assert at == 10
+
+
+def test_a_journal_that_goes_or_may_not_be_read_is_left_out_of_the_list(
+    write, tmp_path, monkeypatch
+):
+    write("good", START, steps(7), {"event": "steps", "step": 1e200})
+    secret, gone = write("secret", START), write("gone", START)
+    scan, opened = os.scandir, Path.open
+
+    def scanned(folder):
+        entries = list(scan(folder))
+        gone.unlink(missing_ok=True)
+        return entries
+
+    def refused(path, *how, **more):
+        if path == secret:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *how, **more)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    monkeypatch.setattr(Path, "open", refused)
+    (row,) = Runs(tmp_path).listed()
+    # nor is a number told that no run can have
+    assert (row["id"], row["steps"]) == ("good", 7)
+
+
+def test_curves_are_drawn_anew_where_something_came(write, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        figures, "curves", lambda curves, *_, **__: drawn.append(curves) or "<svg/>"
+    )
+    write("a", START, steps(1))
+    runs = Runs(tmp_path)
+    assert [runs.answer("a", at)["svg"] for at in (0, 2, 2)] == ["<svg/>"] * 3
+    assert len(drawn) == 1
+    write("a", steps(2), mode="a")
+    runs.answer("a", 2)
+    write("a", START, steps(1), steps(9))  # as many, of another run
+    runs.answer("a", 2)
+    assert [curves["training"][0] for curves in drawn] == [[1], [1, 2], [1, 9]]
+
+
+@pytest.mark.parametrize("events", [[], [START], [START, {"event": "warning", "text": "slow"}]])
+def test_a_run_without_a_step_has_an_empty_picture(write, tmp_path, events):
+    """So that a page which showed another run before shows that one's curves no more."""
+    write("a", *events)
+    svg = Runs(tmp_path).answer("a", 0)["svg"]
+    assert svg.startswith("<svg")
+    assert 'class="line ink"' not in svg
+
+
+def test_long_curves_are_thinned_to_their_means(write, tmp_path):
+    write("a", *(steps(n, float(n % 2)) for n in range(1, 4 * MOST_POINTS + 1)))
+    runs = Runs(tmp_path)
+    told, at = runs.answer("a", 0), 0
+    while told["more"]:
+        at = told["next"]
+        told = runs.answer("a", at)
+    (line,) = re.findall(r'<path class="line ink"[^>]*d="([^"]*)"', told["svg"])
+    heights = {pair.split()[1] for pair in re.findall(r"[\d.]+ [\d.]+", line)}
+    assert len(heights) == 1  # means of as many zeros as ones
+
+
+def test_one_journal_that_is_not_there_yet_is_no_run_until_it_is(write, tmp_path):
+    runs = Runs(tmp_path / "model.run.jsonl")
+    assert runs.listed() == []
+    write("model", START)
+    write("other", START)
+    assert [row["id"] for row in runs.listed()] == ["model"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_watching_shows_a_run_before_only_to_go_on_with_it(write, resume):
+    path = write("model", START, steps(7), END)
+    with Watched(path, resume=resume) as watched:
+        address = watched.url.partition("/?")[0]
+        told = httpx.get(f"{address}/v1/runs").json()["data"]
+        assert [row["finished"] for row in told] == ([True] if resume else [])
+        path.write_text("")
+        write("model", START, steps(3))
+        (told,) = httpx.get(f"{address}/v1/runs").json()["data"]
+        assert (told["finished"], told["steps"]) == (False, 3)
+
+
+NAMES = (
+    "../secret",
+    "..%2fsecret",
+    "%2e%2e/secret",
+    "....//secret",
+    "..\\secret",
+    "/etc/passwd",
+    "a/../../secret",
+    "secret.run.jsonl",
+    "\x00",
+    "link",
+    "a.run",
+    ".",
+    "..",
+    "",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_never_becomes_a_path(write, ask, tmp_path, name):
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    secret = write("secret", START | {"hidden": "do not tell"})
+    (folder / "a.run.jsonl").write_text(json.dumps(START) + "\n")
+    (folder / "link.run.jsonl").symlink_to(secret)
+
+    async def go():
+        async with ask({}, runs=folder) as client:
+            quoted = httpx.URL("http://127.0.0.1:8765/v1/runs/").copy_with(
+                raw_path=b"/v1/runs/" + name.replace("\x00", "%00").encode()
+            )
+            return await client.get(quoted)
+
+    answer = asyncio.run(go())
+    assert "do not tell" not in answer.text
+    assert answer.status_code == 404 or set(answer.json()) == {"object", "data"}
+
+
+def test_the_routes_answer_and_refuse_in_one_line(write, ask, tmp_path):
+    write("a <b>&\u202e", START, steps(1), END)
+
+    async def go():
+        async with ask({}, runs=tmp_path) as client:
+            listed = (await client.get("/v1/runs")).json()["data"]
+            name = listed[0]["id"]
+            whole = await client.get(f"/v1/runs/{name}")
+            rest = await client.get(f"/v1/runs/{name}?from=2")
+            wrong = [
+                await client.get(f"/v1/runs/{name}?{x}")
+                for x in (
+                    "from=-1",
+                    "from=x",
+                    f"from={'9' * 40}",
+                    "from=²",
+                    "width=1",
+                    "width=2001",
+                )
+            ]
+            wrong.append(await client.get(f"/v1/runs/{name}?width=x"))
+            narrow = await client.get(f"/v1/runs/{name}?width=358")
+            assert 'width="358"' in narrow.json()["svg"]
+            none = await client.get("/v1/runs/none")
+            return whole, rest, wrong, none
+
+    whole, rest, wrong, none = asyncio.run(go())
+    assert [event["event"] for event in whole.json()["events"]] == ["start", "steps", "end"]
+    assert [event["event"] for event in rest.json()["events"]] == ["end"]
+    assert {answer.status_code for answer in wrong} == {400}
+    assert none.status_code == 404
+    assert none.json()["error"]["message"] == "no such run: got none"
+
+
+def test_a_folder_that_cannot_be_read_is_said(ask, tmp_path):
+    folder = tmp_path / "runs"
+    folder.mkdir()
+
+    async def go():
+        async with ask({}, runs=folder) as client:
+            folder.rmdir()
+            return await client.get("/v1/runs")
+
+    # a journal that is not there is one that has not begun
+    assert asyncio.run(go()).json()["data"] == []
+
+
+def train(folder, output, *options):
+    command = [sys.executable, "-m", "elman", "train", str(folder / "text.txt"), "-o", str(output)]
+    command += ["--steps", "30", "--hidden-size", "8", "--threads", "1", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("json_", [False, True])
+def test_watching_leaves_training_as_it_is(tmp_path, json_):
+    (tmp_path / "text.txt").write_text("I like tea .\nwe like soup .\n" * 40)
+    plain = train(tmp_path, tmp_path / "plain.safetensors")
+    plain.communicate(timeout=120)
+    options = ["--json"] if json_ else []
+    watched = train(tmp_path, tmp_path / "watched.safetensors", "--watch", *options)
+    lines = watched.stderr if json_ else watched.stdout
+    url = next(found[0] for line in lines if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
+    seen: list[dict[str, Any]] = []
+    try:
+        while watched.poll() is None:
+            seen += httpx.get(f"{url}/v1/runs").json()["data"]
+    except httpx.HTTPError:
+        pass  # it has ended
+    out, err = watched.communicate(timeout=120)
+    assert watched.returncode == plain.returncode == 0, err
+    # the end was there to be seen before the page went
+    assert seen[-1]["id"] == "watched"
+    assert seen[-1]["finished"]
+    if json_:
+        assert json.loads(out)["stopped"] == "budget"
+    models = [Model.load(tmp_path / f"{name}.safetensors") for name in ("plain", "watched")]
+    for name, array in models[0].arrays.items():
+        np.testing.assert_array_equal(array, models[1].arrays[name])
+
+
+def test_watching_without_the_extra_says_how_to_get_it(tmp_path):
+    (tmp_path / "text.txt").write_text("I like tea .\n" * 40)
+    code = (
+        "import sys; sys.modules['uvicorn'] = None\n"
+        "from elman.cli import main\n"
+        "main(['train', 'text.txt', '-o', 'm.safetensors', '--watch'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert 'pip install ".[serve]"' in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "m.safetensors").exists()
