@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.kill
+
 TRAIN = [
     "--level", "char", "--steps", "240", "--hidden-size", "24", "--num-layers", "2", "--dropout", "0.2",
     "--batch-size", "8", "--sequence-length", "20", "--evaluations", "6", "--checkpoint-every", "0.01s",

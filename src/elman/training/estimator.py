@@ -62,7 +62,11 @@ def _with_seed(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def _described(options: type[Options]) -> str:
     """Return what every parameter is, for the docstring of an estimator."""
-    lines = ["Parameters (all by name; `random_state` is another name of `seed`):"]
+    lines = [
+        "All parameters are given by name; `random_state` is another name of `seed`.",
+        "",
+        "Args:",
+    ]
     for field in options.declared():
         default = "" if field.default is None else f" [{field.default}]"
         text = f"{field.name}: {field.metadata['help']}{default}"
