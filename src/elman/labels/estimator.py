@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
@@ -24,6 +24,8 @@ from elman.training.estimator import Estimator, needs_torch
 __all__ = ["SequenceClassifier", "SequenceRegressor", "SequenceTagger"]
 
 Self = TypeVar("Self", bound="_Labelled")
+Targets: TypeAlias = Sequence[Any] | np.ndarray
+"""One label, number or list of tags for each sequence."""
 
 
 class _Labelled(Estimator):
@@ -69,10 +71,10 @@ class _Labelled(Estimator):
     def fit(
         self: Self,
         X: Any,
-        y: Sequence[Any],
+        y: Targets,
         *,
-        valid: tuple[Any, Sequence[Any]] | None = None,
-        test: tuple[Any, Sequence[Any]] | None = None,
+        valid: tuple[Any, Targets] | None = None,
+        test: tuple[Any, Targets] | None = None,
         output: str | PathLike[str] | None = None,
         resume: bool = False,
         watch: Any = None,
@@ -105,7 +107,7 @@ class _Labelled(Estimator):
             verbose=verbose,
         )
 
-    def partial_fit(self: Self, X: Any, y: Sequence[Any], classes: Any = None) -> Self:
+    def partial_fit(self: Self, X: Any, y: Targets, classes: Any = None) -> Self:
         """Learn on from new sequences, without a refit; the first call is a `fit` that knows `classes`.
 
         The vocabulary or scaling, the labels and the sizes stay as they were. Raises as `fit`.
@@ -115,7 +117,7 @@ class _Labelled(Estimator):
         data = self._sequences(X, reset=not fitted), self._targets(y)
         return self._train(data, labels=labels, before=self.model_ if fitted else None)
 
-    def _targets(self, y: Sequence[Any]) -> list[Any]:
+    def _targets(self, y: Targets) -> list[Any]:
         return [*y]
 
     def predict(self, X: Any) -> Any:
@@ -157,7 +159,7 @@ class SequenceClassifier(ClassifierMixin, _Labelled):  # type: ignore[misc]
 
     classes_: np.ndarray
 
-    def _targets(self, y: Sequence[Any]) -> list[Any]:
+    def _targets(self, y: Targets) -> list[Any]:
         if y is None:
             # scikit-learn's words
             raise DataError("requires y to be passed, but the target y is None")
@@ -171,7 +173,7 @@ class SequenceClassifier(ClassifierMixin, _Labelled):  # type: ignore[misc]
         found: np.ndarray = predictor.predict_proba(self._sequences(X))
         return found
 
-    def evaluate(self, X: Any, y: Sequence[Any]) -> Classification:
+    def evaluate(self, X: Any, y: Targets) -> Classification:
         """Return how good the answers are: accuracy, macro F1 and recall, confusion, calibration."""
         predictor = self._fitted()
         report: Classification = predictor.evaluate(self._sequences(X), self._targets(y))
@@ -195,7 +197,7 @@ class SequenceRegressor(RegressorMixin, _Labelled):  # type: ignore[misc]
     predictor_type = RegressorPredictor
     task = "regress"
 
-    def _targets(self, y: Sequence[Any]) -> list[Any]:
+    def _targets(self, y: Targets) -> list[Any]:
         if y is None:
             raise DataError("requires y to be passed, but the target y is None")
         try:
@@ -203,7 +205,7 @@ class SequenceRegressor(RegressorMixin, _Labelled):  # type: ignore[misc]
         except (TypeError, ValueError) as error:
             raise DataError("targets", got=error, expected="one number a sequence") from None
 
-    def evaluate(self, X: Any, y: Sequence[float]) -> Regression:
+    def evaluate(self, X: Any, y: Targets) -> Regression:
         """Return how good the numbers are: MAE, RMSE, R²."""
         predictor = self._fitted()
         report: Regression = predictor.evaluate(self._sequences(X), self._targets(y))
@@ -236,12 +238,12 @@ class SequenceTagger(_Labelled):
         found: list[np.ndarray] = predictor.predict_proba(self._sequences(X))
         return found
 
-    def evaluate(self, X: Any, y: Sequence[Sequence[Any]]) -> Classification:
+    def evaluate(self, X: Any, y: Targets) -> Classification:
         """Return how good the tags are, step by step, and of whole entities where they are named so."""
         predictor = self._fitted()
         report: Classification = predictor.evaluate(self._sequences(X), y)
         return report
 
-    def score(self, X: Any, y: Sequence[Sequence[Any]]) -> float:
+    def score(self, X: Any, y: Targets) -> float:
         """Return the share of steps with the right tag."""
         return self.evaluate(X, y).accuracy
