@@ -45,7 +45,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "char": {
         "hidden_size": 128,
         "steps": 3000,
-        "learning_rate": 0.005,
+        "learning_rate": 0.01,
         "warm_up": 0.1,
         "sequence_length": 64,
     },

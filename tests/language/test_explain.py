@@ -259,7 +259,7 @@ def test_a_first_answer_has_no_test_and_fewer_steps(make: Make) -> None:
 def test_a_character_is_replaced_with_the_rest_of_its_word(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replacement, "_REFINED_DRAWS", (3000, 3000))
+    monkeypatch.setattr(replacement, "_REFINED", (1e10, 3000, 3000))
     predictor = tasks.open(make("gru", scale=0.5))
     text = "ab cad ef"
     told = explain_language(predictor, text, "a")

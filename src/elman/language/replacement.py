@@ -24,10 +24,9 @@ from elman.text.words import word_groups
 
 __all__ = ["Falls", "falls", "groups_of"]
 
-_QUICK, _REFINED = 3e9, 1e10
-"""Multiplications that a first and a refined answer may take, in so far as the fewest draws allow it."""
-_QUICK_DRAWS, _REFINED_DRAWS = (1, 8), (4, 32)
-"""The fewest and the most replacements for one token."""
+_QUICK, _REFINED = (3e9, 1, 8), (1e10, 4, 32)
+"""For a first and a refined answer: the multiplications that it may take in so far as the fewest replacements
+for one token allow it, these, and the most replacements."""
 _CERTAIN = 1e-4
 """A token is not replaced where the model gave less than this to all others."""
 _LONGEST_WORD = 24  # characters of a word that replaces another
@@ -145,8 +144,7 @@ class _Lanes:
         (which,) = np.nonzero(others)
         rest = N + 1 - ends[which]
         cost = float(self._size * rest.sum() + self._head * rest.clip(max=self._following).sum())
-        least, most = _QUICK_DRAWS if self._quick else _REFINED_DRAWS
-        work = _QUICK if self._quick else _REFINED
+        work, least, most = _QUICK if self._quick else _REFINED
         self.draws = int(np.clip(work / max(cost, 1.0), least, most))
         heights = (np.arange(self.draws) + self.draw.random((MOST, self.draws))) / self.draws
         for place in which.tolist():
