@@ -29,10 +29,10 @@ from scipy.stats import spearmanr
 from elman import tasks
 from elman.cli import demo
 from elman.engine import kernel
-from elman.engine.config import NetworkConfig
 from elman.explain.explanation import METHODS
 from elman.files.model import Model
 from elman.language import meals
+from elman.language.config import NetworkConfig
 from elman.language.estimator import LanguageModel
 from elman.language.explain import decompose
 from elman.language.predictor import LanguagePredictor

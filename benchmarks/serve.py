@@ -45,8 +45,8 @@ from pathlib import Path
 import numpy as np
 
 import elman
-from elman.engine.config import NetworkConfig
 from elman.files.model import Model
+from elman.language.config import NetworkConfig
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from elman.engine.config import NetworkConfig
 from elman.files.model import Model
+from elman.language.config import NetworkConfig
 from elman.language.predictor import LanguagePredictor
 from elman.text.vocabulary import TextCodec
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from elman.engine.config import SequenceConfig
 from elman.files.model import Model
 from elman.labels.codec import Labels, SequenceCodec
+from elman.labels.config import SequenceConfig
 from elman.labels.dataset import Sequences
 from elman.tables.scaler import Scaler
 from elman.text.vocabulary import TextCodec

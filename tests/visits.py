@@ -15,8 +15,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import elman
-from elman.engine.config import NetworkConfig
 from elman.files.model import Model
+from elman.language.config import NetworkConfig
 from elman.language.meals import Grammar
 from elman.text.vocabulary import TextCodec
 

@@ -8,9 +8,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from elman._version import __version__
+from elman.files.model_types import set_lookup
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -28,18 +29,24 @@ if TYPE_CHECKING:
         OutputError,
     )
     from elman.files.model import Model
+    from elman.files.model_types import ModelTypes
+    from elman.inspect.predictor import Predictor
     from elman.labels.estimator import SequenceClassifier, SequenceRegressor, SequenceTagger
+    from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
     from elman.labels.read import read_sequences
     from elman.language.estimator import LanguageModel
     from elman.language.predictor import LanguagePredictor
     from elman.series.estimator import Forecaster
+    from elman.series.predictor import ForecastPredictor
     from elman.tables.reader import read_table
 
 __all__ = [
+    "ClassifierPredictor",
     "DataError",
     "DataWarning",
     "DivergedError",
     "ElmanError",
+    "ForecastPredictor",
     "Forecaster",
     "InputError",
     "LanguageModel",
@@ -50,46 +57,95 @@ __all__ = [
     "NotFittedError",
     "OptionError",
     "OutputError",
+    "Predictor",
+    "RegressorPredictor",
     "SequenceClassifier",
     "SequenceRegressor",
     "SequenceTagger",
+    "TaggerPredictor",
     "__version__",
     "load",
     "read_sequences",
     "read_table",
 ]
 
-# What is not an error comes from here, when it is first asked for: `import elman` stays cheap.
-_HOMES = {
+# Modules of the public names that are not errors. Each is imported when its name is first used, so that
+# `import elman` stays fast.
+_MODULES = {
+    "ClassifierPredictor": "elman.labels.predictor",
+    "ForecastPredictor": "elman.series.predictor",
     "Forecaster": "elman.series.estimator",
     "LanguageModel": "elman.language.estimator",
+    "LanguagePredictor": "elman.language.predictor",
+    "Model": "elman.files.model",
+    "Predictor": "elman.inspect.predictor",
+    "RegressorPredictor": "elman.labels.predictor",
     "SequenceClassifier": "elman.labels.estimator",
     "SequenceRegressor": "elman.labels.estimator",
     "SequenceTagger": "elman.labels.estimator",
-    "LanguagePredictor": "elman.language.predictor",
-    "Model": "elman.files.model",
+    "TaggerPredictor": "elman.labels.predictor",
     "read_sequences": "elman.labels.read",
     "read_table": "elman.tables.reader",
 }
 
+P = TypeVar("P", bound="Predictor")
 
-def load(path: str | PathLike[str], storage: str = "float32") -> Any:
+
+def _model_types(task: object) -> ModelTypes:
+    from elman.tasks import model_types
+
+    return model_types(task)
+
+
+# The reader of model files stands below the registry of tasks, which tells it the classes to read into.
+set_lookup(_model_types)
+
+
+@overload
+def load(path: str | PathLike[str], storage: str = "float32") -> Predictor: ...
+@overload
+def load(path: str | PathLike[str], storage: str = "float32", *, kind: type[P]) -> P: ...
+def load(
+    path: str | PathLike[str], storage: str = "float32", *, kind: type[Any] | None = None
+) -> Any:
     """Return the trained model in the file `path`, ready to answer; torch is not needed.
 
-    With `storage` "bf16" a step reads the weights rounded to bfloat16, half the bytes: larger networks
-    answer faster. Raises ModelFileError for a file that is not a whole Elman model, OptionError for a
-    `storage` that cannot be.
-    """
-    from elman import tasks
-    from elman.files.model import Model
+    Args:
+        path: the model file.
+        storage: "float32", or "bf16" to read the weights of a language model rounded to bfloat16. They then
+            take half the bytes, so that larger networks answer faster.
+        kind: the class that the model must have, such as `elman.LanguagePredictor`. Editors and type
+            checkers then know the methods of the result.
 
-    return tasks.open(Model.load(path), storage)
+    Raises:
+        ModelFileError: the file is damaged, or not an Elman model.
+        OptionError: the task has no such `storage`.
+        InputError: the model is not of this `kind`.
+
+    >>> import tempfile
+    >>> import elman
+    >>> trained = elman.LanguageModel(hidden_size=4, steps=2).fit("I like tea . " * 40)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     trained.save(f"{folder}/tea.safetensors")
+    ...     model = elman.load(f"{folder}/tea.safetensors", kind=elman.LanguagePredictor)
+    >>> len(model.predict_next("I like", k=3))
+    3
+    """
+    from elman.errors import InputError
+    from elman.files.model import Model
+    from elman.tasks import open_model
+
+    predictor = open_model(Model.load(path), storage)
+    if kind is not None and not isinstance(predictor, kind):
+        what = f"{path} is a model for {predictor.model.config.task}"
+        raise InputError(what, got=type(predictor).__name__, expected=kind.__name__)
+    return predictor
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'elman' has no attribute {name!r}")
-    return getattr(import_module(_HOMES.get(name, "elman.errors")), name)
+    return getattr(import_module(_MODULES.get(name, "elman.errors")), name)
 
 
 def __dir__() -> list[str]:

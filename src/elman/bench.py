@@ -21,9 +21,9 @@ from rich.text import Text
 
 from elman.cells import find
 from elman.engine import kernel
-from elman.engine.config import NetworkConfig
 from elman.errors import MissingDependencyError, OptionError, installing
 from elman.files.model import Model
+from elman.language.config import NetworkConfig
 from elman.language.network import Network
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec

@@ -190,7 +190,7 @@ def test_a_row_of_texts_tags_and_series(folder: Path, run: Any, tmp_path: Path) 
             ["meals", "I", "--method", "magic"],
             "--method: got magic; expected replacement | deco",
         ),
-        (["meals"], "TEXT: got nothing; expected what a model for language is to read"),
+        (["meals"], "TEXT: got nothing; expected what a model for language reads"),
         (["meals", "I", "--replace", "like"], "--replace: got like; expected POSITION=WORD, such"),
         (["meals", "I", "--replace", "-1=a"], "--replace: got -1=a; expected POSITION=WORD, such"),
         (["meals", "I", "--replace", "3=We"], "position: got 3; expected a whole number from 0"),
@@ -204,12 +204,12 @@ def test_a_row_of_texts_tags_and_series(folder: Path, run: Any, tmp_path: Path) 
         (["meals", "I", "--replace", "9" * 5000 + "=I"], "--replace: got 99999"),
         (["meals", "I", "--svg", "x.txt"], "Invalid value for '--svg': got x.txt; expected a name"),
         (["meals", "I", "--plot", "x.foo"], "Invalid value for '--plot': got x.foo; expected a"),
-        (["meals", "I", "--equations", "--unknown"], "--equations: got --unknown; expected it al"),
+        (["meals", "I", "--equations", "--unknown"], "--equations: got --unknown with it; expected no"),
         (["meals", "I", "--equations", "--method", "leave-one-out"], "--equations: got --method l"),
         *(
             (
                 ["meals", "I", "--replace", "0=We", *beside],
-                f"--replace: got {beside[0]}; expected it",
+                f"--replace: got {beside[0]} with it; expected no other option",
             )
             for beside in (
                 *(["--svg", "x.svg"], ["--plot", "x.png"], ["--target", "I"], ["--unknown"]),

@@ -33,7 +33,7 @@ def test_version(run: Any) -> None:
             ["generate", "{model}", "--temperature", -1],
             "elman: --temperature: got -1.0; expected a number from 0",
         ),
-        (["bogus"], "elman: No such command 'bogus': `elman --help` lists what there is"),
+        (["bogus"], "elman: No such command 'bogus': `elman --help` lists commands and options"),
         (
             ["serve", "m.safetensors", "--host", "127.0.0.l"],
             "elman: --host: got 127.0.0.l; expected an address of this machine alone, such as 127.0.0.1; "
@@ -55,7 +55,7 @@ def test_a_wrong_option_names_the_help_of_its_command(run: Any) -> None:
     assert ran.code == 2
     assert ran.err.startswith("elman: No such option: --levle")
     assert "--level" in ran.err
-    assert ran.err.endswith("`elman train --help` lists what there is\n")
+    assert ran.err.endswith("`elman train --help` lists commands and options\n")
 
 
 def test_a_table_that_needs_an_option_names_it_as_typed(run: Any, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elman.engine.config import NetworkConfig
 from elman.files.model import Model
+from elman.language.config import NetworkConfig
 from elman.text.vocabulary import count_vocabulary
 from readers import reader_of
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from elman.cli import main
-from elman.cli.train import TASKS, guess_task
+from elman.cli.train import guess_task
+from elman.tasks import TASKS
 
 SMALL = ("--hidden-size", 8, "--steps", 40, "--learning-rate", 0.02, "--threads", 1)
 GOOD, BAD = ("what a good day", "good food"), ("so bad", "a bad , bad idea")
@@ -75,7 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_task_is_guessed(
     task: str | None, files: list[str], given: dict[str, Any], found: str
 ) -> None:
-    assert guess_task(task, files, given)[0] == found
+    assert guess_task(task, files, given)[0].name == found
 
 
 def test_texts_are_classified(folder: Path, run: Any, tmp_path: Path) -> None:
@@ -270,8 +271,8 @@ def test_a_model_is_asked_what_it_can_answer(folder: Path, run: Any, tmp_path: P
 
 
 def test_every_task_has_its_options() -> None:
-    for task, options in TASKS.items():
-        assert {"hidden_size", "steps", "seed"} <= options.defaults().keys(), task
+    for name, task in TASKS.items():
+        assert {"hidden_size", "steps", "seed"} <= task.options.defaults().keys(), name
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from elman import cells, tasks
-from elman.engine.config import ForecastConfig, NetworkConfig, SequenceConfig
 from elman.files.model import FORMAT, Model
 from elman.labels.codec import Labels, SequenceCodec
+from elman.labels.config import SequenceConfig
+from elman.language.config import NetworkConfig
 from elman.series.calendar import Frequency, advance
 from elman.series.codec import ForecastCodec
+from elman.series.config import ForecastConfig
 from elman.series.series import SeriesSet
 from elman.series.windows import WindowRule
 from elman.tables.scaler import Scaler

@@ -13,7 +13,6 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from elman.engine.config import NetworkConfig
 from elman.errors import DataError, InputError, OptionError
 from elman.files.model import Model
 from elman.inspect import states as readings
@@ -23,6 +22,7 @@ from elman.inspect.states import Reading, Unit, read_states, untrained
 from elman.inspect.units import Units, areas, find_units, units_like
 from elman.labels.network_torch import Reader as SequenceReader
 from elman.labels.predictor import ClassifierPredictor
+from elman.language.config import NetworkConfig
 from elman.language.network_torch import Network
 from elman.language.predictor import LanguagePredictor
 from elman.series.network_torch import Forecaster

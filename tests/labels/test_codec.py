@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from elman import DataError, InputError, ModelFileError
-from elman.engine.config import SequenceConfig
 from elman.labels.codec import ABSENT, Labels, SequenceCodec
+from elman.labels.config import SequenceConfig
 from elman.tables.scaler import Scaler
 from elman.text.vocabulary import TextCodec
 

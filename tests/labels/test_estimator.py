@@ -395,4 +395,4 @@ def test_members_and_sequences_of_their_own() -> None:
     assert model.model_.config.members == 3
     assert model.card_["held_out"]["sequences"] == 2
     assert model.card_["split"] == "2 sequences, as given, are the test set"
-    assert elman.tasks.open(model.model_).classes_.tolist() == ["maybe", "no", "yes"]
+    assert elman.tasks.open_model(model.model_).classes_.tolist() == ["maybe", "no", "yes"]

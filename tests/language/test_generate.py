@@ -232,7 +232,7 @@ import re, resource, sys
 from pathlib import Path
 import numpy as np
 from elman.text.vocabulary import TextCodec
-from elman.engine.config import NetworkConfig
+from elman.language.config import NetworkConfig
 from elman.files.model import Model
 from elman.language.network import Network
 from elman.language.stream import Stream

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from elman.engine.config import NetworkConfig
 from elman.files.model import Model
 from elman.language.batches import IGNORE, evaluation_chunks
+from elman.language.config import NetworkConfig
 from elman.language.network_torch import Network
 from elman.language.train import held_out_loss
-from elman.tasks import open as open_model
+from elman.tasks import open_model
 from elman.text.vocabulary import TextCodec
 
 CELLS = [

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pack_sequence
 from cases import CELLS, Case, cell_id, close_by_name, like, plain, results, states_of
 from elman import LanguageModel
 from elman.cells import Cell, find
-from elman.engine.config import NetworkConfig
+from elman.language.config import NetworkConfig
 from elman.language.network_torch import Network
 from elman.nn import GRU, stack
 

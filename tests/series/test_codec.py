@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elman.engine.config import ForecastConfig
 from elman.errors import DataError, InputError, ModelFileError
 from elman.series.codec import KEPT, ForecastCodec
+from elman.series.config import ForecastConfig
 from elman.series.series import SeriesOptions, SeriesSet, load_series
 from elman.series.windows import WindowRule
 from elman.tables.scaler import Scaler

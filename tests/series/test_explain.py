@@ -10,7 +10,6 @@ import pytest
 
 from elman import Forecaster
 from elman.draw import figures
-from elman.engine.config import ForecastConfig
 from elman.errors import DataError, ElmanError, OptionError
 from elman.explain.explanation import (
     ADDITIVE,
@@ -22,6 +21,7 @@ from elman.explain.explanation import (
     Explanation,
 )
 from elman.files.model import Model
+from elman.series.config import ForecastConfig
 from elman.series.explain import MOST, explain_forecast, forecast_picture
 from elman.series.predictor import ForecastPredictor
 from elman.series.series import SeriesSet, load_series

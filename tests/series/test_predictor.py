@@ -16,13 +16,13 @@ from scipy import stats
 
 from elman import Forecaster as Estimator
 from elman import load
-from elman.engine.config import ForecastConfig
 from elman.errors import DataError, DataWarning, ModelFileError, OptionError
 from elman.files import container
 from elman.files.model import Model
 from elman.metrics.forecast import mean_of_quantiles
 from elman.series.calendar import Frequency
 from elman.series.codec import ForecastCodec, closed
+from elman.series.config import ForecastConfig
 from elman.series.explain import explain_forecast
 from elman.series.network_torch import Forecaster
 from elman.series.predictor import ForecastPredictor

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 import elman
-from elman.engine.config import NetworkConfig
 from elman.files.model import Model
+from elman.language.config import NetworkConfig
 from elman.serve.app import create_app
 from elman.serve.settings import Settings
-from elman.tasks import open as open_model
+from elman.tasks import open_model
 from elman.text.vocabulary import TextCodec
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"

@@ -58,7 +58,9 @@ def test_only_the_text_that_was_given_is_taken():
 
 
 def test_another_models_state_is_refused(make, ask):
-    models = {name: elman.tasks.open(make("gru", seed=seed)) for seed, name in enumerate("ab")}
+    models = {
+        name: elman.tasks.open_model(make("gru", seed=seed)) for seed, name in enumerate("ab")
+    }
 
     async def go():
         async with ask(models) as client:

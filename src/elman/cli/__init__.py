@@ -1,11 +1,11 @@
-"""The command: a table of commands, each a few lines over what the package does.
+"""The command ``elman``.
 
-Nothing heavy is imported before a command needs it, so that help comes at once.
+A command imports numpy, torch and the rest of the package inside its function, so that help appears at once.
 """
 
 from __future__ import annotations
 
-from elman.cli import explain, info, predict, serve, train, units
-from elman.cli.app import app, main
+from elman.cli.app import main
+from elman.cli.commands import app
 
-__all__ = ["app", "explain", "info", "main", "predict", "serve", "train", "units"]
+__all__ = ["app", "main"]

@@ -1,4 +1,4 @@
-"""The command line itself: the table of commands, what they share, and how they end."""
+"""Command line: the application, options and checks that commands share, and exit codes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,24 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar, overload
 
 import typer
 
-from elman.errors import DataWarning, ElmanError, InputError, KernelWarning, OutputError, message
+from elman.errors import (
+    DataWarning,
+    ElmanError,
+    InputError,
+    KernelWarning,
+    OptionError,
+    OutputError,
+    message,
+)
+
+if TYPE_CHECKING:
+    from elman.inspect.predictor import Predictor
+    from elman.task_types import Printable
+    from elman.tasks import Task
 
 __all__ = [
     "ANSWERS",
@@ -26,6 +39,8 @@ __all__ = [
     "Json",
     "ModelFile",
     "app",
+    "check_source",
+    "check_task_options",
     "complain",
     "load",
     "main",
@@ -36,24 +51,25 @@ __all__ = [
 
 app = typer.Typer(
     name="elman",
-    help="Train recurrent networks on your own sequences and ask them for more.",
+    help="Train recurrent networks on your own sequences and use them.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    epilog="Every command takes --debug: the whole traceback of an error.",
+    epilog="Every command takes --debug, which shows the traceback of an error.",
 )
 
 Json = Annotated[
     bool,
-    typer.Option("--json", help="one JSON object to standard output, all else to standard error"),
+    typer.Option(
+        "--json", help="print one JSON object to standard output, all else to standard error"
+    ),
 ]
 ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help="a trained model (.safetensors)")]
-# of every error in the words of the command line; typer keeps its name private
+# Base of all errors about the command line; typer does not export it.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def _parsed(read: Callable[[str], Any], expected: str, metavar: str) -> dict[str, Any]:
-    """Return how typer is to read an option: what `read` returns, or `expected` in the error."""
+    """Return typer's arguments for an option that `read` parses; an error says what is `expected`."""
 
     def parser(text: str) -> Any:
         try:
@@ -91,34 +107,72 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def show(found: Any, json_: bool) -> None:
-    """Print an answer: what its `to_dict` returns as JSON, or its text for a person."""
+def show(result: Printable, json_: bool) -> None:
+    """Print a result: as JSON, or as text with its warnings on standard error."""
     if json_:
-        print_json(found.to_dict())
+        print_json(result.to_dict())
         return
-    # What was odd about the data is said in the command's words, beside the answer.
-    if warned := getattr(found, "warnings", ()):
-        for warning in warned:
+    if warnings_ := getattr(result, "warnings", ()):
+        for warning in warnings_:
             complain(warning)
-        found = replace(found, warnings=())
-    typer.echo(str(found))
+        # The text of a result repeats its warnings, in the names of Python's arguments.
+        result = replace(result, warnings=())
+    typer.echo(str(result))
 
 
-def load(path: str, *tasks: str) -> Any:
-    """Return the predictor of a model file, of one of `tasks` where they are named."""
+P = TypeVar("P", bound="Predictor")
+
+
+@overload
+def load(path: str) -> tuple[Any, Task[Any, Any]]: ...
+@overload
+def load(path: str, kind: type[P]) -> tuple[P, Task[Any, Any]]: ...
+def load(path: str, kind: type[Any] | None = None) -> tuple[Any, Task[Any, Any]]:
+    """Return the predictor of a model file and its task; raises InputError unless it is of this `kind`."""
     import elman
+    from elman.tasks import TASKS, task_of
 
     predictor = elman.load(path)
-    task = predictor.model.config.task
-    if tasks and task not in tasks:
-        raise InputError(
-            f"{path} is a model for {task}", expected=f"one for {' or '.join(tasks)} here"
-        )
-    return predictor
+    task = task_of(predictor.model)
+    if kind is not None and not isinstance(predictor, kind):
+        names = [name for name, other in TASKS.items() if other.predictor_type() is kind]
+        expected = f"one for {' or '.join(names)}"
+        raise InputError(f"{path} is a model for {task.name}", expected=expected)
+    return predictor, task
+
+
+def check_source(task: Task[Any, Any], source: str | None, name: str) -> None:
+    """Raise OptionError where the argument `name` is missing, but the task needs an input."""
+    if source is None and task.needs_input:
+        raise OptionError(name, got="nothing", expected=f"what a model for {task.name} reads")
+
+
+def check_task_options(command: str, task: Task[Any, Any], **options: object) -> None:
+    """Raise OptionError for an option of a command that has a value, but that the task does not have.
+
+    Args:
+        command: "predict", "evaluate" or "explain".
+        task: the task of the model.
+        options: the options that not all tasks have; None, False and () stand for no value.
+    """
+    from elman.tasks import TASKS
+
+    attribute = f"{command}_options"
+    for name, value in options.items():
+        if value not in (None, False, ()) and name not in getattr(task, attribute):
+            others = [other for other in TASKS if name in getattr(TASKS[other], attribute)]
+            flag = "--" + name.replace("_", "-")
+            expected = f"one for {' or '.join(others)}"
+            raise OptionError(flag, got=f"a model for {task.name}", expected=expected)
 
 
 def with_options(function: Callable[..., None], options: Mapping[str, Any]) -> Callable[..., None]:
-    """Return `function`, whose ``**`` parameter is replaced by options, typer's annotations by name."""
+    """Return `function` with options in place of its ``**`` parameter.
+
+    Args:
+        function: a command.
+        options: typer's annotations of the options by name.
+    """
     *own, _ = inspect.signature(function, eval_str=True).parameters.values()
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
@@ -134,13 +188,13 @@ def with_options(function: Callable[..., None], options: Mapping[str, Any]) -> C
 
 
 def complain(text: str) -> None:
-    """Say one line to standard error, its options as the command has them."""
+    """Write a line to standard error, with options as they are typed in the shell."""
     from elman.cli.option_names import as_typed
 
     sys.stderr.write(f"elman: {as_typed(text)}\n")
 
 
-def _show(
+def _show_warning(
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -156,7 +210,7 @@ def _show(
 
 
 def _command(arguments: list[str]) -> str:
-    """Return the command among the arguments behind a space, or nothing where none is named."""
+    """Return a space and the command among the arguments, or "" where they name none."""
     names = {command.name for command in app.registered_commands}
     return next((f" {argument}" for argument in arguments if argument in names), "")
 
@@ -175,11 +229,11 @@ def _everywhere(
         bool, typer.Option("--version", help="print the version", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Train recurrent networks on your own sequences and ask them for more."""
+    """Train recurrent networks on your own sequences and use them."""
 
 
 def _complain_of(error: Exception, arguments: list[str]) -> int:
-    """Say in one line what went wrong, and return the exit code."""
+    """Write one line that says what went wrong, and return the exit code."""
     if isinstance(error, ElmanError):
         complain(str(error))
         return error.exit_code
@@ -188,31 +242,32 @@ def _complain_of(error: Exception, arguments: list[str]) -> int:
             error.show()  # type: ignore[attr-defined]
             return 2
         text = error.format_message()  # type: ignore[attr-defined]
-        remedy = f"`elman{_command(arguments)} --help` lists what there is"
-        asks = text.endswith("?")
-        complain(f"{text} {remedy}" if asks else message(text.rstrip("."), remedy=remedy))
+        remedy = f"`elman{_command(arguments)} --help` lists commands and options"
+        is_question = text.endswith("?")
+        complain(f"{text} {remedy}" if is_question else message(text.rstrip("."), remedy=remedy))
         return 2
     if isinstance(error, OSError):
         what = "standard output" if error.filename is None else str(error.filename)
         complain(message(f"cannot read or write {what}", got=error.strerror or error))
-        # what is still in the buffer cannot be written either: drop it, so that Python ends with this code
+        # The rest of the buffer cannot be written either. Drop it, or Python would end with another code.
         with suppress(OSError):
             sys.stdout.close()
         return OutputError.exit_code
-    # torch says it in these words, as a RuntimeError
+    # torch reports a lack of memory as a RuntimeError with one of these texts.
     words = ("not enough memory", "can't allocate memory", "out of memory")
     if isinstance(error, MemoryError) or any(part in str(error).lower() for part in words):
-        complain(message("out of memory", remedy="a smaller --hidden-size or --batch-size"))
+        remedy = "choose a smaller --hidden-size or --batch-size"
+        complain(message("out of memory", remedy=remedy))
         return InputError.exit_code
-    complain(message(f"{type(error).__name__}: {error}", remedy="--debug shows where"))
+    complain(message(f"{type(error).__name__}: {error}", remedy="--debug shows the traceback"))
     return 1
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and leave with its exit code.
+    """Run the command and end the process with its exit code.
 
-    0 is success, 2 bad input or an output that cannot be written, 3 a training that diverged, 130 an
-    interruption by Ctrl-C or SIGTERM.
+    The code is 0 for success, 2 for bad input or an output that cannot be written, 3 for a training run that
+    diverged, and 130 after an interruption by Ctrl-C or SIGTERM.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
@@ -223,13 +278,13 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", DataWarning)
-            warnings.showwarning = _show
+            warnings.showwarning = _show_warning
             code = app(arguments, prog_name="elman", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         code = 130
     except SystemExit as left:
-        # typer leaves so when the reader has gone, as `head` does
+        # typer exits like this when the reader of the output has closed it, as `head` does.
         code = 0 if isinstance(left.__context__, BrokenPipeError) else left.code
     except Exception as error:
         if debug:

@@ -1,4 +1,4 @@
-"""The commands about this installation and its models: info, demo, bench."""
+"""Commands about the installation and model files: info, demo, bench."""
 
 from __future__ import annotations
 
@@ -7,51 +7,51 @@ from typing import Annotated, Any
 
 import typer
 
-from elman.cli.app import REAL, SVG, WHOLE, Json, app, load, print_json, show
-from elman.cli.inputs import read_input, with_reading, write_pictures
+from elman.cli.app import REAL, SVG, WHOLE, Json, load, print_json, show
+from elman.cli.inputs import pop_reading, with_reading, write_pictures
 from elman.errors import OptionError
 
 __all__ = ["bench", "demo", "info"]
 
 
-@app.command("info")
 @with_reading
 def info(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="a trained model")] = None,
     memory: Annotated[
         bool,
         typer.Option(
-            "--memory", help="measure how far back the answers of the model depend on its input"
+            "--memory", help="measure how many steps back the answers depend on the input"
         ),
     ] = False,
     text: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="what to measure memory on: a text, texts a line, a table of sequences or of series; - is "
-            "standard input (default: its own words, drawn sequences, the series that it knows)",
+            help="data to measure memory on: a text, texts a line, a table of sequences or of series; - is "
+            "standard input (default: text that the model generates, random sequences, the series in the "
+            "model)",
         ),
     ] = None,
     svg: Annotated[
-        str | None, typer.Option(**SVG, help="a picture (.svg) of memory by lag")
+        str | None, typer.Option(**SVG, help="file to draw memory by lag to: .svg")
     ] = None,
     json_: Json = False,
-    **how: Any,
+    **reading: Any,
 ) -> None:
-    """Show a model's card, or without one this installation."""
+    """Show a model's card, or without a model this installation."""
     if memory:
         if model is None:
             raise OptionError("--memory", got="no MODEL", expected="a trained model")
-        predictor = load(model)
+        predictor, task = load(model)
         from elman.inspect.memory import measure_memory
 
-        what = None if text is None else read_input(predictor, text, how)
-        found = measure_memory(predictor, what)
-        write_pictures(found, svg=svg)
-        show(found, json_)
+        data = None if text is None else task.read_input(predictor, text, pop_reading(reading))
+        measured = measure_memory(predictor, data)
+        write_pictures(measured, svg=svg)
+        show(measured, json_)
         return
-    for name, given in {"text": text, "svg": svg, **how}.items():
-        if given is not None:
+    for name, value in {"text": text, "svg": svg, **reading}.items():
+        if value is not None:
             raise OptionError(f"--{name}", got="no --memory", expected="--memory with it")
     from elman.training.display import describe_installation, describe_model, print_facts
 
@@ -62,10 +62,9 @@ def info(
         print_facts(facts)
 
 
-@app.command("demo")
 def demo(
     folder: Annotated[
-        Path, typer.Option(help="where the models are written", show_default=True)
+        Path, typer.Option(help="folder for the trained models", show_default=True)
     ] = Path("elman-demo"),
     time: Annotated[
         str, typer.Option(help="training time of the character network: 90s, 3m, 1h30m")
@@ -82,12 +81,13 @@ def demo(
         print_json(result)
 
 
-@app.command("bench")
 def bench(
-    seconds: Annotated[float, typer.Option(**REAL, help="time to take, about")] = 20.0,
+    seconds: Annotated[
+        float, typer.Option(**REAL, help="approximate duration of the measurement")
+    ] = 20.0,
     json_: Json = False,
 ) -> None:
-    """Measure how fast this machine runs: layers beside torch's, a stream's step, generation."""
+    """Measure the speed of this machine: layers beside torch's, a step of a stream, generation."""
     from elman.bench import run
     from elman.bench import show as print_table
 

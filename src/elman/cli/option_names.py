@@ -1,12 +1,10 @@
-"""The package's messages in the words of the shell: options as a person types them there."""
+"""Rewriting of messages: arguments of Python become the options that are typed in the shell."""
 
 from __future__ import annotations
 
 import re
 
-from elman.labels.options import ClassifierOptions, RegressorOptions, TaggerOptions
-from elman.language.options import LanguageOptions
-from elman.series.options import ForecasterOptions
+from elman.tasks import TASKS
 
 __all__ = ["as_typed"]
 
@@ -14,12 +12,11 @@ _ARGUMENTS = {
     *("overlap", "storage", "method", "metric", "horizon", "decimal", "header", "resume"),
     *("temperature", "top_p", "unknown", "of"),
 }
-"""Arguments of methods that are options of commands."""
+"""Arguments of Python methods that are options of commands, beside the options of training."""
 
 
 def _names() -> set[str]:
-    tasks = (LanguageOptions, ClassifierOptions, RegressorOptions, TaggerOptions, ForecasterOptions)
-    return {name for options in tasks for name in options.defaults()} | _ARGUMENTS
+    return {name for task in TASKS.values() for name in task.options.defaults()} | _ARGUMENTS
 
 
 def _flag(name: str, value: str = "") -> str:
@@ -31,7 +28,7 @@ def _flag(name: str, value: str = "") -> str:
 
 
 def as_typed(text: str) -> str:
-    """Return a message with its options as the command has them.
+    """Return a message with its options as they are typed in the shell.
 
     >>> as_typed("hidden_size: got -3; expected a whole number from 1")
     '--hidden-size: got -3; expected a whole number from 1'
@@ -50,7 +47,8 @@ def as_typed(text: str) -> str:
     first = re.match(r"[a-z_]+(?=:| with )", text)
     if first and first[0] in names:
         text = _flag(first[0]) + text[first.end() :]
-    # a name with an underscore is no word of English; the budgets are, and stand alone only here
+    # Without "=" only names with an underscore are surely options. The budgets are English words too, and
+    # are replaced only in the message about budgets.
     many = r"[a-z]+(?:_[a-z]+)+" + (r"|time|epochs|steps" if text.startswith("budget:") else "")
     return re.sub(
         rf"(?<![\w-])(?:{many})(?![\w=])",

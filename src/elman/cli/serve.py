@@ -8,13 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from elman.cli.app import WHOLE, Json, app, complain, load, print_json
+from elman.cli.app import WHOLE, Json, complain, load, print_json
 from elman.errors import DataError, OptionError, printable
 
 __all__ = ["serve"]
 
 
-@app.command("serve")
 def serve(
     models: Annotated[
         list[str] | None, typer.Argument(metavar="MODEL...", help="trained models (.safetensors)")
@@ -72,7 +71,7 @@ def serve(
         name = model_name(path)
         if name in loaded:
             raise OptionError("models", got=f"two called {name}", expected="different names")
-        loaded[name] = load(path)
+        loaded[name], _ = load(path)
 
     def ready(settings: Settings) -> None:
         url = server.address(settings)

@@ -1,77 +1,65 @@
-"""The command that trains: one for all tasks, its options made from those of each."""
+"""Command that trains a network for any task, with the options of all tasks."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import Field, asdict
+from dataclasses import Field
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
-from elman.cli.app import PARSERS, Json, app, print_json, with_options
-from elman.cli.inputs import READING, read_examples
+from elman.cli.app import PARSERS, Json, print_json, with_options
+from elman.cli.inputs import READING, pop_columns, pop_reading
 from elman.cli.option_names import as_typed
 from elman.cli.suggestion import likely_command
-from elman.errors import DataError, OptionError
-from elman.labels.options import ClassifierOptions, RegressorOptions, TaggerOptions
-from elman.language.options import LanguageOptions
-from elman.series.options import ForecasterOptions
-from elman.training.options import Options, members_of
+from elman.errors import OptionError
+from elman.task_types import TrainingFiles
+from elman.tasks import TASKS, Task
+from elman.training.options import members_of
 
-__all__ = ["TASKS", "guess_task"]
+if TYPE_CHECKING:
+    from click import Context, Parameter
 
-TASKS: dict[str, type[Options]] = {
-    "language": LanguageOptions,
-    "classify": ClassifierOptions,
-    "regress": RegressorOptions,
-    "tag": TaggerOptions,
-    "forecast": ForecasterOptions,
+__all__ = ["TrainCommand", "guess_task", "train"]
+
+DEFAULT_TASK = next(iter(TASKS))
+"""Task of a command whose files and options suggest no other."""
+
+
+COLUMN_HELP = {
+    "text": "column of texts, or of tokens",
+    "label": "column of labels, numbers or tags; or a file of them, with a line for each text",
+    "columns": "columns of numbers, with commas between them",
+    "id_column": "column that says which rows belong to one sequence or series (default: none; for "
+    "series unique_id)",
+    "time_column": "column that orders the rows (default: none; for series ds, or the only column of "
+    "dates)",
 }
-READERS = ("classify", "regress", "tag")
+"""Help of the options that name columns of a table."""
 
 
-def _place(help_: str) -> Any:
-    return Annotated[str | None, typer.Option(help=help_, rich_help_panel="Data")]
+def guess_task(
+    name: str | None, files: list[str], options: Mapping[str, Any]
+) -> tuple[Task[Any, Any], str]:
+    """Return the task that ``--task`` names or that the command suggests, and the reason in words.
 
-
-PLACES = {
-    "text": _place("column of texts, or of tokens (classify, regress, tag)"),
-    "label": _place(
-        "column of labels, numbers or tags, or a file of them, a line for each text (classify, "
-        "regress, tag)"
-    ),
-    "columns": _place("columns of numbers, with commas between them (classify, regress, tag)"),
-}
-"""Where labelled sequences stand in a table."""
-SHARED_PLACES = ("id_column", "time_column")
-"""The same, of sequences as of series: a forecaster declares these among its own options."""
-# options that tell of series, where no label is named
-SERIES = ("horizon", "target", "time_column", "season", "past", "future", "static", "id_column")
-
-
-def guess_task(task: str | None, files: list[str], given: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the task that was asked for or that the options tell, and why, in words.
-
-    >>> guess_task(None, ["prices.csv"], {"horizon": 10})
+    >>> task, reason = guess_task(None, ["prices.csv"], {"horizon": 10})
+    >>> task.name, reason
     ('forecast', '--horizon')
     """
-    if task is not None:
-        if task not in TASKS:
-            raise OptionError("--task", got=task, expected="one of " + ", ".join(TASKS))
-        return task, "--task"
-    for name in ("label", "text"):
-        if name in given:
-            return "classify", f"--{name}"
-    if all(file.lower().endswith(".ts") for file in files):
-        return "classify", "the file's name"
-    for name in SERIES:
-        if name in given:
-            return "forecast", "--" + name.replace("_", "-")
-    return "language", "no option for another"
+    if name is not None:
+        if name not in TASKS:
+            raise OptionError("--task", got=name, expected="one of " + ", ".join(TASKS))
+        return TASKS[name], "--task"
+    for task in TASKS.values():
+        if reason := task.guess(files, options):
+            return task, reason
+    return TASKS[DEFAULT_TASK], ""
 
 
 def _train(
@@ -81,63 +69,65 @@ def _train(
             metavar="FILE...", help="texts or folders; tables: .csv .tsv .parquet .jsonl .ts -"
         ),
     ],
-    task: Annotated[
+    task_name: Annotated[
         str | None,
-        typer.Option(metavar="|".join(TASKS), help="what to train (guessed from the options)"),
+        typer.Option(
+            "--task",
+            metavar="|".join(TASKS),
+            is_eager=True,
+            help="what to train (default: guessed from other options); with --help, show only its options",
+        ),
     ] = None,
     output: Annotated[
-        str, typer.Option("-o", "--output", metavar="MODEL", help="the model's file")
+        str, typer.Option("-o", "--output", metavar="MODEL", help="file to write the model to")
     ] = "model.safetensors",
     valid: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="data held out of training (default: a part of FILE...); without --test, half of it "
-            "is the test set",
+            help="validation data, which choose when training ends (default: a share of FILE...); without "
+            "--test, half of them are the test set",
         ),
     ] = None,
     test: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="test set: every reported figure comes from it (default: half of the data held out)",
+            help="test set, on which reported figures are measured (default: half of the validation data)",
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="go on with the interrupted run of the same settings")
+        bool, typer.Option("--resume", help="continue the interrupted run of the same settings")
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="show the run in the browser as it goes on (serve)")
+        bool, typer.Option("--watch", help="show the progress of training in the browser")
     ] = False,
     json_: Json = False,
     **options: Any,
 ) -> None:
-    """Train a network on files; it ends with the budget of time, epochs or steps.
+    """Train a network on files until the budget of time, epochs or steps is used up.
 
-    The task is a language model of text files or folders; classify, regress or tag labelled sequences;
-    or forecast series. It is guessed from the options where --task does not name it.
+    The task is a language model of text files or folders; classify, regress or tag for labelled sequences;
+    or forecast for series. Without --task it is guessed from the other options.
     """
     from elman.files.model import check_output
     from elman.training.progress import TrainingDisplay
 
-    given = {name: value for name, value in options.items() if value is not None}
-    task, why = guess_task(task, files, given)
-    if task == "language" and why != "--task" and (likely := likely_command(files)):
+    values = {name: value for name, value in options.items() if value is not None}
+    task, reason = guess_task(task_name, files, values)
+    if not reason and (likely := likely_command(files)):
         raise OptionError("--task", got="nothing for a table", remedy=likely)
-    known = TASKS[task].defaults()
-    reading = {name: given.pop(name) for name in READING if name in given and name not in known}
-    named = (*PLACES, *SHARED_PLACES) if task in READERS else ()
-    places = {name: given.pop(name) for name in named if name in given}
-    for name in given:
-        if name not in known:
-            has = [other for other, declared in TASKS.items() if name in declared.defaults()]
-            flag = "--" + name.replace("_", "-")
-            expected = f"with --task {' or '.join(has or READERS)} alone"
-            raise OptionError(flag, got=f"it with --task {task}", expected=expected)
-    checked = TASKS[task](**given)
-    for flag, others in (("--valid", valid), ("--test", test)):
-        if task == "forecast" and others is not None:
-            raise OptionError(flag, got="it with --task forecast", remedy="leave it out")
+    held_out = {name: value for name, value in (("valid", valid), ("test", test)) if value}
+    _check_options(task, values | held_out)
+    declared = task.options.defaults()
+    reading = pop_reading(
+        {name: values.pop(name) for name in READING if name in values and name not in declared}
+    )
+    columns = pop_columns(
+        {name: values.pop(name) for name in task.column_options if name in values}
+    )
+    training_options = task.options(**values)
+    data = TrainingFiles(files, valid, test, columns, reading)
     check_output(Path(output))
     with ExitStack() as stack:
         display = stack.enter_context(
@@ -145,13 +135,13 @@ def _train(
         )
         if watch and display.leads:
             display.say(f"the run as it goes on: {_open(stack, Path(output), resume)}", "bold")
-        if why != "--task":
-            display.say(f"task {task}, as {why} says" if task != "language" else "task language")
-        # after the first line is on the screen: importing torch takes a second
-        held = valid, test
-        outcome = _run(task, files, held, checked, places, reading, output, resume, display.watch)
+        if reason != "--task":
+            display.say(f"task {task.name}" + (f", as {reason} says" if reason else ""))
+        outcome = task.train(
+            data, training_options, output=Path(output), resume=resume, watch=display.watch
+        )
         card = dict(outcome.model.card)
-        display.finish(task, outcome.stopped, card)
+        display.finish(task.name, outcome.stopped, card)
     if json_ and display.leads:
         print_json({"model": output, "stopped": outcome.stopped, "card": card})
     if outcome.stopped == "interrupted":
@@ -159,7 +149,7 @@ def _train(
 
 
 def _open(stack: ExitStack, output: Path, resume: bool) -> str:
-    """Serve the Training panel until `stack` ends, show it where there is a display; return its address."""
+    """Serve the page of training until `stack` ends and return its address; open it where a display is."""
     from elman.serve.training_page import Watched
 
     journal = output.with_suffix(".run.jsonl")
@@ -171,58 +161,30 @@ def _open(stack: ExitStack, output: Path, resume: bool) -> str:
     return url
 
 
-def _run(
-    task: str,
-    files: list[str],
-    others: tuple[list[str] | None, list[str] | None],
-    options: Any,
-    places: Mapping[str, str],
-    reading: Mapping[str, Any],
-    output: str,
-    resume: bool,
-    watch: Callable[[dict[str, Any]], None],
-) -> Any:
-    """Train by the task and return its outcome; `others` are the files of --valid and of --test."""
-    from elman.tables.reader import read_table
-    from elman.training.estimator import needs_torch
+def _check_options(task: Task[Any, Any], options: Mapping[str, Any]) -> None:
+    """Raise OptionError for an option that has a value, but that the task does not have."""
+    known = _option_names(task)
+    for name in options:
+        if name not in known:
+            others = [other for other in TASKS if name in _option_names(TASKS[other])]
+            flag = "--" + name.replace("_", "-")
+            expected = f"it with --task {' or '.join(others)}"
+            raise OptionError(flag, got=f"it with --task {task.name}", expected=expected)
 
-    how: dict[str, Any] = {"output": Path(output), "resume": resume, "watch": watch}
-    if task == "language":
-        valid, test = (None if some is None else [*map(Path, some)] for some in others)
-        with needs_torch():
-            from elman.language.estimator import sample
-            from elman.language.train import train_language
 
-        how["sample"] = sample
-        return train_language([*map(Path, files)], options, valid=valid, test=test, **how)
-    if task == "forecast":
-        if len(files) != 1:
-            raise DataError("files of series", got=f"{len(files)}", expected="one")
-        table = read_table(files[0], **reading)
-        with needs_torch():
-            from elman.series.estimator import Forecaster
-            from elman.series.train import train_forecaster
-
-        series = Forecaster(**asdict(options)).read(table)
-        return train_forecaster(series, options, **how)
-    with needs_torch():
-        from elman.labels.examples import Labelled
-        from elman.labels.train import train_labelled
-
-    # A file of labels belongs to its texts; new texts have another one, or none.
-    kept = dict(places)
-    if os.path.isfile(kept.get("label", "")):
-        del kept["label"]
-
-    def examples(some: list[str]) -> Labelled:
-        return Labelled(*read_examples(some, task, places, **reading), kept)
-
-    held, last = (None if some is None else examples(some) for some in others)
-    return train_labelled(task, examples(files), options, valid=held, test=last, **how)
+def _option_names(task: Task[Any, Any]) -> set[str]:
+    """Return the names of all options of ``elman train`` that depend on the task and that it has."""
+    held_out = ("valid", "test") if task.trains_on_held_out_files else ()
+    return {*task.options.defaults(), *task.column_options, *held_out, *READING}
 
 
 def _annotation(name: str, declared: Mapping[str, tuple[Field[Any], Any]]) -> Any:
-    """Return typer's annotation of the option `name`, which one task or several have declared."""
+    """Return typer's annotation of an option.
+
+    Args:
+        name: the name of the option.
+        declared: for each task that has the option, by name, its declaration and type.
+    """
     (field, _), *_ = declared.values()
     members = [member for _, kind in declared.values() for member in members_of(kind)]
     choices = list(dict.fromkeys(member for member in members if isinstance(member, str)))
@@ -230,40 +192,77 @@ def _annotation(name: str, declared: Mapping[str, tuple[Field[Any], Any]]) -> An
     if str not in members and not choices:
         plain = next((kind for kind in (float, int, bool) if kind in members), str)
     flag = "--" + name.replace("_", "-")
-    defaults: dict[Any, list[str]] = {}
-    for task, (one, _) in declared.items():
-        defaults.setdefault(one.default, []).append(task)
-    said = [
-        (str(default) if not isinstance(default, bool) else "yes" if default else "no")
-        + (f" for {', '.join(tasks)}" if len(defaults) > 1 else "")
-        for default, tasks in defaults.items()
-        if default is not None
-    ]
-    help_ = field.metadata["help"] + (f" [{'; '.join(said)}]" if said else "")
-    if len(declared) < len(TASKS):
-        help_ += f" ({', '.join(declared)})"
     parsing = {"metavar": "|".join(choices) or None} | PARSERS.get(plain, {})
     option = typer.Option(
         f"{flag}/--no-{flag[2:]}" if plain is bool else flag,
-        help=help_,
-        rich_help_panel=field.metadata["group"],
+        help=field.metadata["help"] + _default_help(declared),
+        rich_help_panel=_panel(field.metadata["group"], [*declared]),
         show_default=False,
         **parsing,
     )
     return Annotated[plain | None, option]
 
 
+def _default_help(declared: Mapping[str, tuple[Field[Any], Any]]) -> str:
+    """Return the default of an option in brackets, by task where the tasks differ, and who has it."""
+    tasks_by_default: dict[Any, list[str]] = {}
+    for task, (field, _) in declared.items():
+        tasks_by_default.setdefault(field.default, []).append(task)
+    defaults = [
+        (("yes" if default else "no") if isinstance(default, bool) else str(default))
+        + (f" for {', '.join(tasks)}" if len(tasks_by_default) > 1 else "")
+        for default, tasks in tasks_by_default.items()
+        if default is not None
+    ]
+    text = f" [{'; '.join(defaults)}]" if defaults else ""
+    panels = {TASKS[task].panel for task in declared}
+    everybody = len(declared) == len(TASKS)
+    all_of_panel = len(panels) == 1 and all(
+        task.name in declared for task in TASKS.values() if task.panel in panels
+    )
+    return text if everybody or all_of_panel else f"{text} ({', '.join(declared)})"
+
+
+def _panel(group: str, tasks: list[str]) -> str:
+    """Return the panel of an option in the help: that of its tasks, or its group where tasks share it."""
+    panels = {TASKS[task].panel for task in tasks}
+    return panels.pop() if len(panels) == 1 else group
+
+
+def _column(name: str) -> Any:
+    """Return typer's annotation of an option that names a column."""
+    tasks = [task for task in TASKS if name in _option_names(TASKS[task])]
+    option = typer.Option(help=COLUMN_HELP[name], rich_help_panel=_panel("Data", tasks))
+    return Annotated[str | None, option]
+
+
 def _options() -> dict[str, Any]:
-    """Return the annotations of the options of every task by name."""
+    """Return typer's annotations of the options of all tasks, those that the tasks share first."""
     declared: dict[str, dict[str, tuple[Field[Any], Any]]] = {}
-    for task, options in TASKS.items():
-        hints = get_type_hints(options)
-        for field in options.declared():
-            declared.setdefault(field.name, {})[task] = field, hints[field.name]
-    found = PLACES | READING
-    return found | {
-        name: _annotation(name, declared[name]) for name in declared if name not in found
+    for name, task in TASKS.items():
+        hints = get_type_hints(task.options)
+        for field in task.options.declared():
+            declared.setdefault(field.name, {})[name] = field, hints[field.name]
+    fixed = READING | {name: _column(name) for name in COLUMN_HELP}
+    return fixed | {
+        name: _annotation(name, declared[name])
+        for name in sorted(declared, key=lambda name: len(declared[name]) < len(TASKS))
+        if name not in fixed
     }
 
 
-app.command("train")(with_options(_train, _options()))
+class TrainCommand(TyperCommand):
+    """The command `train`, whose help shows only the options of the task that ``--task`` names."""
+
+    def get_params(self, ctx: Context) -> list[Parameter]:
+        """Return the parameters; after an eager ``--task`` only those of this task."""
+        parameters = super().get_params(ctx)
+        task = TASKS.get(ctx.params.get("task_name") or "")
+        if task is None:
+            return parameters
+        own = _option_names(task)
+        others = {name for other in TASKS.values() for name in _option_names(other)} - own
+        return [parameter for parameter in parameters if parameter.name not in others]
+
+
+train = with_options(_train, _options())

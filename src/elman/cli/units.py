@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman.cli.app import SVG, WHOLE, Json, ModelFile, app, load, print_json, show
-from elman.cli.inputs import read_input, with_reading, write_pictures
+from elman.cli.app import SVG, WHOLE, Json, ModelFile, check_source, load, print_json, show
+from elman.cli.inputs import pop_reading, with_reading, write_pictures
 from elman.errors import DataError, OptionError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ _ROWS, _WIDEST = 8, 100
 _SHOWN = 3
 
 
-@app.command("units")
 @with_reading
 def units(
     model: ModelFile,
@@ -51,7 +50,7 @@ def units(
         str | None, typer.Option(**SVG, help="a picture (.svg) of the text on colours")
     ] = None,
     json_: Json = False,
-    **how: Any,
+    **reading: Any,
 ) -> None:
     """Show what single units of a network stand for: quotes, brackets, place in the line and so on."""
     from elman.engine.shapes import whole_number
@@ -62,19 +61,18 @@ def units(
     if like is not None and not (unit is svg is None):
         raise OptionError("--like", got="--unit or --svg with it", expected="one of them")
     place = None if unit is None else Unit.of(unit)
-    predictor = load(model)
-    if file is None and predictor.model.config.task != "forecast":
-        raise OptionError("FILE", got="nothing", expected="a text to find units on")
-    what = None if file is None else read_input(predictor, file, how)
+    predictor, task = load(model)
+    check_source(task, file, "FILE")
+    data = None if file is None else task.read_input(predictor, file, pop_reading(reading))
     if like is not None:
-        alike = units_like(predictor, what, like, count)
+        alike = units_like(predictor, data, like, count)
         show(alike, json_)
         return
     if place is not None:
-        scored = Units((), read_states(predictor, what))
+        scored = Units((), read_states(predictor, data))
         shown = [(f"unit {place}", scored.excerpt(place))]
     else:
-        scored = find_units(predictor, what)
+        scored = find_units(predictor, data)
         best: dict[Any, Any] = {}  # of each unit the first of its properties
         for score in scored.found[:count]:
             best.setdefault(score.place, score)

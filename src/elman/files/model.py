@@ -1,7 +1,7 @@
-"""The hinge of the house: the trained network as a value, and as one file.
+"""A trained network as a value, and as one file.
 
-Training returns a `Model`, the file is a `Model`, and all that answers or explains takes one. The
-file is data: named arrays, the vocabulary and JSON; nothing in it is executed (``docs/format.md``).
+Training returns a `Model`, a file holds a `Model`, and everything that answers or explains takes one. The
+file is data: named arrays, the codec and JSON. Nothing in it is executed (``docs/format.md``).
 """
 
 from __future__ import annotations
@@ -12,49 +12,43 @@ import os
 import pathlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import import_module
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
+from typing_extensions import TypeVar
 
-from elman.engine.config import Config, ForecastConfig, NetworkConfig, SequenceConfig
+from elman.engine.config import ModelConfig
 from elman.errors import InputError, ModelFileError, OptionError, OutputError, ShapeError
 from elman.files import container
 from elman.files.container import FORMAT, Path
+from elman.files.model_types import Codec, types_of
 
-__all__ = ["FORMAT", "SUFFIX", "TASKS", "Model", "check_output", "folder_of", "model_name"]
+__all__ = ["FORMAT", "SUFFIX", "Model", "check_output", "folder_of", "model_name"]
 
 SUFFIX = ".safetensors"
 _KIND = "model"
 
-
-# the configuration, and the codec with its module, which is imported when a model of the task is read
-_TASKS: dict[str, tuple[type[Config], str, str]] = {
-    "language": (NetworkConfig, "text.vocabulary", "TextCodec"),
-    "classify": (SequenceConfig, "labels.codec", "SequenceCodec"),
-    "regress": (SequenceConfig, "labels.codec", "SequenceCodec"),
-    "tag": (SequenceConfig, "labels.codec", "SequenceCodec"),
-    "forecast": (ForecastConfig, "series.codec", "ForecastCodec"),
-}
-TASKS = tuple(_TASKS)
+C = TypeVar("C", bound=ModelConfig, default=Any)
+K = TypeVar("K", bound=Codec, default=Any)
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
-    """A trained network: its configuration, its parameters, its vocabulary, and its card.
+class Model(Generic[C, K]):
+    """A trained network: its configuration `C`, its parameters, its codec `K`, and its card.
 
-    Raises ShapeError where `arrays` are not the float32 parameters that `config` declares, and
-    InputError where one holds a number that is not finite or `codec` has another vocabulary size.
+    Raises:
+        ShapeError: `arrays` are not the float32 parameters that `config` declares.
+        InputError: an array holds a number that is not finite, or `codec` does not fit `config`.
     """
 
-    config: Any
-    """What the network is made of: the configuration of its task, from `elman.engine.config`."""
+    config: C
+    """Sizes of the network; the class belongs to the task."""
     arrays: Mapping[str, np.ndarray]
-    """float32, named and shaped as ``config.parameters()``; read-only views of what was given."""
-    codec: Any
-    """What its task reads and answers, as numbers and back: vocabulary, labels, scaler."""
+    """float32, named and shaped as ``config.parameters()``; read-only views of the arrays passed in."""
+    codec: K
+    """Translation between inputs, answers and numbers: vocabulary, labels, scaler."""
     card: Mapping[str, Any]
-    """JSON: how it was trained, on what, and how good it is."""
+    """JSON that says how the model was trained, on which data, and how good it is."""
 
     def __post_init__(self) -> None:
         self.codec.check(self.config)
@@ -77,7 +71,7 @@ class Model:
 
     @property
     def summary(self) -> str:
-        """The network in some words, such as "lstm, 1 × 512 units, 2,135,106 parameters"."""
+        """Cell and sizes, such as "lstm, 1 × 512 units, 2,135,106 parameters"."""
         config = self.config
         sizes = f"{config.num_layers} × {config.hidden_size} units"
         return f"{config.cell}, {sizes}, {self.parameter_count:,} parameters"
@@ -87,14 +81,16 @@ class Model:
 
     @property
     def parameter_count(self) -> int:
-        """The number of trained numbers."""
+        """Count of trained numbers."""
         return sum(math.prod(shape) for shape in self.config.parameters().values())
 
     def save(self, path: Path) -> None:
-        """Write the model to one file, whole or not at all; the same model gives the same bytes.
+        """Write the model to one file, completely or not at all; the same model gives the same bytes.
 
-        Raises OutputError where the file cannot be written, OptionError for a file without a name before
-        its suffix, InputError for a card that is no JSON.
+        Raises:
+            OutputError: the file cannot be written.
+            OptionError: the file has no name before its suffix.
+            InputError: the card cannot be written as JSON.
         """
         model_name(path)
         container.write(path, *self._to_parts())
@@ -111,16 +107,14 @@ class Model:
 
     @classmethod
     def load(cls, path: Path) -> Model:
-        """Return the model of the file at `path`.
-
-        Raises ModelFileError for anything but a whole and valid model file.
-        """
+        """Return the model in the file at `path`; raises ModelFileError for a damaged or foreign file."""
         arrays, metadata = container.read(path)
         try:
             model = cls._from_parts(dict(arrays), dict(metadata))
-            again, form = model._to_parts()
-            # json.dumps tells the order of the keys too: one model has exactly one file
-            if again.keys() != arrays.keys() or json.dumps(form) != json.dumps(metadata):
+            saved_arrays, saved_metadata = model._to_parts()
+            # One model has exactly one file, so the order of the keys must match too: json.dumps keeps it.
+            same = json.dumps(saved_metadata) == json.dumps(metadata)
+            if saved_arrays.keys() != arrays.keys() or not same:
                 raise ModelFileError("its metadata and arrays", expected="the form that save gives")
             return model
         except InputError as error:
@@ -138,11 +132,7 @@ class Model:
         for key, value in metadata.items():
             if type(value) is not dict:
                 raise ModelFileError(f"metadata {key}", got=value, expected="an object")
-        task = metadata["config"].get("task")
-        if type(task) is not str or task not in _TASKS:  # a list is no key
-            raise ModelFileError("its task", got=task, expected="one of " + ", ".join(TASKS))
-        config_type, module, name = _TASKS[task]
-        codec_type = getattr(import_module(f"elman.{module}"), name)
+        config_type, codec_type = types_of(metadata["config"].get("task"))
         config = config_type.of(metadata["config"])
         codec_arrays = {
             name: arrays.pop(name) for name in list(arrays) if name.startswith("codec.")
@@ -152,7 +142,7 @@ class Model:
 
 
 def model_name(path: Path) -> str:
-    """Return the name of a model file without its suffix; raises OptionError where nothing else is left.
+    """Return the name of a model file without its suffix; raises OptionError for a suffix alone.
 
     >>> model_name("models/meals.safetensors")
     'meals'
@@ -165,14 +155,14 @@ def model_name(path: Path) -> str:
 
 
 def folder_of(output: pathlib.Path) -> pathlib.Path:
-    """Return the folder in which an unfinished run keeps what it needs, beside the model `output`."""
+    """Return the folder beside the model `output` in which an unfinished run keeps its checkpoint."""
     return output.with_suffix(".checkpoint")
 
 
 def check_output(output: pathlib.Path) -> None:
     """Raise OptionError or OutputError where no model can be written as the file `output`."""
     folder, unfinished = output.parent, folder_of(output)
-    no_folder = "{}, a file where a folder must be"
+    no_folder = "{}, a file where a folder is needed"
     problems = {
         "a folder": output.is_dir(),
         "no such folder": not folder.exists(),
@@ -182,7 +172,7 @@ def check_output(output: pathlib.Path) -> None:
         no_folder.format(unfinished.name): unfinished.exists() and not unfinished.is_dir(),
     }
     if got := next((problem for problem, there in problems.items() if there), ""):
-        remedy = "choose another with -o" if folder.exists() else "make it first"
+        remedy = "choose another file with -o" if folder.exists() else "create the folder first"
         raise OutputError(f"cannot write the model {output}", got=got, remedy=remedy)
     if model_name(output) == output.name:
         raise OptionError("output", got=output.name, expected=f"a name that ends in {SUFFIX}")

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from elman.engine.config import SequenceConfig
 from elman.engine.layers import bounded
 from elman.engine.packed import PackedLayer, member, pooled
 from elman.engine.pauses import one_thread
 from elman.files.model import Model
+from elman.labels.config import SequenceConfig
 from elman.labels.dataset import Batch, Encoded, Sequences, bucketed
 
 __all__ = ["Reader"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from elman.engine.config import SequenceConfig
+from elman.labels.config import SequenceConfig
 from elman.labels.dataset import Batch, Steps
 from elman.text.words import UNKNOWN_ID
 from elman.training.layers import recurrent

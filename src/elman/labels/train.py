@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from elman.engine.config import SequenceConfig
 from elman.errors import DataError, OptionError
 from elman.files.container import Limits
 from elman.files.model import Model
 from elman.labels.baselines import compare
 from elman.labels.calibration import fit_temperature
 from elman.labels.codec import ABSENT, Labels, SequenceCodec
+from elman.labels.config import SequenceConfig
 from elman.labels.confusion import ENTITY_F1, label_figures
 from elman.labels.dataset import check_finite, learn_codec
 from elman.labels.examples import Labelled, Part

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from elman import nn
 from elman.cells import find
-from elman.engine.config import NetworkConfig
+from elman.language.config import NetworkConfig
 from elman.language.softmax import sampled_cross_entropy
 from elman.training.layers import recurrent
 from elman.training.objective import LayerState, Trainable

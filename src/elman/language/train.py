@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from elman.cells import find
-from elman.engine.config import NetworkConfig
 from elman.files.model import Model, folder_of
 from elman.language.batches import IGNORE, Chunk, batches_for, evaluation_chunks, shard
+from elman.language.config import NetworkConfig
 from elman.language.corpora import Corpora, load_corpora
 from elman.language.corpus import Corpus
 from elman.language.network_torch import Network

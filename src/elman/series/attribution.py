@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from elman.engine.config import ForecastConfig
 from elman.engine.packed import member
 from elman.engine.passage import Layers, Passage
 from elman.explain.gradients import slopes_between
 from elman.series.codec import ForecastCodec
+from elman.series.config import ForecastConfig
 from elman.series.series import SeriesSet
 from elman.series.windows import WindowRule
 

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from elman.engine.config import ForecastConfig
+from elman.series.config import ForecastConfig
 from elman.training.layers import recurrent
 from elman.training.objective import Trainable
 from elman.training.random import Dropout

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from elman.engine.config import ForecastConfig
 from elman.engine.layers import bounded
 from elman.engine.packed import PackedLayer, member
 from elman.engine.pauses import one_thread
@@ -21,6 +20,7 @@ from elman.inspect.predictor import Predictor
 from elman.metrics.forecast import mean_of_quantiles
 from elman.series.calendar import advance
 from elman.series.codec import ForecastCodec, closed
+from elman.series.config import ForecastConfig
 from elman.series.forecast import POINTS, Forecast
 from elman.series.grid import stamp_name
 from elman.series.report import ForecastReport, Window, forecast_report

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elman.engine.config import ForecastConfig
 from elman.errors import OptionError
 from elman.metrics.forecast import mean_of_quantiles
 from elman.series.codec import ForecastCodec
+from elman.series.config import ForecastConfig
 from elman.series.network_torch import Forecaster, pinball
 from elman.series.options import ForecasterOptions
 from elman.series.plan import UNMEASURED_STEPS, ForecastPlan, forecast_plan, percents

@@ -6,13 +6,13 @@ from typing import Any
 
 from elman import nn
 from elman.cells import find
-from elman.engine.config import ForecastConfig, NetworkConfig, SequenceConfig
+from elman.engine.config import ModelConfig
 
 __all__ = ["recurrent"]
 
 
 def recurrent(
-    config: NetworkConfig | SequenceConfig | ForecastConfig,
+    config: ModelConfig,
     input_size: int,
     hidden_size: int,
     precision: str,

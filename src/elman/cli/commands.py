@@ -1,0 +1,25 @@
+"""Table of commands, in the order in which ``elman --help`` lists them."""
+
+from __future__ import annotations
+
+from elman.cli.app import app
+from elman.cli.explain import explain
+from elman.cli.info import bench, demo, info
+from elman.cli.predict import evaluate, generate, predict, score
+from elman.cli.serve import serve
+from elman.cli.train import TrainCommand, train
+from elman.cli.units import units
+
+__all__ = ["app"]
+
+app.command("train", cls=TrainCommand)(train)
+app.command("predict")(predict)
+app.command("generate")(generate)
+app.command("evaluate")(evaluate)
+app.command("explain")(explain)
+app.command("units")(units)
+app.command("score")(score)
+app.command("serve")(serve)
+app.command("info")(info)
+app.command("demo")(demo)
+app.command("bench")(bench)

@@ -1,0 +1,452 @@
+"""Classifying, measuring and tagging sequences as tasks of the registry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from elman.errors import DataError, OptionError, warn
+from elman.labels.options import (
+    ClassifierOptions,
+    LabelledOptions,
+    RegressorOptions,
+    TaggerOptions,
+)
+from elman.task_types import (
+    Answers,
+    Columns,
+    Evaluated,
+    EvaluateRequest,
+    ExplainRequest,
+    PredictRequest,
+    Ranking,
+    Reading,
+    TrainingFiles,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from elman.explain.explanation import Explanation
+    from elman.files.model import Model
+    from elman.files.model_types import ModelTypes
+    from elman.labels.examples import Labelled
+    from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
+    from elman.training.run import Outcome
+
+__all__ = ["ClassifyTask", "RegressTask", "TagTask"]
+
+P = TypeVar("P", "ClassifierPredictor", "RegressorPredictor", "TaggerPredictor")
+C = TypeVar("C", "ClassifierPredictor", "TaggerPredictor")
+
+_NEEDS_TABLE = "a table, whose name ends in "
+
+
+class _LabelledTask(Generic[P]):
+    """Members that the three tasks share; `P` is the class of the predictor."""
+
+    name: str
+    panel = "Labelled sequences (classify, regress, tag)"
+    column_options: tuple[str, ...] = ("text", "label", "columns", "id_column", "time_column")
+    trains_on_held_out_files = True
+    needs_input = True
+    predict_options = frozenset[str]()
+    explain_options = frozenset({"row"})
+
+    def model_types(self) -> ModelTypes:
+        """Return the classes of the configuration and the codec in a model file."""
+        from elman.labels.codec import SequenceCodec
+        from elman.labels.config import SequenceConfig
+
+        return SequenceConfig, SequenceCodec
+
+    def predictor_type(self) -> type[P]:
+        """Return the class that answers with a model."""
+        raise NotImplementedError
+
+    def open(self, model: Model, storage: str) -> P:
+        """Return a predictor; raises OptionError where `storage` is not "float32"."""
+        return self.predictor_type()(model, storage)
+
+    def guess(self, files: Sequence[str], options: Mapping[str, Any]) -> str:
+        """Return ""; a command suggests labels only as the task "classify"."""
+        del files, options
+        return ""
+
+    def train(
+        self,
+        data: TrainingFiles,
+        options: LabelledOptions,
+        *,
+        output: Path,
+        resume: bool,
+        watch: Callable[[dict[str, Any]], None],
+    ) -> Outcome:
+        """Train on labelled files; raises as the `fit` of the task's estimator."""
+        from elman.training.estimator import needs_torch
+
+        with needs_torch():
+            from elman.labels.examples import Labelled
+            from elman.labels.train import train_labelled
+
+        # A file of labels belongs to the texts beside it: new texts have another file, or none.
+        kept = dict(data.columns)
+        if os.path.isfile(data.columns.get("label", "")):
+            del kept["label"]
+
+        def examples(files: Sequence[str]) -> Labelled:
+            return Labelled(*self.read_examples(files, data.columns, data.reading), kept)
+
+        valid, test = (
+            None if files is None else examples(files) for files in (data.valid, data.test)
+        )
+        return train_labelled(
+            self.name,
+            examples(data.files),
+            options,
+            valid=valid,
+            test=test,
+            output=output,
+            resume=resume,
+            watch=watch,
+        )
+
+    def read_examples(
+        self, files: Sequence[str], columns: Columns, reading: Reading
+    ) -> tuple[Any, list[Any]]:
+        """Return the sequences of several files and their targets; raises where a sequence has none."""
+        from elman.labels.dataset import Sequences
+        from elman.labels.read import is_table, read_sequences
+
+        items: list[Any] = []
+        targets: list[Any] = []
+        for file in files:
+            sequences, labels = read_sequences(file, task=self.name, **columns, **reading)
+            if labels is None or None in labels:
+                if labels is None and is_table(file) and not file.lower().endswith(".ts"):
+                    raise OptionError("--label", got="nothing", expected="the column of labels")
+                missing = (
+                    "no labels" if labels is None else f"none in sequence {labels.index(None) + 1}"
+                )
+                raise DataError(f"the labels of {file}", got=missing, expected="one for each")
+            items += sequences
+            targets += labels
+        return Sequences.of(items), targets
+
+    def read_input(self, predictor: P, file: str, reading: Reading) -> Any:
+        """Return the sequences of a file, read as those of training."""
+        from elman.text.encodings import steady_file
+
+        with steady_file(file) as (path, name):
+            return self._read_file(predictor, path, name, {}, reading)[0]
+
+    def _read_file(
+        self, predictor: P, path: str, name: str, columns: Columns, reading: Reading
+    ) -> tuple[Any, dict[str, list[Any]] | None]:
+        """Return the sequences of a file, and the column that names them: row or id; None for lines of text.
+
+        A file is a table by its name, by an option that names a column, or by its first line.
+        """
+        from elman.labels.read import is_table, read_sequences
+        from elman.tables.reader import read_table
+        from elman.text.lines import read_lines
+
+        places = _columns_of(predictor, columns)
+        names_a_table = is_table(name) or bool(columns)
+        known = [value for value in places.values() if isinstance(value, str)]
+        numeric = predictor.model.codec.scaler is not None
+        if not (names_a_table or numeric or _begins_table(path, known, reading["encoding"])):
+            return self._read_lines(predictor, read_lines(path, reading["encoding"], name=name))
+        if name.lower().removesuffix(".gz").endswith(".ts"):
+            sequences, _ = read_sequences(path, task=self.name, **reading)
+        else:
+            table = read_table(path, name=name, **reading)
+            warn(table.notes)
+            sequences, _ = read_sequences(table, task=self.name, labelled=False, **places)
+            if (column := places.get("id_column")) is not None:
+                return sequences, {column: [*dict.fromkeys(table.column(column).tolist())]}
+        return sequences, {"row": [*range(len(sequences))]}
+
+    def _read_lines(
+        self, predictor: P, lines: list[str]
+    ) -> tuple[Any, dict[str, list[Any]] | None]:
+        """Return the sequences of a plain text file, and the column that names them."""
+        del predictor
+        return lines, None
+
+    def predict(self, predictor: P, request: PredictRequest) -> Answers:
+        """Return the answers for a text, or for the sequences of a file."""
+        from elman.labels.read import TABLES, is_table
+        from elman.text.arguments import is_file
+        from elman.text.encodings import STDIN, steady_file
+
+        source = request.source or ""
+        from_file = is_file(source)
+        table = source == STDIN or is_table(source) or (from_file and bool(request.columns))
+        if predictor.model.codec.scaler is not None and not table:
+            expected = _NEEDS_TABLE + " ".join(TABLES)
+            raise OptionError("what a model of numbers reads", got=source, expected=expected)
+        sequences: Any = [source]
+        names: dict[str, list[Any]] | None = None
+        if from_file:
+            with steady_file(source) as (path, name):
+                read = self._read_file(predictor, path, name, request.columns, request.reading)
+                sequences, names = read
+        _warn_of_unknown_tokens(predictor, sequences)
+        if names is None:
+            return self._answer_texts(predictor, [*sequences], request)
+        return Answers(self._named_columns(names, self._columns(predictor, sequences)))
+
+    def _answer_texts(self, predictor: P, texts: list[str], request: PredictRequest) -> Answers:
+        """Return the answers for texts, as a table with the texts."""
+        del request
+        return Answers({"text": texts} | self._columns(predictor, texts))
+
+    def _columns(self, predictor: P, sequences: Any) -> dict[str, Any]:
+        """Return the answers as columns: a row for each sequence, or for each step where steps are tagged."""
+        raise NotImplementedError
+
+    def _named_columns(
+        self, names: dict[str, list[Any]], answers: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return the answers behind the column that names their sequences."""
+        return {"id" if name in answers else name: ids for name, ids in names.items()} | answers
+
+    def explain(self, predictor: P, request: ExplainRequest) -> Explanation:
+        """Return the explanation of the answer for a text, or for one sequence of a file."""
+        from elman.labels.read import TABLES
+        from elman.text.arguments import is_file
+
+        source = request.source or ""
+        what: Any = source
+        if is_file(source):
+            what = _one_sequence(self.read_input(predictor, source, request.reading), request)
+        elif request.row is not None:
+            raise OptionError("--row", got="no file", expected="a file of several sequences")
+        elif predictor.model.codec.scaler is not None:
+            expected = "a table of sequences, whose name ends in " + " ".join(TABLES)
+            raise OptionError("what a model of numbers reads", got=source, expected=expected)
+        return predictor.explain(what, request.target, **request.options)
+
+    def _evaluation_data(
+        self, predictor: P, request: EvaluateRequest
+    ) -> tuple[Any, list[Any], Columns]:
+        """Return the sequences and targets of the files of ``evaluate``, and the columns they are in."""
+        columns = _columns_of(predictor, request.columns)
+        sequences, targets = self.read_examples(request.files, columns, request.reading)
+        _warn_of_unknown_tokens(predictor, sequences)
+        return sequences, targets, columns
+
+    def _plain_models(
+        self,
+        predictor: P,
+        sequences: Any,
+        targets: list[Any],
+        columns: Columns,
+        request: EvaluateRequest,
+    ) -> Sequence[Any]:
+        """Return what plain models reach on the data, fitted on the files of ``--train``."""
+        if request.train is None:
+            return ()
+        from elman.training.estimator import needs_torch
+
+        with needs_torch():
+            from elman.labels.baselines import compare
+            from elman.labels.examples import Labelled
+        weight = "balanced" if request.metric == "macro_recall" else None
+        training = Labelled(*self.read_examples(request.train, columns, request.reading))
+        return compare(
+            self.name,
+            self._comparable(training),
+            self._comparable(Labelled(sequences, targets)),
+            predictor.model.codec.labels,
+            weight,
+            metric=request.metric or "accuracy",
+        )
+
+    def _comparable(self, data: Labelled) -> Labelled:
+        """Return the data as plain models read it."""
+        return data
+
+
+class _CategoricalTask(_LabelledTask[C], Generic[C]):
+    """A task whose answers are labels, so that confusion and calibration can be drawn."""
+
+    evaluate_options = frozenset({"train", "metric", "plot", "plot_calibration"})
+
+    def evaluate(self, predictor: C, request: EvaluateRequest) -> Evaluated:
+        """Return how good the labels are, beside plain models fitted on the files of ``--train``."""
+        sequences, targets, columns = self._evaluation_data(predictor, request)
+        plain = self._plain_models(predictor, sequences, targets, columns, request)
+        report = predictor.evaluate(sequences, targets, beside=plain, metric=request.metric)
+        pictures = {
+            "plot": report.plot,
+            "plot_calibration": lambda: report.plot(calibration=True),
+        }
+        return Evaluated(report, pictures)
+
+
+class ClassifyTask(_CategoricalTask["ClassifierPredictor"]):
+    """A classifier: sequences in, a label for each out."""
+
+    name = "classify"
+    reads = "sequences and labels them"
+    options = ClassifierOptions
+
+    def predictor_type(self) -> type[ClassifierPredictor]:
+        """Return `ClassifierPredictor`."""
+        from elman.labels.predictor import ClassifierPredictor
+
+        return ClassifierPredictor
+
+    def guess(self, files: Sequence[str], options: Mapping[str, Any]) -> str:
+        """Return the option or the kind of file that suggests labels."""
+        for name in ("label", "text"):
+            if name in options:
+                return f"--{name}"
+        return "the file's name" if all(file.lower().endswith(".ts") for file in files) else ""
+
+    def _answer_texts(
+        self, predictor: ClassifierPredictor, texts: list[str], request: PredictRequest
+    ) -> Answers:
+        if request.as_table or len(texts) != 1:
+            return super()._answer_texts(predictor, texts, request)
+        (shares,) = predictor.predict_proba(texts)
+        ranked = sorted(zip(predictor.labels.names, shares, strict=True), key=lambda pair: -pair[1])
+        return Answers(rankings=[Ranking(texts[0], ranked[: request.count])])
+
+    def _columns(self, predictor: ClassifierPredictor, sequences: Any) -> dict[str, Any]:
+        shares = predictor.predict_proba(sequences)
+        best = shares.argmax(axis=1)
+        labels = {
+            "label": predictor.labels.decode(best).tolist(),
+            "probability": shares.max(axis=1),
+        }
+        names = enumerate(predictor.labels.names)
+        return labels | {f"p({name})": shares[:, number] for number, name in names}
+
+
+class RegressTask(_LabelledTask["RegressorPredictor"]):
+    """A regressor: sequences in, a number for each out."""
+
+    name = "regress"
+    reads = "sequences as numbers"
+    options = RegressorOptions
+    evaluate_options = frozenset({"train", "plot"})
+
+    def predictor_type(self) -> type[RegressorPredictor]:
+        """Return `RegressorPredictor`."""
+        from elman.labels.predictor import RegressorPredictor
+
+        return RegressorPredictor
+
+    def _columns(self, predictor: RegressorPredictor, sequences: Any) -> dict[str, Any]:
+        return {"prediction": predictor.predict(sequences)}
+
+    def evaluate(self, predictor: RegressorPredictor, request: EvaluateRequest) -> Evaluated:
+        """Return how good the numbers are, beside plain models fitted on the files of ``--train``."""
+        sequences, targets, columns = self._evaluation_data(predictor, request)
+        plain = self._plain_models(predictor, sequences, targets, columns, request)
+        report = predictor.evaluate(sequences, targets, beside=plain)
+
+        def scatter() -> Figure:
+            from elman.draw import plots
+
+            return plots.scatter(targets, predictor.predict(sequences))
+
+        return Evaluated(report, {"plot": scatter})
+
+
+class TagTask(_CategoricalTask["TaggerPredictor"]):
+    """A tagger: sequences in, a tag for every time step out."""
+
+    name = "tag"
+    reads = "sequences and tags their steps"
+    options = TaggerOptions
+
+    def predictor_type(self) -> type[TaggerPredictor]:
+        """Return `TaggerPredictor`."""
+        from elman.labels.predictor import TaggerPredictor
+
+        return TaggerPredictor
+
+    def _read_lines(
+        self, predictor: TaggerPredictor, lines: list[str]
+    ) -> tuple[Any, dict[str, list[Any]] | None]:
+        """Return the sequences of a tag file or of a sentence a line."""
+        from elman.labels.conll import is_tag_file, read_tags
+
+        if not is_tag_file(lines, predictor.labels.names):
+            return lines, None
+        columns = _columns_of(predictor, {})
+        return read_tags(lines, text=columns.get("text"), label=columns.get("label"))[0], {}
+
+    def _answer_texts(
+        self, predictor: TaggerPredictor, texts: list[str], request: PredictRequest
+    ) -> Answers:
+        del request
+        return Answers(self._columns(predictor, texts))
+
+    def _columns(self, predictor: TaggerPredictor, sequences: Any) -> dict[str, Any]:
+        from elman.labels.dataset import Sequences
+
+        tags = predictor.predict(sequences)
+        items = Sequences.of(sequences).stepwise().items
+        rows: dict[str, Any] = {
+            "sequence": [number for number, steps in enumerate(tags) for _ in steps],
+            "step": [step for steps in tags for step in range(len(steps))],
+        }
+        if all(isinstance(item, tuple) for item in items):
+            rows["token"] = [token for item in items for token in item]
+        return rows | {"tag": [tag for steps in tags for tag in steps]}
+
+    def _named_columns(
+        self, names: dict[str, list[Any]], answers: dict[str, Any]
+    ) -> dict[str, Any]:
+        del names  # a row is a step, and the column "sequence" already names its sequence
+        return answers
+
+    def _comparable(self, data: Labelled) -> Labelled:
+        return data.stepwise()
+
+
+def _columns_of(predictor: Any, columns: Columns) -> Columns:
+    """Return the columns of a table: those of an option, else those of training."""
+    trained: Columns = predictor.card.get("columns")
+    if not isinstance(trained, dict):
+        return columns
+    return {**trained, **columns}
+
+
+def _begins_table(path: str, columns: Sequence[str], encoding: str | None) -> bool:
+    """Return whether a file is Parquet or JSON, or has one of `columns` in its first line."""
+    from elman.text.encodings import read_text
+
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            if file.read(4) == b"PAR1":
+                return True
+    start = read_text(path, encoding)[0].lstrip()
+    line = start.split("\n", 1)[0]
+    names = {field.strip(' "') for mark in ",;\t|" for field in line.split(mark)}
+    return start.startswith(('{"', '[{"')) or not names.isdisjoint(columns)
+
+
+def _warn_of_unknown_tokens(predictor: Any, sequences: Any) -> None:
+    """Warn where most tokens of the sequences are outside the vocabulary of the model."""
+    from elman.text.vocabulary import unknown_warning
+
+    warn(unknown_warning(*predictor.count_unknown(sequences)))
+
+
+def _one_sequence(sequences: Any, request: ExplainRequest) -> Any:
+    """Return the sequence that ``--row`` chooses, the first one by default."""
+    from elman.engine.shapes import whole_number
+
+    if not len(sequences):
+        raise DataError(f"the sequences of {request.source}", got="none", expected="at least one")
+    if request.row is None and len(sequences) > 1:
+        warn([f"row 0 of {len(sequences):,} is explained; --row explains another one"])
+    return sequences[whole_number("--row", request.row or 0, 0, len(sequences) - 1)]
