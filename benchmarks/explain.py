@@ -62,7 +62,7 @@ def large() -> LanguagePredictor:
         ).astype(np.float32)
         for name, shape in config.parameters().items()
     }
-    predictor: LanguagePredictor = tasks.open(Model(config, arrays, codec, {}))
+    predictor: LanguagePredictor = tasks.open_model(Model(config, arrays, codec, {}))
     return predictor
 
 

@@ -1,7 +1,7 @@
-"""How fast this machine runs: layers beside torch's own, a stream's step, generation.
+"""Benchmark of this machine: recurrent layers beside torch's own, a step of a stream, generation.
 
-`interleave` is how times are taken, here and in ``benchmarks/``: the sides take turns in one process,
-so that what disturbs a machine disturbs them alike.
+`interleave` measures all times, here and in ``benchmarks/``. The sides of a comparison take turns in one
+process, so that other load on the machine slows them equally.
 """
 
 from __future__ import annotations
@@ -41,34 +41,34 @@ __all__ = [
 ]
 
 CHARACTERS = ("\n", *map(chr, range(32, 95)))
-"""What models with random weights know beside `<unk>`, which makes a vocabulary of 65."""
+"""Vocabulary of models with random weights, 65 tokens with `<unk>`."""
 B, T, LAYERS = 32, 64, 2
-SIZES = (128, 256)
-LEAST_ROUNDS = 3
+HIDDEN_SIZES = (128, 256)
+MIN_ROUNDS = 3
 SAMPLE_SECONDS = 0.03
-NAP, PATIENCE = 0.002, 0.5
-STEPS = 500
-GENERATED = 2_000
+NAP_SECONDS, MAX_SETTLE_SECONDS = 0.002, 0.5
+STREAM_STEPS = 500
+GENERATED_TOKENS = 2_000
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of those that are timed against each other."""
+    """A side of a comparison."""
 
     call: Callable[[], object]
     steps: int = 1
-    """What one call does so many times; times are of one of them."""
+    """Repetitions inside a call; the times are those of a single repetition."""
     ready: Callable[[], object] | None = None
-    """Called before each sample, outside its time."""
+    """Preparation before each sample, which is not timed."""
 
 
 def settle() -> None:
-    """Wait until the threads of this process rest: a pool looks out for work long after a call."""
-    quiet, end = 0, time.monotonic() + PATIENCE
+    """Wait until the threads of this process are idle: a thread pool spins for a while after a call."""
+    quiet, end = 0, time.monotonic() + MAX_SETTLE_SECONDS
     while quiet < 2 and time.monotonic() < end:
         before = time.process_time()
-        time.sleep(NAP)
-        quiet = quiet + 1 if time.process_time() - before < NAP / 10 else 0
+        time.sleep(NAP_SECONDS)
+        quiet = quiet + 1 if time.process_time() - before < NAP_SECONDS / 10 else 0
 
 
 def _sample(side: Side, calls: int) -> float:
@@ -85,10 +85,13 @@ def _sample(side: Side, calls: int) -> float:
 def interleave(
     sides: Mapping[str, Side], rounds: int = 7, seconds: float = 0.0, sample: float = SAMPLE_SECONDS
 ) -> dict[str, list[float]]:
-    """Return seconds a step of each side, one sample a round, at least `rounds` and for `seconds`.
+    """Time the sides in turn and return the seconds a step of each, one sample for each round.
 
-    A sample is as many calls as last about `sample` seconds. The sides take turns; two rounds go
-    before the first that counts.
+    Args:
+        sides: the sides by name.
+        rounds: smallest number of rounds; two further rounds before them are not counted.
+        seconds: time after which the last round starts, if there were enough rounds.
+        sample: approximate duration of a sample in seconds, which repeats the call as often as fits.
     """
     end = time.monotonic() + seconds
     calls = {}
@@ -105,20 +108,20 @@ def interleave(
 
 
 class Peak:
-    """A side that only multiplies and adds: the rate that others could reach, measured in turn with them."""
+    """A side that only multiplies and adds, which measures the highest rate that other sides could reach."""
 
     def __init__(self, threads: int) -> None:
         self._kernel, self._threads = kernel.kernel(), threads
         self._rates: list[float] = []
 
     def __call__(self) -> None:
-        """Measure once; nothing without the kernel."""
+        """Measure once, if the kernel is available."""
         if self._kernel is not None:
             self._rates.append(self._kernel.peak(self._threads))
 
     @property
     def rate(self) -> float:
-        """Floating-point operations a second, the median of all measured; 0 without the kernel."""
+        """Median of the measured rates in floating-point operations a second; 0 without the kernel."""
         return statistics.median(self._rates) if self._rates else 0.0
 
 
@@ -137,14 +140,14 @@ def operations(cell: str, T: int, B: int, I: int, H: int, num_layers: int) -> in
 
 
 def random_model(cell: str, H: int, num_layers: int = LAYERS, seed: int = 0) -> Model:
-    """Return a model of characters with the weights that a network starts from."""
+    """Return a language model of characters with random initial weights."""
     config = NetworkConfig("language", cell, "tanh", 1 + len(CHARACTERS), H, H, num_layers)
     random, bound = np.random.default_rng(seed), H**-0.5
     arrays = {
         name: random.uniform(-bound, bound, shape).astype(np.float32)
         for name, shape in config.parameters().items()
     }
-    # an embedding of a variance of one, as torch's
+    # torch initialises embeddings with a variance of 1; a uniform draw from ±bound has bound² / 3.
     arrays["embedding.weight"] *= (3 * H) ** 0.5
     return Model(config, arrays, TextCodec("char", ("<unk>", *CHARACTERS)), {})
 
@@ -153,10 +156,10 @@ def _layers(kind: str, H: int, seconds: float, sample: float, peak: Peak) -> dic
     """Time a stack of layers of `elman.nn`, and torch's own forward of the same object."""
     from elman import nn
 
-    torch: Any = sys.modules["torch"]  # which elman.nn has imported
+    torch: Any = sys.modules["torch"]  # elman.nn has imported it
     torch.manual_seed(0)
     layer: Any = getattr(nn, kind)(H, H, LAYERS)
-    original: Any = type(layer).__mro__[1]  # torch's own class, with the same weights
+    original: Any = type(layer).__mro__[1]  # torch's own class, which shares the weights
     x = torch.randn(T, B, H, requires_grad=True)
     gradient = torch.randn(T, B, H)
 
@@ -174,7 +177,7 @@ def _layers(kind: str, H: int, seconds: float, sample: float, peak: Peak) -> dic
     expected = theirs()
     difference = float((ours() - expected).abs().max() / expected.abs().max())
     sides = {"elman": Side(ours), "torch": Side(theirs), "peak": Side(peak)}
-    times = interleave(sides, LEAST_ROUNDS, seconds, sample)
+    times = interleave(sides, MIN_ROUNDS, seconds, sample)
     mine, other, _ = (statistics.median(samples) for samples in times.values())
     count = 3 * operations(kind.lower(), T, B, H, H, LAYERS)
     return {
@@ -191,7 +194,7 @@ def _stream(H: int, seconds: float, sample: float) -> list[dict[str, Any]]:
     """Time one step of a stream from Python, and a generation in one call."""
     network = Network(random_model("lstm", H))
     reader, writer = Stream(network), Stream(network)
-    tokens = np.random.default_rng(0).integers(1, len(reader.codec), STEPS).tolist()
+    tokens = np.random.default_rng(0).integers(1, len(reader.codec), STREAM_STEPS).tolist()
     out = np.empty(len(reader.codec), np.float32)
 
     def step() -> None:
@@ -199,19 +202,20 @@ def _stream(H: int, seconds: float, sample: float) -> list[dict[str, Any]]:
             reader.step(token, out)
 
     sides = {
-        "stream step": Side(step, STEPS),
-        "generated character": Side(lambda: writer.generate(GENERATED, 0), GENERATED),
+        "stream step": Side(step, STREAM_STEPS),
+        "generated character": Side(lambda: writer.generate(GENERATED_TOKENS, 0), GENERATED_TOKENS),
     }
     return [
         {"case": f"LSTM {H} ×{LAYERS}, {name}", "milliseconds": 1e3 * statistics.median(samples)}
-        for name, samples in interleave(sides, LEAST_ROUNDS, seconds, sample).items()
+        for name, samples in interleave(sides, MIN_ROUNDS, seconds, sample).items()
     ]
 
 
-def run(seconds: float = 20.0, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]:
-    """Return what runs here and how fast; the layers beside torch's where torch is installed.
+def run(seconds: float = 20.0, sizes: tuple[int, ...] = HIDDEN_SIZES) -> dict[str, Any]:
+    """Return the instruction set, threads, and times of this machine, for about `seconds`.
 
-    Raises OptionError for a time that is none.
+    Layers are compared with torch's where torch is installed. Raises OptionError unless `seconds` is
+    positive.
     """
     if not 0 < seconds < math.inf:
         raise OptionError("seconds", got=seconds, expected="a number above 0")
@@ -221,7 +225,7 @@ def run(seconds: float = 20.0, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]
     threads = kernel.threads()
     peak = Peak(threads)
     peak()
-    # the streams first: once the layers have run, the kernel stays on torch's threads
+    # Streams come first: once layers have run, the kernel keeps using torch's threads.
     rows = [row for H in sizes for row in _stream(H, share, sample)]
     try:
         rows = [_layers(kind, H, share, sample, peak) for H in sizes for kind in kinds] + rows
@@ -241,7 +245,7 @@ def run(seconds: float = 20.0, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print what `run` returned as one table."""
+    """Print the result of `run` as a table."""
     console = Console(highlight=False)
     peak_of = f", peak {result['peak_gflops']:.0f} GFLOP/s" if result["peak_gflops"] else ""
     facts = f"{result['instruction_set']}, {result['threads']} threads{peak_of}"

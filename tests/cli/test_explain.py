@@ -204,7 +204,10 @@ def test_a_row_of_texts_tags_and_series(folder: Path, run: Any, tmp_path: Path) 
         (["meals", "I", "--replace", "9" * 5000 + "=I"], "--replace: got 99999"),
         (["meals", "I", "--svg", "x.txt"], "Invalid value for '--svg': got x.txt; expected a name"),
         (["meals", "I", "--plot", "x.foo"], "Invalid value for '--plot': got x.foo; expected a"),
-        (["meals", "I", "--equations", "--unknown"], "--equations: got --unknown with it; expected no"),
+        (
+            ["meals", "I", "--equations", "--unknown"],
+            "--equations: got --unknown with it; expected no",
+        ),
         (["meals", "I", "--equations", "--method", "leave-one-out"], "--equations: got --method l"),
         *(
             (

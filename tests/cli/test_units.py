@@ -94,7 +94,7 @@ def test_one_unit_and_its_picture(folder: Path, run: Any, tmp_path: Path) -> Non
     assert ran.out.startswith("\nunit 0.3\n")
     assert "property" not in ran.out
     legend, size = ran.out.splitlines()[-2:]
-    assert legend == "# and +: the unit stands high; -: in between; . and nothing: low"
+    assert legend == "# and +: the unit is high; -: in between; . and nothing: low"
     assert size == "6,000 steps, 8 units"
     assert 'aria-label="unit 0.3"' in drawn.read_text("utf-8")
     run(*given[:-2], "--svg", drawn)

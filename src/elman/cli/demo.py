@@ -1,4 +1,4 @@
-"""The demonstration: what the next word depends on, near and far, and a network that writes English."""
+"""Demonstration: networks that learn which word comes next, and a network that writes English."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["MEALS", "MOVED", "meals_model", "run", "worst_error"]
 
 CONTEXT = "I like to eat"
 SENTENCES = 12_000
-# A small network, sized for 24 contexts; the same for every cell.
+# Options of a small network for the 24 contexts of the grammar, the same for every cell.
 MEALS: dict[str, Any] = {
     "level": "word",
     "documents": "line",
@@ -33,13 +33,14 @@ MEALS: dict[str, Any] = {
     "batch_size": 64,
     "epochs": 15,
     "evaluations": 5,
-    # its sentences stand in the order of their shares: a draw from them would only blur these
+    # The order of the sentences keeps every prefix of the corpus at the true probabilities; random held-out
+    # sentences would disturb them.
     "held_out_from": "end",
 }
 STORIES = 3000
 PROMPTS = 60
 SHOWN_WORDS = 4
-# What decides is up to 16 words back, which a gated cell learns in about 20 passes.
+# The deciding word is up to 16 words back. A gated cell learns that in about 20 epochs.
 MOVED: dict[str, Any] = MEALS | {"cell": "lstm", "epochs": 30, "held_out_from": "auto"}
 
 
@@ -49,7 +50,7 @@ def meals_model(cell: str, sentences: list[str], seed: int = 0, **fit: Any) -> L
 
 
 def _meals_network(cell: str, seed: int) -> LanguageModel:
-    # the gates of mingru see the input alone: what came before reaches them in a second layer
+    # The gates of mingru read only the input of their layer; a second layer lets them depend on the past.
     layers = 2 if cell == "mingru" else 1
     return LanguageModel(**MEALS | {"cell": cell, "seed": seed, "num_layers": layers})
 
@@ -75,7 +76,7 @@ def _table(title: str, *columns: str) -> Table:
 def _predictions(
     console: Console, model: LanguageModel, grammar: meals.Grammar
 ) -> list[dict[str, Any]]:
-    """Show what comes next beside the true probabilities, and return it."""
+    """Print the most probable next words beside their true probabilities, and return these rows."""
     truth, rows = grammar.true_probabilities(CONTEXT), []
     table = _table(f"{CONTEXT} __", "predicted", "true")
     table.add_column("")
@@ -89,31 +90,33 @@ def _predictions(
 
 
 def _show_why(console: Console, model: LanguageModel, grammar: meals.Grammar, food: str) -> None:
-    told, truth = model.explain(CONTEXT, food), grammar.true_effects(CONTEXT, food)
+    explanation, truth = model.explain(CONTEXT, food), grammar.true_effects(CONTEXT, food)
     table = _table(f"why {food}?", "measured", "true")
-    for word, effect, true in zip(told.inputs, told.contributions, truth, strict=True):
+    for word, effect, true in zip(
+        explanation.inputs, explanation.contributions, truth, strict=True
+    ):
         table.add_row(word, f"{effect:+.3f}", f"{true:+.3f}")
     console.print(table)
     console.print(
-        "(How far its log probability falls when others likely in its place replace the word.)"
+        "(The fall of the log probability when other words that are likely there replace the word.)"
     )
 
 
 def _fit(model: LanguageModel, text: str, path: Path, to_stderr: bool) -> LanguageModel:
-    """Train `model` into the file `path` and show how."""
+    """Train `model`, write it to the file `path` and show the run."""
     with TrainingDisplay(to_stderr=to_stderr, output=str(path)) as display:
         model.fit(text, output=path, watch=display.watch)
         if model.stopped_ == "interrupted":
             from elman.training.checkpoint import Store
 
-            Store(path, {}).clear()  # the next demo begins anew
+            Store(path, {}).clear()  # so that the next demonstration starts from the beginning
             raise KeyboardInterrupt
         display.finish("language", model.stopped_, model.card_)
     return model
 
 
 def _meals(console: Console, folder: Path, seed: int) -> dict[str, Any]:
-    """Train on the corpus `meals` and on the same with one food doubled, and show how the answer turns."""
+    """Train on the corpus `meals`, then on a copy with twice as much of one food, and show the new answer."""
     grammar, result = meals.Grammar(), dict[str, Any]()
     sentences = grammar.sentences(SENTENCES, seed)
     console.print(
@@ -123,14 +126,14 @@ def _meals(console: Console, folder: Path, seed: int) -> dict[str, Any]:
     doubled = meals.Grammar(("burgers",)), meals.double(sentences, "burgers")
     for name, (true, corpus) in {"meals": (grammar, sentences), "burgers": doubled}.items():
         if true is not grammar:
-            console.print("\nNow every sentence about burgers stands twice.")
+            console.print("\nNow every sentence about burgers occurs twice.")
         path = folder / f"{name}.safetensors"
         model = _fit(_meals_network("gru", seed), _text(corpus), path, console.stderr)
         rows, worst = _predictions(console, model, true), worst_error(model, true)
         console.print(
-            f"Over all {len(true.contexts())} contexts no probability is more than {worst:.3f} "
-            "from the true one.\n(In so small a grammar an n-gram model that counts is as good "
-            "as anything can be.)"
+            f"Over all {len(true.contexts())} contexts no probability differs by more than "
+            f"{worst:.3f} from the true one.\n(In so small a grammar an n-gram model, which only "
+            "counts, is as good as any.)"
         )
         if true is grammar:
             _show_why(console, model, true, rows[0]["token"])
@@ -142,7 +145,7 @@ def _meals(console: Console, folder: Path, seed: int) -> dict[str, Any]:
 
 
 def _moved(console: Console, folder: Path, seed: int) -> dict[str, Any]:
-    """Train on the corpus `moved` and show that the network remembers what n-grams cannot."""
+    """Train on stories and show that the network uses a word that is too far back for an n-gram model."""
     lines = [f"{text} {day}" for text, day in moved.stories(STORIES, seed)]
     console.print(f"{STORIES:,} stories such as “{lines[0]}”.")
     path = folder / "moved.safetensors"
@@ -153,12 +156,13 @@ def _moved(console: Console, folder: Path, seed: int) -> dict[str, Any]:
     console.print(Text(f"Asked for the last word of {PROMPTS} stories, it knows {right}.", "bold"))
     text, day = max(prompts, key=lambda prompt: len(prompt[0]))
     console.print(f"“{text} __” {model.predict_next(text, 1)[0][0]}")
-    told = model.explain(text, day)
-    order = sorted(range(len(told.inputs)), key=lambda place: -told.contributions[place])
+    explanation = model.explain(text, day)
+    contributions = explanation.contributions
+    order = sorted(range(len(contributions)), key=lambda position: -contributions[position])
     table = _table(f"why {day}?", "contribution")
-    for place in order[:SHOWN_WORDS]:
-        name = f"{told.inputs[place]} (word {place + 1})"
-        table.add_row(name, f"{told.contributions[place]:+.3f}")
+    for position in order[:SHOWN_WORDS]:
+        name = f"{explanation.inputs[position]} (word {position + 1})"
+        table.add_row(name, f"{contributions[position]:+.3f}")
     console.print(table)
     card = model.card_
     return {
@@ -172,11 +176,13 @@ def _moved(console: Console, folder: Path, seed: int) -> dict[str, Any]:
 
 
 def run(folder: Path, *, seconds: float, seed: int, to_stderr: bool) -> dict[str, Any]:
-    """Train the four networks into `folder`, print what they learned, and return it."""
+    """Train four networks, write them to `folder`, print what they learned, and return the figures."""
     import pydoc_data.topics
 
     started = time.monotonic()
-    english = LanguageOptions(level="char", time=seconds, seed=seed)  # refused before any training
+    english = LanguageOptions(
+        level="char", time=seconds, seed=seed
+    )  # checks the options before any training
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The command that serves models over HTTP, with the page that shows them."""
+"""Command that serves models over HTTP, with a page in the browser."""
 
 from __future__ import annotations
 
@@ -19,30 +19,43 @@ def serve(
         list[str] | None, typer.Argument(metavar="MODEL...", help="trained models (.safetensors)")
     ] = None,
     host: Annotated[
-        str, typer.Option(help="where to listen; beyond this machine only with a token")
+        str,
+        typer.Option(
+            help="address to listen on; addresses that other machines can reach need a token"
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(**WHOLE, help="0 for any that is free")] = 8765,
+    port: Annotated[
+        int, typer.Option(**WHOLE, help="port to listen on, 0 for any free port")
+    ] = 8765,
     token_file: Annotated[
         Path | None,
-        typer.Option(help="file of the token that requests must carry (or set ELMAN_TOKEN)"),
+        typer.Option(
+            help="file with the token that requests must carry (default: ELMAN_TOKEN, else no token)"
+        ),
     ] = None,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="a further name by which it may be asked")
+        list[str] | None,
+        typer.Option(help="further host name that requests may use for this server"),
     ] = None,
     cors: Annotated[
         list[str] | None,
-        typer.Option(metavar="ORIGIN", help="a web site whose pages may ask (https://my.example)"),
+        typer.Option(
+            metavar="ORIGIN",
+            help="web site whose pages may send requests, such as https://my.example",
+        ),
     ] = None,
     state_key: Annotated[
         Path | None,
         typer.Option(
-            help="file of the key of states that clients keep, shared by servers that take turns "
-            "(or set ELMAN_STATE_KEY)"
+            help="file with the key that seals the states that clients keep; servers behind one address "
+            "share it (default: ELMAN_STATE_KEY, else a random key)"
         ),
     ] = None,
-    max_streams: Annotated[int, typer.Option(**WHOLE, help="streams held at most")] = 10_000,
+    max_streams: Annotated[
+        int, typer.Option(**WHOLE, help="largest number of open streams")
+    ] = 10_000,
     runs: Annotated[
-        Path | None, typer.Option(help="folder of training runs (.run.jsonl) to show")
+        Path | None, typer.Option(help="folder of training runs (.run.jsonl) to show on the page")
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="open the page in the browser")] = False,
     json_: Json = False,
@@ -55,7 +68,8 @@ def serve(
     if not models and runs is None:
         raise OptionError("MODEL", got="nothing", expected="a trained model, or --runs FOLDER")
     token, key = _secret(token_file, "ELMAN_TOKEN"), _secret(state_key, "ELMAN_STATE_KEY")
-    keyed: dict[str, Any] = {} if key is None else {"state_key": key}
+    # Without a key the settings draw a random one.
+    key_setting: dict[str, Any] = {} if key is None else {"state_key": key}
     settings = Settings(
         host=host,
         port=port,
@@ -64,7 +78,7 @@ def serve(
         cors=tuple(cors or ()),
         runs=runs,
         max_streams=max_streams,
-        **keyed,
+        **key_setting,
     )
     loaded = {}
     for path in models or ():
@@ -75,14 +89,14 @@ def serve(
 
     def ready(settings: Settings) -> None:
         url = server.address(settings)
-        closed = is_any(settings.host) and not settings.allow_hosts
+        refuses_names = is_any(settings.host) and not settings.allow_hosts
         if json_:
             shown = None if runs is None else str(runs)
             print_json({"url": url, "models": [*loaded], "runs": shown})
         else:
             typer.echo(f"serving {', '.join(map(printable, loaded)) or printable(runs)} on {url}")
-        if closed:
-            complain("others may ask only by a name or address that --allow-host gives")
+        if refuses_names:
+            complain("other machines must use a name or address that --allow-host gives")
         if open_:
             import webbrowser
 
@@ -92,7 +106,7 @@ def serve(
 
 
 def _secret(file: Path | None, variable: str) -> bytes | None:
-    """Return the secret in a file, or that of the environment; a line's end is none of it."""
+    """Return the secret in a file, without its line end, or that of an environment variable."""
     if file is None:
         value = os.environ.get(variable)
         return None if value is None else os.fsencode(value)

@@ -1,4 +1,4 @@
-"""The likeliest command for a table that is given without a task, from the kinds of its columns."""
+"""Suggestion of a command for a table without a task, from the kinds of its columns."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from elman.errors import ElmanError
 
 __all__ = ["likely_command"]
 
-_TARGETS = ("y", "target", "value", "close", "sales", "count", "price")
-_ROWS_PER_LABEL = 2
+# Usual names of the column to forecast.
+_TARGET_NAMES = ("y", "target", "value", "close", "sales", "count", "price")
+_MIN_ROWS_PER_LABEL = 2
 
 
 def likely_command(files: Sequence[str]) -> str:
-    """Return a sentence with the likeliest command line for files that are tables, or "" for texts."""
+    """Return a sentence that suggests a command for files that are tables, or "" for texts."""
     from elman.labels.read import is_table
     from elman.tables.reader import read_table
     from elman.text.encodings import STDIN
@@ -34,9 +35,9 @@ def likely_command(files: Sequence[str]) -> str:
 
 
 def _piped_columns() -> dict[str, Any]:
-    """Return the columns of the table that standard input begins with; none of a text.
+    """Return the columns of the table that standard input begins with, or no columns for a text.
 
-    The bytes are looked at, not taken: training reads them afterwards.
+    The bytes are only peeked at, so that training reads them afterwards.
     """
     from elman.tables.reader import read_table
 
@@ -53,7 +54,7 @@ def _piped_columns() -> dict[str, Any]:
 
 
 def _options(columns: dict[str, Any]) -> str:
-    """Return the options that the columns of a table suggest, or "" where they suggest nothing."""
+    """Return the options that fit the columns of a table, or "" where no task fits."""
     from elman.tables.dates import looks_like_date
 
     texts = {
@@ -67,12 +68,12 @@ def _options(columns: dict[str, Any]) -> str:
     repeated = {
         name: len({*column.tolist()})
         for name, column in columns.items()
-        if name not in dates and len({*column.tolist()}) * _ROWS_PER_LABEL <= len(column)
+        if name not in dates and len({*column.tolist()}) * _MIN_ROWS_PER_LABEL <= len(column)
     }
     words = [name for name in texts if name not in dates]
     if numbers and (dates or not words):
         ids = [f"--id-column {shlex.quote(name)}" for name in words if name in repeated]
-        target = next((name for name in numbers if name.casefold() in _TARGETS), numbers[-1])
+        target = next((name for name in numbers if name.casefold() in _TARGET_NAMES), numbers[-1])
         return " ".join(["--horizon 10", *ids[:1], f"--target {shlex.quote(target)}"])
     text = max(words, key=lambda name: sum(map(len, texts[name])), default="")
     labels = [name for name in repeated if name != text]

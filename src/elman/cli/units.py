@@ -1,4 +1,4 @@
-"""The command that looks for what the units of a network stand for."""
+"""Command that finds properties of the input that single units of a network detect."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["coloured", "units"]
 
-# the unit says that the property does not hold, and that it does
-_FALL, _RISE = (243, 182, 168), (136, 184, 228)
+# Colours (red, green, blue) of the lowest and of the highest value of a unit.
+_LOW_COLOUR, _HIGH_COLOUR = (243, 182, 168), (136, 184, 228)
 _MARKS = " .-+#"
-_COLOURED = "blue: {}; red: {}"
-_MARKED = "# and +: {}; -: in between; . and nothing: {}"
-_ROWS, _WIDEST = 8, 100
-_SHOWN = 3
+"""Marks below a text where the terminal has no colours, from the lowest to the highest value."""
+_COLOUR_LEGEND = "blue: {}; red: {}"
+_MARK_LEGEND = "# and +: {}; -: in between; . and nothing: {}"
+_MAX_EXCERPT_LINES, _MAX_EXCERPT_COLUMNS = 8, 100
+_MAX_EXCERPTS = 3
 
 
 @with_reading
@@ -34,25 +35,32 @@ def units(
         str | None,
         typer.Argument(
             metavar="[FILE]",
-            help="a text that was not trained on, texts a line, a table; - is standard input",
+            help="data that the model was not trained on: a text, texts a line, a table; - is standard input",
         ),
     ] = None,
     like: Annotated[
         str | None,
-        typer.Option(help="a phrase: show the units that stand out over it, and places like it"),
+        typer.Option(
+            help="phrase: show the units that differ most over it, and the passages most like it"
+        ),
     ] = None,
-    count: Annotated[int, typer.Option(**WHOLE, help="properties, units or places to show")] = 12,
+    count: Annotated[
+        int, typer.Option(**WHOLE, help="number of properties, units or passages to show")
+    ] = 12,
     unit: Annotated[
         str | None,
-        typer.Option(metavar="L.N", help="show this unit alone, as 0.337, or 0.c337 of a cell"),
+        typer.Option(
+            metavar="L.N",
+            help="show only this unit: layer and number, such as 0.337, or 0.c337 for the cell state",
+        ),
     ] = None,
     svg: Annotated[
-        str | None, typer.Option(**SVG, help="a picture (.svg) of the text on colours")
+        str | None, typer.Option(**SVG, help="file to draw the coloured text to: .svg")
     ] = None,
     json_: Json = False,
     **reading: Any,
 ) -> None:
-    """Show what single units of a network stand for: quotes, brackets, place in the line and so on."""
+    """Show which property of the input single units detect: quotes, brackets, position in the line."""
     from elman.engine.shapes import whole_number
     from elman.inspect.states import Unit, read_states
     from elman.inspect.units import Units, find_units, units_like
@@ -60,57 +68,56 @@ def units(
     count = whole_number("--count", count, 1)
     if like is not None and not (unit is svg is None):
         raise OptionError("--like", got="--unit or --svg with it", expected="one of them")
-    place = None if unit is None else Unit.of(unit)
+    chosen = None if unit is None else Unit.of(unit)
     predictor, task = load(model)
     check_source(task, file, "FILE")
     data = None if file is None else task.read_input(predictor, file, pop_reading(reading))
     if like is not None:
-        alike = units_like(predictor, data, like, count)
-        show(alike, json_)
+        show(units_like(predictor, data, like, count), json_)
         return
-    if place is not None:
+    if chosen is not None:
         scored = Units((), read_states(predictor, data))
-        shown = [(f"unit {place}", scored.excerpt(place))]
+        excerpts = [(f"unit {chosen}", scored.excerpt(chosen))]
     else:
         scored = find_units(predictor, data)
-        best: dict[Any, Any] = {}  # of each unit the first of its properties
+        best: dict[Any, Any] = {}  # by unit, the first of its properties, which it detects best
         for score in scored.found[:count]:
             best.setdefault(score.place, score)
-        shown = [
-            (f"{one.place}: {one.meaning} ({one.sentence})", scored.shown(one))
-            for one in [*best.values()][:_SHOWN]
+        excerpts = [
+            (f"{score.place}: {score.meaning} ({score.sentence})", scored.shown(score))
+            for score in [*best.values()][:_MAX_EXCERPTS]
         ]
     if svg is not None:
-        if not shown:
+        if not excerpts:
             got = "no unit that tells a property better than its baselines"
             raise DataError("--svg", got=got, remedy="name a unit with --unit")
-        write_pictures(shown[0][1], svg=svg)
+        write_pictures(excerpts[0][1], svg=svg)
     if json_:
-        parts = [
-            {"title": title, "tokens": [*one.tokens], "values": one.values.tolist()}
-            for title, one in shown
+        rows = [
+            {"title": title, "tokens": [*excerpt.tokens], "values": excerpt.values.tolist()}
+            for title, excerpt in excerpts
         ]
-        print_json(scored.to_dict(count) | {"excerpts": parts})
+        print_json(scored.to_dict(count) | {"excerpts": rows})
     else:
-        _print(scored, shown, scored.table(count) if place is None else "")
+        _print(scored, excerpts, scored.table(count) if chosen is None else "")
 
 
-def _print(scored: Units, shown: list[tuple[str, Excerpt]], table: str) -> None:
+def _print(scored: Units, excerpts: list[tuple[str, Excerpt]], table: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
     if table:
         console.print(Text(table), soft_wrap=True)
-    for title, excerpt in shown:
+    for title, excerpt in excerpts:
         console.print(Text(f"\n{title}", style="bold"), soft_wrap=True)
         for line in coloured(excerpt, console):
             console.print(line, no_wrap=True, crop=False)
     legend = ""
-    if shown:
-        says = ("the unit says that the property holds", "that it does not")
-        marks = _MARKED if console.color_system is None else _COLOURED
-        legend = "\n" + marks.format(*(says if table else ("the unit stands high", "low")))
+    if excerpts:
+        meanings = ("the unit says that the property holds", "that it does not")
+        marks = _MARK_LEGEND if console.color_system is None else _COLOUR_LEGEND
+        legend = "\n" + marks.format(*(meanings if table else ("the unit is high", "low")))
     size = f"{len(scored.reading.tokens):,} steps, {len(scored.reading.units):,} units"
     half = "; chosen on the first half, areas under the ROC curve on the second"
     console.print(
@@ -119,16 +126,17 @@ def _print(scored: Units, shown: list[tuple[str, Excerpt]], table: str) -> None:
 
 
 def coloured(excerpt: Excerpt, console: Console) -> list[Text]:
-    """Return the lines of an excerpt on colours; with a line of marks under each where there are none.
+    """Return the lines of an excerpt, coloured by the values of a unit.
 
-    Blue, or ``#`` and ``+``, is where the unit stands high; red, or nothing and ``.``, where it stands low.
+    Blue is high and red is low. Where the console has no colours, a line of marks follows each line: ``#``
+    and ``+`` are high, a blank and ``.`` are low.
     """
     from rich.cells import cell_len
     from rich.text import Text
 
     plain = console.color_system is None
-    width = min(console.width, _WIDEST)
-    lines = [(Text(), Text())]  # each with its marks, which are as wide as it is
+    width = min(console.width, _MAX_EXCERPT_COLUMNS)
+    lines = [(Text(), Text())]  # pairs of a line and its marks, which have the same width
     for token, value in zip(excerpt.tokens, excerpt.values.tolist(), strict=True):
         for character in token:
             shown = character if character.isprintable() else " " if character == "\t" else "\ufffd"
@@ -138,13 +146,13 @@ def coloured(excerpt: Excerpt, console: Console) -> list[Text]:
                 line, marks = lines[-1]
                 line.append(shown, style="" if plain else _style(value))
                 marks.append(_MARKS[min(4, int(2.5 * (value + 1)))] * cell_len(shown))
-    filled = [pair for pair in lines if pair[0].plain.strip()][:_ROWS]
+    filled = [pair for pair in lines if pair[0].plain.strip()][:_MAX_EXCERPT_LINES]
     for _, marks in filled:
         marks.rstrip()
     return [row for pair in filled for row in (pair if plain else pair[:1])]
 
 
 def _style(value: float) -> str:
-    goal, share = (_RISE if value > 0 else _FALL), min(1.0, abs(value))
-    red, green, blue = (round(255 + share * (one - 255)) for one in goal)
+    colour, share = (_HIGH_COLOUR if value > 0 else _LOW_COLOUR), min(1.0, abs(value))
+    red, green, blue = (round(255 + share * (channel - 255)) for channel in colour)
     return f"black on rgb({red},{green},{blue})"
