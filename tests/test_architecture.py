@@ -1,4 +1,4 @@
-"""The architecture: which file may import which, where torch may be, what `__all__` lists."""
+"""The architecture: which file may import which, where torch may be, who knows tasks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,22 @@ KNOWN = {
     ("series.explain", "labels.ablation"),
     ("training.progress", "language.predictor"),
 }
-# code that a file could smuggle in, by the name it is called by
+# Shared files that still know a task by its name. The list only gets shorter.
+KNOWN_TASK_NAMES = {
+    "cli.demo",
+    "inspect.cuts",
+    "inspect.memory",
+    "inspect.predictor",
+    "inspect.states",
+    "inspect.trace",
+    "serve.replies",
+    "serve.routes_explain",
+    "serve.service",
+    "training.progress",
+}
+# "forecast" is also a kind of picture.
+PICTURES = {"draw.charts", "draw.figures", "draw.plots"}
+# Code that a file could smuggle in, by the name it is called by.
 FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 
@@ -141,6 +156,44 @@ def test_imports_only_go_down(file: Path) -> None:
         assert upwards == known, (
             f"{module} imports {name}: {'still' if upwards else 'no longer'} upwards"
         )
+
+
+def names_task(tree: ast.AST) -> bool:
+    """Return whether code has the name of a task as text, or compares a `task` with anything."""
+    names = {"language", "classify", "regress", "tag", "forecast"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and node.value in names:
+            return True
+        if isinstance(node, ast.Compare):
+            sides = [
+                ast.unparse(side).rpartition(".")[2] for side in (node.left, *node.comparators)
+            ]
+            if "task" in sides and sides != ["task", "tasks"]:
+                return True
+    return False
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_registry_and_the_task_folders_know_tasks(module: str) -> None:
+    name = module.removeprefix("elman.")
+    if name.split(".")[0] in {*TASKS, "tasks"} or name in PICTURES:
+        return
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    assert names_task(tree) == (name in KNOWN_TASK_NAMES), name
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ('if model.config.task == "tag": pass', True),
+        ("labelled = task in LABELLED", True),
+        ('words = {"classify": "labels"}', True),
+        ("task = tasks.task_of(model)", False),
+        ("known = config.task in config.tasks", False),
+    ],
+)
+def test_names_of_tasks_are_found(line: str, found: bool) -> None:
+    assert names_task(ast.parse(line)) == found
 
 
 def test_known_violations_exist() -> None:

@@ -45,7 +45,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the measurement take sizes that cost no time."""
-    for name, value in {"T": 5, "B": 3, "STEPS": 20, "GENERATED": 50}.items():
+    for name, value in {"T": 5, "B": 3, "STREAM_STEPS": 20, "GENERATED_TOKENS": 50}.items():
         monkeypatch.setattr(bench, name, value)
 
 

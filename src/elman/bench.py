@@ -141,7 +141,8 @@ def operations(cell: str, T: int, B: int, I: int, H: int, num_layers: int) -> in
 
 def random_model(cell: str, H: int, num_layers: int = LAYERS, seed: int = 0) -> Model:
     """Return a language model of characters with random initial weights."""
-    config = NetworkConfig("language", cell, "tanh", 1 + len(CHARACTERS), H, H, num_layers)
+    (task,) = NetworkConfig.tasks
+    config = NetworkConfig(task, cell, "tanh", 1 + len(CHARACTERS), H, H, num_layers)
     random, bound = np.random.default_rng(seed), H**-0.5
     arrays = {
         name: random.uniform(-bound, bound, shape).astype(np.float32)

@@ -120,10 +120,15 @@ class Task(Protocol[P, O]):
         """Return the explanation of the command ``explain``."""
 
 
-TASKS: dict[str, Task[Any, Any]] = {
-    task.name: task
-    for task in (LanguageTask(), ClassifyTask(), RegressTask(), TagTask(), ForecastTask())
-}
+_TASKS: tuple[Task[Any, Any], ...] = (
+    LanguageTask(),
+    ClassifyTask(),
+    RegressTask(),
+    TagTask(),
+    ForecastTask(),
+)
+TASKS = {task.name: task for task in _TASKS}
+"""Tasks by name. The first one is the task of a command that suggests no other."""
 
 
 def task_of(model: Model) -> Task[Any, Any]:

@@ -1,4 +1,4 @@
-"""The command, run in this process: what it left with, and what it printed."""
+"""Fixture that runs the command in this process and returns its exit code and output."""
 
 from __future__ import annotations
 

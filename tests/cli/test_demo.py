@@ -1,4 +1,4 @@
-"""What the demonstration shows is true, for every cell."""
+"""`elman demo`: the networks learn the true probabilities, with every cell."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ import elman
 from elman.cli import demo, main
 from elman.language import meals
 
-# the bar; sampling has no part in it, sentences stand in the corpus as often as is probable
-BAR = 0.03
+# The corpus holds every sentence as often as is probable, so that no sampling error is added.
+MAX_PROBABILITY_ERROR = 0.03
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
 def test_every_probability_of_the_grammar_is_learned(cell: str) -> None:
     grammar = meals.Grammar()
     model = demo.meals_model(cell, grammar.sentences(demo.SENTENCES, seed=0))
-    assert demo.worst_error(model, grammar) < BAR
+    assert demo.worst_error(model, grammar) < MAX_PROBABILITY_ERROR
 
 
-def test_the_demonstration_runs_and_the_answer_turns(tmp_path: Path) -> None:
+def test_doubling_a_food_in_the_corpus_changes_the_answer(tmp_path: Path) -> None:
     printed = io.StringIO()
     with redirect_stdout(printed):
         result = demo.run(tmp_path / "own", seconds=2.0, seed=0, to_stderr=False)
     assert result["meals"]["predictions"][0]["token"] == "pizza"
     assert result["burgers"]["predictions"][0]["token"] == "burgers"
     for name in ("meals", "burgers"):
-        assert result[name]["worst_error"] < BAR
+        assert result[name]["worst_error"] < MAX_PROBABILITY_ERROR
     shown = printed.getvalue()
     assert "The answer turned from pizza to burgers." in shown
     meals_file = tmp_path / "own" / "meals.safetensors"
     assert elman.load(meals_file).predict_next("I like to eat", 1)[0][0] == "pizza"
-    # what decides stands further back than an n-gram model looks
+    # The deciding word is further back than an n-gram model reads.
     moved = result["moved"]
     assert moved["right"] >= 0.95 * moved["prompts"]
     assert moved["loss"] < moved["ngram_loss"] - 0.1
@@ -47,7 +47,7 @@ def test_the_demonstration_runs_and_the_answer_turns(tmp_path: Path) -> None:
     assert len(result["manual"]["text"]) == 404
 
 
-def test_the_command_takes_its_time_as_train_does(
+def test_the_command_reads_a_time_as_train_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as left:

@@ -1,4 +1,4 @@
-"""`elman explain`: what it prints, writes and refuses."""
+"""`elman explain`: its text, JSON and pictures, and its error messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from series.test_predictor import OFFERS, make, sales
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a language model and a classifier."""
+    """Return a folder of models for all kinds of tasks."""
     folder = tmp_path_factory.mktemp("models")
     text = "I like to eat pizza .\nWe hate to eat soup .\n" * 60
     options: dict[str, Any] = {"hidden_size": 16, "num_layers": 1, "learning_rate": 0.03}
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_why_as_json(folder: Path, run: Any) -> None:
+def test_an_explanation_is_printed_as_json(folder: Path, run: Any) -> None:
     meals = folder / "meals.safetensors"
     ran = run("explain", meals, "I like to eat", "--target", "pizza", "--json")
     assert (ran.code, ran.err) == (0, "")
@@ -57,7 +57,7 @@ def test_why_as_json(folder: Path, run: Any) -> None:
     assert quick["passed"] is None
 
 
-def test_why_as_a_table(folder: Path, run: Any) -> None:
+def test_an_explanation_is_printed_as_a_table(folder: Path, run: Any) -> None:
     ran = run("explain", folder / "meals.safetensors", "I like to eat", "--method", "leave-one-out")
     assert ran.out.startswith('why "pizza": log probability ')
     assert "by leave-one-out" in ran.out
@@ -66,7 +66,7 @@ def test_why_as_a_table(folder: Path, run: Any) -> None:
     assert ran.out.startswith('why "pizza": log probability ')
 
 
-def test_the_equations(folder: Path, run: Any) -> None:
+def test_equations_are_printed(folder: Path, run: Any) -> None:
     meals = folder / "meals.safetensors"
     ran = run("explain", meals, "I like to eat", "--equations")
     assert ran.out.startswith('logit("pizza") = w("pizza")·h[eat] + b("pizza")\n')
@@ -77,7 +77,7 @@ def test_the_equations(folder: Path, run: Any) -> None:
     assert told == found | {"equations": told["equations"]}
 
 
-def test_another_word_in_its_place(folder: Path, run: Any) -> None:
+def test_a_word_is_replaced(folder: Path, run: Any) -> None:
     meals = folder / "meals.safetensors"
     ran = run("explain", meals, "I like to eat", "--replace", "0=We")
     title, head, first, *rows = ran.out.splitlines()
@@ -95,7 +95,7 @@ def test_another_word_in_its_place(folder: Path, run: Any) -> None:
     assert float(earlier) == round(before[token], 3)
 
 
-def test_another_letter_in_its_place(folder: Path, run: Any) -> None:
+def test_a_letter_is_replaced(folder: Path, run: Any) -> None:
     letters = folder / "letters.safetensors"
     ran = run("explain", letters, "ab ba", "--replace", "1=c")
     assert ran.out.splitlines()[0] == "ac ba …"
@@ -110,7 +110,7 @@ def test_a_series_is_named_by_the_text(folder: Path, run: Any) -> None:
     assert ran.json == wanted
 
 
-def test_pictures(folder: Path, run: Any, tmp_path: Path) -> None:
+def test_pictures_are_written(folder: Path, run: Any, tmp_path: Path) -> None:
     svg, png = tmp_path / "why.svg", tmp_path / "why.png"
     ran = run("explain", folder / "meals.safetensors", "I", "--svg", svg, "--plot", png)
     assert ran.code == 0
@@ -118,7 +118,7 @@ def test_pictures(folder: Path, run: Any, tmp_path: Path) -> None:
     assert png.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_classifier(folder: Path, run: Any) -> None:
+def test_a_label_of_a_classifier_is_explained(folder: Path, run: Any) -> None:
     ran = run("explain", folder / "label.safetensors", "good food", "--target", "yes", "--json")
     assert (ran.json["task"], ran.json["target"]) == ("classify", "yes")
     assert np.isfinite([row["contribution"] for row in ran.json["contributions"]]).all()
@@ -126,8 +126,8 @@ def test_a_classifier(folder: Path, run: Any) -> None:
     assert ran.code == 0
 
 
-def test_a_sequence_of_a_table(folder: Path, run: Any, tmp_path: Path) -> None:
-    """Numbers come from a .ts file, a CSV or standard input; --row chooses the sequence."""
+def test_a_sequence_of_a_file_is_explained(folder: Path, run: Any, tmp_path: Path) -> None:
+    """Sequences of numbers are read from a .ts file or a CSV; --row chooses the sequence."""
     drawn = sequences_of("numbers", 3)
     for task, open_ in (("classify", ClassifierPredictor), ("regress", RegressorPredictor)):
         model = reader_of("numbers", task)
@@ -164,7 +164,7 @@ def test_a_sequence_of_a_table(folder: Path, run: Any, tmp_path: Path) -> None:
         assert "what a model of numbers reads: got hello; expected a table of sequences" in ran.err
 
 
-def test_a_row_of_texts_tags_and_series(folder: Path, run: Any, tmp_path: Path) -> None:
+def test_texts_tags_and_series_are_explained(folder: Path, run: Any, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("good food\nbad food\n")
     ran = run("explain", folder / "label.safetensors", tmp_path / "texts.txt", "--row", 1, "--json")
     assert [row["token"] for row in ran.json["contributions"]] == ["bad", "food"]
@@ -224,7 +224,9 @@ def test_a_row_of_texts_tags_and_series(folder: Path, run: Any, tmp_path: Path) 
         (["label", "I", "--replace", "0=a"], "--replace: got a model for classify; expected one"),
     ],
 )
-def test_what_is_refused(folder: Path, run: Any, arguments: list[str], said: str) -> None:
+def test_options_that_do_not_fit_are_refused(
+    folder: Path, run: Any, arguments: list[str], said: str
+) -> None:
     model, *rest = arguments
     ran = run("explain", folder / f"{model}.safetensors", *rest)
     assert (ran.code, ran.out) == (2, "")

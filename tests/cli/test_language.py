@@ -1,4 +1,4 @@
-"""The command with language models: what it prints, what it refuses, with which exit code."""
+"""Commands with language models: output, error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from elman.language.options import LanguageOptions
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a text and two models of it, by words and by characters."""
+    """Return a folder with two texts, a model of words and a model of characters."""
     folder = tmp_path_factory.mktemp("models")
     text = "I like to eat pizza .\nWe hate to eat soup .\n" * 60
     (folder / "meals.txt").write_text(text)
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_predict_as_json(folder: Path, run: Any) -> None:
+def test_predictions_are_printed_as_json(folder: Path, run: Any) -> None:
     ran = run("predict", folder / "word.safetensors", "I like to eat", "-k", 3, "--json")
     assert ran.code == 0
     assert ran.err == ""
@@ -59,7 +59,9 @@ def test_an_unknown_word_is_reported(folder: Path, run: Any) -> None:
     assert ran.code == 0
 
 
-def test_unknown_words_are_said_once_for_all_lines(folder: Path, tmp_path: Path, run: Any) -> None:
+def test_unknown_words_of_all_lines_are_reported_once(
+    folder: Path, tmp_path: Path, run: Any
+) -> None:
     lines = tmp_path / "lines.txt"
     lines.write_text("I like blorbs\nI like pizza\nblorbs hate gnus\n")
     ran = run("predict", folder / "word.safetensors", lines)
@@ -68,7 +70,7 @@ def test_unknown_words_are_said_once_for_all_lines(folder: Path, tmp_path: Path,
     assert note == known
 
 
-def test_a_prediction_that_is_mostly_unknown_says_so(tmp_path: Path, run: Any) -> None:
+def test_a_mostly_unknown_prediction_is_reported(tmp_path: Path, run: Any) -> None:
     text = " ".join(f"the w{number}" for number in range(600))
     model, path = (
         LanguageModel(level="word", steps=40, min_count=2, hidden_size=8),
@@ -85,7 +87,7 @@ def test_a_prediction_that_is_mostly_unknown_says_so(tmp_path: Path, run: Any) -
     assert note.endswith("<unk>, and most of it in 2 more lines")
 
 
-def test_predict_as_a_table(folder: Path, run: Any) -> None:
+def test_predictions_are_printed_as_a_table(folder: Path, run: Any) -> None:
     ran = run("predict", folder / "word.safetensors", "We hate to eat", "-k", 1)
     assert ran.out.splitlines()[0] == "We hate to eat …"
     assert ran.out.splitlines()[1].startswith("soup")
@@ -104,7 +106,7 @@ def test_predict_reads_standard_input_line_by_line(folder: Path) -> None:
     assert len(answers) == 3
 
 
-def test_generate_is_the_same_for_the_same_seed(folder: Path, run: Any) -> None:
+def test_the_same_seed_generates_the_same_text(folder: Path, run: Any) -> None:
     texts = [
         run("generate", folder / "char.safetensors", "-n", 50, "--seed", seed).out
         for seed in (1, 1, 2)
@@ -115,7 +117,7 @@ def test_generate_is_the_same_for_the_same_seed(folder: Path, run: Any) -> None:
     assert ran.json["text"] + "\n" == texts[0]
 
 
-def test_generate_goes_on_from_a_prompt(folder: Path, run: Any) -> None:
+def test_generated_text_continues_the_prompt(folder: Path, run: Any) -> None:
     model = folder / "word.safetensors"
     ran = run("generate", model, "--prompt", "I like to", "-n", 3, "--temperature", 0)
     assert ran.out.startswith("I like to eat pizza")
@@ -124,7 +126,7 @@ def test_generate_goes_on_from_a_prompt(folder: Path, run: Any) -> None:
     assert ran.json["log_probability"] < 0
 
 
-def test_evaluate(folder: Path, run: Any) -> None:
+def test_a_text_is_evaluated(folder: Path, run: Any) -> None:
     ran = run("evaluate", folder / "char.safetensors", folder / "manual.txt", "--json")
     assert ran.json["tokens"] == 29_999
     assert ran.json["bits_per_token"] == pytest.approx(ran.json["loss"] / np.log(2))
@@ -132,7 +134,7 @@ def test_evaluate(folder: Path, run: Any) -> None:
     assert "gram" in run("evaluate", folder / "char.safetensors", folder / "manual.txt").out
 
 
-def test_info(folder: Path, run: Any) -> None:
+def test_info_shows_the_card(folder: Path, run: Any) -> None:
     card = run("info", folder / "char.safetensors", "--json").json
     assert card["network"]["hidden_size"] == 16
     assert card["data"]["characters"] == 27_000
@@ -200,7 +202,7 @@ def test_a_list_of_names_is_read_by_characters_and_both_orders_get_one_verdict(
     assert verdicts[0] == verdicts[1]
 
 
-def test_a_test_set_of_its_own_is_measured(folder: Path, tmp_path: Path, run: Any) -> None:
+def test_a_separate_test_set_is_measured(folder: Path, tmp_path: Path, run: Any) -> None:
     (tmp_path / "test.txt").write_text("We hate to eat soup .\n" * 3)
     ran = run(
         "train", folder / "meals.txt", "-o", tmp_path / "m.safetensors", "--steps", 4,
@@ -221,7 +223,7 @@ def test_train_as_json_keeps_standard_output_clean(folder: Path, tmp_path: Path,
     assert "validation loss" in ran.err
 
 
-def test_a_process_alone_speaks_whatever_its_rank(
+def test_a_single_process_prints_whatever_its_rank(
     folder: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RANK", "1")
@@ -308,8 +310,8 @@ def test_debug_shows_the_traceback(run: Any, tmp_path: Path) -> None:
         main(["predict", str(tmp_path / "missing"), "I", "--debug"])
 
 
-def test_the_disk_is_full_while_saving(folder: Path, tmp_path: Path) -> None:
-    """A limit on the size of files stands for a full disk: the earlier model stays, exit code 2."""
+def test_a_full_disk_keeps_the_earlier_model(folder: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk."""
     output = tmp_path / "m.safetensors"
     output.write_bytes(b"the earlier model")
     code = (
@@ -341,7 +343,7 @@ def test_the_disk_is_full_while_saving(folder: Path, tmp_path: Path) -> None:
     assert output.read_bytes() == b"the earlier model"
 
 
-def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
+def test_a_closed_pipe_is_no_error(folder: Path) -> None:
     code = "import sys; from elman.cli import main; main(sys.argv[1:])"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "generate", str(folder / "char.safetensors"), "-n", "100000"],
@@ -373,7 +375,7 @@ def test_a_full_standard_output_is_one_line(folder: Path, more: list[str]) -> No
     assert done.stderr == expected
 
 
-def test_training_goes_on_when_the_reader_leaves(folder: Path, tmp_path: Path) -> None:
+def test_training_continues_after_the_pipe_is_closed(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "m.safetensors"
     process = subprocess.Popen(
         [
@@ -389,7 +391,7 @@ def test_training_goes_on_when_the_reader_leaves(folder: Path, tmp_path: Path) -
     assert output.exists()
 
 
-def test_hostile_words_do_not_steer_the_terminal(tmp_path: Path, run: Any) -> None:
+def test_control_characters_in_words_do_not_reach_the_terminal(tmp_path: Path, run: Any) -> None:
     text = "a\x1b[2Jb[bold]c[/bold] " * 400
     model = LanguageModel(level="char", steps=40, hidden_size=16, learning_rate=0.03).fit(text)
     model.save(tmp_path / "m.safetensors")

@@ -1,4 +1,4 @@
-"""`elman info --memory`: a table by lag, a picture and JSON; what cannot be measured is said in a line."""
+"""`elman info --memory`: its table, picture and JSON, and its error messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_on_what_the_model_writes_itself(folder: Path, run: Any) -> None:
+def test_memory_is_measured_on_generated_text(folder: Path, run: Any) -> None:
     ran = run("info", folder / "model.safetensors", "--memory")
     assert (ran.code, ran.err) == (0, "")
     head, *rows, source, verdict = ran.out.splitlines()
@@ -42,7 +42,7 @@ def test_on_what_the_model_writes_itself(folder: Path, run: Any) -> None:
     assert "The gradient " in verdict
 
 
-def test_on_a_text_as_json_and_as_a_picture(
+def test_memory_is_measured_on_a_file(
     folder: Path, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = tmp_path / "memory.svg"
@@ -59,7 +59,7 @@ def test_on_a_text_as_json_and_as_a_picture(
     assert run(*given, "-").json == ran.json
 
 
-def test_of_labels_and_series(folder: Path, run: Any) -> None:
+def test_memory_of_labels_and_series_is_measured(folder: Path, run: Any) -> None:
     ran = run("info", folder / "classifier.safetensors", "--memory")
     assert (ran.code, ran.err) == (0, "")
     assert "64 answers in sequences of 64 tokens drawn by their frequency in training" in ran.out
@@ -84,7 +84,7 @@ def test_of_labels_and_series(folder: Path, run: Any) -> None:
         (["model.safetensors", "--memory", "--svg", "a.txt"], "expected a name that ends in .svg"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_line(
+def test_an_error_is_one_line(
     folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch, arguments: list[str], line: str
 ) -> None:
     monkeypatch.chdir(folder)

@@ -1,4 +1,4 @@
-"""The command's own words: options as they are typed, where help is, what is refused before any work."""
+"""Messages of the command: they name options as they are typed in the shell."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_version(run: Any) -> None:
         ),
     ],
 )
-def test_one_line_in_the_words_of_the_shell(
+def test_an_error_is_one_line_that_names_options_as_typed(
     run: Any, tmp_path: Path, arguments: list[object], line: str
 ) -> None:
     model = tmp_path / "m.safetensors"
@@ -70,8 +70,8 @@ def test_a_table_that_needs_an_option_names_it_as_typed(run: Any, tmp_path: Path
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate", "explain"])
-def test_a_picture_of_another_kind_is_refused_before_any_work(run: Any, command: str) -> None:
-    # the model does not exist: the picture's name is looked at first
+def test_an_unknown_kind_of_picture_is_refused_before_any_work(run: Any, command: str) -> None:
+    # The model does not exist, so the error shows that the name of the picture is checked first.
     ran = run(command, "none.safetensors", "x", "--plot", "x.xyz")
     assert ran.code == 2
     assert "got x.xyz; expected a name that ends in .svg or .png" in ran.err

@@ -1,4 +1,4 @@
-"""What the commands read: files of many kinds, standard input, and names that are no text."""
+"""Inputs of the commands: files of many kinds, standard input, and names of files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rows(text: str) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Models with random weights: of texts with a column "says", of tokens, of numbers, of language."""
+    """Return a folder of random models: of texts in a column "says", of tokens, of numbers, of language."""
     folder = tmp_path_factory.mktemp("reading")
     for kind, task, columns in (
         ("word", "classify", {"text": "says", "label": "mood"}),
@@ -108,7 +108,7 @@ def test_a_tagger_reads_tag_files_and_sentences(
     ],
     ids=" ".join,
 )
-def test_nothing_on_standard_input_is_one_line(
+def test_an_empty_standard_input_is_an_error_of_one_line(
     folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     piped(monkeypatch, "")
@@ -118,7 +118,7 @@ def test_nothing_on_standard_input_is_one_line(
     assert "empty" in line
 
 
-def test_the_same_bytes_read_alike_from_a_file_and_from_a_pipe(
+def test_a_file_and_a_pipe_with_the_same_bytes_give_the_same_answer(
     folder: Path, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = "to be\nSchön or not\n".encode("cp1252")
@@ -144,7 +144,9 @@ def test_the_same_bytes_read_alike_from_a_file_and_from_a_pipe(
         assert "encoding" not in ran.out
 
 
-def test_a_name_of_a_file_is_read_or_refused(folder: Path, run: Any, tmp_path: Path) -> None:
+def test_an_argument_that_looks_like_a_file_is_never_read_as_text(
+    folder: Path, run: Any, tmp_path: Path
+) -> None:
     (tmp_path / "new.txt").write_text("to be\n")
     for command in ("predict", "explain"):
         ran = run(command, folder / "language.safetensors", tmp_path / "new.txt")
@@ -159,7 +161,7 @@ def test_a_name_of_a_file_is_read_or_refused(folder: Path, run: Any, tmp_path: P
 
 @pytest.mark.parametrize("command", ["predict", "explain"])
 @pytest.mark.parametrize("model", ["language", "word-classify"])
-def test_a_name_of_a_folder_is_no_text(
+def test_a_folder_is_refused(
     folder: Path, run: Any, tmp_path: Path, command: str, model: str
 ) -> None:
     ran = run(command, folder / f"{model}.safetensors", tmp_path)
@@ -173,7 +175,7 @@ def test_a_name_of_a_folder_is_no_text(
     ids=" ".join,
 )
 @pytest.mark.parametrize("model", ["language", "word-classify"])
-def test_every_command_that_reads_a_text_takes_its_encoding(
+def test_every_command_that_reads_a_text_has_the_option_encoding(
     folder: Path, run: Any, tmp_path: Path, command: tuple[str, ...], model: str
 ) -> None:
     (tmp_path / "new.txt").write_bytes("to be or not to be \u4e16\u754c\n".encode("gb18030") * 300)
@@ -187,9 +189,7 @@ def test_every_command_that_reads_a_text_takes_its_encoding(
     assert "utf-8" in ran.err.splitlines()[-1]
 
 
-def test_an_output_that_cannot_be_is_refused_before_anything_is_read(
-    folder: Path, run: Any
-) -> None:
+def test_an_impossible_output_is_refused_before_anything_is_read(folder: Path, run: Any) -> None:
     for options in (("--label", "y"), ("--horizon", 2), ("--task", "language")):
         ran = run("train", "nowhere.csv", *options, "-o", "wrong.suffix")
         assert ran.code == 2
@@ -203,9 +203,7 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_read(
     assert "got wrong.suffix; expected a name that ends in .csv" in ran.err
 
 
-def test_a_model_says_that_it_knows_few_of_the_words(
-    folder: Path, run: Any, tmp_path: Path
-) -> None:
+def test_mostly_unknown_words_are_reported(folder: Path, run: Any, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("says,mood\nguten Tag,a\nauf Wiedersehen,b\nto be,a\n")
     warning = "67% of the tokens are not in the model's vocabulary"
     model = folder / "word-classify.safetensors"
@@ -275,7 +273,7 @@ def test_text_is_trained_on_from_standard_input(
     ],
     ids=" ".join,
 )
-def test_labels_in_plain_files(
+def test_labels_are_read_from_plain_files(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The command by task: it guesses the task, trains, answers and measures, from files and to files."""
+"""Commands for every task: the task is guessed, and models are trained, asked and measured."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_standard_input_is_a_text_a_line_or_a_table(folder: Path, run: Any, tmp_
         assert [row["label"] for row in rows(done.stdout)] == ["+", "-"]
 
 
-def test_numbers_are_classified_and_read_as_a_number(
+def test_sequences_of_numbers_are_classified_and_regressed(
     folder: Path, run: Any, tmp_path: Path
 ) -> None:
     places = ("--id-column", "walk", "--time-column", "step", "--columns", "speed,tilt")
@@ -211,7 +211,7 @@ def test_series_are_forecast(folder: Path, run: Any, tmp_path: Path) -> None:
     assert run("info", model, "--json").json["network"]["task"] == "forecast"
 
 
-def test_unusual_lines_are_ranked(folder: Path, run: Any, tmp_path: Path) -> None:
+def test_lines_are_ranked_by_surprise(folder: Path, run: Any, tmp_path: Path) -> None:
     log = "".join(f"open {n}\nread {n} bytes\nclose {n}\n" for n in range(80))
     (tmp_path / "log.txt").write_text(log)
     (tmp_path / "new.txt").write_text("open 5\nclose bytes open\nread 7 bytes\n")
@@ -258,7 +258,7 @@ def test_bad_input_gets_one_clear_line(
     assert not (tmp_path / "m.safetensors").exists()
 
 
-def test_a_model_is_asked_what_it_can_answer(folder: Path, run: Any, tmp_path: Path) -> None:
+def test_a_command_refuses_a_model_of_another_task(folder: Path, run: Any, tmp_path: Path) -> None:
     model = tmp_path / "sales.safetensors"
     run("train", folder / "sales.csv", "--horizon", 3, "--members", 1, "-o", model, *SMALL)
     for arguments in (("generate", model), ("score", model, folder / "sales.csv")):
@@ -277,7 +277,7 @@ def test_every_task_has_its_options() -> None:
 
 @pytest.fixture(scope="module")
 def models(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Models by what they read: texts, tokens, numbers, series."""
+    """Return the files of trained models, by the data that they read."""
     trained = tmp_path_factory.mktemp("models")
     walks = ["--id-column", "walk", "--time-column", "step", "--columns", "speed,tilt"]
     (folder / "promo.csv").write_text(
@@ -307,7 +307,7 @@ def piped(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8"))
 
 
-def test_a_line_of_text_is_a_sentence_to_tag(
+def test_a_line_of_text_is_tagged_as_a_sentence(
     models: dict[str, Path], run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = rows(run("predict", models["tokens"], "I like  tea").out)
@@ -324,7 +324,7 @@ def test_a_line_of_text_is_a_sentence_to_tag(
     ]
 
 
-def test_a_file_that_is_no_table_has_a_text_a_line(
+def test_a_file_that_is_not_a_table_has_a_text_on_each_line(
     models: dict[str, Path], run: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "new.txt").write_text("good food\n\nmood,so bad\n")
@@ -354,7 +354,7 @@ def test_answers_for_a_table_of_texts_name_its_rows(
     assert [row["row"] for row in found] == [str(row) for row in range(80)]
 
 
-def test_what_was_changed_in_new_rows_is_said(
+def test_changes_to_new_rows_are_reported(
     models: dict[str, Path], folder: Path, run: Any, tmp_path: Path
 ) -> None:
     lines = (folder / "later.csv").read_text().splitlines()
@@ -368,7 +368,7 @@ def test_what_was_changed_in_new_rows_is_said(
     assert "known in advance but not given: promo; --future" in run("predict", models["known"]).err
 
 
-def test_the_next_command_is_one_that_works(folder: Path, run: Any, tmp_path: Path) -> None:
+def test_training_ends_with_a_command_that_works(folder: Path, run: Any, tmp_path: Path) -> None:
     walks = ("--id-column", "walk", "--time-column", "step", "--columns", "speed,tilt")
     model = tmp_path / "m.safetensors"
     steps = ("--hidden-size", 4, "--steps", 1, "--threads", 1)
@@ -378,7 +378,7 @@ def test_the_next_command_is_one_that_works(folder: Path, run: Any, tmp_path: Pa
     assert "1 steps" not in ran.out
 
 
-def test_series_of_one_length_and_one_class_held_out(
+def test_series_of_equal_length_and_a_test_set_of_one_class(
     folder: Path, run: Any, tmp_path: Path
 ) -> None:
     model = tmp_path / "m.safetensors"
@@ -392,7 +392,7 @@ def test_series_of_one_length_and_one_class_held_out(
         assert ("the test set has one class alone" in ran.out) == alone
 
 
-def test_files_without_labels_are_named(folder: Path, run: Any, tmp_path: Path) -> None:
+def test_files_without_labels_are_refused(folder: Path, run: Any, tmp_path: Path) -> None:
     (tmp_path / "new.ts").write_text("@classLabel false\n@data\n1,2,3\n4,5,6\n")
     (tmp_path / "new.txt").write_text("you\nlike\n")
     for name, task in (("new.ts", "classify"), ("new.txt", "tag")):
@@ -416,7 +416,7 @@ def test_calibration_is_drawn(
     assert "--plot-calibration: got a model for forecast" in ran.err
 
 
-def test_new_rows_of_series_are_read_on(run: Any, tmp_path: Path) -> None:
+def test_new_rows_continue_the_series(run: Any, tmp_path: Path) -> None:
     days = [str(np.datetime64("2021-01-01") + day) for day in range(75)]
     rows = [f"{shop},{day},{5 + n % 7},{city},{size}" for shop, city, size in
             (("a", "Bern", 1), ("b", "Lima", 2)) for n, day in enumerate(days)]  # fmt: skip

@@ -1,4 +1,4 @@
-"""`elman units`: a table, text on colours or over marks, pictures and JSON; hostile text stays text."""
+"""`elman units`: its table, coloured or marked text, pictures and JSON."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from factories import bracketed, latch
 from factories import make_model as _make
 from readers import reader_of
 
-# What moves a terminal's cursor, colours it, or turns the direction of a line.
+# Characters that move the cursor of a terminal, colour it, or reverse the direction of a line.
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\u202e\u2066\x9b31m"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the network whose unit 0.3 is 1 inside brackets, and a text with brackets."""
+    """Return a folder with texts and a network whose unit 0.3 is 1 inside brackets."""
     folder = tmp_path_factory.mktemp("units")
     latch().save(folder / "latch.safetensors")
     (folder / "text.txt").write_text(bracketed(6_000))
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_best_properties_as_a_table_and_a_text_below(folder: Path, run: Any) -> None:
+def test_properties_are_printed_above_marked_text(folder: Path, run: Any) -> None:
     ran = run("units", folder / "latch.safetensors", folder / "text.txt", "--count", 3)
     assert (ran.code, ran.err) == (0, "")
     head, first, *rest = ran.out.splitlines()
@@ -44,11 +44,11 @@ def test_the_best_properties_as_a_table_and_a_text_below(folder: Path, run: Any)
     assert first.startswith("inside round brackets")
     assert first.split()[-5] == "0.3"
     assert float(first.split()[-3]) > 0.99
-    # what the baselines tell as well stands apart, and no text is shown for it
+    # Properties that a baseline detects as well are listed apart, without marked text.
     assert rest[0] == "not found, for an untrained network or the input alone tells as much:"
     assert rest[4] == "0.3: inside round brackets (between ( and ))"
     text, marks = rest[5], rest[6]
-    # '#' or '+' stands below what is inside, and nothing or '.' below what is not
+    # '#' and '+' mark characters inside the brackets, a blank and '.' those outside.
     assert len(text) >= len(marks)
     assert {mark for letter, mark in zip(text, marks, strict=False) if letter == "("} <= {"+", "#"}
     assert {mark for letter, mark in zip(text, marks, strict=False) if letter == ")"} <= {" ", "."}
@@ -61,7 +61,7 @@ def test_the_best_properties_as_a_table_and_a_text_below(folder: Path, run: Any)
     )
 
 
-def test_a_network_that_tells_nothing_is_shown_no_text(run: Any, tmp_path: Path) -> None:
+def test_a_network_without_properties_gets_no_marked_text(run: Any, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(bracketed(6_000))
     codec, still = latch().model.codec, latch().model
     arrays = {name: np.zeros_like(array) for name, array in still.arrays.items()}
@@ -76,7 +76,7 @@ def test_a_network_that_tells_nothing_is_shown_no_text(run: Any, tmp_path: Path)
     assert run(*given, "--json").json["excerpts"] == []
 
 
-def test_properties_as_json(folder: Path, run: Any) -> None:
+def test_properties_are_printed_as_json(folder: Path, run: Any) -> None:
     ran = run("units", folder / "latch.safetensors", folder / "text.txt", "--json", "--count", 2)
     assert ran.err == ""
     first, _ = ran.json["properties"]
@@ -87,7 +87,7 @@ def test_properties_as_json(folder: Path, run: Any) -> None:
     assert len(excerpt["tokens"]) == len(excerpt["values"]) > 100
 
 
-def test_one_unit_and_its_picture(folder: Path, run: Any, tmp_path: Path) -> None:
+def test_a_chosen_unit_is_printed_and_drawn(folder: Path, run: Any, tmp_path: Path) -> None:
     drawn = tmp_path / "unit.svg"
     given = ("units", folder / "latch.safetensors", folder / "text.txt", "--unit", "0.3")
     ran = run(*given, "--svg", drawn)
@@ -103,7 +103,7 @@ def test_one_unit_and_its_picture(folder: Path, run: Any, tmp_path: Path) -> Non
     assert run(*given, "--json").json["properties"] == []
 
 
-def test_places_like_a_phrase(folder: Path, run: Any) -> None:
+def test_passages_like_a_phrase_are_printed(folder: Path, run: Any) -> None:
     given = ("units", folder / "latch.safetensors", folder / "text.txt", "--like", "(ab")
     ran = run(*given, "--count", 2)
     head, names, *units, like, columns, first, second = ran.out.splitlines()
@@ -118,7 +118,7 @@ def test_places_like_a_phrase(folder: Path, run: Any) -> None:
     assert run(*given, "--json").json["phrase"] == "(ab"
 
 
-def test_a_text_from_standard_input(
+def test_a_text_is_read_from_standard_input(
     folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = run("units", folder / "latch.safetensors", folder / "text.txt", "--json").json
@@ -126,7 +126,9 @@ def test_a_text_from_standard_input(
     assert run("units", folder / "latch.safetensors", "-", "--json").json == wanted
 
 
-def test_a_hostile_text_is_shown_as_text(folder: Path, run: Any, tmp_path: Path) -> None:
+def test_control_characters_do_not_reach_the_terminal(
+    folder: Path, run: Any, tmp_path: Path
+) -> None:
     codec = TextCodec("char", ("<unk>", *"\nabcdx ()", *sorted(set(HOSTILE) - set("\nabcdx ()"))))
     model = tmp_path / "hostile.safetensors"
     LanguagePredictor(_make(codec=codec)).save(model)
@@ -159,7 +161,7 @@ def test_a_hostile_text_is_shown_as_text(folder: Path, run: Any, tmp_path: Path)
         (["text.txt", "--svg", "none/a.svg", "--unit", "0.1"], "none/a.svg"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_line(
+def test_an_error_is_one_line(
     folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch, arguments: list[str], line: str
 ) -> None:
     monkeypatch.chdir(folder)
@@ -170,7 +172,7 @@ def test_what_cannot_be_done_is_said_in_a_line(
     assert ran.err.count("\n") == 1
 
 
-def test_a_classifier_with_a_table_of_texts(run: Any, tmp_path: Path) -> None:
+def test_units_of_a_classifier_are_printed(run: Any, tmp_path: Path) -> None:
     model, table = tmp_path / "reader.safetensors", tmp_path / "texts.csv"
     reader = reader_of("char")
     # as training leaves it
@@ -189,7 +191,7 @@ def excerpt(text: str, values: list[float]) -> Excerpt:
     return Excerpt(tuple(text), np.array(values))
 
 
-def test_colours_on_a_terminal_and_marks_elsewhere() -> None:
+def test_a_terminal_gets_colours_and_a_file_gets_marks() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=40)
     (line,) = coloured(excerpt("ab", [1.0, -1.0]), console)
     assert [str(span.style) for span in line.spans] == [

@@ -1,4 +1,4 @@
-"""The model as a value and as a file, and the golden files of every format version."""
+"""Models as values and as files, and the golden files of every format version."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ make = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(make)
 
 MODELS = make.golden_models()
-# A golden network takes fewer than 100 roundings of float32 (2^-24) to an answer, each grown by weights of at
-# most 1; an exponential or a logarithm of what is below 8 takes them 8 times.
+# A golden network makes fewer than 100 float32 roundings (2^-24 each) before an answer, with weights of at most
+# 1. An exponential or a logarithm of a number below 8 multiplies their effect by at most 8.
 ROUNDING = 8 * 100 * 2**-24
 CONFIG = NetworkConfig("language", "gru", "tanh", 5, 3, 4, 2)
 CODEC = TextCodec("char", ("<unk>", "a", "b", "c", "d"), "words", "file")
@@ -52,7 +52,7 @@ def assert_same(one: Model, two: Model):
         np.testing.assert_array_equal(two.arrays[name], array, strict=True)
 
 
-def test_parameters_in_full():
+def test_parameters_are_named_and_shaped_as_documented():
     assert CONFIG.parameters() == {
         "embedding.weight": (5, 3),
         "layers.0.weight_ih": (12, 3),
@@ -99,7 +99,7 @@ def test_parameters_in_full():
         ({"tied": True}, "tied with embedding_size: got 3; expected the hidden_size, 4"),
     ],
 )
-def test_config_refuses(changes, message):
+def test_impossible_configurations_are_refused(changes, message):
     with pytest.raises(OptionError, match=message):
         replace(CONFIG, **changes)
 
@@ -117,7 +117,7 @@ def test_model_refuses_arrays_of_another_network():
         Model(larger, zeros(larger), CODEC, {})
 
 
-def test_arrays_of_a_model_cannot_be_written():
+def test_the_arrays_of_a_model_are_read_only():
     given = zeros()
     model = Model(CONFIG, given, CODEC, {})
     for array in model.arrays.values():
@@ -126,7 +126,7 @@ def test_arrays_of_a_model_cannot_be_written():
     assert given["head.bias"].flags.writeable
 
 
-def test_sizes_of_numpy_are_plain_numbers(tmp_path):
+def test_sizes_may_be_numpy_integers(tmp_path):
     config = replace(CONFIG, hidden_size=np.int64(4))
     Model(config, zeros(), CODEC, {}).save(tmp_path / "model")
     assert Model.load(tmp_path / "model").config == CONFIG
@@ -140,7 +140,7 @@ def test_model_refuses_numbers_that_are_not_finite(number):
         Model(CONFIG, arrays, CODEC, {})
 
 
-def test_largest_network_that_is_allowed_fits_the_limits(tmp_path):
+def test_a_network_of_the_most_layers_is_saved_and_loaded(tmp_path):
     config = NetworkConfig("language", "lstm", "tanh", 5, 1, 1, 100)
     model = Model(config, zeros(config), CODEC, {})
     model.save(tmp_path / "model")
@@ -172,14 +172,14 @@ def test_golden_files_answer_as_they_did(name):
 
 
 @pytest.mark.parametrize("name", ["gru-1.safetensors", "classify-1.safetensors"])
-def test_a_model_is_a_value(name):
+def test_a_model_is_pickled_and_copied(name):
     model = MODELS[name]
     assert_same(pickle.loads(pickle.dumps(model)), model)
     assert_same(copy.deepcopy(model), model)
 
 
 def rewrite(path, **changes):
-    """Write a golden model with other arrays or metadata, as a file that is whole."""
+    """Write a golden model with changed arrays or metadata as an undamaged file."""
     arrays, metadata = container.read(GOLDEN / "rnn-1.safetensors")
     for key, value in changes.items():
         part = metadata if key in metadata else arrays
@@ -207,7 +207,7 @@ def golden_metadata():
         pytest.param({"codec__more": np.zeros(1)}, id="array of codec"),
     ],
 )
-def test_one_model_has_one_file(tmp_path, changes):
+def test_a_model_has_exactly_one_file(tmp_path, changes):
     rewrite(tmp_path / "model", **changes)
     with pytest.raises(ModelFileError, match="expected the form that save gives"):
         Model.load(tmp_path / "model")
@@ -254,7 +254,7 @@ def config_with(**changes):
         ({"codec__lengths": np.zeros((5, 1), np.uint32)}, r"codec\.lengths"),
     ],
 )
-def test_whole_files_that_are_no_model(tmp_path, changes, message):
+def test_undamaged_files_of_no_model_are_refused(tmp_path, changes, message):
     path = tmp_path / "model.safetensors"
     rewrite(path, **changes)
     with pytest.raises(ModelFileError, match=message) as caught:
@@ -268,7 +268,7 @@ def test_unchanged_rewrite_is_a_model(tmp_path):
     assert (tmp_path / "model").read_bytes() == (GOLDEN / "rnn-1.safetensors").read_bytes()
 
 
-def test_a_card_that_is_no_json_is_refused(tmp_path):
+def test_a_card_that_json_cannot_hold_is_refused(tmp_path):
     model = replace(MODELS["rnn-1.safetensors"], card={"loss": float("nan")})
     with pytest.raises(InputError, match="metadata card"):
         model.save(tmp_path / "model")
@@ -276,7 +276,7 @@ def test_a_card_that_is_no_json_is_refused(tmp_path):
         MODELS["rnn-1.safetensors"].save(tmp_path)
 
 
-def test_a_vocabulary_of_fifty_thousand_words(tmp_path):
+def test_a_vocabulary_of_fifty_thousand_words_is_saved_and_loaded(tmp_path):
     words = ("<unk>", "\n", *(f"w{k}" for k in range(50_000)))
     config = NetworkConfig("language", "rnn", "linear", len(words), 1, 1, 1, tied=True)
     model = Model(config, zeros(config), TextCodec("word", words, "whitespace", "file"), {})

@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainCommand", "guess_task", "train"]
 
-DEFAULT_TASK = next(iter(TASKS))
-"""Task of a command whose files and options suggest no other."""
-
-
 COLUMN_HELP = {
     "text": "column of texts, or of tokens",
     "label": "column of labels, numbers or tags; or a file of them, with a line for each text",
@@ -59,7 +55,7 @@ def guess_task(
     for task in TASKS.values():
         if reason := task.guess(files, options):
             return task, reason
-    return TASKS[DEFAULT_TASK], ""
+    return next(iter(TASKS.values())), ""
 
 
 def _train(

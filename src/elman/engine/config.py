@@ -49,6 +49,10 @@ class ModelConfig(Protocol):
     def bias(self) -> bool:
         """Whether the recurrent layers have a bias."""
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Return the configuration with these values of all fields; raises ModelFileError, OptionError."""
+
     def parameters(self) -> Shapes:
         """Return the shape of every parameter by name."""
 

@@ -120,8 +120,8 @@ class Model(Generic[C, K]):
         except InputError as error:
             raise ModelFileError(f"cannot read {path}: {error}") from error
 
-    @classmethod
-    def _from_parts(cls, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Model:
+    @staticmethod
+    def _from_parts(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Model:
         kind = metadata.pop("kind", None)
         if kind != _KIND:
             remedy = "pass the model that elman train wrote"
@@ -138,7 +138,7 @@ class Model(Generic[C, K]):
             name: arrays.pop(name) for name in list(arrays) if name.startswith("codec.")
         }
         codec = codec_type.from_parts(metadata["codec"], codec_arrays)
-        return cls(config, arrays, codec, metadata["card"])
+        return Model(config, arrays, codec, metadata["card"])
 
 
 def model_name(path: Path) -> str:

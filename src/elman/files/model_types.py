@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from elman.engine.config import Config
+    from elman.engine.config import ModelConfig
 
 __all__ = ["Codec", "ModelTypes", "set_lookup", "types_of"]
 
@@ -33,7 +33,7 @@ class Codec(Protocol):
         """Return the codec that `to_parts` took apart; raises ModelFileError for anything else."""
 
 
-ModelTypes: TypeAlias = "tuple[type[Config], type[Codec]]"
+ModelTypes: TypeAlias = "tuple[type[ModelConfig], type[Codec]]"
 
 _lookup: Callable[[object], ModelTypes] | None = None
 

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from elman._version import __version__
 from elman.engine import kernel
-from elman.engine.config import Config
+from elman.engine.config import ModelConfig
 from elman.errors import DataError, DivergedError, OptionError, OutputError
 from elman.files.model import Model, check_output
 from elman.training.allocator import freed_memory_kept
@@ -55,7 +55,7 @@ class Run(ABC):
 
     options: RecurrentOptions
     plan: Schedule
-    config: Config
+    config: ModelConfig
     codec: Any
     group: Group
     output: Path | None
@@ -103,7 +103,7 @@ class Run(ABC):
         `refit` is whether the `best` network is that of a second stage.
         """
 
-    def config_of(self, best: Best) -> Config:  # noqa: ARG002 - for stages of other sizes
+    def config_of(self, best: Best) -> ModelConfig:  # noqa: ARG002 - for stages of other sizes
         """Return the configuration of the `best` network."""
         return self.config
 

@@ -1,0 +1,69 @@
+"""`elman --help`, the help of `train` for all tasks and for one task, and completion in the shell."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from elman.tasks import TASKS
+
+OPTIONS = {name: set(task.options.defaults()) for name, task in TASKS.items()}
+SHARED = set.intersection(*OPTIONS.values())
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the help from breaking names of options over two lines."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 200)
+
+
+def has_option(text: str, name: str) -> bool:
+    flag = "--" + name.replace("_", "-")
+    return any(flag in line.replace(",", " ").split() for line in text.splitlines())
+
+
+def test_commands_are_listed_in_the_order_of_their_use(run: Any) -> None:
+    ran = run("--help")
+    commands = ran.out[ran.out.index("Commands") :]
+    names = ["train", "predict", "generate", "evaluate", "explain", "units", "score", "serve"]
+    names += ["info", "demo", "bench"]
+    assert [line.split()[1] for line in commands.splitlines()[1 : len(names) + 1]] == names
+
+
+def test_the_help_of_train_has_a_panel_for_each_kind_of_data(run: Any) -> None:
+    text = run("train", "--help").out
+    for task in TASKS.values():
+        assert task.panel in text
+    for name in set.union(*OPTIONS.values()):
+        assert has_option(text, name), name
+    shared, rest = text.split(TASKS["language"].panel)
+    for name in SHARED:
+        assert has_option(shared, name)
+        assert not has_option(rest, name)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_help_of_a_task_shows_only_its_options(run: Any, name: str) -> None:
+    text = run("train", "--task", name, "--help").out
+    own = {*OPTIONS[name], *TASKS[name].column_options}
+    for option in own:
+        assert has_option(text, option), option
+    for option in set.union(*OPTIONS.values()) - own:
+        assert not has_option(text, option), option
+    assert has_option(text, "valid") == TASKS[name].trains_on_held_out_files
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    environment = os.environ | {"_ELMAN_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
+    command = [sys.executable, "-c", "from elman.cli import main; main([])"]
+    for words, completed in (("elman tra", "train"), ("elman expl", "explain")):
+        environment["COMP_WORDS"] = words
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True, timeout=60
+        )
+        assert done.stdout.split() == [completed]
