@@ -28,8 +28,8 @@ make = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(make)
 
 MODELS = make.golden_models()
-# A golden network makes fewer than 100 float32 roundings (2^-24 each) before an answer, with weights of at most
-# 1. An exponential or a logarithm of a number below 8 multiplies their effect by at most 8.
+# A golden network makes fewer than 100 float32 roundings (2^-24 each) before an answer, with weights of at
+# most 1. An exponential or a logarithm of a number below 8 multiplies their effect by at most 8.
 ROUNDING = 8 * 100 * 2**-24
 CONFIG = NetworkConfig("language", "gru", "tanh", 5, 3, 4, 2)
 CODEC = TextCodec("char", ("<unk>", "a", "b", "c", "d"), "words", "file")

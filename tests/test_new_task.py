@@ -1,0 +1,149 @@
+"""A task that the package does not know: one object in the registry makes the commands work for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+import elman
+from elman.cli import main
+from elman.cli.train import guess_task
+from elman.engine.config import Config, Shapes
+from elman.errors import InputError
+from elman.files.model import Model
+from elman.inspect.predictor import Predictor
+from elman.task_types import Answers, Evaluated, EvaluateRequest, ExplainRequest, PredictRequest
+from elman.tasks import TASKS, Task
+from elman.training.recurrent_options import RecurrentOptions
+
+
+@dataclass(frozen=True)
+class LengthConfig(Config):
+    """One number: what the length of a text is multiplied by."""
+
+    hidden_size: int
+    num_layers: int
+    bias: bool
+
+    tasks = ("length",)
+    limits: ClassVar[Mapping[str, tuple[int, int]]] = {"hidden_size": (1, 9), "num_layers": (1, 9)}
+
+    def parameters(self) -> Shapes:
+        return {"factor": (1,)}
+
+
+class LengthCodec:
+    def check(self, config: LengthConfig) -> None:
+        if config.bias:
+            raise InputError("bias", got=True, expected="False")
+
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {}, {}
+
+    @classmethod
+    def from_parts(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> LengthCodec:
+        return cls()
+
+
+class LengthPredictor(Predictor):
+    def __init__(self, model: Model, storage: str = "float32") -> None:
+        self.model = model
+
+    def predict(self, text: str) -> float:
+        return float(self.model.arrays["factor"][0] * len(text))
+
+
+@dataclass(frozen=True)
+class LengthReport:
+    mean: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"mean": self.mean}
+
+    def __str__(self) -> str:
+        return f"mean length {self.mean}"
+
+
+class LengthTask:
+    name = "length"
+    reads = "text"
+    panel = "Length"
+    options = RecurrentOptions
+    column_options = ()
+    trains_on_held_out_files = False
+    needs_input = True
+    predict_options = frozenset[str]()
+    evaluate_options = frozenset[str]()
+    explain_options = frozenset[str]()
+
+    def model_types(self) -> Any:
+        return LengthConfig, LengthCodec
+
+    def predictor_type(self) -> type[LengthPredictor]:
+        return LengthPredictor
+
+    def open(self, model: Model, storage: str) -> LengthPredictor:
+        return LengthPredictor(model, storage)
+
+    def guess(self, files: Sequence[str], options: Mapping[str, Any]) -> str:
+        return "the file's name" if files[0].endswith(".len") else ""
+
+    def train(self, data: Any, options: RecurrentOptions, **how: Any) -> Any:
+        raise NotImplementedError
+
+    def read_input(self, predictor: LengthPredictor, file: str, reading: Any) -> str:
+        return Path(file).read_text("utf-8")
+
+    def predict(self, predictor: LengthPredictor, request: PredictRequest) -> Answers:
+        return Answers({"length": [predictor.predict(request.source or "")]})
+
+    def evaluate(self, predictor: LengthPredictor, request: EvaluateRequest) -> Evaluated:
+        texts = [self.read_input(predictor, file, request.reading) for file in request.files]
+        return Evaluated(LengthReport(sum(map(predictor.predict, texts)) / len(texts)))
+
+    def explain(self, predictor: LengthPredictor, request: ExplainRequest) -> LengthReport:
+        return LengthReport(predictor.predict(request.source or ""))
+
+
+@pytest.fixture
+def model_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Return a model of a task that was just added to the registry."""
+    task: Task[LengthPredictor, RecurrentOptions] = LengthTask()
+    monkeypatch.setitem(TASKS, task.name, task)
+    config = LengthConfig("length", "gru", "tanh", 1, 1, False)
+    model = Model(config, {"factor": np.array([2.0], np.float32)}, LengthCodec(), {})
+    model.save(tmp_path / "length.safetensors")
+    return tmp_path / "length.safetensors"
+
+
+def test_a_model_of_a_new_task_is_loaded(model_file: Path) -> None:
+    assert elman.load(model_file, kind=LengthPredictor).predict("four") == 8.0
+    with pytest.raises(InputError, match=r"is a model for length: got LengthPredictor; expected L"):
+        elman.load(model_file, kind=elman.LanguagePredictor)
+
+
+def test_the_commands_work_for_a_new_task(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.txt").write_text("abc")
+    for arguments, printed in (
+        (["predict", str(model_file), "four"], "length\n8\n"),
+        (["evaluate", str(model_file), str(tmp_path / "text.txt")], "mean length 6.0\n"),
+        (["explain", str(model_file), "four", "--json"], '{"mean": 8.0}\n'),
+    ):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert (left.value.code or 0, capsys.readouterr().out) == (0, printed)
+    with pytest.raises(SystemExit) as left:
+        main(["predict", str(model_file), "four", "--horizon", "3"])
+    assert left.value.code == 2
+    assert "--horizon: got a model for length; expected one for forecast" in capsys.readouterr().err
+
+
+def test_a_new_task_is_guessed(model_file: Path) -> None:
+    assert guess_task(None, ["a.len"], {})[0].name == "length"
