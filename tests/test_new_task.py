@@ -93,6 +93,9 @@ class LengthTask:
     def guess(self, files: Sequence[str], options: Mapping[str, Any]) -> str:
         return "the file's name" if files[0].endswith(".len") else ""
 
+    def suggest(self, kinds: Any) -> str:
+        return ""
+
     def train(self, data: Any, options: RecurrentOptions, **how: Any) -> Any:
         raise NotImplementedError
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from elman.files.model import Model
     from elman.files.model_types import ModelTypes
     from elman.inspect.predictor import Predictor
+    from elman.tables.column_kinds import ColumnKinds
     from elman.task_types import (
         Answers,
         Evaluated,
@@ -95,6 +96,9 @@ class Task(Protocol[P, O]):
 
     def guess(self, files: Sequence[str], options: Mapping[str, Any]) -> str:
         """Return what in a ``train`` command suggests this task, such as "--horizon", or ""."""
+
+    def suggest(self, kinds: ColumnKinds) -> str:
+        """Return the options of a likely ``train`` command for a table with these columns, or ""."""
 
     def train(
         self,

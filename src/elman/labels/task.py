@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from elman.files.model_types import ModelTypes
     from elman.labels.examples import Labelled
     from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
+    from elman.tables.column_kinds import ColumnKinds
     from elman.training.run import Outcome
 
 __all__ = ["ClassifyTask", "RegressTask", "TagTask"]
@@ -73,6 +75,11 @@ class _LabelledTask(Generic[P]):
     def guess(self, files: Sequence[str], options: Mapping[str, Any]) -> str:
         """Return ""; a command suggests labels only as the task "classify"."""
         del files, options
+        return ""
+
+    def suggest(self, kinds: ColumnKinds) -> str:
+        """Return ""; a table suggests labels only as the task "classify"."""
+        del kinds
         return ""
 
     def train(
@@ -307,6 +314,16 @@ class ClassifyTask(_CategoricalTask["ClassifierPredictor"]):
             if name in options:
                 return f"--{name}"
         return "the file's name" if all(file.lower().endswith(".ts") for file in files) else ""
+
+    def suggest(self, kinds: ColumnKinds) -> str:
+        """Return options for a table with a column of texts and a column whose values repeat."""
+        if kinds.are_series or not kinds.texts:
+            return ""
+        text = kinds.texts[0]
+        labels = [name for name in kinds.distinct if name != text]
+        if not labels:
+            return ""
+        return shlex.join(["--text", text, "--label", min(labels, key=kinds.distinct.__getitem__)])
 
     def _answer_texts(
         self, predictor: ClassifierPredictor, texts: list[str], request: PredictRequest

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from elman.files.model import Model
     from elman.files.model_types import ModelTypes
     from elman.language.predictor import LanguagePredictor
+    from elman.tables.column_kinds import ColumnKinds
     from elman.training.run import Outcome
 
 __all__ = ["ExplanationWithEquations", "LanguageTask", "Replacement", "warn_of_unknown_tokens"]
@@ -70,6 +71,11 @@ class LanguageTask:
     def guess(self, files: Sequence[str], options: Mapping[str, Any]) -> str:
         """Return "": no option suggests this task, which is the default."""
         del files, options
+        return ""
+
+    def suggest(self, kinds: ColumnKinds) -> str:
+        """Return "": a table is rarely meant as text."""
+        del kinds
         return ""
 
     def train(

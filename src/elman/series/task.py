@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from elman.series.forecast import Forecast
     from elman.series.predictor import ForecastPredictor
     from elman.series.series import SeriesSet
+    from elman.tables.column_kinds import ColumnKinds
     from elman.training.run import Outcome
 
 __all__ = ["ForecastTask"]
@@ -41,6 +43,9 @@ _SERIES_OPTIONS = (
     "static",
     "id_column",
 )
+
+# Usual names of the column to forecast.
+_TARGETS = ("y", "target", "value", "close", "sales", "count", "price")
 
 
 class ForecastTask:
@@ -81,6 +86,16 @@ class ForecastTask:
             if name in options:
                 return "--" + name.replace("_", "-")
         return ""
+
+    def suggest(self, kinds: ColumnKinds) -> str:
+        """Return options for a table with numbers and dates: the horizon, a column of ids, the target."""
+        if not kinds.are_series:
+            return ""
+        ids = [name for name in kinds.texts if name in kinds.distinct]
+        numbers = kinds.numbers
+        target = next((name for name in numbers if name.casefold() in _TARGETS), numbers[-1])
+        options = ["--horizon", "10", *(["--id-column", ids[0]] if ids else []), "--target", target]
+        return shlex.join(options)
 
     def train(
         self,
