@@ -71,7 +71,6 @@ class LengthReport:
 
 class LengthTask:
     name = "length"
-    reads = "text"
     panel = "Length"
     options = RecurrentOptions
     column_options = ()

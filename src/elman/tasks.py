@@ -50,10 +50,6 @@ class Task(Protocol[P, O]):
         """Name of the task, as in ``--task`` and in the configuration of its models."""
 
     @property
-    def reads(self) -> str:
-        """Words that end the sentence "this model reads …"."""
-
-    @property
     def panel(self) -> str:
         """Heading in ``elman train --help`` above the options that only this kind of task has."""
 

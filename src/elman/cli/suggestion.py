@@ -32,11 +32,8 @@ def likely_command(files: Sequence[str]) -> str:
     tables = [file for file in files if is_table(file)]
     if not tables:
         return ""
-    by_name = [name for name, task in TASKS.items() if task.guess(tables[:1], {})]
-    if by_name:
-        options = f"--task {by_name[0]}"
-    else:
-        options = _options(ColumnKinds.of(read_table(tables[0]).columns))
+    named = (f"--task {name}" for name, task in TASKS.items() if task.guess(tables[:1], {}))
+    options = next(named, "") or _options(ColumnKinds.of(read_table(tables[0]).columns))
     likely = f"`elman train {shlex.join(files)} {options}` is likely" if options else "name one"
     return f"{likely}, and --task {_DEFAULT} reads the file as text"
 

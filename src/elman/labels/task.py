@@ -299,7 +299,6 @@ class ClassifyTask(_CategoricalTask["ClassifierPredictor"]):
     """A classifier: sequences in, a label for each out."""
 
     name = "classify"
-    reads = "sequences and labels them"
     options = ClassifierOptions
 
     def predictor_type(self) -> type[ClassifierPredictor]:
@@ -349,7 +348,6 @@ class RegressTask(_LabelledTask["RegressorPredictor"]):
     """A regressor: sequences in, a number for each out."""
 
     name = "regress"
-    reads = "sequences as numbers"
     options = RegressorOptions
     evaluate_options = frozenset({"train", "plot"})
 
@@ -380,7 +378,6 @@ class TagTask(_CategoricalTask["TaggerPredictor"]):
     """A tagger: sequences in, a tag for every time step out."""
 
     name = "tag"
-    reads = "sequences and tags their steps"
     options = TaggerOptions
 
     def predictor_type(self) -> type[TaggerPredictor]:

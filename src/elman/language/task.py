@@ -41,7 +41,6 @@ class LanguageTask:
     """A language model: text in, the probabilities of the next token out."""
 
     name = "language"
-    reads = "text"
     panel = "Text (language)"
     options = LanguageOptions
     column_options = ()

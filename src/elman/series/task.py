@@ -52,7 +52,6 @@ class ForecastTask:
     """A forecaster: series in, quantiles of their next values out."""
 
     name = "forecast"
-    reads = "series"
     panel = "Series (forecast)"
     options = ForecasterOptions
     column_options = ()
