@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from elman.tasks import Task
 
 __all__ = [
-    "ANSWERS",
+    "INTEGER",
+    "NUMBER",
     "PARSERS",
-    "PICTURE",
-    "REAL",
-    "SVG",
-    "WHOLE",
+    "PICTURE_FILE",
+    "SVG_FILE",
+    "TABLE_FILE",
     "Json",
     "ModelFile",
     "app",
@@ -89,11 +89,11 @@ def _file(*suffixes: str) -> dict[str, Any]:
     return _parsed(read, f"a name that ends in {' or '.join(suffixes)}", "FILE")
 
 
-WHOLE = _parsed(int, "a whole number", "INTEGER")
-REAL = _parsed(float, "a number", "NUMBER")
-SVG, PICTURE = _file(".svg"), _file(".svg", ".png")
-ANSWERS = _file(".csv", ".tsv", ".jsonl", ".parquet", ".txt", ".ndjson", ".json", "-")
-PARSERS: dict[Any, dict[str, Any]] = {int: WHOLE, float: REAL}
+INTEGER = _parsed(int, "a whole number", "INTEGER")
+NUMBER = _parsed(float, "a number", "NUMBER")
+SVG_FILE, PICTURE_FILE = _file(".svg"), _file(".svg", ".png")
+TABLE_FILE = _file(".csv", ".tsv", ".jsonl", ".parquet", ".txt", ".ndjson", ".json", "-")
+PARSERS: dict[Any, dict[str, Any]] = {int: INTEGER, float: NUMBER}
 
 
 def print_json(value: Any) -> None:
@@ -112,8 +112,8 @@ def show(result: Printable, json_: bool) -> None:
     if json_:
         print_json(result.to_dict())
         return
-    if warnings_ := getattr(result, "warnings", ()):
-        for warning in warnings_:
+    if notes := getattr(result, "warnings", ()):
+        for warning in notes:
             complain(warning)
         # The text of a result repeats its warnings, in the names of Python's arguments.
         result = replace(result, warnings=())

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from elman.cli.app import (
-    PICTURE,
-    SVG,
-    WHOLE,
+    INTEGER,
+    PICTURE_FILE,
+    SVG_FILE,
     Json,
     ModelFile,
     check_source,
@@ -41,7 +41,7 @@ def explain(
     row: Annotated[
         int | None,
         typer.Option(
-            **WHOLE, help="which sequence of a file to explain, counted from 0 (default: 0)"
+            **INTEGER, help="which sequence of a file to explain, counted from 0 (default: 0)"
         ),
     ] = None,
     series: Annotated[
@@ -88,11 +88,11 @@ def explain(
         ),
     ] = None,
     svg: Annotated[
-        str | None, typer.Option(**SVG, help="file to draw the picture of the page to: .svg")
+        str | None, typer.Option(**SVG_FILE, help="file to draw the picture of the page to: .svg")
     ] = None,
     plot: Annotated[
         str | None,
-        typer.Option(**PICTURE, help="file to draw a matplotlib picture to: .svg or .png"),
+        typer.Option(**PICTURE_FILE, help="file to draw a matplotlib picture to: .svg or .png"),
     ] = None,
     json_: Json = False,
     **reading: Any,

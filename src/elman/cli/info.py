@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from elman.cli.app import REAL, SVG, WHOLE, Json, load, print_json, show
+from elman.cli.app import INTEGER, NUMBER, SVG_FILE, Json, load, print_json, show
 from elman.cli.inputs import pop_reading, with_reading, write_pictures
 from elman.errors import OptionError
 
@@ -33,7 +33,7 @@ def info(
         ),
     ] = None,
     svg: Annotated[
-        str | None, typer.Option(**SVG, help="file to draw memory by lag to: .svg")
+        str | None, typer.Option(**SVG_FILE, help="file to draw memory by lag to: .svg")
     ] = None,
     json_: Json = False,
     **reading: Any,
@@ -69,7 +69,7 @@ def demo(
     time: Annotated[
         str, typer.Option(help="training time of the character network: 90s, 3m, 1h30m")
     ] = "1m",
-    seed: Annotated[int, typer.Option(**WHOLE, help="seed of all random numbers")] = 0,
+    seed: Annotated[int, typer.Option(**INTEGER, help="seed of all random numbers")] = 0,
     json_: Json = False,
 ) -> None:
     """Train four small networks in about three minutes and show what they learned."""
@@ -83,7 +83,7 @@ def demo(
 
 def bench(
     seconds: Annotated[
-        float, typer.Option(**REAL, help="approximate duration of the measurement")
+        float, typer.Option(**NUMBER, help="approximate duration of the measurement")
     ] = 20.0,
     json_: Json = False,
 ) -> None:

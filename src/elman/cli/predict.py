@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from elman.cli.app import (
-    ANSWERS,
-    PICTURE,
-    REAL,
-    WHOLE,
+    INTEGER,
+    NUMBER,
+    PICTURE_FILE,
+    TABLE_FILE,
     Json,
     ModelFile,
     check_source,
@@ -33,7 +33,7 @@ Output = Annotated[
     typer.Option(
         "-o",
         "--output",
-        **ANSWERS,
+        **TABLE_FILE,
         help="file to write the answers to: .csv .tsv .jsonl .parquet (default: standard output)",
     ),
 ]
@@ -46,7 +46,7 @@ Overlap = Annotated[
     ),
 ]
 Plot = Annotated[
-    str | None, typer.Option(**PICTURE, help="file to draw a picture to: .svg or .png")
+    str | None, typer.Option(**PICTURE_FILE, help="file to draw a picture to: .svg or .png")
 ]
 
 
@@ -75,10 +75,10 @@ def _predict(
         ),
     ] = None,
     k: Annotated[
-        int, typer.Option("-k", **WHOLE, help="number of words or labels to show, the best first")
+        int, typer.Option("-k", **INTEGER, help="number of words or labels to show, the best first")
     ] = 5,
     horizon: Annotated[
-        int | None, typer.Option(**WHOLE, help="steps to forecast (default: as in training)")
+        int | None, typer.Option(**INTEGER, help="steps to forecast (default: as in training)")
     ] = None,
     future: Annotated[
         str | None, typer.Option(help="table of the columns that are known in advance")
@@ -132,33 +132,36 @@ def _print_ranking(ranking: Ranking, json_: bool) -> None:
 def generate(
     model: ModelFile,
     prompt: Annotated[str, typer.Option(help="text to go on from")] = "",
-    n: Annotated[int, typer.Option("-n", **WHOLE, help="number of new words or characters")] = 200,
+    n: Annotated[
+        int, typer.Option("-n", **INTEGER, help="number of new words or characters")
+    ] = 200,
     temperature: Annotated[
         float,
         typer.Option(
-            **REAL, help="below 1 favours probable words, above 1 rare ones; 0 takes the best"
+            **NUMBER, help="below 1 favours probable words, above 1 rare ones; 0 takes the best"
         ),
     ] = 1.0,
     top_k: Annotated[
-        int | None, typer.Option(**WHOLE, help="draw from the k most probable (default: from all)")
+        int | None,
+        typer.Option(**INTEGER, help="draw from the k most probable (default: from all)"),
     ] = None,
     top_p: Annotated[
         float | None,
         typer.Option(
-            **REAL,
+            **NUMBER,
             help="draw from the most probable whose probabilities add up to this (default: from all)",
         ),
     ] = None,
     beam: Annotated[
         int | None,
         typer.Option(
-            **WHOLE,
+            **INTEGER,
             help="search for the most probable text with a beam of this width; draws nothing",
         ),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(**WHOLE, help="the same seed gives the same text (default: random)"),
+        typer.Option(**INTEGER, help="the same seed gives the same text (default: random)"),
     ] = None,
     json_: Json = False,
 ) -> None:
@@ -208,13 +211,13 @@ def _evaluate(
     windows: Annotated[
         int | None,
         typer.Option(
-            **WHOLE, help="forecasts of each series to measure, the last ones (default: all)"
+            **INTEGER, help="forecasts of each series to measure, the last ones (default: all)"
         ),
     ] = None,
     step: Annotated[
         int | None,
         typer.Option(
-            **WHOLE, help="steps between the starts of two forecasts (default: the horizon)"
+            **INTEGER, help="steps between the starts of two forecasts (default: the horizon)"
         ),
     ] = None,
     overlap: Overlap = "error",
@@ -222,7 +225,7 @@ def _evaluate(
     plot_calibration: Annotated[
         str | None,
         typer.Option(
-            **PICTURE,
+            **PICTURE_FILE,
             help="file to draw the calibration of a classifier or tagger to: .svg or .png",
         ),
     ] = None,
@@ -277,7 +280,9 @@ def _score(
             "surprising tokens, the mean or the sum of all its tokens",
         ),
     ] = "max",
-    top: Annotated[int, typer.Option("-n", "--top", **WHOLE, help="lines to show, 0 for all")] = 20,
+    top: Annotated[
+        int, typer.Option("-n", "--top", **INTEGER, help="lines to show, 0 for all")
+    ] = 20,
     steps: Annotated[
         bool, typer.Option("--steps", help="show the surprise of every token of these lines")
     ] = False,

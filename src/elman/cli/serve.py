@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from elman.cli.app import WHOLE, Json, complain, load, print_json
+from elman.cli.app import INTEGER, Json, complain, load, print_json
 from elman.errors import DataError, OptionError, printable
 
 __all__ = ["serve"]
@@ -25,7 +25,7 @@ def serve(
         ),
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(**WHOLE, help="port to listen on, 0 for any free port")
+        int, typer.Option(**INTEGER, help="port to listen on, 0 for any free port")
     ] = 8765,
     token_file: Annotated[
         Path | None,
@@ -52,7 +52,7 @@ def serve(
         ),
     ] = None,
     max_streams: Annotated[
-        int, typer.Option(**WHOLE, help="largest number of open streams")
+        int, typer.Option(**INTEGER, help="largest number of open streams")
     ] = 10_000,
     runs: Annotated[
         Path | None, typer.Option(help="folder of training runs (.run.jsonl) to show on the page")

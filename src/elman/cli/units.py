@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from elman.cli.app import SVG, WHOLE, Json, ModelFile, check_source, load, print_json, show
+from elman.cli.app import INTEGER, SVG_FILE, Json, ModelFile, check_source, load, print_json, show
 from elman.cli.inputs import pop_reading, with_reading, write_pictures
 from elman.errors import DataError, OptionError
 
@@ -45,7 +45,7 @@ def units(
         ),
     ] = None,
     count: Annotated[
-        int, typer.Option(**WHOLE, help="number of properties, units or passages to show")
+        int, typer.Option(**INTEGER, help="number of properties, units or passages to show")
     ] = 12,
     unit: Annotated[
         str | None,
@@ -55,7 +55,7 @@ def units(
         ),
     ] = None,
     svg: Annotated[
-        str | None, typer.Option(**SVG, help="file to draw the coloured text to: .svg")
+        str | None, typer.Option(**SVG_FILE, help="file to draw the coloured text to: .svg")
     ] = None,
     json_: Json = False,
     **reading: Any,
