@@ -164,7 +164,8 @@ def names_task(tree: ast.AST) -> bool:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and node.value in names:
             return True
-        if isinstance(node, ast.Compare):
+        by_value = ast.Eq | ast.NotEq | ast.In | ast.NotIn
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], by_value):
             sides = [
                 ast.unparse(side).rpartition(".")[2] for side in (node.left, *node.comparators)
             ]

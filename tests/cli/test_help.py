@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from elman.cli.inputs import READING
 from elman.tasks import TASKS
 
 OPTIONS = {name: set(task.options.defaults()) for name, task in TASKS.items()}
@@ -50,7 +51,7 @@ def test_the_help_of_train_has_a_panel_for_each_kind_of_data(run: Any) -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_the_help_of_a_task_shows_only_its_options(run: Any, name: str) -> None:
     text = run("train", "--task", name, "--help").out
-    own = {*OPTIONS[name], *TASKS[name].column_options}
+    own = {*OPTIONS[name], *TASKS[name].column_options, *READING}
     for option in own:
         assert has_option(text, option), option
     for option in set.union(*OPTIONS.values()) - own:

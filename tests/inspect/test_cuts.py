@@ -24,7 +24,7 @@ def forgetful(kind: str, task: str, pooling: str = "last") -> Any:
         name: np.zeros_like(array) if "weight_hh" in name else array
         for name, array in model.arrays.items()
     }
-    return tasks.open(replace(model, arrays=arrays))
+    return tasks.open_model(replace(model, arrays=arrays))
 
 
 @pytest.mark.parametrize("task", ["classify", "regress", "tag"])
@@ -50,13 +50,13 @@ def test_a_mean_over_all_steps_needs_all() -> None:
 
 def test_what_is_drawn_is_the_same_each_time() -> None:
     for kind in ("both", "char", "mask"):
-        one, other = (tasks.open(reader_of(kind)).memory().to_dict() for _ in range(2))
+        one, other = (tasks.open_model(reader_of(kind)).memory().to_dict() for _ in range(2))
         assert one == other
         assert "drawn" in one["source"]
 
 
 def test_a_change_is_that_of_the_cut_sequence() -> None:
-    predictor = tasks.open(reader_of("word"))
+    predictor = tasks.open_model(reader_of("word"))
     texts = ["to be or not", "not to be or", "be be not to"]
     found = predictor.memory("\n".join(texts))
     whole = predictor.predict_proba(texts)
@@ -76,7 +76,7 @@ def test_the_seasonal_naive_forecast_needs_one_season() -> None:
 
 
 def test_what_cannot_be_cut_is_one_line() -> None:
-    predictor = tasks.open(reader_of("word"))
+    predictor = tasks.open_model(reader_of("word"))
     with pytest.raises(InputError, match="the sequences are too short to cut anything off"):
         predictor.memory(["to", "be"])
     with pytest.raises(DataError, match="got numbers; expected texts"):

@@ -195,7 +195,7 @@ def test_lower_case_that_is_longer() -> None:
     told = explain_labelled(opened("char"), "İ TO")
     assert len(told.inputs) == len(told.contributions)
     codec = reader_of("char").codec
-    predictor = tasks.open(replace(reader_of("char"), codec=replace(codec, lowercase=True)))
+    predictor = tasks.open_model(replace(reader_of("char"), codec=replace(codec, lowercase=True)))
     told = explain_labelled(predictor, "İ TO")
     assert told.inputs == (*"i\u0307 to",)
 

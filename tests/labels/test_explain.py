@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("way", "few_draws")
 
 
 def opened(*given: Any, **how: Any) -> Any:
-    return tasks.open(reader_of(*given, **how))
+    return tasks.open_model(reader_of(*given, **how))
 
 
 def item_of(kind: str) -> Any:
@@ -285,12 +285,12 @@ def test_left_out_is_the_absence_and_what_inputs_do_together() -> None:
 @pytest.mark.parametrize("method", [DECOMPOSITION, INTEGRATED])
 def test_members_are_explained_by_their_mean(method: str) -> None:
     model, item = reader_of("both", members=3), item_of("both")
-    whole = explain_labelled(tasks.open(model), item, "a", method=method)
+    whole = explain_labelled(tasks.open_model(model), item, "a", method=method)
     each = []
     for m in range(3):
         arrays = {f"members.0.{name}": array for name, array in member(model.arrays, m).items()}
         one = Model(replace(model.config, members=1), arrays, model.codec, {})
-        each.append(explain_labelled(tasks.open(one), item, "a", method=method))
+        each.append(explain_labelled(tasks.open_model(one), item, "a", method=method))
     for name in ("contributions", "bias", "score", "absence"):
         mean = np.mean([getattr(one, name) for one in each], axis=0)
         np.testing.assert_allclose(getattr(whole, name), mean, rtol=0, atol=tolerance(model, whole))
@@ -322,7 +322,7 @@ def test_hostile_words_labels_and_targets() -> None:
         for name, shape in config.parameters().items()
     }
     codec = replace(model.codec, tokens=tokens, labels=labels)
-    predictor = tasks.open(Model(config, arrays, codec, {}))
+    predictor = tasks.open_model(Model(config, arrays, codec, {}))
     words = ["\x1b[2J", "<b>", "\u202ex", "strange"]
     for name in labels.names:
         told = explain_labelled(predictor, words, name)
@@ -346,7 +346,7 @@ def test_huge_weights_give_numbers_or_one_line(scale: float, cell: str, method: 
             name: np.clip(array.astype(np.float64) * scale, -3e38, 3e38).astype(np.float32)
             for name, array in model.arrays.items()
         }
-        predictor = tasks.open(replace(model, arrays=arrays))
+        predictor = tasks.open_model(replace(model, arrays=arrays))
         try:
             told = explain_labelled(predictor, item_of("numbers"), method=method)
         except InputError as error:

@@ -118,7 +118,7 @@ def test_it_learns_and_says_how_good_it_is(task: str) -> None:
     events: list[dict[str, Any]] = []
     how = {"steps": 300, "dropout": 0.0, "hidden_size": 16, "word_dropout": 0.0}
     model = train(task, make(400), watch=events.append, **how)
-    predictor, fresh = tasks.open(model), make(200, seed=1)
+    predictor, fresh = tasks.open_model(model), make(200, seed=1)
     report = predictor.evaluate(fresh.sequences, fresh.targets)
     card = model.card
     if task == "regress":
@@ -446,7 +446,7 @@ def test_the_temperature_makes_a_probability_what_is_right_so_often() -> None:
     data = Labelled(Sequences.of(["x"] * 40), ["a"] * 36 + ["b"] * 4)
     valid = Labelled(Sequences.of(["x"] * 10), ["a"] * 6 + ["b"] * 4)
     model = train(data=data, valid=valid, test=valid, steps=60, label_smoothing=0.0)
-    shares = tasks.open(model).predict_proba(["x"])
+    shares = tasks.open_model(model).predict_proba(["x"])
     assert model.card["temperature"] > 2
     # the logits are float32, and the temperature is found to 1e-12
     np.testing.assert_allclose(shares, [[0.6, 0.4]], atol=1e-6)
@@ -467,7 +467,7 @@ def test_probabilities_are_calibrated_on_the_validation_set(task: str) -> None:
         noisy = [["O" if flip.random() < 0.3 else tag for tag in tags] for tags in valid.targets]
     valid = Labelled(valid.sequences, noisy)
     model = train(task, valid=valid, test=TASKS[task][0](20, seed=4), steps=100)
-    predictor = tasks.open(model)
+    predictor = tasks.open_model(model)
     shares = predictor.predict_proba(valid.sequences)
     logits = np.log(shares if task == "classify" else np.concatenate(shares))
     truth = model.codec.labels.encode(valid.flat(task))
@@ -739,7 +739,7 @@ def test_targets_that_cannot_be_are_told(task: str, targets: list[Any], words: s
 
 def test_texts_without_a_word_train() -> None:
     empty = Labelled(Sequences.of([""] * 20), ["a"] * 15 + ["b"] * 5)
-    shares = tasks.open(train(data=empty)).predict_proba(["", "other"])
+    shares = tasks.open_model(train(data=empty)).predict_proba(["", "other"])
     assert np.isfinite(shares).all()
 
 
@@ -761,5 +761,5 @@ def test_entity_f1_chooses_where_asked_and_stands_beside() -> None:
 
 def test_a_constant_to_regress_is_answered() -> None:
     data = Labelled(numbers().sequences, [7.0] * 60)
-    answers = tasks.open(train("regress", data, steps=200)).predict(numbers().sequences)
+    answers = tasks.open_model(train("regress", data, steps=200)).predict(numbers().sequences)
     np.testing.assert_allclose(answers, 7.0, atol=0.1)

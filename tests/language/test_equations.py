@@ -34,7 +34,7 @@ def test_the_terms_of_the_last_lines_sum_to_the_logit(
     make: Make, cell: str, activation: str, residual: bool
 ) -> None:
     model = make(cell, activation=activation, level="word", residual=residual, scale=0.5)
-    written = equations(tasks.open(model), "I like my tea", "pizza")
+    written = equations(tasks.open_model(model), "I like my tea", "pizza")
     logit, numbers = terms(written)
     assert len(numbers) == 4 + 3
     assert sum(numbers) == pytest.approx(logit, abs=SIXTH * (len(numbers) + 1))
@@ -52,7 +52,7 @@ def test_the_lengths_are_those_of_the_state_and_its_parts(
     make: Make, cell: str, activation: str, documents: str
 ) -> None:
     settings = {"level": "word", "num_layers": 1, "documents": documents, "scale": 0.5}
-    predictor = tasks.open(make(cell, activation=activation, **settings))
+    predictor = tasks.open_model(make(cell, activation=activation, **settings))
     written = equations(predictor, "I like tea", "pizza")
     lines = [line for line in written.splitlines() if line.count("|") == 8]
     assert len(lines) == 3
@@ -85,7 +85,7 @@ def test_the_lengths_are_those_of_the_state_and_its_parts(
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
 def test_a_small_network_shows_its_numbers(make: Make, cell: str, activation: str) -> None:
     settings = {"level": "word", "num_layers": 1, "hidden_size": 3, "scale": 0.5}
-    predictor = tasks.open(make(cell, activation=activation, **settings))
+    predictor = tasks.open_model(make(cell, activation=activation, **settings))
     written = equations(predictor, "I like tea", "pizza")
     (line,) = (line for line in written.splitlines() if line.startswith(("h[tea] =", "s[tea] =")))
     found = [
@@ -108,13 +108,15 @@ def test_a_small_network_shows_its_numbers(make: Make, cell: str, activation: st
 
 
 def test_a_token_that_stands_twice_has_its_place(make: Make) -> None:
-    written = equations(tasks.open(make("rnn", activation="linear", level="word")), "I like I")
+    written = equations(
+        tasks.open_model(make("rnn", activation="linear", level="word")), "I like I"
+    )
     assert "h2[I 2] = W_h·h2[like] + W_x·h1[I 2] + b" in written
     assert "h1[I 0] = W_h·h1[start]" in written
 
 
 def test_nothing_and_much(make: Make) -> None:
-    predictor = tasks.open(make("gru", level="word", scale=0.5))
+    predictor = tasks.open_model(make("gru", level="word", scale=0.5))
     logit, numbers = terms(equations(predictor, ""))
     assert sum(numbers) == pytest.approx(logit, abs=4 * SIXTH)
     written = equations(predictor, "tea my " * 50)
@@ -124,5 +126,7 @@ def test_nothing_and_much(make: Make) -> None:
 
 
 def test_hostile_tokens_steer_no_terminal(make: Make) -> None:
-    written = equations(tasks.open(make("rnn", level="word")), "\x1b[2J \u202eevil " + "y" * 999)
+    written = equations(
+        tasks.open_model(make("rnn", level="word")), "\x1b[2J \u202eevil " + "y" * 999
+    )
     assert all(one.isprintable() or one == "\n" for one in written)

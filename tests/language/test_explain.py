@@ -60,7 +60,7 @@ Make = Callable[..., Model]
 
 def small(make: Make, cell: str = "lstm", activation: str = "tanh", **settings: Any) -> Any:
     settings = {"level": "word", "scale": 0.5} | settings
-    return tasks.open(make(cell, activation=activation, **settings))
+    return tasks.open_model(make(cell, activation=activation, **settings))
 
 
 def size(told: Explanation) -> float:
@@ -260,7 +260,7 @@ def test_a_character_is_replaced_with_the_rest_of_its_word(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replacement, "_REFINED", (1e10, 3000, 3000))
-    predictor = tasks.open(make("gru", scale=0.5))
+    predictor = tasks.open_model(make("gru", scale=0.5))
     text = "ab cad ef"
     told = explain_language(predictor, text, "a")
     assert told.groups == (0, 0, 1, 2, 2, 2, 3, 4, 4)
@@ -336,7 +336,7 @@ def test_unknown_tokens_keep_their_names(make: Make) -> None:
 
 @pytest.mark.usefixtures("way")
 def test_of_a_long_text_the_last_tokens(make: Make) -> None:
-    predictor = tasks.open(make("lstm", scale=0.5))
+    predictor = tasks.open_model(make("lstm", scale=0.5))
     text = "".join(np.random.default_rng(0).choice(list("abcdefgh"), 2 * MOST + 9))
     told = explain_language(predictor, text, method=LEFT_OUT)
     assert told.inputs == tuple(text[-MOST:])
@@ -352,7 +352,7 @@ def test_of_a_long_text_the_last_tokens(make: Make) -> None:
 
 def test_one_that_fails_is_shown_as_failed(make: Make) -> None:
     # over a long text the gates as they were are a bad model of a network at random
-    predictor = tasks.open(make("lstm"))
+    predictor = tasks.open_model(make("lstm"))
     text = "".join(np.random.default_rng(0).choice(list("abcdefgh    "), 60))
     told = explain_language(predictor, text, method=DECOMPOSITION)
     assert told.passed is False
@@ -393,7 +393,7 @@ def test_terms_that_leave_the_range_of_the_score_fail(make: Make) -> None:
 def test_hostile_tokens_are_text(make: Make) -> None:
     words = ("<script>x</script>", "\u202eevil", "\x1b[2J", "y" * 200, "&amp;")
     codec = TextCodec("word", ("<unk>", "\n", *words), "whitespace")
-    predictor = tasks.open(make("gru", codec=codec))
+    predictor = tasks.open_model(make("gru", codec=codec))
     told = explain_language(predictor, " ".join(words), words[0])
     assert told.inputs == words
     assert told.target == words[0]
@@ -423,7 +423,7 @@ def test_every_logit_of_every_context_is_its_terms(cell: str, sentences: list[st
     if cell == "rnn":
         settings["activation"] = "linear"
     model = LanguageModel(**settings).fit("\n".join(sentences) + "\n")
-    predictor = tasks.open(model.model_)
+    predictor = tasks.open_model(model.model_)
     codec = predictor.model.codec
     for context, _ in meals.Grammar().contexts():
         terms = decompose(predictor, context, codec.tokens)
@@ -442,7 +442,7 @@ TENTH, BAR = 1, 0.9
 
 
 def test_a_replaced_word_costs_what_the_grammar_says(sentences: list[str]) -> None:
-    predictor = tasks.open(demo.meals_model("gru", sentences).model_)
+    predictor = tasks.open_model(demo.meals_model("gru", sentences).model_)
     grammar = meals.Grammar()
     contexts = [context for context, _ in grammar.contexts()]
     draw = np.random.default_rng(0)

@@ -42,7 +42,7 @@ def test_evaluate_is_a_plain_stream(make, tmp_path, cell, lanes):
     second = "bad cab\n"
     (tmp_path / "one.txt").write_text(TEXT, encoding="utf-8")
     (tmp_path / "two.txt").write_text(second, encoding="utf-8")
-    predictor = tasks.open(model)
+    predictor = tasks.open_model(model)
     loss, count = exact_loss(model, [TEXT])
     for source in (TEXT, tmp_path / "one.txt", str(tmp_path / "one.txt")):
         evaluation = predictor.evaluate(source, lanes=lanes)
@@ -60,7 +60,7 @@ def test_evaluate_lines_is_each_line_alone(make):
     lines = [line + "\n" for line in TEXT.split("\n") if line]
     loss, count = exact_loss(model, lines)
     for lanes in (1, 2, 32):
-        evaluation = tasks.open(model).evaluate(TEXT, lanes=lanes)
+        evaluation = tasks.open_model(model).evaluate(TEXT, lanes=lanes)
         assert evaluation.tokens == count
         assert evaluation.loss == pytest.approx(loss, abs=FLOAT32)
 
@@ -69,15 +69,15 @@ def test_evaluate_in_lanes_is_near_the_single_stream(make):
     # a small recurrent weight forgets within the 1,000 steps of the warm-up
     model = make("gru", scale=0.5)
     text = "".join(np.random.default_rng(0).choice(list("abcdefgh \n"), 9000))
-    exact = tasks.open(model).evaluate(text, lanes=1)
-    lanes = tasks.open(model).evaluate(text, lanes=4)
+    exact = tasks.open_model(model).evaluate(text, lanes=1)
+    lanes = tasks.open_model(model).evaluate(text, lanes=4)
     assert lanes.tokens == exact.tokens == 8999
     assert lanes.loss == pytest.approx(exact.loss, abs=FLOAT32)
 
 
 def test_answers_are_those_of_a_stream(make):
     model = make("lstm", level="word")
-    predictor = tasks.open(model)
+    predictor = tasks.open_model(model)
     assert isinstance(predictor, LanguagePredictor)
     stream = Stream(model).feed("I like")
     assert predictor.predict_next("I like", 3) == stream.predict(3)
@@ -95,7 +95,7 @@ def test_answers_are_those_of_a_stream(make):
 
 
 def test_questions_do_not_change_the_predictor(make):
-    predictor = tasks.open(make("gru"))
+    predictor = tasks.open_model(make("gru"))
     first = predictor.predict_next("ab")
     predictor.generate("cd", 20)
     assert predictor.predict_next("ab") == first
@@ -103,15 +103,15 @@ def test_questions_do_not_change_the_predictor(make):
 
 @pytest.mark.parametrize("documents", ["file", "line"])
 def test_unknown_tokens_are_told_once_in_order(make, documents):
-    words = tasks.open(make("rnn", level="word", documents=documents))
+    words = tasks.open_model(make("rnn", level="word", documents=documents))
     assert words.unknown_tokens("my zebra, my tea\r\nand zebra!") == ("zebra", ",", "and")
-    characters = tasks.open(make("rnn", documents=documents))
+    characters = tasks.open_model(make("rnn", documents=documents))
     assert characters.unknown_tokens("ab\n\U0001f600 éé\ud800") == ("\U0001f600", "é", "\ud800")
     assert characters.unknown_tokens("") == ()
 
 
 def test_unknown_share_counts_what_is_not_in_the_vocabulary(make):
-    evaluation = tasks.open(make("rnn")).evaluate("abXYab\nZ")
+    evaluation = tasks.open_model(make("rnn")).evaluate("abXYab\nZ")
     assert evaluation.unknown_share == pytest.approx(3 / 8)
 
 
@@ -135,7 +135,7 @@ def card(network, ngram, order=4):
     ],
 )
 def test_ngram_of_the_card_stands_beside_the_network(make, given, beats, words):
-    evaluation = tasks.open(make("rnn", card=given)).evaluate(TEXT)
+    evaluation = tasks.open_model(make("rnn", card=given)).evaluate(TEXT)
     assert evaluation.beats_ngram is beats
     assert (words in str(evaluation)) if words else ("gram" not in str(evaluation))
     told = evaluation.to_dict()
@@ -156,7 +156,7 @@ def test_ngram_of_the_card_stands_beside_the_network(make, given, beats, words):
 def test_a_difference_that_may_be_chance_is_no_verdict(make, error, words):
     given = card(1.51, 1.5)
     given["ngram"]["difference"] = {"verdict": "no difference", "standard_error": error}
-    evaluation = tasks.open(make("rnn", card=given)).evaluate(TEXT)
+    evaluation = tasks.open_model(make("rnn", card=given)).evaluate(TEXT)
     assert evaluation.beats_ngram is False
     assert str(evaluation).endswith(f"has 1.5000 on the test set: the network has 1.5100, {words}")
 
@@ -164,7 +164,7 @@ def test_a_difference_that_may_be_chance_is_no_verdict(make, error, words):
 def test_warnings_about_the_text_are_told(make, tmp_path):
     path = tmp_path / "old.txt"
     path.write_bytes(b"abc \x93cafe\x94\n" * 9)
-    predictor = tasks.open(make("rnn"))
+    predictor = tasks.open_model(make("rnn"))
     evaluation = predictor.evaluate(path)
     (warning,) = evaluation.warnings
     assert "cp1252" in warning
@@ -184,16 +184,16 @@ def test_evaluation_in_other_units():
 
 
 def test_evaluate_with_huge_weights_is_a_number(make):
-    told = tasks.open(make("lstm", scale=1e37)).evaluate(TEXT).to_dict()
+    told = tasks.open_model(make("lstm", scale=1e37)).evaluate(TEXT).to_dict()
     json.dumps(told, allow_nan=False)
 
 
 def test_a_file_answers_as_the_model_it_holds(make, tmp_path):
     model = make("mingru", tied=True, card=card(1.0, 2.0))
     path = tmp_path / "model.safetensors"
-    tasks.open(model).save(path)
+    tasks.open_model(model).save(path)
     loaded = elman.load(path)
-    assert loaded.predict_next("abc") == tasks.open(model).predict_next("abc")
+    assert loaded.predict_next("abc") == tasks.open_model(model).predict_next("abc")
     assert loaded.card["ngram"]["order"] == 4
     stream = loaded.stream()
     stream.state = Stream(model).feed("abc").state
@@ -201,7 +201,7 @@ def test_a_file_answers_as_the_model_it_holds(make, tmp_path):
 
 
 def test_what_cannot_be_is_refused(make, tmp_path):
-    predictor = tasks.open(make("rnn"))
+    predictor = tasks.open_model(make("rnn"))
     with pytest.raises(DataError):
         predictor.evaluate(tmp_path / "missing.txt")
     with pytest.raises(DataError):
@@ -220,7 +220,7 @@ def test_what_cannot_be_is_refused(make, tmp_path):
 
 def test_text_of_one_known_symbol(make):
     model = make("gru", codec=TextCodec("char", ("<unk>", "a")))
-    predictor = tasks.open(model)
+    predictor = tasks.open_model(model)
     assert [token for token, _ in predictor.predict_next("aa")] == ["a"]
     assert predictor.generate("a", 4, seed=0) == "aaaa"
     assert predictor.beam("a", 4, 9)[0][0] == "aaaa"

@@ -36,7 +36,7 @@ def test_lines_that_stand_alone_are_plain_streams(make, monkeypatch, cell, narro
         for name, value in (("_WAITING", 3), ("_NUMBERS", 100), ("_STEPS", 7), ("_KNOWN", 2)):
             monkeypatch.setattr(surprise, name, value)
     model = make(cell, documents="line")
-    found = list(score_lines(tasks.open(model), LINES * 3))
+    found = list(score_lines(tasks.open_model(model), LINES * 3))
     assert [one.line for one in found] == list(range(1, 25))
     for one, line in zip(found, LINES * 3, strict=True):
         assert one.text == line
@@ -53,7 +53,7 @@ def test_lines_that_stand_alone_are_plain_streams(make, monkeypatch, cell, narro
 def test_lines_of_a_file_are_read_one_after_the_other(make, monkeypatch, cell):
     monkeypatch.setattr(surprise, "_STEPS", 7)
     model = make(cell)
-    found = list(score_lines(tasks.open(model), LINES))
+    found = list(score_lines(tasks.open_model(model), LINES))
     together = Stream(model).score("".join(line + "\n" for line in LINES))
     bits = np.concatenate([one.bits for one in found])
     np.testing.assert_allclose(bits, -together.log_probabilities / math.log(2), atol=BITS)
@@ -63,7 +63,7 @@ def test_lines_of_a_file_are_read_one_after_the_other(make, monkeypatch, cell):
 
 
 def test_a_text_and_its_lines_are_the_same(make):
-    predictor = tasks.open(make(documents="line"))
+    predictor = tasks.open_model(make(documents="line"))
     for text in (
         "abba\r\n\r\ncab",
         "abba\n\ncab\n",
@@ -81,13 +81,13 @@ def test_a_text_and_its_lines_are_the_same(make):
 def test_a_line_of_any_length(make):
     model = make("gru", documents="line")
     line = "".join(random.Random(0).choices("abcdefgh", k=100_000))
-    long, short = score_lines(tasks.open(model), [line, "abba"])
+    long, short = score_lines(tasks.open_model(model), [line, "abba"])
     np.testing.assert_allclose(long.bits, alone(model, line), atol=BITS)
     np.testing.assert_allclose(short.bits, alone(model, "abba"), atol=BITS)
 
 
 def test_lines_alike_are_read_once(make, monkeypatch):
-    predictor = tasks.open(make(documents="line"))
+    predictor = tasks.open_model(make(documents="line"))
     read = []
     monkeypatch.setattr(surprise, "_WAITING", 4)
     forward = predictor.network.forward
@@ -119,7 +119,7 @@ def test_measures():
 
 def test_the_ranking(make, tmp_path):
     model = make(documents="line")
-    predictor = tasks.open(model)
+    predictor = tasks.open_model(model)
     text = "abba cafe\nhead\n\nabba cafe\n\x1b[2J é\n"
     ranking = rank_lines(predictor, text, measure="mean", top=None)
     scores = [alone(model, line).mean() if line else 0 for line in text.splitlines()]
@@ -143,7 +143,7 @@ def test_the_ranking(make, tmp_path):
 
 
 def test_a_ranking_of_files(make, tmp_path):
-    predictor = tasks.open(make(documents="line"))
+    predictor = tasks.open_model(make(documents="line"))
     (tmp_path / "one.log").write_bytes(b"abba\r\n\r\ncab")
     (tmp_path / "two.log").write_bytes("caf\xe9 bad\n".encode("latin-1"))
     both = rank_lines(predictor, [tmp_path / "one.log", tmp_path / "two.log"])
@@ -166,7 +166,7 @@ def test_a_ranking_of_files(make, tmp_path):
 
 @pytest.mark.parametrize("documents", ["file", "line"])
 def test_blank_lines_are_counted_and_not_ranked(make, documents):
-    predictor = tasks.open(make(documents=documents))
+    predictor = tasks.open_model(make(documents=documents))
     ranking = rank_lines(predictor, "abba\n\n  \ncab\n", measure="mean", top=None)
     assert {row["line"] for row in ranking.to_rows()} == {1, 4}
     assert ranking.empty == 2
@@ -175,20 +175,20 @@ def test_blank_lines_are_counted_and_not_ranked(make, documents):
 
 
 def test_a_text_of_mostly_unknown_tokens_is_said(make):
-    predictor = tasks.open(make())
+    predictor = tasks.open_model(make())
     assert "tokens are not in the model's vocabulary" in rank_lines(predictor, "xyz\n").warnings[0]
     assert "tokens are not in the model's vocabulary" in predictor.evaluate("xyzxyz a").warnings[0]
     assert rank_lines(predictor, "abba\n").warnings == ()
 
 
 def test_nothing_to_rank(make):
-    ranking = rank_lines(tasks.open(make(documents="line")), io.StringIO(""))
+    ranking = rank_lines(tasks.open_model(make(documents="line")), io.StringIO(""))
     assert (ranking.rows, len(ranking.scores), ranking.median) == ((), 0, 0.0)
     assert "0 lines" in str(ranking)
 
 
 def test_faults(make):
-    predictor = tasks.open(make(documents="line"))
+    predictor = tasks.open_model(make(documents="line"))
     with pytest.raises(OptionError, match="measure: got least"):
         rank_lines(predictor, "a\n", measure="least")
     for top in (0, -1, 1.5):

@@ -172,6 +172,7 @@ def generate(
     predictor, _ = load(model, LanguagePredictor)
     [prompt] = warn_of_unknown_tokens(predictor, [prompt])
     pieces: Iterable[str]
+    more: dict[str, float | None]
     if beam is not None:
         text, log_probability = predictor.beam(prompt, n=n, width=beam)[0]
         pieces, more = [text], {"log_probability": log_probability}

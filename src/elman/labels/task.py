@@ -156,8 +156,7 @@ class _LabelledTask(Generic[P]):
 
         A file is a table by its name, by an option that names a column, or by its first line.
         """
-        from elman.labels.read import is_table, read_sequences
-        from elman.tables.reader import read_table
+        from elman.labels.read import is_table
         from elman.text.lines import read_lines
 
         places = _columns_of(predictor, columns)
@@ -166,15 +165,7 @@ class _LabelledTask(Generic[P]):
         numeric = predictor.model.codec.scaler is not None
         if not (names_a_table or numeric or _begins_table(path, known, reading["encoding"])):
             return self._read_lines(predictor, read_lines(path, reading["encoding"], name=name))
-        if name.lower().removesuffix(".gz").endswith(".ts"):
-            sequences, _ = read_sequences(path, task=self.name, **reading)
-        else:
-            table = read_table(path, name=name, **reading)
-            warn(table.notes)
-            sequences, _ = read_sequences(table, task=self.name, labelled=False, **places)
-            if (column := places.get("id_column")) is not None:
-                return sequences, {column: [*dict.fromkeys(table.column(column).tolist())]}
-        return sequences, {"row": [*range(len(sequences))]}
+        return _read_table(self.name, path, name, places, reading)
 
     def _read_lines(
         self, predictor: P, lines: list[str]
@@ -432,6 +423,25 @@ def _columns_of(predictor: Any, columns: Columns) -> Columns:
     if not isinstance(trained, dict):
         return columns
     return {**trained, **columns}
+
+
+def _read_table(
+    task: str, path: str, name: str, columns: Columns, reading: Reading
+) -> tuple[Any, dict[str, list[Any]]]:
+    """Return the sequences of a table or .ts file, and the column that names them: row or id."""
+    from elman.labels.read import read_sequences
+    from elman.tables.reader import read_table
+
+    if name.lower().removesuffix(".gz").endswith(".ts"):
+        sequences, _ = read_sequences(path, task=task, **reading)
+        return sequences, {"row": [*range(len(sequences))]}
+    table = read_table(path, name=name, **reading)
+    warn(table.notes)
+    sequences, _ = read_sequences(table, task=task, labelled=False, **columns)
+    id_column = columns.get("id_column")
+    if id_column is None:
+        return sequences, {"row": [*range(len(sequences))]}
+    return sequences, {id_column: [*dict.fromkeys(table.column(id_column).tolist())]}
 
 
 def _begins_table(path: str, columns: Sequence[str], encoding: str | None) -> bool:
