@@ -35,5 +35,5 @@ sanitize: $(VENV)/.tools
 	tools/sanitize
 
 clean:
-	rm -rf $(VENV) build elman-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis src/elman/_kernel.* src/elman/no_kernel.txt
+	rm -rf $(VENV) build elman-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis src/elman/_kernel*.so src/elman/no_kernel.txt
 	find native/editable -mindepth 1 -maxdepth 1 ! -name CMakeLists.txt -exec rm -r {} +

@@ -47,7 +47,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
     """How networks run: in numpy, as where no kernel was built, and in the kernel."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "numpy":
-            patch.setattr(native, "_load", lambda: (None, "it was not built"))
+            patch.setattr(native, "why_not", lambda: "it was not built")
             patch.setattr(native, "kernel", lambda: None)
         yield request.param
 

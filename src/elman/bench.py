@@ -117,7 +117,7 @@ class Peak:
     def __call__(self) -> None:
         """Measure once, if the kernel is available."""
         if self._kernel is not None:
-            self._rates.append(self._kernel.peak(self._threads))
+            self._rates.append(self._kernel.peak(threads=self._threads))
 
     @property
     def rate(self) -> float:

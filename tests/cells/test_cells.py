@@ -136,7 +136,7 @@ def test_gru_update_gate_at_one_keeps_the_state() -> None:
     [
         ("grü", "tanh", "cell: got grü; expected one of rnn, gru, lstm, mingru"),
         ("rnn", "gelu", "activation: got gelu; expected one of linear, tanh, relu"),
-        ("lstm", "relu", "only cell rnn takes another than tanh"),
+        ("lstm", "relu", "only cell rnn has a choice of activations"),
     ],
 )
 def test_unknown_cell_or_activation(name: str, activation: str, said: str) -> None:

@@ -76,10 +76,10 @@ def test_the_kernel_was_built() -> None:
 
 FORCED = f"""
 import json, elman
-from elman import _native
-kernel, model = _native.kernel(), elman.load({str(GOLDEN)!r})
+from elman.engine import kernel as native
+kernel, model = native.kernel(), elman.load({str(GOLDEN)!r})
 state = model.stream().feed("I like to eat pizza " * 9).state.hex()
-print(json.dumps([_native.isa(), kernel.name, kernel.width, kernel.bfloat16, state]))
+print(json.dumps([native.isa(), kernel.name, kernel.width, kernel.bfloat16, state]))
 """
 
 
@@ -167,7 +167,8 @@ import json, warnings
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     import elman, torch
-    from elman import _native, nn
+    from elman import nn
+    from elman.engine import kernel as native
     model = elman.load(sys.argv[1] if len(sys.argv) > 1 else GOLDEN)
     numbers = [probability for _, probability in model.predict_next("I like", k=3)]
     torch.manual_seed(0)
@@ -176,7 +177,7 @@ with warnings.catch_warnings(record=True) as caught:
     (y.square().sum() + end.sum()).backward()
     for tensor in (y, end, x.grad, *(weight.grad for weight in layer.parameters())):
         numbers += tensor.flatten().tolist()
-print(json.dumps([_native.isa(), [str(one.message) for one in caught], numbers]))
+print(json.dumps([native.isa(), [str(one.message) for one in caught], numbers]))
 """
 
 
@@ -210,13 +211,12 @@ def test_why_not_is_what_was_written_or_what_the_loader_says(
 ) -> None:
     monkeypatch.setitem(sys.modules, "elman._kernel", None)
     monkeypatch.setattr(kernel, "__file__", str(tmp_path / "engine/kernel.py"))
-    assert kernel._load.__wrapped__() == (None, REASON)
+    assert kernel.why_not.__wrapped__() == REASON
     (tmp_path / "no_kernel.txt").write_text("no C++ compiler was found\n")
-    assert kernel._load.__wrapped__() == (None, "no C++ compiler was found")
+    assert kernel.why_not.__wrapped__() == "no C++ compiler was found"
     monkeypatch.delitem(sys.modules, "elman._kernel")
     monkeypatch.setattr(sys, "meta_path", [_Broken(), *sys.meta_path])
-    module, reason = kernel._load.__wrapped__()
-    assert module is None
+    reason = kernel.why_not.__wrapped__()
     assert reason == "it does not load: undefined symbol: nothing\\nat all"
 
 
@@ -244,12 +244,12 @@ def test_threads_that_cannot_be(monkeypatch: pytest.MonkeyPatch, asked: str) -> 
 def test_a_forked_process_has_threads_of_its_own() -> None:
     code = """
 import os
-from elman import _native
-kernel = _native.kernel()
-kernel.peak(2)
+from elman.engine import kernel as native
+kernel = native.kernel()
+kernel.peak(threads=2)
 child = os.fork()
 if child == 0:
-    kernel.peak(2)
+    kernel.peak(threads=2)
     os._exit(0)
 print(os.waitpid(child, 0)[1])
 """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from elman.cells import find
-from elman.engine import layers as module
+from elman.engine import network as engine_network
 from elman.engine.layers import layer_sequence
 from elman.errors import InputError, ShapeError
 from elman.language import network as network_module
@@ -136,7 +136,7 @@ def plain_network(model, tokens):
 @pytest.mark.parametrize("table", [True, False])
 def test_network_is_embedding_layers_head(make, monkeypatch, cell, activation, settings, table):
     if not table:
-        for home in (module, network_module):
+        for home in (engine_network, network_module):
             monkeypatch.setattr(home, "TABLE_LIMIT", 0)
     model = make(cell, activation=activation, scale=0.4, bias=cell != "gru", **settings)
     tokens = np.random.default_rng(0).integers(0, len(model.codec), (6, 3))

@@ -112,11 +112,11 @@ def test_every_length(tmp_path):
     path = tmp_path / "model"
     for length in range(len(SMALLEST)):
         refusal(path, SMALLEST[:length])
-    assert "no Elman file" in refusal(path, b"")
+    assert "not an Elman file" in refusal(path, b"")
     assert "it is cut short" in refusal(path, SMALLEST[:-1])
     assert "it is cut short" in refusal(path, SMALLEST[:500])
     for more in (b"\0", b" ", SMALLEST):
-        assert "it goes on after its end" in refusal(path, SMALLEST + more)
+        assert "it has more bytes than its header says" in refusal(path, SMALLEST + more)
 
 
 def _damage(content: bytes, other: bytes, draw: random.Random) -> bytes:
@@ -322,7 +322,7 @@ def test_forged_headers(tmp_path, tensors, payload, metadata):
 )  # fmt: skip
 def test_other_files(tmp_path, content):
     message = refusal(tmp_path / "file", content)
-    assert "no Elman file" in message
+    assert "not an Elman file" in message
     assert "pass a file that elman train wrote" in message
 
 
@@ -331,8 +331,8 @@ def test_other_things_than_files(tmp_path):
     for path, message in (
         (tmp_path, "Is a directory"),
         (tmp_path / "missing", "No such file or directory; check the name"),
-        (tmp_path / "pipe", "no regular file"),
-        (Path("/dev/zero"), "no regular file"),
+        (tmp_path / "pipe", "not a regular file"),
+        (Path("/dev/zero"), "not a regular file"),
         (Path("a\0b"), "null byte"),
     ):
         with pytest.raises(ModelFileError, match=message):

@@ -12,7 +12,7 @@ import torch
 from captum.attr import IntegratedGradients
 
 from elman import tasks
-from elman.engine.packed import member
+from elman.engine.layers import member_arrays
 from elman.errors import DataError, InputError
 from elman.explain import gradients
 from elman.explain.explanation import (
@@ -288,7 +288,9 @@ def test_members_are_explained_by_their_mean(method: str) -> None:
     whole = explain_labelled(tasks.open_model(model), item, "a", method=method)
     each = []
     for m in range(3):
-        arrays = {f"members.0.{name}": array for name, array in member(model.arrays, m).items()}
+        arrays = {
+            f"members.0.{name}": array for name, array in member_arrays(model.arrays, m).items()
+        }
         one = Model(replace(model.config, members=1), arrays, model.codec, {})
         each.append(explain_labelled(tasks.open_model(one), item, "a", method=method))
     for name in ("contributions", "bias", "score", "absence"):

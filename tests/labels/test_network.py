@@ -12,8 +12,8 @@ import pytest
 import elman
 from elman import tasks
 from elman.cells import find
-from elman.engine.layers import layer_sequence
-from elman.engine.packed import member, pooled
+from elman.engine.layers import layer_sequence, member_arrays
+from elman.engine.pooling import pool
 from elman.files.model import Model
 from elman.labels.codec import SequenceCodec
 from elman.labels.dataset import SPELLED, Sequences
@@ -83,7 +83,7 @@ def plain_logits(model: Model, sequences: Sequences) -> list[np.ndarray]:
     for item in sequences.items:
         answers = []
         for m in range(model.config.members):
-            own = member(model.arrays, m)
+            own = member_arrays(model.arrays, m)
             y, end = plain_input(model, own, item), np.empty(0)
             for k in range(model.config.num_layers):
                 y, end = plain_layer(model, own, f"layers.{k}", y)
@@ -162,7 +162,10 @@ def test_members_answer_by_the_mean_of_their_logits(kind: str) -> None:
         Reader(
             Model(
                 one,
-                {f"members.0.{name}": array for name, array in member(model.arrays, m).items()},
+                {
+                    f"members.0.{name}": array
+                    for name, array in member_arrays(model.arrays, m).items()
+                },
                 model.codec,
                 {},
             )
@@ -202,12 +205,12 @@ def test_numbers_in_huge_units_are_finite() -> None:
 def test_pools_by_hand() -> None:
     # two sequences of the lengths 2 and 1, one output: 1, 5 | 3
     y = np.array([[1.0], [3.0], [5.0]], np.float32)
-    columns = np.array([0, 1, 0])
+    sizes = np.array([2, 1])
     end = np.array([[[[5.0], [3.0]]]], np.float32)
     attention = np.array(
         [[np.log(3) / 4]], np.float32
     )  # the step with 4 more weighs 3 times as much
-    found = pooled(("last", "mean", "max", "attention"), y, end, columns, attention)
+    found = pool(("last", "mean", "max", "attention"), y, end, sizes, attention)
     np.testing.assert_allclose(found, [[5, 3, 5, 4], [3, 3, 3, 3]], rtol=1e-6)
 
 

@@ -66,7 +66,7 @@ def test_the_lengths_are_those_of_the_state_and_its_parts(
     passage = opened.passage(opened.embedding[read_text.numbers, None], read_text.start[None])
     for place, (whole, *lengths) in enumerate(found[::-1]):
         parts = summands(passage, 0, place)
-        after = [part[0] for part in passage.taken(0)[0][place].after]
+        after = [part[0] for part in passage.steps(0)[0][place].after]
         np.testing.assert_allclose(parts.sum(axis=1), after, rtol=0, atol=1e-12)
         norms = np.linalg.norm(parts, axis=(0, 2))
         np.testing.assert_allclose([whole, *lengths], [np.linalg.norm(after), *norms], atol=6e-4)

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from elman.engine import kernel as native
-from elman.engine.layers import LIMIT, Stack
+from elman.engine.layers import LIMIT
+from elman.engine.network import NumpyNetwork
 from elman.errors import OptionError
 from elman.files.model import Model
 from elman.language import network as module
@@ -236,7 +237,7 @@ def test_storages_that_cannot_be_are_refused(make: Callable[..., Model]) -> None
     with pytest.raises(OptionError, match=r"^storage: got bf16 in float64; expected float32$"):
         Network(model, np.float64, "bf16")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "_load", lambda: (None, "no compiler was found"))
+        patch.setattr(native, "why_not", lambda: "no compiler was found")
         patch.setattr(native, "kernel", lambda: None)
         why = "got bf16 without the compiled kernel: no compiler was found; expected float32"
         with pytest.raises(OptionError, match=f"^storage: {why}$"):
@@ -271,7 +272,10 @@ def test_exploded_networks_go_on_as_the_limited_one(
     make: Callable[..., Model], kernel: Any, cell: str, activation: str, scale: float, storage: str
 ) -> None:
     model = make(cell, activation=activation, scale=scale, residual=True, num_layers=3)
-    network, stack = Network(model, storage=storage), Stack(model, np.dtype(np.float32))
+    network, stack = (
+        Network(model, storage=storage),
+        NumpyNetwork(model.config, model.arrays, np.float32),
+    )
     state = network.initial_state(1)
     tokens = np.random.default_rng(0).integers(0, len(model.codec), (9, 1))
     with warnings.catch_warnings():

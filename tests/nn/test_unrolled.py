@@ -189,7 +189,7 @@ def test_dropout_of_mingru() -> None:
     [
         (torch.zeros(5, 2, 4), r"got \(5, 2, 4\); expected \[T, B, I\] or \[T, I\] with I = 3"),
         (torch.zeros(3), "input of the recurrent layer"),
-        (torch.zeros(0, 2, 3), "got length 0; expected from 1 step"),
+        (torch.zeros(0, 2, 3), "got length 0; expected at least 1 step"),
         (torch.zeros(5, 2, 3, dtype=torch.float64), "got torch.float64; expected the weights'"),
     ],
 )

@@ -1,13 +1,14 @@
-"""The mathematics of the cells: one file for each, with its pointwise step only.
+"""The recurrent cells: one file for each cell, which holds its pointwise step.
 
-There is no loop over time here and no matrix product. To add a cell, write its file, then add it to `CELLS`
-below and its name to `CellName` in `elman.training.recurrent_options`; CONTRIBUTING.md has the whole guide.
+Matrix products and the loop over time are in `elman.engine.layers`, because every cell shares them. To add a
+cell, write its file, add it to `CELLS` below and add its name to `CellName` in
+`elman.training.recurrent_options`. CONTRIBUTING.md describes all the steps.
 """
 
 from __future__ import annotations
 
 from elman.cells import scan
-from elman.cells._cell import FROZEN, TRUE, Array, Cell, Ops, Slopes, State, Step, numpy_ops
+from elman.cells._cell import FROZEN, TRUE, Array, Cell, Ops, Scan, Slopes, State, Step, numpy_ops
 from elman.cells.gru import gru
 from elman.cells.lstm import lstm
 from elman.cells.mingru import mingru
@@ -22,6 +23,7 @@ __all__ = [
     "Array",
     "Cell",
     "Ops",
+    "Scan",
     "Slopes",
     "State",
     "Step",
@@ -34,9 +36,14 @@ CELLS: dict[str, Cell] = {cell.name: cell for cell in (rnn, gru, lstm, mingru)}
 
 
 def find(name: str, activation: str = "tanh") -> Cell:
-    """Return the cell of that name; `activation` is the f of the rnn, the others have their own.
+    """Return a cell by its name.
 
-    Raises OptionError for an unknown name or activation.
+    Args:
+        name: one of `CELLS`.
+        activation: the function f of cell "rnn"; every other cell accepts "tanh" alone.
+
+    Raises:
+        OptionError: the cell or the activation is unknown, or they do not go together.
 
     >>> find("lstm").states
     ('hidden', 'cell')
@@ -51,6 +58,7 @@ def find(name: str, activation: str = "tanh") -> Cell:
         raise OptionError(
             f"activation with cell {name}",
             got=activation,
-            remedy="only cell rnn takes another than tanh",
+            expected="tanh",
+            remedy="only cell rnn has a choice of activations",
         )
     return ACTIVATIONS[activation] if name == "rnn" else CELLS[name]

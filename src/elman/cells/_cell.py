@@ -1,18 +1,19 @@
-"""The contract of a cell: one pointwise step of a recurrent layer, and what is declared of it.
+"""Contract of a cell: the pointwise step of a recurrent layer, and the facts that the cell declares.
 
-The two gate sums arrive ready, ``[B, G·H]`` with the gates side by side in the declared order::
+The caller computes two gate sums, each ``[B, G·H]`` with the gates side by side in the declared order::
 
-    gx = x·W_ihᵀ + b_ih        (the input's share; b_ih zero without bias)
-    gh = h·W_hhᵀ + b_hh        (the state's share; None for a cell without recurrent weights)
+    gx = x·W_ihᵀ + b_ih        (from the input; without bias, b_ih is zero)
+    gh = h·W_hhᵀ + b_hh        (from the hidden state; None for a cell without recurrent weights)
 
-``activate(ops, gx, gh)`` returns the gates' values and ``combine(ops, gates, state)`` from them the new
-state: a tuple of ``[B, H]`` arrays, the first of which is the layer's output; ``step(ops, gx, gh, state)`` is
-both. `ops` is the name space of functions (`numpy_ops` here, torch in the training wing), so the same lines
-serve autograd, the numpy runtime and this documentation.
+``activate(ops, gx, gh)`` returns the values of the gates. ``combine(ops, gates, state)`` returns the new
+state, a tuple of ``[B, H]`` arrays; the first of them is the output of the layer. ``step`` calls both.
+`ops` holds the functions of numpy (`numpy_ops`) or of torch (`elman.nn.unrolled.torch_ops`), so that
+torch's autograd and the numpy fallback run the same lines.
 
-``backward(slopes, step, d_after)`` goes back through one step in numpy. With `TRUE` slopes it is the
-derivative; with `FROZEN` ones the gates and the slopes ``f(z)/z`` of the other functions stay as they were,
-so that the step is linear: the shares of ``gx``, ``gh`` and the state before sum to the state after.
+``backward(slopes, step, d_after)`` goes back through one step in numpy. With `TRUE` slopes it returns the
+derivative. With `FROZEN` slopes the gates keep the values of this step, and tanh and relu become the line
+``z · f(z)/z`` with the ratio of this step. The step is then linear: the contributions of ``gx``, ``gh`` and
+the previous state sum exactly to the new state. The decomposition of an explanation relies on this.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 __all__ = [
     "FROZEN",
@@ -31,6 +33,7 @@ __all__ = [
     "Array",
     "Backward",
     "Cell",
+    "CellGradients",
     "Combine",
     "Ops",
     "Scan",
@@ -40,14 +43,15 @@ __all__ = [
     "numpy_ops",
 ]
 
-# numpy.ndarray or torch.Tensor: the maths is the same lines for both.
+# numpy.ndarray or torch.Tensor: the same lines compute with both, and the two libraries share no typed
+# protocol.
 Array: TypeAlias = Any
 State: TypeAlias = tuple[Array, ...]
 
 
 @dataclass(frozen=True)
 class Ops:
-    """The functions a cell may use, of numpy or of torch."""
+    """The functions that a cell may call, from numpy or from torch."""
 
     sigmoid: Callable[[Array], Array]
     tanh: Callable[[Array], Array]
@@ -57,38 +61,44 @@ class Ops:
 
 @dataclass(frozen=True)
 class Slopes:
-    """What a step's functions are multiplied by on the way back, from their value y and argument z."""
+    """Slopes of the functions in a step, computed from a function's value y and its argument z.
 
-    sigmoid: Callable[[np.ndarray], Any]
-    tanh: Callable[[np.ndarray, np.ndarray], Any]
-    relu: Callable[[np.ndarray, np.ndarray], Any]
-    linear: Callable[[np.ndarray, np.ndarray], Any]
+    `backward` multiplies by them. A sigmoid is always a gate, so its slope needs the value alone.
+    """
+
+    sigmoid: Callable[[np.ndarray], np.ndarray | float]
+    tanh: Callable[[np.ndarray, np.ndarray], np.ndarray | float]
+    relu: Callable[[np.ndarray, np.ndarray], np.ndarray | float]
+    linear: Callable[[np.ndarray, np.ndarray], np.ndarray | float]
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step that was taken: all ``[B, G·H]`` or, gate by gate and state by state, ``[B, H]``."""
+class Step(NamedTuple):
+    """A recorded time step of a layer."""
 
     gx: np.ndarray
+    """Gate sums from the input, ``[B, G·H]``."""
     gh: np.ndarray | None
+    """Gate sums from the hidden state, ``[B, G·H]``; None without recurrent weights."""
     gates: tuple[np.ndarray, ...]
+    """Value of each gate, ``[B, H]``."""
     before: tuple[np.ndarray, ...]
+    """Each state before the step, ``[B, H]``."""
     after: tuple[np.ndarray, ...]
+    """Each state after the step, ``[B, H]``."""
 
 
 Activate: TypeAlias = Callable[[Ops, Array, Array | None], tuple[Array, ...]]
 Combine: TypeAlias = Callable[[Ops, tuple[Array, ...], State], State]
-# to the gates' sums of the input's and the state's share, and to the state before by any other way
-Backward: TypeAlias = Callable[
-    [Slopes, Step, tuple[np.ndarray, ...]],
-    tuple[list[np.ndarray], list[np.ndarray], tuple[Any, ...]],
-]
+# Gradients of each gate's part of gx, of each gate's part of gh, and of the previous states on all other
+# paths (0.0 where no other path leads to a state).
+CellGradients: TypeAlias = tuple[list[np.ndarray], list[np.ndarray], tuple[np.ndarray | float, ...]]
+Backward: TypeAlias = Callable[[Slopes, Step, tuple[np.ndarray, ...]], CellGradients]
 Scan: TypeAlias = Callable[[Ops, Array], tuple[Array, Array]]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A recurrent layer's pointwise step with all that is declared about it, once."""
+    """The pointwise step of a recurrent layer, and everything that the rest of Elman knows about it."""
 
     name: str
     gates: tuple[str, ...]
@@ -98,10 +108,12 @@ class Cell:
     backward: Backward
     source: str
     held: tuple[str, ...] = ("gates", "slopes")
-    """What `FROZEN` slopes hold as they were: without "slopes" the step is linear itself, given its gates."""
+    """What `FROZEN` slopes hold constant. A cell without "slopes" is linear once its gates are held."""
     activation: str = "tanh"
     recurrent: bool = True
-    scan: Scan | None = None  # (a, b) of h' = a·h + b from gx alone, where the cell has that form
+    """Whether the cell has recurrent weights."""
+    scan: Scan | None = None
+    """Returns (a, b) of h' = a·h + b from gx alone; None for a cell that does not have this form."""
 
     @property
     def G(self) -> int:
@@ -110,17 +122,17 @@ class Cell:
 
     @property
     def exact(self) -> bool:
-        """Whether the step with `FROZEN` slopes is the step itself, given its gates."""
+        """Whether `FROZEN` slopes change nothing once the gates are held."""
         return "slopes" not in self.held
 
     def step(self, ops: Ops, gx: Array, gh: Array | None, state: State) -> State:
-        """Return the state after one step, from the two gate sums and the state before."""
+        """Return the state after one step, from the two gate sums and the previous state."""
         return self.combine(ops, self.activate(ops, gx, gh), state)
 
     def parameters(
         self, input_size: int, hidden_size: int, bias: bool = True
     ) -> dict[str, tuple[int, ...]]:
-        """Return the shape of every parameter of one layer, by PyTorch's names without suffix.
+        """Return the shape of every parameter of one layer, by PyTorch's names without the layer's suffix.
 
         >>> from elman.cells import find
         >>> find("gru").parameters(3, 5)["weight_ih"]
@@ -137,19 +149,19 @@ class Cell:
         return shapes
 
     def split(self, sums: Array) -> tuple[Array, ...]:
-        """Return the gates' shares ``[..., H]`` of ``sums [..., G·H]``, in the declared order."""
+        """Return the part ``[..., H]`` of each gate in ``sums [..., G·H]``, in the declared order."""
         size = sums.shape[-1] // self.G
         return tuple(sums[..., gate * size : (gate + 1) * size] for gate in range(self.G))
 
     def initial_state(
-        self, batch_size: int, hidden_size: int, dtype: Any = np.float32
+        self, batch_size: int, hidden_size: int, dtype: DTypeLike = np.float32
     ) -> tuple[np.ndarray, ...]:
         """Return the start state: zeros ``[B, H]``, one array for each state."""
         return tuple(np.zeros((batch_size, hidden_size), dtype) for _ in self.states)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    # tanh does not overflow, where 1 / (1 + exp(-x)) does
+    # 1 / (1 + exp(-x)) would overflow for large negative x, tanh does not
     half = x.dtype.type(0.5)
     return np.asarray(half * (np.tanh(half * x) + 1))
 
@@ -170,9 +182,9 @@ def numpy_ops() -> Ops:
 
 
 def _ratio(y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Return y/z of an odd function, 1 where z is 0: the slope there of tanh."""
-    slopes: np.ndarray = np.divide(y, z, out=np.ones_like(y), where=z != 0)
-    return slopes
+    """Return y/z for y = tanh(z); at z = 0 it is 1, the slope of tanh there."""
+    ratio: np.ndarray = np.divide(y, z, out=np.ones_like(y), where=z != 0)
+    return ratio
 
 
 def _is_positive(_y: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -184,6 +196,6 @@ def _one(_y: np.ndarray, _z: np.ndarray) -> float:
 
 
 TRUE = Slopes(lambda y: y * (1 - y), lambda y, _z: 1 - y * y, _is_positive, _one)
-"""The derivatives."""
+"""The derivatives of the functions."""
 FROZEN = Slopes(lambda _y: 0.0, _ratio, _is_positive, _one)
-"""Gates are constants, every other function is the line through the origin and the point where it stands."""
+"""Gates are constants; every other function f is the line through the origin and (z, f(z))."""

@@ -5,15 +5,15 @@
     candidate = tanh(gx_n + reset · gh_n)
     h'        = (1 - update) · candidate + update · h
 
-Source: K. Cho et al., arXiv:1406.1078 (2014), equations 5 to 8, with the reset gate applied after
-the recurrent product (cuDNN, ``torch.nn.GRU``), gates in PyTorch's order r z n.
+Source: K. Cho et al., arXiv:1406.1078 (2014), equations 5 to 8. The reset gate multiplies the recurrent
+product instead of h, as in cuDNN and ``torch.nn.GRU``. The gates stand in PyTorch's order r z n.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
 
-from elman.cells._cell import Array, Cell, Ops, Slopes, State, Step
+from elman.cells._cell import Array, Cell, CellGradients, Ops, Slopes, State, Step
 
 __all__ = ["gru"]
 
@@ -31,7 +31,7 @@ def _combine(_ops: Ops, gates: tuple[Array, ...], state: State) -> State:
     return (candidate + update * (h - candidate),)
 
 
-def _backward(slopes: Slopes, step: Step, d_after: tuple[Any, ...]) -> Any:
+def _backward(slopes: Slopes, step: Step, d_after: tuple[np.ndarray, ...]) -> CellGradients:
     (h,), (d_h,), (reset, update, candidate) = step.before, d_after, step.gates
     candidate_x, candidate_h = gru.split(step.gx)[2], gru.split(step.gh)[2]
     d_candidate = (1 - update) * d_h * slopes.tanh(candidate, candidate_x + reset * candidate_h)

@@ -4,18 +4,15 @@
     c' = forget · c + input · candidate
     h' = output · tanh(c')
 
-Source: S. Hochreiter and J. Schmidhuber, "Long Short-Term Memory", Neural Computation 9 (1997),
-with the forget gate of F. Gers et al. (2000); no peepholes; gates in PyTorch's order i f g o
-(``torch.nn.LSTM``).
+Source: S. Hochreiter and J. Schmidhuber, "Long Short-Term Memory", Neural Computation 9 (1997), with the
+forget gate of F. Gers et al. (2000) and without peepholes. The gates stand in PyTorch's order i f g o.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from elman.cells._cell import Array, Cell, Ops, Slopes, State, Step
+from elman.cells._cell import Array, Cell, CellGradients, Ops, Slopes, State, Step
 
 __all__ = ["lstm"]
 
@@ -31,21 +28,21 @@ def _activate(ops: Ops, gx: Array, gh: Array | None) -> tuple[Array, ...]:
 
 
 def _combine(ops: Ops, gates: tuple[Array, ...], state: State) -> State:
-    (_, c), (taken, forget, candidate, output) = state, gates
-    c = forget * c + taken * candidate
+    (_, c), (accept, forget, candidate, output) = state, gates
+    c = forget * c + accept * candidate
     return (output * ops.tanh(c), c)
 
 
-def _backward(slopes: Slopes, step: Step, d_after: tuple[Any, ...]) -> Any:
+def _backward(slopes: Slopes, step: Step, d_after: tuple[np.ndarray, ...]) -> CellGradients:
     (_, before), (_, c), (d_h, d_c) = step.before, step.after, d_after
-    taken, forget, candidate, output = step.gates
-    shown = np.tanh(c)
-    d_c = d_c + d_h * output * slopes.tanh(shown, c)
+    accept, forget, candidate, output = step.gates
+    squashed = np.tanh(c)
+    d_c = d_c + d_h * output * slopes.tanh(squashed, c)
     d_sums = [
-        d_c * candidate * slopes.sigmoid(taken),
+        d_c * candidate * slopes.sigmoid(accept),
         d_c * before * slopes.sigmoid(forget),
-        d_c * taken * slopes.tanh(candidate, lstm.split(step.gx + step.gh)[2]),
-        d_h * shown * slopes.sigmoid(output),
+        d_c * accept * slopes.tanh(candidate, lstm.split(step.gx + step.gh)[2]),
+        d_h * squashed * slopes.sigmoid(output),
     ]
     return d_sums, d_sums, (0.0, forget * d_c)
 

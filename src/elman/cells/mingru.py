@@ -1,18 +1,20 @@
-"""minGRU: gates from the input alone, so that training runs in parallel over time.
+"""The minimal gated recurrent unit (minGRU), which trains in parallel over time.
+
+Its gates see the input alone::
 
     update    = sigmoid(gx_z)
     candidate = gx_h
     h'        = (1 - update) · h + update · candidate
 
-Source: L. Feng et al., "Were RNNs All We Needed?", arXiv:2410.01201 (2024), section 3.1 (minGRU),
-in the plain form; gates in the order z h. There are no recurrent weights: `gh` is None.
+Source: L. Feng et al., "Were RNNs All We Needed?", arXiv:2410.01201 (2024), section 3.1, in the form without
+logarithms. The gates stand in the order z h. There are no recurrent weights, so `gh` is None.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
 
-from elman.cells._cell import Array, Cell, Ops, Slopes, State, Step
+from elman.cells._cell import Array, Cell, CellGradients, Ops, Slopes, State, Step
 
 __all__ = ["mingru"]
 
@@ -32,7 +34,7 @@ def _combine(_ops: Ops, gates: tuple[Array, ...], state: State) -> State:
     return ((1 - update) * h + update * candidate,)
 
 
-def _backward(slopes: Slopes, step: Step, d_after: tuple[Any, ...]) -> Any:
+def _backward(slopes: Slopes, step: Step, d_after: tuple[np.ndarray, ...]) -> CellGradients:
     (h,), (d_h,), (update, candidate) = step.before, d_after, step.gates
     d_update = d_h * (candidate - h) * slopes.sigmoid(update)
     return [d_update, update * d_h], [], ((1 - update) * d_h,)

@@ -1,15 +1,25 @@
-"""The simple recurrent network: h' = f(gx + gh), f linear, tanh or relu.
+"""The simple recurrent network: h' = f(gx + gh), where f is linear, tanh or relu.
 
-Source: J. L. Elman, "Finding Structure in Time", Cognitive Science 14 (1990), the copy of the
-hidden units as context; written as in PyTorch's ``torch.nn.RNN``. With f linear and no bias it is
-the plain formula ``h[i] = h[i-1]·W_h + x[i]·W_x``.
+Source: J. L. Elman, "Finding Structure in Time", Cognitive Science 14 (1990); the context units hold a copy
+of the hidden units. The form is that of ``torch.nn.RNN``. With linear f and without bias the step is the
+plain formula ``h[i] = h[i-1]·W_h + x[i]·W_x``.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
 
-from elman.cells._cell import Activate, Array, Backward, Cell, Ops, Slopes, State, Step
+from elman.cells._cell import (
+    Activate,
+    Array,
+    Backward,
+    Cell,
+    CellGradients,
+    Ops,
+    Slopes,
+    State,
+    Step,
+)
 
 __all__ = ["ACTIVATIONS", "rnn"]
 
@@ -27,7 +37,7 @@ def _combine(_ops: Ops, gates: tuple[Array, ...], _state: State) -> State:
 
 
 def _backward(activation: str) -> Backward:
-    def backward(slopes: Slopes, step: Step, d_after: tuple[Any, ...]) -> Any:
+    def backward(slopes: Slopes, step: Step, d_after: tuple[np.ndarray, ...]) -> CellGradients:
         d_total = d_after[0] * getattr(slopes, activation)(step.gates[0], step.gx + step.gh)
         return [d_total], [d_total], (0.0,)
 

@@ -1,8 +1,8 @@
-"""The linear recurrence h[t] = a[t]·h[t-1] + b[t], one step at a time and in parallel over time.
+"""The linear recurrence h[t] = a[t]·h[t-1] + b[t], step by step and in parallel over time.
 
-Source of the parallel form: W. D. Hillis and G. L. Steele, "Data Parallel Algorithms", CACM 29
-(1986): two neighbouring steps are one step, ``(a2·a1, a2·b1 + b2)``, so log2(T) rounds of doubling
-reach every step. Both forms work on numpy arrays and torch tensors and agree to rounding.
+Two neighbouring steps combine into one step, ``(a2·a1, a2·b1 + b2)``, so log2(T) rounds of doubling compute
+all steps. Source: W. D. Hillis and G. L. Steele, "Data Parallel Algorithms", CACM 29 (1986). Both functions
+work on numpy arrays and torch tensors and agree up to rounding.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["parallel", "sequential"]
 
 
 def sequential(ops: Ops, a: Array, b: Array, start: Array) -> Array:
-    """Return every h ``[T, ...]`` of h[t] = a[t]·h[t-1] + b[t] from ``start [...]``, step by step.
+    """Return every h[t] ``[T, ...]``, step by step from h[-1] = ``start [...]``.
 
     >>> import numpy as np
     >>> from elman.cells import numpy_ops
@@ -28,7 +28,7 @@ def sequential(ops: Ops, a: Array, b: Array, start: Array) -> Array:
 
 
 def parallel(ops: Ops, a: Array, b: Array, start: Array) -> Array:
-    """Return the same as `sequential` in log2(T) rounds, each over the whole sequence at once.
+    """Return the same as `sequential` in log2(T) rounds, each of which computes on the whole sequence.
 
     >>> import numpy as np
     >>> from elman.cells import numpy_ops

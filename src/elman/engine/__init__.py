@@ -1,1 +1,1 @@
-"""Running a network without torch: sizes, layers over time, recorded passes, the compiled kernel."""
+"""Running a network without torch: layers over time, pooling, recorded passes and the compiled kernel."""

@@ -1,9 +1,13 @@
-"""The only import of the compiled kernel: which instruction set runs, or why none does.
+"""Access to the compiled kernel: which instruction set runs, or why none does.
 
-Three variables of the environment govern it. ``ELMAN_ISA`` forces one of the instruction sets.
-``ELMAN_THREADS`` is the largest number of threads; work that is too small for a second thread runs on one.
-With ``ELMAN_REQUIRE_NATIVE=1`` a missing kernel is an error; otherwise everything works on numpy and
-torch, slower, and one warning says so.
+No other file imports the extension module ``elman._kernel``. Its operations, which take keyword arguments,
+are methods of `Kernel` and `Network`, described in ``_kernel.pyi``. Three environment variables control the
+kernel:
+
+- ``ELMAN_ISA`` forces one of the instruction sets.
+- ``ELMAN_THREADS`` is the largest number of threads. Work that is too small for a second thread runs on one.
+- ``ELMAN_REQUIRE_NATIVE=1`` makes a missing kernel an error. Otherwise Elman falls back to numpy and torch,
+  which are slower, and warns once.
 """
 
 from __future__ import annotations
@@ -13,69 +17,102 @@ import importlib
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
+from elman.cells import Cell
 from elman.errors import KernelWarning, MissingDependencyError, OptionError, printable
 
+if TYPE_CHECKING:
+    from elman._kernel import Kernel, Network, Saved
+
 __all__ = [
+    "Kernel",
+    "LayerWeights",
+    "Network",
+    "Saved",
     "cell_number",
     "isa",
     "kernel",
     "kernels",
-    "network",
+    "network_type",
     "require_bfloat16",
+    "required_number",
+    "running",
     "share_threads",
     "threads",
     "why_not",
 ]
 
 MAX_THREADS = 64
-"""The most threads that the kernel runs on, `MOST_THREADS` in ``native/kernel.h``."""
-REMEDY = "install GCC or Clang and Python's C headers, then Elman again"
+"""Largest number of threads of one call; the same constant is in ``native/kernel.h``."""
+REMEDY = "install GCC or Clang and Python's C headers, then install Elman again"
+
+
+class LayerWeights(NamedTuple):
+    """Parameters of one direction of a layer in PyTorch's layout, or their gradients."""
+
+    weight_ih: np.ndarray
+    """``[G·H, I]``."""
+    weight_hh: np.ndarray | None = None
+    """``[G·H, H]``; None for a cell without recurrent weights."""
+    bias_ih: np.ndarray | None = None
+    """``[G·H]``, or None without bias."""
+    bias_hh: np.ndarray | None = None
+    """``[G·H]``, or None without bias or recurrent weights."""
 
 
 @functools.cache
-def _load() -> tuple[Any, str]:
-    """Return the extension module, or None and why it is not there."""
+def why_not() -> str:
+    """Return why the extension module cannot be used, or an empty string if it can."""
     try:
-        return importlib.import_module("elman._kernel"), ""
+        importlib.import_module("elman._kernel")
     except ImportError as error:
         if not isinstance(error, ModuleNotFoundError) or error.name != "elman._kernel":
-            return None, f"it does not load: {printable(error, 400)}"
-    try:
-        # written by CMakeLists.txt where it leaves the kernel out
-        return None, Path(__file__).parents[1].joinpath("no_kernel.txt").read_text(
-            encoding="utf-8"
-        ).strip()
-    except OSError:
-        return None, "it is not there: it was not built, or the build failed"
+            return f"it does not load: {printable(error, 400)}"
+        # CMakeLists.txt writes this file when it leaves the kernel out
+        reason = Path(__file__).parents[1] / "no_kernel.txt"
+        try:
+            return reason.read_text(encoding="utf-8").strip()
+        except OSError:
+            return "it is not there: it was not built, or the build failed"
+    return ""
 
 
-def _demanded() -> bool:
+def _required() -> bool:
     required = os.environ.get("ELMAN_REQUIRE_NATIVE", "") not in ("", "0")
     return required or bool(os.environ.get("ELMAN_ISA", ""))
 
 
-def kernels() -> dict[str, Any]:
-    """Return every kernel that this processor can run, by its instruction set, widest first."""
-    module, _ = _load()
-    return {} if module is None else {found.name: found for found in module.kernels()}
+def _missing() -> MissingDependencyError:
+    return MissingDependencyError(f"the compiled kernel is missing ({why_not()})", remedy=REMEDY)
+
+
+def kernels() -> dict[str, Kernel]:
+    """Return the kernels that this processor can run by the name of their instruction set, widest first."""
+    if why_not():
+        return {}
+    from elman import _kernel
+
+    return {kernel.name: kernel for kernel in _kernel.kernels()}
 
 
 @functools.cache
-def kernel() -> Any | None:
-    """Return the kernel that runs, or None, which is said in a warning once.
+def kernel() -> Kernel | None:
+    """Return the kernel to run, or None after a warning if there is none.
 
-    Raises OptionError for an ELMAN_ISA that this processor or this build does not have, and
-    MissingDependencyError where there is no kernel and ELMAN_ISA or ELMAN_REQUIRE_NATIVE=1 asks for one.
+    Raises:
+        OptionError: this processor or this build does not have the instruction set in ELMAN_ISA.
+        MissingDependencyError: there is no kernel, and ELMAN_ISA or ELMAN_REQUIRE_NATIVE=1 requires one.
     """
-    found, forced = kernels(), os.environ.get("ELMAN_ISA", "")
-    if found and forced and forced not in found:
-        raise OptionError("ELMAN_ISA", got=forced, expected=f"one of {', '.join(found)}")
-    if found:
-        return found[forced or next(iter(found))]
-    if _demanded():
-        raise MissingDependencyError(f"the compiled kernel is missing ({why_not()})", remedy=REMEDY)
+    available, forced = kernels(), os.environ.get("ELMAN_ISA", "")
+    if available and forced and forced not in available:
+        raise OptionError("ELMAN_ISA", got=forced, expected=f"one of {', '.join(available)}")
+    if available:
+        return available[forced or next(iter(available))]
+    if _required():
+        raise _missing()
     warnings.warn(
         f"Elman runs without its compiled kernel, many times slower: {why_not()}; {REMEDY}",
         KernelWarning,
@@ -84,59 +121,79 @@ def kernel() -> Any | None:
     return None
 
 
-def cell_number(name: str, activation: str) -> int | None:
-    """Return the number by which the kernel knows a cell, None for one that it does not have.
-
-    Of `rnn` there is one for each activation.
-    """
-    module, _ = _load()
-    cells: tuple[str, ...] = () if module is None else module.CELLS
-    known = f"{name}-{activation}" if name == "rnn" else name
-    return cells.index(known) if known in cells else None
-
-
 def isa() -> str | None:
-    """Return the instruction set that runs, None without the kernel; raises as `kernel` does."""
-    chosen = kernel() if kernels() or _demanded() else None
-    return None if chosen is None else str(chosen.name)
+    """Return the name of the instruction set that runs, or None without a kernel; raises as `kernel` does."""
+    chosen = kernel() if kernels() or _required() else None
+    return None if chosen is None else chosen.name
 
 
-def why_not() -> str:
-    """Return why there is no kernel, nothing where there is one."""
-    return _load()[1]
+def cell_number(cell: Cell) -> int | None:
+    """Return the number of a cell in the kernel, or None if the kernel does not have the cell.
+
+    The kernel counts each activation of cell "rnn" as a cell of its own.
+    """
+    if why_not():
+        return None
+    from elman import _kernel
+
+    name = f"{cell.name}-{cell.activation}" if cell.name == "rnn" else cell.name
+    return _kernel.CELLS.index(name) if name in _kernel.CELLS else None
 
 
-def network(*given: Any) -> Any:
-    """Return a network made ready for inference in the kernel, of what the extension's class takes."""
-    return _load()[0].Network(*given)
+def running() -> Kernel:
+    """Return the kernel that runs; raises MissingDependencyError without one."""
+    chosen = kernel()
+    if chosen is None:
+        raise _missing()
+    return chosen
+
+
+def required_number(cell: Cell) -> int:
+    """Return `cell_number`, or raise MissingDependencyError if the kernel does not have the cell."""
+    number = cell_number(cell)
+    if number is None:
+        raise MissingDependencyError(f"the compiled kernel has no cell {cell.name}", remedy=REMEDY)
+    return number
+
+
+def network_type() -> type[Network]:
+    """Return the class of language models that are packed for inference in the kernel."""
+    from elman import _kernel
+
+    return _kernel.Network
 
 
 def share_threads() -> None:
-    """Let the kernel run on the OpenMP threads of this process from now on: two pools wait for each other."""
-    _load()[0].share_threads()
+    """Make the kernel run on the OpenMP threads of this process: two pools would wait for each other."""
+    from elman import _kernel
+
+    _kernel.share_threads()
 
 
 @functools.cache
 def threads(default: int | None = None) -> int:
-    """Return how many threads the kernel may use: ELMAN_THREADS, `default`, or this process's processors.
+    """Return the largest number of threads that the kernel may use.
 
-    Raises OptionError.
+    It is ELMAN_THREADS, else `default`, else the number of processors that this process may use.
+
+    Raises:
+        OptionError: ELMAN_THREADS is not a whole number from 1 to 64.
     """
-    asked = os.environ.get("ELMAN_THREADS", "")
-    if asked:
-        whole = asked.isascii() and asked.isdigit() and len(asked) <= 4
-        if not whole or not 1 <= int(asked) <= MAX_THREADS:
+    text = os.environ.get("ELMAN_THREADS", "")
+    if text:
+        is_number = text.isascii() and text.isdigit() and len(text) <= 4
+        if not is_number or not 1 <= int(text) <= MAX_THREADS:
             expected = f"a whole number from 1 to {MAX_THREADS}"
-            raise OptionError("ELMAN_THREADS", got=asked, expected=expected)
-        return int(asked)
+            raise OptionError("ELMAN_THREADS", got=text, expected=expected)
+        return int(text)
     if default is not None:
         return min(MAX_THREADS, default)
-    affinity = getattr(os, "sched_getaffinity", None)
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
     return min(MAX_THREADS, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def require_bfloat16() -> None:
-    """Raise OptionError where the processor has no products in bfloat16, or the kernel is absent."""
+    """Raise OptionError if the processor cannot multiply bfloat16 numbers, or without a kernel."""
     chosen = kernel()
     if chosen is None or not chosen.bfloat16:
         raise OptionError(

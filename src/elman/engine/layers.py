@@ -1,98 +1,256 @@
-"""The network forward in plain numpy: a layer over a sequence, the stack of layers, the head.
+"""A recurrent layer over time: in the compiled kernel, and in numpy as its specification and fallback.
 
-This is the specification, the fallback and the oracle of the compiled kernel. The input product of
-a whole sequence is one matrix product; only the cell's step goes through time.
+The rows ``[N, I]`` of all time steps lie below one another, step by step and the longest sequence first,
+and ``sizes [T]`` is the number of sequences that are still running at each step. A sequence that has ended
+drops out, so nothing is padded. With equal lengths this is ``[T, B, I]`` with the first two axes joined.
+
+`Layer.steps` is the only loop over time in numpy. Recorded passes (`elman.engine.passage`) keep what it
+yields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from elman.cells import Cell, State, find, numpy_ops, scan
+from elman.cells import Cell, State, Step, numpy_ops
+from elman.engine import kernel
+from elman.engine.kernel import LayerWeights
+from elman.engine.pauses import one_thread, pause
 from elman.engine.shapes import check
 from elman.errors import InputError
-from elman.files.model import Model
 
-__all__ = ["TABLE_LIMIT", "Stack", "bounded", "layer_sequence", "log_softmax"]
+if TYPE_CHECKING:
+    from elman.engine.kernel import Saved
 
-# States and logits are held within ± LIMIT once one of them has left the finite range; the square of
-# this is still a float32.
+__all__ = ["Layer", "bounded", "layer_sequence", "log_softmax", "member_arrays"]
+
+# Bound of states and logits once one of them has left the finite range. Its square is still a float32.
 LIMIT = 1e18
-
-# A first layer's input share is kept ready for every token up to this many numbers (8 MiB).
-TABLE_LIMIT = 2**21
 
 
 def bounded(x: np.ndarray) -> np.ndarray:
-    """Return `x` with every number finite and its square too."""
-    whole: np.ndarray = np.nan_to_num(x, nan=0.0, posinf=LIMIT, neginf=-LIMIT)
-    return whole.clip(-LIMIT, LIMIT)
+    """Return `x` with NaN as 0 and every other number within ±1e18, so that its square is finite too."""
+    numbers: np.ndarray = np.nan_to_num(x, nan=0.0, posinf=LIMIT, neginf=-LIMIT)
+    return numbers.clip(-LIMIT, LIMIT)
 
 
-class _Layer:
-    """One layer's weights, transposed and contiguous once, in one type."""
+def member_arrays(arrays: Mapping[str, np.ndarray], member: int) -> dict[str, np.ndarray]:
+    """Return the arrays of one of several networks in a model, without the prefix ``members.{m}.``."""
+    prefix = f"members.{member}."
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
 
-    def __init__(self, cell: Cell, parameters: Mapping[str, np.ndarray], dtype: Any) -> None:
-        def ready(name: str) -> np.ndarray | None:
-            return np.ascontiguousarray(parameters[name].T, dtype) if name in parameters else None
 
-        weight_ih = ready("weight_ih")
-        if weight_ih is None:
-            raise InputError("parameters of a layer", got=sorted(parameters), expected="weight_ih")
-        self.cell = cell
-        self.weight_ih = weight_ih
-        self.weight_hh = ready("weight_hh")
-        self.bias_ih = ready("bias_ih")
-        self.bias_hh = ready("bias_hh")
-        self.hidden_size = weight_ih.shape[1] // cell.G
-        check(weight_ih, "I G*H", "weight_ih transposed", G=cell.G, H=self.hidden_size)
+class Layer:
+    """One recurrent layer in one or two directions, ready to run.
+
+    Args:
+        cell: the cell of the layer.
+        arrays: the parameters by PyTorch's names, those of the backward direction with suffix ``_reverse``.
+        name: prefix of these names, such as "layers.0" for "layers.0.weight_ih"; empty without prefix.
+        dtype: type of the calculation. The kernel runs float32; numpy runs float64 as the oracle of tests.
+
+    Raises:
+        InputError: the arrays lack a parameter that the cell needs.
+        ShapeError: a parameter has the wrong shape.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        arrays: Mapping[str, np.ndarray],
+        name: str = "",
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        prefix = f"{name}." if name else ""
+        self.cell, self.dtype = cell, np.dtype(dtype)
+        self.directions = [
+            self._direction(arrays, prefix, suffix)
+            for suffix in ("", "_reverse")
+            if suffix == "" or f"{prefix}weight_ih{suffix}" in arrays
+        ]
+        self.hidden_size = len(self.directions[0].weight_ih) // cell.G
+
+    def _direction(
+        self, arrays: Mapping[str, np.ndarray], prefix: str, suffix: str
+    ) -> LayerWeights:
+        cell = self.cell
+        weights = {
+            name: np.ascontiguousarray(arrays[f"{prefix}{name}{suffix}"], self.dtype)
+            for name in LayerWeights._fields
+            if f"{prefix}{name}{suffix}" in arrays
+        }
+        for name in ("weight_ih", "weight_hh") if cell.recurrent else ("weight_ih",):
+            if name not in weights:
+                raise InputError("parameters of a layer", got=sorted(arrays), expected=name)
+        hidden_size = len(weights["weight_ih"]) // cell.G
+        check(weights["weight_ih"], "G*H I", "weight_ih", G=cell.G, H=hidden_size)
         if cell.recurrent:
-            if self.weight_hh is None:
-                raise InputError(
-                    "parameters of a layer", got=sorted(parameters), expected="weight_hh"
-                )
-            check(self.weight_hh, "H G*H", "weight_hh transposed", G=cell.G, H=self.hidden_size)
+            check(weights["weight_hh"], "G*H H", "weight_hh", G=cell.G, H=hidden_size)
+        return LayerWeights(**weights)
 
-    def input_sums(self, x: np.ndarray) -> np.ndarray:
-        """Return gx ``[..., G·H]`` of ``x [..., I]``: one product for the whole sequence."""
-        gx: np.ndarray = (x.reshape(-1, x.shape[-1]) @ self.weight_ih).reshape(*x.shape[:-1], -1)
-        if self.bias_ih is not None:
-            gx += self.bias_ih
-        return gx
+    @property
+    def runs_in_kernel(self) -> bool:
+        """Whether there is a kernel that has the cell, and the layer is in float32."""
+        return (
+            self.dtype == np.float32
+            and kernel.kernel() is not None
+            and kernel.cell_number(self.cell) is not None
+        )
 
-    def run(self, gx: np.ndarray, state: State, limited: bool = False) -> tuple[np.ndarray, State]:
-        """Return ``y [T, B, H]`` and the last state; `limited` keeps every state finite."""
-        cell, ops = self.cell, numpy_ops()
-        if cell.scan is not None and not limited:
-            a, b = cell.scan(ops, gx)
-            y = scan.sequential(ops, a, b, state[0]) if len(gx) > 1 else a * state[0] + b
-            # a copy: a view would keep every step in memory as long as the state lives
-            return y, (y[-1].copy(),)
-        y = np.empty((*gx.shape[:-1], self.hidden_size), gx.dtype)
-        gh = None
-        for step in range(len(gx)):
-            if self.weight_hh is not None:
-                gh = state[0] @ self.weight_hh
-                if self.bias_hh is not None:
-                    gh += self.bias_hh
-            state = cell.step(ops, gx[step], gh, state)
-            if limited:
-                state = tuple(bounded(part) for part in state)
-            y[step] = state[0]
+    def start(self, batch_size: int) -> np.ndarray:
+        """Return the start state: zeros ``[directions, S, B, H]``."""
+        shape = (len(self.directions), len(self.cell.states), batch_size, self.hidden_size)
+        return np.zeros(shape, self.dtype)
+
+    def run(self, x: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the outputs ``[N, directions·H]`` and the last states ``[directions, S, B, H]``.
+
+        The layer starts from zeros. Every number is finite: where the kernel meets a number that is not,
+        numpy computes the direction again with `bounded` states.
+
+        Args:
+            x: the rows of all steps, ``[N, I]``.
+            sizes: the number of running sequences at each step, ``[T]``.
+        """
+        start = self.start(int(sizes[0]))
+        outputs, ends = [], []
+        for direction in range(len(self.directions)):
+            pause()
+            y = None
+            if self.runs_in_kernel:
+                y, end, _ = self.run_in_kernel(x, sizes, start[direction], direction)
+            if y is None or not np.isfinite(y).all():
+                y, end = self._run_bounded(x, sizes, start[direction], direction)
+            outputs.append(y)
+            ends.append(end)
+        return np.concatenate(outputs, axis=1) if len(outputs) > 1 else outputs[0], np.stack(ends)
+
+    def run_in_kernel(
+        self, x: np.ndarray, sizes: np.ndarray, start: np.ndarray, direction: int
+    ) -> tuple[np.ndarray, np.ndarray, Saved]:
+        """Return outputs ``[N, H]`` and last states ``[S, B, H]`` of a direction, and what backward needs."""
+        y = np.empty((len(x), self.hidden_size), np.float32)
+        end = np.empty(start.shape, np.float32)
+        weights = self.directions[direction]
+        saved = kernel.running().forward(
+            cell=kernel.required_number(self.cell),
+            sizes=np.ascontiguousarray(sizes, np.int64),
+            reverse=direction == 1,
+            bfloat16=False,
+            threads=kernel.threads(),
+            x=np.ascontiguousarray(x, np.float32),
+            tokens=None,
+            weight_ih=weights.weight_ih,
+            weight_hh=weights.weight_hh,
+            bias_ih=weights.bias_ih,
+            bias_hh=weights.bias_hh,
+            start=np.ascontiguousarray(start),
+            y=y,
+            end=end,
+        )
+        return y, end, saved
+
+    @one_thread()
+    def _run_bounded(
+        self, x: np.ndarray, sizes: np.ndarray, start: np.ndarray, direction: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            gx = self.input_sums(x, direction)
+            y, state = self.run_in_numpy(gx, sizes, tuple(start), direction, limited=True)
+        return y, np.stack(state)
+
+    def input_sums(self, x: np.ndarray, direction: int = 0) -> np.ndarray:
+        """Return gx ``[N, G·H]`` of ``x [N, I]``: one matrix product for all steps."""
+        weights = self.directions[direction]
+        gx: np.ndarray = x @ weights.weight_ih.T
+        return gx if weights.bias_ih is None else gx + weights.bias_ih
+
+    def run_in_numpy(
+        self,
+        gx: np.ndarray,
+        sizes: np.ndarray,
+        start: State,
+        direction: int = 0,
+        *,
+        limited: bool = False,
+    ) -> tuple[np.ndarray, State]:
+        """Return the outputs ``[N, H]`` and the last state of a direction; arguments as in `steps`."""
+        y, state = np.empty((len(gx), self.hidden_size), gx.dtype), start
+        for rows, step, state in self.steps(gx, sizes, start, direction, limited=limited):  # noqa: B007
+            y[rows] = step.after[0]
         return y, state
+
+    def steps(
+        self,
+        gx: np.ndarray,
+        sizes: np.ndarray,
+        start: State,
+        direction: int = 0,
+        *,
+        limited: bool = False,
+    ) -> Iterator[tuple[slice, Step, State]]:
+        """Yield each time step in running order: its rows, the step, and all states ``[B, H]`` after it.
+
+        Args:
+            gx: gate sums from the input, ``[N, G·H]``; see `input_sums`.
+            sizes: the number of running sequences at each step, ``[T]``.
+            start: the start state, an array ``[B, H]`` for each state of the cell.
+            direction: 0 runs from the first step to the last, 1 from the last to the first.
+            limited: whether to keep every state finite; finite states do not change.
+        """
+        weights, cell, ops, state = self.directions[direction], self.cell, numpy_ops(), start
+        ends = np.cumsum(sizes)
+        for t in range(len(sizes))[:: -1 if direction else 1]:
+            pause()
+            size = int(sizes[t])
+            rows, ended = slice(int(ends[t]) - size, int(ends[t])), size < len(state[0])
+            before = tuple(values[:size] for values in state) if ended else state
+            gh = None
+            if weights.weight_hh is not None:
+                gh = before[0] @ weights.weight_hh.T
+                if weights.bias_hh is not None:
+                    gh += weights.bias_hh
+            gates = cell.activate(ops, gx[rows], gh)
+            after = cell.combine(ops, gates, before)
+            if limited:
+                after = tuple(bounded(values) for values in after)
+            # sequences that have ended, or backwards have not begun, keep their states
+            state = (
+                tuple(
+                    np.concatenate([new, old[size:]]) for new, old in zip(after, state, strict=True)
+                )
+                if ended
+                else after
+            )
+            yield rows, Step(gx[rows], gh, gates, before, after), state
 
 
 def layer_sequence(
     cell: Cell, parameters: Mapping[str, np.ndarray], x: np.ndarray, state: State | None = None
 ) -> tuple[np.ndarray, State]:
-    """Return ``(y [T, B, H], state)`` of one layer over the whole sequence ``x [T, B, I]``.
+    """Run one layer in numpy over a whole batch of sequences with equal lengths.
 
-    `parameters` has PyTorch's names without layer suffix (`Cell.parameters`); biases may be absent.
-    The state is a tuple of ``[B, H]`` arrays, one for each of ``cell.states``; None starts from
-    zeros. The calculation has the type of `x`: float64 in gives float64 out. Raises ShapeError.
+    Args:
+        cell: the cell of the layer.
+        parameters: the parameters by PyTorch's names without suffix (see `Cell.parameters`); no biases is
+            fine.
+        x: the inputs ``[T, B, I]``. The calculation has the type of `x`: float64 in gives float64 out.
+        state: the start state, an array ``[B, H]`` for each of ``cell.states``; zeros if None.
+
+    Returns:
+        The outputs ``[T, B, H]`` and the last state.
+
+    Raises:
+        InputError: a parameter is missing.
+        ShapeError: a parameter, `x` or `state` has the wrong shape.
 
     >>> from elman.cells import find
     >>> linear = find("rnn", "linear")
@@ -101,16 +259,17 @@ def layer_sequence(
     >>> y.ravel().tolist()
     [2.0, 1.0, 0.5]
     """
-    layer = _Layer(cell, parameters, x.dtype)
-    T, B = x.shape[0], x.shape[1]
-    check(x, "T B I", "x", I=layer.weight_ih.shape[0])
+    layer = Layer(cell, parameters, dtype=x.dtype)
+    T, B = x.shape[:2]
+    I, H = layer.directions[0].weight_ih.shape[1], layer.hidden_size  # noqa: E741
+    check(x, "T B I", "x", I=I)
     if state is None:
-        state = cell.initial_state(B, layer.hidden_size, x.dtype)
-    for part in state:
-        check(part, "B H", "state", B=B, H=layer.hidden_size)
-    if T == 0:
-        return np.empty((0, B, layer.hidden_size), x.dtype), state
-    return layer.run(layer.input_sums(x), tuple(part.astype(x.dtype) for part in state))
+        state = cell.initial_state(B, H, x.dtype)
+    for values in state:
+        check(values, "B H", "state", B=B, H=H)
+    start = tuple(values.astype(x.dtype) for values in state)
+    y, end = layer.run_in_numpy(layer.input_sums(x.reshape(T * B, I)), np.full(T, B), start)
+    return y.reshape(T, B, H), end
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -122,57 +281,3 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     result: np.ndarray = logits - logits.max(axis=-1, keepdims=True)
     result -= np.log(np.exp(result).sum(axis=-1, keepdims=True))
     return result
-
-
-class Stack:
-    """Embedding, layers and head of a model in contiguous arrays, in one type."""
-
-    def __init__(self, model: Model, dtype: np.dtype) -> None:
-        config, arrays = model.config, model.arrays
-        self.residual = config.residual
-        self.cell = find(config.cell, config.activation)
-        names = self.cell.parameters(1, 1, config.bias)
-        self.layers = [
-            _Layer(self.cell, {name: arrays[f"layers.{k}.{name}"] for name in names}, dtype)
-            for k in range(config.num_layers)
-        ]
-        embedding = np.ascontiguousarray(arrays["embedding.weight"], dtype)
-        head = arrays["embedding.weight" if config.tied else "head.weight"]
-        self._head = np.ascontiguousarray(head.T, dtype)
-        self._head_bias = np.ascontiguousarray(arrays["head.bias"], dtype)
-        first = self.layers[0]
-        with np.errstate(over="ignore", invalid="ignore"):
-            ready = len(embedding) * first.weight_ih.shape[1] <= TABLE_LIMIT
-            self._table = first.input_sums(embedding) if ready else None
-        self._embedding = embedding
-
-    def forward(
-        self, tokens: np.ndarray, state: np.ndarray, limited: bool = False
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what `Network.forward` does; `limited` keeps every state finite."""
-        first, *others = self.layers
-        before = iter(self._layer_states(state))
-        table = self._table
-        gx = table[tokens] if table is not None else first.input_sums(self._embedding[tokens])
-        y, parts = first.run(gx, next(before), limited)
-        after = [*parts]
-        for layer in others:
-            x = y
-            y, parts = layer.run(layer.input_sums(x), next(before), limited)
-            after += parts
-            if self.residual:
-                y = y + x
-        return y, np.concatenate([*after, y[-1]], axis=1)
-
-    def _layer_states(self, state: np.ndarray) -> list[State]:
-        count, H = len(self.cell.states), self.layers[0].hidden_size
-        parts = np.split(state, range(H, state.shape[1], H), axis=1)
-        return [
-            tuple(parts[layer * count : (layer + 1) * count]) for layer in range(len(self.layers))
-        ]
-
-    def logits(self, hidden: np.ndarray) -> np.ndarray:
-        """Return the logits ``[..., V]`` of ``hidden [..., H]``."""
-        result: np.ndarray = hidden @ self._head
-        result += self._head_bias
-        return result

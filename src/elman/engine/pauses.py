@@ -1,7 +1,7 @@
-"""How a long computation shares the machine: where it can be stopped, and how many threads its products take.
+"""Long computations that share the machine: points to wait or stop at, and numpy on one thread.
 
-Code that computes for long calls `pause` between its blocks. That does nothing unless someone has put a
-function of their own there for this thread, as the server does.
+A long computation calls `pause` between its blocks. The call does nothing unless the thread runs inside
+`paced`, as questions in the server do.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _thread = threading.local()
 
 
 def pause() -> None:
-    """Let the function that `paced` put there for this thread wait, or stop the computation by raising."""
+    """Call the function that `paced` has set for this thread; it may wait, or stop the caller by raising."""
     if (between := getattr(_thread, "between", None)) is not None:
         between()
 
 
 @contextmanager
 def paced(between: Callable[[], None]) -> Iterator[None]:
-    """Have `between` called whenever what this thread computes inside comes to a `pause`."""
+    """Call `between` at every `pause` that this thread reaches inside the context."""
     _thread.between = between
     try:
         yield
@@ -41,35 +41,37 @@ def _blas() -> Any:
 
 
 def _take_control() -> None:
-    """Let this thread set the limit: threadpoolctl ignores all threads but the one that set it last."""
+    """Let this thread set the limit; threadpoolctl ignores all threads but the last that has set it."""
     for library in _blas().lib_controllers:
         if (clear := getattr(library, "clear_controlling_thread", None)) is not None:
             clear(force=True)
 
 
 class _Limit:
-    lock, inside = threading.Lock(), 0
-    before: Any = None
-    """How many are inside `one_thread`, and what the last one to leave restores."""
+    lock = threading.Lock()
+    users = 0
+    """Number of calls that are inside `one_thread`."""
+    previous: Any = None
+    """The limit that the last of them restores."""
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Limit numpy's products inside to one thread, as a context or a decorator.
+    """Limit numpy's matrix products to one thread; a context manager and a decorator.
 
-    A network's products are small: a second thread of BLAS costs more than it saves, and one that waits
-    takes a processor from others. The limit is the whole process's as long as anybody is inside.
+    A network's products are small. A second thread of BLAS costs more than it saves, and while it waits it
+    takes a processor from others. The limit holds for the whole process while any thread is inside.
     """
     with _Limit.lock:
-        if not _Limit.inside:
+        if not _Limit.users:
             _take_control()
-            _Limit.before = _blas().limit(limits=1)
-        _Limit.inside += 1
+            _Limit.previous = _blas().limit(limits=1)
+        _Limit.users += 1
     try:
         yield
     finally:
         with _Limit.lock:
-            _Limit.inside -= 1
-            if not _Limit.inside:
+            _Limit.users -= 1
+            if not _Limit.users:
                 _take_control()
-                _Limit.before.restore_original_limits()
+                _Limit.previous.restore_original_limits()

@@ -1,6 +1,6 @@
-"""The shape words of the house, and the checks that hold arrays and numbers to them.
+"""Checks of shapes and whole numbers, with one letter for each size.
 
-T time steps · B sequences side by side · I input size · H hidden size · G gates · V vocabulary size.
+T time steps, B sequences of a batch, I input size, H hidden size, G gates, V vocabulary size.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["Shaped", "check", "whole_number"]
 
 
 class Shaped(Protocol):
-    """Anything with a shape: numpy arrays and torch tensors alike."""
+    """An array with a shape, such as a numpy array or a torch tensor."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -23,9 +23,16 @@ class Shaped(Protocol):
 
 
 def check(array: Shaped, pattern: str, name: str, **sizes: int) -> dict[str, int]:
-    """Return the size of every shape word in `pattern`, or raise ShapeError.
+    """Return the size of every letter in `pattern`.
 
-    A word given in `sizes`, or met twice, must have one size; a product is written ``G*H``.
+    Args:
+        array: the array to check.
+        pattern: one word for each axis: a letter, a number, or a product such as ``G*H``.
+        name: what the error calls the array.
+        sizes: sizes that are known. A letter has the same size wherever it occurs.
+
+    Raises:
+        ShapeError: the array has another shape.
 
     >>> import numpy as np
     >>> check(np.zeros((5, 2, 8)), "T B G*H", "gx", G=4, H=2)
@@ -54,7 +61,10 @@ def check(array: Shaped, pattern: str, name: str, **sizes: int) -> dict[str, int
 
 
 def whole_number(name: str, value: object, low: int, high: int | None = None) -> int:
-    """Return `value` as an int from `low` to `high`; raises OptionError for anything else.
+    """Return `value` as an int.
+
+    Raises:
+        OptionError: `value` is not a whole number from `low` to `high`; None for `high` sets no limit.
 
     >>> whole_number("k", 3, 1)
     3

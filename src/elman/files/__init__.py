@@ -1,1 +1,1 @@
-"""The model file: the model as a value, its container, and files that are written whole or not at all."""
+"""Model files: the model as a value, its file format, and files that are written completely or not at all."""

@@ -1,4 +1,4 @@
-"""A file is written whole or not at all."""
+"""Writing a file completely or not at all, also when the process is killed or the power fails."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ _REMEDIES = {
 
 
 def atomic_write(path: Path, *parts: bytes | memoryview) -> None:
-    """Write `parts`, one after the other, as the file `path`: whole, or not at all.
+    """Write `parts`, one after the other, as the file `path`, completely or not at all.
 
-    A temporary file in the same folder is written, made durable and renamed; a link keeps its place
-    and an earlier file its mode. Whatever fails, the earlier file stays and the temporary one goes.
+    A temporary file in the same folder is written, flushed to disk and renamed over `path`. If `path` is a
+    link, its target is replaced. The new file keeps the mode of the earlier one. After a failure the
+    earlier file is unchanged, and the temporary file is removed.
 
-    Raises OutputError.
+    Raises:
+        OutputError: the file cannot be written.
     """
     target = ""
     try:
@@ -99,7 +101,8 @@ def _write_all(descriptor: int, part: memoryview) -> None:
 
 
 def _remove_stale(folder: str) -> None:
-    # A killed process leaves its temporary file; a living one writes to it every moment.
+    # A killed process leaves its temporary file behind. A running one writes to its file all the time, so an
+    # old modification time means that nobody needs the file.
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(".elman-") and entry.name.endswith(".tmp"):
@@ -112,11 +115,12 @@ def _sync_folder(folder: str) -> None:
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except PermissionError:
-        return  # a folder one may write to but not list
+        return  # this user may write into the folder but not list it
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system without it
+        # some file systems cannot flush a folder
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
         os.close(descriptor)

@@ -1,12 +1,12 @@
-"""One file of named arrays and JSON, believed only when every byte agrees with its digest.
+"""The file format: named arrays and JSON in one file with a digest over every byte.
 
     8 bytes   length of the header, little-endian
     header    {"__metadata__":{"sha256":"…","elman":"…",…},"name":{"dtype":…,…},…}, then spaces
-    payload   the arrays, one after the other, those of the widest type first
+    payload   the arrays, one after the other, the widest types first
 
-It is a safetensors file, so that other tools can look into it, and narrower: one content has
-exactly one header, which the reader makes again and compares, and the digest covers every byte of
-the file (its own 64 digits counted as zeros). ``docs/format.md`` is the page of MUSTs.
+Every file is a safetensors file, so other tools can read it. Not every safetensors file is accepted: each
+content has exactly one valid header, which the reader writes again and compares, and the digest covers
+every byte of the file, with its own 64 digits counted as zeros. ``docs/format.md`` specifies the format.
 """
 
 from __future__ import annotations
@@ -29,9 +29,12 @@ from elman.files.atomic import Path, atomic_write
 __all__ = ["FORMAT", "Limits", "Path", "read", "write"]
 
 FORMAT = 1
-_VERSION = {"format": FORMAT, "needs": "0.1.0"}  # and the first Elman that reads it
+_VERSION = {
+    "format": FORMAT,
+    "needs": "0.1.0",
+}  # "needs" is the first version of Elman that reads the format
 
-_DTYPES: dict[str, np.dtype[Any]] = {
+_DTYPES: dict[str, np.dtype[np.generic]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "I64": np.dtype("<i8"),
@@ -46,13 +49,13 @@ _OWN_KEYS = ("sha256", "elman")
 _START = b'{"__metadata__":{"sha256":"'
 _DIGEST = slice(len(_START), len(_START) + 64)
 _UNSIGNED = b"0" * 64
-_DAMAGED = "the file is damaged: make or copy it again"
+_DAMAGED = "the file is damaged: copy it or write it again"
 _FOREIGN = "pass a file that elman train wrote"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a reader accepts at most, so that a hostile file costs little before it is refused."""
+    """Limits of what the reader accepts, so that it refuses a hostile file at little cost."""
 
     header_bytes: int = 1 << 20
     tensors: int = 512
@@ -60,7 +63,7 @@ class Limits:
     name_characters: int = 255
     payload_bytes: int = 1 << 33
     json_marks: int = 10_000
-    """Commas and opening brackets in the header: never fewer than its JSON values."""
+    """Commas and opening brackets in the header; a header has at most as many JSON values."""
     json_depth: int = 16
     json_digits: int = 64
 
@@ -71,7 +74,7 @@ class _Tensor:
     shape: tuple[int, ...]
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[np.generic]:
         return _DTYPES[self.code]
 
     @property
@@ -80,13 +83,13 @@ class _Tensor:
 
 
 class _RefusedError(Exception):
-    """Why a file is not read, or a content not written; `read` and `write` add which file."""
+    """The reason why a file cannot be read or written; `read` and `write` add the name of the file."""
 
     def __init__(
         self, what: str, *, got: object = None, expected: str = "", remedy: str = _DAMAGED
     ) -> None:
         super().__init__(what)
-        # Cut here: a hostile header can be a megabyte long.
+        # a hostile header can be a megabyte long
         self.got = None if got is None else str(got)[:100]
         self.expected = expected
         self.remedy = remedy
@@ -99,10 +102,19 @@ def write(
     *,
     limits: Limits = Limits(),
 ) -> None:
-    """Write `arrays` and `metadata` (JSON values) to `path`: whole, or not at all.
+    """Write `arrays` and `metadata` to `path`, completely or not at all.
 
-    The same content gives the same bytes. Raises OutputError where the file cannot be written, and
-    InputError for an array or a value that the format does not have, or not within `limits`.
+    The same content gives the same bytes.
+
+    Args:
+        path: the file.
+        arrays: arrays by name, of the types in `_DTYPES`.
+        metadata: JSON values by name.
+        limits: the limits of `read`, which must be able to read the file.
+
+    Raises:
+        OutputError: the file cannot be written.
+        InputError: the format cannot hold an array or a value, or `limits` does not allow it.
     """
     tensors, payload, texts = {}, {}, {}
     try:
@@ -122,8 +134,7 @@ def write(
                 expected = "JSON values, every number finite"
                 raise _RefusedError(f"metadata {key}", got=error, expected=expected) from error
         header = _header(tensors, texts)
-        # What the reader would refuse is not written in the first place.
-        _parse(header, limits)
+        _parse(header, limits)  # refuse to write what `read` would refuse
     except _RefusedError as error:
         raise InputError(
             f"cannot write {os.fspath(path)}: {error}", got=error.got, expected=error.expected
@@ -136,17 +147,18 @@ def write(
 def read(path: Path, *, limits: Limits = Limits()) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the arrays and the metadata of the file at `path`.
 
-    The arrays share one piece of memory of the size of the payload: the file is read once, and not
-    mapped, so that nobody can change the numbers after they have been checked.
+    The arrays are views of one block of memory. The file is not mapped into memory, because another process
+    could then change the numbers after they have been checked.
 
-    Raises ModelFileError for anything but a whole, unchanged file within `limits`.
+    Raises:
+        ModelFileError: the file is missing, incomplete, changed or beyond `limits`.
     """
     what = f"cannot read {os.fspath(path)}"
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise _RefusedError("it is no regular file", remedy=_FOREIGN)
+                raise _RefusedError("it is not a regular file", remedy=_FOREIGN)
             return _read(file, status.st_size, limits)
     except _RefusedError as error:
         raise ModelFileError(
@@ -165,12 +177,12 @@ def _dump(value: object) -> str:
 
 
 def _order(tensors: Mapping[str, _Tensor]) -> list[str]:
-    # Widest types first: every array then lies aligned, whatever the sizes before it.
+    # with the widest types first, every array is aligned, whatever the sizes before it
     return sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
 
 
 def _header(tensors: Mapping[str, _Tensor], texts: Mapping[str, str]) -> bytes:
-    """Return the one header of this content, its digest all zeros."""
+    """Return the only valid header of this content, with a digest of zeros."""
     own = {"sha256": _UNSIGNED.decode(), "elman": _dump(_VERSION)}
     entries: dict[str, Any] = {"__metadata__": {**own, **texts}}
     begin = 0
@@ -202,7 +214,7 @@ def _read(
     fits = len(_START) <= header_bytes <= limits.header_bytes
     start = file.read(len(_START)) if fits else b""
     if start != _START:
-        raise _RefusedError("it is no Elman file", got=(length + start)[:16], remedy=_FOREIGN)
+        raise _RefusedError("it is not an Elman file", got=(length + start)[:16], remedy=_FOREIGN)
     header = start + file.read(header_bytes - len(_START))
     if len(header) != header_bytes:
         raise _RefusedError("it is cut short", got=f"{size} bytes")
@@ -212,15 +224,15 @@ def _read(
     if payload_bytes > limits.payload_bytes:
         expected = f"at most {limits.payload_bytes}"
         raise _RefusedError("the bytes of its arrays", got=payload_bytes, expected=expected)
-    whole = len(length) + header_bytes + payload_bytes
-    if size != whole:
-        what = "it is cut short" if size < whole else "it goes on after its end"
-        raise _RefusedError(what, got=f"{size} bytes", expected=f"{whole} bytes")
+    file_bytes = len(length) + header_bytes + payload_bytes
+    if size != file_bytes:
+        what = "it is cut short" if size < file_bytes else "it has more bytes than its header says"
+        raise _RefusedError(what, got=f"{size} bytes", expected=f"{file_bytes} bytes")
     payload = np.empty(payload_bytes, np.uint8)
     if file.readinto(payload.data) != payload_bytes:
         raise _RefusedError("it changed while it was read", remedy="try again")
     if _digest(length, unsigned, payload.data) != header[_DIGEST]:
-        raise _RefusedError("its bytes do not agree with its SHA-256")
+        raise _RefusedError("its bytes do not match its SHA-256")
     arrays: dict[str, np.ndarray] = {}
     begin = 0
     for name in _order(tensors):
@@ -234,11 +246,11 @@ def _read(
 
 
 def _parse(unsigned: bytes, limits: Limits) -> tuple[dict[str, _Tensor], dict[str, Any]]:
-    """Return the tensors and the metadata of a header whose digest is all zeros."""
+    """Return the tensors and the metadata of a header with a digest of zeros."""
     if len(unsigned) > limits.header_bytes:
         expected = f"at most {limits.header_bytes}"
         raise _RefusedError("the bytes of its header", got=len(unsigned), expected=expected)
-    # Counted before anything is parsed: a hundred thousand tensors must not cost their parsing.
+    # count before parsing, because parsing a hundred thousand tensors would cost seconds
     for what, marks, most in (
         ("tensors", (b'"dtype":',), limits.tensors),
         ("values", (b",", b"[", b"{"), limits.json_marks),
@@ -256,23 +268,25 @@ def _parse(unsigned: bytes, limits: Limits) -> tuple[dict[str, _Tensor], dict[st
         raise _RefusedError("the tensors in its header", got=len(entries), expected=expected)
     tensors = {name: _tensor(name, entry, limits) for name, entry in entries.items()}
     others = {key: text for key, text in texts.items() if key not in _OWN_KEYS}
-    # One content, one header: this alone rules out doubled keys, gaps, overlaps and loose forms.
+    # this comparison rules out repeated keys, gaps and overlaps of arrays, and other spellings of the JSON
     if _header(tensors, others) != unsigned:
-        raise _RefusedError("its header is not the one header of its content")
+        raise _RefusedError("its header is not the only valid one for its content")
     return tensors, {key: _value(key, text, limits) for key, text in others.items()}
 
 
 def _refuse_version(version: Any) -> NoReturn:
-    found, needs = (version.get(key) for key in _VERSION) if type(version) is dict else (None, None)
-    # what this version wrote itself never comes here: a whole number and a version are those of a later one
-    if type(found) is int and found >= FORMAT and type(needs) is str:
+    number, needs = (
+        (version.get(key) for key in _VERSION) if type(version) is dict else (None, None)
+    )
+    # this version's own files never come here, so an equal or larger number is that of a later version
+    if type(number) is int and number >= FORMAT and type(needs) is str:
         raise _RefusedError(
             "a newer Elman wrote it",
-            got=f"format {found}",
+            got=f"format {number}",
             expected=f"format {FORMAT}",
             remedy=f"install Elman {printable(needs, 20)} or later",
         )
-    raise _RefusedError("its format version", got=found, expected=f"{FORMAT}")
+    raise _RefusedError("its format version", got=number, expected=f"{FORMAT}")
 
 
 def _tensor(name: str, entry: object, limits: Limits) -> _Tensor:
@@ -286,7 +300,7 @@ def _tensor(name: str, entry: object, limits: Limits) -> _Tensor:
         type(shape) is not list
         or len(shape) > limits.dimensions
         or not all(type(size) is int and 0 <= size <= limits.payload_bytes for size in shape)
-        # Without the sizes of zero: numpy refuses [0, 2**62] although it holds nothing.
+        # leave sizes of zero out: numpy refuses [0, 2**62] although it holds no numbers
         or math.prod(size for size in shape if size) > limits.payload_bytes
     ):
         expected = f"{limits.dimensions} sizes at most, of {limits.payload_bytes} bytes at most"
@@ -302,7 +316,7 @@ def _value(key: str, text: str, limits: Limits) -> Any:
     except ValueError:  # 1e999 reads as an infinity
         exact = False
     if not exact:
-        raise _RefusedError(what, got=text, expected="JSON in its one form")
+        raise _RefusedError(what, got=text, expected="JSON as Elman writes it")
     level, depth = [value], 0
     while level:
         depth += 1
@@ -319,7 +333,7 @@ def _value(key: str, text: str, limits: Limits) -> Any:
 
 def _load(what: str, text: str, limits: Limits) -> Any:
     def whole(digits: str) -> int:
-        # The time of int() grows with the square of the digits.
+        # the time of int() grows with the square of the number of digits
         if len(digits) > limits.json_digits:
             raise ValueError("too many digits")
         return int(digits)
@@ -331,5 +345,5 @@ def _load(what: str, text: str, limits: Limits) -> Any:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    # A named pipe would otherwise keep the reader waiting for ever.
+    # without O_NONBLOCK, opening a named pipe would wait forever
     return os.open(path, flags | os.O_NONBLOCK)

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from elman.engine.packed import PackedLayer, member
+from elman.cells import find
+from elman.engine.layers import Layer, member_arrays
 from elman.engine.passage import Layers
 from elman.engine.shapes import whole_number
 from elman.errors import DataError, InputError, OptionError
@@ -246,15 +247,15 @@ def _read(
                 states[:, low:high] = block[:, low - offset : high - offset, lane]
 
 
-def _of_hidden(layers: Sequence[PackedLayer]) -> tuple[Unit, ...]:
+def _of_hidden(layers: Sequence[Layer]) -> tuple[Unit, ...]:
     return tuple(
         Unit(layer, "hidden", number)
         for layer, one in enumerate(layers)
-        for number in range(len(one.weights) * one.hidden_size)
+        for number in range(len(one.directions) * one.hidden_size)
     )
 
 
-def _outputs(layers: Sequence[PackedLayer], x: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def _outputs(layers: Sequence[Layer], x: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Return the outputs of all layers, one beside the other, for packed rows, ``[N, U]``."""
     found = []
     for layer in layers:
@@ -301,12 +302,10 @@ def _series(predictor: Any, what: Any, steps: int) -> Reading:
     """Read windows that stand side by side in series, with the first member's layers: a step a segment."""
     series = predictor.history if what is None else predictor.read(what)
     model, codec = predictor.model, predictor.codec
-    rule, own = codec.rule, member(model.arrays, 0)
+    rule, own = codec.rule, member_arrays(model.arrays, 0)
     config = model.config
-    layers = [
-        PackedLayer(config.cell, config.activation, own, f"layers.{k}")
-        for k in range(config.num_layers)
-    ]
+    cell = find(config.cell, config.activation)
+    layers = [Layer(cell, own, f"layers.{k}") for k in range(config.num_layers)]
     units = _of_hidden(layers)
     steps = _bounded(units, steps)
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, SeriesSteps, list[str]]] = []

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.engine.layers import log_softmax
-from elman.engine.packed import member
+from elman.engine.layers import log_softmax, member_arrays
 from elman.engine.passage import Layers, Passage
 from elman.engine.shapes import whole_number
 from elman.errors import InputError, OptionError, printable
@@ -211,7 +210,7 @@ def read_trace(predictor: Any, what: Any = None, *, k: int = 5) -> Trace:
 
 def _demand(layers: Layers, T: int) -> None:
     """Raise InputError where the states of so many steps would not fit."""
-    ways = sum(map(len, layers.weights))
+    ways = sum(len(layer.directions) for layer in layers.layers)
     numbers = ways * layers.hidden_size * (len(layers.cell.states) + layers.cell.G)
     if T * numbers > ROOM:
         got, expected = f"{T:,} steps", f"at most {max(1, ROOM // numbers):,} of this network"
@@ -277,7 +276,7 @@ def _labelled(predictor: Any, what: Any, k: int) -> Trace:
 
 def _forecast(predictor: Any, what: Any) -> Trace:
     model, codec = predictor.model, predictor.codec
-    own, rule = member(model.arrays, 0), codec.rule
+    own, rule = member_arrays(model.arrays, 0), codec.rule
     history = one_series(predictor, what)
     origin = np.array([len(history.values[0])])
     prepared, _ = codec.windows(history).prepare(np.array([0]), origin)
@@ -301,8 +300,8 @@ def _traced(
     begins: list[int],
     said: list[tuple[tuple[str, float], ...]],
 ) -> Trace:
-    cell, L, H = layers.cell, len(layers.weights), layers.hidden_size
-    ways = ("", " back")[: len(layers.weights[0])]
+    cell, L, H = layers.cell, len(layers.layers), layers.hidden_size
+    ways = ("", " back")[: len(layers.layers[0].directions)]
     states = [np.stack(one.states) for one in passages]
     gates = [one.gates for one in passages]
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from elman.cells import find
 from elman.engine.passage import Layers
+from elman.engine.pooling import pool, pool_backward
 from elman.errors import DataError
 from elman.explain.explanation import ADDITIVE, DECOMPOSITION, LEFT_OUT, REPLACEMENT, Explanation
 from elman.explain.gradients import finite, held, slopes_between
@@ -171,7 +172,7 @@ class _Network:
         self.pools, self.step = config.pools, reading.step
         self.layers = Layers(config, one.arrays, dtype=dtype)
         self.head, self.bias = one.head[number], float(one.arrays["head.bias"][number])
-        self.attention = one.arrays.get("attention.weight", np.zeros((1, 0))).astype(np.float64)[0]
+        self.attention = one.arrays.get("attention.weight")
         self.hidden_size = config.hidden_size
         self.spelling: Layers | None = None
         if reading.spelled is not None:
@@ -220,32 +221,19 @@ class _Network:
         if self.step is not None:
             dy[self.step] = self.head
             score += y[self.step] @ self.head
-        for way, w in zip(self.pools, np.split(self.head, max(1, len(self.pools))), strict=False):
-            row, slopes = self._pooled(way, y, w, frozen)
-            score += row
-            dy += slopes
+        if self.pools:
+            T, B, D = y.shape
+            rows, sizes = y.reshape(T * B, D), np.full(T, B)
+            pooled = pool(self.pools, rows, passage.end[-1], sizes, self.attention)
+            score += pooled @ self.head
+            dy = pool_backward(
+                self.pools,
+                rows,
+                sizes,
+                np.broadcast_to(self.head, pooled.shape),
+                self.attention,
+                hidden_size=self.hidden_size,
+                frozen=frozen,
+            ).reshape(y.shape)
         back = passage.back(dy, frozen=frozen)
         return score, back.dx, back.bias + self.bias
-
-    def _pooled(
-        self, way: str, y: np.ndarray, w: np.ndarray, frozen: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``w · pool`` ``[B]`` of ``y [T, B, D]`` and its slopes."""
-        H, share = self.hidden_size, np.zeros(y.shape)
-        if way == "last":
-            share[-1, :, :H], share[0, :, H:] = 1, 1
-        elif way == "mean":
-            share += 1 / len(y)
-        elif way == "max":
-            np.put_along_axis(share, y.argmax(axis=0)[None], 1.0, axis=0)
-        else:
-            scores = y @ self.attention
-            weights = np.exp(scores - scores.max(axis=0))
-            weights /= weights.sum(axis=0)
-            share += weights[:, :, None]
-            if not frozen:
-                told = y @ w  # [T, B]
-                mean = (weights * told).sum(axis=0)
-                extra = (weights * (told - mean))[:, :, None] * self.attention
-                return mean, share * w + extra
-        return (share * y).sum(axis=0) @ w, share * w

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from elman.engine.layers import bounded
-from elman.engine.packed import PackedLayer, member, pooled
+from elman.cells import find
+from elman.engine.layers import Layer, bounded, member_arrays
 from elman.engine.pauses import one_thread
+from elman.engine.pooling import pool
 from elman.files.model import Model
 from elman.labels.config import SequenceConfig
 from elman.labels.dataset import Batch, Encoded, Sequences, bucketed
@@ -59,10 +60,11 @@ class Reader:
 
 class _Member:
     def __init__(self, config: SequenceConfig, arrays: Mapping[str, np.ndarray], m: int) -> None:
-        own = member(arrays, m)
+        own = member_arrays(arrays, m)
+        cell = find(config.cell, config.activation)
 
-        def layer(name: str) -> PackedLayer:
-            return PackedLayer(config.cell, config.activation, own, name)
+        def layer(name: str) -> Layer:
+            return Layer(cell, own, name)
 
         self.config = config
         self.arrays = own
@@ -92,7 +94,7 @@ class _Member:
             y, end = layer.run(y, sizes)
         ways, own = self.config.pools, self.arrays
         if ways:
-            y = pooled(ways, y, end, batch.steps.columns, own.get("attention.weight"))
+            y = pool(ways, y, end, sizes, own.get("attention.weight"))
         # in float64, for BLAS sums in another order where there are other sequences beside
         logits: np.ndarray = y.astype(np.float64) @ self.head.T + own["head.bias"]
         return logits.astype(np.float32)

@@ -100,7 +100,7 @@ class _Member(Drawing):
         return cast(Tensor, self.head(self.dropout(y)))
 
     def _pool(self, y: Tensor, states: Any, steps: Steps) -> Tensor:
-        """Return ``[B, P·D]`` as `elman.engine.packed.pooled` does."""
+        """Return ``[B, P·D]`` as `elman.engine.pooling.pool` does."""
         columns = torch.from_numpy(steps.columns).to(y.device)
         count = len(steps.order)
         wide = columns[:, None].expand(-1, y.shape[1])

@@ -143,7 +143,7 @@ def _layer(
 
 def _vectors(passage: Passage, k: int, place: int) -> list[np.ndarray]:
     """Return the state after a step and what it sums: state before, input, biases, each ``[states, H]``."""
-    whole = np.stack([part[0] for part in passage.taken(k)[0][place].after])
+    whole = np.stack([part[0] for part in passage.steps(k)[0][place].after])
     return [whole, *summands(passage, k, place).swapaxes(0, 1)]
 
 
@@ -156,8 +156,8 @@ def _shown(vector: np.ndarray) -> str:
 
 def summands(passage: Passage, k: int, place: int) -> np.ndarray:
     """Return what the states of layer `k` are the sum of ``[states, 3, H]``: state before, input, biases."""
-    layers, step = passage.layers, passage.taken(k)[0][place]
-    weights, x = layers.weights[k][0], passage.inputs[k][place, 0]
+    layers, step = passage.layers, passage.steps(k)[0][place]
+    weights, x = layers.layers[k].directions[0], passage.inputs[k][place, 0]
     count, H = len(step.after), layers.hidden_size
     parts = np.zeros((count, 3, H))
     for row in range(count):

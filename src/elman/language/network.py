@@ -13,7 +13,8 @@ import numpy as np
 
 from elman.cells import find
 from elman.engine import kernel as native
-from elman.engine.layers import TABLE_LIMIT, Stack, bounded, log_softmax
+from elman.engine.layers import Layer, bounded, log_softmax
+from elman.engine.network import TABLE_LIMIT, NumpyNetwork
 from elman.engine.pauses import one_thread, pause
 from elman.errors import OptionError
 from elman.files.model import Model
@@ -48,8 +49,7 @@ class Network:
         self.state_size = (config.num_layers * len(self.cell.states) + 1) * config.hidden_size
         self._threads = native.threads()
         kernel = native.kernel() if self.dtype == np.float32 else None
-        number = native.cell_number(config.cell, config.activation)
-        if number is None:
+        if native.cell_number(self.cell) is None:
             kernel = None
         if storage not in STORAGES:
             raise OptionError("storage", got=storage, expected=" or ".join(STORAGES))
@@ -57,38 +57,36 @@ class Network:
             lack = f"without the compiled kernel: {native.why_not()}"
             got = f"bf16 {lack if self.dtype == np.float32 else f'in {self.dtype}'}"
             raise OptionError("storage", got=got, expected="float32")
-        self._kernel = None if kernel is None else self._in_kernel(kernel, number)
+        self._kernel = None if kernel is None else self._in_kernel()
 
     def __reduce__(self) -> tuple[type[Network], tuple[Model, Any, str]]:
         return type(self), (self.model, self.dtype, self.storage)
 
-    def _in_kernel(self, kernel: Any, number: int | None) -> Any:
+    def _in_kernel(self) -> native.Network:
         config, arrays = self.model.config, self.model.arrays
 
-        def ready(name: str) -> np.ndarray | None:
-            array = arrays.get(name)
-            return None if array is None else np.ascontiguousarray(array, np.float32)
+        def ready(name: str) -> np.ndarray:
+            return np.ascontiguousarray(arrays[name], np.float32)
 
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         embedding = ready("embedding.weight")
-        return native.network(
-            kernel,
-            self.storage == "bf16",
-            config.residual,
-            number,
-            [
-                tuple(ready(f"layers.{k}.{name}") for name in names)
+        return native.network_type()(
+            kernel=native.running(),
+            widened=self.storage == "bf16",
+            residual=config.residual,
+            cell=native.required_number(self.cell),
+            layers=[
+                Layer(self.cell, arrays, f"layers.{k}").directions[0]
                 for k in range(config.num_layers)
             ],
-            embedding,
-            embedding if config.tied else ready("head.weight"),
-            ready("head.bias"),
-            TABLE_LIMIT,
+            embedding=embedding,
+            weight=embedding if config.tied else ready("head.weight"),
+            bias=ready("head.bias"),
+            tabled=TABLE_LIMIT,
         )
 
     @functools.cached_property
-    def _stack(self) -> Stack:
-        return Stack(self.model, self.dtype)
+    def _stack(self) -> NumpyNetwork:
+        return NumpyNetwork(self.model.config, self.model.arrays, self.dtype)
 
     @functools.cached_property
     def digest(self) -> bytes:
@@ -139,8 +137,14 @@ class Network:
             return self._in_numpy(tokens, state)
         y = np.empty((*tokens.shape, self.hidden_size), np.float32)
         after = np.empty(state.shape, np.float32)
-        ready = np.ascontiguousarray(tokens, np.int64), np.ascontiguousarray(state, np.float32)
-        if not self._kernel.forward(*ready, after, y, self._threads):
+        is_finite = self._kernel.forward(
+            tokens=np.ascontiguousarray(tokens, np.int64),
+            before=np.ascontiguousarray(state, np.float32),
+            after=after,
+            y=y,
+            threads=self._threads,
+        )
+        if not is_finite:
             # those lanes alone: whoever shares the batch keeps its numbers to the bit
             lost = ~np.isfinite(y).all(axis=(0, 2))
             y[:, lost], after[lost] = self._in_numpy(tokens[:, lost], state[lost])
@@ -161,7 +165,11 @@ class Network:
         """Read one token from ``state [S]``; write the state after it and ``log_probabilities [V]``."""
         kernel = self._kernel
         if kernel is not None and kernel.step(
-            token, state, after, log_probabilities, self._threads
+            token=token,
+            before=state,
+            after=after,
+            log_probabilities=log_probabilities,
+            threads=self._threads,
         ):
             return
         _, states = self.forward(np.array([[token]]), state[None])
@@ -181,16 +189,16 @@ class Network:
         tokens = np.empty(len(uniforms), np.int64)
         end = -1 if codec.end_id is None else codec.end_id
         done = self._kernel.generate(
-            uniforms,
-            factor,
-            top_k,
-            top_p,
-            UNKNOWN_ID,
-            end,
-            self.start,
-            going,
-            tokens,
-            self._threads,
+            uniforms=uniforms,
+            factor=factor,
+            top_k=top_k,
+            top_p=top_p,
+            never=UNKNOWN_ID,
+            end=end,
+            start=self.start,
+            state=going,
+            tokens=tokens,
+            threads=self._threads,
         )
         if not done:
             return None
@@ -211,7 +219,9 @@ class Network:
             shape = (*hidden.shape[:-1], len(self.model.codec))
             rows = np.ascontiguousarray(hidden, np.float32).reshape(-1, self.hidden_size)
             found = np.empty((len(rows), shape[-1]), np.float32)
-            if len(rows) and not self._kernel.logits(rows, found, log, self._threads):
+            if len(rows) and not self._kernel.logits(
+                hidden=rows, logits=found, log=log, threads=self._threads
+            ):
                 lost = ~np.isfinite(found).all(axis=1)
                 found[lost] = self._rows_in_numpy(rows[lost], log)
             return found.reshape(shape)

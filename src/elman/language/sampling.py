@@ -169,7 +169,15 @@ class Sampling:
         """Return the token drawn from ``logits [V]`` by a number from 0 to 1; `<unk>` is never drawn."""
         kernel = native.kernel() if logits.dtype == np.float32 else None
         if kernel is not None:
-            return int(kernel.draw(logits, uniform, *self.in_kernel, UNKNOWN_ID))
+            factor, top_k, top_p = self.in_kernel
+            return kernel.draw(
+                logits=logits,
+                uniform=uniform,
+                factor=factor,
+                top_k=top_k,
+                top_p=top_p,
+                never=UNKNOWN_ID,
+            )
         reach = self.weights(logits).cumsum(dtype=np.float64)
         return int(reach.searchsorted(uniform * reach[-1], side="right"))
 

@@ -1,4 +1,4 @@
-"""Recurrent layers for torch: change ``torch.nn`` to ``elman.nn`` and keep the rest."""
+"""Recurrent layers for torch: a program changes ``torch.nn`` to ``elman.nn`` and keeps everything else."""
 
 from __future__ import annotations
 

@@ -1,23 +1,24 @@
-"""One direction of one layer over time in the compiled kernel, as one node of autograd.
+"""One direction of one layer in the compiled kernel, as one node of torch's autograd.
 
-What the kernel cannot take (other devices and types, second derivatives, tracing and functorch) runs
-in plain torch, by `elman.nn.unrolled` or by torch's own layers.
+The kernel runs plain calls in float32 on a CPU. For everything else (other devices and types, second
+derivatives, tracing and functorch) the layers use `elman.nn.unrolled` or torch's own layers.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, TypedDict, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
 
-from elman.cells import Cell, find
+from elman.cells import Cell
 from elman.engine import kernel
+from elman.engine.kernel import LayerWeights
 from elman.nn import unrolled
 
 __all__ = ["array", "direction", "share_threads", "takes"]
@@ -26,8 +27,8 @@ __all__ = ["array", "direction", "share_threads", "takes"]
 def takes(data: Tensor, parameters: list[Tensor], cell: Cell | None = None) -> bool:
     """Return whether the kernel can run layers of `cell` with `parameters` over `data`.
 
-    It can where it has the cell, on a CPU in float32, called plainly: not compiled, traced, transformed or
-    intercepted. Without a `cell` the question is about the data and the parameters alone.
+    It needs float32 tensors on a CPU and a plain call: not compiled, traced, transformed or intercepted.
+    Without `cell` only the tensors are checked.
     """
     return (
         not unrolled.transformed()
@@ -35,13 +36,41 @@ def takes(data: Tensor, parameters: list[Tensor], cell: Cell | None = None) -> b
         and data.dtype == torch.float32
         and data.numel() > 0
         and kernel.kernel() is not None
-        and (cell is None or kernel.cell_number(cell.name, cell.activation) is not None)
+        and (cell is None or kernel.cell_number(cell) is not None)
         and all(weight.is_cpu and weight.dtype == torch.float32 for weight in parameters)
         and type(data) in (Tensor, torch.nn.Parameter)
         and not torch._C._get_tracing_state()
         and not torch.is_autocast_enabled("cpu")
         and torch._C._len_torch_dispatch_stack() == 0
     )
+
+
+class _Call(NamedTuple):
+    """How a direction runs: what forward and backward have in common beside tensors."""
+
+    cell: Cell
+    sizes: np.ndarray
+    """int64 ``[T]``: sequences that are still running at each step."""
+    reverse: bool
+    bfloat16: bool
+
+    def arguments(self) -> _Arguments:
+        """Return the arguments that the kernel's forward and backward have in common."""
+        return _Arguments(
+            cell=kernel.required_number(self.cell),
+            sizes=self.sizes,
+            reverse=self.reverse,
+            bfloat16=self.bfloat16,
+            threads=kernel.threads(torch.get_num_threads()),
+        )
+
+
+class _Arguments(TypedDict):
+    cell: int
+    sizes: np.ndarray
+    reverse: bool
+    bfloat16: bool
+    threads: int
 
 
 def direction(
@@ -54,34 +83,43 @@ def direction(
     tokens: Tensor | None = None,
     bfloat16: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Return what `unrolled.direction` does, from the kernel; with `bfloat16` its products are so."""
-    how = (cell.name, cell.activation, np.array(batch_sizes, np.int64), backward, bfloat16)
-    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    weights = [parameters.get(name) for name in names]
-    output, end = _Direction.apply(how, tokens, data, torch.stack(start), *weights)  # type: ignore[no-untyped-call]
+    """Compute the same as `elman.nn.unrolled.direction` in the kernel; `bfloat16` rounds its products."""
+    call = _Call(cell, np.array(batch_sizes, np.int64), backward, bfloat16)
+    weights = [parameters.get(name) for name in LayerWeights._fields]
+    output, end = _Direction.apply(call, tokens, data, torch.stack(start), *weights)  # type: ignore[no-untyped-call]
     return output, end.unbind()
 
 
-def array(tensor: Tensor | None) -> Any:
-    """Return a tensor as an array for the kernel: the same memory where that is contiguous."""
+@overload
+def array(tensor: Tensor) -> np.ndarray: ...
+@overload
+def array(tensor: None) -> None: ...
+@overload
+def array(tensor: Tensor | None) -> np.ndarray | None: ...
+def array(tensor: Tensor | None) -> np.ndarray | None:
+    """Return a tensor as an array for the kernel; a contiguous tensor shares its memory with the array."""
     return None if tensor is None else tensor.detach().contiguous().numpy()
+
+
+def _weights(tensors: Iterable[Tensor | None]) -> LayerWeights:
+    return LayerWeights._make(map(array, tensors))
 
 
 class _Direction(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        how: tuple[Any, ...],
+        call: _Call,
         tokens: Tensor | None,
         data: Tensor,
         start: Tensor,
         *weights: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         share_threads()
-        output = data.new_empty(how[2].sum(), start.shape[-1])
+        output = data.new_empty(int(call.sizes.sum()), start.shape[-1])
         end = torch.empty_like(start, memory_format=torch.contiguous_format)
-        ctx.how = how
-        ctx.kept = _forward(how, tokens, data, start, weights, output, end)
+        ctx.call = call
+        ctx.saved = _forward(call, tokens, data, start, weights, output, end)
         ctx.save_for_backward(tokens, data, start, output, *weights)
         ctx.set_materialize_grads(False)
         return output, end
@@ -89,124 +127,117 @@ class _Direction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         tokens, data, start, output, *weights = ctx.saved_tensors
-        many = any(one is not None and is_legacy_batchedtensor(one) for one in gradients)
-        if torch.is_grad_enabled() or many or unrolled.transformed():
-            # a second derivative is asked for, or many gradients at once
-            inputs = (data, start, *weights)
+        call: _Call = ctx.call
+        batched = any(grad is not None and is_legacy_batchedtensor(grad) for grad in gradients)
+        if torch.is_grad_enabled() or batched or unrolled.transformed():
+            # a second derivative is needed, or many gradients at once: the kernel computes neither
             needed = ctx.needs_input_grad[2:]
-            return None, None, *_in_torch(ctx.how, tokens, inputs, gradients, needed)
-        kept, ctx.kept = ctx.kept, None
-        if kept is None:  # it was overwritten by a backward before this one
+            return None, None, *_in_torch(call, tokens, data, start, weights, gradients, needed)
+        saved, ctx.saved = ctx.saved, None
+        if saved is None:  # an earlier backward has overwritten it
             outputs = output.clone(), torch.empty_like(start)
-            kept = _forward(ctx.how, tokens, data, start, weights, *outputs)
+            saved = _forward(call, tokens, data, start, weights, *outputs)
         d_output, d_end = gradients
         if d_output is None:
             d_output = torch.zeros_like(output)
-        d_data = None
-        if ctx.needs_input_grad[2]:
-            d_data = torch.empty_like(data, memory_format=torch.contiguous_format)
-        d_start = torch.empty_like(start, memory_format=torch.contiguous_format)
-        d_weights = [
-            None
-            if weight is None
-            else torch.empty_like(weight, memory_format=torch.contiguous_format)
-            for weight in weights
-        ]
-        name, activation, sizes, backward, bfloat16 = ctx.how
-        cast(Any, kernel.kernel()).backward(
-            kept,
-            kernel.cell_number(name, activation),
-            sizes,
-            backward,
-            bfloat16,
-            kernel.threads(torch.get_num_threads()),
-            array(data),
-            array(tokens),
-            *map(array, weights[:2]),
-            array(start),
-            array(output),
-            array(d_output),
-            array(d_end),
-            array(d_data),
-            *map(array, d_weights),
-            array(d_start),
+        d_data = _empty_like(data) if ctx.needs_input_grad[2] else None
+        d_start = _empty_like(start)
+        d_weights = [None if weight is None else _empty_like(weight) for weight in weights]
+        parameters, d_parameters = _weights(weights), _weights(d_weights)
+        kernel.running().backward(
+            saved=saved,
+            **call.arguments(),
+            x=array(data),
+            tokens=array(tokens),
+            weight_ih=parameters.weight_ih,
+            weight_hh=parameters.weight_hh,
+            start=array(start),
+            y=array(output),
+            dy=array(d_output),
+            dend=array(d_end),
+            dx=array(d_data),
+            dweight_ih=d_parameters.weight_ih,
+            dweight_hh=d_parameters.weight_hh,
+            dbias_ih=d_parameters.bias_ih,
+            dbias_hh=d_parameters.bias_hh,
+            dstart=array(d_start),
         )
         return None, None, d_data, d_start, *d_weights
 
 
+def _empty_like(tensor: Tensor) -> Tensor:
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+
+
 def _forward(
-    how: tuple[Any, ...],
+    call: _Call,
     tokens: Tensor | None,
     data: Tensor,
     start: Tensor,
-    weights: Any,
+    weights: Iterable[Tensor | None],
     output: Tensor,
     end: Tensor,
-) -> Any:
-    """Write output and end, both contiguous; return what the kernel keeps for backward."""
-    name, activation, sizes, backward, bfloat16 = how
-    return cast(Any, kernel.kernel()).forward(
-        kernel.cell_number(name, activation),
-        sizes,
-        backward,
-        bfloat16,
-        kernel.threads(torch.get_num_threads()),
-        array(data),
-        array(tokens),
-        *map(array, weights),
-        array(start),
-        array(output),
-        array(end),
+) -> kernel.Saved:
+    """Write `output` and `end`, both contiguous; return what the kernel's backward needs."""
+    parameters = _weights(weights)
+    return kernel.running().forward(
+        **call.arguments(),
+        x=array(data),
+        tokens=array(tokens),
+        weight_ih=parameters.weight_ih,
+        weight_hh=parameters.weight_hh,
+        bias_ih=parameters.bias_ih,
+        bias_hh=parameters.bias_hh,
+        start=array(start),
+        y=array(output),
+        end=array(end),
     )
 
 
 def _in_torch(
-    how: tuple[Any, ...],
+    call: _Call,
     tokens: Tensor | None,
-    inputs: tuple[Tensor | None, ...],
+    data: Tensor,
+    start: Tensor,
+    weights: list[Tensor | None],
     gradients: tuple[Tensor | None, ...],
     needed: tuple[bool, ...],
 ) -> list[Tensor | None]:
     """Return the gradients of data, start and weights by torch's own operations."""
-    name, activation, sizes, backward, _ = how
     again = torch.is_grad_enabled()
     with torch.enable_grad():
-        # one may be computed from another: behind a name of its own each has only its own gradient
-        own = [tensor if tensor is None else tensor.view_as(tensor) for tensor in inputs]
-        data, start, *weights = own
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        # a view of each: where one input was computed from another, the gradients must not flow between them
+        data, start = data.view_as(data), start.view_as(start)
+        weights = [None if weight is None else weight.view_as(weight) for weight in weights]
         parameters = {
-            key: weight for key, weight in zip(names, weights, strict=True) if weight is not None
+            name: weight
+            for name, weight in zip(LayerWeights._fields, weights, strict=True)
+            if weight is not None
         }
-        states = cast(Tensor, start).unbind()
-        batch_sizes = sizes.tolist()
         output, end = unrolled.direction(
-            find(name, activation),
-            parameters,
-            cast(Tensor, data),
-            batch_sizes,
-            states,
-            backward,
-            tokens,
+            call.cell, parameters, data, call.sizes.tolist(), start.unbind(), call.reverse, tokens
         )
-        pairs = zip((output, torch.stack(end)), gradients, strict=True)
-        outputs, given = zip(
-            *((one, gradient) for one, gradient in pairs if gradient is not None), strict=True
+        outputs, d_outputs = zip(
+            *(
+                (result, gradient)
+                for result, gradient in zip((output, torch.stack(end)), gradients, strict=True)
+                if gradient is not None
+            ),
+            strict=True,
         )
-    wanted = [tensor for tensor, need in zip(own, needed, strict=True) if need]
-    found = iter(
-        torch.autograd.grad(
-            outputs, cast(Any, wanted), given, create_graph=again, allow_unused=True
-        )
+    inputs = zip((data, start, *weights), needed, strict=True)
+    wanted = [tensor for tensor, need in inputs if need and tensor is not None]
+    computed = iter(
+        torch.autograd.grad(outputs, wanted, d_outputs, create_graph=again, allow_unused=True)
     )
-    return [next(found) if need else None for need in needed]
+    return [next(computed) if need else None for need in needed]
 
 
 @functools.cache
 def share_threads() -> None:
-    """Let the kernel run on torch's own threads from now on: two pools would wait for each other.
+    """Make the kernel run on torch's threads from now on: two thread pools would wait for each other.
 
-    A forked child has none of these threads, and torch would wait for them for ever. There torch computes on
+    A forked child has none of these threads, and torch would wait for them forever. There torch computes on
     one thread, as in the workers of its data loaders, and the kernel starts threads of its own.
     """
     kernel.share_threads()

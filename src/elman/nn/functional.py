@@ -1,8 +1,8 @@
-"""What stands before and behind the layers: embedded tokens read at once, an output layer's cross entropy."""
+"""Functions around recurrent layers: embedded tokens as input, and the cross entropy of the outputs."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -10,38 +10,34 @@ from torch import Tensor
 from elman.engine import kernel
 from elman.errors import OptionError
 from elman.nn import autograd
-from elman.nn.stack import States, run_tokens
+from elman.nn.stack import Recurrent, States, run_tokens
 
 __all__ = ["embedded", "linear_cross_entropy"]
 
 
 def embedded(
-    layer: Any, tokens: Tensor, weight: Tensor, hx: States | None = None
+    layer: torch.nn.Module, tokens: Tensor, weight: Tensor, hx: States | None = None
 ) -> tuple[Tensor, States]:
     """Return ``layer(embedding(tokens, weight), hx)`` for ``tokens [T, B]`` and ``weight [V, I]``.
 
-    Where there are more steps than tokens in the vocabulary (characters), the kernel multiplies every
-    row of `weight` once, not every step's, forward and backward.
+    If the batch has more steps than the vocabulary has tokens, as with characters, the kernel multiplies each
+    row of `weight` once instead of once a step, forward and backward.
 
     >>> layer, weight = torch.nn.GRU(3, 5), torch.zeros(7, 3)
     >>> embedded(layer, torch.zeros(4, 2, dtype=torch.long), weight)[0].shape
     torch.Size([4, 2, 5])
     """
-    fits = isinstance(layer, torch.nn.Module) and hasattr(layer, "precision")
     plain = (
         tokens.dim() == 2
         and not getattr(layer, "batch_first", False)
         and not getattr(layer, "proj_size", 0)
     )
-    if fits and plain and len(weight) < tokens.numel():
-        recurrent = cast(Any, layer)
-        if autograd.takes(weight, _weights(layer), recurrent.cell):
+    if hasattr(layer, "precision") and plain and len(weight) < tokens.numel():
+        recurrent = cast(Recurrent, layer)  # Elman's layers alone have a precision
+        parameters = [parameter for parameters in recurrent.all_weights for parameter in parameters]
+        if autograd.takes(weight, parameters, recurrent.cell):
             return run_tokens(recurrent, weight, tokens, hx)
     return cast(tuple[Tensor, States], layer(torch.nn.functional.embedding(tokens, weight), hx))
-
-
-def _weights(layer: Any) -> list[Tensor]:
-    return [weight for weights in layer.all_weights for weight in weights]
 
 
 def linear_cross_entropy(
@@ -53,14 +49,21 @@ def linear_cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Tensor:
-    """Return the cross entropy (nats) of ``softmax(input·weightᵀ + bias)`` at `target`, as one node.
+    """Return the cross entropy (nats) of ``softmax(input·weightᵀ + bias)`` at `target`.
 
-    ``input [.., H]``, ``weight [V, H]``, ``bias [V]``, ``target [..]`` of class numbers; those equal to
-    `ignore_index` count for nothing. The kernel goes through the rows block by block, forward and
-    backward at once, so that the logits ``[.., V]`` are never stored; without it, torch stores them.
-    `reduction` is "mean" (over what counts) or "sum".
+    The kernel computes blocks of rows, forward and backward together, and never stores the logits ``[..,
+    V]``. Without the kernel, torch stores them.
 
-    Raises OptionError for another reduction.
+    Args:
+        input: hidden states ``[.., H]``.
+        weight: ``[V, H]``.
+        bias: ``[V]``.
+        target: class numbers ``[..]``.
+        ignore_index: rows with this target are left out.
+        reduction: "mean" over the rows that are not left out, or "sum".
+
+    Raises:
+        OptionError: `reduction` is neither "mean" nor "sum".
 
     >>> one = torch.ones(1, 1)
     >>> zeros = torch.zeros(2)
@@ -81,7 +84,7 @@ def linear_cross_entropy(
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """The gradients are there after forward, for a gradient of one of the loss."""
+    """Cross entropy whose forward also computes the gradients, for a gradient of 1 of the loss."""
 
     @staticmethod
     def forward(
@@ -95,11 +98,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         gradient: bool,
     ) -> Tensor:
         count = int((target != ignore).sum()) if mean else 1
-        ctx.how = ignore, 1.0 / max(1, count)
-        ctx.needed = gradient and any(ctx.needs_input_grad[:3])
+        ctx.call = _Head(ignore, 1.0 / max(1, count))
+        needed = gradient and any(ctx.needs_input_grad[:3])
         ctx.save_for_backward(rows, weight, bias, target)
-        total, ctx.gradients = _head(ctx.how, (rows, weight, bias, target), ctx.needed)
-        # as torch: the mean over nothing is not a number
+        total, ctx.gradients = _head(ctx.call, (rows, weight, bias, target), needed)
+        # the mean over no rows is NaN, as in torch
         return rows.new_tensor(total / count if count else float("nan"))
 
     @staticmethod
@@ -107,32 +110,43 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         factor = grad.item()
-        found, ctx.gradients = ctx.gradients, None
-        if found is None:  # the backward before this one gave them away
-            _, found = _head(ctx.how, ctx.saved_tensors, True)
-        # the common case, a loss that backward() is called on, needs no pass over the gradients
-        scaled = found if factor == 1.0 else [part * factor for part in found]
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:  # an earlier backward has given them away
+            _, gradients = _head(ctx.call, ctx.saved_tensors, True)
+        # loss.backward(), the common case, comes with a factor of 1 and needs no pass over the gradients
+        scaled = gradients if factor == 1.0 else [gradient * factor for gradient in gradients]
         return *scaled, None, None, None, None
 
 
+class _Head(NamedTuple):
+    ignore: int
+    scale: float
+    """Factor of the gradients: 1 over the number of rows for the mean, else 1."""
+
+
 def _head(
-    how: tuple[int, float], given: tuple[Tensor, ...], needed: bool
+    call: _Head, tensors: tuple[Tensor, ...], needed: bool
 ) -> tuple[float, list[Tensor] | None]:
-    """Return the summed loss and, where needed, the gradients of rows, weight and bias."""
+    """Return the summed loss and, if they are needed, the gradients of rows, weight and bias."""
     autograd.share_threads()
-    *parameters, target = given
+    *inputs, target = tensors
     gradients = None
     if needed:
         gradients = [
-            torch.empty_like(part, memory_format=torch.contiguous_format) for part in parameters
+            torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in inputs
         ]
-    ignore, scale = how
-    total, _ = cast(Any, kernel.kernel()).head(
-        kernel.threads(torch.get_num_threads()),
-        *map(autograd.array, parameters),
-        target.contiguous().numpy(),
-        ignore,
-        scale,
-        *map(autograd.array, gradients or (None, None, None)),
+    hidden, weight, bias = map(autograd.array, inputs)
+    dhidden, dweight, dbias = map(autograd.array, gradients or (None, None, None))
+    total, _ = kernel.running().head(
+        hidden=hidden,
+        weight=weight,
+        bias=bias,
+        targets=target.contiguous().numpy(),
+        ignore=call.ignore,
+        scale=call.scale,
+        dhidden=dhidden,
+        dweight=dweight,
+        dbias=dbias,
+        threads=kernel.threads(torch.get_num_threads()),
     )
     return total, gradients

@@ -1,10 +1,12 @@
-"""The recurrent layers: torch.nn's own with what Elman adds, and MinGRU with the same interface.
+"""The recurrent layers RNN, GRU, LSTM and MinGRU for torch.
 
-RNN, GRU and LSTM are torch.nn's classes, so their constructors, parameter names, gate order,
-state_dicts, packed sequences and cuDNN are torch's; a PyTorch user changes one import. On a CPU they
-run in the compiled kernel, unless they are compiled, traced or transformed, or not in float32.
+RNN, GRU and LSTM are subclasses of the classes in torch.nn. A PyTorch user changes one import and keeps
+constructors, parameter names, gate order, state_dicts, packed sequences and cuDNN. MinGRU, which torch does
+not have, has the same interface. In float32 on a CPU the layers run in the compiled kernel, unless torch
+compiles, traces or transforms the call.
 
-Every layer has a `precision`: "float32", or "bf16" for products in bfloat16 on processors that have them.
+Every layer has an attribute `precision`: "float32", or "bf16" for products in bfloat16 on a processor that
+has them.
 """
 
 from __future__ import annotations
@@ -31,24 +33,24 @@ __all__ = ["GRU", "LSTM", "RNN", "CellLayer", "MinGRU", "layer_class"]
 def _forward(
     module: Any, forward: Callable[..., Any], x: Sequences, hx: States | None
 ) -> tuple[Sequences, Any]:
-    """Return what a layer of torch answers, from the kernel where it can, else by torch's `forward`."""
+    """Run a layer of torch in the kernel if the kernel can take it, otherwise with torch's `forward`."""
     data = x.data if isinstance(x, PackedSequence) else x
-    given = [] if hx is None else [hx] if isinstance(hx, Tensor) else [*hx]
+    states = [] if hx is None else [hx] if isinstance(hx, Tensor) else [*hx]
     weights = [weight for layer in module.all_weights for weight in layer]
-    tensors = [data, *given, *weights]
+    tensors = [data, *states, *weights]
     if all(isinstance(tensor, Tensor) for tensor in tensors):
         check_precision(module, data)
         if not module.proj_size and autograd.takes(data, tensors[1:]):
             try:
                 return run(module, x, hx)
             except ShapeError:
-                forward(x, hx)  # torch's own error, where it has one
+                forward(x, hx)  # raises torch's own error if torch refuses the shapes too
                 raise
     return cast(tuple[Sequences, Any], forward(x, hx))
 
 
 class RNN(torch.nn.RNN):
-    """``torch.nn.RNN`` with one nonlinearity more: "linear", h' = W_ih·x + b_ih + W_hh·h + b_hh.
+    """``torch.nn.RNN`` with one more nonlinearity: "linear", h' = W_ih·x + b_ih + W_hh·h + b_hh.
 
     Source: J. L. Elman, "Finding Structure in Time", Cognitive Science 14 (1990).
 
@@ -75,7 +77,7 @@ class RNN(torch.nn.RNN):
             input_size, hidden_size, num_layers, "tanh" if linear else nonlinearity, *args, **kwargs
         )
         if linear:
-            # torch's functions know no such mode: whatever goes by it fails instead of using tanh
+            # torch has no such mode, so a function that reads the mode fails instead of computing tanh
             self.nonlinearity, self.mode = "linear", "RNN_LINEAR"
 
     @property
@@ -94,18 +96,18 @@ class RNN(torch.nn.RNN):
         return cast(tuple[Sequences, Tensor], run(self, input, hx))
 
     def flatten_parameters(self) -> None:
-        """Lay the parameters out for cuDNN, which has no linear mode."""
+        """Lay the parameters out for cuDNN, except with "linear", which cuDNN does not have."""
         if self.nonlinearity != "linear":
             super().flatten_parameters()
 
     def extra_repr(self) -> str:
-        """Return torch's options, and the nonlinearity that torch does not know."""
+        """Return torch's options, and the nonlinearity if torch does not have it."""
         options: str = super().extra_repr()
         return f"{options}, nonlinearity=linear" if self.nonlinearity == "linear" else options
 
 
 class GRU(torch.nn.GRU):
-    """``torch.nn.GRU``: the reset gate acts after the recurrent product, gates in the order r z n.
+    """``torch.nn.GRU``; the reset gate multiplies the recurrent product, and gates stand in the order r z n.
 
     >>> output, state = GRU(3, 5, num_layers=2)(torch.zeros(7, 4, 3))
     >>> output.shape, state.shape
@@ -125,7 +127,7 @@ class GRU(torch.nn.GRU):
 
 
 class LSTM(torch.nn.LSTM):
-    """``torch.nn.LSTM``: gates in the order i f g o, with `proj_size` as in torch.
+    """``torch.nn.LSTM``, including `proj_size`; gates stand in the order i f g o.
 
     >>> output, (hidden, cell) = LSTM(3, 5, bidirectional=True)(torch.zeros(7, 4, 3))
     >>> output.shape, cell.shape
@@ -145,14 +147,14 @@ class LSTM(torch.nn.LSTM):
 
 
 class CellLayer(torch.nn.Module):
-    """The layers of a cell that torch does not have, with the interface of torch's GRU.
+    """Layers of a cell that torch does not have, with the interface of ``torch.nn.GRU``.
 
-    A subclass names its `cell`; the parameters are those that the cell declares. A cell with several states
-    takes and returns a tuple of them, as torch's LSTM does.
+    A subclass sets `cell`, which declares the parameters. A cell with several states takes and returns a
+    tuple of them, as ``torch.nn.LSTM`` does.
 
     Raises:
-        OptionError: an option has a value it cannot take.
-        ShapeError: in `forward`, the input or the start state does not fit.
+        OptionError: an option has a wrong value.
+        ShapeError: in `forward`, the input or the start state has a wrong shape.
     """
 
     cell: ClassVar[Cell]
@@ -209,7 +211,7 @@ class CellLayer(torch.nn.Module):
             torch.nn.init.uniform_(weight, -bound, bound)
 
     def flatten_parameters(self) -> None:
-        """Do nothing: the layout for cuDNN that torch's layers make has no use here."""
+        """Do nothing; torch's layers use this method to lay out parameters for cuDNN."""
 
     def forward(
         self,
@@ -220,7 +222,7 @@ class CellLayer(torch.nn.Module):
         return run(self, input, hx)
 
     def extra_repr(self) -> str:
-        """Return the options that are not as by default, as torch's layers print them."""
+        """Return the options that differ from their defaults, as torch's layers print them."""
         defaults = {
             "num_layers": 1,
             "bias": True,
@@ -233,14 +235,15 @@ class CellLayer(torch.nn.Module):
 
 
 class MinGRU(CellLayer):
-    """The minimal gated recurrent unit, all time steps at once, with the interface of torch's GRU.
+    """The minimal gated recurrent unit, with the interface of ``torch.nn.GRU``.
 
-    The gates see the input alone, so a layer has weight_ih_l0 ``[2·H, I]`` (update, candidate) and
-    bias_ih_l0 ``[2·H]``, and no recurrent weights. Input, states and output are as in torch's GRU.
+    It computes all time steps at once. The gates see the input alone, so a layer has weight_ih_l0 ``[2·H,
+    I]`` (update, candidate) and bias_ih_l0 ``[2·H]``, and no recurrent weights. Input, states and output
+    have the shapes of ``torch.nn.GRU``.
 
     Raises:
-        OptionError: an option has a value it cannot take.
-        ShapeError: in `forward`, the input or the start state does not fit.
+        OptionError: an option has a wrong value.
+        ShapeError: in `forward`, the input or the start state has a wrong shape.
 
     Source: L. Feng et al., "Were RNNs All We Needed?", arXiv:2410.01201 (2024).
 
@@ -261,7 +264,7 @@ _CLASSES: dict[str, type[torch.nn.Module]] = {
 
 
 def layer_class(cell: Cell) -> type[torch.nn.Module]:
-    """Return the class of a cell's layers: torch's name where it has one, else a `CellLayer`.
+    """Return the layer class of a cell, or a new subclass of `CellLayer` if this module has none.
 
     >>> layer_class(find("lstm")).__name__
     'LSTM'

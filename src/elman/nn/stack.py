@@ -1,15 +1,15 @@
-"""Layers above one another, in one or two directions, over padded, packed or single sequences.
+"""Stacked recurrent layers in one or two directions, over padded, packed or single sequences.
 
-Every input becomes one layout first: the rows ``[N, I]`` of all time steps below one another, and
-the number of sequences still running at each step, as in a PackedSequence (for a padded batch B
-throughout). So a packed, a padded and a single sequence run through the same lines.
+Every input is first brought into one layout, that of a PackedSequence: the rows ``[N, I]`` of all time steps
+below one another, and the number of sequences that are still running at each step (always B for a padded
+batch). Packed, padded and single sequences then run through the same lines.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -43,11 +43,15 @@ Direction: TypeAlias = Callable[
 
 
 class Recurrent(Protocol):
-    """What `run` reads of a module, beside its parameters by PyTorch's names."""
+    """The attributes of a module that `run` reads, apart from parameters with PyTorch's names."""
 
     @property
     def cell(self) -> Cell:
         """The cell of every layer."""
+
+    @property
+    def all_weights(self) -> Sequence[Sequence[Tensor]]:
+        """The parameters of each layer and direction, weight_ih first."""
 
     input_size: int
     hidden_size: int
@@ -61,16 +65,12 @@ class Recurrent(Protocol):
 
 
 def check_precision(module: Recurrent, data: Tensor) -> None:
-    """Raise OptionError for a precision that there is not, or not on this processor."""
+    """Raise OptionError if the module's precision is unknown, or cannot run on this data or processor."""
     if module.precision not in PRECISIONS:
         expected = " or ".join(PRECISIONS)
         raise OptionError("precision", got=module.precision, expected=expected)
     if module.precision == "bf16" and not torch.compiler.is_compiling():
-        if (
-            not data.is_cpu
-            or data.dtype != torch.float32
-            or cast(Any, module).__dict__.get("proj_size")
-        ):
+        if not data.is_cpu or data.dtype != torch.float32 or getattr(module, "proj_size", False):
             raise OptionError(
                 "precision",
                 got=f"bf16 for {data.dtype} on {data.device.type}",
@@ -85,22 +85,24 @@ def run(
     hx: States | None = None,
     direction: Direction | None = None,
 ) -> tuple[Sequences, States]:
-    """Return a recurrent module's output and last states.
+    """Run a recurrent module over a batch.
 
     Args:
-        module: its cell, sizes and parameters; in training its dropout acts between the layers.
+        module: the module; in training mode its dropout acts between the layers.
         x: ``[T, B, I]``, ``[B, T, I]`` with batch_first, ``[T, I]`` for one sequence, or packed.
-        hx: the start state ``[layers·directions, B, H]`` (no B for one sequence), a tuple of these
-            for a cell with several states; zeros when None.
-        direction: what runs one direction of one layer; None takes the kernel where it can.
+        hx: the start state ``[layers·directions, B, H]`` (without B for one sequence), or a tuple of these
+            for
+            a cell with several states; zeros if None.
+        direction: the function that runs one direction of one layer (default: the kernel's if the kernel can
+            take the module, otherwise torch's).
 
     Returns:
-        The last layer's hidden states ``[.., directions·H]`` in the layout of `x`, and every
-        layer's last states in the layout of `hx`.
+        The last layer's hidden states ``[.., directions·H]`` in the layout of `x`, and the last states of
+        every layer in the layout of `hx`.
 
     Raises:
         ShapeError: `x` or `hx` does not fit the module.
-        OptionError: the module's precision is none that runs here.
+        OptionError: the module's precision cannot run here.
     """
     cell, packed = module.cell, isinstance(x, PackedSequence)
     data = x.data if isinstance(x, PackedSequence) else x
@@ -114,7 +116,7 @@ def run(
             got=tuple(data.shape),
             expected=f"{layout} with I = {module.input_size}",
         )
-    weight = cast(Tensor, cast(Any, module).weight_ih_l0)
+    weight = module.all_weights[0][0]
     if data.dtype != weight.dtype and not torch.is_autocast_enabled(data.device.type):
         raise ShapeError(
             "input of the recurrent layer", got=data.dtype, expected=f"the weights' {weight.dtype}"
@@ -125,7 +127,9 @@ def run(
         order = back = None
         data = data.unsqueeze(1) if single else data if time_first else data.transpose(0, 1)
         if len(data) == 0:
-            raise ShapeError("input of the recurrent layer", got="length 0", expected="from 1 step")
+            raise ShapeError(
+                "input of the recurrent layer", got="length 0", expected="at least 1 step"
+            )
         batch_sizes = [data.shape[1]] * len(data)
         data = data.reshape(-1, module.input_size)
     states = _start(module, hx, data, batch_sizes[0], single)
@@ -151,20 +155,20 @@ def run(
 def _start(
     module: Recurrent, hx: States | None, data: Tensor, batch_size: int, single: bool
 ) -> tuple[Tensor, ...]:
-    """Return the start states ``[layers·directions, B, H]`` that were given, checked, or zeros."""
+    """Return `hx` as a checked tuple of ``[layers·directions, B, H]``, or zeros for None."""
     rows = module.num_layers * (2 if module.bidirectional else 1)
     names = module.cell.states
     if hx is None:
         return (data.new_zeros(rows, batch_size, module.hidden_size),) * len(names)
-    given = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+    states = (hx,) if isinstance(hx, Tensor) else tuple(hx)
     shape = (rows, module.hidden_size) if single else (rows, batch_size, module.hidden_size)
-    if [tuple(state.shape) for state in given] != [shape] * len(names):
+    if [tuple(state.shape) for state in states] != [shape] * len(names):
         raise ShapeError(
             f"start state of cell {module.cell.name}",
-            got=", ".join(str(tuple(state.shape)) for state in given),
+            got=", ".join(str(tuple(state.shape)) for state in states),
             expected=f"{shape} for {' and '.join(names)}",
         )
-    return tuple(state.unsqueeze(1) for state in given) if single else given
+    return tuple(state.unsqueeze(1) for state in states) if single else states
 
 
 def run_tokens(
@@ -174,9 +178,9 @@ def run_tokens(
     hx: States | None = None,
     direction: Direction | None = None,
 ) -> tuple[Tensor, States]:
-    """Return what `run` does for the rows of ``table [V, I]`` that ``tokens [T, B]`` name.
+    """Return `run` of the rows of ``table [V, I]`` whose numbers are ``tokens [T, B]``.
 
-    In the kernel the input product is made once a row of the table, not once a step.
+    The kernel computes the input product once for each row of the table instead of once a step.
     """
     T, B = tokens.shape
     states = _start(module, hx, table, B, single=False)
@@ -186,9 +190,9 @@ def run_tokens(
 
 
 def _direction(module: Recurrent, data: Tensor, states: tuple[Tensor, ...]) -> Direction:
-    """Return the kernel's way over time where it can take the module, else torch's; raises OptionError."""
+    """Return the kernel's `direction` if the kernel can take the module, else torch's; raises OptionError."""
     check_precision(module, data)
-    weights = [weight for layer in cast(Any, module).all_weights for weight in layer]
+    weights = [weight for layer in module.all_weights for weight in layer]
     if autograd.takes(data, [*weights, *states], module.cell):
         return functools.partial(autograd.direction, bfloat16=module.precision == "bf16")
     return unrolled.direction
@@ -202,7 +206,7 @@ def _layers(
     direction: Direction,
     tokens: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Return the last layer's rows ``[N, directions·H]`` and every layer's last states."""
+    """Return the last layer's rows ``[N, directions·H]`` and the last states of every layer."""
     last: list[tuple[Tensor, ...]] = []
     directions = (False, True) if module.bidirectional else (False,)
     for layer in range(module.num_layers):

@@ -1,10 +1,10 @@
-"""One direction of one layer over time in plain torch: the specification, the fallback and the oracle.
+"""One direction of one layer over time in plain torch: specification, fallback and oracle of tests.
 
-The rows ``[N, I]`` of all time steps stand below one another, with the number of sequences still
+The rows ``[N, I]`` of all time steps stand below one another, with the number of sequences that are still
 running at each step, as in a PackedSequence.
 
-A cell with a scan needs no loop of autograd nodes: the whole sequence is one node, whose backward
-is the same recurrence run from the end.
+A cell with a scan needs no autograd node for each step: the whole sequence is one node, whose backward is the
+same recurrence from the last step to the first.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from elman.cells import Cell, Ops, scan
+from elman.cells import Cell, Ops, Scan, scan
 
 __all__ = ["direction", "recurrence", "torch_ops", "transformed"]
 
-# The step loop costs about 2 us a step on a CPU, the doubling log2(T) passes over all of [T, B, H];
-# measured at T 64 to 100,000 they cross where a step has a few hundred numbers.
-_NARROW = 256
+# Below this many numbers B·H of a step, the parallel scan is faster on a CPU than the loop over steps. The
+# loop costs about 2 us a step, the scan log2(T) passes over [T, B, H]; measured for T from 64 to 100,000.
+_PARALLEL_BELOW_NUMBERS = 256
 
 
 _OPS = Ops(
@@ -44,7 +44,7 @@ def torch_ops() -> Ops:
 
 
 def transformed() -> bool:
-    """Return whether torch compiles or transforms what is called: it then needs plain operations."""
+    """Return whether torch compiles or transforms the call; only plain operations of torch work then."""
     return (
         torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
@@ -61,15 +61,22 @@ def direction(
     backward: bool,
     tokens: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Return one direction's outputs ``[N, H]`` and last states ``[B, H]`` over ``data [N, I]``.
+    """Return the outputs ``[N, H]`` and the last states ``[B, H]`` of one direction.
 
-    `parameters` has PyTorch's names without suffix; `backward` reads from the last step to the first.
-    With ``tokens [N]`` every step reads the row of `data` that its token names.
+    Args:
+        cell: the cell of the layer.
+        parameters: the parameters of the direction by PyTorch's names without suffix.
+        data: the inputs ``[N, I]``; with `tokens` a table ``[V, I]``.
+        batch_sizes: the number of running sequences at each step.
+        start: the start state, ``[B, H]`` for each state of the cell.
+        backward: whether to run from the last step to the first.
+        tokens: the row of `data` that each step reads, ``[N]``.
     """
     if tokens is not None:
         data = functional.embedding(tokens, data)
-    over_time = _scanned if cell.scan else _stepped
-    return over_time(cell, parameters, data, batch_sizes, start, backward)
+    if cell.scan is not None:
+        return _scanned(cell.scan, parameters, data, batch_sizes, start, backward)
+    return _stepped(cell, parameters, data, batch_sizes, start, backward)
 
 
 def _stepped(
@@ -80,7 +87,7 @@ def _stepped(
     start: tuple[Tensor, ...],
     backward: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Return what `direction` does, step by step."""
+    """Compute `direction` step by step."""
     ops = torch_ops()
     gx = functional.linear(data, parameters["weight_ih"], parameters.get("bias_ih"))
     steps = torch.split(gx, batch_sizes)
@@ -91,12 +98,12 @@ def _stepped(
     order = range(len(batch_sizes))
     for step in reversed(order) if backward else order:
         size = batch_sizes[step]
-        if size > running:  # backward in time the shorter sequences join
+        if size > running:  # backward in time, shorter sequences begin here
             state = tuple(
                 torch.cat([part, first[running:size]])
                 for part, first in zip(state, start, strict=True)
             )
-        elif size < running:  # forward they drop out, with their last state
+        elif size < running:  # forward in time, they end here
             ended.append(tuple(part[size:] for part in state))
             state = tuple(part[:size] for part in state)
         running = size
@@ -110,22 +117,21 @@ def _stepped(
 
 
 def _scanned(
-    cell: Cell,
+    gates: Scan,
     parameters: Mapping[str, Tensor],
     data: Tensor,
     batch_sizes: list[int],
     start: tuple[Tensor, ...],
     backward: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Return the same as `_stepped` for a cell with a scan, all time steps in one node."""
-    gates = cast(Any, cell.scan)
+    """Compute `direction` from the scan of a cell, with all time steps in one autograd node."""
     gx = functional.linear(data, parameters["weight_ih"], parameters.get("bias_ih"))
     a, b = gates(torch_ops(), gx)
     lengths = None
     if batch_sizes[-1] == batch_sizes[0]:
         a, b = (part.reshape(len(batch_sizes), -1, part.shape[-1]) for part in (a, b))
     else:
-        # a = 1, b = 0 hands the state on unchanged, so that padding neither adds nor forgets
+        # padding with a = 1 and b = 0 passes the state on unchanged
         sizes = torch.tensor(batch_sizes)
         a, lengths = pad_packed_sequence(PackedSequence(a, sizes), padding_value=1.0)
         b, _ = pad_packed_sequence(PackedSequence(b, sizes))
@@ -135,13 +141,13 @@ def _scanned(
 
 
 def recurrence(a: Tensor, b: Tensor, start: Tensor) -> Tensor:
-    """Return every h ``[T, B, H]`` of h[t] = a[t]·h[t-1] + b[t], ``start [B, H]``, as one node.
+    """Return every h[t] = a[t]·h[t-1] + b[t] ``[T, B, H]`` from ``start [B, H]``, as one autograd node.
 
     >>> one = torch.ones(2, 1, 1)
     >>> recurrence(one / 2, one, 2 * one[0]).flatten().tolist()
     [2.0, 2.0]
     """
-    # under autocast the gates come in the lower precision and the start state does not
+    # under autocast the gates have the lower precision and the start state has not
     kind = torch.promote_types(torch.promote_types(a.dtype, b.dtype), start.dtype)
     a, b, start = a.to(kind), b.to(kind), start.to(kind)
     if transformed():
@@ -150,7 +156,7 @@ def recurrence(a: Tensor, b: Tensor, start: Tensor) -> Tensor:
 
 
 class _Recurrence(torch.autograd.Function):
-    """h[t] = a[t]·h[t-1] + b[t]; the gradient of h[t] is s[t] = grad[t] + a[t+1]·s[t+1]."""
+    """h[t] = a[t]·h[t-1] + b[t]. The gradient of h[t] is s[t] = grad[t] + a[t+1]·s[t+1]."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, start: Tensor) -> Tensor:
@@ -166,7 +172,7 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, h, start = ctx.saved_tensors
         (grad,) = grads
-        # gradients are on here where a second derivative is asked for
+        # gradients are enabled in here when a second derivative is computed
         if torch.is_grad_enabled() or _in_parallel(a):
             following = torch.cat([torch.zeros_like(a[:1]), a[1:].flip(0)])
             zero = torch.zeros_like(start)
@@ -180,13 +186,13 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _in_parallel(a: Tensor) -> bool:
-    return a.device.type != "cpu" or a[0].numel() < _NARROW
+    return a.device.type != "cpu" or a[0].numel() < _PARALLEL_BELOW_NUMBERS
 
 
 def _in_order(
     a: Sequence[Tensor], b: Sequence[Tensor], start: Tensor, out: Sequence[Tensor]
 ) -> None:
-    """Write every h of h[t] = a[t]·h[t-1] + b[t] into ``out[t]``, with no new memory a step."""
+    """Write h[t] = a[t]·h[t-1] + b[t] into ``out[t]`` for every step, without allocating memory."""
     h = start
     for a_t, b_t, out_t in zip(a, b, out, strict=True):
         h = torch.addcmul(b_t, a_t, h, out=out_t)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from elman.engine.packed import member
+from elman.engine.layers import member_arrays
 from elman.engine.passage import Layers, Passage
 from elman.explain.gradients import slopes_between
 from elman.series.codec import ForecastCodec
@@ -39,7 +39,7 @@ def shared_out(
     window = _Window(codec, series, parts, steps)
     rows, base = window.rows, window.base
     networks = [
-        _Network(config, member(predictor.model.arrays, m), codec.rule, frozen)
+        _Network(config, member_arrays(predictor.model.arrays, m), codec.rule, frozen)
         for m in range(config.members)
     ]
     answers = np.mean([network.answers(rows) for network in networks], axis=0)

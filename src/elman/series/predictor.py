@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from elman.engine.layers import bounded
-from elman.engine.packed import PackedLayer, member
+from elman.cells import find
+from elman.engine.layers import Layer, bounded, member_arrays
 from elman.engine.pauses import one_thread
 from elman.engine.shapes import whole_number
 from elman.errors import DataError, OptionError, warn
@@ -399,12 +399,10 @@ class SeriesStream:
 
 class _Member:
     def __init__(self, config: ForecastConfig, arrays: Mapping[str, np.ndarray], m: int) -> None:
-        own = member(arrays, m)
+        own = member_arrays(arrays, m)
         self.arrays, self.config = own, config
-        self.layers = [
-            PackedLayer(config.cell, config.activation, own, f"layers.{k}")
-            for k in range(config.num_layers)
-        ]
+        cell = find(config.cell, config.activation)
+        self.layers = [Layer(cell, own, f"layers.{k}") for k in range(config.num_layers)]
 
     @one_thread()
     def answer(self, inputs: np.ndarray, ahead: int) -> np.ndarray:

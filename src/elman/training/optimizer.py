@@ -63,7 +63,9 @@ class AdamW(torch.optim.AdamW):
         if kernel is None or not self._in_kernel():
             return float(torch.nn.utils.get_total_norm(gradients))
         autograd.share_threads()
-        return float(kernel.norm([_flat(gradient) for gradient in gradients], _threads()))
+        return float(
+            kernel.norm(gradients=[_flat(gradient) for gradient in gradients], threads=_threads())
+        )
 
     @torch.no_grad()
     def clipped_step(self, norm: float, most: float) -> None:
@@ -85,18 +87,18 @@ class AdamW(torch.optim.AdamW):
             beta_mean, beta_square = group["betas"]
             for age, alike in ages.items():
                 kernel.adamw(
-                    [_flat(weight) for weight in alike],
-                    [_flat(weight.grad) for weight in alike],
-                    [_flat(self.state[weight]["exp_avg"]) for weight in alike],
-                    [_flat(self.state[weight]["exp_avg_sq"]) for weight in alike],
-                    age,
-                    scale,
-                    group["lr"],
-                    group["weight_decay"],
-                    beta_mean,
-                    beta_square,
-                    group["eps"],
-                    _threads(),
+                    parameters=[_flat(weight) for weight in alike],
+                    gradients=[_flat(weight.grad) for weight in alike],
+                    means=[_flat(self.state[weight]["exp_avg"]) for weight in alike],
+                    squares=[_flat(self.state[weight]["exp_avg_sq"]) for weight in alike],
+                    time=age,
+                    scale=scale,
+                    rate=group["lr"],
+                    decay=group["weight_decay"],
+                    beta_mean=beta_mean,
+                    beta_square=beta_square,
+                    epsilon=group["eps"],
+                    threads=_threads(),
                 )
                 # torch finds graphs that were made before by it
                 torch.autograd.graph.increment_version(alike)

@@ -1,0 +1,141 @@
+"""Pooling: the steps of each sequence become one row, forwards and backwards.
+
+The rows ``[N, D]`` of all steps lie below one another, step by step and the longest sequence first, and
+``sizes [T]`` is the number of sequences that are still running at each step. With h[t] the row of step t of a
+sequence, the four poolings are::
+
+    last        the forward half of its last row beside the backward half of its first row
+    mean        sum over t of h[t] / T
+    max         the largest h[t] of each unit
+    attention   sum over t of a[t] · h[t], where a = softmax over t of (w · h[t])
+
+Source of the attention: Z. Yang et al., "Hierarchical Attention Networks" (2016), here with one learned
+vector w as the score. `elman.labels.network_torch` computes the same in torch, for training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+__all__ = ["pool", "pool_backward"]
+
+
+def pool(
+    ways: Sequence[str],
+    y: np.ndarray,
+    end: np.ndarray,
+    sizes: np.ndarray,
+    attention: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return one row ``[B, P·D]`` for each sequence: the results of all `ways` side by side.
+
+    Args:
+        ways: names of poolings.
+        y: outputs of the last layer, ``[N, D]``.
+        end: last states of the last layer, ``[directions, S, B, H]``.
+        sizes: number of running sequences at each step, ``[T]``.
+        attention: the vector w as ``[1, D]``; None without attention.
+    """
+    pooled: list[np.ndarray] = []
+    for way in ways:
+        if way == "last":
+            pooled.append(np.concatenate([*end[:, 0]], axis=1))
+        elif way == "max":
+            pooled.append(_largest(y, sizes))
+        else:
+            weights = _weights(way, y, sizes, attention)
+            pooled.append(_sums(weights * y, sizes) / _sums(weights, sizes))
+    return np.concatenate(pooled, axis=1)
+
+
+def pool_backward(
+    ways: Sequence[str],
+    y: np.ndarray,
+    sizes: np.ndarray,
+    d_pooled: np.ndarray,
+    attention: np.ndarray | None = None,
+    *,
+    hidden_size: int,
+    frozen: bool,
+) -> np.ndarray:
+    """Return the gradient ``[N, D]`` of ``(d_pooled · pool(...)).sum()`` with respect to `y`.
+
+    With `frozen` the weights of attention count as constants. Every pooling is then a weighted sum of rows,
+    and ``(gradient · y).sum()`` is the pooled value itself.
+
+    Args:
+        ways: names of poolings.
+        y: outputs of the last layer, ``[N, D]``.
+        sizes: number of running sequences at each step, ``[T]``.
+        d_pooled: gradient of the pooled rows, ``[B, P·D]``.
+        attention: the vector w as ``[1, D]``; None without attention.
+        hidden_size: units of one direction; "last" divides D into directions.
+        frozen: whether to hold the weights of attention constant.
+    """
+    columns = _columns(sizes)
+    dy = np.zeros_like(y)
+    for way, d_row in zip(ways, np.split(d_pooled, len(ways), axis=1), strict=True):
+        if way == "last":
+            lengths = np.bincount(columns)
+            first = np.arange(len(lengths))
+            last = (np.cumsum(sizes) - sizes)[lengths - 1] + first
+            dy[last, :hidden_size] += d_row[:, :hidden_size]
+            dy[first, hidden_size:] += d_row[:, hidden_size:]
+        elif way == "max":
+            largest = _largest(y, sizes)
+            missing = np.ones(
+                largest.shape, bool
+            )  # of several equal rows the earliest is the maximum
+            for rows, size in _steps(sizes):
+                is_largest = missing[:size] & (y[rows] == largest[:size])
+                missing[:size] &= ~is_largest
+                dy[rows] += is_largest * d_row[:size]
+        else:
+            weights = _weights(way, y, sizes, attention)
+            weights /= _sums(weights, sizes)[columns]
+            dy += weights * d_row[columns]
+            if way == "attention" and attention is not None and not frozen:
+                gain = (y * d_row[columns]).sum(axis=1, keepdims=True)
+                mean_gain = _sums(weights * gain, sizes)[columns]
+                dy += weights * (gain - mean_gain) * attention
+    return dy
+
+
+def _weights(
+    way: str, y: np.ndarray, sizes: np.ndarray, attention: np.ndarray | None
+) -> np.ndarray:
+    """Return the weight of each row before the division by their sum, ``[N, 1]``."""
+    if way != "attention" or attention is None:
+        return np.ones((len(y), 1), y.dtype)
+    # in float64, because BLAS sums in another order when the batch holds other sequences
+    scores = (y @ attention.T.astype(np.float64)).astype(y.dtype)
+    return np.asarray(np.exp(scores - _largest(scores, sizes)[_columns(sizes)]))
+
+
+def _steps(sizes: np.ndarray) -> Iterator[tuple[slice, int]]:
+    """Yield the rows of each step, and how many there are."""
+    first = 0
+    for size in sizes.tolist():
+        yield slice(first, first + size), size
+        first += size
+
+
+def _columns(sizes: np.ndarray) -> np.ndarray:
+    """Return the number of the sequence that each row belongs to, ``[N]``."""
+    return np.asarray(np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes))
+
+
+def _sums(rows: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    sums = np.zeros((int(sizes[0]), rows.shape[1]), rows.dtype)
+    for step, size in _steps(sizes):
+        sums[:size] += rows[step]
+    return sums
+
+
+def _largest(rows: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    largest = np.full((int(sizes[0]), rows.shape[1]), -np.inf, rows.dtype)
+    for step, size in _steps(sizes):
+        np.maximum(largest[:size], rows[step], out=largest[:size])
+    return largest
