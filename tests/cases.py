@@ -30,7 +30,7 @@ def cell_id(cell: Cell) -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """One layer stack and the batch it is given."""
+    """The sizes and options of stacked layers, and of a batch for them."""
 
     cell: Cell
     T: int
@@ -53,7 +53,7 @@ class Case:
 
     @property
     def options(self) -> dict[str, int | bool]:
-        """What every constructor takes by the same names, torch's too."""
+        """Keyword arguments that the constructors of Elman's and torch's layers share."""
         return {
             "input_size": self.I,
             "hidden_size": self.H,
@@ -68,7 +68,7 @@ class Case:
         return self.num_layers * (2 if self.bidirectional else 1)
 
     def layer(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.nn.Module:
-        """The layers of `elman.nn`, their weights drawn from `seed`."""
+        """Layers of `elman.nn` with weights drawn from `seed`."""
         torch.manual_seed(seed)
         if self.cell.name == "rnn":
             return nn.RNN(**self.options, nonlinearity=self.cell.activation, dtype=dtype)
@@ -78,7 +78,7 @@ class Case:
     def batch(
         self, dtype: torch.dtype = torch.float64, seed: int = 1
     ) -> tuple[torch.Tensor, torch.Tensor | tuple[torch.Tensor, ...]]:
-        """An input and a start state, both asking for gradients: the same numbers in every type."""
+        """An input and a start state that require gradients; the same numbers in every type."""
         draw = torch.Generator().manual_seed(seed)
         shape = (self.B, self.T, self.I) if self.batch_first else (self.T, self.B, self.I)
         x = torch.randn(shape, generator=draw).to(dtype).requires_grad_()
@@ -89,7 +89,7 @@ class Case:
         return x, states if len(states) > 1 else states[0]
 
     def rounding(self, dtype: np.dtype | type = np.float64) -> float:
-        """How far two orders of the same sums may lie apart, relative to the largest number.
+        """Largest difference between two orders of the same sums, relative to the largest number.
 
         A number is a sum of I + H products, handed on through T steps and the layers; a gradient
         sums T·B of these. Each of the roundings is at most half an eps, and each gate function (of
@@ -98,7 +98,7 @@ class Case:
         return float(np.finfo(dtype).eps) * self.roundings
 
     def scattered(self, unit: float = 2.0**-24) -> float:
-        """How far they may lie apart where each rounding, at most `unit`, has a sign of its own.
+        """Largest difference if roundings, each at most `unit`, have independent signs.
 
         The sum of n of them has a standard deviation below unit·√n, of which six are allowed. The
         unit is float32's: this is the bound for a kernel, so much closer than `rounding` that a
@@ -108,7 +108,7 @@ class Case:
 
     @property
     def roundings(self) -> int:
-        """How many roundings a number or a gradient has behind it."""
+        """The number of roundings that add up in an output or a gradient."""
         inputs = max(self.I, self.H * self.rows // self.num_layers if self.num_layers > 1 else 0)
         return self.T * self.num_layers * (inputs + self.H + 8) + self.T * self.B
 
@@ -116,7 +116,7 @@ class Case:
 def results(
     forward: Callable[..., Any], module: torch.nn.Module, x: torch.Tensor, hx: Any = None
 ) -> dict[str, np.ndarray]:
-    """Outputs, last states and every gradient by name, of a sum with weights of its own.
+    """Outputs, last states and every gradient by name, of a weighted sum of outputs and last states.
 
     `forward` is called with `x` and, unless None, `hx`; `module` has the parameters.
     """
@@ -156,12 +156,12 @@ def states_of(hx: Any) -> tuple[torch.Tensor, ...]:
 
 
 def like(hx: Any, parts: Iterable[torch.Tensor]) -> Any:
-    """The `parts` as one argument or result of a layer, as `hx` is."""
+    """Return `parts` in the form of `hx`: a tuple, or a single tensor."""
     return tuple(parts) if isinstance(hx, tuple) else next(iter(parts))
 
 
 def plain(module: torch.nn.Module, x: Any, hx: Any = None) -> Any:
-    """The module in plain torch, whatever could run it faster."""
+    """Run the module in plain torch, even if the kernel could run it."""
     return stack.run(module, x, hx, unrolled.direction)
 
 
@@ -181,7 +181,7 @@ def in_torch(
     state: tuple[np.ndarray, ...] | None,
     forward: Callable[..., Any],
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """The layer of `cell_checks` by a torch module and the function that runs it."""
+    """The layer of `cell_checks`, computed by a torch module; `forward` runs the module."""
     module = module_of(cell, parameters, x.dtype)
     hx = None if state is None else tuple(torch.tensor(part)[None] for part in state)
     with torch.no_grad():
@@ -216,7 +216,7 @@ def gradient_in_torch(
 
 @dataclass(frozen=True)
 class Packed:
-    """Sequences of unequal lengths in a case."""
+    """A case with sequences of unequal lengths."""
 
     case: Case
     lengths: tuple[int, ...]

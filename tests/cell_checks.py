@@ -1,12 +1,12 @@
-"""The contract of a cell as checks that run on every implementation of a layer over time.
+"""Checks of the contract of a cell, for every implementation of a layer over time.
 
     @pytest.mark.parametrize(("name", "check"), list(yield_checks(cell, layer)))
     def test_contract(name, check): check()
 
-An implementation is ``layer(cell, parameters, x [T, B, I], state or None) -> (y [T, B, H], state)``
-on numpy arrays, as `elman.engine.layers.layer_sequence`; with ``gradient(...)`` of the same
-arguments and the weights of y and the last states in a sum, the gradient of that sum by name is
-checked too.
+An implementation is a function ``layer(cell, parameters, x [T, B, I], state or None) -> (y [T, B, H],
+state)`` of numpy arrays, such as `elman.engine.layers.layer_sequence`. A second function ``gradient``, with
+the same arguments and weights for y and for the last states, returns the gradient of the weighted sum by
+name; it is checked too.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from elman.engine.layers import layer_sequence
 T, B, I, H = 6, 3, 4, 5  # noqa: E741
 EPS = float(np.finfo(np.float64).eps)
 
-# Two orders of the same sums of I + H products and some 8 roundings a gate function, over T steps;
-# in eps of the type.
+# Roundings by which two orders of the same calculation may differ, in eps of the type: sums of I + H products
+# and some 8 roundings for each gate function, over T steps.
 ROUNDINGS = T * (I + H + 8)
 
-# A central difference errs by STEP² f'''/6 and eps·f/STEP, which STEP = eps^(1/3) makes alike; f
-# sums some hundred numbers of order one, and its third derivative is of that order.
+# A central difference has the errors STEP² f'''/6 and eps·f/STEP, which are equal for STEP = eps^(1/3).
+# Here f sums some hundred numbers of order one, and its third derivative is of that order.
 STEP = EPS ** (1 / 3)
 DIFFERENCE = 100 * STEP**2
 
@@ -40,7 +40,7 @@ Gradient = Callable[
 
 
 def example(cell: Cell, dtype: type, bias: bool = True) -> tuple[Parameters, np.ndarray, State]:
-    """Parameters, input and start state of the size the checks use."""
+    """Draw parameters, inputs and a start state with the sizes of the checks."""
     draw = np.random.default_rng(7)
     shapes = cell.parameters(I, H, bias)
     parameters = {name: draw.normal(0, 0.5, shape).astype(dtype) for name, shape in shapes.items()}
@@ -53,7 +53,7 @@ def rounding(dtype: np.dtype | type) -> float:
 
 
 def close(got: np.ndarray, expected: np.ndarray, tolerance: float | None = None) -> None:
-    """Whether two lie within `tolerance` of the largest number, None for the rounding of `got`."""
+    """Compare within `tolerance` times the largest number; None allows the rounding of the type of `got`."""
     tolerance = rounding(got.dtype) if tolerance is None else tolerance
     scale = max(1.0, float(np.abs(expected).max()))
     np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * scale)
@@ -174,7 +174,7 @@ def check_large_input_stays_finite(cell: Cell, layer: Layer, dtype: type) -> Non
 
 
 def check_gradient(cell: Cell, gradient: Gradient, dtype: type) -> None:
-    """Every gradient by name against central differences of the numpy form in float64."""
+    """Compare every gradient with central differences of numpy's layer in float64."""
     given = example(cell, dtype)
     parameters, x, state = _as(np.float64, *given)
     draw = np.random.default_rng(8)
@@ -202,7 +202,7 @@ def check_gradient(cell: Cell, gradient: Gradient, dtype: type) -> None:
             array[index] = value - STEP
             expected[index] = (above - total()) / (2 * STEP)
             array[index] = value
-        # a gradient sums T·B numbers, each rounded as the outputs are
+        # a gradient sums T·B numbers, each with the rounding of an output
         close(got[name], expected, DIFFERENCE + (1 + T * B / ROUNDINGS) * rounding(dtype))
 
 
@@ -231,7 +231,7 @@ CHECKS = (
 def yield_checks(
     cell: Cell, layer: Layer, gradient: Gradient | None = None, dtype: type = np.float64
 ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Every check of the contract for one cell in one implementation and type, ready to be called."""
+    """Yield the name of each check, and the check bound to a cell, an implementation and a type."""
     for check in CHECKS:
         yield check.__name__.removeprefix("check_"), functools.partial(check, cell, layer, dtype)
     if gradient is not None:

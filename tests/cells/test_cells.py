@@ -38,8 +38,9 @@ def test_table_has_every_cell() -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
-def test_frozen_step_sums(cell: Cell) -> None:
-    """With frozen slopes the shares of what a step read sum to whatever is read off the state after it."""
+def test_frozen_contributions_sum_to_the_new_state(cell: Cell) -> None:
+    """With frozen slopes, contributions of gx, gh and the old state sum to any weighted sum of the new
+    state."""
     parameters, x, state = example(cell, np.float64)
     gx = x[0] @ parameters["weight_ih"].T + parameters["bias_ih"]
     gh = None
@@ -62,8 +63,9 @@ def test_frozen_step_sums(cell: Cell) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
-def test_what_is_held_is_what_the_way_back_asks_for(cell: Cell) -> None:
-    """Gates are sigmoids, slopes those of tanh and relu; a linear function has nothing to hold."""
+def test_held_names_the_slopes_that_backward_uses(cell: Cell) -> None:
+    """Slopes of sigmoids count as "gates", those of tanh and relu as "slopes"; a linear function has
+    neither."""
     asked = set[str]()
 
     def slope(name: str) -> Callable[..., float]:
@@ -78,7 +80,7 @@ def test_what_is_held_is_what_the_way_back_asks_for(cell: Cell) -> None:
 
 
 def test_linear_rnn_is_the_plain_formula_exactly() -> None:
-    """With whole numbers nothing is rounded, so the formula holds to the last bit."""
+    """With whole numbers there is no rounding, so the formula holds to the last bit."""
     draw = np.random.default_rng(0)
     x, w_x, w_h = (draw.integers(-2, 3, shape) for shape in ((9, 4), (4, 3), (3, 3)))
     h = np.zeros((10, 3), np.int64)

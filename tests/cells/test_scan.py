@@ -53,7 +53,7 @@ def test_whole_numbers_are_exact(form: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("form", [scan.sequential, scan.parallel])
-def test_inputs_are_left_as_they_are(form: Callable[..., Any]) -> None:
+def test_inputs_do_not_change(form: Callable[..., Any]) -> None:
     arrays = example(9, np.float64)
     before = [array.copy() for array in arrays]
     form(numpy_ops(), *arrays)

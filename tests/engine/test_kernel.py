@@ -1,4 +1,5 @@
-"""The compiled kernel in its place: what was built, which instruction set runs, and Elman without one."""
+"""The compiled kernel: the parts that were built, the choice of instruction set, and Elman without a
+kernel."""
 
 from __future__ import annotations
 
@@ -19,21 +20,21 @@ from elman.errors import OptionError
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "lstm-1.safetensors"
-# the build that `make setup` keeps
+# the object files that `make setup` keeps
 OBJECTS = {
     folder.name.removeprefix("kernel_").removesuffix(".dir"): folder / "native" / "kernel.cpp.o"
     for folder in (ROOT / "native" / "editable" / "kernel" / "CMakeFiles").glob("kernel_*.dir")
 }
 SETS = list(kernel.kernels())
 WIDTHS = {"base": 4, "avx2": 8, "avx512": 16, "avx512_bf16": 16}
-# an extension module that is not there, whether or not it was built
+# makes the extension module impossible to import
 BLOCKED = "import sys; sys.modules['elman._kernel'] = None\n"
 REASON = "it is not there: it was not built, or the build failed"
 COMMAND = "import sys; from elman.cli import main; main(sys.argv[1:])"
 
 
 def python(code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run `code` in a process of its own, with only these of Elman's variables."""
+    """Run `code` in a new process, with no other environment variables of Elman than `variables`."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("ELMAN_")}
     return subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning", "-c", code, *arguments],
@@ -46,14 +47,14 @@ def python(code: str, *arguments: str, **variables: str) -> subprocess.Completed
 
 
 def answer(code: str, **variables: str) -> Any:
-    """What `code` printed, as JSON; it must have ended well and in silence."""
+    """Run `code`, which must succeed without warnings, and return the JSON that it prints."""
     done = python(code, **variables)
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line with which the command refused."""
+    """The single line of the command's error message."""
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
@@ -65,7 +66,7 @@ def test_the_kernel_was_built() -> None:
     assert SETS, kernel.why_not()
     assert SETS[-1] == "base"
     assert kernel.why_not() == ""
-    # what the processor has is what Linux says it has
+    # the kernel finds the instruction sets that Linux reports
     flags = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text().partition("\n\n")[0]))
     needed = {"avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"}}
     needed["avx512_bf16"] = needed["avx512"] | {"avx512_bf16"}
@@ -83,23 +84,23 @@ print(json.dumps([native.isa(), kernel.name, kernel.width, kernel.bfloat16, stat
 """
 
 
-def test_the_forced_set_is_the_one_that_ran() -> None:
+def test_a_forced_instruction_set_runs() -> None:
     outputs = {}
     for name in SETS:
         *facts, outputs[name] = answer(FORCED, ELMAN_ISA=name)
         assert facts == [name, name, WIDTHS[name], name == "avx512_bf16"]
     assert answer(FORCED) == answer(FORCED, ELMAN_ISA=SETS[0])
-    # without fused multiply-adds every product is rounded, which shows in the bits
+    # without fused multiply-adds every product is rounded, so the bits differ
     assert "avx2" not in SETS or outputs["base"] != outputs["avx2"]
 
 
-def test_a_wrong_set_is_one_clear_line() -> None:
+def test_an_unknown_instruction_set_is_one_clear_line() -> None:
     line = refusal(python(COMMAND, "info", ELMAN_ISA="sse9"))
     assert line == f"elman: ELMAN_ISA: got sse9; expected one of {', '.join(SETS)}"
 
 
-def test_objects_of_an_instruction_set_define_nothing_but_their_table() -> None:
-    """A weak symbol is taken by the linker from whichever object it likes, for all processors."""
+def test_object_files_define_only_their_table() -> None:
+    """The linker may take a weak symbol from any object file, and with it code for another processor."""
     assert set(OBJECTS) >= set(SETS), "`make setup` keeps what it built"
     for name, path in OBJECTS.items():
         listed = subprocess.run(
@@ -112,7 +113,7 @@ def test_objects_of_an_instruction_set_define_nothing_but_their_table() -> None:
 
 
 @pytest.mark.parametrize("name", OBJECTS)
-def test_objects_hold_instructions_of_their_set_alone(name: str) -> None:
+def test_object_files_use_only_their_instruction_set(name: str) -> None:
     command = ["objdump", "--disassemble", "--no-show-raw-insn", OBJECTS[name]]
     code = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     registers = {"base": "x", "avx2": "y", "avx512": "z", "avx512_bf16": "z"}
@@ -125,7 +126,7 @@ def test_objects_hold_instructions_of_their_set_alone(name: str) -> None:
 INFO = "import json; from elman.training.display import describe_installation as d; print(json.dumps(d()))"
 
 
-def test_info_says_what_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_names_the_kernel(capsys: pytest.CaptureFixture[str]) -> None:
     facts = answer(INFO, ELMAN_ISA="base", ELMAN_THREADS="3")
     assert (facts["kernel"], facts["instruction_sets"], facts["threads"]) == ("base", SETS, 3)
     for arguments in ((), ("--json",)):
@@ -134,7 +135,7 @@ def test_info_says_what_runs(capsys: pytest.CaptureFixture[str]) -> None:
         assert re.search(r"kernel\W+base\b", done.stdout)
 
 
-def test_info_says_why_none_runs() -> None:
+def test_info_says_why_there_is_no_kernel() -> None:
     facts = answer(BLOCKED + INFO)
     assert (facts["kernel"], facts["instruction_sets"]) == (f"none: {REASON}", [])
     done = python(BLOCKED + COMMAND, "info")
@@ -144,7 +145,7 @@ def test_info_says_why_none_runs() -> None:
 
 @pytest.mark.parametrize("variables", [{"ELMAN_REQUIRE_NATIVE": "1"}, {"ELMAN_ISA": "base"}])
 @pytest.mark.parametrize("arguments", [("info",), ("predict", str(GOLDEN), "I")])
-def test_a_kernel_that_is_asked_for_and_missing_is_one_clear_line(
+def test_a_required_kernel_that_is_missing_is_one_clear_line(
     variables: dict[str, str], arguments: tuple[str, ...]
 ) -> None:
     line = refusal(python(BLOCKED + COMMAND, *arguments, **variables))
@@ -153,7 +154,7 @@ def test_a_kernel_that_is_asked_for_and_missing_is_one_clear_line(
     assert done.returncode == 0
 
 
-def test_no_kernel_is_no_error_where_none_is_asked_for() -> None:
+def test_a_missing_kernel_is_no_error_unless_required() -> None:
     for value in ("", "0"):
         done = python(
             BLOCKED + COMMAND, "predict", str(GOLDEN), "I", "--json", ELMAN_REQUIRE_NATIVE=value
@@ -181,7 +182,7 @@ print(json.dumps([native.isa(), [str(one.message) for one in caught], numbers]))
 """
 
 
-def test_without_the_kernel_all_works_and_that_is_said_once() -> None:
+def test_without_the_kernel_everything_works_after_one_warning() -> None:
     code = f"import sys; GOLDEN = {str(GOLDEN)!r}\n" + BOTH
     name, said, numbers = answer(code)
     assert (name, said) == (SETS[0], [])
@@ -199,14 +200,14 @@ def test_without_the_kernel_all_works_and_that_is_said_once() -> None:
 
 
 class _Broken:
-    """Finds the extension module, and it does not load."""
+    """An import hook for which the extension module exists but does not load."""
 
     def find_spec(self, name: str, *_: object) -> None:
         if name == "elman._kernel":
             raise ImportError("undefined symbol: nothing\nat all", name=name)
 
 
-def test_why_not_is_what_was_written_or_what_the_loader_says(
+def test_why_not_is_the_installers_or_the_loaders_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "elman._kernel", None)
@@ -221,19 +222,23 @@ def test_why_not_is_what_was_written_or_what_the_loader_says(
 
 
 @pytest.mark.parametrize(("asked", "count"), [("1", 1), ("12", 12), ("64", 64)])
-def test_threads_as_asked(monkeypatch: pytest.MonkeyPatch, asked: str, count: int) -> None:
+def test_threads_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, asked: str, count: int
+) -> None:
     monkeypatch.setenv("ELMAN_THREADS", asked)
     assert kernel.threads.__wrapped__() == kernel.threads.__wrapped__(7) == count
 
 
-def test_threads_as_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELMAN_THREADS", "")
     assert kernel.threads.__wrapped__() == len(os.sched_getaffinity(0))
     assert kernel.threads.__wrapped__(7) == 7
 
 
 @pytest.mark.parametrize("asked", ["0", "-1", "65", "two", "1.5", " 1", "٣", "9" * 5000])
-def test_threads_that_cannot_be(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+def test_impossible_numbers_of_threads_are_refused(
+    monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
     monkeypatch.setenv("ELMAN_THREADS", asked)
     with pytest.raises(OptionError, match="ELMAN_THREADS: got"):
         kernel.threads.__wrapped__()
@@ -257,7 +262,7 @@ print(os.waitpid(child, 0)[1])
 
 
 def configure(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Configure the build where the compiler that is named does not exist."""
+    """Configure the build with a compiler that does not exist."""
     tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": tools, "CXX": "/no/such/compiler", **variables}
     command = ["cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja"]

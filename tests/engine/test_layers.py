@@ -18,7 +18,7 @@ CELLS = [("rnn", "linear"), ("rnn", "tanh"), ("rnn", "relu")]
 CELLS += [("gru", "tanh"), ("lstm", "tanh"), ("mingru", "tanh")]
 NETWORKS = [pytest.param(cell, activation, id=f"{cell}-{activation}") for cell, activation in CELLS]
 
-# One float32 rounding of a sum of some 20 products of numbers around 1, carried over 40 steps.
+# float32 rounding of a sum of some 20 products of numbers around 1, carried over 40 steps
 FLOAT32 = 2e-5
 FLOAT64 = 1e-12
 
@@ -32,7 +32,7 @@ def parameters(cell, inputs, H, seed=0, dtype=np.float64, scale=0.5, bias=True):
 
 
 def by_hand(cell, weights, x, state):
-    """One step at a time, one sequence at a time, straight from the contract."""
+    """Run one step of one sequence at a time, directly from the contract of a cell."""
     from elman.cells import numpy_ops
 
     T, B, _ = x.shape
@@ -115,7 +115,7 @@ def test_wrong_shapes_are_refused():
 
 
 def plain_network(model, tokens):
-    """Logits of the whole network in float64, layer by layer from the model's arrays."""
+    """Compute the logits in float64, layer by layer from the arrays of the model."""
     arrays = {name: array.astype(np.float64) for name, array in model.arrays.items()}
     config = model.config
     cell = find(config.cell, config.activation)
@@ -168,7 +168,7 @@ def test_fresh_lanes_start_from_zero(make):
     assert not np.array_equal(anew[:, 1], carried[:, 1])
 
 
-def test_targets_in_blocks_are_targets_at_once(make, monkeypatch):
+def test_targets_in_blocks_give_the_same(make, monkeypatch):
     network = Network(make("lstm"))
     hidden = np.random.default_rng(0).standard_normal((23, 6)).astype(np.float32)
     targets = np.random.default_rng(1).integers(0, len(network.model.codec), 23)

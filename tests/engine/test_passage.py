@@ -53,7 +53,7 @@ def _total(passage: Passage, dy: np.ndarray, dend: np.ndarray) -> np.ndarray:
 
 
 @EACH
-def test_reads_as_the_layers_do(cell: Cell) -> None:
+def test_a_pass_equals_the_layers(cell: Cell) -> None:
     passage = _read(cell, STACKS["residual"])
     config, arrays, _ = _make(cell, STACKS["residual"])
     x = passage.inputs[0]
@@ -72,7 +72,9 @@ def test_reads_as_the_layers_do(cell: Cell) -> None:
 
 @EACH
 @STACK
-def test_frozen_shares_sum_to_what_is_read_off(cell: Cell, stack: tuple[int, int, bool]) -> None:
+def test_frozen_contributions_sum_to_the_weighted_outputs(
+    cell: Cell, stack: tuple[int, int, bool]
+) -> None:
     passage = _read(cell, stack)
     dy, dend = _weights(passage)
     back = passage.back(dy, frozen=True, dend=dend)
@@ -80,14 +82,14 @@ def test_frozen_shares_sum_to_what_is_read_off(cell: Cell, stack: tuple[int, int
     shares = (back.dx * passage.inputs[0]).sum((0, 2)) + back.bias
     shares += sum((d * part).sum((0, 1, 3)) for d, part in starts)
     wanted = _total(passage, dy, dend)
-    # each layer and each of the T·H numbers that are read off adds its own roundings
+    # each layer and each of the T·H weighted outputs adds its own roundings
     largest = np.abs(passage.y).max() * len(passage.start) * T * H
     np.testing.assert_allclose(shares, wanted, atol=largest * rounding(np.float64))
 
 
 @EACH
 @STACK
-def test_true_gradient_is_the_difference(cell: Cell, stack: tuple[int, int, bool]) -> None:
+def test_true_gradient_is_the_central_difference(cell: Cell, stack: tuple[int, int, bool]) -> None:
     passage = _read(cell, stack)
     dy, dend = _weights(passage)
     back = passage.back(dy, dend=dend)
@@ -103,7 +105,7 @@ def test_true_gradient_is_the_difference(cell: Cell, stack: tuple[int, int, bool
 
     wanted = (moved(STEP) - moved(-STEP)) / (2 * STEP)
     got = sum((d * way).sum() for d, way in zip([back.dx, *back.dstart], ways, strict=True))
-    # a third derivative along a way of some hundred numbers is some hundred times that along one
+    # the third derivative along a direction of some hundred numbers is some hundred times that of one number
     scale = float(sum(np.square(way).sum() for way in ways)) * max(1.0, np.abs(passage.y).max())
     assert abs(got - wanted) <= scale * DIFFERENCE
 
@@ -111,7 +113,7 @@ def test_true_gradient_is_the_difference(cell: Cell, stack: tuple[int, int, bool
 @pytest.mark.skipif(not kernel.kernels(), reason="no kernel on this machine")
 @EACH
 @STACK
-def test_kernel_goes_back_as_numpy_does(cell: Cell, stack: tuple[int, int, bool]) -> None:
+def test_kernel_and_numpy_give_the_same_gradients(cell: Cell, stack: tuple[int, int, bool]) -> None:
     oracle, passage = _read(cell, stack), _read(cell, stack, np.float32)
     assert passage.layers.runs_in_kernel
     dy, dend = _weights(oracle)
@@ -128,7 +130,7 @@ def test_kernel_goes_back_as_numpy_does(cell: Cell, stack: tuple[int, int, bool]
     np.testing.assert_array_equal(again.dx, got.dx)
 
 
-def test_numbers_out_of_range_are_said() -> None:
+def test_overflow_is_an_error() -> None:
     config = SimpleNamespace(cell="rnn", activation="linear", num_layers=1)
     arrays = {name: np.full((1, 1), 1e30, np.float32) for name in ("w", "u")}
     named = {"layers.0.weight_ih": arrays["w"], "layers.0.weight_hh": arrays["u"]}

@@ -1,4 +1,4 @@
-"""Numpy's products in explanations take one thread, and leave the process's setting as it was."""
+"""Numpy's products in explanations take one thread, and the process's setting is restored afterwards."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_an_explanation_takes_one_thread_of_numpy(two, monkeypatch):
     assert threads() == [2]
 
 
-def test_the_last_one_to_leave_restores_the_threads(two):
+def test_the_last_user_restores_the_number_of_threads(two):
     inside, leave = threading.Event(), threading.Event()
 
     def other():
@@ -56,7 +56,7 @@ def test_the_last_one_to_leave_restores_the_threads(two):
     assert threads() == [2]
 
 
-def test_a_pause_calls_what_was_put_there_for_this_thread_alone():
+def test_a_pause_calls_the_function_of_its_own_thread_only():
     calls = []
     pause()
     with paced(lambda: calls.append(1)):

@@ -1,4 +1,4 @@
-"""Whatever fails while a file is written, the earlier one stays and nothing is left beside it."""
+"""Whenever writing a file fails, the earlier file stays and no temporary file remains."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Faults:
         def call(*arguments, **keywords):
             self.calls.append(name)
             if len(self.calls) - 1 == fail_at:
-                if name == "close":  # Linux closes it all the same
+                if name == "close":  # Linux closes the file even if close fails
                     real(*arguments)
                 raise OSError(code, os.strerror(code))
             if short and name == "write":
@@ -42,7 +42,7 @@ class Faults:
 
 
 def save_with(path: Path, fail_at: int, code: int = errno.EIO, short: bool = False):
-    """Save `NEW`; return the calls that were made and the error that was raised."""
+    """Save `NEW` and return the calls of `os`, and the error if there was one."""
     error = None
     with pytest.MonkeyPatch.context() as patch:
         faults = Faults(patch, fail_at, code, short)
@@ -77,7 +77,7 @@ def test_every_call_may_fail(tmp_path, code, short):
         assert made[n] == calls[n]
         assert os.strerror(code) in str(error)
         assert "\n" not in str(error)
-        # After the rename the new file is there, and only its durability is in doubt.
+        # after the rename the new file exists, but it may not survive a power failure
         assert path.read_bytes() == (OLD if n <= renamed else b"".join(NEW))
         assert ("earlier file is as it was" in str(error)) == (n <= renamed)
         assert os.listdir(tmp_path) == ["file"]
@@ -95,7 +95,7 @@ def test_first_save_may_fail_too(tmp_path):
 
 def test_killed_at_every_call(tmp_path):
     path = tmp_path / "file"
-    # Each save runs in a fork of one process that knows nothing but the standard library and us.
+    # each save runs in a fork of a process that has imported the standard library and Elman only
     script = f"""
 import os, signal
 from elman.files.atomic import atomic_write
@@ -134,7 +134,7 @@ print(n)
     assert int(done.stdout) >= 10
 
 
-def test_interrupted_by_a_person(tmp_path, monkeypatch):
+def test_interrupted_by_the_keyboard(tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(OLD)
 
@@ -149,7 +149,7 @@ def test_interrupted_by_a_person(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_write_of_nothing_is_no_endless_loop(tmp_path, monkeypatch):
+def test_a_write_of_zero_bytes_does_not_loop_forever(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda descriptor, part: 0)
         with pytest.raises(OutputError, match="nothing could be written"):
@@ -199,7 +199,7 @@ def test_missing_folder(tmp_path):
         atomic_write(tmp_path / "file" / "file", b"")
 
 
-def test_target_is_no_file(tmp_path):
+def test_target_is_not_a_file(tmp_path):
     with pytest.raises(OutputError, match="a folder of that name"):
         atomic_write(tmp_path, b"")
     os.mkfifo(tmp_path / "pipe")
@@ -239,7 +239,7 @@ def test_new_file_has_the_usual_mode(tmp_path):
     assert (tmp_path / "file").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_what_a_killed_save_left_is_removed_later(tmp_path):
+def test_temporary_files_of_killed_saves_are_removed_later(tmp_path):
     old, young, other = (tmp_path / name for name in (".elman-1.tmp", ".elman-2.tmp", "mine.tmp"))
     for path in (old, young, other):
         path.write_bytes(b"")

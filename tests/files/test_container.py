@@ -1,4 +1,4 @@
-"""What is written is read again, in the same bytes every time, and by other tools too."""
+"""A written file reads back the same, has the same bytes every time, and other tools can read it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ARRAYS = st.dictionaries(
     ),
     max_size=6,
 )
-# A lone surrogate is what Python makes of a file name that is not UTF-8.
+# Python turns file names that are not UTF-8 into lone surrogates.
 TEXTS = st.text(st.characters() | st.sampled_from('\udc80\ud83d"\\\0\n'), max_size=10)
 VALUES = st.recursive(
     st.none()
@@ -40,7 +40,7 @@ VALUES = st.recursive(
     max_leaves=10,
 )
 METADATA = st.dictionaries(TEXTS.filter(lambda key: key not in ("sha256", "elman")), VALUES)
-# The folder of the test is shared by all examples, and every one writes its file anew.
+# All examples share the folder of the test, and each writes its file anew.
 shared_folder = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None
 )
@@ -56,7 +56,7 @@ def assert_same(arrays, others):
 
 @shared_folder
 @given(arrays=ARRAYS, metadata=METADATA)
-def test_what_is_written_is_read(tmp_path, arrays, metadata):
+def test_a_written_file_reads_back_the_same(tmp_path, arrays, metadata):
     path = tmp_path / "file.safetensors"
     container.write(path, arrays, metadata)
     found, values = container.read(path)
@@ -64,7 +64,7 @@ def test_what_is_written_is_read(tmp_path, arrays, metadata):
     assert all(array.flags.aligned and array.flags.writeable for array in found.values())
     assert values == metadata
     assert list(values) == list(metadata)
-    assert json.dumps(values) == json.dumps(metadata)  # the order inside, and -0.0 apart from 0.0
+    assert json.dumps(values) == json.dumps(metadata)  # also the order of keys, and -0.0
 
 
 @shared_folder
@@ -152,7 +152,7 @@ def deep(depth):
         ({"elman": "x"}, "a key of metadata: got elman"),
     ],
 )  # fmt: skip
-def test_metadata_that_could_not_be_read_is_not_written(tmp_path, metadata, message):
+def test_unreadable_metadata_is_not_written(tmp_path, metadata, message):
     with pytest.raises(InputError, match=message) as caught:
         container.write(tmp_path / "file", {}, metadata)
     assert "damaged" not in str(caught.value)
@@ -170,7 +170,7 @@ def test_metadata_that_could_not_be_read_is_not_written(tmp_path, metadata, mess
         ({f"a{k}": np.zeros(0) for k in range(513)}, "tensors in its header: got 513"),
     ],
 )
-def test_arrays_that_could_not_be_read_are_not_written(tmp_path, arrays, message):
+def test_unreadable_arrays_are_not_written(tmp_path, arrays, message):
     with pytest.raises(InputError, match=message):
         container.write(tmp_path / "file", arrays, {})
     assert not (tmp_path / "file").exists()
@@ -223,7 +223,7 @@ def test_reading_holds_the_payload_once(tmp_path):
     finally:
         tracemalloc.stop()
     assert arrays["a"].size == size
-    # The payload, the file's buffer, and what a first call of the JSON reader keeps.
+    # the payload, the file's buffer, and what the JSON reader keeps after its first call
     assert peak < size + 1_000_000
 
 
@@ -239,6 +239,6 @@ def test_writing_copies_nothing(tmp_path):
     assert peak < 1_000_000
 
 
-def test_an_unwritable_place_is_an_output_error(tmp_path):
+def test_an_unwritable_folder_is_an_output_error(tmp_path):
     with pytest.raises(OutputError, match=r"cannot write .*missing/file.*make the folder first"):
         container.write(tmp_path / "missing" / "file", {}, {})

@@ -1,4 +1,4 @@
-"""No damaged or forged model file loads in silence, and a forged one costs little to refuse.
+"""Damaged and forged model files are refused, and refusing them costs little.
 
 ``ELMAN_HOSTILE_COUNT`` sets how many random corruptions of each kind are tried (a release: 100000).
 """
@@ -47,7 +47,7 @@ def refusal(path: Path, content: bytes) -> str:
 
 
 def sign(content: bytes) -> bytes:
-    """Return `content` with the digest that an attacker would have computed."""
+    """Return `content` with a valid digest, as an attacker would compute it."""
     start = content.find(b'"sha256":"')
     if start < 0:
         return content
@@ -68,7 +68,7 @@ def join(header: bytes, payload: bytes = b"") -> bytes:
 
 
 def forge(tensors: str, payload: bytes = b"", metadata: str = "") -> bytes:
-    """Return a file with a right digest whose header holds this text as its tensors."""
+    """Return a file with a valid digest whose header has this text in the place of its tensors."""
     version = json.dumps(json.dumps({"format": FORMAT, "needs": "0.1.0"}, separators=(",", ":")))
     start = f'{{"__metadata__":{{"sha256":"{"0" * 64}","elman":{version}{metadata}}}'
     return join((start + ("," if tensors else "") + tensors + "}").encode(), payload)
@@ -79,7 +79,7 @@ def tensor(name: str = "a", dtype: str = "U8", shape: str = "[0]", offsets: str 
 
 
 def test_the_forger_can_forge(tmp_path):
-    """What is refused below is refused for its own sake: the same means make files that load."""
+    """The helpers can write files that load, so the refusals below have the reason that each test names."""
     content = forge(tensor(shape="[2,3]", offsets="[0,6]"), b"abcdef", ',"x":"[1,{\\"y\\":2.5}]"')
     (tmp_path / "file").write_bytes(content)
     arrays, metadata = container.read(tmp_path / "file")
@@ -156,7 +156,7 @@ def test_random_damage(tmp_path):
 
 
 def _mutate(header: bytes, payload: bytes, draw: random.Random) -> tuple[bytes, bytes]:
-    """Return the parts of a file changed in a way that comes further than plain damage."""
+    """Return header and payload with a change that gets past the first checks of the reader."""
     marks = [at for at, byte in enumerate(header) if byte in b'{}[],:"\\0123456789']
     at = draw.choice(marks)
     kind = draw.randrange(6)
@@ -207,7 +207,7 @@ def _mutate(header: bytes, payload: bytes, draw: random.Random) -> tuple[bytes, 
 
 
 def test_forgeries_with_a_right_digest(tmp_path):
-    """A forged file is refused by its error, or it is a sound model that saves to the same bytes."""
+    """A forged file is either refused, or it is a valid model that saves to the same bytes."""
     path, again = tmp_path / "model", tmp_path / "again"
     draw = random.Random(1)
     loaded = 0
@@ -326,7 +326,7 @@ def test_other_files(tmp_path, content):
     assert "pass a file that elman train wrote" in message
 
 
-def test_other_things_than_files(tmp_path):
+def test_pipes_devices_and_folders(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path, message in (
         (tmp_path, "Is a directory"),
@@ -347,7 +347,7 @@ def test_a_newer_format_says_what_it_needs(tmp_path):
     message = refusal(tmp_path / "file", join(header.replace(old, new), payload))
     told = "a newer Elman wrote it: got format 7; expected format 1; install Elman 2.3.0 or later"
     assert told in message
-    # a later version may write the same format with something that this one does not know
+    # a later version may write the same format with metadata that this version does not know
     same = header.replace(old, old.replace(b"0.1.0", b"2.3.0"))
     message = refusal(tmp_path / "file", join(same, payload))
     assert "a newer Elman wrote it: got format 1;" in message
@@ -423,11 +423,11 @@ def test_bombs(tmp_path, name):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # The header, its copies as text, and the 10,000 values that a header may hold.
+    # the header, copies of it as text, and the 10,000 values that a header may have
     assert peak < 12 * MEBIBYTE
 
 
-def test_a_file_larger_on_paper_than_on_the_disk(tmp_path):
+def test_a_header_that_declares_more_bytes_than_the_file_has(tmp_path):
     path = tmp_path / "sparse"
     size = 1 << 34
     path.write_bytes(forge(tensor(shape=f"[{size}]", offsets=f"[0,{size}]")))
@@ -450,7 +450,7 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path, monkeypatch):
         container.read(path)
 
 
-def test_memory_that_does_not_suffice(tmp_path, monkeypatch):
+def test_too_little_memory(tmp_path, monkeypatch):
     path = tmp_path / "model"
     path.write_bytes(SMALLEST)
 
@@ -463,11 +463,11 @@ def test_memory_that_does_not_suffice(tmp_path, monkeypatch):
 
 
 WRONG = [None, True, 0, -1, 1.5, 10**30, "x", "", [], [1], ["a"], [[]], {}, {"a": 1}]
-"""JSON values that are put in place of every part of a model's metadata, under a right digest."""
+"""JSON values that replace each part of a model's metadata, with a valid digest."""
 
 
 def places(value: object, above: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-    """Return the keys and indices that lead to every part of a JSON value but itself."""
+    """Return the keys and indices that lead to every part of a JSON value."""
     items = value.items() if isinstance(value, dict) else []
     items = enumerate(value) if isinstance(value, list) else items
     found = [(*above, key) for key, _ in items]
@@ -495,7 +495,7 @@ def test_the_task_is_a_text(new, tmp_path):
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
 def test_every_field_has_its_type(golden, tmp_path):
-    """A field of another type is refused as a model file is, or has a value that it may have."""
+    """A field of another type is refused with a ModelFileError, unless the new value is valid for it."""
     arrays, metadata = container.read(golden)
     forged = [(place, new) for place in places(metadata) for new in WRONG]
     path = tmp_path / "forged.safetensors"

@@ -9,7 +9,7 @@ from elman.engine import kernel as native
 
 
 class Watched:
-    """A kernel that counts its calls, and keeps the arguments of the last by name."""
+    """A kernel that counts the calls of each method and keeps the arguments of the last call."""
 
     def __init__(self, kernel: Any) -> None:
         self._kernel = kernel
@@ -31,7 +31,7 @@ class Watched:
 
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    """The kernel that runs by itself, watched where the layers call it."""
+    """The kernel that Elman chooses, watched."""
     watched = Watched(native.kernel())
     monkeypatch.setattr(native, "kernel", lambda: watched)
     return watched
@@ -39,7 +39,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> Watched:
 
 @pytest.fixture(params=list(native.kernels()))
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Watched:
-    """The kernel of every instruction set that this processor has, watched as well."""
+    """The kernel of each instruction set that this processor has, watched."""
     watched = Watched(native.kernels()[request.param])
     monkeypatch.setattr(native, "kernel", lambda: watched)
     return watched

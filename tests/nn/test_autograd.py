@@ -1,4 +1,4 @@
-"""The kernel as a node of torch's autograd: whatever may be asked of it, torch's own answer comes."""
+"""The kernel as a node of torch's autograd gives torch's own results for every kind of call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ over_cells = pytest.mark.parametrize("cell", CELLS, ids=cell_id)
 
 
 def small(cell: Cell) -> tuple[Case, torch.nn.Module, dict[str, torch.Tensor]]:
-    """A case, its layer in float32, and all that it computes from, by name."""
+    """A case, its layer in float32, and the layer's inputs, start states and parameters by name."""
     case = Case(cell, 6, 3, 5, 9, num_layers=2, bidirectional=True)
     layer = case.layer(torch.float32)
     x, hx = case.batch(torch.float32)
@@ -41,7 +41,7 @@ def arrays(named: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
 
 
 @over_cells
-def test_two_runs_and_two_backwards_are_the_same(cell: Cell, chosen: Any) -> None:
+def test_repeated_runs_and_backwards_give_the_same_bits(cell: Cell, chosen: Any) -> None:
     case, layer, given = small(cell)
     found = []
     for _ in range(2):
@@ -51,14 +51,14 @@ def test_two_runs_and_two_backwards_are_the_same(cell: Cell, chosen: Any) -> Non
             torch.autograd.grad(loss, list(given.values()), retain_graph=True) for _ in range(2)
         )
         found += [once, again]
-    # the second backward needs what the first has overwritten, once more from forward
+    # the first backward has overwritten what the second needs, so forward runs again
     assert chosen.calls == {"forward": 4 * case.rows, "backward": 4 * case.rows}
     for other in found[1:]:
         assert all(torch.equal(one, same) for one, same in zip(found[0], other, strict=True))
 
 
 @over_cells
-def test_backward_once_only_without_retain_graph(cell: Cell) -> None:
+def test_second_backward_needs_retain_graph(cell: Cell) -> None:
     _, layer, given = small(cell)
     loss = outputs(layer, given, cell.states)[0].sum()
     loss.backward()
@@ -68,7 +68,7 @@ def test_backward_once_only_without_retain_graph(cell: Cell) -> None:
 
 @over_cells
 def test_second_derivatives(cell: Cell, chosen: Any) -> None:
-    """Gradients of gradients, by name, as in plain torch in float64."""
+    """Second derivatives equal those of plain torch in float64."""
     case = Case(cell, 6, 3, 5, 9, num_layers=2, bidirectional=True)
     found = []
     for dtype in (torch.float32, torch.float64):
@@ -83,14 +83,14 @@ def test_second_derivatives(cell: Cell, chosen: Any) -> None:
         sum(part.square().sum() for part in first).backward()
         found.append({name: tensor.grad.numpy() for name, tensor in given.items()})
         found[-1] |= {f"{n} first": g.detach().numpy() for n, g in zip(given, first, strict=True)}
-    # what the gradients of the gradients go on through is again the kernel's
+    # a second derivative runs through further kernel calls
     assert chosen.calls == {"forward": case.rows, "backward": case.rows}
-    # the chain goes forward and back, and both again
+    # one forward and one backward, then both once more
     close_by_name(*found, 2 * case.scattered())
 
 
 def both_ways(layer: torch.nn.Module, loss: Callable[[Any], Any]) -> None:
-    """The gradients that `loss` returns, by the kernel with and without a graph, and by plain torch."""
+    """Compare the gradients of `loss`: the kernel's, with and without a graph, and plain torch's."""
     kernel = loss(layer, create_graph=True)
     once = loss(layer, create_graph=False)
     expected = loss(functools.partial(plain, layer), create_graph=True)
@@ -100,7 +100,7 @@ def both_ways(layer: torch.nn.Module, loss: Callable[[Any], Any]) -> None:
 
 
 def test_second_derivative_where_one_input_comes_from_another() -> None:
-    """A gradient by way of the start state is the start state's: it must not count twice."""
+    """A gradient that flows through the start state must not be counted twice."""
     layer = GRU(3, 3)
     sequences = [torch.randn(4, 3, requires_grad=True), torch.randn(2, 3, requires_grad=True)]
 
@@ -127,8 +127,8 @@ def test_second_derivative_of_a_tied_weight() -> None:
 
 
 @over_cells
-def test_gradients_for_some_alone(cell: Cell) -> None:
-    """Whatever asks for no gradient gets none, and the others are the same without it."""
+def test_gradients_of_some_inputs_only(cell: Cell) -> None:
+    """An input that needs no gradient gets none, and the other gradients do not change."""
     case, layer, given = small(cell)
     whole = results(layer, layer, *case.batch(torch.float32))
     names = {name: f"{name}.grad" if name in ("x", *cell.states) else name for name in given}
@@ -157,14 +157,14 @@ def turned(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def shifted(tensor: torch.Tensor) -> torch.Tensor:
-    """The same numbers at an address that only a float is aligned to."""
+    """The same numbers at an address with the alignment of a float only."""
     memory = torch.zeros(tensor.numel() + 1)
     memory[1:] = tensor.detach().flatten()
     return memory[1:].view(tensor.shape)
 
 
 def negated(tensor: torch.Tensor) -> torch.Tensor:
-    """The same numbers as torch's lazy negative of others."""
+    """The same numbers as a tensor that torch negates lazily."""
     return torch.complex(torch.zeros_like(tensor), -tensor.detach()).conj().imag
 
 
@@ -176,7 +176,7 @@ def test_layouts(cell: Cell, layout: Callable[[torch.Tensor], torch.Tensor], cho
     expected = results(layer, layer, x, hx)
     other = case.layer(torch.float32)
     for name, weight in layer.named_parameters():
-        if layout is not negated:  # of a complex number, a parameter is none of torch's own
+        if layout is not negated:  # a parameter cannot be lazily negated
             setattr(other, name, torch.nn.Parameter(layout(weight)))
 
     def forward(x: torch.Tensor, hx: Any) -> Any:
@@ -240,7 +240,7 @@ def test_changes_in_place_are_noticed(cell: Cell) -> None:
 
 @over_cells
 def test_checkpoints_and_hooks(cell: Cell) -> None:
-    """What torch stores elsewhere or computes again gives the same bits."""
+    """Saved tensor hooks and checkpoints give the same bits."""
     _, layer, given = small(cell)
 
     def call(x: torch.Tensor) -> torch.Tensor:

@@ -22,15 +22,15 @@ NAMES = ("input", "weight", "bias")
 
 @dataclass(frozen=True)
 class Case:
-    """Rows, units and classes, and what is asked of them."""
+    """Sizes of a batch, and the properties of its numbers."""
 
     N: int
     H: int
     V: int
     scale: float = 1.0
-    """Of the logits, roughly."""
+    """Standard deviation of the logits, roughly."""
     ignored: float = 0.0
-    """Share of the rows that count for nothing."""
+    """Share of the rows that are ignored."""
     ignore: int = -100
 
     @property
@@ -39,7 +39,7 @@ class Case:
         return f"N{self.N}H{self.H}V{self.V}x{self.scale:g}{ignored}"
 
     def arguments(self, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:
-        """Input, weight and bias, asking for gradients, and targets: the same numbers in every type."""
+        """Input, weight and bias, which require gradients, and targets; the same numbers in every type."""
         draw = torch.Generator().manual_seed(5)
         shapes = ((self.N, self.H), (self.V, self.H), (self.V,))
         parts = [torch.randn(shape, generator=draw) for shape in shapes]
@@ -50,7 +50,7 @@ class Case:
 
 
 def in_torch(*given: torch.Tensor, **how: Any) -> torch.Tensor:
-    """Its definition."""
+    """The definition of the cross entropy in torch."""
     rows, weight, bias, target = given
     logits = torch.nn.functional.linear(rows, weight, bias)
     return torch.nn.functional.cross_entropy(
@@ -83,7 +83,7 @@ def assert_close(
     reduction: str = "mean",
     factor: float = 1.0,
 ) -> None:
-    """Within six standard deviations of what float32 loses.
+    """Compare within six standard deviations of the rounding error of float32.
 
     A logit is a sum of H products, a loss and a probability sum V exponentials too, a gradient N or V
     products of those: so many roundings, each with a sign of its own, of at most 2^-24 of a number as
@@ -113,11 +113,11 @@ def assert_close(
 
 @pytest.fixture
 def head(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The kernel of every instruction set, watched where the head calls it."""
+    """The kernel of every instruction set, watched."""
     return kernel
 
 
-# Rows in panels of up to 32, classes in blocks of 512, and so many of both that rows come in blocks.
+# Sizes around panels of 32 rows and chunks of 512 classes, and sizes whose rows need several blocks.
 CASES = [
     Case(1, 1, 1),
     Case(2, 1, 2),
@@ -145,7 +145,7 @@ def test_value_and_every_gradient(case: Case, reduction: str, head: Any) -> None
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("ignore", [-100, -1, 0, 3])
-def test_ignored_rows_count_for_nothing(ignore: int, reduction: str, head: Any) -> None:
+def test_ignored_rows_change_nothing(ignore: int, reduction: str, head: Any) -> None:
     for case in (Case(65, 9, 33, 1.0, 0.4, ignore), Case(600, 5, 700, 1.0, 0.9, ignore)):
         given = case.arguments()
         found = results(linear_cross_entropy, given, ignore_index=ignore, reduction=reduction)
@@ -155,7 +155,7 @@ def test_ignored_rows_count_for_nothing(ignore: int, reduction: str, head: Any) 
         assert not found["input.grad"][ignored].any()
 
 
-def test_nothing_but_ignored_rows(head: Any) -> None:
+def test_all_rows_ignored(head: Any) -> None:
     case = Case(33, 5, 7, 1.0, 1.1)
     for reduction, value in (("mean", np.nan), ("sum", 0.0)):
         found = results(linear_cross_entropy, case.arguments(), reduction=reduction)
@@ -174,8 +174,9 @@ def test_gradients_are_scaled(factor: float, reduction: str, head: Any) -> None:
     assert_close(found, expected, case, reduction, abs(factor))
 
 
-def test_gradients_may_be_asked_for_again_and_again(head: Any) -> None:
-    """As of any other loss: each backward adds the same, whatever happened to what it gave before."""
+def test_repeated_backward_adds_the_same_gradients(head: Any) -> None:
+    """Each backward adds the same gradient, even if the caller has changed the gradients of the one
+    before."""
     case = Case(31, 5, 9)
     given = case.arguments()
     once = results(linear_cross_entropy, case.arguments())
@@ -193,7 +194,7 @@ def test_gradients_may_be_asked_for_again_and_again(head: Any) -> None:
     assert head.calls["head"] >= 2
 
 
-def test_a_weight_that_is_the_embedding_too(head: Any) -> None:
+def test_weight_tied_to_the_embedding(head: Any) -> None:
     tokens = torch.arange(33) % 12
     found = []
     for loss, dtype in ((linear_cross_entropy, torch.float32), (in_torch, torch.float64)):
@@ -242,7 +243,7 @@ def test_more_dimensions_and_other_layouts(head: Any) -> None:
     assert head.calls["head"] == 1 + len(layouts)
 
 
-def test_gradients_are_made_where_they_are_wanted(head: Any) -> None:
+def test_only_needed_gradients_are_computed(head: Any) -> None:
     case = Case(33, 7, 12)
     full = results(linear_cross_entropy, case.arguments())
     given = case.arguments()
@@ -275,7 +276,7 @@ def test_huge_logits_do_not_overflow(scale: float, head: Any) -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("row", [0, 5, 16, 39])
-def test_what_is_no_number_shows_and_stays_in_its_row(row: int, bad: float, head: Any) -> None:
+def test_nan_and_infinity_stay_in_their_row(row: int, bad: float, head: Any) -> None:
     case = Case(40, 5, 11, 300.0)
     hidden, weight, bias, target = case.arguments()
     with torch.no_grad():
@@ -291,7 +292,7 @@ def test_what_is_no_number_shows_and_stays_in_its_row(row: int, bad: float, head
     )
 
 
-def test_a_weight_that_is_no_number_shows(head: Any) -> None:
+def test_nan_in_the_weight_reaches_the_loss(head: Any) -> None:
     for place in (1, 2):
         given = Case(33, 5, 600).arguments()
         with torch.no_grad():
@@ -301,7 +302,7 @@ def test_a_weight_that_is_no_number_shows(head: Any) -> None:
         assert np.isnan(found["input.grad"]).any()
 
 
-def test_targets_that_cannot_be_are_refused(head: Any) -> None:
+def test_targets_out_of_range_are_refused(head: Any) -> None:
     hidden, weight, bias, target = Case(33, 5, 11).arguments()
     for wrong in (11, -1, -100, 2**40):
         bad = target.clone()
@@ -313,13 +314,13 @@ def test_targets_that_cannot_be_are_refused(head: Any) -> None:
             linear_cross_entropy(*parts)
 
 
-def test_reductions_that_cannot_be_are_refused() -> None:
+def test_unknown_reductions_are_refused() -> None:
     with pytest.raises(OptionError, match=r'^reduction: got none; expected "mean" or "sum"$'):
         linear_cross_entropy(*Case(3, 2, 4).arguments(), reduction="none")
 
 
 @pytest.mark.parametrize("case", [CASES[3], CASES[7], CASES[12]], ids=lambda case: case.id)
-def test_the_number_of_threads_changes_nothing(
+def test_results_do_not_depend_on_the_threads(
     case: Case, head: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = []
@@ -332,7 +333,7 @@ def test_the_number_of_threads_changes_nothing(
             np.testing.assert_array_equal(other[name], array)
 
 
-def test_what_the_kernel_cannot_take_is_torchs(head: Any) -> None:
+def test_torch_computes_what_the_kernel_cannot(head: Any) -> None:
     case = Case(9, 5, 7)
     found = results(linear_cross_entropy, case.arguments(torch.float64))
     for name, array in oracle(case).items():
@@ -350,7 +351,7 @@ def test_what_the_kernel_cannot_take_is_torchs(head: Any) -> None:
     assert not head.calls
 
 
-def test_without_the_kernel_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_computes_without_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "kernel", lambda: None)
     case = Case(9, 5, 7)
     found = results(linear_cross_entropy, case.arguments())
@@ -365,7 +366,7 @@ import torch
 from elman.nn.functional import linear_cross_entropy
 
 def most():
-    if Path("/proc/self/status").exists():  # what getrusage says there counts the parent of the process too
+    if Path("/proc/self/status").exists():  # on Linux, getrusage also counts the parent process
         return 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -382,8 +383,8 @@ print(run(1120, 33278, 64))
 """
 
 
-def test_the_logits_are_never_in_memory_whole() -> None:
-    """The peak of forward and backward, over the logits' own bytes; torch holds them twice and more."""
+def test_the_logits_are_never_stored_as_a_whole() -> None:
+    """The peak memory is below half of the bytes of the logits; torch needs more than twice their bytes."""
     run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert 0 < float(run.stdout) < 0.5

@@ -33,7 +33,7 @@ from elman.cells import Cell
 from elman.engine import kernel as native
 from elman.errors import OptionError
 
-# Around the widths of vectors, of pairs of them and of panels.
+# Sizes around the widths of vectors, of pairs of vectors and of panels.
 SIZES = (1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97)
 STEPS = (
     *((T, B) for T in (1, 2, 63) for B in (1, 2, 5)),
@@ -46,13 +46,13 @@ WAYS: tuple[dict[str, Any], ...] = (
     {"bidirectional": True},
     {"num_layers": 2, "bidirectional": True, "batch_first": True, "bias": False},
 )
-# Several stretches of 128 rows forward and 256 backward, of odd numbers of rows: 85·3 and 16·3 rows,
-# 13·19 twice and 19; and single steps that are longer than a stretch.
+# Batches of several stretches (128 rows forward, 256 backward) with odd numbers of rows: 85·3 and 16·3 rows,
+# 13·19 twice and 19; and single steps with more rows than a stretch.
 STRETCHES = ((300, 1), (101, 3), (27, 19), (2, 300))
 
 
 def cases() -> Iterator[Case]:
-    """With every cell, every size as H and as I, and all steps; then every way, of drawn sizes."""
+    """For every cell: each size as H and as I with each of `STEPS`; then each of `WAYS` with random sizes."""
     for seed, cell in enumerate(CELLS):
         draw = random.Random(seed)
         shuffled = zip(
@@ -93,7 +93,7 @@ def in_float32(case: Case) -> torch.nn.Module:
 
 
 def in_double(case: Case) -> tuple[torch.nn.Module, Callable[..., Any]]:
-    """The oracle: a float32 layer's weights in float64, and what runs it."""
+    """The oracle: the weights of a float32 layer in float64, and the function that runs it."""
     module = in_float32(case).double()
     return module, functools.partial(plain, module)
 
@@ -127,7 +127,7 @@ def test_no_start_state_is_zeros(cell: Cell, kernel: Any) -> None:
 
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
 def test_dropout_between_layers(cell: Cell, kernel: Any) -> None:
-    """From the same seed the same numbers are dropped as in plain torch."""
+    """The same seed drops the same numbers as in plain torch."""
     case = Case(cell, 6, 3, 9, 17, num_layers=3, bidirectional=True)
     layer = in_float32(case)
     layer.dropout = 0.5
@@ -156,7 +156,7 @@ def test_gradient_of_one_result(cell: Cell, wanted: str, kernel: Any) -> None:
 
     layer = in_float32(case)
     got = gradients(layer, layer, torch.float32)
-    # the last states of the lower layers are no part of the sum, but the layers are
+    # the sum leaves out the last states of the lower layers, but its gradient reaches these layers
     assert kernel.calls == {"forward": case.rows, "backward": case.rows}
     expected = gradients(*in_double(case), torch.float64)
     names = [str(number) for number in range(len(got))]
@@ -190,7 +190,7 @@ def expected_of_packed(packed: Packed) -> dict[str, np.ndarray]:
 
 @by_id("packed", PACKED)
 def test_packed_is_each_sequence_alone(packed: Packed, kernel: Any) -> None:
-    """To the bit, but for the weights' gradients, which are sums over all sequences."""
+    """Equal to the bit, apart from the gradients of the weights, which are sums over all sequences."""
     layer, batch = in_float32(packed.case), functools.partial(packed.case.batch, torch.float32)
     got = results(over_packed(layer, packed), layer, *batch())
     assert kernel.calls == {"forward": packed.case.rows, "backward": packed.case.rows}
@@ -202,7 +202,7 @@ def test_packed_is_each_sequence_alone(packed: Packed, kernel: Any) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
-def test_a_row_is_the_same_whoever_shares_its_batch(cell: Cell, kernel: Any) -> None:
+def test_a_row_does_not_depend_on_the_rest_of_the_batch(cell: Cell, kernel: Any) -> None:
     case = Case(cell, 40, 13, 17, 33)
     layer = in_float32(case)
     x, hx = case.batch(torch.float32)
@@ -224,8 +224,11 @@ BROKEN = [
 
 @pytest.mark.parametrize(("broken", "value"), BROKEN)
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
-def test_what_is_not_finite_shows(cell: Cell, broken: str, value: float, kernel: Any) -> None:
-    """The outputs that are not finite are the same as in torch; gradients hide none of torch's."""
+def test_nan_and_infinity_reach_the_results(
+    cell: Cell, broken: str, value: float, kernel: Any
+) -> None:
+    """The same outputs as in torch are not finite, and every gradient that is not finite in torch is not
+    here."""
     case = Case(cell, 6, 3, 9, 17)
 
     def run(module: torch.nn.Module, forward: Callable[..., Any], dtype: Any) -> Any:
@@ -250,8 +253,8 @@ def test_what_is_not_finite_shows(cell: Cell, broken: str, value: float, kernel:
 
 @pytest.mark.parametrize("H", [1, 7, 15, 17, 33])
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
-def test_what_was_in_the_memory_does_not_show(cell: Cell, H: int, kernel: Any) -> None:
-    """The kernel's blocks are used again: here after a call with nothing but NaN, to the last panel."""
+def test_earlier_contents_of_memory_do_not_matter(cell: Cell, H: int, kernel: Any) -> None:
+    """The kernel uses blocks of memory again; the call before has filled all of their panels with NaN."""
     case = Case(cell, 5, 3, 9, H)
     full = replace(case, H=-(-H // 32) * 32)
     for precision in ("float32", "bf16")[: 1 + kernel.bfloat16]:
@@ -285,7 +288,7 @@ def test_contract(check: Callable[[], None], request: pytest.FixtureRequest, ker
 
 
 def clear_of_the_kink(case: Case, module: torch.nn.Module) -> None:
-    """Let half of the units of a relu be far above zero and half far below, so that none changes."""
+    """Set half of a relu's units far above zero and half far below, so that no unit crosses zero."""
     with torch.no_grad():
         for name, weight in module.named_parameters():
             if "weight_hh" in name:
@@ -298,7 +301,7 @@ def clear_of_the_kink(case: Case, module: torch.nn.Module) -> None:
 
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
 def test_finite_differences(cell: Cell, kernel: Any) -> None:
-    """The gradient along drawn directions against the kernel's own outputs on both sides."""
+    """The gradient along random directions equals the central difference of the kernel's own outputs."""
     case = Case(cell, 5, 2, 7, 9, num_layers=2, bidirectional=True)
     layer = in_float32(case)
     if cell.activation == "relu":
@@ -330,7 +333,7 @@ def test_finite_differences(cell: Cell, kernel: Any) -> None:
         assert abs(difference - (tensor.grad * along).sum().item()) < tolerance, name
 
 
-# Of the cases those with few steps: an error of 2^-9 may go on from step to step.
+# Cases with few steps, because an error of 2^-9 may carry over from step to step.
 ROUNDED = tuple(case for case in CASES if case.T <= 27)
 
 
@@ -355,7 +358,7 @@ with_bf16 = pytest.mark.parametrize(
 def twice(
     case: Case, wrap: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda forward: forward
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The results of one case with precision bf16 and in float64."""
+    """The results of a case with precision bf16, and in float64."""
     layer, (double, forward) = in_float32(case), in_double(case)
     if case.cell.activation == "relu":
         for module in (layer, double):
@@ -373,7 +376,7 @@ def test_bf16(case: Case, kernel: Any) -> None:
     got, expected = twice(case)
     assert kernel.calls == {"forward": case.rows, "backward": case.rows}
     close_by_name(got, expected, rounded(case))
-    # and it is not float32 that ran
+    # float32 would be closer, so bfloat16 ran
     assert any(
         np.abs(got[name] - expected[name]).max() > case.scattered() for name in ("y", "x.grad")
     )

@@ -37,7 +37,7 @@ WAYS: list[dict[str, Any]] = [
 @pytest.mark.parametrize(("ours", "torchs"), PAIRS)
 @pytest.mark.parametrize("options", WAYS)
 def test_drop_in_for_torchs(ours: Any, torchs: Any, options: dict[str, Any]) -> None:
-    """One seed gives one initialisation, and state_dicts load strictly both ways."""
+    """The same seed gives the same initial weights, and state_dicts load strictly in both directions."""
     layers = []
     for kind in (ours, torchs):
         torch.manual_seed(5)

@@ -9,7 +9,7 @@ from elman.cells import scan
 from elman.nn import unrolled
 from elman.nn.unrolled import recurrence, torch_ops
 
-# A step of WIDE numbers is walked in order on a CPU, one of NARROW is scanned in parallel.
+# On a CPU, WIDE steps run in order and NARROW steps in a parallel scan.
 WIDE, NARROW = (4, 64), (1, 8)
 
 

@@ -1,4 +1,4 @@
-"""The kernel's threads: results do not depend on their number, on torch's pool or the kernel's own."""
+"""Results depend neither on the number of threads nor on whether they are torch's or the kernel's own."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_bf16_does_not_depend_on_the_threads(kernel: Any, monkeypatch: pytest.Mo
             same_bits(got, expected)
 
 
-def test_threads_are_torchs(chosen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchs_number_of_threads_is_used(chosen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ELMAN_THREADS", raising=False)
     before = torch.get_num_threads()
     layer = LSTM(3, 4)
@@ -73,7 +73,7 @@ def test_threads_are_torchs(chosen: Any, monkeypatch: pytest.MonkeyPatch) -> Non
         native.threads.cache_clear()
 
 
-# The kernel alone in a process, on threads of its own, from one and from two threads of Python.
+# The kernel in a process without torch, on its own threads, called from one and from two Python threads.
 OWN_POOL = """
 import sys, threading
 import numpy as np
@@ -118,7 +118,7 @@ print(kernel.name, native.isa())
 
 
 def test_forced_set_on_the_kernels_own_threads(kernel: Any, tmp_path: Path) -> None:
-    """What ELMAN_ISA names is what runs; in a process without torch it gives the same bits."""
+    """ELMAN_ISA chooses the kernel, and a process without torch gives the same bits."""
     T, B, I, H = 20, 64, 33, 65  # noqa: E741 - large enough to be worth five threads
     file = tmp_path / "found.npz"
     environment = os.environ | {"ELMAN_ISA": kernel.name}

@@ -62,7 +62,7 @@ def positive(case: Case) -> tuple[torch.Tensor, Any]:
 
 def torch_formula(case: Case) -> torch.nn.Module:
     if case.cell.name == "rnn":
-        # torch has no linear, but its relu is linear where nothing is negative
+        # torch has no linear cell, but relu is linear as long as no number is negative
         activation = "tanh" if case.cell.activation == "tanh" else "relu"
         return torch.nn.RNN(**case.options, nonlinearity=activation, dtype=torch.float64)
     return TORCH[case.cell.name](**case.options, dtype=torch.float64)
@@ -75,7 +75,9 @@ def test_values_and_gradients_are_torchs(case: Case) -> None:
     if linear:
         with torch.no_grad():
             for weight in module.parameters():
-                weight.abs_().div_(case.H**0.5)  # no row of W_hh sums to over 1: no state grows
+                weight.abs_().div_(
+                    case.H**0.5
+                )  # no row of W_hh sums to more than 1, so states do not grow
     oracle.load_state_dict(module.state_dict())
     batch = positive if linear else Case.batch
     got = results(functools.partial(plain, module), module, *batch(case))
@@ -92,7 +94,7 @@ def test_module_is_the_unrolled(case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_the_layers_are_the_numpy_form(case: Case) -> None:
-    """Layers, directions and layouts put together by hand from the numpy form of one layer."""
+    """Layers, directions and layouts equal a composition of numpy's single layer."""
     module = case.layer()
     x, hx = case.batch()
     y, end = plain(module, x, hx)
@@ -150,7 +152,7 @@ def test_no_start_state_is_zeros(cell: Cell) -> None:
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
 def test_dropout_is_torchs(name: str) -> None:
-    """From the same seed the same numbers are dropped, in training alone."""
+    """The same seed drops the same numbers, in training only."""
     options: dict[str, Any] = {"num_layers": 3, "dropout": 0.5, "dtype": torch.float64}
     module = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[name](4, 6, **options)
     x = torch.randn(5, 3, 4, dtype=torch.float64)
@@ -198,7 +200,7 @@ def test_input_that_does_not_fit(given: torch.Tensor, said: str) -> None:
         nn.MinGRU(3, 4)(given)
 
 
-def test_input_that_does_not_fit_is_told_in_its_own_layout() -> None:
+def test_error_names_the_layout_of_the_input() -> None:
     with pytest.raises(ShapeError, match=r"expected \[B, T, I\] or \[T, I\] with I = 3"):
         nn.MinGRU(3, 4, batch_first=True)(torch.zeros(5, 2, 4))
     packed = torch.nn.utils.rnn.pack_sequence([torch.zeros(5, 4)])
@@ -238,7 +240,7 @@ def test_autocast_stays_near(cell: Cell, dtype: torch.dtype) -> None:
     with torch.autocast("cpu", dtype=dtype, enabled=dtype == torch.bfloat16):
         y, _ = module(x, hx)
     y.float().sum().backward()
-    # each of a sum's numbers is rounded to bfloat16's 8 bits, and the outputs are of order one
+    # every term is rounded to the 8 bits of bfloat16, and the outputs are of order one
     tolerance = 2**-8 * 2 * case.T if dtype == torch.bfloat16 else 0
     close(y.detach().float().numpy(), whole.detach().numpy(), tolerance)
     assert all(torch.isfinite(weight.grad).all() for weight in module.parameters())
