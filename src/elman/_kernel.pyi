@@ -90,8 +90,8 @@ class Kernel:
 
         It overwrites `saved`, so a second backward needs another forward. ``y [N, H]`` is what `forward`
         wrote, ``dy [N, H]`` the gradient of the outputs and ``dend [S, B, H]`` that of the last states (None:
-        zeros). The gradients of x, of the parameters and of the start state are written into the other arrays,
-        each shaped as the array that it belongs to. dx may be None.
+        zeros). The gradients of x, of the parameters and of the start state are written into the other
+        arrays, each shaped as the array that it belongs to. dx may be None.
         """
     def head(
         self,

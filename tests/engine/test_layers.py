@@ -7,7 +7,7 @@ import pytest
 
 from elman.cells import find
 from elman.engine import network as engine_network
-from elman.engine.layers import layer_sequence
+from elman.engine.layers import Layer, layer_sequence
 from elman.errors import InputError, ShapeError
 from elman.language import network as network_module
 from elman.language.network import Network
@@ -75,6 +75,29 @@ def test_split_anywhere_and_carry_the_state(cell, activation, cut):
     np.testing.assert_allclose(np.concatenate([first, second]), whole, rtol=0, atol=FLOAT64)
     for part, expected in zip(end, last, strict=True):
         np.testing.assert_allclose(part, expected, rtol=0, atol=FLOAT64)
+
+
+@pytest.mark.parametrize(("cell", "activation"), NETWORKS)
+def test_unequal_lengths_are_each_sequence_alone(cell, activation):
+    cell = find(cell, activation)
+    forward = parameters(cell, 3, 4, dtype=np.float32)
+    backward = parameters(cell, 3, 4, seed=1, dtype=np.float32)
+    arrays = {f"layers.0.{name}": array for name, array in forward.items()}
+    arrays |= {f"layers.0.{name}_reverse": array for name, array in backward.items()}
+    sequences = np.random.default_rng(2).standard_normal((3, 5, 3)).astype(np.float32)
+    lengths, sizes = (5, 4, 2), np.array([3, 3, 2, 2, 1])
+    rows = [sequences[b, t] for t, size in enumerate(sizes) for b in range(size)]
+    y, end = Layer(cell, arrays, "layers.0").run(np.stack(rows), sizes)
+    places = [(b, t) for t, size in enumerate(sizes) for b in range(size)]
+    for b, length in enumerate(lengths):
+        x = sequences[b, :length, None]
+        expected, last = layer_sequence(cell, forward, x)
+        reverse, first = layer_sequence(cell, backward, x[::-1])
+        alone = np.concatenate([expected, reverse[::-1]], axis=2)[:, 0]
+        own = [row for row, place in enumerate(places) if place[0] == b]
+        np.testing.assert_allclose(y[own], alone, rtol=0, atol=FLOAT32)
+        for states, direction in ((last, 0), (first, 1)):
+            np.testing.assert_allclose(end[direction, :, b], np.stack(states)[:, 0], atol=FLOAT32)
 
 
 def test_linear_without_bias_is_the_plain_formula():
