@@ -63,7 +63,7 @@ def test_drop_in_for_torchs(ours: Any, torchs: Any, options: dict[str, Any]) -> 
 def same_as_torchs(
     mine: torch.nn.Module, theirs: torch.nn.Module, case: Case, dtype: torch.dtype
 ) -> None:
-    """Values, last states and gradients, to the bit where torch runs both."""
+    """Compare values, last states and gradients; equal to the bit if torch computes both."""
     got = results(mine, mine, *case.batch(dtype))
     close_by_name(
         got,
@@ -95,7 +95,7 @@ def test_positional_arguments_are_in_torchs_order() -> None:
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 def test_lstm_with_projection(chosen: Any) -> None:
-    """Torch's alone."""
+    """Torch computes projections; the kernel does not have them."""
     torch.manual_seed(0)
     layer = nn.LSTM(3, 4, proj_size=2)
     oracle = torch.nn.LSTM(3, 4, proj_size=2)
@@ -108,7 +108,7 @@ def test_lstm_with_projection(chosen: Any) -> None:
 
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
 def test_float32_runs_in_the_kernel(cell: Cell, chosen: Any) -> None:
-    """A silent fallback would hide that it does not."""
+    """Count the kernel's calls, because a silent fallback to torch would give the same results."""
     case = Case(cell, 5, 2, 3, 4, num_layers=2, bidirectional=True)
     layer = case.layer(torch.float32)
     assert layer.cell is cell
@@ -125,7 +125,7 @@ def in_autocast(layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 class Intercepted(TorchDispatchMode):
-    """As profilers and counters of operations do, which would not see the kernel."""
+    """Intercepts operations of torch, as profilers do; it would not see the kernel."""
 
     seen = 0
 
@@ -166,10 +166,10 @@ AROUND: dict[str, Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]] = {
 )
 @pytest.mark.parametrize("way", AROUND)
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
-def test_what_the_kernel_cannot_take_is_torchs(
+def test_torch_runs_what_the_kernel_cannot(
     cell: Cell, way: str, chosen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RNN, GRU and LSTM then take torch's own fast path; only what torch lacks is unrolled."""
+    """RNN, GRU and LSTM then take torch's fast path; only the cells that torch lacks run unrolled."""
     runs: list[str] = []
 
     def spy(module: Any, *given: Any) -> Any:
@@ -183,9 +183,9 @@ def test_what_the_kernel_cannot_take_is_torchs(
     y = AROUND[way](layer, x)
     assert not chosen.calls
     ours = cell.name == "mingru" or cell.activation == "linear"
-    if way != "compile":  # there calls of Python are part of what is compiled
+    if way != "compile":  # a compiled call does not reach the spy
         assert set(runs) == ({cell.name} if ours else set())
-    # each of a sum's numbers is rounded to bfloat16's 8 bits, and the outputs are of order one
+    # every term is rounded to the 8 bits of bfloat16, and the outputs are of order one
     tolerance = 2**-8 * 2 * case.T if way == "autocast" else case.scattered()
     close(y.detach().numpy(), expected.detach().numpy(), tolerance)
 
@@ -205,7 +205,7 @@ def test_functional_gradient(cell: Cell, chosen: Any) -> None:
     plain(double, x.double())[0].square().sum().backward()
     for name, weight in double.named_parameters():
         close(got[name].numpy(), weight.grad.numpy(), case.scattered())
-    # without a transformation such a call is as any other
+    # a functional call without a transformation runs in the kernel
     assert loss(parameters) == layer(x)[0].square().sum()
     assert chosen.calls == {"forward": 4}
 
@@ -231,7 +231,7 @@ def test_vmap_where_torch_has_it(cell: Cell, chosen: Any) -> None:
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if cell.name != "lstm"], ids=cell_id)
 def test_forward_mode(cell: Cell, chosen: Any) -> None:
-    """The derivative along x is the product with the gradient; torch's LSTM has no such mode."""
+    """The derivative along x is the product with the gradient. Torch's LSTM has no forward mode."""
     case = Case(cell, 5, 2, 3, 4)
     layer, x = case.layer(torch.float32), case.batch(torch.float32)[0]
     y, along = torch.func.jvp(lambda x: layer(x)[0].square().sum(), (x.detach(),), (x.detach(),))
@@ -249,7 +249,7 @@ def test_forward_mode(cell: Cell, chosen: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
-def test_without_a_kernel_all_is_torchs(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_runs_everything_without_a_kernel(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "kernel", lambda: None)
     layer = kind(3, 4, num_layers=2, bidirectional=True)
     oracle = kind.__bases__[0](3, 4, num_layers=2, bidirectional=True)
@@ -277,7 +277,7 @@ def test_without_a_kernel_all_is_torchs(kind: Any, monkeypatch: pytest.MonkeyPat
     ],
 )
 @pytest.mark.parametrize(("ours", "torchs"), PAIRS)
-def test_what_does_not_fit_is_told_by_torch(
+def test_torch_reports_wrong_shapes(
     ours: Any, torchs: Any, given: tuple[Any, ...], chosen: Any
 ) -> None:
     if ours is nn.LSTM and len(given) > 1:
@@ -297,8 +297,8 @@ def test_what_does_not_fit_is_told_by_torch(
         (pack_sequence([torch.zeros(3, 3)]), torch.zeros(1, 2, 4)),
     ],
 )
-def test_packed_that_does_not_fit(given: tuple[Any, ...]) -> None:
-    """Torch's LSTM does not look at the sizes of what is packed, and answers something."""
+def test_packed_input_of_a_wrong_size(given: tuple[Any, ...]) -> None:
+    """Torch's LSTM does not check the sizes of packed input and computes wrong numbers."""
     for kind in (nn.RNN, nn.GRU):
         with pytest.raises(RuntimeError, match=r"must be equal to input_size|Expected hidden size"):
             kind(3, 4)(*given)
@@ -306,7 +306,7 @@ def test_packed_that_does_not_fit(given: tuple[Any, ...]) -> None:
         nn.LSTM(3, 4)(given[0], *((part, part) for part in given[1:]))
 
 
-def test_weights_elsewhere_are_told_by_torch() -> None:
+def test_torch_reports_weights_on_another_device() -> None:
     for kind in (nn.RNN, nn.GRU, nn.LSTM):
         with pytest.raises(RuntimeError, match="are not at the same device"):
             kind(3, 4, device="meta")(torch.zeros(5, 2, 3))
@@ -334,8 +334,8 @@ def test_bf16_without_a_kernel(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
-def test_on_cuda_torchs_layers_are_cudnns(cell: Cell) -> None:
-    """Proof that cuDNN runs where it can, and that what it cannot run gives the CPU's values."""
+def test_cudnn_runs_on_cuda(cell: Cell) -> None:
+    """cuDNN runs the layers that it has; the others give the values of the CPU."""
     case = Case(cell, 6, 3, 5, 7, num_layers=2)
     layer = case.layer(torch.float32)
     x, hx = case.batch(torch.float32)
@@ -370,7 +370,7 @@ def test_parameters_are_the_cells(case: Case) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=cell_id)
-def test_copies_say_the_same(cell: Cell) -> None:
+def test_copies_give_the_same(cell: Cell) -> None:
     layer = Case(cell, 5, 2, 3, 4, num_layers=2).layer(torch.float32)
     file = io.BytesIO()
     torch.save(layer.state_dict(), file)
@@ -431,7 +431,7 @@ def test_mingru_on_another_device() -> None:
     }
 
 
-def test_without_torch_the_layers_say_what_is_missing() -> None:
+def test_error_without_torch() -> None:
     code = """
         import sys
         sys.modules["torch"] = None

@@ -24,7 +24,7 @@ GARBAGE = 1e3
 def test_packed_is_each_sequence_alone(
     cell: Cell, sizes: list[int], ordered: bool, two: bool, batch_first: bool
 ) -> None:
-    """Values, last states and every gradient, whatever stands in the padding."""
+    """Values, last states and every gradient are equal, whatever the padding holds."""
     sizes = sorted(sizes, reverse=True) if ordered else sizes
     case = Case(
         cell,
