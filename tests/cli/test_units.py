@@ -152,7 +152,7 @@ def test_control_characters_do_not_reach_the_terminal(
     [
         (["short.txt"], "too little to find units on: got 7 tokens; expected at least"),
         (["none.txt"], "none.txt"),
-        ([], "FILE: got nothing; expected a text to find units on"),
+        ([], "FILE: got nothing; expected what a model for language reads"),
         (["text.txt", "--unit", "3"], "unit: got 3; expected LAYER.UNIT from 0"),
         (["text.txt", "--unit", "4.1"], "unit: got 4.1; expected layers to 0, units to 7, of the"),
         (["text.txt", "--count", "0"], "--count: got 0"),

@@ -31,7 +31,7 @@ def _reading(kind: type, help_: str, *flags: str, **how: Any) -> Any:
 
 READING = {
     "encoding": _reading(
-        str, "encoding of the files (default: detected from their bytes and printed)"
+        str, "encoding of the files, such as utf-8 or cp1252 (default: detected from their bytes)"
     ),
     "decimal": _reading(
         str,

@@ -48,7 +48,7 @@ class LanguageOptions(RecurrentOptions):
         low=1,
     )
     encoding: str | None = reading(
-        None, "encoding of the files (default: found in their bytes and printed)"
+        None, "encoding of the files, such as utf-8 or cp1252 (default: detected from their bytes)"
     )
     held_out: float = reading(
         0.1,
