@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 import elman
-from elman.labels.baselines import compare
+from elman.labels.baselines import measure_label_baselines
 from elman.labels.dataset import Sequences
-from elman.labels.examples import Labelled
+from elman.labels.examples import LabelledSequences
 from elman.labels.uea import read_ts
 
 ASKED = {"JapaneseVowels": 0.97, "GunPoint": 0.93, "ItalyPowerDemand": 0.95}
@@ -35,8 +35,8 @@ def main() -> int:
         (train,) = given.folder.rglob(f"{name}_TRAIN.ts")
         (test,) = given.folder.rglob(f"{name}_TEST.ts")
         data, other = (read_ts(path) for path in (train, test))
-        parts = [Labelled(Sequences.of(part[0]), part[1]) for part in (data, other)]
-        plain = compare("classify", *parts)[-1]
+        parts = [LabelledSequences(Sequences.of(part[0]), part[1]) for part in (data, other)]
+        plain = measure_label_baselines("classify", *parts)[-1]
         scores = []
         for seed in range(given.seeds):
             begun = time.monotonic()

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import settings
 
 from elman.engine import kernel as native
+from elman.explain import ablation
 from elman.files.model import Model
-from elman.labels import ablation
-from elman.series import explain
 from factories import make_model
 
 # A busy machine may pause any example for longer than hypothesis allows by default.
@@ -71,6 +70,5 @@ def widest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
 @pytest.fixture
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace each input twice only: for tests of sums and plain re-runs."""
-    for module in (ablation, explain):
-        monkeypatch.setattr(module, "DRAWS", 2)
-        monkeypatch.setattr(module, "FEWEST_DRAWS", 2)
+    monkeypatch.setattr(ablation, "MAX_REPLACEMENTS", 2)
+    monkeypatch.setattr(ablation, "MIN_REPLACEMENTS", 2)

@@ -34,22 +34,23 @@ TORCH_FOLDERS, TORCH_FILES = {"nn", "training"}, {"train", "network_torch", "obj
 # What still imports upwards or sideways since the files were moved: (file, what it imports).
 KNOWN = {
     ("draw.figures", "explain.explanation"),
-    ("inspect.cuts", "labels.ablation"),
+    ("inspect.cuts", "labels.batches"),
     ("inspect.cuts", "labels.dataset"),
     ("inspect.cuts", "series.explain"),
     ("inspect.memory", "language.recorded"),
     ("inspect.memory", "language.stream"),
+    ("inspect.states", "labels.batches"),
     ("inspect.states", "labels.dataset"),
     ("inspect.states", "labels.network"),
     ("inspect.states", "series.codec"),
     ("inspect.trace", "labels.ablation"),
+    ("inspect.trace", "labels.batches"),
     ("inspect.trace", "labels.dataset"),
     ("inspect.trace", "labels.network"),
     ("inspect.trace", "language.recorded"),
     ("inspect.trace", "language.sampling"),
     ("inspect.trace", "language.stream"),
     ("inspect.trace", "series.explain"),
-    ("series.explain", "labels.ablation"),
     ("training.progress", "language.predictor"),
 }
 # Shared files that still know a task by its name. The list only gets shorter.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import elman
-from elman.tables.delimited import _CHUNK
+from elman.tables.delimited import ROWS_PER_CHUNK
 
 SMALL: dict[str, Any] = {
     "hidden_size": 8,
@@ -78,10 +78,9 @@ def measured_text(language: Any, classifier: Any) -> Any:
 
 BLOCKS: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
     "elman.language.network.BLOCK": (scored, len(set(WORDS)) + 2),
-    "elman.labels.network.BATCH": (answered, 1),
-    "elman.labels.ablation.BATCH": (explained, 1),
-    "elman.labels.ablation._AT_ONCE": (replaced, 64),
-    "elman.labels.objective.MEASURED": (measured_labels, 1),
+    "elman.labels.network.SEQUENCES_PER_BATCH": (answered, 1),
+    "elman.labels.ablation.STEPS_PER_BLOCK": (replaced, 64),
+    "elman.labels.objective.SEQUENCES_PER_BATCH": (measured_labels, 1),
     "elman.language.network_torch.MEASURED_LOGITS": (measured_text, len(set(WORDS)) + 2),
 }
 
@@ -98,7 +97,7 @@ def test_an_answer_does_not_depend_on_the_size_of_a_block(
         np.testing.assert_allclose(answer(language, classifier), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("rows", [_CHUNK - 1, _CHUNK, _CHUNK + 1])
+@pytest.mark.parametrize("rows", [ROWS_PER_CHUNK - 1, ROWS_PER_CHUNK, ROWS_PER_CHUNK + 1])
 def test_a_table_of_about_a_block_of_rows(tmp_path: Path, rows: int) -> None:
     text = "n,word\n" + "".join(f"{n},w{n}\n" for n in range(rows))
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(text.encode()))

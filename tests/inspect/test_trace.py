@@ -199,7 +199,7 @@ def test_a_labelled_sequence_is_traced_each_way(
     given = np.random.default_rng(2).normal(size=(6, 3))
     found = read_trace(predictor, given)
     assert found.tokens == tuple(f"step {step}" for step in range(6))
-    one = predictor.reader.members[0]
+    one = predictor.network.members[0]
     x = ((given - model.codec.scaler.mean) / model.codec.scaler.scale).astype(np.float32)
     states, outputs = stepped(one, model.config, x)
     assert [*found.states] == sorted(states, key=lambda name: name.endswith(" back"))

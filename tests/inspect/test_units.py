@@ -20,7 +20,7 @@ from elman.inspect import units as finder
 from elman.inspect.properties import mark_text
 from elman.inspect.states import Reading, Unit, read_states, untrained
 from elman.inspect.units import Units, areas, find_units, units_like
-from elman.labels.network_torch import Reader as SequenceReader
+from elman.labels.network_torch import TorchSequenceNetwork as SequenceReader
 from elman.labels.predictor import ClassifierPredictor
 from elman.language.config import NetworkConfig
 from elman.language.network_torch import Network

@@ -11,7 +11,7 @@ import pytest
 from elman import tasks
 from elman.errors import DataError, ElmanError, InputError, OptionError
 from elman.explain.explanation import DECOMPOSITION, LEFT_OUT, METHODS
-from elman.labels.ablation import MOST
+from elman.labels.ablation import MAX_EXPLAINED_INPUTS
 from elman.labels.explain import explain_labelled
 from labels.test_explain import (
     PAIRS,
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("way", "few_draws")
 
 
 @pytest.mark.parametrize("kind", ["both", "word"])
-def test_absence_is_the_text_without_the_word(kind: str) -> None:
+def test_leaving_a_word_out_equals_the_text_without_it(kind: str) -> None:
     predictor = opened(kind)
     words = TEXT.split()
     told = explain_labelled(predictor, TEXT, "b", method=LEFT_OUT, quick=True)
@@ -45,7 +45,7 @@ def test_absence_is_the_text_without_the_word(kind: str) -> None:
     assert told.score == pytest.approx(score_of(predictor, TEXT, 1), abs=ROUNDING)
 
 
-def test_absence_by_character() -> None:
+def test_leaving_a_character_out_equals_the_text_without_it() -> None:
     text = "be not zebra"
     for kind in ("char", "word"):
         predictor = opened(kind)
@@ -61,7 +61,7 @@ def test_absence_by_character() -> None:
         explain_labelled(opened("word"), text, method=DECOMPOSITION, of="characters")
 
 
-def test_absence_of_the_letters_of_an_unknown_word_is_another_unknown_word() -> None:
+def test_an_unknown_word_without_a_letter_is_another_unknown_word() -> None:
     predictor = opened("both")
     told = explain_labelled(predictor, "to zebra not", "a", method=LEFT_OUT, of="characters")
     assert told.absence is not None
@@ -71,11 +71,11 @@ def test_absence_of_the_letters_of_an_unknown_word_is_another_unknown_word() -> 
             without, abs=tolerance(predictor.model, told)
         )
     told = explain_labelled(predictor, "to zebra not", "a", method=DECOMPOSITION, of="characters")
-    assert told.note.startswith("What the words' own vectors gave is in the bias.")
+    assert told.note.startswith("The share of the words' own embeddings is part of the bias.")
 
 
 @pytest.mark.parametrize("each", [True, False])
-def test_absence_of_numbers_is_their_mean(each: bool) -> None:
+def test_numbers_left_out_become_their_mean(each: bool) -> None:
     predictor, item = opened("mask", "regress"), item_of("mask")
     told = explain_labelled(predictor, item, of="channels" if each else None, method=LEFT_OUT)
     assert told.absence is not None
@@ -97,7 +97,7 @@ def test_absence_of_numbers_is_their_mean(each: bool) -> None:
 
 
 @pytest.mark.parametrize("step", [None, 0, 3, 6])
-def test_a_tag_is_that_of_its_step(step: int | None) -> None:
+def test_a_tag_is_explained_at_its_step(step: int | None) -> None:
     predictor, words = opened("both", "tag"), TEXT.split()
     told = explain_labelled(predictor, TEXT, of=step, method=LEFT_OUT)
     at = len(words) - 1 if step is None else step
@@ -115,7 +115,7 @@ def test_a_tag_is_that_of_its_step(step: int | None) -> None:
     np.testing.assert_array_equal(listed.contributions, told.contributions)
 
 
-def test_a_step_that_comes_later_moves_no_tag_of_one_direction() -> None:
+def test_later_steps_do_not_move_a_tag_of_a_forward_network() -> None:
     predictor = opened("numbers", "tag", bidirectional=False)
     told = explain_labelled(predictor, item_of("numbers"), of=2)
     assert told.absence is not None
@@ -126,7 +126,7 @@ def test_a_step_that_comes_later_moves_no_tag_of_one_direction() -> None:
 
 
 @pytest.mark.parametrize(("task", "kind"), PAIRS)
-def test_nothing_one_word_and_one_step(task: str, kind: str) -> None:
+def test_sequences_of_no_word_one_word_and_one_step(task: str, kind: str) -> None:
     predictor = opened(kind, task)
     if kind in ("numbers", "mask"):
         told = explain_labelled(predictor, np.array([[0.3, -1.0, 2.0]]))
@@ -154,7 +154,7 @@ def test_nothing_one_word_and_one_step(task: str, kind: str) -> None:
     assert adds_up(told)
 
 
-def test_nothing_by_character() -> None:
+def test_an_empty_text_by_character() -> None:
     told = explain_labelled(opened("word"), "", of="characters")
     assert (told.inputs, told.passed) == ((), None)
     for of in (None, "words", "characters"):
@@ -167,31 +167,31 @@ def test_nothing_by_character() -> None:
 
 
 @pytest.mark.parametrize("kind", ["char", "word", "numbers"])
-def test_of_a_long_sequence_neighbours_are_one(kind: str) -> None:
+def test_neighbours_in_a_long_sequence_are_merged(kind: str) -> None:
     predictor = opened(kind, members=1, num_layers=1, cell="mingru")
-    count = 4 * MOST - 1
+    count = 4 * MAX_EXPLAINED_INPUTS - 1
     if kind == "numbers":
         item: Any = np.random.default_rng(0).normal(size=(count, 3))
         told = explain_labelled(predictor, item, method=DECOMPOSITION)
         assert (told.inputs[0], told.inputs[-1]) == ("steps 0-3", f"steps {count - 3}-{count - 1}")
         each = explain_labelled(predictor, item, of="channels")
-        assert len(each.inputs) <= MOST
+        assert len(each.inputs) <= MAX_EXPLAINED_INPUTS
         assert each.inputs[-1].startswith("channel 2, steps ")
     else:
         space = "" if kind == "char" else " "
         item = space.join(np.random.default_rng(0).choice([*"tober"], count))
         told = explain_labelled(predictor, item, method=DECOMPOSITION)
         assert space.join(told.inputs) == item
-    assert len(told.inputs) == MOST
+    assert len(told.inputs) == MAX_EXPLAINED_INPUTS
     assert abs(told.residual) <= tolerance(predictor.model, told)
 
 
-def test_a_long_word_is_spelled_by_its_ends() -> None:
+def test_only_the_ends_of_a_long_word_are_explained() -> None:
     told = explain_labelled(opened("both"), "to " + "e" * 10 + "o" * 12, of="characters")
     assert "".join(told.inputs) == "to" + "e" * 8 + "o" * 8
 
 
-def test_lower_case_that_is_longer() -> None:
+def test_a_character_whose_lower_case_is_longer() -> None:
     told = explain_labelled(opened("char"), "İ TO")
     assert len(told.inputs) == len(told.contributions)
     codec = reader_of("char").codec
@@ -216,7 +216,7 @@ def test_lower_case_that_is_longer() -> None:
         ("word", "tag", {"of": "words"}, "^of: got words; expected a whole number"),
     ],
 )
-def test_what_cannot_be_asked_is_one_line(
+def test_unusable_arguments_are_errors_of_one_line(
     kind: str, task: str, given: dict[str, Any], error: str
 ) -> None:
     item = TEXT if kind != "numbers" else np.zeros((4, 3))
@@ -225,7 +225,7 @@ def test_what_cannot_be_asked_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_not_as_in_training_is_refused() -> None:
+def test_sequences_unlike_those_of_training_are_errors() -> None:
     with pytest.raises(DataError, match="got text; expected numbers"):
         explain_labelled(opened("numbers"), "a text")
     with pytest.raises(InputError, match="2 channels"):

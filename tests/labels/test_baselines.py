@@ -2,28 +2,31 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from elman.errors import DataError, MissingDependencyError
-from elman.labels import baselines
+from elman.labels import baselines, linear_models
 from elman.labels.baselines import (
-    compare,
-    frequent_tag,
+    fit_baselines,
+    linear_classifier,
+    linear_regressor,
+    linear_tagger,
     majority,
-    numeric_baseline,
-    numeric_regression,
-    plain_answers,
-    tag_baseline,
-    text_baseline,
-    text_regression,
+    measure_label_baselines,
+    measure_number_baselines,
+    most_frequent_tag,
 )
+from elman.labels.codec import Labels
 from elman.labels.dataset import Sequences
-from elman.labels.examples import Labelled
+from elman.labels.examples import LabelledSequences
 from elman.labels.summaries import summaries
+from readers import reader_of
 
 NAN = float("nan")
 
@@ -51,8 +54,8 @@ def waves(n: int, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
     ], labels
 
 
-def test_texts():
-    fitted = text_baseline(*reviews(400), 2)
+def test_a_linear_model_learns_texts():
+    fitted = linear_classifier(*reviews(400), 2)
     texts, truth = reviews(200, 1)
     probabilities = fitted.predict_proba(texts)
     assert probabilities.shape == (200, 2)
@@ -63,28 +66,28 @@ def test_texts():
     assert figures.accuracy == (fitted.predict(texts) == truth).mean()
 
 
-def test_numbers():
-    fitted = numeric_baseline(*waves(100), 2)
+def test_a_linear_model_learns_sequences_of_numbers():
+    fitted = linear_classifier(*waves(100), 2)
     sequences, truth = waves(100, 1)
     assert (fitted.predict(sequences) == truth).mean() > 0.95
     assert fitted.predict([]).tolist() == []
 
 
-def test_regression():
+def test_ridge_regression_of_numbers_and_texts():
     sequences, slopes = waves(200)
     targets = 3.0 * slopes + 1
-    fitted = numeric_regression(sequences, targets)
+    fitted = linear_regressor(sequences, targets)
     later, truth = waves(50, 1)
     assert fitted.figures(later, 3.0 * truth + 1).r2 > 0.8
     texts, labels = reviews(400)
-    assert text_regression(texts, 5.0 * labels).figures(*reviews(100, 1)).mae < 5
-    assert text_regression(["", ""], [1.0, 3.0]).predict(["", "b"]).tolist() == [2.0, 2.0]
+    assert linear_regressor(texts, 5.0 * labels).figures(*reviews(100, 1)).mae < 5
+    assert linear_regressor(["", ""], [1.0, 3.0]).predict(["", "b"]).tolist() == [2.0, 2.0]
 
 
 def test_a_label_that_is_not_in_training():
     # of three labels one is known by name alone, and at evaluation there is one more
     texts, labels = reviews(100)
-    fitted = text_baseline(texts, labels + 1, 3)
+    fitted = linear_classifier(texts, labels + 1, 3)
     assert (fitted.predict_proba(texts)[:, 0] == 0).all()
     assert fitted.figures(texts[:4], [-1, -1, -1, -1]).accuracy == 0.0
     assert fitted.figures(texts, labels + 1).accuracy > 0.9
@@ -92,22 +95,22 @@ def test_a_label_that_is_not_in_training():
 
 def test_one_class_gives_the_majority():
     for fitted in (
-        text_baseline(["a", "b"], [1, 1], 3),
-        numeric_baseline([np.ones((3, 1))] * 2, [1, 1], 3),
+        linear_classifier(["a", "b"], [1, 1], 3),
+        linear_classifier([np.ones((3, 1))] * 2, [1, 1], 3),
     ):
         assert fitted.name == "the majority class"
         assert fitted.predict_proba(["x"]).tolist() == [[0.0, 1.0, 0.0]]
 
 
 def test_texts_without_a_word_give_the_majority():
-    assert text_baseline(["", " ", "\t"], [0, 1, 1], 2).predict([""]).tolist() == [1]
+    assert linear_classifier(["", " ", "\t"], [0, 1, 1], 2).predict([""]).tolist() == [1]
     # of a thousand texts no word occurs twice
     texts = [f"w{k}" for k in range(1000)]
-    assert text_baseline(texts, np.arange(1000) % 2, 2).name == "the majority class"
+    assert linear_classifier(texts, np.arange(1000) % 2, 2).name == "the majority class"
 
 
-def test_no_label_is_refused():
-    for fit in (majority, lambda labels, classes: text_baseline([], labels, classes)):
+def test_a_training_set_without_labels_is_an_error():
+    for fit in (majority, lambda labels, classes: linear_classifier([], labels, classes)):
         with pytest.raises(DataError, match="labels: got none"):
             fit([], 2)
 
@@ -117,9 +120,9 @@ def test_balanced_classes_weigh_the_rare_one_more():
     kept = [k for k in range(400) if labels[k] == 0 or k % 20 == 0]
     texts, labels = [f"{texts[k].rsplit(' ', 1)[0]} {labels[k]}" for k in kept], labels[kept]
     unclear = ["word1 word2"]
-    plain = text_baseline(texts, labels, 2).predict_proba(unclear)[0, 1]
+    plain = linear_classifier(texts, labels, 2).predict_proba(unclear)[0, 1]
     assert (
-        text_baseline(texts, labels, 2, class_weight="balanced").predict_proba(unclear)[0, 1]
+        linear_classifier(texts, labels, 2, class_weight="balanced").predict_proba(unclear)[0, 1]
         > plain
     )
 
@@ -152,7 +155,7 @@ def test_the_summaries_by_hand():
 
 
 @pytest.mark.filterwarnings("error")
-def test_summaries_of_hazards_are_finite():
+def test_summaries_of_extreme_values_are_finite():
     summarise = summaries([*waves(10)[0], np.full((3, 2), NAN)])
     hazards = [
         np.full((2, 2), NAN),
@@ -164,25 +167,25 @@ def test_summaries_of_hazards_are_finite():
     assert np.isfinite(found).all()
     assert np.abs(found).max() <= 100
     great = [np.array([[1e308], [-1e308]]), np.array([[1e308], [1e307]])]
-    assert numeric_baseline(great, [0, 1], 2).predict(great).tolist() == [0, 1]
+    assert linear_classifier(great, [0, 1], 2).predict(great).tolist() == [0, 1]
 
 
-def test_many_sequences_are_sampled_and_it_says_so(monkeypatch):
-    monkeypatch.setattr(baselines, "_MOST_SEQUENCES", 300)
+def test_a_model_fitted_on_a_sample_says_so(monkeypatch):
+    monkeypatch.setattr(baselines, "MAX_SEQUENCES", 300)
     texts, labels = reviews(500)
-    fitted = text_baseline(texts, labels, 2, seed=3)
+    fitted = linear_classifier(texts, labels, 2, seed=3)
     assert fitted.name == "a TF-IDF logistic regression of 300 sequences"
-    again = text_baseline(texts, labels, 2, seed=3)
-    other = text_baseline(texts, labels, 2, seed=4)
+    again = linear_classifier(texts, labels, 2, seed=3)
+    other = linear_classifier(texts, labels, 2, seed=4)
     assert np.array_equal(fitted.predict_proba(texts), again.predict_proba(texts))
     assert not np.array_equal(fitted.predict_proba(texts), other.predict_proba(texts))
-    assert numeric_baseline(*waves(301), 2).name.endswith(" of 300 sequences")
+    assert linear_classifier(*waves(301), 2).name.endswith(" of 300 sequences")
 
 
 def test_many_texts_take_seconds():
     texts, labels = reviews(8_000)
     before = time.process_time()
-    text_baseline(texts, labels, 2)
+    linear_classifier(texts, labels, 2)
     # these take 2 s of one core
     assert time.process_time() - before < 20
 
@@ -191,14 +194,16 @@ def steps_of(*sequences):
     return [(one, place) for one in sequences for place in range(len(one))]
 
 
-def test_the_commonest_tag_of_each_token():
-    fitted = frequent_tag(steps_of(["a", "dog", "saw", "a", "cat", "a"]), [0, 1, 2, 0, 1, 2], 4)
+def test_the_most_frequent_tag_of_each_token():
+    fitted = most_frequent_tag(
+        steps_of(["a", "dog", "saw", "a", "cat", "a"]), [0, 1, 2, 0, 1, 2], 4
+    )
     # "a" is 0 twice of three times; of those that came once two are 1 and one is 2
     assert fitted.predict_proba([(["a"], 0)]).tolist() == [[2 / 3, 0, 1 / 3, 0]]
     assert fitted.predict_proba([(["new"], 0)]).tolist() == [[0, 2 / 3, 1 / 3, 0]]
-    assert frequent_tag(steps_of(["a", "a"]), [0, 1], 2).predict_proba([(["new"], 0)]).tolist() == [
-        [0.5, 0.5]
-    ]
+    assert most_frequent_tag(steps_of(["a", "a"]), [0, 1], 2).predict_proba(
+        [(["new"], 0)]
+    ).tolist() == [[0.5, 0.5]]
     assert fitted.predict_proba([]).shape == (0, 4)
 
 
@@ -210,25 +215,25 @@ def test_a_model_of_tags_sees_neighbours_ends_and_shapes():
         words.append([before, place, f"go{'ing' if draw.random() < 0.5 else 'es'}"])
         # the word before decides, and how the word ends
         tags += [0, 1 if before == "in" else 2, 3 if words[-1][2] == "going" else 0]
-    fitted = tag_baseline(steps_of(*words), tags, 4)
+    fitted = linear_tagger(steps_of(*words), tags, 4)
     assert fitted.name == "a linear model of a token and its neighbours"
     assert fitted.predict(steps_of(["in", "Paris", "laughing"])).tolist() == [0, 1, 3]
     assert fitted.predict(steps_of(["by", "Paris"])).tolist() == [0, 2]
     assert fitted.predict([]).shape == (0,)
-    assert tag_baseline(steps_of(["a", "b"]), [1, 1], 3).name == "the majority class"
+    assert linear_tagger(steps_of(["a", "b"]), [1, 1], 3).name == "the majority class"
 
 
 def test_a_model_of_tags_sees_numbers_of_neighbours():
     draw = np.random.default_rng(0)
     sequences = [draw.normal(size=(9, 2)) * 1e9 for _ in range(60)]
     tags = np.concatenate([np.r_[0, (one[:-1, 1] > 0).astype(int)] for one in sequences])
-    fitted = tag_baseline(steps_of(*sequences), tags, 2)
+    fitted = linear_tagger(steps_of(*sequences), tags, 2)
     assert fitted.name == "a linear model of a step and its neighbours"
     # the first step of a sequence has no neighbour to tell
     assert (fitted.predict(steps_of(*sequences)) == tags).mean() > 0.85
 
 
-def test_the_strength_is_chosen_by_cross_validation():
+def test_cross_validation_chooses_the_regularisation():
     # thirty columns of noise beside one that tells: strongly held back is best
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 2, 90)
@@ -239,80 +244,103 @@ def test_the_strength_is_chosen_by_cross_validation():
         tried.append((len(targets), strength))
         return lambda given: np.tile([0.4, 0.6], (len(given), 1)) if strength != 7.0 else given
 
-    answer = baselines._strongest(
+    answer = linear_models._cross_validated(
         fit, (1.0, 7.0, 9.0), features, labels, lambda rows, answers: answers.shape[1], 0
     )
     assert answer(features).shape == features.shape  # that of strength 7
     assert tried[-1] == (90, 7.0)
     assert tried[:3] == [(60, 1.0)] * 3
     # among equals the one that holds back most
-    baselines._strongest(fit, (1.0, 9.0), features, labels, lambda rows, answers: 1.0, 0)
+    linear_models._cross_validated(fit, (1.0, 9.0), features, labels, lambda rows, answers: 1.0, 0)
     assert tried[-1] == (90, 1.0)
 
 
-def test_characters_tell_where_words_do_not():
+def test_character_ngrams_help_where_words_do_not():
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 2, 300)
     texts = ["".join(draw.choice([*"abcdefgh"], 5)) + ["zq", "yv"][label] for label in labels]
-    assert (text_baseline(texts[:200], labels[:200], 2).predict(texts[200:]) == labels[200:]).all()
+    assert (
+        linear_classifier(texts[:200], labels[:200], 2).predict(texts[200:]) == labels[200:]
+    ).all()
 
 
-def test_ridge_regressions_are_held_back_where_there_is_much_noise():
+def test_ridge_regression_of_noise_predicts_about_the_mean():
     draw = np.random.default_rng(1)
     sequences = [draw.normal(size=(6, 3)) for _ in range(40)]
     targets = draw.normal(size=40)  # nothing tells them: the mean is best
     far = [draw.normal(size=(6, 3)) for _ in range(200)]
-    fitted = numeric_regression(sequences, targets)
+    fitted = linear_regressor(sequences, targets)
     assert np.std(fitted.predict(far)) < 0.3
 
 
-def test_what_stands_beside_each_task():
+def test_the_plain_models_of_each_task():
     texts, labels = reviews(200)
-    held = Labelled(Sequences.of(reviews(50, 1)[0]), reviews(50, 1)[1].tolist())
-    training = Labelled(Sequences.of(texts), labels.tolist())
-    rows = [one.figures() for one in compare("classify", training, held)]
+    held = LabelledSequences(Sequences.of(reviews(50, 1)[0]), reviews(50, 1)[1].tolist())
+    training = LabelledSequences(Sequences.of(texts), labels.tolist())
+    rows = [one.figures() for one in measure_label_baselines("classify", training, held)]
     assert [row["name"] for row in rows] == ["the majority class", "a TF-IDF logistic regression"]
     assert rows[0]["accuracy"] == (reviews(50, 1)[1] == np.bincount(labels).argmax()).mean()
     assert rows[1]["macro_f1"] > 0.9
     json.dumps(rows, allow_nan=False)
     # two of five apples are rare ones: not the most, unless a rare one weighs as four
-    fruit = Labelled(Sequences.of(["apple"] * 5 + ["pear"] * 5), [1, 1, *[0] * 8])
-    apple = Labelled(Sequences.of(["apple"]), [1])
+    fruit = LabelledSequences(Sequences.of(["apple"] * 5 + ["pear"] * 5), [1, 1, *[0] * 8])
+    apple = LabelledSequences(Sequences.of(["apple"]), [1])
     for weight, right in ((None, 0.0), ("balanced", 1.0)):
-        assert compare("classify", fruit, apple, class_weight=weight)[1].accuracy == right
+        assert (
+            measure_label_baselines("classify", fruit, apple, class_weight=weight)[1].accuracy
+            == right
+        )
 
-    numeric = Labelled(Sequences.of(waves(60)[0]), [float(one) for one in waves(60)[1]])
-    rows = [one.figures() for one in compare("regress", numeric, numeric)]
+    numeric = LabelledSequences(Sequences.of(waves(60)[0]), [float(one) for one in waves(60)[1]])
+    rows = [one.figures() for one in measure_number_baselines(numeric, numeric)]
     assert [row["name"] for row in rows] == [
         "the mean",
         "a ridge regression on summary statistics",
     ]
     assert rows[0]["r2"] == pytest.approx(0.0, abs=1e-12)
 
-    tagged = Labelled(Sequences.of([["a", "dog"], ["a", "cat"]]), [["D", "N"], ["D", "N"]])
-    other = Labelled(Sequences.of([["a", "fox", "ran"]]), [["D", "N", "V"]])
-    rows = [one.figures() for one in compare("tag", tagged, other)]
+    tagged = LabelledSequences(Sequences.of([["a", "dog"], ["a", "cat"]]), [["D", "N"], ["D", "N"]])
+    other = LabelledSequences(Sequences.of([["a", "fox", "ran"]]), [["D", "N", "V"]])
+    rows = [one.figures() for one in measure_label_baselines("tag", tagged, other)]
     assert [row["name"] for row in rows] == [
         "the majority class",
         "the commonest tag of each token",
         "a linear model of a token and its neighbours",
     ]
     assert [row["accuracy"] for row in rows[:2]] == pytest.approx([1 / 3, 2 / 3])
-    steps = Labelled(Sequences.of([np.ones((2, 1)), np.ones((3, 1))]), [[0, 0], [0, 1, 1]])
-    assert [row.accuracy for row in compare("tag", steps, steps)][:1] == [0.6]
+    steps = LabelledSequences(Sequences.of([np.ones((2, 1)), np.ones((3, 1))]), [[0, 0], [0, 1, 1]])
+    assert [row.accuracy for row in measure_label_baselines("tag", steps, steps)][:1] == [0.6]
 
-    single = Labelled(Sequences.of(["a", "b"]), ["x", "x"])
-    assert len(plain_answers("classify", single)) == 1
+    single = LabelledSequences(Sequences.of(["a", "b"]), ["x", "x"])
+    assert len(fit_baselines("classify", single, Labels.of(["x"]))) == 1
 
 
-def test_without_scikit_learn_the_error_says_how_to_get_it(monkeypatch):
+def test_evaluating_beside_plain_models_does_not_import_torch(tmp_path: Path) -> None:
+    model, table = tmp_path / "model.safetensors", tmp_path / "table.csv"
+    reader_of("word").save(model)
+    table.write_text("text,label\n" + "to be,a\nor not,b\nnot to,c\n" * 4)
+    code = (
+        "import sys, elman.cli\n"
+        "try:\n"
+        f"    elman.cli.main(['evaluate', {str(model)!r}, {str(table)!r}, '--text', 'text',"
+        f" '--label', 'label', '--train', {str(table)!r}])\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code, end.code\n"
+        "print('torch' in sys.modules, 'sklearn' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "a TF-IDF logistic regression of the same training set" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[-1] == "False True"
+
+
+def test_without_scikit_learn_the_error_says_how_to_install_it(monkeypatch):
     for name in [*sys.modules, "sklearn"]:
         if name.split(".")[0] == "sklearn":
             monkeypatch.setitem(sys.modules, name, None)
     for fit in (
-        lambda: text_baseline(["a", "b"], [0, 1], 2),
-        lambda: numeric_baseline(*waves(5), 2),
-        lambda: numeric_regression(*waves(5)),
+        lambda: linear_classifier(["a", "b"], [0, 1], 2),
+        lambda: linear_classifier(*waves(5), 2),
+        lambda: linear_regressor(*waves(5)),
     ):
         with pytest.raises(MissingDependencyError, match=re.escape('pip install ".[train]"')):
             fit()

@@ -21,14 +21,14 @@ def drawn(seed: int, n: int = 500, k: int = 4) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_log_loss_is_that_of_scikit_learn(seed):
+def test_log_loss_agrees_with_scikit_learn(seed):
     probabilities, truth = drawn(seed)
     assert log_loss(probabilities, truth) == pytest.approx(
         oracle.log_loss(truth, probabilities), abs=ROUNDING
     )
 
 
-def test_log_loss_is_finite_where_the_truth_has_no_probability():
+def test_log_loss_is_finite_if_the_truth_has_probability_0():
     assert log_loss([[0.0, 1.0]], [0]) == pytest.approx(52 * np.log(2))
     assert log_loss([[0.0, 1.0]], [1]) == 0.0
     assert log_loss([[0.5, 0.5]], [-1]) is None
@@ -60,7 +60,7 @@ def test_calibrated_answers_have_no_error():
 
 
 @pytest.mark.parametrize("sharpness", [0.3, 1.0, 5.0])
-def test_the_temperature_is_where_the_loss_is_lowest(sharpness):
+def test_the_temperature_minimises_the_loss(sharpness):
     draw = np.random.default_rng(1)
     logits = draw.normal(size=(400, 3))
     truth = np.array([draw.choice(3, p=np.exp(row) / np.exp(row).sum()) for row in logits])
@@ -76,7 +76,7 @@ def test_the_temperature_is_where_the_loss_is_lowest(sharpness):
     assert fit_temperature(logits + 1000.0, truth) == pytest.approx(np.exp(best.x), rel=1e-6)
 
 
-def test_where_no_temperature_can_be_fitted_it_is_one():
+def test_the_temperature_is_1_if_none_can_be_fitted():
     right = [[5.0, 0.0], [0.0, 3.0]]
     assert fit_temperature(right, [0, 1]) == 1.0
     assert fit_temperature(np.zeros((0, 2)), []) == 1.0
@@ -107,7 +107,7 @@ def test_the_temperature_never_makes_the_loss_higher(seed, size):
     assert loss(temperature) <= loss(1.0) * (1 + 1e-9) + 1e-9
 
 
-def test_what_does_not_fit_is_refused():
+def test_arrays_that_do_not_fit_are_errors():
     with pytest.raises(ShapeError, match=r"\[N, K\], \[N\]"):
         log_loss([0.5, 0.5], [0, 1])
     with pytest.raises(DataError):

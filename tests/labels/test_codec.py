@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from elman import DataError, InputError, ModelFileError
-from elman.labels.codec import ABSENT, Labels, SequenceCodec
+from elman.labels.codec import UNKNOWN_LABEL, Labels, SequenceCodec
 from elman.labels.config import SequenceConfig
 from elman.tables.scaler import Scaler
 from elman.text.vocabulary import TextCodec
@@ -84,7 +84,7 @@ def test_labels_are_sorted_and_plain(given: Any, values: tuple[Any, ...], kind: 
         ([2**63], "label 0: got 9223372036854775808; expected at most 64 bits"),
     ],
 )
-def test_what_is_no_label_is_refused(given: list[Any], words: str) -> None:
+def test_unusable_labels_are_errors(given: list[Any], words: str) -> None:
     with pytest.raises(DataError) as caught:
         Labels.of(given)
     assert words in str(caught.value)
@@ -102,10 +102,10 @@ def test_what_is_no_label_is_refused(given: list[Any], words: str) -> None:
         (["a"], ["A", "a ", "a"], [-1, -1, 0]),
     ],
 )
-def test_labels_of_another_type_are_known_again(
+def test_labels_of_another_type_are_recognised(
     known: list[Any], given: list[Any], expected: list[int]
 ) -> None:
-    assert ABSENT == -1
+    assert UNKNOWN_LABEL == -1
     assert Labels.of(known).encode(given).tolist() == expected
 
 
@@ -118,7 +118,7 @@ def test_labels_of_another_type_are_known_again(
     st.sampled_from([1e-300, 1e-3, 1.0, 1e150, 1e303]),
     st.sampled_from([0.0, 1.0, -1e3]),
 )
-def test_what_is_scaled_has_mean_zero_and_deviation_one(
+def test_scaled_numbers_have_mean_0_and_deviation_1(
     rows: np.ndarray, unit: float, shift: float
 ) -> None:
     rows = np.where(abs(rows) < 1e-3, 0.0, rows) * unit + shift * unit
@@ -140,7 +140,7 @@ def test_what_is_scaled_has_mean_zero_and_deviation_one(
             np.testing.assert_allclose(exact, 0.0, atol=ROUNDING * max(1, abs(shift)))
 
 
-def test_missing_numbers_are_read_as_the_mean_and_told_by_channels_of_their_own() -> None:
+def test_missing_numbers_become_the_mean_and_are_marked() -> None:
     rows = np.array([[1.0, np.nan], [3.0, np.nan], [np.nan, 5.0]])
     scaler = Scaler.of([rows], indicator=True)
     assert scaler.channels == 4
@@ -149,7 +149,7 @@ def test_missing_numbers_are_read_as_the_mean_and_told_by_channels_of_their_own(
     )
 
 
-def test_a_channel_that_is_never_there_and_numbers_far_outside_are_finite() -> None:
+def test_missing_channels_and_extreme_numbers_stay_finite() -> None:
     scaler = Scaler.of([np.full((3, 1), np.nan)])
     assert scaler.apply(np.array([[np.nan], [1e308], [-1e308]])).tolist() == [[0.0], [1e6], [-1e6]]
     narrow = Scaler.of([np.array([[0.0], [1e-300]])])
@@ -166,7 +166,7 @@ def config(codec: SequenceCodec) -> SequenceConfig:
 
 
 @pytest.mark.parametrize("name", CODECS)
-def test_parts_are_read_back_as_what_they_were(name: str) -> None:
+def test_a_codec_survives_saving(name: str) -> None:
     codec = CODECS[name]
     form, arrays = codec.to_parts()
     again = SequenceCodec.from_parts(json.loads(json.dumps(form)), arrays)
@@ -180,7 +180,7 @@ def test_parts_are_read_back_as_what_they_were(name: str) -> None:
     again.check(config(codec))
 
 
-def test_ten_thousand_labels_are_no_metadata() -> None:
+def test_ten_thousand_labels_are_stored_as_arrays() -> None:
     labels = Labels.of([f"kind {number}" for number in range(10_000)])
     form, arrays = replace(CODECS["text"], labels=labels).to_parts()
     assert len(json.dumps(form)) < 1000
@@ -197,7 +197,7 @@ def test_ten_thousand_labels_are_no_metadata() -> None:
         ("number", {"task": "classify"}),
     ],
 )
-def test_a_network_of_other_sizes_is_refused(name: str, change: dict[str, Any]) -> None:
+def test_a_network_of_other_sizes_is_an_error(name: str, change: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         CODECS[name].check(replace(config(CODECS[name]), **change))
 
@@ -261,7 +261,7 @@ HOSTILE: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
-def test_parts_that_no_codec_gives_are_refused(number: int) -> None:
+def test_corrupt_codecs_are_errors(number: int) -> None:
     name, harm = HOSTILE[number]
     form, arrays = CODECS[name].to_parts()
     harm(form, arrays)
@@ -280,7 +280,9 @@ def test_parts_that_no_codec_gives_are_refused(number: int) -> None:
         ("text", {"tokens": TextCodec("char", ("<unk>", "a", "b"))}, "alphabet"),
     ],
 )
-def test_a_codec_that_its_task_cannot_have(name: str, change: dict[str, Any], said: str) -> None:
+def test_a_codec_that_does_not_fit_its_task_is_an_error(
+    name: str, change: dict[str, Any], said: str
+) -> None:
     own = CODECS[name]
     own.check(config(own))
     with pytest.raises(InputError, match=f"the codec's {said}"):

@@ -81,7 +81,7 @@ def test_texts_and_labels_in_two_files(tmp_path):
         elman.read_sequences(f"{texts},{labels}")
 
 
-def test_labels_before_texts(tmp_path):
+def test_lines_of_label_and_text(tmp_path):
     path = tmp_path / "lines.txt"
     for mark in ("", "__label__"):
         path.write_text(f"{mark}pos good food\n{mark}neg so bad\n" * 3)
@@ -90,7 +90,7 @@ def test_labels_before_texts(tmp_path):
         assert found == (["good food", "so bad"] * 3, ["pos", "neg"] * 3)
 
 
-def test_a_mistyped_name_is_no_text():
+def test_a_mistyped_file_name_is_an_error():
     with pytest.raises(
         DataError,
         match=r"no file or folder has the name 'mymeals': got a text of one word; check the path",

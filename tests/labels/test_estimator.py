@@ -89,7 +89,7 @@ def test_parameters_are_the_options(estimator: Any, options: Any) -> None:
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_before_fit_it_says_so(estimator: Any) -> None:
+def test_using_an_unfitted_estimator_is_an_error(estimator: Any) -> None:
     for error in (elman.NotFittedError, NotFittedError):
         with pytest.raises(error, match="call fit first"):
             estimator().predict(["a"])
@@ -184,7 +184,7 @@ def weights(model: Any) -> dict[str, np.ndarray]:
     return {name: array.copy() for name, array in model.model_.arrays.items()}
 
 
-def test_partial_fit_learns_on() -> None:
+def test_partial_fit_improves_the_model() -> None:
     model = SequenceClassifier(**SMALL).partial_fit(
         TEXTS, LABELS, classes=["no", "yes", "maybe", "never"]
     )
@@ -220,9 +220,7 @@ def test_partial_fit_without_a_budget_takes_few_small_steps(fitted: SequenceClas
 
 
 @pytest.mark.parametrize("X", [TEXTS[:2], ["quite", "new"]])
-def test_partial_fit_refuses_a_new_label_and_changes_nothing(
-    fitted: SequenceClassifier, X: Any
-) -> None:
+def test_partial_fit_with_a_new_label_is_an_error(fitted: SequenceClassifier, X: Any) -> None:
     model = pickle.loads(pickle.dumps(fitted))
     before = {name: value for name, value in vars(model).items() if name != "predictor_"}
     with pytest.raises(DataError, match="a label that the network does not have: got 'never'"):
@@ -261,7 +259,7 @@ def test_partial_fit_of_other_kinds() -> None:
         (pd.Series(["b", "a", "c"] * 10, dtype="category"), "U"),
     ],
 )
-def test_labels_are_answered_as_they_were_given(labels: Any, dtype: Any) -> None:
+def test_predictions_have_the_type_of_the_labels(labels: Any, dtype: Any) -> None:
     model = SequenceClassifier(**SMALL).fit(["one", "two", "three"] * 10, labels)
     answers = model.predict(["one", "two", "three"])
     assert answers.tolist() == np.asarray(labels)[:3].tolist()
@@ -269,7 +267,7 @@ def test_labels_are_answered_as_they_were_given(labels: Any, dtype: Any) -> None
     assert model.score(["one", "two", "three"], np.asarray(labels)[:3]) == 1.0
 
 
-def test_a_label_unseen_at_evaluation_counts_as_missed(fitted: SequenceClassifier) -> None:
+def test_a_label_not_in_training_counts_as_wrong(fitted: SequenceClassifier) -> None:
     known = fitted.evaluate(["good", "bad"], ["yes", "no"])
     other = fitted.evaluate(["good", "bad"], ["yes", "never"])
     assert (known.accuracy, other.accuracy) == (1.0, 0.5)
@@ -277,20 +275,20 @@ def test_a_label_unseen_at_evaluation_counts_as_missed(fitted: SequenceClassifie
     assert fitted.score(["good", "bad"], ["yes", "never"]) == 0.5
 
 
-def test_floats_that_are_no_classes_name_the_task_for_them() -> None:
+def test_float_labels_are_an_error_that_names_regression() -> None:
     with pytest.raises(DataError, match=r"SequenceRegressor \(--task regress\)"):
         SequenceClassifier(**SMALL).fit(TEXTS, np.linspace(0, 1, 30))
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), np.nan, pd.NA])
-def test_a_label_that_is_missing_is_refused(missing: Any) -> None:
+def test_a_missing_label_is_an_error(missing: Any) -> None:
     with pytest.raises(DataError, match=r"Input y contains NaN|label 29: got <NA>"):
         SequenceClassifier(**SMALL).fit(TEXTS, [*LABELS[:-1], missing])
     with pytest.raises((DataError, ValueError), match=r"NaN|NA"):
         SequenceRegressor(**SMALL).fit(TEXTS, [*range(29), missing])
 
 
-def test_labels_that_differ_in_white_space_are_two() -> None:
+def test_labels_that_differ_in_white_space_are_different() -> None:
     model = SequenceClassifier(**SMALL).fit(["one", "two"] * 8, ["a", "a "] * 8)
     assert model.classes_.tolist() == ["a", "a "]
 
@@ -349,7 +347,7 @@ def test_numbers_of_any_size(unit: float) -> None:
     assert np.isfinite(plain.predict([*(X * 1e300)])).all()
 
 
-def test_a_tagger_answers_one_tag_a_token() -> None:
+def test_a_tagger_predicts_one_tag_for_each_token() -> None:
     words = [["I", "like", "tea"], ["you", "hate", "rice"]] * 10
     tags = [["who", "does", "what"]] * 20
     model = SequenceTagger(**SMALL).fit(words, tags)
@@ -376,7 +374,7 @@ def test_a_tagger_of_numbers() -> None:
     assert model.predict(X[:1]) == [[int(tag) for tag in model.predict(X[:1])[0]]]
 
 
-def test_regression_is_in_the_units_of_training() -> None:
+def test_regression_answers_in_the_unit_of_training() -> None:
     draw = np.random.default_rng(0)
     X = [draw.normal(size=length) for length in draw.integers(2, 6, 80)]
     y = [1e6 + 1e3 * float(one.max()) for one in X]
@@ -388,7 +386,7 @@ def test_regression_is_in_the_units_of_training() -> None:
         model.evaluate(X[:1], y[:2])
 
 
-def test_members_and_sequences_of_their_own() -> None:
+def test_validation_and_test_sequences_of_the_user() -> None:
     model = SequenceClassifier(**SMALL, members=3).fit(
         TEXTS, LABELS, test=(["good", "bad"], ["yes", "no"])
     )

@@ -25,10 +25,11 @@ from elman.explain.explanation import (
     Explanation,
 )
 from elman.files.model import Model
+from elman.labels.batches import EncodedSequences, PackedSteps, SequenceBatch
 from elman.labels.codec import Labels
-from elman.labels.dataset import Batch, Encoded, Sequences, Steps
+from elman.labels.dataset import Sequences
 from elman.labels.explain import explain_labelled
-from elman.labels.network_torch import Reader
+from elman.labels.network_torch import TorchSequenceNetwork
 from elman.text.vocabulary import TextCodec
 from readers import CELLS, KINDS, POOLINGS, reader_of, rounding, sequences_of
 
@@ -80,9 +81,9 @@ def score_of(predictor: Any, item: Any, number: int, step: int | None = None) ->
     if predictor.model.config.task == "regress":
         return float(predictor.predict([item])[0])
     if step is None:
-        return float(predictor.reader.logits(Sequences.of([item]))[0, number])
+        return float(predictor.network.logits(Sequences.of([item]))[0, number])
     given = Sequences.of([item]).stepwise()
-    return float(predictor.reader.step_logits(given)[0][step, number])
+    return float(predictor.network.step_logits(given)[0][step, number])
 
 
 @pytest.mark.parametrize(("task", "kind"), PAIRS)
@@ -126,7 +127,7 @@ def test_every_pooling(pooling: str, bidirectional: bool, method: str, cell: str
 
 @pytest.mark.parametrize("pooling", ["last", "mean", "last+mean"])
 @pytest.mark.parametrize("each", [True, False])
-def test_of_a_linear_network_the_share_is_the_absence(pooling: str, each: bool) -> None:
+def test_shares_of_a_linear_network_equal_leaving_out(pooling: str, each: bool) -> None:
     how: dict[str, Any] = {"cell": "rnn", "activation": "linear", "pooling": pooling}
     of = "channels" if each else "steps"
     for task in ("classify", "regress"):
@@ -151,24 +152,24 @@ def test_of_a_linear_network_the_share_is_the_absence(pooling: str, each: bool) 
 
 
 @pytest.mark.parametrize("spelled", [True, False])
-def test_of_a_linear_network_a_words_share_is_what_its_vector_does(spelled: bool) -> None:
+def test_the_share_of_a_word_in_a_linear_network(spelled: bool) -> None:
     """Brute force: the first layer's input share of one word set to zero, the others as they were."""
     kind = "both" if spelled else "word"
     how: dict[str, Any] = {"cell": "rnn", "activation": "linear", "members": 1, "pooling": "mean"}
     predictor = opened(kind, **how)
     told = explain_labelled(predictor, TEXT, "b", method=DECOMPOSITION)
-    (one,) = predictor.reader.members
+    (one,) = predictor.network.members
     read = one.read
 
     def score(without: int | None) -> float:
-        def cut(batch: Batch) -> Any:
+        def cut(batch: SequenceBatch) -> Any:
             rows = read(batch).copy()
             if without is not None:
                 rows[without] = 0
             return rows
 
         one.read = cut
-        return float(predictor.reader.logits(Sequences.of([TEXT]))[0, 1])
+        return float(predictor.network.logits(Sequences.of([TEXT]))[0, 1])
 
     whole = score(None)
     assert told.inputs == tuple(TEXT.split())
@@ -183,7 +184,7 @@ class InTorch(torch.nn.Module):
 
     def __init__(self, model: Model, number: int) -> None:
         super().__init__()
-        reader = Reader(model.config).eval()
+        reader = TorchSequenceNetwork(model.config).eval()
         reader.load(model.arrays)
         (self.member,) = reader.members
         self.number = number
@@ -192,14 +193,14 @@ class InTorch(torch.nn.Module):
         B, T, _ = x.shape
         rows = x.transpose(0, 1).reshape(T * B, -1)
         self.member.read = lambda _: rows  # type: ignore[assignment]
-        batch = Batch(Steps(np.arange(B), np.full(T, B), np.empty(T * B)))
+        batch = SequenceBatch(PackedSteps(np.arange(B), np.full(T, B), np.empty(T * B)))
         found: torch.Tensor = self.member(batch)[:, self.number]
         return found
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
-def test_integrated_gradients_are_captums(
+def test_integrated_gradients_agree_with_captum(
     monkeypatch: pytest.MonkeyPatch, cell: str, activation: str, bidirectional: bool
 ) -> None:
     monkeypatch.setattr(gradients, "POINTS", (32,))
@@ -208,8 +209,8 @@ def test_integrated_gradients_are_captums(
         predictor = opened(kind, **how)
         item = item_of(kind)
         told = explain_labelled(predictor, item, "c", method=INTEGRATED)
-        batch = Encoded.of(predictor.model.codec, Sequences.of([item])).batch([0])
-        x = predictor.reader.members[0].read(batch)
+        batch = EncodedSequences.of(predictor.model.codec, Sequences.of([item])).batch([0])
+        x = predictor.network.members[0].read(batch)
         base = np.zeros_like(x)
         if kind == "mask":
             base[:] = predictor.model.codec.scaler.apply(np.nanmean(item, axis=0)[None])
@@ -227,16 +228,16 @@ def test_integrated_gradients_are_captums(
         )
 
 
-def test_letters_are_captums_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_integrated_gradients_of_letters_agree_with_captum(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for what the spelling reads: here captum goes through the training network's own `read`."""
     monkeypatch.setattr(gradients, "POINTS", (32,))
     predictor = opened("both", members=1, cell="lstm")
     told = explain_labelled(predictor, TEXT, "c", method=INTEGRATED, of="characters")
     assert "".join(told.inputs) == TEXT.replace(" ", "")
-    reader = Reader(predictor.model.config).eval()
+    reader = TorchSequenceNetwork(predictor.model.config).eval()
     reader.load(predictor.model.arrays)
     (one,) = reader.members
-    encoded = Encoded.of(predictor.model.codec, Sequences.of([TEXT]))
+    encoded = EncodedSequences.of(predictor.model.codec, Sequences.of([TEXT]))
     assert encoded.words is not None
     assert encoded.letters is not None
     places = encoded.sequences[0]
@@ -253,8 +254,8 @@ def test_letters_are_captums_too(monkeypatch: pytest.MonkeyPatch) -> None:
                 x.append(torch.cat([one.embedding.weight[number], *states[0][:, 0]]))
             read = torch.stack(x)
             one.read = lambda _, read=read: read
-            steps = Steps(np.arange(1), np.ones(len(x), np.int64), np.empty(len(x)))
-            scores.append(one(Batch(steps))[0, 2])
+            steps = PackedSteps(np.arange(1), np.ones(len(x), np.int64), np.empty(len(x)))
+            scores.append(one(SequenceBatch(steps))[0, 2])
         return torch.stack(scores)
 
     rows = one.alphabet.weight.detach()[np.concatenate(letters)]
@@ -272,7 +273,7 @@ def test_letters_are_captums_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told.bias == pytest.approx(nothing, abs=tolerance(predictor.model, told))
 
 
-def test_left_out_is_the_absence_and_what_inputs_do_together() -> None:
+def test_leaving_out_includes_interactions_of_inputs() -> None:
     predictor = opened("word")
     told = explain_labelled(predictor, TEXT, method=LEFT_OUT)
     assert told.absence is not None
@@ -298,7 +299,7 @@ def test_members_are_explained_by_their_mean(method: str) -> None:
         np.testing.assert_allclose(getattr(whole, name), mean, rtol=0, atol=tolerance(model, whole))
 
 
-def test_by_default_the_most_probable_label() -> None:
+def test_the_most_probable_label_is_explained_by_default() -> None:
     predictor = opened("word")
     for text in ("to be", "or not", "not not not"):
         told = predictor.explain(text)
@@ -340,7 +341,9 @@ def test_hostile_words_labels_and_targets() -> None:
 @pytest.mark.parametrize("scale", [1e4, 1e20, 1e38])
 @pytest.mark.parametrize("cell", ["lstm", "rnn", "mingru"])
 @pytest.mark.parametrize("method", METHODS)
-def test_huge_weights_give_numbers_or_one_line(scale: float, cell: str, method: str) -> None:
+def test_huge_weights_give_finite_numbers_or_one_error(
+    scale: float, cell: str, method: str
+) -> None:
     how: dict[str, Any] = {"cell": cell, "activation": "relu" if cell == "rnn" else "tanh"}
     for task in ("classify", "regress", "tag"):
         model = reader_of("numbers", task, **how)

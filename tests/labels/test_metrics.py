@@ -12,8 +12,8 @@ from sklearn import metrics as oracle
 from elman.errors import DataError, OptionError, ShapeError
 from elman.labels.confusion import (
     METRICS,
-    Baseline,
-    Tags,
+    BaselineFigures,
+    TrueTags,
     class_figures,
     confusion_table,
     label_figures,
@@ -29,7 +29,7 @@ pairs = st.lists(st.tuples(st.integers(0, K - 1), st.integers(0, K - 1)), min_si
 
 
 @given(pairs)
-def test_the_figures_are_those_of_scikit_learn(both):
+def test_metrics_agree_with_scikit_learn(both):
     truth, answers = map(list, zip(*both, strict=True))
     table = confusion_table(truth, answers, K)
     assert table.tolist() == oracle.confusion_matrix(truth, answers, labels=range(K)).tolist()
@@ -52,7 +52,7 @@ def test_the_figures_are_those_of_scikit_learn(both):
     )
 
 
-def test_a_label_that_was_not_in_training_is_one_more_class_that_is_always_missed():
+def test_a_label_not_in_training_is_a_class_that_is_always_wrong():
     probabilities = [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.6, 0.4]]
     report = classification([0, 1, -1, -1], probabilities, ["no", "yes"])
     assert report.labels == ("no", "yes", UNSEEN)
@@ -95,7 +95,7 @@ def test_no_class_and_no_answer():
         classification([], np.zeros((0, 2)), ["a", "b"])
 
 
-def test_what_does_not_fit_is_refused():
+def test_arrays_that_do_not_fit_are_errors():
     with pytest.raises(ShapeError, match=r"\(2,\), \(1,\)"):
         confusion_table([0, 1], [0], 2)
     for truth, answers in (([2], [0]), ([0], [2]), ([0], [-1])):
@@ -109,11 +109,11 @@ def test_what_does_not_fit_is_refused():
         classification([0], [0], ["a"], metric="f1")
 
 
-def plain(name: str, truth: list[int], answers: list[int], **how: Any) -> Baseline:
-    return Baseline.of(name, truth, np.array(answers), **how)
+def plain(name: str, truth: list[int], answers: list[int], **how: Any) -> BaselineFigures:
+    return BaselineFigures.of(name, truth, np.array(answers), **how)
 
 
-def test_a_network_that_is_better_wins():
+def test_a_better_network_beats_the_baseline():
     truth = [0, 1] * 50
     right, half = truth, [0] * 100
     report = classification(truth, right, ["a", "b"], beside=[plain("a line", truth, half)])
@@ -128,7 +128,7 @@ def test_a_network_that_is_better_wins():
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "macro_recall"])
-def test_one_answer_of_many_is_no_difference(metric):
+def test_one_better_answer_is_no_significant_difference(metric):
     truth = [0, 1] * 436
     others = [1, *truth[1:]]
     report = classification(
@@ -141,13 +141,15 @@ def test_one_answer_of_many_is_no_difference(metric):
     assert single.comparisons[0].verdict == "no difference"
 
 
-def test_without_answers_nothing_is_claimed():
-    report = classification([0, 1], [0, 1], ["a", "b"], beside=[Baseline("a line", 0.5, 0.3, 0.5)])
+def test_without_the_baselines_answers_there_is_no_verdict():
+    report = classification(
+        [0, 1], [0, 1], ["a", "b"], beside=[BaselineFigures("a line", 0.5, 0.3, 0.5)]
+    )
     assert report.comparisons[0].verdict == "no difference"
-    assert "nothing tells chance from skill" in report.sentences[0]
+    assert "no test tells skill from chance" in report.sentences[0]
 
 
-def test_steps_of_one_sequence_are_no_independent_answers():
+def test_steps_of_one_sequence_are_not_independent():
     # twenty steps are better, all of them in one sequence: that may be chance
     truth, wrong = [[0] * 20, [0] * 20], [1] * 20 + [0] * 20
     flat = [tag for tags in truth for tag in tags]
@@ -160,12 +162,12 @@ def test_steps_of_one_sequence_are_no_independent_answers():
     assert alone.comparisons[0].verdict == "better"
 
 
-def test_entities_are_compared_where_tags_mark_them():
+def test_tags_that_mark_entities_are_compared_by_entity():
     names = ["B-a", "I-a", "O"]
     sentence, tags = [0, 1, 2, 0], ["B-a", "I-a", "O", "B-a"]
     truth, true_tags = sentence * 12, [tags] * 12
     halves = [0, 2, 2, 0] * 12  # of every second entity the end is missing
-    beside = [Baseline.of("a line", truth, np.array(halves), Tags(true_tags, names))]
+    beside = [BaselineFigures.of("a line", truth, np.array(halves), TrueTags(true_tags, names))]
     report = classification(truth, truth, names, beside=beside, tags=true_tags)
     assert (report.metric, report.entities.f1, report.entities.scheme) == ("entity_f1", 1.0, "IOB2")
     assert report.entities.types["a"].true == 24
@@ -183,7 +185,7 @@ def test_the_report_prints_as_a_table():
         [0, 1, 1, 1],
         [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]],
         ["no", "yes"],
-        beside=[Baseline("a line", 0.5, 0.5, 0.5)],
+        beside=[BaselineFigures("a line", 0.5, 0.5, 0.5)],
     )
     assert str(report).rpartition("\n")[0] == (
         "sequences                 4\n"
@@ -203,13 +205,13 @@ def test_the_report_prints_as_a_table():
     )
 
 
-def test_names_from_outside_stay_on_their_line():
+def test_control_characters_in_labels_are_escaped():
     report = classification([0, 1], [0, 1], ["a\nb\x1b[31m", "x" * 10_000])
     assert "a\\nb\\x1b[31m" in str(report)
     assert max(map(len, str(report).splitlines())) < 80
 
 
-def test_of_many_labels_the_worst_are_shown():
+def test_a_long_report_shows_the_worst_labels():
     truth = np.repeat(np.arange(30), np.arange(30, 0, -1))
     answers = truth.copy()
     answers[truth == 29] = 28  # the rarest is always missed
@@ -226,7 +228,7 @@ def test_the_report_goes_into_json():
         [0, 1, -1],
         [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]],
         ["no", "yes"],
-        beside=[Baseline("b", 0, 0, 0)],
+        beside=[BaselineFigures("b", 0, 0, 0)],
     )
     form = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert form["labels"] == ["no", "yes", UNSEEN]
@@ -246,8 +248,8 @@ def test_a_report_draws_itself():
         classification([0, 1], [0, 1], ["no", "yes"]).plot(calibration=True)
 
 
-def test_one_label_alone_is_said():
-    words = "all sequences are of one label: yes"
+def test_the_report_says_if_all_have_one_label():
+    words = "all sequences have one label: yes"
     assert words in str(classification([1, 1], [0, 1], ["no", "yes"]))
     assert words not in str(classification([0, 1], [0, 1], ["no", "yes"]))
     assert "of one label" not in str(classification([0, 0], [0, 0], ["no"]))

@@ -15,9 +15,10 @@ from elman.cells import find
 from elman.engine.layers import layer_sequence, member_arrays
 from elman.engine.pooling import pool
 from elman.files.model import Model
+from elman.labels.batches import MAX_SPELLED_CHARACTERS
 from elman.labels.codec import SequenceCodec
-from elman.labels.dataset import SPELLED, Sequences
-from elman.labels.network import Reader
+from elman.labels.dataset import Sequences
+from elman.labels.network import SequenceNetwork
 from readers import CELLS, KINDS, POOLINGS, reader_of, rounding, sequences_of
 
 
@@ -69,7 +70,11 @@ def plain_input(model: Model, own: dict[str, np.ndarray], item: Any) -> np.ndarr
         number = codec.tokens.tokens.index(known) if known in codec.tokens.tokens else 0
         row = own["embedding.weight"][number].astype(np.float64)
         if codec.alphabet is not None:
-            short = word if len(word) <= 2 * SPELLED else word[:SPELLED] + word[-SPELLED:]
+            short = (
+                word
+                if len(word) <= 2 * MAX_SPELLED_CHARACTERS
+                else word[:MAX_SPELLED_CHARACTERS] + word[-MAX_SPELLED_CHARACTERS:]
+            )
             letters = [max(0, "\0tobern,".find(letter)) for letter in short]
             spelled = own["alphabet.weight"][letters].astype(np.float64)
             row = np.concatenate([row, plain_layer(model, own, "spelling", spelled)[1]])
@@ -98,7 +103,7 @@ def plain_logits(model: Model, sequences: Sequences) -> list[np.ndarray]:
 
 def check(model: Model, kind: str) -> None:
     sequences = sequences_of(kind)
-    reader, expected = Reader(model), plain_logits(model, sequences)
+    reader, expected = SequenceNetwork(model), plain_logits(model, sequences)
     tolerance = rounding(model, sequences)
     got = (
         reader.step_logits(sequences) if model.config.task == "tag" else [*reader.logits(sequences)]
@@ -129,12 +134,12 @@ def test_every_pooling(way: str, pooling: str, bidirectional: bool) -> None:
     check(reader_of("numbers", pooling=pooling, bidirectional=bidirectional, members=1), "numbers")
 
 
-def test_a_neighbour_changes_nothing(way: str) -> None:
+def test_other_sequences_of_a_batch_do_not_change_an_answer(way: str) -> None:
     """Lengths are not padded: alone, among others and beside one far longer, the answer is one."""
     for kind in ("both", "numbers"):
         model = reader_of(kind)
         sequences = sequences_of(kind, 70)  # more than a batch
-        reader, tolerance = Reader(model), rounding(model, sequences)
+        reader, tolerance = SequenceNetwork(model), rounding(model, sequences)
         together = reader.logits(sequences)
         alone = [reader.logits(sequences.take([row]))[0] for row in range(len(sequences))]
         np.testing.assert_allclose(together, alone, rtol=0, atol=tolerance)
@@ -145,11 +150,11 @@ def test_a_neighbour_changes_nothing(way: str) -> None:
         np.testing.assert_allclose(beside, alone[shortest], rtol=0, atol=tolerance)
 
 
-def test_answers_come_in_the_order_of_the_questions() -> None:
+def test_answers_come_in_the_order_of_the_sequences() -> None:
     model, sequences = reader_of("both", "tag"), sequences_of("both", 100)
     order = np.random.default_rng(0).permutation(100).tolist()
-    whole = Reader(model).step_logits(sequences)
-    drawn = Reader(model).step_logits(sequences.take(order))
+    whole = SequenceNetwork(model).step_logits(sequences)
+    drawn = SequenceNetwork(model).step_logits(sequences.take(order))
     for row, got in zip(order, drawn, strict=True):
         np.testing.assert_allclose(got, whole[row], rtol=0, atol=rounding(model, sequences))
 
@@ -159,7 +164,7 @@ def test_members_answer_by_the_mean_of_their_logits(kind: str) -> None:
     model, sequences = reader_of(kind, members=3), sequences_of(kind)
     one = replace(model.config, members=1)
     each = [
-        Reader(
+        SequenceNetwork(
             Model(
                 one,
                 {
@@ -173,7 +178,7 @@ def test_members_answer_by_the_mean_of_their_logits(kind: str) -> None:
         for m in range(3)
     ]
     np.testing.assert_allclose(
-        Reader(model).logits(sequences), np.mean(each, axis=0), rtol=0, atol=1e-6
+        SequenceNetwork(model).logits(sequences), np.mean(each, axis=0), rtol=0, atol=1e-6
     )
 
 

@@ -11,31 +11,32 @@ import torch
 
 from elman.files.model import Model
 from elman.labels import network as runtime
-from elman.labels.dataset import Encoded, Sequences
-from elman.labels.network_torch import Reader
+from elman.labels.batches import EncodedSequences
+from elman.labels.dataset import Sequences
+from elman.labels.network_torch import TorchSequenceNetwork
 from readers import CELLS, KINDS, POOLINGS, codec_of, config_of, reader_of, rounding, sequences_of
 
 
-def trained(model: Model, **how: Any) -> Reader:
+def trained(model: Model, **how: Any) -> TorchSequenceNetwork:
     """The network of `model` in torch, as it answers."""
-    reader = Reader(model.config, **how)
+    reader = TorchSequenceNetwork(model.config, **how)
     reader.load(model.arrays)
     return reader.eval()
 
 
-def forward(reader: Reader, model: Model, sequences: Sequences) -> list[np.ndarray]:
+def forward(reader: TorchSequenceNetwork, model: Model, sequences: Sequences) -> list[np.ndarray]:
     """Return the mean logits of the members, ``[K]`` or ``[T_i, K]`` of each sequence."""
-    batch = Encoded.of(model.codec, sequences).batch(range(len(sequences)))
+    batch = EncodedSequences.of(model.codec, sequences).batch(range(len(sequences)))
     with torch.no_grad():
         rows = reader(batch).mean(0).numpy()
     if model.config.task == "tag":
-        return batch.steps.apart(rows)
+        return batch.steps.unpack(rows)
     return [*rows[np.argsort(batch.steps.order)]]
 
 
 def check(model: Model, kind: str) -> None:
     sequences = sequences_of(kind)
-    expected = runtime.Reader(model)
+    expected = runtime.SequenceNetwork(model)
     other = (
         expected.step_logits(sequences)
         if model.config.task == "tag"
@@ -68,7 +69,7 @@ def test_every_pooling(pooling: str, members: int) -> None:
 
 
 @pytest.mark.parametrize("task", ["classify", "regress", "tag"])
-def test_the_names_are_those_of_the_model(task: str) -> None:
+def test_parameters_have_the_names_of_the_model(task: str) -> None:
     model = reader_of("both", task)
     arrays = trained(model).arrays()
     assert {name: array.shape for name, array in arrays.items()} == model.config.parameters()
@@ -78,10 +79,10 @@ def test_the_names_are_those_of_the_model(task: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "mingru"])
-def test_every_weight_learns(cell: str, kind: str) -> None:
+def test_every_weight_has_a_gradient(cell: str, kind: str) -> None:
     model, sequences = reader_of(kind, cell=cell), sequences_of(kind, 30)
     reader = trained(model).train()
-    batch = Encoded.of(model.codec, sequences).batch(range(30))
+    batch = EncodedSequences.of(model.codec, sequences).batch(range(30))
     logits = reader(batch)
     weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))
     (weights * logits).sum().backward()
@@ -94,12 +95,12 @@ def test_every_weight_learns(cell: str, kind: str) -> None:
         )
 
 
-def test_gradients_are_those_of_finite_differences() -> None:
+def test_gradients_agree_with_finite_differences() -> None:
     codec = codec_of("numbers", "classify")
     config = config_of(codec, "classify", members=1, num_layers=1, hidden_size=2, cell="rnn")
     torch.manual_seed(0)
-    reader = Reader(config).double()
-    encoded = Encoded.of(codec, sequences_of("numbers", 5))
+    reader = TorchSequenceNetwork(config).double()
+    encoded = EncodedSequences.of(codec, sequences_of("numbers", 5))
     doubles = replace(encoded, sequences=[one.astype(np.float64) for one in encoded.sequences])
     batch = doubles.batch(range(5))
     names = [name for name, _ in reader.named_parameters()]
@@ -111,17 +112,17 @@ def test_gradients_are_those_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(logits, given)
 
 
-def test_dropout_is_for_training_alone() -> None:
+def test_dropout_is_off_outside_training() -> None:
     model, sequences = reader_of("both"), sequences_of("both")
     reader = trained(model, dropout=0.5, word_dropout=0.5)
-    batch = Encoded.of(model.codec, sequences).batch(range(len(sequences)))
+    batch = EncodedSequences.of(model.codec, sequences).batch(range(len(sequences)))
     with torch.no_grad():
         np.testing.assert_array_equal(reader(batch), trained(model)(batch))
         reader.train()
         assert not torch.equal(reader(batch), reader(batch))
 
 
-def test_word_dropout_reads_words_as_unknown() -> None:
+def test_word_dropout_replaces_words_by_unk() -> None:
     model = reader_of("word", members=1)
     reader = trained(model, word_dropout=0.99).train()
     unknown = reader.members[0]._unknown(torch.full((10_000,), 3))
@@ -132,9 +133,9 @@ def test_word_dropout_reads_words_as_unknown() -> None:
     assert reader.members[0]._unknown(torch.full((9,), 3)).tolist() == [3] * 9
 
 
-def test_members_begin_apart_and_the_forget_gate_open() -> None:
+def test_members_start_differently_with_open_forget_gates() -> None:
     config = config_of(codec_of("both", "classify"), "classify", cell="lstm")
-    arrays = Reader(config).arrays()
+    arrays = TorchSequenceNetwork(config).arrays()
     assert not np.array_equal(arrays["members.0.head.weight"], arrays["members.1.head.weight"])
     bias = arrays["members.0.layers.0.bias_ih"].reshape(4, 7)
     np.testing.assert_array_equal(bias[1], 1.0)

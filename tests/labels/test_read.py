@@ -39,12 +39,12 @@ def test_a_column_of_texts() -> None:
 @pytest.mark.parametrize(
     "input_", [{"text": "label"}, {"columns": "n, label"}, {"columns": ["label"]}]
 )
-def test_labels_are_no_input(input_: dict[str, Any]) -> None:
+def test_the_label_column_cannot_be_an_input(input_: dict[str, Any]) -> None:
     line = "label: got label, which is read as input too; expected a column of its own"
     assert refusal(OptionError, TWEETS, label="label", **input_) == line
 
 
-def test_the_one_column_of_texts_is_found() -> None:
+def test_the_only_column_of_texts_is_found() -> None:
     table = read_table(TWEETS)
     assert read_sequences(table, label="label")[0] == ["good day", "", "bad"]
     assert read_sequences(table, label="label", labelled=False)[1] is None
@@ -65,13 +65,13 @@ def test_the_one_column_of_texts_is_found() -> None:
         ([0.5, 1.0, 2.0], [0.5, 1.0, 2.0]),
     ],
 )
-def test_labels_are_what_a_column_is(labels: list[Any], expected: list[Any]) -> None:
+def test_labels_have_the_type_of_their_column(labels: list[Any], expected: list[Any]) -> None:
     _, found = read_sequences(read_table(TWEETS | {"label": labels}), text="text", label="label")
     assert found == expected
     assert [type(one) for one in found or ()] == [type(one) for one in expected]
 
 
-def test_numbers_to_regress() -> None:
+def test_regression_targets_are_numbers() -> None:
     table = read_table(TWEETS)
     assert read_sequences(table, task="regress", text="text", label="n")[1] == [1.0, 2.0, 3.0]
     words = refusal(DataError, TWEETS, task="regress", text="text", label="label")
@@ -79,7 +79,7 @@ def test_numbers_to_regress() -> None:
 
 
 @pytest.mark.parametrize("missing", [None, "", "  ", float("nan")])
-def test_a_label_that_is_missing_names_its_row(missing: object) -> None:
+def test_the_error_for_a_missing_label_names_its_row(missing: object) -> None:
     columns = TWEETS | {"label": ["yes", missing, "no"]}
     words = refusal(DataError, columns, text="text", label="label")
     assert "column 'label' of the table: got nothing in row 2; expected a label" in words
@@ -88,7 +88,7 @@ def test_a_label_that_is_missing_names_its_row(missing: object) -> None:
     )
 
 
-def test_a_column_that_is_not_there_is_told_with_those_that_are_near() -> None:
+def test_the_error_for_an_unknown_column_lists_similar_ones() -> None:
     for name in ("text", "label"):
         words = refusal(
             DataError, TWEETS, **{"text": "text", name: "Lable" if name == "label" else "Text"}
@@ -96,7 +96,7 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are_near() -> None:
         assert f"did you mean '{name}'?" in words
 
 
-def test_steps_of_an_id_in_the_order_of_time() -> None:
+def test_rows_of_an_id_are_sorted_by_time() -> None:
     table = read_table(STEPS)
     sequences, labels = read_sequences(table, id_column="id", time_column="t", label="kind")
     np.testing.assert_array_equal(sequences[0], [[2, 0], [1, 0]])
@@ -108,16 +108,16 @@ def test_steps_of_an_id_in_the_order_of_time() -> None:
     np.testing.assert_array_equal(sequences[0], [[0, 1], [0, 2]])
 
 
-def test_rows_that_an_id_has_apart_need_an_order() -> None:
+def test_scattered_rows_of_an_id_need_a_time_column() -> None:
     apart = {"id": [1, 2, 1], "t": [2, 1, 1], "x": [1, 2, 3]}
-    assert "id 1 stands again in row 3, behind others" in refusal(
+    assert "id 1 occurs again in row 3, after other ids" in refusal(
         DataError, apart, id_column="id", columns="x"
     )
     sequences, _ = read_sequences(read_table(apart), id_column="id", time_column="t", columns="x")
     assert [one.ravel().tolist() for one in sequences] == [[3.0, 1.0], [2.0]]
 
 
-def test_dates_that_are_text_order_the_steps() -> None:
+def test_dates_in_text_sort_the_rows() -> None:
     columns = {"id": [1, 1], "t": ["10.02.2020", "9.02.2020"], "x": [1, 2]}
     sequences, _ = read_sequences(read_table(columns), id_column="id", time_column="t", columns="x")
     assert sequences[0].ravel().tolist() == [2.0, 1.0]
@@ -140,7 +140,7 @@ def test_dates_that_are_text_order_the_steps() -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_an_id_is_told(change: dict[str, Any], words: str) -> None:
+def test_errors_of_an_id_name_its_rows(change: dict[str, Any], words: str) -> None:
     how = {"id_column": "id", "time_column": "t", "label": "kind", "columns": "x,y"}
     assert words in refusal(DataError, STEPS | change, **how)
 
@@ -153,7 +153,7 @@ def test_a_label_may_stand_in_one_row_of_its_id() -> None:
     ]
 
 
-def test_texts_of_an_id_are_one_text_and_for_tags_its_tokens() -> None:
+def test_texts_of_an_id_are_joined_or_are_its_tokens() -> None:
     table = read_table({"id": [1, 1, 2], "token": ["I", "go", "no"], "tag": ["P", "V", "X"]})
     how = {"id_column": "id", "text": "token"}
     assert read_sequences(table, **how)[0] == ["I go", "no"]
@@ -183,11 +183,11 @@ def test_a_row_of_numbers_is_a_sequence() -> None:
         ({"task": "tag", "text": "text"}, "id_column: got nothing"),
     ],
 )
-def test_columns_that_do_not_go_together(how: dict[str, Any], words: str) -> None:
+def test_columns_that_exclude_each_other_are_errors(how: dict[str, Any], words: str) -> None:
     assert words in refusal(OptionError, TWEETS, **how)
 
 
-def test_a_table_without_rows_or_columns_to_read() -> None:
+def test_a_table_without_rows_or_columns_is_an_error() -> None:
     assert "has no rows" in refusal(DataError, {"text": [], "label": []}, text="text")
     assert "no column of texts or numbers" in refusal(DataError, {"label": [1]}, label="label")
 
@@ -202,7 +202,7 @@ def test_tag_files(tmp_path: Path, between: str) -> None:
     assert read_tags(io.StringIO(path.read_text())) == expected
 
 
-def test_the_first_and_the_last_of_many_columns() -> None:
+def test_the_first_and_last_of_many_columns_are_read() -> None:
     sentences, tags = read_tags(["EU NNP B-NP B-ORG", "rejects VBZ B-VP O"])
     assert (sentences, tags) == ([["EU", "rejects"]], [["B-ORG", "O"]])
 
@@ -211,7 +211,7 @@ def test_tokens_with_spaces_between_tabs() -> None:
     assert read_tags(["New York\tB-LOC"]) == ([["New York"]], [["B-LOC"]])
 
 
-def test_tokens_alone_have_no_tags() -> None:
+def test_a_file_of_tokens_has_no_tags() -> None:
     assert read_tags(["I", "go", "", "no"]) == ([["I", "go"], ["no"]], None)
 
 
@@ -226,13 +226,13 @@ def test_tokens_alone_have_no_tags() -> None:
         (["I\tP", "go\t"], "line 2: got an empty column"),
     ],
 )
-def test_what_is_no_tag_file_is_refused_with_its_line(lines: list[str], words: str) -> None:
+def test_errors_in_a_tag_file_name_the_line(lines: list[str], words: str) -> None:
     with pytest.raises(DataError) as caught:
         read_tags(lines)
     assert words in str(caught.value)
 
 
-def test_one_call_reads_all_that_has_labels(tmp_path: Path) -> None:
+def test_read_sequences_reads_every_kind_of_file(tmp_path: Path) -> None:
     (tmp_path / "a.ts").write_text("@classLabel true a b\n@data\n1,2:3,4:b\n")
     sequences, labels = read_sequences(tmp_path / "a.ts")
     assert [one.tolist() for one in sequences] == [[[1.0, 3.0], [2.0, 4.0]]]

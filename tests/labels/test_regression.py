@@ -10,7 +10,7 @@ from elman.errors import DataError
 from elman.labels.regression import RegressionFigures, r2, regression
 
 
-def test_the_figures_are_those_of_scikit_learn():
+def test_errors_agree_with_scikit_learn():
     draw = np.random.default_rng(0)
     truth = draw.normal(size=100)
     predicted = truth + draw.normal(size=100)
@@ -29,7 +29,7 @@ def test_a_constant_truth_has_no_variance_to_explain():
     assert np.isfinite(r2([1e300, -1e300], [1e-300, 0.0]))
 
 
-def test_the_report_stands_beside_the_mean_and_a_line():
+def test_the_report_compares_with_other_methods():
     truth = np.arange(20.0)
     beside = [
         RegressionFigures.of("the mean", np.full(20, 9.5), truth),
@@ -58,6 +58,6 @@ def test_the_report_stands_beside_the_mean_and_a_line():
     ]
 
 
-def test_nothing_to_compare_is_refused():
+def test_a_report_without_truth_is_an_error():
     with pytest.raises(DataError, match="no true value"):
         regression([], [])

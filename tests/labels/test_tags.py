@@ -14,7 +14,7 @@ def test_tags_of_entities_are_recognised(tags):
 
 
 @pytest.mark.parametrize("tags", ["O", "NOUN B-x", "B- O", "", "I-x", "B-x E-x L-x O", "X-x O"])
-def test_other_tags_are_not(tags):
+def test_other_tags_do_not_mark_entities(tags):
     assert not are_entities(tags.split())
 
 
@@ -28,7 +28,7 @@ SCHEMES = {
 
 
 @pytest.mark.parametrize("name", SCHEMES)
-def test_all_schemes_say_the_same(name):
+def test_all_schemes_give_the_same_entities(name):
     tags = SCHEMES[name].split()
     assert scheme([tags]) == name
     assert entities(tags) == [("n", 0, 2), ("n", 2, 3), ("p", 4, 5), ("n", 5, 6)]
@@ -37,7 +37,7 @@ def test_all_schemes_say_the_same(name):
     assert {kind: one.true for kind, one in figures.types.items()} == {"n": 3, "p": 1}
 
 
-def test_a_stray_inside_does_not_make_another_scheme():
+def test_a_stray_inside_tag_does_not_change_the_scheme():
     assert scheme([["B-n", "I-n", "O"], ["I-n", "O"]]) == "IOB2"
 
 
@@ -69,11 +69,11 @@ def test_only_whole_entities_count():
     assert (figures.precision, figures.recall, figures.f1) == (0.5, 2 / 3, 4 / 7)
 
 
-def test_nothing_to_find_is_no_division():
+def test_sequences_without_entities_give_0():
     figures = entity_figures([["O"]], [["O"]])
     assert (figures.precision, figures.recall, figures.f1) == (0.0, 0.0, 0.0)
 
 
-def test_unequal_lengths_are_refused():
+def test_sequences_of_unequal_lengths_are_errors():
     with pytest.raises(ShapeError, match="one answer a step"):
         entity_figures([["O", "O"]], [["O"]])

@@ -22,9 +22,9 @@ from elman.files.model import Model
 from elman.labels.calibration import fit_temperature
 from elman.labels.codec import Labels
 from elman.labels.dataset import Sequences
-from elman.labels.examples import Labelled
+from elman.labels.examples import LabelledSequences
 from elman.labels.options import ClassifierOptions, LabelledOptions, RegressorOptions, TaggerOptions
-from elman.labels.train import Given, LabelledObjective, LabelledRun, train_labelled
+from elman.labels.train import LabelledObjective, LabelledRun, RunInputs, train_labelled
 from elman.training.distributed import Group
 
 SMALL: dict[str, Any] = {
@@ -40,26 +40,32 @@ SMALL: dict[str, Any] = {
 WORDS = ("good", "bad", "day", "night", "tea", "a", "of", ",")
 
 
-def texts(count: int = 60, seed: int = 0) -> Labelled:
+def texts(count: int = 60, seed: int = 0) -> LabelledSequences:
     """Texts, "yes" where "good" is among the words."""
     draw = np.random.default_rng(seed)
     given = [" ".join(draw.choice(WORDS, draw.integers(1, 9))) for _ in range(count)]
-    return Labelled(Sequences.of(given), ["yes" if "good" in one else "no" for one in given])
+    return LabelledSequences(
+        Sequences.of(given), ["yes" if "good" in one else "no" for one in given]
+    )
 
 
-def numbers(count: int = 60, seed: int = 0) -> Labelled:
+def numbers(count: int = 60, seed: int = 0) -> LabelledSequences:
     """Sequences of two channels, and the mean of the first."""
     draw = np.random.default_rng(seed)
     given = [draw.normal(size=(draw.integers(1, 9), 2)) for _ in range(count)]
-    return Labelled(Sequences.of(given), [10 + 5 * float(one[:, 0].mean()) for one in given])
+    return LabelledSequences(
+        Sequences.of(given), [10 + 5 * float(one[:, 0].mean()) for one in given]
+    )
 
 
-def tagged(count: int = 60, seed: int = 0) -> Labelled:
+def tagged(count: int = 60, seed: int = 0) -> LabelledSequences:
     """Lists of words; whether each is good or bad, or neither."""
     draw = np.random.default_rng(seed)
     given = [draw.choice(WORDS, draw.integers(1, 9)).tolist() for _ in range(count)]
     kinds = {"good": "up", "bad": "down"}
-    return Labelled(Sequences.of(given), [[kinds.get(word, "O") for word in one] for one in given])
+    return LabelledSequences(
+        Sequences.of(given), [[kinds.get(word, "O") for word in one] for one in given]
+    )
 
 
 TASKS: dict[str, tuple[Any, type[LabelledOptions]]] = {
@@ -70,7 +76,7 @@ TASKS: dict[str, tuple[Any, type[LabelledOptions]]] = {
 
 
 def train(
-    task: str = "classify", data: Labelled | None = None, *, watch: Any = None, **how: Any
+    task: str = "classify", data: LabelledSequences | None = None, *, watch: Any = None, **how: Any
 ) -> Model:
     make, options = TASKS[task]
     given = {
@@ -82,9 +88,11 @@ def train(
     return outcome.model
 
 
-def run_of(task: str = "classify", data: Labelled | None = None, **how: Any) -> LabelledRun:
+def run_of(
+    task: str = "classify", data: LabelledSequences | None = None, **how: Any
+) -> LabelledRun:
     make, options = TASKS[task]
-    given = Given(valid=how.pop("valid", None), test=how.pop("test", None))
+    given = RunInputs(valid=how.pop("valid", None), test=how.pop("test", None))
     return LabelledRun.load(task, data or make(), options(**SMALL | how), given, None, Group())
 
 
@@ -93,7 +101,7 @@ def same(one: Model, other: Model) -> bool:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_seed_gives_the_weights(task: str) -> None:
+def test_the_seed_determines_the_weights(task: str) -> None:
     first, again, other = (train(task, dropout=0.3, seed=seed) for seed in (1, 1, 2))
     assert same(first, again)
     assert not same(first, other)
@@ -113,7 +121,7 @@ def test_the_number_of_threads_changes_no_bit(task: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_it_learns_and_says_how_good_it_is(task: str) -> None:
+def test_it_learns_and_reports_its_metrics(task: str) -> None:
     make, _ = TASKS[task]
     events: list[dict[str, Any]] = []
     how = {"steps": 300, "dropout": 0.0, "hidden_size": 16, "word_dropout": 0.0}
@@ -150,62 +158,65 @@ def rows_of(count: int) -> Sequences:
     return Sequences.of([f"row {row}" for row in range(count)])
 
 
-def test_of_every_class_its_share_is_held_out() -> None:
+def test_the_split_is_stratified_by_class() -> None:
     targets = ["a"] * 100 + ["b"] * 10 + ["c"] * 2 + ["d"]
-    data = Labelled(rows_of(len(targets)), targets)
+    data = LabelledSequences(rows_of(len(targets)), targets)
     training, held = data.split("classify", 0.1, seed=0)
     assert sorted(training + held) == [*range(len(targets))]
     assert Counter(targets[row] for row in held) == {"a": 10, "b": 1, "c": 1}
     assert data.split("classify", 0.1, seed=0) == (training, held)
     assert data.split("classify", 0.1, seed=1) != (training, held)
-    regress = Labelled(data.sequences, [float(row) for row in range(len(targets))])
+    regress = LabelledSequences(data.sequences, [float(row) for row in range(len(targets))])
     assert len(regress.split("regress", 0.2, seed=0)[1]) == round(0.2 * len(targets))
 
 
-def test_with_enough_data_one_half_chooses_and_the_other_half_tests() -> None:
-    data = Labelled(rows_of(1200), ["a", "b"] * 600)
+def test_enough_data_gives_a_validation_and_a_test_set() -> None:
+    data = LabelledSequences(rows_of(1200), ["a", "b"] * 600)
     run = run_of(data=data)
     assert run.stages == ("measured", "refit")
-    parts = [run.parts.training, run.parts.validation, run.parts.test]
+    parts = [run.split.training, run.split.validation, run.split.test]
     assert [len(part) for part in parts if part is not None] == [1080, 60, 60]
     texts_of = [set(part.sequences.items) for part in parts if part is not None]
     assert len(set.union(*texts_of)) == 1200
     for part in parts[1:]:
         assert part is not None
         assert Counter(part.targets) == {"a": 30, "b": 30}
-    assert run.parts.words == (
+    assert run.split.description == (
         "60 sequences, drawn by the seed, choose when training ends; "
         "60 sequences, drawn by the seed, are the test set"
     )
 
 
-def test_with_little_data_cross_validation_chooses() -> None:
-    run = run_of(data=Labelled(rows_of(100), ["a", "b"] * 50))
+def test_little_data_gives_cross_validation() -> None:
+    run = run_of(data=LabelledSequences(rows_of(100), ["a", "b"] * 50))
     assert run.stages == ("fold", "fold", "fold", "measured", "refit")
-    assert run.parts.validation is None
-    assert run.parts.test is not None
-    folds = [row for fold in run.parts.folds for row in fold]
+    assert run.split.validation is None
+    assert run.split.test is not None
+    folds = [row for fold in run.split.folds for row in fold]
     assert sorted(folds) == [*range(90)]
     # what is measured in the folds is not trained on there, and the test set never
     for earlier in range(3):
         objective, _ = run.stage([{"length": 24}] * earlier)
         assert objective.held is not None
-        assert len(objective.part) + len(objective.held) == 90
+        assert len(objective.examples) + len(objective.held) == 90
     objective, plan = run.stage([{"length": 24, "best": best} for best in (6, 12, 24)])
     assert objective.held is None
     # a network on three parts takes half as many steps again as one on two of them
     assert (plan.steps, plan.stop) == (36, 18)
 
 
-def test_below_twenty_sequences_nothing_is_held_out_and_nothing_is_claimed() -> None:
-    data = Labelled(rows_of(19), ["a", "b"] * 9 + ["a"])
+def test_below_twenty_sequences_nothing_is_held_out() -> None:
+    data = LabelledSequences(rows_of(19), ["a", "b"] * 9 + ["a"])
     model = train(data=data)
     assert model.card["held_out"] is None
     assert model.card["baselines"] == []
     assert not model.card["refit"]
     assert model.card["data"]["sequences"] == 19
-    assert "nothing is held out, for there are too few" in model.card["split"]
-    assert train(data=Labelled(rows_of(20), ["a", "b"] * 10)).card["held_out"]["sequences"] == 2
+    assert "nothing is held out, because there are too few" in model.card["split"]
+    assert (
+        train(data=LabelledSequences(rows_of(20), ["a", "b"] * 10)).card["held_out"]["sequences"]
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -227,63 +238,67 @@ def test_one_sequence_or_one_class_is_an_error(
     task: str, given: Any, targets: list[Any], words: str
 ) -> None:
     with pytest.raises(DataError) as told:
-        train(task, Labelled(Sequences.of(given), targets))
+        train(task, LabelledSequences(Sequences.of(given), targets))
     assert words in str(told.value)
 
 
-def test_labels_that_occur_once_are_refused_or_said() -> None:
+def test_labels_that_occur_once_are_an_error_or_a_warning() -> None:
     texts = [f"text number {row}" for row in range(40)]
     with pytest.raises(DataError, match="these are no classes: got 40 of 40 labels occur only"):
-        run_of(data=Labelled(Sequences.of(texts), texts))
+        run_of(data=LabelledSequences(Sequences.of(texts), texts))
     tags = [[f"{row} a", f"{row} b"] for row in range(40)]
     with pytest.raises(DataError, match="these are no classes: got 80 of 80 labels occur only"):
-        run_of("tag", Labelled(Sequences.of([["a", "b"]] * 40), tags))
+        run_of("tag", LabelledSequences(Sequences.of([["a", "b"]] * 40), tags))
     half = [text if row < 25 else f"label {row % 2}" for row, text in enumerate(texts)]
-    found = run_of(data=Labelled(Sequences.of(texts), half)).parts.warnings
+    found = run_of(data=LabelledSequences(Sequences.of(texts), half)).split.warnings
     assert any(one.startswith("25 of 40 labels occur only once") for one in found)
-    usual = run_of(data=Labelled(Sequences.of(texts), ["a", "b"] * 20)).parts.warnings
+    usual = run_of(data=LabelledSequences(Sequences.of(texts), ["a", "b"] * 20)).split.warnings
     assert not any("occur only once" in one for one in usual)
     # a first batch of a partial fit may hold each of the classes once
     options = ClassifierOptions(**(SMALL | {"steps": 2}))
-    batch = Labelled(Sequences.of(texts), texts)
+    batch = LabelledSequences(Sequences.of(texts), texts)
     assert train_labelled("classify", batch, options, labels=Labels.of(texts)).model.card
 
 
-def test_equal_sequences_stay_on_one_side_and_are_said() -> None:
+def test_copies_stay_in_one_set_with_a_warning() -> None:
     texts_given = [f"row {row % 100}" for row in range(150)] + [f"text {row}" for row in range(150)]
-    run = run_of(data=Labelled(Sequences.of(texts_given), ["a", "b"] * 150))
-    assert run.parts.test is not None
-    known = set(run.parts.training.sequences.items)
-    assert not known & set(run.parts.test.sequences.items)
-    for fold in run.parts.folds:
-        inside = {run.parts.training.sequences.items[row] for row in fold}
+    run = run_of(data=LabelledSequences(Sequences.of(texts_given), ["a", "b"] * 150))
+    assert run.split.test is not None
+    known = set(run.split.training.sequences.items)
+    assert not known & set(run.split.test.sequences.items)
+    for fold in run.split.folds:
+        inside = {run.split.training.sequences.items[row] for row in fold}
         others = {
-            text for row, text in enumerate(run.parts.training.sequences.items) if row not in fold
+            text for row, text in enumerate(run.split.training.sequences.items) if row not in fold
         }
         assert not inside & others
-    assert "50 of 300 sequences repeat another one" in run.parts.warnings[0]
-    twice = Labelled(Sequences.of([f"row {row}" for row in range(50)] * 2), ["a", "b"] * 50)
-    assert "is a file given twice?" in run_of(data=twice).parts.warnings[0]
-    assert run_of(data=Labelled(rows_of(100), ["a", "b"] * 50)).parts.warnings == ()
+    assert "50 of 300 sequences repeat another one" in run.split.warnings[0]
+    twice = LabelledSequences(
+        Sequences.of([f"row {row}" for row in range(50)] * 2), ["a", "b"] * 50
+    )
+    assert "is a file given twice?" in run_of(data=twice).split.warnings[0]
+    assert run_of(data=LabelledSequences(rows_of(100), ["a", "b"] * 50)).split.warnings == ()
 
 
-def test_a_validation_file_equal_to_the_training_file_is_said() -> None:
-    data = Labelled(rows_of(200), ["a", "b"] * 100)
+def test_shared_sequences_of_the_sets_give_a_warning() -> None:
+    data = LabelledSequences(rows_of(200), ["a", "b"] * 100)
     warnings = run_of(data=data, valid=data).report()["warnings"]
     assert [line.partition(" of ")[0] for line in warnings] == ["all 100 sequences"] * 2
     assert "its figures flatter" in warnings[0]
     some = run_of(data=data, test=data.take(range(50))).report()["warnings"]
     assert "all 50 sequences of the test set are in the training set too" in some[0]
-    other = Labelled(Sequences.of([f"other {row}" for row in range(60)]), ["a", "b"] * 30)
+    other = LabelledSequences(Sequences.of([f"other {row}" for row in range(60)]), ["a", "b"] * 30)
     assert run_of(data=data, valid=other, test=other).report()["warnings"] == [
         "all 60 sequences of the test set are in the validation set too: its figures flatter"
     ]
 
 
-def test_a_split_unlike_the_training_set_is_said() -> None:
-    data = Labelled(Sequences.of([f"a b c {row % 7}" for row in range(300)]), ["a", "b"] * 150)
+def test_a_test_set_unlike_the_training_set_gives_a_warning() -> None:
+    data = LabelledSequences(
+        Sequences.of([f"a b c {row % 7}" for row in range(300)]), ["a", "b"] * 150
+    )
     other = Sequences.of([f"unheard x{row} y z z z z z z z" for row in range(120)])
-    warnings = run_of(data=data, test=Labelled(other, ["a"] * 120)).report()["warnings"]
+    warnings = run_of(data=data, test=LabelledSequences(other, ["a"] * 120)).report()["warnings"]
     (line,) = [line for line in warnings if "unlike" in line]
     assert line.startswith("the test set is unlike the training set: ")
     for part in (
@@ -292,11 +307,13 @@ def test_a_split_unlike_the_training_set_is_said() -> None:
         "label a is 100 % of it",
     ):
         assert part in line
-    alike = Labelled(Sequences.of([f"a b c {row} d" for row in range(400)]), ["a", "b"] * 200)
+    alike = LabelledSequences(
+        Sequences.of([f"a b c {row} d" for row in range(400)]), ["a", "b"] * 200
+    )
     assert not any("unlike" in line for line in run_of(data=alike).report()["warnings"])
 
 
-def test_sequences_of_their_own_are_held_out() -> None:
+def test_held_out_files_of_the_user() -> None:
     model = train(valid=texts(30, seed=5))
     assert model.card["split"] == (
         "3-fold cross-validation chooses when training ends; 30 sequences, as given, are the test set"
@@ -306,26 +323,27 @@ def test_sequences_of_their_own_are_held_out() -> None:
     assert not model.card["refit"]  # there is nothing more to train on
     run = run_of(valid=texts(200, seed=5))
     assert run.stages == ("measured",)
-    assert run.parts.validation is not None
-    assert run.parts.test is not None
-    assert len(run.parts.validation) + len(run.parts.test) == 200
+    assert run.split.validation is not None
+    assert run.split.test is not None
+    assert len(run.split.validation) + len(run.split.test) == 200
     both = run_of(valid=texts(30, seed=5), test=texts(25, seed=6))
-    assert both.parts.validation is not None
-    assert both.parts.test is not None
-    assert (len(both.parts.validation), len(both.parts.test)) == (30, 25)
+    assert both.split.validation is not None
+    assert both.split.test is not None
+    assert (len(both.split.validation), len(both.split.test)) == (30, 25)
     own = run_of(
-        data=Labelled(rows_of(600), ["a", "b"] * 300), test=Labelled(rows_of(25), ["a"] * 25)
+        data=LabelledSequences(rows_of(600), ["a", "b"] * 300),
+        test=LabelledSequences(rows_of(25), ["a"] * 25),
     )
-    assert own.parts.validation is not None
-    assert (len(own.parts.training), len(own.parts.validation)) == (540, 60)
+    assert own.split.validation is not None
+    assert (len(own.split.training), len(own.split.validation)) == (540, 60)
 
 
-def test_the_test_set_chooses_nothing() -> None:
+def test_the_test_set_has_no_influence_on_training() -> None:
     """Another test set gives the same network and the same temperature to the last bit."""
-    data = Labelled(rows_of(80), ["a", "b"] * 40)
-    valid = Labelled(rows_of(60), ["a", "b"] * 30)
+    data = LabelledSequences(rows_of(80), ["a", "b"] * 40)
+    valid = LabelledSequences(rows_of(60), ["a", "b"] * 30)
     one, two = (
-        train(data=data, valid=valid, test=Labelled(rows_of(30), labels))
+        train(data=data, valid=valid, test=LabelledSequences(rows_of(30), labels))
         for labels in (["a", "b"] * 15, ["b", "a"] * 15)
     )
     assert same(one, two)
@@ -334,17 +352,17 @@ def test_the_test_set_chooses_nothing() -> None:
     assert one.card["held_out"] != two.card["held_out"]
 
 
-def test_a_label_that_is_only_measured_on_counts_as_missed() -> None:
+def test_a_label_of_the_test_set_alone_counts_as_wrong() -> None:
     valid = texts(30, seed=5)
-    other = Labelled(valid.sequences, ["maybe"] * 15 + [*valid.targets[15:]])
+    other = LabelledSequences(valid.sequences, ["maybe"] * 15 + [*valid.targets[15:]])
     assert train(valid=other).card["held_out"]["accuracy"] <= 0.5
-    nothing = Labelled(valid.sequences, ["maybe"] * 30)
+    nothing = LabelledSequences(valid.sequences, ["maybe"] * 30)
     with pytest.raises(DataError, match="have no label of those trained on"):
         train(valid=nothing)
 
 
 @pytest.mark.parametrize("task", ["classify", "tag"])
-def test_a_label_outside_those_expected_is_told(task: str) -> None:
+def test_a_label_outside_the_expected_ones_is_an_error(task: str) -> None:
     with pytest.raises(
         DataError, match=r"a label that the network does not have: got '(yes|up)'"
     ) as told:
@@ -352,32 +370,32 @@ def test_a_label_outside_those_expected_is_told(task: str) -> None:
     assert "expected one of O, down, no" in str(told.value)
 
 
-def test_labels_may_be_more_than_there_are() -> None:
+def test_expected_labels_may_be_missing_in_the_data() -> None:
     model = train(labels=Labels.of(["maybe", "no", "yes"]))
     assert model.codec.labels.values == ("maybe", "no", "yes")
 
 
-def test_vocabulary_and_scaling_are_of_the_training_part_alone() -> None:
+def test_the_codec_is_fitted_on_the_training_set_only() -> None:
     data = numbers()
     run = run_of("regress", data)
-    training = run.parts.training
+    training = run.split.training
     rows = np.concatenate(training.sequences.items)
     assert len(training) == 54
     np.testing.assert_allclose(run.codec.scaler.mean, rows.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(run.codec.target.mean, np.mean(training.targets), rtol=1e-12)
     np.testing.assert_allclose(run.codec.target.scale, np.std(training.targets), rtol=1e-12)
-    words = Labelled(
+    words = LabelledSequences(
         Sequences.of([f"common word{row} word{row}" for row in range(20)]), ["a", "b"] * 10
     )
     run = run_of("classify", words)
-    assert run.parts.test is not None
-    held = {word for text in run.parts.test.sequences.items for word in text.split()[1:]}
+    assert run.split.test is not None
+    held = {word for text in run.split.test.sequences.items for word in text.split()[1:]}
     assert held
     assert not held & {*run.codec.tokens.tokens}
 
 
-def test_rare_classes_weigh_more_where_asked() -> None:
-    data = Labelled(Sequences.of(["x"] * 8), ["a"] * 6 + ["b"] * 2)
+def test_balanced_class_weights() -> None:
+    data = LabelledSequences(Sequences.of(["x"] * 8), ["a"] * 6 + ["b"] * 2)
     run = run_of(data=data, class_weight="balanced", valid=data)
     objective, _ = run.stage([])
     np.testing.assert_allclose(objective.weights, [8 / 12, 8 / 4], rtol=1e-6)
@@ -393,8 +411,8 @@ def loss_by_hand(objective: LabelledObjective, smoothing: float) -> tuple[float,
     total, count = 0.0, 0
     for place in objective._batches(0)[0].tolist():
         with torch.no_grad():
-            logits = objective.network(objective.part.encoded.batch([place]))
-        wanted = torch.from_numpy(objective.part.targets[place])
+            logits = objective.network(objective.examples.encoded.batch([place]))
+        wanted = torch.from_numpy(objective.examples.targets[place])
         for one in logits:
             if objective.run.config.task == "regress":
                 total += float((one[:, 0] - wanted).square().sum()) / len(logits)
@@ -411,7 +429,7 @@ def loss_by_hand(objective: LabelledObjective, smoothing: float) -> tuple[float,
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_loss_is_the_mean_over_what_is_answered(task: str) -> None:
+def test_the_loss_equals_one_computed_by_hand(task: str) -> None:
     how: dict[str, Any] = {"members": 2}
     how |= {"label_smoothing": 0.2, "class_weight": "balanced"} if task == "classify" else {}
     objective, _ = run_of(task, **how).stage([])
@@ -441,10 +459,10 @@ def test_processes_share_a_batch(task: str) -> None:
         assert sum(parts) == pytest.approx(whole.item(), rel=1e-5)
 
 
-def test_the_temperature_makes_a_probability_what_is_right_so_often() -> None:
+def test_the_temperature_calibrates_probabilities() -> None:
     """Nothing tells the sequences apart, nine of ten are "a" in training and six of ten afterwards."""
-    data = Labelled(Sequences.of(["x"] * 40), ["a"] * 36 + ["b"] * 4)
-    valid = Labelled(Sequences.of(["x"] * 10), ["a"] * 6 + ["b"] * 4)
+    data = LabelledSequences(Sequences.of(["x"] * 40), ["a"] * 36 + ["b"] * 4)
+    valid = LabelledSequences(Sequences.of(["x"] * 10), ["a"] * 6 + ["b"] * 4)
     model = train(data=data, valid=valid, test=valid, steps=60, label_smoothing=0.0)
     shares = tasks.open_model(model).predict_proba(["x"])
     assert model.card["temperature"] > 2
@@ -465,18 +483,18 @@ def test_probabilities_are_calibrated_on_the_validation_set(task: str) -> None:
         ]
     else:
         noisy = [["O" if flip.random() < 0.3 else tag for tag in tags] for tags in valid.targets]
-    valid = Labelled(valid.sequences, noisy)
+    valid = LabelledSequences(valid.sequences, noisy)
     model = train(task, valid=valid, test=TASKS[task][0](20, seed=4), steps=100)
     predictor = tasks.open_model(model)
     shares = predictor.predict_proba(valid.sequences)
     logits = np.log(shares if task == "classify" else np.concatenate(shares))
-    truth = model.codec.labels.encode(valid.flat(task))
+    truth = model.codec.labels.encode(valid.flat_targets(task))
     assert model.card["temperature"] != 1.0
     assert fit_temperature(logits, truth) == pytest.approx(1.0, abs=1e-3)
 
 
 @pytest.mark.parametrize("metric", ["loss", "accuracy", "macro_f1", "macro_recall"])
-def test_the_best_is_chosen_by_the_metric_asked_for(metric: str) -> None:
+def test_the_chosen_metric_selects_the_best_network(metric: str) -> None:
     rare = texts(200)
     keep = [row for row, one in enumerate(rare.targets) if one == "no" or row % 4 == 0]
     events: list[dict[str, Any]] = []
@@ -510,7 +528,7 @@ def test_it_stops_early() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_refit_takes_as_many_passes_as_were_best_in_the_folds(task: str) -> None:
+def test_a_refit_trains_for_as_many_epochs_as_were_best(task: str) -> None:
     events: list[dict[str, Any]] = []
     model = train(task, refit=True, watch=events.append)
     stages = [event for event in events if event["event"] == "stage"]
@@ -534,7 +552,7 @@ def test_a_refit_takes_as_many_passes_as_were_best_in_the_folds(task: str) -> No
     assert not same(model, alone)
 
 
-def test_a_budget_of_time_is_for_all_stages() -> None:
+def test_a_time_budget_covers_all_stages() -> None:
     run = run_of(time=10, steps=None, refit=True)
     _, first = run.stage([])
     assert first.time == pytest.approx(10 * 36 / (3 * 36 + 54 + 60))
@@ -583,7 +601,7 @@ class Interrupt:
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("at", [5, 33, 90, 125])
-def test_an_interrupted_run_goes_on_to_the_same_bits(
+def test_a_resumed_run_gives_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, at: int
 ) -> None:
     how = {"dropout": 0.3, "word_dropout": 0.1, "refit": True, "patience": 100, "members": 2}
@@ -608,7 +626,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     assert not output.with_suffix(".checkpoint").exists()
 
 
-def test_other_data_labels_or_settings_are_another_run(
+def test_resuming_with_other_data_or_options_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output, interrupt = tmp_path / "m.safetensors", Interrupt(monkeypatch)
@@ -617,7 +635,10 @@ def test_other_data_labels_or_settings_are_another_run(
     data = texts()
     flipped = ["yes" if one == "no" else "no" for one in data.targets]
     changed = Sequences.of([*data.sequences.items[:-1], "quite another"])
-    for other in (Labelled(data.sequences, flipped), Labelled(changed, data.targets)):
+    for other in (
+        LabelledSequences(data.sequences, flipped),
+        LabelledSequences(changed, data.targets),
+    ):
         with pytest.raises(ModelFileError, match=r"--resume with another (test )?sequences"):
             train(data=other, output=output, resume=True)
     with pytest.raises(ModelFileError, match="another hidden_size than the interrupted run: got 7"):
@@ -625,25 +646,25 @@ def test_other_data_labels_or_settings_are_another_run(
     train(output=output, resume=True)
 
 
-def test_the_digest_is_of_sequences_and_labels() -> None:
+def test_the_digest_covers_sequences_and_labels() -> None:
     data = texts()
     digests = {
         data.digest(),
         data.take(range(59)).digest(),
         data.take([1, 0, *range(2, 60)]).digest(),
-        Labelled(data.sequences, ["no", *data.targets[1:-1], "maybe"]).digest(),
+        LabelledSequences(data.sequences, ["no", *data.targets[1:-1], "maybe"]).digest(),
         tagged().digest(),
     }
     assert len(digests) == 5
     assert texts().digest() == data.digest()
-    drawn = Labelled(data.sequences, [*np.array(data.targets)])
+    drawn = LabelledSequences(data.sequences, [*np.array(data.targets)])
     assert drawn.digest() == data.digest()
 
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from test_labelled import ALIKE, train
+from test_train import ALIKE, train
 train(sys.argv[1], output=Path(sys.argv[2]), **ALIKE)
 """
 # Batches of which the processes have unequal shares; dropout draws in each process.
@@ -652,7 +673,7 @@ ALIKE = {"dropout": 0.0, "word_dropout": 0.0, "refit": True, "batch_size": 7, "s
 TOLERANCE = 2e-3
 
 
-def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
+def test_two_processes_train_the_same_network_as_one(tmp_path: Path) -> None:
     script, output = tmp_path / "train.py", tmp_path / "m.safetensors"
     script.write_text(SCRIPT, encoding="utf-8")
     done = subprocess.run(
@@ -685,7 +706,7 @@ def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
         np.testing.assert_allclose(two.arrays[name], array, atol=TOLERANCE, err_msg=name)
 
 
-def test_more_arrays_than_a_file_holds_are_told_before_training() -> None:
+def test_too_many_arrays_are_an_error_before_training() -> None:
     events: list[dict[str, Any]] = []
     with pytest.raises(
         OptionError, match=r"members and num_layers: got \d+ parameters; expected at most"
@@ -700,7 +721,7 @@ def test_more_arrays_than_a_file_holds_are_told_before_training() -> None:
         (
             [["a", "b"]],
             [["O"]],
-            "sequence 0: got 2 steps, 1 tags; expected one or more, a tag each",
+            "sequence 0: got 2 steps, 1 tags; expected at least one step, and a tag for each",
         ),
         ([["a"], []], [["O"], []], "sequence 1: got 0 steps, 0 tags"),
         (["a b", "c"], [["O", "O"], ["O", "O"]], "sequence 1: got 1 steps, 2 tags"),
@@ -708,15 +729,17 @@ def test_more_arrays_than_a_file_holds_are_told_before_training() -> None:
         ([[1.0, 2.0]], [["O"]], "sequence 0: got 2 steps, 1 tags"),
     ],
 )
-def test_every_step_has_one_tag(given: Any, tags: Any, words: str) -> None:
+def test_a_tagger_needs_one_tag_for_each_step(given: Any, tags: Any, words: str) -> None:
     with pytest.raises(DataError) as caught:
-        train("tag", Labelled(Sequences.of(given), tags))
+        train("tag", LabelledSequences(Sequences.of(given), tags))
     assert words in str(caught.value)
 
 
-def test_texts_with_a_tag_for_each_word_between_white_space() -> None:
+def test_texts_are_split_at_white_space_for_tagging() -> None:
     data = tagged()
-    lines = Labelled(Sequences.of([" ".join(one) for one in data.sequences.items]), data.targets)
+    lines = LabelledSequences(
+        Sequences.of([" ".join(one) for one in data.sequences.items]), data.targets
+    )
     assert same(train("tag", lines), train("tag", data))
 
 
@@ -731,22 +754,22 @@ def test_texts_with_a_tag_for_each_word_between_white_space() -> None:
         ("classify", ["a"] * 59, "sequences and their labels: got 60 and 59"),
     ],
 )
-def test_targets_that_cannot_be_are_told(task: str, targets: list[Any], words: str) -> None:
+def test_unusable_targets_are_errors(task: str, targets: list[Any], words: str) -> None:
     with pytest.raises(DataError) as caught:
-        train(task, Labelled(texts().sequences, targets))
+        train(task, LabelledSequences(texts().sequences, targets))
     assert words in str(caught.value).replace(": expected", "; expected")
 
 
 def test_texts_without_a_word_train() -> None:
-    empty = Labelled(Sequences.of([""] * 20), ["a"] * 15 + ["b"] * 5)
+    empty = LabelledSequences(Sequences.of([""] * 20), ["a"] * 15 + ["b"] * 5)
     shares = tasks.open_model(train(data=empty)).predict_proba(["", "other"])
     assert np.isfinite(shares).all()
 
 
-def test_entity_f1_chooses_where_asked_and_stands_beside() -> None:
+def test_entity_f1_selects_and_is_compared() -> None:
     data = tagged(90)
     marks = {"up": "B-up", "down": "I-down", "O": "O"}
-    tags = Labelled(data.sequences, [[marks[tag] for tag in one] for one in data.targets])
+    tags = LabelledSequences(data.sequences, [[marks[tag] for tag in one] for one in data.targets])
     events: list[dict[str, Any]] = []
     parts = {"valid": tags.take(range(60, 80)), "test": tags.take(range(80, 90))}
     model = train("tag", tags.take(range(60)), watch=events.append, metric="entity_f1", **parts)
@@ -755,11 +778,11 @@ def test_entity_f1_chooses_where_asked_and_stands_beside() -> None:
     assert events[0]["scheme"] == "IOB2"
     assert model.card["metric"] == "entity_f1"
     assert all("entity_f1" in one for one in model.card["baselines"])
-    with pytest.raises(OptionError, match="entity_f1 is of tags that mark entities: got"):
+    with pytest.raises(OptionError, match="entity_f1 needs tags that mark entities: got"):
         train("tag", metric="entity_f1")
 
 
-def test_a_constant_to_regress_is_answered() -> None:
-    data = Labelled(numbers().sequences, [7.0] * 60)
+def test_a_constant_target_is_predicted() -> None:
+    data = LabelledSequences(numbers().sequences, [7.0] * 60)
     answers = tasks.open_model(train("regress", data, steps=200)).predict(numbers().sequences)
     np.testing.assert_allclose(answers, 7.0, atol=0.1)

@@ -53,7 +53,7 @@ def test_labels(head: str, rows: str, expected: object) -> None:
     assert labels == expected
 
 
-def test_line_ends_and_marks_of_other_systems_are_read(tmp_path: Path) -> None:
+def test_line_ends_and_byte_order_marks_are_read(tmp_path: Path) -> None:
     path = tmp_path / "x.ts"
     path.write_bytes("\ufeff@classLabel true ä b\r\n@data\r\n1,2:ä\r\n".encode())
     sequences, labels = read_ts(path)
@@ -79,10 +79,10 @@ def test_line_ends_and_marks_of_other_systems_are_read(tmp_path: Path) -> None:
         ("1,2,3\n", "x.ts, line 1: got 1,2,3; expected a line that begins with @"),
     ],
 )
-def test_what_is_no_such_file_is_refused_with_its_line(text: str, words: str) -> None:
+def test_errors_in_a_ts_file_name_the_line(text: str, words: str) -> None:
     assert words in refusal(text)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_file_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="absent"):
         read_ts(tmp_path / "absent.ts")

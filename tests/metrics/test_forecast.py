@@ -16,7 +16,7 @@ TRUTH, FORECAST = DRAW.normal(size=50), DRAW.normal(size=50)
 ROUNDING = 50 * 2**-50
 
 
-def test_the_errors_are_those_of_scikit_learn():
+def test_errors_agree_with_scikit_learn():
     pairs = [
         (measures.mae(FORECAST, TRUTH), oracle.mean_absolute_error(TRUTH, FORECAST)),
         (measures.rmse(FORECAST, TRUTH), oracle.root_mean_squared_error(TRUTH, FORECAST)),
@@ -53,7 +53,7 @@ def test_a_history_without_a_scale():
     assert measures.scale([0.0, 2.0], 24) == 2.0
 
 
-def test_missing_truth_is_masked():
+def test_positions_without_truth_are_ignored():
     truth, forecast = [1.0, NAN, 3.0], [2.0, 100.0, 5.0]
     assert measures.mae(forecast, truth) == 1.5
     assert measures.coverage([0.0, 0.0, 0.0], [1.0, 200.0, 2.0], truth) == 0.5
@@ -68,7 +68,7 @@ def test_missing_truth_is_masked():
         measures.smape([1.0, 2.0], [1.0])
 
 
-def test_coverage_holds_its_ends():
+def test_coverage_includes_both_ends():
     assert measures.coverage([0.0, 1.0], [1.0, 1.0], [0.0, 1.0]) == 1.0
 
 

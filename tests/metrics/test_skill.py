@@ -4,22 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from elman.errors import DataError, ShapeError
-from elman.metrics.skill import _standard_error, is_repeated_last, paired_skill, student_quantile
+from elman.metrics.skill import _standard_error, is_repeated_last, paired_skill
 
 TRIALS = 300
 # A share of TRIALS at 5 %, and three of its standard deviations.
 FIVE_PERCENT = 0.05 + 3 * np.sqrt(0.05 * 0.95 / TRIALS)
-
-
-@pytest.mark.parametrize("freedom", [3, 4, 5, 7, 10, 30, 1000])
-def test_students_quantile(freedom):
-    for level in (0.95, 0.975):
-        assert student_quantile(freedom, level) == pytest.approx(
-            stats.t.ppf(level, freedom), rel=0.02
-        )
 
 
 def test_the_standard_error_by_its_definition():
@@ -41,7 +32,7 @@ def test_the_standard_error_by_its_definition():
     assert _standard_error(values[:21], times[:21], 3) == (None, 7)
 
 
-def test_series_that_go_together_are_no_more_than_one():
+def test_series_that_move_together_count_as_one():
     draw = np.random.default_rng(0)
     other = 1 + draw.random(12)
     ours = other - draw.normal(0.03, 0.1, 12)
@@ -88,12 +79,12 @@ def test_the_three_verdicts():
     ("factor", "said"),
     [(80, "80 times that forecast's"), (1e12, "over a million times that forecast's")],
 )
-def test_an_error_many_times_as_large_is_said_as_such(factor, said):
+def test_the_sentence_on_a_much_larger_error(factor, said):
     other = np.arange(1.0, 9)
     assert str(paired_skill(factor * other, other)).endswith(f"the error is {said}")
 
 
-def test_where_the_other_makes_no_error():
+def test_a_perfect_other_forecast():
     assert paired_skill([0.0, 0.0], [0.0, 0.0]).value == 0.0
     worse = paired_skill([0.0, 1.0], [0.0, 0.0])
     assert (worse.value, worse.verdict) == (-1e9, "not better")
@@ -102,7 +93,7 @@ def test_where_the_other_makes_no_error():
 
 
 @pytest.mark.parametrize(("origins", "spacing"), [(5, 10), (20, 10), (60, 2)])
-def test_no_skill_is_called_skill_at_most_one_time_in_twenty(origins, spacing):
+def test_chance_is_called_skill_in_at_most_one_of_twenty_trials(origins, spacing):
     # two forecasts of a random walk, each with errors of its own of the same size
     draw = np.random.default_rng([origins, spacing])
     horizon, called = 10, 0
@@ -162,7 +153,7 @@ def share_repeated(make: Make, origins: int, horizon: int, spacing: int) -> floa
     ("origins", "horizon", "spacing"), [(20, 1, 1), (20, 10, 10), (200, 10, 2)]
 )
 @pytest.mark.parametrize("make", [walk_repeated, walk_shrunk])
-def test_the_last_value_repeated_is_told(make, origins, horizon, spacing):
+def test_a_repeated_last_value_is_recognised(make, origins, horizon, spacing):
     # the test of the moves, at 5 %, is what it can miss by; a shrunken walk's level foretells a little
     least = 1 - FIVE_PERCENT if make is walk_repeated else 0.75
     assert share_repeated(make, origins, horizon, spacing) >= least
@@ -173,22 +164,22 @@ def test_the_last_value_repeated_is_told(make, origins, horizon, spacing):
     [(1, 10, 1), (8, 1, 1), (20, 1, 1), (20, 10, 10), (200, 10, 2)],
 )
 @pytest.mark.parametrize("make", [white_mean, season_known, sluggish_known])
-def test_a_forecast_that_says_something_is_not_called_a_repetition(make, origins, horizon, spacing):
+def test_an_informative_forecast_is_not_a_repetition(make, origins, horizon, spacing):
     assert share_repeated(make, origins, horizon, spacing) <= FIVE_PERCENT
 
 
-def test_a_few_origins_tell_only_what_is_plain():
+def test_few_origins_show_only_an_exact_repetition():
     truth = np.array([[1.0, 2.0, 3.0]])
     assert is_repeated_last([[0.0, 0.0, 0.0]], [0.0], truth)
     assert is_repeated_last([[0.1, 0.1, 0.1]], [0.0], truth)
     assert not is_repeated_last([[0.1, 0.2, 0.3]], [0.0], truth)
 
 
-def test_a_truth_that_does_not_move_repeats_nothing():
+def test_a_constant_truth_is_no_repetition():
     assert not is_repeated_last([[5.0, 5.0]] * 9, [5.0] * 9, [[5.0, 5.0]] * 9)
 
 
-def test_missing_truth_is_masked():
+def test_positions_without_truth_are_ignored():
     nan = float("nan")
     forecasts = np.array([[0.0, 50.0]] * 10)
     truth = np.array([[1.0, nan], [-1.0, nan]] * 5)
@@ -197,13 +188,13 @@ def test_missing_truth_is_masked():
     assert is_repeated_last(forecasts, np.zeros(10), truth)
 
 
-def test_great_numbers_are_no_hazard():
+def test_huge_numbers_do_not_overflow():
     draw = np.random.default_rng(0)
     last = draw.choice([-1e308, 1e308], 20)
     assert is_repeated_last(last[:, None], last, draw.choice([-1e308, 1e308], (20, 1)))
 
 
-def test_what_does_not_fit_is_refused():
+def test_arrays_that_do_not_fit_are_errors():
     with pytest.raises(ShapeError, match=r"\[N, H\], \[N\], \[N, H\]"):
         is_repeated_last([1.0], [1.0], [1.0])
     with pytest.raises(DataError, match="not finite"):

@@ -19,7 +19,7 @@ from elman.errors import DataError, NotFittedError, OptionError
 from elman.series.estimator import Forecaster
 from elman.series.options import ForecasterOptions
 from elman.series.series import SeriesSet
-from elman.tables.reader import write_table
+from elman.tables.writer import write_table
 
 SMALL: dict[str, Any] = {
     "horizon": 4, "hidden_size": 4, "members": 1, "steps": 4, "batch_size": 16, "threads": 1,

@@ -28,8 +28,9 @@ from elman.series.network_torch import Forecaster
 from elman.series.predictor import ForecastPredictor
 from elman.series.series import SeriesOptions, SeriesSet, load_series
 from elman.series.windows import WindowRule
-from elman.tables.reader import read_table, write_table
+from elman.tables.reader import read_table
 from elman.tables.scaler import Scaler
+from elman.tables.writer import write_table
 
 NAN = float("nan")
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)

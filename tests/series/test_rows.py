@@ -14,7 +14,8 @@ import elman
 from elman import DataError, DataWarning
 from elman.series.predictor import ForecastPredictor
 from elman.tables.dates import parse_times
-from elman.tables.reader import read_table, write_table
+from elman.tables.reader import read_table
+from elman.tables.writer import write_table
 
 SMALL: dict[str, Any] = {
     "horizon": 7, "hidden_size": 2, "members": 1, "steps": 1, "refit": False, "threads": 1,

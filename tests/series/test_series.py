@@ -12,7 +12,7 @@ import pytest
 from elman.errors import DataError, ElmanError, OptionError
 from elman.series.calendar import Frequency
 from elman.series.series import SeriesOptions, SeriesSet, load_series
-from elman.tables.reader import write_table
+from elman.tables.writer import write_table
 
 FRAMES = {"dict": dict, "pandas": pd.DataFrame, "polars": pl.DataFrame, "pyarrow": pa.table}
 NAN = float("nan")
@@ -460,11 +460,11 @@ def test_layouts_of_arrays():
             {"d": days(2), "n": [1, 2]}, {"time_column": "n", "target": "d"},
             "column 'd' of the table, series 'd', row 1",
         ),
-        ({"d": [0.5, 1.5], "n": [1, 2]}, {"time_column": "d"}, "numbers where dates should be"),
+        ({"d": [0.5, 1.5], "n": [1, 2]}, {"time_column": "d"}, "numbers in a column of dates"),
         ({"d": days(2), "n": ["1,210", "1,215"]}, {}, "'1,210'; expected a number; pass decimal="),
         (
             {"d": ["07/04/21", "07/05/21"], "n": [1, 2]}, {"date_format": "%d/%m/%Y"},
-            "got '07/04/21'; expected the format %d/%m/%Y; mend it or the format",
+            "got '07/04/21'; expected the format %d/%m/%Y; correct it or the format",
         ),
     ],
 )  # fmt: skip

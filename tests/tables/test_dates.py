@@ -74,8 +74,10 @@ def test_forms_of_time_zones(text, expected):
         "2020-01/01", "2020-01-01x", "0000-01-01", "0001-01-01T00:00+10:00", "1.2", "2020-01-01 12:00:",
     ],
 )  # fmt: skip
-def test_what_is_no_date(text):
-    with pytest.raises(DataError, match=r"no date, row 2: got .*expected such as 2020-01-31; mend"):
+def test_texts_that_are_no_dates_are_errors(text):
+    with pytest.raises(
+        DataError, match=r"no date, row 2: got .*expected such as 2020-01-31; correct"
+    ):
         parse("31.01.2020", text)
 
 
@@ -98,17 +100,17 @@ def test_the_column_decides_on_the_order_of_day_and_month():
     assert said(parse("01/02/2020", date_format="%m/%d/%Y")[0]) == ["2020-01-02T00:00:00"]
 
 
-def test_formats_that_are_given():
+def test_a_date_format_is_used():
     numbers = np.array([20200131, 20200201])
     assert said(parse_times(numbers, date_format="%Y%m%d")[0])[0] == "2020-01-31T00:00:00"
     times, utc = parse("31 Jan 2020 +0100", date_format="%d %b %Y %z")
     assert said(times) == ["2020-01-30T23:00:00"]
     assert utc
-    with pytest.raises(DataError, match=r"expected the format %d %b %Y; mend it or the format$"):
+    with pytest.raises(DataError, match=r"expected the format %d %b %Y; correct it or the format$"):
         parse("2020-01-01", date_format="%d %b %Y")
     for column in (numbers, np.array([0.5]), np.array([True])):
         with pytest.raises(
-            DataError, match=r"numbers where dates should be, row 1: got .*date_format"
+            DataError, match=r"numbers in a column of dates, row 1: got .*date_format"
         ):
             parse_times(column)
 
@@ -121,7 +123,7 @@ def test_missing_dates_and_dates_of_frames():
     assert len(parse()[0]) == 0
 
 
-def test_some_with_a_time_zone():
+def test_dates_with_and_without_a_time_zone_are_an_error():
     with pytest.raises(DataError, match=r"with a time zone \(row 2\) and without one \(row 1\)"):
         parse("2020-01-01T00:00", "2020-01-01T00:00Z")
     with pytest.raises(DataError, match="no date, here 1"):
@@ -138,7 +140,7 @@ def local_hours(*texts):
     return np.array(texts, "datetime64[us]")
 
 
-def test_the_hour_that_comes_twice():
+def test_the_hour_that_occurs_twice():
     day = ["2020-10-25T01:00", "2020-10-25T02:00", "2020-10-25T02:00", "2020-10-25T03:00"]
     expected = np.array(
         ["2020-10-24T23", "2020-10-25T00", "2020-10-25T01", "2020-10-25T02"], "M8[us]"
@@ -151,7 +153,7 @@ def test_the_hour_that_comes_twice():
     np.testing.assert_array_equal(to_utc(to_local(utc, "Europe/Berlin"), "Europe/Berlin"), utc)
 
 
-def test_the_hour_that_is_not():
+def test_the_hour_that_does_not_exist():
     with pytest.raises(
         DataError, match="clocks in Europe/Berlin never showed 2020-03-29 02:30:00, row 2"
     ):
@@ -172,13 +174,13 @@ def test_local_hours_and_back(start, zone):
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "", "../etc/passwd", "/etc/passwd", "a\0b", 3])
-def test_what_is_no_time_zone(name):
+def test_unknown_time_zones_are_errors(name):
     for call in (to_utc, to_local):
         with pytest.raises(OptionError, match=r"timezone: got .*such as Europe/Berlin"):
             call(local_hours("2020-01-01"), name)
 
 
-def test_what_looks_like_a_date():
+def test_texts_that_look_like_dates():
     assert not any(map(looks_like_date, ("H1", "", "2020", "1.5", "12:30", "1-2-3", "store-1")))
 
 
@@ -208,7 +210,7 @@ def test_forms_that_people_write(texts, expected):
     [
         (
             "07/04/21",
-            "may have the day or the month first.*pass date_format=.%d/%m/%y., or date_format=.%m/%d/%y. ",
+            "may begin with the day or the month.*pass date_format=.%d/%m/%y., or date_format=.%m/%d/%y. ",
         ),
         ("07-04-2021", "pass date_format=.%d-%m-%Y., or date_format=.%m-%d-%Y. "),
         ("21-04-07", "may begin or end with its year: pass date_format="),
@@ -216,6 +218,6 @@ def test_forms_that_people_write(texts, expected):
         ("Mai 2015", "no date, row 1"),
     ],
 )
-def test_forms_that_may_be_read_in_two_ways_or_none(text, message):
+def test_ambiguous_dates_are_errors(text, message):
     with pytest.raises(DataError, match=message):
         parse_times(np.array([text], object))

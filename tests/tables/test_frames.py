@@ -56,7 +56,7 @@ FRAMES: dict[str, tuple[str, Callable[[Any], Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", FRAMES)
-def test_every_answer_is_a_frame(name: str, request: pytest.FixtureRequest) -> None:
+def test_every_result_becomes_a_data_frame(name: str, request: pytest.FixtureRequest) -> None:
     fixture, ask, columns = FRAMES[name]
     found = ask(request.getfixturevalue(fixture)).to_frame()
     assert isinstance(found, pl.DataFrame)
@@ -64,17 +64,17 @@ def test_every_answer_is_a_frame(name: str, request: pytest.FixtureRequest) -> N
     assert set(columns) <= set(found.columns)
 
 
-def test_a_frame_without_polars_is_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_polars_a_frame_is_a_dict(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "polars", None)
     assert frame_of([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]) == {"a": [1, 2], "b": ["x", "y"]}
 
 
-def test_a_lone_surrogate_is_no_reason_to_fail() -> None:
+def test_lone_surrogates_are_replaced() -> None:
     assert frame({"token": ("\ud800", "a"), "n": [1, 2]})["token"].to_list() == ["?", "a"]
     assert len(frame_of([])) == 0
 
 
-def test_what_answers_says_what_it_is(language: Any, classifier: Any, forecaster: Any) -> None:
+def test_predictors_have_a_readable_repr(language: Any, classifier: Any, forecaster: Any) -> None:
     count = language.model_.parameter_count
     network = f"lstm, 1 × 8 units, {count:,} parameters"
     assert repr(language.predictor_) == f"LanguagePredictor(language: {network})"
@@ -89,7 +89,7 @@ def test_what_answers_says_what_it_is(language: Any, classifier: Any, forecaster
     assert repr(elman.LanguageModel(seed=3)) == "LanguageModel(seed=3)"
 
 
-def test_a_figure_shows_itself(forecaster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_can_be_shown(forecaster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     figure = forecaster.predict().plot()
     assert figure._repr_svg_().startswith("<?xml")
     opened: list[str] = []
@@ -99,7 +99,7 @@ def test_a_figure_shows_itself(forecaster: Any, monkeypatch: pytest.MonkeyPatch)
     assert opened[0].endswith(".svg")
 
 
-def test_stamps_keep_their_time_zone() -> None:
+def test_dates_keep_their_time_zone() -> None:
     zone = ZoneInfo("Europe/Berlin")
     stamps = np.array([datetime.datetime(2024, 1, day, tzinfo=zone) for day in (1, 2)], object)
     found = frame({"day": stamps})

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from elman.errors import DataError, MissingDependencyError, OptionError, OutputError
 from elman.tables.columns import column_of
-from elman.tables.reader import Table, read_table, write_table
+from elman.tables.reader import Table, read_table
+from elman.tables.writer import write_table
 
 DATA = {
     "name": ["a", None, 'with "quotes", a comma', "line\nbreak"],
@@ -144,7 +145,7 @@ def test_numbers_are_the_same_bits_from_text_and_frame(values):
         (["2020-01-01"], ["2020-01-01"]),
     ],
 )
-def test_what_becomes_of_values(values, expected):
+def test_types_of_unusual_values(values, expected):
     column, zone = column_of(values)
     assert zone is None
     assert repr(column.tolist()) == repr(expected)
@@ -259,7 +260,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_files(case, csv):
+def test_hostile_files_are_read_or_one_error(case, csv):
     data, expected = HOSTILE[case]
     columns = read_table(csv(data)).columns
     assert repr({name: column.tolist() for name, column in columns.items()}) == repr(expected)
@@ -269,15 +270,15 @@ AS_PEOPLE_HAVE_THEM = {
     "the index of a frame": (
         b",date,y\n0,2024-01-01,5\n1,2024-01-02,6\n",
         {"date": ["2024-01-01", "2024-01-02"], "y": [5, 6]},
-        "only counts the rows",
+        "only numbers the rows",
     ),
     "the index of joined frames": (
         b",y\n0,5\n1,6\n0,7\n",
         {"y": [5, 6, 7]},
-        "only counts the rows",
+        "only numbers the rows",
     ),
     "an index of years stays": (b",y\n1949,5\n1950,6\n", {"": [1949, 1950], "y": [5, 6]}, None),
-    "a series written by pandas": (b",0\n0,5\n1,0\n", {"0": [5, 0]}, "only counts the rows"),
+    "a series written by pandas": (b",0\n0,5\n1,0\n", {"0": [5, 0]}, "only numbers the rows"),
     "no header, dates": (
         b"2024-01-01,10.0\n2024-01-02,11.5\n",
         {"0": ["2024-01-01", "2024-01-02"], "1": [10.0, 11.5]},
@@ -350,7 +351,7 @@ AS_PEOPLE_HAVE_THEM = {
 
 
 @pytest.mark.parametrize("case", AS_PEOPLE_HAVE_THEM)
-def test_files_as_people_have_them_are_read_and_said(case, csv):
+def test_files_of_every_form_are_read_with_notes(case, csv):
     data, expected, note = AS_PEOPLE_HAVE_THEM[case]
     table = read_table(csv(data))
     found = {name: column.tolist() for name, column in table.columns.items()}
@@ -359,7 +360,7 @@ def test_files_as_people_have_them_are_read_and_said(case, csv):
     assert (note in " ".join(table.notes)) if note else not others
 
 
-def test_how_a_table_is_read_can_be_told(csv):
+def test_options_of_reading_a_table(csv):
     path = csv(b'a,b\n1,"1,234"\n')
     assert read_table(path, decimal=".").columns["b"].tolist() == [1234]
     assert read_table(path, decimal=",").columns["b"].tolist() == [1.234]
@@ -374,7 +375,7 @@ def test_how_a_table_is_read_can_be_told(csv):
         read_table(path, decimal=":")
 
 
-def test_the_line_of_a_fault_counts_what_was_left_out(csv):
+def test_line_numbers_in_errors_count_skipped_lines(csv):
     with pytest.raises(DataError, match="line 5: got 1 fields; expected 2"):
         read_table(csv(b"# made by hand\n\na,b\n1,2\n3\n"))
 
@@ -409,12 +410,12 @@ def test_a_long_file(csv):
         read_table(csv("a,b\n" + "".join(lines[:9000]) + "1\n"))
 
 
-def test_what_was_found_out_is_said(csv):
+def test_guesses_are_noted(csv):
     assert read_table(csv("a,b\n1,2\n")).notes == ()
     path = csv("a;b\n1;2\n")
     assert read_table(path).notes == (f"{path}: fields are separated by semicolons",)
     assert "has no header" in read_table(csv("1\n2\n")).notes[0]
-    assert "quotes are read as letters" in read_table(csv('a\tb\n"x\t1\n')).notes[1]
+    assert "quotes are read as ordinary characters" in read_table(csv('a\tb\n"x\t1\n')).notes[1]
     guessed = read_table(csv("a\nFüße\n".encode("cp1252"))).notes[0]
     assert guessed.startswith("read as cp1252, a guess: ")
     assert "not UTF-8 at line 2" in guessed
@@ -434,7 +435,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("case", FAULTS)
-def test_faults_are_one_line_with_the_file(case, csv):
+def test_errors_are_one_line_with_the_file(case, csv):
     data, message = FAULTS[case]
     path = csv(data)
     with pytest.raises(DataError) as caught:
@@ -450,12 +451,12 @@ def test_faults_are_one_line_with_the_file(case, csv):
         ('{"a": 1}\n{"a": ', "line 2 is not JSON"),
         ('{"a": 1}\n\n[1]', "line 3 is no JSON object"),
         ("[1]", "is no JSON object"),
-        ('{"a": 1, "a": 2}', "a name stands twice"),
+        ('{"a": 1, "a": 2}', "a name occurs twice"),
         ("[" * 100_000, "is not JSON"),
         ("1" * 5000, "is not JSON"),
     ],
 )
-def test_faults_of_json(text, message, csv):
+def test_errors_of_json(text, message, csv):
     with pytest.raises(DataError, match=message):
         read_table(csv(text, "table.jsonl"))
 
@@ -466,7 +467,7 @@ def test_json_lines_may_lack_names(csv):
     assert table.columns["b"].tolist() == [None, "x"]
 
 
-def test_faults_of_files_and_values(tmp_path, csv):
+def test_errors_of_files_and_values(tmp_path, csv):
     with pytest.raises(DataError, match=r"cannot read .*none.csv: got No such file"):
         read_table(tmp_path / "none.csv")
     with pytest.raises(DataError, match=r"cannot read .*: got Is a directory"):
@@ -528,7 +529,7 @@ def test_standard_input(kind, tmp_path, monkeypatch):
     same(read_table("-"), read_table(DATA))
 
 
-def test_faults_of_standard_input_name_it(monkeypatch):
+def test_errors_of_standard_input_name_it(monkeypatch):
     for data, message in (
         (b"", "standard input is empty"),
         (b"a,b\n1\n", "standard input, line 2"),
@@ -553,7 +554,7 @@ ANY_FLOAT = st.floats(allow_nan=False, allow_infinity=False)
 
 @pytest.mark.parametrize("suffix", FILES)
 @given(st.lists(ANY_FLOAT | st.none(), min_size=1, max_size=20))
-def test_what_is_written_reads_back_exactly(tmp_path_factory, suffix, values):
+def test_written_tables_read_back_exactly(tmp_path_factory, suffix, values):
     path = tmp_path_factory.getbasetemp() / f"back.{suffix}"
     columns = {"n": [f"row {n}" for n in range(len(values))], "y": values}
     write_table(columns, path)

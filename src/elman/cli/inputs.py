@@ -72,7 +72,7 @@ def pop_columns(options: dict[str, Any], names: tuple[ColumnName, ...] = COLUMN_
 
 def write_answers(columns: Mapping[str, Any], output: str | None, json_: bool) -> None:
     """Write a table to a file by its suffix, or to standard output as CSV or lines of JSON."""
-    from elman.tables.reader import records, write_table
+    from elman.tables.writer import records, write_table
 
     if output is None and json_:
         for row in records(columns):

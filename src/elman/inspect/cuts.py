@@ -9,8 +9,8 @@ import numpy as np
 
 from elman.engine.layers import log_softmax
 from elman.explain import plausible
-from elman.labels.ablation import answers
-from elman.labels.dataset import Encoded, Sequences
+from elman.labels.batches import EncodedSequences
+from elman.labels.dataset import Sequences
 from elman.series.explain import varied
 
 __all__ = ["POSITIONS", "Cuts", "labelled_cuts", "series_cuts", "variation"]
@@ -52,7 +52,7 @@ def labelled_cuts(predictor: Any, what: Any, far: int) -> Cuts:
     given, source = _sequences(codec, what)
     if task == "tag":
         given = given.stepwise()
-    encoded = Encoded.of(codec, given)
+    encoded = EncodedSequences.of(codec, given)
     long = [row for row, length in enumerate(encoded.lengths.tolist()) if length > 1]
     rows = [long[at] for at in _spread(len(long))]
     items = [encoded.sequences[row] for row in rows]
@@ -62,10 +62,10 @@ def labelled_cuts(predictor: Any, what: Any, far: int) -> Cuts:
         cut = [max(0, at[row] + 1 - lag) for row in which]
         variants = [items[row][first:] for row, first in zip(which, cut, strict=True)]
         steps = [at[row] - first for row, first in zip(which, cut, strict=True)]
-        changed = Encoded(variants, encoded.words, encoded.letters)
-        found = answers(predictor.reader, changed, steps if task == "tag" else None)
+        changed = EncodedSequences(variants, encoded.words, encoded.letters)
+        found = predictor.network.encoded_logits(changed, steps if task == "tag" else None)
         found = found.astype(np.float64)
-        return found if codec.labels is None else np.exp(log_softmax(found))
+        return np.asarray(found if codec.labels is None else np.exp(log_softmax(found)))
 
     whole = read(range(len(items)), 2 * far)
 

@@ -22,8 +22,9 @@ from elman.engine.shapes import whole_number
 from elman.errors import DataError, InputError, OptionError
 from elman.files.model import Model
 from elman.inspect.properties import SeriesSteps, mark_series, mark_text
-from elman.labels.dataset import Encoded, Sequences, bucketed
-from elman.labels.network import Reader
+from elman.labels.batches import EncodedSequences, length_buckets
+from elman.labels.dataset import Sequences
+from elman.labels.network import SequenceNetwork
 from elman.series.codec import ForecastCodec
 from elman.text.words import LINE_END, plain_line_ends
 
@@ -266,7 +267,7 @@ def _outputs(layers: Sequence[Layer], x: np.ndarray, sizes: np.ndarray) -> np.nd
 
 def _labelled(model: Model, what: Any, steps: int) -> Reading:
     """Read texts with the first member's layers: their outputs, each way."""
-    one, codec = Reader(model).members[0], model.codec
+    one, codec = SequenceNetwork(model).members[0], model.codec
     units = _of_hidden(one.layers)
     steps = _bounded(units, steps)
     if isinstance(what, str):
@@ -274,7 +275,7 @@ def _labelled(model: Model, what: Any, steps: int) -> Reading:
     given = Sequences.of(what or [""])
     if model.config.task == "tag":
         given = given.stepwise()
-    encoded = Encoded.of(codec, given)
+    encoded = EncodedSequences.of(codec, given)
     lengths = encoded.lengths
     kept = np.flatnonzero(np.cumsum(lengths[::-1])[::-1] <= steps)
     total = int(lengths[kept].sum())
@@ -283,9 +284,9 @@ def _labelled(model: Model, what: Any, steps: int) -> Reading:
     places = dict(
         zip(kept.tolist(), (np.cumsum(lengths[kept]) - lengths[kept]).tolist(), strict=True)
     )
-    for some in (kept[rows] for rows in bucketed(lengths[kept], _BATCH)):
+    for some in (kept[rows] for rows in length_buckets(lengths[kept], _BATCH)):
         batch = encoded.batch(some)
-        y = batch.steps.apart(_outputs(one.layers, one.read(batch), batch.steps.sizes))
+        y = batch.steps.unpack(_outputs(one.layers, one.read(batch), batch.steps.sizes))
         for row, part in zip(some.tolist(), y, strict=True):
             states[:, places[row] : places[row] + len(part)] = part.T
     tokens: list[str] = []

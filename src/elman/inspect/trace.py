@@ -16,9 +16,10 @@ from elman.engine.shapes import whole_number
 from elman.errors import InputError, OptionError, printable
 from elman.files.model import Model
 from elman.inspect.states import Unit
-from elman.labels.ablation import taken_apart
-from elman.labels.dataset import Encoded, Sequences
-from elman.labels.network import Reader
+from elman.labels.ablation import ablatable_sequence
+from elman.labels.batches import EncodedSequences
+from elman.labels.dataset import Sequences
+from elman.labels.network import SequenceNetwork
 from elman.language.recorded import Opened
 from elman.language.sampling import ranked
 from elman.language.stream import STEPS, token_numbers
@@ -247,8 +248,8 @@ def _labelled(predictor: Any, what: Any, k: int) -> Trace:
     given = Sequences.of([what])
     if model.config.task == "tag":
         given = given.stepwise()
-    encoded = Encoded.of(model.codec, given)
-    batch, one = encoded.batch([0]), Reader(model).members[0]
+    encoded = EncodedSequences.of(model.codec, given)
+    batch, one = encoded.batch([0]), SequenceNetwork(model).members[0]
     x = one.read(batch)
     layers = Layers(model.config, one.arrays, kernel=False)
     _demand(layers, len(x))
@@ -262,14 +263,14 @@ def _labelled(predictor: Any, what: Any, k: int) -> Trace:
     said: list[tuple[tuple[str, float], ...]] = [()] * len(x)
     tokens = [f"step {step}" for step in range(len(x))]
     if given.kind != "numbers":
-        apart = taken_apart(predictor, what, None)
+        apart = ablatable_sequence(predictor.network, what, None)
         tokens = apart.names if len(apart.names) == len(x) else tokens
         if model.config.task == "classify" and len(tokens) <= _PREFIXES:
             # what it would say if the sequence ended there
             later = [tuple(range(step + 1, len(tokens))) for step in range(len(tokens))]
-            said = [best(row) for row in apart.logits(later)]
+            said = [best(row) for row in apart.logits_without(later)]
     if model.config.task == "tag":
-        (rows,) = predictor.reader.step_logits(given)
+        (rows,) = predictor.network.step_logits(given)
         said = [best(row) for row in rows]
     return _traced(model, tokens, layers, [layers.read(x[:, None])], [0], said)
 

@@ -1,6 +1,7 @@
-"""A labelled sequence taken apart into words, letters, steps or channels, and the answers without some.
+"""A labelled sequence with some inputs left out or replaced, and the network's answers to it.
 
-An input can be left out, or replaced by others that are plausible in its place (`elman.explain.plausible`).
+The inputs are words, characters, time steps or channels. An input can be left out, or replaced by plausible
+others (`elman.explain.plausible`).
 """
 
 from __future__ import annotations
@@ -8,339 +9,386 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from elman.engine.layers import bounded
 from elman.engine.shapes import whole_number
 from elman.errors import DataError, OptionError
 from elman.explain import plausible
+from elman.explain.ablation import count_replacements, neighbour_blocks
 from elman.explain.explanation import not_known
-from elman.labels.dataset import Encoded, Sequences, bucketed
+from elman.labels.batches import EncodedSequences
+from elman.labels.dataset import Sequences
+from elman.labels.network import NetworkMember, SequenceNetwork
+from elman.tables.scaler import Scaler
+from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID, word_groups
 
-__all__ = ["Reading", "answers", "blocks", "taken_apart"]
+__all__ = ["AblatableSequence", "ablatable_sequence"]
 
-MOST = 256
-"""Inputs that are told apart; of a longer sequence neighbours are one."""
-BATCH = 64
-DRAWS, FEWEST_DRAWS = 64, 4
-"""Others that take the place of each input."""
-_STEPS = 1 << 17  # of all draws together, above which there are fewer of them
-_AT_ONCE = 1 << 16  # steps of sequences that are made at once
+MAX_EXPLAINED_INPUTS = 256
+"""Neighbours of a sequence with more inputs are merged into one input."""
+MAX_REPLACED_STEPS = 1 << 17
+"""Time steps of all replacements together; above this, fewer replacements are drawn."""
+STEPS_PER_BLOCK = 1 << 16
+"""Time steps of the replaced sequences that are held in memory at once."""
 
 
-def blocks(count: int, most: int) -> np.ndarray:
-    """Return which of at most `most` blocks of neighbours each of `count` inputs is in.
+class AblatableSequence(ABC):
+    """A sequence whose elements (tokens, letters or numbers) can be left out or replaced.
 
-    >>> blocks(5, 3).tolist()
-    [0, 0, 1, 1, 2]
+    An *element* is what the subclass can change; an *input* is what the user sees, one or several elements.
     """
-    return np.arange(count) // max(1, -(-count // most))
-
-
-class Reading(ABC):
-    """One sequence in parts that can be left out; `owner` tells which input each part belongs to."""
 
     names: list[str]
+    """The inputs as the user sees them."""
     owner: np.ndarray
-    """Of every part: ``[M]``, or ``[T, C]`` of numbers."""
+    """The input that each element belongs to: ``[M]``, or ``[T, C]`` for numbers."""
     length: int
-    nothing: Any = ""
-    """Stands in the place of parts that are left out."""
+    """Number of time steps that the network reads."""
+    placeholder: ArrayLike = ""
+    """Put in place of elements that are left out."""
     step: int | None = None
+    """The time step whose answer is explained, for a tagger."""
     note = ""
-    """What is to be said of how it was read."""
+    """A sentence on tokens that the network does not know."""
     shared = ""
-    """What is to be said where a score is shared out among its parts."""
-    drops = True
-    """Whether parts that are left out are gone, so that what is behind them moves up."""
+    """A sentence that is shown when a score is shared out among the inputs."""
+    shortens = True
+    """Whether the sequence gets shorter when elements are left out."""
     spelled: tuple[np.ndarray, np.ndarray] | None = None
-    """Of letters: each word's number ``[T]``, and where its last letter's row ends."""
+    """For letters: the token id of each word ``[T]``, and the index after its last letter ``[T]``."""
     groups: tuple[int, ...] = ()
-    """The word of each input, where inputs are characters; else empty."""
-    draws = 0
-    """Others that took the place of each input last."""
+    """The word that each input belongs to, if inputs are single characters; else empty."""
+    replacements = 0
+    """Number of replacements of each input in the last call of `replaced_logits`."""
     read_by_network = True
-    """Whether the network reads these parts as they are, so that a score can be shared out among them."""
+    """Whether the elements are inputs of the network, so that a score can be shared out among them."""
 
-    def __init__(self, reader: Any) -> None:
-        self.reader, self.members, self.steps = reader, reader.members, 0
-
-    @abstractmethod
-    def others(self, count: int, draw: np.random.Generator) -> np.ndarray:
-        """Return `count` times plausible others for all parts."""
+    def __init__(self, network: SequenceNetwork) -> None:
+        self.network, self.steps = network, 0
 
     @abstractmethod
-    def mixed(self, gone: list[np.ndarray], others: Iterable[Any]) -> Encoded:
-        """Return the sequence once for each mask, with others where the mask, shaped as `owner`, marks."""
+    def draw_replacements(self, count: int, draw: np.random.Generator) -> np.ndarray:
+        """Return plausible replacements of all elements, `count` times."""
 
-    def left(self, gone: list[np.ndarray]) -> Encoded:
-        """Return the sequence without the parts that each mask marks."""
-        return self.mixed(gone, repeat(self.nothing))
+    @abstractmethod
+    def encode_mixed(
+        self, masks: list[np.ndarray], others: Iterable[ArrayLike]
+    ) -> EncodedSequences:
+        """Return the sequence once for each mask, with the others where the mask (like `owner`) is set."""
 
-    def swapped(self, gone: list[np.ndarray], draw: np.random.Generator) -> Encoded:
-        """Return the sequence with the parts that each mask marks replaced by plausible others."""
-        return self.mixed(gone, self.others(len(gone), draw))
+    def without(self, masks: list[np.ndarray]) -> EncodedSequences:
+        """Return the sequence once for each mask, without the elements that the mask marks."""
+        return self.encode_mixed(masks, repeat(self.placeholder))
 
-    def rows(self, one: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return what a member's network reads for all parts ``[M, S]``, and what for none."""
-        rows = one.read(self.left([np.zeros(self.owner.shape, bool)]).batch([0]))
-        if self.drops:
+    def replaced(self, masks: list[np.ndarray], draw: np.random.Generator) -> EncodedSequences:
+        """Return the sequence once for each mask, with plausible replacements of the marked elements."""
+        return self.encode_mixed(masks, self.draw_replacements(len(masks), draw))
+
+    def rows(self, member: NetworkMember) -> tuple[np.ndarray, np.ndarray]:
+        """Return a member's input vectors ``[M, S]`` for all elements, and those for none."""
+        rows = member.read(self.without([np.zeros(self.owner.shape, bool)]).batch([0]))
+        if self.shortens:
             return rows, np.zeros_like(rows)
-        return rows, one.read(self.left([np.ones(self.owner.shape, bool)]).batch([0]))
+        return rows, member.read(self.without([np.ones(self.owner.shape, bool)]).batch([0]))
 
     @property
     def owner_of_rows(self) -> np.ndarray:
-        """`owner` as it lies over `rows`."""
+        """`owner` in a shape that broadcasts to `rows`."""
         return self.owner[:, None]
 
-    def logits(self, sets: list[tuple[int, ...]]) -> np.ndarray:
-        """Return ``[n, K]`` for the sequence without each of n sets of inputs, at its step for a tagger."""
-        gone = [np.isin(self.owner, one) for one in sets]
-        encoded = self.left(gone)
-        self.steps += int(encoded.lengths[[bool(one) for one in sets]].sum())
+    def logits_without(self, sets: list[tuple[int, ...]]) -> np.ndarray:
+        """Return logits ``[n, K]`` without each of n sets of inputs; for a tagger those at its step."""
+        masks = [np.isin(self.owner, inputs) for inputs in sets]
+        encoded = self.without(masks)
+        self.steps += int(encoded.lengths[[bool(inputs) for inputs in sets]].sum())
         steps = [self.step or 0] * len(sets)
-        if self.drops:
-            steps = [step - int(mask[:step].sum()) for step, mask in zip(steps, gone, strict=True)]
-        return self._answers(encoded, steps)
+        if self.shortens:
+            # the explained step moves forward when elements before it are left out
+            steps = [step - int(mask[:step].sum()) for step, mask in zip(steps, masks, strict=True)]
+        return self._logits(encoded, steps)
 
     def replaced_logits(self, sample: int, *, quick: bool = False) -> np.ndarray:
-        """Return ``[N, R, K]``: the answers with each input alone replaced by R plausible others.
+        """Return logits ``[N, R, K]`` with each of N inputs alone replaced by R plausible others.
 
-        The same `sample` draws the same others; a `quick` answer has the fewest of them.
+        Args:
+            sample: Seed of the replacements.
+            quick: Whether to draw as few replacements as possible.
         """
         draw = np.random.default_rng(sample)
-        draws = _STEPS // max(1, self.length * len(self.names))
-        self.draws = draws = FEWEST_DRAWS if quick else min(DRAWS, max(FEWEST_DRAWS, draws))
-        size, found = max(1, _AT_ONCE // (draws * max(1, self.length))), []
-        for first in range(0, len(self.names), size):
-            inputs = range(first, min(first + size, len(self.names)))
-            encoded = self.swapped([self.owner == i for i in inputs for _ in range(draws)], draw)
+        cost = self.length * len(self.names)
+        count = self.replacements = count_replacements(MAX_REPLACED_STEPS, cost, quick=quick)
+        block = max(1, STEPS_PER_BLOCK // (count * max(1, self.length)))
+        logits = [np.empty((0, self.network.config.outputs))]
+        for first in range(0, len(self.names), block):
+            inputs = range(first, min(first + block, len(self.names)))
+            encoded = self.replaced([self.owner == i for i in inputs for _ in range(count)], draw)
             self.steps += int(encoded.lengths.sum())
-            found.append(self._answers(encoded, [self.step or 0] * len(encoded)))
-        outputs = self.reader.model.config.outputs
-        return np.concatenate([*found, np.empty((0, outputs))]).reshape(-1, draws, outputs)
+            logits.append(self._logits(encoded, [self.step or 0] * len(encoded)))
+        return np.concatenate(logits).reshape(-1, count, self.network.config.outputs)
 
-    def _answers(self, encoded: Encoded, steps: Sequence[int]) -> np.ndarray:
-        return answers(self.reader, encoded, None if self.step is None else steps)
+    def _logits(self, encoded: EncodedSequences, steps: Sequence[int]) -> np.ndarray:
+        return self.network.encoded_logits(encoded, None if self.step is None else steps)
 
 
-def answers(reader: Any, encoded: Encoded, steps: Sequence[int] | None) -> np.ndarray:
-    """Return the logits ``[n, K]`` of each sequence, or with `steps` those at one step of each."""
-    found = np.empty((len(encoded), reader.model.config.outputs), np.float32)
-    for places in bucketed(encoded.lengths, BATCH):
-        batch = encoded.batch(places)
-        with np.errstate(over="ignore", invalid="ignore"):
-            read = bounded(np.mean([one.answer(batch) for one in reader.members], axis=0))
-        if steps is None:
-            found[places[batch.steps.order]] = read
+class _Tokens(AblatableSequence):
+    """Words, or the characters of a network that reads characters."""
+
+    def __init__(
+        self,
+        network: SequenceNetwork,
+        vocabulary: TextCodec,
+        sequences: Sequences,
+        step: int | None,
+    ) -> None:
+        super().__init__(network)
+        codec, item = network.codec, sequences.items[0]
+        self.vocabulary, self.step = vocabulary, step
+        # the second sequence is empty: the <unk> that stands for an empty text
+        both = Sequences(sequences.kind, (item, item[:0]))
+        self.encoded = EncodedSequences.of(codec, both)
+        self.ids, self.unknown = self.encoded.sequences
+        self.by_character = vocabulary.level == "char"
+        if self.by_character:
+            text = sequences.texts[0]
+            tokens, space = [*(text.lower() if codec.lowercase else text)], ""
         else:
-            for place, part in zip(places.tolist(), batch.steps.apart(read), strict=True):
-                found[place] = part[steps[place]]
-    return found
-
-
-class _Tokens(Reading):
-    """Words, or the characters of a network that reads those."""
-
-    def __init__(self, predictor: Any, given: Sequences, step: int | None) -> None:
-        super().__init__(predictor.reader)
-        codec, item = predictor.model.codec, given.items[0]
-        self.step = step
-        self.codec = codec
-        # the second is nothing: the unknown word as which it is read
-        both = Sequences(given.kind, (item, item[:0]))
-        self.encoded = Encoded.of(codec, both)
-        self.numbers, self.nothing = self.encoded.sequences
-        if codec.tokens.level == "char":
-            text = given.texts[0].lower() if codec.lowercase else given.texts[0]
-            tokens, space = [*text], ""
-        else:
-            tokens, space = [*(codec.tokens.tokenise(item) if given.kind == "text" else item)], " "
-            words = self.encoded.words
-            known = self.numbers if words is None else words[self.numbers]
-            pairs = zip(tokens, known.tolist(), strict=False)
+            tokens, space = _words(vocabulary, sequences), " "
+            pairs = zip(tokens, self.encoded.token_ids[0].tolist(), strict=False)
             how = "known by their letters alone" if codec.alphabet else "read as <unk>"
             self.note = not_known((word for word, number in pairs if number == UNKNOWN_ID), how)
         self.tokens = np.array([*tokens], object)
-        self.length = len(self.numbers)
-        self.owner, self.names = _joined(tokens, space)
-        if codec.tokens.level == "char" and len(self.names) == len(tokens):
+        self.length = len(self.ids)
+        self.owner, self.names = _merged(tokens, space)
+        if self.by_character and len(self.names) == len(tokens):
             self.groups = word_groups(tokens)
 
-    def left(self, gone: list[np.ndarray]) -> Encoded:
+    def without(self, masks: list[np.ndarray]) -> EncodedSequences:
         variants = []
-        for mask in gone:
-            kept, some = self.numbers, ~mask
+        for mask in masks:
+            ids, kept = self.ids, ~mask
             if self.step is not None and mask[self.step]:
-                kept, some = kept.copy(), some.copy()
-                kept[self.step], some[self.step] = self.nothing[0], True
-            variants.append(kept[some] if some.any() else self.nothing)
-        return Encoded(variants, self.encoded.words, self.encoded.letters)
+                # the explained step stays, as <unk>
+                ids, kept = ids.copy(), kept.copy()
+                ids[self.step], kept[self.step] = self.unknown[0], True
+            variants.append(ids[kept] if kept.any() else self.unknown)
+        return EncodedSequences(variants, self.encoded.words, self.encoded.letters)
 
-    def others(self, count: int, draw: np.random.Generator) -> np.ndarray:
-        return plausible.tokens(self.codec.tokens, count, len(self.tokens), draw)
+    def draw_replacements(self, count: int, draw: np.random.Generator) -> np.ndarray:
+        return plausible.tokens(self.vocabulary, count, len(self.tokens), draw)
 
-    def mixed(self, gone: list[np.ndarray], others: Iterable[Any]) -> Encoded:
-        mixed = _mixed(gone, others, self.tokens)
-        if self.codec.tokens.level == "char":
-            return Encoded.of(self.codec, Sequences("text", tuple(map("".join, mixed))))
-        return Encoded.of(self.codec, Sequences("tokens", tuple(map(tuple, mixed))))
+    def encode_mixed(
+        self, masks: list[np.ndarray], others: Iterable[ArrayLike]
+    ) -> EncodedSequences:
+        mixed = _mixed(masks, others, self.tokens)
+        if self.by_character:
+            variants = Sequences("text", tuple(map("".join, mixed)))
+        else:
+            variants = Sequences("tokens", tuple(map(tuple, mixed)))
+        return EncodedSequences.of(self.network.codec, variants)
 
 
-class _Letters(Reading):
+class _Letters(AblatableSequence):
     """The characters by which a network spells each word of a text."""
 
-    shared = "What the words' own vectors gave is in the bias."
+    shared = "The share of the words' own embeddings is part of the bias."
 
-    def __init__(self, predictor: Any, given: Sequences) -> None:
-        super().__init__(predictor.reader)
-        tokens = _Tokens(predictor, given, None)
-        codec, encoded = predictor.model.codec, tokens.encoded
-        letters: Any = encoded.letters
-        words: Any = encoded.words
-        self.words = words[tokens.numbers]
-        self.letters: list[np.ndarray] = [letters[word] for word in tokens.numbers.tolist()]
+    def __init__(
+        self,
+        network: SequenceNetwork,
+        vocabulary: TextCodec,
+        alphabet: TextCodec,
+        sequences: Sequences,
+    ) -> None:
+        super().__init__(network)
+        self.alphabet = alphabet
+        tokens = _Tokens(network, vocabulary, sequences, None)
+        words = tokens.encoded.token_ids[0]
+        letters_of = tokens.encoded.letters or []
+        self.letters = [letters_of[index] for index in tokens.ids.tolist()]
         self.ends = np.cumsum([len(letters) for letters in self.letters])
-        self.length, self.spelled = tokens.length, (self.words, self.ends)
-        item, self.codec = given.items[0], codec
-        spellings = codec.tokens.tokenise(item) if given.kind == "text" else item
-        self.spellings: list[str] = [*spellings]
+        self.length, self.spelled = tokens.length, (words, self.ends)
         shown: list[str] = []
-        # of a long word its beginning and its end are spelled; what is between stays as it is
-        self.between: list[str] = []
-        for word, spelled in zip(self.spellings, self.letters, strict=False):
-            last = len(spelled) // 2
-            first = len(spelled) - last
-            shown += [*word[:first], *word[len(word) - last :]]
-            self.between.append(word[first : len(word) - last])
+        # only the beginning and the end of a long word are spelled; its middle is never changed
+        self.middles: list[str] = []
+        for word, letters in zip(_words(vocabulary, sequences), self.letters, strict=False):
+            tail = len(letters) // 2
+            head = len(letters) - tail
+            shown += [*word[:head], *word[len(word) - tail :]]
+            self.middles.append(word[head : len(word) - tail])
         self.shown = np.array(shown, object)
-        self.owner, self.names = _joined(shown, "")
+        self.owner, self.names = _merged(shown, "")
         if len(self.names) == len(shown):
-            words = np.repeat(np.arange(len(self.letters)), [*map(len, self.letters)])
-            self.groups = tuple(words[: len(shown)].tolist())
+            numbers = np.repeat(np.arange(len(self.letters)), [*map(len, self.letters)])
+            self.groups = tuple(numbers[: len(shown)].tolist())
 
-    def rows(self, one: Any) -> tuple[np.ndarray, np.ndarray]:
-        rows: np.ndarray = one.arrays["alphabet.weight"][np.concatenate(self.letters)]
+    def rows(self, member: NetworkMember) -> tuple[np.ndarray, np.ndarray]:
+        rows: np.ndarray = member.arrays["alphabet.weight"][np.concatenate(self.letters)]
         return rows, np.zeros_like(rows)
 
-    def others(self, count: int, draw: np.random.Generator) -> np.ndarray:
-        return plausible.tokens(self.codec.alphabet, count, len(self.shown), draw)
+    def draw_replacements(self, count: int, draw: np.random.Generator) -> np.ndarray:
+        return plausible.tokens(self.alphabet, count, len(self.shown), draw)
 
-    def mixed(self, gone: list[np.ndarray], others: Iterable[Any]) -> Encoded:
-        """Return the words with other letters, or none, at their beginnings and ends."""
+    def encode_mixed(
+        self, masks: list[np.ndarray], others: Iterable[ArrayLike]
+    ) -> EncodedSequences:
+        """Return the words with other letters, or without some, at their beginnings and ends."""
 
         def words(letters: np.ndarray) -> tuple[str, ...]:
-            found = []
-            for part, between in zip(np.split(letters, self.ends[:-1]), self.between, strict=False):
-                last = len(part) // 2
-                first = len(part) - last
-                found.append("".join([*part[:first], between, *part[first:]]))
-            return tuple(filter(None, found))
+            variant = []
+            for own, middle in zip(np.split(letters, self.ends[:-1]), self.middles, strict=False):
+                head = len(own) - len(own) // 2
+                variant.append("".join([*own[:head], middle, *own[head:]]))
+            return tuple(filter(None, variant))
 
-        variants = map(words, _mixed(gone, others, self.shown))
-        return Encoded.of(self.codec, Sequences("tokens", tuple(variants)))
+        variants = map(words, _mixed(masks, others, self.shown))
+        return EncodedSequences.of(self.network.codec, Sequences("tokens", tuple(variants)))
 
 
-class _Characters(Reading):
-    """The characters of a text whose words are read whole."""
+class _Characters(AblatableSequence):
+    """The characters of a text whose network reads whole words, without spelling them."""
 
     read_by_network = False
 
-    def __init__(self, predictor: Any, given: Sequences) -> None:
-        super().__init__(predictor.reader)
-        text, self.codec = given.texts[0], predictor.model.codec
+    def __init__(
+        self, network: SequenceNetwork, vocabulary: TextCodec, sequences: Sequences
+    ) -> None:
+        super().__init__(network)
+        text, self.vocabulary = sequences.texts[0], vocabulary
         self.text, self.length = np.array([*text], object), len(text)
-        self.owner, self.names = _joined([*text], "")
+        self.owner, self.names = _merged([*text], "")
         if len(self.names) == len(text):
             self.groups = word_groups(text)
 
-    def others(self, count: int, draw: np.random.Generator) -> np.ndarray:
-        # letters as they occur in the words of the vocabulary
-        letters = np.array([*"".join(self.codec.tokens.tokens[1:])] or [" "], object)
+    def draw_replacements(self, count: int, draw: np.random.Generator) -> np.ndarray:
+        # letters as frequent as in the words of the vocabulary
+        letters = np.array([*"".join(self.vocabulary.tokens[1:])] or [" "], object)
         return np.asarray(letters[draw.integers(len(letters), size=(count, self.length))])
 
-    def mixed(self, gone: list[np.ndarray], others: Iterable[Any]) -> Encoded:
-        texts = map("".join, _mixed(gone, others, self.text))
-        return Encoded.of(self.codec, Sequences("text", tuple(texts)))
+    def encode_mixed(
+        self, masks: list[np.ndarray], others: Iterable[ArrayLike]
+    ) -> EncodedSequences:
+        texts = map("".join, _mixed(masks, others, self.text))
+        return EncodedSequences.of(self.network.codec, Sequences("text", tuple(texts)))
 
 
-class _Numbers(Reading):
-    """The numbers of a step, together or channel by channel."""
+class _Numbers(AblatableSequence):
+    """The numbers of each time step, of all channels together or of each channel."""
 
-    drops = False
+    shortens = False
 
-    def __init__(self, predictor: Any, given: Sequences, step: int | None, each: bool) -> None:
-        super().__init__(predictor.reader)
-        self.values, self.codec, self.step = given.items[0], predictor.model.codec, step
+    def __init__(
+        self,
+        network: SequenceNetwork,
+        scaler: Scaler,
+        sequences: Sequences,
+        step: int | None,
+        by_channel: bool,
+    ) -> None:
+        super().__init__(network)
+        self.scaler, self.values, self.step = scaler, sequences.items[0], step
         T, C = self.values.shape
         present = np.isfinite(self.values)
         count = present.sum(axis=0)
+        # divide first: the sum of huge numbers would overflow
         mean = np.where(present, self.values / np.maximum(count, 1), 0).sum(axis=0)
-        self.nothing = np.broadcast_to(np.where(count, mean, np.nan), (T, C))
+        self.placeholder = np.broadcast_to(np.where(count, mean, np.nan), (T, C))
         self.length = T
-        block = blocks(T, max(1, MOST // C) if each else MOST)
+        max_blocks = max(1, MAX_EXPLAINED_INPUTS // C) if by_channel else MAX_EXPLAINED_INPUTS
+        block = neighbour_blocks(T, max_blocks)
         firsts = np.flatnonzero(np.diff(block, prepend=-1)).tolist()
         lasts = [*(first - 1 for first in firsts[1:]), T - 1]
         names = [
             f"step {first}" if first == last else f"steps {first}-{last}"
             for first, last in zip(firsts, lasts, strict=True)
         ]
-        channels = np.arange(C) * len(names) if each else np.zeros(C, np.int64)
-        self.owner = block[:, None] + channels
-        self.names = [f"channel {c}, {name}" for c in range(C) for name in names] if each else names
+        self.owner = np.broadcast_to(block[:, None], (T, C))
+        self.names = names
+        if by_channel:
+            self.owner = block[:, None] + np.arange(C) * len(names)
+            self.names = [f"channel {c}, {name}" for c in range(C) for name in names]
 
-    def others(self, count: int, draw: np.random.Generator) -> np.ndarray:
-        """Return other steps of the sequence, in every second one numbers as spread as in training."""
+    def draw_replacements(self, count: int, draw: np.random.Generator) -> np.ndarray:
+        """Return, in turn, other steps of the sequence and numbers distributed as in training."""
         others = self.values[draw.integers(self.length, size=(count, self.length))]
-        others[1::2] = plausible.numbers(self.codec.scaler, count, self.length, draw)[1::2]
+        others[1::2] = plausible.numbers(self.scaler, count, self.length, draw)[1::2]
         return np.asarray(others)
 
-    def mixed(self, gone: list[np.ndarray], others: Iterable[Any]) -> Encoded:
-        items = tuple(_mixed(gone, others, self.values))
-        return Encoded.of(self.codec, Sequences("numbers", items or (self.values,)))
+    def encode_mixed(
+        self, masks: list[np.ndarray], others: Iterable[ArrayLike]
+    ) -> EncodedSequences:
+        items = tuple(_mixed(masks, others, self.values))
+        return EncodedSequences.of(
+            self.network.codec, Sequences("numbers", items or (self.values,))
+        )
 
     @property
     def owner_of_rows(self) -> np.ndarray:
-        return np.tile(self.owner, self.codec.scaler.channels // self.owner.shape[1])
+        return np.tile(self.owner, self.scaler.channels // self.owner.shape[1])
 
 
-def _mixed(gone: list[np.ndarray], others: Iterable[Any], own: np.ndarray) -> list[np.ndarray]:
-    return [np.where(mask, other, own) for mask, other in zip(gone, others, strict=False)]
+def _words(vocabulary: TextCodec, sequences: Sequences) -> list[str]:
+    """Return the words of the first sequence."""
+    item = sequences.items[0]
+    return vocabulary.tokenise(item) if sequences.kind == "text" else [*item]
 
 
-def _joined(parts: Sequence[str], space: str) -> tuple[np.ndarray, list[str]]:
-    """Return the input of every part, and the inputs' names: neighbours are one where there are many."""
-    owner = blocks(len(parts), MOST)
+def _mixed(
+    masks: list[np.ndarray], others: Iterable[ArrayLike], own: np.ndarray
+) -> list[np.ndarray]:
+    return [np.where(mask, other, own) for mask, other in zip(masks, others, strict=False)]
+
+
+def _merged(elements: Sequence[str], space: str) -> tuple[np.ndarray, list[str]]:
+    """Return the input of each element and the inputs' names; neighbours are merged if there are many."""
+    owner = neighbour_blocks(len(elements), MAX_EXPLAINED_INPUTS)
     names: list[list[str]] = [[] for _ in range(owner[-1] + 1 if len(owner) else 0)]
-    for part, place in zip(parts, owner.tolist(), strict=True):
-        names[place].append(part)
-    return owner, [space.join(some) for some in names]
+    for element, index in zip(elements, owner.tolist(), strict=True):
+        names[index].append(element)
+    return owner, [space.join(merged) for merged in names]
 
 
-def taken_apart(predictor: Any, what: Any, of: int | str | None) -> Reading:
-    """Return the sequence as `of` asks for it to be taken apart; raises DataError, OptionError."""
-    config, codec = predictor.model.config, predictor.model.codec
-    given = Sequences.of([what])
+def ablatable_sequence(
+    network: SequenceNetwork, sequence: ArrayLike, of: int | str | None
+) -> AblatableSequence:
+    """Return one sequence with the inputs that `of` names.
+
+    Args:
+        network: The network that reads the sequence.
+        sequence: A text, a list of tokens, or numbers ``[T]`` or ``[T, C]``.
+        of: "words" or "characters" of a text, "steps" or "channels" of numbers (default: words, or
+            characters if the network reads those; steps). For a tagger the step whose tag is explained
+            (default: the last).
+
+    Raises:
+        DataError: The sequence is not like those of training, or a tagger gets an empty text.
+        OptionError: The network has no such inputs.
+    """
+    config, codec = network.config, network.codec
+    sequences = Sequences.of([sequence])
     if config.task == "tag":
-        given = given.stepwise()
-    encoded = Encoded.of(codec, given)  # raises where the sequence is not as in training
-    numbers, step = given.kind == "numbers", None
-    allowed: tuple[str, ...] = ("steps", "channels") if numbers else ("words", "characters")
+        sequences = sequences.stepwise()
+    encoded = EncodedSequences.of(codec, sequences)
+    step = None
     if config.task == "tag":
-        if not len(given.items[0]):
+        if not len(sequences.items[0]):
             raise DataError("a text without a word has no tag")
         last = int(encoded.lengths[0]) - 1
         step = last if of is None else whole_number("of", of, 0, last)
         of = None
-    if codec.tokens is not None and codec.tokens.level == "char":
-        allowed = ("characters",)
-    if of is not None and of not in allowed:
-        raise OptionError("of", got=of, expected=" | ".join(allowed))
-    if numbers:
-        return _Numbers(predictor, given, step, of == "channels")
-    if of != "characters" or codec.tokens.level == "char":
-        return _Tokens(predictor, given, step)
-    return _Letters(predictor, given) if config.alphabet_size else _Characters(predictor, given)
+    choices: tuple[str, ...] = ("words", "characters")
+    if codec.scaler is not None:
+        choices = ("steps", "channels")
+    elif codec.vocabulary.level == "char":
+        choices = ("characters",)
+    if of is not None and of not in choices:
+        raise OptionError("of", got=of, expected=" | ".join(choices))
+    if codec.scaler is not None:
+        return _Numbers(network, codec.scaler, sequences, step, of == "channels")
+    if of != "characters" or codec.vocabulary.level == "char":
+        return _Tokens(network, codec.vocabulary, sequences, step)
+    if codec.alphabet is not None:
+        return _Letters(network, codec.vocabulary, codec.alphabet, sequences)
+    return _Characters(network, codec.vocabulary, sequences)

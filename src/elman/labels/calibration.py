@@ -1,4 +1,4 @@
-"""Whether an answer's probability is how often it is right, and the temperature that mends it."""
+"""Calibration: the distance of probabilities from the share of right answers, and its correction."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike
 
 from elman.errors import DataError, ShapeError
 
-__all__ = ["Bin", "calibration_error", "fit_temperature", "log_loss", "reliability"]
+__all__ = ["ReliabilityBin", "calibration_error", "fit_temperature", "log_loss", "reliability"]
 
-_BINS = 15
-_SMALLEST = float(np.finfo(np.float64).eps)
-_COLDEST, _HOTTEST = 0.1, 100.0
+BINS = 15
+MIN_PROBABILITY = float(np.finfo(np.float64).eps)
+"""Smaller probabilities are raised to this in the log loss, as in scikit-learn."""
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.1, 100.0
 
 
 def _checked(probabilities: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -32,9 +33,9 @@ def _checked(probabilities: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np
 
 
 def log_loss(probabilities: ArrayLike, truth: ArrayLike) -> float | None:
-    """Return the mean of ``-ln p`` of the true labels, nats, from ``p [N, K]``; at most 36.04 each.
+    """Return the mean of ``-ln p`` of the true labels in nats, from probabilities ``[N, K]``.
 
-    Labels that were not there in training are left out; None where nothing is left.
+    Each term is at most 36.04. Labels that were not in training are left out; None if no other is left.
     Raises ShapeError, DataError.
 
     >>> log_loss([[0.5, 0.5], [0.25, 0.75]], [0, 1]).__round__(4)
@@ -44,11 +45,11 @@ def log_loss(probabilities: ArrayLike, truth: ArrayLike) -> float | None:
     known = np.flatnonzero(truths >= 0)
     if not len(known):
         return None
-    return float(-np.log(np.clip(shares[known, truths[known]], _SMALLEST, 1.0)).mean())
+    return float(-np.log(np.clip(shares[known, truths[known]], MIN_PROBABILITY, 1.0)).mean())
 
 
-class Bin(NamedTuple):
-    """The answers whose probability is above `low` and at most `high`."""
+class ReliabilityBin(NamedTuple):
+    """The answers with a probability above `low` and up to `high`."""
 
     low: float
     high: float
@@ -56,48 +57,50 @@ class Bin(NamedTuple):
     confidence: float
     """Mean probability of the answers."""
     accuracy: float
-    """Share of them that is right."""
+    """Share of right answers."""
 
 
-def reliability(probabilities: ArrayLike, truth: ArrayLike) -> tuple[Bin, ...]:
-    """Return the answers by their probability, in 15 bins of equal width, those with any.
+def reliability(probabilities: ArrayLike, truth: ArrayLike) -> tuple[ReliabilityBin, ...]:
+    """Sort the answers, each the most probable label, by probability into 15 bins of equal width.
 
-    The answer is the most probable label. Raises ShapeError, DataError.
+    Empty bins are left out. Raises ShapeError, DataError.
 
     >>> reliability([[0.9, 0.1], [0.88, 0.12]], [0, 1])[0][2:]
     (2, 0.89, 0.5)
     """
     shares, truths = _checked(probabilities, truth)
     confidence, right = shares.max(axis=1, initial=0.0), shares.argmax(axis=1) == truths
-    place = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
-    counts = np.bincount(place, minlength=_BINS)
-    confidences = np.bincount(place, confidence, _BINS) / np.maximum(1, counts)
-    rights = np.bincount(place, right, _BINS) / np.maximum(1, counts)
+    bin_of = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    counts = np.bincount(bin_of, minlength=BINS)
+    confidences = np.bincount(bin_of, confidence, BINS) / np.maximum(1, counts)
+    rights = np.bincount(bin_of, right, BINS) / np.maximum(1, counts)
     return tuple(
-        Bin(b / _BINS, (b + 1) / _BINS, int(counts[b]), float(confidences[b]), float(rights[b]))
+        ReliabilityBin(
+            b / BINS, (b + 1) / BINS, int(counts[b]), float(confidences[b]), float(rights[b])
+        )
         for b in np.flatnonzero(counts).tolist()
     )
 
 
-def calibration_error(bins: Sequence[Bin]) -> float:
-    """Return the mean distance of probability and share of right answers, by `reliability`'s bins.
+def calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """Return the mean distance between probability and share of right answers in the bins of `reliability`.
 
-    The expected calibration error of Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural
-    Networks", 2017, equation 3; 0 where there is no answer.
+    This is the expected calibration error of Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural
+    Networks", 2017, equation 3. Without any answer it is 0.
 
     >>> calibration_error(reliability([[0.9, 0.1], [0.9, 0.1]], [0, 1])).__round__(4)
     0.4
     """
-    total = sum(one.answers for one in bins)
-    return sum(one.answers * abs(one.confidence - one.accuracy) for one in bins) / max(1, total)
+    total = sum(part.answers for part in bins)
+    return sum(part.answers * abs(part.confidence - part.accuracy) for part in bins) / max(1, total)
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Return the temperature by which to divide ``logits [N, K]`` for the lowest loss on `labels` ``[N]``.
+    """Return the temperature by which to divide ``logits [N, K]`` for the least log loss on `labels` ``[N]``.
 
-    Guo et al. 2017, 4.2. The loss is convex in 1 / T; the place where its slope is 0 is found by halving,
-    from 0.1 to 100. Where every answer is right the loss has no lowest place, and where there is no
-    answer or one class nothing to fit: 1. Raises ShapeError, DataError.
+    The loss is convex in 1 / T, so the zero of its slope is found by bisection between 0.1 and 100. The
+    result is 1 if every answer is right, because the loss then has no minimum, and if there is no answer or
+    only one class. Source: Guo et al. 2017, section 4.2. Raises ShapeError, DataError.
 
     >>> logits = np.array([[2.0, 0.0], [2.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
     >>> fit_temperature(logits, [0, 0, 0, 0]).__round__(4)  # 3 of 4 are right: e^(2/T) is 3
@@ -116,7 +119,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
         weights = np.exp(np.maximum(rows * sharpness, -700.0))
         return float(np.mean((weights * rows).sum(axis=1) / weights.sum(axis=1) - true))
 
-    low, high = math.log(1 / _HOTTEST), math.log(1 / _COLDEST)
+    low, high = math.log(1 / MAX_TEMPERATURE), math.log(1 / MIN_TEMPERATURE)
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (low, middle) if slope(math.exp(middle)) > 0 else (middle, high)

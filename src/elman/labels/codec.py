@@ -1,33 +1,41 @@
-"""Labelled sequences as numbers and back: the words or the scaling that were learned, and the labels."""
+"""Codec of labelled sequences: from sequences and labels to numbers, and from answers to labels.
+
+The codec is learned from the training set and stored in the model file: a vocabulary for texts or a scaling
+for numbers, and the labels, or the scaling of the target numbers.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from elman.errors import DataError, InputError, ModelFileError
+from elman.errors import DataError, InputError, ModelFileError, OptionError
+from elman.labels.config import SequenceConfig
+from elman.labels.dataset import Sequences
 from elman.tables.scaler import Scaler
-from elman.text.vocabulary import TextCodec, pack_texts, unpack_texts
+from elman.text.vocabulary import TextCodec, count_vocabulary, pack_texts, unpack_texts
 
-__all__ = ["ABSENT", "Labels", "SequenceCodec"]
+__all__ = ["UNKNOWN_LABEL", "Label", "Labels", "SequenceCodec", "fit_codec"]
 
-ABSENT = -1
-"""Number of a label that was not there in training."""
+UNKNOWN_LABEL = -1
+"""Number of a label that did not occur in training."""
+MAX_LABELS_IN_MESSAGE = 10
+MAX_INT64 = 2**63 - 1
 
-_KINDS: dict[str, type] = {"text": str, "whole": int, "real": float, "truth": bool}
-_STORED = {"whole": np.int64, "real": np.float64, "truth": np.bool_}
-_SHOWN = 10
-_LARGEST = 2**63 - 1
-_TRUTHS = {"true": True, "false": False}
+Label: TypeAlias = str | int | float
+
+_TYPE_OF_KIND: dict[str, type] = {"text": str, "whole": int, "real": float, "truth": bool}
+_DTYPE_OF_KIND = {"whole": np.int64, "real": np.float64, "truth": np.bool_}
+_BOOLEANS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The classes or tags, in order: texts, whole numbers, or True and False.
+    """The sorted classes or tags of training: texts, whole numbers, or True and False.
 
     >>> labels = Labels.of(["no", "yes", "no"])
     >>> labels.encode(["yes", "maybe"]).tolist(), labels.decode([1, 0]).tolist()
@@ -35,22 +43,27 @@ class Labels:
     """
 
     kind: str
+    """"text", "whole", "real" (whole numbers written as floats) or "truth"."""
     values: tuple[Any, ...]
 
     @classmethod
-    def of(cls, given: Iterable[Any]) -> Labels:
-        """Return the labels that occur in `given`; raises DataError for what is no label.
+    def of(cls, labels: Iterable[Any]) -> Labels:
+        """Return the distinct values of `labels`.
 
-        Numbers are classes where all of them are whole; other numbers are for regression.
+        Raises:
+            DataError: A value is missing or cannot be a label, values differ in type, or a number has a
+                fraction (then the task is regression).
         """
-        plain = _plain(given)
-        kind = next((name for name, kind in _KINDS.items() if type(plain[0]) is kind), None)
+        plain = _plain(labels)
+        kind = next(
+            (name for name, type_ in _TYPE_OF_KIND.items() if type(plain[0]) is type_), None
+        )
         for row, value in enumerate(plain):
-            if kind is None or type(value) is not _KINDS[kind]:
-                known = type(plain[0]).__name__
-                expected = "texts, whole numbers, or True and False" if not row else known
+            if kind is None or type(value) is not _TYPE_OF_KIND[kind]:
+                first_type = type(plain[0]).__name__
+                expected = "texts, whole numbers, or True and False" if not row else first_type
                 raise DataError(f"label {row}", got=repr(value), expected=expected)
-            if isinstance(value, int) and not -_LARGEST - 1 <= value <= _LARGEST:
+            if isinstance(value, int) and not -MAX_INT64 - 1 <= value <= MAX_INT64:
                 raise DataError(f"label {row}", got=value, expected="at most 64 bits")
             if isinstance(value, float) and not value.is_integer():
                 raise DataError(
@@ -64,66 +77,71 @@ class Labels:
     def __len__(self) -> int:
         return len(self.values)
 
-    def encode(self, given: Iterable[Any]) -> np.ndarray:
-        """Return the number of each label, int64 ``[N]``; `ABSENT` for one that is none of these."""
-        index = {value: number for number, value in enumerate(self.values)}
-        return np.array([index.get(self._own(value), ABSENT) for value in _plain(given)], np.int64)
+    def encode(self, labels: Iterable[Any]) -> np.ndarray:
+        """Return the number of each label, int64 ``[N]``; `UNKNOWN_LABEL` if it was not in training."""
+        number_of = {value: number for number, value in enumerate(self.values)}
+        return np.array(
+            [number_of.get(self._converted(value), UNKNOWN_LABEL) for value in _plain(labels)],
+            np.int64,
+        )
 
-    def encode_apart(self, given: Iterable[Any]) -> np.ndarray:
-        """Return the number of each label as `encode`, and one of its own below 0 for each unknown label.
+    def encode_distinct(self, labels: Iterable[Any]) -> np.ndarray:
+        """Return the number of each label; each label not in training gets a negative number of its own.
 
-        >>> Labels.of(["no", "yes"]).encode_apart(["maybe", "yes", "never", "maybe"]).tolist()
+        >>> Labels.of(["no", "yes"]).encode_distinct(["maybe", "yes", "never", "maybe"]).tolist()
         [-1, 1, -2, -1]
         """
-        plain = _plain(given)
+        plain = _plain(labels)
         numbers = self.encode(plain)
-        unknown = [plain[row] for row in np.flatnonzero(numbers == ABSENT)]
-        index = {value: -1 - number for number, value in enumerate(dict.fromkeys(unknown))}
-        numbers[numbers == ABSENT] = [index[value] for value in unknown]
+        unknown = [plain[row] for row in np.flatnonzero(numbers == UNKNOWN_LABEL)]
+        number_of = {value: -1 - index for index, value in enumerate(dict.fromkeys(unknown))}
+        numbers[numbers == UNKNOWN_LABEL] = [number_of[value] for value in unknown]
         return numbers
 
-    def _own(self, value: Any) -> Any:
-        """Return `value` as these labels have it: a file's "1" is the 1 of training, and 1.0 its "1"."""
-        if isinstance(value, str) == (self.kind == "text"):
-            return value  # 1, 1.0 and True are one key
-        if self.kind == "text":
+    def _converted(self, value: Label) -> Label | None:
+        """Return `value` in the type of these labels, so that "1" of a file equals the 1 of training."""
+        if not isinstance(value, str) and self.kind != "text":
+            return value  # 1, 1.0 and True are the same dictionary key
+        if not isinstance(value, str):
             return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+        if self.kind == "text":
+            return value
         text = value.strip().lower()
-        if text in _TRUTHS:
-            return _TRUTHS[text]
-        for kind in (int, float):
+        if text in _BOOLEANS:
+            return _BOOLEANS[text]
+        for convert in (int, float):
             try:
-                return kind(text)
+                return convert(text)
             except ValueError:
                 continue
         return None
 
-    def require(self, given: Sequence[Any]) -> None:
-        """Raise DataError where one of `given` is none of these labels."""
-        for row in np.flatnonzero(self.encode(given) == ABSENT)[:1]:
-            label = given[row].item() if isinstance(given[row], np.generic) else given[row]
-            more = ", …" if len(self) > _SHOWN else ""
+    def check_known(self, labels: Sequence[Any]) -> None:
+        """Raise DataError for the first of `labels` that the network does not have."""
+        for row in np.flatnonzero(self.encode(labels) == UNKNOWN_LABEL)[:1]:
+            label = labels[row].item() if isinstance(labels[row], np.generic) else labels[row]
+            more = ", …" if len(self) > MAX_LABELS_IN_MESSAGE else ""
             raise DataError(
                 "a label that the network does not have",
                 got=repr(label),
-                expected="one of " + ", ".join(self.names[:_SHOWN]) + more,
+                expected="one of " + ", ".join(self.names[:MAX_LABELS_IN_MESSAGE]) + more,
                 remedy="fit on all of them",
             )
 
     def decode(self, numbers: Iterable[int]) -> np.ndarray:
-        """Return the labels of numbers, in an array of their own type."""
+        """Return the labels with these `numbers`, as an array of the labels' type."""
         return self.array[np.asarray(numbers, np.int64)]
 
     @property
     def array(self) -> np.ndarray:
-        """All labels in their order, as an array of their own type."""
+        """All labels in order, as an array of the labels' type."""
         return np.array(self.values)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the labels as arrays named ``codec.labels.…``, for a model file."""
         if self.kind == "text":
             return pack_texts("codec.labels", self.values)
-        return {"codec.labels.values": np.array(self.values, _STORED[self.kind])}
+        return {"codec.labels.values": np.array(self.values, _DTYPE_OF_KIND[self.kind])}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -131,15 +149,15 @@ class Labels:
         return tuple(map(str, self.values))
 
 
-def _plain(given: Iterable[Any]) -> list[Any]:
-    """Return labels as Python's own values; raises DataError where there are none, or one is missing."""
-    values = given.tolist() if isinstance(given, np.ndarray) else list(given)
+def _plain(labels: Iterable[Any]) -> list[Any]:
+    """Return labels as Python values; raises DataError if the list is empty or a label is missing."""
+    values = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
     if not values:
-        raise DataError("labels", got="none", expected="one a sequence")
+        raise DataError("labels", got="none", expected="one for each sequence")
     plain = [value.item() if isinstance(value, np.generic) else value for value in values]
     for row, value in enumerate(plain):
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
-            # scikit-learn's words
+            # scikit-learn's wording, which its checks of estimators expect
             what = "NaN" if value is None or value != value else "infinity"
             raise DataError(f"Input y contains {what}", got=f"{value} in row {row}")
     return plain
@@ -147,23 +165,36 @@ def _plain(given: Iterable[Any]) -> list[Any]:
 
 @dataclass(frozen=True, eq=False)
 class SequenceCodec:
-    """What a reader of labelled sequences learned of its data: words or scaling, and labels.
+    """Vocabulary or scaling of the inputs, and labels or scaling of the targets, learned in training.
 
-    Exactly one of `tokens` and `scaler` is there; `labels` for classes and tags, `target` (mean and
-    scale) for a number.
+    Texts have `tokens`, numbers have `scaler`. Classes and tags have `labels`, regression has `target`.
     """
 
     tokens: TextCodec | None = None
     alphabet: TextCodec | None = None
-    """Characters, where words are spelled too."""
+    """The characters, if words are also spelled."""
     lowercase: bool = False
-    """Whether `tokens` (not `alphabet`) see text in lower case."""
+    """Whether text is lowercased for `tokens`; for `alphabet` it never is."""
     scaler: Scaler | None = None
     labels: Labels | None = None
     target: Scaler | None = None
 
-    def check(self, config: Any) -> None:
-        """Raise InputError where the network has other sizes than this codec."""
+    @property
+    def vocabulary(self) -> TextCodec:
+        """The vocabulary of texts; raises InputError if the network reads numbers."""
+        if self.tokens is None:
+            raise InputError("the codec's tokens", got="none", expected="those of a text model")
+        return self.tokens
+
+    @property
+    def known_labels(self) -> Labels:
+        """The labels of a classifier or tagger; raises InputError for a regressor, which has none."""
+        if self.labels is None:
+            raise InputError("the codec's labels", got="none", expected="those of a classifier")
+        return self.labels
+
+    def check(self, config: SequenceConfig) -> None:
+        """Raise InputError if the sizes of the network do not fit this codec."""
         sizes = {
             "vocabulary_size": len(self.tokens) if self.tokens else 0,
             "alphabet_size": len(self.alphabet) if self.alphabet else 0,
@@ -183,8 +214,8 @@ class SequenceCodec:
                 alphabet.level == "char" and self.tokens is not None and self.tokens.level == "word"
             ),
         }
-        for name, right in fits.items():
-            if not right:
+        for name, is_right in fits.items():
+            if not is_right:
                 raise InputError(f"the codec's {name}", expected=f"what {config.task} needs")
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -213,7 +244,7 @@ class SequenceCodec:
     def from_parts(
         cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
     ) -> SequenceCodec:
-        """Return the codec that `to_parts` took apart; raises ModelFileError for anything else."""
+        """Return the codec stored by `to_parts`; raises ModelFileError for anything else."""
         names = {"lowercase", "tokens", "alphabet", "scaler", "target", "labels"}
         if config.keys() != names or type(config["lowercase"]) is not bool:
             raise ModelFileError("its codec", got=sorted(config), expected=", ".join(sorted(names)))
@@ -236,13 +267,14 @@ class SequenceCodec:
 
 def _labels(form: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Labels:
     kind = form.get("kind")
-    if form.keys() != {"kind"} or type(kind) is not str or kind not in _KINDS:
-        raise ModelFileError("codec labels", got=form, expected="a kind: " + ", ".join(_KINDS))
+    if form.keys() != {"kind"} or type(kind) is not str or kind not in _TYPE_OF_KIND:
+        expected = "a kind: " + ", ".join(_TYPE_OF_KIND)
+        raise ModelFileError("codec labels", got=form, expected=expected)
     if kind == "text":
-        values: list[Any] = list(unpack_texts("codec.labels", arrays))
+        values: list[Label] = list(unpack_texts("codec.labels", arrays))
     else:
         array = arrays.get("codec.labels.values")
-        if array is None or array.dtype != _STORED[kind] or array.ndim != 1:
+        if array is None or array.dtype != _DTYPE_OF_KIND[kind] or array.ndim != 1:
             raise ModelFileError("codec labels", expected=f"a row of labels of the kind {kind}")
         values = array.tolist()
     try:
@@ -252,3 +284,36 @@ def _labels(form: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Labels
     if labels.kind != kind or list(labels.values) != values:
         raise ModelFileError("codec labels", expected="each once, in order")
     return labels
+
+
+def fit_codec(
+    sequences: Sequences,
+    *,
+    level: str,
+    lowercase: bool,
+    max_vocabulary: int | None,
+    min_count: int | None,
+    missing: str,
+) -> SequenceCodec:
+    """Return the codec learned from the training sequences; it has no labels yet.
+
+    The arguments are the options of the same names. Raises OptionError, DataError.
+    """
+    if sequences.kind == "numbers":
+        return SequenceCodec(scaler=Scaler.of(sequences.items, indicator=missing == "mask"))
+    unit = "char" if level == "char" else "word"
+    tokens, _ = count_vocabulary(
+        (text.lower() if lowercase else text for text in sequences.texts),
+        level=unit,
+        split="whitespace" if sequences.kind == "tokens" and unit == "word" else "words",
+        max_vocabulary=max_vocabulary,
+        min_count=min_count,
+    )
+    if level != "both":
+        return SequenceCodec(tokens=tokens, lowercase=lowercase)
+    try:
+        # rare characters are left out, so that the network learns an embedding for <unk>
+        alphabet, _ = count_vocabulary(sequences.texts, level="char", min_count=2)
+    except OptionError:
+        alphabet, _ = count_vocabulary(sequences.texts, level="char", min_count=1)
+    return SequenceCodec(tokens=tokens, alphabet=alphabet, lowercase=lowercase)

@@ -1,13 +1,13 @@
-"""Measures from the table of true and answered labels, for a network and for plain models beside it.
+"""Accuracy, macro F1 and macro recall from the confusion table, and paired tests of them.
 
-Labels are numbers from 0; a truth below 0 is a label that was not in training, and each such label has a
-number of its own. All of them share one row of the table, behind the others, in which no answer is right; in
-means over classes each of them counts for itself, as scikit-learn counts it.
+Labels are numbers from 0. A label that was not in training has a negative number of its own. All such labels
+share the last row of the table, in which no answer is right; in means over classes, each of them counts as a
+class of its own, as in scikit-learn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,29 +16,31 @@ from numpy.typing import ArrayLike
 
 from elman.errors import DataError, ShapeError
 from elman.labels.tags import are_entities, entity_counts
-from elman.metrics.comparison import MAX_CELLS, chance_of_exchange, mcnemar, summed_by_group
+from elman.metrics.paired import MAX_TABLE_CELLS, exchange_p_value, mcnemar_p_value, sum_by_group
 
 __all__ = [
     "ENTITY_F1",
     "METRICS",
-    "Baseline",
+    "BaselineFigures",
     "ClassFigures",
-    "Tags",
-    "chance_of_labels",
+    "TrueTags",
     "class_figures",
     "confusion_table",
     "count_unseen",
     "label_figures",
+    "label_p_value",
     "metric_of_table",
 ]
 
+METRICS = ("accuracy", "macro_f1", "macro_recall")
 ENTITY_F1 = "entity_f1"
+"""The F1 of whole entities: the metric of tags that mark entities."""
 
 
 def confusion_table(truth: ArrayLike, predicted: ArrayLike, classes: int) -> np.ndarray:
-    """Return how often each label was answered for each, int64 ``[K, K]``: truth down, answer across.
+    """Return the confusion table, int64 ``[K, K]``, with a row for each true and a column for each answer.
 
-    ``K`` is `classes`, and one more where the truth holds labels below 0. Raises ShapeError, DataError.
+    ``K`` is `classes`, or one more if the truth holds negative labels. Raises ShapeError, DataError.
 
     >>> confusion_table([0, 1, 1], [0, 1, 0], 2).tolist()
     [[1, 0], [1, 1]]
@@ -51,18 +53,18 @@ def confusion_table(truth: ArrayLike, predicted: ArrayLike, classes: int) -> np.
     if len(truths) and (truths.max() >= classes or answers.max() >= classes or answers.min() < 0):
         raise DataError("a label's number", expected=f"below {classes}")
     size = classes + bool((truths < 0).any())
-    places = np.where(truths < 0, classes, truths) * size + answers
-    return np.bincount(places, minlength=size * size).reshape(size, size)
+    cells = np.where(truths < 0, classes, truths) * size + answers
+    return np.bincount(cells, minlength=size * size).reshape(size, size)
 
 
 class ClassFigures(NamedTuple):
-    """The figures of each class, arrays ``[K]``; a share of nothing is 0."""
+    """The measures of each class, arrays ``[K]``; 0 where a class never occurs."""
 
     precision: np.ndarray
     recall: np.ndarray
     f1: np.ndarray
     support: np.ndarray
-    """How often it is the truth."""
+    """How often the class is the true one."""
 
 
 def class_figures(table: np.ndarray) -> ClassFigures:
@@ -83,7 +85,7 @@ def class_figures(table: np.ndarray) -> ClassFigures:
 def _score(
     metric: str, right: np.ndarray, answered: np.ndarray, support: np.ndarray, unseen: int
 ) -> np.ndarray:
-    """Return a metric ``[...]`` of counts ``[..., K]``, of which the last is of all `unseen` labels."""
+    """Return a metric ``[...]`` from counts ``[..., K]``; the last class holds all `unseen` labels."""
     if metric == "accuracy":
         return np.asarray(right.sum(-1) / max(1, support.sum()))
     divisor = support if metric == "macro_recall" else (support + answered) / 2
@@ -95,8 +97,12 @@ def metric_of_table(metric: str, table: np.ndarray, unseen: int = 0) -> float:
     """Return one of `METRICS` of a confusion table, 0 for an empty one.
 
     Accuracy is the share of right answers. Macro F1 is the mean F1 of the classes that are true or answered
-    at least once, macro recall the mean recall of the classes that are true at least once. `unseen` is how
-    many labels that were not in training the last row of the table has.
+    at least once, macro recall the mean recall of the classes that are true at least once.
+
+    Args:
+        metric: One of `METRICS`.
+        table: The confusion table ``[K, K]``.
+        unseen: Number of labels not in training that share the last row.
 
     >>> table = np.array([[2, 0, 0], [1, 1, 0], [0, 0, 0]])
     >>> [round(metric_of_table(metric, table), 4) for metric in METRICS]
@@ -105,32 +111,29 @@ def metric_of_table(metric: str, table: np.ndarray, unseen: int = 0) -> float:
     return float(_score(metric, np.diag(table), table.sum(axis=0), table.sum(axis=1), unseen))
 
 
-METRICS = ("accuracy", "macro_f1", "macro_recall")
-
-
 @dataclass(frozen=True)
-class Baseline:
-    """What a plain model reaches on the same test set."""
+class BaselineFigures:
+    """The metrics of a plain model on the same test set."""
 
     name: str
     accuracy: float
     macro_f1: float
     macro_recall: float
     entity_f1: float | None = None
-    """Of whole entities, where the labels are tags that mark them."""
+    """None unless the labels are tags that mark entities."""
     answers: np.ndarray | None = field(default=None, repr=False, compare=False)
-    """The number of the label it answers with ``[N]``; without it no test tells chance from skill."""
+    """Numbers of its answers ``[N]``; without them no test can tell skill from chance."""
 
     @classmethod
     def of(
-        cls, name: str, truth: ArrayLike, answers: np.ndarray, tags: Tags | None = None
-    ) -> Baseline:
-        """Return the figures of `answers` ``[N]``, numbers of labels; raises ShapeError, DataError."""
+        cls, name: str, truth: ArrayLike, answers: np.ndarray, tags: TrueTags | None = None
+    ) -> BaselineFigures:
+        """Return the metrics of `answers` ``[N]``, numbers of labels; raises ShapeError, DataError."""
         figures = label_figures(truth, answers, tags)
         return cls(name, **figures, answers=answers)
 
-    def figures(self) -> dict[str, Any]:
-        """Return name and figures, for JSON."""
+    def figures(self) -> dict[str, str | float]:
+        """Return name and metrics, for JSON."""
         return {
             name: value
             for name, value in vars(self).items()
@@ -139,18 +142,18 @@ class Baseline:
 
 
 def label_figures(
-    truth: ArrayLike, answers: np.ndarray, tags: Tags | None = None
+    truth: ArrayLike, answers: np.ndarray, tags: TrueTags | None = None
 ) -> dict[str, float]:
-    """Return every metric of `answers` ``[N]`` by its name; raises ShapeError, DataError.
+    """Return every metric of `answers` ``[N]`` by name; raises ShapeError, DataError.
 
     >>> label_figures([0, 1, 1, 1], np.array([0, 1, 1, 0]))["accuracy"]
     0.75
     """
     truths = np.asarray(truth, np.int64)
-    # the labels met alone: the table of ten thousand would be large
-    met = np.unique(np.concatenate([truths[truths >= 0], answers]))
-    places = np.where(truths < 0, truths, np.searchsorted(met, truths))
-    table = confusion_table(places, np.searchsorted(met, answers), len(met))
+    # renumber the labels that occur: a table of ten thousand labels would be too large
+    present = np.unique(np.concatenate([truths[truths >= 0], answers]))
+    renumbered = np.where(truths < 0, truths, np.searchsorted(present, truths))
+    table = confusion_table(renumbered, np.searchsorted(present, answers), len(present))
     figures = {name: metric_of_table(name, table, count_unseen(truths)) for name in METRICS}
     if tags is not None and tags.mark_entities:
         figures[ENTITY_F1] = tags.entity_f1(answers)
@@ -158,41 +161,49 @@ def label_figures(
 
 
 def count_unseen(truth: ArrayLike) -> int:
-    """Return how many labels that were not in training there are, each with a number of its own below 0."""
+    """Return the number of distinct labels not in training, that is, of distinct negative numbers."""
     truths = np.asarray(truth, np.int64)
     return len(np.unique(truths[truths < 0]))
 
 
 @dataclass(frozen=True, eq=False)
-class Tags:
-    """The true tags of sequences, whose steps are answered one by one."""
+class TrueTags:
+    """The true tags of sequences, against which the answers of all steps in a row are measured."""
 
     truth: Sequence[Sequence[str]]
     names: Sequence[str]
-    """The labels of training by their numbers."""
+    """The labels of training, in the order of their numbers."""
+
+    @classmethod
+    def of(cls, truth: Iterable[Iterable[Any]], names: Sequence[str]) -> TrueTags:
+        """Return the tags in `truth` as text."""
+        return cls([[*map(str, tags)] for tags in truth], names)
 
     @property
     def groups(self) -> np.ndarray:
-        """The number of the sequence of each step ``[N]``."""
+        """Index of the sequence that each step belongs to ``[N]``."""
         return np.repeat(np.arange(len(self.truth)), [len(tags) for tags in self.truth])
 
     @property
     def mark_entities(self) -> bool:
-        """Whether the labels of training mark entities."""
+        """Whether the labels of training mark entities, such as B-PER."""
         return are_entities(self.names)
 
+    def by_sequence(self, numbers: np.ndarray) -> list[np.ndarray]:
+        """Return the `numbers` ``[N]`` of all steps as one array ``[T_i]`` for each sequence."""
+        return np.split(numbers, np.cumsum([len(tags) for tags in self.truth])[:-1])
+
     def answers(self, numbers: np.ndarray) -> list[list[str]]:
-        """Return answers ``[N]`` as tags, a list for each sequence."""
-        ends = np.cumsum([len(tags) for tags in self.truth])[:-1]
-        return [[self.names[k] for k in part] for part in np.split(numbers, ends)]
+        """Return the tags of each sequence from the numbers ``[N]`` of all answers."""
+        return [[self.names[number] for number in part] for part in self.by_sequence(numbers)]
 
     def entity_sums(self, numbers: np.ndarray) -> np.ndarray:
         """Return for each sequence how many entities are true, answered and right, ``[S, 3]``."""
         counts = entity_counts(self.truth, self.answers(numbers))
-        return np.array([[one.total() for one in three] for three in counts]).reshape(-1, 3)
+        return np.array([[kinds.total() for kinds in row] for row in counts]).reshape(-1, 3)
 
     def entity_f1(self, numbers: np.ndarray) -> float:
-        """Return the F1 of whole entities of answers ``[N]``."""
+        """Return the F1 of whole entities from the numbers ``[N]`` of all answers."""
         return float(_entity_f1(self.entity_sums(numbers).sum(axis=0)))
 
 
@@ -200,60 +211,68 @@ def _entity_f1(sums: np.ndarray) -> np.ndarray:
     return np.asarray(2 * sums[..., 2] / np.maximum(1, sums[..., 0] + sums[..., 1]))
 
 
-def chance_of_labels(
-    metric: str, truth: ArrayLike, ours: np.ndarray, theirs: np.ndarray, tags: Tags | None = None
+def label_p_value(
+    metric: str,
+    truth: ArrayLike,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    tags: TrueTags | None = None,
 ) -> float:
-    """Return the probability that chance alone makes two models differ so much in `metric`.
+    """Return the probability that chance alone makes two models differ at least this much in `metric`.
 
-    Accuracy of sequences is compared by McNemar's test. For other metrics, and for tags, whose steps depend
-    on one another, the answers of whole sequences are exchanged at random.
+    The accuracy of sequences is compared by McNemar's test. For other metrics, and for tags, whose steps
+    depend on one another, the answers of whole sequences are exchanged at random.
 
     Args:
-        metric: One of `METRICS`, or with tags that mark entities "entity_f1".
+        metric: One of `METRICS`, or for tags that mark entities "entity_f1".
         truth: Numbers of the true labels ``[N]``.
-        ours: Those that one model answers.
-        theirs: Those that the other one answers.
-        tags: The sequences of which the labels are steps.
+        ours: Numbers of the first model's answers ``[N]``.
+        theirs: Numbers of the second model's answers ``[N]``.
+        tags: The true tags, if the labels are tags of time steps.
 
-    >>> chance_of_labels("accuracy", [0, 1], np.array([0, 1]), np.array([0, 0]))
+    >>> label_p_value("accuracy", [0, 1], np.array([0, 1]), np.array([0, 0]))
     1.0
     """
     truths = np.asarray(truth, np.int64)
     if metric == ENTITY_F1 and tags is not None:
-        return chance_of_exchange(tags.entity_sums(ours), tags.entity_sums(theirs), _entity_f1)
+        return exchange_p_value(tags.entity_sums(ours), tags.entity_sums(theirs), _entity_f1)
     right = np.stack([ours == truths, theirs == truths])
     if metric == "accuracy" and tags is None:
-        return mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
+        return mcnemar_p_value(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
     groups = np.arange(len(truths)) if tags is None else tags.groups
     if metric == "accuracy":
-        one, two = (summed_by_group(groups, part[:, None]) for part in right)
-        return chance_of_exchange(one, two, lambda sums: sums[..., 0])
+        first, second = (sum_by_group(groups, hits[:, None]) for hits in right)
+        return exchange_p_value(first, second, lambda sums: sums[..., 0])
     differ = ours != theirs
     if not differ.any():
         return 1.0
     labels = np.unique(np.concatenate([truths.clip(-1), ours, theirs]))
     support = np.bincount(np.searchsorted(labels, truths.clip(-1)), minlength=len(labels))
-    units, unseen = _units(groups, differ, MAX_CELLS // (2 * len(labels))), count_unseen(truths)
-
-    width = 2 * len(labels)
+    width, unseen = 2 * len(labels), count_unseen(truths)
+    units = _exchange_units(groups, differ, MAX_TABLE_CELLS // width)
 
     def counts(answers: np.ndarray, hits: np.ndarray) -> np.ndarray:
-        places = units * width + np.searchsorted(labels, answers)
+        """Return for each unit how often each label is right, then how often it is answered."""
+        cells = units * width + np.searchsorted(labels, answers)
         size = (int(units.max()) + 1) * width
-        found = np.bincount(places, hits, size)
-        found += np.bincount(places + len(labels), minlength=size)
-        return found.reshape(-1, width)
+        table = np.bincount(cells, hits, size)
+        table += np.bincount(cells + len(labels), minlength=size)
+        return table.reshape(-1, width)
 
     def score(sums: np.ndarray) -> np.ndarray:
         hits, answered = np.split(sums, 2, axis=-1)
         return _score(metric, hits, answered, support, unseen)
 
-    return chance_of_exchange(counts(ours, right[0]), counts(theirs, right[1]), score)
+    return exchange_p_value(counts(ours, right[0]), counts(theirs, right[1]), score)
 
 
-def _units(groups: np.ndarray, differ: np.ndarray, most: int) -> np.ndarray:
-    """Return a unit for each row ``[N]``: 0 where its group is answered alike, else 1 to `most`."""
-    unlike = np.unique(groups[differ])
-    places = np.searchsorted(unlike, groups).clip(max=len(unlike) - 1)
-    numbers = np.random.default_rng(0).permutation(len(unlike)) % max(1, most)
-    return np.where(unlike[places] == groups, 1 + numbers[places], 0)
+def _exchange_units(groups: np.ndarray, differ: np.ndarray, max_units: int) -> np.ndarray:
+    """Return the unit ``[N]`` in which each answer is exchanged.
+
+    Unit 0 holds the groups in which both models answer alike, so that exchanging them changes nothing; the
+    other groups are distributed at random over units 1 to `max_units`.
+    """
+    differing = np.unique(groups[differ])
+    index = np.searchsorted(differing, groups).clip(max=len(differing) - 1)
+    numbers = np.random.default_rng(0).permutation(len(differing)) % max(1, max_units)
+    return np.where(differing[index] == groups, 1 + numbers[index], 0)

@@ -1,14 +1,14 @@
-r"""Tag files: a token and its tag a line, a blank line behind each sentence, in the forms of CoNLL.
+r"""Reader of tag files: a token and its tag in each line, and a blank line after each sentence.
 
-| a line | what is read |
+| line | meaning |
 |---|---|
 | ``Bern LOC``, with a tab or spaces | the first column is the token, the last one its tag |
-| ``Bern``, all along | tokens without tags |
-| ``1  Bern  Bern  PROPN ...`` (CoNLL-U) | FORM and UPOS, without ranges (``1-2``) and empty nodes (``1.1``) |
-| ``# text = ...``, before a sentence | a comment, where it has not the columns of the other lines |
+| ``Bern``, in the whole file | tokens without tags |
+| ``1  Bern  Bern  PROPN ...`` (CoNLL-U) | FORM and UPOS; without ranges (``1-2``) and empty nodes (``1.1``) |
+| ``# text = ...``, before a sentence | a comment, unless it has as many columns as the other lines |
 | ``-DOCSTART- ...`` (CoNLL 2003) | left out |
 
-Other columns are read by their number from 1, or in CoNLL-U by their name.
+The user can name other columns by number, from 1, or in CoNLL-U by name.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from typing import TypeAlias
 from elman.errors import DataError, OptionError, warn
 from elman.text.encodings import read_text
 
-__all__ = ["Tagged", "is_tag_file", "read_tags"]
+__all__ = ["TaggedSentences", "is_tag_file", "read_tags"]
 
-Tagged: TypeAlias = tuple[list[list[str]], list[list[str]] | None]
+TaggedSentences: TypeAlias = tuple[list[list[str]], list[list[str]] | None]
+"""The tokens of each sentence, and their tags if there are any."""
 
 CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 _CONLLU_ID = re.compile(r"\d+([-.]\d+)?")
@@ -37,7 +38,7 @@ def _fields(line: str) -> list[str]:
 
 
 def _column(wanted: str, width: int, conllu: bool, option: str) -> int:
-    """Return the place of the column that a person names; raises OptionError where there is none."""
+    """Return the index of the column that the user named; raises OptionError if there is none."""
     if conllu and wanted.upper() in CONLLU:
         return CONLLU.index(wanted.upper())
     if wanted.isdecimal() and 1 <= int(wanted) <= width:
@@ -47,7 +48,9 @@ def _column(wanted: str, width: int, conllu: bool, option: str) -> int:
 
 
 def is_tag_file(lines: Sequence[str], tags: Iterable[str]) -> bool:
-    """Return whether lines are a token each, alone or before one of the known `tags`, not sentences.
+    """Return whether each line is one token, alone or followed by one of the known `tags`.
+
+    Otherwise each line is a sentence.
 
     >>> is_tag_file(["Bern LOC", "", "is O"], ["LOC", "O"]), is_tag_file(["Bern is"], ["LOC", "O"])
     (True, False)
@@ -64,18 +67,21 @@ def read_tags(
     text: str | None = None,
     label: str | None = None,
     encoding: str | None = None,
-) -> Tagged:
-    r"""Return the sentences of a tag file, as tokens, and their tags; None where it has tokens alone.
+) -> TaggedSentences:
+    r"""Return the sentences of a tag file as lists of tokens, and their tags.
 
     Args:
-        source: a path, "-" for standard input, or the lines.
-        text: the column of tokens, by its number from 1 or its name in CoNLL-U.
-        label: the column of tags, likewise.
-        encoding: of the file; None finds it.
+        source: A path, "-" for standard input, or the lines.
+        text: The column of tokens: its number from 1, or its name in CoNLL-U.
+        label: The column of tags, in the same form.
+        encoding: Encoding of the file (default: detected).
+
+    Returns:
+        The tokens and the tags of each sentence; the tags are None if the file has none.
 
     Raises:
-        DataError: a line with another number of columns, or no tokens, with the line.
-        OptionError: a column that is not there.
+        DataError: There are no tokens, or a line has another number of columns; the message names it.
+        OptionError: There is no such column.
 
     >>> read_tags(["I\tPRON", "like\tVERB", "", "Tea\tNOUN"])
     ([['I', 'like'], ['Tea']], [['PRON', 'VERB'], ['NOUN']])
@@ -83,9 +89,9 @@ def read_tags(
     name = "the lines"
     if isinstance(source, str | os.PathLike):
         name = "standard input" if os.fspath(source) == "-" else os.fspath(source)
-        whole, notes = read_text(source, encoding)
+        content, notes = read_text(source, encoding)
         warn(notes)
-        source = whole.split("\n")
+        source = content.split("\n")
     lines = [*source]
     rows = (_fields(line) for line in lines if line.strip() and not line.startswith("#"))
     first = next((row for row in rows if row[0] != _DOCUMENT), None)
@@ -98,20 +104,22 @@ def read_tags(
     default = CONLLU.index("UPOS") if conllu else width - 1
     tag = _column(label, width, conllu, "label") if label else default
     sentences: list[list[list[str]]] = []
-    for begins, block in itertools.groupby(enumerate(lines, 1), lambda pair: bool(pair[1].strip())):
-        sentence = _sentence(block, name, width, (token, tag), conllu) if begins else []
+    numbered = enumerate(lines, 1)
+    for is_text, block in itertools.groupby(numbered, lambda pair: bool(pair[1].strip())):
+        sentence = _sentence(block, name, width, (token, tag), conllu) if is_text else []
         sentences += [sentence] if sentence else []
     if not sentences:
         raise DataError(f"{name} has no tokens")
     tokens = [[fields[token] for fields in sentence] for sentence in sentences]
-    tagged = width > 1 and tag != token
-    return tokens, [[row[tag] for row in sentence] for sentence in sentences] if tagged else None
+    if width == 1 or tag == token:
+        return tokens, None
+    return tokens, [[fields[tag] for fields in sentence] for sentence in sentences]
 
 
 def _sentence(
     block: Iterable[tuple[int, str]], name: str, width: int, used: Sequence[int], conllu: bool
 ) -> list[list[str]]:
-    """Return the fields of each token of one sentence."""
+    """Return the fields of each token of one sentence, given as pairs of line number and line."""
     sentence: list[list[str]] = []
     for number, line in block:
         fields = _fields(line)

@@ -1,4 +1,4 @@
-"""Classifier, regressor and tagger of sequences as scikit-learn estimators."""
+"""Classifier, regressor and tagger of sequences, as scikit-learn estimators."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from elman.errors import DataError
+from elman.files.model import Model
 from elman.labels.codec import Labels
 from elman.labels.dataset import Sequences
 from elman.labels.metrics import Classification
@@ -21,18 +22,21 @@ from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, Tagg
 from elman.labels.regression import Regression
 from elman.training.estimator import Estimator, needs_torch
 
+if TYPE_CHECKING:
+    from elman.training.loop import Watch
+
 __all__ = ["SequenceClassifier", "SequenceRegressor", "SequenceTagger"]
 
-Self = TypeVar("Self", bound="_Labelled")
+Self = TypeVar("Self", bound="_SequenceEstimator")
 Targets: TypeAlias = Sequence[Any] | np.ndarray
 """One label, number or list of tags for each sequence."""
 
 
-class _Labelled(Estimator):
+class _SequenceEstimator(Estimator):
     task: ClassVar[str]
 
     def _sequences(self, X: Any, *, reset: bool = False) -> Sequences:
-        """Return `X` as sequences; a table ``[N, T]`` is checked as scikit-learn checks tables."""
+        """Return `X` as sequences; an array ``[N, T]`` first passes scikit-learn's validation."""
         if isinstance(X, Sequences):
             return X
         if hasattr(X, "tocsr") or _is_table(X):
@@ -40,27 +44,41 @@ class _Labelled(Estimator):
             X = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite=finite)
         return Sequences.of(X)
 
-    def _train(self: Self, data: Any, **how: Any) -> Self:
+    def _train(
+        self: Self,
+        data: tuple[Sequences, list[Any]],
+        *,
+        valid: tuple[Any, Targets] | None = None,
+        test: tuple[Any, Targets] | None = None,
+        labels: Labels | None = None,
+        before: Model | None = None,
+        output: str | PathLike[str] | None = None,
+        resume: bool = False,
+        watch: Watch | None = None,
+        verbose: bool = False,
+    ) -> Self:
         options = self._checked_options()
         with needs_torch():
-            from elman.labels.examples import Labelled
+            from elman.labels.examples import LabelledSequences
             from elman.labels.train import train_labelled
-        output = how.pop("output", None)
-        verbose, watch = how.pop("verbose", False), how.pop("watch", None)
-        valid, test = (
-            None if one is None else Labelled(self._sequences(one[0]), self._targets(one[1]))
-            for one in (how.pop("valid", None), how.pop("test", None))
+        held_out, measured = (
+            None
+            if pair is None
+            else LabelledSequences(self._sequences(pair[0]), self._targets(pair[1]))
+            for pair in (valid, test)
         )
         with self._shown(verbose, watch, output) as watching:
             outcome = train_labelled(
                 self.task,
-                Labelled(*data),
+                LabelledSequences(*data),
                 options,
+                valid=held_out,
+                test=measured,
+                labels=labels,
+                before=before,
                 output=None if output is None else Path(output),
+                resume=resume,
                 watch=watching,
-                valid=valid,
-                test=test,
-                **how,
             )
         self._keep(outcome)
         if outcome.model.codec.labels is not None:
@@ -77,24 +95,33 @@ class _Labelled(Estimator):
         test: tuple[Any, Targets] | None = None,
         output: str | PathLike[str] | None = None,
         resume: bool = False,
-        watch: Any = None,
+        watch: Watch | None = None,
         verbose: bool = False,
     ) -> Self:
-        """Train on the sequences `X` and what is to be said of them, `y`; return self.
+        """Train on the sequences `X` with the targets `y`.
 
         Args:
             X: A list of texts or of lists of tokens, a list of arrays ``[T_i]`` or ``[T_i, C]``, or one array
                 ``[N, T]`` or ``[N, T, C]``.
             y: A label, a number, or a list of tags for each sequence.
-            valid: A pair like (X, y) that is held out in place of a part of `X`: half of it chooses when
-                training ends, half of it is the test set.
-            test: A pair like (X, y) that is the test set, in place of half of what is held out.
-            output: As for `LanguageModel.fit`; `resume`, `watch` and `verbose` too.
-            resume: See `output`.
-            watch: See `output`.
-            verbose: See `output`.
+            valid: Held-out sequences and targets, in place of a share of `X`: half of them are the validation
+                set, half the test set.
+            test: Sequences and targets of the test set, in place of half of the held-out ones.
+            output: As for `LanguageModel.fit`.
+            resume: As for `LanguageModel.fit`.
+            watch: As for `LanguageModel.fit`.
+            verbose: As for `LanguageModel.fit`.
 
-        Raises DataError, OptionError, ShapeError, OutputError, ModelFileError, DivergedError.
+        Returns:
+            The estimator itself.
+
+        Raises:
+            DataError: The data cannot be used.
+            OptionError: The options do not fit the data.
+            ShapeError: The sequences have different numbers of channels.
+            OutputError: The output cannot be written.
+            ModelFileError: The checkpoint to resume belongs to another run.
+            DivergedError: Training met numbers that are not finite and could not recover.
         """
         sequences = self._sequences(X, reset=True)
         return self._train(
@@ -108,9 +135,9 @@ class _Labelled(Estimator):
         )
 
     def partial_fit(self: Self, X: Any, y: Targets, classes: Any = None) -> Self:
-        """Learn on from new sequences, without a refit; the first call is a `fit` that knows `classes`.
+        """Go on training with new sequences; vocabulary or scaling, labels and sizes stay as they are.
 
-        The vocabulary or scaling, the labels and the sizes stay as they were. Raises as `fit`.
+        The first call trains a new model, with `classes` as the list of all labels. Raises as `fit`.
         """
         fitted = hasattr(self, "predictor_")
         labels = Labels.of(classes) if classes is not None else None
@@ -121,30 +148,31 @@ class _Labelled(Estimator):
         return [*y]
 
     def predict(self, X: Any) -> Any:
-        """Return what is said of each sequence: its label, its number, or the list of its tags."""
+        """Return the label, the number, or the list of tags of each sequence."""
         predictor = self._fitted()
         return predictor.predict(self._sequences(X))
 
 
 def _is_table(X: Any) -> bool:
-    """Return whether `X` is numbers in an array or frame of at most two dimensions, or in a flat list."""
+    """Return whether `X` is an array or frame of numbers with at most two dimensions, or a flat list."""
     flat = isinstance(X, list) and bool(X) and isinstance(X[0], Real)
     if not (hasattr(X, "__array__") or flat):
         return False
     array = np.asarray(X)
     if array.dtype.kind == "O":
         return array.ndim <= 2 and not any(
-            isinstance(one, Sequence | np.ndarray) for one in array.flat
+            isinstance(value, Sequence | np.ndarray) for value in array.flat
         )
     return array.ndim <= 2 and array.dtype.kind not in "US"
 
 
-class SequenceClassifier(ClassifierMixin, _Labelled):  # type: ignore[misc]
-    """A recurrent network that reads a sequence, a text or numbers of any length, and names its class.
+class SequenceClassifier(ClassifierMixin, _SequenceEstimator):  # type: ignore[misc]
+    """Recurrent network that predicts the class of a sequence: a text, or numbers of any length.
 
-    Its parameters are `elman.labels.options.ClassifierOptions`, all by name; None lets Elman choose.
-    After `fit`: `classes_`, `model_` (the value that the file holds), `predictor_` (what `elman.load`
-    returns), `card_` (how it was trained and how good it is) and `stopped_` (why training ended).
+    The parameters are those of `elman.labels.options.ClassifierOptions`, all by keyword; None lets Elman
+    choose. After `fit`, the estimator has the attributes `classes_`, `model_` (the content of the model
+    file), `predictor_` (as `elman.load` returns it), `card_` (how it was trained and how good it is) and
+    `stopped_` (why training ended).
 
     >>> texts = ["what a good day", "so bad", "good food", "a bad , bad idea"] * 10
     >>> labels = ["positive", "negative"] * 20
@@ -161,34 +189,35 @@ class SequenceClassifier(ClassifierMixin, _Labelled):  # type: ignore[misc]
 
     def _targets(self, y: Targets) -> list[Any]:
         if y is None:
-            # scikit-learn's words
+            # scikit-learn's wording, which its checks of estimators expect
             raise DataError("requires y to be passed, but the target y is None")
-        # numpy would make the text "nan" of a missing label among texts
-        text = isinstance(y, list | tuple) and any(isinstance(one, str) for one in y)
+        # among texts, numpy would turn a missing label into the text "nan"
+        text = isinstance(y, list | tuple) and any(isinstance(label, str) for label in y)
         return [*column_or_1d(np.array(y, object if text else None), warn=True)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the calibrated probability of each class ``[N, K]``, in the order of `classes_`."""
         predictor = self._fitted()
-        found: np.ndarray = predictor.predict_proba(self._sequences(X))
-        return found
+        shares: np.ndarray = predictor.predict_proba(self._sequences(X))
+        return shares
 
     def evaluate(self, X: Any, y: Targets) -> Classification:
-        """Return how good the answers are: accuracy, macro F1 and recall, confusion, calibration."""
+        """Return the report on the predictions for `X`: metrics, confusion table and calibration."""
         predictor = self._fitted()
         report: Classification = predictor.evaluate(self._sequences(X), self._targets(y))
         return report
 
 
-class SequenceRegressor(RegressorMixin, _Labelled):  # type: ignore[misc]
-    """A recurrent network that reads a sequence, a text or numbers of any length, as one number.
+class SequenceRegressor(RegressorMixin, _SequenceEstimator):  # type: ignore[misc]
+    """Recurrent network that predicts one number for a sequence: a text, or numbers of any length.
 
-    Its parameters are `elman.labels.options.RegressorOptions`, all by name; None lets Elman choose.
+    The parameters are those of `elman.labels.options.RegressorOptions`, all by keyword; None lets Elman
+    choose.
 
     >>> rng = np.random.default_rng(0)
     >>> sequences = [rng.normal(size=int(length)) for length in rng.integers(3, 9, 60)]
     >>> model = SequenceRegressor(hidden_size=8, steps=150, learning_rate=0.01, refit=False)
-    >>> _ = model.fit(sequences, [float(one.sum()) for one in sequences])
+    >>> _ = model.fit(sequences, [float(sequence.sum()) for sequence in sequences])
     >>> bool(model.predict([[3.0, 3.0]])[0] > model.predict([[-3.0, -3.0]])[0])
     True
     """
@@ -203,21 +232,20 @@ class SequenceRegressor(RegressorMixin, _Labelled):  # type: ignore[misc]
         try:
             return [*column_or_1d(np.asarray(y), dtype=np.float64, warn=True)]
         except (TypeError, ValueError) as error:
-            raise DataError("targets", got=error, expected="one number a sequence") from None
+            raise DataError("targets", got=error, expected="one number for each sequence") from None
 
     def evaluate(self, X: Any, y: Targets) -> Regression:
-        """Return how good the numbers are: MAE, RMSE, R²."""
+        """Return the report on the predictions for `X`: MAE, RMSE and R²."""
         predictor = self._fitted()
         report: Regression = predictor.evaluate(self._sequences(X), self._targets(y))
         return report
 
 
-class SequenceTagger(_Labelled):
-    """A recurrent network that gives every step of a sequence a tag.
+class SequenceTagger(_SequenceEstimator):
+    """Recurrent network that predicts a tag for each time step of a sequence.
 
-    Its parameters are `elman.labels.options.TaggerOptions`, all by name; None lets Elman choose. `X` is a
-    list
-    of lists of tokens, or of arrays ``[T_i, C]``, and `y` a list of lists of tags.
+    The parameters are those of `elman.labels.options.TaggerOptions`, all by keyword; None lets Elman choose.
+    `X` is a list of lists of tokens, or of arrays ``[T_i, C]``, and `y` a list of lists of tags.
 
     >>> words = [["I", "like", "tea"], ["you", "hate", "rice"]] * 20
     >>> tags = [["who", "does", "what"]] * 40
@@ -235,15 +263,15 @@ class SequenceTagger(_Labelled):
     def predict_proba(self, X: Any) -> list[np.ndarray]:
         """Return the probability of each tag ``[T_i, K]`` at every step of each sequence."""
         predictor = self._fitted()
-        found: list[np.ndarray] = predictor.predict_proba(self._sequences(X))
-        return found
+        shares: list[np.ndarray] = predictor.predict_proba(self._sequences(X))
+        return shares
 
     def evaluate(self, X: Any, y: Targets) -> Classification:
-        """Return how good the tags are, step by step, and of whole entities where they are named so."""
+        """Return the report on the predictions for `X`, with whole entities if the tags mark any."""
         predictor = self._fitted()
         report: Classification = predictor.evaluate(self._sequences(X), y)
         return report
 
     def score(self, X: Any, y: Targets) -> float:
-        """Return the share of steps with the right tag."""
+        """Return the share of time steps with the right tag."""
         return self.evaluate(X, y).accuracy

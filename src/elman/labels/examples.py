@@ -1,114 +1,119 @@
-"""Sequences and what is to be said of each, as a reader trains on them: split, and as numbers."""
+"""Labelled sequences: the examples that a network learns from, as the user has them and encoded."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from elman.errors import DataError
-from elman.labels.codec import Labels, SequenceCodec
-from elman.labels.confusion import Tags
-from elman.labels.dataset import Encoded, Sequences
+from elman.labels.batches import EncodedSequences
+from elman.labels.codec import SequenceCodec
+from elman.labels.confusion import TrueTags
+from elman.labels.dataset import Sequences
 
-__all__ = ["Labelled", "Part"]
+__all__ = ["EncodedExamples", "LabelledSequences"]
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
-    """Sequences and what is to be said of each: labels, numbers, or a list of tags a sequence."""
+class LabelledSequences:
+    """Sequences and their targets: a label, a number, or a list of tags for each sequence."""
 
     sequences: Sequences
     targets: Sequence[Any]
     columns: Mapping[str, Any] = field(default_factory=dict)
-    """Where they stand in a table of that kind, for the card."""
+    """The options that name columns of a table; the card keeps them, so that later tables are read alike."""
 
     def __post_init__(self) -> None:
         self.sequences.check_paired(self.targets)
 
-    def stepwise(self) -> Labelled:
-        """Return them with one tag a step, texts cut at white space; raises DataError where it is not so."""
+    def stepwise(self) -> LabelledSequences:
+        """Return the examples with texts split at white space, for tagging.
+
+        Raises:
+            DataError: A sequence is empty, or has more or fewer tags than time steps.
+        """
         sequences = self.sequences.stepwise()
         for row, (item, tags) in enumerate(zip(sequences.items, self.targets, strict=True)):
             if isinstance(tags, str) or len(item) != len(tags) or not len(item):
                 got = "one text" if isinstance(tags, str) else f"{len(tags)} tags"
-                expected = "one or more, a tag each"
+                expected = "at least one step, and a tag for each"
                 raise DataError(
                     f"sequence {row}", got=f"{len(item)} steps, {got}", expected=expected
                 )
         return replace(self, sequences=sequences)
 
-    def take(self, rows: Iterable[int]) -> Labelled:
-        """Return those in `rows`, in that order."""
+    def take(self, rows: Iterable[int]) -> LabelledSequences:
+        """Return the examples in `rows`, in that order."""
         rows = list(rows)
-        return Labelled(self.sequences.take(rows), [self.targets[row] for row in rows])
+        return LabelledSequences(self.sequences.take(rows), [self.targets[row] for row in rows])
 
-    def flat(self, task: str) -> Sequence[Any]:
-        """Return one label or number a sequence, or for tags those of all steps in a row."""
+    def flat_targets(self, task: str) -> Sequence[Any]:
+        """Return the targets; for the task "tag" the tags of all steps in one list."""
         return [tag for tags in self.targets for tag in tags] if task == "tag" else self.targets
 
     def numbers(self) -> np.ndarray:
-        """Return the targets as finite float64 ``[N]``; raises DataError where they are not."""
+        """Return the targets as finite float64 ``[N]``; raises DataError if they are not numbers."""
         try:
             numbers = np.asarray(self.targets, np.float64)
         except (TypeError, ValueError) as error:
             raise DataError("targets", got=str(error), expected="numbers") from None
         if numbers.ndim != 1 or not np.isfinite(numbers).all():
-            expected = "one finite number a sequence"
+            expected = "one finite number for each sequence"
             raise DataError("Input y contains NaN or infinity", expected=expected)
         return numbers
 
     def __len__(self) -> int:
         return len(self.targets)
 
-    def contents(self) -> list[Hashable]:
-        """Return a value for each sequence by which equal ones are found."""
+    def keys(self) -> list[Hashable]:
+        """Return a value for each sequence that is equal for equal sequences."""
         if self.sequences.kind == "numbers":
             return [(item.shape, item.tobytes()) for item in self.sequences.items]
         return list(self.sequences.items)
 
-    def _units(self, task: str, seed: int) -> list[list[list[int]]]:
-        """Return for each class its units in random order: the rows of equal sequences."""
+    def _copies_by_class(self, task: str, seed: int) -> list[list[list[int]]]:
+        """Return for each class, in random order, lists of the rows that hold copies of one sequence."""
         rows: dict[Hashable, list[int]] = {}
-        for row, key in enumerate(self.contents()):
+        for row, key in enumerate(self.keys()):
             rows.setdefault(key, []).append(row)
-        units = list(rows.values())
-        groups: dict[Any, list[list[int]]] = {}
-        for place in np.random.default_rng(seed).permutation(len(units)).tolist():
-            label = self.targets[units[place][0]] if task == "classify" else None
-            groups.setdefault(label, []).append(units[place])
-        return list(groups.values())
+        copies = list(rows.values())
+        classes: dict[Any, list[list[int]]] = {}
+        for index in np.random.default_rng(seed).permutation(len(copies)).tolist():
+            label = self.targets[copies[index][0]] if task == "classify" else None
+            classes.setdefault(label, []).append(copies[index])
+        return list(classes.values())
 
     def split(self, task: str, share: float, seed: int) -> tuple[list[int], list[int]]:
-        """Return the rows to train on and those held out: of every class its share, where it has enough.
+        """Return the rows to train on and the rows to hold out, stratified by class.
 
-        Equal sequences stay together. Of a class that has two sequences one is held out, of a class that
-        has one none.
+        Copies of a sequence stay on one side. At least one sequence of each class is held out, except of a
+        class that has only one.
         """
-        held: list[int] = []
-        for units in self._units(task, seed):
-            count = max(1, round(share * sum(map(len, units))))
+        held_out: list[int] = []
+        for copies in self._copies_by_class(task, seed):
+            count = max(1, round(share * sum(map(len, copies))))
             chosen: list[int] = []
-            for rows in units[:-1]:
+            for rows in copies[:-1]:
                 if len(chosen) + len(rows) <= count:
                     chosen += rows
-            held += chosen
-        taken = set(held)
-        return [row for row in range(len(self.targets)) if row not in taken], sorted(held)
+            held_out += chosen
+        taken = set(held_out)
+        return [row for row in range(len(self.targets)) if row not in taken], sorted(held_out)
 
     def folds(self, task: str, count: int, seed: int) -> tuple[tuple[int, ...], ...]:
-        """Return the rows of each of `count` parts, in which classes have about the same shares."""
-        found: list[list[int]] = [[] for _ in range(count)]
-        units = [one for group in self._units(task, seed) for one in group]
-        for place, rows in enumerate(units):
-            found[place % count] += rows
-        return tuple(tuple(sorted(rows)) for rows in found)
+        """Return the rows of each of `count` cross-validation folds, stratified by class."""
+        folds: list[list[int]] = [[] for _ in range(count)]
+        copies = [rows for group in self._copies_by_class(task, seed) for rows in group]
+        for index, rows in enumerate(copies):
+            folds[index % count] += rows
+        return tuple(tuple(sorted(rows)) for rows in folds)
 
     def facts(self) -> dict[str, Any]:
-        """Return how many there are and how long, for the card."""
+        """Return the number of sequences and their lengths, for the card."""
         lengths = self.sequences.lengths
         return {
             "kind": self.sequences.kind,
@@ -119,43 +124,46 @@ class Labelled:
         }
 
     def digest(self) -> str:
-        """Return the SHA-256 of sequences and targets, in order."""
-        whole = hashlib.sha256(self.sequences.digest().encode())
+        """Return a SHA-256 over sequences and targets, in order."""
+        sha = hashlib.sha256(self.sequences.digest().encode())
         for target in self.targets:
             plain = target.tolist() if isinstance(target, np.ndarray | np.generic) else target
-            whole.update(repr(plain).encode("utf-8", "surrogatepass") + b"\xff")
-        return whole.hexdigest()
+            sha.update(repr(plain).encode("utf-8", "surrogatepass") + b"\xff")
+        return sha.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """Sequences as the network reads them, and the numbers of what is to be said of each."""
+class EncodedExamples:
+    """Encoded sequences and their encoded targets."""
 
-    encoded: Encoded
+    encoded: EncodedSequences
     targets: list[np.ndarray]
-    """int64 ``[1]`` or ``[T_i]``, below 0 for labels not in training; float32 ``[1]`` for numbers."""
-    tags: Tags | None = None
-    """The tags as text, where the targets are tags."""
+    """For each sequence int64 ``[1]`` or, for tags, ``[T_i]``, negative for labels not in training; for
+    regression float32 ``[1]``."""
+    tags: TrueTags | None = None
+    """The tags as text, for the task "tag"."""
 
     @classmethod
-    def of(cls, task: str, codec: SequenceCodec, data: Labelled) -> Part:
-        """Return `data` as the network of `codec` reads it; raises DataError, ShapeError."""
-        encoded = Encoded.of(codec, data.sequences)
+    def of(cls, task: str, codec: SequenceCodec, examples: LabelledSequences) -> EncodedExamples:
+        """Encode `examples`; raises DataError, ShapeError."""
+        encoded = EncodedSequences.of(codec, examples.sequences)
         if codec.target is not None:
-            return cls(encoded, [*codec.target.apply(data.numbers()[:, None])])
-        labels = cast(Labels, codec.labels)
-        numbers = labels.encode_apart(data.flat(task))
-        if task == "classify":
+            return cls(encoded, [*codec.target.apply(examples.numbers()[:, None])])
+        labels = codec.known_labels
+        numbers = labels.encode_distinct(examples.flat_targets(task))
+        if task != "tag":
             return cls(encoded, [*numbers[:, None]])
-        ends = np.cumsum([len(tags) for tags in data.targets])[:-1]
-        tags = Tags([[*map(str, one)] for one in data.targets], labels.names)
-        return cls(encoded, np.split(numbers, ends), tags)
+        tags = TrueTags.of(examples.targets, labels.names)
+        return cls(encoded, tags.by_sequence(numbers), tags)
 
     def __len__(self) -> int:
         return len(self.encoded)
 
     def class_weights(self, outputs: int, *, balanced: bool) -> np.ndarray:
-        """Return what the loss of each class is multiplied by, float32 ``[K]``, 1 in the mean."""
+        """Return the weight of each class in the loss, float32 ``[K]``.
+
+        The weights are all 1, or if `balanced` inversely proportional to how often a class occurs.
+        """
         weights = np.ones(outputs)
         if balanced:
             counts = np.bincount(np.concatenate(self.targets), minlength=outputs)

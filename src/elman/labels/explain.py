@@ -1,10 +1,11 @@
-"""Why a reader of labelled sequences answers so: which words, letters or steps moved its answer."""
+"""Explanation of one answer of a classifier, regressor or tagger by its words, letters, steps or channels."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from elman.cells import find
 from elman.engine.passage import Layers
@@ -13,175 +14,191 @@ from elman.errors import DataError
 from elman.explain.explanation import ADDITIVE, DECOMPOSITION, LEFT_OUT, REPLACEMENT, Explanation
 from elman.explain.gradients import finite, held, slopes_between
 from elman.explain.question import Question, Shares
-from elman.labels.ablation import Reading, taken_apart
-from elman.labels.codec import ABSENT
+from elman.labels.ablation import AblatableSequence, ablatable_sequence
+from elman.labels.codec import UNKNOWN_LABEL, Label
+from elman.labels.network import NetworkMember, SequenceNetwork
 from elman.tables.columns import several
+
+if TYPE_CHECKING:
+    from elman.labels.predictor import LabelPredictor
 
 __all__ = ["explain_labelled"]
 
-_LEAST = 0.01  # of a logit, or of a deviation of a regressor's targets: a smaller change is none
+LEAST_CHANGE = 0.01
+"""Smallest change that counts, in logits or in standard deviations of a regressor's targets."""
 
 
 def explain_labelled(
-    predictor: Any,
-    what: Any,
-    target: Any = None,
+    predictor: LabelPredictor,
+    what: ArrayLike,
+    target: Label | None = None,
     *,
     method: str | None = None,
     of: int | str | None = None,
     quick: bool = False,
 ) -> Explanation:
-    """Return which inputs of one sequence moved the answer of a classifier, regressor or tagger.
+    """Explain which inputs of one sequence moved the answer of a classifier, regressor or tagger.
 
-    The score is the logit of a label (that of a tag at a step), or a regressor's number in its units; of
-    several members it is their mean, and so are the contributions. Above 256 inputs neighbours are one.
+    The explained score is the logit of a label (for a tagger, of a tag at one step), or the number that a
+    regressor predicts. With several members, score and contributions are the means over the members. In a
+    sequence of more than 256 inputs, neighbours are merged.
 
-    "replacement", the default, measures how far the score falls, in the mean, when an input is replaced by
-    others that the model alone determines: words and characters drawn by their frequency in training, numbers
-    of other steps of the sequence and numbers as spread as in training. "leave-one-out" leaves words and
-    characters out, and puts the mean of the channel in the sequence in the place of numbers; the word whose
-    tag is asked for is then unknown. By "decomposition" and "integrated gradients" words and characters are
-    held against nothing (numbers of zero), numbers against that mean. Given are the steps that a pool over
-    the largest chose and, in the decomposition, the weights of attention.
+    The methods differ in what they put in the place of an input:
+
+    - "replacement", the default, measures how far the score falls on average when an input is replaced by
+      plausible others. These come from the model file alone: words and characters as frequent as in
+      training; for numbers, other steps of the sequence and numbers distributed as in training.
+    - "leave-one-out" removes words and characters (the word whose tag is explained becomes `<unk>`), and
+      replaces numbers by the mean of their channel in the sequence.
+    - "decomposition" and "integrated gradients" compare words and characters with vectors of zeros, and
+      numbers with that mean. The steps chosen by max pooling are held fixed, and in the decomposition also
+      the weights of attention.
 
     Args:
-        predictor: what `elman.load` returns for the tasks classify, regress and tag.
-        what: one sequence: a text, a list of tokens, numbers ``[T]`` or ``[T, C]``.
-        target: the label or tag, by default the most probable; nothing for a regressor.
+        predictor: A model that `elman.load` returned for classify, regress or tag.
+        what: One sequence: a text, a list of tokens, or numbers ``[T]`` or ``[T, C]``.
+        target: The label or tag to explain (default: the most probable one); None for a regressor.
         method: "replacement" (the default), "decomposition", "integrated gradients" or "leave-one-out".
-        of: for texts "words" or "characters" (those by which words are spelled, with the words' own vectors
-            in the bias; where none are, by replacement and leave-one-out alone); for numbers "steps" or
-            "channels"; for a tagger the step, from 0, by default the last.
-        quick: leave the self-test out and replace fewer times, for a first answer.
+        of: The inputs. For texts "words" (the default) or "characters". Contributions of characters come
+            from the network that spells words, with the words' own embeddings in the bias; a network that
+            does not spell words allows only replacement and leave-one-out for them. For numbers "steps" (the
+            default) or "channels". For a tagger, the step whose tag is explained, from 0 (default: the last).
+        quick: Skip the self-test and draw fewer replacements, for a first answer.
 
     Raises:
-        DataError: the sequence is not as in training, or the network has no such label.
-        OptionError: there is no such method or input.
-        InputError: the states of the network leave the range of numbers.
+        DataError: The sequence is not like those of training, or the network has no such label.
+        OptionError: There is no such method or kind of input.
+        InputError: The states of the network overflow.
     """
-    return _Answer(predictor, taken_apart(predictor, what, of), target).answer(method, quick=quick)
+    sequence = ablatable_sequence(predictor.network, what, of)
+    return _LabelQuestion(predictor.network, sequence, target).answer(method, quick=quick)
 
 
-class _Answer(Question):
-    """Why a label has its logit, or a regressor its number."""
+class _LabelQuestion(Question):
+    """The question why a label has its logit, or why a regressor predicts its number."""
 
-    def __init__(self, predictor: Any, reading: Reading, target: Any) -> None:
-        config, codec = predictor.model.config, predictor.model.codec
-        self.reading, self.task = reading, config.task
-        self.inputs = tuple(reading.names)
-        self.number = _number(predictor, target, reading.logits([()])[0])
+    def __init__(
+        self, network: SequenceNetwork, sequence: AblatableSequence, target: Label | None
+    ) -> None:
+        config, codec = network.config, network.codec
+        self.sequence, self.task = sequence, config.task
+        self.inputs = tuple(sequence.names)
+        self.number = _output_number(network, target, sequence.logits_without([()])[0])
         self._scale, self._shift = 1.0, 0.0
         self.target, self._name = "value", "value"
-        if config.task == "regress":
+        if codec.target is not None:
             self._scale, self._shift = codec.target.scale[0], codec.target.mean[0]
         else:
-            self.target, self._name = predictor.labels.names[self.number], "logit"
-        if reading.step is not None:
-            self._name += f" at step {reading.step}"
-        self.least = _LEAST * self._scale
-        self.groups = reading.groups
-        if not reading.read_by_network:
+            self.target, self._name = codec.known_labels.names[self.number], "logit"
+        if sequence.step is not None:
+            self._name += f" at step {sequence.step}"
+        self.least = LEAST_CHANGE * self._scale
+        self.groups = sequence.groups
+        if not sequence.read_by_network:
             self.methods = (REPLACEMENT, LEFT_OUT)
-        pools = {"max": "chosen maxima", "attention": "weights of attention"}
-        self._chosen = [name for pool, name in pools.items() if pool in config.pools]
+        held_fixed = {"max": "chosen maxima", "attention": "weights of attention"}
+        self._held_fixed = [name for pool, name in held_fixed.items() if pool in config.pools]
         self.cell = find(config.cell, config.activation)
-        self.exact = self.cell.exact and not self._chosen
+        self.exact = self.cell.exact and not self._held_fixed
 
     def scored(self, method: str) -> tuple[str, float]:
-        """Return the answer as it is."""
+        """Return the name and the value of the score; it is the same for every method."""
         del method
-        return self._name, float(self._scores(self.reading.logits([()]))[0])
+        return self._name, float(self._scores(self.sequence.logits_without([()]))[0])
 
     def replaced(self, sample: int, *, quick: bool) -> np.ndarray:
-        """Return how far the answer falls, in the mean, when each input is replaced."""
-        scores = self._scores(self.reading.replaced_logits(sample, quick=quick))
-        self.steps = self.reading.steps
-        # in parts: the sum of great numbers would leave the range
+        """Return how far the score falls on average when each input is replaced."""
+        scores = self._scores(self.sequence.replaced_logits(sample, quick=quick))
+        self.steps = self.sequence.steps
+        # divide first: the sum of huge scores would overflow
         mean = (scores / scores.shape[1]).sum(axis=1)
         return np.asarray(self.scored(REPLACEMENT)[1] - mean)
 
     def left_out(self) -> np.ndarray:
-        """Return how far the answer falls without each input."""
-        sets: list[tuple[int, ...]] = [(place,) for place in range(len(self.inputs))]
-        scores = self._scores(self.reading.logits(sets))
-        self.steps = self.reading.steps
+        """Return how far the score falls without each input."""
+        sets: list[tuple[int, ...]] = [(index,) for index in range(len(self.inputs))]
+        scores = self._scores(self.sequence.logits_without(sets))
+        self.steps = self.sequence.steps
         return np.asarray(self.scored(LEFT_OUT)[1] - scores)
 
     def _scores(self, logits: np.ndarray) -> np.ndarray:
-        """Return the answers ``[...]`` that logits ``[..., K]`` stand for."""
+        """Return the scores ``[...]`` of logits ``[..., K]``."""
         with np.errstate(over="ignore"):
             return finite(logits[..., self.number].astype(np.float64) * self._scale + self._shift)
 
     def shares(self, method: str) -> Shares:
-        """Return the mean of the members' shares."""
+        """Return the contributions of the inputs, averaged over the members."""
         if not self.inputs:
             return np.empty(0), 0.0, self.scored(method)[1]
         with np.errstate(over="ignore", invalid="ignore"):
-            shares, rest = _shares(self.reading, self.number, method)
-            rest = rest * self._scale + self._shift
-            return finite(shares * self._scale), 0.0, float(finite(rest))
+            shares, bias = _mean_shares(self.sequence, self.number, method)
+            bias = bias * self._scale + self._shift
+            return finite(shares * self._scale), 0.0, float(finite(bias))
 
     def note(self, method: str) -> str:
-        """Return what is unknown, and what the method takes as given."""
-        told = [self.reading.note, self.reading.shared if method in ADDITIVE else ""]
+        """Return sentences on unknown words and on what the method holds fixed."""
+        sentences = [self.sequence.note, self.sequence.shared if method in ADDITIVE else ""]
         if method == REPLACEMENT and self.inputs:
-            told.append(f"Each input was replaced by {self.reading.draws} others.")
+            sentences.append(f"Each input was replaced by {self.sequence.replacements} others.")
         if method == DECOMPOSITION and self.inputs:
-            told.append(held(self.cell, *self._chosen))
-        return " ".join(filter(None, told))
+            sentences.append(held(self.cell, *self._held_fixed))
+        return " ".join(filter(None, sentences))
 
 
-def _number(predictor: Any, target: Any, logits: np.ndarray) -> int:
-    """Return which of the network's outputs is asked about."""
-    if predictor.model.config.task == "regress":
+def _output_number(network: SequenceNetwork, target: Label | None, logits: np.ndarray) -> int:
+    """Return the number of the output that `target` names; raises DataError if there is none."""
+    if network.config.task == "regress":
         if target is not None:
             raise DataError("target", got=target, expected="none: a regressor has one answer")
         return 0
-    labels = predictor.labels
+    labels = network.codec.known_labels
     if target is None:
         return int(logits.argmax())
-    plain = isinstance(target, str | int | float | np.generic)
-    number = int(labels.encode([target])[0]) if plain else ABSENT
-    if number == ABSENT:
+    is_plain = isinstance(target, str | int | float | np.generic)
+    number = int(labels.encode([target])[0]) if is_plain else UNKNOWN_LABEL
+    if number == UNKNOWN_LABEL:
         raise DataError("no such label", got=target, expected=several(labels.names))
     return number
 
 
-def _shares(reading: Reading, number: int, method: str) -> tuple[np.ndarray, float]:
-    """Return the share ``[N]`` of every input in a logit and that of nothing read: the members' mean."""
-    found, rests = [], []
-    for one in reading.members:
-        network = _Network(one, number, reading, method == DECOMPOSITION)
-        rows, base = reading.rows(one)
-        states = 8 * one.config.output_size * one.config.num_layers
-        size = reading.length * (one.config.input_size + states) + 16 * rows.size
-        owner = np.broadcast_to(reading.owner_of_rows, rows.shape).ravel()
-        frozen = method == DECOMPOSITION
-        slopes, rest = slopes_between(network.run, base, rows, frozen=frozen, size=size)
+def _mean_shares(sequence: AblatableSequence, number: int, method: str) -> tuple[np.ndarray, float]:
+    """Return the share ``[N]`` of each input in a logit and the bias, averaged over the members."""
+    shares, biases = [], []
+    frozen = method == DECOMPOSITION
+    for member in sequence.network.members:
+        passage = _MemberPassage(member, number, sequence, frozen)
+        rows, base = sequence.rows(member)
+        states = 8 * member.config.output_size * member.config.num_layers
+        size = sequence.length * (member.config.input_size + states) + 16 * rows.size
+        owner = np.broadcast_to(sequence.owner_of_rows, rows.shape).ravel()
+        slopes, bias = slopes_between(passage.run, base, rows, frozen=frozen, size=size)
         worth = (slopes * (rows - base)).ravel()
-        found.append(np.bincount(owner, worth, len(reading.names)))
-        rests.append(rest)
-    return np.mean(found, axis=0), float(np.mean(rests))
+        shares.append(np.bincount(owner, worth, len(sequence.names)))
+        biases.append(bias)
+    return np.mean(shares, axis=0), float(np.mean(biases))
 
 
-class _Network:
-    """One member, from what is varied to the score and back."""
+class _MemberPassage:
+    """Forward and backward pass of one member, from the explained input vectors to the score and back."""
 
-    def __init__(self, one: Any, number: int, reading: Reading, double: bool) -> None:
-        config, dtype = one.config, np.float64 if double else np.float32
-        self.pools, self.step = config.pools, reading.step
-        self.layers = Layers(config, one.arrays, dtype=dtype)
-        self.head, self.bias = one.head[number], float(one.arrays["head.bias"][number])
-        self.attention = one.arrays.get("attention.weight")
+    def __init__(
+        self, member: NetworkMember, number: int, sequence: AblatableSequence, double: bool
+    ) -> None:
+        config, dtype = member.config, np.float64 if double else np.float32
+        self.pools, self.step = config.pools, sequence.step
+        self.layers = Layers(config, member.arrays, dtype=dtype)
+        self.head = member.head[number]
+        self.bias = float(member.arrays["head.bias"][number])
+        self.attention = member.arrays.get("attention.weight")
         self.hidden_size = config.hidden_size
         self.spelling: Layers | None = None
-        if reading.spelled is not None:
-            numbers, self.ends = reading.spelled
-            self.spelling = Layers(config, one.arrays, ["spelling"], dtype=dtype)
-            self.words = one.arrays["embedding.weight"][numbers].astype(dtype)
+        if sequence.spelled is not None:
+            word_ids, self.ends = sequence.spelled
+            self.spelling = Layers(config, member.arrays, ["spelling"], dtype=dtype)
+            self.words = member.arrays["embedding.weight"][word_ids].astype(dtype)
 
     def run(self, rows: np.ndarray, frozen: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return what `Run` says."""
+        """Return scores ``[B]``, their slopes by the vectors ``rows [M, B, S]``, and biases ``[B]``."""
         if self.spelling is None:
             score, dx, bias = self._above(rows.transpose(1, 0, 2), frozen)
             return score, dx.transpose(1, 0, 2), bias
@@ -190,10 +207,10 @@ class _Network:
         x[:, :, :E] = self.words[:, None]
         counts = np.diff(self.ends, prepend=0)
         passages = []
-        for count in np.unique(counts):  # words of as many letters side by side
+        for count in np.unique(counts):  # words of equal length are spelled together
             which = np.flatnonzero(counts == count)
             places = self.ends[which] - count + np.arange(count)[:, None]
-            # [letters, B, words, S]
+            # from [B, letters, words, S] to [letters, B * words, S]
             passage = self.spelling.read(
                 rows[:, places].swapaxes(0, 1).reshape(count, -1, rows.shape[2])
             )
@@ -213,7 +230,7 @@ class _Network:
         return score, slopes, bias
 
     def _above(self, x: np.ndarray, frozen: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return score, slopes ``[T, B, I]`` and bias for what the first layer reads."""
+        """Return scores, slopes ``[T, B, I]`` and biases for the inputs ``[T, B, I]`` of the first layer."""
         passage = self.layers.read(x)
         y = passage.y.astype(np.float64)
         dy = np.zeros_like(y)

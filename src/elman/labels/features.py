@@ -1,4 +1,4 @@
-"""Features of texts and of steps to tag, as linear models read them."""
+"""Features of texts and of time steps for the linear models of `elman.labels.linear_models`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from elman.errors import MissingDependencyError, installing
 
 __all__ = ["Step", "sklearn", "text_features", "value_windows", "word_windows"]
 
-# Beyond these a linear model would take minutes or gigabytes.
-_MOST_FEATURES, _MOST_WEIGHTS = 200_000, 20_000_000
-# Features that occur once teach nothing where there are many texts.
-_MANY_TEXTS = 1_000
-# Words, and signs one by one: a smiley in a tweet consists of punctuation.
-_TOKEN = r"\w+|[^\w\s]"
-_WINDOW = 2
-"""Neighbours on each side that a model of tags sees."""
+# A linear model with more would take minutes or gigabytes.
+MAX_FEATURES, MAX_WEIGHTS = 200_000, 20_000_000
+MANY_TEXTS = 1_000
+"""From this number of texts on, features that occur only once are dropped."""
+# Words, and single punctuation marks, because emoticons consist of them.
+TOKEN_PATTERN = r"\w+|[^\w\s]"
+NEIGHBOURS = 2
+"""Number of neighbours on each side that a model of tags sees."""
 
 Step: TypeAlias = "tuple[Sequence[Any], int]"
-"""One step of a sequence: the sequence, and the place in it."""
+"""A time step: the sequence, and the index in it."""
 
 
 def sklearn(module: str) -> Any:
-    """Return a module of scikit-learn; raises MissingDependencyError, which says how to get it."""
+    """Return a module of scikit-learn; raises MissingDependencyError, which says how to install it."""
     try:
         return import_module(f"sklearn.{module}")
     except ImportError as error:
@@ -35,67 +35,82 @@ def sklearn(module: str) -> Any:
 
 
 def text_features(texts: Sequence[str], outputs: int) -> Callable[[Sequence[str]], Any] | None:
-    """Return what turns texts into a sparse matrix ``[N, F]``, None where they have no word."""
+    """Return a function from texts to a sparse matrix ``[N, F]`` of TF-IDF; None if no text has a word.
+
+    Args:
+        texts: The training set, which determines the words and n-grams.
+        outputs: Number of outputs of the model; its weights are limited to `MAX_WEIGHTS`.
+    """
     vectoriser = sklearn("feature_extraction.text").TfidfVectorizer
-    how: dict[str, Any] = {
+    shared: dict[str, Any] = {
         "sublinear_tf": True,
-        "min_df": 2 if len(texts) >= _MANY_TEXTS else 1,
-        "max_features": max(100, min(_MOST_FEATURES, _MOST_WEIGHTS // outputs) // 2),
+        "min_df": 2 if len(texts) >= MANY_TEXTS else 1,
+        "max_features": max(100, min(MAX_FEATURES, MAX_WEIGHTS // outputs) // 2),
         "dtype": np.float32,
     }
-    words = vectoriser(ngram_range=(1, 2), token_pattern=_TOKEN, **how)
-    characters = vectoriser(ngram_range=(2, 4), analyzer="char_wb", **how)
+    words = vectoriser(ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, **shared)
+    characters = vectoriser(ngram_range=(2, 4), analyzer="char_wb", **shared)
     both = sklearn("pipeline").make_union(words, characters)
     try:
         both.fit(texts)
-    except ValueError:  # no word, or none that occurs twice
+    except ValueError:  # no text has a word, or no word occurs twice
         return None
-    return lambda given: both.transform(given)
+    transform: Callable[[Sequence[str]], Any] = both.transform
+    return transform
 
 
 def word_windows(steps: Sequence[Step]) -> Callable[[Sequence[Step]], Any]:
-    """Return what turns steps of tokens into a sparse matrix ``[N, F]``."""
+    """Return a function from steps of tokens to a sparse matrix ``[N, F]``, fitted on `steps`."""
     counts = sklearn("feature_extraction.text").CountVectorizer
-    vectoriser = counts(analyzer=_seen, binary=True, dtype=np.float32).fit(steps)
-    return lambda given: vectoriser.transform(given)
+    vectoriser = counts(analyzer=_token_features, binary=True, dtype=np.float32).fit(steps)
+    transform: Callable[[Sequence[Step]], Any] = vectoriser.transform
+    return transform
 
 
-def _seen(step: Step) -> list[str]:
-    """Return the names of what a model of tags sees of one step and its neighbours."""
-    tokens, place = step
+def _token_features(step: Step) -> list[str]:
+    """Return the names of the binary features of one token: itself, its neighbours, affixes and shape."""
+    tokens, index = step
     words = {
-        offset: tokens[place + offset] if 0 <= place + offset < len(tokens) else "<none>"
-        for offset in range(-_WINDOW, _WINDOW + 1)
+        offset: tokens[index + offset] if 0 <= index + offset < len(tokens) else "<none>"
+        for offset in range(-NEIGHBOURS, NEIGHBOURS + 1)
     }
-    found = ["bias"]
+    features = ["bias"]
     for offset, word in words.items():
-        found.append(f"{offset}={word.lower()}")
+        features.append(f"{offset}={word.lower()}")
         if offset == 0:
-            found += [f"pre={word[:size]}" for size in (1, 2, 3)]
-            found += [f"end={word[-size:]}" for size in (1, 2, 3)]
+            features += [f"pre={word[:size]}" for size in (1, 2, 3)]
+            features += [f"end={word[-size:]}" for size in (1, 2, 3)]
         if abs(offset) <= 1:
+            # "Paris" has the shape "Xxxxx", "B2" the shape "X9"
             shape = "".join(
-                "9" if one.isdigit() else "X" if one.isupper() else "x" if one.isalpha() else one
-                for one in word[:12]
+                "9"
+                if sign.isdigit()
+                else "X"
+                if sign.isupper()
+                else "x"
+                if sign.isalpha()
+                else sign
+                for sign in word[:12]
             )
-            found.append(f"{offset}shape={shape}")
+            features.append(f"{offset}shape={shape}")
     pairs = ((-1, 0), (0, 1))
-    return found + [f"{a}{b}={words[a].lower()}|{words[b].lower()}" for a, b in pairs]
+    return features + [f"{a}{b}={words[a].lower()}|{words[b].lower()}" for a, b in pairs]
 
 
 def value_windows(steps: Sequence[Step]) -> Callable[[Sequence[Step]], Any]:
-    """Return what turns steps of numbers into a matrix ``[N, F]`` of about unit size."""
+    """Return a function from steps of numbers to a matrix ``[N, F]``, standardised by `steps`."""
 
-    def values(given: Sequence[Step]) -> np.ndarray:
-        found = []
-        for sequence, place in given:
-            places = np.arange(place - _WINDOW, place + _WINDOW + 1)
-            window = np.nan_to_num(np.asarray(sequence)[places.clip(0, len(sequence) - 1)])
-            found.append(window.ravel())
-        return np.array(found)
+    def windows(some_steps: Sequence[Step]) -> np.ndarray:
+        rows = []
+        for sequence, index in some_steps:
+            indices = np.arange(index - NEIGHBOURS, index + NEIGHBOURS + 1)
+            window = np.nan_to_num(np.asarray(sequence)[indices.clip(0, len(sequence) - 1)])
+            rows.append(window.ravel())
+        return np.array(rows)
 
-    rows = values(steps)
+    rows = windows(steps)
+    # divide by the largest value first: squares of huge numbers would overflow
     largest = np.maximum(abs(rows).max(axis=0), np.finfo(np.float64).tiny)
-    middle, spread = (rows / largest).mean(axis=0), (rows / largest).std(axis=0)
+    centre, spread = (rows / largest).mean(axis=0), (rows / largest).std(axis=0)
     spread[spread == 0] = 1.0
-    return lambda given: np.clip((values(given) / largest - middle) / spread, -100, 100)
+    return lambda some: np.clip((windows(some) / largest - centre) / spread, -100, 100)

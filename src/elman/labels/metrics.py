@@ -1,4 +1,4 @@
-"""The report on labels: figures of all and of each class, calibration, and plain models beside them."""
+"""Report on a classifier or tagger: metrics, confusion table, calibration, comparison with plain models."""
 
 from __future__ import annotations
 
@@ -11,56 +11,58 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.errors import DataError, OptionError, printable
-from elman.labels.calibration import Bin, calibration_error, log_loss, reliability
+from elman.labels.calibration import ReliabilityBin, calibration_error, log_loss, reliability
 from elman.labels.confusion import (
     ENTITY_F1,
     METRICS,
-    Baseline,
-    Tags,
-    chance_of_labels,
+    BaselineFigures,
+    TrueTags,
     class_figures,
     confusion_table,
     count_unseen,
     label_figures,
+    label_p_value,
     metric_of_table,
 )
 from elman.labels.tags import EntityFigures, entity_figures
-from elman.metrics.comparison import Comparison
+from elman.metrics.paired import Comparison
 from elman.tables.frames import frame
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["UNSEEN", "Classification", "classification", "compared_labels"]
+__all__ = ["UNSEEN", "Classification", "classification", "compare_labels"]
 
 UNSEEN = "(not in training)"
-# Longer tables are cut to the labels with the most wrong answers.
-_SHOWN, _SHOWN_CROSS = 20, 10
+MAX_ROWS_SHOWN = 20
+"""A report with more labels shows those with the most wrong answers."""
+MAX_CONFUSION_SHOWN = 10
+"""A report with more labels does not show the confusion table."""
 _COLUMNS = f"{'precision':>10}{'recall':>10}{'F1':>10}{'support':>10}"
 
 
 @dataclass(frozen=True)
 class Classification:
-    """How good a network's labels are, beside plain answers; what `classification` returns."""
+    """The metrics of a network's labels, beside those of plain models; returned by `classification`."""
 
     labels: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
-    """Truth down, answer across, in the order of `labels`."""
+    """A row for each true label and a column for each answer, in the order of `labels`."""
     log_loss: float | None
-    """Nats; None without probabilities, or where no true label was there in training."""
+    """In nats; None without probabilities, or if no true label was in training."""
     calibration_error: float | None
-    bins: tuple[Bin, ...]
-    beside: tuple[Baseline, ...] = ()
+    bins: tuple[ReliabilityBin, ...]
+    beside: tuple[BaselineFigures, ...] = ()
     metric: str = "accuracy"
-    """By which network and baselines are compared."""
+    """The metric by which network and plain models are compared."""
     unit: str = "sequences"
-    """What has a label: "sequences" or "tokens"."""
+    """The things that have a label: "sequences" or "tokens"."""
     entities: EntityFigures | None = None
-    """Of whole entities, where the labels are tags that mark them."""
+    """Counts of whole entities; None unless the labels are tags that mark entities."""
     unseen: int = 0
-    """Labels of the truth that were not in training."""
+    """Number of true labels that were not in training."""
     comparisons: tuple[Comparison, ...] = ()
-    """How the network stands to each of `beside` by `metric`."""
+    """The network compared with each of `beside` by `metric`."""
 
     @property
     def table(self) -> np.ndarray:
@@ -69,7 +71,7 @@ class Classification:
 
     @property
     def count(self) -> int:
-        """How many answers were compared."""
+        """Number of answers that were measured."""
         return int(self.table.sum())
 
     @property
@@ -89,13 +91,13 @@ class Classification:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """How the network stands to each baseline, in plain words."""
+        """A sentence on each comparison."""
         return tuple(map(str, self.comparisons))
 
     def plot(self, calibration: bool = False) -> Figure:
         """Return a matplotlib figure of the confusion table, or of the calibration.
 
-        Raises OptionError for a calibration without probabilities, MissingDependencyError.
+        Raises OptionError if there are no probabilities to draw a calibration of, MissingDependencyError.
 
         >>> report = classification([0, 1], [[0.9, 0.1], [0.2, 0.8]], ["no", "yes"])
         >>> report.plot(calibration=True).axes[0].get_ylabel()
@@ -110,18 +112,18 @@ class Classification:
         return plots.calibration(self.bins)
 
     def to_frame(self) -> Any:
-        """Return the figures of every label as a data frame of polars, or as columns without polars."""
+        """Return the metrics of every label as a polars data frame, or as columns if polars is missing."""
         return frame({"label": self.labels, **class_figures(self.table)._asdict()})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields and what follows from them, for JSON."""
+        """Return all fields and derived metrics, for JSON."""
         figures = class_figures(self.table)
         return asdict(self) | {
             "count": self.count,
             **{name: metric_of_table(name, self.table, self.unseen) for name in METRICS},
             "beside": [plain.figures() for plain in self.beside],
-            "classes": {name: part.tolist() for name, part in figures._asdict().items()},
-            "bins": [one._asdict() for one in self.bins],
+            "classes": {name: values.tolist() for name, values in figures._asdict().items()},
+            "bins": [part._asdict() for part in self.bins],
             "sentences": list(self.sentences),
         }
 
@@ -138,28 +140,28 @@ class Classification:
             )
             if value is not None
         ]
-        parts = self._entities(), self._classes(), self._cross(), self._beside()
-        return "\n".join(itertools.chain(lines, *parts))
+        tables = self._entity_table(), self._class_table(), self._confusion_table()
+        return "\n".join(itertools.chain(lines, *tables, self._comparison_lines()))
 
-    def _entities(self) -> list[str]:
+    def _entity_table(self) -> list[str]:
         if self.entities is None:
             return []
         rows = [("all entities", self.entities), *self.entities.types.items()]
-        rows[1:] = sorted(rows[1:], key=lambda row: row[1].right - row[1].true)[:_SHOWN]
+        rows[1:] = sorted(rows[1:], key=lambda row: row[1].right - row[1].true)[:MAX_ROWS_SHOWN]
         more = len(self.entities.types) + 1 - len(rows)
         return [
             "",
             f"{'entities, ' + self.entities.scheme:17}" + _COLUMNS,
-            *(_row(kind, one.precision, one.recall, one.f1, one.true) for kind, one in rows),
+            *(_row(name, kind.precision, kind.recall, kind.f1, kind.true) for name, kind in rows),
             *([f"and {more} more types, of which fewer are missed"] if more else []),
         ]
 
-    def _classes(self) -> list[str]:
+    def _class_table(self) -> list[str]:
         precision, recall, f1, support = class_figures(self.table)
         shown = np.arange(len(self.labels))
-        if more := max(0, len(shown) - _SHOWN):
+        if more := max(0, len(shown) - MAX_ROWS_SHOWN):
             wrong = self.table.sum(axis=0) + support - 2 * np.diag(self.table)
-            shown = np.lexsort((-support, -wrong))[:_SHOWN]
+            shown = np.lexsort((-support, -wrong))[:MAX_ROWS_SHOWN]
         return [
             "",
             f"{'label':17}" + _COLUMNS,
@@ -170,8 +172,8 @@ class Classification:
             *([f"and {more} more, with fewer wrong answers"] if more else []),
         ]
 
-    def _cross(self) -> list[str]:
-        if len(self.labels) > _SHOWN_CROSS:
+    def _confusion_table(self) -> list[str]:
+        if len(self.labels) > MAX_CONFUSION_SHOWN:
             return []
         heads = [printable(label, 9) for label in self.labels]
         return [
@@ -183,34 +185,36 @@ class Classification:
             ),
         ]
 
-    def _beside(self) -> list[str]:
-        alone = np.flatnonzero(class_figures(self.table).support)
-        words = [f"all {self.unit} are of one label: {printable(self.labels[alone[0]], 40)}"]
-        said = [*(words if len(alone) == 1 < len(self.labels) else []), *self.sentences]
-        return ["", *said] if said else []
+    def _comparison_lines(self) -> list[str]:
+        lines = [*self.sentences]
+        present = np.flatnonzero(class_figures(self.table).support)
+        if len(present) == 1 < len(self.labels):
+            label = printable(self.labels[present[0]], 40)
+            lines.insert(0, f"all {self.unit} have one label: {label}")
+        return ["", *lines] if lines else []
 
 
 def _row(name: str, precision: float, recall: float, f1: float, support: int) -> str:
     return f"{printable(name, 16):17}{precision:>10.4f}{recall:>10.4f}{f1:>10.4f}{support:>10,}"
 
 
-def compared_labels(
+def compare_labels(
     truth: ArrayLike,
     answers: np.ndarray,
-    beside: Sequence[Baseline],
+    beside: Sequence[BaselineFigures],
     metric: str,
-    tags: Tags | None = None,
+    tags: TrueTags | None = None,
 ) -> tuple[Comparison, ...]:
-    """Return how the `answers` ``[N]`` of a network stand to those of plain models, by one `metric`."""
+    """Compare the `answers` ``[N]`` of a network with those of plain models by one `metric`."""
     ours = label_figures(truth, answers, tags)[metric]
-    found = []
+    comparisons = []
     for plain in beside:
-        chance = None
+        p_value = None
         if plain.answers is not None:
-            chance = chance_of_labels(metric, truth, answers, plain.answers, tags)
+            p_value = label_p_value(metric, truth, answers, plain.answers, tags)
         theirs = getattr(plain, metric) or 0.0
-        found.append(Comparison(plain.name, metric, ours, theirs, chance))
-    return tuple(found)
+        comparisons.append(Comparison(plain.name, metric, ours, theirs, p_value))
+    return tuple(comparisons)
 
 
 def classification(
@@ -218,49 +222,56 @@ def classification(
     answers: ArrayLike,
     labels: Sequence[str],
     *,
-    beside: Sequence[Baseline] = (),
+    beside: Sequence[BaselineFigures] = (),
     metric: str | None = None,
     tags: Sequence[Sequence[str]] | None = None,
 ) -> Classification:
-    """Return the report of `answers`: probabilities ``[N, K]``, or numbers of `labels` ``[N]``.
+    """Return the report on the answers of a classifier or tagger.
 
     Args:
-        truth: Numbers of the true labels ``[N]``. Those below 0 were not in training, each of them with a
-            number of its own; they have one row in the table, `UNSEEN`, and no answer to them is right.
-        answers: What the network answers.
-        labels: The labels of training by their numbers.
-        beside: Plain models on the same data.
-        metric: By which they are compared: accuracy, macro_f1, macro_recall or entity_f1 (default:
-            accuracy, or with tags that mark entities entity_f1).
-        tags: The true tags of each sequence, where the labels are tags of steps.
+        truth: Numbers of the true labels ``[N]``. A label that was not in training has a negative number of
+            its own; all of these share the row `UNSEEN` of the table, and no answer to them is right.
+        answers: Probabilities ``[N, K]``, or numbers of the answered labels ``[N]``.
+        labels: The labels of training, in the order of their numbers.
+        beside: Metrics of plain models on the same data.
+        metric: Metric of the comparison: accuracy, macro_f1, macro_recall or entity_f1 (default: accuracy,
+            or entity_f1 for tags that mark entities).
+        tags: The true tags of each sequence, if the labels are tags of time steps.
 
-    Raises ShapeError, OptionError, and DataError where there is no answer.
+    Raises:
+        ShapeError: Truth and answers differ in length.
+        OptionError: There is no such metric.
+        DataError: There are no answers.
 
     >>> classification([0, 1, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]], ["no", "yes"]).accuracy
     0.75
     """
-    steps = None if tags is None else Tags(tags, labels)
-    marked = steps is not None and steps.mark_entities
-    known = [*METRICS, *([ENTITY_F1] if marked else [])]
-    metric = metric or known[-1 if marked else 0]
-    if metric not in known:
-        raise OptionError("metric", got=metric, expected=", ".join(known))
+    true_tags = None if tags is None else TrueTags(tags, labels)
+    marks_entities = true_tags is not None and true_tags.mark_entities
+    metrics = [*METRICS, *([ENTITY_F1] if marks_entities else [])]
+    metric = metric or metrics[-1 if marks_entities else 0]
+    if metric not in metrics:
+        raise OptionError("metric", got=metric, expected=", ".join(metrics))
     shares = np.asarray(answers)
     if not len(shares):
         raise DataError("there is nothing to compare", got="no answer")
-    found = shares.argmax(axis=1) if shares.ndim == 2 else shares
-    table = confusion_table(truth, found, len(labels))
-    bins = reliability(shares, truth) if shares.ndim == 2 else ()
+    has_shares = shares.ndim == 2
+    numbers = shares.argmax(axis=1) if has_shares else shares
+    table = confusion_table(truth, numbers, len(labels))
+    bins = reliability(shares, truth) if has_shares else ()
+    entities = None
+    if true_tags is not None and marks_entities:
+        entities = entity_figures(true_tags.truth, true_tags.answers(numbers))
     return Classification(
         labels=tuple(labels) if len(table) == len(labels) else (*labels, UNSEEN),
         confusion=tuple(map(tuple, table.tolist())),
-        log_loss=log_loss(shares, truth) if shares.ndim == 2 else None,
+        log_loss=log_loss(shares, truth) if has_shares else None,
         calibration_error=calibration_error(bins) if bins else None,
         bins=bins,
         beside=tuple(replace(plain, answers=None) for plain in beside),
         metric=metric,
         unit="sequences" if tags is None else "tokens",
-        entities=entity_figures(steps.truth, steps.answers(found)) if steps and marked else None,
+        entities=entities,
         unseen=count_unseen(truth),
-        comparisons=compared_labels(truth, found, beside, metric, steps),
+        comparisons=compare_labels(truth, numbers, beside, metric, true_tags),
     )

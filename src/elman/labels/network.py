@@ -1,9 +1,8 @@
-"""A reader of labelled sequences made ready to run: from sequences to the numbers behind its answers."""
+"""The network of a classifier, regressor or tagger, run without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,53 +11,69 @@ from elman.engine.layers import Layer, bounded, member_arrays
 from elman.engine.pauses import one_thread
 from elman.engine.pooling import pool
 from elman.files.model import Model
+from elman.labels.batches import EncodedSequences, SequenceBatch, length_buckets
+from elman.labels.codec import SequenceCodec
 from elman.labels.config import SequenceConfig
-from elman.labels.dataset import Batch, Encoded, Sequences, bucketed
+from elman.labels.dataset import Sequences
 
-__all__ = ["Reader"]
+__all__ = ["NetworkMember", "SequenceNetwork"]
 
-BATCH = 64
+SEQUENCES_PER_BATCH = 64
 
 
-class Reader:
-    """A model of the tasks classify, regress or tag; nothing here changes after it is made."""
+class SequenceNetwork:
+    """The members of a model, which answer together by the mean of their logits; immutable."""
 
     def __init__(self, model: Model) -> None:
-        self.model = model
-        config: SequenceConfig = model.config
-        self.members = [_Member(config, model.arrays, m) for m in range(config.members)]
+        self.config: SequenceConfig = model.config
+        self.codec: SequenceCodec = model.codec
+        self.members = [
+            NetworkMember(self.config, model.arrays, m) for m in range(self.config.members)
+        ]
 
     def logits(self, sequences: Sequences) -> np.ndarray:
-        """Return the head's numbers ``[N, K]`` for each sequence, the mean of the members', finite.
+        """Return the finite logits ``[N, K]`` of each sequence; for regression ``K`` is 1.
 
-        Raises DataError, ShapeError for sequences that are not as in training.
+        Raises DataError, ShapeError for sequences unlike those of training.
         """
-        found = np.empty((len(sequences), self.model.config.outputs), np.float32)
-        for places, batch in self._batches(sequences):
-            found[places[batch.steps.order]] = self._answer(batch)
-        return found
+        return self.encoded_logits(EncodedSequences.of(self.codec, sequences))
 
     def step_logits(self, sequences: Sequences) -> list[np.ndarray]:
-        """Return the head's numbers ``[T_i, K]`` for each step of each sequence, as `logits` does."""
-        found: list[np.ndarray] = [np.empty(0)] * len(sequences)
-        for places, batch in self._batches(sequences):
-            parts = batch.steps.apart(self._answer(batch))
-            for place, part in zip(places.tolist(), parts, strict=True):
-                found[place] = part
-        return found
+        """Return the finite logits ``[T_i, K]`` of each time step of each sequence; raises as `logits`."""
+        encoded = EncodedSequences.of(self.codec, sequences)
+        logits: list[np.ndarray] = [np.empty(0)] * len(encoded)
+        for rows, batch, answers in self._answers(encoded):
+            for row, own in zip(rows.tolist(), batch.steps.unpack(answers), strict=True):
+                logits[row] = own
+        return logits
 
-    @one_thread()
-    def _answer(self, batch: Batch) -> np.ndarray:
-        with np.errstate(over="ignore", invalid="ignore"):
-            return bounded(np.mean([one.answer(batch) for one in self.members], axis=0))
+    def encoded_logits(
+        self, encoded: EncodedSequences, steps: Sequence[int] | None = None
+    ) -> np.ndarray:
+        """Return the logits ``[N, K]`` of encoded sequences; with `steps`, those at one step of each."""
+        logits = np.empty((len(encoded), self.config.outputs), np.float32)
+        for rows, batch, answers in self._answers(encoded):
+            if steps is None:
+                logits[rows[batch.steps.order]] = answers
+                continue
+            for row, own in zip(rows.tolist(), batch.steps.unpack(answers), strict=True):
+                logits[row] = own[steps[row]]
+        return logits
 
-    def _batches(self, sequences: Sequences) -> Iterator[tuple[np.ndarray, Batch]]:
-        encoded = Encoded.of(self.model.codec, sequences)
-        for places in bucketed(encoded.lengths, BATCH):
-            yield places, encoded.batch(places)
+    def _answers(
+        self, encoded: EncodedSequences
+    ) -> Iterator[tuple[np.ndarray, SequenceBatch, np.ndarray]]:
+        """Yield batches: the rows of the sequences, the batch, and the mean of the members' logits."""
+        for rows in length_buckets(encoded.lengths, SEQUENCES_PER_BATCH):
+            batch = encoded.batch(rows)
+            with one_thread(), np.errstate(over="ignore", invalid="ignore"):
+                answers = bounded(np.mean([one.answer(batch) for one in self.members], axis=0))
+            yield rows, batch, answers
 
 
-class _Member:
+class NetworkMember:
+    """One network: embedding and spelling of words, recurrent layers, pooling and head."""
+
     def __init__(self, config: SequenceConfig, arrays: Mapping[str, np.ndarray], m: int) -> None:
         own = member_arrays(arrays, m)
         cell = find(config.cell, config.activation)
@@ -72,22 +87,23 @@ class _Member:
         self.layers = [layer(f"layers.{k}") for k in range(config.num_layers)]
         self.head = own["head.weight"].astype(np.float64)
 
-    def read(self, batch: Batch) -> Any:
-        """Return what the first layer reads, ``[N, I]``."""
+    def read(self, batch: SequenceBatch) -> np.ndarray:
+        """Return the inputs of the first layer, ``[N, I]``."""
         rows, own = batch.steps.rows, self.arrays
         if self.config.channels:
             return rows
         embedding = own["embedding.weight"]
         if batch.words is None or batch.letters is None or self.spelling is None:
-            return embedding[rows]
+            return np.asarray(embedding[rows])
         letters = batch.letters
         _, end = self.spelling.run(own["alphabet.weight"][letters.rows], letters.sizes)
         spelled = np.empty((len(batch.words), 2 * self.config.spelling_size), np.float32)
         spelled[letters.order] = np.concatenate([*end[:, 0]], axis=1)
-        return np.concatenate([embedding[batch.words], spelled], axis=1)[rows]
+        vectors = np.concatenate([embedding[batch.words], spelled], axis=1)
+        return np.asarray(vectors[rows])
 
-    def answer(self, batch: Batch) -> np.ndarray:
-        """Return the logits: of each sequence, in the batch's order of columns, or of each row."""
+    def answer(self, batch: SequenceBatch) -> np.ndarray:
+        """Return the logits of each sequence, in the packed order, or for a tagger of each row."""
         y, sizes = self.read(batch), batch.steps.sizes
         end = np.empty(0)
         for layer in self.layers:
@@ -95,6 +111,6 @@ class _Member:
         ways, own = self.config.pools, self.arrays
         if ways:
             y = pool(ways, y, end, sizes, own.get("attention.weight"))
-        # in float64, for BLAS sums in another order where there are other sequences beside
+        # BLAS sums in an order that depends on the batch; in float64 that does not show in the answer
         logits: np.ndarray = y.astype(np.float64) @ self.head.T + own["head.bias"]
         return logits.astype(np.float32)

@@ -1,29 +1,29 @@
-"""The reader of labelled sequences in training: what `elman.labels.network` answers, as a torch module."""
+"""The network of `elman.labels.network` as a torch module, for training."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from elman.labels.batches import PackedSteps, SequenceBatch
 from elman.labels.config import SequenceConfig
-from elman.labels.dataset import Batch, Steps
 from elman.text.words import UNKNOWN_ID
 from elman.training.layers import recurrent
-from elman.training.objective import Trainable
+from elman.training.objective import LayerState, Trainable
 from elman.training.random import Drawing, Dropout
 
-__all__ = ["Reader"]
+__all__ = ["TorchSequenceNetwork"]
 
 
-def _packed(rows: Tensor, steps: Steps) -> PackedSequence:
+def _packed(rows: Tensor, steps: PackedSteps) -> PackedSequence:
     return PackedSequence(rows, torch.from_numpy(steps.sizes))
 
 
-def _last(states: Any) -> Tensor:
-    """Return the last hidden state ``[B, ways·H]`` of a layer."""
+def _last(states: LayerState) -> Tensor:
+    """Return the last hidden state ``[B, D·H]`` of a layer, D directions side by side."""
     hidden = states[0] if isinstance(states, tuple) else states
     return torch.cat([*hidden], dim=-1)
 
@@ -60,12 +60,12 @@ class _Member(Drawing):
                 if name in ("embedding.weight", "alphabet.weight"):
                     torch.nn.init.normal_(parameter, std=0.1)
                 if config.cell == "lstm" and "bias_ih" in name:
-                    # a forget gate that starts open: Jozefowicz et al. 2015, section 2.2
+                    # start with an open forget gate: Jozefowicz et al. 2015, section 2.2
                     size = len(parameter) // 4
                     parameter[size : 2 * size] = 1.0
 
-    def read(self, batch: Batch) -> Tensor:
-        """Return what the first layer reads, ``[N, I]``."""
+    def read(self, batch: SequenceBatch) -> Tensor:
+        """Return the inputs of the first layer, ``[N, I]``."""
         device = self.head.weight.device
         rows = torch.from_numpy(batch.steps.rows).to(device)
         if self.config.channels:
@@ -82,15 +82,15 @@ class _Member(Drawing):
         return cast(Tensor, self.dropout(torch.cat([known, spelled], dim=1)))
 
     def _unknown(self, words: Tensor) -> Tensor:
-        """Return `words` with some of them, in training, read as `<unk>`."""
+        """Return the ids of `words`, in training with a random share of them replaced by `<unk>`."""
         if not self.training or not self.word_dropout:
             return words
         drawn = torch.rand(len(words), device=words.device, generator=self.generator)
         return words.masked_fill(drawn < self.word_dropout, UNKNOWN_ID)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return the logits: of each sequence, in the batch's order of columns, or of each row."""
-        y, states = self.read(batch), None
+    def forward(self, batch: SequenceBatch) -> Tensor:
+        """Return the logits of each sequence, in the packed order, or for a tagger of each row."""
+        y = self.read(batch)
         for index, layer in enumerate(self.layers):
             y = self.dropout(y) if index else y
             packed, states = layer(_packed(y, batch.steps))
@@ -99,8 +99,8 @@ class _Member(Drawing):
             y = self._pool(self.dropout(y), states, batch.steps)
         return cast(Tensor, self.head(self.dropout(y)))
 
-    def _pool(self, y: Tensor, states: Any, steps: Steps) -> Tensor:
-        """Return ``[B, P·D]`` as `elman.engine.pooling.pool` does."""
+    def _pool(self, y: Tensor, states: LayerState, steps: PackedSteps) -> Tensor:
+        """Return the pools ``[B, P·D]``, as `elman.engine.pooling.pool` does."""
         columns = torch.from_numpy(steps.columns).to(y.device)
         count = len(steps.order)
         wide = columns[:, None].expand(-1, y.shape[1])
@@ -125,8 +125,8 @@ class _Member(Drawing):
         return torch.cat(parts, dim=1)
 
 
-class Reader(Trainable):
-    """The members, each on its own: logits ``[M, B, K]``, or ``[M, N, K]`` for every row."""
+class TorchSequenceNetwork(Trainable):
+    """All members: logits ``[M, B, K]`` of each sequence, or ``[M, N, K]`` of each row for a tagger."""
 
     def __init__(
         self,
@@ -140,6 +140,6 @@ class Reader(Trainable):
             _Member(config, dropout, word_dropout, precision) for _ in range(config.members)
         )
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return the logits of every member."""
+    def forward(self, batch: SequenceBatch) -> Tensor:
+        """Return the logits of each member."""
         return torch.stack([member(batch) for member in self.members])

@@ -1,4 +1,4 @@
-"""The options of training on labelled sequences: one answer a sequence, or one a step."""
+"""Options of training on labelled sequences."""
 
 from __future__ import annotations
 
@@ -11,86 +11,99 @@ from elman.training.recurrent_options import RecurrentOptions
 
 __all__ = ["ClassifierOptions", "LabelledOptions", "RegressorOptions", "TaggerOptions"]
 
-_POOLINGS = ("last", "mean", "max", "attention")
+POOLINGS = ("last", "mean", "max", "attention")  # engine.config has them too, but imports numpy
+_POOLING_HELP = (
+    "how all steps become one vector: last, mean, max, attention, or several joined by + "
+    "(default: attention+max for texts, mean+max for numbers)"
+)
 
 
 @dataclass(frozen=True)
 class LabelledOptions(RecurrentOptions):
-    """What a person may choose of any reader of labelled sequences; None lets Elman choose."""
+    """Options that classifier, regressor and tagger share; None lets Elman choose."""
 
     level: Literal["both", "word", "char"] = reading(
-        "both", "what one step of a text reads: a word and how it is spelled, a word, a character"
+        "both", "time steps of a text: words with their spelling (both), words, or characters"
     )
-    lowercase: bool = reading(True, "read words in lower case; how they are spelled keeps its case")
+    lowercase: bool = reading(True, "lowercase words; their spelling keeps upper case")
     max_vocabulary: int | None = reading(
-        None, "commonest tokens kept, the rest <unk> (20000 characters, 50000 words)", low=1
+        None,
+        "size of the vocabulary; rarer tokens become <unk> (default: 20000 characters or 50000 words)",
+        low=1,
     )
     min_count: int | None = reading(
-        None, "times a token must occur to be kept (1 for characters, 2 for words)", low=1
+        None,
+        "occurrences below which a token becomes <unk> (default: 1 for characters, 2 for words)",
+        low=1,
     )
     missing: Literal["error", "mask"] = reading(
-        "error", "numbers that are missing: an error, or read as missing by a channel of its own"
+        "error", "missing numbers: an error, or masked with a further channel that marks them"
     )
     held_out: float = reading(
         0.1,
-        "share of the sequences kept from training; half of them validate, half test",
+        "share of the sequences held out of training: half for validation, half for the test",
         low=0.001,
         high=0.9,
     )
     embedding_size: int | None = network(
-        None,
-        "numbers that stand for a token (default: from the data)",
-        low=1,
-        high=16384,
+        None, "size of a token's embedding (default: 100)", low=1, high=16384
     )
     spelling_size: int | None = network(
         None,
-        "units a direction of the network that spells words (default: from the data)",
+        "units in each direction of the network that reads spellings (default: 32)",
         low=1,
         high=16384,
     )
-    bidirectional: bool = network(True, "read every sequence from both ends")
+    bidirectional: bool = network(True, "run the network in both directions over each sequence")
     members: int | None = network(
         None,
-        "networks that answer together (default: from the data)",
+        "networks whose answers are averaged (default: 3 for few sequences of numbers, else 1)",
         low=1,
         high=32,
     )
     refit: bool | None = training(
-        None, "train anew on all sequences once the best length of training is known (small data)"
+        None,
+        "finally train anew on all sequences, for the best length (default: below 2000 sequences)",
     )
     word_dropout: float | None = training(
         None,
-        "share of words read as <unk> in training (default: from the data)",
+        "share of words replaced by <unk> in training (default: 0.1 for texts, else 0)",
         low=0.0,
         high=0.99,
     )
 
+    @property
+    def selection_metric(self) -> str:
+        """The metric that chooses the best network; "loss" for a regressor, which has no such option."""
+        return str(getattr(self, "metric", "loss"))
+
+    @property
+    def balances_classes(self) -> bool:
+        """Whether rare classes weigh more in the loss."""
+        return getattr(self, "class_weight", "none") == "balanced"
+
 
 @dataclass(frozen=True)
 class ClassifierOptions(LabelledOptions):
-    """What a person may choose of a `SequenceClassifier`; None lets Elman choose.
+    """Options of `SequenceClassifier`; None lets Elman choose.
 
     >>> ClassifierOptions(pooling="sum")
     Traceback (most recent call last):
     elman.errors.OptionError: pooling: got sum; expected of last, mean, max, attention, joined by +
     """
 
-    pooling: str | None = network(
-        None,
-        "steps as one: last, mean, max, attention, or several joined by + (default: from the data)",
-    )
+    pooling: str | None = network(None, _POOLING_HELP)
     class_weight: Literal["none", "balanced"] = training(
-        "none", "weight of a class: each the same, or by how rare it is"
+        "none", "weights of the classes in the loss: all equal, or larger for rare classes"
     )
     label_smoothing: float | None = training(
         None,
-        "share of every label given to all classes (default: from the data)",
+        "share of each label's probability spread over all classes (default: 0.1 for texts, else 0)",
         low=0.0,
         high=0.99,
     )
     metric: Literal["loss", "accuracy", "macro_f1", "macro_recall"] = training(
-        "loss", "by which the best network is chosen"
+        "loss", "validation metric that chooses the best network"
     )
 
     def __post_init__(self) -> None:
@@ -100,12 +113,9 @@ class ClassifierOptions(LabelledOptions):
 
 @dataclass(frozen=True)
 class RegressorOptions(LabelledOptions):
-    """What a person may choose of a `SequenceRegressor`; None lets Elman choose."""
+    """Options of `SequenceRegressor`; None lets Elman choose."""
 
-    pooling: str | None = network(
-        None,
-        "steps as one: last, mean, max, attention, or several joined by + (default: from the data)",
-    )
+    pooling: str | None = network(None, _POOLING_HELP)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -114,20 +124,20 @@ class RegressorOptions(LabelledOptions):
 
 @dataclass(frozen=True)
 class TaggerOptions(LabelledOptions):
-    """What a person may choose of a `SequenceTagger`; None lets Elman choose."""
+    """Options of `SequenceTagger`; None lets Elman choose."""
 
     metric: Literal["loss", "accuracy", "macro_f1", "macro_recall", "entity_f1"] = training(
-        "loss", "by which the best network is chosen; entity_f1 is of whole entities"
+        "loss", "validation metric that chooses the best network; entity_f1 counts whole entities"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.level == "char":
-            raise OptionError("level", got="char", expected="both or word: a tag is of a word")
+            raise OptionError("level", got="char", expected="both or word: a tag belongs to a word")
 
 
 def _check_pooling(pooling: str | None) -> None:
     ways = [] if pooling is None else pooling.split("+")
-    if not set(ways) <= {*_POOLINGS} or len({*ways}) != len(ways):
-        expected = f"of {', '.join(_POOLINGS)}, joined by +"
+    if not set(ways) <= {*POOLINGS} or len({*ways}) != len(ways):
+        expected = f"of {', '.join(POOLINGS)}, joined by +"
         raise OptionError("pooling", got=pooling, expected=expected)

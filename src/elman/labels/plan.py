@@ -1,4 +1,4 @@
-"""The run of a network for labelled sequences in numbers: the options, and defaults by the data."""
+"""Plan of a training run on labelled sequences: the options, with defaults derived from the data."""
 
 from __future__ import annotations
 
@@ -6,24 +6,38 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from elman.errors import OptionError
+from elman.files.container import Limits
+from elman.labels.codec import SequenceCodec
+from elman.labels.config import SequenceConfig
+from elman.labels.confusion import ENTITY_F1
 from elman.labels.options import LabelledOptions
+from elman.labels.tags import are_entities
 from elman.training.plan import Schedule, is_unlimited, schedule
 
-__all__ = ["LABELLED_LIMIT", "REFIT_BELOW", "LabelledPlan", "labelled_plan"]
+__all__ = [
+    "REFIT_BELOW_SEQUENCES",
+    "TIME_LIMIT_SECONDS",
+    "LabelledPlan",
+    "check_metric",
+    "continued",
+    "labelled_plan",
+    "network_config",
+]
 
-
-LABELLED_LIMIT = 150.0
-"""Seconds that a network for labelled sequences trains at most without a budget; with the plain models
-beside it a run takes three minutes."""
-
-
-REFIT_BELOW = 2000
-"""Sequences below which a reader is trained anew on all of them."""
+TIME_LIMIT_SECONDS = 150.0
+"""Limit of a training without a budget; with the plain models, a run then takes three minutes."""
+REFIT_BELOW_SEQUENCES = 2000
+"""With fewer sequences, the final network is trained anew on all of them."""
+CONTINUED_EPOCHS, CONTINUED_RATE_FACTOR = 5.0, 0.25
+"""Defaults when a trained model learns on: epochs over the new sequences, and factor of the learning rate."""
+MAX_CODEC_ARRAYS = 10
+"""Arrays that a codec may add to a model file: three vocabularies and two scalers, two arrays each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledPlan(Schedule):
-    """The run of a reader of labelled sequences in numbers."""
+    """The schedule of a run, the sizes of its network and its regularisation, with every default resolved."""
 
     hidden_size: int
     num_layers: int
@@ -38,40 +52,99 @@ class LabelledPlan(Schedule):
 
 
 def labelled_plan(
-    options: LabelledOptions, lengths: np.ndarray, text: bool, validates: bool = True
+    options: LabelledOptions, lengths: np.ndarray, is_text: bool, validates: bool = True
 ) -> LabelledPlan:
-    """Return the run that `options` ask for on sequences of these lengths.
+    """Return the plan of a run.
 
-    Without a budget it goes on until what it `validates` on no longer improves, or for a number of steps.
+    Args:
+        options: The options that the user chose.
+        lengths: Lengths of the training sequences ``[N]``.
+        is_text: Whether the sequences are texts, not numbers.
+        validates: Whether held-out sequences decide when training ends; without them and without a budget,
+            it takes a fixed number of epochs.
     """
     count = len(lengths)
-    small = count < REFIT_BELOW
-    batch = 16 if small else 64
-    # small sets need about as many steps as others, not as many passes
-    passes = min(20.0, max(3.0, 150_000 / count)), max(5.0, 1000 * batch / count)
+    small = count < REFIT_BELOW_SEQUENCES
+    batch_size = 16 if small else 64
+    # small sets need about as many steps as large ones, that is, more epochs
+    text_epochs = min(20.0, max(3.0, 150_000 / count))
+    number_epochs = max(5.0, 1000 * batch_size / count)
     smoothing = getattr(options, "label_smoothing", None)
-    hidden_size = options.hidden_size or 64
-    how = schedule(
+    plan = schedule(
         options,
-        batch_size=batch,
+        batch_size=batch_size,
         learning_rate=4e-3 if small else 2e-3,
-        epochs=passes[0] if text else passes[1],
+        epochs=text_epochs if is_text else number_epochs,
         average=0.99 if small else 0.995,
     )
     if validates and is_unlimited(options):
-        how = replace(how, epochs=None, limit=LABELLED_LIMIT)
+        plan = replace(plan, epochs=None, limit=TIME_LIMIT_SECONDS)
+
+    def default(value: float | None, for_text: float, for_numbers: float) -> float:
+        return (for_text if is_text else for_numbers) if value is None else value
+
     return LabelledPlan(
-        **asdict(how),
-        hidden_size=hidden_size,
+        **asdict(plan),
+        hidden_size=options.hidden_size or 64,
         num_layers=options.num_layers or 1,
         embedding_size=options.embedding_size or 100,
         spelling_size=options.spelling_size or 32,
-        pooling=getattr(options, "pooling", None) or ("attention+max" if text else "mean+max"),
-        members=options.members or (3 if small and not text else 1),
-        dropout=(0.5 if text else 0.2) if options.dropout is None else options.dropout,
-        word_dropout=(0.1 if text else 0.0)
-        if options.word_dropout is None
-        else options.word_dropout,
-        label_smoothing=(0.1 if text else 0.0) if smoothing is None else smoothing,
+        pooling=getattr(options, "pooling", None) or ("attention+max" if is_text else "mean+max"),
+        members=options.members or (3 if small and not is_text else 1),
+        dropout=default(options.dropout, 0.5, 0.2),
+        word_dropout=default(options.word_dropout, 0.1, 0.0),
+        label_smoothing=default(smoothing, 0.1, 0.0),
         refit=small if options.refit is None else options.refit,
+    )
+
+
+def continued(plan: LabelledPlan, options: LabelledOptions) -> LabelledPlan:
+    """Return the plan of a trained model that learns on: few and small steps, so that it forgets little."""
+    if is_unlimited(options):
+        plan = replace(plan, epochs=CONTINUED_EPOCHS, limit=None)
+    if options.learning_rate is None:
+        plan = replace(plan, learning_rate=CONTINUED_RATE_FACTOR * plan.learning_rate)
+    return replace(plan, refit=bool(options.refit))
+
+
+def network_config(
+    task: str, options: LabelledOptions, plan: LabelledPlan, codec: SequenceCodec
+) -> SequenceConfig:
+    """Return the sizes of the network; raises OptionError if a model file cannot hold it."""
+    tokens, alphabet, scaler = codec.tokens, codec.alphabet, codec.scaler
+    config = SequenceConfig(
+        task=task,
+        cell=options.cell,
+        activation=options.activation,
+        vocabulary_size=len(tokens) if tokens else 0,
+        embedding_size=plan.embedding_size if tokens else 0,
+        alphabet_size=len(alphabet) if alphabet else 0,
+        spelling_size=plan.spelling_size if alphabet else 0,
+        channels=scaler.channels if scaler else 0,
+        hidden_size=plan.hidden_size,
+        num_layers=plan.num_layers,
+        bidirectional=options.bidirectional,
+        bias=options.bias,
+        pooling="" if task == "tag" else plan.pooling,
+        outputs=len(codec.labels) if codec.labels else 1,
+        members=plan.members,
+    )
+    # checked here because saving would fail only after hours of training
+    arrays, limit = len(config.parameters()), Limits().tensors - MAX_CODEC_ARRAYS
+    if arrays > limit:
+        raise OptionError(
+            "members and num_layers",
+            got=f"{arrays} parameters",
+            expected=f"at most {limit}, as a model file holds",
+        )
+    return config
+
+
+def check_metric(options: LabelledOptions, codec: SequenceCodec) -> None:
+    """Raise OptionError if entities are to be measured but the tags do not mark any."""
+    if options.selection_metric != ENTITY_F1 or are_entities(codec.known_labels.names):
+        return
+    got = "tags such as " + ", ".join(codec.known_labels.names[:5])
+    raise OptionError(
+        "metric: entity_f1 needs tags that mark entities", got=got, expected="B-, I- and O"
     )

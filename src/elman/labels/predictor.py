@@ -1,9 +1,9 @@
-"""What a reader of labelled sequences answers: a label, a number, or a tag for every step."""
+"""Predictors for labelled sequences: classifier, regressor and tagger; `elman.load` returns them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,11 +11,12 @@ from elman.engine.layers import log_softmax
 from elman.errors import DataError, OptionError
 from elman.files.model import Model
 from elman.inspect.predictor import Predictor
-from elman.labels.codec import Labels
-from elman.labels.confusion import Baseline
-from elman.labels.dataset import Encoded, Sequences
+from elman.labels.batches import EncodedSequences
+from elman.labels.codec import Label, Labels
+from elman.labels.confusion import BaselineFigures
+from elman.labels.dataset import Sequences, SequenceSource
 from elman.labels.metrics import Classification, classification
-from elman.labels.network import Reader
+from elman.labels.network import SequenceNetwork
 from elman.labels.regression import Regression, RegressionFigures, regression
 from elman.tables.scaler import Scaler
 from elman.text.words import UNKNOWN_ID
@@ -23,18 +24,20 @@ from elman.text.words import UNKNOWN_ID
 if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
 
-__all__ = ["ClassifierPredictor", "RegressorPredictor", "TaggerPredictor"]
+__all__ = ["ClassifierPredictor", "LabelPredictor", "RegressorPredictor", "TaggerPredictor"]
 
 
-class _Predictor(Predictor):
+class LabelPredictor(Predictor):
+    """A trained network for one of the tasks classify, regress and tag."""
+
     def __init__(self, model: Model, storage: str = "float32") -> None:
         if storage != "float32":
             raise OptionError("storage", got=storage, expected=f"float32 for {model.config.task}")
         self.model = model
-        self.reader = Reader(model)
+        self.network = SequenceNetwork(model)
 
-    def __reduce__(self) -> tuple[type[_Predictor], tuple[Model]]:
-        # what is made ready to run stays behind
+    def __reduce__(self) -> tuple[type[LabelPredictor], tuple[Model]]:
+        # pickle only the model; the network is built again when it is loaded
         return type(self), (self.model,)
 
     def explainer(self) -> Callable[..., Explanation]:
@@ -45,124 +48,133 @@ class _Predictor(Predictor):
 
     @property
     def labels(self) -> Labels:
-        """The labels it answers with, in order."""
-        labels: Labels = self.model.codec.labels
-        return labels
+        """The labels it predicts, in order; raises InputError for a regressor."""
+        return self.network.codec.known_labels
 
-    def count_unknown(self, X: Any) -> tuple[int, int]:
-        """Return how many tokens of `X` are outside the vocabulary, and of how many; (0, 0) for numbers.
+    def count_unknown(self, X: SequenceSource) -> tuple[int, int]:
+        """Return the number of unknown tokens and of all tokens in `X`; (0, 0) for numbers.
 
-        Where most are, the texts are of another language, encoding or kind than those of training.
+        If most are unknown, the texts differ from those of training in language, encoding or kind.
         """
-        codec, sequences = self.model.codec, Sequences.of(X)
-        if codec.tokens is None:
+        if self.network.codec.tokens is None:
             return 0, 0
-        encoded = Encoded.of(codec, sequences)
-        ids = np.concatenate(encoded.sequences)
-        ids = ids if encoded.words is None else encoded.words[ids]
+        encoded = EncodedSequences.of(self.network.codec, Sequences.of(X))
+        ids = np.concatenate(encoded.token_ids)
         return int((ids == UNKNOWN_ID).sum()), len(ids)
 
     @property
     def classes_(self) -> np.ndarray:
-        """The labels as an array ``[K]``, sorted: the order of the columns of `predict_proba`."""
+        """The sorted labels as an array ``[K]``, in the order of the columns of `predict_proba`."""
         return self.labels.array
 
 
-class ClassifierPredictor(_Predictor):
-    """A trained classifier of sequences, ready to answer; what `elman.load` returns."""
+class ClassifierPredictor(LabelPredictor):
+    """A trained classifier of sequences."""
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: SequenceSource) -> np.ndarray:
         """Return the probability of each label ``[N, K]``, in the order of `classes_`, float64.
 
-        Raises DataError, ShapeError for sequences that are not as in training.
+        Raises DataError, ShapeError for sequences unlike those of training.
         """
-        logits = self.reader.logits(Sequences.of(X))
+        logits = self.network.logits(Sequences.of(X))
         shares: np.ndarray = np.exp(log_softmax(logits.astype(np.float64)))
         return shares
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: SequenceSource) -> np.ndarray:
         """Return the most probable label of each sequence ``[N]``."""
         best = self.predict_proba(X).argmax(axis=1)
         return self.labels.decode(best)
 
     def evaluate(
         self,
-        X: Any,
-        y: Sequence[Any],
+        X: SequenceSource,
+        y: Sequence[Label] | np.ndarray,
         *,
-        beside: Sequence[Baseline] = (),
+        beside: Sequence[BaselineFigures] = (),
         metric: str | None = None,
     ) -> Classification:
-        """Return how good the answers are for the labels `y`; a label not in training counts as missed."""
+        """Measure the predictions for `X` against the true labels `y`.
+
+        Args:
+            X: The sequences.
+            y: Their labels. A label not in training counts as a wrong answer.
+            beside: Metrics of plain models to compare with, from `measure_label_baselines`.
+            metric: Metric of the comparison (default: accuracy).
+        """
         sequences = Sequences.of(X)
         sequences.check_paired(y)
-        truth = self.labels.encode_apart(y)
+        truth = self.labels.encode_distinct(y)
         return classification(
             truth, self.predict_proba(sequences), self.labels.names, beside=beside, metric=metric
         )
 
 
-class RegressorPredictor(_Predictor):
-    """A trained network that reads a sequence as one number; what `elman.load` returns."""
+class RegressorPredictor(LabelPredictor):
+    """A trained network that predicts one number for each sequence."""
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the number for each sequence, float64 ``[N]``, in the units of training."""
+    def predict(self, X: SequenceSource) -> np.ndarray:
+        """Return the number for each sequence, float64 ``[N]``, in the unit of the training targets."""
         target: Scaler = self.model.codec.target
-        scaled = self.reader.logits(Sequences.of(X))[:, 0].astype(np.float64)
+        scaled = self.network.logits(Sequences.of(X))[:, 0].astype(np.float64)
         largest = np.finfo(np.float64).max
         with np.errstate(over="ignore"):
-            found = scaled * target.scale[0] + target.mean[0]
-        return np.asarray(found.clip(-largest, largest))
+            numbers = scaled * target.scale[0] + target.mean[0]
+        return np.asarray(numbers.clip(-largest, largest))
 
     def evaluate(
-        self, X: Any, y: Sequence[float], *, beside: Sequence[RegressionFigures] = ()
+        self,
+        X: SequenceSource,
+        y: Sequence[float] | np.ndarray,
+        *,
+        beside: Sequence[RegressionFigures] = (),
     ) -> Regression:
-        """Return how good the numbers are for the truth `y`."""
+        """Measure the predictions for `X` against the true numbers `y`, beside other methods."""
         sequences = Sequences.of(X)
         sequences.check_paired(y)
         return regression(self.predict(sequences), np.asarray(y, np.float64), beside)
 
 
-class TaggerPredictor(_Predictor):
-    """A trained tagger, one tag a step; what `elman.load` returns.
+class TaggerPredictor(LabelPredictor):
+    """A trained tagger, which predicts one tag for each time step; texts are split at white space."""
 
-    Texts are read as the tokens between white space.
-    """
-
-    def predict(self, X: Any) -> list[list[Any]]:
-        """Return the most probable tag of every step of each sequence."""
+    def predict(self, X: SequenceSource) -> list[list[Label]]:
+        """Return the most probable tag of each step of each sequence."""
         return [self.labels.decode(logits.argmax(axis=1)).tolist() for logits in self._logits(X)]
 
-    def predict_proba(self, X: Any) -> list[np.ndarray]:
-        """Return the probability of each tag ``[T_i, K]`` at every step, in the order of `classes_`."""
+    def predict_proba(self, X: SequenceSource) -> list[np.ndarray]:
+        """Return the probability of each tag ``[T_i, K]`` at each step, in the order of `classes_`."""
         return [np.exp(log_softmax(logits.astype(np.float64))) for logits in self._logits(X)]
 
-    def _logits(self, X: Any) -> list[np.ndarray]:
+    def _logits(self, X: SequenceSource) -> list[np.ndarray]:
         sequences = Sequences.of(X).stepwise()
-        found = self.reader.step_logits(sequences)
-        # no token was read as one
-        return [part[: len(item)] for part, item in zip(found, sequences.items, strict=True)]
+        logits = self.network.step_logits(sequences)
+        # an empty text was encoded as a single <unk>: drop that row
+        return [rows[: len(item)] for rows, item in zip(logits, sequences.items, strict=True)]
 
     def evaluate(
         self,
-        X: Any,
-        y: Sequence[Sequence[Any]],
+        X: SequenceSource,
+        y: Sequence[Sequence[Label]],
         *,
-        beside: Sequence[Baseline] = (),
+        beside: Sequence[BaselineFigures] = (),
         metric: str | None = None,
     ) -> Classification:
-        """Return how good the tags are, step by step, and where they mark entities those found whole."""
+        """Measure the predicted tags against the true tags `y`, step by step and by entity.
+
+        `beside` and `metric` are as for `ClassifierPredictor.evaluate`; the default metric is entity_f1 for
+        tags that mark entities.
+        """
         sequences = Sequences.of(X)
         sequences.check_paired(y)
-        found = self.predict_proba(sequences)
-        for row, (shares, tags) in enumerate(zip(found, y, strict=True)):
-            if isinstance(tags, str) or len(shares) != len(tags):
+        probabilities = self.predict_proba(sequences)
+        for row, (rows, tags) in enumerate(zip(probabilities, y, strict=True)):
+            if isinstance(tags, str) or len(rows) != len(tags):
                 got = "one text" if isinstance(tags, str) else f"{len(tags)} tags"
-                raise DataError(f"sequence {row}", got=f"{len(shares)} steps, {got}")
-        truth = self.labels.encode_apart([tag for tags in y for tag in tags])
+                raise DataError(f"sequence {row}", got=f"{len(rows)} steps, {got}")
+        truth = self.labels.encode_distinct([tag for tags in y for tag in tags])
         return classification(
             truth,
-            np.concatenate(found),
+            np.concatenate(probabilities),
             self.labels.names,
             beside=beside,
             metric=metric,

@@ -1,15 +1,16 @@
-"""Labelled sequences in tables and tag files: what a person has, as sequences and what is said of each.
+"""Reading of labelled sequences from tables, tag files and text files.
 
-| a table | its sequences |
+| input | its sequences |
 |---|---|
-| a column of texts | one a row; an empty cell is an empty text |
-| an id column | one an id: its rows in the order of the time column, else of the table |
-| neither | one a row: its numbers, a channel whose steps are the columns from left to right |
+| a table with a column of texts | one for each row; an empty cell is an empty text |
+| a table with an id column | one for each id: its rows in the order of the time column, or of the table |
+| another table | one for each row; its numbers are the time steps of one channel, from left to right |
 
-A row of an id is its numbers or its text: a token where steps are tagged, else part of the whole text.
+With an id column, each row holds the numbers of one time step, or a piece of text: one token for tagging,
+else the pieces are joined to one text.
 
-A label is text without the white space at its ends, a whole number, or true or false. One that is missing
-is an error; within an id it may stand in one row alone, but two of them must be the same.
+A label is text without surrounding white space, a whole number, or true or false. A missing label is an
+error. With an id column, a label may stand in one row of the sequence only, but two labels must be equal.
 """
 
 from __future__ import annotations
@@ -33,15 +34,13 @@ from elman.text.lines import pair_of, read_labelled_lines, read_paired_lines
 __all__ = ["TABLES", "is_table", "read_sequences", "read_tags"]
 
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json", ".ts")
-"""How the names of files end that are no plain text."""
-
-_FORMS = (".ts", ".ts.gz")
+"""Extensions of files that are not plain text."""
 
 Examples: TypeAlias = tuple[list[Any], list[Any] | None]
 
 
 def is_table(name: str) -> bool:
-    """Return whether a file's name is that of a table, compressed or not.
+    """Return whether a file has the extension of a table, compressed or not.
 
     >>> is_table("sales.CSV.gz"), is_table("notes.txt")
     (True, False)
@@ -63,162 +62,208 @@ def read_sequences(
     decimal: str | None = None,
     header: bool | None = None,
 ) -> Examples:
-    """Return sequences and what is said of each, ready for an estimator's `fit`; None where nothing is.
+    """Return sequences and their targets, ready for an estimator's `fit`.
 
     Args:
-        source: a `.ts` file; a table or data frame, with a row for each sequence or, with `id_column`, for
-            each step; for "tag" also a tag file, whose name is none of a table; two files
-            ``"texts.txt,labels.txt"`` of a text and of a label a line; a file of lines
+        source: A table or data frame with a row for each sequence or, with `id_column`, for each time step; a
+            `.ts` file; for "tag" also a tag file, if its extension is not one of a table; two files
+            ``"texts.txt,labels.txt"`` with a text and a label in each line; or a file of lines
             ``LABEL TEXT``. "-" is standard input.
-        task: "classify", "regress" or "tag": one label, one number, or a tag for each step.
-        text: a table's column of texts or tokens; a tag file's column, by its number from 1.
-        label: its column of labels, numbers or tags; or the file of labels beside a file of texts.
-        id_column: its column that tells which rows are one sequence.
-        time_column: its column that tells their order.
-        columns: its columns of numbers.
-        labelled: whether labels are read; without, `label` is only no part of the sequences.
-        encoding: of a text file; None finds it.
-        decimal: of a table, as `elman.read_table` takes it.
-        header: likewise.
+        task: "classify", "regress" or "tag": a label, a number, or a tag for each time step.
+        text: The table's column of texts or tokens; for a tag file the number of the column, from 1.
+        label: The table's column of labels, numbers or tags; or the file of labels beside a file of texts.
+        id_column: The table's column that is equal in all rows of a sequence.
+        time_column: The table's column by which the rows of a sequence are ordered.
+        columns: The table's columns of numbers, as a list or separated by commas.
+        labelled: Whether to read labels. If not, the column `label` is only left out of the sequences.
+        encoding: Encoding of a text file (default: detected).
+        decimal: Decimal mark of the table, as for `elman.read_table`.
+        header: Whether the table has a header, as for `elman.read_table`.
+
+    Returns:
+        The sequences and their targets; the targets are None if there are none.
 
     Raises:
-        OptionError: columns that do not go together, or are missing.
-        DataError: what cannot be read, with its file and line or row.
+        OptionError: Columns are missing or do not fit together.
+        DataError: Something cannot be read; the message names file and line, or row.
 
     Warns:
-        DataWarning: how a file was read, where that is not plain: its encoding, numbers, delimiter.
+        DataWarning: Elman guessed the encoding, the delimiter or the meaning of numbers.
 
     >>> import elman
     >>> X, y = elman.read_sequences({"says": ["good tea", "bad"], "mood": ["+", "-"]}, label="mood")
     >>> X, y
     (['good tea', 'bad'], ['+', '-'])
     """
-    path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
-    if path is not None and path.lower().endswith(_FORMS):
-        return read_ts(path, encoding)
-    if path is not None and not is_table(path):
-        pair = pair_of(path)
-        if pair is None and label is not None and os.path.isfile(label):
-            pair = path, label
-        if pair is not None:
-            return read_paired_lines(*pair, encoding)
-        # the steps of a table have an id
-        if task == "tag" and id_column is None:
-            return read_tags(path, text=text, label=label, encoding=encoding)
-        plain = path != STDIN and text is label is id_column is columns is None
-        if plain and (found := read_labelled_lines(path, encoding)) is not None:
-            return found
+    if isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
+        only_labels = text is id_column is columns is None
+        examples = _read_file(path, task, text, label, id_column, encoding, plain=only_labels)
+        if examples is not None:
+            return examples
     table = source
     if not isinstance(source, Table):
         table = read_table(source, encoding=encoding, decimal=decimal, header=header)
         warn(table.notes)
     if not table.rows:
         raise DataError(f"{table.name} has no rows")
-    others = {name for name in (label, id_column, time_column) if name is not None}
+    if isinstance(columns, str):
+        columns = [name.strip() for name in columns.split(",")]
+    targets = None
     if labelled and label is not None:
-        given = columns.split(",") if isinstance(columns, str) else columns or ()
-        if label in {text, id_column, time_column, *(name.strip() for name in given)}:
+        if label in {text, id_column, time_column, *(columns or ())}:
             got = f"{printable(label, 40)}, which is read as input too"
             raise OptionError("label", got=got, expected="a column of its own")
-    steps, texts = _steps(table, text, columns, others, described=id_column is not None)
-    said = _labels(table, label, task) if labelled and label is not None else None
-    if said is not None and (task == "tag" or id_column is None):
-        _check_present(said, f"column '{label}' of {table.name}", "a label")
+        targets = _labels(table, label, task)
+        if task == "tag" or id_column is None:
+            _check_present(targets, f"column '{label}' of {table.name}", "a label")
+    other_columns = {name for name in (label, id_column, time_column) if name is not None}
+    text = _text_column(table, text, columns, other_columns, has_id=id_column is not None)
+    if text is not None:
+        values = table.column(text).tolist()
+        rows: Any = ["" if is_missing(value) else str(value) for value in values]
+    else:
+        rows = _number_rows(table, columns, other_columns)
     if id_column is None:
         if task == "tag" or time_column is not None:
             expected = "the column that tells which rows are one sequence"
             raise OptionError("id_column", got="nothing", expected=expected)
-        return [*steps], said
-    groups = _groups(table, id_column, time_column)
-    if said is not None:
-        said = [
-            [said[row] for row in rows] if task == "tag" else _one(said, name, rows)
-            for name, rows in groups.items()
-        ]
-    if not texts:
-        return [steps[rows] for rows in groups.values()], said
-    parts = [[steps[row] for row in rows] for rows in groups.values()]
-    return [part if task == "tag" else " ".join(part) for part in parts], said
+        return [*rows], targets
+    groups = _rows_of_ids(table, id_column, time_column)
+    return _grouped(rows, targets, groups, task, is_text=text is not None)
 
 
-def _steps(
+def _read_file(
+    path: str,
+    task: str,
+    text: str | None,
+    label: str | None,
+    id_column: str | None,
+    encoding: str | None,
+    *,
+    plain: bool,
+) -> Examples | None:
+    """Return the examples of a file that is not a table; None for a table.
+
+    `plain` is whether the user named no columns of the input, so that it may be a file of labelled lines.
+    """
+    if path.lower().endswith((".ts", ".ts.gz")):
+        return read_ts(path, encoding)
+    if is_table(path):
+        return None
+    pair = pair_of(path)
+    if pair is None and label is not None and os.path.isfile(label):
+        pair = path, label
+    if pair is not None:
+        return read_paired_lines(*pair, encoding)
+    # with an id column it is a table, whose rows are the steps
+    if task == "tag" and id_column is None:
+        return read_tags(path, text=text, label=label, encoding=encoding)
+    if plain and label is None and path != STDIN:
+        return read_labelled_lines(path, encoding)
+    return None
+
+
+def _text_column(
     table: Table,
     text: str | None,
-    columns: str | Sequence[str] | None,
-    others: set[str],
+    columns: Sequence[str] | None,
+    other_columns: set[str],
     *,
-    described: bool,
-) -> tuple[Any, bool]:
-    """Return what stands in each row, a text or numbers ``[C]``, and whether these are texts.
+    has_id: bool,
+) -> str | None:
+    """Return the column of texts; None if the sequences are numbers.
 
-    Where rows are steps of a sequence (`described`), texts beside numbers only describe them.
+    If rows are steps of a sequence (`has_id`), texts beside numbers only describe the rows.
     """
     if text is not None and columns is not None:
         raise OptionError("text and columns", got="both", expected="one of them")
-    left = [name for name in table.columns if name not in others]
-    if columns is not None:
-        left = columns.split(",") if isinstance(columns, str) else [*columns]
-    elif text is None:
-        found = [name for name in left if table.columns[name].dtype.kind == "O"]
-        if len(found) > 1 and not (described and len(found) < len(left)):
-            got = "several: " + ", ".join(printable(name, 40) for name in found[:8])
-            raise OptionError("the column of texts", got=got, remedy="say which: --text")
-        if found and not (described and len(found) < len(left)):
-            text = found[0]
-    if text is not None:
-        values = table.column(text).tolist()
-        return ["" if is_missing(value) else str(value) for value in values], True
-    if not left:
+    if text is not None or columns is not None:
+        return text
+    names = [name for name in table.columns if name not in other_columns]
+    texts = [name for name in names if table.columns[name].dtype.kind == "O"]
+    if not texts or (has_id and len(texts) < len(names)):
+        return None
+    if len(texts) > 1:
+        got = "several: " + ", ".join(printable(name, 40) for name in texts[:8])
+        raise OptionError("the column of texts", got=got, remedy="say which: --text")
+    return texts[0]
+
+
+def _number_rows(
+    table: Table, columns: Sequence[str] | None, other_columns: set[str]
+) -> np.ndarray:
+    """Return the numbers of each row, ``[R, C]``."""
+    if columns is None:
+        columns = [name for name in table.columns if name not in other_columns]
+    if not columns:
         raise DataError(f"{table.name} has no column of texts or numbers")
-    return np.stack([table.numbers(name.strip()) for name in left], axis=1), False
+    return np.stack([table.numbers(name) for name in columns], axis=1)
 
 
-def _check_present(values: Sequence[Any], what: str, expected: str) -> None:
-    """Raise DataError for the first of `values` that is missing; `what` names their column."""
+def _grouped(
+    rows: Any, targets: list[Any] | None, groups: dict[Any, list[int]], task: str, *, is_text: bool
+) -> Examples:
+    """Return the sequence and the target of each id from the values of its rows."""
+    if targets is not None:
+        targets = [
+            [targets[row] for row in members]
+            if task == "tag"
+            else _one_label(targets, id_, members)
+            for id_, members in groups.items()
+        ]
+    if not is_text:
+        return [rows[members] for members in groups.values()], targets
+    pieces = [[rows[row] for row in members] for members in groups.values()]
+    return [tokens if task == "tag" else " ".join(tokens) for tokens in pieces], targets
+
+
+def _check_present(values: Sequence[Any], name: str, expected: str) -> None:
+    """Raise DataError for the first missing value of the column called `name`."""
     row = next((row for row, value in enumerate(values) if is_missing(value)), None)
     if row is not None:
         remedy = "write it, or leave the row out"
-        raise DataError(what, got=f"nothing in {row_name(row)}", expected=expected, remedy=remedy)
+        raise DataError(name, got=f"nothing in {row_name(row)}", expected=expected, remedy=remedy)
 
 
 def _labels(table: Table, name: str, task: str) -> list[Any]:
     """Return the labels of all rows, None where missing."""
     values = (table.numbers(name) if task == "regress" else table.column(name)).tolist()
-    plain = [value.strip() if isinstance(value, str) else value for value in values]
-    return [None if is_missing(value) else value for value in plain]
+    stripped = [value.strip() if isinstance(value, str) else value for value in values]
+    return [None if is_missing(value) else value for value in stripped]
 
 
-def _groups(table: Table, id_column: str, time_column: str | None) -> dict[Any, list[int]]:
-    """Return the rows of each id, in order; raises DataError where there is none."""
+def _rows_of_ids(table: Table, id_column: str, time_column: str | None) -> dict[Any, list[int]]:
+    """Return the rows of each id in order; raises DataError if the order is not clear."""
     groups: dict[Any, list[int]] = {}
-    names = table.column(id_column).tolist()
-    _check_present(names, f"column '{id_column}' of {table.name}", "an id")
-    last: Any = None
-    for row, name in enumerate(names):
-        if time_column is None and name != last and name in groups:
-            remedy = "name the column of their order, or give each sequence an id of its own"
+    ids = table.column(id_column).tolist()
+    _check_present(ids, f"column '{id_column}' of {table.name}", "an id")
+    previous: Any = None
+    for row, id_ in enumerate(ids):
+        if time_column is None and id_ != previous and id_ in groups:
             raise DataError(
-                f"id {name!r} stands again in {row_name(row)}, behind others", remedy=remedy
+                f"id {id_!r} occurs again in {row_name(row)}, after other ids",
+                remedy="name the column of their order, or give each sequence an id of its own",
             )
-        groups.setdefault(name, []).append(row)
-        last = name
+        groups.setdefault(id_, []).append(row)
+        previous = id_
     if time_column is not None:
         times = table.column(time_column)
         stamps = (parse_times(times)[0] if times.dtype.kind == "O" else times).tolist()
         _check_present(stamps, f"column '{time_column}'", "a time")
-        for name, rows in groups.items():
+        for id_, rows in groups.items():
             rows.sort(key=stamps.__getitem__)
             for before, row in itertools.pairwise(rows):
                 if stamps[before] == stamps[row]:
-                    rows_said = f"{row_name(before)} and {row_name(row)}"
-                    raise DataError(f"id {name!r} has one time twice", got=rows_said)
+                    got = f"{row_name(before)} and {row_name(row)}"
+                    raise DataError(f"id {id_!r} has one time twice", got=got)
     return groups
 
 
-def _one(said: Sequence[Any], name: Any, rows: Iterable[int]) -> Any:
-    """Return the label of an id; raises DataError where it has none, or several."""
-    known = {said[row]: row for row in rows if said[row] is not None}
+def _one_label(labels: Sequence[Any], id_: Any, rows: Iterable[int]) -> Any:
+    """Return the label of an id; raises DataError if it has none, or several different ones."""
+    known = {labels[row]: row for row in rows if labels[row] is not None}
     if len(known) != 1:
         got = " and ".join(f"{label!r} in {row_name(row)}" for label, row in [*known.items()][:2])
-        raise DataError(f"the label of id {name!r}", got=got or "none", expected="one")
+        raise DataError(f"the label of id {id_!r}", got=got or "none", expected="one")
     return next(iter(known))

@@ -1,8 +1,8 @@
-"""Division of labelled sequences into a training, a validation and a test set.
+"""Split of labelled sequences into training, validation and test set, and warnings about the split.
 
-The validation set, or cross-validation where there is too little data for it, chooses the step at which
-training ends, the temperature and the metric. The test set is measured once, after all choices. Equal
-sequences stay on one side, or the figures would flatter a network that knows them by heart.
+The validation set (or cross-validation, if there is too little data for one) chooses the step at which
+training ends, the temperature and the metric. The test set is measured once, after all choices. Copies of a
+sequence stay in one set; otherwise a network that memorises sequences would look better than it is.
 """
 
 from __future__ import annotations
@@ -15,204 +15,234 @@ from typing import Any
 import numpy as np
 
 from elman.errors import DataError
+from elman.labels.batches import EncodedSequences
 from elman.labels.codec import SequenceCodec
-from elman.labels.dataset import Encoded
-from elman.labels.examples import Labelled
+from elman.labels.examples import LabelledSequences
 from elman.text.words import UNKNOWN_ID
 
-__all__ = ["FOLDS", "SMALLEST", "Division", "divide", "unlike"]
+__all__ = ["FOLDS", "MIN_SEQUENCES_TO_SPLIT", "Split", "describe_differences", "split_examples"]
 
-SMALLEST = 20
-"""Sequences below which none is held out."""
-MIN_PART = 50
-"""Sequences of a validation set and of a test set below which cross-validation chooses the step."""
+MIN_SEQUENCES_TO_SPLIT = 20
+"""With fewer sequences, all are used for training."""
+MIN_HELD_OUT_SEQUENCES = 50
+"""A validation set needs this many sequences, and so does its test set; else cross-validation is used."""
 FOLDS = 3
-MANY_SINGLE, MOSTLY_SINGLE = 0.5, 0.9
-"""Shares of labels that occur once, above which they are warned of and refused: a column of texts or ids."""
+MANY_SINGLE_LABELS, MOSTLY_SINGLE_LABELS = 0.5, 0.9
+"""If a larger share of labels occurs only once, Elman warns or refuses: the column may hold ids."""
 
 
 @dataclass(frozen=True, eq=False)
-class Division:
-    """The parts of labelled sequences."""
+class Split:
+    """The training, validation and test set of one run."""
 
-    training: Labelled
-    validation: Labelled | None
-    test: Labelled | None
+    training: LabelledSequences
+    validation: LabelledSequences | None
+    test: LabelledSequences | None
     folds: tuple[tuple[int, ...], ...]
-    """Rows of the training set that validate a network which is trained on its other rows."""
-    words: str
+    """Rows of the training set in each cross-validation fold; empty without cross-validation."""
+    description: str
     warnings: tuple[str, ...]
 
+    @property
+    def validates(self) -> bool:
+        """Whether a validation set or cross-validation decides when training ends."""
+        return self.validation is not None or bool(self.folds)
 
-def divide(
+
+def split_examples(
     task: str,
-    data: Labelled,
+    examples: LabelledSequences,
     share: float,
     seed: int,
-    valid: Labelled | None = None,
-    test: Labelled | None = None,
+    valid: LabelledSequences | None = None,
+    test: LabelledSequences | None = None,
     *,
-    learns_on: bool = False,
+    continued: bool = False,
     labels_are_known: bool = False,
-) -> Division:
-    """Return the parts of `data`, of which a `share` is kept from training where `valid` is not given.
+) -> Split:
+    """Split `examples` into training, validation and test set.
 
-    Where `test` is not given, half of what is kept from training is the test set. A network that `learns_on`
-    trains for a fixed time where there is too little for a validation set. Where `labels_are_known`, a first
-    batch may hold each of them once. Raises DataError.
+    Args:
+        task: "classify", "regress" or "tag".
+        examples: The sequences to train on.
+        share: Share of `examples` to hold out, if `valid` is not given.
+        seed: Seed of the random split.
+        valid: Held-out sequences that the user passed.
+        test: Test set that the user passed; without it, half of the held-out sequences become the test set.
+        continued: Whether a trained model learns on. It then trains for a fixed time if there are too few
+            sequences for a validation set, and may see a single class.
+        labels_are_known: Whether the user passed the list of labels, so that labels may occur only once.
+
+    Raises:
+        DataError: There are too few sequences or classes, or nearly all labels occur only once.
     """
-    if not learns_on:
-        _check_enough(task, data)
-    warnings = _repeated(data)
-    if task != "regress" and not (learns_on or labels_are_known):
-        warnings += _single(data.flat(task))
-    training, held, given = data, valid, test is not None
-    if held is None and (len(data) >= SMALLEST or test is not None):
-        kept, rows = data.split(task, share, seed)
-        if learns_on and test is None and len(rows) < 2 * MIN_PART:
+    if not continued:
+        _check_enough(task, examples)
+    warnings = _repetition_warning(examples)
+    if task != "regress" and not (continued or labels_are_known):
+        warnings += _single_label_warning(examples.flat_targets(task))
+    training, held_out, test_was_given = examples, valid, test is not None
+    if held_out is None and (len(examples) >= MIN_SEQUENCES_TO_SPLIT or test is not None):
+        kept, rows = examples.split(task, share, seed)
+        if continued and test is None and len(rows) < 2 * MIN_HELD_OUT_SEQUENCES:
             rows = []
         if rows:
-            training, held = data.take(kept), data.take(rows)
-    validation = held
-    if test is None and held is not None:
-        validation, test = None, held
-        if len(held) >= 2 * MIN_PART:
-            first, second = held.split(task, 0.5, seed + 1)
-            validation, test = held.take(first), held.take(second)
-    elif valid is None and held is not None and len(held) < MIN_PART:
-        training, validation = data, None
+            training, held_out = examples.take(kept), examples.take(rows)
+    validation = held_out
+    if test is None and held_out is not None:
+        validation, test = None, held_out
+        if len(held_out) >= 2 * MIN_HELD_OUT_SEQUENCES:
+            first, second = held_out.split(task, 0.5, seed + 1)
+            validation, test = held_out.take(first), held_out.take(second)
+    elif valid is None and held_out is not None and len(held_out) < MIN_HELD_OUT_SEQUENCES:
+        training, validation = examples, None
     folds: tuple[tuple[int, ...], ...] = ()
-    enough = len(set(training.contents())) >= 2 * FOLDS
-    if validation is None and test is not None and not learns_on and enough:
+    enough = len(set(training.keys())) >= 2 * FOLDS
+    if validation is None and test is not None and not continued and enough:
         folds = training.folds(task, FOLDS, seed)
-    warnings += _known(training, validation, "validation", "training")
-    warnings += _known(training, test, "test", "training")
-    warnings += _known(validation, test, "test", "validation")
-    words = _words(validation, test, folds, (valid is not None, given or valid is not None))
-    return Division(training, validation, test, folds, words, tuple(warnings))
+    warnings += _overlap_warning(training, validation, "validation", "training")
+    warnings += _overlap_warning(training, test, "test", "training")
+    warnings += _overlap_warning(validation, test, "test", "validation")
+    given = valid is not None, test_was_given or valid is not None
+    description = _description(validation, test, len(folds), given)
+    return Split(training, validation, test, folds, description, tuple(warnings))
 
 
-def _single(labels: Sequence[Any]) -> list[str]:
-    """Return a warning where most labels occur once; raises DataError where nearly all do."""
+def _single_label_warning(labels: Sequence[Any]) -> list[str]:
+    """Return a warning if most labels occur only once; raises DataError if nearly all do."""
     once = sum(count == 1 for count in Counter(labels).values())
-    if len(labels) < SMALLEST or once <= MANY_SINGLE * len(labels):
+    if len(labels) < MIN_SEQUENCES_TO_SPLIT or once <= MANY_SINGLE_LABELS * len(labels):
         return []
     got = f"{once:,} of {len(labels):,} labels occur only once"
-    if once <= MOSTLY_SINGLE * len(labels):
-        return [f"{got}: of such a class there is nothing to measure, and little to learn"]
-    remedy = "name the column of labels, or train for regress where they are numbers"
+    if once <= MOSTLY_SINGLE_LABELS * len(labels):
+        return [f"{got}: such a class cannot be measured and is hard to learn"]
+    remedy = "name the column of labels, or train for regress if they are numbers"
     raise DataError("these are no classes", got=got, expected="labels that repeat", remedy=remedy)
 
 
-def _check_enough(task: str, data: Labelled) -> None:
-    if len(data) < 2:
-        expected = "two at least, and some dozens to learn anything from"
+def _check_enough(task: str, examples: LabelledSequences) -> None:
+    if len(examples) < 2:
+        expected = "two or more, and some dozens to learn anything from"
         raise DataError("the training set is one sample", got="one sequence", expected=expected)
-    kinds = set(map(str, data.flat(task))) if task != "regress" else {"", " "}
-    if len(kinds) < 2:
+    if task == "regress":
+        return
+    labels = set(map(str, examples.flat_targets(task)))
+    if len(labels) < 2:
         raise DataError(
             "the labels of the training set: there is nothing to tell apart in one class",
-            got=f"only {next(iter(kinds))!r}",
+            got=f"only {next(iter(labels))!r}",
             expected="two classes or more",
             remedy="check that the column of labels is the right one",
         )
 
 
-def _words(
-    validation: Labelled | None,
-    test: Labelled | None,
-    folds: tuple[Any, ...],
+def _description(
+    validation: LabelledSequences | None,
+    test: LabelledSequences | None,
+    folds: int,
     given: tuple[bool, bool],
 ) -> str:
     if test is None and not folds and validation is None:
-        few = "nothing is held out, for there are too few different sequences"
+        few = "nothing is held out, because there are too few different sequences"
         return f"{few}: no figure says how good the network is"
-    by = ["as given" if one else "drawn by the seed" for one in given]
+    origins = ["as given" if was_given else "drawn by the seed" for was_given in given]
     parts = []
     if validation is not None:
-        parts.append(f"{len(validation):,} sequences, {by[0]}, choose when training ends")
+        parts.append(f"{len(validation):,} sequences, {origins[0]}, choose when training ends")
     elif folds:
-        parts.append(f"{len(folds)}-fold cross-validation chooses when training ends")
+        parts.append(f"{folds}-fold cross-validation chooses when training ends")
     if test is not None:
-        parts.append(f"{len(test):,} sequences, {by[1]}, are the test set")
+        parts.append(f"{len(test):,} sequences, {origins[1]}, are the test set")
     return "; ".join(parts)
 
 
-def _repeated(data: Labelled) -> list[str]:
-    """Return what is to be said of sequences that `data` has more than once."""
-    counts = Counter(data.contents())
+def _repetition_warning(examples: LabelledSequences) -> list[str]:
+    """Return a warning if many sequences, or all of them, occur more than once."""
+    counts = Counter(examples.keys())
     fewest = min(counts.values())
-    if len(data) >= SMALLEST and fewest > 1:
-        return [f"every sequence is there {fewest} times or more: is a file given twice?"]
-    more = len(data) - len(counts)
-    if more <= len(data) // 100:
+    if len(examples) >= MIN_SEQUENCES_TO_SPLIT and fewest > 1:
+        return [f"every sequence occurs {fewest} times or more: is a file given twice?"]
+    repeated = len(examples) - len(counts)
+    if repeated <= len(examples) // 100:
         return []
-    repeated = f"{more:,} of {len(data):,} sequences repeat another one"
-    return [f"{repeated}; copies stay on one side of the split"]
+    return [
+        f"{repeated:,} of {len(examples):,} sequences repeat another one; "
+        "copies stay on one side of the split"
+    ]
 
 
-def _known(other: Labelled | None, part: Labelled | None, name: str, where: str) -> list[str]:
-    """Return a warning of sequences of a `part` that the `other` part has as well."""
-    if other is None or part is None:
+def _overlap_warning(
+    first: LabelledSequences | None, second: LabelledSequences | None, name: str, first_name: str
+) -> list[str]:
+    """Return a warning if the `second` set, called `name`, contains sequences of the `first` set."""
+    if first is None or second is None:
         return []
-    known = set(other.contents())
-    count = sum(key in known for key in part.contents())
+    keys = set(first.keys())
+    count = sum(key in keys for key in second.keys())  # noqa: SIM118 - no dictionary
     if not count:
         return []
-    some = "all" if count == len(part) else f"{count:,} of the"
-    repeated = f"{some} {len(part):,} sequences of the {name} set"
-    return [f"{repeated} are in the {where} set too: its figures flatter"]
+    shared = "all" if count == len(second) else f"{count:,} of the"
+    return [
+        f"{shared} {len(second):,} sequences of the {name} set are in the {first_name} set too: "
+        "its figures flatter"
+    ]
 
 
-def unlike(
-    codec: SequenceCodec, task: str, training: Labelled, part: Labelled, name: str
+def describe_differences(
+    codec: SequenceCodec,
+    task: str,
+    training: LabelledSequences,
+    measured: LabelledSequences,
+    name: str,
 ) -> list[str]:
-    """Return in words in what the `part` with a `name` is unlike the training set.
+    """Return a warning if a validation or test set differs from the training set.
+
+    Compared are lengths, unknown tokens and shares of labels.
 
     Args:
-        codec: The codec, by which tokens are unknown.
-        task: The task, by which there are labels to compare.
+        codec: The codec, which knows the tokens of training.
+        task: "classify", "regress" or "tag".
         training: The training set.
-        part: The part that is measured.
-        name: The name of the part, in words.
+        measured: The validation or test set.
+        name: What the warning calls that set.
     """
-    found = []
-    pairs = [one.sequences.lengths.mean() for one in (training, part)]
-    if max(pairs) > 1.5 * min(pairs) and _apart(training, part):
-        found.append(f"{pairs[1]:.3g} steps on average against {pairs[0]:.3g}")
+    differences = []
+    means = [examples.sequences.lengths.mean() for examples in (training, measured)]
+    if max(means) > 1.5 * min(means) and _lengths_differ(training, measured):
+        differences.append(f"{means[1]:.3g} steps on average against {means[0]:.3g}")
     if codec.tokens is not None:
-        shares = [_unknown(codec, one) for one in (training, part)]
-        if shares[1] > 2 * shares[0] + 0.03:
-            found.append(f"{100 * shares[1]:.3g} % unknown tokens against {100 * shares[0]:.3g} %")
+        before, now = (_unknown_share(codec, examples) for examples in (training, measured))
+        if now > 2 * before + 0.03:
+            differences.append(f"{100 * now:.3g} % unknown tokens against {100 * before:.3g} %")
     if task != "regress":
-        found += _label_shares(training.flat(task), part.flat(task))
-    if not found:
+        differences += _label_share_difference(
+            training.flat_targets(task), measured.flat_targets(task)
+        )
+    if not differences:
         return []
-    return [f"the {name} set is unlike the training set: {'; '.join(found)}"]
+    return [f"the {name} set is unlike the training set: {'; '.join(differences)}"]
 
 
-def _apart(training: Labelled, part: Labelled) -> bool:
-    """Return whether mean lengths differ by more than five of their standard errors."""
-    one, two = (given.sequences.lengths for given in (training, part))
-    error = np.sqrt(one.var() / len(one) + two.var() / len(two))
-    return bool(abs(one.mean() - two.mean()) > 5 * error)
+def _lengths_differ(training: LabelledSequences, measured: LabelledSequences) -> bool:
+    """Return whether the mean lengths differ by more than five standard errors."""
+    first, second = (examples.sequences.lengths for examples in (training, measured))
+    error = np.sqrt(first.var() / len(first) + second.var() / len(second))
+    return bool(abs(first.mean() - second.mean()) > 5 * error)
 
 
-def _unknown(codec: SequenceCodec, data: Labelled) -> float:
-    encoded = Encoded.of(codec, data.sequences)
-    tokens = np.concatenate(encoded.sequences)
-    words = tokens if encoded.words is None else encoded.words[tokens]
-    return float((words == UNKNOWN_ID).mean())
+def _unknown_share(codec: SequenceCodec, examples: LabelledSequences) -> float:
+    encoded = EncodedSequences.of(codec, examples.sequences)
+    return float((np.concatenate(encoded.token_ids) == UNKNOWN_ID).mean())
 
 
-def _label_shares(training: Sequence[Any], part: Sequence[Any]) -> list[str]:
-    """Return the label whose share differs most, where that is more than chance makes."""
-    names = [[str(one) for one in given] for given in (training, part)]
-    labels = sorted({*names[0], *names[1]})
-    shares = [np.array([given.count(name) / len(given) for name in labels]) for given in names]
-    error = np.sqrt(shares[0] * (1 - shares[0]) * (1 / len(training) + 1 / len(part))).clip(0.02)
-    worst = int((abs(shares[1] - shares[0]) / error).argmax())
-    before, now = shares[0][worst], shares[1][worst]
-    if abs(now - before) < max(0.1, 5 * error[worst]):
+def _label_share_difference(training: Sequence[Any], measured: Sequence[Any]) -> list[str]:
+    """Describe the label whose share differs most, if the difference is larger than chance makes it."""
+    counts = [Counter(map(str, labels)) for labels in (training, measured)]
+    labels = sorted({*counts[0], *counts[1]})
+    before, now = (np.array([count[label] / count.total() for label in labels]) for count in counts)
+    error = np.sqrt(before * (1 - before) * (1 / len(training) + 1 / len(measured))).clip(0.02)
+    worst = int((abs(now - before) / error).argmax())
+    if abs(now[worst] - before[worst]) < max(0.1, 5 * error[worst]):
         return []
-    return [f"label {labels[worst]} is {100 * now:.3g} % of it against {100 * before:.3g} %"]
+    shares = f"{100 * now[worst]:.3g} % of it against {100 * before[worst]:.3g} %"
+    return [f"label {labels[worst]} is {shares}"]

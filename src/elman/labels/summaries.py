@@ -1,4 +1,4 @@
-"""A sequence of numbers as a few: what a linear model can read."""
+"""Summary statistics of sequences of numbers, as features of a linear model."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import numpy as np
 
 __all__ = ["summaries"]
 
-# So many times the greatest value of training is as far as it matters.
-_FARTHEST = 1e6
+MAX_RELATIVE_VALUE = 1e6
+"""Values are clipped to this multiple of the largest value in training."""
 
 
 def _summary(sequence: np.ndarray, largest: np.ndarray) -> np.ndarray:
-    """Return the summaries of one ``[T, C]``, NaN where a channel has no known value."""
+    """Return the statistics of one sequence ``[T, C]``, NaN for a channel without any finite value."""
     values = np.where(np.isfinite(sequence), sequence, np.nan) / largest
-    values = np.clip(values, -_FARTHEST, _FARTHEST)
+    values = np.clip(values, -MAX_RELATIVE_VALUE, MAX_RELATIVE_VALUE)
     steps = np.arange(len(values))
     known = np.isfinite(values)
     first, last = known.argmax(axis=0), len(values) - 1 - known[::-1].argmax(axis=0)
     channels = np.arange(values.shape[1])
-    middle = np.nanmean(values, axis=0)
+    centre = np.nanmean(values, axis=0)
     times = np.where(known, steps[:, None], np.nan)
     times = times - np.nanmean(times, axis=0)
-    slope = np.nansum(times * (values - middle), axis=0) / np.maximum(
+    slope = np.nansum(times * (values - centre), axis=0) / np.maximum(
         1.0, np.nansum(times**2, axis=0)
     )
     return np.concatenate(
         [
             [len(values)],
-            middle,
+            centre,
             np.nanstd(values, axis=0),
             np.nanmin(values, axis=0),
             np.nanmax(values, axis=0),
@@ -43,10 +43,11 @@ def _summary(sequence: np.ndarray, largest: np.ndarray) -> np.ndarray:
 
 
 def summaries(training: Sequence[np.ndarray]) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
-    """Return what turns ``[T_i, C]`` sequences into summaries ``[N, 1 + 8 · C]``, standardised by `training`.
+    """Return a function from sequences ``[T_i, C]`` to features ``[N, 1 + 8 · C]``, fitted on `training`.
 
-    They are the length and, of each channel, mean, deviation, least, greatest, first, last, slope and
-    median of what is finite; of a channel that is missing throughout, those that are usual.
+    The features, standardised by `training`, are the length and, for each channel, the mean, standard
+    deviation, minimum, maximum, first, last, slope and median of its finite values. A channel without finite
+    values gets the mean features of training.
 
     >>> summarise = summaries([np.array([[0.0], [2.0]]), np.array([[4.0], [6.0]])])
     >>> summarise([np.array([[4.0], [np.nan], [6.0]])])[0, :2].round(6).tolist()
@@ -61,22 +62,22 @@ def summaries(training: Sequence[np.ndarray]) -> Callable[[Sequence[np.ndarray]]
 
     def raw(sequences: Sequence[np.ndarray]) -> np.ndarray:
         with warnings.catch_warnings(), np.errstate(over="ignore"):
-            # a channel that is missing throughout
+            # numpy warns of channels without finite values
             warnings.simplefilter("ignore", RuntimeWarning)
             return np.stack([_summary(sequence, largest) for sequence in sequences])
 
     features = raw(training)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        middle = np.nan_to_num(np.nanmean(features, axis=0))
+        centre = np.nan_to_num(np.nanmean(features, axis=0))
         spread = np.nan_to_num(np.nanstd(features, axis=0))
     spread[spread < 1e-9] = 1.0
 
     def summarise(sequences: Sequence[np.ndarray]) -> np.ndarray:
         if not len(sequences):
-            return np.zeros((0, len(middle)))
-        # what is missing is as usual; what is far outside must not drown the rest
-        scaled = np.nan_to_num((raw(sequences) - middle) / spread)
+            return np.zeros((0, len(centre)))
+        # a missing feature becomes 0, its mean; an extreme one must not outweigh all others
+        scaled = np.nan_to_num((raw(sequences) - centre) / spread)
         return np.asarray(scaled.clip(-100.0, 100.0))
 
     return summarise

@@ -1,15 +1,15 @@
-"""How good tags are that mark entities: whole entities, of each type, in any of the usual schemes.
+"""Entities that tags mark, in any of the usual schemes, and precision, recall and F1 of whole entities.
 
-| scheme | the tags of an entity of three steps, and of one |
-|---|---|
-| IOB2 | B I I, B |
-| IOB1 | I I I, I; B only where an entity of the same type stands before |
-| BIOES | B I E, S |
-| BILOU | B I L, U |
+| scheme | tags of an entity of three time steps | of one step |
+|---|---|---|
+| IOB2 | B I I | B |
+| IOB1 | I I I; the first is B if an entity of the same type ends just before | I or B |
+| BIOES | B I E | S |
+| BILOU | B I L | U |
 
-Steps outside are O. The rules for the beginning and the end of an entity are those of the CoNLL shared
-tasks' script (E. Tjong Kim Sang, F. De Meulder 2003), which read all four schemes, and sequences that keep
-to none, in the same way.
+Steps outside entities are tagged O. The rules for where an entity begins and ends are those of the script of
+the CoNLL shared tasks (E. Tjong Kim Sang, F. De Meulder 2003). They read all four schemes, and sequences that
+violate them, in the same way.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ from elman.errors import ShapeError
 
 __all__ = ["EntityFigures", "are_entities", "entities", "entity_counts", "entity_figures", "scheme"]
 
-_LAST = {"L": "E", "U": "S"}  # BILOU's letters as those of BIOES
+_BIOES_OF_BILOU = {"L": "E", "U": "S"}
 
 
 def _split(tag: str) -> tuple[str, str]:
-    """Return the letter of a tag, in the words of BIOES, and the type of its entity."""
+    """Return the letter of a tag, as in BIOES, and the type of its entity."""
     letter, _, kind = tag.partition("-")
-    return _LAST.get(letter, letter), kind
+    return _BIOES_OF_BILOU.get(letter, letter), kind
 
 
 def are_entities(tags: Iterable[str]) -> bool:
-    """Return whether tags mark entities: each ``O`` or a letter of one of the schemes, ``-`` and a type.
+    """Return whether tags mark entities.
 
-    Without ``O`` there must be a tag that begins an entity; ``B``, ``I`` and ``O`` may stand without types.
+    They do if each is ``O``, or a letter of one of the schemes, ``-`` and a type. ``B``, ``I`` and ``O``
+    alone count too. If no tag is ``O``, there must be one that begins an entity.
 
     >>> are_entities(["O", "B-place", "I-place"]), are_entities(["NOUN", "VERB"])
     (True, False)
@@ -54,7 +55,7 @@ def are_entities(tags: Iterable[str]) -> bool:
 
 
 def scheme(sequences: Iterable[Sequence[str]]) -> str:
-    """Return the name of the scheme in which `sequences` mark entities.
+    """Return the scheme in which sequences of tags mark entities: IOB1, IOB2, BIOES or BILOU.
 
     >>> scheme([["I-name", "O", "I-name", "B-name"]]), scheme([["B-name", "L-name", "U-place"]])
     ('IOB1', 'BILOU')
@@ -75,53 +76,53 @@ def scheme(sequences: Iterable[Sequence[str]]) -> str:
 
 
 def entities(tags: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Return type, first step and step after the last of every entity in a sequence of tags.
+    """Return the type, the first step and the step after the last of each entity in a sequence of tags.
 
     >>> entities(["B-place", "I-place", "O", "I-name", "B-name"])
     [('place', 0, 2), ('name', 3, 4), ('name', 4, 5)]
     >>> entities(["B-place", "E-place", "S-place", "O"])
     [('place', 0, 2), ('place', 2, 3)]
     """
-    found: list[tuple[str, int, int]] = []
-    goes_on = False  # whether the next step may be part of the last entity
+    spans: list[tuple[str, int, int]] = []
+    is_open = False  # whether the next step may continue the last entity
     for step, tag in enumerate(tags):
         letter, kind = _split(tag)
         if letter == "O":
-            goes_on = False
+            is_open = False
             continue
-        if goes_on and letter in "IE" and found[-1][0] == kind:
-            found[-1] = (kind, found[-1][1], step + 1)
+        if is_open and letter in "IE" and spans[-1][0] == kind:
+            spans[-1] = (kind, spans[-1][1], step + 1)
         else:
-            found.append((kind, step, step + 1))
-        goes_on = letter in "BI"
-    return found
+            spans.append((kind, step, step + 1))
+        is_open = letter in "BI"
+    return spans
 
 
 @dataclass(frozen=True)
 class EntityFigures:
-    """How many entities were found whole: same type, same first and last step."""
+    """Counts of entities; an answered entity is right if type, first and last step are."""
 
     true: int
     answered: int
     right: int
     types: Mapping[str, EntityFigures] = field(default_factory=dict)
-    """The figures of each type, where these are of all."""
+    """Counts of each type of entity; empty in the counts of a single type."""
     scheme: str = ""
     """The scheme of the true tags: IOB1, IOB2, BIOES or BILOU."""
 
     @property
     def precision(self) -> float:
-        """Share of the answered entities that is right, 0 of none."""
+        """Share of the answered entities that are right; 0 if none was answered."""
         return self.right / max(1, self.answered)
 
     @property
     def recall(self) -> float:
-        """Share of the true entities that was found, 0 of none."""
+        """Share of the true entities that were found; 0 if there are none."""
         return self.right / max(1, self.true)
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of both, 0 of none."""
+        """Harmonic mean of precision and recall; 0 without any entity."""
         return 2 * self.right / max(1, self.true + self.answered)
 
 
@@ -130,33 +131,34 @@ def entity_counts(
 ) -> list[tuple[Counter[str], Counter[str], Counter[str]]]:
     """Return for each sequence how many entities of each type are true, answered, and right.
 
-    Raises ShapeError where the sequences do not pair.
+    Raises ShapeError if the sequences of `truth` and `answers` differ in length.
     """
     if [len(tags) for tags in truth] != [len(tags) for tags in answers]:
         raise ShapeError("true and answered tags do not pair", expected="one answer a step")
-    pairs = [
-        (set(entities(one)), set(entities(two))) for one, two in zip(truth, answers, strict=True)
-    ]
-    return [(_types(one), _types(two), _types(one & two)) for one, two in pairs]
+    counts = []
+    for true_tags, answered_tags in zip(truth, answers, strict=True):
+        true, answered = set(entities(true_tags)), set(entities(answered_tags))
+        counts.append((_count_types(true), _count_types(answered), _count_types(true & answered)))
+    return counts
 
 
-def _types(found: Iterable[tuple[str, int, int]]) -> Counter[str]:
-    return Counter(kind for kind, _, _ in found)
+def _count_types(spans: Iterable[tuple[str, int, int]]) -> Counter[str]:
+    return Counter(kind for kind, _, _ in spans)
 
 
 def entity_figures(
     truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]]
 ) -> EntityFigures:
-    """Return how many entities were found in sequences of tags; raises ShapeError where they do not pair.
+    """Return the counts of whole entities in sequences of tags; raises ShapeError as `entity_counts`.
 
     >>> figures = entity_figures([["B-a", "I-a", "O", "B-b"]], [["B-a", "I-a", "O", "B-a"]])
     >>> figures.f1, figures.types["b"].recall, figures.scheme
     (0.5, 0.0, 'IOB2')
     """
     counts = [Counter[str](), Counter[str](), Counter[str]()]
-    for one in entity_counts(truth, answers):
-        for total, part in zip(counts, one, strict=True):
-            total.update(part)
+    for of_sequence in entity_counts(truth, answers):
+        for total, count in zip(counts, of_sequence, strict=True):
+            total.update(count)
     true, answered, right = counts
     types = {
         kind: EntityFigures(true[kind], answered[kind], right[kind])

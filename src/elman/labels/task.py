@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
     from elman.files.model import Model
     from elman.files.model_types import ModelTypes
-    from elman.labels.examples import Labelled
+    from elman.labels.examples import LabelledSequences
     from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
     from elman.tables.column_kinds import ColumnKinds
     from elman.training.run import Outcome
@@ -95,7 +95,7 @@ class _LabelledTask(Generic[P]):
         from elman.training.estimator import needs_torch
 
         with needs_torch():
-            from elman.labels.examples import Labelled
+            from elman.labels.examples import LabelledSequences
             from elman.labels.train import train_labelled
 
         # A file of labels belongs to the texts beside it: new texts have another file, or none.
@@ -103,8 +103,8 @@ class _LabelledTask(Generic[P]):
         if os.path.isfile(data.columns.get("label", "")):
             del kept["label"]
 
-        def examples(files: Sequence[str]) -> Labelled:
-            return Labelled(*self.read_examples(files, data.columns, data.reading), kept)
+        def examples(files: Sequence[str]) -> LabelledSequences:
+            return LabelledSequences(*self.read_examples(files, data.columns, data.reading), kept)
 
         valid, test = (
             None if files is None else examples(files) for files in (data.valid, data.test)
@@ -248,23 +248,24 @@ class _LabelledTask(Generic[P]):
         """Return what plain models reach on the data, fitted on the files of ``--train``."""
         if request.train is None:
             return ()
-        from elman.training.estimator import needs_torch
+        from elman.labels.baselines import measure_label_baselines, measure_number_baselines
+        from elman.labels.examples import LabelledSequences
 
-        with needs_torch():
-            from elman.labels.baselines import compare
-            from elman.labels.examples import Labelled
-        weight = "balanced" if request.metric == "macro_recall" else None
-        training = Labelled(*self.read_examples(request.train, columns, request.reading))
-        return compare(
+        training = LabelledSequences(*self.read_examples(request.train, columns, request.reading))
+        measured = LabelledSequences(sequences, targets)
+        labels = predictor.model.codec.labels
+        if labels is None:
+            return measure_number_baselines(training, measured)
+        return measure_label_baselines(
             self.name,
             self._comparable(training),
-            self._comparable(Labelled(sequences, targets)),
-            predictor.model.codec.labels,
-            weight,
+            self._comparable(measured),
+            labels,
+            "balanced" if request.metric == "macro_recall" else None,
             metric=request.metric or "accuracy",
         )
 
-    def _comparable(self, data: Labelled) -> Labelled:
+    def _comparable(self, data: LabelledSequences) -> LabelledSequences:
         """Return the data as plain models read it."""
         return data
 
@@ -413,7 +414,7 @@ class TagTask(_CategoricalTask["TaggerPredictor"]):
         del names  # a row is a step, and the column "sequence" already names its sequence
         return answers
 
-    def _comparable(self, data: Labelled) -> Labelled:
+    def _comparable(self, data: LabelledSequences) -> LabelledSequences:
         return data.stepwise()
 
 

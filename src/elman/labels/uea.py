@@ -1,4 +1,4 @@
-"""The `.ts` files of the UEA and UCR archives, as sktime and aeon write them: sequences and their labels.
+"""Reader of `.ts` files, the format of the UEA and UCR archives that sktime and aeon also write.
 
     # a comment
     @problemName Vowels
@@ -8,8 +8,8 @@
     @data
     1.0,2.0,3.0:0.1,?,0.3:a
 
-A line of data is one sequence: its channels with ``:`` between them, last the label where ``@classLabel``
-or ``@targetLabel`` is true. Lengths may differ; a value ``?`` is missing.
+Each line of data is one sequence: its channels, separated by ``:``, and finally the label if ``@classLabel``
+or ``@targetLabel`` is true. Lengths may differ; the value ``?`` is missing.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman.errors import DataError, warn
-from elman.labels.codec import ABSENT, Labels
+from elman.labels.codec import UNKNOWN_LABEL, Labels
 from elman.tables.columns import MISSING, column_of
 from elman.text.encodings import read_text
 
 __all__ = ["parse_ts", "read_ts"]
 
-Parsed: TypeAlias = tuple[list[np.ndarray], list[Any] | None]
+LabelledArrays: TypeAlias = tuple[list[np.ndarray], list[Any] | None]
 
-_LABELS = ("classlabel", "targetlabel")
+_LABEL_TAGS = ("classlabel", "targetlabel")
 
 
-def read_ts(path: str | os.PathLike[str], encoding: str | None = None) -> Parsed:
-    """Return the sequences ``[T_i, C]`` of a `.ts` file, float64, NaN where missing, and their labels.
+def read_ts(path: str | os.PathLike[str], encoding: str | None = None) -> LabelledArrays:
+    """Return the sequences ``[T_i, C]`` of a `.ts` file, float64 with NaN where missing, and their labels.
 
-    The labels are None where the file has none; one of them is None where it is missing. Labels that are
-    all numbers are numbers. Raises DataError with the line that cannot be read.
+    Labels become numbers if all of them are. A missing label is None, and the list is None if the file has no
+    labels. Raises DataError, which names the line that cannot be read.
     """
     text, notes = read_text(path, encoding)
     warn(notes)
     return parse_ts(text, os.fspath(path))
 
 
-def parse_ts(text: str, name: str) -> Parsed:
-    r"""Return what `read_ts` does, of a `text` that messages call `name`.
+def parse_ts(text: str, name: str) -> LabelledArrays:
+    r"""Return the sequences and labels in the text of a `.ts` file, which messages call `name`.
 
     >>> sequences, labels = parse_ts("@classLabel true a b\n@data\n1,2:3,?:b\n", "x.ts")
     >>> sequences[0].tolist(), labels
@@ -53,20 +53,20 @@ def parse_ts(text: str, name: str) -> Parsed:
     tags: dict[str, list[str]] = {}
     sequences: list[np.ndarray] = []
     labels: dict[int, str] = {}
-    begun = labelled = False
+    in_data = labelled = False
     for number, line in enumerate(map(str.strip, text.split("\n")), 1):
         where = f"{name}, line {number}"
         if not line or line.startswith("#"):
             continue
-        if not begun:
+        if not in_data:
             tag, *values = line.split()
             if not tag.startswith("@"):
                 raise DataError(
                     where, got=line, expected="a line that begins with @ or #, or @data"
                 )
             tags[tag[1:].lower()] = values
-            if begun := tag.lower() == "@data":
-                labelled = _labelled(tags, name)
+            if in_data := tag.lower() == "@data":
+                labelled = _has_labels(tags, name)
             continue
         parts = line.split(":")
         if labelled:
@@ -79,17 +79,17 @@ def parse_ts(text: str, name: str) -> Parsed:
                 where, got=f"{channels} channels", expected=f"{expected}", remedy=remedy
             )
     if not sequences:
-        raise DataError(f"{name} has no line of data", expected="some behind a line @data")
+        raise DataError(f"{name} has no line of data", expected="some after a line @data")
     return sequences, _plain(labels, tags, name) if labelled else None
 
 
-def _labelled(tags: dict[str, list[str]], name: str) -> bool:
-    """Return whether the lines of data end in a label; raises DataError for what is not read here."""
+def _has_labels(tags: dict[str, list[str]], name: str) -> bool:
+    """Return whether lines of data end in a label; raises DataError for time stamps, which are not read."""
     if _is_true(tags, "timestamps"):
         raise DataError(
             f"{name} has time stamps", expected="@timeStamps false", remedy="leave the stamps out"
         )
-    return any(_is_true(tags, tag) for tag in _LABELS)
+    return any(_is_true(tags, tag) for tag in _LABEL_TAGS)
 
 
 def _is_true(tags: dict[str, list[str]], tag: str) -> bool:
@@ -115,29 +115,27 @@ def _numbers(part: str, where: str) -> np.ndarray:
     try:
         return np.array(values, np.float64)
     except ValueError:
-        plain = [value.strip().lower() for value in values]
-    found = np.full(len(plain), np.nan)
-    for step, value in enumerate(plain):
+        stripped = [value.strip().lower() for value in values]
+    numbers = np.full(len(stripped), np.nan)
+    for step, value in enumerate(stripped):
         if value == "" or value not in MISSING:
             try:
-                found[step] = float(value)
+                numbers[step] = float(value)
             except ValueError:
                 got = f"{values[step]!r} in step {step}"
                 raise DataError(where, got=got, expected="a number, or ? where missing") from None
-    return found
+    return numbers
 
 
 def _plain(labels: dict[int, str], tags: dict[str, list[str]], name: str) -> list[Any]:
-    """Return labels, given by their lines, as a table would have them, None where missing."""
-    held = {line: label for line, label in labels.items() if label not in ("", "?")}
+    """Return the labels of all lines in the types that a table would give them, None where missing."""
+    present = {line: label for line, label in labels.items() if label not in ("", "?")}
     declared = tags.get("classlabel", [])[1:]
-    if declared and held:
-        known = Labels.of(column_of(declared)[0].tolist()).encode(held.values())
-        for line in [line for line, number in zip(held, known, strict=True) if number == ABSENT][
-            :1
-        ]:
-            raise DataError(
-                f"{name}, line {line}", got=f"label {held[line]!r}", expected="one of @classLabel"
-            )
-    values = dict(zip(held, column_of(held.values())[0].tolist(), strict=True))
+    if declared and present:
+        numbers = Labels.of(column_of(declared)[0].tolist()).encode(present.values())
+        for line, number in zip(present, numbers, strict=True):
+            if number == UNKNOWN_LABEL:
+                got, expected = f"label {present[line]!r}", "one of @classLabel"
+                raise DataError(f"{name}, line {line}", got=got, expected=expected)
+    values = dict(zip(present, column_of(present.values())[0].tolist(), strict=True))
     return [values.get(line) for line in labels]

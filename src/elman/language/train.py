@@ -24,7 +24,7 @@ from elman.language.network_torch import Network
 from elman.language.ngram import ngram_loss
 from elman.language.options import LanguageOptions
 from elman.language.plan import Plan, resolve
-from elman.metrics.paired import paired_difference
+from elman.metrics.paired import compare_losses
 from elman.text.sources import Source
 from elman.text.vocabulary import TextCodec
 from elman.training.checkpoint import Best
@@ -350,6 +350,6 @@ class _LanguageRun(Run):
             NGRAM_ORDER[self.codec.level],
             choosing=None if chosen is None else _measured(chosen),
         )
-        difference = paired_difference(losses, ngram.token_losses, groups)
+        difference = compare_losses(losses, ngram.token_losses, groups)
         figures = self.figures(test, float(losses.mean()))
         return figures, ngram.to_dict() | {"difference": asdict(difference)}

@@ -1,3 +1,3 @@
-"""Measures of labels and of forecasts, and the plain answers that they are compared with."""
+"""Error measures, and tests of whether two models differ by more than chance."""
 
 __all__ = ()

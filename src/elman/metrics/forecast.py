@@ -1,6 +1,6 @@
-"""How good forecasts are, beside the plain ones: measures, and whether they say more than the last value.
+"""Error measures of point forecasts, quantiles and intervals.
 
-Forecasts and truth are arrays of one shape; where the truth is NaN nothing is measured.
+Forecasts and true values are arrays of the same shape; positions where the truth is NaN are ignored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TINY = float(np.finfo(np.float64).tiny)
 
 
 def _pairs(forecast: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return what is measured of both, flat."""
+    """Return forecasts and true values at the positions where the truth is known, flattened."""
     forecasts, truths = np.asarray(forecast, np.float64), np.asarray(truth, np.float64)
     if forecasts.shape != truths.shape:
         raise ShapeError(
@@ -40,12 +40,12 @@ def _pairs(forecast: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarra
             got=forecasts.shape,
             expected=f"that of the truth, {truths.shape}",
         )
-    there = np.isfinite(truths)
-    if not there.any():
+    known = np.isfinite(truths)
+    if not known.any():
         raise DataError("there is no true value to measure a forecast by")
-    if not np.isfinite(forecasts[there]).all():
+    if not np.isfinite(forecasts[known]).all():
         raise DataError("a forecast is not finite")
-    return forecasts[there], truths[there]
+    return forecasts[known], truths[known]
 
 
 def _errors(forecast: ArrayLike, truth: ArrayLike) -> np.ndarray:
@@ -55,7 +55,7 @@ def _errors(forecast: ArrayLike, truth: ArrayLike) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Return the mean of values from 0, also where their sum is no float."""
+    """Return the mean of values of at least 0, even if their sum would overflow."""
     largest = float(values.max())
     return largest * float(np.mean(values / largest)) if largest > _TINY else 0.0
 
@@ -81,24 +81,26 @@ def rmse(forecast: ArrayLike, truth: ArrayLike) -> float:
 
 
 def smape(forecast: ArrayLike, truth: ArrayLike) -> float:
-    """Return the mean of ``200 · |y - f| / (|y| + |f|)``, M4's sMAPE in percent, 0 where both are 0.
+    """Return the sMAPE of the M4 competition in percent: the mean of ``200 · |y - f| / (|y| + |f|)``.
 
+    A term is 0 where both values are 0.
     Source: Makridakis, Spiliotis, Assimakopoulos, "The M4 Competition", 2020. Raises as `mae`.
 
     >>> smape([1.0, 0.0], [3.0, 0.0])
     50.0
     """
     forecasts, truths = _pairs(forecast, truth)
-    # halves, for the sum and the difference of numbers near the end of the floats
+    # work on halves: sums and differences of huge numbers would overflow
     size = np.abs(forecasts / 2) + np.abs(truths / 2)
     size[size == 0] = 1.0
     return float(np.mean(200 * (np.abs(truths / 2 - forecasts / 2) / size)))
 
 
 def scale(history: ArrayLike, season: int = 1) -> float | None:
-    """Return MASE's unit: the mean absolute difference of values a season apart in `history` ``[T]``.
+    """Return the unit of MASE: the mean absolute difference of values a season apart in `history` ``[T]``.
 
-    Where there is none, or all are 0, that of neighbours; None where those are 0 as well.
+    If there are no such differences, or all are 0, the differences of neighbouring values are used; None if
+    those are 0 as well.
 
     >>> scale([1.0, 5.0, 2.0, 7.0], 2), scale([1.0, 2.0, 1.0, 2.0], 2), scale([3.0, 3.0])
     (1.5, 1.0, None)
@@ -117,10 +119,10 @@ def scale(history: ArrayLike, season: int = 1) -> float | None:
 def mase(
     forecast: ArrayLike, truth: ArrayLike, history: ArrayLike, season: int = 1
 ) -> float | None:
-    """Return the mean absolute error over `scale` of the `history` before the forecast.
+    """Return the mean absolute error divided by the `scale` of the `history` before the forecast.
 
-    None where the history is constant and gives no scale. Source: Hyndman, Koehler, "Another look at
-    measures of forecast accuracy", 2006. Raises as `mae`.
+    None if the history is constant. Source: Hyndman, Koehler, "Another look at measures of forecast
+    accuracy", 2006. Raises as `mae`.
 
     >>> mase([7.0, 7.0], [8.0, 9.0], [1.0, 5.0, 2.0, 7.0], 2)
     1.0
@@ -132,8 +134,8 @@ def mase(
 def pinball(forecast: ArrayLike, truth: ArrayLike, level: float) -> float:
     """Return the mean quantile loss of a forecast of the quantile at `level`, in the unit of the series.
 
-    ``max(q · (y - f), (q - 1) · (y - f))``. Source: Koenker, Bassett, "Regression Quantiles", 1978.
-    Raises as `mae`.
+    The loss is ``max(q · (y - f), (q - 1) · (y - f))``. Source: Koenker, Bassett, "Regression Quantiles",
+    1978. Raises as `mae`.
 
     >>> pinball([1.0, 1.0], [2.0, 0.0], 0.75)
     0.5
@@ -145,9 +147,9 @@ def pinball(forecast: ArrayLike, truth: ArrayLike, level: float) -> float:
 def crps(forecasts: ArrayLike, truth: ArrayLike, levels: Sequence[float]) -> float:
     """Return the continuous ranked probability score of `forecasts` ``[Q, ...]``, lower is better.
 
-    It is twice the integral of the quantile loss over all levels, by trapezia between the `levels` ``[Q]``
-    (ascending), in the unit of the series. Source: Gneiting, Raftery, "Strictly Proper Scoring Rules,
-    Prediction, and Estimation", 2007, with the quantile form of Laio, Tamea 2007. Raises as `mae`.
+    The score is twice the integral of the quantile loss over all levels, by the trapezoidal rule between the
+    ascending `levels` ``[Q]``, in the unit of the series. Source: Gneiting, Raftery, "Strictly Proper Scoring
+    Rules, Prediction, and Estimation", 2007, with the quantile form of Laio, Tamea 2007. Raises as `mae`.
 
     >>> crps([[0.0], [1.0], [2.0]], [1.0], [0.25, 0.5, 0.75])
     0.25
@@ -162,8 +164,8 @@ def crps(forecasts: ArrayLike, truth: ArrayLike, levels: Sequence[float]) -> flo
 def mean_of_quantiles(quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     """Return the mean ``[...]`` of distributions given by their quantiles ``[..., Q]`` at `levels`.
 
-    Between two quantiles a distribution is even. Beyond the outermost it falls off exponentially, at the
-    pace of the outermost two, unless these are much farther apart than the next two: then it ends there.
+    The distribution is taken as uniform between two quantiles and exponential beyond the outermost ones, with
+    the density of the outermost gap. If that gap is more than twice the next one, the tail is left out.
 
     >>> mean_of_quantiles(np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 4.0]]), (0.25, 0.5, 0.75)).tolist()
     [1.0, 1.5]
@@ -171,10 +173,10 @@ def mean_of_quantiles(quantiles: np.ndarray, levels: Sequence[float]) -> np.ndar
     if len(levels) < 3:
         return np.asarray(quantiles[..., len(levels) // 2])
     edges = np.array([0.0, *levels, 1.0])
-    apart = np.diff(levels)
+    gaps_of_levels = np.diff(levels)
     weights = np.zeros(len(levels))
-    weights[:-1] += apart / 2
-    weights[1:] += apart / 2
+    weights[:-1] += gaps_of_levels / 2
+    weights[1:] += gaps_of_levels / 2
     weights[[0, -1]] += edges[1]
     with np.errstate(over="ignore", invalid="ignore"):
         gaps = np.diff(quantiles, axis=-1)
@@ -189,9 +191,9 @@ def mean_of_quantiles(quantiles: np.ndarray, levels: Sequence[float]) -> np.ndar
 def weighted_quantile_loss(
     forecasts: ArrayLike, truth: ArrayLike, levels: Sequence[float]
 ) -> float | None:
-    """Return twice the quantile losses of `forecasts` ``[Q, ...]`` over ``Σ|y|``, the mean of the levels.
+    """Return twice the quantile loss of `forecasts` ``[Q, ...]`` divided by ``Σ|y|``, averaged over `levels`.
 
-    None where the truth is 0 throughout. Raises as `mae`.
+    None if every true value is 0. Raises as `mae`.
 
     >>> weighted_quantile_loss([[1.0, 1.0]], [2.0, 0.0], [0.75])
     1.0
@@ -205,7 +207,7 @@ def weighted_quantile_loss(
 
 
 def coverage(low: ArrayLike, high: ArrayLike, truth: ArrayLike) -> float:
-    """Return the share of the true values from `low` to `high`; raises as `mae`.
+    """Return the share of the true values that lie between `low` and `high`; raises as `mae`.
 
     >>> coverage([0.0, 0.0], [1.0, 1.0], [1.0, 2.0])
     0.5
@@ -216,7 +218,7 @@ def coverage(low: ArrayLike, high: ArrayLike, truth: ArrayLike) -> float:
 
 
 def interval_width(low: ArrayLike, high: ArrayLike, truth: ArrayLike) -> float:
-    """Return the mean width of the intervals whose truth is known, in the unit of the series.
+    """Return the mean width of the intervals whose true value is known, in the unit of the series.
 
     >>> interval_width([0.0, 0.0], [1.0, 3.0], [1.0, 2.0])
     2.0

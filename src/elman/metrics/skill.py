@@ -1,42 +1,49 @@
-"""Whether a forecast says more than another one, or than the last value."""
+"""Tests of whether a forecast is better than another one, and whether it only repeats the last value.
+
+The errors of windows that overlap in time are correlated, so the tests count origins that are a horizon or
+more apart as the observations, not windows.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.errors import DataError, ShapeError
+from elman.metrics.paired import SIGNIFICANCE_LEVEL, student_quantile
 
-__all__ = ["Skill", "is_repeated_last", "paired_skill", "student_quantile"]
+__all__ = ["Skill", "is_repeated_last", "paired_skill"]
 
-_TINY, _INFINITE = float(np.finfo(np.float64).tiny), 1e9
-# Below this number of origins a horizon apart, chance cannot be told from skill: the standard error itself is
-# then so uncertain that random walks seem to be foretold.
-_FEW = 8
-# Moves of at most a third of the true ones, that foretell nothing, are the last value repeated;
-# from a few origins alone, only moves of at most a twentieth are.
-_SMALL_MOVES, _NO_MOVES = 1 / 3, 1 / 20
+_TINY = float(np.finfo(np.float64).tiny)
+WORST_SKILL = -1e9
+"""Skill of a forecast that makes an error where the other forecast makes none."""
+MIN_ORIGINS = 8
+"""With fewer origins a horizon apart, the standard error is too uncertain to tell skill from chance: random
+walks would seem predictable."""
+SMALL_MOVES, NO_MOVES = 1 / 3, 1 / 20
+"""Share of the true moves up to which a forecast may count as the repeated last value; the second holds when
+there are fewer than `MIN_ORIGINS` origins."""
 
 
 @dataclass(frozen=True)
 class Skill:
-    """How a forecast compares with another one on the same windows."""
+    """Comparison of a forecast with another one on the same windows."""
 
     against: str
-    """The name of the other."""
+    """Name of the other forecast."""
     value: float
-    """Share of the other's error that it saves; below 0 it makes a larger one."""
+    """Share of the other forecast's error that this one saves; below 0 its error is larger."""
     standard_error: float | None
-    """Of `value`; None where the origins are too few to tell."""
+    """Standard error of `value`; None with fewer than `MIN_ORIGINS` origins."""
     origins: int
-    """Origins in time, a horizon or more apart; several series at one time count as one."""
-    verdict: str
-    """"better" or "not better" beyond chance; else "no difference": none that these windows can show. With
-    too few origins a larger error is "not better", a smaller one "no difference"."""
+    """Number of origins in time that are a horizon or more apart; several series at one time count once."""
+    verdict: Literal["better", "not better", "no difference"]
+    """"better" and "not better" are beyond chance; "no difference" is one that these windows cannot show.
+    With too few origins, a larger error is "not better" and a smaller one "no difference"."""
 
     def __str__(self) -> str:
         other = f"the {self.against} forecast"
@@ -52,8 +59,8 @@ class Skill:
             )
         size = f"{size} that of {other}"
         if self.standard_error is None:
-            apart = f"{self.origins} origin{'s' * (self.origins > 1)} in time"
-            return f"the error is {size}; {apart} cannot tell how much of that is chance"
+            origins = f"{self.origins} origin{'s' * (self.origins > 1)} in time"
+            return f"the error is {size}; {origins} cannot tell how much of that is chance"
         error = f"(standard error {100 * self.standard_error:.1f} %)"
         if self.verdict == "better":
             return f"the error is {size} {error}"
@@ -63,24 +70,7 @@ class Skill:
         )
 
 
-def student_quantile(freedom: int, level: float) -> float:
-    """Return the quantile of Student's t at `level`, for 0.975 to 4 % from three degrees of freedom on.
-
-    Source: Abramowitz, Stegun, "Handbook of Mathematical Functions", 26.7.5.
-
-    >>> round(student_quantile(10, 0.95), 3)
-    1.812
-    """
-    z = NormalDist().inv_cdf(level)
-    return (
-        z
-        + (z**3 + z) / (4 * freedom)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
-    )
-
-
-def _apart(times: np.ndarray, horizon: int) -> int:
+def _count_origins(times: np.ndarray, horizon: int) -> int:
     """Return how many of the ascending `times` are a horizon or more apart."""
     count, last = 0, -math.inf
     for time in times.tolist():
@@ -92,22 +82,22 @@ def _apart(times: np.ndarray, horizon: int) -> int:
 def _standard_error(
     values: np.ndarray, times: np.ndarray, horizon: int
 ) -> tuple[float | None, int]:
-    """Return the standard error of the mean of `values` ``[N]``, None where they are too few, and how many.
+    """Return the standard error of the mean of `values` ``[N]`` and the number of origins a horizon apart.
 
-    Values of one time are one observation, whatever their series: what happens at one time happens to
-    many of them. Those less than a horizon apart share a part of their truth. Both as Driscoll, Kraay 1998
-    with the weights of Newey, West 1987 and the correction for few values of Harvey, Leybourne, Newbold
-    1997. How many are the origins a horizon apart: they are the observations of the test.
+    The error is None with fewer than `MIN_ORIGINS` origins. Values of one time count as one observation
+    because an event at that time affects many series at once; values less than a horizon apart are
+    correlated because they share true values. Sources: Driscoll, Kraay 1998, with the weights of Newey, West
+    1987 and the small-sample correction of Harvey, Leybourne, Newbold 1997.
     """
     when, place = np.unique(times, return_inverse=True)
-    n, count = len(when), _apart(when, horizon)
-    if count < _FEW:
+    n, count = len(when), _count_origins(when, horizon)
+    if count < MIN_ORIGINS:
         return None, count
     centred = values - values.mean()
     largest = float(np.abs(centred).max())
     if largest == 0:
         return 0.0, count
-    # squares of great numbers are no floats
+    # divide by the largest: squares of huge numbers would overflow
     sums = np.bincount(place, centred / largest)
     variance = float(sums @ sums)
     for lag in range(1, n):
@@ -130,13 +120,24 @@ def paired_skill(
     times: ArrayLike | None = None,
     horizon: int = 1,
 ) -> Skill:
-    """Return how `losses` ``[N]``, one a window, compare with those of the `other` forecast.
+    """Compare the losses ``[N]`` of a forecast, one for each window, with those of the `other` forecast.
 
-    Better and not better are each said where chance would do so one time in twenty at most, by the paired
-    test of Diebold, Mariano, "Comparing Predictive Accuracy", 1995. `times` ``[N]`` are the steps at which
-    the windows begin, on one clock for all series (by default one after another), and each window reaches
-    over `horizon` steps. Windows of several series at one time are one observation. Where the other makes
-    no error the skill is 0 if this one makes none, else -1e9. Raises ShapeError.
+    The test is the paired one of Diebold, Mariano, "Comparing Predictive Accuracy", 1995, one-sided at 5 % in
+    each direction.
+
+    Args:
+        losses: Losses of the forecast.
+        other: Losses of the other forecast in the same windows.
+        against: Name of the other forecast.
+        times: Step at which each window begins, on one clock for all series (default: windows that follow
+            one another without overlap). Windows of several series at one time are one observation.
+        horizon: Number of steps in each window.
+
+    Returns:
+        The skill. Where the other forecast makes no error it is 0 if this one makes none, else `WORST_SKILL`.
+
+    Raises:
+        ShapeError: The arrays differ in length.
 
     >>> paired_skill([1.0, 2.0, 1.0, 2.0] * 2, [2.0, 3.0, 2.0, 4.0] * 2).verdict
     'better'
@@ -150,14 +151,15 @@ def paired_skill(
     largest = float(max(ours.max(), others.max()))
     base = float(np.mean(others / largest)) if largest > 0 else 0.0
     if base <= 0:
-        value = -_INFINITE if largest > 0 else 0.0
-        return Skill(against, value, None, _apart(np.unique(when), horizon), "not better")
+        value = WORST_SKILL if largest > 0 else 0.0
+        return Skill(against, value, None, _count_origins(np.unique(when), horizon), "not better")
     gains = (others / largest - ours / largest) / base
     skill = float(gains.mean())
     error, count = _standard_error(gains, when, horizon)
+    verdict: Literal["better", "not better", "no difference"]
     if skill <= 0 and (error is None or skill == 0):
         verdict = "not better"
-    elif error is None or abs(skill) <= student_quantile(count - 1, 0.95) * error:
+    elif error is None or abs(skill) <= student_quantile(count - 1, 1 - SIGNIFICANCE_LEVEL) * error:
         verdict = "no difference"
     else:
         verdict = "better" if skill > 0 else "not better"
@@ -172,15 +174,25 @@ def is_repeated_last(
     times: ArrayLike | None = None,
     horizon: int = 1,
 ) -> bool:
-    """Return whether forecasts ``[N, H]`` are in effect the `last` value ``[N]`` before them, repeated.
+    """Return whether forecasts ``[N, H]`` in effect repeat the `last` value ``[N]`` before each window.
 
-    They are where both hold: their moves away from the last value are at most a third as large (root mean
-    square) as the true ones, and do not foretell these. The second is the test of Clark, West,
-    "Approximately normal tests for equal predictive accuracy in nested models", 2007: the product of
-    both moves, a mean for each window, is not above 0 beyond chance (one-sided 5 %). With origins too few
-    for a test, only moves of at most a twentieth of the true ones count; a truth that does not move
-    repeats nothing. Several series are divided by their scale before. `times` and `horizon` as in
-    `paired_skill`. Raises ShapeError, DataError.
+    They do if both conditions hold. First, the forecast moves away from the last value at most a third as
+    far as the truth does (root mean square). Second, these moves do not predict the true moves: by the test
+    of Clark, West, "Approximately normal tests for equal predictive accuracy in nested models", 2007, the
+    product of both moves, averaged in each window, is not above 0 beyond chance (one-sided, 5 %). With too
+    few origins for that test, the moves must be at most a twentieth of the true ones. If the truth never
+    moves, the answer is False.
+
+    Args:
+        forecasts: The forecasts; several series must have been divided by their scales.
+        last: The value before each window.
+        truth: The true values ``[N, H]``, NaN where unknown.
+        times: As in `paired_skill`.
+        horizon: As in `paired_skill`.
+
+    Raises:
+        ShapeError: The arrays do not fit together.
+        DataError: No truth is known, or a forecast or last value is not finite.
 
     >>> last = np.array([1.0, 4.0, 2.0, 8.0, 5.0, 7.0])
     >>> truth = np.array([[4.0], [2.0], [8.0], [5.0], [7.0], [1.0]])
@@ -195,20 +207,20 @@ def is_repeated_last(
             got=f"{values.shape}, {before.shape}, {truths.shape}",
             expected="[N, H], [N], [N, H]",
         )
-    there = np.isfinite(truths)
-    if not there.any() or not np.isfinite(values[there]).all() or not np.isfinite(before).all():
+    known = np.isfinite(truths)
+    if not known.any() or not np.isfinite(values[known]).all() or not np.isfinite(before).all():
         raise DataError("no truth is known, or a forecast or last value is not finite")
-    largest = max(np.abs(before).max(), np.abs(truths[there]).max(), np.abs(values[there]).max())
+    largest = max(np.abs(before).max(), np.abs(truths[known]).max(), np.abs(values[known]).max())
     unit = max(float(largest), _TINY)
-    true_moves = np.where(there, truths / unit - before[:, None] / unit, 0.0)
-    moves = np.where(there, values / unit - before[:, None] / unit, 0.0)
-    size, true_size = (float(np.sqrt((some**2).sum())) for some in (moves, true_moves))
-    if true_size == 0 or size > _SMALL_MOVES * true_size:
+    true_moves = np.where(known, truths / unit - before[:, None] / unit, 0.0)
+    moves = np.where(known, values / unit - before[:, None] / unit, 0.0)
+    size, true_size = (float(np.sqrt((move**2).sum())) for move in (moves, true_moves))
+    if true_size == 0 or size > SMALL_MOVES * true_size:
         return False
-    origins = there.any(axis=1)
-    products = (moves * true_moves).sum(axis=1)[origins] / there.sum(axis=1)[origins]
+    origins = known.any(axis=1)
+    products = (moves * true_moves).sum(axis=1)[origins] / known.sum(axis=1)[origins]
     when = np.arange(len(values)) * horizon if times is None else np.asarray(times)
     error, count = _standard_error(products, when[origins], horizon)
     if error is None:
-        return size <= _NO_MOVES * true_size
-    return bool(products.mean() <= student_quantile(count - 1, 0.95) * error)
+        return size <= NO_MOVES * true_size
+    return bool(products.mean() <= student_quantile(count - 1, 1 - SIGNIFICANCE_LEVEL) * error)

@@ -11,10 +11,10 @@ import numpy as np
 from elman.cells import find
 from elman.engine.shapes import whole_number
 from elman.errors import DataError
+from elman.explain.ablation import count_replacements
 from elman.explain.explanation import ADDITIVE, DECOMPOSITION, LEFT_OUT, REPLACEMENT, Explanation
 from elman.explain.gradients import finite, held
 from elman.explain.question import Question, Shares
-from elman.labels.ablation import DRAWS, FEWEST_DRAWS
 from elman.series.attribution import Part, shared_out
 from elman.series.series import SeriesSet
 
@@ -246,8 +246,7 @@ class _Ahead(Question):
     def replaced(self, sample: int, *, quick: bool) -> np.ndarray:
         """Return how far the mean forecast falls, in the mean, when each input is replaced."""
         draw = np.random.default_rng(sample)
-        most = FEWEST_DRAWS if quick else min(DRAWS, _WINDOWS // max(1, len(self.parts)))
-        self.draws = draws = max(FEWEST_DRAWS, most)
+        self.draws = draws = count_replacements(_WINDOWS, len(self.parts), quick=quick)
         variants = [self._other(part, draw) for part in self.parts for _ in range(draws)]
         scores = self._scores(variants)
         # in parts: the sum of great numbers would leave the range

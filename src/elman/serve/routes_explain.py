@@ -11,7 +11,8 @@ from typing_extensions import TypedDict
 from elman.draw import figures
 from elman.errors import DataError, InputError
 from elman.inspect.similar import units_like
-from elman.labels.dataset import Encoded, Sequences
+from elman.labels.batches import EncodedSequences
+from elman.labels.dataset import Sequences
 from elman.language.explain import replace
 from elman.language.recorded import Read
 from elman.language.sampling import ranked
@@ -177,7 +178,7 @@ def _bounded(predictor: Any, what: Any) -> Any:
     if config.task in ("classify", "regress", "tag"):
         given = Sequences.of([what])
         given = given.stepwise() if config.task == "tag" else given
-        steps = int(Encoded.of(predictor.model.codec, given).lengths[0])
+        steps = int(EncodedSequences.of(predictor.model.codec, given).lengths[0])
         if steps > MOST_STEPS:
             raise InputError("input", got=f"{steps:,} steps", expected=f"at most {MOST_STEPS:,}")
     return what

@@ -1,18 +1,18 @@
-"""Columns: the values of a file or frame as one array, the same from whichever of them they come.
+"""Conversion of the values of a column to one array, in the same way for files and for data frames.
 
-| what stands in a column | what it becomes |
+| values of the column | resulting array |
 |---|---|
-| whole numbers, none missing (floats too, up to 2^53, but for -0.0) | int64 |
-| other numbers; whole numbers with some missing | float64, NaN where missing |
-| true and false | bool; with some missing 1.0, 0.0 and NaN |
-| texts that are all numbers, or all true or false | as those: a CSV file has nothing but texts |
+| whole numbers, none missing (also floats up to 2^53, except -0.0) | int64 |
+| other numbers; whole numbers of which some are missing | float64, NaN where missing |
+| true and false | bool; if some are missing, float64 with 1.0, 0.0 and NaN |
+| texts that are all numbers, or all true or false | as above, because all values of a CSV file are texts |
 | nothing at all | float64, all NaN |
-| dates of a data frame | datetime64[us], in UTC where they bear a time zone |
+| dates of a data frame | datetime64[us], in UTC if they have a time zone |
 | anything else | text, None where missing or blank; dates that are text stay text |
 
-A text is a number as Python reads it, but for ``1_000`` and for leading zeros, which are ids
-(``007``). Among numbers ``NA``, ``N/A``, ``NaN``, ``null``, ``None``, ``-``, ``.`` and ``?`` are
-missing; among texts they are texts.
+A text counts as a number if Python reads it as one, except ``1_000`` and texts with leading zeros, which are
+ids (``007``). In a column of numbers, ``NA``, ``N/A``, ``NaN``, ``null``, ``None``, ``-``, ``.`` and ``?``
+mark missing values; in a column of texts they are texts.
 """
 
 from __future__ import annotations
@@ -47,16 +47,17 @@ __all__ = [
 MISSING = frozenset(("", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "-", ".", "?"))
 _TEXTS = frozenset((str, type(None)))
 _BOOLEANS = {"true", "false"}
-# what float() takes and a person does not mean
+# float() accepts these texts, but people do not mean numbers by them
 _NO_NUMBER = re.compile(r"_|^[+-]?0\d|[^\x00-\x7f]", re.MULTILINE)
 _NOT_PLAIN = re.compile(r"[^0-9+\-.eE\n]")
 _LEADING_ZERO = re.compile(r"\n[+-]?0\d")
 _AMBIGUOUS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
-_EXACT = 2.0**53
+MAX_EXACT_FLOAT = 2.0**53
+"""Up to this size, float64 represents every whole number exactly."""
 
 
 def row_name(row: int) -> str:
-    """Return how a message names the row with the index `row`: counted from 1, header left out.
+    """Return the name of a row in messages: counted from 1, without the header.
 
     >>> row_name(0)
     'row 1'
@@ -65,7 +66,7 @@ def row_name(row: int) -> str:
 
 
 def quoted(name: str) -> str:
-    """Return an id or a column's name as messages show it.
+    """Return an id or a column's name in quotes, shortened, as messages show it.
 
     >>> quoted("a")
     "'a'"
@@ -74,7 +75,7 @@ def quoted(name: str) -> str:
 
 
 def several(names: Sequence[str], most: int = 4) -> str:
-    """Return the first `most` names as messages show them.
+    """Return the first `most` names in quotes, as messages show them.
 
     >>> several(["a", "b", "c", "d", "e"])
     "'a', 'b', 'c', 'd', …"
@@ -83,7 +84,7 @@ def several(names: Sequence[str], most: int = 4) -> str:
 
 
 def of_series(ids: Sequence[str]) -> str:
-    """Return how a note names the series that it is about.
+    """Return the name of some series in a note.
 
     >>> of_series(["a"]), of_series(["a", "b"])
     ("series 'a'", "2 series: 'a', 'b'")
@@ -114,27 +115,27 @@ def objects(values: Iterable[object]) -> np.ndarray:
 
 
 def _normal(values: np.ndarray) -> np.ndarray:
-    """Return float64 `values` as int64 where each is present, whole and exact."""
-    whole = (np.abs(values) <= _EXACT) & (values == np.trunc(values))
+    """Return float64 `values` as int64 if all of them are whole numbers that float64 holds exactly."""
+    whole = (np.abs(values) <= MAX_EXACT_FLOAT) & (values == np.trunc(values))
     if len(values) and (whole & ~(np.signbit(values) & (values == 0))).all():
         return values.astype(np.int64)
     return values
 
 
 def _spread(values: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Return `values` at the places that are `present`, and NaN at the others where there are."""
+    """Return a column with `values` where `present` is set, and NaN elsewhere."""
     if present.all():
         return values if values.dtype.kind in "bi" else _normal(values)
-    whole = np.full(len(present), np.nan)
-    whole[present] = values
-    return whole
+    column = np.full(len(present), np.nan)
+    column[present] = values
+    return column
 
 
 def _float(value: Any) -> float:
     try:
         return float(value)
     except OverflowError:
-        return float(str(value))  # infinite, as the same digits in a file are
+        return float(str(value))  # infinity, as for the same digits in a file
 
 
 def _of_numbers(values: Sequence[Any]) -> np.ndarray:
@@ -147,7 +148,7 @@ def _of_numbers(values: Sequence[Any]) -> np.ndarray:
 
 
 def _parsed(texts: Sequence[str]) -> np.ndarray | None:
-    """Return texts as int64 or float64, None where one of them is no number."""
+    """Return texts as int64 or float64; None if one of them is no number."""
     for kind, dtype in ((int, np.int64), (float, np.float64)):
         try:
             return _normal(np.array([*map(kind, texts)], dtype))
@@ -157,7 +158,7 @@ def _parsed(texts: Sequence[str]) -> np.ndarray | None:
 
 
 def _of_plain_numbers(texts: Sequence[str | None]) -> np.ndarray | None:
-    """Return texts that are all plain numbers, or None: the fast way for most columns of a large file."""
+    """Return texts as numbers if all are plain numbers, else None: a fast path for most large columns."""
     plain = [text for text in texts if text is not None]
     if not plain or len(plain) < len(texts) or not is_number(plain[0]):
         return None
@@ -180,7 +181,7 @@ def _of_texts(texts: Sequence[str | None]) -> np.ndarray:
         return np.full(len(texts), np.nan)
     if held and _BOOLEANS.issuperset(held):
         return _spread(np.array([text == "true" for text in held]), present)
-    # most columns of texts are told by their first
+    # in most columns of texts the first value is no number, which saves looking at the others
     if held and is_number(held[0]) and not _NO_NUMBER.search("\n".join(held)):
         numbers = _parsed(held)
         if numbers is not None:
@@ -201,24 +202,24 @@ def _text(value: object) -> str:
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether a value is None, NaN, or another mark of a cell without a value.
+    """Return whether a value is None, NaN, or another marker of a missing value.
 
     >>> is_missing(None), is_missing(float("nan")), is_missing("")
     (True, True, False)
     """
     if isinstance(value, (float, np.floating, np.datetime64, Decimal)):
         return bool(value != value)
-    # pandas' own marks answer no comparison
+    # the markers of pandas and numpy cannot be compared
     return value is None or type(value).__name__ in ("NAType", "NaTType", "MaskedConstant")
 
 
 def utc_stamps(
     values: Sequence[Any], where: Callable[[int], str] = row_name
 ) -> tuple[np.ndarray, str | None]:
-    """Return datetimes as datetime64[us] ``[R]``, NaT for None, and the name of the time zone they bear.
+    """Return datetimes as datetime64[us] ``[R]``, NaT for None, and the name of their time zone.
 
-    Stamps that bear a zone are in UTC; the zone is "UTC" where they bear several, and None where they bear
-    none. `where` names a row in the error for stamps with and without a zone.
+    Datetimes with a time zone are converted to UTC. The zone is None if they have none, and "UTC" if they
+    have several. `where` names a row in the error for a mixture of dates with and without a time zone.
 
     >>> utc_stamps([datetime.datetime(2020, 1, 1, 12, tzinfo=datetime.UTC), None])[1]
     'UTC'
@@ -233,7 +234,7 @@ def utc_stamps(
         naive = next(row for row, zone in zones.items() if zone is None)
         raise DataError(
             f"dates with a time zone ({where(aware[0])}) and without one ({where(naive)})",
-            remedy="give all of them one",
+            remedy="give all of them a time zone, or none",
         )
     stamps = [value and value.astimezone(datetime.UTC).replace(tzinfo=None) for value in values]
     names = {str(zone) for zone in zones.values()}
@@ -255,9 +256,10 @@ def _of_array(values: np.ndarray) -> np.ndarray | None:
 
 
 def column_of(values: np.ndarray | Iterable[Any]) -> tuple[np.ndarray, str | None]:
-    """Return `values` as a column, and the time zone of stamps that bore one, which are now in UTC.
+    """Return `values` as a column, and the time zone of dates, which are converted to UTC.
 
-    What a masked array masks is missing. Raises DataError for dates with and without a time zone.
+    Masked values of a masked array are missing. Raises DataError for a mixture of dates with and without a
+    time zone.
 
     >>> column_of(["1", None, "NA"])[0], column_of([1.0, 2.0])[0]
     (array([ 1., nan, nan]), array([1, 2]))
@@ -276,13 +278,13 @@ def column_of(values: np.ndarray | Iterable[Any]) -> tuple[np.ndarray, str | Non
         return utc_stamps(values)
     if kinds <= {"bool"} or kinds == {"number"}:
         present = np.array([value is not None for value in values], bool)
-        found = _of_numbers(held) if kinds == {"number"} else np.array(held, bool)
-        return _spread(found, present), None
+        array = _of_numbers(held) if kinds == {"number"} else np.array(held, bool)
+        return _spread(array, present), None
     return _of_texts([None if value is None else _text(value) for value in values]), None
 
 
 def may_be_number(column: np.ndarray) -> bool:
-    """Return whether the first text of a column is a number whose comma marks a thousand or the decimals."""
+    """Return whether the comma in a column's first text may mark thousands or decimals, as in "1,234"."""
     return bool(
         _AMBIGUOUS.fullmatch(next((text for text in column if text is not None), "").strip())
     )
@@ -291,7 +293,8 @@ def may_be_number(column: np.ndarray) -> bool:
 def numbers_of(column: np.ndarray, what: str, where: Callable[[int], str]) -> np.ndarray:
     """Return `column` as float64 ``[R]``, NaN where missing.
 
-    Raises DataError at the first value that is no number; `what` names the column, `where` a row.
+    Raises DataError for the first value that is no number. In the message, `what` is the name of the column
+    and `where` gives the name of a row.
 
     >>> numbers_of(column_of(["NA", "NA"])[0], "y", row_name)
     array([nan, nan])
@@ -310,9 +313,9 @@ def numbers_of(column: np.ndarray, what: str, where: Callable[[int], str]) -> np
                 f"{what}, {where(row)}",
                 got=repr(text),
                 expected="a number",
-                remedy=f'pass decimal="." or decimal=",": {plain} may be a thousand or a fraction'
+                remedy=f'pass decimal="." or decimal=",": the comma of {plain} is ambiguous'
                 if _AMBIGUOUS.fullmatch(plain)
-                else "mend it, or leave it empty where the value is missing",
+                else "correct it, or leave it empty if the value is missing",
             )
         values[row] = float(plain)
     return values

@@ -1,17 +1,17 @@
-"""Dates: text read as stamps; `elman.series.stamps` reads numbers.
+"""Parser of dates in text; `elman.series.stamps` reads dates that are numbers.
 
-| dates as text | read as |
+| text | meaning |
 |---|---|
-| ``2020-01-31``, ``2020-01-31 14:00:05.25``, ``2020/1/31``, ``2020-01`` | what they say |
+| ``2020-01-31``, ``2020-01-31 14:00:05.25``, ``2020/1/31``, ``2020-01`` | the year comes first |
 | ``2020Q1``, ``Q1 2020``, ``2020-W05``, ``2020-W05-3`` | the first day of the quarter or week, or the day |
 | ``2020-01-27/2020-02-02``, as pandas writes a week | the first day |
 | ``Jan-2015``, ``15 January 2015``, ``Jan 15, 2015 14:00``, ``2015 Jan`` | English names of months |
-| ``2020-01-31T14:00Z``, ``2020-01-31 14:00+01:00`` | UTC |
-| ``31.01.2020``, with or without a time | the day first |
-| ``31/01/2020``, ``01-31-2020``, ``1/31/2020 2:05 PM`` | as the whole column allows, or an error |
-| ``31.01.20``, ``31/01/20``, ``99-01-31`` | the same, of the years 1969 to 2068; ``20-01-31`` is an error |
+| ``2020-01-31T14:00Z``, ``2020-01-31 14:00+01:00`` | converted to UTC |
+| ``31.01.2020``, with or without a time | the day comes first |
+| ``31/01/2020``, ``01-31-2020``, ``1/31/2020 2:05 PM`` | the order that fits the whole column, or an error |
+| ``31.01.20``, ``31/01/20``, ``99-01-31`` | the same for the years 1969 to 2068; ``20-01-31`` is an error |
 | ``NA``, ``null``, nothing | missing |
-| anything else | pass ``date_format`` |
+| anything else | needs ``date_format`` |
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _NAMED = tuple(
 _OTHER = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d{2})(\D.*)?")
 _TIME_OF_DAY = re.compile(r" *\d{1,2}:\d{2}(:[\d.,]+)?( *[AP]M)? *", re.IGNORECASE)
 _PLAIN = re.compile(r"(?!0000)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?")
-_FIRST_YEAR = 1969  # of those that two digits write, as strptime and POSIX have it
+_FIRST_YEAR = 1969  # two digits mean a year from 1969 to 2068, as in strptime and POSIX
 _CLOCK = re.compile(r"[T ]+(\d{1,2})(:[\d:.,]+)? *([AP]M)? *(Z|UTC|[+-][\d:]+)?", re.IGNORECASE)
 
 
 def _read(year: str, month: str, day: str | None, rest: str | None) -> datetime.datetime:
-    """Return the stamp of the parts of a date; raises ValueError."""
+    """Return the datetime of year, month, day and the rest, a time of day; raises ValueError."""
     text = f"{year}-{month:0>2}-{day or '1':0>2}"
     if rest and rest.strip():
         clock = _CLOCK.fullmatch(rest)
@@ -79,7 +79,7 @@ def looks_like_date(text: str) -> bool:
 
 
 def _read_name(text: str) -> datetime.datetime | None:
-    """Return the stamp of a period, a quarter, a week or a month with a name; None for other texts."""
+    """Return the datetime of a period, a quarter, a week or a named month; None for other texts."""
     if found := _PERIOD.fullmatch(text):
         return datetime.datetime.fromisoformat(found[1])
     if found := _QUARTER.fullmatch(text):
@@ -95,16 +95,16 @@ def _read_name(text: str) -> datetime.datetime | None:
 
 
 def _full_year(year: str) -> str:
-    """Return a year of two digits with its century."""
+    """Return a year of two digits with its century; other years unchanged."""
     if len(year) > 2:
         return year
     return str(_FIRST_YEAR + (int(year) - _FIRST_YEAR) % 100)
 
 
 def _day_first(texts: Iterable[str]) -> bool | None:
-    """Return whether dates such as 31/01/2020 begin with the day; None where it cannot be told.
+    """Return whether dates such as 31/01/2020 begin with the day; None if no date shows it.
 
-    Raises DataError where some begin with it and others cannot.
+    Raises DataError if some dates must begin with the day and others with the month.
     """
     first = second = ""
     undecided = False
@@ -123,12 +123,13 @@ def _day_first(texts: Iterable[str]) -> bool | None:
 
 
 def _reader(texts: Iterable[str], date_format: str | None) -> Callable[[str], datetime.datetime]:
+    """Return a function from the texts of a column to datetimes; it raises ValueError, DataError."""
     if date_format is not None:
-        if "%V" in date_format and "%u" not in date_format:  # a week begins with its Monday
+        if "%V" in date_format and "%u" not in date_format:  # a week begins on Monday
             return lambda text: datetime.datetime.strptime(f"{text} 1", f"{date_format} %u")
         return lambda text: datetime.datetime.strptime(text, date_format)
     others = [found for found in map(_OTHER.fullmatch, texts) if found]
-    year_first = any(int(found[1]) > 31 for found in others)  # 99-12-31: no month has so many days
+    year_first = any(int(found[1]) > 31 for found in others)  # as in 99-12-31
     day_first = None if year_first else _day_first(texts)
 
     def read(text: str) -> datetime.datetime:
@@ -144,13 +145,13 @@ def _reader(texts: Iterable[str], date_format: str | None) -> Callable[[str], da
         if found[2] == "-" and len(found[4]) == 2 and int(found[4]) <= 31:
             raise DataError(
                 f"{text} may begin or end with its year",
-                remedy='pass date_format= as it is, such as "%y-%m-%d" or "%d-%m-%y"',
+                remedy='pass date_format= to say which, such as "%y-%m-%d" or "%d-%m-%y"',
             )
         if found[2] != "." and day_first is None:
             mark, year = found[2], "%Y" if len(found[4]) == 4 else "%y"
             form, american = (mark.join([*pair, year]) for pair in (("%d", "%m"), ("%m", "%d")))
             raise DataError(
-                f"{text} may have the day or the month first, and no date of the column tells",
+                f"{text} may begin with the day or the month, and no date of the column shows which",
                 remedy=f'pass date_format="{form}", or date_format="{american}" for the month first',
             )
         day, month = (found[1], found[3]) if found[2] == "." or day_first else (found[3], found[1])
@@ -162,12 +163,19 @@ def _reader(texts: Iterable[str], date_format: str | None) -> Callable[[str], da
 def parse_times(
     column: np.ndarray, *, date_format: str | None = None, where: Callable[[int], str] = row_name
 ) -> tuple[np.ndarray, str | None]:
-    """Return a column as stamps datetime64[us] ``[R]``, NaT where missing, and the zone they bear.
+    """Return a column of dates as datetime64[us] ``[R]``, NaT where missing, and their time zone.
 
-    Stamps that bear a time zone are in UTC; the zone is "UTC" where they bear several.
+    Args:
+        column: Texts, datetimes, or with `date_format` numbers.
+        date_format: A format of `datetime.strptime` (default: the forms in the table of this module).
+        where: Gives the name of a row in messages.
 
-    `date_format` is one of `datetime.strptime`; `where` names a row in messages. Raises DataError
-    at the first value that is no date, and where some have a time zone and others none.
+    Returns:
+        The dates, converted to UTC if they have a time zone, and the name of that zone: None if they have
+        none, "UTC" if they have several.
+
+    Raises:
+        DataError: A value is no date or ambiguous, or only some dates have a time zone.
 
     >>> column = np.array(["2020-01", None, "2020-03-05 10:30"], object)
     >>> parse_times(column)[0].astype("datetime64[m]").astype(str).tolist()
@@ -177,20 +185,20 @@ def parse_times(
         return column.astype("datetime64[us]"), None
     if column.dtype.kind != "O" and (date_format is None or column.dtype.kind not in "if"):
         raise DataError(
-            f"numbers where dates should be, {where(0)}",
+            f"numbers in a column of dates, {where(0)}",
             got=column[0].item() if len(column) else None,
             remedy='name another time column, or pass date_format= (such as "%Y%m%d")',
         )
-    if column.dtype.kind == "f":  # whole numbers with missing ones among them
+    if column.dtype.kind == "f":  # whole numbers of which some are missing
         column = objects(
             None if n != n else f"{n:.0f}" if n % 1 == 0 else n for n in column.tolist()
         )
     texts = ["" if value is None else str(value).strip() for value in column.tolist()]
     if date_format is None and all(map(_PLAIN.fullmatch, texts)):
         try:
-            return np.array(texts, "datetime64[us]"), None  # the fast way for most files
+            return np.array(texts, "datetime64[us]"), None  # a fast path for most files
         except ValueError:
-            pass  # one of them is no date: it is named below
+            pass  # one text is no date: the loop below finds it
     rows: dict[str, int] = {}
     for row, text in enumerate(texts):
         rows.setdefault(text, row)
@@ -201,13 +209,13 @@ def parse_times(
         try:
             stamps[text] = stamp = read(text)
             if stamp.tzinfo is not None:
-                stamp.astimezone(datetime.UTC)  # raises where UTC is out of range
+                stamp.astimezone(datetime.UTC)  # raises if the date in UTC is out of range
         except DataError:
             raise
         except (ValueError, OverflowError):
-            remedy = "mend it or the format"
+            remedy = "correct it or the format"
             if date_format is None:
-                remedy = 'mend it, or pass date_format= (as "%d %b %Y")'
+                remedy = 'correct it, or pass date_format= (such as "%d %b %Y")'
             raise DataError(
                 f"no date, {where(row)}",
                 got=repr(text),
@@ -216,12 +224,12 @@ def parse_times(
             ) from None
     first_rows = [*rows.values()]
     unique, zone = utc_stamps([*stamps.values()], lambda at: where(first_rows[at]))
-    place = {text: at for at, text in enumerate(stamps)}
-    return unique[[place[text] for text in texts]], zone
+    index = {text: at for at, text in enumerate(stamps)}
+    return unique[[index[text] for text in texts]], zone
 
 
 def form_note(column: np.ndarray, times: np.ndarray) -> list[str]:
-    """Return how the first date of a column was read, where it is not written as in ISO 8601."""
+    """Return a note on how the first date of a column was read, unless it is written as in ISO 8601."""
     row = next((row for row, text in enumerate(column.tolist()) if text is not None), None)
     if column.dtype.kind != "O" or row is None or _ISO.fullmatch(column[row].strip()):
         return []
@@ -232,7 +240,9 @@ def form_note(column: np.ndarray, times: np.ndarray) -> list[str]:
 def join_clock(
     columns: dict[str, np.ndarray], named: str | None
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Return the columns with a day and its time of day, where two have them, as one; and a note on that.
+    """Return the columns with a column of days and one of times of day joined, and a note if there were any.
+
+    If `named` is given, only that column can be the one of days.
 
     >>> column = lambda *texts: np.array(texts, object)
     >>> found, _ = join_clock({"day": column("2020-01-01"), "at": column("10:30")}, None)
@@ -240,7 +250,7 @@ def join_clock(
     ['2020-01-01 10:30']
     """
     texts = {
-        name: [one for one in column if one]
+        name: [text for text in column if text]
         for name, column in columns.items()
         if column.dtype == "O"
     }
@@ -256,8 +266,8 @@ def join_clock(
     pairs = zip(columns[days[0]], columns[clocks[0]], strict=True)
     joined = objects(None if None in pair else " ".join(pair) for pair in pairs)
     kept = {
-        name: joined if name == days[0] else one
-        for name, one in columns.items()
+        name: joined if name == days[0] else column
+        for name, column in columns.items()
         if name not in clocks
     }
     return kept, [f"columns {days[0]!r} and {clocks[0]!r} are read as one time"]

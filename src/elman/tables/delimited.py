@@ -1,4 +1,4 @@
-"""Delimited text: CSV and its kin as columns of fields; delimiter, header and comments are found."""
+"""Parser of CSV and similar text; it detects the delimiter, the header and comments."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ __all__ = ["parse_delimited"]
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SAMPLE = 1 << 16
 _SAMPLE_ROWS = 50
-_CHUNK = 1 << 12  # rows that are lists, before they are columns: many slow the collector down
+ROWS_PER_CHUNK = 1 << 12
+"""Rows that are kept as lists before they are moved to columns: more lists slow down garbage collection."""
 _DECLARED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _COMMENT = "#"
 _YEARS = range(1000, 3000)
 _INDEX_NAMES = ("", "Unnamed: 0")
-"""How pandas names the index of a frame in a file, when written and when written again."""
+"""Names of the index of a pandas frame in a CSV file, written once and written again."""
 
 
 def _reader(text: str, delimiter: str, **options: Any) -> Any:
@@ -32,7 +33,7 @@ def _reader(text: str, delimiter: str, **options: Any) -> Any:
 
 
 def _delimiter(text: str, tabs: bool) -> str:
-    """Return the delimiter that makes rows of one length, the longest."""
+    """Return the delimiter by which all rows of a sample have the same number of fields, and the most."""
     sample = text[:_SAMPLE]
     if tabs and "\t" in sample.split("\n", 1)[0]:
         return "\t"
@@ -41,7 +42,7 @@ def _delimiter(text: str, tabs: bool) -> str:
         rows = itertools.islice(_reader(sample, delimiter), _SAMPLE_ROWS)
         widths = [len(row) for row in rows if row and not row[0].startswith(_COMMENT)]
         if len(text) > _SAMPLE and 1 < len(widths) < _SAMPLE_ROWS:
-            widths.pop()  # cut off
+            widths.pop()  # the end of the sample cuts the last row
         rank = (widths[0] > 1, len(set(widths)) == 1, widths[0]) if widths else best
         if rank > best:
             best, choice = rank, delimiter
@@ -49,7 +50,7 @@ def _delimiter(text: str, tabs: bool) -> str:
 
 
 def _start(text: str) -> tuple[int, int, str, list[str]]:
-    """Return where the first row begins, the lines before it, a declared delimiter, and the comments."""
+    """Return offset and line index of the first row, a declared delimiter, and the comments before it."""
     at = lines = 0
     delimiter, comments = "", []
     while at < len(text):
@@ -67,14 +68,17 @@ def _start(text: str) -> tuple[int, int, str, list[str]]:
 
 def _is_header(comment: str, text: str, delimiter: str) -> bool:
     """Return whether a comment (``# date,value``) names the columns of the data below it."""
-    header, row = (next(_reader(one, delimiter)) for one in (comment, text))
+    header, row = next(_reader(comment, delimiter)), next(_reader(text, delimiter))
     named = len(header) == len(row) and not any(map(_kind_of_datum, header))
     alone = len(header) > 1 or not comment.startswith(f"{_COMMENT} ")
     return named and alone and any(map(_kind_of_datum, row))
 
 
 def _split(text: str, delimiter: str) -> tuple[list[str], list[list[str]]] | None:
-    """Return the first row and the columns below it; None for quotes and for rows of unequal length."""
+    """Return the first row and the columns below it; None if there are quotes or rows of unequal length.
+
+    This is the fast path for most files.
+    """
     if '"' in text:
         return None
     lines = text.split("\n")
@@ -92,7 +96,16 @@ def _split(text: str, delimiter: str) -> tuple[list[str], list[list[str]]] | Non
 def _columns(
     text: str, name: str, delimiter: str, quoting: Literal[0, 3], line: int, notes: list[str]
 ) -> tuple[list[str], list[list[str]]]:
-    """Return the first row, and the columns of those behind it; the text begins behind `line` lines."""
+    """Return the first row and the columns below it, read by the csv module.
+
+    Args:
+        text: The text from its first row on.
+        name: The name of the file, for messages.
+        delimiter: The delimiter.
+        quoting: A constant of the csv module: QUOTE_MINIMAL or QUOTE_NONE.
+        line: Number of lines of the file before the text.
+        notes: A list to which notes are added.
+    """
     spaced = f'{delimiter} "' in text.split("\n", 1)[0]
     reader = _reader(text, delimiter, strict=True, quoting=quoting, skipinitialspace=spaced)
     begin, rows = 1, []
@@ -112,12 +125,14 @@ def _columns(
                     f"{name}, line {line + begin}",
                     got=f"{len(row)} fields",
                     expected=f"{len(first)}, as in its first line",
-                    remedy='put a field that holds the delimiter between quotes: "a, b"',
+                    remedy='put quotes around a field that contains the delimiter: "a, b"',
                 )
-            elif not row and len(first) == 1:  # a missing value, where there is one column
+            elif (
+                not row and len(first) == 1
+            ):  # in a single column, an empty line is a missing value
                 rows.append([""])
             begin = reader.line_num + 1
-            if len(rows) == _CHUNK:
+            if len(rows) == ROWS_PER_CHUNK:
                 _add(columns, rows)
     except csv.Error as error:
         raise DataError(f"{name}, line {line + begin}: a quote is not closed", got=error) from None
@@ -132,7 +147,7 @@ def _add(columns: list[list[str]], rows: list[list[str]]) -> None:
 
 
 def _kind_of_datum(text: str) -> str:
-    """Return "number" or "date", or "" for what may be a name."""
+    """Return "number", "date", or "" for a text that may be a name."""
     if is_number(text) or is_written_number(text):
         return "number"
     return "date" if looks_like_date(text) else ""
@@ -141,11 +156,12 @@ def _kind_of_datum(text: str) -> str:
 def _has_header(first: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
     """Return whether the first row names the columns.
 
-    It does not where it is of the same kinds as the rows below it and holds something that is hardly a name:
-    a date, a number with decimals, one that its column holds again or counts on from, or only numbers.
+    It does not if it holds only numbers. Nor does it if its fields are of the same kinds as those below and
+    one of them is hardly a name: a date, a number with decimals, or a number that occurs again in its column
+    or is followed by the next number.
     """
     if list(first) == [str(place) for place in range(len(first))] and len(first) > 1:
-        return True  # a frame without names, as pandas writes it
+        return True  # pandas writes these names for a frame without names
     kinds = [_kind_of_datum(text) for text in first]
     if all(kind == "number" for kind in kinds):
         return False
@@ -163,9 +179,9 @@ def _has_header(first: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
 
 
 def _counts_rows(column: Sequence[str]) -> bool:
-    """Return whether a column numbers its rows, from 0 again where several frames were joined.
+    """Return whether a column only numbers the rows; it may start again at 0 where frames were joined.
 
-    Whole numbers that may be years do not.
+    Numbers that may be years do not count.
     """
     if not all(text.isdigit() for text in column):
         return False
@@ -178,39 +194,40 @@ def _counts_rows(column: Sequence[str]) -> bool:
 def _tidy(
     header: list[str], columns: list[list[str]], name: str, notes: list[str]
 ) -> tuple[list[str], list[list[str]]]:
-    """Return the columns without what only pandas or a spreadsheet added, and without empty last rows."""
+    """Return the columns without empty ones, without a pandas index, and without empty rows at the end."""
     if len(columns) > 1:
         rows = len(columns[0])
         while rows and not any(column[rows - 1] for column in columns):
             rows -= 1
         for column in columns:
             del column[rows:]
-        kept = [place for place, title in enumerate(header) if title.strip() or any(columns[place])]
+        kept = [k for k, title in enumerate(header) if title.strip() or any(columns[k])]
         kept = kept or [*range(len(header))]
         index = header[0].strip() in _INDEX_NAMES and 0 in kept and len(kept) > 1
         if index and columns[0] and _counts_rows(columns[0]):
-            notes.append(f"{name}: its first column only counts the rows: it is left out")
+            notes.append(f"{name}: its first column only numbers the rows and is left out")
             kept.remove(0)
-        header, columns = [header[place] for place in kept], [columns[place] for place in kept]
+        header, columns = [header[k] for k in kept], [columns[k] for k in kept]
     return header, columns
 
 
 def parse_delimited(
     text: str, name: str, *, tabs: bool = False, header: bool | None = None
 ) -> tuple[list[str], list[list[str]], list[str]]:
-    r"""Return the header, the columns, and notes on what was found.
+    r"""Return the header, the columns, and notes on how the text was read.
 
-    Lines that begin with ``#`` and have no fields of the table are comments. Left out are empty rows at
-    the end, columns without name and value, and a first column without name that counts the rows.
+    Lines that begin with ``#`` and do not have the table's fields are comments. Empty rows at the end,
+    columns without a name and values, and a nameless first column that numbers the rows are left out.
 
     Args:
-        text: the whole file, with ``"\n"`` as line end.
-        name: the file's, for messages.
-        tabs: whether the name ends in .tsv.
-        header: whether the first row names the columns; None finds out. Without, they are "0", "1", ...
+        text: The content of the file, with ``"\n"`` as line end.
+        name: The name of the file, for messages.
+        tabs: Whether the name ends in .tsv.
+        header: Whether the first row names the columns (default: detected). Without a header they are called
+            "0", "1", ...
 
     Raises:
-        DataError: rows of unequal length, or a quote that is not closed, with file and line.
+        DataError: Rows are of unequal length, or a quote is not closed; the message names file and line.
 
     >>> parse_delimited("a;b\n1,5;2\n", "x.csv")
     (['a', 'b'], [['1,5'], ['2']], ['x.csv: fields are separated by semicolons'])
@@ -233,11 +250,11 @@ def parse_delimited(
             body, name, delimiter, csv.QUOTE_MINIMAL, line, notes
         )
     except DataError:
-        # between tabs a quote is mostly a letter like another
+        # in tab-separated text a quote is usually an ordinary character
         if delimiter != "\t":
             raise
         first, columns = _columns(body, name, delimiter, csv.QUOTE_NONE, line, notes)
-        notes.append(f"{name}: quotes are read as letters, for some are not closed")
+        notes.append(f"{name}: quotes are read as ordinary characters, because some are not closed")
     finally:
         csv.field_size_limit(limit)
     if body.endswith("\n\n") and len(first) == 1:

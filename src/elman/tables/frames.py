@@ -1,4 +1,4 @@
-"""Answers as data frames."""
+"""Conversion of results to data frames."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["frame", "frame_of"]
 
 
 def frame(columns: Mapping[str, Any]) -> Any:
-    """Return columns of one length as a data frame of polars where that is installed, else as they are.
+    """Return columns of one length as a polars data frame, or as a dict if polars is not installed.
 
     >>> frame({"token": ["a", "b"], "bits": [1.0, 2.0]}).shape
     (2, 2)
@@ -24,15 +24,15 @@ def frame(columns: Mapping[str, Any]) -> Any:
 
 
 def frame_of(rows: Iterable[Mapping[str, Any]]) -> Any:
-    """Return rows, all with the names of the first, as `frame` does."""
+    """Return rows that all have the same keys as `frame` does."""
     listed = [*rows]
     return frame({name: [row[name] for row in listed] for name in (listed[0] if listed else ())})
 
 
 def _plain(column: Any) -> Any:
-    """Return a column without lone surrogates, which are no text for polars, nor an array of objects."""
+    """Return a column that polars accepts: no array of objects, and no lone surrogates in texts."""
     if isinstance(column, np.ndarray) and column.dtype == object:
-        column = column.tolist()  # polars keeps the time zone of stamps in a list
+        column = column.tolist()  # polars keeps the time zone of datetimes only in a list
     if isinstance(column, list | tuple) and any(isinstance(value, str) for value in column):
         return [
             value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -1,12 +1,13 @@
-r"""Numbers as people write them: decimal commas, thousands separators, currency and per cent signs.
+r"""Parser of numbers as people write them: decimal commas, thousands separators, currency and per cent signs.
 
-A column is read so where each of its values allows it, and its table decides what a point and a comma mean:
+A column is read this way if all its values allow it. The whole table decides whether a point or a comma is
+the decimal mark:
 
-| written | read as |
+| text | number |
 |---|---|
 | ``1.234,50``, ``1,5`` | 1234.5 and 1.5: only a decimal comma fits |
 | ``1,234.50``, ``1,234,567`` | 1234.5 and 1234567: only a decimal point fits |
-| ``1,234`` alone | text, because it may be 1234 or 1.234; `decimal` says which |
+| ``1,234`` alone | none, because it may be 1234 or 1.234; the option `decimal` decides |
 | ``12.345`` in a table whose other numbers have decimal commas | 12345 |
 | ``$12.50``, ``€ 3``, ``12 %`` in all rows | 12.5, 3 and 12 |
 | ``1'234.50``, and the same with narrow or no-break spaces | 1234.5 |
@@ -44,7 +45,7 @@ _PLAIN = {
 
 
 def _without_unit(texts: Sequence[str | None]) -> tuple[list[str], set[str]]:
-    """Return the numbers of a column, "" where missing, and the decimal marks that all of them allow."""
+    """Return the numbers of a column, "" where missing, and the decimal marks that fit all of them."""
     numbers, units = [], set()
     for text in texts:
         plain = (text or "").strip()
@@ -60,7 +61,7 @@ def _without_unit(texts: Sequence[str | None]) -> tuple[list[str], set[str]]:
 
 
 def is_written_number(text: str) -> bool:
-    """Return whether `text` may be a number with its unit, in one way or several.
+    """Return whether `text` can be read as a number, with or without a unit.
 
     >>> is_written_number("1.234,50"), is_written_number("12 %"), is_written_number("a1")
     (True, True, False)
@@ -73,12 +74,16 @@ def read_written_numbers(
     texts: Mapping[str, Sequence[str | None]],
     decimal: str | None = None,
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Return the columns that are numbers written for people, as numbers, and how they were read.
+    """Return the columns that hold numbers as people write them, and notes on how they were read.
 
     Args:
-        columns: the table's columns as `column_of` reads them.
-        texts: the values of those that came as texts.
-        decimal: the mark before decimals, "." or ","; None finds it where only one fits.
+        columns: The table's columns, as `column_of` returns them.
+        texts: The values of the columns that came as texts.
+        decimal: The decimal mark, "." or "," (default: the one that fits, if only one does).
+
+    Raises:
+        OptionError: `decimal` is neither of both.
+        DataError: A column does not fit `decimal`.
 
     >>> texts = {"y": ["1.234,50", "7"], "n": ["2.500", "3.000"]}
     >>> found, notes = read_written_numbers({k: column_of(v)[0] for k, v in texts.items()}, texts)
@@ -90,21 +95,21 @@ def read_written_numbers(
     kinds = {name: columns[name].dtype.kind for name in texts}
     written = {name: _without_unit(texts[name]) for name in texts if kinds[name] == "O"}
     if decimal == "," or any("," in marks for _, marks in written.values()):
-        # In such a table the point of a plain number may separate thousands.
+        # in such a table, the point of a plain number may separate thousands
         written |= {name: _without_unit(texts[name]) for name in texts if kinds[name] in "if"}
     sole = {mark for _, marks in written.values() if len(marks) == 1 for mark in marks}
     of_table = decimal or (next(iter(sole)) if len(sole) == 1 else "")
     found: dict[str, np.ndarray] = {}
     notes = []
     for name, (numbers, marks) in written.items():
-        # The value that shows best how the column was read has the most marks.
+        # the note quotes the value with the most marks, which shows best how the column was read
         counts = [sum(map(number.count, _FITS)) + bool(number) for number in numbers]
         row = counts.index(max(counts)) if counts else 0
         if decimal and marks and decimal not in marks:
             got, expected = texts[name][row], f"a number with decimal {decimal!r}"
             raise DataError(f"column {name!r}, row {row + 1}", got=got, expected=expected)
         mark = of_table if of_table in marks else "".join(marks)[:1]
-        same = bool(counts) and counts[row] == 1  # no mark at all: both read the same numbers
+        same = bool(counts) and counts[row] == 1  # without any mark, both readings agree
         clear = mark == of_table or len(marks) == 1 or same
         if marks and clear and (kinds[name] == "O" or (mark == "," and not same)):
             found[name] = column_of([number.translate(_PLAIN[mark]) for number in numbers])[0]

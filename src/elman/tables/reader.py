@@ -1,48 +1,46 @@
-"""Tables: files and frames as named columns; `elman.tables.columns` says what becomes of a value."""
+"""Reader of tables: files and data frames as named columns.
+
+`elman.tables.columns` lists the types that values are converted to.
+"""
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import itertools
 import json
 import os
-import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from elman.errors import DataError, MissingDependencyError, OptionError, installing
-from elman.files.atomic import Path, atomic_write
+from elman.errors import DataError, MissingDependencyError, installing
 from elman.tables.columns import column_of, numbers_of, quoted, row_name, several
 from elman.tables.delimited import parse_delimited
 from elman.tables.numerals import read_written_numbers
 from elman.text.encodings import first_bytes, read_text, steady_file
 
-__all__ = ["Table", "only_counts", "read_table", "records", "write_table"]
+__all__ = ["JSON_LINES", "Table", "build_table", "import_library", "only_counts", "read_table"]
 
-_JSON = (".jsonl", ".ndjson", ".json")
+JSON_LINES = (".jsonl", ".ndjson", ".json")
 _PARQUET = b"PAR1"
-_NOTES_SHOWN = 3
+MAX_NOTES = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns of one length, by name."""
+    """Named columns of one length."""
 
     columns: dict[str, np.ndarray]
     """``[R]`` int64, float64, bool, datetime64[us], or object: str and None."""
     name: str
-    """What messages call it."""
+    """The name of the table in messages."""
     notes: tuple[str, ...] = ()
-    """How the file was read, for the person to know: the delimiter, a guessed encoding, written numbers."""
+    """Sentences on guesses that the user should know: delimiter, encoding, meaning of numbers."""
     zones: Mapping[str, str] = field(default_factory=dict)
-    """The time zone of each column of stamps that bore one; the stamps are in UTC."""
+    """The time zone of each column of dates that had one; the dates themselves are in UTC."""
 
     @property
     def rows(self) -> int:
@@ -50,7 +48,7 @@ class Table:
         return next((len(column) for column in self.columns.values()), 0)
 
     def column(self, name: str) -> np.ndarray:
-        """Return the column `name`; raises DataError with the names that are near.
+        """Return the column `name`; raises DataError, which lists similar names.
 
         >>> read_table({"Close": [1, 2]}).column("close")
         Traceback (most recent call last):
@@ -68,7 +66,7 @@ class Table:
     def numbers(self, name: str, where: Callable[[int], str] = row_name) -> np.ndarray:
         """Return the column `name` as float64 ``[R]``, NaN where missing.
 
-        Raises DataError at the first value that is no number; `where` names a row.
+        Raises DataError for the first value that is no number; `where` gives the name of a row.
 
         >>> read_table({"y": [1, None, 3]}).numbers("y")
         array([ 1., nan,  3.])
@@ -76,12 +74,13 @@ class Table:
         return numbers_of(self.column(name), f"column {quoted(name)} of {self.name}", where)
 
 
-def _build(
+def build_table(
     columns: Iterable[tuple[object, Any]],
     name: str,
     decimal: str | None = None,
     notes: Sequence[str] = (),
 ) -> Table:
+    """Return the table of pairs of name and values; raises DataError for columns that cannot be used."""
     built: dict[str, np.ndarray] = {}
     texts: dict[str, Sequence[str | None]] = {}
     zones: dict[str, str] = {}
@@ -91,7 +90,9 @@ def _build(
             raise DataError(
                 f"{name} has two columns of the name {quoted(title)}", remedy="rename one"
             )
-        if hasattr(values, "to_pylist"):  # pyarrow's, which yields no plain values
+        if hasattr(
+            values, "to_pylist"
+        ):  # a pyarrow array, which does not iterate over Python values
             values = values.to_pylist()
         if hasattr(values, "to_frame"):
             built[title], zone = _frame_column(values)
@@ -112,14 +113,15 @@ def _build(
             f"the columns of {name} differ in length",
             got=f"{length} in {quoted(first)}, {lengths[other]} in {quoted(other)}",
         )
-    written, said = read_written_numbers(built, texts, decimal)
-    if said:
-        shown = said[:_NOTES_SHOWN] + (["…"] if len(said) > _NOTES_SHOWN else [])
+    written, guesses = read_written_numbers(built, texts, decimal)
+    if guesses:
+        shown = guesses[:MAX_NOTES] + (["…"] if len(guesses) > MAX_NOTES else [])
         notes = (*notes, f"{name}: column {', column '.join(shown)}")
     return Table(built | written, name, tuple(notes), zones)
 
 
-def _library(package: str, what: str) -> Any:
+def import_library(package: str, what: str) -> Any:
+    """Return an optional library; raises MissingDependencyError, which says that `what` need it."""
     try:
         return import_module(package)
     except ImportError:
@@ -127,8 +129,8 @@ def _library(package: str, what: str) -> Any:
 
 
 def _frame_column(values: Any) -> tuple[np.ndarray, str | None]:
-    """Return the column of a data frame, and the time zone of stamps that bore one."""
-    nw = _library("narwhals", "data frames")
+    """Return a column of a data frame, and the time zone of its dates."""
+    nw = import_library("narwhals", "data frames")
     series: Any = nw.from_native(values, series_only=True, pass_through=False)
     dtype = series.dtype
     if dtype == nw.Datetime and (zone := dtype.time_zone) is not None:
@@ -136,7 +138,7 @@ def _frame_column(values: Any) -> tuple[np.ndarray, str | None]:
         return column_of(series.to_numpy())[0], str(zone)
     if type(getattr(values, "dtype", None)).__name__ == "PeriodDtype":
         return column_of(values.dt.to_timestamp().to_numpy())
-    wide = dtype in (nw.Int128, nw.UInt128)  # which numpy has not
+    wide = dtype in (nw.Int128, nw.UInt128)  # numpy has no such type
     exact = dtype.is_integer() and not wide and not series.null_count()
     if exact or dtype.is_float() or dtype in (nw.Datetime, nw.Date):
         return column_of(series.to_numpy())
@@ -144,7 +146,7 @@ def _frame_column(values: Any) -> tuple[np.ndarray, str | None]:
 
 
 def _frame(source: Any, name: str, ordered: bool = False) -> Table:
-    nw = _library("narwhals", "data frames")
+    nw = import_library("narwhals", "data frames")
     if hasattr(source, "to_frame"):  # a single column
         source = source.to_frame()
     if hasattr(source, "reset_index"):  # pandas; no other frame has an index
@@ -152,7 +154,7 @@ def _frame(source: Any, name: str, ordered: bool = False) -> Table:
         dates = type(index).__name__ in ("DatetimeIndex", "PeriodIndex", "MultiIndex")
         if (dates or index.name is not None or ordered) and index.name not in source.columns:
             source = source.reset_index()
-        return _build(((key, column) for key, column in source.items()), name)
+        return build_table(((key, column) for key, column in source.items()), name)
     try:
         frame: Any = nw.from_native(source)
     except TypeError:
@@ -163,7 +165,7 @@ def _frame(source: Any, name: str, ordered: bool = False) -> Table:
         ) from None
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
-    return _build(((key, frame[key]) for key in frame.columns), name)
+    return build_table(((key, frame[key]) for key in frame.columns), name)
 
 
 def _records(
@@ -174,35 +176,36 @@ def _records(
 ) -> Table:
     keys = dict.fromkeys(itertools.chain.from_iterable(records))
     columns = ((key, [record.get(key) for record in records]) for key in keys)
-    return _build(columns, name, decimal, notes)
+    return build_table(columns, name, decimal, notes)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(record := dict(pairs)) < len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("a name occurs twice in one object")
     return record
 
 
 def _json(text: str, name: str, decimal: str | None, notes: Sequence[str]) -> Table:
+    """Return the table of JSON Lines, or of one JSON list of objects."""
     records: list[Any] = []
-    whole = text.lstrip().startswith("[")
-    for number, line in enumerate([text] if whole else text.split("\n"), 1):
+    is_list = text.lstrip().startswith("[")
+    for number, line in enumerate([text] if is_list else text.split("\n"), 1):
         if not line.strip():
             continue
-        place = name if whole else f"{name}, line {number}"
+        where = name if is_list else f"{name}, line {number}"
         try:
             value = json.loads(line, object_pairs_hook=_no_duplicates)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{place} is not JSON", got=error) from None
-        found = value if whole else [value]
-        if not all(isinstance(record, dict) for record in found):
-            raise DataError(f"{place} is no JSON object", remedy='write {"name": value, ...}')
-        records += found
+            raise DataError(f"{where} is not JSON", got=error) from None
+        objects = value if is_list else [value]
+        if not all(isinstance(record, dict) for record in objects):
+            raise DataError(f"{where} is no JSON object", remedy='write {"name": value, ...}')
+        records += objects
     return _records(records, name, decimal, notes)
 
 
 def _parquet(path: str, name: str) -> Table:
-    pl = _library("polars", "Parquet files")
+    pl = import_library("polars", "Parquet files")
     try:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -220,21 +223,21 @@ def _file(
         text, notes = read_text(path, encoding, name=name)
     if not text.strip():
         raise DataError(f"{name} is empty")
-    # The first letter tells the kind of a file whose name does not, such as standard input.
-    looks = suffix not in (".csv", ".tsv") and text.lstrip()[0] in "{["
-    if suffix in _JSON or looks:
+    # standard input and other names without an extension are recognised by their first character
+    looks_like_json = suffix not in (".csv", ".tsv") and text.lstrip()[0] in "{["
+    if suffix in JSON_LINES or looks_like_json:
         return _json(text, name, decimal, notes)
-    names, columns, said = parse_delimited(text, name, tabs=suffix == ".tsv", header=header)
-    return _build(zip(names, columns, strict=True), name, decimal, [*notes, *said])
+    names, columns, guesses = parse_delimited(text, name, tabs=suffix == ".tsv", header=header)
+    return build_table(zip(names, columns, strict=True), name, decimal, [*notes, *guesses])
 
 
 def only_counts(frame: Any) -> bool:
-    """Return whether the index of a pandas frame only counts its rows from 0, or is none."""
+    """Return whether a frame has no index, or one that only numbers its rows from 0."""
     index = getattr(frame, "index", None)
     if not hasattr(frame, "reset_index") or index is None:
         return True
-    whole = getattr(getattr(index, "dtype", None), "kind", "O") in "iu"
-    return bool(whole and np.array_equal(np.asarray(index), np.arange(len(index))))
+    is_whole = getattr(getattr(index, "dtype", None), "kind", "O") in "iu"
+    return bool(is_whole and np.array_equal(np.asarray(index), np.arange(len(index))))
 
 
 def read_table(
@@ -246,25 +249,24 @@ def read_table(
     name: str | None = None,
     ordered: bool = False,
 ) -> Table:
-    """Return `source` as columns.
+    """Return a file or data frame as a table of named columns.
 
     Args:
-        source: the path of a CSV, TSV, JSON Lines or Parquet file (text may be compressed by gzip),
-            ``"-"`` for standard input; a
-            frame of pandas (with its index, where that is named or dates), polars or pyarrow; a
-            dict of columns; a list of dicts; a numpy array, structured, ``[R]`` or ``[R, C]``
-            (columns "0", "1", ...).
-        encoding: the text file's encoding; None finds it.
-        decimal: the mark before the decimals of numbers, ``"."`` or ``","``; None finds it where the
-            table has numbers that only one of them fits (`elman.tables.numerals`).
-        header: whether the first row of delimited text names the columns; None finds out. Columns
+        source: The path of a CSV, TSV, JSON Lines or Parquet file (text may be compressed by gzip), or
+            ``"-"`` for standard input; a data frame of pandas, polars or pyarrow (the index of pandas
+            becomes a column if it has a name or holds dates); a dict of columns; a list of dicts; or a numpy
+            array, structured, ``[R]`` or ``[R, C]`` (columns "0", "1", ...).
+        encoding: Encoding of a text file (default: detected).
+        decimal: Decimal mark, ``"."`` or ``","`` (default: the one that fits the numbers of the table, see
+            `elman.tables.numerals`).
+        header: Whether the first row of delimited text names the columns (default: detected). Columns
             without a name are called "0", "1", ...
-        name: what messages call the table; None uses the path.
-        ordered: whether the order of the rows matters, so that an index of a pandas frame that has no
-            name and does more than count the rows is a column, "index".
+        name: The name of the table in messages (default: the path).
+        ordered: Whether the order of the rows matters, so that an index of a pandas frame that does more
+            than number the rows becomes a column "index" even without a name.
 
     Raises:
-        DataError: it cannot be read, with file and line.
+        DataError: The source cannot be read; the message names file and line.
         MissingDependencyError: narwhals or polars is not installed.
 
     >>> table = read_table({"day": ["mon", "tue"], "y": [1.0, 2.5], "n": ["3", "NA"]})
@@ -277,96 +279,13 @@ def read_table(
         return _file(os.fspath(source), name, encoding, decimal, header)
     name = name or "the table"
     if isinstance(source, Mapping):
-        return _build(source.items(), name, decimal)
+        return build_table(source.items(), name, decimal)
     if isinstance(source, np.ndarray):
         if source.dtype.names:
-            return _build(((key, source[key]) for key in source.dtype.names), name)
+            return build_table(((key, source[key]) for key in source.dtype.names), name)
         if source.ndim not in (1, 2):
             raise DataError(name, got=f"an array of shape {source.shape}", expected="[R] or [R, C]")
-        return _build(enumerate(source.T if source.ndim == 2 else source[None]), name)
+        return build_table(enumerate(source.T if source.ndim == 2 else source[None]), name)
     if isinstance(source, Sequence) and all(isinstance(row, Mapping) for row in source):
         return _records(source, name, decimal)
     return _frame(source, name, ordered and not only_counts(source))
-
-
-def _listed(values: Any) -> list[Any]:
-    """Return a column as text and JSON hold it: None where missing."""
-    first = next((value for value in values if value is not None), None)
-    if getattr(first, "tzinfo", None) is not None:
-        return [None if value is None else value.isoformat() for value in values]
-    array = values if isinstance(values, np.ndarray) else column_of(values)[0]
-    if array.dtype.kind == "M":
-        texts = np.datetime_as_string(array.astype("datetime64[us]")).tolist()
-        dates = [re.sub(r"\.?0*$", "", text) if "." in text else text for text in texts]
-        if all(text == "NaT" or text.endswith("T00:00:00") for text in dates):
-            dates = [text.removesuffix("T00:00:00") for text in dates]
-        return [None if text == "NaT" else text for text in dates]
-    return [None if value != value else value for value in array.tolist()]
-
-
-def _write_parquet(columns: Mapping[str, Any], path: Path) -> None:
-    pl = _library("polars", "Parquet files")
-    buffer = io.BytesIO()
-    table = _build(columns.items(), "the table")
-    frame = pl.DataFrame(
-        {
-            key: column.tolist() if column.dtype.kind == "O" else column
-            for key, column in table.columns.items()
-        }
-    )
-    zoned = [
-        pl.col(key).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
-        for key, zone in table.zones.items()
-    ]
-    frame.with_columns(zoned).write_parquet(buffer)
-    atomic_write(path, buffer.getvalue())
-
-
-def records(columns: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of columns as JSON holds them: dates as text, None where a value is missing.
-
-    >>> list(records({"day": ["mon"], "y": [float("nan")]}))
-    [{'day': 'mon', 'y': None}]
-    """
-    listed = {key: _listed(values) for key, values in columns.items()}
-    for row in zip(*listed.values(), strict=True):
-        yield dict(zip(listed, row, strict=True))
-
-
-def write_table(columns: Mapping[str, Any], path: Path) -> None:
-    """Write the columns as the file `path`, whole or not at all; ``"-"`` is CSV on standard output.
-
-    The ending says which kind: .csv, .txt, .tsv, .jsonl, .ndjson, .json (lines) or .parquet. Floats
-    are written in the fewest digits that read back as the same number, missing values as nothing.
-
-    Raises OptionError for another ending, OutputError where it cannot be written,
-    MissingDependencyError where polars is not installed for .parquet.
-
-    >>> write_table({"day": ["mon", "tue"], "y": [0.1, None]}, "-")
-    day,y
-    mon,0.1
-    tue,
-    """
-    suffix = ".csv" if path == "-" else os.path.splitext(os.fspath(path))[1].lower()
-    if suffix == ".parquet":
-        _write_parquet(columns, path)
-        return
-    out = io.StringIO()
-    if suffix in _JSON:
-        for row in records(columns):
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
-    elif suffix in (".csv", ".txt", ".tsv"):
-        writer = csv.writer(out, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(
-            [str(value).lower() if isinstance(value, bool) else value for value in row.values()]
-            for row in records(columns)
-        )
-    else:
-        raise OptionError(
-            "the file to write", got=path, expected="an ending .csv, .tsv, .jsonl or .parquet"
-        )
-    if path == "-":
-        sys.stdout.write(out.getvalue())
-    else:
-        atomic_write(path, out.getvalue().encode("utf-8", "surrogatepass"))

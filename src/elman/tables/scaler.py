@@ -1,4 +1,4 @@
-"""Numbers as a network reads them: centred on the mean of the training set, in units of its deviation."""
+"""Standardisation of numbers by the mean and standard deviation of the training set."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Scaler"]
 
 @dataclass(frozen=True, eq=False)
 class Scaler:
-    """Numbers a step as the network reads them: less the training part's mean, over its deviation.
+    """Standardises each channel of a sequence by mean and standard deviation of the training set.
 
-    With `indicator` every channel has a second one behind all others that is 1 where it was missing
-    (NaN); a missing value itself reads as the mean, 0.
+    A missing value (NaN) becomes the mean, 0. With `indicator`, a second channel for each channel is 1 where
+    a value was missing; these follow after all channels of values.
 
     >>> scaler = Scaler.of([np.array([[1.0], [3.0]])])
     >>> scaler.apply(np.array([[5.0]])).tolist()
@@ -32,42 +32,42 @@ class Scaler:
 
     @classmethod
     def of(cls, sequences: Sequence[np.ndarray], indicator: bool = False) -> Scaler:
-        """Return the scaler of ``[T_i, C]`` sequences; a constant channel keeps its size."""
+        """Return the scaler fitted on sequences ``[T_i, C]``; a constant channel is only centred."""
         rows = np.concatenate(sequences).astype(np.float64)
         present = np.isfinite(rows)
         count = np.maximum(1, present.sum(axis=0))
-        # by the largest first: squares of great numbers would leave the finite range
+        # divide by the largest value first: squares of huge numbers would overflow
         largest = np.maximum(np.where(present, abs(rows), 0).max(axis=0, initial=0.0), 1e-300)
         rows = np.where(present, rows / largest, 0.0)
         mean = rows.sum(axis=0) / count
         spread = np.sqrt((np.where(present, rows - mean, 0.0) ** 2).sum(axis=0) / count)
-        # what rounding leaves of a constant is none
+        # drop a spread that is only rounding error: the channel is constant
         scale = np.where(spread > 1e-9 * abs(mean), spread, 1.0 / largest)
         return cls(mean * largest, scale * largest, indicator)
 
     @property
     def channels(self) -> int:
-        """Numbers a step as the network reads them."""
+        """Number of channels of the network's input, with indicators."""
         return len(self.mean) * (2 if self.indicator else 1)
 
     def apply(self, sequence: np.ndarray) -> np.ndarray:
-        """Return ``[T, C]`` as the network reads it, float32 and finite."""
+        """Return the network's input for a sequence ``[T, C]``, float32 and finite."""
         missing = np.isnan(sequence)
         with np.errstate(over="ignore"):
             scaled = np.where(missing, 0.0, (sequence - self.mean) / self.scale)
         parts = [scaled, missing] if self.indicator else [scaled]
-        # beyond this a network has saturated
+        # clip: a network saturates long before
         return np.concatenate(parts, axis=1).clip(-1e6, 1e6).astype(np.float32)
 
     def to_arrays(self, name: str) -> dict[str, np.ndarray]:
-        """Return mean and scale as the arrays ``codec.{name}.…`` of a model file."""
+        """Return mean and scale as arrays named ``codec.{name}.…``, for a model file."""
         return {f"codec.{name}.mean": self.mean, f"codec.{name}.scale": self.scale}
 
     @classmethod
     def from_arrays(
         cls, name: str, arrays: Mapping[str, np.ndarray], indicator: bool = False
     ) -> Scaler:
-        """Return the scaler that `to_arrays` took apart; raises ModelFileError for anything else."""
+        """Return the scaler stored by `to_arrays`; raises ModelFileError for anything else."""
         mean, scale = (
             arrays.get(f"codec.{name}.{part}", np.empty(0)) for part in ("mean", "scale")
         )
