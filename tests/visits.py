@@ -210,7 +210,7 @@ class Visit:
     def read(self, text: str) -> None:
         self.tab("Memory")
         self.page.locator("#passage").fill(text)
-        self.page.get_by_role("button", name="Read it").click()
+        self.page.get_by_role("button", name="Read the text").click()
         words = self.page.locator("#coloured .tone")
         expect(words.nth(len(text.split()) - 1)).to_be_attached()
         expect(self.page.locator("#heat svg")).to_be_visible()

@@ -84,7 +84,7 @@ def test_a_word_is_replaced_and_both_futures_stand_side_by_side(visit, size):
     at.write("I like to eat")
     page.locator('#network .word[data-position="1"] .cell').click()
     box = page.get_by_role("dialog")
-    expect(box).to_contain_text("In place of like")
+    expect(box).to_contain_text("Replace like")
     expect(page.locator("#expected button").first).to_be_visible()
     assert {"hate", "want"} & set(page.locator("#expected .name").all_inner_texts())
     page.get_by_label("Another word").fill("hate")
@@ -100,7 +100,7 @@ def test_a_word_is_replaced_and_both_futures_stand_side_by_side(visit, size):
             share = float(shown[row + column].split()[0])
             # shares above a tenth are shown as whole per cents
             assert abs(share - 100 * one["probability"]) <= 0.5
-    page.get_by_role("button", name="Keep it so").click()
+    page.get_by_role("button", name="Keep the new text").click()
     expect(page.locator("#sentence")).to_have_value("I hate to eat")
     expect(future).to_be_hidden()
 
@@ -111,8 +111,8 @@ def test_it_writes_on_as_it_goes_and_stops(visit, size):
     at.write("I like")
     page.get_by_label("Temperature").fill("1.2")
     expect(page.locator("#degrees")).to_have_text("1.2")
-    page.get_by_role("button", name="Write on").click()
-    expect(page.get_by_role("button", name="Write on")).to_be_visible()
+    page.get_by_role("button", name="Continue the text").click()
+    expect(page.get_by_role("button", name="Continue the text")).to_be_visible()
     written = page.locator("#sentence").input_value()
     assert written.startswith("I like to eat")
     # forty words: the line ends among them have no space of their own
@@ -127,7 +127,7 @@ def test_it_writes_on_as_it_goes_and_stops(visit, size):
             post_data=json.dumps(json.loads(route.request.post_data) | {"n": 4000})
         ),
     )
-    page.get_by_role("button", name="Write on").click()
+    page.get_by_role("button", name="Continue the text").click()
     expect(page.get_by_role("button", name="Stop")).to_be_focused()
     lengths = page.evaluate(
         """() => new Promise((done) => {
@@ -142,7 +142,7 @@ def test_it_writes_on_as_it_goes_and_stops(visit, size):
     )
     with page.expect_event("requestfailed", lambda one: one.url.endswith("/v1/generate")):
         page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="Write on")).to_be_focused()
+    expect(page.get_by_role("button", name="Continue the text")).to_be_focused()
     stopped = page.locator("#sentence").input_value()
     assert lengths == sorted(lengths)
     assert len(stopped.split()) < 4000
@@ -164,7 +164,7 @@ def test_the_writing_is_followed_and_ends_when_the_person_does_something(visit):
     )
 
     def follow() -> None:
-        page.get_by_role("button", name="Write on").click()
+        page.get_by_role("button", name="Continue the text").click()
         expect(stop).to_be_visible()
         page.evaluate("window.seen = new Set()")
         page.wait_for_function(
@@ -330,12 +330,12 @@ def test_memory_colours_a_text_by_a_unit_and_finds_units(visit, size):
     expect(page.locator("#horizon")).to_have_text(measured["verdict"])
     page.get_by_label("Search the units").fill("")
     page.get_by_label("Units that stand out over the phrase").fill("to eat")
-    page.get_by_role("button", name="Find them").click()
+    page.get_by_role("button", name="Find units").click()
     expect(page.locator("#units-note")).to_contain_text("over the phrase")
     assert page.locator("#places li").count() > 0
     asked = at.asked("/v1/units/like")
     page.locator("#passage").fill("")
-    page.get_by_role("button", name="Find them").click()
+    page.get_by_role("button", name="Find units").click()
     expect(page.locator("#reading")).to_have_text("There is no text yet.")
     assert not asked
 
@@ -412,7 +412,7 @@ def test_a_run_shows_its_curves_and_the_samples_along_them(visit, size, folder):
     page = (at := visit(size)).page
     at.tab("Training")
     page.get_by_label("Run").select_option(label="meals")
-    expect(page.locator("#progress")).to_contain_text("ended with its budget")
+    expect(page.locator("#progress")).to_contain_text("ended: its budget is used up")
     expect(page.locator("#curves svg")).to_contain_text("validation")
     samples = page.locator("#samples li")
     expect(samples.first).to_contain_text("step")
@@ -456,5 +456,5 @@ def test_a_run_goes_on_under_the_eyes(visit, folder):
     finally:
         live.unlink()
     expect(page.locator("#run option", has_text="live")).to_have_count(0)
-    expect(page.locator("#progress")).to_contain_text("ended with its budget")
+    expect(page.locator("#progress")).to_contain_text("ended: its budget is used up")
     expect(page.get_by_role("alert")).to_be_empty()

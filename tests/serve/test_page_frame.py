@@ -188,7 +188,7 @@ def test_what_was_asked_of_a_model_is_not_shown_under_another(visit):
     expect(future).to_be_hidden()
 
     written = at.hold("/v1/generate")
-    page.get_by_role("button", name="Write on").click()
+    page.get_by_role("button", name="Continue the text").click()
     at.until(lambda: written)
     expect(stop).to_be_visible()
     at.choose("meals")
@@ -197,7 +197,7 @@ def test_what_was_asked_of_a_model_is_not_shown_under_another(visit):
     at.read(PASSAGE)
     found = at.hold("/v1/units/like")
     page.get_by_label("Units that stand out over the phrase").fill("to eat")
-    page.get_by_role("button", name="Find them").click()
+    page.get_by_role("button", name="Find units").click()
     at.until(lambda: found)
     at.choose("letters")
     expect(page.locator("#coloured .tone").nth(len(PASSAGE) - 1)).to_be_attached()
@@ -218,7 +218,7 @@ def test_of_two_replacements_the_later_is_shown_until_the_sentence_changes(visit
     assert len(asked) == 2  # the later waits
     at.let_go(held)
     expect(page.locator("#future-title")).to_have_text("If like were want")
-    page.get_by_role("button", name="Keep it so").click()
+    page.get_by_role("button", name="Keep the new text").click()
     expect(page.locator("#sentence")).to_have_value("we want to eat")
     at.drawn(4)
     page.locator('#network .word[data-position="1"] .cell').click()
@@ -241,7 +241,7 @@ def test_a_server_with_a_token_asks_for_it(visit, folder, start):
         page = context.new_page()
         page.goto(server.url)
         box = page.get_by_role("dialog")
-        expect(box).to_contain_text("asks for its token")
+        expect(box).to_contain_text("requires its token")
         box.get_by_label("Token").fill("wrong")
         page.keyboard.press("Enter")
         expect(box).to_be_visible()
@@ -279,7 +279,7 @@ def test_what_was_left_at_work_is_done_on_return(visit):
     at.tab("Memory")
     found = at.hold("/v1/units")
     page.locator("#passage").fill(PASSAGE)
-    page.get_by_role("button", name="Read it").click()
+    page.get_by_role("button", name="Read the text").click()
     at.until(lambda: found)
     page.locator("#units button").nth(5).click()
     expect(page.locator("#unit-title")).to_have_text("Unit 0.5")
@@ -306,7 +306,7 @@ def test_a_phrase_is_looked_for_in_the_text_that_is_shown(visit):
     other = "we like to eat cake and we like to eat fish \n" * 120
     page.locator("#passage").fill(other)
     page.get_by_label("Units that stand out over the phrase").fill("to eat")
-    page.get_by_role("button", name="Find them").click()
+    page.get_by_role("button", name="Find units").click()
     expect(page.locator("#units-note")).to_contain_text("over the phrase")
     expect(page.locator("#coloured .tone")).to_have_count(len(other.split()) + 120)
     assert page.locator("#lags svg").inner_html() != before
@@ -317,7 +317,7 @@ def test_the_list_of_units_keeps_focus_and_place(visit):
     at.tab("Memory")
     found = at.hold("/v1/units")
     page.locator("#passage").fill(PASSAGE)
-    page.get_by_role("button", name="Read it").click()
+    page.get_by_role("button", name="Read the text").click()
     at.until(lambda: found)
     page.locator('#units [data-name="0.20"]').focus()
     at.let_go(found)
@@ -335,10 +335,10 @@ def test_a_short_text_is_written_on_until_units_can_be_told(visit, size):
     at.read("we like to eat")
     expect(page.locator("#units-note")).to_contain_text("takes 1,000 words; this text has 4")
     expect(page.locator("#coloured-scale")).to_have_text("Colours: from red −1.00 to blue +1.00")
-    page.get_by_role("button", name="Let it write 1,500 words and look").click()
+    page.get_by_role("button", name="Generate 1,500 words and look again").click()
     expect(page.locator("#units-note")).to_contain_text("No unit tells a property better")
     assert len(page.locator("#passage").input_value().split()) > 1000
-    expect(page.get_by_role("button", name="Let it write")).to_be_hidden()
+    expect(page.get_by_role("button", name="Generate")).to_be_hidden()
 
 
 def test_all_units_over_time_follow_the_chosen_one(visit):
@@ -368,7 +368,7 @@ def test_a_forecast_is_told_in_numbers_and_the_chosen_step_is_marked(visit, size
     whole = page.locator("#ahead svg circle").count()
     page.get_by_role("button", name="step 3 ahead").click()
     expect(page.locator("#about")).to_contain_text(
-        "Explained is the median of step 3, 2024-05-02: "
+        "The explanation is for the median of step 3, 2024-05-02: "
     )
     expect(page.locator("#ahead svg circle")).to_have_count(whole + 1)
     expect(page.locator("#values tr[aria-current=true]")).to_contain_text("2024-05-02")

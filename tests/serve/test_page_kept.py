@@ -34,7 +34,7 @@ def test_a_word_is_replaced_where_it_stands_among_masked_ones(visit, start, log_
         word.locator(".cell").click()
         page.get_by_label("Another word").fill("block")
         page.keyboard.press("Enter")
-        page.get_by_role("button", name="Keep it so").click()
+        page.get_by_role("button", name="Keep the new text").click()
         expect(page.locator("#sentence")).to_have_value(LINE.replace(" for ", " block "))
         # the server goes only when the page has all its answers
         expect(word).to_contain_text("block")
@@ -60,7 +60,7 @@ def test_every_change_can_be_taken_back(visit, size):
     expect(box).to_have_value("")
     box.press("Control+z")
     # all that the network writes at once is one step
-    page.get_by_role("button", name="Write on").click()
+    page.get_by_role("button", name="Continue the text").click()
     expect(box).not_to_have_value("we like to eat")
     expect(page.get_by_role("button", name="Stop")).to_be_hidden()
     box.press("Control+z")
@@ -100,7 +100,7 @@ def test_a_text_that_is_too_long_is_not_cut_but_said(visit, size):
     long = "we like to eat " * 1000
     page.locator("#sentence").fill(long)
     alert = page.get_by_role("alert")
-    expect(alert).to_contain_text("The text has 15,000 characters; at most 10,000 are read here")
+    expect(alert).to_contain_text("The text has 15,000 characters; this panel reads at most 10,000")
     expect(page.locator("#sentence")).to_have_value(long)
     expect(page.locator("#network")).to_have_class(re.compile("stale"))
     page.locator("#sentence").fill("we like to eat")
@@ -180,10 +180,10 @@ def test_a_watched_run_ends_without_an_alarm(visit):
     page = (at := visit()).page
     at.tab("Training")
     page.get_by_label("Run").select_option(label="meals")
-    expect(page.locator("#progress")).to_contain_text("ended with its budget")
+    expect(page.locator("#progress")).to_contain_text("ended: its budget is used up")
     page.route("**/v1/runs**", lambda route: route.abort())
     expect(page.locator("#progress")).to_contain_text(
-        "the training has ended, and its page with it"
+        "the training and the server of this page have ended"
     )
     expect(page.get_by_role("alert")).to_be_empty()
     at.expected = "Failed to load resource"

@@ -1,25 +1,25 @@
-// The address tells what is shown: panel, model and text, so that reload, back and a bookmark bring it again.
-// What stands behind # never leaves the browser.
+// Keeps panel, model and text in the address, so that reload, Back and bookmarks restore them.
+// The part of an address after # never leaves the browser.
 
-const MOST = 4000; // characters of a text in the address; a longer one is kept by this window alone
+const MAX_TEXT = 4000; // characters; a longer text is kept in the window's session storage instead
 const KEPT = "elman-text";
 
 export function read() {
-  const told = new URLSearchParams(location.hash.slice(1));
-  const panel = told.get("panel") ?? new URLSearchParams(location.search).get("panel");
-  const text = told.has("text") ? told.get("text") : told.has("kept") ? sessionStorage.getItem(KEPT) : null;
-  return { panel, model: told.get("model"), text };
+  const parameters = new URLSearchParams(location.hash.slice(1));
+  const panel = parameters.get("panel") ?? new URLSearchParams(location.search).get("panel");
+  const text = parameters.has("text") ? parameters.get("text") : parameters.has("kept") ? sessionStorage.getItem(KEPT) : null;
+  return { panel, model: parameters.get("model"), text };
 }
 
-// A new panel or model is a place to go back to; a text is not.
+// A new panel or model becomes an entry of the browser's history; a new text does not.
 export function write({ panel, model, text }, step = false) {
-  const told = new URLSearchParams({ panel });
-  if (model) told.set("model", model);
-  if (text.length > MOST) {
+  const parameters = new URLSearchParams({ panel });
+  if (model) parameters.set("model", model);
+  if (text.length > MAX_TEXT) {
     sessionStorage.setItem(KEPT, text);
-    told.set("kept", "");
-  } else if (text) told.set("text", text);
-  const address = `${location.pathname}#${told}`;
+    parameters.set("kept", "");
+  } else if (text) parameters.set("text", text);
+  const address = `${location.pathname}#${parameters}`;
   if (address === location.pathname + location.hash) return;
   if (step) history.pushState(null, "", address);
   else history.replaceState(null, "", address);

@@ -1,4 +1,4 @@
-// Talks to the server: one place for requests, errors, and the order of answers.
+// Requests to the server, their errors, and the order of their answers.
 
 export class Problem extends Error {
   constructor(words, status = 0) {
@@ -7,10 +7,10 @@ export class Problem extends Error {
   }
 }
 
-// The status of a problem where there is no answer at all.
+// Status of a problem if the server did not answer at all.
 export const GONE = -1;
 
-let token = ""; // of a server that strangers could reach; it is kept nowhere else
+let token = ""; // the server's token, which the page keeps only here
 let again = () => {};
 
 export function onToken(then) {
@@ -22,8 +22,8 @@ export function onToken(then) {
   });
 }
 
-const TRIES = 6; // of a question that the server has no time for
-const LONGEST_WAIT = 5; // seconds between two of them
+const TRIES = 6; // how often a request is sent while the server is busy
+const MAX_WAIT_SECONDS = 5; // between two of these requests
 
 const pause = (seconds) => new Promise((then) => setTimeout(then, 1000 * seconds));
 
@@ -38,7 +38,7 @@ async function answer(path, options) {
       throw new Problem("the server does not answer; is elman serve still running?", GONE);
     }
     if (response.status !== 429 || tries === TRIES) break;
-    await pause(Math.min(LONGEST_WAIT, Number(response.headers.get("retry-after")) || 1));
+    await pause(Math.min(MAX_WAIT_SECONDS, Number(response.headers.get("retry-after")) || 1));
     options.signal?.throwIfAborted();
   }
   if (response.ok) return response;
@@ -47,7 +47,7 @@ async function answer(path, options) {
   try {
     words = (await response.json()).error.message;
   } catch {
-    // a proxy's page, no answer of ours: the number has to do
+    // not JSON, probably from a proxy: show the status alone
   }
   throw new Problem(String(words), response.status);
 }
@@ -67,7 +67,7 @@ export async function post(path, body, signal) {
   return (await answer(path, posted(body, signal))).json();
 }
 
-// Server-sent events of a POST, which EventSource cannot make.
+// Yields the server-sent events of a POST request, which EventSource cannot send.
 export async function* events(path, body, signal) {
   const reader = (await answer(path, posted(body, signal))).body
     .pipeThrough(new TextDecoderStream())
@@ -88,8 +88,8 @@ export async function* events(path, body, signal) {
   }
 }
 
-// Runs the newest of many requests: while one is under way only the newest waits, and the answer to a question
-// that is no longer the newest is dropped.
+// Sends only the newest of many requests: while one is under way, only the newest one waits, and an answer is
+// dropped if a newer request has been made.
 export class Newest {
   #number = 0;
   #busy = false;
@@ -110,8 +110,8 @@ export class Newest {
     for (let next = [number, question]; next; next = this.#waiting) {
       this.#waiting = null;
       try {
-        const found = await next[1]();
-        if (next[0] === this.#number) this.show(found);
+        const answer = await next[1]();
+        if (next[0] === this.#number) this.show(answer);
       } catch (error) {
         if (next[0] === this.#number) this.fail(error);
       }
@@ -119,7 +119,7 @@ export class Newest {
     this.#busy = false;
   }
 
-  // What is under way is no longer wanted.
+  // Drops the waiting request, and the answer of the one under way.
   drop() {
     this.#number += 1;
     this.#waiting = null;

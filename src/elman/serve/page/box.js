@@ -1,6 +1,6 @@
-// A box of text whose every change can be taken back, also those that the page itself makes, and which says what is too long.
+// Text box in which every change can be undone, including the page's own, and that knows its longest text.
 
-const PAUSE = 600; // milliseconds without a key, after which what is typed is a step of its own
+const PAUSE = 600; // milliseconds without a key after which typing begins a new undo step
 
 export class Box {
   #past = [];
@@ -8,7 +8,7 @@ export class Box {
   #shown = "";
   #typed = 0; // when the last key came
 
-  // `changed` is called after every change, with whether the person typed it.
+  // Calls `changed` after every change, with true if a person typed it.
   constructor(element, most, changed) {
     Object.assign(this, { element, most, changed });
     this.#shown = element.value;
@@ -19,7 +19,7 @@ export class Box {
       this.#keep(goesOn);
       changed(true);
     });
-    // the browser's own memory does not know what the page wrote
+    // the browser's own undo does not know what the page has written
     element.addEventListener("beforeinput", (event) => {
       if (event.inputType === "historyUndo" || event.inputType === "historyRedo") {
         event.preventDefault();
@@ -39,17 +39,17 @@ export class Box {
     return this.element.value;
   }
 
-  // Whether there is more than a panel can read: nothing is cut, the person is told.
+  // Whether the text is longer than the panel can read; it is not cut, but an error is shown.
   get tooLong() {
     return this.value.length > this.most;
   }
 
   get complaint() {
     const many = (number) => number.toLocaleString("en");
-    return `The text has ${many(this.value.length)} characters; at most ${many(this.most)} are read here: shorten it.`;
+    return `The text has ${many(this.value.length)} characters; this panel reads at most ${many(this.most)}: shorten it.`;
   }
 
-  // A change by the page; those of one `series`, such as a text that is being written, are one step.
+  // Sets the text from the page. Changes of one `series`, such as a text being generated, are one undo step.
   write(text, series = false) {
     this.element.value = text;
     this.element.scrollTop = this.element.scrollHeight;

@@ -1,4 +1,4 @@
-// Builds the page's parts. Text from a model or a person enters by textContent alone.
+// Builds elements of the page. Text from a model or a person is set as textContent only, never as HTML.
 
 export const find = (id) => document.getElementById(id);
 
@@ -16,7 +16,7 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-// A picture of the server's: parsed as a document, which runs nothing, then taken over.
+// Shows an SVG picture from the server. It is parsed as a document of its own, in which no script runs.
 export function picture(place, svg) {
   const drawn = svg && new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
   if (!drawn || drawn.localName !== "svg") {
@@ -30,7 +30,7 @@ export function picture(place, svg) {
   return taken;
 }
 
-// A row wider than its box fades where there is more of it.
+// Marks the sides on which a row continues beyond its box, so that the style sheet can fade them.
 export function edges(place) {
   const look = () => {
     const rest = place.scrollWidth - place.clientWidth - place.scrollLeft;
@@ -41,14 +41,14 @@ export function edges(place) {
   new ResizeObserver(look).observe(place);
 }
 
-// How wide a picture may be in a box, which is not laid out while it is empty.
+// Width for a picture, from the parent of its box: an empty box has no layout.
 export const wide = (id) => Math.round(Math.min(960, Math.max(320, find(id).parentElement.clientWidth)));
 
 const LONGEST = 60;
-// What steers or hides its neighbours: controls, marks of direction, line and paragraph ends.
+// Characters that hide or reorder their neighbours: controls, direction marks, line and paragraph ends.
 const STEERING = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 
-// A token as a person can see it; never longer than a line.
+// Returns a token as visible text, shortened to one line.
 export function shown(token, longest = LONGEST) {
   const text = String(token);
   if (text === "\n") return "↵ line end";
@@ -72,16 +72,16 @@ export function signed(value) {
   return (value < 0 ? "−" : "+") + words;
 }
 
-// A bar whose length is set through the object model: the page's policy allows no style attribute.
+// Returns a bar. Its length is set by script, because the content security policy forbids style attributes.
 export function bar(share, kind = "") {
   const fill = make("span", { class: `fill ${kind}` });
   fill.style.inlineSize = `${(100 * Math.max(0, Math.min(1, share || 0))).toFixed(1)}%`;
   return make("span", { class: "bar", "aria-hidden": "true" }, fill);
 }
 
-// A row of things of which one is in the Tab order; arrows, Home and End go along it.
+// Makes a row of items one stop of the Tab key; the arrow keys, Home and End move within it.
 export function roving(place, selector) {
-  // a picture draws its words by size, and they are gone through by place
+  // a picture draws its words by size, but the keys go through them by position
   const items = () =>
     [...place.querySelectorAll(selector)]
       .filter((item) => !item.hidden)
@@ -107,7 +107,7 @@ export function roving(place, selector) {
 
 const STEPS = 7;
 
-// Words with a colour under each, by values from −most to most, and what the colours mean.
+// Shows words coloured by values from −most to most, and a scale that explains the colours.
 export function coloured(place, tokens, values, level, most = Math.max(0, ...values.map((value) => Math.abs(value ?? 0)))) {
   const words = tokens.map((token, at) => {
     const value = values[at] ?? 0;

@@ -1,4 +1,4 @@
-// The frame of the page: which model, which panel, which colours, and what went wrong.
+// Frame of the page: the choice of model, panel and colours, and the error message.
 
 import * as address from "./address.js";
 import { get, onToken } from "./api.js";
@@ -11,21 +11,21 @@ import * as unrolled from "./unrolled.js";
 const panels = { unrolled, memory, series, training };
 const state = { model: null, panel: "unrolled", text: "" };
 let models = [];
-let telling; // the timer of the address, which follows what is typed
+let addressTimer; // delays the update of the address while somebody types
 
-function tell(step = false) {
-  clearTimeout(telling);
+function updateAddress(step = false) {
+  clearTimeout(addressTimer);
   address.write({ ...state, model: state.model?.id }, step);
 }
 
-// A change to which one can go back: what was shown before it has its address first.
+// Makes a change that the browser's Back button undoes, after saving the address of what is shown before it.
 function step(change) {
-  tell();
+  updateAddress();
   change();
-  tell(true);
+  updateAddress(true);
 }
 
-// What every panel gets: the model, and a place to say what went wrong.
+// Interface that every panel gets: the model, and functions to show an error and to save the text.
 const page = {
   get model() {
     return state.model;
@@ -38,21 +38,21 @@ const page = {
   },
   text(words) {
     state.text = words;
-    clearTimeout(telling);
-    telling = setTimeout(() => tell(), 300);
+    clearTimeout(addressTimer);
+    addressTimer = setTimeout(() => updateAddress(), 300);
   },
 };
 
 function whyNot(panel) {
   if (panel === "training") return null;
-  if (!state.model) return "No model is served: start the server with one, as elman serve MODEL.";
+  if (!state.model) return "The server has no model: start it with one, for example as elman serve MODEL.";
   return state.model.panels?.[panel] || null;
 }
 
-// The first panel that has something to show.
+// The first panel that can show the model.
 const first = () => Object.keys(panels).find((panel) => whyNot(panel) === null);
 
-// A reader of labels has no series: the tab is called for what it shows.
+// For a model that labels sequences, the Series tab has the name of what it shows.
 const TITLES = { classify: "Labels", tag: "Labels", regress: "Numbers" };
 const titled = (panel) => (panel === "series" && TITLES[state.model?.task]) || panel[0].toUpperCase() + panel.slice(1);
 
@@ -83,12 +83,12 @@ function turn(panel) {
   find(`tab-${panel}`).focus();
 }
 
-function choose(model, asked) {
+function choose(model, keepPanel) {
   find("model").value = models.indexOf(model);
-  // what is under way was asked of the model before
+  // requests under way belong to the previous model
   panels[state.panel].leave();
   state.model = model;
-  if (!asked && whyNot(state.panel) !== null) state.panel = first();
+  if (!keepPanel && whyNot(state.panel) !== null) state.panel = first();
   document.body.classList.toggle("chars", model.level === "char");
   const facts = [model.cell, model.activation && model.cell === "rnn" ? model.activation : null];
   const size = `${model.num_layers} × ${model.hidden_size} units`;
@@ -100,16 +100,16 @@ function choose(model, asked) {
   show(state.panel);
 }
 
-const THEMES = [["as the system", null], ["light", false], ["dark", true]];
+const THEMES = [["system", null], ["light", false], ["dark", true]];
 
-// The style sheets ask the system in media rules; a choice made here answers in its place.
+// The style sheets follow the system's colours through media rules; a choice here overrides these rules.
 function colours(dark) {
   for (const sheet of document.styleSheets) {
     for (const rule of sheet.cssRules) {
       if (!(rule instanceof CSSMediaRule)) continue;
-      const asked = (rule.asked ??= rule.media.mediaText);
-      if (!asked.includes("prefers-color-scheme")) continue;
-      rule.media.mediaText = dark === null ? asked : dark ? "all" : "not all";
+      const original = (rule.original ??= rule.media.mediaText);
+      if (!original.includes("prefers-color-scheme")) continue;
+      rule.media.mediaText = dark === null ? original : dark ? "all" : "not all";
     }
   }
   document.documentElement.style.colorScheme = dark === null ? "light dark" : dark ? "dark" : "light";
@@ -129,7 +129,7 @@ function tabs() {
   roving(find("tabs"), "[role=tab]");
   for (const name of Object.keys(panels)) {
     const tab = find(`tab-${name}`);
-    // a click gives focus first
+    // a click moves the focus first, so the second event finds the panel shown already
     const change = () => state.panel !== name && step(() => show(name));
     for (const event of ["click", "focus"]) tab.addEventListener(event, change);
   }
@@ -148,14 +148,14 @@ async function load() {
   restore();
 }
 
-// Shows what the address tells.
+// Shows the panel, model and text of the address.
 function restore() {
   const { panel, model, text } = address.read();
   const known = Object.hasOwn(panels, panel);
   if (known) state.panel = panel;
   const wanted = models.find(({ id }) => id === model) ?? state.model ?? models[0];
   if (!wanted) return show(known ? panel : "training");
-  // a panel asks about the text as it enters
+  // showing a panel sends its requests about the text
   if (state.model !== wanted) choose(wanted, known);
   else show(state.panel);
   if (text !== null) unrolled.begin(text);

@@ -1,22 +1,22 @@
-// Panel 2: what single units do over a text, all of them over time, and how far back the network remembers.
+// Memory panel: what single units do over a text, all units over time, and how far back the network remembers.
 
 import { Newest, post } from "./api.js";
 import { Box } from "./box.js";
 import { coloured, find, make, name, picture, roving, shown, wide } from "./dom.js";
 
-const PROPERTIES = 200;
-const MOST_UNITS = 300; // in the list at once
-const LEAST = 1000; // words or characters on which the server says what units do
-const WRITTEN = { word: 1500, char: 4000 }; // that the network writes where there are fewer
+const MAX_PROPERTIES = 200;
+const MAX_LISTED_UNITS = 300;
+const MIN_LENGTH = 1000; // words or characters that the server needs to find out what units do
+const GENERATED = { word: 1500, char: 4000 }; // length of the text that the network writes if this one is too short
 const STATES = { hidden: "hidden state h", cell: "cell state c" };
 
-const AREA = "The number says how well the unit tells whether the property holds (area under the ROC curve, held out); beside it that of an untrained network.";
+const AREA = "The number says how well the unit indicates the property (area under the ROC curve on held-out text), next to that of an untrained network.";
 const LIKE = "The number says how far the unit is from its mean over the phrase, in standard deviations.";
 
-const MOST = 12_000; // characters that are read
+const MAX_TEXT = 12_000; // characters
 
 let page;
-let box; // the text to read
+let box; // the text box
 let questions = [];
 let reader;
 let finder;
@@ -26,12 +26,12 @@ let painter;
 let writer;
 let units = [];
 let note = ""; // below the list
-let chosen = null;
-let picked = false; // by a person, to stay when more is known
-let seen = null; // the unit whose text is shown
-let painted = null; // the layer and the state whose picture is shown
+let chosen = null; // the selected unit
+let picked = false; // whether a person selected it; then it stays selected when the list changes
+let seen = null; // the unit that colours the text
+let painted = null; // the layer and state in the picture
 let settle;
-let read = null; // the model and the text that are shown
+let read = null; // the model and text that are shown
 
 const states = () => (page.model.cell === "lstm" ? ["hidden", "cell"] : ["hidden"]);
 const pieces = () => (page.model.level === "char" ? "characters" : "words");
@@ -45,7 +45,7 @@ export function start(given) {
   };
   const asked = (then) => questions[questions.push(new Newest(then, fail)) - 1];
   [reader, finder, looker, searcher, painter, writer] = [show, found, colour, alike, paint, written].map(asked);
-  box = new Box(find("passage"), MOST, () => {});
+  box = new Box(find("passage"), MAX_TEXT, () => {});
   find("read").addEventListener("click", () => ask());
   find("like").addEventListener("click", like);
   find("more").addEventListener("click", more);
@@ -75,7 +75,7 @@ export function enter() {
 export function leave() {
   for (const question of questions) question.drop();
   find("reading").textContent = "";
-  // what was not finished is asked again
+  // forget an incomplete result, so that it is requested again
   if (!read?.done || seen !== chosen || painted !== place()) read = null;
 }
 
@@ -88,7 +88,7 @@ export function fresh() {
   const options = (id, all) => find(id).replaceChildren(...all.map(([value, text]) => make("option", { value, text })));
   options("layer", Array.from({ length: page.model.num_layers ?? 0 }, (_, at) => [at, String(at)]));
   options("state", states().map((state) => [state, STATES[state]]));
-  find("more").textContent = `Let it write ${many(WRITTEN[page.model.level] ?? 0)} ${pieces()} and look`;
+  find("more").textContent = `Generate ${many(GENERATED[page.model.level] ?? 0)} ${pieces()} and look again`;
 }
 
 function none(input) {
@@ -97,7 +97,7 @@ function none(input) {
   return input === "";
 }
 
-// Reads the text; then units like the phrase are looked for, or else what each does.
+// Reads the text, then looks for units that stand out over the phrase or, without one, for what each unit indicates.
 function ask(phrase) {
   const model = page.model.id;
   const input = find("passage").value;
@@ -116,8 +116,8 @@ function ask(phrase) {
 
 function show({ model, input, phrase, steps, memory }) {
   page.fine();
-  const short = steps < LEAST;
-  read = { model, input, told: false, done: short };
+  const short = steps < MIN_LENGTH;
+  read = { model, input, searched: false, done: short };
   painted = null;
   find("reading").textContent = "";
   picture(find("lags"), memory.svg);
@@ -125,31 +125,31 @@ function show({ model, input, phrase, steps, memory }) {
   find("places").replaceChildren();
   find("places-title").hidden = true;
   find("more").hidden = !short;
-  gather([], short ? `To tell what units do takes ${many(LEAST)} ${pieces()}; this text has ${many(steps)}.` : "");
+  gather([], short ? `To find out what units do, the text must have ${many(MIN_LENGTH)} ${pieces()}; it has ${many(steps)}.` : "");
   if (short) return;
   if (phrase) return seek(phrase);
-  find("reading").textContent = "finding what each unit does …";
-  finder.ask(() => post("/v1/units", { model, input, count: PROPERTIES }));
+  find("reading").textContent = "finding the property of each unit …";
+  finder.ask(() => post("/v1/units", { model, input, count: MAX_PROPERTIES }));
 }
 
 function found(answer) {
-  read.told = read.done = true;
+  read.searched = read.done = true;
   find("reading").textContent = "";
   gather(answer.units, answer.note || AREA);
 }
 
 const named = (layer, state, unit) => `${layer}.${state === "hidden" ? "" : state[0]}${unit}`;
 
-// Those with something to say first, then all others; what a person chose stays chosen.
+// Lists the given units first, then all others; a unit that a person selected stays selected.
 function gather(first, words) {
   const { num_layers: layers, hidden_size: size } = page.model;
-  const told = new Set(first.map((unit) => unit.name));
+  const listed = new Set(first.map((unit) => unit.name));
   units = first.map((unit) => ({ ...unit, unit: unit.unit ?? unit.number }));
   for (const state of states()) {
     for (let at = 0; at < layers * size; at += 1) {
       const [layer, unit] = [Math.floor(at / size), at % size];
       const name = named(layer, state, unit);
-      if (!told.has(name)) units.push({ layer, unit, state, name });
+      if (!listed.has(name)) units.push({ layer, unit, state, name });
     }
   }
   note = words;
@@ -159,11 +159,11 @@ function gather(first, words) {
 
 function what(unit) {
   if (unit.likeness !== undefined) return "stands out over the phrase";
-  if (unit.property === undefined) return read.told ? "not the best unit for any property" : "";
+  if (unit.property === undefined) return read.searched ? "not the best unit for any property" : "";
   return `${unit.direction < 0 ? "low where: " : ""}${shown(unit.property, 80)} (untrained: ${unit.baseline?.toFixed(2) ?? "–"})`;
 }
 
-// The units that match what is searched for; the focus stays on the unit it was on.
+// Lists the units that match the search; the focus stays on its unit.
 function list() {
   const place = find("units");
   const wanted = find("search").value.trim().toLowerCase();
@@ -171,7 +171,7 @@ function list() {
   const focused = place.contains(document.activeElement) ? document.activeElement.dataset.name : undefined;
   const top = place.scrollTop;
   place.replaceChildren(
-    ...all.slice(0, MOST_UNITS).map(({ unit, at }) =>
+    ...all.slice(0, MAX_LISTED_UNITS).map(({ unit, at }) =>
       make("li", {}, make("button", { type: "button", data: { at, name: unit.name } },
         make("span", { text: `Unit ${unit.name}` }),
         make("span", { text: (unit.area ?? unit.likeness)?.toFixed(2) ?? "" }),
@@ -181,7 +181,7 @@ function list() {
   place.scrollTop = top;
   const rows = [...place.querySelectorAll("button")];
   if (focused !== undefined) (rows.find((row) => row.dataset.name === focused) ?? rows[0])?.focus();
-  const rest = all.length > MOST_UNITS ? `${many(MOST_UNITS)} of ${many(all.length)} units are listed: search for the others.` : "";
+  const rest = all.length > MAX_LISTED_UNITS ? `${many(MAX_LISTED_UNITS)} of ${many(all.length)} units are listed: search for the others.` : "";
   find("units-note").textContent = units.length && !all.length ? "No unit matches." : [note, rest].filter(Boolean).join(" ");
   press();
   settle();
@@ -217,12 +217,12 @@ function colour({ unit, trace }) {
   busy("coloured", false);
   const values = trace.states[unit.state][0].map((step) => step[0]);
   const { cell, activation, level } = page.model;
-  // between −1 and 1 by its formula: a unit that hardly moves has hardly a colour
+  // these states lie between −1 and 1 by their formula: with a fixed scale a unit that hardly changes stays pale
   const bounded = unit.state === "hidden" && (["lstm", "gru"].includes(cell) || (cell === "rnn" && activation === "tanh"));
   coloured(find("coloured"), trace.tokens, values, level, bounded ? 1 : undefined);
 }
 
-// All units of a layer over time.
+// Draws all units of the chosen layer over time.
 const place = () => `${find("layer").value} ${find("state").value}`;
 function draw() {
   const drawn = read === null || painted === place();
@@ -244,14 +244,14 @@ function like() {
   const phrase = find("phrase").value;
   const input = find("passage").value;
   if (phrase === "" || none(input)) return;
-  // all that is shown is of one text
+  // read the text first, so that everything shown belongs to the same text
   if (read?.model !== page.model.id || read.input !== input) ask(phrase);
   else seek(phrase);
 }
 
 function seek(phrase) {
   const { model, input } = read;
-  find("reading").textContent = "looking …";
+  find("reading").textContent = "searching …";
   finder.drop();
   searcher.ask(() => post("/v1/units/like", { model, input, phrase }));
 }
@@ -259,7 +259,7 @@ function seek(phrase) {
 function alike(found) {
   page.fine();
   find("reading").textContent = "";
-  read = { ...read, told: false, done: true };
+  read = { ...read, searched: false, done: true };
   picked = false;
   gather(found.units, LIKE);
   find("places-title").hidden = found.places.length === 0;
@@ -269,13 +269,13 @@ function alike(found) {
   );
 }
 
-// A text long enough to tell what units do, of the network's own.
+// Lets the network lengthen the text until it suffices to find out what units do.
 function more() {
   const { id: model, level } = page.model;
   const prompt = find("passage").value;
   for (const question of questions) question.drop();
-  find("reading").textContent = "writing …";
-  writer.ask(async () => prompt + (await post("/v1/generate", { model, prompt, n: WRITTEN[level], temperature: 0.8 })).text);
+  find("reading").textContent = "generating text …";
+  writer.ask(async () => prompt + (await post("/v1/generate", { model, prompt, n: GENERATED[level], temperature: 0.8 })).text);
 }
 
 function written(text) {

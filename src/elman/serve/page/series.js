@@ -1,27 +1,27 @@
-// Panel 3: a forecaster's next values and what moved them; the words that moved a label.
+// Series panel: a forecast and the values that contribute to it, or a label and the words that contribute to it.
 
 import { Newest, post } from "./api.js";
 import { Box } from "./box.js";
 import { bar, coloured, find, make, name, percent, picture, roving, shown, signed, wide } from "./dom.js";
 
-const SPAN = 30; // steps ahead that can be chosen
-const MOST = 20_000; // characters of an example
+const MAX_STEPS_AHEAD = 30; // that can be chosen
+const MAX_TEXT = 20_000; // characters
 
 let page;
-let box; // the example
+let box; // the text box
 let answers;
-let wanted = null; // the label, or the step ahead or of the tags, that is explained
+let wanted = null; // what is explained: a label, a step ahead, or the step of a tag
 const settle = {};
 
 const TITLES = {
   text: "A text to label",
   tokens: "Words to label, with spaces between them",
-  numbers: "Numbers to label: a line a step, with commas between them",
+  numbers: "Numbers to label: one line for each step, with commas between the numbers of a step",
 };
 const kind = () => page.model.card?.data?.kind ?? "text";
 
 const SHOWN = ["labels", "moved", "answer", "ahead", "values"];
-// What is shown belongs to an earlier question until the answer comes.
+// Marks elements as out of date until the answer to the newest request comes.
 const busy = (id, is) => find(id).setAttribute("aria-busy", String(is));
 
 export function start(given) {
@@ -30,8 +30,8 @@ export function start(given) {
     for (const place of SHOWN) busy(place, false);
     show(answer);
   }, (error) => page.problem(error));
-  // the label that is explained stays; a step may be gone
-  box = new Box(find("example"), MOST, () => ask(page.model.task === "tag" ? null : wanted));
+  // keep explaining the same label, but not the same step: it may no longer exist
+  box = new Box(find("example"), MAX_TEXT, () => ask(page.model.task === "tag" ? null : wanted));
   find("which").addEventListener("change", () => ask(null));
   for (const place of ["labels", "steps"]) {
     settle[place] = roving(find(place), "button");
@@ -60,15 +60,15 @@ export function fresh() {
   find("example-title").textContent = TITLES[kind()] ?? TITLES.text;
   if (task !== "forecast") return;
   find("which").replaceChildren(...(series ?? []).map((id, at) => make("option", { value: at, text: shown(id) })));
-  const ahead = Array.from({ length: Math.min(SPAN, horizon) }, (_, at) => String(at + 1));
+  const ahead = Array.from({ length: Math.min(MAX_STEPS_AHEAD, horizon) }, (_, at) => String(at + 1));
   find("steps").replaceChildren(
-    make("button", { type: "button", data: { target: "" }, text: "all of them" }),
+    make("button", { type: "button", data: { target: "" }, text: "all steps" }),
     ...ahead.map((step) => make("button", { type: "button", data: { target: step }, text: step, "aria-label": `step ${step} ahead` })),
   );
   settle.steps();
 }
 
-// What the model reads: a text, words, or rows of numbers.
+// Returns the text as the model reads it: a text, words, or rows of numbers.
 function sequence(text) {
   if (kind() === "text") return text;
   if (kind() === "tokens") return text.trim().split(/\s+/);
@@ -129,21 +129,21 @@ function show(answer) {
   const tokens = rows.map(({ token }) => token);
   labels(answer.predicted, tokens);
   pressed("labels", answer.predicted.tags ? (wanted ?? "") : answer.target);
-  // what fails its own test colours nothing
-  const drawn = answer.passed !== false && answer.full_bar !== null; // no colours where no input moves the score
+  // an explanation that fails its own test, or in which no input moves the score, colours nothing
+  const drawn = answer.passed !== false && answer.full_bar !== null;
   const values = rows.map(({ contribution }) => (drawn ? contribution : 0));
   coloured(find("moved"), tokens, values, tokens.every((token) => [...token].length <= 1) ? "char" : "word");
 }
 
 const plain = (value) => value?.toLocaleString("en", { maximumSignificantDigits: 5 }) ?? "?";
 
-// The forecast in numbers, and in words which of them is explained below.
+// Shows the forecast as a table, and says which of its numbers is explained below.
 function tell({ time, median, mean, intervals }) {
-  const times = time.map((one) => String(one).replace(/T00:00:00$/, "").replace("T", " "));
+  const times = time.map((value) => String(value).replace(/T00:00:00$/, "").replace("T", " "));
   const widest = intervals.at(-1);
-  const head = ["Step", "Time", "Median", "Mean", ...(widest ? [`${widest.percent} % are between`] : [])];
-  const rows = times.map((one, at) => {
-    const cells = [at + 1, one, plain(median[at]), plain(mean[at])];
+  const head = ["Step", "Time", "Median", "Mean", ...(widest ? [`${widest.percent} % lie between`] : [])];
+  const rows = times.map((when, at) => {
+    const cells = [at + 1, when, plain(median[at]), plain(mean[at])];
     if (widest) cells.push(`${plain(widest.low[at])} and ${plain(widest.high[at])}`);
     return make("tr", { "aria-current": String(String(at + 1) === wanted) }, ...cells.map((text) => make("td", { text })));
   });
@@ -154,8 +154,8 @@ function tell({ time, median, mean, intervals }) {
   const at = wanted - 1;
   find("about").textContent =
     wanted === null
-      ? `Explained is the mean of the ${median.length} medians, ${all}.`
-      : `Explained is the median of step ${wanted}, ${times[at]}: ${plain(median[at])}.`;
+      ? `The explanation is for the mean of the ${median.length} medians, ${all}.`
+      : `The explanation is for the median of step ${wanted}, ${times[at]}: ${plain(median[at])}.`;
 }
 
 function labels({ probabilities, value, tags }, tokens) {

@@ -1,29 +1,29 @@
-// Panel 4: a run as it goes on, or as it went: curves, and the samples along them.
+// Training panel: the loss curves of a run and the texts that the network wrote, during the run and afterwards.
 
 import { GONE, Newest, get } from "./api.js";
 import { find, make, picture, shown, wide } from "./dom.js";
 
-const EVERY = 1000; // milliseconds between two looks at a run that goes on
-const SELDOM = 5000; // and at one that has ended, which may be begun anew
+const POLL_RUNNING = 1000; // milliseconds between two requests about a run in progress
+const POLL_ENDED = 5000; // milliseconds for a run that has ended: its file may be replaced by a new run
 const MOST_SAMPLES = 40;
-const ENDED = new Map([["budget", "ended with its budget"], ["early", "ended early, for it no longer improved"]]);
+const ENDED = new Map([["budget", "ended: its budget is used up"], ["early", "ended early: it no longer improved"]]);
 
 let page;
 let answers;
 let timer = 0;
 let runs = [];
-let run = null; // what is known of the chosen run
+let run = null; // the chosen run, as far as its events are known
 
 export function start(given) {
   page = given;
   answers = new Newest(show, (error) => {
-    // a training that is watched takes its server with it when it ends
+    // when training ends, the server of its page ends too
     if (error.status === GONE && run?.stopped !== undefined) {
-      find("progress").textContent = `${progress(true)} · the training has ended, and its page with it`;
+      find("progress").textContent = `${progress(true)} · the training and the server of this page have ended`;
       return;
     }
     page.problem(error);
-    later(EVERY);
+    later(POLL_RUNNING);
   });
   find("run").addEventListener("change", (event) => choose(runs[event.target.value].id));
 }
@@ -63,7 +63,7 @@ function choose(id) {
   look();
 }
 
-// What is shown belongs to another run.
+// Removes what belongs to another run.
 function clear() {
   for (const place of ["curves", "samples"]) find(place).replaceChildren();
   find("samples-title").hidden = true;
@@ -73,14 +73,14 @@ function show({ data, part }) {
   page.fine();
   list(data);
   if (!part) {
-    find("progress").textContent = "No run is here yet: elman train writes one beside its model.";
-    later(EVERY);
+    find("progress").textContent = "There is no run yet: elman train writes one next to its model.";
+    later(POLL_RUNNING);
     return;
   }
   if (run?.id !== part.id || run.generation !== part.generation || part.from === 0) {
     run = { id: part.id, generation: part.generation, base: 0, step: 0 };
     clear();
-    // the events shown so far were those of the run before this one
+    // the events so far belong to an earlier run in the same file: read from its beginning
     if (part.from !== 0) return choose(part.id);
   }
   run.next = part.next;
@@ -89,7 +89,7 @@ function show({ data, part }) {
   find("progress").textContent = progress(part.finished);
   find("samples-title").hidden = find("samples").children.length === 0;
   if (part.more) look();
-  else later(part.finished ? SELDOM : EVERY);
+  else later(part.finished ? POLL_ENDED : POLL_RUNNING);
 }
 
 function list(data) {
@@ -103,7 +103,7 @@ function list(data) {
 
 function take(event) {
   if (event.event === "start") run.start = event;
-  // the networks of a run follow each other, as their curves do
+  // a stage begins another network, whose curve continues after the last step
   if (event.event === "stage") [run.base, run.held] = [run.step, null];
   if (event.event === "steps") run.steps = event;
   if (["steps", "evaluation"].includes(event.event)) run.step = run.base + event.step;
