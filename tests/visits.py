@@ -23,11 +23,11 @@ from elman.text.vocabulary import TextCodec
 CHROMIUM = Path("/usr/bin/chromium")
 DESKTOP, PHONE = (1280, 800), (390, 844)
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
-# far more than a loaded machine needs for what takes milliseconds
+# far more than a loaded machine needs for a few milliseconds of work
 PATIENCE = 30_000
 PASSAGE = "\n".join(Grammar().sentences(200, 7))
 
-# What is pulled out of the page where something was blocked or ran that should not have been there.
+# Script of the page that records violations of the content security policy.
 WATCH = """
 window.__violations = [];
 document.addEventListener("securitypolicyviolation", (event) =>
@@ -35,7 +35,7 @@ document.addEventListener("securitypolicyviolation", (event) =>
 """
 
 
-# a browser is open as long as one module's tests: no other's event loop could run beside it
+# a browser stays open only for one module's tests: its event loop would disturb those of other modules
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
@@ -81,7 +81,7 @@ def _trained(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Models of every kind of panel, trained once a session, with their journals."""
+    """Models for every panel, trained once in a session, with their journals."""
     return _trained(tmp_path_factory.getbasetemp() / "page")
 
 
@@ -98,7 +98,7 @@ def sales_of(shops: tuple[str, ...], days: int = 120, **columns: Any) -> dict[st
 
 
 def random_model(words: tuple[str, ...], units: int) -> Model:
-    """Return a language model of some words that has learned nothing."""
+    """Return an untrained language model of some words."""
     codec = TextCodec("word", ("<unk>", "\n", *words), "whitespace", "file")
     config = NetworkConfig(
         task="language",
@@ -129,13 +129,13 @@ def url(folder: Path, start: Any) -> Iterator[str]:
 
 @dataclass
 class Visit:
-    """One page, and everything that went wrong in it."""
+    """A page, and all errors that occurred in it."""
 
     page: Page
     url: str
     faults: list[str] = field(default_factory=list)
     expected: str = ""
-    """A pattern of faults that the test provokes."""
+    """Pattern of the errors that the test provokes."""
 
     def listen(self) -> None:
         def said(message: Any) -> None:
@@ -162,7 +162,7 @@ class Visit:
         assert not wrong, wrong
 
     def until(self, happened: Callable[[], object]) -> None:
-        """Let the page go on until something happened in the test's own handlers."""
+        """Let the page run until a condition of the test is true."""
         for _ in range(PATIENCE // 10):
             if happened():
                 return
@@ -170,19 +170,19 @@ class Visit:
         raise AssertionError("it did not happen")
 
     def asked(self, path: str) -> list[Any]:
-        """Return the list into which every request of a path comes, from now on."""
+        """Return a list to which every later request of a path is added."""
         requests: list[Any] = []
         self.page.on("request", lambda one: one.url.endswith(path) and requests.append(one))
         return requests
 
     def hold(self, path: str) -> list[Any]:
-        """Return the list into which the first request of a path comes, which waits; others pass."""
+        """Hold the first request of a path, and return the list that contains it; later ones pass."""
         held: list[Any] = []
         self.page.route(f"**{path}", lambda one: one.continue_() if held else held.append(one))
         return held
 
     def let_go(self, held: list[Any]) -> None:
-        """Let what was held be answered, and wait until the page has done with it."""
+        """Let the held request be answered, and wait until the page has handled the answer."""
         request = held[0].request
         with self.page.expect_event("requestfinished", lambda one: one.url == request.url):
             held[0].continue_()
@@ -195,7 +195,7 @@ class Visit:
         self.page.get_by_role("tab", name=name).click()
 
     def write(self, text: str) -> None:
-        """Write a sentence key by key and wait for the picture of all of it."""
+        """Type a text key by key and wait for its complete picture."""
         self.page.locator("#sentence").fill("")
         self.page.locator("#sentence").press_sequentially(text)
         last = self.page.locator(f'#network .word[data-position="{len(text.split()) - 1}"]')
@@ -219,7 +219,7 @@ class Visit:
 
 @pytest.fixture
 def visit(browser: Browser, url: str) -> Iterator[Callable[..., Visit]]:
-    """Opens the page in a size and a colour scheme; in the end nothing may have gone wrong in it."""
+    """Opens the page in a size and colour scheme, and checks at the end that no error occurred."""
     visits = []
 
     def visit(size: str = "desktop", *, scheme: str = "light", at: str = url) -> Visit:

@@ -36,8 +36,9 @@ def test_version(run: Any) -> None:
         (["bogus"], "elman: No such command 'bogus': `elman --help` lists commands and options"),
         (
             ["serve", "m.safetensors", "--host", "127.0.0.l"],
-            "elman: --host: got 127.0.0.l; expected an address of this machine alone, such as 127.0.0.1; "
-            "to let other machines ask, give --token-file FILE or set ELMAN_TOKEN",
+            "elman: --host: got 127.0.0.l; expected an address that only this machine can reach, "
+            "such as 127.0.0.1; to let other machines send requests, give --token-file FILE "
+            "or set ELMAN_TOKEN",
         ),
     ],
 )

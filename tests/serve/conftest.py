@@ -23,7 +23,7 @@ from elman.tasks import open_model
 from elman.text.vocabulary import TextCodec
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
-# a server starts, and ends, in far less
+# starting and stopping a server takes far less
 SECONDS = 60
 BASE = "http://127.0.0.1:8765"
 WORDS = ("<unk>", "\n", "I", "like", "pizza", "!", "(", "tea", "my", "<b>&</b>", "\u202eabc")
@@ -86,17 +86,17 @@ async def asked(models: dict[str, Any], **settings: Any) -> AsyncIterator[httpx.
         async with httpx.AsyncClient(transport=transport, base_url=BASE, timeout=SECONDS) as client:
             yield client
     finally:
-        app.desk.close()
+        app.served.close()
 
 
 @pytest.fixture(scope="session")
 def ask() -> Any:
-    """`asked`, for tests that make their own application."""
+    """The function `asked`, for tests that need an application with other settings."""
     return asked
 
 
 class Server:
-    """A server in a process of its own."""
+    """A server that runs in its own process."""
 
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self.process, self.url = process, url
@@ -111,16 +111,16 @@ CODE = """
 import sys
 from pathlib import PosixPath
 import elman
-from elman.serve import run
+from elman.serve import server
 from elman.serve.settings import Settings
 models = {path.rpartition("/")[2].partition(".")[0]: elman.load(path) for path in sys.argv[2:]}
-run.serve(models, Settings(port=0, **eval(sys.argv[1])), lambda s: print(run.address(s), flush=True))
+server.serve(models, Settings(port=0, **eval(sys.argv[1])), lambda s: print(server.page_url(s), flush=True))
 """
 
 
 @contextlib.contextmanager
 def started(*paths: Path, **settings: Any) -> Iterator[Server]:
-    """Start a server of model files; it is told to stop in the end."""
+    """Start a server of model files, and stop it at the end."""
     arguments = [sys.executable, "-c", CODE, repr(settings), *map(str, paths)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ELMAN_THREADS": "1"}
     with subprocess.Popen(
@@ -140,13 +140,13 @@ def started(*paths: Path, **settings: Any) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def start() -> Any:
-    """`started`, for tests that need a server of their own."""
+    """The function `started`, for tests that need a server with other settings."""
     return started
 
 
 @pytest.fixture(scope="session")
 def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small language model that reads letters, as a file."""
+    """The file of a small character model."""
     path = tmp_path_factory.mktemp("models") / "letters.safetensors"
     model = _make()
     Model(model.config, model.arrays, model.codec, {}).save(path)

@@ -1,4 +1,4 @@
-"""Every route, asked of small random models, gives what the predictor itself gives."""
+"""Routes of the API: their answers equal those of the predictors themselves."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 
 from elman.language.stream import Stream
 from elman.serve import threads
-from elman.serve.json_route import answer_json
+from elman.serve.json_route import json_response
 
-# float32 to text and back is exact; a float64 of the answer is the number itself
+# JSON keeps every float64 exactly, and therefore every float32
 MODELS = ("letters", "words", "lines")
 TEXTS = {"letters": "abc dada", "words": "I like tea", "lines": "bad head"}
 
 
-def post(models, route, body, status=200, ask=None, **settings):
+def send_post(models, route, body, status=200, ask=None, **settings):
     async def go():
         async with ask(models, **settings) as client:
             answer = await client.post(route, json=body)
@@ -30,34 +30,34 @@ def post(models, route, body, status=200, ask=None, **settings):
 
 
 @pytest.fixture
-def given(models, ask):
+def post(models, ask):
     """Returns the answer of one POST."""
-    return lambda route, body, status=200, **settings: post(
+    return lambda route, body, status=200, **settings: send_post(
         models, route, body, status, ask, **settings
     )
 
 
 @pytest.fixture
-def got(models, ask):
+def fetch(models, ask):
     """Returns the response of one request."""
 
-    def got(method, route, **options):
+    def fetch(method, route, **options):
         async def go():
             async with ask(models) as client:
                 return await client.request(method, route, **options)
 
         return asyncio.run(go())
 
-    return got
+    return fetch
 
 
-def test_health_and_the_list_of_models(got, models):
-    assert got("GET", "/healthz").json() == {"status": "ok"}
-    rows = {row["id"]: row for row in got("GET", "/v1/models").json()["data"]}
+def test_health_and_the_list_of_models(fetch, models):
+    assert fetch("GET", "/healthz").json() == {"status": "ok"}
+    rows = {row["id"]: row for row in fetch("GET", "/v1/models").json()["data"]}
     assert list(rows) == list(models)
-    # each question has an application of its own, and a second may pass between them
+    # each request has an application of its own, whose models may be a second apart
     same = {"created": rows["words"]["created"]}
-    assert got("GET", "/v1/models/words").json() | same == rows["words"]
+    assert fetch("GET", "/v1/models/words").json() | same == rows["words"]
     words = rows["words"]
     assert (words["object"], words["owned_by"], words["task"]) == ("model", "elman", "language")
     assert (words["cell"], words["hidden_size"], words["num_layers"]) == ("gru", 6, 2)
@@ -67,7 +67,7 @@ def test_health_and_the_list_of_models(got, models):
     assert words["panels"]["series"] == (
         "This panel is for forecasts and labels; words reads text."
     )
-    # what JSON has no word for is null
+    # a number that JSON cannot express is null
     assert words["card"] == {"note": "random", "not a number": None}
     forecast = rows["forecast"]
     assert forecast["horizon"] == models["forecast"].horizon
@@ -78,81 +78,89 @@ def test_health_and_the_list_of_models(got, models):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_predict_next(given, models, name):
+def test_predict_next(post, models, name):
     text = TEXTS[name]
-    found = given("/v1/predict", {"model": name, "input": text + " \u00e9", "k": 3})
+    reply = post("/v1/predict", {"model": name, "input": text + " \u00e9", "k": 3})
     expected = models[name].predict_next(text + " \u00e9", 3)
-    assert [(row["token"], row["probability"]) for row in found["predictions"]] == expected
-    assert found["unknown"] == ["\u00e9"]
-    assert 0 < found["unknown_probability"] < 1
+    assert [(row["token"], row["probability"]) for row in reply["predictions"]] == expected
+    assert reply["unknown"] == ["\u00e9"]
+    assert 0 < reply["unknown_probability"] < 1
 
 
-def test_labels_numbers_and_tags(given, models):
+def test_labels_numbers_and_tags(post, models):
     classify, regress, tag = (models[task] for task in ("classify", "regress", "tag"))
-    found = given("/v1/predict", {"model": "classify", "input": "so good", "k": 2})
+    reply = post("/v1/predict", {"model": "classify", "input": "so good", "k": 2})
     shares = classify.predict_proba(["so good"])[0]
-    assert found["label"] == classify.labels.names[shares.argmax()]
-    assert [row["probability"] for row in found["probabilities"]] == sorted(shares, reverse=True)[
+    assert reply["label"] == classify.labels.names[shares.argmax()]
+    assert [row["probability"] for row in reply["probabilities"]] == sorted(shares, reverse=True)[
         :2
     ]
     rows = [[1.0, None], [0.5, 2.0], [3.0, 1.0]]
-    found = given("/v1/predict", {"model": "regress", "input": rows})
+    reply = post("/v1/predict", {"model": "regress", "input": rows})
     numbers = np.array(rows, np.float64)
-    assert found["value"] == regress.predict([numbers])[0]
+    assert reply["value"] == regress.predict([numbers])[0]
     for words in ("a b c", ["a", "b", "c"]):
-        found = given("/v1/predict", {"model": "tag", "input": words})
-        assert found["tags"] == [str(one) for one in tag.predict([["a", "b", "c"]])[0]]
+        reply = post("/v1/predict", {"model": "tag", "input": words})
+        assert reply["tags"] == [str(one) for one in tag.predict([["a", "b", "c"]])[0]]
 
 
-def test_forecast(given, models):
+def test_forecast(post, models):
     predictor = models["forecast"]
-    found = given("/v1/predict", {"model": "forecast"})["series"]
+    reply = post("/v1/predict", {"model": "forecast"})["series"]
     expected = predictor.predict()
-    assert [row["id"] for row in found] == list(expected.ids)
-    for place, row in enumerate(found):
+    assert [row["id"] for row in reply] == list(expected.ids)
+    for place, row in enumerate(reply):
         assert row["median"] == expected.median[place].tolist()
         assert len(row["time"]) == len(row["median"]) == predictor.horizon
         low, high = expected.interval(row["intervals"][0]["percent"])
         assert row["intervals"][0]["low"] == low[place].tolist()
         assert row["intervals"][0]["high"] == high[place].tolist()
         assert len(row["history"]["time"]) == len(row["history"]["value"])
-    last = found[-1]["id"]
+    last = reply[-1]["id"]
     body = {"model": "forecast", "series": last, "horizon": 1, "input": [1.5, None]}
-    (one,) = given("/v1/predict", body)["series"]
+    (one,) = post("/v1/predict", body)["series"]
     stream = predictor.stream(last).feed(1.5).feed(float("nan"))
     assert one["median"] == stream.predict(1).median[0].tolist()
     assert one["history"]["value"][-2:] == [1.5, None]
 
 
-def test_what_a_task_cannot_be_asked_is_said(given):
+def test_predict_refuses_what_a_task_cannot_read(post):
     for body, words in (
         ({"model": "nobody", "input": "a"}, "no such model: got nobody; expected letters, words"),
-        ({"model": "letters"}, "input: got nothing; expected what the model is to read"),
+        (
+            {"model": "letters"},
+            "input: got nothing; expected one input, or a list of them as inputs",
+        ),
         ({"model": "letters", "input": [[1.0]]}, "input: got a list; expected text"),
         ({"model": "letters", "input": "a", "horizon": 2}, "horizon and series: got a model for"),
         (
             {"model": "regress", "input": [[1.0], [1.0, 2.0]]},
             "input: got rows of different lengths",
         ),
-        ({"model": "forecast", "input": "a"}, "input: got no list of numbers; expected the next"),
+        (
+            {"model": "forecast", "input": "a"},
+            "input: got not a list of numbers; expected the next",
+        ),
         ({"model": "forecast", "series": "nobody"}, "nobody"),
     ):
         status = 404 if body.get("model") == "nobody" else 400
-        error = given("/v1/predict", body, status)["error"]
+        error = post("/v1/predict", body, status)["error"]
         assert words in error["message"]
         assert "\n" not in error["message"]
         assert error["type"] == ("not_found_error" if status == 404 else "invalid_request_error")
     for route in ("generate", "score", "streams", "step", "units"):
-        error = given(
+        error = post(
             f"/v1/{route}",
             {"model": "regress", "input": "a"} if route != "generate" else {"model": "regress"},
             400,
         )
-        assert error["error"]["message"] == "regress is a model for regress: expected language"
+        assert (
+            error["error"]["message"] == "regress is a model for regress: expected a language model"
+        )
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_generate_whole_and_as_events(got, models, name):
+def test_generate_as_one_text_and_as_events(fetch, models, name):
     body = {
         "model": name,
         "prompt": TEXTS[name],
@@ -162,8 +170,8 @@ def test_generate_whole_and_as_events(got, models, name):
         "seed": 3,
     }
     expected = models[name].generate(TEXTS[name], 30, temperature=0.8, top_k=5, seed=3)
-    assert got("POST", "/v1/generate", json=body).json() == {"text": expected}
-    events = got("POST", "/v1/generate", json=body | {"stream": True})
+    assert fetch("POST", "/v1/generate", json=body).json() == {"text": expected}
+    events = fetch("POST", "/v1/generate", json=body | {"stream": True})
     assert events.headers["content-type"].startswith("text/event-stream")
     lines = [line[6:] for line in events.text.splitlines() if line]
     assert lines[-1] == "[DONE]"
@@ -171,17 +179,17 @@ def test_generate_whole_and_as_events(got, models, name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_score(given, models, name):
-    found = given("/v1/score", {"model": name, "input": TEXTS[name]})
+def test_score(post, models, name):
+    reply = post("/v1/score", {"model": name, "input": TEXTS[name]})
     expected = models[name].score(TEXTS[name])
-    assert found["tokens"] == list(expected.tokens)
-    assert found["log_probabilities"] == expected.log_probabilities.tolist()
-    assert found["loss"] == expected.loss
+    assert reply["tokens"] == list(expected.tokens)
+    assert reply["log_probabilities"] == expected.log_probabilities.tolist()
+    assert reply["loss"] == expected.loss
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_stream_of_requests(models, ask, name):
-    """Fed in parts, forked and deleted, it answers as a stream in this process does, bit for bit."""
+def test_a_stream_answers_like_a_stream_of_the_predictor(models, ask, name):
+    """The answers are equal bit for bit, also after a fork."""
     predictor = models[name]
 
     async def go():
@@ -191,18 +199,18 @@ def test_a_stream_of_requests(models, ask, name):
             url, alone = f"/v1/streams/{made['id']}", Stream(predictor.network).feed("a")
             for part in (" b", "", "\n", "like tea", [1, 2, 3]):
                 body = {"tokens": part} if isinstance(part, list) else {"input": part}
-                found = (await client.post(f"{url}/feed", json=body | {"k": 4})).json()
+                reply = (await client.post(f"{url}/feed", json=body | {"k": 4})).json()
                 expected = alone.feed(part).predict(4)
-                rows = [(row["token"], row["probability"]) for row in found["predictions"]]
+                rows = [(row["token"], row["probability"]) for row in reply["predictions"]]
                 assert rows == expected
-                assert found["unknown_probability"] == expected.unknown_probability
+                assert reply["unknown_probability"] == expected.unknown_probability
             other = (await client.post(f"{url}/fork")).json()
-            assert other["position"] == found["position"]
+            assert other["position"] == reply["position"]
             assert other["id"] != made["id"]
             await client.post(f"{url}/feed", json={"input": "a a"})
             body = {"input": " b", "k": 4}
-            found = (await client.post(f"/v1/streams/{other['id']}/feed", json=body)).json()
-            rows = [(row["token"], row["probability"]) for row in found["predictions"]]
+            reply = (await client.post(f"/v1/streams/{other['id']}/feed", json=body)).json()
+            rows = [(row["token"], row["probability"]) for row in reply["predictions"]]
             assert rows == alone.feed(" b").predict(4)
             assert (await client.delete(url)).status_code == 204
             for gone in (
@@ -226,18 +234,18 @@ def test_steps_with_a_state_that_the_client_keeps(models, ask, name):
         async with ask(models) as client:
             for part in ("a", " b", "\n", "like tea", [1, 2]):
                 body = {"model": name, "state": state, "input": part, "k": 6}
-                found = (await client.post("/v1/step", json=body)).json()
-                state = found["state"]
-                rows = [(row["token"], row["probability"]) for row in found["predictions"]]
+                reply = (await client.post("/v1/step", json=body)).json()
+                state = reply["state"]
+                rows = [(row["token"], row["probability"]) for row in reply["predictions"]]
                 expected = alone.feed(part).predict(6)
                 assert rows == expected
-                assert found["unknown_probability"] == expected.unknown_probability
+                assert reply["unknown_probability"] == expected.unknown_probability
 
     asyncio.run(go())
 
 
-def test_the_page_and_its_headers(got):
-    page = got("GET", "/")
+def test_the_page_and_its_headers(fetch):
+    page = fetch("GET", "/")
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.headers["content-security-policy"].startswith(
@@ -245,21 +253,21 @@ def test_the_page_and_its_headers(got):
     )
     assert page.headers["x-content-type-options"] == "nosniff"
     assert page.headers["referrer-policy"] == "no-referrer"
-    style = got("GET", "/page/draw.css")
+    style = fetch("GET", "/page/draw.css")
     assert style.headers["content-type"] == "text/css; charset=utf-8"
-    again = got("GET", "/page/draw.css", headers={"If-None-Match": style.headers["etag"]})
+    again = fetch("GET", "/page/draw.css", headers={"If-None-Match": style.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     for route in ("/docs", "/redoc", "/page/", "/page/nothing.js", "/v1/models/"):
-        assert got("GET", route).status_code == 404
+        assert fetch("GET", route).status_code == 404
 
 
-def test_description_needs_nothing_from_elsewhere(got):
-    text = got("GET", "/openapi.json").text
+def test_the_description_refers_to_no_other_site(fetch):
+    text = fetch("GET", "/openapi.json").text
     assert "/v1/streams/{stream}/feed" in json.loads(text)["paths"]
     assert "http" not in text.replace("https://json-schema.org", "")
 
 
-def test_the_description_says_where_the_token_is_needed(models, ask):
+def test_the_description_says_which_routes_need_the_token(models, ask):
     async def described(**settings):
         async with ask(models, **settings) as client:
             head = {"Authorization": f"Bearer {settings.get('token')}"}
@@ -270,30 +278,32 @@ def test_the_description_says_where_the_token_is_needed(models, ask):
     plain = asyncio.run(described())
     assert "securitySchemes" not in plain["components"]
     assert "security" not in str(plain["paths"])
-    told = asyncio.run(described(token="xyz-987"))
-    assert told.pop("security") == [{"token": []}]
-    scheme = told["components"].pop("securitySchemes")
+    secured = asyncio.run(described(token="xyz-987"))
+    scheme = secured["components"].pop("securitySchemes")
     assert scheme == {"token": {"type": "http", "scheme": "bearer"}}
-    assert told["paths"]["/healthz"]["get"].pop("security") == []
-    assert told == plain
-    assert "xyz-987" not in str(told)
+    for path, operations in secured["paths"].items():
+        for operation in operations.values():
+            needed = None if path == "/healthz" else [{"token": []}]
+            assert operation.pop("security", None) == needed
+    assert secured == plain
+    assert "xyz-987" not in str(secured)
 
 
-def test_every_answer_is_described(got):
-    described = got("GET", "/openapi.json").json()
+def test_every_reply_has_a_schema(fetch):
+    described = fetch("GET", "/openapi.json").json()
     for path, operations in described["paths"].items():
         for operation in operations.values():
             answers = operation["responses"]
             for status in ("4XX", "5XX"):
                 fault = answers[status]["content"]["application/json"]["schema"]
-                assert fault == {"$ref": "#/components/schemas/Error"}
+                assert fault == {"$ref": "#/components/schemas/ErrorReply"}
             good = answers.get("200")
             assert good is not None or path == "/v1/streams/{stream}"
             if good is not None:
                 assert "$ref" in good["content"]["application/json"]["schema"], path
 
 
-def test_metrics_count_what_was_asked(models, ask):
+def test_metrics_count_requests_and_tokens(models, ask):
     async def go():
         async with ask(models) as client:
             made = (await client.post("/v1/streams", json={"model": "letters"})).json()
@@ -309,30 +319,32 @@ def test_metrics_count_what_was_asked(models, ask):
     assert "elman_streams 1.0" in text
 
 
-def test_a_fault_is_told_by_its_number_alone(models, ask, monkeypatch, caplog):
+def test_an_internal_error_is_reported_by_number_only(models, ask, monkeypatch, caplog):
     def broken(*_):
         raise ZeroDivisionError("a secret")
 
     monkeypatch.setattr(type(models["letters"]), "predict_next", broken)
-    found = post(models, "/v1/predict", {"model": "letters", "input": "a"}, 500, ask)
-    number = found["error"]["message"].split()[4]
-    assert "secret" not in str(found)
-    assert found["error"]["type"] == "server_error"
+    reply = send_post(models, "/v1/predict", {"model": "letters", "input": "a"}, 500, ask)
+    number = reply["error"]["message"].split()[4]
+    assert "secret" not in str(reply)
+    assert reply["error"]["type"] == "server_error"
     assert f"error {number}" in caplog.text
     assert "a secret" in caplog.text
 
 
-def test_fields_beyond_number_are_not_told_apart(given):
-    """To tell 150,000 faults apart would keep everybody waiting."""
+def test_an_object_with_too_many_fields_is_refused(post):
+    """Collecting 150,000 faults would delay all other requests."""
     wrong = {"model": "letters", "input": "a"} | {f"x{n}": 0 for n in range(1000)}
-    error = given("/v1/predict", wrong, 400)["error"]
-    assert error["message"] == "the body: got an object of more than 100 fields; expected fewer"
-    error = given("/v1/predict", {"model": "letters", "input": [[""] * 900] * 70}, 400)["error"]
+    error = post("/v1/predict", wrong, 400)["error"]
+    assert (
+        error["message"] == "the body: got an object of more than 100 fields; expected at most 100"
+    )
+    error = post("/v1/predict", {"model": "letters", "input": [[""] * 900] * 70}, 400)["error"]
     assert len(error["message"]) < 300
 
 
 class Failing:
-    """Stands for a stream whose words end in a fault."""
+    """Stands for a stream that fails after some words."""
 
     def __init__(self, *words):
         self.words = words
@@ -345,10 +357,10 @@ class Failing:
         raise ZeroDivisionError("a secret")
 
 
-def test_a_fault_among_events_is_the_last_event(got, models, monkeypatch, caplog):
-    monkeypatch.setattr(threads, "TOGETHER", -1.0)
+def test_an_error_after_the_first_event_is_the_last_event(fetch, models, monkeypatch, caplog):
+    monkeypatch.setattr(threads, "SEND_EVERY_SECONDS", -1.0)
     monkeypatch.setattr(type(models["letters"]), "stream", lambda _: Failing("a", "b"))
-    answer = got("POST", "/v1/generate", json={"model": "letters", "prompt": "", "stream": True})
+    answer = fetch("POST", "/v1/generate", json={"model": "letters", "prompt": "", "stream": True})
     assert answer.status_code == 200
     *events, last = [json.loads(line[6:]) for line in answer.text.splitlines() if line]
     assert events == [{"text": "a"}, {"text": "b"}]
@@ -357,33 +369,33 @@ def test_a_fault_among_events_is_the_last_event(got, models, monkeypatch, caplog
     assert f"error {last['error']['message'].split()[4]}" in caplog.text
 
 
-def test_a_fault_before_the_first_event_has_its_status(got, models, monkeypatch):
+def test_an_error_before_the_first_event_has_its_status(fetch, models, monkeypatch):
     monkeypatch.setattr(type(models["letters"]), "stream", lambda _: Failing())
     body = {"model": "letters", "prompt": "a", "stream": True}
-    answer = got("POST", "/v1/generate", json=body)
+    answer = fetch("POST", "/v1/generate", json=body)
     assert answer.status_code == 500
     assert answer.json()["error"]["type"] == "server_error"
 
 
-def test_events_take_room_once(got, monkeypatch):
+def test_an_event_stream_reserves_room_once(fetch, monkeypatch):
     entered = []
-    place = threads._place
-    monkeypatch.setattr(threads, "_place", lambda room: entered.append(1) or place(room))
+    place = threads._reserved
+    monkeypatch.setattr(threads, "_reserved", lambda room: entered.append(1) or place(room))
     body = {"model": "letters", "prompt": "a", "n": 3, "stream": True}
-    assert got("POST", "/v1/generate", json=body).text.endswith("data: [DONE]\n\n")
+    assert fetch("POST", "/v1/generate", json=body).text.endswith("data: [DONE]\n\n")
     assert entered == [1]
 
 
 @pytest.mark.parametrize("route", ["/", "/healthz", "/page/draw.css"])
-def test_head_is_as_get(got, route):
-    head, get = got("HEAD", route), got("GET", route)
+def test_head_has_the_headers_of_get(fetch, route):
+    head, get = fetch("HEAD", route), fetch("GET", route)
     assert head.status_code == 200
     assert head.headers == get.headers
 
 
 def test_torch_is_never_loaded(model_file):
     code = (
-        "import sys, elman; from elman.serve import run; from elman.serve.app import create_app\n"
+        "import sys, elman; from elman.serve import server; from elman.serve.app import create_app\n"
         "from elman.cli import serve\n"
         "app = create_app({'m': elman.load(sys.argv[1])})\n"
         "print(sorted({'torch', 'sklearn', 'pandas', 'matplotlib'} & set(sys.modules)))"
@@ -394,8 +406,8 @@ def test_torch_is_never_loaded(model_file):
     assert done.stdout.strip() == "[]"
 
 
-def test_no_loss_is_minus_zero(got):
-    answer = got("POST", "/v1/score", json={"model": "letters", "input": ""})
+def test_the_loss_of_an_empty_text_is_not_minus_zero(fetch):
+    answer = fetch("POST", "/v1/score", json={"model": "letters", "input": ""})
     assert '"loss":0.0' in answer.text
 
 
@@ -409,12 +421,12 @@ def test_no_loss_is_minus_zero(got):
         ("tag", [["a", "b"], ["c"]]),
     ],
 )
-def test_several_inputs_are_answered_in_one_request_as_each_alone(got, name, inputs):
-    found = got("POST", "/v1/predict", json={"model": name, "inputs": inputs, "k": 2})
-    answers = found.json()["answers"]
+def test_several_inputs_are_answered_like_single_ones(fetch, name, inputs):
+    reply = fetch("POST", "/v1/predict", json={"model": name, "inputs": inputs, "k": 2})
+    answers = reply.json()["answers"]
     assert len(answers) == len(inputs)
     for one, answer in zip(inputs, answers, strict=True):
-        alone = got("POST", "/v1/predict", json={"model": name, "input": one, "k": 2}).json()
+        alone = fetch("POST", "/v1/predict", json={"model": name, "input": one, "k": 2}).json()
         assert alone.keys() == answer.keys()
         for field, value in alone.items():
             if field in ("probabilities", "predictions"):
@@ -436,8 +448,8 @@ def test_several_inputs_are_answered_in_one_request_as_each_alone(got, name, inp
         ({"model": "forecast", "inputs": [[1.0]]}, "inputs: got a model for forecast"),
     ],
 )
-def test_inputs_that_cannot_be_are_refused(got, body, line):
-    answer = got("POST", "/v1/predict", json=body)
+def test_invalid_inputs_are_refused(fetch, body, line):
+    answer = fetch("POST", "/v1/predict", json=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["message"].startswith(line)
 
@@ -452,7 +464,7 @@ def test_inputs_that_cannot_be_are_refused(got, body, line):
         {"events": [{}, [], {"1": [[]]}]},
     ],
 )
-def test_json_that_is_written_in_pieces_says_the_same(value):
-    assert json.loads(answer_json(value).body) == value
+def test_json_encoded_in_pieces_is_equal(value):
+    assert json.loads(json_response(value).body) == value
     with pytest.raises(ValueError, match=r"not JSON compliant"):
-        answer_json([*[1.0] * 1500, float("nan")])
+        json_response([*[1.0] * 1500, float("nan")])

@@ -1,4 +1,4 @@
-"""`elman serve` as a person starts it: what it says, what it refuses, how it ends."""
+"""The command `elman serve`: its output, its errors, and how it stops."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def command(*arguments, **variables):
 
 @pytest.fixture
 def refused(capsys, monkeypatch):
-    """Returns the one line with which the command, run in this process, refuses."""
+    """Returns the error line of the command, which runs in this process."""
 
     def refused(*arguments, **variables):
         with monkeypatch.context() as patch:
@@ -52,7 +52,7 @@ def refused(capsys, monkeypatch):
     return refused
 
 
-def test_it_says_where_it_is_and_ends_when_told(model_file, tmp_path):
+def test_it_prints_its_address_and_stops_at_sigterm(model_file, tmp_path):
     (tmp_path / "token").write_text("a secret\n", encoding="utf-8")
     options = ["--port", "0", "--token-file", tmp_path / "token", "--allow-host", "elman.example"]
     with subprocess.Popen(**command(model_file, *options)) as process:
@@ -75,7 +75,7 @@ def test_it_says_where_it_is_and_ends_when_told(model_file, tmp_path):
             process.kill()
 
 
-def test_ctrl_c_ends_it(model_file):
+def test_it_stops_at_ctrl_c(model_file):
     with subprocess.Popen(**command(model_file, "--port", "0")) as process:
         try:
             process.stdout.readline()
@@ -86,9 +86,9 @@ def test_ctrl_c_ends_it(model_file):
             process.kill()
 
 
-def test_what_cannot_be_is_refused_in_one_line(refused, model_file, tmp_path):
+def test_invalid_options_are_refused_in_one_line(refused, model_file, tmp_path):
     text = refused(model_file, "--host", "0.0.0.0")
-    assert "--host: got 0.0.0.0; expected an address of this machine alone" in text
+    assert "--host: got 0.0.0.0; expected an address that only this machine can reach" in text
     assert "give --token-file FILE or set ELMAN_TOKEN" in text
     assert "the token" in refused(model_file, ELMAN_TOKEN="")
     assert "the state key" in refused(model_file, ELMAN_STATE_KEY="short")
@@ -103,7 +103,7 @@ def test_what_cannot_be_is_refused_in_one_line(refused, model_file, tmp_path):
     assert "--port: got 99999; expected 0 to 65535" in refused(model_file, "--port", "99999")
     nowhere = tmp_path / "nowhere"
     text = refused("--runs", nowhere)
-    assert f"--runs: got {nowhere}; expected a folder that is there" in text
+    assert f"--runs: got {nowhere}; expected an existing folder" in text
     text = refused(model_file, "--host", "a..b", ELMAN_TOKEN="a secret")
     assert "cannot listen on a..b:8765" in text
     assert "pass another --host" in text
@@ -112,7 +112,9 @@ def test_what_cannot_be_is_refused_in_one_line(refused, model_file, tmp_path):
 @pytest.mark.parametrize(
     ("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("127.0.0.1", "127.0.0.1")]
 )
-def test_it_names_an_address_by_which_it_may_be_asked(model_file, monkeypatch, capsys, host, shown):
+def test_it_prints_an_address_that_this_machine_can_open(
+    model_file, monkeypatch, capsys, host, shown
+):
     opened = []
     monkeypatch.setattr(server, "serve", lambda _, settings, ready: ready(settings))
     monkeypatch.setattr(webbrowser, "open", opened.append)
@@ -129,7 +131,7 @@ def test_it_names_an_address_by_which_it_may_be_asked(model_file, monkeypatch, c
 
 
 @pytest.mark.parametrize("key", [bytes(range(200, 232)), b"0123456789abcdef\n"])
-def test_the_key_of_states_is_any_bytes(model_file, tmp_path, monkeypatch, key):
+def test_the_state_key_may_be_any_bytes(model_file, tmp_path, monkeypatch, key):
     file = tmp_path / "key"
     file.write_bytes(key)
     found = []
@@ -145,7 +147,7 @@ import sys, threading
 import elman
 from elman.language.pool import StreamPool
 from elman.language.stream import Stream
-from elman.serve import run
+from elman.serve import server
 from elman.serve.metrics import Metrics
 from elman.serve.settings import Settings
 def forever(*_, **__):
@@ -153,7 +155,7 @@ def forever(*_, **__):
     threading.Event().wait()
 model = elman.load(sys.argv[1])
 Stream.generate_pieces = StreamPool.feed = forever
-run.serve(
+server.serve(
     {"letters": model}, Settings(port=0, grace_seconds=1), lambda s: print(s.port, flush=True)
 )
 """
@@ -162,7 +164,7 @@ run.serve(
 @pytest.mark.parametrize(
     ("route", "body"), [("generate", {"prompt": "a"}), ("streams", {"input": "abc"})]
 )
-def test_it_ends_though_a_thread_works(model_file, route, body):
+def test_it_stops_while_a_thread_computes(model_file, route, body):
     with subprocess.Popen(
         [sys.executable, "-c", WORKING, str(model_file)], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -174,20 +176,20 @@ def test_it_ends_though_a_thread_works(model_file, route, body):
                 assert process.stdout.readline() == "begun\n"
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(SECONDS) == 0
-                # cut off, or told that it will not be answered
+                # the connection was closed, or the request refused
                 assert asked.exception() is not None or asked.result().status_code >= 500
         finally:
             process.kill()
 
 
-def test_it_opens_as_many_connections_as_the_system_lets_it():
+def test_it_allows_as_many_connections_as_the_system():
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
-        config = server.configured(None, Settings(), Metrics())
+        config = server.uvicorn_config(None, Settings(), Metrics())
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        assert soft == (server.MOST_FILES if before[1] == resource.RLIM_INFINITY else before[1])
-        assert config.http.connections_most == soft - server.OTHER_FILES
+        assert soft == (server.MAX_OPEN_FILES if before[1] == resource.RLIM_INFINITY else before[1])
+        assert config.http.max_connections == soft - server.RESERVED_FILES
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 

@@ -1,4 +1,4 @@
-"""Bodies are read as Python's own parser reads them; each name comes once, and lists are bounded."""
+"""The parser of JSON bodies: equal to Python's own, but without repeated fields and with limits."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from elman.errors import InputError
 from elman.serve import json_route
-from elman.serve.json_body import MAX_FIELDS, MAX_OPENED, read
-from elman.serve.schema import LONGEST, Predict, Score
+from elman.serve.json_body import MAX_OBJECT_FIELDS, MAX_OPENING_BRACKETS, parse_json
+from elman.serve.schema import MAX_INPUT_LENGTH, PredictRequest, ScoreRequest
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 VALUES = st.recursive(
@@ -25,9 +25,9 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.sampled_from([None, 0, 1, "\t"]), st.booleans())
-def test_it_reads_what_json_says(value, indent, ascii_):
+def test_parse_json_equals_json_loads(value, indent, ascii_):
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_)
-    assert read(text.encode("utf-8", "surrogatepass")) == value
+    assert parse_json(text.encode("utf-8", "surrogatepass")) == value
 
 
 ROWS = [[n / 7, None, -1e300, n] for n in range(3000)]
@@ -35,12 +35,18 @@ ROWS = [[n / 7, None, -1e300, n] for n in range(3000)]
 
 @pytest.mark.parametrize(
     "value",
-    [list(range(LONGEST)), [1.5, None] * 9_000, ["a]", '"', "[{,"] * 3_000, ROWS, [ROWS[:9]] * 99],
+    [
+        list(range(MAX_INPUT_LENGTH)),
+        [1.5, None] * 9_000,
+        ["a]", '"', "[{,"] * 3_000,
+        ROWS,
+        [ROWS[:9]] * 99,
+    ],
     ids=["tokens", "numbers", "words", "table", "nested"],
 )
-def test_long_lists_are_read_whole(value):
+def test_long_lists_are_parsed_completely(value):
     for text in (json.dumps(value), json.dumps(value, indent=1), json.dumps({"input": value})):
-        assert read(text.encode()) in (value, {"input": value})
+        assert parse_json(text.encode()) in (value, {"input": value})
 
 
 FAR = "1," * 2**15
@@ -62,52 +68,54 @@ FAR = "1," * 2**15
         ('{"a": 2', "expecting ',' delimiter, at character 7"),
         ("[" * 100_000, "nested too deep"),
         ('{"a":' * 100_000, "nested too deep"),
-        ("[NaN]", "NaN is no number in JSON"),
-        ('{"a": -Infinity}', "-Infinity is no number in JSON"),
-        ("9" * 5_000, "a number of too many digits"),
+        ("[NaN]", "JSON has no number NaN"),
+        ('{"a": -Infinity}', "JSON has no number -Infinity"),
+        ("9" * 5_000, "a number with too many digits"),
         ('"a\nb"', "invalid control character at, at character 2"),
     ],
     ids=lambda value: value[:12] or "empty",
 )
-def test_what_is_no_json_is_told_with_its_place(text, line):
+def test_invalid_json_is_reported_with_its_position(text, line):
     with pytest.raises(InputError) as caught:
-        read(text.encode())
+        parse_json(text.encode())
     assert str(caught.value) == f"the body: got invalid JSON ({line}); expected a JSON object"
 
 
-def test_bytes_that_are_no_utf_8_are_told():
-    with pytest.raises(InputError, match=r"no UTF-8, at byte 2"):
-        read(b'"a\xff"')
+def test_invalid_utf_8_is_reported():
+    with pytest.raises(InputError, match=r"not UTF-8, at byte 2"):
+        parse_json(b'"a\xff"')
     with pytest.raises(InputError, match=r"invalid JSON"):
-        read('{"a": 1}'.encode("utf-16"))
+        parse_json('{"a": 1}'.encode("utf-16"))
 
 
 @pytest.mark.parametrize("text", ['{"k": 1, "k": 2}', '{"a": {"k": 1, "b": 1, "k": 1}}'])
-def test_a_field_that_comes_twice_is_refused(text):
+def test_a_repeated_field_is_refused(text):
     with pytest.raises(InputError, match=r"got the field k twice; expected each field once"):
-        read(text.encode())
+        parse_json(text.encode())
 
 
 @pytest.mark.parametrize("item", ["[]", "{}", '[{"a": []}]'])
 @pytest.mark.parametrize("inside", ['{"input": [', '{"input": [[['])
-def test_a_body_of_too_many_lists_is_not_read(item, inside):
-    """2 MB of nothing cost what the longest body that is read costs."""
-    got = f"got more than {MAX_OPENED:,} lists and objects; expected fewer"
+def test_a_body_with_too_many_lists_is_not_parsed(item, inside):
+    """A body of 2 MB of brackets is refused before it is parsed."""
+    got = f"got more than {MAX_OPENING_BRACKETS:,} lists and objects; expected fewer"
     with pytest.raises(InputError, match=got):
-        read((inside + f"{item}," * MAX_OPENED).encode())
+        parse_json((inside + f"{item}," * MAX_OPENING_BRACKETS).encode())
 
 
-def test_an_object_of_too_many_fields_is_refused():
-    fields = ",".join(f'"a{n}": 1' for n in range(MAX_FIELDS + 1))
+def test_an_object_with_too_many_fields_is_refused():
+    fields = ",".join(f'"a{n}": 1' for n in range(MAX_OBJECT_FIELDS + 1))
     with pytest.raises(InputError, match=r"got an object of more than 100 fields"):
-        read(f'{{"input": {{{fields}}}}}'.encode())
+        parse_json(f'{{"input": {{{fields}}}}}'.encode())
 
 
 @pytest.mark.parametrize("size", [10, 200_000])
-def test_a_large_body_is_read_beside_the_event_loop(models, ask, monkeypatch, size):
+def test_a_large_body_is_parsed_in_a_worker_thread(models, ask, monkeypatch, size):
     threads = []
     monkeypatch.setattr(
-        json_route, "read", lambda body: (threads.append(current_thread()), read(body))[1]
+        json_route,
+        "parse_json",
+        lambda body: (threads.append(current_thread()), parse_json(body))[1],
     )
 
     async def go():
@@ -120,12 +128,12 @@ def test_a_large_body_is_read_beside_the_event_loop(models, ask, monkeypatch, si
     assert [thread is main_thread() for thread in threads] == [size < 1000]
 
 
-def test_a_whole_number_may_be_written_as_a_fraction():
-    """JSON knows one kind of number: 3.0 is 3."""
-    assert Predict(model="m", k=3.0, horizon=2.0).k == 3
-    assert Score(model="m", input=[1.0, 2, 3.0]).input == [1, 2, 3]
+def test_a_whole_number_may_be_written_with_a_fraction_of_zero():
+    """JSON has only one kind of number: 3.0 is 3."""
+    assert PredictRequest(model="m", k=3.0, horizon=2.0).k == 3
+    assert ScoreRequest(model="m", input=[1.0, 2, 3.0]).input == [1, 2, 3]
     for wrong in ({"k": 2.5}, {"k": True}, {"k": "3"}, {"k": 1e300}):
         with pytest.raises(ValueError, match=r"validation error"):
-            Predict(model="m", **wrong)
+            PredictRequest(model="m", **wrong)
     with pytest.raises(ValueError, match=r"validation error"):
-        Score(model="m", input=[1.5])
+        ScoreRequest(model="m", input=[1.5])

@@ -1,4 +1,4 @@
-"""More than there is room for is refused at once; who was let in is answered, even when the server ends."""
+"""Overload: requests over the limit are refused at once, and accepted ones are always answered."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ import pytest
 import elman
 from elman.language.sampling import Predictions
 from elman.language.stream import Stream
-from elman.serve import routes_models as ask_routes
-from elman.serve import threads as work
+from elman.serve import routes_models, schema, threads
 
 
 class Gate:
-    """Stands for a question that works until it is opened."""
+    """Stands for a computation that waits until the test opens the gate."""
 
     def __init__(self):
         self.begun, self.free = threading.Semaphore(0), threading.Event()
@@ -33,8 +32,8 @@ class Gate:
         assert self.free.wait(30)
         return Predictions([("a", 1.0)], 0.0) if k else "abc"
 
-    def written(self, _, prompt, **how):
-        yield self(prompt)
+    def written(self, _, body):
+        yield self(body.prompt)
 
 
 async def refused(client, route, **body):
@@ -44,9 +43,9 @@ async def refused(client, route, **body):
     assert answer.json()["error"]["type"] == "rate_limit_error"
 
 
-def test_beyond_the_room_for_long_questions_is_429(models, ask, monkeypatch):
+def test_too_many_long_requests_are_answered_429(models, ask, monkeypatch):
     gate = Gate()
-    monkeypatch.setattr(ask_routes, "_written", gate.written)
+    monkeypatch.setattr(routes_models, "_generate", gate.written)
 
     async def go():
         async with ask(models, max_tasks=2, threads=2) as client:
@@ -60,8 +59,8 @@ def test_beyond_the_room_for_long_questions_is_429(models, ask, monkeypatch):
             await refused(client, "generate", prompt="a", stream=True)
             await refused(client, "completions", prompt="a", stream=True)
             await refused(client, "score", input="a")
-            await refused(client, "predict", input="a" * work.SHORT)
-            # what does not take long goes on
+            await refused(client, "predict", input="a" * schema.SHORT_INPUT_LENGTH)
+            # short requests are still answered
             assert (await client.get("/healthz")).status_code == 200
             made = await client.post("/v1/streams", json={"model": "letters"})
             assert made.status_code == 200
@@ -74,13 +73,13 @@ def test_beyond_the_room_for_long_questions_is_429(models, ask, monkeypatch):
                 assert (await client.post(f"/v1/{route}", json=short | more)).status_code == 200
             gate.free.set()
             assert [(await one).status_code for one in asked] == [200] * 2
-            # and there is room again
+            # afterwards there is room again
             assert (await client.post("/v1/generate", json=body)).status_code == 200
 
     asyncio.run(go())
 
 
-def test_beyond_the_room_for_short_questions_is_429(models, ask, monkeypatch):
+def test_too_many_short_requests_are_answered_429(models, ask, monkeypatch):
     gate = Gate()
     monkeypatch.setattr(type(models["letters"]), "predict_next", gate)
 
@@ -98,16 +97,19 @@ def test_beyond_the_room_for_short_questions_is_429(models, ask, monkeypatch):
     asyncio.run(go())
 
 
-def test_what_is_short(models, ask, monkeypatch):
+def test_which_requests_are_short(models, ask, monkeypatch):
     taken: list[bool] = []
-    make = work._Question
+    make = threads._Computation
 
-    def made(turns, *, short=False):
-        taken.append(short)
-        return make(turns, short=short)
+    def made(turns, *, is_short=False):
+        taken.append(is_short)
+        return make(turns, is_short=is_short)
 
-    monkeypatch.setattr(work, "_Question", made)
-    text, long = {"model": "letters", "input": "a"}, {"model": "letters", "input": "a" * work.SHORT}
+    monkeypatch.setattr(threads, "_Computation", made)
+    text, long = (
+        {"model": "letters", "input": "a"},
+        {"model": "letters", "input": "a" * schema.SHORT_INPUT_LENGTH},
+    )
     more = {"position": 0, "token": "b"}
 
     async def go():
@@ -133,7 +135,7 @@ def test_what_is_short(models, ask, monkeypatch):
     asyncio.run(go())
 
 
-def test_room_is_free_again_when_a_reader_has_gone(models, ask):
+def test_an_event_stream_frees_its_room_at_its_end(models, ask):
     async def go():
         async with ask(models, max_tasks=1) as client:
             body = {"model": "letters", "prompt": "a", "n": 50, "stream": True}
@@ -146,11 +148,11 @@ def test_room_is_free_again_when_a_reader_has_gone(models, ask):
 
 
 class Leaver:
-    """A client that asks one question of an application, and leaves when it is told to."""
+    """A client that sends one request to an application and leaves when the test says so."""
 
     def __init__(self, app, route, body):
         self.content = json.dumps(body).encode()
-        self.leaves, self.told = asyncio.Event(), asyncio.Event()
+        self.leaves, self.answered = asyncio.Event(), asyncio.Event()
         self.sent = []
         headers = [
             (b"host", b"127.0.0.1:8765"),
@@ -164,7 +166,7 @@ class Leaver:
         self.done = asyncio.ensure_future(self.ask(app, scope))
 
     async def ask(self, app, scope):
-        """Ask as the server does: work ends when the client has left."""
+        """Call the application as the server does: cancel its task when the client has left."""
         task = asyncio.ensure_future(app(scope, self.receive, self.send))
         leaves = asyncio.ensure_future(self.leaves.wait())
         await asyncio.wait({task, leaves}, return_when=asyncio.FIRST_COMPLETED)
@@ -182,17 +184,17 @@ class Leaver:
     async def send(self, event):
         self.sent.append(event)
         if event.get("body"):
-            self.told.set()
+            self.answered.set()
 
 
-def test_a_reader_that_leaves_frees_its_room(models, ask):
+def test_a_client_that_leaves_an_event_stream_frees_its_room(models, ask):
     async def go():
         async with ask(models, max_tasks=1) as client:
             app = client._transport.app
             for _ in range(5):
                 body = {"model": "letters", "prompt": "a", "n": 4096, "stream": True}
                 reader = Leaver(app, "/v1/generate", body)
-                await reader.told.wait()
+                await reader.answered.wait()
                 reader.leaves.set()
                 await reader.done
                 answer = await client.post("/v1/score", json={"model": "letters", "input": "a"})
@@ -201,9 +203,9 @@ def test_a_reader_that_leaves_frees_its_room(models, ask):
     asyncio.run(go())
 
 
-def test_what_nobody_waits_for_is_not_begun(models, ask, monkeypatch):
+def test_a_request_whose_client_has_gone_is_skipped(models, ask, monkeypatch):
     gate = Gate()
-    monkeypatch.setattr(ask_routes, "_written", gate.written)
+    monkeypatch.setattr(routes_models, "_generate", gate.written)
 
     async def go():
         async with ask(models, max_tasks=2, threads=1) as client:
@@ -214,7 +216,7 @@ def test_what_nobody_waits_for_is_not_begun(models, ask, monkeypatch):
             gone.leaves.set()
             await gone.done
             assert gone.sent == []
-            # its room is another's
+            # its room is free for another request
             other = asyncio.ensure_future(client.post("/v1/generate", json=third))
             gate.free.set()
             assert [(await each).status_code for each in (one, other)] == [200, 200]
@@ -235,11 +237,11 @@ def test_what_nobody_waits_for_is_not_begun(models, ask, monkeypatch):
         ("generate", {"prompt": "a" * 2000, "stream": True}, "_advance"),
     ],
 )
-def test_a_client_that_leaves_frees_the_thread(models, ask, monkeypatch, route, body, kind):
-    """What is being computed is its last: the thread is another's, and the room."""
+def test_a_client_that_leaves_frees_the_worker_thread(models, ask, monkeypatch, route, body, kind):
+    """The computation ends with its current step, which frees the thread and the room."""
     gate, compute = Gate(), getattr(Stream, kind)
     monkeypatch.setattr(Stream, kind, lambda one, what: (gate(what), compute(one, what))[1])
-    monkeypatch.setattr(work, "TOGETHER", -1)
+    monkeypatch.setattr(threads, "SEND_EVERY_SECONDS", -1)
 
     async def go():
         async with ask(models, max_tasks=1, threads=1) as client:
@@ -249,7 +251,7 @@ def test_a_client_that_leaves_frees_the_thread(models, ask, monkeypatch, route, 
             reader.leaves.set()
             await reader.done
             gate.free.set()
-            # it computes nothing itself, and has to wait for the thread
+            # this request computes nothing, but needs the thread
             answer = await client.post("/v1/score", json={"model": "letters", "input": ""})
             assert answer.status_code == 200
             assert len(gate.asked) == 1
@@ -258,7 +260,7 @@ def test_a_client_that_leaves_frees_the_thread(models, ask, monkeypatch, route, 
     asyncio.run(go())
 
 
-def test_too_many_streams_is_429(models, ask):
+def test_too_many_streams_are_answered_429(models, ask):
     async def go():
         async with ask(models, max_streams=2) as client:
             codes = []
@@ -274,8 +276,8 @@ def test_too_many_streams_is_429(models, ask):
 
 
 @pytest.mark.parametrize("last", [5, 40])
-def test_no_accepted_request_is_lost_when_the_server_ends(start, model_file, last):
-    """SIGTERM among the requests of many connections: each is answered whole or was never taken."""
+def test_no_accepted_request_is_lost_when_the_server_stops(start, model_file, last):
+    """After SIGTERM every request of many connections was answered completely or never accepted."""
     clients, lost, answered = 24, [], []
     with start(model_file) as server:
         going = threading.Semaphore(0)
@@ -291,7 +293,7 @@ def test_no_accepted_request_is_lost_when_the_server_ends(start, model_file, las
                             f"{url}/{made}/feed", json={"input": "abc", "seq": position}
                         )
                     except httpx.ConnectError:
-                        return position  # it was never sent
+                        return position  # the request was never sent
                     except httpx.HTTPError as error:
                         lost.append(repr(error))
                         return position
@@ -311,7 +313,7 @@ def test_no_accepted_request_is_lost_when_the_server_ends(start, model_file, las
     assert all(answered)
 
 
-def test_events_that_are_being_sent_end_well(start, model_file):
+def test_an_event_stream_is_completed_when_the_server_stops(start, model_file):
     expected = elman.load(model_file).generate("a", 4096, seed=1)
     with start(model_file) as server, httpx.Client(timeout=60) as client:
         body = {"model": "letters", "prompt": "a", "n": 4096, "seed": 1, "stream": True}
@@ -325,7 +327,7 @@ def test_events_that_are_being_sent_end_well(start, model_file):
         assert server.process.wait(30) == 0
 
 
-def test_a_second_server_on_the_port_says_so(start, model_file):
+def test_a_second_server_on_the_same_port_is_refused(start, model_file):
     with start(model_file) as server:
         done = subprocess.run(
             [sys.executable, "-m", "elman", "serve", str(model_file), "--port", str(server.port)],

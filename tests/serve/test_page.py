@@ -1,4 +1,4 @@
-"""Every panel of the page, driven in a browser on models trained here, wide and narrow."""
+"""The panels of the page, used in a browser with trained models."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["browser", "folder", "url", "visit"]
 
 
 @sizes
-def test_a_sentence_unrolls_as_it_is_typed(visit, size):
+def test_a_text_unrolls_as_it_is_typed(visit, size):
     page = (at := visit(size)).page
     at.write("my sister likes to eat")
     assert len(at.predicted()) == 8
     assert page.locator("#network .prediction").count() == 8
     assert page.locator("#network .arc").count() > 0
-    # a letter in the middle of a word is a word that the network does not know; it goes on
+    # half a word is an unknown word, and does not stop the page
     page.locator("#sentence").press_sequentially(" xylophone", delay=150)
     at.drawn(6)
     measures = "performance.getEntriesByName('key press to bars').map((entry) => entry.duration)"
@@ -34,7 +34,7 @@ def test_a_sentence_unrolls_as_it_is_typed(visit, size):
 
 
 @sizes
-def test_a_prediction_is_explained_when_pointed_at_and_written_when_clicked(visit, size):
+def test_a_prediction_is_explained_on_hover_and_appended_on_click(visit, size):
     page = (at := visit(size)).page
     at.write("we like to eat")
     first, second, *_ = at.predicted()
@@ -50,7 +50,7 @@ def test_a_prediction_is_explained_when_pointed_at_and_written_when_clicked(visi
 
 
 @sizes
-def test_a_word_says_what_its_number_means(visit, size):
+def test_pointing_at_a_word_explains_its_number(visit, size):
     page = (at := visit(size)).page
     at.write("I hate to eat")
     page.locator('#network .word[data-position="1"] .cell').hover()
@@ -61,7 +61,7 @@ def test_a_word_says_what_its_number_means(visit, size):
 
 
 @sizes
-def test_the_default_is_refined_and_another_method_can_be_chosen(visit, size):
+def test_the_explanation_is_refined_and_the_method_can_be_chosen(visit, size):
     page = (at := visit(size)).page
     at.write("I hate to eat")
     expect(page.locator("#legend")).to_contain_text("falls when each input is replaced by others")
@@ -79,7 +79,7 @@ def test_the_default_is_refined_and_another_method_can_be_chosen(visit, size):
 
 
 @sizes
-def test_a_word_is_replaced_and_both_futures_stand_side_by_side(visit, size):
+def test_replacing_a_word_compares_both_continuations(visit, size):
     page = (at := visit(size)).page
     at.write("I like to eat")
     page.locator('#network .word[data-position="1"] .cell').click()
@@ -106,7 +106,7 @@ def test_a_word_is_replaced_and_both_futures_stand_side_by_side(visit, size):
 
 
 @sizes
-def test_it_writes_on_as_it_goes_and_stops(visit, size):
+def test_continue_the_text_writes_word_by_word_and_stops(visit, size):
     page = (at := visit(size)).page
     at.write("I like")
     page.get_by_label("Temperature").fill("1.2")
@@ -115,10 +115,10 @@ def test_it_writes_on_as_it_goes_and_stops(visit, size):
     expect(page.get_by_role("button", name="Continue the text")).to_be_visible()
     written = page.locator("#sentence").input_value()
     assert written.startswith("I like to eat")
-    # forty words: the line ends among them have no space of their own
+    # forty words; line ends are not followed by a space
     assert len(re.findall(r"\S+|\n", written)) == 2 + 40
 
-    # of a large network there is more and more to see, and it is stopped on the way
+    # a long text is stopped before its end
     at.choose("slow")
     at.write("b a")
     page.route(
@@ -151,11 +151,11 @@ def test_it_writes_on_as_it_goes_and_stops(visit, size):
     expect(page.get_by_role("alert")).to_be_empty()
 
 
-def test_the_writing_is_followed_and_ends_when_the_person_does_something(visit):
+def test_continuing_ends_when_the_person_does_something_else(visit):
     page = (at := visit()).page
     page.emulate_media(reduced_motion="no-preference")
     sentence, stop = page.locator("#sentence"), page.get_by_role("button", name="Stop")
-    # more words than a slow machine lets pass before the click
+    # more words than pass before the click even on a slow machine
     page.route(
         "**/v1/generate",
         lambda route: route.continue_(
@@ -176,7 +176,7 @@ def test_the_writing_is_followed_and_ends_when_the_person_does_something(visit):
         text = sentence.input_value()
         assert re.fullmatch(pattern, text, re.DOTALL), text
         assert len(re.findall(r"\S+|\n", text)) < 400  # the rest is not written
-        page.wait_for_timeout(400)  # in which ten words would be
+        page.wait_for_timeout(400)  # time for ten words
         assert sentence.input_value() == text
 
     at.write("I like")
@@ -193,7 +193,7 @@ def test_the_writing_is_followed_and_ends_when_the_person_does_something(visit):
     still("")
     at.write("I like")
     follow()
-    # found and clicked at once: the keys are others with every word, and rest too late
+    # find and click in one step: the keys change with every word
     page.wait_for_function(
         """() => {
             const key = document.querySelector("#keys button");
@@ -202,7 +202,7 @@ def test_the_writing_is_followed_and_ends_when_the_person_does_something(visit):
         }"""
     )
     still("I like.*")
-    # what is written last is in sight
+    # the end of the text is visible
     hidden = "(box) => box.scrollHeight - box.clientHeight - box.scrollTop"
     sentence.fill("we like to eat cake \n" * 20)
     page.locator("#keys button").first.click()
@@ -210,7 +210,7 @@ def test_the_writing_is_followed_and_ends_when_the_person_does_something(visit):
 
 
 @sizes
-def test_a_slow_click_on_a_prediction_writes_it(visit, size):
+def test_a_slow_click_on_a_prediction_appends_it(visit, size):
     page = (at := visit(size)).page
     at.write("we like to eat")
     second = at.predicted()[1]
@@ -219,13 +219,13 @@ def test_a_slow_click_on_a_prediction_writes_it(visit, size):
     box = place.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     with page.expect_response("**/v1/unroll"):
-        page.mouse.down()  # it is explained at once, and drawn after the release
+        page.mouse.down()  # the request is sent at once, and the picture drawn after the release
     page.wait_for_timeout(150)
     page.mouse.up()
     expect(page.locator("#sentence")).to_have_value(f"we like to eat {second}")
 
 
-def test_a_line_end_is_named_and_written_as_one(visit, tmp_path, start):
+def test_a_line_end_is_named_and_appended_as_a_line_end(visit, tmp_path, start):
     lines = dataclasses.replace(random_model(("a",), 4).codec, tokens=("<unk>", "<end>", "b", "a"))
     model = random_model(("b", "a"), 4)
     model = dataclasses.replace(model, codec=dataclasses.replace(lines, documents="line"))
@@ -243,11 +243,11 @@ def test_a_line_end_is_named_and_written_as_one(visit, tmp_path, start):
         expect(page.locator("#sentence")).to_have_value("b a\n")
         page.locator("#keys button", has_text="a").last.click()
         expect(page.locator("#sentence")).to_have_value(re.compile("b a\n[^ ]+"))
-        # the page would go on to refine its answer when this server has ended
+        # otherwise the page would request a refined answer after this server has stopped
         page.goto("about:blank")
 
 
-def test_a_prediction_that_is_mostly_unknown_says_so(visit, tmp_path, start):
+def test_a_prediction_that_is_mostly_unknown_is_labelled(visit, tmp_path, start):
     model = random_model(("a", "b"), 4)
     bias = model.arrays["head.bias"] + np.array(
         [9, 0, 0, 0], np.float32
@@ -264,7 +264,7 @@ def test_a_prediction_that_is_mostly_unknown_says_so(visit, tmp_path, start):
 
 
 @sizes
-def test_a_word_that_is_not_known_is_drawn_so(visit, size):
+def test_an_unknown_word_is_marked_in_the_picture(visit, size):
     page = (at := visit(size)).page
     at.write("we xyzzy to eat")
     dashed = page.locator("#network .word .void")
@@ -272,14 +272,14 @@ def test_a_word_that_is_not_known_is_drawn_so(visit, size):
     expect(page.locator('#network .word[data-position="1"] .void')).to_have_count(1)
     expect(page.locator("#because")).to_contain_text("Not in the vocabulary, read as <unk>: xyzzy.")
     expect(page.locator("#legend")).to_contain_text("Numbers for ")
-    # it wraps, where the picture scrolls
+    # this text wraps, while the picture scrolls
     for part in ("#legend", "#because"):
         assert page.locator(part).evaluate("(one) => one.scrollWidth <= one.clientWidth")
     page.locator("#sentence").fill("we like to eat cake and " * 300)
     expect(page.locator("#network .void + text")).to_have_text(re.compile("… 1,7[89]\\d"))
 
 
-def test_a_word_that_cannot_stand_there_leaves_the_dialog_open(visit):
+def test_an_invalid_replacement_leaves_the_dialog_open(visit):
     page = (at := visit("phone")).page
     at.write("my sister likes to eat")
     page.locator('#network .word[data-position="1"] .cell').click()
@@ -296,14 +296,14 @@ def test_a_word_that_cannot_stand_there_leaves_the_dialog_open(visit):
 
 
 @sizes
-def test_what_is_below_the_keys_stays_where_it_is(visit, size):
+def test_the_row_of_next_words_never_changes_its_height(visit, size):
     page = (at := visit(size)).page
     places = set()
     for text in ("I", "we like to", "my sister likes to eat cake and"):
         at.write(text)
         places.add(page.locator("#write").bounding_box()["y"])
     assert len(places) == 1
-    # keys that come under a pointer at rest are not pointed at
+    # keys that move under a resting pointer are not pointed at
     asked = at.asked("/v1/unroll")
     page.locator("#keys button").nth(3).hover()
     at.until(lambda: asked)
@@ -314,7 +314,7 @@ def test_what_is_below_the_keys_stays_where_it_is(visit, size):
 
 
 @sizes
-def test_memory_colours_a_text_by_a_unit_and_finds_units(visit, size):
+def test_memory_colours_the_text_by_a_unit_and_finds_units(visit, size):
     page = (at := visit(size)).page
     at.read(PASSAGE)
     rows = page.locator("#units button:visible")
@@ -323,7 +323,7 @@ def test_memory_colours_a_text_by_a_unit_and_finds_units(visit, size):
     expect(rows).to_have_count(1)
     rows.click()
     expect(page.locator("#unit-title")).to_contain_text("Unit 0.7")
-    # most words of 1,400 have a value that is not about zero
+    # most of the 1,400 words have a value that is clearly not zero
     expect(page.locator("#coloured .tone:not([class=tone])").nth(700)).to_be_attached()
     expect(page.locator("#lags svg")).to_be_visible()
     measured = httpx.post(f"{at.url}/v1/memory", json={"model": "meals", "input": PASSAGE}).json()
@@ -341,7 +341,7 @@ def test_memory_colours_a_text_by_a_unit_and_finds_units(visit, size):
 
 
 @sizes
-def test_a_forecast_shows_what_moved_it(visit, size):
+def test_a_forecast_shows_its_explanation(visit, size):
     page = (at := visit(size)).page
     asked = at.asked("/v1/explain")
     at.choose("sales")
@@ -358,7 +358,7 @@ def test_a_forecast_shows_what_moved_it(visit, size):
 
 
 @sizes
-def test_the_words_that_moved_a_label_are_coloured(visit, size):
+def test_the_words_of_a_labelled_text_are_coloured_by_contribution(visit, size):
     page = (at := visit(size)).page
     at.choose("mood")
     at.tab("Labels")
@@ -379,7 +379,7 @@ def test_the_words_that_moved_a_label_are_coloured(visit, size):
 
 
 @sizes
-def test_a_model_that_cannot_do_a_panel_says_why(visit, size):
+def test_a_panel_says_why_it_cannot_show_a_model(visit, size):
     page = (at := visit(size)).page
     at.tab("Series")
     expect(page.locator("#why-not")).to_have_text(
@@ -397,18 +397,18 @@ def test_a_model_that_cannot_do_a_panel_says_why(visit, size):
     at.drawn(6)
     page.locator("#keys button").first.click()
     at.drawn(7)
-    # of what is given, one character is put in the place, whole
+    # only the first character of the input replaces the old one, even if it needs two UTF-16 units
     page.locator('#network .word[data-position="0"] .cell').click()
     page.get_by_label("Another word").fill("\U0001f600!")
     with page.expect_request("**/v1/replace") as asked:
         page.keyboard.press("Enter")
     assert asked.value.post_data_json["token"] == "\U0001f600"
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("got \U0001f600;")
-    at.expected = "Failed to load resource"  # it is not in the vocabulary
+    at.expected = "Failed to load resource"  # the character is not in the vocabulary
 
 
 @sizes
-def test_a_run_shows_its_curves_and_the_samples_along_them(visit, size, folder):
+def test_a_run_shows_its_curves_and_generated_texts(visit, size, folder):
     page = (at := visit(size)).page
     at.tab("Training")
     page.get_by_label("Run").select_option(label="meals")
@@ -422,7 +422,7 @@ def test_a_run_shows_its_curves_and_the_samples_along_them(visit, size, folder):
     expect(samples).to_have_count(0)
 
 
-def test_a_run_goes_on_under_the_eyes(visit, folder):
+def test_a_run_in_progress_is_updated(visit, folder):
     page = (at := visit()).page
     live = folder / "live.run.jsonl"
     event = {"event": "steps", "loss": 2.0, "seconds_left": 5.0, "share_done": 0.1}
@@ -436,7 +436,7 @@ def test_a_run_goes_on_under_the_eyes(visit, folder):
         with live.open("a") as file:
             file.write(json.dumps(event | {"step": 20}) + "\n")
         expect(page.locator("#progress")).to_contain_text("step 20 ")
-        # an evaluation stands after the last steps; a second network goes on where the curves do
+        # evaluations come after the last steps; the curve of the second network continues after the first
         evaluated = {"event": "evaluation", "step": 30, "held_out_loss": 1.5}
         with live.open("a") as file:
             file.write(json.dumps(evaluated) + "\n")
@@ -449,7 +449,7 @@ def test_a_run_goes_on_under_the_eyes(visit, folder):
         with live.open("a") as file:
             file.write(json.dumps({"event": "end", "stopped": "early"}) + "\n")
         expect(page.locator("#progress")).to_contain_text("ended early")
-        # another run over it is shown as it begins, and once it is gone there are the others
+        # a new run in the same file is shown; once the file is deleted, another run is shown
         lines[1] |= {"step": 5}
         live.write_text("".join(json.dumps(line) + "\n" for line in lines))
         expect(page.locator("#progress")).to_contain_text("step 5 ")

@@ -1,4 +1,4 @@
-"""What holds for all panels of the page: keyboard, colours, access, errors, order of answers, token."""
+"""Behaviour shared by all panels of the page: keyboard, colours, accessibility, errors, order of answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from visits import PASSAGE, browser, folder, sizes, url, visit
 __all__ = ["browser", "folder", "url", "visit"]
 
 
-def test_everything_is_done_by_keyboard_alone(visit):
+def test_everything_works_with_the_keyboard_alone(visit):
     page = (at := visit()).page
     press = page.keyboard.press
 
@@ -51,7 +51,7 @@ def test_everything_is_done_by_keyboard_alone(visit):
     press("Enter")
     expect(page.locator("#sentence")).to_have_value(f"we want to eat {second}")
     at.drawn(5)
-    # the keys are others now, and the same place among them is kept
+    # the keys have changed, and the focus stays at the same position
     expect(page.locator("#keys button").nth(1)).to_be_focused()
     tabbed("#network .word")
     press("End")
@@ -140,7 +140,7 @@ def test_every_panel_is_accessible_and_as_wide_as_the_window(visit, size, scheme
     look("tags")
 
 
-def test_what_the_server_refuses_is_a_line_and_the_next_answer_clears_it(visit):
+def test_an_error_is_one_line_and_the_next_answer_clears_it(visit):
     page = (at := visit()).page
     at.write("we like")
     fault = {"error": {"type": "x", "message": "too <b>much</b> at once", "code": None}}
@@ -158,15 +158,15 @@ def test_what_the_server_refuses_is_a_line_and_the_next_answer_clears_it(visit):
     at.expected = "Failed to load resource"
 
 
-def test_an_answer_older_than_the_newest_key_press_is_dropped(visit):
+def test_an_answer_to_an_older_key_press_is_dropped(visit):
     page = (at := visit()).page
     at.write("we like")
     held, asked = at.hold("/v1/unroll"), at.asked("/v1/unroll")
-    # the bars of the last key are there
+    # the predictions after the last key press are shown
     last = {"model": "meals", "input": "we like to", "k": 8}
     with page.expect_response(lambda one: one.request.post_data_json == last):
         page.locator("#sentence").press_sequentially(" to")
-    assert len(asked) == 1  # those of the keys in between wait for it, and only the newest of them
+    assert len(asked) == 1  # of the later key presses only the newest waits
     assert held[0].request.post_data_json["input"] != "we like to"
     wrong = {"tokens": ["old"], "predictions": [{"token": "old", "probability": 1}], "svg": None}
     held[0].fulfill(json=wrong | {"explanation": None})
@@ -174,7 +174,7 @@ def test_an_answer_older_than_the_newest_key_press_is_dropped(visit):
     assert "old" not in at.predicted()
 
 
-def test_what_was_asked_of_a_model_is_not_shown_under_another(visit):
+def test_an_answer_of_the_previous_model_is_dropped(visit):
     page = (at := visit()).page
     future, stop = page.locator("#future"), page.get_by_role("button", name="Stop")
     at.write("we like to eat")
@@ -206,7 +206,7 @@ def test_what_was_asked_of_a_model_is_not_shown_under_another(visit):
     expect(page.locator("#units-note")).not_to_contain_text("phrase")
 
 
-def test_of_two_replacements_the_later_is_shown_until_the_sentence_changes(visit):
+def test_the_later_of_two_replacements_is_shown_until_the_text_changes(visit):
     page = (at := visit()).page
     at.write("we like to eat")
     held, asked = at.hold("/v1/replace"), at.asked("/v1/generate")
@@ -215,7 +215,7 @@ def test_of_two_replacements_the_later_is_shown_until_the_sentence_changes(visit
         page.get_by_label("Another word").fill(word)
         page.keyboard.press("Enter")
         at.until(lambda: held)
-    assert len(asked) == 2  # the later waits
+    assert len(asked) == 2  # the later one waits
     at.let_go(held)
     expect(page.locator("#future-title")).to_have_text("If like were want")
     page.get_by_role("button", name="Keep the new text").click()
@@ -229,13 +229,13 @@ def test_of_two_replacements_the_later_is_shown_until_the_sentence_changes(visit
     expect(page.locator("#future")).to_be_hidden()
 
 
-def test_a_panel_that_is_none_is_the_first(visit):
+def test_an_unknown_panel_in_the_address_opens_the_first(visit):
     page = (at := visit()).page
     page.goto(f"{at.url}/?panel=constructor")
     expect(page.locator("#keys button").first).to_be_visible()
 
 
-def test_a_server_with_a_token_asks_for_it(visit, folder, start):
+def test_the_page_asks_for_the_token(visit, folder, start):
     with start(folder / "meals.safetensors", token="open sesame") as server:
         context = visit().page.context
         page = context.new_page()
@@ -253,7 +253,7 @@ def test_a_server_with_a_token_asks_for_it(visit, folder, start):
         page.close()
 
 
-def test_the_page_opens_on_a_panel_that_the_model_can_do(visit, folder, start):
+def test_the_page_opens_on_a_panel_that_can_show_the_model(visit, folder, start):
     with start(folder / "sales.safetensors") as server:
         page = (at := visit(at=server.url)).page
         expect(page.locator("#ahead svg")).to_be_visible()
@@ -265,7 +265,7 @@ def test_the_page_opens_on_a_panel_that_the_model_can_do(visit, folder, start):
         page.get_by_role("button", name="Open Series").click()
         expect(page.locator("#why-not")).to_be_hidden()
         expect(page.get_by_role("tab", name="Series")).to_be_focused()
-        # who asked for a panel is told why it is empty
+        # a panel in the address stays open and says why it is empty
         page.goto(f"{server.url}/?panel=memory")
         expect(page.locator("#why-not")).to_be_visible()
     page = (at := visit()).page
@@ -274,7 +274,7 @@ def test_the_page_opens_on_a_panel_that_the_model_can_do(visit, folder, start):
     expect(page.get_by_label("A text to label")).to_be_visible()
 
 
-def test_what_was_left_at_work_is_done_on_return(visit):
+def test_an_unfinished_panel_is_completed_on_return(visit):
     page = (at := visit()).page
     at.tab("Memory")
     found = at.hold("/v1/units")
@@ -291,7 +291,7 @@ def test_what_was_left_at_work_is_done_on_return(visit):
     expect(page.locator("#reading")).to_be_empty()
     for picture in ("#heat", "#coloured"):
         expect(page.locator(picture)).to_have_attribute("aria-busy", "false")
-    # and what was done is not asked again
+    # a completed panel sends no request again
     asked = at.asked("/v1/memory")
     at.tab("Unrolled")
     at.tab("Memory")
@@ -299,7 +299,7 @@ def test_what_was_left_at_work_is_done_on_return(visit):
     assert not asked
 
 
-def test_a_phrase_is_looked_for_in_the_text_that_is_shown(visit):
+def test_a_phrase_is_searched_in_the_text_that_is_shown(visit):
     page = (at := visit()).page
     at.read(PASSAGE)
     before = page.locator("#lags svg").inner_html()
@@ -312,7 +312,7 @@ def test_a_phrase_is_looked_for_in_the_text_that_is_shown(visit):
     assert page.locator("#lags svg").inner_html() != before
 
 
-def test_the_list_of_units_keeps_focus_and_place(visit):
+def test_the_list_of_units_keeps_focus_and_scroll_position(visit):
     page = (at := visit()).page
     at.tab("Memory")
     found = at.hold("/v1/units")
@@ -330,7 +330,7 @@ def test_the_list_of_units_keeps_focus_and_place(visit):
 
 
 @sizes
-def test_a_short_text_is_written_on_until_units_can_be_told(visit, size):
+def test_a_short_text_can_be_lengthened_until_units_can_be_found(visit, size):
     page = (at := visit(size)).page
     at.read("we like to eat")
     expect(page.locator("#units-note")).to_contain_text("takes 1,000 words; this text has 4")
@@ -341,7 +341,7 @@ def test_a_short_text_is_written_on_until_units_can_be_told(visit, size):
     expect(page.get_by_role("button", name="Generate")).to_be_hidden()
 
 
-def test_all_units_over_time_follow_the_chosen_one(visit):
+def test_the_picture_of_all_units_follows_the_chosen_unit(visit):
     page = (at := visit()).page
     at.choose("letters")
     at.read(PASSAGE[:200])
@@ -358,7 +358,7 @@ def test_all_units_over_time_follow_the_chosen_one(visit):
 
 
 @sizes
-def test_a_forecast_is_told_in_numbers_and_the_chosen_step_is_marked(visit, size):
+def test_a_forecast_has_a_table_in_which_the_chosen_step_is_marked(visit, size):
     page = (at := visit(size)).page
     at.choose("sales")
     expect(page.locator("#about")).to_have_text(re.compile(r"the mean of the 7 medians, [\d.]+\."))
@@ -374,7 +374,7 @@ def test_a_forecast_is_told_in_numbers_and_the_chosen_step_is_marked(visit, size
     expect(page.locator("#values tr[aria-current=true]")).to_contain_text("2024-05-02")
 
 
-def test_the_label_that_is_explained_stays_while_the_text_changes(visit):
+def test_the_explained_label_stays_while_the_text_changes(visit):
     page = (at := visit()).page
     at.choose("mood")
     text = page.get_by_label("A text to label")
@@ -389,7 +389,7 @@ def test_the_label_that_is_explained_stays_while_the_text_changes(visit):
 
 
 @sizes
-def test_curves_are_as_wide_as_their_place(visit, size):
+def test_curves_are_as_wide_as_their_box(visit, size):
     page = (at := visit(size)).page
     at.tab("Training")
     page.get_by_label("Run").select_option(label="meals")

@@ -1,4 +1,4 @@
-"""Hostile words, labels, ids, columns and file names stand on the page as text, and nothing of them runs."""
+"""Hostile words, labels, ids, columns and file names: the page shows them as text and executes none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 import elman
-from elman.text.words import LONGEST
+from elman.text.words import MAX_INPUT_LENGTH
 from visits import browser, folder, random_model, sales_of, url, visit
 
 __all__ = ["browser", "folder", "url", "visit"]
@@ -70,7 +70,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models whose words, labels, ids and columns are hostile."""
     folder = tmp_path_factory.mktemp("hostile")
     name = "<img src=x onerror=window·__pwned=1>\u202e"
-    words = [word for word in HOSTILE if len(word) <= LONGEST and word.split() == [word]]
+    words = [word for word in HOSTILE if len(word) <= MAX_INPUT_LENGTH and word.split() == [word]]
     random_model(tuple(dict.fromkeys(["a", *words])), 4).save(folder / f"{name}.safetensors")
     how: dict[str, Any] = {"threads": 1, "hidden_size": 4, "steps": 2}
     labels = [*dict.fromkeys(HOSTILE)]
@@ -98,7 +98,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_hostile_words_labels_ids_and_columns_are_text(visit, hostile, start):
+def test_hostile_words_labels_ids_and_columns_are_shown_as_text(visit, hostile, start):
     assert len(HOSTILE) > 100
     with start(*sorted(hostile.glob("*.safetensors")), runs=hostile) as server:
         page = (at := visit(at=server.url)).page
@@ -107,7 +107,7 @@ def test_hostile_words_labels_ids_and_columns_are_text(visit, hostile, start):
         assert "\u202e" not in "".join(names)
         at.choose(language)
         at.tab("Unrolled")
-        # by pieces of a length that the panel takes
+        # in pieces of a length that the panel accepts
         words = [word for word in HOSTILE if len(word) < 500 and not set(word) & set(" \n\x00")]
         for first in range(0, len(words), 25):
             page.locator("#sentence").fill(" ".join(words[first : first + 25]))
@@ -141,7 +141,7 @@ def test_hostile_words_labels_ids_and_columns_are_text(visit, hostile, start):
         at.tab("Training")
         expect(page.locator("#samples li").first).to_be_visible()
         expect(page.locator("#progress")).to_contain_text("ended")
-        # nothing of it became an element or an attribute that acts
+        # no text became an element or an active attribute
         assert (
             page.evaluate(
                 """() => [...document.querySelectorAll("*")].filter((element) =>

@@ -1,4 +1,4 @@
-"""Nothing that a person wrote is lost on the page, and nothing old looks new."""
+"""The page keeps what a person typed, and never shows an outdated answer as current."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def log_model(folder):
     return path
 
 
-def test_a_word_is_replaced_where_it_stands_among_masked_ones(visit, start, log_model):
+def test_a_word_among_masked_numbers_is_replaced_at_its_position(visit, start, log_model):
     with start(log_model) as server:
         page = visit(at=server.url).page
         page.locator("#sentence").fill(LINE)
@@ -36,13 +36,13 @@ def test_a_word_is_replaced_where_it_stands_among_masked_ones(visit, start, log_
         page.keyboard.press("Enter")
         page.get_by_role("button", name="Keep the new text").click()
         expect(page.locator("#sentence")).to_have_value(LINE.replace(" for ", " block "))
-        # the server goes only when the page has all its answers
+        # the server stops only after the page has all its answers
         expect(word).to_contain_text("block")
         expect(page.locator("#because")).to_contain_text("own test", ignore_case=True)
 
 
 @sizes
-def test_every_change_can_be_taken_back(visit, size):
+def test_every_change_can_be_undone(visit, size):
     page = (at := visit(size)).page
     box, back = page.locator("#sentence"), page.get_by_role("button", name="Undo")
     at.write("we like to eat")
@@ -59,7 +59,7 @@ def test_every_change_can_be_taken_back(visit, size):
     box.press("Control+Shift+z")
     expect(box).to_have_value("")
     box.press("Control+z")
-    # all that the network writes at once is one step
+    # a generated text is one undo step
     page.get_by_role("button", name="Continue the text").click()
     expect(box).not_to_have_value("we like to eat")
     expect(page.get_by_role("button", name="Stop")).to_be_hidden()
@@ -68,12 +68,12 @@ def test_every_change_can_be_taken_back(visit, size):
 
 
 @sizes
-def test_reload_back_and_the_address_keep_what_is_shown(visit, size):
+def test_reload_back_and_the_address_restore_what_is_shown(visit, size):
     page = (at := visit(size)).page
     at.write("we like")
     at.choose("letters")
     at.tab("Memory")
-    page.wait_for_timeout(400)  # the address follows what is typed after a moment
+    page.wait_for_timeout(400)  # the address follows the text after a moment
     page.reload()
     expect(page.get_by_role("tab", name="Memory")).to_have_attribute("aria-selected", "true")
     expect(page.locator("#model option:checked")).to_have_text("letters")
@@ -83,7 +83,7 @@ def test_reload_back_and_the_address_keep_what_is_shown(visit, size):
     page.go_back()
     expect(page.locator("#model option:checked")).to_have_text("meals")
     at.drawn(2)
-    # a text that is too long for an address is kept by the window
+    # a text that is too long for the address is kept in session storage
     text = "we like to eat " * 400
     page.locator("#sentence").fill(text)
     page.wait_for_timeout(400)
@@ -94,7 +94,7 @@ def test_reload_back_and_the_address_keep_what_is_shown(visit, size):
 
 
 @sizes
-def test_a_text_that_is_too_long_is_not_cut_but_said(visit, size):
+def test_a_text_that_is_too_long_is_an_error_and_is_not_cut(visit, size):
     page = (at := visit(size)).page
     at.write("we like")
     long = "we like to eat " * 1000
@@ -109,7 +109,7 @@ def test_a_text_that_is_too_long_is_not_cut_but_said(visit, size):
     expect(page.locator("#network")).not_to_have_class(re.compile("stale"))
 
 
-def test_a_finger_points_before_it_writes(visit):
+def test_the_first_touch_points_and_the_second_appends(visit):
     page = (at := visit("phone")).page
     at.write("we like to eat")
     touch = """(element) => element.dispatchEvent(
@@ -130,7 +130,7 @@ def test_a_finger_points_before_it_writes(visit):
     expect(page.locator("#replace")).to_be_visible()
 
 
-def test_what_the_server_has_no_time_for_is_asked_again(visit):
+def test_a_request_is_repeated_while_the_server_is_busy(visit):
     page = (at := visit()).page
     refused = []
 
@@ -149,7 +149,7 @@ def test_what_the_server_has_no_time_for_is_asked_again(visit):
     at.expected = "Failed to load resource"
 
 
-def test_what_belongs_to_an_earlier_question_is_dimmed(visit):
+def test_an_outdated_picture_is_dimmed(visit):
     page = (at := visit()).page
     at.write("we like")
     expect(page.locator("#network")).to_have_attribute("aria-busy", "false")
@@ -162,7 +162,7 @@ def test_what_belongs_to_an_earlier_question_is_dimmed(visit):
     expect(page.locator("#network")).to_have_attribute("aria-busy", "false")
 
 
-def test_the_curve_of_another_run_goes_at_once(visit):
+def test_choosing_another_run_clears_the_curves_at_once(visit):
     page = (at := visit()).page
     at.tab("Training")
     page.get_by_label("Run").select_option(label="meals")
@@ -176,7 +176,7 @@ def test_the_curve_of_another_run_goes_at_once(visit):
     expect(page.locator("#progress")).to_contain_text("forecast")
 
 
-def test_a_watched_run_ends_without_an_alarm(visit):
+def test_the_end_of_a_watched_run_is_not_an_error(visit):
     page = (at := visit()).page
     at.tab("Training")
     page.get_by_label("Run").select_option(label="meals")

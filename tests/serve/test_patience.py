@@ -1,4 +1,4 @@
-"""How long a connection waits for its client, by a clock that only the test moves."""
+"""Time limits of a connection, measured with a clock that only the test advances."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from elman.serve.protocol import GONE_SECONDS, LEAST_RATE, bounded
+from elman.serve.protocol import HALF_CLOSED_SECONDS, MIN_BYTES_PER_SECOND, bounded_protocol
 from elman.serve.settings import Settings
 
 
@@ -19,7 +19,7 @@ class Timer:
 
 
 class Loop:
-    """A clock, and the tasks that wait for nothing but it."""
+    """An event loop with a clock that the test advances."""
 
     def __init__(self):
         self.now, self.timers, self.tasks = 0.0, [], []
@@ -44,7 +44,7 @@ class Loop:
         pass
 
     def answer(self):
-        """Let the requests at work be answered."""
+        """Let the requests be answered."""
         for work in self.tasks:
             with pytest.raises(StopIteration):
                 work.send(None)
@@ -52,7 +52,7 @@ class Loop:
 
 
 class Transport:
-    """A client that takes nothing by itself."""
+    """A client that takes bytes only when the test says so."""
 
     def __init__(self):
         self.sent, self.left, self.end = b"", 0, None
@@ -91,11 +91,11 @@ async def well(scope, receive, send):
 
 @pytest.fixture
 def wire():
-    """A connection by a clock that only the test moves: the protocol, its loop and its client."""
+    """A connection: the protocol, an event loop whose clock the test advances, and the client."""
     loop, client = Loop(), Transport()
     config = Config(well, timeout_keep_alive=20, lifespan="off", log_config=None)
     config.load()
-    kind = bounded(Settings(), 1, lambda status: loop.refused.append(status))
+    kind = bounded_protocol(Settings(), 1, lambda status: loop.refused.append(status))
     protocol = kind(config, ServerState(), {}, loop)
     protocol.connection_made(client)
     yield protocol, loop, client
@@ -107,7 +107,7 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", GET[:-2], b"POST / HTTP/1.1\r\n"])
-def test_a_request_has_its_time_and_no_more(wire, sent):
+def test_a_request_must_arrive_within_its_time(wire, sent):
     protocol, loop, client = wire
     for byte in sent:
         protocol.data_received(bytes([byte]))
@@ -122,7 +122,7 @@ def test_a_request_has_its_time_and_no_more(wire, sent):
 
 
 @pytest.mark.parametrize("sent", [b"\r\n", b"\n", b"\r\n" * 40])
-def test_line_ends_between_requests_are_no_request(wire, sent):
+def test_empty_lines_between_requests_do_not_begin_a_request(wire, sent):
     protocol, loop, client = wire
     protocol.data_received(GET)
     loop.answer()
@@ -136,7 +136,7 @@ def test_line_ends_between_requests_are_no_request(wire, sent):
     assert client.end == "aborted"
 
 
-def test_a_connection_too_many_is_told_so(wire):
+def test_a_connection_over_the_limit_is_answered_503(wire):
     protocol, loop, client = wire
     other = Transport()
     second = type(protocol)(protocol.config, ServerState(), {}, loop)
@@ -154,51 +154,51 @@ def test_a_connection_too_many_is_told_so(wire):
     assert client.sent.startswith(b"HTTP/1.1 200 ")
 
 
-def test_between_requests_there_is_more_time(wire):
+def test_an_idle_connection_has_more_time(wire):
     protocol, loop, client = wire
     for _ in range(3):
         protocol.data_received(GET)
         loop.answer()
         assert client.sent.endswith(b"well\r\n0\r\n\r\n")
-        loop.go(19.0)  # longer than a dribbler may take, for nothing has begun
+        loop.go(19.0)  # longer than a request may take, because none has begun
         assert client.end is None
     loop.go(1.0)
     assert client.end == "closed"
 
 
-def test_who_takes_its_answer_slowly_is_borne_with_down_to_a_rate(wire):
+def test_a_slow_reader_is_kept_down_to_a_minimum_rate(wire):
     protocol, loop, client = wire
     protocol.data_received(GET)
     client.left = 10**6
     protocol.pause_writing()
     for _ in range(5):
-        client.left -= 10 * LEAST_RATE
+        client.left -= 10 * MIN_BYTES_PER_SECOND
         loop.go(10.0)
         assert client.end is None
-    client.left -= 10 * LEAST_RATE - 1
+    client.left -= 10 * MIN_BYTES_PER_SECOND - 1
     loop.go(10.0)
     assert client.end == "aborted"
 
 
-def test_who_sends_no_more_may_have_gone(wire):
-    """What is asked whole is answered for a moment; a question that takes longer has nobody to wait."""
+def test_a_half_closed_connection_is_closed_after_a_while(wire):
+    """A complete request is answered if that takes only a moment; otherwise the client seems to have gone."""
     protocol, loop, client = wire
     protocol.data_received(GET)
     assert protocol.eof_received() is True
-    loop.go(GONE_SECONDS - 0.1)
+    loop.go(HALF_CLOSED_SECONDS - 0.1)
     assert client.end is None
     loop.go(0.1)
     assert client.end == "closed"
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_who_sends_no_more_and_is_being_answered_is_answered(wire, begun):
+def test_a_half_closed_connection_gets_its_answer(wire, begun):
     protocol, loop, client = wire
     protocol.data_received(GET)
     assert protocol.eof_received() is True
     if begun:
         protocol.cycle.response_started = True
-        loop.go(GONE_SECONDS)
+        loop.go(HALF_CLOSED_SECONDS)
         assert client.end is None
         protocol.cycle.response_started = False
     loop.answer()
@@ -208,7 +208,7 @@ def test_who_sends_no_more_and_is_being_answered_is_answered(wire, begun):
 
 
 @pytest.mark.parametrize("sent", [b"", GET[:9], b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"])
-def test_who_sends_no_more_and_has_asked_nothing_whole_is_gone(wire, sent):
+def test_a_half_closed_connection_without_complete_request_is_closed(wire, sent):
     protocol, _, _ = wire
     protocol.data_received(sent)
     assert protocol.eof_received() is False

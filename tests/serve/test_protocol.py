@@ -1,4 +1,4 @@
-"""The wire: heads that are too large, requests that come too slowly, clients that do not read."""
+"""Limits of the HTTP protocol: large heads, slow requests, clients that do not read."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import time
 
 import pytest
 
-from elman.serve.protocol import MAX_PIPELINED
+from elman.serve.protocol import MAX_PIPELINED_REQUESTS
 
 SECONDS = 1.0
-"""The server's patience in these tests; ten times as long by default."""
+"""The server's `transfer_seconds` in these tests; the default is ten times as long."""
 TRIES = 600
 """Each a tenth of a second: far more than a busy machine needs."""
 
 
 @pytest.fixture(scope="module")
 def server(start, model_file):
-    settings = {"dribble_seconds": SECONDS, "keep_alive_seconds": 2.0, "max_body": 4 << 20}
+    settings = {"transfer_seconds": SECONDS, "keep_alive_seconds": 2.0, "max_body": 4 << 20}
     with start(model_file, **settings) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def wire_server(start, model_file):
-    """A server with patience, so that what is answered by it alone is answered for another reason."""
-    with start(model_file, dribble_seconds=60.0) as server:
+    """A server with long time limits, so that no answer comes from a time limit."""
+    with start(model_file, transfer_seconds=60.0) as server:
         yield server
 
 
@@ -78,7 +78,7 @@ def field(name, size):
     return b"%s: %s\r\n" % (name, b"x" * size)
 
 
-def test_heads_are_bounded(server):
+def test_a_head_over_the_limits_is_answered_431(server):
     fits = [field(b"x-%d" % n, 100) for n in range(98)]
     for fields, status in (
         (fits, 200),
@@ -91,8 +91,8 @@ def test_heads_are_bounded(server):
     ):
         with Line(server) as line:
             line.get(*fields)
-            found, headers, body = line.answer()
-            assert found == status
+            received, headers, body = line.answer()
+            assert received == status
             if status == 431:
                 assert json.loads(body)["error"]["message"].startswith("the headers: ")
                 assert headers[b"connection"] == b"close"
@@ -102,19 +102,19 @@ def test_heads_are_bounded(server):
         assert line.answer()[0] == 431
 
 
-def test_a_head_that_never_ends_is_refused(server):
+def test_an_endless_header_field_is_answered_431(server):
     with Line(server) as line:
         line.send(b"GET / HTTP/1.1\r\n", line.host, b"x: ")
         try:
             for _ in range(200):
                 line.send(b"x" * 4096)
         except OSError:
-            pass  # it was closed while we wrote
+            pass  # the server closed the connection while we wrote
         else:
             assert line.answer()[0] == 431
 
 
-def test_a_good_request_before_a_bad_one_is_answered(server):
+def test_a_valid_request_before_an_invalid_one_is_answered(server):
     with Line(server) as line:
         line.send(
             *(b"GET /healthz HTTP/1.1\r\n", line.host, b"\r\n"),
@@ -124,7 +124,7 @@ def test_a_good_request_before_a_bad_one_is_answered(server):
         line.closed()
 
 
-def test_what_is_no_http_is_refused(server):
+def test_invalid_http_is_refused(server):
     for words in (
         b"\x16\x03\x01\x00\xa5\x01\x00",
         b"hello\r\n\r\n",
@@ -152,7 +152,7 @@ END = b"0\r\n\r\n"
 
 
 @pytest.mark.parametrize("size", [40_000, 300_000])
-def test_a_long_read_that_is_no_http_is_refused_once(start, model_file, size):
+def test_a_long_invalid_input_is_refused_once(start, model_file, size):
     with start(model_file) as server:
         with Line(server) as line:
             line.send(b"A" * size)
@@ -178,7 +178,7 @@ def test_a_long_read_that_is_no_http_is_refused_once(start, model_file, size):
 )
 @pytest.mark.parametrize("before", [0, 2])
 def test_a_malformed_chunk_is_refused_at_once(wire_server, chunks, before):
-    """And the requests before it on the connection are answered first."""
+    """Earlier requests of the connection are answered first."""
     with Line(wire_server) as line:
         for _ in range(before):
             line.get()
@@ -200,20 +200,18 @@ def test_a_malformed_chunk_is_refused_at_once(wire_server, chunks, before):
         (b"Expect: 200-ok\r\nTransfer-Encoding: chunked\r\n", 417, "expected 100-continue"),
     ],
 )
-def test_a_coding_or_expectation_that_is_unknown_is_refused_at_once(
-    wire_server, fields, status, words
-):
+def test_an_unknown_coding_or_expectation_is_refused_at_once(wire_server, fields, status, words):
     with Line(wire_server) as line:
         line.send(POST, line.host, JSON, fields, b"\r\n", SIZE, b"\r\n", PREDICT, b"\r\n", END)
-        found, headers, body = line.answer()
-        assert found == status
+        received, headers, body = line.answer()
+        assert received == status
         assert words in json.loads(body)["error"]["message"]
         if headers.get(b"connection") != b"close":
             line.get()
             assert line.answer()[0] == 200
 
 
-def test_a_whole_address_names_this_server(wire_server):
+def test_an_absolute_target_must_name_this_server(wire_server):
     host = f"{wire_server.host}:{wire_server.port}"
     for target, status in (
         (f"http://{host}/healthz", 200),
@@ -231,15 +229,15 @@ def test_a_whole_address_names_this_server(wire_server):
 
 
 @pytest.mark.parametrize("count", [900, 5000])
-def test_many_requests_in_one_write_are_answered_or_told_to_come_back(wire_server, count):
+def test_pipelined_requests_over_the_limit_are_answered_429(wire_server, count):
     with Line(wire_server) as line:
         line.send(b"".join([b"GET /healthz HTTP/1.1\r\n", line.host, b"\r\n"]) * count)
-        for _ in range(min(count, MAX_PIPELINED)):
+        for _ in range(min(count, MAX_PIPELINED_REQUESTS)):
             assert line.answer()[2] == b'{"status":"ok"}'
-        if count > MAX_PIPELINED:
-            while (found := line.answer())[0] == 200:
+        if count > MAX_PIPELINED_REQUESTS:
+            while (received := line.answer())[0] == 200:
                 pass
-            assert (found[0], found[1][b"connection"], found[1][b"retry-after"]) == (
+            assert (received[0], received[1][b"connection"], received[1][b"retry-after"]) == (
                 429,
                 b"close",
                 b"1",
@@ -250,21 +248,21 @@ def test_many_requests_in_one_write_are_answered_or_told_to_come_back(wire_serve
             assert line.answer()[0] == 200
 
 
-def test_requests_in_a_row_are_answered_in_order(server):
+def test_pipelined_requests_are_answered_in_order(server):
     with Line(server) as line:
         for path in (b"/healthz", b"/nothing", b"/healthz"):
             line.get(path=path)
         assert [line.answer()[0] for _ in range(3)] == [200, 404, 200]
 
 
-def test_an_upgrade_is_not_made(server):
+def test_an_upgrade_is_ignored(server):
     with Line(server) as line:
         line.get(b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
         assert line.answer()[0] == 200
 
 
 @pytest.mark.parametrize("part", ["nothing", "a line", "a head", "a body"])
-def test_who_dribbles_is_closed(server, part):
+def test_a_slow_sender_is_disconnected(server, part):
     with Line(server) as line:
         head = [b"POST /v1/score HTTP/1.1\r\n", line.host, b"Content-Type: application/json\r\n"]
         sent = {
@@ -290,7 +288,7 @@ def test_who_dribbles_is_closed(server, part):
         assert data == b"" or b" 408 " in data.splitlines()[0]
 
 
-def test_dribblers_do_not_hold_up_the_honest(server):
+def test_slow_senders_do_not_delay_others(server):
     lines = [Line(server) for _ in range(100)]
     try:
         for line in lines:
@@ -314,14 +312,14 @@ def test_an_idle_connection_is_closed_after_a_while(server):
     with Line(server) as line:
         line.get()
         assert line.answer()[0] == 200
-        line.send(b"\r\n")  # no request
+        line.send(b"\r\n")  # an empty line, not a request
         assert b" 408 " in line.closed()
 
 
-def test_who_does_not_read_is_cut_off(server):
-    """What it asked for is not made without end: the connection goes."""
+def test_a_client_that_does_not_read_is_disconnected(server):
+    """The server does not compute its answers for ever."""
     body = b'{"model":"letters","input":"%s"}' % (b"a" * 99_000)
-    times = 16  # more than the buffers of the system hold
+    times = 16  # more than the system's buffers hold
     with Line(server) as line:
         line.send(b"POST /v1/score HTTP/1.1\r\n", line.host, b"Content-Type: application/json\r\n")
         line.send(b"Content-Length: %d\r\n\r\n" % len(body), body)
@@ -335,7 +333,7 @@ def test_who_does_not_read_is_cut_off(server):
         gone = select.poll()
         gone.register(line.socket, 0)
         for _ in range(TRIES):
-            # an empty line asks for nothing, and shows whether there is still somebody
+            # an empty line is no request, but shows whether the connection is open
             with contextlib.suppress(ConnectionResetError, BrokenPipeError):
                 line.send(b"\r\n")
             if gone.poll(100):
@@ -345,8 +343,8 @@ def test_who_does_not_read_is_cut_off(server):
         assert len(line.closed()) < (times - 1) * whole
 
 
-def test_who_has_sent_all_gets_its_answer(server):
-    """A client that closes its half of the connection is answered, and a feed is not read for nobody."""
+def test_a_client_that_closes_its_sending_side_gets_its_answer(server):
+    """The client closes its half of the connection and still reads the answer."""
     with Line(server) as line:
         body = b'{"model":"letters","input":"%s"}' % (b"abc" * 1000)
         line.send(
@@ -366,7 +364,7 @@ def test_who_has_sent_all_gets_its_answer(server):
         assert line.closed() == b""
 
 
-def test_a_long_body_that_comes_behind_its_head_is_no_head(wire_server):
+def test_a_long_body_in_the_same_write_does_not_count_as_head(wire_server):
     body = b'{"model":"letters","input":"%s"}' % (b"a" * 90_000)
     with Line(wire_server) as line:
         for _ in range(3):
@@ -380,14 +378,14 @@ def test_a_long_body_that_comes_behind_its_head_is_no_head(wire_server):
 def counted(server, route, status):
     with Line(server) as line:
         line.get(path=b"/metrics")
-        found = line.answer()[2].decode()
+        received = line.answer()[2].decode()
     pattern = rf'elman_requests_total{{route="{route}",status="{status}"}} (\d+)'
-    return int(match[1]) if (match := re.search(pattern, found)) else 0
+    return int(match[1]) if (match := re.search(pattern, received)) else 0
 
 
 @pytest.mark.parametrize("more", [b"", b',"stream":true'])
-def test_work_ends_when_the_client_goes(wire_server, more):
-    """What is counted for it is 499, long before it could have been answered."""
+def test_work_is_cancelled_when_the_client_leaves(wire_server, more):
+    """The request is counted with status 499, long before it could have been answered."""
     body = b'{"model":"letters","prompt":"%s","n":4096%s}' % (b"a" * 90_000, more)
     before = counted(wire_server, "/v1/generate", 499)
     with Line(wire_server) as line:
@@ -404,7 +402,7 @@ def test_work_ends_when_the_client_goes(wire_server, more):
         pytest.fail("the work goes on")
 
 
-def test_a_field_behind_the_body_is_none_of_the_head(server):
+def test_a_trailer_field_is_dropped(server):
     body = b'{"model":"letters","input":"a"}'
     with Line(server) as line:
         line.send(
@@ -422,12 +420,12 @@ def post(line, body=PREDICT, *fields):
     line.send(*fields, b"Content-Length: %d\r\n\r\n" % len(PREDICT), body)
 
 
-def test_beyond_all_room_is_429_and_costs_no_task(start, model_file):
-    """Who is turned away keeps the connection, where the next request can be told from this one."""
+def test_a_request_over_the_limit_is_answered_429_without_a_task(start, model_file):
+    """The connection stays open if its next request can be told from the rest of this one."""
     with start(model_file, max_requests=2) as server, contextlib.ExitStack() as stack:
         first, second, third = (stack.enter_context(Line(server)) for _ in range(3))
         for line in (first, second):
-            post(line, b"")  # at work from its head on
+            post(line, b"")  # a request counts from its head on
         line = stack.enter_context(Line(server))
         while True:
             line.get()
@@ -458,15 +456,15 @@ def test_beyond_all_room_is_429_and_costs_no_task(start, model_file):
         post(third)
         assert third.answer()[0] == 200
         third.get(path=b"/metrics")
-        found = third.answer()[2].decode()
-        counted = re.search(r'elman_requests_total{route="other",status="429"} (\d+)', found)
+        received = third.answer()[2].decode()
+        counted = re.search(r'elman_requests_total{route="other",status="429"} (\d+)', received)
         assert int(counted[1]) >= 7
 
 
-def test_who_is_turned_away_and_goes_silent_is_closed(start, model_file):
-    settings = {"max_requests": 1, "dribble_seconds": SECONDS, "keep_alive_seconds": 2.0}
+def test_a_refused_client_that_stops_sending_is_disconnected(start, model_file):
+    settings = {"max_requests": 1, "transfer_seconds": SECONDS, "keep_alive_seconds": 2.0}
     with start(model_file, **settings) as server, Line(server) as line:
-        # once with its body, once without; the one at work is cut off by then
+        # once with its body and once without; the first request is disconnected by then
         for body in (PREDICT, b""):
             with Line(server) as busy:
                 post(busy, b"")
@@ -480,7 +478,7 @@ def test_who_is_turned_away_and_goes_silent_is_closed(start, model_file):
         assert line.closed() == b""
 
 
-def test_head_has_no_body(server):
+def test_the_answer_to_head_has_no_body(server):
     for path in (b"/", b"/healthz", b"/page/draw.css"):
         with Line(server) as line:
             line.send(b"HEAD ", path, b" HTTP/1.1\r\nConnection: close\r\n", line.host, b"\r\n")
@@ -490,7 +488,7 @@ def test_head_has_no_body(server):
 
 
 @pytest.mark.parametrize("way", ["length", "chunked"])
-def test_a_body_that_is_too_large_gets_its_answer(server, way):
+def test_a_client_with_too_large_a_body_can_read_the_answer(server, way):
     with Line(server) as line:
         head = [b"POST /v1/score HTTP/1.1\r\n", line.host, b"Content-Type: application/json\r\n"]
         block = b"x" * 65536
@@ -502,7 +500,7 @@ def test_a_body_that_is_too_large_gets_its_answer(server, way):
             for _ in range(128):
                 line.send(*([b"10000\r\n", block, b"\r\n"] if way == "chunked" else [block]))
         except OSError:
-            pass  # the server has answered and gone
+            pass  # the server has answered and closed the connection
         else:
             assert line.answer()[0] == 413
             line.send(*([b"0\r\n\r\n"] if way == "chunked" else []))
@@ -510,7 +508,7 @@ def test_a_body_that_is_too_large_gets_its_answer(server, way):
             assert line.answer()[0] == 200
 
 
-def test_after_all_of_it_the_server_is_well(server):
+def test_the_server_still_answers_after_these_tests(server):
     with Line(server) as line:
         line.get()
         assert line.answer()[2] == b'{"status":"ok"}'

@@ -1,4 +1,4 @@
-"""``/v1/completions``, asked with OpenAI's own client."""
+"""``/v1/completions``, tested with OpenAI's own client."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import elman
 from elman.language.stream import STEPS, Stream, token_numbers
 from elman.serve import routes_openai
-from elman.serve.completion import Part, blocks, places
-from elman.serve.schema import CompletionBody
+from elman.serve.completion import Chunk, stream_blocks, token_spans
+from elman.serve.schema import CompletionRequest
 from elman.text.vocabulary import TextCodec
 
 
@@ -46,15 +46,15 @@ def test_the_models(client):
 
 
 @pytest.mark.parametrize(("name", "prompt"), [("letters", "abc"), ("words", "I like")])
-def test_a_completion_and_its_stream(client, name, prompt):
+def test_a_completion_as_one_answer_and_as_events(client, name, prompt):
     predictor = client.loaded[name]
     how = {"model": name, "prompt": prompt, "max_tokens": 30}
-    found = client.completions.create(**how, temperature=0)
-    assert found.object == "text_completion"
-    assert found.choices[0].text == greedy(predictor, prompt, 30)
-    assert found.choices[0].finish_reason == "length"
+    completion = client.completions.create(**how, temperature=0)
+    assert completion.object == "text_completion"
+    assert completion.choices[0].text == greedy(predictor, prompt, 30)
+    assert completion.choices[0].finish_reason == "length"
     read = len(predictor.score(prompt).tokens)
-    usage = found.usage
+    usage = completion.usage
     assert (usage.prompt_tokens, usage.completion_tokens) == (read, 30)
     assert usage.total_tokens == read + 30
     whole = client.completions.create(**how, seed=5).choices[0].text
@@ -70,26 +70,26 @@ def test_a_completion_and_its_stream(client, name, prompt):
     assert parts[-1].usage.completion_tokens == 30
 
 
-def test_prompts_choices_and_tokens(client):
+def test_several_prompts_and_completions(client):
     numbers = client.loaded["letters"].model.codec.encode("abc").tolist()
     how = {"model": "letters", "max_tokens": 12, "seed": 1}
-    found = client.completions.create(prompt=["abc", "h"], n=2, **how)
-    assert [choice.index for choice in found.choices] == [0, 1, 2, 3]
-    assert len({choice.text for choice in found.choices}) == 4
-    assert found.usage.prompt_tokens == 4
+    completion = client.completions.create(prompt=["abc", "h"], n=2, **how)
+    assert [choice.index for choice in completion.choices] == [0, 1, 2, 3]
+    assert len({choice.text for choice in completion.choices}) == 4
+    assert completion.usage.prompt_tokens == 4
     for prompt in (numbers, [numbers]):
         alone = client.completions.create(prompt=prompt, **how)
-        assert alone.choices[0].text == found.choices[0].text
+        assert alone.choices[0].text == completion.choices[0].text
     parts = client.completions.create(prompt=["abc", "h"], n=2, stream=True, **how)
     texts = ["", "", "", ""]
     for part in parts:
         texts[part.choices[0].index] += part.choices[0].text
-    assert texts == [choice.text for choice in found.choices]
+    assert texts == [choice.text for choice in completion.choices]
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_stops(client, stream):
-    """Nothing of a stop is ever sent, wherever the text is cut."""
+def test_stop_texts(client, stream):
+    """No character of a stop text is ever sent, wherever the events are cut."""
     whole = (
         client.completions.create(model="letters", prompt="a", max_tokens=200, seed=2)
         .choices[0]
@@ -110,8 +110,8 @@ def test_stops(client, stream):
             assert (text, reason) == (expected, "stop")
 
 
-def test_a_document_ends(client):
-    """Where documents are lines, the end of the line is the end of the text."""
+def test_the_end_of_a_document_ends_the_text(client):
+    """If documents are lines, the end of a line ends the text."""
     how = {"model": "lines", "prompt": "ab", "max_tokens": 400, "seed": 0}
     choice = client.completions.create(**how).choices[0]
     assert choice.finish_reason == "stop"
@@ -124,28 +124,30 @@ def test_log_probabilities(client):
     predictor = client.loaded["words"]
     prompt = "I like tea"
     how = {"model": "words", "prompt": prompt, "logprobs": 2, "temperature": 0}
-    found = client.completions.create(**how, max_tokens=5, echo=True).choices[0]
-    told = found.logprobs
+    completion = client.completions.create(**how, max_tokens=5, echo=True).choices[0]
+    logprobs = completion.logprobs
     codec = predictor.model.codec
-    score = predictor.score([codec.tokens.index(token.strip(" ")) for token in told.tokens])
-    assert "".join(told.tokens) == found.text
-    assert found.text.startswith(prompt)
-    # a word's log probability is that of its probability: rounded once more than the score's
-    np.testing.assert_allclose(told.token_logprobs, score.log_probabilities, atol=1e-6)
+    score = predictor.score([codec.tokens.index(token.strip(" ")) for token in logprobs.tokens])
+    assert "".join(logprobs.tokens) == completion.text
+    assert completion.text.startswith(prompt)
+    # computed from the rounded probability, unlike the score
+    np.testing.assert_allclose(logprobs.token_logprobs, score.log_probabilities, atol=1e-6)
     assert [
-        found.text[at:].startswith(token)
-        for at, token in zip(told.text_offset, told.tokens, strict=True)
+        completion.text[at:].startswith(token)
+        for at, token in zip(logprobs.text_offset, logprobs.tokens, strict=True)
     ]
-    # the two best, and the token itself where it is a third one
-    for token, value, top in zip(told.tokens, told.token_logprobs, told.top_logprobs, strict=True):
+    # the two best tokens, and the token itself if it is another one
+    for token, value, top in zip(
+        logprobs.tokens, logprobs.token_logprobs, logprobs.top_logprobs, strict=True
+    ):
         assert top[token] == value
         assert len(top) == 2 + (value < sorted(top.values())[-2])
-    assert {len(top) for top in told.top_logprobs} == {2, 3}
+    assert {len(top) for top in logprobs.top_logprobs} == {2, 3}
     first = predictor.predict_next("", 1)[0][1]
-    assert max(told.top_logprobs[0].values()) >= np.log(first) - 1e-6
+    assert max(logprobs.top_logprobs[0].values()) >= np.log(first) - 1e-6
     plain = client.completions.create(**how, max_tokens=5).choices[0]
-    assert prompt + plain.text == found.text
-    assert plain.logprobs.token_logprobs == told.token_logprobs[3:]
+    assert prompt + plain.text == completion.text
+    assert plain.logprobs.token_logprobs == logprobs.token_logprobs[3:]
     alone = client.completions.create(**how | {"logprobs": 0}, max_tokens=5).choices[0].logprobs
     pairs = zip(alone.tokens, alone.token_logprobs, strict=True)
     assert alone.top_logprobs == [{token: value} for token, value in pairs]
@@ -169,43 +171,46 @@ SENT = [
 
 @pytest.mark.parametrize(("name", "prompt", "tokens"), SENT)
 def test_a_prompt_is_echoed_as_it_was_sent(client, name, prompt, tokens):
-    """Its length is what clients cut off, and its tokens are told where they stand."""
+    """Clients cut off the prompt by its length and find tokens by their offsets."""
     how = {"model": name, "prompt": prompt, "max_tokens": 6, "seed": 3, "logprobs": 1}
     plain = client.completions.create(**how).choices[0]
     whole = client.completions.create(**how, echo=True).choices[0]
     parts = [part.choices[0] for part in client.completions.create(**how, echo=True, stream=True)]
     assert whole.text == prompt + plain.text == "".join(part.text for part in parts)
-    told, new = whole.logprobs, plain.logprobs
-    assert list(zip(told.text_offset, told.tokens, strict=True))[: len(tokens)] == tokens
-    assert told.tokens[len(tokens) :] == new.tokens
-    assert told.text_offset[len(tokens) :] == [len(prompt) + at for at in new.text_offset]
-    assert [at for part in parts for at in part.logprobs.text_offset] == told.text_offset
+    logprobs, new = whole.logprobs, plain.logprobs
+    assert list(zip(logprobs.text_offset, logprobs.tokens, strict=True))[: len(tokens)] == tokens
+    assert logprobs.tokens[len(tokens) :] == new.tokens
+    assert logprobs.text_offset[len(tokens) :] == [len(prompt) + at for at in new.text_offset]
+    assert [at for part in parts for at in part.logprobs.text_offset] == logprobs.text_offset
 
 
 def test_token_numbers_are_echoed_as_text(client):
     codec = client.loaded["words"].model.codec
     numbers = codec.encode("I like zebra!").tolist()
     how = {"model": "words", "prompt": numbers, "max_tokens": 3, "echo": True, "logprobs": 0}
-    found = client.completions.create(**how).choices[0]
-    assert found.text.startswith("I like <unk>!")
-    assert "".join(found.logprobs.tokens) == found.text
-    assert found.logprobs.text_offset[:5] == [0, 1, 6, 12, 13]
+    completion = client.completions.create(**how).choices[0]
+    assert completion.text.startswith("I like <unk>!")
+    assert "".join(completion.logprobs.tokens) == completion.text
+    assert completion.logprobs.text_offset[:5] == [0, 1, 6, 12, 13]
 
 
-def test_where_tokens_stand():
-    """A word is cut, and a number masked, so that a token is not as long as what it stands for."""
+def test_token_spans():
+    """The tokens of cut words and masked numbers differ in length from their text."""
     text = " at 0x1f,\r\n" + "1" * 500 + " took 3.5ms\x1fin " + "ab" * 150
     for split in ("words", "whitespace", "log"):
         codec = TextCodec("word", ("<unk>", "took", "\n"), split)
-        found = list(places(codec, text))
-        assert len(found) == len(token_numbers(codec, text))
-        words = [text[begin:end] for begin, end in found]
+        completion = list(token_spans(codec, text))
+        assert len(completion) == len(token_numbers(codec, text))
+        words = [text[begin:end] for begin, end in completion]
         assert "".join(words) == text.replace(" ", "").replace("\x1f", "")
-        assert [found[words.index(word)][0] for word in ("at", "took")] == [1, text.index("took")]
+        assert [completion[words.index(word)][0] for word in ("at", "took")] == [
+            1,
+            text.index("took"),
+        ]
 
 
-def test_what_openai_sends_besides_is_ignored(client):
-    found = client.completions.create(
+def test_fields_that_do_not_change_the_text_are_ignored(client):
+    completion = client.completions.create(
         model="letters",
         prompt="a",
         max_tokens=3,
@@ -217,9 +222,11 @@ def test_what_openai_sends_besides_is_ignored(client):
         logit_bias={},
         extra_body={"something_new": {"a": 1}, "top_k": None},
     )
-    assert len(found.choices[0].text) == 3
-    found = client.completions.create(model="letters", prompt="a", max_tokens=3, n=2, best_of=2)
-    assert len(found.choices) == 2
+    assert len(completion.choices[0].text) == 3
+    completion = client.completions.create(
+        model="letters", prompt="a", max_tokens=3, n=2, best_of=2
+    )
+    assert len(completion.choices) == 2
 
 
 @pytest.mark.parametrize(
@@ -235,21 +242,24 @@ def test_what_openai_sends_besides_is_ignored(client):
         ("top_k", 40, "leave it out"),
     ],
 )
-def test_what_would_change_the_text_is_refused_in_a_line(client, field, value, remedy):
+def test_unsupported_fields_that_change_the_text_are_refused(client, field, value, remedy):
     how = {"model": "letters", "prompt": "a", "extra_body": {field: value}}
-    words = rf"{field}: got .*; this server does not do that: {remedy}"
+    words = rf"{field}: got .*; this server does not support it: {remedy}"
     with pytest.raises(openai.BadRequestError, match=words):
         client.completions.create(**how)
 
 
-def test_what_cannot_be_is_refused(client):
+def test_invalid_completions_are_refused(client):
     create = client.completions.create
     for how, words in (
         ({"max_tokens": 5000}, "max_tokens: got 5000"),
         ({"temperature": -1}, "temperature: got -1"),
         ({"prompt": [99]}, "tokens: got 99"),
-        ({"prompt": ["a"] * 16, "n": 16, "max_tokens": 4096}, "tokens of all choices: got 1048576"),
-        ({"prompt": "a" * 5000, "n": 16, "echo": True}, "tokens of all choices: got 80256"),
+        (
+            {"prompt": ["a"] * 16, "n": 16, "max_tokens": 4096},
+            "tokens of all completions: got 1048576",
+        ),
+        ({"prompt": "a" * 5000, "n": 16, "echo": True}, "tokens of all completions: got 80256"),
         ({"prompt": [[1] * 50_001] * 2}, "tokens of all prompts: got 100002"),
         ({"stop": ["a"] * 5}, "stop"),
         ({"stream": True, "prompt": [99]}, "tokens: got 99"),
@@ -261,32 +271,32 @@ def test_what_cannot_be_is_refused(client):
 
 
 @pytest.mark.parametrize("echo", [False, True])
-def test_a_prompt_is_read_once_for_all_its_choices(models, monkeypatch, echo):
-    """And each choice is what it would be if its prompt had been read for it alone."""
+def test_a_prompt_is_read_once_for_all_its_completions(models, monkeypatch, echo):
+    """Each completion equals the one after a prompt of its own."""
     feed, step, read = Stream.feed, Stream.step, []
     monkeypatch.setattr(Stream, "feed", lambda one, what: read.extend(what) or feed(one, what))
     monkeypatch.setattr(Stream, "step", lambda one, what: read.append(what) or step(one, what))
 
     def made(**more):
         body = {"model": "letters", "max_tokens": 8, "logprobs": 2, "echo": echo, **more}
-        found = {}
-        for part in routes_openai._parts(models["letters"], CompletionBody(**body)):
-            found.setdefault(part.index, Part(part.index)).add(part)
-        return [(whole.pieces, whole.text, whole.reason) for whole in found.values()]
+        completion = {}
+        for part in routes_openai._chunks(models["letters"], CompletionRequest(**body)):
+            completion.setdefault(part.index, Chunk(part.index)).append(part)
+        return [(whole.pieces, whole.text, whole.finish_reason) for whole in completion.values()]
 
     several = made(prompt=["abc", "dad"], n=3, seed=5)
     assert read[:6] == models["letters"].model.codec.encode("abcdad").tolist()
     assert len(read) == 6 + len(several) * 8
-    for index, found in enumerate(several):
-        assert [found] == made(prompt="abc" if index < 3 else "dad", seed=5 + index)
+    for index, completion in enumerate(several):
+        assert [completion] == made(prompt="abc" if index < 3 else "dad", seed=5 + index)
 
 
 @pytest.mark.parametrize("name", ["letters", "lines"])
-def test_a_long_prompt_is_read_some_at_a_time_to_the_same_state(models, name):
+def test_a_long_prompt_read_in_blocks_gives_the_same_state(models, name):
     stream = models[name].stream()
     for text in ("", "ab\n", "abc\nzd" * 600, "a" * (3 * STEPS + 7), "\n" * 7 + "abz" * STEPS):
         one, numbers = stream.fork(), token_numbers(stream.codec, text)
-        for block in blocks(stream.codec, numbers):
+        for block in stream_blocks(stream.codec, numbers):
             one.feed(block)
             assert len(block) <= STEPS or block[-1] == stream.codec.end_id
         whole = stream.fork().feed(numbers)
@@ -295,12 +305,12 @@ def test_a_long_prompt_is_read_some_at_a_time_to_the_same_state(models, name):
 
 def test_a_seed_may_be_any_number(client):
     for seed in (-5, 0, 2**62):
-        found = client.completions.create(model="letters", prompt="a", max_tokens=3, seed=seed)
-        assert len(found.choices[0].text) == 3
+        completion = client.completions.create(model="letters", prompt="a", max_tokens=3, seed=seed)
+        assert len(completion.choices[0].text) == 3
 
 
-def test_the_stream_alone_is_what_is_read(client):
-    """A prompt's last word decides what stands before the next one."""
+def test_a_completion_uses_a_stream_of_its_own(client):
+    """The last word of the prompt decides whether a space precedes the next one."""
     predictor = client.loaded["words"]
     alone = Stream(predictor.network).feed("I like")
     text = client.completions.create(model="words", prompt="I like", max_tokens=4, temperature=0)

@@ -1,4 +1,4 @@
-"""What the description promises holds for whatever is sent: schemathesis draws good and bad requests from it.
+"""The OpenAPI description holds for all requests: schemathesis generates valid and invalid ones from it.
 
 ``ELMAN_HOSTILE_COUNT`` sets how many requests are sent (a release: 50000).
 """
@@ -23,8 +23,14 @@ from schemathesis.checks import CHECKS, load_all_checks
 
 import elman
 from elman.serve import schema
-from elman.serve.json_route import _invalid
-from elman.serve.schema import CompletionBody, Feed, Predict, Score, Trace
+from elman.serve.json_route import _input_error
+from elman.serve.schema import (
+    CompletionRequest,
+    FeedRequest,
+    PredictRequest,
+    ScoreRequest,
+    TraceRequest,
+)
 
 load_all_checks()
 COUNT = int(os.environ.get("ELMAN_HOSTILE_COUNT", "300"))
@@ -49,7 +55,7 @@ def api(start, model_file):
     with start(*paths) as server, httpx.Client(base_url=server.url, timeout=30) as client:
         schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
         schema.config.generation.update(modes=list(GenerationMode))
-        # a text that is too long may make a body that is: 413
+        # a text over its limit may exceed the limit of the body too: 413
         rejection = schema.config.checks.negative_data_rejection
         rejection.expected_statuses = [*rejection.expected_statuses, "413"]
 
@@ -58,7 +64,7 @@ def api(start, model_file):
 
         @schema.hook
         def map_body(context, body):
-            # a name that is drawn is nobody's: most questions are to reach a model
+            # no model has a random name, so use known names for most requests
             name = body.get("model") if isinstance(body, dict) else None
             if isinstance(name, str) and 0 < len(name) <= 200 and drawn(body) % 4:
                 known = [f"{name}-1" if name != "letters" else name for name in NAMES]
@@ -86,7 +92,7 @@ def operations(schema):
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_no_request_breaks_the_description(api, mode):
+def test_no_request_contradicts_the_description(api, mode):
     every = operations(api)
     assert "POST /v1/streams/{stream}/feed" in every
     for number, (name, operation) in enumerate(every.items()):
@@ -106,7 +112,7 @@ def test_no_request_breaks_the_description(api, mode):
         try:
             ask()
         except Unsatisfiable:
-            # a request without parameters has nothing that could be wrong
+            # a request without parameters cannot be invalid
             assert mode == GenerationMode.NEGATIVE, name
 
 
@@ -148,8 +154,8 @@ ASKED = [
     ASKED,
     ids=lambda value: value.get("model") if isinstance(value, dict) else value,
 )
-def test_what_a_model_of_each_task_answers_is_described(api, path, body):
-    """Few of the requests that are drawn are such that the model can answer them."""
+def test_the_replies_of_every_task_match_their_schemas(api, path, body):
+    """Most generated requests cannot be answered, so these are written by hand."""
     answer = operations(api)[f"POST {path}"].Case(body=body).call_and_validate(checks=CHECKED)
     assert answer.status_code == 200
     described = api.raw_schema["paths"][path]["post"]["responses"]["200"]["content"]
@@ -159,31 +165,36 @@ def test_what_a_model_of_each_task_answers_is_described(api, path, body):
 @pytest.mark.parametrize(
     "wrong", [[[""] * 90] * 70, [""] * 90 + [1], [[1.0] * 1001] * 9], ids=["rows", "mixed", "long"]
 )
-def test_a_list_stops_at_its_first_fault(wrong):
-    """One a kind of input at most: all faults of a large body would keep everybody waiting."""
+def test_validation_of_an_input_stops_at_its_first_fault(wrong):
+    """There is at most one fault for each type of input: collecting all would delay other requests."""
     with pytest.raises(ValidationError) as caught:
-        Predict.model_validate({"model": "m", "input": wrong})
+        PredictRequest.model_validate({"model": "m", "input": wrong})
     assert caught.value.error_count() <= 4
 
 
 @pytest.mark.parametrize(
     ("body", "field"),
-    [(CompletionBody, "prompt"), (CompletionBody, "stop"), (Score, "input"), (Trace, "units")],
+    [
+        (CompletionRequest, "prompt"),
+        (CompletionRequest, "stop"),
+        (ScoreRequest, "input"),
+        (TraceRequest, "units"),
+    ],
 )
-def test_every_list_stops_at_its_first_fault(body, field):
+def test_validation_of_every_list_stops_at_its_first_fault(body, field):
     with pytest.raises(ValidationError) as caught:
         body.model_validate({"model": "m", field: [None] * 500})
     assert caught.value.error_count() <= 4
     with pytest.raises(ValidationError) as caught:
-        Feed.model_validate({"tokens": [-1] * 500})
+        FeedRequest.model_validate({"tokens": [-1] * 500})
     assert caught.value.error_count() == 1
 
 
 @pytest.fixture
-def told(models, ask):
-    """Returns the line that a wrong body is refused with."""
+def error_line(models, ask):
+    """Returns the error line for an invalid body."""
 
-    def told(content, route="/v1/predict"):
+    def error_line(content, route="/v1/predict"):
         async def go():
             async with ask(models) as client:
                 head = {"Content-Type": "application/json"}
@@ -196,7 +207,7 @@ def told(models, ask):
 
         return asyncio.run(go())
 
-    return told
+    return error_line
 
 
 FIELDS = "model, input, inputs, k, horizon, series"
@@ -258,10 +269,10 @@ EXPECTED_METHOD = "'replacement', 'decomposition', 'integrated gradients' or 'le
     ],
     ids=lambda value: None if isinstance(value, dict) else value[:40],
 )
-def test_a_wrong_field_is_told_in_a_line(told, route, body, line):
+def test_an_invalid_field_is_reported_in_one_line(error_line, route, body, line):
     known = {"input": "a"} if route in ("score", "replace") and body else {}
     model = {} if route == "predict" and body == {"input": "a"} else {"model": "letters"}
-    assert told(json.dumps(model | known | body), f"/v1/{route}") == line
+    assert error_line(json.dumps(model | known | body), f"/v1/{route}") == line
 
 
 @pytest.mark.parametrize(
@@ -285,27 +296,27 @@ def test_a_wrong_field_is_told_in_a_line(told, route, body, line):
     ],
     ids=["after", "empty", "deep", "list", "null", "string"],
 )
-def test_a_body_that_is_no_object_is_told_in_a_line(told, body, line):
-    assert told(body) == f"the body: {line}"
+def test_a_body_that_is_not_an_object_is_reported_in_one_line(error_line, body, line):
+    assert error_line(body) == f"the body: {line}"
 
 
-def test_no_number_is_too_wrong_to_be_told(told):
+def test_any_invalid_number_is_reported(error_line):
     """Python itself refuses to write a whole number of more than 4,300 digits."""
     for number in ("9" * 4_000, "9" * 5_000, "NaN", "-Infinity", "1e999"):
         content = f'{{"model": "letters", "input": "a", "k": {number}}}'
-        assert len(told(content)) < 300
+        assert len(error_line(content)) < 300
 
 
 @pytest.mark.parametrize("body", [getattr(schema, name) for name in schema.__all__])
-def test_every_field_is_told_by_its_name(body):
-    """And by none of those that pydantic has for the types of a union."""
+def test_every_field_is_reported_by_its_name(body):
+    """The line contains none of the names that pydantic has for the types of a union."""
     for name in body.model_fields:
         for wrong in ({}, [{}], [[{}]], [["a", {}]], [[1, {}]]):
             if (name, wrong) == ("stream_options", {}):
-                continue  # all of its fields have a value of their own
+                continue  # all of its fields have defaults
             with pytest.raises(ValidationError) as caught:
                 body.model_validate_json(json.dumps({"model": "m", name: wrong}))
-            line = str(_invalid(body, caught.value))
-            # a field that is missing may come first, and a stream is told without a model
+            line = str(_input_error(body, caught.value))
+            # a missing field may be reported first, and a stream's request has no model
             pattern = r"(\w+(\.\d+)*: got (an object|a list|nothing|\"a\"|1); expected .+|no such field: .+)"
             assert re.fullmatch(pattern, line), line

@@ -1,4 +1,4 @@
-"""States that clients keep: another's, a changed one, or one of another model is never taken."""
+"""States that clients keep: the server accepts only those that it has signed itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from elman.language.stream import Stream
 from elman.serve.sealed_state import open_state, seal_state
 
 
-def test_every_changed_byte_is_refused(make):
+def test_a_changed_byte_is_refused(make):
     state = Stream(make("gru")).feed("abc").state
     sealed = seal_state(b"k" * 32, state)
     assert open_state(b"k" * 32, sealed) == state
@@ -28,7 +28,7 @@ def test_every_changed_byte_is_refused(make):
             whole[place] ^= bit
 
 
-def test_only_the_text_that_was_given_is_taken():
+def test_only_the_canonical_text_of_a_state_is_accepted():
     key, state = b"k" * 32, b"abcd"
     sealed = seal_state(key, state)
     others = [
@@ -49,7 +49,7 @@ def test_only_the_text_that_was_given_is_taken():
         if other != sealed:
             with pytest.raises(InputError):
                 open_state(key, other)
-    # the last character has bits that base64 does not read
+    # base64 ignores some bits of the last character
     last = sealed.rstrip("=")[-1]
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     for other in set(alphabet) - {last}:
@@ -57,7 +57,7 @@ def test_only_the_text_that_was_given_is_taken():
             open_state(key, sealed.rstrip("=")[:-1] + other + "=" * sealed.count("="))
 
 
-def test_another_models_state_is_refused(make, ask):
+def test_the_state_of_another_model_is_refused(make, ask):
     models = {
         name: elman.tasks.open_model(make("gru", seed=seed)) for seed, name in enumerate("ab")
     }
@@ -78,8 +78,8 @@ def test_another_models_state_is_refused(make, ask):
     asyncio.run(go())
 
 
-def test_servers_with_one_key_take_turns(start, model_file):
-    """Two processes serve one stream in turns; a third with a key of its own does not take its state."""
+def test_servers_with_the_same_key_accept_each_others_states(start, model_file):
+    """Two servers continue one stream in turns; a third one with another key refuses its state."""
     key = b"one key for both of them"
     network = Network(elman.load(model_file).model)
     alone, state = Stream(network), None
@@ -92,9 +92,9 @@ def test_servers_with_one_key_take_turns(start, model_file):
         for turn, part in enumerate(["abc", " d", "", "e\nf", "gh", "a"]):
             server = (one, two)[turn % 2]
             body = {"model": "letters", "state": state, "input": part, "k": 4}
-            found = client.post(f"{server.url}/v1/step", json=body).json()
-            state = found["state"]
-            rows = [(row["token"], row["probability"]) for row in found["predictions"]]
+            reply = client.post(f"{server.url}/v1/step", json=body).json()
+            state = reply["state"]
+            rows = [(row["token"], row["probability"]) for row in reply["predictions"]]
             assert rows == alone.feed(part).predict(4)
         answer = client.post(f"{stranger.url}/v1/step", json={"model": "letters", "state": state})
         assert answer.status_code == 400

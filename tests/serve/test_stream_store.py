@@ -1,4 +1,4 @@
-"""Streams that share products of one model: each answers as it would alone, whoever is beside it."""
+"""Streams that share batches of one model: each one answers as if it were alone."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from elman.errors import InputError
 from elman.language.network import Network
 from elman.language.stream import Stream, token_numbers
 from elman.serve import batcher as module
-from elman.serve.batcher import Batcher, StaleError
-from elman.serve.stream_store import BusyError, NotFoundError, Streams
+from elman.serve.batcher import Batcher
+from elman.serve.http_errors import BusyError, NotFoundError, StaleError
+from elman.serve.stream_store import StreamStore
 
 COUNT = int(os.environ.get("ELMAN_HOSTILE_COUNT", "0")) or 60
-# float32 without the kernel: a product of many rows may be summed in another order than one row's
+# without the kernel, numpy may sum the product of many rows in another order than that of one row
 TOLERANCE = 0.0 if kernel.kernels() else 2e-5
 
 
@@ -39,7 +40,7 @@ def streams_of(model, room=10**6, idle=60.0, clock=None, observe=lambda *_: None
     network = Network(model)
     batcher = Batcher(network, 0.001, observe)
     held = []
-    held.append(Streams("m", batcher, idle, lambda: room - len(held[0]), cut, clock or Clock()))
+    held.append(StreamStore("m", batcher, idle, lambda: room - len(held[0]), cut, clock or Clock()))
     return held[0]
 
 
@@ -63,9 +64,9 @@ def same(answer, stream, k):
 
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
-def test_random_interleavings_are_solo_streams(make, monkeypatch, cell, documents):
-    """Streams come, read, fork, go on from a kept state and leave, many at once; none is another."""
-    monkeypatch.setattr(module, "TURN", 5)
+def test_interleaved_streams_answer_like_streams_alone(make, monkeypatch, cell, documents):
+    """Many streams at once are created, read, fork, continue from a kept state and are deleted."""
+    monkeypatch.setattr(module, "TOKENS_PER_ROUND", 5)
     model = make(cell, documents=documents)
     network = Network(model)
 
@@ -113,7 +114,7 @@ def test_random_interleavings_are_solo_streams(make, monkeypatch, cell, document
     run(work, streams_of(model))
 
 
-def test_requests_that_arrive_together_share_products(make):
+def test_requests_that_arrive_together_share_a_batch(make):
     seen = []
     streams = streams_of(
         make("gru"), observe=lambda streams, tokens: seen.append((streams, tokens))
@@ -129,7 +130,7 @@ def test_requests_that_arrive_together_share_products(make):
     assert max(streams for streams, _ in seen) > 25
 
 
-def test_a_long_text_does_not_hold_up_the_others(make):
+def test_a_long_text_does_not_delay_other_streams(make):
     streams = streams_of(make("lstm", size=32))
 
     async def work(streams):
@@ -171,11 +172,11 @@ def test_a_numbered_request_is_read_once(make):
         assert again == [first] * 3
         with pytest.raises(StaleError, match="seq: got 2; expected 1, or 0 again"):
             await streams.feed(name, "a", 4, 2)
-        expected = "seq: got 0 with another input; expected what 0 was before, or 1"
+        expected = "seq: got 0 with another input; expected the same input as before, or seq 1"
         for other in ("ab", "abcd", "", "abd"):
             with pytest.raises(StaleError, match=expected):
                 await streams.feed(name, other, 4, 0)
-        # what cannot be read takes no number
+        # an invalid request does not use up its number
         with pytest.raises(InputError, match="tokens: got 99"):
             await streams.feed(name, [99], 4, 1)
         same(await streams.feed(name, "d", 4, 1), Stream(model).feed("abcd"), 4)
@@ -183,7 +184,7 @@ def test_a_numbered_request_is_read_once(make):
     run(work, streams_of(model))
 
 
-def test_a_fork_counts_its_own_requests(make):
+def test_a_fork_numbers_its_own_requests(make):
     model = make("lstm")
 
     async def work(streams):
@@ -196,7 +197,7 @@ def test_a_fork_counts_its_own_requests(make):
     run(work, streams_of(model))
 
 
-def test_what_comes_after_a_long_text_waits_until_it_is_cut(make):
+def test_later_requests_wait_until_a_long_text_is_tokenised(make):
     model = make("gru")
 
     async def work():
@@ -221,9 +222,9 @@ def test_what_comes_after_a_long_text_waits_until_it_is_cut(make):
             )
         ]
         other, _ = await streams.create("")
-        await streams.feed(other, "e", 1, None)  # the others do not wait
+        await streams.feed(other, "e", 1, None)  # other streams do not wait
         assert not any(one.done() for one in asked)
-        asked[2].cancel()  # who leaves before its text is cut was never there
+        asked[2].cancel()  # a request that is cancelled before its text is tokenised has no effect
         free.set()
         first, short, left, forked, deleted, late = await asyncio.gather(
             *asked, return_exceptions=True
@@ -234,13 +235,13 @@ def test_what_comes_after_a_long_text_waits_until_it_is_cut(make):
         assert forked[1].position == len(long) + 1
         assert deleted is None
         assert isinstance(late, NotFoundError)
-        assert not streams._turns
+        assert not streams._locks
         streams.batcher.close()
 
     asyncio.run(work())
 
 
-def test_names_are_secret_and_room_is_bounded(make):
+def test_names_are_secret_and_streams_are_limited(make):
     clock = Clock()
 
     async def work(streams):
@@ -262,7 +263,7 @@ def test_names_are_secret_and_room_is_bounded(make):
         streams.sweep()
         assert len(streams) == 1
         await streams.feed(names[1], "", 1, None)
-        # a slot that was another's begins anew
+        # a reused slot starts from the initial state
         fresh, _ = await streams.create("")
         answer = await streams.feed(fresh, "", 5, None)
         assert answer.position == 0
@@ -271,7 +272,7 @@ def test_names_are_secret_and_room_is_bounded(make):
     run(work, streams_of(make("gru"), room=4, clock=clock))
 
 
-def test_a_failed_beginning_leaves_no_stream(make):
+def test_a_failed_creation_leaves_no_stream(make):
     async def work(streams):
         for _ in range(3):
             with pytest.raises(InputError, match="tokens: got 99"):
@@ -279,13 +280,13 @@ def test_a_failed_beginning_leaves_no_stream(make):
             with pytest.raises(InputError, match="state"):
                 await streams.step(b"nonsense", "a", 1)
         assert len(streams) == 0
-        assert streams._free == [0]  # the same slot, again and again
+        assert streams._free_slots == [0]  # the same slot is reused
 
     run(work, streams_of(make("gru")))
 
 
-def test_who_asked_may_leave(make):
-    """An answer that nobody waits for is dropped; what was asked after it is answered."""
+def test_a_cancelled_request_leaves_the_stream_usable(make):
+    """Its answer is dropped, and later requests are answered."""
     model = make("gru")
 
     async def work(streams):
@@ -299,7 +300,7 @@ def test_who_asked_may_leave(make):
     run(work, streams_of(model))
 
 
-def test_many_at_once_are_no_more_than_there_is_room_for(make):
+def test_simultaneous_creations_respect_the_limit(make):
     held = []
 
     async def work(streams):
@@ -311,19 +312,23 @@ def test_many_at_once_are_no_more_than_there_is_room_for(make):
         assert len(streams) == 10
 
     network = Network(make("gru"))
-    run(work, Streams("m", Batcher(network, 0.001), 60.0, lambda: 10 - sum(map(len, held)), cut))
+    run(
+        work, StreamStore("m", Batcher(network, 0.001), 60.0, lambda: 10 - sum(map(len, held)), cut)
+    )
 
 
-def test_numbers_are_not_left_out(make):
-    """A repeat after an unnumbered request would answer another question."""
+def test_a_stream_with_numbers_needs_them(make):
+    """After an unnumbered request a repeated one would be mistaken for another."""
 
     async def work(streams):
         name, _ = await streams.create("")
         await streams.feed(name, "a", 1, None)
         first = await streams.feed(name, "b", 4, 0)
-        with pytest.raises(StaleError, match="seq: got none; expected 1, for the last had one"):
+        with pytest.raises(
+            StaleError, match="seq: got none; expected 1, as the last request had a number"
+        ):
             await streams.feed(name, "c", 1, None)
-        # what reads nothing changes nothing
+        # a request without input changes nothing
         assert await streams.feed(name, "", 4, None) == first
         assert await streams.feed(name, "b", 4, 0) == first
 
@@ -331,7 +336,7 @@ def test_numbers_are_not_left_out(make):
 
 
 def failing(pool, when):
-    """Returns a pool's `feed` whose network reads, and then fails where `when` says so of its arguments."""
+    """Returns a `feed` that reads and then fails if `when` of its arguments is true."""
     feed, forward = type(pool).feed, pool.network.forward
 
     def broken(blocks, slots):
@@ -348,8 +353,8 @@ def failing(pool, when):
     return broken
 
 
-def test_a_fault_is_its_own_requests_alone(make, monkeypatch):
-    """What was read of the round is taken back; neighbours are answered as if nothing had been."""
+def test_a_fault_affects_only_its_own_request(make, monkeypatch):
+    """The round is undone, and the other streams are answered as if nothing had happened."""
     model = make("gru")
 
     async def work(streams):
@@ -365,7 +370,7 @@ def test_a_fault_is_its_own_requests_alone(make, monkeypatch):
         for answer in answers:
             same(answer, expected, 3)
             assert answer.position == 5
-        # the same number again is read, once
+        # the same number is accepted again and read once
         again = await streams.feed(names[2], "cda", 3, 0)
         assert again.position == 5
         same(again, expected, 3)
@@ -373,8 +378,8 @@ def test_a_fault_is_its_own_requests_alone(make, monkeypatch):
     run(work, streams_of(model))
 
 
-def test_a_fault_within_a_request_ends_the_stream(make, monkeypatch):
-    monkeypatch.setattr(module, "TURN", 2)
+def test_a_fault_in_the_middle_of_a_request_ends_the_stream(make, monkeypatch):
+    monkeypatch.setattr(module, "TOKENS_PER_ROUND", 2)
 
     async def work(streams):
         name, _ = await streams.create("")
@@ -385,7 +390,7 @@ def test_a_fault_within_a_request_ends_the_stream(make, monkeypatch):
             with pytest.raises(MemoryError):
                 await streams.feed(name, "abcde", 1, 0)
         for again in (streams.feed(name, "abcde", 1, 0), streams.fork(name)):
-            with pytest.raises(StaleError, match="a fault left the stream within a request"):
+            with pytest.raises(StaleError, match="an error interrupted a request of this stream"):
                 await again
         await streams.delete(name)
         other, _ = await streams.create("")
@@ -395,7 +400,7 @@ def test_a_fault_within_a_request_ends_the_stream(make, monkeypatch):
     run(work, streams_of(make("gru")))
 
 
-def test_an_answer_that_fails_is_given_again(make, monkeypatch):
+def test_a_failed_answer_can_be_requested_again(make, monkeypatch):
     async def work(streams):
         name, _ = await streams.create("")
         with monkeypatch.context() as patch:
@@ -407,14 +412,14 @@ def test_an_answer_that_fails_is_given_again(make, monkeypatch):
     run(work, streams_of(make("gru")))
 
 
-def test_a_fault_of_one_round_is_told_and_the_thread_goes_on(make, monkeypatch):
+def test_a_fault_of_one_round_does_not_end_the_thread(make, monkeypatch):
     async def work(streams):
         name, _ = await streams.create("")
         with monkeypatch.context() as patch:
             patch.setattr(streams.batcher._pool, "feed", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 await streams.feed(name, "a", 1, 0)
-        # what failed was not read, and is asked again by its number
+        # a failed request was not read, and can be sent again under its number
         assert (await streams.feed(name, "a", 1, 0)).position == 1
 
     run(work, streams_of(make("gru")))
@@ -424,8 +429,8 @@ MEMORY = """
 import asyncio, resource, sys
 import elman
 from elman.serve.batcher import Batcher
-from elman.serve.stream_store import Streams
-streams = Streams("m", Batcher(elman.load(sys.argv[1]).network, 0.001), 60.0, lambda: 1, None)
+from elman.serve.stream_store import StreamStore
+streams = StreamStore("m", Batcher(elman.load(sys.argv[1]).network, 0.001), 60.0, lambda: 1, None)
 def held():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
@@ -442,7 +447,7 @@ streams.batcher.close()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
-def test_an_idle_stream_costs_its_state_and_little_more(make, tmp_path):
+def test_an_idle_stream_costs_its_state_and_512_bytes(make, tmp_path):
     """10,000 idle streams cost their states and 512 bytes each."""
     from elman.files.model import Model
 

@@ -1,4 +1,4 @@
-"""Questions take turns: short ones never wait for long ones, and what nobody waits for ends."""
+"""Worker threads: short computations never wait for long ones, and abandoned ones end."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pytest
 
 from elman.engine.pauses import pause
 from elman.serve import threads
-from elman.serve.threads import Work
+from elman.serve.threads import WorkerThreads
 
 
 @pytest.fixture
-def desk():
-    desk = Work(threads=1, room=8)
-    yield desk
-    desk.close()
+def workers():
+    workers = WorkerThreads(limit=1, room=8)
+    yield workers
+    workers.close()
 
 
 class Endless:
-    """A question that computes until it is told to end, and pauses between its blocks."""
+    """A computation that pauses between its blocks and ends when the test says so."""
 
     def __init__(self):
         self.begun, self.enough, self.ended = (threading.Event() for _ in range(3))
@@ -44,20 +44,19 @@ async def begun(*questions):
 
 
 @pytest.mark.parametrize("kind", ["long", "short that turned out long"])
-def test_a_short_question_is_answered_while_others_compute(desk, kind):
-    """All turns are taken, and so is the place for short ones, by questions that go on for ever."""
+def test_a_short_computation_runs_while_others_compute(workers, kind):
+    """Endless computations have all turns, and the place for short computations too."""
     one, other = Endless(), Endless()
 
     async def go():
-        long = asyncio.ensure_future(desk.run(one))
-        given = "a" if kind != "long" else "a" * threads.SHORT
-        second = asyncio.ensure_future(desk.quick(given, other))
+        long = asyncio.ensure_future(workers.run(one))
+        second = asyncio.ensure_future(workers.run(other, is_short=kind != "long"))
         await begun(one)
         if kind != "long":
             await begun(other)
-            sleep(2 * threads.QUICK)
+            sleep(2 * threads.SHORT_SECONDS)
         for number in range(20):
-            answer = asyncio.wait_for(desk.quick("b", lambda number=number: number), 30)
+            answer = asyncio.wait_for(workers.run(lambda number=number: number, is_short=True), 30)
             assert await answer == number
         assert not long.done()
         assert not second.done()
@@ -68,13 +67,13 @@ def test_a_short_question_is_answered_while_others_compute(desk, kind):
     asyncio.run(go())
 
 
-def test_long_questions_share_the_time_and_new_ones_come_first(desk):
+def test_long_computations_share_the_time_and_new_ones_come_first(workers):
     one, other = Endless(), Endless()
 
     async def go():
-        first = asyncio.ensure_future(desk.run(one))
+        first = asyncio.ensure_future(workers.run(one))
         await begun(one)
-        second = asyncio.ensure_future(desk.run(other))
+        second = asyncio.ensure_future(workers.run(other))
         await begun(other)
         one.blocks = other.blocks = 0
         end = monotonic() + 30
@@ -89,13 +88,13 @@ def test_long_questions_share_the_time_and_new_ones_come_first(desk):
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_a_question_ends_at_its_next_pause_when_nobody_waits_for_it(desk, waits):
+def test_an_abandoned_computation_ends_at_its_next_pause(workers, waits):
     one, other = Endless(), Endless()
 
     async def go():
-        first = asyncio.ensure_future(desk.run(one))
+        first = asyncio.ensure_future(workers.run(one))
         await begun(one)
-        second = asyncio.ensure_future(desk.run(other))
+        second = asyncio.ensure_future(workers.run(other))
         if waits:
             await begun(other)
         first.cancel()
@@ -118,11 +117,11 @@ def test_a_question_ends_at_its_next_pause_when_nobody_waits_for_it(desk, waits)
         ("trace", {"input": "abcd" * 10}),
     ],
 )
-def test_every_kind_of_question_pauses(models, ask, monkeypatch, route, body):
-    """So that its client's leaving ends it, and others have their turn."""
+def test_every_kind_of_request_pauses(models, ask, monkeypatch, route, body):
+    """Pauses let an abandoned computation end and give others their turn."""
     pauses = []
-    kept = threads._Question.pause
-    monkeypatch.setattr(threads._Question, "pause", lambda one: (pauses.append(1), kept(one)))
+    kept = threads._Computation.pause
+    monkeypatch.setattr(threads._Computation, "pause", lambda one: (pauses.append(1), kept(one)))
 
     async def go():
         async with ask(models) as client:

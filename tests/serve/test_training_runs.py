@@ -1,4 +1,4 @@
-"""Journals as runs: what a page is told of them, whatever a file holds, and while one is written."""
+"""Training runs: replies from complete, growing, replaced and invalid journals."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import pytest
 
 from elman.draw import figures
 from elman.files.model import Model
-from elman.serve.training_page import Watched
-from elman.serve.training_runs import MAX_BYTES, MOST_EVENTS, MOST_POINTS, Runs
+from elman.serve.training_page import TrainingPage
+from elman.serve.training_runs import MAX_CURVE_POINTS, MAX_REPLY_BYTES, MAX_REPLY_EVENTS, RunFolder
 
 
 def steps(number: int, loss: float = 1.0, **more: Any) -> dict[str, Any]:
@@ -50,58 +50,60 @@ def marks(svg):
     return re.findall(r'class="small grey(?: end)?"[^>]*>([^<]*)</text>', svg)
 
 
-def test_a_folder_lists_its_runs_the_newest_first(write, tmp_path):
+def test_a_folder_lists_its_runs_newest_first(write, tmp_path):
     os.utime(write("old", START, steps(7)), (1, 1))
     write("new", START, steps(3), END)
     (tmp_path / "notes.jsonl").write_text("{}\n")
-    first, second = Runs(tmp_path).listed()
+    first, second = RunFolder(tmp_path).runs()
     new = {"id": "new", "model": "new.safetensors", "task": "language", "cell": "gru"}
     assert first == new | {"finished": True, "steps": 3}
     assert (second["id"], second["finished"], second["steps"]) == ("old", False, 7)
 
 
-def test_events_come_in_parts_and_the_curves_with_the_last(write, tmp_path):
-    write("a", START, *(steps(n) for n in range(1, MOST_EVENTS + 10)))
-    runs = Runs(tmp_path)
-    first = runs.answer("a", 0)
-    assert (first["from"], first["next"], first["more"]) == (0, MOST_EVENTS, True)
+def test_events_come_in_several_replies_and_the_curves_with_the_last(write, tmp_path):
+    write("a", START, *(steps(n) for n in range(1, MAX_REPLY_EVENTS + 10)))
+    runs = RunFolder(tmp_path)
+    first = runs.events("a", 0)
+    assert (first["from"], first["next"], first["more"]) == (0, MAX_REPLY_EVENTS, True)
     assert first["svg"] is None
-    last = runs.answer("a", first["next"])
-    assert (last["next"], last["more"], last["finished"]) == (MOST_EVENTS + 10, False, False)
-    assert [event["step"] for event in last["events"]] == [*range(MOST_EVENTS, MOST_EVENTS + 10)]
+    last = runs.events("a", first["next"])
+    assert (last["next"], last["more"], last["finished"]) == (MAX_REPLY_EVENTS + 10, False, False)
+    assert [event["step"] for event in last["events"]] == [
+        *range(MAX_REPLY_EVENTS, MAX_REPLY_EVENTS + 10)
+    ]
     assert last["svg"].startswith("<svg")
     assert "<style" not in last["svg"]
 
 
-def test_a_run_is_read_on_while_it_is_written_and_half_a_line_waits(write, tmp_path):
+def test_a_growing_journal_is_read_on_and_an_incomplete_line_waits(write, tmp_path):
     path = write("a", START, steps(1))
-    runs = Runs(tmp_path)
-    assert runs.answer("a", 0)["next"] == 2
+    runs = RunFolder(tmp_path)
+    assert runs.events("a", 0)["next"] == 2
     line = json.dumps(steps(2)) + "\n"
     with path.open("a") as file:
         file.write(line[:10])
-    assert runs.answer("a", 2)["events"] == []
+    assert runs.events("a", 2)["events"] == []
     with path.open("a") as file:
         file.write(line[10:])
-    assert runs.answer("a", 2)["events"] == [steps(2)]
+    assert runs.events("a", 2)["events"] == [steps(2)]
 
 
-def test_a_run_begun_anew_is_told_from_the_one_before(write, tmp_path):
+def test_a_replaced_journal_is_noticed(write, tmp_path):
     write("a", START, steps(1), steps(2))
-    runs = Runs(tmp_path)
-    before = runs.answer("a", 0)
+    runs = RunFolder(tmp_path)
+    before = runs.events("a", 0)
     write("a", START, steps(9))
-    shorter = runs.answer("a", before["next"])
+    shorter = runs.events("a", before["next"])
     assert (shorter["from"], shorter["generation"]) == (0, before["generation"] + 1)
     assert shorter["events"] == [START, steps(9)]
-    # grown past where it was read to before anyone asked
+    # the new file has grown beyond the old position before the next read
     write("a", *[START | {"parameters": 5}] * 9)
-    longer = runs.answer("a", 2)
+    longer = runs.events("a", 2)
     assert longer["generation"] == before["generation"] + 2
     assert longer["next"] == 9
 
 
-def test_steps_taken_back_leave_the_curves_and_stages_follow_each_other(write, tmp_path):
+def test_undone_steps_leave_the_curves_and_stages_follow_each_other(write, tmp_path):
     write(
         "a",
         START,
@@ -114,13 +116,13 @@ def test_steps_taken_back_leave_the_curves_and_stages_follow_each_other(write, t
         measured(2, 1.5, sample="we like soup"),
         END,
     )
-    told = Runs(tmp_path).answer("a", 0)
-    assert told["finished"]
+    reply = RunFolder(tmp_path).events("a", 0)
+    assert reply["finished"]
     wanted = ["recovered", "1", "on all data", "2"]
-    assert [mark for mark in marks(told["svg"]) if mark in wanted] == wanted
+    assert [mark for mark in marks(reply["svg"]) if mark in wanted] == wanted
 
 
-def test_what_is_no_event_is_left_out_and_no_number_that_is_none_comes_back(write, tmp_path):
+def test_invalid_lines_are_left_out_and_numbers_are_finite(write, tmp_path):
     path = write("a", START)
     with path.open("ab") as file:
         file.write(b'{"event": "steps", "step": 1, "loss": NaN, "gradient_norm": 1e999}\n')
@@ -132,11 +134,11 @@ def test_what_is_no_event_is_left_out_and_no_number_that_is_none_comes_back(writ
         file.write(b'{"event": "steps", "step": 4, "loss": 1' + b"0" * 400 + b"}\n")
         file.write(b"x" * (3 << 20) + b"\n")
         file.write(b'{"event": "steps", "step": 5, "loss": 0.5}\n')
-    told = Runs(tmp_path).answer("a", 0)
-    text = json.dumps(told, ensure_ascii=False, allow_nan=False)
+    reply = RunFolder(tmp_path).events("a", 0)
+    text = json.dumps(reply, ensure_ascii=False, allow_nan=False)
     assert "half ? a character" in text.encode("utf-8").decode()
-    assert told["events"][1] == {"event": "steps", "step": 1, "loss": None, "gradient_norm": None}
-    assert told["events"][-1] == steps(5, 0.5)
+    assert reply["events"][1] == {"event": "steps", "step": 1, "loss": None, "gradient_norm": None}
+    assert reply["events"][-1] == steps(5, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -163,44 +165,42 @@ def test_what_is_no_event_is_left_out_and_no_number_that_is_none_comes_back(writ
     ],
     ids=str,
 )
-def test_an_event_of_another_form_is_dropped_and_counted(write, tmp_path, wrong):
-    """What the page gets is what training writes: numbers are numbers, and words are words."""
+def test_an_event_with_wrong_types_is_dropped_and_counted(write, tmp_path, wrong):
+    """The fields of the events that the page gets have the types that training writes."""
     write("a", START, steps(1), wrong, steps(3, None), measured(3, 1.0, sample="a"), END)
-    told = Runs(tmp_path).answer("a", 0)
-    assert told["events"] == [START, steps(1), steps(3, None), measured(3, 1.0, sample="a"), END]
-    assert told["dropped"] == 1
-    assert Runs(tmp_path).listed()[0]["steps"] == 3
+    reply = RunFolder(tmp_path).events("a", 0)
+    assert reply["events"] == [START, steps(1), steps(3, None), measured(3, 1.0, sample="a"), END]
+    assert reply["dropped"] == 1
+    assert RunFolder(tmp_path).runs()[0]["steps"] == 3
 
 
-def test_what_training_writes_is_not_dropped(tmp_path):
+def test_no_event_that_training_writes_is_dropped(tmp_path):
     (tmp_path / "text.txt").write_text("I like tea .\nwe like soup .\n" * 40)
     done = train(tmp_path, tmp_path / "plain.safetensors")
     done.communicate(timeout=120)
-    told = Runs(tmp_path).answer("plain", 0)
+    reply = RunFolder(tmp_path).events("plain", 0)
     lines = (tmp_path / "plain.run.jsonl").read_text().splitlines()
-    assert told["dropped"] == 0
-    assert len(told["events"]) == len(lines)
-    assert {"start", "evaluation", "end"} <= {event["event"] for event in told["events"]}
+    assert reply["dropped"] == 0
+    assert len(reply["events"]) == len(lines)
+    assert {"start", "evaluation", "end"} <= {event["event"] for event in reply["events"]}
 
 
-def test_an_answer_is_bounded_in_bytes(write, tmp_path):
-    large = measured(1, 1.0, sample="a" * (MAX_BYTES // 3))
-    write("a", START, *[large] * 7, measured(2, 1.0, sample="b" * (MAX_BYTES - 200)), END)
-    runs, at, seen = Runs(tmp_path), 0, []
+def test_the_bytes_of_a_reply_are_limited(write, tmp_path):
+    large = measured(1, 1.0, sample="a" * (MAX_REPLY_BYTES // 3))
+    write("a", START, *[large] * 7, measured(2, 1.0, sample="b" * (MAX_REPLY_BYTES - 200)), END)
+    runs, at, seen = RunFolder(tmp_path), 0, []
     while True:
-        told = runs.answer("a", at)
-        assert len(json.dumps(told["events"])) <= MAX_BYTES + 1000
-        seen += told["events"]
-        at = told["next"]
-        if not told["more"]:
+        reply = runs.events("a", at)
+        assert len(json.dumps(reply["events"])) <= MAX_REPLY_BYTES + 1000
+        seen += reply["events"]
+        at = reply["next"]
+        if not reply["more"]:
             break
     assert len(seen) == 10
     assert at == 10
 
 
-def test_a_journal_that_goes_or_may_not_be_read_is_left_out_of_the_list(
-    write, tmp_path, monkeypatch
-):
+def test_an_unreadable_journal_is_left_out_of_the_list(write, tmp_path, monkeypatch):
     write("good", START, steps(7), {"event": "steps", "step": 1e200})
     secret, gone = write("secret", START), write("gone", START)
     scan, opened = os.scandir, Path.open
@@ -217,67 +217,67 @@ def test_a_journal_that_goes_or_may_not_be_read_is_left_out_of_the_list(
 
     monkeypatch.setattr(os, "scandir", scanned)
     monkeypatch.setattr(Path, "open", refused)
-    (row,) = Runs(tmp_path).listed()
-    # nor is a number told that no run can have
+    (row,) = RunFolder(tmp_path).runs()
+    # numbers that no run can have are dropped too
     assert (row["id"], row["steps"]) == ("good", 7)
 
 
-def test_curves_are_drawn_anew_where_something_came(write, tmp_path, monkeypatch):
+def test_curves_are_drawn_again_only_after_a_new_event(write, tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
         figures, "curves", lambda curves, *_, **__: drawn.append(curves) or "<svg/>"
     )
     write("a", START, steps(1))
-    runs = Runs(tmp_path)
-    assert [runs.answer("a", at)["svg"] for at in (0, 2, 2)] == ["<svg/>"] * 3
+    runs = RunFolder(tmp_path)
+    assert [runs.events("a", at)["svg"] for at in (0, 2, 2)] == ["<svg/>"] * 3
     assert len(drawn) == 1
     write("a", steps(2), mode="a")
-    runs.answer("a", 2)
-    write("a", START, steps(1), steps(9))  # as many, of another run
-    runs.answer("a", 2)
+    runs.events("a", 2)
+    write("a", START, steps(1), steps(9))  # as many events, but of another run
+    runs.events("a", 2)
     assert [curves["training"][0] for curves in drawn] == [[1], [1, 2], [1, 9]]
 
 
 @pytest.mark.parametrize("events", [[], [START], [START, {"event": "warning", "text": "slow"}]])
-def test_a_run_without_a_step_has_an_empty_picture(write, tmp_path, events):
-    """So that a page which showed another run before shows that one's curves no more."""
+def test_a_run_without_steps_has_empty_axes(write, tmp_path, events):
+    """The page then no longer shows the curves of another run."""
     write("a", *events)
-    svg = Runs(tmp_path).answer("a", 0)["svg"]
+    svg = RunFolder(tmp_path).events("a", 0)["svg"]
     assert svg.startswith("<svg")
     assert 'class="line ink"' not in svg
 
 
-def test_long_curves_are_thinned_to_their_means(write, tmp_path):
-    write("a", *(steps(n, float(n % 2)) for n in range(1, 4 * MOST_POINTS + 1)))
-    runs = Runs(tmp_path)
-    told, at = runs.answer("a", 0), 0
-    while told["more"]:
-        at = told["next"]
-        told = runs.answer("a", at)
-    (line,) = re.findall(r'<path class="line ink"[^>]*d="([^"]*)"', told["svg"])
+def test_long_curves_are_averaged(write, tmp_path):
+    write("a", *(steps(n, float(n % 2)) for n in range(1, 4 * MAX_CURVE_POINTS + 1)))
+    runs = RunFolder(tmp_path)
+    reply, at = runs.events("a", 0), 0
+    while reply["more"]:
+        at = reply["next"]
+        reply = runs.events("a", at)
+    (line,) = re.findall(r'<path class="line ink"[^>]*d="([^"]*)"', reply["svg"])
     heights = {pair.split()[1] for pair in re.findall(r"[\d.]+ [\d.]+", line)}
-    assert len(heights) == 1  # means of as many zeros as ones
+    assert len(heights) == 1  # each point is the mean of as many zeros as ones
 
 
-def test_one_journal_that_is_not_there_yet_is_no_run_until_it_is(write, tmp_path):
-    runs = Runs(tmp_path / "model.run.jsonl")
-    assert runs.listed() == []
+def test_a_missing_single_journal_is_not_listed(write, tmp_path):
+    runs = RunFolder(tmp_path / "model.run.jsonl")
+    assert runs.runs() == []
     write("model", START)
     write("other", START)
-    assert [row["id"] for row in runs.listed()] == ["model"]
+    assert [row["id"] for row in runs.runs()] == ["model"]
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_watching_shows_a_run_before_only_to_go_on_with_it(write, resume):
+def test_watching_shows_an_earlier_run_only_when_resuming_it(write, resume):
     path = write("model", START, steps(7), END)
-    with Watched(path, resume=resume) as watched:
+    with TrainingPage(path, resume=resume) as watched:
         address = watched.url.partition("/?")[0]
-        told = httpx.get(f"{address}/v1/runs").json()["data"]
-        assert [row["finished"] for row in told] == ([True] if resume else [])
+        reply = httpx.get(f"{address}/v1/runs").json()["data"]
+        assert [row["finished"] for row in reply] == ([True] if resume else [])
         path.write_text("")
         write("model", START, steps(3))
-        (told,) = httpx.get(f"{address}/v1/runs").json()["data"]
-        assert (told["finished"], told["steps"]) == (False, 3)
+        (reply,) = httpx.get(f"{address}/v1/runs").json()["data"]
+        assert (reply["finished"], reply["steps"]) == (False, 3)
 
 
 NAMES = (
@@ -318,7 +318,7 @@ def test_a_name_never_becomes_a_path(write, ask, tmp_path, name):
     assert answer.status_code == 404 or set(answer.json()) == {"object", "data"}
 
 
-def test_the_routes_answer_and_refuse_in_one_line(write, ask, tmp_path):
+def test_the_routes_of_runs(write, ask, tmp_path):
     write("a <b>&\u202e", START, steps(1), END)
 
     async def go():
@@ -352,7 +352,7 @@ def test_the_routes_answer_and_refuse_in_one_line(write, ask, tmp_path):
     assert none.json()["error"]["message"] == "no such run: got none"
 
 
-def test_a_folder_that_cannot_be_read_is_said(ask, tmp_path):
+def test_an_unreadable_folder_is_an_error(ask, tmp_path):
     folder = tmp_path / "runs"
     folder.mkdir()
 
@@ -361,7 +361,7 @@ def test_a_folder_that_cannot_be_read_is_said(ask, tmp_path):
             folder.rmdir()
             return await client.get("/v1/runs")
 
-    # a journal that is not there is one that has not begun
+    # a missing journal is a run that has not begun
     assert asyncio.run(go()).json()["data"] == []
 
 
@@ -372,7 +372,7 @@ def train(folder, output, *options):
 
 
 @pytest.mark.parametrize("json_", [False, True])
-def test_watching_leaves_training_as_it_is(tmp_path, json_):
+def test_watching_does_not_change_training(tmp_path, json_):
     (tmp_path / "text.txt").write_text("I like tea .\nwe like soup .\n" * 40)
     plain = train(tmp_path, tmp_path / "plain.safetensors")
     plain.communicate(timeout=120)
@@ -385,10 +385,10 @@ def test_watching_leaves_training_as_it_is(tmp_path, json_):
         while watched.poll() is None:
             seen += httpx.get(f"{url}/v1/runs").json()["data"]
     except httpx.HTTPError:
-        pass  # it has ended
+        pass  # the server has stopped
     out, err = watched.communicate(timeout=120)
     assert watched.returncode == plain.returncode == 0, err
-    # the end was there to be seen before the page went
+    # the page could read the end before the server stopped
     assert seen[-1]["id"] == "watched"
     assert seen[-1]["finished"]
     if json_:
@@ -398,7 +398,7 @@ def test_watching_leaves_training_as_it_is(tmp_path, json_):
         np.testing.assert_array_equal(array, models[1].arrays[name])
 
 
-def test_watching_without_the_extra_says_how_to_get_it(tmp_path):
+def test_watching_without_the_extra_says_how_to_install_it(tmp_path):
     (tmp_path / "text.txt").write_text("I like tea .\n" * 40)
     code = (
         "import sys; sys.modules['uvicorn'] = None\n"

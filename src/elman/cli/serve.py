@@ -88,7 +88,7 @@ def serve(
         loaded[name], _ = load(path)
 
     def ready(settings: Settings) -> None:
-        url = server.address(settings)
+        url = server.page_url(settings)
         refuses_names = is_any(settings.host) and not settings.allow_hosts
         if json_:
             shown = None if runs is None else str(runs)

@@ -146,10 +146,10 @@ def _train(
 
 def _open(stack: ExitStack, output: Path, resume: bool) -> str:
     """Serve the page of training until `stack` ends and return its address; open it where a display is."""
-    from elman.serve.training_page import Watched
+    from elman.serve.training_page import TrainingPage
 
     journal = output.with_suffix(".run.jsonl")
-    url = stack.enter_context(Watched(journal, resume=resume)).url
+    url = stack.enter_context(TrainingPage(journal, resume=resume)).url
     if sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
         import webbrowser
 

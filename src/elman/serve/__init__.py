@@ -1,6 +1,6 @@
-"""Models answer over HTTP, on this machine: the API of ``docs/serve.md`` and the page; torch is never loaded.
+"""HTTP server for trained models: the API that ``docs/serve.md`` describes, and the page, without torch.
 
-Raises MissingDependencyError where the extra `serve` is not installed.
+Importing this package raises MissingDependencyError if the extra `serve` is not installed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Requests of many streams, read together: each product with the weights serves all that wait."""
+"""Batching of streams: the requests of all streams of one model share each pass through the network."""
 
 from __future__ import annotations
 
@@ -10,248 +10,273 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from elman.errors import InputError
 from elman.language.network import Network
 from elman.language.pool import StreamPool
 from elman.language.sampling import Predictions
 from elman.language.stream import Readable, Stream, token_numbers
+from elman.serve.http_errors import StaleError
 
-__all__ = ["Answer", "Batcher", "Job", "Origin", "StaleError"]
+__all__ = ["Batcher", "StreamReply", "StreamRequest", "StreamStart"]
 
-# Tokens that a stream reads before the others have their turn again.
-TURN = 64
-
-
-class StaleError(InputError):
-    """A request of a stream is not the next one, or nobody can say where the stream is."""
-
-    status = 409
+TOKENS_PER_ROUND = 64
+"""Tokens that a stream reads before the other streams have their turn."""
+MIN_NEW_SLOTS = 256
 
 
-class Answer(NamedTuple):
-    """Where a stream is after a request, and what it said there."""
+class StreamReply(NamedTuple):
+    """Position and predictions of a stream after a request."""
 
     position: int
     predictions: Predictions
     state: bytes | None
 
 
-class Origin(NamedTuple):
-    """Where a stream begins: at state zero, or where another one was."""
+class StreamStart(NamedTuple):
+    """State and position at which a stream begins; None is the state of zeros."""
 
     state: bytes | None = None
     position: int = 0
 
 
 @dataclass(eq=False, slots=True)
-class Job:
-    """One request of a stream: begin where it says, read, and answer."""
+class StreamRequest:
+    """One request of a stream: go to `start` if it is given, read the input, and reply."""
 
     slot: int
-    readable: Readable = ""
+    input: Readable = ""
     k: int = 0
-    """Predictions wanted."""
+    """Number of predictions to return."""
     seq: int | None = None
-    """The request's number in the stream, from 0."""
-    begin: Origin | None = None
-    """Begin there; else go on."""
-    pack: bool = False
-    """Answer with the state."""
-    future: asyncio.Future[Answer] = field(
+    """Number of this request in its stream, from 0; None if the client does not number its requests."""
+    start: StreamStart | None = None
+    """Where the stream begins anew; None continues it."""
+    with_state: bool = False
+    """Whether the reply contains the state."""
+    future: asyncio.Future[StreamReply] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-    numbers: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    tokens: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     digest: int = 0
-    """Of its numbers."""
-    read: int = 0
-    """How many of its numbers were read."""
-    started: bool = False
+    """Hash of the tokens, which tells a repeated request from a different one."""
+    tokens_read: int = 0
+    is_started: bool = False
+
+
+_Outcome: TypeAlias = tuple[StreamRequest, StreamReply | Exception]
 
 
 class Batcher:
-    """The streams of one model in numbered slots, moved by one thread.
+    """The streams of one model in numbered slots, advanced by one thread.
 
-    Requests of a slot are answered in the order of `submit`, those of different slots together; a long
-    text is read in turns with the others. Every answer is that of a `Stream` alone, bit for bit (to
-    rounding without the kernel). A request counts as read, with its number, when all of it is; a fault
-    before leaves its stream where it was, or else answering nothing but StaleError. `observe` is told
-    how many streams and tokens each product had.
+    Args:
+        network: The network that all streams share.
+        window_seconds: How long a batch waits for requests of other streams.
+        count_batch: Called with the number of streams and of tokens of each batch.
+
+    Requests of one slot are answered in the order of `submit`, those of different slots together. A long
+    input is read in rounds of `TOKENS_PER_ROUND` tokens. A reply equals that of a `Stream` alone bit for bit
+    (without the kernel, up to rounding). A request and its number count only once all of its input has been
+    read. A fault leaves the stream where it was before the request; if part of the input had been read by
+    then, the stream answers every further request with StaleError.
     """
 
     def __init__(
-        self, network: Network, window: float, observe: Callable[[int, int], None] = lambda *_: None
+        self,
+        network: Network,
+        window_seconds: float,
+        count_batch: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
         self.network = network
         self._pool = StreamPool(network, 1)
+        # Per slot: the position, and the number and digest of the last numbered request.
         self._position = np.zeros(1, np.int64)
-        # of each slot's last numbered request: its number and its digest
         self._seq, self._digest = np.full(1, -1), np.zeros(1, np.int64)
-        # slots whose streams a fault has left in the middle of a request
+        # Slots whose stream stopped in the middle of a request.
         self._broken: set[int] = set()
-        self._window, self._observe = window, observe
-        self._arrived: SimpleQueue[Job | None] = SimpleQueue()
-        self._lanes: dict[int, deque[Job]] = {}
+        self._window_seconds, self._count_batch = window_seconds, count_batch
+        self._arrived: SimpleQueue[StreamRequest | None] = SimpleQueue()
+        self._queues: dict[int, deque[StreamRequest]] = {}
         self._thread: threading.Thread | None = None
 
-    def submit(self, job: Job) -> asyncio.Future[Answer]:
-        """Return the future of a job's answer, InputError in it where the job cannot be done."""
+    def submit(self, request: StreamRequest) -> asyncio.Future[StreamReply]:
+        """Return the future of a request's reply, which raises InputError if the request is invalid."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="elman-streams", daemon=True)
             self._thread.start()
-        self._arrived.put(job)
-        return job.future
+        self._arrived.put(request)
+        return request.future
 
     def close(self) -> None:
-        """Answer what was submitted, then end the thread."""
+        """Answer all submitted requests, then end the thread."""
         if self._thread is not None:
             self._arrived.put(None)
             self._thread.join()
             self._thread = None
 
     def _work(self) -> None:
-        going = True
-        while going or self._lanes:
-            if not self._lanes:
-                going = self._take(self._arrived.get())
-                # others that come now share the product
-                time.sleep(self._window)
-            while going:
+        is_open = True
+        while is_open or self._queues:
+            if not self._queues:
+                is_open = self._enqueue(self._arrived.get())
+                # requests that arrive now share the batch
+                time.sleep(self._window_seconds)
+            while is_open:
                 try:
-                    going = self._take(self._arrived.get_nowait())
+                    is_open = self._enqueue(self._arrived.get_nowait())
                 except Empty:
                     break
-            done = self._round()
-            for loop in {job.future.get_loop() for job, _ in done}:
-                with suppress(RuntimeError):  # a loop that is closed waits for nothing
-                    loop.call_soon_threadsafe(_resolve, loop, done)
+            outcomes = self._round()
+            for loop in {request.future.get_loop() for request, _ in outcomes}:
+                with suppress(RuntimeError):  # the event loop has been closed
+                    loop.call_soon_threadsafe(_resolve, loop, outcomes)
 
-    def _take(self, job: Job | None) -> bool:
-        if job is not None:
-            self._lanes.setdefault(job.slot, deque()).append(job)
-        return job is not None
+    def _enqueue(self, request: StreamRequest | None) -> bool:
+        """Queue a request in its slot; return False for None, which ends the thread."""
+        if request is not None:
+            self._queues.setdefault(request.slot, deque()).append(request)
+        return request is not None
 
-    def _round(self) -> list[tuple[Job, Answer | Exception]]:
-        """Let every slot's first request read a block; return those that are done."""
-        turn = [lane[0] for lane in self._lanes.values()]
-        done: list[tuple[Job, Answer | Exception]] = []
-        going = []
-        for job in turn:
+    def _round(self) -> list[_Outcome]:
+        """Let the first request of every slot read up to one round of tokens; return what is finished."""
+        outcomes: list[_Outcome] = []
+        started = []
+        for request in [queue[0] for queue in self._queues.values()]:
             try:
-                if not job.started:
-                    self._start(job)
-                going.append(job)
+                if not request.is_started:
+                    self._start(request)
+                started.append(request)
             except Exception as error:
-                done.append((job, error))
-        done += self._read(going)
-        for job, _ in done:
-            lane = self._lanes[job.slot]
-            lane.popleft()
-            if not lane:
-                del self._lanes[job.slot]
-        return done
+                outcomes.append((request, error))
+        outcomes += self._advance(started)
+        for request, _ in outcomes:
+            queue = self._queues[request.slot]
+            queue.popleft()
+            if not queue:
+                del self._queues[request.slot]
+        return outcomes
 
-    def _start(self, job: Job) -> None:
-        slot, pool = job.slot, self._pool
-        held = len(self._seq)
-        if slot >= held:
-            # by little, so that many streams cost little more than their states
-            more = max(slot + 1 - held, held // 64, 256)
-            position, digest = (np.pad(one, (0, more)) for one in (self._position, self._digest))
-            seq = np.pad(self._seq, (0, more), constant_values=-1)
-            pool.add(more)
-            self._position, self._seq, self._digest = position, seq, digest
-        numbers = token_numbers(pool.codec, job.readable)
-        job.digest = hash(numbers.tobytes())
-        last = int(self._seq[slot])
-        if job.begin is not None:
+    def _start(self, request: StreamRequest) -> None:
+        """Encode the input, check the request's number and move the stream to its start."""
+        slot, pool = request.slot, self._pool
+        self._grow(slot)
+        tokens = token_numbers(pool.codec, request.input)
+        request.digest = hash(tokens.tobytes())
+        if request.start is not None:
             stream = Stream(self.network)
-            if job.begin.state is not None:
-                stream.state = job.begin.state
+            if request.start.state is not None:
+                stream.state = request.start.state
             pool.put(slot, stream)
-            self._position[slot], self._seq[slot] = job.begin.position, -1
+            self._position[slot], self._seq[slot] = request.start.position, -1
             self._broken.discard(slot)
         elif slot in self._broken:
-            remedy = "delete it, and begin another"
-            raise StaleError("a fault left the stream within a request", remedy=remedy)
-        elif job.seq is None:
-            if last >= 0 and len(numbers):
-                raise StaleError("seq", got="none", expected=f"{last + 1}, for the last had one")
-        elif job.seq == last and job.digest == self._digest[slot]:
-            numbers = numbers[:0]  # it was read; only its answer was lost
-        elif job.seq == last:
-            expected = f"what {last} was before, or {last + 1}"
-            raise StaleError("seq", got=f"{last} with another input", expected=expected)
-        elif job.seq != last + 1:
-            expected = f"{last + 1}, or {last} again" if last >= 0 else "0 first"
-            raise StaleError("seq", got=job.seq, expected=expected)
-        job.numbers, job.readable, job.started = numbers, "", True
+            remedy = "delete it and create another one"
+            raise StaleError("an error interrupted a request of this stream", remedy=remedy)
+        elif self._is_repeated(request, len(tokens)):
+            tokens = tokens[:0]
+        request.tokens, request.input, request.is_started = tokens, "", True
 
-    def _read(self, jobs: list[Job]) -> list[tuple[Job, Answer | Exception]]:
-        """Let each read a block, and answer those that have read all; a fault answers its own job."""
-        faults: dict[Job, Exception] = {}
-        reading = [job for job in jobs if job.read < len(job.numbers)]
+    def _grow(self, slot: int) -> None:
+        """Make room for a new slot, in small steps: many streams must cost little more than their states."""
+        size = len(self._seq)
+        if slot >= size:
+            more = max(slot + 1 - size, size // 64, MIN_NEW_SLOTS)
+            # allocate everything before changing anything, in case memory runs out
+            position, digest = (np.pad(old, (0, more)) for old in (self._position, self._digest))
+            seq = np.pad(self._seq, (0, more), constant_values=-1)
+            self._pool.add(more)
+            self._position, self._digest, self._seq = position, digest, seq
+
+    def _is_repeated(self, request: StreamRequest, token_count: int) -> bool:
+        """Return whether the client sends its last request again; raise StaleError if it skips one."""
+        seq, last = request.seq, int(self._seq[request.slot])
+        if seq is None:
+            if last >= 0 and token_count:
+                raise StaleError(
+                    "seq", got="none", expected=f"{last + 1}, as the last request had a number"
+                )
+        elif seq == last:
+            if request.digest == self._digest[request.slot]:
+                return True
+            expected = f"the same input as before, or seq {last + 1}"
+            raise StaleError("seq", got=f"{last} with another input", expected=expected)
+        elif seq != last + 1:
+            expected = f"{last + 1}, or {last} again" if last >= 0 else "0 first"
+            raise StaleError("seq", got=seq, expected=expected)
+        return False
+
+    def _advance(self, requests: list[StreamRequest]) -> list[_Outcome]:
+        """Let each request read up to one round of tokens; return the outcomes of those that are finished."""
+        outcomes: dict[StreamRequest, StreamReply | Exception] = {}
+        reading = [item for item in requests if item.tokens_read < len(item.tokens)]
         try:
             self._feed(reading)
         except Exception:
-            # whose fault it was shows when each is alone
-            for job in reading:
+            # read again one by one to find the request that causes the fault
+            for request in reading:
                 try:
-                    self._feed([job])
+                    self._feed([request])
                 except Exception as error:
-                    faults[job] = error
-                    if job.read:
-                        self._broken.add(job.slot)
-        done = [job for job in jobs if job not in faults and job.read == len(job.numbers)]
-        for job in done:
-            self._position[job.slot] += job.read
-            if job.seq is not None:
-                self._seq[job.slot], self._digest[job.slot] = job.seq, job.digest
-        asked = [job for job in done if job.k]
-        predictions: dict[Job, Predictions] = {}
+                    outcomes[request] = error
+                    if request.tokens_read:
+                        self._broken.add(request.slot)
+        finished = [
+            item
+            for item in requests
+            if item not in outcomes and item.tokens_read == len(item.tokens)
+        ]
+        for request in finished:
+            self._position[request.slot] += request.tokens_read
+            if request.seq is not None:
+                self._seq[request.slot], self._digest[request.slot] = request.seq, request.digest
+        asking = [request for request in finished if request.k]
+        predictions: dict[StreamRequest, Predictions] = {}
         try:
-            if asked:
-                found = self._pool.predict(max(job.k for job in asked), [job.slot for job in asked])
-                predictions = dict(zip(asked, found, strict=True))
+            if asking:
+                k, slots = max(item.k for item in asking), [item.slot for item in asking]
+                predictions = dict(zip(asking, self._pool.predict(k, slots), strict=True))
         except Exception as error:
-            faults |= dict.fromkeys(asked, error)
-        answers = []
-        for job in done:
-            if job not in faults:
+            outcomes |= dict.fromkeys(asking, error)
+        nothing = Predictions([], 0.0)
+        for request in finished:
+            if request not in outcomes:
                 try:
-                    answers.append(
-                        (job, self._answer(job, predictions.get(job, Predictions([], 0.0))))
-                    )
+                    outcomes[request] = self._reply(request, predictions.get(request, nothing))
                 except Exception as error:
-                    faults[job] = error
-        return [*faults.items(), *answers]
+                    outcomes[request] = error
+        return [*outcomes.items()]
 
-    def _feed(self, reading: list[Job]) -> None:
-        """Let each read a block, or none of them."""
-        if not reading:
+    def _feed(self, requests: list[StreamRequest]) -> None:
+        """Let each request read its next block of tokens; after an exception none of them has."""
+        if not requests:
             return
-        blocks = [job.numbers[job.read : job.read + TURN] for job in reading]
-        self._pool.feed(blocks, [job.slot for job in reading])
-        for job, block in zip(reading, blocks, strict=True):
-            job.read += len(block)
-        self._observe(len(reading), sum(map(len, blocks)))
+        blocks = [
+            item.tokens[item.tokens_read : item.tokens_read + TOKENS_PER_ROUND] for item in requests
+        ]
+        self._pool.feed(blocks, [request.slot for request in requests])
+        for request, block in zip(requests, blocks, strict=True):
+            request.tokens_read += len(block)
+        self._count_batch(len(requests), sum(map(len, blocks)))
 
-    def _answer(self, job: Job, all_: Predictions) -> Answer:
-        slot = job.slot
-        state = self._pool.stream(slot).state if job.pack else None
-        asked = Predictions(all_[: job.k], all_.unknown_probability)
-        return Answer(int(self._position[slot]), asked, state)
+    def _reply(self, request: StreamRequest, predictions: Predictions) -> StreamReply:
+        slot = request.slot
+        state = self._pool.stream(slot).state if request.with_state else None
+        # the batch was predicted with the largest k
+        best = Predictions(predictions[: request.k], predictions.unknown_probability)
+        return StreamReply(int(self._position[slot]), best, state)
 
 
-def _resolve(loop: asyncio.AbstractEventLoop, done: list[tuple[Job, Answer | Exception]]) -> None:
-    for job, answer in done:
-        future = job.future
-        if future.done() or future.get_loop() is not loop:  # done before: who asked has gone
+def _resolve(loop: asyncio.AbstractEventLoop, outcomes: list[_Outcome]) -> None:
+    for request, outcome in outcomes:
+        future = request.future
+        # a future that is done was cancelled: its client has gone
+        if future.done() or future.get_loop() is not loop:
             continue
-        if isinstance(answer, Exception):
-            future.set_exception(answer)
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
         else:
-            future.set_result(answer)
+            future.set_result(outcome)

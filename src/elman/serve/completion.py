@@ -1,51 +1,57 @@
-"""One text that goes on from a prompt, token by token, up to a stop or the end of a document."""
+"""Completion of one prompt token by token, up to a stop text, a token limit or the end of a document."""
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, repeat
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+from elman.language.predictor import LanguagePredictor
 from elman.language.sampling import Sampling, best, generator
 from elman.language.stream import STEPS, token_numbers
-from elman.serve.schema import CompletionBody
+from elman.serve.schema import CompletionRequest
 from elman.text.vocabulary import TextCodec
 from elman.text.words import plain_line_ends
 
-__all__ = ["Choice", "Part", "Piece", "blocks", "most_tokens", "places"]
+__all__ = ["Chunk", "Completion", "Piece", "Prompt", "stream_blocks", "token_limit", "token_spans"]
+
+Prompt: TypeAlias = str | Sequence[int]
+MIN_LOG_PROBABILITY = -9999.0
+"""Value sent in place of the logarithm of zero, as OpenAI does."""
 
 
-def most_tokens(body: CompletionBody) -> int:
-    """Return how many tokens a choice may have."""
-    return 16 if body.max_tokens is None else body.max_tokens
+def token_limit(request: CompletionRequest) -> int:
+    """Return how many new tokens each completion of a request may have."""
+    return 16 if request.max_tokens is None else request.max_tokens
 
 
-def blocks(codec: TextCodec, numbers: np.ndarray) -> list[np.ndarray]:
-    """Return token numbers ``[N]`` cut where a stream that reads them would cut: it says the same to the bit.
+def stream_blocks(codec: TextCodec, tokens: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Split tokens ``[N]`` into the blocks that a stream reads at once, for results equal bit for bit.
 
-    >>> [len(block) for block in blocks(TextCodec("char", ("<unk>", "a")), np.ones(1200, int))]
+    >>> [len(block) for block in stream_blocks(TextCodec("char", ("<unk>", "a")), np.ones(1200, int))]
     [0, 512, 512, 176]
     """
-    ends = np.flatnonzero(numbers == codec.end_id)
+    ends = np.flatnonzero(tokens == codec.end_id)
     first = int(ends[-1]) + 1 if len(ends) else 0
-    return np.split(numbers, range(first, len(numbers), STEPS))
+    return np.split(tokens, range(first, len(tokens), STEPS))
 
 
-def places(codec: TextCodec, text: str) -> Iterator[tuple[int, int]]:
-    r"""Yield where each token of `text` begins and ends in it, whatever white space is between.
+def token_spans(codec: TextCodec, text: str) -> Iterator[tuple[int, int]]:
+    r"""Yield where each token of `text` begins and ends, in characters; white space between tokens may vary.
 
     >>> codec = TextCodec("word", ("<unk>", "I", "like", "!"))
-    >>> list(places(codec, "  I   LIKE it!"))
+    >>> list(token_spans(codec, "  I   LIKE it!"))
     [(2, 3), (6, 10), (11, 13), (13, 14)]
     """
     for run in re.finditer(r"\S+|\r\n|\s", text):
         sizes = [len(token) for token in codec.tokenise(plain_line_ends(run[0]))]
-        # where numbers are masked a token is not as long as what it stands for
+        # a token that masks a number can be longer than the number, so limit each end to the run
         ends = [min(run.start() + size, run.end()) for size in accumulate(sizes)]
         if ends:
             ends[-1] = run.end()
@@ -54,163 +60,173 @@ def places(codec: TextCodec, text: str) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Piece:
-    """A token as text, with what it and the most probable ones had for log probability where asked."""
+    """A token as text, with log probabilities if the request asks for them."""
 
     text: str
-    at: int
-    """Where it stands in the text of its choice."""
+    offset: int
+    """Position of its first character in the text of its completion."""
     log_probability: float | None = None
     best: dict[str, float] | None = None
+    """Log probabilities of this token and of the most probable ones."""
 
 
 @dataclass
-class Part:
-    """Some text of one choice, and at its end why it ended."""
+class Chunk:
+    """A piece of the text of one completion; the last one gives the reason why it ended."""
 
     index: int
     pieces: list[Piece] = field(default_factory=list)
     text: str = ""
-    reason: str | None = None
-    read: int = 0
-    """Tokens of the prompt."""
-    written: int = 0
-    """New tokens."""
+    finish_reason: str | None = None
+    prompt_tokens: int = 0
+    new_tokens: int = 0
 
-    def add(self, other: Part) -> None:
-        """Go on with the part that follows."""
+    def append(self, other: Chunk) -> None:
+        """Add the chunk that follows this one."""
         self.pieces += other.pieces
         self.text += other.text
-        self.reason = other.reason
+        self.finish_reason = other.finish_reason
 
 
-class Choice:
-    """One text that goes on from one prompt: the first one reads it, `another` goes on from there.
+class Completion:
+    """A text that continues a prompt.
 
-    What is echoed of a prompt is the text as it was sent.
+    Call `read` once, then `fork` for each completion of the prompt, and `chunks` on each fork. An echoed
+    prompt is the text as it was sent, not the text of its tokens.
     """
 
-    def __init__(self, predictor: Any, body: CompletionBody, prompt: Any) -> None:
-        self.codec, self.body, self.index = predictor.model.codec, body, 0
-        self.prompt, self.numbers = prompt, token_numbers(self.codec, prompt)
+    def __init__(
+        self, predictor: LanguagePredictor, request: CompletionRequest, prompt: Prompt
+    ) -> None:
+        self.codec, self.request, self.index = predictor.model.codec, request, 0
+        self.prompt, self.tokens = prompt, token_numbers(self.codec, prompt)
         self.stream = predictor.stream()
         self.sampling = Sampling(
-            1.0 if body.temperature is None else body.temperature,
-            # 0 is the most probable token alone
-            top_p=None if body.top_p is None else max(body.top_p, 1e-9),
+            1.0 if request.temperature is None else request.temperature,
+            # a top_p of 0 means the most probable token alone
+            top_p=None if request.top_p is None else max(request.top_p, 1e-9),
         )
-        stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
+        stops = [request.stop] if isinstance(request.stop, str) else request.stop or []
         self.stops = [stop for stop in stops if stop]
-        self.last: int | None = None
-        self.at, self.text = 0, ""
+        self.last_token: int | None = None
+        self.offset, self.text = 0, ""
         self.echoed: list[Piece] = []
 
     def read(self) -> Iterator[None]:
-        """Read the prompt, and yield now and then."""
-        if self.body.echo:
-            yield from self._read()
+        """Read the prompt, and yield after each block so that the computation can be stopped."""
+        if self.request.echo:
+            yield from self._read_and_echo()
         else:
-            for block in blocks(self.codec, self.numbers):
+            for block in stream_blocks(self.codec, self.tokens):
                 self.stream.feed(block)
                 yield
-            ends = len(self.numbers) and self.numbers[-1] != self.codec.end_id
-            self.last = int(self.numbers[-1]) if ends else None
+            in_document = len(self.tokens) and self.tokens[-1] != self.codec.end_id
+            self.last_token = int(self.tokens[-1]) if in_document else None
 
-    def another(self, index: int) -> Choice:
-        """Return the choice of that number, which has read what this one has."""
+    def fork(self, index: int) -> Completion:
+        """Return completion number `index` of the same prompt, which has been read."""
         other = copy.copy(self)
         other.index, other.stream = index, self.stream.fork()
         return other
 
-    def parts(self) -> Iterator[Part]:
-        """Yield the text as it is made."""
-        yield Part(self.index, [*self.echoed], self.text, read=len(self.numbers))
-        yield from self._stopped(self._write())
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the text as it is generated, beginning with the echoed prompt."""
+        yield Chunk(self.index, [*self.echoed], self.text, prompt_tokens=len(self.tokens))
+        yield from self._until_stop(self._generate())
 
-    def _read(self) -> Iterator[None]:
-        """Read the prompt word by word, as it goes into the answer too."""
+    def _read_and_echo(self) -> Iterator[None]:
+        """Read the prompt token by token, because each token becomes part of the answer."""
         sent = self.prompt if isinstance(self.prompt, str) else None
-        stand = repeat(None) if sent is None else places(self.codec, sent)
-        found = self._probabilities()
-        for number in self.numbers.tolist():
-            self.echoed.append(self._piece(number, found, next(stand)))
-            found = self.stream.step(number)
+        spans = repeat(None) if sent is None else token_spans(self.codec, sent)
+        log_probabilities = self._log_probabilities()
+        for token in self.tokens.tolist():
+            self.echoed.append(self._piece(token, log_probabilities, next(spans)))
+            log_probabilities = self.stream.step(token)
             yield
         self.text = "".join(piece.text for piece in self.echoed) if sent is None else sent
-        self.at = len(self.text)
+        self.offset = len(self.text)
 
-    def _write(self) -> Iterator[Piece | None]:
-        """Draw tokens, and None at the end of a document."""
-        seed, found = self.body.seed, self._probabilities()
+    def _generate(self) -> Iterator[Piece | None]:
+        """Yield sampled tokens, and None at the end of a document."""
+        seed, log_probabilities = self.request.seed, self._log_probabilities()
         random = generator(None if seed is None else (seed + self.index) % 2**63)
-        for _ in range(most_tokens(self.body)):
-            number = self.sampling.draw(found, random.random())
-            if number == self.codec.end_id:
+        for _ in range(token_limit(self.request)):
+            token = self.sampling.draw(log_probabilities, random.random())
+            if token == self.codec.end_id:
                 yield None
                 return
-            yield self._piece(number, found)
-            found = self.stream.step(number)
+            yield self._piece(token, log_probabilities)
+            log_probabilities = self.stream.step(token)
 
-    def _probabilities(self) -> np.ndarray:
+    def _log_probabilities(self) -> NDArray[np.floating]:
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(self.stream.probabilities))
 
-    def _piece(self, number: int, found: np.ndarray, place: tuple[int, int] | None = None) -> Piece:
-        text = self.codec.piece(self.last, number)
-        begin, end = place or (self.at, self.at + len(text))
-        # the space that is written before a word is the last of what was sent before it
-        at = begin - (begin > self.at and text[0] == " ")
-        self.at = end
-        count = self.body.logprobs
+    def _piece(
+        self,
+        token: int,
+        log_probabilities: NDArray[np.floating],
+        span: tuple[int, int] | None = None,
+    ) -> Piece:
+        text = self.codec.piece(self.last_token, token)
+        begin, end = span or (self.offset, self.offset + len(text))
+        # the text of a word begins with the space before it; in a prompt that is the last white space sent
+        offset = begin - (begin > self.offset and text[0] == " ")
+        self.offset = end
+        count = self.request.logprobs
         if count is None:
-            piece = Piece(text, at)
+            piece = Piece(text, offset)
         else:
-            # the token itself too, among the most probable ones or not
-            top = {
-                self.codec.piece(self.last, each): _finite(found[each])
-                for each in [*(best(found, count).tolist() if count else ()), number]
+            # the token itself is listed even if it is not among the most probable ones
+            listed = [*(best(log_probabilities, count).tolist() if count else ()), token]
+            values = {
+                self.codec.piece(self.last_token, other): _finite(log_probabilities[other])
+                for other in listed
             }
-            piece = Piece(text, at, _finite(found[number]), top)
-        self.last = None if number == self.codec.end_id else number
+            piece = Piece(text, offset, _finite(log_probabilities[token]), values)
+        self.last_token = None if token == self.codec.end_id else token
         return piece
 
-    def _stopped(self, made: Iterator[Piece | None]) -> Iterator[Part]:
-        """Yield what is written up to the first stop; what may be the beginning of one is held back."""
+    def _until_stop(self, pieces: Iterator[Piece | None]) -> Iterator[Chunk]:
+        """Yield the text up to the first stop text; hold back pieces that may be the beginning of one."""
         held: list[Piece] = []
-        for piece in made:
+        for piece in pieces:
             if piece is None:
-                yield self._part(held, "stop", 1)
+                yield self._chunk(held, "stop", 1)
                 return
             held.append(piece)
             text = "".join(piece.text for piece in held)
-            at = min((p for stop in self.stops if (p := text.find(stop)) >= 0), default=-1)
-            if at >= 0:
-                yield self._cut(held, at)
+            stop_at = min((i for stop in self.stops if (i := text.find(stop)) >= 0), default=-1)
+            if stop_at >= 0:
+                yield self._cut(held, stop_at)
                 return
             keep = max((_overlap(text, stop) for stop in self.stops), default=0)
-            free = 0
-            while free < len(held) and len(text) - len(held[free].text) >= keep:
-                text = text[len(held[free].text) :]
-                free += 1
-            yield self._part(held[:free], None, 1)
-            held = held[free:]
-        yield self._part(held, "length", 0)
+            ready = 0
+            while ready < len(held) and len(text) - len(held[ready].text) >= keep:
+                text = text[len(held[ready].text) :]
+                ready += 1
+            yield self._chunk(held[:ready], None, 1)
+            held = held[ready:]
+        yield self._chunk(held, "length", 0)
 
-    def _part(self, pieces: list[Piece], reason: str | None, written: int) -> Part:
+    def _chunk(self, pieces: list[Piece], finish_reason: str | None, new_tokens: int) -> Chunk:
         text = "".join(piece.text for piece in pieces)
-        return Part(self.index, list(pieces), text, reason, 0, written)
+        return Chunk(self.index, list(pieces), text, finish_reason, 0, new_tokens)
 
-    def _cut(self, held: list[Piece], at: int) -> Part:
-        part = self._part(held, "stop", 1)
-        part.pieces = [piece for piece in held if piece.at < held[0].at + at]
-        part.text = part.text[:at]
-        return part
+    def _cut(self, pieces: list[Piece], length: int) -> Chunk:
+        """Return the last chunk, whose text is cut to `length` characters where the stop text begins."""
+        chunk = self._chunk(pieces, "stop", 1)
+        end = pieces[0].offset + length
+        chunk.pieces = [piece for piece in pieces if piece.offset < end]
+        chunk.text = chunk.text[:length]
+        return chunk
 
 
-def _finite(value: float) -> float:
-    return max(float(value), -9999.0)
+def _finite(log_probability: float) -> float:
+    return max(float(log_probability), MIN_LOG_PROBABILITY)
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Return how many characters at the end of `text` may begin `stop`."""
+    """Return how many characters at the end of `text` may be the beginning of `stop`."""
     sizes = range(min(len(text), len(stop) - 1), 0, -1)
     return next((size for size in sizes if text.endswith(stop[:size])), 0)

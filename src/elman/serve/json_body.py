@@ -1,4 +1,4 @@
-"""JSON bodies as Python values, with one line for what is no JSON."""
+"""Parser for JSON request bodies that describes every fault in one line."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 
 from elman.errors import InputError
 
-__all__ = ["read"]
+__all__ = ["parse_json"]
 
-MAX_FIELDS = 100
-"""Of one object."""
-MAX_OPENED = 200_000
-"""Brackets and braces in a body. Python reads so many in a few hundredths of a second, in which no other
-thread runs."""
+MAX_OBJECT_FIELDS = 100
+MAX_OPENING_BRACKETS = 200_000
+"""Brackets and braces in one body. Python's parser runs without letting other threads run; it needs a few
+hundredths of a second for this many."""
 
 
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no number in JSON")
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"JSON has no number {name}")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > MAX_FIELDS:
-        got = f"an object of more than {MAX_FIELDS} fields"
-        raise InputError("the body", got=got, expected="fewer")
+    """Return a JSON object as a dict; raise InputError if it repeats a field or has too many."""
+    if len(pairs) > MAX_OBJECT_FIELDS:
+        got = f"an object of more than {MAX_OBJECT_FIELDS} fields"
+        raise InputError("the body", got=got, expected=f"at most {MAX_OBJECT_FIELDS}")
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:
@@ -32,26 +32,35 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def read(content: bytes) -> Any:
-    """Return what a body says; raises InputError for what is no JSON or names a field twice.
+def parse_json(content: bytes) -> Any:
+    """Parse a request body.
 
-    >>> read(b'{"input": [[1, 2.5], [null]]}')
+    Args:
+        content: The body as it was sent.
+
+    Returns:
+        The value, built from dict, list, str, int, float, bool and None.
+
+    Raises:
+        InputError: The body is not JSON in UTF-8, repeats a field or has too many brackets.
+
+    >>> parse_json(b'{"input": [[1, 2.5], [null]]}')
     {'input': [[1, 2.5], [None]]}
     """
-    if content.count(b"[") + content.count(b"{") > MAX_OPENED:
-        got = f"more than {MAX_OPENED:,} lists and objects"
+    if content.count(b"[") + content.count(b"{") > MAX_OPENING_BRACKETS:
+        got = f"more than {MAX_OPENING_BRACKETS:,} lists and objects"
         raise InputError("the body", got=got, expected="fewer")
     try:
         text = str(content, "utf-8")
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except InputError:
         raise
     except json.JSONDecodeError as error:
         fault = f"{error.msg[:1].lower()}{error.msg[1:]}, at character {error.pos}"
     except UnicodeDecodeError as error:
-        fault = f"no UTF-8, at byte {error.start}"
+        fault = f"not UTF-8, at byte {error.start}"
     except RecursionError:
         fault = "nested too deep"
     except ValueError as error:
-        fault = "a number of too many digits" if "digits" in str(error) else str(error)
+        fault = "a number with too many digits" if "digits" in str(error) else str(error)
     raise InputError("the body", got=f"invalid JSON ({fault})", expected="a JSON object")

@@ -1,4 +1,8 @@
-"""How a route takes JSON and gives JSON: checked on the way in, finite on the way out, errors in one line."""
+"""Route class of the API: validates the JSON body, runs the endpoint and encodes its reply as JSON.
+
+FastAPI's own handler is replaced because it parses and validates a body on the event loop, accepts repeated
+fields, and checks every reply a second time (decision record 0018).
+"""
 
 from __future__ import annotations
 
@@ -7,35 +11,37 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
-from inspect import signature
-from typing import Any, TypeVar, cast, get_type_hints
+from functools import partial
+from inspect import iscoroutinefunction
+from typing import Any, get_type_hints
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from typing_extensions import TypedDict
 
 from elman.engine.pauses import pause
 from elman.errors import ElmanError, InputError
-from elman.serve.json_body import read
-from elman.serve.stream_store import BusyError
+from elman.serve.http_errors import BusyError
+from elman.serve.json_body import parse_json
+from elman.serve.served_models import ServedModels
 
-__all__ = ["Route", "answer_json", "failed", "refusal", "told"]
-
-T = TypeVar("T")
+__all__ = ["ErrorReply", "JsonRoute", "error_body", "error_response", "json_response"]
 
 log = logging.getLogger("elman.serve")
-JSON = "application/json"
-_DUMPS = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-# Items of a list that are written at once.
-PIECE = 1_000
-# Bytes of a body from which it is read beside the event loop, which others wait for.
-LARGE = 2**14
-# Seconds until the answer to a large body that is wrong: who sends many of them must not slow down others.
-WRONG_SECONDS = 0.25
-TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
-TYPE_FAULTS = {
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+ITEMS_PER_PIECE = 1_000
+"""Items of a list that are encoded in one call, during which no other thread runs."""
+LARGE_BODY_BYTES = 2**14
+"""A body of at least this size is parsed in a worker thread, so that the event loop stays free."""
+INVALID_LARGE_BODY_SECONDS = 0.25
+"""Delay before a large invalid body is answered, so that a client that sends many does not slow others."""
+ERROR_TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+# What each of pydantic's error types expected, in words.
+EXPECTED_TYPES = {
     "string_type": "a string",
     "string_unicode": "a string of whole characters",
     "int_type": "a whole number",
@@ -45,7 +51,8 @@ TYPE_FAULTS = {
     "list_type": "a list",
     "model_type": "a JSON object",
 }
-BOUNDS = {
+# How each of pydantic's limits is worded, and the key of the limit in the error's context.
+LIMITS = {
     "greater_than": ("more than", "gt"),
     "greater_than_equal": ("at least", "ge"),
     "less_than": ("less than", "lt"),
@@ -57,38 +64,51 @@ BOUNDS = {
 }
 
 
-def answer_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return a response of JSON; raises ValueError for a number that is not finite."""
-    return Response(_written(value), status, headers, JSON)
+class _Error(TypedDict):
+    type: str
+    message: str
+    code: str | None
 
 
-def _written(value: Any) -> str:
-    """Return JSON, written in pieces: Python writes a whole value while no other thread runs."""
+class ErrorReply(TypedDict):
+    """An error, described in one line, in the form that OpenAI's clients read."""
+
+    error: _Error
+
+
+def json_response(
+    value: object, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """Return `value` as a JSON response; raise ValueError if it contains a number that is not finite."""
+    return Response(_encode_in_pieces(value), status, headers, "application/json")
+
+
+def _encode_in_pieces(value: object) -> str:
+    """Encode `value` piece by piece: json encodes a whole value without letting other threads run."""
     pause()
     if isinstance(value, dict):
-        fields = (f"{_DUMPS(str(name))}:{_written(part)}" for name, part in value.items())
+        fields = (f"{_encode(str(name))}:{_encode_in_pieces(item)}" for name, item in value.items())
         return "{" + ",".join(fields) + "}"
     if isinstance(value, list) and value and isinstance(value[0], list | dict):
-        return "[" + ",".join(map(_written, value)) + "]"
-    if isinstance(value, list) and len(value) > PIECE:
-        pieces = (_DUMPS(value[at : at + PIECE])[1:-1] for at in range(0, len(value), PIECE))
+        return "[" + ",".join(map(_encode_in_pieces, value)) + "]"
+    if isinstance(value, list) and len(value) > ITEMS_PER_PIECE:
+        starts = range(0, len(value), ITEMS_PER_PIECE)
+        pieces = (_encode(value[start : start + ITEMS_PER_PIECE])[1:-1] for start in starts)
         return "[" + ",".join(pieces) + "]"
-    return _DUMPS(value)
+    return _encode(value)
 
 
-def told(question: Callable[..., T], *arguments: Any) -> T:
-    """Return what `question` returns as a response of JSON, which a thread has then made as well."""
-    return cast(T, answer_json(question(*arguments)))
-
-
-def refusal(status: int, text: str) -> dict[str, Any]:
-    """Return the JSON of an error, as OpenAI's clients read it."""
-    kind = TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+def error_body(status: int, text: str) -> ErrorReply:
+    """Return the JSON of an error."""
+    kind = ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     return {"error": {"type": kind, "message": text, "code": None}}
 
 
-def failed(error: Exception) -> Response:
-    """Return the response for an exception; one that nobody expected is logged, and told by its number."""
+def error_response(error: Exception) -> Response:
+    """Return the response for an exception.
+
+    An unexpected exception is logged under a random number, and the client is told only that number.
+    """
     headers = {}
     if isinstance(error, ElmanError):
         status, text = getattr(error, "status", 400), str(error)
@@ -101,48 +121,52 @@ def failed(error: Exception) -> Response:
         status, text = 500, f"something went wrong: error {number} in the server's log"
     if status == 429:
         headers["Retry-After"] = "1"
-    return answer_json(refusal(status, text), status, headers)
+    return json_response(error_body(status, text), status, headers)
 
 
-def _read(body: type[BaseModel], content: bytes | Mapping[str, str]) -> BaseModel:
-    """Return a request's body, or its query, as its model; raises InputError."""
+def _validate(model: type[BaseModel], content: bytes | Mapping[str, str]) -> BaseModel:
+    """Return a JSON body, or a query, as an instance of `model`; raise InputError."""
     try:
-        return body.model_validate(read(content) if isinstance(content, bytes) else content)
+        return model.model_validate(parse_json(content) if isinstance(content, bytes) else content)
     except ValidationError as error:
-        raise _invalid(body, error) from None
+        raise _input_error(model, error) from None
 
 
-def _invalid(body: type[BaseModel], error: ValidationError) -> InputError:
-    """Return what is wrong with the first wrong field of a body.
+def _input_error(model: type[BaseModel], error: ValidationError) -> InputError:
+    """Return the first invalid field of a body as an InputError of one line.
 
-    What may be of several types has a fault of each: told is that of the type meant, which is the one whose
-    value alone is wrong, else the one that was read furthest.
+    A field that accepts several types has one fault for each type. The fault of the type that the client
+    probably meant is reported: the type whose value alone is wrong, or else the one that was read furthest.
     """
     faults = error.errors(include_url=False)
     field, kind = faults[0]["loc"][:1], faults[0]["type"]
     if kind == "extra_forbidden":
-        return InputError("no such field", got=field[0], expected=", ".join(body.model_fields))
+        return InputError("no such field", got=field[0], expected=", ".join(model.model_fields))
     if kind == "missing":
+        # validate placeholders instead: their faults say which type each field expects
         try:
-            body.model_validate(dict.fromkeys(body.model_fields, ...))
-        except ValidationError as wrong:  # which says what each field is to be
+            model.model_validate(dict.fromkeys(model.model_fields, ...))
+        except ValidationError as wrong:
             faults = wrong.errors(include_url=False)
-    faults = [one for one in faults if one["loc"][:1] == field]
+    faults = [fault for fault in faults if fault["loc"][:1] == field]
     ranks = [
-        (one["type"] not in TYPE_FAULTS, [part for part in one["loc"] if isinstance(part, int)])
-        for one in faults
+        (
+            fault["type"] not in EXPECTED_TYPES,
+            [index for index in fault["loc"] if isinstance(index, int)],
+        )
+        for fault in faults
     ]
-    chosen = [one for one, rank in zip(faults, ranks, strict=True) if rank == max(ranks)]
-    # what pydantic calls the types of a union by is no name
-    names = [one for one in map(str, chosen[0]["loc"]) if one.isidentifier() or one.isdigit()]
+    best = [fault for fault, rank in zip(faults, ranks, strict=True) if rank == max(ranks)]
+    # pydantic adds the types of a union to the location, which are not names of fields
+    location = [item for item in map(str, best[0]["loc"]) if item.isidentifier() or item.isdigit()]
     return InputError(
-        ".".join(names) or "the body",
-        got="nothing" if kind == "missing" else _got(chosen[0]),
-        expected=" or ".join(dict.fromkeys(map(_expected, chosen))),
+        ".".join(location) or "the body",
+        got="nothing" if kind == "missing" else _describe_value(best[0]),
+        expected=" or ".join(dict.fromkeys(map(_describe_expected, best))),
     )
 
 
-def _got(fault: ErrorDetails) -> str:
+def _describe_value(fault: ErrorDetails) -> str:
     value = fault["input"]
     if fault["type"].endswith(("too_long", "too_short")):
         return f"{len(value):,} {'characters' if isinstance(value, str) else 'items'}"
@@ -151,48 +175,59 @@ def _got(fault: ErrorDetails) -> str:
     return json.dumps(value[:100] if isinstance(value, str) else value, ensure_ascii=False)
 
 
-def _expected(fault: ErrorDetails) -> str:
+def _describe_expected(fault: ErrorDetails) -> str:
     kind = fault["type"]
-    if kind not in BOUNDS:
-        return TYPE_FAULTS.get(kind) or fault["msg"].removeprefix("Input should be ")
-    words, name = BOUNDS[kind]
-    bound = fault["ctx"][name]
-    return f"{words} {format(bound, 'g' if isinstance(bound, float) else ',')}"
+    if kind not in LIMITS:
+        return EXPECTED_TYPES.get(kind) or fault["msg"].removeprefix("Input should be ")
+    words, name = LIMITS[kind]
+    limit = fault["ctx"][name]
+    return f"{words} {format(limit, 'g' if isinstance(limit, float) else ',')}"
 
 
-class Route(APIRoute):
-    """A route whose one body, where it has one, is a model, and whose answer is JSON or a response."""
+class JsonRoute(APIRoute):
+    """A route whose body or query is a pydantic model and whose reply is JSON or a ready response.
+
+    As in FastAPI, an ``async def`` endpoint runs on the event loop and a ``def`` endpoint in a thread, where
+    its reply is encoded too: a GET in Starlette's threads, a POST in the worker threads of the models.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request of this route."""
-        ask = self.endpoint
-        hints = get_type_hints(ask)
-        bodies = [
-            (name, hints[name])
-            for name in signature(ask).parameters
-            if isinstance(hints[name], type) and issubclass(hints[name], BaseModel)
-        ]
-        takes_request = hints.get("request") is Request
+        """Return the function that answers a request to this route."""
+        endpoint, hints = self.endpoint, get_type_hints(self.endpoint)
+        hints.pop("return", None)
+        runs_on_loop = iscoroutinefunction(endpoint)
 
         async def handle(request: Request) -> Response:
-            large = False
+            served: ServedModels = request.app.state.served
+            arguments: dict[str, object] = dict(request.path_params)
+            is_get, is_short, is_large = request.method == "GET", False, False
             try:
-                given: dict[str, Any] = dict(request.path_params)
-                for name, body in bodies:
-                    asks = request.method == "GET"
-                    content = request.query_params if asks else await request.body()
-                    if large := len(content) >= LARGE:
-                        # in turns with the questions that take long
-                        given[name] = await request.app.state.work.run(_read, body, content)
-                    else:
-                        given[name] = _read(body, content)
-                if takes_request:
-                    given["request"] = request
-                found = await ask(**given)
-                return found if isinstance(found, Response) else answer_json(found)
+                for name, kind in hints.items():
+                    if kind is Request:
+                        arguments[name] = request
+                    elif kind is ServedModels:
+                        arguments[name] = served
+                    elif issubclass(kind, BaseModel):
+                        content = request.query_params if is_get else await request.body()
+                        if is_large := len(content) >= LARGE_BODY_BYTES:
+                            body = await served.workers.run(partial(_validate, kind, content))
+                        else:
+                            body = _validate(kind, content)
+                        arguments[name] = body
+                        is_short = getattr(body, "is_short", False)
+                if runs_on_loop:
+                    reply = await endpoint(**arguments)
+                    return reply if isinstance(reply, Response) else json_response(reply)
+
+                def answer() -> Response:
+                    return json_response(endpoint(**arguments))
+
+                if is_get:
+                    return await run_in_threadpool(answer)
+                return await served.workers.run(answer, is_short=is_short)
             except Exception as error:
-                if large and not isinstance(error, BusyError):
-                    await asyncio.sleep(WRONG_SECONDS)
-                return failed(error)
+                if is_large and not isinstance(error, BusyError):
+                    await asyncio.sleep(INVALID_LARGE_BODY_SECONDS)
+                return error_response(error)
 
         return handle

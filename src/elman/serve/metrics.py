@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus."""
+"""Counters of the server in the format of Prometheus."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-__all__ = ["OTHER", "Metrics"]
+__all__ = ["NO_ROUTE", "Metrics"]
 
-OTHER = "other"
-"""The route of requests that have none."""
-
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-STREAMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+NO_ROUTE = "other"
+"""Label of requests that were answered before a route was found."""
+SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+STREAMS_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Metrics:
@@ -25,39 +24,39 @@ class Metrics:
         )
         self.seconds = Histogram(
             "elman_request_seconds",
-            "from a request's head to its answer's end",
+            "time from a request's headers to the end of its answer",
             ["route"],
-            buckets=SECONDS,
+            buckets=SECONDS_BUCKETS,
             registry=registry,
         )
         self._batches = Histogram(
             "elman_batch_streams",
-            "streams read in one product",
+            "streams that share one pass through the network",
             ["model"],
-            buckets=STREAMS,
+            buckets=STREAMS_BUCKETS,
             registry=registry,
         )
         self._steps = Counter("elman_steps", "tokens read by streams", ["model"], registry=registry)
-        self.at_work = Gauge("elman_requests_at_work", "requests at work", registry=registry)
+        self.at_work = Gauge("elman_requests_at_work", "requests being answered", registry=registry)
 
-    def refused(self, status: int) -> None:
+    def count_refused(self, status: int) -> None:
         """Count a request that was answered before any route saw it."""
-        self.requests.labels(OTHER, str(status)).inc()
+        self.requests.labels(NO_ROUTE, str(status)).inc()
 
-    def observer(self, model: str) -> Callable[[int, int], None]:
-        """Return what is told of each product of a model's: streams, tokens."""
+    def batch_counter(self, model: str) -> Callable[[int, int], None]:
+        """Return a function that counts one batch of a model, given its number of streams and of tokens."""
         batches, steps = self._batches.labels(model), self._steps.labels(model)
 
-        def observe(streams: int, tokens: int) -> None:
+        def count(streams: int, tokens: int) -> None:
             batches.observe(streams)
             steps.inc(tokens)
 
-        return observe
+        return count
 
-    def watch(self, streams: Callable[[], int]) -> None:
-        """Let `streams` say how many there are."""
-        Gauge("elman_streams", "streams held", registry=self.registry).set_function(streams)
+    def watch_streams(self, count: Callable[[], int]) -> None:
+        """Call `count` for the number of streams whenever the metrics are read."""
+        Gauge("elman_streams", "streams held", registry=self.registry).set_function(count)
 
     def text(self) -> bytes:
-        """Return all of it as Prometheus reads it."""
+        """Return all counters in the text format of Prometheus."""
         return generate_latest(self.registry)

@@ -1,7 +1,7 @@
-"""The door: who may ask, and with what. A pure ASGI layer around all routes.
+"""ASGI middleware that decides who may send requests, reads the body up to its limit and adds safe headers.
 
-What a browser on this machine is made to send by another site is refused by its Host (DNS rebinding) and
-its Origin, and never reaches a route.
+A page of another site that is open in a browser on this machine can send requests to a local port. Its
+requests are refused by their Host header (DNS rebinding) or their Origin header and never reach a route.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from elman.errors import message
-from elman.serve.json_route import answer_json, refusal
-from elman.serve.metrics import OTHER
-from elman.serve.service import Desk
-from elman.serve.settings import LOOPBACK, Settings, bracketed, is_any
+from elman.serve.json_route import error_body, json_response
+from elman.serve.metrics import NO_ROUTE
+from elman.serve.served_models import ServedModels
+from elman.serve.settings import LOOPBACK_NAMES, Settings, bracketed, is_any
 
-__all__ = ["Guard"]
+__all__ = ["SecurityMiddleware"]
 
-GONE = 499
-"""What is counted for a client that left before its answer, as nginx counts it."""
-CORS = "start with --cors ORIGIN to let the pages of an origin ask"
-SHARED = [(b"vary", b"Origin"), (b"access-control-expose-headers", b"Retry-After, ETag")]
-PREFLIGHT = {
+CLIENT_CLOSED_REQUEST = 499
+"""Status under which a request is counted whose client left before the answer, as in nginx."""
+CORS_REMEDY = "start with --cors ORIGIN to allow the pages of an origin"
+CORS_HEADERS = [(b"vary", b"Origin"), (b"access-control-expose-headers", b"Retry-After, ETag")]
+PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type",
     "Access-Control-Max-Age": "600",
-    # https://wicg.github.io/private-network-access: a public page asks a machine at home
+    # for a public page that reaches a private address: https://wicg.github.io/private-network-access
     "Access-Control-Allow-Private-Network": "true",
 }
-SAFE = [
+SAFE_HEADERS = [
     (
         b"content-security-policy",
         b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -53,31 +53,31 @@ class _RefusedError(Exception):
         self.status, self.headers = status, dict(headers)
 
 
-def _known(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """Return the Host headers that are this server's, with the schemes of its own origins."""
-    known: dict[str, tuple[str, ...]] = {}
+def _allowed_hosts(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Return the values of Host that mean this server, with the URL schemes of its own pages."""
+    hosts: dict[str, tuple[str, ...]] = {}
     allowed = [name.lower() for name in settings.allow_hosts]
     bound = [] if is_any(settings.host) else [settings.host.lower()]
-    for name in (*LOOPBACK, *bound, *allowed):
-        # what is named with --allow-host may stand behind a proxy that speaks https
+    for name in (*LOOPBACK_NAMES, *bound, *allowed):
+        # a name given with --allow-host may belong to a proxy that speaks https
         schemes = ("http", "https") if name in allowed else ("http",)
         name = bracketed(name)
-        ported = ":" in name.rpartition("]")[2]
-        known[name if ported else f"{name}:{settings.port}"] = schemes
-        if not ported and (len(schemes) > 1 or settings.port == 80):
-            known[name] = schemes
-    return known
+        has_port = ":" in name.rpartition("]")[2]
+        hosts[name if has_port else f"{name}:{settings.port}"] = schemes
+        if not has_port and (len(schemes) > 1 or settings.port == 80):
+            hosts[name] = schemes
+    return hosts
 
 
-class Guard:
-    """Checks of every request before a route sees it; its body is read here, to the limit."""
+class SecurityMiddleware:
+    """Checks every request before a route sees it, and counts it afterwards."""
 
-    def __init__(self, app: ASGIApp, desk: Desk) -> None:
-        self.app, self.desk = app, desk
-        self.settings, self.metrics = desk.settings, desk.metrics
-        settings = desk.settings
-        self._token = None if settings.token is None else settings.token.encode()
-        self._schemes = _known(settings)
+    def __init__(self, app: ASGIApp, served: ServedModels) -> None:
+        self.app, self.served = app, served
+        self.settings, self.metrics = served.settings, served.metrics
+        token = self.settings.token
+        self._token = None if token is None else token.encode()
+        self._hosts = _allowed_hosts(self.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -85,15 +85,15 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        begun, told = time.perf_counter(), 0
+        began, status = time.perf_counter(), CLIENT_CLOSED_REQUEST
         headers = Headers(scope=scope)
-        shared = self._shared(headers)
+        cors_headers = self._cors_headers(headers)
 
-        async def safe(event: Message) -> None:
-            nonlocal told
+        async def send_with_headers(event: Message) -> None:
+            nonlocal status
             if event["type"] == "http.response.start":
-                told = event["status"]
-                event["headers"] = [*event.get("headers", ()), *SAFE, *shared]
+                status = event["status"]
+                event["headers"] = [*event.get("headers", ()), *SAFE_HEADERS, *cors_headers]
             await send(event)
 
         self.metrics.at_work.inc()
@@ -101,38 +101,40 @@ class Guard:
             try:
                 body = await self._admit(scope, headers, receive)
             except _RefusedError as error:
-                # what is left of its body is dropped unread, within the time that a request has
-                answer = answer_json(refusal(error.status, str(error)), error.status, error.headers)
-                await answer(scope, receive, safe)
+                # the rest of the body is dropped unread, within the time that a request may take
+                content = error_body(error.status, str(error))
+                response = json_response(content, error.status, error.headers)
+                await response(scope, receive, send_with_headers)
                 return
-            except ClientDisconnect:  # before its request was whole
+            except ClientDisconnect:  # before the request was complete
                 return
             if scope["method"] == "HEAD":  # the server leaves the body out
                 scope = {**scope, "method": "GET"}
-            if shared and scope["method"] == "OPTIONS":
-                await Response(status_code=204, headers=PREFLIGHT)(scope, receive, safe)
+            if cors_headers and scope["method"] == "OPTIONS":
+                preflight = Response(status_code=204, headers=PREFLIGHT_HEADERS)
+                await preflight(scope, receive, send_with_headers)
             else:
-                await self.app(scope, _again(body, receive), safe)
+                await self.app(scope, _replay(body, receive), send_with_headers)
         finally:
             self.metrics.at_work.dec()
-            route = getattr(scope.get("route"), "path", OTHER)
-            self.metrics.requests.labels(route, str(told or GONE)).inc()
-            self.metrics.seconds.labels(route).observe(time.perf_counter() - begun)
+            route = getattr(scope.get("route"), "path", NO_ROUTE)
+            self.metrics.requests.labels(route, str(status)).inc()
+            self.metrics.seconds.labels(route).observe(time.perf_counter() - began)
 
-    def _shared(self, headers: Headers) -> list[tuple[bytes, bytes]]:
-        """Return what lets the page of an origin that `--cors` names read the answer."""
+    def _cors_headers(self, headers: Headers) -> list[tuple[bytes, bytes]]:
+        """Return the headers that let a page read the answer if `--cors` names its origin, else none."""
         origins = headers.getlist("origin")
         if len(origins) != 1 or origins[0] not in self.settings.cors:
             return []
-        return [(b"access-control-allow-origin", origins[0].encode()), *SHARED]
+        return [(b"access-control-allow-origin", origins[0].encode()), *CORS_HEADERS]
 
     async def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
-        """Return the body of a request that may pass; raises _RefusedError, ClientDisconnect."""
+        """Return the body of a request that passes all checks; raise _RefusedError, ClientDisconnect."""
         self._check_host(headers)
-        if scope["method"] != "OPTIONS":  # a browser asks for leave without the token
+        if scope["method"] != "OPTIONS":  # browsers send preflight requests without the token
             self._check_token(scope, headers.getlist("authorization"))
         expects = headers.getlist("expect") or ["100-continue"]
-        if [one.lower() for one in expects] != ["100-continue"]:
+        if [value.lower() for value in expects] != ["100-continue"]:
             text = message("the Expect header", got=expects[0], expected="100-continue")
             raise _RefusedError(417, text)
         length = self._check_type(headers, scope["method"] in ("GET", "HEAD"))
@@ -140,52 +142,53 @@ class Guard:
             return b""
         if length is not None and length > self.settings.max_body:
             raise self._too_large(length)
-        parts, size = [], 0
-        async for part in Request(scope, receive).stream():
-            size += len(part)
+        chunks, size = [], 0
+        async for chunk in Request(scope, receive).stream():
+            size += len(chunk)
             if size > self.settings.max_body:
                 raise self._too_large(size)
-            parts.append(part)
-        return b"".join(parts)
+            chunks.append(chunk)
+        return b"".join(chunks)
 
     def _check_host(self, headers: Headers) -> None:
         hosts = headers.getlist("host")
         host = ", ".join(hosts).lower()
-        schemes = self._schemes.get(host) if len(hosts) == 1 else None
+        schemes = self._hosts.get(host) if len(hosts) == 1 else None
         if schemes is None:
-            remedy = "ask by 127.0.0.1 and the server's port, or start with --allow-host NAME"
+            remedy = "use 127.0.0.1 and the server's port, or start with --allow-host NAME"
             raise _RefusedError(403, message("the Host header", got=host, remedy=remedy))
         origins = headers.getlist("origin")
         own = [f"{scheme}://{host}" for scheme in schemes]
-        known = not origins or origins[0].lower() in own or self._shared(headers)
-        if len(origins) > 1 or not known:
+        is_allowed = not origins or origins[0].lower() in own or self._cors_headers(headers)
+        if len(origins) > 1 or not is_allowed:
             got, expected = ", ".join(origins), "this server's"
-            text = message("the Origin header", got=got, expected=expected, remedy=CORS)
+            text = message("the Origin header", got=got, expected=expected, remedy=CORS_REMEDY)
             raise _RefusedError(403, text)
 
-    def _check_token(self, scope: Scope, given: list[str]) -> None:
+    def _check_token(self, scope: Scope, authorization: list[str]) -> None:
         if self._token is None:
             return
         path = scope["path"]
         if path in ("/", "/healthz") or path.startswith("/page/"):
-            return  # the page asks for the token, and holds nothing of a model
-        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-        same = hmac.compare_digest(token.strip(" ").encode("latin-1"), self._token)
-        if scheme.lower() != "bearer" or not same:
+            return  # the page itself asks for the token, and its files say nothing about a model
+        value = authorization[0] if len(authorization) == 1 else ""
+        scheme, _, token = value.partition(" ")
+        is_valid = hmac.compare_digest(token.strip(" ").encode("latin-1"), self._token)
+        if scheme.lower() != "bearer" or not is_valid:
             remedy = "pass it as Authorization: Bearer TOKEN"
             bearer = ("WWW-Authenticate", "Bearer")
             raise _RefusedError(401, message("the server's token", remedy=remedy), bearer)
 
-    def _check_type(self, headers: Headers, reads_only: bool) -> int | None:
-        """Return the declared length of the body, None where it comes in chunks."""
-        chunked = "transfer-encoding" in headers
-        length = None if chunked else int(headers.get("content-length", 0))
+    def _check_type(self, headers: Headers, is_get: bool) -> int | None:
+        """Return the length of the body, or None if it comes in chunks; raise _RefusedError."""
+        is_chunked = "transfer-encoding" in headers
+        length = None if is_chunked else int(headers.get("content-length", 0))
         types = headers.getlist("content-type")
-        # what reads nothing may say what it likes of it
-        if length == 0 and (reads_only or not types):
+        # a GET without a body may name any type
+        if length == 0 and (is_get or not types):
             return 0
-        kind = types[0].split(";")[0].strip().lower() if len(types) == 1 else ""
-        if kind != "application/json":
+        media_type = types[0].split(";")[0].strip().lower() if len(types) == 1 else ""
+        if media_type != "application/json":
             got = ", ".join(types) or "none"
             text = message("the Content-Type header", got=got, expected="application/json")
             raise _RefusedError(415, text)
@@ -193,7 +196,8 @@ class Guard:
         if coding.strip() != "chunked":
             text = message("the Transfer-Encoding header", got=coding, expected="chunked")
             raise _RefusedError(501, text)
-        if any(one.strip().lower() != "identity" for one in headers.getlist("content-encoding")):
+        codings = headers.getlist("content-encoding")
+        if any(coding.strip().lower() != "identity" for coding in codings):
             raise _RefusedError(415, message("the Content-Encoding header", expected="none"))
         return length
 
@@ -202,8 +206,8 @@ class Guard:
         return _RefusedError(413, message("the body", got=f"{size} bytes", expected=expected))
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Return what receives the body again, then whatever comes after it."""
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a receive function that gives the whole body first, then whatever `receive` gives."""
     events: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> Message:

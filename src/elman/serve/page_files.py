@@ -1,4 +1,4 @@
-"""The page's files, read once: what is asked for is looked up, and never becomes a path."""
+"""Files of the page, read into memory at start-up: a requested name is looked up and never becomes a path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from elman.draw import figures
 __all__ = ["add_routes"]
 
 FOLDER = Path(__file__).parent / "page"
-KINDS = {
+MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -21,31 +21,28 @@ KINDS = {
 
 
 def add_routes(app: FastAPI) -> None:
-    """Add the page's routes: ``/``, ``/page/FILE``, and the style of drawings as ``/page/draw.css``."""
+    """Add the page's routes: ``/``, ``/page/FILE``, and the styles of drawings as ``/page/draw.css``."""
     files = {
-        path.name: (path.read_bytes(), KINDS[path.suffix])
+        path.name: (path.read_bytes(), MEDIA_TYPES[path.suffix])
         for path in FOLDER.iterdir()
-        if path.suffix in KINDS
+        if path.suffix in MEDIA_TYPES
     }
-    files["draw.css"] = (figures.STYLE.encode(), KINDS[".css"])
+    files["draw.css"] = (figures.STYLE.encode(), MEDIA_TYPES[".css"])
     tags = {
         name: f'"{hashlib.sha256(content).hexdigest()[:32]}"'
         for name, (content, _) in files.items()
     }
 
-    def answer(name: str, request: Request) -> Response:
+    @app.get("/page/{name:path}", include_in_schema=False)
+    async def file(name: str, request: Request) -> Response:
         if name not in files:
             raise HTTPException(404, "no such file")
-        content, kind = files[name]
+        content, media_type = files[name]
         headers = {"ETag": tags[name], "Cache-Control": "no-cache"}
         if request.headers.get("if-none-match") == tags[name]:
             return Response(status_code=304, headers=headers)
-        return Response(content, headers=headers, media_type=kind)
+        return Response(content, headers=headers, media_type=media_type)
 
     @app.get("/", include_in_schema=False)
     async def index(request: Request) -> Response:
-        return answer("index.html", request)
-
-    @app.get("/page/{name:path}", include_in_schema=False)
-    async def file(name: str, request: Request) -> Response:
-        return answer(name, request)
+        return await file("index.html", request)

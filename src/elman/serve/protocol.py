@@ -1,4 +1,4 @@
-"""The wire: bounds on what a connection may send, and on how slowly, before any application sees it."""
+"""HTTP/1.1 connections with limits on size and slowness that hold before any application sees a request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -14,218 +14,234 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from elman.serve.json_route import answer_json, refusal
+from elman.serve.json_route import error_body, json_response
 from elman.serve.settings import Settings
 
-__all__ = ["Protocol", "bounded"]
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
-MOST_BYTES, MOST_FIELDS = 16 * 1024, 100
-"""Of a request's line and headers."""
-LEAST_RATE = 1024
-"""Bytes a second that a client takes of its answer."""
+__all__ = ["BoundedProtocol", "bounded_protocol"]
+
+MAX_HEAD_BYTES, MAX_HEADER_FIELDS = 16 * 1024, 100
+"""Limits of a request's line and headers together."""
+MIN_BYTES_PER_SECOND = 1024
+"""Rate at which a client must take its answer."""
 LINGER_SECONDS = 1.0
-"""In which what a refused client still sends is dropped unread, so that it can read the answer."""
-GONE_SECONDS = 1.0
-"""In which a client that sends no more gets its answer: one that has gone looks the same."""
-LAST_SECONDS = 0.25
-"""In which requests that are on their way when the server stops are still taken."""
-MAX_PIPELINED = 1_000
-"""Requests that wait behind another one of their connection."""
+"""Time that a refused connection stays open, so that the client can read the answer; its input is dropped."""
+HALF_CLOSED_SECONDS = 1.0
+"""Time for an answer to a client that has closed its sending side, which looks as if it had left."""
+LAST_REQUEST_SECONDS = 0.25
+"""Time in which requests are still accepted after the server is told to stop."""
+MAX_PIPELINED_REQUESTS = 1_000
+"""Requests of one connection that wait behind an unanswered one."""
 Field: TypeAlias = tuple[bytes, bytes]
-BUSY, RETRY = "busy: ask again in a second", (b"retry-after", b"1")
+BUSY_TEXT, RETRY_FIELD = "busy: ask again in a second", (b"retry-after", b"1")
 
 
-class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 with bounds.
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 protocol with limits.
 
-    A head over 16 KiB or 100 fields is answered 431, a request that is not whole after `seconds` 408,
-    one that comes where `most` are at work 429, before it costs a task, one on a connection too many 503;
-    a client that does not take its answer is cut off. When the server stops, requests that have arrived,
-    or arrive within a moment, are answered.
+    The answer is 431 if the head exceeds 16 KiB or 100 fields, 408 if a request takes longer than
+    `transfer_seconds` to arrive, 429 if `max_requests` are already being answered, and 503 if there are more
+    than `max_connections`. A client that does not take its answer is disconnected. When the server stops, it
+    still answers requests that have arrived or arrive within `LAST_REQUEST_SECONDS`.
     """
 
-    seconds, most, connections_most = 10.0, 4096, 1024
-    refused: Callable[[int], object]
-    """Told the status of each answer that no application gave."""
+    transfer_seconds, max_requests, max_connections = 10.0, 4096, 1024
+    count_refused: Callable[[int], object]
+    """Called with the status of each answer that no application gave."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._head = self._fields = self._partial = self._unsent = 0
-        # Requests whose answers are not complete.
-        self._open = 0
-        self._in_head, self._whole = True, True
-        self._over, self._refused, self._resumed, self._last = False, False, False, False
-        self._unread = self._begun = False
-        self._farewell: tuple[int, bytes] | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._watched: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._lost = False
+    # State of one connection. These defaults are replaced on the instance.
+    _head_bytes = _head_fields = 0
+    """Size of the current request's head so far."""
+    _incomplete_bytes = 0
+    """Bytes received while the head is incomplete."""
+    _in_head = _is_complete = True
+    _head_too_large = False
+    _began_request = False
+    """Whether a new request began in the data received last."""
+    _drops_body = False
+    """Whether the body of the current request is dropped because 429 has been sent."""
+    _open_requests = 0
+    """Requests whose answers are not complete."""
+    _is_refused = False
+    _final_answer: tuple[int, bytes] | None = None
+    """Status and bytes of the last answer, which is sent after those of earlier requests."""
+    _is_stopping = _connection_lost = False
+    _unsent_bytes = 0
+    _resumed_writing = False
+    _deadline: asyncio.TimerHandle | None = None
+    _write_check: asyncio.TimerHandle | None = None
+    _task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         super().connection_made(transport)
-        self._deadline = self.loop.call_later(self.seconds, self._late)
+        self._deadline = self.loop.call_later(self.transfer_seconds, self._on_deadline)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection, and end the work on its request."""
-        self._lost = True
+        """Forget the connection and cancel the work on its request."""
+        self._connection_lost = True
         if self._task is not None:
             self._task.cancel()
-        self._in_time()
-        if self._watched is not None:
-            self._watched.cancel()
+        self._cancel_deadline()
+        if self._write_check is not None:
+            self._write_check.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, and refuse what is too large."""
-        if self._refused:
+        """Parse what has arrived, and refuse a head that is too large."""
+        if self._is_refused:
             return
-        self._begun, head = False, self._in_head
+        self._began_request, was_in_head = False, self._in_head
         super().data_received(data)
-        # The parser reports a header field only when it has ended, so bytes of an unfinished head count here.
-        still = head and self._in_head and not self._begun
-        self._partial = self._partial + len(data) if still else 0
-        if self._over or self._partial > 2 * MOST_BYTES:
-            self._refuse(
-                431, f"the headers: expected at most {MOST_BYTES} bytes, {MOST_FIELDS} fields"
-            )
+        # the parser reports a header field only at its end, so count the bytes of an incomplete head here
+        still_in_head = was_in_head and self._in_head and not self._began_request
+        self._incomplete_bytes = self._incomplete_bytes + len(data) if still_in_head else 0
+        if self._head_too_large or self._incomplete_bytes > 2 * MAX_HEAD_BYTES:
+            limits = f"at most {MAX_HEAD_BYTES} bytes, {MAX_HEADER_FIELDS} fields"
+            self._refuse(431, f"the headers: expected {limits}")
         elif self._deadline is None:
-            # line ends between two requests are awaited already, and begin none
-            awaited = self._open or self.timeout_keep_alive_task is not None
-            if not (self._whole and awaited):
-                self._deadline = self.loop.call_later(self.seconds, self._late)
+            # empty lines between two requests do not begin a request: the keep-alive timer is running
+            is_idle = self._open_requests or self.timeout_keep_alive_task is not None
+            if not (self._is_complete and is_idle):
+                self._deadline = self.loop.call_later(self.transfer_seconds, self._on_deadline)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Answer what was asked whole, for a while; then the connection is closed."""
+        """Keep the connection open for a while if a complete request is still being answered."""
         if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
             return False
-        self._in_time()
+        self._cancel_deadline()
         self.cycle.keep_alive = False
-        self._deadline = self.loop.call_later(GONE_SECONDS, self._gone)
+        self._deadline = self.loop.call_later(HALF_CLOSED_SECONDS, self._close_if_unanswered)
         return True
 
-    def _gone(self) -> None:
+    def _close_if_unanswered(self) -> None:
         self._deadline = None
-        # who is being written to shows by itself whether it is there
+        # once an answer is being written, the write itself shows whether the client is still there
         if not self.cycle.response_started:
             self.transport.close()
 
     def on_message_begin(self) -> None:
-        """Begin to count a request."""
+        """Reset the counts for a new request."""
         super().on_message_begin()
-        self._head = self._fields = self._partial = 0
-        self._in_head, self._begun, self._whole, self._unread = True, True, False, False
+        self._head_bytes = self._head_fields = self._incomplete_bytes = 0
+        self._in_head, self._began_request = True, True
+        self._is_complete, self._drops_body = False, False
 
     def on_url(self, url: bytes) -> None:
-        """Count a part of the request's line."""
-        self._count(len(url))
+        """Count a piece of the request's target."""
+        self._count_head(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a field; one that comes behind the body is none of the head's (RFC 9110, 6.5.1)."""
-        self._fields += 1
-        self._count(len(name) + len(value) + 4)
-        if self._in_head and not self._over:
+        """Count a header field; a trailer field after the body is counted and dropped (RFC 9110, 6.5.1)."""
+        self._head_fields += 1
+        self._count_head(len(name) + len(value) + 4)
+        if self._in_head and not self._head_too_large:
             super().on_header(name, value)
 
-    def _count(self, size: int) -> None:
-        self._head += size
-        self._over = self._over or self._head > MOST_BYTES or self._fields > MOST_FIELDS
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES or self._head_fields > MAX_HEADER_FIELDS:
+            self._head_too_large = True
 
     def on_headers_complete(self) -> None:
-        """Hand the request on."""
+        """Hand the request to the application, or refuse it."""
         self._in_head = False
-        if self._passes():
+        if self._drops_input():
             return
         host = dict(self.headers).get(b"host", b"").lower()
-        # RFC 9112, 3.2.2: a whole address names the same host as the Host header
-        whole = not self.url.startswith((b"/", b"*"))
-        if whole and not (self.url.lower() + b"/").startswith(b"http://%s/" % host):
+        # RFC 9112, 3.2.2: an absolute target must name the same host as the Host header
+        is_absolute = not self.url.startswith((b"/", b"*"))
+        if is_absolute and not (self.url.lower() + b"/").startswith(b"http://%s/" % host):
             self._refuse(400, "the target names another host than the Host header")
-        elif len(self.pipeline) >= MAX_PIPELINED:
-            self._refuse(429, f"a connection may have {MAX_PIPELINED:,} requests waiting", RETRY)
-        elif len(self.connections) > self.connections_most:
-            self._refuse(503, "no room for more connections", RETRY)
-        elif len(self.tasks) >= self.most and not self._open:
-            self._turn_away()
+        elif len(self.pipeline) >= MAX_PIPELINED_REQUESTS:
+            text = f"a connection may have {MAX_PIPELINED_REQUESTS:,} requests waiting"
+            self._refuse(429, text, RETRY_FIELD)
+        elif len(self.connections) > self.max_connections:
+            self._refuse(503, "no room for more connections", RETRY_FIELD)
+        elif len(self.tasks) >= self.max_requests and not self._open_requests:
+            self._answer_busy()
         else:
             super().on_headers_complete()
-            self._open += 1
-            if self._last:
+            self._open_requests += 1
+            if self._is_stopping:
                 self.cycle.keep_alive = False
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        async def while_wanted(*given: Any) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        async def run_app(
+            scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+        ) -> None:
             try:
-                await app(*given)
+                await app(scope, receive, send)
             except asyncio.CancelledError:
-                if not self._lost:
+                if not self._connection_lost:
                     raise
 
-        self._task = self.loop.create_task(cycle.run_asgi(while_wanted))
+        self._task = self.loop.create_task(cycle.run_asgi(run_app))
         self._task.add_done_callback(self.tasks.discard)
         self.tasks.add(self._task)
 
-    def _passes(self) -> bool:
-        """Return whether what comes now is for nobody."""
-        return self._over or self._refused or self._unread
+    def _drops_input(self) -> bool:
+        return self._head_too_large or self._is_refused or self._drops_body
 
-    def _turn_away(self) -> None:
-        """Answer 429; the connection stays, where the client's next request can be told from this one."""
-        self._unread = True
-        leaves = self._last or not self.parser.should_keep_alive()
-        # it may not send its body, expects no body, or does not take its answers
-        unclear = self.expect_100_continue or self.parser.get_method() == b"HEAD"
-        if leaves or unclear or self.flow.write_paused:
-            self._refuse(429, BUSY, RETRY)
+    def _answer_busy(self) -> None:
+        """Answer 429; keep the connection open if its next request can be told from the rest of this one."""
+        self._drops_body = True
+        closes = self._is_stopping or not self.parser.should_keep_alive()
+        # the client may leave out its body, expects an answer without a body, or does not take its answers
+        is_unclear = self.expect_100_continue or self.parser.get_method() == b"HEAD"
+        if closes or is_unclear or self.flow.write_paused:
+            self._refuse(429, BUSY_TEXT, RETRY_FIELD)
         else:
-            type(self).refused(429)
-            self.transport.write(_answer(429, BUSY, RETRY))
+            type(self).count_refused(429)
+            self.transport.write(_answer(429, BUSY_TEXT, RETRY_FIELD))
 
     def on_body(self, body: bytes) -> None:
-        """Hand a part of the body on."""
-        if not self._passes():
+        """Hand a piece of the body to the application."""
+        if not self._drops_input():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Hand the end of the body on."""
-        self._in_head, self._whole = True, True
-        self._in_time()
-        if not self._passes():
+        """Tell the application that the body is complete."""
+        self._in_head, self._is_complete = True, True
+        self._cancel_deadline()
+        if not self._drops_input():
             super().on_message_complete()
-        elif self._unread and not self._refused:
-            self._go_on()
+        elif self._drops_body and not self._is_refused:
+            self._next_request()
 
-    def _in_time(self) -> None:
+    def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _late(self) -> None:
+    def _on_deadline(self) -> None:
         self._deadline = None
-        if self.flow.read_paused:  # it is the server that does not read
-            self._deadline = self.loop.call_later(self.seconds, self._late)
-        elif self._unread or self._open:
-            self.transport.abort()  # who reads the body is told that the client has gone
+        if self.flow.read_paused:  # the server itself has stopped reading
+            self._deadline = self.loop.call_later(self.transfer_seconds, self._on_deadline)
+        elif self._drops_body or self._open_requests:
+            self.transport.abort()  # the application that reads the body sees that the client has gone
         else:
-            self._refuse(408, f"the request: expected whole within {self.seconds:g} seconds")
+            seconds = f"{self.transfer_seconds:g} seconds"
+            self._refuse(408, f"the request: expected complete within {seconds}")
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
+        """Refuse input that is not HTTP."""
         self._refuse(400, msg)
 
     def _refuse(self, status: int, text: str, *fields: Field) -> None:
-        """Answer after the requests before this one, then close; the rest of the input is dropped unread."""
-        if self._refused:
+        """Answer after all earlier requests, then close; the rest of the input is dropped unread."""
+        if self._is_refused:
             return
-        self._refused = True
-        self._in_time()
-        self._farewell = status, _answer(status, text, *fields, (b"connection", b"close"))
+        self._is_refused = True
+        self._cancel_deadline()
+        self._final_answer = status, _answer(status, text, *fields, (b"connection", b"close"))
         cycle = self.cycle
-        if self._open and cycle.more_body and not cycle.response_complete:
-            # The fault is in the body of this request: its application is told that the client has gone.
-            self._open -= 1
+        if self._open_requests and cycle.more_body and not cycle.response_complete:
+            # the fault is in this request's own body: tell its application that the client has gone
+            self._open_requests -= 1
             if self.pipeline:
                 self.pipeline.popleft()
             else:
@@ -233,86 +249,91 @@ class Protocol(HttpToolsProtocol):
                 cycle.message_event.set()
                 if cycle.response_started:
                     self.transport.abort()
-        self._say_farewell()
+        self._send_final_answer()
 
-    def _say_farewell(self) -> None:
-        if self._farewell is None or self._open or self.transport.is_closing():
+    def _send_final_answer(self) -> None:
+        if self._final_answer is None or self._open_requests or self.transport.is_closing():
             return
-        (status, answer), self._farewell = self._farewell, None
+        (status, answer), self._final_answer = self._final_answer, None
         self._unset_keepalive_if_required()
         self.flow.resume_reading()
-        type(self).refused(status)
+        type(self).count_refused(status)
         self.transport.write(answer)
         if self.transport.can_write_eof():
             with suppress(OSError):  # the client may have gone
                 self.transport.write_eof()
         self._deadline = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
-    # the answer goes out
+    # Writing: disconnect a client that does not take its answer.
 
     def pause_writing(self) -> None:
-        """Wait for the client to take what was written."""
+        """Stop writing until the client has taken what was written, and watch how fast it does."""
         super().pause_writing()
-        self._resumed = False
-        self._watch()
+        self._resumed_writing = False
+        self._watch_writing()
 
     def resume_writing(self) -> None:
-        """Go on writing."""
-        self._resumed = True
+        """Continue writing."""
+        self._resumed_writing = True
         super().resume_writing()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request."""
-        self._open -= 1
-        self._go_on()
+        """Continue with the connection's next request."""
+        self._open_requests -= 1
+        self._next_request()
 
-    def _go_on(self) -> None:
+    def _next_request(self) -> None:
         super().on_response_complete()
-        self._say_farewell()
+        self._send_final_answer()
         if self.transport.get_write_buffer_size():
-            self._watch()
+            self._watch_writing()
 
-    def _watch(self) -> None:
-        if self._watched is None:
-            self._unsent = self.transport.get_write_buffer_size()
-            self._watched = self.loop.call_later(self.seconds, self._check)
+    def _watch_writing(self) -> None:
+        if self._write_check is None:
+            self._unsent_bytes = self.transport.get_write_buffer_size()
+            self._write_check = self.loop.call_later(self.transfer_seconds, self._check_writing)
 
-    def _check(self) -> None:
-        self._watched = None
-        left = self.transport.get_write_buffer_size()
-        if left and left > self._unsent - LEAST_RATE * self.seconds and not self._resumed:
+    def _check_writing(self) -> None:
+        self._write_check = None
+        unsent = self.transport.get_write_buffer_size()
+        expected = self._unsent_bytes - MIN_BYTES_PER_SECOND * self.transfer_seconds
+        if unsent and unsent > expected and not self._resumed_writing:
             self.transport.abort()
-        elif left:
-            self._resumed = False
-            self._watch()
+        elif unsent:
+            self._resumed_writing = False
+            self._watch_writing()
 
-    # the server stops
+    # Stopping
 
     def shutdown(self) -> None:
-        """Answer what has arrived, then close."""
-        self._last = True
-        if self._open:
+        """Answer the requests that have arrived, then close."""
+        self._is_stopping = True
+        if self._open_requests:
             self.cycle.keep_alive = False
         else:
-            self.loop.call_later(LAST_SECONDS, self._close_idle)
+            self.loop.call_later(LAST_REQUEST_SECONDS, self._close_if_idle)
 
-    def _close_idle(self) -> None:
-        if self._whole and not self._open:
+    def _close_if_idle(self) -> None:
+        if self._is_complete and not self._open_requests:
             self.transport.close()
 
 
-def bounded(
-    settings: Settings, connections: int, refused: Callable[[int], object]
-) -> type[Protocol]:
-    """Return the protocol with a server's bounds; `refused` is told the status of what it answers itself."""
-    bounds: dict[str, Any] = {"seconds": settings.dribble_seconds, "most": settings.max_requests}
-    bounds |= {"connections_most": connections, "refused": staticmethod(refused)}
-    return type("Protocol", (Protocol,), bounds)
+def bounded_protocol(
+    settings: Settings, max_connections: int, count_refused: Callable[[int], object]
+) -> type[BoundedProtocol]:
+    """Return the protocol class with a server's limits; `count_refused` is called as the class describes."""
+    limits = {
+        "transfer_seconds": settings.transfer_seconds,
+        "max_requests": settings.max_requests,
+        "max_connections": max_connections,
+        "count_refused": staticmethod(count_refused),
+    }
+    return type("BoundedProtocol", (BoundedProtocol,), limits)
 
 
 @lru_cache(64)
 def _answer(status: int, text: str, *fields: Field) -> bytes:
-    """Return a whole answer, as it goes over the wire."""
-    response = answer_json(refusal(status, text), status)
+    """Return a complete answer as it is sent over the connection."""
+    response = json_response(error_body(status, text), status)
     lines = [b"%s: %s\r\n" % field for field in (*response.raw_headers, *fields)]
     return b"".join([STATUS_LINE[status], *lines, b"\r\n", bytes(response.body)])

@@ -1,43 +1,57 @@
-"""Routes that explain: what moved an answer, what the states hold, what single units stand for."""
+"""Routes that explain a model: why it gives an answer, what its states contain, what units indicate."""
 
 from __future__ import annotations
 
-from typing import Any, NotRequired
+from typing import NotRequired
 
 import numpy as np
-from fastapi import FastAPI
+from fastapi import APIRouter
 from typing_extensions import TypedDict
 
 from elman.draw import figures
 from elman.errors import DataError, InputError
+from elman.inspect.json_values import finite_or_none
+from elman.inspect.replies import SequenceInput, parse_sequence
 from elman.inspect.similar import units_like
-from elman.labels.batches import EncodedSequences
-from elman.labels.dataset import Sequences
-from elman.language.explain import replace
+from elman.language.explain import replace as replace_token
 from elman.language.recorded import Read
+from elman.language.replies import NextTokens, TokenPrediction, next_tokens
 from elman.language.sampling import ranked
-from elman.series.explain import forecast_picture
-from elman.serve.json_route import told
-from elman.serve.replies import Next, Prediction, clean, numbers_of, predictions_of
-from elman.serve.schema import Explain, Like, Memory, Method, Replace, Trace, Units, Unroll
-from elman.serve.service import Desk
+from elman.serve.json_route import JsonRoute
+from elman.serve.schema import (
+    ExplainRequest,
+    MemoryRequest,
+    Method,
+    ReplaceRequest,
+    SimilarUnitsRequest,
+    TraceRequest,
+    UnitsRequest,
+    UnrollRequest,
+)
+from elman.serve.served_models import Served
 from elman.text.vocabulary import END
 from elman.text.words import UNKNOWN_ID
 
 __all__ = [
-    "Explained",
-    "MemoryMeasured",
-    "Traced",
-    "UnitsFound",
-    "UnitsLike",
-    "Unrolled",
-    "add_routes",
+    "ExplainReply",
+    "MemoryReply",
+    "SimilarUnitsReply",
+    "TraceReply",
+    "UnitsReply",
+    "UnrollReply",
+    "explain",
+    "memory",
+    "replace",
+    "router",
+    "similar_units",
+    "trace",
+    "units",
+    "unroll",
 ]
 
-MOST_NUMBERS = 300_000
-"""Of states and gates in one answer."""
-MOST_STEPS = 2_000
-"""Of a labelled sequence that is explained, which reads it once for each input left out, or traced."""
+router = APIRouter(tags=["explain"], route_class=JsonRoute)
+MAX_TRACE_NUMBERS = 300_000
+"""States and gates in one answer."""
 
 
 class _Contribution(TypedDict):
@@ -48,10 +62,10 @@ class _Contribution(TypedDict):
     meaning: str
 
 
-class Explained(TypedDict):
-    """What moved an answer, input by input, and whether the explanation stands its own test.
+class ExplainReply(TypedDict):
+    """The contribution of each input to an answer, and whether the explanation passes its own test.
 
-    A number is null where the network leaves the range of numbers.
+    A number is null if the network's numbers overflow. ``forecast`` is the picture of a forecast.
     """
 
     task: str
@@ -77,23 +91,23 @@ class Explained(TypedDict):
     forecast: NotRequired[str]
 
 
-class Unrolled(Next):
-    """A text's last words, what comes next, what moved it, and all of it as a picture.
+class UnrollReply(NextTokens):
+    """The last tokens of a text, what comes next, the explanation of one prediction, and a picture of it all.
 
-    ``spans`` says where they stand in the text (begin and end, in characters), ``before`` how many words
-    stand before these, ``unknown`` which of these it does not know.
+    ``spans`` gives each token's beginning and end in the text, in characters. ``before`` counts the tokens of
+    the text that come before these. ``unknown`` lists the indices of tokens outside the vocabulary.
     """
 
     tokens: list[str]
     spans: list[list[int]]
     before: int
     unknown: list[int]
-    explanation: Explained
+    explanation: ExplainReply
     svg: str
 
 
-class Traced(TypedDict):
-    """What the network held and said; states and gates by name: layer, step, unit."""
+class TraceReply(TypedDict):
+    """States, gates and predictions at each step; states and gates are nested as layer, step, unit."""
 
     task: str
     tokens: list[str]
@@ -102,12 +116,12 @@ class Traced(TypedDict):
     units: list[int]
     states: dict[str, list[list[list[float]]]]
     gates: dict[str, list[list[list[float]]]]
-    predictions: list[list[Prediction]]
+    predictions: list[list[TokenPrediction]]
     svg: NotRequired[str]
 
 
-class MemoryMeasured(TypedDict):
-    """How much the predictions owe to what stands further back, lag by lag."""
+class MemoryReply(TypedDict):
+    """How much the predictions change when inputs further back than each lag are missing."""
 
     unit: str
     lags: list[int]
@@ -123,7 +137,7 @@ class MemoryMeasured(TypedDict):
     svg: NotRequired[str]
 
 
-class _UnitFound(TypedDict):
+class _Unit(TypedDict):
     property: str
     name: str
     sentence: str
@@ -139,15 +153,15 @@ class _UnitFound(TypedDict):
     found: bool
 
 
-class UnitsFound(TypedDict):
-    """The unit that tells each property best; a note where there is none."""
+class UnitsReply(TypedDict):
+    """The unit that best indicates each property, and a note if there is none."""
 
     steps: NotRequired[int]
-    units: list[_UnitFound]
+    units: list[_Unit]
     note: str
 
 
-class _UnitLike(TypedDict):
+class _SimilarUnit(TypedDict):
     layer: int
     state: str
     number: int
@@ -155,7 +169,7 @@ class _UnitLike(TypedDict):
     likeness: float
 
 
-class _PlaceLike(TypedDict):
+class _SimilarPlace(TypedDict):
     position: int
     likeness: float
     before: str
@@ -163,84 +177,69 @@ class _PlaceLike(TypedDict):
     after: str
 
 
-class UnitsLike(TypedDict):
-    """The units that stand out most over a phrase, and where else the state is most alike."""
+class SimilarUnitsReply(TypedDict):
+    """The units that stand out most over a phrase, and the other places where the state is most similar."""
 
     phrase: str
     occurrences: int
-    units: list[_UnitLike]
-    places: list[_PlaceLike]
+    units: list[_SimilarUnit]
+    places: list[_SimilarPlace]
 
 
-def _bounded(predictor: Any, what: Any) -> Any:
-    """Return what is to be read; raises InputError for a labelled sequence of too many steps."""
-    config = predictor.model.config
-    if config.task in ("classify", "regress", "tag"):
-        given = Sequences.of([what])
-        given = given.stepwise() if config.task == "tag" else given
-        steps = int(EncodedSequences.of(predictor.model.codec, given).lengths[0])
-        if steps > MOST_STEPS:
-            raise InputError("input", got=f"{steps:,} steps", expected=f"at most {MOST_STEPS:,}")
-    return what
-
-
-def _explain(predictor: Any, body: Explain) -> Explained:
-    task = predictor.model.config.task
-    given = {"method": body.method, "unknown": body.unknown or None, "of": body.of}
-    given["quick"] = body.quick or None
-    options = {name: value for name, value in given.items() if value is not None}
-    what: Any = body.series
-    if task != "forecast":
-        if body.series is not None:
-            raise InputError("series", got=f"a model for {task}", expected="forecast")
-        if body.input is None:
-            raise InputError("input", got="nothing", expected=f"what a model for {task} reads")
-        what = _bounded(predictor, numbers_of(body.input))
-    elif body.input is not None:
-        raise InputError("input", got="numbers", expected="none: series names what is explained")
-    found = predictor.explain(what, body.target, **options)
-    told: Explained = _with_svg(found, body)
-    if task == "forecast" and body.svg:
-        picture = forecast_picture(predictor, what, found)
-        told["forecast"] = figures.forecast(
-            **picture,
-            chosen=None if body.target is None else int(body.target),
-            width=body.width,
-            standalone=False,
-        )
-    return told
-
-
-def _with_svg(found: Any, body: Explain | Memory) -> Any:
-    told = clean(found.to_dict())
+@router.post("/v1/explain")
+def explain(body: ExplainRequest, served: Served) -> ExplainReply:
+    """Explain an answer: the contribution of each input."""
+    model = served.model(body.model)
+    task = model.predictor.model.config.task
+    fields = {"method", "unknown", "of", "quick"}
+    options = body.model_dump(include=fields, exclude_defaults=True)
+    explained: SequenceInput | None = body.series
+    if model.replies.forecasts:
+        if body.input is not None:
+            expected = "none: series names the series to explain"
+            raise InputError("input", got="numbers", expected=expected)
+    elif body.series is not None:
+        raise InputError("series", got=f"a model for {task}", expected="a model that forecasts")
+    elif body.input is None:
+        raise InputError("input", got="nothing", expected=f"what a model for {task} reads")
+    else:
+        explained = parse_sequence(body.input)
+        model.replies.check_length(explained)
+    explanation = model.predictor.explain(explained, body.target, **options)
+    reply: ExplainReply = finite_or_none(explanation.to_dict())
     if body.svg:
-        told["svg"] = found.to_svg(width=body.width, standalone=False)
-    return told
+        reply["svg"] = explanation.to_svg(width=body.width, standalone=False)
+        pictures = model.replies.pictures(explained, explanation, body.target, body.width)
+        if "forecast" in pictures:
+            reply["forecast"] = pictures["forecast"]
+    return reply
 
 
-def _unroll(predictor: Any, body: Unroll) -> Unrolled:
+@router.post("/v1/unroll")
+def unroll(body: UnrollRequest, served: Served) -> UnrollReply:
+    """Draw the network unrolled over a text, with the explanation of one prediction."""
+    predictor, _ = served.language_model(body.model)
     explanation = predictor.explain(body.input, body.target, method=body.method, quick=body.quick)
     network, read = predictor.network, Read.of(predictor, body.input)
     tokens, states, output = read.tokens, np.empty((0, 1)), network.output(read.start)
     if tokens:
-        # what the last layer says after each token
-        y, _ = network.forward(read.numbers[:, None], read.start[None])
-        states, output = y[:, 0], y[-1, 0]
-    rows = network.log_probabilities(output[None])
+        # outputs of the last layer after each token
+        outputs, _ = network.forward(read.numbers[:, None], read.start[None])
+        states, output = outputs[:, 0], outputs[-1, 0]
     codec = network.model.codec
-    predictions = ranked(codec, rows[0], body.k)
+    predictions = ranked(codec, network.log_probabilities(output[None])[0], body.k)
     unknown: list[int] = np.flatnonzero(read.numbers == UNKNOWN_ID).tolist()
 
-    def named(token: str) -> str:
+    def label(token: str) -> str:
         return "end of line" if token == END and codec.end_id is not None else token
 
     svg = figures.unrolled(
         tokens,
         states,
-        [(named(token), share) for token, share in predictions],
+        [(label(token), probability) for token, probability in predictions],
         explanation.drawn,
-        [explanation.meaning(place) for place in range(len(tokens))],
-        named(explanation.target),
+        [explanation.meaning(index) for index in range(len(tokens))],
+        label(explanation.target),
         failed=explanation.passed is False,
         unknown=unknown,
         before=read.before,
@@ -252,96 +251,84 @@ def _unroll(predictor: Any, body: Unroll) -> Unrolled:
         "spans": [[*span] for span in read.spans],
         "before": read.before,
         "unknown": unknown,
-        **predictions_of(predictions),
-        "explanation": clean(explanation.to_dict()),
+        **next_tokens(predictions),
+        "explanation": finite_or_none(explanation.to_dict()),
         "svg": svg,
     }
 
 
-def _replace(predictor: Any, body: Replace) -> Next:
-    return predictions_of(replace(predictor, body.input, body.position, body.token, body.k))
+@router.post("/v1/replace")
+def replace(body: ReplaceRequest, served: Served) -> NextTokens:
+    """Predict what comes after a text in which another token replaces one of its tokens."""
+    predictor, _ = served.language_model(body.model)
+    return next_tokens(replace_token(predictor, body.input, body.position, body.token, body.k))
 
 
-def _trace(predictor: Any, body: Trace) -> Traced:
-    what = None if body.input is None else _bounded(predictor, numbers_of(body.input))
-    found = predictor.trace(what)
-    L, T, H = next(iter(found.states.values())).shape
+@router.post("/v1/trace")
+def trace(body: TraceRequest, served: Served) -> TraceReply:
+    """Return states, gates and predictions at each step."""
+    model = served.model(body.model)
+    sequence = None if body.input is None else parse_sequence(body.input)
+    if sequence is not None:
+        model.replies.check_length(sequence)
+    traced = model.predictor.trace(sequence)
+    L, T, H = next(iter(traced.states.values())).shape
     units = min(body.units, H) if isinstance(body.units, int) else body.units
-    chosen = H if units is None else units if isinstance(units, int) else len(units)
-    count = (L if body.layer is None else 1) * T * chosen * len(found.states | found.gates)
-    if count > MOST_NUMBERS:
-        expected, remedy = f"at most {MOST_NUMBERS:,}", "ask for fewer units, or one layer"
+    unit_count = H if units is None else units if isinstance(units, int) else len(units)
+    layer_count = L if body.layer is None else 1
+    count = layer_count * T * unit_count * len(traced.states | traced.gates)
+    if count > MAX_TRACE_NUMBERS:
+        expected, remedy = f"at most {MAX_TRACE_NUMBERS:,}", "ask for fewer units, or one layer"
         raise InputError("the numbers of the answer", got=count, expected=expected, remedy=remedy)
-    told: Traced = clean(found.to_dict(units, body.layer))
+    reply: TraceReply = finite_or_none(traced.to_dict(units, body.layer))
     if body.svg:
         layer = -1 if body.layer is None else body.layer
-        told["svg"] = found.to_svg(
+        reply["svg"] = traced.to_svg(
             layer=layer, state=body.state, width=body.width, standalone=False
         )
-    return told
+    return reply
 
 
-def _memory(predictor: Any, body: Memory) -> MemoryMeasured:
-    if body.input is not None and predictor.model.config.task == "forecast":
+@router.post("/v1/memory")
+def memory(body: MemoryRequest, served: Served) -> MemoryReply:
+    """Measure how far back the network remembers."""
+    model = served.model(body.model)
+    if body.input is not None and model.replies.forecasts:
         raise InputError("input", got="a text", expected="none: the known series are measured")
-    told: MemoryMeasured = _with_svg(predictor.memory(body.input), body)
-    return told
+    measured = model.predictor.memory(body.input)
+    reply: MemoryReply = finite_or_none(measured.to_dict())
+    if body.svg:
+        reply["svg"] = measured.to_svg(width=body.width, standalone=False)
+    return reply
 
 
-def _units(predictor: Any, body: Units) -> UnitsFound:
+@router.post("/v1/units")
+def units(body: UnitsRequest, served: Served) -> UnitsReply:
+    """Find the properties of a text that single units indicate."""
+    predictor, _ = served.language_model(body.model)
     try:
-        told = predictor.units(body.input).to_dict(body.count)
-    except DataError as error:  # too short a text: the page shows the rest of what it asked
+        found = predictor.units(body.input).to_dict(body.count)
+    except (
+        DataError
+    ) as error:  # the text is too short: an empty answer lets the page show everything else
         return {"units": [], "note": str(error)}
-    rows = [row for row in told["properties"] if row["found"]]
+    rows = [row for row in found["properties"] if row["found"]]
     note = ""
-    if not told["properties"]:
+    if not found["properties"]:
         note = "No property occurs often enough in this text."
     elif not rows:
-        note = "No unit tells a property better than an untrained network or the last token alone."
-    return {"steps": told["steps"], "units": clean(rows), "note": note}
+        note = (
+            "No unit indicates a property better than an untrained network or the last token alone."
+        )
+    return {"steps": found["steps"], "units": finite_or_none(rows), "note": note}
 
 
-def _like(predictor: Any, body: Like) -> UnitsLike:
-    told = units_like(predictor, body.input, body.phrase, body.count).to_dict()
-    for row in told["units"]:
+@router.post("/v1/units/like")
+def similar_units(body: SimilarUnitsRequest, served: Served) -> SimilarUnitsReply:
+    """Find the units that stand out over a phrase, and similar places in the text."""
+    predictor, _ = served.language_model(body.model)
+    similar = units_like(predictor, body.input, body.phrase, body.count).to_dict()
+    for row in similar["units"]:
         row["likeness"] = row.pop("difference")
-    found: UnitsLike = clean(told)
-    return found
-
-
-def add_routes(app: FastAPI, desk: Desk) -> None:
-    """Add the routes that explain."""
-    run, quick = desk.work.run, desk.work.quick
-
-    @app.post("/v1/explain", tags=["why"], summary="What moved an answer")
-    async def explain(body: Explain) -> Explained:
-        predictor = desk.served(body.model).predictor
-        given = body.input if body.quick else None
-        return await quick(given, told, _explain, predictor, body)
-
-    @app.post("/v1/unroll", tags=["why"], summary="One cell a word, and what moved the prediction")
-    async def unroll(body: Unroll) -> Unrolled:
-        predictor = desk.language(body.model)[0]
-        given = body.input if body.quick else None
-        return await quick(given, told, _unroll, predictor, body)
-
-    @app.post("/v1/replace", tags=["why"], summary="The predictions with another word")
-    async def replace_(body: Replace) -> Next:
-        return await quick(body.input, told, _replace, desk.language(body.model)[0], body)
-
-    @app.post("/v1/trace", tags=["why"], summary="States, gates and predictions at each step")
-    async def trace(body: Trace) -> Traced:
-        return await run(told, _trace, desk.served(body.model).predictor, body)
-
-    @app.post("/v1/memory", tags=["why"], summary="How far back the network remembers")
-    async def memory(body: Memory) -> MemoryMeasured:
-        return await run(told, _memory, desk.served(body.model).predictor, body)
-
-    @app.post("/v1/units", tags=["why"], summary="What single units stand for in a text")
-    async def units(body: Units) -> UnitsFound:
-        return await run(told, _units, desk.language(body.model)[0], body)
-
-    @app.post("/v1/units/like", tags=["why"], summary="The units that stand out over a phrase")
-    async def like(body: Like) -> UnitsLike:
-        return await run(told, _like, desk.language(body.model)[0], body)
+    reply: SimilarUnitsReply = finite_or_none(similar)
+    return reply

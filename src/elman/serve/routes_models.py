@@ -1,85 +1,123 @@
-"""Routes that ask a model: predict, generate, score, and all that explains."""
+"""Routes for the list of models, and for predictions, generated text and scores."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from functools import reduce
+from operator import or_
+from types import GenericAlias
 from typing import Any, Literal, TypeVar
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, RootModel, create_model
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 from typing_extensions import TypedDict
 
+from elman.errors import InputError, OptionError
+from elman.inspect.json_values import array_values
+from elman.inspect.replies import Reply, parse_sequence
+from elman.language.predictor import LanguagePredictor
 from elman.language.stream import token_numbers
-from elman.serve.completion import blocks
-from elman.serve.json_route import failed, told
-from elman.serve.replies import ModelCard, Predicted, plain, predict
-from elman.serve.schema import Generate, Predict, Score
-from elman.serve.service import Desk
-from elman.serve.threads import Work
+from elman.serve.completion import stream_blocks
+from elman.serve.json_route import JsonRoute, error_response
+from elman.serve.model_card import ModelCard
+from elman.serve.schema import GenerateRequest, PredictRequest, ScoreRequest
+from elman.serve.served_models import Served
+from elman.serve.threads import WorkerThreads
+from elman.tasks import TASKS
 
-__all__ = ["EVENTS", "Events", "Generated", "ModelList", "Scored", "add_routes"]
-
+__all__ = [
+    "EVENT_RESPONSES",
+    "EventStream",
+    "GenerateReply",
+    "ModelList",
+    "ScoreReply",
+    "generate",
+    "get_model",
+    "list_models",
+    "predict",
+    "router",
+    "score",
+]
 
 T = TypeVar("T")
+router = APIRouter(route_class=JsonRoute)
 _EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
-EVENTS: dict[int | str, dict[str, Any]] = {
+EVENT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": _EVENT}}}
 }
-"""How a route says that it may answer with events."""
+"""OpenAPI description of a route that may answer with server-sent events."""
 
 
 class ModelList(TypedDict):
-    """The models that are served."""
+    """The models of this server."""
 
     object: Literal["list"]
     data: list[ModelCard]
 
 
-class Generated(TypedDict):
-    """New text; with ``stream`` as server-sent events."""
+class GenerateReply(TypedDict):
+    """The generated text; with ``stream`` it comes as server-sent events."""
 
     text: str
 
 
-class Scored(TypedDict):
-    """How probable each token is after all before it, in nats."""
+class ScoreReply(TypedDict):
+    """The log probability of each token given all tokens before it, in nats, and their mean loss."""
 
     tokens: list[str]
     log_probabilities: list[float]
     loss: float
 
 
-class Events(StreamingResponse):
-    """Events as they are made; it counts as work until the last one, or until its reader has gone.
+def _predict_reply_type() -> type[BaseModel]:
+    """Return the type of a prediction's reply: the reply type of any task, or a list for several inputs."""
+    one = reduce(or_, [task.replies_type().reply_type for task in TASKS.values()])
+    fields: dict[str, Any] = {"answers": (GenericAlias(list, (one,)), ...)}
+    several = create_model("PredictReplies", **fields)
+    return create_model("PredictReply", __base__=RootModel, root=(one | several, ...))
 
-    A fault before the first event is the answer, with its status; a later one is the last event.
+
+class EventStream(StreamingResponse):
+    """Server-sent events, computed in a worker thread until the last one or until the client leaves.
+
+    An error before the first event becomes the answer, with its status; a later one becomes the last event.
     """
 
     def __init__(
-        self, made: Iterator[T], work: Work, values: Callable[[list[T]], Iterable[Any]]
+        self,
+        items: Iterator[T],
+        workers: WorkerThreads,
+        values: Callable[[list[T]], Iterable[Mapping[str, object]]],
     ) -> None:
-        """Send `values` of the pieces that are `made` in the threads of `work`."""
+        """Prepare the response.
+
+        Args:
+            items: Computes the items.
+            workers: Threads in which `items` advances.
+            values: Turns a batch of items into the JSON values of events.
+        """
 
         async def events() -> AsyncIterator[str]:
-            async for pieces in work.pieces(made):
-                for value in values(pieces):
+            async for batch in workers.batches(items):
+                for value in values(batch):
                     yield f"data: {json.dumps(value, allow_nan=False)}\n\n"
             yield "data: [DONE]\n\n"
 
-        self._events, self._work = events(), work
+        self._events, self._workers = events(), workers
         super().__init__(
             self._events, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events; raises BusyError before the first where there is no room."""
-        with self._work.place():
+        """Send the events; raise BusyError before the first one if there is no room."""
+        with self._workers.reserve():
             try:
                 first = await anext(self._events)
             except Exception as error:
-                await failed(error)(scope, receive, send)
+                await error_response(error)(scope, receive, send)
                 return
             self.body_iterator = self._from(first)
             await super().__call__(scope, receive, send)
@@ -87,64 +125,76 @@ class Events(StreamingResponse):
     async def _from(self, first: str) -> AsyncIterator[str]:
         yield first
         try:
-            async for one in self._events:
-                yield one
+            async for event in self._events:
+                yield event
         except Exception as error:
-            yield f"data: {bytes(failed(error).body).decode()}\n\n"
+            yield f"data: {bytes(error_response(error).body).decode()}\n\n"
 
 
-def _written(predictor: Any, prompt: str, **how: Any) -> Iterator[str]:
-    """Yield new text piece by piece, and none while the prompt is read."""
+@router.get("/v1/models", tags=["models"])
+async def list_models(served: Served) -> ModelList:
+    """List the models of this server."""
+    return {"object": "list", "data": [model.card for model in served.models.values()]}
+
+
+@router.get("/v1/models/{model}", tags=["models"])
+async def get_model(model: str, served: Served) -> ModelCard:
+    """Describe one model."""
+    return served.model(model).card
+
+
+@router.post("/v1/predict", tags=["predict"], response_model=_predict_reply_type())
+def predict(body: PredictRequest, served: Served) -> Reply:
+    """Predict what comes next, or the label, number or tags of a sequence, by the model's task."""
+    replies = served.model(body.model).replies
+    task = f"a model for {replies.predictor.model.config.task}"
+    if replies.forecasts:
+        if body.inputs is not None:
+            raise InputError("inputs", got=task, expected="input, or series")
+        values = None if body.input is None else parse_sequence(body.input)
+        return replies.forecast(values, body.series, body.horizon)
+    if (body.input is None) == (body.inputs is None):
+        got = "nothing" if body.input is None else "input and inputs"
+        raise InputError("input", got=got, expected="one input, or a list of them as inputs")
+    if body.horizon is not None or body.series is not None:
+        raise OptionError("horizon and series", got=task, expected="a model that forecasts")
+    if body.input is not None:
+        return replies.predict([parse_sequence(body.input)], body.k)[0]
+    inputs = [parse_sequence(item) for item in body.inputs or ()]
+    return {"answers": replies.predict(inputs, body.k)}
+
+
+@router.post(
+    "/v1/generate", tags=["predict"], response_model=GenerateReply, responses=EVENT_RESPONSES
+)
+async def generate(body: GenerateRequest, served: Served) -> Response | GenerateReply:
+    """Generate text, as one answer or as server-sent events."""
+    predictor, _ = served.language_model(body.model)
+    pieces = _generate(predictor, body)
+    if not body.stream:
+        return {"text": "".join(await served.workers.collect(pieces))}
+    return EventStream(
+        pieces, served.workers, lambda batch: [{"text": "".join(batch)}] if any(batch) else []
+    )
+
+
+def _generate(predictor: LanguagePredictor, body: GenerateRequest) -> Iterator[str]:
+    """Yield new text piece by piece, and empty pieces while the prompt is read."""
     stream, codec = predictor.stream(), predictor.model.codec
-    for block in blocks(codec, token_numbers(codec, prompt)):
+    for block in stream_blocks(codec, token_numbers(codec, body.prompt)):
         stream.feed(block)
         yield ""
-    yield from stream.generate_pieces(**how)
+    options = body.model_dump(include={"n", "temperature", "top_k", "top_p", "seed"})
+    yield from stream.generate_pieces(**options)
 
 
-def _score(predictor: Any, body: Score) -> Scored:
-    found = predictor.score(body.input)
+@router.post("/v1/score", tags=["predict"])
+def score(body: ScoreRequest, served: Served) -> ScoreReply:
+    """Compute how probable each token of a text is."""
+    predictor, _ = served.language_model(body.model)
+    scored = predictor.score(body.input)
     return {
-        "tokens": list(found.tokens),
-        "log_probabilities": plain(found.log_probabilities),
-        "loss": found.loss,
+        "tokens": list(scored.tokens),
+        "log_probabilities": array_values(scored.log_probabilities),
+        "loss": scored.loss,
     }
-
-
-def add_routes(app: FastAPI, desk: Desk) -> None:
-    """Add the routes that ask a model."""
-    run = desk.work.run
-
-    @app.get("/v1/models", tags=["models"], summary="The models that are served")
-    async def models() -> ModelList:
-        return {"object": "list", "data": [served.card for served in desk.models.values()]}
-
-    @app.get("/v1/models/{model}", tags=["models"], summary="One model")
-    async def model_card(model: str) -> ModelCard:
-        return desk.served(model).card
-
-    @app.post("/v1/predict", tags=["ask"], summary="The answer by the model's task")
-    async def predict_(body: Predict) -> Predicted:
-        # a forecast's input is new values, each of which is read by itself
-        given = body.input if body.horizon is None else None
-        return await desk.work.quick(given, told, predict, desk.served(body.model).predictor, body)
-
-    @app.post(
-        "/v1/generate",
-        tags=["ask"],
-        summary="New text, whole or as events",
-        response_model=Generated,
-        responses=EVENTS,
-    )
-    async def generate(body: Generate) -> Any:
-        predictor, _ = desk.language(body.model)
-        how = body.model_dump(include={"n", "temperature", "top_k", "top_p", "seed"})
-        made = _written(predictor, body.prompt, **how)
-        if not body.stream:
-            return {"text": "".join(await desk.work.whole(made))}
-        return Events(made, desk.work, lambda made: [{"text": "".join(made)}] if any(made) else [])
-
-    @app.post("/v1/score", tags=["ask"], summary="How probable a text is")
-    async def score(body: Score) -> Scored:
-        predictor, _ = desk.language(body.model)
-        return await run(told, _score, predictor, body)

@@ -1,26 +1,31 @@
-"""``/v1/completions`` as OpenAI's clients ask it: text goes on, with stops, log probabilities and events."""
+"""Route ``/v1/completions`` as OpenAI's clients use it, with stop texts, log probabilities and events."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Response
 from typing_extensions import TypedDict
 
 from elman.errors import InputError, OptionError
-from elman.serve.completion import Choice, Part, most_tokens
-from elman.serve.routes_models import EVENTS, Events
-from elman.serve.schema import CompletionBody
-from elman.serve.service import Desk
+from elman.language.predictor import LanguagePredictor
+from elman.serve.completion import Chunk, Completion, Prompt, token_limit
+from elman.serve.json_route import JsonRoute
+from elman.serve.routes_models import EVENT_RESPONSES, EventStream
+from elman.serve.schema import CompletionRequest
+from elman.serve.served_models import Served
 
-__all__ = ["Completed", "CompletionChoice", "Logprobs", "add_routes"]
+__all__ = ["CompletionChoice", "CompletionReply", "Logprobs", "create_completion", "router"]
 
-MOST_TOKENS = 65_536
-"""Of all choices of one request, new and echoed."""
-UNSUPPORTED: dict[str, tuple[Any, ...]] = {
+router = APIRouter(tags=["openai"], route_class=JsonRoute)
+MAX_NEW_TOKENS = 65_536
+"""New and echoed tokens of all completions of one request."""
+MAX_PROMPT_TOKENS = 100_000
+"""Tokens of all prompts of one request."""
+NEUTRAL_VALUES: dict[str, tuple[object, ...]] = {
     "suffix": ("",),
     "logit_bias": ({},),
     "presence_penalty": (0,),
@@ -34,13 +39,11 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "top_k": (),
     "min_p": (0,),
 }
-"""Fields that would change the text and that this server does not do, with the values that change nothing."""
-MOST_READ = 100_000
-"""Tokens of all prompts of one request."""
+"""Fields that change the text and are not supported, with the values that leave the text unchanged."""
 
 
 class Logprobs(TypedDict):
-    """Of each token, its log probability and those of the most probable ones."""
+    """For each token its log probability, and those of the most probable tokens."""
 
     tokens: list[str]
     token_logprobs: list[float | None]
@@ -49,7 +52,7 @@ class Logprobs(TypedDict):
 
 
 class CompletionChoice(TypedDict):
-    """One text of a completion, or a part of it."""
+    """The text of one completion, or a piece of it."""
 
     index: int
     text: str
@@ -57,8 +60,8 @@ class CompletionChoice(TypedDict):
     finish_reason: str | None
 
 
-class Completed(TypedDict):
-    """A completion; with ``stream`` as server-sent events of its parts."""
+class CompletionReply(TypedDict):
+    """A completion; with ``stream`` its pieces come as server-sent events."""
 
     id: str
     object: Literal["text_completion"]
@@ -68,99 +71,102 @@ class Completed(TypedDict):
     usage: dict[str, int]
 
 
-def _check(body: CompletionBody) -> None:
-    """Raise InputError for a field that would change the text, if only this server knew it."""
+def _check_fields(body: CompletionRequest) -> None:
+    """Raise InputError for an unsupported field whose value would change the text."""
     for name, value in (body.model_extra or {}).items():
-        same = (None, *UNSUPPORTED.get(name, (value,)), *([body.n] if name == "best_of" else []))
-        if value not in same:
+        neutral = (None, *NEUTRAL_VALUES.get(name, (value,)))
+        if value not in neutral and not (name == "best_of" and value == body.n):
             instead = {"max_completion_tokens": "pass max_tokens", "messages": "pass a prompt"}
-            remedy = f"this server does not do that: {instead.get(name, 'leave it out')}"
+            remedy = f"this server does not support it: {instead.get(name, 'leave it out')}"
             raise InputError(name, got=value, remedy=remedy)
 
 
-def _parts(predictor: Any, body: CompletionBody) -> Iterator[Part]:
-    """Yield the parts of one choice after another, each prompt read once for all of its own.
+def _prompts(body: CompletionRequest) -> Sequence[Prompt]:
+    """Return the prompts of a request, which may be one prompt or a list of them."""
+    prompt = body.prompt or ""
+    if isinstance(prompt, str):
+        return [prompt]
+    return [[*prompt]] if isinstance(prompt[0], int) else prompt
 
-    While a prompt is read the parts are empty.
+
+def _chunks(predictor: LanguagePredictor, body: CompletionRequest) -> Iterator[Chunk]:
+    """Yield the chunks of one completion after another; each prompt is read once for all of its completions.
+
+    Chunks are empty while a prompt is read.
     """
-    prompt: Any = body.prompt or ""
-    one = isinstance(prompt, str) or isinstance(prompt[0], int)
     firsts = []
-    for each in [prompt] if one else prompt:
-        firsts.append(Choice(predictor, body, each))
-        yield Part(0)
+    for prompt in _prompts(body):
+        firsts.append(Completion(predictor, body, prompt))
+        yield Chunk(0)
     count = body.n or 1
-    read = sum(len(first.numbers) for first in firsts)
-    if read > MOST_READ:
-        raise OptionError("tokens of all prompts", got=read, expected=f"at most {MOST_READ}")
-    total = count * (len(firsts) * most_tokens(body) + (read if body.echo else 0))
-    if total > MOST_TOKENS:
-        raise OptionError("tokens of all choices", got=total, expected=f"at most {MOST_TOKENS}")
+    tokens = sum(len(first.tokens) for first in firsts)
+    if tokens > MAX_PROMPT_TOKENS:
+        expected = f"at most {MAX_PROMPT_TOKENS}"
+        raise OptionError("tokens of all prompts", got=tokens, expected=expected)
+    total = count * (len(firsts) * token_limit(body) + (tokens if body.echo else 0))
+    if total > MAX_NEW_TOKENS:
+        expected = f"at most {MAX_NEW_TOKENS}"
+        raise OptionError("tokens of all completions", got=total, expected=expected)
     for first in firsts:
         for _ in first.read():
-            yield Part(0)
-    every = [first for first in firsts for _ in range(count)]
-    for index, first in enumerate(every):
-        yield from first.another(index).parts()
+            yield Chunk(0)
+    for index in range(len(firsts) * count):
+        yield from firsts[index // count].fork(index).chunks()
 
 
-def _as_json(part: Part, body: CompletionBody) -> CompletionChoice:
-    """Return a part as a choice of the answer."""
+def _choice(chunk: Chunk, body: CompletionRequest) -> CompletionChoice:
     logprobs: Logprobs = {
-        "tokens": [piece.text for piece in part.pieces],
-        "token_logprobs": [piece.log_probability for piece in part.pieces],
-        "top_logprobs": [piece.best for piece in part.pieces],
-        "text_offset": [piece.at for piece in part.pieces],
+        "tokens": [piece.text for piece in chunk.pieces],
+        "token_logprobs": [piece.log_probability for piece in chunk.pieces],
+        "top_logprobs": [piece.best for piece in chunk.pieces],
+        "text_offset": [piece.offset for piece in chunk.pieces],
     }
     return {
-        "index": part.index,
-        "text": part.text,
+        "index": chunk.index,
+        "text": chunk.text,
         "logprobs": None if body.logprobs is None else logprobs,
-        "finish_reason": part.reason,
+        "finish_reason": chunk.finish_reason,
     }
 
 
-def _made(predictor: Any, body: CompletionBody) -> Iterator[dict[str, Any] | None]:
-    """Yield the events of an answer, or at the end the whole of it; None where there is nothing to tell."""
-    read = written = 0
-    wholes: dict[int, Part] = {}
-    for part in _parts(predictor, body):
-        # a prompt is counted once for all its choices
-        read += part.read if part.index % (body.n or 1) == 0 else 0
-        written += part.written
-        told = body.stream and (part.text or part.reason is not None)
-        yield {"choices": [_as_json(part, body)]} if told else None
+def _events(
+    predictor: LanguagePredictor, body: CompletionRequest
+) -> Iterator[Mapping[str, object] | None]:
+    """Yield the events of an answer, or only the complete answer at the end; None for an empty chunk."""
+    prompt_tokens = new_tokens = 0
+    complete: dict[int, Chunk] = {}
+    for chunk in _chunks(predictor, body):
+        # a prompt counts once for all its completions
+        prompt_tokens += chunk.prompt_tokens if chunk.index % (body.n or 1) == 0 else 0
+        new_tokens += chunk.new_tokens
+        is_event = body.stream and (chunk.text or chunk.finish_reason is not None)
+        yield {"choices": [_choice(chunk, body)]} if is_event else None
         if not body.stream:
-            wholes.setdefault(part.index, Part(part.index)).add(part)
+            complete.setdefault(chunk.index, Chunk(chunk.index)).append(chunk)
     if not body.stream or (body.stream_options and body.stream_options.include_usage):
-        usage = {"prompt_tokens": read, "completion_tokens": written}
-        usage["total_tokens"] = read + written
-        choices = [_as_json(whole, body) for whole in wholes.values()]
+        usage = {"prompt_tokens": prompt_tokens, "completion_tokens": new_tokens}
+        usage["total_tokens"] = prompt_tokens + new_tokens
+        choices = [_choice(chunk, body) for chunk in complete.values()]
         yield {"choices": choices, "usage": usage}
 
 
-def add_routes(app: FastAPI, desk: Desk) -> None:
-    """Add the route."""
-
-    @app.post(
-        "/v1/completions",
-        tags=["openai"],
-        summary="As OpenAI's",
-        response_model=Completed,
-        responses=EVENTS,
-    )
-    async def complete(body: CompletionBody) -> Any:
-        _check(body)
-        predictor, _ = desk.language(body.model)
-        head: dict[str, Any] = {
-            "id": f"cmpl-{secrets.token_hex(12)}",
-            "object": "text_completion",
-            "created": int(time.time()),
-            "model": body.model,
-        }
-        made = _made(predictor, body)
-        if not body.stream:
-            *_, answer = filter(None, await desk.work.whole(made))
-            return head | answer
-
-        return Events(made, desk.work, lambda made: [head | part for part in made if part])
+@router.post("/v1/completions", response_model=CompletionReply, responses=EVENT_RESPONSES)
+async def create_completion(
+    body: CompletionRequest, served: Served
+) -> Response | Mapping[str, object]:
+    """Complete one or several prompts, as OpenAI's ``/v1/completions`` does."""
+    _check_fields(body)
+    predictor, _ = served.language_model(body.model)
+    head: dict[str, object] = {
+        "id": f"cmpl-{secrets.token_hex(12)}",
+        "object": "text_completion",
+        "created": int(time.time()),
+        "model": body.model,
+    }
+    events = _events(predictor, body)
+    if body.stream:
+        return EventStream(
+            events, served.workers, lambda batch: [head | dict(event) for event in batch if event]
+        )
+    *_, answer = filter(None, await served.workers.collect(events))
+    return head | dict(answer)

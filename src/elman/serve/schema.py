@@ -1,6 +1,6 @@
-"""What requests are: every field typed, bounded and finite; nothing else is taken.
+"""Request bodies of the API: every field has a type, limits and finite numbers; unknown fields are refused.
 
-A list stops at its first fault: all faults of a large one would keep everybody waiting.
+Validation of a list stops at its first fault: collecting the faults of a large list would delay others.
 """
 
 from __future__ import annotations
@@ -10,73 +10,81 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
-    "CompletionBody",
-    "Create",
-    "Explain",
-    "Feed",
-    "Generate",
-    "Like",
-    "Memory",
-    "Predict",
-    "Replace",
-    "Score",
-    "Step",
-    "Trace",
-    "Units",
-    "Unroll",
+    "CompletionRequest",
+    "CreateRequest",
+    "ExplainRequest",
+    "FeedRequest",
+    "GenerateRequest",
+    "MemoryRequest",
+    "PredictRequest",
+    "ReplaceRequest",
+    "ScoreRequest",
+    "SimilarUnitsRequest",
+    "StepRequest",
+    "TraceRequest",
+    "UnitsRequest",
+    "UnrollRequest",
 ]
 
-LONGEST = 100_000
+MAX_INPUT_LENGTH = 100_000
 """Characters or tokens of one input."""
-MAX_STEPS = 10_000
+MAX_INPUT_STEPS = 10_000
 """Words, numbers or rows of one input."""
+SHORT_INPUT_LENGTH = 2_000
+"""Characters or steps below which a computation may count as short."""
 
 
 def _whole(value: Any) -> Any:
-    """Return 3 for 3.0: JSON knows one kind of number."""
+    """Return 3 for 3.0: JSON has only one kind of number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _wholes(value: Any) -> Any:
-    mixed = isinstance(value, list) and float in set(map(type, value))
-    return [_whole(one) for one in value] if mixed else value
+def _whole_items(value: Any) -> Any:
+    has_floats = isinstance(value, list) and float in set(map(type, value))
+    return [_whole(item) for item in value] if has_floats else value
 
 
 Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
-Text: TypeAlias = Annotated[str, Field(max_length=LONGEST)]
+Text: TypeAlias = Annotated[str, Field(max_length=MAX_INPUT_LENGTH)]
 Word: TypeAlias = Annotated[str, Field(max_length=20_000)]
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 Number: TypeAlias = Annotated[float, Field(ge=-1e300, le=1e300)]
 Row: TypeAlias = Annotated[list[Number | None], Field(fail_fast=True, max_length=1_000)]
 Token: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
 Tokens: TypeAlias = Annotated[
-    list[Token], Field(fail_fast=True, max_length=LONGEST), BeforeValidator(_wholes)
+    list[Token],
+    Field(fail_fast=True, max_length=MAX_INPUT_LENGTH),
+    BeforeValidator(_whole_items),
 ]
 K: TypeAlias = Annotated[Whole, Field(ge=1, le=100)]
-Count: TypeAlias = Annotated[Whole, Field(ge=1, le=4096)]
-Few: TypeAlias = Annotated[Whole, Field(ge=1, le=256)]
-Seed: TypeAlias = Annotated[Whole, Field(ge=0, lt=2**63)]
+NewTokens: TypeAlias = Annotated[Whole, Field(ge=1, le=4096)]
+UnitCount: TypeAlias = Annotated[Whole, Field(ge=1, le=256)]
 Width: TypeAlias = Annotated[Whole, Field(ge=280, le=2000)]
-"""Of a picture, in its own units: pixels where it is not scaled."""
-Place: TypeAlias = Annotated[Whole, Field(ge=0, lt=LONGEST)]
+"""Width of a picture in pixels, unless the page scales it."""
+Position: TypeAlias = Annotated[Whole, Field(ge=0, lt=MAX_INPUT_LENGTH)]
 Method: TypeAlias = Literal["replacement", "decomposition", "integrated gradients", "leave-one-out"]
 Input: TypeAlias = (
     Text
-    | Annotated[list[Word], Field(fail_fast=True, max_length=MAX_STEPS)]
-    | Annotated[list[Number | None], Field(fail_fast=True, max_length=MAX_STEPS)]
-    | Annotated[list[Row], Field(fail_fast=True, max_length=MAX_STEPS)]
+    | Annotated[list[Word], Field(fail_fast=True, max_length=MAX_INPUT_STEPS)]
+    | Annotated[list[Number | None], Field(fail_fast=True, max_length=MAX_INPUT_STEPS)]
+    | Annotated[list[Row], Field(fail_fast=True, max_length=MAX_INPUT_STEPS)]
 )
-"""A text; tokens; numbers, one a step; rows of numbers, one a step."""
+"""A text, a list of tokens, one number for each step, or one row of numbers for each step."""
 
 
-class _Body(BaseModel):
+class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
     model: Name
 
+    @property
+    def is_short(self) -> bool:
+        """Whether the computation is short: somebody may be typing and waits for it."""
+        return False
 
-class Predict(_Body):
-    """What comes next, or the label, number or tags of a sequence, or of each of several."""
+
+class PredictRequest(_Request):
+    """Predict what comes next, or the label, number or tags of a sequence, or of each of several."""
 
     input: Input | None = None
     inputs: Annotated[list[Input], Field(fail_fast=True, min_length=1, max_length=1_000)] | None = (
@@ -86,79 +94,88 @@ class Predict(_Body):
     horizon: Annotated[Whole, Field(ge=1, le=10_000)] | None = None
     series: Word | None = None
 
+    @property
+    def is_short(self) -> bool:
+        """Whether one short input is read. A forecaster reads its new values one by one, which takes long."""
+        return self.horizon is None and _is_short(self.input)
 
-class _Sampling(_Body):
-    temperature: Annotated[float, Field(ge=0, le=100)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    seed: Seed | None = None
 
-
-class Generate(_Sampling):
-    """Go on writing."""
+class GenerateRequest(_Request):
+    """Generate text that continues a prompt."""
 
     prompt: Text = ""
-    n: Count = 200
+    temperature: Annotated[float, Field(ge=0, le=100)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    seed: Annotated[Whole, Field(ge=0, lt=2**63)] | None = None
+    n: NewTokens = 200
     top_k: Annotated[Whole, Field(ge=1, le=2**31)] | None = None
     stream: bool = False
 
 
-class Score(_Body):
-    """How probable a text is."""
+class ScoreRequest(_Request):
+    """Compute how probable each token of a text is."""
 
     input: Text | Tokens
 
 
-class _Drawn(_Body):
+class _PictureRequest(_Request):
     svg: bool = False
     width: Width = 720
 
 
-class Explain(_Drawn):
-    """Why a prediction is what it is."""
+class ExplainRequest(_PictureRequest):
+    """Explain an answer."""
 
     input: Input | None = None
-    target: Word | Place | None = None
+    target: Word | Position | None = None
     method: Method | None = None
     series: Word | None = None
-    of: Place | Literal["words", "characters", "steps", "channels"] | None = None
-    """Of a tagger the step; of texts and of numbers what is told apart."""
+    of: Position | Literal["words", "characters", "steps", "channels"] | None = None
+    """For tags the step to explain; for texts and numbers the units that get a contribution each."""
     unknown: bool = False
     quick: bool = False
-    """Whether a first answer is wanted, from fewer replacements and without its self-test."""
+    """Whether a first answer is enough, from fewer replacements and without its self-test."""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a first answer for a short input is wanted."""
+        return self.quick and _is_short(self.input)
 
 
-class Trace(_Drawn):
-    """States, gates and predictions at each step."""
+class TraceRequest(_PictureRequest):
+    """Return states, gates and predictions at each step."""
 
     input: Input | None = None
-    units: Annotated[list[Place], Field(fail_fast=True, max_length=4096)] | Count | None = None
+    units: Annotated[list[Position], Field(fail_fast=True, max_length=4096)] | NewTokens | None = (
+        None
+    )
     layer: Annotated[Whole, Field(ge=0, lt=1_000)] | None = None
     state: Name = "hidden"
 
 
-class Memory(_Drawn):
-    """How far back the network remembers: in a text, or in what the model itself draws or knows."""
+class MemoryRequest(_PictureRequest):
+    """Measure how far back the network remembers, in a text or in data that the model holds or generates."""
 
     input: Text | None = None
 
 
-class Units(_Body):
-    """What single units seem to do."""
+class UnitsRequest(_Request):
+    """Find the properties of a text that single units indicate."""
 
     input: Text
-    count: Few = 20
+    count: UnitCount = 20
 
 
-class Like(_Body):
-    """The units that behave as they do over a phrase."""
+class SimilarUnitsRequest(_Request):
+    """Find the units that stand out over a phrase."""
 
     input: Text
     phrase: Annotated[str, Field(min_length=1, max_length=10_000)]
-    count: Few = 20
+    count: UnitCount = 20
 
 
-class Unroll(_Body):
-    """One cell a word, the best predictions, and what moved the chosen one."""
+class UnrollRequest(_Request):
+    """Draw the network unrolled over a text, with its best predictions and an explanation of one of them."""
 
     input: Annotated[str, Field(max_length=10_000)]
     target: Word | None = None
@@ -167,24 +184,34 @@ class Unroll(_Body):
     k: K = 8
     width: Width = 960
 
+    @property
+    def is_short(self) -> bool:
+        """Whether a first answer for a short text is wanted."""
+        return self.quick and _is_short(self.input)
 
-class Replace(_Body):
-    """The predictions after a text of which one token is another."""
+
+class ReplaceRequest(_Request):
+    """Predict what comes after a text in which another token replaces one of its tokens."""
 
     input: Text
-    position: Place
+    position: Position
     token: Word
     k: K = 5
 
+    @property
+    def is_short(self) -> bool:
+        """Whether the text is short."""
+        return _is_short(self.input)
 
-class Create(_Body):
-    """A new stream."""
+
+class CreateRequest(_Request):
+    """Create a stream."""
 
     input: Text | Tokens | None = None
 
 
-class Feed(BaseModel):
-    """What a stream reads next: a text or token numbers."""
+class FeedRequest(BaseModel):
+    """Read on in a stream: a text, or token numbers."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -194,7 +221,7 @@ class Feed(BaseModel):
     seq: Annotated[Whole, Field(ge=0, lt=2**62)] | None = None
 
 
-class Step(_Body):
+class StepRequest(_Request):
     """Read on from a state that the client keeps."""
 
     state: Annotated[str, Field(max_length=900_000)] | None = None
@@ -211,8 +238,8 @@ class _StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class CompletionBody(BaseModel):
-    """What OpenAI's clients send to complete a text; other fields that change no text are ignored."""
+class CompletionRequest(BaseModel):
+    """Complete a text, as OpenAI's clients ask for it; other fields that do not change it are ignored."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, frozen=True)
 
@@ -234,3 +261,7 @@ class CompletionBody(BaseModel):
     seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
     logprobs: Annotated[Whole, Field(ge=0, le=5)] | None = None
     echo: bool | None = False
+
+
+def _is_short(value: Input | None) -> bool:
+    return value is not None and len(value) < SHORT_INPUT_LENGTH

@@ -1,4 +1,4 @@
-"""States that clients keep: bytes that only this server, or one with its key, can have made."""
+"""Signed stream states that clients keep: only a server with the same key can have made them."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from elman.errors import InputError
 
 __all__ = ["open_state", "seal_state"]
 
-SIZE = hashlib.sha256().digest_size
+SIGNATURE_BYTES = hashlib.sha256().digest_size
 
 
 def seal_state(key: bytes, state: bytes) -> str:
-    """Return a state as text, authenticated by HMAC-SHA256 (RFC 2104)."""
-    return base64.urlsafe_b64encode(_mac(key, state) + state).decode()
+    """Return a state as text that carries its HMAC-SHA256 (RFC 2104) under `key`."""
+    return base64.urlsafe_b64encode(_sign(key, state) + state).decode()
 
 
 def open_state(key: bytes, sealed: str) -> bytes:
-    """Return the state in what `seal_state` gave; raises InputError for anything else.
+    """Return the state from the text that `seal_state` made; raise InputError if the signature is wrong.
 
     >>> open_state(b"key", seal_state(b"key", b"state"))
     b'state'
     """
     try:
-        whole = base64.b64decode(sealed, altchars=b"-_", validate=True)
+        content = base64.b64decode(sealed, altchars=b"-_", validate=True)
     except ValueError:
-        whole = b""
-    state = whole[SIZE:]
-    # one text alone for each state: base64 ignores the last bits
-    same = base64.urlsafe_b64encode(whole).decode() == sealed
-    if not (same and hmac.compare_digest(whole[:SIZE], _mac(key, state))):
-        expected = "what this server, or one with the same key, gave"
+        content = b""
+    state = content[SIGNATURE_BYTES:]
+    # base64 ignores the last bits of a text; accept only the one spelling that seal_state writes
+    is_canonical = base64.urlsafe_b64encode(content).decode() == sealed
+    if not (is_canonical and hmac.compare_digest(content[:SIGNATURE_BYTES], _sign(key, state))):
+        expected = "a state that this server, or another one with the same key, has returned"
         raise InputError("state", got="something else", expected=expected)
     return state
 
 
-def _mac(key: bytes, state: bytes) -> bytes:
-    # the name parts these from anything else that a key may sign
+def _sign(key: bytes, state: bytes) -> bytes:
+    # the prefix keeps this signature apart from anything else that is signed with the same key
     return hmac.digest(key, b"elman state 1\0" + state, "sha256")

@@ -1,4 +1,4 @@
-"""A server as a process: it listens, says where, and ends when it is told to, with every request answered."""
+"""Server process: opens the port, runs uvicorn on it, and stops once every accepted request is answered."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
-from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from elman.engine.pauses import one_thread
 from elman.errors import OptionError
+from elman.inspect.predictor import Predictor
 from elman.serve.app import create_app
 from elman.serve.metrics import Metrics
-from elman.serve.protocol import bounded
+from elman.serve.protocol import bounded_protocol
 from elman.serve.settings import Settings, bracketed, is_any
 
-__all__ = ["address", "configured", "listen", "most_connections", "serve"]
+__all__ = ["bind_socket", "max_connections", "page_url", "serve", "uvicorn_config"]
 
-MOST_FILES = 2**16
-"""Open at once, where the system names no limit."""
+MAX_OPEN_FILES = 2**16
+"""Limit of open files if the system has none."""
+RESERVED_FILES = 64
+"""Open files that are not connections."""
 SWITCH_SECONDS = 0.0005
-"""For which a thread that computes in Python keeps the interpreter from others; 0.005 by default."""
-OTHER_FILES = 64
-"""That are open beside connections."""
+"""Time after which a thread that runs Python code lets another one run (Python's default is 0.005)."""
 
 
 class _Server(uvicorn.Server):
@@ -45,16 +46,16 @@ class _Server(uvicorn.Server):
         self._ready()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound there; raises OptionError where that cannot be."""
+def bind_socket(host: str, port: int) -> socket.socket:
+    """Return a socket bound to an address; raise OptionError if that is not possible."""
     try:
-        family, kind, number, _, place = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        bound = socket.socket(family, kind, number)
+        bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(place)
-    except (OSError, ValueError) as error:  # ValueError: a name that cannot be one
+        bound.bind(address)
+    except (OSError, ValueError) as error:  # ValueError: the host cannot be a name
         got = getattr(error, "strerror", None) or error
         what, remedy = f"cannot listen on {host}:{port}", "pass another --port, or 0 for any"
         if isinstance(error, socket.gaierror | ValueError):
@@ -63,12 +64,12 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-def address(settings: Settings) -> str:
-    """Return the address of the page, on this machine where the server listens on every address.
+def page_url(settings: Settings) -> str:
+    """Return the address at which a browser on this machine finds the page.
 
-    >>> address(Settings(host="::1", port=80))
+    >>> page_url(Settings(host="::1", port=80))
     'http://[::1]:80'
-    >>> address(Settings(host="0.0.0.0", port=80, token="a secret"))
+    >>> page_url(Settings(host="0.0.0.0", port=80, token="a secret"))
     'http://127.0.0.1:80'
     """
     host = settings.host.strip("[]")
@@ -77,30 +78,30 @@ def address(settings: Settings) -> str:
     return f"http://{bracketed(host)}:{settings.port}"
 
 
-def most_connections() -> int:
-    """Let the process open as many files as it may, and return how many connections that leaves."""
+def max_connections() -> int:
+    """Raise the limit of open files as far as allowed, and return how many connections it permits."""
     if sys.platform == "win32":
-        return MOST_FILES
+        return MAX_OPEN_FILES
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY:
-        most = MOST_FILES if hard == resource.RLIM_INFINITY else hard
+        limit = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else hard
         with suppress(OSError, ValueError):  # a system may allow less than it says
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, (MOST_FILES if soft == resource.RLIM_INFINITY else soft) - OTHER_FILES)
+    return max(1, (MAX_OPEN_FILES if soft == resource.RLIM_INFINITY else soft) - RESERVED_FILES)
 
 
-def configured(app: Any, settings: Settings, metrics: Metrics) -> uvicorn.Config:
-    """Return how uvicorn is to run an application: bounded, quiet, and trusting no header."""
+def uvicorn_config(app: ASGIApp, settings: Settings, metrics: Metrics) -> uvicorn.Config:
+    """Return uvicorn's configuration: with our bounds, without logs, and without trust in proxy headers."""
     return uvicorn.Config(
         app,
         interface="asgi3",
-        # whatever else is installed
+        # not uvloop, even if it is installed: the bounds are tested with asyncio
         loop="asyncio",
-        # one connection more is answered 503, where accepting it could fail
-        http=bounded(settings, most_connections(), metrics.refused),
+        # further connections are answered with 503 as long as the process can still open files
+        http=bounded_protocol(settings, max_connections(), metrics.count_refused),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -114,30 +115,37 @@ def configured(app: Any, settings: Settings, metrics: Metrics) -> uvicorn.Config
 
 
 def serve(
-    models: Mapping[str, Any],
+    models: Mapping[str, Predictor],
     settings: Settings,
     ready: Callable[[Settings], None] = lambda _: None,
 ) -> None:
-    """Serve predictors by name until SIGTERM or SIGINT; `ready` is told the settings with the true port.
+    """Serve models until SIGTERM or SIGINT.
 
-    Raises OptionError where it cannot listen, KeyboardInterrupt after SIGINT.
+    Args:
+        models: Predictors, as `elman.load` returns them, by the names in requests.
+        settings: The settings; port 0 takes any free port.
+        ready: Called when the server accepts requests, with the settings and the actual port.
+
+    Raises:
+        OptionError: The address is not available.
+        KeyboardInterrupt: The server has stopped after SIGINT.
     """
-    bound = listen(settings.host, settings.port)
+    bound = bind_socket(settings.host, settings.port)
     settings = replace(settings, port=bound.getsockname()[1])
     app = create_app(models, settings)
-    config = configured(app, settings, app.metrics)
-    # uvicorn ends well, and then lets the signal do what it did before
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
-    interval = sys.getswitchinterval()
+    config = uvicorn_config(app, settings, app.metrics)
+    # after it has stopped, uvicorn raises the signal again, which must not end the process
+    handler = signal.signal(signal.SIGTERM, lambda *_: None)
+    switch_seconds = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         with one_thread():
             server = _Server(config, lambda: ready(settings))
             server.run([bound])
-            # uvicorn raises the signal again as its loop ends, where it may be lost
+            # SIGINT, raised again while uvicorn's event loop ends, may be lost
             if server.interrupted:
                 raise KeyboardInterrupt
     finally:
-        sys.setswitchinterval(interval)
-        signal.signal(signal.SIGTERM, before)
+        sys.setswitchinterval(switch_seconds)
+        signal.signal(signal.SIGTERM, handler)
         bound.close()

@@ -1,4 +1,4 @@
-"""How a server runs: where it listens, who may ask it, and how much at once."""
+"""Settings of a server: its address, who may send requests, and how much it accepts at once."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 
 from elman.errors import OptionError
 
-__all__ = ["LOOPBACK", "Settings", "bracketed", "is_any", "is_loopback"]
+__all__ = ["LOOPBACK_NAMES", "Settings", "bracketed", "is_any", "is_loopback"]
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?")
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:\d{1,5})?")
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-"""The names of this machine by which it may be asked."""
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+"""Names in a request's Host header that always mean this server."""
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address or name is that of this machine alone.
+    """Return whether only this machine can reach an address or name.
 
     >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
     (True, True, False)
@@ -34,7 +34,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_any(host: str) -> bool:
-    """Return whether an address stands for every one of this machine.
+    """Return whether an address stands for all addresses of this machine.
 
     >>> is_any("0.0.0.0"), is_any("[::]"), is_any("localhost")
     (True, True, False)
@@ -46,7 +46,7 @@ def is_any(host: str) -> bool:
 
 
 def bracketed(name: str) -> str:
-    """Return a name or address as it stands before a port.
+    """Return a name or address in the form that may precede a port: IPv6 addresses get brackets.
 
     >>> bracketed("::1"), bracketed("[::1]:80"), bracketed("localhost:80")
     ('[::1]', '[::1]:80', 'localhost:80')
@@ -56,48 +56,52 @@ def bracketed(name: str) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a server; raises OptionError where strangers could ask it without a token."""
+    """The settings of a server; raises OptionError if other machines could use it without a token."""
 
     host: str = "127.0.0.1"
     port: int = 8765
     token: str | None = None
-    """What every request carries as ``Authorization: Bearer``; only the page and its health do without."""
+    """Secret that requests must carry as ``Authorization: Bearer``; the page's files and health need none."""
     allow_hosts: tuple[str, ...] = ()
-    """Further names, with or without a port, by which clients may ask."""
+    """Further names, with or without a port, that a request's Host header may contain."""
     cors: tuple[str, ...] = ()
-    """Origins, other than this server's own, whose pages may ask and read the answers."""
+    """Other origins whose pages may send requests and read the answers."""
     state_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    """Signs the states that clients keep; servers that share streams share it."""
+    """Key that signs the states which clients keep; servers with the same key accept each other's states."""
     runs: Path | None = None
-    """A folder of training runs to be shown."""
+    """Folder of training runs to show."""
     max_streams: int = 10_000
     idle_seconds: float = 3600.0
-    """After which a stream that nobody asked is forgotten."""
+    """Time without a request after which a stream is forgotten."""
     max_body: int = 2**21
-    """Bytes: the longest text, each character escaped, fits."""
+    """Bytes; the longest text fits even if every character is escaped."""
     max_requests: int = 4096
-    """Requests at work at once."""
+    """Requests that are answered at once."""
     max_tasks: int = 32
-    """Of them those that explain, generate or score, in threads; and as many short questions."""
+    """Long computations among them (explain, generate, score), and as many short ones."""
     threads: int = 2
+    """Computations that run at once."""
     window: float = 0.001
-    """Seconds in which requests of several streams gather into one step, at most."""
-    dribble_seconds: float = 10.0
-    """For a request to arrive whole, and for a client to take an answer."""
+    """Seconds that a request of a stream waits for others to share its batch."""
+    transfer_seconds: float = 10.0
+    """Time for a request to arrive completely, and for a client to take its answer."""
     keep_alive_seconds: float = 75.0
+    """Time after which an idle connection is closed."""
     grace_seconds: float = 30.0
-    """For requests at work when the server is told to stop."""
+    """Time for requests to finish after the server is told to stop."""
 
     def __post_init__(self) -> None:
         if self.token is None and not is_loopback(self.host):
             raise OptionError(
                 "--host",
                 got=self.host,
-                expected="an address of this machine alone, such as 127.0.0.1",
-                remedy="to let other machines ask, give --token-file FILE or set ELMAN_TOKEN",
+                expected="an address that only this machine can reach, such as 127.0.0.1",
+                remedy="to let other machines send requests, give --token-file FILE or set ELMAN_TOKEN",
             )
-        printed = self.token is None or (self.token.isascii() and self.token.isprintable())
-        if not printed or self.token == "" or (self.token or "").strip() != (self.token or ""):
+        token = self.token
+        if token is not None and not (
+            token and token.isascii() and token.isprintable() and token.strip() == token
+        ):
             raise OptionError("the token", expected="printable ASCII without spaces at its ends")
         if not 0 <= self.port < 2**16:
             raise OptionError("--port", got=self.port, expected="0 to 65535")
@@ -110,10 +114,10 @@ class Settings:
                 raise OptionError("--allow-host", got=name, expected=expected)
         for origin in self.cors:
             if not _ORIGIN.fullmatch(origin):
-                expected = "http:// or https://, a host in small letters, :PORT where it has one"
+                expected = "http:// or https://, a host in lower case, and :PORT if it has one"
                 raise OptionError("--cors", got=origin, expected=expected)
         if self.runs is not None and not self.runs.is_dir():
-            raise OptionError("--runs", got=self.runs, expected="a folder that is there")
+            raise OptionError("--runs", got=self.runs, expected="an existing folder")
         for name in ("max_streams", "max_body", "max_requests", "max_tasks", "threads"):
             if getattr(self, name) < 1:
                 raise OptionError(name, got=getattr(self, name), expected="at least 1")

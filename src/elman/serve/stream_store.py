@@ -1,4 +1,4 @@
-"""The streams that a server holds: their names, who is idle, and how many there may be."""
+"""Streams that the server holds for its clients: their secret names, idle times and limit."""
 
 from __future__ import annotations
 
@@ -8,42 +8,37 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
-from elman.errors import ElmanError
 from elman.language.stream import Readable
-from elman.serve.batcher import Answer, Batcher, Job, Origin
+from elman.serve.batcher import Batcher, StreamReply, StreamRequest, StreamStart
+from elman.serve.http_errors import BusyError, NotFoundError
 from elman.text.vocabulary import TextCodec
 
-__all__ = ["BusyError", "NotFoundError", "Streams"]
+__all__ = ["StreamStore"]
 
-FRESH = Origin()
-# Seconds between two searches for idle streams.
-SWEEP = 1.0
-# Characters from which a text is cut into tokens beside the other requests.
-LONG = 2_000
-
-
-class NotFoundError(ElmanError):
-    """Nothing has that name: it never was, was deleted, or was idle for too long."""
-
-    status = 404
+MIN_SWEEP_SECONDS = 1.0
+"""Time between two searches for idle streams."""
+LONG_INPUT_CHARACTERS = 2_000
+"""A text of at least this length is tokenised in a worker thread, beside other requests."""
 
 
-class BusyError(ElmanError):
-    """There is no room for more now."""
+class StreamStore:
+    """The streams of one model under secret names of 128 bits.
 
-    status = 429
+    Args:
+        model: Name of the model.
+        batcher: Advances the streams.
+        idle_seconds: Time without a request after which a stream is forgotten.
+        room: Returns how many more streams the whole server may hold.
+        tokenise: Turns a long text into tokens; later requests of the same stream wait for it.
+        clock: Returns the time in seconds.
 
-
-class Streams:
-    """The streams of one model by secret names of 128 bits.
-
-    A slot may be used anew at once, for the requests of a slot stay in order and the first one of a new
-    stream begins it. `room` says how many more there may be on the whole server. A text is cut into
-    tokens by `cut`, which may take its time: what is asked of the stream after it waits for it.
+    The slot of a deleted stream can be reused at once: requests of a slot stay in order, and the first
+    request of a new stream sets its start.
     """
 
     def __init__(
@@ -52,20 +47,18 @@ class Streams:
         batcher: Batcher,
         idle_seconds: float,
         room: Callable[[], int],
-        cut: Callable[[TextCodec, str], Awaitable[np.ndarray]],
+        tokenise: Callable[[TextCodec, str], Awaitable[NDArray[np.int64]]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model, self.batcher = model, batcher
-        self.codec = batcher.network.model.codec
-        self._idle, self._room, self._clock = idle_seconds, room, clock
-        # of each stream by name: its slot, and when it was last asked
+        self._idle_seconds, self._room, self._clock = idle_seconds, room, clock
         self._slots: dict[str, int] = {}
-        self._used: dict[str, float] = {}
-        self._new, self._free = itertools.count(), list[int]()
-        self._swept = clock()
-        self._cut = cut
-        # of streams that wait for a text to be cut: who has the turn, and how many want it
-        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._last_used: dict[str, float] = {}
+        self._new_slots, self._free_slots = itertools.count(), list[int]()
+        self._last_sweep = clock()
+        self._tokenise = tokenise
+        # Locks of streams with requests that have not been submitted; a lock lives as long as they use it.
+        self._locks = WeakValueDictionary[str, asyncio.Lock]()
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -73,90 +66,98 @@ class Streams:
     def __contains__(self, name: str) -> bool:
         return name in self._slots
 
-    async def create(self, readable: Readable, begin: Origin = FRESH) -> tuple[str, Answer]:
-        """Return a new stream's name and where it is after reading; raises BusyError, InputError."""
-        readable = await self._ready(readable)
+    async def create(
+        self, text: Readable, start: StreamStart | None = None
+    ) -> tuple[str, StreamReply]:
+        """Return a new stream's name, and its reply after reading `text`; raise BusyError, InputError."""
+        text = await self._tokenised(text)
         if self._room() < 1:
-            remedy = "delete streams that are done with, or start with a larger --max-streams"
+            remedy = (
+                "delete streams that are no longer needed, or start with a larger --max-streams"
+            )
             raise BusyError("no room for more streams", remedy=remedy)
-        slot, name = self._take(), secrets.token_urlsafe(16)
-        # it has its place before it is awaited: others ask for room meanwhile
-        self._slots[name], self._used[name] = slot, self._clock()
+        slot, name = self._take_slot(), secrets.token_urlsafe(16)
+        # count the stream before awaiting: other requests look for room meanwhile
+        self._slots[name], self._last_used[name] = slot, self._clock()
         try:
-            return name, await self.batcher.submit(Job(slot, readable, begin=begin))
+            request = StreamRequest(slot, text, start=start or StreamStart())
+            return name, await self.batcher.submit(request)
         except BaseException:
             if name in self:
                 self._forget(name)
             raise
 
-    async def feed(self, name: str, readable: Readable, k: int, seq: int | None) -> Answer:
-        """Return what a stream says after reading on; raises NotFoundError, InputError, StaleError."""
-        return await self._ask(name, readable, k=k, seq=seq)
+    async def feed(self, name: str, text: Readable, k: int, seq: int | None) -> StreamReply:
+        """Return the `k` best predictions after `text`; raise NotFoundError, InputError, StaleError."""
+        return await self._submit(name, text, k=k, seq=seq)
 
-    async def fork(self, name: str) -> tuple[str, Answer]:
-        """Return the name of a stream that goes its own way from where this one is, and where that is."""
-        here = await self._ask(name, pack=True)
-        return await self.create("", Origin(here.state, here.position))
+    async def fork(self, name: str) -> tuple[str, StreamReply]:
+        """Return the name of a new stream that continues from where `name` is, and its reply."""
+        reply = await self._submit(name, with_state=True)
+        return await self.create("", StreamStart(reply.state, reply.position))
 
     async def delete(self, name: str) -> None:
-        """Forget a stream, after what was asked of it before; raises NotFoundError."""
+        """Forget a stream after its earlier requests are answered; raise NotFoundError."""
         async with self._turn(name):
             self._forget(name)
 
-    async def _ask(self, name: str, readable: Readable = "", **how: Any) -> Answer:
+    async def _submit(
+        self,
+        name: str,
+        text: Readable = "",
+        *,
+        k: int = 0,
+        seq: int | None = None,
+        with_state: bool = False,
+    ) -> StreamReply:
         self._slot(name)
         async with self._turn(name):
-            readable = await self._ready(readable)
-            asked = self.batcher.submit(Job(self._slot(name), readable, **how))
-        return await asked
+            text = await self._tokenised(text)
+            request = StreamRequest(self._slot(name), text, k, seq, with_state=with_state)
+            reply = self.batcher.submit(request)
+        return await reply
 
-    async def _ready(self, readable: Readable) -> Readable:
-        if isinstance(readable, str) and len(readable) >= LONG:
-            return await self._cut(self.codec, readable)
-        return readable
+    async def _tokenised(self, text: Readable) -> Readable:
+        if isinstance(text, str) and len(text) >= LONG_INPUT_CHARACTERS:
+            return await self._tokenise(self.batcher.network.model.codec, text)
+        return text
 
     @asynccontextmanager
     async def _turn(self, name: str) -> AsyncIterator[None]:
-        """Wait for all that was asked of a stream before."""
-        lock, wanted = self._turns.get(name, (asyncio.Lock(), 0))
-        self._turns[name] = lock, wanted + 1
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, wanted = self._turns.pop(name)
-            if wanted > 1:
-                self._turns[name] = lock, wanted - 1
+        """Wait until all earlier requests of a stream have been submitted."""
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            yield
 
     def _forget(self, name: str) -> None:
-        self._free.append(self._slot(name))
-        del self._slots[name], self._used[name]
+        self._free_slots.append(self._slot(name))
+        del self._slots[name], self._last_used[name]
 
-    async def step(self, state: bytes | None, readable: Readable, k: int) -> Answer:
-        """Return what follows a state that the client keeps, with the state after it."""
-        readable = await self._ready(readable)
-        slot = self._take()
+    async def step(self, state: bytes | None, text: Readable, k: int) -> StreamReply:
+        """Return the predictions and the state after `text`, from a state that the client keeps."""
+        text = await self._tokenised(text)
+        slot = self._take_slot()
         try:
-            job = Job(slot, readable, k=k, begin=Origin(state), pack=True)
-            return await self.batcher.submit(job)
+            request = StreamRequest(slot, text, k, start=StreamStart(state), with_state=True)
+            return await self.batcher.submit(request)
         finally:
-            self._free.append(slot)
+            self._free_slots.append(slot)
 
     def sweep(self) -> None:
-        """Forget the streams that were idle for too long; looks for them once a second at most."""
+        """Forget the streams that have been idle for too long; search at most once a second."""
         now = self._clock()
-        if now < self._swept + SWEEP:
+        if now < self._last_sweep + MIN_SWEEP_SECONDS:
             return
-        self._swept = now
-        for name, used in [*self._used.items()]:
-            if name not in self._turns and now > used + self._idle:
+        self._last_sweep = now
+        for name, last_used in [*self._last_used.items()]:
+            if name not in self._locks and now > last_used + self._idle_seconds:
                 self._forget(name)
 
-    def _take(self) -> int:
-        return self._free.pop() if self._free else next(self._new)
+    def _take_slot(self) -> int:
+        return self._free_slots.pop() if self._free_slots else next(self._new_slots)
 
     def _slot(self, name: str) -> int:
+        """Return a stream's slot and note that the stream is in use; raise NotFoundError."""
         if name not in self:
-            raise NotFoundError("no such stream", remedy="make one with POST /v1/streams")
-        self._used[name] = self._clock()
+            raise NotFoundError("no such stream", remedy="create one with POST /v1/streams")
+        self._last_used[name] = self._clock()
         return self._slots[name]

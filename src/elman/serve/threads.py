@@ -1,4 +1,9 @@
-"""Questions to models in threads: who computes when, and how many may be at work at once."""
+"""Worker threads in which models compute: they take turns, and accept a limited number of computations.
+
+Python runs one thread at a time, so a computation that takes seconds would delay every other request. A
+computation therefore gives up its turn when the code that computes calls `elman.engine.pauses.pause`
+(decision record 0024).
+"""
 
 from __future__ import annotations
 
@@ -10,94 +15,91 @@ from operator import attrgetter
 from queue import SimpleQueue
 from threading import Lock, Semaphore, Thread
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from elman.engine.pauses import paced
-from elman.serve.stream_store import BusyError
+from elman.serve.http_errors import BusyError
 
-__all__ = ["Work"]
+__all__ = ["WorkerThreads"]
 
 T = TypeVar("T")
-# Seconds of pieces that are sent together.
-TOGETHER = 0.02
-# Characters, or steps, below which an input is short.
-SHORT = 2_000
-# Seconds that a short question computes before it has to stand behind new ones.
-QUICK = 0.05
-# Seconds that a question computes before the others have their turn.
-SLICE = 0.02
-# Seconds by which a question that has computed for long stands behind a new one, at most.
-LARGEST_HANDICAP = 1.0
+SEND_EVERY_SECONDS = 0.02
+"""Items that a computation yields within this time are sent together."""
+SHORT_SECONDS = 0.05
+"""Once a short computation has taken this long, it is ranked like a long one."""
+TURN_SECONDS = 0.02
+"""Time that a computation keeps its turn before others may compute."""
+MAX_HANDICAP_SECONDS = 1.0
+"""However long a computation has taken, it is ranked behind new ones for at most this time."""
 
 
-class _GoneError(Exception):
-    """Nobody waits for the answer any more."""
+class _AbandonedError(Exception):
+    """The client has gone, so the computation ends."""
 
 
-class _Question:
-    """One question: how long it has computed, and whether somebody waits for its answer."""
+class _Computation:
+    """A computation in a worker thread, its rank in the queue for turns, and the time it has taken."""
 
-    def __init__(self, turns: _Turns, *, short: bool = False) -> None:
-        self.short, self.gone, self.turn = short, False, Semaphore(0)
+    def __init__(self, turns: _Turns, *, is_short: bool = False) -> None:
+        self.is_short, self.is_abandoned, self.turn = is_short, False, Semaphore(0)
         self.rank = (False, 0.0)
-        self._turns, self._spent, self._began = turns, 0.0, 0.0
+        self._turns, self._seconds, self._began = turns, 0.0, 0.0
 
-    def begin(self) -> None:
-        """Wait for a turn."""
-        slow = not self.short or self._spent > QUICK
-        self.rank = (slow, monotonic() + min(self._spent, LARGEST_HANDICAP))
-        self._turns.ask(self)
+    def begin_turn(self) -> None:
+        """Wait until this computation has the turn."""
+        is_slow = not self.is_short or self._seconds > SHORT_SECONDS
+        self.rank = (is_slow, monotonic() + min(self._seconds, MAX_HANDICAP_SECONDS))
+        self._turns.request(self)
         self.turn.acquire()
         self._began = monotonic()
 
-    def end(self) -> None:
-        """Give the turn up."""
-        self._spent += monotonic() - self._began
-        self._turns.leave()
+    def end_turn(self) -> None:
+        """Give up the turn."""
+        self._seconds += monotonic() - self._began
+        self._turns.release()
 
     def pause(self) -> None:
-        """Let others compute where this has done so for a while; raises _GoneError."""
-        if self.gone:
-            raise _GoneError
-        if monotonic() > self._began + SLICE:
-            self.end()
-            self.begin()
+        """Let others compute if this turn has lasted long enough; raise _AbandonedError."""
+        if self.is_abandoned:
+            raise _AbandonedError
+        if monotonic() > self._began + TURN_SECONDS:
+            self.end_turn()
+            self.begin_turn()
 
 
 class _Turns:
-    """Lets `most` questions compute at once, first those that have computed least, and a short one more."""
+    """Lets `limit` computations run at once, those that have computed least first, and one more short one."""
 
-    def __init__(self, most: int) -> None:
-        self._most, self._running, self._lock = most, 0, Lock()
-        self._waiting: list[_Question] = []
+    def __init__(self, limit: int) -> None:
+        self._limit, self._running, self._lock = limit, 0, Lock()
+        self._waiting: list[_Computation] = []
 
-    def ask(self, question: _Question) -> None:
-        """Give the question a turn when it is the first."""
+    def request(self, computation: _Computation) -> None:
+        """Queue a computation; it may begin when its `turn` is released."""
         with self._lock:
-            self._waiting.append(question)
+            self._waiting.append(computation)
             self._start()
 
-    def leave(self) -> None:
-        """Take a turn back."""
+    def release(self) -> None:
+        """Count one running computation less."""
         with self._lock:
             self._running -= 1
             self._start()
 
     def _start(self) -> None:
-        while self._running <= self._most:
-            last = self._running == self._most
-            able = [one for one in self._waiting if one.short or not last]
-            if not able:
+        while self._running <= self._limit:
+            only_short = self._running == self._limit
+            ready = [item for item in self._waiting if item.is_short or not only_short]
+            if not ready:
                 return
-            first = min(able, key=attrgetter("rank"))
+            first = min(ready, key=attrgetter("rank"))
             self._waiting.remove(first)
             self._running += 1
             first.turn.release()
 
 
 @contextmanager
-def _place(room: Semaphore) -> Iterator[None]:
-    """Take one of the places in a room; raises BusyError where none is free."""
+def _reserved(room: Semaphore) -> Iterator[None]:
     if not room.acquire(blocking=False):
         raise BusyError("busy", remedy="ask again in a second")
     try:
@@ -106,87 +108,84 @@ def _place(room: Semaphore) -> Iterator[None]:
         room.release()
 
 
-class Work:
-    """Threads in which questions compute in short turns: `threads` at once, and one more that is short.
+class WorkerThreads:
+    """Threads in which computations run in short turns.
 
-    A question gives its turn up where the code that answers it calls `elman.engine.pauses.pause`, and it ends
-    there
-    when its client has gone. Short and long questions have `room` for so many each; beyond it BusyError is
-    raised. The threads are daemons, so that a process which is told to end does not wait for them.
+    Args:
+        limit: Number of computations that run at once; one more may run if it is short.
+        room: Number of short computations, and of long ones, that are accepted before BusyError is raised.
+
+    A computation ends at its next pause when its client has gone. The threads are daemons, so that a process
+    that is told to stop does not wait for them.
     """
 
-    def __init__(self, threads: int, room: int) -> None:
-        self._turns, self._long, self._short = _Turns(threads), Semaphore(room), Semaphore(room)
-        self._asked: SimpleQueue[tuple[Future[Any], _Question, Callable[[], Any]] | None] = (
-            SimpleQueue()
-        )
+    def __init__(self, limit: int, room: int) -> None:
+        self._turns, self._long, self._short = _Turns(limit), Semaphore(room), Semaphore(room)
+        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._idle, self._threads = Semaphore(0), 0
 
-    async def run(self, question: Callable[..., T], *arguments: Any, **options: Any) -> T:
-        """Return what `question` returns, asked in a thread."""
-        return await self.quick(None, question, *arguments, **options)
+    async def run(self, compute: Callable[[], T], *, is_short: bool = False) -> T:
+        """Return what `compute` returns; raise BusyError if there is no room for it."""
+        with _reserved(self._short if is_short else self._long):
+            return await self._call(_Computation(self._turns, is_short=is_short), compute)
 
-    async def quick(self, given: Any, question: Callable[..., T], *arguments: Any, **how: Any) -> T:
-        """Return the same of what a person who types waits for, where the input `given` is short."""
-        short = given is not None and len(given) < SHORT
-        with _place(self._short if short else self._long):
-            asked = _Question(self._turns, short=short)
-            return await self._call(asked, lambda: question(*arguments, **how))
+    def reserve(self) -> AbstractContextManager[None]:
+        """Return a context that holds room for a long computation; entering it raises BusyError."""
+        return _reserved(self._long)
 
-    def place(self) -> AbstractContextManager[None]:
-        """Return what holds a place among the long questions; entering it raises BusyError."""
-        return _place(self._long)
+    async def collect(self, items: Iterator[T]) -> list[T]:
+        """Return all items of an iterator; raise BusyError if there is no room for the computation."""
+        with self.reserve():
+            return [item async for batch in self.batches(items) for item in batch]
 
-    async def whole(self, made: Iterator[T]) -> list[T]:
-        """Return all that `made` yields; no more of it is made when nobody waits for it any more."""
-        with self.place():
-            return [piece async for some in self.pieces(made) for piece in some]
+    async def batches(self, items: Iterator[T]) -> AsyncIterator[list[T]]:
+        """Yield the items of an iterator in batches, as a thread computes them, inside ``with reserve()``."""
+        computation = _Computation(self._turns)
 
-    async def pieces(self, made: Iterator[T]) -> AsyncIterator[list[T]]:
-        """Yield what `made` yields, some at a time, as a thread makes it; inside ``with work.place()``."""
-        question = _Question(self._turns)
-
-        def some() -> list[T]:
-            end, found = monotonic() + TOGETHER, []
-            for piece in made:
-                found.append(piece)
+        def next_batch() -> list[T]:
+            end, batch = monotonic() + SEND_EVERY_SECONDS, []
+            for item in items:
+                batch.append(item)
                 if monotonic() > end:
                     break
-            return found
+            return batch
 
-        while found := await self._call(question, some):
-            yield found
+        while batch := await self._call(computation, next_batch):
+            yield batch
 
-    async def _call(self, question: _Question, answer: Callable[[], T]) -> T:
-        """Return what `answer` returns; it is not asked, or ends, where nobody waits for it any more."""
+    async def _call(self, computation: _Computation, compute: Callable[[], T]) -> T:
+        """Run `compute` in a thread; if this coroutine is cancelled, `compute` is skipped or ends early."""
         future: Future[T] = Future()
-        self._asked.put((future, question, answer))
+
+        def work() -> None:
+            computation.begin_turn()
+            try:
+                if future.set_running_or_notify_cancel():
+                    with paced(computation.pause):
+                        future.set_result(compute())
+            except BaseException as error:
+                future.set_exception(error)
+            finally:
+                computation.end_turn()
+
+        self._queue.put(work)
+        del work  # the thread alone holds it, so that its arguments are freed when it is done
         if not self._idle.acquire(blocking=False):
-            Thread(target=self._work, name="elman-work", daemon=True).start()
+            Thread(target=self._work, name="elman-worker", daemon=True).start()
             self._threads += 1
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
-            question.gone = True
+            computation.is_abandoned = True
             raise
 
     def _work(self) -> None:
-        while (asked := self._asked.get()) is not None:
-            future, question, answer = asked
-            question.begin()
-            try:
-                if future.set_running_or_notify_cancel():
-                    with paced(question.pause):
-                        future.set_result(answer())
-            except BaseException as error:
-                future.set_exception(error)
-            finally:
-                question.end()
-            # what was asked is not held until the next question
-            del asked, future, question, answer
+        while (work := self._queue.get()) is not None:
+            work()
+            del work  # otherwise its arguments would stay in memory until the next computation
             self._idle.release()
 
     def close(self) -> None:
-        """Let the threads end."""
+        """End the threads once they have finished what they compute."""
         for _ in range(self._threads):
-            self._asked.put(None)
+            self._queue.put(None)

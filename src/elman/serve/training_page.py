@@ -1,4 +1,4 @@
-"""The page of a run that goes on, served by a thread beside it, which ends with it."""
+"""Page of a training run in progress, served by a thread beside the training and closed with it."""
 
 from __future__ import annotations
 
@@ -6,49 +6,50 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from elman.serve.app import create_app
-from elman.serve.server import address, configured, listen
+from elman.serve.server import bind_socket, page_url, uvicorn_config
 from elman.serve.settings import Settings
-from elman.serve.training_runs import router, written_at
+from elman.serve.training_runs import modified_at, runs_router
 
-__all__ = ["Watched"]
+__all__ = ["TrainingPage"]
 
 OPEN_SECONDS = 5.0
-"""A page that asked within it is open: it asks every second."""
+"""A page that sent a request within this time is still open: it sends one every second."""
 LAST_SECONDS = 2.5
-"""In which an open page can ask for the end of a run."""
+"""Time for an open page to read the end of the run before the server stops."""
 
 
-class Watched:
-    """The Training panel over one journal, from entering to leaving; raises OptionError without a port.
+class TrainingPage:
+    """Context in which the Training panel shows one journal; raises OptionError if no port is free.
 
-    A journal that is there already is a run before, which only one that resumes it goes on with.
+    Args:
+        journal: File in which the run records its events. If it exists, it belongs to an earlier run and is
+            shown only once this run writes to it.
+        resume: Whether the run continues the existing journal, which is then shown at once.
     """
 
     def __init__(self, journal: Path, *, resume: bool = False) -> None:
-        bound = listen("127.0.0.1", 0)
-        # who asks before the thread is ready waits for it
+        bound = bind_socket("127.0.0.1", 0)
+        # connections that arrive before the thread accepts them wait in this queue
         bound.listen(128)
         settings = Settings(port=bound.getsockname()[1])
-        self.url = f"{address(settings)}/?panel=training"
-        self._app = create_app({}, settings)
-        past = None if resume else written_at(journal)
-        cast(FastAPI, self._app.app).include_router(router(journal, past))
-        self._asked = 0.0
-        config = configured(self._seen, settings, self._app.metrics)
+        self.url = f"{page_url(settings)}/?panel=training"
+        earlier = None if resume else modified_at(journal)
+        self._app = create_app({}, settings, runs_router(journal, earlier))
+        self._last_request = 0.0
+        config = uvicorn_config(self._note_request, settings, self._app.metrics)
         config.log_level, config.timeout_graceful_shutdown = "critical", 1
         self._bound, self._server = bound, uvicorn.Server(config)
-        # a daemon: whatever happens to it, training and its end do not wait
+        # a daemon thread: training never waits for it
         self._thread = threading.Thread(
             target=lambda: self._server.run([bound]), name="elman-watch", daemon=True
         )
 
-    def __enter__(self) -> Watched:
+    def __enter__(self) -> TrainingPage:
         self._thread.start()
         return self
 
@@ -56,14 +57,14 @@ class Watched:
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
         ended = time.monotonic()
-        is_open = ended - self._asked < OPEN_SECONDS
+        is_open = ended - self._last_request < OPEN_SECONDS
         while is_open and kind is None and time.monotonic() < ended + LAST_SECONDS:
             time.sleep(0.05)
         self._server.should_exit = True
         self._thread.join(2.0)
         self._bound.close()
 
-    async def _seen(self, scope: Any, receive: Any, send: Any) -> None:
+    async def _note_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            self._asked = time.monotonic()
+            self._last_request = time.monotonic()
         await self._app(scope, receive, send)

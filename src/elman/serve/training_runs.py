@@ -1,4 +1,4 @@
-"""Runs of training, read from their journals: what happened, and their curves, while they go on or after."""
+"""Training runs as the Training panel shows them: events and loss curves, read from the runs' journals."""
 
 from __future__ import annotations
 
@@ -10,44 +10,97 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO, Required, TypeAlias
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from elman.draw import figures
 from elman.errors import DataError
-from elman.serve.json_route import Route, told
-from elman.serve.replies import clean
-from elman.serve.stream_store import NotFoundError
+from elman.inspect.json_values import finite_or_none
+from elman.serve.http_errors import NotFoundError
+from elman.serve.json_route import JsonRoute
 
-__all__ = ["Asked", "Happened", "Journal", "RunLine", "RunList", "Runs", "router", "written_at"]
+__all__ = [
+    "Journal",
+    "Run",
+    "RunEvent",
+    "RunEvents",
+    "RunFolder",
+    "RunList",
+    "RunQuery",
+    "modified_at",
+    "runs_router",
+]
 
 SUFFIX = ".run.jsonl"
-MOST_RUNS = 200
-MOST_EVENTS, MAX_BYTES = 1000, 1 << 20
-"""Events in one answer, and bytes of their lines; the rest comes with the next."""
-LONGEST_LINE = 1 << 20
-LARGEST_JOURNAL = 256 << 20
-"""Bytes of one journal that are read; days of a run."""
-KEPT = 64
-"""Bytes before the place read to, which tell whether the file is still the one that was read."""
-MOST_POINTS, MOST_MARKS = 400, 40
-LARGEST = 2**53
-"""Beyond it a number of a journal is none: no run has so many steps, and no curve shows such a loss."""
+MAX_RUNS = 200
+MAX_REPLY_EVENTS, MAX_REPLY_BYTES = 1000, 1 << 20
+"""Events, and bytes of their lines, in one reply; the client asks again for the rest."""
+MAX_LINE_BYTES = 1 << 20
+MAX_JOURNAL_BYTES = 256 << 20
+"""Bytes of one journal that are read, enough for a run of several days."""
+TAIL_BYTES = 64
+"""Bytes before the position read so far, which show whether the file is still the one that was read."""
+MAX_CURVE_POINTS, MAX_CURVE_MARKS = 400, 40
+MAX_NUMBER = 2**53
+"""A larger number makes an event invalid: no run has so many steps, and no curve shows such a loss."""
+STAGE_MARKS = {"fold": "next part", "measured": "on the training set"}
+"""Marks in the curves where another network begins, by the `next` field of the stage event."""
+
+_Limits = Field(ge=-MAX_NUMBER, le=MAX_NUMBER)
+_Number: TypeAlias = Annotated[int, _Limits] | Annotated[float, _Limits] | None
 
 
-class Asked(BaseModel):
-    """What the address of a run may ask for."""
+class _Network(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(strict=True, extra="allow")  # type: ignore[misc]
+
+    cell: str
+
+
+class RunEvent(TypedDict, total=False):
+    """An event of a run. Training writes further fields; a line whose fields have other types is left out."""
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="allow")  # type: ignore[misc]
+
+    event: Required[str]
+    step: _Number
+    epoch: _Number
+    loss: _Number
+    held_out_loss: _Number
+    back_to_step: _Number
+    seconds: _Number
+    seconds_left: _Number
+    share_done: _Number
+    gradient_norm: _Number
+    learning_rate: _Number
+    rate_scale: _Number
+    parameters: _Number
+    text: str | None
+    stopped: str | None
+    next: str | None
+    sample: str | None
+    task: str | None
+    culprit: str | None
+    network: _Network
+    card: dict[str, Any]
+    plan: dict[str, Any]
+    best: bool
+
+
+_validate_event = TypeAdapter(RunEvent).validate_python
+
+
+class RunQuery(BaseModel):
+    """Query parameters of a run's address."""
 
     start: Annotated[int, Field(alias="from", ge=0, le=2**48, description="first event")] = 0
     width: Annotated[int, Field(ge=280, le=2000, description="width of the curves")] = 720
 
 
-class RunLine(TypedDict):
-    """A run in a line."""
+class Run(TypedDict):
+    """A run in the list of runs."""
 
     id: str
     model: str
@@ -58,20 +111,20 @@ class RunLine(TypedDict):
 
 
 class RunList(TypedDict):
-    """The runs there are."""
+    """The runs, newest first."""
 
     object: str
-    data: list[RunLine]
+    data: list[Run]
 
 
-# the field is called as the query parameter is, which is a word of Python's own
-Happened = TypedDict(
-    "Happened",
+# `from` is a keyword of Python, so this type cannot be written as a class
+RunEvents = TypedDict(
+    "RunEvents",
     {
         "id": str,
         "from": int,
         "generation": int,
-        "events": list[dict[str, Any]],
+        "events": list[RunEvent],
         "dropped": int,
         "next": int,
         "more": bool,
@@ -79,66 +132,45 @@ Happened = TypedDict(
         "svg": str | None,
     },
 )
-"""Events of a run from one number to the next, and the curves with the last of them; ``dropped`` counts the
-lines of the whole journal that are no event of the form that training writes."""
+"""Events of a run from number ``from`` to ``next``; the last of them comes with the curves.
+
+``generation`` grows when the journal is begun anew; ``dropped`` counts its lines that are not valid events.
+"""
 
 
-_NUMBER, _WORDS = (int, float, type(None)), (str, type(None))
-FIELDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("step", "epoch", "loss", "held_out_loss", "back_to_step"), _NUMBER),
-    **dict.fromkeys(("seconds", "seconds_left", "share_done"), _NUMBER),
-    **dict.fromkeys(("gradient_norm", "learning_rate", "rate_scale", "parameters"), _NUMBER),
-    **dict.fromkeys(("text", "stopped", "next", "sample", "task", "culprit"), _WORDS),
-    **dict.fromkeys(("network", "card", "plan"), (dict,)),
-    "best": (bool,),
-}
-"""The types of what an event may say; a line where one is another is dropped."""
-STAGES = {"fold": "next part", "measured": "on the training set"}
-"""What the curves call a network that begins after the first one, by `next` of its event."""
-
-
-def _event(line: bytes) -> dict[str, Any] | None:
+def _event(line: bytes) -> RunEvent | None:
+    """Return the event in a line of a journal, or None if the line is not a valid event."""
     try:
         event = json.loads(line)
-        if b"\\ud" in line.lower():  # it may be half of a character, which no text can hold
+        if b"\\ud" in line.lower():  # possibly half of a surrogate pair, which UTF-8 cannot encode
             event = json.loads(json.dumps(event, ensure_ascii=False).encode("utf-8", "replace"))
-        event = clean(event)
-    except (ValueError, RecursionError):
+        event = _validate_event(finite_or_none(event))
+    except (ValidationError, ValueError, RecursionError):
         return None
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-        return None
-    if event["event"] in ("steps", "evaluation") and event.get("step") is None:
-        return None
-    for name in event.keys() & FIELDS:
-        value, types = event[name], FIELDS[name]
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            return None
-        if isinstance(value, int | float) and abs(value) > LARGEST:
-            return None
-    # what it names was found to be an object above
-    return event if isinstance(event.get("network", {}).get("cell", ""), str) else None
+    needs_step = event["event"] in ("steps", "evaluation")
+    return None if needs_step and event.get("step") is None else event
 
 
 @dataclass
 class Journal:
-    """One journal, read on from where it was read to; a file that was begun anew is read anew."""
+    """A run's journal; each read continues where the last one ended, or starts again if the file is new."""
 
     path: Path
-    events: list[dict[str, Any]] = field(default_factory=list)
+    events: list[RunEvent] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     """Bytes of each event's line."""
     dropped: int = 0
-    """Lines that are no event."""
+    """Number of lines that are not valid events."""
     generation: int = 0
-    """How often the file was found begun anew."""
+    """How many times the file has been replaced by a new one."""
     _offset: int = 0
     _tail: bytes = b""
-    _drawn: tuple[dict[str, Any] | None, int, str] | None = None
-    """The last event that the curves were drawn with, their width, and the drawing."""
+    _curves: tuple[RunEvent | None, int, str] | None = None
+    """The curves as drawn last, after their last event and their width."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def read(self) -> list[dict[str, Any]]:
-        """Return all events so far; a line that is not an event is left out. Raises DataError."""
+    def read(self) -> list[RunEvent]:
+        """Return all valid events so far; raise DataError if the file cannot be read."""
         try:
             with self._lock, self.path.open("rb") as file:
                 file.seek(self._offset - len(self._tail))
@@ -157,170 +189,179 @@ class Journal:
         except OSError as error:
             raise DataError(f"cannot read {self.path}", got=error.strerror) from error
 
-    def drawn(self, events: list[dict[str, Any]], width: int) -> str:
-        """Return the curves of all `events`, empty axes without any; drawn anew only where an event came."""
+    def curves(self, events: list[RunEvent], width: int) -> str:
+        """Return the loss curves of `events` as SVG; draw them again only for a new event or width."""
         last = events[-1] if events else None
-        if self._drawn is None or self._drawn[0] is not last or self._drawn[1] != width:
-            self._drawn = (
-                last,
-                width,
-                figures.curves(*_curves(events), width=width, standalone=False),
-            )
-        return self._drawn[2]
+        if self._curves is None or self._curves[0] is not last or self._curves[1] != width:
+            svg = figures.curves(*_curves(events), width=width, standalone=False)
+            self._curves = last, width, svg
+        return self._curves[2]
 
-    def _lines(self, file: Any) -> Iterator[bytes]:
-        while self._offset < LARGEST_JOURNAL:
-            line = file.readline(LONGEST_LINE)
-            # half a line is read when the rest of it is there
-            if not line or (len(line) < LONGEST_LINE and not line.endswith(b"\n")):
+    def _lines(self, file: BinaryIO) -> Iterator[bytes]:
+        while self._offset < MAX_JOURNAL_BYTES:
+            line = file.readline(MAX_LINE_BYTES)
+            # leave an incomplete line for the next read
+            if not line or (len(line) < MAX_LINE_BYTES and not line.endswith(b"\n")):
                 return
             self._offset += len(line)
-            self._tail = (self._tail + line)[-KEPT:]
+            self._tail = (self._tail + line)[-TAIL_BYTES:]
             yield line
 
 
-def _curves(events: list[dict[str, Any]]) -> tuple[dict[str, Any], list[tuple[float, str]]]:
-    """Return losses by step, and marks: the samples by number, and what else happened on the way.
+def _curves(
+    events: list[RunEvent],
+) -> tuple[dict[str, tuple[list[float], list[float]]], list[tuple[float, str]]]:
+    """Return losses by step, and marks: the samples by number, and stages, recoveries and resumptions.
 
-    Steps that were taken back are left out.
+    Steps that were undone are left out.
     """
     lines: dict[str, list[tuple[float, float]]] = {"training": [], "validation": []}
     marks: list[tuple[float, str]] = []
     base = last = 0.0
     samples = 0
     for event in events:
-        kind, at = event["event"], event.get("step")
+        kind, step = event["event"], event.get("step")
         if kind == "stage":
             base = last
-            marks.append((base, STAGES.get(str(event.get("next")), "on all data")))
-        if at is None:
+            marks.append((base, STAGE_MARKS.get(str(event.get("next")), "on all data")))
+        if step is None:
             continue
-        back = {"resume": at, "recovery": event.get("back_to_step")}.get(kind)
-        if back is not None:
+        back_to = {"resume": step, "recovery": event.get("back_to_step")}.get(kind)
+        if back_to is not None:
+            last = base + back_to
             for points in lines.values():
-                points[:] = [point for point in points if point[0] <= base + back]
-            marks.append((base + back, "resumed" if kind == "resume" else "recovered"))
-            last = base + back
-        name, of = ("training", "loss") if kind == "steps" else ("validation", "held_out_loss")
+                points[:] = [point for point in points if point[0] <= last]
+            marks.append((last, "resumed" if kind == "resume" else "recovered"))
         if kind in ("steps", "evaluation"):
-            last = base + at
-            if (loss := event.get(of)) is not None:
-                lines[name].append((last, loss))
+            last = base + step
+            is_training = kind == "steps"
+            loss = event.get("loss") if is_training else event.get("held_out_loss")
+            if loss is not None:
+                lines["training" if is_training else "validation"].append((last, loss))
             if event.get("sample") is not None:
                 samples += 1
                 marks.append((last, str(samples)))
-    return {name: _thinned(points) for name, points in lines.items() if points}, marks[-MOST_MARKS:]
+    thinned = {name: _thinned(points) for name, points in lines.items() if points}
+    return thinned, marks[-MAX_CURVE_MARKS:]
 
 
 def _thinned(points: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """Return steps and values, in rows of neighbours that are averaged where there are too many."""
-    size = max(1, math.ceil(len(points) / MOST_POINTS))
-    groups = [points[at : at + size] for at in range(0, len(points), size)]
-    return [group[-1][0] for group in groups], [
-        sum(value for _, value in group) / len(group) for group in groups
-    ]
+    """Return steps and values, averaged over neighbours if there are too many points to draw."""
+    size = max(1, math.ceil(len(points) / MAX_CURVE_POINTS))
+    groups = [points[start : start + size] for start in range(0, len(points), size)]
+    steps = [group[-1][0] for group in groups]
+    return steps, [sum(value for _, value in group) / len(group) for group in groups]
 
 
-def written_at(path: str | Path) -> int | None:
-    """Return when a file was written, in ns; None where it is not there. Raises OSError."""
+def modified_at(path: str | Path) -> int | None:
+    """Return when a file was last written, in nanoseconds, or None if it does not exist; raise OSError."""
     try:
         return Path(path).stat().st_mtime_ns
     except FileNotFoundError:
         return None
 
 
-class Runs:
-    """The journals of a folder, or one of them, each by a name that never becomes a path.
+class RunFolder:
+    """The journals of a folder, or a single journal. A requested name is looked up and never becomes a path.
 
-    Of one of them, what was written at `past` (its time in ns) is a run before, and not shown.
+    Args:
+        path: A folder of journals, or one journal.
+        earlier: Time in nanoseconds at which a previous run last wrote the single journal; as long as that
+            is still its time, the journal is not shown.
     """
 
-    def __init__(self, where: str | Path, past: int | None = None) -> None:
-        self.where, self.past = Path(where), past
+    def __init__(self, path: str | Path, earlier: int | None = None) -> None:
+        self.path, self.earlier = Path(path), earlier
         self._journals: dict[Path, Journal] = {}
 
     def journals(self) -> dict[str, Journal]:
-        """Return the journals there are by name, the newest first, at most 200; raises DataError."""
+        """Return at most `MAX_RUNS` journals by name, newest first; raise DataError."""
         try:
-            if not self.where.is_dir():
-                written = written_at(self.where)
-                found = [] if written in (None, self.past) else [(0, self.where)]
+            if not self.path.is_dir():
+                time = modified_at(self.path)
+                files = [] if time in (None, self.earlier) else [(0, self.path)]
             else:
-                found = [
-                    (-written, Path(entry.path))
-                    for entry in os.scandir(self.where)
+                files = [
+                    (-time, Path(entry.path))
+                    for entry in os.scandir(self.path)
                     if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False)
-                    if (written := written_at(entry.path)) is not None
+                    if (time := modified_at(entry.path)) is not None
                 ]
         except OSError as error:
-            raise DataError(f"cannot read {self.where}", got=error.strerror) from error
-        paths = [path for _, path in sorted(found)[:MOST_RUNS]]
+            raise DataError(f"cannot read {self.path}", got=error.strerror) from error
+        paths = [path for _, path in sorted(files)[:MAX_RUNS]]
         self._journals = {path: self._journals.get(path, Journal(path)) for path in paths}
         return {
             os.fsencode(path.name.removesuffix(SUFFIX)).decode("utf-8", "replace"): journal
             for path, journal in self._journals.items()
         }
 
-    def listed(self) -> list[RunLine]:
-        """Return what there is to say of each run in a line."""
-        rows: list[RunLine] = []
+    def runs(self) -> list[Run]:
+        """Return a summary of each run."""
+        runs: list[Run] = []
         for name, journal in self.journals().items():
             try:
                 events = journal.read()
             except DataError:
-                continue  # it went meanwhile, or may not be read: the others may
-            start = next((event for event in events if event["event"] == "start"), {})
-            last = events[-1]["event"] if events else ""
-            steps = (at for event in reversed(events) if (at := event.get("step")) is not None)
-            rows.append(
+                continue  # the file has been deleted meanwhile, or its permissions forbid reading
+            no_start: RunEvent = {"event": "start"}
+            start = next((event for event in events if event["event"] == "start"), no_start)
+            steps = (step for event in reversed(events) if (step := event.get("step")) is not None)
+            runs.append(
                 {
                     "id": name,
                     "model": f"{name}.safetensors",
                     "task": start.get("task"),
                     "cell": start.get("network", {}).get("cell"),
-                    "finished": last == "end",
+                    "finished": bool(events) and events[-1]["event"] == "end",
                     "steps": int(next(steps, 0)),
                 }
             )
-        return rows
+        return runs
 
-    def answer(self, name: str, start: int, width: int = 720) -> Happened:
-        """Return events from number `start` on, as many as an answer takes, and the curves with the last.
+    def events(self, name: str, start: int, width: int = 720) -> RunEvents:
+        """Return as many events from number `start` on as a reply may hold.
 
-        The curves are `width` pixels wide. Raises NotFoundError for a name that is none, DataError.
+        Args:
+            name: Name of the run.
+            start: Number of the first event, from 0; beyond the last event all are returned.
+            width: Width of the curves in pixels; the reply with the last event has them.
+
+        Raises:
+            NotFoundError: There is no such run.
+            DataError: The journal cannot be read.
         """
         journal = self.journals().get(name)
         if journal is None:
             raise NotFoundError("no such run", got=name)
         events = journal.read()
         start = start if start <= len(events) else 0
-        sizes = accumulate(journal.sizes[start : min(start + MOST_EVENTS, len(events))])
-        stop = start + sum(1 for size in sizes if size <= MAX_BYTES)
-        stop = min(max(stop, start + 1), len(events))  # one is sent, however large
-        part = events[start:stop]
+        sizes = accumulate(journal.sizes[start : min(start + MAX_REPLY_EVENTS, len(events))])
+        stop = start + sum(1 for size in sizes if size <= MAX_REPLY_BYTES)
+        stop = min(max(stop, start + 1), len(events))  # send at least one event, however large
         return {
             "id": name,
             "from": start,
             "generation": journal.generation,
-            "events": part,
+            "events": events[start:stop],
             "dropped": journal.dropped,
             "next": stop,
             "more": stop < len(events),
             "finished": bool(events) and events[-1]["event"] == "end",
-            "svg": journal.drawn(events, width) if stop == len(events) else None,
+            "svg": journal.curves(events, width) if stop == len(events) else None,
         }
 
 
-def router(where: str | Path, past: int | None = None) -> APIRouter:
-    """Return the routes of the runs in a folder of journals, or of one journal written since `past`."""
-    runs, routes = Runs(where, past), APIRouter(tags=["runs"], route_class=Route)
+def runs_router(path: str | Path, earlier: int | None = None) -> APIRouter:
+    """Return the routes of the runs that `RunFolder` finds with the same arguments."""
+    folder, router = RunFolder(path, earlier), APIRouter(tags=["runs"], route_class=JsonRoute)
 
-    @routes.get("/v1/runs", summary="The runs there are, the newest first")
-    async def listed() -> RunList:
-        return {"object": "list", "data": await run_in_threadpool(runs.listed)}
+    @router.get("/v1/runs", summary="The training runs, newest first")
+    def runs() -> RunList:
+        return {"object": "list", "data": folder.runs()}
 
-    @routes.get("/v1/runs/{name}", summary="What happened in a run, and its curves")
-    async def one(name: str, asked: Annotated[Asked, Query()]) -> Happened:
-        return await run_in_threadpool(told, runs.answer, name, asked.start, asked.width)
+    @router.get("/v1/runs/{name}", summary="The events of a training run, and its loss curves")
+    def run(name: str, query: Annotated[RunQuery, Query()]) -> RunEvents:
+        return folder.events(name, query.start, query.width)
 
-    return routes
+    return router

@@ -1,0 +1,123 @@
+"""Replies of a forecaster to the server: the next values of its series, with intervals and recent history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import TypedDict
+
+from elman.draw import figures
+from elman.errors import InputError
+from elman.explain.explanation import Explanation
+from elman.inspect.json_values import array_values
+from elman.inspect.replies import NO_DETAILS, ModelDetails, Replies, Reply, SequenceInput
+
+if TYPE_CHECKING:
+    from elman.series.forecast import Forecast
+    from elman.series.predictor import ForecastPredictor
+
+__all__ = ["ForecastReplies", "ForecastReply", "HistoryReply", "IntervalReply", "SeriesReply"]
+
+MAX_SERIES = 100
+"""Series that are forecast when a request names none."""
+MAX_LISTED_SERIES = 1_000
+
+
+class HistoryReply(TypedDict):
+    """The latest known values of a series."""
+
+    time: list[Any]
+    value: list[float | None]
+
+
+class IntervalReply(TypedDict):
+    """Bounds between which a value lies with a probability of ``percent``, for each step."""
+
+    percent: float
+    low: list[float | None]
+    high: list[float | None]
+
+
+class SeriesReply(TypedDict):
+    """The forecast of one series."""
+
+    id: str
+    history: HistoryReply
+    time: list[Any]
+    median: list[float | None]
+    mean: list[float | None]
+    intervals: list[IntervalReply]
+
+
+class ForecastReply(TypedDict):
+    """The forecasts of one or several series."""
+
+    series: list[SeriesReply]
+
+
+class ForecastReplies(Replies):
+    """What a forecaster answers to the server's requests."""
+
+    predictor: ForecastPredictor
+    reply_type = ForecastReply
+    reads = "series"
+    panels = frozenset({"series"})
+    forecasts = True
+
+    def details(self) -> ModelDetails:
+        """Return the horizon, and the names of the series that the model knows."""
+        names = [*self.predictor.history.ids][:MAX_LISTED_SERIES]
+        return {**NO_DETAILS, "horizon": self.predictor.horizon, "series": names}
+
+    def forecast(
+        self, values: SequenceInput | None, series: str | None, horizon: int | None
+    ) -> Reply:
+        """Return the forecast of a series after its new `values`; without a name the first known series."""
+        predictor = self.predictor
+        if values is not None:
+            if isinstance(values, str | list) or values.ndim != 1:
+                raise InputError("input", got="not a list of numbers", expected="the next values")
+            stream = predictor.stream(series)
+            for value in values.tolist():
+                stream.feed(value)
+            forecast = stream.predict(horizon)
+        else:
+            ids = predictor.history.ids[:MAX_SERIES] if series is None else [series]
+            forecast = predictor.forecast(predictor.history.select(ids), horizon)
+        return {"series": [_series_reply(forecast, index) for index in range(len(forecast.ids))]}
+
+    def pictures(
+        self,
+        explained: SequenceInput | None,
+        explanation: Explanation,
+        target: str | int | None,
+        width: int,
+    ) -> dict[str, str]:
+        """Return the picture of the forecast with what moved it, as ``forecast``."""
+        from elman.series.explain import forecast_picture
+
+        picture = forecast_picture(self.predictor, explained, explanation)
+        chosen = None if target is None else int(target)
+        svg = figures.forecast(**picture, chosen=chosen, width=width, standalone=False)
+        return {"forecast": svg}
+
+
+def _series_reply(forecast: Forecast, index: int) -> SeriesReply:
+    from elman.series.forecast import MOST_HISTORY
+
+    shown = min(MOST_HISTORY, max(6 * forecast.quantiles.shape[1], 50))
+    intervals: list[IntervalReply] = []
+    for percent in forecast.intervals:
+        low, high = (array_values(bound[index]) for bound in forecast.interval(percent))
+        intervals.append({"percent": percent, "low": low, "high": high})
+    return {
+        "id": forecast.ids[index],
+        "history": {
+            "time": array_values(forecast.history.times[index][-shown:]),
+            "value": array_values(forecast.history.values[index][-shown:]),
+        },
+        "time": array_values(forecast.times[index]),
+        "median": array_values(forecast.median[index]),
+        "mean": array_values(forecast.mean[index]),
+        "intervals": intervals,
+    }
