@@ -256,7 +256,7 @@ def test_all_is_exact(file: Path) -> None:
     imported: set[str] = set()
     declared: set[str] | None = None
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             made.add(node.name)
         elif isinstance(node, ast.ImportFrom | ast.Import):
             imported |= {alias.asname or alias.name for alias in node.names}

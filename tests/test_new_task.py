@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
+import httpx
 import numpy as np
 import pytest
 
@@ -17,6 +19,8 @@ from elman.engine.config import Config, Shapes
 from elman.errors import InputError
 from elman.files.model import Model
 from elman.inspect.predictor import Predictor
+from elman.inspect.replies import Replies, Reply, SequenceInput
+from elman.serve.app import create_app
 from elman.task_types import Answers, Evaluated, EvaluateRequest, ExplainRequest, PredictRequest
 from elman.tasks import TASKS, Task
 from elman.training.recurrent_options import RecurrentOptions
@@ -58,6 +62,20 @@ class LengthPredictor(Predictor):
         return float(self.model.arrays["factor"][0] * len(text))
 
 
+class LengthReply(TypedDict):
+    length: float
+
+
+class LengthReplies(Replies):
+    predictor: LengthPredictor
+    reply_type = LengthReply
+    reads = "texts"
+    panels = frozenset[str]()
+
+    def predict(self, inputs: Sequence[SequenceInput], k: int) -> list[Reply]:
+        return [{"length": self.predictor.predict(str(text))} for text in inputs]
+
+
 @dataclass(frozen=True)
 class LengthReport:
     mean: float
@@ -85,6 +103,9 @@ class LengthTask:
 
     def predictor_type(self) -> type[LengthPredictor]:
         return LengthPredictor
+
+    def replies_type(self) -> type[LengthReplies]:
+        return LengthReplies
 
     def open(self, model: Model, storage: str) -> LengthPredictor:
         return LengthPredictor(model, storage)
@@ -149,3 +170,17 @@ def test_the_commands_work_for_a_new_task(
 
 def test_a_new_task_is_guessed(model_file: Path) -> None:
     assert guess_task(None, ["a.len"], {})[0].name == "length"
+
+
+def test_the_server_answers_for_a_new_task(model_file: Path) -> None:
+    app = create_app({"length": elman.load(model_file)})
+    body = {"model": "length", "inputs": ["four", "a"]}
+
+    async def predict() -> Any:
+        transport = httpx.ASGITransport(app)
+        url = "http://127.0.0.1:8765"
+        async with httpx.AsyncClient(transport=transport, base_url=url) as client:
+            return (await client.post("/v1/predict", json=body)).json()
+
+    assert asyncio.run(predict()) == {"answers": [{"length": 8.0}, {"length": 2.0}]}
+    app.served.close()

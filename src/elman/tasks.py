@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from elman.files.model import Model
     from elman.files.model_types import ModelTypes
     from elman.inspect.predictor import Predictor
+    from elman.inspect.replies import Replies
     from elman.tables.column_kinds import ColumnKinds
     from elman.task_types import (
         Answers,
@@ -86,6 +87,9 @@ class Task(Protocol[P, O]):
 
     def predictor_type(self) -> type[P]:
         """Return the class that answers with a model."""
+
+    def replies_type(self) -> type[Replies]:
+        """Return the class that answers the server's requests with a predictor."""
 
     def open(self, model: Model, storage: str) -> P:
         """Return a predictor; `storage` is that of the weights, "float32" or "bf16"."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -13,7 +13,12 @@ from elman.inspect.replies import NO_DETAILS, ModelDetails, Replies, Reply, Sequ
 
 if TYPE_CHECKING:
     from elman.labels.dataset import Sequences
-    from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
+    from elman.labels.predictor import (
+        ClassifierPredictor,
+        LabelPredictor,
+        RegressorPredictor,
+        TaggerPredictor,
+    )
 
 __all__ = [
     "ClassifierReplies",
@@ -57,11 +62,12 @@ class TagsReply(TypedDict):
 
 
 class _SequenceReplies(Replies):
+    predictor: LabelPredictor
     panels = frozenset({"series"})
 
     def details(self) -> ModelDetails:
         """Return the vocabulary of a model that reads tokens, and the labels that it answers with."""
-        codec = self.predictor.model.codec
+        codec = self.predictor.network.codec
         tokens, labels = codec.tokens, codec.labels
         return {
             **NO_DETAILS,
@@ -75,7 +81,9 @@ class _SequenceReplies(Replies):
         from elman.labels.batches import EncodedSequences
         from elman.labels.dataset import Sequences
 
-        encoded = EncodedSequences.of(self.predictor.model.codec, self._as_sequences(Sequences.of([value])))
+        encoded = EncodedSequences.of(
+            self.predictor.network.codec, self._as_sequences(Sequences.of([value]))
+        )
         steps = int(encoded.lengths[0])
         if steps > MAX_EXPLAINED_STEPS:
             expected = f"at most {MAX_EXPLAINED_STEPS:,}"
@@ -95,7 +103,7 @@ class ClassifierReplies(_SequenceReplies):
 
     def predict(self, inputs: Sequence[SequenceInput], k: int) -> list[Reply]:
         """Return the best label of each sequence, and the probabilities of the `k` best ones."""
-        names: Any = self.predictor.labels.names
+        names = self.predictor.labels.names
         replies: list[Reply] = []
         for row in self.predictor.predict_proba(inputs):
             best = np.argsort(-row, kind="stable")[:k].tolist()

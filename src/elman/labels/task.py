@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
     from elman.files.model import Model
     from elman.files.model_types import ModelTypes
+    from elman.inspect.replies import Replies
     from elman.labels.examples import LabelledSequences
     from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
     from elman.tables.column_kinds import ColumnKinds
@@ -66,6 +67,10 @@ class _LabelledTask(Generic[P]):
 
     def predictor_type(self) -> type[P]:
         """Return the class that answers with a model."""
+        raise NotImplementedError
+
+    def replies_type(self) -> type[Replies]:
+        """Return the class that answers the server's requests with a predictor."""
         raise NotImplementedError
 
     def open(self, model: Model, storage: str) -> P:
@@ -299,6 +304,12 @@ class ClassifyTask(_CategoricalTask["ClassifierPredictor"]):
 
         return ClassifierPredictor
 
+    def replies_type(self) -> type[Replies]:
+        """Return `ClassifierReplies`."""
+        from elman.labels.replies import ClassifierReplies
+
+        return ClassifierReplies
+
     def guess(self, files: Sequence[str], options: Mapping[str, Any]) -> str:
         """Return the option or the kind of file that suggests labels."""
         for name in ("label", "text"):
@@ -349,6 +360,12 @@ class RegressTask(_LabelledTask["RegressorPredictor"]):
 
         return RegressorPredictor
 
+    def replies_type(self) -> type[Replies]:
+        """Return `RegressorReplies`."""
+        from elman.labels.replies import RegressorReplies
+
+        return RegressorReplies
+
     def _columns(self, predictor: RegressorPredictor, sequences: Any) -> dict[str, Any]:
         return {"prediction": predictor.predict(sequences)}
 
@@ -377,6 +394,12 @@ class TagTask(_CategoricalTask["TaggerPredictor"]):
         from elman.labels.predictor import TaggerPredictor
 
         return TaggerPredictor
+
+    def replies_type(self) -> type[Replies]:
+        """Return `TaggerReplies`."""
+        from elman.labels.replies import TaggerReplies
+
+        return TaggerReplies
 
     def _read_lines(
         self, predictor: TaggerPredictor, lines: list[str]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from elman.files.model import Model
     from elman.files.model_types import ModelTypes
     from elman.language.predictor import LanguagePredictor
+    from elman.language.replies import LanguageReplies
     from elman.tables.column_kinds import ColumnKinds
     from elman.training.run import Outcome
 
@@ -62,6 +63,12 @@ class LanguageTask:
         from elman.language.predictor import LanguagePredictor
 
         return LanguagePredictor
+
+    def replies_type(self) -> type[LanguageReplies]:
+        """Return `LanguageReplies`."""
+        from elman.language.replies import LanguageReplies
+
+        return LanguageReplies
 
     def open(self, model: Model, storage: str) -> LanguagePredictor:
         """Return a predictor whose weights are stored as `storage`, "float32" or "bf16"."""

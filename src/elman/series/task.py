@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from elman.files.model_types import ModelTypes
     from elman.series.forecast import Forecast
     from elman.series.predictor import ForecastPredictor
+    from elman.series.replies import ForecastReplies
     from elman.series.series import SeriesSet
     from elman.tables.column_kinds import ColumnKinds
     from elman.training.run import Outcome
@@ -73,6 +74,12 @@ class ForecastTask:
         from elman.series.predictor import ForecastPredictor
 
         return ForecastPredictor
+
+    def replies_type(self) -> type[ForecastReplies]:
+        """Return `ForecastReplies`."""
+        from elman.series.replies import ForecastReplies
+
+        return ForecastReplies
 
     def open(self, model: Model, storage: str) -> ForecastPredictor:
         """Return a predictor; raises OptionError where `storage` is not "float32"."""

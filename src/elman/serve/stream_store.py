@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,8 +56,8 @@ class StreamStore:
         self._new_slots, self._free_slots = itertools.count(), list[int]()
         self._last_sweep = clock()
         self._tokenise = tokenise
-        # Locks of streams with requests that have not been submitted; a lock lives as long as they use it.
-        self._locks = WeakValueDictionary[str, asyncio.Lock]()
+        # Per stream with requests that have not been submitted yet: its lock, and their number.
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -125,8 +124,15 @@ class StreamStore:
     @asynccontextmanager
     async def _turn(self, name: str) -> AsyncIterator[None]:
         """Wait until all earlier requests of a stream have been submitted."""
-        async with self._locks.setdefault(name, asyncio.Lock()):
-            yield
+        lock, waiting = self._locks.get(name, (asyncio.Lock(), 0))
+        self._locks[name] = lock, waiting + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._locks.pop(name)
+            if waiting > 1:
+                self._locks[name] = lock, waiting - 1
 
     def _forget(self, name: str) -> None:
         self._free_slots.append(self._slot(name))
