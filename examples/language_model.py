@@ -25,8 +25,8 @@ def main() -> None:
     print(model.explain("I like to eat"))
     model.save("meals.safetensors")
 
-    # the file needs no PyTorch to answer
-    predictor = elman.load("meals.safetensors")
+    # The file answers without PyTorch. The kind tells editors which methods the model has.
+    predictor = elman.load("meals.safetensors", kind=elman.LanguagePredictor)
     stream = predictor.stream()
     for word in ("we", "like", "to", "drink"):
         stream.feed(word + " ")

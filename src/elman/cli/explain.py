@@ -25,19 +25,42 @@ __all__ = ["explain"]
 
 _MAX_STEP_DIGITS = 8
 
+Source = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[TEXT]",
+        help="the input of the answer: a text, or a file: a text, texts a line, a table or .ts of "
+        "sequences, rows of series; - is standard input; for a forecaster also the name of a series that "
+        "it knows",
+    ),
+]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        help="answer to explain (default: the most probable); for a forecaster the number of steps ahead "
+        "(default: the mean of all steps)"
+    ),
+]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        metavar="replacement|decomposition|integrated gradients|leave-one-out",
+        help="how the effect of an input is measured (default: replacement)",
+    ),
+]
+Of = Annotated[
+    str | None,
+    typer.Option(
+        help="for a tagger the step to explain; for a classifier inputs to measure: words or characters "
+        "of a text, steps or channels of numbers"
+    ),
+]
+
 
 @with_reading
 def explain(
     model: ModelFile,
-    text: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[TEXT]",
-            help="the input of the answer: a text, or a file: a text, texts a line, a table or .ts of "
-            "sequences, rows of series; - is standard input; for a forecaster also the name of a series that "
-            "it knows",
-        ),
-    ] = None,
+    text: Source = None,
     row: Annotated[
         int | None,
         typer.Option(
@@ -47,27 +70,9 @@ def explain(
     series: Annotated[
         str | None, typer.Option(help="which series to explain, where a file of rows has several")
     ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            help="answer to explain (default: the most probable); for a forecaster the number of steps ahead "
-            "(default: the mean of all steps)"
-        ),
-    ] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(
-            metavar="replacement|decomposition|integrated gradients|leave-one-out",
-            help="how the effect of an input is measured (default: replacement)",
-        ),
-    ] = None,
-    of: Annotated[
-        str | None,
-        typer.Option(
-            help="for a tagger the step to explain; for a classifier inputs to measure: words or characters "
-            "of a text, steps or channels of numbers"
-        ),
-    ] = None,
+    target: Target = None,
+    method: Method = None,
+    of: Of = None,
     unknown: Annotated[
         bool, typer.Option("--unknown", help="the same as --method replacement")
     ] = False,

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from elman.cli.app import INTEGER, Json, complain, load, print_json
 from elman.errors import DataError, OptionError, printable
 
+if TYPE_CHECKING:
+    from elman.inspect.predictor import Predictor
+
 __all__ = ["serve"]
+
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="file with the token that requests must carry (default: ELMAN_TOKEN, else no token)"
+    ),
+]
+StateKey = Annotated[
+    Path | None,
+    typer.Option(
+        help="file with the key that seals the states that clients keep; servers behind one address "
+        "share it (default: ELMAN_STATE_KEY, else a random key)"
+    ),
+]
 
 
 def serve(
@@ -27,12 +45,7 @@ def serve(
     port: Annotated[
         int, typer.Option(**INTEGER, help="port to listen on, 0 for any free port")
     ] = 8765,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="file with the token that requests must carry (default: ELMAN_TOKEN, else no token)"
-        ),
-    ] = None,
+    token_file: TokenFile = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(help="further host name that requests may use for this server"),
@@ -44,13 +57,7 @@ def serve(
             help="web site whose pages may send requests, such as https://my.example",
         ),
     ] = None,
-    state_key: Annotated[
-        Path | None,
-        typer.Option(
-            help="file with the key that seals the states that clients keep; servers behind one address "
-            "share it (default: ELMAN_STATE_KEY, else a random key)"
-        ),
-    ] = None,
+    state_key: StateKey = None,
     max_streams: Annotated[
         int, typer.Option(**INTEGER, help="largest number of open streams")
     ] = 10_000,
@@ -61,7 +68,6 @@ def serve(
     json_: Json = False,
 ) -> None:
     """Serve models over HTTP on this machine, with a page that shows them at work."""
-    from elman.files.model import model_name
     from elman.serve import server
     from elman.serve.settings import Settings, is_any
 
@@ -80,12 +86,7 @@ def serve(
         max_streams=max_streams,
         **key_setting,
     )
-    loaded = {}
-    for path in models or ():
-        name = model_name(path)
-        if name in loaded:
-            raise OptionError("models", got=f"two called {name}", expected="different names")
-        loaded[name], _ = load(path)
+    loaded = _load_models(models or ())
 
     def ready(settings: Settings) -> None:
         url = server.page_url(settings)
@@ -103,6 +104,19 @@ def serve(
             webbrowser.open(url)
 
     server.serve(loaded, settings, ready)
+
+
+def _load_models(paths: Iterable[str]) -> dict[str, Predictor]:
+    """Return the models of some files by name; raises OptionError where two have the same name."""
+    from elman.files.model import model_name
+
+    models: dict[str, Predictor] = {}
+    for path in paths:
+        name = model_name(path)
+        if name in models:
+            raise OptionError("models", got=f"two called {name}", expected="different names")
+        models[name], _ = load(path)
+    return models
 
 
 def _secret(file: Path | None, variable: str) -> bytes | None:

@@ -106,24 +106,14 @@ def _train(
     The task is a language model of text files or folders; classify, regress or tag for labelled sequences;
     or forecast for series. Without --task it is guessed from the other options.
     """
+    options = {name: value for name, value in options.items() if value is not None}
     from elman.files.model import check_output
     from elman.training.progress import TrainingDisplay
 
-    values = {name: value for name, value in options.items() if value is not None}
-    task, reason = guess_task(task_name, files, values)
+    task, reason = guess_task(task_name, files, options)
     if not reason and (likely := likely_command(files)):
         raise OptionError("--task", got="nothing for a table", remedy=likely)
-    held_out = {name: value for name, value in (("valid", valid), ("test", test)) if value}
-    _check_options(task, values | held_out)
-    declared = task.options.defaults()
-    reading = pop_reading(
-        {name: values.pop(name) for name in READING if name in values and name not in declared}
-    )
-    columns = pop_columns(
-        {name: values.pop(name) for name in task.column_options if name in values}
-    )
-    training_options = task.options(**values)
-    data = TrainingFiles(files, valid, test, columns, reading)
+    training_options, data = _training_arguments(task, files, valid, test, options)
     check_output(Path(output))
     with ExitStack() as stack:
         display = stack.enter_context(
@@ -155,6 +145,23 @@ def _open(stack: ExitStack, output: Path, resume: bool) -> str:
 
         webbrowser.open(url)
     return url
+
+
+def _training_arguments(
+    task: Task[Any, Any],
+    files: list[str],
+    valid: list[str] | None,
+    test: list[str] | None,
+    options: dict[str, Any],
+) -> tuple[Any, TrainingFiles]:
+    """Return the options of training and the files; raises OptionError for an option of another task."""
+    held_out = {name: paths for name, paths in (("valid", valid), ("test", test)) if paths}
+    _check_options(task, options | held_out)
+    declared = task.options.defaults()
+    own = {name: value for name, value in options.items() if name in declared}
+    others = {name: value for name, value in options.items() if name not in declared}
+    columns, reading = pop_columns(others), pop_reading(others)
+    return task.options(**own), TrainingFiles(files, valid, test, columns, reading)
 
 
 def _check_options(task: Task[Any, Any], options: Mapping[str, Any]) -> None:

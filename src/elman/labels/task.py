@@ -103,13 +103,17 @@ class _LabelledTask(Generic[P]):
             from elman.labels.examples import LabelledSequences
             from elman.labels.train import train_labelled
 
+        from elman.labels.command_files import read_examples
+
         # A file of labels belongs to the texts beside it: new texts have another file, or none.
         kept = dict(data.columns)
         if os.path.isfile(data.columns.get("label", "")):
             del kept["label"]
 
         def examples(files: Sequence[str]) -> LabelledSequences:
-            return LabelledSequences(*self.read_examples(files, data.columns, data.reading), kept)
+            return LabelledSequences(
+                *read_examples(files, self.name, data.columns, data.reading), kept
+            )
 
         valid, test = (
             None if files is None else examples(files) for files in (data.valid, data.test)
@@ -125,28 +129,6 @@ class _LabelledTask(Generic[P]):
             watch=watch,
         )
 
-    def read_examples(
-        self, files: Sequence[str], columns: Columns, reading: Reading
-    ) -> tuple[Any, list[Any]]:
-        """Return the sequences of several files and their targets; raises where a sequence has none."""
-        from elman.labels.dataset import Sequences
-        from elman.labels.read import is_table, read_sequences
-
-        items: list[Any] = []
-        targets: list[Any] = []
-        for file in files:
-            sequences, labels = read_sequences(file, task=self.name, **columns, **reading)
-            if labels is None or None in labels:
-                if labels is None and is_table(file) and not file.lower().endswith(".ts"):
-                    raise OptionError("--label", got="nothing", expected="the column of labels")
-                missing = (
-                    "no labels" if labels is None else f"none in sequence {labels.index(None) + 1}"
-                )
-                raise DataError(f"the labels of {file}", got=missing, expected="one for each")
-            items += sequences
-            targets += labels
-        return Sequences.of(items), targets
-
     def read_input(self, predictor: P, file: str, reading: Reading) -> Any:
         """Return the sequences of a file, read as those of training."""
         from elman.text.encodings import steady_file
@@ -161,16 +143,17 @@ class _LabelledTask(Generic[P]):
 
         A file is a table by its name, by an option that names a column, or by its first line.
         """
+        from elman.labels.command_files import begins_table, columns_of, read_named_sequences
         from elman.labels.read import is_table
         from elman.text.lines import read_lines
 
-        places = _columns_of(predictor, columns)
+        places = columns_of(predictor, columns)
         names_a_table = is_table(name) or bool(columns)
         known = [value for value in places.values() if isinstance(value, str)]
         numeric = predictor.model.codec.scaler is not None
-        if not (names_a_table or numeric or _begins_table(path, known, reading["encoding"])):
+        if not (names_a_table or numeric or begins_table(path, known, reading["encoding"])):
             return self._read_lines(predictor, read_lines(path, reading["encoding"], name=name))
-        return _read_table(self.name, path, name, places, reading)
+        return read_named_sequences(self.name, path, name, places, reading)
 
     def _read_lines(
         self, predictor: P, lines: list[str]
@@ -237,8 +220,10 @@ class _LabelledTask(Generic[P]):
         self, predictor: P, request: EvaluateRequest
     ) -> tuple[Any, list[Any], Columns]:
         """Return the sequences and targets of the files of ``evaluate``, and the columns they are in."""
-        columns = _columns_of(predictor, request.columns)
-        sequences, targets = self.read_examples(request.files, columns, request.reading)
+        from elman.labels.command_files import columns_of, read_examples
+
+        columns = columns_of(predictor, request.columns)
+        sequences, targets = read_examples(request.files, self.name, columns, request.reading)
         _warn_of_unknown_tokens(predictor, sequences)
         return sequences, targets, columns
 
@@ -254,9 +239,12 @@ class _LabelledTask(Generic[P]):
         if request.train is None:
             return ()
         from elman.labels.baselines import measure_label_baselines, measure_number_baselines
+        from elman.labels.command_files import read_examples
         from elman.labels.examples import LabelledSequences
 
-        training = LabelledSequences(*self.read_examples(request.train, columns, request.reading))
+        training = LabelledSequences(
+            *read_examples(request.train, self.name, columns, request.reading)
+        )
         measured = LabelledSequences(sequences, targets)
         labels = predictor.model.codec.labels
         if labels is None:
@@ -405,11 +393,12 @@ class TagTask(_CategoricalTask["TaggerPredictor"]):
         self, predictor: TaggerPredictor, lines: list[str]
     ) -> tuple[Any, dict[str, list[Any]] | None]:
         """Return the sequences of a tag file or of a sentence a line."""
+        from elman.labels.command_files import columns_of
         from elman.labels.conll import is_tag_file, read_tags
 
         if not is_tag_file(lines, predictor.labels.names):
             return lines, None
-        columns = _columns_of(predictor, {})
+        columns = columns_of(predictor, {})
         return read_tags(lines, text=columns.get("text"), label=columns.get("label"))[0], {}
 
     def _answer_texts(
@@ -439,47 +428,6 @@ class TagTask(_CategoricalTask["TaggerPredictor"]):
 
     def _comparable(self, data: LabelledSequences) -> LabelledSequences:
         return data.stepwise()
-
-
-def _columns_of(predictor: Any, columns: Columns) -> Columns:
-    """Return the columns of a table: those of an option, else those of training."""
-    trained: Columns = predictor.card.get("columns")
-    if not isinstance(trained, dict):
-        return columns
-    return {**trained, **columns}
-
-
-def _read_table(
-    task: str, path: str, name: str, columns: Columns, reading: Reading
-) -> tuple[Any, dict[str, list[Any]]]:
-    """Return the sequences of a table or .ts file, and the column that names them: row or id."""
-    from elman.labels.read import read_sequences
-    from elman.tables.reader import read_table
-
-    if name.lower().removesuffix(".gz").endswith(".ts"):
-        sequences, _ = read_sequences(path, task=task, **reading)
-        return sequences, {"row": [*range(len(sequences))]}
-    table = read_table(path, name=name, **reading)
-    warn(table.notes)
-    sequences, _ = read_sequences(table, task=task, labelled=False, **columns)
-    id_column = columns.get("id_column")
-    if id_column is None:
-        return sequences, {"row": [*range(len(sequences))]}
-    return sequences, {id_column: [*dict.fromkeys(table.column(id_column).tolist())]}
-
-
-def _begins_table(path: str, columns: Sequence[str], encoding: str | None) -> bool:
-    """Return whether a file is Parquet or JSON, or has one of `columns` in its first line."""
-    from elman.text.encodings import read_text
-
-    if os.path.isfile(path):
-        with open(path, "rb") as file:
-            if file.read(4) == b"PAR1":
-                return True
-    start = read_text(path, encoding)[0].lstrip()
-    line = start.split("\n", 1)[0]
-    names = {field.strip(' "') for mark in ",;\t|" for field in line.split(mark)}
-    return start.startswith(('{"', '[{"')) or not names.isdisjoint(columns)
 
 
 def _warn_of_unknown_tokens(predictor: Any, sequences: Any) -> None:

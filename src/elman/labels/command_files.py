@@ -1,0 +1,83 @@
+"""Files of labelled sequences that a command names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from elman.errors import DataError, OptionError, warn
+from elman.labels.dataset import Sequences
+from elman.labels.read import is_table, read_sequences
+from elman.tables.reader import read_table
+from elman.task_types import Columns, Reading
+from elman.text.encodings import read_text
+
+__all__ = ["begins_table", "columns_of", "read_examples", "read_named_sequences"]
+
+
+def read_examples(
+    files: Sequence[str], task: str, columns: Columns, reading: Reading
+) -> tuple[Sequences, list[Any]]:
+    """Return the sequences of several files and their targets.
+
+    Args:
+        files: tables, tag files, or lines with labels.
+        task: "classify", "regress" or "tag".
+        columns: columns of the tables.
+        reading: options of how the files are read.
+
+    Raises:
+        OptionError: a table needs the column of its labels.
+        DataError: a sequence has no label.
+    """
+    items: list[Any] = []
+    targets: list[Any] = []
+    for file in files:
+        sequences, labels = read_sequences(file, task=task, **columns, **reading)
+        if labels is None and is_table(file) and not file.lower().endswith(".ts"):
+            raise OptionError("--label", got="nothing", expected="the column of labels")
+        if labels is None or None in labels:
+            missing = (
+                "no labels" if labels is None else f"none in sequence {labels.index(None) + 1}"
+            )
+            raise DataError(f"the labels of {file}", got=missing, expected="one for each")
+        items += sequences
+        targets += labels
+    return Sequences.of(items), targets
+
+
+def columns_of(predictor: Any, columns: Columns) -> Columns:
+    """Return the columns of a table: those of an option, else those of training."""
+    trained: Columns = predictor.card.get("columns")
+    if not isinstance(trained, dict):
+        return columns
+    return {**trained, **columns}
+
+
+def read_named_sequences(
+    task: str, path: str, name: str, columns: Columns, reading: Reading
+) -> tuple[Any, dict[str, list[Any]]]:
+    """Return the sequences of a table or .ts file, and the column that names them: row or id."""
+    if name.lower().removesuffix(".gz").endswith(".ts"):
+        sequences, _ = read_sequences(path, task=task, **reading)
+        return sequences, {"row": [*range(len(sequences))]}
+    table = read_table(path, name=name, **reading)
+    warn(table.notes)
+    sequences, _ = read_sequences(table, task=task, labelled=False, **columns)
+    id_column = columns.get("id_column")
+    if id_column is None:
+        return sequences, {"row": [*range(len(sequences))]}
+    return sequences, {id_column: [*dict.fromkeys(table.column(id_column).tolist())]}
+
+
+def begins_table(path: str, columns: Sequence[str], encoding: str | None) -> bool:
+    """Return whether a file is Parquet or JSON, or has one of `columns` in its first line."""
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            if file.read(4) == b"PAR1":
+                return True
+    start = read_text(path, encoding)[0].lstrip()
+    line = start.split("\n", 1)[0]
+    names = {field.strip(' "') for mark in ",;\t|" for field in line.split(mark)}
+    return start.startswith(('{"', '[{"')) or not names.isdisjoint(columns)
