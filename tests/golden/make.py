@@ -18,9 +18,10 @@ from elman.files.model import FORMAT, Model
 from elman.labels.codec import Labels, SequenceCodec
 from elman.labels.config import SequenceConfig
 from elman.language.config import NetworkConfig
-from elman.series.calendar import Frequency, advance
+from elman.series.calendar import advance
 from elman.series.codec import ForecastCodec
 from elman.series.config import ForecastConfig
+from elman.series.frequency import Frequency
 from elman.series.series import SeriesSet
 from elman.series.windows import WindowRule
 from elman.tables.scaler import Scaler

@@ -7,15 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.errors import DataError, OptionError
-from elman.series.calendar import (
-    Frequency,
-    advance,
-    calendar_features,
-    infer_frequency,
-    positions,
-    season_candidates,
-    steadied,
-)
+from elman.series.calendar import advance, calendar_features, positions, season_candidates
+from elman.series.frequency import Frequency
+from elman.series.frequency_inference import infer_frequency, without_jitter
 
 # our word for a step, pandas' word, how it is said
 STEPS = [
@@ -80,7 +74,7 @@ def test_other_steps():
     assert infer_frequency(stamps("2020-01-15", "2020-02-15", "2020-03-15")) == Frequency(1, "M")
     assert infer_frequency(stamps("2020-01-15", "2020-04-15")) == Frequency(1, "Q")
     assert infer_frequency(stamps("2019-06-30", "2020-06-30")).words == "yearly (end of month)"
-    # 28 days are no month, and 30 days are none
+    # steps of 28 or 30 days are not months
     assert infer_frequency(stamps("2021-02-01", "2021-03-01")) == Frequency(1, "MS")
     assert infer_frequency(stamps("2021-02-02", "2021-03-02", "2021-03-30")).unit == "W"
     assert infer_frequency(pandas_range("30D")) == Frequency(30, "D")
@@ -91,16 +85,16 @@ def test_other_steps():
     assert infer_frequency(uneven).words == "every 0.981448 seconds"
     assert infer_frequency(np.array([1949, 1950, 1951, 1953])) == Frequency(1, "steps")
     assert infer_frequency(np.array([0, 10, 20])).words == "every 10 steps"
-    # five days of a week may be of any week; a Saturday is no business day
+    # five consecutive days are not yet business days, and a Saturday never is one
     assert infer_frequency(pandas_range("D", periods=5)) == Frequency(1, "D")
     assert infer_frequency(pandas_range("D", periods=6)) == Frequency(1, "D")
     assert infer_frequency(pandas_range("B", periods=6)) == Frequency(1, "B")
     for times in (stamps("2020-01-01"), stamps()):
-        with pytest.raises(DataError, match="one stamp tells no frequency: pass frequency="):
+        with pytest.raises(DataError, match="one stamp shows no frequency: pass frequency="):
             infer_frequency(times)
 
 
-def test_days_of_a_month_that_has_them_not():
+def test_a_day_beyond_the_end_of_a_month_is_its_last():
     frequency = Frequency(1, "M")
     after = advance(np.datetime64("2020-01-31T06:00"), frequency, 3).astype("M8[h]").astype(str)
     assert after.tolist() == ["2020-02-29T06", "2020-03-31T06", "2020-04-30T06"]
@@ -128,7 +122,7 @@ def test_stamps_that_are_off_the_grid():
 @pytest.mark.parametrize(
     "word", ["", "fortnight", "0h", "-1h", "h h", "1.5h", "MX", "Bs", "steps1"]
 )
-def test_words_that_are_no_frequency(word):
+def test_unknown_frequencies_are_refused(word):
     with pytest.raises(OptionError, match=r"frequency: got .*expected a step such as h, 30min"):
         Frequency.parse(word)
 
@@ -184,7 +178,7 @@ def test_features_are_points_of_circles(word, cycles):
     features = calendar_features(times, Frequency.parse(word))
     assert features.shape == (60, 2 * cycles)
     assert features.dtype == np.float64
-    # a float64's rounding in sine and cosine
+    # rounding of sine and cosine in float64
     np.testing.assert_allclose(np.hypot(features[:, ::2], features[:, 1::2]), 1, atol=1e-15)
 
 
@@ -275,7 +269,7 @@ def test_words_of_open_days():
     ):
         with pytest.raises(OptionError, match=r"frequency: got .*Mon-Sat"):
             Frequency.parse(word)
-    # two weeks are too few to know a closed day by
+    # two weeks are too short to infer a closed day
     assert infer_frequency(days_of("Mon-Sat", 12)) == Frequency(1, "D")
 
 
@@ -287,15 +281,15 @@ def test_clocks_that_jitter(word, jitter, phase):
     exact = pandas_range(word) + np.timedelta64(int(phase * 1e4), "us")
     jitter = int(pd.Timedelta(jitter) / pd.Timedelta(1, "us"))
     noise = np.random.default_rng(0).integers(-jitter, jitter, len(exact))
-    moved = steadied(exact + noise)
+    moved = without_jitter(exact + noise)
     assert str(infer_frequency(moved)) == ("20000us" if word == "20ms" else word)
     assert abs(moved - exact).max() <= np.timedelta64(jitter, "us")
-    np.testing.assert_array_equal(steadied(exact), exact)
-    later = steadied(exact[-1:] + noise[:1], infer_frequency(moved).step, moved[0])
+    np.testing.assert_array_equal(without_jitter(exact), exact)
+    later = without_jitter(exact[-1:] + noise[:1], infer_frequency(moved).step, moved[0])
     assert positions(later, infer_frequency(moved), moved[0])[1].all()
 
 
 def test_stamps_that_do_not_jitter_stay():
     wild = pandas_range("s") + np.random.default_rng(0).integers(-300_000, 300_000, 60)
     for times in (wild, pandas_range("7s"), pandas_range("h", "2020-01-01 00:07"), stamps()):
-        np.testing.assert_array_equal(steadied(times), times)
+        np.testing.assert_array_equal(without_jitter(times), times)

@@ -1,4 +1,4 @@
-"""Whether a forecaster reads the calendar, where a person leaves the choice to Elman."""
+"""Choice of the calendar features with calendar="auto", "yes" and "no"."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from elman.series.options import ForecasterOptions
 from elman.series.series import load_series
-from elman.series.window_rule import choose_rule
+from elman.series.window_choice import choose_rule
 
 HOURS = np.arange(24 * 7 * 8)
 WEEKEND = np.where(HOURS // 24 % 7 >= 5, -8.0, 0.0)
@@ -37,7 +37,7 @@ def chosen(values, step, horizon, calendar="auto"):
     ],
     ids=["weekends", "days alone", "a year", "weeks alone", "few", "constant"],
 )
-def test_the_calendar_is_read_where_it_tells_more(values, step, horizon, expected):
+def test_auto_reads_the_calendar_if_it_explains_errors(values, step, horizon, expected):
     assert chosen(values, step, horizon) is expected
     assert chosen(values, step, horizon, "yes")
     assert not chosen(values, step, horizon, "no")

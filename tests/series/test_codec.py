@@ -1,4 +1,4 @@
-"""The forecaster's codec: what a file holds of series, how they move on, and what is refused."""
+"""The forecaster's codec: saving, moving on with new rows, and refusal of forged files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from elman.errors import DataError, InputError, ModelFileError
-from elman.series.codec import KEPT, ForecastCodec
+from elman.series.append import append_series
+from elman.series.codec import MIN_KEPT_VALUES, ForecastCodec
 from elman.series.config import ForecastConfig
-from elman.series.series import SeriesOptions, SeriesSet, load_series
+from elman.series.read_options import SeriesOptions
+from elman.series.series import SeriesSet, load_series
 from elman.series.windows import WindowRule
 from elman.tables.scaler import Scaler
 
@@ -90,7 +92,7 @@ def alike(one: SeriesSet, other: SeriesSet) -> None:
     ],
     ids=["all columns", "lists", "steps", "months"],
 )
-def test_the_parts_make_the_codec_again(source: Any) -> None:
+def test_a_saved_codec_is_read_back(source: Any) -> None:
     made = codec_of(load_series(source, ROLES if "rain" in source else None))
     form, arrays = made.to_parts()
     again = ForecastCodec.from_parts(copy.deepcopy(form), dict(arrays))
@@ -103,7 +105,7 @@ def test_the_parts_make_the_codec_again(source: Any) -> None:
     }
 
 
-def test_covariates_stand_beside_the_values(codec: ForecastCodec, series: SeriesSet) -> None:
+def test_windows_have_the_scaled_covariates(codec: ForecastCodec, series: SeriesSet) -> None:
     windows = codec.windows(series)
     assert windows.covariates is not None
     W = codec.rule.window
@@ -130,37 +132,37 @@ def test_the_target_alone_needs_no_covariates() -> None:
 def test_appended_rows_move_the_history_on(codec: ForecastCodec) -> None:
     kinds = {"side": ("north", "south")}
     more = load_series(rows(5, 30, ("c", "b")), ROLES, categories=kinds)
-    moved = codec.after(codec.history.append(more))
+    moved = codec.after(append_series(codec.history, more))
     assert moved.history.ids == ("a", "b", "c")
     assert [len(values) for values in moved.history.values] == [30, 35, 5]
     assert [len(values) for values in codec.history.values] == [30, 30]
     np.testing.assert_array_equal(moved.history.values[1], 2 * (np.arange(35) % 7 + 1.0))
 
 
-def test_gaps_and_overlaps_are_as_asked(codec: ForecastCodec) -> None:
+def test_gaps_and_overlaps_follow_their_policies(codec: ForecastCodec) -> None:
     later = load_series(rows(2, 32), ROLES)
-    assert np.isnan(codec.history.append(later).values[0][30:32]).all()
-    filled = codec.history.append(later, gaps="fill").values[0]
+    assert np.isnan(append_series(codec.history, later).values[0][30:32]).all()
+    filled = append_series(codec.history, later, gaps="fill").values[0]
     assert (filled[30:32] == filled[29]).all()
     with pytest.raises(DataError, match="2 steps are missing"):
-        codec.history.append(later, gaps="error")
+        append_series(codec.history, later, gaps="error")
     before = load_series(rows(2, 29), ROLES)
-    assert len(codec.history.append(before).values[0]) == 31
-    assert len(codec.history.append(before, overlap="replace").values[0]) == 31
+    assert len(append_series(codec.history, before).values[0]) == 31
+    assert len(append_series(codec.history, before, overlap="replace").values[0]) == 31
 
 
 def test_only_the_end_of_long_series_is_kept() -> None:
-    values = np.arange(KEPT + 500.0)
+    values = np.arange(MIN_KEPT_VALUES + 500.0)
     days = (np.datetime64("2020-01-01") + np.arange(len(values))).astype(str)
     long = load_series({"ds": days, "y": values})
     codec = codec_of(long)
     kept = codec.trimmed(long)
-    assert len(kept.values[0]) == KEPT
+    assert len(kept.values[0]) == MIN_KEPT_VALUES
     np.testing.assert_array_equal(kept.values[0], values[500:])
     np.testing.assert_array_equal(kept.times[0], long.times[0][500:])
     assert kept.starts[0] == long.times[0][500]
     # windows at the end are the same
-    end = np.array([len(values)]), np.array([KEPT])
+    end = np.array([len(values)]), np.array([MIN_KEPT_VALUES])
     one, other = (
         codec.windows(s).prepare(np.zeros(1, int), at)[0]
         for s, at in zip((long, kept), end, strict=True)
@@ -183,7 +185,7 @@ def config(**sizes: int) -> ForecastConfig:
 
 
 @pytest.mark.parametrize("name", ["input_size", "segment", "quantiles"])
-def test_it_fits_its_network(codec: ForecastCodec, name: str) -> None:
+def test_a_network_of_other_sizes_is_refused(codec: ForecastCodec, name: str) -> None:
     right = {"input_size": codec.rule.input_size}
     codec.check(config(**right))
     wrong = {**right, name: getattr(config(**right), name) + 1}
@@ -286,7 +288,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("forged", FORGED)
-def test_what_no_codec_has_is_refused(codec: ForecastCodec, forged: str) -> None:
+def test_a_forged_codec_is_refused(codec: ForecastCodec, forged: str) -> None:
     form, arrays = codec.to_parts()
     form, arrays = copy.deepcopy(form), dict(arrays)
     FORGED[forged](form, arrays)

@@ -1,4 +1,4 @@
-"""The forecaster of a person's few words: from any table, with honest figures, in scikit-learn's manner."""
+"""The forecaster as an estimator: input from any table, honest reports, scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_an_update_goes_on(fitted: Forecaster) -> None:
 
 
 def test_rows_are_read_as_they_were_for_training(tmp_path: Path) -> None:
-    # of what a model file does not keep, the estimator's parameters tell
+    # the parameters of the estimator apply where a model file keeps nothing
     def rows(first: int, count: int) -> dict[str, list[Any]]:
         days = [f"{text[8:]}/{text[5:7]}/{text[:4]}" for text in stamps(first, count)]
         twice = [*days, days[-1]]
@@ -161,7 +161,7 @@ def test_score_is_the_skill(fitted: Forecaster) -> None:
 
 
 class Spy:
-    """What training is given, by cross validation."""
+    """Records the series with which cross validation calls training."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import elman.training
@@ -173,7 +173,7 @@ class Spy:
             self.given.append(series)
             return right(series, *arguments, **named)
 
-        monkeypatch.setattr(elman.training, "train_forecaster", train)
+        monkeypatch.setattr(elman.series.train, "train_forecaster", train)
 
 
 @pytest.mark.parametrize("refit", [False, True])
@@ -193,7 +193,7 @@ def test_cross_validation_trains_before_the_first_origin(
             len(past) == len(values) for past, values in zip(given.past, given.values, strict=True)
         )
         assert not given.names["future"] or len(given.future[0]) == 60
-    # and the values after it change nothing of the network
+    # values after the first origin do not change the network
     changed = {name: [*column] for name, column in frame.items()}
     for row in (*range(48, 60), *range(108, 120)):
         changed["sold"][row] = -1e6
@@ -236,12 +236,12 @@ def test_cross_validation_of_unequal_series() -> None:
         ({"windows": 10, "step": 30}, "which hold out 274 steps"),
     ],
 )
-def test_cross_validation_that_cannot_be(wrong: dict[str, Any], said: str) -> None:
+def test_impossible_cross_validations_are_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(OptionError, match=said):
         Forecaster(**SMALL).cross_validation(np.arange(60.0), **wrong)
 
 
-def test_of_a_random_walk_it_says_the_truth() -> None:
+def test_a_random_walk_is_reported_as_not_predictable() -> None:
     walk = 100 + np.cumsum(np.random.default_rng(3).standard_normal(400))
     model = Forecaster(horizon=5, hidden_size=4, members=1, steps=60, threads=1)
     report = model.cross_validation(walk, windows=30)
@@ -254,7 +254,7 @@ def test_of_a_random_walk_it_says_the_truth() -> None:
         assert words in text
 
 
-def test_of_what_it_can_foretell_too() -> None:
+def test_a_predictable_series_is_reported_as_such() -> None:
     # a season that changes its sign every time: the naive forecasts are all wrong
     at = np.arange(400)
     values = 5 * np.sin(at * 2 * np.pi / 12) + np.where(at // 6 % 2, 1, -1)
@@ -268,7 +268,7 @@ def test_of_what_it_can_foretell_too() -> None:
     assert "seasonal naive" in str(report)
 
 
-def test_a_picture(fitted: Forecaster, tmp_path: Path) -> None:
+def test_a_forecast_can_be_plotted(fitted: Forecaster, tmp_path: Path) -> None:
     from elman.draw import plots
 
     plots.save(fitted.predict().plot("b"), tmp_path / "forecast.png")
@@ -283,7 +283,7 @@ def test_more_series_than_one_block_holds(count: int) -> None:
     model.fit(values)
     forecast = model.predict()
     assert forecast.median.shape == (count, 6)
-    # each series is forecast as it is alone
+    # each series gets the same forecast as if it were alone
     some = [0, count // 2, count - 1]
     alone = model.predict(series=[values[row] for row in some]).quantiles
     np.testing.assert_allclose(forecast.quantiles[some], alone, rtol=1e-6)
@@ -304,9 +304,9 @@ def test_windows_that_fill_a_block_almost_exactly_and_not_quite(
     model = Forecaster(**SMALL).fit(values)
     before = model.evaluate(values, windows=windows).to_dict()
     rule = model.model_.codec.rule
-    monkeypatch.setattr(module, "NUMBERS", 3 * (rule.window + rule.reach) * 4)
-    assert rule.at_once == 3
-    # the sums of a block's rows are added in another order
+    monkeypatch.setattr(module, "MAX_BATCH_NUMBERS", 3 * (rule.window + rule.reach) * 4)
+    assert rule.batch_size == 3
+    # blocks of another size add their rows in another order
     assert model.evaluate(values, windows=windows).to_dict()["methods"][0]["mae"] == pytest.approx(
         before["methods"][0]["mae"], rel=1e-6
     )
@@ -360,7 +360,7 @@ def test_the_interval_of_rare_values_is_as_wide_as_they_are() -> None:
     low, high = (end[0] for end in forecast.interval(95))
     assert low[spike] == 0
     assert high[spike] > 40
-    # and of days without them as narrow
+    # and on days without rare values it is narrow
     assert np.median(high - low) < 5
 
 

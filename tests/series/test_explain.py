@@ -1,4 +1,4 @@
-"""What moved a forecast, held against plain re-runs and against networks whose truth is known."""
+"""Explanations of forecasts, compared with plain re-runs and with networks whose true shares are known."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from elman.explain.explanation import (
 )
 from elman.files.model import Model
 from elman.series.config import ForecastConfig
-from elman.series.explain import MOST, explain_forecast, forecast_picture
+from elman.series.explain import MAX_EXPLAINED_INPUTS, explain_forecast, forecast_picture
 from elman.series.predictor import ForecastPredictor
 from elman.series.series import SeriesSet, load_series
 from series.test_predictor import NAN, OFFERS, make, sales
@@ -52,7 +52,7 @@ def tolerance(told: Explanation) -> float:
 def skipping(
     series: SeriesSet, weights: dict[int, float], *, window: int = 14, long_season: int = 0
 ) -> ForecastPredictor:
-    """A forecaster whose network is only ``skip``: each step has `weights` by number of its own segment."""
+    """Make a forecaster whose network is only ``skip``, with a weight for each channel of a step."""
     model = make(series, members=1, num_layers=1)
     codec = model.codec
     rule = replace(codec.rule, window=window, long_season=long_season)
@@ -124,7 +124,7 @@ def test_left_out_is_a_plain_re_run() -> None:
     found = named(told)
     for lag in range(1, 15):
         other = values.copy()
-        # one season before, and where there is one the mean with that behind
+        # the value a season before, or its mean with the value a season after if there is one
         other[T - lag] = values[T - lag - 7]
         if lag > 7:
             other[T - lag] = (values[T - lag - 7] + values[T - lag + 7]) / 2
@@ -145,7 +145,7 @@ def test_left_out_is_a_plain_re_run() -> None:
     assert found["side=north"] == pytest.approx(change, abs=FLOAT32 * whole)
 
 
-def test_of_the_naive_forecast_only_what_it_repeats_counts() -> None:
+def test_only_the_repeated_values_explain_a_naive_forecast() -> None:
     values = 50 + np.random.default_rng(0).normal(size=40)
     predictor = skipping(load_series(values), {})
     for target in range(1, 6):
@@ -155,12 +155,12 @@ def test_of_the_naive_forecast_only_what_it_repeats_counts() -> None:
         expected = values[-lag] - values[-lag - 7]
         assert found.pop(f"lag {lag}") == pytest.approx(expected, rel=1e-9)
         assert not any(found.values())
-        # replaced by any of the others, the other values still do not count
+        # values that the naive forecast does not repeat do not count, whatever replaces them
         told = explain_forecast(predictor, target=target)
         found = named(told)
         assert found.pop(f"lag {lag}") != 0
         assert not any(found.values())
-        # the decomposition tells it from the window's level instead
+        # the decomposition measures the distance from the level of the window
         told = explain_forecast(predictor, target=target, method=DECOMPOSITION)
         found = named(told)
         level = values[-7:].mean()
@@ -170,8 +170,8 @@ def test_of_the_naive_forecast_only_what_it_repeats_counts() -> None:
         assert told.score == pytest.approx(values[-lag], rel=1e-9)
 
 
-def test_of_a_known_weight_the_share_is_known() -> None:
-    """The network is one weight of a known-future column: what the column adds can be written down."""
+def test_a_known_weight_gives_a_known_share() -> None:
+    """The network is one weight of a known-future column, so the share of the column is known."""
     series = load_series(sales(0, 30, more=5), OFFERS)
     weight, kind = 0.7, 3 + 1  # behind level, change, missing; and rain
     predictor = skipping(series, {kind: weight})
@@ -196,12 +196,30 @@ def test_of_a_known_weight_the_share_is_known() -> None:
 
 
 @pytest.mark.parametrize("method", [DECOMPOSITION, INTEGRATED])
+def test_a_static_covariate_has_its_share(method: str) -> None:
+    model = skipping(load_series(sales(0, 30, more=5), OFFERS), {}).model
+    weights = np.zeros_like(model.arrays["members.0.skip.weight"])
+    weights[:, -1] = 0.7  # the last input is the last static column, side=south
+    arrays = {**model.arrays, "members.0.skip.weight": weights}
+    predictor = ForecastPredictor(replace(model, arrays=arrays))
+    series, codec = predictor.history, predictor.codec
+    prepared, _ = codec.windows(series).prepare(np.arange(2), np.array([30, 30]))
+    assert codec.static is not None
+    scaled = codec.static.apply(series.static)
+    for row, name in enumerate("ab"):
+        shares = named(explain_forecast(predictor, name, method=method))
+        expected = prepared.unit[row] * 0.7 * scaled[row, -1]
+        assert shares["side=south"] == pytest.approx(expected, abs=FLOAT32 * 100)
+        assert abs(shares["side=north"]) < FLOAT32 * 100
+
+
+@pytest.mark.parametrize("method", [DECOMPOSITION, INTEGRATED])
 @pytest.mark.parametrize("long_season", [0, 14])
 @pytest.mark.parametrize("cell", ["rnn", "mingru", "gru"])
 def test_a_value_that_stands_alone_has_the_whole_share(
     method: str, long_season: int, cell: str
 ) -> None:
-    """All values but one are the level: whatever network reads them, no other can have moved it."""
+    """All values but one equal the level, so only that one can have moved the forecast of any network."""
     for lag in range(8, 29):
         values = np.full(60, 20.0)
         values[-lag] += 5
@@ -218,14 +236,14 @@ def test_a_value_that_stands_alone_has_the_whole_share(
         found = named(told)
         assert found.pop(f"lag {lag}") != 0
         assert not any(found.values())
-        # of a network that hardly reads it, the kinks of its relus are what is left
+        # if the network hardly reads the value, only the kinks of its rectifiers remain
         assert abs(told.residual) < 1e-3 * 5
-        # the rest is that of a window that stands at its level, which has no number but facts
+        # the rest is the answer for a window at its level, whose only inputs are the facts
         assert abs(told.bias - 20) < 5
 
 
 def test_a_mirrored_series_has_mirrored_shares() -> None:
-    """Around its last season's mean, a series and its mirror have one level, one unit, one scale."""
+    """A series and its mirror image around the last season's mean have the same level, unit and scale."""
     values = np.random.default_rng(1).normal(size=21) + 4
     mirrored = 2 * values[-7:].mean() - values
     told, other = (
@@ -239,7 +257,7 @@ def test_a_mirrored_series_has_mirrored_shares() -> None:
 def test_quantiles_that_change_places_are_explained_in_their_order() -> None:
     series = load_series(20 + 3 * np.sin(np.arange(40.0)))
     model = make(series, members=3)
-    # calibration that turns the order round where the answers lie close
+    # corrections that reverse the order of quantiles that lie close together
     codec = replace(model.codec, corrections=np.array([0.3, -0.2, 0.1, -0.3, 0.2]))
     predictor = ForecastPredictor(Model(model.config, model.arrays, codec, {}))
     for target in (None, 1, 2, 3, 4, 5):
@@ -247,7 +265,7 @@ def test_quantiles_that_change_places_are_explained_in_their_order() -> None:
         assert abs(told.residual) <= tolerance(told)
 
 
-def test_a_forecast_held_at_nothing_is_in_the_residual() -> None:
+def test_a_forecast_bounded_by_0_leaves_a_residual() -> None:
     values = np.tile([5.0, 0.1, 4.0, 0.2, 3.0, 0.0, 6.0], 5)
     predictor = skipping(load_series(values), {})
     rule = replace(predictor.codec.rule, nonnegative=True)
@@ -260,7 +278,7 @@ def test_a_forecast_held_at_nothing_is_in_the_residual() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_of_a_long_window_neighbours_are_one(method: str) -> None:
+def test_neighbours_in_a_long_window_are_one_input(method: str) -> None:
     values = np.random.default_rng(0).normal(size=900)
     predictor = skipping(load_series(values), {0: 0.5}, window=840)
     told = explain_forecast(predictor, method=method)
@@ -271,7 +289,7 @@ def test_of_a_long_window_neighbours_are_one(method: str) -> None:
     told = explain_forecast(
         skipping(load_series(rows, OFFERS), {0: 0.5}, window=350), method=method
     )
-    assert 100 < len(told.inputs) <= MOST
+    assert 100 < len(told.inputs) <= MAX_EXPLAINED_INPUTS
     assert told.inputs[-2] == "offer, 1-5 ahead"
     lags = [name for name in told.inputs if name.startswith("lags")]
     assert lags[-1] == "lags 1-9"
@@ -303,7 +321,7 @@ def test_hazards_of_series(method: str, values: list[float]) -> None:
         assert abs(told.residual) <= FLOAT32 * (np.abs(told.contributions).sum() + abs(told.bias))
 
 
-def test_which_series() -> None:
+def test_one_series_must_be_named() -> None:
     predictor = shop()
     with pytest.raises(DataError, match=r"^which series\?: got 2 of them; name one$"):
         explain_forecast(predictor)
@@ -318,7 +336,7 @@ def test_which_series() -> None:
 
 
 @pytest.mark.parametrize("target", [0, 6, "6", "x", "", "²", 1.5, True, "9" * 30])
-def test_no_such_step(target: Any) -> None:
+def test_an_unknown_step_is_refused(target: Any) -> None:
     with pytest.raises(OptionError, match=r"^target: got .*; expected a whole number from 1 to 5"):
         explain_forecast(shop(), "a", target)
 
@@ -359,7 +377,7 @@ def test_a_constant_series_says_so_and_no_value_moves_its_forecast() -> None:
     assert "constant" not in varied.note
 
 
-def test_a_level_far_above_the_moves_hides_no_reason() -> None:
+def test_a_high_level_does_not_hide_small_changes() -> None:
     values = np.random.default_rng(0).normal(size=60)
     plain, high = (
         explain_forecast(ForecastPredictor(make(load_series(values + level))))
@@ -369,7 +387,7 @@ def test_a_level_far_above_the_moves_hides_no_reason() -> None:
     assert np.abs(high.contributions).argmax() == np.abs(plain.contributions).argmax()
 
 
-def test_a_picture_has_what_is_drawn() -> None:
+def test_a_picture_has_all_that_is_drawn() -> None:
     predictor = shop()
     told = explain_forecast(predictor, "b", 2)
     picture = forecast_picture(predictor, "b", told)
@@ -397,8 +415,8 @@ def test_a_block_has_its_share_in_equal_parts() -> None:
     assert shares[1] == shares[7] == told.contributions[-1] / 7
 
 
-def test_of_a_trained_forecaster_the_season_counts() -> None:
-    """A trained network of a weekly series with noise: the last weeks move it, and it sums."""
+def test_the_season_explains_a_trained_forecaster() -> None:
+    """In a noisy weekly series, the last weeks explain the forecast, and the shares add up."""
     draw_from = np.random.default_rng(0)
     values = 100 + 30 * (np.arange(280) % 7 == 5) + draw_from.normal(size=280)
     forecaster = Forecaster(

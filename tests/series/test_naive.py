@@ -45,9 +45,9 @@ def test_any_series_has_finite_forecasts(values, horizon, season):
 
 def test_missing_values_are_stepped_over():
     assert naive([1.0, 2.0, NAN, np.inf], 2).tolist() == [2.0, 2.0]
-    # the last of each place in the season; one that was never known has the last of all
+    # the last value of each phase of the season; an unknown phase gets the last value of all
     assert seasonal_naive([1.0, 2.0, NAN, 4.0, NAN, NAN], 4, 3).tolist() == [4.0, 2.0, 4.0, 4.0]
-    # 2 to 8 in three steps, and two more before the first to come
+    # the line rises from 2 to 8 in three steps; the first forecast is two steps later
     assert drift([NAN, 2.0, NAN, NAN, 8.0, NAN], 2).tolist() == [12.0, 14.0]
     assert drift([5.0], 3).tolist() == [5.0, 5.0, 5.0]
 
@@ -68,7 +68,7 @@ def test_what_is_no_series_is_refused():
 
 
 def by_definition(values: np.ndarray, m: int) -> bool:
-    """M4's test, a sum at a time."""
+    """M4's test, written as plain sums."""
     n, centred = len(values), values - values.mean()
     r = [sum(centred[k:] * centred[: n - k]) / sum(centred**2) for k in range(m + 1)]
     return n >= 3 * m and abs(r[m]) > 1.645 * np.sqrt((1 + 2 * sum(x**2 for x in r[1:m])) / n)
@@ -108,7 +108,7 @@ def test_of_a_day_and_a_week_the_week_is_found_where_it_says_more():
 
 
 def test_a_season_that_no_calendar_knows_is_found_in_the_data():
-    # cycles of 9 to 13 years, as the sun's
+    # cycles of 9 to 13 years, like those of the sun
     draw = np.random.default_rng(4)
     phase = np.cumsum(2 * np.pi / np.repeat(draw.uniform(9, 13, 20), 120) / 12)
     cycle = (1 + np.sin(phase)) * 50 + draw.normal(size=len(phase)) * 15
@@ -133,8 +133,8 @@ def sluggish(draw: np.random.Generator, n: int) -> np.ndarray:
 @pytest.mark.parametrize("kind", [walk, white, sluggish])
 @pytest.mark.parametrize("n", [60, 300])
 def test_noise_has_no_season(kind, n):
-    # each finds one less often than its limits of 5 % and 1 % say: of 200, 10 and 2 expected at most,
-    # and three standard deviations more
+    # by their limits of 5 % and 1 %, at most 10 and 2 of 200 are expected to be found,
+    # plus three standard deviations
     draw = np.random.default_rng(n)
     found = [
         (find_season(values, [12]), find_season(values))
@@ -154,13 +154,13 @@ def test_a_long_series_is_searched_in_a_moment():
     values = np.sin(np.arange(100_000) * 2 * np.pi / 144) + 0.1 * draw.normal(size=100_000)
     before = time.process_time()
     assert find_season(values) == 144
-    # some products of 2^18 numbers, and a look around 33,000 lags; not the 10^9 of all pairs
+    # this costs a few products of 2^18 numbers and a search of 33,000 lags, not the 10^9 of all pairs
     assert time.process_time() - before < 30
 
 
 @pytest.mark.parametrize("method", ["naive", "seasonal naive", "drift"])
 def test_the_intervals_cover_what_they_promise(method):
-    # the process that each method is right for, with errors of one unit
+    # for each method a process that it describes exactly, with unit errors
     draw = np.random.default_rng(5)
     inside = np.zeros(6)
     for _ in range(400):

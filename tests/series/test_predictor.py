@@ -1,4 +1,4 @@
-"""The forecaster's answers: those of the torch network, finite, and the same however the values came."""
+"""Forecasts equal those of the torch network, are finite, and do not depend on how the values arrived."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from elman.errors import DataError, DataWarning, ModelFileError, OptionError
 from elman.files import container
 from elman.files.model import Model
 from elman.metrics.forecast import mean_of_quantiles
-from elman.series.calendar import Frequency
-from elman.series.codec import ForecastCodec, closed
+from elman.series.codec import ForecastCodec, closed_steps
 from elman.series.config import ForecastConfig
 from elman.series.explain import explain_forecast
+from elman.series.frequency import Frequency
 from elman.series.network_torch import Forecaster
 from elman.series.predictor import ForecastPredictor
-from elman.series.series import SeriesOptions, SeriesSet, load_series
+from elman.series.read_options import SeriesOptions
+from elman.series.series import SeriesSet, load_series
 from elman.series.windows import WindowRule
 from elman.tables.reader import read_table
 from elman.tables.scaler import Scaler
@@ -46,7 +47,7 @@ def stamps(first: int, count: int) -> list[str]:
 def sales(
     first: int, count: int, ids: tuple[str, ...] = ("a", "b"), more: int = 0
 ) -> dict[str, Any]:
-    """Rows of each id with covariates; `more` rows at the end know only the future ones."""
+    """Make rows of each id with covariates; the last `more` rows have only known-future ones."""
     at = np.arange(first, first + count + more)
     frame: dict[str, Any] = {
         "unique_id": [],
@@ -68,7 +69,7 @@ def sales(
 
 
 def make(series: SeriesSet, *, cell: str = "gru", log: bool = False, **settings: Any) -> Model:
-    """A forecaster of `series` with random weights."""
+    """Make a forecaster of `series` with random weights."""
     columns = [len(series.names[role]) for role in ("past", "future", "static")]
     dated = settings.pop("calendar", series.starts.dtype.kind == "M")
     count = columns[0] + columns[1] + 2 * dated
@@ -130,7 +131,7 @@ def test_answers_are_those_of_the_torch_network(way: str, cell: str, settings: A
     quantiles = ForecastPredictor(model).predict().quantiles
     unit = prepared.unit[:, None, None] * (expected if rule.log else 1)
     assert (abs(quantiles - expected) <= TOLERANCE * unit).all()
-    # and they are no mere naive forecast
+    # the answers differ from the naive forecast
     assert (abs(answers.numpy()) > 0.01).any()
 
 
@@ -151,7 +152,7 @@ def test_a_forecast_has_stamps_and_intervals(shop: ForecastPredictor) -> None:
 
 
 @pytest.mark.parametrize("horizon", [0, 6, -1, 2.5, "3", True, NAN])
-def test_a_horizon_it_cannot_have(shop: ForecastPredictor, horizon: Any) -> None:
+def test_an_impossible_horizon_is_refused(shop: ForecastPredictor, horizon: Any) -> None:
     for ask in (shop.predict, shop.stream("a").predict):
         with pytest.raises(OptionError, match=r"^horizon: got"):
             ask(horizon)
@@ -189,7 +190,7 @@ def bits(predictor: ForecastPredictor, **others: Any) -> bytes:
 
 
 @pytest.mark.parametrize("apart", [[36], [31, 36], [30, 32, 33, 36]])
-def test_an_update_is_as_if_it_had_always_known(
+def test_an_update_equals_a_history_with_those_rows(
     shop: ForecastPredictor, apart: list[int], tmp_path: Path
 ) -> None:
     moved, first = shop, 30
@@ -220,7 +221,7 @@ def test_an_update_with_gaps_corrections_and_new_series(shop: ForecastPredictor)
     assert bits(filled) != bits(gap)
     with pytest.raises(DataError, match="3 steps are missing"):
         shop.updated(sales(33, 2), gaps="error")
-    # rows that are known already pass where they are equal
+    # known rows pass if they are equal
     assert bits(shop.updated(sales(2, 30))) == bits(shop.updated(sales(30, 2)))
     corrected = sales(0, 32, more=3)
     corrected["y"][29] += 5
@@ -240,7 +241,7 @@ def test_an_update_with_gaps_corrections_and_new_series(shop: ForecastPredictor)
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_value_by_value_is_as_an_update(log: bool) -> None:
+def test_a_stream_equals_an_update(log: bool) -> None:
     values = 20 + 3 * np.sin(np.arange(40.0))
     later = [21.0, NAN, 19.0, 25.0, *[NAN] * 16, 30.0]
     predictor = ForecastPredictor(make(load_series(values), log=log))
@@ -251,9 +252,9 @@ def test_value_by_value_is_as_an_update(log: bool) -> None:
     updated = predictor.updated(later).predict()
     assert forecast.quantiles.tobytes() == updated.quantiles.tobytes()
     np.testing.assert_array_equal(forecast.times[0], updated.times[0])
-    # the predictor itself stays
+    # the predictor itself does not change
     assert predictor.predict().times[0][0] == 40
-    # longer than any window: the last known value is still there
+    # after a gap longer than any window, the last known value is still kept
     for _ in range(20):
         stream.feed(NAN)
     assert np.isfinite(stream.predict().quantiles).all()
@@ -278,21 +279,21 @@ def test_a_stream_among_several_series(shop: ForecastPredictor) -> None:
             stream.feed(wrong)  # type: ignore[arg-type]
 
 
-def test_what_is_known_of_the_future_counts(
+def test_known_future_rows_change_the_forecast(
     shop: ForecastPredictor, plain: ForecastPredictor
 ) -> None:
     rows = sales(0, 30, more=5)
     without = ForecastPredictor(make(load_series(rows, OFFERS))).predict(series=sales(0, 30))
     told = {name: column for name, column in sales(30, 5).items() if name not in ("y", "rain")}
     assert bits(shop) == bits(shop, series=sales(0, 30), future=told)
-    # what would be the truth is not read
+    # a target in the future rows is not read
     assert bits(shop) == bits(shop, series=sales(0, 30), future=sales(30, 5))
     with pytest.raises(DataError, match="trained without columns for them"):
         plain.predict(future=told)
     assert without.quantiles.tobytes() != bits(shop)
     other = {**told, "offer": [2] * 10}
     assert bits(shop, series=sales(0, 30), future=other) != bits(shop)
-    # steps that are not given count as missing, and that is said
+    # absent steps count as missing, and a warning says so
     with pytest.warns(DataWarning, match="future has rows for 2 of 5 steps of series 'a', 'b'"):
         short = shop.predict(series=sales(0, 30), future=sales(30, 2))
     assert np.isfinite(short.quantiles).all()
@@ -311,7 +312,7 @@ def test_what_is_known_of_the_future_counts(
         )
 
 
-def test_covariates_that_are_missing_are_taken_as_usual(shop: ForecastPredictor) -> None:
+def test_missing_covariates_read_as_their_mean(shop: ForecastPredictor) -> None:
     rows = sales(0, 30)
     rows["rain"], rows["offer"] = [None] * 60, [None] * 60
     assert np.isfinite(shop.predict(series=rows).quantiles).all()
@@ -321,7 +322,7 @@ def test_covariates_that_are_missing_are_taken_as_usual(shop: ForecastPredictor)
 
 
 @pytest.mark.parametrize("lacking", ["rain", "offer", "side", "unique_id", "ds", "y"])
-def test_a_column_that_is_not_there(shop: ForecastPredictor, lacking: str) -> None:
+def test_a_missing_column_is_named(shop: ForecastPredictor, lacking: str) -> None:
     rows = sales(30, 5)
     del rows[lacking]
     for ask in (shop.updated, lambda rows: shop.predict(series=rows)):
@@ -329,7 +330,9 @@ def test_a_column_that_is_not_there(shop: ForecastPredictor, lacking: str) -> No
             ask(rows)
 
 
-def test_series_of_other_columns(shop: ForecastPredictor, plain: ForecastPredictor) -> None:
+def test_series_with_other_columns_are_refused(
+    shop: ForecastPredictor, plain: ForecastPredictor
+) -> None:
     other = load_series({"ds": stamps(0, 9), "y": list(range(9))})
     with pytest.raises(DataError, match="the past columns differ"):
         shop.predict(series=other)
@@ -339,7 +342,7 @@ def test_series_of_other_columns(shop: ForecastPredictor, plain: ForecastPredict
         shop.updated(sales(30, 5), frequency="steps")
 
 
-def test_logarithms_of_what_has_none() -> None:
+def test_a_series_without_positive_values_has_no_logarithms() -> None:
     predictor = ForecastPredictor(make(load_series(np.arange(1.0, 41)), log=True))
     assert np.isfinite(predictor.updated([0.0, -3.0]).predict().quantiles).all()
     assert (predictor.updated([0.0, -3.0]).predict().quantiles > 0).all()
@@ -355,7 +358,7 @@ def test_weights_of_any_size_give_finite_forecasts() -> None:
 
 
 def forged(path: Path, form: dict[str, Any], given: dict[str, np.ndarray]) -> str:
-    """Return the message with which a file of another codec is refused, and that it costs little."""
+    """Return the message with which a forged codec is refused, and check that refusal is cheap."""
     arrays, metadata = container.read(path)
     for name, value in form.items():
         *outer, last = name.split(".")
@@ -410,7 +413,7 @@ def test_evaluate_reads_on_from_origin_to_origin(shop: ForecastPredictor) -> Non
     assert shop.evaluate(sales(30, 15), windows=1).windows == 2
     assert shop.evaluate(sales(30, 15), step=2).windows == 12
     assert shop.evaluate(sales(30, 4)).values == 8
-    # what it says of an origin is what it forecasts there
+    # the window of an origin is the forecast made there
     moved = shop.updated(sales(30, 10))
     later = sales(40, 5)
     mine = np.array(later["y"]).reshape(2, 5)
@@ -428,12 +431,12 @@ def test_evaluate_counts_undated_rows_once() -> None:
 
 
 @pytest.mark.parametrize("how", [{"windows": 0}, {"windows": 1.5}, {"step": 0}, {"step": -2}])
-def test_evaluate_refuses_what_is_no_number(shop: ForecastPredictor, how: dict[str, Any]) -> None:
+def test_evaluate_refuses_invalid_numbers(shop: ForecastPredictor, how: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=f"^{next(iter(how))}: got"):
         shop.evaluate(sales(30, 15), **how)
 
 
-def test_one_word_of_what_is_not_there(shop: ForecastPredictor) -> None:
+def test_evaluate_needs_later_values(shop: ForecastPredictor) -> None:
     with pytest.raises(DataError, match="no true value"):
         shop.evaluate(sales(30, 1) | {"y": [None, None], "rain": [1, 1]})
     with pytest.raises(DataError, match=r"no row with a value after those .* expected later"):
@@ -455,7 +458,7 @@ def test_plots_of_a_series(shop: ForecastPredictor) -> None:
 SMALL = {"hidden_size": 4, "steps": 4, "members": 1, "refit": False, "threads": 1}
 
 
-def test_a_model_reads_on_by_the_clocks_it_was_trained_by(tmp_path: Path) -> None:
+def test_new_rows_are_read_in_the_time_zone_of_training(tmp_path: Path) -> None:
     at = np.datetime64("2020-01-01T00") + np.arange(24 * 14)
     values = 10 + np.sin(np.arange(len(at)) * 2 * np.pi / 24)
     frame = {"ds": at.astype(str), "y": values}
@@ -471,7 +474,7 @@ def test_a_model_reads_on_by_the_clocks_it_was_trained_by(tmp_path: Path) -> Non
     assert moved.predict().times[0][0] == np.datetime64("2020-01-13T00")
 
 
-def test_a_model_reads_dates_of_the_form_it_was_trained_by(tmp_path: Path) -> None:
+def test_new_rows_are_read_in_the_date_format_of_training(tmp_path: Path) -> None:
     days = np.datetime64("2020-01-01") + np.arange(40)
     texts = [str(day).replace("-", "") for day in days]
     frame = {"day": texts, "v": np.arange(40.0) % 7}
@@ -484,7 +487,7 @@ def test_a_model_reads_dates_of_the_form_it_was_trained_by(tmp_path: Path) -> No
     assert moved.predict().times[0][0] == np.datetime64("2020-02-10")
 
 
-def test_a_first_value_has_an_interval_that_says_how_little_it_tells() -> None:
+def test_a_series_of_one_value_has_a_wide_interval() -> None:
     draw = np.random.default_rng(0)
     model = Estimator(horizon=3, season=1, **SMALL).fit(100 + np.cumsum(draw.normal(size=80)))
     low, high = model.predict(series=[np.array([100.0])]).interval(95)
@@ -501,7 +504,7 @@ def test_the_mean_of_quantiles_is_that_of_the_distribution() -> None:
     ):
         found = mean_of_quantiles(distribution.ppf(levels), levels)
         assert found == pytest.approx(distribution.mean(), abs=tolerance * distribution.std())
-    # of rare events that are all of one size
+    # rare events of a constant size
     rare = np.array([0, 0, 0, 0, 0, 0, 0, 0, 80.0])
     assert 0 < mean_of_quantiles(rare, levels) < 4
     assert mean_of_quantiles(np.array([[4.0], [5.0]]), (0.5,)).tolist() == [4.0, 5.0]
@@ -539,7 +542,7 @@ def test_closed_days_are_not_forecast(days: list[int]) -> None:
     assert len(stamps) == (~np.isin(ahead, days)).sum()
     assert not np.isin((stamps - np.datetime64("2020-01-06")).astype(int) % 7, days).any()
     assert "nan" not in repr(forecast)
-    # what is explained is a number all the same
+    # an explanation still has a finite score
     assert np.isfinite(explain_forecast(predictor).score)
 
 
@@ -548,14 +551,14 @@ def test_days_that_are_missing_by_chance_are_forecast() -> None:
     draw = np.random.default_rng(0)
     for gone in (draw.random(70) < 0.3, (at % 7 == 6) & (at < 63)):
         values = np.where(gone, NAN, 20 + np.sin(at))
-        assert not closed(values, Frequency(1, "D"), 14).any()
-    # three weeks are too few, and without dates there are no days
+        assert not closed_steps(values, Frequency(1, "D"), 14).any()
+    # three weeks are too short, and without dates there are no days
     week = np.tile([1.0, 1, 1, 1, 1, 1, NAN], 3)
-    assert not closed(week, Frequency(1, "D"), 14).any()
-    assert not closed(np.tile(week, 3), Frequency(1, "steps"), 14).any()
-    # a shop that opens from 8 to 18 h
+    assert not closed_steps(week, Frequency(1, "D"), 14).any()
+    assert not closed_steps(np.tile(week, 3), Frequency(1, "steps"), 14).any()
+    # a shop that is open from 8 to 18 h
     hours = np.tile(np.where((np.arange(24) >= 8) & (np.arange(24) < 18), 1.0, NAN), 40)
-    assert closed(hours, Frequency(1, "h"), 24).sum() == 14
+    assert closed_steps(hours, Frequency(1, "h"), 24).sum() == 14
 
 
 def test_a_forecast_is_printed_in_short() -> None:
@@ -580,7 +583,7 @@ def test_a_forecast_is_printed_in_short() -> None:
     assert lines[2].split()[0] == "\\x1b[2J\\n"
 
 
-def test_of_long_forecasts_the_first_steps_are_printed(shop: ForecastPredictor) -> None:
+def test_only_the_first_steps_of_a_long_forecast_are_printed(shop: ForecastPredictor) -> None:
     found = shop.predict(series=sales(0, 30, ("a",)))
     long = replace(
         found,
@@ -604,8 +607,8 @@ def test_a_backtest_has_the_truth(shop: ForecastPredictor) -> None:
     assert "what came" not in [line.get_label() for line in shop.predict().plot().axes[0].lines]
 
 
-def test_a_field_that_came_later_is_kept_only_where_it_says_something(tmp_path: Path) -> None:
-    # a file from before it, loaded and saved again, stays as it was
+def test_a_later_rule_field_is_saved_only_if_it_is_set(tmp_path: Path) -> None:
+    # a file of an earlier version is loaded and saved without changes
     model = make(load_series(20 + np.sin(np.arange(40.0))))
     for floor in (False, True):
         codec = replace(model.codec, rule=replace(model.codec.rule, floor=floor))

@@ -15,7 +15,7 @@ NAN = float("nan")
 
 
 def windows(values, origins, horizon, season=1, name="a", forecast=None):
-    """Windows of a series; the forecast is the truth unless said otherwise."""
+    """Make windows of a series; by default the forecast is the truth."""
     made = []
     for origin in origins:
         truth = values[origin : origin + horizon]
@@ -97,7 +97,7 @@ def test_constant_series():
     assert [row.mase for row in report.methods] == [None] * 4
     assert (report.skill.value, report.skill.verdict) == (0.0, "not better")
     assert not report.repeats_last
-    # beside one that moves it has no part in what is scaled
+    # beside a series that varies, a constant one is left out of the scaled errors
     both = windows(flat, [20], 5) + windows(walk(), [200], 5, 1, "b")
     moving = forecast_report(both[1:], LEVELS)
     assert forecast_report(both, LEVELS).methods[1].mase == moving.methods[1].mase
@@ -107,7 +107,7 @@ def test_origins_that_overlap_weigh_less():
     apart = forecast_report(windows(walk(), range(200, 390, 10), 10, forecast=repeated), LEVELS)
     overlapping = forecast_report(windows(walk(), range(200, 220), 10, forecast=repeated), LEVELS)
     assert apart.skill.standard_error is not None
-    # 20 origins of which each reaches into 9 others are no more than two
+    # 20 origins, each overlapping 9 others, count as two observations
     assert overlapping.skill.standard_error is None
 
 
@@ -161,7 +161,7 @@ def test_the_report_prints_as_a_table_and_goes_into_json():
 
 
 def test_the_better_of_the_simple_forecasts_is_compared_with():
-    # a day of 4 steps whose height goes by the day of a week of 7
+    # days of 4 steps whose height depends on the day of a 7-day week
     draw = np.random.default_rng(0)
     at = np.arange(28 * 12)
     values = np.sin(at * np.pi / 2) + 5 * ((at // 4) % 7) + 0.1 * draw.normal(size=len(at))
@@ -172,7 +172,7 @@ def test_the_better_of_the_simple_forecasts_is_compared_with():
     report = forecast_report(made, [0.5])
     assert report.best == "seasonal naive 28"
     assert "the seasonal naive forecast (28 steps back)" in str(report)
-    # of a season as long as no history nothing is said
+    # a season longer than every history is left out
     assert "seasonal naive 999" not in str(report)
 
 
@@ -186,7 +186,7 @@ def test_of_white_noise_the_average_is_the_best_simple_forecast():
 
 
 def test_correlated_series_do_not_make_chance_skill():
-    # random walks with a common part, forecast with a trend that means nothing
+    # random walks with a common component, forecast with a meaningless trend
     called = 0
     for trial in range(60):
         draw = np.random.default_rng(trial)
@@ -199,5 +199,5 @@ def test_correlated_series_do_not_make_chance_skill():
                 made.append(Window(name, walk[:n], walk[n : n + 5], rows, time=n))
         (naive,) = (one for one in forecast_report(made, [0.5]).skills if one.against == "naive")
         called += naive.verdict == "better"
-    # one time in twenty, and three of its standard deviations; as independent series they are 20
+    # one time in twenty plus three standard deviations; counted as independent series it would be 20
     assert called <= 60 * 0.05 + 3 * np.sqrt(60 * 0.05 * 0.95)

@@ -1,4 +1,4 @@
-"""Training a forecaster: held-out values stay unseen, intervals hold their share, runs resume exactly."""
+"""Training a forecaster: held-out values stay unseen, intervals are calibrated, runs resume exactly."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ import torch
 
 from elman import load
 from elman.errors import DataError, OptionError
+from elman.series.calibration import conformal_corrections, quantile_levels
 from elman.series.network_torch import Forecaster, pinball
 from elman.series.options import ForecasterOptions
 from elman.series.plan import forecast_plan
 from elman.series.predictor import ForecastPredictor
-from elman.series.series import SeriesOptions, SeriesSet, load_series
-from elman.series.split import held_out_steps, origins_to_test, origins_to_validate
-from elman.series.train import _conformal, _levels, train_forecaster
-from elman.series.window_rule import choose_rule
+from elman.series.read_options import SeriesOptions
+from elman.series.series import SeriesSet, load_series
+from elman.series.time_split import held_out_steps, origins_for_test, origins_for_validation
+from elman.series.train import train_forecaster
+from elman.series.window_choice import choose_rule
 from elman.training.run import Outcome
 
 SMALL: dict[str, Any] = {
@@ -72,10 +74,10 @@ def panel(values: np.ndarray, rain: np.ndarray) -> SeriesSet:
 
 
 @pytest.mark.parametrize("garbage", [NAN, 1e6, -1.0])
-def test_what_is_held_out_is_not_trained_on(garbage: float) -> None:
+def test_held_out_values_are_not_trained_on(garbage: float) -> None:
     values = waves()["a"]
     rain = np.cos(np.arange(90.0))
-    # without measurements that could choose another best network
+    # without validation steps, which could choose another best network
     settings = {"refit": False, "evaluations": 1}
     whole = train(panel(values, rain), **settings)
     held = round(0.15 * 90)
@@ -85,13 +87,13 @@ def test_what_is_held_out_is_not_trained_on(garbage: float) -> None:
     if garbage == garbage:
         values[-1] = garbage
     assert weights(train(panel(values, rain), **settings)) == weights(whole)
-    # and what stands before it is
+    # values before the held-out ones are trained on
     values[-held - 9 : -held] += np.arange(9)
     assert weights(train(panel(values, rain), **settings)) != weights(whole)
 
 
-def test_what_is_tested_chooses_nothing() -> None:
-    # neither the best step nor the calibration nor how windows are cut
+def test_values_of_the_test_set_choose_nothing() -> None:
+    # neither the best step, nor the calibration, nor the window rule depends on them
     values, settings = waves()["a"], {"refit": False, "evaluations": 3, "season": None}
     one = train(load_series(values), **settings)
     held = round(0.15 * 90) // 2
@@ -105,7 +107,7 @@ def test_what_is_tested_chooses_nothing() -> None:
         two.model.card["held_out"]["methods"][0]["mae"]
         > 2 * (one.model.card["held_out"]["methods"][0]["mae"])
     )
-    # what validates does choose
+    # validation values do choose
     values[-held - 3 : -held] += 20
     three = train(load_series(values), **settings)
     assert three.model.card["validation"] != one.model.card["validation"]
@@ -118,13 +120,13 @@ def test_windows_of_the_test_come_after_those_of_validation(count: int, tested: 
     assert held == (12,) * count
     codec = train(load_series(waves()["a"])).model.codec
     validate, test = (
-        choose(made, codec, held) for choose in (origins_to_validate, origins_to_test)
+        choose(made, codec, held) for choose in (origins_for_validation, origins_for_test)
     )
     assert validate is not None
     assert test is not None
     assert {*validate.series.tolist()} == {*range(count)}
     assert len(test) <= max(4000, tested * count)
-    # the truth of validation ends where that of the test begins
+    # the true values of validation end where those of the test begin
     _, truth = validate.prepare(np.arange(len(validate)))
     last = validate.origins + np.where(np.isfinite(truth), np.arange(1, 5), 0).max(axis=1)
     assert last.max() == 74
@@ -167,7 +169,7 @@ def test_an_untrained_network_gives_the_naive_forecast(series: SeriesSet) -> Non
 
 
 def test_it_learns() -> None:
-    # each wave is the one before it upside down: the seasonal naive forecast is wrong, and says how
+    # each wave is the one before it upside down, so the seasonal naive forecast is always wrong
     at = np.arange(240)
     values = np.sin(at * 2 * np.pi / 6) * np.where(at // 6 % 2, 1, -1)
     outcome = train(
@@ -184,11 +186,11 @@ def test_it_learns() -> None:
 
 
 class CutOffError(Exception):
-    """Ends a run in its midst, as a kill would."""
+    """Ends a run in the middle, as a kill would."""
 
 
 @pytest.mark.parametrize(("event", "count"), [("evaluation", 2), ("evaluation", 3)])
-def test_a_run_that_is_cut_off_goes_on_to_the_same_bits(
+def test_a_killed_run_resumes_to_the_same_bits(
     series: SeriesSet, tmp_path: Path, event: str, count: int
 ) -> None:
     settings: dict[str, Any] = {"steps": 45, "dropout": 0.3, "checkpoint_every": 1e-6}
@@ -219,7 +221,7 @@ def test_a_run_that_is_cut_off_goes_on_to_the_same_bits(
 
 
 @pytest.mark.parametrize("stage", [1, 2])
-def test_an_interrupted_run_leaves_a_model_and_goes_on(
+def test_an_interrupted_run_leaves_a_model_and_can_resume(
     series: SeriesSet, tmp_path: Path, stage: int
 ) -> None:
     settings: dict[str, Any] = {"steps": 60, "evaluations": 3}
@@ -244,14 +246,14 @@ def test_an_interrupted_run_leaves_a_model_and_goes_on(
     assert weights(part) == weights(whole)
 
 
-def test_nothing_held_out_is_said() -> None:
+def test_an_untested_run_says_so() -> None:
     events: list[dict[str, Any]] = []
     outcome = train(load_series([1.0, 2.0, 1.0, 3.0]), season=1, horizon=3, watch=events.append)
     assert outcome.model.card["held_out"] is None
     assert not outcome.model.codec.corrections.any()
     (start,) = (found for found in events if found["event"] == "start")
     assert any("held out" in said for said in start["data"]["warnings"])
-    # the last network is kept, not the first that was not measured
+    # the last network is kept, not the first one
     assert outcome.model.card["training"]["best_step"] == 6
     told: list[dict[str, Any]] = []
     train(load_series(waves()), watch=told.append)
@@ -281,14 +283,14 @@ def test_options_that_do_not_fit(wrong: dict[str, Any], said: str) -> None:
 
 
 def test_levels_are_pairs_around_the_median() -> None:
-    levels = _levels("80, 99")
+    levels = quantile_levels("80, 99")
     assert levels == (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995)
 
 
 def test_pinball_by_hand() -> None:
     quantiles = torch.tensor([[[[1.0, 2.0], [0.0, 4.0]]], [[[1.0, 2.0], [0.0, 4.0]]]])
     truth = torch.tensor([[3.0, NAN]])
-    # of the one known step: .1 · 2 and .9 · 1, their mean, twice as much for the weight
+    # the mean of .1 · 2 and .9 · 1 for the only known step, times the weight 2
     found = pinball(quantiles, truth, torch.tensor([2.0]), torch.tensor([0.1, 0.9]))
     assert float(found) == pytest.approx(0.2 + 0.9, rel=1e-6)
 
@@ -306,23 +308,23 @@ def test_corrections_make_intervals_hold_their_share() -> None:
     draw = np.random.default_rng(0)
     truth = draw.standard_normal((400, 5))
     truth[:, 3] = NAN
-    levels = _levels("80")
+    levels = quantile_levels("80")
     narrow = np.broadcast_to(np.array(levels) - 0.5, (400, 5, len(levels)))
     for quantiles in (narrow, 20 * narrow):
-        corrections = _conformal(quantiles, truth, levels)
+        corrections = conformal_corrections(quantiles, truth, levels)
         moved = np.sort(quantiles + corrections, axis=2)
         known = np.isfinite(truth)
         for low in range(len(levels) // 2):
             inside = (moved[..., low] <= truth) & (truth <= moved[..., -1 - low])
             share = levels[-1 - low] - levels[low]
-            # the quantile of 1,600 numbers is between two of them
+            # a quantile of 1,600 numbers lies between two of them
             assert inside[known].mean() == pytest.approx(share, abs=2 / known.sum())
         assert corrections[len(levels) // 2] == 0
         np.testing.assert_array_equal(corrections, -corrections[::-1])
 
 
 def test_intervals_hold_on_fresh_values() -> None:
-    # noise of a size that changes between series, and is known from the window alone
+    # noise whose size differs between series, and shows only in the window
     draw = np.random.default_rng(1)
     count, trained, fresh, horizon = 30, 60, 120, 2
     sizes = np.exp(draw.uniform(-2, 2, count))
@@ -336,12 +338,12 @@ def test_intervals_hold_on_fresh_values() -> None:
     )
     (found,) = (one for one in report.methods[0].intervals if one.level == 0.8)
     # calibrated on n validation values and measured on m: the standard error of a share p is
-    # sqrt(p · q · (1/n + 1/m)), were all independent; the steps of a window are not quite
+    # sqrt(p · q · (1/n + 1/m)) for independent values; the steps of a window are nearly independent
     card = outcome.model.card["held_out"]
     n, m = card["values"] / horizon, report.values / horizon
     assert abs(found.coverage - 0.8) < 4 * np.sqrt(0.8 * 0.2 * (1 / n + 1 / m))
     (told,) = (one for one in card["methods"][0]["intervals"] if one["level"] == 0.8)
-    # of the test set that is as large as the validation set
+    # measured on a test set as large as the validation set
     assert abs(told["coverage"] - 0.8) < 4 * np.sqrt(0.8 * 0.2 * 2 / n)
 
 
@@ -373,7 +375,7 @@ def test_two_processes_train_what_one_trains(series: SeriesSet, tmp_path: Path) 
         found.append(load(output).model)
     one, two = found
     for name, array in one.arrays.items():
-        # sums of gradients in another order, over twice 6 steps of Adam
+        # gradients are summed in another order, in twice 6 steps of Adam
         np.testing.assert_allclose(two.arrays[name], array, atol=2e-3, err_msg=name)
     assert two.card["identity"]["processes"] == 2
 
@@ -384,7 +386,7 @@ def test_the_network_of_the_file_is_the_network(series: SeriesSet) -> None:
     assert {name.replace("_l0", "") for name, _ in network.named_parameters()} == {*model.arrays}
 
 
-def test_what_is_held_out_has_no_say_in_how_windows_are_cut() -> None:
+def test_held_out_values_do_not_influence_the_window_rule() -> None:
     values = np.exp(np.arange(90) * 0.02) * (2 + np.sin(np.arange(90) * 2 * np.pi / 6))
     other = values.copy()
     other[-4:] = values[-4:][::-1] * 3
@@ -392,7 +394,7 @@ def test_what_is_held_out_has_no_say_in_how_windows_are_cut() -> None:
     one, two = (train(load_series(some), **settings) for some in (values, other))
     assert one.model.codec.rule == two.model.codec.rule
     assert one.model.codec.rule.log
-    # but what logarithms cannot say is seen to
+    # but a held-out value without a logarithm rules out logarithms
     other[-1] = -5.0
     assert not train(load_series(other), **settings).model.codec.rule.log
 
@@ -406,7 +408,7 @@ def test_coverage_is_measured_on_windows_that_calibrated_nothing() -> None:
     (eighty,) = (
         one for one in held_out["methods"][0]["intervals"] if abs(one["level"] - 0.8) < 1e-9
     )
-    # fitted to the test set it would hold 80 % of it
+    # an interval fitted to the test set would hold 80 % of it
     assert eighty["coverage"] < 0.5
 
 
@@ -429,7 +431,7 @@ def test_without_a_budget_a_run_has_a_limit(count: int, horizon: int) -> None:
 
 
 def test_the_stages_of_a_run_share_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    # each second of a test is a minute of a run
+    # a second of this test stands for a minute of a run
     monkeypatch.setattr("elman.series.plan.FORECAST_LIMIT", 1.5)
     options = ForecasterOptions(**{n: v for n, v in SMALL.items() if n != "steps"})
     events: list[dict[str, Any]] = []
@@ -439,12 +441,12 @@ def test_the_stages_of_a_run_share_its_limit(monkeypatch: pytest.MonkeyPatch) ->
     assert events[0]["plan"]["limit"] == 1.5
     (stage,) = (event for event in events if event["event"] == "stage")
     assert stage["steps"] > 0
-    # a fifth more for what is measured
+    # training uses the limit, and evaluation a fifth more
     assert outcome.model.card["training"]["seconds"] < 1.5
     assert time.monotonic() - begun < 60
 
 
-def test_a_run_that_holds_nothing_out_has_an_end_as_well() -> None:
+def test_a_run_without_validation_ends() -> None:
     options = ForecasterOptions(**{n: v for n, v in SMALL.items() if n != "steps"} | {"horizon": 3})
     outcome = train_forecaster(load_series([1.0, 2.0, 1.0, 3.0]), replace(options, season=1))
     assert outcome.model.card["training"]["steps"] == 400
@@ -456,8 +458,8 @@ def test_values_behind_a_long_gap_are_trained_on() -> None:
     assert outcome.model.card["held_out"] is None
 
 
-def test_the_season_that_comes_nearer_is_repeated() -> None:
-    # days of 4 steps in weeks of 7 days: the height of a day goes by the week
+def test_the_season_with_the_lower_error_is_repeated() -> None:
+    # days of 4 steps in weeks of 7 days: the height depends on the day of the week
     at = np.arange(28 * 20)
     noise = 0.1 * np.random.default_rng(0).standard_normal(len(at))
     day = np.sin(at * np.pi / 2)

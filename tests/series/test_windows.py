@@ -1,4 +1,4 @@
-"""Windows: nothing of what follows an origin is in them, and they are finite whatever stands before it."""
+"""Windows: no value after the origin influences them, and all their numbers are finite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from elman.errors import OptionError
 from elman.series.naive import seasonal_naive
-from elman.series.windows import LIMIT, Prepared, WindowRule, Windows
+from elman.series.windows import MAX_INPUT, Prepared, WindowRule, Windows
 
 NAN = float("nan")
 
@@ -38,7 +38,7 @@ def draw() -> np.random.Generator:
 
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("origin", [1, 7, 12, 25, 30])
-def test_what_follows_the_origin_changes_nothing(
+def test_values_after_the_origin_change_nothing(
     draw: np.random.Generator, origin: int, log: bool
 ) -> None:
     of = rule(log=log, covariates=3, past=2)
@@ -49,11 +49,11 @@ def test_what_follows_the_origin_changes_nothing(
         after[origin:] = garbage
         known[origin:, :2] = np.nan_to_num(garbage)
         assert same(one(after, origin, of, covariates=[known]), before)
-        # a shorter series is the same as one whose rest is not known yet
+        # a shorter series equals one whose later values are unknown
         assert same(one(values[:origin], origin, of, covariates=[known]), before)
 
 
-def test_what_is_known_in_advance_is_read_and_the_past_too(draw: np.random.Generator) -> None:
+def test_covariates_are_inputs_as_far_as_they_are_known(draw: np.random.Generator) -> None:
     of, values = rule(covariates=3, past=2), draw.random(30)
     beside = draw.standard_normal((40, 3))
     before = one(values, 20, of, covariates=[beside])
@@ -77,9 +77,9 @@ def test_other_series_and_later_windows_change_nothing(draw: np.random.Generator
 def test_a_window_by_hand() -> None:
     of = WindowRule(horizon=3, season=2, long_season=4, segment=2, window=4, log=False)
     found = one([1.0, 2.0, 3.0, NAN], 4, of)
-    # the last known value of each place of the season; of 2 numbers from 3 to 2
+    # the last known value of each phase: 3 for odd steps, 2 for even ones
     assert found.base.tolist() == [[3.0, 2.0, 3.0]]
-    # the one difference a season apart, and how far 1, 2, 3 are from 3
+    # the only known seasonal change, and the deviation of 1, 2, 3 from 3
     assert found.unit.tolist() == [2.0]
     deviation = np.float64(np.sqrt(5 / 3)).clip(min=2.0)
     assert found.inputs.shape == (4, 1, of.input_size) == (4, 1, 4 * 2 + 2 + 2)
@@ -87,7 +87,7 @@ def test_a_window_by_hand() -> None:
     expected = (np.array([[1, 2], [3, 3], [3, 2], [3, 2]]) - 3) / deviation
     np.testing.assert_allclose(level, expected, atol=1e-7)
     assert change.tolist() == [[0, 0], [1, 0], [0, 0], [0, 0]]
-    # four steps before: the window again, less what the naive forecast says
+    # the value four steps before, minus the value a season before
     assert longer.tolist() == [[0, 0], [0, 0], [-1, 0], [0, 0]]
     assert missing.tolist() == [[0, 0], [0, 1], [0, 0], [0, 0]]
     assert found.inputs[2:, 0, 8:10].tolist() == [[1, 0], [0, 1]]
@@ -102,7 +102,7 @@ def test_the_base_is_the_seasonal_naive_forecast(
     np.testing.assert_array_equal(one(values, 12, of).base[0], seasonal_naive(values, 5, 3))
 
 
-def test_after_a_gap_as_long_as_the_window_the_value_before_it_stands() -> None:
+def test_after_a_gap_as_long_as_the_window_the_last_value_is_used() -> None:
     values = [1.0, 7.0, *[NAN] * 12]
     for log in (False, True):
         of = rule(log=log)
@@ -142,7 +142,7 @@ def test_logarithms_make_a_factor_a_constant(draw: np.random.Generator) -> None:
     )
 
 
-def test_what_has_no_logarithm_is_missing() -> None:
+def test_values_without_a_logarithm_are_missing() -> None:
     of = rule(log=True)
     gone = one([3.0, 0.0, 4.0, -1.0, 5.0], 5, of)
     assert same(gone, one([3.0, NAN, 4.0, NAN, 5.0], 5, of))
@@ -164,7 +164,7 @@ def test_windows_of_anything_are_finite(values: list[float], log: bool) -> None:
     of = rule(log=log, static=1)
     prepared = one(values, len(values), of, static=np.array([[1e6]]))
     assert np.isfinite(prepared.inputs).all()
-    assert (abs(prepared.inputs) <= max(LIMIT, 1000)).all()
+    assert (abs(prepared.inputs) <= max(MAX_INPUT, 1000)).all()
     assert np.isfinite(prepared.base).all()
     assert (prepared.unit > 0).all()
     for size in (0.0, 1.0, 1e18):
@@ -181,9 +181,9 @@ def test_the_truth_is_what_follows() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    assert rule().at_once == 512
+    assert rule().batch_size == 512
     long = rule(window=1 << 20, segment=1 << 4, long_season=0, season=1 << 4)
-    assert long.at_once * long.window < 1 << 23
+    assert long.batch_size * long.window < 1 << 23
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_memory_is_bounded() -> None:
         {"static": -1},
     ],
 )
-def test_a_rule_that_cannot_be(wrong: dict[str, int]) -> None:
+def test_an_impossible_rule_is_refused(wrong: dict[str, int]) -> None:
     name = "past" if "past" in wrong else next(iter(wrong))
     with pytest.raises(OptionError, match=f"^{name}: got"):
         rule(**wrong)
@@ -213,34 +213,34 @@ def test_a_window_of_few_values_has_the_usual_unit(log: bool) -> None:
     usual = rule(season=1, long_season=0, log=log, usual=0.05)
     alone = one([100.0], 1, usual)
     assert alone.unit[0] == pytest.approx(0.05 if log else 5.0)
-    # many that are alike are no reason for doubt
+    # many equal values need no such bound
     assert one([100.0] * 12, 12, usual).unit[0] < 0.01
 
 
-def test_a_window_that_no_memory_holds_is_refused() -> None:
+def test_a_window_that_is_too_large_is_refused() -> None:
     with pytest.raises(OptionError, match="window"):
         rule(window=3 * 2**18, covariates=4000, past=4000)
 
 
-def test_where_most_values_are_equal_the_longer_past_gives_the_unit() -> None:
+def test_a_window_of_mostly_equal_values_takes_its_unit_from_the_long_past() -> None:
     of = rule(season=1, long_season=0, segment=1, horizon=2, floor=True)
     values = np.zeros(60)
     values[[5, 20]] = 80.0
     # four changes of 80 among 39, none of them within the window of 12
     assert one(values[:40], 40, of).unit[0] == pytest.approx(80 * np.sqrt(4 / 39))
     assert one(values[:40], 40, rule(season=1, long_season=0, segment=1)).unit[0] < 1e-5
-    # what comes later has no say, nor has a trend that is added in training
+    # later values do not matter, nor does a trend that training adds
     windows = Windows.of(of, [np.where(np.arange(60) < 40, values, 1e6)])
     for trends in (None, np.array([5.0])):
         prepared, _ = windows.prepare(np.array([0]), np.array([40]), trends)
         assert prepared.unit[0] == pytest.approx(80 * np.sqrt(4 / 39))
-    # a window that moves is scaled by itself alone
+    # a window with changes is scaled by its own values only
     moving = np.concatenate([1000 * np.arange(30.0) % 7000, np.sin(np.arange(30.0))])
     assert one(moving, 60, of).unit[0] == one(moving, 60, replace(of, floor=False)).unit[0]
 
 
 @pytest.mark.parametrize("season", [1, 3])
-def test_the_longer_past_ends(season: int) -> None:
+def test_the_long_past_is_limited(season: int) -> None:
     of = rule(season=season, long_season=0, segment=1, floor=True)
     values = np.zeros(3000)
     values[:1500] = 7.0 * np.arange(1500)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.errors import DataError, OptionError
-from elman.series.zones import to_local, to_utc
+from elman.series.time_zones import to_local, to_utc
 from elman.tables.columns import objects
 from elman.tables.dates import looks_like_date, parse_times
 

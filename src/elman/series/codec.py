@@ -1,6 +1,6 @@
-"""What a forecaster knows of its series: how windows are read, and the last values of each.
+"""Codec of a forecaster: between series and the network's windows, with the end of every known series.
 
-The last values are the state: `ForecastCodec.after` moves it on, without a refit.
+The end of the series is the forecaster's state: `ForecastCodec.after` moves it on, without training.
 """
 
 from __future__ import annotations
@@ -14,40 +14,32 @@ from typing import Any
 import numpy as np
 
 from elman.errors import InputError, ModelFileError
-from elman.series.calendar import (
-    Frequency,
-    advance,
-    calendar_features,
-    positions,
-    season_candidates,
-)
-from elman.series.series import READING, SeriesOptions, SeriesSet, stamps_from
+from elman.series.calendar import advance, calendar_features, positions, season_candidates
+from elman.series.config import ForecastConfig
+from elman.series.frequency import DAY, Frequency
+from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
+from elman.series.series import SeriesSet, stamps_from
+from elman.series.time_zones import known_zone
 from elman.series.windows import WindowRule, Windows
-from elman.series.zones import known_zone
 from elman.tables.scaler import Scaler
 from elman.text.vocabulary import pack_texts, unpack_texts
 
-__all__ = ["KEPT", "ForecastCodec", "closed"]
+__all__ = ["MIN_KEPT_VALUES", "ForecastCodec", "closed_steps"]
 
-KEPT = 1000
-"""Least values that are kept of a series, for windows and for the scale of errors."""
-
-YEARS = {"D": 364, "B": 260}
-"""Steps of a year in whole weeks, so that days of the week meet."""
-
-LATEST = 1 << 62
-"""Farthest stamp of a series, in microseconds from 1970 (or steps from 0)."""
-
-FOUND = ("zone", "ids")
-"""What is kept of how rows were written, beside READING, where it was found."""
-
-LATER = {"floor"}
-"""Fields of the rule that the first files did not have."""
-
-CLOSED_AFTER = {7 * 86_400_000_000: 4, 86_400_000_000: 7}
-"""Weeks and days (microseconds) that a place in them must have been without a value to count as closed."""
-MOSTLY = 0.5
-"""Share of the other steps that must have a value, or the series is just sparse."""
+MIN_KEPT_VALUES = 1000
+"""Values of each series that the codec keeps at least, for windows and for the scale of errors."""
+YEAR_STEPS = {"D": 364, "B": 260}
+"""Steps of a year in whole weeks, so that the same weekdays are compared."""
+MAX_STAMP = 1 << 62
+"""Bound of a stamp in a file, in microseconds from 1970 (or in steps from 0)."""
+OPTIONAL_READING = ("zone", "ids")
+"""How the source wrote its stamps and ids; a file has these beside `KEPT_OPTIONS` only if they were found."""
+LATER_RULE_FIELDS = {"floor"}
+"""Fields of the window rule that the first files do not have."""
+MIN_CLOSED_CYCLES = {7 * DAY: 4, DAY: 7}
+"""Weeks and days for which a time of the week or day must have had no value, before it counts as closed."""
+MIN_OPEN_SHARE = 0.5
+"""Share of the open steps that must have a value; otherwise the series is merely sparse."""
 
 _ROLES = ("id", "time", "target", "past", "future", "static")
 _RAGGED = ("values", "past", "future")
@@ -55,25 +47,25 @@ _RAGGED = ("values", "past", "future")
 
 @dataclass(frozen=True, eq=False)
 class ForecastCodec:
-    """Windows, the levels of the quantiles with their corrections, and the end of every series."""
+    """The window rule, the quantile levels with their calibration, and the end of every series."""
 
     rule: WindowRule
     levels: tuple[float, ...]
-    """Ascending, around 0.5 in pairs."""
+    """Quantile levels, ascending and symmetric around 0.5."""
     corrections: np.ndarray
-    """float64 ``[Q]``: what is added to each quantile, in units of the window (conformal calibration)."""
+    """float64 ``[Q]``: correction added to each quantile, in units of the window (conformal calibration)."""
     calendar: bool
-    """Whether the network reads where a stamp stands in day, week and year."""
+    """Whether calendar features (phase of the day, week and year) are inputs."""
     past: Scaler | None
     future: Scaler | None
     static: Scaler | None
     history: SeriesSet
-    """The end of every series, and in its `reading` how rows are read."""
+    """The end of every series; its `reading` says how later rows are read."""
     mean_factor: float = 1.0
-    """What the mean of the quantiles is multiplied by, where no value is below 0."""
+    """Factor of the forecast mean that removes its bias, for series without values below 0."""
 
-    def check(self, config: Any) -> None:
-        """Raise InputError where the network has other sizes than this codec."""
+    def check(self, config: ForecastConfig) -> None:
+        """Raise InputError if the network has other sizes than this codec."""
         sizes = {
             "input_size": self.rule.input_size,
             "segment": self.rule.segment,
@@ -85,77 +77,82 @@ class ForecastCodec:
 
     @property
     def seasons(self) -> tuple[int, ...]:
-        """Seasons whose repetition forecasts are compared with: that of MASE, then the others."""
-        unit = self.history.frequency
-        yearly = YEARS.get(unit.unit, 0) // unit.count
-        rule = self.rule
-        others = {*season_candidates(unit), rule.season, rule.long_season, yearly}
-        return (rule.compared, *sorted(others - {0, 1, rule.compared}))
+        """Seasons of the seasonal naive forecasts in reports: first the one of MASE, then the others."""
+        frequency, rule, first = self.history.frequency, self.rule, self.rule.report_season
+        yearly = YEAR_STEPS.get(frequency.unit, 0) // frequency.count
+        others = {*season_candidates(frequency), rule.season, rule.long_season, yearly}
+        return (first, *sorted(others - {0, 1, first}))
 
-    def clock(self, series: SeriesSet) -> np.ndarray:
-        """Return the step ``[N]`` at which each series starts, on one clock for all."""
+    def start_steps(self, series: SeriesSet) -> np.ndarray:
+        """Return the step ``[N]`` at which each series starts, counted from the earliest start."""
         return positions(series.starts, series.frequency, series.starts.min())[0]
 
     @property
     def covariates(self) -> int:
-        """Numbers beside every value of past and future."""
+        """Covariates of each time step: past, known-future, and calendar features."""
         scalers = [scaler for scaler in (self.past, self.future) if scaler is not None]
-        return sum(len(scaler.mean) for scaler in scalers) + self.cycles
-
-    @property
-    def cycles(self) -> int:
-        """Numbers that tell where a stamp stands."""
-        if not self.calendar:
-            return 0
-        stamp = np.zeros(1, "datetime64[us]")
-        return int(calendar_features(stamp, self.history.frequency).shape[1])
+        count = sum(len(scaler.mean) for scaler in scalers)
+        if self.calendar:
+            stamp = np.zeros(1, "datetime64[us]")
+            count += calendar_features(stamp, self.history.frequency).shape[1]
+        return count
 
     def windows(self, series: SeriesSet) -> Windows:
-        """Return the windows over `series`, whose columns are those of the history."""
+        """Return the windows over `series`, which must have the columns of the history."""
         static = None if self.static is None else self.static.apply(series.static)
-        beside = [self._beside(series, place) for place in range(len(series))]
-        return Windows.of(self.rule, series.values, beside, static)
+        covariates = [self._covariates_of(series, place) for place in range(len(series))]
+        return Windows.of(self.rule, series.values, covariates, static)
 
-    def _beside(self, series: SeriesSet, place: int) -> np.ndarray:
+    def _covariates_of(self, series: SeriesSet, place: int) -> np.ndarray:
         """Return the scaled covariates ``[T + reach, C]`` of one series, 0 where they are missing."""
         length = len(series.values[place]) + self.rule.reach
-        parts = [np.zeros((length, 0))]
-        for scaler, given in ((self.past, series.past), (self.future, series.future)):
+        columns = [np.zeros((length, 0))]
+        for scaler, covariates in ((self.past, series.past), (self.future, series.future)):
             if scaler is not None:
                 scaled = np.zeros((length, len(scaler.mean)))
-                some = given[place][:length]
-                scaled[: len(some)] = scaler.apply(some)
-                parts.append(scaled)
+                known = covariates[place][:length]
+                scaled[: len(known)] = scaler.apply(known)
+                columns.append(scaled)
         if self.calendar:
             stamps = advance(series.starts[place], series.frequency, np.arange(length))
-            parts.append(calendar_features(stamps, series.frequency))
-        return np.concatenate(parts, axis=1)
+            columns.append(calendar_features(stamps, series.frequency))
+        return np.concatenate(columns, axis=1)
 
     def after(self, series: SeriesSet) -> ForecastCodec:
         """Return the codec with the end of `series` as its history."""
         return replace(self, history=self.trimmed(series))
 
     def trimmed(self, series: SeriesSet) -> SeriesSet:
-        """Return the end of every series, as much as is kept."""
-        keep = max(KEPT, self.rule.window)
+        """Return the end of every series, as far as the codec keeps it."""
+        keep = max(MIN_KEPT_VALUES, self.rule.window)
         firsts = [max(0, len(values) - keep) for values in series.values]
-        parts: dict[str, Any] = {
-            name: tuple(
-                part[first:] for part, first in zip(getattr(series, name), firsts, strict=True)
-            )
-            for name in ("times", *_RAGGED)
-        }
+
+        def tail(arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+            return tuple(array[first:] for array, first in zip(arrays, firsts, strict=True))
+
         starts = series.starts.copy()
         for place, first in enumerate(firsts):
             if first:
                 starts[place] = series.times[place][first]
-        return replace(series, starts=starts, warnings=(), **parts)
+        return replace(
+            series,
+            starts=starts,
+            times=tail(series.times),
+            values=tail(series.values),
+            past=tail(series.past),
+            future=tail(series.future),
+            warnings=(),
+        )
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the codec as a JSON object and arrays named ``codec.…``, for a model file."""
         series = self.history
-        # a file of an earlier version is saved as it was
-        rule = {n: v for n, v in asdict(self.rule).items() if v is not False or n not in LATER}
+        # Leave out later fields at their defaults, so that a model of an earlier version is saved unchanged.
+        rule = {
+            name: value
+            for name, value in asdict(self.rule).items()
+            if value is not False or name not in LATER_RULE_FIELDS
+        }
         form: dict[str, Any] = {
             "rule": rule,
             "levels": list(self.levels),
@@ -164,17 +161,19 @@ class ForecastCodec:
             "dated": series.starts.dtype.kind == "M",
             "names": {role: list(series.names[role]) for role in _ROLES},
             "categories": {name: list(kinds) for name, kinds in series.categories.items()},
-            "reading": {name: series.reading.get(name) for name in READING}
-            | {name: series.reading[name] for name in FOUND if series.reading.get(name)},
+            "reading": {name: series.reading.get(name) for name in KEPT_OPTIONS}
+            | {name: series.reading[name] for name in OPTIONAL_READING if series.reading.get(name)},
         }
         if self.mean_factor != 1.0:
             form["mean_factor"] = self.mean_factor
         arrays = pack_texts("codec.ids", series.ids)
         arrays["codec.starts"] = series.starts.astype(np.int64)
         for name in _RAGGED:
-            parts = getattr(series, name)
-            arrays[f"codec.{name}"] = np.concatenate(parts)
-            arrays[f"codec.{name}.lengths"] = np.array([len(part) for part in parts], np.int64)
+            columns = getattr(series, name)
+            arrays[f"codec.{name}"] = np.concatenate(columns)
+            arrays[f"codec.{name}.lengths"] = np.array(
+                [len(column) for column in columns], np.int64
+            )
         arrays["codec.static"] = series.static
         for name in ("past", "future", "static"):
             scaler: Scaler | None = getattr(self, name)
@@ -187,7 +186,7 @@ class ForecastCodec:
     def from_parts(
         cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
     ) -> ForecastCodec:
-        """Return the codec that `to_parts` took apart; raises ModelFileError for anything else."""
+        """Return the codec that `to_parts` wrote; raises ModelFileError for anything else."""
         try:
             return cls._read(config, arrays)
         except ModelFileError:
@@ -197,125 +196,114 @@ class ForecastCodec:
 
     @classmethod
     def _read(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ForecastCodec:
-        known = {declared.name for declared in fields(WindowRule)}
-        # files of earlier versions lack the later fields
-        if not known - LATER <= config["rule"].keys() <= known:
-            raise ModelFileError("codec rule", got=sorted(config["rule"]))
-        rule = WindowRule(**config["rule"])
-        for declared in fields(WindowRule):
-            kind = {"bool": bool, "float": float}.get(str(declared.type), int)
-            if type(value := getattr(rule, declared.name)) is not kind:
-                raise ModelFileError(f"codec rule {declared.name}", got=value)
-        ids = unpack_texts("codec.ids", arrays)
-        series = _history(config, arrays, ids)
+        rule = _read_rule(config["rule"])
+        series = _read_history(config, arrays, unpack_texts("codec.ids", arrays))
         levels, corrections = tuple(config["levels"]), arrays["codec.corrections"]
         ascending = all(0 < low < high < 1 for low, high in itertools.pairwise(levels))
-        paired = all(
-            abs(low + high - 1) < 1e-8 for low, high in zip(levels, levels[::-1], strict=True)
-        )
-        if 0.5 not in levels or not ascending or not paired:
-            raise ModelFileError("codec levels", got=levels, expected="ascending around 0.5")
+        pairs = zip(levels, levels[::-1], strict=True)
+        symmetric = all(abs(low + high - 1) < 1e-8 for low, high in pairs)
+        valid = 0.5 in levels and ascending and symmetric
+        _require(valid, "levels", "ascending around 0.5", levels)
         _check_numbers(arrays, "corrections", (len(levels),))
         scalers: dict[str, Scaler | None] = dict.fromkeys(("past", "future", "static"))
         for name in scalers:
             if size := len(series.names[name]):
                 scalers[name] = scaler = Scaler.from_arrays(name, arrays)
-                if len(scaler.mean) != size:
-                    raise ModelFileError(f"codec {name}", expected=f"{size} means and scales")
-        if type(config["calendar"]) is not bool:
-            raise ModelFileError("codec calendar", got=config["calendar"])
-        factor = config.get("mean_factor", 1.0)
-        if type(factor) is not float or not 0 < factor < math.inf:
-            raise ModelFileError("codec mean_factor", got=factor, expected="a number above 0")
-        calendar = config["calendar"]
+                _require(len(scaler.mean) == size, name, f"{size} means and scales")
+        calendar, factor = config["calendar"], config.get("mean_factor", 1.0)
+        _require(type(calendar) is bool, "calendar", "true or false", calendar)
+        valid = type(factor) is float and 0 < factor < math.inf
+        _require(valid, "mean_factor", "a number above 0", factor)
         codec = cls(
             rule, levels, corrections, calendar, **scalers, history=series, mean_factor=factor
         )
         sizes = (codec.covariates, len(series.names["past"]), len(series.names["static"]))
-        if sizes != (rule.covariates, rule.past, rule.static):
-            raise ModelFileError("codec rule", got=sizes, expected="as many columns as it names")
+        fits = sizes == (rule.covariates, rule.past, rule.static)
+        _require(fits, "rule", "as many columns as it names", sizes)
         return codec
 
 
-def closed(values: np.ndarray, frequency: Frequency, steps: int) -> np.ndarray:
-    """Return on which of the next `steps` there will be no value, as a shop is closed on Sundays.
+def closed_steps(values: np.ndarray, frequency: Frequency, steps: int) -> np.ndarray:
+    """Return which of the next `steps` will have no value, bool ``[steps]``, as a shop closes on Sundays.
 
-    These are the days of the week, and under a day the times of day, that never had a value before.
+    These are the days of the week, and for steps under a day the times of day, that never had a value.
 
     >>> week = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, float("nan")]
-    >>> closed(np.array(week * 5), Frequency(1, "D"), 8).nonzero()[0].tolist()
+    >>> closed_steps(np.array(week * 5), Frequency(1, "D"), 8).nonzero()[0].tolist()
     [6]
     """
-    T, found = len(values), np.zeros(steps, bool)
-    for cycle, least in CLOSED_AFTER.items():
+    T, closed = len(values), np.zeros(steps, bool)
+    for cycle, min_cycles in MIN_CLOSED_CYCLES.items():
         if frequency.unit == "steps" or not frequency.step or cycle % frequency.step:
             continue
         period = cycle // frequency.step
-        if period < 2 or least * period > T:
+        if period < 2 or min_cycles * period > T:
             continue
-        known = np.isfinite(values)
-        there = np.bincount(np.arange(T) % period, known, period) > 0
-        if known[there[np.arange(T) % period]].mean() >= MOSTLY:
-            found |= ~there[np.arange(T, T + steps) % period]
-    return found
+        known, phases = np.isfinite(values), np.arange(T + steps) % period
+        is_open = np.bincount(phases[:T], known, period) > 0
+        if known[is_open[phases[:T]]].mean() >= MIN_OPEN_SHARE:
+            closed |= ~is_open[phases[T:]]
+    return closed
+
+
+def _read_rule(form: Mapping[str, Any]) -> WindowRule:
+    known = {declared.name for declared in fields(WindowRule)}
+    complete = known - LATER_RULE_FIELDS <= form.keys() <= known
+    _require(complete, "rule", "the fields of WindowRule", sorted(form))
+    rule = WindowRule(**form)
+    for declared in fields(WindowRule):
+        kind = {"bool": bool, "float": float}.get(str(declared.type), int)
+        value = getattr(rule, declared.name)
+        _require(type(value) is kind, f"rule {declared.name}", f"type {kind.__name__}", value)
+    return rule
+
+
+def _require(is_valid: bool | np.bool_, name: str, expected: str, got: object = None) -> None:
+    if not is_valid:
+        raise ModelFileError(f"codec {name}", got=got, expected=expected)
 
 
 def _check_numbers(
     arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], *, missing: bool = False
 ) -> None:
-    """Raise ModelFileError where an array of numbers is another one; NaN may be `missing`."""
+    """Raise ModelFileError unless an array is finite float64 of this shape; NaN is allowed if `missing`."""
     array = arrays[f"codec.{name}"]
-    if array.dtype != np.float64 or array.shape != shape:
-        raise ModelFileError(
-            f"codec {name}", got=f"{array.dtype} {list(array.shape)}", expected=f"float64 {shape}"
-        )
-    if not (np.isfinite(array) | (np.isnan(array) & missing)).all():
-        raise ModelFileError(f"codec {name}", got="a number that is not finite")
+    got = f"{array.dtype} {list(array.shape)}"
+    _require(array.dtype == np.float64 and array.shape == shape, name, f"float64 {shape}", got)
+    finite = np.isfinite(array) | (np.isnan(array) & missing)
+    _require(finite.all(), name, "finite numbers")
 
 
-def _reading(reading: dict[str, Any]) -> dict[str, str | None]:
-    """Return how rows are read, as a file says it; raises ModelFileError."""
-    given = {name: value for name, value in reading.items() if value is not None}
-    names = [*READING, *(name for name in FOUND if name in reading)]
-    if [*reading] != names or not all(type(value) is str for value in given.values()):
-        raise ModelFileError("codec reading", got=reading, expected=", ".join(READING))
-    SeriesOptions(**{name: value for name, value in given.items() if name in READING})
+def _check_reading(reading: dict[str, Any]) -> dict[str, str | None]:
+    """Return a file's `reading` if it is valid; raises ModelFileError, OptionError."""
+    texts = {name: value for name, value in reading.items() if value is not None}
+    names = [*KEPT_OPTIONS, *(name for name in OPTIONAL_READING if name in reading)]
+    valid = [*reading] == names and all(type(value) is str for value in texts.values())
+    _require(valid, "reading", ", ".join(KEPT_OPTIONS), reading)
+    SeriesOptions(**{name: value for name, value in texts.items() if name in KEPT_OPTIONS})
     if (zone := reading.get("timezone") or reading.get("zone")) is not None:
         known_zone(zone)
     return reading
 
 
-def _history(
+def _read_history(
     config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], ids: tuple[str, ...]
 ) -> SeriesSet:
     names = {role: tuple(map(str, config["names"][role])) for role in _ROLES}
     categories = {str(name): tuple(map(str, kinds)) for name, kinds in config["categories"].items()}
     frequency = Frequency.parse(config["frequency"])
     starts = arrays["codec.starts"]
-    if starts.dtype != np.int64 or starts.shape != (len(ids),) or not 0 < len(set(ids)) == len(ids):
-        raise ModelFileError("codec starts", expected="one a series")
-    if ((starts > LATEST) | (starts < -LATEST)).any() or config["dated"] != (
-        frequency.unit != "steps"
-    ):
-        raise ModelFileError("codec starts", expected="stamps of its frequency")
-    if config["dated"]:
+    valid = starts.dtype == np.int64 and starts.shape == (len(ids),)
+    _require(valid and 0 < len(set(ids)) == len(ids), "starts", "one for each series")
+    is_dated = frequency.unit != "steps"
+    in_range = ((starts <= MAX_STAMP) & (starts >= -MAX_STAMP)).all()
+    _require(in_range and config["dated"] == is_dated, "starts", "stamps of its frequency")
+    if is_dated:
         starts = starts.astype("datetime64[us]")
-    lengths = {name: arrays[f"codec.{name}.lengths"] for name in _RAGGED}
-    ragged: dict[str, tuple[np.ndarray, ...]] = {}
-    for name, counts in lengths.items():
-        total = len(arrays[f"codec.{name}"])
-        if counts.dtype != np.int64 or counts.shape != starts.shape:
-            raise ModelFileError(f"codec {name}.lengths", expected="one a series")
-        # before they are added, which could leave the range
-        if (counts < 0).any() or (counts > total).any() or counts.sum() != total:
-            raise ModelFileError(f"codec {name}.lengths", expected=f"{total} in all")
-        columns = () if name == "values" else (len(names[name]),)
-        _check_numbers(arrays, name, (total, *columns), missing=True)
-        ragged[name] = tuple(np.split(arrays[f"codec.{name}"], np.cumsum(counts)[:-1]))
-    if (lengths["past"] != lengths["values"]).any() or (
-        lengths["future"] < lengths["values"]
-    ).any():
-        raise ModelFileError("codec past and future", expected="rows for every value")
+    ragged, lengths = _read_ragged(arrays, names, len(ids))
+    past, future, values = lengths["past"], lengths["future"], lengths["values"]
+    complete = (past == values).all() and (future >= values).all()
+    _require(complete, "past and future", "rows for every value")
     _check_numbers(arrays, "static", (len(ids), len(names["static"])), missing=True)
     return SeriesSet(
         ids=ids,
@@ -327,5 +315,24 @@ def _history(
         frequency=frequency,
         categories=categories,
         warnings=(),
-        reading=_reading(dict(config["reading"])),
+        reading=_check_reading(dict(config["reading"])),
     )
+
+
+def _read_ragged(
+    arrays: Mapping[str, np.ndarray], names: Mapping[str, tuple[str, ...]], series: int
+) -> tuple[dict[str, tuple[np.ndarray, ...]], dict[str, np.ndarray]]:
+    """Split the arrays that hold all series one after another; return them and the lengths ``[N]``."""
+    ragged: dict[str, tuple[np.ndarray, ...]] = {}
+    lengths = {name: arrays[f"codec.{name}.lengths"] for name in _RAGGED}
+    for name, counts in lengths.items():
+        total = len(arrays[f"codec.{name}"])
+        valid = counts.dtype == np.int64 and counts.shape == (series,)
+        _require(valid, f"{name}.lengths", "one for each series")
+        # Check each length before the sum, which could overflow.
+        in_range = (counts >= 0).all() and (counts <= total).all()
+        _require(in_range and counts.sum() == total, f"{name}.lengths", f"{total} in all")
+        columns = () if name == "values" else (len(names[name]),)
+        _check_numbers(arrays, name, (total, *columns), missing=True)
+        ragged[name] = tuple(np.split(arrays[f"codec.{name}"], np.cumsum(counts)[:-1]))
+    return ragged, lengths

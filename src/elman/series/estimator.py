@@ -1,4 +1,4 @@
-"""The forecaster of series, in the manner of a scikit-learn estimator."""
+"""Forecaster as a scikit-learn estimator: fit, predict, update, evaluate and cross-validation."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from elman.engine.shapes import whole_number
 from elman.errors import OptionError
 from elman.series.forecast import Forecast
 from elman.series.options import ForecasterOptions
-from elman.series.predictor import ForecastPredictor, SeriesStream
+from elman.series.predictor import ForecastPredictor
+from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
 from elman.series.report import ForecastReport
-from elman.series.series import READING, SeriesOptions, SeriesSet, load_series
+from elman.series.series import SeriesSet, load_series
+from elman.series.stream import SeriesStream
 from elman.training.estimator import Estimator, needs_torch
 
 __all__ = ["Forecaster"]
 
-LEAST = 3
-"""Values that there must be to train on, and one more than the horizon."""
+MIN_TRAINING_VALUES = 3
+"""Values that training needs, besides at least one more than the horizon."""
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -28,9 +30,9 @@ def _names(text: str | None) -> tuple[str, ...]:
 class Forecaster(Estimator):
     """A recurrent network that forecasts one series or thousands, with intervals.
 
-    Its parameters are `elman.series.options.ForecasterOptions`, all by name; None lets Elman choose.
-    After `fit`: `model_` (the value that the file holds), `predictor_` (what `elman.load` returns),
-    `card_` (how it was trained and how good it is, beside naive forecasts) and `stopped_`.
+    The parameters are those of `elman.series.options.ForecasterOptions`, all by name; None lets Elman choose.
+    After `fit`, `model_` is the model, `predictor_` is what `elman.load` returns, `card_` describes the
+    training and the accuracy beside naive forecasts, and `stopped_` tells why training ended.
 
     >>> import numpy as np
     >>> values = 10 + np.sin(np.arange(96) * 2 * np.pi / 12)
@@ -46,7 +48,7 @@ class Forecaster(Estimator):
         return cast(ForecastPredictor, super()._fitted())
 
     def read(self, X: Any) -> SeriesSet:
-        """Return the series in `X` by the columns and policies among the parameters.
+        """Read series with the columns and policies of the parameters.
 
         Raises DataError, OptionError, MissingDependencyError.
         """
@@ -64,7 +66,7 @@ class Forecaster(Estimator):
                 future=_names(options.future),
                 static=_names(options.static),
                 frequency=options.frequency,
-                **{name: getattr(options, name) for name in READING},
+                **{name: getattr(options, name) for name in KEPT_OPTIONS},
             ),
         )
 
@@ -78,10 +80,21 @@ class Forecaster(Estimator):
         watch: Any = None,
         verbose: bool = False,
     ) -> Forecaster:
-        """Train on the series in `X`: a path, a data frame long or wide, arrays; return self.
+        """Train on series and return self.
 
-        `output`, `resume`, `watch` and `verbose` are as for `LanguageModel.fit`.
-        Raises DataError, OptionError, OutputError, ModelFileError, DivergedError.
+        Args:
+            X: a path, a data frame (long or wide), or arrays.
+            y: ignored; scikit-learn passes it.
+            output: the model file to write.
+            resume: whether to continue an interrupted run.
+            watch: is called with every event of the run.
+            verbose: whether to print the progress.
+
+        Raises:
+            DataError: the series cannot be read, or are too short.
+            OptionError: a parameter is out of range, or does not fit the series.
+            OutputError, ModelFileError: a file cannot be written or resumed.
+            DivergedError: the loss became infinite.
         """
         with needs_torch():
             from elman.series.train import train_forecaster
@@ -103,58 +116,66 @@ class Forecaster(Estimator):
         future: Any = None,
         point: str = "median",
     ) -> Forecast:
-        """Return the next steps of every series, as `ForecastPredictor.predict`."""
+        """Forecast the next steps of every series, as `ForecastPredictor.predict`."""
         return self._fitted().predict(horizon, series=series, future=future, point=point)
 
     def update(self, X: Any, **options: Any) -> Forecaster:
-        """Read new rows, so that forecasts begin after them; return self. As `ForecastPredictor.update`."""
+        """Read new rows, so that forecasts begin after them; return self. See `ForecastPredictor.update`."""
         self.model_ = self._fitted().update(X, **options).model
         return self
 
     def stream(self, series: str | None = None) -> SeriesStream:
-        """Return a stream over one series, to feed value by value."""
+        """Return a stream over one series (default: the only one), to feed value by value."""
         return self._fitted().stream(series)
 
     def evaluate(self, X: Any, **how: Any) -> ForecastReport:
-        """Return how good the forecasts of new rows are, as `ForecastPredictor.evaluate`."""
+        """Measure the forecasts of new rows, as `ForecastPredictor.evaluate`."""
         return self._fitted().evaluate(X, **how)
 
     def score(self, X: Any, y: None = None) -> float:  # noqa: ARG002 - scikit-learn's signature
-        """Return the skill on new rows against the best of the naive forecasts; above 0 is better."""
+        """Return the skill on new rows against the best simple forecast; above 0 the network is better."""
         return self.evaluate(X).skill.value
 
     def cross_validation(
         self, X: Any, *, windows: int = 5, step: int | None = None, refit: bool = False
     ) -> ForecastReport:
-        """Return how good forecasts of the last part of `X` are, from `windows` rolling origins.
+        """Measure forecasts of the end of `X` from rolling origins; this estimator itself is not fitted.
 
-        Origins are `step` (the horizon) apart, the last one a horizon before the end. The network is
-        trained before the first of them, and reads on to the others; with `refit` it is trained anew at
-        each. This estimator stays as it was. Raises as `fit`.
+        The last origin is a horizon before the end.
+
+        Args:
+            X: the series, as for `fit`.
+            windows: the number of origins of each series.
+            step: time steps between two origins (default: the horizon).
+            refit: whether to train at each origin; otherwise the network is trained before the first origin,
+                and reads the values up to each later one.
+
+        Raises:
+            OptionError: the origins leave too few values for training.
+            DataError, MissingDependencyError: as `fit`.
         """
         series, options = self.read(X), self._checked_options()
         h = options.horizon
         windows = whole_number("windows", windows, 1)
-        apart = h if step is None else whole_number("step", step, 1)
-        ends = [h + apart * (windows - 1 - n) for n in range(windows)]
-        longest, least = max(map(len, series.values)), max(LEAST, h + 1)
-        if longest - ends[0] < least:
+        step = h if step is None else whole_number("step", step, 1)
+        ends = [h + step * (windows - 1 - n) for n in range(windows)]
+        longest, needed = max(map(len, series.values)), max(MIN_TRAINING_VALUES, h + 1)
+        if longest - ends[0] < needed:
             raise OptionError(
                 "windows",
                 got=f"{windows}, which hold out {ends[0]} steps",
-                expected=f"at most {longest - least} of the {longest} that the longest series has",
+                expected=f"at most {longest - needed} of the {longest} that the longest series has",
             )
         with needs_torch():
             from elman.series.train import train_forecaster
-        found = []
+        forecasts = []
         for end in ends if refit else ends[:1]:
-            outcome = train_forecaster(series.before(end), options)
-            predictor = ForecastPredictor(outcome.model)
+            predictor = ForecastPredictor(train_forecaster(series.before(end), options).model)
             before = {
                 name: max(1, len(values) - end)
                 for name, values in zip(series.ids, series.values, strict=True)
             }
-            part = series.before(end - h) if refit else series
-            found += predictor.windows(part, before, 1 if refit else windows, apart)
-        # those of a series side by side
-        return predictor.report(sorted(found, key=lambda window: window.series))
+            read = series.before(end - h) if refit else series
+            forecasts += predictor.windows(read, before, 1 if refit else windows, step)
+        # Put the windows of each series side by side, as the comparison in the report expects.
+        return predictor.report(sorted(forecasts, key=lambda window: window.series))

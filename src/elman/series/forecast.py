@@ -1,4 +1,4 @@
-"""A forecast as a value: quantiles of the next values of every series, as a table and as a picture."""
+"""Forecast as a value: quantiles of the next values of every series, with a table and a picture of them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import numpy as np
 
 from elman.errors import DataError, OptionError, printable
 from elman.series.series import SeriesSet
-from elman.series.zones import to_aware
+from elman.series.time_zones import to_aware
 from elman.tables.columns import several
 from elman.tables.frames import frame
 
 __all__ = ["POINTS", "Forecast"]
 
 POINTS = ("median", "mean")
-"""What a forecast can be as one number a step."""
-
-MOST_HISTORY = 2_000
-"""Values of a series that a picture shows at most."""
-PRINTED_STEPS = 12
-"""Steps of the first series that are printed."""
+"""The contents of the column y_hat."""
+MAX_SHOWN_VALUES = 2_000
+"""Values of the history that a picture shows, at most."""
+MAX_PRINTED_STEPS = 12
+"""Steps of the first series that are printed, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,39 +30,41 @@ class Forecast:
 
     ids: tuple[str, ...]
     times: tuple[np.ndarray, ...]
-    """``[h]`` each, datetime64[us] or int64."""
+    """datetime64[us] or int64 ``[h]`` for each series."""
     levels: tuple[float, ...]
+    """The quantile levels."""
     quantiles: np.ndarray
-    """float64 ``[N, h, Q]``, ascending in the last; NaN at steps on which a series never has a value."""
+    """float64 ``[N, h, Q]``, ascending; NaN at steps on which a series never has a value."""
     mean: np.ndarray
-    """float64 ``[N, h]``: the expected values, which add up over time and series as medians do not."""
+    """float64 ``[N, h]``: the expected values, which add up over time and series, unlike medians."""
     history: SeriesSet
+    """The series that were forecast."""
     names: tuple[str, str]
-    """Of the columns of series and time."""
+    """The columns of ids and stamps."""
     intervals: tuple[float, ...] = (80.0, 95.0)
-    """In percent: those that were asked for in training."""
+    """The intervals that training asked for, in percent."""
     point: str = "median"
-    """What the column y_hat is: median or mean."""
+    """The content of the column y_hat: median or mean."""
     truth: np.ndarray | None = None
-    """float64 ``[N, h]``: what came, where it is known, to be drawn beside the forecast."""
+    """float64 ``[N, h]``: the true values, if they are known, to draw beside the forecast."""
 
     def __repr__(self) -> str:
         N, h, _ = self.quantiles.shape
-        what = f"{N:,} series, {h:,} step{'s' * (h != 1)} ahead"
+        title = f"{N:,} series, {h:,} step{'s' * (h != 1)} ahead"
         if not N:
-            return what
+            return title
         table, columns = [], self._columns(slice(0, 1))
-        more = len(columns["y_hat"]) - PRINTED_STEPS
+        more = len(columns["y_hat"]) - MAX_PRINTED_STEPS
         for name, column in columns.items():
+            shown = column[:MAX_PRINTED_STEPS]
             if column.dtype.kind == "f":
-                cells = [f"{value:.6g}" for value in column[:PRINTED_STEPS]]
+                cells = [f"{value:.6g}" for value in shown]
             else:
-                days = [str(one).removesuffix("T00:00:00.000000") for one in column[:PRINTED_STEPS]]
-                cells = [printable(day) for day in days]
+                cells = [printable(str(cell).removesuffix("T00:00:00.000000")) for cell in shown]
             cells = [printable(name), *cells]
             width = max(map(len, cells))
             table.append([cell.rjust(width) for cell in cells])
-        lines = [what, *("  ".join(row).rstrip() for row in zip(*table, strict=True))]
+        lines = [title, *("  ".join(row).rstrip() for row in zip(*table, strict=True))]
         if more > 0:
             lines.append(f"... {more:,} more steps of {printable(self.ids[0])}")
         if N > 1:
@@ -72,20 +73,26 @@ class Forecast:
 
     @property
     def y_hat(self) -> np.ndarray:
-        """The forecast as one number a step by `point`, float64 ``[N, h]``."""
+        """The median or the mean, by `point`: float64 ``[N, h]``."""
         return self.mean if self.point == "mean" else self.median
 
     @property
     def median(self) -> np.ndarray:
-        """The middle of the forecast: half of what comes is below it, float64 ``[N, h]``."""
+        """The median: half of the true values lie below it, float64 ``[N, h]``."""
         return np.asarray(self.quantiles[..., self.levels.index(0.5)])
 
+    @property
+    def shown_values(self) -> int:
+        """How many of the last values of the history a picture shows."""
+        horizon: int = self.quantiles.shape[1]
+        return min(MAX_SHOWN_VALUES, max(6 * horizon, 50))
+
     def to_frame(self, percents: Sequence[float] | None = None) -> Any:
-        """Return `to_columns` as a data frame of polars where that is installed, else as it is."""
+        """Return `to_columns` as a polars data frame, or as it is if polars is not installed."""
         return frame(self.to_columns(percents))
 
     def interval(self, percent: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the lower and upper end ``[N, h]`` of an interval in percent; raises OptionError."""
+        """Return the lower and upper ends ``[N, h]`` of an interval in percent; raises OptionError."""
         half = round((1 - percent / 100) / 2, 9)
         if half not in self.levels or half >= 0.5:
             shares = [f"{100 * (1 - 2 * level):g}" for level in self.levels if level < 0.5]
@@ -94,14 +101,19 @@ class Forecast:
         return self.quantiles[..., low], self.quantiles[..., -1 - low]
 
     def to_columns(self, percents: Sequence[float] | None = None) -> dict[str, np.ndarray]:
-        """Return a row for each series and step as columns: id, time, y_hat, mean, lo-80, hi-80, and so on.
+        """Return columns with a row for each series and step: id, time, y_hat, mean, lo-80, hi-80, and so on.
 
-        Ids and stamps are as they came, so that the columns can be joined with one's own table: whole numbers
-        as whole numbers, and stamps that bore a time zone as datetimes that bear it.
+        Ids and stamps come back as they were read, so that the columns can be joined with the user's table:
+        whole numbers as whole numbers, and stamps with a time zone as datetime objects with that zone.
 
-        y_hat is the median; where the forecast was asked for with ``point="mean"``, y_hat is the mean and
-        the median stands beside it. Steps on which a series never has a value have no row. `percents` are
-        the intervals, those of training where they are not given. Raises OptionError.
+        y_hat is the median, beside the column mean; after ``predict(point="mean")`` y_hat is the mean, beside
+        the column median. Steps on which a series never has a value have no row.
+
+        Args:
+            percents: the intervals (default: those of training).
+
+        Raises:
+            OptionError: there is no such interval.
         """
         return self._columns(slice(None), percents)
 
@@ -120,15 +132,15 @@ class Forecast:
             columns[f"lo-{percent:g}"] = low[series].reshape(-1)
             columns[f"hi-{percent:g}"] = high[series].reshape(-1)
         if np.isnan(columns["y_hat"]).any():
-            there = ~np.isnan(columns["y_hat"])
-            columns = {name: column[there] for name, column in columns.items()}
+            has_value = ~np.isnan(columns["y_hat"])
+            columns = {name: column[has_value] for name, column in columns.items()}
         return columns
 
     def _ids(self) -> np.ndarray:
         if self.history.reading.get("ids") == "whole":
             try:
                 return np.array(self.ids, np.int64)
-            except ValueError:  # of a later series it is no number
+            except ValueError:  # a series that was added later has another id
                 pass
         return np.array(self.ids, object)
 
@@ -137,9 +149,15 @@ class Forecast:
         return times if zone is None or times.dtype.kind != "M" else to_aware(times, zone)
 
     def plot(self, series: str | None = None, percents: Sequence[float] | None = None) -> Any:
-        """Return a matplotlib figure of one series' history and forecast, the first where none is named.
+        """Draw the history and the forecast of one series as a matplotlib figure.
 
-        Raises DataError for a series that is not there, MissingDependencyError.
+        Args:
+            series: its id (default: the first series).
+            percents: the intervals (default: those of training).
+
+        Raises:
+            DataError: there is no such series.
+            MissingDependencyError: matplotlib is not installed.
         """
         from elman.draw import plots
 
@@ -147,7 +165,7 @@ class Forecast:
             raise DataError("no such series", got=series, expected=several(self.ids))
         place = 0 if series is None else self.ids.index(str(series))
         values, times = self.history.values[place], self.history.times[place]
-        shown = min(MOST_HISTORY, max(6 * self.quantiles.shape[1], 50))
+        shown = self.shown_values
         ends = {}
         for percent in self.intervals if percents is None else percents:
             low, high = self.interval(percent)

@@ -1,7 +1,7 @@
-"""The plain forecasts that every forecast stands beside, and the season of a series.
+"""Simple forecasts to compare with (naive, seasonal naive, drift, average), and the season of a series.
 
-A series is ``[T]``, one value a step; a value that is missing or infinite is NaN or counts as such.
-Every forecast is finite wherever one value is.
+A series is ``[T]``, a value for each time step; NaN and infinite values count as missing. Every forecast is
+finite if the series has a finite value.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ __all__ = [
 ]
 
 _MAX = np.finfo(np.float64).max
-# The 90 % test of M4, two-sided; and 99 %, one-sided, where all periods are tried.
-_LIMIT, _SEARCH_LIMIT = 1.645, 2.326
-# A period that no calendar suggests must explain this much of what is left without the trend.
-_SEARCH_SHARE = 0.3
-# What is left of a series of largest value 1 below this is rounding of its sums.
+# Normal quantiles: the two-sided 90 % test of M4, and a one-sided 99 % test when all periods are searched.
+_M4_QUANTILE, _SEARCH_QUANTILE = 1.645, 2.326
+# A period that no calendar suggests needs this autocorrelation, after the trend is removed.
+_MIN_SEARCH_CORRELATION = 0.3
+# Deviations below this, in a series of largest value 1, are rounding errors of its sums.
 _ROUNDING = 1e-10
 
 
 def _known(values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return the series as float64 with NaN where a value is not finite, and the places of the others."""
+    """Return the series as float64 with NaN for values that are not finite, and the indices of the others."""
     series = np.asarray(values, np.float64)
     series = np.where(np.isfinite(series), series, np.nan)
     places = np.flatnonzero(np.isfinite(series))
@@ -47,7 +47,7 @@ def _known(values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _unit(values: ArrayLike) -> np.ndarray:
-    """Return the series over its largest absolute value, what is missing put between its neighbours."""
+    """Divide the series by its largest absolute value, and interpolate missing values."""
     series, places = _known(values)
     filled = np.interp(np.arange(len(series)), places, series[places])
     largest = np.abs(filled).max()
@@ -55,7 +55,7 @@ def _unit(values: ArrayLike) -> np.ndarray:
 
 
 def naive(values: ArrayLike, horizon: int) -> np.ndarray:
-    """Return the last known value, `horizon` times ``[H]``; raises DataError, OptionError.
+    """Forecast the last known value for all steps, ``[H]``; raises DataError, OptionError.
 
     >>> naive([1.0, 3.0, float("nan")], 2).tolist()
     [3.0, 3.0]
@@ -65,9 +65,9 @@ def naive(values: ArrayLike, horizon: int) -> np.ndarray:
 
 
 def seasonal_naive(values: ArrayLike, horizon: int, season: int) -> np.ndarray:
-    """Return for each step to come the last known value of its place in the season of `season` steps.
+    """Forecast for each step the last known value at its phase of the season, ``[H]``.
 
-    A place that was never known has the last known value. Raises DataError, OptionError.
+    A phase without a known value gets the last known value. Raises DataError, OptionError.
 
     >>> seasonal_naive([1.0, 2.0, 3.0, 4.0], 3, season=2).tolist()
     [3.0, 4.0, 3.0]
@@ -77,12 +77,12 @@ def seasonal_naive(values: ArrayLike, horizon: int, season: int) -> np.ndarray:
     ahead = len(series) + np.arange(whole_number("horizon", horizon, 1))
     at = np.full(min(season, len(series) + len(ahead)), places[-1])
     phases = places % season
-    at[phases] = places  # of several the last stays
+    at[phases] = places  # the last value of each phase wins
     return np.asarray(series[at[ahead % season]])
 
 
 def drift(values: ArrayLike, horizon: int) -> np.ndarray:
-    """Return the line through the first and the last known value, continued ``[H]``.
+    """Forecast the line through the first and the last known value, ``[H]``.
 
     Raises DataError, OptionError.
 
@@ -99,9 +99,9 @@ def drift(values: ArrayLike, horizon: int) -> np.ndarray:
 
 
 def average(values: ArrayLike, horizon: int, steps: int) -> np.ndarray:
-    """Return the mean of what is known of the last `steps` values, `horizon` times ``[H]``.
+    """Forecast the mean of the known ones of the last `steps` values for all steps, ``[H]``.
 
-    Where nothing is known of these, the last known value. Raises DataError, OptionError.
+    If none of them is known, this is the last known value. Raises DataError, OptionError.
 
     >>> average([9.0, 1.0, 3.0], 2, steps=2).tolist()
     [2.0, 2.0]
@@ -109,12 +109,12 @@ def average(values: ArrayLike, horizon: int, steps: int) -> np.ndarray:
     series, places = _known(values)
     recent = series[-whole_number("steps", steps, 1) :]
     recent = recent[np.isfinite(recent)] if np.isfinite(recent).any() else series[places[-1:]]
-    # divided first, so that a mean of finite values is finite
+    # Divide before adding, so that a mean of finite values is finite.
     return np.full(whole_number("horizon", horizon, 1), (recent / len(recent)).sum())
 
 
 def _autocorrelation(series: np.ndarray, lags: int) -> np.ndarray:
-    """Return the autocorrelation of a part of a unit series at 0 to `lags`, 0 where it is constant."""
+    """Return the autocorrelation of a scaled series at lags 0 to `lags`; zeros if it is constant."""
     centred = series - series.mean()
     size = 1 << (len(series) + lags).bit_length()
     spectrum = np.fft.rfft(centred, size)
@@ -124,15 +124,15 @@ def _autocorrelation(series: np.ndarray, lags: int) -> np.ndarray:
 
 
 def _limit(correlation: np.ndarray, season: int, steps: int, quantile: float) -> float:
-    """Return what the autocorrelation at `season` must exceed (Bartlett 1946)."""
+    """Return the limit that a significant autocorrelation at `season` exceeds (Bartlett 1946)."""
     return float(quantile * np.sqrt((1 + 2 * (correlation[1:season] ** 2).sum()) / steps))
 
 
 def is_seasonal(values: ArrayLike, season: int) -> bool:
-    """Return whether M4's test finds the season: the autocorrelation beyond its 90 % limit.
+    """Return whether M4's test finds the season: the autocorrelation exceeds its 90 % limit.
 
-    Below three whole seasons the answer is no. Source: Makridakis, Spiliotis, Assimakopoulos, "The M4
-    Competition", 2020, and its published code. Raises DataError, OptionError.
+    A series shorter than three seasons is not seasonal. Source: Makridakis, Spiliotis, Assimakopoulos,
+    "The M4 Competition", 2020, and its published code. Raises DataError, OptionError.
 
     >>> is_seasonal([1.0, 5.0, 2.0, 0.0] * 5, 4)
     True
@@ -141,11 +141,11 @@ def is_seasonal(values: ArrayLike, season: int) -> bool:
     if whole_number("season", season, 1) < 2 or len(series) < 3 * season:
         return False
     correlation = _autocorrelation(series, season)
-    return bool(abs(correlation[season]) > _limit(correlation, season, len(series), _LIMIT))
+    return bool(abs(correlation[season]) > _limit(correlation, season, len(series), _M4_QUANTILE))
 
 
 def _without_trend(series: np.ndarray, season: int) -> np.ndarray:
-    """Return the series less its centred average over a season, whose two ends have half weight."""
+    """Subtract the centred moving average over a season; for even seasons its ends have half weight."""
     sums = np.append(0.0, series).cumsum()
     average = (sums[season:] - sums[:-season]) / season
     if season % 2 == 0:
@@ -155,57 +155,59 @@ def _without_trend(series: np.ndarray, season: int) -> np.ndarray:
 
 
 def _strength(series: np.ndarray, season: int, quantile: float) -> float:
-    """Return the autocorrelation at `season` without the trend, 0 where it is no season.
+    """Return the autocorrelation at `season` after the trend is removed, 0 if it is not a season.
 
-    The trend is the average over a season: it takes random walks away and leaves the season. A season
-    stands out from all shorter lags down to its half, and comes back after two.
+    The trend is the moving average over a season; removing it also removes random walks. At a season the
+    autocorrelation is higher than at all shorter lags down to half of it, and peaks again at twice the lag.
     """
     if season < 2 or len(series) < 3 * season:
         return 0.0
     near = season // 8
-    rest = _without_trend(series, season)
-    correlation = _autocorrelation(rest, min(2 * season + near, len(rest) - 1))
-    here = float(correlation[season])
-    before = correlation[season // 2 : season - near]
-    again = correlation[2 * season - near :]
-    if here <= _limit(correlation, season, len(rest), quantile) or here <= before.max():
+    detrended = _without_trend(series, season)
+    correlation = _autocorrelation(detrended, min(2 * season + near, len(detrended) - 1))
+    peak = float(correlation[season])
+    shorter = correlation[season // 2 : season - near]
+    twice = correlation[2 * season - near :]
+    limit = _limit(correlation, season, len(detrended), quantile)
+    if peak <= limit or peak <= shorter.max():
         return 0.0
-    return here if len(again) and again.max() >= here / 2 else 0.0
+    return peak if len(twice) and twice.max() >= peak / 2 else 0.0
 
 
 def _periods(series: np.ndarray) -> set[int]:
-    """Return the periods that the series itself suggests, up to a third of its length."""
+    """Return the periods at which the autocorrelation of the series peaks, up to a third of its length."""
     steps = np.arange(len(series))
     slope = np.polyfit(steps, series, 1)
     correlation = _autocorrelation(series - np.polyval(slope, steps), len(series) // 3)
-    found = set()
+    periods = set()
     for period in range(3, len(correlation)):
         width = max(1, period // 4)
         near = correlation[period - width : period + width + 1]
         if correlation[period] <= 0 or correlation[period] < near.max():
             continue
-        # without the trend, which the straight line left in, the peak stands elsewhere
+        # A straight line does not remove the whole trend: move to the peak without the moving average.
         for _ in range(3):
             width = max(1, period // 4)
-            rest = _without_trend(series, period)
-            around = _autocorrelation(rest, min(period + width, len(rest) - 1))
+            detrended = _without_trend(series, period)
+            around = _autocorrelation(detrended, min(period + width, len(detrended) - 1))
             low = max(3, period - width)
             better = low + int(around[low:].argmax())
             if better == period or 3 * better > len(series):
                 break
             period = better
-        found.add(period)
-    return found
+        periods.add(period)
+    return periods
 
 
 def find_season(values: ArrayLike, candidates: Iterable[int] = ()) -> int:
-    """Return the season of a series in steps, 1 where there is none.
+    """Return the season of a series in steps, 1 if there is none.
 
-    Tried are the `candidates` (those of the calendar: 12 for months), then, if none of them is one, the
-    peaks of the autocorrelation from 3 to T/3. A season is an autocorrelation beyond the limit of
-    `is_seasonal` after the average over a season is taken away, higher than at shorter lags, and still
-    half as high two seasons on; one that no calendar suggests passes at 99 % and is at least 0.3.
-    Of several that are as high but for chance the shortest is returned. Raises DataError, OptionError.
+    First the `candidates` are tried (those of the calendar, such as 12 for months). If none is a season, the
+    peaks of the autocorrelation between 3 and T/3 are tried. At a season the autocorrelation, after the
+    moving average over the season is subtracted, exceeds the limit of `is_seasonal`, is higher than at
+    shorter lags, and is at least half as high two seasons later. A period that no calendar suggests must
+    exceed the 99 % limit and 0.3. If several seasons do not differ significantly, the shortest is returned.
+    Raises DataError, OptionError.
 
     >>> wave = np.sin(np.arange(120) * 2 * np.pi / 12) + np.arange(120)
     >>> find_season(wave, [4, 12]), find_season(wave), find_season(np.arange(120.0))
@@ -213,21 +215,21 @@ def find_season(values: ArrayLike, candidates: Iterable[int] = ()) -> int:
     """
     series = _unit(values)
     calendar = {whole_number("candidates", season, 1) for season in candidates}
-    seasons = [season for season in sorted(calendar) if _strength(series, season, _LIMIT)]
+    seasons = [season for season in sorted(calendar) if _strength(series, season, _M4_QUANTILE)]
     if not seasons and len(series) >= 9:
         seasons = [
             period
             for period in sorted(_periods(series))
-            if _strength(series, period, _SEARCH_LIMIT) >= _SEARCH_SHARE
+            if _strength(series, period, _SEARCH_QUANTILE) >= _MIN_SEARCH_CORRELATION
         ]
     if not seasons:
         return 1
-    rest = _without_trend(series, seasons[-1])
-    # at a long lag fewer pairs are summed
-    pairs = 1 - np.array(seasons) / len(rest)
-    correlation = _autocorrelation(rest, seasons[-1])[seasons] / pairs
-    # twice a season is one too: the longer must be better by more than chance
-    least = correlation.max() - _LIMIT * np.sqrt(2 / len(rest))
+    detrended = _without_trend(series, seasons[-1])
+    # Fewer pairs are summed at a long lag.
+    pair_share = 1 - np.array(seasons) / len(detrended)
+    correlation = _autocorrelation(detrended, seasons[-1])[seasons] / pair_share
+    # Twice a season is a season too, so a longer one must be significantly better.
+    least = correlation.max() - _M4_QUANTILE * np.sqrt(2 / len(detrended))
     return seasons[int(np.argmax(correlation >= least))]
 
 
@@ -239,14 +241,26 @@ def naive_quantiles(
     *,
     seasons: Sequence[int] = (),
 ) -> dict[str, np.ndarray]:
-    """Return the quantiles ``[Q, H]`` at `levels` of the simple forecasts, by name.
+    """Return the quantiles ``[Q, H]`` of the simple forecasts, by name.
 
-    These are naive, seasonal naive (where `season` is 2 or more; each of the other `seasons` is named
-    by its steps), drift, and the average of the last values: of three seasons, three horizons or 30
-    values, whichever is most. Around each forecast the quantiles are normal, with the errors of one step in
-    the series and their growth with the horizon as in Hyndman, Athanasopoulos, "Forecasting: Principles and
-    Practice", 3rd ed., 5.5.
-    Raises DataError, OptionError.
+    The quantiles are normal around each forecast. Their spread is that of the one-step errors in the series,
+    and grows with the horizon as in Hyndman, Athanasopoulos, "Forecasting: Principles and Practice", 3rd ed.,
+    5.5.
+
+    Args:
+        values: ``[T]``.
+        horizon: the number of steps H.
+        season: steps of the season of the seasonal naive forecast, 1 for none.
+        levels: the quantile levels.
+        seasons: further seasons, each with a seasonal naive forecast named by its steps.
+
+    Returns:
+        naive, seasonal naive, drift, and average: the mean of the last three seasons, three horizons or 30
+        values, whichever is most.
+
+    Raises:
+        DataError: there is no finite value.
+        OptionError: a number is out of range.
 
     >>> naive_quantiles([0.0, 1.0, 0.0, 1.0], 1, 1, [0.5, 0.9])["naive"].round(3).tolist()
     [[1.0], [2.282]]
@@ -255,7 +269,7 @@ def naive_quantiles(
     """
     series, places = _known(values)
     ahead = np.arange(1, horizon + 1)
-    # by a power of two, which changes no digit: differences of great numbers would leave the finite range
+    # Divide by a power of two, which keeps all digits: differences of huge values would overflow.
     power = int(np.frexp(np.abs(series[places]).max())[1].clip(-1000))
     small = np.ldexp(series, -power)
     recent = max(3 * season, 3 * horizon, 30)
@@ -270,10 +284,10 @@ def naive_quantiles(
     growth = np.sqrt(ahead * (1 + ahead / max(1, len(series) - 1)))
     points["drift"] = (drift(series, horizon), small[1:] - small[:-1] - line, growth)
     mean = average(series, horizon, recent)
-    apart = small[-recent:] - np.ldexp(mean[0], -power)
-    points["average"] = (mean, apart, np.full(horizon, np.sqrt(1 + 1 / recent)))
+    deviations = small[-recent:] - np.ldexp(mean[0], -power)
+    points["average"] = (mean, deviations, np.full(horizon, np.sqrt(1 + 1 / recent)))
     normal = np.array([NormalDist().inv_cdf(level) for level in levels])
-    found = {}
+    quantiles = {}
     with np.errstate(all="ignore"):
         for name, (point, errors, growth) in points.items():
             known = errors[np.isfinite(errors)]
@@ -281,5 +295,5 @@ def naive_quantiles(
             if spread > 0:
                 spread *= np.sqrt(np.mean((known / spread) ** 2))
             spread = np.ldexp(spread, power)
-            found[name] = np.clip(point + normal[:, None] * spread * growth, -_MAX, _MAX)
-    return found
+            quantiles[name] = np.clip(point + normal[:, None] * spread * growth, -_MAX, _MAX)
+    return quantiles

@@ -1,4 +1,4 @@
-"""The forecaster in training: what `elman.series.predictor` answers, as a torch module."""
+"""The forecaster's network and its loss in torch; `elman.series.network` states its formula."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ __all__ = ["Forecaster", "pinball"]
 
 
 class _Member(torch.nn.Module):
+    """One network; `ahead` is the number of future segments."""
+
     def __init__(self, config: ForecastConfig, ahead: int, dropout: float, precision: str) -> None:
         super().__init__()
         self.config, self.ahead = config, ahead
@@ -28,25 +30,25 @@ class _Member(torch.nn.Module):
         self.output = torch.nn.Linear(H, config.segment * config.quantiles)
         self.skip = torch.nn.Linear(config.input_size, config.segment, bias=False)
         self.dropout = Dropout(dropout)
-        # an untrained network gives the naive forecast
+        # Start at the naive forecast: the answers of an untrained network are 0.
         for parameter in (self.output.weight, self.output.bias, self.skip.weight):
             torch.nn.init.zeros_(parameter)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return ``[ahead, B, s, Q]`` for ``inputs [S, B, F]``."""
+        """Return quantiles ``[ahead, B, s, Q]`` for ``inputs [S, B, F]``."""
         read = self.input(inputs).relu()
         y = read
         for layer in self.layers:
             y, _ = layer(self.dropout(y))
         future, read = y[-self.ahead :], read[-self.ahead :]
         mixed = self.middle(torch.cat([self.dropout(future), read], dim=2)).relu()
-        found = self.output(self.dropout(mixed)).unflatten(2, (self.config.segment, -1))
-        linear = self.skip(inputs[-self.ahead :])
-        return cast(Tensor, found + linear[..., None])
+        answers = self.output(self.dropout(mixed)).unflatten(2, (self.config.segment, -1))
+        skipped = self.skip(inputs[-self.ahead :])
+        return cast(Tensor, answers + skipped[..., None])
 
 
 class Forecaster(Trainable):
-    """The members, each on its own: quantiles ``[M, B, h, Q]`` in units of the window."""
+    """All members, each with its own weights: quantiles ``[M, B, h, Q]`` in units of the window."""
 
     def __init__(
         self, config: ForecastConfig, horizon: int, dropout: float = 0.0, precision: str = "float32"
@@ -60,23 +62,28 @@ class Forecaster(Trainable):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the quantiles of every member for ``inputs [S, B, F]``."""
-        found = torch.stack([member(inputs) for member in self.members])
-        return found.permute(0, 2, 1, 3, 4).flatten(2, 3)[:, :, : self.horizon]
+        answers = torch.stack([member(inputs) for member in self.members])
+        return answers.permute(0, 2, 1, 3, 4).flatten(2, 3)[:, :, : self.horizon]
 
 
 def pinball(quantiles: Tensor, truth: Tensor, weight: Tensor, levels: Tensor) -> Tensor:
-    """Return the summed quantile loss of ``quantiles [M, B, h, Q]`` for ``truth [B, h]``.
+    """Return the summed quantile loss of the windows, averaged over the members.
 
-    A window's loss is the mean over its known steps (NaN is missing) and the levels ``[Q]``, times its
-    ``weight [B]``; the members' are meant.
+    The loss of a window is the mean over its known steps and over the levels, times its weight.
 
     Source: R. Koenker and G. Bassett, "Regression Quantiles", Econometrica 46 (1978).
+
+    Args:
+        quantiles: ``[M, B, h, Q]``.
+        truth: ``[B, h]``, NaN where missing.
+        weight: ``[B]``.
+        levels: ``[Q]``.
 
     >>> pinball(torch.zeros(1, 1, 1, 1), torch.ones(1, 1), torch.ones(1), torch.tensor([0.25]))
     tensor(0.2500)
     """
     known = ~truth.isnan()
-    apart = torch.where(known, truth, 0.0)[..., None] - quantiles
-    losses = torch.maximum(levels * apart, (levels - 1) * apart) * known[..., None]
+    distance = torch.where(known, truth, 0.0)[..., None] - quantiles
+    losses = torch.maximum(levels * distance, (levels - 1) * distance) * known[..., None]
     windows = losses.sum(2).mean(2) / known.sum(1).clamp(min=1)
     return (windows * weight).sum() / len(quantiles)

@@ -1,4 +1,4 @@
-"""The options of training a forecaster."""
+"""Options of training a forecaster; command, estimator and docs are generated from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ForecasterOptions"]
 
 @dataclass(frozen=True)
 class ForecasterOptions(RecurrentOptions):
-    """What a person may choose of a `Forecaster`; None lets Elman choose.
+    """Options of a `Forecaster`; None lets Elman choose from the series.
 
     >>> ForecasterOptions(horizon=0)
     Traceback (most recent call last):
@@ -23,40 +23,59 @@ class ForecasterOptions(RecurrentOptions):
 
     cell: CellName = network("gru", "recurrent cell")
     horizon: int = reading(10, "steps to forecast", low=1, high=10_000)
-    id_column: str | None = reading(None, "column that names the series (default: unique_id)")
+    id_column: str | None = reading(
+        None, "column that names the series of each row (default: unique_id, if there is one)"
+    )
     time_column: str | None = reading(
         None, "column of dates or steps (default: ds, or the only column of dates)"
     )
-    target: str | None = reading(None, "column to forecast (default: y, or the columns of numbers)")
-    past: str | None = reading(None, "columns known up to the present, with commas between them")
-    future: str | None = reading(None, "columns known in advance, with commas between them")
-    static: str | None = reading(None, "columns with one value a series, with commas between them")
-    frequency: str | None = reading(
-        None, "step, as h, 30min, D, Mon-Sat, MS, BME; steps counts rows (default: from the stamps)"
+    target: str | None = reading(
+        None, "column to forecast (default: y, or the columns of numbers); commas between several"
     )
-    timezone: str | None = reading(None, "where clocks without a zone stand, as Europe/Berlin")
+    past: str | None = reading(
+        None, "columns known up to the present, such as weather, with commas between them"
+    )
+    future: str | None = reading(
+        None, "columns known in advance, such as holidays, with commas between them"
+    )
+    static: str | None = reading(
+        None, "columns with a single value for each series, with commas between them"
+    )
+    frequency: str | None = reading(
+        None,
+        "step, as h, 30min, D, Mon-Sat, MS, BME; steps counts rows (default: inferred from the dates)",
+    )
+    timezone: str | None = reading(
+        None, "time zone of dates that carry none, as Europe/Berlin (default: none)"
+    )
     date_format: str | None = reading(
         None,
-        "form of the dates, as %d/%m/%Y, epoch_s, epoch_ms or excel (default: from the column)",
+        "format of the dates, as %d/%m/%Y, epoch_s, epoch_ms or excel (default: recognised from them)",
     )
     missing: Literal["mask", "fill", "error"] = reading(
-        "mask", "a row without a value: left missing, the last value again, an error"
+        "mask",
+        "a row without a value: mask leaves it missing, fill repeats the last value, error refuses it",
     )
     gaps: Literal["mask", "fill", "error"] = reading(
-        "mask", "a row that is not there: left missing, the last value again, an error"
+        "mask",
+        "a step without a row: mask leaves it missing, fill repeats the last value, error refuses it",
     )
     duplicates: Literal["error", "first", "last", "mean", "sum"] = reading(
-        "error", "two rows of one stamp: an error, or one of them, their mean or sum"
+        "error",
+        "rows of a series with the same date: refuse them, take one of them, or their mean or sum",
     )
     season: int | None = reading(
         None, "steps of the season, 1 for none (default: found in the values)", low=1
     )
     transform: Literal["auto", "none", "log"] = reading(
-        "auto", "values as they are, or their logarithms"
+        "auto",
+        "forecast the values or their logarithms (auto: logarithms of positive values whose spread grows"
+        " with their level)",
     )
     calendar: Literal["auto", "yes", "no"] = reading(
         "auto",
-        "read where a stamp stands in day, week and year (default: where that explains errors)",
+        "read the phase of day, week and year (auto: if it explains errors of the naive forecast, or if most"
+        " values equal the one before)",
     )
     window: int | None = reading(
         None, "steps of the past used as input (default: from season and horizon)", low=2
@@ -64,20 +83,22 @@ class ForecasterOptions(RecurrentOptions):
     levels: str = reading("80,95", "intervals in percent, with commas between them")
     members: int | None = network(
         None,
-        "networks that answer together (default: from the data)",
+        "networks whose answers are averaged (default: 4 or 5, fewer if the time is short)",
         low=1,
         high=32,
     )
-    evaluations: int = training(20, "measurements on the validation set", low=1, high=10000)
+    evaluations: int = training(
+        20, "times to measure the validation loss during training", low=1, high=10000
+    )
     refit: bool = training(
-        True, "train anew on all values once the best length of training is known"
+        True, "train again on all values, for as long as was best for the validation set"
     )
 
     def __post_init__(self) -> None:
         for name in ("target", "past", "future", "static"):
             value = getattr(self, name)
             if isinstance(value, list | tuple):
-                if not all(isinstance(one, str) and "," not in one for one in value):
+                if not all(isinstance(column, str) and "," not in column for column in value):
                     expected = "names of columns, without commas in them"
                     raise OptionError(name, got=value, expected=expected)
                 object.__setattr__(self, name, ",".join(value) or None)

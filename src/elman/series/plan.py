@@ -1,4 +1,4 @@
-"""The run of a forecaster in numbers: the options, and defaults that follow from the series."""
+"""Plan of a forecaster's training: the options, with defaults that follow from the series."""
 
 from __future__ import annotations
 
@@ -19,73 +19,69 @@ __all__ = [
     "percents",
 ]
 
-
 MANY_WINDOWS = 20_000
-"""Windows from which a forecaster is as large as there is room for."""
-
-
+"""Training windows above which the network is large and needs little regularisation."""
 FORECAST_LIMIT = 170.0
-"""Seconds that a forecaster trains at most without a budget; with the tests a run takes three minutes."""
-
-
+"""Seconds of training at most if no budget is given; with its tests, a run takes three minutes."""
 UNMEASURED_STEPS = 400
-"""Steps of a forecaster's run without a budget where no values can be held out to end it."""
+"""Training steps if no budget is given and no values can be held out to stop early."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastPlan(Schedule):
-    """The run of a forecaster in numbers."""
+    """Sizes, regularisation and length of a forecaster's training."""
 
     hidden_size: int
     num_layers: int
     dropout: float
     noise: float
-    """Standard deviation of what is added to every input in training."""
+    """Standard deviation of the noise that training adds to every input."""
     trend: float
-    """Slope of the lines that are added to most windows in training, in seasonal changes a season."""
+    """Standard deviation of the slope of the lines that training adds to windows, in mean seasonal changes
+    for each season."""
     members: int
+    """Networks whose answers are averaged."""
     refit: bool
-    least_past: int
-    """Values before the first origin that is trained on."""
-    least_future: int
-    """Values after the last one."""
+    """Whether a second stage trains on all values."""
+    min_past: int
+    """Values before the first training origin."""
+    min_future: int
+    """Values after the last training origin."""
     intervals: tuple[float, ...]
-    """Those that were asked for, in percent."""
+    """The intervals that the user asked for, in percent."""
 
 
 def percents(intervals: str) -> tuple[float, ...]:
-    """Return intervals as they are written in the option `levels`, in percent; raises OptionError.
+    """Parse the intervals of the option `levels`, in percent; raises OptionError.
 
     >>> percents("80, 95")
     (80.0, 95.0)
     """
-    found = []
-    for text in intervals.split(","):
-        try:
-            found.append(float(text))
-        except ValueError:
-            found.append(math.nan)
-    if not all(1 <= share <= 99.99 for share in found):
+    try:
+        shares = tuple(map(float, intervals.split(",")))
+    except ValueError:
+        shares = (math.nan,)
+    if not all(1 <= share <= 99.99 for share in shares):
         raise OptionError("levels", got=intervals, expected="percents such as 80,95")
-    return tuple(found)
+    return shares
 
 
 def forecast_plan(options: ForecasterOptions, rule: WindowRule, lengths: list[int]) -> ForecastPlan:
-    """Return the run that `options` ask for on series of these lengths."""
+    """Return the plan that the options ask for, on series of these lengths."""
     windows = sum(max(0, length - rule.horizon) for length in lengths)
     many = windows > MANY_WINDOWS
-    least_past = min(rule.window, 2 * rule.season if rule.season > 1 else max(20, 2 * rule.segment))
-    enough = min(lengths) >= 4 * rule.horizon + least_past
-    how = schedule(
+    min_past = min(rule.window, 2 * rule.season if rule.season > 1 else max(20, 2 * rule.segment))
+    enough = min(lengths) >= 4 * rule.horizon + min_past
+    run = schedule(
         options,
         batch_size=256 if windows > 5_000 else 128 if windows > 500 else 64,
         learning_rate=5e-3 if many else 2e-3,
         average=0.99,
     )
     if is_unlimited(options):
-        how = replace(how, limit=FORECAST_LIMIT)
+        run = replace(run, limit=FORECAST_LIMIT)
     return ForecastPlan(
-        **asdict(how),
+        **asdict(run),
         hidden_size=options.hidden_size or (128 if many else 64),
         num_layers=options.num_layers or 1,
         dropout=(0.1 if many else 0.3) if options.dropout is None else options.dropout,
@@ -93,7 +89,7 @@ def forecast_plan(options: ForecasterOptions, rule: WindowRule, lengths: list[in
         trend=0.5 if rule.season > 1 and windows < 5_000 else 0.0,
         members=options.members or (4 if many else 5),
         refit=options.refit,
-        least_past=least_past,
-        least_future=rule.horizon if enough else max(1, min(rule.horizon // 3, rule.segment)),
+        min_past=min_past,
+        min_future=rule.horizon if enough else max(1, min(rule.horizon // 3, rule.segment)),
         intervals=percents(options.levels),
     )

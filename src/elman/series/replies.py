@@ -103,9 +103,9 @@ class ForecastReplies(Replies):
 
 
 def _series_reply(forecast: Forecast, index: int) -> SeriesReply:
-    from elman.series.forecast import MOST_HISTORY
 
-    shown = min(MOST_HISTORY, max(6 * forecast.quantiles.shape[1], 50))
+
+    shown = forecast.shown_values
     intervals: list[IntervalReply] = []
     for percent in forecast.intervals:
         low, high = (array_values(bound[index]) for bound in forecast.interval(percent))

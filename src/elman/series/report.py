@@ -1,4 +1,4 @@
-"""What a forecast is worth: its figures beside those of the plain forecasts, and in words."""
+"""Report on forecasts: errors and intervals beside those of simple forecasts, and verdicts in words."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from elman.metrics.forecast import (
     weighted_quantile_loss,
 )
 from elman.metrics.skill import Skill, is_repeated_last, paired_skill
+from elman.series.codec import ForecastCodec
 from elman.series.naive import naive, naive_quantiles
+from elman.series.series import SeriesSet
 from elman.tables.frames import frame_of
 
-__all__ = ["Figures", "ForecastReport", "Interval", "Window", "forecast_report"]
+__all__ = ["Figures", "ForecastReport", "Interval", "Window", "forecast_report", "report_windows"]
 
 _NETWORK = "the network"
 _MAX = float(np.finfo(np.float64).max)
@@ -32,68 +34,47 @@ _MAX = float(np.finfo(np.float64).max)
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """One forecast of one series, and what came."""
+    """One forecast of one series, and the values that came."""
 
     series: str
-    """The name of the series."""
+    """The id of the series."""
     history: np.ndarray
-    """``[T]`` all values up to the origin, NaN where missing."""
+    """``[T]``: all values before the origin, NaN where missing."""
     truth: np.ndarray
-    """``[H]`` NaN where missing."""
+    """``[H]``: the values after it, NaN where missing."""
     quantiles: np.ndarray
-    """``[Q, H]`` the forecast."""
+    """``[Q, H]``: the forecast."""
     season: int = 1
-    """Steps of a season, 1 where there is none."""
+    """Steps of the season of MASE and of the seasonal naive forecast, 1 for none."""
     seasons: tuple[int, ...] = ()
     """Other seasons that the series may have."""
     time: int | None = None
-    """Step of the origin on a clock that all series share; None: the length of the history."""
-
-    @classmethod
-    def of(
-        cls,
-        series: str,
-        values: np.ndarray,
-        origin: int,
-        quantiles: np.ndarray,
-        seasons: Sequence[int],
-        start: int = 0,
-    ) -> Window:
-        """Return the forecast after the first `origin` of ``values [T]``, beside what came after it.
-
-        `seasons` are the plausible ones, that of MASE first; `start` is the step of the first value on the
-        clock that all series share.
-        """
-        horizon = quantiles.shape[1]
-        truth = values[origin : origin + horizon]
-        truth = np.pad(truth, (0, horizon - len(truth)), constant_values=np.nan)
-        season, *others = seasons
-        return cls(series, values[:origin], truth, quantiles, season, tuple(others), start + origin)
+    """The step of the origin, counted from the same start for all series; None: the length of the history."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """How often and how wide an interval holds the truth."""
+    """Coverage and width of an interval."""
 
     level: float
-    """The share it promises."""
+    """The share of the truth that it should hold."""
     coverage: float
-    """The share it holds."""
+    """The share that it holds."""
     width: float
-    """On average, in the unit of the series."""
+    """The mean width, in the unit of the series."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of one method, of all windows."""
+    """The error measures of one method, over all windows."""
 
     name: str
     mae: float
     rmse: float
     smape: float
-    """Percent; as `mase`, the mean of the windows."""
+    """Mean over the windows, in percent."""
     mase: float | None
-    """None where no history gives a scale; windows whose own gives none are left out."""
+    """Mean over the windows whose history gives a scale; None if none does."""
     pinball: float
     """Mean of the quantile losses of all levels."""
     crps: float
@@ -104,39 +85,39 @@ class Figures:
 
 @dataclass(frozen=True)
 class ForecastReport:
-    """How good forecasts are, beside the simple ones (naive, seasonal naive, drift, average)."""
+    """The accuracy of forecasts, beside the simple ones (naive, seasonal naive, drift, average)."""
 
     series: int
     windows: int
     horizon: int
     values: int
-    """True values that were compared."""
+    """The number of true values that were compared."""
     levels: tuple[float, ...]
-    """Of the quantiles."""
+    """The quantile levels."""
     methods: tuple[Figures, ...]
-    """The network first."""
+    """The network first, then the simple forecasts."""
     best: str
-    """The simple forecast with the lowest error, by MASE where there is a scale."""
+    """The simple forecast with the lowest error, by MASE if there is a scale."""
     skills: tuple[Skill, ...]
-    """Against each simple forecast."""
+    """The comparison of the network with each simple forecast."""
     repeats_last: bool
     """Whether the forecast is in effect the last value repeated."""
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What the figures say, in plain words."""
+        """The verdicts in words."""
         skills = {skill.against: skill for skill in self.skills}
-        said = [str(skills[self.best])]
-        # where drift is the best, people still ask about the last value
+        verdicts = [str(skills[self.best])]
+        # Even if another simple forecast is the best, compare with the last value: users ask about it.
         if self.best != "naive" and skills["naive"].verdict != "better":
-            said.append(str(skills["naive"]))
+            verdicts.append(str(skills["naive"]))
         if self.repeats_last:
-            said.append("the forecast is, in effect, THE LAST VALUE REPEATED")
-        return tuple(said)
+            verdicts.append("the forecast is, in effect, THE LAST VALUE REPEATED")
+        return tuple(verdicts)
 
     @property
     def skill(self) -> Skill:
-        """Against the best."""
+        """The comparison with the best simple forecast."""
         return next(skill for skill in self.skills if skill.against == self.best)
 
     def to_dict(self) -> dict[str, Any]:
@@ -144,10 +125,10 @@ class ForecastReport:
         return asdict(self) | {"sentences": list(self.sentences)}
 
     def to_frame(self) -> Any:
-        """Return the figures of every method as a data frame of polars, or as columns without polars."""
+        """Return a row for each method as a polars data frame, or as columns if polars is not installed."""
         return frame_of(
             {name: value for name, value in asdict(row).items() if name != "intervals"}
-            | {f"coverage_{100 * one.level:g}": one.coverage for one in row.intervals}
+            | {f"coverage_{100 * each.level:g}": each.coverage for each in row.intervals}
             for row in self.methods
         )
 
@@ -170,8 +151,37 @@ class ForecastReport:
         return "\n".join([*lines, *self.sentences])
 
 
-def _pairs_of(levels: Sequence[float]) -> list[tuple[float, int, int]]:
-    """Return share, place of the low and of the high quantile of every interval, widest last."""
+def report_windows(
+    codec: ForecastCodec,
+    series: SeriesSet,
+    places: np.ndarray,
+    origins: np.ndarray,
+    quantiles: np.ndarray,
+) -> list[Window]:
+    """Return forecasts of `series` with the values that came, for a report.
+
+    Args:
+        codec: the codec; it knows the plausible seasons.
+        series: the series.
+        places: ``[N]`` index of each forecast's series.
+        origins: ``[N]`` number of values before each forecast.
+        quantiles: ``[N, H, Q]``.
+    """
+    horizon, starts = quantiles.shape[1], codec.start_steps(series).tolist()
+    season, *others = codec.seasons
+    windows = []
+    for place, origin, forecast in zip(places.tolist(), origins.tolist(), quantiles, strict=True):
+        values, truth = series.values[place], np.full(horizon, np.nan)
+        came = values[origin : origin + horizon]
+        truth[: len(came)] = came
+        time = starts[place] + origin
+        key, seasons = series.ids[place], tuple(others)
+        windows.append(Window(key, values[:origin], truth, forecast.T, season, seasons, time))
+    return windows
+
+
+def _interval_quantiles(levels: Sequence[float]) -> list[tuple[float, int, int]]:
+    """Return the share of every interval and the indices of its two quantiles, widest last."""
     return sorted(
         (round(levels[high] - level, 9), low, high)
         for low, level in enumerate(levels)
@@ -183,6 +193,7 @@ def _pairs_of(levels: Sequence[float]) -> list[tuple[float, int, int]]:
 def _figures(
     name: str, quantiles: np.ndarray, truth: np.ndarray, mase: float | None, levels: Sequence[float]
 ) -> Figures:
+    """Return the figures of ``quantiles [N, Q, H]`` for ``truth [N, H]``."""
     point = quantiles[:, levels.index(0.5)]
     return Figures(
         name=name,
@@ -201,17 +212,17 @@ def _figures(
                 coverage(quantiles[:, low], quantiles[:, high], truth),
                 interval_width(quantiles[:, low], quantiles[:, high], truth),
             )
-            for share, low, high in _pairs_of(levels)
+            for share, low, high in _interval_quantiles(levels)
         ),
     )
 
 
-def _losses(point: np.ndarray, truth: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Return the MAE of each window over its unit, of those that have one."""
+def _scaled_errors(point: np.ndarray, truth: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Return the MAE of each window divided by its scale, for the windows that have one."""
     errors = np.array([mae(*pair) for pair in zip(point, truth, strict=True)])
     with np.errstate(over="ignore"):
-        scaled = np.minimum(errors / units, _MAX)
-    return np.asarray(scaled[~np.isnan(units)])
+        scaled = np.minimum(errors / scales, _MAX)
+    return np.asarray(scaled[~np.isnan(scales)])
 
 
 def _other_seasons(windows: Sequence[Window]) -> tuple[int, ...]:
@@ -221,11 +232,39 @@ def _other_seasons(windows: Sequence[Window]) -> tuple[int, ...]:
     return tuple(steps for steps in seasons if np.mean(lengths >= 2 * steps) > 0.5)
 
 
-def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> ForecastReport:
-    """Return the report of forecasts given as quantiles at `levels`, 0.5 among them.
+def _all_quantiles(windows: Sequence[Window], levels: Sequence[float]) -> dict[str, np.ndarray]:
+    """Return the quantiles ``[N, Q, H]`` of the network and of each simple forecast, the network first."""
+    horizon = len(windows[0].truth)
+    is_seasonal, seasons = any(window.season > 1 for window in windows), _other_seasons(windows)
+    quantiles: dict[str, list[np.ndarray]] = {}
+    for window in windows:
+        if window.truth.shape != (horizon,) or window.quantiles.shape != (len(levels), horizon):
+            raise ShapeError(
+                f"a window of series {window.series}",
+                got=f"truth {window.truth.shape}, quantiles {window.quantiles.shape}",
+                expected=f"({horizon},) and ({len(levels)}, {horizon})",
+            )
+        simple = naive_quantiles(window.history, horizon, window.season, levels, seasons=seasons)
+        if is_seasonal:
+            simple.setdefault("seasonal naive", simple["naive"])
+        for name, rows in ({_NETWORK: window.quantiles} | simple).items():
+            quantiles.setdefault(name, []).append(rows)
+    others = [f"seasonal naive {steps}" for steps in seasons]
+    order = [_NETWORK, "naive", "seasonal naive", *others, "drift", "average"]
+    return {name: np.stack(quantiles[name]) for name in order if name in quantiles}
 
-    All windows have one horizon; those without a known truth are left out. Raises OptionError,
-    ShapeError, DataError.
+
+def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> ForecastReport:
+    """Measure forecasts, given as quantiles, and compare them with the simple forecasts.
+
+    Args:
+        windows: the forecasts, all with the same horizon; those without a true value are left out.
+        levels: the quantile levels, 0.5 among them.
+
+    Raises:
+        OptionError: the levels are not shares, or lack 0.5.
+        ShapeError: a window has another horizon or number of levels.
+        DataError: no window has a true value.
 
     >>> values = np.sin(np.arange(90) * 2 * np.pi / 12) * 5 + np.arange(90) % 7
     >>> def window(origin):
@@ -240,42 +279,22 @@ def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> Forec
     kept = [window for window in windows if np.isfinite(window.truth).any()]
     if not kept:
         raise DataError("there is no true value to measure a forecast by")
-    horizon = len(kept[0].truth)
-    seasonal, further = any(window.season > 1 for window in kept), _other_seasons(kept)
-    quantiles: dict[str, list[np.ndarray]] = {}
-    for window in kept:
-        if window.truth.shape != (horizon,) or window.quantiles.shape != (len(levels), horizon):
-            raise ShapeError(
-                f"a window of series {window.series}",
-                got=f"truth {window.truth.shape}, quantiles {window.quantiles.shape}",
-                expected=f"({horizon},) and ({len(levels)}, {horizon})",
-            )
-        plain = naive_quantiles(window.history, horizon, window.season, levels, seasons=further)
-        if seasonal:
-            plain.setdefault("seasonal naive", plain["naive"])
-        for name, rows in ({_NETWORK: window.quantiles} | plain).items():
-            quantiles.setdefault(name, []).append(rows)
-    others = [f"seasonal naive {steps}" for steps in further]
-    names = [_NETWORK, "naive", "seasonal naive", *others, "drift", "average"]
-    methods = {name: np.stack(quantiles[name]) for name in names if name in quantiles}
+    methods, median = _all_quantiles(kept, levels), levels.index(0.5)
     truth = np.stack([window.truth for window in kept])
-    units = np.array([scale(window.history, window.season) for window in kept], np.float64)
-    if unscaled := bool(np.isnan(units).all()):
-        units = np.ones(len(kept))
-    middle = levels.index(0.5)
-    losses = {name: _losses(rows[:, middle], truth, units) for name, rows in methods.items()}
-    best = min((name for name in losses if name != _NETWORK), key=lambda name: losses[name].mean())
-    figures = [
-        _figures(name, rows, truth, None if unscaled else float(losses[name].mean()), levels)
-        for name, rows in methods.items()
-    ]
-    measured = ~np.isnan(units)
+    scales = np.array([scale(window.history, window.season) for window in kept], np.float64)
+    if unscaled := bool(np.isnan(scales).all()):
+        scales = np.ones(len(kept))
+    errors = {
+        name: _scaled_errors(rows[:, median], truth, scales) for name, rows in methods.items()
+    }
+    simple = [name for name in errors if name != _NETWORK]
+    measured, horizon = ~np.isnan(scales), truth.shape[1]
     times = np.array([len(w.history) if w.time is None else w.time for w in kept])[measured]
     last = np.array([naive(window.history, 1)[0] for window in kept])
 
     def scaled(values: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
-            return np.clip((values.T / units).T[measured], -_MAX, _MAX)
+            return np.clip((values.T / scales).T[measured], -_MAX, _MAX)
 
     return ForecastReport(
         series=len({window.series for window in kept}),
@@ -283,15 +302,17 @@ def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> Forec
         horizon=horizon,
         values=int(np.isfinite(truth).sum()),
         levels=levels,
-        methods=tuple(figures),
-        best=best,
+        methods=tuple(
+            _figures(name, rows, truth, None if unscaled else float(errors[name].mean()), levels)
+            for name, rows in methods.items()
+        ),
+        best=min(simple, key=lambda name: errors[name].mean()),
         skills=tuple(
-            paired_skill(losses[_NETWORK], theirs, against=other, times=times, horizon=horizon)
-            for other, theirs in losses.items()
-            if other != _NETWORK
+            paired_skill(errors[_NETWORK], errors[name], against=name, times=times, horizon=horizon)
+            for name in simple
         ),
         repeats_last=is_repeated_last(
-            scaled(methods[_NETWORK][:, middle]),
+            scaled(methods[_NETWORK][:, median]),
             scaled(last),
             scaled(truth),
             times=times,

@@ -1,9 +1,11 @@
-"""Windows of a series as the forecaster reads them: each scaled by itself alone, a segment a step.
+"""Windows of series as the forecaster reads them, each scaled by its own past, in segments of time steps.
 
-A window is the last values before an origin and as many steps after it as are forecast. Its location, scale
-and seasonal naive forecast come from its own past, so nothing of what follows can leak. The network adds to
-that naive forecast; its input is the window in segments (as SegRNN: S. Lin et al., arXiv:2308.11200), the
-future's filled with the naive forecast.
+A window is the values before an origin and the steps to forecast after it. Its location, scale and seasonal
+naive forecast are computed from its own past, so nothing after the origin can leak into them. The network
+forecasts a correction of that naive forecast. Its input is the window in segments (as in SegRNN: S. Lin et
+al., arXiv:2308.11200), with the naive forecast in place of the future values.
+
+Shapes: B windows, W steps of the past, h of the horizon, s of the season, S segments, F numbers a segment.
 """
 
 from __future__ import annotations
@@ -19,87 +21,97 @@ from elman.errors import OptionError
 
 __all__ = ["Prepared", "WindowRule", "Windows"]
 
-FEW = 3
-"""Changes in a window below which its unit is at least the usual one."""
-LARGEST = 1 << 26
-"""Numbers of one window at most."""
-LIMIT = 12.0
-"""Scaled inputs beyond this are as far as that."""
-LONGER_PAST = 900
-"""Steps before an origin whose changes are the longer past."""
-NUMBERS = 1 << 22
-"""Of windows that are prepared at once."""
+MIN_CHANGES = 3
+"""Seasonal changes in a window below which its unit is at least the usual change."""
+MAX_WINDOW_NUMBERS = 1 << 26
+"""Numbers of a single window, at most."""
+MAX_BATCH_NUMBERS = 1 << 22
+"""Numbers of the windows that are prepared together, at most."""
+MAX_INPUT = 12.0
+"""Bound of the absolute value of scaled inputs."""
+LONG_PAST_STEPS = 900
+"""Steps before an origin whose changes give the unit of a window without changes of its own."""
 
 
 class Prepared(NamedTuple):
-    """Some windows, ready for the network."""
+    """Windows that are ready for the network."""
 
     inputs: np.ndarray
-    """float32 ``[S, B, F]``: segments in time, the last ones those of the future."""
+    """float32 ``[S, B, F]``: segments in time; the last ones are those of the future."""
     base: np.ndarray
-    """float64 ``[B, h]``: the naive forecast, in the transformed space."""
+    """float64 ``[B, h]``: the naive forecast, after the rule's transform."""
     unit: np.ndarray
-    """float64 ``[B]``, above 0: what an output of 1 is worth there."""
+    """float64 ``[B]``, above 0: the change that a network output of 1 stands for, after the transform."""
+
+
+class _Scale(NamedTuple):
+    """Location and scale of each window, float64 ``[B]``."""
+
+    location: np.ndarray
+    deviation: np.ndarray
+    unit: np.ndarray
+    """The mean absolute seasonal change, bounded from below."""
 
 
 @dataclass(frozen=True)
 class WindowRule:
-    """How long windows are and how they are scaled.
+    """Length, season and scaling of the windows. A model file keeps the fields by these names.
 
     >>> rule = WindowRule(horizon=4, season=2, long_season=0, segment=2, window=4, log=False)
-    >>> found = rule.prepare(np.array([[1.0, 2.0, 3.0, 4.0]]))
-    >>> found.base.tolist(), found.unit.tolist(), found.inputs.shape
+    >>> prepared = rule.prepare(np.array([[1.0, 2.0, 3.0, 4.0]]))
+    >>> prepared.base.tolist(), prepared.unit.tolist(), prepared.inputs.shape
     ([[3.0, 4.0, 3.0, 4.0]], [2.0], (4, 1, 10))
     """
 
     horizon: int
     season: int
-    """Steps of the season whose values are repeated; 1 where there is none."""
+    """Steps of the season that the naive forecast repeats; 1 repeats the last value."""
     long_season: int
-    """Steps of a longer season, 0 where there is none."""
+    """Steps of a longer season that is an input too; 0 for none."""
     segment: int
-    """Steps that one recurrent step reads."""
+    """Time steps that one recurrent step reads."""
     window: int
-    """Steps of the past, whole segments and seasons."""
+    """Steps of the past, a whole number of segments and at least a season."""
     log: bool
-    """Whether the values' logarithms are forecast."""
+    """Whether logarithms of the values are forecast."""
     covariates: int = 0
-    """Numbers beside every value of past and future."""
+    """Covariates of each time step, past and known-future ones and calendar features."""
     past: int = 0
-    """The first of these that are known up to the origin alone."""
+    """The first of the covariates, which are known up to the origin only."""
     static: int = 0
-    """Numbers beside every series."""
+    """Static covariates of each series, as encoded."""
     naive_season: int = 0
-    """Steps of the season whose repetition forecasts are compared with; 0 where it is `season`."""
+    """Steps of the season that reports repeat as the seasonal naive forecast; 0 takes `season`."""
     nonnegative: bool = False
-    """Whether no forecast is below 0, as no value was."""
+    """Whether forecasts are bounded by 0, because no value was below 0."""
     floor: bool = False
-    """Whether a window most of whose changes are 0 has those of the longer past for its unit."""
+    """Whether a window with mostly equal values takes its unit from the long past, if that is larger."""
     usual: float = 0.0
-    """What windows of few values take for their unit: of the logarithms, or as a share of the level."""
+    """The least unit of windows with few values: of logarithms, or as a share of the location."""
 
     def __post_init__(self) -> None:
-        wrong = {
-            "horizon": not 1 <= self.horizon <= 1 << 16,
-            "season": not 1 <= self.season <= self.window,
-            "long_season": not 0 <= self.long_season <= self.window,
-            "segment": not 1 <= self.segment <= self.window or self.window % self.segment != 0,
-            "window": not 1 <= self.window <= 1 << 20,
-            "covariates": not 0 <= self.covariates <= 1 << 16,
-            "past": not 0 <= self.past <= self.covariates,
-            "static": not 0 <= self.static <= 1 << 16,
-            "naive_season": not 0 <= self.naive_season <= 1 << 20,
-        }
-        wrong["usual"] = not 0 <= self.usual < math.inf
         steps = self.window + self.horizon + self.segment
-        wrong["window"] |= steps * (4 + self.covariates) > LARGEST
-        for name, is_wrong in wrong.items():
-            if is_wrong:
-                raise OptionError(name, got=getattr(self, name), expected="what fits the window")
+        allowed = {
+            "horizon": 1 <= self.horizon <= 1 << 16,
+            "season": 1 <= self.season <= self.window,
+            "long_season": 0 <= self.long_season <= self.window,
+            "segment": 1 <= self.segment <= self.window and self.window % self.segment == 0,
+            "window": 1 <= self.window <= 1 << 20
+            and steps * (4 + self.covariates) <= MAX_WINDOW_NUMBERS,
+            "covariates": 0 <= self.covariates <= 1 << 16,
+            "past": 0 <= self.past <= self.covariates,
+            "static": 0 <= self.static <= 1 << 16,
+            "naive_season": 0 <= self.naive_season <= 1 << 20,
+            "usual": 0 <= self.usual < math.inf,
+        }
+        for name, is_allowed in allowed.items():
+            if not is_allowed:
+                expected = "a size that fits the other sizes of the window"
+                raise OptionError(name, got=getattr(self, name), expected=expected)
 
     @property
-    def compared(self) -> int:
-        """Steps of the season in reports: that of the seasonal naive forecast and of MASE."""
+    def report_season(self) -> int:
+        """Steps of the season of the seasonal naive forecast and of MASE in reports."""
         return self.naive_season or self.season
 
     @property
@@ -109,30 +121,33 @@ class WindowRule:
 
     @property
     def reach(self) -> int:
-        """Steps of the future, whole segments."""
+        """Time steps of the future segments; at least the horizon."""
         return self.ahead * self.segment
 
     @property
     def input_size(self) -> int:
         """Numbers that one recurrent step reads, F."""
-        kinds = 3 + bool(self.long_season) + self.covariates
-        return kinds * self.segment + self.ahead + 2 + self.static
+        channels = 3 + bool(self.long_season) + self.covariates
+        return channels * self.segment + self.ahead + 2 + self.static
 
     @property
-    def at_once(self) -> int:
-        """Windows that memory holds side by side."""
-        return max(1, min(512, NUMBERS // ((self.window + self.reach) * (4 + self.covariates))))
+    def batch_size(self) -> int:
+        """Windows that can be prepared together in bounded memory."""
+        window_numbers = (self.window + self.reach) * (4 + self.covariates)
+        return max(1, min(512, MAX_BATCH_NUMBERS // window_numbers))
 
     def transform(self, values: np.ndarray) -> np.ndarray:
-        """Return values in the space in which they are forecast; what has no logarithm is missing."""
+        """Return the values, or their logarithms with NaN where there is none."""
         return np.log(np.where(values > 0, values, np.nan)) if self.log else values
 
     def forecast(self, prepared: Prepared, answers: np.ndarray) -> np.ndarray:
-        """Return the values that a network's answers ``[B, h, Q]`` stand for, finite whatever came."""
-        most = 709.0 if self.log else float(np.finfo(np.float64).max)
+        """Convert the network's answers ``[B, h, Q]`` to values of the series, always finite."""
+        largest = 709.0 if self.log else float(np.finfo(np.float64).max)
         with np.errstate(over="ignore", invalid="ignore"):
             moved = prepared.base[..., None] + answers * prepared.unit[:, None, None]
-        bounded: np.ndarray = np.nan_to_num(moved).clip(0.0 if self.nonnegative else -most, most)
+        bounded: np.ndarray = np.nan_to_num(moved).clip(
+            0.0 if self.nonnegative else -largest, largest
+        )
         return np.exp(bounded) if self.log else bounded
 
     def prepare(
@@ -140,75 +155,96 @@ class WindowRule:
         past: np.ndarray,
         covariates: np.ndarray | None = None,
         static: np.ndarray | None = None,
-        longer: np.ndarray | None = None,
+        least_unit: np.ndarray | None = None,
     ) -> Prepared:
-        """Return windows whose ``past [B, W]`` is transformed, NaN where a value is missing.
+        """Scale windows and arrange them as network inputs.
 
-        ``covariates [B, W + reach, C]`` and ``static [B, S]`` are scaled already and finite; a unit is at
-        least ``longer [B]``, where it is given.
+        Args:
+            past: ``[B, W]`` transformed values, NaN where missing.
+            covariates: ``[B, W + reach, C]``, scaled and finite.
+            static: ``[B, S]``, scaled and finite.
+            least_unit: ``[B]`` lower bound of each window's unit.
         """
-        B, W = past.shape
-        s = self.season
-        # by a power of two, which changes no digit: squares of great numbers would leave the finite range
-        power = np.zeros((B, 1), np.int64) if self.log else _power(past)
+        # Divide by a power of two, which keeps all digits: squares of huge values would overflow.
+        power = np.zeros((len(past), 1), np.int64) if self.log else _power_of_two(past)
         past = np.ldexp(past, -power)
-        recent, count = _mean(past[:, -s:])
-        location = np.where(count > 0, recent, _mean(past)[0])
-        deviation = np.sqrt(_mean((past - location[:, None]) ** 2)[0])
-        unit, count = _mean(abs(past[:, s:] - past[:, :-s]))
+        if least_unit is not None:
+            least_unit = np.ldexp(least_unit, -power[:, 0])
+        scale = self._scale(past, least_unit)
+        last = self._last_season(past, scale.location)
+        repeated = np.tile(last, (1, math.ceil(self.reach / self.season)))[:, : self.reach]
+        channels = self._channels(np.concatenate([past, repeated], axis=1), scale)
+        rows = np.stack(channels, axis=2)
+        if covariates is not None and self.covariates:
+            rows = np.concatenate([rows, covariates], axis=2)
+            rows[:, self.window :, len(channels) : len(channels) + self.past] = 0
+        rows = np.nan_to_num(rows, nan=0.0).clip(-MAX_INPUT, MAX_INPUT)
+        steps = rows.reshape(len(rows), -1, self.segment, rows.shape[2]).transpose(1, 0, 3, 2)
+        facts = self._facts(len(steps), scale, static)
+        steps = steps.reshape(len(steps), len(rows), -1)
+        inputs = np.concatenate([steps, facts], axis=2, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            base = np.ldexp(repeated[:, : self.horizon], power)
+            unit = np.ldexp(scale.unit, power[:, 0]).clip(max=1e308)
+        return Prepared(inputs, base, unit)
+
+    def _scale(self, past: np.ndarray, least_unit: np.ndarray | None) -> _Scale:
+        """Return location, deviation and unit of each window from its own past."""
+        s = self.season
+        recent, count = _known_mean(past[:, -s:])
+        location = np.where(count > 0, recent, _known_mean(past)[0])
+        deviation = np.sqrt(_known_mean((past - location[:, None]) ** 2)[0])
+        unit, count = _known_mean(abs(past[:, s:] - past[:, :-s]))
         unit = np.where(count > 0, unit, deviation)
-        if longer is not None:
-            unit = np.maximum(unit, np.ldexp(longer, -power[:, 0]))
-        # two or three values say little of how much the next ones change
-        typical = self.usual if self.log else self.usual * abs(location)
-        unit = np.where(count < FEW, np.maximum(unit, typical), unit)
-        # what rounding leaves of a constant is no unit
-        least = 1e-5 if self.log else 1e-6
-        unit = np.maximum(unit, np.maximum(0.02 * deviation, least))
-        deviation = np.maximum(deviation, unit)
-        last = self._last(past, location)
-        repeated = np.tile(last, (1, math.ceil(self.reach / s)))[:, : self.reach]
-        whole = np.concatenate([past, repeated], axis=1)
-        before = _shifted(whole, s)
-        level, change = (
-            (whole - location[:, None]) / deviation[:, None],
-            (whole - before) / unit[:, None],
-        )
+        if least_unit is not None:
+            unit = np.maximum(unit, least_unit)
+        # Two or three values show little of how much the next ones change.
+        usual = self.usual if self.log else self.usual * abs(location)
+        unit = np.where(count < MIN_CHANGES, np.maximum(unit, usual), unit)
+        # Bound the unit from below: in a constant window it is only rounding error.
+        rounding = 1e-5 if self.log else 1e-6
+        unit = np.maximum(unit, np.maximum(0.02 * deviation, rounding))
+        return _Scale(location, np.maximum(deviation, unit), unit)
+
+    def _channels(self, values: np.ndarray, scale: _Scale) -> list[np.ndarray]:
+        """Return the inputs from ``values [B, W + reach]``: level, seasonal change, long season, missing."""
+        W, s, long = self.window, self.season, self.long_season
+        season_before = _shifted(values, s)
+        level = (values - scale.location[:, None]) / scale.deviation[:, None]
+        change = (values - season_before) / scale.unit[:, None]
+        # The naive forecast repeats the season, so its changes carry no information.
         change[:, W:] = 0
         if s == 1:
             level[:, W:] = 0
-        kinds = [level, change]
-        if self.long_season:
-            longer = _shifted(whole, self.long_season)
-            # where the horizon is longer than the season, the season before it again
-            for first in range(W + self.long_season, W + self.reach, self.long_season):
-                some = longer[:, first : first + self.long_season]
-                some[:] = longer[:, first - self.long_season :][:, : some.shape[1]]
-            kinds.append((longer - before) / unit[:, None])
-        kinds.append(np.isnan(whole).astype(np.float64))
-        rows = np.stack(kinds, axis=2)
-        if covariates is not None and self.covariates:
-            rows = np.concatenate([rows, covariates], axis=2)
-            rows[:, W:, len(kinds) : len(kinds) + self.past] = 0
-        rows = np.nan_to_num(rows, nan=0.0).clip(-LIMIT, LIMIT)
-        steps = rows.reshape(B, -1, self.segment, rows.shape[2]).transpose(1, 0, 3, 2)
-        S = len(steps)
-        facts = np.zeros((S, B, self.ahead + 2 + self.static), np.float32)
-        for segment in range(self.ahead):
-            facts[S - self.ahead + segment, :, segment] = 1
-        if self.log:
-            facts[:, :, self.ahead] = np.log10(unit) / 2 + 0.5
-        facts[:, :, self.ahead + 1] = np.log(unit / deviation) / 3
-        if static is not None and self.static:
-            facts[:, :, self.ahead + 2 :] = static.clip(-LIMIT, LIMIT)
-        inputs = np.concatenate([steps.reshape(S, B, -1), facts], axis=2, dtype=np.float32)
-        with np.errstate(over="ignore"):
-            base = np.ldexp(repeated[:, : self.horizon], power)
-            unit = np.ldexp(unit, power[:, 0]).clip(max=1e308)
-        return Prepared(inputs, base, unit)
+        channels = [level, change]
+        if long:
+            earlier = _shifted(values, long)
+            # Beyond a whole long season of the future, repeat the last known long season.
+            for first in range(W + long, W + self.reach, long):
+                later = earlier[:, first : first + long]
+                later[:] = earlier[:, first - long :][:, : later.shape[1]]
+            channels.append((earlier - season_before) / scale.unit[:, None])
+        return [*channels, np.isnan(values).astype(np.float64)]
 
-    def _last(self, past: np.ndarray, location: np.ndarray) -> np.ndarray:
-        """Return the last known value at each place of the season, ``[B, s]``."""
+    def _facts(self, segments: int, scale: _Scale, static: np.ndarray | None) -> np.ndarray:
+        """Return inputs beside the values, float32 ``[S, B, ahead + 2 + static]``.
+
+        They are a one-hot code of the future segment, the unit of logarithms, the unit as a share of the
+        deviation, and the static covariates.
+        """
+        B = len(scale.unit)
+        facts = np.zeros((segments, B, self.ahead + 2 + self.static), np.float32)
+        for segment in range(self.ahead):
+            facts[segments - self.ahead + segment, :, segment] = 1
+        if self.log:
+            facts[:, :, self.ahead] = np.log10(scale.unit) / 2 + 0.5
+        facts[:, :, self.ahead + 1] = np.log(scale.unit / scale.deviation) / 3
+        if static is not None and self.static:
+            facts[:, :, self.ahead + 2 :] = static.clip(-MAX_INPUT, MAX_INPUT)
+        return facts
+
+    def _last_season(self, past: np.ndarray, location: np.ndarray) -> np.ndarray:
+        """Return the last known value at each phase of the season, ``[B, s]``; the location if none is."""
         s = self.season
         last = past[:, -s:].copy()
         for first in range(past.shape[1] - 2 * s, -s, -s):
@@ -221,39 +257,40 @@ class WindowRule:
         return np.where(np.isnan(last), location[:, None], last)
 
 
-def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean of the present numbers of each row, 0 where there is none, and how many."""
-    present = np.isfinite(values)
-    count = present.sum(axis=1)
-    return np.where(present, values, 0.0).sum(axis=1) / np.maximum(count, 1), count
+def _known_mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of the finite numbers of each row, 0 if there are none, and their count."""
+    known = np.isfinite(values)
+    count = known.sum(axis=1)
+    return np.where(known, values, 0.0).sum(axis=1) / np.maximum(count, 1), count
 
 
-def _power(values: np.ndarray) -> np.ndarray:
-    """Return the exponents ``[B, 1]`` of the least powers of two beyond the numbers of each row."""
+def _power_of_two(values: np.ndarray) -> np.ndarray:
+    """Return for each row the exponent of the least power of two above its numbers, int64 ``[B, 1]``."""
     largest = np.where(np.isfinite(values), abs(values), 0.0).max(axis=1, keepdims=True)
     exponents = np.frexp(largest)[1].astype(np.int64)
     return np.asarray(exponents.clip(-1010, 1020))
 
 
-def _shifted(whole: np.ndarray, steps: int) -> np.ndarray:
-    earlier = np.full_like(whole, np.nan)
-    earlier[:, steps:] = whole[:, :-steps]
+def _shifted(values: np.ndarray, steps: int) -> np.ndarray:
+    """Return at each time step the value `steps` before, NaN where there is none."""
+    earlier = np.full_like(values, np.nan)
+    earlier[:, steps:] = values[:, :-steps]
     return earlier
 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Transformed series with room before and after, from which windows are cut at any origin."""
+    """Transformed and padded series, from which windows are cut at any origin."""
 
     rule: WindowRule
     values: tuple[np.ndarray, ...]
-    """``[W + T + reach]`` each: NaN where there is nothing."""
+    """``[W + T + reach]`` for each series, padded with NaN."""
     covariates: tuple[np.ndarray, ...] | None
-    """``[W + T + reach, C]`` each, scaled, 0 where there is nothing."""
+    """``[W + T + reach, C]`` for each series, scaled, padded with 0."""
     static: np.ndarray | None
     """``[N, S]``, scaled."""
-    changes: tuple[np.ndarray, ...] | None = None
-    """``[2, W + T + reach + 1]`` each: number and sum of squares of the seasonal changes before a step."""
+    change_sums: tuple[np.ndarray, ...] | None = None
+    """``[2, W + T + reach + 1]`` for each series: number and sum of squares of earlier seasonal changes."""
 
     @classmethod
     def of(
@@ -263,76 +300,83 @@ class Windows:
         covariates: Sequence[np.ndarray] | None = None,
         static: np.ndarray | None = None,
     ) -> Windows:
-        """Return windows over ``values [T_i]`` and ``covariates [T_i + more, C]``."""
-        room = (rule.window, rule.reach)
-        padded = tuple(np.pad(rule.transform(one), room, constant_values=np.nan) for one in values)
-        beside = None
+        """Return windows over ``values [T_i]`` and ``covariates [T_i + more, C]`` of each series."""
+        padding = (rule.window, rule.reach)
+        padded = tuple(
+            np.pad(rule.transform(series), padding, constant_values=np.nan) for series in values
+        )
+        padded_covariates = None
         if covariates is not None and rule.covariates:
-            beside = tuple(
-                _fitted(one, rule.window, len(whole))
-                for one, whole in zip(covariates, padded, strict=True)
+            padded_covariates = tuple(
+                _zero_padded(series, rule.window, len(whole))
+                for series, whole in zip(covariates, padded, strict=True)
             )
-        changes = tuple(_summed(one, rule.season) for one in padded) if rule.floor else None
-        return cls(rule, padded, beside, static, changes)
+        sums = tuple(_change_sums(series, rule.season) for series in padded) if rule.floor else None
+        return cls(rule, padded, padded_covariates, static, sums)
 
     def prepare(
         self, series: np.ndarray, origins: np.ndarray, trends: np.ndarray | None = None
     ) -> tuple[Prepared, np.ndarray]:
-        """Return the windows before ``origins [B]`` of ``series [B]``, and the truth ``[B, h]`` after.
+        """Prepare the windows before ``origins [B]`` of ``series [B]``.
 
-        An origin is the number of values before it. The truth is transformed, NaN where it is missing.
-        With ``trends [B]`` a line is added to past and truth, so many seasonal changes of the window a
-        season.
+        Args:
+            series: the index of each window's series.
+            origins: the number of values before each window's first forecast step.
+            trends: ``[B]`` slope of a line that training adds to each window and its truth, in mean
+                seasonal changes for each season.
+
+        Returns:
+            The windows, and the values ``[B, h]`` after them, transformed, NaN where missing.
         """
         rule = self.rule
         W, length = rule.window, rule.window + rule.reach
         places = list(zip(series.tolist(), origins.tolist(), strict=True))
-        whole = np.stack([self.values[n][at : at + length] for n, at in places])
-        for row in np.flatnonzero(~np.isfinite(whole[:, :W]).any(axis=1)).tolist():
-            # after a gap as long as the window: the last value before it
+        values = np.stack([self.values[n][at : at + length] for n, at in places])
+        for row in np.flatnonzero(~np.isfinite(values[:, :W]).any(axis=1)).tolist():
+            # After a gap as long as the window, the last value before it stands at its start.
             n, at = places[row]
             known = self.values[n][:at]
             known = known[np.isfinite(known)][-1:]
-            whole[row, : len(known)] = known
-        s, longer = rule.season, None
-        if self.changes is not None:
-            # where most values are equal, a window without the others says nothing of their size
-            with np.errstate(over="ignore", invalid="ignore"):
-                changes = abs(whole[:, s:W] - whole[:, : W - s])
+            values[row, : len(known)] = known
+        with np.errstate(over="ignore", invalid="ignore"):
+            changes = abs(values[:, rule.season : W] - values[:, : W - rule.season])
+        least_unit = None
+        if self.change_sums is not None:
+            # Where most values are equal, a window without changes says nothing of their size.
             still = 2 * (changes > 0).sum(axis=1) < np.isfinite(changes).sum(axis=1)
-            past = [_change(self.changes[n], at + W, s) for n, at in places]
-            longer = np.where(still, past, 0.0)
+            sums = [_root_mean_square(self.change_sums[n], at + W, rule.season) for n, at in places]
+            least_unit = np.where(still, sums, 0.0)
             trends = None if trends is None else np.where(still, 0.0, trends)
         if trends is not None:
             with np.errstate(over="ignore", invalid="ignore"):
-                change, _ = _mean(abs(whole[:, s:W] - whole[:, : W - s]))
-                whole = whole + (trends * change / s)[:, None] * np.arange(-W, rule.reach)
+                slope = trends * _known_mean(changes)[0] / rule.season
+                values = values + slope[:, None] * np.arange(-W, rule.reach)
         covariates = None
         if self.covariates is not None:
             covariates = np.stack([self.covariates[n][at : at + length] for n, at in places])
         static = None if self.static is None else self.static[series]
-        prepared = rule.prepare(whole[:, :W], covariates, static, longer)
-        return prepared, whole[:, W : W + rule.horizon]
+        prepared = rule.prepare(values[:, :W], covariates, static, least_unit)
+        return prepared, values[:, W : W + rule.horizon]
 
 
-def _summed(padded: np.ndarray, season: int) -> np.ndarray:
+def _change_sums(padded: np.ndarray, season: int) -> np.ndarray:
     """Return number and sum of squares of the known seasonal changes before each step, ``[2, T + 1]``."""
     with np.errstate(over="ignore", invalid="ignore"):
-        changes = (padded[season:] - padded[:-season]) ** 2
-    known = np.isfinite(changes)
-    both = np.stack([known.astype(np.float64), np.where(known, changes, 0.0)])
+        squares = (padded[season:] - padded[:-season]) ** 2
+    known = np.isfinite(squares)
+    both = np.stack([known.astype(np.float64), np.where(known, squares, 0.0)])
     with np.errstate(over="ignore"):
         return np.pad(both, ((0, 0), (season + 1, 0))).cumsum(axis=1)
 
 
-def _change(summed: np.ndarray, origin: int, season: int) -> float:
-    """Return the root mean square seasonal change of an origin's longer past, 0 where none is known."""
-    first = max(0, origin - LONGER_PAST + season)
-    count, total = summed[:, origin] - summed[:, min(first, origin)]
+def _root_mean_square(sums: np.ndarray, origin: int, season: int) -> float:
+    """Return the root mean square of the seasonal changes in the long past of an origin, 0 if unknown."""
+    first = max(0, origin - LONG_PAST_STEPS + season)
+    count, total = sums[:, origin] - sums[:, min(first, origin)]
     return math.sqrt(total / count) if count > 0 and 0 < total < math.inf else 0.0
 
 
-def _fitted(covariates: np.ndarray, before: int, length: int) -> np.ndarray:
-    """Return ``[T, C]`` with zeros `before` it and behind, `length` in all."""
+def _zero_padded(covariates: np.ndarray, before: int, length: int) -> np.ndarray:
+    """Return ``[T, C]`` with `before` rows of zeros in front and zeros behind, `length` rows in all."""
     kept = covariates[: length - before]
     return np.pad(kept, ((before, length - before - len(kept)), (0, 0)))

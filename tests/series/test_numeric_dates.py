@@ -1,4 +1,4 @@
-"""Numbers that are dates, and the zones of stamps."""
+"""Numbers that are dates, and time zones of stamps."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from elman.errors import DataError
-from elman.series.series import SeriesOptions, load_series
-from elman.series.stamps import number_format, times_of_numbers
-from elman.series.zones import local_days, to_aware
+from elman.series.numeric_dates import number_format, times_of_numbers
+from elman.series.read_options import SeriesOptions
+from elman.series.series import load_series
+from elman.series.time_zones import local_days, to_aware
 
 DAYS = pd.date_range("2024-01-01", periods=60)
 MONTHS = pd.date_range("2018-01-01", periods=36, freq="MS")
@@ -58,7 +59,7 @@ def test_numbers_that_may_count():
     assert days.warnings[0].endswith(
         'such as 45292 count the steps; date_format="excel" reads them as days'
     )
-    # what a person says is done
+    # an explicit option is followed
     assert read("t", SERIAL, time_column="t", date_format="excel").frequency.unit == "D"
     assert (
         str(read("t", SECONDS // 60, time_column="t", date_format="epoch_s").frequency) == "24min"
@@ -75,7 +76,7 @@ def test_a_number_that_is_no_date_among_dates(good, bad):
     numbers = good.astype(int).to_numpy().copy()
     numbers[20] = bad
     with pytest.raises(
-        DataError, match=rf"series 'y', row 21: {bad} is no date, and most of .*mend it"
+        DataError, match=rf"series 'y', row 21: {bad} is not a date, but most of .*correct it"
     ):
         read("ds", numbers)
 
@@ -88,7 +89,7 @@ def test_a_mistyped_year_is_named(year, said):
     days = [str(day)[:10] for day in pd.date_range("2021-01-01", periods=100)]
     days[50] = year + days[50][4:]
     with pytest.raises(
-        DataError, match=f"series 'y', row 51: {year}-02-20 is {said}: mend the stamp"
+        DataError, match=f"series 'y', row 51: {year}-02-20 is {said}: correct the stamp"
     ):
         load_series({"ds": days, "y": list(range(100))})
 
@@ -107,7 +108,7 @@ def test_plain_dates_and_a_zone_without_a_midnight():
     series = load_series(rows, SeriesOptions(timezone=zone))
     assert str(series.frequency) == "D"
     np.testing.assert_array_equal(series.times[0], days.to_numpy().astype("M8[us]"))
-    # stamps that bear the zone: midnight of one day a year is at 1 o'clock
+    # stamps with the zone: once a year clocks skip midnight, and the day begins at 1 o'clock
     aware = days.tz_localize(zone, nonexistent="shift_forward")
     series = load_series(pd.DataFrame({"ds": aware, "y": np.arange(700.0)}))
     np.testing.assert_array_equal(series.times[0], days.to_numpy().astype("M8[us]"))

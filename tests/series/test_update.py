@@ -1,4 +1,4 @@
-"""New rows of series that a model knows: columns in any order, one meaning of `update`, known rows."""
+"""New rows of known series: columns in any order, policies for known rows, notes and errors."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_new_rows_find_the_columns_in_any_order(static: tuple[str, ...], tmp_pat
     forecast = predictor.predict(series=pd.concat([shops(0, 40), turned]))
     predictor.update(turned.iloc[::-1])
     assert predictor.predict().quantiles.tobytes() == forecast.quantiles.tobytes()
-    # series that were read with the columns in another order, and with one kind of each text
+    # series read with the columns in another order, and with a single category of each text
     other = elman.Forecaster(
         **SMALL, **ROLES, past="rain,wind", future="offer", static=",".join(reversed(static))
     ).read(later[later["shop"] == "b"])
@@ -121,7 +121,7 @@ def test_new_rows_without_any_value_are_refused_in_one_line(model: ForecastPredi
 
 
 def test_rows_that_are_known_already(model: ForecastPredictor) -> None:
-    # a job that sends all of its last days every night
+    # a nightly job may send all of its last days
     for night in range(60, 63):
         model.update(shops(night - 30, 31))
     assert [len(values) for values in model.history.values] == [63, 63]
@@ -172,7 +172,7 @@ def test_a_forecast_joins_the_table_it_came_from(tmp_path: Path) -> None:
         joined = own.merge(pd.DataFrame(model.predict().to_columns()), on=["shop", "at"])
         assert joined["y"].tolist() == [60, 61, 62, 63, 64, 65, 66] * 2
         assert model.stream(7).predict().ids == ("7",)
-    # over the hour that comes twice
+    # across the hour that clocks show twice
     model.update(own.groupby("shop").head(72))
     joined = own.merge(pd.DataFrame(model.predict().to_columns()), on=["shop", "at"])
     assert joined["y"].tolist() == [72, 73, 74, 75, 76, 77, 78] * 2

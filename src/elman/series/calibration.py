@@ -1,0 +1,92 @@
+"""Calibration of a forecaster on its validation windows: quantile levels, intervals, and the mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from elman.metrics.forecast import mean_of_quantiles
+from elman.series.plan import percents
+from elman.series.windows import Prepared, WindowRule
+
+__all__ = ["MAX_DISTANCE", "conformal_corrections", "mean_factor", "quantile_levels"]
+
+MAX_DISTANCE = 60.0
+"""Bound of the distance of the truth from the naive forecast, in units of the window."""
+HALF_TRUST_VALUES = 100
+"""Validation values from which half of their correction of the mean is taken."""
+LEARNED_SHARES = {0.5, 0.8, 0.9, 0.95}
+"""Intervals whose quantiles are always learned, because a network learns well from them."""
+
+
+def quantile_levels(intervals: str) -> tuple[float, ...]:
+    """Return the quantile levels of the intervals in percent, as the option `levels` writes them.
+
+    >>> quantile_levels("80")
+    (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
+    """
+    shares = LEARNED_SHARES | {percent / 100 for percent in percents(intervals)}
+    lower = sorted({round((1 - share) / 2, 9) for share in shares})
+    return (*lower, 0.5, *(round(1 - level, 9) for level in reversed(lower)))
+
+
+def mean_factor(
+    rule: WindowRule,
+    windows: Prepared,
+    quantiles: np.ndarray,
+    truth: np.ndarray,
+    levels: Sequence[float],
+) -> float:
+    """Return the factor that makes the forecast means add up to the truth; 1 if values may be below 0.
+
+    Each window counts alike, whatever the size of its series, and few values are trusted less.
+
+    Args:
+        rule: the window rule.
+        windows: the N windows.
+        quantiles: ``[N, h, Q]``, in units of the windows.
+        truth: ``[N, h]``, in units of the windows, NaN where missing.
+        levels: the quantile levels.
+    """
+    known = np.isfinite(truth)
+    if not (rule.log or rule.nonnegative) or not known.any():
+        return 1.0
+    means = np.where(known, mean_of_quantiles(rule.forecast(windows, quantiles), levels), 0.0)
+    actual = np.where(known, rule.forecast(windows, truth[..., None])[..., 0], 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = (means + actual).sum(axis=1)
+        shares = [float((values.sum(axis=1) / size)[size > 0].sum()) for values in (actual, means)]
+    if not all(0 < share < math.inf for share in shares):
+        return 1.0
+    trust = known.sum() / (known.sum() + HALF_TRUST_VALUES)
+    return float(np.clip(shares[0] / shares[1], 0.5, 2.0) ** trust)
+
+
+def conformal_corrections(
+    quantiles: np.ndarray, truth: np.ndarray, levels: Sequence[float], only_widen: bool = False
+) -> np.ndarray:
+    """Return the corrections ``[Q]`` that make each interval hold its share of the truth.
+
+    Source: Y. Romano, E. Patterson and E. Candès, "Conformalized Quantile Regression" (2019), with the same
+    correction for all steps of the horizon.
+
+    Args:
+        quantiles: ``[N, h, Q]``, in units of the windows.
+        truth: ``[N, h]``, in units of the windows, NaN where missing.
+        levels: the quantile levels, symmetric around 0.5.
+        only_widen: whether intervals may not become narrower, because few windows show too little.
+    """
+    corrections = np.zeros(len(levels))
+    known, truth = np.isfinite(truth), truth.clip(-MAX_DISTANCE, MAX_DISTANCE)
+    if not known.any():
+        return corrections
+    for low in range(len(levels) // 2):
+        high = len(levels) - 1 - low
+        outside = np.maximum(quantiles[..., low] - truth, truth - quantiles[..., high])[known]
+        share = levels[high] - levels[low]
+        distance = float(np.quantile(outside, min(1.0, share * (1 + 1 / len(outside)))))
+        distance = max(0.0, distance) if only_widen else distance
+        corrections[low], corrections[high] = -distance, distance
+    return corrections

@@ -1,0 +1,68 @@
+"""Options of reading series from a table: the columns, the step, and the policies for faulty rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from elman.errors import OptionError
+from elman.series.frequency import Frequency
+
+__all__ = ["KEPT_OPTIONS", "SeriesOptions"]
+
+KEPT_OPTIONS = ("timezone", "date_format", "missing", "gaps", "duplicates")
+"""The options that a model file keeps, so that later rows are read as those of training."""
+
+_POLICIES = {
+    "missing": ("mask", "fill", "error"),
+    "gaps": ("mask", "fill", "error"),
+    "duplicates": ("error", "first", "last", "mean", "sum"),
+}
+
+
+@dataclass(frozen=True)
+class SeriesOptions:
+    """The columns that hold the series, and the policies for rows that are faulty or absent.
+
+    Raises:
+        OptionError: there is no such policy.
+
+    >>> SeriesOptions(target="Close", gaps="fill").missing
+    'mask'
+    """
+
+    id_column: str | None = None
+    """The column that names the series of each row."""
+    time_column: str | None = None
+    target: str | tuple[str, ...] | None = None
+    """The column to forecast; several columns are one series each."""
+    past: tuple[str, ...] = ()
+    """Covariates that are known up to the present."""
+    future: tuple[str, ...] = ()
+    """Covariates that are known in advance."""
+    static: tuple[str, ...] = ()
+    """Covariates with a single value for each series."""
+    frequency: str | Frequency | None = None
+    """The step, as 30min or MS (default: inferred from the stamps)."""
+    timezone: str | None = None
+    """The time zone of stamps that carry none, as Europe/Berlin."""
+    date_format: str | None = None
+    """The format of the dates, as `datetime.strptime` takes it; common formats are recognised without it.
+
+    epoch_s, epoch_ms, epoch_us and epoch_ns are numbers since 1970; excel counts the days of a spreadsheet.
+    """
+    missing: str = "mask"
+    """A row without a value: mask (left missing), fill (the last value again) or error."""
+    gaps: str = "mask"
+    """A step without a row: mask, fill or error."""
+    duplicates: str = "error"
+    """Rows with the same stamp: error, first, last, mean or sum (of the target; covariates are averaged)."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in _POLICIES.items():
+            if getattr(self, name) not in allowed:
+                raise OptionError(name, got=getattr(self, name), expected=" | ".join(allowed))
+        for name in ("past", "future", "static", "target"):
+            if isinstance(value := getattr(self, name), list):
+                object.__setattr__(self, name, tuple(value))
+            elif isinstance(value, str) and name != "target":
+                object.__setattr__(self, name, (value,))
