@@ -6,10 +6,9 @@
 answer
    that the page asks for takes at most 150 ms (median); beside it stand the refined answer with its self-test
    and the other methods.
-2. Meals (`elman.language.meals`), where every probability is known: for each cell the largest distance
-   between
-   logits and the sums of their terms over all contexts and words, and the largest gap of integrated
-   gradients.
+2. Meals (`elman.language.synthetic_meals`), where every probability is known: for each cell the largest
+   distance between logits and the sums of their terms over all contexts and words, and the largest gap of
+   integrated gradients.
 3. The rank correlation of the default explanation with the grammar's own effects over 200 contexts and foods:
    how far the log probability of the food falls when one word is replaced. Held are that of the words that
    have an effect, and that of all with effects below .1 nat taken for none; three quarters have none.
@@ -31,7 +30,7 @@ from elman.cli import demo
 from elman.engine import kernel
 from elman.explain.explanation import METHODS
 from elman.files.model import Model
-from elman.language import meals
+from elman.language import synthetic_meals
 from elman.language.config import NetworkConfig
 from elman.language.estimator import LanguageModel
 from elman.language.explain import decompose
@@ -89,12 +88,13 @@ def speed(repeats: int) -> bool:
 
 
 def on_meals() -> bool:
-    grammar = meals.Grammar()
+    grammar = synthetic_meals.Grammar()
     text = "\n".join(grammar.sentences(demo.SENTENCES, 0)) + "\n"
     contexts = [context for context, _ in grammar.contexts()]
     draw = np.random.default_rng(0)
     asked = [
-        (contexts[draw.integers(len(contexts))], meals.FOODS[draw.integers(8)]) for _ in range(200)
+        (contexts[draw.integers(len(contexts))], synthetic_meals.FOODS[draw.integers(8)])
+        for _ in range(200)
     ]
     true = np.concatenate([grammar.true_effects(*one) for one in asked])
     matters = np.abs(true) > 1e-9

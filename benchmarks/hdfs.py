@@ -26,7 +26,8 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 import elman
-from elman.language.surprise import MEASURES, rank_lines
+from elman.language.ranking import rank_lines
+from elman.language.surprise import MEASURES
 
 SIZES = (32, 64, 128, 256)
 SEEDS = (0, 1, 2)

@@ -8,6 +8,8 @@ import numpy as np
 
 from elman.files.model import Model
 from elman.language.config import NetworkConfig
+from elman.language.dataset import Dataset, load_dataset
+from elman.language.options import LanguageOptions
 from elman.language.predictor import LanguagePredictor
 from elman.text.vocabulary import TextCodec
 
@@ -52,6 +54,14 @@ def make_model(
         for name, shape in config.parameters().items()
     }
     return Model(config, arrays, codec, card or {})
+
+
+def load_language_dataset(
+    text: Any, *, valid: Any = None, test: Any = None, workspace: Any = None, **options: Any
+) -> Dataset:
+    return load_dataset(
+        text, LanguageOptions(**options), valid=valid, test=test, workspace=workspace
+    )
 
 
 TOKENS = ("<unk>", "\n", " ", *"abcdef()“”.")

@@ -77,7 +77,7 @@ def measured_text(language: Any, classifier: Any) -> Any:
 
 
 BLOCKS: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
-    "elman.language.network.BLOCK": (scored, len(set(WORDS)) + 2),
+    "elman.language.network.MAX_LOGITS": (scored, len(set(WORDS)) + 2),
     "elman.labels.network.SEQUENCES_PER_BATCH": (answered, 1),
     "elman.labels.ablation.STEPS_PER_BLOCK": (replaced, 64),
     "elman.labels.objective.SEQUENCES_PER_BATCH": (measured_labels, 1),

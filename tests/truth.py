@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from elman.language.moved import DAYS, MAX_MOVES, story
+from elman.language.synthetic_stories import DAYS, MAX_MOVES, story
 
 __all__ = ["BRIEF", "CORPORA", "Prompt", "asked", "brief", "drawn", "lines", "right", "why"]
 

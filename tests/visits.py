@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 import elman
 from elman.files.model import Model
 from elman.language.config import NetworkConfig
-from elman.language.meals import Grammar
+from elman.language.synthetic_meals import Grammar
 from elman.text.vocabulary import TextCodec
 
 CHROMIUM = Path("/usr/bin/chromium")

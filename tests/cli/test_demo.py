@@ -12,7 +12,7 @@ import pytest
 
 import elman
 from elman.cli import demo, main
-from elman.language import meals
+from elman.language import synthetic_meals
 
 # The corpus holds every sentence as often as is probable, so that no sampling error is added.
 MAX_PROBABILITY_ERROR = 0.03
@@ -20,7 +20,7 @@ MAX_PROBABILITY_ERROR = 0.03
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
 def test_every_probability_of_the_grammar_is_learned(cell: str) -> None:
-    grammar = meals.Grammar()
+    grammar = synthetic_meals.Grammar()
     model = demo.meals_model(cell, grammar.sentences(demo.SENTENCES, seed=0))
     assert demo.worst_error(model, grammar) < MAX_PROBABILITY_ERROR
 

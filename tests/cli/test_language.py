@@ -78,7 +78,7 @@ def test_a_mostly_unknown_prediction_is_reported(tmp_path: Path, run: Any) -> No
     )
     model.fit(text).save(path)
     ran = run("predict", path, "the", "-k", 2)
-    assert ran.err.endswith(" % of the probability is on what is outside the vocabulary, <unk>\n")
+    assert ran.err.endswith(" % of the probability is on tokens outside the vocabulary, <unk>\n")
     assert ran.out.splitlines()[-1].startswith("<unk>")
     assert "█" in ran.out.splitlines()[-1]
     assert run("predict", path, "the", "--json").json["unknown_probability"] > 0.5

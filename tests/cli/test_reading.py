@@ -14,7 +14,7 @@ import pytest
 
 from elman.files.model import Model
 from elman.language.config import NetworkConfig
-from elman.text.vocabulary import count_vocabulary
+from elman.text.counting import count_vocabulary
 from readers import reader_of
 
 QUICK = ("--hidden-size", 8, "--steps", 4, "--threads", 1)

@@ -196,7 +196,7 @@ def test_targets_in_blocks_give_the_same(make, monkeypatch):
     hidden = np.random.default_rng(0).standard_normal((23, 6)).astype(np.float32)
     targets = np.random.default_rng(1).integers(0, len(network.model.codec), 23)
     whole = network.log_probabilities(hidden)[np.arange(23), targets]
-    monkeypatch.setattr(network_module, "BLOCK", 5 * len(network.model.codec))
+    monkeypatch.setattr(network_module, "MAX_LOGITS", 5 * len(network.model.codec))
     blocks = network.target_log_probabilities(hidden, targets)
     np.testing.assert_allclose(blocks, whole, rtol=0, atol=FLOAT32)
 

@@ -95,7 +95,7 @@ def test_lanes_predict_every_target_once(lengths, batch_size, length, seed, numb
 
 
 @given(sizes, st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
-def test_lanes_are_fresh_only_where_a_run_begins(lengths, batch_size, length, seed):
+def test_lanes_are_fresh_only_at_the_start_of_a_run(lengths, batch_size, length, seed):
     ids, starts = files(lengths)
     lanes = Lanes(ids, starts, batch_size, length, seed)
     fresh = 0
@@ -118,7 +118,7 @@ def test_lanes_cut_the_stream_into_equal_parts_that_carry_their_state():
     assert chunks[3].inputs.shape == (10, 4)
 
 
-def test_lanes_cut_elsewhere_in_each_epoch_and_by_each_seed():
+def test_lanes_are_cut_at_other_tokens_in_each_epoch_and_for_each_seed():
     ids, starts = files([1000])
     begins = {
         (seed, number): tuple(Lanes(ids, starts, 4, 10, seed).chunk(number, 0).inputs[0])
@@ -157,7 +157,7 @@ def test_a_long_document_is_read_in_sections_each_from_state_zero():
     assert max(len(got) for got, _ in found) == 32 * 4
 
 
-def test_documents_are_shuffled_and_little_is_padding():
+def test_documents_are_shuffled_with_little_padding():
     lengths = np.random.default_rng(0).integers(1, 60, 5000).tolist()
     ids, starts = lines(lengths)
     documents = Documents(ids, starts, 32, 64, seed=0, end_id=END)
@@ -171,7 +171,7 @@ def test_documents_are_shuffled_and_little_is_padding():
     assert steps_of_five != sorted(steps_of_five)
 
 
-def test_other_documents_meet_in_each_epoch():
+def test_each_epoch_combines_other_documents():
     ids, starts = lines([3] * 64)
     documents = Documents(ids, starts, 8, 16, seed=0, end_id=END)
     neighbours = [
@@ -184,7 +184,7 @@ def test_other_documents_meet_in_each_epoch():
 
 
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9))
-def test_padding_is_id_zero(lengths, line, batch, length):
+def test_padding_has_token_zero(lengths, line, batch, length):
     ids, starts = (lines if line else files)(lengths)
     for chunk in epoch(batches_for(ids, starts, END if line else None, batch, length, 0), 0):
         assert ((chunk.inputs == 0) == (chunk.targets == IGNORE)).all()
@@ -200,7 +200,7 @@ def same(a: Chunk, b: Chunk) -> bool:
 
 
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9), st.randoms())
-def test_any_chunk_can_be_made_again_in_any_order(lengths, line, batch, length, random):
+def test_chunks_can_be_made_repeatedly_in_any_order(lengths, line, batch, length, random):
     def make() -> Batches:
         ids, starts = (lines if line else files)(lengths)
         return batches_for(ids, starts, END if line else None, batch, length, seed=5)
@@ -213,7 +213,7 @@ def test_any_chunk_can_be_made_again_in_any_order(lengths, line, batch, length, 
     assert all(same(again.chunk(*place), straight[place]) for place in places)
 
 
-def test_a_chunk_gathers_nothing_but_its_own_places(tmp_path: Path):
+def test_a_chunk_reads_only_its_own_tokens(tmp_path: Path):
     ids, starts = files([5000])
     path = tmp_path / "ids.bin"
     ids.astype(np.uint16).tofile(path)
@@ -231,12 +231,12 @@ def test_a_chunk_gathers_nothing_but_its_own_places(tmp_path: Path):
             asked.append(places.size)
             return ids[places]
 
-    object.__setattr__(plain._stream, "ids", Recorder())
+    object.__setattr__(plain._text, "ids", Recorder())
     plain.chunk(0, 7)
     assert asked == [17 * 4]
 
 
-def test_batches_for_takes_lanes_only_where_documents_fill_them():
+def test_batches_for_uses_lanes_only_if_documents_fill_them():
     assert isinstance(batches_for(*files([500, 700]), None, 4, 16, 0), Lanes)
     assert isinstance(batches_for(*files([3]), None, 4, 16, 0), Lanes)
     assert isinstance(batches_for(*files([5] * 100), None, 4, 16, 0), Documents)
@@ -244,7 +244,7 @@ def test_batches_for_takes_lanes_only_where_documents_fill_them():
 
 
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9))
-def test_one_evaluation_lane_reads_each_document_whole(lengths, line, warm_up, length):
+def test_with_one_lane_evaluation_does_not_cut_documents(lengths, line, warm_up, length):
     end_id = END if line else None
     ids, starts = (lines if line else files)(lengths)
     chunks = evaluation_chunks(
@@ -284,13 +284,13 @@ def test_evaluation_cuts_a_long_document_into_equal_parts():
     assert max(len(seen) for seen, _ in found) == 1999
 
 
-def test_evaluation_refuses_before_the_first_chunk():
+def test_evaluation_checks_its_arguments_before_the_first_chunk():
     with pytest.raises(DataError, match="nothing to predict"):
         evaluation_chunks(np.array([2]), [0], None)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_shards_are_the_same_lanes_each_time_and_all_of_them(world_size):
+def test_shards_are_fixed_lanes_that_cover_the_chunk(world_size):
     ids, starts = files([500])
     chunk = Lanes(ids, starts, 5, 16, 0).chunk(0, 2)
     parts = [shard(chunk, rank, world_size) for rank in range(world_size)]
@@ -302,7 +302,7 @@ def test_shards_are_the_same_lanes_each_time_and_all_of_them(world_size):
 
 
 @pytest.mark.parametrize("value", [2.5, "a", None, True])
-def test_what_is_no_whole_number_is_refused_in_one_line(value):
+def test_a_number_that_is_not_whole_is_one_clear_error(value):
     ids, starts = files([30])
     for name in ("lanes", "warm_up", "sequence_length"):
         with pytest.raises(OptionError, match=f"^{name}: .*expected a whole number from") as caught:

@@ -1,4 +1,4 @@
-"""A stream's bits in the kernel: the same alone and in company, at once and step by step, on any threads."""
+"""Bitwise reproducibility of streams in the kernel: alone or pooled, at once or in steps, on any threads."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ ACTS = [
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("cell", CELLS)
-def test_streams_in_a_pool_are_streams_alone(
+def test_streams_in_a_pool_have_the_bits_of_single_streams(
     make: Callable[..., Model], kernel: Any, cell: str, storage: str
 ) -> None:
     sizes: list[dict[str, Any]] = [
@@ -141,7 +141,7 @@ def test_streams_in_a_pool_are_streams_alone(
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("cell", CELLS)
-def test_steps_at_once_are_steps_one_by_one(
+def test_many_steps_in_one_call_have_the_bits_of_single_steps(
     make: Callable[..., Model],
     kernel: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -172,7 +172,7 @@ def test_steps_at_once_are_steps_one_by_one(
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("cell", CELLS)
-def test_step_is_feed_and_log_probabilities(
+def test_step_has_the_bits_of_feed_and_log_probabilities(
     make: Callable[..., Model], kernel: Any, cell: str, storage: str
 ) -> None:
     for documents, H in (("file", 31), ("line", 64)):
@@ -201,7 +201,7 @@ def large(make: Callable[..., Model], cell: str, storage: str, threads: int) -> 
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("cell", CELLS)
-def test_threads_change_nothing(
+def test_the_number_of_threads_changes_no_bit(
     make: Callable[..., Model], widest: Any, cell: str, storage: str
 ) -> None:
     random = np.random.default_rng(0)
@@ -241,7 +241,7 @@ def work(network: Network, number: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_python_threads_have_what_each_would_have_alone(
+def test_concurrent_python_threads_change_no_bit(
     make: Callable[..., Model], widest: Any, storage: str
 ) -> None:
     """One network serves them all; the kernel's threads are busy for one of them at a time."""
@@ -257,9 +257,9 @@ ALONE = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
 
 @pytest.mark.parametrize("first", ["", TORCHS], ids=["own", "torch"])
-def test_threads_of_both_kinds(first: str) -> None:
+def test_python_threads_with_kernel_threads_change_no_bit(first: str) -> None:
     """The tests above, on threads of the kernel's own and on torch's."""
-    chosen = "(change_nothing and lstm or each_would_have_alone) and float32"
+    chosen = "(the_number_of_threads and lstm or concurrent_python) and float32"
     command = [sys.executable, "-c", f"{first}\n{ALONE}", "-q", "-k", chosen, __file__]
     run = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stdout

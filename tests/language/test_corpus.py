@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.errors import DataError, OptionError, OutputError
-from elman.language.corpora import load_corpora
 from elman.language.corpus import load_corpus
-from elman.text import sources, spool
+from elman.text import growing_array, sources
+from factories import load_language_dataset
 
 SENTENCES = "".join(
     f"I like {food} number {n % 9}.\n" for n in range(60) for food in ("pizza", "tea")
@@ -25,54 +25,58 @@ def decoded(corpus):
     return corpus.codec.decode(corpus.ids)
 
 
-def test_the_cuts_are_at_the_shares_of_the_characters():
+def test_the_text_is_cut_at_the_shares_of_its_characters():
     whole = "".join(random.Random(0).choices("abc \n", k=12_340))
-    corpora = load_corpora(whole, level="char", documents="file")
-    sets = corpora.training, corpora.validation, corpora.test
+    dataset = load_language_dataset(whole, level="char", documents="file")
+    sets = dataset.training, dataset.validation, dataset.test
     assert [len(one.ids) for one in sets] == [11_106, 617, 617]
     assert "".join(map(decoded, sets)) == whole
     assert sets[1].codec is sets[2].codec is sets[0].codec
-    corpora = load_corpora(whole, level="char", documents="file", held_out=0.25, test="abab")
-    assert [len(corpora.training.ids), len(corpora.validation.ids)] == [9255, 3085]
-    assert decoded(corpora.test) == "abab"
+    dataset = load_language_dataset(
+        whole, level="char", documents="file", held_out=0.25, test="abab"
+    )
+    assert [len(dataset.training.ids), len(dataset.validation.ids)] == [9255, 3085]
+    assert decoded(dataset.test) == "abab"
 
 
 def test_words_are_cut_at_white_space_and_lines_at_their_end():
-    corpora = load_corpora(SENTENCES, level="word", documents="file")
-    sets = corpora.training, corpora.validation, corpora.test
+    dataset = load_language_dataset(SENTENCES, level="word", documents="file")
+    sets = dataset.training, dataset.validation, dataset.test
     assert "".join(" ".join(map(decoded, sets)).split()) == "".join(SENTENCES.split())
-    corpora = load_corpora(SENTENCES, level="char", documents="line", held_out_from="end")
-    sets = corpora.training, corpora.validation, corpora.test
+    dataset = load_language_dataset(SENTENCES, level="char", documents="line", held_out_from="end")
+    sets = dataset.training, dataset.validation, dataset.test
     assert "".join(map(decoded, sets)) == SENTENCES
     assert all(decoded(one).endswith(".\n") for one in sets)
 
 
-def test_no_word_is_cut_where_no_white_space_is():
+def test_words_without_white_space_are_not_cut():
     text = "名前はまだ無い、" * 300
-    corpora = load_corpora(text, level="word", documents="file")
-    sets = corpora.training, corpora.validation, corpora.test
+    dataset = load_language_dataset(text, level="word", documents="file")
+    sets = dataset.training, dataset.validation, dataset.test
     assert all({*decoded(one).strip()} == {*text} for one in sets)
-    assert corpora.training.codec.tokens == ("<unk>", "、", "名前はまだ無い")
-    whole = load_corpora("名前はまだ無い" * 300, level="word")
+    assert dataset.training.codec.tokens == ("<unk>", "、", "名前はまだ無い")
+    whole = load_language_dataset("名前はまだ無い" * 300, level="word")
     assert (whole.validation, whole.test) == (None, None)
     assert whole.split.startswith("nothing is held out")
 
 
-def test_the_vocabulary_is_that_of_the_training_set():
-    corpora = load_corpora("ab" * 450 + "abcdd" * 20, level="char")
-    assert {*corpora.training.codec.tokens} == {"<unk>", "a", "b"}
-    assert (corpora.test.facts.unknown, corpora.test.facts.unknown_examples) == (30, ("d", "c"))
-    assert "60% of its tokens are unknown (training set 0%)" in corpora.warnings[0]
-    corpora = load_corpora("abab", level="char", valid="ab", test="abcab")
-    assert decoded(corpora.training) == "abab"
-    assert decoded(corpora.test) == "ab\ufffdab"
+def test_the_vocabulary_comes_from_the_training_set():
+    dataset = load_language_dataset("ab" * 450 + "abcdd" * 20, level="char")
+    assert {*dataset.training.codec.tokens} == {"<unk>", "a", "b"}
+    assert (dataset.test.facts.unknown, dataset.test.facts.unknown_examples) == (30, ("d", "c"))
+    assert "60% of its tokens are unknown (training set 0%)" in dataset.warnings[0]
+    dataset = load_language_dataset("abab", level="char", valid="ab", test="abcab")
+    assert decoded(dataset.training) == "abab"
+    assert decoded(dataset.test) == "ab\ufffdab"
 
 
-def test_facts(tmp_path):
+def test_facts_describe_the_text(tmp_path):
     (tmp_path / "a.txt").write_bytes("Füße".encode("cp1252"))
     (tmp_path / "b.txt").write_bytes("Füße\r\n".encode("utf-8-sig"))
-    corpora = load_corpora([tmp_path, "und 日本"], test="xx Füße", level="char", documents="file")
-    training, test = corpora.training, corpora.test
+    dataset = load_language_dataset(
+        [tmp_path, "und 日本"], test="xx Füße", level="char", documents="file"
+    )
+    training, test = dataset.training, dataset.test
     characters = "FüßeFüße\nund 日本"
     facts = training.facts
     assert (facts.files, facts.characters, facts.tokens) == (3, len(characters), len(characters))
@@ -86,8 +90,8 @@ def test_facts(tmp_path):
     assert test.facts.unknown_examples == ("x",)
 
 
-def test_no_token_reaches_from_one_file_into_the_next():
-    training = load_corpora(
+def test_no_token_crosses_from_one_file_to_the_next():
+    training = load_language_dataset(
         ["ab", "cd", "ab cd"], valid="ab cd", level="word", documents="file"
     ).training
     assert training.codec.tokens == ("<unk>", "ab", "cd")
@@ -95,30 +99,30 @@ def test_no_token_reaches_from_one_file_into_the_next():
     assert training.starts.tolist() == [0, 1, 2]
 
 
-def test_nobody_wrote_a_line_end_between_files():
-    training = load_corpora(["ab", "ba"], level="char", documents="file").training
+def test_files_are_joined_without_a_line_end():
+    training = load_language_dataset(["ab", "ba"], level="char", documents="file").training
     assert training.codec.tokens == ("<unk>", "a", "b")
     assert training.codec.decode(training.ids) == "abba"
 
 
-def test_ids_are_as_small_as_the_vocabulary_allows():
-    assert load_corpora("ab" * 50, level="char").training.ids.dtype == np.uint8
+def test_ids_have_the_smallest_type_for_the_vocabulary():
+    assert load_language_dataset("ab" * 50, level="char").training.ids.dtype == np.uint8
     many = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
-    assert load_corpora(many * 10, level="char").training.ids.dtype == np.uint16
+    assert load_language_dataset(many * 10, level="char").training.ids.dtype == np.uint16
     assert (
-        load_corpora(many, level="char", valid="ab", max_vocabulary=256).training.ids.dtype
+        load_language_dataset(many, level="char", valid="ab", max_vocabulary=256).training.ids.dtype
         == np.uint8
     )
 
 
 def test_lines_are_documents():
-    training = load_corpora("ab\n\n\nb\r\nbab", level="char", documents="line").training
+    training = load_language_dataset("ab\n\n\nb\r\nbab", level="char", documents="line").training
     assert training.codec.tokens == ("<unk>", "<end>", "b", "a")
     assert training.ids.tolist() == [3, 2, 1, 2, 1, 2, 3, 2, 1]
     assert training.starts.tolist() == [0, 3, 5]
     assert training.tokens_predicted == 9
     # lines of white space alone have no words
-    words = load_corpora("a b\n  \n\t\n b", documents="line", level="word").training
+    words = load_language_dataset("a b\n  \n\t\n b", documents="line", level="word").training
     assert words.codec.decode(words.ids) == "a b\nb\n"
 
 
@@ -126,15 +130,15 @@ LINES = st.lists(st.text("ab \n\r", max_size=12), min_size=1, max_size=6)
 
 
 @given(LINES, st.sampled_from(["char", "word"]))
-def test_lines_are_the_same_however_they_are_cut_into_files_and_blocks(files, level):
+def test_lines_do_not_depend_on_files_and_blocks(files, level):
     files.append("ab a\n")
     joined = "".join(
         file if file.endswith(("\n", "\r")) or not file else file + "\n" for file in files
     )
     joined = joined.replace("\r\n", "\n").replace("\r", "\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "_BLOCK", 3)
-        corpus = load_corpora(files, documents="line", level=level, min_count=1).training
+        patch.setattr(sources, "_BLOCK_CHARACTERS", 3)
+        corpus = load_language_dataset(files, documents="line", level=level, min_count=1).training
     lines = [line if level == "char" else " ".join(line.split()) for line in joined.split("\n")]
     assert corpus.codec.decode(corpus.ids) == "".join(line + "\n" for line in lines if line)
     ends = np.flatnonzero(corpus.ids == 1) + 1
@@ -143,15 +147,17 @@ def test_lines_are_the_same_however_they_are_cut_into_files_and_blocks(files, le
 
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("level", ["char", "word"])
-def test_a_long_text_is_mapped_and_the_same(tmp_path, monkeypatch, level, documents):
+def test_a_long_text_is_mapped_from_a_file_with_the_same_ids(
+    tmp_path, monkeypatch, level, documents
+):
     path = tmp_path / "a.txt"
     path.write_text(SENTENCES)
     options = {"level": level, "documents": documents}
-    small = load_corpora([path, SENTENCES * 2], **options)
-    monkeypatch.setattr(spool, "IN_MEMORY_CHARACTERS", 10)
-    monkeypatch.setattr(sources, "_BLOCK", 1000)
+    small = load_language_dataset([path, SENTENCES * 2], **options)
+    monkeypatch.setattr(growing_array, "IN_MEMORY_CHARACTERS", 10)
+    monkeypatch.setattr(sources, "_BLOCK_CHARACTERS", 1000)
     workspace = tmp_path / "not" / "there"
-    large = load_corpora([path, SENTENCES * 2], workspace=workspace, **options)
+    large = load_language_dataset([path, SENTENCES * 2], workspace=workspace, **options)
     assert small.split == large.split
     for name in ("training", "validation", "test"):
         one, other = getattr(small, name), getattr(large, name)
@@ -167,15 +173,15 @@ def test_a_long_text_is_mapped_and_the_same(tmp_path, monkeypatch, level, docume
 
 
 def test_a_workspace_that_cannot_be_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(spool, "IN_MEMORY_CHARACTERS", 10)
+    monkeypatch.setattr(growing_array, "IN_MEMORY_CHARACTERS", 10)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot keep the encoded text in .*file"):
-        load_corpora(SENTENCES, workspace=tmp_path / "file")
+        load_language_dataset(SENTENCES, workspace=tmp_path / "file")
 
 
 @pytest.mark.parametrize("method", ["write", "flush"])
-def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch, method):
-    monkeypatch.setattr(spool, "IN_MEMORY_CHARACTERS", 10)
+def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch, method):
+    monkeypatch.setattr(growing_array, "IN_MEMORY_CHARACTERS", 10)
 
     class Full:
         def __enter__(self):
@@ -191,9 +197,9 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch, method):
         def flush(self):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(spool.tempfile, "TemporaryFile", lambda **where: Full())
+    monkeypatch.setattr(growing_array.tempfile, "TemporaryFile", lambda **where: Full())
     with pytest.raises(OutputError, match="got No space left on device"):
-        load_corpora(SENTENCES, workspace=tmp_path)
+        load_language_dataset(SENTENCES, workspace=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +217,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch, method):
 )
 def test_texts_that_are_too_short(source, options, words):
     with pytest.raises(DataError) as caught:
-        load_corpora(source, **{"level": "char"} | options)
+        load_language_dataset(source, **{"level": "char"} | options)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -228,34 +234,36 @@ def test_texts_that_are_too_short(source, options, words):
         ({"held_out_from": "start"}, "held_out_from: got start"),
     ],
 )
-def test_options_are_told_before_the_text_is_read(options, words):
+def test_options_are_checked_before_the_text_is_read(options, words):
     with pytest.raises(OptionError, match=words):
-        load_corpora(["missing.txt"], **options)
+        load_language_dataset(["missing.txt"], **options)
 
 
 def test_one_kind_of_character_is_allowed():
-    corpora = load_corpora("a" * 1000, level="char")
-    assert corpora.training.codec.tokens == ("<unk>", "a")
-    assert corpora.test.ids.tolist() == [1] * 50
+    dataset = load_language_dataset("a" * 1000, level="char")
+    assert dataset.training.codec.tokens == ("<unk>", "a")
+    assert dataset.test.ids.tolist() == [1] * 50
 
 
-def test_a_text_that_words_do_not_fit_is_warned_of():
+def test_many_unknown_words_give_a_warning():
     strange = " ".join(f"w{number}" for number in range(100)) + " a a"
-    (warning,) = load_corpora(strange, level="word", min_count=2).training.facts.warnings
+    (warning,) = load_language_dataset(strange, level="word", min_count=2).training.facts.warnings
     assert warning.startswith("98% of the words are outside the vocabulary")
 
 
 def test_words_dropped_in_counting_are_reported(monkeypatch):
-    from elman.text import vocabulary
+    from elman.text import counting
 
-    monkeypatch.setattr(vocabulary, "_DISTINCT", 5)
-    facts = load_corpora(" ".join(f"w{n}" for n in range(50)), level="word").training.facts
+    monkeypatch.setattr(counting, "_MAX_DISTINCT_WORDS", 5)
+    facts = load_language_dataset(" ".join(f"w{n}" for n in range(50)), level="word").training.facts
     assert facts.vocabulary_pruned
     assert "the rarest were dropped" in facts.warnings[0]
 
 
-def test_load_corpus_reads_with_a_vocabulary_that_exists(tmp_path):
-    codec = load_corpora(SENTENCES, level="word", min_count=2, documents="file").training.codec
+def test_load_corpus_uses_an_existing_vocabulary(tmp_path):
+    codec = load_language_dataset(
+        SENTENCES, level="word", min_count=2, documents="file"
+    ).training.codec
     (tmp_path / "a.txt").write_text("I like cold cold tea and pizza.")
     corpus = load_corpus(tmp_path / "a.txt", codec)
     assert corpus.codec.decode(corpus.ids) == "I like <unk> <unk> tea <unk> pizza."
@@ -265,7 +273,7 @@ def test_load_corpus_reads_with_a_vocabulary_that_exists(tmp_path):
         load_corpus("I", codec)
 
 
-def test_importing_the_data_is_cheap():
+def test_importing_the_dataset_is_cheap():
     program = (
         "import elman.language.corpus, sys\n"
         "print(*{'torch', 'rich', 'scipy', 'sklearn'} & set(sys.modules))"

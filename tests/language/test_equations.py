@@ -1,4 +1,4 @@
-"""The equations as written: every cell's chain, lengths that are those of the network, terms that sum."""
+"""The printed equations: each cell's chain, the lengths of its vectors, and terms that sum to the logit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from elman import tasks
 from elman.errors import OptionError
 from elman.files.model import Model
+from elman.language.context import Context
+from elman.language.differentiable import DifferentiableNetwork
 from elman.language.equations import equations, summands
-from elman.language.recorded import Opened, Read
 
 Make = Callable[..., Model]
 CELLS = [("rnn", "linear"), ("rnn", "tanh"), ("gru", "tanh"), ("lstm", "tanh"), ("mingru", "tanh")]
@@ -42,13 +43,13 @@ def test_the_terms_of_the_last_lines_sum_to_the_logit(
     assert written.startswith(f'logit("pizza") = w("pizza")·{top}[tea] + b("pizza")\n')
     exact = (cell, activation) == ("rnn", "linear") or cell == "mingru"
     assert ("this is the network itself" in written.lower()) is exact
-    assert ("a model of it" in written) is not exact
+    assert ("only a model of the network" in written) is not exact
     assert ("y2 = h2 + h1" in written) is residual
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
-def test_the_lengths_are_those_of_the_state_and_its_parts(
+def test_printed_lengths_are_those_of_the_states_and_their_terms(
     make: Make, cell: str, activation: str, documents: str
 ) -> None:
     settings = {"level": "word", "num_layers": 1, "documents": documents, "scale": 0.5}
@@ -61,8 +62,8 @@ def test_the_lengths_are_those_of_the_state_and_its_parts(
         state = predictor.stream().feed(words)._state[: -predictor.network.hidden_size]
         assert whole == pytest.approx(np.linalg.norm(state), abs=6e-4)
         assert min(read, bias) > 0
-    read_text = Read.of(predictor, "I like tea")
-    opened = Opened(predictor.network, np.float64)
+    read_text = Context.of(predictor, "I like tea")
+    opened = DifferentiableNetwork(predictor.network, np.float64)
     passage = opened.passage(opened.embedding[read_text.numbers, None], read_text.start[None])
     for place, (whole, *lengths) in enumerate(found[::-1]):
         parts = summands(passage, 0, place)
@@ -107,7 +108,7 @@ def test_a_small_network_shows_its_numbers(make: Make, cell: str, activation: st
     assert "|" not in written
 
 
-def test_a_token_that_stands_twice_has_its_place(make: Make) -> None:
+def test_a_repeated_token_is_printed_with_its_position(make: Make) -> None:
     written = equations(
         tasks.open_model(make("rnn", activation="linear", level="word")), "I like I"
     )
@@ -115,7 +116,7 @@ def test_a_token_that_stands_twice_has_its_place(make: Make) -> None:
     assert "h1[I 0] = W_h·h1[start]" in written
 
 
-def test_nothing_and_much(make: Make) -> None:
+def test_empty_and_long_texts(make: Make) -> None:
     predictor = tasks.open_model(make("gru", level="word", scale=0.5))
     logit, numbers = terms(equations(predictor, ""))
     assert sum(numbers) == pytest.approx(logit, abs=4 * SIXTH)
@@ -125,7 +126,7 @@ def test_nothing_and_much(make: Make) -> None:
         equations(predictor, "tea", "pie")
 
 
-def test_hostile_tokens_steer_no_terminal(make: Make) -> None:
+def test_hostile_tokens_are_escaped(make: Make) -> None:
     written = equations(
         tasks.open_model(make("rnn", level="word")), "\x1b[2J \u202eevil " + "y" * 999
     )

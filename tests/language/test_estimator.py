@@ -1,4 +1,4 @@
-"""The estimator keeps scikit-learn's conventions and answers as the loaded file does."""
+"""The estimator follows scikit-learn's conventions and predicts as the loaded file does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn.base import clone
 import elman
 from elman import LanguageModel
 from elman.language.options import LanguageOptions
-from elman.language.surprise import rank_lines
+from elman.language.ranking import rank_lines
 
 TEXT = "I like to eat pizza .\nWe hate to eat soup .\n" * 60
 SMALL: dict[str, Any] = {"hidden_size": 16, "num_layers": 1, "learning_rate": 0.03, "steps": 250}
@@ -51,7 +51,7 @@ def test_init_stores_and_fit_validates() -> None:
         model.fit(TEXT)
 
 
-def test_before_fit_it_says_so() -> None:
+def test_use_before_fit_is_one_clear_error() -> None:
     for ask in (
         lambda model: model.predict_next("I"),
         lambda model: model.generate("I"),
@@ -63,7 +63,7 @@ def test_before_fit_it_says_so() -> None:
             ask(LanguageModel())
 
 
-def test_it_learns_and_answers(fitted: LanguageModel) -> None:
+def test_fit_learns_and_predicts(fitted: LanguageModel) -> None:
     (token, probability), *_ = fitted.predict_next("I like to eat", k=3)
     assert token == "pizza"
     assert probability > 0.8
@@ -72,7 +72,7 @@ def test_it_learns_and_answers(fitted: LanguageModel) -> None:
     assert fitted.stream().feed("I like to eat").predict(1)[0][0] == "pizza"
 
 
-def test_the_file_answers_as_the_estimator(fitted: LanguageModel, tmp_path: Path) -> None:
+def test_the_saved_model_predicts_as_the_estimator(fitted: LanguageModel, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     fitted.save(path)
     loaded = elman.load(path)
@@ -81,7 +81,7 @@ def test_the_file_answers_as_the_estimator(fitted: LanguageModel, tmp_path: Path
     assert loaded.card == fitted.card_
 
 
-def test_it_fits_texts_paths_and_many_of_them(tmp_path: Path) -> None:
+def test_fit_takes_texts_paths_and_lists_of_them(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text(TEXT)
     (tmp_path / "two.txt").write_text(TEXT)
     few = SMALL | {"steps": 3}
@@ -101,7 +101,7 @@ def test_it_fits_texts_paths_and_many_of_them(tmp_path: Path) -> None:
     assert both[0].card_["data"]["characters"] > 1.5 * len(TEXT)
 
 
-def test_a_text_of_its_own_can_be_held_out() -> None:
+def test_valid_and_test_can_be_given() -> None:
     few = SMALL | {"steps": 3}
     others = "I like to eat soup .\n", "We like to eat .\n"
     card = LanguageModel(documents="line", **few).fit(TEXT, valid=others[0], test=others[1]).card_
@@ -115,12 +115,12 @@ def test_a_text_of_its_own_can_be_held_out() -> None:
     assert card["held_out"] is card["ngram"] is None
 
 
-def test_numpy_numbers_are_numbers() -> None:
+def test_numpy_numbers_are_accepted() -> None:
     options = LanguageOptions(hidden_size=np.int64(8), dropout=np.float32(0.5))
     assert options.hidden_size == 8
 
 
-def test_a_value_without_a_name_is_told_its_name() -> None:
+def test_a_positional_option_is_refused_with_its_name() -> None:
     with pytest.raises(TypeError) as caught:
         LanguageModel("word")
     assert str(caught.value) == (
@@ -131,14 +131,14 @@ def test_a_value_without_a_name_is_told_its_name() -> None:
         elman.SequenceTagger(["a", "b"])
 
 
-def test_a_list_of_texts_is_no_text(fitted: LanguageModel) -> None:
+def test_a_list_of_texts_is_refused_as_a_prompt(fitted: LanguageModel) -> None:
     with pytest.raises(
         elman.InputError, match=r"got a list of 2 texts; .*; pass one text at a time"
     ):
         fitted.predict_next(["I like", "We hate"])  # type: ignore[arg-type]
 
 
-def test_lines_are_ranked_by_a_language_model_of_either_kind(fitted: LanguageModel) -> None:
+def test_rank_lines_takes_a_predictor_or_an_estimator(fitted: LanguageModel) -> None:
     text = "I like to eat pizza .\nWe hate to eat eat .\n"
     ranking = rank_lines(fitted, text)
     assert [row.surprise.text for row in ranking.rows] == [

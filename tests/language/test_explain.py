@@ -1,4 +1,4 @@
-"""What moved a language model's prediction, held against plain re-runs, brute force, captum and a grammar."""
+"""Explanations of language models, compared with plain re-runs, brute force, captum and a known grammar."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from elman.explain.explanation import (
     Explanation,
 )
 from elman.files.model import Model
-from elman.language import meals, replacement
+from elman.language import replacement, synthetic_meals
+from elman.language.context import MAX_EXPLAINED_TOKENS
 from elman.language.explain import decompose, explain_language, replace
 from elman.language.network import Network
-from elman.language.recorded import MOST
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID
@@ -139,7 +139,7 @@ class Torch(torch.nn.Module):
 
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize(("cell", "activation"), CELLS[1:])
-def test_integrated_gradients_are_captums(
+def test_integrated_gradients_equal_those_of_captum(
     make: Make, monkeypatch: pytest.MonkeyPatch, cell: str, activation: str, documents: str
 ) -> None:
     points = 32
@@ -176,7 +176,9 @@ def log_probability(predictor: Any, numbers: Any, target: str) -> float:
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
-def test_left_out_is_the_text_without_the_token(make: Make, cell: str, documents: str) -> None:
+def test_leave_one_out_equals_reading_the_text_without_the_token(
+    make: Make, cell: str, documents: str
+) -> None:
     predictor = small(make, cell, documents=documents)
     numbers = predictor.model.codec.encode(TEXT)
     N = len(numbers)
@@ -191,7 +193,7 @@ def test_left_out_is_the_text_without_the_token(make: Make, cell: str, documents
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_replacement_is_the_text_with_the_word(make: Make, documents: str) -> None:
+def test_replace_equals_reading_the_changed_text(make: Make, documents: str) -> None:
     predictor = small(make, "gru", documents=documents)
     found = replace(predictor, "I like my zebra", 1, "pizza", 3)
     for (token, p), (same, q) in zip(
@@ -225,7 +227,7 @@ def replaced_by_brute_force(predictor: Any, numbers: np.ndarray, target: int) ->
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_a_replaced_word_is_the_mean_over_all_words(make: Make, documents: str) -> None:
+def test_replacement_equals_the_mean_over_all_words(make: Make, documents: str) -> None:
     predictor = small(make, "lstm", documents=documents)
     text = "I like my zebra tea"
     numbers = predictor.model.codec.encode(text)
@@ -242,7 +244,7 @@ def test_a_replaced_word_is_the_mean_over_all_words(make: Make, documents: str) 
         explain_language(predictor, "I", method=DECOMPOSITION, unknown=True)
 
 
-def test_a_first_answer_has_no_test_and_fewer_steps(make: Make) -> None:
+def test_a_quick_answer_has_no_self_test_and_fewer_steps(make: Make) -> None:
     codec = TextCodec("word", ("<unk>", *(f"w{i}" for i in range(99))), "words", "file")
     predictor = small(make, "lstm", codec=codec)
     text = "w1 w2 w3 w4 w5 w6"
@@ -259,7 +261,8 @@ def test_a_first_answer_has_no_test_and_fewer_steps(make: Make) -> None:
 def test_a_character_is_replaced_with_the_rest_of_its_word(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replacement, "_REFINED", (1e10, 3000, 3000))
+    effort = replacement._REFINED._replace(min_draws=3000, max_draws=3000)
+    monkeypatch.setattr(replacement, "_REFINED", effort)
     predictor = tasks.open_model(make("gru", scale=0.5))
     text = "ab cad ef"
     told = explain_language(predictor, text, "a")
@@ -335,13 +338,13 @@ def test_unknown_tokens_keep_their_names(make: Make) -> None:
 
 
 @pytest.mark.usefixtures("way")
-def test_of_a_long_text_the_last_tokens(make: Make) -> None:
+def test_only_the_last_tokens_of_a_long_text_are_explained(make: Make) -> None:
     predictor = tasks.open_model(make("lstm", scale=0.5))
-    text = "".join(np.random.default_rng(0).choice(list("abcdefgh"), 2 * MOST + 9))
+    text = "".join(np.random.default_rng(0).choice(list("abcdefgh"), 2 * MAX_EXPLAINED_TOKENS + 9))
     told = explain_language(predictor, text, method=LEFT_OUT)
-    assert told.inputs == tuple(text[-MOST:])
+    assert told.inputs == tuple(text[-MAX_EXPLAINED_TOKENS:])
     assert "The 265 tokens before these are in the start state." in told.note
-    place = len(text) - MOST
+    place = len(text) - MAX_EXPLAINED_TOKENS
     without = log_probability(predictor, text[:place] + text[place + 1 :], told.target)
     assert told.score - told.contributions[0] == pytest.approx(without, abs=FLOAT32)
     assert explain_language(predictor, text, method=DECOMPOSITION).start_state != 0
@@ -350,7 +353,7 @@ def test_of_a_long_text_the_last_tokens(make: Make) -> None:
     )
 
 
-def test_one_that_fails_is_shown_as_failed(make: Make) -> None:
+def test_a_failed_explanation_is_shown_as_failed(make: Make) -> None:
     # over a long text the gates as they were are a bad model of a network at random
     predictor = tasks.open_model(make("lstm"))
     text = "".join(np.random.default_rng(0).choice(list("abcdefgh    "), 60))
@@ -362,7 +365,7 @@ def test_one_that_fails_is_shown_as_failed(make: Make) -> None:
     assert (truth.method, truth.passed) == (REPLACEMENT, True)
 
 
-def test_what_cannot_be_is_refused(make: Make) -> None:
+def test_bad_arguments_are_refused(make: Make) -> None:
     predictor = small(make)
     with pytest.raises(OptionError, match="target: got pie; expected one token of the vocabulary"):
         explain_language(predictor, "I like", "pie")
@@ -383,14 +386,14 @@ def test_what_cannot_be_is_refused(make: Make) -> None:
         explain_language(predictor, [99])
 
 
-def test_terms_that_leave_the_range_of_the_score_fail(make: Make) -> None:
+def test_terms_far_larger_than_the_score_fail_the_self_test(make: Make) -> None:
     predictor = small(make, "rnn", "linear", scale=1e30)
     told = explain_language(predictor, "I like my tea", method=DECOMPOSITION)
     assert told.passed is False
     assert "cancel each other" in told.verdict
 
 
-def test_hostile_tokens_are_text(make: Make) -> None:
+def test_hostile_tokens_stay_text(make: Make) -> None:
     words = ("<script>x</script>", "\u202eevil", "\x1b[2J", "y" * 200, "&amp;")
     codec = TextCodec("word", ("<unk>", "\n", *words), "whitespace")
     predictor = tasks.open_model(make("gru", codec=codec))
@@ -403,29 +406,27 @@ def test_hostile_tokens_are_text(make: Make) -> None:
     assert [row["token"] for row in found] == [*words]
 
 
-def test_the_door_of_the_predictor(make: Make) -> None:
-    import elman.explain
-
+def test_predictor_explain_equals_explain_language(make: Make) -> None:
     predictor = small(make, "gru")
-    told = elman.tasks.explain(predictor, "I like", "tea", method=LEFT_OUT)
+    told = predictor.explain("I like", "tea", method=LEFT_OUT)
     again = explain_language(predictor, "I like", "tea", method=LEFT_OUT)
     assert told.to_dict() == again.to_dict()
 
 
 @pytest.fixture(scope="module")
 def sentences() -> list[str]:
-    return meals.Grammar().sentences(demo.SENTENCES, seed=0)
+    return synthetic_meals.Grammar().sentences(demo.SENTENCES, seed=0)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "mingru"])
-def test_every_logit_of_every_context_is_its_terms(cell: str, sentences: list[str]) -> None:
+def test_terms_sum_to_every_logit_of_every_context(cell: str, sentences: list[str]) -> None:
     settings = demo.MEALS | {"cell": cell, "epochs": 3, "evaluations": 1}
     if cell == "rnn":
         settings["activation"] = "linear"
     model = LanguageModel(**settings).fit("\n".join(sentences) + "\n")
     predictor = tasks.open_model(model.model_)
     codec = predictor.model.codec
-    for context, _ in meals.Grammar().contexts():
+    for context, _ in synthetic_meals.Grammar().contexts():
         terms = decompose(predictor, context, codec.tokens)
         stream = predictor.stream().feed(context)
         logits = predictor.network.logits(predictor.network.output(stream._state))
@@ -441,15 +442,15 @@ def test_every_logit_of_every_context_is_its_terms(cell: str, sentences: list[st
 TENTH, BAR = 1, 0.9
 
 
-def test_a_replaced_word_costs_what_the_grammar_says(sentences: list[str]) -> None:
+def test_replacement_agrees_with_the_grammar(sentences: list[str]) -> None:
     predictor = tasks.open_model(demo.meals_model("gru", sentences).model_)
-    grammar = meals.Grammar()
+    grammar = synthetic_meals.Grammar()
     contexts = [context for context, _ in grammar.contexts()]
     draw = np.random.default_rng(0)
     truth: list[float] = []
     measured: list[float] = []
     for _ in range(200):
-        context, food = draw.choice(contexts), draw.choice(meals.FOODS)
+        context, food = draw.choice(contexts), draw.choice(synthetic_meals.FOODS)
         truth += grammar.true_effects(context, food)
         told = explain_language(predictor, context, food)
         measured += told.contributions.tolist()

@@ -1,4 +1,4 @@
-"""A whole generation in one call, its draws, and a step that allocates nothing."""
+"""Generation in one call of the kernel, its random draws, and a step that allocates no memory."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def assert_whole_is_its_pieces(stream: Stream, n: int, **options: Any) -> str:
 
 @pytest.mark.parametrize(("level", "documents"), KINDS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_generate_is_its_pieces(
+def test_generate_joins_its_pieces(
     make: Callable[..., Model], way: str, cell: str, level: str, documents: str
 ) -> None:
     model = make(cell, level=level, documents=documents, scale=0.7)
@@ -67,7 +67,7 @@ def test_generate_is_its_pieces(
 
 
 @pytest.mark.parametrize("level", ["char", "word"])
-def test_ends_of_documents_are_line_ends_in_a_generation(
+def test_generated_document_ends_are_line_ends(
     make: Callable[..., Model], way: str, level: str
 ) -> None:
     model = with_bias(make("lstm", level=level, documents="line", scale=0.3), **{"<end>": 1.0})
@@ -80,14 +80,14 @@ def test_ends_of_documents_are_line_ends_in_a_generation(
     assert sure.state == Stream(sure.network).state
 
 
-def test_generate_without_arguments_draws_anew(make: Callable[..., Model], way: str) -> None:
+def test_generate_without_a_seed_varies(make: Callable[..., Model], way: str) -> None:
     stream = Stream(make("gru", scale=0.3))
     assert stream.fork().generate(40) != stream.fork().generate(40)
 
 
 @pytest.mark.parametrize("scale", [1e19, 1e37])
 @pytest.mark.parametrize("cell", CELLS)
-def test_an_exploded_network_writes_what_its_pieces_are(
+def test_a_network_that_overflows_generates_its_pieces(
     make: Callable[..., Model], way: str, cell: str, scale: float
 ) -> None:
     """Where the kernel gives up in the middle, nothing of what it did is left."""
@@ -110,7 +110,7 @@ SHARE = 16 * 2.0**-24
 
 @pytest.mark.parametrize("V", [2, 3, 15, 16, 17, 33, 65, 500])
 @pytest.mark.parametrize("options", SAMPLINGS, ids=str)
-def test_draws_have_the_exact_shares(kernel: Any, V: int, options: dict[str, Any]) -> None:
+def test_draws_have_the_exact_probabilities(kernel: Any, V: int, options: dict[str, Any]) -> None:
     """Evenly spread numbers fall into each token's share as often as it is long, up to one."""
     sampling = Sampling(**options)
     logits = np.random.default_rng(V).standard_normal(V).astype(np.float32)
@@ -131,7 +131,7 @@ def test_draws_have_the_exact_shares(kernel: Any, V: int, options: dict[str, Any
 
 @pytest.mark.parametrize("V", [2, 16, 37])
 @pytest.mark.parametrize("options", SAMPLINGS, ids=str)
-def test_ties_are_drawn_as_in_numpy(kernel: Any, V: int, options: dict[str, Any]) -> None:
+def test_the_kernel_draws_ties_as_numpy_does(kernel: Any, V: int, options: dict[str, Any]) -> None:
     logits = np.random.default_rng(0).integers(-1, 2, V).astype(np.float32)
     sampling = Sampling(**options)
     weights = sampling.weights(logits)
@@ -146,7 +146,7 @@ def test_ties_are_drawn_as_in_numpy(kernel: Any, V: int, options: dict[str, Any]
         assert sampling.draw(logits, uniform) == expected
 
 
-def test_a_sure_unknown_is_not_drawn(make: Callable[..., Model], way: str) -> None:
+def test_unknown_is_not_drawn_even_if_it_is_certain(make: Callable[..., Model], way: str) -> None:
     stream = Stream(with_bias(make("rnn"), **{"<unk>": 1e30}))
     for options in SAMPLINGS:
         text = assert_whole_is_its_pieces(stream, 30, seed=0, **options)
@@ -155,9 +155,7 @@ def test_a_sure_unknown_is_not_drawn(make: Callable[..., Model], way: str) -> No
 
 
 @pytest.mark.parametrize("given", ["float64", "strided", "short", "list", "read-only"])
-def test_a_step_is_written_to_what_is_given_or_refused(
-    make: Callable[..., Model], way: str, given: str
-) -> None:
+def test_step_writes_to_out_or_refuses_it(make: Callable[..., Model], way: str, given: str) -> None:
     """Never left as it was, silently."""
     stream = Stream(make("lstm"))
     expected = stream.fork().step(3)
@@ -177,7 +175,7 @@ def test_a_step_is_written_to_what_is_given_or_refused(
     np.testing.assert_allclose(out, expected, rtol=0, atol=2.0**-20)
 
 
-def test_a_fork_steps_on_its_own(make: Callable[..., Model], way: str) -> None:
+def test_a_fork_steps_independently(make: Callable[..., Model], way: str) -> None:
     """The two rows that a stream steps between are its own."""
     stream = Stream(make("gru", scale=0.5))
     stream.step(3)
@@ -258,7 +256,7 @@ for V, storage in ((2, "float32"), (11, "float32"), (11, "bf16")):
 """
 
 
-def test_steps_leave_nothing_behind_in_the_kernel(widest: Any) -> None:
+def test_steps_leak_no_memory_in_the_kernel(widest: Any) -> None:
     run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     grown = [int(line) for line in run.stdout.split()]

@@ -1,4 +1,4 @@
-"""A network in the kernel computes what the plain one does in float64, in every instruction set."""
+"""The network in the kernel agrees with the plain one in float64, with every instruction set."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def oracle(model_of: Callable[[Case], Model]) -> Callable[[Case], Results]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_kernel_is_the_plain_network(
+def test_the_kernel_equals_the_plain_network(
     model_of: Callable[[Case], Model],
     oracle: Callable[[Case], Results],
     kernel: Any,
@@ -210,7 +210,7 @@ def rounded(model: Model) -> Model:
 
 
 @pytest.mark.parametrize("case", CASES[1::3], ids=lambda case: case.id)
-def test_bf16_storage_is_a_network_of_rounded_weights(
+def test_bf16_storage_equals_a_network_with_rounded_weights(
     model_of: Callable[[Case], Model], kernel: Any, monkeypatch: pytest.MonkeyPatch, case: Case
 ) -> None:
     if not case.table:
@@ -220,7 +220,7 @@ def test_bf16_storage_is_a_network_of_rounded_weights(
     assert_close(found, plain(case, rounded(model)), case.tolerance)
 
 
-def test_bf16_storage_does_round(model_of: Callable[[Case], Model], kernel: Any) -> None:
+def test_bf16_storage_rounds_the_weights(model_of: Callable[[Case], Model], kernel: Any) -> None:
     case = Case("lstm", "tanh", 9, 31, 33, 2, 3)
     full, half = (
         in_kernel(case, Network(model_of(case), storage=storage))["logits"]
@@ -230,7 +230,7 @@ def test_bf16_storage_does_round(model_of: Callable[[Case], Model], kernel: Any)
     assert 100 * case.tolerance < np.abs(full - half).max() < 0.1
 
 
-def test_storages_that_cannot_be_are_refused(make: Callable[..., Model]) -> None:
+def test_unknown_storages_are_refused(make: Callable[..., Model]) -> None:
     model = make("gru")
     with pytest.raises(OptionError, match=r"^storage: got int8; expected float32 or bf16$"):
         Network(model, storage="int8")
@@ -246,7 +246,7 @@ def test_storages_that_cannot_be_are_refused(make: Callable[..., Model]) -> None
 
 
 @pytest.mark.parametrize("layout", ["float64", "columns", "every other"])
-def test_states_of_any_layout_are_read(
+def test_states_of_any_memory_layout_are_read(
     make: Callable[..., Model], kernel: Any, layout: str
 ) -> None:
     network = Network(make("lstm"))
@@ -268,7 +268,7 @@ def test_states_of_any_layout_are_read(
 @pytest.mark.parametrize("storage", ["float32", "bf16"])
 @pytest.mark.parametrize("scale", [1e4, 1e19, 1e37])
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
-def test_exploded_networks_go_on_as_the_limited_one(
+def test_networks_that_overflow_go_on_with_limited_numbers(
     make: Callable[..., Model], kernel: Any, cell: str, activation: str, scale: float, storage: str
 ) -> None:
     model = make(cell, activation=activation, scale=scale, residual=True, num_layers=3)
@@ -299,9 +299,7 @@ def test_exploded_networks_go_on_as_the_limited_one(
         assert "_stack" in network.__dict__
 
 
-def test_logits_that_overflow_are_bounded_in_every_way(
-    make: Callable[..., Model], kernel: Any
-) -> None:
+def test_overflowing_logits_are_bounded(make: Callable[..., Model], kernel: Any) -> None:
     """The hidden numbers are finite, and the output layer's weights, but not their products."""
     model = make("lstm", hidden_size=33, scale=0.5)
     signs = np.where(np.arange(len(model.codec)) % 2, 1, -1)[:, None] * np.float32(3e38)
@@ -322,7 +320,7 @@ def test_logits_that_overflow_are_bounded_in_every_way(
 
 
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
-def test_a_neighbour_that_is_no_number_changes_nobody(
+def test_a_lane_with_nan_changes_no_other_lane(
     make: Callable[..., Model], kernel: Any, cell: str, activation: str
 ) -> None:
     network = Network(make(cell, activation=activation, scale=0.5))
@@ -341,7 +339,7 @@ def test_a_neighbour_that_is_no_number_changes_nobody(
     assert np.isfinite(pool.stream(1).probabilities).all()
 
 
-def test_what_cannot_be_is_refused_by_the_kernel(make: Callable[..., Model], kernel: Any) -> None:
+def test_the_kernel_refuses_bad_arguments(make: Callable[..., Model], kernel: Any) -> None:
     """The last door before memory that is not ours."""
     network = Network(make("gru"))
     state, y = network.initial_state(2), np.empty((1, 2, 6), np.float32)

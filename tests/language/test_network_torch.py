@@ -1,4 +1,4 @@
-"""The network in training computes what the runtime computes from the file."""
+"""The network in training agrees with the network that predicts from the file."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def build(
 
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
 @pytest.mark.parametrize(("tied", "residual"), [*itertools.product([False, True], repeat=2)])
-def test_training_and_runtime_agree(cell: str, activation: str, tied: bool, residual: bool) -> None:
+def test_training_and_prediction_networks_agree(
+    cell: str, activation: str, tied: bool, residual: bool
+) -> None:
     network, model = build(cell, activation, tied=tied, residual=residual)
     text = "".join(np.random.default_rng(0).choice(list("abcdefgh \n"), 300))
     ids = model.codec.encode(text)
@@ -62,7 +64,7 @@ def test_training_and_runtime_agree(cell: str, activation: str, tied: bool, resi
     assert found == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_a_layer_without_bias_agrees_too() -> None:
+def test_layers_without_bias_agree() -> None:
     network, model = build("gru", "tanh", tied=True, residual=False, bias=False)
     with torch.no_grad():
         hidden, _ = network(torch.tensor([[1], [2], [3]]))
@@ -74,7 +76,7 @@ def test_a_layer_without_bias_agrees_too() -> None:
     )
 
 
-def test_arrays_come_back() -> None:
+def test_arrays_round_trip() -> None:
     network, model = build("lstm", "tanh", tied=True, residual=True)
     other = Network(model.config)
     other.load(model.arrays)
@@ -83,7 +85,7 @@ def test_arrays_come_back() -> None:
     assert network.head.weight is network.embedding.weight
 
 
-def test_padding_has_no_part_in_the_loss() -> None:
+def test_padding_does_not_change_the_loss() -> None:
     network, _ = build("gru", "tanh", tied=False, residual=False)
     tokens = torch.tensor([[1, 2], [3, 0], [4, 0]])
     targets = torch.tensor([[3, 5], [4, IGNORE], [5, IGNORE]])

@@ -71,7 +71,7 @@ class Naive:
 
 
 @given(documents, documents, st.booleans())
-def test_it_is_kneser_and_ney_by_the_definition(train, held, line):
+def test_probabilities_equal_kneser_ney_by_definition(train, held, line):
     if not line:
         train, held = [[2, 3, *text] for text in train], [[2, 3, *text] for text in held]
     naive = Naive(train, line, 4)
@@ -110,7 +110,7 @@ def test_a_hand_counted_bigram():
 
 
 @pytest.mark.parametrize("line", [True, False])
-def test_the_predictions_are_those_of_the_evaluation(line):
+def test_predictions_are_those_of_evaluation_chunks(line):
     draw = np.random.default_rng(0)
     texts = [draw.integers(2, V, draw.integers(2, 30)).tolist() for _ in range(20)]
     ids, starts = joined(texts, line)
@@ -120,7 +120,7 @@ def test_the_predictions_are_those_of_the_evaluation(line):
     assert best.tokens_counted == len(ids)
 
 
-def test_loss_is_that_of_the_best_order():
+def test_the_loss_is_the_one_of_the_best_order():
     draw = np.random.default_rng(1)
     transition = np.array([[0, 0.9, 0.1], [0.1, 0, 0.9], [0.9, 0.1, 0]])
     chain = [0]
@@ -136,7 +136,7 @@ def test_loss_is_that_of_the_best_order():
     assert best.loss == pytest.approx(entropy, abs=4 * 0.0093)
 
 
-def test_of_a_long_text_the_last_tokens_are_counted_and_the_first_predicted():
+def test_a_long_text_is_counted_at_its_end_and_predicted_at_its_beginning():
     old, new = np.full(600, 2), np.tile([3, 4], 200)
     train, held = np.concatenate([old, new]), np.concatenate([new[:100], old])
     best = ngram_loss((train, [0, 300, 700]), (held, [0]), V, None, 2, limit=400)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from elman.errors import InputError, OptionError
+from elman.language import network
 from elman.language import pool as module
 from elman.language.pool import StreamPool
 from elman.language.stream import Stream
@@ -32,9 +33,9 @@ def assert_same(pool, streams):
 
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_pool_is_its_streams_alone(make, monkeypatch, cell, documents):
-    monkeypatch.setattr(module, "TOKENS", 3)
-    monkeypatch.setattr(module, "BLOCK", 30)
+def test_a_pool_equals_its_single_streams(make, monkeypatch, cell, documents):
+    monkeypatch.setattr(module, "MAX_TOKENS_PER_CALL", 3)
+    monkeypatch.setattr(network, "MAX_LOGITS", 30)
     model = make(cell, documents=documents)
     pool = StreamPool(model, len(TEXTS)).feed(TEXTS)
     streams = [Stream(model).feed(text) for text in TEXTS]
@@ -52,7 +53,7 @@ def test_pool_is_its_streams_alone(make, monkeypatch, cell, documents):
 
 @pytest.mark.parametrize("level", ["char", "word"])
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_pool_writes_what_its_streams_write(make, level, documents):
+def test_a_pool_generates_as_its_streams_do(make, level, documents):
     model = make("lstm", level=level, documents=documents)
     prompts = ["", "I like", "my"]
     pool = StreamPool(model, 3).feed(prompts)
@@ -66,7 +67,7 @@ def test_pool_writes_what_its_streams_write(make, level, documents):
     assert_same(pool, streams)
 
 
-def test_pool_starts_its_text_without_a_space(make):
+def test_a_pool_generates_no_space_at_the_start(make):
     """The commonest word is read first where no line end can be, but it is not in the text."""
     codec = TextCodec("word", ("<unk>", "tea", "milk"))
     model = make("gru", codec=codec)
@@ -75,7 +76,7 @@ def test_pool_starts_its_text_without_a_space(make):
     assert all(text == text.strip() for text in texts)
 
 
-def test_stream_leaves_and_returns(make):
+def test_a_stream_can_leave_the_pool_and_return(make):
     model = make("gru")
     pool = StreamPool(model, 3).feed(["abc", "", "de"])
     alone = pool.stream(0)
@@ -95,7 +96,7 @@ def test_stream_leaves_and_returns(make):
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_questions_leave_the_pool_where_it_is(make, documents):
+def test_predict_does_not_move_the_pool(make, documents):
     model = make("gru", documents=documents)
     asked, quiet = (StreamPool(model, 3).feed(["", "ab", "ab\n"]) for _ in range(2))
     asked.predict()
@@ -119,7 +120,7 @@ def test_unknown_is_counted_for_each_stream(make, documents):
     assert pool.reset().unknown.tolist() == [0, 0, 0]
 
 
-def test_neighbours_do_not_matter(make):
+def test_other_streams_of_the_pool_do_not_matter(make):
     model = make("lstm")
     quiet = StreamPool(model, 2).feed(["abc", ""]).predict(3)[0]
     busy = StreamPool(model, 2).feed(["abc", "hhhh"]).predict(3)[0]
@@ -127,7 +128,7 @@ def test_neighbours_do_not_matter(make):
     np.testing.assert_allclose([p for _, p in quiet], [p for _, p in busy], atol=FLOAT32)
 
 
-def test_what_cannot_be_is_refused(make):
+def test_bad_arguments_are_refused(make):
     pool = StreamPool(make("rnn"), 2)
     with pytest.raises(InputError, match="texts for the pool: got 1; expected a list of 2"):
         pool.feed(["a"])
@@ -153,8 +154,8 @@ def test_what_cannot_be_is_refused(make):
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_some_streams_go_on_and_the_others_stay(make, monkeypatch, way, documents):
-    monkeypatch.setattr(module, "TOKENS", 3)
+def test_feeding_some_streams_leaves_the_others(make, monkeypatch, way, documents):
+    monkeypatch.setattr(module, "MAX_TOKENS_PER_CALL", 3)
     model = make("gru", documents=documents)
     pool = StreamPool(model, 5)
     streams = [Stream(model) for _ in range(5)]
@@ -189,7 +190,7 @@ def test_streams_are_added(make):
     assert_same(pool, [Stream(model).feed(text) for text in ("abc", "d", "", "", "ab")])
 
 
-def test_streams_are_named_once_and_rightly(make):
+def test_bad_stream_numbers_are_refused(make):
     pool = StreamPool(make("rnn"), 2)
     with pytest.raises(InputError, match="texts for the pool: got 1; expected a list of 2"):
         pool.feed(["a"], [0, 1])
@@ -202,9 +203,9 @@ def test_streams_are_named_once_and_rightly(make):
         pool.add(0)
 
 
-def test_what_fails_was_read_by_none(make, monkeypatch):
+def test_after_an_error_no_stream_has_read(make, monkeypatch):
     """The third of the products that the lengths need fails, after two have gone well."""
-    monkeypatch.setattr(module, "TOKENS", 1)
+    monkeypatch.setattr(module, "MAX_TOKENS_PER_CALL", 1)
     pool = StreamPool(make("gru", documents="line"), 3).feed(["ab", "c", ""])
     before = [pool.stream(i).state for i in range(3)]
     unknown = pool.unknown.tolist()

@@ -37,7 +37,7 @@ def exact_loss(model, documents):
 
 @pytest.mark.parametrize("lanes", [1, 32])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
-def test_evaluate_is_a_plain_stream(make, tmp_path, cell, lanes):
+def test_evaluate_equals_a_plain_stream(make, tmp_path, cell, lanes):
     model = make(cell)
     second = "bad cab\n"
     (tmp_path / "one.txt").write_text(TEXT, encoding="utf-8")
@@ -55,7 +55,7 @@ def test_evaluate_is_a_plain_stream(make, tmp_path, cell, lanes):
     assert both.unknown_share == pytest.approx(1 / len(TEXT + second))
 
 
-def test_evaluate_lines_is_each_line_alone(make):
+def test_evaluate_reads_each_line_from_state_zero(make):
     model = make("lstm", documents="line")
     lines = [line + "\n" for line in TEXT.split("\n") if line]
     loss, count = exact_loss(model, lines)
@@ -65,7 +65,7 @@ def test_evaluate_lines_is_each_line_alone(make):
         assert evaluation.loss == pytest.approx(loss, abs=FLOAT32)
 
 
-def test_evaluate_in_lanes_is_near_the_single_stream(make):
+def test_evaluate_in_lanes_is_close_to_one_stream(make):
     # a small recurrent weight forgets within the 1,000 steps of the warm-up
     model = make("gru", scale=0.5)
     text = "".join(np.random.default_rng(0).choice(list("abcdefgh \n"), 9000))
@@ -75,7 +75,7 @@ def test_evaluate_in_lanes_is_near_the_single_stream(make):
     assert lanes.loss == pytest.approx(exact.loss, abs=FLOAT32)
 
 
-def test_answers_are_those_of_a_stream(make):
+def test_the_predictor_answers_as_a_stream(make):
     model = make("lstm", level="word")
     predictor = tasks.open_model(model)
     assert isinstance(predictor, LanguagePredictor)
@@ -94,7 +94,7 @@ def test_answers_are_those_of_a_stream(make):
     assert len(predictor.streams(2)) == 2
 
 
-def test_questions_do_not_change_the_predictor(make):
+def test_calls_do_not_change_the_predictor(make):
     predictor = tasks.open_model(make("gru"))
     first = predictor.predict_next("ab")
     predictor.generate("cd", 20)
@@ -102,7 +102,7 @@ def test_questions_do_not_change_the_predictor(make):
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])
-def test_unknown_tokens_are_told_once_in_order(make, documents):
+def test_unknown_tokens_are_distinct_and_in_order(make, documents):
     words = tasks.open_model(make("rnn", level="word", documents=documents))
     assert words.unknown_tokens("my zebra, my tea\r\nand zebra!") == ("zebra", ",", "and")
     characters = tasks.open_model(make("rnn", documents=documents))
@@ -110,7 +110,7 @@ def test_unknown_tokens_are_told_once_in_order(make, documents):
     assert characters.unknown_tokens("") == ()
 
 
-def test_unknown_share_counts_what_is_not_in_the_vocabulary(make):
+def test_unknown_share_counts_tokens_outside_the_vocabulary(make):
     evaluation = tasks.open_model(make("rnn")).evaluate("abXYab\nZ")
     assert evaluation.unknown_share == pytest.approx(3 / 8)
 
@@ -134,7 +134,7 @@ def card(network, ngram, order=4):
         ({"held_out": {"loss": True}, "ngram": {"loss": 2.0}}, None, None),
     ],
 )
-def test_ngram_of_the_card_stands_beside_the_network(make, given, beats, words):
+def test_evaluation_compares_with_the_ngram_model_of_the_card(make, given, beats, words):
     evaluation = tasks.open_model(make("rnn", card=given)).evaluate(TEXT)
     assert evaluation.beats_ngram is beats
     assert (words in str(evaluation)) if words else ("gram" not in str(evaluation))
@@ -153,7 +153,7 @@ def test_ngram_of_the_card_stands_beside_the_network(make, given, beats, words):
         (None, "and so short a test set cannot tell how much of the difference is chance"),
     ],
 )
-def test_a_difference_that_may_be_chance_is_no_verdict(make, error, words):
+def test_an_insignificant_difference_is_no_verdict(make, error, words):
     given = card(1.51, 1.5)
     given["ngram"]["difference"] = {"verdict": "no difference", "standard_error": error}
     evaluation = tasks.open_model(make("rnn", card=given)).evaluate(TEXT)
@@ -161,7 +161,7 @@ def test_a_difference_that_may_be_chance_is_no_verdict(make, error, words):
     assert str(evaluation).endswith(f"has 1.5000 on the test set: the network has 1.5100, {words}")
 
 
-def test_warnings_about_the_text_are_told(make, tmp_path):
+def test_evaluation_has_the_warnings_about_the_text(make, tmp_path):
     path = tmp_path / "old.txt"
     path.write_bytes(b"abc \x93cafe\x94\n" * 9)
     predictor = tasks.open_model(make("rnn"))
@@ -183,12 +183,12 @@ def test_evaluation_in_other_units():
     assert math.isfinite(Evaluation(1, 1, 1e6, 0.0).perplexity)
 
 
-def test_evaluate_with_huge_weights_is_a_number(make):
+def test_evaluate_with_huge_weights_is_finite(make):
     told = tasks.open_model(make("lstm", scale=1e37)).evaluate(TEXT).to_dict()
     json.dumps(told, allow_nan=False)
 
 
-def test_a_file_answers_as_the_model_it_holds(make, tmp_path):
+def test_a_loaded_file_answers_as_its_model(make, tmp_path):
     model = make("mingru", tied=True, card=card(1.0, 2.0))
     path = tmp_path / "model.safetensors"
     tasks.open_model(model).save(path)
@@ -200,7 +200,7 @@ def test_a_file_answers_as_the_model_it_holds(make, tmp_path):
     assert stream.predict() == Stream(model).feed("abc").predict()
 
 
-def test_what_cannot_be_is_refused(make, tmp_path):
+def test_bad_arguments_are_refused(make, tmp_path):
     predictor = tasks.open_model(make("rnn"))
     with pytest.raises(DataError):
         predictor.evaluate(tmp_path / "missing.txt")
@@ -218,7 +218,7 @@ def test_what_cannot_be_is_refused(make, tmp_path):
         predictor.predict_next([99])
 
 
-def test_text_of_one_known_symbol(make):
+def test_a_text_of_one_known_symbol(make):
     model = make("gru", codec=TextCodec("char", ("<unk>", "a")))
     predictor = tasks.open_model(model)
     assert [token for token, _ in predictor.predict_next("aa")] == ["a"]
@@ -229,7 +229,7 @@ def test_text_of_one_known_symbol(make):
 @pytest.mark.parametrize(
     ("counted", "said"), [(4_000_000, "the last 4,000,000 tokens of "), (9_000_000, "")]
 )
-def test_the_verdict_tells_how_much_the_ngram_model_counted(counted: int, said: str) -> None:
+def test_the_verdict_says_how_many_tokens_the_ngram_model_counted(counted: int, said: str) -> None:
     card = {"ngram": {"tokens_counted": counted}, "data": {"tokens": 9_000_000}}
     verdict = ngram_verdict(1.0, 2.0, 6, ngram_part(card))
     assert f"a 6-gram model of {said}the same training text" in verdict

@@ -45,7 +45,7 @@ def plain(logits, temperature, top_k, top_p):
 @pytest.mark.parametrize("temperature", [0, 0.3, 1, 4.0])
 @pytest.mark.parametrize("top_k", [None, 1, 3, 100])
 @pytest.mark.parametrize("top_p", [None, 0.05, 0.61, 1.0])
-def test_weights_are_the_plain_computation(temperature, top_k, top_p):
+def test_weights_equal_a_plain_computation(temperature, top_k, top_p):
     for seed in range(20):
         logits = (2 * np.random.default_rng(seed).standard_normal(12)).astype(np.float32)
         logits[UNKNOWN_ID] = 50  # the most probable by far, and yet never drawn
@@ -55,7 +55,7 @@ def test_weights_are_the_plain_computation(temperature, top_k, top_p):
         np.testing.assert_allclose(weights / weights.sum(), expected, rtol=0, atol=FLOAT32)
 
 
-def test_draws_have_the_shares_of_the_weights():
+def test_draws_are_as_frequent_as_the_weights_say():
     logits = np.log(np.array([0.5, 0.2, 0.2, 0.1], np.float32))
     random = generator(0)
     drawn = [Sampling().draw(logits, random.random()) for _ in range(20_000)]
@@ -64,7 +64,7 @@ def test_draws_have_the_shares_of_the_weights():
     np.testing.assert_allclose(shares, [0, 0.4, 0.4, 0.2], rtol=0, atol=5 * np.sqrt(0.25 / 20_000))
 
 
-def test_the_lowest_random_number_draws_what_can_be_drawn():
+def test_the_lowest_random_number_draws_a_possible_token():
     logits = np.zeros(3, np.float32)
     assert Sampling().draw(logits, 0.0) == 1
     logits[1] = -1000  # its weight is 0 in float32
@@ -81,7 +81,7 @@ def test_extreme_temperatures_and_logits_stay_in_the_vocabulary(temperature):
     assert weights[2] == (1 if temperature == 1e308 or temperature == 1e30 else 0)
 
 
-def test_ties_are_kept_in_order_of_place():
+def test_ties_stay_in_order():
     weights = Sampling(top_k=2).weights(np.zeros(6, np.float32))
     assert weights.tolist() == [0, 1, 1, 0, 0, 0]
 
@@ -90,12 +90,12 @@ def test_ties_are_kept_in_order_of_place():
     st.lists(st.integers(-3, 3), min_size=1, max_size=30),
     st.integers(1, 40),
 )
-def test_best_is_a_stable_sort(values, k):
+def test_best_sorts_stably(values, k):
     expected = sorted(range(len(values)), key=lambda i: (-values[i], i))[:k]
     assert best(np.array(values, float), k).tolist() == expected
 
 
-def test_ranked_never_offers_unknown():
+def test_ranked_never_contains_unknown():
     codec = TextCodec("char", ("<unk>", "a", "b"))
     log_probabilities = np.log(np.array([0.7, 0.1, 0.2]))
     names, probabilities = zip(*ranked(codec, log_probabilities, 9), strict=True)
@@ -106,7 +106,7 @@ def test_ranked_never_offers_unknown():
 
 @pytest.mark.parametrize("name", ["temperature", "top_k", "top_p"])
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "1", True, [1]])
-def test_options_that_cannot_be_are_refused(name, value):
+def test_bad_options_are_refused(name, value):
     with pytest.raises(OptionError, match=f"^{name}: got .*; expected "):
         Sampling(**{name: value})
 
@@ -120,16 +120,16 @@ def test_options_out_of_range_are_refused(name, value):
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "0", True])
-def test_seeds_that_cannot_be_are_refused(seed):
+def test_bad_seeds_are_refused(seed):
     with pytest.raises(OptionError, match=r"^seed: got"):
         generator(seed)
 
 
-def test_numpy_numbers_are_numbers():
+def test_numpy_numbers_are_accepted():
     assert Sampling(np.float32(0.5), np.int32(2), np.float64(0.5)).top_k == 2
 
 
-def test_seed_holds_and_none_differs():
+def test_a_seed_repeats_and_none_varies():
     first, second = (generator(7).random(3).tolist() for _ in range(2))
     assert first == second
     draws = [tuple(generator(None).random(2)) for _ in range(4)]

@@ -1,8 +1,9 @@
-"""The division of a text: who is held out, that nothing is cut or on both sides, and what is said of it."""
+"""The split of a text: the held-out part, uncut lines that are in one set only, and the warnings."""
 
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from itertools import chain
 from pathlib import Path
@@ -13,9 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.errors import OptionError
-from elman.language.corpora import Corpora, load_corpora
+from elman.language import split
+from elman.language.dataset import Dataset
 from elman.language.split import line_keys
 from elman.text import sources
+from elman.text.sources import read_sources
+from factories import load_language_dataset
 
 SETS = ("training", "validation", "test")
 
@@ -27,24 +31,24 @@ def names(count: int, seed: int = 0) -> list[str]:
     ]
 
 
-def lines_of(corpora: Corpora, name: str) -> list[str]:
-    corpus = getattr(corpora, name)
+def lines_of(dataset: Dataset, name: str) -> list[str]:
+    corpus = getattr(dataset, name)
     return list(corpus.codec.decode(corpus.ids).split("\n")[:-1])
 
 
-def by_lines(text: str, **options: object) -> Corpora:
-    return load_corpora(text, **{"level": "char", "documents": "line", **options})  # type: ignore[arg-type]
+def by_lines(text: str, **options: object) -> Dataset:
+    return load_language_dataset(text, **{"level": "char", "documents": "line", **options})  # type: ignore[arg-type]
 
 
-def test_lines_are_drawn_and_their_order_changes_nothing() -> None:
+def test_lines_are_drawn_whatever_their_order() -> None:
     given = names(3000)
-    corpora = by_lines("\n".join(given))
-    sets = {name: lines_of(corpora, name) for name in SETS}
+    dataset = by_lines("\n".join(given))
+    sets = {name: lines_of(dataset, name) for name in SETS}
     assert sorted(chain(*sets.values())) == sorted(given)
     sizes = {name: sum(map(len, lines)) / sum(map(len, given)) for name, lines in sets.items()}
     assert sizes == pytest.approx({"training": 0.9, "validation": 0.05, "test": 0.05}, abs=0.003)
     # the list is sorted by length, and neither set is its end
-    assert corpora.warnings == ()
+    assert dataset.warnings == ()
     mean = {name: np.mean([len(line) for line in lines]) for name, lines in sets.items()}
     assert mean["test"] == pytest.approx(mean["training"], rel=0.1)
     shuffled = random.Random(1).sample(given, len(given))
@@ -54,25 +58,25 @@ def test_lines_are_drawn_and_their_order_changes_nothing() -> None:
     }
     other = by_lines("\n".join(given), seed=1)
     assert {*lines_of(other, "test")} != {*sets["test"]}
-    assert corpora.split == "10 % of the lines, drawn at random"
+    assert dataset.split == "10 % of the lines, drawn at random"
 
 
-def test_identical_lines_are_on_one_side() -> None:
+def test_identical_lines_are_in_the_same_set() -> None:
     given = names(600) * 3
     sets = [{*lines_of(by_lines("\n".join(given)), name)} for name in SETS]
     assert not sets[0] & sets[1] | sets[0] & sets[2] | sets[1] & sets[2]
 
 
-def test_lines_that_come_again_and_again_are_drawn_one_by_one() -> None:
+def test_very_frequent_lines_are_drawn_independently() -> None:
     # of a text of few sentences, one that is held out whole would be missing from what is to be learned
-    corpora = by_lines("\n".join(random.Random(0).choices(["ab", "cd", "ef"], k=900)))
-    counts = {name: Counter(lines_of(corpora, name)) for name in SETS}
+    dataset = by_lines("\n".join(random.Random(0).choices(["ab", "cd", "ef"], k=900)))
+    counts = {name: Counter(lines_of(dataset, name)) for name in SETS}
     assert all(len(count) == 3 for count in counts.values())
     assert counts["training"].total() == pytest.approx(810, abs=3)
 
 
 @given(st.lists(st.text("ab\n", max_size=9), min_size=1, max_size=8))
-def test_a_line_has_one_key_however_it_is_cut_into_blocks(pieces: list[str]) -> None:
+def test_the_key_of_a_line_does_not_depend_on_blocks(pieces: list[str]) -> None:
     text = "".join(pieces)
     pairs = [
         pair for found in line_keys(filter(None, pieces), 3) for pair in zip(*found, strict=True)
@@ -85,49 +89,52 @@ def test_a_line_has_one_key_however_it_is_cut_into_blocks(pieces: list[str]) -> 
     assert len({*known.values()}) == len(known)
 
 
-def test_lines_are_drawn_alike_however_they_are_cut_into_blocks(
+def test_the_draw_of_lines_does_not_depend_on_blocks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = "\n".join(names(400))
     sets = [lines_of(by_lines(text), name) for name in SETS]
-    monkeypatch.setattr(sources, "_BLOCK", 7)
+    monkeypatch.setattr(sources, "_BLOCK_CHARACTERS", 7)
     assert [lines_of(by_lines(text), name) for name in SETS] == sets
 
 
-def test_logs_and_what_is_asked_for_hold_out_the_end() -> None:
+def test_the_end_is_held_out_of_logs_and_on_request() -> None:
     given = [f"{name} x" for name in names(300)]
     for options in ({"held_out_from": "end"}, {"level": "word", "split": "log"}):
-        corpora = by_lines("\n".join(given), **options, min_count=1)
-        ends = [len(getattr(corpora, name).starts) for name in SETS]
+        dataset = by_lines("\n".join(given), **options, min_count=1)
+        ends = [len(getattr(dataset, name).starts) for name in SETS]
         assert sum(ends) == 300
-        assert lines_of(corpora, "training") == given[: ends[0]]
-        assert "the last 10 % of the text" in corpora.split
+        assert lines_of(dataset, "training") == given[: ends[0]]
+        assert "the last 10 % of the text" in dataset.split
         # the list is sorted by length, so that its end is unlike the rest
         assert ends[1] < 0.05 * 300
-    assert "characters" not in corpora.warnings
+    assert "characters" not in dataset.warnings
     drawn = by_lines("\n".join(given), level="word", split="log", held_out_from="random")
     assert "drawn at random" in drawn.split
 
 
-def test_whole_files_are_drawn_where_they_are_many(tmp_path: Path) -> None:
+def test_whole_files_are_drawn_if_there_are_many(tmp_path: Path) -> None:
     draw = random.Random(0)
     for number in range(60):
         words = draw.choices(["river", "stone", "apple", "cloud"], k=80)
         (tmp_path / f"{number:02}.txt").write_text(f"file{number} " + " ".join(words))
-    corpora = load_corpora(tmp_path, level="char", documents="file")
-    assert corpora.split == "10 % of the files, drawn at random"
-    counts = [getattr(corpora, name).facts.files for name in SETS]
+    dataset = load_language_dataset(tmp_path, level="char", documents="file")
+    assert dataset.split == "10 % of the files, drawn at random"
+    counts = [getattr(dataset, name).facts.files for name in SETS]
     assert sum(counts) == 60
     assert counts[0] == pytest.approx(54, abs=2)
-    begins = {text[:6] for text in corpora.test.codec.decode(corpora.test.ids).split("file")}
+    begins = {text[:6] for text in dataset.test.codec.decode(dataset.test.ids).split("file")}
     assert len(begins) - 1 == counts[2]
     few = [tmp_path / f"{number:02}.txt" for number in range(3)]
-    assert load_corpora(few, level="char", documents="file").split == "the last 10 % of the text"
+    assert (
+        load_language_dataset(few, level="char", documents="file").split
+        == "the last 10 % of the text"
+    )
     with pytest.raises(OptionError, match="random for 3 files; expected documents of a line each"):
-        load_corpora(few, level="char", documents="file", held_out_from="random")
+        load_language_dataset(few, level="char", documents="file", held_out_from="random")
 
 
-def test_a_set_unlike_the_training_set_is_said() -> None:
+def test_a_set_unlike_the_training_set_gives_a_warning() -> None:
     given = sorted(names(2000), key=len)
     said = by_lines("\n".join(given), held_out_from="end").warnings
     assert [
@@ -137,7 +144,7 @@ def test_a_set_unlike_the_training_set_is_said() -> None:
         "the test set",
     ]
     text = "a b " * 2000 + "c d " * 222
-    (first, second) = load_corpora(text, level="word", documents="file").warnings
+    (first, second) = load_language_dataset(text, level="word", documents="file").warnings
     assert first == (
         "the validation set is unlike the training set: 100% of its tokens are unknown"
         " (training set 0%)"
@@ -145,47 +152,49 @@ def test_a_set_unlike_the_training_set_is_said() -> None:
     assert second.startswith("the test set is unlike")
 
 
-def test_a_file_given_twice_is_said(tmp_path: Path) -> None:
+def test_a_file_given_twice_gives_a_warning(tmp_path: Path) -> None:
     path, copy = tmp_path / "a.txt", tmp_path / "copy.txt"
     for one in (path, copy):
         one.write_text("to be or not to be " * 100)
     for twice in (path, copy):
-        (warning,) = load_corpora([path, twice], level="char").training.facts.warnings
+        (warning,) = load_language_dataset([path, twice], level="char").training.facts.warnings
         assert f"{twice} is given more than once" in warning
         for option, name in (("valid", "held-out text"), ("test", "test set")):
-            given = load_corpora(path, level="char", documents="file", **{option: twice})  # type: ignore[arg-type]
+            given = load_language_dataset(path, level="char", documents="file", **{option: twice})  # type: ignore[arg-type]
             assert given.warnings == (
-                f"100% of the {name} is in the text to train on too: its figures flatter",
+                f"100% of the {name} is in the text to train on too, which makes its figures too good",
             )
 
 
-def test_lines_that_two_sets_share_are_said() -> None:
+def test_lines_in_two_sets_give_a_warning() -> None:
     drawn = names(800)
     text, valid, test = (
         "".join(f"{name}\n" for name in part) for part in (drawn[:400], drawn[400:600], drawn[600:])
     )
 
     def said(**given: str) -> list[str]:
-        return [one for one in load_corpora(text, **given).warnings if "flatter" in one]
+        return [one for one in load_language_dataset(text, **given).warnings if "too good" in one]
 
     assert said() == said(valid=valid, test=test) == []
-    whole = "is in the text to train on too: its figures flatter"
+    whole = "is in the text to train on too, which makes its figures too good"
     assert said(valid=text) == [f"100% of the held-out text {whole}"]
     (warning,) = said(valid=valid, test=text[: len(text) // 2] + test)
     assert warning.endswith(f"of the test set {whole}")
     assert said(valid=valid, test=valid) == [
-        "100% of the test set is in the held-out text too: its figures flatter"
+        "100% of the test set is in the held-out text too, which makes its figures too good"
     ]
 
 
-def test_a_small_text_keeps_every_word_and_line_whole() -> None:
-    three = load_corpora("I like to eat pizza\nI like to eat burgers\nI like to eat burgers\n")
+def test_a_small_text_is_trained_on_as_a_whole() -> None:
+    three = load_language_dataset(
+        "I like to eat pizza\nI like to eat burgers\nI like to eat burgers\n"
+    )
     codec = three.training.codec
     assert (codec.level, codec.documents) == ("word", "line")
     assert {*codec.tokens} == {"<unk>", "<end>", *["I", "like", "to", "eat", "pizza", "burgers"]}
     assert (three.validation, three.test) == (None, None)
     assert three.split == "nothing is held out of so small a text"
-    one = load_corpora("I like to eat pizza")
+    one = load_language_dataset("I like to eat pizza")
     assert one.training.codec.decode(one.training.ids) == "I like to eat pizza"
     assert one.validation is None
 
@@ -212,10 +221,39 @@ def test_a_small_text_keeps_every_word_and_line_whole() -> None:
         ("he goes home\nshe goes out\n" * 200, {"split": "log"}, ("word", "file"), ""),
     ],
 )
-def test_how_a_text_is_read_is_chosen_and_said(
+def test_level_and_documents_are_chosen_with_a_reason(
     text: str, options: dict[str, str], found: tuple[str, str], why: str
 ) -> None:
-    corpus = load_corpora(text, **options).training  # type: ignore[arg-type]
+    corpus = load_language_dataset(text, **options).training  # type: ignore[arg-type]
     assert (corpus.codec.level, corpus.codec.documents) == found
     said = [note for note in corpus.facts.warnings if "level and documents choose" in note]
     assert any(why in note for note in said) if why else not said
+
+
+FRAGMENTS = st.lists(st.text("ab \n", min_size=1, max_size=8), min_size=1, max_size=5)
+
+
+@given(FRAGMENTS, st.integers(0, 45), st.integers(0, 45))
+def test_the_stretches_of_documents_make_up_the_text(
+    pieces: list[str], first: int, last: int
+) -> None:
+    documents, _ = read_sources(pieces, None, lines=True)
+    whole = "".join("".join(document.blocks()) for document in documents)
+    assert len(whole) == sum(document.characters for document in documents)
+    stretches = ["".join(d.blocks()) for d in split._stretch(documents, first, last)]
+    assert all(stretches)
+    assert "".join(stretches) == whole[first:last]
+
+
+@given(FRAGMENTS, st.integers(0, 45), st.sampled_from([r"\s", "\n"]))
+def test_a_cut_is_directly_after_a_border(pieces: list[str], wanted: int, breaks: str) -> None:
+    documents, _ = read_sources(pieces, None, lines=True)
+    whole = "".join("".join(document.blocks()) for document in documents)
+    wanted = min(wanted, len(whole))
+    place = split._cut_position(documents, wanted, breaks)
+    later = [found.end() for found in re.finditer(breaks, whole) if found.start() >= wanted]
+    earlier = [found.end() for found in re.finditer(breaks, whole[:wanted])]
+    if later and whole[later[0] :].strip():
+        assert place == later[0]
+    else:
+        assert place == (earlier[-1] if earlier else len(whole))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.errors import InputError, OptionError
-from elman.language import stream as module
+from elman.language import network as module
 from elman.language.network import Network
 from elman.language.stream import Stream
 
@@ -40,7 +40,7 @@ def probabilities(stream):
 
 @pytest.mark.parametrize(("level", "documents"), KINDS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_step_by_step_is_the_whole(make, monkeypatch, cell, level, documents):
+def test_reading_step_by_step_equals_reading_at_once(make, monkeypatch, cell, level, documents):
     model = make(cell, level=level, documents=documents)
     network = Network(model)
     whole = Stream(network).feed(TEXT[level])
@@ -48,7 +48,7 @@ def test_step_by_step_is_the_whole(make, monkeypatch, cell, level, documents):
     steps = Stream(network)
     for token in tokens:
         steps.feed([int(token)])
-    monkeypatch.setattr(module, "STEPS", 3)
+    monkeypatch.setattr(module, "STEPS_PER_CALL", 3)
     blocks = Stream(network).feed(tokens)
     for other in (steps, blocks):
         np.testing.assert_allclose(probabilities(other), probabilities(whole), atol=FLOAT32)
@@ -56,7 +56,7 @@ def test_step_by_step_is_the_whole(make, monkeypatch, cell, level, documents):
     np.testing.assert_allclose(probabilities(whole).sum(), 1, atol=FLOAT32)
 
 
-def test_predictions_are_the_networks(make):
+def test_predictions_are_those_of_the_network(make):
     """Against the last row of one forward pass over the whole text."""
     model = make("lstm")
     network = Network(model)
@@ -72,7 +72,7 @@ def test_predictions_are_the_networks(make):
     assert all(type(probability) is float for _, probability in predicted)
 
 
-def test_lines_start_anew(make):
+def test_every_line_starts_from_state_zero(make):
     model = make("gru", documents="line")
     one = Stream(model).feed("abc\r\nde\rfa")
     same = Stream(model).feed("fa")
@@ -99,7 +99,7 @@ def test_first_prediction_follows_the_start_token(make, documents):
 @pytest.mark.parametrize("text", ["", "ab", "ab\n"])
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_questions_leave_the_stream_where_it_is(make, cell, documents, text):
+def test_predictions_do_not_move_the_stream(make, cell, documents, text):
     """A stream that has read nothing too: asked first or not, it reads on the same."""
     model = make(cell, documents=documents)
     asked, quiet = Stream(model).feed(text), Stream(model).feed(text)
@@ -116,7 +116,7 @@ def test_questions_leave_the_stream_where_it_is(make, cell, documents, text):
     assert asked.state == quiet.state
 
 
-def test_every_line_end_is_read_as_one(make):
+def test_all_kinds_of_line_ends_are_read_alike(make):
     for level, documents in KINDS:
         model = make("rnn", level=level, documents=documents)
         plain = Stream(model).feed(TEXT[level])
@@ -127,9 +127,9 @@ def test_every_line_end_is_read_as_one(make):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_an_idle_stream_holds_its_state_alone(make, cell):
+def test_an_idle_stream_holds_only_its_state(make, cell):
     stream = Stream(make(cell))
-    text = "abcd efg" * (module.STEPS // 8)
+    text = "abcd efg" * (module.STEPS_PER_CALL // 8)
     stream.feed(text)
     tracemalloc.start()
     try:
@@ -137,12 +137,12 @@ def test_an_idle_stream_holds_its_state_alone(make, cell):
         size, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # One block of outputs is STEPS·H numbers; a stream of 2 layers holds at most 5·H, and objects.
-    assert size / len(held) < module.STEPS * 6 * 4 / 2
+    # One block of outputs is STEPS_PER_CALL·H numbers; a stream of 2 layers holds at most 5·H, and objects.
+    assert size / len(held) < module.STEPS_PER_CALL * 6 * 4 / 2
 
 
 @pytest.mark.parametrize(("level", "documents"), KINDS)
-def test_score_is_the_sum_of_what_predict_says(make, level, documents):
+def test_score_agrees_with_predict(make, level, documents):
     model = make("lstm", level=level, documents=documents)
     text = TEXT[level] + "\n"
     score = Stream(model).score(text)
@@ -158,26 +158,26 @@ def test_score_is_the_sum_of_what_predict_says(make, level, documents):
     assert len(str(score).splitlines()) == len(expected) + 2
 
 
-def test_score_leaves_the_stream_and_goes_on_from_it(make, monkeypatch):
+def test_score_starts_from_the_stream_and_does_not_move_it(make, monkeypatch):
     model = make("gru")
     stream = Stream(model).feed("abc")
     before = stream.state
     first = stream.score("defab")
     assert stream.state == before
-    monkeypatch.setattr(module, "STEPS", 2)
+    monkeypatch.setattr(module, "STEPS_PER_CALL", 2)
     blocks = stream.score("defab")
     np.testing.assert_allclose(first.log_probabilities, blocks.log_probabilities, atol=FLOAT32)
     whole = Stream(model).score("abcdefab")
     np.testing.assert_allclose(first.log_probabilities, whole.log_probabilities[3:], atol=FLOAT32)
 
 
-def test_score_of_nothing_is_nothing(make):
+def test_the_score_of_an_empty_text_is_zero(make):
     score = Stream(make("rnn")).score("")
     assert (score.tokens, score.total, score.loss) == ((), 0.0, 0.0)
 
 
 @pytest.mark.parametrize(("level", "documents"), KINDS)
-def test_unknown_is_read_counted_and_never_offered(make, level, documents):
+def test_unknown_tokens_are_read_and_counted_but_never_predicted(make, level, documents):
     model = make("lstm", level=level, documents=documents)
     stream = Stream(model).feed("\u00e9 \U0001f600 \x00 \ud800 Zebra")
     assert stream.unknown >= 4
@@ -193,7 +193,7 @@ def test_unknown_is_read_counted_and_never_offered(make, level, documents):
     assert stream.reset().unknown == 0
 
 
-def test_a_model_sure_of_unknown_still_answers(make):
+def test_a_model_certain_of_unknown_still_predicts(make):
     stream = Stream(with_head_bias(make("rnn"), 0, 1e30))
     assert [p for _, p in stream.predict(2)] == [0.0, 0.0]
     assert len(stream.generate(5, seed=0)) == 5
@@ -201,7 +201,7 @@ def test_a_model_sure_of_unknown_still_answers(make):
 
 
 @pytest.mark.parametrize(("level", "documents"), KINDS)
-def test_seeds_hold(make, level, documents):
+def test_a_seed_gives_the_same_text(make, level, documents):
     model = make("gru", level=level, documents=documents, scale=0.3)
     texts = [Stream(model).generate(40, seed=seed) for seed in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]
@@ -209,7 +209,7 @@ def test_seeds_hold(make, level, documents):
 
 
 @pytest.mark.parametrize("options", [{"temperature": 0}, {"top_k": 1}, {"top_p": 1e-9}])
-def test_greedy_is_the_best_prediction_again_and_again(make, options):
+def test_temperature_zero_takes_the_best_prediction_at_each_step(make, options):
     model = make("lstm")
     text = Stream(model).feed("ab").generate(12, seed=3, **options)
     stream = Stream(model).feed("ab")
@@ -219,7 +219,7 @@ def test_greedy_is_the_best_prediction_again_and_again(make, options):
 
 
 @pytest.mark.parametrize(("level", "documents"), KINDS)
-def test_generated_pieces_are_the_text_and_are_read(make, level, documents):
+def test_generated_pieces_make_the_text_and_are_read(make, level, documents):
     model = make("lstm", level=level, documents=documents)
     stream = Stream(model).feed("my" if level == "word" else "ab")
     copy = stream.fork()
@@ -237,7 +237,7 @@ def test_generated_pieces_are_the_text_and_are_read(make, level, documents):
     np.testing.assert_array_equal(half.probabilities, again.probabilities)
 
 
-def test_words_are_spaced_from_what_was_fed(make):
+def test_generated_words_are_spaced_from_the_prompt(make):
     model = make("gru", level="word")
     for token in ("tea", "!", "my"):
         sure = with_head_bias(model, model.codec.tokens.index(token), 1e4)
@@ -250,7 +250,7 @@ def test_words_are_spaced_from_what_was_fed(make):
 
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_beam_as_wide_as_all_texts_is_exhaustive(make, cell, documents):
+def test_a_beam_as_wide_as_all_texts_is_an_exhaustive_search(make, cell, documents):
     model = make(cell, documents=documents, scale=0.5)
     stream = Stream(model).feed("ab")
     offered = range(1, len(model.codec))
@@ -286,7 +286,7 @@ def plain_beam(stream, n, width):
 @pytest.mark.parametrize("width", [1, 3, 20])
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("seed", range(3))
-def test_beam_is_the_plain_search(make, documents, width, seed):
+def test_beam_equals_a_plain_beam_search(make, documents, width, seed):
     stream = Stream(make("gru", documents=documents, seed=seed, scale=0.5)).feed("ab")
     found, expected = stream.beam(5, width), plain_beam(stream, 5, width)
     assert [text for text, _ in found] == [stream.codec.decode(ids) for ids, _ in expected]
@@ -304,13 +304,11 @@ def test_narrow_beams_keep_the_best_beginnings(make, monkeypatch):
     wide = stream.beam(5, 7)
     assert stream.state == before
     assert len(wide) == 7
-    from elman.language import sampling
-
-    monkeypatch.setattr(sampling, "BLOCK", 2 * len(model.codec))
+    monkeypatch.setattr(module, "MAX_LOGITS", 2 * len(model.codec))
     assert [text for text, _ in stream.beam(5, 7)] == [text for text, _ in wide]
 
 
-def test_fork_goes_its_own_way(make):
+def test_a_fork_is_independent(make):
     stream = Stream(make("lstm")).feed("abc")
     fork, before = stream.fork(), stream.probabilities
     fork.feed("de")
@@ -325,7 +323,7 @@ def test_fork_goes_its_own_way(make):
 @pytest.mark.parametrize("text", ["", "a", "abc de\nf"])
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_state_makes_the_round_trip(make, cell, documents, text):
+def test_a_state_round_trips(make, cell, documents, text):
     model = make(cell, documents=documents)
     stream = Stream(model).feed(text)
     state = stream.state
@@ -358,7 +356,7 @@ def test_foreign_and_damaged_states_are_refused(make):
 
 @given(payload=st.binary(max_size=200), seed=st.integers(0, 2**16))
 @settings(max_examples=60)
-def test_any_numbers_in_a_state_give_answers(make, payload, seed):
+def test_a_state_with_any_numbers_gives_finite_answers(make, payload, seed):
     cell, states = [("lstm", 5), ("mingru", 3), ("rnn", 3)][seed % 3]
     activation = "linear" if cell == "rnn" else "tanh"
     stream = Stream(make(cell, activation=activation)).feed("abc")
@@ -378,7 +376,7 @@ def test_any_numbers_in_a_state_give_answers(make, payload, seed):
 @pytest.mark.parametrize(
     "tokens", [[-1], [99], [1.5], ["a"], [[1, 2]], [True], [1, [2]], [2**70], 5, None]
 )
-def test_tokens_that_cannot_be_are_refused(make, tokens):
+def test_bad_tokens_are_refused(make, tokens):
     stream = Stream(make("rnn")).feed("ab")
     before = stream.state
     for ask in (stream.feed, stream.score):
@@ -396,13 +394,13 @@ def test_tokens_that_cannot_be_are_refused(make, tokens):
         ({1, 2}, "got set; expected text"),
     ],
 )
-def test_what_is_no_text_is_told_by_its_type(make, tokens, said):
+def test_the_error_names_the_type_of_an_input_that_is_not_text(make, tokens, said):
     with pytest.raises(InputError, match=f"^tokens: {said}"):
         Stream(make("rnn")).feed(tokens)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "3", True, None])
-def test_numbers_that_cannot_be_are_refused(make, value):
+def test_bad_numbers_are_refused(make, value):
     stream = Stream(make("rnn"))
     for name, ask in {
         "k": stream.predict,
@@ -426,11 +424,11 @@ def test_generation_options_are_checked_before_anything_is_read(make):
     assert stream.state == before
 
 
-def test_a_prediction_that_is_mostly_unknown_says_so(make):
+def test_a_prediction_that_is_mostly_unknown_has_a_note(make):
     model = make("rnn", level="word")
     sure = Stream(with_head_bias(model, 0, 30.0)).predict(2)
     assert sure.unknown_probability > 0.99
-    assert sure.note == "100 % of the probability is on what is outside the vocabulary, <unk>"
+    assert sure.note == "100 % of the probability is on tokens outside the vocabulary, <unk>"
     assert repr(sure).endswith(f"] ({sure.note})")
     again = pickle.loads(pickle.dumps(sure))
     assert (again, again.unknown_probability) == (sure, sure.unknown_probability)
@@ -440,7 +438,7 @@ def test_a_prediction_that_is_mostly_unknown_says_so(make):
     assert sum(p for _, p in usual) + usual.unknown_probability == pytest.approx(1, abs=1e-5)
 
 
-def test_a_stream_is_pickled_and_copied_where_it_stands(make):
+def test_a_pickled_or_copied_stream_keeps_its_position(make):
     stream = Stream(make("gru")).feed("abba")
     for other in (pickle.loads(pickle.dumps(stream)), copy.deepcopy(stream)):
         assert other.predict(3) == stream.predict(3)

@@ -11,9 +11,10 @@ import pytest
 import elman
 from elman import LanguageModel, tasks
 from elman.errors import DataError, InputError, OptionError
-from elman.language import surprise
+from elman.language import network, surprise
+from elman.language.ranking import rank_lines
 from elman.language.stream import Stream
-from elman.language.surprise import MEASURES, rank_lines, score_lines
+from elman.language.surprise import MEASURES, score_lines
 from elman.text.vocabulary import TextCodec
 
 # float32 log probabilities in nats: products of many rows are summed in another order than one row's
@@ -31,9 +32,14 @@ def alone(model, line):
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
 @pytest.mark.parametrize("narrow", [False, True])
-def test_lines_that_stand_alone_are_plain_streams(make, monkeypatch, cell, narrow):
+def test_lines_as_documents_are_scored_as_single_streams(make, monkeypatch, cell, narrow):
     if narrow:  # a few lines at once, in pieces of a few steps
-        for name, value in (("_WAITING", 3), ("_NUMBERS", 100), ("_STEPS", 7), ("_KNOWN", 2)):
+        for name, value in (
+            ("_MAX_WAITING_LINES", 3),
+            ("_MAX_OUTPUT_NUMBERS", 100),
+            ("STEPS_PER_CALL", 7),
+            ("_MAX_KNOWN_LINES", 2),
+        ):
             monkeypatch.setattr(surprise, name, value)
     model = make(cell, documents="line")
     found = list(score_lines(tasks.open_model(model), LINES * 3))
@@ -50,8 +56,8 @@ def test_lines_that_stand_alone_are_plain_streams(make, monkeypatch, cell, narro
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("cell", ["gru", "mingru"])
-def test_lines_of_a_file_are_read_one_after_the_other(make, monkeypatch, cell):
-    monkeypatch.setattr(surprise, "_STEPS", 7)
+def test_lines_of_a_file_are_scored_in_sequence(make, monkeypatch, cell):
+    monkeypatch.setattr(network, "STEPS_PER_CALL", 7)
     model = make(cell)
     found = list(score_lines(tasks.open_model(model), LINES))
     together = Stream(model).score("".join(line + "\n" for line in LINES))
@@ -62,7 +68,7 @@ def test_lines_of_a_file_are_read_one_after_the_other(make, monkeypatch, cell):
     assert found[2].tokens == ("\n",)
 
 
-def test_a_text_and_its_lines_are_the_same(make):
+def test_a_text_is_scored_as_its_lines(make):
     predictor = tasks.open_model(make(documents="line"))
     for text in (
         "abba\r\n\r\ncab",
@@ -86,13 +92,13 @@ def test_a_line_of_any_length(make):
     np.testing.assert_allclose(short.bits, alone(model, "abba"), atol=BITS)
 
 
-def test_lines_alike_are_read_once(make, monkeypatch):
+def test_identical_lines_are_read_once(make, monkeypatch):
     predictor = tasks.open_model(make(documents="line"))
     read = []
-    monkeypatch.setattr(surprise, "_WAITING", 4)
+    monkeypatch.setattr(surprise, "_MAX_WAITING_LINES", 4)
     forward = predictor.network.forward
     monkeypatch.setattr(
-        predictor.network, "forward", lambda t, s: read.append(t.shape[1]) or forward(t, s)
+        predictor.network, "forward", lambda t, s, f: read.append(t.shape[1]) or forward(t, s, f)
     )
     found = list(score_lines(predictor, ["abba", "cab"] * 50))
     assert sum(read) == 2
@@ -174,7 +180,7 @@ def test_blank_lines_are_counted_and_not_ranked(make, documents):
     assert ranking.scores[[0, 3]].all()
 
 
-def test_a_text_of_mostly_unknown_tokens_is_said(make):
+def test_a_text_of_mostly_unknown_tokens_gives_a_warning(make):
     predictor = tasks.open_model(make())
     assert "tokens are not in the model's vocabulary" in rank_lines(predictor, "xyz\n").warnings[0]
     assert "tokens are not in the model's vocabulary" in predictor.evaluate("xyzxyz a").warnings[0]
@@ -187,7 +193,7 @@ def test_nothing_to_rank(make):
     assert "0 lines" in str(ranking)
 
 
-def test_faults(make):
+def test_bad_arguments_are_refused(make):
     predictor = tasks.open_model(make(documents="line"))
     with pytest.raises(OptionError, match="measure: got least"):
         rank_lines(predictor, "a\n", measure="least")

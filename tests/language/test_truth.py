@@ -1,4 +1,4 @@
-"""Explanations of a model whose truth is known: the last day named decides, every other day distracts."""
+"""Explanations of texts whose deciding word is known: the last named day, among other days that distract."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def prompts() -> list[truth.Prompt]:
 
 
 @pytest.mark.parametrize("quick", [False, True])
-def test_the_deciding_word_is_on_top(
+def test_the_deciding_word_has_the_largest_attribution(
     model: LanguageModel, prompts: list[truth.Prompt], quick: bool
 ) -> None:
     found = [model.explain(one.text, one.answer, quick=quick) for one in prompts]
@@ -56,7 +56,9 @@ def test_the_deciding_word_is_on_top(
         assert sum(passed) >= 0.8 * PROMPTS
 
 
-def test_wrong_explanations_do_not_pass(model: LanguageModel, prompts: list[truth.Prompt]) -> None:
+def test_wrong_explanations_fail_the_self_test(
+    model: LanguageModel, prompts: list[truth.Prompt]
+) -> None:
     draw, passed = np.random.default_rng(0), list[bool]()
     for one in prompts[:20]:
         methods = (REPLACEMENT, DECOMPOSITION, LEFT_OUT)
@@ -73,7 +75,7 @@ def test_wrong_explanations_do_not_pass(model: LanguageModel, prompts: list[trut
     assert sum(passed) <= 0.05 * len(passed)
 
 
-def test_the_command_answers_as_python_does(
+def test_the_command_agrees_with_python(
     model: LanguageModel,
     prompts: list[truth.Prompt],
     tmp_path: Path,
@@ -98,7 +100,7 @@ def test_the_command_answers_as_python_does(
 
 
 @pytest.mark.parametrize("corpus", truth.CORPORA)
-def test_the_corpora_hold_what_they_say(corpus: str, model: LanguageModel) -> None:
+def test_the_synthetic_corpora_are_as_described(corpus: str, model: LanguageModel) -> None:
     rng = random.Random(0)
     for _ in range(50):
         one = truth.CORPORA[corpus](rng)

@@ -257,9 +257,9 @@ def test_a_prediction_that_is_mostly_unknown_is_labelled(visit, tmp_path, start)
     with start(tmp_path / "unsure.safetensors") as server:
         page = (at := visit(at=server.url)).page
         note = page.locator("#mostly")
-        expect(note).to_contain_text("% of the probability is on what is outside the vocabulary")
+        expect(note).to_contain_text("% of the probability is on tokens outside the vocabulary")
         at.write("a b")
-        expect(note).to_contain_text("% of the probability is on what is outside the vocabulary")
+        expect(note).to_contain_text("% of the probability is on tokens outside the vocabulary")
         page.goto("about:blank")
 
 

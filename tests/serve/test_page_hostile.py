@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 import elman
-from elman.text.words import MAX_INPUT_LENGTH
+from elman.text.words import MAX_WORD_CHARACTERS
 from visits import browser, folder, random_model, sales_of, url, visit
 
 __all__ = ["browser", "folder", "url", "visit"]
@@ -70,7 +70,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models whose words, labels, ids and columns are hostile."""
     folder = tmp_path_factory.mktemp("hostile")
     name = "<img src=x onerror=window·__pwned=1>\u202e"
-    words = [word for word in HOSTILE if len(word) <= MAX_INPUT_LENGTH and word.split() == [word]]
+    words = [
+        word for word in HOSTILE if len(word) <= MAX_WORD_CHARACTERS and word.split() == [word]
+    ]
     random_model(tuple(dict.fromkeys(["a", *words])), 4).save(folder / f"{name}.safetensors")
     how: dict[str, Any] = {"threads": 1, "hidden_size": 4, "steps": 2}
     labels = [*dict.fromkeys(HOSTILE)]

@@ -7,7 +7,8 @@ import openai
 import pytest
 
 import elman
-from elman.language.stream import STEPS, Stream, token_numbers
+from elman.language.network import STEPS_PER_CALL
+from elman.language.stream import Stream, token_numbers
 from elman.serve import routes_openai
 from elman.serve.completion import Chunk, stream_blocks, token_spans
 from elman.serve.schema import CompletionRequest
@@ -294,11 +295,17 @@ def test_a_prompt_is_read_once_for_all_its_completions(models, monkeypatch, echo
 @pytest.mark.parametrize("name", ["letters", "lines"])
 def test_a_long_prompt_read_in_blocks_gives_the_same_state(models, name):
     stream = models[name].stream()
-    for text in ("", "ab\n", "abc\nzd" * 600, "a" * (3 * STEPS + 7), "\n" * 7 + "abz" * STEPS):
+    for text in (
+        "",
+        "ab\n",
+        "abc\nzd" * 600,
+        "a" * (3 * STEPS_PER_CALL + 7),
+        "\n" * 7 + "abz" * STEPS_PER_CALL,
+    ):
         one, numbers = stream.fork(), token_numbers(stream.codec, text)
         for block in stream_blocks(stream.codec, numbers):
             one.feed(block)
-            assert len(block) <= STEPS or block[-1] == stream.codec.end_id
+            assert len(block) <= STEPS_PER_CALL or block[-1] == stream.codec.end_id
         whole = stream.fork().feed(numbers)
         assert (one.state, one.unknown) == (whole.state, whole.unknown)
 

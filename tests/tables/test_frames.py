@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 import elman
-from elman.language.surprise import rank_lines
+from elman.language.ranking import rank_lines
 from elman.tables.frames import frame, frame_of
 
 SMALL: dict[str, Any] = {"hidden_size": 8, "num_layers": 1, "steps": 4, "evaluations": 1}

@@ -15,10 +15,9 @@ from elman.text.encodings import (
     Encoding,
     decoding_notes,
     detect,
-    input_lines,
     read_blocks,
-    read_text,
 )
+from elman.text.input_files import input_lines, read_text
 
 TEXT = "Größe: 3 €, 日本語, हिन्दी, 👩‍👩‍👧\nzweite Zeile\n"
 
@@ -49,14 +48,14 @@ def write(tmp_path):
     ],
 )
 @pytest.mark.parametrize("block", [4, 5, 7, 1 << 20])
-def test_unicode_is_read_whatever_the_block(write, data, name, block, monkeypatch):
-    monkeypatch.setattr(encodings, "_BLOCK", block)
+def test_unicode_is_decoded_with_any_block_size(write, data, name, block, monkeypatch):
+    monkeypatch.setattr(encodings, "_BLOCK_BYTES", block)
     path = write(data)
     assert detect(path) == Encoding(name)
     assert read(path) == TEXT
 
 
-def test_what_is_not_utf8_is_a_stated_guess(write):
+def test_text_that_is_not_utf8_is_guessed_with_a_note(write):
     path = write("eins\nFüße – „gut“".encode("cp1252"))
     found = detect(path)
     assert (found.name, found.guessed) == ("cp1252", True)
@@ -75,8 +74,8 @@ def test_every_byte_of_a_guess_becomes_one_character(write):
 
 
 @pytest.mark.parametrize("block", [1, 2, 1 << 20])
-def test_line_ends_become_one_kind(write, block, monkeypatch):
-    monkeypatch.setattr(encodings, "_BLOCK", block)
+def test_all_line_ends_become_plain(write, block, monkeypatch):
+    monkeypatch.setattr(encodings, "_BLOCK_BYTES", block)
     assert read(write(b"a\r\nb\rc\nd\r\r\ne\r")) == "a\nb\nc\nd\n\ne\n"
 
 
@@ -110,12 +109,12 @@ def test_a_file_cut_within_its_last_character_is_still_utf8(write):
             codecs.BOM_UTF16_LE + "a\0b".encode("utf-16-le"),
             "a zero character at line 1, character 2",
         ),
-        (codecs.BOM_UTF16_LE + b"a\x00b", "is not utf-16, whose mark it bears"),
+        (codecs.BOM_UTF16_LE + b"a\x00b", "is not utf-16, although it has its mark"),
         (codecs.BOM_UTF16_LE + "Ċ\nb".encode("utf-16-le") + b"\n", "truncated data at byte 8:"),
-        (codecs.BOM_UTF32_LE + b"\xff\xff\xff\xff", "is not utf-32, whose mark it bears"),
+        (codecs.BOM_UTF32_LE + b"\xff\xff\xff\xff", "is not utf-32, although it has its mark"),
     ],
 )
-def test_what_is_no_text_is_told_in_one_line_with_its_place(write, data, words):
+def test_binary_files_are_one_clear_error_with_a_position(write, data, words):
     path = write(data)
     with pytest.raises(DataError) as caught:
         detect(path)
@@ -125,8 +124,8 @@ def test_what_is_no_text_is_told_in_one_line_with_its_place(write, data, words):
 
 
 @pytest.mark.parametrize("block", [3, 1 << 20])
-def test_a_place_is_counted_over_all_blocks(write, block, monkeypatch):
-    monkeypatch.setattr(encodings, "_BLOCK", block)
+def test_positions_count_over_all_blocks(write, block, monkeypatch):
+    monkeypatch.setattr(encodings, "_BLOCK_BYTES", block)
     path = write("ä\nzwei\nüü".encode() + b"\xff rest")
     assert detect(path).note.startswith("not UTF-8 at line 3, byte 12, which reads as ")
     with pytest.raises(DataError, match="is not utf-8: invalid start byte at line 3, byte 12"):
@@ -135,8 +134,8 @@ def test_a_place_is_counted_over_all_blocks(write, block, monkeypatch):
 
 @pytest.mark.parametrize("name", ["utf-16", "utf-32"])
 @pytest.mark.parametrize("block", [4, 1 << 20])
-def test_a_place_among_wide_characters_is_counted_in_characters(write, block, name, monkeypatch):
-    monkeypatch.setattr(encodings, "_BLOCK", block)
+def test_positions_in_wide_encodings_count_characters(write, block, name, monkeypatch):
+    monkeypatch.setattr(encodings, "_BLOCK_BYTES", block)
     # U+0A0A holds the byte of a line end twice
     path = write("a\u0a0a\nb\0".encode(name))
     with pytest.raises(DataError, match="a zero character at line 2, character 5"):
@@ -145,7 +144,7 @@ def test_a_place_among_wide_characters_is_counted_in_characters(write, block, na
 
 @pytest.mark.parametrize("block", [4, 1 << 20])
 def test_utf8_with_a_few_bad_bytes_stays_utf8(write, block, monkeypatch):
-    monkeypatch.setattr(encodings, "_BLOCK", block)
+    monkeypatch.setattr(encodings, "_BLOCK_BYTES", block)
     good, bad = "größer\n" * 10 + "日本", b"\xff"
     path = write(good.encode() + bad + good.encode())
     found = detect(path)
@@ -157,7 +156,7 @@ def test_utf8_with_a_few_bad_bytes_stays_utf8(write, block, monkeypatch):
     assert detect(write(path.read_bytes() + bad * 2)).guessed
 
 
-def test_a_few_zero_bytes_are_left_out_and_said(write):
+def test_a_few_zero_bytes_are_left_out_with_a_note(write):
     path = write(b"a line of a log\n" * 20 + b"cut\0 off\n")
     assert detect(path).note == "zero bytes are left out (1 in all, the first at line 21, byte 323)"
     assert read(path).endswith("log\ncut off\n")
@@ -166,7 +165,7 @@ def test_a_few_zero_bytes_are_left_out_and_said(write):
     assert read(wide) == "x" * 100
 
 
-def test_what_gzip_compressed_is_read(write):
+def test_files_compressed_by_gzip_are_read(write):
     path = write(gzip.compress("größer\n".encode() * 3))
     assert read(path) == "größer\n" * 3
     with pytest.raises(DataError, match="cannot read"):
@@ -183,12 +182,12 @@ def test_what_gzip_compressed_is_read(write):
         ("映画はとても良かった", "shift_jis", True),
     ],
 )
-def test_a_guess_knows_when_it_is_wrong(write, text, name, implausible):
+def test_an_implausible_guess_is_marked(write, text, name, implausible):
     found = detect(write(text.encode(name)))
     assert (found.guessed, found.implausible) == (True, implausible)
 
 
-def test_standard_input_is_read_as_a_file_is(write, monkeypatch):
+def test_standard_input_is_read_like_a_file(write, monkeypatch):
     data = "ready\nSchön\nweiß\n".encode("cp1252")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     lines = input_lines()
@@ -204,12 +203,12 @@ def test_standard_input_is_read_as_a_file_is(write, monkeypatch):
         next(input_lines())
 
 
-def test_a_few_control_characters_are_no_fault(write):
+def test_a_few_control_characters_are_allowed(write):
     assert read(write(b"\x1b[31mred\x1b[0m\x0c" * 50 + b"\x01")).endswith("\x01")
 
 
 @pytest.mark.parametrize("name", ["latin-1", "utf-16-le", "shift_jis", "gb18030", "utf-7", "cp437"])
-def test_a_stated_encoding_is_used(write, name):
+def test_a_given_encoding_is_used(write, name):
     text = "plain letters, and more\n" * 3
     path = write(text.encode(name))
     assert read(path, name) == text
@@ -222,14 +221,14 @@ def test_an_unknown_encoding_is_an_option_error(write, name):
         detect(write(b"text"), name)
 
 
-def test_what_cannot_be_read_is_a_data_error(tmp_path):
+def test_an_unreadable_file_is_a_data_error(tmp_path):
     with pytest.raises(DataError, match="cannot read"):
         detect(tmp_path / "missing.txt")
     with pytest.raises(DataError, match="cannot read"):
         detect(tmp_path)
 
 
-def test_a_file_that_changed_meanwhile_is_told(write):
+def test_a_file_that_changed_while_it_was_read_is_an_error(write):
     path = write(b"gut")
     found = detect(path)
     write(b"\xff\xfe")
@@ -243,11 +242,11 @@ def test_an_empty_file_has_no_text(write):
 
 
 @given(data=st.binary(max_size=200), block=st.sampled_from([4, 7, 1 << 20]))
-def test_any_bytes_are_read_or_refused(tmp_path_factory, data, block):
+def test_any_bytes_are_decoded_or_refused(tmp_path_factory, data, block):
     path = tmp_path_factory.mktemp("bytes") / "x"
     path.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encodings, "_BLOCK", block)
+        patch.setattr(encodings, "_BLOCK_BYTES", block)
         try:
             text, refusal = read(path), ""
         except DataError as error:

@@ -5,11 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from elman.errors import DataError, OptionError
-from elman.text.sources import cut, part, read_sources
+from elman.text.sources import read_sources
 
 
 def texts(source, encoding=None, *, lines=False):
@@ -32,7 +30,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_str_is_a_path_where_that_exists(folder):
+def test_a_string_is_a_path_if_that_file_exists(folder):
     path = str(folder / "b.txt")
     assert texts(path) == ["bee"]
     assert texts(path + "\n") == [path + "\n"]
@@ -40,19 +38,19 @@ def test_a_str_is_a_path_where_that_exists(folder):
     assert texts(Path(path)) == ["bee"]
 
 
-def test_a_mistyped_name_is_not_taken_for_a_text(folder):
+def test_a_mistyped_file_name_is_not_read_as_a_text(folder):
     for source in (folder / "c.txt", str(folder / "c.txt"), "c.TXT", Path("x\0y"), Path("a\nb")):
         with pytest.raises(DataError, match=r"no such file: .*: check the name") as caught:
             texts(source)
         assert "\n" not in str(caught.value)
 
 
-def test_a_folder_is_its_files_in_order_without_hidden_ones(folder):
+def test_a_folder_gives_its_files_in_order_without_hidden_ones(folder):
     assert texts(folder) == ["ay\n", "bee", "deep"]
     assert texts(str(folder)) == ["ay\n", "bee", "deep"]
 
 
-def test_what_a_run_wrote_into_the_folder_is_no_text(folder):
+def test_files_that_training_wrote_are_skipped(folder):
     (folder / "model.run.jsonl").write_text('{"step": 1}\n')
     (folder / "model.safetensors").write_text("letters")
     (folder / "model.checkpoint").mkdir()
@@ -64,20 +62,20 @@ def test_what_a_run_wrote_into_the_folder_is_no_text(folder):
     assert texts(folder / "model.run.jsonl") == ['{"step": 1}\n']
 
 
-def test_lines_of_several_sources_are_kept_apart_and_files_stay_as_they_are(folder):
+def test_documents_share_no_line_if_lines_are_documents(folder):
     several = [folder / "b.txt", "one\ntwo", ["three\n", folder / "a.txt"], "x"]
     assert texts(several) == ["bee", "one\ntwo", "three\n", "ay\n", "x"]
     assert texts(several, lines=True) == ["bee\n", "one\ntwo\n", "three\n", "ay\n", "x"]
     assert texts((text for text in ("a", "b")), lines=True) == ["a\n", "b"]
 
 
-def test_line_ends_of_texts_become_one_kind():
+def test_line_ends_of_strings_become_plain():
     assert texts("a\r\nb\rc") == ["a\nb\nc"]
     assert texts(["a\r", "b"], lines=True) == ["a\n", "b"]
 
 
 @pytest.mark.parametrize("source", ["", [], [""], ["", ["", ""]]])
-def test_nothing_to_read(source):
+def test_sources_without_text_are_refused(source):
     with pytest.raises(DataError, match="the text is empty"):
         texts(source)
 
@@ -92,12 +90,12 @@ def test_empty_files(tmp_path):
 
 
 @pytest.mark.parametrize("source", [b"bytes", 7, None, ["a", None], {"a": "b"}, [float("nan")]])
-def test_what_is_no_source(source):
+def test_objects_that_are_not_sources_are_refused(source):
     with pytest.raises(DataError, match="expected a text, a path, or several of these"):
         texts(source)
 
 
-def test_what_is_no_text_in_a_folder_is_left_out(tmp_path):
+def test_binary_files_in_a_folder_are_left_out(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"\0\1")
     (tmp_path / "b.bin").write_bytes(b"\0\1")
     with pytest.raises(DataError, match=r"has no text file: .*a\.bin is not text"):
@@ -111,7 +109,7 @@ def test_what_is_no_text_in_a_folder_is_left_out(tmp_path):
 
 
 def test_a_folder_without_files(tmp_path):
-    with pytest.raises(DataError, match="has no text file: pass one that has"):
+    with pytest.raises(DataError, match="has no text file: pass a folder with text files"):
         texts(tmp_path)
 
 
@@ -133,7 +131,7 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
         texts(tmp_path / "a.txt")
 
 
-def test_guesses_are_warned_of_once(tmp_path):
+def test_guessed_encodings_give_one_warning(tmp_path):
     for name in "ab":
         (tmp_path / name).write_bytes("Füße".encode("cp1252"))
     documents, (warning,) = read_sources(tmp_path, None, lines=False)
@@ -146,42 +144,15 @@ def test_guesses_are_warned_of_once(tmp_path):
         texts(tmp_path, "rot13")
 
 
-def test_a_file_that_breaks_off_is_warned_of(tmp_path):
+def test_a_file_that_breaks_off_gives_a_warning(tmp_path):
     (tmp_path / "a").write_bytes("üü €".encode()[:-1])
     (warning,) = read_sources(tmp_path, None, lines=False)[1]
     assert "breaks off within a character at byte 5" in warning
 
 
-def test_what_grows_while_it_is_read_stays_as_measured(tmp_path):
+def test_a_file_that_grows_is_read_as_it_was_measured(tmp_path):
     path = tmp_path / "log"
     path.write_text("one")
     documents, _ = read_sources([path, "two"], None, lines=True)
     path.write_text("one more")
     assert ["".join(document.blocks()) for document in documents] == ["one\n", "two"]
-
-
-PIECES = st.lists(st.text("ab \n", min_size=1, max_size=8), min_size=1, max_size=5)
-
-
-@given(PIECES, st.integers(0, 45), st.integers(0, 45))
-def test_a_part_is_a_stretch_of_the_whole(pieces, first, last):
-    documents, _ = read_sources(pieces, None, lines=True)
-    whole = "".join("".join(document.blocks()) for document in documents)
-    assert len(whole) == sum(document.characters for document in documents)
-    stretches = ["".join(d.blocks()) for d in part(documents, first, last)]
-    assert all(stretches)
-    assert "".join(stretches) == whole[first:last]
-
-
-@given(PIECES, st.integers(0, 45), st.sampled_from([r"\s", "\n"]))
-def test_a_cut_lies_behind_white_space(pieces, wanted, breaks):
-    documents, _ = read_sources(pieces, None, lines=True)
-    whole = "".join("".join(document.blocks()) for document in documents)
-    wanted = min(wanted, len(whole))
-    place = cut(documents, wanted, breaks)
-    later = [found.end() for found in re.finditer(breaks, whole) if found.start() >= wanted]
-    earlier = [found.end() for found in re.finditer(breaks, whole[:wanted])]
-    if later and whole[later[0] :].strip():
-        assert place == later[0]
-    else:
-        assert place == (earlier[-1] if earlier else len(whole))

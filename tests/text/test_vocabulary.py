@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.errors import ModelFileError, OptionError
-from elman.text import vocabulary
-from elman.text.vocabulary import END, UNKNOWN, TextCodec, TokenCounter, count_vocabulary
-from elman.text.words import LONGEST, LONGEST_TOKEN, tokenise
+from elman.text import counting, vocabulary
+from elman.text.counting import TokenCounter, count_vocabulary
+from elman.text.vocabulary import END, UNKNOWN, TextCodec
+from elman.text.words import MAX_TOKEN_CHARACTERS, MAX_WORD_CHARACTERS, tokenise
 
 ANY = st.text(st.characters(), max_size=80)
 WORDS = st.text(st.one_of(st.characters(), st.sampled_from("ab ' \n.<>\r-")), max_size=80)
@@ -23,7 +24,7 @@ def counted(text, **options):
 
 
 @given(ANY)
-def test_characters_come_back_exactly(text):
+def test_characters_round_trip_exactly(text):
     codec = counted(text)
     ids = codec.encode(text)
     assert ids.dtype == np.int64
@@ -33,7 +34,7 @@ def test_characters_come_back_exactly(text):
 
 
 @given(ANY.map(lambda text: text.replace("\r", "\n")))
-def test_lines_of_characters_come_back_exactly(text):
+def test_lines_of_characters_round_trip_exactly(text):
     codec = counted(text, documents="line")
     ids = codec.encode(text)
     assert codec.decode(ids) == text
@@ -41,7 +42,7 @@ def test_lines_of_characters_come_back_exactly(text):
 
 
 @given(WORDS, st.sampled_from(["words", "whitespace"]), st.sampled_from(["file", "line"]))
-def test_words_come_back_up_to_white_space(text, split, documents):
+def test_words_round_trip_up_to_white_space(text, split, documents):
     if split == "whitespace" and documents == "line":
         text = text.replace(END, "")
     codec = counted(text.replace("\r", "\n"), level="word", split=split, documents=documents)
@@ -53,7 +54,7 @@ def test_words_come_back_up_to_white_space(text, split, documents):
 
 
 @given(WORDS, st.lists(st.integers(0, 5), max_size=20))
-def test_pieces_as_they_come_make_the_decoded_text(text, ids):
+def test_pieces_make_the_decoded_text(text, ids):
     codec = counted(text, level="word", documents="line")
     ids = [number % len(codec) for number in ids]
     pairs = zip([None, *ids], ids, strict=False)
@@ -69,7 +70,7 @@ def test_the_order_is_by_falling_count_then_text(words):
     assert list(codec.tokens[1:]) == sorted(counts, key=lambda word: (-counts[word], word))
 
 
-def test_what_is_unknown_reads_as_number_0():
+def test_unknown_tokens_have_number_0():
     codec = counted("ab")
     assert codec.encode("axb\ud800\U0010ffff").tolist() == [1, 0, 2, 0, 0]
     assert codec.decode([1, 0]) == "a\ufffd"
@@ -88,7 +89,7 @@ def test_a_literal_end_never_ends_a_line():
     assert counted(text, level="word", split="whitespace").encode("<end>").tolist() != [0]
 
 
-def test_the_start_is_the_end_the_line_end_or_the_commonest():
+def test_the_start_token_is_end_or_line_end_or_the_commonest():
     assert counted("ab\n", documents="line").start_id == 1
     codec = counted("aab\n")
     assert codec.tokens[codec.start_id] == "\n"
@@ -97,7 +98,7 @@ def test_the_start_is_the_end_the_line_end_or_the_commonest():
     assert TextCodec("char", (UNKNOWN,)).start_id == 0
 
 
-def test_a_cap_and_a_least_count():
+def test_max_vocabulary_and_min_count():
     text = "a a a b b c c d"
     codec, _ = count_vocabulary([text], level="word")
     assert codec.tokens == (UNKNOWN, "a", "b", "c")
@@ -128,7 +129,7 @@ def test_a_cap_and_a_least_count():
         ({"min_count": "a"}, "min_count: got a; expected a whole number from 1"),
     ],
 )
-def test_options_that_cannot_be(options, words):
+def test_bad_options_are_refused(options, words):
     with pytest.raises(OptionError) as caught:
         count_vocabulary(["text"], **options)
     assert words in str(caught.value)
@@ -136,9 +137,9 @@ def test_options_that_cannot_be(options, words):
 
 
 @pytest.mark.parametrize("limit", [4, 10])
-def test_the_rarest_are_dropped_beyond_the_limit(limit, monkeypatch):
-    monkeypatch.setattr(vocabulary, "_DISTINCT", limit)
-    monkeypatch.setattr(vocabulary, "_PIECES", 2)
+def test_the_rarest_words_are_dropped_beyond_the_limit(limit, monkeypatch):
+    monkeypatch.setattr(counting, "_MAX_DISTINCT_WORDS", limit)
+    monkeypatch.setattr(counting, "MAX_KNOWN_PIECES", 2)
     counter = TokenCounter("word")
     for number in range(200):
         counter.add(f"often often sometimes w{number} v{number}")
@@ -156,7 +157,7 @@ def test_nothing_is_dropped_below_the_limit():
 
 
 def test_long_words_are_bounded_by_their_characters(monkeypatch):
-    monkeypatch.setattr(vocabulary, "_HELD", 1000)
+    monkeypatch.setattr(counting, "_MAX_HELD_CHARACTERS", 1000)
     counter = TokenCounter("word")
     for number in range(400):
         counter.add(f"{number:0100d} again")
@@ -170,19 +171,19 @@ def test_long_words_are_bounded_by_their_characters(monkeypatch):
 def test_characters_are_counted_over_blocks(blocks, short):
     counter = TokenCounter("char")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vocabulary, "_SHORT", short)
+        patch.setattr(counting, "_SHORT_TEXT_CHARACTERS", short)
         for block in blocks:
             counter.add(block)
     assert dict(counter.common()) == Counter("".join(blocks))
 
 
-def test_pieces_forgotten_are_found_again(monkeypatch):
-    monkeypatch.setattr(vocabulary, "_PIECES", 3)
+def test_a_full_cache_of_pieces_is_emptied(monkeypatch):
+    monkeypatch.setattr(vocabulary, "MAX_KNOWN_PIECES", 3)
     text = " ".join(f"w{number % 7}," for number in range(50))
     codec = counted(text, level="word")
     numbers = {token: number for number, token in enumerate(codec.tokens)}
     assert codec.encode(text).tolist() == [numbers[token] for token in tokenise(text)]
-    assert len(codec._known) <= 3
+    assert len(codec._piece_numbers) <= 3
 
 
 @pytest.mark.parametrize("number", [-1, 3])
@@ -192,7 +193,7 @@ def test_a_number_outside_the_vocabulary(number):
 
 
 @given(WORDS, st.sampled_from(["char", "word"]), st.sampled_from(["file", "line"]))
-def test_a_codec_survives_its_parts_and_a_pickle(text, level, documents):
+def test_a_codec_round_trips_through_parts_and_pickle(text, level, documents):
     codec = counted(text, level=level, documents=documents)
     codec.encode(text)
     assert TextCodec.from_parts(*codec.to_parts()) == codec
@@ -200,14 +201,14 @@ def test_a_codec_survives_its_parts_and_a_pickle(text, level, documents):
     assert copy.deepcopy(codec) == codec
 
 
-def test_the_longest_tokens_survive_their_parts():
-    word, symbol = "𝒳" * LONGEST, "👩" + "\U000e0067" * LONGEST
+def test_the_longest_tokens_round_trip():
+    word, symbol = "𝒳" * MAX_WORD_CHARACTERS, "👩" + "\U000e0067" * MAX_WORD_CHARACTERS
     for text in ("’".join([word] * 9), "\u200d".join([symbol] * 17)):
         codec = counted(text, level="word")
         assert TextCodec.from_parts(*codec.to_parts()) == codec
-    TextCodec("word", (UNKNOWN, "x" * LONGEST_TOKEN))
+    TextCodec("word", (UNKNOWN, "x" * MAX_TOKEN_CHARACTERS))
     with pytest.raises(OptionError, match="which no text gives"):
-        TextCodec("word", (UNKNOWN, "x" * (LONGEST_TOKEN + 1)))
+        TextCodec("word", (UNKNOWN, "x" * (MAX_TOKEN_CHARACTERS + 1)))
 
 
 def parts():
@@ -244,7 +245,7 @@ def row(payload, lengths):
         ({}, row(b"<unk>" + b"a" * 1809, [5, 1809]), "aaa…, which no text gives"),
     ],
 )  # fmt: skip
-def test_parts_that_are_no_codec(config, arrays, words):
+def test_damaged_parts_are_refused(config, arrays, words):
     good_config, good_arrays = parts()
     changed = {k: v for k, v in {**good_arrays, **arrays}.items() if v is not None}
     with pytest.raises(ModelFileError) as caught:

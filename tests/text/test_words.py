@@ -5,17 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.text import words
-from elman.text.logs import mask
+from elman.text.log_masking import mask
 from elman.text.vocabulary import TextCodec
 from elman.text.words import (
-    LONGEST,
-    LONGEST_TOKEN,
+    MAX_TOKEN_CHARACTERS,
+    MAX_WORD_CHARACTERS,
+    blocks_of_whole_words,
     pieces,
     plain_line_ends,
     separator,
-    spans,
     tokenise,
-    whole_words,
+    tokens_with_spans,
 )
 
 TEXTS = st.text(
@@ -49,25 +49,25 @@ SPLITS = st.sampled_from(["words", "whitespace"])
         ("co\u00adop no\u2060break", ["co\u00adop", "no\u2060break"]),
         ("", []),
         (" \t ", []),
-        ("x" * (LONGEST + 1), ["x" * LONGEST, "x"]),
+        ("x" * (MAX_WORD_CHARACTERS + 1), ["x" * MAX_WORD_CHARACTERS, "x"]),
     ],
 )
-def test_words(text, tokens):
+def test_a_text_is_split_into_words(text, tokens):
     assert tokenise(text) == tokens
 
 
 @pytest.mark.parametrize("split", ["words", "whitespace"])
-def test_no_token_is_longer_than_is_stated(split):
-    word = "x" * LONGEST
-    assert max(map(len, tokenise("’".join([word] * 20)))) == LONGEST_TOKEN
+def test_no_token_is_longer_than_the_limit(split):
+    word = "x" * MAX_WORD_CHARACTERS
+    assert max(map(len, tokenise("’".join([word] * 20)))) == MAX_TOKEN_CHARACTERS
     for tail in ("\u0301", "\U0001f3fd", "\U000e0067"):
-        text = "\u200d".join(["👩" + tail * LONGEST] * 30)
+        text = "\u200d".join(["👩" + tail * MAX_WORD_CHARACTERS] * 30)
         tokens = tokenise(text, split)
-        assert max(map(len, tokens)) <= LONGEST_TOKEN
+        assert max(map(len, tokens)) <= MAX_TOKEN_CHARACTERS
         assert "".join(tokens) == text
 
 
-def test_whitespace():
+def test_a_text_is_split_at_white_space():
     assert tokenise("it 's , ok\n= <unk> =", "whitespace") == [
         "it", "'s", ",", "ok", "\n", "=", "<unk>", "=",
     ]  # fmt: skip
@@ -84,27 +84,27 @@ def test_the_tokens_of_pieces_are_the_tokens_of_the_text(text, split):
 
 
 @given(TEXTS, SPLITS)
-def test_a_long_text_is_cut_as_a_short_one(text, split):
+def test_a_long_text_is_tokenised_like_a_short_one(text, split):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(words, "_SHORT", 0)
+        patch.setattr(words, "_SHORT_TEXT_CHARACTERS", 0)
         counted = tokenise(text, split)
     assert counted == tokenise(text, split)
 
 
 @pytest.mark.parametrize("filler", ["", "wort", "字、", " ", "👩‍👩‍👧", "it's"])
 @given(text=st.lists(TEXTS, max_size=8), split=SPLITS)
-def test_blocks_cut_anywhere_give_the_same_tokens(filler, text, split):
+def test_tokens_do_not_depend_on_blocks(filler, text, split):
     # blocks come from a reader that has made every line end one character
     blocks = [(t + filler * 30).replace("\r", "\n") for t in text]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(words, "_BUFFER", 64)
-        patch.setattr(words, "LONGEST", 6)
-        patch.setattr(words, "LONGEST_TOKEN", 20)
-        patch.setattr(words, "_TAIL", 2)
-        patch.setattr(words, "_APOSTROPHES", 2)
-        patch.setattr(words, "_JOINED_EMOJI", 2)
+        patch.setattr(words, "_MAX_BUFFERED_CHARACTERS", 64)
+        patch.setattr(words, "MAX_WORD_CHARACTERS", 6)
+        patch.setattr(words, "MAX_TOKEN_CHARACTERS", 20)
+        patch.setattr(words, "_MAX_MODIFIERS", 2)
+        patch.setattr(words, "_MAX_APOSTROPHES", 2)
+        patch.setattr(words, "_MAX_JOINED_EMOJI", 2)
         words._pattern.cache_clear()
-        anew = list(whole_words(blocks, split))
+        anew = list(blocks_of_whole_words(blocks, split))
         whole = tokenise("".join(blocks), split)
         apart = [token for block in anew for token in tokenise(block, split)]
     words._pattern.cache_clear()
@@ -112,9 +112,9 @@ def test_blocks_cut_anywhere_give_the_same_tokens(filler, text, split):
     assert apart == whole
 
 
-def test_a_text_without_white_space_is_cut_all_the_same():
+def test_a_text_without_white_space_is_cut_into_blocks():
     blocks = ["字、" * (1 << 18)] * 5
-    anew = list(whole_words(blocks, "words"))
+    anew = list(blocks_of_whole_words(blocks, "words"))
     assert len(anew) > 1
     assert "".join(anew) == "".join(blocks)
     assert {t for block in anew for t in tokenise(block)} == {"字", "、"}
@@ -130,13 +130,13 @@ def test_a_text_without_white_space_is_cut_all_the_same():
         "हिन्दी में है। और",
     ],
 )
-def test_separators_write_a_text_as_it_was(text):
+def test_separators_restore_a_text(text):
     tokens = tokenise(text)
     pairs = zip([None, *tokens], tokens, strict=False)
     assert "".join(separator(a, b) + b for a, b in pairs) == text
 
 
-def test_separators_of_white_space_are_spaces():
+def test_tokens_split_at_white_space_are_joined_by_spaces():
     tokens = ["=", "Title", "=", "\n", "it", "'s", "."]
     pairs = zip([None, *tokens], tokens, strict=False)
     assert "".join(separator(a, b, "whitespace") + b for a, b in pairs) == "= Title =\nit 's ."
@@ -144,17 +144,17 @@ def test_separators_of_white_space_are_spaces():
 
 @pytest.mark.parametrize("split", ["words", "whitespace", "log"])
 @given(text=st.text(st.sampled_from("ab1 .,'\n\r\té-:0x<>_/"), max_size=60))
-def test_spans_are_where_the_tokens_stand(split: str, text: str) -> None:
-    tokens, found = tokenise(text, split), spans(text, split)
-    assert len(found) == len(tokens)
-    for token, (begin, end) in zip(tokens, found, strict=True):
-        said = plain_line_ends(text[begin:end])
-        assert said == token if split != "log" else mask(said) == token
+def test_spans_contain_their_tokens(split: str, text: str) -> None:
+    located = tokens_with_spans(text, split)
+    assert [token for token, _, _ in located] == tokenise(text, split)
+    for token, begin, end in located:
+        piece = plain_line_ends(text[begin:end])
+        assert piece == token if split != "log" else mask(piece) == token
 
 
 def test_spans_of_a_log_line_and_of_line_ends() -> None:
     line = "1 for block blk_388650490641396\r\nok"
-    assert [line[begin:end] for begin, end in spans(line, "log")] == [
+    assert [line[begin:end] for _, begin, end in tokens_with_spans(line, "log")] == [
         "1",
         "for",
         "block",
@@ -163,4 +163,9 @@ def test_spans_of_a_log_line_and_of_line_ends() -> None:
         "ok",
     ]
     codec = TextCodec("char", ("<unk>", "a", "\n"), documents="file")
-    assert codec.spans("a\r\na\r") == [(0, 1), (1, 3), (3, 4), (4, 5)]
+    assert codec.tokens_with_spans("a\r\na\r") == [
+        ("a", 0, 1),
+        ("\n", 1, 3),
+        ("a", 3, 4),
+        ("\n", 4, 5),
+    ]

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from elman.errors import OutputError
-from elman.language import meals, moved
+from elman.language import synthetic_meals, synthetic_stories
 from elman.language.estimator import LanguageModel
 from elman.language.options import LanguageOptions
 from elman.training.display import duration, visible
@@ -59,7 +59,7 @@ def _text(lines: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def worst_error(model: LanguageModel, grammar: meals.Grammar) -> float:
+def worst_error(model: LanguageModel, grammar: synthetic_meals.Grammar) -> float:
     """Return the largest distance of a predicted from a true probability, over all contexts."""
     worst = 0.0
     for context, truth in grammar.contexts():
@@ -74,7 +74,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _predictions(
-    console: Console, model: LanguageModel, grammar: meals.Grammar
+    console: Console, model: LanguageModel, grammar: synthetic_meals.Grammar
 ) -> list[dict[str, Any]]:
     """Print the most probable next words beside their true probabilities, and return these rows."""
     truth, rows = grammar.true_probabilities(CONTEXT), []
@@ -89,7 +89,9 @@ def _predictions(
     return rows
 
 
-def _show_why(console: Console, model: LanguageModel, grammar: meals.Grammar, food: str) -> None:
+def _show_why(
+    console: Console, model: LanguageModel, grammar: synthetic_meals.Grammar, food: str
+) -> None:
     explanation, truth = model.explain(CONTEXT, food), grammar.true_effects(CONTEXT, food)
     table = _table(f"why {food}?", "measured", "true")
     for word, effect, true in zip(
@@ -117,13 +119,13 @@ def _fit(model: LanguageModel, text: str, path: Path, to_stderr: bool) -> Langua
 
 def _meals(console: Console, folder: Path, seed: int) -> dict[str, Any]:
     """Train on the corpus `meals`, then on a copy with twice as much of one food, and show the new answer."""
-    grammar, result = meals.Grammar(), dict[str, Any]()
+    grammar, result = synthetic_meals.Grammar(), dict[str, Any]()
     sentences = grammar.sentences(SENTENCES, seed)
     console.print(
         f"The corpus meals: {SENTENCES:,} sentences of a small grammar with known probabilities,\n"
         f"such as “{sentences[0]}” and “{sentences[1]}”."
     )
-    doubled = meals.Grammar(("burgers",)), meals.double(sentences, "burgers")
+    doubled = synthetic_meals.Grammar(("burgers",)), synthetic_meals.double(sentences, "burgers")
     for name, (true, corpus) in {"meals": (grammar, sentences), "burgers": doubled}.items():
         if true is not grammar:
             console.print("\nNow every sentence about burgers occurs twice.")
@@ -146,12 +148,12 @@ def _meals(console: Console, folder: Path, seed: int) -> dict[str, Any]:
 
 def _moved(console: Console, folder: Path, seed: int) -> dict[str, Any]:
     """Train on stories and show that the network uses a word that is too far back for an n-gram model."""
-    lines = [f"{text} {day}" for text, day in moved.stories(STORIES, seed)]
+    lines = [f"{text} {day}" for text, day in synthetic_stories.stories(STORIES, seed)]
     console.print(f"{STORIES:,} stories such as “{lines[0]}”.")
     path = folder / "moved.safetensors"
     model = LanguageModel(**MOVED | {"seed": seed})
     _fit(model, _text(lines), path, console.stderr)
-    prompts = moved.stories(PROMPTS, seed + 1)
+    prompts = synthetic_stories.stories(PROMPTS, seed + 1)
     right = sum(model.predict_next(text, 1)[0][0] == day for text, day in prompts)
     console.print(Text(f"Asked for the last word of {PROMPTS} stories, it knows {right}.", "bold"))
     text, day = max(prompts, key=lambda prompt: len(prompt[0]))

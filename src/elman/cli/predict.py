@@ -293,7 +293,7 @@ def _score(
 ) -> None:
     """Rank the lines of files by how surprising they are to a language model."""
     from elman.language.predictor import LanguagePredictor
-    from elman.language.surprise import rank_lines
+    from elman.language.ranking import rank_lines
 
     predictor, _ = load(model, LanguagePredictor)
     paths = [Path(file) for file in files]

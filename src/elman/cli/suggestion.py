@@ -24,7 +24,7 @@ def likely_command(files: Sequence[str]) -> str:
     from elman.labels.read import is_table
     from elman.tables.column_kinds import ColumnKinds
     from elman.tables.reader import read_table
-    from elman.text.encodings import STDIN
+    from elman.text.input_files import STDIN
 
     if [*files] == [STDIN] and (kinds := _kinds_of_standard_input()) and kinds.are_series:
         options = _options(kinds)

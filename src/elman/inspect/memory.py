@@ -15,7 +15,7 @@ import numpy as np
 from elman.engine.shapes import whole_number
 from elman.errors import InputError
 from elman.inspect.cuts import POSITIONS, Cuts, labelled_cuts, series_cuts, variation
-from elman.language.recorded import Opened
+from elman.language.differentiable import DifferentiableNetwork
 from elman.language.stream import Readable, token_numbers
 from elman.tables.frames import frame
 from elman.text.words import UNKNOWN_ID
@@ -367,7 +367,7 @@ def _gradients(network: Any, contexts: list[np.ndarray], lags: Sequence[int]) ->
 
 def _norms(network: Any, tokens: np.ndarray, depth: int, dtype: Any) -> np.ndarray:
     """Return the norms of the gradients at the last of ``tokens [T, B]``, NaN where a state is no number."""
-    opened = Opened(network, dtype)
+    opened = DifferentiableNetwork(network, dtype)
     head = opened.head(slice(None))[0].astype(np.float64)
     rows = np.repeat(network.start[None], tokens.shape[1], axis=0)
     before, tokens = tokens[:-depth], tokens[-depth:]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from elman.text.vocabulary import code_points
+from elman.text.words import code_points
 
 __all__ = ["SERIES", "TEXT", "Property", "SeriesSteps", "mark_series", "mark_text"]
 

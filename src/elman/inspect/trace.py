@@ -20,15 +20,17 @@ from elman.labels.ablation import ablatable_sequence
 from elman.labels.batches import EncodedSequences
 from elman.labels.dataset import Sequences
 from elman.labels.network import SequenceNetwork
-from elman.language.recorded import Opened
+from elman.language.differentiable import DifferentiableNetwork
 from elman.language.sampling import ranked
-from elman.language.stream import STEPS, token_numbers
+from elman.language.stream import token_numbers
 from elman.series.explain import one_series, span
 from elman.tables.frames import frame
 from elman.text.words import plain_line_ends
 
 __all__ = ["ROOM", "Trace", "read_trace"]
 
+STEPS = 512
+"""Steps whose logits are computed at once."""
 ROOM = 1 << 26
 """Numbers of all states and gates of all steps, at most: 256 MiB."""
 _PREFIXES = 128  # steps of a labelled text of which each has an answer of its own
@@ -226,7 +228,7 @@ def _language(predictor: Any, what: Any, k: int) -> Trace:
         tokens = codec.tokenise(plain_line_ends(what))
     else:
         tokens = [codec.tokens[number] for number in numbers.tolist()]
-    opened = Opened(network, kernel=False)
+    opened = DifferentiableNetwork(network, kernel=False)
     _demand(opened.layers, len(numbers))
     ends = [] if codec.end_id is None else np.flatnonzero(numbers == codec.end_id).tolist()
     passages, begins = [], []

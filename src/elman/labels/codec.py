@@ -17,7 +17,9 @@ from elman.errors import DataError, InputError, ModelFileError, OptionError
 from elman.labels.config import SequenceConfig
 from elman.labels.dataset import Sequences
 from elman.tables.scaler import Scaler
-from elman.text.vocabulary import TextCodec, count_vocabulary, pack_texts, unpack_texts
+from elman.text.counting import count_vocabulary
+from elman.text.packed_texts import pack_texts, unpack_texts
+from elman.text.vocabulary import TextCodec
 
 __all__ = ["UNKNOWN_LABEL", "Label", "Labels", "SequenceCodec", "fit_codec"]
 

@@ -11,7 +11,7 @@ from elman.labels.dataset import Sequences
 from elman.labels.read import is_table, read_sequences
 from elman.tables.reader import read_table
 from elman.task_types import Columns, Reading
-from elman.text.encodings import read_text
+from elman.text.input_files import read_text
 
 __all__ = ["begins_table", "columns_of", "read_examples", "read_named_sequences"]
 

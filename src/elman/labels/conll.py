@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from elman.errors import DataError, OptionError, warn
-from elman.text.encodings import read_text
+from elman.text.input_files import read_text
 
 __all__ = ["TaggedSentences", "is_tag_file", "read_tags"]
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from elman.errors import DataError, ShapeError
 from elman.tables.columns import column_of, is_missing
-from elman.text.words import LONGEST, plain_line_ends
+from elman.text.words import plain_line_ends
 
 __all__ = ["Kind", "SequenceSource", "Sequences", "check_finite"]
 
@@ -160,7 +160,7 @@ def _tokens(item: Any, row: int) -> tuple[str, ...]:
         if not isinstance(token, str):
             raise DataError(f"sequence {row}", got=type(token).__name__, expected="tokens, as text")
     # tokens of a vocabulary contain no white space and have a maximum length
-    return tuple("_".join(token.split())[:LONGEST] or "_" for token in tokens)
+    return tuple("_".join(token.split())[:MAX_WORD_CHARACTERS] or "_" for token in tokens)
 
 
 def _numbers(item: Any, row: int) -> np.ndarray:

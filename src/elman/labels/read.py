@@ -28,8 +28,8 @@ from elman.labels.uea import read_ts
 from elman.tables.columns import is_missing, row_name
 from elman.tables.dates import parse_times
 from elman.tables.reader import Table, read_table
-from elman.text.encodings import STDIN
-from elman.text.lines import pair_of, read_labelled_lines, read_paired_lines
+from elman.text.input_files import STDIN
+from elman.text.labelled_lines import pair_of, read_labelled_lines, read_paired_lines
 
 __all__ = ["TABLES", "is_table", "read_sequences", "read_tags"]
 

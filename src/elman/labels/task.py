@@ -131,9 +131,9 @@ class _LabelledTask(Generic[P]):
 
     def read_input(self, predictor: P, file: str, reading: Reading) -> Any:
         """Return the sequences of a file, read as those of training."""
-        from elman.text.encodings import steady_file
+        from elman.text.input_files import rereadable_file
 
-        with steady_file(file) as (path, name):
+        with rereadable_file(file) as (path, name):
             return self._read_file(predictor, path, name, {}, reading)[0]
 
     def _read_file(
@@ -145,7 +145,7 @@ class _LabelledTask(Generic[P]):
         """
         from elman.labels.command_files import begins_table, columns_of, read_named_sequences
         from elman.labels.read import is_table
-        from elman.text.lines import read_lines
+        from elman.text.labelled_lines import read_lines
 
         places = columns_of(predictor, columns)
         names_a_table = is_table(name) or bool(columns)
@@ -166,7 +166,7 @@ class _LabelledTask(Generic[P]):
         """Return the answers for a text, or for the sequences of a file."""
         from elman.labels.read import TABLES, is_table
         from elman.text.arguments import is_file
-        from elman.text.encodings import STDIN, steady_file
+        from elman.text.input_files import STDIN, rereadable_file
 
         source = request.source or ""
         from_file = is_file(source)
@@ -177,7 +177,7 @@ class _LabelledTask(Generic[P]):
         sequences: Any = [source]
         names: dict[str, list[Any]] | None = None
         if from_file:
-            with steady_file(source) as (path, name):
+            with rereadable_file(source) as (path, name):
                 read = self._read_file(predictor, path, name, request.columns, request.reading)
                 sequences, names = read
         _warn_of_unknown_tokens(predictor, sequences)

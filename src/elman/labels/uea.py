@@ -23,7 +23,7 @@ import numpy as np
 from elman.errors import DataError, warn
 from elman.labels.codec import UNKNOWN_LABEL, Labels
 from elman.tables.columns import MISSING, column_of
-from elman.text.encodings import read_text
+from elman.text.input_files import read_text
 
 __all__ = ["parse_ts", "read_ts"]
 

@@ -1,13 +1,13 @@
-"""What training and evaluation step through: chunks of a token stream, ``[T, B]`` at a time.
+"""Batches of a language model: chunks ``[T, B]`` of a text's tokens, for training and evaluation.
 
-Lane b of a chunk is its column b. A document's targets are a run of neighbouring places in the
-stream; a lane reads runs one after another, in pieces of at most ``sequence_length`` steps. The
-state is carried from piece to piece and only the first piece of a run is `fresh`, so padding stands
-only at the end of a run, where the state is no longer wanted.
+Column b of a chunk is called lane b. The targets of a document are a run of neighbouring tokens; a lane reads
+runs one after another, in pieces of at most ``sequence_length`` steps. The network carries its state from
+piece to piece, and only the first piece of a run is `fresh`. So padding occurs only at the end of a run,
+where the state is no longer needed.
 
-With ``end_id = None`` (documents are files) the first token of a document is not predicted. Else
-(documents are lines that end in ``end_id``) every token is, the first from ``end_id``. Nothing as
-long as the text is held: a chunk gathers its own tokens from the (memory-mapped) ids.
+With ``end_id = None`` (documents are files), the first token of a document is not predicted. Otherwise
+(documents are lines that end in ``end_id``) every token is predicted, the first one from ``end_id``. A chunk
+gathers its tokens from the ids, which may be mapped from a file; no array here is as long as the text.
 """
 
 from __future__ import annotations
@@ -39,37 +39,41 @@ Places = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 IGNORE = -100
-"""The target where there is nothing to predict: what torch's losses skip unless told."""
+"""The target of a step without prediction; torch's losses skip this value by default."""
 
 POOL_BATCHES = 32
-SECTION_CHUNKS = 32
-# Below this share of real steps, stopping at each document's end costs lanes more than they bring.
-FILLED = 0.75
+"""`Documents` sorts this many batches together by length."""
+MAX_SECTION_CHUNKS = 32
+"""`Documents` cuts a document that is longer than this many chunks."""
+MIN_FILLED_SHARE = 0.75
+"""`Lanes` are used if at least this share of their steps would be real, the rest padding."""
 
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """One step of training: what is read, what is to be predicted, and which lanes start anew."""
+    """The tokens to read and to predict in one training step, and the lanes that start anew."""
 
     inputs: Places
     """Token ids ``[T, B]``; 0 in padding."""
     targets: Places
-    """Token ids ``[T, B]``; `IGNORE` where there is nothing to predict."""
+    """Token ids ``[T, B]``, or `IGNORE`."""
     fresh: Mask
-    """``[B]``: this lane starts from state zero at the chunk's first step."""
+    """``[B]``: whether the lane starts the chunk from state zero."""
     predicted: int
-    """Number of targets that count."""
+    """Number of targets that are not `IGNORE`."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Stream:
+class _Text:
+    """The tokens of a text and the indices at which its documents start."""
+
     ids: Ids
     starts: Places
     end_id: int | None
 
     @classmethod
-    def of(cls, ids: Ids, starts: npt.ArrayLike, end_id: int | None) -> _Stream:
-        # A plain view: indexing np.memmap itself costs some microseconds more each time.
+    def of(cls, ids: Ids, starts: npt.ArrayLike, end_id: int | None) -> _Text:
+        # asarray makes a plain view, because indexing a np.memmap takes microseconds longer each time.
         ids, begins = np.asarray(ids), np.asarray(starts, dtype=np.int64)
         check(ids, "N", "ids")
         check(begins, "D", "starts")
@@ -80,45 +84,50 @@ class _Stream:
         return cls(ids, begins[: np.searchsorted(begins, len(ids))], end_id)
 
     def begins(self, places: Places) -> Mask:
-        """Return where `places` are first tokens of documents."""
+        """Return which of `places` (indices of tokens) are the first token of a document."""
         nearest = np.searchsorted(self.starts, places, "right") - 1
         return np.equal(self.starts[nearest], places)
 
     def runs(self) -> tuple[Places, Places]:
-        """Return the first target's place and the number of targets of each document with any."""
+        """Return index of the first target and number of targets, for each document that has a target."""
         first = self.starts + (1 if self.end_id is None else 0)
         length = np.append(self.starts[1:], len(self.ids)) - first
-        full = length > 0
-        if not full.any():
+        has_target = length > 0
+        if not has_target.any():
             got = f"{len(self.ids)} tokens in {len(self.starts)} documents"
             raise DataError("the text has nothing to predict", got=got, expected="two tokens")
-        return (first, length) if full.all() else (first[full], length[full])
+        return first[has_target], length[has_target]
 
     def chunk(self, first: Places, length: Places, counted: Places, fresh: Mask) -> Chunk:
-        """Gather each lane's `length` targets from `first` on; those before `counted` are read."""
+        """Gather for each lane `length` targets from index `first`; before `counted` they are only read."""
         steps = np.arange(int(length.max()) + 1)[:, None]
         tokens = self.ids[np.clip(first - 1 + steps, 0, len(self.ids) - 1)].astype(np.int64)
         real = steps[:-1] < length
-        wanted = real & (first + steps[:-1] >= counted)
+        is_target = real & (first + steps[:-1] >= counted)
         inputs = np.where(real, tokens[:-1], 0)
         if self.end_id is not None:
             inputs[0, (length > 0) & self.begins(first)] = self.end_id
-        targets = np.where(wanted, tokens[1:], IGNORE)
-        return Chunk(inputs, targets, fresh, int(np.count_nonzero(wanted)))
+        targets = np.where(is_target, tokens[1:], IGNORE)
+        return Chunk(inputs, targets, fresh, int(np.count_nonzero(is_target)))
 
     def piece(self, run: npt.NDArray[np.int64], index: int, size: int) -> Chunk:
-        """Return piece `index` of runs begun side by side: rows first, length, counted ``[B]``."""
+        """Return piece `index` of runs that start side by side.
+
+        `run` holds the rows `first`, `length` and `counted`, each ``[B]``, as in `chunk`.
+        """
         first, length, counted = run
-        left = np.clip(length - index * size, 0, size)
-        return self.chunk(first + index * size, left, counted, (left == 0) | (index == 0))
+        remaining = np.clip(length - index * size, 0, size)
+        fresh = (remaining == 0) | (index == 0)
+        return self.chunk(first + index * size, remaining, counted, fresh)
 
 
 def _pieces(length: Places, size: int) -> Places:
+    """Return the number of pieces of at most `size` steps in runs of these lengths."""
     return -(-length // size)
 
 
 def _cut(length: Places, parts: Places) -> tuple[Places, Places, Places]:
-    """Return run, begin and end of each part when run i is cut into ``parts[i]`` equal parts."""
+    """Cut run i into ``parts[i]`` equal parts; return number of the run, begin and end of each part."""
     run = np.repeat(np.arange(len(length)), parts)
     number = np.arange(len(run)) - np.repeat(np.cumsum(parts) - parts, parts)
     begin = number * length[run] // parts[run]
@@ -126,15 +135,24 @@ def _cut(length: Places, parts: Places) -> tuple[Places, Places, Places]:
 
 
 def _columns(width: int, first: Places, length: Places, counted: Places) -> Places:
-    """Return ``[3, width]``: runs side by side, and lanes of length 0 where there are too few."""
+    """Return runs side by side as ``[3, width]``, filled up with lanes of length 0."""
     return np.pad(np.stack([first, length, counted]), ((0, 0), (0, width - len(first))))
 
 
 class Batches(ABC):
-    """An endless row of epochs, each a row of chunks that can be made in any order."""
+    """The chunks of every epoch, which can be made in any order.
+
+    Args:
+        ids: ``[N]``: the tokens of the text.
+        starts: ``[D]``: the index of each document's first token.
+        batch_size: The number of lanes.
+        sequence_length: The maximal number of steps in a chunk.
+        seed: The seed of the random order, which also depends on the epoch.
+        end_id: The token that ends every document, or None.
+    """
 
     batch_size: int
-    """Lanes in every chunk: what was asked for, or fewer when the text is short."""
+    """Number of lanes in every chunk; a short text has fewer than requested."""
 
     def __init__(
         self,
@@ -145,25 +163,25 @@ class Batches(ABC):
         seed: int,
         end_id: int | None = None,
     ) -> None:
-        self._stream = _Stream.of(ids, starts, end_id)
+        self._text = _Text.of(ids, starts, end_id)
         self.batch_size = whole_number("batch_size", batch_size, 1)
-        self._size = whole_number("sequence_length", sequence_length, 1)
+        self._steps = whole_number("sequence_length", sequence_length, 1)
         self._seed = whole_number("seed", seed, 0)
         self._planned: tuple[int, int, Callable[[int], Chunk]] | None = None
         self._first, self._length = self._runs()
-        self.batch_size = min(batch_size, self._most_lanes())
+        self.batch_size = min(batch_size, self._max_lanes())
 
     def _runs(self) -> tuple[Places, Places]:
-        """Return the place of the first target and the number of targets of each run."""
-        return self._stream.runs()
+        """Return the index of the first target and the number of targets of each run."""
+        return self._text.runs()
 
     @abstractmethod
-    def _most_lanes(self) -> int:
-        """Return how many lanes the text fills."""
+    def _max_lanes(self) -> int:
+        """Return the number of lanes that the text can fill."""
 
     @abstractmethod
     def _plan(self, draw: np.random.Generator) -> tuple[int, Callable[[int], Chunk]]:
-        """Return the number of chunks of an epoch and what makes one of them."""
+        """Return the number of chunks of an epoch, and a function that makes one of them."""
 
     def _epoch(self, epoch: int) -> tuple[int, Callable[[int], Chunk]]:
         if self._planned is None or self._planned[0] != epoch:
@@ -176,7 +194,7 @@ class Batches(ABC):
         return self._epoch(epoch)[0]
 
     def chunk(self, epoch: int, index: int) -> Chunk:
-        """Return chunk `index` of `epoch`, the same at every call."""
+        """Return chunk `index` of `epoch`; every call returns the same chunk."""
         chunks, make = self._epoch(epoch)
         if not 0 <= index < chunks:
             raise IndexError(f"chunk {index} of {chunks}")
@@ -184,56 +202,55 @@ class Batches(ABC):
 
 
 class Lanes(Batches):
-    """One long stream as contiguous lanes side by side, the state carried from chunk to chunk.
+    """One long text cut into equal lanes, whose states are carried from chunk to chunk.
 
-    Each epoch turns the stream by a random offset drawn from (seed, epoch) before it is cut into
-    equal lanes, so the cuts fall elsewhere each time. A lane that runs over the end of the stream
-    goes on at its beginning, fresh as at every document's start. Every target is predicted exactly
-    once an epoch.
+    Each epoch rotates the text by a random offset before it is cut, so that the cuts are at other tokens. A
+    lane that reaches the end of the text goes on at its beginning, from state zero as at every start of a
+    document. Every target is predicted exactly once in an epoch.
 
     >>> lanes = Lanes(np.arange(9), [0], batch_size=2, sequence_length=3, seed=0)
     >>> lanes.batch_size, sum(lanes.chunk(0, i).predicted for i in range(lanes.chunks(0)))
     (2, 8)
     """
 
-    def _most_lanes(self) -> int:
-        return max(1, int(self._length.sum()) // self._size)
+    def _max_lanes(self) -> int:
+        return max(1, int(self._length.sum()) // self._steps)
 
     def _plan(self, draw: np.random.Generator) -> tuple[int, Callable[[int], Chunk]]:
-        tokens = len(self._stream.ids)
-        turn = draw.integers(tokens)
+        tokens = len(self._text.ids)
+        offset = draw.integers(tokens)
         bounds = np.arange(self.batch_size) * tokens // self.batch_size
-        cuts = np.unique(np.concatenate([self._stream.starts, (bounds + turn) % tokens]))
-        # Place 0 is a document's start, hence a cut: no run reaches over the end of the stream.
+        cuts = np.unique(np.concatenate([self._text.starts, (bounds + offset) % tokens]))
+        # Index 0 is the start of a document and so a cut; no run crosses the end of the text.
         ends = np.append(cuts[1:], tokens)
-        turned = (cuts - turn) % tokens
-        order = np.argsort(turned)
-        first = (cuts + self._stream.begins(cuts))[order]
+        rotated = (cuts - offset) % tokens
+        order = np.argsort(rotated)
+        first = (cuts + self._text.begins(cuts))[order]
         length = ends[order] - first
-        before = np.append(0, np.cumsum(_pieces(length, self._size)))
-        lane = before[np.searchsorted(turned[order], np.append(bounds, tokens))]
-        full = np.flatnonzero(length)
-        first, length, before = first[full], length[full], before[full]
+        before = np.append(0, np.cumsum(_pieces(length, self._steps)))
+        lane = before[np.searchsorted(rotated[order], np.append(bounds, tokens))]
+        nonempty = np.flatnonzero(length)
+        first, length, before = first[nonempty], length[nonempty], before[nonempty]
 
         def make(index: int) -> Chunk:
-            place = lane[:-1] + index
-            run = np.searchsorted(before, place, "right") - 1
-            done = (place - before[run]) * self._size
-            over = place >= lane[1:]
-            left = np.where(over, 0, np.minimum(length[run] - done, self._size))
+            piece = lane[:-1] + index
+            run = np.searchsorted(before, piece, "right") - 1
+            done = (piece - before[run]) * self._steps
+            ended = piece >= lane[1:]
+            steps = np.where(ended, 0, np.minimum(length[run] - done, self._steps))
             begin = first[run] + done
-            return self._stream.chunk(begin, left, begin, over | (done == 0))
+            return self._text.chunk(begin, steps, begin, ended | (done == 0))
 
         return int(np.diff(lane).max()), make
 
 
 class Documents(Batches):
-    """Many documents, each from state zero, beside others about as long, shuffled each epoch.
+    """Many documents, each read from state zero beside documents of similar length, shuffled each epoch.
 
-    A document longer than `sequence_length` goes on in the next chunk with its state carried. One
-    longer than 32 chunks is cut into equal sections below that, each read from state zero, so that
-    no lane waits long for another. The order is drawn from (seed, epoch); pools of 32 batches are
-    sorted by length, so that little of a chunk is padding.
+    A document longer than `sequence_length` goes on in the next chunk with its state carried. A document
+    longer than `MAX_SECTION_CHUNKS` chunks is cut into equal shorter sections, each read from state zero, so
+    that no lane waits long for another one. The shuffled documents are sorted by length within pools of
+    `POOL_BATCHES` batches, so that chunks have little padding.
 
     >>> documents = Documents(np.array([2, 3, 1, 4, 1]), [0, 3], 2, 8, seed=0, end_id=1)
     >>> documents.chunk(0, 0).inputs.T.tolist(), documents.chunk(0, 0).targets.T.tolist()
@@ -241,19 +258,19 @@ class Documents(Batches):
     """
 
     def _runs(self) -> tuple[Places, Places]:
-        first, length = self._stream.runs()
-        longest = SECTION_CHUNKS * self._size
+        first, length = self._text.runs()
+        longest = MAX_SECTION_CHUNKS * self._steps
         if int(length.max()) > longest:
             run, begin, end = _cut(length, _pieces(length, longest))
             first, length = first[run] + begin, end - begin
         return first, length
 
-    def _most_lanes(self) -> int:
+    def _max_lanes(self) -> int:
         return len(self._first)
 
     def _plan(self, draw: np.random.Generator) -> tuple[int, Callable[[int], Chunk]]:
         count, width = len(self._first), self.batch_size
-        # int32 halves the memory that tens of millions of lines need.
+        # int32 halves the memory for tens of millions of lines.
         order = np.arange(count).astype(np.int32 if count < 2**31 else np.int64)
         draw.shuffle(order)
         for begin in range(0, count, POOL_BATCHES * width):
@@ -261,15 +278,15 @@ class Documents(Batches):
             pool[:] = pool[np.argsort(self._length[pool], kind="stable")]
         last = np.append(np.arange(width, count, width), count) - 1
         batch = draw.permutation(len(last))
-        before = np.append(0, np.cumsum(_pieces(self._length[order[last[batch]]], self._size)))
+        before = np.append(0, np.cumsum(_pieces(self._length[order[last[batch]]], self._steps)))
 
         def make(index: int) -> Chunk:
-            place = int(np.searchsorted(before, index, "right")) - 1
-            begin = int(batch[place]) * width
+            position = int(np.searchsorted(before, index, "right")) - 1
+            begin = int(batch[position]) * width
             runs = order[begin : begin + width]
             first = self._first[runs]
             run = _columns(width, first, self._length[runs], first)
-            return self._stream.piece(run, index - int(before[place]), self._size)
+            return self._text.piece(run, index - int(before[position]), self._steps)
 
         return int(before[-1]), make
 
@@ -282,15 +299,11 @@ def batches_for(
     sequence_length: int,
     seed: int,
 ) -> Lanes | Documents:
-    """Return the batches that fit: lanes for long documents, else documents side by side.
-
-    ids ``[N]``: token ids; starts ``[D]``: place of each document's first token; end_id: the token
-    that ends every document (lines), or None (files).
-    """
+    """Return `Lanes` for long documents, else `Documents`; the arguments are those of `Batches`."""
     if end_id is None:
-        length = _Stream.of(ids, starts, None).runs()[1]
+        length = _Text.of(ids, starts, None).runs()[1]
         steps = int(_pieces(length, whole_number("sequence_length", sequence_length, 1)).sum())
-        if len(length) == 1 or int(length.sum()) >= FILLED * steps * sequence_length:
+        if len(length) == 1 or int(length.sum()) >= MIN_FILLED_SHARE * steps * sequence_length:
             return Lanes(ids, starts, batch_size, sequence_length, seed)
     return Documents(ids, starts, batch_size, sequence_length, seed, end_id)
 
@@ -304,42 +317,49 @@ def evaluation_chunks(
     warm_up: int = 1000,
     sequence_length: int = 256,
 ) -> Iterator[Chunk]:
-    """Return chunks that predict every target exactly once, in an order that never changes.
+    """Return chunks that predict every target exactly once, always in the same order.
 
-    Each document is read from state zero with the state carried. A document of at least 4 `warm_up`
-    targets is cut into up to `lanes` equal parts of at least 2 `warm_up`, read side by side; each
-    part but the first starts from state zero on the `warm_up` targets before it, which do not
-    count. ``lanes=1`` is the exact single stream. Documents about as long are read side by side.
+    Each document is read from state zero with its state carried, beside documents of similar length. A long
+    document, of at least 4 `warm_up` targets, is cut into parts that are read side by side.
+
+    Args:
+        ids: ``[N]``: the tokens of the text.
+        starts: ``[D]``: the index of each document's first token.
+        end_id: The token that ends every document, or None.
+        lanes: The maximal number of parts of a document; 1 reads every document exactly as a stream would.
+        warm_up: The number of targets before each part but the first that are read, from state zero, but
+            not predicted. A part has at least twice as many targets.
+        sequence_length: The maximal number of steps in a chunk.
 
     >>> chunks = evaluation_chunks(np.arange(9), [0], None, lanes=2, warm_up=2)
     >>> [chunk.targets.T.tolist() for chunk in chunks]
     [[[1, 2, 3, 4, -100, -100], [-100, -100, 5, 6, 7, 8]]]
     """
-    stream = _Stream.of(ids, starts, end_id)
+    text = _Text.of(ids, starts, end_id)
     whole_number("warm_up", warm_up, 0)
     size = whole_number("sequence_length", sequence_length, 1)
-    document, whole = stream.runs()
-    parts = np.clip(whole // max(1, 2 * warm_up), 1, whole_number("lanes", lanes, 1))
-    run, begin, end = _cut(whole, parts)
+    document, targets = text.runs()
+    parts = np.clip(targets // max(1, 2 * warm_up), 1, whole_number("lanes", lanes, 1))
+    run, begin, end = _cut(targets, parts)
     first = document[run] + np.maximum(begin - warm_up, 0)
     counted, length = document[run] + begin, document[run] + end - first
     order = np.argsort(length, kind="stable")
     width = min(lanes, len(order))
 
     def walk() -> Iterator[Chunk]:
-        for place in range(0, len(order), width):
-            side = order[place : place + width]
-            columns = _columns(width, first[side], length[side], counted[side])
+        for begin in range(0, len(order), width):
+            runs = order[begin : begin + width]
+            columns = _columns(width, first[runs], length[runs], counted[runs])
             for index in range(_pieces(columns[1], size).max()):
-                yield stream.piece(columns, index, size)
+                yield text.piece(columns, index, size)
 
     return walk()
 
 
 def shard(chunk: Chunk, rank: int, world_size: int) -> Chunk:
-    """Return the lanes of `chunk` that process `rank` of `world_size` reads, always the same ones.
+    """Return the lanes of `chunk` that process `rank` of `world_size` reads, the same lanes in every chunk.
 
-    Raises OptionError where there are fewer lanes than processes.
+    Raises OptionError if there are fewer lanes than processes.
     """
     lanes = len(chunk.fresh)
     if lanes < world_size:

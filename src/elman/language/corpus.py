@@ -1,4 +1,4 @@
-"""A text as token numbers, in bounded memory."""
+"""A text as token numbers, encoded in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ from pathlib import Path
 import numpy as np
 
 from elman.errors import DataError
+from elman.text.growing_array import GrowingArray
 from elman.text.sources import Document, Source, read_sources
-from elman.text.spool import Spool
 from elman.text.vocabulary import TextCodec, unknown_warning
-from elman.text.words import UNKNOWN, UNKNOWN_ID, whole_words
+from elman.text.words import UNKNOWN, UNKNOWN_ID, blocks_of_whole_words
 
-__all__ = ["Corpus", "CorpusFacts", "demand", "encode", "load_corpus", "token_blocks"]
+__all__ = ["Corpus", "CorpusFacts", "check_long_enough", "encode", "load_corpus", "token_blocks"]
 
-_EXAMPLES = 10
-_EXAMPLES_FROM = 100_000
-_UNKNOWN_SHARE = 0.2
+_MAX_UNKNOWN_EXAMPLES = 10
+# After this many unknown tokens, no more examples are counted: they need not be exactly the commonest.
+_MAX_UNKNOWN_COUNTED = 100_000
+_UNKNOWN_SHARE_TO_WARN = 0.2
 
 
 @dataclass(frozen=True)
 class CorpusFacts:
-    """What was read into a corpus."""
+    """Facts about the text of a corpus, for the model's card."""
 
     files: int
-    """Files and texts that it has a share of."""
+    """Number of files and strings from which the corpus has text."""
     bytes: int
-    """Bytes of its characters as UTF-8."""
+    """Length of the text as UTF-8."""
     characters: int
     tokens: int
     unknown: int
-    """Tokens outside the vocabulary."""
+    """Number of tokens outside the vocabulary."""
     unknown_examples: tuple[str, ...]
-    """At most ten of them, the commonest first."""
+    """At most ten tokens outside the vocabulary, the commonest first."""
     encodings: dict[str, int]
-    """Number of files by encoding."""
+    """Number of files with each encoding."""
     sha256: str
-    """Of its characters as UTF-8."""
+    """Digest of the text as UTF-8."""
     vocabulary_pruned: bool
     """Whether rare words were dropped while the vocabulary was counted."""
     warnings: tuple[str, ...]
@@ -53,20 +54,68 @@ class Corpus:
 
     codec: TextCodec
     ids: np.ndarray
-    """``[N]`` unsigned: all tokens in a row; a line is followed by its `<end>`."""
+    """``[N]`` unsigned: all tokens in a row; where documents are lines, `<end>` follows each line."""
     starts: np.ndarray
-    """``[D]`` int64: where each document begins in `ids`."""
+    """``[D]`` int64: the index in `ids` at which each document starts."""
     facts: CorpusFacts
 
     @property
     def tokens_predicted(self) -> int:
-        """The number of tokens to predict: without `<end>` the first of a document is not."""
+        """Number of tokens to predict: without `<end>`, the first token of a document is not predicted."""
         return len(self.ids) - (len(self.starts) if self.codec.end_id is None else 0)
 
 
 def token_blocks(document: Document, level: str, split: str) -> Iterator[str]:
     """Return the text of `document` in blocks that end where a token ends."""
-    return whole_words(document.blocks(), split) if level == "word" else document.blocks()
+    blocks = document.blocks()
+    return blocks_of_whole_words(blocks, split) if level == "word" else blocks
+
+
+class _TextStatistics:
+    """Counts what `CorpusFacts` says of a text, block by block."""
+
+    def __init__(self, codec: TextCodec) -> None:
+        self.bytes = self.characters = self.unknown = 0
+        self._codec = codec
+        self._digest = hashlib.sha256()
+        self._examples = Counter[str]()
+
+    def add(self, block: str, numbers: np.ndarray) -> None:
+        """Count a block of text and its token numbers."""
+        encoded = block.encode("utf-8", "surrogatepass")
+        self._digest.update(encoded)
+        self.bytes += len(encoded)
+        self.characters += len(block)
+        is_unknown = numbers == UNKNOWN_ID
+        if is_unknown.any() and self.unknown < _MAX_UNKNOWN_COUNTED:
+            tokens = compress(self._codec.tokenise(block), is_unknown.tolist())
+            self._examples.update(token for token in tokens if token != UNKNOWN)
+        self.unknown += int(np.count_nonzero(is_unknown))
+
+    def facts(
+        self, documents: Sequence[Document], tokens: int, pruned: bool, warnings: Sequence[str]
+    ) -> CorpusFacts:
+        """Return the facts about a text of `documents` that was encoded as so many `tokens`."""
+        notes = list(warnings)
+        if self._codec.level == "word" and self.unknown > _UNKNOWN_SHARE_TO_WARN * tokens:
+            notes.append(
+                f"{self.unknown / tokens:.0%} of the words are outside the vocabulary;"
+                " level char may fit this text better"
+            )
+        examples = sorted(self._examples.items(), key=lambda pair: (-pair[1], pair[0]))
+        encodings = Counter(document.encoding.name for document in documents if document.encoding)
+        return CorpusFacts(
+            files=len(documents),
+            bytes=self.bytes,
+            characters=self.characters,
+            tokens=tokens,
+            unknown=self.unknown,
+            unknown_examples=tuple(token for token, _ in examples[:_MAX_UNKNOWN_EXAMPLES]),
+            encodings=dict(sorted(encodings.items())),
+            sha256=self._digest.hexdigest(),
+            vocabulary_pruned=pruned,
+            warnings=tuple(notes),
+        )
 
 
 def encode(
@@ -77,87 +126,69 @@ def encode(
     pruned: bool = False,
     warnings: Sequence[str] = (),
 ) -> Corpus:
-    """Return `documents` as numbers of the vocabulary of `codec`; raises OutputError."""
+    """Return `documents` as numbers of the vocabulary of `codec`.
+
+    `pruned` and `warnings` become part of the corpus's facts. Raises OutputError if the workspace, in which
+    the numbers of a long text are kept, cannot be written to.
+    """
     size = len(codec)
     dtype = np.dtype(np.uint8 if size <= 1 << 8 else np.uint16 if size <= 1 << 16 else np.uint32)
     characters = sum(document.stop - document.start for document in documents)
-    ids = Spool(dtype, workspace, characters)
-    starts = Spool(np.dtype(np.int64), workspace, characters)
-    digest, size_read = hashlib.sha256(), Counter[str]()
-    unknown, examples = 0, Counter[str]()
+    ids = GrowingArray(dtype, workspace, characters)
+    starts = GrowingArray(np.dtype(np.int64), workspace, characters)
+    statistics = _TextStatistics(codec)
     end_id = codec.end_id
     last = end_id
     for document in documents:
         begin = ids.length
         for block in token_blocks(document, codec.level, codec.split):
-            encoded = block.encode("utf-8", "surrogatepass")
-            digest.update(encoded)
-            size_read.update(bytes=len(encoded), characters=len(block))
             numbers = codec.encode(block)
-            strange = numbers == UNKNOWN_ID
-            # the examples need not be the commonest of a text of any length
-            if strange.any() and unknown < _EXAMPLES_FROM:
-                tokens = compress(codec.tokenise(block), strange.tolist())
-                examples.update(token for token in tokens if token != UNKNOWN)
-            unknown += int(np.count_nonzero(strange))
+            statistics.add(block, numbers)
             if end_id is not None and len(numbers):
-                # of several line ends in a row one stays, and none stands at the start
+                # Empty lines are dropped: one of several line ends in a row stays, none at the start.
                 after_end = np.concatenate([[last], numbers[:-1]]) == end_id
                 last = int(numbers[-1])
-                is_word = numbers != end_id
-                kept = is_word | ~after_end
-                starts.append(ids.length + np.cumsum(kept)[after_end & is_word] - 1)
+                inside_line = numbers != end_id
+                kept = inside_line | ~after_end
+                starts.append(ids.length + np.cumsum(kept)[after_end & inside_line] - 1)
                 numbers = numbers[kept]
             ids.append(numbers)
         if end_id is None and ids.length > begin:
             starts.append(np.array([begin]))
     if last != end_id:
         ids.append(np.array([end_id]))
-    numbers = ids.finish()
-    common = sorted(examples.items(), key=lambda pair: (-pair[1], pair[0]))[:_EXAMPLES]
-    notes = list(warnings)
-    if codec.level == "word" and unknown > _UNKNOWN_SHARE * len(numbers):
-        notes.append(
-            f"{unknown / len(numbers):.0%} of the words are outside the vocabulary;"
-            " level char may fit this text better"
-        )
-    encodings = Counter(document.encoding.name for document in documents if document.encoding)
-    facts = CorpusFacts(
-        files=len(documents),
-        bytes=size_read["bytes"],
-        characters=size_read["characters"],
-        tokens=len(numbers),
-        unknown=unknown,
-        unknown_examples=tuple(token for token, _ in common),
-        encodings=dict(sorted(encodings.items())),
-        sha256=digest.hexdigest(),
-        vocabulary_pruned=pruned,
-        warnings=tuple(notes),
-    )
-    return Corpus(codec, numbers, starts.finish(), facts)
+    facts = statistics.facts(documents, ids.length, pruned, warnings)
+    return Corpus(codec, ids.finish(), starts.finish(), facts)
 
 
-def demand(corpus: Corpus, which: str, remedy: str) -> Corpus:
-    """Return `corpus`; raises DataError where it has nothing to predict."""
+def check_long_enough(corpus: Corpus, name: str) -> None:
+    """Raise DataError if the corpus, which messages call `name`, has no token to predict."""
     if corpus.tokens_predicted < 1 or len(corpus.codec) < 2:
         raise DataError(
-            f"{which} is too short",
+            f"{name} is too short",
             got=f"{corpus.facts.characters} characters, {len(corpus.ids)} tokens",
             expected="at least 2 tokens, not all of them <unk>",
-            remedy=remedy,
+            remedy="pass a longer text",
         )
-    return corpus
 
 
 def load_corpus(
     text: Source, codec: TextCodec, *, encoding: str | None = None, workspace: Path | None = None
 ) -> Corpus:
-    r"""Return `text` as numbers of a vocabulary that exists.
+    r"""Return `text` as numbers of the vocabulary of `codec`.
 
-    A str is a path where a file or folder has that name and else a text; a Path is always a path, a
-    folder all its files. Raises DataError for what is missing, empty or no text.
+    Args:
+        text: A string, which is a path if a file or folder has that name, a Path, or several of these. A
+            folder stands for all its files.
+        codec: The codec of a trained model.
+        encoding: The encoding of the files; None detects it.
+        workspace: The folder in which the numbers of a long text are kept.
 
-    >>> from elman.text.vocabulary import count_vocabulary
+    Raises:
+        DataError: The text is missing, empty, too short or not text.
+        OutputError: The workspace cannot be written to.
+
+    >>> from elman.text.counting import count_vocabulary
     >>> codec, _ = count_vocabulary(["a bad cab\n"])
     >>> corpus = load_corpus("abc, a bad cab", codec)
     >>> corpus.facts.unknown, corpus.facts.unknown_examples, corpus.tokens_predicted
@@ -165,7 +196,8 @@ def load_corpus(
     """
     documents, warnings = read_sources(text, encoding, lines=codec.end_id is not None)
     corpus = encode(documents, codec, workspace, warnings=warnings)
-    told = unknown_warning(corpus.facts.unknown, corpus.facts.tokens)
-    if told:
-        corpus = replace(corpus, facts=replace(corpus.facts, warnings=(*warnings, *told)))
-    return demand(corpus, "the text", "pass a longer text")
+    check_long_enough(corpus, "the text")
+    if mostly_unknown := unknown_warning(corpus.facts.unknown, corpus.facts.tokens):
+        facts = replace(corpus.facts, warnings=(*warnings, *mostly_unknown))
+        corpus = replace(corpus, facts=facts)
+    return corpus

@@ -13,25 +13,30 @@ from elman.language.options import LanguageOptions
 from elman.language.predictor import Evaluation, LanguagePredictor
 from elman.language.sampling import Predictions
 from elman.language.stream import Stream
-from elman.text.encodings import STDIN
+from elman.text.input_files import STDIN
 from elman.text.sources import Source, is_path
 from elman.training.estimator import Estimator, needs_torch
 
 __all__ = ["LanguageModel", "sample"]
 
 SAMPLE_TOKENS = {"char": 160, "word": 40}
-_WORD = re.compile("[!-~]{1,100}")
+_SHORT_WORD = re.compile("[!-~]{1,100}")
 
 
 def sample(model: Model) -> str:
-    """Return a short text that `model` writes, the same at every call."""
+    """Return a short text that `model` generates; every call returns the same text."""
     predictor = LanguagePredictor(model)
     return predictor.generate(n=SAMPLE_TOKENS[model.codec.level], temperature=0.8, seed=0)
 
 
 def _check_not_mistyped(text: Source) -> None:
-    """Raise DataError for a text that is one short word, and so rather a name that is no file's."""
-    if isinstance(text, str) and _WORD.fullmatch(text) and not is_path(text) and text != STDIN:
+    """Raise DataError for a text of one short word: it is more likely the mistyped name of a file."""
+    if (
+        isinstance(text, str)
+        and _SHORT_WORD.fullmatch(text)
+        and not is_path(text)
+        and text != STDIN
+    ):
         remedy = "check the path, or pass a text of several words"
         raise DataError(
             f"no file or folder has the name {text!r}", got="a text of one word", remedy=remedy
@@ -41,9 +46,14 @@ def _check_not_mistyped(text: Source) -> None:
 class LanguageModel(Estimator):
     r"""A recurrent network that predicts the next word or character of a text.
 
-    Its parameters are `elman.language.options.LanguageOptions`, all by name; None lets Elman choose.
-    After `fit`: `model_` (the value that the file holds), `predictor_` (what `elman.load` returns),
-    `card_` (how it was trained and how good it is) and `stopped_` (why training ended).
+    Its parameters are the fields of `elman.language.options.LanguageOptions`, passed by name; None lets Elman
+    choose a value.
+
+    Attributes:
+        model_: The trained model, as the model file holds it.
+        predictor_: The predictor, as `elman.load` returns it.
+        card_: The record of the training, with the figures on the test set.
+        stopped_: The reason why training ended.
 
     >>> text = "I like tea .\n" * 40
     >>> model = LanguageModel(hidden_size=8, steps=60, documents="line", learning_rate=0.05).fit(text)
@@ -66,15 +76,27 @@ class LanguageModel(Estimator):
         watch: Any = None,
         verbose: bool = False,
     ) -> LanguageModel:
-        """Train on `X`: a text, a path of a file or folder, or several of either; return self.
+        """Train the model on a text.
 
-        `valid` is the text held out of training in place of a part of `X`; `test` is the text from which
-        every reported figure comes, in place of half of what is held out. `output` is a file for the
-        model, beside which the journal and the checkpoint stand; `resume` goes on from that
-        checkpoint; `watch` is called with every event, a dict as in the journal; with `verbose` the run is
-        shown as the command shows it.
+        Args:
+            X: A text, a path of a file or folder, or several of either.
+            y: Ignored; scikit-learn passes it.
+            valid: The held-out text, instead of a part of `X`.
+            test: The text that every reported figure is measured on, instead of half of the held-out text.
+            output: The file for the model; journal and checkpoint are written beside it.
+            resume: Whether to go on from that checkpoint.
+            watch: A function that is called with every event of the run, a dict as in the journal.
+            verbose: Whether to print the progress as the command `elman train` does.
 
-        Raises DataError, OptionError, OutputError, ModelFileError, DivergedError, all ElmanError.
+        Returns:
+            The estimator itself.
+
+        Raises:
+            DataError: The text is missing, empty, too short or not text.
+            OptionError: A parameter has a value that it cannot take.
+            OutputError: `output` cannot be written to.
+            ModelFileError: The checkpoint cannot be used.
+            DivergedError: Training reached numbers that are not finite.
         """
         _check_not_mistyped(X)
         options = self._checked_options()
@@ -97,7 +119,7 @@ class LanguageModel(Estimator):
         return cast(LanguagePredictor, super()._fitted())
 
     def predict_next(self, text: str, k: int = 5) -> Predictions:
-        """Return the `k` most probable next tokens after `text` with their probabilities, best first."""
+        """Return the `k` most probable tokens after `text` with their probabilities, best first."""
         return self._fitted().predict_next(text, k)
 
     def generate(self, prompt: str = "", n: int = 200, **sampling: Any) -> str:
@@ -105,13 +127,13 @@ class LanguageModel(Estimator):
         return self._fitted().generate(prompt, n, **sampling)
 
     def evaluate(self, text: Source, *, encoding: str | None = None) -> Evaluation:
-        """Return how well the model predicts `text`: nats and bits a token, perplexity, `<unk>` share."""
+        """Return how well the model predicts `text`, as `LanguagePredictor.evaluate` does."""
         return self._fitted().evaluate(text, encoding=encoding)
 
     def score(self, X: Source, y: None = None) -> float:  # noqa: ARG002 - scikit-learn's signature
-        """Return the mean log probability (nats) of a token of `X`; greater is better."""
+        """Return the mean log probability (nats) of the tokens of `X`; larger is better."""
         return -self._fitted().evaluate(X).loss
 
     def stream(self) -> Stream:
-        """Return a stream at state zero."""
+        """Return a new stream."""
         return self._fitted().stream()

@@ -1,4 +1,4 @@
-"""A model made ready to run: in the compiled kernel where there is one, else in numpy."""
+"""The network of a language model, ready to run in the compiled kernel, or in numpy without it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -18,25 +19,32 @@ from elman.engine.network import TABLE_LIMIT, NumpyNetwork
 from elman.engine.pauses import one_thread, pause
 from elman.errors import OptionError
 from elman.files.model import Model
+from elman.language.batches import IGNORE, Chunk
 from elman.text.words import UNKNOWN_ID
 
-__all__ = ["BLOCK", "STORAGES", "Network"]
+__all__ = ["MAX_LOGITS", "STEPS_PER_CALL", "STORAGES", "Network"]
 
-# Logits held at once where there are many rows of them (8 MiB).
-BLOCK = 2**21
+# Logits that are held at once when many rows of them are needed (8 MiB).
+MAX_LOGITS = 2**21
+# Steps of one forward call on a long text: enough for speed, few enough for little memory.
+STEPS_PER_CALL = 512
 
 STORAGES = ("float32", "bf16")
 
 
 class Network:
-    """A model's network made ready to run.
+    """A language model's network, ready to run.
 
-    `dtype` is float32, or float64 where an oracle is wanted; with `storage` "bf16" a
-    step reads the weights rounded to bfloat16, half the bytes, which needs the kernel. Nothing here
-    changes after it is made, so any number of streams and threads may share one.
+    It never changes, so any number of streams and threads may share it. The state of a stream is a row of
+    numbers ``[S]``: the states ``[H]`` of every layer, then the last output ``[H]``.
 
-    A state is one row of numbers ``[S]`` a stream: the states ``[H]`` of every layer, then the last
-    output ``[H]``. Raises OptionError.
+    Args:
+        model: The trained model.
+        dtype: float32, or float64 for reference results.
+        storage: "float32", or "bf16" to read weights rounded to bfloat16: half the memory traffic of a step.
+
+    Raises:
+        OptionError: The storage does not exist, or needs the compiled kernel, which is missing.
     """
 
     def __init__(self, model: Model, dtype: Any = np.float32, storage: str = "float32") -> None:
@@ -54,8 +62,8 @@ class Network:
         if storage not in STORAGES:
             raise OptionError("storage", got=storage, expected=" or ".join(STORAGES))
         if storage == "bf16" and kernel is None:
-            lack = f"without the compiled kernel: {native.why_not()}"
-            got = f"bf16 {lack if self.dtype == np.float32 else f'in {self.dtype}'}"
+            reason = f"without the compiled kernel: {native.why_not()}"
+            got = f"bf16 {reason if self.dtype == np.float32 else f'in {self.dtype}'}"
             raise OptionError("storage", got=got, expected="float32")
         self._kernel = None if kernel is None else self._in_kernel()
 
@@ -65,10 +73,10 @@ class Network:
     def _in_kernel(self) -> native.Network:
         config, arrays = self.model.config, self.model.arrays
 
-        def ready(name: str) -> np.ndarray:
+        def contiguous(name: str) -> np.ndarray:
             return np.ascontiguousarray(arrays[name], np.float32)
 
-        embedding = ready("embedding.weight")
+        embedding = contiguous("embedding.weight")
         return native.network_type()(
             kernel=native.running(),
             widened=self.storage == "bf16",
@@ -79,8 +87,8 @@ class Network:
                 for k in range(config.num_layers)
             ],
             embedding=embedding,
-            weight=embedding if config.tied else ready("head.weight"),
-            bias=ready("head.bias"),
+            weight=embedding if config.tied else contiguous("head.weight"),
+            bias=contiguous("head.bias"),
             tabled=TABLE_LIMIT,
         )
 
@@ -90,30 +98,30 @@ class Network:
 
     @functools.cached_property
     def digest(self) -> bytes:
-        """The SHA-256 of configuration, vocabulary and weights: which model a state belongs to."""
-        whole = hashlib.sha256(json.dumps(asdict(self.model.config), sort_keys=True).encode())
+        """SHA-256 of configuration, vocabulary and weights; a stream's state names its model by it."""
+        digest = hashlib.sha256(json.dumps(asdict(self.model.config), sort_keys=True).encode())
         codec = self.model.codec
         for token in (codec.level, codec.split, codec.documents, *codec.tokens):
-            whole.update(token.encode("utf-8", "surrogatepass") + b"\xff")
+            digest.update(token.encode("utf-8", "surrogatepass") + b"\xff")
         for name in sorted(self.model.arrays):
-            whole.update(name.encode() + b"\xff")
-            whole.update(np.ascontiguousarray(self.model.arrays[name]).data)
-        return whole.digest()
+            digest.update(name.encode() + b"\xff")
+            digest.update(np.ascontiguousarray(self.model.arrays[name]).data)
+        return digest.digest()
 
     def initial_state(self, batch_size: int) -> np.ndarray:
-        """Return the start state of `batch_size` streams: zeros ``[B, S]``."""
+        """Return state zero of `batch_size` streams, ``[B, S]``."""
         return np.zeros((batch_size, self.state_size), self.dtype)
 
     def output(self, state: np.ndarray) -> np.ndarray:
-        """Return the last output ``[.., H]`` in ``state [.., S]``, a view."""
+        """Return a view of the last output ``[.., H]`` in ``state [.., S]``."""
         return state[..., -self.hidden_size :]
 
     @functools.cached_property
     def start(self) -> np.ndarray:
         """The state ``[S]`` from which the first token is predicted.
 
-        Its output is that after the codec's start token. Only `<end>`, which begins every line in
-        training, is in the layers too: a text that no document end precedes is read from zeros.
+        Its output is the one after the codec's start token. The states of the layers are those after the
+        start token only if it is `<end>`, which begins every line in training; otherwise they are zero.
         """
         codec = self.model.codec
         _, after = self.forward(np.array([[codec.start_id]]), self.initial_state(1))
@@ -126,9 +134,12 @@ class Network:
     def forward(
         self, tokens: np.ndarray, state: np.ndarray, fresh: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the last layer's output ``[T, B, H]`` and the new state, for ``tokens [T, B]``.
+        """Read ``tokens [T, B]``; return the last layer's output ``[T, B, H]`` and the new state.
 
-        Lanes marked in ``fresh [B]`` start from zeros. Tokens are ids below V; T is at least 1.
+        Args:
+            tokens: Token numbers below V; T is at least 1.
+            state: ``[B, S]``.
+            fresh: ``[B]`` bool: lanes that start from state zero instead of `state`.
         """
         pause()
         if fresh is not None and fresh.any():
@@ -145,16 +156,18 @@ class Network:
             threads=self._threads,
         )
         if not is_finite:
-            # those lanes alone: whoever shares the batch keeps its numbers to the bit
-            lost = ~np.isfinite(y).all(axis=(0, 2))
-            y[:, lost], after[lost] = self._in_numpy(tokens[:, lost], state[lost])
+            # Repeat only the lanes that overflowed: the others keep their results to the bit.
+            overflowed = ~np.isfinite(y).all(axis=(0, 2))
+            y[:, overflowed], after[overflowed] = self._in_numpy(
+                tokens[:, overflowed], state[overflowed]
+            )
         return y, after
 
     @one_thread()
     def _in_numpy(self, tokens: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with np.errstate(over="ignore", invalid="ignore"):
             y, after = self._stack.forward(tokens, state)
-            # a NaN anywhere below has reached y; the plain pass above is the common one
+            # A NaN in any layer reaches y. Only then repeat the pass with limited numbers.
             if not math.isfinite(np.vdot(y, y)):
                 y, after = self._stack.forward(tokens, state, limited=True)
         return y, after
@@ -162,7 +175,7 @@ class Network:
     def step(
         self, token: int, state: np.ndarray, after: np.ndarray, log_probabilities: np.ndarray
     ) -> None:
-        """Read one token from ``state [S]``; write the state after it and ``log_probabilities [V]``."""
+        """Read one token from ``state [S]``; write the new state and ``log_probabilities [V]``."""
         kernel = self._kernel
         if kernel is not None and kernel.step(
             token=token,
@@ -179,13 +192,14 @@ class Network:
     def generate(
         self, state: np.ndarray, uniforms: np.ndarray, factor: float, top_k: int, top_p: float
     ) -> np.ndarray | None:
-        """Return as many drawn tokens as there are ``uniforms [N]``, each read into ``state [S]``.
+        """Draw a token for each of ``uniforms [N]``, read it into ``state [S]``, and return the tokens.
 
-        None where the kernel is absent or met numbers that are not finite; `state` is as it was.
+        Returns None and leaves `state` as it was if the kernel is missing or met numbers that are not finite.
+        `factor`, `top_k` and `top_p` are those of `Sampling.in_kernel`.
         """
         if self._kernel is None:
             return None
-        codec, going = self.model.codec, state.copy()
+        codec, new_state = self.model.codec, state.copy()
         tokens = np.empty(len(uniforms), np.int64)
         end = -1 if codec.end_id is None else codec.end_id
         done = self._kernel.generate(
@@ -196,21 +210,21 @@ class Network:
             never=UNKNOWN_ID,
             end=end,
             start=self.start,
-            state=going,
+            state=new_state,
             tokens=tokens,
             threads=self._threads,
         )
         if not done:
             return None
-        state[:] = going
+        state[:] = new_state
         return tokens
 
     def logits(self, hidden: np.ndarray) -> np.ndarray:
-        """Return the logits ``[..., V]`` of ``hidden [..., H]``, finite whatever the weights."""
+        """Return the logits ``[..., V]`` after outputs ``hidden [..., H]``, finite for any weights."""
         return self._rows(hidden, log=False)
 
     def log_probabilities(self, hidden: np.ndarray) -> np.ndarray:
-        """Return the log probabilities ``[..., V]`` after ``hidden [..., H]``."""
+        """Return the log probabilities ``[..., V]`` after outputs ``hidden [..., H]``."""
         return self._rows(hidden, log=True)
 
     def _rows(self, hidden: np.ndarray, log: bool) -> np.ndarray:
@@ -218,13 +232,13 @@ class Network:
         if self._kernel is not None:
             shape = (*hidden.shape[:-1], len(self.model.codec))
             rows = np.ascontiguousarray(hidden, np.float32).reshape(-1, self.hidden_size)
-            found = np.empty((len(rows), shape[-1]), np.float32)
+            result = np.empty((len(rows), shape[-1]), np.float32)
             if len(rows) and not self._kernel.logits(
-                hidden=rows, logits=found, log=log, threads=self._threads
+                hidden=rows, logits=result, log=log, threads=self._threads
             ):
-                lost = ~np.isfinite(found).all(axis=1)
-                found[lost] = self._rows_in_numpy(rows[lost], log)
-            return found.reshape(shape)
+                overflowed = ~np.isfinite(result).all(axis=1)
+                result[overflowed] = self._rows_in_numpy(rows[overflowed], log)
+            return result.reshape(shape)
         return self._rows_in_numpy(hidden, log)
 
     @one_thread()
@@ -236,14 +250,51 @@ class Network:
         return log_softmax(result) if log else result
 
     def target_log_probabilities(self, hidden: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return the log probability ``[N]`` of each of ``targets [N]`` after ``hidden [N, H]``.
+        """Return the log probability ``[N]`` of each of ``targets [N]`` after outputs ``hidden [N, H]``.
 
-        Works in blocks of rows, so that ``[N, V]`` is never held whole.
+        Blocks of rows are computed one after the other, to hold only a part of ``[N, V]`` in memory.
         """
         result = np.empty(len(targets), self.dtype)
-        rows = max(1, BLOCK // len(self.model.codec))
+        rows = self.rows_per_block
         for start in range(0, len(targets), rows):
             block = self.log_probabilities(hidden[start : start + rows])
-            wanted = targets[start : start + rows]
-            result[start : start + rows] = block[np.arange(len(wanted)), wanted]
+            block_targets = targets[start : start + rows]
+            result[start : start + rows] = block[np.arange(len(block_targets)), block_targets]
         return result
+
+    @property
+    def rows_per_block(self) -> int:
+        """Number of rows of logits ``[V]`` that are computed at once."""
+        return max(1, MAX_LOGITS // len(self.model.codec))
+
+    def read(self, tokens: np.ndarray, state: np.ndarray) -> np.ndarray:
+        """Read ``tokens [N]`` from ``state [S]`` and return the new state."""
+        for start in range(0, len(tokens), STEPS_PER_CALL):
+            _, states = self.forward(tokens[start : start + STEPS_PER_CALL, None], state[None])
+            state = states[0]
+        return state
+
+    def score(self, tokens: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Read ``tokens [N]`` from ``state [S]``; return each one's log probability, and the new state."""
+        log_probabilities = [np.empty(0, self.dtype)]
+        for start in range(0, len(tokens), STEPS_PER_CALL):
+            block = tokens[start : start + STEPS_PER_CALL]
+            before = self.output(state)[None]
+            outputs, states = self.forward(block[:, None], state[None])
+            hidden = np.concatenate([before, outputs[:-1, 0]])
+            log_probabilities.append(self.target_log_probabilities(hidden, block))
+            state = states[0]
+        return np.concatenate(log_probabilities), state
+
+    def score_chunks(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, np.ndarray]]:
+        """Yield each chunk with the log probabilities ``[chunk.predicted]`` of its targets, row by row."""
+        state: np.ndarray | None = None
+        for chunk in chunks:
+            if state is None:
+                state = self.initial_state(len(chunk.fresh))
+            hidden, state = self.forward(chunk.inputs, state, chunk.fresh)
+            is_target = chunk.targets != IGNORE
+            yield (
+                chunk,
+                self.target_log_probabilities(hidden[is_target], chunk.targets[is_target]),
+            )

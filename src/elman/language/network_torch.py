@@ -1,6 +1,6 @@
-"""The network in training: encoder, stack of recurrent layers, head, as one torch module.
+"""The network of a language model in training, as a torch module: embedding, recurrent layers and head.
 
-Its parameters are `NetworkConfig.parameters()` by name, so that what is trained is what the file holds.
+Its parameters have the names of `NetworkConfig.parameters()`, under which the model file stores them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 from elman import nn
 from elman.cells import find
 from elman.language.config import NetworkConfig
-from elman.language.softmax import sampled_cross_entropy
+from elman.language.sampled_softmax import sampled_cross_entropy
 from elman.training.layers import recurrent
 from elman.training.objective import LayerState, Trainable
 from elman.training.random import Drawing, Dropout
@@ -21,11 +21,19 @@ from elman.training.random import Drawing, Dropout
 __all__ = ["Network"]
 
 MEASURED_LOGITS = 1 << 24
-"""Most logits held at once where no gradient needs them all."""
+"""The largest number of logits that are held at once in evaluation."""
 
 
 class Network(Trainable, Drawing):
-    """Token ids ``[T, B]`` and a state in, logits' hidden inputs ``[T, B, H]`` and the new state out."""
+    """A module that reads token ids ``[T, B]`` from a state and returns the head's inputs and the new state.
+
+    Args:
+        config: The sizes of the network.
+        dropout: The share of numbers that dropout sets to zero in training.
+        sampled_softmax: The number of common tokens, and of drawn tokens, in the sampled softmax; 0 uses
+            the whole vocabulary.
+        precision: The precision of the recurrent layers.
+    """
 
     def __init__(
         self,
@@ -36,7 +44,7 @@ class Network(Trainable, Drawing):
     ) -> None:
         super().__init__()
         self.config = config
-        # as many of the commonest tokens and as many drawn ones stand for all in training
+        # the whole vocabulary if the sampled tokens would be as many
         self.sampled = sampled_softmax if 2 * sampled_softmax < config.vocabulary_size else 0
         self.cell = find(config.cell, config.activation)
         self.embedding = torch.nn.Embedding(config.vocabulary_size, config.embedding_size)
@@ -55,7 +63,7 @@ class Network(Trainable, Drawing):
             torch.nn.init.normal_(self.embedding.weight, std=self.config.embedding_size**-0.5)
             torch.nn.init.zeros_(self.head.bias)
             if self.config.cell == "lstm" and self.config.bias:
-                # a forget gate that starts open: Jozefowicz et al. 2015, section 2.2
+                # The forget gate starts open: R. Jozefowicz et al. (2015), section 2.2.
                 forget = slice(self.config.hidden_size, 2 * self.config.hidden_size)
                 for layer in self.layers:
                     layer.bias_ih_l0[forget] = 1.0  # type: ignore[operator]
@@ -63,12 +71,12 @@ class Network(Trainable, Drawing):
     def forward(
         self, tokens: Tensor, state: list[LayerState] | None = None
     ) -> tuple[Tensor, list[LayerState]]:
-        """Return the head's inputs ``[T, B, H]`` and every layer's state; `state` None starts at zero."""
+        """Return the head's inputs ``[T, B, H]`` and every layer's new state; None means state zero."""
         weight = self.embedding.weight
         hidden: Any = None
-        # Few tokens are multiplied once each, and their embeddings, not every step's, lose some numbers: the
-        # same at all steps of a chunk, as in variational dropout (Y. Gal and Z. Ghahramani,
-        # arXiv:1512.05287, section 4.2).
+        # If the vocabulary is smaller than the batch, the layers multiply each token's embedding only once.
+        # Dropout then acts on the embeddings, and so in the same way at all steps of a chunk, as in
+        # variational dropout (Y. Gal and Z. Ghahramani, arXiv:1512.05287, section 4.2).
         if len(weight) < tokens.numel():
             weight = self.dropout(weight)
         else:
@@ -86,9 +94,9 @@ class Network(Trainable, Drawing):
         return hidden, new_state
 
     def loss(self, hidden: Tensor, targets: Tensor, ignore: int) -> Tensor:
-        """Return the summed cross entropy (nats) of ``targets [T, B]`` but those equal to `ignore`.
+        """Return the summed cross entropy (nats) of ``targets [T, B]``, except those equal to `ignore`.
 
-        In training it may be an estimate from a part of the vocabulary.
+        In training this may be an estimate by `sampled_cross_entropy`.
         """
         if self.training and self.sampled:
             kept = targets != ignore
@@ -101,16 +109,16 @@ class Network(Trainable, Drawing):
                 self.sampled,
                 self.generator,
             )
-        rows, wanted = hidden.flatten(0, 1), targets.flatten()
+        rows, flat_targets = hidden.flatten(0, 1), targets.flatten()
         block = len(rows) if self.training else self._block
         total = hidden.new_zeros(())
-        parts = zip(torch.split(rows, block), torch.split(wanted, block), strict=True)
-        for some, wanted_of_them in parts:
+        blocks = zip(torch.split(rows, block), torch.split(flat_targets, block), strict=True)
+        for block_rows, block_targets in blocks:
             total = total + nn.linear_cross_entropy(
-                some,
+                block_rows,
                 self.head.weight,
                 self.head.bias,
-                wanted_of_them,
+                block_targets,
                 ignore_index=ignore,
                 reduction="sum",
             )
@@ -122,12 +130,12 @@ class Network(Trainable, Drawing):
 
     def token_losses(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Return the cross entropy (nats) ``[N]`` of each of ``targets [N]`` after ``hidden [N, H]``."""
-        parts = zip(
+        blocks = zip(
             torch.split(hidden, self._block), torch.split(targets, self._block), strict=True
         )
         return torch.cat(
             [
-                torch.nn.functional.cross_entropy(self.head(rows), wanted, reduction="none")
-                for rows, wanted in parts
+                torch.nn.functional.cross_entropy(self.head(rows), row_targets, reduction="none")
+                for rows, row_targets in blocks
             ]
         )

@@ -1,10 +1,10 @@
-"""The baseline of a language model: what counting n-grams on the same text would do.
+"""An n-gram model, with which the network is compared on the same text.
 
-Interpolated Kneser-Ney smoothing with one discount an order, n1 / (n1 + 2 n2): S. F. Chen and
-J. Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling" (1998), equations
-(10) to (16). The highest order counts occurrences; each lower one counts in how many different left
-neighbours an n-gram was seen. Below order one stands the uniform distribution over the vocabulary.
-An n-gram at a document's start has no left neighbour there: every such start counts as another one.
+The model uses interpolated Kneser-Ney smoothing with one discount per order, n1 / (n1 + 2 n2): S. F. Chen and
+J. Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling" (1998), equations (10) to (16).
+The highest order counts how often an n-gram occurs; each lower order counts after how many different left
+neighbours it occurs. Order zero is the uniform distribution over the vocabulary. An n-gram at the start of a
+document has no left neighbour there, so every such start counts as a different neighbour.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ Ids = npt.NDArray[np.integer[Any]]
 Places = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
 Tokens = tuple[Ids, npt.ArrayLike]
-"""Token ids ``[N]``, and the place ``[D]`` at which each document starts."""
+"""Token ids ``[N]``, and the index ``[D]`` at which each document starts."""
 
 ABSENT = -1
 
 
 @dataclass(frozen=True, eq=False)
 class NgramLoss:
-    """How well counting does on the test set."""
+    """The losses of the n-gram model on the test set."""
 
     loss: float
-    """Nats a token at the best order."""
+    """Mean loss (nats per token) at the best order."""
     order: int
-    """The order of the lowest loss on the validation set, or else on the test set."""
+    """The best order: the one with the lowest loss on the validation set, or else on the test set."""
     tokens_counted: int
-    """Tokens of the training text that were counted."""
+    """Number of tokens of the training text that were counted."""
     predicted: int
-    """Predictions that the loss is the mean of."""
+    """Number of predictions."""
     losses: tuple[float, ...]
-    """Nats a token for order 1, 2, ..."""
+    """Mean loss at order 1, 2, ..."""
     token_losses: Values
-    """Nats ``[predicted]`` of each prediction at the best order, in the order of the text."""
+    """``[predicted]``: the loss of each prediction at the best order, in the order of the text."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all but the losses of single predictions, for a card."""
+        """Return all fields but the losses of single predictions, for the model's card."""
         return {name: value for name, value in vars(self).items() if name != "token_losses"}
 
 
 @dataclass(frozen=True, eq=False)
 class _Text:
-    """Tokens, and how many of them stand before each in its document (0: it is not predicted)."""
+    """Tokens, and how many tokens come before each one in its document; with none, it is not predicted."""
 
     tokens: Places
     before: npt.NDArray[np.int32]
@@ -66,50 +66,61 @@ class _Text:
         lengths = np.diff(np.append(begins, len(tokens)))
         before = (np.arange(len(tokens)) - np.repeat(begins, lengths)).astype(np.int32)
         if end_id is not None:
-            # A line is predicted from the end before it; only the first line has none there.
+            # Each line is predicted from the <end> before it; the first line has none, so add one.
             tokens, before = np.append(end_id, tokens), np.append(np.int32(0), before + 1)
         return cls(tokens, before)
 
     def ends(self, order: int) -> Places:
-        """Return the places at which an n-gram of `order` inside one document ends."""
+        """Return the indices at which n-grams of `order` end that lie within one document."""
         return np.flatnonzero(self.before >= max(1, order - 1))
 
 
 @dataclass(frozen=True, eq=False)
 class _Order:
-    """The n-grams of one order in the training text, numbered; contexts are those one shorter."""
+    """The numbered n-grams of one order in the training text; contexts are n-grams of the order below."""
 
     context: Places
+    """For each n-gram, the number of its context."""
     count: Places
     at_start: Places
-    """How often each stands at a document's start."""
+    """For each n-gram, how often it occurs at the start of a document."""
     held_context: Places
-    """Number of the context of each prediction, or ABSENT where it was never seen."""
+    """For each prediction, the number of its context, or ABSENT if training has no such context."""
     held_gram: Places
+    """For each prediction, the number of its n-gram, or ABSENT."""
 
     def interpolate(self, count: Places, lower: Values) -> Values:
-        """Return the probability of each prediction, given that of the order below."""
+        """Return the probability of each prediction, given n-gram counts and the order below."""
         ones, twos = np.count_nonzero(count == 1), np.count_nonzero(count == 2)
-        # In a text too regular to have both, the estimate would be 0 or nothing at all.
+        # The formula for the discount fails in a very regular text, which lacks counts of 1 or 2.
         discount = ones / (ones + 2 * twos) if ones and twos else 0.5
         total = np.bincount(self.context, weights=count)
-        kinds = np.bincount(self.context, weights=count > 0)
+        distinct = np.bincount(self.context, weights=count > 0)
         known = np.flatnonzero((self.held_context >= 0) & (self.held_context < len(total)))
         known = known[total[self.held_context[known]] > 0]
         context, gram = self.held_context[known], self.held_gram[known]
         seen = np.where(gram >= 0, np.maximum(count[gram] - discount, 0.0), 0.0)
         result = lower.copy()
-        result[known] = (seen + discount * kinds[context] * lower[known]) / total[context]
+        result[known] = (seen + discount * distinct[context] * lower[known]) / total[context]
         return result
 
 
 def ngram_probabilities(
     train_text: Tokens, held_text: Tokens, vocabulary_size: int, end_id: int | None, max_order: int
 ) -> Iterator[Values]:
-    """Yield, for order 1, 2, ... `max_order`, the probability of every prediction of the held text.
+    """Yield the probabilities of all predictions of a text, for order 1, 2, ... `max_order`.
 
-    `end_id` and the predictions are those of `evaluation_chunks`, in the order of the text. No context
-    reaches over its document's start.
+    No context crosses the start of its document.
+
+    Args:
+        train_text: The tokens to count.
+        held_text: The tokens to predict.
+        vocabulary_size: The number of different tokens.
+        end_id: The token at the end of every document, as in `evaluation_chunks`, or None.
+        max_order: The highest order.
+
+    Raises:
+        DataError: One of the texts has nothing to predict.
 
     >>> train, held = np.array([1, 2, 1, 2, 1]), np.array([1, 2])
     >>> [p.round(3).tolist() for p in ngram_probabilities((train, [0]), (held, [0]), 3, None, 2)]
@@ -124,7 +135,7 @@ def ngram_probabilities(
     below = _Order(nothing, count, nothing, np.zeros_like(targets), held.tokens[targets])
     lower = np.full(len(targets), 1.0 / vocabulary_size)
     yield below.interpolate(count, lower)
-    # gram[p] is the number of the n-gram, of the order before, that ends at place p.
+    # gram[i] is the number of the n-gram of the previous order that ends at index i.
     gram, held_gram = train.tokens, held.tokens
     for order in range(2, max_order + 1):
         place = train.ends(order)
@@ -141,25 +152,25 @@ def ngram_probabilities(
         gram = np.full(len(train.tokens), ABSENT)
         gram[place] = number
 
-        # Nothing follows a line's end in the training text: no context reaches over a start.
+        # No context crosses a start, because in the training text no n-gram goes on after a line's end.
         context = held_gram[targets - 1]
-        found = _find(keys, context * vocabulary_size + held.tokens[targets])
+        held_number = _index_of(keys, context * vocabulary_size + held.tokens[targets])
         held_gram = np.full(len(held.tokens), ABSENT)
-        held_gram[targets] = found
-        below = _Order(keys // vocabulary_size, count, at_start, context, found)
+        held_gram[targets] = held_number
+        below = _Order(keys // vocabulary_size, count, at_start, context, held_number)
         yield below.interpolate(count, lower)
 
 
-def _find(keys: Places, wanted: Places) -> Places:
-    """Return where each of `wanted` stands in the sorted `keys`, or ABSENT."""
+def _index_of(keys: Places, wanted: Places) -> Places:
+    """Return the index of each of `wanted` in the sorted `keys`, or ABSENT."""
     if not len(keys):
         return np.full(len(wanted), ABSENT)
     nearest = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[nearest] == wanted, nearest, ABSENT)
 
 
-def _part(text: Tokens, begin: int, end: int) -> tuple[Ids, Places]:
-    """Return tokens `begin` to `end`, a document that they cut counted as a whole one."""
+def _section(text: Tokens, begin: int, end: int) -> tuple[Ids, Places]:
+    """Return tokens `begin` to `end`; a document that this cuts counts as a whole one."""
     ids, starts = text
     places = np.asarray(starts, dtype=np.int64)
     inside = places[(places > begin) & (places < end)] - begin
@@ -175,11 +186,19 @@ def ngram_loss(
     limit: int = 4_000_000,
     choosing: Tokens | None = None,
 ) -> NgramLoss:
-    """Return the loss on the held text of the best of the n-gram models of order 1 to `max_order`.
+    """Return the loss of the best n-gram model of order 1 to `max_order` on a text.
 
-    The order is the best on the text `choosing`, where that is given. Of a longer text the
-    last `limit` tokens are counted, and the first ``limit // 4`` tokens of each other text predicted: some
-    10 seconds and 1 GB at most. Arguments as `ngram_probabilities`.
+    Args:
+        train: The tokens to count; only the last `limit` tokens are used.
+        held: The tokens to predict; only the first ``limit // 4`` are used.
+        vocabulary_size: As in `ngram_probabilities`.
+        end_id: As in `ngram_probabilities`.
+        max_order: The highest order.
+        limit: With the default, counting takes at most about 10 seconds and 1 GB.
+        choosing: The text on which the order is chosen (default: `held`); limited as `held` is.
+
+    Raises:
+        DataError: One of the texts has nothing to predict.
 
     >>> text = np.array([1, 2, 3, 1, 2, 4] * 30)
     >>> best = ngram_loss((text, [0]), (text, [0]), 5, None, max_order=3)
@@ -187,18 +206,24 @@ def ngram_loss(
     (3, 0.24, 179)
     """
     whole_number("max_order", max_order, 1)
-    size, most = len(train[0]), max(2, limit // 4)
-    texts = [_part(text, 0, min(len(text[0]), most)) for text in (choosing, held) if text]
+    size, max_predicted = len(train[0]), max(2, limit // 4)
+    texts = [
+        _section(text, 0, min(len(text[0]), max_predicted)) for text in (choosing, held) if text
+    ]
     begins = np.cumsum([0, *(len(ids) for ids, _ in texts)])
-    # the predictions of the text that chooses stand first: without `end_id` a document's first is none
-    chosen, ends = texts[0]
-    first = 0 if choosing is None else len(chosen) - (len(ends) if end_id is None else 0)
+    # Both texts are predicted in one pass, the choosing text first. `first` is the number of its predictions:
+    # without `end_id`, the first token of each document is not predicted.
+    choosing_ids, choosing_starts = texts[0]
+    unpredicted = len(choosing_starts) if end_id is None else 0
+    first = 0 if choosing is None else len(choosing_ids) - unpredicted
     ids = np.concatenate([ids for ids, _ in texts])
-    starts = np.concatenate([one + begin for (_, one), begin in zip(texts, begins, strict=False)])
+    starts = np.concatenate(
+        [text_starts + begin for (_, text_starts), begin in zip(texts, begins, strict=False)]
+    )
     orders = [
         -np.log(probability)
         for probability in ngram_probabilities(
-            _part(train, size - min(size, limit), size),
+            _section(train, size - min(size, limit), size),
             (ids, starts),
             vocabulary_size,
             end_id,

@@ -1,4 +1,4 @@
-"""The options of training a language model."""
+"""The options for training a language model."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from elman.training.recurrent_options import RecurrentOptions
 __all__ = ["DEFAULT_TIME", "LanguageOptions"]
 
 DEFAULT_TIME = "3m"
+"""The time budget of a run without a limit of its own."""
 
 
 @dataclass(frozen=True)
 class LanguageOptions(RecurrentOptions):
-    """What a person may choose when training a language model; None lets Elman choose.
+    """The options for training a language model; None lets Elman choose a value.
 
-    Raises OptionError for a value that cannot be.
+    Raises OptionError for a value that an option cannot take.
 
     >>> LanguageOptions(hidden_size=0)
     Traceback (most recent call last):
@@ -27,24 +28,29 @@ class LanguageOptions(RecurrentOptions):
 
     level: Literal["char", "word"] | None = reading(
         None,
-        "what one step reads: a character or a word (default: a word, or a character where words do not "
-        "fit the text)",
+        "the tokens of the model: characters or words (default: words, or characters if the text is a list "
+        "of words or has few repeated words)",
     )
     split: Literal["words", "whitespace", "log"] = reading(
         "words",
-        "how words are found; whitespace is for texts that come tokenized, log masks numbers too",
+        "how to find words: words also splits off punctuation; whitespace only splits at white space, for "
+        "texts that are tokenized already; log does the same and masks numbers",
     )
     documents: Literal["file", "line"] | None = reading(
         None,
-        "what starts from state zero: each file, or each line, such as names and sentences (default: each "
-        "file, or each line of a list of words)",
+        "what the network reads from state zero: each file, or each line, such as a name or a sentence "
+        "(default: each file, or each line if most lines are one word or repeated)",
     )
     max_vocabulary: int | None = reading(
-        None, "commonest tokens kept, the rest <unk> (20000 characters, 50000 words)", low=1
+        None,
+        "largest number of tokens in the vocabulary; rarer ones become <unk> (default: 20000 characters, "
+        "50000 words)",
+        low=2,
     )
     min_count: int | None = reading(
         None,
-        "times a token must occur to be kept (default: 1 for characters and small texts, 2 for words)",
+        "number of times a token must occur to be in the vocabulary (default: 1 for characters and small "
+        "texts, 2 for words)",
         low=1,
     )
     encoding: str | None = reading(
@@ -52,31 +58,37 @@ class LanguageOptions(RecurrentOptions):
     )
     held_out: float = reading(
         0.1,
-        "share of the text kept from training: one half chooses the best network, the other measures it",
+        "share of the text to keep out of training: half of it is the validation set, which chooses the best "
+        "network, the other half the test set, which measures it",
         low=0.001,
         high=0.9,
     )
     held_out_from: Literal["auto", "random", "end"] = reading(
         "auto",
-        "where it is taken from: lines or files drawn by the seed, or the end of the text (auto: lines and "
-        "many files are drawn, the end of logs and of one text is held out)",
+        "the part of the text to hold out: random lines or files, or the end (auto: random lines, or random "
+        "files if there are 20 or more; the end of logs and of a single text)",
     )
     embedding_size: int | None = network(
-        None, "numbers that stand for a token (default: the hidden size)", low=1, high=16384
+        None, "size of a token's embedding (default: the hidden size)", low=1, high=16384
     )
-    residual: bool = network(False, "add each layer's input to its output, from the second on")
+    residual: bool = network(False, "add the input of each layer but the first to its output")
     tied: bool | None = network(
-        None, "output shares the embedding's weights (default: where sizes allow)"
+        None,
+        "use the embedding's weights in the output layer too (default: if the sizes are equal)",
     )
     time: str | float | None = training(
-        None, f"budget of time: 90s, 3m, 1h30m ({DEFAULT_TIME} without epochs or steps)"
+        None,
+        f"time for training, such as 90s, 3m or 1h30m (default: {DEFAULT_TIME} without epochs or steps)",
     )
     sequence_length: int | None = training(
-        None, "steps unrolled between two updates (default: from the data)", low=1
+        None,
+        "time steps between two updates of the weights (default: from time and length of the text)",
+        low=1,
     )
     sampled_softmax: int | None = training(
         None,
-        "words drawn a step to stand for a large vocabulary, 0 takes all (default: from the data)",
+        "number of common words, and of randomly drawn words, that represent a large vocabulary in each "
+        "step; 0 uses all words (default: 1024 if the vocabulary has 8192 or more)",
         low=0,
     )
 

@@ -1,8 +1,8 @@
-"""The run of a language model in numbers: the options, and a table for the rest.
+"""The sizes and settings of a training run: from the options, and from a table for what they leave open.
 
-A row is chosen by the time that a run may take and by the amount of text. The rows for about three minutes of
-characters and ten minutes of words were measured on two cores of an x86-64 server with AVX-512; the others
-were estimated from them (benchmarks/recipe.py measures a row).
+The time budget and the amount of text choose a row of the table. The rows for about three minutes of
+characters and ten minutes of words were measured on two cores of an x86-64 server with AVX-512; the other
+rows are estimates from these (`benchmarks/recipe.py` measures a row).
 """
 
 from __future__ import annotations
@@ -13,20 +13,18 @@ from elman.language.options import DEFAULT_TIME, LanguageOptions
 from elman.training.options import seconds
 from elman.training.plan import Schedule, is_unlimited, schedule
 
-__all__ = ["SAMPLED", "SMALL_STEPS", "TABLE", "Plan", "Row", "resolve"]
+__all__ = ["SAMPLED_TOKENS", "SMALL_TEXT_STEPS", "TABLE", "Plan", "Row", "resolve"]
 
+SMALL_TEXT_STEPS = 500
+"""Steps on a text that is too small to hold a part out; they take a few seconds."""
 
-SMALL_STEPS = 500
-"""Steps on a text of which nothing is held out: some seconds."""
-
-
-SAMPLED = 1024
-"""Tokens drawn a step for the softmax of a vocabulary of eight times as many or more."""
+SAMPLED_TOKENS = 1024
+"""Tokens drawn in each step of the sampled softmax, which is used for vocabularies of 8 times that size."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: up to `tokens` of training text and `seconds` of budget, these sizes."""
+    """Sizes and settings for at most `tokens` of training text and `seconds` of time budget."""
 
     tokens: float
     seconds: float
@@ -41,7 +39,7 @@ class Row:
 _ANY = float("inf")
 
 
-# The first row in which both the training tokens and the budget fit.
+# The first row that fits both the number of training tokens and the time budget is used.
 TABLE: dict[str, tuple[Row, ...]] = {
     "char": (
         Row(20_000, _ANY, 128, 1, 8, 64, 4e-3, 0.3),
@@ -63,7 +61,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Schedule):
-    """A language model's run in numbers."""
+    """The sizes and settings of a language model's training run."""
 
     hidden_size: int
     num_layers: int
@@ -81,25 +79,31 @@ def _row(level: str, tokens: int, budget: float) -> Row:
 def resolve(
     options: LanguageOptions, tokens: int, vocabulary_size: int, *, small: bool = False
 ) -> Plan:
-    """Return the run that `options` ask for on a training text of so many tokens.
+    """Return the sizes and settings of a training run.
 
-    A text so `small` that nothing is held out is soon known by heart: its budget is `SMALL_STEPS`.
+    Args:
+        options: The options of the user.
+        tokens: The number of tokens in the training set.
+        vocabulary_size: The number of tokens in the vocabulary.
+        small: Whether the text is too small to hold a part out. The network soon knows such a text by heart,
+            so without another limit it is trained for `SMALL_TEXT_STEPS`.
 
     >>> resolve(LanguageOptions(level="char", time="3m", num_layers=2), 1_000_000, 65).num_layers
     2
     """
     budget = seconds(DEFAULT_TIME if options.time is None else options.time)
-    # a budget in steps or epochs says nothing about time: sizes as for a run of a few minutes
+    # With a limit in steps or epochs only, use the sizes for the default time.
     row = _row(options.level or "word", tokens, budget)
     hidden_size = options.hidden_size or row.hidden_size
     embedding_size = options.embedding_size or hidden_size
     tied = embedding_size == hidden_size if options.tied is None else options.tied
-    given = options
     if small and is_unlimited(options):
-        given = replace(options, steps=SMALL_STEPS)
-    how = schedule(given, batch_size=row.batch_size, learning_rate=row.learning_rate, time=budget)
+        options = replace(options, steps=SMALL_TEXT_STEPS)
+    settings = schedule(
+        options, batch_size=row.batch_size, learning_rate=row.learning_rate, time=budget
+    )
     return Plan(
-        **asdict(how),
+        **asdict(settings),
         hidden_size=hidden_size,
         num_layers=options.num_layers or row.num_layers,
         embedding_size=embedding_size,
@@ -107,7 +111,7 @@ def resolve(
         dropout=row.dropout if options.dropout is None else options.dropout,
         sequence_length=options.sequence_length or row.sequence_length,
         sampled_softmax=(
-            SAMPLED * (vocabulary_size >= 8 * SAMPLED)
+            SAMPLED_TOKENS * (vocabulary_size >= 8 * SAMPLED_TOKENS)
             if options.sampled_softmax is None
             else options.sampled_softmax
         ),

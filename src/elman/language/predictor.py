@@ -1,4 +1,4 @@
-"""What a language model answers: the next words, new text, and how good it is."""
+"""The predictor of a language model: next tokens, generated text, scores and evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from elman.errors import InputError
 from elman.files.model import Model
 from elman.inspect.predictor import Inspectable, Predictor
-from elman.language.batches import IGNORE, evaluation_chunks
+from elman.language.batches import evaluation_chunks
 from elman.language.corpus import Corpus, load_corpus
 from elman.language.network import Network
 from elman.language.pool import StreamPool
@@ -40,7 +40,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well a model predicts a text, beside the n-gram model of its training text.
+    """How well a model predicts a text, and the comparison with an n-gram model from its training.
 
     >>> print(Evaluation(tokens=100, characters=100, loss=1.5, unknown_share=0.0))
     tokens predicted        100
@@ -52,45 +52,45 @@ class Evaluation:
     """
 
     tokens: int
-    """Predictions made."""
+    """Number of predicted tokens."""
     characters: int
-    """Characters of the text."""
+    """Number of characters of the text."""
     loss: float
-    """Nats a token."""
+    """Mean loss in nats per token."""
     unknown_share: float
     """Share of the tokens that are outside the vocabulary; they are predicted as `<unk>`."""
     held_out_loss: float | None = None
-    """Nats a token of the network on the test set of its training, from the card."""
+    """Mean loss of the network on the test set of its training, from the model's card."""
     ngram_loss: float | None = None
-    """Nats a token of the n-gram model of the training text, on that same test set."""
+    """Mean loss of the n-gram model on the same test set."""
     ngram_order: int | None = None
     ngram_tokens: int | None = None
-    """Tokens that it counted, the last ones, where they are not the whole training text."""
+    """Number of last tokens of the training text that the n-gram model counted; None for all tokens."""
     ngram_error: float | None = None
-    """Standard error of the difference of the two losses."""
+    """Standard error of the difference between the two losses."""
     ngram_outcome: str | None = None
-    """"better", "worse" or "no difference", beyond chance; None where that was not tested."""
+    """"better", "worse" or "no difference": the significant outcome; None if it was not tested."""
     warnings: tuple[str, ...] = ()
-    """What was odd about the text, in words."""
+    """Warnings about the text."""
 
     @property
     def bits_per_token(self) -> float:
-        """The loss in bits."""
+        """The loss in bits per token."""
         return self.loss / math.log(2)
 
     @property
     def bits_per_character(self) -> float:
-        """Bits for the whole text over its characters: comparable between vocabularies."""
+        """Bits of the whole text per character, which is comparable between vocabularies."""
         return self.bits_per_token * self.tokens / max(1, self.characters)
 
     @property
     def perplexity(self) -> float:
-        """``exp(loss)``: among how many equally likely tokens the model is left to choose."""
-        return math.exp(min(self.loss, 700.0))  # above it is no float
+        """``exp(loss)``: the number of equally likely tokens that would give the same loss."""
+        return math.exp(min(self.loss, 700.0))  # exp of a larger number overflows
 
     @property
     def beats_ngram(self) -> bool | None:
-        """Whether the network does better on its test set than the n-gram model, beyond chance if tested."""
+        """Whether the network beats the n-gram model on its test set: significantly, if that was tested."""
         if self.held_out_loss is None or self.ngram_loss is None:
             return None
         if self.ngram_outcome is not None:
@@ -98,7 +98,7 @@ class Evaluation:
         return self.held_out_loss < self.ngram_loss
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields and what follows from them, for JSON."""
+        """Return all fields and properties, for JSON."""
         return asdict(self) | {
             "warnings": list(self.warnings),
             "bits_per_token": self.bits_per_token,
@@ -108,8 +108,10 @@ class Evaluation:
         }
 
     def to_frame(self) -> Any:
-        """Return the figures, in one row, as a data frame of polars, or as columns without polars."""
-        return frame_of([{name: one for name, one in self.to_dict().items() if name != "warnings"}])
+        """Return the figures in one row of a polars data frame, or as a dict of columns without polars."""
+        figures = self.to_dict()
+        del figures["warnings"]
+        return frame_of([figures])
 
     def __str__(self) -> str:
         lines = [
@@ -121,8 +123,14 @@ class Evaluation:
             f"unknown tokens   {100 * self.unknown_share:>8.2f} %",
         ]
         if self.ngram_loss is not None and self.held_out_loss is not None:
-            given = (self.held_out_loss, self.ngram_loss, self.ngram_order, self.ngram_tokens)
-            verdict = ngram_verdict(*given, error=self.ngram_error, outcome=self.ngram_outcome)
+            verdict = ngram_verdict(
+                self.held_out_loss,
+                self.ngram_loss,
+                self.ngram_order,
+                self.ngram_tokens,
+                error=self.ngram_error,
+                outcome=self.ngram_outcome,
+            )
             lines.append(f"in training {verdict}")
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
@@ -136,18 +144,22 @@ def ngram_verdict(
     error: float | None = None,
     outcome: str | None = None,
 ) -> str:
-    """Return in plain words how a network's loss (nats a token) on a test set stands to an n-gram model's.
+    """Compare the losses of a network and an n-gram model on a test set in plain words.
 
-    `counted` tells how many tokens, the last ones, it counted where they are not the whole text; `error` is
-    the standard error of the difference, and `outcome` is "better", "worse" or "no difference" beyond
-    chance, or None where that was not tested.
+    Args:
+        loss: The network's loss in nats per token.
+        ngram_loss: The n-gram model's loss.
+        order: The order of the n-gram model.
+        counted: The number of last tokens that it counted, or None for the whole training text.
+        error: The standard error of the difference.
+        outcome: "better", "worse" or "no difference"; None if it was not tested.
 
     >>> ngram_verdict(1.5, 1.6, 6, error=0.01, outcome="better")[-71:]
     'on the test set: the network beats it by 0.1000 (standard error 0.0100)'
     """
     name = f"a {order}-gram" if order else "an n-gram"
-    part = f"the last {counted:,} tokens of " if counted else ""
-    words = f"{name} model of {part}the same training text has {ngram_loss:.4f}"
+    last = f"the last {counted:,} tokens of " if counted else ""
+    words = f"{name} model of {last}the same training text has {ngram_loss:.4f}"
     words += " on the test set" if outcome else " held out"
     chance = "" if error is None else f" (standard error {error:.4f})"
     if outcome == "no difference":
@@ -161,7 +173,7 @@ def ngram_verdict(
 
 
 def ngram_outcome(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `error` and `outcome` of the test against the n-gram model, for `ngram_verdict`, from a card."""
+    """Return the arguments `error` and `outcome` of `ngram_verdict` from a model's card."""
     ngram = card.get("ngram")
     tested = ngram.get("difference") if isinstance(ngram, Mapping) else None
     outcome = tested.get("verdict") if isinstance(tested, Mapping) else None
@@ -171,7 +183,7 @@ def ngram_outcome(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _from_card(card: Mapping[str, Any], part: str, name: str) -> float | None:
-    # the card comes from a file and may hold anything that is JSON
+    # The card comes from a file and may be any JSON object.
     value = card[part].get(name) if isinstance(card.get(part), Mapping) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
@@ -179,17 +191,23 @@ def _from_card(card: Mapping[str, Any], part: str, name: str) -> float | None:
 
 
 def ngram_part(card: Mapping[str, Any]) -> int | None:
-    """Return how many tokens the card's n-gram model counted, None where it was the whole text."""
+    """Return how many last tokens the card's n-gram model counted, or None for the whole text."""
     counted = _from_card(card, "ngram", "tokens_counted")
     tokens = _from_card(card, "data", "tokens")
     return int(counted) if counted is not None and tokens is not None and counted < tokens else None
 
 
 class LanguagePredictor(Predictor):
-    """A trained language model, ready to answer; what `elman.load` returns.
+    """A trained language model, ready for use, as `elman.load` returns it.
 
-    It does not change: whatever reads text does so in a stream of its own. `storage` is that of the
-    weights, "float32" or "bf16". Raises OptionError.
+    It never changes: every call reads its text in a new stream.
+
+    Args:
+        model: The trained model.
+        storage: The storage of the weights, "float32" or "bf16".
+
+    Raises:
+        OptionError: There is no such storage, or the kernel that it needs is missing.
     """
 
     def __init__(self, model: Model, storage: str = "float32") -> None:
@@ -197,7 +215,7 @@ class LanguagePredictor(Predictor):
         self.network = Network(model, storage=storage)
 
     def __reduce__(self) -> tuple[type[LanguagePredictor], tuple[Model, str]]:
-        # what is made ready to run stays behind
+        # A pickle holds the model; the network is built again from it.
         return type(self), (self.model, self.network.storage)
 
     def explainer(self) -> Callable[..., Explanation]:
@@ -207,54 +225,61 @@ class LanguagePredictor(Predictor):
         return explain_language
 
     def stream(self) -> Stream:
-        """Return a stream at state zero."""
+        """Return a new stream."""
         return Stream(self.network)
 
     def streams(self, n: int) -> StreamPool:
-        """Return `n` streams at state zero that step together; raises OptionError."""
+        """Return a pool of `n` new streams that step together; raises OptionError."""
         return StreamPool(self.network, n)
 
     def predict_next(self, text: Readable, k: int = 5) -> Predictions:
-        """Return the `k` most probable tokens after `text` with their probability, best first.
+        """Return the `k` most probable tokens after `text` with their probabilities, best first.
 
-        `<unk>` is never offered; the answer's `unknown_probability` is its share. Raises OptionError,
-        InputError for token numbers outside the vocabulary.
+        `<unk>` is not in the list; its probability is the list's `unknown_probability`. Raises OptionError,
+        and InputError for token numbers outside the vocabulary.
         """
         return self.stream().feed(text).predict(k)
 
     def generate(self, prompt: Readable = "", n: int = 200, **sampling: Any) -> str:
-        """Return the text of `generate_pieces`, whole."""
+        """Return the text of `generate_pieces` as one string."""
         return "".join(self.generate_pieces(prompt, n, **sampling))
 
     def generate_pieces(
         self, prompt: Readable = "", n: int = 200, **sampling: Any
     ) -> Iterator[str]:
-        """Return `n` new tokens after `prompt` as text, piece by piece, as each token is drawn.
+        """Draw `n` tokens after `prompt`, and yield the text of each one as soon as it is drawn.
 
-        `sampling` is what `Stream.generate_pieces` takes: temperature, top_k, top_p, seed.
+        `sampling` takes the settings of `Stream.generate_pieces`: temperature, top_k, top_p, seed.
         """
         return self.stream().feed(prompt).generate_pieces(n, **sampling)
 
     def beam(self, prompt: Readable = "", n: int = 20, width: int = 10) -> list[tuple[str, float]]:
-        """Return the `width` most probable continuations of `prompt`, as `Stream.beam` says."""
+        """Return the `width` most probable continuations of `prompt`, as `Stream.beam` does."""
         return self.stream().feed(prompt).beam(n, width)
 
     def score(self, text: Readable) -> Score:
-        """Return how probable each token of `text` is after all before it."""
+        """Return the probability of each token of `text` after all tokens before it."""
         return self.stream().score(text)
 
     def unknown_tokens(self, text: str) -> tuple[str, ...]:
-        """Return each token of `text` that is outside the vocabulary once, in order."""
+        """Return the distinct tokens of `text` that are outside the vocabulary, in order."""
         codec = self.model.codec
         text = plain_line_ends(text)
         outside = codec.encode(text) == UNKNOWN_ID
         return tuple(dict.fromkeys(itertools.compress(codec.tokenise(text), outside.tolist())))
 
     def evaluate(self, text: Source, *, encoding: str | None = None, lanes: int = 32) -> Evaluation:
-        """Return how well the model predicts `text`: a text, a path, or several of either.
+        """Return how well the model predicts a text.
 
-        A long document is read in up to `lanes` parts side by side, each warmed up by the text
-        before it; ``lanes=1`` reads it in one. Raises DataError, OptionError.
+        Args:
+            text: A text, a path of a file or folder, or several of either.
+            encoding: The encoding of the files; None detects it.
+            lanes: A long document is read in up to so many parts side by side, each after a warm-up on the
+                text before it; 1 reads it as a whole.
+
+        Raises:
+            DataError: The text is missing, empty, too short or not text.
+            OptionError: An option has a value that it cannot take.
         """
         with tempfile.TemporaryDirectory(prefix="elman-") as folder:
             corpus = load_corpus(text, self.model.codec, encoding=encoding, workspace=Path(folder))
@@ -274,32 +299,26 @@ class LanguagePredictor(Predictor):
         )
 
     def _measure(self, corpus: Corpus, lanes: int) -> tuple[float, int]:
-        """Return the sum of the losses in nats, and of how many predictions."""
-        total, count, state = 0.0, 0, None
+        """Return the sum of the losses in nats, and the number of predictions."""
         end_id = self.model.codec.end_id
-        for chunk in evaluation_chunks(corpus.ids, corpus.starts, end_id, lanes=lanes):
-            if state is None:
-                state = self.network.initial_state(len(chunk.fresh))
-            hidden, state = self.network.forward(chunk.inputs, state, chunk.fresh)
-            real = chunk.targets != IGNORE
-            log_probabilities = self.network.target_log_probabilities(
-                hidden[real], chunk.targets[real]
-            )
-            total -= float(log_probabilities.sum(dtype=np.float64))
+        chunks = evaluation_chunks(corpus.ids, corpus.starts, end_id, lanes=lanes)
+        total, count = 0.0, 0
+        for chunk, scores in self.network.score_chunks(chunks):
+            total -= float(scores.sum(dtype=np.float64))
             count += chunk.predicted
         return total, count
 
 
-def language_predictor(given: object) -> LanguagePredictor:
-    """Return the predictor of a language model that is `given`, or of an estimator that holds one.
+def language_predictor(model: object) -> LanguagePredictor:
+    """Return the predictor of `model`, which is a language predictor or a fitted `LanguageModel`.
 
-    Raises InputError for anything else, NotFittedError for an estimator before `fit`.
+    Raises InputError for anything else, and NotFittedError for an estimator before `fit`.
     """
-    found = given._inspected() if isinstance(given, Inspectable) else given
-    if not isinstance(found, LanguagePredictor):
+    predictor = model._inspected() if isinstance(model, Inspectable) else model
+    if not isinstance(predictor, LanguagePredictor):
         raise InputError(
             "the first argument",
-            got=type(given).__name__,
+            got=type(model).__name__,
             expected="a language model: what elman.load returns, or a fitted LanguageModel",
         )
-    return found
+    return predictor

@@ -1,4 +1,4 @@
-"""Choosing tokens from log probabilities: the best k, a draw, the best whole continuations."""
+"""The choice of next tokens: the k most probable ones, a random draw, or a beam search."""
 
 from __future__ import annotations
 
@@ -13,22 +13,31 @@ import numpy as np
 from elman.engine import kernel as native
 from elman.engine.shapes import whole_number
 from elman.errors import OptionError
-from elman.language.network import BLOCK, Network
+from elman.language.network import Network
 from elman.tables.frames import frame_of
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN, UNKNOWN_ID
 
-__all__ = ["MAX_WIDTH", "Predictions", "Sampling", "beam_search", "best", "generator", "ranked"]
+__all__ = [
+    "MAX_BEAM_WIDTH",
+    "Predictions",
+    "Sampling",
+    "beam_search",
+    "best",
+    "generator",
+    "ranked",
+]
 
-MAX_WIDTH = 10_000
-MOSTLY = 0.5
-"""Probability of `<unk>` from which a prediction says so: the offered tokens are the lesser part."""
+MAX_BEAM_WIDTH = 10_000
+UNKNOWN_SHARE_TO_NOTE = 0.5
+"""Predictions with at least this probability of `<unk>` say so."""
 
-# Between these factors differences of logits (at most 2e18) stay in float32, and -inf stays -inf.
-FLATTEST, STEEPEST = 1e-30, 1e18
+# With a factor between these two, differences of logits (at most 2e18) stay finite in float32, and -inf
+# stays -inf.
+MIN_FACTOR, MAX_FACTOR = 1e-30, 1e18
 
-# Tokens chosen so far, last first: (token, tokens before it).
-Path: TypeAlias = tuple[int, Any] | tuple[()]
+# The tokens of a continuation, last first, as a linked list: (token, tokens before it).
+LinkedTokens: TypeAlias = tuple[int, Any] | tuple[()]
 
 
 def _number(name: str, value: object, expected: str) -> float:
@@ -38,34 +47,34 @@ def _number(name: str, value: object, expected: str) -> float:
 
 
 def generator(seed: int | None) -> np.random.Generator:
-    """Return the random numbers of `seed`, or of the system's choice; raises OptionError."""
+    """Return a random generator with this seed, or with a random one for None; raises OptionError."""
     if seed is not None:
         seed = whole_number("seed", seed, 0)
     return np.random.Generator(np.random.PCG64(seed))
 
 
 def best(values: np.ndarray, k: int) -> np.ndarray:
-    """Return where the `k` largest of ``values [N]`` are, largest first, ties in order of place.
+    """Return the indices of the `k` largest of ``values [N]``, largest first, ties in order.
 
     >>> best(np.array([0.1, 0.5, 0.1, 0.3]), 3).tolist()
     [1, 3, 0]
     """
     if k >= len(values):
         return np.argsort(-values, kind="stable")
-    least = np.partition(values, len(values) - k)[len(values) - k]
-    candidates = np.flatnonzero(values >= least)
+    smallest = np.partition(values, len(values) - k)[len(values) - k]
+    candidates = np.flatnonzero(values >= smallest)
     return candidates[np.argsort(-values[candidates], kind="stable")[:k]]
 
 
 class Predictions(list[tuple[str, float]]):
-    """Tokens that may come next with their probability, best first.
+    """The most probable next tokens with their probabilities, best first.
 
     >>> Predictions([("pizza", 0.01)], unknown_probability=0.99)
-    [('pizza', 0.01)] (99 % of the probability is on what is outside the vocabulary, <unk>)
+    [('pizza', 0.01)] (99 % of the probability is on tokens outside the vocabulary, <unk>)
     """
 
     unknown_probability: float
-    """Probability of `<unk>`, which is never offered: of all tokens outside the vocabulary together."""
+    """The probability of all tokens outside the vocabulary (`<unk>`, which is not in the list)."""
 
     def __init__(self, tokens: Iterable[tuple[str, float]], unknown_probability: float) -> None:
         super().__init__(tokens)
@@ -76,26 +85,28 @@ class Predictions(list[tuple[str, float]]):
 
     @property
     def note(self) -> str:
-        """What to say where most of the probability is on `<unk>`, else an empty text."""
+        """A note if most of the probability is on `<unk>`, else an empty text."""
         share = self.unknown_probability
-        if share < MOSTLY:
+        if share < UNKNOWN_SHARE_TO_NOTE:
             return ""
-        return f"{100 * share:.0f} % of the probability is on what is outside the vocabulary, {UNKNOWN}"
+        return (
+            f"{100 * share:.0f} % of the probability is on tokens outside the vocabulary, {UNKNOWN}"
+        )
 
     def to_frame(self) -> Any:
-        """Return the tokens and their probabilities as a data frame, or as columns without polars."""
-        return frame_of({"token": token, "probability": one} for token, one in self)
+        """Return tokens and probabilities as a data frame, or as a dict of columns without polars."""
+        return frame_of({"token": token, "probability": share} for token, share in self)
 
     def __repr__(self) -> str:
         return super().__repr__() + (f" ({self.note})" if self.note else "")
 
 
 def ranked(codec: TextCodec, log_probabilities: np.ndarray, k: int) -> Predictions:
-    """Return the `k` most probable tokens of ``[V]`` with probability, best first, no `<unk>`."""
-    offered = log_probabilities.copy()
-    offered[UNKNOWN_ID] = -np.inf
-    chosen = best(offered, min(k, len(offered) - 1))
-    probabilities = np.exp(offered[chosen]).tolist()
+    """Return the `k` most probable tokens by ``log_probabilities [V]``, best first, without `<unk>`."""
+    without_unknown = log_probabilities.copy()
+    without_unknown[UNKNOWN_ID] = -np.inf
+    chosen = best(without_unknown, min(k, len(without_unknown) - 1))
+    probabilities = np.exp(without_unknown[chosen]).tolist()
     return Predictions(
         zip((codec.tokens[token] for token in chosen.tolist()), probabilities, strict=True),
         float(np.exp(log_probabilities[UNKNOWN_ID])),
@@ -104,17 +115,17 @@ def ranked(codec: TextCodec, log_probabilities: np.ndarray, k: int) -> Predictio
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is drawn: `temperature` first, then `top_k`, then `top_p` of what is left.
+    """Settings of a random draw: apply `temperature`, then keep `top_k` tokens, then `top_p` of those.
 
-    Raises OptionError for a value that cannot be.
+    Raises OptionError for a value that is out of range.
     """
 
     temperature: float = 1.0
-    """Logits are divided by it; 0 takes the most probable token."""
+    """Divisor of the logits; 0 takes the most probable token."""
     top_k: int | None = None
-    """Only this many most probable tokens are drawn from."""
+    """Draw only from this many most probable tokens."""
     top_p: float | None = None
-    """Only the fewest most probable tokens that together have this probability are drawn from."""
+    """Draw only from the fewest most probable tokens that together have this probability."""
 
     def __post_init__(self) -> None:
         expected = "a number from 0"
@@ -128,7 +139,7 @@ class Sampling:
                 raise OptionError("top_p", got=self.top_p, expected=expected)
 
     def weights(self, logits: np.ndarray) -> np.ndarray:
-        """Return the weight ``[V]`` of each token in the draw; `<unk>` is never drawn.
+        """Return the weight ``[V]`` of each token in the draw; that of `<unk>` is 0.
 
         >>> Sampling(top_k=1).weights(np.array([9.0, 0.0, 1.0])).tolist()
         [0.0, 0.0, 1.0]
@@ -144,7 +155,10 @@ class Sampling:
         weights = scaled
         np.exp(scaled, out=weights)
         if self.top_k is not None:
-            weights[_others(weights, best(weights, self.top_k))] = 0
+            kept = np.zeros_like(weights)
+            chosen = best(weights, self.top_k)
+            kept[chosen] = weights[chosen]
+            weights = kept
         if self.top_p is not None:
             order = best(weights, len(weights))
             share = weights[order].cumsum(dtype=np.float64)
@@ -154,7 +168,7 @@ class Sampling:
 
     @property
     def in_kernel(self) -> tuple[float, int, float]:
-        """What the kernel's `draw` and `generate` take: factor of the logits, top_k, top_p, 0 for none."""
+        """The settings as the kernel takes them: a factor of the logits, top_k and top_p, 0 for none."""
         return (
             self._factor if self.temperature else 0.0,
             min(self.top_k or 0, 2**31),
@@ -163,10 +177,10 @@ class Sampling:
 
     @property
     def _factor(self) -> float:
-        return min(max(1 / self.temperature, FLATTEST), STEEPEST)
+        return min(max(1 / self.temperature, MIN_FACTOR), MAX_FACTOR)
 
     def draw(self, logits: np.ndarray, uniform: float) -> int:
-        """Return the token drawn from ``logits [V]`` by a number from 0 to 1; `<unk>` is never drawn."""
+        """Return the token that the random number `uniform` (0 to 1) draws; it is never `<unk>`."""
         kernel = native.kernel() if logits.dtype == np.float32 else None
         if kernel is not None:
             factor, top_k, top_p = self.in_kernel
@@ -178,51 +192,43 @@ class Sampling:
                 top_p=top_p,
                 never=UNKNOWN_ID,
             )
-        reach = self.weights(logits).cumsum(dtype=np.float64)
-        return int(reach.searchsorted(uniform * reach[-1], side="right"))
-
-
-def _others(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    mask = np.ones(len(values), np.bool_)
-    mask[places] = False
-    return mask
+        cumulated = self.weights(logits).cumsum(dtype=np.float64)
+        return int(cumulated.searchsorted(uniform * cumulated[-1], side="right"))
 
 
 def beam_search(
     network: Network, state: np.ndarray, n: int, width: int
 ) -> list[tuple[list[int], float]]:
-    """Return up to `width` most probable continuations of `n` tokens with log probability.
+    """Return the `width` most probable continuations with their log probabilities, best first.
 
-    The start is one stream's ``state [S]``. A continuation that reaches `<end>` is whole, however
-    short. Best first; `<unk>` is in none of them.
+    A continuation of ``state [S]`` has `n` tokens, or fewer if it reaches `<end>`. None contains `<unk>`.
     """
     states = state[None]
     end_id = network.model.codec.end_id
-    whole: list[tuple[float, Path]] = []
-    paths: list[Path] = [()]
+    finished: list[tuple[float, LinkedTokens]] = []
+    paths: list[LinkedTokens] = [()]
     scores = np.zeros(1)
     for step in range(n):
         scores, rows, tokens = _extend(network, network.output(states), scores, width)
-        longer: list[Path] = [
+        longer: list[LinkedTokens] = [
             (int(token), paths[row]) for row, token in zip(rows, tokens, strict=True)
         ]
-        whole += [(float(scores[i]), longer[i]) for i in np.flatnonzero(tokens == end_id)]
-        going = np.flatnonzero(tokens != end_id)
-        paths, scores = [longer[i] for i in going], scores[going]
-        if step == n - 1 or not len(going):
+        finished += [(float(scores[i]), longer[i]) for i in np.flatnonzero(tokens == end_id)]
+        unfinished = np.flatnonzero(tokens != end_id)
+        paths, scores = [longer[i] for i in unfinished], scores[unfinished]
+        if step == n - 1 or not len(unfinished):
             break
-        parents = rows[going]
-        _, states = network.forward(tokens[going][None], states[parents])
-    whole += zip(scores.tolist(), paths, strict=True)
-    whole.sort(key=lambda item: -item[0])
-    return [(_tokens(path), score) for score, path in whole[:width]]
+        _, states = network.forward(tokens[unfinished][None], states[rows[unfinished]])
+    finished += zip(scores.tolist(), paths, strict=True)
+    finished.sort(key=lambda item: -item[0])
+    return [(_tokens(path), score) for score, path in finished[:width]]
 
 
 def _extend(
     network: Network, hidden: np.ndarray, scores: np.ndarray, width: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    V = len(network.model.codec)
-    count = max(1, BLOCK // V)
+    """Return score, row of `hidden` and token of the `width` best extensions of all rows by one token."""
+    V, count = len(network.model.codec), network.rows_per_block
     totals, places = [], []
     for start in range(0, len(hidden), count):
         log_probabilities = network.log_probabilities(hidden[start : start + count])
@@ -237,7 +243,8 @@ def _extend(
     return total[chosen], place[chosen] // V, place[chosen] % V
 
 
-def _tokens(path: Path) -> list[int]:
+def _tokens(path: LinkedTokens) -> list[int]:
+    """Return the tokens of a linked list, first one first."""
     tokens: list[int] = []
     while path:
         token, path = path

@@ -1,4 +1,4 @@
-"""One stream: what has been read is its state, and every question is answered from there."""
+"""A stream: a sequence that a language model reads token by token, and what it answers after each token."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ from elman.engine.shapes import whole_number
 from elman.errors import InputError
 from elman.files.model import Model
 from elman.language.network import Network
-from elman.language.sampling import MAX_WIDTH, Predictions, Sampling, beam_search, generator, ranked
-from elman.language.state import pack, unpack
+from elman.language.sampling import (
+    MAX_BEAM_WIDTH,
+    Predictions,
+    Sampling,
+    beam_search,
+    generator,
+    ranked,
+)
+from elman.language.stream_state import state_from_bytes, state_to_bytes
 from elman.tables.frames import frame
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID, plain_line_ends
@@ -21,31 +28,29 @@ from elman.text.words import UNKNOWN_ID, plain_line_ends
 __all__ = ["Readable", "Score", "Stream", "network_of", "token_numbers"]
 
 Readable: TypeAlias = str | Sequence[int] | np.ndarray
-
-# Steps of one product of inputs: long enough to be quick, short enough that memory stays small.
-STEPS = 512
+"""A text, or the numbers of its tokens."""
 
 
 def network_of(model: Model | Network) -> Network:
-    """Return the network of a model, or the network itself where one is ready."""
+    """Return the network of a model; a network is returned as it is."""
     return model if isinstance(model, Network) else Network(model)
 
 
 def token_numbers(codec: TextCodec, readable: Readable) -> np.ndarray:
-    """Return the token numbers ``[N]`` of a text or of a sequence of token numbers.
+    """Return the token numbers, int64 ``[N]``, of a text or of a sequence of token numbers.
 
-    Raises InputError for anything else and for numbers outside the vocabulary.
+    Raises InputError for anything else, and for numbers outside the vocabulary.
     """
     if isinstance(readable, str):
         return codec.encode(plain_line_ends(readable))
-    limit = f"text, or token numbers from 0 to {len(codec) - 1}"
+    expected = f"text, or token numbers from 0 to {len(codec) - 1}"
     if isinstance(readable, bytes | bytearray):
         got, remedy = type(readable).__name__, "decode bytes first"
-        raise InputError("tokens", got=got, expected=limit, remedy=remedy)
+        raise InputError("tokens", got=got, expected=expected, remedy=remedy)
     try:
         numbers = np.asarray(readable)
     except (ValueError, OverflowError) as error:
-        raise InputError("tokens", got=error, expected=limit) from None
+        raise InputError("tokens", got=error, expected=expected) from None
     if numbers.ndim == 1 and not numbers.size:
         return numbers.astype(np.int64)
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
@@ -54,21 +59,21 @@ def token_numbers(codec: TextCodec, readable: Readable) -> np.ndarray:
             got = type(readable).__name__
         elif numbers.dtype.kind == "U":
             got, remedy = f"a list of {len(numbers)} texts", "pass one text at a time"
-        raise InputError("tokens", got=got, expected=limit, remedy=remedy)
+        raise InputError("tokens", got=got, expected=expected, remedy=remedy)
     outside = (numbers < 0) | (numbers >= len(codec))
     if outside.any():
-        raise InputError("tokens", got=int(numbers[outside][0]), expected=limit)
+        raise InputError("tokens", got=int(numbers[outside][0]), expected=expected)
     return numbers.astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """How probable a text is, token by token."""
+    """The probability of a text, token by token."""
 
     tokens: tuple[str, ...]
-    """The tokens of the text, `<unk>` for those outside the vocabulary."""
+    """The tokens of the text; `<unk>` stands for those outside the vocabulary."""
     log_probabilities: np.ndarray
-    """Natural logarithm ``[N]`` of each token's probability after all before it."""
+    """``[N]``: the natural logarithm of each token's probability after all tokens before it."""
 
     @property
     def total(self) -> float:
@@ -77,12 +82,12 @@ class Score:
 
     @property
     def loss(self) -> float:
-        """Nats a token; 0 for an empty text."""
-        # 0 minus the total, for -0.0 is no loss that a person writes
+        """The mean loss in nats per token; 0 for an empty text."""
+        # A total of 0 would become -0.0 if it were negated.
         return 0.0 - self.total / max(1, len(self.tokens))
 
     def to_frame(self) -> Any:
-        """Return the tokens and their log probabilities as a data frame, or as columns without polars."""
+        """Return tokens and log probabilities as a data frame, or as a dict of columns without polars."""
         return frame({"token": self.tokens, "log_probability": self.log_probabilities})
 
     def __str__(self) -> str:
@@ -95,18 +100,25 @@ class Score:
 
 
 class Stream:
-    """One sequence being read: feed it, ask what comes next, let it write.
+    r"""A sequence that a language model reads: feed it, ask what comes next, let it generate.
 
-    Questions leave it where it is; only `feed` and `generate` move it. The first token is predicted
-    as behind the codec's start token: the end of a line, where documents are lines, or else a line
-    end or the commonest token. Where documents are lines, every line starts so, from state zero.
+    Only `feed`, `step` and `generate` move the stream; other methods leave it where it is. The first token is
+    predicted as if after the codec's start token: the end of a line if documents are lines, or else a line
+    end or the commonest token. If documents are lines, every line starts like this, from state zero.
 
-    `unknown` counts the tokens fed since the last reset that are outside the vocabulary.
+    Attributes:
+        unknown: The number of tokens outside the vocabulary that were fed since the last reset.
+
+    >>> import elman
+    >>> model = elman.LanguageModel(hidden_size=8, steps=2).fit("I like tea .\n" * 40)
+    >>> stream = model.stream().feed("I like")
+    >>> len(stream.predict(k=3)), len(stream.generate(n=4, seed=0).split()) <= 4
+    (3, True)
     """
 
     def __init__(self, model: Model | Network) -> None:
         self.network = network_of(model)
-        self.codec = self.network.model.codec
+        self.codec: TextCodec = self.network.model.codec
         self.reset()
 
     def __repr__(self) -> str:
@@ -114,52 +126,60 @@ class Stream:
         return f"Stream({self.network.model.summary}; {read})"
 
     def reset(self) -> Stream:
-        """Forget all that was fed; returns self."""
+        """Forget everything that was fed; return self."""
         self.unknown = 0
-        self._anew()
+        self._restart()
         return self
 
-    def _anew(self) -> None:
+    def _restart(self) -> None:
         self._last: int | None = None
         self._state = self.network.start.copy()
         self._spare = np.empty_like(self._state)
 
     def fork(self) -> Stream:
-        """Return a stream that has read the same and goes its own way from here."""
+        """Return a new stream that has read the same and goes on independently."""
         other = Stream.__new__(Stream)
         other.__dict__.update(self.__dict__)
         other._state, other._spare = self._state.copy(), np.empty_like(self._state)
         return other
 
     def feed(self, readable: Readable) -> Stream:
-        """Read a text or token numbers; returns self.
+        """Read a text or token numbers; return self.
 
-        A token outside the vocabulary is read as `<unk>` and counted in `unknown`. Raises
-        InputError for numbers outside the vocabulary.
+        A token outside the vocabulary is read as `<unk>` and counted in `unknown`. Raises InputError for
+        numbers outside the vocabulary.
         """
         numbers = token_numbers(self.codec, readable)
         self.unknown += int(np.count_nonzero(numbers == UNKNOWN_ID))
         if self.codec.end_id is not None:
             ends = np.flatnonzero(numbers == self.codec.end_id)
             if len(ends):
-                # what stands before the last line's start is forgotten by design
-                self._anew()
+                # The start of a line forgets all lines before it.
+                self._restart()
                 numbers = numbers[ends[-1] + 1 :]
-        for start in range(0, len(numbers), STEPS):
-            self._advance(numbers[start : start + STEPS])
+        if len(numbers):
+            self._advance(numbers)
         return self
 
-    def _advance(self, numbers: np.ndarray) -> np.ndarray:
-        """Read ``numbers [T]``, T from 1; return the outputs ``[T, H]``."""
-        y, states = self.network.forward(numbers[:, None], self._state[None])
-        self._state, self._last = states[0], int(numbers[-1])
-        return y[:, 0]
+    def _advance(self, numbers: np.ndarray) -> None:
+        """Read ``numbers [N]`` within a document, N from 1."""
+        self._state, self._last = self.network.read(numbers, self._state), int(numbers[-1])
 
     def step(self, token: int, out: np.ndarray | None = None) -> np.ndarray:
-        """Read one token number; return the log probabilities ``[V]`` of the next, written to `out`.
+        """Read one token number and return the log probabilities of the next token.
 
-        The shortest way from a token to a prediction, for programs that step in real time. Raises
-        InputError for a number outside the vocabulary and for an `out` that does not fit.
+        This is the fastest way from a token to a prediction, for programs that step in real time.
+
+        Args:
+            token: The number of the token.
+            out: A contiguous array ``[V]`` to write the result to; None makes a new one.
+
+        Returns:
+            Log probabilities ``[V]``.
+
+        Raises:
+            InputError: `out` does not fit.
+            OptionError: The vocabulary has no such number.
         """
         if out is None:
             out = np.empty(len(self.codec), self.network.dtype)
@@ -174,7 +194,7 @@ class Stream:
         if token == UNKNOWN_ID:
             self.unknown += 1
         if token == self.codec.end_id:
-            self._anew()
+            self._restart()
             out[:] = self._log_probabilities()
             return out
         self.network.step(token, self._state, self._spare, out)
@@ -184,7 +204,7 @@ class Stream:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """The probability ``[V]`` of each token of the vocabulary to come next, `<unk>` too."""
+        """The probability ``[V]`` that each token of the vocabulary comes next, including `<unk>`."""
         result: np.ndarray = np.exp(self._log_probabilities())
         return result
 
@@ -192,22 +212,22 @@ class Stream:
         return self.network.log_probabilities(self.network.output(self._state))
 
     def predict(self, k: int = 5) -> Predictions:
-        """Return the `k` most probable next tokens with their probability, best first.
+        """Return the `k` most probable next tokens with their probabilities, best first.
 
-        `<unk>` is never offered; its share of the probability is not given to the others. Where
-        documents are lines, `<end>` is the end of the line. Raises OptionError.
+        `<unk>` is never among them, and the others do not get its share of the probability. If documents
+        are lines, `<end>` stands for the end of the line. Raises OptionError.
         """
         k = whole_number("k", k, 1)
         return ranked(self.codec, self._log_probabilities(), k)
 
     def generate(self, n: int, seed: int | None = None, **sampling: Any) -> str:
-        """Return the text of `generate_pieces`, whole: the same text, in one call of the kernel."""
+        """Return the text of `generate_pieces` as one string, made by one call of the kernel."""
         n = whole_number("n", n, 1)
-        how, uniforms = Sampling(**sampling), generator(seed).random(n)
-        tokens = self.network.generate(self._state, uniforms, *how.in_kernel)
+        settings, uniforms = Sampling(**sampling), generator(seed).random(n)
+        tokens = self.network.generate(self._state, uniforms, *settings.in_kernel)
         if tokens is None:
-            return "".join(self._pieces(how, iter(uniforms.tolist())))
-        text = self._text(tokens.tolist())
+            return "".join(self._draw_pieces(settings, iter(uniforms.tolist())))
+        text = self.codec.decode(tokens.tolist(), self._last)
         last = int(tokens[-1])
         self._last = None if last == self.codec.end_id else last
         return text
@@ -220,66 +240,68 @@ class Stream:
         top_p: float | None = None,
         seed: int | None = None,
     ) -> Iterator[str]:
-        """Return `n` drawn tokens as text, piece by piece, and read them as each is drawn.
+        """Draw `n` tokens, read each one, and yield its text as soon as it is drawn.
 
-        `temperature` divides the logits (0 takes the most probable token); then only the `top_k`
-        most probable tokens stay, then the fewest that together have probability `top_p`. The
-        same `seed` gives the same text. Where documents are lines, `<end>` is written as a line end
-        and the stream starts anew. Raises OptionError.
+        If documents are lines, `<end>` becomes a line end, and the stream starts anew.
+
+        Args:
+            n: The number of tokens.
+            temperature: A divisor of the logits; 0 takes the most probable token.
+            top_k: Only this many most probable tokens are drawn from.
+            top_p: Then, only the fewest tokens that together have this probability are drawn from.
+            seed: The same seed gives the same text.
+
+        Raises:
+            OptionError: An option has a value that it cannot take.
         """
         n = whole_number("n", n, 1)
-        sampling, random = Sampling(temperature, top_k, top_p), generator(seed)
-        return self._pieces(sampling, (random.random() for _ in range(n)))
+        settings, random = Sampling(temperature, top_k, top_p), generator(seed)
+        return self._draw_pieces(settings, (random.random() for _ in range(n)))
 
-    def _pieces(self, sampling: Sampling, uniforms: Iterator[float]) -> Iterator[str]:
+    def _draw_pieces(self, sampling: Sampling, uniforms: Iterator[float]) -> Iterator[str]:
         codec, network = self.codec, self.network
         for uniform in uniforms:
             token = sampling.draw(network.logits(network.output(self._state)), uniform)
             piece = codec.piece(self._last, token)
             if token == codec.end_id:
-                self._anew()
+                self._restart()
             else:
                 self._advance(np.array([token]))
             yield piece
 
     def beam(self, n: int, width: int = 10) -> list[tuple[str, float]]:
-        """Return the `width` most probable continuations of `n` tokens with log probability.
+        """Return the most probable continuations with their log probabilities, best first.
 
-        A beam search: the `width` best beginnings are kept at each step. Best first; the stream
-        stays where it is. Where documents are lines, a continuation may end early, in a line end.
-        Raises OptionError.
+        A beam search keeps the `width` best beginnings at each step; the stream stays where it is. If
+        documents are lines, a continuation may end early, in a line end.
+
+        Args:
+            n: The number of tokens of a continuation.
+            width: The number of continuations, at most `MAX_BEAM_WIDTH`.
+
+        Raises:
+            OptionError: `n` or `width` has a value that it cannot take.
         """
         n = whole_number("n", n, 1)
-        width = whole_number("width", width, 1, MAX_WIDTH)
-        found = beam_search(self.network, self._state, n, width)
-        return [(self._text(tokens), score) for tokens, score in found]
-
-    def _text(self, tokens: list[int]) -> str:
-        pieces, previous = [], self._last
-        for token in tokens:
-            pieces.append(self.codec.piece(previous, token))
-            previous = None if token == self.codec.end_id else token
-        return "".join(pieces)
+        width = whole_number("width", width, 1, MAX_BEAM_WIDTH)
+        continuations = beam_search(self.network, self._state, n, width)
+        return [(self.codec.decode(tokens, self._last), score) for tokens, score in continuations]
 
     def score(self, readable: Readable) -> Score:
-        """Return how probable each token of a text is after all before it; the stream stays.
+        """Return the probability of each token of a text after all tokens before it; the stream stays.
 
         Tokens outside the vocabulary are scored as `<unk>`. Raises InputError.
         """
         numbers = token_numbers(self.codec, readable)
-        reader = self.fork()
-        parts = [np.empty(0, self.network.dtype)]
+        state = self._state
+        log_probabilities = [np.empty(0, self.network.dtype)]
         for line in self._lines(numbers):
-            for start in range(0, len(line), STEPS):
-                block = line[start : start + STEPS]
-                before = self.network.output(reader._state)[None]
-                y = reader._advance(block)
-                hidden = np.concatenate([before, y[:-1]])
-                parts.append(self.network.target_log_probabilities(hidden, block))
+            scores, state = self.network.score(line, state)
+            log_probabilities.append(scores)
             if line[-1] == self.codec.end_id:
-                reader._anew()
+                state = self.network.start
         tokens = tuple(self.codec.tokens[number] for number in numbers.tolist())
-        return Score(tokens, np.concatenate(parts))
+        return Score(tokens, np.concatenate(log_probabilities))
 
     def _lines(self, numbers: np.ndarray) -> list[np.ndarray]:
         if self.codec.end_id is None:
@@ -289,15 +311,15 @@ class Stream:
 
     @property
     def state(self) -> bytes:
-        """Where the stream stands, as bytes to keep; set it to go on from there.
+        """The position of the stream as bytes; assign them to a stream of the same model to go on from there.
 
-        `unknown` is not in it, and counts from 0 after it is set. Setting raises InputError for
-        another model's state, and for bytes that are no state.
+        `unknown` is not part of it and counts from 0 after an assignment. An assignment raises InputError
+        for the state of another model, and for bytes that are not a state.
         """
-        return pack(self.network, self._state, self._last)
+        return state_to_bytes(self.network, self._state, self._last)
 
     @state.setter
     def state(self, state: bytes) -> None:
-        self._state, self._last = unpack(self.network, state)
+        self._state, self._last = state_from_bytes(self.network, state)
         self._spare = np.empty_like(self._state)
         self.unknown = 0

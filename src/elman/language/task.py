@@ -116,7 +116,7 @@ class LanguageTask:
 
     def read_input(self, predictor: LanguagePredictor, file: str, reading: Reading) -> str:
         """Return the text of a file."""
-        from elman.text.lines import read_lines
+        from elman.text.labelled_lines import read_lines
 
         del predictor
         return "\n".join(read_lines(file, reading["encoding"]))
@@ -148,7 +148,9 @@ class LanguageTask:
             return explanation
         from elman.language.equations import equations
 
-        return ExplanationWithEquations(explanation, equations(predictor, text, told=explanation))
+        return ExplanationWithEquations(
+            explanation, equations(predictor, text, explanation=explanation)
+        )
 
 
 @dataclass(frozen=True)
@@ -217,8 +219,8 @@ class Replacement:
 
 def _replacement(predictor: LanguagePredictor, text: str, argument: str) -> Replacement:
     """Return what comes after `text` with another token; `argument` is POSITION=WORD."""
+    from elman.language.context import Context
     from elman.language.explain import replace
-    from elman.language.recorded import Read
 
     position, equals, word = argument.partition("=")
     if not (equals and position.strip().isdecimal() and len(position) <= _MAX_POSITION_DIGITS):
@@ -226,7 +228,7 @@ def _replacement(predictor: LanguagePredictor, text: str, argument: str) -> Repl
     place = int(position)
     after = replace(predictor, text, place, word)
     before = dict(predictor.predict_next(text, len(predictor.model.codec)))
-    tokens = list(Read.of(predictor, text).tokens)
+    tokens = list(Context.of(predictor, text).tokens)
     replaced, tokens[place] = tokens[place], word
     separator = predictor.model.codec.separator
     pairs = zip([None, *tokens], tokens, strict=False)

@@ -1,4 +1,4 @@
-"""A language model from a text: corpora, plan, objective, measures, card."""
+"""Training of a language model: dataset, sizes, objective, evaluation and the model's card."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from elman.cells import find
 from elman.files.model import Model, folder_of
 from elman.language.batches import IGNORE, Chunk, batches_for, evaluation_chunks, shard
 from elman.language.config import NetworkConfig
-from elman.language.corpora import Corpora, load_corpora
 from elman.language.corpus import Corpus
+from elman.language.dataset import Dataset, load_dataset
 from elman.language.network_torch import Network
 from elman.language.ngram import ngram_loss
 from elman.language.options import LanguageOptions
@@ -37,12 +37,14 @@ from elman.training.run import Outcome, Run, execute
 __all__ = ["held_out_loss", "train_language"]
 
 MEASURED_TOKENS = 250_000
-"""Most tokens of the validation set, and of the test set, that are measured, from its beginning."""
-BLOCKS, MIN_BLOCK_TOKENS = 50, 20
-"""Into how many blocks a test set of long documents is cut for the verdict, and the least tokens of one."""
+"""At most this many first tokens of the validation set and of the test set are measured."""
+VERDICT_BLOCKS, MIN_BLOCK_TOKENS = 50, 20
+"""For the comparison with the n-gram model, a test set of long documents is cut into at most
+`VERDICT_BLOCKS` blocks of at least `MIN_BLOCK_TOKENS` tokens."""
 
-NGRAM_ORDER = {"char": 6, "word": 5}
+MAX_NGRAM_ORDER = {"char": 6, "word": 5}
 PROBE_CHUNKS = 2
+"""Chunks whose evaluation is timed before training, to estimate the time of an evaluation."""
 
 
 def train_language(
@@ -56,11 +58,24 @@ def train_language(
     watch: Watch | None = None,
     sample: Callable[[Model], str] | None = None,
 ) -> Outcome:
-    """Train a language model on `text` and return the best by validation loss, as `execute` says.
+    """Train a language model and return the network with the lowest validation loss.
 
-    `valid` is held out in place of a part of `text`, `test` is measured in place of half of what is held
-    out, and `sample` writes a text from a model. Raises DataError, OptionError, OutputError, ModelFileError,
-    DivergedError.
+    Args:
+        text: A text, a path of a file or folder, or several of either.
+        options: The options of the run.
+        valid: The held-out text, instead of a part of `text`.
+        test: The test set, instead of half of the held-out text.
+        output: The file for the model, as in `execute`.
+        resume: Whether to go on from the checkpoint beside `output`.
+        watch: A function that is called with every event of the run.
+        sample: A function that generates a text from a model, to show progress.
+
+    Raises:
+        DataError: A text is missing, empty, too short or not text.
+        OptionError: An option has a value that it cannot take.
+        OutputError: `output` cannot be written to.
+        ModelFileError: The checkpoint cannot be used.
+        DivergedError: Training reached numbers that are not finite.
     """
 
     def load(group: Group) -> _LanguageRun:
@@ -70,14 +85,14 @@ def train_language(
 
 
 def _started(state: list[LayerState] | None, fresh: np.ndarray) -> list[LayerState] | None:
-    """Return `state` without gradients, with the lanes that start anew at zero."""
+    """Return `state` without its gradient history, and with zeros in the lanes that start anew."""
     if state is None or fresh.all():
         return None
     new = torch.from_numpy(fresh)[None, :, None]
 
-    def start(part: torch.Tensor) -> torch.Tensor:
-        part = part.detach()
-        return part.masked_fill(new.to(part.device), 0.0) if fresh.any() else part
+    def start(tensor: Tensor) -> Tensor:
+        tensor = tensor.detach()
+        return tensor.masked_fill(new.to(tensor.device), 0.0) if fresh.any() else tensor
 
     return [
         (start(layer[0]), start(layer[1])) if isinstance(layer, tuple) else start(layer)
@@ -86,7 +101,7 @@ def _started(state: list[LayerState] | None, fresh: np.ndarray) -> list[LayerSta
 
 
 def held_out_loss(network: Network, chunks: Iterator[Chunk]) -> float:
-    """Return the loss (nats a token) over `chunks`, the state carried from one to the next."""
+    """Return the mean loss (nats per token) over `chunks`, with the state carried from one to the next."""
     total, predicted = 0.0, 0
     for chunk, hidden in _read(network, chunks):
         targets = torch.from_numpy(chunk.targets).to(hidden.device)
@@ -96,7 +111,7 @@ def held_out_loss(network: Network, chunks: Iterator[Chunk]) -> float:
 
 
 def _read(network: Network, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Tensor]]:
-    """Yield each chunk with the head's inputs ``[T, B, H]``; the network is not in training meanwhile."""
+    """Yield each chunk with the head's inputs ``[T, B, H]``; meanwhile the network is in evaluation mode."""
     device = next(network.parameters()).device
     state: list[LayerState] | None = None
     network.eval()
@@ -109,7 +124,7 @@ def _read(network: Network, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Te
 
 
 def _measured(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
-    """Return ids and document starts of `corpus`, cut off at `MEASURED_TOKENS`."""
+    """Return ids and document starts of the first `MEASURED_TOKENS` tokens of `corpus`."""
     ids, starts = corpus.ids, corpus.starts
     if len(ids) <= MEASURED_TOKENS:
         return ids, starts
@@ -121,35 +136,35 @@ def _measured(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _token_losses(network: Network, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
-    """Return the loss (nats) of each prediction of `corpus` in the order of the text, and its group.
+    """Return for each prediction of `corpus`, in the order of the text, its loss (nats) and its group.
 
-    A group is a line, or a block of a text of long documents: predictions in it depend on one another.
+    A group is a line, or a block of a text of long documents. Losses within a group are correlated.
     """
     ids, starts = _measured(corpus)
     losses = np.full(len(ids), np.nan)
-    # the same chunks with places in the text for tokens tell which prediction is where
-    places = evaluation_chunks(np.arange(len(ids)), starts, corpus.codec.end_id)
+    # Chunks of token indices, cut in the same way, give the position of each prediction in the text.
+    positions = evaluation_chunks(np.arange(len(ids)), starts, corpus.codec.end_id)
     chunks = evaluation_chunks(ids, starts, corpus.codec.end_id)
-    for (chunk, hidden), at in zip(_read(network, chunks), places, strict=True):
-        wanted = chunk.targets != IGNORE
-        targets = torch.from_numpy(chunk.targets[wanted]).to(hidden.device)
-        found = network.token_losses(hidden[torch.from_numpy(wanted)], targets)
-        losses[at.targets[wanted]] = found.cpu().numpy()
-    there = np.flatnonzero(np.isfinite(losses))
-    block = max(MIN_BLOCK_TOKENS, -(-len(ids) // BLOCKS))
-    groups = there // block
+    for (chunk, hidden), indices in zip(_read(network, chunks), positions, strict=True):
+        is_target = chunk.targets != IGNORE
+        targets = torch.from_numpy(chunk.targets[is_target]).to(hidden.device)
+        chunk_losses = network.token_losses(hidden[torch.from_numpy(is_target)], targets)
+        losses[indices.targets[is_target]] = chunk_losses.cpu().numpy()
+    predicted = np.flatnonzero(np.isfinite(losses))
+    block = max(MIN_BLOCK_TOKENS, -(-len(ids) // VERDICT_BLOCKS))
+    groups = predicted // block
     if corpus.codec.end_id is not None:
-        groups = np.searchsorted(starts, there, "right") - 1
-    return losses[there], groups
+        groups = np.searchsorted(starts, predicted, "right") - 1
+    return losses[predicted], groups
 
 
 class _LanguageObjective(Objective):
-    """The next token at every step, the state carried from one chunk to the next."""
+    """The prediction of the next token at every step, with the state carried from chunk to chunk."""
 
     unit = "token"
 
     def __init__(self, run: _LanguageRun) -> None:
-        plan, corpus = run.plan, run.corpora.training
+        plan, corpus = run.plan, run.dataset.training
         self.run, self.group = run, run.group
         self.network: Network = Network(
             run.config, plan.dropout, plan.sampled_softmax, plan.precision
@@ -182,7 +197,7 @@ class _LanguageObjective(Objective):
 
     def measure(self) -> Measure:
         loss = held_out_loss(self.network, self.run.chunks())
-        held_out = self.run.corpora.validation is not None
+        held_out = self.run.dataset.validation is not None
         facts: dict[str, Any] = {"held_out_loss": loss if held_out else None}
         if math.isfinite(loss):
             facts["sample"] = self.run.write(self.network.arrays())
@@ -191,26 +206,26 @@ class _LanguageObjective(Objective):
     def probe(self) -> float:
         chunks = self.run.chunks()
         first = list(itertools.islice(chunks, PROBE_CHUNKS))
-        held_out_loss(self.network, iter(first[:1]))  # the first pass is slower than the others
+        held_out_loss(self.network, iter(first[:1]))  # warm-up: the first pass is slower
         started = time.monotonic()
         held_out_loss(self.network, iter(first))
         passed = time.monotonic() - started
-        every = len(first) + sum(1 for _ in chunks)
-        if (test := self.run.corpora.test) is not None:
-            # what is tested after the last step is part of the promised time
-            every += sum(1 for _ in evaluation_chunks(*_measured(test), test.codec.end_id))
-        return passed * every / len(first)
+        count = len(first) + sum(1 for _ in chunks)
+        if (test := self.run.dataset.test) is not None:
+            # The evaluation of the test set after the last step counts as training time.
+            count += sum(1 for _ in evaluation_chunks(*_measured(test), test.codec.end_id))
+        return passed * count / len(first)
 
 
 @dataclass
 class _LanguageRun(Run):
-    """One run with everything it was given and what follows from it."""
+    """One training run: its inputs and everything that follows from them."""
 
     options: LanguageOptions
     plan: Plan
     config: NetworkConfig
     codec: TextCodec
-    corpora: Corpora
+    dataset: Dataset
     sample: Callable[[Model], str] | None
 
     @classmethod
@@ -224,30 +239,15 @@ class _LanguageRun(Run):
         group: Group,
         sample: Callable[[Model], str] | None,
     ) -> _LanguageRun:
-        # each process keeps its own numbers of the text, so that none reads what another writes
+        # Each process encodes the text into a folder of its own, so that none reads a half-written file.
         workspace = None if output is None else folder_of(output) / f"text.{group.rank}"
-        corpora = load_corpora(
-            text,
-            level=options.level,
-            split=options.split,
-            documents=options.documents,
-            max_vocabulary=options.max_vocabulary,
-            min_count=options.min_count,
-            encoding=options.encoding,
-            held_out=options.held_out,
-            held_out_from=options.held_out_from,
-            seed=options.seed,
-            valid=valid,
-            test=test,
-            workspace=workspace,
-        )
-        codec = corpora.training.codec
-        # as typed options they are checked once more
-        found: dict[str, Any] = {"level": codec.level, "documents": codec.documents}
-        options = replace(options, **found)
+        dataset = load_dataset(text, options, valid=valid, test=test, workspace=workspace)
+        codec = dataset.training.codec
+        chosen: dict[str, Any] = {"level": codec.level, "documents": codec.documents}
+        options = replace(options, **chosen)
         vocabulary_size = len(codec.tokens)
-        small = corpora.validation is None
-        plan = resolve(options, len(corpora.training.ids), vocabulary_size, small=small)
+        small = dataset.validation is None
+        plan = resolve(options, len(dataset.training.ids), vocabulary_size, small=small)
         config = NetworkConfig(
             task="language",
             cell=options.cell,
@@ -260,18 +260,18 @@ class _LanguageRun(Run):
             tied=plan.tied,
             bias=options.bias,
         )
-        return cls(options, plan, config, codec, group, output, corpora, sample)
+        return cls(options, plan, config, codec, group, output, dataset, sample)
 
     def data_identity(self) -> dict[str, str]:
         sets = {
-            "text": self.corpora.training,
-            "validation text": self.corpora.validation,
-            "test text": self.corpora.test,
+            "text": self.dataset.training,
+            "validation text": self.dataset.validation,
+            "test text": self.dataset.test,
         }
-        return {name: one.facts.sha256 for name, one in sets.items() if one is not None}
+        return {name: corpus.facts.sha256 for name, corpus in sets.items() if corpus is not None}
 
     def memory(self) -> int:
-        """Return the estimated memory (bytes) of weights, moments, snapshots and one step."""
+        """Return an estimate of the memory (bytes) for weights, their moments and snapshots, and one step."""
         config, plan = self.config, self.plan
         gates = find(config.cell, config.activation).G
         units = config.embedding_size + config.num_layers * config.hidden_size * (2 * gates + 4)
@@ -280,7 +280,7 @@ class _LanguageRun(Run):
         return 4 * (10 * self.parameters() + step)
 
     def report(self) -> dict[str, Any]:
-        sets = self.corpora
+        sets = self.dataset
         return {
             "data": asdict(sets.training.facts),
             "validation": sets.validation and asdict(sets.validation.facts),
@@ -297,19 +297,19 @@ class _LanguageRun(Run):
         return _LanguageObjective(self), self.plan
 
     def write(self, arrays: Mapping[str, np.ndarray]) -> str:
-        """Return a text that the network with these arrays writes, if that was asked for."""
+        """Return a text that the network with these weights generates, or "" if no sample is wanted."""
         if self.sample is None:
             return ""
         return self.sample(Model(self.config, arrays, self.codec, {}))
 
     def chunks(self) -> Iterator[Chunk]:
-        """Return what chooses among networks: the validation set, or the training set of a small text."""
-        corpus = self.corpora.validation or self.corpora.training
+        """Return the chunks that choose the best network: the validation set, or a small text itself."""
+        corpus = self.dataset.validation or self.dataset.training
         return evaluation_chunks(*_measured(corpus), corpus.codec.end_id)
 
     def facts(self, best: Best, learned: Mapping[str, Any], refit: bool) -> dict[str, Any]:
         del learned  # there is one stage
-        sets = self.corpora
+        sets = self.dataset
         facts = asdict(sets.training.facts)
         facts.pop("warnings")
         validation = sets.validation and self.figures(sets.validation, best.value)
@@ -324,7 +324,7 @@ class _LanguageRun(Run):
         }
 
     def figures(self, corpus: Corpus, loss: float) -> dict[str, Any]:
-        """Return what the card says of a set on which the network has this loss."""
+        """Return the card's figures of a set on which the network has this loss."""
         ids, starts = _measured(corpus)
         return {
             "loss": loss,
@@ -336,19 +336,19 @@ class _LanguageRun(Run):
         }
 
     def tested(self, test: Corpus, best: Best) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the figures of the `best` network on the test set, and how an n-gram model does there."""
+        """Return the figures of the `best` network and of an n-gram model on the test set."""
         with self.random.making():
             network = Network(self.config, precision=self.plan.precision).to(self.group.device)
         network.load(best.arrays)
         losses, groups = _token_losses(network, test)
-        training, chosen = self.corpora.training, self.corpora.validation
+        training, validation = self.dataset.training, self.dataset.validation
         ngram = ngram_loss(
             (training.ids, training.starts),
             _measured(test),
             self.config.vocabulary_size,
             self.codec.end_id,
-            NGRAM_ORDER[self.codec.level],
-            choosing=None if chosen is None else _measured(chosen),
+            MAX_NGRAM_ORDER[self.codec.level],
+            choosing=None if validation is None else _measured(validation),
         )
         difference = compare_losses(losses, ngram.token_losses, groups)
         figures = self.figures(test, float(losses.mean()))

@@ -22,7 +22,7 @@ from elman.series.series import SeriesSet, stamps_from
 from elman.series.time_zones import known_zone
 from elman.series.windows import WindowRule, Windows
 from elman.tables.scaler import Scaler
-from elman.text.vocabulary import pack_texts, unpack_texts
+from elman.text.packed_texts import pack_texts, unpack_texts
 
 __all__ = ["MIN_KEPT_VALUES", "ForecastCodec", "closed_steps"]
 

@@ -12,9 +12,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.language.network import STEPS_PER_CALL
 from elman.language.predictor import LanguagePredictor
 from elman.language.sampling import Sampling, best, generator
-from elman.language.stream import STEPS, token_numbers
+from elman.language.stream import token_numbers
 from elman.serve.schema import CompletionRequest
 from elman.text.vocabulary import TextCodec
 from elman.text.words import plain_line_ends
@@ -39,7 +40,7 @@ def stream_blocks(codec: TextCodec, tokens: NDArray[np.int64]) -> list[NDArray[n
     """
     ends = np.flatnonzero(tokens == codec.end_id)
     first = int(ends[-1]) + 1 if len(ends) else 0
-    return np.split(tokens, range(first, len(tokens), STEPS))
+    return np.split(tokens, range(first, len(tokens), STEPS_PER_CALL))
 
 
 def token_spans(codec: TextCodec, text: str) -> Iterator[tuple[int, int]]:

@@ -13,8 +13,8 @@ from elman.errors import DataError, InputError
 from elman.inspect.json_values import finite_or_none
 from elman.inspect.replies import SequenceInput, parse_sequence
 from elman.inspect.similar import units_like
+from elman.language.context import Context
 from elman.language.explain import replace as replace_token
-from elman.language.recorded import Read
 from elman.language.replies import NextTokens, TokenPrediction, next_tokens
 from elman.language.sampling import ranked
 from elman.serve.json_route import JsonRoute
@@ -220,7 +220,7 @@ def unroll(body: UnrollRequest, served: Served) -> UnrollReply:
     """Draw the network unrolled over a text, with the explanation of one prediction."""
     predictor, _ = served.language_model(body.model)
     explanation = predictor.explain(body.input, body.target, method=body.method, quick=body.quick)
-    network, read = predictor.network, Read.of(predictor, body.input)
+    network, read = predictor.network, Context.of(predictor, body.input)
     tokens, states, output = read.tokens, np.empty((0, 1)), network.output(read.start)
     if tokens:
         # outputs of the last layer after each token

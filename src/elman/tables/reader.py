@@ -20,7 +20,8 @@ from elman.errors import DataError, MissingDependencyError, installing
 from elman.tables.columns import column_of, numbers_of, quoted, row_name, several
 from elman.tables.delimited import parse_delimited
 from elman.tables.numerals import read_written_numbers
-from elman.text.encodings import first_bytes, read_text, steady_file
+from elman.text.encodings import first_bytes
+from elman.text.input_files import read_text, rereadable_file
 
 __all__ = ["JSON_LINES", "Table", "build_table", "import_library", "only_counts", "read_table"]
 
@@ -216,7 +217,7 @@ def _parquet(path: str, name: str) -> Table:
 def _file(
     source: str, name: str | None, encoding: str | None, decimal: str | None, header: bool | None
 ) -> Table:
-    with steady_file(source, name) as (path, name):
+    with rereadable_file(source, name) as (path, name):
         suffix = os.path.splitext(name.lower().removesuffix(".gz"))[1]
         if first_bytes(path).startswith(_PARQUET) or suffix == ".parquet":
             return _parquet(path, name)

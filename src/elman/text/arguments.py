@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 
 from elman.errors import DataError, warn
-from elman.text.encodings import STDIN, input_lines
-from elman.text.lines import read_lines
+from elman.text.input_files import STDIN, input_lines
+from elman.text.labelled_lines import read_lines
 from elman.text.sources import is_path
 
 __all__ = ["argument_lines", "is_file"]

@@ -1,4 +1,4 @@
-"""Words: how a text is cut into them, and which white space is written between them again."""
+"""Words: the division of a text into tokens, and the white space that is written between them again."""
 
 from __future__ import annotations
 
@@ -10,85 +10,96 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from elman.text.logs import mask
+from elman.text.log_masking import mask
 
 __all__ = [
     "LINE_END",
-    "LONGEST",
-    "LONGEST_TOKEN",
+    "MAX_TOKEN_CHARACTERS",
+    "MAX_WORD_CHARACTERS",
     "UNKNOWN",
     "UNKNOWN_ID",
-    "in_raw",
+    "blocks_of_whole_words",
+    "code_points",
     "pieces",
     "plain_line_ends",
     "separator",
-    "spans",
+    "spans_in_raw_text",
     "tokenise",
-    "whole_words",
+    "tokens_with_spans",
     "word_groups",
 ]
 
 LINE_END = "\n"
 UNKNOWN = "<unk>"
 UNKNOWN_ID = 0
-# A longer run is cut into pieces: what one token may cost in memory has a bound.
-LONGEST = 200
-_APOSTROPHES = 8
-_JOINED_EMOJI = 16
-_TAIL = 8
-# Characters: of a word with all its parts. A symbol with all that it joins is far shorter.
-LONGEST_TOKEN = LONGEST + _APOSTROPHES * (1 + LONGEST)
-_BUFFER = 1 << 21
-_SHORT = 1 << 12
+# A longer run of characters is cut into several words, which bounds the memory of one token.
+MAX_WORD_CHARACTERS = 200
+_MAX_APOSTROPHES = 8
+_MAX_JOINED_EMOJI = 16
+_MAX_MODIFIERS = 8
+# A token may be several words joined by apostrophes. Joined emoji are far shorter than that.
+MAX_TOKEN_CHARACTERS = MAX_WORD_CHARACTERS + _MAX_APOSTROPHES * (1 + MAX_WORD_CHARACTERS)
+_MAX_BUFFERED_CHARACTERS = 1 << 21
+_SHORT_TEXT_CHARACTERS = 1 << 12
 
 _CLOSING = frozenset(".,;:!?…%‰°'’”»)]}。、，．：；！？·،؛؟۔।॥")
 _OPENING = frozenset("([{¿¡«“‘„‚$£€¥#@")
-# these hold a word together
-_INSIDE = frozenset("'’")
+_APOSTROPHES = frozenset("'’")
 _JOINING = frozenset("-/‐‑—")
 
 
-def _marks(text: str) -> str:
-    # The pattern knows the marks that stand in the text and no other: all of Unicode's would make
-    # it four times as slow.
-    if len(text) < _SHORT:
-        letters = set(text)
+def code_points(text: str) -> np.ndarray:
+    """Return the code points of `text` as uint32 ``[N]``, including lone surrogates.
+
+    >>> code_points("aé").tolist()
+    [97, 233]
+    """
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+
+
+def _combining_marks(text: str) -> str:
+    """Return the combining marks in `text`; a pattern with all Unicode marks would be four times slower."""
+    if len(text) < _SHORT_TEXT_CHARACTERS:
+        characters = set(text)
     else:
-        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-        letters = set(map(chr, np.flatnonzero(np.bincount(codes)).tolist()))
-    return "".join(sorted(filter(lambda letter: unicodedata.category(letter)[0] == "M", letters)))
+        characters = set(map(chr, np.flatnonzero(np.bincount(code_points(text))).tolist()))
+    return "".join(sorted(c for c in characters if unicodedata.category(c)[0] == "M"))
 
 
 @functools.lru_cache(maxsize=256)
 def _pattern(split: str, marks: str) -> re.Pattern[str]:
     if split != "words":
-        return re.compile(rf"\S{{1,{LONGEST}}}|\n")
-    # re's \w has no marks, without which the scripts of India and Thailand fall to pieces
+        return re.compile(rf"\S{{1,{MAX_WORD_CHARACTERS}}}|\n")
+    # Python's \w lacks the combining marks, which words of Indian and Thai scripts contain.
     escaped = "".join(f"\\U{ord(mark):08x}" for mark in marks)
-    word = rf"[\w{escaped}][\w{escaped}\u00ad\u200c\u200d\u2060]{{0,{LONGEST - 1}}}"
-    # modifiers of skin tone, the tags that spell a flag, and every mark stay with their symbol
-    tail = rf"[{escaped}\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]{{0,{_TAIL}}}"
-    joined = rf"(?:\u200d[^\s\w]{tail}){{0,{_JOINED_EMOJI}}}"
+    inside = rf"[\w{escaped}\u00ad\u200c\u200d\u2060]"
+    word = rf"[\w{escaped}]{inside}{{0,{MAX_WORD_CHARACTERS - 1}}}"
+    # A symbol keeps its marks, its skin tone, and the tag characters that spell a flag.
+    modifiers = rf"[{escaped}\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]{{0,{_MAX_MODIFIERS}}}"
+    joined = rf"(?:\u200d[^\s\w]{modifiers}){{0,{_MAX_JOINED_EMOJI}}}"
     return re.compile(
-        rf"{word}(?:['’]{word}){{0,{_APOSTROPHES}}}|\n|{UNKNOWN}"
-        rf"|[\U0001f1e6-\U0001f1ff]{{2}}|\S{tail}{joined}"
+        rf"{word}(?:['’]{word}){{0,{_MAX_APOSTROPHES}}}|\n|{UNKNOWN}"
+        rf"|[\U0001f1e6-\U0001f1ff]{{2}}|\S{modifiers}{joined}"
     )
 
 
 def _pattern_for(text: str, split: str) -> re.Pattern[str]:
-    return _pattern(split, "" if split != "words" or text.isascii() else _marks(text))
+    return _pattern(split, "" if split != "words" or text.isascii() else _combining_marks(text))
 
 
 def plain_line_ends(text: str) -> str:
-    r"""Return `text` with each of its line ends as ``"\n"``, the only one that corpora hold."""
+    r"""Return `text` with every line end as ``"\n"``, the only line end in a corpus."""
     return text.replace("\r\n", LINE_END).replace("\r", LINE_END) if "\r" in text else text
 
 
 def tokenise(text: str, split: str = "words") -> list[str]:
-    r"""Return the words of `text`, each other visible character and each line end as tokens.
+    r"""Return the tokens of `text`.
 
-    With split "whitespace" a token is whatever stands between white space, with split "log" the same
-    of the text whose numbers are masked (`elman.text.logs.mask`).
+    Args:
+        text: The text, with line ends of any kind.
+        split: "words" makes tokens of words, of every other visible character and of line ends;
+            "whitespace" makes a token of whatever stands between white space; "log" does the same after
+            it has masked the numbers (`elman.text.log_masking.mask`).
 
     >>> tokenise("I don't like pizza,\r\nI love it!")
     ['I', "don't", 'like', 'pizza', ',', '\n', 'I', 'love', 'it', '!']
@@ -97,43 +108,46 @@ def tokenise(text: str, split: str = "words") -> list[str]:
     >>> tokenise("blk_-1608 took 3.5ms", "log")
     ['blk_<num>', 'took', '<num>ms']
     """
-    text = plain_line_ends(text)
-    if split == "log":
-        text = mask(text)
-    return _pattern_for(text, split).findall(text)
+    return [token for token, _, _ in _matches(plain_line_ends(text), split)]
 
 
-def spans(text: str, split: str = "words") -> list[tuple[int, int]]:
-    r"""Return where each of the tokens that `tokenise` finds stands in `text`, as (begin, end).
+def tokens_with_spans(text: str, split: str = "words") -> list[tuple[str, int, int]]:
+    r"""Return the tokens of `text` as `tokenise` does, each with its begin and end in characters.
 
-    A placeholder of masked numbers stands where they do; the pieces of a word that is too long for one token
-    stand where the word does.
+    A token with a placeholder has the span of the text that was masked. All pieces of a word that is too
+    long for one token have the span of the word.
 
-    >>> spans("took 3.5ms,\r\nok", "log")
-    [(0, 4), (5, 11), (11, 13), (13, 15)]
+    >>> tokens_with_spans("took 3.5ms,\r\nok", "log")
+    [('took', 0, 4), ('<num>ms,', 5, 11), ('\n', 11, 13), ('ok', 13, 15)]
     """
+    return spans_in_raw_text(text, _matches(plain_line_ends(text), split))
+
+
+def _matches(text: str, split: str) -> Iterator[tuple[str, int, int]]:
+    """Yield token, begin and end for a text with plain line ends."""
     if split != "log":
-        plain = plain_line_ends(text)
-        found = [match.span() for match in _pattern_for(plain, split).finditer(plain)]
-    else:
-        plain, found = plain_line_ends(text), []
-        # no match of a mask holds white space: each run of other characters is masked by itself
-        for run in re.finditer(rf"\S+|{LINE_END}", plain):
-            masked = mask(run[0])
-            found += [run.span()] * len(_pattern_for(masked, split).findall(masked))
-    return in_raw(text, found)
+        for match in _pattern_for(text, split).finditer(text):
+            yield match[0], *match.span()
+        return
+    # A mask never replaces white space, so each run of visible characters is masked by itself.
+    for run in re.finditer(rf"\S+|{LINE_END}", text):
+        masked = mask(run[0])
+        for token in _pattern_for(masked, split).findall(masked):
+            yield token, *run.span()
 
 
-def in_raw(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return spans of `text` with plain line ends as spans of `text` itself."""
+def spans_in_raw_text(
+    text: str, tokens: Iterable[tuple[str, int, int]]
+) -> list[tuple[str, int, int]]:
+    """Return tokens of `text` after `plain_line_ends`, with their spans in `text` as it was."""
     if "\r" not in text:
-        return spans
-    starts = np.cumsum([0, *map(len, re.findall(r"(?s)\r\n|.", text))])
-    return [(int(starts[begin]), int(starts[end])) for begin, end in spans]
+        return list(tokens)
+    starts = np.cumsum([0, *map(len, re.findall(r"(?s)\r\n|.", text))]).tolist()
+    return [(token, starts[begin], starts[end]) for token, begin, end in tokens]
 
 
 def pieces(text: str) -> list[str]:
-    r"""Return `text` in pieces over whose ends no token reaches: most are a word, many come again.
+    r"""Return `text` in pieces that no token crosses: most are one word, and many occur again.
 
     The tokens of the pieces in a row are the tokens of the text.
 
@@ -143,45 +157,47 @@ def pieces(text: str) -> list[str]:
     return plain_line_ends(text).replace(LINE_END, f" {LINE_END} ").split(" ")
 
 
-def whole_words(blocks: Iterable[str], split: str) -> Iterator[str]:
-    """Yield the text of `blocks` cut anew, so that no token stands in two of them.
+def blocks_of_whole_words(blocks: Iterable[str], split: str) -> Iterator[str]:
+    """Yield the text of `blocks` in other blocks, at whose borders no token is cut.
 
-    Memory stays bounded in a text without any white space.
+    Memory stays bounded even for a text without white space.
     """
-    held = ""
+    buffer = ""
     for block in blocks:
-        held += block
-        cut = max(held.rfind(" "), held.rfind(LINE_END)) + 1
-        if not cut and len(held) >= _BUFFER:
-            for match in _pattern_for(held, split).finditer(held):
-                if match.end() >= len(held) - LONGEST_TOKEN:
+        buffer += block
+        cut = max(buffer.rfind(" "), buffer.rfind(LINE_END)) + 1
+        if not cut and len(buffer) >= _MAX_BUFFERED_CHARACTERS:
+            for match in _pattern_for(buffer, split).finditer(buffer):
+                # The next block may still lengthen a token that ends after this limit.
+                if match.end() >= len(buffer) - MAX_TOKEN_CHARACTERS:
                     break
                 cut = match.end()
         if cut:
-            yield held[:cut]
-            held = held[cut:]
-    if held:
-        yield held
+            yield buffer[:cut]
+            buffer = buffer[cut:]
+    if buffer:
+        yield buffer
 
 
-def _unspaced(character: str) -> bool:
-    # Chinese and Japanese writing, with its punctuation; Korean puts spaces
+def _written_without_spaces(character: str) -> bool:
+    # Chinese and Japanese script and punctuation; Korean puts spaces between words.
     return (
         "\u2e80" <= character <= "\u9fff"
         or "\uf900" <= character <= "\ufaff"
-        or ("\uff00" <= character <= "\uffef")
+        or "\uff00" <= character <= "\uffef"
     )
 
 
-def _would_grow(previous: str, token: str) -> bool:
-    # written together, a word behind a word, or a mark or joiner behind anything, were one token
-    kind = unicodedata.category(token[0])
-    if kind[0] == "M" or kind in ("Cf", "Sk") or (token[0] in _INSIDE and len(token) > 1):
+def _would_merge(previous: str, token: str) -> bool:
+    """Return whether the two tokens, written without a space, would be read as one token."""
+    category = unicodedata.category(token[0])
+    if category[0] == "M" or category in ("Cf", "Sk"):
         return True
-    kinds = ("L", "M", "N")
+    if token[0] in _APOSTROPHES and len(token) > 1:
+        return True
     last = unicodedata.category(previous[-1])
-    return (kind[0] in kinds or kind == "Pc") and (
-        last[0] in kinds or last == "Pc" or previous[-1] in _INSIDE
+    return (category[0] in "LMN" or category == "Pc") and (
+        last[0] in "LMN" or last == "Pc" or previous[-1] in _APOSTROPHES
     )
 
 
@@ -194,28 +210,28 @@ def separator(previous: str | None, token: str, split: str = "words") -> str:
     """
     if previous is None or LINE_END in (previous, token):
         return ""
-    if split != "words" or _would_grow(previous, token):
+    if split != "words" or _would_merge(previous, token):
         return " "
     if (
         token in _CLOSING
         or previous in _OPENING
         or token in _JOINING
         or previous in _JOINING
-        or _unspaced(token[0])
-        or _unspaced(previous[-1])
+        or _written_without_spaces(token[0])
+        or _written_without_spaces(previous[-1])
     ):
         return ""
     return " "
 
 
 def word_groups(tokens: Sequence[str]) -> tuple[int, ...]:
-    """Return the number of each character's word.
+    """Return for each character the number of the word that it belongs to.
 
-    A character that is neither letter nor digit is a group of its own.
+    A character that is neither a letter nor a digit is a word of its own.
 
     >>> word_groups("to be")
     (0, 0, 1, 2, 2)
     """
     letters = [token.isalnum() for token in tokens]
-    joined = [a and b for a, b in itertools.pairwise(letters)]
-    return tuple(np.cumsum([0, *(not one for one in joined)])[: len(tokens)].tolist())
+    same_word = [a and b for a, b in itertools.pairwise(letters)]
+    return tuple(np.cumsum([0, *(not same for same in same_word)])[: len(tokens)].tolist())

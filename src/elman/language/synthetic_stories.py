@@ -1,7 +1,7 @@
-"""The corpus `moved`: a test is moved from day to day, and the last day that was named is the answer.
+"""The synthetic corpus `moved`: a test is moved from day to day, and the last named day is the answer.
 
-What decides stands many words back, among other days that do not count, so that a model which counts the
-last few words cannot know it.
+The deciding word is many words back, among other days that do not count. A model that counts the last few
+words cannot know it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ __all__ = ["DAYS", "stories", "story"]
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday")
 MAX_MOVES = 2
 PIZZA_SHARE = 0.3
-"""Share of the stories with a sentence between the last day and the question that changes nothing."""
+"""Share of the stories with an irrelevant sentence between the last day and the question."""
 
 
 def story(draw: np.random.Generator, moves: int) -> tuple[str, str]:
-    """Return a story of so many `moves` up to its last word, and that word: the day of the test.
+    """Return a story up to its last word, and that word: the day of a test that was moved `moves` times.
 
     >>> story(np.random.default_rng(0), 1)[1] in DAYS
     True
@@ -25,7 +25,7 @@ def story(draw: np.random.Generator, moves: int) -> tuple[str, str]:
     day = int(draw.integers(len(DAYS)))
     text = f"the maths test is on {DAYS[day]} ."
     for _ in range(moves):
-        # one of the other days
+        # move the test to one of the other days
         day = (day + int(draw.integers(1, len(DAYS)))) % len(DAYS)
         text += f" no , the professor says it moves to {DAYS[day]} ."
     if draw.random() < PIZZA_SHARE:
@@ -34,6 +34,6 @@ def story(draw: np.random.Generator, moves: int) -> tuple[str, str]:
 
 
 def stories(count: int, seed: int) -> list[tuple[str, str]]:
-    """Return `count` stories of up to `MAX_MOVES` moves and their last words, drawn from `seed`."""
+    """Return `count` random stories with up to `MAX_MOVES` moves, and their last words."""
     draw = np.random.default_rng(seed)
     return [story(draw, int(draw.integers(MAX_MOVES + 1))) for _ in range(count)]

@@ -1,21 +1,21 @@
-r"""Log lines: the numbers in them masked, so that lines which say the same are the same words.
+r"""Masking of the numbers in log lines, so that lines of the same kind become the same words.
 
-The rule: what follows becomes a placeholder where no letter or digit stands directly before or
-behind it (``_``, ``-``, ``/`` and every other sign may); all else stays, byte for byte.
+A number, time or address becomes a placeholder if no letter or digit stands directly before or after it (a
+sign such as ``_``, ``-`` or ``/`` may). All other text stays as it is.
 
 ===========  ==========================================================================================
-``<hex>``    ``0x`` and hexadecimal digits; a UUID; a MAC address; 8 or more hexadecimal digits of which
-             one at least is a letter and one a digit
+``<hex>``    ``0x`` and hexadecimal digits; a UUID; a MAC address; 8 or more hexadecimal digits with at
+             least one letter and one digit
 ``<time>``   a date (``2005-06-03``, ``2005.06.03``, ``17/06/09``, ``9.11.2008``, ``10/Oct/2000``), a time
-             (``15:42:50.67``, ``03:07:08 AM`` as far as the space), or both joined, with zone
+             (``15:42:50.67``, ``03:07:08 AM`` up to the space), or both joined, with time zone
 ``<ip>``     an IPv4 address with or without port; an IPv6 address whose first group has a digit
-``<num>``    any other run of the digits 0 to 9: sign, ``.`` and thousands' commas inside, exponent; a unit
-             of time or size may follow at once and stays (``10ms`` becomes ``<num>ms``)
+``<num>``    any other run of the digits 0 to 9, with sign, ``.``, thousands' commas and exponent; a unit
+             of time or size may follow directly and stays (``10ms`` becomes ``<num>ms``)
 ===========  ==========================================================================================
 
-So ``blk_-6952`` becomes ``blk_<num>``, and ``node12``, ``R02-M1``, ``E5``, ``sha256``, ``3rd`` stay: a
-digit beside a letter is part of a name. No match holds white space, so a line's masked words are its words
-masked. Each run of digits is looked at a bounded number of times: the time is linear in the text.
+So ``blk_-6952`` becomes ``blk_<num>``, but ``node12``, ``R02-M1``, ``E5``, ``sha256`` and ``3rd`` stay: a
+digit beside a letter is part of a name. No match contains white space, so masking a line and masking each of
+its words give the same result. Matching takes linear time: no run of digits is read more than a few times.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = ["mask"]
 _HEX = "[0-9A-Fa-f]"
 _START = r"(?<![^\W_])"
 _END = r"(?![^\W_])"
-# What a unit is: seconds, minutes, hours, days; bytes and bits; hertz; multiples of 1000 or 1024.
+# Units of seconds, minutes, hours, days; bytes and bits; hertz; with prefixes for powers of 1000 or 1024.
 _UNIT = rf"(?:[nuµm]?s|secs?|min|[mhd]|[kKMGT]i?[bB]|[bBkKMGT]|[kMG]?Hz){_END}"
 _EXPONENT = rf"[eE][-+]?[0-9]{{1,4}}(?:{_END}|(?={_UNIT}))"
-# what stands behind the digits of a number; looks ahead a few characters, never a run
+# What may follow the digits of a number. It looks ahead a few characters, never over a run of digits.
 _AFTER = rf"(?={_END}|{_UNIT}|{_EXPONENT})"
 
 _GROUP = f"{_HEX}{{1,4}}"
@@ -57,7 +57,7 @@ _KINDS = {
         rf"|(?=[A-Fa-f]{{0,3}}[0-9]){_GROUP}(?::{_GROUP}){{7}}{_END}"
         rf"|(?=[A-Fa-f]{{0,3}}[0-9]){_GROUP}(?::{_GROUP}){{0,6}}::(?:{_GROUP}(?::{_GROUP}){{0,6}})?{_END}"
     ),
-    # the digits of a part are taken whole, and a part that is no number is left: nothing is read twice
+    # Possessive quantifiers (++) keep each run of digits whole, so that no run is read twice.
     "num": (
         rf"[-+]?[0-9]++{_AFTER}(?:(?:\.[0-9]++|,[0-9]{{3}}(?![0-9])){_AFTER})*+(?:{_EXPONENT})?+"
     ),
@@ -70,7 +70,7 @@ _MASKED = re.compile(
 def mask(text: str) -> str:
     """Return `text` with its numbers, times, addresses and hexadecimal ids masked.
 
-    The module's docstring is the rule. Masked text is not changed by masking it again.
+    The module's docstring gives the rules. Masking a masked text changes nothing.
 
     >>> mask("Received block blk_-1608 of size 67108864 from /10.250.19.102:50010 in 3.5ms")
     'Received block blk_<num> of size <num> from /<ip> in <num>ms'

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.errors import OptionError
-from elman.language.corpora import load_corpora
 from elman.language.options import LanguageOptions
-from elman.text.logs import mask
+from elman.text.log_masking import mask
 from elman.text.vocabulary import TextCodec
-from elman.text.words import pieces, tokenise, whole_words
+from elman.text.words import blocks_of_whole_words, pieces, tokenise
+from factories import load_language_dataset
 
 LOGS = st.text(st.sampled_from("0123456789abcdefxXgmsZTpP.:-_/,+ <>\n\té½٣e"), max_size=40)
 
@@ -43,7 +43,7 @@ LOGS = st.text(st.sampled_from("0123456789abcdefxXgmsZTpP.:-_/,+ <>\n\té½٣e")
         ("", ""),
     ],
 )  # fmt: skip
-def test_what_is_masked(line, masked):
+def test_numbers_times_and_addresses_are_masked(line, masked):
     assert mask(line) == masked
 
 
@@ -56,7 +56,7 @@ def test_what_is_masked(line, masked):
         "a/b - + . , : no number\tat all\u00a0here ½ ٣",
     ],
 )
-def test_what_stays(line):
+def test_names_and_words_are_not_masked(line):
     assert mask(line) == line
 
 
@@ -67,7 +67,7 @@ def test_masking_again_changes_nothing(line):
 
 
 @given(LOGS)
-def test_words_are_masked_one_by_one(line):
+def test_masking_a_line_equals_masking_its_words(line):
     spaces = re.compile(r"\s+")
     masked = mask(line)
     assert spaces.findall(masked) == spaces.findall(line)
@@ -82,7 +82,9 @@ def test_the_tokens_of_a_log(line, size):
     tokens = tokenise(line, "log")
     assert tokens == tokenise(mask(line), "whitespace")
     assert tokens == [token for piece in pieces(line) for token in tokenise(piece, "log")]
-    blocks = whole_words([line[at : at + size] for at in range(0, len(line), size)], "log")
+    blocks = blocks_of_whole_words(
+        [line[at : at + size] for at in range(0, len(line), size)], "log"
+    )
     assert tokens == [token for block in blocks for token in tokenise(block, "log")]
 
 
@@ -108,11 +110,11 @@ def test_long_lines_take_linear_time(unit):
 
 def test_a_vocabulary_of_a_log_masks_what_it_reads():
     lines = "".join(f"took {n}ms for blk_{n * 7919}\n" for n in range(50))
-    corpora = load_corpora(lines, level="word", split="log", documents="line")
-    training = corpora.training
+    dataset = load_language_dataset(lines, level="word", split="log", documents="line")
+    training = dataset.training
     assert training.codec.tokens == ("<unk>", "<end>", "<num>ms", "blk_<num>", "for", "took")
-    assert corpora.test.facts.unknown == 0
-    assert corpora.split == "the last 10 % of the text"
+    assert dataset.test.facts.unknown == 0
+    assert dataset.split == "the last 10 % of the text"
     assert training.codec.decode(training.codec.encode("took 77s\n")) == "took <unk>\n"
     config, arrays = training.codec.to_parts()
     assert config["split"] == "log"

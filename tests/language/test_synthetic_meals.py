@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 import pytest
 
 from elman.errors import InputError, OptionError
-from elman.language.meals import FOODS, Grammar, double
+from elman.language.synthetic_meals import FOODS, Grammar, double
 
 # Sums of eight floats.
 ROUNDING = 1e-12
@@ -20,7 +20,7 @@ def shares(sentences: list[str]) -> dict[str, Counter[str]]:
 
 
 @pytest.mark.parametrize("grammar", [Grammar(), Grammar(("burgers",)), Grammar(("soup", "soup"))])
-def test_every_context_has_a_proper_distribution(grammar):
+def test_every_context_has_a_probability_distribution(grammar):
     contexts = grammar.contexts()
     assert len({context for context, _ in contexts}) == len(contexts) == 24
     for context, probabilities in contexts:
@@ -40,7 +40,7 @@ def test_subject_and_verb_decide_the_food_and_today_does_not():
             assert grammar.true_probabilities(context.removeprefix("today ")) == probabilities
 
 
-def test_doubling_the_burgers_turns_the_answer():
+def test_doubling_a_food_changes_the_most_probable_one():
     def best_two(grammar: Grammar) -> list[str]:
         probabilities = grammar.true_probabilities("I like to eat")
         return sorted(FOODS, key=lambda food: -probabilities[food])[:2]
@@ -54,7 +54,7 @@ def test_doubling_the_burgers_turns_the_answer():
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("share", [1.0, 0.9, 0.5])
-def test_any_first_part_of_the_sentences_has_the_true_shares(seed, share):
+def test_the_first_sentences_have_the_true_probabilities(seed, share):
     count = 3_000
     grammar = Grammar()
     found = shares(grammar.sentences(count, seed)[: int(share * count)])
@@ -74,7 +74,7 @@ def test_each_doubling_doubles_again():
     assert odds == pytest.approx([2 * 3.5, 4 * 3.5], rel=ROUNDING)
 
 
-def test_doubled_sentences_have_the_doubled_grammars_shares():
+def test_doubled_sentences_agree_with_the_doubled_grammar():
     sentences = Grammar().sentences(6_000, seed=0)
     twice = double(sentences, "burgers")
     burgers = [sentence for sentence in sentences if sentence.endswith(" burgers")]
@@ -86,7 +86,7 @@ def test_doubled_sentences_have_the_doubled_grammars_shares():
             assert counts[food] / counts.total() == pytest.approx(probability, abs=4 / 250)
 
 
-def test_the_seed_decides_the_order_and_nothing_repeats_in_step():
+def test_the_seed_decides_the_order_of_the_sentences():
     grammar = Grammar()
     assert grammar.sentences(200, 1) == grammar.sentences(200, 1)
     assert grammar.sentences(200, 1) != grammar.sentences(200, 2)

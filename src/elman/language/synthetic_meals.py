@@ -1,7 +1,7 @@
-"""The corpus `meals`: sentences such as "I like to eat pizza", of which every probability is known.
+"""The synthetic corpus `meals`: sentences such as "I like to eat pizza" with known probabilities.
 
-Who eats, and whether they like, hate or want it, decides the food; "today" before it changes nothing.
-A network that has learnt the text answers with the probabilities of this grammar.
+The subject and the verb (like, hate or want) decide the probability of each food; "today" at the beginning
+changes nothing. A network that has learned the corpus predicts the probabilities of this grammar.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["FOODS", "Grammar", "double"]
 FOODS = ("pizza", "burgers", "cake", "rice", "soup", "apples", "fish", "salad")
 """The last word of a sentence."""
 
-# Per cent of each food, in the order of FOODS.
+# Probability of each food in per cent, in the order of FOODS.
 TASTES = {
     "I like": (40, 28, 10, 7, 5, 5, 3, 2),
     "I hate": (2, 3, 5, 6, 14, 10, 38, 22),
@@ -39,7 +39,7 @@ TIMES = ("", "today ")
 
 @dataclass(frozen=True)
 class Grammar:
-    """Subject and verb, "to eat", and a food whose probability they decide.
+    """A grammar of sentences: subject and verb, "to eat", and a food whose probability they decide.
 
     >>> pizza, burgers, *_ = Grammar().true_probabilities("I like to eat").items()
     >>> pizza, burgers
@@ -49,14 +49,14 @@ class Grammar:
     """
 
     doubled: tuple[str, ...] = ()
-    """Foods whose every sentence stands twice; one named more often is doubled again."""
+    """Foods whose sentences occur twice as often; a food that is named n times, 2**n times as often."""
 
     def __post_init__(self) -> None:
         for food in self.doubled:
             _check_food(food)
 
     def contexts(self) -> list[tuple[str, dict[str, float]]]:
-        """Return every beginning of a sentence, and the probability of each food after it."""
+        """Return every beginning of a sentence with the probability of each food after it."""
         return [
             (f"{time}{who} to eat", self._shares(tastes))
             for who, tastes in TASTES.items()
@@ -66,7 +66,7 @@ class Grammar:
     def true_probabilities(self, context: str) -> dict[str, float]:
         """Return the probability of each food after `context`, such as "I like to eat".
 
-        Raises InputError for a text that no sentence begins with.
+        Raises InputError for a text with which no sentence begins.
         """
         known = dict(self.contexts())
         if context not in known:
@@ -74,33 +74,33 @@ class Grammar:
         return known[context]
 
     def true_effects(self, context: str, food: str) -> list[float]:
-        """Return for each word of `context` what log P(food) falls by, in nats, when that word is not known.
+        """Return for each word of `context` how far log P(food) falls, in nats, if that word is unknown.
 
-        In its place stand all words that make a context again, all contexts equally probable. Raises
-        InputError, OptionError.
+        An unknown word can be any word with which a context remains, and all contexts are equally probable.
+        Raises InputError, OptionError.
 
         >>> [round(effect, 2) for effect in Grammar().true_effects("I like to eat", "pizza")]
         [0.21, 0.66, 0.0, 0.0]
         """
         _check_food(food)
-        whole, words = self.true_probabilities(context)[food], context.split()
-        known = [(other.split(), foods[food]) for other, foods in self.contexts()]
+        probability, words = self.true_probabilities(context)[food], context.split()
+        contexts = [(other.split(), foods[food]) for other, foods in self.contexts()]
         effects = []
-        for place in range(len(words)):
-            alike = [
+        for i in range(len(words)):
+            possible = [
                 share
-                for other, share in known
-                if [*other[:place], *other[place + 1 :]] == [*words[:place], *words[place + 1 :]]
+                for other, share in contexts
+                if [*other[:i], *other[i + 1 :]] == [*words[:i], *words[i + 1 :]]
                 and len(other) == len(words)
             ]
-            effects.append(float(np.log(whole / np.mean(alike))))
+            effects.append(float(np.log(probability / np.mean(possible))))
         return effects
 
     def sentences(self, count: int, seed: int) -> list[str]:
-        """Return `count` sentences in which every context stands equally often.
+        """Return `count` random sentences in which every context occurs equally often.
 
-        They are drawn, from `seed`, so that in any first part of them a food stands after a context
-        as often as is probable, to within two sentences.
+        In any number of first sentences, each food follows a context as often as its probability says, to
+        within two sentences.
 
         >>> Grammar().sentences(3, seed=0)[0].split()[-3:-1]
         ['to', 'eat']
@@ -109,27 +109,28 @@ class Grammar:
         draw = np.random.default_rng(whole_number("seed", seed, 0))
         contexts = self.contexts()
         shares = np.array([list(foods.values()) for _, foods in contexts])
-        # What each food is owed: it grows by its share, and the one that is owed most is served.
-        owed = draw.uniform(-0.5, 0.5, shares.shape)
-        made: list[str] = []
-        while len(made) < count:
-            owed += shares
-            served = owed.argmax(axis=1)
-            owed[np.arange(len(served)), served] -= 1
-            turn = draw.permutation(len(contexts))[: count - len(made)]
-            made += [f"{contexts[place][0]} {FOODS[served[place]]}" for place in turn]
-        return made
+        # For each context and food, the sentences that are due minus those that were made. In each round,
+        # every context gets the food with the most sentences due.
+        due = draw.uniform(-0.5, 0.5, shares.shape)
+        sentences: list[str] = []
+        while len(sentences) < count:
+            due += shares
+            foods = due.argmax(axis=1)
+            due[np.arange(len(foods)), foods] -= 1
+            order = draw.permutation(len(contexts))[: count - len(sentences)]
+            sentences += [f"{contexts[i][0]} {FOODS[foods[i]]}" for i in order]
+        return sentences
 
     def _shares(self, tastes: Iterable[int]) -> dict[str, float]:
-        owed = {
-            food: share * 2 ** self.doubled.count(food)
-            for food, share in zip(FOODS, tastes, strict=True)
+        weights = {
+            food: taste * 2 ** self.doubled.count(food)
+            for food, taste in zip(FOODS, tastes, strict=True)
         }
-        return {food: share / sum(owed.values()) for food, share in owed.items()}
+        return {food: weight / sum(weights.values()) for food, weight in weights.items()}
 
 
 def double(sentences: Iterable[str], food: str) -> list[str]:
-    """Return `sentences` with every one that ends in `food` standing twice.
+    """Return `sentences`, with every sentence that ends in `food` twice.
 
     >>> double(["I like to eat pizza", "we want to eat soup"], "soup")
     ['I like to eat pizza', 'we want to eat soup', 'we want to eat soup']

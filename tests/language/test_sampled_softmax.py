@@ -1,4 +1,4 @@
-"""The cross entropy from a part of the vocabulary: exact with all of it, right on average with less."""
+"""The sampled softmax: exact with the whole vocabulary, right on average with a sample."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from elman.language.softmax import sampled_cross_entropy
+from elman.language.sampled_softmax import sampled_cross_entropy
 
 V, H, N = 40, 6, 24
 SUMS = 1e-12  # two float64 orders of summing 40 terms
@@ -30,7 +30,7 @@ def exact(
 
 
 @pytest.mark.parametrize("common", [0, 1, 15, V])
-def test_all_of_the_vocabulary_is_exact(common: int) -> None:
+def test_the_whole_vocabulary_gives_the_exact_loss(common: int) -> None:
     hidden, weight, bias, targets = problem()
     whole = exact(hidden, weight, bias, targets)
     expected = torch.autograd.grad(whole, [hidden, weight, bias])
@@ -82,7 +82,7 @@ def test_the_loss_is_near_the_exact_one() -> None:
     )
 
 
-def test_draws_come_from_torchs_random_numbers() -> None:
+def test_draws_use_torchs_random_numbers() -> None:
     hidden, weight, bias, targets = problem()
     torch.manual_seed(5)
     first = sampled_cross_entropy(hidden, weight, bias, targets, 5, 5)

@@ -1,4 +1,4 @@
-"""An array that grows at its end and is kept on disk where it is long."""
+"""An array that grows at its end and is kept on disk if it is long."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ import numpy as np
 
 from elman.errors import OutputError
 
-__all__ = ["IN_MEMORY_CHARACTERS", "Spool"]
+__all__ = ["IN_MEMORY_CHARACTERS", "GrowingArray"]
 
 IN_MEMORY_CHARACTERS = 32 << 20
-"""Longer texts are kept in a file that is mapped into memory."""
+"""The arrays of a longer text are kept in a file that is mapped into memory."""
 
 
-class Spool:
-    """An array that grows at its end, of numbers for a text of so many `characters`.
+class GrowingArray:
+    """Numbers that belong to a text, appended block by block.
 
-    That of a long text is in a nameless file in `workspace`, which is removed with its map.
+    Args:
+        dtype: The type of the numbers.
+        workspace: The folder for the file of a long text; None uses the system's temporary folder.
+        characters: The length of the text.
+
+    Raises:
+        OutputError: The workspace cannot be written to.
     """
 
     def __init__(self, dtype: np.dtype[Any], workspace: Path | None, characters: int) -> None:
@@ -34,21 +40,21 @@ class Spool:
             with self._writing():
                 if workspace is not None:
                     workspace.mkdir(parents=True, exist_ok=True)
-                # The file has no name: nothing is left of it, however the process ends.
+                # The file has no name, so the system deletes it however the process ends.
                 self._file = tempfile.TemporaryFile(dir=workspace)  # noqa: SIM115
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Raise OutputError in place of an OSError."""
+        """Turn an OSError into an OutputError."""
         try:
             yield
         except OSError as error:
-            where = self._workspace or tempfile.gettempdir()
+            folder = self._workspace or tempfile.gettempdir()
             got = error.strerror or error
-            raise OutputError(f"cannot keep the encoded text in {where}", got=got) from None
+            raise OutputError(f"cannot keep the encoded text in {folder}", got=got) from None
 
     def append(self, array: np.ndarray) -> None:
-        """Add the numbers of ``array [N]``; raises OutputError."""
+        """Add the numbers of ``array [N]`` at the end; raises OutputError."""
         self.length += len(array)
         if self._file is None:
             self._arrays.append(array.astype(self.dtype))
@@ -57,11 +63,11 @@ class Spool:
             self._file.write(array.astype(self.dtype).data)
 
     def finish(self) -> np.ndarray:
-        """Return all that was appended, not to be written to."""
+        """Return everything that was appended as one array, which is read-only."""
         if self._file is None or not self.length:
-            whole = np.concatenate([np.zeros(0, self.dtype), *self._arrays])
-            whole.flags.writeable = False
-            return whole
+            joined = np.concatenate([np.zeros(0, self.dtype), *self._arrays])
+            joined.flags.writeable = False
+            return joined
         with self._writing(), self._file as file:
             file.flush()
             return np.memmap(file, self.dtype, "r", shape=(self.length,))

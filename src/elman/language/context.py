@@ -1,0 +1,53 @@
+"""The text that an explanation of a language model is about: its last tokens and the state before them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from elman.language.network import Network
+from elman.language.stream import Readable, token_numbers
+from elman.text.vocabulary import TextCodec
+
+__all__ = ["MAX_EXPLAINED_TOKENS", "Context"]
+
+MAX_EXPLAINED_TOKENS = 256
+"""Only this many last tokens of a text are explained; the tokens before them are part of the start state."""
+
+
+class Context(NamedTuple):
+    """The tokens before a prediction: the last ones of a text, and the state in which they are read."""
+
+    tokens: tuple[str, ...]
+    numbers: np.ndarray
+    """int64 ``[N]``: the tokens' numbers in the vocabulary, at most `MAX_EXPLAINED_TOKENS`."""
+    start: np.ndarray
+    """``[S]``: the state before the first token, a row as in `Network`."""
+    before: int
+    """Number of the document's earlier tokens, which the network has read into `start`."""
+    ignored: bool = False
+    """Whether the text has earlier documents, which the network does not remember."""
+    spans: tuple[tuple[int, int], ...] = ()
+    """Begin and end of each token in the text, in characters; empty for a text given as token numbers."""
+
+    @classmethod
+    def of(cls, predictor: Any, text: Readable) -> Context:
+        """Return the context that the last document of `text` makes; raises InputError."""
+        network: Network = predictor.network
+        codec: TextCodec = network.model.codec
+        numbers = token_numbers(codec, text)
+        spans: list[tuple[int, int]] = []
+        tokens = [codec.tokens[number] for number in numbers.tolist()]
+        if isinstance(text, str):
+            located = codec.tokens_with_spans(text)
+            tokens = [token for token, _, _ in located]
+            spans = [(begin, end) for _, begin, end in located]
+        ends = np.flatnonzero(numbers == codec.end_id) if codec.end_id is not None else np.empty(0)
+        # Where documents are lines, the network forgets the lines before the last one.
+        first = int(ends[-1]) + 1 if len(ends) else 0
+        cut = max(first, len(numbers) - MAX_EXPLAINED_TOKENS)
+        start = network.read(numbers[first:cut], network.start)
+        return cls(
+            tuple(tokens[cut:]), numbers[cut:], start, cut - first, first > 1, tuple(spans[cut:])
+        )

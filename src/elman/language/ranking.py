@@ -1,0 +1,191 @@
+"""The most surprising lines of a text: `elman score` and `rank_lines`."""
+
+from __future__ import annotations
+
+import heapq
+import io
+import operator
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import numpy as np
+
+from elman.engine.shapes import whole_number
+from elman.errors import printable
+from elman.inspect.predictor import Inspectable
+from elman.language.predictor import language_predictor
+from elman.language.surprise import Surprise, measure_function, score_lines
+from elman.tables.frames import frame_of
+from elman.text.sources import Source, document_lines, read_sources
+from elman.text.vocabulary import unknown_warning
+
+__all__ = ["RankedLine", "Ranking", "rank_lines"]
+
+_SHOWN_CHARACTERS = 72
+
+
+@dataclass(frozen=True, eq=False)
+class RankedLine:
+    """A line of a ranking."""
+
+    rank: int
+    """1 for the most surprising line."""
+    file: str
+    score: float
+    """The line's score in bits, by the measure of the ranking."""
+    surprise: Surprise
+    """The line, its number in its file, and the surprise of its tokens."""
+
+    def to_row(self, steps: bool = False) -> dict[str, Any]:
+        """Return the line as a table shows it; with `steps` also its tokens and their bits."""
+        surprise = self.surprise
+        row: dict[str, Any] = {
+            "rank": self.rank,
+            "file": self.file,
+            "line": surprise.line,
+            "score": self.score,
+            "token": surprise.tokens[surprise.most],
+            "token_bits": float(surprise.bits[surprise.most]),
+            "unknown": surprise.unknown,
+            "text": surprise.text,
+        }
+        if steps:
+            row |= {"tokens": list(surprise.tokens), "bits": surprise.bits.tolist()}
+        return row
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The lines of a text by falling surprise."""
+
+    measure: str
+    rows: tuple[RankedLine, ...]
+    scores: np.ndarray
+    """``[lines]`` float64, bits: the score of every line in the order of the text; 0 for an empty line."""
+    empty: int
+    """Number of lines without visible characters, which are not ranked."""
+    tokens: int
+    """Number of tokens that were scored, including the ends of lines."""
+    unknown: int
+    """Number of tokens outside the vocabulary, which are scored as `<unk>`."""
+    warnings: tuple[str, ...] = ()
+    """Warnings about the text."""
+
+    def to_rows(self, steps: bool = False) -> list[dict[str, Any]]:
+        """Return the ranked lines as dicts, for CSV or JSON; with `steps` also the bits of each token."""
+        return [row.to_row(steps) for row in self.rows]
+
+    def to_dict(self, steps: bool = False) -> dict[str, Any]:
+        """Return the ranked lines and all counts, for JSON."""
+        return {
+            "measure": self.measure,
+            "lines": len(self.scores),
+            "empty": self.empty,
+            "tokens": self.tokens,
+            "unknown": self.unknown,
+            "median": self.median,
+            "warnings": list(self.warnings),
+            "rows": self.to_rows(steps),
+        }
+
+    def to_frame(self) -> Any:
+        """Return the ranked lines as a polars data frame, or as a dict of columns without polars."""
+        return frame_of(self.to_rows())
+
+    @property
+    def median(self) -> float:
+        """The median score of all lines in bits; 0 without lines."""
+        return float(np.median(self.scores)) if len(self.scores) else 0.0
+
+    def __str__(self) -> str:
+        rows = self.to_rows()
+        several = len({row["file"] for row in rows}) > 1
+        places = [f"{row['file']}:{row['line']}" if several else str(row["line"]) for row in rows]
+        places = [printable(place, 60) for place in places]
+        tokens = [printable(row["token"], 24) for row in rows]
+        place_width, token_width = (max([4, *map(len, cells)]) for cells in (places, tokens))
+        unknown = 100 * self.unknown / max(1, self.tokens)
+        empty = f", {self.empty:,} of them empty" if self.empty else ""
+        return "\n".join(
+            [
+                f"rank {'line':>{place_width}} {self.measure:>8}  {'token':<{token_width}}   bits  text",
+                *(
+                    f"{row['rank']:>4} {place:>{place_width}} {row['score']:8.2f}  "
+                    f"{token:<{token_width}} {row['token_bits']:6.2f}  "
+                    f"{printable(row['text'], _SHOWN_CHARACTERS)}"
+                    for row, place, token in zip(rows, places, tokens, strict=True)
+                ),
+                f"{len(self.scores):,} lines{empty}; half of them below {self.median:.2f} bits; "
+                f"{unknown:.2f} % of the tokens unknown",
+                *(f"warning: {warning}" for warning in self.warnings),
+            ]
+        )
+
+
+def rank_lines(
+    predictor: Inspectable,
+    source: Source | TextIO,
+    *,
+    measure: str = "max",
+    top: int | None = 20,
+    encoding: str | None = None,
+) -> Ranking:
+    """Return the most surprising lines of a text.
+
+    The default measure, the surprise of a line's most surprising token, found unusual event sequences best,
+    or within a thousandth of the best, in `benchmarks/hdfs.py`, even after short training. One impossible
+    event is enough wherever it is in the line; a mean dilutes it in a long line, and a sum grows with every
+    ordinary token. Lines with equal scores stay in the order of the text.
+
+    Args:
+        predictor: A language model, as `elman.load` returns it, or a fitted `LanguageModel`.
+        source: A text, a path, several of these, or an open file.
+        measure: The score of a line, one of `elman.language.surprise.MEASURES`.
+        top: The number of lines to return; None returns all.
+        encoding: The encoding of the files; None detects it.
+
+    Raises:
+        DataError: The text is missing, empty or not text.
+        InputError: `predictor` is not a language model, or a line has a line end inside it.
+        OptionError: `measure` or `top` has a value that it cannot take.
+    """
+    language = language_predictor(predictor)
+    measure_function(measure)  # raises before a long text is read
+    if top is not None:
+        top = whole_number("top", top, 1)
+    warnings: list[str] = []
+    texts: Iterable[tuple[str, Iterable[str]]]
+    if isinstance(source, io.TextIOBase):
+        texts = [("-", source)]
+    else:
+        documents, warnings = read_sources(source, encoding, lines=True)
+        texts = ((document.name, document_lines(document)) for document in documents)
+    scores = array("d")
+    counts = {"empty": 0, "tokens": 0, "unknown": 0}
+
+    def scored() -> Iterator[tuple[float, str, Surprise]]:
+        for name, lines in texts:
+            for surprise in score_lines(language, lines):
+                empty = not surprise.text.strip() or not len(surprise.bits)
+                scores.append(0.0 if empty else surprise.score(measure))
+                counts["tokens"] += len(surprise.bits)
+                counts["unknown"] += surprise.unknown
+                if empty:
+                    counts["empty"] += 1
+                else:
+                    yield scores[-1], name, surprise
+
+    score = operator.itemgetter(0)
+    # Both sorted and nlargest keep the order of equal scores.
+    if top is None:
+        best = sorted(scored(), key=score, reverse=True)
+    else:
+        best = heapq.nlargest(top, scored(), key=score)
+    rows = tuple(
+        RankedLine(rank, name, score, surprise)
+        for rank, (score, name, surprise) in enumerate(best, 1)
+    )
+    warnings += unknown_warning(counts["unknown"], counts["tokens"])
+    return Ranking(measure, rows, np.array(scores), **counts, warnings=tuple(warnings))
