@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from elman.errors import DataError, ShapeError
 from elman.tables.columns import column_of, is_missing
-from elman.text.words import plain_line_ends
+from elman.text.words import MAX_WORD_CHARACTERS, plain_line_ends
 
 __all__ = ["Kind", "SequenceSource", "Sequences", "check_finite"]
 
