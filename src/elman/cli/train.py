@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import Field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 from elman.cli.app import PARSERS, Json, print_json, with_options
 from elman.cli.inputs import READING, pop_columns, pop_reading
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainCommand", "guess_task", "train"]
 
+# Begins the words for a default. An option whose help has them describes its default itself.
+_DEFAULT = "(default:"
 COLUMN_HELP = {
     "text": "column of texts, or of tokens",
     "label": "column of labels, numbers or tags; or a file of them, with a line for each text",
@@ -207,23 +210,44 @@ def _annotation(name: str, declared: Mapping[str, tuple[Field[Any], Any]]) -> An
 
 
 def _default_help(declared: Mapping[str, tuple[Field[Any], Any]]) -> str:
-    """Return the default of an option in brackets, by task where the tasks differ, and who has it."""
+    """Return the default of an option, by task where the tasks differ, and the tasks that have the option."""
     tasks_by_default: dict[Any, list[str]] = {}
     for task, (field, _) in declared.items():
         tasks_by_default.setdefault(field.default, []).append(task)
     defaults = [
-        (("yes" if default else "no") if isinstance(default, bool) else str(default))
-        + (f" for {', '.join(tasks)}" if len(tasks_by_default) > 1 else "")
+        _shown(default) + (f" for {_task_words(tasks)}" if len(tasks_by_default) > 1 else "")
         for default, tasks in tasks_by_default.items()
         if default is not None
     ]
-    text = f" [{'; '.join(defaults)}]" if defaults else ""
-    panels = {TASKS[task].panel for task in declared}
-    everybody = len(declared) == len(TASKS)
-    all_of_panel = len(panels) == 1 and all(
-        task.name in declared for task in TASKS.values() if task.panel in panels
+    described = (
+        len(tasks_by_default) == 1 and _DEFAULT in next(iter(declared.values()))[0].metadata["help"]
     )
-    return text if everybody or all_of_panel else f"{text} ({', '.join(declared)})"
+    text = f" {_DEFAULT} {'; '.join(defaults)})" if defaults and not described else ""
+    words = _task_words([*declared])
+    whole_panel = words in {_panel_word(task) for task in TASKS.values()}
+    return text if len(declared) == len(TASKS) or whole_panel else f"{text} ({words})"
+
+
+def _shown(default: Any) -> str:
+    return ("yes" if default else "no") if isinstance(default, bool) else str(default)
+
+
+def _panel_word(task: Task[Any, Any]) -> str:
+    """Return the word for the data of a task, such as "labels"."""
+    return task.panel.split(" (")[0].lower()
+
+
+def _task_words(names: list[str]) -> str:
+    """Return tasks in words: the word of a panel stands for all of its tasks."""
+    tasks_by_word: dict[str, set[str]] = {}
+    for name, task in TASKS.items():
+        tasks_by_word.setdefault(_panel_word(task), set()).add(name)
+    words = [
+        word if tasks_by_word[word] <= {*names} else name
+        for name in names
+        for word in (_panel_word(TASKS[name]),)
+    ]
+    return ", ".join(dict.fromkeys(words))
 
 
 def _panel(group: str, tasks: list[str]) -> str:
@@ -246,26 +270,46 @@ def _options() -> dict[str, Any]:
         hints = get_type_hints(task.options)
         for field in task.options.declared():
             declared.setdefault(field.name, {})[name] = field, hints[field.name]
-    fixed = READING | {name: _column(name) for name in COLUMN_HELP}
-    return fixed | {
-        name: _annotation(name, declared[name])
-        for name in sorted(declared, key=lambda name: len(declared[name]) < len(TASKS))
-        if name not in fixed
-    }
+    options = READING | {name: _column(name) for name in COLUMN_HELP}
+    options |= {name: _annotation(name, declared[name]) for name in declared if name not in options}
+
+    panels = [*dict.fromkeys(task.panel for task in TASKS.values())]
+
+    def panel_number(name: str) -> int:
+        """Return 0 for an option that panels share, so that it comes first, else the panel's number."""
+        own = {task.panel for task in TASKS.values() if name in _option_names(task)}
+        return 1 + panels.index(own.pop()) if len(own) == 1 else 0
+
+    return {name: options[name] for name in sorted(options, key=panel_number)}
 
 
 class TrainCommand(TyperCommand):
     """The command `train`, whose help shows only the options of the task that ``--task`` names."""
 
     def get_params(self, ctx: Context) -> list[Parameter]:
-        """Return the parameters; after an eager ``--task`` only those of this task."""
+        """Return the parameters; after an eager ``--task`` only those of this task, in its words."""
         parameters = super().get_params(ctx)
         task = TASKS.get(ctx.params.get("task_name") or "")
         if task is None:
             return parameters
         own = _option_names(task)
         others = {name for other in TASKS.values() for name in _option_names(other)} - own
-        return [parameter for parameter in parameters if parameter.name not in others]
+        return [
+            _own_help(parameter, task) for parameter in parameters if parameter.name not in others
+        ]
+
+
+def _own_help(parameter: Parameter, task: Task[Any, Any]) -> Parameter:
+    """Return an option with the help, default and group that its task declares."""
+    field = next((field for field in task.options.declared() if field.name == parameter.name), None)
+    if field is None or not isinstance(parameter, TyperOption):
+        return parameter
+    option = copy(parameter)
+    option.help = field.metadata["help"]
+    if field.default is not None and _DEFAULT not in option.help:
+        option.help += f" {_DEFAULT} {_shown(field.default)})"
+    option.rich_help_panel = field.metadata["group"]
+    return option
 
 
 train = with_options(_train, _options())

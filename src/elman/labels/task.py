@@ -51,7 +51,7 @@ class _LabelledTask(Generic[P]):
     """Members that the three tasks share; `P` is the class of the predictor."""
 
     name: str
-    panel = "Labelled sequences (classify, regress, tag)"
+    panel = "Labels (classify, regress, tag)"
     column_options: tuple[str, ...] = ("text", "label", "columns", "id_column", "time_column")
     trains_on_held_out_files = True
     needs_input = True
