@@ -68,3 +68,14 @@ def test_the_shell_completes_commands_and_options() -> None:
             command, env=environment, capture_output=True, text=True, check=True, timeout=60
         )
         assert done.stdout.split() == [completed]
+
+
+def test_the_help_shows_the_default_of_each_task(run: Any) -> None:
+    text = " ".join(run("train", "--help").out.split())
+    assert "recurrent cell (default: lstm for text, labels; gru for series)" in text
+    for name, task in TASKS.items():
+        text = " ".join(run("train", "--task", name, "--help").out.split())
+        assert f"recurrent cell (default: {task.options.defaults()['cell']})" in text
+        for field in task.options.declared():
+            if field.name not in (*READING, "id_column", "time_column"):
+                assert field.metadata["help"] in text, field.name
