@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from typing_extensions import TypedDict
 
 from elman.errors import InputError
 from elman.inspect.replies import NO_DETAILS, ModelDetails, Replies, Reply, SequenceInput
+from elman.labels.batches import EncodedSequences
+from elman.labels.dataset import Sequences
 
 if TYPE_CHECKING:
-    from elman.labels.dataset import Sequences
     from elman.labels.predictor import (
         ClassifierPredictor,
         LabelPredictor,
@@ -64,6 +65,8 @@ class TagsReply(TypedDict):
 class _SequenceReplies(Replies):
     predictor: LabelPredictor
     panels = frozenset({"series"})
+    tags_steps: ClassVar[bool] = False
+    """Whether each step of a sequence has an answer of its own."""
 
     def details(self) -> ModelDetails:
         """Return the vocabulary of a model that reads tokens, and the labels that it answers with."""
@@ -78,20 +81,13 @@ class _SequenceReplies(Replies):
 
     def check_length(self, value: SequenceInput) -> None:
         """Raise InputError if a sequence has more than `MAX_EXPLAINED_STEPS` steps."""
-        from elman.labels.batches import EncodedSequences
-        from elman.labels.dataset import Sequences
-
-        encoded = EncodedSequences.of(
-            self.predictor.network.codec, self._as_sequences(Sequences.of([value]))
-        )
+        sequences = Sequences.of([value])
+        sequences = sequences.stepwise() if self.tags_steps else sequences
+        encoded = EncodedSequences.of(self.predictor.network.codec, sequences)
         steps = int(encoded.lengths[0])
         if steps > MAX_EXPLAINED_STEPS:
             expected = f"at most {MAX_EXPLAINED_STEPS:,}"
             raise InputError("input", got=f"{steps:,} steps", expected=expected)
-
-    def _as_sequences(self, sequences: Sequences) -> Sequences:
-        """Return sequences as this task reads them."""
-        return sequences
 
 
 class ClassifierReplies(_SequenceReplies):
@@ -131,11 +127,9 @@ class TaggerReplies(_SequenceReplies):
     predictor: TaggerPredictor
     reply_type = TagsReply
     reads = "sequences and tags their steps"
+    tags_steps = True
 
     def predict(self, inputs: Sequence[SequenceInput], k: int) -> list[Reply]:
         """Return the tags of each sequence; `k` has no meaning here."""
         del k
         return [{"tags": [str(tag) for tag in tags]} for tags in self.predictor.predict(inputs)]
-
-    def _as_sequences(self, sequences: Sequences) -> Sequences:
-        return sequences.stepwise()

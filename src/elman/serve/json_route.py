@@ -1,7 +1,7 @@
 """Route class of the API: validates the JSON body, runs the endpoint and encodes its reply as JSON.
 
-FastAPI's own handler is replaced because it parses and validates a body on the event loop, accepts repeated
-fields, and checks every reply a second time (decision record 0018).
+FastAPI's own handler is replaced because it validates a body on the event loop, accepts repeated fields, and
+runs endpoints in threads that take no turns (decision record 0018).
 """
 
 from __future__ import annotations
