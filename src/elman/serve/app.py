@@ -19,14 +19,13 @@ from elman.serve import page_files, routes_explain, routes_models, routes_openai
 from elman.serve.http_errors import NotFoundError
 from elman.serve.json_route import ErrorReply, JsonRoute, error_response
 from elman.serve.middleware import SecurityMiddleware
-from elman.serve.served_models import ServedModels
+from elman.serve.served_models import Served, ServedModels
 from elman.serve.settings import Settings
 from elman.serve.training_runs import runs_router
 
-__all__ = ["HealthReply", "create_app"]
+__all__ = ["HealthReply", "create_app", "healthz", "metrics"]
 
-SWEEP_SECONDS = 30.0
-"""Time between two searches for idle streams when no client creates one."""
+router = APIRouter(tags=["server"], route_class=JsonRoute)
 OPENAI_ALTERNATIVES = {
     "/chat": "POST /v1/completions, which continues a text",
     "/responses": "POST /v1/completions, which continues a text",
@@ -44,6 +43,19 @@ class HealthReply(TypedDict):
     status: str
 
 
+@router.get("/healthz")
+async def healthz() -> HealthReply:
+    """Say that the server answers."""
+    return {"status": "ok"}
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(served: Served) -> Response:
+    """Return the counters in the text format of Prometheus."""
+    media_type = "text/plain; version=0.0.4; charset=utf-8"
+    return Response(served.metrics.text(), media_type=media_type)
+
+
 def create_app(
     models: Mapping[str, Predictor], settings: Settings | None = None, *routers: APIRouter
 ) -> SecurityMiddleware:
@@ -59,12 +71,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async def sweep_forever() -> None:
-            while True:
-                await asyncio.sleep(SWEEP_SECONDS)
-                served.sweep()
-
-        sweeper = asyncio.create_task(sweep_forever())
+        sweeper = asyncio.create_task(served.sweep_forever())
         yield
         sweeper.cancel()
         served.close()
@@ -90,21 +97,11 @@ def create_app(
     # the middleware checks the token; these dependencies only describe it in the OpenAPI description
     bearer = HTTPBearer(scheme_name="token", auto_error=False)
     dependencies = [] if settings.token is None else [Depends(bearer)]
-    for module in (routes_streams, routes_models, routes_explain, routes_openai):
-        app.include_router(module.router, dependencies=dependencies)
-    for router in routers:
-        app.include_router(router, dependencies=dependencies)
+    modules = (routes_streams, routes_models, routes_explain, routes_openai)
+    for routes in (*(module.router for module in modules), *routers):
+        app.include_router(routes, dependencies=dependencies)
     page_files.add_routes(app)
-
-    @app.get("/healthz", tags=["server"], summary="Whether the server answers")
-    async def healthz() -> HealthReply:
-        return {"status": "ok"}
-
-    @app.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
-        media_type = "text/plain; version=0.0.4; charset=utf-8"
-        return Response(served.metrics.text(), media_type=media_type)
-
+    app.include_router(router)
     for kind in (ElmanError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _answer_error)
     return SecurityMiddleware(app, served)

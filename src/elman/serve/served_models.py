@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from elman.text.vocabulary import TextCodec
 
 __all__ = ["Served", "ServedModel", "ServedModels"]
 
+SWEEP_SECONDS = 30.0
+"""Time between two searches for idle streams when no client creates one."""
 CLOSE_SECONDS = 0.5
 """Time for the streams' threads to finish a step when the server stops."""
 
@@ -113,6 +116,12 @@ class ServedModels:
         """Forget the streams that have been idle for too long."""
         for store in self._stores():
             store.sweep()
+
+    async def sweep_forever(self) -> None:
+        """Sweep at intervals, so that streams are forgotten even if no client creates new ones."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.sweep()
 
     def close(self) -> None:
         """End all threads; a step that is being computed may take `CLOSE_SECONDS` to finish."""
