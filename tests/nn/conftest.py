@@ -33,13 +33,15 @@ class Watched:
 def chosen(monkeypatch: pytest.MonkeyPatch) -> Watched:
     """The kernel that Elman chooses, watched."""
     watched = Watched(native.kernel())
-    monkeypatch.setattr(native, "kernel", lambda: watched)
+    monkeypatch.setattr(native, "running", lambda: watched)
     return watched
 
 
 @pytest.fixture(params=list(native.kernels()))
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Watched:
     """The kernel of each instruction set that this processor has, watched."""
-    watched = Watched(native.kernels()[request.param])
-    monkeypatch.setattr(native, "kernel", lambda: watched)
+    forced = native.kernels()[request.param]
+    watched = Watched(forced)
+    monkeypatch.setattr(native, "kernel", lambda: forced)
+    monkeypatch.setattr(native, "running", lambda: watched)
     return watched

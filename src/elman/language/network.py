@@ -65,12 +65,12 @@ class Network:
             reason = f"without the compiled kernel: {native.why_not()}"
             got = f"bf16 {reason if self.dtype == np.float32 else f'in {self.dtype}'}"
             raise OptionError("storage", got=got, expected="float32")
-        self._kernel = None if kernel is None else self._in_kernel()
+        self._kernel = None if kernel is None else self._in_kernel(kernel)
 
     def __reduce__(self) -> tuple[type[Network], tuple[Model, Any, str]]:
         return type(self), (self.model, self.dtype, self.storage)
 
-    def _in_kernel(self) -> native.Network:
+    def _in_kernel(self, kernel: native.Kernel) -> native.Network:
         config, arrays = self.model.config, self.model.arrays
 
         def contiguous(name: str) -> np.ndarray:
@@ -78,7 +78,7 @@ class Network:
 
         embedding = contiguous("embedding.weight")
         return native.network_type()(
-            kernel=native.running(),
+            kernel=kernel,
             widened=self.storage == "bf16",
             residual=config.residual,
             cell=native.required_number(self.cell),
