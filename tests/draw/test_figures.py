@@ -1,4 +1,4 @@
-"""Pictures: hostile text stays text, sizes say what they stand for, nothing but shapes comes out."""
+"""Pictures: hostile text stays text, lengths equal the numbers, and only known elements are written."""
 
 from __future__ import annotations
 
@@ -17,31 +17,8 @@ from elman.draw import pen, plots
 from elman.draw.rows import rows_of
 from elman.errors import ShapeError
 from elman.explain.explanation import ADDITIVE, LEFT_OUT, METHODS
+from pictures import ATTRIBUTES, ELEMENTS, HOSTILE, PLACES, STEERING, SVG
 
-SVG = "{http://www.w3.org/2000/svg}"
-ELEMENTS = {"svg", "style", "g", "rect", "path", "circle", "text", "title"}
-PLACES = {"viewBox", "width", "height", "x", "y", "rx", "d", "cx", "cy", "r", "stroke-width"}
-HOOKS = {"position", "contribution", "token", "rank", "unit", "lag", "legend"}
-ATTRIBUTES = {
-    *PLACES,
-    *(f"data-{hook}" for hook in HOOKS),
-    *("class", "role", "aria-label", "transform", "tabindex"),
-}
-STEERING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-HOSTILE = (
-    "<script>alert(1)</script>",
-    "\"><img src=x onerror='alert(1)'>",
-    "</style></svg><svg onload=alert(1)>",
-    "]]>&amp;&#0;",
-    "a\u202ecod\u2066x\u200f",
-    "a\x00\x1b[2J\ud800\ufffe\uffff\x85\u2028",
-    "x" * 10_000,
-    "Z" + "\u0301" * 500,
-    "日本 🦊 שלום",
-    "",
-    " ",
-    "\n",
-)
 SIZES = (280, 380, 960)
 
 
@@ -110,7 +87,7 @@ def checked(picture):
             assert not re.search(r"nan|inf", element.get(name, ""))
             assert all(abs(float(one)) <= 1e5 for one in re.findall(r"[^\s()]+", numbers))
     assert not STEERING & set(picture)
-    assert len(pen.STYLE) < 20_000
+    assert len(draw.STYLE) < 20_000
     return root
 
 
@@ -120,7 +97,7 @@ def texts(root):
 
 @pytest.mark.parametrize("word", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("standalone", [True, False])
-def test_hostile_text_is_text(word, standalone):
+def test_hostile_text_stays_text(word, standalone):
     for name, picture in every(word, standalone=standalone).items():
         root = checked(picture)
         bare = picture.replace(f"<style>{draw.STYLE}</style>", "", 1)
@@ -134,14 +111,14 @@ def test_hostile_text_is_text(word, standalone):
 
 @settings(max_examples=40)
 @given(st.text(st.characters(), max_size=60))
-def test_any_text_parses(word):
+def test_picture_of_any_text_is_valid(word):
     for picture in every(word).values():
         checked(picture)
 
 
 @settings(max_examples=40)
 @given(st.lists(st.floats(), min_size=0, max_size=6), st.sampled_from(SIZES))
-def test_any_numbers_parse(values, width):
+def test_picture_of_any_numbers_is_valid(values, width):
     for picture in every(values=values, width=width).values():
         checked(picture)
 
@@ -152,7 +129,7 @@ def test_the_same_input_gives_the_same_picture():
 
 @pytest.mark.parametrize("width", SIZES)
 @pytest.mark.parametrize("count", [0, 1, 500])
-def test_any_count_of_tokens(count, width):
+def test_picture_of_any_count_of_tokens_is_valid(count, width):
     drawn = every(values=np.sin(np.arange(count)), width=width)
     for picture in drawn.values():
         root = checked(picture)
@@ -163,7 +140,7 @@ def test_any_count_of_tokens(count, width):
     assert ("476 smaller ones are not shown." in drawn["measured"]) == (count == 500)
 
 
-def test_what_does_not_fit_is_summed():
+def test_tokens_that_do_not_fit_are_summed_up():
     values = np.full(500, 0.25)
     root = checked(draw.unrolled(["word"] * 500, None, [], values, target="x"))
     shown = [element for element in root.iter() if "data-position" in element.attrib]
@@ -173,7 +150,7 @@ def test_what_does_not_fit_is_summed():
     assert f"… {500 - len(shown)}" in texts(root)
 
 
-def test_the_arcs_are_as_wide_as_the_contributions():
+def test_arcs_are_as_thick_as_the_contributions():
     values = [0.5, -1.0, 2.0]
     root = checked(draw.unrolled(["a", "b", "c"], None, [], values, target="x"))
     found = {}
@@ -208,7 +185,7 @@ BOLD = {
     "word", ["wednesday", "sunny days when", "Wendy", "MMMM", "undeadhands" * 3]
 )
 @pytest.mark.parametrize("width", SIZES)
-def test_the_bold_name_of_a_prediction_ends_before_its_bar(word, width):
+def test_bold_name_of_a_prediction_ends_before_its_bar(word, width):
     words = [(word, 1.0), ("a", 1e-9)]
     root = checked(draw.unrolled(["so"], None, words, [1.0], target=word, width=width))
     row = next(element for element in root.iter(f"{SVG}g") if element.get("data-rank") == "0")
@@ -224,7 +201,7 @@ def test_the_bold_name_of_a_prediction_ends_before_its_bar(word, width):
     assert bar + 4 <= float(number.get("x")) - 11 * 4.6
 
 
-def test_what_is_shown_as_zero_has_no_direction():
+def test_contribution_shown_as_zero_has_no_colour():
     root = checked(draw.unrolled(["a", "b", "c"], None, [], [1e-9, -1e-9, 2.0], target="x"))
     words = [element for element in root.iter(f"{SVG}g") if "data-position" in element.attrib]
     shown = {word.get("data-position"): word.find(f"{SVG}text") for word in words}
@@ -233,7 +210,7 @@ def test_what_is_shown_as_zero_has_no_direction():
 
 
 @pytest.mark.parametrize("start", [0.0, 0.5])
-def test_the_bars_are_as_long_as_the_contributions(start: float):
+def test_bars_are_as_long_as_the_contributions(start: float):
     values = [0.5, -1.0, 2.0]
     told = explanation("abc", values, start_state=start, bias=250.0, score=251.5 + start)
     root = checked(draw.contributions(told))
@@ -256,7 +233,7 @@ def measured(count=2, **other):
 
 
 @pytest.mark.parametrize("count", [0, 2, 24, 48])
-def test_what_is_measured_input_by_input_is_not_drawn_as_a_sum(count):
+def test_measured_contributions_are_not_drawn_as_a_sum(count):
     told = measured(count)
     root = checked(draw.contributions(told, width=720))
     shown = min(count, 24)
@@ -284,7 +261,7 @@ def test_what_is_measured_input_by_input_is_not_drawn_as_a_sum(count):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_both_pictures_have_the_rows_of_one_selection(method):
+def test_svg_and_matplotlib_show_the_same_rows(method):
     told = explanation("ab" * 20, np.sin(np.arange(40.0)), method=method, absence=np.zeros(40))
     bars, sums, *_ = rows_of(told)
     names = [row.name for row in (*bars, *sums)]
@@ -300,7 +277,7 @@ def test_both_pictures_have_the_rows_of_one_selection(method):
     assert len(rings) == (24 if method in ADDITIVE else 0)
 
 
-def test_what_is_nothing_has_no_row():
+def test_start_state_and_residual_of_zero_have_no_row():
     told = explanation(start_state=0.0, residual=0.0)
     bars, sums, *_ = rows_of(told)
     assert [row.name for row in (*bars, *sums)] == ["I", "eat", "bias", "logit"]
@@ -310,7 +287,7 @@ def test_what_is_nothing_has_no_row():
 
 
 @pytest.mark.parametrize("width", [280, 360, 720])
-def test_the_note_is_drawn_below_the_verdict(width):
+def test_note_is_drawn_below_the_verdict(width):
     note = "Held as they were here: gates and slopes. Not in the vocabulary, read as <unk>: hate, love."
     told = explanation(note=note)
     root = checked(draw.contributions(told, width=width))
@@ -325,7 +302,7 @@ def test_the_note_is_drawn_below_the_verdict(width):
     assert " ".join(below.split()) == f"Shown is {told.caption}. {told.verdict} {note}"
 
 
-def test_a_note_too_long_says_that_it_is_cut():
+def test_long_note_ends_with_an_ellipsis():
     told = explanation(note=" ".join(["word"] * 300))
     written = texts(checked(draw.contributions(told, width=360)))
     note = written[written.index(told.verdict) + 1 :]
@@ -334,14 +311,14 @@ def test_a_note_too_long_says_that_it_is_cut():
     assert not [line for line in note[:-1] if "…" in line]
 
 
-def test_the_name_of_the_score_is_not_cut_by_the_bars():
+def test_name_of_the_score_is_not_cut_off():
     told = explanation(score_name="logarithm of the forecast")
     assert told.score_name in texts(checked(draw.contributions(told, width=360)))
     names = [label.get_text() for label in plots.contributions(told).axes[0].get_yticklabels()]
     assert names[-1] == told.score_name
 
 
-def test_what_failed_is_not_drawn_as_if_it_held():
+def test_failed_explanation_is_drawn_grey():
     note = "THIS EXPLANATION FAILS ITS OWN TEST: its numbers miss the score by 12 %."
     failed = explanation(passed=False, verdict=note)
     pictures = (
@@ -357,7 +334,7 @@ def test_what_failed_is_not_drawn_as_if_it_held():
     assert "stroke-dasharray" in re.search(r"\.arc\.plain\{(stroke-d[^}]*)", draw.STYLE)[1]
 
 
-def test_a_page_gets_buttons_and_a_file_none():
+def test_page_gets_buttons_and_file_gets_none():
     page = ElementTree.fromstring(every(standalone=False)["unrolled"])
     buttons = [element for element in page.iter() if element.get("role") == "button"]
     assert page.get("role") == "group"
@@ -370,7 +347,7 @@ def test_a_page_gets_buttons_and_a_file_none():
     assert title[0] == "eat adds 2.0. Word 3: eat"
 
 
-def test_heat_says_each_value_by_its_colour():
+def test_heat_colours_each_value():
     root = checked(draw.heat([[1.0, -1.0, 0.0, np.nan]], "abcd", ["unit 7"]))
     (unit,) = [element for element in root.iter() if element.get("data-unit")]
     kinds = sorted(part.get("class") for part in unit.iter(f"{SVG}path"))
@@ -378,13 +355,13 @@ def test_heat_says_each_value_by_its_colour():
     assert kinds == ["sn7", "sp7", "track"]
 
 
-def test_a_gap_in_a_curve_is_a_gap():
+def test_nan_in_a_curve_is_a_gap():
     root = checked(draw.curves({"loss": ([0, 1, 2, 3, 4], [3, 2, np.nan, 1, 1])}))
     (line,) = [part for part in root.iter(f"{SVG}path") if part.get("class") == "line ink"]
     assert line.get("d").count("M") == 2
 
 
-def test_dates_are_named():
+def test_dates_are_written_below_a_forecast():
     assert "2024-01" in every()["forecast"]
     assert "2024" not in every()["numbered"]
 
@@ -406,7 +383,7 @@ def test_dates_are_named():
         lambda: draw.contributions(explanation(["a"], [1], absence=np.zeros(2))),
     ],
 )
-def test_wrong_shapes_are_told(wrong):
+def test_wrong_shapes_are_an_error(wrong):
     with pytest.raises(ShapeError):
         wrong()
 
@@ -431,7 +408,7 @@ def themes():
     ]
 
 
-def test_both_themes_are_there_and_can_be_read():
+def test_both_themes_have_enough_contrast():
     bright, dark = themes()
     assert bright.keys() == dark.keys()
     assert not [name for name in bright if name != "ground" and bright[name] == dark[name]]
@@ -448,13 +425,13 @@ def test_both_themes_are_there_and_can_be_read():
             assert contrast(theme[end], theme["rest"]) >= 3
 
 
-def test_every_text_is_of_eleven_pixels_at_least():
+def test_text_has_at_least_eleven_pixels():
     sizes = [int(size) for size in re.findall(r"font-size:(\d+)px", draw.STYLE)]
     assert len(sizes) == 3
     assert min(sizes) >= 11
 
 
-def test_the_style_sheet_asks_for_nothing_and_stays_in_the_picture():
+def test_style_sheet_loads_nothing_and_only_styles_pictures():
     assert not re.search(r"url|import|expression|<|&", draw.STYLE)
     flat = re.sub(r"@media [^{]*\{(.*)\}", r"\1", draw.STYLE)
     for rule in flat.splitlines():
@@ -463,7 +440,7 @@ def test_the_style_sheet_asks_for_nothing_and_stays_in_the_picture():
 
 
 @pytest.mark.parametrize("word", [*HOSTILE, "$x^$"], ids=range(len(HOSTILE) + 1))
-def test_matplotlib_pictures_take_hostile_names(tmp_path, word):
+def test_matplotlib_figures_show_hostile_names_as_text(tmp_path, word):
     figures = (
         plots.contributions(
             explanation([word] * 30, np.sin(np.arange(30.0)), target=word, note=word)
@@ -491,7 +468,7 @@ def test_matplotlib_writes_no_formula():
     assert not [one for one in written if "$" in one]
 
 
-def test_matplotlib_bars_are_the_contributions():
+def test_matplotlib_bars_equal_the_contributions():
     told = explanation(values=(0.5, -1.0), bias=250.0, absence=np.array([0.75, np.nan]))
     axes = plots.contributions(told).axes[0]
     # bias and sum have numbers alone
@@ -509,7 +486,7 @@ def test_matplotlib_bars_are_the_contributions():
     assert len({bar.get_facecolor() for bar in failed.patches}) == 1
 
 
-def test_matplotlib_keeps_a_long_note_in_the_picture():
+def test_matplotlib_keeps_a_long_note_inside_the_figure():
     words = ", ".join(["日本語の言葉で書いた長い文章"] * 14)
     figure = plots.contributions(explanation(note=f"Not in the vocabulary: {words}"))
     with warnings.catch_warnings():
@@ -524,7 +501,7 @@ def test_matplotlib_keeps_a_long_note_in_the_picture():
 
 
 @pytest.mark.parametrize("count", [0, 1, 500])
-def test_matplotlib_pictures_of_any_count(tmp_path, count):
+def test_matplotlib_draws_any_count_of_tokens(tmp_path, count):
     values = np.sin(np.arange(count))
     words = ["a word"] * count
     for figure in (

@@ -1,3 +1,5 @@
+"""matplotlib figures: the same bytes each time, hostile names as plain text, any amount of data."""
+
 from __future__ import annotations
 
 import builtins
@@ -50,7 +52,7 @@ DRAWN = (drawn_forecast, drawn_confusion, drawn_calibration, drawn_scatter)
 
 @pytest.mark.parametrize("draw", DRAWN)
 @pytest.mark.parametrize("name", ["a.svg", "a.png", "A.PNG"])
-def test_the_same_picture_is_the_same_bytes(tmp_path, draw, name):
+def test_same_figure_gives_the_same_bytes(tmp_path, draw, name):
     plots.save(draw("a title"), tmp_path / name)
     once = (tmp_path / name).read_bytes()
     plots.save(draw("a title"), tmp_path / name)
@@ -68,7 +70,7 @@ def test_the_same_picture_is_the_same_bytes(tmp_path, draw, name):
 
 @pytest.mark.parametrize("draw", DRAWN)
 @pytest.mark.parametrize("title", HOSTILE, ids=range(len(HOSTILE)))
-def test_a_name_is_text(tmp_path, draw, title):
+def test_title_is_plain_text(tmp_path, draw, title):
     figure = draw(title)
     shown = figure.axes[0].get_title(loc="left")
     assert len(shown) <= 60
@@ -82,7 +84,7 @@ def test_a_name_is_text(tmp_path, draw, title):
 
 
 @pytest.mark.parametrize("label", HOSTILE, ids=range(len(HOSTILE)))
-def test_a_label_is_text(tmp_path, label):
+def test_label_is_plain_text(tmp_path, label):
     figure = plots.confusion([[1, 2], [3, 4]], [label, "b"])
     shown = figure.axes[0].get_xticklabels()[0].get_text()
     assert len(shown) <= 18
@@ -93,7 +95,7 @@ def test_a_label_is_text(tmp_path, label):
     )
 
 
-def test_settings_of_the_user_change_nothing_and_stay(tmp_path):
+def test_user_settings_neither_change_nor_matter(tmp_path):
     import matplotlib
 
     plots.save(drawn_forecast("a"), tmp_path / "a.svg")
@@ -120,7 +122,7 @@ def test_pyplot_is_not_imported():
     assert done.stdout.split() == ["False", "False"]
 
 
-def test_a_long_history_is_shown_by_its_end():
+def test_end_of_a_long_history_is_shown():
     figure = drawn_forecast(count=1000)
     lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
     assert len(lines["history"].get_xdata()) == 60
@@ -129,7 +131,7 @@ def test_a_long_history_is_shown_by_its_end():
     assert len(lines["forecast"].get_xdata()) == 11
 
 
-def test_a_history_with_gaps_and_a_truth_with_gaps(tmp_path):
+def test_history_and_truth_may_have_gaps(tmp_path):
     nan = float("nan")
     figure = plots.forecast([0, 1, 2], [1.0, 2.0, nan], [3, 4], [3.0, 4.0], truth=[nan, 5.0])
     assert figure.axes[0].get_lines()[1].get_ydata().tolist() == [2.0, 3.0, 4.0]
@@ -138,20 +140,20 @@ def test_a_history_with_gaps_and_a_truth_with_gaps(tmp_path):
     plots.save(plots.forecast([], [], [1], [1.0]), tmp_path / "a.png")
 
 
-def test_many_labels_are_cut_to_the_commonest():
+def test_most_common_labels_are_shown():
     table = np.diag(np.arange(100))
     figure = plots.confusion(table, [f"label {k}" for k in range(100)], "tags")
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels == [f"label {k}" for k in range(60, 100)]
-    assert figure.axes[0].get_title(loc="left") == "tags (the commonest 40 of 100 labels)"
+    assert figure.axes[0].get_title(loc="left") == "tags (the most common 40 of 100 labels)"
 
 
-def test_nothing_to_draw(tmp_path):
+def test_figures_without_data_are_drawn(tmp_path):
     for figure in (plots.calibration([]), plots.scatter([], []), plots.confusion([[0]], ["a"])):
         plots.save(figure, tmp_path / "a.svg")
 
 
-def test_what_does_not_fit_is_refused(tmp_path):
+def test_wrong_shapes_and_names_are_refused(tmp_path):
     with pytest.raises(ShapeError, match="forecast and its times"):
         plots.forecast([0], [1.0], [1, 2], [1.0])
     with pytest.raises(ShapeError, match="an interval"):
@@ -168,7 +170,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch):
+def test_error_without_matplotlib_says_how_to_install_it(monkeypatch):
     real = builtins.__import__
 
     def without(name, *rest):

@@ -1,27 +1,25 @@
-"""The house's pictures as SVG: the unrolled network, contributions, coloured text, states, and charts.
+"""The project's pictures as SVG: contributions, coloured text, states over time, the network, and charts.
 
-One writer for the notebook, the command's files and the page: plain arrays in, a string out, the same string
-for the same input. Blue stands for what raises a score or lies above zero, red for the opposite; width, place
-and sign say it too. `standalone` puts `STYLE` into the picture; a page that links it passes False, and gets
-groups that can be reached by keyboard.
+One writer serves notebooks, the command's files and the page: it takes plain arrays and returns a string,
+and the same string for the same input. Blue stands for a value that raises a score or lies above zero, red
+for the opposite; width, position and sign say the same, so that nothing depends on colour alone. With
+`standalone` a picture contains its style sheet `STYLE`. A page that links the style sheet passes False, and
+gets groups that can be reached with the keyboard.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.draw import pen
 from elman.draw.charts import curves, forecast, memory
-from elman.draw.pen import STYLE
-from elman.draw.rows import rows_of
+from elman.draw.rows import Explained, Row, Rows, rows_of
+from elman.draw.style import STYLE
 from elman.draw.unrolled import unrolled
-
-if TYPE_CHECKING:
-    from elman.explain.explanation import Explanation
 
 __all__ = [
     "STYLE",
@@ -34,85 +32,117 @@ __all__ = [
     "unrolled",
 ]
 
-_EDGE = 16.0  # around every picture
-_PIECES = 4000  # of a coloured text
+# lengths are in pixels
+_EDGE = 16.0
+_ROW_HEIGHT = 22
+_LINE_HEIGHT = 32
+"""Of a row of coloured text."""
+_MIN_TILE_WIDTH, _MAX_TILE_WIDTH = 5, 26.0
+_MAX_BAR = 4
+"""Thickness of the bar over or under the most strongly coloured token."""
+_MAX_TOKENS, _MAX_UNITS = 4000, 64
 
 
-def contributions(explanation: Explanation, *, width: float = 720, standalone: bool = True) -> str:
-    """Return an explanation as bars for what was read, and below them bias, residual and their sum.
+def contributions(explanation: Explained, *, width: float = 720, standalone: bool = True) -> str:
+    """Draw an explanation as a bar for each input; below them bias, residual and their sum as numbers.
 
-    A ring marks the measured change when an input is replaced, where that is known. By a method that measures
-    each input a bar is that change: there are no rings and no sum. Of more than 24 inputs those of the
-    largest contributions are shown. One that fails its own test is grey, and says so; its note is below.
-    Raises ShapeError.
+    A ring marks the change that was measured when the input was replaced. A method that measures each input
+    by itself has no rings and no sum, because its bars are these changes. Of more than 24 inputs those with
+    the largest contributions are shown. An explanation that fails its own test is grey.
+
+    Args:
+        explanation: The explanation; its verdict and note are written below.
+        width: In pixels.
+        standalone: Whether the picture contains its style sheet.
+
+    Raises:
+        ShapeError: The explanation does not have one contribution for each input.
     """
-    bars, sums, unseen = rows_of(explanation)
-    rows = [*bars, *sums]
-    failed = explanation.passed is False
-    amounts = pen.numbers([(row.value, row.absence, row.bar) for row in rows], "rows", (None, 3))
-
-    width = pen.sized(width)
+    rows = rows_of(explanation)
+    failed, width = explanation.passed is False, pen.sized(width)
     room = width - 2 * _EDGE
-    reached = np.nan_to_num(amounts[: len(bars), 1:])
-    low, high = float(reached.min(initial=0)), float(reached.max(initial=0))
-    longest = max((pen.advance(pen.clean(row.name)) for row in bars), default=0.0)
-    names = min(longest + 12, 0.32 * width)
-    start, end = _EDGE + names, width - _EDGE - 64
-    span = (high / 2 - low / 2) * 2 or 1.0
-    scale = (end - start) / min(span, 1e300)
-    zero = start - low * scale
     title = f"why {pen.clean(explanation.target)}"
-    parts = [pen.text(_EDGE, 32, title, "large", room)]
     score = pen.signed(float(explanation.score), plus=False)
-    about, y = pen.paragraph(
-        _EDGE, 50, f"{explanation.score_name} {score}, by {explanation.method}", room
-    )
-    parts.append(about)
-    about, y = pen.paragraph(_EDGE, y, f"Shown is {explanation.caption}.", room, "small grey")
-    parts.append(about)
+    about = f"{explanation.score_name} {score}, by {explanation.method}"
+    first, y = pen.paragraph(_EDGE, 50, about, room)
+    second, y = pen.paragraph(_EDGE, y, f"Shown is {explanation.caption}.", room, "small grey")
+    shapes = [pen.text(_EDGE, 32, title, "large", room), first, second]
+    drawn, y = _bars_and_sums(rows, y + 12, width, failed)
+    shapes += drawn
     y += 12
-
-    def row_at(y: float, at: int, kind: str) -> str:
-        name, place = rows[at].name, rows[at].place
-        value, ring, shown = amounts[at].tolist()
-        shown = shown if np.isfinite(shown) else 0.0
-        x = zero + min(shown, 0.0) * scale
-        bar, barred = f"bar {pen.way(value, failed=failed)}", at < len(bars)
-        found = [
-            pen.text(_EDGE, y + 4, name, kind, names - 8 if barred else room - 72),
-            pen.box(x, y - 7, abs(shown) * scale, 14, bar, 1.5) if barred else "",
-            pen.text(width - _EDGE, y + 4, pen.signed(value), f"end {kind}".strip()),
-        ]
-        said = f"{pen.signed(value)}: {name}"
-        if np.isfinite(ring):
-            x = zero + ring * scale
-            found.append(pen.dot("ring", x, y, 4.5))
-            said = f"{pen.signed(value)}; measured: {pen.signed(ring)}. Input: {name}"
-        more = "" if place is None else f' data-position="{place}"'
-        return pen.group("row", found, more, said)
-
-    parts.append(pen.path("rule", "M", zero, y - 14, "V", y + 22 * len(bars) - 8))
-    for at, row in enumerate(rows):
-        last = at == len(rows) - 1 and bool(sums)
-        if last:
-            parts.append(pen.path("rule", "M", _EDGE, y - 8, "H", width - _EDGE))
-            y += 8
-        kind = "strong" if last else "grey" if row.place is None else ""
-        parts.append(row_at(y, at, kind))
-        y += 22
-    y += 12
-    if np.isfinite(amounts[:, 1]).any():
-        parts.append(pen.dot("ring", _EDGE + 5, y - 4, 4.5))
-        parts.append(
-            pen.text(_EDGE + 16, y, "the measured change when it is replaced", "small grey")
-        )
+    if any(np.isfinite(row.absence) for row in rows.bars):
+        note = "the measured change when it is replaced"
+        shapes.append(pen.dot("ring", _EDGE + 5, y - 4, 4.5))
+        shapes.append(pen.text(_EDGE + 16, y, note, "small grey"))
         y += 20
-    kinds = ("small grey", "small down" if failed else "small", "small grey")
-    said = (unseen, explanation.verdict, explanation.note)
-    for words, kind in zip(said, kinds, strict=True):
+    for words, kind in (
+        (rows.unseen, "small grey"),
+        (explanation.verdict, "small down" if failed else "small"),
+        (explanation.note, "small grey"),
+    ):
         lines, y = pen.paragraph(_EDGE, y, words, room, kind)
-        parts.append(lines)
-    return pen.picture(parts, width, y, title, standalone=standalone)
+        shapes.append(lines)
+    return pen.picture(shapes, width, y, title, standalone=standalone)
+
+
+class _Scale(NamedTuple):
+    """How the bars of a picture lie: a value stands at ``zero + scale * value``."""
+
+    names: float
+    """Width of the names on the left."""
+    zero: float
+    scale: float
+    right: float
+    """Where the numbers end."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], values: np.ndarray, width: float) -> _Scale:
+        """Return the scale for bars and rings ``values [N, 2]``."""
+        reached = np.nan_to_num(values)
+        low, high = float(reached.min(initial=0)), float(reached.max(initial=0))
+        longest = max((pen.advance(pen.clean(row.name)) for row in rows), default=0.0)
+        names = min(longest + 12, 0.32 * width)
+        start, end = _EDGE + names, width - _EDGE - 64
+        # in halves, because the difference of two large numbers may overflow
+        span = (high / 2 - low / 2) * 2 or 1.0
+        scale = (end - start) / min(span, 1e300)
+        return cls(names, start - low * scale, scale, width - _EDGE)
+
+
+def _bars_and_sums(rows: Rows, y: float, width: float, failed: bool) -> tuple[list[str], float]:
+    """Return the rows of a picture from y on, and the y below them."""
+    listed = [*rows.bars, *rows.sums]
+    # checked together, so that nothing overflows: value, ring and bar of each row
+    amounts = pen.numbers([(row.value, row.absence, row.bar) for row in listed], "rows", (None, 3))
+    count = len(rows.bars)
+    scale = _Scale.of(rows.bars, amounts[:count, 1:], width)
+    shapes = [pen.path("rule", "M", scale.zero, y - 14, "V", y + _ROW_HEIGHT * count - 8)]
+    for at, (row, (value, ring, bar)) in enumerate(zip(listed, amounts.tolist(), strict=True)):
+        is_sum = bool(rows.sums) and at == len(listed) - 1
+        if is_sum:
+            shapes.append(pen.path("rule", "M", _EDGE, y - 8, "H", scale.right))
+            y += 8
+        kind = "strong" if is_sum else "grey" if row.position is None else ""
+        room = scale.names - 8 if at < count else scale.right - _EDGE - 72
+        parts = [pen.text(_EDGE, y + 4, row.name, kind, room)]
+        if at < count:
+            parts.append(_bar(scale, y, bar if np.isfinite(bar) else 0.0, value, failed))
+        parts.append(pen.text(scale.right, y + 4, pen.signed(value), f"end {kind}".strip()))
+        tooltip = f"{pen.signed(value)}: {row.name}"
+        if np.isfinite(ring):
+            parts.append(pen.dot("ring", scale.zero + ring * scale.scale, y, 4.5))
+            measured = f"{pen.signed(value)}; measured: {pen.signed(ring)}"
+            tooltip = f"{measured}. Input: {row.name}"
+        more = "" if row.position is None else f' data-position="{row.position}"'
+        shapes.append(pen.group("row", parts, more, tooltip))
+        y += _ROW_HEIGHT
+    return shapes, y
+
+
+def _bar(scale: _Scale, y: float, length: float, value: float, failed: bool) -> str:
+    x = scale.zero + min(length, 0.0) * scale.scale
+    kind = f"bar {pen.way(value, failed=failed)}"
+    return pen.box(x, y - 7, abs(length) * scale.scale, 14, kind, 1.5)
 
 
 def coloured_text(
@@ -123,45 +153,59 @@ def coloured_text(
     width: float = 720,
     standalone: bool = True,
 ) -> str:
-    """Return words or characters [T] on colours by `values` [T], in rows as they are read.
+    """Draw words or characters on colours, in rows as they are read.
 
-    What is above zero has a bar over it, what is below one under it, as thick as it is strong. Characters
-    stand close, words apart; a line end ends the row. Raises ShapeError.
+    A value above zero also has a bar over its token, one below zero a bar under it, as thick as the value is
+    large. Characters stand close together, words apart; a line end ends the row.
+
+    Args:
+        tokens: The words or characters; of more than 4,000 the first are shown.
+        values: The value of each token, ``[T]``.
+        title: A line above the text.
+        width: In pixels.
+        standalone: Whether the picture contains its style sheet.
+
+    Raises:
+        ShapeError: There is not one value for each token.
     """
     T = len(tokens)
-    found = pen.numbers(values, "values", (T,))[:_PIECES]
-    most, width = pen.limit(found), pen.sized(width)
+    shown_values = pen.numbers(values, "values", (T,))[:_MAX_TOKENS]
+    largest, width = pen.limit(shown_values), pen.sized(width)
     close = all(len(token) <= 1 for token in tokens)
-    parts = [pen.text(_EDGE, 32, title, "strong", width - 2 * _EDGE)] if title else []
+    shapes = [pen.text(_EDGE, 32, title, "strong", width - 2 * _EDGE)] if title else []
     x, y, broken = _EDGE, _EDGE + (48 if title else 20), False
-    for at, (token, value) in enumerate(zip(tokens, found.tolist(), strict=False)):
+    for at, (token, value) in enumerate(zip(tokens, shown_values.tolist(), strict=False)):
         shown = " " if token == " " else pen.clean(token)
         room = min(max(pen.advance(shown), 8.0) + (2 if close else 10), width - 2 * _EDGE)
         if broken or (x > _EDGE and x + room > width - _EDGE):
-            x, y = _EDGE, y + 32
-        share = abs(value) / most if np.isfinite(value) else 0.0
-        thick = 4 * share
-        bar = pen.box(
-            x, y - 17 - thick if value > 0 else y + 7, room, thick, f"bar {pen.way(value)}"
-        )
-        pieces = [
-            pen.box(x, y - 16, room, 22, pen.level(value, most, "t")),
-            bar if thick >= 0.2 else "",
-            pen.text(x + room / 2, y, token, "middle" + (" grey" if shown in "↵⇥" else ""), room)
-            if shown.strip()
-            else "",
-        ]
+            x, y = _EDGE, y + _LINE_HEIGHT
+        parts = _coloured(token, value, largest, x, y, room)
         more = f' data-position="{at}"'
-        parts.append(pen.group("word", pieces, more, f"{pen.signed(value)}: {shown}"))
+        shapes.append(pen.group("word", parts, more, f"{pen.signed(value)}: {shown}"))
         x += room + (0 if close else 3)
         broken = token == "\n"
-    y += 32
-    scale = f"from −{most:.3g} (red, bar below) to {most:.3g} (blue, bar above)"
-    if len(found) < T:
-        scale += f"; the first {len(found):,} of {T:,}"
-    parts.append(pen.text(_EDGE, y, scale, "small grey", width - 2 * _EDGE))
+    y += _LINE_HEIGHT
+    scale = f"from −{largest:.3g} (red, bar below) to {largest:.3g} (blue, bar above)"
+    if len(shown_values) < T:
+        scale += f"; the first {len(shown_values):,} of {T:,}"
+    shapes.append(pen.text(_EDGE, y, scale, "small grey", width - 2 * _EDGE))
     label = title or f"{T} pieces of text coloured by value"
-    return pen.picture(parts, width, y + 14, label, standalone=standalone)
+    return pen.picture(shapes, width, y + 14, label, standalone=standalone)
+
+
+def _coloured(
+    token: str, value: float, largest: float, x: float, y: float, room: float
+) -> list[str]:
+    """Return one token on its colour, with its bar."""
+    thick = _MAX_BAR * (abs(value) / largest if np.isfinite(value) else 0.0)
+    parts = [pen.box(x, y - 16, room, 22, pen.level(value, largest, "t"))]
+    if thick >= 0.2:
+        top = y - 17 - thick if value > 0 else y + 7
+        parts.append(pen.box(x, top, room, thick, f"bar {pen.way(value)}"))
+    if token != " " and pen.clean(token).strip():
+        kind = "middle" + (" grey" if token in ("\n", "\t") else "")
+        parts.append(pen.text(x + room / 2, y, token, kind, room))
+    return parts
 
 
 def heat(
@@ -173,53 +217,64 @@ def heat(
     width: float = 960,
     standalone: bool = True,
 ) -> str:
-    """Return `values` [U, T] of units over time as tiles: a row a unit, a column a token.
+    """Draw the values of units over time as tiles: a row for each unit, a column for each token.
 
-    At most 64 units and the last tokens that fit are shown. Raises ShapeError.
+    Args:
+        values: The values, ``[U, T]``; the first 64 units and the last tokens that fit are shown.
+        tokens: The names of the columns.
+        units: The names of the rows.
+        title: What is shown; by default the number of units.
+        width: In pixels.
+        standalone: Whether the picture contains its style sheet.
+
+    Raises:
+        ShapeError: The values do not fit the tokens and units.
     """
     U, T = len(units), len(tokens)
-    table = pen.numbers(values, "values", (U, T))[:64]
+    table = pen.numbers(values, "values", (U, T))[:_MAX_UNITS]
     width = pen.sized(width)
-    names = min(
-        max((pen.advance(pen.clean(unit), 11) for unit in units[:64]), default=0) + 10, 0.3 * width
-    )
+    longest = max((pen.advance(pen.clean(unit), 11) for unit in units[:_MAX_UNITS]), default=0)
+    names = min(longest + 10, 0.3 * width)
     room = width - 2 * _EDGE - names
-    count = min(T, int(room / 5))
-    across = min(26.0, room / max(1, count))
-    tall = min(18.0, max(12.0, 400 / max(1, len(table))))
-    shown, most = tokens[T - count :], pen.limit(table[:, T - count :])
+    count = min(T, int(room / _MIN_TILE_WIDTH))
+    across = min(_MAX_TILE_WIDTH, room / max(1, count))
+    height = min(18.0, max(12.0, 400 / max(1, len(table))))
+    first = T - count
+    largest = pen.limit(table[:, first:])
     head = title or (f"{len(table)} of {U:,} units" if len(table) < U else f"{U:,} units")
     late = f", the last {count:,} of {T:,} steps" if count < T else ""
-    said = f"{head}{late}, from −{most:.2g} (red) to {most:.2g} (blue)"
+    caption = f"{head}{late}, from −{largest:.2g} (red) to {largest:.2g} (blue)"
     if not T:
-        table, said = table[:0], title or "no step was read"
-    lines, y = pen.paragraph(_EDGE, _EDGE + 14.0, said, width - 2 * _EDGE)
-    parts = [lines]
-    y -= 4
+        table, caption = table[:0], title or "no step was read"
+    lines, y = pen.paragraph(_EDGE, _EDGE + 14.0, caption, width - 2 * _EDGE)
+    shapes, y = [lines], y - 4
     left = _EDGE + names + across * np.arange(count)
     for row, unit in enumerate(units[: len(table)]):
-        at = y + tall * row
-        drawn = pen.tiles(table[row : row + 1, T - count :] / most, left, at, across - 0.4, tall)
-        name = pen.text(_EDGE + names - 8, at + tall / 2 + 4, unit, "small end grey", names - 8)
-        parts.append(pen.group("unit", [name, drawn], pen.attribute("data-unit", unit)))
-    y += tall * len(table) + 8
-    upright = across >= 9 and max((len(token) for token in shown), default=0) <= 1
-    longest = max((pen.advance(pen.clean(token), 11) for token in shown), default=0)
-    below = 16.0
-    if upright or longest + 4 <= across:
-        parts += [
-            pen.text(x + across / 2, y + 8, token, "small middle")
-            for x, token in zip(left, shown, strict=True)
-        ]
-    elif across >= 11:
-        below = min(90.0, longest + 8)
-        parts += [
-            pen.text(0, 0, token, "small end", 88, _turned(float(x) + across / 2 + 4, y))
-            for x, token in zip(left, shown, strict=True)
-        ]
-    label = f"{head} over {T:,} steps" if T else said
-    return pen.picture(parts, width, y + below + 4, label, standalone=standalone)
+        at, shares = y + height * row, table[row : row + 1, first:] / largest
+        tiles = pen.tiles(shares, left, at, across - 0.4, height)
+        name = pen.text(_EDGE + names - 8, at + height / 2 + 4, unit, "small end grey", names - 8)
+        shapes.append(pen.group("unit", [name, tiles], pen.attribute("data-unit", unit)))
+    y += height * len(table) + 8
+    columns, below = _column_names(tokens[first:], left.tolist(), y, across)
+    label = f"{head} over {T:,} steps" if T else caption
+    return pen.picture([*shapes, *columns], width, y + below + 4, label, standalone=standalone)
+
+
+def _column_names(
+    tokens: Sequence[str], left: list[float], y: float, across: float
+) -> tuple[list[str], float]:
+    """Return the names below columns, and their height: upright where they fit, else turned, else none."""
+    single = across >= 9 and max((len(token) for token in tokens), default=0) <= 1
+    longest = max((pen.advance(pen.clean(token), 11) for token in tokens), default=0)
+    columns = [(x + across / 2, token) for x, token in zip(left, tokens, strict=True)]
+    if single or longest + 4 <= across:
+        return [pen.text(x, y + 8, token, "small middle") for x, token in columns], 16.0
+    if across < 11:
+        return [], 16.0
+    names = [pen.text(0, 0, token, "small end", 88, _turned(x + 4, y)) for x, token in columns]
+    return names, min(90.0, longest + 8)
 
 
 def _turned(x: float, y: float) -> str:
+    """Return the attribute that moves a text to a place and turns it upwards."""
     return f' transform="translate({pen.number(x)} {pen.number(y)}) rotate(-90)"'

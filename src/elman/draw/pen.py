@@ -1,8 +1,8 @@
-"""The pen of the house's pictures: text that stays text, shapes, and the one style sheet.
+"""SVG shapes and text for all pictures.
 
-Every string that comes from outside goes through `clean` and is escaped. A shape says what it is by its
-class; how it looks is in `STYLE` alone, light and dark. Nothing here has an id, a script, a style attribute
-or an address, so any number of pictures stand on one page.
+Every string from outside goes through `clean` and is escaped, so it stays text. A shape has a class that says
+what it is; colours and line widths are only in `elman.draw.style`. No shape has an id, a script, a style
+attribute or a link, so that many pictures can stand on one page and none can load or run anything.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import html
 import math
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from elman.draw.style import LEVELS, STYLE
 from elman.errors import ShapeError
 
 __all__ = [
-    "STYLE",
     "advance",
     "attribute",
     "box",
@@ -40,138 +39,44 @@ __all__ = [
     "way",
 ]
 
-# Colours by what they are for. Of text, each has at least 4.5:1 against the ground.
-_LIGHT_AND_DARK = {
-    "ground": ("#ffffff", "#12171c"),
-    "ink": ("#22303c", "#e3e8ed"),
-    "grey": ("#5d6b78", "#9ba8b5"),
-    "pale": ("#dde3e8", "#313b45"),
-    "up": ("#1668b5", "#6cb2f5"),
-    "down": ("#c0402b", "#f58e76"),
-    "rest": ("#f1f3f5", "#222a32"),
-    "rise": ("#9cc3e6", "#23507c"),
-    "fall": ("#f3b6a8", "#7f3d2f"),
-}
-_LEVELS = 7  # of a colour scale, on either side of zero
-_LONGEST, _MARKS = 40, 2  # characters of a label; marks over one letter
-_WIDTHS = (280.0, 4000.0)  # of a picture, in pixels
-_LARGEST = 1e290  # what is beyond would overflow when two are subtracted
-
-_PAINT = (
-    (".ground,.hit", "fill", "ground"),
-    ("text", "fill", "ink"),
-    (".grey", "fill", "grey"),
-    ("text.up,.bar.up,.dot.up,.edge.up,.band", "fill", "up"),
-    ("text.down,.bar.down,.dot.down,.edge.down", "fill", "down"),
-    ("text.plain,.bar.plain,.dot", "fill", "grey"),
-    (".track", "fill", "rest"),
-    (".rule,.cell", "stroke", "pale"),
-    (".arc.up,.line.up", "stroke", "up"),
-    (".arc.down,.line.down", "stroke", "down"),
-    (".arc.plain,.line.plain,.flow,.void", "stroke", "grey"),
-    (".line.ink,.ring", "stroke", "ink"),
-    (".dot.ink", "fill", "ink"),
-)
-
-
-def _mixed(first: str, last: str, share: float) -> str:
-    """Return the colour that lies so far on the way from one to another."""
-    ends = ([int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in (first, last))
-    return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in zip(*ends, strict=True))
-
-
-def _colours(theme: int) -> dict[str, str]:
-    """Return the colours of a theme, 0 (light) or 1 (dark).
-
-    With them are two scales: of tiles (s), and of what lies under words (t).
-    """
-    found = {name: both[theme] for name, both in _LIGHT_AND_DARK.items()}
-    for scale, ends in (("s", ("up", "down")), ("t", ("rise", "fall"))):
-        for sign, end in zip("pn", ends, strict=True):
-            for step in range(1, _LEVELS + 1):
-                name = f"{scale}{sign}{step}"
-                found[name] = _mixed(found["rest"], found[end], step / _LEVELS)
-    return found
-
-
-def _style() -> str:
-    """Return the style sheet; a reader that knows no custom properties gets the light colours."""
-    light, dark = _colours(0), _colours(1)
-
-    def properties(theme: dict[str, str]) -> str:
-        return "".join(f"--elman-{name}:{colour};" for name, colour in theme.items())
-
-    def painted(selectors: str, what: str, name: str) -> str:
-        scoped = ",".join(f".elman {selector}" for selector in selectors.split(","))
-        return f"{scoped}{{{what}:{light[name]};{what}:var(--elman-{name})}}"
-
-    scales = (
-        (f".{name}", "fill", name) for name in light if name[0] in "st" and name[-1].isdigit()
-    )
-    return "\n".join(
-        (
-            f".elman{{{properties(light)}color-scheme:light dark;display:block;max-width:100%;height:auto;"
-            'font-family:system-ui,-apple-system,"Segoe UI","Noto Sans","DejaVu Sans",sans-serif;'
-            "font-size:13px}",
-            f"@media (prefers-color-scheme:dark){{.elman{{{properties(dark)}}}}}",
-            *(painted(*rule) for rule in (*_PAINT, *scales)),
-            ".elman text{unicode-bidi:isolate;direction:ltr;white-space:pre;"
-            "font-variant-numeric:tabular-nums}",
-            ".elman .small{font-size:11px}",
-            ".elman .large{font-size:16px;font-weight:600}",
-            ".elman .strong{font-weight:600}",
-            ".elman .middle{text-anchor:middle}",
-            ".elman .end{text-anchor:end}",
-            ".elman .line,.elman .rule,.elman .cell,.elman .void,.elman .flow,.elman .arc,.elman .ring"
-            "{fill:none}",
-            ".elman .line{stroke-width:1.6;stroke-linejoin:round;stroke-linecap:round}",
-            ".elman .line.ink,.elman .line.thin{stroke-width:1.2}",
-            ".elman .dashed{stroke-dasharray:5 3}",
-            ".elman .band{fill-opacity:.16}",
-            ".elman .void{stroke-dasharray:2 3}",
-            ".elman .ring{stroke-width:1.4}",
-            ".elman .arc{stroke-opacity:.72}",
-            ".elman .arc.plain{stroke-dasharray:3 5}",
-            ".elman .words:hover .arc{stroke-opacity:.15}",
-            ".elman .words .word:hover .arc,.elman .words .word:focus .arc{stroke-opacity:.95}",
-            "svg.elman [tabindex]{cursor:pointer;outline:none}",
-            "svg.elman [tabindex]:hover .hit{fill:var(--elman-rest)}",
-            "svg.elman [tabindex]:focus-visible .hit{stroke:var(--elman-up);stroke-width:2}",
-            "@media (forced-colors:active){.elman{forced-color-adjust:none}}",
-        )
-    )
-
-
-STYLE = _style()
-"""The rules that every picture needs; a page links them once, a picture that stands alone holds them."""
+_MAX_LABEL_CHARACTERS, _MAX_COMBINING_MARKS = 40, 2
+_MAX_TEXT_CHARACTERS = 160  # of a line of text or a tooltip
+_MAX_PARAGRAPH_CHARACTERS, _MAX_PARAGRAPH_LINES = 1600, 8
+_MIN_WIDTH, _MAX_WIDTH = 280.0, 4000.0  # pixels
+_MAX_NUMBER = 1e290  # the difference of two larger numbers may overflow
+_MAX_COORDINATE = 1e5
 
 
 def _visible(character: str) -> str:
-    """Return a character as it may stand in a picture: none steers, hides or reorders its neighbours."""
+    """Return a character, or a replacement where it would hide or reorder its neighbours or break the XML."""
     code = ord(character)
     if character in "\n\t":
         return "↵" if character == "\n" else "⇥"
     if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or code in (0xFFFE, 0xFFFF):
         return "\ufffd"
-    if unicodedata.bidirectional(character) in _STEERING or code in (0x200E, 0x200F, 0x61C):
+    if unicodedata.bidirectional(character) in _DIRECTION_CONTROLS or code in (
+        0x200E,
+        0x200F,
+        0x61C,
+    ):
         return "\ufffd"
     return character
 
 
-_STEERING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+_DIRECTION_CONTROLS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
-def clean(words: object, longest: int = _LONGEST) -> str:
-    r"""Return a text as it may stand in a picture: of at most `longest` characters, not yet escaped.
+def clean(words: object, longest: int = _MAX_LABEL_CHARACTERS) -> str:
+    r"""Return a text that is safe in a picture, with at most `longest` characters; it is not yet escaped.
 
-    Control characters, lone surrogates and what turns the direction of writing become U+FFFD; a line end and
-    spaces at the ends are shown, and of many marks over one letter two are kept.
+    Control characters, lone surrogates and characters that change the direction of writing become U+FFFD.
+    Line ends, and spaces at the ends, become visible. A letter keeps two of its combining marks.
 
     >>> clean("a\x1b\u202eb"), clean("\n"), clean(" to"), clean("x" * 50, 5)
     ('a\ufffd\ufffdb', '↵', '␣to', 'xxxx…')
     """
-    whole = str(words)
-    head = whole[: longest + 1]
+    label = str(words)
+    head = label[: longest + 1]
     bare = head.strip(" ")
     left = len(head) - len(head.lstrip(" "))
     shown = "␣" * left + bare + "␣" * (len(head) - len(bare) - left)
@@ -179,32 +84,32 @@ def clean(words: object, longest: int = _LONGEST) -> str:
     marks = 0
     for character in map(_visible, shown):
         marks = marks + 1 if unicodedata.category(character)[0] == "M" else 0
-        if marks <= _MARKS:
+        if marks <= _MAX_COMBINING_MARKS:
             kept.append(character)
-    if len(whole) > longest:
+    if len(label) > longest:
         kept[longest - 1 :] = "…"
     return "".join(kept) or "∅"
 
 
-def attribute(name: str, value: object, longest: int = 160) -> str:
-    """Return ``name="value"`` with a blank before it."""
+def attribute(name: str, value: object, longest: int = _MAX_TEXT_CHARACTERS) -> str:
+    """Return ``name="value"`` after a space, with the value cleaned and escaped."""
     return f' {name}="{html.escape(clean(value, longest))}"'
 
 
 def number(value: float) -> str:
-    """Return a coordinate: finite, of at most one decimal.
+    """Return a coordinate as text with at most one decimal; NaN becomes 0, and large values are cut off.
 
     >>> number(3.04), number(-0.01), number(float("nan")), number(1e308)
     ('3', '0', '0', '100000')
     """
     if not math.isfinite(value):
         return "0"
-    shown = f"{min(max(value, -1e5), 1e5):.1f}".removesuffix(".0")
+    shown = f"{min(max(value, -_MAX_COORDINATE), _MAX_COORDINATE):.1f}".removesuffix(".0")
     return "0" if shown == "-0" else shown
 
 
 def signed(value: float, *, plus: bool = True) -> str:
-    """Return a value as a person reads it: sign, two decimals, powers of ten where they are needed.
+    """Return a value with its sign and two decimals, or with a power of ten where it is large or tiny.
 
     >>> signed(0.314), signed(-12.5), signed(2e-5), signed(0.0), signed(float("inf"))
     ('+0.31', '−12.50', '+2e−05', '0', '?')
@@ -217,21 +122,30 @@ def signed(value: float, *, plus: bool = True) -> str:
 
 
 def numbers(values: ArrayLike | None, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-    """Return `values` as float64 of `shape` (None: any length), without what overflows; raises ShapeError."""
-    found = np.asarray(() if values is None else values, np.float64)
-    if found.size == 0 and 0 in (wanted := [length or 0 for length in shape]):
-        found = found.reshape(wanted)
-    fits = found.ndim == len(shape) and all(
-        wanted in (None, got) for wanted, got in zip(shape, found.shape, strict=True)
+    """Return `values` as float64, clipped so that differences do not overflow, with NaN for infinity.
+
+    Args:
+        values: The numbers; None stands for no numbers.
+        name: What they are, for the error.
+        shape: The shape that they must have; a length of None may be any.
+
+    Raises:
+        ShapeError: They have another shape.
+    """
+    array = np.asarray(() if values is None else values, np.float64)
+    if array.size == 0 and 0 in (wanted := [length or 0 for length in shape]):
+        array = array.reshape(wanted)
+    fits = array.ndim == len(shape) and all(
+        length in (None, got) for length, got in zip(shape, array.shape, strict=True)
     )
     if not fits:
-        expected = [wanted if wanted is not None else "any" for wanted in shape]
-        raise ShapeError(name, got=found.shape, expected=str(expected))
-    return np.where(np.isfinite(found), np.clip(found, -_LARGEST, _LARGEST), np.nan)
+        expected = [length if length is not None else "any" for length in shape]
+        raise ShapeError(name, got=array.shape, expected=str(expected))
+    return np.where(np.isfinite(array), np.clip(array, -_MAX_NUMBER, _MAX_NUMBER), np.nan)
 
 
 def limit(*values: ArrayLike) -> float:
-    """Return the largest finite absolute value, 1 where there is none but zeros.
+    """Return the largest finite absolute value, or 1 where all values are 0 or not finite.
 
     >>> limit([1.0, -3.0], [float("nan")]), limit([])
     (3.0, 1.0)
@@ -240,24 +154,24 @@ def limit(*values: ArrayLike) -> float:
     return float(joined[np.isfinite(joined)].max(initial=0)) or 1.0
 
 
-def level(value: float, most: float, scale: str = "s") -> str:
-    """Return the class of a value's colour on a scale from −most to most; "track" at zero.
+def level(value: float, largest: float, scale: str = "s") -> str:
+    """Return the class of a value's colour on a scale from −largest to largest; "track" near zero.
 
     >>> level(1.0, 1.0), level(-0.5, 1.0), level(0.0, 1.0)
     ('sp7', 'sn4', 'track')
     """
-    share = min(1.0, abs(value) / most) if math.isfinite(value) else 0.0
-    step = math.floor(share * _LEVELS + 0.5)
+    share = min(1.0, abs(value) / largest) if math.isfinite(value) else 0.0
+    step = math.floor(share * LEVELS + 0.5)
     return f"{scale}{'p' if value > 0 else 'n'}{step}" if step else "track"
 
 
 def way(value: float, *, failed: bool = False) -> str:
-    """Return the class of what raises, lowers, or (failed, zero) neither."""
+    """Return the class for a positive or negative value, or for neither: zero, or of a failed explanation."""
     return "plain" if failed or not value else "up" if value > 0 else "down"
 
 
 def _em(character: str) -> float:
-    """Return about how wide a character is, in its size: no font is at hand to ask."""
+    """Estimate the width of a character in em; the font is only known where the picture is shown."""
     if unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return 0.0
     if unicodedata.east_asian_width(character) in "WF" or character == "\ufffd":
@@ -269,11 +183,12 @@ def _em(character: str) -> float:
 
 
 def advance(words: str, size: float = 13, *, bold: bool = False) -> float:
-    """Return about how wide a cleaned text of `size` is, in pixels."""
+    """Estimate the width in pixels of a cleaned text with a font of `size` pixels."""
     return size * (1.15 if bold else 1.0) * sum(map(_em, words))
 
 
 def _fitting(words: str, room: float, kind: str) -> str:
+    """Return a text cut to `room` pixels, with the font size and weight that its class has in `STYLE`."""
     size = 11 if "small" in kind else 16 if "large" in kind else 13
     bold = "strong" in kind or "large" in kind
     shown = words
@@ -286,12 +201,12 @@ def _fitting(words: str, room: float, kind: str) -> str:
 def text(
     x: float, y: float, words: object, kind: str = "", room: float = math.inf, more: str = ""
 ) -> str:
-    """Return a line of text at its baseline, cleaned, cut to `room` pixels, escaped.
+    """Return a line of text that starts at x on the baseline y, cleaned, cut to `room` pixels and escaped.
 
     >>> text(1, 2, "<b>", "small")
     '<text class="small" x="1" y="2">&lt;b&gt;</text>'
     """
-    shown = _fitting(clean(words, 160), room, kind)
+    shown = _fitting(clean(words, _MAX_TEXT_CHARACTERS), room, kind)
     named = f' class="{kind}"' if kind else ""
     return f'<text{named} x="{number(x)}" y="{number(y)}"{more}>{html.escape(shown)}</text>'
 
@@ -299,17 +214,17 @@ def text(
 def paragraph(
     x: float, y: float, words: str, width: float, kind: str = "small grey"
 ) -> tuple[str, float]:
-    """Return a text in lines of `width` pixels, and the baseline after the last; of at most eight lines."""
+    """Return a text in at most eight lines of `width` pixels, and the baseline of the line after them."""
     lines = [""]
-    for word in " ".join(words[:1600].split()).split(" "):
+    for word in " ".join(words[:_MAX_PARAGRAPH_CHARACTERS].split()).split(" "):
         longer = f"{lines[-1]} {word}".strip()
         if lines[-1] and advance(longer, 11) > width:
             lines.append(word)
         else:
             lines[-1] = longer
     shown = [line for line in lines if line]
-    if len(shown) > 8:
-        shown[7:] = [f"{shown[7]} …"]
+    if len(shown) > _MAX_PARAGRAPH_LINES:
+        shown[_MAX_PARAGRAPH_LINES - 1 :] = [f"{shown[_MAX_PARAGRAPH_LINES - 1]} …"]
     return (
         "".join(text(x, y + 16 * place, line, kind, width) for place, line in enumerate(shown)),
         y + 16 * len(shown),
@@ -317,7 +232,7 @@ def paragraph(
 
 
 def box(x: float, y: float, width: float, height: float, kind: str, corner: float = 0) -> str:
-    """Return a rectangle."""
+    """Return a rectangle, whose corners are rounded by `corner` pixels."""
     round_ = f' rx="{number(corner)}"' if corner else ""
     return (
         f'<rect class="{kind}" x="{number(x)}" y="{number(y)}" width="{number(max(0.0, width))}"'
@@ -331,7 +246,7 @@ def dot(kind: str, x: float, y: float, radius: float) -> str:
 
 
 def path(kind: str, *steps: str | float, more: str = "") -> str:
-    """Return a path of letters and coordinates."""
+    """Return a path from the letters and coordinates of its commands."""
     drawn = " ".join(step if isinstance(step, str) else number(step) for step in steps)
     return f'<path class="{kind}" d="{drawn}"{more}/>'
 
@@ -339,32 +254,38 @@ def path(kind: str, *steps: str | float, more: str = "") -> str:
 def tiles(
     values: np.ndarray, x: Sequence[float] | np.ndarray, y: float, width: float, height: float
 ) -> str:
-    """Return ``[U, T]`` as tiles, a path a colour: columns begin at `x [T]`, rows from `y` on.
+    """Return a table of coloured tiles, as one path for each colour.
 
-    `values` are shares from -1 to 1; what is not a number has no tile.
+    Args:
+        values: Shares from -1 to 1, ``[U, T]``; NaN has no tile.
+        x: The left edge of each column, ``[T]``.
+        y: The top of the first row.
+        width: Of a tile, in pixels.
+        height: Of a row, in pixels.
     """
-    found: dict[str, list[str]] = {}
+    squares: dict[str, list[str]] = {}
     rise = number(max(height - 0.5, 0.5 * height))
     for row, column in np.argwhere(np.isfinite(values)):
         place = f"M{number(x[column])} {number(y + height * row)}"
         tile = f"{place}h{number(width)}v{rise}h-{number(width)}z"
-        found.setdefault(level(values[row, column], 1.0), []).append(tile)
-    return "".join(path(kind, "".join(found[kind])) for kind in sorted(found))
+        squares.setdefault(level(values[row, column], 1.0), []).append(tile)
+    return "".join(path(kind, "".join(squares[kind])) for kind in sorted(squares))
 
 
-def group(kind: str, parts: Iterable[str], more: str = "", title: str = "") -> str:
-    """Return shapes as one, with the tooltip `title`."""
-    tooltip = f"<title>{html.escape(clean(title, 160))}</title>" if title else ""
-    return f'<g class="{kind}"{more}>{tooltip}{"".join(parts)}</g>'
+def group(kind: str, shapes: Iterable[str], more: str = "", title: str = "") -> str:
+    """Return shapes as one group with attributes `more` and the tooltip `title`."""
+    tooltip = clean(title, _MAX_TEXT_CHARACTERS)
+    tooltip = f"<title>{html.escape(tooltip)}</title>" if title else ""
+    return f'<g class="{kind}"{more}>{tooltip}{"".join(shapes)}</g>'
 
 
 def sized(width: float) -> float:
-    """Return the width that a picture gets: what is asked for, from 280 to 4,000 pixels."""
-    return min(max(float(width), _WIDTHS[0]), _WIDTHS[1]) if math.isfinite(width) else _WIDTHS[0]
+    """Return the width of a picture: the wanted one, but from 280 to 4,000 pixels."""
+    return min(max(float(width), _MIN_WIDTH), _MAX_WIDTH) if math.isfinite(width) else _MIN_WIDTH
 
 
 def picture(
-    parts: Iterable[Any],
+    shapes: Iterable[str],
     width: float,
     height: float,
     label: str,
@@ -372,12 +293,21 @@ def picture(
     standalone: bool,
     role: str = "img",
 ) -> str:
-    """Return the whole picture; `standalone` puts the style sheet into it."""
+    """Return the finished picture.
+
+    Args:
+        shapes: Its shapes, from back to front.
+        width: In pixels.
+        height: In pixels.
+        label: The description that a screen reader speaks.
+        standalone: Whether it contains the style sheet.
+        role: Its ARIA role: "img", or "group" where shapes in it can be reached with the keyboard.
+    """
     style = f"<style>{STYLE}</style>" if standalone else ""
     size = f"{number(width)} {number(height)}"
     across, down = size.split()
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="elman" role="{role}"'
         f'{attribute("aria-label", label)} viewBox="0 0 {size}" width="{across}" height="{down}">'
-        f"{style}{box(0, 0, width, height, 'ground')}{''.join(parts)}</svg>"
+        f"{style}{box(0, 0, width, height, 'ground')}{''.join(shapes)}</svg>"
     )

@@ -1,7 +1,9 @@
-"""Pictures of answers and of what led to them: a forecast, a confusion table, contributions, states.
+"""matplotlib figures: a forecast, a confusion table, calibration, contributions, states and memory.
 
-Every function takes plain arrays and returns a matplotlib `Figure` that no window and no global state knows
-of. A name in a picture is text as it stands, of at most 60 characters: no formula, no second line.
+Every function takes plain arrays and returns a `Figure` that shows itself in a notebook and does not depend
+on pyplot, so no window and no global state knows it. A name in a figure is plain text on one line, of at
+most 60 characters; it is never read as a formula. Figures exist beside the SVG of `elman.draw.figures`
+because they can be changed, and saved in other formats.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ import warnings
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elman.draw.rows import rows_of
+from elman.draw.charts import UNCHANGED, last_steps
+from elman.draw.rows import Explained, rows_of
 from elman.errors import MissingDependencyError, OptionError, ShapeError, installing, printable
 from elman.files.atomic import Path, atomic_write
 
@@ -40,18 +43,17 @@ __all__ = [
 ]
 
 _INK, _GREY, _PALE, _BLUE, _RED = "#22303c", "#5d6b78", "#dde3e8", "#1668b5", "#c8442e"
-_SIZE, _DPI = (8.0, 4.5), 150
-_LONGEST, _LONGEST_LABEL = 60, 18
-_HISTORY = (6, 60)  # of the history, so many horizons or steps are shown
-_MOST_LABELS, _MOST_COUNTS = 40, 20
-_MOST_UNITS, _MOST_STEPS = 64, 200
-_HORIZON = 0.01  # where the change of a prediction counts as none
-# What DejaVu cannot write, a font of the machine may.
+_SIZE, _DPI = (8.0, 4.5), 150  # inches
+_MAX_NAME_CHARACTERS, _MAX_LABEL_CHARACTERS = 60, 18
+_MAX_LABELS = 40  # rows of a confusion table
+_MAX_LABELS_WITH_COUNTS = 20
+_MAX_UNITS, _MAX_STEPS, _MAX_TICKS = 64, 200, 60
+# fonts of the machine for characters that DejaVu Sans lacks
 _FONTS = ("Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans", "Arial Unicode MS", "Unifont")
 
 
 def _style() -> AbstractContextManager[None]:
-    """Return what holds the house's style, whatever the user's settings are."""
+    """Return a context with the project's style, whatever the user's own settings are."""
     try:
         from matplotlib import font_manager, style
     except ImportError as error:
@@ -89,17 +91,17 @@ def _style() -> AbstractContextManager[None]:
 
 @functools.cache
 def _picture() -> type[Figure]:
-    """Return the class of the figures: matplotlib's, that shows itself without pyplot."""
+    """Return a class of figures that show themselves without pyplot."""
     from matplotlib.figure import Figure
 
     class Picture(Figure):
-        """A figure that a notebook draws, and that `show` opens in the browser."""
+        """A figure that a notebook displays, and that `show` opens in the browser."""
 
         def _repr_svg_(self) -> str:
             return _written(self, ".svg").decode()
 
         def show(self, warn: bool = True) -> None:  # noqa: ARG002 - matplotlib's signature
-            """Write the picture to a file and open it in the browser."""
+            """Write the figure to a temporary file and open it in the browser."""
             with tempfile.NamedTemporaryFile(suffix=".svg", delete=False) as file:
                 file.write(_written(self, ".svg"))
             webbrowser.open(f"file://{file.name}")
@@ -108,15 +110,15 @@ def _picture() -> type[Figure]:
 
 
 def _drawn(draw: Callable[[Figure, Axes], None], title: str, size: tuple[float, float]) -> Figure:
-    """Return the figure that `draw` fills."""
+    """Return a new figure after `draw` has filled it."""
     with _style():
         from matplotlib.text import Text
 
         figure = _picture()(figsize=size, dpi=_DPI, layout="constrained")
         axes = figure.add_subplot()
-        axes.set_title(printable(title, _LONGEST))
+        axes.set_title(printable(title, _MAX_NAME_CHARACTERS))
         draw(figure, axes)
-    # a dollar sign is a dollar sign, also to whoever saves the figure by other means
+    # also where the user saves the figure without our style, a dollar sign must not start a formula
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     return figure
@@ -127,8 +129,8 @@ def _legend(figure: Figure) -> None:
 
 
 def _grid(axes: Axes, columns: Sequence[str], rows: Sequence[str], upright: bool) -> None:
-    """Name the columns and rows of a table that is drawn as an image; long names are upright."""
-    every = max(1, len(columns) // 60)
+    """Name the columns and rows of an image; `upright` turns the names of the columns."""
+    every = max(1, len(columns) // _MAX_TICKS)
     axes.set_xticks(range(0, len(columns), every), columns[::every], rotation=90 if upright else 0)
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0)
@@ -138,11 +140,11 @@ def _grid(axes: Axes, columns: Sequence[str], rows: Sequence[str], upright: bool
 
 def _same(name: str, *arrays: ArrayLike) -> list[np.ndarray]:
     """Return arrays of one length ``[N]``; raises ShapeError."""
-    found = [np.asarray(array) for array in arrays]
-    shapes = [array.shape for array in found]
+    same = [np.asarray(array) for array in arrays]
+    shapes = [array.shape for array in same]
     if any(shape != shapes[0] or len(shape) != 1 for shape in shapes):
         raise ShapeError(name, got=shapes, expected="[N] each")
-    return found
+    return same
 
 
 def forecast(
@@ -154,11 +156,21 @@ def forecast(
     truth: ArrayLike | None = None,
     title: str = "",
 ) -> Figure:
-    """Return the picture of a forecast ``[H]`` behind its history ``[T]``, with intervals and truth.
+    """Draw a forecast of H steps behind its history of T steps.
 
-    Times are numbers or dates (datetime64); `intervals` has (low, high) ``[H]`` by the share that they
-    promise (0.8). Of a long history the last six horizons are shown. Raises ShapeError,
-    MissingDependencyError.
+    Args:
+        history_times: Times of the history, ``[T]``: numbers or datetime64. Of a long history the last six
+            horizons are shown.
+        history: Values of the history, ``[T]``.
+        times: Times of the forecast, ``[H]``.
+        median: The median forecast, ``[H]``.
+        intervals: Lower and upper ends ``[H]`` of each interval, by its nominal coverage such as 0.8.
+        truth: The true values, ``[H]``, where they are known.
+        title: A line above the chart.
+
+    Raises:
+        ShapeError: Values and times have different lengths.
+        MissingDependencyError: matplotlib is not installed.
 
     >>> figure = forecast([0, 1, 2], [5.0, 6.0, 5.5], [3, 4], [6.0, 6.5], {0.8: ([5.0, 5.0], [7.0, 8.0])})
     >>> figure.get_size_inches().tolist()
@@ -166,12 +178,12 @@ def forecast(
     """
     before, past = _same("history and its times", history_times, history)
     after, line = _same("forecast and its times", times, median)
-    shown = max(_HISTORY[1], _HISTORY[0] * len(line))
+    shown = last_steps(len(line))
     before, past = before[-shown:], past[-shown:]
     known = np.flatnonzero(np.isfinite(past))[-1:]
 
     def joined(values: ArrayLike) -> np.ndarray:
-        # from the last known value on, that the eye need not jump
+        # lines start at the last known value, so that they continue the history
         return np.concatenate([past[known], _same("an interval", line, values)[1]])
 
     def draw(figure: Figure, axes: Axes) -> None:
@@ -199,9 +211,9 @@ def forecast(
 
 
 def confusion(table: ArrayLike, labels: Sequence[object], title: str = "") -> Figure:
-    """Return the picture of a confusion table ``[K, K]``: truth down, answer across, rows as shares.
+    """Draw a confusion table ``[K, K]``, whose rows are true labels and are coloured by their shares.
 
-    Of more than 40 labels the commonest are shown. Raises ShapeError, MissingDependencyError.
+    Of more than 40 labels the most common ones are shown. Raises ShapeError, MissingDependencyError.
 
     >>> confusion([[8, 2], [1, 9]], ["no", "yes"]).axes[0].get_xlabel()
     'answer'
@@ -209,12 +221,12 @@ def confusion(table: ArrayLike, labels: Sequence[object], title: str = "") -> Fi
     counts = np.asarray(table)
     if counts.shape != (len(labels), len(labels)):
         raise ShapeError("confusion table", got=counts.shape, expected=f"[{len(labels)}] twice")
-    shown = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:_MOST_LABELS])
+    shown = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:_MAX_LABELS])
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     counts, shares = counts[np.ix_(shown, shown)], shares[np.ix_(shown, shown)]
-    names = [printable(labels[place], _LONGEST_LABEL) for place in shown]
+    names = [printable(labels[place], _MAX_LABEL_CHARACTERS) for place in shown]
     if len(shown) < len(labels):
-        title = f"{printable(title, 30)} (the commonest {len(shown)} of {len(labels):,} labels)"
+        title = f"{printable(title, 30)} (the most common {len(shown)} of {len(labels):,} labels)"
 
     def draw(_: Figure, axes: Axes) -> None:
         from matplotlib.colors import LinearSegmentedColormap
@@ -228,7 +240,7 @@ def confusion(table: ArrayLike, labels: Sequence[object], title: str = "") -> Fi
         axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=2)
         axes.tick_params(which="minor", length=0)
-        if len(names) > _MOST_COUNTS:
+        if len(names) > _MAX_LABELS_WITH_COUNTS:
             return
         for row, column in np.ndindex(counts.shape):
             count, share = f"{counts[row, column]:,}", shares[row, column]
@@ -241,9 +253,10 @@ def confusion(table: ArrayLike, labels: Sequence[object], title: str = "") -> Fi
 
 
 def calibration(bins: Sequence[tuple[float, float, int, float, float]], title: str = "") -> Figure:
-    """Return the picture of calibration from bins (low, high, answers, mean probability, share right).
+    """Draw how often answers of a given probability are right.
 
-    They are those of `elman.labels.calibration.reliability`. Raises MissingDependencyError.
+    `bins` are those of `elman.labels.calibration.reliability`: lower and upper end, count of answers, their
+    mean probability, and the share that is right. Raises MissingDependencyError.
 
     >>> calibration([(0.8, 0.9, 40, 0.86, 0.7)]).axes[0].get_ylabel()
     'share that is right'
@@ -264,45 +277,44 @@ def calibration(bins: Sequence[tuple[float, float, int, float, float]], title: s
 
 
 def scatter(truth: ArrayLike, predicted: ArrayLike, title: str = "") -> Figure:
-    """Return the picture of predicted numbers ``[N]`` over the true ones.
+    """Draw predicted numbers ``[N]`` over the true ones.
 
     Raises ShapeError, MissingDependencyError.
 
     >>> scatter([1.0, 2.0], [1.5, 2.0]).axes[0].get_xlabel()
     'truth'
     """
-    true, found = _same("truth and predictions", truth, predicted)
+    true, answered = _same("truth and predictions", truth, predicted)
 
     def draw(figure: Figure, axes: Axes) -> None:
-        both = np.concatenate([true, found])
+        both = np.concatenate([true, answered])
         ends = [both.min(initial=np.inf), both.max(initial=-np.inf)] if len(both) else [0, 1]
         axes.plot(ends, ends, color=_GREY, lw=1, ls=(0, (4, 3)), label="all right")
+        # many points are drawn fainter, so that their density stays visible
         opacity = min(0.8, max(0.08, 200 / max(1, len(true))))
-        axes.scatter(true, found, s=14, color=_BLUE, alpha=opacity, lw=0, label="the network")
+        axes.scatter(true, answered, s=14, color=_BLUE, alpha=opacity, lw=0, label="the network")
         axes.set(xlabel="truth", ylabel="predicted")
         _legend(figure)
 
     return _drawn(draw, title, _SIZE)
 
 
-def contributions(explanation: Any, title: str = "") -> Figure:
-    """Return the picture of an `Explanation`: a bar for each input, below them bias, residual and their sum.
+def contributions(explanation: Explained, title: str = "") -> Figure:
+    """Draw an explanation as a bar for each input; below them bias, residual and their sum as numbers.
 
-    A ring marks the measured change when an input is replaced, where a bar is not just that. Of more than 24
-    inputs those of the largest contributions are shown. One that fails its own test is grey, and says so; its
-    note is below. Raises ShapeError, MissingDependencyError.
+    The figure shows what `elman.draw.figures.contributions` shows. Raises ShapeError, MissingDependencyError.
     """
     bars, sums, unseen = rows_of(explanation)
     rows = [*bars, *sums]
-    names = [printable(row.name, _LONGEST_LABEL) for row in bars]
-    names += [printable(row.name, _LONGEST // 2) for row in sums]
+    names = [printable(row.name, _MAX_LABEL_CHARACTERS) for row in bars]
+    names += [printable(row.name, _MAX_NAME_CHARACTERS // 2) for row in sums]
     failed = explanation.passed is False
-    score = f"{printable(explanation.score_name, _LONGEST)} {explanation.score:.4g}"
+    score = f"{printable(explanation.score_name, _MAX_NAME_CHARACTERS)} {explanation.score:.4g}"
     rings = [(row.absence, at) for at, row in enumerate(bars) if np.isfinite(row.absence)]
     ring = "A ring is the measured change when that input is replaced." if rings else ""
     caption = f"Shown is {explanation.caption}."
-    said = (caption, unseen, ring, explanation.verdict, explanation.note)
-    words = [textwrap.fill(printable(one, 800), 100) for one in said if one]
+    notes = (caption, unseen, ring, explanation.verdict, explanation.note)
+    words = [textwrap.fill(printable(note, 800), 100) for note in notes if note]
 
     def draw(figure: Figure, axes: Axes) -> None:
         colours = [_GREY if failed else _BLUE if row.value > 0 else _RED for row in bars]
@@ -331,7 +343,7 @@ def contributions(explanation: Any, title: str = "") -> Figure:
 def states(
     values: ArrayLike, tokens: Sequence[object], units: Sequence[object], title: str = ""
 ) -> Figure:
-    """Return the picture of states ``[U, T]``: a row a unit, a column a token, blue above zero, red below.
+    """Draw states ``[U, T]``: a row for each unit, a column for each token, blue above zero and red below.
 
     The first 64 units and the last 200 tokens are shown. Raises ShapeError, MissingDependencyError.
 
@@ -341,9 +353,11 @@ def states(
     table = np.asarray(values, np.float64)
     if table.shape != (len(units), len(tokens)):
         raise ShapeError("states", got=table.shape, expected=f"[{len(units)}, {len(tokens)}]")
-    table = table[:_MOST_UNITS, max(0, len(tokens) - _MOST_STEPS) :]
-    names = [printable(unit, _LONGEST_LABEL) for unit in units[: len(table)]]
-    words = [printable(token, _LONGEST_LABEL) for token in tokens[len(tokens) - table.shape[1] :]]
+    table = table[:_MAX_UNITS, max(0, len(tokens) - _MAX_STEPS) :]
+    names = [printable(unit, _MAX_LABEL_CHARACTERS) for unit in units[: len(table)]]
+    words = [
+        printable(token, _MAX_LABEL_CHARACTERS) for token in tokens[len(tokens) - table.shape[1] :]
+    ]
 
     def draw(figure: Figure, axes: Axes) -> None:
         from matplotlib.colors import LinearSegmentedColormap
@@ -351,8 +365,8 @@ def states(
         if not table.size:
             return
         colours = LinearSegmentedColormap.from_list("", [_RED, "#f1f3f5", _BLUE])
-        most = np.abs(table[np.isfinite(table)]).max(initial=0) or 1.0
-        drawn = axes.imshow(table, cmap=colours, vmin=-most, vmax=most, aspect="auto")
+        largest = np.abs(table[np.isfinite(table)]).max(initial=0) or 1.0
+        drawn = axes.imshow(table, cmap=colours, vmin=-largest, vmax=largest, aspect="auto")
         _grid(axes, words, names, upright=max(map(len, words)) > 1)
         figure.colorbar(drawn, ax=axes, shrink=0.6).outline.set_visible(False)
 
@@ -362,10 +376,10 @@ def states(
 def memory(
     lags: ArrayLike, change: ArrayLike, gradient: ArrayLike | None, title: str = ""
 ) -> Figure:
-    """Return the picture of how far back a network remembers: change and gradient ``[K]`` over lags ``[K]``.
+    """Draw how far back a network remembers: change and gradient ``[K]`` over lags ``[K]``.
 
-    The gradient is on a scale of powers, and left out where it is None.
-    Raises ShapeError, MissingDependencyError.
+    The gradient has a logarithmic axis of its own; None leaves it out. Raises ShapeError,
+    MissingDependencyError.
 
     >>> [axes.get_ylabel() for axes in memory([1, 2], [0.5, 0.1], [1.0, 0.1]).axes]
     ['change of the prediction', 'norm of the gradient']
@@ -374,17 +388,17 @@ def memory(
     at, first, second = _same("lags, change and gradient", lags, change, slopes)
 
     def draw(figure: Figure, axes: Axes) -> None:
-        axes.axhline(_HORIZON, color=_GREY, lw=1, ls=(0, (4, 3)), label="no change")
+        axes.axhline(UNCHANGED, color=_GREY, lw=1, ls=(0, (4, 3)), label="no change")
         axes.plot(at, first, color=_BLUE, lw=1.8, marker="o", ms=3, label="change")
         axes.set(xlabel="lag", ylabel="change of the prediction")
         if (at > 0).any() and at.max() > 50:
             axes.set_xscale("log")
-        # matplotlib's own are formulas, which no text of the house is
+        # matplotlib would write powers of ten as formulas, which are switched off
         axes.xaxis.set_major_formatter("{x:g}")
         if gradient is None:
             return
         other = axes.twinx()
-        # none is drawn where the gradient is nothing: a scale of powers has no zero
+        # a logarithmic axis has no zero, so the line has a gap where the gradient is 0
         other.plot(at, np.where(second > 0, second, np.nan), color=_RED, lw=1.3, label="gradient")
         other.set_ylabel("norm of the gradient")
         other.set_yscale("log" if (second > 0).any() else "linear")
@@ -396,9 +410,9 @@ def memory(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write `figure` to a file whose name ends in .svg or .png, whole or not at all.
+    """Write a figure to a file whose name ends in .svg or .png, whole or not at all.
 
-    The same figure gives the same bytes. Raises OptionError, OutputError.
+    The same figure gives the same bytes. Raises OptionError for another name, OutputError.
     """
     kind = os.path.splitext(os.fspath(path))[1].lower()
     if kind not in (".svg", ".png"):
@@ -407,11 +421,12 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _written(figure: Figure, kind: str) -> bytes:
-    """Return the bytes of a file of the `kind` .svg or .png; the same figure gives the same bytes."""
-    metadata: dict[str, Any] = {"Date": None} if kind == ".svg" else {}
+    """Return the bytes of a file with the suffix `kind`; the same figure gives the same bytes."""
+    # without the date of today
+    metadata = {"Date": None} if kind == ".svg" else {}
     buffer = io.BytesIO()
     with _style(), warnings.catch_warnings():
-        # a character that no font of the machine has is drawn as a box
+        # matplotlib draws a box for a character that no font has; the warning would not help the user
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure.savefig(buffer, format=kind[1:], metadata=metadata)
     return buffer.getvalue()

@@ -1,9 +1,11 @@
-"""The network unrolled as SVG: one cell a token, its state as a strip, and arcs to what it answers."""
+"""The network unrolled over time as SVG: a cell for each token with its state, and arcs to the answer."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,24 +14,18 @@ from elman.draw import pen
 
 __all__ = ["unrolled"]
 
-_EDGE = 16.0  # around the picture
-_NARROW = 640.0  # below it the predictions stand under the network, not beside it
-_COLUMN = (40.0, 112.0, 72.0)  # width of a cell's column: least, greatest, greatest where narrow
-_ARC = 12.0  # the width of the strongest arc
-_UNITS, _PREDICTIONS = 32, 16  # shown at most
-
-
-def _last_that_fit(widths: Sequence[float], room: float, rest: float) -> int:
-    """Return how many of the last columns fit; where not all do, `rest` is kept for what was earlier."""
-    if sum(widths) <= room:
-        return len(widths)
-    total, count = rest, 0
-    for width in reversed(widths):
-        total += width
-        if total > room:
-            break
-        count += 1
-    return max(1, count)
+# lengths are in pixels
+_EDGE = 16.0
+_NARROW_WIDTH = 640.0
+"""Width of a picture below which the predictions stand under the network instead of beside it."""
+_MIN_COLUMN, _MAX_COLUMN, _MAX_NARROW_COLUMN = 40.0, 112.0, 72.0
+_EARLIER = 60.0
+"""Width of the box that stands for earlier tokens."""
+_MAX_STRIP = 46.0
+_MAX_ARC = 12.0
+"""Thickness of the arc of the largest contribution."""
+_PREDICTION_HEIGHT = 24
+_MAX_TOKENS, _MAX_UNITS, _MAX_PREDICTIONS = 200, 32, 16
 
 
 def unrolled(
@@ -47,149 +43,264 @@ def unrolled(
     width: float = 960,
     standalone: bool = True,
 ) -> str:
-    """Return the network unrolled over `tokens` [T]: a cell a token, arcs to the answer, predictions as bars.
+    """Draw the network unrolled over T tokens: a cell for each, arcs to the answer, predictions as bars.
 
-    `states` [T, U] are the strips in the cells (of many units those that vary most), `contributions` [T] the
-    arcs (width by size), `meanings` [T] the tooltips, `note` the sentence below. With `failed` the arcs are
-    grey and dashed; dashed are the cells of `unknown` positions. Of a long text the last tokens are shown,
-    the earlier ones' contributions as one sum, and with them the number of those `before` all of these.
-    A page writes the legend (``data-legend``) and the note itself. Raises ShapeError.
+    Of a long text the last tokens are shown; a box stands for the earlier ones and for the sum of their
+    contributions.
+
+    Args:
+        tokens: The tokens that the network read.
+        states: The states after each token, ``[T, U]``, drawn as strips; of more than 32 units those that
+            change most. None draws no strips.
+        predictions: The most probable answers with their probabilities; at most 16 are drawn.
+        contributions: The contribution of each token to the answer, ``[T]``, drawn as arcs whose thickness is
+            its size.
+        meanings: A sentence about the contribution of each token, shown as its tooltip.
+        target: The answer that the contributions explain.
+        note: A sentence below a picture that stands alone.
+        failed: Whether the explanation failed its own test; its arcs are then grey and dashed.
+        unknown: The positions of tokens outside the vocabulary, whose cells are dashed.
+        before: How many tokens were read before all of these.
+        width: In pixels.
+        standalone: Whether the picture contains style sheet, legend and note. A page writes these itself,
+            with the legend from ``data-legend``, and gets groups that can be reached with the keyboard.
+
+    Returns:
+        The SVG.
+
+    Raises:
+        ShapeError: `states` or `contributions` do not fit the tokens.
 
     >>> drawn = unrolled(["I", "eat"], [[0.5], [-0.2]], [("pizza", 0.4)], [0.1, 0.9], target="pizza")
     >>> drawn.count('class="word"'), "data-contribution" in drawn
     (2, True)
     """
     T = len(tokens)
-    pushes = None if contributions is None else pen.numbers(contributions, "contributions", (T,))
+    shares = None if contributions is None else pen.numbers(contributions, "contributions", (T,))
     strips = pen.numbers(states, "states", (T, None))
-    width, predictions = pen.sized(width), predictions[:_PREDICTIONS]
-    narrow = width < _NARROW
-    side = 92.0 if narrow else min(320.0, 0.34 * width)
-    room = width - 2 * _EDGE - side - 12
-    wishes = [
-        min(max(pen.advance(pen.clean(token)) + 16, _COLUMN[0]), _COLUMN[1 + narrow])
-        for token in tokens[-200:]
-    ]
-    fit = room - 60 * (len(wishes) < T or before > 0)
-    count = _last_that_fit(wishes, fit, 60 * (not before)) if T else 0
-    wishes, first = wishes[len(wishes) - count :], T - count
-    earlier = 60.0 if first or before else 0.0
-    stretch = min(1.5, max(1.0, (room - earlier) / max(1.0, sum(wishes))))
-    columns = [stretch * wish for wish in wishes]
-    left = _EDGE + 12 + earlier + np.concatenate([[0.0], np.cumsum(columns)])
-    middle = (left[:-1] + left[1:]) / 2
-    goal = float(left[-1]) + 12
-
-    rise = min(116.0, 40 + 0.16 * (goal - _EDGE)) if pushes is not None else 0.0
-    base = _EDGE + rise + 8
-    units = min(strips.shape[1], _UNITS)
-    varied = np.ptp(np.nan_to_num(strips[first:]), axis=0) if count else np.zeros(strips.shape[1])
-    chosen = np.sort(np.argsort(-varied, kind="stable")[:units])
-    most = pen.limit(strips[first:])
-    tall = min(max(96 / max(1, units), 4.0), 14.0)
-    top = base + (27 if pushes is not None else 4)
-    deep = max(28.0, tall * units) + 8
-    word_at = top + deep + 34
-    total = 0.0 if pushes is None else float(np.nan_to_num(pushes[:first]).sum())
-    ends = pen.limit([total], () if pushes is None else pushes[first:])
-    strip = min([column - 14 for column in columns] + [46.0])
-
-    def arc(x: float, value: float) -> str:
-        thick = _ARC * abs(value) / ends
-        if not thick >= 0.05:
-            return ""
-        high = base - (rise + 8) * (0.35 + 0.65 * (goal - x) / (goal - _EDGE)) * 4 / 3
-        kind = f"arc {pen.way(value, failed=failed)}"
-        wide = f' stroke-width="{thick:.2f}"'
-        return pen.path(kind, "M", x, base, "C", x, high, goal, high, goal, base, more=wide)
-
-    def amount(x: float, value: float) -> str:
-        known = 0.0 if abs(value) < 0.005 * ends else value
-        kind = f"small middle {pen.way(known, failed=failed)}"
-        return pen.text(x, base + 17, pen.signed(known), kind)
-
-    def column(place: int) -> str:
-        x, at, token = float(middle[place]), first + place, tokens[first + place]
-        inner = columns[place] - 6
-        said = f"word {at + 1}: {pen.clean(token)}"
-        more = f' data-position="{at}"' + _button(said, standalone)
-        parts = [pen.box(x - inner / 2, base - 2, inner, word_at + 12 - base, "hit", 6)]
-        if pushes is not None:
-            value = float(pushes[at])
-            more += f' data-contribution="{value:.6g}"' if np.isfinite(value) else ""
-            parts += [arc(x, value), amount(x, value)]
-        if meanings:
-            said = f"{meanings[at]} Word {at + 1}: {token}"
-        kind = "cell void" if at in unknown else "cell"
-        parts.append(pen.box(x - strip / 2 - 4, top, strip + 8, deep, kind, 5))
-        shares = strips[at : at + 1, chosen].T / most
-        parts.append(pen.tiles(shares, [x - strip / 2], top + 4, strip, tall))
-        parts.append(_arrow(x, word_at - 16, x, top + deep + 4))
-        parts.append(pen.text(x, word_at, token, "middle", inner))
-        return pen.group("word", parts, more, said)
-
-    half = top + deep / 2
-    gap = strip / 2 + 5
-    flow = [
-        _arrow(float(a) + gap, half, float(b) - gap - 1, half)
-        for a, b in itertools.pairwise(middle)
-    ]
-    if count:
-        flow.append(_arrow(_EDGE + earlier, half, float(middle[0]) - gap - 1, half))
-        flow += [] if narrow else [_arrow(float(middle[-1]) + gap, half, goal + 4, half)]
-    past = []
-    if earlier:
-        x = _EDGE + 25
-        past = [
-            pen.box(_EDGE, top, 50, deep, "void", 5),
-            pen.text(x, half - 3, f"… {before + first:,}", "small middle grey"),
-            pen.text(x, half + 12, "earlier", "small middle grey"),
-        ]
-        if pushes is not None and first:
-            past += [arc(x, total), amount(x, total)]
-    sizes = np.zeros(count) if pushes is None else np.nan_to_num(np.abs(pushes[first:]))
-    words = [column(int(place)) for place in np.argsort(-sizes, kind="stable")]
-    answer: list[str] = []
-    if pushes is not None and count:
-        answer = [
-            pen.dot("ring", goal, base, 4),
-            pen.text(goal + 12, base + 5, target, "large", width - goal - 12 - _EDGE),
-        ]
-    x, y, widest = (_EDGE, word_at + 38, width) if narrow else (goal + 14, top + 16, 340.0)
-    bars, bottom = _bars(predictions, target, x, y, min(widest, width - _EDGE - x), standalone)
-    said = []
-    if pushes is not None and count and not failed:
-        said.append("Blue raises the answer, red lowers it; the wider, the more.")
-    if units:
-        some = f"{units} of {strips.shape[1]:,}" if units < strips.shape[1] else "the"
-        said.append(f"Strips: {some} units, from −{most:.2g} (red) to {most:.2g} (blue).")
-    if any(at >= first for at in unknown):
-        said.append("Dashed cells: words that it does not know.")
-    below, notes, legend = max(bottom, word_at + 22) + 16, "", ""
-    if standalone:
-        kind, room = "small down" if failed else "small", width - 2 * _EDGE
-        lines, below = pen.paragraph(_EDGE, below, " ".join(said), room)
-        more, below = pen.paragraph(_EDGE, below, note, room, kind)
-        notes = lines + more
-    else:
-        legend = pen.attribute("data-legend", " ".join(said), 300)
-    label = f"The network unrolled over {before + T:,} words" + (
-        f", and what moved: {target}" if pushes is not None else ""
+    network = _Network(
+        tokens,
+        strips,
+        shares,
+        meanings,
+        target,
+        failed,
+        unknown,
+        before,
+        pen.sized(width),
+        standalone,
     )
-    parts = [pen.group("words", [*past, *words], legend), *flow, *answer, *bars, notes]
+    bars, bottom = _bars(network, predictions[:_MAX_PREDICTIONS])
+    below, room = max(bottom, network.word_y + 22) + 16, network.width - 2 * _EDGE
+    notes = hint = ""
+    if standalone:
+        legend, below = pen.paragraph(_EDGE, below, network.legend, room)
+        notes, below = pen.paragraph(_EDGE, below, note, room, "small down" if failed else "small")
+        notes = legend + notes
+    else:
+        hint = pen.attribute("data-legend", network.legend, 300)
+    label = f"The network unrolled over {before + T:,} words"
+    if shares is not None:
+        label += f", and what moved: {target}"
+    words = pen.group("words", [*network.earlier_tokens(), *network.words()], hint)
+    shapes = [words, *network.arrows(), *network.answer(), *bars, notes]
     role = "img" if standalone else "group"
-    return pen.picture(parts, width, below, label, standalone=standalone, role=role)
+    return pen.picture(shapes, network.width, below, label, standalone=standalone, role=role)
+
+
+class _Columns(NamedTuple):
+    """The columns of the tokens that are shown, which are the last ones."""
+
+    first: int
+    """The first token that is shown."""
+    earlier: float
+    """Width that is kept for the box of earlier tokens, 0 where there are none."""
+    widths: list[float]
+    middles: np.ndarray
+    """The x of the middle of each column."""
+    goal: float
+    """The x of the answer, at which all arcs end."""
+
+
+def _columns(tokens: Sequence[str], before: int, width: float) -> _Columns:
+    """Return the columns of the last tokens that fit into a picture `width` pixels wide."""
+    T, narrow = len(tokens), width < _NARROW_WIDTH
+    # the name of the answer and the predictions take the side
+    room = width - 2 * _EDGE - (92.0 if narrow else min(320.0, 0.34 * width)) - 12
+    widest = _MAX_NARROW_COLUMN if narrow else _MAX_COLUMN
+    wishes = [
+        min(max(pen.advance(pen.clean(token)) + 16, _MIN_COLUMN), widest)
+        for token in tokens[-_MAX_TOKENS:]
+    ]
+    fitting = room - _EARLIER * (len(wishes) < T or before > 0)
+    count = _last_that_fit(wishes, fitting, _EARLIER * (not before)) if T else 0
+    wishes, first = wishes[len(wishes) - count :], T - count
+    earlier = _EARLIER if first or before else 0.0
+    stretch = min(1.5, max(1.0, (room - earlier) / max(1.0, sum(wishes))))
+    widths = [stretch * wish for wish in wishes]
+    left = _EDGE + 12 + earlier + np.concatenate([[0.0], np.cumsum(widths)])
+    return _Columns(first, earlier, widths, (left[:-1] + left[1:]) / 2, float(left[-1]) + 12)
+
+
+@dataclass
+class _Network:
+    """What is drawn, its layout, and its shapes."""
+
+    tokens: Sequence[str]
+    states: np.ndarray
+    contributions: np.ndarray | None
+    meanings: Sequence[str]
+    target: str
+    failed: bool
+    unknown: Sequence[int]
+    before: int
+    width: float
+    standalone: bool
+
+    def __post_init__(self) -> None:
+        self.narrow = self.width < _NARROW_WIDTH
+        self.columns = _columns(self.tokens, self.before, self.width)
+        first, goal = self.columns.first, self.columns.goal
+        shown, U = self.states[first:], self.states.shape[1]
+        shares = np.empty(0) if self.contributions is None else self.contributions
+        spread = np.ptp(np.nan_to_num(shown), axis=0) if len(shown) else np.zeros(U)
+        # the units that change most over the tokens that are shown
+        self.units = np.sort(np.argsort(-spread, kind="stable")[:_MAX_UNITS])
+        self.largest_state = pen.limit(shown)
+        self.earlier_contribution = float(np.nan_to_num(shares[:first]).sum())
+        self.largest_contribution = pen.limit([self.earlier_contribution], shares[first:])
+        # from top to bottom: the arcs, the contributions as numbers, the cells, the words
+        arcs = self.contributions is not None
+        self.arc_height = min(116.0, 40 + 0.16 * (goal - _EDGE)) if arcs else 0.0
+        self.arc_y = _EDGE + self.arc_height + 8
+        self.cell_y = self.arc_y + (27 if arcs else 4)
+        self.tile_height = min(max(96 / max(1, len(self.units)), 4.0), 14.0)
+        self.cell_height = max(28.0, self.tile_height * len(self.units)) + 8
+        self.word_y = self.cell_y + self.cell_height + 34
+        self.strip_width = min([width - 14 for width in self.columns.widths] + [_MAX_STRIP])
+
+    def arc(self, x: float, value: float) -> str:
+        """Return the arc of a contribution from x to the answer, or nothing where it is too thin to see."""
+        thickness = _MAX_ARC * abs(value) / self.largest_contribution
+        if not thickness >= 0.05:
+            return ""
+        goal, y = self.columns.goal, self.arc_y
+        # a cubic curve reaches three quarters of the height of its control points
+        high = y - (self.arc_height + 8) * (0.35 + 0.65 * (goal - x) / (goal - _EDGE)) * 4 / 3
+        kind, stroke = (
+            f"arc {pen.way(value, failed=self.failed)}",
+            f' stroke-width="{thickness:.2f}"',
+        )
+        return pen.path(kind, "M", x, y, "C", x, high, goal, high, goal, y, more=stroke)
+
+    def amount(self, x: float, value: float) -> str:
+        """Return a contribution as a number; one that is shown as 0 has no colour either."""
+        shown = 0.0 if abs(value) < 0.005 * self.largest_contribution else value
+        kind = f"small middle {pen.way(shown, failed=self.failed)}"
+        return pen.text(x, self.arc_y + 17, pen.signed(shown), kind)
+
+    def words(self) -> list[str]:
+        """Return the columns, those with large contributions first, so that thin arcs lie on top."""
+        first, count = self.columns.first, len(self.columns.widths)
+        sizes = np.zeros(count)
+        if self.contributions is not None:
+            sizes = np.nan_to_num(np.abs(self.contributions[first:]))
+        return [self.word(column) for column in np.argsort(-sizes, kind="stable").tolist()]
+
+    def word(self, column: int) -> str:
+        """Return one column: arc, contribution, cell with strip, and token."""
+        at = self.columns.first + column
+        x, token = float(self.columns.middles[column]), self.tokens[at]
+        top, strip, inner = self.cell_y, self.strip_width, self.columns.widths[column] - 6
+        title = f"word {at + 1}: {pen.clean(token)}"
+        more = f' data-position="{at}"' + _button(title, self.standalone)
+        height = self.word_y + 12 - self.arc_y
+        shapes = [pen.box(x - inner / 2, self.arc_y - 2, inner, height, "hit", 6)]
+        if self.contributions is not None:
+            value = float(self.contributions[at])
+            more += f' data-contribution="{value:.6g}"' if np.isfinite(value) else ""
+            shapes += [self.arc(x, value), self.amount(x, value)]
+        if self.meanings:
+            title = f"{self.meanings[at]} Word {at + 1}: {token}"
+        kind = "cell void" if at in self.unknown else "cell"
+        shapes.append(pen.box(x - strip / 2 - 4, top, strip + 8, self.cell_height, kind, 5))
+        levels = self.states[at : at + 1, self.units].T / self.largest_state
+        shapes.append(pen.tiles(levels, [x - strip / 2], top + 4, strip, self.tile_height))
+        shapes.append(_arrow(x, self.word_y - 16, x, top + self.cell_height + 4))
+        shapes.append(pen.text(x, self.word_y, token, "middle", inner))
+        return pen.group("word", shapes, more, title)
+
+    def earlier_tokens(self) -> list[str]:
+        """Return the box that stands for earlier tokens, with the sum of their contributions."""
+        if not self.columns.earlier:
+            return []
+        x, y, first = _EDGE + 25, self.cell_y + self.cell_height / 2, self.columns.first
+        shapes = [
+            pen.box(_EDGE, self.cell_y, 50, self.cell_height, "void", 5),
+            pen.text(x, y - 3, f"… {self.before + first:,}", "small middle grey"),
+            pen.text(x, y + 12, "earlier", "small middle grey"),
+        ]
+        if self.contributions is not None and first:
+            total = self.earlier_contribution
+            shapes += [self.arc(x, total), self.amount(x, total)]
+        return shapes
+
+    def arrows(self) -> list[str]:
+        """Return the arrows from cell to cell, into the first one, and out of the last one."""
+        columns, y = self.columns, self.cell_y + self.cell_height / 2
+        middles, gap = columns.middles.tolist(), self.strip_width / 2 + 5
+        arrows = [_arrow(a + gap, y, b - gap - 1, y) for a, b in itertools.pairwise(middles)]
+        if middles:
+            arrows.append(_arrow(_EDGE + columns.earlier, y, middles[0] - gap - 1, y))
+            if not self.narrow:
+                arrows.append(_arrow(middles[-1] + gap, y, columns.goal + 4, y))
+        return arrows
+
+    def answer(self) -> list[str]:
+        """Return the ring at which the arcs end, and the name of the answer."""
+        goal, y = self.columns.goal, self.arc_y
+        if self.contributions is None or not self.columns.widths:
+            return []
+        name = pen.text(goal + 12, y + 5, self.target, "large", self.width - goal - 12 - _EDGE)
+        return [pen.dot("ring", goal, y, 4), name]
+
+    @property
+    def legend(self) -> str:
+        """What colours, widths and dashes stand for, in sentences."""
+        sentences, U = [], self.states.shape[1]
+        if self.contributions is not None and self.columns.widths and not self.failed:
+            sentences.append("Blue raises the answer, red lowers it; the wider, the more.")
+        if len(self.units):
+            units = f"{len(self.units)} of {U:,}" if len(self.units) < U else "the"
+            ends = f"from −{self.largest_state:.2g} (red) to {self.largest_state:.2g} (blue)"
+            sentences.append(f"Strips: {units} units, {ends}.")
+        if any(at >= self.columns.first for at in self.unknown):
+            sentences.append("Dashed cells: words that it does not know.")
+        return " ".join(sentences)
+
+
+def _last_that_fit(widths: Sequence[float], room: float, rest: float) -> int:
+    """Return how many of the last columns fit; where not all do, `rest` is left free before them."""
+    if sum(widths) <= room:
+        return len(widths)
+    total, count = rest, 0
+    for width in reversed(widths):
+        total += width
+        if total > room:
+            break
+        count += 1
+    return max(1, count)
 
 
 def _button(label: str, standalone: bool) -> str:
-    """Return what makes a group one that can be pressed; a picture in a file has none."""
+    """Return the attributes that make a group a button; a picture in a file has no buttons."""
     if standalone:
         return ""
     return f' role="button" tabindex="0"{pen.attribute("aria-label", label)}'
 
 
 def _arrow(x: float, y: float, to_x: float, to_y: float) -> str:
-    """Return a straight arrow, level or upright."""
+    """Return a straight arrow, horizontal to the right or vertical upwards."""
     if to_y == y:
         head = ("M", to_x - 4, y - 3, "L", to_x, y, "L", to_x - 4, y + 3)
     else:
@@ -197,33 +308,32 @@ def _arrow(x: float, y: float, to_x: float, to_y: float) -> str:
     return pen.path("flow", "M", x, y, "L", to_x, to_y, *head)
 
 
-def _bars(
-    predictions: Sequence[tuple[str, float]],
-    target: str,
-    x: float,
-    y: float,
-    width: float,
-    standalone: bool,
-) -> tuple[list[str], float]:
-    """Return predictions as bars from x, y on, and where they end."""
-    # the target's name is bold, and any of them may be the target
-    wide = [pen.advance(pen.clean(name), bold=True) for name, _ in predictions]
-    names = min(max(wide, default=0) + 8, 0.52 * width)
+def _bars(network: _Network, predictions: Sequence[tuple[str, float]]) -> tuple[list[str], float]:
+    """Return the predictions as bars, beside or under the network, and the y where they end."""
+    x, y, width = network.columns.goal + 14, network.cell_y + 16, 340.0
+    if network.narrow:
+        x, y, width = _EDGE, network.word_y + 38, network.width
+    width = min(width, network.width - _EDGE - x)
+    # measured in bold, because the target's name is bold and each of them may be the target
+    widths = [pen.advance(pen.clean(name), bold=True) for name, _ in predictions]
+    names = min(max(widths, default=0) + 8, 0.52 * width)
     room = width - names - 60
     rows = []
     for rank, (name, probability) in enumerate(predictions):
         share = min(max(float(probability), 0.0), 1.0) if np.isfinite(probability) else 0.0
-        strong = "strong" if name == target else ""
-        at = y + 24 * rank
+        strong = "strong" if name == network.target else ""
+        at = y + _PREDICTION_HEIGHT * rank
         percent = f"{100 * share:.1f} %" if not 0 < share < 0.0005 else "< 0.1 %"
-        said = f"{percent}: {pen.clean(name)}"
-        more = f' data-rank="{rank}"{pen.attribute("data-token", name)}' + _button(said, standalone)
-        parts = [
-            pen.box(x - 4, at - 12, width + 4, 24, "hit", 4),
+        title = f"{percent}: {pen.clean(name)}"
+        more = f' data-rank="{rank}"{pen.attribute("data-token", name)}'
+        bar = f"bar {'up' if strong else 'plain'}"
+        shapes = [
+            pen.box(x - 4, at - 12, width + 4, _PREDICTION_HEIGHT, "hit", 4),
             pen.text(x, at + 4, name, strong, names - 6),
             pen.box(x + names, at - 6, room, 12, "track", 2),
-            pen.box(x + names, at - 6, room * share, 12, f"bar {'up' if strong else 'plain'}", 2),
+            pen.box(x + names, at - 6, room * share, 12, bar, 2),
             pen.text(x + width, at + 4, percent, f"small end grey {strong}".strip()),
         ]
-        rows.append(pen.group("prediction", parts, more, said))
-    return rows, y + 24 * len(predictions) - 12
+        more += _button(title, network.standalone)
+        rows.append(pen.group("prediction", shapes, more, title))
+    return rows, y + _PREDICTION_HEIGHT * len(predictions) - 12
