@@ -36,34 +36,11 @@ TORCH_FOLDERS, TORCH_FILES = (
 )
 # What still imports upwards or sideways since the files were moved: (file, what it imports).
 KNOWN = {
-    ("draw.figures", "explain.explanation"),
-    ("inspect.cuts", "labels.batches"),
-    ("inspect.cuts", "labels.dataset"),
-    ("inspect.cuts", "series.explain"),
-    ("inspect.memory", "language.differentiable"),
-    ("inspect.memory", "language.stream"),
-    ("inspect.states", "labels.batches"),
-    ("inspect.states", "labels.dataset"),
-    ("inspect.states", "labels.network"),
-    ("inspect.states", "series.codec"),
-    ("inspect.trace", "labels.ablation"),
-    ("inspect.trace", "labels.batches"),
-    ("inspect.trace", "labels.dataset"),
-    ("inspect.trace", "labels.network"),
-    ("inspect.trace", "language.differentiable"),
-    ("inspect.trace", "language.sampling"),
-    ("inspect.trace", "language.stream"),
-    ("inspect.trace", "series.explain"),
     ("training.progress", "language.predictor"),
 }
 # Shared files that still know a task by its name. The list only gets shorter.
 KNOWN_TASK_NAMES = {
     "cli.demo",
-    "inspect.cuts",
-    "inspect.memory",
-    "inspect.predictor",
-    "inspect.states",
-    "inspect.trace",
     "serve.replies",
     "serve.routes_explain",
     "serve.service",

@@ -45,7 +45,7 @@ def test_properties_are_printed_above_marked_text(folder: Path, run: Any) -> Non
     assert first.split()[-5] == "0.3"
     assert float(first.split()[-3]) > 0.99
     # Properties that a baseline detects as well are listed apart, without marked text.
-    assert rest[0] == "not found, for an untrained network or the input alone tells as much:"
+    assert rest[0] == "no findings, because an untrained network or the input alone tells as much:"
     assert rest[4] == "0.3: inside round brackets (between ( and ))"
     text, marks = rest[5], rest[6]
     # '#' and '+' mark characters inside the brackets, a blank and '.' those outside.
@@ -107,10 +107,10 @@ def test_passages_like_a_phrase_are_printed(folder: Path, run: Any) -> None:
     given = ("units", folder / "latch.safetensors", folder / "text.txt", "--like", "(ab")
     ran = run(*given, "--count", 2)
     head, names, *units, like, columns, first, second = ran.out.splitlines()
-    assert head.startswith("over '(ab' (read ")
+    assert head.startswith("units that stand out most over '(ab' (read ")
     assert names.split() == ["unit", "difference"]
     assert all(re.fullmatch(r" +0\.\d  +[+-]\d\.\d", unit) for unit in units)
-    assert like == "the state is most alike at:"
+    assert like == "places where the state is most similar:"
     assert columns.split() == ["likeness", "place"]
     places = [first, second]
     assert len(places) == 2

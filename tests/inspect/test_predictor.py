@@ -1,4 +1,4 @@
-"""What a predictor is asked about itself: what it needs for that, and what it refuses, each in a line."""
+"""The questions that a predictor answers about its network: the input they need, and what they refuse."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ READERS = {
 
 @pytest.mark.parametrize("question", ["explain", "trace"])
 @pytest.mark.parametrize("reader", READERS)
-def test_nothing_is_no_sequence(reader: str, question: str) -> None:
+def test_missing_sequence_is_an_error(reader: str, question: str) -> None:
     predictor: Any = READERS[reader]()
     for given in ((), (None,)):
         with pytest.raises(InputError) as said:
             getattr(predictor, question)(*given)
         task = predictor.model.config.task
-        line = f"what is to be read: got nothing; expected what a model for {task} reads"
+        line = f"the input to read: got nothing; expected what a model for {task} reads"
         assert str(said.value) == line
 
 
-def test_a_language_model_needs_a_text(make: Callable[..., Model]) -> None:
+def test_language_model_needs_a_text(make: Callable[..., Model]) -> None:
     predictor = LanguagePredictor(make("gru"))
     for question in (predictor.explain, predictor.trace):
-        with pytest.raises(InputError, match="what is to be read: got nothing"):
+        with pytest.raises(InputError, match="the input to read: got nothing"):
             question()
     assert predictor.trace("").tokens == ()
 
 
 @pytest.mark.parametrize("reader", [*READERS, "language"])
-def test_units_of_nothing_are_refused_in_a_line(reader: str, make: Callable[..., Model]) -> None:
+def test_units_without_an_input_are_an_error(reader: str, make: Callable[..., Model]) -> None:
     predictor = READERS[reader]() if reader in READERS else LanguagePredictor(make("gru"))
-    with pytest.raises(InputError, match=r"^(what the units are found on|units of a model that)"):
+    with pytest.raises(InputError, match=r"^(the text to find units on|units of a model that)"):
         predictor.units()
 
 
-def test_a_forecaster_knows_what_to_read() -> None:
+def test_forecaster_reads_its_own_series_by_default() -> None:
     days = np.datetime64("2000-01-01") + np.arange(7_500)
     values = 50 + np.random.default_rng(0).standard_normal(7_500)
     series = load_series({"ds": days.astype(str).tolist(), "y": values.tolist()})

@@ -1,4 +1,4 @@
-"""Properties of known texts and series, step by step; time that grows with the text and no faster."""
+"""Properties of known texts and series, step by step, in time that grows linearly with the text."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ LONG, SECONDS = 100_000, 20
         ("at a consonant", "To be1", "x  x  "),
     ],
 )
-def test_a_text_of_which_the_answer_is_known(name: str, text: str, marks: str) -> None:
+def test_property_marks_these_characters(name: str, text: str, marks: str) -> None:
     found = mark_text(text)[name]
     assert found.dtype == bool
     assert "".join("x" if held else " " for held in found) == marks.ljust(len(text))
 
 
-def test_every_property_says_something_of_its_own() -> None:
+def test_every_property_has_its_own_name_and_a_sentence() -> None:
     names = [one.name for one in (*TEXT, *SERIES)]
     assert len(set(names)) == len(names)
     assert all(one.sentence for one in (*TEXT, *SERIES))
@@ -74,7 +74,7 @@ def test_every_property_says_something_of_its_own() -> None:
     assert all(held.shape == (0,) for held in mark_text("").values())
 
 
-def test_places_within_a_word_are_for_networks_of_characters() -> None:
+def test_properties_within_a_word_are_for_character_models() -> None:
     left = mark_text("a").keys() - mark_text("a", words=True).keys()
     assert left == {one.name for one in TEXT if one.letters}
     assert "at a vowel" in left
@@ -99,7 +99,7 @@ def test_places_within_a_word_are_for_networks_of_characters() -> None:
         "1,",
     ],
 )
-def test_a_hostile_text_takes_no_longer(piece: str) -> None:
+def test_hostile_text_takes_linear_time(piece: str) -> None:
     text = piece * (LONG // len(piece))
     begun = time.process_time()
     marks = mark_text(text)

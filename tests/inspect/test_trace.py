@@ -1,4 +1,4 @@
-"""States, gates and predictions at every step, held against plain streams and layers run step by step."""
+"""States, gates and predictions at every step, compared with plain streams and layers run step by step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from draw.test_figures import ATTRIBUTES, ELEMENTS, HOSTILE, STEERING, SVG
 from elman.cells import find
 from elman.engine.layers import layer_sequence
 from elman.errors import ElmanError, InputError, OptionError
@@ -18,8 +17,10 @@ from elman.files.model import Model
 from elman.inspect import trace as traces
 from elman.inspect.trace import Trace, read_trace
 from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
+from elman.language import trace as language_trace
 from elman.language.predictor import LanguagePredictor
 from elman.language.stream import Stream
+from pictures import ATTRIBUTES, ELEMENTS, HOSTILE, STEERING, SVG
 from readers import reader_of
 from series.test_explain import shop
 
@@ -54,7 +55,7 @@ def near(got: Any, wanted: Any) -> None:
 @pytest.mark.parametrize(("documents", "text"), [("file", TEXT), ("line", LINES), ("line", "\nI")])
 @pytest.mark.parametrize("stack", STACKS, ids=str)
 @EACH
-def test_a_text_is_traced_as_a_stream_reads_it(
+def test_trace_of_a_text_equals_a_stream(
     make: Make, cell: str, activation: str, stack: dict[str, bool], documents: str, text: str
 ) -> None:
     model = make(cell, activation=activation, level="word", documents=documents, scale=0.5, **stack)
@@ -81,10 +82,10 @@ def test_a_text_is_traced_as_a_stream_reads_it(
     assert again.tokens == tuple(known)
 
 
-def test_predictions_are_made_block_by_block(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predictions_are_computed_in_blocks(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = LanguagePredictor(make("gru"))
     found, asked = read_trace(predictor, "abcdefgh"), []
-    monkeypatch.setattr(traces, "STEPS", 3)
+    monkeypatch.setattr(language_trace, "STEPS", 3)
     plain = predictor.network.log_probabilities
 
     def counted(y: np.ndarray) -> np.ndarray:
@@ -96,7 +97,7 @@ def test_predictions_are_made_block_by_block(make: Make, monkeypatch: pytest.Mon
     assert asked == [3, 3, 2]
 
 
-def test_the_starts_of_lines_are_marked(make: Make) -> None:
+def test_line_starts_are_listed(make: Make) -> None:
     predictor = LanguagePredictor(make("gru", level="word", documents="line"))
     found = read_trace(predictor, LINES)
     assert [found.tokens[step] for step in found.begins] == ["I", "\n", "\n", "\n"]
@@ -112,7 +113,7 @@ def parts(found: Trace) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
 
 
 @pytest.mark.usefixtures("way")
-def test_the_states_are_what_the_gates_make_of_them(make: Make) -> None:
+def test_states_follow_from_the_gates(make: Make) -> None:
     found = {
         cell: parts(read_trace(LanguagePredictor(make(cell)), "abcdefgh ba"))
         for cell in ("rnn", "gru", "mingru")
@@ -131,7 +132,7 @@ def test_the_states_are_what_the_gates_make_of_them(make: Make) -> None:
 
 
 @pytest.mark.usefixtures("way")
-def test_the_gates_of_an_lstm_are_those_of_its_equations(make: Make) -> None:
+def test_gates_of_an_lstm_follow_its_equations(make: Make) -> None:
     model = make("lstm", level="word", documents="line", num_layers=1)
     found = read_trace(LanguagePredictor(model), f"\n{TEXT}")
     own = {name: array.astype(np.float64) for name, array in model.arrays.items()}
@@ -152,7 +153,7 @@ def test_the_gates_of_an_lstm_are_those_of_its_equations(make: Make) -> None:
 
 
 @EACH
-def test_gates_are_open_or_shut(make: Make, cell: str, activation: str) -> None:
+def test_gates_lie_between_0_and_1(make: Make, cell: str, activation: str) -> None:
     found = read_trace(LanguagePredictor(make(cell, activation=activation)), "abcdefgh" * 9)
     assert tuple(found.gates) == find(cell, activation).gates
     for name, gate in found.gates.items():
@@ -191,7 +192,7 @@ def stepped(one: Any, config: Any, x: np.ndarray) -> tuple[dict[str, np.ndarray]
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("bidirectional", [True, False])
 @EACH
-def test_a_labelled_sequence_is_traced_each_way(
+def test_labelled_sequence_is_traced_in_both_directions(
     cell: str, activation: str, bidirectional: bool
 ) -> None:
     model = reader_of("numbers", cell=cell, activation=activation, bidirectional=bidirectional)
@@ -212,7 +213,7 @@ def test_a_labelled_sequence_is_traced_each_way(
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("kind", ["both", "word", "char"])
-def test_a_text_is_classified_after_each_of_its_parts(kind: str) -> None:
+def test_classifier_predicts_after_each_prefix_of_a_text(kind: str) -> None:
     predictor = ClassifierPredictor(reader_of(kind))
     text = "to be or zebra" if kind != "char" else "to be"
     found = read_trace(predictor, text, k=2)
@@ -227,7 +228,7 @@ def test_a_text_is_classified_after_each_of_its_parts(kind: str) -> None:
 
 
 @pytest.mark.usefixtures("way")
-def test_a_tagger_has_an_answer_at_each_step() -> None:
+def test_tagger_predicts_at_each_step() -> None:
     predictor = TaggerPredictor(reader_of(task="tag"))
     found = read_trace(predictor, "to be or zebra")
     assert found.tokens == ("to", "be", "or", "zebra")
@@ -239,7 +240,7 @@ def test_a_tagger_has_an_answer_at_each_step() -> None:
         assert [p for _, p in said] == sorted((p for _, p in said), reverse=True)
 
 
-def test_a_number_has_no_predictions_on_its_way() -> None:
+def test_regressor_has_no_predictions() -> None:
     found = read_trace(RegressorPredictor(reader_of(task="regress")), "to be or not")
     assert found.task == "regress"
     assert found.predictions == ((), (), (), ())
@@ -247,7 +248,7 @@ def test_a_number_has_no_predictions_on_its_way() -> None:
 
 @pytest.mark.usefixtures("way")
 @EACH
-def test_a_series_is_traced_segment_by_segment(cell: str, activation: str) -> None:
+def test_series_is_traced_segment_by_segment(cell: str, activation: str) -> None:
     predictor = shop(cell, activation)
     found = read_trace(predictor, "a")
     assert found.tokens == ("14-8 before", "7-1 before", "1-7 ahead")
@@ -264,12 +265,12 @@ def test_a_series_is_traced_segment_by_segment(cell: str, activation: str) -> No
     near(found.outputs, y)
 
 
-def test_a_sequence_too_long_is_refused_with_the_length_that_fits(
+def test_sequence_too_long_is_refused_with_the_length_that_fits(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predictor = LanguagePredictor(make("gru"))
     # two layers of six units, each with a state and three gates
-    monkeypatch.setattr(traces, "ROOM", 2 * 6 * 4 * 10)
+    monkeypatch.setattr(traces, "MAX_TRACE_NUMBERS", 2 * 6 * 4 * 10)
     assert len(read_trace(predictor, "abcdefghab").tokens) == 10
     with pytest.raises(InputError, match="too long to trace: got 11 steps; expected at most 10 of"):
         read_trace(predictor, "abcdefghabc")
@@ -277,7 +278,7 @@ def test_a_sequence_too_long_is_refused_with_the_length_that_fits(
         read_trace(ClassifierPredictor(reader_of("char")), "to be or not to be" * 9)
 
 
-def test_as_json_of_some_units_and_layers(make: Make) -> None:
+def test_json_of_chosen_units_and_layers(make: Make) -> None:
     found = LanguagePredictor(make("lstm")).trace("abcd")
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert (told["layers"], told["units"], told["begins"]) == ([0, 1], [*range(6)], [0])
@@ -311,7 +312,7 @@ def test_as_json_of_some_units_and_layers(make: Make) -> None:
             found.values(unit)
 
 
-def test_nothing_is_traced_of_nothing(make: Make) -> None:
+def test_trace_of_an_empty_text_is_empty(make: Make) -> None:
     found = read_trace(LanguagePredictor(make("gru")), "")
     assert (found.tokens, found.predictions) == ((), ())
     assert found.states["hidden"].shape == (2, 0, 6)
@@ -334,7 +335,7 @@ def rows(picture: str) -> list[str]:
     return [unit for unit in found if unit]
 
 
-def test_a_picture_says_which_units_it_shows(make: Make) -> None:
+def test_picture_names_the_units_it_shows(make: Make) -> None:
     found = read_trace(LanguagePredictor(make("lstm")), "abcdefgh")
     for options, title, units in (
         ({}, "layer 1, hidden: all 6 units", [*range(6)]),
@@ -357,7 +358,7 @@ def test_a_picture_says_which_units_it_shows(make: Make) -> None:
         np.testing.assert_array_equal(axes.images[0].get_array(), values[:, units].T)
 
 
-def test_a_picture_of_a_large_network_says_how_much_it_shows(make: Make) -> None:
+def test_picture_of_a_large_network_says_how_many_units_it_shows(make: Make) -> None:
     found = read_trace(LanguagePredictor(make("gru", hidden_size=80)), "abcdefgh")
     title = "layer 1, hidden: 64 of 80 units that change most"
     assert rows(found.to_svg()) == [*map(str, found.changing(64))]
@@ -393,7 +394,7 @@ def test_a_picture_of_a_large_network_says_how_much_it_shows(make: Make) -> None
     ],
     ids=str,
 )
-def test_a_picture_of_what_is_not_there_is_refused_in_a_line(make: Make, wrong: Any) -> None:
+def test_picture_of_units_that_do_not_exist_is_refused(make: Make, wrong: Any) -> None:
     found = read_trace(LanguagePredictor(make("gru")), "abcd")
     for draw in (found.to_svg, found.plot):
         with pytest.raises(OptionError, match=next(iter(wrong))) as said:
@@ -402,7 +403,7 @@ def test_a_picture_of_what_is_not_there_is_refused_in_a_line(make: Make, wrong: 
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_tokens_are_text_everywhere(make: Make, name: str) -> None:
+def test_hostile_tokens_are_shown_as_text(make: Make, name: str) -> None:
     predictor = LanguagePredictor(make("gru", level="word"))
     found = read_trace(predictor, f"I {name} like\n{name} my tea")
     for shown in (found.to_svg(), found._repr_html_()):
@@ -417,7 +418,7 @@ def test_hostile_tokens_are_text_everywhere(make: Make, name: str) -> None:
     json.dumps(found.to_dict())
 
 
-def test_a_long_text_is_printed_by_its_end(make: Make) -> None:
+def test_end_of_a_long_trace_is_printed(make: Make) -> None:
     printed = str(read_trace(LanguagePredictor(make("gru")), "abcdefgh" * 9)).splitlines()
     assert printed[:2] == ["72 steps, 2 × 6 units of hidden", "the last 24:"]
     assert len(printed) == 26
@@ -425,12 +426,12 @@ def test_a_long_text_is_printed_by_its_end(make: Make) -> None:
 
 
 @pytest.mark.parametrize("what", [None, b"abc", 3, [99], [[1]]])
-def test_what_is_no_text_is_refused(make: Make, what: Any) -> None:
+def test_input_that_is_no_text_is_refused(make: Make, what: Any) -> None:
     with pytest.raises(InputError):
         read_trace(LanguagePredictor(make("gru")), what)
 
 
-def test_other_hazards(make: Make) -> None:
+def test_other_wrong_inputs_are_refused(make: Make) -> None:
     with pytest.raises(OptionError, match="k"):
         read_trace(LanguagePredictor(make("gru")), "abc", k=0)
     with pytest.raises(ElmanError):

@@ -1,4 +1,4 @@
-"""The unit finder: planted units are found, chance is not; areas as scikit-learn, states as in streams."""
+"""The search for units: it finds planted units and no chance ones; areas equal scikit-learn's."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from sklearn.metrics import roc_auc_score
 
 from elman.errors import DataError, InputError, OptionError
 from elman.files.model import Model
-from elman.inspect import states as readings
+from elman.inspect import states
 from elman.inspect import units as finder
 from elman.inspect.properties import mark_text
-from elman.inspect.states import Reading, Unit, read_states, untrained
-from elman.inspect.units import Units, areas, find_units, units_like
+from elman.inspect.similar import units_like
+from elman.inspect.states import RecordedStates, Unit, read_states, untrained
+from elman.inspect.units import Units, areas, find_units
 from elman.labels.network_torch import TorchSequenceNetwork as SequenceReader
 from elman.labels.predictor import ClassifierPredictor
+from elman.language import states as language_states
 from elman.language.config import NetworkConfig
 from elman.language.network_torch import Network
 from elman.language.predictor import LanguagePredictor
@@ -39,7 +41,7 @@ EXACT = 1e-12
 ROUNDING = 1e-5
 
 
-def test_a_unit_that_is_a_property_is_found_and_is_no_news_untrained() -> None:
+def test_unit_that_equals_a_property_is_found() -> None:
     found = find_units(latch(), bracketed(8_000))
     first = found.scores[0]
     assert first.meaning == "inside round brackets"
@@ -53,23 +55,25 @@ def test_a_unit_that_is_a_property_is_found_and_is_no_news_untrained() -> None:
     )
 
 
-def test_a_unit_that_stands_low_where_the_property_holds_is_found_too() -> None:
+def test_unit_that_is_low_where_the_property_holds_is_found() -> None:
     first = find_units(latch(-1), ")" + bracketed(8_000)).scores[0]
     assert (first.meaning, first.place.number, first.direction) == ("inside round brackets", 3, -1)
     assert first.area > 0.99
 
 
-def planted(values: np.ndarray, inputs: np.ndarray | None = None, **marks: np.ndarray) -> Reading:
-    """A reading whose states, inputs and properties are given."""
+def planted(
+    values: np.ndarray, inputs: np.ndarray | None = None, **marks: np.ndarray
+) -> RecordedStates:
+    """Recorded states with these values, inputs and properties."""
     N = values.shape[1]
     units = tuple(Unit(0, "hidden", number) for number in range(len(values)))
     ids = np.zeros(N, np.int64) if inputs is None else inputs
     named = {"inside a tag": marks["marks"]} if marks else {}
-    return Reading(("a",) * N, ids, named, units, values.astype(np.float32))
+    return RecordedStates(("a",) * N, ids, named, units, values.astype(np.float32))
 
 
 def search(
-    monkeypatch: pytest.MonkeyPatch, trained: Reading, plain: Reading | None = None
+    monkeypatch: pytest.MonkeyPatch, trained: RecordedStates, plain: RecordedStates | None = None
 ) -> Units:
     given = iter([trained, plain or trained])
     monkeypatch.setattr(finder, "read_states", lambda *_: next(given))
@@ -77,7 +81,7 @@ def search(
     return find_units(None)
 
 
-def test_the_choice_sees_the_first_half_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unit_is_chosen_on_the_first_half_only(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(0)
     N = 8_000
     held = draw.random(N) < 0.3
@@ -93,7 +97,7 @@ def test_the_choice_sees_the_first_half_alone(monkeypatch: pytest.MonkeyPatch) -
     assert score.area < 0.55
 
 
-def test_what_has_no_meaning_has_an_area_of_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_units_have_an_area_of_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(0)
     N, share = 6_000, 0.2
     held = draw.random(N) < share
@@ -107,7 +111,7 @@ def test_what_has_no_meaning_has_an_area_of_chance(monkeypatch: pytest.MonkeyPat
     assert score.token == 0.5
 
 
-def test_what_the_input_alone_tells_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_baseline_of_the_input_alone_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(0)
     ids = draw.integers(0, 10, 4_000)
     ids[3_999] = 77  # met for the first time in the second half
@@ -122,9 +126,7 @@ def test_what_the_input_alone_tells_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("count", [199, 200])
-def test_a_property_that_hardly_occurs_is_left_out(
-    monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
+def test_rare_property_is_left_out(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     held = np.zeros(4_000, bool)
     held[:: 4_000 // count][:count] = True
     assert held.sum() >= count
@@ -136,18 +138,18 @@ def test_a_property_that_hardly_occurs_is_left_out(
     late[-1_000:] = True
     found = search(monkeypatch, planted(values, marks=late))
     assert found.scores == ()
-    assert str(found) == "No property occurs often enough in what was read."
+    assert str(found) == "No property occurs often enough in the input."
 
 
 @pytest.mark.parametrize("kinds", [2, 5, 40, 10**6])
-def test_areas_with_ties_are_those_of_scikit_learn(
+def test_areas_with_ties_equal_those_of_scikit_learn(
     kinds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw = np.random.default_rng(kinds)
     values = draw.integers(0, kinds, (7, 500)).astype(np.float32)
     values[6] = 0
     held = np.stack([draw.random(500) < share for share in (0.01, 0.3, 0.99)])
-    monkeypatch.setattr(finder, "_BLOCK", 1_200)  # two units a block, and one that is left
+    monkeypatch.setattr(finder, "_BLOCK_NUMBERS", 1_200)  # two units a block, and one that is left
     wanted = [[roc_auc_score(truth, row) for truth in held] for row in values]
     assert np.abs(areas(values, held) - wanted).max() < EXACT
     assert np.isnan(areas(values, np.ones((1, 500), bool))).all()
@@ -162,11 +164,11 @@ def char(make: Callable[..., Model]) -> LanguagePredictor:
     return LanguagePredictor(make("lstm", residual=True))
 
 
-def test_the_states_are_those_that_streams_have(
+def test_recorded_states_equal_those_of_streams(
     char: LanguagePredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "".join(np.random.default_rng(0).choice([*"abcdefgh \n"], 2_500))
-    monkeypatch.setattr(readings, "LANES", 1)
+    monkeypatch.setattr(language_states, "LANES", 1)
     found = read_states(char, text)
     ids = char.model.codec.encode(text)
     _, last = char.network.forward(ids[:, None], char.network.initial_state(1))
@@ -177,12 +179,12 @@ def test_the_states_are_those_that_streams_have(
     assert found.units[-1] == Unit(1, "cell", 5)
     assert len(found.units) == len(found.states) == 24
     assert "".join(found.tokens) == text
-    monkeypatch.setattr(readings, "LANES", 5)
+    monkeypatch.setattr(language_states, "LANES", 5)
     beside = read_states(char, text)
-    lanes = readings._runs(ids, None)
+    lanes = language_states._lanes(ids, None)
     assert [(counted, end) for _, counted, end in lanes] == [(0, 2500)]  # too short for two
-    monkeypatch.setattr(readings, "WARM_UP", 60)
-    lanes = readings._runs(ids, None)
+    monkeypatch.setattr(language_states, "WARM_UP_TOKENS", 60)
+    lanes = language_states._lanes(ids, None)
     assert [lane[1:] for lane in lanes] == [(500 * n, 500 * n + 500) for n in range(5)]
     assert [lane[0] for lane in lanes] == [0, 440, 940, 1440, 1940]
     assert np.array_equal(beside.states, found.states)
@@ -193,7 +195,7 @@ def test_the_states_are_those_that_streams_have(
     assert close(beside.states[:, 699], last[0, :-6])
 
 
-def test_lines_are_read_from_zeros(make: Callable[..., Model]) -> None:
+def test_lines_start_from_zeros(make: Callable[..., Model]) -> None:
     predictor = LanguagePredictor(make("gru", level="word", documents="line"))
     text = "I like pizza !\n\nmy tea\nlike ( tea\n" * 120
     found = read_states(predictor, text)
@@ -206,14 +208,14 @@ def test_lines_are_read_from_zeros(make: Callable[..., Model]) -> None:
     assert found.marks["inside round brackets"][:13].tolist() == [False] * 11 + [True] * 2
 
 
-def test_of_a_long_text_the_end_is_read(
+def test_end_of_a_long_text_is_read(
     char: LanguagePredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "a" * 200_000 + "\n" + "bad cab \n" * 500
     found = read_states(char, text, steps=1_500)
     assert "".join(found.tokens) == text[-1_500:]
     assert np.array_equal(found.marks["in a number"], mark_text(text[-1_500:])["in a number"])
-    monkeypatch.setattr(readings, "ROOM", 24 * 1_200)
+    monkeypatch.setattr(states, "MAX_STATE_NUMBERS", 24 * 1_200)
     assert len(read_states(char, text).tokens) == 1_200
 
 
@@ -240,7 +242,7 @@ def wide(task: str, cell: str, *, tied: bool = False) -> Any:
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
 @pytest.mark.parametrize("task", ["language", "tied", "classify", "forecast"])
-def test_untrained_weights_are_those_that_training_begins_with(task: str, cell: str) -> None:
+def test_untrained_weights_are_distributed_as_before_training(task: str, cell: str) -> None:
     tied = task == "tied"
     predictor = wide("language" if tied else task, cell, tied=tied)
     plain = untrained(predictor).model
@@ -269,12 +271,12 @@ def test_untrained_weights_are_the_same_each_time(make: Callable[..., Model]) ->
 
 
 @pytest.mark.parametrize("steps", ["a", 0, -5, 2.5, True, 999])
-def test_steps_that_are_no_number_of_steps(char: LanguagePredictor, steps: Any) -> None:
+def test_wrong_number_of_steps_is_refused(char: LanguagePredictor, steps: Any) -> None:
     with pytest.raises(OptionError, match=r"steps: got .*expected a whole number from 1000"):
         find_units(char, bracketed(3_000), steps=steps)
 
 
-def test_series_that_are_too_short_say_what_a_step_is() -> None:
+def test_error_for_short_series_says_what_a_step_is() -> None:
     series = load_series({"ds": [*range(60)], "y": [float(n % 7) for n in range(60)]})
     with pytest.raises(
         InputError,
@@ -284,7 +286,7 @@ def test_series_that_are_too_short_say_what_a_step_is() -> None:
         find_units(ForecastPredictor(forecaster(series)), None)
 
 
-def test_what_is_no_finding_is_not_shown_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_score_below_its_baselines_is_not_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(0)
     held = draw.random(4_000) < 0.3
     values = draw.standard_normal((3, 4_000))
@@ -310,11 +312,11 @@ def test_units_of_a_classifier_of_texts() -> None:
     found = find_units(predictor, text)
     names = {one.meaning for one in found.scores}
     assert "inside round brackets" in names
-    assert {unit.layer for unit in found.reading.units} == {0, 1}
-    assert len(found.reading.units) == 2 * 2 * 7
+    assert {unit.layer for unit in found.recorded.units} == {0, 1}
+    assert len(found.recorded.units) == 2 * 2 * 7
     same = find_units(predictor, text.splitlines())
     assert [one.area for one in same.scores] == [one.area for one in found.scores]
-    assert "".join(found.reading.tokens[:8]) == "\nto be (or not to be)"
+    assert "".join(found.recorded.tokens[:8]) == "\nto be (or not to be)"
 
 
 def test_units_of_a_forecaster() -> None:
@@ -328,13 +330,13 @@ def test_units_of_a_forecaster() -> None:
     names = {one.meaning for one in found.scores}
     assert {"rising", "falling", "first quarter of the year"} <= names
     assert "at night" not in names
-    first = found.reading.tokens[0].strip()
+    first = found.recorded.tokens[0].strip()
     assert first[:2] == "20" or first[:2] == "19"
-    steps = found.reading.states.shape[1]
-    assert steps == len(found.reading.tokens) == found.reading.inputs.shape[1]
+    steps = found.recorded.states.shape[1]
+    assert steps == len(found.recorded.tokens) == found.recorded.inputs.shape[1]
     # a step is a segment of 7 days, of which the last stands for it
     assert abs(steps - 9_000 / 7) < 3
-    assert found.reading.tokens[-1].split(":")[0].strip().startswith(str(days[-1]))
+    assert found.recorded.tokens[-1].split(":")[0].strip().startswith(str(days[-1]))
 
 
 @pytest.mark.parametrize(
@@ -346,15 +348,19 @@ def test_units_of_a_forecaster() -> None:
             "too little to find units on: got 9 tokens; expected at least",
         ),
         (LanguagePredictor, "", "too little to find units on: got 0 tokens"),
-        (LanguagePredictor, None, "are found on: got nothing; expected a text"),
-        (LanguagePredictor, ["a"], "are found on: got list; expected a text"),
-        (ClassifierPredictor, None, "are found on: got nothing; expected a text a line, or texts"),
+        (LanguagePredictor, None, "the text to find units on: got nothing; expected a text"),
+        (LanguagePredictor, ["a"], "the text to find units on: got list; expected a text"),
+        (
+            ClassifierPredictor,
+            None,
+            "to find units on: got nothing; expected a list of texts, or one text on each line",
+        ),
         ("numbers", None, "units of a model that reads sequences of numbers"),
         (ClassifierPredictor, "\n\n", "too little to find units on: got 1 tokens"),
         ("numbers", [[1.0, 2.0]], "units of a model that reads sequences of numbers"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_line(
+def test_unsuitable_input_is_refused_in_one_line(
     predictor: Any, what: Any, line: str, make: Callable[..., Model]
 ) -> None:
     if predictor == "numbers":
@@ -367,7 +373,7 @@ def test_what_cannot_be_done_is_said_in_a_line(
     assert "\n" not in str(said.value)
 
 
-def test_places_like_a_phrase() -> None:
+def test_places_similar_to_a_phrase() -> None:
     text = bracketed(3_000).replace("\n", " ")
     text = text[:1_000] + "(cab fed)" + text[1_000:2_000] + "(cab fed)" + text[2_000:]
     predictor = latch()
@@ -392,7 +398,7 @@ def test_places_like_a_phrase() -> None:
     assert found.to_dict()["units"][0].keys() == {"layer", "state", "number", "name", "difference"}
 
 
-def test_a_phrase_that_the_text_does_not_have_is_read_behind_it() -> None:
+def test_phrase_missing_from_the_text_is_appended() -> None:
     text, predictor = bracketed(2_000), latch()
     phrase = "(((...)))"
     assert phrase not in text
@@ -405,7 +411,7 @@ def test_a_phrase_that_the_text_does_not_have_is_read_behind_it() -> None:
         units_like(predictor, text, "ab", 0)
 
 
-def test_a_phrase_of_words(make: Callable[..., Model]) -> None:
+def test_phrase_of_words(make: Callable[..., Model]) -> None:
     predictor = LanguagePredictor(make("gru", level="word"))
     text = "I like pizza !\nmy tea\n( my pizza !\n" * 100
     found = units_like(predictor, text, "like pizza", 2)
@@ -415,13 +421,13 @@ def test_a_phrase_of_words(make: Callable[..., Model]) -> None:
     assert units_like(predictor, text, "ike pizz", 1).occurrences == 1
 
 
-def test_pieces_of_the_text_and_their_colours() -> None:
+def test_excerpts_of_the_text_and_their_colours() -> None:
     found = find_units(latch(), bracketed(8_000))
     excerpt = found.excerpt("0.3", "inside round brackets")
     text = "".join(excerpt.tokens)
     assert 100 < len(text) <= 400
-    first = "".join(found.reading.tokens).index(text, 4_000)
-    held = found.reading.marks["inside round brackets"][first : first + len(text)]
+    first = "".join(found.recorded.tokens).index(text, 4_000)
+    held = found.recorded.marks["inside round brackets"][first : first + len(text)]
     assert np.array_equal(excerpt.values > 0, held)
     assert 0 < held.mean() < 1
     assert np.abs(excerpt.values).max() <= 1
@@ -457,6 +463,6 @@ def test_pieces_of_the_text_and_their_colours() -> None:
 @pytest.mark.parametrize(
     "name", ["", "1", "1.", ".1", "a.b", "1.2.3", "-1.2", "1.c", "1.٣", "1" * 30 + ".1"]
 )
-def test_a_name_that_is_no_unit(name: str) -> None:
+def test_name_that_is_no_unit_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"expected LAYER\.UNIT"):
         Unit.of(name)

@@ -62,8 +62,9 @@ def units(
 ) -> None:
     """Show which property of the input single units detect: quotes, brackets, position in the line."""
     from elman.engine.shapes import whole_number
+    from elman.inspect.similar import units_like
     from elman.inspect.states import Unit, read_states
-    from elman.inspect.units import Units, find_units, units_like
+    from elman.inspect.units import Units, find_units
 
     count = whole_number("--count", count, 1)
     if like is not None and not (unit is svg is None):
@@ -118,7 +119,7 @@ def _print(scored: Units, excerpts: list[tuple[str, Excerpt]], table: str) -> No
         meanings = ("the unit says that the property holds", "that it does not")
         marks = _MARK_LEGEND if console.color_system is None else _COLOUR_LEGEND
         legend = "\n" + marks.format(*(meanings if table else ("the unit is high", "low")))
-    size = f"{len(scored.reading.tokens):,} steps, {len(scored.reading.units):,} units"
+    size = f"{len(scored.recorded.tokens):,} steps, {len(scored.recorded.units):,} units"
     half = "; chosen on the first half, areas under the ROC curve on the second"
     console.print(
         Text(f"{legend}\n{size}{half if scored.scores else ''}", style="dim"), soft_wrap=True

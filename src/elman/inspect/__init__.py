@@ -1,1 +1,1 @@
-"""What a network's hidden states hold: traces, memory, and what single units stand for."""
+"""The states of a network: traces, memory, and the meaning of single units, for every task."""

@@ -1,6 +1,7 @@
-"""The questions that every predictor answers about itself, such as `explain`.
+"""The questions about its network that every predictor answers, such as `explain` and `memory`.
 
-Each question imports its module when it is asked, so that opening a model stays fast.
+Each question imports its module when it is asked, so that opening a model stays fast. A task takes part
+through the hooks of `Predictor`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from inspect import signature
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from elman.engine.pauses import one_thread
 from elman.errors import InputError, OptionError
@@ -16,41 +17,65 @@ from elman.files.model import Model
 
 if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
-    from elman.inspect.memory import Memory
+    from elman.inspect.memory import Cuts, Memory
+    from elman.inspect.states import RecordedStates
     from elman.inspect.trace import Trace
     from elman.inspect.units import Units
 
-__all__ = ["Inspectable", "Predictor"]
+__all__ = ["InitialWeights", "Inspectable", "Predictor"]
+
+
+class InitialWeights(NamedTuple):
+    """How a task's networks start their training, as far as the tasks differ.
+
+    `elman.inspect.states.untrained` draws such weights.
+    """
+
+    embedding_deviation: float | None = None
+    """Standard deviation of the embeddings; None stands for 1/√E with embeddings of size E."""
+    zero: tuple[str, ...] = ()
+    """Beginnings of the names of parameters that start at 0."""
+    open_forget_gates: bool = True
+    """Whether the forget gates of an lstm start with a bias of 1."""
 
 
 class Inspectable:
-    """What every predictor can be asked about itself."""
+    """A predictor, or a fitted estimator that holds one, with questions about its network."""
 
-    def __repr__(self) -> str:
-        model = self._inspected().model
-        return f"{type(self).__name__}({model.config.task}: {model.summary})"
+    def _inspected(self) -> Predictor:
+        """Return the predictor that answers; raises NotFittedError for an estimator before `fit`."""
+        raise NotImplementedError
 
-    def _inspected(self) -> Any:
-        return self
-
-    def _reading(self, what: Any) -> Any:
-        """Return the predictor that is to read `what`; raises InputError where it needs more than nothing."""
+    def _predictor_for(self, what: Any) -> Predictor:
+        """Return the predictor that answers; raises InputError where it needs an input and has none."""
         predictor = self._inspected()
-        task = predictor.model.config.task
-        if what is None and task != "forecast":
-            expected = f"what a model for {task} reads"
-            raise InputError("what is to be read", got="nothing", expected=expected)
+        if what is None and not predictor.holds_input:
+            expected = f"what a model for {predictor.model.config.task} reads"
+            raise InputError("the input to read", got="nothing", expected=expected)
         return predictor
 
     @one_thread()
-    def explain(self, what: Any = None, target: Any = None, **options: Any) -> Explanation:
-        """Return why the answer for `what` is `target` (default: the most probable), input by input.
+    def explain(
+        self, what: Any = None, target: Any = None, **options: str | int | bool | None
+    ) -> Explanation:
+        """Explain why the answer for `what` is `target`, input by input.
 
-        `options` are those of the task: `elman.language.explain.explain_language`,
-        `elman.labels.explain.explain_labelled` or `elman.series.explain.explain_forecast`. Raises
-        InputError, OptionError.
+        Args:
+            what: The input that is explained; a forecaster that knows one series needs none.
+            target: The answer that is explained: a token, a label, a step ahead. By default the most probable
+                answer; for a forecaster the mean of all steps.
+            options: ``method`` and ``quick`` for every task; see `elman.language.explain.explain_language`,
+                `elman.labels.explain.explain_labelled` and `elman.series.explain.explain_forecast` for these
+                and the further ones of each task.
+
+        Returns:
+            A number for each input, and how the explanation did in its own test.
+
+        Raises:
+            InputError: The input is missing or cannot be read.
+            OptionError: The task has no such option or target.
         """
-        predictor = self._reading(what)
+        predictor = self._predictor_for(what)
         method = predictor.explainer()
         known = [*signature(method).parameters][3:]
         for option in options:
@@ -61,44 +86,77 @@ class Inspectable:
         return explanation
 
     @one_thread()
-    def trace(self, what: Any = None, **options: Any) -> Trace:
-        """Return states, gates and predictions at every step of `what`; raises InputError."""
+    def trace(self, what: Any = None, *, k: int = 5) -> Trace:
+        """Return states, gates and the `k` best predictions at every step of `what`; raises InputError.
+
+        See `elman.inspect.trace.read_trace`.
+        """
         from elman.inspect.trace import read_trace
 
-        return read_trace(self._reading(what), what, **options)
+        return read_trace(self._predictor_for(what), what, k=k)
 
     @one_thread()
-    def memory(self, what: Any = None, **options: Any) -> Memory:
-        """Return how far back the model remembers, measured on `what`; raises InputError."""
+    def memory(self, what: Any = None, *, far: int = 256) -> Memory:
+        """Return how far back the model remembers, measured on `what` up to `far` steps; raises InputError.
+
+        See `elman.inspect.memory.measure_memory`.
+        """
         from elman.inspect.memory import measure_memory
 
-        return measure_memory(self._inspected(), what, **options)
+        return measure_memory(self._inspected(), what, far=far)
 
     @one_thread()
-    def units(self, what: Any = None, **options: Any) -> Units:
-        """Return what the units of the model stand for in `what`, of a forecaster in the series it knows.
+    def units(self, what: Any = None, *, steps: int = 60_000) -> Units:
+        """Return what the units stand for in the last `steps` steps of `what`; raises InputError.
 
-        Raises InputError.
+        See `elman.inspect.units.find_units`.
         """
         from elman.inspect.units import find_units
 
-        return find_units(self._inspected(), what, **options)
+        return find_units(self._inspected(), what, steps=steps)
 
 
 class Predictor(Inspectable):
-    """A trained model, ready to answer; what `elman.load` returns."""
+    """A trained model, ready to answer; `elman.load` returns one, of the class of its task.
+
+    A task's class implements the hooks `explainer`, `record_trace`, `record_states` and `memory_cuts`.
+    """
 
     model: Model
+    initial_weights: ClassVar[InitialWeights] = InitialWeights()
+    holds_input: ClassVar[bool] = False
+    """Whether the model file holds an input that is read by default, as a forecaster's series are."""
+
+    def __init__(self, model: Model, storage: str = "float32") -> None:  # noqa: ARG002 - for the tasks
+        self.model = model
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model.config.task}: {self.model.summary})"
+
+    def _inspected(self) -> Predictor:
+        return self
 
     def explainer(self) -> Callable[..., Explanation]:
-        """Return the function of the task that explains a prediction: ``(predictor, what, target, ...)``."""
+        """Return the function of the task that explains an answer: ``(predictor, what, target, ...)``."""
+        raise NotImplementedError
+
+    def record_trace(self, sequence: Any, k: int) -> Trace:
+        """Return the trace of one sequence, with `k` predictions at each step."""
+        raise NotImplementedError
+
+    def record_states(self, source: Any, steps: int) -> RecordedStates:
+        """Return the states after each of the last `steps` steps of a text, texts or series."""
+        raise NotImplementedError
+
+    def memory_cuts(self, source: Any, far: int) -> Cuts:
+        """Return windows of a source, and what cutting them to at most `far` steps changes."""
         raise NotImplementedError
 
     @property
     def card(self) -> Mapping[str, Any]:
-        """How the model was trained, on what, and how good it is."""
+        """How the model was trained, on which data, and how good it is."""
         return self.model.card
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to one file, atomically; raises OutputError where that cannot be."""
+        """Write the model to one file, whole or not at all; raises OutputError."""
         self.model.save(path)

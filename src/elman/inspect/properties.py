@@ -1,9 +1,9 @@
-"""Readable properties of every step of a text or series, which units of a network are held against.
+"""Readable properties of each step of a text or series, with which the units of a network are compared.
 
-A property says of each step whether it holds once that step has been read: behind an opening quotation mark
-the text is inside quotation marks, behind the closing one it no longer is. What is told of characters is told
-of a word by its last character. Opened quotation marks and brackets are closed by an empty line at the latest
-(curly brackets by one before a line that is not indented). The rules are simple: for a search, no parser.
+A property holds or fails after each step is read: it is inside quotation marks from the opening mark on, and
+no longer at the closing one. For a network of words it is taken at the last character of each word. An empty
+line closes all quotation marks and brackets; curly brackets stay open before an indented line. The rules are
+simple patterns for a search, not parsers.
 
 Idea: A. Karpathy et al., "Visualizing and Understanding Recurrent Networks" (2015), section 4.2.
 """
@@ -24,34 +24,34 @@ __all__ = ["SERIES", "TEXT", "Property", "SeriesSteps", "mark_series", "mark_tex
 
 @dataclass(frozen=True)
 class Property:
-    """A yes or no about every step."""
+    """A statement that is true or false after each step."""
 
     name: str
     sentence: str
-    """What is true of the steps where it holds."""
+    """What is true of the steps where the property holds."""
     of: Callable[[Any], np.ndarray]
-    """From a text, or `SeriesSteps`, to a truth for every character or step, ``[N]``."""
+    """Return whether it holds, bool ``[N]``, for each character of a text or each of `SeriesSteps`."""
     letters: bool = False
-    """Whether it is about places within a word, so that only a network of characters can know it."""
+    """Whether it is about places within a word, which only a network of characters can tell apart."""
 
 
 class SeriesSteps(NamedTuple):
-    """The steps of one or several series, ``[N]`` each."""
+    """The steps of one or several series, as arrays ``[N]``."""
 
     times: np.ndarray
-    """datetime64, or whole numbers, which no calendar property holds of."""
+    """datetime64, or whole numbers, for which no calendar property holds."""
     values: np.ndarray
     before: np.ndarray
     """The value one step earlier, NaN where there is none."""
     mean: np.ndarray
-    """Of the window that the step is read in."""
+    """The mean of the window in which the step is read."""
 
 
 Span = tuple[int, int]
 
 
 def _between(text: str, spans: Iterable[Span]) -> np.ndarray:
-    """Return which characters lie in one of the spans."""
+    """Return whether each character lies in one of the spans."""
     pairs = np.array([*spans], np.int64).reshape(-1, 2).clip(0, len(text))
     edges = np.zeros(len(text) + 1, np.int64)
     np.add.at(edges, pairs[:, 0], 1)
@@ -60,13 +60,12 @@ def _between(text: str, spans: Iterable[Span]) -> np.ndarray:
 
 
 def _matched(pattern: str, flags: int = 0) -> Callable[[str], np.ndarray]:
-    """Return what marks the groups of a pattern, or all of it where it has none."""
+    """Return a function that marks the last group of a pattern's matches, or all of them without a group."""
     compiled = re.compile(pattern, flags)
 
     def marks(text: str) -> np.ndarray:
-        return _between(
-            text, (found.span(found.lastindex or 0) for found in compiled.finditer(text))
-        )
+        spans = (match.span(match.lastindex or 0) for match in compiled.finditer(text))
+        return _between(text, spans)
 
     return marks
 
@@ -74,25 +73,22 @@ def _matched(pattern: str, flags: int = 0) -> Callable[[str], np.ndarray]:
 def _brackets(
     pairs: str, least: int = 1, blank: str = r"|\n[ \t]*\n"
 ) -> Callable[[str], np.ndarray]:
-    """Return what marks the inside of brackets, `least` deep: from the opening one to before the closing."""
+    """Return a function that marks text inside `least` or more nested brackets, without the closing one."""
     opening, closing = pairs[::2], pairs[1::2]
     compiled = re.compile(f"[{re.escape(pairs)}]{blank}")
 
     def spans(text: str) -> Iterable[Span]:
         depth = begun = 0
-        for found in compiled.finditer(text):
-            deep = depth
-            depth = (
-                depth + 1
-                if found[0] in opening
-                else max(0, depth - 1)
-                if found[0] in closing
-                else 0
-            )
-            if depth >= least > deep:
-                begun = found.start()
-            elif deep >= least > depth:
-                yield begun, found.start()
+        for match in compiled.finditer(text):
+            before = depth
+            if match[0] in opening:
+                depth += 1
+            else:  # an empty line closes all brackets
+                depth = max(0, depth - 1) if match[0] in closing else 0
+            if depth >= least > before:
+                begun = match.start()
+            elif before >= least > depth:
+                yield begun, match.start()
         if depth >= least:
             yield begun, len(text)
 
@@ -102,7 +98,7 @@ def _brackets(
 _CODE = re.compile(
     r"(?P<comment>\#[^\n]*|^[ \t]*//[^\n]*|/\*.*?(?:\*/|\Z))|"
     r'(?P<string>"""(?:\\.|.)*?(?:"""|\Z)|\'\'\'(?:\\.|.)*?(?:\'\'\'|\Z)|"(?:\\.|[^"\\\n])*"|'
-    # behind two letters it is an apostrophe; behind one, the r of a raw string
+    # after two letters a single quote is an apostrophe; one letter may be the r of a raw string
     r"(?<![^\W_][^\W_])'(?:\\.|[^'\\\n])*')",
     re.MULTILINE | re.DOTALL,
 )
@@ -110,15 +106,16 @@ _CODE = re.compile(
 
 def _code(kind: str) -> Callable[[str], np.ndarray]:
     def spans(text: str) -> Iterable[Span]:
-        for found in _CODE.finditer(text):
-            if found.lastgroup == kind:
-                yield found.start(), found.end() - (kind == "string")
+        for match in _CODE.finditer(text):
+            if match.lastgroup == kind:
+                # the closing quotation mark is outside
+                yield match.start(), match.end() - (kind == "string")
 
     return lambda text: _between(text, spans(text))
 
 
 def _columns(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many characters of its line are read at each character, and how many the line has."""
+    """Return for each character its column, from 1, and the length of its line."""
     ends = code_points(text) == ord("\n")
     places = np.arange(len(text))
     columns = places - np.maximum.accumulate(np.where(ends, places, -1))
@@ -140,17 +137,17 @@ def _third(number: int) -> Callable[[str], np.ndarray]:
     return marks
 
 
-_TAB = 4
+_TAB_SPACES = 4
 
 
 def _indented(least: int) -> Callable[[str], np.ndarray]:
     compiled = re.compile(r"^([ \t]+)[^\n]*", re.MULTILINE)
 
     def spans(text: str) -> Iterable[Span]:
-        for found in compiled.finditer(text):
-            wide = np.cumsum([_TAB if space == "\t" else 1 for space in found[1]])
-            if wide[-1] > least:
-                yield found.start() + int(np.argmax(wide > least)), found.end()
+        for match in compiled.finditer(text):
+            widths = np.cumsum([_TAB_SPACES if space == "\t" else 1 for space in match[1]])
+            if widths[-1] > least:
+                yield match.start() + int(np.argmax(widths > least)), match.end()
 
     return lambda text: _between(text, spans(text))
 
@@ -165,12 +162,12 @@ def _words(span: Callable[[re.Match[str]], Span | None]) -> Callable[[str], np.n
     return marks
 
 
-def _capitals(found: re.Match[str]) -> Span | None:
-    return found.span() if len(found[0]) > 1 and found[0].isupper() else None
+def _capitals(word: re.Match[str]) -> Span | None:
+    return word.span() if len(word[0]) > 1 and word[0].isupper() else None
 
 
-def _capitalised(found: re.Match[str]) -> Span | None:
-    return found.span() if found[0][0].isupper() and found[0][1:].islower() else None
+def _capitalised(word: re.Match[str]) -> Span | None:
+    return word.span() if word[0][0].isupper() and word[0][1:].islower() else None
 
 
 def _one_of(letters: str) -> Callable[[str], np.ndarray]:
@@ -179,11 +176,11 @@ def _one_of(letters: str) -> Callable[[str], np.ndarray]:
 
 def _before_stop(text: str) -> np.ndarray:
     stops = re.finditer(r"""[.!?](?=["'”’)]*(?:\s|$))""", text)
-    return _between(text, ((found.start() - 20, found.start()) for found in stops))
+    return _between(text, ((stop.start() - 20, stop.start()) for stop in stops))
 
 
 def _until(ends: str) -> str:
-    """Return the pattern of what goes on until one of `ends`, or an empty line."""
+    """Return a pattern that matches up to one of the characters `ends`, or up to an empty line."""
     return rf"(?:[^{ends}\n]|\n(?![ \t]*\n))*"
 
 
@@ -195,7 +192,7 @@ _NAME = r"^([A-Z][\w'’.-]*(?: [\w'’.-]+){0,4}):[ \t]*$|^([A-Z][A-Z .'’-]{1
 TEXT: tuple[Property, ...] = (
     Property("inside double quotes", 'between " and ", or “ and ”',
              _matched('(["“]' + _until('"”') + ')["”]?')),
-    Property("inside single quotes", "between ' and ' or ‘ and ’ that are no apostrophes",
+    Property("inside single quotes", "between ' and ' or ‘ and ’, apostrophes aside",
              _matched(r"(?<!\w)(['‘](?=\S)(?:[^'‘’\n]|['’](?=\w)|\n(?![ \t]*\n)){0,400})['’](?!\w)")),
     Property("inside round brackets", "between ( and )", _brackets("()")),
     Property("inside square brackets", "between [ and ]", _brackets("[]")),
@@ -204,71 +201,73 @@ TEXT: tuple[Property, ...] = (
     Property("inside a tag", "between < and > of a mark-up tag",
              _matched(r"(<[a-zA-Z/!][^<>\n]{0,200})>")),
     Property("inside a string", "in a string of program code", _code("string")),
-    Property("inside a comment", "behind # or, at a line's start, //; between /* and */",
+    Property("inside a comment", "after # or, at a line's start, //; between /* and */",
              _code("comment")),
-    Property("at a line's start", "nothing of the line but spaces is read",
+    Property("at a line's start", "only spaces of the line have been read",
              _matched(r"(?:\A|\n)[ \t]*")),
-    Property("first 10 characters of a line", "at most 10 characters of the line are read",
+    Property("first 10 characters of a line", "at most 10 characters of the line have been read",
              lambda text: _columns(text)[0] <= 10),
-    Property("past 30 characters of a line", "more than 30 characters of the line are read", _past(30)),
-    Property("past 60 characters of a line", "more than 60 characters of the line are read", _past(60)),
+    Property("past 30 characters of a line", "more than 30 characters of the line have been read",
+             _past(30)),
+    Property("past 60 characters of a line", "more than 60 characters of the line have been read",
+             _past(60)),
     Property("first third of a line", "in the first third of the line's characters", _third(1)),
     Property("second third of a line", "in the second third of the line's characters", _third(2)),
     Property("last third of a line", "in the last third of the line's characters", _third(3)),
     Property("indented", "the line began with a space", _indented(0)),
     Property("indented past 4", "the line began with more than 4 spaces (a tab is 4)", _indented(4)),
     Property("indented past 8", "the line began with more than 8 spaces (a tab is 4)", _indented(8)),
-    Property("first line after an empty line", "in the line behind an empty one",
+    Property("first line after an empty line", "in the line after an empty line",
              _matched(r"(?<=\n)[ \t]*\n([^\n]+)")),
-    Property("last line before an empty line", "in the line before an empty one",
+    Property("last line before an empty line", "in the line before an empty line",
              _matched(r"^([ \t]*[^\s][^\n]*)\n(?=[ \t]*\n)", re.MULTILINE)),
     Property("in a speaker's name", "in a line that is a name and a colon, or in capitals before a colon",
              _matched(_NAME, re.MULTILINE)),
-    Property("after a negation", "behind not, n't, no, never, ... until the sentence ends",
+    Property("after a negation", "after not, n't, no, never and so on, until the sentence ends",
              _matched(_NEGATION + "(" + _until(".!?;") + ")", re.IGNORECASE)),
-    Property("a sentence has begun", "in the 20 characters behind a . ! or ? with a space",
+    Property("a sentence has begun", "in the 20 characters after a . ! or ? with a space",
              _matched(r"""[.!?]["'”’)]*(?=(\s.{0,19}))""", re.DOTALL)),
     Property("a sentence ends soon", "in the 20 characters before a . ! or ?", _before_stop),
-    Property("in a URL", "behind http:// https:// or www. until a space",
+    Property("in a URL", "after http://, https:// or www., until a space",
              _matched(r"""\b(?:https?://|www\.)[^\s<>"]+""")),
-    Property("in a number", "in digits, with points and commas between them",
+    Property("in a number", "in digits, or points and commas between digits",
              _matched(r"\d+(?:[.,]\d+)*")),
     Property("in a word of capitals", "in two or more capital letters", _words(_capitals)),
-    Property("in a capitalised word", "in a capital letter and the small ones behind it",
+    Property("in a capitalised word", "in a word that starts with a capital, small letters after it",
              _words(_capitalised)),
-    Property("first letter of a word", "one letter of the word is read",
-             _words(lambda found: (found.start(), found.start() + 1)), letters=True),
-    Property("past 5 letters of a word", "more than 5 letters of the word are read",
-             _words(lambda found: (found.start() + 5, found.end())), letters=True),
+    Property("first letter of a word", "one letter of the word has been read",
+             _words(lambda word: (word.start(), word.start() + 1)), letters=True),
+    Property("past 5 letters of a word", "more than 5 letters of the word have been read",
+             _words(lambda word: (word.start() + 5, word.end())), letters=True),
     Property("at a vowel", "the last character is one of aeiou", _one_of("aeiou"), letters=True),
-    Property("at a consonant", "the last character is another letter of the English alphabet",
+    Property("at a consonant", "the last character is one of the other English letters",
              _one_of("bcdfghjklmnpqrstvwxyz"), letters=True),
 )  # fmt: skip
-"""What is looked for in a text."""
+"""The properties of a text."""
 
 
 def mark_text(text: str, *, words: bool = False) -> dict[str, np.ndarray]:
-    """Return by name where in `text` each property holds, bool ``[N]`` over its characters.
+    """Return by name whether each property holds after each character of `text`, bool ``[N]``.
 
-    For `words` those about places within a word are left out.
+    With `words`, properties about places within a word are left out.
 
     >>> marks = mark_text('He said "no" (twice).')
     >>> "".join("x" if mark else "." for mark in marks["inside round brackets"])
     '.............xxxxxx..'
     """
-    return {one.name: one.of(text) for one in TEXT if not (words and one.letters)}
+    return {known.name: known.of(text) for known in TEXT if not (words and known.letters)}
 
 
-def _clock(number: int, unit: str, whole: str, share: Any) -> Callable[[SeriesSteps], np.ndarray]:
-    """Return what marks quarter `number` (from 0) of a day or year, of `share` units each."""
+def _quarter(number: int, unit: str, period: str, size: int) -> Callable[[SeriesSteps], np.ndarray]:
+    """Return a function that marks a quarter (from 0) of a period of time; a quarter has `size` units."""
 
     def marks(steps: SeriesSteps) -> np.ndarray:
         if steps.times.dtype.kind != "M":
             return np.zeros(len(steps.times), bool)
         passed = steps.times.astype(f"datetime64[{unit}]") - steps.times.astype(
-            f"datetime64[{whole}]"
+            f"datetime64[{period}]"
         ).astype(f"datetime64[{unit}]")
-        return np.asarray(passed.astype(np.int64) // share == number)
+        return np.asarray(passed.astype(np.int64) // size == number)
 
     return marks
 
@@ -282,25 +281,25 @@ def _weekend(steps: SeriesSteps) -> np.ndarray:
 
 
 SERIES: tuple[Property, ...] = (
-    Property("at night", "from 0 to 6 o'clock", _clock(0, "h", "D", 6)),
-    Property("in the morning", "from 6 to 12 o'clock", _clock(1, "h", "D", 6)),
-    Property("in the afternoon", "from 12 to 18 o'clock", _clock(2, "h", "D", 6)),
-    Property("in the evening", "from 18 to 24 o'clock", _clock(3, "h", "D", 6)),
+    Property("at night", "from 0 to 6 o'clock", _quarter(0, "h", "D", 6)),
+    Property("in the morning", "from 6 to 12 o'clock", _quarter(1, "h", "D", 6)),
+    Property("in the afternoon", "from 12 to 18 o'clock", _quarter(2, "h", "D", 6)),
+    Property("in the evening", "from 18 to 24 o'clock", _quarter(3, "h", "D", 6)),
     Property("weekend", "on a Saturday or Sunday", _weekend),
-    Property("first quarter of the year", "from January to March", _clock(0, "M", "Y", 3)),
-    Property("second quarter of the year", "from April to June", _clock(1, "M", "Y", 3)),
-    Property("third quarter of the year", "from July to September", _clock(2, "M", "Y", 3)),
-    Property("fourth quarter of the year", "from October to December", _clock(3, "M", "Y", 3)),
+    Property("first quarter of the year", "from January to March", _quarter(0, "M", "Y", 3)),
+    Property("second quarter of the year", "from April to June", _quarter(1, "M", "Y", 3)),
+    Property("third quarter of the year", "from July to September", _quarter(2, "M", "Y", 3)),
+    Property("fourth quarter of the year", "from October to December", _quarter(3, "M", "Y", 3)),
     Property("rising", "the value is above the one before", lambda steps: steps.values > steps.before),
     Property("falling", "the value is below the one before", lambda steps: steps.values < steps.before),
     Property("high", "the value is above the mean of its window", lambda steps: steps.values > steps.mean),
     Property("low", "the value is below the mean of its window", lambda steps: steps.values < steps.mean),
 )  # fmt: skip
-"""What is looked for in series."""
+"""The properties of series."""
 
 
 def mark_series(steps: SeriesSteps) -> dict[str, np.ndarray]:
-    """Return by name at which steps each property holds, bool ``[N]``.
+    """Return by name whether each property holds at each step, bool ``[N]``.
 
     >>> days = np.arange("2024-03-01", "2024-03-04", dtype="datetime64[D]")
     >>> values = np.array([1.0, 3.0, 2.0])
@@ -309,4 +308,4 @@ def mark_series(steps: SeriesSteps) -> dict[str, np.ndarray]:
     >>> marks["weekend"].tolist(), marks["rising"].tolist()
     ([False, True, True], [False, True, False])
     """
-    return {one.name: one.of(steps) for one in SERIES}
+    return {known.name: known.of(steps) for known in SERIES}

@@ -1,53 +1,57 @@
-"""Which units stand out over a phrase, and where else in a text the network's state is most like it there."""
+"""Units that stand out over a phrase, and the places of a text where the state is most similar to it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elman.engine.shapes import whole_number
 from elman.errors import DataError, InputError, printable
-from elman.inspect.states import Reading, Unit, read_states
+from elman.inspect.states import MAX_STEPS, RecordedStates, Unit, read_states
 from elman.tables.frames import frame_of
 from elman.text.words import plain_line_ends
 
-__all__ = ["Like", "Place", "like", "units_like"]
+if TYPE_CHECKING:
+    from elman.inspect.predictor import Predictor
 
-_BLOCK = 1 << 20  # numbers that are standardised at once
-_CONTEXT = 40  # characters
-_OCCURRENCES = 1_000
+__all__ = ["Similar", "SimilarPlace", "find_similar", "units_like"]
+
+_BLOCK_NUMBERS = 1 << 20  # that are standardised at once
+_CONTEXT_CHARACTERS = 40
+_MAX_OCCURRENCES = 1_000
 
 
 @dataclass(frozen=True)
-class Place:
-    """A place of the text whose states are like those over a phrase."""
+class SimilarPlace:
+    """A place in the text where the states are similar to those over a phrase."""
 
     position: int
-    """Of its first step."""
+    """The number of its first step."""
     likeness: float
-    """Cosine of the mean standardised states."""
+    """The cosine between the mean standardised states here and over the phrase."""
     before: str
     text: str
     after: str
 
 
 @dataclass(frozen=True)
-class Like:
+class Similar:
     """What the network does over a phrase, as `units_like` returns it."""
 
     phrase: str
     occurrences: int
+    """How often the phrase occurs in the text."""
     units: tuple[tuple[Unit, float], ...]
-    """Those that stand out most over it: their mean there minus that elsewhere, in standard deviations."""
-    places: tuple[Place, ...]
-    """Where else the states are most alike."""
+    """The units that stand out most: the mean over the phrase minus the mean elsewhere, in deviations."""
+    places: tuple[SimilarPlace, ...]
+    """The places with the most similar states, outside the phrase itself."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it for JSON."""
+        """Return all fields for JSON."""
         units = [
             {**unit._asdict(), "name": str(unit), "difference": value} for unit, value in self.units
         ]
@@ -56,7 +60,7 @@ class Like:
         return {**head, "units": units, "places": places}
 
     def to_frame(self) -> Any:
-        """Return the places as a data frame of polars, or as columns without polars."""
+        """Return the places as a polars data frame, or as columns without polars."""
         return frame_of(map(asdict, self.places))
 
     def to_json(self) -> str:
@@ -65,74 +69,89 @@ class Like:
 
     def __str__(self) -> str:
         times = "once" if self.occurrences == 1 else f"{self.occurrences:,} times"
-        rows = [f"over {printable(self.phrase, 40)!r} (read {times}) these units stand out most:"]
+        rows = [f"units that stand out most over {printable(self.phrase, 40)!r} (read {times}):"]
         rows.append(f"{'unit':>8}  difference")
         rows += [f"{unit!s:>8}  {value:+10.1f}" for unit, value in self.units]
-        rows += ["the state is most alike at:", "likeness  place"]
+        rows += ["places where the state is most similar:", "likeness  place"]
         rows += [
-            f"{one.likeness:8.3f}  {printable(one.before[-30:]).rjust(30)}[{printable(one.text)}]"
-            f"{printable(one.after[:30])}"
-            for one in self.places
+            f"{place.likeness:8.3f}  {printable(place.before[-30:]).rjust(30)}"
+            f"[{printable(place.text)}]{printable(place.after[:30])}"
+            for place in self.places
         ]
         return "\n".join(rows)
 
 
-def units_like(predictor: Any, what: Any, phrase: str, count: int = 10, **options: Any) -> Like:
-    """Return which units stand out over `phrase` in a text, and where else the state is most alike.
+def units_like(
+    predictor: Predictor, text: Any, phrase: str, count: int = 10, *, steps: int = MAX_STEPS
+) -> Similar:
+    """Return the units that stand out over a phrase, and the places where the state is most similar.
 
-    Where the text does not have the phrase, it is read behind it. Raises OptionError, DataError, InputError.
+    Args:
+        predictor: What `elman.load` returns for a model that reads text.
+        text: The text to search, as for `elman.inspect.states.read_states`. Where it does not contain the
+            phrase, the phrase is appended as a line.
+        phrase: Some words or characters.
+        count: How many units and places are returned.
+        steps: How many steps of the text are read at most, counted from the end.
+
+    Raises:
+        InputError: The phrase is empty, or the text cannot be read.
+        DataError: The text is too short, or no whole tokens of it are the phrase.
+        OptionError: `count` or `steps` is out of range.
     """
     if not isinstance(phrase, str) or not phrase.strip():
         raise InputError("phrase", got=phrase, expected="some words")
-    reading = read_states(predictor, what, **options)
-    if not len(_occurrences(reading, phrase)) and isinstance(what, str):
-        reading = read_states(predictor, f"{what.rstrip()}\n{phrase}", **options)
-    return like(reading, phrase, count)
+    recorded = read_states(predictor, text, steps)
+    if not len(_occurrences(recorded, phrase)) and isinstance(text, str):
+        recorded = read_states(predictor, f"{text.rstrip()}\n{phrase}", steps)
+    return find_similar(recorded, phrase, count)
 
 
-def _occurrences(reading: Reading, phrase: str) -> np.ndarray:
-    """Return the first and last+1 steps ``[n, 2]`` of where the text has the phrase, n at most 1,000."""
-    text, sizes = "".join(reading.tokens), np.array([0, *map(len, reading.tokens)])
+def _occurrences(recorded: RecordedStates, phrase: str) -> np.ndarray:
+    """Return the first step of each of at most 1,000 occurrences, and the step after its last: ``[n, 2]``."""
+    text, sizes = "".join(recorded.tokens), np.array([0, *map(len, recorded.tokens)])
     edges = np.cumsum(sizes)
     wanted, at = plain_line_ends(phrase).strip(), -1
-    found: list[tuple[int, int]] = []
-    while wanted and len(found) < _OCCURRENCES and (at := text.find(wanted, at + 1)) >= 0:
+    spans: list[tuple[int, int]] = []
+    while wanted and len(spans) < _MAX_OCCURRENCES and (at := text.find(wanted, at + 1)) >= 0:
         first = int(np.searchsorted(edges, at, side="right")) - 1
         last = int(np.searchsorted(edges, at + len(wanted), side="left"))
+        # only whole tokens, except for the white space before the first one
         if edges[last] == at + len(wanted) and text[edges[first] : at].strip() == "":
-            found.append((first, last))
+            spans.append((first, last))
             at += len(wanted) - 1
-    return np.array(found, np.int64).reshape(-1, 2)
+    return np.array(spans, np.int64).reshape(-1, 2)
 
 
-def _standardised(reading: Reading) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield the states by blocks of units, each with mean 0 and deviation 1 over all steps."""
-    U, N = reading.states.shape
-    rows = max(1, _BLOCK // N)
-    for some in (slice(first, first + rows) for first in range(0, U, rows)):
-        states = reading.states[some].astype(np.float64)
+def _standardised(recorded: RecordedStates) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield the states by blocks of units, each unit with mean 0 and deviation 1 over all steps."""
+    U, N = recorded.states.shape
+    size = max(1, _BLOCK_NUMBERS // N)
+    for block in (slice(first, first + size) for first in range(0, U, size)):
+        states = recorded.states[block].astype(np.float64)
         states -= states.mean(axis=1, keepdims=True)
         spread = states.std(axis=1, keepdims=True)
-        yield some, np.divide(states, spread, out=np.zeros_like(states), where=spread > 0)
+        yield block, np.divide(states, spread, out=np.zeros_like(states), where=spread > 0)
 
 
-def like(reading: Reading, phrase: str, count: int = 10) -> Like:
-    """Return what `units_like` does, of what was read; raises DataError where that has no such phrase."""
+def find_similar(recorded: RecordedStates, phrase: str, count: int = 10) -> Similar:
+    """Return what `units_like` returns, for recorded states; raises DataError where the phrase is missing."""
     count = whole_number("count", count, 1)
-    found = _occurrences(reading, phrase)
-    if not len(found):
-        raise DataError("phrase", got=phrase, expected="one that stands in the text")
-    U, N = reading.states.shape
+    spans = _occurrences(recorded, phrase)
+    if not len(spans):
+        raise DataError("phrase", got=phrase, expected="words that occur in the text")
+    U, N = recorded.states.shape
     inside = np.zeros(N, bool)
-    for first, last in found:
+    for first, last in spans:
         inside[first:last] = True
-    M = int(found[0, 1] - found[0, 0])
+    M = int(spans[0, 1] - spans[0, 0])
     differences = np.zeros(U)
+    # the cosine of each window of M steps with the phrase, summed up over blocks of units
     products, squares, own = np.zeros(N - M + 1), np.zeros(N - M + 1), 0.0
-    for some, states in _standardised(reading):
+    for block, states in _standardised(recorded):
         over = states[:, inside].mean(axis=1)
         rest = states[:, ~inside].mean(axis=1) if not inside.all() else 0.0
-        differences[some] = over - rest
+        differences[block] = over - rest
         sums = np.cumsum(np.pad(states, ((0, 0), (1, 0))), axis=1)
         windows = (sums[:, M:] - sums[:, :-M]) / M
         products += over @ windows
@@ -140,26 +159,28 @@ def like(reading: Reading, phrase: str, count: int = 10) -> Like:
         own += float(over @ over)
     likeness = products / np.sqrt(np.maximum(squares * own, 1e-30))
     ranked = np.argsort(-np.abs(differences), kind="stable")[:count].tolist()
-    places = tuple(_places(reading, likeness, inside, M, count))
-    units = tuple((reading.units[unit], float(differences[unit])) for unit in ranked)
-    return Like(phrase, len(found), units, places)
+    places = tuple(_places(recorded, likeness, inside, M, count))
+    units = tuple((recorded.units[row], float(differences[row])) for row in ranked)
+    return Similar(phrase, len(spans), units, places)
 
 
 def _places(
-    reading: Reading, likeness: np.ndarray, taken: np.ndarray, size: int, count: int
-) -> Iterator[Place]:
-    """Yield the steps most alike that overlap neither each other nor what is `taken`."""
+    recorded: RecordedStates, likeness: np.ndarray, taken: np.ndarray, size: int, count: int
+) -> Iterator[SimilarPlace]:
+    """Yield the most similar windows of `size` steps that overlap neither each other nor `taken` steps."""
     taken = taken.copy()
     for first in np.argsort(-likeness, kind="stable").tolist():
         if not count:
             return
-        if not taken[first : first + size].any():
-            taken[first : first + size] = True
+        end = first + size
+        if not taken[first:end].any():
+            taken[first:end] = True
             count -= 1
-            parts = (
-                reading.tokens[max(0, first - _CONTEXT) : first],
-                reading.tokens[first : first + size],
-                reading.tokens[first + size : first + size + _CONTEXT],
+            pieces = (
+                recorded.tokens[max(0, first - _CONTEXT_CHARACTERS) : first],
+                recorded.tokens[first:end],
+                recorded.tokens[end : end + _CONTEXT_CHARACTERS],
             )
-            before, text, after = map("".join, parts)
-            yield Place(first, float(likeness[first]), before[-_CONTEXT:], text, after[:_CONTEXT])
+            before, text, after = map("".join, pieces)
+            before, after = before[-_CONTEXT_CHARACTERS:], after[:_CONTEXT_CHARACTERS]
+            yield SimilarPlace(first, float(likeness[first]), before, text, after)

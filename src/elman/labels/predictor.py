@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from elman.engine.layers import log_softmax
 from elman.errors import DataError, OptionError
 from elman.files.model import Model
-from elman.inspect.predictor import Predictor
+from elman.inspect.predictor import InitialWeights, Predictor
 from elman.labels.batches import EncodedSequences
 from elman.labels.codec import Label, Labels
 from elman.labels.confusion import BaselineFigures
@@ -23,12 +24,17 @@ from elman.text.words import UNKNOWN_ID
 
 if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
+    from elman.inspect.memory import Cuts
+    from elman.inspect.states import RecordedStates
+    from elman.inspect.trace import Trace
 
 __all__ = ["ClassifierPredictor", "LabelPredictor", "RegressorPredictor", "TaggerPredictor"]
 
 
 class LabelPredictor(Predictor):
     """A trained network for one of the tasks classify, regress and tag."""
+
+    initial_weights = InitialWeights(embedding_deviation=0.1)
 
     def __init__(self, model: Model, storage: str = "float32") -> None:
         if storage != "float32":
@@ -45,6 +51,24 @@ class LabelPredictor(Predictor):
         from elman.labels.explain import explain_labelled
 
         return explain_labelled
+
+    def record_trace(self, sequence: ArrayLike, k: int) -> Trace:
+        """Return the trace of one sequence; raises InputError, DataError."""
+        from elman.labels.trace import record_trace
+
+        return record_trace(self.network, sequence, k)
+
+    def record_states(self, source: SequenceSource | None, steps: int) -> RecordedStates:
+        """Return the states after the last tokens of texts; raises InputError, DataError."""
+        from elman.labels.states import record_states
+
+        return record_states(self.network, source, steps)
+
+    def memory_cuts(self, source: SequenceSource | None, far: int) -> Cuts:
+        """Return sequences with their answers, by default plausible ones; raises DataError."""
+        from elman.labels.memory import memory_cuts
+
+        return memory_cuts(self.network, source, far)
 
     @property
     def labels(self) -> Labels:

@@ -14,7 +14,7 @@ import numpy as np
 
 from elman.errors import InputError
 from elman.files.model import Model
-from elman.inspect.predictor import Inspectable, Predictor
+from elman.inspect.predictor import InitialWeights, Inspectable, Predictor
 from elman.language.batches import evaluation_chunks
 from elman.language.corpus import Corpus, load_corpus
 from elman.language.network import Network
@@ -27,6 +27,9 @@ from elman.text.words import UNKNOWN_ID, plain_line_ends
 
 if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
+    from elman.inspect.memory import Cuts
+    from elman.inspect.states import RecordedStates
+    from elman.inspect.trace import Trace
 
 __all__ = [
     "Evaluation",
@@ -210,6 +213,8 @@ class LanguagePredictor(Predictor):
         OptionError: There is no such storage, or the kernel that it needs is missing.
     """
 
+    initial_weights = InitialWeights(zero=("head.bias",))
+
     def __init__(self, model: Model, storage: str = "float32") -> None:
         self.model = model
         self.network = Network(model, storage=storage)
@@ -223,6 +228,24 @@ class LanguagePredictor(Predictor):
         from elman.language.explain import explain_language
 
         return explain_language
+
+    def record_trace(self, sequence: Readable, k: int) -> Trace:
+        """Return the trace of a text or of token numbers; raises InputError."""
+        from elman.language.trace import record_trace
+
+        return record_trace(self.network, sequence, k)
+
+    def record_states(self, source: str | None, steps: int) -> RecordedStates:
+        """Return the states after each of the last tokens of a text; raises InputError, DataError."""
+        from elman.language.states import record_states
+
+        return record_states(self.model, source, steps)
+
+    def memory_cuts(self, source: Readable | None, far: int) -> Cuts:
+        """Return contexts in a text, by default one that the model writes; raises InputError."""
+        from elman.language.memory import memory_cuts
+
+        return memory_cuts(self, source, far)
 
     def stream(self) -> Stream:
         """Return a new stream."""

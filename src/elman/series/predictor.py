@@ -11,7 +11,7 @@ import numpy as np
 from elman.engine.shapes import whole_number
 from elman.errors import DataError, OptionError, warn
 from elman.files.model import Model
-from elman.inspect.predictor import Predictor
+from elman.inspect.predictor import InitialWeights, Predictor
 from elman.metrics.forecast import mean_of_quantiles
 from elman.series.append import append_series
 from elman.series.calendar import advance
@@ -28,6 +28,9 @@ from elman.tables.columns import quoted, several
 
 if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
+    from elman.inspect.memory import Cuts
+    from elman.inspect.states import RecordedStates
+    from elman.inspect.trace import Trace
 
 __all__ = ["ForecastPredictor"]
 
@@ -38,6 +41,10 @@ class ForecastPredictor(Predictor):
     Only `update` changes it. Programs that share a predictor between threads use `updated`, which returns
     another one. `save` also writes the series, with all rows that were read.
     """
+
+    # the network answers with the naive forecast until it has learned a correction
+    initial_weights = InitialWeights(zero=("output.", "skip."), open_forget_gates=False)
+    holds_input = True
 
     def __init__(self, model: Model, storage: str = "float32") -> None:
         if storage != "float32":
@@ -108,6 +115,25 @@ class ForecastPredictor(Predictor):
         from elman.series.explain import explain_forecast
 
         return explain_forecast
+
+    def record_trace(self, sequence: Any, k: int) -> Trace:  # noqa: ARG002 - no step has predictions
+        """Return the trace of the last window of one series; raises InputError, DataError."""
+        from elman.series.trace import record_trace
+
+        return record_trace(self, sequence)
+
+    def record_states(self, source: Any, steps: int) -> RecordedStates:
+        """Return the states after the last segments of series, by default its own; raises DataError."""
+        from elman.series.states import record_states
+
+        series = self.history if source is None else self.read(source)
+        return record_states(self.model, self.codec, series, steps)
+
+    def memory_cuts(self, source: Any, far: int) -> Cuts:  # noqa: ARG002 - windows have one length
+        """Return windows of series, by default of its own ones; raises DataError."""
+        from elman.series.memory import memory_cuts
+
+        return memory_cuts(self, source)
 
     def update(self, source: Any, **options: Any) -> ForecastPredictor:
         """Read new rows, so that forecasts begin after them, and return self; the weights do not change.

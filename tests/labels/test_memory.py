@@ -1,4 +1,4 @@
-"""How far back labels, numbers, tags and forecasts depend on their input: networks of known reach."""
+"""The memory of classifiers, regressors and taggers, on networks whose memory is known."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import pytest
 
 from elman import tasks
 from elman.errors import DataError, InputError
-from elman.inspect import cuts
-from elman.series.series import load_series
+from elman.inspect.memory import MAX_WINDOWS
 from readers import reader_of, sequences_of
-from series.test_explain import shop, skipping
 
 
 def forgetful(kind: str, task: str, pooling: str = "last") -> Any:
@@ -29,11 +27,11 @@ def forgetful(kind: str, task: str, pooling: str = "last") -> Any:
 
 @pytest.mark.parametrize("task", ["classify", "regress", "tag"])
 @pytest.mark.parametrize("kind", ["both", "numbers"])
-def test_a_state_that_keeps_nothing_needs_the_last_step_alone(kind: str, task: str) -> None:
+def test_state_that_keeps_nothing_needs_only_the_last_step(kind: str, task: str) -> None:
     found = forgetful(kind, task).memory()
     assert (found.typical, found.horizon, found.unit) == (1, 1, "step")
     assert found.verdict == "The last step alone decides the answer."
-    assert found.positions == cuts.POSITIONS
+    assert found.positions == MAX_WINDOWS
     assert found.gradient is None
     assert found.to_dict()["gradient"] is None
     assert found.to_svg().startswith("<svg")
@@ -41,21 +39,21 @@ def test_a_state_that_keeps_nothing_needs_the_last_step_alone(kind: str, task: s
     assert "gradient" not in str(found)
 
 
-def test_a_mean_over_all_steps_needs_all() -> None:
+def test_mean_over_all_steps_needs_all_of_them() -> None:
     found = forgetful("numbers", "regress", "mean").memory(sequences_of("numbers", 40))
     assert found.horizon is None
     assert found.source == "the sequences that were given"
     assert found.verdict.startswith("Most answers still change when all but the last")
 
 
-def test_what_is_drawn_is_the_same_each_time() -> None:
+def test_drawn_sequences_are_the_same_each_time() -> None:
     for kind in ("both", "char", "mask"):
         one, other = (tasks.open_model(reader_of(kind)).memory().to_dict() for _ in range(2))
         assert one == other
         assert "drawn" in one["source"]
 
 
-def test_a_change_is_that_of_the_cut_sequence() -> None:
+def test_change_equals_that_of_predictions_for_cut_texts() -> None:
     predictor = tasks.open_model(reader_of("word"))
     texts = ["to be or not", "not to be or", "be be not to"]
     found = predictor.memory("\n".join(texts))
@@ -66,16 +64,7 @@ def test_a_change_is_that_of_the_cut_sequence() -> None:
         assert change == pytest.approx(float(np.median(moved)), abs=1e-5)
 
 
-def test_the_seasonal_naive_forecast_needs_one_season() -> None:
-    values = 50 + np.random.default_rng(0).normal(size=80)
-    found = skipping(load_series(values), {}).memory()
-    assert (found.lags, found.unit) == ((1, 2, 3, 4, 6, 8, 12), "value")
-    assert found.horizon == 8  # of the lags that were tried the first from 7 on
-    assert found.verdict.endswith("forecasts need at most the last 8 values.")
-    assert shop().memory().source == "the series that it knows"
-
-
-def test_what_cannot_be_cut_is_one_line() -> None:
+def test_sequences_that_cannot_be_cut_are_an_error() -> None:
     predictor = tasks.open_model(reader_of("word"))
     with pytest.raises(InputError, match="the sequences are too short to cut anything off"):
         predictor.memory(["to", "be"])

@@ -1,0 +1,137 @@
+"""The memory of a language model: contexts cut to their last tokens, and the gradient at each lag."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from elman.errors import InputError
+from elman.inspect.memory import Cuts, spread_evenly, total_variation
+from elman.language.differentiable import DifferentiableNetwork
+from elman.language.network import Network
+from elman.language.stream import Readable, token_numbers
+from elman.text.words import UNKNOWN_ID
+
+if TYPE_CHECKING:
+    from elman.language.predictor import LanguagePredictor
+
+__all__ = ["GENERATED_TOKENS", "memory_cuts"]
+
+GENERATED_TOKENS = 1000
+"""Length of the text that the model writes itself where it is given none."""
+_MAX_GATE_NUMBERS = 1 << 24
+"""Numbers of all gates that one backward pass keeps: it bounds how many contexts go through it together."""
+
+
+def memory_cuts(predictor: LanguagePredictor, text: Readable | None, far: int) -> Cuts:
+    """Return contexts within a text, or within one that the model writes; raises InputError."""
+    source = "the text that was given"
+    if text is None:
+        text = predictor.generate("", GENERATED_TOKENS, seed=0)
+        source = f"{GENERATED_TOKENS:,} tokens that the model wrote itself"
+    codec, network = predictor.model.codec, predictor.network
+    contexts = _contexts(token_numbers(codec, text), codec.end_id, far)
+    uncut = _predictions(network, contexts)
+
+    def moved(lag: int, rows: list[int]) -> np.ndarray:
+        cut = _predictions(network, [contexts[row][-lag:] for row in rows])
+        return total_variation(np.stack(cut), np.stack([uncut[row] for row in rows]))
+
+    def gradient(lags: Sequence[int]) -> np.ndarray:
+        return _gradients(network, contexts, lags)
+
+    return Cuts("token", "prediction", source, [*map(len, contexts)], moved, gradient)
+
+
+def _contexts(numbers: np.ndarray, end_id: int | None, far: int) -> list[np.ndarray]:
+    """Return the tokens before each measured place, within its line, at most twice `far` of them.
+
+    The places are spread evenly over those with the longest contexts: more than `far` tokens, or where too
+    few places have as many, at least the median length.
+    """
+    places = np.arange(1, len(numbers) + 1)
+    ends = np.zeros(len(numbers), bool) if end_id is None else numbers == end_id
+    lengths = places - np.maximum.accumulate(np.where(ends, places, 0))
+    places, lengths = places[lengths > 0], lengths[lengths > 0]
+    if not len(places):
+        return []
+    long = np.flatnonzero(lengths >= min(far + 1, np.median(lengths)))
+    chosen = long[spread_evenly(len(long))]
+    return [
+        numbers[place - min(length, 2 * far) : place]
+        for place, length in zip(places[chosen].tolist(), lengths[chosen].tolist(), strict=True)
+    ]
+
+
+def _groups(contexts: list[np.ndarray]) -> list[tuple[list[int], np.ndarray]]:
+    """Return contexts of the same length as batches: their rows, and their tokens ``[T, B]``."""
+    rows_by_length: dict[int, list[int]] = {}
+    for row, context in enumerate(contexts):
+        rows_by_length.setdefault(len(context), []).append(row)
+    return [
+        (rows, np.stack([contexts[row] for row in rows], axis=1))
+        for rows in rows_by_length.values()
+    ]
+
+
+def _predictions(network: Network, contexts: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the probabilities ``[V]`` after each context, read from the start state."""
+    probabilities: list[np.ndarray] = [np.empty(0)] * len(contexts)
+    for rows, tokens in _groups(contexts):
+        y, _ = network.forward(tokens, np.repeat(network.start[None], len(rows), axis=0))
+        for row, output in zip(rows, y[-1], strict=True):
+            logs = network.log_probabilities(output[None])[0]
+            probabilities[row] = np.exp(logs.astype(np.float64))
+    return probabilities
+
+
+def _gradients(network: Network, contexts: list[np.ndarray], lags: Sequence[int]) -> np.ndarray:
+    """Return the median norm ``[K]`` of the gradient at each lag; raises InputError where it overflows."""
+    config = network.model.config
+    norms_at: list[list[np.ndarray]] = [[] for _ in lags]
+    for rows, tokens in _groups(contexts):
+        depth = min(len(tokens), lags[-1])
+        numbers = depth * config.num_layers * network.cell.G * config.hidden_size
+        size = max(1, _MAX_GATE_NUMBERS // numbers)
+        for first in range(0, len(rows), size):
+            batch = tokens[:, first : first + size]
+            norms = _norms(network, batch, depth, network.dtype)
+            if not np.isfinite(norms).all():
+                # an exploding gradient overflows float32 long before float64
+                norms = _norms(network, batch, depth, np.float64)
+            if not np.isfinite(norms).all():
+                what = "the gradient of this network leaves the range of numbers"
+                raise InputError(what, remedy="measure on a shorter text")
+            for place, lag in enumerate(lags):
+                if lag <= len(norms):
+                    norms_at[place].append(norms[-lag])
+    return np.array([np.median(np.concatenate(norms)) for norms in norms_at])
+
+
+def _norms(network: Network, tokens: np.ndarray, depth: int, dtype: DTypeLike) -> np.ndarray:
+    """Return the norm of the gradient at each of the last `depth` of ``tokens [T, B]``, as ``[depth, B]``.
+
+    It is NaN where a state overflows.
+    """
+    differentiable = DifferentiableNetwork(network, dtype)
+    head = differentiable.head(slice(None))[0].astype(np.float64)
+    states = np.repeat(network.start[None], tokens.shape[1], axis=0)
+    before, tokens = tokens[:-depth], tokens[-depth:]
+    if len(before):
+        _, states = network.forward(before, states)
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
+            passage = differentiable.passage(differentiable.embedding[tokens], states)
+        except InputError:
+            return np.full(tokens.shape, np.nan)
+        logs = network.log_probabilities(passage.y[-1])
+        offered = logs.copy()
+        offered[:, UNKNOWN_ID] = -np.inf  # <unk> is never offered as a prediction
+        dy = np.zeros_like(passage.y)
+        # the gradient of a log softmax is the token's row of the head minus the mean row by probability
+        dy[-1] = head[offered.argmax(axis=1)] - np.exp(logs.astype(np.float64)) @ head
+        norms: np.ndarray = np.linalg.norm(passage.back(dy).dx.astype(np.float64), axis=2)
+    return norms

@@ -1,0 +1,54 @@
+"""The trace of a language model: states, gates and predictions at every token of a text."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from elman.inspect.trace import Trace, check_trace_size
+from elman.language.differentiable import DifferentiableNetwork
+from elman.language.network import Network
+from elman.language.sampling import ranked
+from elman.language.stream import Readable, token_numbers
+from elman.text.words import plain_line_ends
+
+__all__ = ["record_trace"]
+
+STEPS = 512
+"""Steps whose logits are computed at once."""
+
+
+def record_trace(network: Network, text: Readable, k: int) -> Trace:
+    """Return the trace with the `k` most probable tokens after each token; raises InputError."""
+    codec = network.model.codec
+    numbers = token_numbers(codec, text)
+    if isinstance(text, str):
+        tokens = codec.tokenise(plain_line_ends(text))
+    else:
+        tokens = [codec.tokens[number] for number in numbers.tolist()]
+    differentiable = DifferentiableNetwork(network, kernel=False)
+    check_trace_size(differentiable.layers, len(numbers))
+    ends = [] if codec.end_id is None else np.flatnonzero(numbers == codec.end_id).tolist()
+    passages, begins = [], []
+    for first, end in pairwise([*dict.fromkeys([0, *ends]), len(numbers)]):
+        # The first tokens follow the start state. Every line starts from zeros and reads a line end first.
+        fresh = first > 0 or first in ends[:1]
+        row = np.zeros_like(network.start) if fresh else network.start
+        if first < end:
+            passages.append(
+                differentiable.passage(
+                    differentiable.embedding[numbers[first:end], None], row[None]
+                )
+            )
+            begins.append(first)
+    # in blocks, so that the logits of all steps are never in memory together
+    blocks = [
+        passage.y[at : at + STEPS, 0]
+        for passage in passages
+        for at in range(0, len(passage.y), STEPS)
+    ]
+    predictions = [
+        tuple(ranked(codec, row, k)) for y in blocks for row in network.log_probabilities(y)
+    ]
+    return Trace.of("language", tokens, differentiable.layers, passages, begins, predictions)

@@ -1,0 +1,92 @@
+"""The states of a forecaster over whole series: windows side by side, a step for each segment of a window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from elman.cells import find
+from elman.engine.layers import Layer, member_arrays
+from elman.files.model import Model
+from elman.inspect.properties import SeriesSteps, mark_series
+from elman.inspect.states import (
+    RecordedStates,
+    check_step_count,
+    hidden_units,
+    layer_outputs,
+    max_recorded_steps,
+)
+from elman.series.codec import ForecastCodec
+from elman.series.series import SeriesSet
+
+__all__ = ["record_states"]
+
+
+class _Window(NamedTuple):
+    """The segments of one window that lie inside its series, S of them."""
+
+    inputs: np.ndarray
+    """``[S, F]``."""
+    states: np.ndarray
+    """``[S, U]``."""
+    steps: SeriesSteps
+
+
+def record_states(
+    model: Model, codec: ForecastCodec, series: SeriesSet, steps: int
+) -> RecordedStates:
+    """Return the states of the first member after the last `steps` segments; raises DataError."""
+    config, own = model.config, member_arrays(model.arrays, 0)
+    cell = find(config.cell, config.activation)
+    layers = [Layer(cell, own, f"layers.{k}") for k in range(config.num_layers)]
+    units = hidden_units(layers)
+    steps = max_recorded_steps(units, steps)
+    windows: list[_Window] = []
+    count = 0
+    for inputs, row, origin in _windows(codec, series):
+        x = np.maximum(inputs @ own["input.weight"].T + own["input.bias"], 0)
+        states = layer_outputs(layers, x, np.ones(len(inputs), np.int64))
+        # the last value of each segment; the first window of a series may begin before it
+        ends = origin - codec.rule.segment * np.arange(len(inputs) - 1, -1, -1) - 1
+        inside = ends >= 0
+        facts = _facts(codec, series, row, origin, ends[inside])
+        windows.append(_Window(inputs[inside], states[inside], facts))
+        count += len(facts.values)
+        if count >= steps:
+            break
+    check_step_count(count, codec.rule.segment)
+    windows.reverse()
+    facts = SeriesSteps(
+        *map(np.concatenate, zip(*(window.steps for window in windows), strict=True))
+    )
+    shown = zip(facts.times, facts.values, strict=True)
+    return RecordedStates(
+        tuple(f"\n{time}: {value:.6g}" for time, value in shown),
+        np.concatenate([window.inputs for window in windows]).T,
+        mark_series(facts),
+        units,
+        np.ascontiguousarray(np.concatenate([window.states for window in windows]).T),
+    )
+
+
+def _windows(codec: ForecastCodec, series: SeriesSet) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Yield windows that do not overlap ``[S, F]``, with row and origin of each, from the end backwards."""
+    windows = codec.windows(series)
+    for row in range(len(series) - 1, -1, -1):
+        for origin in range(len(series.values[row]), 0, -codec.rule.window):
+            if np.isfinite(codec.rule.transform(series.values[row][:origin])).any():
+                prepared, _ = windows.prepare(np.array([row]), np.array([origin]))
+                yield prepared.inputs[: len(prepared.inputs) - codec.rule.ahead, 0], row, origin
+
+
+def _facts(
+    codec: ForecastCodec, series: SeriesSet, row: int, origin: int, ends: np.ndarray
+) -> SeriesSteps:
+    """Return times, values, values before and the window's mean at some places of a series."""
+    values, times = series.values[row], series.times[row]
+    known = values[max(0, origin - codec.rule.window) : origin]
+    mean = np.nanmean(known) if np.isfinite(known).any() else np.nan
+    before = np.where(ends > 0, values[ends - 1], np.nan)
+    return SeriesSteps(series.clocks(times[ends]), values[ends], before, np.full(len(ends), mean))
