@@ -109,7 +109,7 @@ HAZARDS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"ds": hours(""), "y": WAVE}, {"timezone": "Europe/Berlin", "calendar": "yes"}, "",
     ),
     "aware stamps": ({"ds": hours("+02:00"), "y": WAVE}, {"calendar": "yes"}, ""),
-    "a mistyped year": ({"ds": [*days(39), "2920-01-01"], "y": WAVE}, {}, "mend"),
+    "a mistyped year": ({"ds": [*days(39), "2920-01-01"], "y": WAVE}, {}, "correct the stamp"),
     "ends of months": (
         {"ds": (np.arange("2015-01", "2018-05", dtype="M8[M]").astype("M8[D]") + 27).astype(str).tolist(),
          "y": WAVE},

@@ -103,7 +103,6 @@ class ForecastReplies(Replies):
 
 
 def _series_reply(forecast: Forecast, index: int) -> SeriesReply:
-
     shown = forecast.shown_values
     intervals: list[IntervalReply] = []
     for percent in forecast.intervals:
