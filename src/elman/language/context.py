@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from elman.language.network import Network
 from elman.language.stream import Readable, token_numbers
 from elman.text.vocabulary import TextCodec
+
+if TYPE_CHECKING:
+    from elman.language.predictor import LanguagePredictor
 
 __all__ = ["MAX_EXPLAINED_TOKENS", "Context"]
 
@@ -32,9 +34,9 @@ class Context(NamedTuple):
     """Begin and end of each token in the text, in characters; empty for a text given as token numbers."""
 
     @classmethod
-    def of(cls, predictor: Any, text: Readable) -> Context:
+    def of(cls, predictor: LanguagePredictor, text: Readable) -> Context:
         """Return the context that the last document of `text` makes; raises InputError."""
-        network: Network = predictor.network
+        network = predictor.network
         codec: TextCodec = network.model.codec
         numbers = token_numbers(codec, text)
         spans: list[tuple[int, int]] = []

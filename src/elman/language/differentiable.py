@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from elman.engine.passage import Layers, Passage
 from elman.errors import InputError
@@ -26,7 +26,9 @@ class DifferentiableNetwork:
         InputError: The network has rounded weights, whose gradients would not be those of the model.
     """
 
-    def __init__(self, network: Network, dtype: Any = None, *, kernel: bool = True) -> None:
+    def __init__(
+        self, network: Network, dtype: npt.DTypeLike | None = None, *, kernel: bool = True
+    ) -> None:
         model = network.model
         config, arrays = model.config, model.arrays
         if network.storage != "float32":

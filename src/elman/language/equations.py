@@ -8,7 +8,7 @@ that they had in this text.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from elman.language.context import Context
 from elman.language.differentiable import DifferentiableNetwork
 from elman.language.explain import explain_language
 from elman.language.stream import Readable
+
+if TYPE_CHECKING:
+    from elman.language.predictor import LanguagePredictor
 
 __all__ = ["MAX_SHOWN_UNITS", "equations", "summands"]
 
@@ -46,7 +49,7 @@ _FROZEN_NOTE = (
 
 
 def equations(
-    predictor: Any,
+    predictor: LanguagePredictor,
     text: Readable,
     target: str | None = None,
     *,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from elman.errors import DataError
 from elman.files.model import Model
 from elman.language.options import LanguageOptions
 from elman.language.predictor import Evaluation, LanguagePredictor
-from elman.language.sampling import Predictions
+from elman.language.sampling import GenerationOptions, Predictions
 from elman.language.stream import Stream
 from elman.text.input_files import STDIN
 from elman.text.sources import Source, is_path
@@ -73,7 +74,7 @@ class LanguageModel(Estimator):
         test: Source | None = None,
         output: str | PathLike[str] | None = None,
         resume: bool = False,
-        watch: Any = None,
+        watch: Callable[[dict[str, Any]], None] | None = None,
         verbose: bool = False,
     ) -> LanguageModel:
         """Train the model on a text.
@@ -122,7 +123,9 @@ class LanguageModel(Estimator):
         """Return the `k` most probable tokens after `text` with their probabilities, best first."""
         return self._fitted().predict_next(text, k)
 
-    def generate(self, prompt: str = "", n: int = 200, **sampling: Any) -> str:
+    def generate(
+        self, prompt: str = "", n: int = 200, **sampling: Unpack[GenerationOptions]
+    ) -> str:
         """Return `n` new tokens after `prompt` as text; `sampling` as in `LanguagePredictor.generate`."""
         return self._fitted().generate(prompt, n, **sampling)
 

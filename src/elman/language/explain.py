@@ -14,9 +14,10 @@ There are four methods:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from elman.engine.shapes import whole_number
 from elman.errors import InputError, OptionError, printable
@@ -39,6 +40,9 @@ from elman.language.stream import Readable
 from elman.text.vocabulary import END, TextCodec
 from elman.text.words import UNKNOWN, UNKNOWN_ID
 
+if TYPE_CHECKING:
+    from elman.language.predictor import LanguagePredictor
+
 __all__ = ["Terms", "decompose", "explain_language", "replace"]
 
 _LEFT_OUT_NOTE = (
@@ -58,7 +62,7 @@ class Terms(NamedTuple):
 
 
 def explain_language(
-    predictor: Any,
+    predictor: LanguagePredictor,
     text: Readable,
     target: str | None = None,
     *,
@@ -84,7 +88,7 @@ def explain_language(
         InputError: The text cannot be read, or the states overflow.
         OptionError: The vocabulary lacks the target, or there is no such method.
     """
-    network: Network = predictor.network
+    network = predictor.network
     if unknown and method not in (None, REPLACEMENT):
         raise OptionError("method", got=method, expected=REPLACEMENT)
     context = Context.of(predictor, text)
@@ -162,7 +166,7 @@ class _TokenQuestion(Question):
         return " ".join(filter(None, notes))
 
 
-def decompose(predictor: Any, text: Readable, targets: Sequence[str]) -> Terms:
+def decompose(predictor: LanguagePredictor, text: Readable, targets: Sequence[str]) -> Terms:
     """Return the terms that sum to the logit of each of `targets` after `text`.
 
     They are exact for the linear rnn and, given its gates, for mingru; for other cells, gates and slopes are
@@ -173,7 +177,9 @@ def decompose(predictor: Any, text: Readable, targets: Sequence[str]) -> Terms:
     return _decomposed(network, context, numbers)
 
 
-def replace(predictor: Any, text: Readable, position: int, word: str, k: int = 5) -> Predictions:
+def replace(
+    predictor: LanguagePredictor, text: Readable, position: int, word: str, k: int = 5
+) -> Predictions:
     """Return the `k` most probable tokens after `text` with another word at one position.
 
     Args:
@@ -242,7 +248,9 @@ def _target_number(
     )
 
 
-def _run(network: Network, context: Context, targets: Sequence[int], dtype: Any = None) -> Run:
+def _run(
+    network: Network, context: Context, targets: Sequence[int], dtype: npt.DTypeLike | None = None
+) -> Run:
     """Return a function that runs rows to logits and back.
 
     Row b gives the logit of target b; with a single target, every row gives its logit.

@@ -8,9 +8,9 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from elman.cells import find
 from elman.engine import kernel as native
@@ -47,7 +47,9 @@ class Network:
         OptionError: The storage does not exist, or needs the compiled kernel, which is missing.
     """
 
-    def __init__(self, model: Model, dtype: Any = np.float32, storage: str = "float32") -> None:
+    def __init__(
+        self, model: Model, dtype: npt.DTypeLike = np.float32, storage: str = "float32"
+    ) -> None:
         config = model.config
         self.model = model
         self.dtype = np.dtype(dtype)
@@ -67,7 +69,7 @@ class Network:
             raise OptionError("storage", got=got, expected="float32")
         self._kernel = None if kernel is None else self._in_kernel(kernel)
 
-    def __reduce__(self) -> tuple[type[Network], tuple[Model, Any, str]]:
+    def __reduce__(self) -> tuple[type[Network], tuple[Model, np.dtype[np.generic], str]]:
         return type(self), (self.model, self.dtype, self.storage)
 
     def _in_kernel(self, kernel: native.Kernel) -> native.Network:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from elman.engine.shapes import whole_number
 from elman.errors import InputError, OptionError
 from elman.files.model import Model
 from elman.language.network import Network
-from elman.language.sampling import Predictions, Sampling, generator, ranked
+from elman.language.sampling import Predictions, Sampling, SamplingOptions, generator, ranked
 from elman.language.stream import Readable, Stream, network_of, token_numbers
 from elman.language.stream_state import state_from_bytes
 from elman.text.vocabulary import TextCodec
@@ -153,7 +153,9 @@ class StreamPool:
             )
         ]
 
-    def generate(self, n: int, seed: int | None = None, **sampling: Any) -> list[str]:
+    def generate(
+        self, n: int, seed: int | None = None, **sampling: Unpack[SamplingOptions]
+    ) -> list[str]:
         """Draw `n` tokens for each stream, read them, and return their text, as `Stream.generate` does.
 
         Stream i draws with the seed ``seed + i``. Raises OptionError.

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from elman.language.batches import evaluation_chunks
 from elman.language.corpus import Corpus, load_corpus
 from elman.language.network import Network
 from elman.language.pool import StreamPool
-from elman.language.sampling import Predictions
+from elman.language.sampling import GenerationOptions, Predictions
 from elman.language.stream import Readable, Score, Stream
 from elman.tables.frames import frame_of
 from elman.text.sources import Source
@@ -263,12 +263,14 @@ class LanguagePredictor(Predictor):
         """
         return self.stream().feed(text).predict(k)
 
-    def generate(self, prompt: Readable = "", n: int = 200, **sampling: Any) -> str:
+    def generate(
+        self, prompt: Readable = "", n: int = 200, **sampling: Unpack[GenerationOptions]
+    ) -> str:
         """Return the text of `generate_pieces` as one string."""
         return "".join(self.generate_pieces(prompt, n, **sampling))
 
     def generate_pieces(
-        self, prompt: Readable = "", n: int = 200, **sampling: Any
+        self, prompt: Readable = "", n: int = 200, **sampling: Unpack[GenerationOptions]
     ) -> Iterator[str]:
         """Draw `n` tokens after `prompt`, and yield the text of each one as soon as it is drawn.
 

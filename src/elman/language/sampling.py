@@ -6,7 +6,7 @@ import math
 import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 
@@ -20,8 +20,10 @@ from elman.text.words import UNKNOWN, UNKNOWN_ID
 
 __all__ = [
     "MAX_BEAM_WIDTH",
+    "GenerationOptions",
     "Predictions",
     "Sampling",
+    "SamplingOptions",
     "beam_search",
     "best",
     "generator",
@@ -37,7 +39,7 @@ UNKNOWN_SHARE_TO_NOTE = 0.5
 MIN_FACTOR, MAX_FACTOR = 1e-30, 1e18
 
 # The tokens of a continuation, last first, as a linked list: (token, tokens before it).
-LinkedTokens: TypeAlias = tuple[int, Any] | tuple[()]
+LinkedTokens: TypeAlias = tuple[int, "LinkedTokens"] | tuple[()]
 
 
 def _number(name: str, value: object, expected: str) -> float:
@@ -111,6 +113,20 @@ def ranked(codec: TextCodec, log_probabilities: np.ndarray, k: int) -> Predictio
         zip((codec.tokens[token] for token in chosen.tolist()), probabilities, strict=True),
         float(np.exp(log_probabilities[UNKNOWN_ID])),
     )
+
+
+class SamplingOptions(TypedDict, total=False):
+    """The fields of `Sampling` as keyword arguments."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+
+
+class GenerationOptions(SamplingOptions, total=False):
+    """The keyword arguments of `Stream.generate_pieces`."""
+
+    seed: int | None
 
 
 @dataclass(frozen=True)

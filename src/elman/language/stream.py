@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from elman.language.sampling import (
     MAX_BEAM_WIDTH,
     Predictions,
     Sampling,
+    SamplingOptions,
     beam_search,
     generator,
     ranked,
@@ -220,7 +221,7 @@ class Stream:
         k = whole_number("k", k, 1)
         return ranked(self.codec, self._log_probabilities(), k)
 
-    def generate(self, n: int, seed: int | None = None, **sampling: Any) -> str:
+    def generate(self, n: int, seed: int | None = None, **sampling: Unpack[SamplingOptions]) -> str:
         """Return the text of `generate_pieces` as one string, made by one call of the kernel."""
         n = whole_number("n", n, 1)
         settings, uniforms = Sampling(**sampling), generator(seed).random(n)
