@@ -19,8 +19,8 @@ SHARED = set.intersection(*OPTIONS.values())
 @pytest.fixture(autouse=True)
 def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the help from breaking names of options over two lines."""
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 200)
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 400)
 
 
 def has_option(text: str, name: str) -> bool:
