@@ -24,9 +24,8 @@ SEQUENCES_PER_BATCH = 64
 class SequenceNetwork:
     """The members of a model, which answer together by the mean of their logits; immutable."""
 
-    def __init__(self, model: Model) -> None:
-        self.config: SequenceConfig = model.config
-        self.codec: SequenceCodec = model.codec
+    def __init__(self, model: Model[SequenceConfig, SequenceCodec]) -> None:
+        self.config, self.codec = model.config, model.codec
         self.members = [
             NetworkMember(self.config, model.arrays, m) for m in range(self.config.members)
         ]

@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.engine.layers import log_softmax
-from elman.errors import DataError, OptionError
+from elman.errors import DataError, InputError, OptionError
 from elman.files.model import Model
 from elman.inspect.predictor import InitialWeights, Predictor
 from elman.labels.batches import EncodedSequences
-from elman.labels.codec import Label, Labels
+from elman.labels.codec import Label, Labels, SequenceCodec
+from elman.labels.config import SequenceConfig
 from elman.labels.confusion import BaselineFigures
 from elman.labels.dataset import Sequences, SequenceSource
 from elman.labels.metrics import Classification, classification
 from elman.labels.network import SequenceNetwork
 from elman.labels.regression import Regression, RegressionFigures, regression
-from elman.tables.scaler import Scaler
 from elman.text.words import UNKNOWN_ID
 
 if TYPE_CHECKING:
@@ -34,9 +34,12 @@ __all__ = ["ClassifierPredictor", "LabelPredictor", "RegressorPredictor", "Tagge
 class LabelPredictor(Predictor):
     """A trained network for one of the tasks classify, regress and tag."""
 
+    model: Model[SequenceConfig, SequenceCodec]
     initial_weights = InitialWeights(embedding_deviation=0.1)
 
-    def __init__(self, model: Model, storage: str = "float32") -> None:
+    def __init__(
+        self, model: Model[SequenceConfig, SequenceCodec], storage: str = "float32"
+    ) -> None:
         if storage != "float32":
             raise OptionError("storage", got=storage, expected=f"float32 for {model.config.task}")
         self.model = model
@@ -138,7 +141,9 @@ class RegressorPredictor(LabelPredictor):
 
     def predict(self, X: SequenceSource) -> np.ndarray:
         """Return the number for each sequence, float64 ``[N]``, in the unit of the training targets."""
-        target: Scaler = self.model.codec.target
+        target = self.model.codec.target
+        if target is None:
+            raise InputError("the codec of a regressor", got="no scale of its targets")
         scaled = self.network.logits(Sequences.of(X))[:, 0].astype(np.float64)
         largest = np.finfo(np.float64).max
         with np.errstate(over="ignore"):

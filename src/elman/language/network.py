@@ -20,6 +20,8 @@ from elman.engine.pauses import one_thread, pause
 from elman.errors import OptionError
 from elman.files.model import Model
 from elman.language.batches import IGNORE, Chunk
+from elman.language.config import NetworkConfig
+from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID
 
 __all__ = ["MAX_LOGITS", "STEPS_PER_CALL", "STORAGES", "Network"]
@@ -48,7 +50,10 @@ class Network:
     """
 
     def __init__(
-        self, model: Model, dtype: npt.DTypeLike = np.float32, storage: str = "float32"
+        self,
+        model: Model[NetworkConfig, TextCodec],
+        dtype: npt.DTypeLike = np.float32,
+        storage: str = "float32",
     ) -> None:
         config = model.config
         self.model = model

@@ -16,6 +16,7 @@ from elman.errors import InputError
 from elman.files.model import Model
 from elman.inspect.predictor import InitialWeights, Inspectable, Predictor
 from elman.language.batches import evaluation_chunks
+from elman.language.config import NetworkConfig
 from elman.language.corpus import Corpus, load_corpus
 from elman.language.network import Network
 from elman.language.pool import StreamPool
@@ -23,6 +24,7 @@ from elman.language.sampling import GenerationOptions, Predictions
 from elman.language.stream import Readable, Score, Stream
 from elman.tables.frames import frame_of
 from elman.text.sources import Source
+from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID, plain_line_ends
 
 if TYPE_CHECKING:
@@ -213,9 +215,10 @@ class LanguagePredictor(Predictor):
         OptionError: There is no such storage, or the kernel that it needs is missing.
     """
 
+    model: Model[NetworkConfig, TextCodec]
     initial_weights = InitialWeights(zero=("head.bias",))
 
-    def __init__(self, model: Model, storage: str = "float32") -> None:
+    def __init__(self, model: Model[NetworkConfig, TextCodec], storage: str = "float32") -> None:
         self.model = model
         self.network = Network(model, storage=storage)
 

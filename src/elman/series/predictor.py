@@ -42,16 +42,18 @@ class ForecastPredictor(Predictor):
     another one. `save` also writes the series, with all rows that were read.
     """
 
+    model: Model[ForecastConfig, ForecastCodec]
     # the network answers with the naive forecast until it has learned a correction
     initial_weights = InitialWeights(zero=("output.", "skip."), open_forget_gates=False)
     holds_input = True
 
-    def __init__(self, model: Model, storage: str = "float32") -> None:
+    def __init__(
+        self, model: Model[ForecastConfig, ForecastCodec], storage: str = "float32"
+    ) -> None:
         if storage != "float32":
             raise OptionError("storage", got=storage, expected="float32 for forecast")
         self.model = model
-        config: ForecastConfig = model.config
-        self.codec: ForecastCodec = model.codec
+        config, self.codec = model.config, model.codec
         self._members = [ForecastNetwork(config, model.arrays, m) for m in range(config.members)]
 
     @property
