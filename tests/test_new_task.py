@@ -93,7 +93,6 @@ class LengthTask:
     options = RecurrentOptions
     column_options = ()
     trains_on_held_out_files = False
-    needs_input = True
     predict_options = frozenset[str]()
     evaluate_options = frozenset[str]()
     explain_options = frozenset[str]()

@@ -67,10 +67,6 @@ class Task(Protocol[P, O]):
         """Whether training takes ``--valid`` and ``--test``."""
 
     @property
-    def needs_input(self) -> bool:
-        """Whether a model answers only for an input; otherwise it can go on from the data in its file."""
-
-    @property
     def predict_options(self) -> frozenset[str]:
         """Options of ``elman predict`` that not all tasks have, and this one has."""
 

@@ -141,10 +141,11 @@ def load(path: str, kind: type[Any] | None = None) -> tuple[Any, Task[Any, Any]]
     return predictor, task
 
 
-def check_source(task: Task[Any, Any], source: str | None, name: str) -> None:
-    """Raise OptionError where the argument `name` is missing, but the task needs an input."""
-    if source is None and task.needs_input:
-        raise OptionError(name, got="nothing", expected=f"what a model for {task.name} reads")
+def check_source(predictor: Predictor, source: str | None, name: str) -> None:
+    """Raise OptionError where the argument `name` is missing, but the model holds no input to read."""
+    if source is None and not predictor.holds_input:
+        expected = f"what a model for {predictor.model.config.task} reads"
+        raise OptionError(name, got="nothing", expected=expected)
 
 
 def check_task_options(command: str, task: Task[Any, Any], **options: object) -> None:

@@ -116,7 +116,7 @@ def explain(
         got = "--unknown" if unknown else f"--method {method}"
         expected = "no method: equations are those of decomposition"
         raise OptionError("--equations", got=f"{got} with it", expected=expected)
-    check_source(task, text, "TEXT")
+    check_source(predictor, text, "TEXT")
     check_task_options("explain", task, row=row, series=series)
     if of is not None and of.isdecimal() and len(of) <= _MAX_STEP_DIGITS:
         options["of"] = int(of)

@@ -98,7 +98,7 @@ def _predict(
 ) -> None:
     """Answer by the model's task: the next words, a label, a number, tags, or the next values of series."""
     predictor, task = load(model)
-    check_source(task, source, "TEXT")
+    check_source(predictor, source, "TEXT")
     check_task_options("predict", task, horizon=horizon, future=future, plot=plot)
     request = PredictRequest(
         source=source,

@@ -71,7 +71,7 @@ def units(
         raise OptionError("--like", got="--unit or --svg with it", expected="one of them")
     chosen = None if unit is None else Unit.of(unit)
     predictor, task = load(model)
-    check_source(task, file, "FILE")
+    check_source(predictor, file, "FILE")
     data = None if file is None else task.read_input(predictor, file, pop_reading(reading))
     if like is not None:
         show(units_like(predictor, data, like, count), json_)

@@ -81,7 +81,8 @@ class Inspectable:
         for option in options:
             if option not in known:
                 task = predictor.model.config.task
-                raise OptionError(option, got=f"a model for {task}", expected=" or ".join(known))
+                expected = "only " + ", ".join(known)
+                raise OptionError(option, got=f"a model for {task}", expected=expected)
         explanation: Explanation = method(predictor, what, target, **options)
         return explanation
 

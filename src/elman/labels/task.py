@@ -54,7 +54,6 @@ class _LabelledTask(Generic[P]):
     panel = "Labels (classify, regress, tag)"
     column_options: tuple[str, ...] = ("text", "label", "columns", "id_column", "time_column")
     trains_on_held_out_files = True
-    needs_input = True
     predict_options = frozenset[str]()
     explain_options = frozenset({"row"})
 

@@ -46,7 +46,6 @@ class LanguageTask:
     options = LanguageOptions
     column_options = ()
     trains_on_held_out_files = True
-    needs_input = True
     predict_options = frozenset[str]()
     evaluate_options = frozenset[str]()
     explain_options = frozenset({"equations", "replace"})

@@ -57,7 +57,6 @@ class ForecastTask:
     options = ForecasterOptions
     column_options = ()
     trains_on_held_out_files = False
-    needs_input = False
     predict_options = frozenset({"horizon", "future", "plot"})
     evaluate_options = frozenset({"windows", "step", "plot"})
     explain_options = frozenset({"series"})
