@@ -18,13 +18,13 @@ from elman.series.calendar import advance
 from elman.series.codec import ForecastCodec, closed_steps
 from elman.series.config import ForecastConfig
 from elman.series.forecast import POINTS, Forecast
-from elman.series.grid import stamp_name
+from elman.series.future_rows import with_future_rows
 from elman.series.network import ForecastNetwork
 from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
 from elman.series.report import ForecastReport, Window, forecast_report, report_windows
-from elman.series.series import SeriesSet, cut, load_series
+from elman.series.series import SeriesSet, load_series
 from elman.series.stream import SeriesStream
-from elman.tables.columns import quoted, several
+from elman.tables.columns import quoted
 
 if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
@@ -215,40 +215,13 @@ class ForecastPredictor(Predictor):
         history = self.history if series is None else self.read(series)
         if future is not None:
             steps = self.horizon if horizon is None else whole_number("horizon", horizon, 1)
-            history = self._with_future(history, future, steps)
+            if not history.names["future"]:
+                expected = "no such rows: the model was trained without columns for them"
+                raise DataError("future", expected=expected)
+            rows = self.read(future, future_only=True)
+            history, notes = with_future_rows(history, rows, steps)
+            warn(notes)
         return self.forecast(history, horizon, point=point)
-
-    def _with_future(self, history: SeriesSet, future: Any, horizon: int) -> SeriesSet:
-        """Return `history` with the known-future rows of the next steps; raises DataError if none fits."""
-        if not history.names["future"]:
-            expected = "no such rows: the model was trained without columns for them"
-            raise DataError("future", expected=expected)
-        rows = self.read(future, future_only=True)
-        unknown = [key for key in rows.ids if key not in history.ids]
-        rows = rows.select([key for key in rows.ids if key in history.ids])
-        if not len(rows):
-            got, expected = several(unknown), several(history.ids)
-            raise DataError("future has rows of no series to forecast", got=got, expected=expected)
-        # Drop a target among the rows: these steps are to be forecast.
-        rows = rows.before(max(map(len, rows.values)))
-        ends = [len(values) for values in history.values]
-        without = replace(history, future=cut(history.future, ends))
-        if not any(_known_steps_ahead(append_series(without, rows), horizon)):
-            ahead = ends[0] + np.array([0, horizon - 1])
-            first, last = map(stamp_name, advance(history.starts[0], history.frequency, ahead))
-            got, expected = f"rows from {stamp_name(rows.starts[0])} on", f"{first} to {last}"
-            raise DataError("no row of future is of a step to forecast", got=got, expected=expected)
-        extended = append_series(history, rows)
-        counts = _known_steps_ahead(extended, horizon)
-        short = [key for key, count in zip(extended.ids, counts, strict=True) if count < horizon]
-        notes = []
-        if unknown:
-            notes.append(f"future has rows of series that are not forecast: {several(unknown)}")
-        if short:
-            steps = f"{min(counts)} of {horizon} steps of series {several(short)}"
-            notes.append(f"future has rows for {steps}; the other steps count as missing")
-        warn(notes, depth=4)
-        return extended
 
     def forecast(
         self,
@@ -404,10 +377,3 @@ class ForecastPredictor(Predictor):
         places, at = np.concatenate(which), np.concatenate(origins)
         quantiles, _ = self._quantiles(series, places, at)
         return report_windows(self.codec, series, places, at, quantiles)
-
-
-def _known_steps_ahead(series: SeriesSet, horizon: int) -> list[int]:
-    """Return for each series how many of the next steps have known-future covariates."""
-    pairs = zip(series.values, series.future, strict=True)
-    ahead = [known[len(values) :][:horizon] for values, known in pairs]
-    return [int(np.isfinite(known).any(axis=1).sum()) for known in ahead]

@@ -19,6 +19,7 @@ from elman.inspect.states import (
     max_recorded_steps,
 )
 from elman.series.codec import ForecastCodec
+from elman.series.network import recurrent_inputs
 from elman.series.series import SeriesSet
 
 __all__ = ["record_states"]
@@ -46,7 +47,7 @@ def record_states(
     windows: list[_Window] = []
     count = 0
     for inputs, row, origin in _windows(codec, series):
-        x = np.maximum(inputs @ own["input.weight"].T + own["input.bias"], 0)
+        x = recurrent_inputs(own, inputs)
         states = layer_outputs(layers, x, np.ones(len(inputs), np.int64))
         # the last value of each segment; the first window of a series may begin before it
         ends = origin - codec.rule.segment * np.arange(len(inputs) - 1, -1, -1) - 1

@@ -10,6 +10,7 @@ from elman.engine.layers import member_arrays
 from elman.engine.passage import Layers
 from elman.inspect.trace import Trace, check_trace_size
 from elman.series.explain import one_series, span
+from elman.series.network import recurrent_inputs
 
 if TYPE_CHECKING:
     from elman.series.predictor import ForecastPredictor
@@ -27,7 +28,7 @@ def record_trace(predictor: ForecastPredictor, source: Any) -> Trace:
     series = one_series(predictor, source)
     origin = np.array([len(series.values[0])])
     prepared, _ = codec.windows(series).prepare(np.array([0]), origin)
-    x = np.maximum(prepared.inputs @ own["input.weight"].T + own["input.bias"], 0)
+    x = recurrent_inputs(own, prepared.inputs)
     layers = Layers(model.config, own, kernel=False)
     check_trace_size(layers, len(x))
     past, size = len(x) - rule.ahead, rule.segment
