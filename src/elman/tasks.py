@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         Reading,
         TrainingFiles,
     )
-    from elman.training.run import Outcome
+    from elman.training.trainer import Outcome
 
 __all__ = ["TASKS", "Task", "model_types", "open_model", "task_of"]
 

@@ -24,8 +24,9 @@ from elman.labels.codec import Labels
 from elman.labels.dataset import Sequences
 from elman.labels.examples import LabelledSequences
 from elman.labels.options import ClassifierOptions, LabelledOptions, RegressorOptions, TaggerOptions
-from elman.labels.train import LabelledObjective, LabelledRun, RunInputs, train_labelled
+from elman.labels.train import LabelledObjective, LabelledRecipe, RunInputs, train_labelled
 from elman.training.distributed import Group
+from elman.training.random import Randomness
 
 SMALL: dict[str, Any] = {
     "hidden_size": 6,
@@ -90,10 +91,12 @@ def train(
 
 def run_of(
     task: str = "classify", data: LabelledSequences | None = None, **how: Any
-) -> LabelledRun:
+) -> LabelledRecipe:
     make, options = TASKS[task]
     given = RunInputs(valid=how.pop("valid", None), test=how.pop("test", None))
-    return LabelledRun.load(task, data or make(), options(**SMALL | how), given, None, Group())
+    return LabelledRecipe.load(
+        task, data or make(), options(**SMALL | how), given, Group(), Randomness()
+    )
 
 
 def same(one: Model, other: Model) -> bool:
@@ -282,13 +285,13 @@ def test_copies_stay_in_one_set_with_a_warning() -> None:
 
 def test_shared_sequences_of_the_sets_give_a_warning() -> None:
     data = LabelledSequences(rows_of(200), ["a", "b"] * 100)
-    warnings = run_of(data=data, valid=data).report()["warnings"]
+    warnings = run_of(data=data, valid=data).start_facts()["warnings"]
     assert [line.partition(" of ")[0] for line in warnings] == ["all 100 sequences"] * 2
     assert "its figures flatter" in warnings[0]
-    some = run_of(data=data, test=data.take(range(50))).report()["warnings"]
+    some = run_of(data=data, test=data.take(range(50))).start_facts()["warnings"]
     assert "all 50 sequences of the test set are in the training set too" in some[0]
     other = LabelledSequences(Sequences.of([f"other {row}" for row in range(60)]), ["a", "b"] * 30)
-    assert run_of(data=data, valid=other, test=other).report()["warnings"] == [
+    assert run_of(data=data, valid=other, test=other).start_facts()["warnings"] == [
         "all 60 sequences of the test set are in the validation set too: its figures flatter"
     ]
 
@@ -298,7 +301,9 @@ def test_a_test_set_unlike_the_training_set_gives_a_warning() -> None:
         Sequences.of([f"a b c {row % 7}" for row in range(300)]), ["a", "b"] * 150
     )
     other = Sequences.of([f"unheard x{row} y z z z z z z z" for row in range(120)])
-    warnings = run_of(data=data, test=LabelledSequences(other, ["a"] * 120)).report()["warnings"]
+    warnings = run_of(data=data, test=LabelledSequences(other, ["a"] * 120)).start_facts()[
+        "warnings"
+    ]
     (line,) = [line for line in warnings if "unlike" in line]
     assert line.startswith("the test set is unlike the training set: ")
     for part in (
@@ -310,7 +315,7 @@ def test_a_test_set_unlike_the_training_set_gives_a_warning() -> None:
     alike = LabelledSequences(
         Sequences.of([f"a b c {row} d" for row in range(400)]), ["a", "b"] * 200
     )
-    assert not any("unlike" in line for line in run_of(data=alike).report()["warnings"])
+    assert not any("unlike" in line for line in run_of(data=alike).start_facts()["warnings"])
 
 
 def test_held_out_files_of_the_user() -> None:
@@ -414,7 +419,7 @@ def loss_by_hand(objective: LabelledObjective, smoothing: float) -> tuple[float,
             logits = objective.network(objective.examples.encoded.batch([place]))
         wanted = torch.from_numpy(objective.examples.targets[place])
         for one in logits:
-            if objective.run.config.task == "regress":
+            if objective.config.task == "regress":
                 total += float((one[:, 0] - wanted).square().sum()) / len(logits)
                 continue
             for row, label in zip(
@@ -433,7 +438,7 @@ def test_the_loss_equals_one_computed_by_hand(task: str) -> None:
     how: dict[str, Any] = {"members": 2}
     how |= {"label_smoothing": 0.2, "class_weight": "balanced"} if task == "classify" else {}
     objective, _ = run_of(task, **how).stage([])
-    expected, count = loss_by_hand(objective, objective.run.plan.label_smoothing)
+    expected, count = loss_by_hand(objective, objective.plan.label_smoothing)
     got, counted = objective.loss(0, 0)
     assert counted == count
     # sums of some hundred float32 numbers
@@ -449,7 +454,7 @@ def test_processes_share_a_batch(task: str) -> None:
     for processes in (2, 20):
         parts = []
         for rank in range(processes):
-            run.group = Group(rank, processes)
+            objective.group = Group(rank, processes)
             total, counted = objective.loss(0, 0)
             assert counted == count
             parts.append(total.item())

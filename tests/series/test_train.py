@@ -27,7 +27,7 @@ from elman.series.series import SeriesSet, load_series
 from elman.series.time_split import held_out_steps, origins_for_test, origins_for_validation
 from elman.series.train import train_forecaster
 from elman.series.window_choice import choose_rule
-from elman.training.run import Outcome
+from elman.training.trainer import Outcome
 
 SMALL: dict[str, Any] = {
     "horizon": 4,

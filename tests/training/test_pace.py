@@ -25,9 +25,9 @@ def run(losses: list[float], seconds_a_step: float, **given: Any) -> tuple[Progr
             loss = losses[min(progress.step // 50 - 1, len(losses) - 1)]
             progress.waited = 0 if loss < best else progress.waited + 1
             best, progress.measured = min(best, loss), progress.step
-            if one.share_done(progress) >= 1:
+            if one.end(progress) is not None:
                 return progress, rates
-        one.advance(progress)
+        one.before_step(progress)
         rates.append(one.rate_share(progress))
         progress.step += 1
         progress.elapsed += seconds_a_step

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,12 +11,13 @@ from torch.nn import functional
 
 from elman.labels.batches import PackedSteps, length_buckets
 from elman.labels.codec import UNKNOWN_LABEL
+from elman.labels.config import SequenceConfig
+from elman.labels.confusion import label_figures
 from elman.labels.examples import EncodedExamples
 from elman.labels.network_torch import TorchSequenceNetwork
+from elman.labels.plan import LabelledPlan
+from elman.training.distributed import Group
 from elman.training.objective import Measure, Objective
-
-if TYPE_CHECKING:
-    from elman.labels.train import LabelledRun
 
 __all__ = ["LabelledObjective"]
 
@@ -31,53 +31,70 @@ class LabelledObjective(Objective):
     unit = "sequence"
 
     def __init__(
-        self, run: LabelledRun, examples: EncodedExamples, held: EncodedExamples | None
+        self,
+        config: SequenceConfig,
+        plan: LabelledPlan,
+        group: Group,
+        examples: EncodedExamples,
+        held: EncodedExamples | None,
+        *,
+        balanced: bool,
+        metric: str,
+        scale: float,
     ) -> None:
-        self.run, self.examples, self.held = run, examples, held
-        plan = run.plan
+        """Make a network and the batches of `examples`.
+
+        Args:
+            config: The sizes of the network.
+            plan: Batch size, dropout, precision and seed.
+            group: The processes that share each batch.
+            examples: The examples to train on.
+            held: The examples to measure on; None for a stage of a fixed number of steps.
+            balanced: Whether rare classes weigh more in the loss.
+            metric: The option `metric`, which chooses the best network.
+            scale: The standard deviation of the targets of a regression.
+        """
+        self.config, self.plan, self.group = config, plan, group
+        self.examples, self.held, self.metric, self.scale = examples, held, metric, scale
         self.network: TorchSequenceNetwork = TorchSequenceNetwork(
-            run.config, plan.dropout, plan.word_dropout, plan.precision
+            config, plan.dropout, plan.word_dropout, plan.precision
         )
-        if run.before is not None:
-            self.network.load(run.before.arrays)
-        self.weights = torch.from_numpy(
-            examples.class_weights(run.config.outputs, balanced=run.options.balances_classes)
-        )
+        self.weights = torch.from_numpy(examples.class_weights(config.outputs, balanced=balanced))
         self._epoch: tuple[int, list[np.ndarray]] | None = None
 
-    def chunks(self, epoch: int) -> int:  # noqa: ARG002 - all epochs are equally long
+    def steps_in_epoch(self, epoch: int) -> int:  # noqa: ARG002 - all epochs are equally long
         """Return the number of batches in an epoch."""
-        return math.ceil(len(self.examples) / self.run.plan.batch_size)
+        return math.ceil(len(self.examples) / self.plan.batch_size)
 
     def _batches(self, epoch: int) -> list[np.ndarray]:
         if self._epoch is None or self._epoch[0] != epoch:
-            draw = np.random.default_rng([self.run.plan.seed, epoch])
-            batches = length_buckets(self.examples.encoded.lengths, self.run.plan.batch_size, draw)
+            draw = np.random.default_rng([self.plan.seed, epoch])
+            batches = length_buckets(self.examples.encoded.lengths, self.plan.batch_size, draw)
             self._epoch = epoch, batches
         return self._epoch[1]
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, int]:
         """Return the summed loss of this process's share of a batch, and the batch's number of answers."""
         rows = self._batches(epoch)[index]
-        group = self.run.group
+        group = self.group
         own = rows[group.rank :: group.world_size]
         count = len(rows)
-        if self.run.config.task == "tag":
+        if self.config.task == "tag":
             count = int(self.examples.encoded.lengths[rows].sum())
         if not len(own):  # more processes than sequences
-            return self.network.nothing(), count
+            return self.network.zero_loss(), count
         return self._total(own), count
 
     def _total(self, rows: np.ndarray) -> Tensor:
         """Return the summed loss of the sequences in `rows`, averaged over the members."""
-        examples, plan = self.examples, self.run.plan
+        examples, plan = self.examples, self.plan
         batch = examples.encoded.batch(rows)
         logits = self.network(batch)
         packed = PackedSteps.of([examples.targets[row] for row in rows.tolist()]).rows
-        if self.run.config.task != "tag":
+        if self.config.task != "tag":
             packed = packed[batch.steps.order]
         targets = torch.from_numpy(packed).to(logits.device)
-        if self.run.config.task == "regress":
+        if self.config.task == "regress":
             return torch.square(logits[..., 0] - targets).sum() / len(logits)
         total = functional.cross_entropy(
             logits.flatten(0, 1),
@@ -97,7 +114,7 @@ class LabelledObjective(Objective):
             for rows in length_buckets(examples.encoded.lengths, SEQUENCES_PER_BATCH):
                 steps = (batch := examples.encoded.batch(rows)).steps
                 logits = self.network(batch).mean(0).cpu().numpy()
-                if self.run.config.task == "tag":
+                if self.config.task == "tag":
                     parts = steps.unpack(logits)
                 else:
                     parts = [*logits[np.argsort(steps.order)][:, None]]
@@ -110,13 +127,41 @@ class LabelledObjective(Objective):
         """Return the logits ``[N, K]`` of all answers in a row, and the targets ``[N]``."""
         return np.concatenate(self._answers(examples)), np.concatenate(examples.targets)
 
+    def measure_logits(self, logits: np.ndarray, examples: EncodedExamples) -> Measure:
+        """Return the loss and the metrics of ``logits [N, K]`` for the targets of `examples`."""
+        if self.config.task == "regress":
+            return _measure_numbers(logits, examples, self.scale)
+        return _measure_labels(logits, examples, self.metric)
+
     def measure(self) -> Measure:
         """Return loss and metrics on the validation set, or on the fold that is left out."""
         if self.held is None:  # this stage trains for a fixed number of steps
             return Measure(0.0, {"held_out_loss": None})
-        return self.run.measured(self.logits(self.held)[0], self.held)
+        return self.measure_logits(self.logits(self.held)[0], self.held)
 
-    def steps_between_measures(self) -> int:
+    def steps_between_evaluations(self) -> int:
         """Return a number of steps that trains on at least four times as many sequences as are measured."""
         measured = 0 if self.held is None else len(self.held)
-        return max(super().steps_between_measures(), 4 * measured // self.run.plan.batch_size)
+        return max(super().steps_between_evaluations(), 4 * measured // self.plan.batch_size)
+
+
+def _measure_labels(logits: np.ndarray, examples: EncodedExamples, metric: str) -> Measure:
+    targets = np.concatenate(examples.targets)
+    loss = float(
+        functional.cross_entropy(
+            torch.from_numpy(logits).double(),
+            torch.from_numpy(targets.clip(UNKNOWN_LABEL)),
+            ignore_index=UNKNOWN_LABEL,
+        )
+    )
+    figures = label_figures(targets, logits.argmax(axis=1), examples.tags)
+    # The loss decides between networks that are equal in the metric.
+    value = loss if metric == "loss" else 1e-6 * loss - figures[metric]
+    return Measure(value, {"held_out_loss": loss} | figures)
+
+
+def _measure_numbers(logits: np.ndarray, examples: EncodedExamples, scale: float) -> Measure:
+    errors = (logits[:, 0] - np.concatenate(examples.targets)).astype(np.float64)
+    loss = float(np.mean(errors**2))
+    facts = {"held_out_loss": loss, "rmse": scale * math.sqrt(loss)}
+    return Measure(loss, facts | {"mae": scale * float(np.mean(abs(errors)))})

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from elman.labels.examples import LabelledSequences
     from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
     from elman.tables.column_kinds import ColumnKinds
-    from elman.training.run import Outcome
+    from elman.training.trainer import Outcome
 
 __all__ = ["ClassifyTask", "RegressTask", "TagTask"]
 

@@ -13,19 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 from elman.errors import DataError
 from elman.files.model import Model
 from elman.labels.calibration import fit_temperature
-from elman.labels.codec import UNKNOWN_LABEL, Labels, SequenceCodec, fit_codec
+from elman.labels.codec import Labels, SequenceCodec, fit_codec
 from elman.labels.comparison import compare_with_baselines
 from elman.labels.config import SequenceConfig
-from elman.labels.confusion import ENTITY_F1, label_figures
+from elman.labels.confusion import ENTITY_F1
 from elman.labels.dataset import check_finite
 from elman.labels.examples import EncodedExamples, LabelledSequences
 from elman.labels.objective import LabelledObjective
@@ -34,14 +32,15 @@ from elman.labels.plan import LabelledPlan, check_metric, continued, labelled_pl
 from elman.labels.split import Split, describe_differences, split_examples
 from elman.labels.tags import are_entities, scheme
 from elman.tables.scaler import Scaler
-from elman.training.checkpoint import Best
+from elman.training.checkpoint import Best, StageResult
 from elman.training.distributed import Group
-from elman.training.loop import Watch
-from elman.training.objective import Measure, Objective
+from elman.training.output import Watch
 from elman.training.plan import Schedule
-from elman.training.run import Outcome, Run, execute
+from elman.training.random import Randomness
+from elman.training.recipe import Recipe
+from elman.training.trainer import Outcome, train
 
-__all__ = ["LabelledRun", "RunInputs", "train_labelled"]
+__all__ = ["LabelledRecipe", "RunInputs", "train_labelled"]
 
 
 def train_labelled(
@@ -67,9 +66,9 @@ def train_labelled(
         test: The test set, in place of half of the held-out sequences.
         labels: The labels to expect, if they are known.
         before: A trained model that learns on; it keeps its sizes and its codec.
-        output: As for `execute`.
-        resume: As for `execute`.
-        watch: As for `execute`.
+        output: As for `elman.training.trainer.train`.
+        resume: As for `elman.training.trainer.train`.
+        watch: As for `elman.training.trainer.train`.
 
     Raises:
         DataError: The data cannot be used.
@@ -80,8 +79,8 @@ def train_labelled(
         DivergedError: Training met numbers that are not finite and could not recover.
     """
     inputs = RunInputs(valid, test, labels, before)
-    load = partial(LabelledRun.load, task, data, options, inputs, output)
-    return execute(load, options, output=output, resume=resume, watch=watch)
+    prepare = partial(LabelledRecipe.load, task, data, options, inputs)
+    return train(prepare, options, output=output, resume=resume, watch=watch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +94,7 @@ class RunInputs:
 
 
 @dataclass
-class LabelledRun(Run):
+class LabelledRecipe(Recipe[LabelledObjective]):
     """One run: options, plan, network sizes, codec and the split data."""
 
     options: LabelledOptions
@@ -114,9 +113,9 @@ class LabelledRun(Run):
         data: LabelledSequences,
         options: LabelledOptions,
         inputs: RunInputs,
-        output: Path | None,
         group: Group,
-    ) -> LabelledRun:
+        random: Randomness,
+    ) -> LabelledRecipe:
         """Prepare the run; raises DataError, OptionError, ShapeError."""
         check_finite(data.sequences, allow_missing=options.missing == "mask")
         before, labels, valid, test = inputs.before, inputs.labels, inputs.valid, inputs.test
@@ -148,7 +147,7 @@ class LabelledRun(Run):
             plan = continued(plan, options)
         config = network_config(task, options, plan, codec) if before is None else before.config
         check_metric(options, codec)
-        return cls(options, plan, config, codec, group, output, data, split, before)
+        return cls(options, plan, config, codec, group, random, data, split, before)
 
     def data_identity(self) -> dict[str, str]:
         """Return the digests of the three sets."""
@@ -174,7 +173,7 @@ class LabelledRun(Run):
         folds = [count - len(fold) for fold in self.split.folds]
         return folds + [sizes[stage] for stage in self.stages[len(folds) :]]
 
-    def stage(self, earlier: Sequence[Mapping[str, Any]]) -> tuple[LabelledObjective, Schedule]:
+    def stage(self, earlier: Sequence[StageResult]) -> tuple[LabelledObjective, Schedule]:
         """Return the objective and the schedule of the stage after the `earlier` ones."""
         task, codec, index = self.config.task, self.codec, len(earlier)
         training, held_out = self.split.training, self.split.validation
@@ -189,9 +188,21 @@ class LabelledRun(Run):
             training, held_out = self.data, None
         held = None if held_out is None else EncodedExamples.of(task, codec, held_out)
         examples = EncodedExamples.of(task, codec, training)
-        return LabelledObjective(self, examples, held), self._schedule(earlier)
+        objective = LabelledObjective(
+            self.config,
+            self.plan,
+            self.group,
+            examples,
+            held,
+            balanced=self.options.balances_classes,
+            metric=self.options.selection_metric,
+            scale=1.0 if codec.target is None else float(codec.target.scale[0]),
+        )
+        if self.before is not None:
+            objective.network.load(self.before.arrays)
+        return objective, self._schedule(earlier)
 
-    def _schedule(self, earlier: Sequence[Mapping[str, Any]]) -> LabelledPlan:
+    def _schedule(self, earlier: Sequence[StageResult]) -> LabelledPlan:
         """Return the plan of the stage after the `earlier` ones: how long it trains."""
         plan, sizes, index = self.plan, self._sizes(), len(earlier)
         if earlier and self.stages[index] != "fold":
@@ -207,7 +218,7 @@ class LabelledRun(Run):
         # without a validation set the last step counts as the best
         return plan if self.split.validates else replace(plan, evaluations=1)
 
-    def _length(self, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def _length(self, earlier: Sequence[StageResult]) -> dict[str, Any]:
         """Return the steps of a stage, so that it passes over its sequences as often as was best before."""
         sizes, index = self._sizes(), len(earlier)
         is_measured = self.stages[index] == "measured"
@@ -218,9 +229,9 @@ class LabelledRun(Run):
         }
         return {name: max(1, round(float(value))) for name, value in steps.items()}
 
-    def after(
-        self, earlier: Sequence[Mapping[str, Any]], best: Best, steps: int
-    ) -> dict[str, Any] | None:
+    def next_stage(
+        self, earlier: Sequence[StageResult], best: Best, steps: int
+    ) -> StageResult | None:
         """Return the best step of this stage and the length of the next one; None after the last stage."""
         if len(earlier) + 1 == len(self.stages):
             return None
@@ -229,11 +240,10 @@ class LabelledRun(Run):
         length = None if following == "fold" else self._length([*earlier, own])["stop"]
         return own | {"next": following, "steps": length}
 
-    def learned(
-        self, earlier: Sequence[Mapping[str, Any]], objective: Objective, best: Best
-    ) -> dict[str, Any]:
+    def evaluate(
+        self, earlier: Sequence[StageResult], objective: LabelledObjective, best: Best
+    ) -> StageResult:
         """Measure the `best` network of a stage: temperature, validation and test metrics."""
-        objective = cast(LabelledObjective, objective)
         stage = self.stages[len(earlier)]
         if stage == "refit":
             return {**earlier[-1], "stage": stage}
@@ -241,7 +251,7 @@ class LabelledRun(Run):
         if objective.held is not None:
             logits, targets = objective.logits(objective.held)
             temperature = 1.0 if self.config.task == "regress" else fit_temperature(logits, targets)
-            facts = self.measured(logits / temperature, objective.held).facts
+            facts = objective.measure_logits(logits / temperature, objective.held).facts
             validation: dict[str, Any] | None = {**facts, "sequences": len(objective.held)}
         else:
             temperature, validation = _mean_of_folds(earlier)
@@ -255,7 +265,9 @@ class LabelledRun(Run):
             return {"held_out": None, "baselines": []}
         encoded = EncodedExamples.of(self.config.task, self.codec, test)
         logits, _ = objective.logits(encoded)
-        facts = dict(self.measured(logits / temperature, encoded).facts) | {"sequences": len(test)}
+        facts = dict(objective.measure_logits(logits / temperature, encoded).facts) | {
+            "sequences": len(test)
+        }
         if not self.group.leads:
             return {"held_out": facts, "baselines": []}
         rows = compare_with_baselines(
@@ -271,29 +283,7 @@ class LabelledRun(Run):
         )
         return {"held_out": facts, "baselines": rows}
 
-    def measured(self, logits: np.ndarray, examples: EncodedExamples) -> Measure:
-        """Return the loss and the metrics of ``logits [N, K]`` for the targets of `examples`."""
-        targets = np.concatenate(examples.targets)
-        if self.config.task == "regress":
-            scale = float(cast(Scaler, self.codec.target).scale[0])
-            errors = (logits[:, 0] - targets).astype(np.float64)
-            loss = float(np.mean(errors**2))
-            facts = {"held_out_loss": loss, "rmse": scale * math.sqrt(loss)}
-            return Measure(loss, facts | {"mae": scale * float(np.mean(abs(errors)))})
-        loss = float(
-            functional.cross_entropy(
-                torch.from_numpy(logits).double(),
-                torch.from_numpy(targets.clip(UNKNOWN_LABEL)),
-                ignore_index=UNKNOWN_LABEL,
-            )
-        )
-        figures = label_figures(targets, logits.argmax(axis=1), examples.tags)
-        metric = self.options.selection_metric
-        # the loss decides between networks that are equal in the metric
-        value = loss if metric == "loss" else 1e-6 * loss - figures[metric]
-        return Measure(value, {"held_out_loss": loss} | figures)
-
-    def report(self) -> dict[str, Any]:
+    def start_facts(self) -> dict[str, Any]:
         """Return the facts on the data and its split that the start of a run prints."""
         split, task = self.split, self.config.task
         warnings = [*split.warnings]
@@ -314,22 +304,22 @@ class LabelledRun(Run):
             "scheme": scheme(self.data.targets) if entities else "",
         }
 
-    def facts(self, best: Best, learned: Mapping[str, Any], refit: bool) -> dict[str, Any]:
+    def card_facts(self, best: Best, result: StageResult, refit: bool) -> dict[str, Any]:
         """Return the entries of the card on the data and on how good the network is."""
-        del best  # `learned` holds its measures
-        refit = refit and learned["stage"] == "refit"
+        del best  # `result` holds its measures
+        refit = refit and result["stage"] == "refit"
         trained_on = self.data if refit else self.split.training
         return {
             "data": trained_on.facts() | {"sha256": self.data.digest()},
             "columns": dict(self.data.columns),
             "split": self.split.description,
             # a run that was interrupted in a fold has no test measures
-            "held_out": learned.get("held_out"),
-            "validation": learned["validation"],
-            "temperature": learned["temperature"],
+            "held_out": result.get("held_out"),
+            "validation": result["validation"],
+            "temperature": result["temperature"],
             "refit": refit,
             "metric": self.compared_by,
-            "baselines": learned.get("baselines", []),
+            "baselines": result.get("baselines", []),
         }
 
     @property
@@ -344,17 +334,17 @@ class LabelledRun(Run):
         return ENTITY_F1 if is_entity else "accuracy"
 
     def finish(
-        self, best: Best, learned: Mapping[str, Any]
-    ) -> tuple[Mapping[str, np.ndarray], SequenceCodec]:
-        """Return arrays and codec; the head is divided by the temperature (C. Guo et al. 2017)."""
+        self, best: Best, result: StageResult
+    ) -> tuple[SequenceConfig, Mapping[str, np.ndarray], SequenceCodec]:
+        """Return the parts of the model; the head is divided by the temperature (C. Guo et al. 2017)."""
         arrays = dict(best.arrays)
         for name in arrays:
             if ".head." in name:
-                arrays[name] = (arrays[name] / learned["temperature"]).astype(np.float32)
-        return arrays, self.codec
+                arrays[name] = (arrays[name] / result["temperature"]).astype(np.float32)
+        return self.config, arrays, self.codec
 
 
-def _mean_of_folds(earlier: Sequence[Mapping[str, Any]]) -> tuple[float, dict[str, Any] | None]:
+def _mean_of_folds(earlier: Sequence[StageResult]) -> tuple[float, dict[str, Any] | None]:
     """Return the mean temperature (geometric) and the mean metrics of the folds."""
     if not earlier:
         return 1.0, None

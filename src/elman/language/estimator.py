@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Unpack, cast
 
 from elman.errors import DataError
-from elman.files.model import Model
 from elman.language.options import LanguageOptions
 from elman.language.predictor import Evaluation, LanguagePredictor
 from elman.language.sampling import GenerationOptions, Predictions
@@ -18,16 +17,9 @@ from elman.text.input_files import STDIN
 from elman.text.sources import Source, is_path
 from elman.training.estimator import Estimator, needs_torch
 
-__all__ = ["LanguageModel", "sample"]
+__all__ = ["LanguageModel"]
 
-SAMPLE_TOKENS = {"char": 160, "word": 40}
 _SHORT_WORD = re.compile("[!-~]{1,100}")
-
-
-def sample(model: Model) -> str:
-    """Return a short text that `model` generates; every call returns the same text."""
-    predictor = LanguagePredictor(model)
-    return predictor.generate(n=SAMPLE_TOKENS[model.codec.level], temperature=0.8, seed=0)
 
 
 def _check_not_mistyped(text: Source) -> None:
@@ -112,7 +104,6 @@ class LanguageModel(Estimator):
                 output=None if output is None else Path(output),
                 resume=resume,
                 watch=watching,
-                sample=sample,
             )
         return self._keep(outcome)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from elman.language.predictor import LanguagePredictor
     from elman.language.replies import LanguageReplies
     from elman.tables.column_kinds import ColumnKinds
-    from elman.training.run import Outcome
+    from elman.training.trainer import Outcome
 
 __all__ = ["ExplanationWithEquations", "LanguageTask", "Replacement", "warn_of_unknown_tokens"]
 
@@ -96,7 +96,6 @@ class LanguageTask:
         from elman.training.estimator import needs_torch
 
         with needs_torch():
-            from elman.language.estimator import sample
             from elman.language.train import train_language
 
         valid, test = (
@@ -110,7 +109,6 @@ class LanguageTask:
             output=output,
             resume=resume,
             watch=watch,
-            sample=sample,
         )
 
     def read_input(self, predictor: LanguagePredictor, file: str, reading: Reading) -> str:

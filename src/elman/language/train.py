@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,18 @@ from elman.language.network_torch import Network
 from elman.language.ngram import ngram_loss
 from elman.language.options import LanguageOptions
 from elman.language.plan import Plan, resolve
+from elman.language.predictor import LanguagePredictor
 from elman.metrics.paired import compare_losses
 from elman.text.sources import Source
 from elman.text.vocabulary import TextCodec
-from elman.training.checkpoint import Best
+from elman.training.checkpoint import Best, StageResult
 from elman.training.distributed import Group
-from elman.training.loop import Watch
+from elman.training.journal import Watch
 from elman.training.objective import LayerState, Measure, Objective
 from elman.training.plan import Schedule
-from elman.training.run import Outcome, Run, execute
+from elman.training.random import Randomness
+from elman.training.recipe import Recipe
+from elman.training.trainer import Outcome, train
 
 __all__ = ["held_out_loss", "train_language"]
 
@@ -43,6 +47,8 @@ VERDICT_BLOCKS, MIN_BLOCK_TOKENS = 50, 20
 `VERDICT_BLOCKS` blocks of at least `MIN_BLOCK_TOKENS` tokens."""
 
 MAX_NGRAM_ORDER = {"char": 6, "word": 5}
+SAMPLE_TOKENS = {"char": 160, "word": 40}
+"""Tokens of the text that the network generates at each evaluation, by level."""
 PROBE_CHUNKS = 2
 """Chunks whose evaluation is timed before training, to estimate the time of an evaluation."""
 
@@ -56,7 +62,6 @@ def train_language(
     output: Path | None = None,
     resume: bool = False,
     watch: Watch | None = None,
-    sample: Callable[[Model], str] | None = None,
 ) -> Outcome:
     """Train a language model and return the network with the lowest validation loss.
 
@@ -65,10 +70,9 @@ def train_language(
         options: The options of the run.
         valid: The held-out text, instead of a part of `text`.
         test: The test set, instead of half of the held-out text.
-        output: The file for the model, as in `execute`.
+        output: The file for the model, as in `elman.training.trainer.train`.
         resume: Whether to go on from the checkpoint beside `output`.
         watch: A function that is called with every event of the run.
-        sample: A function that generates a text from a model, to show progress.
 
     Raises:
         DataError: A text is missing, empty, too short or not text.
@@ -77,11 +81,9 @@ def train_language(
         ModelFileError: The checkpoint cannot be used.
         DivergedError: Training reached numbers that are not finite.
     """
-
-    def load(group: Group) -> _LanguageRun:
-        return _LanguageRun.load(text, options, valid, test, output, group, sample)
-
-    return execute(load, options, output=output, resume=resume, watch=watch)
+    folder = None if output is None else folder_of(output)
+    prepare = partial(_LanguageRecipe.load, text, options, valid, test, folder)
+    return train(prepare, options, output=output, resume=resume, watch=watch)
 
 
 def _started(state: list[LayerState] | None, fresh: np.ndarray) -> list[LayerState] | None:
@@ -163,12 +165,10 @@ class _LanguageObjective(Objective):
 
     unit = "token"
 
-    def __init__(self, run: _LanguageRun) -> None:
-        plan, corpus = run.plan, run.dataset.training
-        self.run, self.group = run, run.group
-        self.network: Network = Network(
-            run.config, plan.dropout, plan.sampled_softmax, plan.precision
-        )
+    def __init__(self, config: NetworkConfig, plan: Plan, dataset: Dataset, group: Group) -> None:
+        corpus = dataset.training
+        self.config, self.dataset, self.group = config, dataset, group
+        self.network: Network = Network(config, plan.dropout, plan.sampled_softmax, plan.precision)
         self.batches = batches_for(
             corpus.ids,
             corpus.starts,
@@ -179,7 +179,7 @@ class _LanguageObjective(Objective):
         )
         self._next: list[LayerState] | None = None
 
-    def chunks(self, epoch: int) -> int:
+    def steps_in_epoch(self, epoch: int) -> int:
         return self.batches.chunks(epoch)
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, int]:
@@ -196,29 +196,40 @@ class _LanguageObjective(Objective):
         self.carried = self._next
 
     def measure(self) -> Measure:
-        loss = held_out_loss(self.network, self.run.chunks())
-        held_out = self.run.dataset.validation is not None
+        loss = held_out_loss(self.network, self._validation_chunks())
+        held_out = self.dataset.validation is not None
         facts: dict[str, Any] = {"held_out_loss": loss if held_out else None}
         if math.isfinite(loss):
-            facts["sample"] = self.run.write(self.network.arrays())
+            facts["sample"] = self._sample()
         return Measure(loss, facts)
 
-    def probe(self) -> float:
-        chunks = self.run.chunks()
+    def seconds_to_measure(self) -> float:
+        chunks = self._validation_chunks()
         first = list(itertools.islice(chunks, PROBE_CHUNKS))
         held_out_loss(self.network, iter(first[:1]))  # warm-up: the first pass is slower
         started = time.monotonic()
         held_out_loss(self.network, iter(first))
         passed = time.monotonic() - started
         count = len(first) + sum(1 for _ in chunks)
-        if (test := self.run.dataset.test) is not None:
+        if (test := self.dataset.test) is not None:
             # The evaluation of the test set after the last step counts as training time.
             count += sum(1 for _ in evaluation_chunks(*_measured(test), test.codec.end_id))
         return passed * count / len(first)
 
+    def _validation_chunks(self) -> Iterator[Chunk]:
+        """Return the chunks that choose the best network: the validation set, or a small text itself."""
+        corpus = self.dataset.validation or self.dataset.training
+        return evaluation_chunks(*_measured(corpus), corpus.codec.end_id)
+
+    def _sample(self) -> str:
+        """Return a short text that the network generates, the same for the same weights."""
+        codec = self.dataset.training.codec
+        predictor = LanguagePredictor(Model(self.config, self.network.arrays(), codec, {}))
+        return predictor.generate(n=SAMPLE_TOKENS[codec.level], temperature=0.8, seed=0)
+
 
 @dataclass
-class _LanguageRun(Run):
+class _LanguageRecipe(Recipe[_LanguageObjective]):
     """One training run: its inputs and everything that follows from them."""
 
     options: LanguageOptions
@@ -226,7 +237,6 @@ class _LanguageRun(Run):
     config: NetworkConfig
     codec: TextCodec
     dataset: Dataset
-    sample: Callable[[Model], str] | None
 
     @classmethod
     def load(
@@ -235,12 +245,12 @@ class _LanguageRun(Run):
         options: LanguageOptions,
         valid: Source | None,
         test: Source | None,
-        output: Path | None,
+        folder: Path | None,
         group: Group,
-        sample: Callable[[Model], str] | None,
-    ) -> _LanguageRun:
+        random: Randomness,
+    ) -> _LanguageRecipe:
         # Each process encodes the text into a folder of its own, so that none reads a half-written file.
-        workspace = None if output is None else folder_of(output) / f"text.{group.rank}"
+        workspace = None if folder is None else folder / f"text.{group.rank}"
         dataset = load_dataset(text, options, valid=valid, test=test, workspace=workspace)
         codec = dataset.training.codec
         chosen: dict[str, Any] = {"level": codec.level, "documents": codec.documents}
@@ -260,7 +270,7 @@ class _LanguageRun(Run):
             tied=plan.tied,
             bias=options.bias,
         )
-        return cls(options, plan, config, codec, group, output, dataset, sample)
+        return cls(options, plan, config, codec, group, random, dataset)
 
     def data_identity(self) -> dict[str, str]:
         sets = {
@@ -275,11 +285,12 @@ class _LanguageRun(Run):
         config, plan = self.config, self.plan
         gates = find(config.cell, config.activation).G
         units = config.embedding_size + config.num_layers * config.hidden_size * (2 * gates + 4)
+        parameters = sum(math.prod(shape) for shape in config.parameters().values())
         logits = min(config.vocabulary_size, 2 * plan.sampled_softmax or config.vocabulary_size)
         step = plan.batch_size * plan.sequence_length * (units + 3 * logits)
-        return 4 * (10 * self.parameters() + step)
+        return 4 * (10 * parameters + step)
 
-    def report(self) -> dict[str, Any]:
+    def start_facts(self) -> dict[str, Any]:
         sets = self.dataset
         return {
             "data": asdict(sets.training.facts),
@@ -292,35 +303,30 @@ class _LanguageRun(Run):
             "memory_bytes": self.memory(),
         }
 
-    def stage(self, earlier: Sequence[Mapping[str, Any]]) -> tuple[Objective, Schedule]:
+    def stage(self, earlier: Sequence[StageResult]) -> tuple[_LanguageObjective, Schedule]:
         del earlier  # there is one stage
-        return _LanguageObjective(self), self.plan
+        return _LanguageObjective(self.config, self.plan, self.dataset, self.group), self.plan
 
-    def write(self, arrays: Mapping[str, np.ndarray]) -> str:
-        """Return a text that the network with these weights generates, or "" if no sample is wanted."""
-        if self.sample is None:
-            return ""
-        return self.sample(Model(self.config, arrays, self.codec, {}))
+    def evaluate(
+        self, earlier: Sequence[StageResult], objective: _LanguageObjective, best: Best
+    ) -> StageResult:
+        del earlier, objective  # there is one stage
+        test = self.dataset.test
+        if test is None or not self.group.leads:
+            return {"held_out": None, "ngram": None}
+        held_out, ngram = self.tested(test, best)
+        return {"held_out": held_out, "ngram": ngram}
 
-    def chunks(self) -> Iterator[Chunk]:
-        """Return the chunks that choose the best network: the validation set, or a small text itself."""
-        corpus = self.dataset.validation or self.dataset.training
-        return evaluation_chunks(*_measured(corpus), corpus.codec.end_id)
-
-    def facts(self, best: Best, learned: Mapping[str, Any], refit: bool) -> dict[str, Any]:
-        del learned  # there is one stage
+    def card_facts(self, best: Best, result: StageResult, refit: bool) -> dict[str, Any]:
         sets = self.dataset
         facts = asdict(sets.training.facts)
         facts.pop("warnings")
-        validation = sets.validation and self.figures(sets.validation, best.value)
-        held_out, ngram = (None, None) if sets.test is None else self.tested(sets.test, best)
         return {
             "data": facts,
             "split": sets.split,
             "refit": refit,
-            "validation": validation,
-            "held_out": held_out,
-            "ngram": ngram,
+            "validation": sets.validation and self.figures(sets.validation, best.value),
+            **result,
         }
 
     def figures(self, corpus: Corpus, loss: float) -> dict[str, Any]:

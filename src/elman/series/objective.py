@@ -54,7 +54,7 @@ class ForecastObjective(Objective):
         is_log = training.windows.rule.log
         self.usual = float(training.prepare(sample)[0].unit.mean()) if is_log else math.inf
 
-    def chunks(self, epoch: int) -> int:  # noqa: ARG002 - every epoch has the same length
+    def steps_in_epoch(self, epoch: int) -> int:  # noqa: ARG002 - every epoch has the same length
         """Return the number of training steps of an epoch."""
         return math.ceil(len(self.training) / self.plan.batch_size)
 
@@ -65,7 +65,7 @@ class ForecastObjective(Objective):
         drawn = self._drawn(draw, size)
         own = slice(self.group.rank, None, self.group.world_size)
         if not len(drawn[own]):  # there are more processes than windows
-            return self.network.nothing(), size
+            return self.network.zero_loss(), size
         return self._total(*self._augmented(draw, drawn, own)), size
 
     def _drawn(self, draw: np.random.Generator, size: int) -> np.ndarray:

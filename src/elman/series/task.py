@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from elman.series.replies import ForecastReplies
     from elman.series.series import SeriesSet
     from elman.tables.column_kinds import ColumnKinds
-    from elman.training.run import Outcome
+    from elman.training.trainer import Outcome
 
 __all__ = ["ForecastTask"]
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -32,12 +32,13 @@ from elman.series.time_split import (
 from elman.series.window_choice import choose_rule, usual_change
 from elman.series.windows import WindowRule
 from elman.tables.scaler import Scaler
-from elman.training.checkpoint import Best
+from elman.training.checkpoint import Best, StageResult
 from elman.training.distributed import Group
-from elman.training.loop import Watch
-from elman.training.objective import Objective
+from elman.training.output import Watch
 from elman.training.plan import Schedule
-from elman.training.run import Outcome, Run, execute
+from elman.training.random import Randomness
+from elman.training.recipe import Recipe
+from elman.training.trainer import Outcome, train
 
 __all__ = ["train_forecaster"]
 
@@ -76,12 +77,12 @@ def train_forecaster(
         OutputError, ModelFileError: a file cannot be written or resumed.
         DivergedError: the loss became infinite.
     """
-    load = partial(_ForecastRun.load, series, options, output)
-    return execute(load, options, output=output, resume=resume, watch=watch)
+    prepare = partial(_ForecastRecipe.load, series, options)
+    return train(prepare, options, output=output, resume=resume, watch=watch)
 
 
 @dataclass
-class _ForecastRun(Run):
+class _ForecastRecipe(Recipe[ForecastObjective]):
     """A run of training, with its data and everything that was chosen from them."""
 
     options: ForecasterOptions
@@ -96,8 +97,8 @@ class _ForecastRun(Run):
 
     @classmethod
     def load(
-        cls, series: SeriesSet, options: ForecasterOptions, output: Path | None, group: Group
-    ) -> _ForecastRun:
+        cls, series: SeriesSet, options: ForecasterOptions, group: Group, random: Randomness
+    ) -> _ForecastRecipe:
         lengths = [len(values) for values in series.values]
         if 1 < max(lengths) <= options.horizon:
             expected = f"at most {max(lengths) - 1}: the longest series has {max(lengths)} values"
@@ -116,7 +117,7 @@ class _ForecastRun(Run):
             quantiles=len(codec.levels),
             members=plan.members,
         )
-        return cls(options, plan, config, codec, group, output, series, held_out)
+        return cls(options, plan, config, codec, group, random, series, held_out)
 
     def data_identity(self) -> dict[str, str]:
         digest = hashlib.sha256()
@@ -144,7 +145,7 @@ class _ForecastRun(Run):
         training = origins_for_training(self.series, codec, plan, held_out)
         return ForecastObjective(network, codec.levels, plan, self.group, training, validation)
 
-    def stage(self, earlier: Sequence[Mapping[str, Any]]) -> tuple[ForecastObjective, Schedule]:
+    def stage(self, earlier: Sequence[StageResult]) -> tuple[ForecastObjective, Schedule]:
         if earlier:  # the last stage trains all members on all values
             last = earlier[0]
             budget = {"steps": last["of"], "stop": last["steps"], "limit": last["limit"]}
@@ -168,17 +169,12 @@ class _ForecastRun(Run):
         self.begun = monotonic()
         return self._objective(config, self.held_out, self.validation), plan
 
-    def config_of(self, best: Best) -> ForecastConfig:
-        """Return the configuration with as many members as the `best` network has."""
-        members = {name.split(".")[1] for name in best.arrays}
-        return replace(self.config, members=len(members))
-
     def _has_two_stages(self) -> bool:
         return self.validation is not None and self.plan.refit
 
-    def after(
-        self, earlier: Sequence[Mapping[str, Any]], best: Best, steps: int
-    ) -> dict[str, Any] | None:
+    def next_stage(
+        self, earlier: Sequence[StageResult], best: Best, steps: int
+    ) -> StageResult | None:
         if earlier or not self._has_two_stages():
             return None
         members, limit = self.plan.members, self.plan.limit
@@ -191,13 +187,13 @@ class _ForecastRun(Run):
                 members = max(1, min(members, int(LAST_STAGE_SHARE * limit / each)))
         return {"steps": best.step, "of": steps, "members": members, "limit": limit}
 
-    def learned(
-        self, earlier: Sequence[Mapping[str, Any]], objective: Objective, best: Best
-    ) -> dict[str, Any]:
+    def evaluate(
+        self, earlier: Sequence[StageResult], objective: ForecastObjective, best: Best
+    ) -> StageResult:
         """Calibrate the `best` network on the validation windows, and measure it on the test windows."""
         if earlier:
             return dict(earlier[0])
-        objective, levels = cast(ForecastObjective, objective), self.codec.levels
+        levels = self.codec.levels
         validation = objective.validation
         if validation is None:
             nothing = {"corrections": [0.0] * len(levels), "mean_factor": 1.0}
@@ -231,7 +227,7 @@ class _ForecastRun(Run):
         windows = report_windows(self.codec, self.series, tested.series, tested.origins, forecast)
         return forecast_report(windows, self.codec.levels).to_dict()
 
-    def report(self) -> dict[str, Any]:
+    def start_facts(self) -> dict[str, Any]:
         lengths = [len(values) for values in self.series.values]
         missing = sum(int(np.isnan(values).sum()) for values in self.series.values)
         return {
@@ -252,23 +248,26 @@ class _ForecastRun(Run):
             },
         }
 
-    def facts(self, best: Best, learned: Mapping[str, Any], refit: bool) -> dict[str, Any]:
-        del best  # `learned` holds the facts about it
-        report = self.report()
+    def card_facts(self, best: Best, result: StageResult, refit: bool) -> dict[str, Any]:
+        del best  # `result` holds the facts about it
+        report = self.start_facts()
         report["data"].pop("warnings")
         return {
             "data": report["data"],
             "windows": report["windows"],
-            "held_out": learned["held_out"],
-            "validation": learned["validation"],
+            "held_out": result["held_out"],
+            "validation": result["validation"],
             "refit": refit,
         }
 
     def finish(
-        self, best: Best, learned: Mapping[str, Any]
-    ) -> tuple[Mapping[str, np.ndarray], ForecastCodec]:
-        corrections, factor = np.array(learned["corrections"]), learned["mean_factor"]
-        return best.arrays, replace(self.codec, corrections=corrections, mean_factor=factor)
+        self, best: Best, result: StageResult
+    ) -> tuple[ForecastConfig, Mapping[str, np.ndarray], ForecastCodec]:
+        # The last stage can have fewer members than the plan, as many as the time allowed.
+        members = {name.split(".")[1] for name in best.arrays}
+        corrections, factor = np.array(result["corrections"]), result["mean_factor"]
+        codec = replace(self.codec, corrections=corrections, mean_factor=factor)
+        return replace(self.config, members=len(members)), best.arrays, codec
 
 
 def _choose_windows(

@@ -1,6 +1,6 @@
-"""The running mean of a network's weights, by which it is measured and kept.
+"""The exponential moving average of a network's weights, which is what is evaluated and kept.
 
-Source: B. Polyak and A. Juditsky, "Acceleration of Stochastic Approximation by Averaging" (1992); the
+Sources: B. Polyak and A. Juditsky, "Acceleration of Stochastic Approximation by Averaging" (1992); the
 exponential form as in T. Salimans and D. Kingma's code for arXiv:1602.07868.
 """
 
@@ -16,9 +16,10 @@ __all__ = ["Average"]
 
 
 class Average:
-    """The mean of what the parameters were, of which a step keeps the share `decay`; 0 is no mean.
+    """The moving average of the parameters: ``mean = decay * mean + (1 - decay) * parameter`` after a step.
 
-    The first steps keep less, so that where training began is soon forgotten.
+    The first steps use a smaller `decay`, so that the initial weights are soon forgotten. With a `decay` of 0
+    there is no average: the parameters themselves are evaluated and kept.
 
     >>> layer = torch.nn.Linear(1, 1)
     >>> average = Average(layer, 0.9)
@@ -40,35 +41,34 @@ class Average:
 
     @torch.no_grad()
     def follow(self, step: int) -> None:
-        """Move the mean on after a step."""
+        """Update the average after step number `step`, from 0."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
-        for name, parameter in self._own():
+        for name, parameter in self._averaged():
             self.means[name].lerp_(parameter, share)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Give the network the mean within the block."""
-        kept = {name: tensor.detach().clone() for name, tensor in self._own()}
-        self.load(self.means)
+        """Replace the parameters by their averages within the block."""
+        parameters = {name: tensor.detach().clone() for name, tensor in self._averaged()}
+        self._load(self.means)
         try:
             yield
         finally:
-            self.load(kept)
+            self._load(parameters)
 
-    def _own(self) -> list[tuple[str, torch.Tensor]]:
+    def _averaged(self) -> list[tuple[str, torch.Tensor]]:
         return [item for item in self.network.named_parameters() if item[0] in self.means]
 
     @torch.no_grad()
-    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Set the parameters that have a mean."""
-        for name, parameter in self._own():
+    def _load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        for name, parameter in self._averaged():
             parameter.copy_(tensors[name])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return copies of the means."""
+        """Return copies of the averages by parameter name."""
         return {name: mean.cpu().numpy().copy() for name, mean in self.means.items()}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Set the means."""
+        """Set the averages, as `arrays` returned them."""
         for name, mean in self.means.items():
             mean.copy_(torch.from_numpy(np.array(arrays[name])))

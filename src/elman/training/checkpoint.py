@@ -1,17 +1,17 @@
-"""Exact resume: all that the next step depends on, as one value, and its file.
+"""Checkpoints for exact resume: everything that the next step depends on, as one value and as its file.
 
-A `Snapshot` is taken at fixed steps, never at moments of the clock, and what is saved is the last one
-from which a step came out finite. So a run that was killed and resumed passes through the very states of
-one that was not, also when it later has to go back to a snapshot.
+The trainer takes a `Snapshot` at fixed steps, never at moments of the clock, and saves the last one from
+which a step came out finite. So a run that was killed and resumed passes through the same states, bit for
+bit, as one that was not killed, also when it later has to go back to a snapshot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,15 +19,20 @@ import torch
 from elman.errors import ModelFileError, OutputError, printable
 from elman.files import container
 from elman.files.model import folder_of
+from elman.training.averaging import Average
 from elman.training.distributed import Group
-from elman.training.objective import LayerState, Trainable
+from elman.training.objective import LayerState, Objective
+from elman.training.optimizer import AdamW
 from elman.training.random import Randomness
 
-__all__ = ["Best", "Progress", "Snapshot", "Store", "capture", "part", "restore"]
+__all__ = ["Best", "Progress", "Snapshot", "StageResult", "Store", "TrainingState"]
+
+StageResult: TypeAlias = dict[str, Any]
+"""JSON that a task keeps of a finished stage, for the stages after it and for the card."""
 
 KIND = "checkpoint"
 _GENERATORS = ("random", "random.cuda")
-# five arrays for each parameter, at the most layers that an option allows
+# A parameter has five arrays: itself, two moments, its best and its mean; an option allows 32 layers.
 LIMITS = container.Limits(
     header_bytes=1 << 22, tensors=8192, payload_bytes=1 << 36, json_marks=100_000
 )
@@ -35,25 +40,25 @@ LIMITS = container.Limits(
 
 @dataclass
 class Progress:
-    """Where a run stands, in plain numbers."""
+    """How far a stage has come, in plain numbers."""
 
     step: int = 0
     epoch: int = 0
-    index: int = 0  # chunk of the epoch that comes next
+    index: int = 0  # batch of the epoch that comes next
     elapsed: float = 0.0  # seconds of training
     rate_scale: float = 1.0  # halved by each recovery
     recoveries: int = 0
-    evaluated: float = 0.0  # share of the budget at which the held-out part was last measured
-    waited: int = 0  # measurements since the best
-    measured: int = 0  # step of the last measurement
-    cooling: int = 0  # step from which the rate falls to zero, 0 before that is known
-    cooling_steps: int = 0  # steps over which it falls
-    hurried: bool = False  # the limit of time came while the measure still improved
+    evaluated: float = 0.0  # share of the budget at the last evaluation
+    waited: int = 0  # evaluations since the best one
+    measured: int = 0  # step of the last evaluation
+    cooling: int = 0  # step from which an open run lowers its rate to zero; 0 until that is decided
+    cooling_steps: int = 0  # steps over which the rate falls
+    hurried: bool = False  # whether the limit of time came while the measure still improved
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best network so far: its measure on the held-out part, step and arrays."""
+    """The best network so far: its measure on the validation set, its step and its arrays."""
 
     value: float
     step: int
@@ -62,103 +67,116 @@ class Best:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run at one step: named arrays and plain numbers."""
+    """A run at one step: named arrays, and numbers as JSON."""
 
     arrays: dict[str, np.ndarray]
     numbers: dict[str, Any]
 
+    def starting_with(self, prefix: str) -> dict[str, np.ndarray]:
+        """Return the arrays whose names start with `prefix`, by their names without it."""
+        return {
+            name.removeprefix(prefix): array
+            for name, array in self.arrays.items()
+            if name.startswith(prefix)
+        }
 
-def _states(layer: LayerState) -> tuple[torch.Tensor, ...]:
+
+def _tensors(layer: LayerState) -> tuple[torch.Tensor, ...]:
     return layer if isinstance(layer, tuple) else (layer,)
 
 
-def capture(
-    network: Trainable,
-    optimizer: torch.optim.Optimizer,
-    carried: list[LayerState] | None,
-    best: Best | None,
-    progress: Progress,
-    group: Group,
-    random: Randomness,
-) -> Snapshot:
-    """Return all that the next step depends on, in every process the same."""
-    arrays = {f"network.{name}": array for name, array in network.arrays().items()}
-    named = {id(parameter): name for name, parameter in network.named_parameters()}
-    for parameter, moments in optimizer.state.items():
-        for key, tensor in moments.items():
-            arrays[f"optimizer.{named[id(parameter)]}.{key}"] = tensor.cpu().numpy().copy()
-    for index, layer in enumerate(carried or ()):
-        for index_of, tensor in enumerate(_states(layer)):
-            whole = torch.cat(group.all_gather(tensor.detach()), dim=1)
-            arrays[f"carried.{index}.{index_of}"] = whole.cpu().numpy().copy()
-    for name, generator in zip(_GENERATORS, random.generators, strict=False):
-        states = group.all_gather(generator.get_state()[None].to(group.device))
-        for rank, state in enumerate(states):
-            arrays[f"{name}.{rank}"] = state[0].cpu().numpy().copy()
-    numbers: dict[str, Any] = {"progress": asdict(progress), "best": None}
-    if best is not None:
-        numbers["best"] = {"value": best.value, "step": best.step}
-        arrays |= {f"best.{name}": array for name, array in best.arrays.items()}
-    return Snapshot(arrays, numbers)
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array.copy())
 
 
-def part(snapshot: Snapshot, prefix: str) -> dict[str, np.ndarray]:
-    """Return the arrays of `snapshot` whose names begin with `prefix`, without it."""
-    return {
-        name.removeprefix(prefix): array
-        for name, array in snapshot.arrays.items()
-        if name.startswith(prefix)
-    }
+@dataclass
+class TrainingState:
+    """Everything that changes while a stage is trained."""
+
+    objective: Objective
+    optimizer: AdamW
+    average: Average
+    earlier: Sequence[StageResult]
+    """Results of the stages that the run has finished."""
+    progress: Progress = field(default_factory=Progress)
+    best: Best | None = None
+
+    def capture(self, group: Group, random: Randomness) -> Snapshot:
+        """Return everything that the next step depends on, the same in every process."""
+        network = self.objective.network
+        arrays = {f"network.{name}": array for name, array in network.arrays().items()}
+        names = {id(parameter): name for name, parameter in network.named_parameters()}
+        for parameter, moments in self.optimizer.state.items():
+            for key, tensor in moments.items():
+                arrays[f"optimizer.{names[id(parameter)]}.{key}"] = tensor.cpu().numpy().copy()
+        for index, layer in enumerate(self.objective.carried or ()):
+            for position, tensor in enumerate(_tensors(layer)):
+                lanes = torch.cat(group.all_gather(tensor.detach()), dim=1)
+                arrays[f"carried.{index}.{position}"] = lanes.cpu().numpy().copy()
+        for name, generator in zip(_GENERATORS, random.generators, strict=False):
+            states = group.all_gather(generator.get_state()[None].to(group.device))
+            for rank, state in enumerate(states):
+                arrays[f"{name}.{rank}"] = state[0].cpu().numpy().copy()
+        best = self.best
+        if best is not None:
+            arrays |= {f"best.{name}": array for name, array in best.arrays.items()}
+        means = self.average.arrays()
+        arrays |= {f"average.{name}": array for name, array in means.items()}
+        numbers = {
+            "progress": asdict(self.progress),
+            "best": None if best is None else {"value": best.value, "step": best.step},
+            "earlier": [*self.earlier],
+        }
+        return Snapshot(arrays, numbers)
+
+    def restore(self, snapshot: Snapshot, group: Group, random: Randomness) -> None:
+        """Go back to `snapshot`, with the random numbers of the run."""
+        network = self.objective.network
+        network.load(snapshot.starting_with("network."))
+        for name, parameter in network.named_parameters():
+            moments = snapshot.starting_with(f"optimizer.{name}.")
+            self.optimizer.state.pop(parameter, None)
+            if moments:
+                self.optimizer.state[parameter] = {
+                    key: _tensor(array).to(group.device) for key, array in moments.items()
+                }
+        self.objective.carried = _own_lanes(snapshot.starting_with("carried."), group)
+        for name, generator in zip(_GENERATORS, random.generators, strict=False):
+            generator.set_state(_tensor(snapshot.arrays[f"{name}.{group.rank}"]))
+        self.average.restore(snapshot.starting_with("average."))
+        best = snapshot.numbers["best"]
+        self.best = None
+        if best is not None:
+            self.best = Best(best["value"], best["step"], snapshot.starting_with("best."))
+        self.progress = Progress(**snapshot.numbers["progress"])
 
 
-def restore(
-    snapshot: Snapshot,
-    network: Trainable,
-    optimizer: torch.optim.Optimizer,
-    group: Group,
-    random: Randomness,
-) -> tuple[list[LayerState] | None, Best | None, Progress]:
-    """Set network, optimiser and random state from `snapshot`; return carried state, best, progress."""
-
-    def tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array.copy())
-
-    network.load(part(snapshot, "network."))
-    for name, parameter in network.named_parameters():
-        moments = part(snapshot, f"optimizer.{name}.")
-        optimizer.state.pop(parameter, None)
-        if moments:
-            optimizer.state[parameter] = {
-                key: tensor(array).to(group.device) for key, array in moments.items()
-            }
-    carried: list[LayerState] | None = None
-    lanes = part(snapshot, "carried.")
-    if lanes:
-        parts: dict[int, list[torch.Tensor]] = {}
-        for name in sorted(lanes, key=lambda name: [*map(int, name.split("."))]):
-            own = tensor(group.columns(lanes[name])).to(group.device)
-            parts.setdefault(int(name.split(".")[0]), []).append(own)
-        carried = [(one[0], one[1]) if len(one) == 2 else one[0] for one in parts.values()]
-    for name, generator in zip(_GENERATORS, random.generators, strict=False):
-        generator.set_state(tensor(snapshot.arrays[f"{name}.{group.rank}"]))
-    best = snapshot.numbers["best"]
-    return (
-        carried,
-        None if best is None else Best(best["value"], best["step"], part(snapshot, "best.")),
-        Progress(**snapshot.numbers["progress"]),
-    )
+def _own_lanes(lanes: Mapping[str, np.ndarray], group: Group) -> list[LayerState] | None:
+    """Return this process's lanes of the carried state of every layer; None where nothing is carried."""
+    layers: dict[int, list[torch.Tensor]] = {}
+    for name in sorted(lanes, key=lambda name: [*map(int, name.split("."))]):
+        own = _tensor(group.columns(lanes[name])).to(group.device)
+        layers.setdefault(int(name.split(".")[0]), []).append(own)
+    states: list[LayerState] = [
+        (tensors[0], tensors[1]) if len(tensors) == 2 else tensors[0] for tensors in layers.values()
+    ]
+    return states or None
 
 
 class Store:
-    """The folder beside the model in which an unfinished run is kept."""
+    """The folder beside the model that keeps the checkpoint of an unfinished run."""
 
     def __init__(self, output: Path, identity: Mapping[str, Any]) -> None:
+        """Keep the run that trains the model `output`; a run with another `identity` cannot resume it."""
         self.folder = folder_of(output)
         self.file = self.folder / "state.safetensors"
         self.identity = dict(identity)
 
     def save(self, snapshot: Snapshot) -> None:
-        """Write `snapshot` atomically; raises OutputError and leaves the earlier one."""
+        """Write `snapshot` atomically.
+
+        Raises OutputError, and then the checkpoint of before is still there.
+        """
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -171,9 +189,9 @@ class Store:
         container.write(self.file, snapshot.arrays, metadata, limits=LIMITS)
 
     def load(self) -> Snapshot | None:
-        """Return what was saved last, None where nothing was.
+        """Return the snapshot of the last `save`; None where there is none.
 
-        Raises ModelFileError for a damaged file, or one of a run with other settings or data.
+        Raises ModelFileError for a damaged file, and for a run with other settings or data.
         """
         if not self.file.exists():
             return None
@@ -198,12 +216,13 @@ class Store:
         return Snapshot(arrays, numbers)
 
     def clear(self) -> None:
-        """Remove what the run kept, and the folder if nothing else is in it."""
+        """Remove the checkpoint, and the folder where nothing of the user is in it."""
         self.file.unlink(missing_ok=True)
         with suppress(OSError):
-            for unfinished in self.folder.glob(".elman-*.tmp"):  # a kill inside a save leaves it
+            for unfinished in self.folder.glob(".elman-*.tmp"):  # left by a kill inside a save
                 unfinished.unlink(missing_ok=True)
             for workspace in self.folder.glob("text.*"):
-                with suppress(OSError):  # its files have no names; a folder with files is not ours
+                # Our files in it have no names, so a folder that is not empty belongs to the user.
+                with suppress(OSError):
                     workspace.rmdir()
             self.folder.rmdir()

@@ -1,7 +1,7 @@
-"""Data-parallel training under torchrun: each process takes its lanes, the gradients are summed.
+"""Data-parallel training under torchrun: processes share each batch and sum their gradients.
 
-The start is ``torchrun --nproc-per-node 2 -m elman train ...``; torch.distributed carries it, with gloo
-on the processor and nccl on CUDA. One process alone is the same group with nobody to talk to.
+Start it with ``torchrun --nproc-per-node 2 -m elman train ...``. The processes exchange messages through
+torch.distributed, with gloo on a CPU and nccl on CUDA. A single process is a group of one, which sends none.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-__all__ = ["Group", "join"]
+from elman.engine import kernel
+from elman.errors import OptionError
+
+__all__ = ["Group", "choose_device", "join"]
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
 class Group:
-    """The processes that train one network together; `rank` 0 reads out, writes and speaks."""
+    """The processes that train one network together; the one of `rank` 0 leads."""
 
     rank: int = 0
     world_size: int = 1
@@ -32,11 +35,11 @@ class Group:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes files and speaks."""
+        """Whether this process evaluates, writes files and shows progress."""
         return self.rank == 0
 
     def all_reduce(self, tensors: Sequence[Tensor], numbers: Sequence[float]) -> list[float]:
-        """Replace `tensors` by their sums over the group in one message; return the sums of `numbers`."""
+        """Replace `tensors` by their sums over the processes, and return the sums of `numbers`."""
         if self.world_size == 1:
             return list(numbers)
         tail = torch.tensor(numbers, dtype=torch.float32, device=self.device)
@@ -57,7 +60,7 @@ class Group:
         return [float(number) for number in message]
 
     def all_gather(self, tensor: Tensor) -> list[Tensor]:
-        """Return every process's `tensor`, by rank; they must have one shape but for the second size."""
+        """Return the `tensor` of every process by rank; only the second dimension may differ in size."""
         if self.world_size == 1:
             return [tensor]
         sizes = [0.0] * self.world_size
@@ -70,7 +73,7 @@ class Group:
         return [part[:, :width] for part, width in zip(received, widths, strict=True)]
 
     def columns(self, lanes: np.ndarray) -> np.ndarray:
-        """Return this process's lanes of ``[L, B, H]``, as `elman.language.batches.shard` deals them."""
+        """Return this process's share of the batch dimension of ``[L, B, H]``."""
         width = lanes.shape[1]
         own = slice(
             self.rank * width // self.world_size, (self.rank + 1) * width // self.world_size
@@ -83,20 +86,33 @@ class Group:
             dist.destroy_process_group()
 
 
+def choose_device(name: str, precision: str) -> torch.device:
+    """Return the device of the options `device` and `precision`; raises OptionError where they cannot be."""
+    cuda = torch.cuda.is_available()
+    if name == "cuda" and not cuda:
+        raise OptionError("device", got="cuda", expected="a CUDA device that torch can use")
+    device = torch.device("cuda" if cuda and name != "cpu" else "cpu")
+    if precision == "bf16":
+        if device.type != "cpu":
+            raise OptionError("precision", got=f"bf16 on {device}", expected="float32 there")
+        kernel.require_bfloat16()
+    return device
+
+
 def join(device: torch.device) -> Group:
-    """Return the group that torchrun's environment describes, or a group of one."""
+    """Return the group of processes that torchrun's environment describes, or a group of one."""
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     if world_size == 1:
         return Group(device=device)
-    # The optimiser imports it, and it holds a group that is there already beyond `leave`: gloo's threads
-    # would then meet the end of the interpreter, which aborts the process.
+    # The optimizer imports torch._dynamo, which keeps a group that exists by then alive beyond `leave`.
+    # Gloo's threads would still run when the interpreter ends, which aborts the process. So import it before.
     importlib.import_module("torch._dynamo")
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     elif os.environ.get("MASTER_ADDR", "localhost") in _LOOPBACK:
-        # gloo would look the host's name up and may listen beyond this machine
+        # Without this, gloo resolves the host's name and may listen on an address outside this machine.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return Group(rank, world_size, device)

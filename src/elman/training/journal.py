@@ -1,4 +1,4 @@
-"""The journal of a run: every measurement as one line of JSON, beside the model."""
+"""The journal of a run: a file beside the model with every event as a line of JSON."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ __all__ = ["Journal"]
 
 
 class Journal:
-    """Appends events to a file of JSON lines; a run that is resumed goes on in the same file."""
+    """Appends events to a file of JSON lines."""
 
     def __init__(self, output: Path, *, resume: bool) -> None:
+        """Open the journal of the model `output`; with `resume`, append to the one that is there.
+
+        Raises OutputError.
+        """
         self.path = output.with_suffix(".run.jsonl")
         try:
             self._file = self.path.open("a" if resume else "w", encoding="utf-8")
             size = self.path.stat().st_size
-            # a kill may have left half a line
+            # A kill may have left half a line, which must not swallow the next event.
             if size and self.path.read_bytes()[size - 1 :] != b"\n":
                 self._file.write("\n")
         except OSError as error:
             raise OutputError(f"cannot write {self.path}", got=error.strerror) from error
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Write one event; numbers that JSON cannot say become null."""
+        """Write one event, NaN and infinity as null; raises OutputError."""
         line = {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in event.items()
@@ -41,5 +45,5 @@ class Journal:
 
     def close(self) -> None:
         """Close the file."""
-        with suppress(OSError):  # what could not be written was said when it was written
+        with suppress(OSError):  # a write that failed has raised its error already
             self._file.close()

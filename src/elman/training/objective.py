@@ -1,4 +1,4 @@
-"""What a task asks of the loop: its network, its batches and their loss, and how good the network is."""
+"""An objective: the network of one stage of training, its batches, their loss, and its validation measure."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["LayerState", "Measure", "Objective", "Trainable"]
 # One layer's states as the torch modules take them: [1, B, H], a pair of them for the LSTM.
 LayerState: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
 
-_SUFFIX = "_l0"  # every layer is a torch module of one layer
+_TORCH_SUFFIX = "_l0"  # torch numbers the layers within a module; each of our modules has one layer
 
 
-def _name(parameter: str) -> str:
-    return parameter.replace(_SUFFIX, "")
+def _model_name(parameter: str) -> str:
+    return parameter.replace(_TORCH_SUFFIX, "")
 
 
 class Trainable(torch.nn.Module):
@@ -30,61 +30,69 @@ class Trainable(torch.nn.Module):
     def arrays(self) -> dict[str, np.ndarray]:
         """Return copies of the parameters by the model's names."""
         return {
-            _name(name): parameter.detach().cpu().numpy().copy()
+            _model_name(name): parameter.detach().cpu().numpy().copy()
             for name, parameter in self.named_parameters()
         }
 
-    def nothing(self) -> Tensor:
-        """Return the loss of a process that got no part of a batch: 0, with a gradient of 0."""
+    def zero_loss(self) -> Tensor:
+        """Return a loss of 0 whose gradients are 0, for a process that got no share of a batch."""
         return torch.stack([weight.sum() for weight in self.parameters()]).sum() * 0.0
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Set every parameter from the model's arrays."""
         with torch.no_grad():
             for name, parameter in self.named_parameters():
-                parameter.copy_(torch.from_numpy(np.array(arrays[_name(name)])))
+                parameter.copy_(torch.from_numpy(np.array(arrays[_model_name(name)])))
 
 
 @dataclass(frozen=True)
 class Measure:
-    """How good a network is on the held-out part."""
+    """How good a network is on the validation set."""
 
     value: float
-    """By which the best is chosen: less is better."""
+    """The number that chooses the best network: less is better."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What is told beside it, for the journal."""
+    """Further metrics, written to the journal next to `value`."""
 
 
 class Objective(ABC):
-    """What a task asks of the loop."""
+    """Everything that one stage of training needs from a task."""
 
     network: Trainable
     unit: str
-    """What `loss` counts, in one word."""
+    """The noun for what `loss` counts, such as "token"."""
     carried: list[LayerState] | None = None
-    """The state that the next step starts from, where a task carries one."""
+    """The hidden state that the next step starts from, in a task that carries it over."""
 
     @abstractmethod
-    def chunks(self, epoch: int) -> int:
-        """Return the number of steps that `epoch` has."""
+    def steps_in_epoch(self, epoch: int) -> int:
+        """Return the number of batches of `epoch`."""
 
     @abstractmethod
     def loss(self, epoch: int, index: int) -> tuple[Tensor, int]:
-        """Return the summed loss of this process's share of a batch, and what the whole batch counts."""
+        """Return the loss of one batch.
 
-    def steps_between_measures(self) -> int:
-        """Return after how many steps a run without a budget measures again: about an epoch."""
-        return min(200, max(50, self.chunks(0)))
+        Args:
+            epoch: The pass over the data, from 0.
+            index: The batch within the epoch, from 0.
+
+        Returns:
+            The summed loss of this process's share of the batch, and the units of the whole batch.
+        """
+
+    def steps_between_evaluations(self) -> int:
+        """Return after how many steps a run without a budget evaluates again: about an epoch."""
+        return min(200, max(50, self.steps_in_epoch(0)))
 
     def advance(self) -> None:  # noqa: B027 - most tasks carry nothing
-        """Go on: the step of the last `loss` was taken."""
+        """Carry the state over: the trainer has taken the step of the last `loss`."""
 
     @abstractmethod
     def measure(self) -> Measure:
-        """Return how good the network is; the lead alone asks."""
+        """Return how good the network is on the validation set; only the lead process calls this."""
 
-    def probe(self) -> float:
-        """Return the seconds that `measure` takes."""
+    def seconds_to_measure(self) -> float:
+        """Return how many seconds `measure` takes."""
         started = time.monotonic()
         self.measure()
         return time.monotonic() - started

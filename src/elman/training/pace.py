@@ -1,29 +1,51 @@
-"""The length and the learning rate of a run that goes on until its validation measure stops improving.
+"""The pace of a stage: its learning rate, when it is evaluated, and when it ends.
 
-The rate stays at its highest value while the measure improves, then falls in a straight line to zero over the
-last part of the run. So the length need not be known in advance, as it must be for a cosine.
+`BudgetPace` follows a budget of time, epochs or steps, with a cosine schedule. `OpenPace` is for a run
+without a budget: the rate stays at its highest value while the validation measure improves, then falls in a
+straight line to zero over the last fifth of the run. So the length need not be known in advance, as a cosine
+requires.
 
-Source: A. Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations" (2024,
-arXiv:2405.18392), where this schedule ends as well as a cosine of the same length.
+Sources: I. Loshchilov and F. Hutter, "SGDR" (arXiv:1608.03983) for the cosine; A. Hägele et al., "Scaling
+Laws and Compute-Optimal Training Beyond Fixed Training Durations" (arXiv:2405.18392), where the open schedule
+ends as well as a cosine of the same length.
 """
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
+
 from elman.training.checkpoint import Progress
+from elman.training.objective import Objective
 from elman.training.plan import Schedule
 
-__all__ = ["COOLING", "OpenPace", "trapezoid"]
+__all__ = ["COOLING", "BudgetPace", "OpenPace", "Pace", "cosine", "pace_of", "trapezoid"]
 
 COOLING = 0.2
-"""Share of the run's steps over which the learning rate falls to zero."""
+"""Share of the run's steps over which the learning rate of an open run falls to zero."""
 WARM_UP_STEPS = 1000
-"""Steps of which the option `warm_up` is a share, as the length of the run is not known yet."""
+"""Steps of which the option `warm_up` is a share while the length of the run is not known."""
+EVALUATION_SHARE = 0.06
+"""Largest share of a budget of time spent on evaluations before its end."""
+MAX_RESERVE = 0.3
+"""Largest share of a budget of time kept for the evaluation at its end."""
+
+
+def cosine(progress: float, warm_up: float) -> float:
+    """Return the learning rate as a share of its highest, at `progress` (0 to 1) through the budget.
+
+    >>> [round(cosine(p, 0.1), 2) for p in (0.0, 0.05, 0.1, 0.55, 1.0)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    if progress < warm_up:
+        return progress / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / max(1e-9, 1 - warm_up)))
 
 
 def trapezoid(step: int, progress: float, warm_up: float) -> float:
     """Return the learning rate as a share of its highest, at `progress` (0 to 1) through a run.
 
-    It rises over the first steps, `warm_up` thousand of them, and falls over the last fifth of the run.
+    It rises over the first ``1000 * warm_up`` steps and falls over the last fifth of the run.
 
     >>> [trapezoid(500, progress, 0.03) for progress in (0.0, 0.8, 0.9, 1.0)]
     [1.0, 1.0, 0.5, 0.0]
@@ -32,22 +54,113 @@ def trapezoid(step: int, progress: float, warm_up: float) -> float:
     return min(1.0, rising, max(0.0, round((1 - progress) / COOLING, 9)))
 
 
-class OpenPace:
-    """Decides from the `progress` of a run of at most `plan.limit` seconds when it slows down and ends.
+class Pace(ABC):
+    """The learning rate, the evaluations and the end of one stage, as functions of its `Progress`."""
 
-    All decisions but the one of the clock depend on steps and measurements alone, so that a run which
-    ends within its limit gives the same network on every machine.
-    """
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
 
-    def __init__(self, plan: Schedule, limit: float, every: int) -> None:
-        self.limit = limit
-        self.every = every
-        """Steps between two measurements."""
-        self.patience = plan.patience
-        self.warm_up = plan.warm_up
+    @abstractmethod
+    def share_done(self, progress: Progress) -> float:
+        """Return how far through the stage it is, from 0 to 1."""
+
+    @abstractmethod
+    def rate_share(self, progress: Progress) -> float:
+        """Return the learning rate of the next step as a share of its highest."""
+
+    @abstractmethod
+    def is_evaluation_due(self, progress: Progress) -> bool:
+        """Return whether the network is to be evaluated before the next step."""
+
+    @abstractmethod
+    def end(self, progress: Progress) -> str | None:
+        """Return why the stage ends after an evaluation, "budget" or "early"; None where it goes on."""
+
+    def total_steps(self, progress: Progress) -> int:
+        """Return the number of steps of the whole stage, estimated where the clock ends it."""
+        return max(1, round(progress.step / max(1e-9, self.share_done(progress))))
+
+    def before_step(self, progress: Progress) -> None:  # noqa: B027 - a budget has nothing to decide
+        """Decide what only the evaluations so far can tell."""
+
+
+class BudgetPace(Pace):
+    """Follows a budget of time, epochs or steps."""
+
+    def __init__(self, schedule: Schedule, steps: int | None) -> None:
+        """Begin a stage of so many `steps`, None where a budget of time ends it."""
+        super().__init__(schedule)
+        self.steps = steps
+        self.evaluation_seconds = 0.0
+        """How long an evaluation takes, as last measured."""
+        self.reserve = 0.0
+        """Seconds of a budget of time kept for the last evaluation."""
+
+    def expect_evaluation(self, seconds: float) -> None:
+        """Reserve time for the last evaluation, which a probe says takes so many seconds."""
+        self.evaluation_seconds = seconds
+        self.reserve = min(seconds, MAX_RESERVE * (self.schedule.time or 0.0))
 
     def share_done(self, progress: Progress) -> float:
-        """Return how far through the run is, from 0 to 1; by the clock before the rate falls."""
+        """Return how far through the budget the stage is, from 0 to 1."""
+        schedule = self.schedule
+        if schedule.stop is not None and progress.step >= schedule.stop:
+            return 1.0
+        if self.steps is not None:
+            done = progress.step / self.steps
+            # The clock counts only on a slow machine, so that all others train the same network.
+            if schedule.limit is not None and 2 * progress.elapsed > schedule.limit:
+                done = max(done, progress.elapsed / schedule.limit)
+            return min(1.0, done)
+        return min(1.0, progress.elapsed / ((schedule.time or math.inf) - self.reserve))
+
+    def rate_share(self, progress: Progress) -> float:
+        """Return the learning rate of the next step as a share of its highest."""
+        # Take the rate in the middle of the step: then neither the first nor a single step has rate zero.
+        done = self.share_done(progress)
+        if self.steps is not None:
+            done = max(done, (progress.step + 0.5) / self.steps)
+        if self.schedule.limit is not None:
+            return trapezoid(progress.step, done, self.schedule.warm_up)
+        return cosine(done, self.schedule.warm_up)
+
+    def is_evaluation_due(self, progress: Progress) -> bool:
+        """Return whether an interval between evaluations, or the budget, is over."""
+        done = self.share_done(progress)
+        if done == progress.evaluated or progress.step == 0:
+            return False
+        apart = 1 / self.schedule.evaluations
+        if self.steps is None:
+            budget = self.schedule.time or math.inf
+            apart = max(apart, self.evaluation_seconds / (EVALUATION_SHARE * budget))
+        # The last evaluation is at the end, so there is none shortly before it.
+        return done >= 1.0 or progress.evaluated + apart - 1e-9 <= done <= 1 - apart / 2
+
+    def end(self, progress: Progress) -> str | None:
+        """Return "budget" at its end, "early" after `patience` evaluations without a better one."""
+        if self.share_done(progress) >= 1.0:
+            return "budget"
+        return "early" if progress.waited >= self.schedule.patience else None
+
+    def total_steps(self, progress: Progress) -> int:
+        """Return the number of steps of the whole stage, estimated where the clock ends it."""
+        return super().total_steps(progress) if self.steps is None else self.steps
+
+
+class OpenPace(Pace):
+    """Slows down and ends a stage without a budget, of at most `limit` seconds.
+
+    All decisions but the one of the clock depend on steps and evaluations alone, so that a run which ends
+    within its limit gives the same network on every machine.
+    """
+
+    def __init__(self, schedule: Schedule, limit: float, evaluate_every: int) -> None:
+        """Begin a stage that is evaluated after every `evaluate_every` steps."""
+        super().__init__(schedule)
+        self.limit, self.evaluate_every = limit, evaluate_every
+
+    def share_done(self, progress: Progress) -> float:
+        """Return how far through the stage it is, from 0 to 1; by the clock before the rate falls."""
         if progress.cooling:
             done = (progress.step - progress.cooling) / progress.cooling_steps
             return min(1.0, 1 - COOLING + COOLING * done)
@@ -59,18 +172,35 @@ class OpenPace:
         if progress.cooling:
             done = (progress.step + 0.5 - progress.cooling) / progress.cooling_steps
             done = 1 - COOLING + COOLING * done
-        return trapezoid(progress.step, done, self.warm_up)
+        return trapezoid(progress.step, done, self.schedule.warm_up)
 
     def is_evaluation_due(self, progress: Progress) -> bool:
-        """Return whether the network is to be measured before the next step."""
+        """Return whether `evaluate_every` steps, or the whole stage, are over."""
         if progress.step == progress.measured:
             return False
-        return progress.step % self.every == 0 or self.share_done(progress) >= 1.0
+        return progress.step % self.evaluate_every == 0 or self.share_done(progress) >= 1.0
 
-    def advance(self, progress: Progress) -> None:
-        """Let the rate begin to fall where the measure no longer improves, or the time is nearly over."""
+    def end(self, progress: Progress) -> str | None:
+        """Return "budget" where the clock ended the stage, "early" where the measure stopped improving."""
+        if self.share_done(progress) < 1.0:
+            return None
+        return "budget" if progress.hurried else "early"
+
+    def before_step(self, progress: Progress) -> None:
+        """Begin to lower the rate where the measure stopped improving, or the time is nearly over."""
         late = progress.elapsed >= (1 - COOLING) * self.limit
-        if not progress.cooling and progress.step and (late or progress.waited >= self.patience):
+        exhausted = progress.waited >= self.schedule.patience
+        if not progress.cooling and progress.step and (late or exhausted):
             progress.cooling = progress.step
             progress.cooling_steps = max(1, round(progress.step * COOLING / (1 - COOLING)))
-            progress.hurried = progress.waited < self.patience
+            progress.hurried = not exhausted
+
+
+def pace_of(schedule: Schedule, objective: Objective) -> Pace:
+    """Return the pace that `schedule` asks for: open where it has a limit of time but no other budget."""
+    steps = schedule.steps
+    if not steps and schedule.epochs is not None:
+        steps = max(1, round(schedule.epochs * objective.steps_in_epoch(0)))
+    if schedule.limit is not None and steps is None:
+        return OpenPace(schedule, schedule.limit, objective.steps_between_evaluations())
+    return BudgetPace(schedule, steps)

@@ -1,4 +1,4 @@
-"""The loop: budgets, seeds, recoveries, early stop, journal."""
+"""The trainer: budgets, seeds, recoveries, early stopping, the journal, and resuming."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import torch
 from elman import DivergedError, LanguageModel, OptionError, OutputError, load
 from elman.language import train
 from elman.language.network_torch import Network
-from elman.training import loop
-from elman.training.checkpoint import Store
+from elman.training.checkpoint import Store, TrainingState
 from elman.training.optimizer import AdamW
+from elman.training.pace import cosine
 
 SMALL: dict[str, Any] = {
     "level": "char",
@@ -85,7 +85,7 @@ def test_a_budget_of_time_ends_with_the_decay(manual: str) -> None:
     assert model.stopped_ == "budget"
     settings = model.card_["settings"]
     for step in steps:
-        expected = loop.rate_share(step["share_done"], settings["warm_up"])
+        expected = cosine(step["share_done"], settings["warm_up"])
         # the rate was set before the step, the share is that after it
         assert step["learning_rate"] / settings["learning_rate"] == pytest.approx(expected, abs=0.2)
     assert steps[-1]["share_done"] > steps[0]["share_done"]
@@ -289,15 +289,15 @@ def test_ctrl_c_before_the_first_step_leaves_the_earlier_model(
     LanguageModel(steps=5, **SMALL).fit(manual_file, output=output)
     before = output.read_bytes()
 
-    right = loop.capture
+    capture = TrainingState.capture
 
-    def capture(*arguments: Any) -> Any:
-        # the first snapshot: the loop has begun, and its handler takes the signal
+    def capture_after_signal(*arguments: Any) -> Any:
+        # The trainer takes the first snapshot when its handler of the signal is in place.
         os.kill(os.getpid(), signal.SIGINT)
-        monkeypatch.setattr(loop, "capture", right)
-        return right(*arguments)
+        monkeypatch.setattr(TrainingState, "capture", capture)
+        return capture(*arguments)
 
-    monkeypatch.setattr(loop, "capture", capture)
+    monkeypatch.setattr(TrainingState, "capture", capture_after_signal)
     with pytest.raises(KeyboardInterrupt):
         LanguageModel(steps=6, **SMALL).fit(manual_file, output=output)
     assert output.read_bytes() == before
@@ -434,7 +434,7 @@ def test_the_model_is_kept_where_the_checkpoint_cannot_be(
 
 
 def test_the_rate_rises_and_falls() -> None:
-    shares = [loop.rate_share(progress, 0.1) for progress in np.linspace(0, 1, 101)]
+    shares = [cosine(progress, 0.1) for progress in np.linspace(0, 1, 101)]
     assert max(shares) == shares[10] == 1.0
     assert shares[:11] == sorted(shares[:11])
     assert shares[10:] == sorted(shares[10:], reverse=True)

@@ -1,0 +1,127 @@
+"""The files that a run writes: its model and its journal, and a lock that keeps other runs away from them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from filelock import FileLock, Timeout
+
+from elman.errors import OutputError
+from elman.files.model import Model, check_output
+from elman.training.journal import Journal
+
+__all__ = ["Event", "Output", "Watch", "opened"]
+
+Event: TypeAlias = dict[str, Any]
+"""What happened in a run, as JSON: its name under "event", and facts by name."""
+Watch: TypeAlias = Callable[[Event], None]
+
+
+class Output:
+    """Passes the events of a run on to its watcher and its journal, and writes its model.
+
+    Only the lead process has an output; those of the other processes write nothing.
+    """
+
+    def __init__(self, path: Path | None, watch: Watch | None) -> None:
+        """Write the model to `path`; None keeps it in memory."""
+        self.path, self.watch = path, watch
+        self.journal: Journal | None = None
+
+    def open_journal(self, *, resume: bool) -> None:
+        """Begin the journal beside the model; with `resume`, append to the one that is there."""
+        if self.path is not None:
+            self.journal = Journal(self.path, resume=resume)
+
+    def emit(self, event: Event) -> None:
+        """Pass `event` on. Where the journal cannot be written, training goes on without it."""
+        if self.watch is not None:
+            self.watch(event)
+        if self.journal is None:
+            return
+        try:
+            self.journal(event)
+        except OutputError as error:
+            self.close()
+            self.warn(f"{error}; training goes on without its journal")
+
+    def warn(self, text: str) -> None:
+        """Emit a warning."""
+        self.emit({"event": "warning", "text": text})
+
+    def close(self) -> None:
+        """Close the journal."""
+        if self.journal is not None:
+            self.journal.close()
+            self.journal = None
+
+    def save(self, model: Model) -> None:
+        """Write the model; where that fails, write it to the folder of temporary files.
+
+        Raises OutputError, which names the file that was written instead.
+        """
+        if self.path is None:
+            return
+        try:
+            model.save(self.path)
+        except OutputError as error:
+            # In a new folder, so that no other file of that name is overwritten.
+            instead = Path(tempfile.mkdtemp(prefix="elman-")) / self.path.name
+            try:
+                model.save(instead)
+            except OutputError:
+                raise error from None
+            raise OutputError(f"{error}; until then the model is {instead}") from error
+
+
+@contextmanager
+def opened(path: Path | None, watch: Watch | None, *, leads: bool) -> Iterator[Output]:
+    """Lock the output of a run within the block.
+
+    Args:
+        path: The model's file, None to write no files.
+        watch: Is called with every event.
+        leads: Whether this process is the one that writes.
+
+    Raises OptionError and OutputError for a path that cannot be written, and where another training writes
+    it.
+    """
+    if not leads:
+        yield Output(None, None)
+        return
+    output = Output(path, watch)
+    if path is None:
+        yield output
+        return
+    check_output(path)
+    with _locked(path):
+        try:
+            yield output
+        finally:
+            output.close()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = FileLock(path.with_suffix(".lock"), thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError(
+            f"another training is writing {path}",
+            remedy="wait until it ends, or choose another -o",
+        ) from None
+    except OSError as error:
+        raise OutputError(f"cannot lock {lock.lock_file}", got=error.strerror) from error
+    try:
+        yield
+    finally:
+        # Unlink while the lock is held, so that the lock of a next run stays. Windows removes it on release.
+        with suppress(OSError):
+            os.unlink(lock.lock_file)
+        lock.release()

@@ -1,0 +1,469 @@
+"""The trainer: one training run from its data to its model, from top to bottom.
+
+`train` prepares a run and resumes or begins it; `Trainer.run` trains its stages one after the other and
+writes the model; `Trainer._train_stage` is the loop of steps, evaluations, checkpoints and recoveries. The
+task's side is its `Recipe`: data, network, loss and measure.
+
+Sources of the method: P. Werbos, "Backpropagation Through Time" (1990), truncated with the state carried over
+(R. Williams and J. Peng 1990); AdamW (I. Loshchilov and F. Hutter, arXiv:1711.05101); gradients clipped by
+their norm (R. Pascanu et al., arXiv:1211.5063).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from elman._version import __version__
+from elman.errors import DataError, DivergedError, OptionError, OutputError
+from elman.files.model import Model
+from elman.training.allocator import freed_memory_kept
+from elman.training.averaging import Average
+from elman.training.checkpoint import Best, Snapshot, StageResult, Store, TrainingState
+from elman.training.distributed import Group, choose_device, join
+from elman.training.objective import Measure, Objective
+from elman.training.optimizer import AdamW
+from elman.training.output import Output, Watch, opened
+from elman.training.pace import BudgetPace, pace_of
+from elman.training.random import Randomness
+from elman.training.recipe import Recipe
+from elman.training.recurrent_options import RecurrentOptions
+from elman.training.signals import stop_requests
+from elman.training.speed import SpeedReport, Step
+
+__all__ = ["Outcome", "Trainer", "train"]
+
+ObjectiveT = TypeVar("ObjectiveT", bound=Objective)
+
+SNAPSHOT_EVERY_STEPS = 20
+MAX_RECOVERIES = 3
+WORST_MEASURE = sys.float_info.max
+"""Measure of an earlier stage's best network, so that every measure of a later stage is better."""
+RANK_SEED = 1_000_003
+"""Distance between the seeds of two processes, a prime."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished or interrupted run: its best model, and why it ended."""
+
+    model: Model
+    stopped: str
+    """"budget", "early", "interrupted", or "complete" where the run to resume had finished before."""
+
+
+def train(
+    prepare: Callable[[Group, Randomness], Recipe[ObjectiveT]],
+    options: RecurrentOptions,
+    *,
+    output: Path | None = None,
+    resume: bool = False,
+    watch: Watch | None = None,
+) -> Outcome:
+    """Train the recipe that `prepare` returns and return the best model by its validation measure.
+
+    Args:
+        prepare: Reads the data and plans the run.
+        options: The options of the task.
+        output: The model's file; beside it are the journal and, until the run ends, its checkpoint.
+        resume: Continue from the checkpoint of an interrupted run.
+        watch: Is called with every event.
+
+    Raises DataError, OptionError, OutputError, ModelFileError, DivergedError.
+    """
+    device = choose_device(options.device, options.precision)
+    with ExitStack() as stack:
+        group = join(device)
+        stack.callback(group.leave)
+        stack.enter_context(_torch_threads(options.threads))
+        stack.enter_context(freed_memory_kept())
+        out = stack.enter_context(opened(output, watch, leads=group.leads))
+        recipe = prepare(group, Randomness(options.seed, group.device))
+        identity = _identity(recipe)
+        store = None if output is None else Store(output, identity)
+        unfinished = _is_unfinished(store, group)
+        if resume and not unfinished:
+            return Outcome(_finished_model(output, identity, group, store), "complete")
+        snapshot = store.load() if resume and store is not None else None
+        out.open_journal(resume=snapshot is not None)
+        out.emit(_start_event(recipe))
+        if store is not None and unfinished and not resume:
+            out.warn("the unfinished run is replaced; --resume would have gone on with it")
+            _clear(store, group)
+        return Trainer(recipe, identity, store, out).run(snapshot)
+
+
+@contextmanager
+def _torch_threads(threads: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads or before)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _identity(recipe: Recipe[ObjectiveT]) -> dict[str, Any]:
+    """Return everything that must be equal for a run to be resumed, by its name in messages."""
+    settings = asdict(recipe.options) | {"time": recipe.plan.time}
+    for name in ("checkpoint_every", "threads"):
+        settings.pop(name)
+    return {
+        **recipe.data_identity(),
+        **settings,
+        "processes": recipe.group.world_size,
+        "version": __version__,
+    }
+
+
+def _is_unfinished(store: Store | None, group: Group) -> bool:
+    """Return whether there is a checkpoint to resume, the same answer in every process."""
+    exists = store is not None and store.file.exists()
+    (count,) = group.all_reduce([], [float(exists)])
+    if count not in (0.0, float(group.world_size)):
+        raise OutputError(
+            "every process needs the checkpoint",
+            got=f"it in {count:.0f} of {group.world_size}",
+            remedy="give all of them one shared folder",
+        )
+    return bool(count)
+
+
+def _finished_model(
+    output: Path | None, identity: dict[str, Any], group: Group, store: Store | None
+) -> Model:
+    """Return the model in `output` that this very run ended in; raises OptionError, OutputError."""
+    complete = False
+    if group.leads and output is not None and output.exists():
+        card = Model.load(output).card
+        complete = card.get("training", {}).get("stopped") in ("budget", "early")
+        if complete and card.get("identity") != identity:
+            raise OutputError(
+                f"there is nothing to resume, and {output} is the model of another run",
+                remedy="train without --resume to replace it, or choose another -o",
+            )
+    complete = bool(group.broadcast([float(complete)])[0])
+    if not complete or output is None or store is None:
+        raise OptionError(
+            "resume",
+            got="no checkpoint" + (f" beside {output}" if output else ", for no output"),
+            expected="that of an interrupted run",
+            remedy="train without it, from the beginning",
+        )
+    model = Model.load(output)
+    _clear(store, group)
+    return model
+
+
+def _clear(store: Store | None, group: Group) -> None:
+    """Remove what only an unfinished run needs."""
+    if store is not None and group.leads:
+        store.clear()
+
+
+def _start_event(recipe: Recipe[ObjectiveT]) -> dict[str, Any]:
+    """Return the event that starts a run: its data, its network, its plan and its machine."""
+    shapes = recipe.config.parameters().values()
+    return {
+        "event": "start",
+        "elman": __version__,
+        "task": recipe.config.task,
+        **recipe.start_facts(),
+        "network": asdict(recipe.config),
+        "parameters": sum(math.prod(shape) for shape in shapes),
+        "plan": asdict(recipe.plan),
+        "device": str(recipe.group.device),
+        "processes": recipe.group.world_size,
+        "threads": torch.get_num_threads(),
+    }
+
+
+class Trainer(Generic[ObjectiveT]):
+    """Trains the stages of a recipe one after the other and writes the model."""
+
+    def __init__(
+        self,
+        recipe: Recipe[ObjectiveT],
+        identity: dict[str, Any],
+        store: Store | None,
+        output: Output,
+    ) -> None:
+        """Prepare a run that keeps its checkpoints in `store`, or nowhere, and its files in `output`."""
+        self.recipe, self.identity, self.store, self.output = recipe, identity, store, output
+        self.group, self.random = recipe.group, recipe.random
+        self.earlier: list[StageResult] = []
+        self.checkpoint_failed = False
+
+    def run(self, snapshot: Snapshot | None) -> Outcome:
+        """Train all stages, from `snapshot` if there is one, and return the best network as a model.
+
+        Raises DivergedError, but writes the best network of before first.
+        """
+        self.earlier = [] if snapshot is None else snapshot.numbers["earlier"]
+        previous: Best | None = None
+        diverged: DivergedError | None = None
+        with stop_requests() as stop_requested:
+            while True:
+                self._begin_stage(previous)
+                if snapshot is not None:
+                    self.state.restore(snapshot, self.group, self.random)
+                    self.output.emit({"event": "resume", "step": self.state.progress.step})
+                    snapshot = None
+                try:
+                    stopped = self._train_stage(stop_requested)
+                except DivergedError as error:
+                    stopped, diverged = "diverged", error
+                best = self.state.best
+                if best is None:
+                    raise diverged or DataError("the held-out part could not be measured")
+                result = self.recipe.evaluate(self.earlier, self.objective, best)
+                following = self._next_stage(stopped, best)
+                if following is None:
+                    break
+                improving = {"improving": self._is_improving(stopped)}
+                self.earlier = [*self.earlier, improving | following | result]
+                # The model keeps this network if the next stage is interrupted before its first evaluation.
+                previous = replace(best, value=WORST_MEASURE)
+            model = self._finish(best, result, stopped)
+        self.output.emit({"event": "end", "stopped": stopped, "card": dict(model.card)})
+        if diverged is not None:
+            raise diverged
+        return Outcome(model, stopped)
+
+    def _begin_stage(self, previous: Best | None) -> None:
+        """Make the network of the next stage, its optimizer and its pace."""
+        with self.random.making():
+            self.objective, self.schedule = self.recipe.stage(self.earlier)
+        network, schedule = self.objective.network, self.schedule
+        network.to(self.group.device)
+        self.random.give(network)
+        if not self.group.leads:
+            # Every process has the same network, but draws dropout of its own.
+            self.random.seed(self.recipe.plan.seed + RANK_SEED * self.group.rank)
+        decayed = [weight for weight in network.parameters() if weight.ndim > 1]
+        others = [weight for weight in network.parameters() if weight.ndim <= 1]
+        optimizer = AdamW(
+            [
+                {"params": decayed, "weight_decay": schedule.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=schedule.learning_rate,
+            betas=(0.9, 0.98),
+        )
+        average = Average(network, schedule.average)
+        self.state = TrainingState(self.objective, optimizer, average, self.earlier, best=previous)
+        self.pace = pace_of(schedule, self.objective)
+        self.resume_from: Snapshot | None = None
+
+    def _train_stage(self, stop_requested: threading.Event) -> str:
+        """Take steps until the stage ends; return why: "budget", "early" or "interrupted".
+
+        Raises DivergedError where numbers that are not finite come back after three recoveries.
+        """
+        # A snapshot is good when a step from it came out finite; until then `pending` waits.
+        good = pending = self.state.capture(self.group, self.random)
+        if isinstance(self.pace, BudgetPace) and self.schedule.time is not None:
+            seconds = self.objective.seconds_to_measure() if self.group.leads else 0.0
+            self.pace.expect_evaluation(*self.group.broadcast([seconds]))
+        saved = time.monotonic()
+        began = time.monotonic() - self.state.progress.elapsed
+        report = SpeedReport(self.objective.unit, self.output.emit)
+        while True:
+            # `_recover` replaces the progress
+            progress = self.state.progress
+            if self.pace.is_evaluation_due(progress):
+                value = self._evaluate()
+                if not math.isfinite(value):
+                    self._recover(good, f"the held-out loss is {value}")
+                    continue
+                if (ended := self.pace.end(progress)) is not None:
+                    return ended
+            self.pace.before_step(progress)
+            if progress.step % SNAPSHOT_EVERY_STEPS == 0:
+                pending = self.state.capture(self.group, self.random)
+            if time.monotonic() - saved > self.schedule.checkpoint_every:
+                self._save_checkpoint(good)
+                saved = time.monotonic()
+            step = self._step(time.monotonic() - began, stop_requested.is_set())
+            progress.elapsed = step.elapsed
+            if step.stop:
+                break
+            if step.culprit:
+                self._recover(good, step.culprit)
+                continue
+            good = pending
+            report.add(step, progress, self.pace.share_done(progress))
+        if progress.step == 0 and self.state.best is None:
+            raise KeyboardInterrupt
+        self.output.warn("interrupted: the best so far is kept")
+        if self.state.best is None:
+            self._evaluate()
+        self.resume_from = good
+        return "interrupted"
+
+    def _step(self, elapsed: float, stop: bool) -> Step:
+        """Take the gradient of one batch; update the weights unless a number is not finite or to stop."""
+        objective, progress, optimizer = self.objective, self.state.progress, self.state.optimizer
+        while progress.index >= objective.steps_in_epoch(progress.epoch):
+            progress.epoch, progress.index = progress.epoch + 1, 0
+        summed, count = objective.loss(progress.epoch, progress.index)
+        optimizer.zero_grad()
+        torch.autograd.backward(summed / count)
+        weights = objective.network.parameters()
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        # one message for all: the gradients, the loss, the lead's clock, and whether any process is to stop
+        numbers = [summed.item(), elapsed if self.group.leads else 0.0, float(stop)]
+        total_loss, elapsed, stops = self.group.all_reduce(gradients, numbers)
+        loss, norm = total_loss / count, optimizer.norm()
+        culprit = self._culprit(loss, norm)
+        highest = self.schedule.learning_rate * progress.rate_scale
+        rate = highest * self.pace.rate_share(progress)
+        if not culprit and not stops:
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = rate
+            optimizer.clipped_step(norm, self.schedule.clip)
+            self.state.average.follow(progress.step)
+            objective.advance()
+            progress.step += 1
+            progress.index += 1
+        return Step(loss, norm, rate, count, elapsed, bool(stops), culprit)
+
+    def _culprit(self, loss: float, norm: float) -> str:
+        """Return a sentence about the first number that is not finite, "" where all are finite."""
+        if not math.isfinite(loss):
+            return f"the loss is {loss}"
+        if math.isfinite(norm):
+            return ""
+        for name, weight in self.objective.network.named_parameters():
+            if weight.grad is not None and not bool(torch.isfinite(weight.grad).all()):
+                return f"the gradient of {name} is not finite"
+        return f"the norm of the gradient is {norm}"
+
+    def _evaluate(self) -> float:
+        """Measure the averaged weights on the validation set, keep the best, and return the measure."""
+        state, progress = self.state, self.state.progress
+        started = time.monotonic()
+        with state.average.applied():
+            measure = self.objective.measure() if self.group.leads else Measure(0.0)
+            value, seconds = self.group.broadcast([measure.value, time.monotonic() - started])
+            if isinstance(self.pace, BudgetPace):
+                self.pace.evaluation_seconds = seconds
+            if not math.isfinite(value):
+                return value
+            better = state.best is None or value < state.best.value
+            if better:
+                state.best = Best(value, progress.step, self.objective.network.arrays())
+        progress.evaluated, progress.measured = self.pace.share_done(progress), progress.step
+        progress.waited = 0 if better else progress.waited + 1
+        self.output.emit(
+            {
+                "event": "evaluation",
+                "step": progress.step,
+                "best": better,
+                **measure.facts,
+                "evaluation_seconds": round(seconds, 3),
+            }
+        )
+        return value
+
+    def _recover(self, snapshot: Snapshot, culprit: str) -> None:
+        """Go back to `snapshot` at half the learning rate; raises DivergedError after three times."""
+        progress, best = self.state.progress, self.state.best
+        if progress.recoveries >= MAX_RECOVERIES:
+            raise DivergedError(
+                f"training diverged at step {progress.step} after {progress.recoveries} recoveries",
+                got=culprit,
+                remedy="lower --learning-rate or --clip",
+            )
+        self.state.restore(snapshot, self.group, self.random)
+        kept = self.state.best
+        if kept is None or (best is not None and best.value < kept.value):
+            self.state.best = best
+        restored = self.state.progress
+        restored.elapsed = progress.elapsed
+        restored.recoveries = progress.recoveries + 1
+        restored.rate_scale = progress.rate_scale / 2
+        self.output.emit(
+            {
+                "event": "recovery",
+                "step": progress.step,
+                "culprit": culprit,
+                "back_to_step": restored.step,
+                "rate_scale": restored.rate_scale,
+            }
+        )
+
+    def _save_checkpoint(self, snapshot: Snapshot) -> None:
+        """Write `snapshot` to the store; where that fails, training continues and one warning says so."""
+        if self.store is None or not self.group.leads:
+            return
+        try:
+            self.store.save(snapshot)
+            self.checkpoint_failed = False
+        except OutputError as error:
+            if not self.checkpoint_failed:
+                self.output.warn(f"{error}; training goes on without a new checkpoint")
+            self.checkpoint_failed = True
+
+    def _is_improving(self, stopped: str) -> bool:
+        """Return whether the budget ended while the last of several evaluations was the best."""
+        best, progress = self.state.best, self.state.progress
+        last_is_best = best is not None and best.step == progress.step
+        return stopped == "budget" and last_is_best and self.schedule.evaluations > 1
+
+    def _next_stage(self, stopped: str, best: Best) -> StageResult | None:
+        """Return what the recipe says about the stage after this one, None where the run ends."""
+        if stopped not in ("budget", "early"):
+            return None
+        steps = self.pace.total_steps(self.state.progress)
+        following = self.recipe.next_stage(self.earlier, best, steps)
+        if following is not None:
+            facts = {"steps": following["steps"], "next": following.get("next")}
+            self.output.emit({"event": "stage", **facts})
+        return following
+
+    def _finish(self, best: Best, result: StageResult, stopped: str) -> Model:
+        """Return the best network as a model with its card, written to the output."""
+        card = self._card(best, result, stopped) if self.group.leads else {}
+        model = Model(*self.recipe.finish(best, result), card)
+        self.output.save(model)
+        if stopped != "interrupted":
+            _clear(self.store, self.group)
+        if self.resume_from is not None:
+            self._save_checkpoint(self.resume_from)
+        return model
+
+    def _card(self, best: Best, result: StageResult, stopped: str) -> dict[str, Any]:
+        """Return how the model was trained, on what, and how good it is, as JSON reads it back."""
+        progress = self.state.progress
+        steps = max(1, self.objective.steps_in_epoch(progress.epoch))
+        refit = bool(self.earlier) and best.value < WORST_MEASURE
+        card = {
+            "version": __version__,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **self.recipe.card_facts(best, result, refit),
+            "training": {
+                "steps": progress.step,
+                "best_step": best.step,
+                "epochs": progress.epoch + progress.index / steps,
+                "seconds": round(progress.elapsed, 3),
+                "recoveries": progress.recoveries,
+                "stopped": stopped,
+                # A last stage without evaluations cannot tell, so the earlier ones count too.
+                "improving": self._is_improving(stopped)
+                or any(stage["improving"] for stage in self.earlier),
+            },
+            "settings": asdict(self.recipe.plan),
+            "identity": self.identity,
+        }
+        return dict(json.loads(json.dumps(card)))
