@@ -35,16 +35,12 @@ TORCH_FOLDERS, TORCH_FILES = (
     {"train", "network_torch", "objective", "sampled_softmax"},
 )
 # What still imports upwards or sideways since the files were moved: (file, what it imports).
-KNOWN = {
-    ("training.progress", "language.predictor"),
-}
+KNOWN: set[tuple[str, str]] = set()
 # Shared files that still know a task by its name. The list only gets shorter.
 KNOWN_TASK_NAMES = {
-    "cli.demo",
     "serve.replies",
     "serve.routes_explain",
     "serve.service",
-    "training.progress",
 }
 # "forecast" is also a kind of picture.
 PICTURES = {"draw.charts", "draw.figures", "draw.plots"}

@@ -106,6 +106,9 @@ class LengthTask:
     def replies_type(self) -> type[LengthReplies]:
         return LengthReplies
 
+    def display(self) -> Any:
+        raise NotImplementedError
+
     def open(self, model: Model, storage: str) -> LengthPredictor:
         return LengthPredictor(model, storage)
 

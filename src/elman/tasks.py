@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Reading,
         TrainingFiles,
     )
+    from elman.training.task_display import TaskDisplay
     from elman.training.trainer import Outcome
 
 __all__ = ["TASKS", "Task", "model_types", "open_model", "task_of"]
@@ -86,6 +87,9 @@ class Task(Protocol[P, O]):
 
     def replies_type(self) -> type[Replies]:
         """Return the class that answers the server's requests with a predictor."""
+
+    def display(self) -> TaskDisplay:
+        """Return the words of the task about its training runs."""
 
     def open(self, model: Model, storage: str) -> P:
         """Return a predictor; `storage` is that of the weights, "float32" or "bf16"."""

@@ -389,7 +389,7 @@ def test_series_of_equal_length_and_a_test_set_of_one_class(
         (tmp_path / "valid.csv").write_text(f"says,mood\ngood food,+\n{more}")
         ran = run("train", folder / "texts.csv", *mood, "-o", model, *SMALL)
         assert ran.code == 0, ran.err
-        assert ("the test set has one class alone" in ran.out) == alone
+        assert ("the test set has one class only" in ran.out) == alone
 
 
 def test_files_without_labels_are_refused(folder: Path, run: Any, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_two_processes_resume_exactly(manual_file: Path, tmp_path: Path) -> None
     assert checkpoint.exists()
     done = launch(2, manual_file, part, *more, "--resume")
     assert done.returncode == 0, done.stderr
-    assert "going on from step" in done.stderr
+    assert "resuming from step" in done.stderr
     one, other = load(whole).model.arrays, load(part).model.arrays
     assert all(np.array_equal(one[name], other[name]) for name in one)
 

@@ -13,9 +13,10 @@ from rich.text import Text
 
 from elman.errors import OutputError
 from elman.language import synthetic_meals, synthetic_stories
+from elman.language.display import LanguageDisplay
 from elman.language.estimator import LanguageModel
 from elman.language.options import LanguageOptions
-from elman.training.display import duration, visible
+from elman.training.formatting import duration, visible
 from elman.training.progress import TrainingDisplay
 
 __all__ = ["MEALS", "MOVED", "meals_model", "run", "worst_error"]
@@ -106,14 +107,14 @@ def _show_why(
 
 def _fit(model: LanguageModel, text: str, path: Path, to_stderr: bool) -> LanguageModel:
     """Train `model`, write it to the file `path` and show the run."""
-    with TrainingDisplay(to_stderr=to_stderr, output=str(path)) as display:
+    with TrainingDisplay(LanguageDisplay(), to_stderr=to_stderr, output=str(path)) as display:
         model.fit(text, output=path, watch=display.watch)
         if model.stopped_ == "interrupted":
             from elman.training.checkpoint import Store
 
             Store(path, {}).clear()  # so that the next demonstration starts from the beginning
             raise KeyboardInterrupt
-        display.finish("language", model.stopped_, model.card_)
+        display.finish(model.stopped_, model.card_)
     return model
 
 

@@ -53,7 +53,7 @@ def info(
     for name, value in {"text": text, "svg": svg, **reading}.items():
         if value is not None:
             raise OptionError(f"--{name}", got="no --memory", expected="--memory with it")
-    from elman.training.display import describe_installation, describe_model, print_facts
+    from elman.training.formatting import describe_installation, describe_model, print_facts
 
     facts = describe_installation() if model is None else describe_model(model)
     if json_:

@@ -124,7 +124,7 @@ def _print_ranking(ranking: Ranking, json_: bool) -> None:
     if json_:
         print_json(ranking.details)
         return
-    from elman.training.display import print_predictions
+    from elman.training.formatting import print_predictions
 
     print_predictions(ranking.text, [*ranking.shares])
 
@@ -184,7 +184,7 @@ def generate(
     if json_:
         print_json({"prompt": prompt, "text": "".join(pieces)} | more)
     else:
-        from elman.training.display import write_text
+        from elman.training.formatting import write_text
 
         write_text(chain([prompt], pieces, ["\n"]))
 

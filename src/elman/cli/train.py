@@ -120,7 +120,7 @@ def _train(
     check_output(Path(output))
     with ExitStack() as stack:
         display = stack.enter_context(
-            TrainingDisplay(to_stderr=json_, output=output, wording=as_typed)
+            TrainingDisplay(task.display(), to_stderr=json_, output=output, wording=as_typed)
         )
         if watch and display.leads:
             display.say(f"the run as it goes on: {_open(stack, Path(output), resume)}", "bold")
@@ -130,7 +130,7 @@ def _train(
             data, training_options, output=Path(output), resume=resume, watch=display.watch
         )
         card = dict(outcome.model.card)
-        display.finish(task.name, outcome.stopped, card)
+        display.finish(outcome.stopped, card)
     if json_ and display.leads:
         print_json({"model": output, "stopped": outcome.stopped, "card": card})
     if outcome.stopped == "interrupted":

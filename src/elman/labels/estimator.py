@@ -16,6 +16,7 @@ from elman.errors import DataError
 from elman.files.model import Model
 from elman.labels.codec import Labels
 from elman.labels.dataset import Sequences
+from elman.labels.display import LabelsDisplay
 from elman.labels.metrics import Classification
 from elman.labels.options import ClassifierOptions, RegressorOptions, TaggerOptions
 from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
@@ -34,6 +35,7 @@ Targets: TypeAlias = Sequence[Any] | np.ndarray
 
 class _SequenceEstimator(Estimator):
     task: ClassVar[str]
+    display_type = LabelsDisplay
 
     def _sequences(self, X: Any, *, reset: bool = False) -> Sequences:
         """Return `X` as sequences; an array ``[N, T]`` first passes scikit-learn's validation."""

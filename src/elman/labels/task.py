@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from elman.labels.examples import LabelledSequences
     from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
     from elman.tables.column_kinds import ColumnKinds
+    from elman.training.task_display import TaskDisplay
     from elman.training.trainer import Outcome
 
 __all__ = ["ClassifyTask", "RegressTask", "TagTask"]
@@ -71,6 +72,12 @@ class _LabelledTask(Generic[P]):
     def replies_type(self) -> type[Replies]:
         """Return the class that answers the server's requests with a predictor."""
         raise NotImplementedError
+
+    def display(self) -> TaskDisplay:
+        """Return the words of the task about its training runs."""
+        from elman.labels.display import LabelsDisplay
+
+        return LabelsDisplay()
 
     def open(self, model: Model, storage: str) -> P:
         """Return a predictor; raises OptionError where `storage` is not "float32"."""

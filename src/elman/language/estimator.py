@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Unpack, cast
 
 from elman.errors import DataError
+from elman.language.display import LanguageDisplay
 from elman.language.options import LanguageOptions
 from elman.language.predictor import Evaluation, LanguagePredictor
 from elman.language.sampling import GenerationOptions, Predictions
@@ -56,6 +57,7 @@ class LanguageModel(Estimator):
 
     options = LanguageOptions
     predictor_type = LanguagePredictor
+    display_type = LanguageDisplay
 
     def fit(
         self,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from elman.language.predictor import LanguagePredictor
     from elman.language.replies import LanguageReplies
     from elman.tables.column_kinds import ColumnKinds
+    from elman.training.task_display import TaskDisplay
     from elman.training.trainer import Outcome
 
 __all__ = ["ExplanationWithEquations", "LanguageTask", "Replacement", "warn_of_unknown_tokens"]
@@ -68,6 +69,12 @@ class LanguageTask:
         from elman.language.replies import LanguageReplies
 
         return LanguageReplies
+
+    def display(self) -> TaskDisplay:
+        """Return the words of the task about its training runs."""
+        from elman.language.display import LanguageDisplay
+
+        return LanguageDisplay()
 
     def open(self, model: Model, storage: str) -> LanguagePredictor:
         """Return a predictor whose weights are stored as `storage`, "float32" or "bf16"."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from elman.engine.shapes import whole_number
 from elman.errors import OptionError
+from elman.series.display import SeriesDisplay
 from elman.series.forecast import Forecast
 from elman.series.options import ForecasterOptions
 from elman.series.predictor import ForecastPredictor
@@ -43,6 +44,7 @@ class Forecaster(Estimator):
 
     options = ForecasterOptions
     predictor_type = ForecastPredictor
+    display_type = SeriesDisplay
 
     def _fitted(self) -> ForecastPredictor:
         return cast(ForecastPredictor, super()._fitted())

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from elman.series.replies import ForecastReplies
     from elman.series.series import SeriesSet
     from elman.tables.column_kinds import ColumnKinds
+    from elman.training.task_display import TaskDisplay
     from elman.training.trainer import Outcome
 
 __all__ = ["ForecastTask"]
@@ -79,6 +80,12 @@ class ForecastTask:
         from elman.series.replies import ForecastReplies
 
         return ForecastReplies
+
+    def display(self) -> TaskDisplay:
+        """Return the words of the task about its training runs."""
+        from elman.series.display import SeriesDisplay
+
+        return SeriesDisplay()
 
     def open(self, model: Model, storage: str) -> ForecastPredictor:
         """Return a predictor; raises OptionError where `storage` is not "float32"."""

@@ -34,7 +34,7 @@ from elman.series.windows import WindowRule
 from elman.tables.scaler import Scaler
 from elman.training.checkpoint import Best, StageResult
 from elman.training.distributed import Group
-from elman.training.output import Watch
+from elman.training.journal import Watch
 from elman.training.plan import Schedule
 from elman.training.random import Randomness
 from elman.training.recipe import Recipe

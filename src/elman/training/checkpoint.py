@@ -166,8 +166,15 @@ def _own_lanes(lanes: Mapping[str, np.ndarray], group: Group) -> list[LayerState
 class Store:
     """The folder beside the model that keeps the checkpoint of an unfinished run."""
 
-    def __init__(self, output: Path, identity: Mapping[str, Any]) -> None:
-        """Keep the run that trains the model `output`; a run with another `identity` cannot resume it."""
+    def __init__(self, output: Path, identity: Mapping[str, Any], *, leads: bool = True) -> None:
+        """Keep the run that trains the model `output`.
+
+        Args:
+            output: The model's file.
+            identity: Settings and data by name; a run with another identity cannot resume this one.
+            leads: Whether this process writes; `save` and `clear` do nothing in the others.
+        """
+        self.leads = leads
         self.folder = folder_of(output)
         self.file = self.folder / "state.safetensors"
         self.identity = dict(identity)
@@ -177,6 +184,8 @@ class Store:
 
         Raises OutputError, and then the checkpoint of before is still there.
         """
+        if not self.leads:
+            return
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -217,6 +226,8 @@ class Store:
 
     def clear(self) -> None:
         """Remove the checkpoint, and the folder where nothing of the user is in it."""
+        if not self.leads:
+            return
         self.file.unlink(missing_ok=True)
         with suppress(OSError):
             for unfinished in self.folder.glob(".elman-*.tmp"):  # left by a kill inside a save

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias, TypeVar, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from elman.engine.shapes import whole_number
 from elman.errors import MissingDependencyError, NotFittedError, OptionError, installing, printable
 from elman.files.model import Model, check_output
 from elman.inspect.predictor import Inspectable
+from elman.training.journal import Event, Watch
 from elman.training.options import Options, members_of
 from elman.training.progress import TrainingDisplay
 from elman.training.recurrent_options import RecurrentOptions
+from elman.training.task_display import TaskDisplay
 
 try:
     from sklearn import exceptions
@@ -30,7 +32,6 @@ except ImportError as error:
 __all__ = ["Estimator", "needs_torch"]
 
 Self = TypeVar("Self", bound="Estimator")
-Watch: TypeAlias = Callable[[dict[str, Any]], None]
 
 
 class _BeforeFitError(NotFittedError, exceptions.NotFittedError):  # type: ignore[misc]
@@ -80,6 +81,8 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
     options: ClassVar[type[RecurrentOptions]]
     predictor_type: ClassVar[type[Any]]
     """The class of the predictor that opens a model of this task."""
+    display_type: ClassVar[type[TaskDisplay]]
+    """The class of the words about its runs, for `verbose`."""
 
     __repr__ = BaseEstimator.__repr__
 
@@ -153,10 +156,10 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
             yield watch
             return
         name = None if output is None else str(output)
-        with TrainingDisplay(to_stderr=False, output=name) as display:
-            ends: list[dict[str, Any]] = []
+        with TrainingDisplay(self.display_type(), to_stderr=False, output=name) as display:
+            ends: list[Event] = []
 
-            def tell(event: dict[str, Any]) -> None:
+            def tell(event: Event) -> None:
                 display.watch(event)
                 if event["event"] == "end":
                     ends.append(event)
@@ -165,7 +168,7 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
 
             yield tell
             for end in ends:
-                display.finish(display.task, end["stopped"], end["card"])
+                display.finish(end["stopped"], end["card"])
 
     def _keep(self: Self, outcome: Any) -> Self:
         self.model_ = outcome.model

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from elman.errors import OutputError
 
-__all__ = ["Journal"]
+__all__ = ["Event", "Journal", "Watch"]
+
+Event: TypeAlias = dict[str, Any]
+"""Something that happened in a run, as JSON: its name under "event", and facts by name."""
+Watch: TypeAlias = Callable[[Event], None]
+"""A function that is called with every event of a run."""
 
 
 class Journal:
@@ -31,7 +37,7 @@ class Journal:
         except OSError as error:
             raise OutputError(f"cannot write {self.path}", got=error.strerror) from error
 
-    def __call__(self, event: dict[str, Any]) -> None:
+    def __call__(self, event: Event) -> None:
         """Write one event, NaN and infinity as null; raises OutputError."""
         line = {
             name: None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeAlias
 
 from filelock import FileLock, Timeout
 
 from elman.errors import OutputError
 from elman.files.model import Model, check_output
-from elman.training.journal import Journal
+from elman.training.journal import Event, Journal, Watch
 
-__all__ = ["Event", "Output", "Watch", "opened"]
-
-Event: TypeAlias = dict[str, Any]
-"""What happened in a run, as JSON: its name under "event", and facts by name."""
-Watch: TypeAlias = Callable[[Event], None]
+__all__ = ["Output", "opened"]
 
 
 class Output:

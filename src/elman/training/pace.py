@@ -59,6 +59,15 @@ class Pace(ABC):
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
+        self.evaluation_seconds = 0.0
+        """How long the last evaluation took."""
+        self.reserve = 0.0
+        """Seconds of a budget of time kept for the last evaluation."""
+
+    def expect_evaluation(self, seconds: float) -> None:
+        """Reserve time for the last evaluation, which a probe says takes so many seconds."""
+        self.evaluation_seconds = seconds
+        self.reserve = min(seconds, MAX_RESERVE * (self.schedule.time or 0.0))
 
     @abstractmethod
     def share_done(self, progress: Progress) -> float:
@@ -91,15 +100,6 @@ class BudgetPace(Pace):
         """Begin a stage of so many `steps`, None where a budget of time ends it."""
         super().__init__(schedule)
         self.steps = steps
-        self.evaluation_seconds = 0.0
-        """How long an evaluation takes, as last measured."""
-        self.reserve = 0.0
-        """Seconds of a budget of time kept for the last evaluation."""
-
-    def expect_evaluation(self, seconds: float) -> None:
-        """Reserve time for the last evaluation, which a probe says takes so many seconds."""
-        self.evaluation_seconds = seconds
-        self.reserve = min(seconds, MAX_RESERVE * (self.schedule.time or 0.0))
 
     def share_done(self, progress: Progress) -> float:
         """Return how far through the budget the stage is, from 0 to 1."""

@@ -25,21 +25,23 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from elman._version import __version__
-from elman.errors import DataError, DivergedError, OptionError, OutputError
+from elman.errors import DataError, DivergedError, OutputError
 from elman.files.model import Model
 from elman.training.allocator import freed_memory_kept
 from elman.training.averaging import Average
 from elman.training.checkpoint import Best, Snapshot, StageResult, Store, TrainingState
 from elman.training.distributed import Group, choose_device, join
+from elman.training.journal import Event, Watch
 from elman.training.objective import Measure, Objective
 from elman.training.optimizer import AdamW
-from elman.training.output import Output, Watch, opened
-from elman.training.pace import BudgetPace, pace_of
+from elman.training.output import Output, opened
+from elman.training.pace import pace_of
 from elman.training.random import Randomness
 from elman.training.recipe import Recipe
 from elman.training.recurrent_options import RecurrentOptions
+from elman.training.resume import finished_model, identity_of, is_unfinished
 from elman.training.signals import stop_requests
-from elman.training.speed import SpeedReport, Step
+from elman.training.steps import SpeedReport, Step, find_culprit
 
 __all__ = ["Outcome", "Trainer", "train"]
 
@@ -89,17 +91,20 @@ def train(
         stack.enter_context(freed_memory_kept())
         out = stack.enter_context(opened(output, watch, leads=group.leads))
         recipe = prepare(group, Randomness(options.seed, group.device))
-        identity = _identity(recipe)
-        store = None if output is None else Store(output, identity)
-        unfinished = _is_unfinished(store, group)
+        identity = identity_of(recipe)
+        store = None if output is None else Store(output, identity, leads=group.leads)
+        unfinished = is_unfinished(store, group)
         if resume and not unfinished:
-            return Outcome(_finished_model(output, identity, group, store), "complete")
+            model = finished_model(output, identity, group)
+            if store is not None:
+                store.clear()
+            return Outcome(model, "complete")
         snapshot = store.load() if resume and store is not None else None
         out.open_journal(resume=snapshot is not None)
         out.emit(_start_event(recipe))
         if store is not None and unfinished and not resume:
             out.warn("the unfinished run is replaced; --resume would have gone on with it")
-            _clear(store, group)
+            store.clear()
         return Trainer(recipe, identity, store, out).run(snapshot)
 
 
@@ -113,65 +118,7 @@ def _torch_threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _identity(recipe: Recipe[ObjectiveT]) -> dict[str, Any]:
-    """Return everything that must be equal for a run to be resumed, by its name in messages."""
-    settings = asdict(recipe.options) | {"time": recipe.plan.time}
-    for name in ("checkpoint_every", "threads"):
-        settings.pop(name)
-    return {
-        **recipe.data_identity(),
-        **settings,
-        "processes": recipe.group.world_size,
-        "version": __version__,
-    }
-
-
-def _is_unfinished(store: Store | None, group: Group) -> bool:
-    """Return whether there is a checkpoint to resume, the same answer in every process."""
-    exists = store is not None and store.file.exists()
-    (count,) = group.all_reduce([], [float(exists)])
-    if count not in (0.0, float(group.world_size)):
-        raise OutputError(
-            "every process needs the checkpoint",
-            got=f"it in {count:.0f} of {group.world_size}",
-            remedy="give all of them one shared folder",
-        )
-    return bool(count)
-
-
-def _finished_model(
-    output: Path | None, identity: dict[str, Any], group: Group, store: Store | None
-) -> Model:
-    """Return the model in `output` that this very run ended in; raises OptionError, OutputError."""
-    complete = False
-    if group.leads and output is not None and output.exists():
-        card = Model.load(output).card
-        complete = card.get("training", {}).get("stopped") in ("budget", "early")
-        if complete and card.get("identity") != identity:
-            raise OutputError(
-                f"there is nothing to resume, and {output} is the model of another run",
-                remedy="train without --resume to replace it, or choose another -o",
-            )
-    complete = bool(group.broadcast([float(complete)])[0])
-    if not complete or output is None or store is None:
-        raise OptionError(
-            "resume",
-            got="no checkpoint" + (f" beside {output}" if output else ", for no output"),
-            expected="that of an interrupted run",
-            remedy="train without it, from the beginning",
-        )
-    model = Model.load(output)
-    _clear(store, group)
-    return model
-
-
-def _clear(store: Store | None, group: Group) -> None:
-    """Remove what only an unfinished run needs."""
-    if store is not None and group.leads:
-        store.clear()
-
-
-def _start_event(recipe: Recipe[ObjectiveT]) -> dict[str, Any]:
+def _start_event(recipe: Recipe[ObjectiveT]) -> Event:
     """Return the event that starts a run: its data, its network, its plan and its machine."""
     shapes = recipe.config.parameters().values()
     return {
@@ -272,14 +219,13 @@ class Trainer(Generic[ObjectiveT]):
         """
         # A snapshot is good when a step from it came out finite; until then `pending` waits.
         good = pending = self.state.capture(self.group, self.random)
-        if isinstance(self.pace, BudgetPace) and self.schedule.time is not None:
+        if self.schedule.time is not None:
             seconds = self.objective.seconds_to_measure() if self.group.leads else 0.0
             self.pace.expect_evaluation(*self.group.broadcast([seconds]))
         saved = time.monotonic()
         began = time.monotonic() - self.state.progress.elapsed
         report = SpeedReport(self.objective.unit, self.output.emit)
         while True:
-            # `_recover` replaces the progress
             progress = self.state.progress
             if self.pace.is_evaluation_due(progress):
                 value = self._evaluate()
@@ -312,7 +258,10 @@ class Trainer(Generic[ObjectiveT]):
         return "interrupted"
 
     def _step(self, elapsed: float, stop: bool) -> Step:
-        """Take the gradient of one batch; update the weights unless a number is not finite or to stop."""
+        """Compute the gradient of one batch and update the weights.
+
+        The weights stay as they are where a number is not finite or any process is to `stop`.
+        """
         objective, progress, optimizer = self.objective, self.state.progress, self.state.optimizer
         while progress.index >= objective.steps_in_epoch(progress.epoch):
             progress.epoch, progress.index = progress.epoch + 1, 0
@@ -321,11 +270,11 @@ class Trainer(Generic[ObjectiveT]):
         torch.autograd.backward(summed / count)
         weights = objective.network.parameters()
         gradients = [weight.grad for weight in weights if weight.grad is not None]
-        # one message for all: the gradients, the loss, the lead's clock, and whether any process is to stop
+        # Sum the gradients, the loss, the lead's clock and the requests to stop in one message.
         numbers = [summed.item(), elapsed if self.group.leads else 0.0, float(stop)]
         total_loss, elapsed, stops = self.group.all_reduce(gradients, numbers)
         loss, norm = total_loss / count, optimizer.norm()
-        culprit = self._culprit(loss, norm)
+        culprit = find_culprit(objective.network, loss, norm)
         highest = self.schedule.learning_rate * progress.rate_scale
         rate = highest * self.pace.rate_share(progress)
         if not culprit and not stops:
@@ -338,17 +287,6 @@ class Trainer(Generic[ObjectiveT]):
             progress.index += 1
         return Step(loss, norm, rate, count, elapsed, bool(stops), culprit)
 
-    def _culprit(self, loss: float, norm: float) -> str:
-        """Return a sentence about the first number that is not finite, "" where all are finite."""
-        if not math.isfinite(loss):
-            return f"the loss is {loss}"
-        if math.isfinite(norm):
-            return ""
-        for name, weight in self.objective.network.named_parameters():
-            if weight.grad is not None and not bool(torch.isfinite(weight.grad).all()):
-                return f"the gradient of {name} is not finite"
-        return f"the norm of the gradient is {norm}"
-
     def _evaluate(self) -> float:
         """Measure the averaged weights on the validation set, keep the best, and return the measure."""
         state, progress = self.state, self.state.progress
@@ -356,8 +294,7 @@ class Trainer(Generic[ObjectiveT]):
         with state.average.applied():
             measure = self.objective.measure() if self.group.leads else Measure(0.0)
             value, seconds = self.group.broadcast([measure.value, time.monotonic() - started])
-            if isinstance(self.pace, BudgetPace):
-                self.pace.evaluation_seconds = seconds
+            self.pace.evaluation_seconds = seconds
             if not math.isfinite(value):
                 return value
             better = state.best is None or value < state.best.value
@@ -405,7 +342,7 @@ class Trainer(Generic[ObjectiveT]):
 
     def _save_checkpoint(self, snapshot: Snapshot) -> None:
         """Write `snapshot` to the store; where that fails, training continues and one warning says so."""
-        if self.store is None or not self.group.leads:
+        if self.store is None:
             return
         try:
             self.store.save(snapshot)
@@ -437,8 +374,8 @@ class Trainer(Generic[ObjectiveT]):
         card = self._card(best, result, stopped) if self.group.leads else {}
         model = Model(*self.recipe.finish(best, result), card)
         self.output.save(model)
-        if stopped != "interrupted":
-            _clear(self.store, self.group)
+        if stopped != "interrupted" and self.store is not None:
+            self.store.clear()
         if self.resume_from is not None:
             self._save_checkpoint(self.resume_from)
         return model

@@ -1,14 +1,17 @@
-"""The events that report the progress of training a few times a second."""
+"""The measurements of a training step, and the events that report them a few times a second."""
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
-from elman.training.checkpoint import Progress
-from elman.training.output import Watch
+import torch
 
-__all__ = ["SpeedReport", "Step"]
+from elman.training.checkpoint import Progress
+from elman.training.journal import Watch
+
+__all__ = ["SpeedReport", "Step", "find_culprit"]
 
 REPORT_EVERY_SECONDS = 0.25
 
@@ -24,6 +27,18 @@ class Step:
     elapsed: float  # seconds of training, by the clock of the lead process
     stop: bool
     culprit: str  # a sentence about a number that is not finite, or ""
+
+
+def find_culprit(network: torch.nn.Module, loss: float, norm: float) -> str:
+    """Return a sentence about the first number of a step that is not finite, "" where all are finite."""
+    if not math.isfinite(loss):
+        return f"the loss is {loss}"
+    if math.isfinite(norm):
+        return ""
+    for name, weight in network.named_parameters():
+        if weight.grad is not None and not bool(torch.isfinite(weight.grad).all()):
+            return f"the gradient of {name} is not finite"
+    return f"the norm of the gradient is {norm}"
 
 
 class SpeedReport:
