@@ -1,4 +1,4 @@
-"""What every estimator shares: parameters made from the options, a model kept, a clear word before `fit`."""
+"""Base class of the estimators: parameters made from the options of a task, and the model after `fit`."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ __all__ = ["Estimator", "needs_torch"]
 Self = TypeVar("Self", bound="Estimator")
 
 
-class _BeforeFitError(NotFittedError, exceptions.NotFittedError):  # type: ignore[misc]
-    """Ours, and the one that scikit-learn's own tools expect."""
+class _NotFittedError(NotFittedError, exceptions.NotFittedError):  # type: ignore[misc]
+    """Elman's error that is scikit-learn's too, because the tools of scikit-learn catch theirs."""
 
 
 @contextmanager
 def needs_torch() -> Iterator[None]:
-    """Raise MissingDependencyError where an import inside fails because torch is not installed."""
+    """Raise MissingDependencyError where an import within the block fails because torch is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -50,19 +50,19 @@ def needs_torch() -> Iterator[None]:
 
 
 def _with_seed(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters with `random_state`, scikit-learn's name, as the `seed`; raises OptionError."""
-    found = dict(parameters)
-    if "random_state" in found:
-        state = found.pop("random_state")
-        if "seed" in found:
+    """Return parameters with scikit-learn's `random_state` renamed to `seed`; raises OptionError."""
+    renamed = dict(parameters)
+    if "random_state" in renamed:
+        state = renamed.pop("random_state")
+        if "seed" in renamed:
             expected = "one of them: they are the same"
             raise OptionError("random_state", got="seed too", expected=expected)
-        found["seed"] = 0 if state is None else whole_number("random_state", state, 0)
-    return found
+        renamed["seed"] = 0 if state is None else whole_number("random_state", state, 0)
+    return renamed
 
 
 def _described(options: type[Options]) -> str:
-    """Return what every parameter is, for the docstring of an estimator."""
+    """Return the help of every parameter, for the docstring of an estimator."""
     lines = [
         "All parameters are given by name; `random_state` is another name of `seed`.",
         "",
@@ -76,7 +76,7 @@ def _described(options: type[Options]) -> str:
 
 
 class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
-    """Base of the estimators; the parameters are the options of its task, all by name."""
+    """Base of the estimators; its parameters are the options of its task, all by name."""
 
     options: ClassVar[type[RecurrentOptions]]
     predictor_type: ClassVar[type[Any]]
@@ -99,8 +99,8 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
         def initialise(self: Estimator, *values: Any, **parameters: Any) -> None:
             known = cls.options.defaults()
             if values:
-                kinds = get_type_hints(cls.options).items()
-                likely = [name for name, kind in kinds if values[0] in members_of(kind)]
+                types = get_type_hints(cls.options).items()
+                likely = [name for name, kind in types if values[0] in members_of(kind)]
                 value = printable(repr(values[0]))
                 call = f"{cls.__name__}({likely[0] if likely else 'name'}={value})"
                 raise TypeError(
@@ -115,7 +115,7 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
             for name, default in known.items():
                 setattr(self, name, parameters.get(name, default))
 
-        # scikit-learn, help() and editors read the parameters from the signature
+        # scikit-learn and help() read the parameters from the signature.
         initialise.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [
                 inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY),
@@ -130,7 +130,7 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
 
     @property
     def random_state(self) -> Any:
-        """The seed of all random numbers, by scikit-learn's name for it."""
+        """The seed of all random numbers; scikit-learn's name for `seed`."""
         return self.seed
 
     @random_state.setter
@@ -149,7 +149,7 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
     def _shown(
         self, verbose: bool, watch: Watch | None, output: str | PathLike[str] | None
     ) -> Iterator[Watch | None]:
-        """Check `output`, then yield what a run tells its events to: `watch`, and a display if `verbose`."""
+        """Check `output`, then yield the watcher of a run: `watch`, together with a display if `verbose`."""
         if output is not None:
             check_output(Path(output))
         if not verbose:
@@ -180,7 +180,7 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
     def _fitted(self) -> Any:
         if not hasattr(self, "predictor_"):
             name = type(self).__name__
-            raise _BeforeFitError(f"this {name} is not fitted", remedy="call fit first")
+            raise _NotFittedError(f"this {name} is not fitted", remedy="call fit first")
         return self.predictor_
 
     def _inspected(self) -> Any:
@@ -190,5 +190,5 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
         return hasattr(self, "predictor_")
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to one file, atomically; raises OutputError where that cannot be."""
+        """Write the model to one file, atomically; raises OutputError where the file cannot be written."""
         self._fitted().save(path)

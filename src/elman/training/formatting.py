@@ -1,4 +1,4 @@
-"""What the command shows a person: the data report, the progress line, tables, text as it comes."""
+"""Durations, sizes, tables of facts and untrusted text, formatted for a terminal."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ __all__ = [
 
 
 def visible(text: str) -> str:
-    r"""Return `text` with control characters but line breaks and tabs shown as U+FFFD.
+    r"""Return `text` with U+FFFD in place of control characters other than line breaks and tabs.
 
-    A text may hold escape sequences that would steer a terminal.
+    Escape sequences in a text could otherwise control the terminal.
 
     >>> visible("a\x1b[2Jb")
     'a\ufffd[2Jb'
@@ -42,7 +42,7 @@ def visible(text: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a span of time as a person reads it.
+    """Return a span of time in words.
 
     >>> duration(5.04), duration(125), duration(7384)
     ('5.0 s', '2:05 min', '2:03:04 h')
@@ -55,7 +55,11 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Return a number of bytes as a person reads it."""
+    """Return a number of bytes with its unit.
+
+    >>> size(900), size(2_135_106)
+    ('900 B', '2 MB')
+    """
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}"
@@ -64,7 +68,7 @@ def size(count: float) -> str:
 
 
 def write_text(pieces: Iterable[str]) -> None:
-    """Write pieces of text to standard output as they come; control characters only to a file."""
+    """Write pieces of text to standard output as they arrive; on a terminal without control characters."""
     terminal = sys.stdout.isatty()
     for piece in pieces:
         safe = visible(piece) if terminal else piece.encode("utf-8", "replace").decode()
@@ -85,7 +89,7 @@ def print_predictions(text: str, predictions: list[tuple[str, float]]) -> None:
 
 
 def facts_table(facts: dict[str, Any]) -> Table:
-    """Return facts by name as a table."""
+    """Return a table with a row of name and value for each fact."""
     columns = Column(style="dim"), Column(overflow="fold")
     table = Table(*columns, show_header=False, box=None, pad_edge=False)
     for name, value in facts.items():
@@ -94,26 +98,29 @@ def facts_table(facts: dict[str, Any]) -> Table:
 
 
 def _shown(value: Any) -> str:
-    """Return a fact as a person reads it; of things in a row a line each, without their own rows."""
+    """Return a value in words, with a line for each object of a list of objects.
+
+    Lists of objects within these objects are left out.
+    """
     if isinstance(value, dict):
-        plain = {key: part for key, part in value.items() if part is not None}
-        rows = [part for part in plain.values() if _is_rows(part)]
+        known = {key: member for key, member in value.items() if member is not None}
+        rows = [member for member in known.values() if _is_rows(member)]
         line = ", ".join(
-            f"{key.replace('_', ' ')} {_shown(part)}"
-            for key, part in plain.items()
-            if not _is_rows(part)
+            f"{key.replace('_', ' ')} {_shown(member)}"
+            for key, member in known.items()
+            if not _is_rows(member)
         )
         return "\n".join([line, *map(_shown, rows)])
     if _is_rows(value):
-        kept = [{key: one for key, one in row.items() if not _is_rows(one)} for row in value]
-        return "\n".join(map(_shown, kept))
+        flat = [{key: cell for key, cell in row.items() if not _is_rows(cell)} for row in value]
+        return "\n".join(map(_shown, flat))
     if isinstance(value, list | tuple):
         return ", ".join(map(_shown, value))
     return str(_number(value))
 
 
 def _is_rows(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
 def _number(value: Any) -> Any:
@@ -123,12 +130,12 @@ def _number(value: Any) -> Any:
 
 
 def print_facts(facts: dict[str, Any]) -> None:
-    """Print facts by name."""
+    """Print a row of name and value for each fact."""
     Console(highlight=False).print(facts_table(facts))
 
 
 def describe_model(path: str) -> dict[str, Any]:
-    """Return what the file at `path` holds: its size, configuration and card."""
+    """Return size, configuration and card of the model file at `path`."""
     from dataclasses import asdict
 
     from elman.files.model import Model
@@ -145,7 +152,7 @@ def describe_model(path: str) -> dict[str, Any]:
 
 
 def describe_installation() -> dict[str, Any]:
-    """Return versions and machine, which kernel runs or why none, and which optional parts are there."""
+    """Return versions, machine, optional packages, and the compiled kernel or why it does not run."""
     import platform
     from importlib import metadata
 

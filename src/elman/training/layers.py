@@ -1,4 +1,4 @@
-"""Recurrent layers of `elman.nn` for the networks of every task."""
+"""Recurrent layers of `elman.nn`, made from a configuration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def recurrent(
     *,
     bidirectional: bool = False,
 ) -> Any:
-    """Return one recurrent layer of `config`'s cell, as `elman.nn` has them."""
+    """Return one recurrent layer with the cell of `config`; `precision` is "float32" or "bf16"."""
     kind: Any = nn.layer_class(find(config.cell))
     how = {"nonlinearity": config.activation} if config.cell == "rnn" else {}
     layer = kind(input_size, hidden_size, bias=config.bias, bidirectional=bidirectional, **how)

@@ -1,4 +1,4 @@
-"""AdamW with its clipping in the same pass over the parameters.
+"""AdamW that clips the gradients in the same pass over the parameters.
 
 Source: I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", arXiv:1711.05101 (2019);
 the clipping is by the norm of all gradients together (R. Pascanu et al., arXiv:1211.5063).
@@ -30,7 +30,7 @@ class AdamW(torch.optim.AdamW):
     (5.0, [0.5, 0.5])
     """
 
-    # Torch wraps these methods for its compiler, which the first call would import: a second before training.
+    # Torch wraps these methods for its compiler; the first call would import that, which takes a second.
     add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
     zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
 
@@ -57,7 +57,7 @@ class AdamW(torch.optim.AdamW):
         )
 
     def norm(self) -> float:
-        """Return the norm of all gradients together."""
+        """Return the L2 norm of all gradients together."""
         gradients = [weight.grad for weight in self._with_gradients() if weight.grad is not None]
         kernel = native.kernel()
         if kernel is None or not self._in_kernel():
@@ -68,30 +68,33 @@ class AdamW(torch.optim.AdamW):
         )
 
     @torch.no_grad()
-    def clipped_step(self, norm: float, most: float) -> None:
-        """Take one step with the gradients, of that `norm`, scaled to a norm of at most `most`."""
+    def clipped_step(self, norm: float, max_norm: float) -> None:
+        """Take one step with gradients that have this `norm`, scaled down to a norm of at most `max_norm`."""
         kernel = native.kernel()
         if kernel is None or not self._in_kernel():
-            torch.nn.utils.clip_grads_with_norm_(self._with_gradients(), most, torch.tensor(norm))
+            torch.nn.utils.clip_grads_with_norm_(
+                self._with_gradients(), max_norm, torch.tensor(norm)
+            )
             self.step()
             return
-        # as torch.nn.utils.clip_grad_norm_
-        scale = min(1.0, most / (norm + 1e-6))
+        # the same formula as torch.nn.utils.clip_grad_norm_
+        scale = min(1.0, max_norm / (norm + 1e-6))
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
-            ages: dict[int, list[Tensor]] = {}
+            # Weights can differ in their number of steps, which Adam's bias correction depends on.
+            weights_by_step: dict[int, list[Tensor]] = {}
             for weight in weights:
                 self._prepare(weight)
                 self.state[weight]["step"] += 1
-                ages.setdefault(int(self.state[weight]["step"]), []).append(weight)
+                weights_by_step.setdefault(int(self.state[weight]["step"]), []).append(weight)
             beta_mean, beta_square = group["betas"]
-            for age, alike in ages.items():
+            for step, group_weights in weights_by_step.items():
                 kernel.adamw(
-                    parameters=[_flat(weight) for weight in alike],
-                    gradients=[_flat(weight.grad) for weight in alike],
-                    means=[_flat(self.state[weight]["exp_avg"]) for weight in alike],
-                    squares=[_flat(self.state[weight]["exp_avg_sq"]) for weight in alike],
-                    time=age,
+                    parameters=[_flat(weight) for weight in group_weights],
+                    gradients=[_flat(weight.grad) for weight in group_weights],
+                    means=[_flat(self.state[weight]["exp_avg"]) for weight in group_weights],
+                    squares=[_flat(self.state[weight]["exp_avg_sq"]) for weight in group_weights],
+                    time=step,
                     scale=scale,
                     rate=group["lr"],
                     decay=group["weight_decay"],
@@ -100,8 +103,8 @@ class AdamW(torch.optim.AdamW):
                     epsilon=group["eps"],
                     threads=_threads(),
                 )
-                # torch finds graphs that were made before by it
-                torch.autograd.graph.increment_version(alike)
+                # The kernel wrote behind torch's back: mark graphs that need the old values as outdated.
+                torch.autograd.graph.increment_version(group_weights)
 
     def _prepare(self, weight: Tensor) -> None:
         state = self.state[weight]

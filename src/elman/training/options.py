@@ -1,6 +1,6 @@
-"""How an option is declared, once: type, default, one line of help, limits; and how a value is checked.
+"""Declarations of options: each has its type, default, help and limits in one place, and is checked by them.
 
-Command, estimators and runs are all made from these declarations.
+The command, the estimators and the runs are all made from these declarations.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ def _is_number(value: Any) -> bool:
 
 
 def seconds(time: str | float, name: str = "time") -> float:
-    """Return a span of time in seconds: a number of seconds, or text such as "90s", "3m", "1h30m".
+    """Return a span of time in seconds.
+
+    Args:
+        time: A number of seconds, or text such as "90s", "3m" or "1h30m".
+        name: The option, for the message.
 
     Raises OptionError for anything else, and for a span that is not positive.
 
@@ -34,9 +38,9 @@ def seconds(time: str | float, name: str = "time") -> float:
     """
     total = math.nan
     if isinstance(time, str):
-        parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", time)
-        if parts and "".join(number + unit for number, unit in parts) == time:
-            total = sum(float(number) * _UNITS[unit] for number, unit in parts)
+        spans = re.findall(r"(\d+(?:\.\d+)?)([smh])", time)
+        if spans and "".join(number + unit for number, unit in spans) == time:
+            total = sum(float(number) * _UNITS[unit] for number, unit in spans)
         elif re.fullmatch(r"\d+(?:\.\d+)?", time):
             total = float(time)
     elif _is_number(time):
@@ -60,61 +64,66 @@ def _option(
 
 
 def reading(default: Any, help: str, **limits: Any) -> Any:  # noqa: A002
-    """Declare an option of how data are read."""
+    """Declare an option about reading and splitting data."""
     return _option(default, help, group="Data", **limits)
 
 
 def network(default: Any, help: str, **limits: Any) -> Any:  # noqa: A002
-    """Declare an option of the network."""
+    """Declare an option about the network."""
     return _option(default, help, group="Network", **limits)
 
 
 def training(default: Any, help: str, **limits: Any) -> Any:  # noqa: A002
-    """Declare an option of training."""
+    """Declare an option about training."""
     return _option(default, help, group="Training", **limits)
 
 
 @dataclass(frozen=True)
 class Options:
-    """Base of every list of options: values are checked and made plain when one is made."""
+    """Base of the options of every task; a new object checks its values.
+
+    Raises OptionError for a value of another type or out of limits.
+    """
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
             declared = type(self).__dataclass_fields__[name]
-            # numpy's numbers, as a grid search passes them, become Python's
+            # A grid search passes numpy's numbers; they become Python's.
             object.__setattr__(self, name, _checked(name, getattr(self, name), kind, declared))
 
     @classmethod
     def declared(cls) -> tuple[Field[Any], ...]:
-        """Return the options, data first, then network and training, each with help, group and limits."""
+        """Return the fields of the options of data, network and training, in this order."""
         order = ("Data", "Network", "Training")
-        return tuple(sorted(fields(cls), key=lambda one: order.index(one.metadata["group"])))
+        return tuple(sorted(fields(cls), key=lambda option: order.index(option.metadata["group"])))
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
-        """Return every option's default by name."""
+        """Return the default of every option by name."""
         return {field.name: field.default for field in cls.declared()}
 
 
 def members_of(kind: Any) -> list[Any]:
-    """Return the types of a declared type that is a union, the values of a Literal in place of that.
+    """Return the members of a union, with the values of a Literal in place of the Literal.
 
     >>> from typing import Literal
     >>> members_of(Literal["file", "line"] | None)
     ['file', 'line', <class 'NoneType'>]
     """
-    return [value for one in get_args(kind) or (kind,) for value in get_args(one) or (one,)]
+    return [
+        value for member in get_args(kind) or (kind,) for value in get_args(member) or (member,)
+    ]
 
 
 def _checked(name: str, value: Any, kind: Any, declared: Field[Any]) -> Any:
-    """Return `value` as the declared type; raises OptionError where it is not one, or out of limits."""
+    """Return `value` in its declared type; raises OptionError for another type and beyond the limits."""
     members = members_of(kind)
     if value is None and type(None) in members:
         return None
     got = "None" if value is None else value
     choices = [member for member in members if isinstance(member, str)]
     if choices:
-        # an array has no single answer to whether it is among the choices
+        # `in` with a numpy array would compare element by element, so test for text first.
         if not isinstance(value, str) or value not in choices:
             raise OptionError(name, got=got, expected="one of " + ", ".join(choices))
         return str(value)
@@ -133,5 +142,5 @@ def _checked(name: str, value: Any, kind: Any, declared: Field[Any]) -> Any:
         small = (low is not None and value < low) or (above is not None and value <= above)
         if number == value and not small and (high is None or value <= high):
             return number
-    # quotes tell the text "8" from the number 8
+    # Quotes distinguish the text "8" from the number 8.
     raise OptionError(name, got=repr(value) if isinstance(value, str) else got, expected=expected)

@@ -1,4 +1,4 @@
-"""The schedule of a training run: how long it lasts and how it steps."""
+"""The schedule of a training run: its length, and the settings of its optimizer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Schedule", "is_unlimited", "schedule"]
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long a run lasts and how it steps: one of `time` (seconds), `epochs` and `steps` is its budget."""
+    """Length and optimizer settings of a run; one of `time` (seconds), `epochs` and `steps` is its budget."""
 
     time: float | None
     epochs: float | None
@@ -28,19 +28,19 @@ class Schedule:
     precision: str
     seed: int
     average: float
-    """Share of the running mean of the weights that a step keeps; 0 keeps the weights themselves."""
+    """Decay of the moving average of the weights; 0 for no average."""
     stop: int | None = None
-    """Step at which the run ends, where that is before the end of its budget in steps."""
+    """Step at which the run ends before its budget of steps does; the learning rate follows the budget."""
     limit: float | None = None
-    """Seconds that a run without a budget takes at most; it ends when the measure stops improving."""
+    """Most seconds of a run without a budget, which ends when the validation measure stops improving."""
 
 
-_TAKEN = ("weight_decay", "warm_up", "clip", "evaluations", "patience", "precision", "seed")
-"""Fields of a schedule that are as the options say."""
+_COPIED = ("weight_decay", "warm_up", "clip", "evaluations", "patience", "precision", "seed")
+"""Fields of a schedule that are copied from the options of the same names."""
 
 
 def is_unlimited(options: RecurrentOptions) -> bool:
-    """Return whether the options give no budget."""
+    """Return whether the options set no budget of time, epochs or steps."""
     return options.time is None and options.epochs is None and options.steps is None
 
 
@@ -53,7 +53,7 @@ def schedule(
     epochs: float | None = None,
     average: float = 0.0,
 ) -> Schedule:
-    """Return the schedule that `options` ask for; what they leave out is as given here."""
+    """Return the schedule of `options`; the other arguments are the task's defaults for open options."""
     if not is_unlimited(options):
         time = None if options.time is None else seconds(options.time)
         epochs = options.epochs
@@ -65,5 +65,5 @@ def schedule(
         learning_rate=learning_rate if options.learning_rate is None else options.learning_rate,
         checkpoint_every=seconds(options.checkpoint_every),
         average=average if options.average is None else options.average,
-        **{name: getattr(options, name) for name in _TAKEN},
+        **{name: getattr(options, name) for name in _COPIED},
     )

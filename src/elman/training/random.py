@@ -1,7 +1,8 @@
-"""The random numbers of one run, from its own generators: two runs in one process do not disturb each other.
+"""Random numbers of one run: its own generators, so that two runs in one process do not disturb each other.
 
-torch's modules draw their initial weights from torch's one global generator, which all threads share. In the
-context `Randomness.making` they draw them from the run's. Everything else that draws is a `Drawing`.
+The modules of torch draw their initial weights from torch's global generator, which all threads share. Within
+`Randomness.making` they draw them from the generator of the run. Modules that draw in training derive from
+`Drawing`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _DRAWS = {torch.Tensor.uniform_, torch.Tensor.normal_}
 
 
 class _Making(TorchFunctionMode):
-    """Gives `generator` to every function of this thread that would draw from torch's global one."""
+    """Passes `generator` to every function of this thread that would draw from torch's global generator."""
 
     def __init__(self, generator: torch.Generator) -> None:
         super().__init__()
@@ -32,16 +33,16 @@ class _Making(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        given = dict(kwargs or {})
-        if (func in _DRAWS or "generator" in given) and given.get("generator") is None:
-            given["generator"] = self.generator
-        return func(*args, **given)
+        named = dict(kwargs or {})
+        if (func in _DRAWS or "generator" in named) and named.get("generator") is None:
+            named["generator"] = self.generator
+        return func(*args, **named)
 
 
 class Randomness:
-    """The generators of one run: one for networks that are made, and one on the device that trains them.
+    """The generators of one run: one on the CPU for initial weights, and one on the device for training.
 
-    On a CPU these are the same generator. The numbers are those of ``torch.manual_seed(seed)``.
+    On a CPU these are the same generator. It gives the same numbers as ``torch.manual_seed(seed)``.
 
     >>> Randomness(3).generators[0].initial_seed()
     3
@@ -59,36 +60,36 @@ class Randomness:
         return (self._cpu,) if self._device is self._cpu else (self._cpu, self._device)
 
     def seed(self, seed: int) -> None:
-        """Begin the numbers of `seed`."""
+        """Restart the generators from `seed`."""
         for generator in self.generators:
             generator.manual_seed(seed)
 
     def making(self) -> TorchFunctionMode:
-        """Return a context in which the modules that this thread makes draw their weights from this run."""
+        """Return a context in which new modules of this thread draw their weights from this run."""
         return _Making(self._cpu)
 
     def give(self, network: torch.nn.Module) -> None:
-        """Let every `Drawing` of `network` draw from this run."""
+        """Make every `Drawing` module of `network` draw from this run."""
         for module in network.modules():
             if isinstance(module, Drawing):
                 module.generator = self._device
 
 
 class Drawing(torch.nn.Module):
-    """A module that draws random numbers in training: from its run, or else from torch's global generator."""
+    """A module that draws random numbers in training, from its run or else from torch's global generator."""
 
     generator: torch.Generator | None = None
 
 
 class Dropout(Drawing):
-    """``torch.nn.Dropout``, to the bit, from the run's generator."""
+    """``torch.nn.Dropout`` that draws the same bits from the generator of the run."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `x`, in training with a share `rate` of its numbers at zero and the others scaled up."""
+        """Return `x`, in training with the share `rate` of its elements at zero and the others scaled up."""
         if not self.training or self.rate == 0:
             return x
         kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)

@@ -1,4 +1,4 @@
-"""The options that every task has: the recurrent layers and the run that trains them."""
+"""The options that every task has: of the recurrent layers and of the run that trains them."""
 
 from __future__ import annotations
 
@@ -11,59 +11,74 @@ from elman.training.options import Options, network, seconds, training
 __all__ = ["CellName", "RecurrentOptions"]
 
 CellName: TypeAlias = Literal["rnn", "gru", "lstm", "mingru"]
-"""The names of the cells. They stand here too because a list of options must not import numpy."""
+"""The names of the cells, repeated here because ``elman --help`` reads the options without numpy."""
 
 
 @dataclass(frozen=True)
 class RecurrentOptions(Options):
-    """What a person may choose of any network and its training; None lets Elman choose."""
+    """Options of every network and its training; None lets Elman choose."""
 
     cell: CellName = network("lstm", "recurrent cell")
-    activation: Literal["linear", "tanh", "relu"] = network("tanh", "f of the cell rnn")
+    activation: Literal["linear", "tanh", "relu"] = network(
+        "tanh", "activation function of the cell rnn"
+    )
     hidden_size: int | None = network(
-        None, "units a layer (default: from the data)", low=1, high=16384
+        None, "units of a recurrent layer (default: from the size of the data)", low=1, high=16384
     )
     num_layers: int | None = network(
-        None, "recurrent layers (default: from the data)", low=1, high=32
+        None, "recurrent layers (default: from the size of the data)", low=1, high=32
     )
-    bias: bool = network(True, "add biases to the gate sums")
+    bias: bool = network(True, "add biases to the gates")
     dropout: float | None = network(
         None,
-        "share of activations dropped in training (default: from the data)",
+        "share of activations set to zero in training (default: from the kind and size of the data)",
         low=0.0,
         high=0.99,
     )
-    time: str | float | None = training(None, "budget of time: 90s, 3m, 1h30m")
-    epochs: float | None = training(None, "budget in passes over the data", above=0, high=10**9)
-    steps: int | None = training(None, "budget in optimiser steps", low=1, high=10**12)
+    time: str | float | None = training(None, "budget of time, such as 90s, 3m or 1h30m")
+    epochs: float | None = training(
+        None, "budget in passes over the training data", above=0, high=10**9
+    )
+    steps: int | None = training(None, "budget in steps of the optimizer", low=1, high=10**12)
     batch_size: int | None = training(
-        None, "sequences side by side (default: from the data)", low=1
+        None, "sequences in a batch (default: from the size of the data)", low=1
     )
     learning_rate: float | None = training(
-        None, "highest rate of AdamW (default: from the data)", low=0.0, high=10.0
+        None,
+        "highest learning rate of AdamW (default: from the size of the data)",
+        low=0.0,
+        high=10.0,
     )
-    weight_decay: float = training(0.01, "AdamW's weight decay, on matrices alone", low=0.0)
+    weight_decay: float = training(0.01, "weight decay of AdamW, on matrices only", low=0.0)
     warm_up: float = training(
-        0.03, "share of the budget in which the rate rises to its highest", low=0.0, high=1.0
+        0.03,
+        "share of the budget in which the learning rate rises to its highest value",
+        low=0.0,
+        high=1.0,
     )
     clip: float = training(1.0, "largest norm of the gradient", above=0)
     average: float | None = training(
         None,
-        "share of the weights' running mean that a step keeps; 0 keeps the weights (default: from the task)",
+        "decay of the moving average of the weights, which is evaluated and kept; 0 for no average "
+        "(default: from the task)",
         low=0.0,
         high=0.99999,
     )
-    evaluations: int = training(10, "measurements on the validation set", low=1, high=10000)
-    patience: int = training(
-        5, "measurements without a better one before training stops early", low=1
+    evaluations: int = training(
+        10, "evaluations on the validation set within the budget", low=1, high=10000
     )
-    checkpoint_every: str | float = training("30s", "time between two saved checkpoints")
+    patience: int = training(
+        5, "evaluations without a better one after which training stops early", low=1
+    )
+    checkpoint_every: str | float = training("30s", "time between two checkpoints")
     precision: Literal["float32", "bf16"] = training(
-        "float32", "products of the recurrent layers; bf16 is faster where the processor has it"
+        "float32", "number format of the matrix products; bf16 is faster where the processor has it"
     )
     seed: int = training(0, "seed of all random numbers", low=0, high=2**63 - 1)
     threads: int | None = training(None, "processor threads (default: all cores)", low=1, high=4096)
-    device: Literal["auto", "cpu", "cuda"] = training("auto", "where training runs")
+    device: Literal["auto", "cpu", "cuda"] = training(
+        "auto", "where to train (auto: on CUDA where torch finds it)"
+    )
 
     def __post_init__(self) -> None:
         for name in ("time", "checkpoint_every"):
