@@ -82,7 +82,9 @@ def permuted(told: Explanation, falls: np.ndarray, draw: np.random.Generator) ->
     sums[words] = sums[draw.permutation(words)]
     # each character carries an equal part of its word
     contributions = (sums / np.bincount(groups))[groups]
-    return replace(told, contributions=contributions, test=self_test(sums, falls, least=told.least))
+    return replace(
+        told, contributions=contributions, test=self_test(sums, falls, min_change=told.min_change)
+    )
 
 
 def measure(corpus: str, level: str, cell: str, count: int, models: Path | None) -> bool:

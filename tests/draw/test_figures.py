@@ -288,7 +288,7 @@ def test_start_state_and_residual_of_zero_have_no_row():
 
 @pytest.mark.parametrize("width", [280, 360, 720])
 def test_note_is_drawn_below_the_verdict(width):
-    note = "Held as they were here: gates and slopes. Not in the vocabulary, read as <unk>: hate, love."
+    note = "Held constant: gates and slopes. Not in the vocabulary, read as <unk>: hate, love."
     told = explanation(note=note)
     root = checked(draw.contributions(told, width=width))
     lines = list(root.iter(f"{SVG}text"))

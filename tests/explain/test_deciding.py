@@ -46,7 +46,7 @@ def test_wrong_explanations_fail(learned: Learned) -> None:
         if not is_right(other, asked):
             groups = np.array(told.groups or range(len(told.inputs)))
             named = np.bincount(groups, other.contributions)
-            tested = self_test(named, np.bincount(groups, told.absence), least=told.least)
+            tested = self_test(named, np.bincount(groups, told.absence), min_change=told.min_change)
             wrong.append(replace(other, test=tested).passed is True)
     assert len(wrong) >= COUNT // 2
     assert np.mean(wrong) <= 0.05

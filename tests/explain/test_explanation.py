@@ -13,14 +13,14 @@ import pytest
 from elman.draw.rows import rows_of
 from elman.explain.explanation import (
     DECOMPOSITION,
-    GAP,
     INTEGRATED,
     LEFT_OUT,
-    MOST_TIMES,
+    MAX_CANCELLATION,
+    MAX_GAP,
     REPLACEMENT,
     Explanation,
 )
-from elman.explain.selftest import CLOSE, RARE, SelfTest
+from elman.explain.selftest import MAX_P, MIN_MOVED_SHARE, SelfTest
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -67,7 +67,7 @@ def test_the_gap_is_the_share_of_what_is_missing() -> None:
 
 @pytest.mark.parametrize("times", [0.9, 1.1])
 def test_terms_that_cancel_each_other_by_the_thousand_fail(times: float) -> None:
-    large = times * MOST_TIMES * 3.0 / 2
+    large = times * MAX_CANCELLATION * 3.0 / 2
     told = explanation(contributions=np.array([large, -large, 0.0]))
     assert told.passed is (times < 1)
     assert ("cancel each other" in told.verdict) is (times > 1)
@@ -76,12 +76,12 @@ def test_terms_that_cancel_each_other_by_the_thousand_fail(times: float) -> None
 @pytest.mark.parametrize(
     ("method", "residual", "test", "passed"),
     [
-        (DECOMPOSITION, 0.0, (CLOSE, RARE), True),
-        (DECOMPOSITION, 0.9 * GAP * 3.0, (0.9, 0.05), True),
-        (DECOMPOSITION, 1.1 * GAP * 3.0, (0.9, 0.05), False),
-        (INTEGRATED, -1.1 * GAP * 3.0, (0.9, 0.05), False),
-        (INTEGRATED, 0.0, (0.9, 1.01 * RARE), None),
-        (INTEGRATED, 0.0, (0.99 * CLOSE, 0.05), False),
+        (DECOMPOSITION, 0.0, (MIN_MOVED_SHARE, MAX_P), True),
+        (DECOMPOSITION, 0.9 * MAX_GAP * 3.0, (0.9, 0.05), True),
+        (DECOMPOSITION, 1.1 * MAX_GAP * 3.0, (0.9, 0.05), False),
+        (INTEGRATED, -1.1 * MAX_GAP * 3.0, (0.9, 0.05), False),
+        (INTEGRATED, 0.0, (0.9, 1.01 * MAX_P), None),
+        (INTEGRATED, 0.0, (0.99 * MIN_MOVED_SHARE, 0.05), False),
         (INTEGRATED, 0.0, None, None),
         (INTEGRATED, 1.0, None, False),
         (LEFT_OUT, 9.0, (0.9, 0.05), True),
@@ -98,7 +98,7 @@ def test_what_fails_its_test_says_so(
     assert ("FAILS ITS OWN TEST" in told.verdict) is (passed is False)
     for shown in (str(told), told.to_json(), told._repr_html_()):
         assert ("FAILS ITS OWN TEST" in shown) is (passed is False)
-    assert ("do not sum" in told.verdict) is (told.additive and abs(residual) > GAP * 3.0)
+    assert ("do not sum" in told.verdict) is (told.additive and abs(residual) > MAX_GAP * 3.0)
     assert ("to tell" in told.verdict) is (passed is None and tested is not None)
 
 
@@ -155,7 +155,7 @@ def test_printed_in_rows() -> None:
 
 @pytest.mark.parametrize("values", [np.zeros(3), np.full(3, 1e-9)])
 def test_where_no_input_moves_the_score_there_is_no_bar(values: np.ndarray) -> None:
-    told = explanation(contributions=values, least=1e-6)
+    told = explanation(contributions=values, min_change=1e-6)
     assert "█" not in str(told)
     assert {row.bar for row in rows_of(told).bars} == {0.0}
     bars = [one for one in told.to_svg().split("<rect") if 'class="bar' in one]

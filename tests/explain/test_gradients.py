@@ -7,7 +7,7 @@ import pytest
 
 from elman.cells import find
 from elman.explain import gradients
-from elman.explain.gradients import LARGEST, finite, held, integrated, slopes_between
+from elman.explain.gradients import MAX_SCORE, finite, held_note, integrated, slopes_between
 
 # sixteen points are exact for these; sums of at most sixteen numbers near one
 FLOAT64 = 16 * 2.0**-53
@@ -39,7 +39,7 @@ def test_slopes_and_rest_are_the_score(frozen: bool) -> None:
 def test_room_for_one_point_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, base = np.array([[4.0, 5.0]]), np.zeros((1, 2))
     whole = integrated(product, rows, base, 1)
-    monkeypatch.setattr(gradients, "ROOM", 1)
+    monkeypatch.setattr(gradients, "MAX_NUMBERS_AT_ONCE", 1)
     np.testing.assert_allclose(integrated(product, rows, base, 10), whole, rtol=FLOAT64)
 
 
@@ -54,16 +54,16 @@ def test_a_kink_takes_more_points() -> None:
 
     shares = integrated(kinked, np.ones((1, 1)), np.zeros((1, 1)), 1)
     assert shares[0, 0] == pytest.approx(0.0498, rel=0.05)
-    assert max(asked) > min(gradients.POINTS)
+    assert max(asked) > min(gradients.PATH_POINTS)
 
 
 def test_what_is_no_number_is_finite() -> None:
-    assert finite([np.nan, np.inf, -1e308, 2.0]).tolist() == [0, LARGEST, -LARGEST, 2]
+    assert finite([np.nan, np.inf, -1e308, 2.0]).tolist() == [0, MAX_SCORE, -MAX_SCORE, 2]
 
 
 def test_what_is_held_is_said() -> None:
-    said = [held(find(cell)) for cell in ("gru", "lstm")]
-    assert said == ["Held as they were here: gates and slopes."] * 2
-    assert held(find("mingru"), "rectifiers") == "Held as they were here: gates, rectifiers."
-    assert held(find("rnn", "relu")) == "Held as they were here: slopes."
-    assert held(find("rnn", "linear")) == ""
+    said = [held_note(find(cell)) for cell in ("gru", "lstm")]
+    assert said == ["Held constant: gates and slopes."] * 2
+    assert held_note(find("mingru"), "rectifiers") == "Held constant: gates, rectifiers."
+    assert held_note(find("rnn", "relu")) == "Held constant: slopes."
+    assert held_note(find("rnn", "linear")) == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from elman.explain.selftest import CLOSE, RANKINGS, RARE, SelfTest, self_test
+from elman.explain.selftest import MAX_P, MIN_MOVED_SHARE, RANKINGS, SelfTest, self_test
 
 
 @pytest.mark.parametrize("N", [4, 5, 9, 16, 200])
@@ -15,8 +15,8 @@ def test_the_truth_passes_and_its_reverse_fails(N: int) -> None:
     assert best is not None
     assert worst is not None
     assert (best.moved, best.stronger) == (1.0, None)
-    assert best.p <= RARE
-    assert worst.moved < CLOSE
+    assert best.p <= MAX_P
+    assert worst.moved < MIN_MOVED_SHARE
     assert worst.stronger == 0
 
 
@@ -33,8 +33,8 @@ def test_only_the_deciding_inputs_on_top_pass(N: int, deciding: int) -> None:
         found = self_test(named, falls)
         assert found is not None
         right = {*np.argsort(-named)[:deciding]} == {*range(N - deciding, N)}
-        assert (found.moved >= CLOSE) is right
-        passed += found.moved >= CLOSE and found.p <= RARE and not right
+        assert (found.moved >= MIN_MOVED_SHARE) is right
+        passed += found.moved >= MIN_MOVED_SHARE and found.p <= MAX_P and not right
     assert passed == 0
 
 
@@ -56,7 +56,7 @@ def test_of_random_explanations_few_pass() -> None:
         falls, named = draw.normal(size=(2, 8))
         found = self_test(named, falls)
         assert found is not None
-        passed += found.moved >= CLOSE and found.p <= RARE
+        passed += found.moved >= MIN_MOVED_SHARE and found.p <= MAX_P
     assert passed <= 25
 
 
@@ -71,15 +71,15 @@ def test_what_raises_and_what_lowers_the_score_do_not_cancel() -> None:
         assert right is not None
         assert wrong is not None
         assert right.moved == 1.0
-        assert right.p <= RARE
-        assert wrong.moved < CLOSE
+        assert right.p <= MAX_P
+        assert wrong.moved < MIN_MOVED_SHARE
 
 
 def test_what_cannot_be_told() -> None:
     assert self_test([], []) is None
     assert self_test([1.0], [1.0]) is None
     assert self_test([0.0, 0.0], [1.0, 0.0]) is None
-    assert self_test([1.0, 0.0], [0.009, 0.0], least=0.01) is None
+    assert self_test([1.0, 0.0], [0.009, 0.0], min_change=0.01) is None
 
 
 def test_it_is_the_same_again() -> None:

@@ -17,9 +17,9 @@ from elman.errors import DataError, InputError
 from elman.explain import gradients
 from elman.explain.explanation import (
     DECOMPOSITION,
-    GAP,
     INTEGRATED,
     LEFT_OUT,
+    MAX_GAP,
     METHODS,
     REPLACEMENT,
     Explanation,
@@ -105,7 +105,7 @@ def test_terms_sum_to_the_score(task: str, kind: str, cell: str, activation: str
             if method == DECOMPOSITION:
                 assert abs(told.residual) <= tolerance(predictor.model, told)
             else:
-                assert told.gap < 2 * GAP  # a mean of members may be nearer to 0 than each
+                assert told.gap < 2 * MAX_GAP  # a mean of members may be nearer to 0 than each
         told = explain_labelled(predictor, item, of=of, quick=True)
         assert told.method == REPLACEMENT
         assert told.start_state == 0
@@ -122,7 +122,7 @@ def test_every_pooling(pooling: str, bidirectional: bool, method: str, cell: str
         told = explain_labelled(predictor, item_of(kind), method=method)
         if method == DECOMPOSITION:
             assert abs(told.residual) <= tolerance(predictor.model, told)
-        assert told.gap < 2 * GAP  # a mean of members may be nearer to 0 than each
+        assert told.gap < 2 * MAX_GAP  # a mean of members may be nearer to 0 than each
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean", "last+mean"])
@@ -203,7 +203,7 @@ class InTorch(torch.nn.Module):
 def test_integrated_gradients_agree_with_captum(
     monkeypatch: pytest.MonkeyPatch, cell: str, activation: str, bidirectional: bool
 ) -> None:
-    monkeypatch.setattr(gradients, "POINTS", (32,))
+    monkeypatch.setattr(gradients, "PATH_POINTS", (32,))
     how = {"cell": cell, "activation": activation, "bidirectional": bidirectional, "members": 1}
     for kind in ("both", "mask"):
         predictor = opened(kind, **how)
@@ -230,7 +230,7 @@ def test_integrated_gradients_agree_with_captum(
 
 def test_integrated_gradients_of_letters_agree_with_captum(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for what the spelling reads: here captum goes through the training network's own `read`."""
-    monkeypatch.setattr(gradients, "POINTS", (32,))
+    monkeypatch.setattr(gradients, "PATH_POINTS", (32,))
     predictor = opened("both", members=1, cell="lstm")
     told = explain_labelled(predictor, TEXT, "c", method=INTEGRATED, of="characters")
     assert "".join(told.inputs) == TEXT.replace(" ", "")

@@ -19,9 +19,9 @@ from elman.explain import gradients
 from elman.explain.explanation import (
     ADDITIVE,
     DECOMPOSITION,
-    GAP,
     INTEGRATED,
     LEFT_OUT,
+    MAX_GAP,
     METHODS,
     REPLACEMENT,
     Explanation,
@@ -86,7 +86,7 @@ def test_the_terms_sum_to_the_logit(
     assert abs(told.residual) < FLOAT32 * size(told)
     assert told.score == pytest.approx(logit(predictor, TEXT, "pizza"), abs=FLOAT32 * size(told))
     assert told.exact is ((cell, activation) in (CELLS[0], CELLS[-1]))
-    assert told.gap < GAP
+    assert told.gap < MAX_GAP
     assert (told.start_state == 0) is ("documents" not in stack)
     predictor.network = Network(predictor.model, np.float64)
     told = explain_language(predictor, TEXT, "pizza", method=DECOMPOSITION)
@@ -100,7 +100,7 @@ def test_integrated_gradients_sum_to_the_logit(
     make: Make, cell: str, activation: str, stack: dict[str, Any]
 ) -> None:
     told = explain_language(small(make, cell, activation, **stack), TEXT, method=INTEGRATED)
-    assert told.gap < GAP
+    assert told.gap < MAX_GAP
     total = told.contributions.sum() + told.start_state + told.bias + told.residual
     assert total == pytest.approx(told.score)
     assert told.exact is False
@@ -143,7 +143,7 @@ def test_integrated_gradients_equal_those_of_captum(
     make: Make, monkeypatch: pytest.MonkeyPatch, cell: str, activation: str, documents: str
 ) -> None:
     points = 32
-    monkeypatch.setattr(gradients, "POINTS", (points,))
+    monkeypatch.setattr(gradients, "PATH_POINTS", (points,))
     predictor = small(make, cell, activation, documents=documents)
     model = predictor.model
     network = predictor.network = Network(model, np.float64)

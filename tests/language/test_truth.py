@@ -68,7 +68,7 @@ def test_wrong_explanations_fail_the_self_test(
         assert falls is not None
         for _ in range(11):
             named = draw.permutation(told.contributions)
-            tested = self_test(named, falls, least=told.least)
+            tested = self_test(named, falls, min_change=told.min_change)
             found.append(replace(told, contributions=named, test=tested))
         passed += [other.passed is True for other in found if not truth.why(other, one)]
     assert len(passed) >= 200

@@ -14,9 +14,9 @@ from elman.errors import DataError, ElmanError, OptionError
 from elman.explain.explanation import (
     ADDITIVE,
     DECOMPOSITION,
-    GAP,
     INTEGRATED,
     LEFT_OUT,
+    MAX_GAP,
     METHODS,
     Explanation,
 )
@@ -89,7 +89,7 @@ def test_terms_sum_to_the_forecast(cell: str, activation: str, log: bool) -> Non
             if method == DECOMPOSITION:
                 assert abs(told.residual) <= tolerance(told)
             if method == INTEGRATED:
-                assert told.gap < GAP
+                assert told.gap < MAX_GAP
             place = "1-5" if target is None else target
             assert (told.task, told.target) == ("forecast", f"a, {place} ahead")
             assert told.steps % (14 // 7 + 1) == 0
@@ -424,7 +424,7 @@ def test_the_season_explains_a_trained_forecaster() -> None:
     ).fit(values)
     predictor = ForecastPredictor(forecaster.model_)
     told = explain_forecast(predictor, target=1, method=DECOMPOSITION)
-    assert told.gap < GAP
+    assert told.gap < MAX_GAP
     found = named(explain_forecast(predictor, target=1))
     largest = max(found, key=lambda name: abs(found[name]))
     assert int(largest.split()[1].split("-")[0]) % 7 in (0, 1)

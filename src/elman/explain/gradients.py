@@ -1,4 +1,4 @@
-"""The score of one input shared out among its numbers, by the gradients on the way to it from another."""
+"""Path integrals of gradients: the difference of two scores as a sum over the numbers of the inputs."""
 
 from __future__ import annotations
 
@@ -9,59 +9,76 @@ import numpy as np
 
 from elman.cells import Cell
 
-__all__ = ["LARGEST", "Run", "finite", "held", "integrated", "mean_slopes", "slopes_between"]
+__all__ = [
+    "MAX_NUMBERS_AT_ONCE",
+    "MAX_SCORE",
+    "ScoreFunction",
+    "finite",
+    "held_note",
+    "integrated",
+    "mean_slopes",
+    "slopes_between",
+]
 
-LARGEST = 1e300
-"""Scores and shares are within this, so that any sum of them is a number."""
+MAX_SCORE = 1e300
+"""Scores and contributions are clipped to this size, so that sums of them stay finite."""
 
-ROOM = 1 << 23
-"""Numbers of all layers that are held at once."""
-POINTS = (16, 32, 64, 128, 256, 512)
-"""Points of the path between baseline and input, as many as are needed."""
-CLOSE = 2e-3
-"""Share of what is explained that may be missing for these to be enough."""
+MAX_NUMBERS_AT_ONCE = 1 << 23
+"""Numbers of all layers that are in memory at once."""
+PATH_POINTS = (16, 32, 64, 128, 256, 512)
+"""Numbers of points on the path from baseline to input, tried in this order until one is enough."""
+MAX_MISSING_SHARE = 2e-3
+"""Share of the score that the integral may miss for its points to be enough."""
 
-# of rows [B, M, S], frozen or not: scores [B], slopes as the rows, and of the frozen network biases [B]
-Run: TypeAlias = Callable[[np.ndarray, bool], tuple[np.ndarray, np.ndarray, np.ndarray]]
+ScoreFunction: TypeAlias = Callable[[np.ndarray, bool], tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""Takes rows ``[B, M, S]`` and whether the network is frozen.
+
+Returns scores ``[B]``, gradients ``[B, M, S]``, and the biases ``[B]`` of a frozen network.
+"""
 
 
 def finite(numbers: Any) -> np.ndarray:
-    """Return `numbers` within ± `LARGEST`, 0 where they are none."""
-    return np.asarray(np.nan_to_num(numbers).clip(-LARGEST, LARGEST))
+    """Return `numbers` clipped to ± `MAX_SCORE`, with 0 for NaN."""
+    return np.asarray(np.nan_to_num(numbers).clip(-MAX_SCORE, MAX_SCORE))
 
 
-def held(cell: Cell, *others: str) -> str:
-    """Return what the decomposition takes as given, in a sentence, with `others` of the task; or nothing."""
-    given = [*([" and ".join(cell.held)] if cell.held else []), *others]
-    return f"Held as they were here: {', '.join(given)}." if given else ""
+def held_note(cell: Cell, *others: str) -> str:
+    """Return a sentence about the parts that the decomposition holds constant; `others` are the task's."""
+    constant = [*([" and ".join(cell.held)] if cell.held else []), *others]
+    return f"Held constant: {', '.join(constant)}." if constant else ""
 
 
-def mean_slopes(run: Run, rows: np.ndarray, base: np.ndarray, size: int) -> np.ndarray:
+def mean_slopes(run: ScoreFunction, rows: np.ndarray, base: np.ndarray, size: int) -> np.ndarray:
     """Return the mean ``[M, S]`` of the gradients on the straight line from `base` to `rows`.
 
-    At the points of Gauss and Legendre, of which there are more until it explains the score of `rows` minus
-    that of `base`, to a share of that score. `size` are the numbers that one row of the batch takes while it
-    is run.
+    The mean is a Gauss-Legendre quadrature. It takes more points until the integral misses at most
+    `MAX_MISSING_SHARE` of the score.
+
+    Args:
+        run: The score and its gradients.
+        rows: The input ``[M, S]``.
+        base: The baseline ``[M, S]``.
+        size: Numbers in memory for each row of the batch while `run` computes.
     """
     ends = run(np.stack([base, rows]), False)[0]
     moved = rows.astype(np.float64) - base
     mean = np.zeros_like(moved)
-    for points in POINTS:
+    for points in PATH_POINTS:
         places, weights = np.polynomial.legendre.leggauss(points)
         mean = np.zeros_like(moved)
-        at_once = max(1, ROOM // max(1, size))
+        at_once = max(1, MAX_NUMBERS_AT_ONCE // max(1, size))
         for first in range(0, points, at_once):
-            some = slice(first, first + at_once)
-            between = base + (0.5 + 0.5 * places[some, None, None]) * moved
-            mean += np.tensordot(0.5 * weights[some], run(between, False)[1], 1)
+            block = slice(first, first + at_once)
+            between = base + (0.5 + 0.5 * places[block, None, None]) * moved
+            mean += np.tensordot(0.5 * weights[block], run(between, False)[1], 1)
         missing = ends[1] - ends[0] - (mean * moved).sum()
-        if abs(missing) <= CLOSE * abs(ends[1]):
+        if abs(missing) <= MAX_MISSING_SHARE * abs(ends[1]):
             break
     return np.asarray(mean)
 
 
-def integrated(run: Run, rows: np.ndarray, base: np.ndarray, size: int) -> np.ndarray:
-    """Return the share ``[M, S]`` that each number has in the score of `rows` minus that of `base`.
+def integrated(run: ScoreFunction, rows: np.ndarray, base: np.ndarray, size: int) -> np.ndarray:
+    """Return the integrated gradients ``[M, S]``, which sum to the score of `rows` minus that of `base`.
 
     Source: M. Sundararajan et al., "Axiomatic Attribution for Deep Networks" (2017), equation 1.
     """
@@ -69,12 +86,12 @@ def integrated(run: Run, rows: np.ndarray, base: np.ndarray, size: int) -> np.nd
 
 
 def slopes_between(
-    run: Run, base: np.ndarray, rows: np.ndarray, *, frozen: bool, size: int
+    run: ScoreFunction, base: np.ndarray, rows: np.ndarray, *, frozen: bool, size: int
 ) -> tuple[np.ndarray, float]:
     """Return slopes ``[M, S]`` and a rest: the score of `rows` is ``(slopes · (rows - base)).sum() + rest``.
 
-    The slopes are those of the network frozen at `rows`, or else `mean_slopes`, and the rest is then the
-    score of `base`.
+    A `frozen` network has the gates and slopes that it has at `rows`, and so is linear. Otherwise the slopes
+    are `mean_slopes`, and the rest is the score of `base`.
     """
     if not frozen:
         return mean_slopes(run, rows, base, size), float(run(base[None], False)[0][0])

@@ -1,9 +1,9 @@
-"""The test that every explanation takes: do the inputs that it names move the score when they are replaced?
+"""A test of an explanation: whether the inputs with the largest numbers move the score when replaced.
 
-Each input alone is replaced by others that are plausible in its place, with other draws than those of the
-explanation itself. Deleting inputs instead would ask about sequences that the network has never met, and
-would pass explanations that put a wrong input on top. The idea of holding a ranking against measured changes
-is from W. Samek et al., "Evaluating the Visualization of What a Deep Neural Network Has Learned" (2017).
+Each input alone is replaced by others that are plausible in its place, drawn anew for the test. Deleting
+inputs instead would evaluate the network on sequences unlike its training data, and would pass explanations
+that rank a wrong input first. Comparing a ranking with measured changes is the idea of W. Samek et al.,
+"Evaluating the Visualization of What a Deep Neural Network Has Learned" (2017).
 """
 
 from __future__ import annotations
@@ -13,50 +13,50 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["CLOSE", "RANKINGS", "RARE", "SelfTest", "self_test"]
+__all__ = ["MAX_P", "MIN_MOVED_SHARE", "RANKINGS", "SelfTest", "self_test"]
 
-RARE = 0.1
-"""An explanation passes when at most this share of random rankings moves the score as much."""
-CLOSE = 0.8
-"""An explanation fails when what it names moves the score less than this share of what is possible."""
+MAX_P = 0.1
+"""Largest share of random rankings that may move the score as much as an explanation that passes."""
+MIN_MOVED_SHARE = 0.8
+"""Smallest change by the inputs named first that passes, as a share of the largest possible change."""
 RANKINGS = 1000
-"""Rankings that are compared: the explanation's own and random ones."""
-_NAMED = 3  # inputs at each end of a ranking that are compared
-_SAME = 1e-9  # share of the largest sum that rounding makes of equal sums
+"""Number of rankings that are compared: the explanation's own and random ones."""
+_NAMED_INPUTS = 3  # inputs at each end of a ranking that count as named
+_ROUNDING = 1e-9  # relative difference up to which two sums are equal
 
 
 class SelfTest(NamedTuple):
     """How far the inputs that an explanation names first move the score."""
 
     moved: float
-    """The change by the inputs that it names first, as a share of the largest change by as many inputs."""
+    """Their change of the score, as a share of the largest change by equally many inputs."""
     p: float
     """The share of random rankings of the inputs that move the score as much."""
     stronger: int | None = None
-    """The group of inputs that moves the score most, where the explanation does not name it first."""
+    """Index of the group of inputs that moves the score most, where it is not named first."""
 
 
 def self_test(
     contributions: Sequence[float] | np.ndarray,
     falls: Sequence[float] | np.ndarray,
     *,
-    least: float = 0.0,
+    min_change: float = 0.0,
 ) -> SelfTest | None:
     """Compare the inputs that an explanation names with measured changes of the score.
 
-    The inputs with the one to three largest positive contributions should lower the score when they are
-    replaced, those with the most negative contributions should raise it. Both sums, weighted by the
-    contributions of their sign, are held against the largest sums that any ranking of the inputs reaches,
-    and against those of random rankings, which are drawn with seed 0.
+    Replacing the inputs with the one to three largest positive contributions should lower the score;
+    replacing those with the most negative contributions should raise it. Each of the two changes is weighted
+    by the share that the contributions of its sign have. Their sum is compared with the largest sum that any
+    ranking of the inputs reaches, and with the sums of random rankings, drawn with seed 0.
 
     Args:
-        contributions: ``[N]``, the explanation's numbers.
+        contributions: ``[N]``, the numbers of the explanation.
         falls: ``[N]``, how far the score falls when each input alone is replaced.
-        least: A fall below this is no change of the score.
+        min_change: A fall up to this size counts as none.
 
     Returns:
-        The result, or None where it cannot be told: there are fewer than two inputs, all contributions are
-        0, or no input moves the score by more than `least`.
+        The result, or None where there is nothing to compare: fewer than two inputs, only contributions of 0,
+        or no input that moves the score by more than `min_change`.
 
     >>> falls = np.array([0.0, 4.0, 0.1, 0.3, 0.0, -0.1, 0.0, 0.2])
     >>> self_test(falls, falls)
@@ -68,29 +68,31 @@ def self_test(
     """
     named, moves = np.asarray(contributions, np.float64), np.asarray(falls, np.float64)
     N, sums = len(named), np.abs(named).sum()
-    if N < 2 or not sums or np.abs(moves).max() <= least:
+    if N < 2 or not sums or np.abs(moves).max() <= min_change:
         return None
     draw = np.random.default_rng(0)
     order = np.argsort(-named, kind="stable")
     random = draw.permuted(np.tile(np.arange(N), (RANKINGS - 1, 1)), axis=1)
     rankings = np.concatenate([order[None], random])
     best = np.argsort(-moves, kind="stable")
-    reached, most = np.zeros((len(rankings), _NAMED)), np.zeros(_NAMED)
+    reached, most = np.zeros((len(rankings), _NAMED_INPUTS)), np.zeros(_NAMED_INPUTS)
     for sign in (1, -1):
-        count = min(_NAMED, int((sign * named > 0).sum()))
+        count = min(_NAMED_INPUTS, int((sign * named > 0).sum()))
         if not count:
             continue
         share = sign * named[sign * named > 0].sum() / sums
         ends = slice(None, count) if sign > 0 else slice(None, -count - 1, -1)
-        pad = (0, _NAMED - count)
+        pad = (0, _NAMED_INPUTS - count)
         totals = np.cumsum(sign * share * moves[rankings[:, ends]], axis=1)
         reached += np.pad(totals, (pad[:1] * 2, pad), mode="edge")
         most += np.pad(np.cumsum(sign * share * moves[best[ends]]), pad, mode="edge")
-    same = _SAME * np.abs(moves).max()
+    same = _ROUNDING * np.abs(moves).max()
     if most.max() <= same:
         return SelfTest(0.0, 1.0, int(np.abs(moves).argmax()))
     moved = float((reached[0] / np.maximum(most, same)).min().clip(0.0, 1.0))
     totals = reached.mean(axis=1)
     p = float((totals >= totals[0] - same).mean())
     stronger = int(np.abs(moves).argmax())
-    return SelfTest(moved, p, stronger if moved < CLOSE and stronger != order[0] else None)
+    return SelfTest(
+        moved, p, stronger if moved < MIN_MOVED_SHARE and stronger != order[0] else None
+    )

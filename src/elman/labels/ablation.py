@@ -17,7 +17,7 @@ from elman.engine.shapes import whole_number
 from elman.errors import DataError, OptionError
 from elman.explain import plausible
 from elman.explain.ablation import count_replacements, neighbour_blocks
-from elman.explain.explanation import not_known
+from elman.explain.explanation import unknown_words_note
 from elman.labels.batches import EncodedSequences
 from elman.labels.dataset import Sequences
 from elman.labels.network import NetworkMember, SequenceNetwork
@@ -158,7 +158,9 @@ class _Tokens(AblatableSequence):
             tokens, space = _words(vocabulary, sequences), " "
             pairs = zip(tokens, self.encoded.token_ids[0].tolist(), strict=False)
             how = "known by their letters alone" if codec.alphabet else "read as <unk>"
-            self.note = not_known((word for word, number in pairs if number == UNKNOWN_ID), how)
+            self.note = unknown_words_note(
+                (word for word, number in pairs if number == UNKNOWN_ID), how
+            )
         self.tokens = np.array([*tokens], object)
         self.length = len(self.ids)
         self.owner, self.names = _merged(tokens, space)

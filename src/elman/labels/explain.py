@@ -12,7 +12,7 @@ from elman.engine.passage import Layers
 from elman.engine.pooling import pool, pool_backward
 from elman.errors import DataError
 from elman.explain.explanation import ADDITIVE, DECOMPOSITION, LEFT_OUT, REPLACEMENT, Explanation
-from elman.explain.gradients import finite, held, slopes_between
+from elman.explain.gradients import finite, held_note, slopes_between
 from elman.explain.question import Question, Shares
 from elman.labels.ablation import AblatableSequence, ablatable_sequence
 from elman.labels.codec import UNKNOWN_LABEL, Label
@@ -92,7 +92,7 @@ class _LabelQuestion(Question):
             self.target, self._name = codec.known_labels.names[self.number], "logit"
         if sequence.step is not None:
             self._name += f" at step {sequence.step}"
-        self.least = LEAST_CHANGE * self._scale
+        self.min_change = LEAST_CHANGE * self._scale
         self.groups = sequence.groups
         if not sequence.read_by_network:
             self.methods = (REPLACEMENT, LEFT_OUT)
@@ -141,7 +141,7 @@ class _LabelQuestion(Question):
         if method == REPLACEMENT and self.inputs:
             sentences.append(f"Each input was replaced by {self.sequence.replacements} others.")
         if method == DECOMPOSITION and self.inputs:
-            sentences.append(held(self.cell, *self._held_fixed))
+            sentences.append(held_note(self.cell, *self._held_fixed))
         return " ".join(filter(None, sentences))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from elman.cells import FROZEN, Cell
 from elman.draw.numbers import aligned
 from elman.engine.passage import Passage
-from elman.explain.explanation import DECOMPOSITION, Explanation, printed
+from elman.explain.explanation import DECOMPOSITION, Explanation, display_name
 from elman.files.model import Model
 from elman.language.context import Context
 from elman.language.differentiable import DifferentiableNetwork
@@ -58,7 +58,7 @@ def equations(
     """Return the chain of equations from the logit of a token back to the first token of a text.
 
     After each equation come its left side and its terms: as numbers for a network of at most 4 units, whose
-    weights are printed below, or else as lengths (Euclidean norms). The last lines are the terms of
+    weights are display_name below, or else as lengths (Euclidean norms). The last lines are the terms of
     `elman.language.explain.decompose`, which sum to the logit, and the result of their self-test.
 
     Args:
@@ -74,7 +74,7 @@ def equations(
     explanation = explanation or explain_language(predictor, text, target, method=DECOMPOSITION)
     network, context = predictor.network, Context.of(predictor, text)
     config, cell = network.model.config, network.cell
-    names, word = _names(context), printed(explanation.target)
+    names, word = _names(context), display_name(explanation.target)
     several = config.num_layers > 1
     y = [
         f"{'y' if config.residual and k else 'h'}{k + 1 if several else ''}"
@@ -107,7 +107,7 @@ def equations(
 
 def _names(context: Context) -> list[str]:
     """Return a name for each token, with its position if it occurs more than once."""
-    names = [printed(token) for token in context.tokens]
+    names = [display_name(token) for token in context.tokens]
     counts = Counter(names)
     return [f"{name} {i}" if counts[name] > 1 else name for i, name in enumerate(names)]
 
@@ -117,7 +117,7 @@ def _weights(model: Model, target: str) -> list[str]:
     arrays, config = model.arrays, model.config
     number = model.codec.tokens.index(target)
     head = arrays["embedding.weight" if config.tied else "head.weight"][number]
-    lines = [f'w("{printed(target)}") = {_numbers(head)}']
+    lines = [f'w("{display_name(target)}") = {_numbers(head)}']
     for name, array in sorted(arrays.items()):
         if name.startswith("layers."):
             rows = array.reshape(len(array), -1) if array.ndim > 1 else array[None]

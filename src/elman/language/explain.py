@@ -27,9 +27,9 @@ from elman.explain.explanation import (
     LEFT_OUT,
     REPLACEMENT,
     Explanation,
-    not_known,
+    unknown_words_note,
 )
-from elman.explain.gradients import ROOM, Run, held, integrated
+from elman.explain.gradients import MAX_NUMBERS_AT_ONCE, ScoreFunction, held_note, integrated
 from elman.explain.question import Question, Shares
 from elman.language.context import Context
 from elman.language.differentiable import DifferentiableNetwork
@@ -100,7 +100,7 @@ class _TokenQuestion(Question):
     """Why a token has its log probability, or its logit, after a text."""
 
     task = "language"
-    least = 0.01  # nats, about one per cent of the probability
+    min_change = 0.01  # nats, about one per cent of the probability
 
     def __init__(self, network: Network, context: Context, number: int) -> None:
         self.network, self.context, self.number = network, context, number
@@ -154,7 +154,7 @@ class _TokenQuestion(Question):
         """Return notes on unknown tokens, on earlier tokens, and on the assumptions of the method."""
         notes = [_context_note(self.context)]
         if method == DECOMPOSITION and self.inputs:
-            notes.append(held(self.network.cell))
+            notes.append(held_note(self.network.cell))
         if method == LEFT_OUT and len(self.inputs) > 1:
             notes.append(_LEFT_OUT_NOTE)
         if method == REPLACEMENT and self._draws:
@@ -209,7 +209,7 @@ def replace(
 
 def _context_note(context: Context) -> str:
     pairs = zip(context.tokens, context.numbers.tolist(), strict=True)
-    notes = [not_known(token for token, number in pairs if number == UNKNOWN_ID)]
+    notes = [unknown_words_note(token for token, number in pairs if number == UNKNOWN_ID)]
     if context.ignored:
         notes.append("Each line is read by itself: the lines before the last one do not count.")
     if context.before:
@@ -250,7 +250,7 @@ def _target_number(
 
 def _run(
     network: Network, context: Context, targets: Sequence[int], dtype: npt.DTypeLike | None = None
-) -> Run:
+) -> ScoreFunction:
     """Return a function that runs rows to logits and back.
 
     Row b gives the logit of target b; with a single target, every row gives its logit.
@@ -314,7 +314,7 @@ def _decomposed(network: Network, context: Context, targets: Sequence[int]) -> T
     if not len(context.numbers):
         return _terms_without_tokens(network, context, targets)
     row = _row(network, context)
-    at_once = max(1, ROOM // _numbers_per_row(network, context))
+    at_once = max(1, MAX_NUMBERS_AT_ONCE // _numbers_per_row(network, context))
     blocks = []
     for first in range(0, len(targets), at_once):
         block = targets[first : first + at_once]

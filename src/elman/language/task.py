@@ -210,9 +210,9 @@ class Replacement:
         }
 
     def __str__(self) -> str:
-        from elman.explain.explanation import printed
+        from elman.explain.explanation import display_name
 
-        names = [printed(token) for token, _, _ in self.predictions]
+        names = [display_name(token) for token, _, _ in self.predictions]
         width = max(map(len, names))
         lines = [f"{printable(self.changed_text, 400)} …", f"{'':{width}}    now  before"]
         for name, (_, now, before) in zip(names, self.predictions, strict=True):

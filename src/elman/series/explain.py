@@ -13,7 +13,7 @@ from elman.engine.shapes import whole_number
 from elman.errors import DataError
 from elman.explain.ablation import count_replacements
 from elman.explain.explanation import ADDITIVE, DECOMPOSITION, LEFT_OUT, REPLACEMENT, Explanation
-from elman.explain.gradients import finite, held
+from elman.explain.gradients import finite, held_note
 from elman.explain.question import Question, Shares
 from elman.series.calendar import Stamp
 from elman.series.series import SeriesSet
@@ -225,7 +225,7 @@ class _ForecastQuestion(Question):
         low, high = (known.min(), known.max()) if len(known) else (0.0, 0.0)
         # Subtract after scaling: the difference of huge values would overflow.
         spread = _SPREAD_ROUNDING * high - _SPREAD_ROUNDING * low
-        self.least = float(spread + _LEVEL_ROUNDING * max(high, -low))
+        self.min_change = float(spread + _LEVEL_ROUNDING * max(high, -low))
 
     def shares(self, method: str) -> Shares:
         """Return the shares of the inputs; the rest of the score is the bias."""
@@ -255,7 +255,7 @@ class _ForecastQuestion(Question):
             notes.append("Level and scale of the window and the calendar are in the bias.")
         if method == DECOMPOSITION:
             config = self.predictor.model.config
-            notes.append(held(find(config.cell, config.activation), "rectifiers"))
+            notes.append(held_note(find(config.cell, config.activation), "rectifiers"))
         return " ".join(notes)
 
     def scored(self, method: str) -> tuple[str, float]:
@@ -274,7 +274,7 @@ class _ForecastQuestion(Question):
         # Divide before adding: the sum of huge values would overflow.
         mean = (scores.reshape(-1, draws) / draws).sum(axis=1)
         falls = self.scored(REPLACEMENT)[1] - mean
-        return np.where(np.abs(falls) > self.least, falls, 0.0)
+        return np.where(np.abs(falls) > self.min_change, falls, 0.0)
 
     def _replacement(self, part: Part, draw: np.random.Generator) -> dict[str, np.ndarray]:
         """Return the column of a part, in which other values drawn from it replace the part.
