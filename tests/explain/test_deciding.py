@@ -1,4 +1,4 @@
-"""The input that decides is on top, and wrong explanations fail their test: on data whose truth is known."""
+"""On data with a known deciding input, it is ranked first, and wrong explanations fail their test."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def test_the_deciding_input_is_on_top_by_default(learned: Learned) -> None:
     assert np.mean(np.array(passed)[right]) >= 0.8
 
 
-def test_wrong_explanations_fail(learned: Learned) -> None:
-    """The same numbers in another order: the deciding inputs are no longer on top."""
+def test_permuted_explanations_fail(learned: Learned) -> None:
+    """Permute the numbers, so that the deciding inputs are no longer ranked first."""
     _, _, answers = learned
     draw, wrong = np.random.default_rng(2), list[bool]()
     for asked, told in answers:

@@ -1,4 +1,4 @@
-"""An explanation's own sums, its own test, and what it shows of hostile names."""
+"""The sums and the verdict of an explanation, and its display of hostile names."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def explanation(**given: Any) -> Explanation:
     return Explanation(**values | given)
 
 
-def test_the_gap_is_the_share_of_what_is_missing() -> None:
+def test_the_gap_is_the_missing_share_of_the_score() -> None:
     told = explanation(score=-4.0, residual=-0.04)
     assert told.gap == pytest.approx(0.01)
-    # a score by chance near 0 is measured by what the inputs change
+    # a score near 0 is replaced by the largest measured change
     told = explanation(score=1e-9, absence=np.array([0.0, -8.0, 2.0]), residual=0.04)
     assert told.gap == pytest.approx(0.005)
     nothing = explanation(score=0.0, absence=np.zeros(3), residual=3.0)
@@ -66,7 +66,7 @@ def test_the_gap_is_the_share_of_what_is_missing() -> None:
 
 
 @pytest.mark.parametrize("times", [0.9, 1.1])
-def test_terms_that_cancel_each_other_by_the_thousand_fail(times: float) -> None:
+def test_terms_that_cancel_each_other_fail(times: float) -> None:
     large = times * MAX_CANCELLATION * 3.0 / 2
     told = explanation(contributions=np.array([large, -large, 0.0]))
     assert told.passed is (times < 1)
@@ -89,7 +89,7 @@ def test_terms_that_cancel_each_other_by_the_thousand_fail(times: float) -> None
         (REPLACEMENT, 9.0, None, None),
     ],
 )
-def test_what_fails_its_test_says_so(
+def test_the_verdict_is_shown_everywhere(
     method: str, residual: float, test: tuple[float, float] | None, passed: bool | None
 ) -> None:
     tested = None if test is None else SelfTest(*test)
@@ -144,7 +144,7 @@ def test_printed_in_rows() -> None:
     assert lines[6].split() == ["start", "state", "-1.0000", "░" * 10]
     assert lines[7].split() == ["bias", "+0.0000"]
     assert lines[8].split() == ["residual", "+0.5"]
-    # its numbers are measured, and sum to nothing
+    # measured numbers do not sum to the score
     plain = str(explanation(method=LEFT_OUT))
     assert "how far the logit falls when each input is left out: these need not sum to it" in plain
     assert not any(word in plain for word in ("start state", "  measured", "bias", "residual"))
@@ -154,7 +154,7 @@ def test_printed_in_rows() -> None:
 
 
 @pytest.mark.parametrize("values", [np.zeros(3), np.full(3, 1e-9)])
-def test_where_no_input_moves_the_score_there_is_no_bar(values: np.ndarray) -> None:
+def test_without_an_input_that_moves_the_score_there_is_no_bar(values: np.ndarray) -> None:
     told = explanation(contributions=values, min_change=1e-6)
     assert "█" not in str(told)
     assert {row.bar for row in rows_of(told).bars} == {0.0}
@@ -170,7 +170,7 @@ def test_numbers_of_a_table_have_six_digits_at_most() -> None:
     assert "0.333333" in shown
 
 
-def test_a_character_models_contributions_sum_by_word() -> None:
+def test_contributions_of_characters_sum_by_word() -> None:
     told = explanation(inputs=tuple("so on"), contributions=np.arange(5.0), groups=(0, 0, 1, 2, 2))
     names, sums = told.by_word
     assert (names, sums.tolist()) == (("so", " ", "on"), [1.0, 2.0, 7.0])

@@ -1,4 +1,4 @@
-"""Small real text for the tests of training: the language's own manual."""
+"""A small real text for the tests of training: the manual of Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The running mean of the weights: what it is, that it is applied and taken back, and that it resumes."""
+"""The moving average of the weights: its formula, its use within a block, and its exact resume."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fill(layer: torch.nn.Module, value: float) -> None:
             parameter.fill_(value)
 
 
-def test_it_is_the_exponential_mean() -> None:
+def test_average_is_the_exponential_moving_average() -> None:
     layer = network(0.0)
     average, expected = Average(layer, 0.6), 0.0
     for step in range(12):
@@ -34,17 +34,17 @@ def test_it_is_the_exponential_mean() -> None:
         np.testing.assert_allclose(mean, expected, rtol=1e-6)
 
 
-def test_where_training_began_is_soon_forgotten() -> None:
+def test_initial_weights_are_soon_forgotten() -> None:
     layer = network(1e3)
     average = Average(layer, 0.99)
     fill(layer, 1.0)
     for step in range(12):
         average.follow(step)
-    # of what was there first, 12! · 9! / 21! is left
+    # The initial weights have the share 12! · 9! / 21! after 12 steps.
     np.testing.assert_allclose(average.arrays()["bias"], 1 + 999 * 3.4e-6, rtol=1e-5)
 
 
-def test_it_is_applied_and_taken_back() -> None:
+def test_applied_replaces_the_weights_within_the_block() -> None:
     layer = network(1.0)
     average = Average(layer, 0.5)
     fill(layer, 3.0)
@@ -58,13 +58,13 @@ def test_it_is_applied_and_taken_back() -> None:
         with average.applied():
             raise KeyError("within")
 
-    # and after an error too
+    # an error within the block restores the weights too
     with pytest.raises(KeyError, match="within"):
         fail()
     assert layer.bias.tolist() == [3.0]
 
 
-def test_without_a_share_it_is_the_network_itself() -> None:
+def test_decay_of_zero_keeps_the_weights() -> None:
     layer = network(1.0)
     average = Average(layer, 0.0)
     fill(layer, 3.0)
@@ -74,7 +74,7 @@ def test_without_a_share_it_is_the_network_itself() -> None:
     assert average.arrays() == {}
 
 
-def test_it_goes_on_from_what_was_kept() -> None:
+def test_restored_average_continues_exactly() -> None:
     layer = network(1.0)
     average = Average(layer, 0.5)
     fill(layer, 3.0)
@@ -82,8 +82,8 @@ def test_it_goes_on_from_what_was_kept() -> None:
     kept = average.arrays()
     again = Average(layer, 0.5)
     again.restore(kept)
-    for one in (average, again):
-        one.follow(10**6)
+    for moving in (average, again):
+        moving.follow(10**6)
     assert again.arrays()["weight"].tobytes() == average.arrays()["weight"].tobytes()
-    # what was returned is a copy
+    # `arrays` returns copies, which later steps do not change
     assert kept["bias"].tolist() == [2.0]

@@ -1,4 +1,4 @@
-"""Two processes under torchrun train the network that one process trains, to rounding, and resume exactly."""
+"""Two processes under torchrun train the same network as one process, up to rounding, and resume exactly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRAIN = [
     "--dropout", "0", "--batch-size", "6", "--sequence-length", "16", "--evaluations", "2",
     "--checkpoint-every", "0.01s", "--device", "cpu",
 ]  # fmt: skip
-# Sums of gradients in another order, over 20 steps of Adam, whose first steps divide by small moments.
+# Gradients are summed in another order over 20 steps of Adam, whose first steps divide by small moments.
 TOLERANCE = 2e-3
 
 
@@ -49,7 +49,7 @@ def launch(
     )
 
 
-def test_two_processes_train_what_one_trains(manual_file: Path, tmp_path: Path) -> None:
+def test_two_processes_train_the_same_network_as_one(manual_file: Path, tmp_path: Path) -> None:
     outputs = {}
     for processes in (1, 2):
         output = tmp_path / f"{processes}.safetensors"
@@ -64,7 +64,7 @@ def test_two_processes_train_what_one_trains(manual_file: Path, tmp_path: Path) 
 
 
 def test_two_processes_resume_exactly(manual_file: Path, tmp_path: Path) -> None:
-    # dropout draws in each process must go on too
+    # The dropout of each process must resume too.
     whole, part = tmp_path / "whole.safetensors", tmp_path / "part.safetensors"
     more = ("--dropout", "0.3", "--steps", "200")
     assert launch(2, manual_file, whole, *more).returncode == 0
@@ -76,7 +76,7 @@ def test_two_processes_resume_exactly(manual_file: Path, tmp_path: Path) -> None
     )
     while process.poll() is None and not checkpoint.exists():
         time.sleep(0.01)
-    # torchrun first, so that it does not start the others again
+    # Kill torchrun first, so that it does not restart the workers.
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     for pid in (process.pid, *map(int, workers)):
         os.kill(pid, signal.SIGKILL)
@@ -90,7 +90,7 @@ def test_two_processes_resume_exactly(manual_file: Path, tmp_path: Path) -> None
 
 
 def test_no_thread_outlives_the_group(tmp_path: Path) -> None:
-    # one that meets the end of the interpreter aborts the process, after the model was written
+    # A thread of gloo that still runs when the interpreter ends aborts the process.
     script = tmp_path / "leave.py"
     script.write_text(
         "import os, torch\n"
@@ -125,7 +125,7 @@ def test_each_process_keeps_its_own_lanes(rank: int, expected: list[int]) -> Non
     assert group.columns(lanes).ravel().tolist() == expected
 
 
-def test_a_group_of_one_talks_to_nobody() -> None:
+def test_a_group_of_one_exchanges_nothing() -> None:
     group = Group()
     tensor = torch.ones(3)
     assert group.leads

@@ -1,4 +1,4 @@
-"""What a person meets who uses the estimators by hand: parameters by their names, help, progress."""
+"""The parameters of the estimators by name, their help, and their display of progress."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_random_state_is_the_seed(estimator: Any) -> None:
 
 
 @pytest.mark.parametrize("state", ["abc", -1, 1.5, True, np.random.RandomState(0)], ids=str)
-def test_a_random_state_that_is_no_number_is_named(state: Any) -> None:
+def test_a_random_state_that_is_not_a_number_is_refused(state: Any) -> None:
     expected = "random_state: got .*; expected a whole number from 0"
     with pytest.raises(OptionError, match=expected):
         elman.LanguageModel(random_state=state)
@@ -45,7 +45,7 @@ def test_a_random_state_that_is_no_number_is_named(state: Any) -> None:
     assert elman.LanguageModel(random_state=np.int64(3)).seed == 3
 
 
-def test_options_of_a_wrong_type_and_outputs_are_refused_before_the_data_is_read() -> None:
+def test_wrong_options_and_outputs_are_refused_before_data_is_read() -> None:
     with pytest.raises(OptionError, match="hidden_size: got '8'; expected a whole number"):
         elman.LanguageModel(hidden_size="8").fit("nowhere.txt")
     with pytest.raises(OptionError, match=r"output: got wrong.suffix"):
@@ -63,7 +63,7 @@ def test_help_describes_every_parameter(estimator: Any) -> None:
         assert line.split(": ", 1)[1].startswith(field.metadata["help"][:20])
 
 
-def test_a_wrong_parameter_is_told_the_right_one() -> None:
+def test_an_unknown_parameter_suggests_a_known_one() -> None:
     with pytest.raises(
         TypeError, match=r"has no parameter .hiden_size.; did you mean hidden_size\?"
     ):
@@ -76,15 +76,15 @@ def test_verbose_shows_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     events: list[str] = []
     elman.LanguageModel(**SMALL).fit(TEXT, watch=lambda event: events.append(event["event"]))
     assert capsys.readouterr().out == ""
-    told: list[str] = []
+    shown: list[str] = []
     elman.LanguageModel(**SMALL).fit(
-        TEXT, watch=lambda event: told.append(event["event"]), verbose=True
+        TEXT, watch=lambda event: shown.append(event["event"]), verbose=True
     )
     printed = capsys.readouterr().out
     assert "step 4: validation loss" in printed
     assert "test set: loss" in printed
     assert "wrote" not in printed
-    assert set(told) == set(events)
+    assert set(shown) == set(events)
     texts = [f"{mood} day {number}" for number in range(15) for mood in ("good", "bad")]
     labels = ["+", "-"] * 15
     elman.SequenceClassifier(**SMALL).fit(texts, labels, verbose=True)

@@ -1,4 +1,4 @@
-"""Nothing is lost by a kill: a run killed at any moment resumes to the bytes of one that was not."""
+"""A run that is killed at any moment and resumed gives the same bytes as an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ main(sys.argv[4:])
 
 
 def payload(path: Path) -> bytes:
-    """The file but for its header, which tells how long training took."""
+    """Return the file without its header, which contains the duration of training."""
     data = path.read_bytes()
     return data[8 + int.from_bytes(data[:8], "little") :]
 
 
 def card(path: Path) -> dict[str, object]:
-    """The card but for what the clock says."""
+    """Return the card without its times."""
     data = path.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     card = json.loads(header["__metadata__"]["card"])
@@ -104,7 +104,7 @@ def test_killed_at_random_moments(uninterrupted: Path, tmp_path: Path) -> None:
         )
         journal, started = output.with_suffix(".run.jsonl"), time.monotonic()
         size = journal.stat().st_size if journal.exists() else 0
-        # from the first measurement on, some fractions of a second
+        # wait for the first event of this process, then for a fraction of a second
         while process.poll() is None and time.monotonic() - started < 60:
             if journal.exists() and journal.stat().st_size > size + 2:
                 break

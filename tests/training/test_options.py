@@ -1,4 +1,4 @@
-"""The options: one list, the same names as where they are used, and one line for what cannot be."""
+"""The options: their choices match the code that uses them, and invalid values are refused in one line."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from elman.training.options import members_of, seconds
         ("documents", tuple(DOCUMENTS)),
     ],
 )
-def test_choices_are_those_of_the_house(name: str, choices: tuple[str, ...]) -> None:
+def test_choices_match_the_code_that_uses_them(name: str, choices: tuple[str, ...]) -> None:
     members = members_of(get_type_hints(LanguageOptions)[name])
     assert tuple(member for member in members if isinstance(member, str)) == choices
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"hidden_size": 0}, "hidden_size: got 0; expected a whole number from 1 to 16384"),
         ({"hidden_size": "8"}, "hidden_size: got '8'; expected a whole number from 1 to 16384"),
@@ -58,10 +58,10 @@ def test_choices_are_those_of_the_house(name: str, choices: tuple[str, ...]) -> 
     ],
     ids=str,
 )
-def test_what_cannot_be_is_said(options: dict[str, object], said: str) -> None:
+def test_invalid_values_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError) as caught:
         LanguageOptions(**options)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,6 @@ def test_spans_of_time(text: str | int, expected: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "m", "3x", "-3m", "0s", "3m 2s", float("inf"), True, "1e3"])
-def test_no_spans_of_time(text: str | float) -> None:
+def test_invalid_spans_of_time(text: str | float) -> None:
     with pytest.raises(OptionError, match="time"):
         seconds(text)

@@ -1,4 +1,4 @@
-"""What a run writes: one run at a time, and training outlives a full disk."""
+"""Output of a run: one run at a time writes a file, and training continues when the disk is full."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def test_two_trainings_do_not_share_an_output(manual: str, output: Path) -> None
     assert set(refused) == {
         f"another training is writing {output}: wait until it ends, or choose another -o"
     }
-    # the journal is that of the first run alone
+    # the journal contains the first run only
     lines = output.with_suffix(".run.jsonl").read_text().splitlines()
     assert sum('"event": "start"' in line for line in lines) == 1
     assert sorted(file.name for file in output.parent.iterdir() if "m." in file.name) == [
         "m.run.jsonl",
         "m.safetensors",
     ]
-    LanguageModel(**SMALL).fit(manual, output=output)  # the lock is gone with the run
+    LanguageModel(**SMALL).fit(manual, output=output)  # the first run has released its lock
 
 
-def test_training_goes_on_without_checkpoints(
+def test_training_continues_without_checkpoints(
     manual: str, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def save(*arguments: Any) -> None:
@@ -63,7 +63,7 @@ def test_training_goes_on_without_checkpoints(
     ]
 
 
-def test_training_goes_on_without_its_journal(
+def test_training_continues_without_its_journal(
     manual: str, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(*arguments: Any) -> None:
@@ -79,15 +79,15 @@ def test_training_goes_on_without_its_journal(
     ]
 
 
-def test_a_model_that_cannot_be_written_is_kept_elsewhere(
+def test_a_model_that_cannot_be_written_is_saved_elsewhere(
     manual: str, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = Model.save
+    save_model = Model.save
 
     def save(self: Model, path: Any) -> None:
         if Path(path) == output:
             raise FULL
-        right(self, path)
+        save_model(self, path)
 
     monkeypatch.setattr(Model, "save", save)
     with pytest.raises(OutputError, match="until then the model is ") as caught:

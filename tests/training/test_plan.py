@@ -1,4 +1,4 @@
-"""The plan: what is asked for is taken, the rest comes from the table."""
+"""The plan of a language model: given options are used, the others come from the table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_every_text_and_budget_has_a_row(level: str, tokens: int, time: str) -> 
     assert plan.tied
 
 
-def test_what_is_asked_for_is_taken() -> None:
+def test_given_options_are_used() -> None:
     options = LanguageOptions(
         steps=7, hidden_size=3, embedding_size=5, num_layers=4, dropout=0.0, learning_rate=0.0
     )
@@ -31,7 +31,7 @@ def test_what_is_asked_for_is_taken() -> None:
     assert not plan.tied
 
 
-def test_without_a_budget_it_is_three_minutes() -> None:
+def test_the_default_budget_is_three_minutes() -> None:
     assert resolve(LanguageOptions(), 1000, 100).time == 180
 
 
@@ -45,14 +45,14 @@ def test_larger_budgets_never_get_smaller_networks() -> None:
         assert units == sorted(units)
 
 
-def test_a_large_vocabulary_is_trained_with_a_part_of_the_softmax() -> None:
+def test_a_large_vocabulary_is_trained_with_sampled_softmax() -> None:
     assert resolve(LanguageOptions(), 1000, 8191).sampled_softmax == 0
     assert resolve(LanguageOptions(), 1000, 8192).sampled_softmax > 0
     assert resolve(LanguageOptions(sampled_softmax=0), 1000, 10**6).sampled_softmax == 0
     assert resolve(LanguageOptions(sampled_softmax=5), 1000, 100).sampled_softmax == 5
 
 
-def test_no_budget_of_a_language_model_is_longer_than_promised() -> None:
+def test_the_default_budget_does_not_depend_on_the_text() -> None:
     for tokens in (10, 10_000, 10_000_000):
         plan = resolve(LanguageOptions(), tokens, 100)
         assert (plan.time, plan.epochs, plan.steps) == (180.0, None, None)

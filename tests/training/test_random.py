@@ -1,4 +1,4 @@
-"""Random numbers of a run: its own, whatever else draws in the process."""
+"""Random numbers of a run do not depend on other draws in the process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fit(seed: int) -> np.ndarray:
     return elman.SequenceClassifier(seed=seed, **options).fit(TEXTS, LABELS).predict_proba(TEXTS)
 
 
-def test_fits_side_by_side_are_those_alone() -> None:
+def test_concurrent_fits_equal_fits_alone() -> None:
     alone = [fit(seed) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(alone[0], alone[1])
     assert not np.array_equal(alone[0], alone[2])
@@ -43,7 +43,7 @@ def test_fits_side_by_side_are_those_alone() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_fit_leaves_torchs_generator_alone() -> None:
+def test_a_fit_does_not_change_the_generator_of_torch() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -52,7 +52,7 @@ def test_a_fit_leaves_torchs_generator_alone() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])
-def test_dropout_is_torchs(rate: float) -> None:
+def test_dropout_equals_that_of_torch(rate: float) -> None:
     x = torch.randn(31, 7, requires_grad=True)
     torch.manual_seed(4)
     expected = torch.nn.functional.dropout(x, rate)

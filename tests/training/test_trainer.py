@@ -45,7 +45,7 @@ def test_steps_are_reproducible_with_the_seed(manual: str) -> None:
     assert not same(first, other)
 
 
-def test_training_leaves_the_callers_random_numbers_and_threads_alone(manual: str) -> None:
+def test_training_does_not_change_the_callers_random_numbers_and_threads(manual: str) -> None:
     torch.manual_seed(5)
     threads = torch.get_num_threads()
     expected = torch.rand(1)
@@ -65,7 +65,7 @@ def test_it_learns(manual: str) -> None:
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
-def test_the_card_tells_what_evaluate_measures(manual: str, cell: str) -> None:
+def test_card_and_evaluate_agree(manual: str, cell: str) -> None:
     model = LanguageModel(steps=40, cell=cell, **SMALL).fit(manual)
     validation, test = (
         manual[int(first * len(manual)) : int(last * len(manual))]
@@ -120,7 +120,7 @@ def test_it_stops_early_and_keeps_the_best(manual: str) -> None:
 
 
 def broken_loss(monkeypatch: pytest.MonkeyPatch, *, at: set[int] | None, value: float) -> None:
-    """Multiply the training loss by `value` at the calls in `at`, at every call without it."""
+    """Multiply the training loss by `value` in the calls number `at`, or in every call where `at` is None."""
     right, calls = Network.loss, 0
 
     def loss(self: Network, *arguments: Any) -> torch.Tensor:
@@ -141,7 +141,7 @@ def test_it_recovers_at_half_the_rate(
     model = LanguageModel(steps=60, **SMALL).fit(manual, watch=events.append)
     recoveries = [event for event in events if event["event"] == "recovery"]
     assert [event["rate_scale"] for event in recoveries] == [0.5, 0.25]
-    # the first goes back to step 20; the 11 calls since reach step 31 again
+    # The first recovery goes back to step 20; the next 11 calls of the loss reach step 30.
     assert [(event["step"], event["back_to_step"]) for event in recoveries] == [(29, 20), (30, 20)]
     assert "the loss is" in recoveries[0]["culprit"]
     assert model.card_["training"]["recoveries"] == 2
@@ -189,7 +189,7 @@ def test_a_gradient_that_is_not_finite_is_named(
 def test_weights_broken_at_a_snapshot_recover_too(
     manual: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A snapshot counts only when the step after it was finite."""
+    """A snapshot is used only when the step after it was finite."""
     right, calls = AdamW.clipped_step, 0
 
     def step(self: AdamW, *arguments: Any) -> Any:
@@ -227,7 +227,7 @@ def test_a_measurement_that_is_not_finite_goes_back(
     assert np.isfinite(model.card_["held_out"]["loss"])
 
 
-def test_what_was_best_before_a_divergence_is_kept(
+def test_the_best_network_before_a_divergence_is_kept(
     manual_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken_loss(monkeypatch, at=set(range(45, 1000)), value=float("nan"))
@@ -257,7 +257,7 @@ def test_numpy_numbers_train(manual: str) -> None:
     assert not model.model_.config.bias
 
 
-def test_the_users_files_in_a_folder_of_that_name_stay(manual_file: Path) -> None:
+def test_the_users_files_in_the_checkpoint_folder_stay(manual_file: Path) -> None:
     output = manual_file.with_name("m.safetensors")
     precious = output.with_suffix(".checkpoint") / "precious.txt"
     other = precious.parent / "text.backup" / "mine.txt"
@@ -303,7 +303,7 @@ def test_ctrl_c_before_the_first_step_leaves_the_earlier_model(
     assert output.read_bytes() == before
 
 
-def test_a_deep_network_can_be_kept(manual_file: Path) -> None:
+def test_a_deep_network_can_be_checkpointed(manual_file: Path) -> None:
     output = manual_file.with_name("m.safetensors")
 
     def interrupt(event: dict[str, Any]) -> None:
@@ -326,7 +326,9 @@ def test_lone_surrogates_train(manual: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_keeps_the_best_and_resume_goes_on(manual_file: Path, number: int) -> None:
+def test_a_signal_keeps_the_best_network_and_the_run_resumes(
+    manual_file: Path, number: int
+) -> None:
     options = SMALL | {"steps": 60, "evaluations": 6}
     whole = LanguageModel(**options).fit(manual_file)
     output = manual_file.with_name("m.safetensors")
@@ -375,7 +377,7 @@ def test_resume_without_a_checkpoint_is_refused(manual_file: Path) -> None:
     assert not output.exists()
     assert not output.with_suffix(".run.jsonl").exists()
     first = LanguageModel(steps=3, **SMALL).fit(manual_file, output=output)
-    # the finished model of this very run is an answer
+    # resuming a finished run returns its model
     assert same(LanguageModel(steps=3, **SMALL).fit(manual_file, output=output, resume=True), first)
 
 
@@ -388,7 +390,7 @@ def test_resume_does_not_replace_the_finished_model_of_another_run(manual_file: 
     assert output.read_bytes() == before
 
 
-def test_a_run_started_anew_forgets_the_unfinished_one(manual_file: Path) -> None:
+def test_a_new_run_replaces_the_unfinished_one(manual_file: Path) -> None:
     output = manual_file.with_name("m.safetensors")
     checkpoint = output.with_suffix(".checkpoint") / "state.safetensors"
 
@@ -412,7 +414,7 @@ def test_a_run_started_anew_forgets_the_unfinished_one(manual_file: Path) -> Non
     assert "the unfinished run is replaced" in said[0]
 
 
-def test_the_model_is_kept_where_the_checkpoint_cannot_be(
+def test_the_model_is_saved_although_the_checkpoint_cannot_be(
     manual_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = manual_file.with_name("m.safetensors")
