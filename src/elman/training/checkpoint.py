@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -21,14 +21,15 @@ from elman.files import container
 from elman.files.model import folder_of
 from elman.training.averaging import Average
 from elman.training.distributed import Group
+from elman.training.journal import JsonObject
 from elman.training.objective import LayerState, Objective
 from elman.training.optimizer import AdamW
 from elman.training.random import Randomness
 
 __all__ = ["Best", "Progress", "Snapshot", "StageResult", "Store", "TrainingState"]
 
-StageResult: TypeAlias = dict[str, Any]
-"""JSON that a task keeps of a finished stage, for the stages after it and for the card."""
+StageResult: TypeAlias = JsonObject
+"""Facts that a task keeps of a finished stage, for the stages after it and for the card."""
 
 KIND = "checkpoint"
 _GENERATORS = ("random", "random.cuda")
@@ -70,7 +71,7 @@ class Snapshot:
     """A run at one step: named arrays, and numbers as JSON."""
 
     arrays: dict[str, np.ndarray]
-    numbers: dict[str, Any]
+    numbers: JsonObject
 
     def starting_with(self, prefix: str) -> dict[str, np.ndarray]:
         """Return the arrays whose names start with `prefix`, by their names without it."""
@@ -166,7 +167,7 @@ def _own_lanes(lanes: Mapping[str, np.ndarray], group: Group) -> list[LayerState
 class Store:
     """The folder beside the model that keeps the checkpoint of an unfinished run."""
 
-    def __init__(self, output: Path, identity: Mapping[str, Any], *, leads: bool = True) -> None:
+    def __init__(self, output: Path, identity: JsonObject, *, leads: bool = True) -> None:
         """Keep the run that trains the model `output`.
 
         Args:

@@ -15,7 +15,7 @@ from elman.engine.shapes import whole_number
 from elman.errors import MissingDependencyError, NotFittedError, OptionError, installing, printable
 from elman.files.model import Model, check_output
 from elman.inspect.predictor import Inspectable
-from elman.training.journal import Event, Watch
+from elman.training.journal import Event, JsonObject, Watch
 from elman.training.options import Options, members_of
 from elman.training.progress import TrainingDisplay
 from elman.training.recurrent_options import RecurrentOptions
@@ -88,7 +88,7 @@ class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
 
     model_: Model
     predictor_: Any
-    card_: dict[str, Any]
+    card_: JsonObject
     stopped_: str
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from elman.training.journal import JsonObject
+
 __all__ = [
     "describe_installation",
     "describe_model",
@@ -88,7 +90,7 @@ def print_predictions(text: str, predictions: list[tuple[str, float]]) -> None:
     console.print(table)
 
 
-def facts_table(facts: dict[str, Any]) -> Table:
+def facts_table(facts: JsonObject) -> Table:
     """Return a table with a row of name and value for each fact."""
     columns = Column(style="dim"), Column(overflow="fold")
     table = Table(*columns, show_header=False, box=None, pad_edge=False)
@@ -129,12 +131,12 @@ def _number(value: Any) -> Any:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def print_facts(facts: dict[str, Any]) -> None:
+def print_facts(facts: JsonObject) -> None:
     """Print a row of name and value for each fact."""
     Console(highlight=False).print(facts_table(facts))
 
 
-def describe_model(path: str) -> dict[str, Any]:
+def describe_model(path: str) -> JsonObject:
     """Return size, configuration and card of the model file at `path`."""
     from dataclasses import asdict
 
@@ -151,7 +153,7 @@ def describe_model(path: str) -> dict[str, Any]:
     }
 
 
-def describe_installation() -> dict[str, Any]:
+def describe_installation() -> JsonObject:
     """Return versions, machine, optional packages, and the compiled kernel or why it does not run."""
     import platform
     from importlib import metadata

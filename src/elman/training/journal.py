@@ -11,9 +11,11 @@ from typing import Any, TypeAlias
 
 from elman.errors import OutputError
 
-__all__ = ["Event", "Journal", "Watch"]
+__all__ = ["Event", "Journal", "JsonObject", "Watch"]
 
-Event: TypeAlias = dict[str, Any]
+JsonObject: TypeAlias = dict[str, Any]
+"""An object as `json` reads and writes it."""
+Event: TypeAlias = JsonObject
 """Something that happened in a run, as JSON: its name under "event", and facts by name."""
 Watch: TypeAlias = Callable[[Event], None]
 """A function that is called with every event of a run."""

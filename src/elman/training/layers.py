@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+
+import torch
 
 from elman import nn
 from elman.cells import find
@@ -18,10 +20,12 @@ def recurrent(
     precision: str,
     *,
     bidirectional: bool = False,
-) -> Any:
+) -> torch.nn.Module:
     """Return one recurrent layer with the cell of `config`; `precision` is "float32" or "bf16"."""
-    kind: Any = nn.layer_class(find(config.cell))
-    how = {"nonlinearity": config.activation} if config.cell == "rnn" else {}
-    layer = kind(input_size, hidden_size, bias=config.bias, bidirectional=bidirectional, **how)
+    layer_class: Callable[..., torch.nn.Module] = nn.layer_class(find(config.cell))
+    options = {"bias": config.bias, "bidirectional": bidirectional}
+    if config.cell == "rnn":
+        options["nonlinearity"] = config.activation
+    layer = layer_class(input_size, hidden_size, **options)
     layer.precision = precision
     return layer

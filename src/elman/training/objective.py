@@ -6,11 +6,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from elman.training.journal import JsonObject
 
 __all__ = ["LayerState", "Measure", "Objective", "Trainable"]
 
@@ -51,7 +53,7 @@ class Measure:
 
     value: float
     """The number that chooses the best network: less is better."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: JsonObject = field(default_factory=dict)
     """Further metrics, written to the journal next to `value`."""
 
 

@@ -7,10 +7,11 @@ the clipping is by the norm of all gradients together (R. Pascanu et al., arXiv:
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.optimizer import ParamsT
 
 from elman.engine import kernel as native
 from elman.nn import autograd
@@ -36,7 +37,7 @@ class AdamW(torch.optim.AdamW):
 
     def __init__(
         self,
-        parameters: Any,
+        parameters: ParamsT,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -114,7 +115,7 @@ class AdamW(torch.optim.AdamW):
             state["exp_avg_sq"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
 
 
-def _flat(tensor: Tensor | None) -> Any:
+def _flat(tensor: Tensor | None) -> np.ndarray | None:
     return None if tensor is None else tensor.detach().view(-1).numpy()
 
 

@@ -9,11 +9,13 @@ import math
 import numbers
 import re
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypedDict, TypeVar, Unpack, get_args, get_type_hints
 
 from elman.errors import OptionError
 
-__all__ = ["Options", "members_of", "network", "reading", "seconds", "training"]
+__all__ = ["Limits", "Options", "members_of", "network", "reading", "seconds", "training"]
+
+T = TypeVar("T")
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -50,32 +52,31 @@ def seconds(time: str | float, name: str = "time") -> float:
     return total
 
 
-def _option(
-    default: Any,
-    help: str,  # noqa: A002 - the field's name in every command line library
-    *,
-    group: str,
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-) -> Any:
-    limits = {"low": low, "high": high, "above": above}
-    return field(default=default, metadata={"help": help, "group": group, **limits})
+class Limits(TypedDict, total=False):
+    """Limits of a number: from `low`, to `high`, or `above` a number that is excluded."""
+
+    low: float
+    high: float
+    above: float
 
 
-def reading(default: Any, help: str, **limits: Any) -> Any:  # noqa: A002
+def _option(default: T, text: str, group: str, limits: Limits) -> T:
+    return field(default=default, metadata={"help": text, "group": group, "limits": limits})
+
+
+def reading(default: T, help: str, **limits: Unpack[Limits]) -> T:  # noqa: A002 - as typer
     """Declare an option about reading and splitting data."""
-    return _option(default, help, group="Data", **limits)
+    return _option(default, help, "Data", limits)
 
 
-def network(default: Any, help: str, **limits: Any) -> Any:  # noqa: A002
+def network(default: T, help: str, **limits: Unpack[Limits]) -> T:  # noqa: A002
     """Declare an option about the network."""
-    return _option(default, help, group="Network", **limits)
+    return _option(default, help, "Network", limits)
 
 
-def training(default: Any, help: str, **limits: Any) -> Any:  # noqa: A002
+def training(default: T, help: str, **limits: Unpack[Limits]) -> T:  # noqa: A002
     """Declare an option about training."""
-    return _option(default, help, group="Training", **limits)
+    return _option(default, help, "Training", limits)
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,8 @@ def _checked(name: str, value: Any, kind: Any, declared: Field[Any]) -> Any:
         if not isinstance(value, bool) and type(value).__name__ != "bool":
             raise OptionError(name, got=got, expected="true or false")
         return bool(value)
-    low, high, above = (declared.metadata[limit] for limit in ("low", "high", "above"))
+    limits: Limits = declared.metadata["limits"]
+    low, high, above = (limits.get(name) for name in ("low", "high", "above"))
     expected = "a whole number" if int in members else "a number" if float in members else "text"
     for word, limit in (("from", low), ("to", high), ("above", above)):
         expected += f" {word} {limit}" if limit is not None else ""

@@ -17,6 +17,7 @@ import numpy as np
 from elman.engine.config import ModelConfig
 from elman.training.checkpoint import Best, StageResult
 from elman.training.distributed import Group
+from elman.training.journal import JsonObject
 from elman.training.objective import Objective
 from elman.training.plan import Schedule
 from elman.training.random import Randomness
@@ -43,7 +44,7 @@ class Recipe(ABC, Generic[ObjectiveT]):
         """Return a digest of every data set by its name in messages; `--resume` compares them."""
 
     @abstractmethod
-    def start_facts(self) -> dict[str, Any]:
+    def start_facts(self) -> JsonObject:
         """Return the data and their split as facts for the event that starts the run."""
 
     @abstractmethod
@@ -75,7 +76,7 @@ class Recipe(ABC, Generic[ObjectiveT]):
         return None
 
     @abstractmethod
-    def card_facts(self, best: Best, result: StageResult, refit: bool) -> dict[str, Any]:
+    def card_facts(self, best: Best, result: StageResult, refit: bool) -> JsonObject:
         """Return the facts about data and quality for the card; only the lead process calls this.
 
         Args:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from elman._version import __version__
 from elman.errors import OptionError, OutputError
 from elman.files.model import Model
 from elman.training.checkpoint import Store
 from elman.training.distributed import Group
+from elman.training.journal import JsonObject
 from elman.training.objective import Objective
 from elman.training.recipe import Recipe
 
@@ -19,7 +20,7 @@ __all__ = ["finished_model", "identity_of", "is_unfinished"]
 ObjectiveT = TypeVar("ObjectiveT", bound=Objective)
 
 
-def identity_of(recipe: Recipe[ObjectiveT]) -> dict[str, Any]:
+def identity_of(recipe: Recipe[ObjectiveT]) -> JsonObject:
     """Return everything that must be equal for a run to be resumed, by its name in messages."""
     settings = asdict(recipe.options) | {"time": recipe.plan.time}
     for name in ("checkpoint_every", "threads"):
@@ -45,7 +46,7 @@ def is_unfinished(store: Store | None, group: Group) -> bool:
     return bool(count)
 
 
-def finished_model(output: Path | None, identity: dict[str, Any], group: Group) -> Model:
+def finished_model(output: Path | None, identity: JsonObject, group: Group) -> Model:
     """Return the model in `output` that this very run ended in; raises OptionError, OutputError."""
     complete = False
     if group.leads and output is not None and output.exists():

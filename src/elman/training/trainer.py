@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 
@@ -31,7 +31,7 @@ from elman.training.allocator import freed_memory_kept
 from elman.training.averaging import Average
 from elman.training.checkpoint import Best, Snapshot, StageResult, Store, TrainingState
 from elman.training.distributed import Group, choose_device, join
-from elman.training.journal import Event, Watch
+from elman.training.journal import Event, JsonObject, Watch
 from elman.training.objective import Measure, Objective
 from elman.training.optimizer import AdamW
 from elman.training.output import Output, opened
@@ -141,7 +141,7 @@ class Trainer(Generic[ObjectiveT]):
     def __init__(
         self,
         recipe: Recipe[ObjectiveT],
-        identity: dict[str, Any],
+        identity: JsonObject,
         store: Store | None,
         output: Output,
     ) -> None:
@@ -380,7 +380,7 @@ class Trainer(Generic[ObjectiveT]):
             self._save_checkpoint(self.resume_from)
         return model
 
-    def _card(self, best: Best, result: StageResult, stopped: str) -> dict[str, Any]:
+    def _card(self, best: Best, result: StageResult, stopped: str) -> JsonObject:
         """Return how the model was trained, on what, and how good it is, as JSON reads it back."""
         progress = self.state.progress
         steps = max(1, self.objective.steps_in_epoch(progress.epoch))
