@@ -1,4 +1,4 @@
-"""The pace of a run without a budget: it ends when the measure stops improving, or with its time."""
+"""The pace of runs with a budget and without: rates, evaluations, and when a run ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from elman.labels.options import ClassifierOptions
 from elman.training.checkpoint import Progress
-from elman.training.pace import OpenPace
+from elman.training.pace import BudgetPace, OpenPace
 from elman.training.plan import schedule
 
 
@@ -65,3 +65,55 @@ def test_it_ends_within_its_time_while_the_measure_improves() -> None:
 def test_the_speed_changes_nothing_when_the_time_is_enough() -> None:
     quick, slow = (run([2.0, 1.0], seconds) for seconds in (1e-6, 0.1))
     assert quick[1] == slow[1]
+
+
+def budget(steps: int | None, **options: Any) -> BudgetPace:
+    options |= {"steps": steps} if steps else {}
+    plan = schedule(ClassifierOptions(**options), batch_size=16, learning_rate=1.0)
+    return BudgetPace(plan, steps)
+
+
+def test_evaluations_of_a_budget_of_steps_are_evenly_spaced() -> None:
+    steps_pace, progress, evaluated = budget(100, evaluations=4), Progress(), []
+    while True:
+        if steps_pace.is_evaluation_due(progress):
+            evaluated.append(progress.step)
+            progress.evaluated = steps_pace.share_done(progress)
+            if steps_pace.end(progress) == "budget":
+                break
+        progress.step += 1
+    assert evaluated == [25, 50, 75, 100]
+    assert steps_pace.total_steps(progress) == 100
+
+
+def test_a_budget_ends_early_without_better_evaluations() -> None:
+    steps_pace = budget(100, patience=3)
+    assert steps_pace.end(Progress(step=50, waited=2)) is None
+    assert steps_pace.end(Progress(step=50, waited=3)) == "early"
+    # the end of the budget counts first
+    assert steps_pace.end(Progress(step=100, waited=3)) == "budget"
+
+
+def test_a_budget_of_time_reserves_the_last_evaluation() -> None:
+    time_pace = budget(None, time=100, evaluations=1000)
+    time_pace.expect_evaluation(20.0)
+    assert time_pace.share_done(Progress(elapsed=40.0)) == 0.5
+    # slow evaluations take at most 6 % of the time: they are 20 / 6 of the budget apart
+    assert not time_pace.is_evaluation_due(Progress(step=9, elapsed=70.0))
+    time_pace.evaluation_seconds = 1.0
+    assert time_pace.is_evaluation_due(Progress(step=9, elapsed=14.0))
+    assert not time_pace.is_evaluation_due(Progress(step=9, elapsed=13.0))
+    # a probe of more than 30 s does not take more than 30 % of the budget
+    time_pace.expect_evaluation(50.0)
+    assert time_pace.share_done(Progress(elapsed=70.0)) == 1.0
+    assert time_pace.total_steps(Progress(step=10, elapsed=35.0)) == 20
+
+
+def test_a_stage_can_stop_before_the_end_of_its_schedule() -> None:
+    plan = schedule(ClassifierOptions(steps=100), batch_size=16, learning_rate=1.0)
+    short = BudgetPace(replace(plan, stop=40), 100)
+    whole = BudgetPace(plan, 100)
+    assert short.end(Progress(step=39)) is None
+    assert short.end(Progress(step=40)) == "budget"
+    # the learning rate follows the whole schedule
+    assert short.rate_share(Progress(step=39)) == whole.rate_share(Progress(step=39)) > 0.5
