@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -22,10 +22,12 @@ def recurrent(
     bidirectional: bool = False,
 ) -> torch.nn.Module:
     """Return one recurrent layer with the cell of `config`; `precision` is "float32" or "bf16"."""
-    layer_class: Callable[..., torch.nn.Module] = nn.layer_class(find(config.cell))
-    options = {"bias": config.bias, "bidirectional": bidirectional}
-    if config.cell == "rnn":
-        options["nonlinearity"] = config.activation
-    layer = layer_class(input_size, hidden_size, **options)
+    # The classes of torch and ours have no common base that declares `precision`.
+    layer_class: Any = nn.layer_class(find(config.cell))
+    activation = {"nonlinearity": config.activation} if config.cell == "rnn" else {}
+    layer = layer_class(
+        input_size, hidden_size, bias=config.bias, bidirectional=bidirectional, **activation
+    )
     layer.precision = precision
-    return layer
+    network: torch.nn.Module = layer
+    return network
