@@ -51,7 +51,7 @@ class AdamW(torch.optim.AdamW):
 
     def _in_kernel(self) -> bool:
         weights = self._with_gradients()
-        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        gradients = _gradients(weights)
         return bool(weights) and all(
             tensor.is_contiguous() and autograd.takes(tensor.detach(), [])
             for tensor in (*weights, *gradients)
@@ -59,7 +59,7 @@ class AdamW(torch.optim.AdamW):
 
     def norm(self) -> float:
         """Return the L2 norm of all gradients together."""
-        gradients = [weight.grad for weight in self._with_gradients() if weight.grad is not None]
+        gradients = _gradients(self._with_gradients())
         kernel = native.kernel()
         if kernel is None or not self._in_kernel():
             return float(torch.nn.utils.get_total_norm(gradients))
@@ -92,7 +92,7 @@ class AdamW(torch.optim.AdamW):
             for step, group_weights in weights_by_step.items():
                 kernel.adamw(
                     parameters=[_flat(weight) for weight in group_weights],
-                    gradients=[_flat(weight.grad) for weight in group_weights],
+                    gradients=[_flat(gradient) for gradient in _gradients(group_weights)],
                     means=[_flat(self.state[weight]["exp_avg"]) for weight in group_weights],
                     squares=[_flat(self.state[weight]["exp_avg_sq"]) for weight in group_weights],
                     time=step,
@@ -115,8 +115,12 @@ class AdamW(torch.optim.AdamW):
             state["exp_avg_sq"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
 
 
-def _flat(tensor: Tensor | None) -> np.ndarray | None:
-    return None if tensor is None else tensor.detach().view(-1).numpy()
+def _gradients(weights: list[Tensor]) -> list[Tensor]:
+    return [weight.grad for weight in weights if weight.grad is not None]
+
+
+def _flat(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().view(-1).numpy()
 
 
 def _threads() -> int:
