@@ -437,8 +437,8 @@ def test_terms_sum_to_every_logit_of_every_context(cell: str, sentences: list[st
     np.testing.assert_allclose(terms.contributions[-1], told.contributions, atol=1e-4)
 
 
-# Three quarters of the words decide nothing, and what a network gives them around zero has no order:
-# both are told to a tenth of a nat, and the order of those that do decide something to the last digit.
+# Three quarters of the words decide nothing, and the order of a network's effects near zero is random.
+# So all effects are compared after rounding to a tenth of a nat, and those of the deciding words unrounded.
 TENTH, BAR = 1, 0.9
 
 

@@ -42,7 +42,7 @@ def assert_whole_is_its_pieces(stream: Stream, n: int, **options: Any) -> str:
     pieces = stream.fork()
     expected = "".join(pieces.generate_pieces(n, **options))
     assert stream.generate(n, **options) == expected
-    # it stands where the pieces left theirs
+    # the stream is at the same position as after its pieces
     assert stream.state == pieces.state
     assert stream.unknown == pieces.unknown
     assert stream.predict(5) == pieces.predict(5)

@@ -59,7 +59,7 @@ def test_text_that_is_not_utf8_is_guessed_with_a_note(write):
     path = write("eins\nFüße – „gut“".encode("cp1252"))
     found = detect(path)
     assert (found.name, found.guessed) == ("cp1252", True)
-    # the place, and how the guess reads what stands around it
+    # the note names the position and shows how the guess decodes the text there
     assert found.note == "not UTF-8 at line 2, byte 6, which reads as 'eins\\nFüße – „gut“'"
     assert read(path) == "eins\nFüße – „gut“"
 

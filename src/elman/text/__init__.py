@@ -1,1 +1,1 @@
-"""Text as it comes: encodings, files and lines, words, the vocabulary, logs with masked numbers."""
+"""Reading of text: files and encodings, words, vocabularies, and the masking of numbers in log lines."""
