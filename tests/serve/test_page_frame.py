@@ -286,7 +286,7 @@ def test_an_unfinished_panel_is_completed_on_return(visit):
     at.tab("Unrolled")
     at.let_go(found)
     at.tab("Memory")
-    expect(page.locator("#units-note")).to_contain_text("No unit tells a property better")
+    expect(page.locator("#units-note")).to_contain_text("No unit indicates a property better")
     expect(page.locator("#unit-title")).to_contain_text("Unit 0.5")
     expect(page.locator("#reading")).to_be_empty()
     for picture in ("#heat", "#coloured"):
@@ -321,7 +321,7 @@ def test_the_list_of_units_keeps_focus_and_scroll_position(visit):
     at.until(lambda: found)
     page.locator('#units [data-name="0.20"]').focus()
     at.let_go(found)
-    expect(page.locator("#units-note")).to_contain_text("No unit tells a property better")
+    expect(page.locator("#units-note")).to_contain_text("No unit indicates a property better")
     focused = page.locator('#units [data-name="0.20"]').first
     expect(focused).to_be_focused()
     expect(focused).to_be_in_viewport()
@@ -333,10 +333,10 @@ def test_the_list_of_units_keeps_focus_and_scroll_position(visit):
 def test_a_short_text_can_be_lengthened_until_units_can_be_found(visit, size):
     page = (at := visit(size)).page
     at.read("we like to eat")
-    expect(page.locator("#units-note")).to_contain_text("takes 1,000 words; this text has 4")
+    expect(page.locator("#units-note")).to_contain_text("must have 1,000 words; it has 4")
     expect(page.locator("#coloured-scale")).to_have_text("Colours: from red −1.00 to blue +1.00")
     page.get_by_role("button", name="Generate 1,500 words and look again").click()
-    expect(page.locator("#units-note")).to_contain_text("No unit tells a property better")
+    expect(page.locator("#units-note")).to_contain_text("No unit indicates a property better")
     assert len(page.locator("#passage").input_value().split()) > 1000
     expect(page.get_by_role("button", name="Generate")).to_be_hidden()
 
