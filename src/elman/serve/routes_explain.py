@@ -307,20 +307,20 @@ def units(body: UnitsRequest, served: Served) -> UnitsReply:
     """Find the properties of a text that single units indicate."""
     predictor, _ = served.language_model(body.model)
     try:
-        found = predictor.units(body.input).to_dict(body.count)
+        measured = predictor.units(body.input).to_dict(body.count)
     except (
         DataError
     ) as error:  # the text is too short: an empty answer lets the page show everything else
         return {"units": [], "note": str(error)}
-    rows = [row for row in found["properties"] if row["found"]]
+    rows = [row for row in measured["properties"] if row["found"]]
     note = ""
-    if not found["properties"]:
+    if not measured["properties"]:
         note = "No property occurs often enough in this text."
     elif not rows:
         note = (
             "No unit indicates a property better than an untrained network or the last token alone."
         )
-    return {"steps": found["steps"], "units": finite_or_none(rows), "note": note}
+    return {"steps": measured["steps"], "units": finite_or_none(rows), "note": note}
 
 
 @router.post("/v1/units/like")

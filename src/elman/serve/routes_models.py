@@ -74,10 +74,10 @@ class ScoreReply(TypedDict):
 
 def _predict_reply_type() -> type[BaseModel]:
     """Return the type of a prediction's reply: the reply type of any task, or a list for several inputs."""
-    one = reduce(or_, [task.replies_type().reply_type for task in TASKS.values()])
-    fields: dict[str, Any] = {"answers": (GenericAlias(list, (one,)), ...)}
+    single = reduce(or_, [task.replies_type().reply_type for task in TASKS.values()])
+    fields: dict[str, Any] = {"answers": (GenericAlias(list, (single,)), ...)}
     several = create_model("PredictReplies", **fields)
-    return create_model("PredictReply", __base__=RootModel, root=(one | several, ...))
+    return create_model("PredictReply", __base__=RootModel, root=(single | several, ...))
 
 
 class EventStream(StreamingResponse):
