@@ -196,7 +196,7 @@ def test_trace_of_every_task(post, models):
 
 def test_the_numbers_of_a_trace_are_limited(post, monkeypatch):
     # 2 layers of 6 units, 2 states and 4 gates
-    monkeypatch.setattr(routes_explain, "MAX_TRACE_NUMBERS", 72 * 10)
+    monkeypatch.setattr(routes_explain, "MAX_REPLY_NUMBERS", 72 * 10)
     error = post("/v1/trace", {"model": "letters", "input": "a" * 11}, 400)["error"]
     assert "the numbers of the answer: got 792; expected at most 720" in error["message"]
     for less in ({"units": 2}, {"units": [1, 5]}, {"layer": 1}):

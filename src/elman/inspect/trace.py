@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from elman.engine.passage import Layers, Passage
 from elman.engine.shapes import whole_number
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_TRACE_NUMBERS",
+    "PredictionRow",
     "StepPredictions",
     "Trace",
     "TraceJson",
@@ -40,7 +42,9 @@ _UnitChoice: TypeAlias = int | list[int] | tuple[int, ...] | np.ndarray
 """The numbers of units, or how many of the units that change most."""
 
 
-class _PredictionRow(TypedDict):
+class PredictionRow(TypedDict):
+    """A token that may come next."""
+
     token: str
     probability: float
 
@@ -55,7 +59,7 @@ class TraceJson(TypedDict):
     units: list[int]
     states: dict[str, list[list[list[float]]]]
     gates: dict[str, list[list[list[float]]]]
-    predictions: list[list[_PredictionRow]]
+    predictions: list[list[PredictionRow]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,11 +11,13 @@ from typing_extensions import TypedDict
 from elman.draw import figures
 from elman.errors import DataError, InputError
 from elman.inspect.json_values import finite_or_none
+from elman.inspect.memory import MemoryJson
 from elman.inspect.replies import SequenceInput, parse_sequence
 from elman.inspect.similar import units_like
+from elman.inspect.trace import TraceJson
 from elman.language.context import Context
 from elman.language.explain import replace as replace_token
-from elman.language.replies import NextTokens, TokenPrediction, next_tokens
+from elman.language.replies import NextTokens, next_tokens
 from elman.language.sampling import ranked
 from elman.serve.json_route import JsonRoute
 from elman.serve.schema import (
@@ -50,7 +52,7 @@ __all__ = [
 ]
 
 router = APIRouter(tags=["explain"], route_class=JsonRoute)
-MAX_TRACE_NUMBERS = 300_000
+MAX_REPLY_NUMBERS = 300_000
 """States and gates in one answer."""
 
 
@@ -106,34 +108,15 @@ class UnrollReply(NextTokens):
     svg: str
 
 
-class TraceReply(TypedDict):
+class TraceReply(TraceJson):
     """States, gates and predictions at each step; states and gates are nested as layer, step, unit."""
 
-    task: str
-    tokens: list[str]
-    begins: list[int]
-    layers: list[int]
-    units: list[int]
-    states: dict[str, list[list[list[float]]]]
-    gates: dict[str, list[list[list[float]]]]
-    predictions: list[list[TokenPrediction]]
     svg: NotRequired[str]
 
 
-class MemoryReply(TypedDict):
+class MemoryReply(MemoryJson):
     """How much the predictions change when inputs further back than each lag are missing."""
 
-    unit: str
-    lags: list[int]
-    change: list[float]
-    most: list[float]
-    gradient: list[float] | None
-    typical: int | None
-    horizon: int | None
-    rate: float | None
-    positions: int
-    source: str
-    verdict: str
     svg: NotRequired[str]
 
 
@@ -277,8 +260,8 @@ def trace(body: TraceRequest, served: Served) -> TraceReply:
     unit_count = H if units is None else units if isinstance(units, int) else len(units)
     layer_count = L if body.layer is None else 1
     count = layer_count * T * unit_count * len(traced.states | traced.gates)
-    if count > MAX_TRACE_NUMBERS:
-        expected, remedy = f"at most {MAX_TRACE_NUMBERS:,}", "ask for fewer units, or one layer"
+    if count > MAX_REPLY_NUMBERS:
+        expected, remedy = f"at most {MAX_REPLY_NUMBERS:,}", "ask for fewer units, or one layer"
         raise InputError("the numbers of the answer", got=count, expected=expected, remedy=remedy)
     reply: TraceReply = finite_or_none(traced.to_dict(units, body.layer))
     if body.svg:
