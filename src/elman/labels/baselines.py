@@ -1,4 +1,4 @@
-"""Plain models that stand beside a network for labelled sequences, fitted on the same training set.
+"""Plain models to compare a network for labelled sequences with, fitted on the same training set.
 
 They are linear models with the features that usually work best: words, pairs of words and character n-grams
 for texts, summary statistics for sequences of numbers, and a window of neighbours for tags. None of them
@@ -258,7 +258,7 @@ def fit_baselines(
     metric: str = "accuracy",
     seed: int = 0,
 ) -> list[LabelBaseline]:
-    """Fit the plain models that stand beside a classifier or tagger, the simplest first.
+    """Fit the plain models that a classifier or tagger is compared with, the simplest first.
 
     Args:
         task: "classify" or "tag". For tags, the models predict the tags of all steps in one row.

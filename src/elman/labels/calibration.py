@@ -91,8 +91,8 @@ def calibration_error(bins: Sequence[ReliabilityBin]) -> float:
     >>> calibration_error(reliability([[0.9, 0.1], [0.9, 0.1]], [0, 1])).__round__(4)
     0.4
     """
-    total = sum(part.answers for part in bins)
-    return sum(part.answers * abs(part.confidence - part.accuracy) for part in bins) / max(1, total)
+    total = sum(bin_.answers for bin_ in bins)
+    return sum(bin_.answers * abs(bin_.confidence - bin_.accuracy) for bin_ in bins) / max(1, total)
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:

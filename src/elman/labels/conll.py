@@ -126,7 +126,7 @@ def _sentence(
         comment = line.startswith("#") and not sentence and (conllu or len(fields) != width)
         if comment or fields[0] == _DOCUMENT:
             continue
-        if len(fields) != width or not all(fields[place] for place in used):
+        if len(fields) != width or not all(fields[column] for column in used):
             got = f"{len(fields)} columns" if all(fields) else "an empty column"
             expected = f"{width}, as in the first line" if width > 1 else "a token alone, as before"
             raise DataError(f"{name}, line {number}", got=got, expected=expected)

@@ -198,7 +198,7 @@ class _MemberPassage:
             self.words = member.arrays["embedding.weight"][word_ids].astype(dtype)
 
     def run(self, rows: np.ndarray, frozen: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return scores ``[B]``, their slopes by the vectors ``rows [M, B, S]``, and biases ``[B]``."""
+        """Return scores ``[B]``, their slopes by the vectors ``rows [B, M, S]``, and biases ``[B]``."""
         if self.spelling is None:
             score, dx, bias = self._above(rows.transpose(1, 0, 2), frozen)
             return score, dx.transpose(1, 0, 2), bias
@@ -208,24 +208,24 @@ class _MemberPassage:
         counts = np.diff(self.ends, prepend=0)
         passages = []
         for count in np.unique(counts):  # words of equal length are spelled together
-            which = np.flatnonzero(counts == count)
-            places = self.ends[which] - count + np.arange(count)[:, None]
+            words = np.flatnonzero(counts == count)
+            letters = self.ends[words] - count + np.arange(count)[:, None]
             # from [B, letters, words, S] to [letters, B * words, S]
             passage = self.spelling.read(
-                rows[:, places].swapaxes(0, 1).reshape(count, -1, rows.shape[2])
+                rows[:, letters].swapaxes(0, 1).reshape(count, -1, rows.shape[2])
             )
             spelled = np.concatenate([*passage.end[0][:, 0]], axis=1)
-            x[which, :, E:] = spelled.reshape(B, len(which), -1).swapaxes(0, 1)
-            passages.append((which, places, passage))
+            x[words, :, E:] = spelled.reshape(B, len(words), -1).swapaxes(0, 1)
+            passages.append((words, letters, passage))
         score, dx, bias = self._above(x, frozen)
         bias = bias + np.einsum("tbe,te->b", dx[:, :, :E], self.words)
         slopes = np.empty(rows.shape, dx.dtype)
-        for which, places, passage in passages:
-            d_spelled = dx[which][:, :, E:].swapaxes(0, 1).reshape(B * len(which), -1)
+        for words, letters, passage in passages:
+            d_spelled = dx[words][:, :, E:].swapaxes(0, 1).reshape(B * len(words), -1)
             dend = np.zeros_like(passage.end[0])
             dend[:, 0] = np.split(d_spelled, 2, axis=1)
             back = passage.back(np.zeros_like(passage.y), frozen=frozen, dend=dend)
-            slopes[:, places] = back.dx.reshape(len(places), B, len(which), -1).swapaxes(0, 1)
+            slopes[:, letters] = back.dx.reshape(len(letters), B, len(words), -1).swapaxes(0, 1)
             bias += back.bias.reshape(B, -1).sum(axis=1)
         return score, slopes, bias
 

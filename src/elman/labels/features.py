@@ -113,4 +113,4 @@ def value_windows(steps: Sequence[Step]) -> Callable[[Sequence[Step]], Any]:
     largest = np.maximum(abs(rows).max(axis=0), np.finfo(np.float64).tiny)
     centre, spread = (rows / largest).mean(axis=0), (rows / largest).std(axis=0)
     spread[spread == 0] = 1.0
-    return lambda some: np.clip((windows(some) / largest - centre) / spread, -100, 100)
+    return lambda unseen: np.clip((windows(unseen) / largest - centre) / spread, -100, 100)

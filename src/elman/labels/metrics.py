@@ -123,7 +123,7 @@ class Classification:
             **{name: metric_of_table(name, self.table, self.unseen) for name in METRICS},
             "beside": [plain.figures() for plain in self.beside],
             "classes": {name: values.tolist() for name, values in figures._asdict().items()},
-            "bins": [part._asdict() for part in self.bins],
+            "bins": [bin_._asdict() for bin_ in self.bins],
             "sentences": list(self.sentences),
         }
 

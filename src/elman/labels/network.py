@@ -66,7 +66,9 @@ class SequenceNetwork:
         for rows in length_buckets(encoded.lengths, SEQUENCES_PER_BATCH):
             batch = encoded.batch(rows)
             with one_thread(), np.errstate(over="ignore", invalid="ignore"):
-                answers = bounded(np.mean([one.answer(batch) for one in self.members], axis=0))
+                answers = bounded(
+                    np.mean([member.answer(batch) for member in self.members], axis=0)
+                )
             yield rows, batch, answers
 
 
