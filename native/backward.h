@@ -1,4 +1,4 @@
-// A recurrent layer backward through time, from the last stretch of steps to the first.
+// A recurrent layer backward through time, one stretch of steps after the other, from the last to the first.
 #pragma once
 
 template <class Cell, class Op>
@@ -9,15 +9,17 @@ struct BackwardPass : Shape<Cell, Op> {
   using typename S::Word;
   static constexpr Int NR = OUT * W;
   const Backward& f;
-  Word *weight_ih, *weight_hh;    // panels of inputs and of units, k over the gates' columns
-  Word *x[2], *h[2];              // of a stretch and the next: panels of inputs and of units before each step, k over rows
+  Word *weight_ih, *weight_hh;    // panels of inputs and of units; k runs over the columns of the gates
+  Word *x[2], *h[2];              // two stretches in turn: inputs, and hidden states before each step; k runs over rows
   float *dh, *dc;                 // [B, units]
-  float *bias_sums[2];            // [P·width]: of the input sums' gradients, and the recurrent ones'
-  uint32_t *sums_words, *recurrent_words;      // [P][N][width / 2], where A is in bfloat16: pairs of columns
-  uint32_t *sums_across, *recurrent_across;    // of a stretch: [P][rows / 2][width]: pairs of rows
-  float* table;                   // [P][rows of x][width]: the gates' gradients, summed for every token
-  float *table_weight, *table_x;  // panels of inputs: W_ih over the gates' columns, and x over its rows
-  Int inputs, words, row_words;   // panels of inputs; words of k in all gates' columns, and in the longest stretch
+  float *bias_sums[2];            // [P·width]: gradients of input sums, and of recurrent sums, summed over rows
+  // With products in bfloat16, the gradients of the gate sums as words:
+  uint32_t *sums_words, *recurrent_words;    // [P][N][width / 2], pairs of columns
+  uint32_t *sums_across, *recurrent_across;  // [P][rows / 2][width] of a stretch, pairs of rows
+  // With tokens:
+  float* table;                   // [P][x_rows][width]: gradients of the gate sums, summed for each token
+  float *table_weight, *table_x;  // panels of inputs: W_ih with k over the columns of the gates, x with k over rows
+  Int inputs, words, row_words;   // panels of inputs; words k in all columns of the gates, and in the longest stretch
 
   explicit BackwardPass(const Backward& backward) : S(backward.layer, backward.steps), f(backward) {
     this->save(f.saved);
@@ -49,7 +51,7 @@ struct BackwardPass : Shape<Cell, Op> {
   void run(Team& team, Int me) {
     layout(f.scratch);
     prepare(me, team.size);
-    Int done = -1;  // the step whose gates' gradients were computed last
+    Int done = -1;  // the last step whose gradients of gate sums have been computed
     bool first = true;
     for (Int s = S::T, turn = 0; s > 0; turn = 1 - turn, first = false) {
       const Stretch stretch = stretch_to(s);
@@ -92,7 +94,7 @@ struct BackwardPass : Shape<Cell, Op> {
     if (f.dx) input_gradient<Float32>(S::gates, table, f.x_rows, 0, f.x_rows, table_weight, S::I, f.dx, me, team.size);
     weight_gradient<Float32>(S::gates, table, f.x_rows, f.x_rows, table_x, f.x_rows, S::I, false, f.dweight_ih, me, team.size);
   }
-  // The stretch that ends before step `end` in the order of reading.
+  // Returns the stretch whose last step runs just before number `end`.
   Stretch stretch_to(Int end) const {
     Stretch found{end, end, 0, 0};
     while (found.s > 0 && (found.s == end || found.rows + S::steps.sizes[S::step(found.s - 1)] <= BACKWARD_ROWS))
@@ -145,7 +147,7 @@ struct BackwardPass : Shape<Cell, Op> {
     }
   }
 
-  // What the weights were multiplied with in a stretch: the inputs, and the state before every row.
+  // Packs the factors of the weights in a stretch: the inputs, and the hidden state before every row.
   void pack_stretch(const Stretch& stretch, Int turn, Int me, Int team) {
     const Int row = stretch.row, rows = stretch.rows, all = ceil_div(rows, Op::steps);
     const Int begin = share(all, me, team), end = share(all, me + 1, team);
@@ -165,7 +167,7 @@ struct BackwardPass : Shape<Cell, Op> {
       pack_rows<Op, OUT>(h[turn] + (q * row_words + begin) * NR, begin, end, q * NR, S::H, state);
   }
 
-  // The gradients of step t, or of the start for t < 0, from those of the step `done` that was read after it.
+  // Computes the gradients of step t, or with t < 0 of the start state, from those of step `done`, which runs after it.
   void step(Int done, Int t, Int me, Int team) {
     const Int ready = done < 0 ? 0 : S::steps.sizes[done], own = t < 0 ? 0 : S::steps.sizes[t];
     const Int rows = own < ready ? ready : own;
@@ -202,7 +204,7 @@ struct BackwardPass : Shape<Cell, Op> {
     for (Int block = group * OUT; block < (group + 1) * OUT; ++block) {
       const Int unit = block * W, real = H - unit;
       if (real <= 0) {
-        // a panel's unused block: products run over it, with weights of zero, and 0 · NaN would be NaN
+        // products also run over unused blocks of a panel; their weights are zero, but 0 · NaN would be NaN
         if constexpr (S::halves)
           if (block < S::P * Cell::blocks)
             for (Int r = tile.begin; r < end; ++r)
@@ -242,7 +244,7 @@ struct BackwardPass : Shape<Cell, Op> {
     }
   }
 
-  // Pairs of rows of the gates' gradients, for products over rows.
+  // Writes the gradients of the gate sums as words of pairs of rows, for products over rows.
   void across(const Stretch& stretch, const float* sums, uint32_t* to, Int me, Int team) {
     const Int width = S::width, all = ceil_div(stretch.rows, 2);
     for (Int panel = 0; panel < S::P; ++panel)

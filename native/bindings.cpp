@@ -1,4 +1,6 @@
-// What Python sees: checked arrays in, the interpreter's lock released while the kernel runs.
+// The extension module elman._kernel: it checks arrays and releases the interpreter's lock while the kernel runs.
+//
+// src/elman/_kernel.pyi has its types; the arrays are described in kernel.h and network.h.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -50,9 +52,7 @@ bool is(const std::optional<A>& array, std::initializer_list<size_t> shape) {
   return !array || is(*array, shape);
 }
 
-const Int GATES[CELLS] = {1, 1, 1, 3, 4, 2};
-
-// The steps of a call, with the row at which each begins.
+// The steps of a call. It owns `offsets`; `sizes` stays with the caller.
 struct Rows {
   std::vector<Int> offsets;
   Steps steps;
@@ -67,17 +67,22 @@ struct Rows {
   }
 };
 
+const CellFacts& facts_of(int cell) {
+  expect(cell >= 0 && cell < CELLS, "cell: a number from 0 to len(CELLS) - 1");
+  return CELL_FACTS[cell];
+}
+
 Layer layer_of(int cell, Int I, Int H, const In<2>& weight_ih, const std::optional<In<2>>& weight_hh,
                const std::optional<In<1>>& bias_ih, const std::optional<In<1>>& bias_hh) {
-  expect(cell >= 0 && cell < CELLS, "cell");
-  const size_t rows = GATES[cell] * H;
+  const CellFacts& facts = facts_of(cell);
+  const size_t rows = facts.gates * H;
   expect(H > 0 && I > 0 && is(weight_ih, {rows, (size_t)I}), "weight_ih: [G*H, I]");
-  expect(weight_hh.has_value() == (cell != MINGRU) && is(weight_hh, {rows, (size_t)H}), "weight_hh: [G*H, H]");
+  expect(weight_hh.has_value() == facts.recurrent && is(weight_hh, {rows, (size_t)H}), "weight_hh: [G*H, H]");
   expect(is(bias_ih, {rows}) && is(bias_hh, {rows}), "bias: [G*H]");
   return {(CellKind)cell, I, H, weight_ih.data(), data(weight_hh), data(bias_ih), data(bias_hh)};
 }
 
-// x has a row for each step, or tokens say which row a step reads.
+// Throws unless x has a row for each step, or every token is the number of a row.
 void check_rows(const In<2>& x, const std::optional<Numbers>& tokens, size_t N) {
   if (!tokens) return expect(x.shape(0) == N, "x: a row for each step of each sequence");
   expect(tokens->shape(0) == N, "tokens: one for each step of each sequence");
@@ -85,12 +90,14 @@ void check_rows(const In<2>& x, const std::optional<Numbers>& tokens, size_t N) 
     expect(tokens->data()[n] >= 0 && tokens->data()[n] < (Int)x.shape(0), "tokens: rows of x");
 }
 
-// Multiply-adds of a layer for one row: in its longest products between two points where threads meet, and in all.
+// Multiply-adds of a layer for one row: between two points where threads meet, and in total.
 Int step_operations(const Layer& layer) {
-  return GATES[layer.cell] * layer.H * (layer.cell == MINGRU ? layer.I : layer.H);
+  const CellFacts& facts = CELL_FACTS[layer.cell];
+  return facts.gates * layer.H * (facts.recurrent ? layer.H : layer.I);
 }
 Int row_operations(const Layer& layer) {
-  return GATES[layer.cell] * layer.H * (layer.I + (layer.cell == MINGRU ? 0 : layer.H));
+  const CellFacts& facts = CELL_FACTS[layer.cell];
+  return facts.gates * layer.H * (layer.I + (facts.recurrent ? layer.H : 0));
 }
 
 template <class F>
@@ -105,7 +112,7 @@ std::shared_ptr<Block> forward(const Kernel& kernel, int cell, const Numbers& si
                                const std::optional<In<1>>& bias_hh, const In<3>& start, const Out<2>& y,
                                const Out<3>& end) {
   const Rows rows(sizes, reverse);
-  const size_t N = rows.steps.N, B = rows.steps.sizes[0], H = y.shape(1), states = cell == LSTM ? 2 : 1;
+  const size_t N = rows.steps.N, B = rows.steps.sizes[0], H = y.shape(1), states = facts_of(cell).states;
   const Layer layer = layer_of(cell, x.shape(1), H, weight_ih, weight_hh, bias_ih, bias_hh);
   check_rows(x, tokens, N);
   expect(is(y, {N, H}), "y: a row for each step of each sequence");
@@ -133,9 +140,9 @@ void backward(const Kernel& kernel, const std::shared_ptr<Block>& saved, int cel
               const std::optional<Out<2>>& dweight_hh, const std::optional<Out<1>>& dbias_ih,
               const std::optional<Out<1>>& dbias_hh, const Out<3>& dstart) {
   const Rows rows(sizes, reverse);
-  const size_t N = rows.steps.N, B = rows.steps.sizes[0], H = y.shape(1), I = x.shape(1), states = cell == LSTM ? 2 : 1;
+  const size_t N = rows.steps.N, B = rows.steps.sizes[0], H = y.shape(1), I = x.shape(1), states = facts_of(cell).states;
   const Layer layer = layer_of(cell, I, H, weight_ih, weight_hh, {}, {});
-  const size_t G = GATES[cell];
+  const size_t G = facts_of(cell).gates;
   check_rows(x, tokens, N);
   expect(is(y, {N, H}) && is(dy, {N, H}) && is(dx, {x.shape(0), I}), "y: a row for each step of each sequence; dx: as x");
   expect(is(start, {states, B, H}) && is(dend, {states, B, H}) && is(dstart, {states, B, H}), "states: [S, B, H]");
@@ -155,7 +162,7 @@ void backward(const Kernel& kernel, const std::shared_ptr<Block>& saved, int cel
   run_released(threads, 2 * N * row_operations(layer), [&](Team& team, Int thread) { kernel.backward(f, precision, team, thread); });
 }
 
-// Returns the summed loss in nats and of how many rows.
+// Returns the summed loss in nats, and the number of rows that are not ignored.
 std::pair<double, Int> head(const Kernel& kernel, Int threads, const In<2>& hidden, const In<2>& weight, const In<1>& bias,
                             const Numbers& targets, Int ignore, double scale, const std::optional<Out<2>>& dhidden,
                             const std::optional<Out<2>>& dweight, const std::optional<Out<1>>& dbias) {
@@ -183,7 +190,7 @@ std::pair<double, Int> head(const Kernel& kernel, Int threads, const In<2>& hidd
   return {total, count};
 }
 
-// Parameters are gone through in pieces of this many numbers, whoever takes them: sums do not depend on the threads.
+// Numbers of a parameter that one thread takes at a time. Sums over pieces do not depend on the number of threads.
 constexpr Int PIECE = 1 << 14;
 
 typedef std::vector<In<1>> Gradients;
@@ -192,7 +199,7 @@ template <class F>
 void over_pieces(const Gradients& arrays, Int threads, F&& work) {
   Int pieces = 0, numbers = 0;
   for (const auto& array : arrays) pieces += ((Int)array.shape(0) + PIECE - 1) / PIECE, numbers += array.shape(0);
-  // a number is read from memory, which takes as long as many multiply-adds
+  // reading a number from memory takes as long as some 32 multiply-adds
   const Int operations = 32 * numbers;
   run_released(worthwhile(threads, operations, WORTH_A_CALL), operations, [&](Team& team, Int thread) {
     Int piece = 0;
@@ -205,7 +212,7 @@ void over_pieces(const Gradients& arrays, Int threads, F&& work) {
   });
 }
 
-// The norm of all gradients together.
+// Returns the norm of all gradients together.
 double norm(const Kernel& kernel, const Gradients& gradients, Int threads) {
   size_t pieces = 0;
   for (const auto& gradient : gradients) pieces += (gradient.shape(0) + PIECE - 1) / PIECE;
@@ -218,7 +225,7 @@ double norm(const Kernel& kernel, const Gradients& gradients, Int threads) {
   return __builtin_sqrt(total);
 }
 
-// One step of AdamW, the `time`-th, for parameters with one rate and decay.
+// Takes AdamW's step number `time` for parameters that share rate and decay.
 void adamw(const Kernel& kernel, const std::vector<Out<1>>& parameters, const Gradients& gradients,
            const std::vector<Out<1>>& means, const std::vector<Out<1>>& squares, Int time, double scale, double rate,
            double decay, double beta_mean, double beta_square, double epsilon, Int threads) {
@@ -240,7 +247,7 @@ void adamw(const Kernel& kernel, const std::vector<Out<1>>& parameters, const Gr
 
 typedef std::vector<std::tuple<In<2>, std::optional<In<2>>, std::optional<In<1>>, std::optional<In<1>>>> Parameters;
 
-// A network for inference, and with it checks of what Python hands it.
+// A network for inference behind checks of the arrays that come from Python.
 struct Runner {
   const Kernel& kernel;
   Network network;
@@ -248,8 +255,9 @@ struct Runner {
   static std::vector<Layer> layers_of(int cell, const Parameters& parameters) {
     std::vector<Layer> layers;
     for (const auto& [weight_ih, weight_hh, bias_ih, bias_hh] : parameters) {
-      expect(cell >= 0 && cell < CELLS && weight_ih.shape(0) % GATES[cell] == 0, "weight_ih: [G*H, I]");
-      layers.push_back(layer_of(cell, weight_ih.shape(1), weight_ih.shape(0) / GATES[cell], weight_ih, weight_hh, bias_ih, bias_hh));
+      const Int G = facts_of(cell).gates;
+      expect(weight_ih.shape(0) % G == 0, "weight_ih: [G*H, I]");
+      layers.push_back(layer_of(cell, weight_ih.shape(1), weight_ih.shape(0) / G, weight_ih, weight_hh, bias_ih, bias_hh));
       expect(layers.back().H == layers[0].H && (layers.size() == 1 || layers.back().I == layers[0].H), "layers: [H] to [H]");
     }
     expect(!layers.empty(), "layers: at least one");
@@ -270,7 +278,7 @@ struct Runner {
   Int classes() const { return network.classes(); }
   Int state_size() const { return network.state_size(); }
 
-  // Logits to log probabilities, in place.
+  // Replaces logits [V] by log probabilities.
   void log_softmax(float* logits) const {
     const Int V = classes();
     float most = logits[0];
@@ -326,7 +334,7 @@ Int draw_one(const Kernel& kernel, const In<1>& logits, double uniform, float fa
   return draw(kernel, logits.data(), V, {factor, top_k, top_p, never}, uniform, (float*)weights.data());
 }
 
-// Floating-point operations a second of `threads` threads that do nothing but multiply and add.
+// Returns the floating-point operations a second of `threads` threads that only multiply and add.
 double peak(const Kernel& kernel, Int threads) {
   const Int rounds = 20'000'000 / kernel.width;
   double operations = 0;
@@ -341,42 +349,45 @@ double peak(const Kernel& kernel, Int threads) {
 }  // namespace
 
 NB_MODULE(_kernel, m) {
-  nb::set_leak_warnings(false);  // kernels and saved blocks may live until the interpreter is gone
-  m.attr("CELLS") = nb::make_tuple("rnn-linear", "rnn-tanh", "rnn-relu", "gru", "lstm", "mingru");  // as in CellKind
+  nb::set_leak_warnings(false);  // kernels and saved blocks may outlive the interpreter
+  nb::list cells;
+  for (const CellFacts& facts : CELL_FACTS)
+    cells.append(nb::make_tuple(facts.name, facts.activation, facts.gates, facts.states, facts.recurrent));
+  m.attr("CELLS") = nb::tuple(cells);
   nb::class_<Block>(m, "Saved");
   nb::class_<Kernel>(m, "Kernel")
       .def_ro("name", &Kernel::name)
       .def_ro("width", &Kernel::width)
       .def_ro("bfloat16", &Kernel::bfloat16)
-      .def("forward", forward, nb::arg("cell"), nb::arg("sizes"), nb::arg("reverse"), nb::arg("bfloat16"),
+      .def("forward", forward, nb::kw_only(), nb::arg("cell"), nb::arg("sizes"), nb::arg("reverse"), nb::arg("bfloat16"),
            nb::arg("threads"), nb::arg("x"), nb::arg("tokens").none(), nb::arg("weight_ih"), nb::arg("weight_hh").none(),
            nb::arg("bias_ih").none(), nb::arg("bias_hh").none(), nb::arg("start"), nb::arg("y").noconvert(), nb::arg("end").noconvert())
-      .def("backward", backward, nb::arg("saved"), nb::arg("cell"), nb::arg("sizes"), nb::arg("reverse"),
+      .def("backward", backward, nb::kw_only(), nb::arg("saved"), nb::arg("cell"), nb::arg("sizes"), nb::arg("reverse"),
            nb::arg("bfloat16"), nb::arg("threads"), nb::arg("x"), nb::arg("tokens").none(), nb::arg("weight_ih"), nb::arg("weight_hh").none(),
            nb::arg("start"), nb::arg("y").noconvert(), nb::arg("dy"), nb::arg("dend").none(), nb::arg("dx").noconvert().none(),
            nb::arg("dweight_ih").noconvert(), nb::arg("dweight_hh").noconvert().none(), nb::arg("dbias_ih").noconvert().none(),
            nb::arg("dbias_hh").noconvert().none(), nb::arg("dstart").noconvert())
-      .def("head", head, nb::arg("threads"), nb::arg("hidden"), nb::arg("weight"), nb::arg("bias"), nb::arg("targets"),
+      .def("head", head, nb::kw_only(), nb::arg("threads"), nb::arg("hidden"), nb::arg("weight"), nb::arg("bias"), nb::arg("targets"),
            nb::arg("ignore"), nb::arg("scale"), nb::arg("dhidden").noconvert().none(), nb::arg("dweight").noconvert().none(),
            nb::arg("dbias").noconvert().none())
-      .def("norm", norm, nb::arg("gradients"), nb::arg("threads"))
-      .def("adamw", adamw, nb::arg("parameters").noconvert(), nb::arg("gradients"), nb::arg("means").noconvert(), nb::arg("squares").noconvert(),
+      .def("norm", norm, nb::kw_only(), nb::arg("gradients"), nb::arg("threads"))
+      .def("adamw", adamw, nb::kw_only(), nb::arg("parameters").noconvert(), nb::arg("gradients"), nb::arg("means").noconvert(), nb::arg("squares").noconvert(),
            nb::arg("time"), nb::arg("scale"), nb::arg("rate"), nb::arg("decay"), nb::arg("beta_mean"),
            nb::arg("beta_square"), nb::arg("epsilon"), nb::arg("threads"))
-      .def("draw", draw_one, nb::arg("logits"), nb::arg("uniform"), nb::arg("factor"), nb::arg("top_k"), nb::arg("top_p"),
+      .def("draw", draw_one, nb::kw_only(), nb::arg("logits"), nb::arg("uniform"), nb::arg("factor"), nb::arg("top_k"), nb::arg("top_p"),
            nb::arg("never"))
-      .def("peak", peak, nb::arg("threads"));
+      .def("peak", peak, nb::kw_only(), nb::arg("threads"));
   nb::class_<Runner>(m, "Network")
       .def(nb::init<const Kernel&, bool, bool, int, const Parameters&, const In<2>&, const In<2>&, const In<1>&, Int>(),
-           nb::arg("kernel"), nb::arg("widened"), nb::arg("residual"), nb::arg("cell"), nb::arg("layers"),
+           nb::kw_only(), nb::arg("kernel"), nb::arg("widened"), nb::arg("residual"), nb::arg("cell"), nb::arg("layers"),
            nb::arg("embedding"), nb::arg("weight"), nb::arg("bias"), nb::arg("tabled"))
       .def_prop_ro("state_size", &Runner::state_size)
-      .def("step", &Runner::step, nb::arg("token"), nb::arg("before"), nb::arg("after").noconvert(), nb::arg("log_probabilities").noconvert(),
+      .def("step", &Runner::step, nb::kw_only(), nb::arg("token"), nb::arg("before"), nb::arg("after").noconvert(), nb::arg("log_probabilities").noconvert(),
            nb::arg("threads"))
-      .def("forward", &Runner::forward, nb::arg("tokens"), nb::arg("before"), nb::arg("after").noconvert(), nb::arg("y").noconvert().none(),
+      .def("forward", &Runner::forward, nb::kw_only(), nb::arg("tokens"), nb::arg("before"), nb::arg("after").noconvert(), nb::arg("y").noconvert().none(),
            nb::arg("threads"))
-      .def("logits", &Runner::logits, nb::arg("hidden"), nb::arg("logits").noconvert(), nb::arg("log"), nb::arg("threads"))
-      .def("generate", &Runner::generate, nb::arg("uniforms"), nb::arg("factor"), nb::arg("top_k"), nb::arg("top_p"),
+      .def("logits", &Runner::logits, nb::kw_only(), nb::arg("hidden"), nb::arg("logits").noconvert(), nb::arg("log"), nb::arg("threads"))
+      .def("generate", &Runner::generate, nb::kw_only(), nb::arg("uniforms"), nb::arg("factor"), nb::arg("top_k"), nb::arg("top_p"),
            nb::arg("never"), nb::arg("end").noconvert(), nb::arg("start"), nb::arg("state").noconvert(), nb::arg("tokens").noconvert(), nb::arg("threads"));
   m.def("kernels", &kernels, nb::rv_policy::reference);
   m.def("share_threads", &share_threads);

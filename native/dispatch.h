@@ -1,4 +1,4 @@
-// Which kernels this build has and this processor can run.
+// The choice of the kernels that this build contains and this processor can run.
 #pragma once
 
 #include <vector>
@@ -7,7 +7,7 @@
 
 namespace elman {
 
-// Widest first; never empty.
+// Returns the kernels, widest vectors first; never empty. They live as long as the process.
 const std::vector<const Kernel*>& kernels();
 
 }  // namespace elman

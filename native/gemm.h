@@ -1,11 +1,10 @@
-// Matrix products from packed panels: A broadcast row by row, B in panels of NV vectors, C in registers.
+// Matrix products C = A·B from packed panels: numbers of A are broadcast, B lies in panels, C is kept in registers.
 //
-// A panel holds NV·W columns of B: [k][NV·W] words, 64-byte aligned. Every number of C is one chain of
-// fused multiply-adds in the order of k, so it does not depend on the tile, the batch or the thread
-// that computes it.
+// A panel holds NV vectors, that is NV·W columns of B: [k][NV·W] words, 64-byte aligned. Every number of C is one chain
+// of fused multiply-adds in the order of k, so it does not depend on the tile, the batch or the thread that computes it.
 //
-// A word holds one float of k, or two bfloat16, of k and k + 1 (the second zero behind the last). An Op
-// says which, and how a word of A meets a word of B.
+// A word holds one float of B at k, or two bfloat16 at k and k + 1 (the second is zero after the last k). A struct Op
+// names the types of words, and multiplies a word of A with a word of B.
 #pragma once
 
 struct Float32 {
@@ -13,15 +12,15 @@ struct Float32 {
   typedef float AWord;  // of A
   typedef V Column;
   typedef V Value;
-  static constexpr Int steps = 1;   // numbers of k in a word of B
-  static constexpr Int a_words = 1; // words of A for a word of B
+  static constexpr Int steps = 1;   // numbers k in a word of B
+  static constexpr Int a_words = 1; // words of A that meet one word of B
   static INLINE Word word(float x, float) { return x; }
   static INLINE Column column(const Word* b) { return *(const V*)b; }
   static INLINE Value value(const AWord* a) { return splat(*a); }
   static INLINE V multiply_add(V c, Value a, Column b) { return c + a * b; }
 };
 
-// The upper half of a float, rounded to nearest even; a NaN stays one.
+// Returns the upper half of a float, rounded to nearest even; NaN stays NaN.
 INLINE uint32_t to_bfloat16(float x) {
   uint32_t bits;
   memcpy(&bits, &x, 4);
@@ -29,7 +28,7 @@ INLINE uint32_t to_bfloat16(float x) {
   return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
 }
 
-// Weights stored as bfloat16, all else float32; A has an even number of floats a row.
+// Weights in bfloat16, everything else in float32; the rows of A have an even number of floats.
 struct Widened {
   typedef uint32_t Word;
   typedef float AWord;
@@ -50,7 +49,7 @@ struct Widened {
 };
 
 #ifdef __AVX512BF16__
-// Both sides bfloat16, sums float32.
+// Both sides in bfloat16, sums in float32.
 struct BFloat16 {
   typedef uint32_t Word;
   typedef uint32_t AWord;
@@ -67,26 +66,26 @@ struct BFloat16 {
 };
 #endif
 
-// Most rows of a tile of NV vectors: with a row's vectors of B and one of A they fill the registers.
+// Largest number of rows of a tile of NV vectors: together with NV vectors of B and one of A they fill the registers.
 constexpr Int tile_rows(Int NV) { return (ELMAN_REGISTERS == 32 ? 24 : 12) / NV; }
 constexpr Int ALL = Int(1) << 40;
 
 template <class Op>
 struct Product {
-  const typename Op::AWord* a;     // row r, word k of chunk c: a[c·a_chunk + r·a_row + k], or across: [.. + r + k·a_row]
+  const typename Op::AWord* a;     // in: row r, word k of chunk c at c·a_chunk + r·a_row + k; ACROSS: + r + k·a_row
   Int a_row, a_chunk;
-  Int chunk, chunks;               // words of k in a chunk; number of chunks
-  const typename Op::Word* b;      // panel q at b + q·b_panel
+  Int chunk, chunks;               // words k in a chunk; number of chunks
+  const typename Op::Word* b;      // in: panel q at b + q·b_panel
   Int b_panel = 0;
-  const float* bias = nullptr;     // [panels·NV·W] or null: what C starts from
-  bool accumulate = false;         // C starts from what is there
-  float* c;                        // row r of panel q: c + q·c_panel + (rows ? rows[r] : r)·c_row
+  const float* bias = nullptr;     // in [panels·NV·W], added to every row of C, or null
+  bool accumulate = false;         // add the product to C instead of writing it
+  float* c;                        // out: row r of panel q at c + q·c_panel + (rows ? rows[r] : r)·c_row
   Int c_row, c_panel = 0;
-  const Int* rows = nullptr;       // or null
-  Int columns = ALL;               // of C, from c on, that may be touched
+  const Int* rows = nullptr;       // in: the row of C for each row of the tile, or null for r
+  Int columns = ALL;               // columns of C that exist, counted from c; others are not touched
 };
 
-// C [MR, P·NV·W] of one tile.
+// Computes one tile of C: MR rows, P panels of NV vectors.
 template <class Op, Int NV, bool ACROSS, Int P, Int MR>
 __attribute__((noinline)) void tile(const Product<Op>& p) {
   V acc[MR][P * NV];
@@ -139,7 +138,7 @@ __attribute__((noinline)) void tile(const Product<Op>& p) {
   }
 }
 
-// A tile of `rows` rows, at most tile_rows(P·NV).
+// Computes a tile of `rows` rows, at most tile_rows(P·NV).
 template <class Op, Int NV, bool ACROSS, Int P = 1, Int MR = tile_rows(P * NV)>
 INLINE void tile_of(Int rows, const Product<Op>& p) {
   if constexpr (MR > 0) {
@@ -148,19 +147,19 @@ INLINE void tile_of(Int rows, const Product<Op>& p) {
   }
 }
 
-// Where part `i` of `parts` nearly equal ones of `n` begins; part `parts` is the end.
+// Returns where part `i` begins when `n` is divided into `parts` nearly equal parts; part number `parts` begins at n.
 INLINE Int share(Int n, Int i, Int parts) { return n / parts * i + (i < n % parts ? i : n % parts); }
 INLINE Int ceil_div(Int a, Int b) { return (a + b - 1) / b; }
 
-// How the columns of B are the gates of a recurrent layer: panels of blocks of W units, for each its G
-// gates; the rows of the weights are PyTorch's, gate by gate.
+// Maps the columns of B to the gates of a recurrent layer. A panel has some blocks of W units, and a block the G gates of
+// its units. The rows of the weights are PyTorch's: all units of one gate, then all units of the next.
 struct Gates {
   Int G, H, blocks;  // blocks of units in a panel
   INLINE Int vectors() const { return G * blocks; }
   INLINE Int width() const { return G * blocks * W; }
   INLINE Int panels() const { return ceil_div(H, blocks * W); }
   INLINE Int columns() const { return panels() * width(); }
-  // The row of the weights for a column, or -1 where it is padding.
+  // Returns the row of the weights for a column, or -1 for padding.
   INLINE Int row(Int column) const {
     Int unit = column / (G * W) * W + column % W;
     return unit < H ? column / W % G * H + unit : -1;
@@ -176,7 +175,7 @@ typedef int32_t FourI __attribute__((vector_size(16)));
 #define ELMAN_SHUFFLE(x, y, ...) __builtin_shuffle(x, y, FourI{__VA_ARGS__})
 #endif
 
-// to[k·width + l] = from[l·K + k] for four k and four l.
+// Transposes 4 by 4 floats: to[k·width + l] = from[l·K + k].
 INLINE void transpose(float* to, Int width, const float* from, Int K) {
   const Four a = *(const FourU*)from, b = *(const FourU*)(from + K);
   const Four c = *(const FourU*)(from + 2 * K), d = *(const FourU*)(from + 3 * K);
@@ -188,10 +187,10 @@ INLINE void transpose(float* to, Int width, const float* from, Int K) {
   *(Four*)(to + 3 * width) = ELMAN_SHUFFLE(ab_odd, cd_odd, 2, 3, 6, 7);
 }
 
-// Panel `panel` of B[k][column] = weights[row(column)][k]: what a state or an input is multiplied with.
+// Writes a panel of B[k][column] = weights[row(column)][k], with which states or inputs are multiplied.
 template <class Op>
 void pack_gates(typename Op::Word* to, const float* weights, Int K, const Gates& gates, Int panel) {
-  constexpr Int stretch = 32;  // words of k written at once: their lines stay in the first cache
+  constexpr Int stretch = 32;  // words k to write at a time; their cache lines stay in the L1 cache
   const Int width = gates.width(), words = ceil_div(K, Op::steps);
   for (Int begin = 0; begin < words; begin += stretch) {
     const Int end = begin + stretch < words ? begin + stretch : words;
@@ -212,8 +211,8 @@ void pack_gates(typename Op::Word* to, const float* weights, Int K, const Gates&
   }
 }
 
-// Words [begin, end) of k of a panel of B[k][n] = row(k)[first + n], zero from `columns` on; row(k) may be
-// null, which is a row of zeros.
+// Writes words k in [begin, end) of a panel of B[k][n] = row(k)[first + n]. Columns from `columns` on are zero, and so is
+// a row for which row(k) is null.
 template <class Op, Int NV, class Row>
 INLINE void pack_rows(typename Op::Word* to, Int begin, Int end, Int first, Int columns, Row row) {
   for (Int word = begin; word < end; ++word, to += NV * W) {

@@ -1,4 +1,4 @@
-// The gated recurrent unit, reset after the product, pointwise; src/elman/cells/gru.py.
+// Pointwise step of the gated recurrent unit, reset after the product, gates r z n; src/elman/cells/gru.py.
 #pragma once
 
 struct Gru {

@@ -1,22 +1,21 @@
-// Output product, softmax and cross entropy, with their gradients, some rows at a time: [N, V] is never stored.
+// Output product, softmax and cross entropy with their gradients, for blocks of rows: [N, V] is never stored.
 //
-// Rows of the batch lie in the lanes of vectors, so that the weights are only ever the broadcast side of a product and
-// are read as they stand: logitsᵀ = W·hiddenᵀ, dW = eᵀ·(hidden / sum), dhiddenᵀ = Wᵀ·e / sum, where
-// e = exp(logit - max), less the whole sum at the target. Maxima and sums are combined in the order of the
-// classes, whoever computed them.
+// Rows of the batch lie in the lanes of vectors. The weights are then always the broadcast side of a product and need no
+// packing: logitsᵀ = W·hiddenᵀ, dW = eᵀ·(hidden / sum), dhiddenᵀ = Wᵀ·e / sum, where e = exp(logit - max), minus the sum
+// at the target. Maxima and sums are combined in the order of the classes, whichever thread has computed them.
 #pragma once
 
 struct HeadPass {
   static constexpr Int NR = OUT * W;
-  static constexpr Int CLASSES = 512;            // of one item of work
-  static constexpr Int STORED = Int(1) << 20;    // most logits stored at once, but for four panels
+  static constexpr Int CLASSES = 512;            // classes in one item of work
+  static constexpr Int STORED = Int(1) << 20;    // largest number of logits stored at once, unless 4 panels need more
   const Head& f;
-  Int panels, chunks, hiddens;                   // panels of rows in a block; chunks of classes; panels of units
+  Int panels, chunks, hiddens;                   // panels of rows in a block, chunks of classes, panels of units
   float* logits;                                 // [panels][V][NR]
-  float* hidden;                                 // [panels][H][NR]: rows in the lanes
-  float* rows;                                   // [hiddens][panels·NR][NR]: units in the lanes, divided by the sum
+  float* hidden;                                 // [panels][H][NR], rows in the lanes
+  float* rows;                                   // [hiddens][panels·NR][NR], units in the lanes, divided by the sum
   float *most, *sums;                            // [panels][chunks][NR]
-  float *target, *factor;                        // [panels·NR]: the target's logit; scale / sum, 0 where ignored
+  float *target, *factor;                        // [panels·NR]: logit of the target; scale / sum, or 0 if ignored
   float* gradient;                               // [panels][H][NR]
 
   explicit HeadPass(const Head& head) : f(head) {
@@ -46,7 +45,7 @@ struct HeadPass {
         pack_gates<Float32>(hidden + p * f.H * NR, f.hidden + row * f.H, f.H, Gates{1, count, OUT}, p);
       wait(team, me);
       const Int items = here * chunks, begin = share(items, me, team.size), end = share(items, me + 1, team.size);
-      // all rows with some classes, whose weights then come from the second cache
+      // all rows of some classes in a row: the weights of these classes then stay in the L2 cache
       for (Int item = begin; item < end; ++item) class_logits(row, count, item % here, item / here);
       wait(team, me);
       for (Int item = begin; item < end; ++item) exponentials(item % here, item / here);
@@ -143,7 +142,7 @@ struct HeadPass {
       for (Int j = 0; j < OUT; ++j) store(to + r * NR + j * W, load(to + r * NR + j * W) * factor[begin + r]);
   }
 
-  // Rows [begin, end) of dweight and dbias.
+  // Writes rows [begin, end) of dweight and dbias; with `accumulate`, adds to them.
   void weight_gradient(bool accumulate, Int here, Int begin, Int end) {
     const Int tiles = ceil_div(end - begin, tile_rows(OUT));
     for (Int i = 0; i < tiles; ++i) {
@@ -194,7 +193,7 @@ struct HeadPass {
   }
 };
 
-// The output layer of a network made ready for inference: logits of rows, as many as there are.
+// The output layer of a network that was packed for inference.
 template <class Op>
 struct OutputLayer {
   typedef typename Op::Word Word;
@@ -224,7 +223,7 @@ struct OutputLayer {
       else tile_logits<1>(o, groups * ALONE + (item - groups) / tiles, Rows(o.N, (item - groups) % tiles, tiles));
     }
   }
-  static constexpr Int ALONE = 6;  // panels at once of a single row
+  static constexpr Int ALONE = 6;  // panels that a single row takes at once; see ForwardPass::step
   template <Int AT_ONCE>
   INLINE void tile_logits(const Output& o, Int panel, const Rows& tile) const {
     Product<Op> p;
@@ -238,6 +237,7 @@ struct OutputLayer {
   }
 };
 
+// Writes exp((logit - largest logit)·factor) of logits [classes] into weights [classes]; 0 for class `never`.
 INLINE void class_exponentials(const float* logits, Int classes, Int never, float factor, float* weights) {
   float largest = -__builtin_inff();
   for (Int v = 0; v < classes; ++v) largest = v != never && logits[v] > largest ? logits[v] : largest;

@@ -1,7 +1,7 @@
-// All of the kernel for one instruction set: this file is compiled once for each, with ELMAN_ISA its name.
+// The whole kernel for one instruction set. This file is compiled once for each, with ELMAN_ISA as the name.
 //
-// Everything but the table at the end is in an anonymous namespace, and no header here brings inline
-// functions: nothing compiled for a newer processor can be taken by the linker for an older one.
+// Everything but the table at the end is in an anonymous namespace, and the headers outside it define no inline
+// functions. Otherwise the linker could choose a function that was compiled for a newer processor.
 #include <string.h>
 #ifdef __AVX2__
 #include <immintrin.h>
@@ -38,7 +38,12 @@ namespace {
 #include "head.h"
 #include "optimizer.h"
 
-// Calls `then` with the product that is asked for, as a type; where there is none in bfloat16, with float32.
+#define ELMAN_CELL(KIND, CLASS, NAME, ACTIVATION, GATES, STATES, RECURRENT) \
+  static_assert(CLASS::G == GATES && CLASS::has_cell == (STATES == 2) && CLASS::recurrent == RECURRENT, NAME);
+#include "cells.def"
+#undef ELMAN_CELL
+
+// Calls `then` with the product of a precision as a type. Without bfloat16 products, BFLOAT16 becomes float32.
 template <class Then>
 INLINE auto choose(Precision precision, Then then) {
   if (precision == WIDENED) return then(Widened{});
@@ -47,18 +52,18 @@ INLINE auto choose(Precision precision, Then then) {
 #endif
   return then(Float32{});
 }
-// And with the cell.
+// Calls `then` with the cell and the product as types.
 template <class Then>
 INLINE auto choose(CellKind cell, Precision precision, Then then) {
   return choose(precision, [&](auto op) {
     switch (cell) {
-      case RNN_LINEAR: return then(Rnn<LINEAR>{}, op);
-      case RNN_TANH: return then(Rnn<TANH>{}, op);
-      case RNN_RELU: return then(Rnn<RELU>{}, op);
-      case GRU: return then(Gru{}, op);
-      case LSTM: return then(Lstm{}, op);
-      default: return then(MinGru{}, op);
+#define ELMAN_CELL(KIND, CLASS, ...) \
+  case KIND: return then(CLASS{}, op);
+#include "cells.def"
+#undef ELMAN_CELL
+      case CELLS: break;
     }
+    __builtin_unreachable();  // the bindings check the number of the cell
   });
 }
 size_t saved_bytes(const Layer& layer, const Steps& steps, Precision precision) {

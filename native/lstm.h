@@ -1,4 +1,4 @@
-// Long short-term memory, pointwise; gates i f g o; src/elman/cells/lstm.py.
+// Pointwise step of long short-term memory, gates in the order i f g o; src/elman/cells/lstm.py.
 #pragma once
 
 struct Lstm {
@@ -17,7 +17,7 @@ struct Lstm {
     c = forget * c + input * candidate;
     return output * tanh(c);
   }
-  // c_before, c: the cell state before and after the step.
+  // c_before, c: in, the cell state before and after the step.
   static INLINE void backward(V (&gx)[G], V (&)[G], V, V c_before, V c, V& dh, V& dc) {
     V input = gx[0], forget = gx[1], candidate = gx[2], output = gx[3];
     V squashed = tanh(c);

@@ -65,13 +65,13 @@ Int draw(const Kernel& kernel, const float* logits, Int V, const Sampling& how, 
 Network::Network(const Kernel& kernel, Precision precision, bool residual, const std::vector<Layer>& layers,
                  const float* embedding, Int V, Int E, const float* weight, const float* bias, Int tabled)
     : kernel_(kernel), precision_(precision), residual_(residual), layers_(layers), V_(V), E_(E), H_(layers[0].H),
-      states_(layers[0].cell == LSTM ? 2 : 1), state_size_(((Int)layers.size() * states_ + 1) * H_),
+      states_(CELL_FACTS[layers[0].cell].states), state_size_(((Int)layers.size() * states_ + 1) * H_),
       inputs_(padded(E)), units_(padded(H_)) {
-  // all weights in one block: it is large enough for large pages
-  std::vector<size_t> places;
+  // all weights lie in one block, which is then large enough for huge pages
+  std::vector<size_t> offsets;
   size_t bytes = 0;
   const auto place = [&](size_t size) {
-    places.push_back(bytes);
+    offsets.push_back(bytes);
     bytes += (size + 63) / 64 * 64;
   };
   for (const Layer& layer : layers_) place(kernel.packed_bytes(layer, precision));
@@ -82,15 +82,15 @@ Network::Network(const Kernel& kernel, Precision precision, bool residual, const
   memory_ = std::make_unique<Block>(bytes);
   for (size_t l = 0; l < layers_.size(); ++l) {
     Layer& layer = layers_[l];
-    packed_.push_back(memory_->data() + places[l]);
-    kernel.pack(layer, precision, memory_->data() + places[l]);
-    weights_ += kernel.columns(layer) * (layer.I + (layer.cell == MINGRU ? 0 : layer.H));
+    packed_.push_back(memory_->data() + offsets[l]);
+    kernel.pack(layer, precision, memory_->data() + offsets[l]);
+    weights_ += kernel.columns(layer) * (layer.I + (CELL_FACTS[layer.cell].recurrent ? layer.H : 0));
     layer.weight_ih = layer.weight_hh = layer.bias_ih = layer.bias_hh = nullptr;
   }
-  output_ = memory_->data() + places[layers_.size()];
-  kernel.pack_output(weight, bias, V, H_, precision, memory_->data() + places[layers_.size()]);
+  output_ = memory_->data() + offsets[layers_.size()];
+  kernel.pack_output(weight, bias, V, H_, precision, memory_->data() + offsets[layers_.size()]);
 
-  float* tokens = (float*)(memory_->data() + places.back());
+  float* tokens = (float*)(memory_->data() + offsets.back());
   std::unique_ptr<Block> rows;
   if (with_table) rows = std::make_unique<Block>(V * inputs_ * sizeof(float));
   float* padded_rows = with_table ? floats(*rows) : tokens;
@@ -111,7 +111,7 @@ Int Network::useful(Int T, Int B, Int threads) const {
 
 bool Network::forward(const Int* tokens, Int T, Int B, const float* before, float* after, float* y, Int threads) const {
   const Int N = T * B, layers = (Int)layers_.size();
-  // kept from call to call: a step allocates nothing
+  // these vectors keep their memory between calls, so that a step allocates nothing
   static thread_local std::vector<Int> sizes;
   static thread_local std::vector<Forward> calls;
   sizes.assign(2 * T + 1, B);
@@ -122,7 +122,7 @@ bool Network::forward(const Int* tokens, Int T, Int B, const float* before, floa
   const Block outputs(2 * N * units_ * sizeof(float) + N * inputs_ * sizeof(float));
   float* turn[2] = {floats(outputs), floats(outputs) + N * units_};
   float* x = floats(outputs) + 2 * N * units_;
-  if (H_ % 2)  // rows of bfloat16 products are read by pairs
+  if (H_ % 2)  // products with bfloat16 weights read pairs of floats, so the padding must be finite
     for (Int n = 0; n < 2 * N; ++n) turn[0][n * units_ + H_] = 0;
   if (!table_)
     for (Int n = 0; n < N; ++n) memcpy(x + n * inputs_, embedding_ + tokens[n] * inputs_, inputs_ * sizeof(float));
@@ -143,7 +143,7 @@ bool Network::forward(const Int* tokens, Int T, Int B, const float* before, floa
   }
   const Block scratch(scratch_bytes);
   for (Forward& f : calls) f.scratch = scratch.data();
-  // by a name of this call: the other threads have vectors of their own by that one
+  // `calls` is thread-local, so the other threads need a reference to this thread's vector
   const std::vector<Forward>& in_order = calls;
   in_team(useful(T, B, threads), N * weights_, [&](Team& team, Int thread) {
     for (const Forward& f : in_order) kernel_.forward(f, precision_, team, thread);
@@ -162,7 +162,7 @@ bool Network::forward(const Int* tokens, Int T, Int B, const float* before, floa
 void Network::logits(const float* hidden, Int row, Int N, float* logits, Int threads) const {
   Output o{N, H_, V_, hidden, row, output_, logits};
   const Int operations = N * V_ * H_, useful = worthwhile(threads, operations, WORTH_A_CALL);
-  // the side A of a product of bfloat16 weights has rows of even length
+  // products with bfloat16 weights read pairs of floats, so rows must have an even length
   std::unique_ptr<Block> copy;
   if (precision_ == WIDENED && H_ % 2) {
     copy = std::make_unique<Block>(N * units_ * sizeof(float));

@@ -1,7 +1,7 @@
-// One pass of AdamW over a parameter, its gradient scaled on the way. Loshchilov and Hutter, arXiv:1711.05101.
+// AdamW in one pass over a parameter, which also scales the gradient. Loshchilov and Hutter, arXiv:1711.05101.
 #pragma once
 
-// Updates numbers [begin, end) of every array, in the order of operations of torch.optim.AdamW.
+// Updates numbers [begin, end) of a parameter, with the operations in the order of torch.optim.AdamW.
 INLINE void adamw_part(const AdamW& a, Int begin, Int end) {
   const float keep = 1.0f - a.rate * a.decay, step = a.rate / a.correction;
   for (Int i = begin; i < end; i += W) {
@@ -17,7 +17,7 @@ INLINE void adamw_part(const AdamW& a, Int begin, Int end) {
   }
 }
 
-// The sum of squares of x[begin, end), vector by vector.
+// Returns the sum of the squares of x[begin, end).
 INLINE double squares_part(const float* x, Int begin, Int end) {
   V sums[4] = {};
   Int i = begin;

@@ -1,13 +1,13 @@
-// The long products of a recurrent layer's way back: what the gates' gradients make of inputs and weights.
+// The long matrix products of backward: from the gradients of the gate sums to those of inputs and weights.
 //
-// The gates' sums of rows of a batch, or their gradients, lie in panels, as forward's product made them: panel p's row n
-// at (p·stored + n)·width.
+// Gate sums and their gradients lie in panels, as forward's product wrote them: row n of panel p begins at
+// (p·stored + n)·width.
 #pragma once
 
-constexpr Int SUM_ROWS = 128;  // rows of a sum whose two sides fit into the first cache together
-constexpr Int ROW_BLOCK = 48;  // rows of a long product's side A that stay in the second cache
+constexpr Int SUM_ROWS = 128;  // rows to sum over at a time; both sides of the product then fit into the L1 cache
+constexpr Int ROW_BLOCK = 48;  // rows of side A of a long product that stay in the L2 cache
 
-// Row n of the gates as the side A of a product over all their columns.
+// Makes row n of the gates side A of a product over all their columns.
 template <class Op>
 INLINE void gates_of(Product<Op>& p, const Gates& gates, const typename Op::AWord* words, Int stored, Int n) {
   p.chunk = gates.width() / Op::steps, p.chunks = gates.panels();
@@ -15,7 +15,10 @@ INLINE void gates_of(Product<Op>& p, const Gates& gates, const typename Op::AWor
   p.a = words + n * p.chunk;
 }
 
-// dx [row.., I] = gates · W_ih for some rows, W_ih in `inputs` panels.
+// dx = gates · W_ih for `rows` rows from `row` on.
+//   words   in, the gradients of the gate sums, in panels of `stored` rows
+//   weight  in, W_ih in panels of inputs
+//   dx      out [N, I]
 template <class Op>
 void input_gradient(const Gates& gates, const typename Op::AWord* words, Int stored, Int row, Int rows,
                     const typename Op::Word* weight, Int I, float* dx, Int me, Int team) {
@@ -38,8 +41,11 @@ void input_gradient(const Gates& gates, const typename Op::AWord* words, Int sto
   }
 }
 
-// dweight [G·H, columns] = gatesᵀ · packed, a sum over `words` words of rows, or with `accumulate` that much more. Panels
-// of `packed` are packed_words long.
+// dweight = gatesᵀ · packed, summed over `words` words of rows.
+//   across      in, the gradients of the gate sums, in panels of `stored` words of rows
+//   packed      in, the other side [rows, columns], in panels of packed_words words
+//   accumulate  in, whether to add the product to dweight
+//   dweight     out [G·H, columns]; with `accumulate`, in and out
 template <class Op>
 void weight_gradient(const Gates& gates, const typename Op::AWord* across, Int stored, Int words,
                      const typename Op::Word* packed, Int packed_words, Int columns, bool accumulate, float* dweight,
@@ -52,7 +58,7 @@ void weight_gradient(const Gates& gates, const typename Op::AWord* across, Int s
     if (panel != known)
       for (Int m = 0; m < width; ++m) rows[m] = gates.row(panel * width + m);
     known = panel;
-    // over the whole panel at once, or vector by vector where some of its rows are padding
+    // the whole panel at once, or one vector at a time if the panel has rows of padding
     const Int stride = rows[width - 1] >= 0 ? width : W;
     for (Int k = 0; k < words; k += SUM_ROWS / Op::steps)
       for (Int m = 0; m < width; m += stride) {

@@ -1,4 +1,4 @@
-// minGRU, whose gates see the input alone, so that time is a scan without a product: src/elman/cells/mingru.py.
+// Pointwise step of minGRU, whose gates see the input alone; src/elman/cells/mingru.py. Its time loop has no product.
 #pragma once
 
 struct MinGru {

@@ -1,11 +1,11 @@
-// A recurrent layer forward through time, for any cell and any kind of product.
+// A recurrent layer forward through time, for any cell and any product.
 //
-// The input product of all steps is one; the weights are packed once a call; behind each recurrent product stands
-// the cell's pointwise step on the same tile, so that one barrier a step is enough: an item of work (some
-// units, some sequences) reads of the step before only what was finished behind that barrier.
+// A call packs the weights once and computes the input product of many steps at once. After each tile of a recurrent
+// product the thread runs the cell's pointwise step on the same tile. An item of work (some units of some sequences) then
+// reads only states that were complete at the last barrier, so one barrier a step is enough.
 #pragma once
 
-// Memory handed out piece by piece, each 64-byte aligned; from null it measures how much is needed.
+// Hands out 64-byte aligned pieces of a block of memory. With a null base it only measures how much memory is needed.
 struct Arena {
   char* base;
   size_t used = 0;
@@ -17,8 +17,8 @@ struct Arena {
   }
 };
 
-// Returns when every thread of the team has come here as often as this one. Each writes a line of its own and reads those
-// of the others, so that two threads are apart by one passage between their caches.
+// A barrier: returns when every thread of the team has called it as often as this one. Each thread writes a cache line of
+// its own and reads those of the others, so that one transfer between two caches is enough.
 INLINE void wait(Team& team, Int me) {
   if (team.size == 1) return;
   const Int here = team.arrivals[me].count + 1;
@@ -34,13 +34,13 @@ INLINE void wait(Team& team, Int me) {
     }
 }
 
-constexpr Int OUT = 2;  // vectors of a panel of a product with no gates in its columns
+constexpr Int OUT = 2;  // vectors in a panel of a product whose columns are not gates
 
-// Rows of a stretch, some steps whose input products, and going back whose weight gradients, are one product each:
-// many enough for that product to run at full speed, few enough for its sums to stay in the caches.
+// Largest number of rows of a stretch: steps whose input product (and in backward, weight gradient) is one matrix
+// product. More rows make the product faster, until its sums no longer fit into the caches.
 constexpr Int FORWARD_ROWS = 128, BACKWARD_ROWS = 256;
 
-// The tile of rows [begin, begin + count) that is number `i` of `n`.
+// Tile number `i` when `rows` rows are divided into `n` tiles: rows [begin, begin + count).
 struct Rows {
   Int begin, count;
   Rows(Int rows, Int i, Int n) : begin(share(rows, i, n)), count(share(rows, i + 1, n) - begin) {}
@@ -51,7 +51,7 @@ INLINE void to_words(uint32_t* to, const float* from, Int n) {
   for (Int k = 0; k < n; k += 2) *to++ = Op::word(from[k], k + 1 < n ? from[k + 1] : 0.0f);
 }
 
-// Sizes of one layer's work, and what forward keeps.
+// Sizes of a call for one layer, and the arrays that forward keeps for backward.
 template <class Cell, class Op>
 struct Shape {
   static constexpr Int NV = Cell::G * Cell::blocks;
@@ -62,8 +62,8 @@ struct Shape {
   const Steps& steps;
   const Gates gates;
   const Int N, T, B, H, I, P, width, units, groups;
-  Int stored;                       // rows of the next: N, or those of the longest stretch where nothing is kept
-  float *sums, *recurrent, *cells;  // [P][stored][width]; the same, where split; [stored][units]
+  Int stored;                       // rows of the next arrays: N, or those of the longest stretch if nothing is kept
+  float *sums, *recurrent, *cells;  // [P][stored][width]; the same if `split`; [stored][units] if `has_cell`
 
   Shape(const Layer& l, const Steps& s)
       : layer(l), steps(s), gates{Cell::G, l.H, Cell::blocks}, N(s.N), T(s.T), B(s.sizes[0]), H(l.H), I(l.I),
@@ -77,19 +77,19 @@ struct Shape {
     cells = Cell::has_cell ? arena.take<float>(stored * units) : nullptr;
     return arena.used;
   }
-  // The step that is number `s` in the order of reading.
+  // Returns the number of the step that runs as number `s`.
   Int step(Int s) const { return steps.reverse ? T - 1 - s : s; }
-  // The row of sequence r before step t in the order of reading, -1 at its start.
+  // Returns the row of sequence r in the step that runs before step t; -1 at the start of the sequence.
   Int before(Int t, Int r) const {
     const Int last = steps.reverse ? t + 1 : t - 1;
     return last < 0 || last >= T || r >= steps.sizes[last] ? -1 : steps.offsets[last] + r;
   }
-  // From which sequence on step t is the last one in the order of reading.
+  // Returns the first sequence whose last step to run is step t; all later sequences end there too.
   Int ending(Int t) const {
     if (steps.reverse) return t == 0 ? 0 : B;
     return t + 1 < T ? steps.sizes[t + 1] : 0;
   }
-  // Steps [s, end) in the order of reading, a stretch of at most `most` rows or one step, and its rows.
+  // Steps [s, end) in running order: at most `most` rows, or one step. The rows begin at `row`.
   struct Stretch {
     Int s, end, row, rows;
   };
@@ -105,7 +105,7 @@ struct Shape {
   }
 };
 
-// A layer's weights as the products of forward read them.
+// The weights of a layer in the order in which forward's products read them.
 template <class Cell, class Op>
 struct Packed {
   typedef typename Op::Word Word;
@@ -139,7 +139,9 @@ struct Packed {
       }
     }
   }
-  // Rows of x·W_ihᵀ + b_ih for the columns of a panel; A has rows a_row words apart.
+  // Writes rows of x·W_ihᵀ + b_ih for the columns of a panel.
+  //   a   in: x, its rows a_row words apart
+  //   to  out: rows to_row floats apart
   INLINE void input_sums(Int panel, Int rows, const typename Op::AWord* a, Int a_row, float* to, Int to_row) const {
     Product<Op> p;
     p.a = a, p.a_row = a_row, p.a_chunk = 0;
@@ -158,10 +160,10 @@ struct ForwardPass : Shape<Cell, Op> {
   using typename S::Word;
   const Forward& f;
   Packed<Cell, Op> packed;
-  float *h[2], *c;                // [B, units]: the state before and after a step; in place
-  uint32_t *x_words, *h_words[2]; // where A is in bfloat16
-  float* table;                   // [rows of x, columns]: the input sums of every token
-  Int base = 0;                   // the row that `sums` begins with
+  float *h[2], *c;                // [B, units]: hidden state before and after a step; cell state, updated in place
+  uint32_t *x_words, *h_words[2]; // x and h in bfloat16, if the product needs A in bfloat16
+  float* table;                   // [x_rows, columns]: the input sums of every token
+  Int base = 0;                   // the first row in `sums`
 
   explicit ForwardPass(const Forward& forward)
       : S(forward.layer, forward.steps), f(forward), packed(forward.layer, const_cast<char*>(forward.packed)) {
@@ -189,7 +191,7 @@ struct ForwardPass : Shape<Cell, Op> {
       wait(team, me);
     }
     prepare(me, team.size);
-    if (S::halves) wait(team, me);  // what follows reads the inputs' words
+    if (S::halves) wait(team, me);  // the next products read x_words
     if (f.tokens && !f.table) {
       every_token(me, team.size);
       wait(team, me);
@@ -212,10 +214,10 @@ struct ForwardPass : Shape<Cell, Op> {
     }
   }
 
-  // One step: for each item, the recurrent sums of a tile and the cell behind them.
+  // Runs one step: each item of work computes a tile of recurrent sums, then the cell on that tile.
   void step(Int s, Int me, Int team) {
     const Int t = S::step(s), now = s % 2, rows = S::steps.sizes[t], tiles = ceil_div(rows, tile_rows(S::NV));
-    // a single row takes several panels at once: in one alone every product would wait for the one before it
+    // a single row takes several panels at once; in one panel each multiply-add would wait for the one before it
     const Int groups = rows == 1 ? S::P / ALONE : 0, all = groups + (S::P - groups * ALONE) * tiles;
     for (Int item = share(all, me, team); item < share(all, me + 1, team); ++item) {
       if (item < groups) tile_step<ALONE>(t, now, item * ALONE, Rows(1, 0, 1));
@@ -240,7 +242,7 @@ struct ForwardPass : Shape<Cell, Op> {
     for (Int q = 0; q < AT_ONCE; ++q)
       pointwise(t, panel + q, tile.begin, tile.count, gh + q * p.c_panel, now, 1 - now);
   }
-  // All steps of a stretch where no state is multiplied with weights: an item needs no other.
+  // Runs all steps of a stretch for a cell without recurrent weights, whose items do not depend on each other.
   void scan(const typename S::Stretch& stretch, Int me, Int team) {
     const Int tiles = ceil_div(S::B, tile_rows(S::NV)), all = S::P * tiles;
     for (Int item = share(all, me, team); item < share(all, me + 1, team); ++item) {
@@ -269,12 +271,12 @@ struct ForwardPass : Shape<Cell, Op> {
         to_words<Op>(x_words + n * packed.input_words, f.x + n * f.x_row, S::I);
   }
 
-  // x·W_ihᵀ + b_ih of rows of x for one panel.
+  // Writes x·W_ihᵀ + b_ih of `rows` rows from n on, for one panel.
   INLINE void sums_of(Int panel, Int n, Int rows, float* to, Int to_row) {
     if constexpr (S::halves) packed.input_sums(panel, rows, x_words + n * packed.input_words, packed.input_words, to, to_row);
     else packed.input_sums(panel, rows, f.x + n * f.x_row, f.x_row, to, to_row);
   }
-  // sums of all steps of a stretch.
+  // Writes `sums` for all steps of a stretch.
   void input_sums(const typename S::Stretch& stretch, Int me, Int team) {
     const Int tiles = ceil_div(stretch.rows, tile_rows(S::NV)), all = S::P * tiles;
     for (Int item = share(all, me, team); item < share(all, me + 1, team); ++item) {
@@ -284,7 +286,7 @@ struct ForwardPass : Shape<Cell, Op> {
       sums_of(panel, n, tile.count, this->sums + (panel * S::stored + n - base) * S::width, S::width);
     }
   }
-  // The same by looking up what `every_token` computed.
+  // Writes `sums` from the table of the input sums of every token.
   void looked_up(const typename S::Stretch& stretch, Int me, Int team) {
     const float* of = f.table ? f.table : table;
     for (Int panel = share(S::P, me, team); panel < share(S::P, me + 1, team); ++panel)
@@ -292,6 +294,7 @@ struct ForwardPass : Shape<Cell, Op> {
         memcpy(this->sums + (panel * S::stored + n - base) * S::width, of + (f.tokens[n] * S::P + panel) * S::width,
                S::width * sizeof(float));
   }
+  // Writes the input sums of every token into `table`.
   void every_token(Int me, Int team) {
     const Int tiles = ceil_div(f.x_rows, tile_rows(S::NV)), all = S::P * tiles;
     for (Int item = share(all, me, team); item < share(all, me + 1, team); ++item) {
@@ -301,7 +304,9 @@ struct ForwardPass : Shape<Cell, Op> {
     }
   }
 
-  // One step of the cell for some sequences and the units of one panel.
+  // Runs step t of the cell for `count` sequences from `first` on and the units of one panel.
+  //   gh_tile  in: their recurrent sums, or null
+  //   now      h[now] is the state before the step, h[next] the state after it
   INLINE void pointwise(Int t, Int panel, Int first, Int count, const float* gh_tile, Int now, Int next) {
     const Int ending = S::ending(t), offset = S::steps.offsets[t], H = S::H;
     for (Int block = panel * Cell::blocks; block < (panel + 1) * Cell::blocks; ++block) {

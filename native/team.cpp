@@ -20,8 +20,8 @@
 namespace elman {
 namespace {
 
-// Lets another thread run while this one waits. After a while it sleeps: a thread that has been waiting for long
-// waits for one that has no processor, and must not keep it from one.
+// Lets another thread run while this one waits. After 200 looks it sleeps: the thread that it waits for probably has no
+// processor, and this thread must not occupy one.
 void back_off(Int looks) {
   if (looks < 200) sched_yield();
   else std::this_thread::sleep_for(std::chrono::microseconds(50));
@@ -38,16 +38,16 @@ void wait_until(Done&& done) {
   for (Int looks = 0; !done(); ++looks) looks < 4000 ? pause() : back_off(looks - 4000);
 }
 
-// Threads of our own. A worker that has just worked looks out for more for a while, then sleeps: a stream's
-// steps follow each other within microseconds, and waking costs more than a step.
+// Elman's own threads. A worker that has finished looks out for more work for about 100 us, then sleeps: the steps of a
+// stream follow each other within microseconds, and waking a thread takes longer than a step.
 //
-// The caller invites workers and begins with those that join in time. On a busy machine a worker may have no
-// processor for milliseconds; its invitation is then withdrawn, and the others compute the same numbers.
+// The caller invites workers and begins with those that join in time. On a busy machine a worker may have no processor
+// for milliseconds. The caller then withdraws the invitation, and the other threads compute the same numbers.
 class Pool {
  public:
   static constexpr Int LOOKS = 20'000;  // about 100 us
 
-  // `patience` is how often the caller looks whether the invited workers have joined; a look takes some 5 ns.
+  // `patience` is the number of times that the caller checks whether all workers have joined; a check takes some 5 ns.
   void run(Int threads, Int patience, Work work, void* context) {
     hire(threads - 1);
     const Int invited = std::min(threads - 1, (Int)workers_.size());
@@ -76,9 +76,9 @@ class Pool {
     std::atomic<bool> asleep{false};
     std::mutex mutex;
     std::condition_variable wake;
-    Int number = 0;  // in the team; the caller writes it before WORKING
+    Int number = 0;  // the thread's number in the team; the caller writes it before the state WORKING
   };
-  // Starts workers until there are `wanted`, or as many as the system gives: fewer compute the same.
+  // Starts workers until there are `wanted`, or until the system refuses; fewer workers compute the same numbers.
   void hire(Int wanted) {
     while ((Int)workers_.size() < wanted) {
       auto worker = std::make_unique<Worker>();
@@ -108,7 +108,8 @@ class Pool {
       for (Int looks = 0; !is_invited() && looks < LOOKS; ++looks) pause();
       if (!is_invited()) {
         std::unique_lock lock(worker.mutex);
-        worker.asleep.store(true);  // before it looks once more: a caller either is seen or sees this
+        // stored before the last look at the state: the worker sees the invitation, or the caller sees `asleep`
+        worker.asleep.store(true);
         worker.wake.wait(lock, is_invited);
         worker.asleep.store(false);
       }
@@ -137,7 +138,7 @@ struct OpenMp {
   int (*threads)() = nullptr;
 };
 OpenMp open_mp;
-bool forked = false;  // a forked child has none of OpenMP's threads, and OpenMP would wait for them for ever
+bool forked = false;  // a forked child has none of OpenMP's threads, and OpenMP would wait for them forever
 
 struct Call {
   Work work;
@@ -146,7 +147,7 @@ struct Call {
 };
 void enter(void* data) {
   Call& call = *(Call*)data;
-  // fewer than asked for may have come, the same number for all of them
+  // OpenMP may start fewer threads than requested; all of them see the same number
   const Int size = open_mp.threads();
   __atomic_store_n(&call.team.size, size, __ATOMIC_RELAXED);
   call.work(call.context, call.team, open_mp.thread());
@@ -167,7 +168,7 @@ bool share_threads() {
 
 void run(Int threads, Int operations, Work work, void* context) {
   Team alone{1, back_off, {}};
-  threads = std::min(threads, MOST_THREADS);
+  threads = std::min(threads, MAX_THREADS);
   if (threads <= 1 || (open_mp.parallel && operations < WORTH_OPEN_MP)) return work(context, alone, 0);
   if (open_mp.parallel) {
     Call call{work, context, {threads, back_off, {}}};
@@ -176,7 +177,7 @@ void run(Int threads, Int operations, Work work, void* context) {
   std::unique_lock lock(pool_lock, std::try_to_lock);
   if (!lock.owns_lock()) return work(context, alone, 0);
   if (!pool) pool = new Pool;
-  pool->run(threads, std::min(operations / OPERATIONS_A_LOOK, MOST_LOOKS), work, context);
+  pool->run(threads, std::min(operations / OPERATIONS_A_LOOK, MAX_LOOKS), work, context);
 }
 
 namespace {
@@ -188,15 +189,16 @@ struct Idle {
   size_t bytes;
 };
 std::mutex idle_lock;
-std::vector<Idle>& idle = *new std::vector<Idle>;  // blocks may come back while the process ends
+std::vector<Idle>& idle = *new std::vector<Idle>;  // never deleted: blocks may come back while the process ends
 size_t idle_bytes = 0;
 
 }  // namespace
 
 namespace {
 
-// A forked child has none of the threads: it starts a pool of its own. The list of idle blocks is whole in the child,
-// for the fork waits until nobody is changing it; the pool's lock may be held by a thread that the child does not have.
+// A forked child has none of the threads and starts a pool of its own. The fork waits until no thread changes the list
+// of idle blocks, so the list is consistent in the child. The pool's lock is made anew, because a thread that the child
+// does not have may hold it.
 const int forks = pthread_atfork([] { idle_lock.lock(); }, [] { idle_lock.unlock(); }, [] {
   idle_lock.unlock();
   new (&pool_lock) std::mutex;

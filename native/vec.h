@@ -1,7 +1,7 @@
-// One vector of floats, as wide as the instruction set has it, on GCC/Clang vector extensions.
+// A vector of ELMAN_WIDTH floats, the width of the instruction set, with vector extensions of GCC and Clang.
 //
-// Included by kernel.cpp alone, inside its anonymous namespace. ELMAN_WIDTH is the number of floats.
-// NaN goes through every function: an exploded network must show in its loss.
+// kernel.cpp includes this file inside its anonymous namespace; no other file does. Every function passes NaN on, so
+// that an exploded network shows in its loss.
 #pragma once
 
 typedef float V __attribute__((vector_size(4 * ELMAN_WIDTH), may_alias));
@@ -16,7 +16,7 @@ INLINE V splat(float x) { return x - V{}; }
 INLINE V load(const float* p) { return *(const Vu*)p; }
 INLINE void store(float* p, V x) { *(Vu*)p = x; }
 
-// The first `count` floats; the other lanes are zero, and their memory is not touched.
+// Load or store the first `count` floats. Loaded lanes beyond them are zero; memory beyond them is not touched.
 INLINE V load(const float* p, Int count) {
   if (count >= W) return load(p);
   V x{};
@@ -28,7 +28,7 @@ INLINE void store(float* p, V x, Int count) {
   for (Int i = 0; i < count; ++i) p[i] = x[i];
 }
 
-// At most, at least `limit`; a NaN stays one.
+// The minimum, and the maximum, of x and `limit`; NaN stays NaN.
 INLINE V at_most(V x, float limit) {
 #if defined(__AVX512F__)
   return (V)_mm512_min_ps((__m512)splat(limit), (__m512)x);
@@ -60,7 +60,7 @@ INLINE V exp(V x) {
   return e.scale + e.scale * e.p;
 }
 INLINE V sigmoid(V x) { return 1.0f / (1.0f + exp(-x)); }
-// By exp(2x) - 1, exact near 0.
+// From exp(2x) - 1, which is exact near 0.
 INLINE V tanh(V x) {
   x = at_least(at_most(x, 10.0f), -10.0f);
   const Exponential e = exponential(x + x);

@@ -1,4 +1,4 @@
-"""The one table of cases for values, gradients and speed: every cell, and its sizes."""
+"""Cases for tests of values, gradients and speed: every cell with several sizes and options."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from elman import nn
-from elman.cells import Cell, find
+from elman.cells import ACTIVATIONS, Cell
+from elman.cells import CELLS as REGISTRY
 from elman.nn import stack, unrolled
 
+# every cell, and the rnn with every activation
 CELLS: tuple[Cell, ...] = (
-    find("rnn", "linear"),
-    find("rnn", "tanh"),
-    find("rnn", "relu"),
-    find("gru"),
-    find("lstm"),
-    find("mingru"),
+    *ACTIVATIONS.values(),
+    *(cell for cell in REGISTRY.values() if cell.name != "rnn"),
 )
 
 
@@ -72,8 +70,7 @@ class Case:
         torch.manual_seed(seed)
         if self.cell.name == "rnn":
             return nn.RNN(**self.options, nonlinearity=self.cell.activation, dtype=dtype)
-        kind = {"gru": nn.GRU, "lstm": nn.LSTM, "mingru": nn.MinGRU}[self.cell.name]
-        return kind(**self.options, dtype=dtype)
+        return nn.layer_class(self.cell)(**self.options, dtype=dtype)
 
     def batch(
         self, dtype: torch.dtype = torch.float64, seed: int = 1

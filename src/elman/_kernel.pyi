@@ -215,7 +215,8 @@ class Network:
     ) -> bool:
         """Draw a token for each of ``uniforms [N]``; write state and tokens. Return whether all is finite."""
 
-CELLS: tuple[str, ...]
+CELLS: tuple[tuple[str, str, int, int, bool], ...]
+"""For each cell: name, activation, number of gates, number of states, whether it has recurrent weights."""
 
 def kernels() -> list[Kernel]:
     """Return the kernels that this processor can run, widest first."""

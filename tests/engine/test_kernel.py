@@ -3,6 +3,7 @@ kernel."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cases import CELLS
 from elman.engine import kernel
 from elman.errors import OptionError
 
@@ -219,6 +221,45 @@ def test_why_not_is_the_installers_or_the_loaders_reason(
     monkeypatch.setattr(sys, "meta_path", [_Broken(), *sys.meta_path])
     reason = kernel.why_not.__wrapped__()
     assert reason == "it does not load: undefined symbol: nothing\\nat all"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (("gru", "tanh", 4, 1, True), "its cell gru has 4 gates and 1 states"),
+        (("lstm", "tanh", 4, 1, True), "its cell lstm has 4 gates and 1 states"),
+        (("gate", "tanh", 1, 1, True), "it has a cell ('gate', 'tanh', 1, 1, True)"),
+    ],
+)
+def test_a_kernel_with_other_cells_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, row: tuple[Any, ...], reason: str
+) -> None:
+    module = importlib.import_module("elman._kernel")
+    monkeypatch.setattr(module, "CELLS", (row, *module.CELLS))
+    assert kernel.why_not.__wrapped__() == f"it was built from other sources: {reason}"
+
+
+def test_the_kernel_has_every_cell() -> None:
+    assert [kernel.cell_number(cell) for cell in CELLS] == [*range(len(CELLS))]
+
+
+def argument_names(function: Any) -> list[str]:
+    """The names of the arguments, from the signature that nanobind writes into the docstring."""
+    return re.findall(r"(\w+): ", str(function.__doc__).partition("->")[0])
+
+
+def test_the_stub_has_the_signatures_of_the_module() -> None:
+    module = importlib.import_module("elman._kernel")
+    stub = ast.parse((Path(kernel.__file__).parents[1] / "_kernel.pyi").read_text(encoding="utf-8"))
+    classes = {node.name: node for node in stub.body if isinstance(node, ast.ClassDef)}
+    for name in ("Kernel", "Network"):
+        for method in classes[name].body:
+            if isinstance(method, ast.FunctionDef) and method.args.kwonlyargs:
+                declared = [argument.arg for argument in method.args.kwonlyargs]
+                assert argument_names(getattr(getattr(module, name), method.name)) == declared
+    functions = {node.name for node in stub.body if isinstance(node, ast.FunctionDef)}
+    public = {name for name in vars(module) if not name.startswith("_")}
+    assert public == {*classes, *functions, "CELLS"}
 
 
 @pytest.mark.parametrize(("asked", "count"), [("1", 1), ("12", 12), ("64", 64)])

@@ -27,7 +27,6 @@ OPTIONS __tsan_default_options() { return "halt_on_error=1"; }
 namespace {
 
 const Int UNITS[] = {1, 7, 15, 16, 17, 31, 33, 65};
-const Int GATES[CELLS] = {1, 1, 1, 3, 4, 2};
 constexpr Int THREADS = 3;
 
 // Floats whose last one is the last of their memory.
@@ -103,9 +102,9 @@ struct LayerCase {
 std::vector<Floats> run_layer(const Kernel& kernel, Precision precision, CellKind cell, const LayerCase& c, Int threads,
                               int fill) {
   unsigned seed = 1;
-  const Int rows = GATES[cell] * c.H, B = c.sizes[0], S = cell == LSTM ? 2 : 1;
+  const Int rows = CELL_FACTS[cell].gates * c.H, B = c.sizes[0], S = CELL_FACTS[cell].states;
   const float most = 1.0f / (float)c.H;
-  const bool recurrent = cell != MINGRU, second_bias = c.biases && recurrent;
+  const bool recurrent = CELL_FACTS[cell].recurrent, second_bias = c.biases && recurrent;
   std::vector<Int> offsets{0};
   for (const Int size : c.sizes) offsets.push_back(offsets.back() + size);
   const Steps steps{(Int)c.sizes.size(), offsets.back(), c.sizes.data(), offsets.data(), c.reverse};
@@ -214,14 +213,14 @@ void check_network(const Kernel& kernel, Precision precision, CellKind cell, Int
                            std::to_string(cell) + " E " + std::to_string(E) + " H " + std::to_string(H) + " V " +
                            std::to_string(V);
   unsigned seed = 3;
-  const Int rows = GATES[cell] * H, T = 6, B = 19, N = T * B;
+  const Int rows = CELL_FACTS[cell].gates * H, T = 6, B = 19, N = T * B;
   const float most = 1.0f / (float)H;
   std::vector<Floats> weights;
   std::vector<Layer> layers;
   for (Int l = 0; l < 2; ++l) {
     for (const Int n : {rows * (l ? H : E), rows * H, rows, rows}) weights.push_back(random_floats(n, most, seed));
     const auto last = weights.end();
-    const bool recurrent = cell != MINGRU;
+    const bool recurrent = CELL_FACTS[cell].recurrent;
     layers.push_back({cell, l ? H : E, H, last[-4].data(), recurrent ? last[-3].data() : nullptr, last[-2].data(),
                       recurrent ? last[-1].data() : nullptr});
   }

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from elman.cells import Cell
+from elman.cells import Cell, find
 from elman.errors import KernelWarning, MissingDependencyError, OptionError, printable
 
 if TYPE_CHECKING:
@@ -77,6 +77,25 @@ def why_not() -> str:
             return reason.read_text(encoding="utf-8").strip()
         except OSError:
             return "it is not there: it was not built, or the build failed"
+    return _other_cells()
+
+
+def _other_cells() -> str:
+    """Return how the cells of the extension module differ from those of `elman.cells`, or an empty string.
+
+    ``native/cells.def`` declares them for the module. They differ if the module was built from other sources.
+    """
+    from elman import _kernel
+
+    others = "it was built from other sources: "
+    for row in _kernel.CELLS:
+        try:
+            name, activation, *facts = row
+            cell = find(name, activation)
+        except (OptionError, ValueError):
+            return f"{others}it has a cell {row}"
+        if facts != [cell.G, len(cell.states), cell.recurrent]:
+            return f"{others}its cell {name} has {facts[0]} gates and {facts[1]} states"
     return ""
 
 
@@ -132,12 +151,7 @@ def cell_number(cell: Cell) -> int | None:
 
     The kernel counts each activation of cell "rnn" as a cell of its own.
     """
-    if why_not():
-        return None
-    from elman import _kernel
-
-    name = f"{cell.name}-{cell.activation}" if cell.name == "rnn" else cell.name
-    return _kernel.CELLS.index(name) if name in _kernel.CELLS else None
+    return None if why_not() else _numbers().get((cell.name, cell.activation))
 
 
 def running() -> Kernel:
@@ -154,6 +168,13 @@ def required_number(cell: Cell) -> int:
     if number is None:
         raise MissingDependencyError(f"the compiled kernel has no cell {cell.name}", remedy=REMEDY)
     return number
+
+
+@functools.cache
+def _numbers() -> dict[tuple[str, str], int]:
+    from elman import _kernel
+
+    return {(row[0], row[1]): number for number, row in enumerate(_kernel.CELLS)}
 
 
 def network_type() -> type[Network]:
