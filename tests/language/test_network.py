@@ -340,18 +340,26 @@ def test_a_lane_with_nan_changes_no_other_lane(
 
 
 def test_the_kernel_refuses_bad_arguments(make: Callable[..., Model], kernel: Any) -> None:
-    """The last door before memory that is not ours."""
+    """Otherwise it would read or write memory beyond the arrays."""
     network = Network(make("gru"))
     state, y = network.initial_state(2), np.empty((1, 2, 6), np.float32)
-    ready = network._kernel
+    packed = network._kernel
+    assert packed is not None
+    states: dict[str, Any] = {"before": state, "after": state.copy(), "y": y, "threads": 1}
     for tokens in itertools.product([-1, 0, 11], repeat=2):
-        call = functools.partial(ready.forward, np.array([tokens]), state, state.copy(), y, 1)
+        call = functools.partial(packed.forward, tokens=np.array([tokens]), **states)
         if tokens == (0, 0):
             assert call()
         else:
             with pytest.raises(ValueError, match="tokens: from 0 to V - 1"):
                 call()
     with pytest.raises(ValueError, match="states"):
-        ready.forward(np.array([[1]]), state, state.copy(), y, 1)
+        packed.forward(tokens=np.array([[1]]), **states)
     with pytest.raises(ValueError, match="token: "):
-        ready.step(11, state[0], state[1], np.empty(11, np.float32), 1)
+        packed.step(
+            token=11,
+            before=state[0],
+            after=state[1],
+            log_probabilities=np.empty(11, np.float32),
+            threads=1,
+        )
