@@ -84,14 +84,7 @@ def pool_backward(
             dy[last, :hidden_size] += d_row[:, :hidden_size]
             dy[first, hidden_size:] += d_row[:, hidden_size:]
         elif way == "max":
-            largest = _largest(y, sizes)
-            missing = np.ones(
-                largest.shape, bool
-            )  # of several equal rows the earliest is the maximum
-            for rows, size in _steps(sizes):
-                is_largest = missing[:size] & (y[rows] == largest[:size])
-                missing[:size] &= ~is_largest
-                dy[rows] += is_largest * d_row[:size]
+            dy += _is_largest(y, sizes) * d_row[columns]
         else:
             weights = _weights(way, y, sizes, attention)
             weights /= _sums(weights, sizes)[columns]
@@ -125,6 +118,16 @@ def _steps(sizes: np.ndarray) -> Iterator[tuple[slice, int]]:
 def _columns(sizes: np.ndarray) -> np.ndarray:
     """Return the number of the sequence that each row belongs to, ``[N]``."""
     return np.asarray(np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes))
+
+
+def _is_largest(y: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return where ``y [N, D]`` is the maximum of its sequence; the earliest of several equal rows counts."""
+    largest, chosen = _largest(y, sizes), np.zeros(y.shape, bool)
+    missing = np.ones(largest.shape, bool)
+    for rows, size in _steps(sizes):
+        chosen[rows] = missing[:size] & (y[rows] == largest[:size])
+        missing[:size] &= ~chosen[rows]
+    return chosen
 
 
 def _sums(rows: np.ndarray, sizes: np.ndarray) -> np.ndarray:

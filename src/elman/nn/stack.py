@@ -108,19 +108,7 @@ def run(
     data = x.data if isinstance(x, PackedSequence) else x
     single = not packed and data.dim() == 2
     time_first = packed or single or not module.batch_first
-    layout = "[B, T, I] or [T, I]" if module.batch_first else "[T, B, I] or [T, I]"
-    layout = "packed rows [N, I]" if packed else layout
-    if data.shape[-1] != module.input_size or data.dim() not in ((2,) if packed else (2, 3)):
-        raise ShapeError(
-            "input of the recurrent layer",
-            got=tuple(data.shape),
-            expected=f"{layout} with I = {module.input_size}",
-        )
-    weight = module.all_weights[0][0]
-    if data.dtype != weight.dtype and not torch.is_autocast_enabled(data.device.type):
-        raise ShapeError(
-            "input of the recurrent layer", got=data.dtype, expected=f"the weights' {weight.dtype}"
-        )
+    _check_input(module, data, packed)
     if isinstance(x, PackedSequence):
         batch_sizes, order, back = x.batch_sizes.tolist(), x.sorted_indices, x.unsorted_indices
     else:
@@ -150,6 +138,22 @@ def run(
         return data, final
     y = data.reshape(len(batch_sizes), -1, data.shape[-1])
     return (y if time_first else y.transpose(0, 1)), final
+
+
+def _check_input(module: Recurrent, data: Tensor, packed: bool) -> None:
+    layout = "[B, T, I] or [T, I]" if module.batch_first else "[T, B, I] or [T, I]"
+    layout = "packed rows [N, I]" if packed else layout
+    if data.shape[-1] != module.input_size or data.dim() not in ((2,) if packed else (2, 3)):
+        raise ShapeError(
+            "input of the recurrent layer",
+            got=tuple(data.shape),
+            expected=f"{layout} with I = {module.input_size}",
+        )
+    weight = module.all_weights[0][0]
+    if data.dtype != weight.dtype and not torch.is_autocast_enabled(data.device.type):
+        raise ShapeError(
+            "input of the recurrent layer", got=data.dtype, expected=f"the weights' {weight.dtype}"
+        )
 
 
 def _start(
