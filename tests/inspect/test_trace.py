@@ -85,7 +85,7 @@ def test_trace_of_a_text_equals_a_stream(
 def test_predictions_are_computed_in_blocks(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = LanguagePredictor(make("gru"))
     found, asked = read_trace(predictor, "abcdefgh"), []
-    monkeypatch.setattr(language_trace, "STEPS", 3)
+    monkeypatch.setattr(language_trace, "STEPS_PER_CALL", 3)
     plain = predictor.network.log_probabilities
 
     def counted(y: np.ndarray) -> np.ndarray:

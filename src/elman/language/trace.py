@@ -8,15 +8,12 @@ import numpy as np
 
 from elman.inspect.trace import Trace, check_trace_size
 from elman.language.differentiable import DifferentiableNetwork
-from elman.language.network import Network
+from elman.language.network import STEPS_PER_CALL, Network
 from elman.language.sampling import ranked
 from elman.language.stream import Readable, token_numbers
 from elman.text.words import plain_line_ends
 
 __all__ = ["record_trace"]
-
-STEPS = 512
-"""Steps whose logits are computed at once."""
 
 
 def record_trace(network: Network, text: Readable, k: int) -> Trace:
@@ -44,9 +41,9 @@ def record_trace(network: Network, text: Readable, k: int) -> Trace:
             begins.append(first)
     # in blocks, so that the logits of all steps are never in memory together
     blocks = [
-        passage.y[at : at + STEPS, 0]
+        passage.y[at : at + STEPS_PER_CALL, 0]
         for passage in passages
-        for at in range(0, len(passage.y), STEPS)
+        for at in range(0, len(passage.y), STEPS_PER_CALL)
     ]
     predictions = [
         tuple(ranked(codec, row, k)) for y in blocks for row in network.log_probabilities(y)
