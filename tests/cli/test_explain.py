@@ -16,8 +16,8 @@ from elman.language.predictor import LanguagePredictor
 from elman.series.predictor import ForecastPredictor
 from elman.series.series import load_series
 from factories import make_model as _make
+from forecasters import OFFERS, make_forecaster, sales
 from readers import reader_of, sequences_of
-from series.test_predictor import OFFERS, make, sales
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     LanguagePredictor(_make("gru")).save(folder / "letters.safetensors")
     series = load_series(sales(0, 30, more=5), OFFERS)
-    ForecastPredictor(make(series)).save(folder / "shop.safetensors")
+    ForecastPredictor(make_forecaster(series)).save(folder / "shop.safetensors")
     TaggerPredictor(reader_of(task="tag")).save(folder / "tags.safetensors")
     return folder
 

@@ -13,8 +13,8 @@ from elman.language.predictor import LanguagePredictor
 from elman.series.predictor import ForecastPredictor
 from elman.series.series import load_series
 from factories import make_model as _make
+from forecasters import OFFERS, make_forecaster, sales
 from readers import reader_of
-from series.test_predictor import OFFERS, make, sales
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,9 @@ def test_memory_of_labels_and_series_is_measured(folder: Path, run: Any) -> None
     (folder / "lines.txt").write_text("to be or not\nbe not to\n" * 3)
     ran = run("info", folder / "classifier.safetensors", "--memory", "--text", folder / "lines.txt")
     assert (ran.code, ran.out.splitlines()[-2]) == (0, "6 answers in the sequences that were given")
-    ForecastPredictor(make(load_series(sales(0, 30, more=5), OFFERS))).save(folder / "shop.model")
+    ForecastPredictor(make_forecaster(load_series(sales(0, 30, more=5), OFFERS))).save(
+        folder / "shop.model"
+    )
     ran = run("info", folder / "shop.model", "--memory", "--json")
     assert (ran.code, ran.json["unit"], ran.json["gradient"]) == (0, "value", None)
     assert ran.json["source"] == "the series that it knows"

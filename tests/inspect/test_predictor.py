@@ -14,8 +14,8 @@ from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, Tagg
 from elman.language.predictor import LanguagePredictor
 from elman.series.predictor import ForecastPredictor
 from elman.series.series import load_series
+from forecasters import make_forecaster as forecaster
 from readers import reader_of
-from series.test_predictor import make as forecaster
 
 READERS = {
     "classify": lambda: ClassifierPredictor(reader_of()),

@@ -20,9 +20,9 @@ from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, Tagg
 from elman.language import trace as language_trace
 from elman.language.predictor import LanguagePredictor
 from elman.language.stream import Stream
+from forecasters import shop
 from pictures import ATTRIBUTES, ELEMENTS, HOSTILE, STEERING, SVG
 from readers import reader_of
-from series.test_explain import shop
 
 TEXT = "I like my pizza ( tea ! I zebra"
 LINES = "I like tea !\n\nmy zebra (\nI"

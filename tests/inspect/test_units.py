@@ -32,8 +32,8 @@ from elman.series.predictor import ForecastPredictor
 from elman.series.series import load_series
 from elman.text.vocabulary import TextCodec
 from factories import TOKENS, bracketed, latch
+from forecasters import make_forecaster as forecaster
 from readers import reader_of
-from series.test_predictor import make as forecaster
 
 # Areas are quotients of whole numbers below 2^53: what is left is one rounding or two.
 EXACT = 1e-12

@@ -24,19 +24,15 @@ from elman.files.model import Model
 from elman.series.config import ForecastConfig
 from elman.series.explain import MAX_EXPLAINED_INPUTS, explain_forecast, forecast_picture
 from elman.series.predictor import ForecastPredictor
-from elman.series.series import SeriesSet, load_series
-from series.test_predictor import NAN, OFFERS, make, sales
+from elman.series.series import load_series
+from forecasters import OFFERS, make_forecaster, sales, shop, skipping
 
 CELLS = [("rnn", "linear"), ("rnn", "tanh"), ("rnn", "relu"), ("gru", "tanh"), ("lstm", "tanh")]
 CELLS.append(("mingru", "tanh"))
 # float32 sums of a few hundred terms of size 1, of which an answer has a handful behind it
 FLOAT32 = 300 * 2.0**-24
+NAN = float("nan")
 pytestmark = pytest.mark.usefixtures("way", "few_draws")
-
-
-def shop(cell: str = "gru", activation: str = "tanh", **settings: Any) -> ForecastPredictor:
-    model = make(load_series(sales(0, 30, more=5), OFFERS), cell=cell, **settings)
-    return ForecastPredictor(replace(model, config=replace(model.config, activation=activation)))
 
 
 def adds_up(told: Explanation) -> bool:
@@ -47,22 +43,6 @@ def adds_up(told: Explanation) -> bool:
 
 def tolerance(told: Explanation) -> float:
     return FLOAT32 * float(np.abs(told.contributions).sum() + abs(told.bias))
-
-
-def skipping(
-    series: SeriesSet, weights: dict[int, float], *, window: int = 14, long_season: int = 0
-) -> ForecastPredictor:
-    """Make a forecaster whose network is only ``skip``, with a weight for each channel of a step."""
-    model = make(series, members=1, num_layers=1)
-    codec = model.codec
-    rule = replace(codec.rule, window=window, long_season=long_season)
-    codec = replace(codec, rule=rule, corrections=np.array([-2.0, -1.0, 0.0, 1.0, 2.0]))
-    config = replace(model.config, input_size=rule.input_size)
-    arrays = {name: np.zeros(shape, np.float32) for name, shape in config.parameters().items()}
-    for kind, weight in weights.items():
-        for step in range(rule.segment):
-            arrays["members.0.skip.weight"][step, kind * rule.segment + step] = weight
-    return ForecastPredictor(Model(config, arrays, codec, {}))
 
 
 def named(told: Explanation) -> dict[str, float]:
@@ -223,7 +203,7 @@ def test_a_value_that_stands_alone_has_the_whole_share(
     for lag in range(8, 29):
         values = np.full(60, 20.0)
         values[-lag] += 5
-        model = make(load_series(values), cell=cell)
+        model = make_forecaster(load_series(values), cell=cell)
         rule = replace(model.codec.rule, window=28, long_season=long_season)
         config: ForecastConfig = replace(model.config, input_size=rule.input_size)
         draw_from = np.random.default_rng(lag)
@@ -256,7 +236,7 @@ def test_a_mirrored_series_has_mirrored_shares() -> None:
 
 def test_quantiles_that_change_places_are_explained_in_their_order() -> None:
     series = load_series(20 + 3 * np.sin(np.arange(40.0)))
-    model = make(series, members=3)
+    model = make_forecaster(series, members=3)
     # corrections that reverse the order of quantiles that lie close together
     codec = replace(model.codec, corrections=np.array([0.3, -0.2, 0.1, -0.3, 0.2]))
     predictor = ForecastPredictor(Model(model.config, model.arrays, codec, {}))
@@ -309,7 +289,7 @@ def test_neighbours_in_a_long_window_are_one_input(method: str) -> None:
     ],
 )
 def test_hazards_of_series(method: str, values: list[float]) -> None:
-    predictor = ForecastPredictor(make(load_series(20 + np.sin(np.arange(40.0)))))
+    predictor = ForecastPredictor(make_forecaster(load_series(20 + np.sin(np.arange(40.0)))))
     history = load_series(np.nan_to_num(values, nan=1.0))
     history = replace(history, values=(np.array(values),))
     told = explain_forecast(predictor, history, method=method)
@@ -357,7 +337,7 @@ def test_hostile_ids_and_columns(name: str) -> None:
     rows = sales(0, 30, (name,), more=5)
     rows[name] = rows.pop("rain")
     series = load_series(rows, replace(OFFERS, past=(name,)))
-    predictor = ForecastPredictor(make(series))
+    predictor = ForecastPredictor(make_forecaster(series))
     told = explain_forecast(predictor, name)
     assert f"{name}, lag 1" in told.inputs
     assert told.target == f"{name}, 1-5 ahead"
@@ -368,19 +348,21 @@ def test_hostile_ids_and_columns(name: str) -> None:
 
 
 def test_a_constant_series_says_so_and_no_value_moves_its_forecast() -> None:
-    explained = explain_forecast(ForecastPredictor(make(load_series(np.full(40, 5.0)))))
+    explained = explain_forecast(ForecastPredictor(make_forecaster(load_series(np.full(40, 5.0)))))
     assert not explained.contributions.any()
     assert explained.full_bar == np.inf
     assert explained.verdict == "Its own test cannot tell: no input moves the score."
     assert "The series is constant, so that no value can be told from another." in explained.note
-    varied = explain_forecast(ForecastPredictor(make(load_series(np.arange(40) % 7 + 5.0))))
+    varied = explain_forecast(
+        ForecastPredictor(make_forecaster(load_series(np.arange(40) % 7 + 5.0)))
+    )
     assert "constant" not in varied.note
 
 
 def test_a_high_level_does_not_hide_small_changes() -> None:
     values = np.random.default_rng(0).normal(size=60)
     plain, high = (
-        explain_forecast(ForecastPredictor(make(load_series(values + level))))
+        explain_forecast(ForecastPredictor(make_forecaster(load_series(values + level))))
         for level in (0.0, 1e6)
     )
     assert high.full_bar == pytest.approx(plain.full_bar, rel=0.1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from elman.series.series import load_series
-from series.test_explain import shop, skipping
+from forecasters import shop, skipping
 
 
 def test_seasonal_naive_forecast_needs_one_season() -> None:

@@ -20,90 +20,30 @@ from elman.errors import DataError, DataWarning, ModelFileError, OptionError
 from elman.files import container
 from elman.files.model import Model
 from elman.metrics.forecast import mean_of_quantiles
-from elman.series.codec import ForecastCodec, closed_steps
-from elman.series.config import ForecastConfig
+from elman.series.codec import closed_steps
 from elman.series.explain import explain_forecast
 from elman.series.frequency import Frequency
 from elman.series.network_torch import Forecaster
 from elman.series.predictor import ForecastPredictor
 from elman.series.read_options import SeriesOptions
-from elman.series.series import SeriesSet, load_series
-from elman.series.windows import WindowRule
+from elman.series.series import load_series
 from elman.tables.reader import read_table
-from elman.tables.scaler import Scaler
 from elman.tables.writer import write_table
+from forecasters import LEVELS, OFFERS, make_forecaster, sales, stamps
 
 NAN = float("nan")
-LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
-OFFERS = SeriesOptions(past=("rain",), future=("offer",), static=("side",))
 # float32 sums of a few hundred terms of size 1, on both sides
 TOLERANCE = 2e-5
 
 
-def stamps(first: int, count: int) -> list[str]:
-    return (np.datetime64("2020-01-01") + np.arange(first, first + count)).astype(str).tolist()
-
-
-def sales(
-    first: int, count: int, ids: tuple[str, ...] = ("a", "b"), more: int = 0
-) -> dict[str, Any]:
-    """Make rows of each id with covariates; the last `more` rows have only known-future ones."""
-    at = np.arange(first, first + count + more)
-    frame: dict[str, Any] = {
-        "unique_id": [],
-        "ds": [],
-        "y": [],
-        "rain": [],
-        "offer": [],
-        "side": [],
-    }
-    for number, name in enumerate(ids):
-        y = 50 * (number + 1) + 9 * (at % 7) + np.sin(3.7 * at)
-        frame["unique_id"] += [name] * len(at)
-        frame["ds"] += stamps(first, len(at))
-        frame["y"] += [*y[:count].tolist(), *[None] * more]
-        frame["rain"] += [*np.cos(at[:count]).tolist(), *[None] * more]
-        frame["offer"] += (at % 3).tolist()
-        frame["side"] += ["north" if name == "a" else "south"] * len(at)
-    return frame
-
-
-def make(series: SeriesSet, *, cell: str = "gru", log: bool = False, **settings: Any) -> Model:
-    """Make a forecaster of `series` with random weights."""
-    columns = [len(series.names[role]) for role in ("past", "future", "static")]
-    dated = settings.pop("calendar", series.starts.dtype.kind == "M")
-    count = columns[0] + columns[1] + 2 * dated
-    rule = WindowRule(5, 7, 0, 7, 14, log, count, columns[0], columns[2])
-    codec = ForecastCodec(
-        rule,
-        LEVELS,
-        np.array([-0.4, -0.2, 0.0, 0.2, 0.4]),
-        dated,
-        Scaler.of(series.past) if columns[0] else None,
-        Scaler.of(series.future) if columns[1] else None,
-        Scaler.of((series.static,)) if columns[2] else None,
-        series,
-    )
-    sizes = {"hidden_size": 6, "num_layers": 2, "bias": True, "members": 2} | settings
-    config = ForecastConfig(
-        "forecast", cell, "tanh", rule.input_size, segment=7, quantiles=len(LEVELS), **sizes
-    )
-    random = np.random.default_rng(0)
-    arrays = {
-        name: (0.3 * random.standard_normal(shape)).astype(np.float32)
-        for name, shape in config.parameters().items()
-    }
-    return Model(config, arrays, codec, {})
-
-
 @pytest.fixture(scope="module")
 def plain() -> ForecastPredictor:
-    return ForecastPredictor(make(load_series(20 + np.sin(np.arange(40.0)))))
+    return ForecastPredictor(make_forecaster(load_series(20 + np.sin(np.arange(40.0)))))
 
 
 @pytest.fixture(scope="module")
 def shop() -> ForecastPredictor:
-    return ForecastPredictor(make(load_series(sales(0, 30, more=5), OFFERS)))
+    return ForecastPredictor(make_forecaster(load_series(sales(0, 30, more=5), OFFERS)))
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "mingru"])
@@ -118,7 +58,7 @@ def shop() -> ForecastPredictor:
 )
 def test_answers_are_those_of_the_torch_network(way: str, cell: str, settings: Any) -> None:
     series = load_series(sales(0, 30, more=5), OFFERS)
-    model = make(series, cell=cell, **settings)
+    model = make_forecaster(series, cell=cell, **settings)
     codec, rule = model.codec, model.codec.rule
     network = Forecaster(model.config, rule.horizon).eval()
     network.load(model.arrays)
@@ -244,7 +184,7 @@ def test_an_update_with_gaps_corrections_and_new_series(shop: ForecastPredictor)
 def test_a_stream_equals_an_update(log: bool) -> None:
     values = 20 + 3 * np.sin(np.arange(40.0))
     later = [21.0, NAN, 19.0, 25.0, *[NAN] * 16, 30.0]
-    predictor = ForecastPredictor(make(load_series(values), log=log))
+    predictor = ForecastPredictor(make_forecaster(load_series(values), log=log))
     stream = predictor.stream()
     for value in later:
         stream.feed(value)
@@ -283,7 +223,9 @@ def test_known_future_rows_change_the_forecast(
     shop: ForecastPredictor, plain: ForecastPredictor
 ) -> None:
     rows = sales(0, 30, more=5)
-    without = ForecastPredictor(make(load_series(rows, OFFERS))).predict(series=sales(0, 30))
+    without = ForecastPredictor(make_forecaster(load_series(rows, OFFERS))).predict(
+        series=sales(0, 30)
+    )
     told = {name: column for name, column in sales(30, 5).items() if name not in ("y", "rain")}
     assert bits(shop) == bits(shop, series=sales(0, 30), future=told)
     # a target in the future rows is not read
@@ -343,7 +285,7 @@ def test_series_with_other_columns_are_refused(
 
 
 def test_a_series_without_positive_values_has_no_logarithms() -> None:
-    predictor = ForecastPredictor(make(load_series(np.arange(1.0, 41)), log=True))
+    predictor = ForecastPredictor(make_forecaster(load_series(np.arange(1.0, 41)), log=True))
     assert np.isfinite(predictor.updated([0.0, -3.0]).predict().quantiles).all()
     assert (predictor.updated([0.0, -3.0]).predict().quantiles > 0).all()
     with pytest.raises(DataError, match="series 'z' has no value above 0 to forecast from"):
@@ -351,7 +293,7 @@ def test_a_series_without_positive_values_has_no_logarithms() -> None:
 
 
 def test_weights_of_any_size_give_finite_forecasts() -> None:
-    model = make(load_series([1.0, 2.0, 1e9] * 20))
+    model = make_forecaster(load_series([1.0, 2.0, 1e9] * 20))
     huge = {name: np.sign(array) * np.float32(3e38) for name, array in model.arrays.items()}
     predictor = ForecastPredictor(Model(model.config, huge, model.codec, {}))
     assert np.isfinite(predictor.predict().quantiles).all()
@@ -424,7 +366,7 @@ def test_evaluate_reads_on_from_origin_to_origin(shop: ForecastPredictor) -> Non
 def test_evaluate_counts_undated_rows_once() -> None:
     rows = {"y": np.arange(30.0), "offer": np.arange(30) % 3}
     options = SeriesOptions(target="y", future=("offer",))
-    predictor = ForecastPredictor(make(load_series(rows, options)))
+    predictor = ForecastPredictor(make_forecaster(load_series(rows, options)))
     more = {"y": np.arange(30.0, 40), "offer": np.arange(10) % 3}
     assert predictor.evaluate(more).windows == 2
     assert predictor.updated(more).predict().times[0][0] == 40
@@ -533,7 +475,7 @@ def test_closed_days_are_not_forecast(days: list[int]) -> None:
     frame = {"ds": np.datetime64("2020-01-06") + at, "y": 20 + np.sin(at)}
     kept = ~np.isin(at % 7, days)
     rows = {name: column[kept] for name, column in frame.items()}
-    predictor = ForecastPredictor(make(load_series(rows, SeriesOptions(frequency="D"))))
+    predictor = ForecastPredictor(make_forecaster(load_series(rows, SeriesOptions(frequency="D"))))
     forecast = predictor.predict()
     ahead = (np.arange(5) + int(at[kept][-1]) + 1) % 7
     np.testing.assert_array_equal(np.isnan(forecast.median[0]), np.isin(ahead, days))
@@ -563,7 +505,9 @@ def test_days_that_are_missing_by_chance_are_forecast() -> None:
 
 def test_a_forecast_is_printed_in_short() -> None:
     many = {f"s{n}": 20 + np.sin(np.arange(40.0) + n) for n in range(10_000)}
-    forecast = ForecastPredictor(make(load_series(dict(list(many.items())[:50])))).predict()
+    forecast = ForecastPredictor(
+        make_forecaster(load_series(dict(list(many.items())[:50])))
+    ).predict()
     lines = repr(forecast).splitlines()
     assert lines[0] == "50 series, 5 steps ahead"
     assert lines[1].split() == [
@@ -609,7 +553,7 @@ def test_a_backtest_has_the_truth(shop: ForecastPredictor) -> None:
 
 def test_a_later_rule_field_is_saved_only_if_it_is_set(tmp_path: Path) -> None:
     # a file of an earlier version is loaded and saved without changes
-    model = make(load_series(20 + np.sin(np.arange(40.0))))
+    model = make_forecaster(load_series(20 + np.sin(np.arange(40.0))))
     for floor in (False, True):
         codec = replace(model.codec, rule=replace(model.codec.rule, floor=floor))
         path = tmp_path / f"{floor}.safetensors"
