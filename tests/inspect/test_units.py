@@ -27,6 +27,7 @@ from elman.language import states as language_states
 from elman.language.config import NetworkConfig
 from elman.language.network_torch import Network
 from elman.language.predictor import LanguagePredictor
+from elman.series.append import append_series
 from elman.series.network_torch import Forecaster
 from elman.series.predictor import ForecastPredictor
 from elman.series.series import load_series
@@ -326,7 +327,7 @@ def test_units_of_a_forecaster() -> None:
     frame = {"ds": days.astype(str).tolist(), "y": (50 + rng.standard_normal(9_000)).tolist()}
     series = load_series(frame)
     predictor = ForecastPredictor(forecaster(series, members=1))
-    found = find_units(predictor, series.select([]).append(series))
+    found = find_units(predictor, append_series(series.select([]), series))
     names = {one.meaning for one in found.scores}
     assert {"rising", "falling", "first quarter of the year"} <= names
     assert "at night" not in names
