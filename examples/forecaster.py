@@ -20,10 +20,10 @@ def main() -> None:
     model = elman.Forecaster(horizon=12, steps=200, members=1, seed=0)
     model.fit({name: values[:228] for name, values in series.items()})
     print(model.predict())
-    print(model.explain())
+    print(model.explain("north"))
 
     # read the year that followed, then forecast the next
-    model.update(series, overlap="keep")
+    model.update({name: values[228:] for name, values in series.items()})
     print(model.predict().to_frame())
 
 

@@ -13,10 +13,10 @@ import elman
 def main() -> None:
     draw = np.random.default_rng(0)
     sequences = [draw.normal(size=(draw.integers(5, 15), 1)) for _ in range(400)]
-    # the third step alone decides
-    targets = np.array([2.0 * sequence[2, 0] + 1.0 for sequence in sequences])
+    # the last step alone decides
+    targets = np.array([2.0 * sequence[-1, 0] + 1.0 for sequence in sequences])
 
-    model = elman.SequenceRegressor(steps=300, members=1, seed=0)
+    model = elman.SequenceRegressor(pooling="last", steps=400, members=1, seed=0)
     model.fit(sequences, targets)
     print(model.evaluate(sequences, targets))
     print(model.explain(sequences[0]))

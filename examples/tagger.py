@@ -17,8 +17,11 @@ def main() -> None:
     sentences, tags = [], []
     for _ in range(300):
         start, end = draw.sample(CITIES, 2)
-        sentences.append(["fly", "from", start, "to", end, "on", draw.choice(DAYS)])
-        tags.append(["O", "O", "B-from", "O", "B-to", "O", "B-day"])
+        places = [(["from", start], ["O", "B-from"]), (["to", end], ["O", "B-to"])]
+        draw.shuffle(places)
+        (first, first_tags), (second, second_tags) = places
+        sentences.append(["fly", *first, *second, "on", draw.choice(DAYS)])
+        tags.append(["O", *first_tags, *second_tags, "O", "B-day"])
 
     model = elman.SequenceTagger(steps=200, seed=0)
     model.fit(sentences, tags)
