@@ -8,10 +8,9 @@ from typing import ClassVar
 
 from elman.engine.config import Config, Shapes, member_shapes
 from elman.errors import OptionError
+from elman.labels.options import POOLINGS
 
-__all__ = ["POOLINGS", "SequenceConfig"]
-
-POOLINGS = ("last", "mean", "max", "attention")
+__all__ = ["SequenceConfig"]
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from elman.errors import OptionError
 from elman.training.options import network, reading, training
 from elman.training.recurrent_options import RecurrentOptions
 
-__all__ = ["ClassifierOptions", "LabelledOptions", "RegressorOptions", "TaggerOptions"]
+__all__ = ["POOLINGS", "ClassifierOptions", "LabelledOptions", "RegressorOptions", "TaggerOptions"]
 
-POOLINGS = ("last", "mean", "max", "attention")  # engine.config has them too, but imports numpy
+POOLINGS = ("last", "mean", "max", "attention")
 _POOLING_HELP = (
     "how all steps become one vector: last, mean, max, attention, or several joined by + "
     "(default: attention+max for texts, mean+max for numbers)"
