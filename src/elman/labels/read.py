@@ -111,12 +111,8 @@ def read_sequences(
         columns = [name.strip() for name in columns.split(",")]
     targets = None
     if labelled and label is not None:
-        if label in {text, id_column, time_column, *(columns or ())}:
-            got = f"{printable(label, 40)}, which is read as input too"
-            raise OptionError("label", got=got, expected="a column of its own")
-        targets = _labels(table, label, task)
-        if task == "tag" or id_column is None:
-            _check_present(targets, f"column '{label}' of {table.name}", "a label")
+        inputs = {text, id_column, time_column, *(columns or ())}
+        targets = _labels(table, label, task, inputs, has_id=id_column is not None)
     other_columns = {name for name in (label, id_column, time_column) if name is not None}
     text = _text_column(table, text, columns, other_columns, has_id=id_column is not None)
     if text is not None:
@@ -226,11 +222,19 @@ def _check_present(values: Sequence[Any], name: str, expected: str) -> None:
         raise DataError(name, got=f"nothing in {row_name(row)}", expected=expected, remedy=remedy)
 
 
-def _labels(table: Table, name: str, task: str) -> list[Any]:
-    """Return the labels of all rows, None where missing."""
+def _labels(
+    table: Table, name: str, task: str, inputs: set[str | None], *, has_id: bool
+) -> list[Any]:
+    """Return the labels of all rows; with ids they may be None, because one row of a sequence is enough."""
+    if name in inputs:
+        got = f"{printable(name, 40)}, which is read as input too"
+        raise OptionError("label", got=got, expected="a column of its own")
     values = (table.numbers(name) if task == "regress" else table.column(name)).tolist()
     stripped = [value.strip() if isinstance(value, str) else value for value in values]
-    return [None if is_missing(value) else value for value in stripped]
+    labels = [None if is_missing(value) else value for value in stripped]
+    if task == "tag" or not has_id:
+        _check_present(labels, f"column '{name}' of {table.name}", "a label")
+    return labels
 
 
 def _rows_of_ids(table: Table, id_column: str, time_column: str | None) -> dict[Any, list[int]]:
