@@ -128,7 +128,10 @@ class Predictor(Inspectable):
     holds_input: ClassVar[bool] = False
     """Whether the model file holds an input that is read by default, as a forecaster's series are."""
 
-    def __init__(self, model: Model, storage: str = "float32") -> None:  # noqa: ARG002 - for the tasks
+    def __init__(self, model: Model, storage: str = "float32") -> None:
+        # a task that can store weights in another type has an initialiser of its own
+        if storage != "float32":
+            raise OptionError("storage", got=storage, expected=f"float32 for {model.config.task}")
         self.model = model
 
     def __repr__(self) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.engine.layers import log_softmax
-from elman.errors import DataError, InputError, OptionError
+from elman.errors import DataError, InputError
 from elman.files.model import Model
 from elman.inspect.predictor import InitialWeights, Predictor
 from elman.labels.batches import EncodedSequences
@@ -40,9 +40,7 @@ class LabelPredictor(Predictor):
     def __init__(
         self, model: Model[SequenceConfig, SequenceCodec], storage: str = "float32"
     ) -> None:
-        if storage != "float32":
-            raise OptionError("storage", got=storage, expected=f"float32 for {model.config.task}")
-        self.model = model
+        super().__init__(model, storage)
         self.network = SequenceNetwork(model)
 
     def __reduce__(self) -> tuple[type[LabelPredictor], tuple[Model]]:

@@ -50,9 +50,7 @@ class ForecastPredictor(Predictor):
     def __init__(
         self, model: Model[ForecastConfig, ForecastCodec], storage: str = "float32"
     ) -> None:
-        if storage != "float32":
-            raise OptionError("storage", got=storage, expected="float32 for forecast")
-        self.model = model
+        super().__init__(model, storage)
         config, self.codec = model.config, model.codec
         self._members = [ForecastNetwork(config, model.arrays, m) for m in range(config.members)]
 
@@ -129,7 +127,7 @@ class ForecastPredictor(Predictor):
         from elman.series.states import record_states
 
         series = self.history if source is None else self.read(source)
-        return record_states(self.model, self.codec, series, steps)
+        return record_states(self._members[0], self.codec, series, steps)
 
     def memory_cuts(self, source: Any, far: int) -> Cuts:  # noqa: ARG002 - windows have one length
         """Return windows of series, by default of its own ones; raises DataError."""

@@ -7,9 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elman.cells import find
-from elman.engine.layers import Layer, member_arrays
-from elman.files.model import Model
 from elman.inspect.properties import SeriesSteps, mark_series
 from elman.inspect.states import (
     RecordedStates,
@@ -19,7 +16,7 @@ from elman.inspect.states import (
     max_recorded_steps,
 )
 from elman.series.codec import ForecastCodec
-from elman.series.network import recurrent_inputs
+from elman.series.network import ForecastNetwork, recurrent_inputs
 from elman.series.series import SeriesSet
 
 __all__ = ["record_states"]
@@ -36,19 +33,16 @@ class _Window(NamedTuple):
 
 
 def record_states(
-    model: Model, codec: ForecastCodec, series: SeriesSet, steps: int
+    network: ForecastNetwork, codec: ForecastCodec, series: SeriesSet, steps: int
 ) -> RecordedStates:
-    """Return the states of the first member after the last `steps` segments; raises DataError."""
-    config, own = model.config, member_arrays(model.arrays, 0)
-    cell = find(config.cell, config.activation)
-    layers = [Layer(cell, own, f"layers.{k}") for k in range(config.num_layers)]
-    units = hidden_units(layers)
+    """Return the states of a member after the last `steps` segments; raises DataError."""
+    units = hidden_units(network.layers)
     steps = max_recorded_steps(units, steps)
     windows: list[_Window] = []
     count = 0
     for inputs, row, origin in _windows(codec, series):
-        x = recurrent_inputs(own, inputs)
-        states = layer_outputs(layers, x, np.ones(len(inputs), np.int64))
+        x = recurrent_inputs(network.arrays, inputs)
+        states = layer_outputs(network.layers, x, np.ones(len(inputs), np.int64))
         # the last value of each segment; the first window of a series may begin before it
         ends = origin - codec.rule.segment * np.arange(len(inputs) - 1, -1, -1) - 1
         inside = ends >= 0

@@ -23,16 +23,16 @@ def record_trace(predictor: ForecastPredictor, source: Any) -> Trace:
 
     Raises InputError, DataError.
     """
-    model, codec = predictor.model, predictor.codec
-    own, rule = member_arrays(model.arrays, 0), codec.rule
+    config, codec = predictor.model.config, predictor.codec
+    weights, rule = member_arrays(predictor.model.arrays, 0), codec.rule
     series = one_series(predictor, source)
     origin = np.array([len(series.values[0])])
     prepared, _ = codec.windows(series).prepare(np.array([0]), origin)
-    x = recurrent_inputs(own, prepared.inputs)
-    layers = Layers(model.config, own, kernel=False)
+    x = recurrent_inputs(weights, prepared.inputs)
+    layers = Layers(config, weights, kernel=False)
     check_trace_size(layers, len(x))
     past, size = len(x) - rule.ahead, rule.segment
     # lags count back from the forecast, so the oldest segment has the largest
     tokens = [f"{span(size * (k + 1), size * k + 1)} before" for k in range(past - 1, -1, -1)]
     tokens += [f"{span(size * k + 1, size * (k + 1))} ahead" for k in range(rule.ahead)]
-    return Trace.of(model.config.task, tokens, layers, [layers.read(x)], [0], [()] * len(x))
+    return Trace.of(config.task, tokens, layers, [layers.read(x)], [0], [()] * len(x))
