@@ -21,10 +21,17 @@ from elman.labels.metrics import Classification
 from elman.labels.options import ClassifierOptions, RegressorOptions, TaggerOptions
 from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
 from elman.labels.regression import Regression
-from elman.training.estimator import Estimator, needs_torch
+from elman.training.estimator import Estimator, Parameters, needs_torch
 
 if TYPE_CHECKING:
-    from elman.training.loop import Watch
+    from elman.training.journal import Watch
+
+    # Type checkers and editors read the parameters from the options. `Estimator` makes the same signature.
+    _Classifier = ClassifierOptions
+    _Regressor = RegressorOptions
+    _Tagger = TaggerOptions
+else:
+    _Classifier = _Regressor = _Tagger = Parameters
 
 __all__ = ["SequenceClassifier", "SequenceRegressor", "SequenceTagger"]
 
@@ -168,7 +175,7 @@ def _is_table(X: Any) -> bool:
     return array.ndim <= 2 and array.dtype.kind not in "US"
 
 
-class SequenceClassifier(ClassifierMixin, _SequenceEstimator):  # type: ignore[misc]
+class SequenceClassifier(_Classifier, ClassifierMixin, _SequenceEstimator):  # type: ignore[misc]
     """Recurrent network that predicts the class of a sequence: a text, or numbers of any length.
 
     The parameters are those of `elman.labels.options.ClassifierOptions`, all by keyword; None lets Elman
@@ -210,7 +217,7 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):  # type: ignore[m
         return report
 
 
-class SequenceRegressor(RegressorMixin, _SequenceEstimator):  # type: ignore[misc]
+class SequenceRegressor(_Regressor, RegressorMixin, _SequenceEstimator):  # type: ignore[misc]
     """Recurrent network that predicts one number for a sequence: a text, or numbers of any length.
 
     The parameters are those of `elman.labels.options.RegressorOptions`, all by keyword; None lets Elman
@@ -243,7 +250,7 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator):  # type: ignore[mis
         return report
 
 
-class SequenceTagger(_SequenceEstimator):
+class SequenceTagger(_Tagger, _SequenceEstimator):
     """Recurrent network that predicts a tag for each time step of a sequence.
 
     The parameters are those of `elman.labels.options.TaggerOptions`, all by keyword; None lets Elman choose.

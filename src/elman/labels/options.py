@@ -18,7 +18,7 @@ _POOLING_HELP = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelledOptions(RecurrentOptions):
     """Options that classifier, regressor and tagger share; None lets Elman choose."""
 
@@ -83,7 +83,7 @@ class LabelledOptions(RecurrentOptions):
         return getattr(self, "class_weight", "none") == "balanced"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassifierOptions(LabelledOptions):
     """Options of `SequenceClassifier`; None lets Elman choose.
 
@@ -111,7 +111,7 @@ class ClassifierOptions(LabelledOptions):
         _check_pooling(self.pooling)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RegressorOptions(LabelledOptions):
     """Options of `SequenceRegressor`; None lets Elman choose."""
 
@@ -122,7 +122,7 @@ class RegressorOptions(LabelledOptions):
         _check_pooling(self.pooling)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TaggerOptions(LabelledOptions):
     """Options of `SequenceTagger`; None lets Elman choose."""
 

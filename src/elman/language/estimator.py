@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from elman.errors import DataError
 from elman.language.display import LanguageDisplay
@@ -16,7 +16,7 @@ from elman.language.sampling import GenerationOptions, Predictions
 from elman.language.stream import Stream
 from elman.text.input_files import STDIN
 from elman.text.sources import Source, is_path
-from elman.training.estimator import Estimator, needs_torch
+from elman.training.estimator import Estimator, Parameters, needs_torch
 
 __all__ = ["LanguageModel"]
 
@@ -37,7 +37,14 @@ def _check_not_mistyped(text: Source) -> None:
         )
 
 
-class LanguageModel(Estimator):
+if TYPE_CHECKING:
+    # Type checkers and editors read the parameters from the options. `Estimator` makes the same signature.
+    _Parameters = LanguageOptions
+else:
+    _Parameters = Parameters
+
+
+class LanguageModel(_Parameters, Estimator):
     r"""A recurrent network that predicts the next word or character of a text.
 
     Its parameters are the fields of `elman.language.options.LanguageOptions`, passed by name; None lets Elman

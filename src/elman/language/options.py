@@ -15,7 +15,7 @@ DEFAULT_TIME = "3m"
 """The time budget of a run without a limit of its own."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LanguageOptions(RecurrentOptions):
     """The options for training a language model; None lets Elman choose a value.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from elman.engine.shapes import whole_number
 from elman.errors import OptionError
@@ -16,7 +16,7 @@ from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
 from elman.series.report import ForecastReport
 from elman.series.series import SeriesSet, load_series
 from elman.series.stream import SeriesStream
-from elman.training.estimator import Estimator, needs_torch
+from elman.training.estimator import Estimator, Parameters, needs_torch
 
 __all__ = ["Forecaster"]
 
@@ -28,7 +28,14 @@ def _names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
-class Forecaster(Estimator):
+if TYPE_CHECKING:
+    # Type checkers and editors read the parameters from the options. `Estimator` makes the same signature.
+    _Parameters = ForecasterOptions
+else:
+    _Parameters = Parameters
+
+
+class Forecaster(_Parameters, Estimator):
     """A recurrent network that forecasts one series or thousands, with intervals.
 
     The parameters are those of `elman.series.options.ForecasterOptions`, all by name; None lets Elman choose.

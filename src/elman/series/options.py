@@ -12,7 +12,7 @@ from elman.training.recurrent_options import CellName, RecurrentOptions
 __all__ = ["ForecasterOptions"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ForecasterOptions(RecurrentOptions):
     """Options of a `Forecaster`; None lets Elman choose from the series.
 

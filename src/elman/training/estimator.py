@@ -29,7 +29,7 @@ except ImportError as error:
         "scikit-learn is not installed", remedy=installing("train")
     ) from error
 
-__all__ = ["Estimator", "needs_torch"]
+__all__ = ["Estimator", "Parameters", "needs_torch"]
 
 Self = TypeVar("Self", bound="Estimator")
 
@@ -73,6 +73,10 @@ def _described(options: type[Options]) -> str:
         text = f"{field.name}: {field.metadata['help']}{default}"
         lines += textwrap.wrap(text, 100, initial_indent="    ", subsequent_indent="        ")
     return "\n".join(lines) + "\n"
+
+
+class Parameters:
+    """Stands in the place of the options among the bases of an estimator at run time."""
 
 
 class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from elman.errors import OptionError
 from elman.training.options import Options, network, seconds, training
@@ -14,7 +14,7 @@ CellName: TypeAlias = Literal["rnn", "gru", "lstm", "mingru"]
 """The names of the cells, repeated here because ``elman --help`` reads the options without numpy."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecurrentOptions(Options):
     """Options of every network and its training; None lets Elman choose."""
 
@@ -76,6 +76,9 @@ class RecurrentOptions(Options):
     )
     seed: int = training(0, "seed of all random numbers", low=0, high=2**63 - 1)
     threads: int | None = training(None, "processor threads (default: all cores)", low=1, high=4096)
+    if TYPE_CHECKING:
+        # Estimators, which read their signature from here, take scikit-learn's name for the seed too.
+        random_state: int | None = None
     device: Literal["auto", "cpu", "cuda"] = training(
         "auto", "where to train (auto: on CUDA where torch finds it)"
     )
