@@ -67,7 +67,8 @@ def test_a_table_that_needs_an_option_names_it_as_typed(run: Any, tmp_path: Path
     assert "pass --duplicates" in ran.err
     assert "duplicates=" not in ran.err
     table.write_text("day;y\n2024-01-01;1,200\n2024-01-02;1,250\n")
-    assert "pass --decimal . or --decimal ,: 1,200 may" in run("train", table, "--horizon", 1).err
+    ran = run("train", table, "--horizon", 1)
+    assert "pass --decimal . or --decimal ,: the comma of 1,200 is ambiguous" in ran.err
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate", "explain"])
