@@ -4,24 +4,26 @@
     python benchmarks/serve.py [MODEL] --overload [--why] [--streams 6000] [--seconds 10]
     python benchmarks/serve.py [MODEL] --beside [--seconds 10]
 
-`elman serve` runs as a process on loopback; this process is its clients: a keep-alive connection a stream,
-each with its own text, one request at a time, all together at `rate` requests a second. A request's time
-runs from when it was due, so that a server that stalls is not spared those it kept waiting. Every answer is
-compared with that of a stream in this process that reads the same: position, tokens and probabilities, bit
-for bit. Without MODEL the network is an lstm of 2 layers of 256 units over 96 characters, untrained.
+The benchmark starts `elman serve` as a process on this machine and plays all of its clients. Each stream has
+a keep-alive connection and a text of its own, and sends one request at a time; all streams together send
+`rate` requests a second. The time of a request starts when the request is due, even if it must wait for the
+answer to the previous request, so that a stall of the server counts in full. The benchmark also feeds each
+text to a stream in this process, and compares position, tokens and probabilities bit for bit. Without MODEL
+the network is an untrained lstm of 2 layers of 256 units over 96 characters.
 
-With `--overload` a part of the connections first ask as fast as they are answered, which finds the most
-steps a second; then all of them offer five times as many, whether answered or not. It prints what share of
-that most is still answered, and how long a refusal (429) takes; a request finds no connection where all
-wait, and counts as not sent. With `--why` a request is an explanation of 50 characters, not a step.
+With `--overload`, some of the connections first send a request as soon as the last one is answered. This
+measures the highest rate of the server. Then all connections together offer five times that rate. The
+benchmark prints what share of the highest rate is still answered, and how long a refusal (429) takes. If all
+connections wait for an answer, a request cannot be sent, and counts as not sent. With `--why` each request
+asks for the explanation of a text of 50 characters, instead of a step.
 
-With `--beside` one client feeds a stream, and asks for predictions, one request after the other: alone, and
-beside another client that does the same with one thing that takes long: bodies of 2 MB that are refused, of
-several kinds, a text of 1,900 characters that is unrolled, one of 50 that is explained, one of 100,000 that
-is scored. It prints how many requests a second the first one has answered, and how long each takes.
+With `--beside`, one client feeds a stream and asks for predictions, one request after the other: first alone,
+then next to a client that sends slow requests. These are several kinds of bodies of 2 MB that the server
+refuses, and texts of 1,900 characters to unroll, of 50 to explain and of 100,000 to score. The benchmark
+prints how many requests of the first client the server answers per second, and how long each takes.
 
-Leaves with exit code 1 where an answer is lost, doubled, out of order or other, where the rate is not
-reached, or where the 99th percentile is above 50 ms.
+Without these options, the exit code is 1 if an answer is lost, duplicated, out of order or wrong, if the
+server does not keep up with the rate, or if the 99th percentile is above 50 ms.
 """
 
 from __future__ import annotations
@@ -50,11 +52,11 @@ from elman.language.config import NetworkConfig
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
 
-ACCEPTED = 0.05
-"""Seconds: the 99th percentile."""
+MAX_P99_SECONDS = 0.05
+"""The longest 99th percentile of the response time with which the benchmark passes."""
 K = 5
 CLOSED, WHY = 256, 16
-"""Connections that ask as fast as they are answered: for a step, and for an explanation."""
+"""How many connections measure the highest rate of steps, and of explanations, with `--overload`."""
 
 
 def untrained(path: Path) -> None:
@@ -84,7 +86,7 @@ def posted(host: str, path: str, body: dict[str, object]) -> bytes:
 
 
 class Wire(ABC, asyncio.Protocol):
-    """One connection, and its answers as they come, one at a time."""
+    """A keep-alive connection that calls `take` with each response, for one request at a time."""
 
     def __init__(self) -> None:
         self.buffer = bytearray()
@@ -106,6 +108,7 @@ class Wire(ABC, asyncio.Protocol):
             del self.buffer[:]
             status, body = whole[9:12], whole[self.head + 4 :]
             self.head = -1
+            # bytes after the response can only be a second response to the same request
             self.take(status if len(whole) == self.size else b"two", body)
 
     @abstractmethod
@@ -113,7 +116,7 @@ class Wire(ABC, asyncio.Protocol):
 
 
 class Client(Wire):
-    """A stream's; a request is sent when it is due and the one before it is answered."""
+    """The connection of one stream; `post` returns a future for the answer to one request."""
 
     def __init__(self, host: str) -> None:
         super().__init__()
@@ -137,7 +140,7 @@ class Client(Wire):
 
 
 class Shot(Wire):
-    """Sends the same request again and again, and looks at no more than the status."""
+    """A connection that sends the same request at every `send`, and reads only the status of the answer."""
 
     def __init__(self, request: bytes, done: Callable[[Shot, bool, float], None]) -> None:
         super().__init__()
@@ -154,7 +157,7 @@ class Shot(Wire):
 
 
 async def one(number: int, host: str, port: int, name: str, plan: argparse.Namespace, start: float):
-    """Return the texts fed to one stream, its answers, and how long each took in seconds."""
+    """Feed one stream; return its texts, their answers, the seconds each took, and the time of the last."""
     loop = asyncio.get_running_loop()
     random = np.random.default_rng(number)
     await asyncio.sleep(max(0.0, start - 2.0 + 1.5 * number / plan.streams - loop.time()))
@@ -187,7 +190,7 @@ async def every(host: str, port: int, name: str, plan: argparse.Namespace):
 
 
 async def overload(host: str, port: int, name: str, plan: argparse.Namespace) -> dict[str, object]:
-    """Return the most steps a second, and what five times as many requests come to."""
+    """Measure the highest rate of answers, and how the server answers requests at five times that rate."""
     loop = asyncio.get_running_loop()
     free: deque[Shot] = deque()
     answered: list[float] = []
@@ -254,7 +257,7 @@ async def overload(host: str, port: int, name: str, plan: argparse.Namespace) ->
 
 
 def bodies(name: str) -> dict[str, tuple[str, bytes]]:
-    """Return what the other client asks again and again, by what it is: a path and a body."""
+    """Return the slow requests of the other client by name, each as a path and a body."""
     text = "".join(map(chr, range(40, 90)))
     head = b'{"model": "%s", "input": [' % name.encode()
     row = b"[" + b", ".join([b"0.125"] * 30) + b"]"
@@ -275,7 +278,7 @@ def bodies(name: str) -> dict[str, tuple[str, bytes]]:
 
 
 def asked(port: int, path: str, body: bytes, line: list[http.client.HTTPConnection]) -> bytes:
-    """Return the answer to one request on a connection that is kept."""
+    """Return the answer to one request, sent over the connection in `line`, which is opened if missing."""
     if not line:
         line.append(http.client.HTTPConnection("127.0.0.1", port, timeout=600))
     line[0].request("POST", f"/v1/{path}", body, {"Content-Type": "application/json"})
@@ -283,7 +286,7 @@ def asked(port: int, path: str, body: bytes, line: list[http.client.HTTPConnecti
 
 
 def beside(port: int, name: str, plan: argparse.Namespace) -> dict[str, object]:
-    """Return requests a second and milliseconds of a client, alone and beside another one."""
+    """Measure the rate and the response times of a client, alone and next to one with slow requests."""
     figures: dict[str, object] = {}
     each = plan.seconds / 8
     mine: list[http.client.HTTPConnection] = []
@@ -322,7 +325,7 @@ def _p99(took: list[float]) -> float:
 
 
 def wrong(network: object, texts: list[str], answers: list[bytes]) -> int:
-    """Return how many answers are not those of a stream alone."""
+    """Return how many answers differ from those of a stream in this process that reads the same texts."""
     alone, count = Stream(network), 0
     for step, (text, body) in enumerate(zip(texts, answers, strict=True), 1):
         rows = [
@@ -389,7 +392,7 @@ def main() -> int:
     }
     report(figures, plan)
     reached = figures["steps_a_second"] >= 0.99 * plan.rate
-    good = reached and not faults and np.quantile(took, 0.99) <= ACCEPTED
+    good = reached and not faults and np.quantile(took, 0.99) <= MAX_P99_SECONDS
     print("passed" if good else "FAILED")
     return 0 if good else 1
 
