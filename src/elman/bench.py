@@ -53,7 +53,7 @@ GENERATED_TOKENS = 2_000
 
 @dataclass(frozen=True)
 class Side:
-    """A side of a comparison."""
+    """One of the calls whose times are compared."""
 
     call: Callable[[], object]
     steps: int = 1
@@ -85,13 +85,13 @@ def _sample(side: Side, calls: int) -> float:
 def interleave(
     sides: Mapping[str, Side], rounds: int = 7, seconds: float = 0.0, sample: float = SAMPLE_SECONDS
 ) -> dict[str, list[float]]:
-    """Time the sides in turn and return the seconds a step of each, one sample for each round.
+    """Time the sides in turn; return the seconds per step of each side, one sample for each round.
 
     Args:
         sides: the sides by name.
         rounds: smallest number of rounds; two further rounds before them are not counted.
-        seconds: time after which the last round starts, if there were enough rounds.
-        sample: approximate duration of a sample in seconds, which repeats the call as often as fits.
+        seconds: time after which no round starts, once there are enough rounds.
+        sample: approximate duration of a sample in seconds; the call is repeated to fill it.
     """
     end = time.monotonic() + seconds
     calls = {}
@@ -108,14 +108,14 @@ def interleave(
 
 
 class Peak:
-    """A side that only multiplies and adds, which measures the highest rate that other sides could reach."""
+    """A side that only multiplies and adds; no other side can reach a higher rate of operations."""
 
     def __init__(self, threads: int) -> None:
         self._kernel, self._threads = kernel.kernel(), threads
         self._rates: list[float] = []
 
     def __call__(self) -> None:
-        """Measure once, if the kernel is available."""
+        """Measure the rate once more, if the kernel is available."""
         if self._kernel is not None:
             self._rates.append(self._kernel.peak(threads=self._threads))
 
@@ -213,10 +213,9 @@ def _stream(H: int, seconds: float, sample: float) -> list[dict[str, Any]]:
 
 
 def run(seconds: float = 20.0, sizes: tuple[int, ...] = HIDDEN_SIZES) -> dict[str, Any]:
-    """Return the instruction set, threads, and times of this machine, for about `seconds`.
+    """Measure this machine for about `seconds`; return its instruction set, thread count and times.
 
-    Layers are compared with torch's where torch is installed. Raises OptionError unless `seconds` is
-    positive.
+    If torch is installed, its layers are measured too. Raises OptionError unless `seconds` is positive.
     """
     if not 0 < seconds < math.inf:
         raise OptionError("seconds", got=seconds, expected="a number above 0")

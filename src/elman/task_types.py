@@ -30,7 +30,7 @@ __all__ = [
 
 
 class Reading(TypedDict):
-    """Options of how files are read; None lets the reader find out."""
+    """Options that say how to read files; None lets the reader detect the value."""
 
     encoding: str | None
     decimal: str | None
@@ -85,7 +85,7 @@ class PredictRequest:
     columns: Columns
     reading: Reading
     count: int
-    """Predictions to show for each text."""
+    """How many predictions to show for each text."""
     as_table: bool
     """Whether a program reads the answer, so that even one prediction is a row of a table."""
     horizon: int | None = None
@@ -102,7 +102,7 @@ class Ranking:
     shares: Sequence[tuple[str, float]]
     """Pairs of an answer and its probability."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    """The same for a program, as JSON."""
+    """The object that ``--json`` prints in place of the ranking."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Answers:
     table: Mapping[str, Any] | None = None
     """Columns of equal length by name."""
     rankings: Iterable[Ranking] = ()
-    """Made one by one, so that a line of standard input is answered before the next one arrives."""
+    """Computed one at a time, so that a line of standard input is answered before the next one arrives."""
     picture: Drawable | None = None
 
 
@@ -124,7 +124,7 @@ class EvaluateRequest:
     columns: Columns
     reading: Reading
     train: Sequence[str] | None = None
-    """Files on which plain models are fitted, to be measured beside the network."""
+    """Files on which to fit plain models, for comparison with the network."""
     metric: str | None = None
     windows: int | None = None
     step: int | None = None
@@ -133,7 +133,7 @@ class EvaluateRequest:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A report, and the pictures that can be drawn of it, by the option that asks for each."""
+    """A report, and functions that draw pictures of it, by the name of the command's option for each."""
 
     report: Printable
     pictures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)

@@ -101,7 +101,8 @@ def print_json(value: Any) -> None:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:  # lone surrogates, or a terminal that knows few characters
+    except UnicodeEncodeError:
+        # The text has a lone surrogate, or the terminal's encoding lacks a character: escape all but ASCII.
         text = json.dumps(value, allow_nan=False)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

@@ -60,7 +60,7 @@ def unrolled(
         note: A sentence below a picture that stands alone.
         failed: Whether the explanation failed its own test; its arcs are then grey and dashed.
         unknown: The positions of tokens outside the vocabulary, whose cells are dashed.
-        before: How many tokens were read before all of these.
+        before: How many tokens the network read before the first of `tokens`.
         width: In pixels.
         standalone: Whether the picture contains style sheet, legend and note. A page writes these itself,
             with the legend from ``data-legend``, and gets groups that can be reached with the keyboard.
@@ -125,7 +125,7 @@ class _Columns(NamedTuple):
 def _columns(tokens: Sequence[str], before: int, width: float) -> _Columns:
     """Return the columns of the last tokens that fit into a picture `width` pixels wide."""
     T, narrow = len(tokens), width < _NARROW_WIDTH
-    # the name of the answer and the predictions take the side
+    # leave room at the right for the name of the answer and the predictions
     room = width - 2 * _EDGE - (92.0 if narrow else min(320.0, 0.34 * width)) - 12
     widest = _MAX_NARROW_COLUMN if narrow else _MAX_COLUMN
     wishes = [
@@ -144,7 +144,7 @@ def _columns(tokens: Sequence[str], before: int, width: float) -> _Columns:
 
 @dataclass
 class _Network:
-    """What is drawn, its layout, and its shapes."""
+    """The drawing of one network: its data, the layout computed from them, and methods that draw shapes."""
 
     tokens: Sequence[str]
     states: np.ndarray
@@ -194,7 +194,7 @@ class _Network:
         return pen.path(kind, "M", x, y, "C", x, high, goal, high, goal, y, more=stroke)
 
     def amount(self, x: float, value: float) -> str:
-        """Return a contribution as a number; one that is shown as 0 has no colour either."""
+        """Return a contribution as a number, without colour if it is shown as 0."""
         shown = 0.0 if abs(value) < 0.005 * self.largest_contribution else value
         kind = f"small middle {pen.way(shown, failed=self.failed)}"
         return pen.text(x, self.arc_y + 17, pen.signed(shown), kind)
@@ -280,7 +280,7 @@ class _Network:
 
 
 def _last_that_fit(widths: Sequence[float], room: float, rest: float) -> int:
-    """Return how many of the last columns fit; where not all do, `rest` is left free before them."""
+    """Return how many of the last columns fit; if not all do, a width of `rest` is kept free before them."""
     if sum(widths) <= room:
         return len(widths)
     total, count = rest, 0
@@ -314,7 +314,7 @@ def _bars(network: _Network, predictions: Sequence[tuple[str, float]]) -> tuple[
     if network.narrow:
         x, y, width = _EDGE, network.word_y + 38, network.width
     width = min(width, network.width - _EDGE - x)
-    # measured in bold, because the target's name is bold and each of them may be the target
+    # measure all names in bold: any of them may be the target, whose name is bold
     widths = [pen.advance(pen.clean(name), bold=True) for name, _ in predictions]
     names = min(max(widths, default=0) + 8, 0.52 * width)
     room = width - names - 60

@@ -1,9 +1,9 @@
-"""A recorded forward pass through a stack of layers, and the two ways back through it.
+"""A recorded forward pass through a stack of layers, and two backward passes through it.
 
-The true gradient comes from the backward of the kernel, or of numpy without a kernel. The frozen network
-holds its gates and slopes as they were in the pass (see `elman.cells`). It is linear in the inputs, the
-start state and the biases, so going back through it gives each of them its exact contribution to any sum of
-the outputs.
+The first computes the true gradient, in the kernel or, without a kernel, in numpy. The second goes through
+the frozen network, whose gates and slopes are held at their values in the recorded pass (see `elman.cells`).
+The frozen network is linear in the inputs, the start state and the biases, so its backward pass gives each of
+them its exact contribution to any sum of the outputs.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["Back", "Layers", "Passage"]
 
 
 class Back(NamedTuple):
-    """Gradients of a weighted sum of outputs with respect to everything that the layers read."""
+    """The result of a backward pass: gradients of a weighted sum of outputs and last states."""
 
     dx: np.ndarray
-    """With respect to the inputs, ``[T, B, I]``."""
+    """Gradient with respect to the inputs, ``[T, B, I]``."""
     dstart: list[np.ndarray]
-    """With respect to the start state, ``[directions, S, B, H]`` for each layer."""
+    """Gradient with respect to the start state, ``[directions, S, B, H]`` for each layer."""
     bias: np.ndarray
-    """Contribution of all biases, ``[B]``, in the frozen network; otherwise zeros."""
+    """What all biases together contribute to the sum in the frozen network, ``[B]``; else zeros."""
 
 
 class _StackConfig(Protocol):
@@ -55,8 +55,8 @@ class Layers:
         names: prefix of each layer's parameters (default: "layers.0", "layers.1" and so on).
         residual: whether each layer but the first adds its input to its output.
         dtype: float32 runs in the kernel if there is one; float64 runs in numpy.
-        kernel: False runs float32 in numpy too. Steps, states, gates and the frozen way back always need a
-            pass in numpy, so a caller that wants only these saves the kernel's pass.
+        kernel: False runs float32 in numpy too. Steps, states, gates and the frozen backward pass need a
+            pass in numpy anyway, so a caller that wants only these avoids a pass in the kernel.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Layers:
 
 
 class Passage:
-    """A recorded pass: the outputs, states and gates of every step, and the ways back."""
+    """A recorded pass: the outputs, states and gates of every step, and the backward passes."""
 
     def __init__(self, layers: Layers, x: np.ndarray, start: list[np.ndarray]) -> None:
         self.layers, self.start = layers, start

@@ -1,1 +1,1 @@
-"""Explanations of single predictions: their values, their self-test and methods shared by the tasks."""
+"""Explanations of single predictions: the class of their results, their self-test and shared methods."""

@@ -20,7 +20,7 @@ _OVERFLOW = "the hidden states leave the range of numbers on this sequence"
 
 
 class Question(ABC):
-    """A score of one answer, and the ways to explain it; each task has a subclass."""
+    """The question why one answer has its score, and the methods to explain it; each task has a subclass."""
 
     task: str
     target: str
@@ -32,7 +32,7 @@ class Question(ABC):
     groups: tuple[int, ...] = ()
     """The group of each input, such as a word of characters; the test sums over groups. Empty: no groups."""
     min_change = 0.0
-    """A change of the score up to this size counts as none."""
+    """A change of the score counts as 0 if it is not larger than this."""
     steps = 0
     """Recurrent steps computed for the measured changes."""
 
@@ -46,8 +46,7 @@ class Question(ABC):
 
         Args:
             sample: Seed of the random replacements: 0 for the explanation, 1 for its test, so that the test
-            does
-                not repeat the sampling errors of the explanation.
+                does not repeat the sampling errors of the explanation.
             quick: Use fewer replacements for a first answer.
         """
 

@@ -26,21 +26,21 @@ __all__ = ["InitialWeights", "Inspectable", "Predictor"]
 
 
 class InitialWeights(NamedTuple):
-    """How a task's networks start their training, as far as the tasks differ.
+    """What differs between the tasks in how the weights of a network are drawn before training.
 
-    `elman.inspect.states.untrained` draws such weights.
+    `elman.inspect.states.untrained` draws weights by these settings.
     """
 
     embedding_deviation: float | None = None
     """Standard deviation of the embeddings; None stands for 1/√E with embeddings of size E."""
     zero: tuple[str, ...] = ()
-    """Beginnings of the names of parameters that start at 0."""
+    """Prefixes of parameter names; the parameters with these prefixes are 0 before training."""
     open_forget_gates: bool = True
     """Whether the forget gates of an lstm start with a bias of 1."""
 
 
 class Inspectable:
-    """A predictor, or a fitted estimator that holds one, with questions about its network."""
+    """A predictor, or a fitted estimator that holds one, whose methods answer questions about its network."""
 
     def _inspected(self) -> Predictor:
         """Return the predictor that answers; raises NotFittedError for an estimator before `fit`."""
@@ -153,14 +153,14 @@ class Predictor(Inspectable):
         raise NotImplementedError
 
     def memory_cuts(self, source: Any, far: int) -> Cuts:
-        """Return windows of a source, and what cutting them to at most `far` steps changes."""
+        """Return windows of a source, and how answers change if at most `far` of their steps are kept."""
         raise NotImplementedError
 
     @property
     def card(self) -> Mapping[str, Any]:
-        """How the model was trained, on which data, and how good it is."""
+        """Facts about the model: its training, its data and its quality."""
         return self.model.card
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to one file, whole or not at all; raises OutputError."""
+        """Write the model to one file, completely or not at all; raises OutputError."""
         self.model.save(path)

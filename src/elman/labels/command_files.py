@@ -1,4 +1,4 @@
-"""Files of labelled sequences that a command names."""
+"""Read the files of labelled sequences that are named on the command line."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def read_examples(
         files: tables, tag files, or lines with labels.
         task: "classify", "regress" or "tag".
         columns: columns of the tables.
-        reading: options of how the files are read.
+        reading: options that say how to read the files.
 
     Raises:
-        OptionError: a table needs the column of its labels.
+        OptionError: the option that names the label column of a table is missing.
         DataError: a sequence has no label.
     """
     items: list[Any] = []
@@ -48,7 +48,7 @@ def read_examples(
 
 
 def columns_of(predictor: Any, columns: Columns) -> Columns:
-    """Return the columns of a table: those of an option, else those of training."""
+    """Return the columns to read from a table: those in `columns`, otherwise those of the training table."""
     trained: Columns = predictor.card.get("columns")
     if not isinstance(trained, dict):
         return columns
@@ -58,7 +58,11 @@ def columns_of(predictor: Any, columns: Columns) -> Columns:
 def read_named_sequences(
     task: str, path: str, name: str, columns: Columns, reading: Reading
 ) -> tuple[Any, dict[str, list[Any]]]:
-    """Return the sequences of a table or .ts file, and the column that names them: row or id."""
+    """Return the sequences of a table or .ts file, and a column that identifies each of them.
+
+    The column is a dict with one entry, its name and values: the id column if the table has one, otherwise
+    "row" with the numbers of the sequences from 0.
+    """
     if name.lower().removesuffix(".gz").endswith(".ts"):
         sequences, _ = read_sequences(path, task=task, **reading)
         return sequences, {"row": [*range(len(sequences))]}

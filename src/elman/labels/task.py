@@ -145,9 +145,10 @@ class _LabelledTask(Generic[P]):
     def _read_file(
         self, predictor: P, path: str, name: str, columns: Columns, reading: Reading
     ) -> tuple[Any, dict[str, list[Any]] | None]:
-        """Return the sequences of a file, and the column that names them: row or id; None for lines of text.
+        """Return the sequences of a file, and a column that identifies them; None for lines of text.
 
-        A file is a table by its name, by an option that names a column, or by its first line.
+        The column is as in `read_named_sequences`, and empty for a tag file. A file counts as a table by its
+        name, by an option that names a column, or by its first line.
         """
         from elman.labels.command_files import begins_table, columns_of, read_named_sequences
         from elman.labels.read import is_table
@@ -164,7 +165,7 @@ class _LabelledTask(Generic[P]):
     def _read_lines(
         self, predictor: P, lines: list[str]
     ) -> tuple[Any, dict[str, list[Any]] | None]:
-        """Return the sequences of a plain text file, and the column that names them."""
+        """Return the sequences of a plain text file, and None: it has no column that identifies them."""
         del predictor
         return lines, None
 
@@ -203,7 +204,7 @@ class _LabelledTask(Generic[P]):
     def _named_columns(
         self, names: dict[str, list[Any]], answers: dict[str, Any]
     ) -> dict[str, Any]:
-        """Return the answers behind the column that names their sequences."""
+        """Return the columns of answers after the column that identifies their sequences."""
         return {"id" if name in answers else name: ids for name, ids in names.items()} | answers
 
     def explain(self, predictor: P, request: ExplainRequest) -> Explanation:
@@ -398,7 +399,7 @@ class TagTask(_CategoricalTask["TaggerPredictor"]):
     def _read_lines(
         self, predictor: TaggerPredictor, lines: list[str]
     ) -> tuple[Any, dict[str, list[Any]] | None]:
-        """Return the sequences of a tag file or of a sentence a line."""
+        """Return the sequences of a tag file, or of a text file with one sentence in each line."""
         from elman.labels.command_files import columns_of
         from elman.labels.conll import is_tag_file, read_tags
 

@@ -65,7 +65,7 @@ def train_labelled(
         valid: Held-out sequences, in place of a share of `data`.
         test: The test set, in place of half of the held-out sequences.
         labels: The labels to expect, if they are known.
-        before: A trained model that learns on; it keeps its sizes and its codec.
+        before: A trained model to train further; it keeps its sizes and its codec.
         output: As for `elman.training.trainer.train`.
         resume: As for `elman.training.trainer.train`.
         watch: As for `elman.training.trainer.train`.
@@ -104,7 +104,7 @@ class LabelledRecipe(Recipe[LabelledObjective]):
     data: LabelledSequences
     split: Split
     before: Model | None
-    """The model that learns on, if any."""
+    """The trained model that this run trains further, if any."""
 
     @classmethod
     def load(
@@ -160,9 +160,9 @@ class LabelledRecipe(Recipe[LabelledObjective]):
 
     @cached_property
     def stages(self) -> tuple[str, ...]:
-        """The networks of this run in the order of their training: "fold", "measured" or "refit"."""
+        """The kind of each network that this run trains, in order: "fold", "measured" or "refit"."""
         first = ("fold",) * len(self.split.folds) + ("measured",)
-        # without held-out sequences, the measured network has already seen all data
+        # if no sequences are held out, the measured network is already trained on all data
         refit = self.plan.refit and len(self.data) > len(self.split.training)
         return first + ("refit",) * refit
 
@@ -219,7 +219,7 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         return plan if self.split.validates else replace(plan, evaluations=1)
 
     def _length(self, earlier: Sequence[StageResult]) -> dict[str, Any]:
-        """Return the steps of a stage, so that it passes over its sequences as often as was best before."""
+        """Return the number of steps of a stage: as many epochs as were best in the stages before it."""
         sizes, index = self._sizes(), len(earlier)
         is_measured = self.stages[index] == "measured"
         known = range(len(self.split.folds)) if is_measured else [index - 1]

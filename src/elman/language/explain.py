@@ -97,7 +97,7 @@ def explain_language(
 
 
 class _TokenQuestion(Question):
-    """Why a token has its log probability, or its logit, after a text."""
+    """The question why a token has its log probability, or its logit, after a text."""
 
     task = "language"
     min_change = 0.01  # nats, about one per cent of the probability

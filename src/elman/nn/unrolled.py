@@ -87,7 +87,7 @@ def _stepped(
     start: tuple[Tensor, ...],
     backward: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Compute `direction` step by step."""
+    """Return the result of `direction`, computed in a loop over the time steps."""
     ops = torch_ops()
     gx = functional.linear(data, parameters["weight_ih"], parameters.get("bias_ih"))
     steps = torch.split(gx, batch_sizes)
@@ -103,7 +103,7 @@ def _stepped(
                 torch.cat([part, first[running:size]])
                 for part, first in zip(state, start, strict=True)
             )
-        elif size < running:  # forward in time, they end here
+        elif size < running:  # forward in time, shorter sequences end here
             ended.append(tuple(part[size:] for part in state))
             state = tuple(part[:size] for part in state)
         running = size
@@ -124,7 +124,7 @@ def _scanned(
     start: tuple[Tensor, ...],
     backward: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Compute `direction` from the scan of a cell, with all time steps in one autograd node."""
+    """Return the result of `direction` for a cell with a scan; its recurrence is a single autograd node."""
     gx = functional.linear(data, parameters["weight_ih"], parameters.get("bias_ih"))
     a, b = gates(torch_ops(), gx)
     lengths = None
@@ -147,7 +147,7 @@ def recurrence(a: Tensor, b: Tensor, start: Tensor) -> Tensor:
     >>> recurrence(one / 2, one, 2 * one[0]).flatten().tolist()
     [2.0, 2.0]
     """
-    # under autocast the gates have the lower precision and the start state has not
+    # under autocast the gates have a lower precision than the start state
     kind = torch.promote_types(torch.promote_types(a.dtype, b.dtype), start.dtype)
     a, b, start = a.to(kind), b.to(kind), start.to(kind)
     if transformed():

@@ -202,7 +202,7 @@ def _parts(series: SeriesSet, rule: WindowRule) -> list[Part]:
 
 
 class _ForecastQuestion(Question):
-    """Why the forecast of one series, at one step or over the whole horizon, is what it is."""
+    """The question why a series has its forecast, at one step or on average over the horizon."""
 
     # A decomposition takes the active rectifiers as given, so it is never exact.
     task = "forecast"

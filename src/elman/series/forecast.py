@@ -1,4 +1,4 @@
-"""Forecast as a value: quantiles of the next values of every series, with a table and a picture of them."""
+"""The result of forecasting: quantiles of the next values of every series, as a table or a picture."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from elman.tables.frames import frame
 __all__ = ["POINTS", "Forecast"]
 
 POINTS = ("median", "mean")
-"""The contents of the column y_hat."""
+"""What the column y_hat can contain."""
 MAX_SHOWN_VALUES = 2_000
-"""Values of the history that a picture shows, at most."""
+"""The largest number of values of the history that a picture shows."""
 MAX_PRINTED_STEPS = 12
-"""Steps of the first series that are printed, at most."""
+"""The largest number of steps of the first series that are printed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +40,11 @@ class Forecast:
     history: SeriesSet
     """The series that were forecast."""
     names: tuple[str, str]
-    """The columns of ids and stamps."""
+    """The names of the columns of ids and of time stamps."""
     intervals: tuple[float, ...] = (80.0, 95.0)
     """The intervals that training asked for, in percent."""
     point: str = "median"
-    """The content of the column y_hat: median or mean."""
+    """What the column y_hat contains: one of `POINTS`."""
     truth: np.ndarray | None = None
     """float64 ``[N, h]``: the true values, if they are known, to draw beside the forecast."""
 
@@ -73,7 +73,7 @@ class Forecast:
 
     @property
     def y_hat(self) -> np.ndarray:
-        """The median or the mean, by `point`: float64 ``[N, h]``."""
+        """The median or the mean, as `point` says: float64 ``[N, h]``."""
         return self.mean if self.point == "mean" else self.median
 
     @property

@@ -22,15 +22,15 @@ from elman.errors import OptionError
 __all__ = ["Prepared", "WindowRule", "Windows"]
 
 MIN_CHANGES = 3
-"""Seasonal changes in a window below which its unit is at least the usual change."""
+"""A window with fewer known seasonal changes has a unit of at least `WindowRule.usual`."""
 MAX_WINDOW_NUMBERS = 1 << 26
-"""Numbers of a single window, at most."""
+"""The largest count of numbers in a single window."""
 MAX_BATCH_NUMBERS = 1 << 22
-"""Numbers of the windows that are prepared together, at most."""
+"""The largest count of numbers in windows that are prepared together."""
 MAX_INPUT = 12.0
 """Bound of the absolute value of scaled inputs."""
 LONG_PAST_STEPS = 900
-"""Steps before an origin whose changes give the unit of a window without changes of its own."""
+"""How many steps before an origin give the least unit of a window whose values mostly do not change."""
 
 
 class Prepared(NamedTuple):
@@ -75,19 +75,19 @@ class WindowRule:
     log: bool
     """Whether logarithms of the values are forecast."""
     covariates: int = 0
-    """Covariates of each time step, past and known-future ones and calendar features."""
+    """Number of covariates at each time step: past ones, known-future ones and calendar features."""
     past: int = 0
-    """The first of the covariates, which are known up to the origin only."""
+    """Number of past covariates, known only up to the origin; they come first among the covariates."""
     static: int = 0
-    """Static covariates of each series, as encoded."""
+    """Number of static covariates of each series, after encoding."""
     naive_season: int = 0
     """Steps of the season that reports repeat as the seasonal naive forecast; 0 takes `season`."""
     nonnegative: bool = False
     """Whether forecasts are bounded by 0, because no value was below 0."""
     floor: bool = False
-    """Whether a window with mostly equal values takes its unit from the long past, if that is larger."""
+    """Whether the last `LONG_PAST_STEPS` can raise the unit of a window whose values mostly do not change."""
     usual: float = 0.0
-    """The least unit of windows with few values: of logarithms, or as a share of the location."""
+    """The least unit of a window with few seasonal changes: in logarithms, or as a share of the location."""
 
     def __post_init__(self) -> None:
         steps = self.window + self.horizon + self.segment
@@ -116,23 +116,23 @@ class WindowRule:
 
     @property
     def ahead(self) -> int:
-        """Segments of the future."""
+        """Number of segments that cover the horizon."""
         return math.ceil(self.horizon / self.segment)
 
     @property
     def reach(self) -> int:
-        """Time steps of the future segments; at least the horizon."""
+        """Number of time steps in the segments that cover the horizon; at least the horizon."""
         return self.ahead * self.segment
 
     @property
     def input_size(self) -> int:
-        """Numbers that one recurrent step reads, F."""
+        """How many numbers one recurrent step reads, F."""
         channels = 3 + bool(self.long_season) + self.covariates
         return channels * self.segment + self.ahead + 2 + self.static
 
     @property
     def batch_size(self) -> int:
-        """Windows that can be prepared together in bounded memory."""
+        """How many windows are prepared together, to bound the memory they need."""
         window_numbers = (self.window + self.reach) * (4 + self.covariates)
         return max(1, min(512, MAX_BATCH_NUMBERS // window_numbers))
 
@@ -342,7 +342,7 @@ class Windows:
             changes = abs(values[:, rule.season : W] - values[:, : W - rule.season])
         least_unit = None
         if self.change_sums is not None:
-            # Where most values are equal, a window without changes says nothing of their size.
+            # Where most values repeat, a window with few changes does not show how large changes are.
             still = 2 * (changes > 0).sum(axis=1) < np.isfinite(changes).sum(axis=1)
             sums = [_root_mean_square(self.change_sums[n], at + W, rule.season) for n, at in places]
             least_unit = np.where(still, sums, 0.0)
