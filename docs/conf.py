@@ -1,4 +1,4 @@
-"""Settings of Sphinx, which builds the pages and the API reference: tools/docs."""
+"""Settings of Sphinx, which builds the pages and the API reference: `python -m sphinx docs build/docs`."""
 
 from __future__ import annotations
 

@@ -108,9 +108,9 @@ def test_the_seed_determines_the_weights(task: str) -> None:
     first, again, other = (train(task, dropout=0.3, seed=seed) for seed in (1, 1, 2))
     assert same(first, again)
     assert not same(first, other)
-    for name in ("created", "training"):
-        dict(first.card).pop(name)
     assert first.card["identity"] == again.card["identity"]
+    differ = {name for name in first.card if first.card[name] != again.card[name]}
+    assert differ <= {"created", "training"}  # the time of day, and how long the run took
 
 
 @pytest.mark.parametrize("task", ["classify", "tag"])
