@@ -21,6 +21,8 @@ from elman.cli import main
 from elman.engine import kernel
 from elman.language.stream import Stream
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = 0.02
 

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # The parent trains, predicts and uses a layer on several threads, then forks. The alarm ends a hanging child.
 FORKS = """
 import multiprocessing, os, signal

@@ -14,6 +14,8 @@ import elman
 from elman.cli import demo, main
 from elman.language import synthetic_meals
 
+pytestmark = pytest.mark.slow
+
 # The corpus holds every sentence as often as is probable, so that no sampling error is added.
 MAX_PROBABILITY_ERROR = 0.03
 

@@ -12,6 +12,8 @@ from deciding import TRUTHS, Asked, Truth, is_right
 from elman.explain.explanation import REPLACEMENT, Explanation
 from elman.explain.selftest import self_test
 
+pytestmark = pytest.mark.slow
+
 COUNT = 40
 Learned = tuple[Truth, Any, list[tuple[Asked, Explanation]]]
 

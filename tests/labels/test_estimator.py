@@ -24,6 +24,8 @@ from elman.errors import ShapeError
 from elman.labels.estimator import SequenceClassifier, SequenceRegressor, SequenceTagger
 from elman.labels.options import ClassifierOptions, RegressorOptions, TaggerOptions
 
+pytestmark = pytest.mark.slow
+
 QUICK: dict[str, Any] = {
     "cell": "gru",
     "hidden_size": 8,

@@ -28,6 +28,8 @@ from elman.labels.train import LabelledObjective, LabelledRecipe, RunInputs, tra
 from elman.training.distributed import Group
 from elman.training.random import Randomness
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {
     "hidden_size": 6,
     "embedding_size": 5,

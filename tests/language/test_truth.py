@@ -18,6 +18,8 @@ from elman.explain.explanation import DECOMPOSITION, LEFT_OUT, REPLACEMENT
 from elman.explain.selftest import self_test
 from elman.language.replacement import groups_of
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = 60
 
 

@@ -29,6 +29,8 @@ from elman.series.train import train_forecaster
 from elman.series.window_choice import choose_rule
 from elman.training.trainer import Outcome
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {
     "horizon": 4,
     "hidden_size": 4,

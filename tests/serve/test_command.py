@@ -20,6 +20,8 @@ from elman.serve import server
 from elman.serve.metrics import Metrics
 from elman.serve.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 60
 
 

@@ -18,6 +18,8 @@ from elman.language.sampling import Predictions
 from elman.language.stream import Stream
 from elman.serve import routes_models, schema, threads
 
+pytestmark = pytest.mark.slow
+
 
 class Gate:
     """Stands for a computation that waits until the test opens the gate."""

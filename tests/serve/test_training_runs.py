@@ -20,6 +20,8 @@ from elman.files.model import Model
 from elman.serve.training_page import TrainingPage
 from elman.serve.training_runs import MAX_CURVE_POINTS, MAX_REPLY_BYTES, MAX_REPLY_EVENTS, RunFolder
 
+pytestmark = pytest.mark.slow
+
 
 def steps(number: int, loss: float = 1.0, **more: Any) -> dict[str, Any]:
     return {"event": "steps", "step": number, "loss": loss, **more}

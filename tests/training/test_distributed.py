@@ -18,6 +18,8 @@ import torch
 from elman import load
 from elman.training.distributed import Group
 
+pytestmark = pytest.mark.slow
+
 TRAIN = [
     "--level", "char", "--cell", "gru", "--steps", "20", "--hidden-size", "12", "--num-layers", "1",
     "--dropout", "0", "--batch-size", "6", "--sequence-length", "16", "--evaluations", "2",

@@ -12,6 +12,8 @@ import torch
 import elman
 from elman.training.random import Dropout, Randomness
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [f"word {i % 7} is {('bad', 'good')[i % 2]} today {i}" for i in range(60)]
 LABELS = [("bad", "good")[i % 2] for i in range(60)]
 

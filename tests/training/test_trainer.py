@@ -19,6 +19,8 @@ from elman.training.checkpoint import Store, TrainingState
 from elman.training.optimizer import AdamW
 from elman.training.pace import cosine
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {
     "level": "char",
     "hidden_size": 16,
