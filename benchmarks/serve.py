@@ -56,7 +56,7 @@ MAX_P99_SECONDS = 0.05
 """The longest 99th percentile of the response time with which the benchmark passes."""
 K = 5
 CLOSED, WHY = 256, 16
-"""How many connections measure the highest rate of steps, and of explanations, with `--overload`."""
+"""Number of connections that `--overload` opens to find the highest rate of steps, and of explanations."""
 
 
 def untrained(path: Path) -> None:

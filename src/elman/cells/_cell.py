@@ -108,7 +108,10 @@ class Cell:
     backward: Backward
     source: str
     held: tuple[str, ...] = ("gates", "slopes")
-    """What `FROZEN` slopes hold constant. A cell without "slopes" is linear once its gates are held."""
+    """Parts of the step that `FROZEN` slopes hold constant.
+
+    A cell without "slopes" is linear once its gates are constant.
+    """
     activation: str = "tanh"
     recurrent: bool = True
     """Whether the cell has recurrent weights."""
@@ -122,7 +125,7 @@ class Cell:
 
     @property
     def exact(self) -> bool:
-        """Whether `FROZEN` slopes change nothing once the gates are held."""
+        """Whether the cell is linear once its gates are constant, so that `FROZEN` slopes change nothing."""
         return "slopes" not in self.held
 
     def step(self, ops: Ops, gx: Array, gh: Array | None, state: State) -> State:

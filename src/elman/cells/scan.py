@@ -28,7 +28,7 @@ def sequential(ops: Ops, a: Array, b: Array, start: Array) -> Array:
 
 
 def parallel(ops: Ops, a: Array, b: Array, start: Array) -> Array:
-    """Return the same as `sequential` in log2(T) rounds, each of which computes on the whole sequence.
+    """Compute the result of `sequential` in log2(T) rounds over the whole sequence.
 
     >>> import numpy as np
     >>> from elman.cells import numpy_ops

@@ -86,7 +86,7 @@ def contributions(explanation: Explained, *, width: float = 720, standalone: boo
 
 
 class _Scale(NamedTuple):
-    """How the bars of a picture lie: a value stands at ``zero + scale * value``."""
+    """Horizontal layout of the bars in a picture: a value is drawn at ``zero + scale * value``."""
 
     names: float
     """Width of the names on the left."""

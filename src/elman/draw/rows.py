@@ -17,7 +17,7 @@ MAX_INPUTS = 24
 
 
 class Explained(Protocol):
-    """What a picture reads of an `elman.explain.explanation.Explanation`, which describes each field."""
+    """The fields of `elman.explain.explanation.Explanation` that a picture needs; see there for each."""
 
     # properties, because the fields of a frozen class cannot be set
     @property
@@ -62,7 +62,7 @@ class Row(NamedTuple):
     bar: float
     """The length of the bar: the value, or 0 where no input moves the score."""
     absence: float = math.nan
-    """How far the score fell when the input was replaced; NaN where that is unknown or the value itself."""
+    """Fall of the score when the input is replaced; NaN if it is unknown, or if `value` is this fall."""
     position: int | None = None
     """The number of the input; None for other rows."""
 

@@ -266,7 +266,7 @@ class _Network:
 
     @property
     def legend(self) -> str:
-        """What colours, widths and dashes stand for, in sentences."""
+        """Return sentences that explain the colours, widths and dashes."""
         sentences, U = [], self.states.shape[1]
         if self.contributions is not None and self.columns.widths and not self.failed:
             sentences.append("Blue raises the answer, red lowers it; the wider, the more.")

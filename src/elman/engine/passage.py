@@ -34,7 +34,7 @@ class Back(NamedTuple):
     dstart: list[np.ndarray]
     """Gradient with respect to the start state, ``[directions, S, B, H]`` for each layer."""
     bias: np.ndarray
-    """What all biases together contribute to the sum in the frozen network, ``[B]``; else zeros."""
+    """Sum of the contributions of all biases in the frozen network, ``[B]``; zeros if it is not frozen."""
 
 
 class _StackConfig(Protocol):

@@ -157,7 +157,7 @@ p = 0.05: of 999 random rankings 49 move the score as much.
 
     @property
     def moved(self) -> float | None:
-        """How far the inputs with the largest numbers move the score, as a share of the largest change."""
+        """Change of the score by the inputs with the largest numbers, as a share of the largest change."""
         return None if self.test is None else self.test.moved
 
     @property

@@ -1,4 +1,4 @@
-"""How far back a network remembers: the change of its answers when older input is cut off, by lag.
+"""Memory of a network: how much its answers change when input beyond each lag is cut off.
 
 Each task provides its windows and what cutting them changes (`Predictor.memory_cuts`); the report is the
 same for all tasks. It shows medians over all windows, and as the reach the lag that 95 in 100 windows need,
