@@ -28,18 +28,6 @@ from elman.language.network import Network
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
 
-__all__ = [
-    "CHARACTERS",
-    "Peak",
-    "Side",
-    "interleave",
-    "operations",
-    "random_model",
-    "run",
-    "settle",
-    "show",
-]
-
 CHARACTERS = ("\n", *map(chr, range(32, 95)))
 """Vocabulary of models with random weights, 65 tokens with `<unk>`."""
 B, T, LAYERS = 32, 64, 2

@@ -22,25 +22,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 
-__all__ = [
-    "DataError",
-    "DataWarning",
-    "DivergedError",
-    "ElmanError",
-    "InputError",
-    "KernelWarning",
-    "MissingDependencyError",
-    "ModelFileError",
-    "NotFittedError",
-    "OptionError",
-    "OutputError",
-    "ShapeError",
-    "installing",
-    "message",
-    "printable",
-    "warn",
-]
-
 
 def printable(value: object, limit: int = 80) -> str:
     r"""Return `value` on one line of at most `limit` characters, control characters escaped.

@@ -13,21 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, T
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "Answers",
-    "ColumnName",
-    "Columns",
-    "Drawable",
-    "EvaluateRequest",
-    "Evaluated",
-    "ExplainRequest",
-    "PredictRequest",
-    "Printable",
-    "Ranking",
-    "Reading",
-    "TrainingFiles",
-]
-
 
 class Reading(TypedDict):
     """Options that say how to read files; None lets the reader detect the value."""

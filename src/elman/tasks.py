@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from elman.training.task_display import TaskDisplay
     from elman.training.trainer import Outcome
 
-__all__ = ["TASKS", "Task", "model_types", "open_model", "task_of"]
 
 P = TypeVar("P", bound="Predictor")
 O = TypeVar("O")  # noqa: E741 - the options of a task

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elman.draw import charts, pen, plots
 from elman.draw import figures as draw
-from elman.draw import pen, plots
 from elman.draw.rows import rows_of
+from elman.draw.style import STYLE
+from elman.draw.unrolled import unrolled
 from elman.errors import ShapeError
 from elman.explain.explanation import ADDITIVE, LEFT_OUT, METHODS
 from pictures import ATTRIBUTES, ELEMENTS, HOSTILE, PLACES, STEERING, SVG
@@ -59,19 +61,19 @@ def every(word="eat", values=(0.5, -1.0, 2.0), *, standalone=True, width=960):
     lags = dict(enumerate(values, 1))
     guesses = [(word, 0.5), (word, np.nan), (word, 7.0)]
     return {
-        "unrolled": draw.unrolled(tokens, table.T, guesses, found, meanings, word, word, **how),
-        "failed": draw.unrolled(tokens, None, [], found, (), word, word, True, **how),
-        "plain": draw.unrolled(tokens, table.T, guesses, **how),
+        "unrolled": unrolled(tokens, table.T, guesses, found, meanings, word, word, **how),
+        "failed": unrolled(tokens, None, [], found, (), word, word, True, **how),
+        "plain": unrolled(tokens, table.T, guesses, **how),
         "contributions": draw.contributions(told, **how),
         "measured": draw.contributions(measured, **how),
         "coloured_text": draw.coloured_text(tokens, found, **how),
         "heat": draw.heat(table, tokens, [word, 1], **how),
-        "memory": draw.memory(steps + 1, found, found, **how),
-        "forecast": draw.forecast(
+        "memory": charts.memory(steps + 1, found, found, **how),
+        "forecast": charts.forecast(
             days, found, days + len(days), found, band, lags, name=word, **how
         ),
-        "numbered": draw.forecast(steps, found, steps + len(steps), found, **how),
-        "curves": draw.curves({word: (steps, found)}, [(1, word)], title=word, **how),
+        "numbered": charts.forecast(steps, found, steps + len(steps), found, **how),
+        "curves": charts.curves({word: (steps, found)}, [(1, word)], title=word, **how),
     }
 
 
@@ -87,7 +89,7 @@ def checked(picture):
             assert not re.search(r"nan|inf", element.get(name, ""))
             assert all(abs(float(one)) <= 1e5 for one in re.findall(r"[^\s()]+", numbers))
     assert not STEERING & set(picture)
-    assert len(draw.STYLE) < 20_000
+    assert len(STYLE) < 20_000
     return root
 
 
@@ -100,7 +102,7 @@ def texts(root):
 def test_hostile_text_stays_text(word, standalone):
     for name, picture in every(word, standalone=standalone).items():
         root = checked(picture)
-        bare = picture.replace(f"<style>{draw.STYLE}</style>", "", 1)
+        bare = picture.replace(f"<style>{STYLE}</style>", "", 1)
         assert ("<style>" in picture) == standalone, name
         assert "<style" not in bare
         assert "<script" not in picture
@@ -142,7 +144,7 @@ def test_picture_of_any_count_of_tokens_is_valid(count, width):
 
 def test_tokens_that_do_not_fit_are_summed_up():
     values = np.full(500, 0.25)
-    root = checked(draw.unrolled(["word"] * 500, None, [], values, target="x"))
+    root = checked(unrolled(["word"] * 500, None, [], values, target="x"))
     shown = [element for element in root.iter() if "data-position" in element.attrib]
     positions = sorted(int(element.get("data-position")) for element in shown)
     assert positions == list(range(500 - len(shown), 500))
@@ -152,7 +154,7 @@ def test_tokens_that_do_not_fit_are_summed_up():
 
 def test_arcs_are_as_thick_as_the_contributions():
     values = [0.5, -1.0, 2.0]
-    root = checked(draw.unrolled(["a", "b", "c"], None, [], values, target="x"))
+    root = checked(unrolled(["a", "b", "c"], None, [], values, target="x"))
     found = {}
     for element in root.iter(f"{SVG}g"):
         if "data-position" in element.attrib:
@@ -187,7 +189,7 @@ BOLD = {
 @pytest.mark.parametrize("width", SIZES)
 def test_bold_name_of_a_prediction_ends_before_its_bar(word, width):
     words = [(word, 1.0), ("a", 1e-9)]
-    root = checked(draw.unrolled(["so"], None, words, [1.0], target=word, width=width))
+    root = checked(unrolled(["so"], None, words, [1.0], target=word, width=width))
     row = next(element for element in root.iter(f"{SVG}g") if element.get("data-rank") == "0")
     name, track = row.find(f"{SVG}text"), row.findall(f"{SVG}rect")[1]
     end = float(name.get("x")) + 13 * sum(BOLD.get(letter, 0.4) for letter in name.text)
@@ -202,7 +204,7 @@ def test_bold_name_of_a_prediction_ends_before_its_bar(word, width):
 
 
 def test_contribution_shown_as_zero_has_no_colour():
-    root = checked(draw.unrolled(["a", "b", "c"], None, [], [1e-9, -1e-9, 2.0], target="x"))
+    root = checked(unrolled(["a", "b", "c"], None, [], [1e-9, -1e-9, 2.0], target="x"))
     words = [element for element in root.iter(f"{SVG}g") if "data-position" in element.attrib]
     shown = {word.get("data-position"): word.find(f"{SVG}text") for word in words}
     assert [shown[at].text for at in "012"] == ["0", "0", "+2.00"]
@@ -323,7 +325,7 @@ def test_failed_explanation_is_drawn_grey():
     failed = explanation(passed=False, verdict=note)
     pictures = (
         draw.contributions(failed),
-        draw.unrolled(["a", "b"], None, [], [1, -2], target="x", note=note, failed=True),
+        unrolled(["a", "b"], None, [], [1, -2], target="x", note=note, failed=True),
     )
     for picture in pictures:
         root = checked(picture)
@@ -331,7 +333,7 @@ def test_failed_explanation_is_drawn_grey():
         assert not classes & {"bar up", "bar down", "arc up", "arc down"}
         assert classes & {"bar plain", "arc plain"}
         assert note in " ".join(texts(root))
-    assert "stroke-dasharray" in re.search(r"\.arc\.plain\{(stroke-d[^}]*)", draw.STYLE)[1]
+    assert "stroke-dasharray" in re.search(r"\.arc\.plain\{(stroke-d[^}]*)", STYLE)[1]
 
 
 def test_page_gets_buttons_and_file_gets_none():
@@ -356,7 +358,7 @@ def test_heat_colours_each_value():
 
 
 def test_nan_in_a_curve_is_a_gap():
-    root = checked(draw.curves({"loss": ([0, 1, 2, 3, 4], [3, 2, np.nan, 1, 1])}))
+    root = checked(charts.curves({"loss": ([0, 1, 2, 3, 4], [3, 2, np.nan, 1, 1])}))
     (line,) = [part for part in root.iter(f"{SVG}path") if part.get("class") == "line ink"]
     assert line.get("d").count("M") == 2
 
@@ -369,14 +371,14 @@ def test_dates_are_written_below_a_forecast():
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: draw.unrolled(["a"], [[1], [2]], []),
-        lambda: draw.unrolled(["a"], None, [], [1, 2]),
+        lambda: unrolled(["a"], [[1], [2]], []),
+        lambda: unrolled(["a"], None, [], [1, 2]),
         lambda: draw.coloured_text(["a"], [1, 2]),
         lambda: draw.heat([[1, 2]], ["a"], ["u"]),
         lambda: draw.heat([], ["a"], ["u"]),
-        lambda: draw.memory([1], [1], [1, 2]),
-        lambda: draw.forecast([1], [1, 2], [3], [4]),
-        lambda: draw.curves({"a": ([1], [1, 2])}),
+        lambda: charts.memory([1], [1], [1, 2]),
+        lambda: charts.forecast([1], [1, 2], [3], [4]),
+        lambda: charts.curves({"a": ([1], [1, 2])}),
         lambda: plots.states([[1, 2]], ["a"], ["u"]),
         lambda: plots.contributions(explanation(["a"], [1, 2])),
         lambda: draw.contributions(explanation(["a"], [1, 2])),
@@ -402,7 +404,7 @@ def contrast(one, other):
 
 def themes():
     """Return the colours of both themes as the style sheet declares them."""
-    bright, dark = draw.STYLE.split("@media (prefers-color-scheme:dark)")[:2]
+    bright, dark = STYLE.split("@media (prefers-color-scheme:dark)")[:2]
     return [
         dict(re.findall(r"--elman-(\w+):(#\w{6});", part)) for part in (bright, dark.split("}}")[0])
     ]
@@ -426,14 +428,14 @@ def test_both_themes_have_enough_contrast():
 
 
 def test_text_has_at_least_eleven_pixels():
-    sizes = [int(size) for size in re.findall(r"font-size:(\d+)px", draw.STYLE)]
+    sizes = [int(size) for size in re.findall(r"font-size:(\d+)px", STYLE)]
     assert len(sizes) == 3
     assert min(sizes) >= 11
 
 
 def test_style_sheet_loads_nothing_and_only_styles_pictures():
-    assert not re.search(r"url|import|expression|<|&", draw.STYLE)
-    flat = re.sub(r"@media [^{]*\{(.*)\}", r"\1", draw.STYLE)
+    assert not re.search(r"url|import|expression|<|&", STYLE)
+    flat = re.sub(r"@media [^{]*\{(.*)\}", r"\1", STYLE)
     for rule in flat.splitlines():
         for selector in rule.split("{")[0].split(","):
             assert selector.startswith((".elman", "svg.elman")), selector

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from elman import cells, tasks
-from elman.files.model import FORMAT, Model
+from elman.files.container import FORMAT
+from elman.files.model import Model
 from elman.labels.codec import Labels, SequenceCodec
 from elman.labels.config import SequenceConfig
 from elman.language.config import NetworkConfig

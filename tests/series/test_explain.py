@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from elman import Forecaster
-from elman.draw import figures
+from elman.draw import charts
 from elman.errors import DataError, ElmanError, OptionError
 from elman.explain.explanation import (
     ADDITIVE,
@@ -382,7 +382,7 @@ def test_a_picture_has_all_that_is_drawn() -> None:
     assert (low <= picture["median"]).all()
     assert (high >= picture["median"]).all()
     assert len(picture["history"]) == len(picture["history_times"]) == 30
-    assert figures.forecast(**picture).startswith("<svg")
+    assert charts.forecast(**picture).startswith("<svg")
     whole = forecast_picture(predictor, "b")
     assert whole["contributions"] != picture["contributions"]
 

@@ -307,7 +307,10 @@ def test_any_invalid_number_is_reported(error_line):
         assert len(error_line(content)) < 300
 
 
-@pytest.mark.parametrize("body", [getattr(schema, name) for name in schema.__all__])
+@pytest.mark.parametrize(
+    "body",
+    [value for name, value in vars(schema).items() if name.endswith("Request") and name[0] != "_"],
+)
 def test_every_field_is_reported_by_its_name(body):
     """The line contains none of the names that pydantic has for the types of a union."""
     for name in body.model_fields:

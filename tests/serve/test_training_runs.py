@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from elman.draw import figures
+from elman.draw import charts
 from elman.files.model import Model
 from elman.serve.training_page import TrainingPage
 from elman.serve.training_runs import MAX_CURVE_POINTS, MAX_REPLY_BYTES, MAX_REPLY_EVENTS, RunFolder
@@ -226,9 +226,7 @@ def test_an_unreadable_journal_is_left_out_of_the_list(write, tmp_path, monkeypa
 
 def test_curves_are_drawn_again_only_after_a_new_event(write, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(
-        figures, "curves", lambda curves, *_, **__: drawn.append(curves) or "<svg/>"
-    )
+    monkeypatch.setattr(charts, "curves", lambda curves, *_, **__: drawn.append(curves) or "<svg/>")
     write("a", START, steps(1))
     runs = RunFolder(tmp_path)
     assert [runs.events("a", at)["svg"] for at in (0, 2, 2)] == ["<svg/>"] * 3

@@ -26,23 +26,6 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-__all__ = [
-    "FROZEN",
-    "TRUE",
-    "Activate",
-    "Array",
-    "Backward",
-    "Cell",
-    "CellGradients",
-    "Combine",
-    "Ops",
-    "Scan",
-    "Slopes",
-    "State",
-    "Step",
-    "numpy_ops",
-]
-
 # numpy.ndarray or torch.Tensor: the same lines compute with both, and the two libraries share no typed
 # protocol.
 Array: TypeAlias = Any

@@ -15,8 +15,6 @@ import numpy as np
 
 from elman.cells._cell import Array, Cell, CellGradients, Ops, Slopes, State, Step
 
-__all__ = ["gru"]
-
 
 def _activate(ops: Ops, gx: Array, gh: Array | None) -> tuple[Array, ...]:
     reset_x, update_x, candidate_x = gru.split(gx)

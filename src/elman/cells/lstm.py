@@ -14,8 +14,6 @@ import numpy as np
 
 from elman.cells._cell import Array, Cell, CellGradients, Ops, Slopes, State, Step
 
-__all__ = ["lstm"]
-
 
 def _activate(ops: Ops, gx: Array, gh: Array | None) -> tuple[Array, ...]:
     input_sum, forget_sum, candidate_sum, output_sum = lstm.split(gx + gh)

@@ -16,8 +16,6 @@ import numpy as np
 
 from elman.cells._cell import Array, Cell, CellGradients, Ops, Slopes, State, Step
 
-__all__ = ["mingru"]
-
 
 def _activate(ops: Ops, gx: Array, _gh: Array | None) -> tuple[Array, ...]:
     update_x, candidate = mingru.split(gx)

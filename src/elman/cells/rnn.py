@@ -21,8 +21,6 @@ from elman.cells._cell import (
     Step,
 )
 
-__all__ = ["ACTIVATIONS", "rnn"]
-
 
 def _activate(activation: str) -> Activate:
     def activate(ops: Ops, gx: Array, gh: Array | None) -> tuple[Array, ...]:

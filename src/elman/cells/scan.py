@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from elman.cells._cell import Array, Ops
 
-__all__ = ["parallel", "sequential"]
-
 
 def sequential(ops: Ops, a: Array, b: Array, start: Array) -> Array:
     """Return every h[t] ``[T, ...]``, step by step from h[-1] = ``start [...]``.

@@ -29,25 +29,6 @@ if TYPE_CHECKING:
     from elman.task_types import Printable
     from elman.tasks import Task
 
-__all__ = [
-    "INTEGER",
-    "NUMBER",
-    "PARSERS",
-    "PICTURE_FILE",
-    "SVG_FILE",
-    "TABLE_FILE",
-    "Json",
-    "ModelFile",
-    "app",
-    "check_source",
-    "check_task_options",
-    "complain",
-    "load",
-    "main",
-    "print_json",
-    "show",
-    "with_options",
-]
 
 app = typer.Typer(
     name="elman",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from elman.cli.app import app
+from elman.cli.app import app as app
 from elman.cli.explain import explain
 from elman.cli.info import bench, demo, info
 from elman.cli.predict import evaluate, generate, predict, score
 from elman.cli.serve import serve
 from elman.cli.train import TrainCommand, train
 from elman.cli.units import units
-
-__all__ = ["app"]
 
 app.command("train", cls=TrainCommand)(train)
 app.command("predict")(predict)

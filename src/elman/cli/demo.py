@@ -19,8 +19,6 @@ from elman.language.options import LanguageOptions
 from elman.training.formatting import duration, visible
 from elman.training.progress import TrainingDisplay
 
-__all__ = ["MEALS", "MOVED", "meals_model", "run", "worst_error"]
-
 CONTEXT = "I like to eat"
 SENTENCES = 12_000
 # Options of a small network for the 24 contexts of the grammar, the same for every cell.

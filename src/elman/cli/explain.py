@@ -21,8 +21,6 @@ from elman.cli.inputs import pop_reading, with_reading, write_pictures
 from elman.errors import OptionError
 from elman.task_types import ExplainRequest
 
-__all__ = ["explain"]
-
 _MAX_STEP_DIGITS = 8
 
 Source = Annotated[

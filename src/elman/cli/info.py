@@ -11,8 +11,6 @@ from elman.cli.app import INTEGER, NUMBER, SVG_FILE, Json, load, print_json, sho
 from elman.cli.inputs import pop_reading, with_reading, write_pictures
 from elman.errors import OptionError
 
-__all__ = ["bench", "demo", "info"]
-
 
 @with_reading
 def info(

@@ -11,16 +11,6 @@ import typer
 from elman.cli.app import print_json, with_options
 from elman.task_types import ColumnName, Columns, Reading
 
-__all__ = [
-    "COLUMN_NAMES",
-    "READING",
-    "pop_columns",
-    "pop_reading",
-    "with_reading",
-    "write_answers",
-    "write_pictures",
-]
-
 COLUMN_NAMES: tuple[ColumnName, ...] = ("text", "label", "columns", "id_column", "time_column")
 
 

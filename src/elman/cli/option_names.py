@@ -6,8 +6,6 @@ import re
 
 from elman.tasks import TASKS
 
-__all__ = ["as_typed"]
-
 _ARGUMENTS = {
     *("overlap", "storage", "method", "metric", "horizon", "decimal", "header", "resume"),
     *("temperature", "top_p", "unknown", "of"),

@@ -26,8 +26,6 @@ from elman.cli.app import (
 from elman.cli.inputs import READING, pop_columns, pop_reading, write_answers, write_pictures
 from elman.task_types import EvaluateRequest, PredictRequest, Ranking
 
-__all__ = ["evaluate", "generate", "predict", "score"]
-
 Output = Annotated[
     str | None,
     typer.Option(

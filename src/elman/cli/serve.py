@@ -15,7 +15,6 @@ from elman.errors import DataError, OptionError, printable
 if TYPE_CHECKING:
     from elman.inspect.predictor import Predictor
 
-__all__ = ["serve"]
 
 TokenFile = Annotated[
     Path | None,

@@ -14,7 +14,6 @@ from elman.tasks import TASKS
 if TYPE_CHECKING:
     from elman.tables.column_kinds import ColumnKinds
 
-__all__ = ["likely_command"]
 
 _DEFAULT = next(iter(TASKS))
 

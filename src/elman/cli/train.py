@@ -26,7 +26,6 @@ from elman.training.options import members_of
 if TYPE_CHECKING:
     from click import Context, Parameter
 
-__all__ = ["TrainCommand", "guess_task", "train"]
 
 # Begins the words for a default. An option whose help has them describes its default itself.
 _DEFAULT = "(default:"

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from elman.inspect.units import Excerpt, Units
 
-__all__ = ["coloured", "units"]
 
 # Colours (red, green, blue) of the lowest and of the highest value of a unit.
 _LOW_COLOUR, _HIGH_COLOUR = (243, 182, 168), (136, 184, 228)

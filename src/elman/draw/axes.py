@@ -9,8 +9,6 @@ import numpy as np
 
 from elman.draw import pen
 
-__all__ = ["Frame", "axes", "ends_of", "plain", "polyline", "ticks"]
-
 _MAX_POINTS = 2000
 """Points of a line that are drawn, the first and the last among them."""
 _MIN_TICK_GAP_X, _MIN_TICK_GAP_Y = 70, 42  # pixels

@@ -11,8 +11,6 @@ from numpy.typing import ArrayLike
 from elman.draw import pen
 from elman.draw.axes import Frame, axes, ends_of, plain, polyline, ticks
 
-__all__ = ["UNCHANGED", "curves", "forecast", "last_steps", "memory"]
-
 UNCHANGED = 0.01
 """Change of a prediction at which the chart of memory draws the line "no change"."""
 _MIN_HISTORY, _MAX_HISTORY_HORIZONS = 60, 6

@@ -16,21 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.draw import pen
-from elman.draw.charts import curves, forecast, memory
 from elman.draw.rows import Explained, Row, Rows, rows_of
-from elman.draw.style import STYLE
-from elman.draw.unrolled import unrolled
-
-__all__ = [
-    "STYLE",
-    "coloured_text",
-    "contributions",
-    "curves",
-    "forecast",
-    "heat",
-    "memory",
-    "unrolled",
-]
 
 # lengths are in pixels
 _EDGE = 16.0

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-__all__ = ["aligned", "significant"]
-
 _MAX_DIGITS, _MAX_DECIMALS = 6, 4
 
 

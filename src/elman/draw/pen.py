@@ -18,27 +18,6 @@ from numpy.typing import ArrayLike
 from elman.draw.style import LEVELS, STYLE
 from elman.errors import ShapeError
 
-__all__ = [
-    "advance",
-    "attribute",
-    "box",
-    "clean",
-    "dot",
-    "group",
-    "level",
-    "limit",
-    "number",
-    "numbers",
-    "paragraph",
-    "path",
-    "picture",
-    "signed",
-    "sized",
-    "text",
-    "tiles",
-    "way",
-]
-
 _MAX_LABEL_CHARACTERS, _MAX_COMBINING_MARKS = 40, 2
 _MAX_TEXT_CHARACTERS = 160  # of a line of text or a tooltip
 _MAX_PARAGRAPH_CHARACTERS, _MAX_PARAGRAPH_LINES = 1600, 8

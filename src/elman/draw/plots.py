@@ -31,16 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "calibration",
-    "confusion",
-    "contributions",
-    "forecast",
-    "memory",
-    "save",
-    "scatter",
-    "states",
-]
 
 _INK, _GREY, _PALE, _BLUE, _RED = "#22303c", "#5d6b78", "#dde3e8", "#1668b5", "#c8442e"
 _SIZE, _DPI = (8.0, 4.5), 150  # inches

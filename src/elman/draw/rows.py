@@ -10,8 +10,6 @@ import numpy as np
 
 from elman.errors import ShapeError
 
-__all__ = ["Explained", "Row", "Rows", "rows_of"]
-
 MAX_INPUTS = 24
 """Inputs that have a row of their own."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["LEVELS", "STYLE"]
-
 LEVELS = 7
 """Steps of a colour scale on either side of zero."""
 

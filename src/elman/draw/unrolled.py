@@ -12,8 +12,6 @@ from numpy.typing import ArrayLike
 
 from elman.draw import pen
 
-__all__ = ["unrolled"]
-
 # lengths are in pixels
 _EDGE = 16.0
 _NARROW_WIDTH = 640.0

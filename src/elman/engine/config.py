@@ -11,8 +11,6 @@ from elman import cells
 from elman.engine.shapes import whole_number
 from elman.errors import ModelFileError, OptionError
 
-__all__ = ["Config", "ModelConfig", "Shapes", "member_shapes"]
-
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
 

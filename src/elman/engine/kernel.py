@@ -25,25 +25,10 @@ from elman.cells import Cell, find
 from elman.errors import KernelWarning, MissingDependencyError, OptionError, printable
 
 if TYPE_CHECKING:
-    from elman._kernel import Kernel, Network, Saved
+    from elman._kernel import Kernel as Kernel
+    from elman._kernel import Network as Network
+    from elman._kernel import Saved as Saved
 
-__all__ = [
-    "Kernel",
-    "LayerWeights",
-    "Network",
-    "Saved",
-    "cell_number",
-    "isa",
-    "kernel",
-    "kernels",
-    "network_type",
-    "require_bfloat16",
-    "required_number",
-    "running",
-    "share_threads",
-    "threads",
-    "why_not",
-]
 
 MAX_THREADS = 64
 """Largest number of threads of one call; the same constant is in ``native/kernel.h``."""

@@ -26,7 +26,6 @@ from elman.errors import InputError
 if TYPE_CHECKING:
     from elman.engine.kernel import Saved
 
-__all__ = ["Layer", "bounded", "layer_sequence", "log_softmax", "member_arrays"]
 
 # Bound of states and logits once one of them has left the finite range. Its square is still a float32.
 LIMIT = 1e18

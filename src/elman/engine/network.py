@@ -14,8 +14,6 @@ from numpy.typing import DTypeLike
 from elman.cells import State, find
 from elman.engine.layers import Layer
 
-__all__ = ["TABLE_LIMIT", "NumpyNetwork"]
-
 TABLE_LIMIT = 2**21
 """Largest table of the first layer's input sums of every token, in numbers (8 MiB)."""
 

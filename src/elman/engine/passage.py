@@ -23,8 +23,6 @@ from elman.errors import InputError
 if TYPE_CHECKING:
     from elman.engine.kernel import Saved
 
-__all__ = ["Back", "Layers", "Passage"]
-
 
 class Back(NamedTuple):
     """The result of a backward pass: gradients of a weighted sum of outputs and last states."""

@@ -19,8 +19,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-__all__ = ["pool", "pool_backward"]
-
 
 def pool(
     ways: Sequence[str],

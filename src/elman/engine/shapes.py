@@ -10,8 +10,6 @@ from typing import Protocol
 
 from elman.errors import OptionError, ShapeError
 
-__all__ = ["Shaped", "check", "whole_number"]
-
 
 class Shaped(Protocol):
     """An array with a shape, such as a numpy array or a torch tensor."""

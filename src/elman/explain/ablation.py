@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["count_replacements", "neighbour_blocks"]
-
 MAX_REPLACEMENTS, MIN_REPLACEMENTS = 64, 4
 """Bounds of the number of plausible replacements that are drawn for each input."""
 

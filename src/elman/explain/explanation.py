@@ -20,20 +20,6 @@ from elman.errors import printable
 from elman.explain.selftest import MAX_P, MIN_MOVED_SHARE, RANKINGS, SelfTest
 from elman.tables.frames import frame
 
-__all__ = [
-    "ADDITIVE",
-    "DECOMPOSITION",
-    "INTEGRATED",
-    "LEFT_OUT",
-    "MAX_CANCELLATION",
-    "MAX_GAP",
-    "METHODS",
-    "REPLACEMENT",
-    "Explanation",
-    "display_name",
-    "unknown_words_note",
-]
-
 METHODS = REPLACEMENT, DECOMPOSITION, INTEGRATED, LEFT_OUT = (
     "replacement",
     "decomposition",

@@ -9,17 +9,6 @@ import numpy as np
 
 from elman.cells import Cell
 
-__all__ = [
-    "MAX_NUMBERS_AT_ONCE",
-    "MAX_SCORE",
-    "ScoreFunction",
-    "finite",
-    "held_note",
-    "integrated",
-    "mean_slopes",
-    "slopes_between",
-]
-
 MAX_SCORE = 1e300
 """Scores and contributions are clipped to this size, so that sums of them stay finite."""
 

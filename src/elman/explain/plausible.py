@@ -11,8 +11,6 @@ import numpy as np
 from elman.tables.scaler import Scaler
 from elman.text.vocabulary import TextCodec
 
-__all__ = ["numbers", "strata", "tokens"]
-
 _SHIFT = 2.7  # added to the ranks in Zipf's law, by B. Mandelbrot (1953); it matters for the commonest words
 
 

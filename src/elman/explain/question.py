@@ -11,8 +11,6 @@ from elman.explain.explanation import ADDITIVE, DECOMPOSITION, LEFT_OUT, METHODS
 from elman.explain.gradients import finite
 from elman.explain.selftest import self_test
 
-__all__ = ["Question", "Shares"]
-
 Shares = tuple[np.ndarray, float, float]
 """Contributions of the inputs float64 ``[N]``, of the start state and of the bias."""
 

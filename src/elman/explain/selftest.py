@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["MAX_P", "MIN_MOVED_SHARE", "RANKINGS", "SelfTest", "self_test"]
-
 MAX_P = 0.1
 """Largest share of random rankings that may move the score as much as an explanation that passes."""
 MIN_MOVED_SHARE = 0.8

@@ -11,8 +11,6 @@ from typing import TypeAlias
 
 from elman.errors import OutputError
 
-__all__ = ["Path", "atomic_write"]
-
 Path: TypeAlias = str | os.PathLike[str]
 
 _STALE_SECONDS = 3600.0

@@ -26,8 +26,6 @@ import numpy as np
 from elman.errors import InputError, ModelFileError, printable
 from elman.files.atomic import Path, atomic_write
 
-__all__ = ["FORMAT", "Limits", "Path", "read", "write"]
-
 FORMAT = 1
 _VERSION = {
     "format": FORMAT,

@@ -20,10 +20,8 @@ from typing_extensions import TypeVar
 from elman.engine.config import ModelConfig
 from elman.errors import InputError, ModelFileError, OptionError, OutputError, ShapeError
 from elman.files import container
-from elman.files.container import FORMAT, Path
+from elman.files.atomic import Path
 from elman.files.model_types import Codec, types_of
-
-__all__ = ["FORMAT", "SUFFIX", "Model", "check_output", "folder_of", "model_name"]
 
 SUFFIX = ".safetensors"
 _KIND = "model"

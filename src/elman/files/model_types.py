@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from elman.engine.config import ModelConfig
 
-__all__ = ["Codec", "ModelTypes", "set_lookup", "types_of"]
-
 
 class Codec(Protocol):
     """Translation between what a task reads and answers and the numbers of its network."""

@@ -7,8 +7,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["array_values", "finite_or_none"]
-
 
 def finite_or_none(value: Any) -> Any:
     """Return a JSON value with None in place of every number that is not finite.

@@ -24,18 +24,6 @@ if TYPE_CHECKING:
 
     from elman.inspect.predictor import Predictor
 
-__all__ = [
-    "MAX_LAG",
-    "MAX_WINDOWS",
-    "UNCHANGED",
-    "Cuts",
-    "Memory",
-    "MemoryJson",
-    "measure_memory",
-    "spread_evenly",
-    "summarised",
-    "total_variation",
-]
 
 UNCHANGED = 0.01
 """A prediction counts as unchanged when at most this share of its probability or of a deviation moved."""
@@ -230,9 +218,9 @@ class Memory:
 
     def to_svg(self, *, width: float = 720, standalone: bool = True) -> str:
         """Return a picture of change and gradient by lag, `width` pixels wide."""
-        from elman.draw import figures
+        from elman.draw import charts
 
-        return figures.memory(
+        return charts.memory(
             self.lags,
             self.change,
             self.gradient,

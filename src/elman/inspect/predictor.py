@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from elman.inspect.trace import Trace
     from elman.inspect.units import Units
 
-__all__ = ["InitialWeights", "Inspectable", "Predictor"]
-
 
 class InitialWeights(NamedTuple):
     """What differs between the tasks in how the weights of a network are drawn before training.

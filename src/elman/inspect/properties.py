@@ -19,8 +19,6 @@ import numpy as np
 
 from elman.text.words import code_points
 
-__all__ = ["SERIES", "TEXT", "Property", "SeriesSteps", "mark_series", "mark_text"]
-
 
 @dataclass(frozen=True)
 class Property:

@@ -16,16 +16,6 @@ from elman.errors import InputError
 from elman.explain.explanation import Explanation
 from elman.inspect.predictor import Predictor
 
-__all__ = [
-    "NO_DETAILS",
-    "JsonInput",
-    "ModelDetails",
-    "Replies",
-    "Reply",
-    "SequenceInput",
-    "parse_sequence",
-]
-
 JsonInput: TypeAlias = str | list[str] | list[float | None] | list[list[float | None]]
 """An input as a request holds it."""
 SequenceInput: TypeAlias = str | list[str] | NDArray[np.float64]

@@ -18,7 +18,6 @@ from elman.text.words import plain_line_ends
 if TYPE_CHECKING:
     from elman.inspect.predictor import Predictor
 
-__all__ = ["Similar", "SimilarPlace", "find_similar", "units_like"]
 
 _BLOCK_NUMBERS = 1 << 20  # that are standardised at once
 _CONTEXT_CHARACTERS = 40

@@ -27,21 +27,6 @@ if TYPE_CHECKING:
     from elman.files.model import Model
     from elman.inspect.predictor import InitialWeights, Predictor
 
-__all__ = [
-    "MAX_STEPS",
-    "MIN_STEPS",
-    "RecordedStates",
-    "Unit",
-    "check_step_count",
-    "end_of_text",
-    "hidden_units",
-    "layer_outputs",
-    "mark_tokens",
-    "max_recorded_steps",
-    "read_states",
-    "spaced_tokens",
-    "untrained",
-]
 
 MAX_STEPS = 60_000
 """Steps that are recorded by default; a large network has fewer, see `MAX_STATE_NUMBERS`."""

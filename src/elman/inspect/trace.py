@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 
     from elman.inspect.predictor import Predictor
 
-__all__ = [
-    "MAX_TRACE_NUMBERS",
-    "PredictionRow",
-    "StepPredictions",
-    "Trace",
-    "TraceJson",
-    "check_trace_size",
-    "read_trace",
-]
 
 MAX_TRACE_NUMBERS = 1 << 26
 """Numbers in all states and gates of a trace together: 256 MiB of float32."""

@@ -25,7 +25,6 @@ from elman.tables.frames import frame_of
 if TYPE_CHECKING:
     from elman.inspect.predictor import Predictor
 
-__all__ = ["Excerpt", "UnitScore", "Units", "areas", "find_units"]
 
 MIN_SHARE, MIN_COUNT, MIN_COUNT_OF_HALF = 0.005, 200, 50
 """A property must hold at, and fail at, this share of all steps, so many steps, and so many of each half."""

@@ -25,8 +25,6 @@ from elman.tables.scaler import Scaler
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID, word_groups
 
-__all__ = ["AblatableSequence", "ablatable_sequence"]
-
 MAX_EXPLAINED_INPUTS = 256
 """Neighbours of a sequence with more inputs are merged into one input."""
 MAX_REPLACED_STEPS = 1 << 17

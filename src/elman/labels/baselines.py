@@ -24,20 +24,6 @@ from elman.labels.linear_models import Features, fit_logistic, fit_ridge, fit_ta
 from elman.labels.regression import RegressionFigures
 from elman.labels.summaries import summaries
 
-__all__ = [
-    "LabelBaseline",
-    "NumberBaseline",
-    "fit_baselines",
-    "linear_classifier",
-    "linear_regressor",
-    "linear_tagger",
-    "majority",
-    "mean",
-    "measure_label_baselines",
-    "measure_number_baselines",
-    "most_frequent_tag",
-]
-
 MAX_SEQUENCES, MAX_STEPS = 100_000, 100_000
 """Training examples of a plain model. More would take minutes or gigabytes and hardly change its figures."""
 

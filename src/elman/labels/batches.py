@@ -17,8 +17,6 @@ from elman.labels.codec import SequenceCodec
 from elman.labels.dataset import Sequences, check_finite
 from elman.text.words import UNKNOWN, UNKNOWN_ID
 
-__all__ = ["EncodedSequences", "PackedSteps", "SequenceBatch", "length_buckets"]
-
 BATCHES_PER_POOL = 32
 """In training, sequences are sorted by length within random pools of this many batches."""
 MAX_SPELLED_CHARACTERS = 8

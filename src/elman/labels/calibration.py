@@ -11,8 +11,6 @@ from numpy.typing import ArrayLike
 
 from elman.errors import DataError, ShapeError
 
-__all__ = ["ReliabilityBin", "calibration_error", "fit_temperature", "log_loss", "reliability"]
-
 BINS = 15
 MIN_PROBABILITY = float(np.finfo(np.float64).eps)
 """Smaller probabilities are raised to this in the log loss, as in scikit-learn."""

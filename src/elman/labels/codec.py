@@ -21,8 +21,6 @@ from elman.text.counting import count_vocabulary
 from elman.text.packed_texts import pack_texts, unpack_texts
 from elman.text.vocabulary import TextCodec
 
-__all__ = ["UNKNOWN_LABEL", "Label", "Labels", "SequenceCodec", "fit_codec"]
-
 UNKNOWN_LABEL = -1
 """Number of a label that did not occur in training."""
 MAX_LABELS_IN_MESSAGE = 10

@@ -13,8 +13,6 @@ from elman.tables.reader import read_table
 from elman.task_types import Columns, Reading
 from elman.text.input_files import read_text
 
-__all__ = ["begins_table", "columns_of", "read_examples", "read_named_sequences"]
-
 
 def read_examples(
     files: Sequence[str], task: str, columns: Columns, reading: Reading

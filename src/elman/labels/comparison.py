@@ -12,8 +12,6 @@ from elman.labels.examples import EncodedExamples, LabelledSequences
 from elman.labels.metrics import compare_labels
 from elman.labels.regression import RegressionFigures, compare_numbers
 
-__all__ = ["compare_with_baselines"]
-
 
 def compare_with_baselines(
     task: str,

@@ -10,8 +10,6 @@ from elman.engine.config import Config, Shapes, member_shapes
 from elman.errors import OptionError
 from elman.labels.options import POOLINGS
 
-__all__ = ["SequenceConfig"]
-
 
 @dataclass(frozen=True)
 class SequenceConfig(Config):

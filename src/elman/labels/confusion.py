@@ -18,20 +18,6 @@ from elman.errors import DataError, ShapeError
 from elman.labels.tags import are_entities, entity_counts
 from elman.metrics.paired import MAX_TABLE_CELLS, exchange_p_value, mcnemar_p_value, sum_by_group
 
-__all__ = [
-    "ENTITY_F1",
-    "METRICS",
-    "BaselineFigures",
-    "ClassFigures",
-    "TrueTags",
-    "class_figures",
-    "confusion_table",
-    "count_unseen",
-    "label_figures",
-    "label_p_value",
-    "metric_of_table",
-]
-
 METRICS = ("accuracy", "macro_f1", "macro_recall")
 ENTITY_F1 = "entity_f1"
 """The F1 of whole entities: the metric of tags that mark entities."""

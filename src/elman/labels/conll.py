@@ -22,8 +22,6 @@ from typing import TypeAlias
 from elman.errors import DataError, OptionError, warn
 from elman.text.input_files import read_text
 
-__all__ = ["TaggedSentences", "is_tag_file", "read_tags"]
-
 TaggedSentences: TypeAlias = tuple[list[list[str]], list[list[str]] | None]
 """The tokens of each sentence, and their tags if there are any."""
 

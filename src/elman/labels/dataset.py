@@ -14,8 +14,6 @@ from elman.errors import DataError, ShapeError
 from elman.tables.columns import column_of, is_missing
 from elman.text.words import MAX_WORD_CHARACTERS, plain_line_ends
 
-__all__ = ["Kind", "SequenceSource", "Sequences", "check_finite"]
-
 Kind: TypeAlias = Literal["text", "tokens", "numbers"]
 SequenceSource: TypeAlias = "Sequences | Iterable[ArrayLike | None]"
 """Sequences as users pass them: texts, lists of tokens or arrays, in a list, array, column or frame."""

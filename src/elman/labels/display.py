@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 from elman.training.task_display import Facts, Line, TaskDisplay, count, network_fact, span
 
-__all__ = ["LabelsDisplay"]
-
 _KINDS = {"text": "texts", "tokens": "sequences of tokens", "numbers": "sequences of numbers"}
 _COMMANDS = {
     "text": 'elman predict {model} "a text" or a table',

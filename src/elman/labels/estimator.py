@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 else:
     _Classifier = _Regressor = _Tagger = Parameters
 
-__all__ = ["SequenceClassifier", "SequenceRegressor", "SequenceTagger"]
 
 Self = TypeVar("Self", bound="_SequenceEstimator")
 Targets: TypeAlias = Sequence[Any] | np.ndarray

@@ -15,8 +15,6 @@ from elman.labels.codec import SequenceCodec
 from elman.labels.confusion import TrueTags
 from elman.labels.dataset import Sequences
 
-__all__ = ["EncodedExamples", "LabelledSequences"]
-
 
 @dataclass(frozen=True, eq=False)
 class LabelledSequences:

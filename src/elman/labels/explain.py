@@ -22,7 +22,6 @@ from elman.tables.columns import several
 if TYPE_CHECKING:
     from elman.labels.predictor import LabelPredictor
 
-__all__ = ["explain_labelled"]
 
 LEAST_CHANGE = 0.01
 """Smallest change that counts, in logits or in standard deviations of a regressor's targets."""

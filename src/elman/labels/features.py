@@ -10,8 +10,6 @@ import numpy as np
 
 from elman.errors import MissingDependencyError, installing
 
-__all__ = ["Step", "sklearn", "text_features", "value_windows", "word_windows"]
-
 # A linear model with more would take minutes or gigabytes.
 MAX_FEATURES, MAX_WEIGHTS = 200_000, 20_000_000
 MANY_TEXTS = 1_000

@@ -15,8 +15,6 @@ import numpy as np
 from elman.labels.confusion import label_figures
 from elman.labels.features import sklearn
 
-__all__ = ["Features", "Model", "fit_logistic", "fit_ridge", "fit_tagger", "sample_rows"]
-
 ROWS_TO_CHOOSE_ON, FOLDS = 5_000, 3
 LOGISTIC_ITERATIONS, TAGGER_EPOCHS = 200, 10
 # Candidates of each model, from the strongest regularisation to the weakest.

@@ -14,8 +14,6 @@ from elman.labels.codec import SequenceCodec
 from elman.labels.dataset import Sequences, SequenceSource
 from elman.labels.network import SequenceNetwork
 
-__all__ = ["memory_cuts"]
-
 _DRAWN_STEPS = 64
 """Length of a sequence that is drawn where none is given."""
 

@@ -31,7 +31,6 @@ from elman.tables.frames import frame
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["UNSEEN", "Classification", "classification", "compare_labels"]
 
 UNSEEN = "(not in training)"
 MAX_ROWS_SHOWN = 20

@@ -16,8 +16,6 @@ from elman.labels.codec import SequenceCodec
 from elman.labels.config import SequenceConfig
 from elman.labels.dataset import Sequences
 
-__all__ = ["NetworkMember", "SequenceNetwork"]
-
 SEQUENCES_PER_BATCH = 64
 
 

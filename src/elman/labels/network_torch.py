@@ -15,8 +15,6 @@ from elman.training.layers import recurrent
 from elman.training.objective import LayerState, Trainable
 from elman.training.random import Drawing, Dropout
 
-__all__ = ["TorchSequenceNetwork"]
-
 
 def _packed(rows: Tensor, steps: PackedSteps) -> PackedSequence:
     return PackedSequence(rows, torch.from_numpy(steps.sizes))

@@ -19,8 +19,6 @@ from elman.labels.plan import LabelledPlan
 from elman.training.distributed import Group
 from elman.training.objective import Measure, Objective
 
-__all__ = ["LabelledObjective"]
-
 SEQUENCES_PER_BATCH = 64
 """Sequences in a batch when the network is only measured."""
 

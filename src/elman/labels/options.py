@@ -9,8 +9,6 @@ from elman.errors import OptionError
 from elman.training.options import network, reading, training
 from elman.training.recurrent_options import RecurrentOptions
 
-__all__ = ["POOLINGS", "ClassifierOptions", "LabelledOptions", "RegressorOptions", "TaggerOptions"]
-
 POOLINGS = ("last", "mean", "max", "attention")
 _POOLING_HELP = (
     "how all steps become one vector: last, mean, max, attention, or several joined by + "

@@ -15,16 +15,6 @@ from elman.labels.options import LabelledOptions
 from elman.labels.tags import are_entities
 from elman.training.plan import Schedule, is_unlimited, schedule
 
-__all__ = [
-    "REFIT_BELOW_SEQUENCES",
-    "TIME_LIMIT_SECONDS",
-    "LabelledPlan",
-    "check_metric",
-    "continued",
-    "labelled_plan",
-    "network_config",
-]
-
 TIME_LIMIT_SECONDS = 150.0
 """Limit of a training without a budget; with the plain models, a run then takes three minutes."""
 REFIT_BELOW_SEQUENCES = 2000

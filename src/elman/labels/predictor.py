@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from elman.inspect.states import RecordedStates
     from elman.inspect.trace import Trace
 
-__all__ = ["ClassifierPredictor", "LabelPredictor", "RegressorPredictor", "TaggerPredictor"]
-
 
 class LabelPredictor(Predictor):
     """A trained network for one of the tasks classify, regress and tag."""

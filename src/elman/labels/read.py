@@ -31,8 +31,6 @@ from elman.tables.reader import Table, read_table
 from elman.text.input_files import STDIN
 from elman.text.labelled_lines import pair_of, read_labelled_lines, read_paired_lines
 
-__all__ = ["TABLES", "is_table", "read_sequences", "read_tags"]
-
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json", ".ts")
 """Extensions of files that are not plain text."""
 

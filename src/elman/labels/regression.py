@@ -13,8 +13,6 @@ from elman.metrics.forecast import mae, rmse
 from elman.metrics.paired import Comparison, exchange_p_value
 from elman.tables.frames import frame_of
 
-__all__ = ["Regression", "RegressionFigures", "compare_numbers", "r2", "regression"]
-
 NETWORK_NAME = "the network"
 
 

@@ -21,15 +21,6 @@ if TYPE_CHECKING:
         TaggerPredictor,
     )
 
-__all__ = [
-    "ClassifierReplies",
-    "LabelProbability",
-    "LabelReply",
-    "NumberReply",
-    "RegressorReplies",
-    "TaggerReplies",
-    "TagsReply",
-]
 
 MAX_LISTED_LABELS = 1_000
 MAX_EXPLAINED_STEPS = 2_000

@@ -20,8 +20,6 @@ from elman.labels.codec import SequenceCodec
 from elman.labels.examples import LabelledSequences
 from elman.text.words import UNKNOWN_ID
 
-__all__ = ["FOLDS", "MIN_SEQUENCES_TO_SPLIT", "Split", "describe_differences", "split_examples"]
-
 MIN_SEQUENCES_TO_SPLIT = 20
 """With fewer sequences, all are used for training."""
 MIN_HELD_OUT_SEQUENCES = 50

@@ -20,8 +20,6 @@ from elman.labels.dataset import Sequences, SequenceSource
 from elman.labels.network import SequenceNetwork
 from elman.text.words import LINE_END
 
-__all__ = ["record_states"]
-
 _TEXTS_AT_ONCE = 32
 
 

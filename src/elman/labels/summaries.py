@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-__all__ = ["summaries"]
-
 MAX_RELATIVE_VALUE = 1e6
 """Values are clipped to this multiple of the largest value in training."""
 

@@ -20,8 +20,6 @@ from dataclasses import dataclass, field
 
 from elman.errors import ShapeError
 
-__all__ = ["EntityFigures", "are_entities", "entities", "entity_counts", "entity_figures", "scheme"]
-
 _BIOES_OF_BILOU = {"L": "E", "U": "S"}
 
 

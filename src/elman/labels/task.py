@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from elman.training.task_display import TaskDisplay
     from elman.training.trainer import Outcome
 
-__all__ = ["ClassifyTask", "RegressTask", "TagTask"]
 
 P = TypeVar("P", "ClassifierPredictor", "RegressorPredictor", "TaggerPredictor")
 C = TypeVar("C", "ClassifierPredictor", "TaggerPredictor")

@@ -15,8 +15,6 @@ from elman.labels.batches import EncodedSequences
 from elman.labels.dataset import Sequences
 from elman.labels.network import SequenceNetwork
 
-__all__ = ["record_trace"]
-
 _MAX_PREFIXES = 128
 """Steps of a text for which each prefix is classified, which takes time that grows with their square."""
 

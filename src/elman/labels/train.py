@@ -40,8 +40,6 @@ from elman.training.random import Randomness
 from elman.training.recipe import Recipe
 from elman.training.trainer import Outcome, train
 
-__all__ = ["LabelledRecipe", "RunInputs", "train_labelled"]
-
 
 def train_labelled(
     task: str,

@@ -25,8 +25,6 @@ from elman.labels.codec import UNKNOWN_LABEL, Labels
 from elman.tables.columns import MISSING, column_of
 from elman.text.input_files import read_text
 
-__all__ = ["parse_ts", "read_ts"]
-
 LabelledArrays: TypeAlias = tuple[list[np.ndarray], list[Any] | None]
 
 _LABEL_TAGS = ("classlabel", "targetlabel")

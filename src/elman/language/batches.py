@@ -23,17 +23,6 @@ import numpy.typing as npt
 from elman.engine.shapes import check, whole_number
 from elman.errors import DataError, OptionError, ShapeError
 
-__all__ = [
-    "IGNORE",
-    "Batches",
-    "Chunk",
-    "Documents",
-    "Lanes",
-    "batches_for",
-    "evaluation_chunks",
-    "shard",
-]
-
 Ids = npt.NDArray[np.integer[Any]]
 Places = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

@@ -9,8 +9,6 @@ from typing import ClassVar
 from elman.engine.config import Config, Shapes
 from elman.errors import OptionError
 
-__all__ = ["NetworkConfig"]
-
 
 @dataclass(frozen=True)
 class NetworkConfig(Config):

@@ -12,7 +12,6 @@ from elman.text.vocabulary import TextCodec
 if TYPE_CHECKING:
     from elman.language.predictor import LanguagePredictor
 
-__all__ = ["MAX_EXPLAINED_TOKENS", "Context"]
 
 MAX_EXPLAINED_TOKENS = 256
 """Only this many last tokens of a text are explained; the tokens before them are part of the start state."""

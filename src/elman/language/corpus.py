@@ -17,8 +17,6 @@ from elman.text.sources import Document, Source, read_sources
 from elman.text.vocabulary import TextCodec, unknown_warning
 from elman.text.words import UNKNOWN, UNKNOWN_ID, blocks_of_whole_words
 
-__all__ = ["Corpus", "CorpusFacts", "check_long_enough", "encode", "load_corpus", "token_blocks"]
-
 _MAX_UNKNOWN_EXAMPLES = 10
 # After this many unknown tokens, no more examples are counted: they need not be exactly the commonest.
 _MAX_UNKNOWN_COUNTED = 100_000

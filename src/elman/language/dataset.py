@@ -19,8 +19,6 @@ from elman.text.counting import count_vocabulary
 from elman.text.sources import Document, Source, end_lines, read_sources
 from elman.text.vocabulary import TextCodec
 
-__all__ = ["Dataset", "load_dataset"]
-
 KEEP_ALL_WORDS_CHARACTERS = 25_000
 """In a shorter text, words that occur once are kept, because they are a large part of it."""
 UNKNOWN_TIMES, UNKNOWN_SHARE = 2.0, 0.05

@@ -11,8 +11,6 @@ from elman.engine.passage import Layers, Passage
 from elman.errors import InputError
 from elman.language.network import Network
 
-__all__ = ["DifferentiableNetwork"]
-
 
 class DifferentiableNetwork:
     """The embedding, layers and head of a language model; a state is a row ``[S]`` as in `Network`.

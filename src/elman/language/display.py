@@ -8,8 +8,6 @@ from elman.language.predictor import ngram_outcome, ngram_part, ngram_verdict
 from elman.training.formatting import size
 from elman.training.task_display import Facts, Line, TaskDisplay, count, network_fact
 
-__all__ = ["LanguageDisplay"]
-
 _UNITS = {"char": "character", "word": "word"}
 
 

@@ -25,7 +25,6 @@ from elman.language.stream import Readable
 if TYPE_CHECKING:
     from elman.language.predictor import LanguagePredictor
 
-__all__ = ["MAX_SHOWN_UNITS", "equations", "summands"]
 
 MAX_SHOWN_UNITS = 4
 """Vectors of at most this many units are shown as numbers, longer ones as lengths."""

@@ -18,8 +18,6 @@ from elman.text.input_files import STDIN
 from elman.text.sources import Source, is_path
 from elman.training.estimator import Estimator, Parameters, needs_torch
 
-__all__ = ["LanguageModel"]
-
 _SHORT_WORD = re.compile("[!-~]{1,100}")
 
 

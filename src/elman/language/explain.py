@@ -43,7 +43,6 @@ from elman.text.words import UNKNOWN, UNKNOWN_ID
 if TYPE_CHECKING:
     from elman.language.predictor import LanguagePredictor
 
-__all__ = ["Terms", "decompose", "explain_language", "replace"]
 
 _LEFT_OUT_NOTE = (
     "A text without one of its words may be unlike all texts in training; replacement avoids this."

@@ -18,7 +18,6 @@ from elman.text.words import UNKNOWN_ID
 if TYPE_CHECKING:
     from elman.language.predictor import LanguagePredictor
 
-__all__ = ["GENERATED_TOKENS", "memory_cuts"]
 
 GENERATED_TOKENS = 1000
 """Length of the text that the model writes itself where it is given none."""

@@ -24,8 +24,6 @@ from elman.language.config import NetworkConfig
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID
 
-__all__ = ["MAX_LOGITS", "STEPS_PER_CALL", "STORAGES", "Network"]
-
 # Logits that are held at once when many rows of them are needed (8 MiB).
 MAX_LOGITS = 2**21
 # Steps of one forward call on a long text: enough for speed, few enough for little memory.

@@ -18,8 +18,6 @@ from elman.training.layers import recurrent
 from elman.training.objective import LayerState, Trainable
 from elman.training.random import Drawing, Dropout
 
-__all__ = ["Network"]
-
 MEASURED_LOGITS = 1 << 24
 """The largest number of logits that are held at once in evaluation."""
 

@@ -19,8 +19,6 @@ import numpy.typing as npt
 from elman.engine.shapes import whole_number
 from elman.errors import DataError
 
-__all__ = ["NgramLoss", "ngram_loss", "ngram_probabilities"]
-
 Ids = npt.NDArray[np.integer[Any]]
 Places = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]

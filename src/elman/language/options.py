@@ -9,8 +9,6 @@ from elman.errors import OptionError
 from elman.training.options import network, reading, training
 from elman.training.recurrent_options import RecurrentOptions
 
-__all__ = ["DEFAULT_TIME", "LanguageOptions"]
-
 DEFAULT_TIME = "3m"
 """The time budget of a run without a limit of its own."""
 

@@ -13,8 +13,6 @@ from elman.language.options import DEFAULT_TIME, LanguageOptions
 from elman.training.options import seconds
 from elman.training.plan import Schedule, is_unlimited, schedule
 
-__all__ = ["SAMPLED_TOKENS", "SMALL_TEXT_STEPS", "TABLE", "Plan", "Row", "resolve"]
-
 SMALL_TEXT_STEPS = 500
 """Steps on a text that is too small to hold a part out; they take a few seconds."""
 

@@ -17,8 +17,6 @@ from elman.language.stream_state import state_from_bytes
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID
 
-__all__ = ["StreamPool"]
-
 # Tokens that all streams together read in one forward call, which bounds the memory for their gates.
 MAX_TOKENS_PER_CALL = 4096
 

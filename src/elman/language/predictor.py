@@ -33,15 +33,6 @@ if TYPE_CHECKING:
     from elman.inspect.states import RecordedStates
     from elman.inspect.trace import Trace
 
-__all__ = [
-    "Evaluation",
-    "LanguagePredictor",
-    "language_predictor",
-    "ngram_outcome",
-    "ngram_part",
-    "ngram_verdict",
-]
-
 
 @dataclass(frozen=True)
 class Evaluation:

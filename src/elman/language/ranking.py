@@ -21,8 +21,6 @@ from elman.tables.frames import frame_of
 from elman.text.sources import Source, document_lines, read_sources
 from elman.text.vocabulary import unknown_warning
 
-__all__ = ["RankedLine", "Ranking", "rank_lines"]
-
 _SHOWN_CHARACTERS = 72
 
 

@@ -22,8 +22,6 @@ from elman.language.network import Network
 from elman.text.vocabulary import TextCodec
 from elman.text.words import word_groups
 
-__all__ = ["ReplacementEffects", "groups_of", "replacement_effects"]
-
 
 class _Effort(NamedTuple):
     """Limits on the work for one answer."""

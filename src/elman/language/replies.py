@@ -14,8 +14,6 @@ from elman.language.sampling import Predictions
 if TYPE_CHECKING:
     from elman.language.predictor import LanguagePredictor
 
-__all__ = ["LanguageReplies", "NextTokens", "TextReply", "TokenPrediction", "next_tokens"]
-
 
 class TokenPrediction(TypedDict):
     """A token that may come next."""

@@ -16,8 +16,6 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["sampled_cross_entropy"]
-
 
 def sampled_cross_entropy(
     hidden: Tensor,

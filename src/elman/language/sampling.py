@@ -18,18 +18,6 @@ from elman.tables.frames import frame_of
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN, UNKNOWN_ID
 
-__all__ = [
-    "MAX_BEAM_WIDTH",
-    "GenerationOptions",
-    "Predictions",
-    "Sampling",
-    "SamplingOptions",
-    "beam_search",
-    "best",
-    "generator",
-    "ranked",
-]
-
 MAX_BEAM_WIDTH = 10_000
 UNKNOWN_SHARE_TO_NOTE = 0.5
 """Predictions with at least this probability of `<unk>` say so."""

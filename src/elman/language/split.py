@@ -21,8 +21,6 @@ from elman.text.growing_array import GrowingArray
 from elman.text.sources import Document, LineSelection
 from elman.text.words import LINE_END, code_points
 
-__all__ = ["MIN_FILES_TO_DRAW", "line_keys", "split_documents"]
-
 MIN_FILES_TO_DRAW = 20
 """A text of fewer files is split at positions, because whole files would be too coarse."""
 SAMPLE_LINES = 1_000_000

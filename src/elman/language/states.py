@@ -26,8 +26,6 @@ from elman.inspect.states import (
 )
 from elman.text.words import LINE_END
 
-__all__ = ["LANES", "WARM_UP_TOKENS", "record_states"]
-
 LANES = 16
 """Parts of a text that are read side by side, at most."""
 WARM_UP_TOKENS = 400

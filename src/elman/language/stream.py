@@ -26,8 +26,6 @@ from elman.tables.frames import frame
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID, plain_line_ends
 
-__all__ = ["Readable", "Score", "Stream", "network_of", "token_numbers"]
-
 Readable: TypeAlias = str | Sequence[int] | np.ndarray
 """A text, or the numbers of its tokens."""
 

@@ -9,8 +9,6 @@ import numpy as np
 from elman.errors import InputError
 from elman.language.network import Network
 
-__all__ = ["state_from_bytes", "state_to_bytes"]
-
 # magic, format version, last token or -1, bytes per number, SHA-256 of the model
 _HEADER = struct.Struct("<4sBiB32s")
 _MAGIC, _FORMAT_VERSION = b"ELST", 1

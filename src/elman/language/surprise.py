@@ -26,8 +26,6 @@ from elman.text.input_files import split_lines
 from elman.text.vocabulary import END, TextCodec
 from elman.text.words import LINE_END, UNKNOWN_ID, plain_line_ends
 
-__all__ = ["MEASURES", "Surprise", "measure_function", "score_lines"]
-
 TOP_TOKENS = 3
 """Number of tokens in the measure "top"."""
 

@@ -14,8 +14,6 @@ import numpy as np
 from elman.engine.shapes import whole_number
 from elman.errors import InputError, OptionError
 
-__all__ = ["FOODS", "Grammar", "double"]
-
 FOODS = ("pizza", "burgers", "cake", "rice", "soup", "apples", "fish", "salad")
 """The last word of a sentence."""
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["DAYS", "stories", "story"]
-
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday")
 MAX_MOVES = 2
 PIZZA_SHARE = 0.3

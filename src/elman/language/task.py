@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from elman.training.task_display import TaskDisplay
     from elman.training.trainer import Outcome
 
-__all__ = ["ExplanationWithEquations", "LanguageTask", "Replacement", "warn_of_unknown_tokens"]
 
 _BAR_WIDTH = 40
 _MAX_POSITION_DIGITS = 8

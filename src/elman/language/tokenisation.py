@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from elman.text.sources import Document
 from elman.text.words import LINE_END, tokenise
 
-__all__ = ["SMALL_TEXT_CHARACTERS", "choose_tokenisation"]
-
 SAMPLE_CHARACTERS = 1 << 20
 SMALL_TEXT_CHARACTERS = 1000
 """In a shorter text each line is a document, and no part of it is held out."""

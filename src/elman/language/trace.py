@@ -13,8 +13,6 @@ from elman.language.sampling import ranked
 from elman.language.stream import Readable, token_numbers
 from elman.text.words import plain_line_ends
 
-__all__ = ["record_trace"]
-
 
 def record_trace(network: Network, text: Readable, k: int) -> Trace:
     """Return the trace with the `k` most probable tokens after each token; raises InputError."""

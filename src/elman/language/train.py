@@ -38,8 +38,6 @@ from elman.training.random import Randomness
 from elman.training.recipe import Recipe
 from elman.training.trainer import Outcome, train
 
-__all__ = ["held_out_loss", "train_language"]
-
 MEASURED_TOKENS = 250_000
 """At most this many first tokens of the validation set and of the test set are measured."""
 VERDICT_BLOCKS, MIN_BLOCK_TOKENS = 50, 20

@@ -13,20 +13,6 @@ from numpy.typing import ArrayLike
 
 from elman.errors import DataError, ShapeError
 
-__all__ = [
-    "coverage",
-    "crps",
-    "interval_width",
-    "mae",
-    "mase",
-    "mean_of_quantiles",
-    "pinball",
-    "rmse",
-    "scale",
-    "smape",
-    "weighted_quantile_loss",
-]
-
 _MAX = float(np.finfo(np.float64).max)
 _TINY = float(np.finfo(np.float64).tiny)
 

@@ -24,19 +24,6 @@ from numpy.typing import ArrayLike
 
 from elman.errors import ShapeError
 
-__all__ = [
-    "MAX_TABLE_CELLS",
-    "SIGNIFICANCE_LEVEL",
-    "Comparison",
-    "LossDifference",
-    "Verdict",
-    "compare_losses",
-    "exchange_p_value",
-    "mcnemar_p_value",
-    "student_quantile",
-    "sum_by_group",
-]
-
 SIGNIFICANCE_LEVEL = 0.05
 """A difference counts as real when chance alone would make it less often than this (two-sided)."""
 MIN_GROUPS = 5

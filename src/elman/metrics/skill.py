@@ -16,8 +16,6 @@ from numpy.typing import ArrayLike
 from elman.errors import DataError, ShapeError
 from elman.metrics.paired import SIGNIFICANCE_LEVEL, student_quantile
 
-__all__ = ["Skill", "is_repeated_last", "paired_skill"]
-
 _TINY = float(np.finfo(np.float64).tiny)
 WORST_SKILL = -1e9
 """Skill of a forecast that makes an error where the other forecast makes none."""

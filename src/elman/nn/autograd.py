@@ -21,8 +21,6 @@ from elman.engine import kernel
 from elman.engine.kernel import LayerWeights
 from elman.nn import unrolled
 
-__all__ = ["array", "direction", "share_threads", "takes"]
-
 
 def takes(data: Tensor, parameters: list[Tensor], cell: Cell | None = None) -> bool:
     """Return whether the kernel can run layers of `cell` with `parameters` over `data`.

@@ -12,8 +12,6 @@ from elman.errors import OptionError
 from elman.nn import autograd
 from elman.nn.stack import Recurrent, States, run_tokens
 
-__all__ = ["embedded", "linear_cross_entropy"]
-
 
 def embedded(
     layer: torch.nn.Module, tokens: Tensor, weight: Tensor, hx: States | None = None

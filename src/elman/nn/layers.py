@@ -27,8 +27,6 @@ from elman.errors import OptionError, ShapeError
 from elman.nn import autograd
 from elman.nn.stack import Sequences, States, check_precision, run
 
-__all__ = ["GRU", "LSTM", "RNN", "CellLayer", "MinGRU", "layer_class"]
-
 
 def _forward(
     module: Any, forward: Callable[..., Any], x: Sequences, hx: States | None

@@ -21,17 +21,6 @@ from elman.engine import kernel
 from elman.errors import OptionError, ShapeError
 from elman.nn import autograd, unrolled
 
-__all__ = [
-    "PRECISIONS",
-    "Direction",
-    "Recurrent",
-    "Sequences",
-    "States",
-    "check_precision",
-    "run",
-    "run_tokens",
-]
-
 PRECISIONS = ("float32", "bf16")
 
 Sequences: TypeAlias = Tensor | PackedSequence

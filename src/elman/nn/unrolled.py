@@ -19,8 +19,6 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from elman.cells import Cell, Ops, Scan, scan
 
-__all__ = ["direction", "recurrence", "torch_ops", "transformed"]
-
 # Below this many numbers B·H of a step, the parallel scan is faster on a CPU than the loop over steps. The
 # loop costs about 2 us a step, the scan log2(T) passes over [T, B, H]; measured for T from 64 to 100,000.
 _PARALLEL_BELOW_NUMBERS = 256

@@ -15,8 +15,6 @@ from elman.series.grid import max_gap, stamp_name
 from elman.series.series import SeriesSet, stamps_from
 from elman.tables.columns import is_number, of_series, quoted, several
 
-__all__ = ["append_series"]
-
 
 def append_series(
     known: SeriesSet, new: SeriesSet, *, gaps: str = "mask", overlap: str = "error"

@@ -11,16 +11,6 @@ import numpy as np
 
 from elman.series.frequency import DAY, HOUR, MINUTE, Frequency, month_unit
 
-__all__ = [
-    "RETAIL_QUARTER_DAYS",
-    "advance",
-    "calendar_features",
-    "day_of_month",
-    "month_number",
-    "positions",
-    "season_candidates",
-]
-
 Stamp: TypeAlias = "np.datetime64 | np.int64"
 
 RETAIL_QUARTER_DAYS = 91

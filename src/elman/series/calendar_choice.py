@@ -9,8 +9,6 @@ import numpy as np
 from elman.series.calendar import calendar_features
 from elman.series.frequency import Frequency
 
-__all__ = ["calendar_explains_errors"]
-
 MIN_EXPLAINED_SHARE = 0.05
 """Share of the naive forecast's squared error that the calendar must explain."""
 MIN_VALUES_PER_WEIGHT = 5

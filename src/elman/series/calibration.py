@@ -11,8 +11,6 @@ from elman.metrics.forecast import mean_of_quantiles
 from elman.series.plan import percents
 from elman.series.windows import Prepared, WindowRule
 
-__all__ = ["MAX_DISTANCE", "conformal_corrections", "mean_factor", "quantile_levels"]
-
 MAX_DISTANCE = 60.0
 """Bound of the distance of the truth from the naive forecast, in units of the window."""
 HALF_TRUST_VALUES = 100

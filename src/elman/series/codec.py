@@ -24,8 +24,6 @@ from elman.series.windows import WindowRule, Windows
 from elman.tables.scaler import Scaler
 from elman.text.packed_texts import pack_texts, unpack_texts
 
-__all__ = ["MIN_KEPT_VALUES", "ForecastCodec", "closed_steps"]
-
 MIN_KEPT_VALUES = 1000
 """Values of each series that the codec keeps at least, for windows and for the scale of errors."""
 YEAR_STEPS = {"D": 364, "B": 260}

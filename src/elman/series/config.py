@@ -8,8 +8,6 @@ from typing import ClassVar
 
 from elman.engine.config import Config, Shapes, member_shapes
 
-__all__ = ["ForecastConfig"]
-
 
 @dataclass(frozen=True)
 class ForecastConfig(Config):

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 from elman.training.task_display import Facts, Line, TaskDisplay, network_fact, span
 
-__all__ = ["SeriesDisplay"]
-
 _DOUBTS = ("NOT BETTER", "NO DIFFERENCE", "REPEATED")
 _SHOWN_INTERVALS = (0.8, 0.95)
 

@@ -18,8 +18,6 @@ from elman.series.series import SeriesSet, load_series
 from elman.series.stream import SeriesStream
 from elman.training.estimator import Estimator, Parameters, needs_torch
 
-__all__ = ["Forecaster"]
-
 MIN_TRAINING_VALUES = 3
 """Values that training needs, besides at least one more than the horizon."""
 

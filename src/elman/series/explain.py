@@ -23,7 +23,6 @@ from elman.series.windows import WindowRule
 if TYPE_CHECKING:
     from elman.series.predictor import ForecastPredictor
 
-__all__ = ["explain_forecast", "forecast_picture", "one_series", "span", "varied"]
 
 MAX_EXPLAINED_INPUTS = 128
 """Inputs of an explanation, at most; in a longer window, neighbouring values are one input."""

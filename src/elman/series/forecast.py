@@ -14,8 +14,6 @@ from elman.series.time_zones import to_aware
 from elman.tables.columns import several
 from elman.tables.frames import frame
 
-__all__ = ["POINTS", "Forecast"]
-
 POINTS = ("median", "mean")
 """What the column y_hat can contain."""
 MAX_SHOWN_VALUES = 2_000

@@ -7,18 +7,6 @@ from dataclasses import dataclass
 
 from elman.errors import OptionError
 
-__all__ = [
-    "BUSINESS_WEEK",
-    "DAY",
-    "FIXED_UNITS",
-    "HOUR",
-    "MINUTE",
-    "MONTH_UNITS",
-    "SECOND",
-    "Frequency",
-    "month_unit",
-]
-
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE

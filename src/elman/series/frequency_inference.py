@@ -8,8 +8,6 @@ from elman.errors import DataError
 from elman.series.calendar import RETAIL_QUARTER_DAYS, day_of_month, month_number
 from elman.series.frequency import FIXED_UNITS, HOUR, MINUTE, MONTH_UNITS, SECOND, Frequency
 
-__all__ = ["infer_frequency", "without_jitter"]
-
 MIN_WEEKS = 3
 """Weeks that daily stamps must span before a weekday without stamps counts as closed."""
 MIN_OPEN_SHARE = 0.5

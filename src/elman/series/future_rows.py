@@ -13,8 +13,6 @@ from elman.series.grid import stamp_name
 from elman.series.series import SeriesSet, cut
 from elman.tables.columns import several
 
-__all__ = ["with_future_rows"]
-
 
 def with_future_rows(
     history: SeriesSet, rows: SeriesSet, horizon: int

@@ -17,8 +17,6 @@ from elman.series.read_options import SeriesOptions
 from elman.series.rows import Rows
 from elman.tables.columns import of_series, quoted
 
-__all__ = ["Grid", "make_grids", "max_gap", "stamp_name"]
-
 MAX_GAP_STEPS_PER_ROW = 100
 """Steps of a gap for each row of its series; beyond this a stamp is mistyped, such as 2201 for 2021."""
 MIN_MAX_GAP_STEPS = 2_000

@@ -37,8 +37,6 @@ from elman.tables.columns import column_of, may_be_number, numbers_of, quoted, r
 from elman.tables.dates import join_clock
 from elman.tables.reader import Table, only_counts, read_table
 
-__all__ = ["read_rows"]
-
 _DEFAULTS = {"id_column": "unique_id", "time_column": "ds", "target": "y"}
 _MAX_EXACT_INTEGER = 2**53
 

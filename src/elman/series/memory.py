@@ -14,8 +14,6 @@ from elman.series.series import SeriesSet
 if TYPE_CHECKING:
     from elman.series.predictor import ForecastPredictor
 
-__all__ = ["memory_cuts"]
-
 
 def memory_cuts(predictor: ForecastPredictor, source: Any) -> Cuts:
     """Return at most 64 windows of series; a forecast moves in deviations of its window's values.

@@ -15,16 +15,6 @@ from numpy.typing import ArrayLike
 from elman.engine.shapes import whole_number
 from elman.errors import DataError
 
-__all__ = [
-    "average",
-    "drift",
-    "find_season",
-    "is_seasonal",
-    "naive",
-    "naive_quantiles",
-    "seasonal_naive",
-]
-
 _MAX = np.finfo(np.float64).max
 # Normal quantiles: the two-sided 90 % test of M4, and a one-sided 99 % test when all periods are searched.
 _M4_QUANTILE, _SEARCH_QUANTILE = 1.645, 2.326

@@ -22,8 +22,6 @@ from elman.engine.layers import Layer, bounded, member_arrays
 from elman.engine.pauses import one_thread
 from elman.series.config import ForecastConfig
 
-__all__ = ["Activations", "ForecastNetwork", "forward", "recurrent_inputs"]
-
 
 class Activations(NamedTuple):
     """The results of a forward pass that predictions and gradients need."""

@@ -12,8 +12,6 @@ from elman.training.layers import recurrent
 from elman.training.objective import Trainable
 from elman.training.random import Dropout
 
-__all__ = ["Forecaster", "pinball"]
-
 
 class _Member(torch.nn.Module):
     """One network; `ahead` is the number of future segments."""

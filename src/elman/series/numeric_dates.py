@@ -9,8 +9,6 @@ import numpy as np
 from elman.errors import DataError
 from elman.series.frequency import DAY
 
-__all__ = ["NUMBER_FORMATS", "may_be_spreadsheet_days", "number_format", "times_of_numbers"]
-
 NUMBER_FORMATS = {
     "epoch_s": (1_000_000, 0),
     "epoch_ms": (1_000, 0),

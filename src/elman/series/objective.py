@@ -17,8 +17,6 @@ from elman.series.windows import Prepared
 from elman.training.distributed import Group
 from elman.training.objective import Measure, Objective
 
-__all__ = ["ForecastObjective"]
-
 TREND_SHARE = 0.7
 """Share of the training windows to which a line is added."""
 MAX_UNIT_WEIGHT = 10.0

@@ -9,8 +9,6 @@ from elman.errors import OptionError
 from elman.training.options import network, reading, training
 from elman.training.recurrent_options import CellName, RecurrentOptions
 
-__all__ = ["ForecasterOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ForecasterOptions(RecurrentOptions):

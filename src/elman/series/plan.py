@@ -10,15 +10,6 @@ from elman.series.options import ForecasterOptions
 from elman.series.windows import WindowRule
 from elman.training.plan import Schedule, is_unlimited, schedule
 
-__all__ = [
-    "FORECAST_LIMIT",
-    "MANY_WINDOWS",
-    "UNMEASURED_STEPS",
-    "ForecastPlan",
-    "forecast_plan",
-    "percents",
-]
-
 MANY_WINDOWS = 20_000
 """Training windows above which the network is large and needs little regularisation."""
 FORECAST_LIMIT = 170.0

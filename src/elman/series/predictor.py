@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from elman.inspect.states import RecordedStates
     from elman.inspect.trace import Trace
 
-__all__ = ["ForecastPredictor"]
-
 
 class ForecastPredictor(Predictor):
     """A trained forecaster with the end of its series; what `elman.load` returns.

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from elman.errors import OptionError
 from elman.series.frequency import Frequency
 
-__all__ = ["KEPT_OPTIONS", "SeriesOptions"]
-
 KEPT_OPTIONS = ("timezone", "date_format", "missing", "gaps", "duplicates")
 """The options that a model file keeps, so that later rows are read as those of training."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict
 
-from elman.draw import figures
+from elman.draw import charts
 from elman.errors import InputError
 from elman.explain.explanation import Explanation
 from elman.inspect.json_values import array_values
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from elman.series.forecast import Forecast
     from elman.series.predictor import ForecastPredictor
 
-__all__ = ["ForecastReplies", "ForecastReply", "HistoryReply", "IntervalReply", "SeriesReply"]
 
 MAX_SERIES = 100
 """Series that are forecast when a request names none."""
@@ -98,7 +97,7 @@ class ForecastReplies(Replies):
 
         picture = forecast_picture(self.predictor, explained, explanation)
         chosen = None if target is None else int(target)
-        svg = figures.forecast(**picture, chosen=chosen, width=width, standalone=False)
+        svg = charts.forecast(**picture, chosen=chosen, width=width, standalone=False)
         return {"forecast": svg}
 
 

@@ -26,8 +26,6 @@ from elman.series.naive import naive, naive_quantiles
 from elman.series.series import SeriesSet
 from elman.tables.frames import frame_of
 
-__all__ = ["Figures", "ForecastReport", "Interval", "Window", "forecast_report", "report_windows"]
-
 _NETWORK = "the network"
 _MAX = float(np.finfo(np.float64).max)
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from elman.tables.columns import quoted
 
-__all__ = ["Rows"]
-
 
 @dataclass(eq=False)
 class Rows:

@@ -22,8 +22,6 @@ from elman.series.static_covariates import encode_static, static_columns
 from elman.series.time_zones import to_local
 from elman.tables.columns import several
 
-__all__ = ["SeriesSet", "cut", "load_series", "stamps_from"]
-
 _ROLES = ("id", "time", "target", "past", "future")
 
 

@@ -19,8 +19,6 @@ from elman.series.codec import ForecastCodec
 from elman.series.network import ForecastNetwork, recurrent_inputs
 from elman.series.series import SeriesSet
 
-__all__ = ["record_states"]
-
 
 class _Window(NamedTuple):
     """The segments of one window that lie inside its series, S of them."""

@@ -11,8 +11,6 @@ from elman.errors import DataError
 from elman.series.rows import Rows
 from elman.tables.columns import column_of, numbers_of, quoted, several
 
-__all__ = ["encode_static", "static_columns"]
-
 Value: TypeAlias = "str | float | bool | None"
 
 

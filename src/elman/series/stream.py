@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from elman.series.forecast import Forecast
     from elman.series.predictor import ForecastPredictor
 
-__all__ = ["SeriesStream"]
-
 
 class SeriesStream:
     """A series that is read value by value; the predictor itself stays as it is."""

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from elman.training.task_display import TaskDisplay
     from elman.training.trainer import Outcome
 
-__all__ = ["ForecastTask"]
 
 # Options that suggest a table of series, unless an option names labels.
 _SERIES_OPTIONS = (

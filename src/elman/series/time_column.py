@@ -21,8 +21,6 @@ from elman.tables.columns import quoted, row_name
 from elman.tables.dates import form_note, looks_like_date, parse_times
 from elman.tables.reader import Table
 
-__all__ = ["TIME_WORDS", "count_steps", "is_date", "read_time_column"]
-
 TIME_WORDS = (
     *("t", "time", "timestamp", "date", "datetime", "step", "index", "period"),
     *("second", "minute", "hour", "day", "week", "month", "quarter", "year"),

@@ -19,14 +19,6 @@ from elman.series.plan import ForecastPlan
 from elman.series.series import SeriesSet, cut
 from elman.series.windows import Prepared, Windows
 
-__all__ = [
-    "Origins",
-    "held_out_steps",
-    "origins_for_test",
-    "origins_for_training",
-    "origins_for_validation",
-]
-
 MAX_ORIGINS = 24
 """Origins in the held-out stretch of one series, at most."""
 VALIDATION_WINDOWS = 400

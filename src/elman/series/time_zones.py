@@ -12,16 +12,6 @@ import numpy as np
 from elman.errors import DataError, OptionError
 from elman.tables.columns import objects, row_name
 
-__all__ = [
-    "has_one_time_of_day",
-    "known_zone",
-    "local_days",
-    "to_aware",
-    "to_local",
-    "to_utc",
-    "usable_zone",
-]
-
 _OFFSET = re.compile(r"(?:UTC)?([+-])(\d\d):(\d\d)")
 
 

@@ -15,8 +15,6 @@ from elman.series.network import recurrent_inputs
 if TYPE_CHECKING:
     from elman.series.predictor import ForecastPredictor
 
-__all__ = ["record_trace"]
-
 
 def record_trace(predictor: ForecastPredictor, source: Any) -> Trace:
     """Return the trace, without predictions: a forecast is made after the last step alone.

@@ -40,8 +40,6 @@ from elman.training.random import Randomness
 from elman.training.recipe import Recipe
 from elman.training.trainer import Outcome, train
 
-__all__ = ["train_forecaster"]
-
 MIN_NARROWING_WINDOWS = 50
 """Validation windows without overlap that are needed to make intervals narrower."""
 FIRST_STAGE_SHARE = 1 / 3

@@ -23,8 +23,6 @@ from elman.series.windows import Prepared, WindowRule, Windows
 if TYPE_CHECKING:
     from elman.series.predictor import ForecastPredictor
 
-__all__ = ["Part", "attribute"]
-
 
 class Part(NamedTuple):
     """A block of neighbouring rows of one column, which gets one share."""

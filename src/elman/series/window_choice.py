@@ -16,8 +16,6 @@ from elman.series.options import ForecasterOptions
 from elman.series.series import SeriesSet
 from elman.series.windows import WindowRule
 
-__all__ = ["choose_rule", "usual_change"]
-
 SAMPLE_SERIES = 40
 """Series that are examined for their season, spread evenly over all of them."""
 MAX_SEGMENT = 48

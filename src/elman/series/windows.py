@@ -19,8 +19,6 @@ import numpy as np
 
 from elman.errors import OptionError
 
-__all__ = ["Prepared", "WindowRule", "Windows"]
-
 MIN_CHANGES = 3
 """A window with fewer known seasonal changes has a unit of at least `WindowRule.usual`."""
 MAX_WINDOW_NUMBERS = 1 << 26

@@ -23,8 +23,6 @@ from elman.serve.served_models import Served, ServedModels
 from elman.serve.settings import Settings
 from elman.serve.training_runs import runs_router
 
-__all__ = ["HealthReply", "create_app", "healthz", "metrics"]
-
 router = APIRouter(tags=["server"], route_class=JsonRoute)
 OPENAI_ALTERNATIVES = {
     "/chat": "POST /v1/completions, which continues a text",

@@ -21,8 +21,6 @@ from elman.language.sampling import Predictions
 from elman.language.stream import Readable, Stream, token_numbers
 from elman.serve.http_errors import StaleError
 
-__all__ = ["Batcher", "StreamReply", "StreamRequest", "StreamStart"]
-
 TOKENS_PER_ROUND = 64
 """Tokens that a stream reads before the other streams have their turn."""
 MIN_NEW_SLOTS = 256

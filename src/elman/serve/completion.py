@@ -20,8 +20,6 @@ from elman.serve.schema import CompletionRequest
 from elman.text.vocabulary import TextCodec
 from elman.text.words import plain_line_ends
 
-__all__ = ["Chunk", "Completion", "Piece", "Prompt", "stream_blocks", "token_limit", "token_spans"]
-
 Prompt: TypeAlias = str | Sequence[int]
 MIN_LOG_PROBABILITY = -9999.0
 """Value sent in place of the logarithm of zero, as OpenAI does."""

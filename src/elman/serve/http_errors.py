@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from elman.errors import ElmanError, InputError
 
-__all__ = ["BusyError", "NotFoundError", "StaleError"]
-
 
 class NotFoundError(ElmanError):
     """Nothing has the requested name: it never existed, was deleted, or was forgotten after being idle."""

@@ -7,8 +7,6 @@ from typing import Any
 
 from elman.errors import InputError
 
-__all__ = ["parse_json"]
-
 MAX_OBJECT_FIELDS = 100
 MAX_OPENING_BRACKETS = 200_000
 """Brackets and braces in one body. Python's parser runs without letting other threads run; it needs a few

@@ -29,8 +29,6 @@ from elman.serve.http_errors import BusyError
 from elman.serve.json_body import parse_json
 from elman.serve.served_models import ServedModels
 
-__all__ = ["ErrorReply", "JsonRoute", "error_body", "error_response", "json_response"]
-
 log = logging.getLogger("elman.serve")
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 ITEMS_PER_PIECE = 1_000

@@ -20,8 +20,6 @@ from elman.serve.metrics import NO_ROUTE
 from elman.serve.served_models import ServedModels
 from elman.serve.settings import LOOPBACK_NAMES, Settings, bracketed, is_any
 
-__all__ = ["SecurityMiddleware"]
-
 CLIENT_CLOSED_REQUEST = 499
 """Status under which a request is counted whose client left before the answer, as in nginx."""
 CORS_REMEDY = "start with --cors ORIGIN to allow the pages of an origin"

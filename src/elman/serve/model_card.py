@@ -7,8 +7,6 @@ from typing import Any, Literal
 from elman.inspect.json_values import finite_or_none
 from elman.inspect.replies import ModelDetails, Replies
 
-__all__ = ["ModelCard", "model_card"]
-
 PANEL_MODELS = {
     "unrolled": "language models",
     "memory": "language models",

@@ -8,9 +8,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from elman.draw import figures
-
-__all__ = ["add_routes"]
+from elman.draw.style import STYLE
 
 FOLDER = Path(__file__).parent / "page"
 MEDIA_TYPES = {
@@ -27,7 +25,7 @@ def add_routes(app: FastAPI) -> None:
         for path in FOLDER.iterdir()
         if path.suffix in MEDIA_TYPES
     }
-    files["draw.css"] = (figures.STYLE.encode(), MEDIA_TYPES[".css"])
+    files["draw.css"] = (STYLE.encode(), MEDIA_TYPES[".css"])
     tags = {
         name: f'"{hashlib.sha256(content).hexdigest()[:32]}"'
         for name, (content, _) in files.items()

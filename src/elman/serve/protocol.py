@@ -20,7 +20,6 @@ from elman.serve.settings import Settings
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
-__all__ = ["BoundedProtocol", "bounded_protocol"]
 
 MAX_HEAD_BYTES, MAX_HEADER_FIELDS = 16 * 1024, 100
 """Limits of a request's line and headers together."""

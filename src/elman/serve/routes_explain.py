@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter
 from typing_extensions import TypedDict
 
-from elman.draw import figures
+from elman.draw.unrolled import unrolled
 from elman.errors import DataError, InputError
 from elman.inspect.json_values import finite_or_none
 from elman.inspect.memory import MemoryJson
@@ -33,23 +33,6 @@ from elman.serve.schema import (
 from elman.serve.served_models import Served
 from elman.text.vocabulary import END
 from elman.text.words import UNKNOWN_ID
-
-__all__ = [
-    "ExplainReply",
-    "MemoryReply",
-    "SimilarUnitsReply",
-    "TraceReply",
-    "UnitsReply",
-    "UnrollReply",
-    "explain",
-    "memory",
-    "replace",
-    "router",
-    "similar_units",
-    "trace",
-    "units",
-    "unroll",
-]
 
 router = APIRouter(tags=["explain"], route_class=JsonRoute)
 MAX_REPLY_NUMBERS = 300_000
@@ -216,7 +199,7 @@ def unroll(body: UnrollRequest, served: Served) -> UnrollReply:
     def label(token: str) -> str:
         return "end of line" if token == END and codec.end_id is not None else token
 
-    svg = figures.unrolled(
+    svg = unrolled(
         tokens,
         states,
         [(label(token), probability) for token, probability in predictions],

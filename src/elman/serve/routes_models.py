@@ -28,20 +28,6 @@ from elman.serve.served_models import Served
 from elman.serve.threads import WorkerThreads
 from elman.tasks import TASKS
 
-__all__ = [
-    "EVENT_RESPONSES",
-    "EventStream",
-    "GenerateReply",
-    "ModelList",
-    "ScoreReply",
-    "generate",
-    "get_model",
-    "list_models",
-    "predict",
-    "router",
-    "score",
-]
-
 T = TypeVar("T")
 router = APIRouter(route_class=JsonRoute)
 _EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}

@@ -18,8 +18,6 @@ from elman.serve.routes_models import EVENT_RESPONSES, EventStream
 from elman.serve.schema import CompletionRequest
 from elman.serve.served_models import Served
 
-__all__ = ["CompletionChoice", "CompletionReply", "Logprobs", "create_completion", "router"]
-
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 MAX_NEW_TOKENS = 65_536
 """New and echoed tokens of all completions of one request."""

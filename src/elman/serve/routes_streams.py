@@ -12,18 +12,6 @@ from elman.serve.schema import CreateRequest, FeedRequest, StepRequest
 from elman.serve.sealed_state import open_state, seal_state
 from elman.serve.served_models import Served
 
-__all__ = [
-    "FeedReply",
-    "StepReply",
-    "StreamReply",
-    "create_stream",
-    "delete_stream",
-    "feed_stream",
-    "fork_stream",
-    "router",
-    "step",
-]
-
 router = APIRouter(tags=["streams"], route_class=JsonRoute)
 
 

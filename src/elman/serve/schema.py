@@ -9,23 +9,6 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = [
-    "CompletionRequest",
-    "CreateRequest",
-    "ExplainRequest",
-    "FeedRequest",
-    "GenerateRequest",
-    "MemoryRequest",
-    "PredictRequest",
-    "ReplaceRequest",
-    "ScoreRequest",
-    "SimilarUnitsRequest",
-    "StepRequest",
-    "TraceRequest",
-    "UnitsRequest",
-    "UnrollRequest",
-]
-
 MAX_INPUT_LENGTH = 100_000
 """Characters or tokens of one input."""
 MAX_INPUT_STEPS = 10_000

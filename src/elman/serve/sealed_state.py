@@ -8,8 +8,6 @@ import hmac
 
 from elman.errors import InputError
 
-__all__ = ["open_state", "seal_state"]
-
 SIGNATURE_BYTES = hashlib.sha256().digest_size
 
 

@@ -29,8 +29,6 @@ from elman.serve.threads import WorkerThreads
 from elman.tasks import task_of
 from elman.text.vocabulary import TextCodec
 
-__all__ = ["Served", "ServedModel", "ServedModels"]
-
 SWEEP_SECONDS = 30.0
 """Time between two searches for idle streams when no client creates one."""
 CLOSE_SECONDS = 0.5

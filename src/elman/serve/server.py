@@ -21,8 +21,6 @@ from elman.serve.metrics import Metrics
 from elman.serve.protocol import bounded_protocol
 from elman.serve.settings import Settings, bracketed, is_any
 
-__all__ = ["bind_socket", "max_connections", "page_url", "serve", "uvicorn_config"]
-
 MAX_OPEN_FILES = 2**16
 """Limit of open files if the system has none."""
 RESERVED_FILES = 64

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from elman.errors import OptionError
 
-__all__ = ["LOOPBACK_NAMES", "Settings", "bracketed", "is_any", "is_loopback"]
-
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?")
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:\d{1,5})?")
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")

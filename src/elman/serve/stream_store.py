@@ -17,8 +17,6 @@ from elman.serve.batcher import Batcher, StreamReply, StreamRequest, StreamStart
 from elman.serve.http_errors import BusyError, NotFoundError
 from elman.text.vocabulary import TextCodec
 
-__all__ = ["StreamStore"]
-
 MIN_SWEEP_SECONDS = 1.0
 """Time between two searches for idle streams."""
 LONG_INPUT_CHARACTERS = 2_000

@@ -20,8 +20,6 @@ from typing import TypeVar
 from elman.engine.pauses import paced
 from elman.serve.http_errors import BusyError
 
-__all__ = ["WorkerThreads"]
-
 T = TypeVar("T")
 SEND_EVERY_SECONDS = 0.02
 """Items that a computation yields within this time are sent together."""

@@ -15,8 +15,6 @@ from elman.serve.server import bind_socket, page_url, uvicorn_config
 from elman.serve.settings import Settings
 from elman.serve.training_runs import modified_at, runs_router
 
-__all__ = ["TrainingPage"]
-
 OPEN_SECONDS = 5.0
 """A page that sent a request within this time is still open: it sends one every second."""
 LAST_SECONDS = 2.5

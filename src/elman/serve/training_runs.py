@@ -16,23 +16,11 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from elman.draw import figures
+from elman.draw import charts
 from elman.errors import DataError
 from elman.inspect.json_values import finite_or_none
 from elman.serve.http_errors import NotFoundError
 from elman.serve.json_route import JsonRoute
-
-__all__ = [
-    "Journal",
-    "Run",
-    "RunEvent",
-    "RunEvents",
-    "RunFolder",
-    "RunList",
-    "RunQuery",
-    "modified_at",
-    "runs_router",
-]
 
 SUFFIX = ".run.jsonl"
 MAX_RUNS = 200
@@ -193,7 +181,7 @@ class Journal:
         """Return the loss curves of `events` as SVG; draw them again only for a new event or width."""
         last = events[-1] if events else None
         if self._curves is None or self._curves[0] is not last or self._curves[1] != width:
-            svg = figures.curves(*_curves(events), width=width, standalone=False)
+            svg = charts.curves(*_curves(events), width=width, standalone=False)
             self._curves = last, width, svg
         return self._curves[2]
 

@@ -9,8 +9,6 @@ import numpy as np
 
 from elman.tables.dates import looks_like_date
 
-__all__ = ["ColumnKinds"]
-
 _MIN_ROWS_PER_VALUE = 2
 
 

@@ -29,21 +29,6 @@ import numpy as np
 
 from elman.errors import DataError, printable
 
-__all__ = [
-    "MISSING",
-    "column_of",
-    "is_missing",
-    "is_number",
-    "may_be_number",
-    "numbers_of",
-    "objects",
-    "of_series",
-    "quoted",
-    "row_name",
-    "several",
-    "utc_stamps",
-]
-
 MISSING = frozenset(("", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "-", ".", "?"))
 _TEXTS = frozenset((str, type(None)))
 _BOOLEANS = {"true", "false"}

@@ -25,8 +25,6 @@ import numpy as np
 from elman.errors import DataError
 from elman.tables.columns import MISSING, objects, row_name, utc_stamps
 
-__all__ = ["form_note", "join_clock", "looks_like_date", "parse_times"]
-
 _ISO = re.compile(r"(\d{4})([-/])(\d{1,2})(?:\2(\d{1,2})([^\d/].*)?)?")
 _PERIOD = re.compile(r"(\d{4}-\d\d-\d\d)/\d{4}-\d\d-\d\d")
 _QUARTER = re.compile(r"(\d{4})[- /]?Q([1-4])|Q([1-4])[- /]?(\d{4})")

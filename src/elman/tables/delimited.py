@@ -14,8 +14,6 @@ from elman.tables.columns import is_number
 from elman.tables.dates import looks_like_date
 from elman.tables.numerals import is_written_number
 
-__all__ = ["parse_delimited"]
-
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SAMPLE = 1 << 16
 _SAMPLE_ROWS = 50

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["frame", "frame_of"]
-
 
 def frame(columns: Mapping[str, Any]) -> Any:
     """Return columns of one length as a polars data frame, or as a dict if polars is not installed.

@@ -23,8 +23,6 @@ import numpy as np
 from elman.errors import DataError, OptionError, printable
 from elman.tables.columns import MISSING, column_of
 
-__all__ = ["is_written_number", "read_written_numbers"]
-
 _GROUPING = "'’\u00a0\u202f"
 _UNIT = re.compile(
     r"(?P<sign>[+\-−]?)\s*(?P<before>[$€£¥₹]?)\s*"

@@ -23,8 +23,6 @@ from elman.tables.numerals import read_written_numbers
 from elman.text.encodings import first_bytes
 from elman.text.input_files import read_text, rereadable_file
 
-__all__ = ["JSON_LINES", "Table", "build_table", "import_library", "only_counts", "read_table"]
-
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 _PARQUET = b"PAR1"
 MAX_NOTES = 3

@@ -9,8 +9,6 @@ import numpy as np
 
 from elman.errors import ModelFileError
 
-__all__ = ["Scaler"]
-
 
 @dataclass(frozen=True, eq=False)
 class Scaler:

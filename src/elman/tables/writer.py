@@ -18,8 +18,6 @@ from elman.files.atomic import Path, atomic_write
 from elman.tables.columns import column_of
 from elman.tables.reader import JSON_LINES, build_table, import_library
 
-__all__ = ["records", "write_table"]
-
 
 def _plain_values(values: Any) -> list[Any]:
     """Return the values of a column for text and JSON: dates as text, None where missing."""

@@ -10,8 +10,6 @@ from elman.text.input_files import STDIN, input_lines
 from elman.text.labelled_lines import read_lines
 from elman.text.sources import is_path
 
-__all__ = ["argument_lines", "is_file"]
-
 
 def is_file(argument: str) -> bool:
     """Return whether an argument is "-", a file, or looks like the name of a file, rather than a text.

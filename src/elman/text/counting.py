@@ -18,8 +18,6 @@ from elman.text.vocabulary import (
 )
 from elman.text.words import LINE_END, code_points, pieces, tokenise
 
-__all__ = ["TokenCounter", "count_vocabulary"]
-
 _DEFAULT_MAX_VOCABULARY = {"char": 20_000, "word": 50_000}
 _DEFAULT_MIN_COUNT = {"char": 1, "word": 2}
 _MAX_DISTINCT_WORDS = 1_000_000

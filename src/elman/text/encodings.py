@@ -19,16 +19,6 @@ from typing import IO
 
 from elman.errors import DataError, OptionError
 
-__all__ = [
-    "FALLBACK_ENCODING",
-    "Encoding",
-    "decoding_notes",
-    "detect",
-    "first_and_count",
-    "first_bytes",
-    "read_blocks",
-]
-
 FALLBACK_ENCODING = "cp1252"
 """The encoding that is guessed for text that is not UTF-8."""
 

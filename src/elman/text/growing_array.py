@@ -12,8 +12,6 @@ import numpy as np
 
 from elman.errors import OutputError
 
-__all__ = ["IN_MEMORY_CHARACTERS", "GrowingArray"]
-
 IN_MEMORY_CHARACTERS = 32 << 20
 """The arrays of a longer text are kept in a file that is mapped into memory."""
 

@@ -14,15 +14,6 @@ from typing import IO
 from elman.errors import DataError, warn
 from elman.text.encodings import FALLBACK_ENCODING, decoding_notes, detect, read_blocks
 
-__all__ = [
-    "STDIN",
-    "input_lines",
-    "read_text",
-    "rereadable_file",
-    "split_lines",
-    "temporary_copy",
-]
-
 STDIN = "-"
 """The name that stands for standard input in every command and reader."""
 

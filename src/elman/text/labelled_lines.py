@@ -9,8 +9,6 @@ from elman.errors import DataError, warn
 from elman.tables.columns import column_of
 from elman.text.input_files import STDIN, read_text, split_lines
 
-__all__ = ["pair_of", "read_labelled_lines", "read_lines", "read_paired_lines"]
-
 _FASTTEXT_PREFIX = "__label__"
 _MAX_LABEL_CHARACTERS = 40
 _MAX_LABELS = 100

@@ -22,8 +22,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["mask"]
-
 _HEX = "[0-9A-Fa-f]"
 _START = r"(?<![^\W_])"
 _END = r"(?![^\W_])"

@@ -8,8 +8,6 @@ import numpy as np
 
 from elman.errors import ModelFileError
 
-__all__ = ["pack_texts", "unpack_texts"]
-
 
 def pack_texts(name: str, texts: Iterable[str]) -> dict[str, np.ndarray]:
     """Return texts as the arrays ``{name}.bytes`` (UTF-8) and ``{name}.lengths`` (in bytes)."""

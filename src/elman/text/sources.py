@@ -22,16 +22,6 @@ from elman.text.encodings import (
 from elman.text.input_files import STDIN, temporary_copy
 from elman.text.words import LINE_END, code_points
 
-__all__ = [
-    "Document",
-    "LineSelection",
-    "Source",
-    "document_lines",
-    "end_lines",
-    "is_path",
-    "read_sources",
-]
-
 Source: TypeAlias = Union[str, "os.PathLike[str]", Iterable["Source"]]
 
 _BLOCK_CHARACTERS = 1 << 20

@@ -28,20 +28,6 @@ from elman.text.words import (
     tokens_with_spans,
 )
 
-__all__ = [
-    "DOCUMENTS",
-    "END",
-    "LEVELS",
-    "MAX_KNOWN_PIECES",
-    "SPLITS",
-    "UNICODE_SIZE",
-    "UNKNOWN",
-    "TextCodec",
-    "codec_problem",
-    "special_tokens",
-    "unknown_warning",
-]
-
 LEVELS = ("char", "word")
 SPLITS = ("words", "whitespace", "log")
 DOCUMENTS = ("file", "line")

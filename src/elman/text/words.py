@@ -12,23 +12,6 @@ import numpy as np
 
 from elman.text.log_masking import mask
 
-__all__ = [
-    "LINE_END",
-    "MAX_TOKEN_CHARACTERS",
-    "MAX_WORD_CHARACTERS",
-    "UNKNOWN",
-    "UNKNOWN_ID",
-    "blocks_of_whole_words",
-    "code_points",
-    "pieces",
-    "plain_line_ends",
-    "separator",
-    "spans_in_raw_text",
-    "tokenise",
-    "tokens_with_spans",
-    "word_groups",
-]
-
 LINE_END = "\n"
 UNKNOWN = "<unk>"
 UNKNOWN_ID = 0

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["Average"]
-
 
 class Average:
     """The moving average of the parameters: ``mean = decay * mean + (1 - decay) * parameter`` after a step.

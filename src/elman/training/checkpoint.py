@@ -26,8 +26,6 @@ from elman.training.objective import LayerState, Objective
 from elman.training.optimizer import AdamW
 from elman.training.random import Randomness
 
-__all__ = ["Best", "Progress", "Snapshot", "StageResult", "Store", "TrainingState"]
-
 StageResult: TypeAlias = JsonObject
 """Facts that a task keeps of a finished stage, for the stages after it and for the card."""
 

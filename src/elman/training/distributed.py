@@ -20,8 +20,6 @@ from torch import distributed as dist
 from elman.engine import kernel
 from elman.errors import OptionError
 
-__all__ = ["Group", "choose_device", "join"]
-
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 

@@ -29,7 +29,6 @@ except ImportError as error:
         "scikit-learn is not installed", remedy=installing("train")
     ) from error
 
-__all__ = ["Estimator", "Parameters", "needs_torch"]
 
 Self = TypeVar("Self", bound="Estimator")
 

@@ -14,18 +14,6 @@ from rich.text import Text
 
 from elman.training.journal import JsonObject
 
-__all__ = [
-    "describe_installation",
-    "describe_model",
-    "duration",
-    "facts_table",
-    "print_facts",
-    "print_predictions",
-    "size",
-    "visible",
-    "write_text",
-]
-
 
 def visible(text: str) -> str:
     r"""Return `text` with U+FFFD in place of control characters other than line breaks and tabs.

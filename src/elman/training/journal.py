@@ -11,8 +11,6 @@ from typing import Any, TypeAlias
 
 from elman.errors import OutputError
 
-__all__ = ["Event", "Journal", "JsonObject", "Watch"]
-
 JsonObject: TypeAlias = dict[str, Any]
 """An object as `json` reads and writes it."""
 Event: TypeAlias = JsonObject

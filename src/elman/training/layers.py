@@ -10,8 +10,6 @@ from elman import nn
 from elman.cells import find
 from elman.engine.config import ModelConfig
 
-__all__ = ["recurrent"]
-
 
 def recurrent(
     config: ModelConfig,

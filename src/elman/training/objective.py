@@ -14,8 +14,6 @@ from torch import Tensor
 
 from elman.training.journal import JsonObject
 
-__all__ = ["LayerState", "Measure", "Objective", "Trainable"]
-
 # One layer's states as the torch modules take them: [1, B, H], a pair of them for the LSTM.
 LayerState: TypeAlias = "Tensor | tuple[Tensor, Tensor]"
 

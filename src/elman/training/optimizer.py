@@ -16,8 +16,6 @@ from torch.optim.optimizer import ParamsT
 from elman.engine import kernel as native
 from elman.nn import autograd
 
-__all__ = ["AdamW"]
-
 
 class AdamW(torch.optim.AdamW):
     """``torch.optim.AdamW`` with the same state, and `clipped_step` beside its `step`.

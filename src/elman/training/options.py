@@ -13,8 +13,6 @@ from typing import Any, TypedDict, TypeVar, Unpack, get_args, get_type_hints
 
 from elman.errors import OptionError
 
-__all__ = ["Limits", "Options", "members_of", "network", "reading", "seconds", "training"]
-
 T = TypeVar("T")
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}

@@ -14,8 +14,6 @@ from elman.errors import OutputError
 from elman.files.model import Model, check_output
 from elman.training.journal import Event, Journal, Watch
 
-__all__ = ["Output", "opened"]
-
 
 class Output:
     """Passes the events of a run on to its watcher and its journal, and writes its model.

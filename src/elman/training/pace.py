@@ -19,8 +19,6 @@ from elman.training.checkpoint import Progress
 from elman.training.objective import Objective
 from elman.training.plan import Schedule
 
-__all__ = ["COOLING", "BudgetPace", "OpenPace", "Pace", "cosine", "pace_of", "trapezoid"]
-
 COOLING = 0.2
 """Share of the run's steps over which the learning rate of an open run falls to zero."""
 WARM_UP_STEPS = 1000

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from elman.training.options import seconds
 from elman.training.recurrent_options import RecurrentOptions
 
-__all__ = ["Schedule", "is_unlimited", "schedule"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:

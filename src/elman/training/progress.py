@@ -15,8 +15,6 @@ from rich.text import Text
 from elman.training.formatting import duration, facts_table, size, visible
 from elman.training.task_display import Facts, TaskDisplay, count
 
-__all__ = ["TrainingDisplay"]
-
 PLAIN_LINE_EVERY_SECONDS = 15.0
 """Time between two progress lines where the output is not a terminal."""
 MAX_SAMPLE_LINES = 8

@@ -14,8 +14,6 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["Drawing", "Dropout", "Randomness"]
-
 _DRAWS = {torch.Tensor.uniform_, torch.Tensor.normal_}
 
 

@@ -23,8 +23,6 @@ from elman.training.plan import Schedule
 from elman.training.random import Randomness
 from elman.training.recurrent_options import RecurrentOptions
 
-__all__ = ["Recipe"]
-
 ObjectiveT = TypeVar("ObjectiveT", bound=Objective)
 
 

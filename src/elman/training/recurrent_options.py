@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from elman.errors import OptionError
 from elman.training.options import Options, network, seconds, training
 
-__all__ = ["CellName", "RecurrentOptions"]
-
 CellName: TypeAlias = Literal["rnn", "gru", "lstm", "mingru"]
 """The names of the cells, repeated here because ``elman --help`` reads the options without numpy."""
 

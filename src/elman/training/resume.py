@@ -15,8 +15,6 @@ from elman.training.journal import JsonObject
 from elman.training.objective import Objective
 from elman.training.recipe import Recipe
 
-__all__ = ["finished_model", "identity_of", "is_unfinished"]
-
 ObjectiveT = TypeVar("ObjectiveT", bound=Objective)
 
 

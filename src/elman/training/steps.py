@@ -11,8 +11,6 @@ import torch
 from elman.training.checkpoint import Progress
 from elman.training.journal import Watch
 
-__all__ = ["SpeedReport", "Step", "find_culprit"]
-
 REPORT_EVERY_SECONDS = 0.25
 
 

@@ -9,8 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-__all__ = ["Facts", "Line", "TaskDisplay", "count", "network_fact", "span"]
-
 Facts: TypeAlias = Mapping[str, Any]
 """An event of the trainer, a card, or an object in either."""
 

@@ -43,8 +43,6 @@ from elman.training.resume import finished_model, identity_of, is_unfinished
 from elman.training.signals import stop_requests
 from elman.training.steps import SpeedReport, Step, find_culprit
 
-__all__ = ["Outcome", "Trainer", "train"]
-
 ObjectiveT = TypeVar("ObjectiveT", bound=Objective)
 
 SNAPSHOT_EVERY_STEPS = 20
