@@ -15,6 +15,7 @@ from elman.language.batches import (
     Chunk,
     Documents,
     Lanes,
+    Tokens,
     batches_for,
     evaluation_chunks,
     shard,
@@ -84,7 +85,7 @@ def is_tail(short: list[int], long: list[int]) -> bool:
 @given(sizes, st.integers(1, 5), st.integers(1, 9), st.integers(0, 99), st.integers(0, 9))
 def test_lanes_predict_every_target_once(lengths, batch_size, length, seed, number):
     ids, starts = files(lengths)
-    lanes = Lanes(ids, starts, batch_size, length, seed)
+    lanes = Lanes(Tokens(ids, starts), batch_size, length, seed)
     found = sorted(read(epoch(lanes, number)), key=lambda pair: pair[1])
     expected = whole(ids, starts, None)
     assert [target for _, target in found] == [target for _, target in expected]
@@ -97,7 +98,7 @@ def test_lanes_predict_every_target_once(lengths, batch_size, length, seed, numb
 @given(sizes, st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
 def test_lanes_are_fresh_only_at_the_start_of_a_run(lengths, batch_size, length, seed):
     ids, starts = files(lengths)
-    lanes = Lanes(ids, starts, batch_size, length, seed)
+    lanes = Lanes(Tokens(ids, starts), batch_size, length, seed)
     fresh = 0
     for chunk in epoch(lanes, 0):
         busy = (chunk.targets != IGNORE).any(axis=0)
@@ -109,7 +110,7 @@ def test_lanes_are_fresh_only_at_the_start_of_a_run(lengths, batch_size, length,
 
 def test_lanes_cut_the_stream_into_equal_parts_that_carry_their_state():
     ids, starts = files([1000])
-    lanes = Lanes(ids, starts, 4, 10, seed=3)
+    lanes = Lanes(Tokens(ids, starts), 4, 10, seed=3)
     chunks = epoch(lanes, 0)
     assert len(chunks) in (25, 26)  # one more where a lane runs over the end of the stream
     inner = [chunk for chunk in chunks[1:] if not chunk.fresh.all()]
@@ -121,7 +122,7 @@ def test_lanes_cut_the_stream_into_equal_parts_that_carry_their_state():
 def test_lanes_are_cut_at_other_tokens_in_each_epoch_and_for_each_seed():
     ids, starts = files([1000])
     begins = {
-        (seed, number): tuple(Lanes(ids, starts, 4, 10, seed).chunk(number, 0).inputs[0])
+        (seed, number): tuple(Lanes(Tokens(ids, starts), 4, 10, seed).chunk(number, 0).inputs[0])
         for seed in range(3)
         for number in range(5)
     }
@@ -130,17 +131,17 @@ def test_lanes_are_cut_at_other_tokens_in_each_epoch_and_for_each_seed():
 
 def test_a_short_text_takes_fewer_lanes():
     ids, starts = files([21])
-    assert Lanes(ids, starts, 32, 5, 0).batch_size == 4
-    assert Lanes(ids, starts, 32, 50, 0).batch_size == 1
-    assert Documents(ids, starts, 32, 50, 0).batch_size == 1
-    assert Lanes(ids, starts, 32, 5, 0).chunk(0, 0).inputs.shape[1] == 4
+    assert Lanes(Tokens(ids, starts), 32, 5, 0).batch_size == 4
+    assert Lanes(Tokens(ids, starts), 32, 50, 0).batch_size == 1
+    assert Documents(Tokens(ids, starts), 32, 50, 0).batch_size == 1
+    assert Lanes(Tokens(ids, starts), 32, 5, 0).chunk(0, 0).inputs.shape[1] == 4
 
 
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
 def test_documents_predict_every_target_once_from_its_start(lengths, line, batch, length, seed):
     end_id = END if line else None
     ids, starts = (lines if line else files)(lengths)
-    documents = Documents(ids, starts, batch, length, seed, end_id)
+    documents = Documents(Tokens(ids, starts, end_id), batch, length, seed)
     # 40 tokens are at most 32 chunks unless a chunk has one step.
     if length > 1:
         assert sorted(read(epoch(documents, 1))) == sorted(whole(ids, starts, end_id))
@@ -148,7 +149,7 @@ def test_documents_predict_every_target_once_from_its_start(lengths, line, batch
 
 def test_a_long_document_is_read_in_sections_each_from_state_zero():
     ids, starts = files([3, 32 * 4 * 3 + 1, 9])
-    documents = Documents(ids, starts, 8, 4, seed=0)
+    documents = Documents(Tokens(ids, starts), 8, 4, seed=0)
     assert documents.chunks(0) <= 32
     found = sorted(read(epoch(documents, 0)), key=lambda pair: pair[1])
     expected = whole(ids, starts, None)
@@ -160,7 +161,7 @@ def test_a_long_document_is_read_in_sections_each_from_state_zero():
 def test_documents_are_shuffled_with_little_padding():
     lengths = np.random.default_rng(0).integers(1, 60, 5000).tolist()
     ids, starts = lines(lengths)
-    documents = Documents(ids, starts, 32, 64, seed=0, end_id=END)
+    documents = Documents(Tokens(ids, starts, END), 32, 64, seed=0)
     chunks = epoch(documents, 0)
     steps = sum(chunk.inputs.size for chunk in chunks)
     assert sum(chunk.predicted for chunk in chunks) > 0.9 * steps
@@ -173,7 +174,7 @@ def test_documents_are_shuffled_with_little_padding():
 
 def test_each_epoch_combines_other_documents():
     ids, starts = lines([3] * 64)
-    documents = Documents(ids, starts, 8, 16, seed=0, end_id=END)
+    documents = Documents(Tokens(ids, starts, END), 8, 16, seed=0)
     neighbours = [
         {frozenset(chunk.targets[0].tolist()) for chunk in epoch(documents, number)}
         for number in range(3)
@@ -186,7 +187,9 @@ def test_each_epoch_combines_other_documents():
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9))
 def test_padding_has_token_zero(lengths, line, batch, length):
     ids, starts = (lines if line else files)(lengths)
-    for chunk in epoch(batches_for(ids, starts, END if line else None, batch, length, 0), 0):
+    for chunk in epoch(
+        batches_for(Tokens(ids, starts, END if line else None), batch, length, 0), 0
+    ):
         assert ((chunk.inputs == 0) == (chunk.targets == IGNORE)).all()
 
 
@@ -203,7 +206,7 @@ def same(a: Chunk, b: Chunk) -> bool:
 def test_chunks_can_be_made_repeatedly_in_any_order(lengths, line, batch, length, random):
     def make() -> Batches:
         ids, starts = (lines if line else files)(lengths)
-        return batches_for(ids, starts, END if line else None, batch, length, seed=5)
+        return batches_for(Tokens(ids, starts, END if line else None), batch, length, seed=5)
 
     batches = make()
     straight = {(e, i): batches.chunk(e, i) for e in range(3) for i in range(batches.chunks(e))}
@@ -213,12 +216,12 @@ def test_chunks_can_be_made_repeatedly_in_any_order(lengths, line, batch, length
     assert all(same(again.chunk(*place), straight[place]) for place in places)
 
 
-def test_a_chunk_reads_only_its_own_tokens(tmp_path: Path):
+def test_a_chunk_reads_only_its_own_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ids, starts = files([5000])
     path = tmp_path / "ids.bin"
     ids.astype(np.uint16).tofile(path)
-    mapped = Lanes(np.memmap(path, dtype=np.uint16, mode="r"), starts, 4, 16, 1)
-    plain = Lanes(ids, starts, 4, 16, 1)
+    mapped = Lanes(Tokens(np.memmap(path, dtype=np.uint16, mode="r"), starts), 4, 16, 1)
+    plain = Lanes(Tokens(ids, starts), 4, 16, 1)
     assert all(same(plain.chunk(0, index), mapped.chunk(0, index)) for index in range(5))
 
     asked: list[int] = []
@@ -231,16 +234,16 @@ def test_a_chunk_reads_only_its_own_tokens(tmp_path: Path):
             asked.append(places.size)
             return ids[places]
 
-    object.__setattr__(plain._text, "ids", Recorder())
+    monkeypatch.setattr(plain._text, "ids", Recorder())
     plain.chunk(0, 7)
     assert asked == [17 * 4]
 
 
 def test_batches_for_uses_lanes_only_if_documents_fill_them():
-    assert isinstance(batches_for(*files([500, 700]), None, 4, 16, 0), Lanes)
-    assert isinstance(batches_for(*files([3]), None, 4, 16, 0), Lanes)
-    assert isinstance(batches_for(*files([5] * 100), None, 4, 16, 0), Documents)
-    assert isinstance(batches_for(*lines([500, 700]), END, 4, 16, 0), Documents)
+    assert isinstance(batches_for(Tokens(*files([500, 700]), None), 4, 16, 0), Lanes)
+    assert isinstance(batches_for(Tokens(*files([3]), None), 4, 16, 0), Lanes)
+    assert isinstance(batches_for(Tokens(*files([5] * 100), None), 4, 16, 0), Documents)
+    assert isinstance(batches_for(Tokens(*lines([500, 700]), END), 4, 16, 0), Documents)
 
 
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9))
@@ -248,7 +251,7 @@ def test_with_one_lane_evaluation_does_not_cut_documents(lengths, line, warm_up,
     end_id = END if line else None
     ids, starts = (lines if line else files)(lengths)
     chunks = evaluation_chunks(
-        ids, starts, end_id, lanes=1, warm_up=warm_up, sequence_length=length
+        Tokens(ids, starts, end_id), lanes=1, warm_up=warm_up, sequence_length=length
     )
     assert sorted(read(chunks)) == sorted(whole(ids, starts, end_id))
 
@@ -258,7 +261,7 @@ def test_evaluation_predicts_every_target_once(lengths, line, lanes, warm_up, le
     end_id = END if line else None
     ids, starts = (lines if line else files)(lengths)
     chunks = evaluation_chunks(
-        ids, starts, end_id, lanes=lanes, warm_up=warm_up, sequence_length=length
+        Tokens(ids, starts, end_id), lanes=lanes, warm_up=warm_up, sequence_length=length
     )
     # The token before a target and the target tell its place in either kind of stream.
     predictions = read(chunks)
@@ -274,25 +277,25 @@ def test_evaluation_predicts_every_target_once(lengths, line, lanes, warm_up, le
 
 def test_evaluation_cuts_a_long_document_into_equal_parts():
     ids, starts = files([8001])
-    chunks = list(evaluation_chunks(ids, starts, None, lanes=4, warm_up=500, sequence_length=250))
+    chunks = list(evaluation_chunks(Tokens(ids, starts), lanes=4, warm_up=500, sequence_length=250))
     assert all(chunk.inputs.shape[1] == 4 for chunk in chunks)
     assert len(chunks) == (2000 + 500) / 250
     assert sum(chunk.predicted for chunk in chunks) == 8000
     # A document below 4 warm-ups is one exact stream.
     ids, starts = files([2000])
-    found = read(evaluation_chunks(ids, starts, None, lanes=4, warm_up=500))
+    found = read(evaluation_chunks(Tokens(ids, starts), lanes=4, warm_up=500))
     assert max(len(seen) for seen, _ in found) == 1999
 
 
 def test_evaluation_checks_its_arguments_before_the_first_chunk():
     with pytest.raises(DataError, match="nothing to predict"):
-        evaluation_chunks(np.array([2]), [0], None)
+        evaluation_chunks(Tokens(np.array([2]), [0]))
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_shards_are_fixed_lanes_that_cover_the_chunk(world_size):
     ids, starts = files([500])
-    chunk = Lanes(ids, starts, 5, 16, 0).chunk(0, 2)
+    chunk = Lanes(Tokens(ids, starts), 5, 16, 0).chunk(0, 2)
     parts = [shard(chunk, rank, world_size) for rank in range(world_size)]
     assert np.array_equal(np.concatenate([p.inputs for p in parts], axis=1), chunk.inputs)
     assert np.array_equal(np.concatenate([p.targets for p in parts], axis=1), chunk.targets)
@@ -306,34 +309,34 @@ def test_a_number_that_is_not_whole_is_one_clear_error(value):
     ids, starts = files([30])
     for name in ("lanes", "warm_up", "sequence_length"):
         with pytest.raises(OptionError, match=f"^{name}: .*expected a whole number from") as caught:
-            evaluation_chunks(ids, starts, None, **{name: value})
+            evaluation_chunks(Tokens(ids, starts), **{name: value})
         assert "\n" not in str(caught.value)
     for place, name in enumerate(("batch_size", "sequence_length", "seed")):
         numbers = [4, 5, 0]
         numbers[place] = value
         for make in (Lanes, Documents):
             with pytest.raises(OptionError, match=f"^{name}: .*expected a whole number from"):
-                make(ids, starts, *numbers)
+                make(Tokens(ids, starts), *numbers)
 
 
 def test_bad_input_is_refused():
     ids, starts = files([30])
     with pytest.raises(OptionError, match="batch_size: got 0"):
-        Lanes(ids, starts, 0, 5, 0)
+        Lanes(Tokens(ids, starts), 0, 5, 0)
     with pytest.raises(OptionError, match="sequence_length"):
-        Documents(ids, starts, 4, 0, 0)
+        Documents(Tokens(ids, starts), 4, 0, 0)
     with pytest.raises(OptionError, match="seed"):
-        Lanes(ids, starts, 4, 5, -1)
+        Lanes(Tokens(ids, starts), 4, 5, -1)
     with pytest.raises(OptionError, match="sequence_length"):
-        batches_for(ids, starts, None, 4, 0, 0)
+        batches_for(Tokens(ids, starts, None), 4, 0, 0)
     with pytest.raises(ShapeError, match="ids"):
-        Lanes(ids[None], starts, 4, 5, 0)
+        Tokens(ids[None], starts)
     for wrong in ([1], [0, 31], [0, 9, 5], []):
         with pytest.raises(ShapeError, match="starts"):
-            Lanes(ids, wrong, 4, 5, 0)
+            Tokens(ids, wrong)
     with pytest.raises(DataError, match="nothing to predict"):
-        Documents(ids[:2], [0, 1], 4, 5, 0)
+        Documents(Tokens(ids[:2], [0, 1]), 4, 5, 0)
     with pytest.raises(OptionError, match="fewer lanes"):
-        shard(Lanes(ids, starts, 2, 5, 0).chunk(0, 0), 0, 3)
+        shard(Lanes(Tokens(ids, starts), 2, 5, 0).chunk(0, 0), 0, 3)
     with pytest.raises(IndexError):
-        Lanes(ids, starts, 2, 5, 0).chunk(0, 10**6)
+        Lanes(Tokens(ids, starts), 2, 5, 0).chunk(0, 10**6)

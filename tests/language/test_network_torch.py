@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from elman.files.model import Model
-from elman.language.batches import IGNORE, evaluation_chunks
+from elman.language.batches import IGNORE, Tokens, evaluation_chunks
 from elman.language.config import NetworkConfig
 from elman.language.network_torch import Network
 from elman.language.train import held_out_loss
@@ -58,7 +58,7 @@ def test_training_and_prediction_networks_agree(
     network, model = build(cell, activation, tied=tied, residual=residual)
     text = "".join(np.random.default_rng(0).choice(list("abcdefgh \n"), 300))
     ids = model.codec.encode(text)
-    chunks = evaluation_chunks(ids, np.array([0]), None, lanes=1, sequence_length=33)
+    chunks = evaluation_chunks(Tokens(ids, np.array([0])), lanes=1, sequence_length=33)
     expected = held_out_loss(network, chunks)
     found = open_model(model).evaluate(text, lanes=1).loss
     assert found == pytest.approx(expected, abs=TOLERANCE)

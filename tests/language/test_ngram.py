@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.errors import DataError, OptionError
-from elman.language.batches import evaluation_chunks
+from elman.language.batches import Tokens, evaluation_chunks
 from elman.language.ngram import ngram_loss, ngram_probabilities
 
 END = 1
@@ -19,10 +19,10 @@ ROUNDING = 1e-13
 documents = st.lists(st.lists(st.integers(2, V - 1), min_size=1, max_size=12), min_size=1)
 
 
-def joined(texts: list[list[int]], line: bool) -> tuple[np.ndarray, np.ndarray]:
+def joined(texts: list[list[int]], line: bool) -> Tokens:
     texts = [[*text, END] for text in texts] if line else texts
     starts = np.cumsum([0, *map(len, texts)])[:-1]
-    return np.concatenate(texts).astype(np.uint8), starts
+    return Tokens(np.concatenate(texts).astype(np.uint8), starts, END if line else None)
 
 
 class Naive:
@@ -75,8 +75,7 @@ def test_probabilities_equal_kneser_ney_by_definition(train, held, line):
     if not line:
         train, held = [[2, 3, *text] for text in train], [[2, 3, *text] for text in held]
     naive = Naive(train, line, 4)
-    end_id = END if line else None
-    orders = ngram_probabilities(joined(train, line), joined(held, line), V, end_id, 4)
+    orders = ngram_probabilities(joined(train, line), joined(held, line), V, 4)
     for order, probabilities in enumerate(orders, 1):
         expected = [
             naive.predict(text, place, order)
@@ -89,11 +88,10 @@ def test_probabilities_equal_kneser_ney_by_definition(train, held, line):
 @given(documents, st.lists(st.integers(0, V - 1), min_size=1, max_size=6), st.booleans())
 def test_probabilities_over_the_vocabulary_sum_to_one(train, context, line):
     train = train if line else [[2, 3, *text] for text in train]
-    ids, starts = joined(train, line)
     held = np.array([[*context, token, END] for token in range(V)])
     begins = np.arange(V) * held.shape[1]
-    end_id = END if line else None
-    for probabilities in ngram_probabilities((ids, starts), (held.ravel(), begins), V, end_id, 5):
+    text = Tokens(held.ravel(), begins, END if line else None)
+    for probabilities in ngram_probabilities(joined(train, line), text, V, 5):
         wanted = probabilities.reshape(V, -1)[:, -2]
         assert (wanted > 0).all()
         assert wanted.sum() == pytest.approx(1, rel=ROUNDING)
@@ -103,7 +101,7 @@ def test_a_hand_counted_bigram():
     # "2 3 2 3 2" after its first token: 3 2 3 2. Bigrams 23, 32, each twice: no count is one, so
     # the discount is a half. Unigram by left neighbours: 3 and 2 one each.
     (_, bigram) = ngram_probabilities(
-        (np.array([2, 3, 2, 3, 2]), [0]), (np.array([2, 3]), [0]), 4, None, 2
+        Tokens(np.array([2, 3, 2, 3, 2]), [0]), Tokens(np.array([2, 3]), [0]), 4, 2
     )
     unigram = (1 - 0.5) / 2 + 0.5 * 2 / 2 / 4
     assert bigram.tolist() == [pytest.approx((2 - 0.5) / 2 + 0.5 / 2 * unigram, rel=ROUNDING)]
@@ -113,11 +111,10 @@ def test_a_hand_counted_bigram():
 def test_predictions_are_those_of_evaluation_chunks(line):
     draw = np.random.default_rng(0)
     texts = [draw.integers(2, V, draw.integers(2, 30)).tolist() for _ in range(20)]
-    ids, starts = joined(texts, line)
-    end_id = END if line else None
-    best = ngram_loss((ids, starts), (ids, starts), V, end_id, 3)
-    assert best.predicted == sum(c.predicted for c in evaluation_chunks(ids, starts, end_id))
-    assert best.tokens_counted == len(ids)
+    text = joined(texts, line)
+    best = ngram_loss(text, text, V, 3)
+    assert best.predicted == sum(c.predicted for c in evaluation_chunks(text))
+    assert best.tokens_counted == len(text.ids)
 
 
 def test_the_loss_is_the_one_of_the_best_order():
@@ -127,7 +124,7 @@ def test_the_loss_is_the_one_of_the_best_order():
     for _ in range(20_000):
         chain.append(int(draw.choice(3, p=transition[chain[-1]])))
     ids = np.array(chain)
-    best = ngram_loss((ids[:15_000], [0]), (ids[15_000:], [0]), 3, None, 4)
+    best = ngram_loss(Tokens(ids[:15_000], [0]), Tokens(ids[15_000:], [0]), 3, 4)
     entropy = -(0.9 * np.log(0.9) + 0.1 * np.log(0.1))
     assert best.order == 2
     assert best.loss == min(best.losses) == best.losses[1]
@@ -139,9 +136,9 @@ def test_the_loss_is_the_one_of_the_best_order():
 def test_a_long_text_is_counted_at_its_end_and_predicted_at_its_beginning():
     old, new = np.full(600, 2), np.tile([3, 4], 200)
     train, held = np.concatenate([old, new]), np.concatenate([new[:100], old])
-    best = ngram_loss((train, [0, 300, 700]), (held, [0]), V, None, 2, limit=400)
+    best = ngram_loss(Tokens(train, [0, 300, 700]), Tokens(held, [0]), V, 2, limit=400)
     assert (best.tokens_counted, best.predicted) == (400, 99)
-    same = ngram_loss((new, [0, 100]), (new[:100], [0]), V, None, 2)
+    same = ngram_loss(Tokens(new, [0, 100]), Tokens(new[:100], [0]), V, 2)
     assert best.losses == same.losses
     # The vocabulary's other tokens keep a little, as in any proper distribution.
     assert best.loss < 0.02
@@ -151,11 +148,11 @@ def test_bad_input_is_refused():
     ids = np.array([2, 3, 2])
     for order in (0, 2.5, True):
         with pytest.raises(OptionError, match="max_order"):
-            ngram_loss((ids, [0]), (ids, [0]), V, None, order)
+            ngram_loss(Tokens(ids, [0]), Tokens(ids, [0]), V, order)
     with pytest.raises(DataError, match="nothing to predict"):
-        ngram_loss((ids, [0]), (ids, [0, 1, 2]), V, None, 2)
+        ngram_loss(Tokens(ids, [0]), Tokens(ids, [0, 1, 2]), V, 2)
     with pytest.raises(DataError, match="nothing to predict"):
-        ngram_loss((ids, [0, 1, 2]), (ids, [0]), V, None, 2)
+        ngram_loss(Tokens(ids, [0, 1, 2]), Tokens(ids, [0]), V, 2)
 
 
 @pytest.mark.parametrize("end_id", [None, 1])
@@ -164,8 +161,14 @@ def test_the_order_is_chosen_on_one_text_and_measured_on_another(end_id: int | N
     train = np.tile([2, 3, 4, 2, 4, 3, 1], 40)
     chosen, held = np.tile([2, 3, 4, 2, 4, 3, 1], 3), draw.integers(2, 5, 60)
     starts, of_chosen = np.arange(0, len(train), 7), np.arange(0, len(chosen), 7)
-    best = ngram_loss((train, starts), (held, [0]), V, end_id, 3, choosing=(chosen, of_chosen))
-    alone = ngram_loss((train, starts), (held, [0]), V, end_id, 3)
+    best = ngram_loss(
+        Tokens(train, starts, end_id),
+        Tokens(held, [0], end_id),
+        V,
+        3,
+        choosing=Tokens(chosen, of_chosen, end_id),
+    )
+    alone = ngram_loss(Tokens(train, starts, end_id), Tokens(held, [0], end_id), V, 3)
     assert (best.order, alone.order) == (3, 1)
     assert best.losses == pytest.approx(alone.losses)
     assert best.loss == best.losses[2] == pytest.approx(best.token_losses.mean())

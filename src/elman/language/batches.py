@@ -12,6 +12,7 @@ gathers its tokens from the ids, which may be mapped from a file; no array here 
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,36 +47,48 @@ class Chunk:
     """Token ids ``[T, B]``; 0 in padding."""
     targets: Places
     """Token ids ``[T, B]``, or `IGNORE`."""
+    indices: Places
+    """``[T, B]``: the index of each target in the text."""
     fresh: Mask
     """``[B]``: whether the lane starts the chunk from state zero."""
-    predicted: int
-    """Number of targets that are not `IGNORE`."""
+
+    @functools.cached_property
+    def is_target(self) -> Mask:
+        """Which targets ``[T, B]`` are predicted."""
+        return np.not_equal(self.targets, IGNORE)
+
+    @functools.cached_property
+    def predicted(self) -> int:
+        """Number of targets that are not `IGNORE`."""
+        return int(np.count_nonzero(self.is_target))
 
 
-@dataclass(frozen=True, eq=False)
-class _Text:
-    """The tokens of a text and the indices at which its documents start."""
+@dataclass(eq=False)
+class Tokens:
+    """The tokens of a text, and where its documents start."""
 
     ids: Ids
+    """``[N]``: all tokens in a row; where documents are lines, `end_id` follows each line."""
     starts: Places
-    end_id: int | None
+    """``[D]``: the index of each document's first token."""
+    end_id: int | None = None
+    """The token that ends every document, or None."""
 
-    @classmethod
-    def of(cls, ids: Ids, starts: npt.ArrayLike, end_id: int | None) -> _Text:
+    def __post_init__(self) -> None:
         # asarray makes a plain view, because indexing a np.memmap takes microseconds longer each time.
-        ids, begins = np.asarray(ids), np.asarray(starts, dtype=np.int64)
-        check(ids, "N", "ids")
-        check(begins, "D", "starts")
-        rising = len(begins) > 0 and begins[0] == 0 and bool((begins[1:] >= begins[:-1]).all())
-        if not rising or begins[-1] > len(ids):
-            expected = f"rising places, the first 0, the last at most {len(ids)}"
+        self.ids, starts = np.asarray(self.ids), np.asarray(self.starts, dtype=np.int64)
+        check(self.ids, "N", "ids")
+        check(starts, "D", "starts")
+        rising = len(starts) > 0 and starts[0] == 0 and bool((starts[1:] >= starts[:-1]).all())
+        if not rising or starts[-1] > len(self.ids):
+            expected = f"rising indices, the first 0, the last at most {len(self.ids)}"
             raise ShapeError("starts do not cut ids into documents", expected=expected)
-        return cls(ids, begins[: np.searchsorted(begins, len(ids))], end_id)
+        self.starts = starts[: np.searchsorted(starts, len(self.ids))]
 
-    def begins(self, places: Places) -> Mask:
-        """Return which of `places` (indices of tokens) are the first token of a document."""
-        nearest = np.searchsorted(self.starts, places, "right") - 1
-        return np.equal(self.starts[nearest], places)
+    def is_start(self, indices: Places) -> Mask:
+        """Return which of the tokens with these indices are the first of a document."""
+        nearest = np.searchsorted(self.starts, indices, "right") - 1
+        return np.equal(self.starts[nearest], indices)
 
     def runs(self) -> tuple[Places, Places]:
         """Return index of the first target and number of targets, for each document that has a target."""
@@ -87,19 +100,29 @@ class _Text:
             raise DataError("the text has nothing to predict", got=got, expected="two tokens")
         return first[has_target], length[has_target]
 
+    def beginning(self, count: int) -> Tokens:
+        """Return about the first `count` tokens: whole lines, or a cut text if documents are files."""
+        if len(self.ids) <= count:
+            return Tokens(self.ids, self.starts, self.end_id)
+        if self.end_id is None:
+            return Tokens(self.ids[:count], self.starts[self.starts < count - 1])
+        lines = max(1, int(np.searchsorted(self.starts, count, "right")) - 1)
+        end = self.starts[lines] if lines < len(self.starts) else len(self.ids)
+        return Tokens(self.ids[:end], self.starts[:lines], self.end_id)
+
     def chunk(self, first: Places, length: Places, counted: Places, fresh: Mask) -> Chunk:
         """Gather for each lane `length` targets from index `first`; before `counted` they are only read."""
         steps = np.arange(int(length.max()) + 1)[:, None]
         tokens = self.ids[np.clip(first - 1 + steps, 0, len(self.ids) - 1)].astype(np.int64)
-        real = steps[:-1] < length
-        is_target = real & (first + steps[:-1] >= counted)
+        steps, indices = steps[:-1], first + steps[:-1]
+        real = steps < length
         inputs = np.where(real, tokens[:-1], 0)
         if self.end_id is not None:
-            inputs[0, (length > 0) & self.begins(first)] = self.end_id
-        targets = np.where(is_target, tokens[1:], IGNORE)
-        return Chunk(inputs, targets, fresh, int(np.count_nonzero(is_target)))
+            inputs[0, (length > 0) & self.is_start(first)] = self.end_id
+        targets = np.where(real & (indices >= counted), tokens[1:], IGNORE)
+        return Chunk(inputs, targets, indices, fresh)
 
-    def piece(self, run: npt.NDArray[np.int64], index: int, size: int) -> Chunk:
+    def piece(self, run: Places, index: int, size: int) -> Chunk:
         """Return piece `index` of runs that start side by side.
 
         `run` holds the rows `first`, `length` and `counted`, each ``[B]``, as in `chunk`.
@@ -132,33 +155,19 @@ class Batches(ABC):
     """The chunks of every epoch, which can be made in any order.
 
     Args:
-        ids: ``[N]``: the tokens of the text.
-        starts: ``[D]``: the index of each document's first token.
-        batch_size: The number of lanes.
+        text: The tokens of the text.
+        batch_size: The number of lanes; a short text has fewer.
         sequence_length: The maximal number of steps in a chunk.
         seed: The seed of the random order, which also depends on the epoch.
-        end_id: The token that ends every document, or None.
     """
 
-    batch_size: int
-    """Number of lanes in every chunk; a short text has fewer than requested."""
-
-    def __init__(
-        self,
-        ids: Ids,
-        starts: npt.ArrayLike,
-        batch_size: int,
-        sequence_length: int,
-        seed: int,
-        end_id: int | None = None,
-    ) -> None:
-        self._text = _Text.of(ids, starts, end_id)
-        self.batch_size = whole_number("batch_size", batch_size, 1)
+    def __init__(self, text: Tokens, batch_size: int, sequence_length: int, seed: int) -> None:
+        self._text = text
         self._steps = whole_number("sequence_length", sequence_length, 1)
         self._seed = whole_number("seed", seed, 0)
-        self._planned: tuple[int, int, Callable[[int], Chunk]] | None = None
         self._first, self._length = self._runs()
-        self.batch_size = min(batch_size, self._max_lanes())
+        self.batch_size = min(whole_number("batch_size", batch_size, 1), self._max_lanes())
+        self._epoch = functools.lru_cache(1)(self._plan)
 
     def _runs(self) -> tuple[Places, Places]:
         """Return the index of the first target and the number of targets of each run."""
@@ -169,14 +178,11 @@ class Batches(ABC):
         """Return the number of lanes that the text can fill."""
 
     @abstractmethod
-    def _plan(self, draw: np.random.Generator) -> tuple[int, Callable[[int], Chunk]]:
+    def _plan(self, epoch: int) -> tuple[int, Callable[[int], Chunk]]:
         """Return the number of chunks of an epoch, and a function that makes one of them."""
 
-    def _epoch(self, epoch: int) -> tuple[int, Callable[[int], Chunk]]:
-        if self._planned is None or self._planned[0] != epoch:
-            draw = np.random.default_rng([self._seed, epoch])
-            self._planned = (epoch, *self._plan(draw))
-        return self._planned[1:]
+    def _random(self, epoch: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, epoch])
 
     def chunks(self, epoch: int) -> int:
         """Return the number of chunks in `epoch`."""
@@ -197,7 +203,7 @@ class Lanes(Batches):
     lane that reaches the end of the text goes on at its beginning, from state zero as at every start of a
     document. Every target is predicted exactly once in an epoch.
 
-    >>> lanes = Lanes(np.arange(9), [0], batch_size=2, sequence_length=3, seed=0)
+    >>> lanes = Lanes(Tokens(np.arange(9), [0]), batch_size=2, sequence_length=3, seed=0)
     >>> lanes.batch_size, sum(lanes.chunk(0, i).predicted for i in range(lanes.chunks(0)))
     (2, 8)
     """
@@ -205,16 +211,16 @@ class Lanes(Batches):
     def _max_lanes(self) -> int:
         return max(1, int(self._length.sum()) // self._steps)
 
-    def _plan(self, draw: np.random.Generator) -> tuple[int, Callable[[int], Chunk]]:
+    def _plan(self, epoch: int) -> tuple[int, Callable[[int], Chunk]]:
         tokens = len(self._text.ids)
-        offset = draw.integers(tokens)
+        offset = self._random(epoch).integers(tokens)
         bounds = np.arange(self.batch_size) * tokens // self.batch_size
         cuts = np.unique(np.concatenate([self._text.starts, (bounds + offset) % tokens]))
         # Index 0 is the start of a document and so a cut; no run crosses the end of the text.
         ends = np.append(cuts[1:], tokens)
         rotated = (cuts - offset) % tokens
         order = np.argsort(rotated)
-        first = (cuts + self._text.begins(cuts))[order]
+        first = (cuts + self._text.is_start(cuts))[order]
         length = ends[order] - first
         before = np.append(0, np.cumsum(_pieces(length, self._steps)))
         lane = before[np.searchsorted(rotated[order], np.append(bounds, tokens))]
@@ -241,23 +247,21 @@ class Documents(Batches):
     that no lane waits long for another one. The shuffled documents are sorted by length within pools of
     `POOL_BATCHES` batches, so that chunks have little padding.
 
-    >>> documents = Documents(np.array([2, 3, 1, 4, 1]), [0, 3], 2, 8, seed=0, end_id=1)
+    >>> documents = Documents(Tokens(np.array([2, 3, 1, 4, 1]), [0, 3], end_id=1), 2, 8, seed=0)
     >>> documents.chunk(0, 0).inputs.T.tolist(), documents.chunk(0, 0).targets.T.tolist()
     ([[1, 4, 0], [1, 2, 3]], [[4, 1, -100], [2, 3, 1]])
     """
 
     def _runs(self) -> tuple[Places, Places]:
         first, length = self._text.runs()
-        longest = MAX_SECTION_CHUNKS * self._steps
-        if int(length.max()) > longest:
-            run, begin, end = _cut(length, _pieces(length, longest))
-            first, length = first[run] + begin, end - begin
-        return first, length
+        run, begin, end = _cut(length, _pieces(length, MAX_SECTION_CHUNKS * self._steps))
+        return first[run] + begin, end - begin
 
     def _max_lanes(self) -> int:
         return len(self._first)
 
-    def _plan(self, draw: np.random.Generator) -> tuple[int, Callable[[int], Chunk]]:
+    def _plan(self, epoch: int) -> tuple[int, Callable[[int], Chunk]]:
+        draw = self._random(epoch)
         count, width = len(self._first), self.batch_size
         # int32 halves the memory for tens of millions of lines.
         order = np.arange(count).astype(np.int32 if count < 2**31 else np.int64)
@@ -281,30 +285,18 @@ class Documents(Batches):
 
 
 def batches_for(
-    ids: Ids,
-    starts: npt.ArrayLike,
-    end_id: int | None,
-    batch_size: int,
-    sequence_length: int,
-    seed: int,
+    text: Tokens, batch_size: int, sequence_length: int, seed: int
 ) -> Lanes | Documents:
     """Return `Lanes` for long documents, else `Documents`; the arguments are those of `Batches`."""
-    if end_id is None:
-        length = _Text.of(ids, starts, None).runs()[1]
-        steps = int(_pieces(length, whole_number("sequence_length", sequence_length, 1)).sum())
-        if len(length) == 1 or int(length.sum()) >= MIN_FILLED_SHARE * steps * sequence_length:
-            return Lanes(ids, starts, batch_size, sequence_length, seed)
-    return Documents(ids, starts, batch_size, sequence_length, seed, end_id)
+    _, length = text.runs()
+    steps = int(_pieces(length, whole_number("sequence_length", sequence_length, 1)).sum())
+    filled = len(length) == 1 or length.sum() >= MIN_FILLED_SHARE * steps * sequence_length
+    kind = Lanes if filled and text.end_id is None else Documents
+    return kind(text, batch_size, sequence_length, seed)
 
 
 def evaluation_chunks(
-    ids: Ids,
-    starts: npt.ArrayLike,
-    end_id: int | None,
-    *,
-    lanes: int = 32,
-    warm_up: int = 1000,
-    sequence_length: int = 256,
+    text: Tokens, *, lanes: int = 32, warm_up: int = 1000, sequence_length: int = 256
 ) -> Iterator[Chunk]:
     """Return chunks that predict every target exactly once, always in the same order.
 
@@ -312,19 +304,16 @@ def evaluation_chunks(
     document, of at least 4 `warm_up` targets, is cut into parts that are read side by side.
 
     Args:
-        ids: ``[N]``: the tokens of the text.
-        starts: ``[D]``: the index of each document's first token.
-        end_id: The token that ends every document, or None.
+        text: The tokens of the text.
         lanes: The maximal number of parts of a document; 1 reads every document exactly as a stream would.
         warm_up: The number of targets before each part but the first that are read, from state zero, but
             not predicted. A part has at least twice as many targets.
         sequence_length: The maximal number of steps in a chunk.
 
-    >>> chunks = evaluation_chunks(np.arange(9), [0], None, lanes=2, warm_up=2)
+    >>> chunks = evaluation_chunks(Tokens(np.arange(9), [0]), lanes=2, warm_up=2)
     >>> [chunk.targets.T.tolist() for chunk in chunks]
     [[[1, 2, 3, 4, -100, -100], [-100, -100, 5, 6, 7, 8]]]
     """
-    text = _Text.of(ids, starts, end_id)
     whole_number("warm_up", warm_up, 0)
     size = whole_number("sequence_length", sequence_length, 1)
     document, targets = text.runs()
@@ -355,5 +344,8 @@ def shard(chunk: Chunk, rank: int, world_size: int) -> Chunk:
         remedy = f"raise batch_size, give more text, or start fewer than {world_size} processes"
         raise OptionError("fewer lanes than processes", got=lanes, remedy=remedy)
     own = slice(rank * lanes // world_size, (rank + 1) * lanes // world_size)
-    inputs, targets = (np.ascontiguousarray(a[:, own]) for a in (chunk.inputs, chunk.targets))
-    return Chunk(inputs, targets, chunk.fresh[own], int(np.count_nonzero(targets != IGNORE)))
+    inputs, targets, indices = (
+        np.ascontiguousarray(array[:, own])
+        for array in (chunk.inputs, chunk.targets, chunk.indices)
+    )
+    return Chunk(inputs, targets, indices, chunk.fresh[own])

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from elman.errors import DataError
+from elman.language.batches import Tokens
 from elman.text.growing_array import GrowingArray
 from elman.text.sources import Document, Source, read_sources
 from elman.text.vocabulary import TextCodec, unknown_warning
@@ -56,6 +57,11 @@ class Corpus:
     starts: np.ndarray
     """``[D]`` int64: the index in `ids` at which each document starts."""
     facts: CorpusFacts
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens, ready to be cut into chunks; raises ShapeError for an empty text."""
+        return Tokens(self.ids, self.starts, self.codec.end_id)
 
     @property
     def tokens_predicted(self) -> int:

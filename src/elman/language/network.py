@@ -19,7 +19,7 @@ from elman.engine.network import TABLE_LIMIT, NumpyNetwork
 from elman.engine.pauses import one_thread, pause
 from elman.errors import OptionError
 from elman.files.model import Model
-from elman.language.batches import IGNORE, Chunk
+from elman.language.batches import Chunk
 from elman.language.config import NetworkConfig
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID
@@ -298,8 +298,5 @@ class Network:
             if state is None:
                 state = self.initial_state(len(chunk.fresh))
             hidden, state = self.forward(chunk.inputs, state, chunk.fresh)
-            is_target = chunk.targets != IGNORE
-            yield (
-                chunk,
-                self.target_log_probabilities(hidden[is_target], chunk.targets[is_target]),
-            )
+            targets = chunk.targets[chunk.is_target]
+            yield chunk, self.target_log_probabilities(hidden[chunk.is_target], targets)

@@ -18,12 +18,9 @@ import numpy.typing as npt
 
 from elman.engine.shapes import whole_number
 from elman.errors import DataError
+from elman.language.batches import Places, Tokens
 
-Ids = npt.NDArray[np.integer[Any]]
-Places = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
-Tokens = tuple[Ids, npt.ArrayLike]
-"""Token ids ``[N]``, and the index ``[D]`` at which each document starts."""
 
 ABSENT = -1
 
@@ -58,14 +55,13 @@ class _Text:
     before: npt.NDArray[np.int32]
 
     @classmethod
-    def of(cls, text: Tokens, end_id: int | None) -> _Text:
-        ids, starts = text
-        tokens, begins = np.asarray(ids).astype(np.int64), np.asarray(starts, dtype=np.int64)
-        lengths = np.diff(np.append(begins, len(tokens)))
-        before = (np.arange(len(tokens)) - np.repeat(begins, lengths)).astype(np.int32)
-        if end_id is not None:
+    def of(cls, text: Tokens) -> _Text:
+        tokens = text.ids.astype(np.int64)
+        lengths = np.diff(np.append(text.starts, len(tokens)))
+        before = (np.arange(len(tokens)) - np.repeat(text.starts, lengths)).astype(np.int32)
+        if text.end_id is not None:
             # Each line is predicted from the <end> before it; the first line has none, so add one.
-            tokens, before = np.append(end_id, tokens), np.append(np.int32(0), before + 1)
+            tokens, before = np.append(text.end_id, tokens), np.append(np.int32(0), before + 1)
         return cls(tokens, before)
 
     def ends(self, order: int) -> Places:
@@ -104,7 +100,7 @@ class _Order:
 
 
 def ngram_probabilities(
-    train_text: Tokens, held_text: Tokens, vocabulary_size: int, end_id: int | None, max_order: int
+    train_text: Tokens, held_text: Tokens, vocabulary_size: int, max_order: int
 ) -> Iterator[Values]:
     """Yield the probabilities of all predictions of a text, for order 1, 2, ... `max_order`.
 
@@ -114,17 +110,16 @@ def ngram_probabilities(
         train_text: The tokens to count.
         held_text: The tokens to predict.
         vocabulary_size: The number of different tokens.
-        end_id: The token at the end of every document, as in `evaluation_chunks`, or None.
         max_order: The highest order.
 
     Raises:
         DataError: One of the texts has nothing to predict.
 
-    >>> train, held = np.array([1, 2, 1, 2, 1]), np.array([1, 2])
-    >>> [p.round(3).tolist() for p in ngram_probabilities((train, [0]), (held, [0]), 3, None, 2)]
+    >>> train, held = Tokens(np.array([1, 2, 1, 2, 1]), [0]), Tokens(np.array([1, 2]), [0])
+    >>> [p.round(3).tolist() for p in ngram_probabilities(train, held, 3, 2)]
     [[0.458], [0.854]]
     """
-    train, held = _Text.of(train_text, end_id), _Text.of(held_text, end_id)
+    train, held = _Text.of(train_text), _Text.of(held_text)
     places, targets = train.ends(1), held.ends(1)
     if not len(places) or not len(targets):
         raise DataError("the text has nothing to predict", expected="two tokens in a document")
@@ -167,19 +162,16 @@ def _index_of(keys: Places, wanted: Places) -> Places:
     return np.where(keys[nearest] == wanted, nearest, ABSENT)
 
 
-def _section(text: Tokens, begin: int, end: int) -> tuple[Ids, Places]:
+def _section(text: Tokens, begin: int, end: int) -> Tokens:
     """Return tokens `begin` to `end`; a document that this cuts counts as a whole one."""
-    ids, starts = text
-    places = np.asarray(starts, dtype=np.int64)
-    inside = places[(places > begin) & (places < end)] - begin
-    return ids[begin:end], np.append(0, inside)
+    inside = text.starts[(text.starts > begin) & (text.starts < end)] - begin
+    return Tokens(text.ids[begin:end], np.append(0, inside), text.end_id)
 
 
 def ngram_loss(
     train: Tokens,
     held: Tokens,
     vocabulary_size: int,
-    end_id: int | None,
     max_order: int = 5,
     limit: int = 4_000_000,
     choosing: Tokens | None = None,
@@ -190,7 +182,6 @@ def ngram_loss(
         train: The tokens to count; only the last `limit` tokens are used.
         held: The tokens to predict; only the first ``limit // 4`` are used.
         vocabulary_size: As in `ngram_probabilities`.
-        end_id: As in `ngram_probabilities`.
         max_order: The highest order.
         limit: With the default, counting takes at most about 10 seconds and 1 GB.
         choosing: The text on which the order is chosen (default: `held`); limited as `held` is.
@@ -198,39 +189,31 @@ def ngram_loss(
     Raises:
         DataError: One of the texts has nothing to predict.
 
-    >>> text = np.array([1, 2, 3, 1, 2, 4] * 30)
-    >>> best = ngram_loss((text, [0]), (text, [0]), 5, None, max_order=3)
+    >>> text = Tokens(np.array([1, 2, 3, 1, 2, 4] * 30), [0])
+    >>> best = ngram_loss(text, text, 5, max_order=3)
     >>> best.order, round(best.loss, 2), best.predicted
     (3, 0.24, 179)
     """
     whole_number("max_order", max_order, 1)
-    size, max_predicted = len(train[0]), max(2, limit // 4)
-    texts = [
-        _section(text, 0, min(len(text[0]), max_predicted)) for text in (choosing, held) if text
-    ]
-    begins = np.cumsum([0, *(len(ids) for ids, _ in texts)])
-    # Both texts are predicted in one pass, the choosing text first. `first` is the number of its predictions:
-    # without `end_id`, the first token of each document is not predicted.
-    choosing_ids, choosing_starts = texts[0]
-    unpredicted = len(choosing_starts) if end_id is None else 0
-    first = 0 if choosing is None else len(choosing_ids) - unpredicted
-    ids = np.concatenate([ids for ids, _ in texts])
-    starts = np.concatenate(
-        [text_starts + begin for (_, text_starts), begin in zip(texts, begins, strict=False)]
+    size = len(train.ids)
+    counted = _section(train, max(0, size - limit), size)
+    measured, *chosen = (
+        _section(text, 0, min(len(text.ids), max(2, limit // 4)))
+        for text in (held, choosing)
+        if text
     )
+    # Both texts are predicted in one pass, the measured text first.
+    both = measured
+    if chosen:
+        starts = np.append(measured.starts, chosen[0].starts + len(measured.ids))
+        both = Tokens(np.append(measured.ids, chosen[0].ids), starts, measured.end_id)
+    predicted = int(measured.runs()[1].sum())
     orders = [
         -np.log(probability)
-        for probability in ngram_probabilities(
-            _section(train, size - min(size, limit), size),
-            (ids, starts),
-            vocabulary_size,
-            end_id,
-            max_order,
-        )
+        for probability in ngram_probabilities(counted, both, vocabulary_size, max_order)
     ]
-    best = int(np.argmin([float(losses[: first or None].mean()) for losses in orders]))
-    means = tuple(float(losses[first:].mean()) for losses in orders)
-    token_losses = orders[best][first:]
+    best = int(np.argmin([losses[predicted if chosen else 0 :].mean() for losses in orders]))
+    means = tuple(float(losses[:predicted].mean()) for losses in orders)
     return NgramLoss(
-        means[best], best + 1, min(size, limit), len(token_losses), means, token_losses
+        means[best], best + 1, len(counted.ids), predicted, means, orders[best][:predicted]
     )

@@ -17,7 +17,7 @@ from elman.files.model import Model
 from elman.inspect.predictor import InitialWeights, Inspectable, Predictor
 from elman.language.batches import evaluation_chunks
 from elman.language.config import NetworkConfig
-from elman.language.corpus import Corpus, load_corpus
+from elman.language.corpus import load_corpus
 from elman.language.network import Network
 from elman.language.pool import StreamPool
 from elman.language.sampling import GenerationOptions, Predictions
@@ -302,7 +302,11 @@ class LanguagePredictor(Predictor):
         """
         with tempfile.TemporaryDirectory(prefix="elman-") as folder:
             corpus = load_corpus(text, self.model.codec, encoding=encoding, workspace=Path(folder))
-            total, count = self._measure(corpus, lanes)
+            total, count = 0.0, 0
+            chunks = evaluation_chunks(corpus.tokens, lanes=lanes)
+            for chunk, scores in self.network.score_chunks(chunks):
+                total -= float(scores.sum(dtype=np.float64))
+                count += chunk.predicted
         order = _from_card(self.card, "ngram", "order")
         return Evaluation(
             tokens=count,
@@ -316,16 +320,6 @@ class LanguagePredictor(Predictor):
             **{f"ngram_{name}": value for name, value in ngram_outcome(self.card).items()},
             warnings=corpus.facts.warnings,
         )
-
-    def _measure(self, corpus: Corpus, lanes: int) -> tuple[float, int]:
-        """Return the sum of the losses in nats, and the number of predictions."""
-        end_id = self.model.codec.end_id
-        chunks = evaluation_chunks(corpus.ids, corpus.starts, end_id, lanes=lanes)
-        total, count = 0.0, 0
-        for chunk, scores in self.network.score_chunks(chunks):
-            total -= float(scores.sum(dtype=np.float64))
-            count += chunk.predicted
-        return total, count
 
 
 def language_predictor(model: object) -> LanguagePredictor:

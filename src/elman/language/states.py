@@ -7,8 +7,7 @@ as in training.
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -24,23 +23,15 @@ from elman.inspect.states import (
     max_recorded_steps,
     spaced_tokens,
 )
-from elman.text.words import LINE_END
+from elman.language.batches import Tokens, evaluation_chunks
+from elman.text.words import LINE_END, UNKNOWN_ID
 
 LANES = 16
 """Parts of a text that are read side by side, at most."""
+LINES_AT_ONCE = 32
 WARM_UP_TOKENS = 400
-"""Tokens that a lane reads before its own ones."""
-_CHUNK_STEPS = 64  # that are read at once
-_LINES_AT_ONCE = 32
-
-
-class _Lane(NamedTuple):
-    """A run of tokens that is read from a state of zeros."""
-
-    first: int
-    counted: int
-    """The first token after which the states are kept."""
-    end: int
+"""Tokens that a lane reads before its own ones; a text of fewer than 4 times as many is read in one lane."""
+_CHUNK_STEPS = 64
 
 
 def record_states(model: Model, text: str | None, steps: int) -> RecordedStates:
@@ -63,45 +54,35 @@ def record_states(model: Model, text: str | None, steps: int) -> RecordedStates:
         tokens, ids = [LINE_END, *tokens], np.concatenate([[codec.end_id], ids])
     check_step_count(len(ids))
     states = np.empty((len(units), len(ids)), np.float32)
-    embedding = model.arrays["embedding.weight"]
-    lanes = _lanes(ids, codec.end_id)
-    for first in range(0, len(lanes), _LINES_AT_ONCE):
-        _read(layers, embedding, ids, lanes[first : first + _LINES_AT_ONCE], states)
+    for indices, block in _read(layers, model.arrays["embedding.weight"], ids, codec.end_id):
+        states[:, indices] = block
     shown = spaced_tokens(codec, tokens)
     marks = mark_tokens(shown, words=codec.level == "word")
     return RecordedStates(shown, ids, marks, units, states)
 
 
-def _lanes(ids: np.ndarray, end_id: int | None) -> list[_Lane]:
-    """Return the lines where lines are documents, by length; else parts of one text with their warm-up."""
-    if end_id is not None:
-        ends = [*np.flatnonzero(ids == end_id).tolist(), len(ids)]
-        lines = [_Lane(first, first, end) for first, end in pairwise(ends)]
-        return sorted(lines, key=lambda line: line.end - line.first)
-    count = max(1, min(LANES, len(ids) // (4 * WARM_UP_TOKENS)))
-    edges = [len(ids) * lane // count for lane in range(count + 1)]
-    return [_Lane(max(0, first - WARM_UP_TOKENS), first, end) for first, end in pairwise(edges)]
-
-
 def _read(
-    layers: Layers, embedding: np.ndarray, ids: np.ndarray, lanes: list[_Lane], states: np.ndarray
-) -> None:
-    """Read lanes side by side and write their states into ``states [U, N]``."""
-    longest, carried = max(lane.end - lane.first for lane in lanes), None
-    for begin in range(0, longest, _CHUNK_STEPS):
-        size = min(_CHUNK_STEPS, longest - begin)
-        # a lane that has ended reads token 0; the states of that are not kept
-        inputs = np.zeros((size, len(lanes)), np.int64)
-        for column, lane in enumerate(lanes):
-            tokens = ids[lane.first + begin : min(lane.end, lane.first + begin + size)]
-            inputs[: len(tokens), column] = tokens
-        passage = layers.read(embedding[inputs], carried)
+    layers: Layers, embedding: np.ndarray, ids: np.ndarray, end_id: int | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield indices ``[K]`` of tokens and the states ``[U, K]`` after them, until all are read.
+
+    With `end_id`, it is also the first of ``ids [N]``.
+    """
+    # A chunk pairs each token with the next one, so one more token follows the last one.
+    if end_id is None:
+        text, first = Tokens(np.append(ids, UNKNOWN_ID), np.zeros(1, np.int64)), 1
+        lanes, warm_up = max(1, min(LANES, len(ids) // (4 * WARM_UP_TOKENS))), WARM_UP_TOKENS
+    else:
+        # The chunks read <end> before every line by themselves.
+        text, first = Tokens(np.append(ids[1:], end_id), np.flatnonzero(ids == end_id), end_id), 0
+        lanes, warm_up = LINES_AT_ONCE, len(ids)  # so long that no line is cut into parts
+    carried: list[np.ndarray] | None = None
+    for chunk in evaluation_chunks(
+        text, lanes=lanes, warm_up=warm_up, sequence_length=_CHUNK_STEPS
+    ):
+        passage = layers.read(embedding[chunk.inputs], None if chunk.fresh.all() else carried)
         carried = passage.end
-        block = np.concatenate(
-            [layer[0].transpose(0, 3, 1, 2).reshape(-1, *inputs.shape) for layer in passage.states]
-        )
-        for column, lane in enumerate(lanes):
-            offset = lane.first + begin
-            low, high = max(lane.counted, offset), min(lane.end, offset + size)
-            if low < high:
-                states[:, low:high] = block[:, low - offset : high - offset, column]
+        shape = (-1, *chunk.inputs.shape)
+        # The states [1, S, T, B, H] of each layer as [S·H, T, B], one layer after the other.
+        states = [layer[0].transpose(0, 3, 1, 2).reshape(shape) for layer in passage.states]
+        yield chunk.indices[chunk.is_target] - first, np.concatenate(states)[:, chunk.is_target]

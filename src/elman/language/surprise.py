@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman.errors import InputError, OptionError, printable
-from elman.language.batches import IGNORE, evaluation_chunks
+from elman.language.batches import Tokens, evaluation_chunks
 from elman.language.network import STEPS_PER_CALL, Network
 from elman.language.predictor import LanguagePredictor
 from elman.tables.frames import frame
@@ -188,22 +188,17 @@ def _key(ids: np.ndarray) -> bytes:
 
 def _score_documents(network: Network, lines: list[np.ndarray]) -> list[np.ndarray]:
     """Return the bits of each line; lines of similar length are read side by side from state zero."""
-    ids, lengths = np.concatenate(lines), [len(line) for line in lines]
+    lengths = np.array([len(line) for line in lines])
     stops = np.cumsum(lengths)
-    longest = min(max(lengths), STEPS_PER_CALL)
-    # The same chunks with indices in place of ids say to which token a result belongs.
-    chunks, positions = (
-        evaluation_chunks(
-            tokens,
-            stops - lengths,
-            network.model.codec.end_id,
-            lanes=max(1, _MAX_OUTPUT_NUMBERS // (longest * network.hidden_size)),
-            warm_up=len(ids),  # so long that no line is cut into parts
-            sequence_length=STEPS_PER_CALL,
-        )
-        for tokens in (ids, np.arange(len(ids)))
+    text = Tokens(np.concatenate(lines), stops - lengths, network.model.codec.end_id)
+    longest = min(int(lengths.max()), STEPS_PER_CALL)
+    chunks = evaluation_chunks(
+        text,
+        lanes=max(1, _MAX_OUTPUT_NUMBERS // (longest * network.hidden_size)),
+        warm_up=len(text.ids),  # so long that no line is cut into parts
+        sequence_length=STEPS_PER_CALL,
     )
-    bits = np.zeros(len(ids), np.float32)
-    for (chunk, scores), indices in zip(network.score_chunks(chunks), positions, strict=True):
-        bits[indices.targets[chunk.targets != IGNORE]] = _bits(scores)
+    bits = np.zeros(len(text.ids), np.float32)
+    for chunk, scores in network.score_chunks(chunks):
+        bits[chunk.indices[chunk.is_target]] = _bits(scores)
     return np.split(bits, stops[:-1])

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from elman.cells import find
 from elman.files.model import Model, folder_of
-from elman.language.batches import IGNORE, Chunk, batches_for, evaluation_chunks, shard
+from elman.language.batches import IGNORE, Chunk, Tokens, batches_for, evaluation_chunks, shard
 from elman.language.config import NetworkConfig
 from elman.language.corpus import Corpus
 from elman.language.dataset import Dataset, load_dataset
@@ -123,38 +123,25 @@ def _read(network: Network, chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, Te
     network.train()
 
 
-def _measured(corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
-    """Return ids and document starts of the first `MEASURED_TOKENS` tokens of `corpus`."""
-    ids, starts = corpus.ids, corpus.starts
-    if len(ids) <= MEASURED_TOKENS:
-        return ids, starts
-    if corpus.codec.end_id is None:
-        return ids[:MEASURED_TOKENS], starts[starts < MEASURED_TOKENS - 1]
-    lines = max(1, int(np.searchsorted(starts, MEASURED_TOKENS, "right")) - 1)
-    end = starts[lines] if lines < len(starts) else len(ids)
-    return ids[:end], starts[:lines]
+def _measured(corpus: Corpus) -> Tokens:
+    return corpus.tokens.beginning(MEASURED_TOKENS)
 
 
-def _token_losses(network: Network, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each prediction of `corpus`, in the order of the text, its loss (nats) and its group.
+def _token_losses(network: Network, text: Tokens) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each prediction, in the order of the text, its loss (nats) and its group.
 
     A group is a line, or a block of a text of long documents. Losses within a group are correlated.
     """
-    ids, starts = _measured(corpus)
-    losses = np.full(len(ids), np.nan)
-    # Chunks of token indices, cut in the same way, give the position of each prediction in the text.
-    positions = evaluation_chunks(np.arange(len(ids)), starts, corpus.codec.end_id)
-    chunks = evaluation_chunks(ids, starts, corpus.codec.end_id)
-    for (chunk, hidden), indices in zip(_read(network, chunks), positions, strict=True):
-        is_target = chunk.targets != IGNORE
-        targets = torch.from_numpy(chunk.targets[is_target]).to(hidden.device)
-        chunk_losses = network.token_losses(hidden[torch.from_numpy(is_target)], targets)
-        losses[indices.targets[is_target]] = chunk_losses.cpu().numpy()
+    losses = np.full(len(text.ids), np.nan)
+    for chunk, hidden in _read(network, evaluation_chunks(text)):
+        targets = torch.from_numpy(chunk.targets[chunk.is_target]).to(hidden.device)
+        chunk_losses = network.token_losses(hidden[torch.from_numpy(chunk.is_target)], targets)
+        losses[chunk.indices[chunk.is_target]] = chunk_losses.cpu().numpy()
     predicted = np.flatnonzero(np.isfinite(losses))
-    block = max(MIN_BLOCK_TOKENS, -(-len(ids) // VERDICT_BLOCKS))
+    block = max(MIN_BLOCK_TOKENS, -(-len(losses) // VERDICT_BLOCKS))
     groups = predicted // block
-    if corpus.codec.end_id is not None:
-        groups = np.searchsorted(starts, predicted, "right") - 1
+    if text.end_id is not None:
+        groups = np.searchsorted(text.starts, predicted, "right") - 1
     return losses[predicted], groups
 
 
@@ -164,16 +151,10 @@ class _LanguageObjective(Objective):
     unit = "token"
 
     def __init__(self, config: NetworkConfig, plan: Plan, dataset: Dataset, group: Group) -> None:
-        corpus = dataset.training
         self.config, self.dataset, self.group = config, dataset, group
         self.network: Network = Network(config, plan.dropout, plan.sampled_softmax, plan.precision)
         self.batches = batches_for(
-            corpus.ids,
-            corpus.starts,
-            corpus.codec.end_id,
-            plan.batch_size,
-            plan.sequence_length,
-            plan.seed,
+            dataset.training.tokens, plan.batch_size, plan.sequence_length, plan.seed
         )
         self._next: list[LayerState] | None = None
 
@@ -211,13 +192,12 @@ class _LanguageObjective(Objective):
         count = len(first) + sum(1 for _ in chunks)
         if (test := self.dataset.test) is not None:
             # The evaluation of the test set after the last step counts as training time.
-            count += sum(1 for _ in evaluation_chunks(*_measured(test), test.codec.end_id))
+            count += sum(1 for _ in evaluation_chunks(_measured(test)))
         return passed * count / len(first)
 
     def _validation_chunks(self) -> Iterator[Chunk]:
         """Return the chunks that choose the best network: the validation set, or a small text itself."""
-        corpus = self.dataset.validation or self.dataset.training
-        return evaluation_chunks(*_measured(corpus), corpus.codec.end_id)
+        return evaluation_chunks(_measured(self.dataset.validation or self.dataset.training))
 
     def _sample(self) -> str:
         """Return a short text that the network generates, the same for the same weights."""
@@ -329,12 +309,11 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
 
     def figures(self, corpus: Corpus, loss: float) -> dict[str, Any]:
         """Return the card's figures of a set on which the network has this loss."""
-        ids, starts = _measured(corpus)
         return {
             "loss": loss,
             "bits_per_token": loss / math.log(2),
             "perplexity": math.exp(min(loss, 700.0)),
-            "tokens": len(ids) if corpus.codec.end_id is not None else len(ids) - len(starts),
+            "tokens": int(_measured(corpus).runs()[1].sum()),
             "unknown_share": corpus.facts.unknown / max(1, corpus.facts.tokens),
             "sha256": corpus.facts.sha256,
         }
@@ -344,13 +323,12 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
         with self.random.making():
             network = Network(self.config, precision=self.plan.precision).to(self.group.device)
         network.load(best.arrays)
-        losses, groups = _token_losses(network, test)
+        losses, groups = _token_losses(network, _measured(test))
         training, validation = self.dataset.training, self.dataset.validation
         ngram = ngram_loss(
-            (training.ids, training.starts),
+            training.tokens,
             _measured(test),
             self.config.vocabulary_size,
-            self.codec.end_id,
             MAX_NGRAM_ORDER[self.codec.level],
             choosing=None if validation is None else _measured(validation),
         )
