@@ -16,12 +16,16 @@ from elman.draw import charts, pen, plots
 from elman.draw import figures as draw
 from elman.draw.rows import rows_of
 from elman.draw.style import STYLE
-from elman.draw.unrolled import unrolled
+from elman.draw.unrolled import Unrolled
 from elman.errors import ShapeError
 from elman.explain.explanation import ADDITIVE, LEFT_OUT, METHODS
 from pictures import ATTRIBUTES, ELEMENTS, HOSTILE, PLACES, STEERING, SVG
 
 SIZES = (280, 380, 960)
+
+
+def unrolled(*given, **options):
+    return Unrolled(*given, **options).svg()
 
 
 def explanation(inputs=("I", "eat"), values=(0.5, -1.0), **other):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -26,23 +27,11 @@ _MAX_NUMBER = 1e290  # the difference of two larger numbers may overflow
 _MAX_COORDINATE = 1e5
 
 
-def _visible(character: str) -> str:
-    """Return a character, or a replacement where it would hide or reorder its neighbours or break the XML."""
-    code = ord(character)
-    if character in "\n\t":
-        return "↵" if character == "\n" else "⇥"
-    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or code in (0xFFFE, 0xFFFF):
-        return "\ufffd"
-    if unicodedata.bidirectional(character) in _DIRECTION_CONTROLS or code in (
-        0x200E,
-        0x200F,
-        0x61C,
-    ):
-        return "\ufffd"
-    return character
-
-
-_DIRECTION_CONTROLS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+# Characters that would break the XML, or hide or reorder the characters beside them: control characters,
+# line separators, marks and overrides of the direction of writing, lone surrogates and non-characters.
+_HIDING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 
 
 def clean(words: object, longest: int = _MAX_LABEL_CHARACTERS) -> str:
@@ -55,13 +44,10 @@ def clean(words: object, longest: int = _MAX_LABEL_CHARACTERS) -> str:
     ('a\ufffd\ufffdb', '↵', '␣to', 'xxxx…')
     """
     label = str(words)
-    head = label[: longest + 1]
-    bare = head.strip(" ")
-    left = len(head) - len(head.lstrip(" "))
-    shown = "␣" * left + bare + "␣" * (len(head) - len(bare) - left)
+    shown = re.sub(r"^ +| +\Z", lambda spaces: "␣" * len(spaces[0]), label[: longest + 1])
     kept: list[str] = []
     marks = 0
-    for character in map(_visible, shown):
+    for character in _HIDING.sub("\ufffd", shown.replace("\n", "↵").replace("\t", "⇥")):
         marks = marks + 1 if unicodedata.category(character)[0] == "M" else 0
         if marks <= _MAX_COMBINING_MARKS:
             kept.append(character)
@@ -112,13 +98,12 @@ def numbers(values: ArrayLike | None, name: str, shape: tuple[int | None, ...]) 
         ShapeError: They have another shape.
     """
     array = np.asarray(() if values is None else values, np.float64)
-    if array.size == 0 and 0 in (wanted := [length or 0 for length in shape]):
-        array = array.reshape(wanted)
-    fits = array.ndim == len(shape) and all(
-        length in (None, got) for length, got in zip(shape, array.shape, strict=True)
-    )
-    if not fits:
-        expected = [length if length is not None else "any" for length in shape]
+    empty = [length or 0 for length in shape]
+    if not array.size and 0 in empty:
+        array = array.reshape(empty)
+    lengths = zip(shape, array.shape, strict=False)
+    if array.ndim != len(shape) or any(length not in (None, got) for length, got in lengths):
+        expected = ["any" if length is None else length for length in shape]
         raise ShapeError(name, got=array.shape, expected=str(expected))
     return np.where(np.isfinite(array), np.clip(array, -_MAX_NUMBER, _MAX_NUMBER), np.nan)
 
@@ -204,10 +189,8 @@ def paragraph(
     shown = [line for line in lines if line]
     if len(shown) > _MAX_PARAGRAPH_LINES:
         shown[_MAX_PARAGRAPH_LINES - 1 :] = [f"{shown[_MAX_PARAGRAPH_LINES - 1]} …"]
-    return (
-        "".join(text(x, y + 16 * place, line, kind, width) for place, line in enumerate(shown)),
-        y + 16 * len(shown),
-    )
+    drawn = [text(x, y + 16 * at, line, kind, width) for at, line in enumerate(shown)]
+    return "".join(drawn), y + 16 * len(shown)
 
 
 def box(x: float, y: float, width: float, height: float, kind: str, corner: float = 0) -> str:

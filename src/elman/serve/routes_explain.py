@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter
 from typing_extensions import TypedDict
 
-from elman.draw.unrolled import unrolled
+from elman.draw.unrolled import Unrolled
 from elman.errors import DataError, InputError
 from elman.inspect.json_values import finite_or_none
 from elman.inspect.memory import MemoryJson
@@ -199,7 +199,7 @@ def unroll(body: UnrollRequest, served: Served) -> UnrollReply:
     def label(token: str) -> str:
         return "end of line" if token == END and codec.end_id is not None else token
 
-    svg = unrolled(
+    drawing = Unrolled(
         tokens,
         states,
         [(label(token), probability) for token, probability in predictions],
@@ -219,7 +219,7 @@ def unroll(body: UnrollRequest, served: Served) -> UnrollReply:
         "unknown": unknown,
         **next_tokens(predictions),
         "explanation": finite_or_none(explanation.to_dict()),
-        "svg": svg,
+        "svg": drawing.svg(),
     }
 
 
