@@ -352,7 +352,7 @@ class Failing:
     def feed(self, _):
         return self
 
-    def generate_pieces(self, **_):
+    def generate_pieces(self, *_, **__):
         yield from self.words
         raise ZeroDivisionError("a secret")
 

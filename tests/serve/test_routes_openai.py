@@ -7,12 +7,9 @@ import openai
 import pytest
 
 import elman
-from elman.language.network import STEPS_PER_CALL
-from elman.language.stream import Stream, token_numbers
+from elman.language.stream import Stream
 from elman.serve import routes_openai
-from elman.serve.completion import Chunk, stream_blocks, token_spans
 from elman.serve.schema import CompletionRequest
-from elman.text.vocabulary import TextCodec
 
 
 @pytest.fixture(scope="module")
@@ -195,21 +192,6 @@ def test_token_numbers_are_echoed_as_text(client):
     assert completion.logprobs.text_offset[:5] == [0, 1, 6, 12, 13]
 
 
-def test_token_spans():
-    """The tokens of cut words and masked numbers differ in length from their text."""
-    text = " at 0x1f,\r\n" + "1" * 500 + " took 3.5ms\x1fin " + "ab" * 150
-    for split in ("words", "whitespace", "log"):
-        codec = TextCodec("word", ("<unk>", "took", "\n"), split)
-        completion = list(token_spans(codec, text))
-        assert len(completion) == len(token_numbers(codec, text))
-        words = [text[begin:end] for begin, end in completion]
-        assert "".join(words) == text.replace(" ", "").replace("\x1f", "")
-        assert [completion[words.index(word)][0] for word in ("at", "took")] == [
-            1,
-            text.index("took"),
-        ]
-
-
 def test_fields_that_do_not_change_the_text_are_ignored(client):
     completion = client.completions.create(
         model="letters",
@@ -280,34 +262,14 @@ def test_a_prompt_is_read_once_for_all_its_completions(models, monkeypatch, echo
 
     def made(**more):
         body = {"model": "letters", "max_tokens": 8, "logprobs": 2, "echo": echo, **more}
-        completion = {}
-        for part in routes_openai._chunks(models["letters"], CompletionRequest(**body)):
-            completion.setdefault(part.index, Chunk(part.index)).append(part)
-        return [(whole.pieces, whole.text, whole.finish_reason) for whole in completion.values()]
+        (answer,) = routes_openai._events(models["letters"], CompletionRequest(**body))
+        return [choice | {"index": 0} for choice in answer["choices"]]
 
     several = made(prompt=["abc", "dad"], n=3, seed=5)
     assert read[:6] == models["letters"].model.codec.encode("abcdad").tolist()
     assert len(read) == 6 + len(several) * 8
     for index, completion in enumerate(several):
         assert [completion] == made(prompt="abc" if index < 3 else "dad", seed=5 + index)
-
-
-@pytest.mark.parametrize("name", ["letters", "lines"])
-def test_a_long_prompt_read_in_blocks_gives_the_same_state(models, name):
-    stream = models[name].stream()
-    for text in (
-        "",
-        "ab\n",
-        "abc\nzd" * 600,
-        "a" * (3 * STEPS_PER_CALL + 7),
-        "\n" * 7 + "abz" * STEPS_PER_CALL,
-    ):
-        one, numbers = stream.fork(), token_numbers(stream.codec, text)
-        for block in stream_blocks(stream.codec, numbers):
-            one.feed(block)
-            assert len(block) <= STEPS_PER_CALL or block[-1] == stream.codec.end_id
-        whole = stream.fork().feed(numbers)
-        assert (one.state, one.unknown) == (whole.state, whole.unknown)
 
 
 def test_a_seed_may_be_any_number(client):

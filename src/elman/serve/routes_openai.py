@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from fastapi import APIRouter, Response
@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from elman.errors import InputError, OptionError
 from elman.language.predictor import LanguagePredictor
-from elman.serve.completion import Chunk, Completion, Prompt, token_limit
+from elman.serve.completion import Chunk, Completion, Prompt
 from elman.serve.json_route import JsonRoute
 from elman.serve.routes_models import EVENT_RESPONSES, EventStream
 from elman.serve.schema import CompletionRequest
@@ -87,32 +87,24 @@ def _prompts(body: CompletionRequest) -> Sequence[Prompt]:
     return [[*prompt]] if isinstance(prompt[0], int) else prompt
 
 
-def _chunks(predictor: LanguagePredictor, body: CompletionRequest) -> Iterator[Chunk]:
-    """Yield the chunks of one completion after another; each prompt is read once for all of its completions.
-
-    Chunks are empty while a prompt is read.
-    """
-    firsts = []
-    for prompt in _prompts(body):
-        firsts.append(Completion(predictor, body, prompt))
-        yield Chunk(0)
-    count = body.n or 1
-    tokens = sum(len(first.tokens) for first in firsts)
-    if tokens > MAX_PROMPT_TOKENS:
-        expected = f"at most {MAX_PROMPT_TOKENS}"
-        raise OptionError("tokens of all prompts", got=tokens, expected=expected)
-    total = count * (len(firsts) * token_limit(body) + (tokens if body.echo else 0))
-    if total > MAX_NEW_TOKENS:
-        expected = f"at most {MAX_NEW_TOKENS}"
-        raise OptionError("tokens of all completions", got=total, expected=expected)
-    for first in firsts:
-        for _ in first.read():
-            yield Chunk(0)
-    for index in range(len(firsts) * count):
-        yield from firsts[index // count].fork(index).chunks()
+def _read_prompts(predictor: LanguagePredictor, body: CompletionRequest) -> list[Completion]:
+    """Read each prompt and return its completion; raise OptionError for too many tokens."""
+    completions = [Completion(predictor, body, prompt) for prompt in _prompts(body)]
+    prompt_tokens = sum(len(completion.tokens) for completion in completions)
+    new_tokens = sum(completion.max_new_tokens for completion in completions)
+    total = (body.n or 1) * (new_tokens + (prompt_tokens if body.echo else 0))
+    for name, count, limit in (
+        ("prompts", prompt_tokens, MAX_PROMPT_TOKENS),
+        ("completions", total, MAX_NEW_TOKENS),
+    ):
+        if count > limit:
+            raise OptionError(f"tokens of all {name}", got=count, expected=f"at most {limit}")
+    for completion in completions:
+        completion.read()
+    return completions
 
 
-def _choice(chunk: Chunk, body: CompletionRequest) -> CompletionChoice:
+def _choice(index: int, chunk: Chunk, body: CompletionRequest) -> CompletionChoice:
     logprobs: Logprobs = {
         "tokens": [piece.text for piece in chunk.pieces],
         "token_logprobs": [piece.log_probability for piece in chunk.pieces],
@@ -120,32 +112,41 @@ def _choice(chunk: Chunk, body: CompletionRequest) -> CompletionChoice:
         "text_offset": [piece.offset for piece in chunk.pieces],
     }
     return {
-        "index": chunk.index,
+        "index": index,
         "text": chunk.text,
         "logprobs": None if body.logprobs is None else logprobs,
         "finish_reason": chunk.finish_reason,
     }
 
 
+def _joined(chunks: Iterable[Chunk]) -> Chunk:
+    chunks = list(chunks)
+    pieces = [piece for chunk in chunks for piece in chunk.pieces]
+    return Chunk(pieces, "".join(chunk.text for chunk in chunks), chunks[-1].finish_reason)
+
+
 def _events(
     predictor: LanguagePredictor, body: CompletionRequest
-) -> Iterator[Mapping[str, object] | None]:
-    """Yield the events of an answer, or only the complete answer at the end; None for an empty chunk."""
-    prompt_tokens = new_tokens = 0
-    complete: dict[int, Chunk] = {}
-    for chunk in _chunks(predictor, body):
-        # a prompt counts once for all its completions
-        prompt_tokens += chunk.prompt_tokens if chunk.index % (body.n or 1) == 0 else 0
-        new_tokens += chunk.new_tokens
-        is_event = body.stream and (chunk.text or chunk.finish_reason is not None)
-        yield {"choices": [_choice(chunk, body)]} if is_event else None
-        if not body.stream:
-            complete.setdefault(chunk.index, Chunk(chunk.index)).append(chunk)
+) -> Iterator[dict[str, list[CompletionChoice] | dict[str, int]]]:
+    """Yield the events of an answer; for a request without events only the complete answer.
+
+    A prompt is read, and counted, once for all of its completions.
+    """
+    prompts, count = _read_prompts(predictor, body), body.n or 1
+    choices, new_tokens = [], 0
+    for index in range(len(prompts) * count):
+        completion = prompts[index // count].fork(index)
+        if body.stream:
+            for chunk in completion.chunks():
+                if chunk.text or chunk.finish_reason is not None:
+                    yield {"choices": [_choice(index, chunk, body)]}
+        else:
+            choices.append(_choice(index, _joined(completion.chunks()), body))
+        new_tokens += completion.new_tokens
     if not body.stream or (body.stream_options and body.stream_options.include_usage):
-        usage = {"prompt_tokens": prompt_tokens, "completion_tokens": new_tokens}
-        usage["total_tokens"] = prompt_tokens + new_tokens
-        choices = [_choice(chunk, body) for chunk in complete.values()]
-        yield {"choices": choices, "usage": usage}
+        usage = {"prompt_tokens": sum(len(prompt.tokens) for prompt in prompts)}
+        usage |= {"completion_tokens": new_tokens}
+        yield {"choices": choices, "usage": usage | {"total_tokens": sum(usage.values())}}
 
 
 @router.post("/v1/completions", response_model=CompletionReply, responses=EVENT_RESPONSES)
@@ -161,10 +162,7 @@ async def create_completion(
         "created": int(time.time()),
         "model": body.model,
     }
-    events = _events(predictor, body)
+    events = (head | event for event in _events(predictor, body))
     if body.stream:
-        return EventStream(
-            events, served.workers, lambda batch: [head | dict(event) for event in batch if event]
-        )
-    *_, answer = filter(None, await served.workers.collect(events))
-    return head | dict(answer)
+        return EventStream(events, served.workers)
+    return await served.workers.run(lambda: next(events))

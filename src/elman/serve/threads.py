@@ -131,11 +131,6 @@ class WorkerThreads:
         """Return a context that holds room for a long computation; entering it raises BusyError."""
         return _reserved(self._long)
 
-    async def collect(self, items: Iterator[T]) -> list[T]:
-        """Return all items of an iterator; raise BusyError if there is no room for the computation."""
-        with self.reserve():
-            return [item async for batch in self.batches(items) for item in batch]
-
     async def batches(self, items: Iterator[T]) -> AsyncIterator[list[T]]:
         """Yield the items of an iterator in batches, as a thread computes them, inside ``with reserve()``."""
         computation = _Computation(self._turns)
