@@ -21,3 +21,13 @@ class BusyError(ElmanError):
     """The server has no room for another computation or stream at the moment."""
 
     status = 429
+
+
+class RefusedError(ElmanError):
+    """A request is refused for its headers or its size, before a route sees it."""
+
+    def __init__(
+        self, status: int, what: str, *, got: object = None, expected: str = "", remedy: str = ""
+    ) -> None:
+        super().__init__(what, got=got, expected=expected, remedy=remedy)
+        self.status = status

@@ -38,6 +38,7 @@ LARGE_BODY_BYTES = 2**14
 INVALID_LARGE_BODY_SECONDS = 0.25
 """Delay before a large invalid body is answered, so that a client that sends many does not slow others."""
 ERROR_TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+STATUS_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}}
 # What each of pydantic's error types expected, in words.
 EXPECTED_TYPES = {
     "string_type": "a string",
@@ -107,19 +108,17 @@ def error_response(error: Exception) -> Response:
 
     An unexpected exception is logged under a random number, and the client is told only that number.
     """
-    headers = {}
+    headers: dict[str, str] = {}
     if isinstance(error, ElmanError):
         status, text = getattr(error, "status", 400), str(error)
     elif isinstance(error, HTTPException):
         status, text = error.status_code, str(error.detail)
-        headers = dict(error.headers or {})
+        headers |= error.headers or {}
     else:
         number = secrets.token_hex(4)
         log.error("error %s", number, exc_info=error)
         status, text = 500, f"something went wrong: error {number} in the server's log"
-    if status == 429:
-        headers["Retry-After"] = "1"
-    return json_response(error_body(status, text), status, headers)
+    return json_response(error_body(status, text), status, headers | STATUS_HEADERS.get(status, {}))
 
 
 def _validate(model: type[BaseModel], content: bytes | Mapping[str, str]) -> BaseModel:
@@ -147,14 +146,13 @@ def _input_error(model: type[BaseModel], error: ValidationError) -> InputError:
         except ValidationError as wrong:
             faults = wrong.errors(include_url=False)
     faults = [fault for fault in faults if fault["loc"][:1] == field]
-    ranks = [
-        (
-            fault["type"] not in EXPECTED_TYPES,
-            [index for index in fault["loc"] if isinstance(index, int)],
-        )
-        for fault in faults
-    ]
-    best = [fault for fault, rank in zip(faults, ranks, strict=True) if rank == max(ranks)]
+
+    def rank(fault: ErrorDetails) -> tuple[bool, list[int]]:
+        indices = [item for item in fault["loc"] if isinstance(item, int)]
+        return fault["type"] not in EXPECTED_TYPES, indices
+
+    best_rank = max(map(rank, faults))
+    best = [fault for fault in faults if rank(fault) == best_rank]
     # pydantic adds the types of a union to the location, which are not names of fields
     location = [item for item in map(str, best[0]["loc"]) if item.isidentifier() or item.isdigit()]
     return InputError(
@@ -192,34 +190,29 @@ class JsonRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the function that answers a request to this route."""
         endpoint, hints = self.endpoint, get_type_hints(self.endpoint)
-        hints.pop("return", None)
-        runs_on_loop = iscoroutinefunction(endpoint)
+        kinds = {name: kind for name, kind in hints.items() if name != "return"}
 
         async def handle(request: Request) -> Response:
             served: ServedModels = request.app.state.served
             arguments: dict[str, object] = dict(request.path_params)
             is_get, is_short, is_large = request.method == "GET", False, False
             try:
-                for name, kind in hints.items():
-                    if kind is Request:
-                        arguments[name] = request
-                    elif kind is ServedModels:
-                        arguments[name] = served
+                for name, kind in kinds.items():
+                    if kind in (Request, ServedModels):
+                        arguments[name] = request if kind is Request else served
                     elif issubclass(kind, BaseModel):
                         content = request.query_params if is_get else await request.body()
-                        if is_large := len(content) >= LARGE_BODY_BYTES:
-                            body = await served.workers.run(partial(_validate, kind, content))
-                        else:
-                            body = _validate(kind, content)
-                        arguments[name] = body
-                        is_short = getattr(body, "is_short", False)
-                if runs_on_loop:
-                    reply = await endpoint(**arguments)
-                    return reply if isinstance(reply, Response) else json_response(reply)
+                        validate = partial(_validate, kind, content)
+                        is_large = len(content) >= LARGE_BODY_BYTES
+                        body = await served.workers.run(validate) if is_large else validate()
+                        arguments[name], is_short = body, getattr(body, "is_short", False)
 
                 def answer() -> Response:
                     return json_response(endpoint(**arguments))
 
+                if iscoroutinefunction(endpoint):
+                    reply = await endpoint(**arguments)
+                    return reply if isinstance(reply, Response) else json_response(reply)
                 if is_get:
                     return await run_in_threadpool(answer)
                 return await served.workers.run(answer, is_short=is_short)

@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from elman.errors import message
-from elman.serve.json_route import error_body, json_response
+from elman.serve.http_errors import RefusedError
+from elman.serve.json_route import error_response
 from elman.serve.metrics import NO_ROUTE
 from elman.serve.served_models import ServedModels
 from elman.serve.settings import LOOPBACK_NAMES, Settings, bracketed, is_any
@@ -43,12 +43,6 @@ SAFE_HEADERS = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 ]
-
-
-class _RefusedError(Exception):
-    def __init__(self, status: int, text: str, *headers: tuple[str, str]) -> None:
-        super().__init__(text)
-        self.status, self.headers = status, dict(headers)
 
 
 def _allowed_hosts(settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -98,11 +92,9 @@ class SecurityMiddleware:
         try:
             try:
                 body = await self._admit(scope, headers, receive)
-            except _RefusedError as error:
-                # the rest of the body is dropped unread, within the time that a request may take
-                content = error_body(error.status, str(error))
-                response = json_response(content, error.status, error.headers)
-                await response(scope, receive, send_with_headers)
+            except RefusedError as error:
+                # The rest of the body is dropped unread, within the time that a request may take.
+                await error_response(error)(scope, receive, send_with_headers)
                 return
             except ClientDisconnect:  # before the request was complete
                 return
@@ -127,81 +119,76 @@ class SecurityMiddleware:
         return [(b"access-control-allow-origin", origins[0].encode()), *CORS_HEADERS]
 
     async def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
-        """Return the body of a request that passes all checks; raise _RefusedError, ClientDisconnect."""
+        """Return the body of a request that passes all checks; raise RefusedError, ClientDisconnect."""
         self._check_host(headers)
         if scope["method"] != "OPTIONS":  # browsers send preflight requests without the token
             self._check_token(scope, headers.getlist("authorization"))
         expects = headers.getlist("expect") or ["100-continue"]
         if [value.lower() for value in expects] != ["100-continue"]:
-            text = message("the Expect header", got=expects[0], expected="100-continue")
-            raise _RefusedError(417, text)
+            raise RefusedError(417, "the Expect header", got=expects[0], expected="100-continue")
         length = self._check_type(headers, scope["method"] in ("GET", "HEAD"))
         if length == 0:
             return b""
-        if length is not None and length > self.settings.max_body:
-            raise self._too_large(length)
-        chunks, size = [], 0
-        async for chunk in Request(scope, receive).stream():
-            size += len(chunk)
-            if size > self.settings.max_body:
-                raise self._too_large(size)
-            chunks.append(chunk)
+        # A declared length is checked before any of the body is read; the client may also lie about it.
+        chunks, size, limit = [], length or 0, self.settings.max_body
+        if size <= limit:
+            size = 0
+            async for chunk in Request(scope, receive).stream():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    break
+        if size > limit:
+            raise RefusedError(413, "the body", got=f"{size} bytes", expected=f"at most {limit}")
         return b"".join(chunks)
 
     def _check_host(self, headers: Headers) -> None:
-        hosts = headers.getlist("host")
+        hosts, origins = headers.getlist("host"), headers.getlist("origin")
         host = ", ".join(hosts).lower()
-        schemes = self._hosts.get(host) if len(hosts) == 1 else None
-        if schemes is None:
+        if len(hosts) != 1 or host not in self._hosts:
             remedy = "use 127.0.0.1 and the server's port, or start with --allow-host NAME"
-            raise _RefusedError(403, message("the Host header", got=host, remedy=remedy))
-        origins = headers.getlist("origin")
-        own = [f"{scheme}://{host}" for scheme in schemes]
+            raise RefusedError(403, "the Host header", got=host, remedy=remedy)
+        own = [f"{scheme}://{host}" for scheme in self._hosts[host]]
         is_allowed = not origins or origins[0].lower() in own or self._cors_headers(headers)
         if len(origins) > 1 or not is_allowed:
-            got, expected = ", ".join(origins), "this server's"
-            text = message("the Origin header", got=got, expected=expected, remedy=CORS_REMEDY)
-            raise _RefusedError(403, text)
+            got, remedy = ", ".join(origins), CORS_REMEDY
+            raise RefusedError(
+                403, "the Origin header", got=got, expected="this server's", remedy=remedy
+            )
 
     def _check_token(self, scope: Scope, authorization: list[str]) -> None:
-        if self._token is None:
-            return
         path = scope["path"]
-        if path in ("/", "/healthz") or path.startswith("/page/"):
-            return  # the page itself asks for the token, and its files say nothing about a model
+        # The page itself asks for the token, and its files say nothing about a model.
+        if self._token is None or path in ("/", "/healthz") or path.startswith("/page/"):
+            return
         value = authorization[0] if len(authorization) == 1 else ""
         scheme, _, token = value.partition(" ")
+        # compare_digest takes the same time wherever the first wrong byte is.
         is_valid = hmac.compare_digest(token.strip(" ").encode("latin-1"), self._token)
         if scheme.lower() != "bearer" or not is_valid:
             remedy = "pass it as Authorization: Bearer TOKEN"
-            bearer = ("WWW-Authenticate", "Bearer")
-            raise _RefusedError(401, message("the server's token", remedy=remedy), bearer)
+            raise RefusedError(401, "the server's token", remedy=remedy)
 
     def _check_type(self, headers: Headers, is_get: bool) -> int | None:
-        """Return the length of the body, or None if it comes in chunks; raise _RefusedError."""
+        """Return the length of the body, or None if it comes in chunks; raise RefusedError."""
         is_chunked = "transfer-encoding" in headers
         length = None if is_chunked else int(headers.get("content-length", 0))
         types = headers.getlist("content-type")
-        # a GET without a body may name any type
+        # A GET without a body may name any type.
         if length == 0 and (is_get or not types):
             return 0
         media_type = types[0].split(";")[0].strip().lower() if len(types) == 1 else ""
+        # A page of another site can send other types without asking, but not this one.
         if media_type != "application/json":
             got = ", ".join(types) or "none"
-            text = message("the Content-Type header", got=got, expected="application/json")
-            raise _RefusedError(415, text)
-        coding = ",".join(headers.getlist("transfer-encoding") or ["chunked"]).lower()
-        if coding.strip() != "chunked":
-            text = message("the Transfer-Encoding header", got=coding, expected="chunked")
-            raise _RefusedError(501, text)
+            raise RefusedError(415, "the Content-Type header", got=got, expected="application/json")
+        coding = ",".join(headers.getlist("transfer-encoding") or ["chunked"]).lower().strip()
+        if coding != "chunked":
+            raise RefusedError(501, "the Transfer-Encoding header", got=coding, expected="chunked")
         codings = headers.getlist("content-encoding")
         if any(coding.strip().lower() != "identity" for coding in codings):
-            raise _RefusedError(415, message("the Content-Encoding header", expected="none"))
+            raise RefusedError(415, "the Content-Encoding header", expected="none")
         return length
-
-    def _too_large(self, size: int) -> _RefusedError:
-        expected = f"at most {self.settings.max_body}"
-        return _RefusedError(413, message("the body", got=f"{size} bytes", expected=expected))
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
