@@ -44,9 +44,8 @@ class Context(NamedTuple):
             located = codec.tokens_with_spans(text)
             tokens = [token for token, _, _ in located]
             spans = [(begin, end) for _, begin, end in located]
-        ends = np.flatnonzero(numbers == codec.end_id) if codec.end_id is not None else np.empty(0)
         # Where documents are lines, the network forgets the lines before the last one.
-        first = int(ends[-1]) + 1 if len(ends) else 0
+        first = codec.document_start(numbers)
         cut = max(first, len(numbers) - MAX_EXPLAINED_TOKENS)
         start = network.read(numbers[first:cut], network.start)
         return cls(

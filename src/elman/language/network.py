@@ -260,17 +260,15 @@ class Network:
         Blocks of rows are computed one after the other, to hold only a part of ``[N, V]`` in memory.
         """
         result = np.empty(len(targets), self.dtype)
-        rows = self.rows_per_block
-        for start in range(0, len(targets), rows):
-            block = self.log_probabilities(hidden[start : start + rows])
-            block_targets = targets[start : start + rows]
-            result[start : start + rows] = block[np.arange(len(block_targets)), block_targets]
+        for block in self.blocks(len(targets)):
+            rows = self.log_probabilities(hidden[block])
+            result[block] = rows[np.arange(len(rows)), targets[block]]
         return result
 
-    @property
-    def rows_per_block(self) -> int:
-        """Number of rows of logits ``[V]`` that are computed at once."""
-        return max(1, MAX_LOGITS // len(self.model.codec))
+    def blocks(self, rows: int) -> Iterator[slice]:
+        """Yield slices of so many rows of logits ``[V]``, each small enough to be computed at once."""
+        size = max(1, MAX_LOGITS // len(self.model.codec))
+        return (slice(start, start + size) for start in range(0, rows, size))
 
     def read(self, tokens: np.ndarray, state: np.ndarray) -> np.ndarray:
         """Read ``tokens [N]`` from ``state [S]`` and return the new state."""

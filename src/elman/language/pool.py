@@ -40,13 +40,11 @@ class StreamPool:
     """
 
     def __init__(self, model: Model | Network, n: int) -> None:
-        n = whole_number("n", n, 1)
         self.network = network_of(model)
         self.codec: TextCodec = self.network.model.codec
-        self._states = self.network.initial_state(n)
-        self._last = np.full(n, -1)
-        self.unknown = np.zeros(n, np.int64)
-        self.reset()
+        self._states = self.network.initial_state(0)
+        self._last, self.unknown = np.zeros((2, 0), np.int64)
+        self.add(n)
 
     def __len__(self) -> int:
         """Return the number of streams."""
@@ -55,30 +53,30 @@ class StreamPool:
     def __repr__(self) -> str:
         return f"StreamPool({len(self):,} streams; {self.network.model.summary})"
 
-    def reset(self, which: Sequence[int] | None = None) -> StreamPool:
-        """Reset the streams `which`, or all streams; return self. Raises OptionError."""
-        places = self._places(which)
-        self._forget(places)
-        self.unknown[places] = 0
-        return self
-
     def add(self, n: int) -> StreamPool:
         """Add `n` new streams with the next numbers; return self. Raises OptionError."""
         n = whole_number("n", n, 1)
         self._states = np.concatenate([self._states, np.tile(self.network.start, (n, 1))])
-        self._last = np.concatenate([self._last, np.full(n, -1)])
-        self.unknown = np.concatenate([self.unknown, np.zeros(n, np.int64)])
+        self._last = np.append(self._last, np.full(n, -1))
+        self.unknown = np.append(self.unknown, np.zeros(n, np.int64))
         return self
 
-    def _places(self, which: Sequence[int] | None) -> np.ndarray:
+    def reset(self, which: Sequence[int] | None = None) -> StreamPool:
+        """Reset the streams `which`, or all streams; return self. Raises OptionError."""
+        indices = self._indices(which)
+        self._states[indices], self._last[indices] = self.network.start, -1
+        self.unknown[indices] = 0
+        return self
+
+    def _indices(self, which: Sequence[int] | None) -> np.ndarray:
         """Return the numbers of the streams `which`, or of all streams for None."""
         if which is None:
             return np.arange(len(self))
         last = len(self) - 1
-        places = [whole_number("stream", i, 0, last) for i in which]
-        if len({*places}) < len(places):
-            raise OptionError("streams", got=places, expected="each once")
-        return np.array(places, np.int64)
+        indices = [whole_number("stream", i, 0, last) for i in which]
+        if len({*indices}) < len(indices):
+            raise OptionError("streams", got=indices, expected="each once")
+        return np.array(indices, np.int64)
 
     def feed(self, readables: Sequence[Readable], which: Sequence[int] | None = None) -> StreamPool:
         """Read a text or token numbers into each of the streams `which`, or into all streams.
@@ -96,29 +94,24 @@ class StreamPool:
             InputError: `readables` has another length than `which`, or an item cannot be read.
             OptionError: A stream does not exist or is named twice.
         """
-        places = self._places(which)
+        indices = self._indices(which)
         listed = isinstance(readables, list | tuple | np.ndarray)
-        if not listed or len(readables) != len(places):
+        if not listed or len(readables) != len(indices):
             got = f"{len(readables)}" if listed else type(readables).__name__
-            raise InputError("texts for the pool", got=got, expected=f"a list of {len(places)}")
+            raise InputError("texts for the pool", got=got, expected=f"a list of {len(indices)}")
         lines = [token_numbers(self.codec, readable) for readable in readables]
         unknown = [np.count_nonzero(numbers == UNKNOWN_ID) for numbers in lines]
-        states, last = self._states[places], self._last[places]  # copies, kept if reading succeeds
-        end_id = self.codec.end_id
-        if end_id is not None:
-            for i, numbers in enumerate(lines):
-                ends = np.flatnonzero(numbers == end_id)
-                if len(ends):
-                    states[i], last[i] = self.network.start, -1
-                    lines[i] = numbers[ends[-1] + 1 :]
+        states, last = (
+            self._states[indices],
+            self._last[indices],
+        )  # copies, kept if reading succeeds
+        for i, numbers in enumerate(lines):
+            if begin := self.codec.document_start(numbers):
+                states[i], last[i], lines[i] = self.network.start, -1, numbers[begin:]
         self._read(lines, states, last)
-        self._states[places], self._last[places] = states, last
-        self.unknown[places] += np.array(unknown, np.int64)
+        self._states[indices], self._last[indices] = states, last
+        self.unknown[indices] += np.array(unknown, np.int64)
         return self
-
-    def _forget(self, which: np.ndarray) -> None:
-        self._states[which] = self.network.start
-        self._last[which] = -1
 
     def _read(self, lines: Sequence[np.ndarray], states: np.ndarray, last: np.ndarray) -> None:
         """Read each line from its row of `states`, and update `states` and `last` in place."""
@@ -141,13 +134,12 @@ class StreamPool:
         Raises OptionError.
         """
         k = whole_number("k", k, 1)
-        places = self._places(which)
-        rows = self.network.rows_per_block
+        indices = self._indices(which)
         return [
             ranked(self.codec, log_probabilities, k)
-            for start in range(0, len(places), rows)
+            for block in self.network.blocks(len(indices))
             for log_probabilities in self.network.log_probabilities(
-                self.network.output(self._states[places[start : start + rows]])
+                self.network.output(self._states[indices[block]])
             )
         ]
 
@@ -160,32 +152,28 @@ class StreamPool:
         """
         n = whole_number("n", n, 1)
         settings = Sampling(**sampling)
-        first = generator(seed)  # checks the seed before anything is added to it
-        randoms = [first] + [
-            generator(None if seed is None else seed + i) for i in range(1, len(self))
-        ]
-        end_id, last = self.codec.end_id, self._last.tolist()
-        drawn = np.empty((n, len(self)), np.int64)
+        generator(seed)  # checks the seed before anything is added to it
+        randoms = [generator(None if seed is None else seed + i) for i in range(len(self))]
+        before, drawn = self._last.tolist(), np.empty((n, len(self)), np.int64)
         for step in range(n):
             drawn[step] = tokens = self._draw(settings, randoms)
             # A stream that has drawn <end> starts anew and reads nothing.
-            if end_id is not None:
-                self._forget(np.flatnonzero(tokens == end_id))
-            to_read = [tokens[i : i + (tokens[i] != end_id)] for i in range(len(self))]
+            ended = tokens == self.codec.end_id
+            self._states[ended], self._last[ended] = self.network.start, -1
+            to_read = [tokens[i : i + 1 - end] for i, end in enumerate(ended.tolist())]
             self._read(to_read, self._states, self._last)
         return [
-            self.codec.decode(numbers.tolist(), None if previous < 0 else previous)
-            for numbers, previous in zip(drawn.T, last, strict=True)
+            self.codec.decode(numbers.tolist(), None if last < 0 else last)
+            for numbers, last in zip(drawn.T, before, strict=True)
         ]
 
     def _draw(self, sampling: Sampling, randoms: Sequence[np.random.Generator]) -> np.ndarray:
-        rows = self.network.rows_per_block
         tokens = []
-        for start in range(0, len(self), rows):
-            logits = self.network.logits(self.network.output(self._states[start : start + rows]))
+        for block in self.network.blocks(len(self)):
+            logits = self.network.logits(self.network.output(self._states[block]))
             tokens += [
                 sampling.draw(row, random.random())
-                for row, random in zip(logits, randoms[start : start + rows], strict=True)
+                for row, random in zip(logits, randoms[block], strict=True)
             ]
         return np.array(tokens)
 

@@ -143,12 +143,9 @@ class _Lanes:
         """Draw and read the replacements; return the probability of all others than each token ``[N]``."""
         N, V = len(self.numbers), len(self.codec)
         sums = list[np.ndarray]()  # for each token, cumulated probabilities [V] of all other tokens
-        rows = self.network.rows_per_block
-        for begin in range(0, N, rows):
-            expected = self.network.log_probabilities(
-                self.network.output(states[begin : begin + rows])
-            )
-            own = np.arange(len(expected)), self.numbers[begin : begin + rows]
+        for block in self.network.blocks(N):
+            expected = self.network.log_probabilities(self.network.output(states[:N][block]))
+            own = np.arange(len(expected)), self.numbers[block]
             self._log_probabilities = np.append(self._log_probabilities, expected[own])
             probabilities = self._within_line(expected)
             probabilities[own] = 0.0

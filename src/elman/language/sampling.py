@@ -6,7 +6,7 @@ import math
 import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -26,14 +26,10 @@ UNKNOWN_SHARE_TO_NOTE = 0.5
 # stays -inf.
 MIN_FACTOR, MAX_FACTOR = 1e-30, 1e18
 
-# The tokens of a continuation, last first, as a linked list: (token, tokens before it).
-LinkedTokens: TypeAlias = tuple[int, "LinkedTokens"] | tuple[()]
 
-
-def _number(name: str, value: object, expected: str) -> float:
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    raise OptionError(name, got=value, expected=expected)
+def _is_number(value: float) -> bool:
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_real and math.isfinite(value)
 
 
 def generator(seed: int | None) -> np.random.Generator:
@@ -132,15 +128,12 @@ class Sampling:
     """Draw only from the fewest most probable tokens that together have this probability."""
 
     def __post_init__(self) -> None:
-        expected = "a number from 0"
-        if _number("temperature", self.temperature, expected) < 0:
-            raise OptionError("temperature", got=self.temperature, expected=expected)
+        if not (_is_number(self.temperature) and self.temperature >= 0):
+            raise OptionError("temperature", got=self.temperature, expected="a number from 0")
         if self.top_k is not None:
             whole_number("top_k", self.top_k, 1)
-        if self.top_p is not None:
-            expected = "a number above 0, at most 1"
-            if not 0 < _number("top_p", self.top_p, expected) <= 1:
-                raise OptionError("top_p", got=self.top_p, expected=expected)
+        if self.top_p is not None and not (_is_number(self.top_p) and 0 < self.top_p <= 1):
+            raise OptionError("top_p", got=self.top_p, expected="a number above 0, at most 1")
 
     def weights(self, logits: np.ndarray) -> np.ndarray:
         """Return the weight ``[V]`` of each token in the draw; that of `<unk>` is 0.
@@ -151,24 +144,21 @@ class Sampling:
         scaled: np.ndarray = logits.copy()
         scaled[UNKNOWN_ID] = -np.inf
         if self.temperature == 0:
-            weights = np.zeros_like(scaled)
-            weights[scaled.argmax()] = 1
-            return weights
+            most_probable: np.ndarray = np.zeros_like(scaled)
+            most_probable[scaled.argmax()] = 1
+            return most_probable
         scaled -= scaled.max()
         scaled *= scaled.dtype.type(self._factor)
-        weights = scaled
-        np.exp(scaled, out=weights)
-        if self.top_k is not None:
-            kept = np.zeros_like(weights)
-            chosen = best(weights, self.top_k)
-            kept[chosen] = weights[chosen]
-            weights = kept
+        weights: np.ndarray = np.exp(scaled)
+        if self.top_k is None and self.top_p is None:
+            return weights
+        order = best(weights, self.top_k or len(weights))
         if self.top_p is not None:
-            order = best(weights, len(weights))
             share = weights[order].cumsum(dtype=np.float64)
-            count = int(np.searchsorted(share, self.top_p * share[-1])) + 1
-            weights[order[count:]] = 0
-        return weights
+            order = order[: int(np.searchsorted(share, self.top_p * share[-1])) + 1]
+        kept = np.zeros_like(weights)
+        kept[order] = weights[order]
+        return kept
 
     @property
     def in_kernel(self) -> tuple[float, int, float]:
@@ -207,50 +197,36 @@ def beam_search(
 
     A continuation of ``state [S]`` has `n` tokens, or fewer if it reaches `<end>`. None contains `<unk>`.
     """
-    states = state[None]
-    end_id = network.model.codec.end_id
-    finished: list[tuple[float, LinkedTokens]] = []
-    paths: list[LinkedTokens] = [()]
-    scores = np.zeros(1)
+    states, scores, paths = state[None], np.zeros(1), np.empty((1, 0), np.int64)
+    finished: list[tuple[list[int], float]] = []
     for step in range(n):
         scores, rows, tokens = _extend(network, network.output(states), scores, width)
-        longer: list[LinkedTokens] = [
-            (int(token), paths[row]) for row, token in zip(rows, tokens, strict=True)
-        ]
-        finished += [(float(scores[i]), longer[i]) for i in np.flatnonzero(tokens == end_id)]
-        unfinished = np.flatnonzero(tokens != end_id)
-        paths, scores = [longer[i] for i in unfinished], scores[unfinished]
-        if step == n - 1 or not len(unfinished):
+        paths = np.column_stack([paths[rows], tokens])
+        ended = tokens == network.model.codec.end_id
+        finished += zip(paths[ended].tolist(), scores[ended].tolist(), strict=True)
+        scores, rows, paths = scores[~ended], rows[~ended], paths[~ended]
+        if step == n - 1 or not len(paths):
             break
-        _, states = network.forward(tokens[unfinished][None], states[rows[unfinished]])
-    finished += zip(scores.tolist(), paths, strict=True)
-    finished.sort(key=lambda item: -item[0])
-    return [(_tokens(path), score) for score, path in finished[:width]]
+        _, states = network.forward(tokens[~ended][None], states[rows])
+    finished += zip(paths.tolist(), scores.tolist(), strict=True)
+    finished.sort(key=lambda item: -item[1])
+    return finished[:width]
 
 
 def _extend(
     network: Network, hidden: np.ndarray, scores: np.ndarray, width: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return score, row of `hidden` and token of the `width` best extensions of all rows by one token."""
-    V, count = len(network.model.codec), network.rows_per_block
-    totals, places = [], []
-    for start in range(0, len(hidden), count):
-        log_probabilities = network.log_probabilities(hidden[start : start + count])
+    V = len(network.model.codec)
+    totals, indices = [], []
+    for block in network.blocks(len(hidden)):
+        log_probabilities = network.log_probabilities(hidden[block])
         log_probabilities[:, UNKNOWN_ID] = -np.inf
-        block = (scores[start : start + count, None] + log_probabilities).ravel()
-        chosen = best(block, width)
-        chosen = chosen[block[chosen] > -np.inf]
-        totals.append(block[chosen])
-        places.append(chosen + start * V)
-    total, place = np.concatenate(totals), np.concatenate(places)
+        total = (scores[block, None] + log_probabilities).ravel()
+        chosen = best(total, width)
+        chosen = chosen[total[chosen] > -np.inf]
+        totals.append(total[chosen])
+        indices.append(chosen + block.start * V)
+    total, index = np.concatenate(totals), np.concatenate(indices)
     chosen = best(total, width)
-    return total[chosen], place[chosen] // V, place[chosen] % V
-
-
-def _tokens(path: LinkedTokens) -> list[int]:
-    """Return the tokens of a linked list, first one first."""
-    tokens: list[int] = []
-    while path:
-        token, path = path
-        tokens.append(token)
-    return tokens[::-1]
+    return total[chosen], index[chosen] // V, index[chosen] % V

@@ -150,14 +150,10 @@ class Stream:
         """
         numbers = token_numbers(self.codec, readable)
         self.unknown += int(np.count_nonzero(numbers == UNKNOWN_ID))
-        if self.codec.end_id is not None:
-            ends = np.flatnonzero(numbers == self.codec.end_id)
-            if len(ends):
-                # The start of a line forgets all lines before it.
-                self._restart()
-                numbers = numbers[ends[-1] + 1 :]
-        if len(numbers):
-            self._advance(numbers)
+        if begin := self.codec.document_start(numbers):
+            self._restart()  # the start of a line forgets all lines before it
+        if begin < len(numbers):
+            self._advance(numbers[begin:])
         return self
 
     def _advance(self, numbers: np.ndarray) -> None:
@@ -292,21 +288,13 @@ class Stream:
         Tokens outside the vocabulary are scored as `<unk>`. Raises InputError.
         """
         numbers = token_numbers(self.codec, readable)
-        state = self._state
-        log_probabilities = [np.empty(0, self.network.dtype)]
-        for line in self._lines(numbers):
-            scores, state = self.network.score(line, state)
+        state, log_probabilities = self._state, []
+        for line in np.split(numbers, np.flatnonzero(numbers == self.codec.end_id) + 1):
+            scores, _ = self.network.score(line, state)
             log_probabilities.append(scores)
-            if line[-1] == self.codec.end_id:
-                state = self.network.start
+            state = self.network.start  # only a line end is followed by another line
         tokens = tuple(self.codec.tokens[number] for number in numbers.tolist())
         return Score(tokens, np.concatenate(log_probabilities))
-
-    def _lines(self, numbers: np.ndarray) -> list[np.ndarray]:
-        if self.codec.end_id is None:
-            return [numbers] if len(numbers) else []
-        ends = np.flatnonzero(numbers == self.codec.end_id) + 1
-        return [line for line in np.split(numbers, ends) if len(line)]
 
     @property
     def state(self) -> bytes:

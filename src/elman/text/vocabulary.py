@@ -184,6 +184,11 @@ class TextCodec:
         """Return the number of each token, int64 ``[N]``, without splitting the tokens."""
         return np.fromiter((self._index.get(token, UNKNOWN_ID) for token in tokens), np.int64)
 
+    def document_start(self, numbers: np.ndarray) -> int:
+        """Return the index after the last `<end>` in ``numbers [N]``; 0 without one."""
+        ends = np.flatnonzero(numbers == self.end_id)
+        return int(ends[-1]) + 1 if len(ends) else 0
+
     def separator(self, previous: str | None, token: str) -> str:
         """Return the white space between two tokens; `previous` is None at the start."""
         if self.level == "char" or (self.end_id is not None and END in (previous, token)):
