@@ -36,7 +36,7 @@ def main() -> int:
         (test,) = given.folder.rglob(f"{name}_TEST.ts")
         data, other = (read_ts(path) for path in (train, test))
         parts = [LabelledSequences(Sequences.of(part[0]), part[1]) for part in (data, other)]
-        plain = measure_label_baselines("classify", *parts)[-1]
+        plain = measure_label_baselines(*parts)[-1]
         scores = []
         for seed in range(given.seeds):
             begun = time.monotonic()

@@ -19,20 +19,14 @@ from elman.labels.batches import (
 )
 from elman.labels.codec import SequenceCodec, fit_codec
 from elman.labels.dataset import Sequences, check_finite
+from elman.labels.options import ClassifierOptions
 from elman.tables.scaler import Scaler
 from elman.text.vocabulary import TextCodec
 from strategies import lengths as some_lengths
 
 
 def fitted(given: Any, **how: Any) -> SequenceCodec:
-    options = {
-        "level": "both",
-        "lowercase": True,
-        "max_vocabulary": None,
-        "min_count": 1,
-        "missing": "error",
-    }
-    return fit_codec(Sequences.of(given), **options | how)
+    return fit_codec(Sequences.of(given), ClassifierOptions(**{"min_count": 1} | how))
 
 
 @given(some_lengths, st.sampled_from([(), (2,)]))

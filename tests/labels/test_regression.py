@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as oracle
 
 from elman.errors import DataError
-from elman.labels.regression import RegressionFigures, r2, regression
+from elman.labels.metrics import RegressionFigures, r2, regression
 
 
 def test_errors_agree_with_scikit_learn():

@@ -82,12 +82,13 @@ def train(
     task: str = "classify", data: LabelledSequences | None = None, *, watch: Any = None, **how: Any
 ) -> Model:
     make, options = TASKS[task]
-    given = {
-        name: how.pop(name)
-        for name in ("valid", "test", "labels", "before", "output", "resume")
-        if name in how
-    }
-    outcome = train_labelled(task, data or make(), options(**SMALL | how), watch=watch, **given)
+    inputs = RunInputs(
+        **{name: how.pop(name, None) for name in ("valid", "test", "labels", "before")}
+    )
+    given = {name: how.pop(name) for name in ("output", "resume") if name in how}
+    outcome = train_labelled(
+        task, data or make(), options(**SMALL | how), inputs, watch=watch, **given
+    )
     return outcome.model
 
 
@@ -262,7 +263,7 @@ def test_labels_that_occur_once_are_an_error_or_a_warning() -> None:
     # a first batch of a partial fit may hold each of the classes once
     options = ClassifierOptions(**(SMALL | {"steps": 2}))
     batch = LabelledSequences(Sequences.of(texts), texts)
-    assert train_labelled("classify", batch, options, labels=Labels.of(texts)).model.card
+    assert train_labelled("classify", batch, options, RunInputs(labels=Labels.of(texts))).model.card
 
 
 def test_copies_stay_in_one_set_with_a_warning() -> None:
@@ -495,7 +496,7 @@ def test_probabilities_are_calibrated_on_the_validation_set(task: str) -> None:
     predictor = tasks.open_model(model)
     shares = predictor.predict_proba(valid.sequences)
     logits = np.log(shares if task == "classify" else np.concatenate(shares))
-    truth = model.codec.labels.encode(valid.flat_targets(task))
+    truth = model.codec.labels.encode(valid.of_task(task).flat_targets)
     assert model.card["temperature"] != 1.0
     assert fit_temperature(logits, truth) == pytest.approx(1.0, abs=1e-3)
 

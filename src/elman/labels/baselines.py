@@ -10,98 +10,70 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.errors import DataError
-from elman.labels.codec import Labels
+from elman.labels.codec import Labels, SequenceCodec
 from elman.labels.confusion import ENTITY_F1, BaselineFigures, TrueTags
 from elman.labels.examples import LabelledSequences
-from elman.labels.features import Step, text_features, value_windows, word_windows
-from elman.labels.linear_models import Features, fit_logistic, fit_ridge, fit_tagger, sample_rows
-from elman.labels.regression import RegressionFigures
-from elman.labels.summaries import summaries
+from elman.labels.features import Step, summaries, text_features, value_windows, word_windows
+from elman.labels.linear_models import Model, fit_logistic, fit_ridge, fit_tagger, sample_rows
+from elman.labels.metrics import RegressionFigures, classification, regression
+from elman.training.journal import JsonObject
 
 MAX_SEQUENCES, MAX_STEPS = 100_000, 100_000
 """Training examples of a plain model. More would take minutes or gigabytes and hardly change its figures."""
 
-Vectoriser: TypeAlias = "Callable[[Sequence[Any]], Features]"
-"""Turns sequences into rows of features."""
-
 
 @dataclass(frozen=True, eq=False)
-class LabelBaseline:
-    """A fitted plain model that predicts labels."""
+class Baseline:
+    """A fitted plain model."""
 
     name: str
-    classes: int
-    predict_proba: Callable[[Sequence[Any]], np.ndarray]
-    """Maps sequences to the probability of each label ``[N, K]``."""
+    answer: Callable[[Sequence[Any]], np.ndarray]
+    """Maps sequences, or for tags time steps, to numbers of labels or to numbers ``[N]``."""
 
-    def predict(self, sequences: Sequence[Any]) -> np.ndarray:
-        """Return the number of the most probable label of each sequence, int64 ``[N]``."""
-        return np.asarray(self.predict_proba(sequences).argmax(axis=1))
-
-    def figures(
-        self, sequences: Sequence[Any], truth: ArrayLike, tags: TrueTags | None = None
-    ) -> BaselineFigures:
-        """Return its metrics; negative numbers in `truth` are labels not in training. Raises ShapeError."""
-        return BaselineFigures.of(self.name, truth, self.predict(sequences), tags)
+    def predict(self, inputs: Sequence[Any]) -> np.ndarray:
+        """Return the number of the label of each input, or the number predicted for it, ``[N]``."""
+        return self.answer(inputs) if len(inputs) else np.empty(0, np.int64)
 
 
-@dataclass(frozen=True, eq=False)
-class NumberBaseline:
-    """A fitted plain model that predicts numbers."""
-
-    name: str
-    predict: Callable[[Sequence[Any]], np.ndarray]
-    """Maps sequences to numbers ``[N]``."""
-
-    def figures(self, sequences: Sequence[Any], truth: ArrayLike) -> RegressionFigures:
-        """Return its errors; raises ShapeError, DataError."""
-        return RegressionFigures.of(self.name, self.predict(sequences), truth)
-
-
-def majority(labels: ArrayLike, classes: int) -> LabelBaseline:
+def majority(labels: ArrayLike) -> Baseline:
     """Return the model that always predicts the most frequent of `labels` ``[N]``.
 
     Raises:
         DataError: There are no labels.
 
-    >>> majority([0, 1, 1], 3).predict(["any", "text"]).tolist()
+    >>> majority([0, 1, 1]).predict(["any", "text"]).tolist()
     [1, 1]
     """
-    counts = np.bincount(_checked(labels), minlength=classes)
-    shares = counts / counts.sum()
-    return LabelBaseline(
-        "the majority class", classes, lambda texts: np.tile(shares, (len(texts), 1))
-    )
+    best = np.bincount(_checked(labels)).argmax()
+    return Baseline("the majority class", lambda inputs: np.full(len(inputs), best))
 
 
-def mean(targets: ArrayLike) -> NumberBaseline:
+def mean(targets: ArrayLike) -> Baseline:
     """Return the model that always predicts the mean of `targets` ``[N]``; raises DataError for none."""
-    centre = float(np.mean(_checked(targets)))
-    return NumberBaseline("the mean", lambda sequences: np.full(len(sequences), centre))
+    centre = np.mean(_checked(targets))
+    return Baseline("the mean", lambda inputs: np.full(len(inputs), centre))
 
 
 def linear_classifier(
     sequences: Sequence[Any],
     labels: ArrayLike,
-    classes: int,
     *,
     class_weight: str | None = None,
     metric: str = "accuracy",
     seed: int = 0,
-) -> LabelBaseline:
+) -> Baseline:
     """Fit a logistic regression on TF-IDF of texts, or on summary statistics of numbers.
 
     Args:
         sequences: The training set: texts, or arrays ``[T_i, C]``. Of more than `MAX_SEQUENCES` a sample is
             used.
         labels: Numbers of its labels ``[N]``.
-        classes: Number of labels K.
         class_weight: None, or "balanced" for weights that make every class count the same.
         metric: Metric by which cross-validation chooses the regularisation.
         seed: Seed of the samples and folds.
@@ -113,29 +85,24 @@ def linear_classifier(
         DataError: There are no labels.
         MissingDependencyError: scikit-learn is not installed.
 
-    >>> fitted = linear_classifier(["good day", "good", "bad day", "bad"], [1, 1, 0, 0], 2)
+    >>> fitted = linear_classifier(["good day", "good", "bad day", "bad"], [1, 1, 0, 0])
     >>> fitted.predict(["a good one", "so bad"]).tolist()
     [1, 0]
     """
     numbers = _checked(labels)
-    rows = sample_rows(len(sequences), seed, MAX_SEQUENCES)
-    sample, targets = [sequences[row] for row in rows], numbers[rows]
-    vectorise = _fit_vectoriser(sample, classes) if len(np.unique(targets)) > 1 else None
-    if vectorise is None:
-        return majority(numbers, classes)
-    model = fit_logistic(
-        vectorise(sample), targets, classes, class_weight=class_weight, metric=metric, seed=seed
-    )
-    name = _model_name("logistic", sample, len(sequences))
-    return LabelBaseline(name, classes, lambda unseen: model(vectorise(unseen)))
+
+    def fit(features: Any, targets: np.ndarray) -> Model:
+        return fit_logistic(features, targets, class_weight=class_weight, metric=metric, seed=seed)
+
+    outputs = len(np.unique(numbers))
+    return _linear("logistic", sequences, numbers, outputs, fit, seed) or majority(numbers)
 
 
-def linear_regressor(
-    sequences: Sequence[Any], targets: ArrayLike, *, seed: int = 0
-) -> NumberBaseline:
-    """Fit a ridge regression on the features of `linear_classifier`; texts without any word give the mean.
+def linear_regressor(sequences: Sequence[Any], targets: ArrayLike, *, seed: int = 0) -> Baseline:
+    """Fit a ridge regression on the features of `linear_classifier`.
 
-    Raises DataError, MissingDependencyError.
+    Targets that are all equal, and texts without any word, give the mean. Raises DataError,
+    MissingDependencyError.
 
     >>> rising, falling = np.arange(5.0)[:, None], -np.arange(5.0)[:, None]
     >>> fitted = linear_regressor([rising, falling, rising + 1, falling - 1], [1, -1, 1, -1])
@@ -143,28 +110,38 @@ def linear_regressor(
     [True, False]
     """
     numbers = _checked(targets)
+
+    def fit(features: Any, targets: np.ndarray) -> Model:
+        return fit_ridge(features, targets, seed=seed)
+
+    return _linear("ridge", sequences, numbers, 1, fit, seed) or mean(numbers)
+
+
+def _linear(
+    kind: str,
+    sequences: Sequence[Any],
+    targets: np.ndarray,
+    outputs: int,
+    fit: Callable[[Any, np.ndarray], Model],
+    seed: int,
+) -> Baseline | None:
+    """Return a linear model of a sample of the sequences; None if there is nothing to learn."""
     rows = sample_rows(len(sequences), seed, MAX_SEQUENCES)
-    sample = [sequences[row] for row in rows]
-    vectorise = _fit_vectoriser(sample, 1)
-    if vectorise is None:
-        return mean(numbers)
-    model = fit_ridge(vectorise(sample), numbers[rows], seed=seed)
-    name = _model_name("ridge", sample, len(sequences))
-    return NumberBaseline(name, lambda unseen: model(vectorise(unseen)))
-
-
-def _fit_vectoriser(sample: Sequence[Any], outputs: int) -> Vectoriser | None:
-    return text_features(sample, outputs) if isinstance(sample[0], str) else summaries(sample)
-
-
-def _model_name(kind: str, sample: Sequence[Any], count: int) -> str:
+    sample, answers = [sequences[row] for row in rows], targets[rows]
+    is_text = isinstance(sample[0], str)
+    vectorise = text_features(sample, outputs) if is_text else summaries(sample)
+    if vectorise is None or len(np.unique(answers)) < 2:
+        return None
+    model = fit(vectorise(sample), answers)
     name = f"a {kind} regression on summary statistics"
-    if isinstance(sample[0], str):
+    if is_text:
         name = f"a TF-IDF {kind} regression"
-    return name if len(sample) == count else f"{name} of {len(sample):,} sequences"
+    if len(sample) < len(sequences):
+        name += f" of {len(sample):,} sequences"
+    return Baseline(name, lambda unseen: model(vectorise(unseen)))
 
 
-def most_frequent_tag(steps: Sequence[Step], tags: ArrayLike, classes: int) -> LabelBaseline:
+def most_frequent_tag(steps: Sequence[Step], tags: ArrayLike) -> Baseline:
     """Return the model that predicts the most frequent tag of each token in training.
 
     A token that was not in training gets the most frequent tag of the tokens that occurred once, because
@@ -174,30 +151,28 @@ def most_frequent_tag(steps: Sequence[Step], tags: ArrayLike, classes: int) -> L
         DataError: There are no tags.
 
     >>> words = ["a", "dog", "a", "run"]
-    >>> fitted = most_frequent_tag([(words, index) for index in range(4)], [0, 1, 0, 2], 3)
+    >>> fitted = most_frequent_tag([(words, index) for index in range(4)], [0, 1, 0, 2])
     >>> fitted.predict([(["a", "cat"], 0), (["a", "cat"], 1)]).tolist()
     [0, 1]
     """
     numbers, tokens = _checked(tags), [sequence[index] for sequence, index in steps]
     frequency = Counter(tokens)
-    rows = {token: np.zeros(classes) for token in frequency}
-    rare = np.zeros(classes)
-    for (token, tag), count in Counter(zip(tokens, numbers.tolist(), strict=True)).items():
-        rows[token][tag] = count / frequency[token]
-        rare[tag] += frequency[token] == 1
-    unseen = rare if rare.any() else np.bincount(numbers, minlength=classes)
-    unseen = unseen / unseen.sum()
+    counts = {token: np.zeros(numbers.max() + 1) for token in frequency}
+    for token, tag in zip(tokens, numbers.tolist(), strict=True):
+        counts[token][tag] += 1
+    once = [token for token, count in frequency.items() if count == 1] or [*counts]
+    best = {token: count.argmax() for token, count in counts.items()}
+    unseen = np.sum([counts[token] for token in once], axis=0).argmax()
 
-    def probabilities(steps: Sequence[Step]) -> np.ndarray:
-        shares = [rows.get(sequence[index], unseen) for sequence, index in steps]
-        return np.array(shares).reshape(len(shares), classes)
+    def answer(steps: Sequence[Step]) -> np.ndarray:
+        return np.array([best.get(sequence[index], unseen) for sequence, index in steps])
 
-    return LabelBaseline("the commonest tag of each token", classes, probabilities)
+    return Baseline("the commonest tag of each token", answer)
 
 
 def linear_tagger(
-    steps: Sequence[Step], tags: ArrayLike, classes: int, *, metric: str = "accuracy", seed: int = 0
-) -> LabelBaseline:
+    steps: Sequence[Step], tags: ArrayLike, *, metric: str = "accuracy", seed: int = 0
+) -> Baseline:
     """Fit a linear model of each time step and its two neighbours on each side.
 
     For a token the features are the word, its prefixes and suffixes of up to three characters, and its shape;
@@ -206,7 +181,6 @@ def linear_tagger(
     Args:
         steps: The steps of the training set; only the first `MAX_STEPS` are used.
         tags: Numbers of their tags ``[N]``.
-        classes: Number of tags K.
         metric: Metric by which cross-validation chooses the regularisation.
         seed: Seed of the samples and folds.
 
@@ -218,38 +192,36 @@ def linear_tagger(
         MissingDependencyError: scikit-learn is not installed.
 
     >>> words = ["in", "Paris", "and", "Rome"]
-    >>> fitted = linear_tagger([(words, index) for index in range(4)] * 3, [0, 1, 0, 1] * 3, 2)
+    >>> fitted = linear_tagger([(words, index) for index in range(4)] * 3, [0, 1, 0, 1] * 3)
     >>> fitted.predict([(["in", "Oslo"], 1)]).tolist()
     [1]
     """
     numbers, used = _checked(tags)[:MAX_STEPS], steps[:MAX_STEPS]
     if len(np.unique(numbers)) < 2:
-        return majority(numbers, classes)
+        return majority(numbers)
     numeric = not isinstance(used[0][0][0], str)
     vectorise = value_windows(used) if numeric else word_windows(used)
     sequences = np.cumsum([index == 0 for _, index in used])
-    model = fit_tagger(vectorise(used), numbers, classes, sequences, metric=metric, seed=seed)
+    model = fit_tagger(vectorise(used), numbers, sequences, metric=metric, seed=seed)
     name = f"a linear model of a {'step' if numeric else 'token'} and its neighbours"
     if len(used) < len(steps):
         name += f" of {len(used):,} steps"
-    return LabelBaseline(name, classes, lambda unseen: model(vectorise(unseen)))
+    return Baseline(name, lambda unseen: model(vectorise(unseen)))
 
 
 def fit_baselines(
-    task: str,
     training: LabelledSequences,
-    labels: Labels,
+    labels: Labels | None,
     *,
     class_weight: str | None = None,
     metric: str = "accuracy",
     seed: int = 0,
-) -> list[LabelBaseline]:
-    """Fit the plain models that a classifier or tagger is compared with, the simplest first.
+) -> list[Baseline]:
+    """Fit the plain models that a network is compared with, the simplest first.
 
     Args:
-        task: "classify" or "tag". For tags, the models predict the tags of all steps in one row.
         training: The training set of the network.
-        labels: The labels of the network.
+        labels: The labels of the network; None for a regressor.
         class_weight: None, or "balanced".
         metric: Metric by which cross-validation chooses the regularisation.
         seed: Seed of the samples and folds.
@@ -258,24 +230,29 @@ def fit_baselines(
         DataError: There are no labels.
         MissingDependencyError: scikit-learn is not installed.
     """
-    inputs = _inputs(task, training)
-    numbers, count = labels.encode(training.flat_targets(task)), len(labels)
-    models = [majority(numbers, count)]
-    if task == "classify":
-        linear = linear_classifier(
-            inputs, numbers, count, class_weight=class_weight, metric=metric, seed=seed
-        )
+    inputs = _inputs(training)
+    if labels is None:
+        targets = training.numbers()
+        models = [mean(targets), linear_regressor(inputs, targets, seed=seed)]
     else:
-        if training.sequences.kind != "numbers":
-            models.append(most_frequent_tag(inputs, numbers, count))
-        metric = "accuracy" if metric == ENTITY_F1 else metric
-        linear = linear_tagger(inputs, numbers, count, metric=metric, seed=seed)
-    # a linear model that had nothing to learn is the majority again
-    return models if linear.name == models[0].name else [*models, linear]
+        numbers = labels.encode(training.flat_targets)
+        models = [majority(numbers)]
+        if not training.kind.per_step:
+            models.append(
+                linear_classifier(
+                    inputs, numbers, class_weight=class_weight, metric=metric, seed=seed
+                )
+            )
+        else:
+            if training.sequences.kind != "numbers":
+                models.append(most_frequent_tag(inputs, numbers))
+            metric = "accuracy" if metric == ENTITY_F1 else metric
+            models.append(linear_tagger(inputs, numbers, metric=metric, seed=seed))
+    # a linear model that had nothing to learn is the simplest model again
+    return models if models[-1].name != models[0].name else models[:-1]
 
 
 def measure_label_baselines(
-    task: str,
     training: LabelledSequences,
     test: LabelledSequences,
     labels: Labels | None = None,
@@ -288,31 +265,73 @@ def measure_label_baselines(
 
     The labels are those in `training` if they are not given. Raises as `fit_baselines`.
     """
-    labels = labels or Labels.of(training.flat_targets(task))
-    models = fit_baselines(
-        task, training, labels, class_weight=class_weight, metric=metric, seed=seed
-    )
-    tags = TrueTags.of(test.targets, labels.names) if task == "tag" else None
-    truth, inputs = labels.encode_distinct(test.flat_targets(task)), _inputs(task, test)
-    return [model.figures(inputs, truth, tags) for model in models]
+    labels = labels or Labels.of(training.flat_targets)
+    models = fit_baselines(training, labels, class_weight=class_weight, metric=metric, seed=seed)
+    tags = TrueTags.of(test.targets, labels.names) if test.kind.per_step else None
+    truth, inputs = labels.encode_distinct(test.flat_targets), _inputs(test)
+    return [BaselineFigures.of(model.name, truth, model.predict(inputs), tags) for model in models]
 
 
 def measure_number_baselines(
     training: LabelledSequences, test: LabelledSequences, *, seed: int = 0
 ) -> list[RegressionFigures]:
-    """Fit the mean and a linear model on `training` and measure them on `test`.
+    """Fit the plain models of a regressor on `training` and measure them on `test`, as for labels."""
+    models, inputs = fit_baselines(training, None, seed=seed), _inputs(test)
+    return [RegressionFigures.of(one.name, one.predict(inputs), test.targets) for one in models]
 
-    Raises DataError, MissingDependencyError.
+
+def compare_with_baselines(
+    codec: SequenceCodec,
+    training: LabelledSequences,
+    test: LabelledSequences,
+    logits: np.ndarray,
+    *,
+    metric: str,
+    balanced: bool,
+    seed: int,
+) -> list[JsonObject]:
+    """Fit the plain models on the training set and compare the network with each of them, for the card.
+
+    Args:
+        codec: The codec of the network.
+        training: The training set.
+        test: The test set.
+        logits: The network's logits ``[N, K]`` for it.
+        metric: Metric of the comparison of labels.
+        balanced: Whether the network gave rare classes more weight, so that plain models do too.
+        seed: Seed of the plain models.
+
+    Returns:
+        For each plain model its name, metrics, verdict, p-value and a sentence that says how it compares.
     """
-    inputs, targets = _inputs("regress", training), training.numbers()
-    models = mean(targets), linear_regressor(inputs, targets, seed=seed)
-    return [model.figures(_inputs("regress", test), test.targets) for model in models]
+    if codec.labels is None:
+        numbers = measure_number_baselines(training, test, seed=seed)
+        figures = [model.figures() for model in numbers]
+        results = regression(codec.numbers(logits), test.numbers(), numbers).comparisons
+    else:
+        weight = "balanced" if balanced or metric == "macro_recall" else None
+        plain = measure_label_baselines(
+            training, test, codec.labels, weight, metric=metric, seed=seed
+        )
+        figures = [model.figures() for model in plain]
+        results = classification(
+            codec.labels.encode_distinct(test.flat_targets),
+            logits.argmax(axis=1),
+            codec.labels.names,
+            beside=plain,
+            metric=metric,
+            tags=test.targets if training.kind.per_step else None,
+        ).comparisons
+    return [
+        values | {"verdict": result.verdict, "p_value": result.p_value, "sentence": str(result)}
+        for values, result in zip(figures, results, strict=True)
+    ]
 
 
-def _inputs(task: str, examples: LabelledSequences) -> Sequence[Any]:
+def _inputs(examples: LabelledSequences) -> Sequence[Any]:
     """Return the inputs of the plain models: texts, arrays of numbers, or for tags all steps in a row."""
     sequences = examples.sequences
-    if task == "tag":
+    if examples.kind.per_step:
         return [(item, index) for item in sequences.items for index in range(len(item))]
     return sequences.items if sequences.kind == "numbers" else sequences.texts
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from elman.errors import DataError, InputError, ModelFileError, OptionError
 from elman.labels.config import SequenceConfig
 from elman.labels.dataset import Sequences
+from elman.labels.options import LabelledOptions
 from elman.tables.scaler import Scaler
 from elman.text.counting import count_vocabulary
 from elman.text.packed_texts import pack_texts, unpack_texts
@@ -193,6 +194,15 @@ class SequenceCodec:
             raise InputError("the codec's labels", got="none", expected="those of a classifier")
         return self.labels
 
+    def numbers(self, logits: np.ndarray) -> np.ndarray:
+        """Return the numbers of a regressor's ``logits [N, 1]``, float64 ``[N]``, in the targets' unit."""
+        if self.target is None:
+            raise InputError("the codec of a regressor", got="no scale of its targets")
+        largest = np.finfo(np.float64).max
+        with np.errstate(over="ignore"):
+            numbers = logits[:, 0].astype(np.float64) * self.target.scale[0] + self.target.mean[0]
+        return np.asarray(numbers.clip(-largest, largest))
+
     def check(self, config: SequenceConfig) -> None:
         """Raise InputError if the sizes of the network do not fit this codec."""
         sizes = {
@@ -286,34 +296,24 @@ def _labels(form: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Labels
     return labels
 
 
-def fit_codec(
-    sequences: Sequences,
-    *,
-    level: str,
-    lowercase: bool,
-    max_vocabulary: int | None,
-    min_count: int | None,
-    missing: str,
-) -> SequenceCodec:
-    """Return the codec learned from the training sequences; it has no labels yet.
-
-    The arguments are the options of the same names. Raises OptionError, DataError.
-    """
+def fit_codec(sequences: Sequences, options: LabelledOptions) -> SequenceCodec:
+    """Return the codec learned from the training sequences, without labels; raises OptionError, DataError."""
     if sequences.kind == "numbers":
-        return SequenceCodec(scaler=Scaler.of(sequences.items, indicator=missing == "mask"))
-    unit = "char" if level == "char" else "word"
+        return SequenceCodec(scaler=Scaler.of(sequences.items, indicator=options.missing == "mask"))
+    unit = "char" if options.level == "char" else "word"
     tokens, _ = count_vocabulary(
-        (text.lower() if lowercase else text for text in sequences.texts),
+        (text.lower() if options.lowercase else text for text in sequences.texts),
         level=unit,
         split="whitespace" if sequences.kind == "tokens" and unit == "word" else "words",
-        max_vocabulary=max_vocabulary,
-        min_count=min_count,
+        max_vocabulary=options.max_vocabulary,
+        min_count=options.min_count,
     )
-    if level != "both":
-        return SequenceCodec(tokens=tokens, lowercase=lowercase)
+    codec = SequenceCodec(tokens=tokens, lowercase=options.lowercase)
+    if options.level != "both":
+        return codec
     try:
         # rare characters are left out, so that the network learns an embedding for <unk>
         alphabet, _ = count_vocabulary(sequences.texts, level="char", min_count=2)
     except OptionError:
         alphabet, _ = count_vocabulary(sequences.texts, level="char", min_count=1)
-    return SequenceCodec(tokens=tokens, alphabet=alphabet, lowercase=lowercase)
+    return replace(codec, alphabet=alphabet)

@@ -8,6 +8,7 @@ from typing import Any
 
 from elman.errors import DataError, OptionError, warn
 from elman.labels.dataset import Sequences
+from elman.labels.examples import LabelledSequences
 from elman.labels.read import is_table, read_sequences
 from elman.tables.reader import read_table
 from elman.task_types import Columns, Reading
@@ -16,8 +17,8 @@ from elman.text.input_files import read_text
 
 def read_examples(
     files: Sequence[str], task: str, columns: Columns, reading: Reading
-) -> tuple[Sequences, list[Any]]:
-    """Return the sequences of several files and their targets.
+) -> LabelledSequences:
+    """Return the labelled sequences of several files.
 
     Args:
         files: tables, tag files, or lines with labels.
@@ -42,7 +43,13 @@ def read_examples(
             raise DataError(f"the labels of {file}", got=missing, expected="one for each")
         items += sequences
         targets += labels
-    return Sequences.of(items), targets
+    # a file of labels belongs to the texts beside it: new texts have another file, or none
+    kept = {
+        name: str(column)
+        for name, column in columns.items()
+        if name != "label" or not os.path.isfile(str(column))
+    }
+    return LabelledSequences(Sequences.of(items), targets, kept).of_task(task)
 
 
 def columns_of(predictor: Any, columns: Columns) -> Columns:

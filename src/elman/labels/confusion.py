@@ -7,16 +7,23 @@ class of its own, as in scikit-learn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.errors import DataError, ShapeError
+from elman.labels.codec import Label
 from elman.labels.tags import are_entities, entity_counts
-from elman.metrics.paired import MAX_TABLE_CELLS, exchange_p_value, mcnemar_p_value, sum_by_group
+from elman.metrics.paired import (
+    MAX_TABLE_CELLS,
+    Comparison,
+    exchange_p_value,
+    mcnemar_p_value,
+    sum_by_group,
+)
 
 METRICS = ("accuracy", "macro_f1", "macro_recall")
 ENTITY_F1 = "entity_f1"
@@ -98,25 +105,12 @@ def metric_of_table(metric: str, table: np.ndarray, unseen: int = 0) -> float:
 
 
 @dataclass(frozen=True)
-class BaselineFigures:
-    """The metrics of a plain model on the same test set."""
+class MethodFigures:
+    """The metrics of one method, a network or a plain model, on a test set."""
 
     name: str
-    accuracy: float
-    macro_f1: float
-    macro_recall: float
-    entity_f1: float | None = None
-    """None unless the labels are tags that mark entities."""
-    answers: np.ndarray | None = field(default=None, repr=False, compare=False)
-    """Numbers of its answers ``[N]``; without them no test can tell skill from chance."""
-
-    @classmethod
-    def of(
-        cls, name: str, truth: ArrayLike, answers: np.ndarray, tags: TrueTags | None = None
-    ) -> BaselineFigures:
-        """Return the metrics of `answers` ``[N]``, numbers of labels; raises ShapeError, DataError."""
-        figures = label_figures(truth, answers, tags)
-        return cls(name, **figures, answers=answers)
+    answers: np.ndarray | None = field(default=None, repr=False, compare=False, kw_only=True)
+    """Its answers ``[N]``: numbers of labels, or numbers. Without them no test can tell skill from chance."""
 
     def figures(self) -> dict[str, str | float]:
         """Return name and metrics, for JSON."""
@@ -125,6 +119,43 @@ class BaselineFigures:
             for name, value in vars(self).items()
             if name != "answers" and value is not None
         }
+
+
+def compare(
+    network: MethodFigures,
+    beside: Sequence[MethodFigures],
+    metric: str,
+    p_value: Callable[[np.ndarray, np.ndarray], float],
+    *,
+    lower_is_better: bool = False,
+) -> tuple[Comparison, ...]:
+    """Compare the `network` with other methods by one metric; `p_value` tests the answers of a pair."""
+    comparisons = []
+    for plain in beside:
+        known = None
+        if network.answers is not None and plain.answers is not None:
+            known = p_value(network.answers, plain.answers)
+        ours, theirs = (getattr(method, metric.lower()) or 0.0 for method in (network, plain))
+        comparisons.append(Comparison(plain.name, metric, ours, theirs, known, lower_is_better))
+    return tuple(comparisons)
+
+
+@dataclass(frozen=True)
+class BaselineFigures(MethodFigures):
+    """The metrics of a classifier or tagger."""
+
+    accuracy: float
+    macro_f1: float
+    macro_recall: float
+    entity_f1: float | None = None
+    """None unless the labels are tags that mark entities."""
+
+    @classmethod
+    def of(
+        cls, name: str, truth: ArrayLike, answers: np.ndarray, tags: TrueTags | None = None
+    ) -> BaselineFigures:
+        """Return the metrics of `answers` ``[N]``, numbers of labels; raises ShapeError, DataError."""
+        return cls(name, **label_figures(truth, answers, tags), answers=answers)
 
 
 def label_figures(
@@ -161,7 +192,7 @@ class TrueTags:
     """The labels of training, in the order of their numbers."""
 
     @classmethod
-    def of(cls, truth: Iterable[Iterable[Any]], names: Sequence[str]) -> TrueTags:
+    def of(cls, truth: Iterable[Iterable[Label]], names: Sequence[str]) -> TrueTags:
         """Return the tags in `truth` as text."""
         return cls([[*map(str, tags)] for tags in truth], names)
 
@@ -229,6 +260,13 @@ def label_p_value(
     if metric == "accuracy":
         first, second = (sum_by_group(groups, hits[:, None]) for hits in right)
         return exchange_p_value(first, second, lambda sums: sums[..., 0])
+    return _macro_p_value(metric, truths, ours, theirs, groups)
+
+
+def _macro_p_value(
+    metric: str, truths: np.ndarray, ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray
+) -> float:
+    """Return `label_p_value` for a mean over classes; the answers of one group are exchanged together."""
     differ = ours != theirs
     if not differ.any():
         return 1.0
@@ -237,11 +275,11 @@ def label_p_value(
     width, unseen = 2 * len(labels), count_unseen(truths)
     units = _exchange_units(groups, differ, MAX_TABLE_CELLS // width)
 
-    def counts(answers: np.ndarray, hits: np.ndarray) -> np.ndarray:
+    def counts(answers: np.ndarray) -> np.ndarray:
         """Return for each unit how often each label is right, then how often it is answered."""
         cells = units * width + np.searchsorted(labels, answers)
         size = (int(units.max()) + 1) * width
-        table = np.bincount(cells, hits, size)
+        table = np.bincount(cells, answers == truths, size)
         table += np.bincount(cells + len(labels), minlength=size)
         return table.reshape(-1, width)
 
@@ -249,7 +287,7 @@ def label_p_value(
         hits, answered = np.split(sums, 2, axis=-1)
         return _score(metric, hits, answered, support, unseen)
 
-    return exchange_p_value(counts(ours, right[0]), counts(theirs, right[1]), score)
+    return exchange_p_value(counts(ours), counts(theirs), score)
 
 
 def _exchange_units(groups: np.ndarray, differ: np.ndarray, max_units: int) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Real
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
@@ -17,10 +16,10 @@ from elman.files.model import Model
 from elman.labels.codec import Labels
 from elman.labels.dataset import Sequences
 from elman.labels.display import LabelsDisplay
-from elman.labels.metrics import Classification
+from elman.labels.examples import LabelledSequences
+from elman.labels.metrics import Classification, Regression
 from elman.labels.options import ClassifierOptions, RegressorOptions, TaggerOptions
 from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
-from elman.labels.regression import Regression
 from elman.training.estimator import Estimator, Parameters, needs_torch
 
 if TYPE_CHECKING:
@@ -67,26 +66,17 @@ class _SequenceEstimator(Estimator):
     ) -> Self:
         options = self._checked_options()
         with needs_torch():
-            from elman.labels.examples import LabelledSequences
-            from elman.labels.train import train_labelled
+            from elman.labels.train import RunInputs, train_labelled
         held_out, measured = (
             None
             if pair is None
             else LabelledSequences(self._sequences(pair[0]), self._targets(pair[1]))
             for pair in (valid, test)
         )
+        inputs, examples = RunInputs(held_out, measured, labels, before), LabelledSequences(*data)
         with self._shown(verbose, watch, output) as watching:
             outcome = train_labelled(
-                self.task,
-                LabelledSequences(*data),
-                options,
-                valid=held_out,
-                test=measured,
-                labels=labels,
-                before=before,
-                output=None if output is None else Path(output),
-                resume=resume,
-                watch=watching,
+                self.task, examples, options, inputs, output=output, resume=resume, watch=watching
             )
         self._keep(outcome)
         if outcome.model.codec.labels is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,44 +14,54 @@ from elman.labels.batches import EncodedSequences
 from elman.labels.codec import SequenceCodec
 from elman.labels.confusion import TrueTags
 from elman.labels.dataset import Sequences
+from elman.labels.kinds import KINDS, LABEL, TargetKind
+from elman.training.journal import JsonObject
+
+Targets: TypeAlias = Sequence[Any]
+"""A label, a number, or a list of tags for each sequence."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledSequences:
-    """Sequences and their targets: a label, a number, or a list of tags for each sequence."""
+    """Sequences and their targets."""
 
     sequences: Sequences
-    targets: Sequence[Any]
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    targets: Targets
+    columns: Mapping[str, str] = field(default_factory=dict)
     """The options that name columns of a table; the card keeps them, so that later tables are read alike."""
+    kind: TargetKind = LABEL
 
     def __post_init__(self) -> None:
         self.sequences.check_paired(self.targets)
 
-    def stepwise(self) -> LabelledSequences:
-        """Return the examples with texts split at white space, for tagging.
+    def of_task(self, task: str) -> LabelledSequences:
+        """Return the examples of a task; for tagging, texts are split at white space.
 
         Raises:
-            DataError: A sequence is empty, or has more or fewer tags than time steps.
+            DataError: A sequence to tag is empty, or has more or fewer tags than time steps.
         """
+        kind = KINDS[task]
+        if not kind.per_step:
+            return replace(self, kind=kind)
         sequences = self.sequences.stepwise()
         for row, (item, tags) in enumerate(zip(sequences.items, self.targets, strict=True)):
-            if isinstance(tags, str) or len(item) != len(tags) or not len(item):
-                got = "one text" if isinstance(tags, str) else f"{len(tags)} tags"
-                expected = "at least one step, and a tag for each"
-                raise DataError(
-                    f"sequence {row}", got=f"{len(item)} steps, {got}", expected=expected
-                )
-        return replace(self, sequences=sequences)
+            check_tags(row, len(item), tags)
+            if not len(item):
+                raise DataError(f"sequence {row}", got="no step", expected="at least one")
+        return replace(self, sequences=sequences, kind=kind)
 
     def take(self, rows: Iterable[int]) -> LabelledSequences:
         """Return the examples in `rows`, in that order."""
         rows = list(rows)
-        return LabelledSequences(self.sequences.take(rows), [self.targets[row] for row in rows])
+        targets = [self.targets[row] for row in rows]
+        return replace(self, sequences=self.sequences.take(rows), targets=targets)
 
-    def flat_targets(self, task: str) -> Sequence[Any]:
-        """Return the targets; for the task "tag" the tags of all steps in one list."""
-        return [tag for tags in self.targets for tag in tags] if task == "tag" else self.targets
+    @property
+    def flat_targets(self) -> Targets:
+        """The targets; for tagging the tags of all steps in one list."""
+        if not self.kind.per_step:
+            return self.targets
+        return [tag for tags in self.targets for tag in tags]
 
     def numbers(self) -> np.ndarray:
         """Return the targets as finite float64 ``[N]``; raises DataError if they are not numbers."""
@@ -73,7 +83,7 @@ class LabelledSequences:
             return [(item.shape, item.tobytes()) for item in self.sequences.items]
         return list(self.sequences.items)
 
-    def _copies_by_class(self, task: str, seed: int) -> list[list[list[int]]]:
+    def _copies_by_class(self, seed: int) -> list[list[list[int]]]:
         """Return for each class, in random order, lists of the rows that hold copies of one sequence."""
         rows: dict[Hashable, list[int]] = {}
         for row, key in enumerate(self.keys()):
@@ -81,18 +91,18 @@ class LabelledSequences:
         copies = list(rows.values())
         classes: dict[Any, list[list[int]]] = {}
         for index in np.random.default_rng(seed).permutation(len(copies)).tolist():
-            label = self.targets[copies[index][0]] if task == "classify" else None
+            label = self.targets[copies[index][0]] if self.kind is LABEL else None
             classes.setdefault(label, []).append(copies[index])
         return list(classes.values())
 
-    def split(self, task: str, share: float, seed: int) -> tuple[list[int], list[int]]:
+    def split(self, share: float, seed: int) -> tuple[list[int], list[int]]:
         """Return the rows to train on and the rows to hold out, stratified by class.
 
         Copies of a sequence stay on one side. At least one sequence of each class is held out, except of a
         class that has only one.
         """
         held_out: list[int] = []
-        for copies in self._copies_by_class(task, seed):
+        for copies in self._copies_by_class(seed):
             count = max(1, round(share * sum(map(len, copies))))
             chosen: list[int] = []
             for rows in copies[:-1]:
@@ -102,15 +112,15 @@ class LabelledSequences:
         taken = set(held_out)
         return [row for row in range(len(self.targets)) if row not in taken], sorted(held_out)
 
-    def folds(self, task: str, count: int, seed: int) -> tuple[tuple[int, ...], ...]:
+    def folds(self, count: int, seed: int) -> tuple[tuple[int, ...], ...]:
         """Return the rows of each of `count` cross-validation folds, stratified by class."""
         folds: list[list[int]] = [[] for _ in range(count)]
-        copies = [rows for group in self._copies_by_class(task, seed) for rows in group]
+        copies = [rows for group in self._copies_by_class(seed) for rows in group]
         for index, rows in enumerate(copies):
             folds[index % count] += rows
         return tuple(tuple(sorted(rows)) for rows in folds)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JsonObject:
         """Return the number of sequences and their lengths, for the card."""
         lengths = self.sequences.lengths
         return {
@@ -130,6 +140,13 @@ class LabelledSequences:
         return sha.hexdigest()
 
 
+def check_tags(row: int, steps: int, tags: Targets) -> None:
+    """Raise DataError unless a sequence of so many steps has a tag for each of them."""
+    if isinstance(tags, str) or steps != len(tags):
+        got = "one text" if isinstance(tags, str) else f"{len(tags)} tags"
+        raise DataError(f"sequence {row}", got=f"{steps} steps, {got}", expected="a tag for each")
+
+
 @dataclass(frozen=True, eq=False)
 class EncodedExamples:
     """Encoded sequences and their encoded targets."""
@@ -142,14 +159,14 @@ class EncodedExamples:
     """The tags as text, for the task "tag"."""
 
     @classmethod
-    def of(cls, task: str, codec: SequenceCodec, examples: LabelledSequences) -> EncodedExamples:
+    def of(cls, codec: SequenceCodec, examples: LabelledSequences) -> EncodedExamples:
         """Encode `examples`; raises DataError, ShapeError."""
         encoded = EncodedSequences.of(codec, examples.sequences)
         if codec.target is not None:
             return cls(encoded, [*codec.target.apply(examples.numbers()[:, None])])
         labels = codec.known_labels
-        numbers = labels.encode_distinct(examples.flat_targets(task))
-        if task != "tag":
+        numbers = labels.encode_distinct(examples.flat_targets)
+        if not examples.kind.per_step:
             return cls(encoded, [*numbers[:, None]])
         tags = TrueTags.of(examples.targets, labels.names)
         return cls(encoded, tags.by_sequence(numbers), tags)

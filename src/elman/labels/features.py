@@ -1,10 +1,13 @@
-"""Features of texts and of time steps for the linear models of `elman.labels.linear_models`."""
+"""Features of texts, of sequences of numbers and of time steps, for linear models."""
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, TypeAlias
+from types import ModuleType
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -18,12 +21,27 @@ MANY_TEXTS = 1_000
 TOKEN_PATTERN = r"\w+|[^\w\s]"
 NEIGHBOURS = 2
 """Number of neighbours on each side that a model of tags sees."""
+MAX_RELATIVE_VALUE = 1e6
+"""Values are clipped to this multiple of the largest value in training."""
 
+
+class Features(Protocol):
+    """Feature matrix ``[N, F]``: an array of numpy or a sparse matrix of scipy."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows and of features."""
+
+    def __getitem__(self, rows: np.ndarray, /) -> Features: ...
+
+
+Vectoriser: TypeAlias = "Callable[[Sequence[Any]], Features]"
+"""Turns texts, sequences of numbers or time steps into rows of features."""
 Step: TypeAlias = "tuple[Sequence[Any], int]"
 """A time step: the sequence, and the index in it."""
 
 
-def sklearn(module: str) -> Any:
+def sklearn(module: str) -> ModuleType:
     """Return a module of scikit-learn; raises MissingDependencyError, which says how to install it."""
     try:
         return import_module(f"sklearn.{module}")
@@ -32,37 +50,36 @@ def sklearn(module: str) -> Any:
         raise MissingDependencyError(what, remedy=installing("train")) from error
 
 
-def text_features(texts: Sequence[str], outputs: int) -> Callable[[Sequence[str]], Any] | None:
+def text_features(texts: Sequence[str], outputs: int) -> Vectoriser | None:
     """Return a function from texts to a sparse matrix ``[N, F]`` of TF-IDF; None if no text has a word.
 
     Args:
         texts: The training set, which determines the words and n-grams.
         outputs: Number of outputs of the model; its weights are limited to `MAX_WEIGHTS`.
     """
-    vectoriser = sklearn("feature_extraction.text").TfidfVectorizer
-    shared: dict[str, Any] = {
+    shared = {
         "sublinear_tf": True,
         "min_df": 2 if len(texts) >= MANY_TEXTS else 1,
         "max_features": max(100, min(MAX_FEATURES, MAX_WEIGHTS // outputs) // 2),
         "dtype": np.float32,
     }
-    words = vectoriser(ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, **shared)
-    characters = vectoriser(ngram_range=(2, 4), analyzer="char_wb", **shared)
+    tfidf = sklearn("feature_extraction.text").TfidfVectorizer
+    words = tfidf(ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, **shared)
+    characters = tfidf(ngram_range=(2, 4), analyzer="char_wb", **shared)
     both = sklearn("pipeline").make_union(words, characters)
     try:
-        both.fit(texts)
+        vectorise: Vectoriser = both.fit(texts).transform
     except ValueError:  # no text has a word, or no word occurs twice
         return None
-    transform: Callable[[Sequence[str]], Any] = both.transform
-    return transform
+    return vectorise
 
 
-def word_windows(steps: Sequence[Step]) -> Callable[[Sequence[Step]], Any]:
+def word_windows(steps: Sequence[Step]) -> Vectoriser:
     """Return a function from steps of tokens to a sparse matrix ``[N, F]``, fitted on `steps`."""
     counts = sklearn("feature_extraction.text").CountVectorizer
-    vectoriser = counts(analyzer=_token_features, binary=True, dtype=np.float32).fit(steps)
-    transform: Callable[[Sequence[Step]], Any] = vectoriser.transform
-    return transform
+    vectoriser = counts(analyzer=_token_features, binary=True, dtype=np.float32)
+    vectorise: Vectoriser = vectoriser.fit(steps).transform
+    return vectorise
 
 
 def _token_features(step: Step) -> list[str]:
@@ -72,30 +89,21 @@ def _token_features(step: Step) -> list[str]:
         offset: tokens[index + offset] if 0 <= index + offset < len(tokens) else "<none>"
         for offset in range(-NEIGHBOURS, NEIGHBOURS + 1)
     }
-    features = ["bias"]
-    for offset, word in words.items():
-        features.append(f"{offset}={word.lower()}")
-        if offset == 0:
-            features += [f"pre={word[:size]}" for size in (1, 2, 3)]
-            features += [f"end={word[-size:]}" for size in (1, 2, 3)]
-        if abs(offset) <= 1:
-            # "Paris" has the shape "Xxxxx", "B2" the shape "X9"
-            shape = "".join(
-                "9"
-                if sign.isdigit()
-                else "X"
-                if sign.isupper()
-                else "x"
-                if sign.isalpha()
-                else sign
-                for sign in word[:12]
-            )
-            features.append(f"{offset}shape={shape}")
-    pairs = ((-1, 0), (0, 1))
-    return features + [f"{a}{b}={words[a].lower()}|{words[b].lower()}" for a, b in pairs]
+    features = ["bias", *(f"{offset}={word.lower()}" for offset, word in words.items())]
+    for size in (1, 2, 3):
+        features += [f"pre={words[0][:size]}", f"end={words[0][-size:]}"]
+    for a, b in ((-1, 0), (0, 1)):
+        features.append(f"{a}{b}={words[a].lower()}|{words[b].lower()}")
+    return features + [f"{offset}shape={_shape(words[offset][:12])}" for offset in (-1, 0, 1)]
 
 
-def value_windows(steps: Sequence[Step]) -> Callable[[Sequence[Step]], Any]:
+def _shape(word: str) -> str:
+    """Return "Xxxxx" for "Paris" and "X9" for "B2": the kind of each character."""
+    digits = re.sub(r"\d", "9", word)
+    return "".join("X" if c.isupper() else "x" if c.isalpha() else c for c in digits)
+
+
+def value_windows(steps: Sequence[Step]) -> Vectoriser:
     """Return a function from steps of numbers to a matrix ``[N, F]``, standardised by `steps`."""
 
     def windows(some_steps: Sequence[Step]) -> np.ndarray:
@@ -109,6 +117,61 @@ def value_windows(steps: Sequence[Step]) -> Callable[[Sequence[Step]], Any]:
     rows = windows(steps)
     # divide by the largest value first: squares of huge numbers would overflow
     largest = np.maximum(abs(rows).max(axis=0), np.finfo(np.float64).tiny)
-    centre, spread = (rows / largest).mean(axis=0), (rows / largest).std(axis=0)
-    spread[spread == 0] = 1.0
-    return lambda unseen: np.clip((windows(unseen) / largest - centre) / spread, -100, 100)
+    standardise = _standardiser(rows / largest)
+    return lambda unseen: standardise(windows(unseen) / largest)
+
+
+def summaries(training: Sequence[np.ndarray]) -> Vectoriser:
+    """Return a function from sequences ``[T_i, C]`` to features ``[N, 1 + 8 · C]``, fitted on `training`.
+
+    The features, standardised by `training`, are the length and, for each channel, the mean, standard
+    deviation, minimum, maximum, first, last, slope and median of its finite values. A channel without finite
+    values gets the mean features of training.
+
+    >>> summarise = summaries([np.array([[0.0], [2.0]]), np.array([[4.0], [6.0]])])
+    >>> summarise([np.array([[4.0], [np.nan], [6.0]])])[0, :2].round(6).tolist()
+    [1.0, 1.0]
+    """
+    finite = [np.where(np.isfinite(sequence), abs(sequence), 0) for sequence in training]
+    largest = np.max([values.max(axis=0) for values in finite], axis=0)
+    largest[largest == 0] = 1.0
+
+    def raw(sequences: Sequence[np.ndarray]) -> np.ndarray:
+        with warnings.catch_warnings(), np.errstate(over="ignore"):
+            # numpy warns of channels without finite values
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return np.stack([_summary(sequence, largest) for sequence in sequences])
+
+    standardise = _standardiser(raw(training))
+    return lambda sequences: standardise(raw(sequences))
+
+
+def _summary(sequence: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """Return the statistics of one sequence ``[T, C]``, NaN for a channel without any finite value."""
+    values = np.where(np.isfinite(sequence), sequence, np.nan) / largest
+    values = np.clip(values, -MAX_RELATIVE_VALUE, MAX_RELATIVE_VALUE)
+    known = np.isfinite(values)
+    first, last = known.argmax(axis=0), len(values) - 1 - known[::-1].argmax(axis=0)
+    channels = np.arange(values.shape[1])
+    mean = np.nanmean(values, axis=0)
+    times = np.where(known, np.arange(len(values))[:, None], np.nan)
+    times = times - np.nanmean(times, axis=0)
+    covariance = np.nansum(times * (values - mean), axis=0)
+    slope = covariance / np.maximum(1.0, np.nansum(times**2, axis=0))
+    extremes = np.nanstd(values, axis=0), np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    ends = values[first, channels], values[last, channels]
+    return np.concatenate(
+        [[len(values)], mean, *extremes, *ends, slope, np.nanmedian(values, axis=0)]
+    )
+
+
+def _standardiser(features: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that standardises features ``[N, F]`` by the mean and deviation of `features`."""
+    with warnings.catch_warnings():
+        # numpy warns of features that no sequence has
+        warnings.simplefilter("ignore", RuntimeWarning)
+        centre = np.nan_to_num(np.nanmean(features, axis=0))
+        spread = np.nan_to_num(np.nanstd(features, axis=0))
+    spread[spread < 1e-9] = 1.0
+    # a missing feature becomes 0, its mean; an extreme one must not outweigh all others
+    return lambda rows: np.nan_to_num((rows - centre) / spread).clip(-100.0, 100.0)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from elman.labels.confusion import label_figures
-from elman.labels.features import sklearn
+from elman.labels.features import Features, sklearn
 
 ROWS_TO_CHOOSE_ON, FOLDS = 5_000, 3
 LOGISTIC_ITERATIONS, TAGGER_EPOCHS = 200, 10
@@ -23,18 +23,13 @@ RIDGE_ALPHA = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.01)
 TAGGER_ALPHA = (1e-4, 1e-5, 1e-6)
 
 
-class Features(Protocol):
-    """Feature matrix ``[N, F]``: an array of numpy or a sparse matrix of scipy."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of rows and of features."""
-
-    def __getitem__(self, rows: np.ndarray, /) -> Features: ...
+class _Estimator(Protocol):
+    def fit(self, features: Features, targets: np.ndarray, /) -> object: ...
+    def predict(self, features: Features, /) -> np.ndarray: ...
 
 
 Model: TypeAlias = "Callable[[Features], np.ndarray]"
-"""A fitted model: features ``[N, F]`` to probabilities ``[N, K]`` or numbers ``[N]``."""
+"""A fitted model: features ``[N, F]`` to numbers of labels, or to numbers, ``[N]``."""
 Fit: TypeAlias = "Callable[[Features, np.ndarray, float], Model]"
 """Fits a model to features and targets with a given regularisation."""
 Score: TypeAlias = "Callable[[np.ndarray, np.ndarray], float]"
@@ -49,60 +44,38 @@ def sample_rows(count: int, seed: int, max_rows: int) -> np.ndarray:
 
 
 def fit_logistic(
-    features: Features,
-    labels: np.ndarray,
-    classes: int,
-    *,
-    class_weight: str | None,
-    metric: str,
-    seed: int,
+    features: Features, labels: np.ndarray, *, class_weight: str | None, metric: str, seed: int
 ) -> Model:
     """Fit a logistic regression with the C that is best by `metric` in cross-validation.
 
     Args:
         features: The feature matrix ``[N, F]``.
         labels: Numbers of the true labels ``[N]``, from at least two classes.
-        classes: Number of classes K of the probabilities.
         class_weight: None, or "balanced".
         metric: A metric of `label_figures`.
         seed: Seed of the sample and the folds.
     """
-    linear_model = sklearn("linear_model")
+    logistic = sklearn("linear_model").LogisticRegression
 
     def fit(rows: Features, targets: np.ndarray, strength: float) -> Model:
-        model = linear_model.LogisticRegression(
-            C=strength, class_weight=class_weight, max_iter=LOGISTIC_ITERATIONS, tol=1e-3
-        )
-        return _fit_classifier(model, rows, targets, classes)
+        limits = {"max_iter": LOGISTIC_ITERATIONS, "tol": 1e-3}
+        return _fitted(logistic(C=strength, class_weight=class_weight, **limits), rows, targets)
 
     return _cross_validated(fit, LOGISTIC_C, features, labels, _label_score(metric, labels), seed)
 
 
 def fit_tagger(
-    features: Features,
-    tags: np.ndarray,
-    classes: int,
-    sequences: np.ndarray,
-    *,
-    metric: str,
-    seed: int,
+    features: Features, tags: np.ndarray, sequences: np.ndarray, *, metric: str, seed: int
 ) -> Model:
     """Fit a logistic regression by stochastic gradients, as `fit_logistic`, on many time steps.
 
     `sequences` ``[N]`` are the numbers of the sequences, whose steps stay in one fold.
     """
-    linear_model = sklearn("linear_model")
+    classifier = sklearn("linear_model").SGDClassifier
+    settings = {"max_iter": TAGGER_EPOCHS, "tol": None, "average": True, "random_state": seed}
 
     def fit(rows: Features, targets: np.ndarray, strength: float) -> Model:
-        model = linear_model.SGDClassifier(
-            "log_loss",
-            alpha=strength,
-            max_iter=TAGGER_EPOCHS,
-            tol=None,
-            average=True,
-            random_state=seed,
-        )
-        return _fit_classifier(model, rows, targets, classes)
+        return _fitted(classifier("log_loss", alpha=strength, **settings), rows, targets)
 
     score = _label_score(metric, tags)
     return _cross_validated(fit, TAGGER_ALPHA, features, tags, score, seed, sequences)
@@ -110,16 +83,29 @@ def fit_tagger(
 
 def fit_ridge(features: Features, targets: np.ndarray, *, seed: int) -> Model:
     """Fit a ridge regression with the alpha that has the least mean absolute error in cross-validation."""
-    linear_model = sklearn("linear_model")
+    ridge = sklearn("linear_model").Ridge
 
     def fit(rows: Features, numbers: np.ndarray, strength: float) -> Model:
-        model = linear_model.Ridge(alpha=strength).fit(rows, numbers)
-        return lambda unseen: np.asarray(model.predict(unseen), np.float64)
+        return _fitted(ridge(alpha=strength), rows, numbers)
 
     def score(rows: np.ndarray, answers: np.ndarray) -> float:
         return -float(np.mean(abs(answers - targets[rows])))
 
     return _cross_validated(fit, RIDGE_ALPHA, features, targets, score, seed)
+
+
+def _label_score(metric: str, labels: np.ndarray) -> Score:
+    return lambda rows, answers: label_figures(labels[rows], answers)[metric]
+
+
+def _fitted(model: _Estimator, features: Features, targets: np.ndarray) -> Model:
+    with warnings.catch_warnings():
+        # iterations are bounded on purpose; the last ones no longer change the answers
+        warnings.simplefilter("ignore", sklearn("exceptions").ConvergenceWarning)
+        # scikit-learn takes many classes for regression targets, but here they are classes
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        model.fit(features, targets)
+    return model.predict
 
 
 def _cross_validated(
@@ -139,40 +125,17 @@ def _cross_validated(
     rows = sample_rows(len(targets), seed, max_rows)
     units = np.arange(len(targets)) if groups is None else groups
     order = np.random.default_rng(seed).permutation(int(units.max()) + 1)
-    folds = order[units[rows]] % FOLDS
+    fold_of = order[units[rows]] % FOLDS
+    folds = [(rows[fold_of != fold], rows[fold_of == fold]) for fold in range(FOLDS)]
+    # a fold that leaves one class, or nothing to answer, says nothing
+    folds = [pair for pair in folds if len(pair[1]) and len(np.unique(targets[pair[0]])) > 1]
     best_score, chosen = -np.inf, strengths[len(strengths) // 2]
-    for strength in strengths:
-        answers, answered_rows = [], []
-        for fold in range(FOLDS):
-            inside, outside = rows[folds != fold], rows[folds == fold]
-            if len(outside) and len(np.unique(targets[inside])) > 1:
-                model = fit(features[inside], targets[inside], strength)
-                answers.append(model(features[outside]))
-                answered_rows.append(outside)
-        if not answers:
-            continue
-        value = score(np.concatenate(answered_rows), np.concatenate(answers))
+    for strength in strengths if folds else ():
+        answers = [
+            fit(features[inside], targets[inside], strength)(features[outside])
+            for inside, outside in folds
+        ]
+        value = score(np.concatenate([pair[1] for pair in folds]), np.concatenate(answers))
         if value > best_score:
             best_score, chosen = value, strength
     return fit(features, targets, chosen)
-
-
-def _label_score(metric: str, labels: np.ndarray) -> Score:
-    return lambda rows, answers: label_figures(labels[rows], answers.argmax(axis=1))[metric]
-
-
-def _fit_classifier(model: Any, features: Features, labels: np.ndarray, classes: int) -> Model:
-    with warnings.catch_warnings():
-        # iterations are bounded on purpose; the last ones no longer change the answers
-        warnings.simplefilter("ignore", sklearn("exceptions").ConvergenceWarning)
-        # scikit-learn takes many classes for regression targets, but here they are classes
-        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
-        model.fit(features, labels)
-
-    def probabilities(unseen: Features) -> np.ndarray:
-        shares = np.zeros((unseen.shape[0], classes))
-        if len(shares):
-            shares[:, model.classes_] = model.predict_proba(unseen)
-        return shares
-
-    return probabilities

@@ -1,10 +1,11 @@
-"""Report on a classifier or tagger: metrics, confusion table, calibration, comparison with plain models."""
+"""Reports on a classifier, tagger or regressor: metrics, and the comparison with plain models."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,32 +13,36 @@ from numpy.typing import ArrayLike
 
 from elman.errors import DataError, OptionError, printable
 from elman.labels.calibration import ReliabilityBin, calibration_error, log_loss, reliability
+from elman.labels.codec import Label
 from elman.labels.confusion import (
     ENTITY_F1,
     METRICS,
     BaselineFigures,
+    MethodFigures,
     TrueTags,
     class_figures,
+    compare,
     confusion_table,
     count_unseen,
-    label_figures,
     label_p_value,
     metric_of_table,
 )
 from elman.labels.tags import EntityFigures, entity_figures
-from elman.metrics.paired import Comparison
-from elman.tables.frames import frame
+from elman.metrics.forecast import mae, rmse
+from elman.metrics.paired import Comparison, exchange_p_value
+from elman.tables.frames import frame, frame_of
+from elman.training.journal import JsonObject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 UNSEEN = "(not in training)"
+NETWORK_NAME = "the network"
 MAX_ROWS_SHOWN = 20
 """A report with more labels shows those with the most wrong answers."""
 MAX_CONFUSION_SHOWN = 10
 """A report with more labels does not show the confusion table."""
-_COLUMNS = f"{'precision':>10}{'recall':>10}{'F1':>10}{'support':>10}"
 
 
 @dataclass(frozen=True)
@@ -114,46 +119,42 @@ class Classification:
         """Return the metrics of every label as a polars data frame, or as columns if polars is missing."""
         return frame({"label": self.labels, **class_figures(self.table)._asdict()})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return all fields and derived metrics, for JSON."""
-        figures = class_figures(self.table)
+        figures = class_figures(self.table)._asdict()
         return asdict(self) | {
             "count": self.count,
-            **{name: metric_of_table(name, self.table, self.unseen) for name in METRICS},
+            **{name: getattr(self, name) for name in METRICS},
             "beside": [plain.figures() for plain in self.beside],
-            "classes": {name: values.tolist() for name, values in figures._asdict().items()},
+            "classes": {name: values.tolist() for name, values in figures.items()},
             "bins": [bin_._asdict() for bin_ in self.bins],
             "sentences": list(self.sentences),
         }
 
     def __str__(self) -> str:
+        figures = {
+            "accuracy": self.accuracy,
+            "macro F1": self.macro_f1,
+            "macro recall": self.macro_recall,
+            "log loss": self.log_loss,
+            "calibration error": self.calibration_error,
+        }
         lines = [f"{self.unit:17}{self.count:>10,}"]
-        lines += [
-            f"{name:17}{value:>10.4f}{note}"
-            for name, value, note in (
-                ("accuracy", self.accuracy, ""),
-                ("macro F1", self.macro_f1, ""),
-                ("macro recall", self.macro_recall, ""),
-                ("log loss", self.log_loss, "  nats"),
-                ("calibration error", self.calibration_error, ""),
-            )
-            if value is not None
-        ]
+        for name, value in figures.items():
+            unit = "  nats" if name == "log loss" else ""
+            lines += [] if value is None else [f"{name:17}{value:>10.4f}{unit}"]
         tables = self._entity_table(), self._class_table(), self._confusion_table()
         return "\n".join(itertools.chain(lines, *tables, self._comparison_lines()))
 
     def _entity_table(self) -> list[str]:
         if self.entities is None:
             return []
-        rows = [("all entities", self.entities), *self.entities.types.items()]
-        rows[1:] = sorted(rows[1:], key=lambda row: row[1].right - row[1].true)[:MAX_ROWS_SHOWN]
-        more = len(self.entities.types) + 1 - len(rows)
-        return [
-            "",
-            f"{'entities, ' + self.entities.scheme:17}" + _COLUMNS,
-            *(_row(name, kind.precision, kind.recall, kind.f1, kind.true) for name, kind in rows),
-            *([f"and {more} more types, of which fewer are missed"] if more else []),
-        ]
+        types = sorted(self.entities.types.items(), key=lambda row: row[1].right - row[1].true)
+        shown = [("all entities", self.entities), *types][:MAX_ROWS_SHOWN]
+        rows = [(name, kind.precision, kind.recall, kind.f1, kind.true) for name, kind in shown]
+        more = len(types) + 1 - len(shown)
+        note = f"and {more} more types, of which fewer are missed"
+        return _table(f"entities, {self.entities.scheme}", rows, note if more else "")
 
     def _class_table(self) -> list[str]:
         precision, recall, f1, support = class_figures(self.table)
@@ -161,28 +162,17 @@ class Classification:
         if more := max(0, len(shown) - MAX_ROWS_SHOWN):
             wrong = self.table.sum(axis=0) + support - 2 * np.diag(self.table)
             shown = np.lexsort((-support, -wrong))[:MAX_ROWS_SHOWN]
-        return [
-            "",
-            f"{'label':17}" + _COLUMNS,
-            *(
-                _row(self.labels[k], precision[k], recall[k], f1[k], support[k])
-                for k in shown.tolist()
-            ),
-            *([f"and {more} more, with fewer wrong answers"] if more else []),
-        ]
+        rows = [(self.labels[k], precision[k], recall[k], f1[k], support[k]) for k in shown]
+        return _table("label", rows, f"and {more} more, with fewer wrong answers" if more else "")
 
     def _confusion_table(self) -> list[str]:
         if len(self.labels) > MAX_CONFUSION_SHOWN:
             return []
-        heads = [printable(label, 9) for label in self.labels]
-        return [
-            "",
-            f"{'truth, answer →':17}" + "".join(f"{head:>10}" for head in heads),
-            *(
-                f"{printable(label, 16):17}" + "".join(f"{count:>10,}" for count in row)
-                for label, row in zip(self.labels, self.confusion, strict=True)
-            ),
-        ]
+        lines = ["", f"{'truth, answer →':17}"]
+        for label, row in zip(self.labels, self.confusion, strict=True):
+            lines[1] += f"{printable(label, 9):>10}"
+            lines.append(f"{printable(label, 16):17}" + "".join(f"{count:>10,}" for count in row))
+        return lines
 
     def _comparison_lines(self) -> list[str]:
         lines = [*self.sentences]
@@ -193,27 +183,15 @@ class Classification:
         return ["", *lines] if lines else []
 
 
-def _row(name: str, precision: float, recall: float, f1: float, support: int) -> str:
-    return f"{printable(name, 16):17}{precision:>10.4f}{recall:>10.4f}{f1:>10.4f}{support:>10,}"
-
-
-def compare_labels(
-    truth: ArrayLike,
-    answers: np.ndarray,
-    beside: Sequence[BaselineFigures],
-    metric: str,
-    tags: TrueTags | None = None,
-) -> tuple[Comparison, ...]:
-    """Compare the `answers` ``[N]`` of a network with those of plain models by one `metric`."""
-    ours = label_figures(truth, answers, tags)[metric]
-    comparisons = []
-    for plain in beside:
-        p_value = None
-        if plain.answers is not None:
-            p_value = label_p_value(metric, truth, answers, plain.answers, tags)
-        theirs = getattr(plain, metric) or 0.0
-        comparisons.append(Comparison(plain.name, metric, ours, theirs, p_value))
-    return tuple(comparisons)
+def _table(
+    title: str, rows: Iterable[tuple[str, float, float, float, int]], note: str
+) -> list[str]:
+    """Return lines with name, precision, recall, F1 and support, under a heading."""
+    lines = ["", f"{title:17}{'precision':>10}{'recall':>10}{'F1':>10}{'support':>10}"]
+    for name, precision, recall, f1, support in rows:
+        figures = f"{precision:>10.4f}{recall:>10.4f}{f1:>10.4f}{support:>10,}"
+        lines.append(f"{printable(name, 16):17}{figures}")
+    return [*lines, note] if note else lines
 
 
 def classification(
@@ -223,7 +201,7 @@ def classification(
     *,
     beside: Sequence[BaselineFigures] = (),
     metric: str | None = None,
-    tags: Sequence[Sequence[str]] | None = None,
+    tags: Sequence[Sequence[Label]] | None = None,
 ) -> Classification:
     """Return the report on the answers of a classifier or tagger.
 
@@ -245,10 +223,10 @@ def classification(
     >>> classification([0, 1, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]], ["no", "yes"]).accuracy
     0.75
     """
-    true_tags = None if tags is None else TrueTags(tags, labels)
-    marks_entities = true_tags is not None and true_tags.mark_entities
-    metrics = [*METRICS, *([ENTITY_F1] if marks_entities else [])]
-    metric = metric or metrics[-1 if marks_entities else 0]
+    true_tags = None if tags is None else TrueTags.of(tags, labels)
+    marked = true_tags if true_tags is not None and true_tags.mark_entities else None
+    metrics = METRICS if marked is None else (*METRICS, ENTITY_F1)
+    metric = metric or ("accuracy" if marked is None else ENTITY_F1)
     if metric not in metrics:
         raise OptionError("metric", got=metric, expected=", ".join(metrics))
     shares = np.asarray(answers)
@@ -258,9 +236,7 @@ def classification(
     numbers = shares.argmax(axis=1) if has_shares else shares
     table = confusion_table(truth, numbers, len(labels))
     bins = reliability(shares, truth) if has_shares else ()
-    entities = None
-    if true_tags is not None and marks_entities:
-        entities = entity_figures(true_tags.truth, true_tags.answers(numbers))
+    network = BaselineFigures.of(NETWORK_NAME, truth, numbers, true_tags)
     return Classification(
         labels=tuple(labels) if len(table) == len(labels) else (*labels, UNSEEN),
         confusion=tuple(map(tuple, table.tolist())),
@@ -270,7 +246,102 @@ def classification(
         beside=tuple(replace(plain, answers=None) for plain in beside),
         metric=metric,
         unit="sequences" if tags is None else "tokens",
-        entities=entities,
+        entities=None if marked is None else entity_figures(marked.truth, marked.answers(numbers)),
         unseen=count_unseen(truth),
-        comparisons=compare_labels(truth, numbers, beside, metric, true_tags),
+        comparisons=compare(
+            network, beside, metric, partial(label_p_value, metric, truth, tags=true_tags)
+        ),
+    )
+
+
+def r2(predicted: ArrayLike, truth: ArrayLike) -> float:
+    """Return the share of the truth's variance that is explained; below 0, the mean would be better.
+
+    For a constant truth, which has no variance, it is 1 if every prediction is right, else 0.
+    Raises DataError, ShapeError.
+
+    >>> round(r2([1.0, 2.0, 2.0], [1.0, 2.0, 3.0]), 4)
+    0.5
+    """
+    error = rmse(predicted, truth)
+    truths = np.asarray(truth, np.float64)
+    middle = float(np.mean(truths[np.isfinite(truths)]))
+    spread = rmse(np.full_like(truths, middle), truths)
+    # the spread of a constant may be a rounding error instead of 0
+    if spread <= 1e-12 * abs(middle):
+        return float(error == 0)
+    return 1 - min((error / spread) ** 2, 1e300)
+
+
+@dataclass(frozen=True)
+class RegressionFigures(MethodFigures):
+    """The errors of a method that predicts numbers."""
+
+    mae: float
+    rmse: float
+    r2: float
+
+    @classmethod
+    def of(cls, name: str, predicted: ArrayLike, truth: ArrayLike) -> RegressionFigures:
+        """Return the errors of predictions ``[N]``; raises DataError, ShapeError."""
+        figures = mae(predicted, truth), rmse(predicted, truth), r2(predicted, truth)
+        return cls(name, *figures, answers=np.asarray(predicted, np.float64))
+
+
+@dataclass(frozen=True)
+class Regression:
+    """The errors of a network, beside those of plain models."""
+
+    count: int
+    methods: tuple[RegressionFigures, ...]
+    """The network first."""
+
+    comparisons: tuple[Comparison, ...] = ()
+    """The network compared with each other method by MAE."""
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """A sentence on each comparison."""
+        return tuple(map(str, self.comparisons))
+
+    def to_dict(self) -> JsonObject:
+        """Return all fields and the sentences, for JSON."""
+        methods = [method.figures() for method in self.methods]
+        return asdict(self) | {"methods": methods, "sentences": list(self.sentences)}
+
+    def to_frame(self) -> Any:
+        """Return the errors of every method as a polars data frame, or as columns if polars is missing."""
+        return frame_of(method.figures() for method in self.methods)
+
+    def __str__(self) -> str:
+        lines = [f"{self.count:,} sequences", f"{'':24}{'MAE':>11}{'RMSE':>11}{'R²':>9}"]
+        lines += [
+            f"{row.name:24}{row.mae:>11.4g}{row.rmse:>11.4g}{row.r2:>9.4f}" for row in self.methods
+        ]
+        return "\n".join([*lines, *self.sentences])
+
+
+def regression(
+    predicted: ArrayLike, truth: ArrayLike, beside: Sequence[RegressionFigures] = ()
+) -> Regression:
+    """Return the report on predictions ``[N]``, beside the errors of others; raises DataError, ShapeError.
+
+    >>> print(regression([1.0, 2.0, 2.0], [1.0, 2.0, 3.0]))
+    3 sequences
+                                    MAE       RMSE       R²
+    the network                  0.3333     0.5774   0.5000
+    """
+    network = RegressionFigures.of(NETWORK_NAME, predicted, truth)
+    truths = np.asarray(truth, np.float64)
+    known = np.isfinite(truths)
+
+    def p_value(ours: np.ndarray, theirs: np.ndarray) -> float:
+        """Test the absolute errors in pairs."""
+        first, second = (abs(answers - truths)[known][:, None] for answers in (ours, theirs))
+        return exchange_p_value(first, second, lambda sums: sums[..., 0])
+
+    return Regression(
+        int(known.sum()),
+        tuple(replace(method, answers=None) for method in (network, *beside)),
+        compare(network, beside, "MAE", p_value, lower_is_better=True),
     )

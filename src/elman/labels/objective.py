@@ -15,6 +15,7 @@ from elman.labels.config import SequenceConfig
 from elman.labels.confusion import label_figures
 from elman.labels.examples import EncodedExamples
 from elman.labels.network_torch import TorchSequenceNetwork
+from elman.labels.options import LabelledOptions
 from elman.labels.plan import LabelledPlan
 from elman.training.distributed import Group
 from elman.training.objective import Measure, Objective
@@ -32,12 +33,10 @@ class LabelledObjective(Objective):
         self,
         config: SequenceConfig,
         plan: LabelledPlan,
+        options: LabelledOptions,
         group: Group,
         examples: EncodedExamples,
         held: EncodedExamples | None,
-        *,
-        balanced: bool,
-        metric: str,
         scale: float,
     ) -> None:
         """Make a network and the batches of `examples`.
@@ -45,19 +44,20 @@ class LabelledObjective(Objective):
         Args:
             config: The sizes of the network.
             plan: Batch size, dropout, precision and seed.
+            options: The weights of classes, and the metric that chooses the best network.
             group: The processes that share each batch.
             examples: The examples to train on.
             held: The examples to measure on; None for a stage of a fixed number of steps.
-            balanced: Whether rare classes weigh more in the loss.
-            metric: The option `metric`, which chooses the best network.
             scale: The standard deviation of the targets of a regression.
         """
         self.config, self.plan, self.group = config, plan, group
-        self.examples, self.held, self.metric, self.scale = examples, held, metric, scale
+        self.examples, self.held, self.scale = examples, held, scale
+        self.metric = options.selection_metric
         self.network: TorchSequenceNetwork = TorchSequenceNetwork(
             config, plan.dropout, plan.word_dropout, plan.precision
         )
-        self.weights = torch.from_numpy(examples.class_weights(config.outputs, balanced=balanced))
+        weights = examples.class_weights(config.outputs, balanced=options.balances_classes)
+        self.weights = torch.from_numpy(weights)
         self._epoch: tuple[int, list[np.ndarray]] | None = None
 
     def steps_in_epoch(self, epoch: int) -> int:  # noqa: ARG002 - all epochs are equally long

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.engine.layers import log_softmax
-from elman.errors import DataError, InputError
 from elman.files.model import Model
 from elman.inspect.predictor import InitialWeights, Predictor
 from elman.labels.batches import EncodedSequences
@@ -17,9 +16,15 @@ from elman.labels.codec import Label, Labels, SequenceCodec
 from elman.labels.config import SequenceConfig
 from elman.labels.confusion import BaselineFigures
 from elman.labels.dataset import Sequences, SequenceSource
-from elman.labels.metrics import Classification, classification
+from elman.labels.examples import check_tags
+from elman.labels.metrics import (
+    Classification,
+    Regression,
+    RegressionFigures,
+    classification,
+    regression,
+)
 from elman.labels.network import SequenceNetwork
-from elman.labels.regression import Regression, RegressionFigures, regression
 from elman.text.words import UNKNOWN_ID
 
 if TYPE_CHECKING:
@@ -137,14 +142,7 @@ class RegressorPredictor(LabelPredictor):
 
     def predict(self, X: SequenceSource) -> np.ndarray:
         """Return the number for each sequence, float64 ``[N]``, in the unit of the training targets."""
-        target = self.model.codec.target
-        if target is None:
-            raise InputError("the codec of a regressor", got="no scale of its targets")
-        scaled = self.network.logits(Sequences.of(X))[:, 0].astype(np.float64)
-        largest = np.finfo(np.float64).max
-        with np.errstate(over="ignore"):
-            numbers = scaled * target.scale[0] + target.mean[0]
-        return np.asarray(numbers.clip(-largest, largest))
+        return self.network.codec.numbers(self.network.logits(Sequences.of(X)))
 
     def evaluate(
         self,
@@ -193,9 +191,7 @@ class TaggerPredictor(LabelPredictor):
         sequences.check_paired(y)
         probabilities = self.predict_proba(sequences)
         for row, (rows, tags) in enumerate(zip(probabilities, y, strict=True)):
-            if isinstance(tags, str) or len(rows) != len(tags):
-                got = "one text" if isinstance(tags, str) else f"{len(tags)} tags"
-                raise DataError(f"sequence {row}", got=f"{len(rows)} steps, {got}")
+            check_tags(row, len(rows), tags)
         truth = self.labels.encode_distinct([tag for tags in y for tag in tags])
         return classification(
             truth,
@@ -203,5 +199,5 @@ class TaggerPredictor(LabelPredictor):
             self.labels.names,
             beside=beside,
             metric=metric,
-            tags=[[*map(str, tags)] for tags in y],
+            tags=y,
         )

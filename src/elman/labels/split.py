@@ -48,7 +48,6 @@ class Split:
 
 
 def split_examples(
-    task: str,
     examples: LabelledSequences,
     share: float,
     seed: int,
@@ -61,7 +60,6 @@ def split_examples(
     """Split `examples` into training, validation and test set.
 
     Args:
-        task: "classify", "regress" or "tag".
         examples: The sequences to train on.
         share: Share of `examples` to hold out, if `valid` is not given.
         seed: Seed of the random split.
@@ -75,13 +73,13 @@ def split_examples(
         DataError: There are too few sequences or classes, or nearly all labels occur only once.
     """
     if not continued:
-        _check_enough(task, examples)
+        _check_enough(examples)
     warnings = _repetition_warning(examples)
-    if task != "regress" and not (continued or labels_are_known):
-        warnings += _single_label_warning(examples.flat_targets(task))
+    if not examples.kind.is_number and not (continued or labels_are_known):
+        warnings += _single_label_warning(examples.flat_targets)
     training, held_out, test_was_given = examples, valid, test is not None
     if held_out is None and (len(examples) >= MIN_SEQUENCES_TO_SPLIT or test is not None):
-        kept, rows = examples.split(task, share, seed)
+        kept, rows = examples.split(share, seed)
         if continued and test is None and len(rows) < 2 * MIN_HELD_OUT_SEQUENCES:
             rows = []
         if rows:
@@ -90,14 +88,14 @@ def split_examples(
     if test is None and held_out is not None:
         validation, test = None, held_out
         if len(held_out) >= 2 * MIN_HELD_OUT_SEQUENCES:
-            first, second = held_out.split(task, 0.5, seed + 1)
+            first, second = held_out.split(0.5, seed + 1)
             validation, test = held_out.take(first), held_out.take(second)
     elif valid is None and held_out is not None and len(held_out) < MIN_HELD_OUT_SEQUENCES:
         training, validation = examples, None
     folds: tuple[tuple[int, ...], ...] = ()
     enough = len(set(training.keys())) >= 2 * FOLDS
     if validation is None and test is not None and not continued and enough:
-        folds = training.folds(task, FOLDS, seed)
+        folds = training.folds(FOLDS, seed)
     warnings += _overlap_warning(training, validation, "validation", "training")
     warnings += _overlap_warning(training, test, "test", "training")
     warnings += _overlap_warning(validation, test, "test", "validation")
@@ -118,13 +116,13 @@ def _single_label_warning(labels: Sequence[Any]) -> list[str]:
     raise DataError("these are no classes", got=got, expected="labels that repeat", remedy=remedy)
 
 
-def _check_enough(task: str, examples: LabelledSequences) -> None:
+def _check_enough(examples: LabelledSequences) -> None:
     if len(examples) < 2:
         expected = "two or more, and some dozens to learn anything from"
         raise DataError("the training set is one sample", got="one sequence", expected=expected)
-    if task == "regress":
+    if examples.kind.is_number:
         return
-    labels = set(map(str, examples.flat_targets(task)))
+    labels = set(map(str, examples.flat_targets))
     if len(labels) < 2:
         raise DataError(
             "the labels of the training set: there is nothing to tell apart in one class",
@@ -188,7 +186,6 @@ def _overlap_warning(
 
 def describe_differences(
     codec: SequenceCodec,
-    task: str,
     training: LabelledSequences,
     measured: LabelledSequences,
     name: str,
@@ -199,7 +196,6 @@ def describe_differences(
 
     Args:
         codec: The codec, which knows the tokens of training.
-        task: "classify", "regress" or "tag".
         training: The training set.
         measured: The validation or test set.
         name: What the warning calls that set.
@@ -212,10 +208,8 @@ def describe_differences(
         before, now = (_unknown_share(codec, examples) for examples in (training, measured))
         if now > 2 * before + 0.03:
             differences.append(f"{100 * now:.3g} % unknown tokens against {100 * before:.3g} %")
-    if task != "regress":
-        differences += _label_share_difference(
-            training.flat_targets(task), measured.flat_targets(task)
-        )
+    if not training.kind.is_number:
+        differences += _label_share_difference(training.flat_targets, measured.flat_targets)
     if not differences:
         return []
     return [f"the {name} set is unlike the training set: {'; '.join(differences)}"]

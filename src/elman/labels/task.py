@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -105,33 +105,17 @@ class _LabelledTask(Generic[P]):
         from elman.training.estimator import needs_torch
 
         with needs_torch():
-            from elman.labels.examples import LabelledSequences
-            from elman.labels.train import train_labelled
+            from elman.labels.train import RunInputs, train_labelled
 
         from elman.labels.command_files import read_examples
 
-        # A file of labels belongs to the texts beside it: new texts have another file, or none.
-        kept = dict(data.columns)
-        if os.path.isfile(data.columns.get("label", "")):
-            del kept["label"]
-
-        def examples(files: Sequence[str]) -> LabelledSequences:
-            return LabelledSequences(
-                *read_examples(files, self.name, data.columns, data.reading), kept
-            )
-
-        valid, test = (
-            None if files is None else examples(files) for files in (data.valid, data.test)
+        read = partial(read_examples, task=self.name, columns=data.columns, reading=data.reading)
+        inputs = RunInputs(
+            None if data.valid is None else read(data.valid),
+            None if data.test is None else read(data.test),
         )
         return train_labelled(
-            self.name,
-            examples(data.files),
-            options,
-            valid=valid,
-            test=test,
-            output=output,
-            resume=resume,
-            watch=watch,
+            self.name, read(data.files), options, inputs, output=output, resume=resume, watch=watch
         )
 
     def read_input(self, predictor: P, file: str, reading: Reading) -> Any:
@@ -222,51 +206,16 @@ class _LabelledTask(Generic[P]):
             raise OptionError("what a model of numbers reads", got=source, expected=expected)
         return predictor.explain(what, request.target, **request.options)
 
-    def _evaluation_data(
-        self, predictor: P, request: EvaluateRequest
-    ) -> tuple[Any, list[Any], Columns]:
-        """Return the sequences and targets of the files of ``evaluate``, and the columns they are in."""
+    def _read(
+        self, predictor: P, files: Sequence[str], request: EvaluateRequest
+    ) -> LabelledSequences:
+        """Return the examples in files of ``evaluate``."""
         from elman.labels.command_files import columns_of, read_examples
 
         columns = columns_of(predictor, request.columns)
-        sequences, targets = read_examples(request.files, self.name, columns, request.reading)
-        _warn_of_unknown_tokens(predictor, sequences)
-        return sequences, targets, columns
-
-    def _plain_models(
-        self,
-        predictor: P,
-        sequences: Any,
-        targets: list[Any],
-        columns: Columns,
-        request: EvaluateRequest,
-    ) -> Sequence[Any]:
-        """Return what plain models reach on the data, fitted on the files of ``--train``."""
-        if request.train is None:
-            return ()
-        from elman.labels.baselines import measure_label_baselines, measure_number_baselines
-        from elman.labels.command_files import read_examples
-        from elman.labels.examples import LabelledSequences
-
-        training = LabelledSequences(
-            *read_examples(request.train, self.name, columns, request.reading)
-        )
-        measured = LabelledSequences(sequences, targets)
-        labels = predictor.model.codec.labels
-        if labels is None:
-            return measure_number_baselines(training, measured)
-        return measure_label_baselines(
-            self.name,
-            self._comparable(training),
-            self._comparable(measured),
-            labels,
-            "balanced" if request.metric == "macro_recall" else None,
-            metric=request.metric or "accuracy",
-        )
-
-    def _comparable(self, data: LabelledSequences) -> LabelledSequences:
-        """Return the data as plain models read it."""
-        return data
+        examples = read_examples(files, self.name, columns, request.reading)
+        _warn_of_unknown_tokens(predictor, examples.sequences)
+        return examples
 
 
 class _CategoricalTask(_LabelledTask[C], Generic[C]):
@@ -276,9 +225,21 @@ class _CategoricalTask(_LabelledTask[C], Generic[C]):
 
     def evaluate(self, predictor: C, request: EvaluateRequest) -> Evaluated:
         """Return how good the labels are, beside plain models fitted on the files of ``--train``."""
-        sequences, targets, columns = self._evaluation_data(predictor, request)
-        plain = self._plain_models(predictor, sequences, targets, columns, request)
-        report = predictor.evaluate(sequences, targets, beside=plain, metric=request.metric)
+        from elman.labels.baselines import measure_label_baselines
+
+        data, plain = self._read(predictor, request.files, request), []
+        if request.train is not None:
+            metric = request.metric or "accuracy"
+            plain = measure_label_baselines(
+                self._read(predictor, request.train, request),
+                data,
+                predictor.labels,
+                "balanced" if metric == "macro_recall" else None,
+                metric=metric,
+            )
+        report = predictor.evaluate(
+            data.sequences, data.targets, beside=plain, metric=request.metric
+        )
         pictures = {
             "plot": report.plot,
             "plot_calibration": lambda: report.plot(calibration=True),
@@ -365,14 +326,18 @@ class RegressTask(_LabelledTask["RegressorPredictor"]):
 
     def evaluate(self, predictor: RegressorPredictor, request: EvaluateRequest) -> Evaluated:
         """Return how good the numbers are, beside plain models fitted on the files of ``--train``."""
-        sequences, targets, columns = self._evaluation_data(predictor, request)
-        plain = self._plain_models(predictor, sequences, targets, columns, request)
-        report = predictor.evaluate(sequences, targets, beside=plain)
+        from elman.labels.baselines import measure_number_baselines
+
+        data, plain = self._read(predictor, request.files, request), []
+        if request.train is not None:
+            training = self._read(predictor, request.train, request)
+            plain = measure_number_baselines(training, data)
+        report = predictor.evaluate(data.sequences, data.targets, beside=plain)
 
         def scatter() -> Figure:
             from elman.draw import plots
 
-            return plots.scatter(targets, predictor.predict(sequences))
+            return plots.scatter(data.targets, predictor.predict(data.sequences))
 
         return Evaluated(report, {"plot": scatter})
 
@@ -431,9 +396,6 @@ class TagTask(_CategoricalTask["TaggerPredictor"]):
     ) -> dict[str, Any]:
         del names  # a row is a step, and the column "sequence" already names its sequence
         return answers
-
-    def _comparable(self, data: LabelledSequences) -> LabelledSequences:
-        return data.stepwise()
 
 
 def _warn_of_unknown_tokens(predictor: Any, sequences: Any) -> None:

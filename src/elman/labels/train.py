@@ -12,16 +12,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from elman.errors import DataError
 from elman.files.model import Model
+from elman.labels.baselines import compare_with_baselines
 from elman.labels.calibration import fit_temperature
 from elman.labels.codec import Labels, SequenceCodec, fit_codec
-from elman.labels.comparison import compare_with_baselines
 from elman.labels.config import SequenceConfig
 from elman.labels.confusion import ENTITY_F1
 from elman.labels.dataset import check_finite
@@ -34,23 +34,34 @@ from elman.labels.tags import are_entities, scheme
 from elman.tables.scaler import Scaler
 from elman.training.checkpoint import Best, StageResult
 from elman.training.distributed import Group
-from elman.training.journal import Watch
+from elman.training.journal import JsonObject, Watch
 from elman.training.plan import Schedule
 from elman.training.random import Randomness
 from elman.training.recipe import Recipe
 from elman.training.trainer import Outcome, train
 
 
+@dataclass(frozen=True, eq=False)
+class RunInputs:
+    """Optional inputs of a run beside its training sequences."""
+
+    valid: LabelledSequences | None = None
+    """Held-out sequences, in place of a share of the training sequences."""
+    test: LabelledSequences | None = None
+    """The test set, in place of half of the held-out sequences."""
+    labels: Labels | None = None
+    """The labels to expect, if they are known."""
+    before: Model[SequenceConfig, SequenceCodec] | None = None
+    """A trained model to train further; it keeps its sizes and its codec."""
+
+
 def train_labelled(
     task: str,
     data: LabelledSequences,
     options: LabelledOptions,
+    inputs: RunInputs,
     *,
-    valid: LabelledSequences | None = None,
-    test: LabelledSequences | None = None,
-    labels: Labels | None = None,
-    before: Model | None = None,
-    output: Path | None = None,
+    output: str | PathLike[str] | None = None,
     resume: bool = False,
     watch: Watch | None = None,
 ) -> Outcome:
@@ -58,12 +69,9 @@ def train_labelled(
 
     Args:
         task: "classify", "regress" or "tag".
-        data: The sequences to train on; a share of them is held out if `valid` is not given.
+        data: The sequences to train on; a share of them is held out if `inputs` has no held-out sequences.
         options: The options of the task.
-        valid: Held-out sequences, in place of a share of `data`.
-        test: The test set, in place of half of the held-out sequences.
-        labels: The labels to expect, if they are known.
-        before: A trained model to train further; it keeps its sizes and its codec.
+        inputs: Further data, labels or a model.
         output: As for `elman.training.trainer.train`.
         resume: As for `elman.training.trainer.train`.
         watch: As for `elman.training.trainer.train`.
@@ -76,19 +84,9 @@ def train_labelled(
         ModelFileError: The checkpoint belongs to another run.
         DivergedError: Training met numbers that are not finite and could not recover.
     """
-    inputs = RunInputs(valid, test, labels, before)
     prepare = partial(LabelledRecipe.load, task, data, options, inputs)
-    return train(prepare, options, output=output, resume=resume, watch=watch)
-
-
-@dataclass(frozen=True, eq=False)
-class RunInputs:
-    """Optional inputs of a run beside its training sequences; see `train_labelled`."""
-
-    valid: LabelledSequences | None = None
-    test: LabelledSequences | None = None
-    labels: Labels | None = None
-    before: Model | None = None
+    path = None if output is None else Path(output)
+    return train(prepare, options, output=path, resume=resume, watch=watch)
 
 
 @dataclass
@@ -116,14 +114,13 @@ class LabelledRecipe(Recipe[LabelledObjective]):
     ) -> LabelledRecipe:
         """Prepare the run; raises DataError, OptionError, ShapeError."""
         check_finite(data.sequences, allow_missing=options.missing == "mask")
-        before, labels, valid, test = inputs.before, inputs.labels, inputs.valid, inputs.test
-        if task == "tag":
-            data = data.stepwise()
-            valid, test = (None if part is None else part.stepwise() for part in (valid, test))
-        if labels is None and before is None and task != "regress":
-            labels = Labels.of(data.flat_targets(task))
+        before, labels, data = inputs.before, inputs.labels, data.of_task(task)
+        valid, test = (
+            None if part is None else part.of_task(task) for part in (inputs.valid, inputs.test)
+        )
+        if labels is None and before is None and not data.kind.is_number:
+            labels = Labels.of(data.flat_targets)
         split = split_examples(
-            task,
             data,
             options.held_out,
             options.seed,
@@ -132,15 +129,14 @@ class LabelledRecipe(Recipe[LabelledObjective]):
             continued=before is not None,
             labels_are_known=inputs.labels is not None,
         )
-        training = split.training
-        codec = _codec(task, options, training, labels) if before is None else before.codec
+        codec = _codec(split.training, options, labels) if before is None else before.codec
         if codec.labels is not None:
-            codec.labels.check_known(data.flat_targets(task))
+            codec.labels.check_known(data.flat_targets)
             for part in (split.validation, split.test):
-                if part is not None and (codec.labels.encode(part.flat_targets(task)) < 0).all():
+                if part is not None and (codec.labels.encode(part.flat_targets) < 0).all():
                     raise DataError("the sequences to measure on have no label of those trained on")
-        is_text = codec.tokens is not None
-        plan = labelled_plan(options, training.sequences.lengths, is_text, split.validates)
+        lengths, is_text = split.training.sequences.lengths, codec.tokens is not None
+        plan = labelled_plan(options, lengths, is_text, split.validates)
         if before is not None:
             plan = continued(plan, options)
         config = network_config(task, options, plan, codec) if before is None else before.config
@@ -173,7 +169,7 @@ class LabelledRecipe(Recipe[LabelledObjective]):
 
     def stage(self, earlier: Sequence[StageResult]) -> tuple[LabelledObjective, Schedule]:
         """Return the objective and the schedule of the stage after the `earlier` ones."""
-        task, codec, index = self.config.task, self.codec, len(earlier)
+        codec, index = self.codec, len(earlier)
         training, held_out = self.split.training, self.split.validation
         if earlier:
             # the number of dropout draws differs between processes: start all of them alike again
@@ -184,17 +180,11 @@ class LabelledRecipe(Recipe[LabelledObjective]):
             training = training.take(row for row in range(len(training)) if row not in fold)
         elif self.stages[index] == "refit":
             training, held_out = self.data, None
-        held = None if held_out is None else EncodedExamples.of(task, codec, held_out)
-        examples = EncodedExamples.of(task, codec, training)
+        examples = EncodedExamples.of(codec, training)
+        held = None if held_out is None else EncodedExamples.of(codec, held_out)
+        scale = 1.0 if codec.target is None else float(codec.target.scale[0])
         objective = LabelledObjective(
-            self.config,
-            self.plan,
-            self.group,
-            examples,
-            held,
-            balanced=self.options.balances_classes,
-            metric=self.options.selection_metric,
-            scale=1.0 if codec.target is None else float(codec.target.scale[0]),
+            self.config, self.plan, self.options, self.group, examples, held, scale
         )
         if self.before is not None:
             objective.network.load(self.before.arrays)
@@ -216,7 +206,7 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         # without a validation set the last step counts as the best
         return plan if self.split.validates else replace(plan, evaluations=1)
 
-    def _length(self, earlier: Sequence[StageResult]) -> dict[str, Any]:
+    def _length(self, earlier: Sequence[StageResult]) -> JsonObject:
         """Return the number of steps of a stage: as many epochs as were best in the stages before it."""
         sizes, index = self._sizes(), len(earlier)
         is_measured = self.stages[index] == "measured"
@@ -248,32 +238,30 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         objective.network.load(best.arrays)
         if objective.held is not None:
             logits, targets = objective.logits(objective.held)
-            temperature = 1.0 if self.config.task == "regress" else fit_temperature(logits, targets)
+            is_number = self.data.kind.is_number
+            temperature = 1.0 if is_number else fit_temperature(logits, targets)
             facts = objective.measure_logits(logits / temperature, objective.held).facts
-            validation: dict[str, Any] | None = {**facts, "sequences": len(objective.held)}
+            validation: JsonObject | None = {**facts, "sequences": len(objective.held)}
         else:
             temperature, validation = _mean_of_folds(earlier)
         measured = {"stage": stage, "temperature": temperature, "validation": validation}
         return measured if stage == "fold" else measured | self._tested(objective, temperature)
 
-    def _tested(self, objective: LabelledObjective, temperature: float) -> dict[str, Any]:
+    def _tested(self, objective: LabelledObjective, temperature: float) -> JsonObject:
         """Measure the network on the test set and compare it with plain models there."""
         test = self.split.test
         if test is None:
             return {"held_out": None, "baselines": []}
-        encoded = EncodedExamples.of(self.config.task, self.codec, test)
+        encoded = EncodedExamples.of(self.codec, test)
         logits, _ = objective.logits(encoded)
-        facts = dict(objective.measure_logits(logits / temperature, encoded).facts) | {
-            "sequences": len(test)
-        }
+        facts = objective.measure_logits(logits / temperature, encoded).facts
+        facts = facts | {"sequences": len(test)}
         if not self.group.leads:
             return {"held_out": facts, "baselines": []}
         rows = compare_with_baselines(
-            self.config.task,
             self.codec,
             self.split.training,
             test,
-            encoded,
             logits,
             metric=self.compared_by,
             balanced=self.options.balances_classes,
@@ -281,15 +269,15 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         )
         return {"held_out": facts, "baselines": rows}
 
-    def start_facts(self) -> dict[str, Any]:
+    def start_facts(self) -> JsonObject:
         """Return the facts on the data and its split that the start of a run prints."""
-        split, task = self.split, self.config.task
+        split = self.split
         warnings = [*split.warnings]
         for name, part in (("validation", split.validation), ("test", split.test)):
             if part is not None:
-                warnings += describe_differences(self.codec, task, split.training, part, name)
+                warnings += describe_differences(self.codec, split.training, part, name)
         labels = () if self.codec.labels is None else self.codec.labels.names
-        entities = task == "tag" and are_entities(labels)
+        entities = self.data.kind.per_step and are_entities(labels)
         return {
             "data": split.training.facts(),
             "validation": None if split.validation is None else split.validation.facts(),
@@ -302,7 +290,7 @@ class LabelledRecipe(Recipe[LabelledObjective]):
             "scheme": scheme(self.data.targets) if entities else "",
         }
 
-    def card_facts(self, best: Best, result: StageResult, refit: bool) -> dict[str, Any]:
+    def card_facts(self, best: Best, result: StageResult, refit: bool) -> JsonObject:
         """Return the entries of the card on the data and on how good the network is."""
         del best  # `result` holds its measures
         refit = refit and result["stage"] == "refit"
@@ -323,12 +311,11 @@ class LabelledRecipe(Recipe[LabelledObjective]):
     @property
     def compared_by(self) -> str:
         """The metric by which the network is compared with plain models."""
-        if self.config.task == "regress":
+        if self.codec.labels is None:
             return "mae"
-        metric = self.options.selection_metric
-        if metric != "loss":
-            return metric
-        is_entity = self.config.task == "tag" and are_entities(self.codec.known_labels.names)
+        if self.options.selection_metric != "loss":
+            return self.options.selection_metric
+        is_entity = self.data.kind.per_step and are_entities(self.codec.labels.names)
         return ENTITY_F1 if is_entity else "accuracy"
 
     def finish(
@@ -342,7 +329,7 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         return self.config, arrays, self.codec
 
 
-def _mean_of_folds(earlier: Sequence[StageResult]) -> tuple[float, dict[str, Any] | None]:
+def _mean_of_folds(earlier: Sequence[StageResult]) -> tuple[float, JsonObject | None]:
     """Return the mean temperature (geometric) and the mean metrics of the folds."""
     if not earlier:
         return 1.0, None
@@ -356,15 +343,7 @@ def _mean_of_folds(earlier: Sequence[StageResult]) -> tuple[float, dict[str, Any
 
 
 def _codec(
-    task: str, options: LabelledOptions, training: LabelledSequences, labels: Labels | None
+    training: LabelledSequences, options: LabelledOptions, labels: Labels | None
 ) -> SequenceCodec:
-    codec = fit_codec(
-        training.sequences,
-        level=options.level,
-        lowercase=options.lowercase,
-        max_vocabulary=options.max_vocabulary,
-        min_count=options.min_count,
-        missing=options.missing,
-    )
-    target = Scaler.of([training.numbers()[:, None]]) if task == "regress" else None
-    return replace(codec, labels=labels, target=target)
+    target = Scaler.of([training.numbers()[:, None]]) if training.kind.is_number else None
+    return replace(fit_codec(training.sequences, options), labels=labels, target=target)
