@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import elman
-from elman.tables.delimited import ROWS_PER_CHUNK
 
 SMALL: dict[str, Any] = {
     "hidden_size": 8,
@@ -95,12 +92,3 @@ def test_an_answer_does_not_depend_on_the_size_of_a_block(
     for size in (1, TOKENS - 1, TOKENS, TOKENS + 1):
         monkeypatch.setattr(constant, size * unit)
         np.testing.assert_allclose(answer(language, classifier), expected, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("rows", [ROWS_PER_CHUNK - 1, ROWS_PER_CHUNK, ROWS_PER_CHUNK + 1])
-def test_a_table_of_about_a_block_of_rows(tmp_path: Path, rows: int) -> None:
-    text = "n,word\n" + "".join(f"{n},w{n}\n" for n in range(rows))
-    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(text.encode()))
-    columns = elman.read_table(tmp_path / "t.csv.gz").columns
-    assert columns["n"].tolist() == [*range(rows)]
-    assert columns["word"][-1] == f"w{rows - 1}"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv as csv_module
 import datetime
 import gzip
 import io
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from elman.errors import DataError, MissingDependencyError, OptionError, OutputError
 from elman.tables.columns import column_of
+from elman.tables.delimited import parse_delimited
 from elman.tables.reader import Table, read_table
 from elman.tables.writer import write_table
 
@@ -430,6 +432,7 @@ FAULTS = {
     "twice, with spaces": (b"a, a\n1,2\n", "two columns of the name 'a'"),
     "empty": (b"", "is empty"),
     "blank": (b" \n\n", "is empty"),
+    "only comments": (b"# nothing\n#\n", "is empty"),
     "zero byte": (b"a,b\n1,\0\n", "is not text: a zero byte at line 2"),
 }
 
@@ -605,17 +608,41 @@ def test_without_narwhals_and_polars(monkeypatch, tmp_path):
     for call in (lambda: read_table(path), lambda: write_table({"a": [1]}, path)):
         with pytest.raises(MissingDependencyError, match="Parquet files need polars"):
             call()
+    with pytest.raises(MissingDependencyError, match="need polars: run pip install polars"):
+        read_table(make("csv", {"a": [1]}, tmp_path))
     assert read_table({"a": [1]}).rows == 1
 
 
-def test_csv_needs_nothing_but_numpy(csv):
+def test_polars_is_imported_when_a_table_is_read(csv):
     code = (
         "import sys\nfrom elman.tables.reader import read_table\n"
-        f"read_table({str(csv('a,b' + chr(10) + '1,2'))!r})\n"
-        "print(sorted({'polars', 'narwhals', 'pandas'} & set(sys.modules)))"
+        "read_table({'text': ['good', 'bad'], 'n': [1, 2]})\n"
+        "def loaded(): return sorted({'polars', 'narwhals', 'pandas'} & set(sys.modules))\n"
+        f"print(loaded())\nread_table({str(csv('a,b' + chr(10) + '1,2'))!r})\nprint(loaded())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.split("\n")[:2] == ["[]", "['polars']"]
+
+
+@given(st.lists(st.sampled_from(["a", "1", "#", " ", ",", '"', "\n", '","', '"\n'])).map("".join))
+def test_fields_are_those_of_the_csv_module(text):
+    text = f"x,y\n{text}\n"
+    try:
+        rows = [row for row in csv_module.reader(io.StringIO(text, newline=""), strict=True) if row]
+        rows = [row[:2] if not any(row[2:]) else row for row in rows]
+        rows = [row for row in rows if len(row) > 1 or not row[0].startswith("#")]
+    except csv_module.Error:
+        rows = []
+    while rows and not any(rows[-1]):
+        rows.pop()
+    if {*map(len, rows)} == {2}:
+        columns, _ = parse_delimited(text, "it", header=True)
+        assert [*zip(*(column.to_list() for _, column in columns), strict=True)] == [
+            tuple(row) for row in rows[1:]
+        ]
+    else:
+        with pytest.raises(DataError, match="it, line"):
+            parse_delimited(text, "it", header=True)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

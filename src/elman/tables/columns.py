@@ -17,25 +17,28 @@ mark missing values; in a column of texts they are texts.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import itertools
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from numbers import Integral, Number
-from typing import Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import numpy as np
 
 from elman.errors import DataError, printable
 
+if TYPE_CHECKING:
+    import polars as pl
+
 MISSING = frozenset(("", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "-", ".", "?"))
 _TEXTS = frozenset((str, type(None)))
 _BOOLEANS = {"true", "false"}
+_LEADING_ZERO = r"^[+-]?0\d"
 # float() accepts these texts, but people do not mean numbers by them
-_NO_NUMBER = re.compile(r"_|^[+-]?0\d|[^\x00-\x7f]", re.MULTILINE)
-_NOT_PLAIN = re.compile(r"[^0-9+\-.eE\n]")
-_LEADING_ZERO = re.compile(r"\n[+-]?0\d")
+_NO_NUMBER = re.compile(rf"_|{_LEADING_ZERO}|[^\x00-\x7f]")
 _AMBIGUOUS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 MAX_EXACT_FLOAT = 2.0**53
 """Up to this size, float64 represents every whole number exactly."""
@@ -107,71 +110,60 @@ def _normal(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _spread(values: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Return a column with `values` where `present` is set, and NaN elsewhere."""
-    if present.all():
-        return values if values.dtype.kind in "bi" else _normal(values)
-    column = np.full(len(present), np.nan)
-    column[present] = values
-    return column
-
-
-def _float(value: Any) -> float:
+def _float(value: SupportsFloat | None) -> float:
+    if value is None:
+        return math.nan
     try:
         return float(value)
     except OverflowError:
         return float(str(value))  # infinity, as for the same digits in a file
 
 
-def _of_numbers(values: Sequence[Any]) -> np.ndarray:
-    if all(isinstance(value, Integral) for value in values):
+def _of_numbers(values: Sequence[SupportsFloat | None]) -> np.ndarray:
+    integers = [value for value in values if isinstance(value, Integral)]
+    if len(integers) == len(values):
         try:
-            return np.array(list(map(int, values)), np.int64)
+            return np.array([int(value) for value in integers], np.int64)
         except OverflowError:
             pass
-    return np.array(list(map(_float, values)), np.float64)
+    return _normal(np.array(list(map(_float, values)), np.float64))
 
 
-def _parsed(texts: Sequence[str]) -> np.ndarray | None:
-    """Return texts as int64 or float64; None if one of them is no number."""
-    for kind, dtype in ((int, np.int64), (float, np.float64)):
-        try:
-            return _normal(np.array([*map(kind, texts)], dtype))
-        except (ValueError, OverflowError):
-            continue
-    return None
+def text_column(texts: pl.Series) -> np.ndarray:
+    """Return a column of texts as numbers, or as true and false, if all texts are such; else as texts.
 
+    >>> import polars as pl
+    >>> text_column(pl.Series(["1", "NA"])), text_column(pl.Series(["1", "x"]))
+    (array([ 1., nan]), array(['1', 'x'], dtype=object))
+    """
+    import polars as pl
 
-def _of_plain_numbers(texts: Sequence[str | None]) -> np.ndarray | None:
-    """Return texts as numbers if all are plain numbers, else None: a fast path for most large columns."""
-    plain = [text for text in texts if text is not None]
-    if not plain or len(plain) < len(texts) or not is_number(plain[0]):
-        return None
-    joined = "\n".join(plain)
-    if _NOT_PLAIN.search(joined) or _LEADING_ZERO.search("\n" + joined):
-        return None
-    return _parsed(plain)
+    stripped = texts.str.strip_chars()
+    plain = stripped.str.to_lowercase().replace([*MISSING], None)
+    missing = plain.null_count()
+    blank = stripped.fill_null("") == ""
+    if blank.all():
+        return np.full(len(texts), np.nan)
+    if missing < len(texts) and plain.is_in(_BOOLEANS).all():
+        flags = plain == "true"
+        return (flags.cast(pl.Float64) if missing else flags).to_numpy(writable=True)
+    # a single leading zero shows that the texts are ids
+    if missing < len(texts) and not plain.str.contains(_LEADING_ZERO).any():
+        for dtype in (pl.Int64, pl.Float64):
+            numbers = plain.cast(dtype, strict=False)
+            if numbers.null_count() == missing:
+                return _normal(numbers.to_numpy(writable=True))
+    return texts.set(blank, None).to_numpy(writable=True)
 
 
 def _of_texts(texts: Sequence[str | None]) -> np.ndarray:
-    if (numbers := _of_plain_numbers(texts)) is not None:
-        return numbers
-    first = (texts[0] or "").strip().lower() if texts else ""
-    if first not in MISSING | _BOOLEANS and not is_number(first):
-        return objects(text if text and text.strip() else None for text in texts)
-    plain = ["" if text is None else text.strip().lower() for text in texts]
-    present = np.array([text not in MISSING for text in plain], bool)
-    held = list(itertools.compress(plain, present))
-    if not any(plain):
-        return np.full(len(texts), np.nan)
-    if held and _BOOLEANS.issuperset(held):
-        return _spread(np.array([text == "true" for text in held]), present)
-    # in most columns of texts the first value is no number, which saves looking at the others
-    if held and is_number(held[0]) and not _NO_NUMBER.search("\n".join(held)):
-        numbers = _parsed(held)
-        if numbers is not None:
-            return _spread(numbers, present)
-    return objects(text if key else None for text, key in zip(texts, plain, strict=True))
+    first = next((text for text in texts if text and text.strip()), "").strip().lower()
+    if not first or first in MISSING | _BOOLEANS or is_number(first):
+        import polars as pl  # takes longer than the rest, so texts that cannot be numbers skip it
+
+        with contextlib.suppress(UnicodeEncodeError):  # a lone surrogate, which no number has
+            return text_column(pl.Series(texts, dtype=pl.String))
+    return objects(text if text and text.strip() else None for text in texts)
 
 
 def _kind(value: type) -> str:
@@ -186,7 +178,7 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: object) -> bool:
     """Return whether a value is None, NaN, or another marker of a missing value.
 
     >>> is_missing(None), is_missing(float("nan")), is_missing("")
@@ -226,10 +218,8 @@ def utc_stamps(
     return np.array(stamps, "datetime64[us]"), "UTC" if len(names) > 1 else names.pop()
 
 
-def _of_array(values: np.ndarray) -> np.ndarray | None:
+def _of_array(values: np.ndarray) -> np.ndarray:
     match values.dtype.kind:
-        case "b":
-            return values.astype(bool)
         case "i" | "u":
             exact = not len(values) or values.max() <= np.iinfo(np.int64).max
             return values.astype(np.int64 if exact else np.float64)
@@ -237,10 +227,10 @@ def _of_array(values: np.ndarray) -> np.ndarray | None:
             return _normal(values.astype(np.float64))
         case "M":
             return values.astype("datetime64[us]")
-    return None
+    return values.astype(bool)
 
 
-def column_of(values: np.ndarray | Iterable[Any]) -> tuple[np.ndarray, str | None]:
+def column_of(values: Iterable[object]) -> tuple[np.ndarray, str | None]:
     """Return `values` as a column, and the time zone of dates, which are converted to UTC.
 
     Masked values of a masked array are missing. Raises DataError for a mixture of dates with and without a
@@ -249,23 +239,22 @@ def column_of(values: np.ndarray | Iterable[Any]) -> tuple[np.ndarray, str | Non
     >>> column_of(["1", None, "NA"])[0], column_of([1.0, 2.0])[0]
     (array([ 1., nan, nan]), array([1, 2]))
     """
-    if isinstance(values, np.ndarray) and not isinstance(values, np.ma.MaskedArray):
-        column = _of_array(values)
-        if column is not None:
-            return column, None
-    values = values.tolist() if isinstance(values, np.ndarray) else list(values)
-    if _TEXTS.issuperset(map(type, values)):
-        return _of_texts(values), None
-    values = [None if is_missing(value) else value for value in values]
-    held = [value for value in values if value is not None]
-    kinds = {_kind(kind) for kind in set(map(type, held))}
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind in "biufM" and not isinstance(values, np.ma.MaskedArray):
+            return _of_array(values), None
+        values = values.tolist()
+    listed: list[Any] = list(values)
+    if _TEXTS.issuperset(map(type, listed)):
+        return _of_texts(listed), None
+    listed = [None if is_missing(value) else value for value in listed]
+    kinds = {_kind(kind) for kind in {*map(type, listed)} - {type(None)}}
     if kinds == {"time"}:
-        return utc_stamps(values)
-    if kinds <= {"bool"} or kinds == {"number"}:
-        present = np.array([value is not None for value in values], bool)
-        array = _of_numbers(held) if kinds == {"number"} else np.array(held, bool)
-        return _spread(array, present), None
-    return _of_texts([None if value is None else _text(value) for value in values]), None
+        return utc_stamps(listed)
+    if kinds == {"bool"} and None not in listed:
+        return np.array(listed, bool), None
+    if len(kinds) < 2 and "text" not in kinds:
+        return _of_numbers(listed), None
+    return _of_texts([None if value is None else _text(value) for value in listed]), None
 
 
 def may_be_number(column: np.ndarray) -> bool:

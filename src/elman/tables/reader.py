@@ -9,15 +9,22 @@ import difflib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from elman.errors import DataError, MissingDependencyError, installing
-from elman.tables.columns import column_of, numbers_of, quoted, row_name, several
+from elman.errors import DataError, MissingDependencyError
+from elman.tables.columns import (
+    column_of,
+    numbers_of,
+    quoted,
+    row_name,
+    several,
+    text_column,
+)
 from elman.tables.delimited import parse_delimited
 from elman.tables.numerals import read_written_numbers
 from elman.text.encodings import first_bytes
@@ -73,13 +80,55 @@ class Table:
         return numbers_of(self.column(name), f"column {quoted(name)} of {self.name}", where)
 
 
+def import_library(package: str, what: str) -> Any:
+    """Return a library; raises MissingDependencyError, which says that `what` need it."""
+    try:
+        return import_module(package)
+    except ImportError:
+        raise MissingDependencyError(
+            f"{what} need {package}", remedy=f"run pip install {package}"
+        ) from None
+
+
+def _convert(values: Any) -> tuple[np.ndarray, str | None]:
+    """Return values as a column, and the time zone of dates."""
+    if hasattr(values, "to_pylist"):  # an array of pyarrow does not iterate over Python values
+        values = values.to_pylist()
+    if not hasattr(values, "to_frame"):
+        return column_of(values)
+    nw = import_library("narwhals", "data frames")
+    if type(getattr(values, "dtype", None)).__name__ == "PeriodDtype":
+        return column_of(values.dt.to_timestamp().to_numpy())
+    series = nw.from_native(values, series_only=True, pass_through=False)
+    dtype = series.dtype
+    if dtype == nw.Datetime and (zone := dtype.time_zone) is not None:
+        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return column_of(series.to_numpy())[0], str(zone)
+    wide = dtype in (nw.Int128, nw.UInt128)  # numpy has no such type
+    exact = dtype.is_integer() and not wide and not series.null_count()
+    as_array = exact or dtype.is_float() or dtype in (nw.Datetime, nw.Date)
+    return column_of(series.to_numpy() if as_array else series.to_list())
+
+
 def build_table(
     columns: Iterable[tuple[object, Any]],
     name: str,
     decimal: str | None = None,
     notes: Sequence[str] = (),
+    convert: Callable[[Any], tuple[np.ndarray, str | None]] = _convert,
 ) -> Table:
-    """Return the table of pairs of name and values; raises DataError for columns that cannot be used."""
+    """Return the table of pairs of name and values.
+
+    Args:
+        columns: The pairs.
+        name: The name of the table in messages.
+        decimal: The decimal mark, as in `read_table`.
+        notes: Sentences on guesses that the user should know.
+        convert: Gives the array and the time zone of the values of a column.
+
+    Raises:
+        DataError: Two columns have the same name or differ in length, or one is no list of values.
+    """
     built: dict[str, np.ndarray] = {}
     texts: dict[str, Sequence[str | None]] = {}
     zones: dict[str, str] = {}
@@ -89,59 +138,29 @@ def build_table(
             raise DataError(
                 f"{name} has two columns of the name {quoted(title)}", remedy="rename one"
             )
-        if hasattr(
-            values, "to_pylist"
-        ):  # a pyarrow array, which does not iterate over Python values
-            values = values.to_pylist()
-        if hasattr(values, "to_frame"):
-            built[title], zone = _frame_column(values)
-        elif isinstance(values, Iterable) and not isinstance(values, (str, bytes, Mapping)):
-            built[title], zone = column_of(values)
-        else:
+        is_list = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
+        if not is_list:
             raise DataError(f"column {quoted(title)} of {name} is no list of values")
-        zones |= {title: zone} if zone is not None else {}
+        built[title], zone = convert(values)
+        if zone is not None:
+            zones[title] = zone
         if built[title].dtype.kind == "O":
             texts[title] = built[title].tolist()
-        elif isinstance(values, list) and {*map(type, values)} == {str}:
+        elif convert is not _convert or (
+            isinstance(values, list) and {*map(type, values)} == {str}
+        ):
             texts[title] = values
-    lengths = {title: len(values) for title, values in built.items()}
-    if len(set(lengths.values())) > 1:
-        first, length = next(iter(lengths.items()))
-        other = next(title for title in lengths if lengths[title] != length)
-        raise DataError(
-            f"the columns of {name} differ in length",
-            got=f"{length} in {quoted(first)}, {lengths[other]} in {quoted(other)}",
-        )
+        first = next(iter(built))
+        if len(built[title]) != len(built[first]):
+            raise DataError(
+                f"the columns of {name} differ in length",
+                got=f"{len(built[first])} in {quoted(first)}, {len(built[title])} in {quoted(title)}",
+            )
     written, guesses = read_written_numbers(built, texts, decimal)
     if guesses:
         shown = guesses[:MAX_NOTES] + (["…"] if len(guesses) > MAX_NOTES else [])
         notes = (*notes, f"{name}: column {', column '.join(shown)}")
     return Table(built | written, name, tuple(notes), zones)
-
-
-def import_library(package: str, what: str) -> Any:
-    """Return an optional library; raises MissingDependencyError, which says that `what` need it."""
-    try:
-        return import_module(package)
-    except ImportError:
-        raise MissingDependencyError(f"{what} need {package}", remedy=installing("train")) from None
-
-
-def _frame_column(values: Any) -> tuple[np.ndarray, str | None]:
-    """Return a column of a data frame, and the time zone of its dates."""
-    nw = import_library("narwhals", "data frames")
-    series: Any = nw.from_native(values, series_only=True, pass_through=False)
-    dtype = series.dtype
-    if dtype == nw.Datetime and (zone := dtype.time_zone) is not None:
-        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        return column_of(series.to_numpy())[0], str(zone)
-    if type(getattr(values, "dtype", None)).__name__ == "PeriodDtype":
-        return column_of(values.dt.to_timestamp().to_numpy())
-    wide = dtype in (nw.Int128, nw.UInt128)  # numpy has no such type
-    exact = dtype.is_integer() and not wide and not series.null_count()
-    if exact or dtype.is_float() or dtype in (nw.Datetime, nw.Date):
-        return column_of(series.to_numpy())
-    return column_of(series.to_list())
 
 
 def _frame(source: Any, name: str, ordered: bool = False) -> Table:
@@ -153,22 +172,20 @@ def _frame(source: Any, name: str, ordered: bool = False) -> Table:
         dates = type(index).__name__ in ("DatetimeIndex", "PeriodIndex", "MultiIndex")
         if (dates or index.name is not None or ordered) and index.name not in source.columns:
             source = source.reset_index()
-        return build_table(((key, column) for key, column in source.items()), name)
+        return build_table(source.items(), name)
     try:
-        frame: Any = nw.from_native(source)
+        frame = nw.from_native(source).lazy().collect()
     except TypeError:
         raise DataError(
             "the data",
             got=type(source).__name__,
             expected="a path, a data frame, a dict of columns, a list of rows, or an array",
         ) from None
-    if isinstance(frame, nw.LazyFrame):
-        frame = frame.collect()
     return build_table(((key, frame[key]) for key in frame.columns), name)
 
 
 def _records(
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[Mapping[str, object]],
     name: str,
     decimal: str | None = None,
     notes: Sequence[str] = (),
@@ -178,15 +195,14 @@ def _records(
     return build_table(columns, name, decimal, notes)
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(record := dict(pairs)) < len(pairs):
         raise ValueError("a name occurs twice in one object")
     return record
 
 
-def _json(text: str, name: str, decimal: str | None, notes: Sequence[str]) -> Table:
-    """Return the table of JSON Lines, or of one JSON list of objects."""
-    records: list[Any] = []
+def _json_objects(text: str, name: str) -> Iterator[dict[str, object]]:
+    """Yield the objects of JSON Lines, or of one JSON list."""
     is_list = text.lstrip().startswith("[")
     for number, line in enumerate([text] if is_list else text.split("\n"), 1):
         if not line.strip():
@@ -196,20 +212,10 @@ def _json(text: str, name: str, decimal: str | None, notes: Sequence[str]) -> Ta
             value = json.loads(line, object_pairs_hook=_no_duplicates)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{where} is not JSON", got=error) from None
-        objects = value if is_list else [value]
-        if not all(isinstance(record, dict) for record in objects):
-            raise DataError(f"{where} is no JSON object", remedy='write {"name": value, ...}')
-        records += objects
-    return _records(records, name, decimal, notes)
-
-
-def _parquet(path: str, name: str) -> Table:
-    pl = import_library("polars", "Parquet files")
-    try:
-        frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"cannot read {name} as Parquet", got=error) from None
-    return _frame(frame, name)
+        for record in value if is_list else [value]:
+            if not isinstance(record, dict):
+                raise DataError(f"{where} is no JSON object", remedy='write {"name": value, ...}')
+            yield record
 
 
 def _file(
@@ -218,16 +224,23 @@ def _file(
     with rereadable_file(source, name) as (path, name):
         suffix = os.path.splitext(name.lower().removesuffix(".gz"))[1]
         if first_bytes(path).startswith(_PARQUET) or suffix == ".parquet":
-            return _parquet(path, name)
+            pl = import_library("polars", "Parquet files")
+            try:
+                return _frame(pl.read_parquet(path), name)
+            except (pl.exceptions.PolarsError, OSError) as error:
+                raise DataError(f"cannot read {name} as Parquet", got=error) from None
         text, notes = read_text(path, encoding, name=name)
     if not text.strip():
         raise DataError(f"{name} is empty")
     # standard input and other names without an extension are recognised by their first character
     looks_like_json = suffix not in (".csv", ".tsv") and text.lstrip()[0] in "{["
     if suffix in JSON_LINES or looks_like_json:
-        return _json(text, name, decimal, notes)
-    names, columns, guesses = parse_delimited(text, name, tabs=suffix == ".tsv", header=header)
-    return build_table(zip(names, columns, strict=True), name, decimal, [*notes, *guesses])
+        return _records([*_json_objects(text, name)], name, decimal, notes)
+    import_library("polars", "text files with tables")
+    columns, guesses = parse_delimited(text, name, tabs=suffix == ".tsv", header=header)
+    return build_table(
+        columns, name, decimal, [*notes, *guesses], lambda texts: (text_column(texts), None)
+    )
 
 
 def only_counts(frame: Any) -> bool:
