@@ -19,7 +19,6 @@ from elman.files.model import Model
 from elman.labels.codec import Labels, SequenceCodec
 from elman.labels.config import SequenceConfig
 from elman.language.config import NetworkConfig
-from elman.series.calendar import advance
 from elman.series.codec import ForecastCodec
 from elman.series.config import ForecastConfig
 from elman.series.frequency import Frequency
@@ -169,10 +168,6 @@ def _future() -> Model:
     history = SeriesSet(
         ids=("Zürich", "Bern"),
         starts=starts,
-        times=tuple(
-            advance(start, daily, np.arange(len(some)))
-            for start, some in zip(starts, values, strict=True)
-        ),
         values=values,
         past=tuple(np.arange(len(some), dtype=np.float64)[:, None] for some in values),
         future=tuple(np.arange(len(some) + 3)[:, None] % 2 / 1.0 for some in values),

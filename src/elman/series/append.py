@@ -1,4 +1,4 @@
-"""Continuation of known series by new rows, and the checks that both fit each other."""
+"""Continuation of known series by new rows, past or future, and the checks that both fit each other."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from elman.errors import DataError, OptionError
-from elman.series.calendar import advance, positions
+from elman.errors import DataError
+from elman.series.calendar import Stamp, advance, positions
 from elman.series.frequency import DAY
 from elman.series.frequency_inference import without_jitter
-from elman.series.grid import max_gap, stamp_name
-from elman.series.series import SeriesSet, stamps_from
+from elman.series.grid import POLICY_WORDS, forward_filled, max_gap, stamp_name
+from elman.series.read_options import check_policies
+from elman.series.series import SeriesSet, cut, split_columns
 from elman.tables.columns import is_number, of_series, quoted, several
 
 
@@ -38,64 +39,64 @@ def append_series(
     >>> append_series(load_series([1, 2]), load_series([3])).values
     (array([1., 2., 3.]),)
     """
-    _check_policies(known, new, gaps, overlap)
+    check_policies(gaps=gaps, overlap=overlap)
     new = _with_columns_of(known, new)
     notes: list[str] = []
-    early: dict[str, int] = {}
-    missing: dict[str, int] = {}
-    index = {key: place for place, key in enumerate(known.ids)}
+    index = {key: number for number, key in enumerate(known.ids)}
     added = [key for key in new.ids if key not in index]
     if known.ids and added:
         _check_spelling(known.ids, added)
         notes.append(f"series not known before: {several(added)}")
-    values, past, future = list(known.values), list(known.past), list(known.future)
-    for place, key in enumerate(new.ids):
-        if key not in index:
+    matrices = [known.matrix(number) for number in range(len(known))]
+    lengths, early, missing = [*map(len, known.values)], dict[str, int](), dict[str, int]()
+    for number, key in enumerate(new.ids):
+        if (at := index.get(key)) is None:
             continue
-        at = index[key]
-        step, rows = _aligned(known, at, new.at([place]))
+        step, end = _first_step(known, at, new.starts[number]), lengths[at]
         if step < 0:
-            early[key], step = -step, 0
-        elif len(rows.values[0]) and step > len(values[at]):
-            missing[key] = step - len(values[at])
-        if known.names["time"]:
-            _check_gap(known, rows, at, step, gaps)
-            _check_overlap(known, rows, at, step, overlap)
-        keep = overlap == "keep"
-        if len(rows.values[0]):
-            values[at] = _joined(values[at], rows.values[0], step, gaps, keep)
-            past[at] = _joined(past[at], rows.past[0], step, gaps, keep)
-        joined_future = _joined(future[at], rows.future[0], step, gaps, keep)
-        # Without known-future columns, `future` is as long as the values.
-        future[at] = joined_future if known.names["future"] else np.zeros((len(values[at]), 0))
-    policy = "left missing" if gaps == "mask" else "filled with the value before"
+            early[key] = -step
+        rows, length = new.matrix(number)[max(0, -step) :], len(new.values[number]) + min(0, step)
+        step = max(0, step)
+        if length > 0:
+            lengths[at] = max(end, step + length)
+            if step > end:
+                missing[key] = step - end
+                _check_gap(known, at, step, length, gaps)
+        shared = max(0, min(end - step, length))
+        if overlap == "error" and known.names["time"]:
+            _check_overlap(known, at, step, rows[:shared])
+        matrices[at] = _joined(matrices[at], rows, step, keep=overlap == "keep")
+        if gaps == "fill" and length > 0 and 0 < end < step:
+            in_gap = np.zeros_like(matrices[at], bool)
+            in_gap[end:step] = True
+            matrices[at] = forward_filled(matrices[at], in_gap)
     if early:
         rows_of = f"{sum(early.values())} rows before the first step that is kept"
         notes.append(f"{rows_of}: left out ({of_series([*early])})")
     if missing:
         steps = f"{sum(missing.values())} steps without a row before the new rows"
-        notes.append(f"{steps}: {policy} ({of_series([*missing])})")
-    more = new.select(added)
-    all_values = (*values, *more.values)
-    starts = np.concatenate([known.starts, more.starts])
+        notes.append(f"{steps}: {POLICY_WORDS[gaps]} ({of_series([*missing])})")
+    columns, more = split_columns(matrices, lengths, len(known.names["past"])), new.select(added)
+    if not known.names["future"]:  # a set without columns of the future ends with the values
+        columns["future"] = cut(columns["future"], lengths)
     return replace(
         known,
         ids=known.ids + more.ids,
-        starts=starts,
-        times=stamps_from(starts, all_values, known.frequency),
-        values=all_values,
-        past=(*past, *more.past),
-        future=(*future, *more.future),
+        starts=np.concatenate([known.starts, more.starts]),
+        values=columns["values"] + more.values,
+        past=columns["past"] + more.past,
+        future=columns["future"] + more.future,
         static=np.concatenate([known.static, more.static]),
         warnings=tuple(dict.fromkeys((*known.warnings, *new.warnings, *notes))),
     )
 
 
-def _check_policies(known: SeriesSet, new: SeriesSet, gaps: str, overlap: str) -> None:
-    if gaps not in ("mask", "fill", "error"):
-        raise OptionError("gaps", got=gaps, expected="mask | fill | error")
-    if overlap not in ("error", "replace", "keep"):
-        raise OptionError("overlap", got=overlap, expected="error | replace | keep")
+def _with_columns_of(known: SeriesSet, new: SeriesSet) -> SeriesSet:
+    """Return `new` with its columns in the order of `known`; raises DataError if both do not fit.
+
+    A category of a static text that no new series has becomes a column of zeros; a category that `known`
+    lacks is left out.
+    """
     if known.frequency != new.frequency or bool(known.names["time"]) != bool(new.names["time"]):
         raise DataError(
             "the rows to append have another frequency",
@@ -103,31 +104,19 @@ def _check_policies(known: SeriesSet, new: SeriesSet, gaps: str, overlap: str) -
             expected=known.frequency.words,
             remedy=f"pass frequency={str(known.frequency)!r} when reading them",
         )
-
-
-def _with_columns_of(known: SeriesSet, new: SeriesSet) -> SeriesSet:
-    """Return `new` with its columns in the order of `known`; raises DataError if the columns differ.
-
-    A category of a static text that no new series has becomes a column of zeros; a category that `known`
-    lacks is left out.
-    """
-    roles = ("past", "future", "static")
-    if all(new.names[role] == known.names[role] for role in roles):
-        return new
     texts = set(known.categories) & set(new.categories)
-    new_categories = {f"{name}={kind}" for name in texts for kind in new.categories[name]}
-    known_categories = {f"{name}={kind}" for name in texts for kind in known.categories[name]}
+    new_categories, known_categories = (
+        {f"{name}={kind}" for name in texts for kind in series.categories[name]}
+        for series in (new, known)
+    )
     order: dict[str, list[int]] = {}
-    for role in roles:
-        own, wanted = new.names[role], known.names[role]
-        if (set(own) - new_categories) != (set(wanted) - known_categories):
-            raise DataError(
-                f"the {role} columns differ",
-                got=", ".join(own) or "none",
-                expected=", ".join(wanted) or "none",
-            )
-        order[role] = [own.index(name) if name in own else len(own) for name in wanted]
-    # A column of zeros, appended at the index len(own), stands for absent categories.
+    for role in ("past", "future", "static"):
+        names, wanted = new.names[role], known.names[role]
+        if (set(names) - new_categories) != (set(wanted) - known_categories):
+            got, expected = ", ".join(names) or "none", ", ".join(wanted) or "none"
+            raise DataError(f"the {role} columns differ", got=got, expected=expected)
+        order[role] = [names.index(name) if name in names else len(names) for name in wanted]
+    # A column of zeros, appended at the index len(names), stands for absent categories.
     static = np.pad(new.static, ((0, 0), (0, 1)))
     return replace(
         new,
@@ -155,78 +144,103 @@ def _canonical(key: str) -> str:
     return text.lstrip("0").removesuffix(".0") if is_number(text.lstrip("0") or "0") else text
 
 
-def _aligned(known: SeriesSet, at: int, rows: SeriesSet) -> tuple[int, SeriesSet]:
-    """Return the step of series `at` at which its new rows begin, and the rows.
-
-    The step is negative if they begin before the first known step; the rows before it are then cut off.
-    """
-    length = len(known.values[at])
+def _first_step(known: SeriesSet, at: int, start: Stamp) -> int:
+    """Return the step of series `at` at which new rows from `start` on begin, below 0 before the first."""
     if not known.names["time"]:
-        return length, rows
-    if 0 < known.frequency.step < DAY and rows.starts.dtype.kind == "M":
-        starts = without_jitter(rows.starts, known.frequency.step, known.starts[at])
-        rows = replace(rows, starts=starts)
-    steps, exact = positions(rows.starts, known.frequency, known.starts[at])
-    what, step = f"series {quoted(known.ids[at])} at {stamp_name(rows.starts[0])}", int(steps[0])
+        return len(known.values[at])
+    times = np.array([start])
+    if 0 < known.frequency.step < DAY and times.dtype.kind == "M":
+        times = without_jitter(times, known.frequency.step, known.starts[at])
+    steps, exact = positions(times, known.frequency, known.starts[at])
     if not exact[0]:
+        what = f"series {quoted(known.ids[at])} at {stamp_name(times[0])} is between its steps"
         expected = f"{known.frequency.words} from {stamp_name(known.starts[at])}"
-        raise DataError(f"{what} is between its steps", expected=expected)
-    if step < 0:
-        rows = replace(
-            rows,
-            starts=known.starts[at : at + 1],
-            values=(rows.values[0][-step:],),
-            past=(rows.past[0][-step:],),
-            future=(rows.future[0][-step:],),
-        )
-    return step, rows
+        raise DataError(what, expected=expected)
+    return int(steps[0])
 
 
-def _check_gap(known: SeriesSet, rows: SeriesSet, at: int, step: int, gaps: str) -> None:
-    """Raise DataError for missing steps before new rows if the policy is "error", or for too many of them."""
+def _at_step(known: SeriesSet, at: int, step: int) -> str:
+    """Return how a message names a step of a series."""
+    (stamp,) = advance(known.starts[at], known.frequency, np.array([step]))
+    return f"series {quoted(known.ids[at])} at {stamp_name(stamp)}"
+
+
+def _check_gap(known: SeriesSet, at: int, step: int, length: int, gaps: str) -> None:
+    """Raise DataError for missing steps before new values if the policy is "error", or for too many."""
     gap = step - len(known.values[at])
-    if gap <= 0 or not len(rows.values[0]):
-        return
-    what = f"series {quoted(known.ids[at])} at {stamp_name(rows.starts[0])}"
     if gaps == "error":
-        raise DataError(f"{what}: {gap} steps are missing before it")
+        raise DataError(f"{_at_step(known, at, step)}: {gap} steps are missing before it")
     # A known series may be cut to its end, so it counts for a tenth of its length only.
-    if gap > max_gap(len(known.values[at]) // 10 + len(rows.values[0])):
-        raise DataError(f"{what}: {gap} steps after its last value", remedy="correct the stamp")
+    if gap > max_gap(len(known.values[at]) // 10 + length):
+        what = f"{_at_step(known, at, step)}: {gap} steps after its last value"
+        raise DataError(what, remedy="correct the stamp")
 
 
-def _check_overlap(known: SeriesSet, rows: SeriesSet, at: int, step: int, overlap: str) -> None:
-    """Raise DataError for a known step with another value, if the policy is "error"."""
-    if overlap != "error":
-        return
-    shared = known.values[at][step : step + len(rows.values[0])]
-    columns = [("the value", shared[:, None], rows.values[0][: len(shared), None])]
-    for role in ("past", "future") if len(shared) else ():
-        both = slice(step, step + len(shared))
-        columns.append(
-            (role, getattr(known, role)[at][both], getattr(rows, role)[0][: len(shared)])
+def _check_overlap(known: SeriesSet, at: int, step: int, new: np.ndarray) -> None:
+    """Raise DataError if a known step has another value in the rows ``new [t, 1 + P + F]``."""
+    old = known.matrix(at)[step : step + len(new)]
+    differ = np.isfinite(old) & np.isfinite(new) & ~np.isclose(old, new, rtol=1e-9, atol=0)
+    if differ.any():
+        column, row = map(int, np.argwhere(differ.T)[0])
+        names = ["the value", *map(quoted, (*known.names["past"], *known.names["future"]))]
+        raise DataError(
+            f"{_at_step(known, at, step + row)}: {names[column]} is known already",
+            got=f"{new[row, column]:g}",
+            expected=f"{old[row, column]:g}",
+            remedy='pass overlap="replace" to correct it, or overlap="keep"',
         )
-    for what, old, new in columns:
-        differ = np.isfinite(old) & np.isfinite(new) & ~np.isclose(old, new, rtol=1e-9, atol=0)
-        if differ.any():
-            row, column = map(int, np.argwhere(differ)[0])
-            (stamp,) = advance(known.starts[at], known.frequency, np.array([step + row]))
-            name = what if what == "the value" else quoted(known.names[what][column])
-            raise DataError(
-                f"series {quoted(known.ids[at])} at {stamp_name(stamp)}: {name} is known already",
-                got=f"{new[row, column]:g}",
-                expected=f"{old[row, column]:g}",
-                remedy='pass overlap="replace" to correct it, or overlap="keep"',
-            )
 
 
-def _joined(old: np.ndarray, new: np.ndarray, step: int, gaps: str, keep: bool) -> np.ndarray:
-    """Return `old` ``[T, ...]`` with `new` from `step` on; `keep` lets old values win over new ones."""
-    joined = np.full((max(len(old), step + len(new)), *old.shape[1:]), np.nan)
+def _joined(old: np.ndarray, new: np.ndarray, step: int, keep: bool) -> np.ndarray:
+    """Return `old` ``[T, C]`` with `new` from `step` on; `keep` lets old values win over new ones."""
+    joined = np.full((max(len(old), step + len(new)), old.shape[1]), np.nan)
     joined[: len(old)] = old
     present = joined[step : step + len(new)]
     first, second = (present, new) if keep else (new, present)
     joined[step : step + len(new)] = np.where(np.isnan(first), second, first)
-    if gaps == "fill" and 0 < len(old) < step:
-        joined[len(old) : step] = old[-1]
     return joined
+
+
+def with_future_rows(
+    history: SeriesSet, rows: SeriesSet, horizon: int
+) -> tuple[SeriesSet, list[str]]:
+    """Return `history` with the known-future covariates of the next steps, and notes for the user.
+
+    Args:
+        history: the series to forecast.
+        rows: rows with known-future covariates; a target among them is ignored.
+        horizon: the number of steps to forecast.
+
+    Raises:
+        DataError: no row is for a series and a step to forecast.
+    """
+    unknown = [key for key in rows.ids if key not in history.ids]
+    rows = rows.select([key for key in rows.ids if key in history.ids])
+    if not len(rows):
+        got, expected = several(unknown), several(history.ids)
+        raise DataError("future has rows of no series to forecast", got=got, expected=expected)
+    rows = rows.before(max(map(len, rows.values)))  # drops the target
+    ends = [len(values) for values in history.values]
+    without = replace(history, future=cut(history.future, ends))
+    if not any(_known_steps(append_series(without, rows), horizon)):
+        ahead = ends[0] + np.array([0, horizon - 1])
+        first, last = map(stamp_name, advance(history.starts[0], history.frequency, ahead))
+        got, expected = f"rows from {stamp_name(rows.starts[0])} on", f"{first} to {last}"
+        raise DataError("no row of future is of a step to forecast", got=got, expected=expected)
+    extended = append_series(history, rows)
+    counts = _known_steps(extended, horizon)
+    short = [key for key, count in zip(extended.ids, counts, strict=True) if count < horizon]
+    notes = []
+    if unknown:
+        notes.append(f"future has rows of series that are not forecast: {several(unknown)}")
+    if short:
+        steps = f"{min(counts)} of {horizon} steps of series {several(short)}"
+        notes.append(f"future has rows for {steps}; the other steps count as missing")
+    return extended, notes
+
+
+def _known_steps(series: SeriesSet, horizon: int) -> list[int]:
+    """Return for each series how many of the next steps have known-future covariates."""
+    pairs = zip(series.values, series.future, strict=True)
+    ahead = [known[len(values) :][:horizon] for values, known in pairs]
+    return [int(np.isfinite(known).any(axis=1).sum()) for known in ahead]

@@ -18,7 +18,7 @@ from elman.series.calendar import advance, calendar_features, positions, season_
 from elman.series.config import ForecastConfig
 from elman.series.frequency import DAY, Frequency
 from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
-from elman.series.series import SeriesSet, stamps_from
+from elman.series.series import SeriesSet
 from elman.series.time_zones import known_zone
 from elman.series.windows import WindowRule, Windows
 from elman.tables.scaler import Scaler
@@ -39,8 +39,8 @@ MIN_CLOSED_CYCLES = {7 * DAY: 4, DAY: 7}
 MIN_OPEN_SHARE = 0.5
 """Share of the open steps that must have a value; otherwise the series is merely sparse."""
 
-_ROLES = ("id", "time", "target", "past", "future", "static")
 _RAGGED = ("values", "past", "future")
+_ROLES = ("id", "time", "target", "past", "future", "static")
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,23 +124,7 @@ class ForecastCodec:
         """Return the end of every series, as far as the codec keeps it."""
         keep = max(MIN_KEPT_VALUES, self.rule.window)
         firsts = [max(0, len(values) - keep) for values in series.values]
-
-        def tail(arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-            return tuple(array[first:] for array, first in zip(arrays, firsts, strict=True))
-
-        starts = series.starts.copy()
-        for place, first in enumerate(firsts):
-            if first:
-                starts[place] = series.times[place][first]
-        return replace(
-            series,
-            starts=starts,
-            times=tail(series.times),
-            values=tail(series.values),
-            past=tail(series.past),
-            future=tail(series.future),
-            warnings=(),
-        )
+        return replace(series.at(range(len(series)), firsts), warnings=())
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the codec as a JSON object and arrays named ``codec.…``, for a model file."""
@@ -303,10 +287,9 @@ def _read_history(
     complete = (past == values).all() and (future >= values).all()
     _require(complete, "past and future", "rows for every value")
     _check_numbers(arrays, "static", (len(ids), len(names["static"])), missing=True)
-    return SeriesSet(
+    history = SeriesSet(
         ids=ids,
         starts=starts,
-        times=stamps_from(starts, ragged["values"], frequency),
         **ragged,
         static=arrays["codec.static"],
         names=names,
@@ -315,6 +298,8 @@ def _read_history(
         warnings=(),
         reading=_check_reading(dict(config["reading"])),
     )
+    _require(len(history.times) == len(ids), "starts", "stamps of its frequency")  # may overflow
+    return history
 
 
 def _read_ragged(

@@ -106,7 +106,7 @@ def forecast_picture(
     ends = {percent / 100: forecast.interval(percent) for percent in forecast.intervals}
     shown = np.isfinite(forecast.median[0])
     return {
-        "history_times": forecast.history.times[0],
+        "history_times": series.clocks(series.times[0]),
         "history": series.values[0],
         "times": forecast.times[0][shown],
         "median": forecast.median[0][shown],
@@ -143,7 +143,6 @@ def varied(
         series,
         ids=tuple(map(str, range(len(rows)))),
         starts=np.array(column("starts"), series.starts.dtype),
-        times=column("times"),
         values=column("values"),
         past=column("past"),
         future=column("future"),

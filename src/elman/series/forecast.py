@@ -162,7 +162,7 @@ class Forecast:
         if series is not None and str(series) not in self.ids:
             raise DataError("no such series", got=series, expected=several(self.ids))
         place = 0 if series is None else self.ids.index(str(series))
-        values, times = self.history.values[place], self.history.times[place]
+        values, times = self.history.values[place], self.history.clocks(self.history.times[place])
         shown = self.shown_values
         ends = {}
         for percent in self.intervals if percents is None else percents:

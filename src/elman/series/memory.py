@@ -51,11 +51,10 @@ def _window(series: SeriesSet, row: int, origin: int, size: int) -> dict[str, np
     """Return the columns of one series from `size` steps before an origin."""
     first = max(0, origin - size)
     return {
-        "times": (times := series.times[row][first:origin]),
         "values": series.values[row][first:origin],
         "past": series.past[row][first:origin],
         "future": series.future[row][first:],
-        "starts": times[0],
+        "starts": series.times[row][first],
     }
 
 

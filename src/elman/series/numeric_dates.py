@@ -56,38 +56,41 @@ def number_format(column: np.ndarray, name: str, where: Callable[[int], str]) ->
     numbers = column[rows]
     if not len(numbers):
         return None
-    low, high = float(numbers.min()), float(numbers.max())
+    low, high, median = float(numbers.min()), float(numbers.max()), float(np.median(numbers))
     for date_format in ("epoch_s", "epoch_ms", "epoch_us", "epoch_ns"):
         scale = NUMBER_FORMATS["epoch_s"][0] / NUMBER_FORMATS[date_format][0]
         if low >= EPOCH_SECONDS[0] * scale and high <= EPOCH_SECONDS[1] * scale:
             return date_format
     if may_be_spreadsheet_days(numbers) and name.casefold().startswith(_SPREADSHEET_NAMES):
         return "excel"
-    if (numbers % 1).any():
+    # Judge by the median: a mistyped year would lie outside the range.
+    sizes = [size for size in (10_000, 100) if YEARS[0] <= median // size <= YEARS[1]]
+    if not sizes or (numbers % 1).any():
         return None
-    for per_year, date_format in ((10_000, "%Y%m%d"), (100, "%Y%m")):
-        # Judge by the median: a mistyped year would lie outside the range.
-        if not YEARS[0] <= float(np.median(numbers)) // per_year <= YEARS[1]:
-            continue
-        year, rest = np.divmod(numbers.astype(np.int64), per_year)
-        month, day = np.divmod(rest, 100) if per_year == 10_000 else (rest, np.ones_like(rest))
-        valid = (year >= 1) & (year <= 9999) & (month >= 1) & (month <= 12) & (day >= 1)
-        first = ((year - 1970) * 12 + (month - 1)).clip(-24_000, 99_000).astype("datetime64[M]")
-        # A day beyond the end of its month falls into the next month.
-        valid &= (first.astype("datetime64[D]") + (day - 1)).astype("datetime64[M]") == first
-        if valid.all():
-            return date_format
-        weeks = per_year == 100 and ((rest >= 1) & (rest <= 53)).all()
-        if weeks and (rest > 12).mean() > MIN_VALID_SHARE:
-            return "%G%V"
-        if valid.mean() > MIN_VALID_SHARE:
-            row = int(np.argmin(valid))
-            raise DataError(
-                f"{where(int(rows[row]))}: {numbers[row]:.0f} is not a date, but most of the column is",
-                expected=f"the format {date_format}",
-                remedy='correct it, or pass frequency="steps" if these are counted steps',
-            )
-    return None
+    year, rest = np.divmod(numbers.astype(np.int64), sizes[0])
+    date_format, valid = "%Y%m", _are_days(year, rest, np.ones_like(rest))
+    if sizes[0] == 10_000:
+        date_format, valid = "%Y%m%d", _are_days(year, *np.divmod(rest, 100))
+    elif ((rest >= 1) & (rest <= 53)).all() and (rest > 12).mean() > MIN_VALID_SHARE:
+        return "%G%V"
+    if valid.mean() <= MIN_VALID_SHARE:
+        return None
+    if not valid.all():
+        row = int(np.argmin(valid))
+        raise DataError(
+            f"{where(int(rows[row]))}: {numbers[row]:.0f} is not a date, but most of the column is",
+            expected=f"the format {date_format}",
+            remedy='correct it, or pass frequency="steps" if these are counted steps',
+        )
+    return date_format
+
+
+def _are_days(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
+    """Return which of the numbers are days of the calendar, bool ``[R]``."""
+    first = ((year - 1970) * 12 + (month - 1)).clip(-24_000, 99_000).astype("datetime64[M]")
+    valid = (year >= 1) & (year <= 9999) & (month >= 1) & (month <= 12) & (day >= 1)
+    # A day beyond the end of its month falls into the next month.
+    return np.asarray(valid & ((first.astype("M8[D]") + (day - 1)).astype("M8[M]") == first))
 
 
 def times_of_numbers(column: np.ndarray, date_format: str) -> np.ndarray:

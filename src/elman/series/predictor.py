@@ -13,12 +13,11 @@ from elman.errors import DataError, OptionError, warn
 from elman.files.model import Model
 from elman.inspect.predictor import InitialWeights, Predictor
 from elman.metrics.forecast import mean_of_quantiles
-from elman.series.append import append_series
+from elman.series.append import append_series, with_future_rows
 from elman.series.calendar import advance
 from elman.series.codec import ForecastCodec, closed_steps
 from elman.series.config import ForecastConfig
 from elman.series.forecast import POINTS, Forecast
-from elman.series.future_rows import with_future_rows
 from elman.series.network import ForecastNetwork
 from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
 from elman.series.report import ForecastReport, Window, forecast_report, report_windows
@@ -259,7 +258,7 @@ class ForecastPredictor(Predictor):
             levels=self.codec.levels,
             quantiles=quantiles,
             mean=mean,
-            history=replace(history, times=tuple(map(history.clocks, history.times))),
+            history=history,
             names=(next(iter(names["id"]), "unique_id"), next(iter(names["time"]), "ds")),
             intervals=self._intervals(),
             point=point,

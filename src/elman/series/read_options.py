@@ -14,7 +14,15 @@ _POLICIES = {
     "missing": ("mask", "fill", "error"),
     "gaps": ("mask", "fill", "error"),
     "duplicates": ("error", "first", "last", "mean", "sum"),
+    "overlap": ("error", "replace", "keep"),
 }
+
+
+def check_policies(**policies: str) -> None:
+    """Raise OptionError for a policy that does not exist."""
+    for name, policy in policies.items():
+        if policy not in _POLICIES[name]:
+            raise OptionError(name, got=policy, expected=" | ".join(_POLICIES[name]))
 
 
 @dataclass(frozen=True)
@@ -56,9 +64,7 @@ class SeriesOptions:
     """Rows with the same stamp: error, first, last, mean or sum (of the target; covariates are averaged)."""
 
     def __post_init__(self) -> None:
-        for name, allowed in _POLICIES.items():
-            if getattr(self, name) not in allowed:
-                raise OptionError(name, got=getattr(self, name), expected=" | ".join(allowed))
+        check_policies(missing=self.missing, gaps=self.gaps, duplicates=self.duplicates)
         for name in ("past", "future", "static", "target"):
             if isinstance(value := getattr(self, name), list):
                 object.__setattr__(self, name, tuple(value))

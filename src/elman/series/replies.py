@@ -102,7 +102,7 @@ class ForecastReplies(Replies):
 
 
 def _series_reply(forecast: Forecast, index: int) -> SeriesReply:
-    shown = forecast.shown_values
+    shown, history = forecast.shown_values, forecast.history
     intervals: list[IntervalReply] = []
     for percent in forecast.intervals:
         low, high = (array_values(bound[index]) for bound in forecast.interval(percent))
@@ -110,8 +110,8 @@ def _series_reply(forecast: Forecast, index: int) -> SeriesReply:
     return {
         "id": forecast.ids[index],
         "history": {
-            "time": array_values(forecast.history.times[index][-shown:]),
-            "value": array_values(forecast.history.values[index][-shown:]),
+            "time": array_values(history.clocks(history.times[index][-shown:])),
+            "value": array_values(history.values[index][-shown:]),
         },
         "time": array_values(forecast.times[index]),
         "median": array_values(forecast.median[index]),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -25,6 +26,14 @@ from elman.tables.columns import several
 _ROLES = ("id", "time", "target", "past", "future")
 
 
+class RaggedColumns(TypedDict):
+    """The columns of a `SeriesSet` that have an array of its own length for each series."""
+
+    values: tuple[np.ndarray, ...]
+    past: tuple[np.ndarray, ...]
+    future: tuple[np.ndarray, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class SeriesSet:
     """One or several series, each on a regular grid; missing values are NaN."""
@@ -32,8 +41,6 @@ class SeriesSet:
     ids: tuple[str, ...]
     starts: np.ndarray
     """datetime64[us] or int64 ``[N]``: the first stamp of each series."""
-    times: tuple[np.ndarray, ...]
-    """``[T]`` for each series: the stamps of the values."""
     values: tuple[np.ndarray, ...]
     """float64 ``[T]`` for each series."""
     past: tuple[np.ndarray, ...]
@@ -70,21 +77,18 @@ class SeriesSet:
             raise DataError(f"no series {several(unknown)}", expected=several(self.ids))
         return self.at([index[key] for key in wanted])
 
-    def at(self, places: list[int]) -> SeriesSet:
-        """Return the series at these indices, in their order."""
-
-        def pick(arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-            return tuple(arrays[place] for place in places)
-
+    def at(self, numbers: Sequence[int], firsts: Sequence[int] | None = None) -> SeriesSet:
+        """Return the series at these indices, each without the steps before its own one of `firsts`."""
+        pairs = [*zip(numbers, firsts or [0] * len(numbers), strict=True)]
+        starts = [self.times[n][first] if first else self.starts[n] for n, first in pairs]
         return replace(
             self,
-            ids=tuple(self.ids[place] for place in places),
-            starts=self.starts[places],
-            times=pick(self.times),
-            values=pick(self.values),
-            past=pick(self.past),
-            future=pick(self.future),
-            static=self.static[places],
+            ids=tuple(self.ids[n] for n in numbers),
+            starts=np.array(starts, self.starts.dtype),
+            values=tuple(self.values[n][first:] for n, first in pairs),
+            past=tuple(self.past[n][first:] for n, first in pairs),
+            future=tuple(self.future[n][first:] for n, first in pairs),
+            static=self.static[[*numbers]],
         )
 
     def before(self, steps: int) -> SeriesSet:
@@ -96,13 +100,24 @@ class SeriesSet:
         (array([1.]),)
         """
         ends = [max(0, len(values) - steps) for values in self.values]
-        return replace(
-            self,
-            times=cut(self.times, ends),
-            values=cut(self.values, ends),
-            past=cut(self.past, ends),
-            future=self.future if self.names["future"] else cut(self.future, ends),
-        )
+        values, past = cut(self.values, ends), cut(self.past, ends)
+        future = self.future if self.names["future"] else cut(self.future, ends)
+        return replace(self, values=values, past=past, future=future)
+
+    @cached_property
+    def times(self) -> tuple[np.ndarray, ...]:
+        """``[T]`` for each series: the stamps of the values."""
+        pairs = zip(self.starts, map(len, self.values), strict=True)
+        return tuple(advance(start, self.frequency, np.arange(length)) for start, length in pairs)
+
+    def matrix(self, number: int) -> np.ndarray:
+        """Return value, past and future columns of one series, ``[T + more, 1 + P + F]``."""
+        known = np.column_stack([self.values[number], self.past[number]])
+        future = self.future[number]
+        matrix = np.full((max(len(known), len(future)), known.shape[1] + future.shape[1]), np.nan)
+        matrix[: len(known), : known.shape[1]] = known
+        matrix[: len(future), known.shape[1] :] = future
+        return matrix
 
     @property
     def static_columns(self) -> tuple[str, ...]:
@@ -125,14 +140,19 @@ def cut(arrays: Iterable[np.ndarray], ends: Iterable[int]) -> tuple[np.ndarray, 
     return tuple(array[:end] for array, end in zip(arrays, ends, strict=True))
 
 
-def stamps_from(
-    starts: np.ndarray, values: Sequence[np.ndarray], frequency: Frequency
-) -> tuple[np.ndarray, ...]:
-    """Return the stamps ``[T]`` of the `values` of each series, from its first stamp on."""
-    return tuple(
-        advance(start, frequency, np.arange(len(series)))
-        for start, series in zip(starts, values, strict=True)
-    )
+def split_columns(
+    matrices: Sequence[np.ndarray], lengths: Iterable[int], past: int
+) -> RaggedColumns:
+    """Split matrices ``[T + more, 1 + P + F]`` into columns of series of these `lengths`.
+
+    `past` is the number P of past columns.
+    """
+    known = cut(matrices, lengths)
+    return {
+        "values": tuple(matrix[:, 0] for matrix in known),
+        "past": tuple(matrix[:, 1 : 1 + past] for matrix in known),
+        "future": tuple(matrix[:, 1 + past :] for matrix in matrices),
+    }
 
 
 def load_series(
@@ -164,16 +184,11 @@ def load_series(
     rows = read_rows(source, options, future_only=future_only)
     grids, frequency = make_grids(rows, options)
     static, static_names, found_categories = encode_static(rows, categories)
-    past = 1 + len(options.past)
-    values = tuple(grid.matrix[: grid.length, 0] for grid in grids)
-    starts = np.array([grid.start for grid in grids])
+    matrices, lengths = [grid.matrix for grid in grids], [grid.length for grid in grids]
     return SeriesSet(
         ids=tuple(rows.ids[grid.code] for grid in grids),
-        starts=starts,
-        times=stamps_from(starts, values, frequency),
-        values=values,
-        past=tuple(grid.matrix[: grid.length, 1:past] for grid in grids),
-        future=tuple(grid.matrix[:, past:] for grid in grids),
+        starts=np.array([grid.start for grid in grids]),
+        **split_columns(matrices, lengths, len(options.past)),
         static=static[[grid.code for grid in grids]],
         names={role: rows.names.get(role, ()) for role in _ROLES} | {"static": tuple(static_names)},
         frequency=frequency,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from elman.errors import DataError
-from elman.series.calendar import advance
 
 if TYPE_CHECKING:
     from elman.series.forecast import Forecast
@@ -38,10 +37,8 @@ class SeriesStream:
             raise DataError("value", got=value, expected="a finite number, or NaN if it is missing")
         history = self._history
         values = np.append(history.values[0], float(value))
-        stamp = advance(history.starts[0], history.frequency, np.array([len(values) - 1]))
         past = np.concatenate([history.past[0], np.full((1, history.past[0].shape[1]), np.nan)])
-        times = np.append(history.times[0], stamp)
-        longer = replace(history, values=(values,), times=(times,), past=(past,))
+        longer = replace(history, values=(values,), past=(past,))
         self._history = self._predictor.codec.trimmed(longer)
         return self
 

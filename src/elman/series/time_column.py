@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -48,7 +49,8 @@ def is_date(name: str, column: np.ndarray, options: SeriesOptions) -> bool:
     return True
 
 
-def _counts_steps(options: SeriesOptions) -> bool:
+def counts_steps(options: SeriesOptions) -> bool:
+    """Return whether the options count the rows as steps, instead of reading dates."""
     return str(options.frequency).endswith("steps")
 
 
@@ -58,46 +60,33 @@ def _parse(
     """Return the column as stamps or as counted steps, and the zone of stamps that are now in UTC."""
     date_format = options.date_format
     if column.dtype.kind in "if":
-        if date_format is None and not _counts_steps(options):
+        if date_format is None and not counts_steps(options):
             date_format = number_format(column, name, where)
-            example = (
-                f"column {quoted(name)}: numbers such as {column[np.isfinite(column)][0]:.15g}"
-            )
+            what = f"column {quoted(name)}: numbers such as {column[np.isfinite(column)][0]:.15g}"
             if date_format is not None:
-                rows.notes.append(f"{example} are read as dates ({date_format})")
+                rows.notes.append(f"{what} are read as dates ({date_format})")
             elif column.dtype.kind == "i" and may_be_spreadsheet_days(column):
-                rows.notes.append(
-                    f'{example} count the steps; date_format="excel" reads them as days'
-                )
-        if date_format is None and column.dtype.kind == "i":
-            return column, None
+                note = f'{what} count the steps; date_format="excel" reads them as days'
+                rows.notes.append(note)
         if date_format is not None:
             rows.reading["date_format"] = date_format
+        elif column.dtype.kind == "i":
+            return column, None
         if date_format in NUMBER_FORMATS:
             return times_of_numbers(column, date_format), "UTC"
     date_format = None if date_format in NUMBER_FORMATS else date_format
     return parse_times(column, date_format=date_format, where=where)
 
 
-def count_steps(rows: Rows, options: SeriesOptions) -> None:
-    """Replace dates by the number of each row in its series, if the options count steps."""
-    dated = rows.times is not None and rows.times.dtype.kind == "M"
-    if rows.times is None or not dated or not _counts_steps(options):
-        return
-    order = np.lexsort((rows.times, rows.codes))
-    codes = rows.codes[order]
-    counted = np.empty(len(codes), np.int64)
-    counted[order] = np.arange(len(codes)) - np.searchsorted(codes, codes)
-    rows.times, rows.names["time"] = counted, ()
-    rows.reading.pop("zone", None)
-    rows.notes.append('dates only order the rows, because frequency="steps" counts them')
+def _where_in(group: np.ndarray, where: Callable[[int], str], row: int) -> str:
+    return where(int(group[row]))
 
 
 def read_time_column(
     table: Table,
     name: str,
     options: SeriesOptions,
-    groups: Sequence[np.ndarray],
+    codes: np.ndarray,
     rows: Rows,
     where: Callable[[int], str],
 ) -> np.ndarray:
@@ -107,7 +96,7 @@ def read_time_column(
         table: the table; it may know the time zone of the column.
         name: the column.
         options: format, zone and step of the stamps.
-        groups: the rows of each series, in the order of the table.
+        codes: ``[R]`` the series of each row.
         rows: takes the notes, and how the stamps were written.
         where: names a row in an error.
 
@@ -132,20 +121,17 @@ def read_time_column(
     local = options.timezone or zone
     if local is None:
         return times
-    known_zone(local)
-    step = Frequency.parse(options.frequency).step if options.frequency else 0
+    known_zone(local)  # raises if there is no such zone
     # Under a day, stamps are kept in UTC.
+    step = Frequency.parse(options.frequency).step if options.frequency else 0
     may_be_days = not 0 < step < DAY
     if zone is None:
         if may_be_days and has_one_time_of_day(times):
-            # These are dates: they stay, even if clocks skip a midnight.
-            return times
-        for group in groups:
-
-            def where_in_group(row: int, group: np.ndarray = group) -> str:
-                return where(int(group[row]))
-
-            times[group] = to_utc(times[group], local, where_in_group)
+            return times  # these are dates: they stay, even if clocks skip a midnight
+        order = np.argsort(codes, kind="stable")
+        for group in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
+            # The order within a series shows which stamps are in the hour that clocks show twice.
+            times[group] = to_utc(times[group], local, partial(_where_in, group, where))
     # A local day may have 23 or 25 hours, so daily stamps keep their local time of day instead of UTC.
     days = local_days(times, local) if may_be_days else None
     return times if days is None else days
