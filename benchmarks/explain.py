@@ -33,7 +33,6 @@ from elman.files.model import Model
 from elman.language import synthetic_meals
 from elman.language.config import NetworkConfig
 from elman.language.estimator import LanguageModel
-from elman.language.explain import decompose
 from elman.language.predictor import LanguagePredictor
 from elman.text.vocabulary import TextCodec
 
@@ -104,10 +103,13 @@ def on_meals() -> bool:
         predictor = LanguageModel(**demo.MEALS | {"seed": 0} | options).fit(text).predictor_
         worst, gap, tokens = 0.0, 0.0, predictor.model.codec.tokens
         for context in contexts:
-            terms = decompose(predictor, context, tokens)
+            terms = [
+                predictor.explain(context, token, method="decomposition", quick=True)
+                for token in tokens
+            ]
             stream = predictor.stream().feed(context)
             logits = predictor.network.logits(predictor.network.output(stream._state))
-            sums = terms.contributions.sum(axis=1) + terms.start_state + terms.bias
+            sums = [one.contributions.sum() + one.start_state + one.bias for one in terms]
             worst = max(worst, float(np.abs(sums - logits).max()))
             gap = max(gap, predictor.explain(context, method="integrated gradients").gap)
         got = np.concatenate([predictor.explain(*one).contributions for one in asked])

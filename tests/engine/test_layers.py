@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from elman.cells import find
-from elman.engine import network as engine_network
 from elman.engine.layers import Layer, layer_sequence
 from elman.errors import InputError, ShapeError
 from elman.language import network as network_module
@@ -159,12 +158,10 @@ def plain_network(model, tokens):
 @pytest.mark.parametrize("table", [True, False])
 def test_network_is_embedding_layers_head(make, monkeypatch, cell, activation, settings, table):
     if not table:
-        for home in (engine_network, network_module):
-            monkeypatch.setattr(home, "TABLE_LIMIT", 0)
+        monkeypatch.setattr(network_module, "TABLE_LIMIT", 0)
     model = make(cell, activation=activation, scale=0.4, bias=cell != "gru", **settings)
     tokens = np.random.default_rng(0).integers(0, len(model.codec), (6, 3))
     network = Network(model, np.float64)
-    assert (network._stack._table is not None) == table
     hidden, _ = network.forward(tokens, network.initial_state(3))
     expected = plain_network(model, tokens)
     np.testing.assert_allclose(network.logits(hidden), expected, rtol=0, atol=FLOAT64)
@@ -223,8 +220,8 @@ def test_huge_weights_never_give_nan(make, cell, activation, scale):
 def test_bounds_do_not_touch_finite_numbers(make):
     network = Network(make("lstm", residual=True))
     tokens = np.random.default_rng(0).integers(0, len(network.model.codec), (9, 2))
-    plain = network._stack.forward(tokens, network.initial_state(2), limited=False)
-    limited = network._stack.forward(tokens, network.initial_state(2), limited=True)
+    plain = network._forward_in_numpy(tokens, network.initial_state(2), limited=False)
+    limited = network._forward_in_numpy(tokens, network.initial_state(2), limited=True)
     for part, bounded in zip(plain, limited, strict=True):
         np.testing.assert_array_equal(part, bounded)
 

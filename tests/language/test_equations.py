@@ -12,7 +12,6 @@ from elman import tasks
 from elman.errors import OptionError
 from elman.files.model import Model
 from elman.language.context import Context
-from elman.language.differentiable import DifferentiableNetwork
 from elman.language.equations import equations, summands
 
 Make = Callable[..., Model]
@@ -63,8 +62,7 @@ def test_printed_lengths_are_those_of_the_states_and_their_terms(
         assert whole == pytest.approx(np.linalg.norm(state), abs=6e-4)
         assert min(read, bias) > 0
     read_text = Context.of(predictor, "I like tea")
-    opened = DifferentiableNetwork(predictor.network, np.float64)
-    passage = opened.passage(opened.embedding[read_text.numbers, None], read_text.start[None])
+    passage = read_text.passage(np.float64)
     for place, (whole, *lengths) in enumerate(found[::-1]):
         parts = summands(passage, 0, place)
         after = [part[0] for part in passage.steps(0)[0][place].after]

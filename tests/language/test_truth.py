@@ -16,7 +16,6 @@ from elman import LanguageModel
 from elman.cli import main
 from elman.explain.explanation import DECOMPOSITION, LEFT_OUT, REPLACEMENT
 from elman.explain.selftest import self_test
-from elman.language.replacement import groups_of
 
 pytestmark = pytest.mark.slow
 
@@ -118,4 +117,4 @@ def test_the_synthetic_corpora_are_as_described(corpus: str, model: LanguageMode
         assert one.answer.startswith(answer)
     assert truth.lines(corpus, count=5) == truth.lines(corpus, count=5)
     # a model of words has no groups
-    assert groups_of(model.model_.codec, ("a", "b")) == ()
+    assert model.predictor_.explain("test", quick=True).groups == ()

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from elman.engine.passage import Passage
+from elman.language.network import Network
 from elman.language.stream import Readable, token_numbers
 from elman.text.vocabulary import TextCodec
 
@@ -20,6 +23,7 @@ MAX_EXPLAINED_TOKENS = 256
 class Context(NamedTuple):
     """The tokens before a prediction: the last ones of a text, and the state in which they are read."""
 
+    network: Network
     tokens: tuple[str, ...]
     numbers: np.ndarray
     """int64 ``[N]``: the tokens' numbers in the vocabulary, at most `MAX_EXPLAINED_TOKENS`."""
@@ -49,5 +53,21 @@ class Context(NamedTuple):
         cut = max(first, len(numbers) - MAX_EXPLAINED_TOKENS)
         start = network.read(numbers[first:cut], network.start)
         return cls(
-            tuple(tokens[cut:]), numbers[cut:], start, cut - first, first > 1, tuple(spans[cut:])
+            network=network,
+            tokens=tuple(tokens[cut:]),
+            numbers=numbers[cut:],
+            start=start,
+            before=cut - first,
+            ignored=first > 1,
+            spans=tuple(spans[cut:]),
         )
+
+    def output(self) -> np.ndarray:
+        """Return the output ``[H]`` after the text."""
+        return self.network.output(self.network.read(self.numbers, self.start))
+
+    def passage(self, dtype: npt.DTypeLike) -> Passage:
+        """Return the recorded pass over the text, which has at least one token; raises InputError."""
+        x = self.network.embedding[self.numbers, None]
+        layers = self.network.recording_layers(dtype)
+        return layers.read(x, self.network.layer_states(self.start[None]))

@@ -18,7 +18,6 @@ from elman.engine.passage import Passage
 from elman.explain.explanation import DECOMPOSITION, Explanation, display_name
 from elman.files.model import Model
 from elman.language.context import Context
-from elman.language.differentiable import DifferentiableNetwork
 from elman.language.explain import explain_language
 from elman.language.stream import Readable
 
@@ -57,8 +56,8 @@ def equations(
     """Return the chain of equations from the logit of a token back to the first token of a text.
 
     After each equation come its left side and its terms: as numbers for a network of at most 4 units, whose
-    weights are display_name below, or else as lengths (Euclidean norms). The last lines are the terms of
-    `elman.language.explain.decompose`, which sum to the logit, and the result of their self-test.
+    weights are printed below, or else as lengths (Euclidean norms). The last lines are the terms of the
+    decomposition, which sum to the logit, and the result of their self-test.
 
     Args:
         predictor: A language model, as `elman.load` returns it.
@@ -82,8 +81,7 @@ def equations(
     end = names[-1] if names else "start"
     lines = [f'logit("{word}") = w("{word}")·{y[-1]}[{end}] + b("{word}")']
     if names:
-        parts = DifferentiableNetwork(network, np.float64)
-        passage = parts.passage(parts.embedding[context.numbers, None], context.start[None])
+        passage = context.passage(np.float64)
         for k in range(config.num_layers - 1, -1, -1):
             state = f"{'s' if len(cell.states) > 1 else 'h'}{k + 1 if several else ''}"
             layer_input = (y[k - 1], None) if k else ("x", explanation.contributions)

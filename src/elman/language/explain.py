@@ -13,8 +13,7 @@ There are four methods:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -29,35 +28,17 @@ from elman.explain.explanation import (
     Explanation,
     unknown_words_note,
 )
-from elman.explain.gradients import MAX_NUMBERS_AT_ONCE, ScoreFunction, held_note, integrated
+from elman.explain.gradients import ScoreFunction, held_note, slopes_between
 from elman.explain.question import Question, Shares
 from elman.language.context import Context
-from elman.language.differentiable import DifferentiableNetwork
-from elman.language.network import Network
-from elman.language.replacement import groups_of, replacement_effects
+from elman.language.replacement import Replacements
 from elman.language.sampling import Predictions, ranked
 from elman.language.stream import Readable
 from elman.text.vocabulary import END, TextCodec
-from elman.text.words import UNKNOWN, UNKNOWN_ID
+from elman.text.words import UNKNOWN, UNKNOWN_ID, word_groups
 
 if TYPE_CHECKING:
     from elman.language.predictor import LanguagePredictor
-
-
-_LEFT_OUT_NOTE = (
-    "A text without one of its words may be unlike all texts in training; replacement avoids this."
-)
-
-
-class Terms(NamedTuple):
-    """The terms that sum to the logits of K targets."""
-
-    contributions: np.ndarray
-    """float64 ``[K, N]``: the terms of the N tokens."""
-    start_state: np.ndarray
-    """float64 ``[K]``: the term of the state before the first token."""
-    bias: np.ndarray
-    """float64 ``[K]``: the term of all biases."""
 
 
 def explain_language(
@@ -87,12 +68,10 @@ def explain_language(
         InputError: The text cannot be read, or the states overflow.
         OptionError: The vocabulary lacks the target, or there is no such method.
     """
-    network = predictor.network
     if unknown and method not in (None, REPLACEMENT):
         raise OptionError("method", got=method, expected=REPLACEMENT)
     context = Context.of(predictor, text)
-    number = _target_number(network, context, target)
-    return _TokenQuestion(network, context, number).answer(method, quick=quick)
+    return _TokenQuestion(context, _target_number(context, target)).answer(method, quick=quick)
 
 
 class _TokenQuestion(Question):
@@ -101,19 +80,21 @@ class _TokenQuestion(Question):
     task = "language"
     min_change = 0.01  # nats, about one per cent of the probability
 
-    def __init__(self, network: Network, context: Context, number: int) -> None:
-        self.network, self.context, self.number = network, context, number
-        self.target, self.inputs = network.model.codec.tokens[number], context.tokens
-        self.groups = groups_of(network.model.codec, context.tokens)
-        self.exact = network.cell.exact
+    def __init__(self, context: Context, number: int) -> None:
+        self.context, self.network, self.number = context, context.network, number
+        codec: TextCodec = self.network.model.codec
+        self.target, self.inputs = codec.tokens[number], context.tokens
+        if codec.level == "char":
+            self.groups = word_groups(context.tokens)
+        self.exact = self.network.cell.exact
         self._draws = 0
 
     def scored(self, method: str) -> tuple[str, float]:
         """Return the target's logit for an additive method, else its log probability."""
-        output = _output(self.network, self.context)
+        output = self.context.output()
         if method in ADDITIVE:
-            weight, bias = DifferentiableNetwork(self.network).head([self.number])
-            return "logit", float(output.astype(np.float64) @ weight[0] + bias[0])
+            logit = output.astype(np.float64) @ self.network.head_weight[self.number]
+            return "logit", float(logit + self.network.head_bias[self.number])
         return "log probability", float(self._log_probabilities(output[None])[0])
 
     def _log_probabilities(self, outputs: np.ndarray) -> np.ndarray:
@@ -121,10 +102,10 @@ class _TokenQuestion(Question):
 
     def replaced(self, sample: int, *, quick: bool) -> np.ndarray:
         """Return how far the log probability falls if each token is replaced."""
-        effects, steps, self._draws = replacement_effects(
-            self.network, self.context, self.number, self.groups, sample=sample, quick=quick
-        )
-        self.steps += steps
+        replacements = Replacements(self.context, self.groups, sample=sample, quick=quick)
+        effects = replacements.effects(self.number)
+        self.steps += replacements.steps
+        self._draws = replacements.draws
         return effects
 
     def left_out(self) -> np.ndarray:
@@ -145,17 +126,39 @@ class _TokenQuestion(Question):
 
     def shares(self, method: str) -> Shares:
         """Return the terms of the logit."""
-        terms_of = _decomposed if method == DECOMPOSITION else _integrated
-        terms = terms_of(self.network, self.context, [self.number])
-        return terms.contributions[0], float(terms.start_state[0]), float(terms.bias[0])
+        network, context, N = self.network, self.context, len(self.inputs)
+        if not N:
+            of_start = network.head_weight[self.number].astype(np.float64)
+            of_start = of_start @ network.output(context.start)
+            return np.empty(0), float(of_start), float(network.head_bias[self.number])
+        frozen = method == DECOMPOSITION
+        # Terms of a frozen network may cancel each other, so they are computed in double precision.
+        run = _logit(context, self.number, np.float64 if frozen else network.dtype)
+        # everything that the layers read, [N·E + S, 1]: the embeddings, then the start state
+        embeddings = network.embedding[context.numbers].ravel()
+        row = np.append(embeddings, context.start).astype(network.dtype)[:, None]
+        config = network.model.config
+        size = N * config.num_layers * network.cell.G * config.hidden_size
+        slopes, bias = slopes_between(run, np.zeros_like(row), row, frozen=frozen, size=size)
+        of_tokens, of_state = np.split((slopes * row).ravel(), [embeddings.size])
+        return of_tokens.reshape(N, -1).sum(axis=1), float(of_state.sum()), bias
 
     def note(self, method: str) -> str:
         """Return notes on unknown tokens, on earlier tokens, and on the assumptions of the method."""
-        notes = [_context_note(self.context)]
+        context = self.context
+        pairs = zip(context.tokens, context.numbers.tolist(), strict=True)
+        notes = [unknown_words_note(token for token, number in pairs if number == UNKNOWN_ID)]
+        if context.ignored:
+            notes.append("Each line is read by itself: the lines before the last one do not count.")
+        if context.before:
+            notes.append(f"The {context.before:,} tokens before these are in the start state.")
         if method == DECOMPOSITION and self.inputs:
             notes.append(held_note(self.network.cell))
         if method == LEFT_OUT and len(self.inputs) > 1:
-            notes.append(_LEFT_OUT_NOTE)
+            notes.append(
+                "A text without one of its words may be unlike all texts in training; "
+                "replacement avoids this."
+            )
         if method == REPLACEMENT and self._draws:
             unit = "character, with the rest of its word," if self.groups else "word"
             notes.append(
@@ -165,15 +168,29 @@ class _TokenQuestion(Question):
         return " ".join(filter(None, notes))
 
 
-def decompose(predictor: LanguagePredictor, text: Readable, targets: Sequence[str]) -> Terms:
-    """Return the terms that sum to the logit of each of `targets` after `text`.
+def _logit(context: Context, number: int, dtype: npt.DTypeLike) -> ScoreFunction:
+    """Return a function from rows, as `_TokenQuestion.shares` makes them, to a token's logit and back."""
+    network, N = context.network, len(context.numbers)
+    layers, bias = network.recording_layers(dtype), float(network.head_bias[number])
 
-    They are exact for the linear rnn and, given its gates, for mingru; for other cells, gates and slopes are
-    frozen at their values. Raises InputError, OptionError.
-    """
-    network, context = predictor.network, Context.of(predictor, text)
-    numbers = [_target_number(network, context, target) for target in targets]
-    return _decomposed(network, context, numbers)
+    def run(rows: np.ndarray, frozen: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        B = len(rows)
+        x, states = np.split(rows[..., 0], [-network.state_size], axis=1)
+        x = x.reshape(B, N, -1).swapaxes(0, 1)  # [N, B, E]
+        passage = layers.read(x, network.layer_states(states))
+        dy = np.zeros(passage.y.shape, passage.y.dtype)
+        dy[-1] = network.head_weight[number]
+        back = passage.back(dy, frozen=frozen)
+        scores = np.einsum("bh,bh->b", passage.y[-1], dy[-1], dtype=np.float64) + bias
+        gradients = (
+            back.dx.swapaxes(0, 1).reshape(B, -1),
+            # [layers, 1, states, B, H] in the order of a row's state
+            np.stack(back.dstart).transpose(3, 0, 1, 2, 4).reshape(B, -1),
+            np.zeros((B, network.hidden_size)),  # no layer reads the last output
+        )
+        return scores, np.concatenate(gradients, axis=1)[..., None], bias + back.bias
+
+    return run
 
 
 def replace(
@@ -192,143 +209,38 @@ def replace(
         InputError: The text has no token.
         OptionError: `position` is out of range, or the vocabulary lacks `word`.
     """
-    network, context = predictor.network, Context.of(predictor, text)
+    context = Context.of(predictor, text)
     if not len(context.numbers):
         raise InputError("text", got="no word", expected="a text with a word to replace")
     position = whole_number("position", position, 0, len(context.numbers) - 1)
     k = whole_number("k", k, 1)
     numbers = context.numbers.copy()
     before = context._replace(tokens=context.tokens[:position], numbers=numbers[:position])
-    numbers[position] = _target_number(network, before, word, "word")
-    if numbers[position] == network.model.codec.end_id:
+    numbers[position] = _target_number(before, word, "word")
+    if numbers[position] == context.network.model.codec.end_id:
         raise OptionError("word", got="a line end", expected="a token within the line")
-    output = _output(network, context._replace(numbers=numbers))
-    return ranked(network.model.codec, network.log_probabilities(output), k)
+    return _predictions(context._replace(numbers=numbers), k)
 
 
-def _context_note(context: Context) -> str:
-    pairs = zip(context.tokens, context.numbers.tolist(), strict=True)
-    notes = [unknown_words_note(token for token, number in pairs if number == UNKNOWN_ID)]
-    if context.ignored:
-        notes.append("Each line is read by itself: the lines before the last one do not count.")
-    if context.before:
-        notes.append(f"The {context.before:,} tokens before these are in the start state.")
-    return " ".join(filter(None, notes))
+def _predictions(context: Context, k: int) -> Predictions:
+    log_probabilities = context.network.log_probabilities(context.output())
+    return ranked(context.network.model.codec, log_probabilities, k)
 
 
-def _output(network: Network, context: Context) -> np.ndarray:
-    """Return the output ``[H]`` after the text."""
-    if not len(context.numbers):
-        return network.output(context.start)
-    y, _ = network.forward(context.numbers[:, None], context.start[None])
-    return np.asarray(y[-1, 0])
-
-
-def _target_number(
-    network: Network, context: Context, token: str | None, name: str = "target"
-) -> int:
+def _target_number(context: Context, token: str | None, name: str = "target") -> int:
     """Return the number of `token`, or of the most probable token for None; raises OptionError."""
-    codec: TextCodec = network.model.codec
-    if token is not None:
-        if token == END and codec.end_id is not None:
-            return codec.end_id
-        number = int(codec.numbers([token])[0])
-        if number != UNKNOWN_ID or token == UNKNOWN:
-            return number
-    likely = ranked(codec, network.log_probabilities(_output(network, context)), 5)
+    codec: TextCodec = context.network.model.codec
     if token is None:
-        return _target_number(network, context, likely[0][0])
+        token = _predictions(context, 1)[0][0]
+    if token == END and codec.end_id is not None:
+        return codec.end_id
+    number = int(codec.numbers([token])[0])
+    if number != UNKNOWN_ID or token == UNKNOWN:
+        return number
+    names = ", ".join(printable(likely_token, 24) for likely_token, _ in _predictions(context, 5))
     raise OptionError(
         name,
         got=token,
         expected="one token of the vocabulary",
-        remedy="the most probable ones here: "
-        + ", ".join(printable(likely_token, 24) for likely_token, _ in likely),
+        remedy=f"the most probable ones here: {names}",
     )
-
-
-def _run(
-    network: Network, context: Context, targets: Sequence[int], dtype: npt.DTypeLike | None = None
-) -> ScoreFunction:
-    """Return a function that runs rows to logits and back.
-
-    Row b gives the logit of target b; with a single target, every row gives its logit.
-    """
-    parts = DifferentiableNetwork(network, dtype)
-    weight, bias = parts.head(targets)
-    last_output = np.zeros(network.hidden_size)  # no layer reads it, so its gradient is 0
-
-    def run(rows: np.ndarray, frozen: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        x, start = _split_rows(network, rows[..., 0])
-        x = x.reshape(len(rows), len(context.numbers), -1).swapaxes(0, 1)
-        passage = parts.passage(x, start)
-        dy = np.zeros(passage.y.shape, passage.y.dtype)
-        dy[-1] = weight
-        back = passage.back(dy, frozen=frozen)
-        scores = np.einsum("bh,bh->b", passage.y[-1], dy[-1], dtype=np.float64) + bias
-        gradients = (
-            back.dx.swapaxes(0, 1).reshape(len(rows), -1),
-            np.stack(back.dstart).transpose(3, 0, 1, 2, 4).reshape(len(rows), -1),
-            np.broadcast_to(last_output, (len(rows), len(last_output))),
-        )
-        return scores, np.concatenate(gradients, axis=1)[..., None], bias + back.bias
-
-    return run
-
-
-def _row(network: Network, context: Context) -> np.ndarray:
-    """Return everything that the layers read as one row: the embeddings ``N·E``, then the start state."""
-    embedding = np.asarray(network.model.arrays["embedding.weight"])[context.numbers]
-    return np.concatenate([embedding.reshape(-1), context.start]).astype(network.dtype)
-
-
-def _split_rows(network: Network, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the embeddings ``[B, N·E]`` and the start states ``[B, S]`` of rows that `_row` makes."""
-    x, start = np.split(rows, [rows.shape[1] - network.state_size], axis=1)
-    return x, start
-
-
-def _sums(
-    network: Network, context: Context, products: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return sums of rows: ``[B, N]`` over each embedding, and ``[B]`` over the start state."""
-    x, start = _split_rows(network, products)
-    of_tokens = x.reshape(len(x), len(context.numbers), -1).sum(axis=2, dtype=np.float64)
-    return of_tokens, start.sum(axis=1, dtype=np.float64)
-
-
-def _terms_without_tokens(network: Network, context: Context, targets: Sequence[int]) -> Terms:
-    weight, bias = DifferentiableNetwork(network).head(targets)
-    of_start = weight.astype(np.float64) @ network.output(context.start)
-    return Terms(np.empty((len(targets), 0)), of_start, bias)
-
-
-def _numbers_per_row(network: Network, context: Context) -> int:
-    """Return how many numbers are in memory while a row is run."""
-    config = network.model.config
-    return int(len(context.numbers) * config.num_layers * network.cell.G * config.hidden_size)
-
-
-def _decomposed(network: Network, context: Context, targets: Sequence[int]) -> Terms:
-    if not len(context.numbers):
-        return _terms_without_tokens(network, context, targets)
-    row = _row(network, context)
-    at_once = max(1, MAX_NUMBERS_AT_ONCE // _numbers_per_row(network, context))
-    blocks = []
-    for first in range(0, len(targets), at_once):
-        block = targets[first : first + at_once]
-        rows = np.repeat(row[None, :, None], len(block), axis=0)
-        # Terms of a frozen network may cancel each other, so they are computed in double precision.
-        _, slopes, bias = _run(network, context, block, np.float64)(rows, True)
-        products = slopes[..., 0].astype(np.float64) * row
-        blocks.append(Terms(*_sums(network, context, products), bias))
-    return Terms(*(np.concatenate(arrays) for arrays in zip(*blocks, strict=True)))
-
-
-def _integrated(network: Network, context: Context, targets: Sequence[int]) -> Terms:
-    if not len(context.numbers):
-        return _terms_without_tokens(network, context, targets)
-    run, rows = _run(network, context, targets), _row(network, context)[:, None]
-    zeros = np.zeros_like(rows)
-    products = integrated(run, rows, zeros, _numbers_per_row(network, context))
-    return Terms(*_sums(network, context, products[None, :, 0]), run(zeros[None], False)[0])

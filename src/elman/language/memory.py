@@ -10,7 +10,6 @@ from numpy.typing import DTypeLike
 
 from elman.errors import InputError
 from elman.inspect.memory import Cuts, spread_evenly, total_variation
-from elman.language.differentiable import DifferentiableNetwork
 from elman.language.network import Network
 from elman.language.stream import Readable, token_numbers
 from elman.text.words import UNKNOWN_ID
@@ -115,15 +114,14 @@ def _norms(network: Network, tokens: np.ndarray, depth: int, dtype: DTypeLike) -
 
     It is NaN where a state overflows.
     """
-    differentiable = DifferentiableNetwork(network, dtype)
-    head = differentiable.head(slice(None))[0].astype(np.float64)
+    layers, head = network.recording_layers(dtype), network.head_weight.astype(np.float64)
     states = np.repeat(network.start[None], tokens.shape[1], axis=0)
     before, tokens = tokens[:-depth], tokens[-depth:]
     if len(before):
         _, states = network.forward(before, states)
     with np.errstate(over="ignore", invalid="ignore"):
         try:
-            passage = differentiable.passage(differentiable.embedding[tokens], states)
+            passage = layers.read(network.embedding[tokens], network.layer_states(states))
         except InputError:
             return np.full(tokens.shape, np.nan)
         logs = network.log_probabilities(passage.y[-1])

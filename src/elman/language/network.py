@@ -15,9 +15,9 @@ import numpy.typing as npt
 from elman.cells import find
 from elman.engine import kernel as native
 from elman.engine.layers import Layer, bounded, log_softmax
-from elman.engine.network import TABLE_LIMIT, NumpyNetwork
+from elman.engine.passage import Layers
 from elman.engine.pauses import one_thread, pause
-from elman.errors import OptionError
+from elman.errors import InputError, OptionError
 from elman.files.model import Model
 from elman.language.batches import Chunk
 from elman.language.config import NetworkConfig
@@ -26,6 +26,8 @@ from elman.text.words import UNKNOWN_ID
 
 # Logits that are held at once when many rows of them are needed (8 MiB).
 MAX_LOGITS = 2**21
+TABLE_LIMIT = 2**21
+"""Largest table of the first layer's input sums of every token, in numbers (8 MiB)."""
 # Steps of one forward call on a long text: enough for speed, few enough for little memory.
 STEPS_PER_CALL = 512
 
@@ -59,6 +61,9 @@ class Network:
         self.storage = storage
         self.cell = find(config.cell, config.activation)
         self.hidden_size = config.hidden_size
+        self.embedding: np.ndarray = model.arrays["embedding.weight"]
+        self.head_weight = self.embedding if config.tied else model.arrays["head.weight"]
+        self.head_bias: np.ndarray = model.arrays["head.bias"]
         self.state_size = (config.num_layers * len(self.cell.states) + 1) * config.hidden_size
         self._threads = native.threads()
         kernel = native.kernel() if self.dtype == np.float32 else None
@@ -76,30 +81,56 @@ class Network:
         return type(self), (self.model, self.dtype, self.storage)
 
     def _in_kernel(self, kernel: native.Kernel) -> native.Network:
-        config, arrays = self.model.config, self.model.arrays
-
-        def contiguous(name: str) -> np.ndarray:
-            return np.ascontiguousarray(arrays[name], np.float32)
-
-        embedding = contiguous("embedding.weight")
+        config = self.model.config
+        embedding = np.ascontiguousarray(self.embedding, np.float32)
         return native.network_type()(
             kernel=kernel,
             widened=self.storage == "bf16",
             residual=config.residual,
             cell=native.required_number(self.cell),
             layers=[
-                Layer(self.cell, arrays, f"layers.{k}").directions[0]
+                Layer(self.cell, self.model.arrays, f"layers.{k}").directions[0]
                 for k in range(config.num_layers)
             ],
             embedding=embedding,
-            weight=embedding if config.tied else contiguous("head.weight"),
-            bias=contiguous("head.bias"),
+            weight=embedding if config.tied else np.ascontiguousarray(self.head_weight, np.float32),
+            bias=np.ascontiguousarray(self.head_bias, np.float32),
             tabled=TABLE_LIMIT,
         )
 
     @functools.cached_property
-    def _stack(self) -> NumpyNetwork:
-        return NumpyNetwork(self.model.config, self.model.arrays, self.dtype)
+    def _numpy_layers(self) -> list[Layer]:
+        return self._layers(self.dtype).layers
+
+    def _layers(self, dtype: npt.DTypeLike, *, kernel: bool = True) -> Layers:
+        config = self.model.config
+        return Layers(
+            config, self.model.arrays, residual=config.residual, dtype=dtype, kernel=kernel
+        )
+
+    def recording_layers(
+        self, dtype: npt.DTypeLike | None = None, *, kernel: bool = True
+    ) -> Layers:
+        """Return the layers, ready to record a pass that explanations go back through.
+
+        Args:
+            dtype: The precision of the passes; None for the network's own.
+            kernel: Whether the compiled kernel may run them, as in `Layers`.
+
+        Raises:
+            InputError: The weights are rounded, so their gradients would not be those of the model.
+        """
+        if self.storage != "float32":
+            what = "to look inside, the weights must be as trained"
+            raise InputError(what, got=self.storage, remedy="load the model without storage")
+        return self._layers(self.dtype if dtype is None else dtype, kernel=kernel)
+
+    def layer_states(self, states: np.ndarray) -> list[np.ndarray]:
+        """Return ``states [B, S]`` as `Layers.read` takes them: ``[1, states, B, H]`` for each layer."""
+        H, count = self.hidden_size, len(self.cell.states)
+        # A row of states ends with the last output, which no layer reads.
+        rows = states[:, :-H].reshape(len(states), -1, 1, count, H)
+        return [*rows.transpose(1, 2, 3, 0, 4)]
 
     @functools.cached_property
     def digest(self) -> bytes:
@@ -171,11 +202,33 @@ class Network:
     @one_thread()
     def _in_numpy(self, tokens: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with np.errstate(over="ignore", invalid="ignore"):
-            y, after = self._stack.forward(tokens, state)
+            y, after = self._forward_in_numpy(tokens, state)
             # A NaN in any layer reaches y. Only then repeat the pass with limited numbers.
             if not math.isfinite(np.vdot(y, y)):
-                y, after = self._stack.forward(tokens, state, limited=True)
+                y, after = self._forward_in_numpy(tokens, state, limited=True)
         return y, after
+
+    def _forward_in_numpy(
+        self, tokens: np.ndarray, state: np.ndarray, *, limited: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Compute `forward` layer by layer, as the specification and the fallback of the kernel.
+
+        With `limited`, every state is kept finite; finite numbers do not change.
+        """
+        T, B = tokens.shape
+        count, H = len(self.cell.states), self.hidden_size
+        # [B, H] each: the states of the first layer, those of the second and so on, the last output
+        before = np.split(state, range(H, state.shape[1], H), axis=1)
+        after: list[np.ndarray] = []
+        x = self.embedding[tokens.reshape(-1)].astype(self.dtype)  # [T·B, E]
+        for k, layer in enumerate(self._numpy_layers):
+            start = tuple(before[k * count : (k + 1) * count])
+            sizes = np.full(T, B)
+            y, end = layer.run_in_numpy(layer.input_sums(x), sizes, start, limited=limited)
+            after += end
+            x = y + x if self.model.config.residual and k else y
+        y = x.reshape(T, B, H)
+        return y, np.concatenate([*after, y[-1]], axis=1)
 
     def step(
         self, token: int, state: np.ndarray, after: np.ndarray, log_probabilities: np.ndarray
@@ -249,7 +302,7 @@ class Network:
     @one_thread()
     def _rows_in_numpy(self, hidden: np.ndarray, log: bool) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
-            result = self._stack.logits(hidden)
+            result = hidden @ self.head_weight.T.astype(self.dtype) + self.head_bias
             if not math.isfinite(np.vdot(result, result)):
                 result = bounded(result)
         return log_softmax(result) if log else result

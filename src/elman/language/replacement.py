@@ -18,9 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from elman.language.context import MAX_EXPLAINED_TOKENS, Context
-from elman.language.network import Network
 from elman.text.vocabulary import TextCodec
-from elman.text.words import word_groups
 
 
 class _Effort(NamedTuple):
@@ -45,106 +43,85 @@ _MIN_PROBABILITY_OF_OTHERS = 1e-4
 _MAX_REPLACED_WORD_CHARACTERS = 24
 
 
-class ReplacementEffects(NamedTuple):
-    """The effect of replacing each token on a log probability."""
-
-    effects: np.ndarray
-    """float64 ``[N]``: how far the log probability falls, in nats."""
-    steps: int
-    """Number of recurrent steps that were run for the replacements."""
-    draws: int
-    """Number of replacements for each token that has any."""
-
-
-def groups_of(codec: TextCodec, tokens: tuple[str, ...]) -> tuple[int, ...]:
-    """Return the number of the word of each token if tokens are characters, else an empty tuple."""
-    return word_groups(tokens) if codec.level == "char" else ()
-
-
-def replacement_effects(
-    network: Network,
-    context: Context,
-    target: int,
-    groups: tuple[int, ...],
-    *,
-    sample: int,
-    quick: bool,
-) -> ReplacementEffects:
-    """Return how far the log probability of `target` falls if each token is replaced.
+class Replacements:
+    """Copies of a text that are read side by side, each with a replacement at one position.
 
     Args:
-        network: The network.
         context: The text before the prediction, N tokens.
-        target: The number of the predicted token.
-        groups: The result of `groups_of`.
+        groups: The number of the word of each token if tokens are characters, else an empty tuple.
         sample: The seed of the replacements, together with the model's digest.
         quick: Whether to use fewer replacements, for a first answer.
+
+    Attributes:
+        steps: Number of recurrent steps that were run for the replacements.
+        draws: Number of replacements for each token that has any.
     """
-    numbers, N = context.numbers, len(context.numbers)
-    states = np.empty((N + 1, len(context.start)), context.start.dtype)
-    states[0] = context.start
-    for i in range(N):
-        _, states[i + 1] = network.forward(numbers[i : i + 1, None], states[i][None])
-    # ends[i] is the end of the replacement that begins at token i: the next token, or the end of the word
-    ends = np.arange(1, N + 1)
-    if groups:
-        ends = np.searchsorted(groups, groups, side="right")
-    draw = np.random.default_rng([sample, *network.digest])
-    lanes = _Lanes(network, numbers, draw, _QUICK if quick else _REFINED)
-    others = lanes.draw_replacements(states[:N], ends)
-    lanes.finish_words(groups, ends)
-    for i in range(N):
-        lanes.read(i, ends[lanes.positions])
-    predictions = network.target_log_probabilities(
-        network.output(np.concatenate([lanes.states, states[N:]])),
-        np.full(len(lanes.positions) + 1, target),
-    ).astype(np.float64)
-    # For each position, log sums over its replacements: of the weights, and of weight times probability.
-    sums = np.full((2, N), -np.inf)
-    np.logaddexp.at(sums[0], lanes.positions, lanes.weights)
-    np.logaddexp.at(sums[1], lanes.positions, lanes.weights + predictions[:-1])
-    effects = np.zeros(N)
-    after = unchanged = np.array([0.0, predictions[-1]])
-    for i in range(N - 1, -1, -1):
-        if i + 1 == ends[i]:
-            after = unchanged
-        # the token itself, and whatever may follow it in its word
-        kept = after + (np.log1p(-others[i]) if others[i] < 1 else -np.inf)
-        before = np.logaddexp(kept, sums[:, i])
-        effects[i], after = (after[1] - after[0]) - (before[1] - before[0]), before
-    return ReplacementEffects(effects, lanes.steps, lanes.draws)
-
-
-class _Lanes:
-    """Copies of the text that are read side by side, each with a replacement at one position."""
 
     def __init__(
-        self, network: Network, numbers: np.ndarray, draw: np.random.Generator, effort: _Effort
+        self, context: Context, groups: tuple[int, ...], *, sample: int, quick: bool
     ) -> None:
-        self.network, self.numbers, self.draw, self._effort = network, numbers, draw, effort
-        self.codec: TextCodec = network.model.codec
-        arrays = network.model.arrays
+        self.network, self.numbers, self.start = context.network, context.numbers, context.start
+        self.codec: TextCodec = self.network.model.codec
+        self._random = np.random.default_rng([sample, *self.network.digest])
+        self._effort = _QUICK if quick else _REFINED
         self._layer_weights = sum(
-            array.size for name, array in arrays.items() if name.startswith("layers.")
+            array.size
+            for name, array in self.network.model.arrays.items()
+            if name.startswith("layers.")
         )
-        self._head_weights = network.hidden_size * len(self.codec)
-        cheap_head = self._head_weights <= effort.max_head_share * self._layer_weights
-        self._following = len(numbers) if cheap_head else effort.max_following
+        self._head_weights = self.network.hidden_size * len(self.codec)
+        cheap_head = self._head_weights <= self._effort.max_head_share * self._layer_weights
+        self._following = len(self.numbers) if cheap_head else self._effort.max_following
+        self.steps = self.draws = 0
+        # The replacement that begins at token i ends before token `ends[i]`: the next one, or the end of
+        # the word.
+        self._ends = np.arange(1, len(self.numbers) + 1)
+        if groups:
+            self._ends = np.searchsorted(groups, groups, side="right")
         # log probability of each token of the text
         self._log_probabilities = np.empty(0)
-        self.steps = self.draws = 0
         # for each lane: position and token of the replacement, log weight, state
-        self.positions = np.empty(0, np.int64)
-        self.tokens = np.empty(0, np.int64)
-        self.weights = np.empty(0)
-        self.states = np.empty((0, network.state_size), network.dtype)
+        self._positions, self._tokens = np.empty((2, 0), np.int64)
+        self._weights = np.empty(0)
+        self._states = np.empty((0, self.network.state_size), self.network.dtype)
 
-    def draw_replacements(self, states: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    def effects(self, target: int) -> np.ndarray:
+        """Return how far the log probability of `target` falls if each token is replaced, ``[N]`` nats."""
+        N, ends = len(self.numbers), self._ends
+        states = np.empty((N + 1, len(self.start)), self.start.dtype)
+        states[0] = self.start
+        for i in range(N):
+            _, states[i + 1] = self.network.forward(self.numbers[i : i + 1, None], states[i][None])
+        others = self._draw_replacements(states[:N])
+        if (ends > np.arange(1, N + 1)).any():
+            self._finish_words()
+        for i in range(N):
+            self._read(i)
+        predictions = self.network.target_log_probabilities(
+            self.network.output(np.concatenate([self._states, states[N:]])),
+            np.full(len(self._positions) + 1, target),
+        ).astype(np.float64)
+        # For each position, log sums over its replacements: of the weights, and of weight times probability.
+        sums = np.full((2, N), -np.inf)
+        np.logaddexp.at(sums[0], self._positions, self._weights)
+        np.logaddexp.at(sums[1], self._positions, self._weights + predictions[:-1])
+        effects = np.zeros(N)
+        after = unchanged = np.array([0.0, predictions[-1]])
+        for i in range(N - 1, -1, -1):
+            if i + 1 == ends[i]:
+                after = unchanged
+            # the token itself, and whatever may follow it in its word
+            kept = after + (np.log1p(-others[i]) if others[i] < 1 else -np.inf)
+            before = np.logaddexp(kept, sums[:, i])
+            effects[i], after = (after[1] - after[0]) - (before[1] - before[0]), before
+        return effects
+
+    def _draw_replacements(self, states: np.ndarray) -> np.ndarray:
         """Draw and read the replacements; return the probability of all others than each token ``[N]``."""
         N, V = len(self.numbers), len(self.codec)
         sums = list[np.ndarray]()  # for each token, cumulated probabilities [V] of all other tokens
         for block in self.network.blocks(N):
-            expected = self.network.log_probabilities(self.network.output(states[:N][block]))
+            expected = self.network.log_probabilities(self.network.output(states[block]))
             own = np.arange(len(expected)), self.numbers[block]
             self._log_probabilities = np.append(self._log_probabilities, expected[own])
             probabilities = self._within_line(expected)
@@ -153,27 +130,27 @@ class _Lanes:
         others = np.array([cumulated[-1] for cumulated in sums])
         others[others < _MIN_PROBABILITY_OF_OTHERS] = 0.0
         (replaced,) = np.nonzero(others)
-        self.draws = self._number_of_draws(N + 1 - ends[replaced])
+        self.draws = self._number_of_draws(N + 1 - self._ends[replaced])
         # Stratified random numbers: one in each of `draws` equal parts of [0, 1).
-        uniforms = self.draw.random((MAX_EXPLAINED_TOKENS, self.draws))
+        uniforms = self._random.random((MAX_EXPLAINED_TOKENS, self.draws))
         uniforms = (np.arange(self.draws) + uniforms) / self.draws
         for i in replaced.tolist():
             drawn = np.searchsorted(sums[i], uniforms[i] * others[i], side="right")
             tokens = np.minimum(drawn, V - 1)
             weights = np.full(self.draws, others[i] / self.draws)
-            if i + 1 == ends[i]:
-                if self.draws >= V:  # use every token, with its exact probability
-                    probabilities = np.diff(sums[i], prepend=0.0)
-                    tokens = np.flatnonzero(probabilities)
-                    weights = probabilities[tokens]
-                else:
-                    tokens, counts = np.unique(tokens, return_counts=True)
-                    weights = weights[: len(tokens)] * counts
-            self.positions = np.append(self.positions, np.full(len(tokens), i))
-            self.tokens = np.append(self.tokens, tokens)
-            self.weights = np.append(self.weights, np.log(weights))
-        self.states = states[self.positions]
-        self._step(self.tokens, np.ones(len(self.positions), bool))
+            if i + 1 == self._ends[i] and self.draws >= V:
+                # use every token, with its exact probability
+                probabilities = np.diff(sums[i], prepend=0.0)
+                tokens = np.flatnonzero(probabilities)
+                weights = probabilities[tokens]
+            elif i + 1 == self._ends[i]:
+                tokens, counts = np.unique(tokens, return_counts=True)
+                weights = weights[: len(tokens)] * counts
+            self._positions = np.append(self._positions, np.full(len(tokens), i))
+            self._tokens = np.append(self._tokens, tokens)
+            self._weights = np.append(self._weights, np.log(weights))
+        self._states = states[self._positions]
+        self._step(self._tokens, np.ones(len(self._positions), bool))
         return others
 
     def _number_of_draws(self, following: np.ndarray) -> int:
@@ -184,39 +161,38 @@ class _Lanes:
         draws = effort.multiplications / max(cost, 1.0)
         return int(np.clip(draws, effort.min_draws, effort.max_draws))
 
-    def finish_words(self, groups: tuple[int, ...], ends: np.ndarray) -> None:
+    def _finish_words(self) -> None:
         """Let the model generate the rest of each word in which a character was replaced."""
-        if not groups:
-            return
         is_letter = np.array([token.isalnum() for token in self.codec.tokens])
-        unfinished = (ends[self.positions] > self.positions + 1) & is_letter[self.tokens]
+        unfinished = self._ends[self._positions] > self._positions + 1
+        unfinished &= is_letter[self._tokens]
         for _ in range(_MAX_REPLACED_WORD_CHARACTERS):
             (lanes,) = np.nonzero(unfinished)
             if not len(lanes):
                 return
-            output = self.network.output(self.states[lanes])
+            output = self.network.output(self._states[lanes])
             sums = np.cumsum(self._within_line(self.network.log_probabilities(output)), axis=1)
-            heights = self.draw.random(len(lanes)) * sums[:, -1]
+            heights = self._random.random(len(lanes)) * sums[:, -1]
             drawn = np.minimum((sums <= heights[:, None]).sum(axis=1), sums.shape[1] - 1)
             unfinished[lanes] = is_letter[drawn]
             tokens = np.zeros(len(unfinished), np.int64)
             tokens[lanes] = drawn
             self._step(tokens, unfinished)
 
-    def read(self, position: int, ends: np.ndarray) -> None:
+    def _read(self, position: int) -> None:
         """Read the text's token in the lanes whose replacement has ended, and update their weights by it."""
-        token = self.numbers[position]
+        token, ends = self.numbers[position], self._ends[self._positions]
         (near,) = np.nonzero((ends <= position) & (position < ends + self._following))
         log_probabilities = self.network.target_log_probabilities(
-            self.network.output(self.states[near]), np.full(len(near), token)
+            self.network.output(self._states[near]), np.full(len(near), token)
         )
-        self.weights[near] += log_probabilities - self._log_probabilities[position]
+        self._weights[near] += log_probabilities - self._log_probabilities[position]
         self._step(np.full(len(ends), token), ends <= position)
 
     def _step(self, tokens: np.ndarray, lanes: np.ndarray) -> None:
         """Read one token in each lane that the mask `lanes` marks."""
         if lanes.any():
-            _, self.states[lanes] = self.network.forward(tokens[lanes][None], self.states[lanes])
+            _, self._states[lanes] = self.network.forward(tokens[lanes][None], self._states[lanes])
             self.steps += int(lanes.sum())
 
     def _within_line(self, log_probabilities: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ from itertools import pairwise
 import numpy as np
 
 from elman.inspect.trace import Trace, check_trace_size
-from elman.language.differentiable import DifferentiableNetwork
 from elman.language.network import STEPS_PER_CALL, Network
 from elman.language.sampling import ranked
 from elman.language.stream import Readable, token_numbers
@@ -22,8 +21,8 @@ def record_trace(network: Network, text: Readable, k: int) -> Trace:
         tokens = codec.tokenise(plain_line_ends(text))
     else:
         tokens = [codec.tokens[number] for number in numbers.tolist()]
-    differentiable = DifferentiableNetwork(network, kernel=False)
-    check_trace_size(differentiable.layers, len(numbers))
+    layers = network.recording_layers(kernel=False)
+    check_trace_size(layers, len(numbers))
     ends = [] if codec.end_id is None else np.flatnonzero(numbers == codec.end_id).tolist()
     passages, begins = [], []
     for first, end in pairwise([*dict.fromkeys([0, *ends]), len(numbers)]):
@@ -31,11 +30,8 @@ def record_trace(network: Network, text: Readable, k: int) -> Trace:
         fresh = first > 0 or first in ends[:1]
         row = np.zeros_like(network.start) if fresh else network.start
         if first < end:
-            passages.append(
-                differentiable.passage(
-                    differentiable.embedding[numbers[first:end], None], row[None]
-                )
-            )
+            x = network.embedding[numbers[first:end], None]
+            passages.append(layers.read(x, network.layer_states(row[None])))
             begins.append(first)
     # in blocks, so that the logits of all steps are never in memory together
     blocks = [
@@ -46,4 +42,4 @@ def record_trace(network: Network, text: Readable, k: int) -> Trace:
     predictions = [
         tuple(ranked(codec, row, k)) for y in blocks for row in network.log_probabilities(y)
     ]
-    return Trace.of("language", tokens, differentiable.layers, passages, begins, predictions)
+    return Trace.of("language", tokens, layers, passages, begins, predictions)
