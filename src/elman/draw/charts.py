@@ -45,55 +45,46 @@ def memory(
         ShapeError: The arrays have different lengths.
     """
     at = pen.numbers(lags, "lags", (None,))
-    first = pen.numbers(change, "change", (len(at),))
-    second = (
-        np.zeros(len(at)) if gradient is None else pen.numbers(gradient, "gradient", (len(at),))
-    )
-    upper = first if most is None else pen.numbers(most, "most", (len(at),))
+    changes = pen.numbers(change, "change", at.shape)
+    upper = changes if most is None else pen.numbers(most, "most", at.shape)
     width = pen.sized(width)
     side_by_side = width >= 560 and gradient is not None
     positive = at[at > 0]
     log_x = len(positive) > 1 and float(positive.max()) >= 32 * float(positive.min())
-    with np.errstate(divide="ignore", invalid="ignore"):
-        xs = np.log10(np.where(at > 0, at, np.nan)) if log_x else at
-        exponents = np.log10(np.where(second > 0, second, np.nan))
+    xs = _exponents(at) if log_x else at
     across = (width - 2 * _EDGE - 52 * (1 + side_by_side)) / (1 + side_by_side)
     left, height = _EDGE + 46, 150.0
     y_ends = (0.0, max(pen.limit(upper[upper > 0]), 0.02))
     frame = Frame(left, 46, left + across, 46 + height, ends_of(xs), y_ends)
-    shapes = [_change_chart(frame, xs, first, None if most is None else upper, log_x)]
-    bottom = frame.bottom
-    if gradient is not None:
-        if side_by_side:
-            frame = frame._replace(left=left + across + 58, right=left + 2 * across + 52)
-        else:
-            frame = frame._replace(top=frame.top + height + 92, bottom=frame.bottom + height + 92)
-        low, high = ends_of(exponents)
-        frame = frame._replace(y_ends=(math.floor(low), math.ceil(high)))
-        title, x_name = "gradient at the input", "lag: inputs back"
-        shapes += [axes(frame, title, x_name, log_x=log_x, log_y=True)]
-        shapes += [polyline(frame, xs, exponents, "down")]
-        bottom = frame.bottom
-    label = "Memory of the network by lag"
-    return pen.picture(shapes, width, bottom + 48, label, standalone=standalone)
-
-
-def _change_chart(
-    frame: Frame, xs: np.ndarray, change: np.ndarray, upper: np.ndarray | None, log_x: bool
-) -> str:
-    """Return the chart of the change, with the line of no change."""
     rule = frame.y(UNCHANGED)
     shapes = [
         axes(frame, "change of the prediction", "number of last inputs kept", log_x=log_x),
         pen.path("line plain thin dashed", "M", frame.left, rule, "H", frame.right),
         pen.text(frame.right, rule - 5, f"no change: {UNCHANGED:g}", "small end grey"),
-        polyline(frame, xs, change, "up"),
+        polyline(frame, xs, changes, "up"),
     ]
-    if upper is not None:
+    if most is not None:
         note = "thin: 95 in 100 change no more"
         shapes += [polyline(frame, xs, upper, "up thin")]
         shapes += [pen.text(frame.right, frame.top + 10, note, "small end grey")]
-    return "".join(shapes)
+    if gradient is not None:
+        exponents = _exponents(pen.numbers(gradient, "gradient", at.shape))
+        low, high = ends_of(exponents)
+        frame = frame._replace(y_ends=(math.floor(low), math.ceil(high)))
+        if side_by_side:
+            frame = frame._replace(left=left + across + 58, right=left + 2 * across + 52)
+        else:
+            frame = frame._replace(top=frame.top + height + 92, bottom=frame.bottom + height + 92)
+        title, x_name = "gradient at the input", "lag: inputs back"
+        shapes += [axes(frame, title, x_name, log_x=log_x, log_y=True)]
+        shapes += [polyline(frame, xs, exponents, "down")]
+    label = "Memory of the network by lag"
+    return pen.picture(shapes, width, frame.bottom + 48, label, standalone=standalone)
+
+
+def _exponents(values: np.ndarray) -> np.ndarray:
+    """Return the exponents of ten of numbers, with NaN for those that are not positive."""
+    return np.log10(np.where(values > 0, values, np.nan))
 
 
 def _times(values: ArrayLike) -> tuple[np.ndarray, list[str] | None]:
@@ -148,14 +139,10 @@ def forecast(
     past = pen.numbers(history, "history and its times", before.shape)
     after, later = _times(times)
     line = pen.numbers(median, "forecast and its times", after.shape)
-    bands = [
-        (
-            share,
-            pen.numbers(low, "an interval", line.shape),
-            pen.numbers(high, "an interval", line.shape),
-        )
-        for share, (low, high) in sorted((intervals or {}).items(), reverse=True)
-    ]
+    bands = {
+        share: [pen.numbers(end, "an interval", line.shape) for end in ends]
+        for share, ends in sorted((intervals or {}).items(), reverse=True)
+    }
     T = len(before)
     lags = {lag: float(value) for lag, value in (contributions or {}).items() if 1 <= lag <= T}
     shown = max(last_steps(len(line)), *lags, 1)
@@ -163,7 +150,7 @@ def forecast(
     words = [*(words or [])[-shown:], *(later or [])] if words is not None else None
     width = pen.sized(width)
     all_times = np.concatenate([before, after])
-    values = [past, line, *(end for _, *ends in bands for end in ends)]
+    values = [past, line, *(end for ends in bands.values() for end in ends)]
     left, top, bottom = _EDGE + 50, 46, 46 + min(240.0, 0.45 * width)
     y_ends = ends_of(*values, padding=0.05)
     frame = Frame(left, top, width - _EDGE - 4, bottom, ends_of(all_times), y_ends)
@@ -171,11 +158,14 @@ def forecast(
     shapes = [axes(frame, name or "forecast", ""), *_times_axis(frame, all_times, words, base)]
     shapes += _forecast_lines(frame, (before, past), (after, line), bands, base)
     if chosen is not None and 1 <= chosen <= len(line):
-        shapes += _marked_step(frame, float(after[chosen - 1]), float(line[chosen - 1]))
+        x, y = frame.x(float(after[chosen - 1])), frame.y(float(line[chosen - 1]))
+        if math.isfinite(x + y):
+            shapes.append(pen.path("line plain thin", "M", x, frame.top, "V", frame.bottom))
+            shapes.append(pen.dot("dot up", x, y, 4.5))
     shapes += _lag_bars(frame, before, lags, base)
     legend = "history, forecast"
     if bands:
-        legend += ", intervals of " + ", ".join(f"{100 * share:g} %" for share, *_ in bands)
+        legend += ", intervals of " + ", ".join(f"{100 * share:g} %" for share in bands)
     if lags:
         legend += "; bars: how each earlier value moved it"
     paragraph, below = pen.paragraph(frame.left, base + 38, legend, frame.width)
@@ -185,11 +175,14 @@ def forecast(
 
 
 _Line = tuple[np.ndarray, np.ndarray]
-_Band = tuple[float, np.ndarray, np.ndarray]
 
 
 def _forecast_lines(
-    frame: Frame, history: _Line, median: _Line, bands: Sequence[_Band], base: float
+    frame: Frame,
+    history: _Line,
+    median: _Line,
+    bands: Mapping[float, list[np.ndarray]],
+    base: float,
 ) -> list[str]:
     """Return intervals, history, forecast, and a vertical line down to `base` where the forecast starts.
 
@@ -199,7 +192,7 @@ def _forecast_lines(
     known = np.flatnonzero(np.isfinite(past) & np.isfinite(before))[-1:]
     at = np.concatenate([before[known], after])
     shapes = []
-    for _, *ends in bands:
+    for ends in bands.values():
         low, high = (np.concatenate([past[known], end]) for end in ends)
         fine = np.flatnonzero(np.isfinite(at) & np.isfinite(low) & np.isfinite(high))
         outline = [(at[i], low[i]) for i in fine] + [(at[i], high[i]) for i in fine[::-1]]
@@ -213,15 +206,6 @@ def _forecast_lines(
         now = frame.x(float(at[0]))
         shapes.append(pen.path("line plain thin dashed", "M", now, frame.top, "V", base))
     return shapes
-
-
-def _marked_step(frame: Frame, time: float, value: float) -> list[str]:
-    """Return a vertical line and a dot at one step ahead, or nothing where it has no value."""
-    x, y = frame.x(time), frame.y(value)
-    if not math.isfinite(x + y):
-        return []
-    line = pen.path("line plain thin", "M", x, frame.top, "V", frame.bottom)
-    return [line, pen.dot("dot up", x, y, 4.5)]
 
 
 def _times_axis(frame: Frame, times: np.ndarray, words: list[str] | None, base: float) -> list[str]:
@@ -256,9 +240,8 @@ def _lag_bars(frame: Frame, times: np.ndarray, lags: Mapping[int, float], base: 
         if not (math.isfinite(time) and math.isfinite(value)):
             continue
         height = 24 * abs(value) / largest
-        kind = "up" if value > 0 else "down"
-        x, y = frame.x(time) - width / 2, zero - height if value > 0 else zero
-        bar = pen.box(x, y, width, height, f"bar {kind}")
+        y, kind = (zero - height, "bar up") if value > 0 else (zero, "bar down")
+        bar = pen.box(frame.x(time) - width / 2, y, width, height, kind)
         title = f"{pen.signed(value)} by lag {lag}"
         shapes.append(pen.group("row", [bar], f' data-lag="{lag}"', title))
     shapes.append(pen.text(frame.left - 6, zero + 4, "moved", "small end grey"))
@@ -295,16 +278,11 @@ def curves(
     width = pen.sized(width)
     left, right = _EDGE + 46, width - _EDGE - 4
     start = left + min(pen.advance(pen.clean(title), bold=True), 0.4 * width) + 24
-    legend, top = _legend([(name, kind) for name, kind, *_ in drawn], start, left, right)
-    empty = np.zeros(0)
-    frame = Frame(
-        left,
-        top + 14,
-        right,
-        top + 14 + min(240.0, 0.5 * width),
-        ends_of(empty, *(xs[np.isfinite(ys)] for *_, xs, ys in drawn)),
-        ends_of(empty, *(ys for *_, ys in drawn)),
-    )
+    legend, y = _legend([(name, kind) for name, kind, *_ in drawn], start, left, right)
+    empty, top = np.zeros(0), y + 14
+    x_ends = ends_of(empty, *(xs[np.isfinite(ys)] for *_, xs, ys in drawn))
+    y_ends = ends_of(empty, *(ys for *_, ys in drawn))
+    frame = Frame(left, top, right, top + min(240.0, 0.5 * width), x_ends, y_ends)
     shapes = [axes(frame, "", "step"), pen.text(left, 32, title, "strong", 0.4 * width), *legend]
     shapes += _marks(frame, sorted(marks)[:_MAX_MARKS])
     for _, kind, xs, ys in drawn:
