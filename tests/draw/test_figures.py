@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 
 from elman.draw import charts, pen, plots
 from elman.draw import figures as draw
-from elman.draw.rows import rows_of
 from elman.draw.style import STYLE
 from elman.draw.unrolled import Unrolled
 from elman.errors import ShapeError
-from elman.explain.explanation import ADDITIVE, LEFT_OUT, METHODS
+from elman.explain.explanation import ADDITIVE, LEFT_OUT, METHODS, chart_of
 from pictures import ATTRIBUTES, ELEMENTS, HOSTILE, PLACES, STEERING, SVG
 
 SIZES = (280, 380, 960)
@@ -51,6 +50,10 @@ def explanation(inputs=("I", "eat"), values=(0.5, -1.0), **other):
     return SimpleNamespace(**told)
 
 
+def chart(*given, **other):
+    return chart_of(explanation(*given, **other))
+
+
 def every(word="eat", values=(0.5, -1.0, 2.0), *, standalone=True, width=960):
     """Return each picture by name, with `word` wherever a text comes from outside."""
     how = {"width": width, "standalone": standalone}
@@ -68,8 +71,8 @@ def every(word="eat", values=(0.5, -1.0, 2.0), *, standalone=True, width=960):
         "unrolled": unrolled(tokens, table.T, guesses, found, meanings, word, word, **how),
         "failed": unrolled(tokens, None, [], found, (), word, word, True, **how),
         "plain": unrolled(tokens, table.T, guesses, **how),
-        "contributions": draw.contributions(told, **how),
-        "measured": draw.contributions(measured, **how),
+        "contributions": draw.contributions(chart_of(told), **how),
+        "measured": draw.contributions(chart_of(measured), **how),
         "coloured_text": draw.coloured_text(tokens, found, **how),
         "heat": draw.heat(table, tokens, [word, 1], **how),
         "memory": charts.memory(steps + 1, found, found, **how),
@@ -219,7 +222,7 @@ def test_contribution_shown_as_zero_has_no_colour():
 def test_bars_are_as_long_as_the_contributions(start: float):
     values = [0.5, -1.0, 2.0]
     told = explanation("abc", values, start_state=start, bias=250.0, score=251.5 + start)
-    root = checked(draw.contributions(told))
+    root = checked(draw.contributions(chart_of(told)))
     bars = [part for part in root.iter(f"{SVG}rect") if part.get("class").startswith("bar")]
     wide = np.array([float(bar.get("width")) for bar in bars])
     # bias and sum have numbers alone
@@ -241,7 +244,7 @@ def measured(count=2, **other):
 @pytest.mark.parametrize("count", [0, 2, 24, 48])
 def test_measured_contributions_are_not_drawn_as_a_sum(count):
     told = measured(count)
-    root = checked(draw.contributions(told, width=720))
+    root = checked(draw.contributions(chart_of(told), width=720))
     shown = min(count, 24)
     hidden = f"{count - shown} smaller ones are not shown."
     rows = [element for element in root.iter(f"{SVG}g") if element.get("class") == "row"]
@@ -256,24 +259,24 @@ def test_measured_contributions_are_not_drawn_as_a_sum(count):
     assert not list(root.iter(f"{SVG}circle"))
     assert len([part for part in root.iter(f"{SVG}path") if part.get("class") == "rule"]) == 1
 
-    figure = plots.contributions(told)
+    figure = plots.contributions(chart_of(told))
     axes = figure.axes[0]
     assert [bar.get_width() for bar in axes.patches] == list(range(count - shown + 1, count + 1))
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == [f"w{place}" for place in range(count - shown, count)]
     assert not axes.get_lines()
-    assert axes.get_xlabel() == about.replace("518.00", "518")
+    assert axes.get_xlabel() == about
     assert (hidden in figure.get_supxlabel()) == (count > 24)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_svg_and_matplotlib_show_the_same_rows(method):
     told = explanation("ab" * 20, np.sin(np.arange(40.0)), method=method, absence=np.zeros(40))
-    bars, sums, *_ = rows_of(told)
+    bars, sums = chart_of(told)[3:5]
     names = [row.name for row in (*bars, *sums)]
-    root = checked(draw.contributions(told))
+    root = checked(draw.contributions(chart_of(told)))
     rows = [element for element in root.iter(f"{SVG}g") if element.get("class") == "row"]
-    axes = plots.contributions(told).axes[0]
+    axes = plots.contributions(chart_of(told)).axes[0]
     assert [row.find(f"{SVG}text").text for row in rows] == names
     assert [label.get_text() for label in axes.get_yticklabels()] == names
     rings = [row.absence for row in bars if np.isfinite(row.absence)]
@@ -285,9 +288,9 @@ def test_svg_and_matplotlib_show_the_same_rows(method):
 
 def test_start_state_and_residual_of_zero_have_no_row():
     told = explanation(start_state=0.0, residual=0.0)
-    bars, sums, *_ = rows_of(told)
+    bars, sums = chart_of(told)[3:5]
     assert [row.name for row in (*bars, *sums)] == ["I", "eat", "bias", "logit"]
-    bars, sums, *_ = rows_of(explanation(start_state=0.5, residual=0.1))
+    bars, sums = chart(start_state=0.5, residual=0.1)[3:5]
     names = ["start state", "I", "eat", "bias", "residual", "logit"]
     assert [row.name for row in (*bars, *sums)] == names
 
@@ -296,7 +299,7 @@ def test_start_state_and_residual_of_zero_have_no_row():
 def test_note_is_drawn_below_the_verdict(width):
     note = "Held constant: gates and slopes. Not in the vocabulary, read as <unk>: hate, love."
     told = explanation(note=note)
-    root = checked(draw.contributions(told, width=width))
+    root = checked(draw.contributions(chart_of(told), width=width))
     lines = list(root.iter(f"{SVG}text"))
     assert " ".join(texts(root)).endswith(f"{told.verdict} {note}")
     assert float(lines[-1].get("y")) < float(root.get("height"))
@@ -304,13 +307,13 @@ def test_note_is_drawn_below_the_verdict(width):
     assert all(
         pen.advance(line.text, 11) <= width for line in lines if "small" in line.get("class", "")
     )
-    below = plots.contributions(told).get_supxlabel()
+    below = plots.contributions(chart_of(told)).get_supxlabel()
     assert " ".join(below.split()) == f"Shown is {told.caption}. {told.verdict} {note}"
 
 
 def test_long_note_ends_with_an_ellipsis():
     told = explanation(note=" ".join(["word"] * 300))
-    written = texts(checked(draw.contributions(told, width=360)))
+    written = texts(checked(draw.contributions(chart_of(told), width=360)))
     note = written[written.index(told.verdict) + 1 :]
     assert len(note) == 8
     assert note[-1].endswith("…")
@@ -319,8 +322,10 @@ def test_long_note_ends_with_an_ellipsis():
 
 def test_name_of_the_score_is_not_cut_off():
     told = explanation(score_name="logarithm of the forecast")
-    assert told.score_name in texts(checked(draw.contributions(told, width=360)))
-    names = [label.get_text() for label in plots.contributions(told).axes[0].get_yticklabels()]
+    assert told.score_name in texts(checked(draw.contributions(chart_of(told), width=360)))
+    names = [
+        label.get_text() for label in plots.contributions(chart_of(told)).axes[0].get_yticklabels()
+    ]
     assert names[-1] == told.score_name
 
 
@@ -328,7 +333,7 @@ def test_failed_explanation_is_drawn_grey():
     note = "THIS EXPLANATION FAILS ITS OWN TEST: its numbers miss the score by 12 %."
     failed = explanation(passed=False, verdict=note)
     pictures = (
-        draw.contributions(failed),
+        draw.contributions(chart_of(failed)),
         unrolled(["a", "b"], None, [], [1, -2], target="x", note=note, failed=True),
     )
     for picture in pictures:
@@ -384,9 +389,9 @@ def test_dates_are_written_below_a_forecast():
         lambda: charts.forecast([1], [1, 2], [3], [4]),
         lambda: charts.curves({"a": ([1], [1, 2])}),
         lambda: plots.states([[1, 2]], ["a"], ["u"]),
-        lambda: plots.contributions(explanation(["a"], [1, 2])),
-        lambda: draw.contributions(explanation(["a"], [1, 2])),
-        lambda: draw.contributions(explanation(["a"], [1], absence=np.zeros(2))),
+        lambda: plots.contributions(chart(["a"], [1, 2])),
+        lambda: draw.contributions(chart(["a"], [1, 2])),
+        lambda: draw.contributions(chart(["a"], [1], absence=np.zeros(2))),
     ],
 )
 def test_wrong_shapes_are_an_error(wrong):
@@ -448,9 +453,7 @@ def test_style_sheet_loads_nothing_and_only_styles_pictures():
 @pytest.mark.parametrize("word", [*HOSTILE, "$x^$"], ids=range(len(HOSTILE) + 1))
 def test_matplotlib_figures_show_hostile_names_as_text(tmp_path, word):
     figures = (
-        plots.contributions(
-            explanation([word] * 30, np.sin(np.arange(30.0)), target=word, note=word)
-        ),
+        plots.contributions(chart([word] * 30, np.sin(np.arange(30.0)), target=word, note=word)),
         plots.states([[0.5, -1.0]], [word, word], [word], word),
         plots.memory([1, 2, 60], [0.5, 0.1, 0.0], [1.0, 0.1, 0.0], word),
     )
@@ -476,7 +479,7 @@ def test_matplotlib_writes_no_formula():
 
 def test_matplotlib_bars_equal_the_contributions():
     told = explanation(values=(0.5, -1.0), bias=250.0, absence=np.array([0.75, np.nan]))
-    axes = plots.contributions(told).axes[0]
+    axes = plots.contributions(chart_of(told)).axes[0]
     # bias and sum have numbers alone
     assert [bar.get_width() for bar in axes.patches] == [0.5, 0.5, -1.0]
     names = [label.get_text() for label in axes.get_yticklabels()]
@@ -488,13 +491,13 @@ def test_matplotlib_bars_equal_the_contributions():
     assert -2 < low < high < 2
     (rings,) = [line for line in axes.get_lines() if line.get_marker() == "o"]
     assert [*zip(*rings.get_data(), strict=True)] == [(0.75, 1)]
-    failed = plots.contributions(explanation(passed=False)).axes[0]
+    failed = plots.contributions(chart(passed=False)).axes[0]
     assert len({bar.get_facecolor() for bar in failed.patches}) == 1
 
 
 def test_matplotlib_keeps_a_long_note_inside_the_figure():
     words = ", ".join(["日本語の言葉で書いた長い文章"] * 14)
-    figure = plots.contributions(explanation(note=f"Not in the vocabulary: {words}"))
+    figure = plots.contributions(chart(note=f"Not in the vocabulary: {words}"))
     with warnings.catch_warnings():
         # no font of the machine needs to have them
         warnings.filterwarnings("ignore", "Glyph .* missing from")
@@ -511,7 +514,7 @@ def test_matplotlib_draws_any_count_of_tokens(tmp_path, count):
     values = np.sin(np.arange(count))
     words = ["a word"] * count
     for figure in (
-        plots.contributions(explanation(words, values)),
+        plots.contributions(chart(words, values)),
         plots.states(np.stack([values] * 3), words, range(3)),
         plots.memory(np.arange(count) + 1, np.abs(values), np.abs(values)),
     ):

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elman.draw.rows import rows_of
 from elman.explain.explanation import (
     DECOMPOSITION,
     INTEGRATED,
@@ -19,6 +18,7 @@ from elman.explain.explanation import (
     MAX_GAP,
     REPLACEMENT,
     Explanation,
+    chart_of,
 )
 from elman.explain.selftest import MAX_P, MIN_MOVED_SHARE, SelfTest
 
@@ -157,7 +157,7 @@ def test_printed_in_rows() -> None:
 def test_without_an_input_that_moves_the_score_there_is_no_bar(values: np.ndarray) -> None:
     told = explanation(contributions=values, min_change=1e-6)
     assert "█" not in str(told)
-    assert {row.bar for row in rows_of(told).bars} == {0.0}
+    assert chart_of(told).flat
     bars = [one for one in told.to_svg().split("<rect") if 'class="bar' in one]
     assert all('width="0' in one for one in bars)
 

@@ -10,13 +10,12 @@ gets groups that can be reached with the keyboard.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.draw import pen
-from elman.draw.rows import Explained, Row, Rows, rows_of
+from elman.draw.rows import ContributionChart
 
 # lengths are in pixels
 _EDGE = 16.0
@@ -29,7 +28,7 @@ _MAX_BAR = 4
 _MAX_TOKENS, _MAX_UNITS = 4000, 64
 
 
-def contributions(explanation: Explained, *, width: float = 720, standalone: bool = True) -> str:
+def contributions(chart: ContributionChart, *, width: float = 720, standalone: bool = True) -> str:
     """Draw an explanation as a bar for each input; below them bias, residual and their sum as numbers.
 
     A ring marks the change that was measured when the input was replaced. A method that measures each input
@@ -37,98 +36,71 @@ def contributions(explanation: Explained, *, width: float = 720, standalone: boo
     the largest contributions are shown. An explanation that fails its own test is grey.
 
     Args:
-        explanation: The explanation; its verdict and note are written below.
+        chart: The parts of the picture, such as the rows and the verdict.
         width: In pixels.
         standalone: Whether the picture contains its style sheet.
-
-    Raises:
-        ShapeError: The explanation does not have one contribution for each input.
     """
-    rows = rows_of(explanation)
-    failed, width = explanation.passed is False, pen.sized(width)
+    width = pen.sized(width)
     room = width - 2 * _EDGE
-    title = f"why {pen.clean(explanation.target)}"
-    score = pen.signed(float(explanation.score), plus=False)
-    about = f"{explanation.score_name} {score}, by {explanation.method}"
-    first, y = pen.paragraph(_EDGE, 50, about, room)
-    second, y = pen.paragraph(_EDGE, y, f"Shown is {explanation.caption}.", room, "small grey")
-    shapes = [pen.text(_EDGE, 32, title, "large", room), first, second]
-    drawn, y = _bars_and_sums(rows, y + 12, width, failed)
-    shapes += drawn
+    title = f"why {pen.clean(chart.target)}"
+    first, y = pen.paragraph(_EDGE, 50, chart.about, room)
+    second, y = pen.paragraph(_EDGE, y, f"Shown is {chart.caption}.", room)
+    rows, y = _rows(chart, y + 12, width)
+    shapes = [pen.text(_EDGE, 32, title, "large", room), first, second, *rows]
     y += 12
-    if any(np.isfinite(row.absence) for row in rows.bars):
+    if any(np.isfinite(row.absence) for row in chart.bars):
         note = "the measured change when it is replaced"
         shapes.append(pen.dot("ring", _EDGE + 5, y - 4, 4.5))
         shapes.append(pen.text(_EDGE + 16, y, note, "small grey"))
         y += 20
     for words, kind in (
-        (rows.unseen, "small grey"),
-        (explanation.verdict, "small down" if failed else "small"),
-        (explanation.note, "small grey"),
+        (chart.unseen, "small grey"),
+        (chart.verdict, "small down" if chart.failed else "small"),
+        (chart.note, "small grey"),
     ):
         lines, y = pen.paragraph(_EDGE, y, words, room, kind)
         shapes.append(lines)
     return pen.picture(shapes, width, y, title, standalone=standalone)
 
 
-class _Scale(NamedTuple):
-    """Horizontal layout of the bars in a picture: a value is drawn at ``zero + scale * value``."""
-
-    names: float
-    """Width of the names on the left."""
-    zero: float
-    scale: float
-    right: float
-    """Where the numbers end."""
-
-    @classmethod
-    def of(cls, rows: Sequence[Row], values: np.ndarray, width: float) -> _Scale:
-        """Return the scale for bars and rings ``values [N, 2]``."""
-        reached = np.nan_to_num(values)
-        low, high = float(reached.min(initial=0)), float(reached.max(initial=0))
-        longest = max((pen.advance(pen.clean(row.name)) for row in rows), default=0.0)
-        names = min(longest + 12, 0.32 * width)
-        start, end = _EDGE + names, width - _EDGE - 64
-        # in halves, because the difference of two large numbers may overflow
-        span = (high / 2 - low / 2) * 2 or 1.0
-        scale = (end - start) / min(span, 1e300)
-        return cls(names, start - low * scale, scale, width - _EDGE)
-
-
-def _bars_and_sums(rows: Rows, y: float, width: float, failed: bool) -> tuple[list[str], float]:
-    """Return the rows of a picture from y on, and the y below them."""
-    listed = [*rows.bars, *rows.sums]
-    # checked together, so that nothing overflows: value, ring and bar of each row
-    amounts = pen.numbers([(row.value, row.absence, row.bar) for row in listed], "rows", (None, 3))
-    count = len(rows.bars)
-    scale = _Scale.of(rows.bars, amounts[:count, 1:], width)
-    shapes = [pen.path("rule", "M", scale.zero, y - 14, "V", y + _ROW_HEIGHT * count - 8)]
-    for at, (row, (value, ring, bar)) in enumerate(zip(listed, amounts.tolist(), strict=True)):
-        is_sum = bool(rows.sums) and at == len(listed) - 1
+def _rows(chart: ContributionChart, y: float, width: float) -> tuple[list[str], float]:
+    """Return the rows of an explanation from y on, and the y below them."""
+    listed, count = [*chart.bars, *chart.sums], len(chart.bars)
+    # checked together, so that nothing overflows: value and ring of each row, and the length of its bar
+    amounts = pen.numbers([(row.value, row.absence) for row in listed], "rows", (None, 2))
+    lengths = np.nan_to_num(amounts[:, 0]) * (not chart.flat)
+    drawn = np.concatenate([lengths[:count], np.nan_to_num(amounts[:count, 1])])
+    low, high = float(drawn.min(initial=0)), float(drawn.max(initial=0))
+    longest = max((pen.advance(pen.clean(row.name)) for row in chart.bars), default=0.0)
+    names = min(longest + 12, 0.32 * width)
+    start, right = _EDGE + names, width - _EDGE
+    # in halves, because the difference of two large numbers may overflow
+    scale = (right - 64 - start) / min((high / 2 - low / 2) * 2 or 1.0, 1e300)
+    zero = start - low * scale
+    shapes = [pen.path("rule", "M", zero, y - 14, "V", y + _ROW_HEIGHT * count - 8)]
+    for at, (row, (value, ring)) in enumerate(zip(listed, amounts.tolist(), strict=True)):
+        is_sum = bool(chart.sums) and at == len(listed) - 1
         if is_sum:
-            shapes.append(pen.path("rule", "M", _EDGE, y - 8, "H", scale.right))
+            shapes.append(pen.path("rule", "M", _EDGE, y - 8, "H", right))
             y += 8
         kind = "strong" if is_sum else "grey" if row.position is None else ""
-        room = scale.names - 8 if at < count else scale.right - _EDGE - 72
+        room = names - 8 if at < count else right - _EDGE - 72
         parts = [pen.text(_EDGE, y + 4, row.name, kind, room)]
         if at < count:
-            parts.append(_bar(scale, y, bar if np.isfinite(bar) else 0.0, value, failed))
-        parts.append(pen.text(scale.right, y + 4, pen.signed(value), f"end {kind}".strip()))
+            bar, x = (
+                f"bar {pen.way(value, failed=chart.failed)}",
+                zero + min(lengths[at], 0.0) * scale,
+            )
+            parts.append(pen.box(x, y - 7, abs(lengths[at]) * scale, 14, bar, 1.5))
+        parts.append(pen.text(right, y + 4, pen.signed(value), f"end {kind}".strip()))
         tooltip = f"{pen.signed(value)}: {row.name}"
         if np.isfinite(ring):
-            parts.append(pen.dot("ring", scale.zero + ring * scale.scale, y, 4.5))
-            measured = f"{pen.signed(value)}; measured: {pen.signed(ring)}"
-            tooltip = f"{measured}. Input: {row.name}"
+            parts.append(pen.dot("ring", zero + ring * scale, y, 4.5))
+            tooltip = f"{pen.signed(value)}; measured: {pen.signed(ring)}. Input: {row.name}"
         more = "" if row.position is None else f' data-position="{row.position}"'
         shapes.append(pen.group("row", parts, more, tooltip))
         y += _ROW_HEIGHT
     return shapes, y
-
-
-def _bar(scale: _Scale, y: float, length: float, value: float, failed: bool) -> str:
-    x = scale.zero + min(length, 0.0) * scale.scale
-    kind = f"bar {pen.way(value, failed=failed)}"
-    return pen.box(x, y - 7, abs(length) * scale.scale, 14, kind, 1.5)
 
 
 def coloured_text(
@@ -257,10 +229,9 @@ def _column_names(
         return [pen.text(x, y + 8, token, "small middle") for x, token in columns], 16.0
     if across < 11:
         return [], 16.0
-    names = [pen.text(0, 0, token, "small end", 88, _turned(x + 4, y)) for x, token in columns]
+    names = []
+    for x, token in columns:
+        # a text that reads upwards
+        turned = f' transform="translate({pen.number(x + 4)} {pen.number(y)}) rotate(-90)"'
+        names.append(pen.text(0, 0, token, "small end", 88, turned))
     return names, min(90.0, longest + 8)
-
-
-def _turned(x: float, y: float) -> str:
-    """Return the attribute that moves a text to a place and turns it upwards."""
-    return f' transform="translate({pen.number(x)} {pen.number(y)}) rotate(-90)"'

@@ -15,31 +15,36 @@ import tempfile
 import textwrap
 import warnings
 import webbrowser
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from elman.draw.axes import ends_of
 from elman.draw.charts import UNCHANGED, last_steps
-from elman.draw.rows import Explained, rows_of
-from elman.errors import MissingDependencyError, OptionError, ShapeError, installing, printable
+from elman.draw.pen import limit, numbers
+from elman.draw.rows import ContributionChart
+from elman.errors import MissingDependencyError, OptionError, installing, printable
 from elman.files.atomic import Path, atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 
 _INK, _GREY, _PALE, _BLUE, _RED = "#22303c", "#5d6b78", "#dde3e8", "#1668b5", "#c8442e"
-_SIZE, _DPI = (8.0, 4.5), 150  # inches
+_DASHES = (0, (4, 3))
+_WIDTH, _HEIGHT = 8.0, 4.5  # inches
 _MAX_NAME_CHARACTERS, _MAX_LABEL_CHARACTERS = 60, 18
 _MAX_LABELS = 40  # rows of a confusion table
 _MAX_LABELS_WITH_COUNTS = 20
 _MAX_UNITS, _MAX_STEPS, _MAX_TICKS = 64, 200, 60
 # fonts of the machine for characters that DejaVu Sans lacks
 _FONTS = ("Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans", "Arial Unicode MS", "Unifont")
+_STYLE_FILE = os.path.join(os.path.dirname(__file__), "elman.mplstyle")
 
 
 def _style() -> AbstractContextManager[None]:
@@ -51,32 +56,7 @@ def _style() -> AbstractContextManager[None]:
             "matplotlib is not installed", remedy=installing("plot")
         ) from error
     fonts = [font for font in _FONTS if font in font_manager.get_font_names()]
-    settings = {
-        "axes.edgecolor": _PALE,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "axes.labelcolor": _GREY,
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "axes.titlecolor": _INK,
-        "axes.titlelocation": "left",
-        "axes.titlesize": 12,
-        "figure.constrained_layout.h_pad": 0.1,
-        "figure.constrained_layout.w_pad": 0.12,
-        "font.family": ["DejaVu Sans", *fonts],
-        "font.size": 9,
-        "grid.color": _PALE,
-        "grid.linewidth": 0.7,
-        "legend.frameon": False,
-        "svg.hashsalt": "elman",
-        "text.color": _INK,
-        "text.parse_math": False,
-        "xtick.color": _PALE,
-        "xtick.labelcolor": _GREY,
-        "ytick.color": _PALE,
-        "ytick.labelcolor": _GREY,
-    }
-    return style.context(["default", settings])
+    return style.context(["default", _STYLE_FILE, {"font.family": ["DejaVu Sans", *fonts]}])
 
 
 @functools.cache
@@ -99,42 +79,50 @@ def _picture() -> type[Figure]:
     return Picture
 
 
-def _drawn(draw: Callable[[Figure, Axes], None], title: str, size: tuple[float, float]) -> Figure:
-    """Return a new figure after `draw` has filled it."""
+@contextmanager
+def _drawing(title: str, height: float = _HEIGHT) -> Iterator[tuple[Figure, Axes]]:
+    """Yield a new figure of at least the usual height and its axes, to be filled."""
     with _style():
         from matplotlib.text import Text
 
-        figure = _picture()(figsize=size, dpi=_DPI, layout="constrained")
+        size = (_WIDTH, max(_HEIGHT, height))
+        figure = _picture()(figsize=size, layout="constrained")
         axes = figure.add_subplot()
         axes.set_title(printable(title, _MAX_NAME_CHARACTERS))
-        draw(figure, axes)
+        yield figure, axes
     # also where the user saves the figure without our style, a dollar sign must not start a formula
     for text in figure.findobj(Text):
         text.set_parse_math(False)
-    return figure
 
 
 def _legend(figure: Figure) -> None:
     figure.legend(loc="outside lower center", ncols=5, handlelength=1.6)
 
 
-def _grid(axes: Axes, columns: Sequence[str], rows: Sequence[str], upright: bool) -> None:
-    """Name the columns and rows of an image; `upright` turns the names of the columns."""
+def _labels(names: Sequence[object]) -> list[str]:
+    return [printable(name, _MAX_LABEL_CHARACTERS) for name in names]
+
+
+def _image(
+    axes: Axes,
+    table: np.ndarray,
+    columns: list[str],
+    rows: list[str],
+    colours: list[str],
+    low: float,
+) -> AxesImage:
+    """Draw a table with named columns and rows, coloured from `low` to the opposite of it or to 1."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    scale = LinearSegmentedColormap.from_list("", colours)
+    image = axes.imshow(table, cmap=scale, vmin=low, vmax=-low or 1, aspect="auto")
     every = max(1, len(columns) // _MAX_TICKS)
-    axes.set_xticks(range(0, len(columns), every), columns[::every], rotation=90 if upright else 0)
+    axes.set_xticks(range(0, len(columns), every), columns[::every])
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-
-
-def _same(name: str, *arrays: ArrayLike) -> list[np.ndarray]:
-    """Return arrays of one length ``[N]``; raises ShapeError."""
-    same = [np.asarray(array) for array in arrays]
-    shapes = [array.shape for array in same]
-    if any(shape != shapes[0] or len(shape) != 1 for shape in shapes):
-        raise ShapeError(name, got=shapes, expected="[N] each")
-    return same
+    return image
 
 
 def forecast(
@@ -166,38 +154,33 @@ def forecast(
     >>> figure.get_size_inches().tolist()
     [8.0, 4.5]
     """
-    before, past = _same("history and its times", history_times, history)
-    after, line = _same("forecast and its times", times, median)
-    shown = last_steps(len(line))
+    before, after = np.asarray(history_times), np.asarray(times)
+    past = numbers(history, "history and its times", before.shape)
+    shown = last_steps(len(after))
     before, past = before[-shown:], past[-shown:]
     known = np.flatnonzero(np.isfinite(past))[-1:]
+    at = np.concatenate([before[known], after])
 
-    def joined(values: ArrayLike) -> np.ndarray:
+    def joined(values: ArrayLike, name: str) -> np.ndarray:
         # lines start at the last known value, so that they continue the history
-        return np.concatenate([past[known], _same("an interval", line, values)[1]])
+        return np.concatenate([past[known], numbers(values, name, after.shape)])
 
-    def draw(figure: Figure, axes: Axes) -> None:
-        at = np.concatenate([before[known], after])
+    with _drawing(title) as (figure, axes):
         ordered = sorted((intervals or {}).items(), reverse=True)
-        for place, (level, (low, high)) in enumerate(ordered):
+        for place, (level, ends) in enumerate(ordered):
             shade = 0.16 + 0.2 * place / max(1, len(ordered) - 1)
-            ends, name = (joined(low), joined(high)), f"{100 * level:g} % interval"
-            axes.fill_between(at, *ends, color=_BLUE, alpha=shade, lw=0, label=name)
+            low, high = (joined(end, "an interval") for end in ends)
+            name = f"{100 * level:g} % interval"
+            axes.fill_between(at, low, high, color=_BLUE, alpha=shade, lw=0, label=name)
         axes.plot(before, past, color=_INK, lw=1.3, label="history")
-        axes.plot(at, joined(line), color=_BLUE, lw=1.8, label="forecast")
+        line = joined(median, "forecast and its times")
+        axes.plot(at, line, color=_BLUE, lw=1.8, label="forecast")
         if truth is not None:
-            axes.plot(at, joined(truth), color=_RED, lw=1.3, ls=(0, (4, 1.5)), label="what came")
+            came = joined(truth, "the truth")
+            axes.plot(at, came, color=_RED, lw=1.3, ls=(0, (4, 1.5)), label="what came")
         axes.margins(x=0.01)
-        if at.dtype.kind == "M":
-            from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-            locator = AutoDateLocator(minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
-            formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
-            axes.xaxis.set_major_locator(locator)
-            axes.xaxis.set_major_formatter(formatter)
         _legend(figure)
-
-    return _drawn(draw, title, _SIZE)
+    return figure
 
 
 def confusion(table: ArrayLike, labels: Sequence[object], title: str = "") -> Figure:
@@ -208,38 +191,31 @@ def confusion(table: ArrayLike, labels: Sequence[object], title: str = "") -> Fi
     >>> confusion([[8, 2], [1, 9]], ["no", "yes"]).axes[0].get_xlabel()
     'answer'
     """
-    counts = np.asarray(table)
-    if counts.shape != (len(labels), len(labels)):
-        raise ShapeError("confusion table", got=counts.shape, expected=f"[{len(labels)}] twice")
-    shown = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:_MAX_LABELS])
-    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    counts, shares = counts[np.ix_(shown, shown)], shares[np.ix_(shown, shown)]
-    names = [printable(labels[place], _MAX_LABEL_CHARACTERS) for place in shown]
-    if len(shown) < len(labels):
-        title = f"{printable(title, 30)} (the most common {len(shown)} of {len(labels):,} labels)"
-
-    def draw(_: Figure, axes: Axes) -> None:
-        from matplotlib.colors import LinearSegmentedColormap
-
-        colours = LinearSegmentedColormap.from_list("", ["#ffffff", "#9cc3e6", _BLUE])
-        axes.imshow(shares, cmap=colours, vmin=0, vmax=1, aspect="auto")
-        long = len(names) > 8 or max(map(len, names), default=0) > 10
-        _grid(axes, names, names, upright=long)
+    K = len(labels)
+    counts = numbers(table, "confusion table", (K, K)).astype(np.int64)
+    totals = counts.sum(axis=1)
+    shown = np.sort(np.argsort(-totals, kind="stable")[:_MAX_LABELS])
+    shares = (counts / np.maximum(1, totals)[:, None])[np.ix_(shown, shown)]
+    names, count = _labels([labels[place] for place in shown]), len(shown)
+    if count < K:
+        title = f"{printable(title, 30)} (the most common {count} of {K:,} labels)"
+    with _drawing(title, 1.5 + 0.28 * count) as (figure, axes):
+        _image(axes, shares, names, names, ["#ffffff", "#9cc3e6", _BLUE], 0)
+        if count > 8 or max(map(len, names), default=0) > 10:
+            axes.tick_params(axis="x", rotation=90)
         axes.set(xlabel="answer", ylabel="truth")
-        axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
+        # white lines between the cells
+        axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=2)
         axes.tick_params(which="minor", length=0)
-        if len(names) > _MAX_LABELS_WITH_COUNTS:
-            return
-        for row, column in np.ndindex(counts.shape):
-            count, share = f"{counts[row, column]:,}", shares[row, column]
-            text = f"{count}\n{100 * share:.0f} %" if len(names) <= 6 else count
-            colour = "white" if share > 0.6 else _INK
-            size = 10 if len(names) <= 6 else 8
-            axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
-
-    return _drawn(draw, title, (_SIZE[0], max(_SIZE[1], 1.5 + 0.28 * len(names))))
+        for (row, column), share in np.ndenumerate(shares):
+            if count <= _MAX_LABELS_WITH_COUNTS:
+                text = f"{counts[shown[row], shown[column]]:,}"
+                text += f"\n{100 * share:.0f} %" if count <= 6 else ""
+                colour, size = "white" if share > 0.6 else _INK, 10 if count <= 6 else 8
+                axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
+    return figure
 
 
 def calibration(bins: Sequence[tuple[float, float, int, float, float]], title: str = "") -> Figure:
@@ -252,18 +228,16 @@ def calibration(bins: Sequence[tuple[float, float, int, float, float]], title: s
     'share that is right'
     """
     low, high, answers, confidence, right = np.array(bins, np.float64).reshape(-1, 5).T
-
-    def draw(figure: Figure, axes: Axes) -> None:
+    with _drawing(title) as (figure, axes):
         share = answers / max(1.0, answers.sum())
         name, width = "share of all answers", high - low
         axes.bar(low, share, width, align="edge", color=_PALE, edgecolor="white", label=name)
-        axes.plot([0, 1], [0, 1], color=_GREY, lw=1, ls=(0, (4, 3)), label="calibrated")
+        axes.plot([0, 1], [0, 1], color=_GREY, lw=1, ls=_DASHES, label="calibrated")
         axes.plot(confidence, right, color=_BLUE, lw=1.5, marker="o", ms=5, label="the network")
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.set(xlabel="probability of the answer", ylabel="share that is right")
         _legend(figure)
-
-    return _drawn(draw, title, _SIZE)
+    return figure
 
 
 def scatter(truth: ArrayLike, predicted: ArrayLike, title: str = "") -> Figure:
@@ -274,44 +248,39 @@ def scatter(truth: ArrayLike, predicted: ArrayLike, title: str = "") -> Figure:
     >>> scatter([1.0, 2.0], [1.5, 2.0]).axes[0].get_xlabel()
     'truth'
     """
-    true, answered = _same("truth and predictions", truth, predicted)
-
-    def draw(figure: Figure, axes: Axes) -> None:
-        both = np.concatenate([true, answered])
-        ends = [both.min(initial=np.inf), both.max(initial=-np.inf)] if len(both) else [0, 1]
-        axes.plot(ends, ends, color=_GREY, lw=1, ls=(0, (4, 3)), label="all right")
+    true = numbers(truth, "truth", (None,))
+    answered = numbers(predicted, "truth and predictions", true.shape)
+    ends = ends_of(true, answered)
+    with _drawing(title) as (figure, axes):
+        axes.plot(ends, ends, color=_GREY, lw=1, ls=_DASHES, label="all right")
         # many points are drawn fainter, so that their density stays visible
         opacity = min(0.8, max(0.08, 200 / max(1, len(true))))
         axes.scatter(true, answered, s=14, color=_BLUE, alpha=opacity, lw=0, label="the network")
         axes.set(xlabel="truth", ylabel="predicted")
         _legend(figure)
+    return figure
 
-    return _drawn(draw, title, _SIZE)
 
-
-def contributions(explanation: Explained, title: str = "") -> Figure:
+def contributions(chart: ContributionChart, title: str = "") -> Figure:
     """Draw an explanation as a bar for each input; below them bias, residual and their sum as numbers.
 
-    The figure shows what `elman.draw.figures.contributions` shows. Raises ShapeError, MissingDependencyError.
+    The figure shows what `elman.draw.figures.contributions` shows. Raises MissingDependencyError.
     """
-    bars, sums, unseen = rows_of(explanation)
-    rows = [*bars, *sums]
-    names = [printable(row.name, _MAX_LABEL_CHARACTERS) for row in bars]
-    names += [printable(row.name, _MAX_NAME_CHARACTERS // 2) for row in sums]
-    failed = explanation.passed is False
-    score = f"{printable(explanation.score_name, _MAX_NAME_CHARACTERS)} {explanation.score:.4g}"
-    rings = [(row.absence, at) for at, row in enumerate(bars) if np.isfinite(row.absence)]
+    rows = [*chart.bars, *chart.sums]
+    names = _labels([row.name for row in chart.bars])
+    names += [printable(row.name, _MAX_NAME_CHARACTERS // 2) for row in chart.sums]
+    lengths = [0.0 if chart.flat else row.value for row in chart.bars]
+    colours = [_GREY if chart.failed else _BLUE if row.value > 0 else _RED for row in chart.bars]
+    rings = [(row.absence, at) for at, row in enumerate(chart.bars) if np.isfinite(row.absence)]
     ring = "A ring is the measured change when that input is replaced." if rings else ""
-    caption = f"Shown is {explanation.caption}."
-    notes = (caption, unseen, ring, explanation.verdict, explanation.note)
-    words = [textwrap.fill(printable(note, 800), 100) for note in notes if note]
-
-    def draw(figure: Figure, axes: Axes) -> None:
-        colours = [_GREY if failed else _BLUE if row.value > 0 else _RED for row in bars]
-        axes.barh(range(len(bars)), [row.bar for row in bars], color=colours, height=0.7)
+    notes = (f"Shown is {chart.caption}.", chart.unseen, ring, chart.verdict, chart.note)
+    below = "\n".join(textwrap.fill(printable(note, 800), 100) for note in notes if note)
+    title = title or f"why {printable(chart.target, 40)}"
+    with _drawing(title, 1.5 + 0.24 * len(rows)) as (figure, axes):
+        axes.barh(range(len(lengths)), lengths, color=colours, height=0.7)
         if rings:
             axes.plot(*np.transpose(rings), "o", mfc="none", mec=_INK)
-        axes.vlines(0, -0.5, len(bars) - 0.5, color=_GREY, lw=0.8)
+        axes.vlines(0, -0.5, len(lengths) - 0.5, color=_GREY, lw=0.8)
         axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
         axes.set_yticks(range(len(rows)), names)
         values = [f"{row.value:+.4g}".replace("-", "−") for row in rows]
@@ -320,14 +289,12 @@ def contributions(explanation: Explained, title: str = "") -> Figure:
         right.spines["right"].set_visible(False)
         for side in (axes, right):
             side.tick_params(axis="y", length=0)
-        if sums:
+        if chart.sums:
             axes.axhline(len(rows) - 1.5, color=_GREY, lw=0.8)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(f"{score}, by {explanation.method}")
-        figure.supxlabel("\n".join(words), fontsize=8, color=_RED if failed else _GREY, wrap=True)
-
-    title = title or f"why {printable(explanation.target, 40)}"
-    return _drawn(draw, title, (_SIZE[0], max(_SIZE[1], 1.5 + 0.24 * len(rows))))
+        axes.set_xlabel(printable(chart.about, 2 * _MAX_NAME_CHARACTERS))
+        figure.supxlabel(below, fontsize=8, color=_RED if chart.failed else _GREY, wrap=True)
+    return figure
 
 
 def states(
@@ -340,27 +307,14 @@ def states(
     >>> states([[0.1, -0.5]], ["I", "eat"], ["unit 3"]).axes[0].get_yticklabels()[0].get_text()
     'unit 3'
     """
-    table = np.asarray(values, np.float64)
-    if table.shape != (len(units), len(tokens)):
-        raise ShapeError("states", got=table.shape, expected=f"[{len(units)}, {len(tokens)}]")
-    table = table[:_MAX_UNITS, max(0, len(tokens) - _MAX_STEPS) :]
-    names = [printable(unit, _MAX_LABEL_CHARACTERS) for unit in units[: len(table)]]
-    words = [
-        printable(token, _MAX_LABEL_CHARACTERS) for token in tokens[len(tokens) - table.shape[1] :]
-    ]
-
-    def draw(figure: Figure, axes: Axes) -> None:
-        from matplotlib.colors import LinearSegmentedColormap
-
-        if not table.size:
-            return
-        colours = LinearSegmentedColormap.from_list("", [_RED, "#f1f3f5", _BLUE])
-        largest = np.abs(table[np.isfinite(table)]).max(initial=0) or 1.0
-        drawn = axes.imshow(table, cmap=colours, vmin=-largest, vmax=largest, aspect="auto")
-        _grid(axes, words, names, upright=max(map(len, words)) > 1)
-        figure.colorbar(drawn, ax=axes, shrink=0.6).outline.set_visible(False)
-
-    return _drawn(draw, title, (_SIZE[0], max(_SIZE[1], 1.5 + 0.18 * len(names))))
+    table = numbers(values, "states", (len(units), len(tokens)))[:_MAX_UNITS, -_MAX_STEPS:]
+    names, words = _labels(units[: len(table)]), _labels(tokens[-_MAX_STEPS:])
+    with _drawing(title, 1.5 + 0.18 * len(names)) as (figure, axes):
+        if table.size:
+            drawn = _image(axes, table, words, names, [_RED, "#f1f3f5", _BLUE], -limit(table))
+            axes.tick_params(axis="x", rotation=90 if max(map(len, words)) > 1 else 0)
+            figure.colorbar(drawn, ax=axes, shrink=0.6).outline.set_visible(False)
+    return figure
 
 
 def memory(
@@ -374,29 +328,27 @@ def memory(
     >>> [axes.get_ylabel() for axes in memory([1, 2], [0.5, 0.1], [1.0, 0.1]).axes]
     ['change of the prediction', 'norm of the gradient']
     """
-    slopes = change if gradient is None else gradient
-    at, first, second = _same("lags, change and gradient", lags, change, slopes)
-
-    def draw(figure: Figure, axes: Axes) -> None:
-        axes.axhline(UNCHANGED, color=_GREY, lw=1, ls=(0, (4, 3)), label="no change")
-        axes.plot(at, first, color=_BLUE, lw=1.8, marker="o", ms=3, label="change")
+    at = numbers(lags, "lags", (None,))
+    with _drawing(title) as (figure, axes):
+        axes.axhline(UNCHANGED, color=_GREY, lw=1, ls=_DASHES, label="no change")
+        changes = numbers(change, "change", at.shape)
+        axes.plot(at, changes, color=_BLUE, lw=1.8, marker="o", ms=3, label="change")
         axes.set(xlabel="lag", ylabel="change of the prediction")
         if (at > 0).any() and at.max() > 50:
             axes.set_xscale("log")
         # matplotlib would write powers of ten as formulas, which are switched off
         axes.xaxis.set_major_formatter("{x:g}")
-        if gradient is None:
-            return
-        other = axes.twinx()
-        # a logarithmic axis has no zero, so the line has a gap where the gradient is 0
-        other.plot(at, np.where(second > 0, second, np.nan), color=_RED, lw=1.3, label="gradient")
-        other.set_ylabel("norm of the gradient")
-        other.set_yscale("log" if (second > 0).any() else "linear")
-        other.yaxis.set_major_formatter("{x:.3g}")
-        other.grid(visible=False)
-        _legend(figure)
-
-    return _drawn(draw, title, _SIZE)
+        if gradient is not None:
+            slopes, other = numbers(gradient, "gradient", at.shape), axes.twinx()
+            # a logarithmic axis has no zero, so the line has a gap where the gradient is 0
+            positive = np.where(slopes > 0, slopes, np.nan)
+            other.plot(at, positive, color=_RED, lw=1.3, label="gradient")
+            other.set_ylabel("norm of the gradient")
+            other.set_yscale("log" if (slopes > 0).any() else "linear")
+            other.yaxis.set_major_formatter("{x:.3g}")
+            other.grid(visible=False)
+            _legend(figure)
+    return figure
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -412,11 +364,11 @@ def save(figure: Figure, path: Path) -> None:
 
 def _written(figure: Figure, kind: str) -> bytes:
     """Return the bytes of a file with the suffix `kind`; the same figure gives the same bytes."""
-    # without the date of today
-    metadata = {"Date": None} if kind == ".svg" else {}
     buffer = io.BytesIO()
     with _style(), warnings.catch_warnings():
         # matplotlib draws a box for a character that no font has; the warning would not help the user
         warnings.filterwarnings("ignore", "Glyph .* missing from")
+        # without the date of today
+        metadata = {"Date": None} if kind == ".svg" else {}
         figure.savefig(buffer, format=kind[1:], metadata=metadata)
     return buffer.getvalue()

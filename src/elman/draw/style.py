@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 LEVELS = 7
 """Steps of a colour scale on either side of zero."""
 
@@ -67,41 +69,14 @@ def _style() -> str:
         scoped = ",".join(f".elman {selector}" for selector in selectors.split(","))
         return f"{scoped}{{{what}:{light[name]};{what}:var(--elman-{name})}}"
 
-    scales = (
-        (f".{name}", "fill", name) for name in light if name[0] in "st" and name[-1].isdigit()
+    scales = [(f".{name}", "fill", name) for name in light if name[-1].isdigit()]
+    rules = (
+        f".elman{{{properties(light)}}}",
+        f"@media (prefers-color-scheme:dark){{.elman{{{properties(dark)}}}}}",
+        *(painted(*rule) for rule in (*_PAINT, *scales)),
+        (files("elman.draw") / "pictures.css").read_text(encoding="utf-8").strip(),
     )
-    return "\n".join(
-        (
-            f".elman{{{properties(light)}color-scheme:light dark;display:block;max-width:100%;height:auto;"
-            'font-family:system-ui,-apple-system,"Segoe UI","Noto Sans","DejaVu Sans",sans-serif;'
-            "font-size:13px}",
-            f"@media (prefers-color-scheme:dark){{.elman{{{properties(dark)}}}}}",
-            *(painted(*rule) for rule in (*_PAINT, *scales)),
-            ".elman text{unicode-bidi:isolate;direction:ltr;white-space:pre;"
-            "font-variant-numeric:tabular-nums}",
-            ".elman .small{font-size:11px}",
-            ".elman .large{font-size:16px;font-weight:600}",
-            ".elman .strong{font-weight:600}",
-            ".elman .middle{text-anchor:middle}",
-            ".elman .end{text-anchor:end}",
-            ".elman .line,.elman .rule,.elman .cell,.elman .void,.elman .flow,.elman .arc,.elman .ring"
-            "{fill:none}",
-            ".elman .line{stroke-width:1.6;stroke-linejoin:round;stroke-linecap:round}",
-            ".elman .line.ink,.elman .line.thin{stroke-width:1.2}",
-            ".elman .dashed{stroke-dasharray:5 3}",
-            ".elman .band{fill-opacity:.16}",
-            ".elman .void{stroke-dasharray:2 3}",
-            ".elman .ring{stroke-width:1.4}",
-            ".elman .arc{stroke-opacity:.72}",
-            ".elman .arc.plain{stroke-dasharray:3 5}",
-            ".elman .words:hover .arc{stroke-opacity:.15}",
-            ".elman .words .word:hover .arc,.elman .words .word:focus .arc{stroke-opacity:.95}",
-            "svg.elman [tabindex]{cursor:pointer;outline:none}",
-            "svg.elman [tabindex]:hover .hit{fill:var(--elman-rest)}",
-            "svg.elman [tabindex]:focus-visible .hit{stroke:var(--elman-up);stroke-width:2}",
-            "@media (forced-colors:active){.elman{forced-color-adjust:none}}",
-        )
-    )
+    return "\n".join(rules)
 
 
 STYLE = _style()

@@ -9,6 +9,7 @@ move the score most. An explanation that fails its test says so wherever it is s
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from elman.draw.numbers import aligned, significant
-from elman.errors import printable
+from elman.draw.pen import signed
+from elman.draw.rows import ContributionChart, Row
+from elman.errors import ShapeError, printable
 from elman.explain.selftest import MAX_P, MIN_MOVED_SHARE, RANKINGS, SelfTest
 from elman.tables.frames import frame
 
@@ -33,6 +36,8 @@ MAX_GAP = 0.01
 MAX_CANCELLATION = 1000
 """Largest sum of absolute contributions, in multiples of the score, that passes the test."""
 
+MAX_DRAWN_INPUTS = 24
+"""Inputs that have a row of their own in a picture."""
 _MAX_ROWS, _BAR_LENGTH = 40, 20
 _MEASURED = {REPLACEMENT: "replaced by others likely in its place", LEFT_OUT: "left out"}
 
@@ -273,13 +278,13 @@ p = 0.05: of 999 random rankings 49 move the score as much.
         """Return a chart of the contributions as SVG; a `standalone` one includes its style sheet."""
         from elman.draw import figures
 
-        return figures.contributions(self, width=width, standalone=standalone)
+        return figures.contributions(chart_of(self), width=width, standalone=standalone)
 
     def plot(self) -> Any:
         """Return a chart of the contributions as a matplotlib figure; raises MissingDependencyError."""
         from elman.draw import plots
 
-        return plots.contributions(self)
+        return plots.contributions(chart_of(self))
 
     def __str__(self) -> str:
         order = np.argsort(-np.abs(self.contributions), kind="stable")
@@ -320,6 +325,52 @@ p = 0.05: of 999 random rankings 49 move the score as much.
 
     def _repr_html_(self) -> str:
         return f"<div>{self.to_svg()}</div>"
+
+
+def chart_of(explanation: Explanation) -> ContributionChart:
+    """Return the parts of the picture of an explanation; raises ShapeError.
+
+    Of more than 24 inputs those with the largest contributions have a row. One row sums up the others, if the
+    method is additive: the effect of several inputs together is not the sum of their measured single effects.
+    """
+    N, additive = len(explanation.inputs), explanation.additive
+    values, absence = explanation.contributions, np.full(N, math.nan)
+    if explanation.absence is not None and additive:
+        absence = explanation.absence
+    for name, array in (("contributions", values), ("absence", absence)):
+        if array.shape != (N,):
+            raise ShapeError(name, got=array.shape, expected=f"[{N}]")
+    shown = np.sort(np.argsort(-np.nan_to_num(np.abs(values)), kind="stable")[:MAX_DRAWN_INPUTS])
+    bars = [
+        Row(explanation.inputs[at], float(values[at]), float(absence[at]), at)
+        for at in shown.tolist()
+    ]
+    sums, unseen, hidden = [], "", N - len(shown)
+    if additive:
+        if explanation.start_state:
+            bars.insert(0, Row("start state", explanation.start_state))
+        if hidden:
+            bars.append(Row(f"{hidden:,} others", float(np.nansum(np.delete(values, shown)))))
+        sums = [
+            Row("bias", explanation.bias),
+            *([Row("residual", explanation.residual)] if explanation.residual else []),
+            Row(explanation.score_name, explanation.score),
+        ]
+    elif hidden:
+        unseen = f"{hidden:,} smaller ones are not shown."
+    score = f"{explanation.score_name} {signed(explanation.score, plus=False)}"
+    return ContributionChart(
+        target=explanation.target,
+        about=f"{score}, by {explanation.method}",
+        caption=explanation.caption,
+        bars=bars,
+        sums=sums,
+        flat=not math.isfinite(explanation.full_bar),
+        unseen=unseen,
+        verdict=explanation.verdict,
+        note=explanation.note,
+        failed=explanation.passed is False,
+    )
 
 
 def display_name(token: str) -> str:
