@@ -4,88 +4,73 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from elman.cli.app import INTEGER, Json, complain, load, print_json
+from elman.cli.app import PARSERS, Json, complain, load, print_json, with_options
 from elman.errors import DataError, OptionError, printable
+from elman.serve import check_installed
+from elman.serve.settings import Settings, is_any
 
 if TYPE_CHECKING:
     from elman.inspect.predictor import Predictor
 
 
-TokenFile = Annotated[
-    Path | None,
-    typer.Option(
-        help="file with the token that requests must carry (default: ELMAN_TOKEN, else no token)"
-    ),
-]
-StateKey = Annotated[
-    Path | None,
-    typer.Option(
-        help="file with the key that seals the states that clients keep; servers behind one address "
-        "share it (default: ELMAN_STATE_KEY, else a random key)"
-    ),
-]
+OPTIONS = {setting.name: setting for setting in fields(Settings) if setting.metadata}
+"""The settings that are options of the command."""
 
 
-def serve(
+def _annotations() -> dict[str, Any]:
+    """Return typer's annotations of the options by name."""
+    annotations = {}
+    for name, kind in get_type_hints(Settings).items():
+        if name in OPTIONS:
+            setting = OPTIONS[name]
+            help_text, flag = setting.metadata["help"], setting.metadata["flag"]
+            if kind in (int, str):
+                help_text += f" (default: {setting.default})"
+            elif setting.default == ():
+                kind = list[str]
+            else:  # a folder, or a secret, which is read from a file
+                kind = Path
+            option = typer.Option(
+                flag or "--" + name.replace("_", "-"), help=help_text, **PARSERS.get(kind, {})
+            )
+            annotations[name] = Annotated[kind | None, option]
+    return annotations
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    """Return the settings that the options of the command and the environment give."""
+    for name, setting in OPTIONS.items():
+        if variable := setting.metadata["variable"]:
+            options[name] = _secret(options[name], variable)
+        elif isinstance(options[name], list):
+            options[name] = tuple(options[name])
+    if options["token"] is not None:
+        options["token"] = options["token"].decode("latin-1")
+    return Settings(**{name: value for name, value in options.items() if value is not None})
+
+
+def _serve(
     models: Annotated[
         list[str] | None, typer.Argument(metavar="MODEL...", help="trained models (.safetensors)")
     ] = None,
-    host: Annotated[
-        str,
-        typer.Option(
-            help="address to listen on; addresses that other machines can reach need a token"
-        ),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(**INTEGER, help="port to listen on, 0 for any free port")
-    ] = 8765,
-    token_file: TokenFile = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(help="further host name that requests may use for this server"),
-    ] = None,
-    cors: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ORIGIN",
-            help="web site whose pages may send requests, such as https://my.example",
-        ),
-    ] = None,
-    state_key: StateKey = None,
-    max_streams: Annotated[
-        int, typer.Option(**INTEGER, help="largest number of open streams")
-    ] = 10_000,
-    runs: Annotated[
-        Path | None, typer.Option(help="folder of training runs (.run.jsonl) to show on the page")
-    ] = None,
     open_: Annotated[bool, typer.Option("--open", help="open the page in the browser")] = False,
     json_: Json = False,
+    **options: Any,
 ) -> None:
     """Serve models over HTTP on this machine, with a page that shows them at work."""
+    check_installed()
     from elman.serve import server
-    from elman.serve.settings import Settings, is_any
 
+    runs = options["runs"]
     if not models and runs is None:
         raise OptionError("MODEL", got="nothing", expected="a trained model, or --runs FOLDER")
-    token, key = _secret(token_file, "ELMAN_TOKEN"), _secret(state_key, "ELMAN_STATE_KEY")
-    # Without a key the settings draw a random one.
-    key_setting: dict[str, Any] = {} if key is None else {"state_key": key}
-    settings = Settings(
-        host=host,
-        port=port,
-        token=None if token is None else token.decode("latin-1"),
-        allow_hosts=tuple(allow_host or ()),
-        cors=tuple(cors or ()),
-        runs=runs,
-        max_streams=max_streams,
-        **key_setting,
-    )
-    loaded = _load_models(models or ())
+    settings, loaded = _settings(options), _load_models(models or ())
 
     def ready(settings: Settings) -> None:
         url = server.page_url(settings)
@@ -127,3 +112,6 @@ def _secret(file: Path | None, variable: str) -> bytes | None:
         return file.read_bytes().strip()
     except OSError as error:
         raise DataError(f"cannot read {file}", got=error.strerror or error) from error
+
+
+serve = with_options(_serve, _annotations())

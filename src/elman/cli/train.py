@@ -19,6 +19,7 @@ from elman.cli.inputs import READING, pop_columns, pop_reading
 from elman.cli.option_names import as_typed
 from elman.cli.suggestion import likely_command
 from elman.errors import OptionError
+from elman.serve import check_installed
 from elman.task_types import TrainingFiles
 from elman.tasks import TASKS, Task
 from elman.training.options import members_of
@@ -138,6 +139,7 @@ def _train(
 
 def _open(stack: ExitStack, output: Path, resume: bool) -> str:
     """Serve the page of training until `stack` ends and return its address; open it where a display is."""
+    check_installed()
     from elman.serve.training_page import TrainingPage
 
     journal = output.with_suffix(".run.jsonl")

@@ -1,7 +1,4 @@
-"""HTTP server for trained models: the API that ``docs/serve.md`` describes, and the page, without torch.
-
-Importing this package raises MissingDependencyError if the extra `serve` is not installed.
-"""
+"""HTTP server for trained models: the API that ``docs/serve.md`` describes, and the page, without torch."""
 
 from __future__ import annotations
 
@@ -9,10 +6,13 @@ from importlib import import_module
 
 from elman.errors import MissingDependencyError, installing
 
-try:
-    for _name in ("fastapi", "httptools", "prometheus_client", "uvicorn"):
-        import_module(_name)
-except ImportError as error:
-    raise MissingDependencyError("serving", got=error, remedy=installing("serve")) from error
+__all__ = ["check_installed"]
 
-__all__ = []
+
+def check_installed() -> None:
+    """Raise MissingDependencyError if the extra `serve` is not installed."""
+    try:
+        for name in ("fastapi", "httptools", "prometheus_client", "uvicorn"):
+            import_module(name)
+    except ImportError as error:
+        raise MissingDependencyError("serving", got=error, remedy=installing("serve")) from error

@@ -1,12 +1,16 @@
-"""Settings of a server: its address, who may send requests, and how much it accepts at once."""
+"""Settings of a server: its address, who may send requests, and how much it accepts at once.
+
+The command ``elman serve`` makes its options from the settings that have a help text here.
+"""
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from elman.errors import OptionError
 
@@ -52,23 +56,54 @@ def bracketed(name: str) -> str:
     return f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name
 
 
+def _option(text: str, *, flag: str = "", variable: str = "", **default: Any) -> Any:
+    """Return a field that is an option of the command.
+
+    Args:
+        text: Help of the option.
+        flag: Name of the option, by default that of the field.
+        variable: For a secret, which the option reads from a file: environment variable to read otherwise.
+        default: ``default`` or ``default_factory``, as `dataclasses.field` takes them.
+    """
+    metadata = {"help": text, "flag": flag, "variable": variable}
+    return field(metadata=metadata, repr=not variable, **default)
+
+
 @dataclass(frozen=True)
 class Settings:
     """The settings of a server; raises OptionError if other machines could use it without a token."""
 
-    host: str = "127.0.0.1"
-    port: int = 8765
-    token: str | None = None
+    host: str = _option(
+        "address to listen on; addresses that other machines can reach need a token",
+        default="127.0.0.1",
+    )
+    port: int = _option("port to listen on, 0 for any free port", default=8765)
+    token: str | None = _option(
+        "file with the token that requests must carry (default: ELMAN_TOKEN, else no token)",
+        flag="--token-file",
+        variable="ELMAN_TOKEN",
+        default=None,
+    )
     """Secret that requests must carry as ``Authorization: Bearer``; the page's files and health need none."""
-    allow_hosts: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = _option(
+        "further host name that requests may use for this server", flag="--allow-host", default=()
+    )
     """Further names, with or without a port, that a request's Host header may contain."""
-    cors: tuple[str, ...] = ()
+    cors: tuple[str, ...] = _option(
+        "web site whose pages may send requests, such as https://my.example", default=()
+    )
     """Other origins whose pages may send requests and read the answers."""
-    state_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    state_key: bytes = _option(
+        "file with the key that seals the states that clients keep; servers behind one address share it "
+        "(default: ELMAN_STATE_KEY, else a random key)",
+        variable="ELMAN_STATE_KEY",
+        default_factory=lambda: os.urandom(32),
+    )
     """Key that signs the states which clients keep; servers with the same key accept each other's states."""
-    runs: Path | None = None
-    """Folder of training runs to show."""
-    max_streams: int = 10_000
+    runs: Path | None = _option(  # noqa: RUF009 - it returns a field
+        "folder of training runs (.run.jsonl) to show on the page", default=None
+    )
+    max_streams: int = _option("largest number of open streams", default=10_000)
     idle_seconds: float = 3600.0
     """Time without a request after which a stream is forgotten."""
     max_body: int = 2**21
@@ -97,9 +132,8 @@ class Settings:
                 remedy="to let other machines send requests, give --token-file FILE or set ELMAN_TOKEN",
             )
         token = self.token
-        if token is not None and not (
-            token and token.isascii() and token.isprintable() and token.strip() == token
-        ):
+        is_clean = token and token.isascii() and token.isprintable() and token.strip() == token
+        if token is not None and not is_clean:
             raise OptionError("the token", expected="printable ASCII without spaces at its ends")
         if not 0 <= self.port < 2**16:
             raise OptionError("--port", got=self.port, expected="0 to 65535")
