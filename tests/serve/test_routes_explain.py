@@ -12,8 +12,8 @@ from pydantic import ConfigDict, TypeAdapter
 
 from elman import serve
 from elman.explain.explanation import METHODS
+from elman.inspect.replies import NextTokens
 from elman.labels import replies
-from elman.language.replies import NextTokens
 from elman.serve import routes_explain
 from elman.serve.routes_explain import (
     ExplainReply,

@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 from elman.errors import InputError
 from elman.explain.explanation import Explanation
 from elman.inspect.predictor import Predictor
+from elman.inspect.trace import PredictionRow
 
 JsonInput: TypeAlias = str | list[str] | list[float | None] | list[list[float | None]]
 """An input as a request holds it."""
@@ -22,6 +23,18 @@ SequenceInput: TypeAlias = str | list[str] | NDArray[np.float64]
 """An input as a predictor reads it: a text, tokens, or numbers ``[T]`` or ``[T, C]`` with NaN for null."""
 Reply: TypeAlias = Mapping[str, object]
 """A reply as JSON, of the task's own type."""
+
+
+class NextTokens(TypedDict):
+    """The tokens that may come next, best first.
+
+    ``unknown_probability`` is the probability of all tokens outside the vocabulary together.
+    ``mostly_unknown`` says so in words if that is most of the probability, and is empty otherwise.
+    """
+
+    predictions: list[PredictionRow]
+    unknown_probability: float
+    mostly_unknown: str
 
 
 class ModelDetails(TypedDict):
@@ -74,6 +87,16 @@ class Replies:
         self, values: SequenceInput | None, series: str | None, horizon: int | None
     ) -> Reply:
         """Return the forecast of a known series, or of all; `values` are new values of the series."""
+        raise NotImplementedError
+
+    def unroll(
+        self, text: str, *, target: str | None, method: str | None, quick: bool, k: int, width: int
+    ) -> Reply:
+        """Return a picture of the network unrolled over a text, with what it shows."""
+        raise NotImplementedError
+
+    def replace(self, text: str, position: int, token: str, k: int) -> Reply:
+        """Return the `k` most probable next tokens with `token` in place of the one at `position`."""
         raise NotImplementedError
 
     def check_length(self, value: SequenceInput) -> None:

@@ -5,33 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from typing_extensions import TypedDict
+import numpy as np
 
+from elman.draw.unrolled import Unrolled
 from elman.errors import InputError
-from elman.inspect.replies import NO_DETAILS, ModelDetails, Replies, Reply, SequenceInput
-from elman.language.sampling import Predictions
+from elman.inspect.json_values import finite_or_none
+from elman.inspect.replies import (
+    NO_DETAILS,
+    ModelDetails,
+    NextTokens,
+    Replies,
+    Reply,
+    SequenceInput,
+)
+from elman.language.context import Context
+from elman.language.explain import replace
+from elman.language.sampling import Predictions, ranked
+from elman.text.vocabulary import END
+from elman.text.words import UNKNOWN_ID
 
 if TYPE_CHECKING:
     from elman.language.predictor import LanguagePredictor
-
-
-class TokenPrediction(TypedDict):
-    """A token that may come next."""
-
-    token: str
-    probability: float
-
-
-class NextTokens(TypedDict):
-    """The tokens that may come next, best first.
-
-    ``unknown_probability`` is the probability of all tokens outside the vocabulary together.
-    ``mostly_unknown`` says so in words if that is most of the probability, and is empty otherwise.
-    """
-
-    predictions: list[TokenPrediction]
-    unknown_probability: float
-    mostly_unknown: str
 
 
 class TextReply(NextTokens):
@@ -77,3 +71,48 @@ class LanguageReplies(Replies):
             best = next_tokens(self.predictor.predict_next(text, k))
             replies.append({**best, "unknown": [*self.predictor.unknown_tokens(text)]})
         return replies
+
+    def unroll(
+        self, text: str, *, target: str | None, method: str | None, quick: bool, k: int, width: int
+    ) -> Reply:
+        """Return the last tokens of a text, what comes next, why, and a picture of it all."""
+        explanation = self.predictor.explain(text, target, method=method, quick=quick)
+        network, context = self.predictor.network, Context.of(self.predictor, text)
+        tokens, states, output = context.tokens, np.empty((0, 1)), network.output(context.start)
+        if tokens:
+            # outputs [T, 1, H] of the last layer after each token
+            outputs, _ = network.forward(context.numbers[:, None], context.start[None])
+            states, output = outputs[:, 0], outputs[-1, 0]
+        codec = self.predictor.model.codec
+        predictions = ranked(codec, network.log_probabilities(output[None])[0], k)
+        unknown: list[int] = np.flatnonzero(context.numbers == UNKNOWN_ID).tolist()
+
+        def label(token: str) -> str:
+            return "end of line" if token == END and codec.end_id is not None else token
+
+        drawing = Unrolled(
+            tokens,
+            states,
+            [(label(token), probability) for token, probability in predictions],
+            explanation.drawn,
+            [explanation.meaning(index) for index in range(len(tokens))],
+            label(explanation.target),
+            failed=explanation.passed is False,
+            unknown=unknown,
+            before=context.before,
+            width=width,
+            standalone=False,
+        )
+        return {
+            "tokens": list(tokens),
+            "spans": [[*span] for span in context.spans],
+            "before": context.before,
+            "unknown": unknown,
+            **next_tokens(predictions),
+            "explanation": finite_or_none(explanation.to_dict()),
+            "svg": drawing.svg(),
+        }
+
+    def replace(self, text: str, position: int, token: str, k: int) -> Reply:
+        """Return the `k` most probable next tokens with `token` in place of the one at `position`."""
+        return next_tokens(replace(self.predictor, text, position, token, k))

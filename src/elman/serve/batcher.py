@@ -6,11 +6,11 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,14 +58,17 @@ class StreamRequest:
     future: asyncio.Future[StreamReply] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-    tokens: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    tokens: NDArray[np.int64] | None = None
+    """``[N]``, or None before the request's turn."""
     digest: int = 0
     """Hash of the tokens, which tells a repeated request from a different one."""
     tokens_read: int = 0
-    is_started: bool = False
+    outcome: StreamReply | Exception | None = None
 
-
-_Outcome: TypeAlias = tuple[StreamRequest, StreamReply | Exception]
+    @property
+    def rest(self) -> NDArray[np.int64]:
+        """The tokens that have not been read yet."""
+        return np.empty(0, np.int64) if self.tokens is None else self.tokens[self.tokens_read :]
 
 
 class Batcher:
@@ -128,10 +131,10 @@ class Batcher:
                     is_open = self._enqueue(self._arrived.get_nowait())
                 except Empty:
                     break
-            outcomes = self._round()
-            for loop in {request.future.get_loop() for request, _ in outcomes}:
+            finished = self._round()
+            for loop in {request.future.get_loop() for request in finished}:
                 with suppress(RuntimeError):  # the event loop has been closed
-                    loop.call_soon_threadsafe(_resolve, loop, outcomes)
+                    loop.call_soon_threadsafe(_resolve, loop, finished)
 
     def _enqueue(self, request: StreamRequest | None) -> bool:
         """Queue a request in its slot; return False for None, which ends the thread."""
@@ -139,24 +142,23 @@ class Batcher:
             self._queues.setdefault(request.slot, deque()).append(request)
         return request is not None
 
-    def _round(self) -> list[_Outcome]:
+    def _round(self) -> list[StreamRequest]:
         """Let the first request of every slot read up to one round of tokens; return what is finished."""
-        outcomes: list[_Outcome] = []
-        started = []
-        for request in [queue[0] for queue in self._queues.values()]:
-            try:
-                if not request.is_started:
+        requests = [queue[0] for queue in self._queues.values()]
+        for request in requests:
+            with _fault_of(request):
+                if request.tokens is None:
                     self._start(request)
-                started.append(request)
-            except Exception as error:
-                outcomes.append((request, error))
-        outcomes += self._advance(started)
-        for request, _ in outcomes:
+        self._feed_all([item for item in requests if item.outcome is None and len(item.rest)])
+        complete = [item for item in requests if item.outcome is None and not len(item.rest)]
+        self._reply_to(complete)
+        finished = [request for request in requests if request.outcome is not None]
+        for request in finished:
             queue = self._queues[request.slot]
             queue.popleft()
             if not queue:
                 del self._queues[request.slot]
-        return outcomes
+        return finished
 
     def _start(self, request: StreamRequest) -> None:
         """Encode the input, check the request's number and move the stream to its start."""
@@ -176,7 +178,7 @@ class Batcher:
             raise StaleError("an error interrupted a request of this stream", remedy=remedy)
         elif self._is_repeated(request, len(tokens)):
             tokens = tokens[:0]
-        request.tokens, request.input, request.is_started = tokens, "", True
+        request.tokens, request.input = tokens, ""
 
     def _grow(self, slot: int) -> None:
         """Make room for a new slot, in small steps: many streams must cost little more than their states."""
@@ -207,74 +209,69 @@ class Batcher:
             raise StaleError("seq", got=seq, expected=expected)
         return False
 
-    def _advance(self, requests: list[StreamRequest]) -> list[_Outcome]:
-        """Let each request read up to one round of tokens; return the outcomes of those that are finished."""
-        outcomes: dict[StreamRequest, StreamReply | Exception] = {}
-        reading = [item for item in requests if item.tokens_read < len(item.tokens)]
+    def _feed_all(self, requests: list[StreamRequest]) -> None:
+        """Let each request read its next block of tokens; a fault becomes the outcome of its request."""
         try:
-            self._feed(reading)
+            self._feed(requests)
         except Exception:
-            # read again one by one to find the request that causes the fault
-            for request in reading:
-                try:
+            # Read again one by one to find the request that causes the fault.
+            for request in requests:
+                with _fault_of(request):
                     self._feed([request])
-                except Exception as error:
-                    outcomes[request] = error
-                    if request.tokens_read:
-                        self._broken.add(request.slot)
-        finished = [
-            item
-            for item in requests
-            if item not in outcomes and item.tokens_read == len(item.tokens)
-        ]
-        for request in finished:
-            self._position[request.slot] += request.tokens_read
-            if request.seq is not None:
-                self._seq[request.slot], self._digest[request.slot] = request.seq, request.digest
-        asking = [request for request in finished if request.k]
-        predictions: dict[StreamRequest, Predictions] = {}
-        try:
-            if asking:
-                k, slots = max(item.k for item in asking), [item.slot for item in asking]
-                predictions = dict(zip(asking, self._pool.predict(k, slots), strict=True))
-        except Exception as error:
-            outcomes |= dict.fromkeys(asking, error)
-        nothing = Predictions([], 0.0)
-        for request in finished:
-            if request not in outcomes:
-                try:
-                    outcomes[request] = self._reply(request, predictions.get(request, nothing))
-                except Exception as error:
-                    outcomes[request] = error
-        return [*outcomes.items()]
+                if request.outcome is not None and request.tokens_read:
+                    self._broken.add(request.slot)
 
     def _feed(self, requests: list[StreamRequest]) -> None:
         """Let each request read its next block of tokens; after an exception none of them has."""
-        if not requests:
-            return
-        blocks = [
-            item.tokens[item.tokens_read : item.tokens_read + TOKENS_PER_ROUND] for item in requests
-        ]
-        self._pool.feed(blocks, [request.slot for request in requests])
-        for request, block in zip(requests, blocks, strict=True):
-            request.tokens_read += len(block)
-        self._count_batch(len(requests), sum(map(len, blocks)))
+        if requests:
+            blocks = [request.rest[:TOKENS_PER_ROUND] for request in requests]
+            self._pool.feed(blocks, [request.slot for request in requests])
+            for request, block in zip(requests, blocks, strict=True):
+                request.tokens_read += len(block)
+            self._count_batch(len(requests), sum(map(len, blocks)))
+
+    def _reply_to(self, requests: list[StreamRequest]) -> None:
+        """Count requests whose input has been read, and set their replies."""
+        for request in requests:
+            self._position[request.slot] += request.tokens_read
+            if request.seq is not None:
+                self._seq[request.slot], self._digest[request.slot] = request.seq, request.digest
+        predictions = dict.fromkeys(requests, Predictions([], 0.0))
+        asking = [request for request in requests if request.k]
+        with _fault_of(*asking):
+            if asking:
+                k, slots = max(item.k for item in asking), [item.slot for item in asking]
+                predictions |= zip(asking, self._pool.predict(k, slots), strict=True)
+        for request in requests:
+            if request.outcome is None:
+                with _fault_of(request):
+                    request.outcome = self._reply(request, predictions[request])
 
     def _reply(self, request: StreamRequest, predictions: Predictions) -> StreamReply:
         slot = request.slot
         state = self._pool.stream(slot).state if request.with_state else None
-        # the batch was predicted with the largest k
+        # The batch was predicted with the largest k.
         best = Predictions(predictions[: request.k], predictions.unknown_probability)
         return StreamReply(int(self._position[slot]), best, state)
 
 
-def _resolve(loop: asyncio.AbstractEventLoop, outcomes: list[_Outcome]) -> None:
-    for request, outcome in outcomes:
+@contextmanager
+def _fault_of(*requests: StreamRequest) -> Iterator[None]:
+    """Make an exception inside the context the outcome of the requests."""
+    try:
+        yield
+    except Exception as error:
+        for request in requests:
+            request.outcome = error
+
+
+def _resolve(loop: asyncio.AbstractEventLoop, requests: list[StreamRequest]) -> None:
+    for request in requests:
         future = request.future
-        # a future that is done was cancelled: its client has gone
+        # A future that is done was cancelled: its client has gone.
         if future.done() or future.get_loop() is not loop:
             continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+        if isinstance(request.outcome, Exception):
+            future.set_exception(request.outcome)
+        elif request.outcome is not None:
+            future.set_result(request.outcome)

@@ -4,35 +4,18 @@ from __future__ import annotations
 
 from typing import NotRequired
 
-import numpy as np
 from fastapi import APIRouter
 from typing_extensions import TypedDict
 
-from elman.draw.unrolled import Unrolled
 from elman.errors import DataError, InputError
 from elman.inspect.json_values import finite_or_none
 from elman.inspect.memory import MemoryJson
-from elman.inspect.replies import SequenceInput, parse_sequence
-from elman.inspect.similar import units_like
+from elman.inspect.replies import NextTokens, Reply, SequenceInput, parse_sequence
+from elman.inspect.similar import SimilarPlace, units_like
 from elman.inspect.trace import TraceJson
-from elman.language.context import Context
-from elman.language.explain import replace as replace_token
-from elman.language.replies import NextTokens, next_tokens
-from elman.language.sampling import ranked
+from elman.serve import schema
 from elman.serve.json_route import JsonRoute
-from elman.serve.schema import (
-    ExplainRequest,
-    MemoryRequest,
-    Method,
-    ReplaceRequest,
-    SimilarUnitsRequest,
-    TraceRequest,
-    UnitsRequest,
-    UnrollRequest,
-)
 from elman.serve.served_models import Served
-from elman.text.vocabulary import END
-from elman.text.words import UNKNOWN_ID
 
 router = APIRouter(tags=["explain"], route_class=JsonRoute)
 MAX_REPLY_NUMBERS = 300_000
@@ -57,7 +40,7 @@ class ExplainReply(TypedDict):
     target: str
     score: float | None
     score_name: str
-    method: Method
+    method: schema.Method
     exact: bool
     contributions: list[_Contribution]
     full_bar: float | None
@@ -135,32 +118,24 @@ class _SimilarUnit(TypedDict):
     likeness: float
 
 
-class _SimilarPlace(TypedDict):
-    position: int
-    likeness: float
-    before: str
-    text: str
-    after: str
-
-
 class SimilarUnitsReply(TypedDict):
     """The units that stand out most over a phrase, and the other places where the state is most similar."""
 
     phrase: str
     occurrences: int
     units: list[_SimilarUnit]
-    places: list[_SimilarPlace]
+    places: list[SimilarPlace]
 
 
 @router.post("/v1/explain")
-def explain(body: ExplainRequest, served: Served) -> ExplainReply:
+def explain(body: schema.ExplainRequest, served: Served) -> ExplainReply:
     """Explain an answer: the contribution of each input."""
-    model = served.model(body.model)
-    task = model.predictor.model.config.task
+    replies = served.replies(body.model)
+    task = replies.predictor.model.config.task
     fields = {"method", "unknown", "of", "quick"}
     options = body.model_dump(include=fields, exclude_defaults=True)
     explained: SequenceInput | None = body.series
-    if model.replies.forecasts:
+    if replies.forecasts:
         if body.input is not None:
             expected = "none: series names the series to explain"
             raise InputError("input", got="numbers", expected=expected)
@@ -170,74 +145,39 @@ def explain(body: ExplainRequest, served: Served) -> ExplainReply:
         raise InputError("input", got="nothing", expected=f"what a model for {task} reads")
     else:
         explained = parse_sequence(body.input)
-        model.replies.check_length(explained)
-    explanation = model.predictor.explain(explained, body.target, **options)
+        replies.check_length(explained)
+    explanation = replies.predictor.explain(explained, body.target, **options)
     reply: ExplainReply = finite_or_none(explanation.to_dict())
     if body.svg:
         reply["svg"] = explanation.to_svg(width=body.width, standalone=False)
-        pictures = model.replies.pictures(explained, explanation, body.target, body.width)
+        pictures = replies.pictures(explained, explanation, body.target, body.width)
         if "forecast" in pictures:
             reply["forecast"] = pictures["forecast"]
     return reply
 
 
-@router.post("/v1/unroll")
-def unroll(body: UnrollRequest, served: Served) -> UnrollReply:
+@router.post("/v1/unroll", response_model=UnrollReply)
+def unroll(body: schema.UnrollRequest, served: Served) -> Reply:
     """Draw the network unrolled over a text, with the explanation of one prediction."""
-    predictor, _ = served.language_model(body.model)
-    explanation = predictor.explain(body.input, body.target, method=body.method, quick=body.quick)
-    network, read = predictor.network, Context.of(predictor, body.input)
-    tokens, states, output = read.tokens, np.empty((0, 1)), network.output(read.start)
-    if tokens:
-        # outputs of the last layer after each token
-        outputs, _ = network.forward(read.numbers[:, None], read.start[None])
-        states, output = outputs[:, 0], outputs[-1, 0]
-    codec = network.model.codec
-    predictions = ranked(codec, network.log_probabilities(output[None])[0], body.k)
-    unknown: list[int] = np.flatnonzero(read.numbers == UNKNOWN_ID).tolist()
-
-    def label(token: str) -> str:
-        return "end of line" if token == END and codec.end_id is not None else token
-
-    drawing = Unrolled(
-        tokens,
-        states,
-        [(label(token), probability) for token, probability in predictions],
-        explanation.drawn,
-        [explanation.meaning(index) for index in range(len(tokens))],
-        label(explanation.target),
-        failed=explanation.passed is False,
-        unknown=unknown,
-        before=read.before,
-        width=body.width,
-        standalone=False,
-    )
-    return {
-        "tokens": list(tokens),
-        "spans": [[*span] for span in read.spans],
-        "before": read.before,
-        "unknown": unknown,
-        **next_tokens(predictions),
-        "explanation": finite_or_none(explanation.to_dict()),
-        "svg": drawing.svg(),
-    }
+    options = body.model_dump(exclude={"model", "input"})
+    return served.replies(body.model, reads_tokens=True).unroll(body.input, **options)
 
 
-@router.post("/v1/replace")
-def replace(body: ReplaceRequest, served: Served) -> NextTokens:
+@router.post("/v1/replace", response_model=NextTokens)
+def replace(body: schema.ReplaceRequest, served: Served) -> Reply:
     """Predict what comes after a text in which another token replaces one of its tokens."""
-    predictor, _ = served.language_model(body.model)
-    return next_tokens(replace_token(predictor, body.input, body.position, body.token, body.k))
+    replies = served.replies(body.model, reads_tokens=True)
+    return replies.replace(body.input, body.position, body.token, body.k)
 
 
 @router.post("/v1/trace")
-def trace(body: TraceRequest, served: Served) -> TraceReply:
+def trace(body: schema.TraceRequest, served: Served) -> TraceReply:
     """Return states, gates and predictions at each step."""
-    model = served.model(body.model)
+    replies = served.replies(body.model)
     sequence = None if body.input is None else parse_sequence(body.input)
     if sequence is not None:
-        model.replies.check_length(sequence)
-    traced = model.predictor.trace(sequence)
+        replies.check_length(sequence)
+    traced = replies.predictor.trace(sequence)
     L, T, H = next(iter(traced.states.values())).shape
     units = min(body.units, H) if isinstance(body.units, int) else body.units
     unit_count = H if units is None else units if isinstance(units, int) else len(units)
@@ -256,12 +196,12 @@ def trace(body: TraceRequest, served: Served) -> TraceReply:
 
 
 @router.post("/v1/memory")
-def memory(body: MemoryRequest, served: Served) -> MemoryReply:
+def memory(body: schema.MemoryRequest, served: Served) -> MemoryReply:
     """Measure how far back the network remembers."""
-    model = served.model(body.model)
-    if body.input is not None and model.replies.forecasts:
+    replies = served.replies(body.model)
+    if body.input is not None and replies.forecasts:
         raise InputError("input", got="a text", expected="none: the known series are measured")
-    measured = model.predictor.memory(body.input)
+    measured = replies.predictor.memory(body.input)
     reply: MemoryReply = finite_or_none(measured.to_dict())
     if body.svg:
         reply["svg"] = measured.to_svg(width=body.width, standalone=False)
@@ -269,30 +209,27 @@ def memory(body: MemoryRequest, served: Served) -> MemoryReply:
 
 
 @router.post("/v1/units")
-def units(body: UnitsRequest, served: Served) -> UnitsReply:
+def units(body: schema.UnitsRequest, served: Served) -> UnitsReply:
     """Find the properties of a text that single units indicate."""
-    predictor, _ = served.language_model(body.model)
+    predictor = served.replies(body.model, reads_tokens=True).predictor
     try:
         measured = predictor.units(body.input).to_dict(body.count)
-    except (
-        DataError
-    ) as error:  # the text is too short: an empty answer lets the page show everything else
+    # The text is too short: an empty answer lets the page show everything else.
+    except DataError as error:
         return {"units": [], "note": str(error)}
     rows = [row for row in measured["properties"] if row["found"]]
     note = ""
     if not measured["properties"]:
         note = "No property occurs often enough in this text."
     elif not rows:
-        note = (
-            "No unit indicates a property better than an untrained network or the last token alone."
-        )
+        note = "No unit indicates a property better than an untrained network or the last token."
     return {"steps": measured["steps"], "units": finite_or_none(rows), "note": note}
 
 
 @router.post("/v1/units/like")
-def similar_units(body: SimilarUnitsRequest, served: Served) -> SimilarUnitsReply:
+def similar_units(body: schema.SimilarUnitsRequest, served: Served) -> SimilarUnitsReply:
     """Find the units that stand out over a phrase, and similar places in the text."""
-    predictor, _ = served.language_model(body.model)
+    predictor = served.replies(body.model, reads_tokens=True).predictor
     similar = units_like(predictor, body.input, body.phrase, body.count).to_dict()
     for row in similar["units"]:
         row["likeness"] = row.pop("difference")

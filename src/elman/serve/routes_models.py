@@ -106,19 +106,20 @@ class EventStream(StreamingResponse):
 @router.get("/v1/models", tags=["models"])
 async def list_models(served: Served) -> ModelList:
     """List the models of this server."""
-    return {"object": "list", "data": [model.card for model in served.models.values()]}
+    return {"object": "list", "data": [*served.cards.values()]}
 
 
 @router.get("/v1/models/{model}", tags=["models"])
 async def get_model(model: str, served: Served) -> ModelCard:
     """Describe one model."""
-    return served.model(model).card
+    served.replies(model)  # raises NotFoundError
+    return served.cards[model]
 
 
 @router.post("/v1/predict", tags=["predict"], response_model=_predict_reply_type())
 def predict(body: PredictRequest, served: Served) -> Reply:
     """Predict what comes next, or the label, number or tags of a sequence, by the model's task."""
-    replies = served.model(body.model).replies
+    replies = served.replies(body.model)
     task = f"a model for {replies.predictor.model.config.task}"
     if replies.forecasts:
         if body.inputs is not None:

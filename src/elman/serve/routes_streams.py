@@ -6,7 +6,8 @@ from fastapi import APIRouter, Response
 from typing_extensions import TypedDict
 
 from elman.errors import InputError
-from elman.language.replies import NextTokens, next_tokens
+from elman.inspect.replies import NextTokens
+from elman.language.replies import next_tokens
 from elman.serve.json_route import JsonRoute
 from elman.serve.schema import CreateRequest, FeedRequest, StepRequest
 from elman.serve.sealed_state import open_state, seal_state

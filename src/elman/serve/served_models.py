@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from threading import Thread
 from typing import Annotated, TypeAlias
@@ -35,17 +34,6 @@ CLOSE_SECONDS = 0.5
 """Time for the streams' threads to finish a step when the server stops."""
 
 
-@dataclass(frozen=True, eq=False)
-class ServedModel:
-    """A model and what the server holds for it."""
-
-    predictor: Predictor
-    replies: Replies
-    card: ModelCard
-    streams: StreamStore | None
-    """None if the model does not read text token by token."""
-
-
 class ServedModels:
     """The models of one server.
 
@@ -57,62 +45,63 @@ class ServedModels:
     def __init__(self, models: Mapping[str, Predictor], settings: Settings) -> None:
         self.settings, self.metrics = settings, Metrics()
         self.workers = WorkerThreads(settings.threads, settings.max_tasks)
-        self.models: dict[str, ServedModel] = {}
+        self._replies: dict[str, Replies] = {}
+        self.cards: dict[str, ModelCard] = {}
+        self._streams: dict[str, StreamStore] = {}
+        """By name of the model; only models that read text token by token have streams."""
         created = int(time.time())
         for name, predictor in models.items():
             replies = task_of(predictor.model).replies_type()(predictor)
-            streams = None
+            self._replies[name], self.cards[name] = replies, model_card(name, replies, created)
             if replies.reads_tokens:
-                count_batch = self.metrics.batch_counter(name)
                 network = language_predictor(predictor).network
-                batcher = Batcher(network, settings.window, count_batch)
-                streams = StreamStore(
+                batcher = Batcher(network, settings.window, self.metrics.batch_counter(name))
+                self._streams[name] = StreamStore(
                     name, batcher, settings.idle_seconds, self._room, self._tokenise
                 )
-            card = model_card(name, replies, created)
-            self.models[name] = ServedModel(predictor, replies, card, streams)
-        self.metrics.watch_streams(lambda: sum(map(len, self._stores())))
+        self.metrics.watch_streams(self._stream_count)
 
-    def _stores(self) -> list[StreamStore]:
-        return [model.streams for model in self.models.values() if model.streams is not None]
+    def _stream_count(self) -> int:
+        return sum(map(len, self._streams.values()))
 
     def _room(self) -> int:
         """Return how many more streams the server may hold; if none, forget idle streams first."""
-        stores = self._stores()
-        if sum(map(len, stores)) >= self.settings.max_streams:
-            for store in stores:
-                store.sweep()
-        return self.settings.max_streams - sum(map(len, stores))
+        if self._stream_count() >= self.settings.max_streams:
+            self.sweep()
+        return self.settings.max_streams - self._stream_count()
 
     async def _tokenise(self, codec: TextCodec, text: str) -> NDArray[np.int64]:
         return await self.workers.run(partial(token_numbers, codec, text))
 
-    def model(self, name: str) -> ServedModel:
-        """Return a model by its name; raise NotFoundError."""
-        if name not in self.models:
-            known = ", ".join(map(printable, self.models))
+    def replies(self, name: str, *, reads_tokens: bool = False) -> Replies:
+        """Return the replies of a model; raise NotFoundError.
+
+        With `reads_tokens`, raise InputError for a model that does not read text token by token.
+        """
+        if name not in self._replies:
+            known = ", ".join(map(printable, self._replies))
             raise NotFoundError("no such model", got=name, expected=known)
-        return self.models[name]
+        replies = self._replies[name]
+        if reads_tokens and not replies.reads_tokens:
+            task = self.cards[name]["task"]
+            raise InputError(f"{name} is a model for {task}", expected="a language model")
+        return replies
 
     def language_model(self, name: str) -> tuple[LanguagePredictor, StreamStore]:
         """Return a language model and its streams; raise NotFoundError, InputError."""
-        model = self.model(name)
-        if model.streams is None:
-            raise InputError(
-                f"{name} is a model for {model.card['task']}", expected="a language model"
-            )
-        return language_predictor(model.predictor), model.streams
+        replies = self.replies(name, reads_tokens=True)
+        return language_predictor(replies.predictor), self._streams[name]
 
     def store_of(self, stream: str) -> StreamStore:
         """Return the store that holds a stream; raise NotFoundError."""
-        for store in self._stores():
+        for store in self._streams.values():
             if stream in store:
                 return store
         raise NotFoundError("no such stream", remedy="create one with POST /v1/streams")
 
     def sweep(self) -> None:
         """Forget the streams that have been idle for too long."""
-        for store in self._stores():
+        for store in self._streams.values():
             store.sweep()
 
     async def sweep_forever(self) -> None:
@@ -124,7 +113,9 @@ class ServedModels:
     def close(self) -> None:
         """End all threads; a step that is being computed may take `CLOSE_SECONDS` to finish."""
         self.workers.close()
-        closing = [Thread(target=store.batcher.close, daemon=True) for store in self._stores()]
+        closing = [
+            Thread(target=store.batcher.close, daemon=True) for store in self._streams.values()
+        ]
         for thread in closing:
             thread.start()
         end = time.monotonic() + CLOSE_SECONDS

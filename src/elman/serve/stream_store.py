@@ -84,35 +84,33 @@ class StreamStore:
                 self._forget(name)
             raise
 
-    async def feed(self, name: str, text: Readable, k: int, seq: int | None) -> StreamReply:
+    async def feed(
+        self,
+        name: str,
+        text: Readable = "",
+        k: int = 0,
+        seq: int | None = None,
+        *,
+        with_state: bool = False,
+    ) -> StreamReply:
         """Return the `k` best predictions after `text`; raise NotFoundError, InputError, StaleError."""
-        return await self._submit(name, text, k=k, seq=seq)
+        self._slot(name)
+        async with self._turn(name):
+            text = await self._tokenised(text)
+            # The stream may have been deleted while the text was tokenised.
+            request = StreamRequest(self._slot(name), text, k, seq, with_state=with_state)
+            reply = self.batcher.submit(request)
+        return await reply
 
     async def fork(self, name: str) -> tuple[str, StreamReply]:
         """Return the name of a new stream that continues from where `name` is, and its reply."""
-        reply = await self._submit(name, with_state=True)
+        reply = await self.feed(name, with_state=True)
         return await self.create("", StreamStart(reply.state, reply.position))
 
     async def delete(self, name: str) -> None:
         """Forget a stream after its earlier requests are answered; raise NotFoundError."""
         async with self._turn(name):
             self._forget(name)
-
-    async def _submit(
-        self,
-        name: str,
-        text: Readable = "",
-        *,
-        k: int = 0,
-        seq: int | None = None,
-        with_state: bool = False,
-    ) -> StreamReply:
-        self._slot(name)
-        async with self._turn(name):
-            text = await self._tokenised(text)
-            request = StreamRequest(self._slot(name), text, k, seq, with_state=with_state)
-            reply = self.batcher.submit(request)
-        return await reply
 
     async def _tokenised(self, text: Readable) -> Readable:
         if isinstance(text, str) and len(text) >= LONG_INPUT_CHARACTERS:
