@@ -10,8 +10,7 @@ inside its methods.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from elman.errors import ModelFileError
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
         Reading,
         TrainingFiles,
     )
+    from elman.training.journal import Run
     from elman.training.task_display import TaskDisplay
     from elman.training.trainer import Outcome
 
@@ -103,10 +103,7 @@ class Task(Protocol[P, O]):
         self,
         data: TrainingFiles,
         options: O,
-        *,
-        output: Path,
-        resume: bool,
-        watch: Callable[[dict[str, Any]], None],
+        run: Run,
     ) -> Outcome:
         """Train a model on files; raises as the ``fit`` of the task's estimator."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import pickle
 from pathlib import Path
 from typing import Any
@@ -78,11 +77,10 @@ def fitted() -> SequenceClassifier:
     [*zip(ESTIMATORS, (ClassifierOptions, RegressorOptions, TaggerOptions), strict=True)],
 )
 def test_parameters_are_the_options(estimator: Any, options: Any) -> None:
-    signature = inspect.signature(estimator)
-    assert [*signature.parameters] == [field.name for field in options.declared()]
+    assert [*estimator().get_params()] == sorted(field.name for field in options.declared())
     copy = clone(estimator(hidden_size=7).set_params(members=2))
     assert (copy.hidden_size, copy.members) == (7, 2)
-    with pytest.raises(TypeError, match="no parameter 'hiden_size'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'hiden_size'"):
         estimator(hiden_size=3)
     wrong = estimator(cell="transformer")
     assert wrong.cell == "transformer"

@@ -22,10 +22,11 @@ from elman.files.model import Model
 from elman.labels.calibration import fit_temperature
 from elman.labels.codec import Labels
 from elman.labels.dataset import Sequences
-from elman.labels.examples import LabelledSequences
+from elman.labels.examples import LabelledSequences, RunInputs
 from elman.labels.options import ClassifierOptions, LabelledOptions, RegressorOptions, TaggerOptions
-from elman.labels.train import LabelledObjective, LabelledRecipe, RunInputs, train_labelled
+from elman.labels.train import LabelledObjective, LabelledRecipe, train_labelled
 from elman.training.distributed import Group
+from elman.training.journal import Run
 from elman.training.random import Randomness
 
 pytestmark = pytest.mark.slow
@@ -82,14 +83,14 @@ def train(
     task: str = "classify", data: LabelledSequences | None = None, *, watch: Any = None, **how: Any
 ) -> Model:
     make, options = TASKS[task]
-    inputs = RunInputs(
-        **{name: how.pop(name, None) for name in ("valid", "test", "labels", "before")}
+    inputs, files = (
+        {name: how.pop(name) for name in names if name in how}
+        for names in (("valid", "test", "labels", "before"), ("output", "resume"))
     )
-    given = {name: how.pop(name) for name in ("output", "resume") if name in how}
-    outcome = train_labelled(
-        task, data or make(), options(**SMALL | how), inputs, watch=watch, **given
-    )
-    return outcome.model
+    run = Run(watch=watch, **files)
+    return train_labelled(
+        task, data or make(), options(**SMALL | how), run, RunInputs(**inputs)
+    ).model
 
 
 def run_of(
@@ -263,7 +264,8 @@ def test_labels_that_occur_once_are_an_error_or_a_warning() -> None:
     # a first batch of a partial fit may hold each of the classes once
     options = ClassifierOptions(**(SMALL | {"steps": 2}))
     batch = LabelledSequences(Sequences.of(texts), texts)
-    assert train_labelled("classify", batch, options, RunInputs(labels=Labels.of(texts))).model.card
+    inputs = RunInputs(labels=Labels.of(texts))
+    assert train_labelled("classify", batch, options, Run(), inputs).model.card
 
 
 def test_copies_stay_in_one_set_with_a_warning() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import pickle
 from pathlib import Path
 from typing import Any
@@ -58,17 +57,14 @@ def bits(model: Forecaster) -> dict[str, bytes]:
 
 
 def test_parameters_are_the_options() -> None:
-    signature = inspect.signature(Forecaster)
-    assert [*signature.parameters] == [field.name for field in ForecasterOptions.declared()]
-    for field in ForecasterOptions.declared():
-        assert signature.parameters[field.name].default == field.default
+    assert Forecaster().get_params() == ForecasterOptions.defaults()
 
 
 def test_get_set_clone_pickle(fitted: Forecaster) -> None:
     copy = clone(fitted.set_params(seed=0))
     assert copy.get_params() == fitted.get_params()
     assert not hasattr(copy, "model_")
-    with pytest.raises(TypeError, match="no parameter 'horizn'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'horizn'"):
         Forecaster(horizn=3)
     again = pickle.loads(pickle.dumps(fitted))
     assert again.predict().quantiles.tobytes() == fitted.predict().quantiles.tobytes()

@@ -27,6 +27,7 @@ from elman.series.series import SeriesSet, load_series
 from elman.series.time_split import held_out_steps, origins_for_test, origins_for_validation
 from elman.series.train import train_forecaster
 from elman.series.window_choice import choose_rule
+from elman.training.journal import Run
 from elman.training.trainer import Outcome
 
 pytestmark = pytest.mark.slow
@@ -46,10 +47,10 @@ NAN = float("nan")
 
 
 def train(series: SeriesSet, **settings: Any) -> Outcome:
-    watch, output = settings.pop("watch", None), settings.pop("output", None)
-    resume = settings.pop("resume", False)
-    options = ForecasterOptions(**SMALL | settings)
-    return train_forecaster(series, options, watch=watch, output=output, resume=resume)
+    run = Run(
+        settings.pop("output", None), settings.pop("resume", False), settings.pop("watch", None)
+    )
+    return train_forecaster(series, ForecasterOptions(**SMALL | settings), run)
 
 
 def waves(count: int = 90, ids: tuple[str, ...] = ("a", "b")) -> dict[str, np.ndarray]:
@@ -357,9 +358,10 @@ def test_two_processes_train_what_one_trains(series: SeriesSet, tmp_path: Path) 
         "from elman.series.series import load_series\n"
         "from elman.series.options import ForecasterOptions\n"
         "from elman.series.train import train_forecaster\n"
+        "from elman.training.journal import Run\n"
         "values = dict(np.load(sys.argv[1]))\n"
         f"options = ForecasterOptions(**{SMALL | {'dropout': 0.0, 'device': 'cpu'}!r})\n"
-        "train_forecaster(load_series(values), options, output=Path(sys.argv[2]))\n",
+        "train_forecaster(load_series(values), options, Run(Path(sys.argv[2])))\n",
         encoding="utf-8",
     )
     np.savez(tmp_path / "values.npz", **dict(zip(series.ids, series.values, strict=True)))
@@ -438,7 +440,7 @@ def test_the_stages_of_a_run_share_its_limit(monkeypatch: pytest.MonkeyPatch) ->
     options = ForecasterOptions(**{n: v for n, v in SMALL.items() if n != "steps"})
     events: list[dict[str, Any]] = []
     begun = time.monotonic()
-    outcome = train_forecaster(load_series(waves()), options, watch=events.append)
+    outcome = train_forecaster(load_series(waves()), options, Run(watch=events.append))
     assert outcome.stopped in ("budget", "early")
     assert events[0]["plan"]["limit"] == 1.5
     (stage,) = (event for event in events if event["event"] == "stage")
@@ -450,7 +452,7 @@ def test_the_stages_of_a_run_share_its_limit(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_run_without_validation_ends() -> None:
     options = ForecasterOptions(**{n: v for n, v in SMALL.items() if n != "steps"} | {"horizon": 3})
-    outcome = train_forecaster(load_series([1.0, 2.0, 1.0, 3.0]), replace(options, season=1))
+    outcome = train_forecaster(load_series([1.0, 2.0, 1.0, 3.0]), replace(options, season=1), Run())
     assert outcome.model.card["training"]["steps"] == 400
 
 

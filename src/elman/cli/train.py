@@ -111,6 +111,7 @@ def _train(
     """
     options = {name: value for name, value in options.items() if value is not None}
     from elman.files.model import check_output
+    from elman.training.journal import Run
     from elman.training.progress import TrainingDisplay
 
     task, reason = guess_task(task_name, files, options)
@@ -126,9 +127,7 @@ def _train(
             display.say(f"the run as it goes on: {_open(stack, Path(output), resume)}", "bold")
         if reason != "--task":
             display.say(f"task {task.name}" + (f", as {reason} says" if reason else ""))
-        outcome = task.train(
-            data, training_options, output=Path(output), resume=resume, watch=display.watch
-        )
+        outcome = task.train(data, training_options, Run(Path(output), resume, display.watch))
         card = dict(outcome.model.card)
         display.finish(outcome.stopped, card)
     if json_ and display.leads:

@@ -3,46 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from numbers import Real
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from elman.errors import DataError
-from elman.files.model import Model
-from elman.labels.codec import Labels
-from elman.labels.dataset import Sequences
+from elman.labels.codec import Label, Labels
+from elman.labels.dataset import Sequences, SequenceSource
 from elman.labels.display import LabelsDisplay
-from elman.labels.examples import LabelledSequences
+from elman.labels.examples import LabelledSequences, RunInputs
 from elman.labels.metrics import Classification, Regression
-from elman.labels.options import ClassifierOptions, RegressorOptions, TaggerOptions
-from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
-from elman.training.estimator import Estimator, Parameters, needs_torch
+from elman.labels.options import (
+    ClassifierOptions,
+    LabelledOptions,
+    RegressorOptions,
+    TaggerOptions,
+)
+from elman.labels.predictor import (
+    ClassifierPredictor,
+    LabelPredictor,
+    RegressorPredictor,
+    TaggerPredictor,
+)
+from elman.training.estimator import Estimator, needs_torch
+from elman.training.journal import Run, Watch
+from elman.training.recurrent_options import CellName
 
-if TYPE_CHECKING:
-    from elman.training.journal import Watch
+PredictorT = TypeVar("PredictorT", bound=LabelPredictor)
+OptionsT = TypeVar("OptionsT", bound=LabelledOptions)
 
-    # Type checkers and editors read the parameters from the options. `Estimator` makes the same signature.
-    _Classifier = ClassifierOptions
-    _Regressor = RegressorOptions
-    _Tagger = TaggerOptions
-else:
-    _Classifier = _Regressor = _Tagger = Parameters
-
-
-Self = TypeVar("Self", bound="_SequenceEstimator")
-Targets: TypeAlias = Sequence[Any] | np.ndarray
+Targets: TypeAlias = Sequence[Label] | Sequence[Sequence[Label]] | np.ndarray
 """One label, number or list of tags for each sequence."""
 
 
-class _SequenceEstimator(Estimator):
+class _SequenceEstimator(Estimator[PredictorT, OptionsT]):
     task: ClassVar[str]
     display_type = LabelsDisplay
 
-    def _sequences(self, X: Any, *, reset: bool = False) -> Sequences:
+    # attributes of LabelledOptions, written by tools/signatures
+    level: Literal["both", "word", "char"]
+    lowercase: bool
+    max_vocabulary: int | None
+    min_count: int | None
+    missing: Literal["error", "mask"]
+    held_out: float
+    embedding_size: int | None
+    spelling_size: int | None
+    bidirectional: bool
+    members: int | None
+    refit: bool | None
+    word_dropout: float | None
+    # end of attributes
+
+    def _sequences(self, X: SequenceSource, *, reset: bool = False) -> Sequences:
         """Return `X` as sequences; an array ``[N, T]`` first passes scikit-learn's validation."""
         if isinstance(X, Sequences):
             return X
@@ -51,46 +69,29 @@ class _SequenceEstimator(Estimator):
             X = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite=finite)
         return Sequences.of(X)
 
-    def _train(
-        self: Self,
-        data: tuple[Sequences, list[Any]],
-        *,
-        valid: tuple[Any, Targets] | None = None,
-        test: tuple[Any, Targets] | None = None,
-        labels: Labels | None = None,
-        before: Model | None = None,
-        output: str | PathLike[str] | None = None,
-        resume: bool = False,
-        watch: Watch | None = None,
-        verbose: bool = False,
+    def _train_labelled(
+        self, data: tuple[Sequences, list[Any]], inputs: RunInputs, run: Run, verbose: bool = False
     ) -> Self:
+        """Train on sequences and their targets, and keep the model."""
         options = self._checked_options()
         with needs_torch():
-            from elman.labels.train import RunInputs, train_labelled
-        held_out, measured = (
-            None
-            if pair is None
-            else LabelledSequences(self._sequences(pair[0]), self._targets(pair[1]))
-            for pair in (valid, test)
+            from elman.labels.train import train_labelled
+        examples = LabelledSequences(*data)
+        self._train(
+            partial(train_labelled, self.task, examples, options, inputs=inputs), run, verbose
         )
-        inputs, examples = RunInputs(held_out, measured, labels, before), LabelledSequences(*data)
-        with self._shown(verbose, watch, output) as watching:
-            outcome = train_labelled(
-                self.task, examples, options, inputs, output=output, resume=resume, watch=watching
-            )
-        self._keep(outcome)
-        if outcome.model.codec.labels is not None:
-            self.classes_ = outcome.model.codec.labels.array
-        self.n_iter_ = max(1, round(outcome.model.card["training"]["epochs"]))
+        if self.model_.codec.labels is not None:
+            self.classes_ = self.model_.codec.labels.array
+        self.n_iter_ = max(1, round(self.card_["training"]["epochs"]))
         return self
 
     def fit(
-        self: Self,
-        X: Any,
+        self,
+        X: SequenceSource,
         y: Targets,
         *,
-        valid: tuple[Any, Targets] | None = None,
-        test: tuple[Any, Targets] | None = None,
+        valid: tuple[SequenceSource, Targets] | None = None,
+        test: tuple[SequenceSource, Targets] | None = None,
         output: str | PathLike[str] | None = None,
         resume: bool = False,
         watch: Watch | None = None,
@@ -121,18 +122,19 @@ class _SequenceEstimator(Estimator):
             ModelFileError: The checkpoint to resume belongs to another run.
             DivergedError: Training met numbers that are not finite and could not recover.
         """
-        sequences = self._sequences(X, reset=True)
-        return self._train(
-            (sequences, self._targets(y)),
-            valid=valid,
-            test=test,
-            output=output,
-            resume=resume,
-            watch=watch,
-            verbose=verbose,
+        run = Run.of(output, resume, watch)
+        data = self._sequences(X, reset=True), self._targets(y)
+        held_out, measured = (
+            None
+            if pair is None
+            else LabelledSequences(self._sequences(pair[0]), self._targets(pair[1]))
+            for pair in (valid, test)
         )
+        return self._train_labelled(data, RunInputs(held_out, measured), run, verbose)
 
-    def partial_fit(self: Self, X: Any, y: Targets, classes: Any = None) -> Self:
+    def partial_fit(
+        self, X: SequenceSource, y: Targets, classes: Sequence[Label] | None = None
+    ) -> Self:
         """Go on training with new sequences; vocabulary or scaling, labels and sizes stay as they are.
 
         The first call trains a new model, with `classes` as the list of all labels. Raises as `fit`.
@@ -140,18 +142,14 @@ class _SequenceEstimator(Estimator):
         fitted = hasattr(self, "predictor_")
         labels = Labels.of(classes) if classes is not None else None
         data = self._sequences(X, reset=not fitted), self._targets(y)
-        return self._train(data, labels=labels, before=self.model_ if fitted else None)
+        inputs = RunInputs(labels=labels, before=self.model_ if fitted else None)
+        return self._train_labelled(data, inputs, Run())
 
     def _targets(self, y: Targets) -> list[Any]:
         return [*y]
 
-    def predict(self, X: Any) -> Any:
-        """Return the label, the number, or the list of tags of each sequence."""
-        predictor = self._fitted()
-        return predictor.predict(self._sequences(X))
 
-
-def _is_table(X: Any) -> bool:
+def _is_table(X: SequenceSource) -> bool:
     """Return whether `X` is an array or frame of numbers with at most two dimensions, or a flat list."""
     flat = isinstance(X, list) and bool(X) and isinstance(X[0], Real)
     if not (hasattr(X, "__array__") or flat):
@@ -164,7 +162,9 @@ def _is_table(X: Any) -> bool:
     return array.ndim <= 2 and array.dtype.kind not in "US"
 
 
-class SequenceClassifier(_Classifier, ClassifierMixin, _SequenceEstimator):  # type: ignore[misc]
+class SequenceClassifier(
+    ClassifierMixin, _SequenceEstimator[ClassifierPredictor, ClassifierOptions]
+):
     """Recurrent network that predicts the class of a sequence: a text, or numbers of any length.
 
     The parameters are those of `elman.labels.options.ClassifierOptions`, all by keyword; None lets Elman
@@ -183,6 +183,61 @@ class SequenceClassifier(_Classifier, ClassifierMixin, _SequenceEstimator):  # t
     predictor_type = ClassifierPredictor
     task = "classify"
 
+    # attributes of ClassifierOptions, written by tools/signatures
+    pooling: str | None
+    class_weight: Literal["none", "balanced"]
+    label_smoothing: float | None
+    metric: Literal["loss", "accuracy", "macro_f1", "macro_recall"]
+    # end of attributes
+    # parameters of ClassifierOptions, written by tools/signatures
+
+    def __init__(
+        self,
+        *,
+        level: Literal["both", "word", "char"] = "both",
+        lowercase: bool = True,
+        max_vocabulary: int | None = None,
+        min_count: int | None = None,
+        missing: Literal["error", "mask"] = "error",
+        held_out: float = 0.1,
+        cell: CellName = "lstm",
+        activation: Literal["linear", "tanh", "relu"] = "tanh",
+        hidden_size: int | None = None,
+        num_layers: int | None = None,
+        bias: bool = True,
+        dropout: float | None = None,
+        embedding_size: int | None = None,
+        spelling_size: int | None = None,
+        bidirectional: bool = True,
+        members: int | None = None,
+        pooling: str | None = None,
+        time: str | float | None = None,
+        epochs: float | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float = 0.01,
+        warm_up: float = 0.03,
+        clip: float = 1.0,
+        average: float | None = None,
+        evaluations: int = 10,
+        patience: int = 5,
+        checkpoint_every: str | float = "30s",
+        precision: Literal["float32", "bf16"] = "float32",
+        seed: int = 0,
+        random_state: int | None = None,
+        threads: int | None = None,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        refit: bool | None = None,
+        word_dropout: float | None = None,
+        class_weight: Literal["none", "balanced"] = "none",
+        label_smoothing: float | None = None,
+        metric: Literal["loss", "accuracy", "macro_f1", "macro_recall"] = "loss",
+    ) -> None:
+        self._set_parameters(locals())
+
+    # end of parameters
+
     classes_: np.ndarray
 
     def _targets(self, y: Targets) -> list[Any]:
@@ -193,20 +248,20 @@ class SequenceClassifier(_Classifier, ClassifierMixin, _SequenceEstimator):  # t
         text = isinstance(y, list | tuple) and any(isinstance(label, str) for label in y)
         return [*column_or_1d(np.array(y, object if text else None), warn=True)]
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict(self, X: SequenceSource) -> np.ndarray:
+        """Return the label of each sequence, ``[N]``."""
+        return self._fitted().predict(self._sequences(X))
+
+    def predict_proba(self, X: SequenceSource) -> np.ndarray:
         """Return the calibrated probability of each class ``[N, K]``, in the order of `classes_`."""
-        predictor = self._fitted()
-        shares: np.ndarray = predictor.predict_proba(self._sequences(X))
-        return shares
+        return self._fitted().predict_proba(self._sequences(X))
 
-    def evaluate(self, X: Any, y: Targets) -> Classification:
+    def evaluate(self, X: SequenceSource, y: Targets) -> Classification:
         """Return the report on the predictions for `X`: metrics, confusion table and calibration."""
-        predictor = self._fitted()
-        report: Classification = predictor.evaluate(self._sequences(X), self._targets(y))
-        return report
+        return self._fitted().evaluate(self._sequences(X), self._targets(y))
 
 
-class SequenceRegressor(_Regressor, RegressorMixin, _SequenceEstimator):  # type: ignore[misc]
+class SequenceRegressor(RegressorMixin, _SequenceEstimator[RegressorPredictor, RegressorOptions]):
     """Recurrent network that predicts one number for a sequence: a text, or numbers of any length.
 
     The parameters are those of `elman.labels.options.RegressorOptions`, all by keyword; None lets Elman
@@ -224,6 +279,55 @@ class SequenceRegressor(_Regressor, RegressorMixin, _SequenceEstimator):  # type
     predictor_type = RegressorPredictor
     task = "regress"
 
+    # attributes of RegressorOptions, written by tools/signatures
+    pooling: str | None
+    # end of attributes
+    # parameters of RegressorOptions, written by tools/signatures
+
+    def __init__(
+        self,
+        *,
+        level: Literal["both", "word", "char"] = "both",
+        lowercase: bool = True,
+        max_vocabulary: int | None = None,
+        min_count: int | None = None,
+        missing: Literal["error", "mask"] = "error",
+        held_out: float = 0.1,
+        cell: CellName = "lstm",
+        activation: Literal["linear", "tanh", "relu"] = "tanh",
+        hidden_size: int | None = None,
+        num_layers: int | None = None,
+        bias: bool = True,
+        dropout: float | None = None,
+        embedding_size: int | None = None,
+        spelling_size: int | None = None,
+        bidirectional: bool = True,
+        members: int | None = None,
+        pooling: str | None = None,
+        time: str | float | None = None,
+        epochs: float | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float = 0.01,
+        warm_up: float = 0.03,
+        clip: float = 1.0,
+        average: float | None = None,
+        evaluations: int = 10,
+        patience: int = 5,
+        checkpoint_every: str | float = "30s",
+        precision: Literal["float32", "bf16"] = "float32",
+        seed: int = 0,
+        random_state: int | None = None,
+        threads: int | None = None,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        refit: bool | None = None,
+        word_dropout: float | None = None,
+    ) -> None:
+        self._set_parameters(locals())
+
+    # end of parameters
+
     def _targets(self, y: Targets) -> list[Any]:
         if y is None:
             raise DataError("requires y to be passed, but the target y is None")
@@ -232,14 +336,16 @@ class SequenceRegressor(_Regressor, RegressorMixin, _SequenceEstimator):  # type
         except (TypeError, ValueError) as error:
             raise DataError("targets", got=error, expected="one number for each sequence") from None
 
-    def evaluate(self, X: Any, y: Targets) -> Regression:
+    def predict(self, X: SequenceSource) -> np.ndarray:
+        """Return the number of each sequence, ``[N]``."""
+        return self._fitted().predict(self._sequences(X))
+
+    def evaluate(self, X: SequenceSource, y: Targets) -> Regression:
         """Return the report on the predictions for `X`: MAE, RMSE and R²."""
-        predictor = self._fitted()
-        report: Regression = predictor.evaluate(self._sequences(X), self._targets(y))
-        return report
+        return self._fitted().evaluate(self._sequences(X), self._targets(y))
 
 
-class SequenceTagger(_Tagger, _SequenceEstimator):
+class SequenceTagger(_SequenceEstimator[TaggerPredictor, TaggerOptions]):
     """Recurrent network that predicts a tag for each time step of a sequence.
 
     The parameters are those of `elman.labels.options.TaggerOptions`, all by keyword; None lets Elman choose.
@@ -256,20 +362,69 @@ class SequenceTagger(_Tagger, _SequenceEstimator):
     predictor_type = TaggerPredictor
     task = "tag"
 
+    # attributes of TaggerOptions, written by tools/signatures
+    metric: Literal["loss", "accuracy", "macro_f1", "macro_recall", "entity_f1"]
+    # end of attributes
+    # parameters of TaggerOptions, written by tools/signatures
+
+    def __init__(
+        self,
+        *,
+        level: Literal["both", "word", "char"] = "both",
+        lowercase: bool = True,
+        max_vocabulary: int | None = None,
+        min_count: int | None = None,
+        missing: Literal["error", "mask"] = "error",
+        held_out: float = 0.1,
+        cell: CellName = "lstm",
+        activation: Literal["linear", "tanh", "relu"] = "tanh",
+        hidden_size: int | None = None,
+        num_layers: int | None = None,
+        bias: bool = True,
+        dropout: float | None = None,
+        embedding_size: int | None = None,
+        spelling_size: int | None = None,
+        bidirectional: bool = True,
+        members: int | None = None,
+        time: str | float | None = None,
+        epochs: float | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float = 0.01,
+        warm_up: float = 0.03,
+        clip: float = 1.0,
+        average: float | None = None,
+        evaluations: int = 10,
+        patience: int = 5,
+        checkpoint_every: str | float = "30s",
+        precision: Literal["float32", "bf16"] = "float32",
+        seed: int = 0,
+        random_state: int | None = None,
+        threads: int | None = None,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        refit: bool | None = None,
+        word_dropout: float | None = None,
+        metric: Literal["loss", "accuracy", "macro_f1", "macro_recall", "entity_f1"] = "loss",
+    ) -> None:
+        self._set_parameters(locals())
+
+    # end of parameters
+
     classes_: np.ndarray
 
-    def predict_proba(self, X: Any) -> list[np.ndarray]:
+    def predict(self, X: SequenceSource) -> list[list[Label]]:
+        """Return the list of tags of each sequence."""
+        return self._fitted().predict(self._sequences(X))
+
+    def predict_proba(self, X: SequenceSource) -> list[np.ndarray]:
         """Return the probability of each tag ``[T_i, K]`` at every step of each sequence."""
-        predictor = self._fitted()
-        shares: list[np.ndarray] = predictor.predict_proba(self._sequences(X))
-        return shares
+        return self._fitted().predict_proba(self._sequences(X))
 
-    def evaluate(self, X: Any, y: Targets) -> Classification:
+    def evaluate(self, X: SequenceSource, y: Targets) -> Classification:
         """Return the report on the predictions for `X`, with whole entities if the tags mark any."""
-        predictor = self._fitted()
-        report: Classification = predictor.evaluate(self._sequences(X), y)
-        return report
+        return self._fitted().evaluate(self._sequences(X), self._targets(y))
 
-    def score(self, X: Any, y: Targets) -> float:
+    def score(self, X: SequenceSource, y: Targets) -> float:
         """Return the share of time steps with the right tag."""
         return self.evaluate(X, y).accuracy

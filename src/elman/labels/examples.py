@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman.errors import DataError
+from elman.files.model import Model
 from elman.labels.batches import EncodedSequences
-from elman.labels.codec import SequenceCodec
+from elman.labels.codec import Labels, SequenceCodec
 from elman.labels.confusion import TrueTags
 from elman.labels.dataset import Sequences
 from elman.labels.kinds import KINDS, LABEL, TargetKind
@@ -145,6 +146,20 @@ def check_tags(row: int, steps: int, tags: Targets) -> None:
     if isinstance(tags, str) or steps != len(tags):
         got = "one text" if isinstance(tags, str) else f"{len(tags)} tags"
         raise DataError(f"sequence {row}", got=f"{steps} steps, {got}", expected="a tag for each")
+
+
+@dataclass(frozen=True, eq=False)
+class RunInputs:
+    """Optional inputs of a run beside its training sequences."""
+
+    valid: LabelledSequences | None = None
+    """Held-out sequences, in place of a share of those to train on."""
+    test: LabelledSequences | None = None
+    """The test set, in place of half of the held-out sequences."""
+    labels: Labels | None = None
+    """The labels to expect, if they are known."""
+    before: Model | None = None
+    """A trained model to train further; it keeps its sizes and its codec."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from elman.errors import DataError, OptionError, warn
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from elman.labels.examples import LabelledSequences
     from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
     from elman.tables.column_kinds import ColumnKinds
+    from elman.training.journal import Run
     from elman.training.task_display import TaskDisplay
     from elman.training.trainer import Outcome
 
@@ -96,27 +96,23 @@ class _LabelledTask(Generic[P]):
         self,
         data: TrainingFiles,
         options: LabelledOptions,
-        *,
-        output: Path,
-        resume: bool,
-        watch: Callable[[dict[str, Any]], None],
+        run: Run,
     ) -> Outcome:
         """Train on labelled files; raises as the `fit` of the task's estimator."""
         from elman.training.estimator import needs_torch
 
         with needs_torch():
-            from elman.labels.train import RunInputs, train_labelled
+            from elman.labels.train import train_labelled
 
         from elman.labels.command_files import read_examples
+        from elman.labels.examples import RunInputs
 
         read = partial(read_examples, task=self.name, columns=data.columns, reading=data.reading)
         inputs = RunInputs(
             None if data.valid is None else read(data.valid),
             None if data.test is None else read(data.test),
         )
-        return train_labelled(
-            self.name, read(data.files), options, inputs, output=output, resume=resume, watch=watch
-        )
+        return train_labelled(self.name, read(data.files), options, run, inputs)
 
     def read_input(self, predictor: P, file: str, reading: Reading) -> Any:
         """Return the sequences of a file, read as those of training."""

@@ -12,8 +12,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from os import PathLike
-from pathlib import Path
 
 import numpy as np
 
@@ -25,7 +23,7 @@ from elman.labels.codec import Labels, SequenceCodec, fit_codec
 from elman.labels.config import SequenceConfig
 from elman.labels.confusion import ENTITY_F1
 from elman.labels.dataset import check_finite
-from elman.labels.examples import EncodedExamples, LabelledSequences
+from elman.labels.examples import EncodedExamples, LabelledSequences, RunInputs
 from elman.labels.objective import LabelledObjective
 from elman.labels.options import LabelledOptions
 from elman.labels.plan import LabelledPlan, check_metric, continued, labelled_plan, network_config
@@ -34,47 +32,28 @@ from elman.labels.tags import are_entities, scheme
 from elman.tables.scaler import Scaler
 from elman.training.checkpoint import Best, StageResult
 from elman.training.distributed import Group
-from elman.training.journal import JsonObject, Watch
+from elman.training.journal import JsonObject, Run
 from elman.training.plan import Schedule
 from elman.training.random import Randomness
 from elman.training.recipe import Recipe
 from elman.training.trainer import Outcome, train
 
 
-@dataclass(frozen=True, eq=False)
-class RunInputs:
-    """Optional inputs of a run beside its training sequences."""
-
-    valid: LabelledSequences | None = None
-    """Held-out sequences, in place of a share of the training sequences."""
-    test: LabelledSequences | None = None
-    """The test set, in place of half of the held-out sequences."""
-    labels: Labels | None = None
-    """The labels to expect, if they are known."""
-    before: Model[SequenceConfig, SequenceCodec] | None = None
-    """A trained model to train further; it keeps its sizes and its codec."""
-
-
 def train_labelled(
     task: str,
     data: LabelledSequences,
     options: LabelledOptions,
+    run: Run,
     inputs: RunInputs,
-    *,
-    output: str | PathLike[str] | None = None,
-    resume: bool = False,
-    watch: Watch | None = None,
 ) -> Outcome:
     """Train a network on labelled sequences and return the model that is best on the validation set.
 
     Args:
         task: "classify", "regress" or "tag".
-        data: The sequences to train on; a share of them is held out if `inputs` has no held-out sequences.
+        data: The sequences to train on.
         options: The options of the task.
-        inputs: Further data, labels or a model.
-        output: As for `elman.training.trainer.train`.
-        resume: As for `elman.training.trainer.train`.
-        watch: As for `elman.training.trainer.train`.
+        run: The files of the run, and the function that watches it.
+        inputs: What the run has beside these; without a validation set a share of `data` is held out.
 
     Raises:
         DataError: The data cannot be used.
@@ -85,8 +64,7 @@ def train_labelled(
         DivergedError: Training met numbers that are not finite and could not recover.
     """
     prepare = partial(LabelledRecipe.load, task, data, options, inputs)
-    path = None if output is None else Path(output)
-    return train(prepare, options, output=path, resume=resume, watch=watch)
+    return train(prepare, options, run)
 
 
 @dataclass

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from functools import partial
 from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import Literal, Unpack
 
 from elman.errors import DataError
 from elman.language.display import LanguageDisplay
@@ -16,7 +15,9 @@ from elman.language.sampling import GenerationOptions, Predictions
 from elman.language.stream import Stream
 from elman.text.input_files import STDIN
 from elman.text.sources import Source, is_path
-from elman.training.estimator import Estimator, Parameters, needs_torch
+from elman.training.estimator import Estimator, needs_torch
+from elman.training.journal import Run, Watch
+from elman.training.recurrent_options import CellName
 
 _SHORT_WORD = re.compile("[!-~]{1,100}")
 
@@ -35,14 +36,7 @@ def _check_not_mistyped(text: Source) -> None:
         )
 
 
-if TYPE_CHECKING:
-    # Type checkers and editors read the parameters from the options. `Estimator` makes the same signature.
-    _Parameters = LanguageOptions
-else:
-    _Parameters = Parameters
-
-
-class LanguageModel(_Parameters, Estimator):
+class LanguageModel(Estimator[LanguagePredictor, LanguageOptions]):
     r"""A recurrent network that predicts the next word or character of a text.
 
     Its parameters are the fields of `elman.language.options.LanguageOptions`, passed by name; None lets Elman
@@ -64,6 +58,67 @@ class LanguageModel(_Parameters, Estimator):
     predictor_type = LanguagePredictor
     display_type = LanguageDisplay
 
+    # attributes of LanguageOptions, written by tools/signatures
+    level: Literal["char", "word"] | None
+    split: Literal["words", "whitespace", "log"]
+    documents: Literal["file", "line"] | None
+    max_vocabulary: int | None
+    min_count: int | None
+    encoding: str | None
+    held_out: float
+    held_out_from: Literal["auto", "random", "end"]
+    embedding_size: int | None
+    residual: bool
+    tied: bool | None
+    sequence_length: int | None
+    sampled_softmax: int | None
+    # end of attributes
+    # parameters of LanguageOptions, written by tools/signatures
+
+    def __init__(
+        self,
+        *,
+        level: Literal["char", "word"] | None = None,
+        split: Literal["words", "whitespace", "log"] = "words",
+        documents: Literal["file", "line"] | None = None,
+        max_vocabulary: int | None = None,
+        min_count: int | None = None,
+        encoding: str | None = None,
+        held_out: float = 0.1,
+        held_out_from: Literal["auto", "random", "end"] = "auto",
+        cell: CellName = "lstm",
+        activation: Literal["linear", "tanh", "relu"] = "tanh",
+        hidden_size: int | None = None,
+        num_layers: int | None = None,
+        bias: bool = True,
+        dropout: float | None = None,
+        embedding_size: int | None = None,
+        residual: bool = False,
+        tied: bool | None = None,
+        time: str | float | None = None,
+        epochs: float | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float = 0.01,
+        warm_up: float = 0.03,
+        clip: float = 1.0,
+        average: float | None = None,
+        evaluations: int = 10,
+        patience: int = 5,
+        checkpoint_every: str | float = "30s",
+        precision: Literal["float32", "bf16"] = "float32",
+        seed: int = 0,
+        random_state: int | None = None,
+        threads: int | None = None,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        sequence_length: int | None = None,
+        sampled_softmax: int | None = None,
+    ) -> None:
+        self._set_parameters(locals())
+
+    # end of parameters
+
     def fit(
         self,
         X: Source,
@@ -73,7 +128,7 @@ class LanguageModel(_Parameters, Estimator):
         test: Source | None = None,
         output: str | PathLike[str] | None = None,
         resume: bool = False,
-        watch: Callable[[dict[str, Any]], None] | None = None,
+        watch: Watch | None = None,
         verbose: bool = False,
     ) -> LanguageModel:
         """Train the model on a text.
@@ -102,20 +157,8 @@ class LanguageModel(_Parameters, Estimator):
         options = self._checked_options()
         with needs_torch():
             from elman.language.train import train_language
-        with self._shown(verbose, watch, output) as watching:
-            outcome = train_language(
-                X,
-                options,
-                valid=valid,
-                test=test,
-                output=None if output is None else Path(output),
-                resume=resume,
-                watch=watching,
-            )
-        return self._keep(outcome)
-
-    def _fitted(self) -> LanguagePredictor:
-        return cast(LanguagePredictor, super()._fitted())
+        train = partial(train_language, X, options, valid=valid, test=test)
+        return self._train(train, Run.of(output, resume, watch), verbose)
 
     def predict_next(self, text: str, k: int = 5) -> Predictions:
         """Return the `k` most probable tokens after `text` with their probabilities, best first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from elman.language.predictor import LanguagePredictor
     from elman.language.replies import LanguageReplies
     from elman.tables.column_kinds import ColumnKinds
+    from elman.training.journal import Run
     from elman.training.task_display import TaskDisplay
     from elman.training.trainer import Outcome
 
@@ -93,10 +94,7 @@ class LanguageTask:
         self,
         data: TrainingFiles,
         options: LanguageOptions,
-        *,
-        output: Path,
-        resume: bool,
-        watch: Callable[[dict[str, Any]], None],
+        run: Run,
     ) -> Outcome:
         """Train on text files and folders; raises as `LanguageModel.fit`."""
         from elman.training.estimator import needs_torch
@@ -107,15 +105,7 @@ class LanguageTask:
         valid, test = (
             None if files is None else [*map(Path, files)] for files in (data.valid, data.test)
         )
-        return train_language(
-            [*map(Path, data.files)],
-            options,
-            valid=valid,
-            test=test,
-            output=output,
-            resume=resume,
-            watch=watch,
-        )
+        return train_language([*map(Path, data.files)], options, run, valid=valid, test=test)
 
     def read_input(self, predictor: LanguagePredictor, file: str, reading: Reading) -> str:
         """Return the text of a file."""

@@ -31,7 +31,7 @@ from elman.text.sources import Source
 from elman.text.vocabulary import TextCodec
 from elman.training.checkpoint import Best, StageResult
 from elman.training.distributed import Group
-from elman.training.journal import Watch
+from elman.training.journal import Run
 from elman.training.objective import LayerState, Measure, Objective
 from elman.training.plan import Schedule
 from elman.training.random import Randomness
@@ -54,23 +54,19 @@ PROBE_CHUNKS = 2
 def train_language(
     text: Source,
     options: LanguageOptions,
+    run: Run,
     *,
     valid: Source | None = None,
     test: Source | None = None,
-    output: Path | None = None,
-    resume: bool = False,
-    watch: Watch | None = None,
 ) -> Outcome:
     """Train a language model and return the network with the lowest validation loss.
 
     Args:
         text: A text, a path of a file or folder, or several of either.
         options: The options of the run.
+        run: The files of the run, and the function that watches it.
         valid: The held-out text, instead of a part of `text`.
         test: The test set, instead of half of the held-out text.
-        output: The file for the model, as in `elman.training.trainer.train`.
-        resume: Whether to go on from the checkpoint beside `output`.
-        watch: A function that is called with every event of the run.
 
     Raises:
         DataError: A text is missing, empty, too short or not text.
@@ -79,9 +75,9 @@ def train_language(
         ModelFileError: The checkpoint cannot be used.
         DivergedError: Training reached numbers that are not finite.
     """
-    folder = None if output is None else folder_of(output)
+    folder = None if run.output is None else folder_of(run.output)
     prepare = partial(_LanguageRecipe.load, text, options, valid, test, folder)
-    return train(prepare, options, output=output, resume=resume, watch=watch)
+    return train(prepare, options, run)
 
 
 def _started(state: list[LayerState] | None, fresh: np.ndarray) -> list[LayerState] | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Literal
 
 from elman.engine.shapes import whole_number
 from elman.errors import OptionError
@@ -16,7 +16,9 @@ from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
 from elman.series.report import ForecastReport
 from elman.series.series import SeriesSet, load_series
 from elman.series.stream import SeriesStream
-from elman.training.estimator import Estimator, Parameters, needs_torch
+from elman.training.estimator import Estimator, needs_torch
+from elman.training.journal import Run, Watch
+from elman.training.recurrent_options import CellName
 
 MIN_TRAINING_VALUES = 3
 """Values that training needs, besides at least one more than the horizon."""
@@ -26,14 +28,7 @@ def _names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
-if TYPE_CHECKING:
-    # Type checkers and editors read the parameters from the options. `Estimator` makes the same signature.
-    _Parameters = ForecasterOptions
-else:
-    _Parameters = Parameters
-
-
-class Forecaster(_Parameters, Estimator):
+class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
     """A recurrent network that forecasts one series or thousands, with intervals.
 
     The parameters are those of `elman.series.options.ForecasterOptions`, all by name; None lets Elman choose.
@@ -51,15 +46,87 @@ class Forecaster(_Parameters, Estimator):
     predictor_type = ForecastPredictor
     display_type = SeriesDisplay
 
-    def _fitted(self) -> ForecastPredictor:
-        return cast(ForecastPredictor, super()._fitted())
+    # attributes of ForecasterOptions, written by tools/signatures
+    horizon: int
+    id_column: str | None
+    time_column: str | None
+    target: str | None
+    past: str | None
+    future: str | None
+    static: str | None
+    frequency: str | None
+    timezone: str | None
+    date_format: str | None
+    missing: Literal["mask", "fill", "error"]
+    gaps: Literal["mask", "fill", "error"]
+    duplicates: Literal["error", "first", "last", "mean", "sum"]
+    season: int | None
+    transform: Literal["auto", "none", "log"]
+    calendar: Literal["auto", "yes", "no"]
+    window: int | None
+    levels: str
+    members: int | None
+    refit: bool
+    # end of attributes
+    # parameters of ForecasterOptions, written by tools/signatures
+
+    def __init__(
+        self,
+        *,
+        horizon: int = 10,
+        id_column: str | None = None,
+        time_column: str | None = None,
+        target: str | None = None,
+        past: str | None = None,
+        future: str | None = None,
+        static: str | None = None,
+        frequency: str | None = None,
+        timezone: str | None = None,
+        date_format: str | None = None,
+        missing: Literal["mask", "fill", "error"] = "mask",
+        gaps: Literal["mask", "fill", "error"] = "mask",
+        duplicates: Literal["error", "first", "last", "mean", "sum"] = "error",
+        season: int | None = None,
+        transform: Literal["auto", "none", "log"] = "auto",
+        calendar: Literal["auto", "yes", "no"] = "auto",
+        window: int | None = None,
+        levels: str = "80,95",
+        cell: CellName = "gru",
+        activation: Literal["linear", "tanh", "relu"] = "tanh",
+        hidden_size: int | None = None,
+        num_layers: int | None = None,
+        bias: bool = True,
+        dropout: float | None = None,
+        members: int | None = None,
+        time: str | float | None = None,
+        epochs: float | None = None,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float = 0.01,
+        warm_up: float = 0.03,
+        clip: float = 1.0,
+        average: float | None = None,
+        evaluations: int = 20,
+        patience: int = 5,
+        checkpoint_every: str | float = "30s",
+        precision: Literal["float32", "bf16"] = "float32",
+        seed: int = 0,
+        random_state: int | None = None,
+        threads: int | None = None,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        refit: bool = True,
+    ) -> None:
+        self._set_parameters(locals())
+
+    # end of parameters
 
     def read(self, X: Any) -> SeriesSet:
         """Read series with the columns and policies of the parameters.
 
         Raises DataError, OptionError, MissingDependencyError.
         """
-        options: ForecasterOptions = self._checked_options()
+        options = self._checked_options()
         if isinstance(X, SeriesSet):
             return X
         target = _names(options.target)
@@ -84,7 +151,7 @@ class Forecaster(_Parameters, Estimator):
         *,
         output: str | PathLike[str] | None = None,
         resume: bool = False,
-        watch: Any = None,
+        watch: Watch | None = None,
         verbose: bool = False,
     ) -> Forecaster:
         """Train on series and return self.
@@ -105,15 +172,9 @@ class Forecaster(_Parameters, Estimator):
         """
         with needs_torch():
             from elman.series.train import train_forecaster
-        with self._shown(verbose, watch, output) as watching:
-            outcome = train_forecaster(
-                self.read(X),
-                self._checked_options(),
-                output=None if output is None else Path(output),
-                resume=resume,
-                watch=watching,
-            )
-        return self._keep(outcome)
+        run = Run.of(output, resume, watch)
+        train = partial(train_forecaster, self.read(X), self._checked_options())
+        return self._train(train, run, verbose)
 
     def predict(
         self,
@@ -177,7 +238,9 @@ class Forecaster(_Parameters, Estimator):
             from elman.series.train import train_forecaster
         forecasts = []
         for end in ends if refit else ends[:1]:
-            predictor = ForecastPredictor(train_forecaster(series.before(end), options).model)
+            predictor = ForecastPredictor(
+                train_forecaster(series.before(end), options, Run()).model
+            )
             before = {
                 name: max(1, len(values) - end)
                 for name, values in zip(series.ids, series.values, strict=True)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elman.errors import DataError, OptionError, printable, warn
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from elman.series.replies import ForecastReplies
     from elman.series.series import SeriesSet
     from elman.tables.column_kinds import ColumnKinds
+    from elman.training.journal import Run
     from elman.training.task_display import TaskDisplay
     from elman.training.trainer import Outcome
 
@@ -112,10 +112,7 @@ class ForecastTask:
         self,
         data: TrainingFiles,
         options: ForecasterOptions,
-        *,
-        output: Path,
-        resume: bool,
-        watch: Callable[[dict[str, Any]], None],
+        run: Run,
     ) -> Outcome:
         """Train on one table of series; raises as `Forecaster.fit`."""
         from elman.tables.reader import read_table
@@ -129,7 +126,7 @@ class ForecastTask:
             from elman.series.train import train_forecaster
 
         series = Forecaster(**asdict(options)).read(table)
-        return train_forecaster(series, options, output=output, resume=resume, watch=watch)
+        return train_forecaster(series, options, run)
 
     def read_input(self, predictor: ForecastPredictor, file: str, reading: Reading) -> SeriesSet:
         """Return the rows of a table, read as those of training."""

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -34,7 +33,7 @@ from elman.series.windows import WindowRule
 from elman.tables.scaler import Scaler
 from elman.training.checkpoint import Best, StageResult
 from elman.training.distributed import Group
-from elman.training.journal import Watch
+from elman.training.journal import Run
 from elman.training.plan import Schedule
 from elman.training.random import Randomness
 from elman.training.recipe import Recipe
@@ -55,19 +54,14 @@ UNTESTED_NOTE = (
 def train_forecaster(
     series: SeriesSet,
     options: ForecasterOptions,
-    *,
-    output: Path | None = None,
-    resume: bool = False,
-    watch: Watch | None = None,
+    run: Run,
 ) -> Outcome:
     """Train a forecaster, calibrated and tested on the held-out end of the series.
 
     Args:
         series: the series to train on.
         options: the options; None values are chosen from the series.
-        output: the model file to write; an interrupted run is kept beside it.
-        resume: whether to continue an interrupted run.
-        watch: is called with every event of the run.
+        run: the files of the run, and the function that watches it.
 
     Raises:
         DataError: the series are too short to train on.
@@ -76,7 +70,7 @@ def train_forecaster(
         DivergedError: the loss became infinite.
     """
     prepare = partial(_ForecastRecipe.load, series, options)
-    return train(prepare, options, output=output, resume=resume, watch=watch)
+    return train(prepare, options, run)
 
 
 @dataclass

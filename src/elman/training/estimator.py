@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from os import PathLike
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from elman.engine.shapes import whole_number
-from elman.errors import MissingDependencyError, NotFittedError, OptionError, installing, printable
-from elman.files.model import Model, check_output
-from elman.inspect.predictor import Inspectable
-from elman.training.journal import Event, JsonObject, Watch
-from elman.training.options import Options, members_of
+from elman.errors import MissingDependencyError, NotFittedError, OptionError, installing
+from elman.files.model import Model
+from elman.inspect.predictor import Inspectable, Predictor
+from elman.training.journal import Event, JsonObject, Run
+from elman.training.options import Options
 from elman.training.progress import TrainingDisplay
-from elman.training.recurrent_options import RecurrentOptions
+from elman.training.recurrent_options import CellName, RecurrentOptions
 from elman.training.task_display import TaskDisplay
 
 try:
@@ -30,10 +29,14 @@ except ImportError as error:
     ) from error
 
 
-Self = TypeVar("Self", bound="Estimator")
+if TYPE_CHECKING:
+    from elman.training.trainer import Outcome
+
+PredictorT = TypeVar("PredictorT", bound=Predictor)
+OptionsT = TypeVar("OptionsT", bound=RecurrentOptions)
 
 
-class _NotFittedError(NotFittedError, exceptions.NotFittedError):  # type: ignore[misc]
+class _NotFittedError(NotFittedError, exceptions.NotFittedError):
     """Elman's error that is scikit-learn's too, because the tools of scikit-learn catch theirs."""
 
 
@@ -46,18 +49,6 @@ def needs_torch() -> Iterator[None]:
         raise MissingDependencyError(
             "training needs torch", got=str(error), remedy=installing("train")
         ) from error
-
-
-def _with_seed(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters with scikit-learn's `random_state` renamed to `seed`; raises OptionError."""
-    renamed = dict(parameters)
-    if "random_state" in renamed:
-        state = renamed.pop("random_state")
-        if "seed" in renamed:
-            expected = "one of them: they are the same"
-            raise OptionError("random_state", got="seed too", expected=expected)
-        renamed["seed"] = 0 if state is None else whole_number("random_state", state, 0)
-    return renamed
 
 
 def _described(options: type[Options]) -> str:
@@ -74,119 +65,128 @@ def _described(options: type[Options]) -> str:
     return "\n".join(lines) + "\n"
 
 
-class Parameters:
-    """Stands in the place of the options among the bases of an estimator at run time."""
+class Estimator(Inspectable, BaseEstimator, Generic[PredictorT, OptionsT]):
+    """Base of the estimators; the parameters of each are the options of its task, all by name.
 
+    ``tools/signatures`` writes the initialisers and the declarations of the attributes from the options.
+    """
 
-class Estimator(Inspectable, BaseEstimator):  # type: ignore[misc]
-    """Base of the estimators; its parameters are the options of its task, all by name."""
-
-    options: ClassVar[type[RecurrentOptions]]
-    predictor_type: ClassVar[type[Any]]
+    options: type[OptionsT]
+    predictor_type: type[PredictorT]
     """The class of the predictor that opens a model of this task."""
-    display_type: ClassVar[type[TaskDisplay]]
+    display_type: type[TaskDisplay]
     """The class of the words about its runs, for `verbose`."""
-
-    __repr__ = BaseEstimator.__repr__
+    __signature__: ClassVar[inspect.Signature]
 
     model_: Model
-    predictor_: Any
+    predictor_: PredictorT
     card_: JsonObject
     stopped_: str
 
+    # attributes of RecurrentOptions, written by tools/signatures
+    cell: CellName
+    activation: Literal["linear", "tanh", "relu"]
+    hidden_size: int | None
+    num_layers: int | None
+    bias: bool
+    dropout: float | None
+    time: str | float | None
+    epochs: float | None
+    steps: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    weight_decay: float
+    warm_up: float
+    clip: float
+    average: float | None
+    evaluations: int
+    patience: int
+    checkpoint_every: str | float
+    precision: Literal["float32", "bf16"]
+    seed: int
+    threads: int | None
+    device: Literal["auto", "cpu", "cuda"]
+    # end of attributes
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "options" not in vars(cls):
-            return
+        if "options" in vars(cls):
+            # scikit-learn expects to find every parameter of the signature in `get_params`.
+            parameters = inspect.signature(cls.__init__).parameters.values()
+            shown = [item for item in parameters if item.name not in ("self", "random_state")]
+            cls.__signature__ = inspect.Signature(shown)
+            cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\n{_described(cls.options)}"
 
-        def initialise(self: Estimator, *values: Any, **parameters: Any) -> None:
-            known = cls.options.defaults()
-            if values:
-                types = get_type_hints(cls.options).items()
-                likely = [name for name, kind in types if values[0] in members_of(kind)]
-                value = printable(repr(values[0]))
-                call = f"{cls.__name__}({likely[0] if likely else 'name'}={value})"
-                raise TypeError(
-                    f"{cls.__name__} takes its parameters by name, got {value} without one:"
-                    f" write {call}, and pass data to fit"
-                )
-            parameters = _with_seed(parameters)
-            for name in [name for name in parameters if name not in known]:
-                near = get_close_matches(name, known, 1)
-                hint = f"did you mean {near[0]}?" if near else f"help({cls.__name__}) lists them"
-                raise TypeError(f"{cls.__name__} has no parameter {name!r}; {hint}")
-            for name, default in known.items():
-                setattr(self, name, parameters.get(name, default))
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        # scikit-learn copies an estimator by these names, and `random_state` is the seed once more.
+        return [name for name in super()._get_param_names() if name != "random_state"]
 
-        # scikit-learn and help() read the parameters from the signature.
-        initialise.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [
-                inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY),
-                *(
-                    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-                    for name, default in cls.options.defaults().items()
-                ),
-            ]
-        )
-        cls.__init__ = initialise  # type: ignore[method-assign, assignment]
-        cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\n{_described(cls.options)}"
+    def _set_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Set the attributes of a new estimator from the local variables of its initialiser."""
+        for name, default in self.options.defaults().items():
+            setattr(self, name, parameters.get(name, default))
+        if parameters["random_state"] is not None:
+            if self.seed != 0:
+                expected = "one of them: they are the same"
+                raise OptionError("random_state", got="seed too", expected=expected)
+            self.random_state = parameters["random_state"]
 
     @property
-    def random_state(self) -> Any:
+    def random_state(self) -> int | None:
         """The seed of all random numbers; scikit-learn's name for `seed`."""
         return self.seed
 
     @random_state.setter
-    def random_state(self, value: Any) -> None:
-        self.seed = _with_seed({"random_state": value})["seed"]
+    def random_state(self, value: int | None) -> None:
+        self.seed = 0 if value is None else whole_number("random_state", value, 0)
 
-    def set_params(self: Self, **parameters: Any) -> Self:
+    def set_params(self, **parameters: Any) -> Self:
         """Set parameters by name; `random_state` sets `seed`."""
-        super().set_params(**_with_seed(parameters))
+        if "random_state" in parameters:
+            self.random_state = parameters.pop("random_state")
+        super().set_params(**parameters)
         return self
 
-    def _checked_options(self) -> Any:
+    def _checked_options(self) -> OptionsT:
         return self.options(**self.get_params())
 
-    @contextmanager
-    def _shown(
-        self, verbose: bool, watch: Watch | None, output: str | PathLike[str] | None
-    ) -> Iterator[Watch | None]:
-        """Check `output`, then yield the watcher of a run: `watch`, together with a display if `verbose`."""
-        if output is not None:
-            check_output(Path(output))
-        if not verbose:
-            yield watch
-            return
-        name = None if output is None else str(output)
-        with TrainingDisplay(self.display_type(), to_stderr=False, output=name) as display:
-            ends: list[Event] = []
-
-            def tell(event: Event) -> None:
-                display.watch(event)
-                if event["event"] == "end":
-                    ends.append(event)
-                if watch is not None:
-                    watch(event)
-
-            yield tell
-            for end in ends:
-                display.finish(end["stopped"], end["card"])
-
-    def _keep(self: Self, outcome: Any) -> Self:
-        self.model_ = outcome.model
+    def _train(self, train: Callable[[Run], Outcome], run: Run, verbose: bool) -> Self:
+        """Call `train`, show its progress if `verbose`, and keep its model."""
+        with ExitStack() as stack:
+            if verbose:
+                run = replace(run, watch=stack.enter_context(self._displayed(run)))
+            outcome = train(run)
+        self.model_, self.stopped_ = outcome.model, outcome.stopped
         self.card_ = dict(outcome.model.card)
-        self.stopped_ = outcome.stopped
         self.predictor_ = self.predictor_type(outcome.model)
         return self
 
-    def _fitted(self) -> Any:
+    @contextmanager
+    def _displayed(self, run: Run) -> Iterator[Callable[[Event], None]]:
+        """Yield a watcher that shows the events of a run, and passes them on to the run's own."""
+        name = None if run.output is None else str(run.output)
+        with TrainingDisplay(self.display_type(), to_stderr=False, output=name) as display:
+            last: Event = {}
+
+            def show(event: Event) -> None:
+                nonlocal last
+                last = event
+                display.watch(event)
+                if run.watch is not None:
+                    run.watch(event)
+
+            yield show
+            if last.get("event") == "end":
+                display.finish(last["stopped"], last["card"])
+
+    def _fitted(self) -> PredictorT:
         if not hasattr(self, "predictor_"):
             name = type(self).__name__
             raise _NotFittedError(f"this {name} is not fitted", remedy="call fit first")
         return self.predictor_
 
-    def _inspected(self) -> Any:
+    def _inspected(self) -> PredictorT:
         return self._fitted()
 
     def __sklearn_is_fitted__(self) -> bool:

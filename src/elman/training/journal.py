@@ -1,4 +1,4 @@
-"""The journal of a run: a file beside the model with every event as a line of JSON."""
+"""Events of a run, and its journal: a file beside the model with every event as a line of JSON."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 import math
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from elman.errors import OutputError
+from elman.files.model import check_output
 
 JsonObject: TypeAlias = dict[str, Any]
 """An object as `json` reads and writes it."""
@@ -17,6 +20,25 @@ Event: TypeAlias = JsonObject
 """Something that happened in a run, as JSON: its name under "event", and facts by name."""
 Watch: TypeAlias = Callable[[Event], None]
 """A function that is called with every event of a run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of a run, and the function that watches it."""
+
+    output: Path | None = None
+    """The model's file; beside it are the journal and, until the run ends, its checkpoint."""
+    resume: bool = False
+    """Whether to continue from the checkpoint of an interrupted run."""
+    watch: Watch | None = None
+    """A function that is called with every event."""
+
+    @classmethod
+    def of(cls, output: str | PathLike[str] | None, resume: bool, watch: Watch | None) -> Run:
+        """Return a run; raises OptionError, OutputError where its output cannot be written."""
+        if output is not None:
+            check_output(Path(output))
+        return cls(None if output is None else Path(output), resume, watch)
 
 
 class Journal:

@@ -1,6 +1,6 @@
 """Declarations of options: each has its type, default, help and limits in one place, and is checked by them.
 
-The command, the estimators and the runs are all made from these declarations.
+The command, the estimators (by ``tools/signatures``) and the runs are all made from these declarations.
 """
 
 from __future__ import annotations

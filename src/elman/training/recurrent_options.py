@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from elman.errors import OptionError
 from elman.training.options import Options, network, seconds, training
@@ -74,9 +74,6 @@ class RecurrentOptions(Options):
     )
     seed: int = training(0, "seed of all random numbers", low=0, high=2**63 - 1)
     threads: int | None = training(None, "processor threads (default: all cores)", low=1, high=4096)
-    if TYPE_CHECKING:
-        # Estimators, which read their signature from here, take scikit-learn's name for the seed too.
-        random_state: int | None = None
     device: Literal["auto", "cpu", "cuda"] = training(
         "auto", "where to train (auto: on CUDA where torch finds it)"
     )

@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
@@ -31,7 +30,7 @@ from elman.training.allocator import freed_memory_kept
 from elman.training.averaging import Average
 from elman.training.checkpoint import Best, Snapshot, StageResult, Store, TrainingState
 from elman.training.distributed import Group, choose_device, join
-from elman.training.journal import Event, JsonObject, Watch
+from elman.training.journal import Event, JsonObject, Run
 from elman.training.objective import Measure, Objective
 from elman.training.optimizer import AdamW
 from elman.training.output import Output, opened
@@ -65,29 +64,25 @@ class Outcome:
 def train(
     prepare: Callable[[Group, Randomness], Recipe[ObjectiveT]],
     options: RecurrentOptions,
-    *,
-    output: Path | None = None,
-    resume: bool = False,
-    watch: Watch | None = None,
+    run: Run,
 ) -> Outcome:
     """Train the recipe that `prepare` returns and return the best model by its validation measure.
 
     Args:
         prepare: Reads the data and plans the run.
         options: The options of the task.
-        output: The model's file; beside it are the journal and, until the run ends, its checkpoint.
-        resume: Continue from the checkpoint of an interrupted run.
-        watch: Is called with every event.
+        run: The files of the run, and the function that watches it.
 
     Raises DataError, OptionError, OutputError, ModelFileError, DivergedError.
     """
+    output, resume = run.output, run.resume
     device = choose_device(options.device, options.precision)
     with ExitStack() as stack:
         group = join(device)
         stack.callback(group.leave)
         stack.enter_context(_torch_threads(options.threads))
         stack.enter_context(freed_memory_kept())
-        out = stack.enter_context(opened(output, watch, leads=group.leads))
+        out = stack.enter_context(opened(output, run.watch, leads=group.leads))
         recipe = prepare(group, Randomness(options.seed, group.device))
         identity = identity_of(recipe)
         store = None if output is None else Store(output, identity, leads=group.leads)
