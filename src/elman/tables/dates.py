@@ -16,50 +16,58 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from elman.errors import DataError
 from elman.tables.columns import MISSING, objects, row_name, utc_stamps
 
-_ISO = re.compile(r"(\d{4})([-/])(\d{1,2})(?:\2(\d{1,2})([^\d/].*)?)?")
-_PERIOD = re.compile(r"(\d{4}-\d\d-\d\d)/\d{4}-\d\d-\d\d")
-_QUARTER = re.compile(r"(\d{4})[- /]?Q([1-4])|Q([1-4])[- /]?(\d{4})")
-_WEEK = re.compile(r"(\d{4})-?W(\d{2})(?:-?([1-7]))?")
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _NAME = (
-    r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
-    + (r"|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?")
+    r"(?P<name>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
+    r"|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
 )
-_NAMED = tuple(
-    re.compile(form + r"(?P<rest>\D.*)?", re.IGNORECASE)
+_YEAR, _DAY, _CLOCK = r"(?P<year>\d{4})", r"(?P<day>\d{1,2})", r"(?P<clock>\D.*)?"
+_ISO, *_OTHER_FORMS = (
+    re.compile(form, re.IGNORECASE)
     for form in (
-        rf"(?:(?P<day>\d{{1,2}})[- /]+)?{_NAME}[- ,/]+(?P<year>\d{{4}})",
-        rf"{_NAME} +(?P<day>\d{{1,2}}),? +(?P<year>\d{{4}})",
-        rf"(?P<year>\d{{4}})[- /]+{_NAME}(?:[- /]+(?P<day>\d{{1,2}}))?",
+        rf"{_YEAR}([-/])(?P<month>\d{{1,2}})(?:\2{_DAY}(?P<clock>[^\d/].*)?)?",
+        rf"{_YEAR}-(?P<month>\d\d)-{_DAY}/\d{{4}}-\d\d-\d\d",
+        rf"{_YEAR}[- /]?Q(?P<quarter>[1-4])",
+        rf"Q(?P<quarter>[1-4])[- /]?{_YEAR}",
+        rf"{_YEAR}-?W(?P<week>\d{{2}})(?:-?(?P<weekday>[1-7]))?",
+        rf"(?:{_DAY}[- /]+)?{_NAME}[- ,/]+{_YEAR}{_CLOCK}",
+        rf"{_NAME} +{_DAY},? +{_YEAR}{_CLOCK}",
+        rf"{_YEAR}[- /]+{_NAME}(?:[- /]+{_DAY})?{_CLOCK}",
     )
 )
-_OTHER = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d{2})(\D.*)?")
+# three numbers whose order the column decides
+_NUMBERS = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}|\d{{2}}){_CLOCK}")
 _TIME_OF_DAY = re.compile(r" *\d{1,2}:\d{2}(:[\d.,]+)?( *[AP]M)? *", re.IGNORECASE)
 _PLAIN = re.compile(r"(?!0000)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?")
 _FIRST_YEAR = 1969  # two digits mean a year from 1969 to 2068, as in strptime and POSIX
-_CLOCK = re.compile(r"[T ]+(\d{1,2})(:[\d:.,]+)? *([AP]M)? *(Z|UTC|[+-][\d:]+)?", re.IGNORECASE)
+_CLOCK_PARTS = re.compile(
+    r"[T ]+(\d{1,2})(:[\d:.,]+)? *([AP]M)? *(Z|UTC|[+-][\d:]+)?", re.IGNORECASE
+)
 
 
-def _read(year: str, month: str, day: str | None, rest: str | None) -> datetime.datetime:
-    """Return the datetime of year, month, day and the rest, a time of day; raises ValueError."""
+def _stamp(year: str, month: str | int, day: str | None, clock: str | None) -> datetime.datetime:
+    """Return the datetime of year, month, day and time of day; raises ValueError."""
+    if len(year) == 2:
+        year = str(_FIRST_YEAR + (int(year) - _FIRST_YEAR) % 100)
     text = f"{year}-{month:0>2}-{day or '1':0>2}"
-    if rest and rest.strip():
-        clock = _CLOCK.fullmatch(rest)
-        if clock is None:
-            raise ValueError(rest)
-        hour, minutes, half, zone = clock.groups()
+    if clock and clock.strip():
+        parts = _CLOCK_PARTS.fullmatch(clock)
+        if parts is None:
+            raise ValueError(clock)
+        hour, minutes, half, zone = parts.groups()
         if half:
             if not 1 <= int(hour) <= 12:
-                raise ValueError(rest)
+                raise ValueError(clock)
             hour = str(int(hour) % 12 + (12 if half.lower() == "pm" else 0))
         zone = "+00:00" if zone and zone.isalpha() else zone or ""
         text += f"T{hour:0>2}{minutes or ''}{zone}"
@@ -72,90 +80,75 @@ def looks_like_date(text: str) -> bool:
     >>> looks_like_date("1949-01"), looks_like_date("H1")
     (True, False)
     """
-    forms = (_ISO, _PERIOD, _QUARTER, _OTHER, _WEEK, *_NAMED)
-    return any(form.fullmatch(text.strip()) for form in forms)
+    return any(form.fullmatch(text.strip()) for form in (_ISO, _NUMBERS, *_OTHER_FORMS))
 
 
-def _read_name(text: str) -> datetime.datetime | None:
-    """Return the datetime of a period, a quarter, a week or a named month; None for other texts."""
-    if found := _PERIOD.fullmatch(text):
-        return datetime.datetime.fromisoformat(found[1])
-    if found := _QUARTER.fullmatch(text):
-        year, quarter = found[1] or found[4], found[2] or found[3]
-        return _read(year, str(3 * int(quarter) - 2), None, None)
-    if found := _WEEK.fullmatch(text):
-        return datetime.datetime.fromisocalendar(int(found[1]), int(found[2]), int(found[3] or 1))
-    for form in _NAMED:
-        if found := form.fullmatch(text):
-            month = _MONTHS.index(found["month"][:3].lower()) + 1
-            return _read(found["year"], str(month), found["day"], found["rest"])
+def _read_named(text: str) -> datetime.datetime | None:
+    """Return the datetime of a text whose form shows what year, month and day are; None for other texts."""
+    for form in (_ISO, *_OTHER_FORMS):
+        if match := form.fullmatch(text):
+            parts = match.groupdict()
+            if week := parts.get("week"):
+                weekday = int(parts["weekday"] or 1)
+                return datetime.datetime.fromisocalendar(int(parts["year"]), int(week), weekday)
+            month = parts.get("month") or 0
+            if quarter := parts.get("quarter"):
+                month = 3 * int(quarter) - 2
+            elif name := parts.get("name"):
+                month = _MONTHS.index(name[:3].lower()) + 1
+            return _stamp(parts["year"], month, parts.get("day"), parts.get("clock"))
     return None
 
 
-def _full_year(year: str) -> str:
-    """Return a year of two digits with its century; other years unchanged."""
-    if len(year) > 2:
-        return year
-    return str(_FIRST_YEAR + (int(year) - _FIRST_YEAR) % 100)
-
-
-def _day_first(texts: Iterable[str]) -> bool | None:
-    """Return whether dates such as 31/01/2020 begin with the day; None if no date shows it.
+def _order(texts: Iterable[str]) -> str:
+    """Return the order of three numbers that fits a column: "ymd", "dmy", "mdy", or "" if several do.
 
     Raises DataError if some dates must begin with the day and others with the month.
     """
     first = second = ""
-    undecided = False
-    for text in texts:
-        found = _OTHER.fullmatch(text)
-        if found is not None and found[2] != ".":
-            first = first or (text if int(found[1]) > 12 else "")
-            second = second or (text if int(found[3]) > 12 else "")
-            undecided = True
+    for match in filter(None, map(_NUMBERS.fullmatch, texts)):
+        if int(match[1]) > 31:  # as in 99-12-31
+            return "ymd"
+        if match[2] != ".":
+            first = first or (match[0] if int(match[1]) > 12 else "")
+            second = second or (match[0] if int(match[3]) > 12 else "")
     if first and second:
         raise DataError(
             f"dates with the day first and with the month first: {first} and {second}",
             remedy="write them as 2020-01-31",
         )
-    return bool(first) if first or second or not undecided else None
+    return "dmy" if first else "mdy" if second else ""
 
 
-def _reader(texts: Iterable[str], date_format: str | None) -> Callable[[str], datetime.datetime]:
-    """Return a function from the texts of a column to datetimes; it raises ValueError, DataError."""
+def _read(text: str, order: str, date_format: str | None) -> datetime.datetime:
+    """Return the datetime of a text; raises ValueError, or DataError if it has several meanings."""
     if date_format is not None:
         if "%V" in date_format and "%u" not in date_format:  # a week begins on Monday
-            return lambda text: datetime.datetime.strptime(f"{text} 1", f"{date_format} %u")
-        return lambda text: datetime.datetime.strptime(text, date_format)
-    others = [found for found in map(_OTHER.fullmatch, texts) if found]
-    year_first = any(int(found[1]) > 31 for found in others)  # as in 99-12-31
-    day_first = None if year_first else _day_first(texts)
-
-    def read(text: str) -> datetime.datetime:
-        if found := _ISO.fullmatch(text):
-            return _read(found[1], found[3], found[4], found[5])
-        if named := _read_name(text):
-            return named
-        found = _OTHER.fullmatch(text)
-        if found is None:
-            raise ValueError(text)
-        if year_first:
-            return _read(_full_year(found[1]), found[3], found[4], found[5])
-        if found[2] == "-" and len(found[4]) == 2 and int(found[4]) <= 31:
-            raise DataError(
-                f"{text} may begin or end with its year",
-                remedy='pass date_format= to say which, such as "%y-%m-%d" or "%d-%m-%y"',
-            )
-        if found[2] != "." and day_first is None:
-            mark, year = found[2], "%Y" if len(found[4]) == 4 else "%y"
-            form, american = (mark.join([*pair, year]) for pair in (("%d", "%m"), ("%m", "%d")))
-            raise DataError(
-                f"{text} may begin with the day or the month, and no date of the column shows which",
-                remedy=f'pass date_format="{form}", or date_format="{american}" for the month first',
-            )
-        day, month = (found[1], found[3]) if found[2] == "." or day_first else (found[3], found[1])
-        return _read(_full_year(found[4]), month, day, found[5])
-
-    return read
+            text, date_format = f"{text} 1", f"{date_format} %u"
+        return datetime.datetime.strptime(text, date_format)
+    if stamp := _read_named(text):
+        return stamp
+    match = _NUMBERS.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    first, mark, second, third, clock = match.groups()
+    if order == "ymd":
+        return _stamp(first, second, third, clock)
+    if mark == "-" and len(third) == 2 and int(third) <= 31:
+        raise DataError(
+            f"{text} may begin or end with its year",
+            remedy='pass date_format= to say which, such as "%y-%m-%d" or "%d-%m-%y"',
+        )
+    if mark == "." or order == "dmy":
+        return _stamp(third, second, first, clock)
+    if order == "mdy":
+        return _stamp(third, first, second, clock)
+    year = "%Y" if len(third) == 4 else "%y"
+    raise DataError(
+        f"{text} may begin with the day or the month, and no date of the column shows which",
+        remedy=f'pass date_format="%d{mark}%m{mark}{year}", or '
+        f'date_format="%m{mark}%d{mark}{year}" for the month first',
+    )
 
 
 def parse_times(
@@ -187,43 +180,50 @@ def parse_times(
             got=column[0].item() if len(column) else None,
             remedy='name another time column, or pass date_format= (such as "%Y%m%d")',
         )
-    if column.dtype.kind == "f":  # whole numbers of which some are missing
-        column = objects(
-            None if n != n else f"{n:.0f}" if n % 1 == 0 else n for n in column.tolist()
-        )
-    texts = ["" if value is None else str(value).strip() for value in column.tolist()]
+    texts = [*map(_plain_text, column.tolist())]
     if date_format is None and all(map(_PLAIN.fullmatch, texts)):
-        try:
-            return np.array(texts, "datetime64[us]"), None  # a fast path for most files
-        except ValueError:
-            pass  # one text is no date: the loop below finds it
-    rows: dict[str, int] = {}
+        # a fast path for most files; where one text is no date, the loop below says which
+        with contextlib.suppress(ValueError):
+            return np.array(texts, "datetime64[us]"), None
+    first_rows: dict[str, int] = {}  # a text that occurs often is read once
     for row, text in enumerate(texts):
-        rows.setdefault(text, row)
-    known = {text: row for text, row in rows.items() if text.lower() not in MISSING}
-    read = _reader(known, date_format)
-    stamps: dict[str, datetime.datetime | None] = dict.fromkeys(rows)
-    for text, row in known.items():
+        first_rows.setdefault(text, row)
+    stamps = _read_texts(first_rows, date_format, where)
+    unique, zone = utc_stamps(stamps, lambda code: where([*first_rows.values()][code]))
+    codes = {text: code for code, text in enumerate(first_rows)}
+    return unique[[codes[text] for text in texts]], zone
+
+
+def _plain_text(value: object) -> str:
+    """Return a value of a column of dates as text, "" where it is missing."""
+    if isinstance(value, float) and (value % 1 == 0 or value != value):
+        return "" if value != value else f"{value:.0f}"
+    return "" if value is None else str(value).strip()
+
+
+def _read_texts(
+    rows: Mapping[str, int], date_format: str | None, where: Callable[[int], str]
+) -> list[datetime.datetime | None]:
+    """Return the datetimes of different texts, given with their rows; None where missing."""
+    order = "" if date_format else _order(rows)
+    stamps: list[datetime.datetime | None] = []
+    for text, row in rows.items():
         try:
-            stamps[text] = stamp = read(text)
-            if stamp.tzinfo is not None:
+            stamp = None if text.lower() in MISSING else _read(text, order, date_format)
+            if stamp is not None and stamp.tzinfo is not None:
                 stamp.astimezone(datetime.UTC)  # raises if the date in UTC is out of range
         except DataError:
             raise
         except (ValueError, OverflowError):
-            remedy = "correct it or the format"
-            if date_format is None:
-                remedy = 'correct it, or pass date_format= (such as "%d %b %Y")'
+            hint = "" if date_format else ', or pass date_format= (such as "%d %b %Y")'
             raise DataError(
                 f"no date, {where(row)}",
                 got=repr(text),
                 expected=f"the format {date_format}" if date_format else "such as 2020-01-31",
-                remedy=remedy,
+                remedy="correct it" + (hint or " or the format"),
             ) from None
-    first_rows = [*rows.values()]
-    unique, zone = utc_stamps([*stamps.values()], lambda at: where(first_rows[at]))
-    index = {text: at for at, text in enumerate(stamps)}
-    return unique[[index[text] for text in texts]], zone
+        stamps.append(stamp)
+    return stamps
 
 
 def form_note(column: np.ndarray, times: np.ndarray) -> list[str]:
@@ -243,29 +243,23 @@ def join_clock(
     If `named` is given, only that column can be the one of days.
 
     >>> column = lambda *texts: np.array(texts, object)
-    >>> found, _ = join_clock({"day": column("2020-01-01"), "at": column("10:30")}, None)
-    >>> found["day"].tolist()
+    >>> joined, _ = join_clock({"day": column("2020-01-01"), "at": column("10:30")}, None)
+    >>> joined["day"].tolist()
     ['2020-01-01 10:30']
     """
-    texts = {
-        name: [text for text in column if text]
-        for name, column in columns.items()
-        if column.dtype == "O"
-    }
-    texts = {name: held for name, held in texts.items() if held}
-    clocks = [name for name, held in texts.items() if all(map(_TIME_OF_DAY.fullmatch, held))]
-    days = [
-        name
-        for name, held in texts.items()
-        if named in (None, name) and looks_like_date(held[0]) and ":" not in "".join(held)
-    ]
+    clocks, days = [], []
+    for name, column in columns.items():
+        texts = [text for text in column if text] if column.dtype == "O" else []
+        if not texts:
+            continue
+        if all(map(_TIME_OF_DAY.fullmatch, texts)):
+            clocks.append(name)
+        elif named in (None, name) and looks_like_date(texts[0]) and ":" not in "".join(texts):
+            days.append(name)
     if len(clocks) != 1 or len(days) != 1:
         return columns, []
-    pairs = zip(columns[days[0]], columns[clocks[0]], strict=True)
+    (clock,), (day,) = clocks, days
+    pairs = zip(columns[day], columns[clock], strict=True)
     joined = objects(None if None in pair else " ".join(pair) for pair in pairs)
-    kept = {
-        name: joined if name == days[0] else column
-        for name, column in columns.items()
-        if name not in clocks
-    }
-    return kept, [f"columns {days[0]!r} and {clocks[0]!r} are read as one time"]
+    kept = {name: column for name, column in columns.items() if name != clock}
+    return kept | {day: joined}, [f"columns {day!r} and {clock!r} are read as one time"]

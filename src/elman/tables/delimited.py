@@ -87,10 +87,7 @@ def _split(text: str, delimiter: str) -> pl.DataFrame | None:
     unequal = {line.count(delimiter) + 1 for line in lines} != {width}
     if unequal or '"' in text or not delimiter.isascii():
         return None
-    try:
-        data = "\n".join(lines).encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return None
+    data = "\n".join(lines).encode("utf-8", "replace")
     return pl.read_csv(
         data, has_header=False, separator=delimiter, quote_char=None, infer_schema=False
     ).fill_null("")
@@ -199,6 +196,13 @@ def _numbered(count: int) -> list[str]:
     return [str(place) for place in range(count)]
 
 
+def _without_empty_end(rows: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+
+    filled = rows.select(pl.any_horizontal(pl.all() != "")).to_series().arg_true()
+    return rows.head(filled[-1] + 1 if len(filled) else 0)
+
+
 def _counts_rows(column: pl.Series) -> bool:
     """Return whether a column only numbers the rows; it may start again at 0 where frames were joined.
 
@@ -235,8 +239,6 @@ def parse_delimited(
     >>> [(title, texts.to_list()) for title, texts in columns], notes
     ([('a', ['1,5']), ('b', ['2'])], ['x.csv: fields are separated by semicolons'])
     """
-    import polars as pl
-
     offset, declared, comments = _start(text)
     line = text.count("\n", 0, offset)
     text = text[offset:]
@@ -264,12 +266,10 @@ def parse_delimited(
                 f"{name}: its first row is data, so it has no header; its columns are called {called}"
             )
     if len(titles) > 1 or text.endswith("\n\n"):
-        filled = rows.select(pl.any_horizontal(pl.all() != "")).to_series().arg_true()
-        rows = rows.head(filled[-1] + 1 if len(filled) else 0)
+        rows = _without_empty_end(rows)
     columns = [*zip(titles, rows, strict=True)]
-    kept = [(title, texts) for title, texts in columns if title.strip() or (texts != "").any()]
-    kept = kept or columns
-    if len(kept) > 1 and kept[0][0].strip() in _INDEX_NAMES and _counts_rows(kept[0][1]):
+    columns = [pair for pair in columns if pair[0].strip() or (pair[1] != "").any()] or columns
+    if len(columns) > 1 and columns[0][0].strip() in _INDEX_NAMES and _counts_rows(columns[0][1]):
         notes.append(f"{name}: its first column only numbers the rows and is left out")
-        del kept[0]
-    return kept, notes
+        del columns[0]
+    return columns, notes
