@@ -7,9 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.errors import DataError, OptionError
-from elman.series.calendar import advance, calendar_features, positions, season_candidates
+from elman.series.calendar import (
+    advance,
+    calendar_features,
+    infer_frequency,
+    positions,
+    season_candidates,
+    without_jitter,
+)
 from elman.series.frequency import Frequency
-from elman.series.frequency_inference import infer_frequency, without_jitter
 
 # our word for a step, pandas' word, how it is said
 STEPS = [

@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from elman.errors import DataError
-from elman.series.calendar import Stamp, advance, positions
+from elman.series.calendar import Stamp, advance, positions, without_jitter
 from elman.series.frequency import DAY
-from elman.series.frequency_inference import without_jitter
 from elman.series.grid import POLICY_WORDS, forward_filled, max_gap, stamp_name
 from elman.series.read_options import check_policies
 from elman.series.series import SeriesSet, cut, split_columns

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from elman.explain.ablation import count_replacements
 from elman.explain.explanation import ADDITIVE, DECOMPOSITION, LEFT_OUT, REPLACEMENT, Explanation
 from elman.explain.gradients import finite, held_note
 from elman.explain.question import Question, Shares
-from elman.series.calendar import Stamp
+from elman.series.grid import stamp_name
 from elman.series.series import SeriesSet
 from elman.series.window_attribution import Part, attribute
 from elman.series.windows import WindowRule
@@ -31,6 +31,9 @@ MAX_REPLACED_WINDOWS = 1 << 10
 # Falls of the score below these are rounding errors: as a share of the spread of the series (rounding in the
 # network), and of its level (rounding of the sum).
 _SPREAD_ROUNDING, _LEVEL_ROUNDING = 1e-6, 1e-14
+
+Change: TypeAlias = tuple[str, np.ndarray]
+"""A role of the series to explain, and its columns with one input replaced or left out."""
 
 
 def explain_forecast(
@@ -129,27 +132,6 @@ def one_series(predictor: ForecastPredictor, what: Any) -> SeriesSet:
     return predictor.codec.trimmed(series)
 
 
-def varied(
-    series: SeriesSet, rows: Sequence[int], variants: Sequence[Mapping[str, np.ndarray]]
-) -> SeriesSet:
-    """Return a set with a series for each variant: the one in its row, with the columns of the variant."""
-
-    def column(role: str) -> tuple[np.ndarray, ...]:
-        own = getattr(series, role)
-        pairs = zip(rows, variants, strict=True)
-        return tuple(variant.get(role, own[row]) for row, variant in pairs)
-
-    return replace(
-        series,
-        ids=tuple(map(str, range(len(rows)))),
-        starts=np.array(column("starts"), series.starts.dtype),
-        values=column("values"),
-        past=column("past"),
-        future=column("future"),
-        static=np.stack(column("static")),
-    )
-
-
 def span(first: int, last: int) -> str:
     """Return the name of neighbouring numbers, or of a single one.
 
@@ -159,44 +141,31 @@ def span(first: int, last: int) -> str:
     return f"{first}" if first == last else f"{first}-{last}"
 
 
-def _time_name(time: Stamp) -> str:
-    if isinstance(time, np.datetime64):
-        return str(time.astype("datetime64[s]")).replace("T", " ").removesuffix(" 00:00:00")
-    return str(time)
-
-
 def _parts(series: SeriesSet, rule: WindowRule) -> list[Part]:
     """Return the inputs of an explanation of one series: blocks of each column, the oldest first."""
     T = len(series.values[0])
     columns = [("values", 0, "", series.values[0])]
-    for role in ("past", "future"):
-        given = getattr(series, role)[0]
-        columns += [(role, k, name, given[:, k]) for k, name in enumerate(series.names[role])]
+    for role, covariates in (("past", series.past[0]), ("future", series.future[0])):
+        names = enumerate(series.names[role])
+        columns += [(role, k, f"{name}, ", covariates[:, k]) for k, name in names]
     static = series.names["static"]
     max_blocks = max(1, (MAX_EXPLAINED_INPUTS - len(static)) // len(columns))
     window = min(T, rule.window)
     parts = []
     for role, column, name, numbers in columns:
         end = min(len(numbers), T + rule.reach if role == "future" else T)
-        ahead = max(0, end - T)
-        size = max(1, -(-(window + ahead) // max_blocks))
+        size = max(1, -(-(window + max(0, end - T)) // max_blocks))
         # Count blocks from the origin backwards, so that the block next to the forecast is complete.
-        starts = [*range(T, T - window, -size)][::-1]
-        edges = [(max(T - window, start - size), start) for start in starts]
-        edges += [(start, min(end, start + size)) for start in range(T, end, size)]
-        for first, last in edges:
-            if not np.isfinite(numbers[first:last]).any():
-                continue
-            where = (
-                f"{span(first - T + 1, last - T)} ahead"
-                if first >= T
-                else f"lag{'s' * (last - first > 1)} {span(T - last + 1, T - first)}"
-            )
-            parts.append(Part(f"{name}, {where}" if name else where, role, column, first, last))
-    for column, name in enumerate(static):
-        if np.isfinite(series.static[0, column]):
-            parts.append(Part(name, "static", column, 0, 1))
-    return parts
+        blocks = [(max(T - window, last - size), last) for last in range(T, T - window, -size)]
+        blocks = blocks[::-1] + [(at, min(end, at + size)) for at in range(T, end, size)]
+        for first, last in blocks:
+            if np.isfinite(numbers[first:last]).any():
+                where = f"lag{'s' * (last - first > 1)} {span(T - last + 1, T - first)}"
+                if first >= T:
+                    where = f"{span(first - T + 1, last - T)} ahead"
+                parts.append(Part(name + where, role, column, first, last))
+    known = np.flatnonzero(np.isfinite(series.static[0])).tolist()
+    return parts + [Part(static[at], "static", 0, at, at + 1) for at in known]
 
 
 class _ForecastQuestion(Question):
@@ -240,7 +209,9 @@ class _ForecastQuestion(Question):
         if values:
             near, far = values[-1].end - 1, values[0].first
             T = len(self.series.values[0])
-            last, first = (_time_name(self.series.times[0][place]) for place in (near, far))
+            first, last = (
+                stamp_name(self.series.times[0][at]).replace("T", " ") for at in (far, near)
+            )
             notes.append(f"Lag {T - near} is {last}, lag {T - far} is {first}.")
         if values and np.ptp(self.series.values[0][np.isfinite(self.series.values[0])]) == 0:
             notes.append("The series is constant, so that no value can be told from another.")
@@ -261,77 +232,86 @@ class _ForecastQuestion(Question):
         transformed = method in ADDITIVE
         mean = "" if len(self.ahead) == 1 else "mean "
         name = f"{mean}{'logarithm of the ' * (transformed and self.rule.log)}forecast"
-        return name, float(self._scores([{}], transformed=transformed)[0])
+        return name, float(self._mean_forecast(self.series, transformed=transformed)[0])
 
     def replaced(self, sample: int, *, quick: bool) -> np.ndarray:
         """Return the mean fall of the forecast ``[N]`` when each input is replaced."""
         draw = np.random.default_rng(sample)
         self.draws = draws = count_replacements(MAX_REPLACED_WINDOWS, len(self.parts), quick=quick)
-        variants = [self._replacement(part, draw) for part in self.parts for _ in range(draws)]
-        scores = self._scores(variants)
+        changes = [self._replacement(part, draw) for part in self.parts for _ in range(draws)]
+        scores = self._scores(changes)
         # Divide before adding: the sum of huge values would overflow.
         mean = (scores.reshape(-1, draws) / draws).sum(axis=1)
         falls = self.scored(REPLACEMENT)[1] - mean
         return np.where(np.abs(falls) > self.min_change, falls, 0.0)
 
-    def _replacement(self, part: Part, draw: np.random.Generator) -> dict[str, np.ndarray]:
-        """Return the column of a part, in which other values drawn from it replace the part.
+    def _column(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
+        """Return a copy of the columns of a part's role, and in it a view of the column of the part."""
+        columns = getattr(self.series, part.role)[0].copy()
+        return columns, columns.reshape(len(columns), -1)[:, part.column]
+
+    def _replacement(self, part: Part, draw: np.random.Generator) -> Change:
+        """Return the columns of a part's role, in which other values drawn from its column replace it.
 
         A value is replaced by others in the window, from the same phase of the season if there are at least
         two. A row of a covariate is replaced by others of the series, and a static covariate by that of
         another series.
         """
-        own = getattr(self.series, part.role)[0]
-        column = own.copy()
+        columns, column = self._column(part)
         if part.role == "static":
-            column[part.column] = draw.choice(self.predictor.history.static[:, part.column])
-            return {part.role: column}
-        is_value = part.role == "values"
-        numbers = own if is_value else own[:, part.column]
-        usable = self.rule.transform(numbers) if is_value else numbers
-        places = np.flatnonzero(np.isfinite(usable))
-        replaced = places[(places >= part.first) & (places < part.end)]
+            column[part.first] = draw.choice(self.predictor.history.static[:, part.first])
+            return part.role, columns
+        numbers, is_value = column.copy(), part.role == "values"
+        usable = np.flatnonzero(np.isfinite(self.rule.transform(numbers) if is_value else numbers))
+        replaced = usable[(usable >= part.first) & (usable < part.end)]
         if is_value:
-            places = places[places >= len(numbers) - self.rule.window]
-        for place in replaced.tolist():
-            others = places[places != place]
-            same_phase = others[(others - place) % self.rule.season == 0] if is_value else others
+            usable = usable[usable >= len(numbers) - self.rule.window]
+        for at in replaced.tolist():
+            others = usable[usable != at]
+            same_phase = others[(others - at) % self.rule.season == 0] if is_value else others
             others = same_phase if len(same_phase) > 1 else others
             if len(others):
-                at = place if is_value else (place, part.column)
                 column[at] = numbers[draw.choice(others)]
-        return {part.role: column}
+        return part.role, columns
 
     def left_out(self) -> np.ndarray:
         """Return the fall of the forecast ``[N]`` when each input is interpolated from its neighbours."""
         scores = self._scores([self._without(part) for part in self.parts])
         return np.asarray(self.scored(LEFT_OUT)[1] - scores)
 
-    def _without(self, part: Part) -> dict[str, np.ndarray]:
-        """Return the column of a part without it."""
-        column = getattr(self.series, part.role)[0].copy()
+    def _without(self, part: Part) -> Change:
+        """Return the columns of a part's role without the part."""
+        columns, column = self._column(part)
+        removed = np.zeros(len(column), bool)
+        removed[part.first : part.end] = True
         if part.role == "values":
-            known, removed = np.isfinite(self.rule.transform(column)), np.zeros(len(column), bool)
-            removed[part.first : part.end] = True
-            return {part.role: _interpolated(column, known, removed, self.rule.season)}
-        # A missing covariate reads as its mean in training.
-        if part.role == "static":
-            column[part.column] = np.nan
-        else:
-            column[part.first : part.end, part.column] = np.nan
-        return {part.role: column}
+            known = np.isfinite(self.rule.transform(column))
+            return part.role, _interpolated(column, known, removed, self.rule.season)
+        column[removed] = np.nan  # a missing covariate reads as its mean in training
+        return part.role, columns
 
-    def _scores(
-        self, variants: Sequence[dict[str, np.ndarray]], *, transformed: bool = False
-    ) -> np.ndarray:
-        """Return the mean forecast ``[n]`` of the series for each variant of its columns."""
-        if not variants:
+    def _scores(self, changes: Sequence[Change]) -> np.ndarray:
+        """Return the mean forecast ``[n]`` of the series after each of the changes."""
+        if not changes:
             return np.zeros(0)
-        changed = sum(map(bool, variants))
-        self.steps += changed * (self.rule.window // self.rule.segment + self.rule.ahead)
+        self.steps += len(changes) * (self.rule.window // self.rule.segment + self.rule.ahead)
+        many = self.series.at([0] * len(changes))
+        columns = {role: [*getattr(many, role)] for role in ("values", "past", "future", "static")}
+        for number, (role, column) in enumerate(changes):
+            columns[role][number] = column
+        return self._mean_forecast(
+            replace(
+                many,
+                values=tuple(columns["values"]),
+                past=tuple(columns["past"]),
+                future=tuple(columns["future"]),
+                static=np.stack(columns["static"]),
+            )
+        )
 
-        many = varied(self.series, [0] * len(variants), variants)
-        forecasts = self.predictor.forecast(many, every_step=True).median[:, self.ahead]
+    def _mean_forecast(self, series: SeriesSet, *, transformed: bool = False) -> np.ndarray:
+        """Return the mean median ``[n]`` of the explained steps of each series."""
+        forecasts = self.predictor.forecast(series, every_step=True).median[:, self.ahead]
         if transformed:
             forecasts = self.rule.transform(forecasts)
         # Divide before adding: the sum of huge values would overflow.

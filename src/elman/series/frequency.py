@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from elman.errors import OptionError
 
@@ -12,38 +13,67 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 """Microseconds of a day."""
-FIXED_UNITS = {
-    "W": (7 * DAY, "week", "weekly"),
-    "D": (DAY, "day", "daily"),
-    "h": (HOUR, "hour", "hourly"),
-    "min": (MINUTE, "minute", "every minute"),
-    "s": (SECOND, "second", "every second"),
-    "us": (1, "microsecond", "every microsecond"),
-}
-"""Units of constant length, longest first: microseconds, the unit's name, the name of a step of one unit."""
-MONTH_UNITS = {
-    "Y": (12, "year", "yearly"),
-    "Q": (3, "quarter", "quarterly"),
-    "M": (1, "month", "monthly"),
-}
-"""Units of whole months, longest first: months, the unit's name, the name of a step of one unit."""
 BUSINESS_WEEK = "1111100"
 """The open days of a business week, from Monday on."""
 
-_DAY_OF_MONTH_WORDS = {
-    "": "",
-    "S": " (start of month)",
-    "E": " (end of month)",
-    "BS": " (first business day)",
-    "BE": " (last business day)",
+
+class Unit(NamedTuple):
+    """A unit in which steps are counted."""
+
+    length: int
+    """Microseconds, or counted steps; 0 if the length varies."""
+    name: str
+    words: str
+    """The name of a step of one unit."""
+    months: int = 0
+    """Months of the unit, for units of whole months."""
+    day: str = ""
+    """The day of the month that a unit of months fixes: S and E are its first and last day, BS and BE its
+    first and last business day."""
+
+
+FIXED_UNITS = {
+    "W": Unit(7 * DAY, "week", "weekly"),
+    "D": Unit(DAY, "day", "daily"),
+    "h": Unit(HOUR, "hour", "hourly"),
+    "min": Unit(MINUTE, "minute", "every minute"),
+    "s": Unit(SECOND, "second", "every second"),
+    "us": Unit(1, "microsecond", "every microsecond"),
 }
-# Units without a constant length: 0 microseconds, the unit's name, the name of a step of one unit.
-_IRREGULAR_UNITS = {
-    "B": (0, "business day", "business days (Monday to Friday)"),
-    "C": (0, "open day", "daily"),
-    "SM": (0, "half month", "twice a month"),
-    "4-4-5": (0, "retail month", "retail months of 4, 4 and 5 weeks"),
-    "steps": (1, "step", "without dates"),
+"""Units of constant length, longest first."""
+MONTH_UNITS = {
+    "Y": Unit(0, "year", "yearly", 12),
+    "Q": Unit(0, "quarter", "quarterly", 3),
+    "M": Unit(0, "month", "monthly", 1),
+}
+"""Units of whole months, longest first."""
+_DAY_OF_MONTH_WORDS = {
+    "S": "start of month",
+    "E": "end of month",
+    "BS": "first business day",
+    "BE": "last business day",
+}
+UNITS = {
+    **FIXED_UNITS,
+    **MONTH_UNITS,
+    "B": Unit(0, "business day", "business days (Monday to Friday)"),
+    "C": Unit(0, "open day", "daily"),
+    "SM": Unit(0, "half month", "twice a month"),
+    "4-4-5": Unit(0, "retail month", "retail months of 4, 4 and 5 weeks"),
+    "steps": Unit(1, "step", "without dates"),
+    **{
+        # as MS, ME, BMS, BME
+        f"{day[:-1]}{letter}{day[-1]}": unit._replace(day=day)
+        for letter, unit in MONTH_UNITS.items()
+        for day in _DAY_OF_MONTH_WORDS
+    },
+}
+# The anchors that a unit takes; units without an entry take none.
+_ANCHORS = {
+    "C": r"(?=.*1)[01]{7}",
+    "SM": r"([1-9]|1\d|2[0-7])-([2-9]|[12]\d|3[01])",
+    "4-4-5": r"\d|[1-8]\d|90",
+    **dict.fromkeys(MONTH_UNITS, r"(29|30)?"),
 }
 # Spellings of pandas that differ from ours.
 _ALIASES = {"H": "h", "T": "min", "S": "s", "d": "D", "w": "W", "b": "B"}
@@ -51,18 +81,6 @@ _HALF_MONTHS = {"SMS": "1-15", "SME": "15-31", "SM": "15-31"}
 _CODE = re.compile(r"(\d*)(4-4-5|[A-Za-z]+)(?:-([A-Z]{3}|[\d-]+))?")
 _WEEK = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _OPEN_DAYS = re.compile(r"([A-Z][a-z]{2})-([A-Z][a-z]{2})")
-
-
-def month_unit(unit: str) -> tuple[str, str]:
-    """Split a unit of months into its letter and its day of the month; other units give two empty texts.
-
-    >>> month_unit("BME"), month_unit("Q"), month_unit("D")
-    (('M', 'BE'), ('Q', ''), ('', ''))
-    """
-    letter, day = unit[-2:-1] or unit, unit[-1] if len(unit) > 1 else ""
-    if letter not in MONTH_UNITS or day not in ("", "S", "E"):
-        return "", ""
-    return {letter + day: (letter, day), f"B{letter}{day}": (letter, f"B{day}")}.get(unit, ("", ""))
 
 
 @dataclass(frozen=True)
@@ -88,16 +106,12 @@ class Frequency:
     days, as 1-15. 4-4-5: the day on which a quarter begins, from 0 to 90, counted from 1970."""
 
     def __post_init__(self) -> None:
-        letter, day = month_unit(self.unit)
-        patterns = {"C": r"(?=.*1)[01]{7}", "SM": r"([1-9]|1\d|2[0-7])-([2-9]|[12]\d|3[01])"}
-        patterns |= {"4-4-5": r"\d|[1-8]\d|90", letter: r"(29|30)?"}
-        pattern = "" if day else patterns.get(letter or self.unit, "")
-        valid = self.unit in FIXED_UNITS or self.unit in _IRREGULAR_UNITS or bool(letter)
-        valid = valid and re.fullmatch(pattern, self.anchor) is not None
+        valid = self.unit in UNITS and self.count >= 1
+        valid = valid and re.fullmatch(_ANCHORS.get(self.unit, ""), self.anchor) is not None
         if valid and self.unit == "SM":
             first, second = map(int, self.anchor.split("-"))
             valid = first < second
-        if not valid or self.count < 1:
+        if not valid:
             raise OptionError(
                 "frequency",
                 got=self,
@@ -145,18 +159,16 @@ class Frequency:
         """The frequency in words, for messages."""
         if self.unit == "us" and self.count >= 1000:
             return f"every {self.count / SECOND:.6g} seconds"
-        letter, day = month_unit(self.unit)
-        _, name, step_of_one = (
-            MONTH_UNITS[letter] if letter else (FIXED_UNITS | _IRREGULAR_UNITS)[self.unit]
-        )
-        text = step_of_one if self.count == 1 else f"every {self.count} {name}s"
+        unit = UNITS[self.unit]
+        text = unit.words if self.count == 1 else f"every {self.count} {unit.name}s"
+        note = _DAY_OF_MONTH_WORDS.get(unit.day, "")
         if self.unit == "C":
-            return f"{text} ({self._open_days()})"
-        if self.unit == "SM":
-            return f"{text} (days {self.anchor.replace('-', ' and ').replace('31', 'last')})"
-        return text + (
-            f" (day {self.anchor})" if letter and self.anchor else _DAY_OF_MONTH_WORDS[day]
-        )
+            note = self._open_days()
+        elif self.unit == "SM":
+            note = f"days {self.anchor.replace('-', ' and ').replace('31', 'last')}"
+        elif unit.months and self.anchor:
+            note = f"day {self.anchor}"
+        return f"{text} ({note})" if note else text
 
     def _open_days(self) -> str:
         mask, count = self.anchor, self.anchor.count("1")
@@ -174,10 +186,9 @@ class Frequency:
     @property
     def months(self) -> int:
         """The months of a step; 0 if the unit is not one of months."""
-        letter, _ = month_unit(self.unit)
-        return self.count * MONTH_UNITS[letter][0] if letter else 0
+        return self.count * UNITS[self.unit].months
 
     @property
     def step(self) -> int:
         """The length of a step, in microseconds or in counted steps; 0 if the length varies."""
-        return 0 if self.months else self.count * (FIXED_UNITS | _IRREGULAR_UNITS)[self.unit][0]
+        return self.count * UNITS[self.unit].length

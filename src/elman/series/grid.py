@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from elman.errors import DataError, OptionError
-from elman.series.calendar import Stamp, advance, positions
+from elman.series.calendar import Stamp, advance, infer_frequency, positions, without_jitter
 from elman.series.frequency import DAY, Frequency
-from elman.series.frequency_inference import infer_frequency, without_jitter
 from elman.series.read_options import SeriesOptions
 from elman.series.rows import Rows
 from elman.tables.columns import quoted

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elman.inspect.memory import Cuts, spread_evenly
-from elman.series.explain import varied
-from elman.series.series import SeriesSet
+from elman.series.series import cut
 
 if TYPE_CHECKING:
     from elman.series.predictor import ForecastPredictor
@@ -28,14 +28,18 @@ def memory_cuts(predictor: ForecastPredictor, source: Any) -> Cuts:
         first = min(rule.window, len(values)) - 1
         origins += [(row, end + 1) for end in np.flatnonzero(known).tolist() if end >= first]
     chosen = [origins[place] for place in spread_evenly(len(origins))]
-    windows = [_window(series, row, origin, rule.window) for row, origin in chosen]
-    # a constant window has no deviation: its forecast then moves in units of the series
-    spread = np.array([np.nanstd(window["values"]) or 1.0 for window in windows])
+    firsts = [max(0, origin - rule.window) for _, origin in chosen]
+    windows = series.at([row for row, _ in chosen], firsts)
+    lengths = [origin - first for (_, origin), first in zip(chosen, firsts, strict=True)]
+    windows = replace(windows, values=cut(windows.values, lengths), past=cut(windows.past, lengths))
+    # A constant window has no deviation: its forecast then moves in units of the series.
+    spread = np.array([np.nanstd(values) or 1.0 for values in windows.values])
 
     def forecast(rows: Sequence[int], lag: int) -> np.ndarray:
-        cut = [_cut(windows[row], lag) for row in rows]
-        variants = varied(series, [chosen[row][0] for row in rows], cut)
-        return np.asarray(predictor.forecast(variants).median)
+        """Return the forecasts of some windows, of which only the last `lag` steps are known."""
+        shown = windows.at(rows)
+        values, past = _last_known(shown.values, lag), _last_known(shown.past, lag)
+        return np.asarray(predictor.forecast(replace(shown, values=values, past=past)).median)
 
     uncut = forecast(range(len(windows)), rule.window)
 
@@ -44,24 +48,15 @@ def memory_cuts(predictor: ForecastPredictor, source: Any) -> Cuts:
         return np.asarray(apart / spread[rows])
 
     name = "the series that it knows" if source is None else "the series that were given"
-    return Cuts("value", "forecast", name, [len(window["values"]) for window in windows], moved)
+    return Cuts("value", "forecast", name, lengths, moved)
 
 
-def _window(series: SeriesSet, row: int, origin: int, size: int) -> dict[str, np.ndarray]:
-    """Return the columns of one series from `size` steps before an origin."""
-    first = max(0, origin - size)
-    return {
-        "values": series.values[row][first:origin],
-        "past": series.past[row][first:origin],
-        "future": series.future[row][first:],
-        "starts": series.times[row][first],
-    }
-
-
-def _cut(window: dict[str, np.ndarray], lag: int) -> dict[str, np.ndarray]:
-    """Return a window in which all but the last `lag` values and past columns are missing."""
-    older = max(0, len(window["values"]) - lag)
-    changed = {name: window[name].copy() for name in ("values", "past")}
-    for column in changed.values():
-        column[:older] = np.nan
-    return window | changed
+def _last_known(columns: Iterable[np.ndarray], lag: int) -> tuple[np.ndarray, ...]:
+    """Return columns ``[T, ...]`` in which all but the last `lag` rows are missing."""
+    shortened = []
+    for column in columns:
+        kept = np.full_like(column, np.nan)
+        first = max(0, len(column) - lag)
+        kept[first:] = column[first:]
+        shortened.append(kept)
+    return tuple(shortened)

@@ -18,7 +18,7 @@ from elman.series.codec import ForecastCodec
 from elman.series.config import ForecastConfig
 from elman.series.network import Activations, forward
 from elman.series.series import SeriesSet
-from elman.series.windows import Prepared, WindowRule, Windows
+from elman.series.windows import Prepared, Scale, WindowRule
 
 if TYPE_CHECKING:
     from elman.series.predictor import ForecastPredictor
@@ -57,8 +57,8 @@ def attribute(
         The share ``[N]`` of each part, and the rest of the forecast, which belongs to no part.
     """
     codec, config = predictor.codec, predictor.model.config
-    window = _Window(codec, series, parts, steps)
-    rows, base = window.rows, window.base
+    moved = _without_each_part(codec, series, parts)
+    rows, base = moved.inputs[:, 0].astype(np.float64), moved.inputs[:, -1].astype(np.float64)
     networks = [
         _Network(config, member_arrays(predictor.model.arrays, m), codec.rule, frozen)
         for m in range(config.members)
@@ -72,113 +72,44 @@ def attribute(
         mean, constant = slopes_between(network.run, base, rows, frozen=frozen, size=size)
         slopes += mean / config.members
         rest += constant / config.members
-    shares = window.shares(slopes)
-    # Inputs that were clipped, among others, are not the sum of their values: put the rest into the bias.
-    rest += (slopes * (rows - base)).sum() - (shares - window.naive_shares).sum()
-    rest = (rest - window.naive_shares.sum()) * window.unit + window.naive_forecast
-    return shares * window.unit, float(rest)
+    # [S, N, F]: how far each part moves the inputs away from those of a window without it
+    shares = np.einsum("sf,snf->n", slopes, rows[:, None] - moved.inputs[:, 1:-1])
+    # Inputs that were clipped, among others, are not the sum of their parts: put the rest into the bias.
+    rest += (slopes * (rows - base)).sum() - shares.sum()
+    # [1 + N + 1]: the naive forecast, to which the network adds its answer, in units of the window
+    naive = (moved.base[:, steps] / len(steps) / moved.unit[:, None]).sum(axis=1)
+    naive_shares = naive[0] - naive[1:-1]
+    rest += naive[0] - naive_shares.sum()
+    return (shares + naive_shares) * moved.unit[0], float(rest * moved.unit[0])
 
 
-class _Terms(NamedTuple):
-    """Inputs of the network that are a multiple of a value: arrays ``[n]``."""
+def _without_each_part(codec: ForecastCodec, series: SeriesSet, parts: Sequence[Part]) -> Prepared:
+    """Return the window of a series: itself, then without each of the N parts alone, then without all.
 
-    owners: np.ndarray
-    """The part of each value, or the number of parts for values without a part."""
-    inputs: np.ndarray
-    """Flat indices into the inputs ``[S, F]``."""
-    amounts: np.ndarray
-    """What the value contributes to the input."""
-
-
-class _Window:
-    """The inputs of one window, and for each part the inputs that depend on it.
-
-    The order of the inputs is that of `WindowRule.prepare`.
+    Values that are left out are at the level of the window, covariates at their mean. All ``N + 2`` windows
+    have the location and scale of the first, so that their inputs are linear in the parts.
     """
-
-    def __init__(
-        self, codec: ForecastCodec, series: SeriesSet, parts: Sequence[Part], steps: np.ndarray
-    ) -> None:
-        self.rule, self.parts, self.length = codec.rule, parts, len(series.values[0])
-        windows = codec.windows(series)
-        prepared, _ = windows.prepare(np.array([0]), np.array([self.length]))
-        self.rows = prepared.inputs[:, 0].astype(np.float64)
-        """The inputs ``[S, F]``."""
-        self.unit = float(prepared.unit[0])
-        self._terms = [*self._covariate_terms(series), *self._static_terms()]
-        self._add_value_terms(windows, prepared, steps)
-        attributed = np.zeros(self.rows.size, bool)
-        for term in self._terms:
-            attributed[term.inputs] = True
-        self.base = np.where(attributed.reshape(self.rows.shape), 0.0, self.rows)
-        """The inputs of a window that stays at its level, as the baseline."""
-
-    def _flat(self, channel: int, steps: np.ndarray) -> np.ndarray:
-        """Return the flat indices of a channel at time steps of the window."""
-        S, F = self.rule.segment, self.rows.shape[1]
-        return np.asarray((steps // S) * F + channel * S + steps % S)
-
-    def _owners(self, role: str, column: int) -> np.ndarray:
-        """Return the part of every time step ``[W + reach]`` of a column."""
-        W, T = self.rule.window, self.length
-        owners = np.full(W + T + self.rule.reach, len(self.parts))
-        for number, part in enumerate(self.parts):
-            if (part.role, part.column) == (role, column):
-                owners[W + part.first : W + part.end] = number
-        return owners[T:]
-
-    def _covariate_terms(self, series: SeriesSet) -> list[_Terms]:
-        # Level, change and long season come first, then the marks of missing values, then the covariates.
-        first = 3 + bool(self.rule.long_season)
-        roles = [(role, k) for role in ("past", "future") for k in range(len(series.names[role]))]
-        terms = []
-        for channel, (role, column) in enumerate(roles, first):
-            at = self._flat(channel, np.arange(self.rule.window + self.rule.reach))
-            terms.append(_Terms(self._owners(role, column), at, self.rows.flat[at]))
-        return terms
-
-    def _static_terms(self) -> list[_Terms]:
-        S, F = self.rows.shape
-        owners = {part.column: n for n, part in enumerate(self.parts) if part.role == "static"}
-        terms = []
-        for column in range(self.rule.static):
-            at = np.arange(S) * F + F - self.rule.static + column
-            owner = np.full(S, owners.get(column, len(self.parts)))
-            terms.append(_Terms(owner, at, self.rows.flat[at]))
-        return terms
-
-    def _add_value_terms(self, windows: Windows, prepared: Prepared, steps: np.ndarray) -> None:
-        rule, W, T, count = self.rule, self.rule.window, self.length, len(self.parts)
-        values = windows.values[0][T : T + W]
-        source = _sources(rule, values)
-        # The index -1 of a missing source selects the appended entry: no part, and the level itself.
-        owner = np.append(self._owners("values", 0)[:W], count)[source]
-        known = np.append(np.isfinite(values), True)[source]
-        at = self._flat(0, np.arange(W + rule.reach))
-        level = self.rows.flat[at]
-        self._terms.append(_Terms(owner, at, level))
-        # This input is log(unit / deviation) / 3, so it converts levels to units of the window.
-        units_per_level = np.exp(-3 * self.rows[0, self.rows.shape[1] - rule.static - 1])
-        in_units = units_per_level * np.append(level[:W], 0.0)[source]
-        for channel, at, later in _differences(rule):
-            earlier = at - rule.season
-            both = known[later] & known[earlier]
-            at, later, earlier = at[both], later[both], earlier[both]
-            inputs = self._flat(channel, at)
-            self._terms.append(_Terms(owner[later], inputs, in_units[later]))
-            self._terms.append(_Terms(owner[earlier], inputs, -in_units[earlier]))
-        naive = np.bincount(owner[W + steps], in_units[W + steps] / len(steps), count + 1)
-        self.naive_shares = naive[:count]
-        """The share ``[N]`` of each part in the naive forecast, against the level, in units."""
-        self.naive_forecast = float((prepared.base[0, steps] / len(steps)).sum())
-
-    def shares(self, slopes: np.ndarray) -> np.ndarray:
-        """Return the share ``[N]`` of each part, against the level, in units, from ``slopes [S, F]``."""
-        count = len(self.parts)
-        shares = np.zeros(count + 1)
-        for owners, inputs, amounts in self._terms:
-            shares += np.bincount(owners, slopes.flat[inputs] * amounts, count + 1)
-        return np.asarray(shares[:count] + self.naive_shares)
+    rule, T, N = codec.rule, len(series.values[0]), len(parts)
+    cut = codec.windows(series).cut(np.array([0]), np.array([T]))
+    scale = rule.scale(cut.values[:, : rule.window], cut.least_unit)
+    level, known = np.ldexp(scale.location, scale.power), np.isfinite(cut.values[0])
+    past = np.repeat(cut.values[:, : rule.window], N + 2, axis=0)
+    covariates, static = (
+        None if rows is None else np.repeat(rows, N + 2, axis=0)
+        for rows in (cut.covariates, cut.static)
+    )
+    # Window `number` is without this part alone, the last window is without all of them.
+    for window, part in [*enumerate(parts, 1), *((-1, part) for part in parts)]:
+        at = np.arange(part.first, part.end) - T + rule.window
+        if part.role == "values":
+            past[window, at[known[at]]] = level
+        elif part.role == "static" and static is not None:
+            static[window, part.first] = 0
+        elif covariates is not None:
+            column = part.column + (rule.past if part.role == "future" else 0)
+            covariates[window, at, column] = 0
+    scale = Scale(*(np.repeat(numbers, N + 2) for numbers in scale))
+    return rule.arrange(past, scale, covariates, static)
 
 
 def _median_weights(
@@ -196,36 +127,6 @@ def _median_weights(
         weights[step, order[median]] += 1 / len(steps)
         correction += float(codec.corrections[median]) / len(steps)
     return weights, correction
-
-
-def _sources(rule: WindowRule, window: np.ndarray) -> np.ndarray:
-    """Return for each time step ``[W + reach]`` the step whose value it has: itself, or the one repeated.
-
-    A future step whose phase of the season has no known value gets -1.
-    """
-    source = np.arange(rule.window + rule.reach)
-    for step in range(rule.window, len(source)):
-        earlier = np.arange(step - rule.season, -1, -rule.season)
-        earlier = earlier[earlier < rule.window]
-        earlier = earlier[np.isfinite(window[earlier])]
-        source[step] = earlier[0] if len(earlier) else -1
-    return source
-
-
-def _differences(rule: WindowRule) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """Return the channels that are a value minus the value a season before.
-
-    For each channel: its number, its time steps, and the time step of the value.
-    """
-    at = np.arange(rule.season, rule.window)
-    differences = [(1, at, at)]
-    if long := rule.long_season:
-        at = np.arange(rule.season, rule.window + rule.reach)
-        # Beyond a whole long season of the future, the last known long season repeats.
-        cycles = 1 + np.maximum(at - rule.window, 0) // long
-        later = at - cycles * long
-        differences.append((2, at[later >= 0], later[later >= 0]))
-    return differences
 
 
 class _Network:

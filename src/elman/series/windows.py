@@ -42,13 +42,17 @@ class Prepared(NamedTuple):
     """float64 ``[B]``, above 0: the change that a network output of 1 stands for, after the transform."""
 
 
-class _Scale(NamedTuple):
-    """Location and scale of each window, float64 ``[B]``."""
+class Scale(NamedTuple):
+    """Location and scale of each window; values are divided by ``2^power`` before they are scaled."""
 
+    power: np.ndarray
+    """int64 ``[B]``."""
     location: np.ndarray
+    """float64 ``[B]``."""
     deviation: np.ndarray
+    """float64 ``[B]``."""
     unit: np.ndarray
-    """The mean absolute seasonal change, bounded from below."""
+    """float64 ``[B]``: the mean absolute seasonal change, bounded from below."""
 
 
 @dataclass(frozen=True)
@@ -163,48 +167,58 @@ class WindowRule:
             static: ``[B, S]``, scaled and finite.
             least_unit: ``[B]`` lower bound of each window's unit.
         """
-        # Divide by a power of two, which keeps all digits: squares of huge values would overflow.
-        power = np.zeros((len(past), 1), np.int64) if self.log else _power_of_two(past)
+        return self.arrange(past, self.scale(past, least_unit), covariates, static)
+
+    def arrange(
+        self,
+        past: np.ndarray,
+        scale: Scale,
+        covariates: np.ndarray | None = None,
+        static: np.ndarray | None = None,
+    ) -> Prepared:
+        """Arrange windows as network inputs by a known `scale`; the other arguments are as for `prepare`."""
+        power = scale.power[:, None]
         past = np.ldexp(past, -power)
-        if least_unit is not None:
-            least_unit = np.ldexp(least_unit, -power[:, 0])
-        scale = self._scale(past, least_unit)
         last = self._last_season(past, scale.location)
         repeated = np.tile(last, (1, math.ceil(self.reach / self.season)))[:, : self.reach]
         channels = self._channels(np.concatenate([past, repeated], axis=1), scale)
         rows = np.stack(channels, axis=2)
         if covariates is not None and self.covariates:
             rows = np.concatenate([rows, covariates], axis=2)
+            # Past covariates are not known after the origin.
             rows[:, self.window :, len(channels) : len(channels) + self.past] = 0
         rows = np.nan_to_num(rows, nan=0.0).clip(-MAX_INPUT, MAX_INPUT)
+        # [B, S·s, C] → [S, B, C·s]: the numbers of a segment stand side by side, channel by channel.
         steps = rows.reshape(len(rows), -1, self.segment, rows.shape[2]).transpose(1, 0, 3, 2)
         facts = self._facts(len(steps), scale, static)
         steps = steps.reshape(len(steps), len(rows), -1)
         inputs = np.concatenate([steps, facts], axis=2, dtype=np.float32)
         with np.errstate(over="ignore"):
             base = np.ldexp(repeated[:, : self.horizon], power)
-            unit = np.ldexp(scale.unit, power[:, 0]).clip(max=1e308)
+            unit = np.ldexp(scale.unit, scale.power).clip(max=1e308)
         return Prepared(inputs, base, unit)
 
-    def _scale(self, past: np.ndarray, least_unit: np.ndarray | None) -> _Scale:
-        """Return location, deviation and unit of each window from its own past."""
-        s = self.season
+    def scale(self, past: np.ndarray, least_unit: np.ndarray | None = None) -> Scale:
+        """Return power, location, deviation and unit of each window from its own past ``[B, W]``."""
+        # Divide by a power of two, which keeps all digits: squares of huge values would overflow.
+        power = np.zeros(len(past), np.int64) if self.log else _power_of_two(past)
+        past, s = np.ldexp(past, -power[:, None]), self.season
         recent, count = _known_mean(past[:, -s:])
         location = np.where(count > 0, recent, _known_mean(past)[0])
         deviation = np.sqrt(_known_mean((past - location[:, None]) ** 2)[0])
         unit, count = _known_mean(abs(past[:, s:] - past[:, :-s]))
         unit = np.where(count > 0, unit, deviation)
         if least_unit is not None:
-            unit = np.maximum(unit, least_unit)
+            unit = np.maximum(unit, np.ldexp(least_unit, -power))
         # Two or three values show little of how much the next ones change.
         usual = self.usual if self.log else self.usual * abs(location)
         unit = np.where(count < MIN_CHANGES, np.maximum(unit, usual), unit)
         # Bound the unit from below: in a constant window it is only rounding error.
         rounding = 1e-5 if self.log else 1e-6
         unit = np.maximum(unit, np.maximum(0.02 * deviation, rounding))
-        return _Scale(location, np.maximum(deviation, unit), unit)
+        return Scale(power, location, np.maximum(deviation, unit), unit)
 
-    def _channels(self, values: np.ndarray, scale: _Scale) -> list[np.ndarray]:
+    def _channels(self, values: np.ndarray, scale: Scale) -> list[np.ndarray]:
         """Return the inputs from ``values [B, W + reach]``: level, seasonal change, long season, missing."""
         W, s, long = self.window, self.season, self.long_season
         season_before = _shifted(values, s)
@@ -224,7 +238,7 @@ class WindowRule:
             channels.append((earlier - season_before) / scale.unit[:, None])
         return [*channels, np.isnan(values).astype(np.float64)]
 
-    def _facts(self, segments: int, scale: _Scale, static: np.ndarray | None) -> np.ndarray:
+    def _facts(self, segments: int, scale: Scale, static: np.ndarray | None) -> np.ndarray:
         """Return inputs beside the values, float32 ``[S, B, ahead + 2 + static]``.
 
         They are a one-hot code of the future segment, the unit of logarithms, the unit as a share of the
@@ -263,8 +277,8 @@ def _known_mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _power_of_two(values: np.ndarray) -> np.ndarray:
-    """Return for each row the exponent of the least power of two above its numbers, int64 ``[B, 1]``."""
-    largest = np.where(np.isfinite(values), abs(values), 0.0).max(axis=1, keepdims=True)
+    """Return for each row the exponent of the least power of two above its numbers, int64 ``[B]``."""
+    largest = np.where(np.isfinite(values), abs(values), 0.0).max(axis=1)
     exponents = np.frexp(largest)[1].astype(np.int64)
     return np.asarray(exponents.clip(-1010, 1020))
 
@@ -274,6 +288,19 @@ def _shifted(values: np.ndarray, steps: int) -> np.ndarray:
     earlier = np.full_like(values, np.nan)
     earlier[:, steps:] = values[:, :-steps]
     return earlier
+
+
+class CutWindows(NamedTuple):
+    """Windows as they are cut out of their series, before they are scaled."""
+
+    values: np.ndarray
+    """``[B, W + reach]``, transformed, NaN where missing."""
+    covariates: np.ndarray | None
+    """``[B, W + reach, C]``, scaled."""
+    static: np.ndarray | None
+    """``[B, S]``, scaled."""
+    least_unit: np.ndarray | None
+    """``[B]``: a lower bound of each window's unit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,6 +353,16 @@ class Windows:
         Returns:
             The windows, and the values ``[B, h]`` after them, transformed, NaN where missing.
         """
+        W, horizon = self.rule.window, self.rule.horizon
+        cut = self.cut(series, origins, trends)
+        scale = self.rule.scale(cut.values[:, :W], cut.least_unit)
+        prepared = self.rule.arrange(cut.values[:, :W], scale, cut.covariates, cut.static)
+        return prepared, cut.values[:, W : W + horizon]
+
+    def cut(
+        self, series: np.ndarray, origins: np.ndarray, trends: np.ndarray | None = None
+    ) -> CutWindows:
+        """Cut the windows out of the series; the arguments are as for `prepare`."""
         rule = self.rule
         W, length = rule.window, rule.window + rule.reach
         places = list(zip(series.tolist(), origins.tolist(), strict=True))
@@ -353,8 +390,7 @@ class Windows:
         if self.covariates is not None:
             covariates = np.stack([self.covariates[n][at : at + length] for n, at in places])
         static = None if self.static is None else self.static[series]
-        prepared = rule.prepare(values[:, :W], covariates, static, least_unit)
-        return prepared, values[:, W : W + rule.horizon]
+        return CutWindows(values, covariates, static, least_unit)
 
 
 def _change_sums(padded: np.ndarray, season: int) -> np.ndarray:
