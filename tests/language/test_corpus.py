@@ -154,7 +154,7 @@ def test_a_long_text_is_mapped_from_a_file_with_the_same_ids(
     path.write_text(SENTENCES)
     options = {"level": level, "documents": documents}
     small = load_language_dataset([path, SENTENCES * 2], **options)
-    monkeypatch.setattr(growing_array, "IN_MEMORY_CHARACTERS", 10)
+    monkeypatch.setattr(growing_array, "MAX_BYTES_IN_MEMORY", 10)
     monkeypatch.setattr(sources, "_BLOCK_CHARACTERS", 1000)
     workspace = tmp_path / "not" / "there"
     large = load_language_dataset([path, SENTENCES * 2], workspace=workspace, **options)
@@ -173,7 +173,7 @@ def test_a_long_text_is_mapped_from_a_file_with_the_same_ids(
 
 
 def test_a_workspace_that_cannot_be_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(growing_array, "IN_MEMORY_CHARACTERS", 10)
+    monkeypatch.setattr(growing_array, "MAX_BYTES_IN_MEMORY", 10)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot keep the encoded text in .*file"):
         load_language_dataset(SENTENCES, workspace=tmp_path / "file")
@@ -181,7 +181,7 @@ def test_a_workspace_that_cannot_be_written(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("method", ["write", "flush"])
 def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch, method):
-    monkeypatch.setattr(growing_array, "IN_MEMORY_CHARACTERS", 10)
+    monkeypatch.setattr(growing_array, "MAX_BYTES_IN_MEMORY", 10)
 
     class Full:
         def __enter__(self):

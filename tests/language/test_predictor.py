@@ -10,7 +10,7 @@ import elman
 from elman import tasks
 from elman.errors import DataError, InputError, OptionError
 from elman.language.pool import StreamPool
-from elman.language.predictor import Evaluation, LanguagePredictor, ngram_part, ngram_verdict
+from elman.language.predictor import Evaluation, LanguagePredictor, NgramComparison
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
 
@@ -231,5 +231,7 @@ def test_a_text_of_one_known_symbol(make):
 )
 def test_the_verdict_says_how_many_tokens_the_ngram_model_counted(counted: int, said: str) -> None:
     card = {"ngram": {"tokens_counted": counted}, "data": {"tokens": 9_000_000}}
-    verdict = ngram_verdict(1.0, 2.0, 6, ngram_part(card))
-    assert f"a 6-gram model of {said}the same training text" in verdict
+    card |= {"held_out": {"loss": 1.0}}
+    card["ngram"] |= {"loss": 2.0, "order": 6}
+    comparison = NgramComparison(**NgramComparison.fields_of(card))
+    assert f"a 6-gram model of {said}the same training text" in comparison.verdict

@@ -126,9 +126,8 @@ def encode(
     documents: Sequence[Document],
     codec: TextCodec,
     workspace: Path | None,
-    *,
-    pruned: bool = False,
-    warnings: Sequence[str] = (),
+    pruned: bool,
+    warnings: Sequence[str],
 ) -> Corpus:
     """Return `documents` as numbers of the vocabulary of `codec`.
 
@@ -136,10 +135,8 @@ def encode(
     the numbers of a long text are kept, cannot be written to.
     """
     size = len(codec)
-    dtype = np.dtype(np.uint8 if size <= 1 << 8 else np.uint16 if size <= 1 << 16 else np.uint32)
-    characters = sum(document.stop - document.start for document in documents)
-    ids = GrowingArray(dtype, workspace, characters)
-    starts = GrowingArray(np.dtype(np.int64), workspace, characters)
+    dtype = np.uint8 if size <= 1 << 8 else np.uint16 if size <= 1 << 16 else np.uint32
+    ids, starts = GrowingArray(dtype, workspace), GrowingArray(np.int64, workspace)
     statistics = _TextStatistics(codec)
     end_id = codec.end_id
     last = end_id
@@ -199,7 +196,7 @@ def load_corpus(
     (1, (',',), 13)
     """
     documents, warnings = read_sources(text, encoding, lines=codec.end_id is not None)
-    corpus = encode(documents, codec, workspace, warnings=warnings)
+    corpus = encode(documents, codec, workspace, False, warnings)
     check_long_enough(corpus, "the text")
     if mostly_unknown := unknown_warning(corpus.facts.unknown, corpus.facts.tokens):
         facts = replace(corpus.facts, warnings=(*warnings, *mostly_unknown))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +15,10 @@ from elman.language.split import line_keys, split_documents
 from elman.language.tokenisation import SMALL_TEXT_CHARACTERS, choose_tokenisation
 from elman.text.counting import count_vocabulary
 from elman.text.sources import Document, Source, end_lines, read_sources
-from elman.text.vocabulary import TextCodec
+
+Documents = Sequence[Document]
+TRAINING, HELD_OUT, TEST = "text to train on", "held-out text", "test set"
+"""The names of the texts that a user passes, for messages."""
 
 KEEP_ALL_WORDS_CHARACTERS = 25_000
 """In a shorter text, words that occur once are kept, because they are a large part of it."""
@@ -36,6 +37,8 @@ MIN_DOCUMENTS_FOR_MEAN = 30
 class Dataset:
     """The three sets of a text, encoded with the vocabulary of the training set."""
 
+    options: LanguageOptions
+    """The options of the run, with the chosen level and documents."""
     training: Corpus
     validation: Corpus | None
     """The set that chooses between networks; None if the text is too small to hold a set out."""
@@ -47,14 +50,7 @@ class Dataset:
     """Warnings about the sets in comparison with each other."""
 
 
-class _Split(NamedTuple):
-    training: Sequence[Document]
-    validation: Sequence[Document]
-    test: Sequence[Document]
-    description: str
-
-
-def _duplicate_warning(documents: Sequence[Document]) -> list[str]:
+def _duplicate_warning(documents: Documents) -> list[str]:
     """Return a warning if two large documents have the same text."""
     min_characters = sum(document.characters for document in documents) // 100
     seen: set[tuple[int, int]] = set()
@@ -67,16 +63,15 @@ def _duplicate_warning(documents: Sequence[Document]) -> list[str]:
     return []
 
 
-def _shared_line_warnings(sets: Mapping[str, Sequence[Document]]) -> list[str]:
+def _shared_line_warnings(sets: Mapping[str, Documents]) -> list[str]:
     """Return a warning for each set that shares many lines with an earlier set."""
-    warnings = []
-    lines = {
-        name: [pair for document in documents for pair in line_keys(document.blocks(), seed=0)]
-        for name, documents in sets.items()
-    }
-    for earlier, name in combinations((name for name in lines if lines[name]), 2):
-        keys, sizes = map(np.concatenate, zip(*lines[name], strict=True))
-        shared = np.isin(keys, np.concatenate([earlier_keys for earlier_keys, _ in lines[earlier]]))
+    warnings, lines = [], {}
+    for name, documents in sets.items():
+        blocks = [pair for document in documents for pair in line_keys(document.blocks(), seed=0)]
+        lines[name] = [np.concatenate(arrays) for arrays in zip(*blocks, strict=True)]
+    for earlier, name in combinations(lines, 2):
+        keys, sizes = lines[name]
+        shared = np.isin(keys, lines[earlier][0])
         if (share := sizes[shared].sum() / sizes.sum()) > REPEATED_SHARE:
             problem = f"is in the {earlier} too, which makes its figures too good"
             warnings.append(f"{share:.0%} of the {name} {problem}")
@@ -105,31 +100,31 @@ def _difference_warnings(training: Corpus, other: Corpus, name: str) -> list[str
 
 
 def _possible_splits(
-    text: Sequence[Document],
-    valid: Sequence[Document] | None,
-    test: Sequence[Document] | None,
-    held_out: float,
-    split: Callable[[Sequence[Document], Sequence[float]], tuple[list[list[Document]], str]],
-) -> list[_Split]:
-    """Return the ways to make three sets, the best first; the last one is used whatever it gives."""
+    text: Documents,
+    valid: Documents | None,
+    test: Documents | None,
+    options: LanguageOptions,
+    workspace: Path | None,
+) -> Iterator[tuple[str, list[Documents]]]:
+    """Yield the ways to make three sets, the best first, with their descriptions.
+
+    The last one is used whatever it gives. A set without documents does not exist.
+    """
     if valid is not None:
         own = "a text of its own"
-        whole = _Split(text, valid, test or (), own)
-        if test is not None:
-            return [whole]
-        halves, _ = split(valid, [0.5, 0.5])
-        return [_Split(text, halves[0], halves[1], own), whole]
-    nothing = _Split(text, (), test or (), "nothing is held out of so small a text")
-    if sum(document.characters for document in text) < SMALL_TEXT_CHARACTERS:
-        return [nothing]
-    halves_of = [1.0] if test is not None else [0.5, 0.5]
-    sets, split_by = split(text, [1 - held_out, *(held_out * share for share in halves_of)])
-    share = f"{100 * held_out:.3g} % of the"
-    description = (
-        f"the last {share} text" if split_by == "end" else f"{share} {split_by}, drawn at random"
-    )
-    training, validation, tested = [*sets, test or []][:3]
-    return [_Split(training, validation, tested, description), nothing]
+        if test is None:
+            yield own, [text, *split_documents(valid, [0.5, 0.5], options, workspace)[0]]
+        yield own, [text, valid, test or ()]
+        return
+    if sum(document.characters for document in text) >= SMALL_TEXT_CHARACTERS:
+        held_out = options.held_out
+        shares = [held_out / 2] * 2 if test is None else [held_out]
+        sets, split_by = split_documents(text, [1 - held_out, *shares], options, workspace)
+        share = f"{100 * held_out:.3g} % of the"
+        drawn = f"{share} {split_by}, drawn at random"
+        description = f"the last {share} text" if split_by == "end" else drawn
+        yield description, [*sets, test or ()][:3]
+    yield "nothing is held out of so small a text", [text, (), test or ()]
 
 
 def load_dataset(
@@ -162,85 +157,63 @@ def load_dataset(
     >>> len(dataset.training.ids), len(dataset.validation.ids), len(dataset.test.ids), dataset.split
     (1710, 95, 95, 'the last 10 % of the text')
     """
-    text_documents, warnings = read_sources(text, options.encoding, lines=None)
-    level, unit, choice = choose_tokenisation(
-        text_documents, options.level, options.documents, options.split
-    )
-    lines = unit == "line"
-    text_documents = end_lines(text_documents, lines=lines)
-    warnings += choice + _duplicate_warning(text_documents)
-    (valid_documents, valid_warnings), (test_documents, test_warnings) = (
-        (None, []) if source is None else read_sources(source, options.encoding, lines=lines)
-        for source in (valid, test)
-    )
-    # The lines of a log are in the order of time, so its end is held out.
-    in_order = options.split == "log" and options.held_out_from == "auto"
-    split = functools.partial(
-        split_documents,
-        level=level,
-        lines=lines,
-        held_out_from="end" if in_order else options.held_out_from,
-        seed=options.seed,
-        workspace=workspace,
-    )
-    min_count = options.min_count
-    if sum(document.characters for document in text_documents) < KEEP_ALL_WORDS_CHARACTERS:
-        min_count = min_count or 1
-    dataset = _encode_first_usable(
-        _possible_splits(text_documents, valid_documents, test_documents, options.held_out, split),
-        functools.partial(
-            count_vocabulary,
-            level=level,
-            split=options.split,
-            documents=unit,
-            max_vocabulary=options.max_vocabulary,
-            min_count=min_count,
-        ),
-        functools.partial(token_blocks, level=level, split=options.split),
-        (warnings, valid_warnings, test_warnings),
-        workspace,
-    )
-    if not valid_documents and not test_documents:
-        return dataset
-    shared = _shared_line_warnings(
-        {
-            "text to train on": text_documents,
-            "held-out text": valid_documents or (),
-            "test set": test_documents or (),
-        }
-    )
+    given: dict[str, Documents] = {}
+    given[TRAINING], warnings = read_sources(text, options.encoding, lines=None)
+    options, choice = choose_tokenisation(given[TRAINING], options)
+    lines = options.documents == "line"
+    given[TRAINING] = end_lines(given[TRAINING], lines=lines)
+    warnings += choice + _duplicate_warning(given[TRAINING])
+    notes = {TRAINING: warnings}
+    for name, source in ((HELD_OUT, valid), (TEST, test)):
+        if source is not None:
+            given[name], notes[name] = read_sources(source, options.encoding, lines=lines)
+    dataset = _encode_first_usable(given, notes, options, workspace)
+    shared = _shared_line_warnings(given) if len(given) > 1 else []
     return replace(dataset, warnings=(*dataset.warnings, *shared))
 
 
 def _encode_first_usable(
-    splits: Sequence[_Split],
-    count: Callable[[Iterable[str]], tuple[TextCodec, bool]],
-    blocks_of: Callable[[Document], Iterator[str]],
-    warnings: tuple[list[str], list[str], list[str]],
+    given: Mapping[str, Documents],
+    notes: Mapping[str, list[str]],
+    options: LanguageOptions,
     workspace: Path | None,
 ) -> Dataset:
     """Return the sets of the first split in which every set has tokens to predict, or of the last split.
 
-    `warnings` are those about the text, the held-out text and the test set.
+    Args:
+        given: The texts that the user passed.
+        notes: The warnings about each of them.
+        options: The options of the run, with the chosen level and documents.
+        workspace: As in `load_dataset`.
     """
-    for sets in splits:
-        codec, pruned = count(chain.from_iterable(map(blocks_of, sets.training)))
-        encode_set = functools.partial(encode, codec=codec, workspace=workspace, pruned=pruned)
+    text, level = given[TRAINING], options.level or "word"
+    min_count = options.min_count
+    if sum(document.characters for document in text) < KEEP_ALL_WORDS_CHARACTERS:
+        min_count = min_count or 1
+    splits = _possible_splits(text, given.get(HELD_OUT), given.get(TEST), options, workspace)
+    for description, sets in splits:  # noqa: B007 - used after the loop
+        blocks = (token_blocks(document, level, options.split) for document in sets[0])
+        codec, pruned = count_vocabulary(
+            chain.from_iterable(blocks),
+            level=level,
+            split=options.split,
+            documents=options.documents or "file",
+            max_vocabulary=options.max_vocabulary,
+            min_count=min_count,
+        )
         validation, test = (
-            encode_set(documents, warnings=notes) if documents else None
-            for documents, notes in zip(sets[1:3], warnings[1:], strict=True)
+            encode(documents, codec, workspace, pruned, notes.get(name, ())) if documents else None
+            for name, documents in zip((HELD_OUT, TEST), sets[1:], strict=True)
         )
         if validation and test and validation.tokens_predicted and test.tokens_predicted:
             break
-    if pruned:
-        warnings[0].append(
-            "more than a million kinds of words: the rarest were dropped in counting"
-        )
-    training = encode_set(sets.training, warnings=warnings[0])
-    check_long_enough(training, "the text to train on")
+    dropped = ["more than a million kinds of words: the rarest were dropped in counting"]
+    warnings = notes[TRAINING] + dropped * pruned
+    training = encode(sets[0], codec, workspace, pruned, warnings)
+    check_long_enough(training, f"the {TRAINING}")
     differences: list[str] = []
-    for name, corpus in (("validation set", validation), ("test set", test)):
+    for name, corpus in (("validation set", validation), (TEST, test)):
         if corpus is not None:
             check_long_enough(corpus, f"the {name}")
             differences += _difference_warnings(training, corpus, name)
-    return Dataset(training, validation, test, sets.description, tuple(differences))
+    return Dataset(options, training, validation, test, description, tuple(differences))

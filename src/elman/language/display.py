@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from elman.language.predictor import ngram_outcome, ngram_part, ngram_verdict
+from elman.language.predictor import NgramComparison
 from elman.training.formatting import size
 from elman.training.task_display import Facts, Line, TaskDisplay, count, network_fact
 
@@ -59,12 +59,8 @@ class LanguageDisplay(TaskDisplay):
             return
         loss = f"loss {test['loss']:.4f} nats = {test['bits_per_token']:.4f} bits per {self.unit}"
         yield Line(f"test set: {loss}, perplexity {test['perplexity']:.4g}", "bold")
-        ngram, tested = card["ngram"], ngram_outcome(card)
-        beaten = (tested["outcome"] or "better") == "better" and test["loss"] < ngram["loss"]
-        verdict = ngram_verdict(
-            test["loss"], ngram["loss"], ngram["order"], ngram_part(card), **tested
-        )
-        yield Line(verdict, "" if beaten else "yellow")
+        comparison = NgramComparison(**NgramComparison.fields_of(card))
+        yield Line(comparison.verdict, "" if comparison.beats_ngram else "yellow")
 
     def next_command(self, card: Facts, model: str) -> str:  # noqa: ARG002 - one for all cards
         """Return the command that writes text with the model."""

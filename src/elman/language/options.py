@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from elman.errors import OptionError
 from elman.training.options import network, reading, training
 from elman.training.recurrent_options import RecurrentOptions
+
+Level: TypeAlias = Literal["char", "word"]
+DocumentUnit: TypeAlias = Literal["file", "line"]
 
 DEFAULT_TIME = "3m"
 """The time budget of a run without a limit of its own."""
@@ -24,7 +27,7 @@ class LanguageOptions(RecurrentOptions):
     elman.errors.OptionError: hidden_size: got 0; expected a whole number from 1 to 16384
     """
 
-    level: Literal["char", "word"] | None = reading(
+    level: Level | None = reading(
         None,
         "the tokens of the model: characters or words (default: words, or characters if the text is a list "
         "of words or has few repeated words)",
@@ -34,7 +37,7 @@ class LanguageOptions(RecurrentOptions):
         "how to find words: words also splits off punctuation; whitespace only splits at white space, for "
         "texts that are tokenized already; log does the same and masks numbers",
     )
-    documents: Literal["file", "line"] | None = reading(
+    documents: DocumentUnit | None = reading(
         None,
         "what the network reads from state zero: each file, or each line, such as a name or a sentence "
         "(default: each file, or each line if most lines are one word or repeated)",

@@ -34,8 +34,90 @@ if TYPE_CHECKING:
     from elman.inspect.trace import Trace
 
 
+def _number(card: Mapping[str, Any], *names: str) -> float | None:
+    """Return the number at a path of names in a card, which comes from a file and may be any JSON object."""
+    value: Any = card
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class NgramComparison:
+    """The comparison of a network with an n-gram model on the test set of its training.
+
+    >>> comparison = NgramComparison(
+    ...     held_out_loss=1.5, ngram_loss=1.6, ngram_order=6, ngram_error=0.01, ngram_outcome="better"
+    ... )
+    >>> comparison.verdict[-71:]
+    'on the test set: the network beats it by 0.1000 (standard error 0.0100)'
+    """
+
+    held_out_loss: float | None = None
+    """Mean loss of the network on the test set of its training, from the model's card."""
+    ngram_loss: float | None = None
+    """Mean loss of the n-gram model on the same test set."""
+    ngram_order: int | None = None
+    ngram_tokens: int | None = None
+    """Number of last tokens of the training text that the n-gram model counted; None for all tokens."""
+    ngram_error: float | None = None
+    """Standard error of the difference between the two losses."""
+    ngram_outcome: str | None = None
+    """"better", "worse" or "no difference": the significant outcome; None if it was not tested."""
+
+    @staticmethod
+    def fields_of(card: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields as a model's card has them."""
+        order, counted = _number(card, "ngram", "order"), _number(card, "ngram", "tokens_counted")
+        tokens = _number(card, "data", "tokens")
+        ngram = card.get("ngram")
+        tested = ngram.get("difference") if isinstance(ngram, Mapping) else None
+        outcome = tested.get("verdict") if isinstance(tested, Mapping) else None
+        if outcome not in ("better", "worse", "no difference"):
+            outcome = None  # by an older version, or not a card of ours
+        return {
+            "held_out_loss": _number(card, "held_out", "loss"),
+            "ngram_loss": _number(card, "ngram", "loss"),
+            "ngram_order": None if order is None else int(order),
+            "ngram_tokens": int(counted) if counted and tokens and counted < tokens else None,
+            "ngram_error": outcome and _number(card, "ngram", "difference", "standard_error"),
+            "ngram_outcome": outcome,
+        }
+
+    @property
+    def beats_ngram(self) -> bool | None:
+        """Whether the network beats the n-gram model on its test set: significantly, if that was tested."""
+        if self.held_out_loss is None or self.ngram_loss is None:
+            return None
+        if self.ngram_outcome is not None:
+            return self.ngram_outcome == "better"
+        return self.held_out_loss < self.ngram_loss
+
+    @property
+    def verdict(self) -> str:
+        """The comparison in plain words; empty without both losses."""
+        loss, ngram_loss, error = self.held_out_loss, self.ngram_loss, self.ngram_error
+        if loss is None or ngram_loss is None:
+            return ""
+        name = f"a {self.ngram_order}-gram" if self.ngram_order else "an n-gram"
+        last = f"the last {self.ngram_tokens:,} tokens of " if self.ngram_tokens else ""
+        words = f"{name} model of {last}the same training text has {ngram_loss:.4f}"
+        words += " on the test set" if self.ngram_outcome else " held out"
+        chance = "" if error is None else f" (standard error {error:.4f})"
+        if self.ngram_outcome == "no difference":
+            shown = f"shows NO DIFFERENCE that this test set can tell from chance{chance}"
+            if error is None:
+                shown = "and so short a test set cannot tell how much of the difference is chance"
+            return f"{words}: the network has {loss:.4f}, {shown}"
+        if loss < ngram_loss:
+            return f"{words}: the network beats it by {ngram_loss - loss:.4f}{chance}"
+        return f"{words}: the network, with {loss:.4f}, DOES NOT BEAT IT{chance}"
+
+
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(NgramComparison):
     """How well a model predicts a text, and the comparison with an n-gram model from its training.
 
     >>> print(Evaluation(tokens=100, characters=100, loss=1.5, unknown_share=0.0))
@@ -55,17 +137,6 @@ class Evaluation:
     """Mean loss in nats per token."""
     unknown_share: float
     """Share of the tokens that are outside the vocabulary; they are predicted as `<unk>`."""
-    held_out_loss: float | None = None
-    """Mean loss of the network on the test set of its training, from the model's card."""
-    ngram_loss: float | None = None
-    """Mean loss of the n-gram model on the same test set."""
-    ngram_order: int | None = None
-    ngram_tokens: int | None = None
-    """Number of last tokens of the training text that the n-gram model counted; None for all tokens."""
-    ngram_error: float | None = None
-    """Standard error of the difference between the two losses."""
-    ngram_outcome: str | None = None
-    """"better", "worse" or "no difference": the significant outcome; None if it was not tested."""
     warnings: tuple[str, ...] = ()
     """Warnings about the text."""
 
@@ -84,24 +155,11 @@ class Evaluation:
         """``exp(loss)``: the number of equally likely tokens that would give the same loss."""
         return math.exp(min(self.loss, 700.0))  # exp of a larger number overflows
 
-    @property
-    def beats_ngram(self) -> bool | None:
-        """Whether the network beats the n-gram model on its test set: significantly, if that was tested."""
-        if self.held_out_loss is None or self.ngram_loss is None:
-            return None
-        if self.ngram_outcome is not None:
-            return self.ngram_outcome == "better"
-        return self.held_out_loss < self.ngram_loss
-
     def to_dict(self) -> dict[str, Any]:
         """Return all fields and properties, for JSON."""
-        return asdict(self) | {
-            "warnings": list(self.warnings),
-            "bits_per_token": self.bits_per_token,
-            "bits_per_character": self.bits_per_character,
-            "perplexity": self.perplexity,
-            "beats_ngram": self.beats_ngram,
-        }
+        derived = ("bits_per_token", "bits_per_character", "perplexity", "beats_ngram")
+        fields = asdict(self) | {name: getattr(self, name) for name in derived}
+        return fields | {"warnings": list(self.warnings)}
 
     def to_frame(self) -> Any:
         """Return the figures in one row of a polars data frame, or as a dict of columns without polars."""
@@ -118,79 +176,9 @@ class Evaluation:
             f"perplexity       {self.perplexity:>10.{2 if self.perplexity < 1e4 else 0}f}",
             f"unknown tokens   {100 * self.unknown_share:>8.2f} %",
         ]
-        if self.ngram_loss is not None and self.held_out_loss is not None:
-            verdict = ngram_verdict(
-                self.held_out_loss,
-                self.ngram_loss,
-                self.ngram_order,
-                self.ngram_tokens,
-                error=self.ngram_error,
-                outcome=self.ngram_outcome,
-            )
-            lines.append(f"in training {verdict}")
+        if self.verdict:
+            lines.append(f"in training {self.verdict}")
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
-
-
-def ngram_verdict(
-    loss: float,
-    ngram_loss: float,
-    order: int | None,
-    counted: int | None = None,
-    *,
-    error: float | None = None,
-    outcome: str | None = None,
-) -> str:
-    """Compare the losses of a network and an n-gram model on a test set in plain words.
-
-    Args:
-        loss: The network's loss in nats per token.
-        ngram_loss: The n-gram model's loss.
-        order: The order of the n-gram model.
-        counted: The number of last tokens that it counted, or None for the whole training text.
-        error: The standard error of the difference.
-        outcome: "better", "worse" or "no difference"; None if it was not tested.
-
-    >>> ngram_verdict(1.5, 1.6, 6, error=0.01, outcome="better")[-71:]
-    'on the test set: the network beats it by 0.1000 (standard error 0.0100)'
-    """
-    name = f"a {order}-gram" if order else "an n-gram"
-    last = f"the last {counted:,} tokens of " if counted else ""
-    words = f"{name} model of {last}the same training text has {ngram_loss:.4f}"
-    words += " on the test set" if outcome else " held out"
-    chance = "" if error is None else f" (standard error {error:.4f})"
-    if outcome == "no difference":
-        shown = f"shows NO DIFFERENCE that this test set can tell from chance{chance}"
-        if error is None:
-            shown = "and so short a test set cannot tell how much of the difference is chance"
-        return f"{words}: the network has {loss:.4f}, {shown}"
-    if loss < ngram_loss:
-        return f"{words}: the network beats it by {ngram_loss - loss:.4f}{chance}"
-    return f"{words}: the network, with {loss:.4f}, DOES NOT BEAT IT{chance}"
-
-
-def ngram_outcome(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments `error` and `outcome` of `ngram_verdict` from a model's card."""
-    ngram = card.get("ngram")
-    tested = ngram.get("difference") if isinstance(ngram, Mapping) else None
-    outcome = tested.get("verdict") if isinstance(tested, Mapping) else None
-    if not isinstance(ngram, Mapping) or outcome not in ("better", "worse", "no difference"):
-        return {"error": None, "outcome": None}  # by an older version, or not a card of ours
-    return {"error": _from_card(ngram, "difference", "standard_error"), "outcome": outcome}
-
-
-def _from_card(card: Mapping[str, Any], part: str, name: str) -> float | None:
-    # The card comes from a file and may be any JSON object.
-    value = card[part].get(name) if isinstance(card.get(part), Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return value
-
-
-def ngram_part(card: Mapping[str, Any]) -> int | None:
-    """Return how many last tokens the card's n-gram model counted, or None for the whole text."""
-    counted = _from_card(card, "ngram", "tokens_counted")
-    tokens = _from_card(card, "data", "tokens")
-    return int(counted) if counted is not None and tokens is not None and counted < tokens else None
 
 
 class LanguagePredictor(Predictor):
@@ -307,18 +295,13 @@ class LanguagePredictor(Predictor):
             for chunk, scores in self.network.score_chunks(chunks):
                 total -= float(scores.sum(dtype=np.float64))
                 count += chunk.predicted
-        order = _from_card(self.card, "ngram", "order")
         return Evaluation(
             tokens=count,
             characters=corpus.facts.characters,
             loss=total / max(1, count),
             unknown_share=corpus.facts.unknown / max(1, corpus.facts.tokens),
-            held_out_loss=_from_card(self.card, "held_out", "loss"),
-            ngram_loss=_from_card(self.card, "ngram", "loss"),
-            ngram_order=None if order is None else int(order),
-            ngram_tokens=ngram_part(self.card),
-            **{f"ngram_{name}": value for name, value in ngram_outcome(self.card).items()},
             warnings=corpus.facts.warnings,
+            **NgramComparison.fields_of(self.card),
         )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from elman.errors import OptionError
+from elman.language.options import LanguageOptions
 from elman.text.growing_array import GrowingArray
 from elman.text.sources import Document, LineSelection
 from elman.text.words import LINE_END, code_points
@@ -90,8 +91,7 @@ def _key_borders(keys: np.ndarray, sizes: np.ndarray, shares: Sequence[float]) -
 def _draw_lines(
     documents: Sequence[Document], shares: Sequence[float], seed: int, workspace: Path | None
 ) -> list[list[Document]]:
-    characters = sum(document.characters for document in documents)
-    all_keys = GrowingArray(np.dtype(np.uint32), workspace, characters)
+    all_keys = GrowingArray(np.uint32, workspace)
     sampled_sizes: list[np.ndarray] = []
     begins = [0]
     for document in documents:
@@ -104,7 +104,7 @@ def _draw_lines(
     if len(sizes) > MAX_MEAN_REPEATS * len(np.unique(keys[: len(sizes)])):
         # The lines are draws from a few sentences, and the network is to learn how often each occurs.
         # A sentence held out whole would be missing from training, so keys come from line numbers.
-        all_keys = GrowingArray(np.dtype(np.uint32), workspace, characters)
+        all_keys = GrowingArray(np.uint32, workspace)
         for begin in range(0, len(keys), SAMPLE_LINES):
             numbers = np.arange(begin, min(begin + SAMPLE_LINES, len(keys)), dtype=np.uint64)
             all_keys.append(_hashed(_hashed(numbers).astype(np.uint64) + np.uint64(seed)))
@@ -199,32 +199,30 @@ def _cut_at_positions(
 def split_documents(
     documents: Sequence[Document],
     shares: Sequence[float],
-    *,
-    level: str,
-    lines: bool,
-    held_out_from: str,
-    seed: int,
+    options: LanguageOptions,
     workspace: Path | None,
 ) -> tuple[list[list[Document]], str]:
     """Return the documents of each set, and by what they were split: "lines", "files" or "end".
 
+    Lines or files are drawn at random, or the text is cut at positions: a text of words at white space, or
+    at other borders of words.
+
     Args:
         documents: The text.
         shares: The share of each set in the text's characters; they sum to 1.
-        level: "char" or "word"; a text of words is cut at white space, or at other borders of words.
-        lines: Whether each line is a document.
-        held_out_from: "random" draws lines or files, "end" cuts the text at positions, "auto" draws where
-            the text has lines or enough files.
-        seed: The seed of the draw.
+        options: The options of the run, with the chosen level and documents.
         workspace: The folder for the keys of a long text.
 
     Raises:
         OptionError: `held_out_from` is "random", but the text has neither lines nor enough files.
     """
+    lines, held_out_from = options.documents == "line", options.held_out_from
+    if options.split == "log" and held_out_from == "auto":
+        held_out_from = "end"  # the lines of a log are in the order of time
     if held_out_from != "end" and lines:
-        return _draw_lines(documents, shares, seed, workspace), "lines"
+        return _draw_lines(documents, shares, options.seed, workspace), "lines"
     many_files = held_out_from != "end" and len(documents) >= MIN_FILES_TO_DRAW
-    if many_files and (sets := _draw_files(documents, shares, seed)):
+    if many_files and (sets := _draw_files(documents, shares, options.seed)):
         return sets, "files"
     if held_out_from == "random":
         raise OptionError(
@@ -233,5 +231,5 @@ def split_documents(
             expected=f"documents of a line each, or {MIN_FILES_TO_DRAW} files of similar length",
             remedy="pass documents='line', or hold out the end",
         )
-    borders = [LINE_END] if lines else [r"\s", r"\W"] if level == "word" else []
+    borders = [LINE_END] if lines else [r"\s", r"\W"] if options.level == "word" else []
     return _cut_at_positions(documents, shares, borders), "end"

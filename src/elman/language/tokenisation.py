@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
+from elman.language.options import DocumentUnit, LanguageOptions, Level
 from elman.text.sources import Document
 from elman.text.words import LINE_END, tokenise
 
@@ -25,53 +27,49 @@ MAX_RARE_SHARE = 1 / 3
 
 
 def choose_tokenisation(
-    documents: Sequence[Document], level: str | None, unit: str | None, split: str
-) -> tuple[str, str, list[str]]:
-    r"""Return the level, the unit of a document, and a warning if the choice is an unusual one.
+    documents: Sequence[Document], options: LanguageOptions
+) -> tuple[LanguageOptions, list[str]]:
+    r"""Return the options with a level and a unit of documents, and a warning if the choice is unusual.
 
-    The choice is made from a sample at the beginning of the text.
-
-    Args:
-        documents: The text.
-        level: "char" or "word" if the user has said so, or None.
-        unit: "file" or "line" if the user has said so, or None.
-        split: The way to find words; only for the usual way, "words", characters may be chosen.
+    What the options leave open is chosen from a sample at the beginning of the text.
 
     >>> from elman.text.sources import read_sources
     >>> names = read_sources("emma\nolivia\nava\n" * 20, None, lines=False)[0]
-    >>> choose_tokenisation(names, None, None, "words")[:2]
+    >>> options, warnings = choose_tokenisation(names, LanguageOptions())
+    >>> options.level, options.documents
     ('char', 'line')
     """
-    if level is not None and unit is not None:
-        return level, unit, []
-    likely_level, likely_unit, reason = _likely(_sample(documents), level, split)
-    level, unit = level or likely_level, unit or likely_unit
+    if options.level and options.documents:
+        return options, []
+    likely_level, likely_unit, reason = _likely(_sample(documents), options)
+    level, unit = options.level or likely_level, options.documents or likely_unit
+    chosen = replace(options, level=level, documents=unit)
     if not reason or (level, unit) != (likely_level, likely_unit):
-        return level, unit, []
+        return chosen, []
     tokens = "characters" if level == "char" else "words"
     alone = ", each line by itself" if unit == "line" else ""
-    return level, unit, [f"{reason}: read as {tokens}{alone}; level and documents choose otherwise"]
+    return chosen, [f"{reason}: read as {tokens}{alone}; level and documents choose otherwise"]
 
 
 def _sample(documents: Sequence[Document]) -> str:
-    blocks, missing = [], SAMPLE_CHARACTERS
+    text = ""
     for block in itertools.chain.from_iterable(document.blocks() for document in documents):
-        blocks.append(block[:missing])
-        missing -= len(block)
-        if missing <= 0:
+        text += block
+        if len(text) >= SAMPLE_CHARACTERS:
             break
-    return "".join(blocks)
+    return text[:SAMPLE_CHARACTERS]
 
 
-def _likely(text: str, level: str | None, split: str) -> tuple[str, str, str]:
+def _likely(text: str, options: LanguageOptions) -> tuple[Level, DocumentUnit, str]:
     """Return level, unit, and the reason for an unusual choice, "" for the usual one."""
-    lines = [words for line in text.split(LINE_END) if (words := tuple(tokenise(line, split)))]
-    may_be_characters = level is None and split == "words"
-    level = level or "word"
+    tokenised = (tuple(tokenise(line, options.split)) for line in text.split(LINE_END))
+    lines = [words for words in tokenised if words]
+    may_be_characters = options.level is None and options.split == "words"
+    level = options.level or "word"
     one_word = sum(len(words) == 1 for words in lines) / max(1, len(lines))
     if may_be_characters and len(lines) >= MIN_LINES and one_word >= WORD_LIST_SHARE:
         return "char", "line", f"{100 * one_word:.0f} % of the lines are one word"
-    if split == "log":
+    if options.split == "log":
         return level, "file", ""
     repeated = 1 - len(set(lines)) / max(1, len(lines))
     if len(lines) >= MIN_LINES and repeated >= REPEATED_SHARE:

@@ -6,10 +6,9 @@ import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +30,7 @@ from elman.text.sources import Source
 from elman.text.vocabulary import TextCodec
 from elman.training.checkpoint import Best, StageResult
 from elman.training.distributed import Group
-from elman.training.journal import Run
+from elman.training.journal import JsonObject, Run
 from elman.training.objective import LayerState, Measure, Objective
 from elman.training.plan import Schedule
 from elman.training.random import Randomness
@@ -173,7 +172,7 @@ class _LanguageObjective(Objective):
     def measure(self) -> Measure:
         loss = held_out_loss(self.network, self._validation_chunks())
         held_out = self.dataset.validation is not None
-        facts: dict[str, Any] = {"held_out_loss": loss if held_out else None}
+        facts: JsonObject = {"held_out_loss": loss if held_out else None}
         if math.isfinite(loss):
             facts["sample"] = self._sample()
         return Measure(loss, facts)
@@ -226,17 +225,14 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
         # Each process encodes the text into a folder of its own, so that none reads a half-written file.
         workspace = None if folder is None else folder / f"text.{group.rank}"
         dataset = load_dataset(text, options, valid=valid, test=test, workspace=workspace)
-        codec = dataset.training.codec
-        chosen: dict[str, Any] = {"level": codec.level, "documents": codec.documents}
-        options = replace(options, **chosen)
-        vocabulary_size = len(codec.tokens)
+        options, codec = dataset.options, dataset.training.codec
         small = dataset.validation is None
-        plan = resolve(options, len(dataset.training.ids), vocabulary_size, small=small)
+        plan = resolve(options, len(dataset.training.ids), len(codec), small=small)
         config = NetworkConfig(
             task="language",
             cell=options.cell,
             activation=options.activation,
-            vocabulary_size=vocabulary_size,
+            vocabulary_size=len(codec),
             embedding_size=plan.embedding_size,
             hidden_size=plan.hidden_size,
             num_layers=plan.num_layers,
@@ -264,7 +260,7 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
         step = plan.batch_size * plan.sequence_length * (units + 3 * logits)
         return 4 * (10 * parameters + step)
 
-    def start_facts(self) -> dict[str, Any]:
+    def start_facts(self) -> JsonObject:
         sets = self.dataset
         return {
             "data": asdict(sets.training.facts),
@@ -285,13 +281,27 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
         self, earlier: Sequence[StageResult], objective: _LanguageObjective, best: Best
     ) -> StageResult:
         del earlier, objective  # there is one stage
-        test = self.dataset.test
+        test, validation = self.dataset.test, self.dataset.validation
         if test is None or not self.group.leads:
             return {"held_out": None, "ngram": None}
-        held_out, ngram = self.tested(test, best)
-        return {"held_out": held_out, "ngram": ngram}
+        with self.random.making():
+            network = Network(self.config, precision=self.plan.precision).to(self.group.device)
+        network.load(best.arrays)
+        losses, groups = _token_losses(network, _measured(test))
+        ngram = ngram_loss(
+            self.dataset.training.tokens,
+            _measured(test),
+            self.config.vocabulary_size,
+            MAX_NGRAM_ORDER[self.codec.level],
+            choosing=None if validation is None else _measured(validation),
+        )
+        difference = compare_losses(losses, ngram.token_losses, groups)
+        return {
+            "held_out": _figures(test, float(losses.mean())),
+            "ngram": ngram.to_dict() | {"difference": asdict(difference)},
+        }
 
-    def card_facts(self, best: Best, result: StageResult, refit: bool) -> dict[str, Any]:
+    def card_facts(self, best: Best, result: StageResult, refit: bool) -> JsonObject:
         sets = self.dataset
         facts = asdict(sets.training.facts)
         facts.pop("warnings")
@@ -299,35 +309,18 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
             "data": facts,
             "split": sets.split,
             "refit": refit,
-            "validation": sets.validation and self.figures(sets.validation, best.value),
+            "validation": sets.validation and _figures(sets.validation, best.value),
             **result,
         }
 
-    def figures(self, corpus: Corpus, loss: float) -> dict[str, Any]:
-        """Return the card's figures of a set on which the network has this loss."""
-        return {
-            "loss": loss,
-            "bits_per_token": loss / math.log(2),
-            "perplexity": math.exp(min(loss, 700.0)),
-            "tokens": int(_measured(corpus).runs()[1].sum()),
-            "unknown_share": corpus.facts.unknown / max(1, corpus.facts.tokens),
-            "sha256": corpus.facts.sha256,
-        }
 
-    def tested(self, test: Corpus, best: Best) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the figures of the `best` network and of an n-gram model on the test set."""
-        with self.random.making():
-            network = Network(self.config, precision=self.plan.precision).to(self.group.device)
-        network.load(best.arrays)
-        losses, groups = _token_losses(network, _measured(test))
-        training, validation = self.dataset.training, self.dataset.validation
-        ngram = ngram_loss(
-            training.tokens,
-            _measured(test),
-            self.config.vocabulary_size,
-            MAX_NGRAM_ORDER[self.codec.level],
-            choosing=None if validation is None else _measured(validation),
-        )
-        difference = compare_losses(losses, ngram.token_losses, groups)
-        figures = self.figures(test, float(losses.mean()))
-        return figures, ngram.to_dict() | {"difference": asdict(difference)}
+def _figures(corpus: Corpus, loss: float) -> JsonObject:
+    """Return the card's figures of a set on which the network has this loss."""
+    return {
+        "loss": loss,
+        "bits_per_token": loss / math.log(2),
+        "perplexity": math.exp(min(loss, 700.0)),
+        "tokens": int(_measured(corpus).runs()[1].sum()),
+        "unknown_share": corpus.facts.unknown / max(1, corpus.facts.tokens),
+        "sha256": corpus.facts.sha256,
+    }

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
 from elman.errors import OutputError
 
-IN_MEMORY_CHARACTERS = 32 << 20
-"""The arrays of a longer text are kept in a file that is mapped into memory."""
+MAX_BYTES_IN_MEMORY = 32 << 20
+"""A longer array is kept in a file that is mapped into memory."""
 
 
 class GrowingArray:
@@ -21,25 +22,21 @@ class GrowingArray:
 
     Args:
         dtype: The type of the numbers.
-        workspace: The folder for the file of a long text; None uses the system's temporary folder.
-        characters: The length of the text.
+        workspace: The folder for the file of a long array; None uses the system's temporary folder.
 
     Raises:
         OutputError: The workspace cannot be written to.
     """
 
-    def __init__(self, dtype: np.dtype[Any], workspace: Path | None, characters: int) -> None:
-        self.dtype = dtype
+    def __init__(self, dtype: type[np.generic], workspace: Path | None) -> None:
+        self.dtype = np.dtype(dtype)
         self.length = 0
-        self._arrays: list[np.ndarray] = []
         self._workspace = workspace
-        self._file: IO[bytes] | None = None
-        if characters > IN_MEMORY_CHARACTERS:
-            with self._writing():
-                if workspace is not None:
-                    workspace.mkdir(parents=True, exist_ok=True)
-                # The file has no name, so the system deletes it however the process ends.
-                self._file = tempfile.TemporaryFile(dir=workspace)  # noqa: SIM115
+        self._file: IO[bytes] = io.BytesIO()
+
+    @property
+    def _is_long(self) -> bool:
+        return self.length * self.dtype.itemsize > MAX_BYTES_IN_MEMORY
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -54,18 +51,20 @@ class GrowingArray:
     def append(self, array: np.ndarray) -> None:
         """Add the numbers of ``array [N]`` at the end; raises OutputError."""
         self.length += len(array)
-        if self._file is None:
-            self._arrays.append(array.astype(self.dtype))
-            return
         with self._writing():
+            if self._is_long and isinstance(self._file, io.BytesIO):
+                if self._workspace is not None:
+                    self._workspace.mkdir(parents=True, exist_ok=True)
+                # The file has no name, so the system deletes it however the process ends.
+                file = tempfile.TemporaryFile(dir=self._workspace)  # noqa: SIM115
+                file.write(self._file.getbuffer())
+                self._file = file
             self._file.write(array.astype(self.dtype).data)
 
     def finish(self) -> np.ndarray:
         """Return everything that was appended as one array, which is read-only."""
-        if self._file is None or not self.length:
-            joined = np.concatenate([np.zeros(0, self.dtype), *self._arrays])
-            joined.flags.writeable = False
-            return joined
         with self._writing(), self._file as file:
+            if isinstance(file, io.BytesIO):
+                return np.frombuffer(file.getvalue(), self.dtype)
             file.flush()
             return np.memmap(file, self.dtype, "r", shape=(self.length,))
