@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from elman.errors import DataError, OptionError, printable, warn
+from elman.labels.codec import Label
 from elman.labels.conll import read_tags
 from elman.labels.uea import read_ts
 from elman.tables.columns import is_missing, row_name
@@ -35,6 +36,9 @@ TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json", ".ts")
 """Extensions of files that are not plain text."""
 
 Examples: TypeAlias = tuple[list[Any], list[Any] | None]
+"""Sequences and their targets; the targets are None if there are none."""
+Rows: TypeAlias = list[str] | np.ndarray
+"""The text of each row of a table, or its numbers ``[R, C]``."""
 
 
 def is_table(name: str) -> bool:
@@ -94,9 +98,8 @@ def read_sequences(
     (['good tea', 'bad'], ['+', '-'])
     """
     if isinstance(source, str | os.PathLike):
-        path = os.fspath(source)
-        only_labels = text is id_column is columns is None
-        examples = _read_file(path, task, text, label, id_column, encoding, plain=only_labels)
+        named = {"text": text, "label": label, "id_column": id_column}
+        examples = _read_file(os.fspath(source), task, named, encoding, has_columns=bool(columns))
         if examples is not None:
             return examples
     table = source
@@ -109,38 +112,33 @@ def read_sequences(
         columns = [name.strip() for name in columns.split(",")]
     targets = None
     if labelled and label is not None:
-        inputs = {text, id_column, time_column, *(columns or ())}
-        targets = _labels(table, label, task, inputs, has_id=id_column is not None)
-    other_columns = {name for name in (label, id_column, time_column) if name is not None}
-    text = _text_column(table, text, columns, other_columns, has_id=id_column is not None)
-    if text is not None:
-        values = table.column(text).tolist()
-        rows: Any = ["" if is_missing(value) else str(value) for value in values]
-    else:
-        rows = _number_rows(table, columns, other_columns)
+        if label in (text, id_column, time_column, *(columns or ())):
+            got = f"{printable(label, 40)}, which is read as input too"
+            raise OptionError("label", got=got, expected="a column of its own")
+        targets = _labels(table, label, task, has_id=id_column is not None)
+    others = {label, id_column, time_column}
+    rows = _rows(table, text, columns, others, has_id=id_column is not None)
     if id_column is None:
         if task == "tag" or time_column is not None:
             expected = "the column that tells which rows are one sequence"
             raise OptionError("id_column", got="nothing", expected=expected)
         return [*rows], targets
-    groups = _rows_of_ids(table, id_column, time_column)
-    return _grouped(rows, targets, groups, task, is_text=text is not None)
+    return _grouped(rows, targets, _rows_of_ids(table, id_column, time_column), task)
 
 
 def _read_file(
     path: str,
     task: str,
-    text: str | None,
-    label: str | None,
-    id_column: str | None,
+    named: Mapping[str, str | None],
     encoding: str | None,
     *,
-    plain: bool,
+    has_columns: bool,
 ) -> Examples | None:
     """Return the examples of a file that is not a table; None for a table.
 
-    `plain` is whether the user named no columns of the input, so that it may be a file of labelled lines.
+    `named` are the columns that the user named, and `has_columns` whether there are columns of numbers too.
     """
+    label = named["label"]
     if path.lower().endswith((".ts", ".ts.gz")):
         return read_ts(path, encoding)
     if is_table(path):
@@ -151,52 +149,45 @@ def _read_file(
     if pair is not None:
         return read_paired_lines(*pair, encoding)
     # with an id column it is a table, whose rows are the steps
-    if task == "tag" and id_column is None:
-        return read_tags(path, text=text, label=label, encoding=encoding)
-    if plain and label is None and path != STDIN:
+    if task == "tag" and named["id_column"] is None:
+        return read_tags(path, text=named["text"], label=label, encoding=encoding)
+    if not has_columns and path != STDIN and not any(named.values()):
         return read_labelled_lines(path, encoding)
     return None
 
 
-def _text_column(
+def _rows(
     table: Table,
     text: str | None,
     columns: Sequence[str] | None,
-    other_columns: set[str],
+    others: set[str | None],
     *,
     has_id: bool,
-) -> str | None:
-    """Return the column of texts; None if the sequences are numbers.
+) -> Rows:
+    """Return the text of each row, or its numbers ``[R, C]``, without the columns in `others`.
 
     If rows are steps of a sequence (`has_id`), texts beside numbers only describe the rows.
     """
     if text is not None and columns is not None:
         raise OptionError("text and columns", got="both", expected="one of them")
-    if text is not None or columns is not None:
-        return text
-    names = [name for name in table.columns if name not in other_columns]
-    texts = [name for name in names if table.columns[name].dtype.kind == "O"]
-    if not texts or (has_id and len(texts) < len(names)):
-        return None
-    if len(texts) > 1:
-        got = "several: " + ", ".join(printable(name, 40) for name in texts[:8])
-        raise OptionError("the column of texts", got=got, remedy="say which: --text")
-    return texts[0]
-
-
-def _number_rows(
-    table: Table, columns: Sequence[str] | None, other_columns: set[str]
-) -> np.ndarray:
-    """Return the numbers of each row, ``[R, C]``."""
     if columns is None:
-        columns = [name for name in table.columns if name not in other_columns]
+        columns = [name for name in table.columns if name not in others]
+        texts = [name for name in columns if table.columns[name].dtype.kind == "O"]
+        if text is None and texts and not (has_id and len(texts) < len(columns)):
+            if len(texts) > 1:
+                got = "several: " + ", ".join(printable(name, 40) for name in texts[:8])
+                raise OptionError("the column of texts", got=got, remedy="say which: --text")
+            text = texts[0]
+    if text is not None:
+        values = table.column(text).tolist()
+        return ["" if is_missing(value) else str(value) for value in values]
     if not columns:
         raise DataError(f"{table.name} has no column of texts or numbers")
     return np.stack([table.numbers(name) for name in columns], axis=1)
 
 
 def _grouped(
-    rows: Any, targets: list[Any] | None, groups: dict[Any, list[int]], task: str, *, is_text: bool
+    rows: Rows, targets: list[Any] | None, groups: Mapping[Label, list[int]], task: str
 ) -> Examples:
     """Return the sequence and the target of each id from the values of its rows."""
     if targets is not None:
@@ -206,13 +197,13 @@ def _grouped(
             else _one_label(targets, id_, members)
             for id_, members in groups.items()
         ]
-    if not is_text:
+    if isinstance(rows, np.ndarray):
         return [rows[members] for members in groups.values()], targets
     pieces = [[rows[row] for row in members] for members in groups.values()]
     return [tokens if task == "tag" else " ".join(tokens) for tokens in pieces], targets
 
 
-def _check_present(values: Sequence[Any], name: str, expected: str) -> None:
+def _check_present(values: Sequence[Label | None], name: str, expected: str) -> None:
     """Raise DataError for the first missing value of the column called `name`."""
     row = next((row for row, value in enumerate(values) if is_missing(value)), None)
     if row is not None:
@@ -220,13 +211,8 @@ def _check_present(values: Sequence[Any], name: str, expected: str) -> None:
         raise DataError(name, got=f"nothing in {row_name(row)}", expected=expected, remedy=remedy)
 
 
-def _labels(
-    table: Table, name: str, task: str, inputs: set[str | None], *, has_id: bool
-) -> list[Any]:
+def _labels(table: Table, name: str, task: str, *, has_id: bool) -> list[Label | None]:
     """Return the labels of all rows; with ids they may be None, because one row of a sequence is enough."""
-    if name in inputs:
-        got = f"{printable(name, 40)}, which is read as input too"
-        raise OptionError("label", got=got, expected="a column of its own")
     values = (table.numbers(name) if task == "regress" else table.column(name)).tolist()
     stripped = [value.strip() if isinstance(value, str) else value for value in values]
     labels = [None if is_missing(value) else value for value in stripped]
@@ -235,36 +221,35 @@ def _labels(
     return labels
 
 
-def _rows_of_ids(table: Table, id_column: str, time_column: str | None) -> dict[Any, list[int]]:
+def _rows_of_ids(table: Table, id_column: str, time_column: str | None) -> dict[Label, list[int]]:
     """Return the rows of each id in order; raises DataError if the order is not clear."""
-    groups: dict[Any, list[int]] = {}
+    groups: dict[Label, list[int]] = {}
     ids = table.column(id_column).tolist()
     _check_present(ids, f"column '{id_column}' of {table.name}", "an id")
-    previous: Any = None
     for row, id_ in enumerate(ids):
-        if time_column is None and id_ != previous and id_ in groups:
+        if time_column is None and id_ in groups and id_ != ids[row - 1]:
             raise DataError(
                 f"id {id_!r} occurs again in {row_name(row)}, after other ids",
                 remedy="name the column of their order, or give each sequence an id of its own",
             )
         groups.setdefault(id_, []).append(row)
-        previous = id_
-    if time_column is not None:
-        times = table.column(time_column)
-        stamps = (parse_times(times)[0] if times.dtype.kind == "O" else times).tolist()
-        _check_present(stamps, f"column '{time_column}'", "a time")
-        for id_, rows in groups.items():
-            rows.sort(key=stamps.__getitem__)
-            for before, row in itertools.pairwise(rows):
-                if stamps[before] == stamps[row]:
-                    got = f"{row_name(before)} and {row_name(row)}"
-                    raise DataError(f"id {id_!r} has one time twice", got=got)
+    if time_column is None:
+        return groups
+    times = table.column(time_column)
+    stamps = (parse_times(times)[0] if times.dtype.kind == "O" else times).tolist()
+    _check_present(stamps, f"column '{time_column}'", "a time")
+    for id_, rows in groups.items():
+        rows.sort(key=stamps.__getitem__)
+        for before, row in itertools.pairwise(rows):
+            if stamps[before] == stamps[row]:
+                got = f"{row_name(before)} and {row_name(row)}"
+                raise DataError(f"id {id_!r} has one time twice", got=got)
     return groups
 
 
-def _one_label(labels: Sequence[Any], id_: Any, rows: Iterable[int]) -> Any:
+def _one_label(labels: Sequence[Label | None], id_: Label, rows: Iterable[int]) -> Label:
     """Return the label of an id; raises DataError if it has none, or several different ones."""
-    known = {labels[row]: row for row in rows if labels[row] is not None}
+    known = {label: row for row in rows if (label := labels[row]) is not None}
     if len(known) != 1:
         got = " and ".join(f"{label!r} in {row_name(row)}" for label, row in [*known.items()][:2])
         raise DataError(f"the label of id {id_!r}", got=got or "none", expected="one")

@@ -15,19 +15,17 @@ or ``@targetLabel`` is true. Lengths may differ; the value ``?`` is missing.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from elman.errors import DataError, warn
-from elman.labels.codec import UNKNOWN_LABEL, Labels
+from elman.labels.codec import UNKNOWN_LABEL, Label, Labels
 from elman.tables.columns import MISSING, column_of
 from elman.text.input_files import read_text
 
-LabelledArrays: TypeAlias = tuple[list[np.ndarray], list[Any] | None]
-
-_LABEL_TAGS = ("classlabel", "targetlabel")
+LabelledArrays: TypeAlias = tuple[list[np.ndarray], list[Label | None] | None]
 
 
 def read_ts(path: str | os.PathLike[str], encoding: str | None = None) -> LabelledArrays:
@@ -49,58 +47,41 @@ def parse_ts(text: str, name: str) -> LabelledArrays:
     ([[1.0, 3.0], [2.0, nan]], ['b'])
     """
     tags: dict[str, list[str]] = {}
-    sequences: list[np.ndarray] = []
-    labels: dict[int, str] = {}
-    in_data = labelled = False
+    data: dict[str, list[str]] = {}
     for number, line in enumerate(map(str.strip, text.split("\n")), 1):
-        where = f"{name}, line {number}"
         if not line or line.startswith("#"):
             continue
-        if not in_data:
-            tag, *values = line.split()
-            if not tag.startswith("@"):
-                raise DataError(
-                    where, got=line, expected="a line that begins with @ or #, or @data"
-                )
-            tags[tag[1:].lower()] = values
-            if in_data := tag.lower() == "@data":
-                labelled = _has_labels(tags, name)
+        if "data" in tags:
+            data[f"{name}, line {number}"] = line.split(":")
             continue
-        parts = line.split(":")
-        if labelled:
-            labels[number] = parts.pop().strip()
-        sequences.append(_sequence(parts, where))
-        channels, expected = len(parts), _channels(tags, sequences)
-        if channels != expected:
-            remedy = "the last part of a line is its label" if labelled else ""
-            raise DataError(
-                where, got=f"{channels} channels", expected=f"{expected}", remedy=remedy
-            )
-    if not sequences:
+        tag, *values = line.split()
+        if not tag.startswith("@"):
+            expected = "a line that begins with @ or #, or @data"
+            raise DataError(f"{name}, line {number}", got=line, expected=expected)
+        tags[tag[1:].lower()] = values
+    is_set = {tag for tag, values in tags.items() if values and values[0].lower() == "true"}
+    if "timestamps" in is_set:
+        expected, remedy = "@timeStamps false", "leave the stamps out"
+        raise DataError(f"{name} has time stamps", expected=expected, remedy=remedy)
+    if not data:
         raise DataError(f"{name} has no line of data", expected="some after a line @data")
-    return sequences, _plain(labels, tags, name) if labelled else None
-
-
-def _has_labels(tags: dict[str, list[str]], name: str) -> bool:
-    """Return whether lines of data end in a label; raises DataError for time stamps, which are not read."""
-    if _is_true(tags, "timestamps"):
-        raise DataError(
-            f"{name} has time stamps", expected="@timeStamps false", remedy="leave the stamps out"
-        )
-    return any(_is_true(tags, tag) for tag in _LABEL_TAGS)
-
-
-def _is_true(tags: dict[str, list[str]], tag: str) -> bool:
-    return [value.lower() for value in tags.get(tag, [])[:1]] == ["true"]
-
-
-def _channels(tags: dict[str, list[str]], sequences: Sequence[np.ndarray]) -> int:
+    labels: dict[str, str] = {}
+    if is_labelled := not is_set.isdisjoint(("classlabel", "targetlabel")):
+        labels = {where: fields.pop().strip() for where, fields in data.items()}
+    sequences = [_sequence(fields, where) for where, fields in data.items()]
     declared = (tags.get("dimensions") or tags.get("dimension") or [""])[0]
-    return int(declared) if declared.isascii() and declared.isdigit() else sequences[0].shape[1]
+    is_number = declared.isascii() and declared.isdigit()
+    channels = int(declared) if is_number else sequences[0].shape[1]
+    for where, sequence in zip(data, sequences, strict=True):
+        if sequence.shape[1] != channels:
+            got, expected = f"{sequence.shape[1]} channels", f"{channels}"
+            remedy = "the last part of a line is its label" if is_labelled else ""
+            raise DataError(where, got=got, expected=expected, remedy=remedy)
+    return sequences, _plain(labels, tags.get("classlabel", [])[1:]) if is_labelled else None
 
 
 def _sequence(parts: Sequence[str], where: str) -> np.ndarray:
-    channels = [_numbers(part, where) for part in parts]
+    channels = [_numbers(part.split(","), where) for part in parts]
     lengths = {len(channel) for channel in channels}
     if len(lengths) != 1:
         got = ", ".join(map(str, map(len, channels[:8]))) or "no channel"
@@ -108,32 +89,29 @@ def _sequence(parts: Sequence[str], where: str) -> np.ndarray:
     return np.stack(channels, axis=1)
 
 
-def _numbers(part: str, where: str) -> np.ndarray:
-    values = part.split(",")
-    try:
-        return np.array(values, np.float64)
-    except ValueError:
-        stripped = [value.strip().lower() for value in values]
-    numbers = np.full(len(stripped), np.nan)
-    for step, value in enumerate(stripped):
-        if value == "" or value not in MISSING:
+def _numbers(values: Sequence[str], where: str) -> np.ndarray:
+    numbers = np.full(len(values), np.nan)
+    for step, value in enumerate(values):
+        plain = value.strip().lower()
+        # an empty value between two commas is a mistake, not a missing one
+        if plain == "" or plain not in MISSING:
             try:
-                numbers[step] = float(value)
+                numbers[step] = float(plain)
             except ValueError:
-                got = f"{values[step]!r} in step {step}"
+                got = f"{value!r} in step {step}"
                 raise DataError(where, got=got, expected="a number, or ? where missing") from None
     return numbers
 
 
-def _plain(labels: dict[int, str], tags: dict[str, list[str]], name: str) -> list[Any]:
-    """Return the labels of all lines in the types that a table would give them, None where missing."""
-    present = {line: label for line, label in labels.items() if label not in ("", "?")}
-    declared = tags.get("classlabel", [])[1:]
+def _plain(labels: Mapping[str, str], declared: Sequence[str]) -> list[Label | None]:
+    """Return the label of every line in the type that a table would give it, None where missing."""
+    present = {where: label for where, label in labels.items() if label not in ("", "?")}
     if declared and present:
         numbers = Labels.of(column_of(declared)[0].tolist()).encode(present.values())
-        for line, number in zip(present, numbers, strict=True):
+        for where, number in zip(present, numbers, strict=True):
             if number == UNKNOWN_LABEL:
-                got, expected = f"label {present[line]!r}", "one of @classLabel"
-                raise DataError(f"{name}, line {line}", got=got, expected=expected)
+                raise DataError(
+                    where, got=f"label {present[where]!r}", expected="one of @classLabel"
+                )
     values = dict(zip(present, column_of(present.values())[0].tolist(), strict=True))
-    return [values.get(line) for line in labels]
+    return [values.get(where) for where in labels]
