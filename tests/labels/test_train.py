@@ -168,13 +168,13 @@ def rows_of(count: int) -> Sequences:
 def test_the_split_is_stratified_by_class() -> None:
     targets = ["a"] * 100 + ["b"] * 10 + ["c"] * 2 + ["d"]
     data = LabelledSequences(rows_of(len(targets)), targets)
-    training, held = data.split("classify", 0.1, seed=0)
+    training, held = data.split(0.1, seed=0)
     assert sorted(training + held) == [*range(len(targets))]
     assert Counter(targets[row] for row in held) == {"a": 10, "b": 1, "c": 1}
-    assert data.split("classify", 0.1, seed=0) == (training, held)
-    assert data.split("classify", 0.1, seed=1) != (training, held)
+    assert data.split(0.1, seed=0) == (training, held)
+    assert data.split(0.1, seed=1) != (training, held)
     regress = LabelledSequences(data.sequences, [float(row) for row in range(len(targets))])
-    assert len(regress.split("regress", 0.2, seed=0)[1]) == round(0.2 * len(targets))
+    assert len(regress.of_task("regress").split(0.2, seed=0)[1]) == round(0.2 * len(targets))
 
 
 def test_enough_data_gives_a_validation_and_a_test_set() -> None:

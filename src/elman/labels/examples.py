@@ -13,6 +13,7 @@ from elman.errors import DataError
 from elman.files.model import Model
 from elman.labels.batches import EncodedSequences
 from elman.labels.codec import Labels, SequenceCodec
+from elman.labels.config import SequenceConfig
 from elman.labels.confusion import TrueTags
 from elman.labels.dataset import Sequences
 from elman.labels.kinds import KINDS, LABEL, TargetKind
@@ -158,7 +159,7 @@ class RunInputs:
     """The test set, in place of half of the held-out sequences."""
     labels: Labels | None = None
     """The labels to expect, if they are known."""
-    before: Model | None = None
+    before: Model[SequenceConfig, SequenceCodec] | None = None
     """A trained model to train further; it keeps its sizes and its codec."""
 
 
