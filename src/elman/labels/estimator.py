@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from numbers import Real
 from os import PathLike
-from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar
+from typing import ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
@@ -16,7 +16,7 @@ from elman.errors import DataError
 from elman.labels.codec import Label, Labels
 from elman.labels.dataset import Sequences, SequenceSource
 from elman.labels.display import LabelsDisplay
-from elman.labels.examples import LabelledSequences, RunInputs
+from elman.labels.examples import LabelledSequences, RunInputs, Targets, TargetSource
 from elman.labels.metrics import Classification, Regression
 from elman.labels.options import (
     ClassifierOptions,
@@ -36,9 +36,6 @@ from elman.training.recurrent_options import CellName
 
 PredictorT = TypeVar("PredictorT", bound=LabelPredictor)
 OptionsT = TypeVar("OptionsT", bound=LabelledOptions)
-
-Targets: TypeAlias = Sequence[Label] | Sequence[Sequence[Label]] | np.ndarray
-"""One label, number or list of tags for each sequence."""
 
 
 class _SequenceEstimator(Estimator[PredictorT, OptionsT]):
@@ -69,17 +66,23 @@ class _SequenceEstimator(Estimator[PredictorT, OptionsT]):
             X = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite=finite)
         return Sequences.of(X)
 
+    def _targets(self, y: TargetSource) -> Targets:
+        return [*y]
+
+    def _examples(
+        self, X: SequenceSource, y: TargetSource, *, reset: bool = False
+    ) -> LabelledSequences:
+        return LabelledSequences(self._sequences(X, reset=reset), self._targets(y))
+
     def _train_labelled(
-        self, data: tuple[Sequences, list[Any]], inputs: RunInputs, run: Run, verbose: bool = False
+        self, data: LabelledSequences, inputs: RunInputs, run: Run, verbose: bool = False
     ) -> Self:
         """Train on sequences and their targets, and keep the model."""
         options = self._checked_options()
         with needs_torch():
             from elman.labels.train import train_labelled
-        examples = LabelledSequences(*data)
-        self._train(
-            partial(train_labelled, self.task, examples, options, inputs=inputs), run, verbose
-        )
+        start = partial(train_labelled, self.task, data, options, inputs=inputs)
+        self._train(start, run, verbose)
         if self.model_.codec.labels is not None:
             self.classes_ = self.model_.codec.labels.array
         self.n_iter_ = max(1, round(self.card_["training"]["epochs"]))
@@ -88,10 +91,10 @@ class _SequenceEstimator(Estimator[PredictorT, OptionsT]):
     def fit(
         self,
         X: SequenceSource,
-        y: Targets,
+        y: TargetSource,
         *,
-        valid: tuple[SequenceSource, Targets] | None = None,
-        test: tuple[SequenceSource, Targets] | None = None,
+        valid: tuple[SequenceSource, TargetSource] | None = None,
+        test: tuple[SequenceSource, TargetSource] | None = None,
         output: str | PathLike[str] | None = None,
         resume: bool = False,
         watch: Watch | None = None,
@@ -123,30 +126,29 @@ class _SequenceEstimator(Estimator[PredictorT, OptionsT]):
             DivergedError: Training met numbers that are not finite and could not recover.
         """
         run = Run.of(output, resume, watch)
-        data = self._sequences(X, reset=True), self._targets(y)
+        data = self._examples(X, y, reset=True)
         held_out, measured = (
-            None
-            if pair is None
-            else LabelledSequences(self._sequences(pair[0]), self._targets(pair[1]))
-            for pair in (valid, test)
+            None if pair is None else self._examples(*pair) for pair in (valid, test)
         )
         return self._train_labelled(data, RunInputs(held_out, measured), run, verbose)
 
     def partial_fit(
-        self, X: SequenceSource, y: Targets, classes: Sequence[Label] | None = None
+        self, X: SequenceSource, y: TargetSource, classes: Sequence[Label] | None = None
     ) -> Self:
         """Go on training with new sequences; vocabulary or scaling, labels and sizes stay as they are.
 
         The first call trains a new model, with `classes` as the list of all labels. Raises as `fit`.
         """
-        fitted = hasattr(self, "predictor_")
-        labels = Labels.of(classes) if classes is not None else None
-        data = self._sequences(X, reset=not fitted), self._targets(y)
-        inputs = RunInputs(labels=labels, before=self.model_ if fitted else None)
-        return self._train_labelled(data, inputs, Run())
+        before = self.model_ if hasattr(self, "predictor_") else None
+        labels = None if classes is None else Labels.of(classes)
+        data = self._examples(X, y, reset=before is None)
+        return self._train_labelled(data, RunInputs(labels=labels, before=before), Run())
 
-    def _targets(self, y: Targets) -> list[Any]:
-        return [*y]
+
+def _check_given(y: TargetSource | None) -> None:
+    if y is None:
+        # scikit-learn's wording, which its checks of estimators expect
+        raise DataError("requires y to be passed, but the target y is None")
 
 
 def _is_table(X: SequenceSource) -> bool:
@@ -240,10 +242,8 @@ class SequenceClassifier(
 
     classes_: np.ndarray
 
-    def _targets(self, y: Targets) -> list[Any]:
-        if y is None:
-            # scikit-learn's wording, which its checks of estimators expect
-            raise DataError("requires y to be passed, but the target y is None")
+    def _targets(self, y: TargetSource) -> Targets:
+        _check_given(y)
         # among texts, numpy would turn a missing label into the text "nan"
         text = isinstance(y, list | tuple) and any(isinstance(label, str) for label in y)
         return [*column_or_1d(np.array(y, object if text else None), warn=True)]
@@ -256,7 +256,7 @@ class SequenceClassifier(
         """Return the calibrated probability of each class ``[N, K]``, in the order of `classes_`."""
         return self._fitted().predict_proba(self._sequences(X))
 
-    def evaluate(self, X: SequenceSource, y: Targets) -> Classification:
+    def evaluate(self, X: SequenceSource, y: TargetSource) -> Classification:
         """Return the report on the predictions for `X`: metrics, confusion table and calibration."""
         return self._fitted().evaluate(self._sequences(X), self._targets(y))
 
@@ -328,9 +328,8 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator[RegressorPredictor, R
 
     # end of parameters
 
-    def _targets(self, y: Targets) -> list[Any]:
-        if y is None:
-            raise DataError("requires y to be passed, but the target y is None")
+    def _targets(self, y: TargetSource) -> Targets:
+        _check_given(y)
         try:
             return [*column_or_1d(np.asarray(y), dtype=np.float64, warn=True)]
         except (TypeError, ValueError) as error:
@@ -340,7 +339,7 @@ class SequenceRegressor(RegressorMixin, _SequenceEstimator[RegressorPredictor, R
         """Return the number of each sequence, ``[N]``."""
         return self._fitted().predict(self._sequences(X))
 
-    def evaluate(self, X: SequenceSource, y: Targets) -> Regression:
+    def evaluate(self, X: SequenceSource, y: TargetSource) -> Regression:
         """Return the report on the predictions for `X`: MAE, RMSE and R²."""
         return self._fitted().evaluate(self._sequences(X), self._targets(y))
 
@@ -421,10 +420,10 @@ class SequenceTagger(_SequenceEstimator[TaggerPredictor, TaggerOptions]):
         """Return the probability of each tag ``[T_i, K]`` at every step of each sequence."""
         return self._fitted().predict_proba(self._sequences(X))
 
-    def evaluate(self, X: SequenceSource, y: Targets) -> Classification:
+    def evaluate(self, X: SequenceSource, y: TargetSource) -> Classification:
         """Return the report on the predictions for `X`, with whole entities if the tags mark any."""
         return self._fitted().evaluate(self._sequences(X), self._targets(y))
 
-    def score(self, X: SequenceSource, y: Targets) -> float:
+    def score(self, X: SequenceSource, y: TargetSource) -> float:
         """Return the share of time steps with the right tag."""
         return self.evaluate(X, y).accuracy

@@ -12,7 +12,7 @@ import numpy as np
 from elman.errors import DataError
 from elman.files.model import Model
 from elman.labels.batches import EncodedSequences
-from elman.labels.codec import Labels, SequenceCodec
+from elman.labels.codec import Label, Labels, SequenceCodec
 from elman.labels.config import SequenceConfig
 from elman.labels.confusion import TrueTags
 from elman.labels.dataset import Sequences
@@ -21,6 +21,8 @@ from elman.training.journal import JsonObject
 
 Targets: TypeAlias = Sequence[Any]
 """A label, a number, or a list of tags for each sequence."""
+TargetSource: TypeAlias = Sequence[Label] | Sequence[Sequence[Label]] | np.ndarray
+"""Targets as users pass them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,17 +41,19 @@ class LabelledSequences:
     def of_task(self, task: str) -> LabelledSequences:
         """Return the examples of a task; for tagging, texts are split at white space.
 
-        Raises:
-            DataError: A sequence to tag is empty, or has more or fewer tags than time steps.
+        Raises DataError if the tags of a sequence do not pair with its steps.
         """
         kind = KINDS[task]
         if not kind.per_step:
             return replace(self, kind=kind)
         sequences = self.sequences.stepwise()
         for row, (item, tags) in enumerate(zip(sequences.items, self.targets, strict=True)):
-            check_tags(row, len(item), tags)
-            if not len(item):
-                raise DataError(f"sequence {row}", got="no step", expected="at least one")
+            if isinstance(tags, str) or len(item) != len(tags):
+                got = "one text" if isinstance(tags, str) else f"{len(tags)} tags"
+                expected = "at least one step, and a tag for each"
+                raise DataError(
+                    f"sequence {row}", got=f"{len(item)} steps, {got}", expected=expected
+                )
         return replace(self, sequences=sequences, kind=kind)
 
     def take(self, rows: Iterable[int]) -> LabelledSequences:
@@ -142,19 +146,12 @@ class LabelledSequences:
         return sha.hexdigest()
 
 
-def check_tags(row: int, steps: int, tags: Targets) -> None:
-    """Raise DataError unless a sequence of so many steps has a tag for each of them."""
-    if isinstance(tags, str) or steps != len(tags):
-        got = "one text" if isinstance(tags, str) else f"{len(tags)} tags"
-        raise DataError(f"sequence {row}", got=f"{steps} steps, {got}", expected="a tag for each")
-
-
 @dataclass(frozen=True, eq=False)
 class RunInputs:
     """Optional inputs of a run beside its training sequences."""
 
     valid: LabelledSequences | None = None
-    """Held-out sequences, in place of a share of those to train on."""
+    """Held-out sequences, in place of a share of the training sequences."""
     test: LabelledSequences | None = None
     """The test set, in place of half of the held-out sequences."""
     labels: Labels | None = None

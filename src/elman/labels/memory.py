@@ -6,13 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from elman.engine.layers import log_softmax
 from elman.explain import plausible
 from elman.inspect.memory import MAX_WINDOWS, Cuts, spread_evenly, total_variation
 from elman.labels.batches import EncodedSequences
 from elman.labels.codec import SequenceCodec
 from elman.labels.dataset import Sequences, SequenceSource
-from elman.labels.network import SequenceNetwork
+from elman.labels.network import SequenceNetwork, probabilities
 
 _DRAWN_STEPS = 64
 """Length of a sequence that is drawn where none is given."""
@@ -39,8 +38,8 @@ def memory_cuts(network: SequenceNetwork, source: SequenceSource | None, far: in
             [items[row][start:] for row, start in starts], encoded.words, encoded.letters
         )
         at = [steps[row] - start for row, start in starts] if tags else None
-        logits = network.encoded_logits(variants, at).astype(np.float64)
-        return np.asarray(logits if codec.labels is None else np.exp(log_softmax(logits)))
+        logits = network.encoded_logits(variants, at)
+        return logits.astype(np.float64) if codec.labels is None else probabilities(logits)
 
     uncut = answers_of(range(len(items)), 2 * far)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from elman.cells import find
-from elman.engine.layers import Layer, bounded, member_arrays
+from elman.engine.layers import Layer, bounded, log_softmax, member_arrays
 from elman.engine.pauses import one_thread
 from elman.engine.pooling import pool
 from elman.files.model import Model
@@ -17,6 +17,11 @@ from elman.labels.config import SequenceConfig
 from elman.labels.dataset import Sequences
 
 SEQUENCES_PER_BATCH = 64
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities of labels from their logits ``[..., K]``, float64."""
+    return np.asarray(np.exp(log_softmax(logits.astype(np.float64))))
 
 
 class SequenceNetwork:

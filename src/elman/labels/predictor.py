@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elman.engine.layers import log_softmax
 from elman.files.model import Model
 from elman.inspect.predictor import InitialWeights, Predictor
 from elman.labels.batches import EncodedSequences
@@ -16,7 +15,7 @@ from elman.labels.codec import Label, Labels, SequenceCodec
 from elman.labels.config import SequenceConfig
 from elman.labels.confusion import BaselineFigures
 from elman.labels.dataset import Sequences, SequenceSource
-from elman.labels.examples import check_tags
+from elman.labels.examples import LabelledSequences, TargetSource
 from elman.labels.metrics import (
     Classification,
     Regression,
@@ -24,7 +23,7 @@ from elman.labels.metrics import (
     classification,
     regression,
 )
-from elman.labels.network import SequenceNetwork
+from elman.labels.network import SequenceNetwork, probabilities
 from elman.text.words import UNKNOWN_ID
 
 if TYPE_CHECKING:
@@ -96,7 +95,41 @@ class LabelPredictor(Predictor):
         return self.labels.array
 
 
-class ClassifierPredictor(LabelPredictor):
+class _CategoricalPredictor(LabelPredictor):
+    """A network whose answers are labels, one for each sequence or for each step."""
+
+    def _all_probabilities(self, data: LabelledSequences) -> np.ndarray:
+        """Return the probabilities of all answers in a row ``[N, K]``."""
+        raise NotImplementedError
+
+    def evaluate(
+        self,
+        X: SequenceSource,
+        y: TargetSource,
+        *,
+        beside: Sequence[BaselineFigures] = (),
+        metric: str | None = None,
+    ) -> Classification:
+        """Measure the predictions for `X` against the true labels or tags `y`; tags also by entity.
+
+        Args:
+            X: The sequences.
+            y: Their labels, or a list of tags for each. A label not in training counts as a wrong answer.
+            beside: Metrics of plain models to compare with, from `measure_label_baselines`.
+            metric: Metric of the comparison (default: accuracy, or entity_f1 for tags that mark entities).
+        """
+        data = LabelledSequences(Sequences.of(X), [*y]).of_task(self.model.config.task)
+        return classification(
+            self.labels.encode_distinct(data.flat_targets),
+            self._all_probabilities(data),
+            self.labels.names,
+            beside=beside,
+            metric=metric,
+            tags=data.targets if data.kind.per_step else None,
+        )
+
+
+class ClassifierPredictor(_CategoricalPredictor):
     """A trained classifier of sequences."""
 
     def predict_proba(self, X: SequenceSource) -> np.ndarray:
@@ -104,37 +137,35 @@ class ClassifierPredictor(LabelPredictor):
 
         Raises DataError, ShapeError for sequences unlike those of training.
         """
-        logits = self.network.logits(Sequences.of(X))
-        shares: np.ndarray = np.exp(log_softmax(logits.astype(np.float64)))
-        return shares
+        return probabilities(self.network.logits(Sequences.of(X)))
 
     def predict(self, X: SequenceSource) -> np.ndarray:
         """Return the most probable label of each sequence ``[N]``."""
-        best = self.predict_proba(X).argmax(axis=1)
-        return self.labels.decode(best)
+        return self.labels.decode(self.predict_proba(X).argmax(axis=1))
 
-    def evaluate(
-        self,
-        X: SequenceSource,
-        y: Sequence[Label] | np.ndarray,
-        *,
-        beside: Sequence[BaselineFigures] = (),
-        metric: str | None = None,
-    ) -> Classification:
-        """Measure the predictions for `X` against the true labels `y`.
+    def _all_probabilities(self, data: LabelledSequences) -> np.ndarray:
+        return self.predict_proba(data.sequences)
 
-        Args:
-            X: The sequences.
-            y: Their labels. A label not in training counts as a wrong answer.
-            beside: Metrics of plain models to compare with, from `measure_label_baselines`.
-            metric: Metric of the comparison (default: accuracy).
-        """
-        sequences = Sequences.of(X)
-        sequences.check_paired(y)
-        truth = self.labels.encode_distinct(y)
-        return classification(
-            truth, self.predict_proba(sequences), self.labels.names, beside=beside, metric=metric
-        )
+
+class TaggerPredictor(_CategoricalPredictor):
+    """A trained tagger, which predicts one tag for each time step; texts are split at white space."""
+
+    def predict_proba(self, X: SequenceSource) -> list[np.ndarray]:
+        """Return the probability of each tag ``[T_i, K]`` at each step, in the order of `classes_`."""
+        sequences = Sequences.of(X).stepwise()
+        logits = self.network.step_logits(sequences)
+        # an empty text was encoded as a single <unk>: drop that row
+        steps = zip(logits, sequences.items, strict=True)
+        return [probabilities(rows[: len(item)]) for rows, item in steps]
+
+    def predict(self, X: SequenceSource) -> list[list[Label]]:
+        """Return the most probable tag of each step of each sequence."""
+        return [
+            self.labels.decode(shares.argmax(axis=1)).tolist() for shares in self.predict_proba(X)
+        ]
+
+    def _all_probabilities(self, data: LabelledSequences) -> np.ndarray:
+        return np.concatenate(self.predict_proba(data.sequences))
 
 
 class RegressorPredictor(LabelPredictor):
@@ -155,49 +186,3 @@ class RegressorPredictor(LabelPredictor):
         sequences = Sequences.of(X)
         sequences.check_paired(y)
         return regression(self.predict(sequences), np.asarray(y, np.float64), beside)
-
-
-class TaggerPredictor(LabelPredictor):
-    """A trained tagger, which predicts one tag for each time step; texts are split at white space."""
-
-    def predict(self, X: SequenceSource) -> list[list[Label]]:
-        """Return the most probable tag of each step of each sequence."""
-        return [self.labels.decode(logits.argmax(axis=1)).tolist() for logits in self._logits(X)]
-
-    def predict_proba(self, X: SequenceSource) -> list[np.ndarray]:
-        """Return the probability of each tag ``[T_i, K]`` at each step, in the order of `classes_`."""
-        return [np.exp(log_softmax(logits.astype(np.float64))) for logits in self._logits(X)]
-
-    def _logits(self, X: SequenceSource) -> list[np.ndarray]:
-        sequences = Sequences.of(X).stepwise()
-        logits = self.network.step_logits(sequences)
-        # an empty text was encoded as a single <unk>: drop that row
-        return [rows[: len(item)] for rows, item in zip(logits, sequences.items, strict=True)]
-
-    def evaluate(
-        self,
-        X: SequenceSource,
-        y: Sequence[Sequence[Label]],
-        *,
-        beside: Sequence[BaselineFigures] = (),
-        metric: str | None = None,
-    ) -> Classification:
-        """Measure the predicted tags against the true tags `y`, step by step and by entity.
-
-        `beside` and `metric` are as for `ClassifierPredictor.evaluate`; the default metric is entity_f1 for
-        tags that mark entities.
-        """
-        sequences = Sequences.of(X)
-        sequences.check_paired(y)
-        probabilities = self.predict_proba(sequences)
-        for row, (rows, tags) in enumerate(zip(probabilities, y, strict=True)):
-            check_tags(row, len(rows), tags)
-        truth = self.labels.encode_distinct([tag for tags in y for tag in tags])
-        return classification(
-            truth,
-            np.concatenate(probabilities),
-            self.labels.names,
-            beside=beside,
-            metric=metric,
-            tags=y,
-        )

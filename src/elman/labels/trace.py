@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from elman.engine.layers import log_softmax
 from elman.engine.passage import Layers
 from elman.inspect.trace import StepPredictions, Trace, check_trace_size
 from elman.labels.ablation import ablatable_sequence
 from elman.labels.batches import EncodedSequences
 from elman.labels.dataset import Sequences
-from elman.labels.network import SequenceNetwork
+from elman.labels.network import SequenceNetwork, probabilities
 
 _MAX_PREFIXES = 128
 """Steps of a text for which each prefix is classified, which takes time that grows with their square."""
@@ -49,7 +48,7 @@ def record_trace(network: SequenceNetwork, sequence: ArrayLike, k: int) -> Trace
 def _best(logits: np.ndarray, names: Sequence[str], k: int) -> list[StepPredictions]:
     """Return the `k` most probable labels of each row of ``logits [T, K]``."""
     predictions: list[StepPredictions] = []
-    for shares in np.exp(log_softmax(logits.astype(np.float64))):
+    for shares in probabilities(logits):
         order = np.argsort(-shares, kind="stable")[:k].tolist()
         predictions.append(tuple((names[i], float(shares[i])) for i in order))
     return predictions

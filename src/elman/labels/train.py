@@ -96,6 +96,9 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         valid, test = (
             None if part is None else part.of_task(task) for part in (inputs.valid, inputs.test)
         )
+        if data.kind.per_step and not data.sequences.lengths.all():
+            row = int(data.sequences.lengths.argmin())
+            raise DataError(f"sequence {row}", got="0 steps, 0 tags", expected="at least one")
         if labels is None and before is None and not data.kind.is_number:
             labels = Labels.of(data.flat_targets)
         split = split_examples(
