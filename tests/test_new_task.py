@@ -21,8 +21,16 @@ from elman.files.model import Model
 from elman.inspect.predictor import Predictor
 from elman.inspect.replies import Replies, Reply, SequenceInput
 from elman.serve.app import create_app
-from elman.task_types import Answers, Evaluated, EvaluateRequest, ExplainRequest, PredictRequest
-from elman.tasks import TASKS, Task
+from elman.task_types import (
+    Answers,
+    ExplainOptions,
+    PredictOptions,
+    ReadingOptions,
+    Result,
+    Task,
+)
+from elman.tasks import TASKS
+from elman.training.options import Values
 from elman.training.recurrent_options import RecurrentOptions
 
 
@@ -87,59 +95,52 @@ class LengthReport:
         return f"mean length {self.mean}"
 
 
-class LengthTask:
+class LengthTask(Task):
     name = "length"
     panel = "Length"
     options = RecurrentOptions
-    column_options = ()
-    trains_on_held_out_files = False
-    predict_options = frozenset[str]()
-    evaluate_options = frozenset[str]()
-    explain_options = frozenset[str]()
+    command_options: ClassVar[Any] = {
+        "train": (RecurrentOptions, ReadingOptions),
+        "predict": (PredictOptions,),
+        "evaluate": (ReadingOptions,),
+        "explain": (ExplainOptions,),
+    }
+    classes: ClassVar[dict[str, str]] = {
+        "config": f"{__name__}:LengthConfig",
+        "codec": f"{__name__}:LengthCodec",
+        "predictor": f"{__name__}:LengthPredictor",
+        "replies": f"{__name__}:LengthReplies",
+    }
 
-    def model_types(self) -> Any:
-        return LengthConfig, LengthCodec
+    predictor: LengthPredictor
 
-    def predictor_type(self) -> type[LengthPredictor]:
-        return LengthPredictor
-
-    def replies_type(self) -> type[LengthReplies]:
-        return LengthReplies
-
-    def display(self) -> Any:
-        raise NotImplementedError
-
-    def open(self, model: Model, storage: str) -> LengthPredictor:
-        return LengthPredictor(model, storage)
-
-    def guess(self, files: Sequence[str], options: Mapping[str, Any]) -> str:
+    @classmethod
+    def guess(cls, files: Sequence[str], values: Values) -> str:
         return "the file's name" if files[0].endswith(".len") else ""
 
-    def suggest(self, kinds: Any) -> str:
-        return ""
-
-    def train(self, data: Any, options: RecurrentOptions, **how: Any) -> Any:
+    @classmethod
+    def train(cls, files: Any, values: Any, **how: Any) -> Any:
         raise NotImplementedError
 
-    def read_input(self, predictor: LengthPredictor, file: str, reading: Any) -> str:
+    def read_input(self, file: str, how: Any) -> str:
         return Path(file).read_text("utf-8")
 
-    def predict(self, predictor: LengthPredictor, request: PredictRequest) -> Answers:
-        return Answers({"length": [predictor.predict(request.source or "")]})
+    def predict(self, source: str | None, values: Values, *, as_table: bool) -> Answers:
+        return Answers({"length": [self.predictor.predict(source or "")]})
 
-    def evaluate(self, predictor: LengthPredictor, request: EvaluateRequest) -> Evaluated:
-        texts = [self.read_input(predictor, file, request.reading) for file in request.files]
-        return Evaluated(LengthReport(sum(map(predictor.predict, texts)) / len(texts)))
+    def evaluate(self, files: Sequence[str], values: Values) -> Result:
+        how = ReadingOptions.from_values(values).how
+        texts = [self.read_input(file, how) for file in files]
+        return Result(LengthReport(sum(map(self.predictor.predict, texts)) / len(texts)))
 
-    def explain(self, predictor: LengthPredictor, request: ExplainRequest) -> LengthReport:
-        return LengthReport(predictor.predict(request.source or ""))
+    def explain(self, source: str | None, values: Values) -> Result:
+        return Result(LengthReport(self.predictor.predict(source or "")))
 
 
 @pytest.fixture
 def model_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Return a model of a task that was just added to the registry."""
-    task: Task[LengthPredictor, RecurrentOptions] = LengthTask()
-    monkeypatch.setitem(TASKS, task.name, task)
+    monkeypatch.setitem(TASKS, LengthTask.name, LengthTask)
     config = LengthConfig("length", "gru", "tanh", 1, 1, False)
     model = Model(config, {"factor": np.array([2.0], np.float32)}, LengthCodec(), {})
     model.save(tmp_path / "length.safetensors")

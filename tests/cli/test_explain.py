@@ -188,7 +188,7 @@ def test_texts_tags_and_series_are_explained(folder: Path, run: Any, tmp_path: P
         (["meals", "I", "--target", "zebra"], "--target: got zebra; expected one token of the"),
         (
             ["meals", "I", "--method", "magic"],
-            "--method: got magic; expected replacement | deco",
+            "--method: got magic; expected one of replacement, deco",
         ),
         (["meals"], "TEXT: got nothing; expected what a model for language reads"),
         (["meals", "I", "--replace", "like"], "--replace: got like; expected POSITION=WORD, such"),
@@ -197,9 +197,9 @@ def test_texts_tags_and_series_are_explained(folder: Path, run: Any, tmp_path: P
         (["meals", "I", "--replace", "0=zebra"], "word: got zebra; expected one token of the voc"),
         (
             ["meals", "I", "--of", "words"],
-            "--of: got a model for language; expected only method, un",
+            "--of: got a model for language; expected one for classify or regress or tag",
         ),
-        (["shop", "--of", "a"], "--of: got a model for forecast; expected only method"),
+        (["shop", "--of", "a"], "--of: got a model for forecast; expected one for classify or"),
         (["tags", "a", "--of", "9" * 5000], "--of: got 99999"),
         (["meals", "I", "--replace", "9" * 5000 + "=I"], "--replace: got 99999"),
         (["meals", "I", "--svg", "x.txt"], "Invalid value for '--svg': got x.txt; expected a name"),
@@ -219,7 +219,10 @@ def test_texts_tags_and_series_are_explained(folder: Path, run: Any, tmp_path: P
                 *(["--method", "decomposition"], ["--equations"]),
             )
         ),
-        (["label", "I", "--unknown"], "--unknown: got a model for classify; expected only method"),
+        (
+            ["label", "I", "--unknown"],
+            "--unknown: got a model for classify; expected one for language",
+        ),
         (["label", "I", "--equations"], "--equations: got a model for classify; expected one for"),
         (["label", "I", "--replace", "0=a"], "--replace: got a model for classify; expected one"),
     ],

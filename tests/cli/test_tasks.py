@@ -334,7 +334,7 @@ def test_a_file_that_is_not_a_table_has_a_text_on_each_line(
     for given in (tmp_path / "new.txt", "some words"):
         ran = run("predict", models["numbers"], given)
         assert ran.code == 2
-        assert "expected a table, whose name ends in .csv .tsv" in ran.err
+        assert "expected a table of sequences, whose name ends in .csv .tsv" in ran.err
 
 
 def test_numbers_come_through_standard_input_as_a_table(

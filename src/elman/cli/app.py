@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import io
-import json
 import sys
 import warnings
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -26,8 +22,7 @@ from elman.errors import (
 
 if TYPE_CHECKING:
     from elman.inspect.predictor import Predictor
-    from elman.task_types import Printable
-    from elman.tasks import Task
+    from elman.task_types import Task
 
 
 app = typer.Typer(
@@ -49,78 +44,13 @@ ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help="a trained model
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
-def _parsed(read: Callable[[str], Any], expected: str, metavar: str) -> dict[str, Any]:
-    """Return typer's arguments for an option that `read` parses; an error says what is `expected`."""
-
-    def parser(text: str) -> Any:
-        try:
-            return read(text)
-        except ValueError:
-            raise typer.BadParameter(f"got {text}; expected {expected}") from None
-
-    return {"parser": parser, "metavar": metavar}
-
-
-def _file(*suffixes: str) -> dict[str, Any]:
-    def read(text: str) -> str:
-        if not text.lower().endswith(suffixes):
-            raise ValueError(text)
-        return text
-
-    return _parsed(read, f"a name that ends in {' or '.join(suffixes)}", "FILE")
-
-
-INTEGER = _parsed(int, "a whole number", "INTEGER")
-NUMBER = _parsed(float, "a number", "NUMBER")
-SVG_FILE, PICTURE_FILE = _file(".svg"), _file(".svg", ".png")
-TABLE_FILE = _file(".csv", ".tsv", ".jsonl", ".parquet", ".txt", ".ndjson", ".json", "-")
-PARSERS: dict[Any, dict[str, Any]] = {int: INTEGER, float: NUMBER}
-
-
-def print_json(value: Any) -> None:
-    """Write `value` as one line of JSON to standard output."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:
-        # The text has a lone surrogate, or the terminal's encoding lacks a character: escape all but ASCII.
-        text = json.dumps(value, allow_nan=False)
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
-def show(result: Printable, json_: bool) -> None:
-    """Print a result: as JSON, or as text with its warnings on standard error."""
-    if json_:
-        print_json(result.to_dict())
-        return
-    if notes := getattr(result, "warnings", ()):
-        for warning in notes:
-            complain(warning)
-        # The text of a result repeats its warnings, in the names of Python's arguments.
-        result = replace(result, warnings=())
-    typer.echo(str(result))
-
-
-P = TypeVar("P", bound="Predictor")
-
-
-@overload
-def load(path: str) -> tuple[Predictor, Task[Any, Any]]: ...
-@overload
-def load(path: str, kind: type[P]) -> tuple[P, Task[Any, Any]]: ...
-def load(path: str, kind: type[Any] | None = None) -> tuple[Any, Task[Any, Any]]:
-    """Return the predictor of a model file and its task; raises InputError unless it is of this `kind`."""
+def load(path: str) -> Task:
+    """Return the task of a model file, with the predictor of the model."""
     import elman
-    from elman.tasks import TASKS, task_of
+    from elman.tasks import task_of
 
     predictor = elman.load(path)
-    task = task_of(predictor.model)
-    if kind is not None and not isinstance(predictor, kind):
-        names = [name for name, other in TASKS.items() if other.predictor_type() is kind]
-        expected = f"one for {' or '.join(names)}"
-        raise InputError(f"{path} is a model for {task.name}", expected=expected)
-    return predictor, task
+    return task_of(predictor.model)(predictor)
 
 
 def check_source(predictor: Predictor, source: str | None, name: str) -> None:
@@ -128,46 +58,6 @@ def check_source(predictor: Predictor, source: str | None, name: str) -> None:
     if source is None and not predictor.holds_input:
         expected = f"what a model for {predictor.model.config.task} reads"
         raise OptionError(name, got="nothing", expected=expected)
-
-
-def check_task_options(command: str, task: Task[Any, Any], **options: object) -> None:
-    """Raise OptionError for an option of a command that has a value, but that the task does not have.
-
-    Args:
-        command: "predict", "evaluate" or "explain".
-        task: the task of the model.
-        options: the options that not all tasks have; None, False and () stand for no value.
-    """
-    from elman.tasks import TASKS
-
-    attribute = f"{command}_options"
-    for name, value in options.items():
-        if value not in (None, False, ()) and name not in getattr(task, attribute):
-            others = [other for other in TASKS if name in getattr(TASKS[other], attribute)]
-            flag = "--" + name.replace("_", "-")
-            expected = f"one for {' or '.join(others)}"
-            raise OptionError(flag, got=f"a model for {task.name}", expected=expected)
-
-
-def with_options(function: Callable[..., None], options: Mapping[str, Any]) -> Callable[..., None]:
-    """Return `function` with options in place of its ``**`` parameter.
-
-    Args:
-        function: a command.
-        options: typer's annotations of the options by name.
-    """
-    *own, _ = inspect.signature(function, eval_str=True).parameters.values()
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters = [
-        *own,
-        *(
-            inspect.Parameter(name, keyword, default=None, annotation=options[name])
-            for name in options
-        ),
-    ]
-    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return function
 
 
 def complain(text: str) -> None:

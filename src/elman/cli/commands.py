@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from elman.cli.app import app as app
-from elman.cli.explain import explain
 from elman.cli.info import bench, demo, info
-from elman.cli.predict import evaluate, generate, predict, score
+from elman.cli.predict import evaluate, explain, generate, predict, score
 from elman.cli.serve import serve
-from elman.cli.train import TrainCommand, train
+from elman.cli.task_options import TrainCommand
+from elman.cli.train import train
 from elman.cli.units import units
 
 app.command("train", cls=TrainCommand)(train)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from elman.cli.app import INTEGER, NUMBER, SVG_FILE, Json, load, print_json, show
-from elman.cli.inputs import pop_reading, with_reading, write_pictures
+from elman.cli.app import Json, load
+from elman.cli.printing import print_json, show, write_pictures
+from elman.cli.task_options import INTEGER, NUMBER, file_ending, given, with_options
 from elman.errors import OptionError
+from elman.task_types import ReadingOptions
 
 
-@with_reading
+@with_options(ReadingOptions)
 def info(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="a trained model")] = None,
     memory: Annotated[
@@ -31,26 +33,25 @@ def info(
         ),
     ] = None,
     svg: Annotated[
-        str | None, typer.Option(**SVG_FILE, help="file to draw memory by lag to: .svg")
+        str | None, typer.Option(**file_ending(".svg"), help="file to draw memory by lag to: .svg")
     ] = None,
     json_: Json = False,
-    **reading: Any,
+    **reading: str | None,
 ) -> None:
     """Show a model's card, or without a model this installation."""
     if memory:
         if model is None:
             raise OptionError("--memory", got="no MODEL", expected="a trained model")
-        predictor, task = load(model)
         from elman.inspect.memory import measure_memory
 
-        data = None if text is None else task.read_input(predictor, text, pop_reading(reading))
-        measured = measure_memory(predictor, data)
-        write_pictures(measured, svg=svg)
+        task, how = load(model), ReadingOptions.from_values(reading).how
+        data = None if text is None else task.read_input(text, how)
+        measured = measure_memory(task.predictor, data)
+        write_pictures({"svg": measured.to_svg}, {"svg": svg})
         show(measured, json_)
         return
-    for name, value in {"text": text, "svg": svg, **reading}.items():
-        if value is not None:
-            raise OptionError(f"--{name}", got="no --memory", expected="--memory with it")
+    for name in given({"text": text, "svg": svg, **reading}):
+        raise OptionError(f"--{name}", got="no --memory", expected="--memory with it")
     from elman.training.formatting import describe_installation, describe_model, print_facts
 
     facts = describe_installation() if model is None else describe_model(model)

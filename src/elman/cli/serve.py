@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import fields
+from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from elman.cli.app import PARSERS, Json, complain, load, print_json, with_options
+from elman.cli.app import Json, complain, load
+from elman.cli.printing import print_json
+from elman.cli.task_options import PARSERS, keyword, with_parameters
 from elman.errors import DataError, OptionError, printable
 from elman.serve import check_installed
 from elman.serve.settings import Settings, is_any
@@ -23,9 +26,9 @@ OPTIONS = {setting.name: setting for setting in fields(Settings) if setting.meta
 """The settings that are options of the command."""
 
 
-def _annotations() -> dict[str, Any]:
-    """Return typer's annotations of the options by name."""
-    annotations = {}
+def _parameters() -> list[Parameter]:
+    """Return the options of the command as its parameters."""
+    parameters = []
     for name, kind in get_type_hints(Settings).items():
         if name in OPTIONS:
             setting = OPTIONS[name]
@@ -39,8 +42,8 @@ def _annotations() -> dict[str, Any]:
             option = typer.Option(
                 flag or "--" + name.replace("_", "-"), help=help_text, **PARSERS.get(kind, {})
             )
-            annotations[name] = Annotated[kind | None, option]
-    return annotations
+            parameters.append(keyword(name, kind, option))
+    return parameters
 
 
 def _settings(options: dict[str, Any]) -> Settings:
@@ -99,7 +102,7 @@ def _load_models(paths: Iterable[str]) -> dict[str, Predictor]:
         name = model_name(path)
         if name in models:
             raise OptionError("models", got=f"two called {name}", expected="different names")
-        models[name], _ = load(path)
+        models[name] = load(path).predictor
     return models
 
 
@@ -114,4 +117,4 @@ def _secret(file: Path | None, variable: str) -> bytes | None:
         raise DataError(f"cannot read {file}", got=error.strerror or error) from error
 
 
-serve = with_options(_serve, _annotations())
+serve = with_parameters(_serve, _parameters())

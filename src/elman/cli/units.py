@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elman.cli.app import INTEGER, SVG_FILE, Json, ModelFile, check_source, load, print_json, show
-from elman.cli.inputs import pop_reading, with_reading, write_pictures
+from elman.cli.app import Json, ModelFile, check_source, load
+from elman.cli.printing import print_json, show, write_pictures
+from elman.cli.task_options import INTEGER, file_ending, with_options
 from elman.errors import DataError, OptionError
+from elman.task_types import ReadingOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from elman.inspect.units import Excerpt, Units
+    from elman.inspect.units import Excerpt, Units, UnitScore
 
 
 # Colours (red, green, blue) of the lowest and of the highest value of a unit.
@@ -27,7 +29,7 @@ _MAX_EXCERPT_LINES, _MAX_EXCERPT_COLUMNS = 8, 100
 _MAX_EXCERPTS = 3
 
 
-@with_reading
+@with_options(ReadingOptions)
 def units(
     model: ModelFile,
     file: Annotated[
@@ -54,10 +56,11 @@ def units(
         ),
     ] = None,
     svg: Annotated[
-        str | None, typer.Option(**SVG_FILE, help="file to draw the coloured text to: .svg")
+        str | None,
+        typer.Option(**file_ending(".svg"), help="file to draw the coloured text to: .svg"),
     ] = None,
     json_: Json = False,
-    **reading: Any,
+    **reading: str | None,
 ) -> None:
     """Show which property of the input single units detect: quotes, brackets, position in the line."""
     from elman.engine.shapes import whole_number
@@ -69,9 +72,10 @@ def units(
     if like is not None and not (unit is svg is None):
         raise OptionError("--like", got="--unit or --svg with it", expected="one of them")
     chosen = None if unit is None else Unit.of(unit)
-    predictor, task = load(model)
+    task, how = load(model), ReadingOptions.from_values(reading).how
+    predictor = task.predictor
     check_source(predictor, file, "FILE")
-    data = None if file is None else task.read_input(predictor, file, pop_reading(reading))
+    data = None if file is None else task.read_input(file, how)
     if like is not None:
         show(units_like(predictor, data, like, count), json_)
         return
@@ -80,7 +84,9 @@ def units(
         excerpts = [(f"unit {chosen}", scored.excerpt(chosen))]
     else:
         scored = find_units(predictor, data)
-        best: dict[Any, Any] = {}  # by unit, the first of its properties, which it detects best
+        best: dict[
+            Unit, UnitScore
+        ] = {}  # by unit, the first of its properties, which it detects best
         for score in scored.found[:count]:
             best.setdefault(score.place, score)
         excerpts = [
@@ -91,7 +97,7 @@ def units(
         if not excerpts:
             got = "no unit that tells a property better than its baselines"
             raise DataError("--svg", got=got, remedy="name a unit with --unit")
-        write_pictures(excerpts[0][1], svg=svg)
+        write_pictures({"svg": excerpts[0][1].to_svg}, {"svg": svg})
     if json_:
         rows = [
             {"title": title, "tokens": [*excerpt.tokens], "values": excerpt.values.tolist()}

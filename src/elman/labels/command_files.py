@@ -9,9 +9,10 @@ from typing import Any
 from elman.errors import DataError, OptionError, warn
 from elman.labels.dataset import Sequences
 from elman.labels.examples import LabelledSequences
+from elman.labels.options import Columns
 from elman.labels.read import is_table, read_sequences
 from elman.tables.reader import read_table
-from elman.task_types import Columns, Reading
+from elman.task_types import Reading
 from elman.text.input_files import read_text
 
 

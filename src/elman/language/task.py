@@ -7,31 +7,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 from elman.errors import OptionError, printable, warn
-from elman.language.options import LanguageOptions
+from elman.language.options import LanguageExplainOptions, LanguageOptions
 from elman.task_types import (
     Answers,
-    Evaluated,
-    EvaluateRequest,
-    ExplainRequest,
-    PredictRequest,
-    Printable,
+    HeldOutFiles,
+    PredictOptions,
     Ranking,
     Reading,
-    TrainingFiles,
+    ReadingOptions,
+    Result,
+    Task,
 )
+from elman.training.options import Options, Values
 
 if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
-    from elman.files.model import Model
-    from elman.files.model_types import ModelTypes
     from elman.language.predictor import LanguagePredictor
-    from elman.language.replies import LanguageReplies
-    from elman.tables.column_kinds import ColumnKinds
-    from elman.training.journal import Run
-    from elman.training.task_display import TaskDisplay
+    from elman.training.journal import JsonObject, Run
     from elman.training.trainer import Outcome
 
 
@@ -39,111 +34,86 @@ _BAR_WIDTH = 40
 _MAX_POSITION_DIGITS = 8
 
 
-class LanguageTask:
+class LanguageTask(Task):
     """A language model: text in, the probabilities of the next token out."""
 
     name = "language"
     panel = "Text (language)"
     options = LanguageOptions
-    column_options = ()
-    trains_on_held_out_files = True
-    predict_options = frozenset[str]()
-    evaluate_options = frozenset[str]()
-    explain_options = frozenset({"equations", "replace"})
+    command_options: ClassVar[Mapping[str, tuple[type[Options], ...]]] = {
+        "train": (LanguageOptions, HeldOutFiles),
+        "predict": (PredictOptions,),
+        "evaluate": (ReadingOptions,),
+        "explain": (LanguageExplainOptions,),
+    }
+    classes: ClassVar[dict[str, str]] = {
+        "config": "elman.language.config:NetworkConfig",
+        "codec": "elman.text.vocabulary:TextCodec",
+        "predictor": "elman.language.predictor:LanguagePredictor",
+        "replies": "elman.language.replies:LanguageReplies",
+        "display": "elman.language.display:LanguageDisplay",
+    }
 
-    def model_types(self) -> ModelTypes:
-        """Return the classes of the configuration and the codec in a model file."""
-        from elman.language.config import NetworkConfig
-        from elman.text.vocabulary import TextCodec
+    predictor: LanguagePredictor
 
-        return NetworkConfig, TextCodec
-
-    def predictor_type(self) -> type[LanguagePredictor]:
-        """Return `LanguagePredictor`."""
-        from elman.language.predictor import LanguagePredictor
-
-        return LanguagePredictor
-
-    def replies_type(self) -> type[LanguageReplies]:
-        """Return `LanguageReplies`."""
-        from elman.language.replies import LanguageReplies
-
-        return LanguageReplies
-
-    def display(self) -> TaskDisplay:
-        """Return the words of the task about its training runs."""
-        from elman.language.display import LanguageDisplay
-
-        return LanguageDisplay()
-
-    def open(self, model: Model, storage: str) -> LanguagePredictor:
-        """Return a predictor whose weights are stored as `storage`, "float32" or "bf16"."""
-        return self.predictor_type()(model, storage)
-
-    def guess(self, files: Sequence[str], options: Mapping[str, Any]) -> str:
-        """Return "": no option suggests this task, which is the default."""
-        del files, options
-        return ""
-
-    def suggest(self, kinds: ColumnKinds) -> str:
-        """Return "": a table is rarely meant as text."""
-        del kinds
-        return ""
-
-    def train(
-        self,
-        data: TrainingFiles,
-        options: LanguageOptions,
-        run: Run,
-    ) -> Outcome:
+    @classmethod
+    def train(cls, files: Sequence[str], values: Values, run: Run) -> Outcome:
         """Train on text files and folders; raises as `LanguageModel.fit`."""
         from elman.training.estimator import needs_torch
 
         with needs_torch():
             from elman.language.train import train_language
 
+        held_out = HeldOutFiles.from_values(values)
         valid, test = (
-            None if files is None else [*map(Path, files)] for files in (data.valid, data.test)
+            None if names is None else [*map(Path, names)]
+            for names in (held_out.valid, held_out.test)
         )
-        return train_language([*map(Path, data.files)], options, run, valid=valid, test=test)
+        options = LanguageOptions.from_values(values)
+        return train_language([*map(Path, files)], options, run, valid=valid, test=test)
 
-    def read_input(self, predictor: LanguagePredictor, file: str, reading: Reading) -> str:
+    def read_input(self, file: str, how: Reading) -> str:
         """Return the text of a file."""
         from elman.text.labelled_lines import read_lines
 
-        del predictor
-        return "\n".join(read_lines(file, reading["encoding"]))
+        return "\n".join(read_lines(file, how["encoding"]))
 
-    def predict(self, predictor: LanguagePredictor, request: PredictRequest) -> Answers:
+    def predict(self, source: str | None, values: Values, *, as_table: bool) -> Answers:
         """Return the most probable next tokens after each line of the source."""
         from elman.text.arguments import argument_lines
 
-        lines = argument_lines(request.source or "", request.reading["encoding"])
-        return Answers(rankings=_rankings(predictor, lines, request.count))
+        del as_table
+        options = PredictOptions.from_values(values)
+        lines = argument_lines(source or "", options.encoding)
+        return Answers(rankings=_rankings(self.predictor, lines, options.k))
 
-    def evaluate(self, predictor: LanguagePredictor, request: EvaluateRequest) -> Evaluated:
+    def evaluate(self, files: Sequence[str], values: Values) -> Result:
         """Return the loss and perplexity on text files."""
-        files = [Path(file) for file in request.files]
-        return Evaluated(predictor.evaluate(files, encoding=request.reading["encoding"]))
+        encoding = ReadingOptions.from_values(values).encoding
+        return Result(self.predictor.evaluate([*map(Path, files)], encoding=encoding))
 
-    def explain(self, predictor: LanguagePredictor, request: ExplainRequest) -> Printable:
+    def explain(self, source: str | None, values: Values) -> Result:
         """Return the explanation of the next token, its equations, or the effect of a replaced token."""
         from elman.text.arguments import argument_lines
 
-        text = "\n".join(argument_lines(request.source or "", request.reading["encoding"]))
-        if request.replace is not None:
-            return _replacement(predictor, text, request.replace)
-        options = dict(request.options)
-        if request.equations:
-            options["method"] = "decomposition"
-        explanation = predictor.explain(text, request.target, **options)
-        if not request.equations:
-            return explanation
+        options = LanguageExplainOptions.from_values(values)
+        text = "\n".join(argument_lines(source or "", options.encoding))
+        if options.replace is not None:
+            return Result(_replacement(self.predictor, text, options.replace))
+        explanation = self.predictor.explain(
+            text,
+            options.target,
+            method="decomposition" if options.equations else options.method,
+            unknown=options.unknown,
+            quick=options.quick,
+        )
+        shown = Result.of(explanation)
+        if not options.equations:
+            return shown
         from elman.language.equations import equations
 
-        return ExplanationWithEquations(
-            explanation, equations(predictor, text, explanation=explanation)
-        )
+        lines = equations(self.predictor, text, explanation=explanation)
+        return Result(ExplanationWithEquations(explanation, lines), shown.pictures)
 
 
 @dataclass(frozen=True)
@@ -153,17 +123,9 @@ class ExplanationWithEquations:
     explanation: Explanation
     equations: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the explanation and the lines of the equations, for JSON."""
+    def to_dict(self) -> JsonObject:
+        """Return the explanation and the lines of the equations."""
         return self.explanation.to_dict() | {"equations": self.equations.splitlines()}
-
-    def to_svg(self) -> str:
-        """Return the picture of the explanation."""
-        return self.explanation.to_svg()
-
-    def plot(self) -> Any:
-        """Return the explanation as a matplotlib figure."""
-        return self.explanation.plot()
 
     def __str__(self) -> str:
         return self.equations
@@ -184,8 +146,8 @@ class Replacement:
     predictions: tuple[tuple[str, float, float], ...]
     """Triples of a token, its probability now, and its probability before."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all fields, for JSON."""
+    def to_dict(self) -> JsonObject:
+        """Return the fields that a program needs."""
         rows = [
             {"token": token, "probability": now, "before": before}
             for token, now, before in self.predictions

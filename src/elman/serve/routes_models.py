@@ -57,7 +57,7 @@ class ScoreReply(TypedDict):
 
 def _predict_reply_type() -> type[BaseModel]:
     """Return the type of a prediction's reply: the reply type of any task, or a list for several inputs."""
-    single = reduce(or_, [task.replies_type().reply_type for task in TASKS.values()])
+    single = reduce(or_, [task.replies_type.reply_type for task in TASKS.values()])
     fields: dict[str, Any] = {"answers": (GenericAlias(list, (single,)), ...)}
     several = create_model("PredictReplies", **fields)
     return create_model("PredictReply", __base__=RootModel, root=(single | several, ...))

@@ -51,7 +51,7 @@ class ServedModels:
         """By name of the model; only models that read text token by token have streams."""
         created = int(time.time())
         for name, predictor in models.items():
-            replies = task_of(predictor.model).replies_type()(predictor)
+            replies = task_of(predictor.model).replies_type(predictor)
             self._replies[name], self.cards[name] = replies, model_card(name, replies, created)
             if replies.reads_tokens:
                 network = language_predictor(predictor).network

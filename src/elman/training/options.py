@@ -8,12 +8,15 @@ from __future__ import annotations
 import math
 import numbers
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, TypedDict, TypeVar, Unpack, get_args, get_type_hints
+from typing import Any, Self, TypeAlias, TypedDict, TypeVar, Unpack, get_args, get_type_hints
 
 from elman.errors import OptionError
 
 T = TypeVar("T")
+Values: TypeAlias = Mapping[str, str | float | Sequence[str] | None]
+"""Values of options by name, as a command parses them."""
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -62,6 +65,17 @@ def _option(default: T, text: str, group: str, limits: Limits) -> T:
     return field(default=default, metadata={"help": text, "group": group, "limits": limits})
 
 
+def answering(default: T, help: str, **limits: Unpack[Limits]) -> T:  # noqa: A002 - as typer
+    """Declare an option about the answers of a trained model."""
+    return _option(default, help, "Options", limits)
+
+
+def picture(help: str, *endings: str) -> str | None:  # noqa: A002
+    """Declare an option that names the file of a picture, whose name has one of the `endings`."""
+    metadata = {"help": help, "group": "Options", "limits": Limits(), "endings": endings}
+    return field(default=None, metadata=metadata)
+
+
 def reading(default: T, help: str, **limits: Unpack[Limits]) -> T:  # noqa: A002 - as typer
     """Declare an option about reading and splitting data."""
     return _option(default, help, "Data", limits)
@@ -92,14 +106,20 @@ class Options:
 
     @classmethod
     def declared(cls) -> tuple[Field[Any], ...]:
-        """Return the fields of the options of data, network and training, in this order."""
-        order = ("Data", "Network", "Training")
+        """Return the fields of the options of answers, data, network and training, in this order."""
+        order = ("Options", "Data", "Network", "Training")
         return tuple(sorted(fields(cls), key=lambda option: order.index(option.metadata["group"])))
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
         """Return the default of every option by name."""
         return {field.name: field.default for field in cls.declared()}
+
+    @classmethod
+    def from_values(cls, values: Values) -> Self:
+        """Return the options with those of the `values` that this class declares; raises OptionError."""
+        own = {name: value for name, value in values.items() if name in cls.defaults()}
+        return cls(**own)
 
 
 def members_of(kind: Any) -> list[Any]:
@@ -126,6 +146,8 @@ def _checked(name: str, value: Any, kind: Any, declared: Field[Any]) -> Any:
         if not isinstance(value, str) or value not in choices:
             raise OptionError(name, got=got, expected="one of " + ", ".join(choices))
         return str(value)
+    if Ellipsis in members:  # a tuple of texts
+        return tuple(value)
     if str in members and isinstance(value, str):
         return value
     if bool in members:

@@ -1,0 +1,274 @@
+"""Options of the commands, made from what the options classes declare: one declaration, one help text.
+
+The commands train, predict, evaluate and explain have the options of every task, in a panel for each kind of
+data. A value for an option that the task does not have is an error.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from copy import copy
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypedDict, get_type_hints
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+from elman.errors import OptionError
+from elman.tasks import TASKS
+from elman.training.options import Options, Values, members_of
+
+if TYPE_CHECKING:
+    from click import Context, Parameter
+    from typer.models import OptionInfo
+
+    from elman.task_types import Task
+
+
+class Parsing(TypedDict, total=False):
+    """Arguments of `typer.Option` about the text of a value."""
+
+    parser: Callable[[str], str | float]
+    metavar: str | None
+
+
+def parsing(read: Callable[[str], str | float], expected: str, metavar: str) -> Parsing:
+    """Return typer's arguments for an option that `read` parses; an error says what is `expected`."""
+
+    def parser(text: str) -> str | float:
+        try:
+            return read(text)
+        except ValueError:
+            raise typer.BadParameter(f"got {text}; expected {expected}") from None
+
+    return {"parser": parser, "metavar": metavar}
+
+
+def file_ending(*endings: str) -> Parsing:
+    """Return typer's arguments for an option that names a file with one of the `endings`."""
+
+    def read(text: str) -> str:
+        if not text.lower().endswith(endings):
+            raise ValueError(text)
+        return text
+
+    return parsing(read, f"a name that ends in {' or '.join(endings)}", "FILE")
+
+
+INTEGER = parsing(int, "a whole number", "INTEGER")
+NUMBER = parsing(float, "a number", "NUMBER")
+PARSERS: dict[type, Parsing] = {int: INTEGER, float: NUMBER}
+# Begins the words for a default. An option whose help has them describes its default itself.
+_DEFAULT = "(default:"
+
+
+class Declared(NamedTuple):
+    """The declaration of an option by one class."""
+
+    help: str
+    default: str | float | None
+    group: str
+    members: list[object]
+    """The types and the texts that the option takes."""
+    endings: tuple[str, ...]
+
+
+def declared(options: type[Options]) -> dict[str, Declared]:
+    """Return the declarations of a class by the names of the options."""
+    hints, defaults = get_type_hints(options), options.defaults()
+    return {
+        field.name: Declared(
+            field.metadata["help"],
+            defaults[field.name],
+            field.metadata["group"],
+            members_of(hints[field.name]),
+            field.metadata.get("endings", ()),
+        )
+        for field in options.declared()
+    }
+
+
+def _declared_by_task(command: str) -> dict[str, dict[str, Declared]]:
+    """Return the declarations of all options of a command: for each option those of its tasks."""
+    by_option: dict[str, dict[str, Declared]] = {}
+    for task in TASKS.values():
+        for options in task.command_options[command]:
+            for name, declaration in declared(options).items():
+                by_option.setdefault(name, {}).setdefault(task.name, declaration)
+    return by_option
+
+
+def flag(name: str) -> str:
+    """Return an option as it is typed.
+
+    >>> flag("hidden_size"), flag("k")
+    ('--hidden-size', '-k')
+    """
+    return "--" + name.replace("_", "-") if len(name) > 1 else f"-{name}"
+
+
+def _parameter(
+    name: str, declarations: list[Declared], help_: str, panel: str
+) -> inspect.Parameter:
+    """Return the parameter of a command that typer turns into an option.
+
+    Args:
+        name: The name of the option.
+        declarations: The declarations of the option by the tasks that have it.
+        help_: Its help text.
+        panel: Its panel in the help.
+    """
+    members = [member for declaration in declarations for member in declaration.members]
+    choices = list(dict.fromkeys(member for member in members if isinstance(member, str)))
+    kind: type = str
+    how = Parsing(metavar="|".join(choices) or None)
+    if declarations[0].endings:
+        how = file_ending(*declarations[0].endings)
+    elif Ellipsis in members:
+        kind, how = list[str], Parsing(metavar="FILE")
+    elif not choices and str not in members:
+        kind = next(kind for kind in (float, int, bool) if kind in members)
+        how |= PARSERS.get(kind, {})
+    option = typer.Option(
+        f"{flag(name)}/--no-{flag(name)[2:]}" if kind is bool else flag(name),
+        help=help_,
+        rich_help_panel=panel,
+        show_default=False,
+        **how,
+    )
+    return keyword(name, kind, option)
+
+
+def keyword(name: str, kind: type, option: OptionInfo) -> inspect.Parameter:
+    """Return the parameter of a command for typer's `option`, whose values are of one `kind`."""
+    where = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, where, default=None, annotation=Annotated[kind | None, option])
+
+
+def with_parameters(
+    function: Callable[..., None], parameters: Iterable[inspect.Parameter]
+) -> Callable[..., None]:
+    """Return a command with options in place of its ``**`` parameter."""
+    *own, _ = inspect.signature(function, eval_str=True).parameters.values()
+    every = [*own, *parameters]
+    function.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in every}
+    return function
+
+
+def with_options(options: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator for a command that takes the `options` by its ``**`` parameter."""
+    parameters = [
+        _parameter(name, [declaration], _help_text(declaration), declaration.group)
+        for name, declaration in declared(options).items()
+    ]
+    return lambda function: with_parameters(function, parameters)
+
+
+def with_task_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with the options of all tasks in place of its ``**`` parameter.
+
+    The options that several kinds of data share come first.
+    """
+    panels = [*dict.fromkeys(task.panel for task in TASKS.values())]
+    placed = []
+    for name, by_task in _declared_by_task(function.__name__).items():
+        declarations = [*by_task.values()]
+        own = {TASKS[task].panel for task in by_task}
+        panel = own.pop() if len(own) == 1 else declarations[0].group
+        parameter = _parameter(name, declarations, _shared_help(by_task), panel)
+        placed.append((panels.index(panel) if panel in panels else -1, parameter))
+    placed.sort(key=lambda pair: pair[0])
+    return with_parameters(function, [parameter for _, parameter in placed])
+
+
+def _help_text(declaration: Declared) -> str:
+    """Return the help of an option that one class declares, with its default."""
+    help_, default = declaration.help, declaration.default
+    if default is None or _DEFAULT in help_:
+        return help_
+    return f"{help_} {_DEFAULT} {_words(default)})"
+
+
+def _shared_help(by_task: dict[str, Declared]) -> str:
+    """Return the help of an option, with its default and the tasks that have it where tasks differ."""
+    tasks_by_default: dict[str | float | None, list[str]] = {}
+    for task, declaration in by_task.items():
+        tasks_by_default.setdefault(declaration.default, []).append(task)
+    first = next(iter(by_task.values()))
+    if len(tasks_by_default) == 1:
+        text = _help_text(first)
+    else:
+        defaults = [
+            f"{_words(default)} for {_task_words(tasks)}"
+            for default, tasks in tasks_by_default.items()
+            if default is not None
+        ]
+        text = f"{first.help} {_DEFAULT} {'; '.join(defaults)})"
+    words = _task_words([*by_task])
+    is_panel = words in {_panel_word(task) for task in TASKS.values()}
+    return text if is_panel or len(by_task) == len(TASKS) else f"{text} ({words})"
+
+
+def _words(default: str | float) -> str:
+    return ("yes" if default else "no") if isinstance(default, bool) else str(default)
+
+
+def _panel_word(task: type[Task]) -> str:
+    """Return the word for the data of a task, such as "labels"."""
+    return task.panel.split(" (")[0].lower()
+
+
+def _task_words(names: list[str]) -> str:
+    """Return tasks in words: the word of a panel stands for all of its tasks."""
+    tasks_by_word: dict[str, set[str]] = {}
+    for name, task in TASKS.items():
+        tasks_by_word.setdefault(_panel_word(task), set()).add(name)
+    words = [
+        word if tasks_by_word[word] <= {*names} else name
+        for name in names
+        for word in (_panel_word(TASKS[name]),)
+    ]
+    return ", ".join(dict.fromkeys(words))
+
+
+def given(values: Values) -> Values:
+    """Return the values that are on the command line."""
+    return {name: value for name, value in values.items() if value not in (None, [])}
+
+
+def check_options(command: str, task: type[Task], values: Values) -> None:
+    """Raise OptionError for an option of a command that the task does not have."""
+    by_option = _declared_by_task(command)
+    got, expected = "it with --task", "it with --task"
+    if command != "train":
+        got, expected = "a model for", "one for"
+    for name in values:
+        if task.name not in by_option[name]:
+            others = " or ".join(by_option[name])
+            raise OptionError(flag(name), got=f"{got} {task.name}", expected=f"{expected} {others}")
+
+
+class TrainCommand(TyperCommand):
+    """The command `train`, whose help shows only the options of the task that ``--task`` names."""
+
+    def get_params(self, ctx: Context) -> list[Parameter]:
+        """Return the parameters; after an eager ``--task`` only those of this task, in its words."""
+        chosen = ctx.params.get("task_name")
+        parameters = super().get_params(ctx)
+        return _parameters_of(chosen, parameters) if chosen in TASKS else parameters
+
+
+def _parameters_of(task: str, parameters: list[Parameter]) -> list[Parameter]:
+    """Return the options that the task has, with the help, default and group that it declares."""
+    by_option = _declared_by_task("train")
+    kept: list[Parameter] = []
+    for parameter in parameters:
+        declaration = by_option.get(parameter.name or "", {}).get(task)
+        if declaration is not None and isinstance(parameter, TyperOption):
+            option = copy(parameter)
+            option.help, option.rich_help_panel = _help_text(declaration), declaration.group
+            kept.append(option)
+        elif parameter.name not in by_option:
+            kept.append(parameter)
+    return kept
