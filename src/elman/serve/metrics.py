@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -16,26 +17,22 @@ class Metrics:
     """Counters of one server, in a registry of their own."""
 
     def __init__(self) -> None:
-        registry = self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "elman_requests", "requests by route and status", ["route", "status"], registry=registry
+        self.registry = CollectorRegistry()
+        counter, gauge = (
+            partial(Counter, registry=self.registry),
+            partial(Gauge, registry=self.registry),
         )
-        self.seconds = Histogram(
-            "elman_request_seconds",
-            "time from a request's headers to the end of its answer",
-            ["route"],
-            buckets=SECONDS_BUCKETS,
-            registry=registry,
+        histogram = partial(Histogram, registry=self.registry)
+        self.requests = counter(
+            "elman_requests", "requests by route and status", ["route", "status"]
         )
-        self._batches = Histogram(
-            "elman_batch_streams",
-            "streams that share one pass through the network",
-            ["model"],
-            buckets=STREAMS_BUCKETS,
-            registry=registry,
-        )
-        self._steps = Counter("elman_steps", "tokens read by streams", ["model"], registry=registry)
-        self.at_work = Gauge("elman_requests_at_work", "requests being answered", registry=registry)
+        text = "time from a request's headers to the end of its answer"
+        self.seconds = histogram("elman_request_seconds", text, ["route"], buckets=SECONDS_BUCKETS)
+        text = "streams that share one pass through the network"
+        self._batches = histogram("elman_batch_streams", text, ["model"], buckets=STREAMS_BUCKETS)
+        self._steps = counter("elman_steps", "tokens read by streams", ["model"])
+        self.at_work = gauge("elman_requests_at_work", "requests being answered")
+        self._streams = gauge("elman_streams", "streams held")
 
     def count_refused(self, status: int) -> None:
         """Count a request that was answered before any route saw it."""
@@ -53,7 +50,7 @@ class Metrics:
 
     def watch_streams(self, count: Callable[[], int]) -> None:
         """Call `count` for the number of streams whenever the metrics are read."""
-        Gauge("elman_streams", "streams held", registry=self.registry).set_function(count)
+        self._streams.set_function(count)
 
     def text(self) -> bytes:
         """Return all counters in the text format of Prometheus."""

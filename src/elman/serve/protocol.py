@@ -46,19 +46,18 @@ class BoundedProtocol(HttpToolsProtocol):
     still answers requests that have arrived or arrive within `LAST_REQUEST_SECONDS`.
     """
 
-    transfer_seconds, max_requests, max_connections = 10.0, 4096, 1024
+    settings: Settings
+    max_connections: int
     count_refused: Callable[[int], object]
     """Called with the status of each answer that no application gave."""
 
     # State of one connection. These defaults are replaced on the instance.
     _head_bytes = _head_fields = 0
     """Size of the current request's head so far."""
-    _incomplete_bytes = 0
-    """Bytes received while the head is incomplete."""
+    _unparsed_bytes = 0
+    """Bytes received since the parser last completed a head or a request."""
     _in_head = _is_complete = True
     _head_too_large = False
-    _began_request = False
-    """Whether a new request began in the data received last."""
     _drops_body = False
     """Whether the body of the current request is dropped because 429 has been sent."""
     _open_requests = 0
@@ -68,7 +67,6 @@ class BoundedProtocol(HttpToolsProtocol):
     """Status and bytes of the last answer, which is sent after those of earlier requests."""
     _is_stopping = _connection_lost = False
     _unsent_bytes = 0
-    _resumed_writing = False
     _deadline: asyncio.TimerHandle | None = None
     _write_check: asyncio.TimerHandle | None = None
     _task: asyncio.Task[None] | None = None
@@ -76,7 +74,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         super().connection_made(transport)
-        self._deadline = self.loop.call_later(self.transfer_seconds, self._on_deadline)
+        self._deadline = self.loop.call_later(self.settings.transfer_seconds, self._on_deadline)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection and cancel the work on its request."""
@@ -84,27 +82,27 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._task is not None:
             self._task.cancel()
         self._cancel_deadline()
-        if self._write_check is not None:
-            self._write_check.cancel()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived, and refuse a head that is too large."""
         if self._is_refused:
             return
-        self._began_request, was_in_head = False, self._in_head
+        self._unparsed_bytes += len(data)
         super().data_received(data)
-        # the parser reports a header field only at its end, so count the bytes of an incomplete head here
-        still_in_head = was_in_head and self._in_head and not self._began_request
-        self._incomplete_bytes = self._incomplete_bytes + len(data) if still_in_head else 0
-        if self._head_too_large or self._incomplete_bytes > 2 * MAX_HEAD_BYTES:
+        # The parser reports a header field only at its end, so count the bytes of an incomplete field here.
+        is_endless = self._in_head and self._unparsed_bytes > 2 * MAX_HEAD_BYTES
+        if self._head_too_large or is_endless:
             limits = f"at most {MAX_HEAD_BYTES} bytes, {MAX_HEADER_FIELDS} fields"
             self._refuse(431, f"the headers: expected {limits}")
         elif self._deadline is None:
-            # empty lines between two requests do not begin a request: the keep-alive timer is running
+            # Empty lines between two requests do not begin a request: the keep-alive timer is running.
             is_idle = self._open_requests or self.timeout_keep_alive_task is not None
             if not (self._is_complete and is_idle):
-                self._deadline = self.loop.call_later(self.transfer_seconds, self._on_deadline)
+                self._deadline = self.loop.call_later(
+                    self.settings.transfer_seconds, self._on_deadline
+                )
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the connection open for a while if a complete request is still being answered."""
@@ -117,16 +115,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _close_if_unanswered(self) -> None:
         self._deadline = None
-        # once an answer is being written, the write itself shows whether the client is still there
+        # Once an answer is being written, the write itself shows whether the client is still there.
         if not self.cycle.response_started:
             self.transport.close()
 
     def on_message_begin(self) -> None:
         """Reset the counts for a new request."""
         super().on_message_begin()
-        self._head_bytes = self._head_fields = self._incomplete_bytes = 0
-        self._in_head, self._began_request = True, True
-        self._is_complete, self._drops_body = False, False
+        self._head_bytes = self._head_fields = 0
+        self._in_head, self._is_complete, self._drops_body = True, False, False
 
     def on_url(self, url: bytes) -> None:
         """Count a piece of the request's target."""
@@ -147,11 +144,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application, or refuse it."""
-        self._in_head = False
+        self._in_head, self._unparsed_bytes = False, 0
         if self._drops_input():
             return
         host = dict(self.headers).get(b"host", b"").lower()
-        # RFC 9112, 3.2.2: an absolute target must name the same host as the Host header
+        # An absolute target must name the same host as the Host header (RFC 9112, 3.2.2).
         is_absolute = not self.url.startswith((b"/", b"*"))
         if is_absolute and not (self.url.lower() + b"/").startswith(b"http://%s/" % host):
             self._refuse(400, "the target names another host than the Host header")
@@ -160,7 +157,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(429, text, RETRY_FIELD)
         elif len(self.connections) > self.max_connections:
             self._refuse(503, "no room for more connections", RETRY_FIELD)
-        elif len(self.tasks) >= self.max_requests and not self._open_requests:
+        elif len(self.tasks) >= self.settings.max_requests and not self._open_requests:
             self._answer_busy()
         else:
             super().on_headers_complete()
@@ -189,7 +186,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer 429; keep the connection open if its next request can be told from the rest of this one."""
         self._drops_body = True
         closes = self._is_stopping or not self.parser.should_keep_alive()
-        # the client may leave out its body, expects an answer without a body, or does not take its answers
+        # The client may leave out its body, expects an answer without a body, or does not take its answers.
         is_unclear = self.expect_100_continue or self.parser.get_method() == b"HEAD"
         if closes or is_unclear or self.flow.write_paused:
             self._refuse(429, BUSY_TEXT, RETRY_FIELD)
@@ -204,7 +201,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Tell the application that the body is complete."""
-        self._in_head, self._is_complete = True, True
+        self._in_head, self._is_complete, self._unparsed_bytes = True, True, 0
         self._cancel_deadline()
         if not self._drops_input():
             super().on_message_complete()
@@ -219,11 +216,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def _on_deadline(self) -> None:
         self._deadline = None
         if self.flow.read_paused:  # the server itself has stopped reading
-            self._deadline = self.loop.call_later(self.transfer_seconds, self._on_deadline)
+            self._deadline = self.loop.call_later(self.settings.transfer_seconds, self._on_deadline)
         elif self._drops_body or self._open_requests:
             self.transport.abort()  # the application that reads the body sees that the client has gone
         else:
-            seconds = f"{self.transfer_seconds:g} seconds"
+            seconds = f"{self.settings.transfer_seconds:g} seconds"
             self._refuse(408, f"the request: expected complete within {seconds}")
 
     def send_400_response(self, msg: str) -> None:
@@ -239,7 +236,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._final_answer = status, _answer(status, text, *fields, (b"connection", b"close"))
         cycle = self.cycle
         if self._open_requests and cycle.more_body and not cycle.response_complete:
-            # the fault is in this request's own body: tell its application that the client has gone
+            # The fault is in this request's own body: tell its application that the client has gone.
             self._open_requests -= 1
             if self.pipeline:
                 self.pipeline.popleft()
@@ -268,12 +265,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Stop writing until the client has taken what was written, and watch how fast it does."""
         super().pause_writing()
-        self._resumed_writing = False
         self._watch_writing()
 
     def resume_writing(self) -> None:
-        """Continue writing."""
-        self._resumed_writing = True
+        """Continue writing: the client has taken most of what was written."""
+        self._stop_watching()
         super().resume_writing()
 
     def on_response_complete(self) -> None:
@@ -290,17 +286,22 @@ class BoundedProtocol(HttpToolsProtocol):
     def _watch_writing(self) -> None:
         if self._write_check is None:
             self._unsent_bytes = self.transport.get_write_buffer_size()
-            self._write_check = self.loop.call_later(self.transfer_seconds, self._check_writing)
+            self._write_check = self.loop.call_later(
+                self.settings.transfer_seconds, self._check_writing
+            )
 
     def _check_writing(self) -> None:
-        self._write_check = None
-        unsent = self.transport.get_write_buffer_size()
-        expected = self._unsent_bytes - MIN_BYTES_PER_SECOND * self.transfer_seconds
-        if unsent and unsent > expected and not self._resumed_writing:
+        unsent, before = self.transport.get_write_buffer_size(), self._unsent_bytes
+        self._stop_watching()
+        if unsent > before - MIN_BYTES_PER_SECOND * self.settings.transfer_seconds and unsent:
             self.transport.abort()
         elif unsent:
-            self._resumed_writing = False
             self._watch_writing()
+
+    def _stop_watching(self) -> None:
+        if self._write_check is not None:
+            self._write_check.cancel()
+            self._write_check = None
 
     # Stopping
 
@@ -321,13 +322,12 @@ def bounded_protocol(
     settings: Settings, max_connections: int, count_refused: Callable[[int], object]
 ) -> type[BoundedProtocol]:
     """Return the protocol class with a server's limits; `count_refused` is called as the class describes."""
-    limits = {
-        "transfer_seconds": settings.transfer_seconds,
-        "max_requests": settings.max_requests,
+    members = {
+        "settings": settings,
         "max_connections": max_connections,
         "count_refused": staticmethod(count_refused),
     }
-    return type("BoundedProtocol", (BoundedProtocol,), limits)
+    return type("BoundedProtocol", (BoundedProtocol,), members)
 
 
 @lru_cache(64)

@@ -12,7 +12,6 @@ from typing import Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, RootModel, create_model
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 from typing_extensions import TypedDict
 
 from elman.errors import InputError, OptionError
@@ -63,44 +62,31 @@ def _predict_reply_type() -> type[BaseModel]:
     return create_model("PredictReply", __base__=RootModel, root=(single | several, ...))
 
 
-class EventStream(StreamingResponse):
-    """Server-sent events, computed in a worker thread until the last one or until the client leaves.
+async def event_stream(values: Iterator[Mapping[str, object]], workers: WorkerThreads) -> Response:
+    """Return server-sent events with JSON values, which a worker thread computes until the client leaves.
 
-    An error before the first event becomes the answer, with its status; a later one becomes the last event.
+    An error before the first event is raised, so that it is answered with its status; a later error becomes
+    the last event. Raises BusyError if there is no room.
     """
 
-    def __init__(self, values: Iterator[Mapping[str, object]], workers: WorkerThreads) -> None:
-        """Prepare the response; `values` are the JSON values of the events, which `workers` compute."""
-
-        async def events() -> AsyncIterator[str]:
+    async def events() -> AsyncIterator[str]:
+        with workers.reserve():
             async for batch in workers.batches(values):
                 # One write for all events of a batch: a small model yields thousands in a second.
                 yield "".join(f"data: {json.dumps(value, allow_nan=False)}\n\n" for value in batch)
             yield "data: [DONE]\n\n"
 
-        self._events, self._workers = events(), workers
-        super().__init__(
-            self._events, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events; raise BusyError before the first one if there is no room."""
-        with self._workers.reserve():
-            try:
-                first = await anext(self._events)
-            except Exception as error:
-                await error_response(error)(scope, receive, send)
-                return
-            self.body_iterator = self._from(first)
-            await super().__call__(scope, receive, send)
-
-    async def _from(self, first: str) -> AsyncIterator[str]:
+    async def beginning_with(first: str) -> AsyncIterator[str]:
         yield first
         try:
-            async for event in self._events:
+            async for event in rest:
                 yield event
         except Exception as error:
             yield f"data: {bytes(error_response(error).body).decode()}\n\n"
+
+    rest = events()
+    content = beginning_with(await anext(rest))
+    return StreamingResponse(content, 200, {"Cache-Control": "no-store"}, "text/event-stream")
 
 
 @router.get("/v1/models", tags=["models"])
@@ -145,7 +131,7 @@ async def generate(body: GenerateRequest, served: Served) -> Response | Generate
     predictor, _ = served.language_model(body.model)
     pieces = _generate(predictor, body)
     if body.stream:
-        return EventStream(({"text": piece} for piece in pieces), served.workers)
+        return await event_stream(({"text": piece} for piece in pieces), served.workers)
     return {"text": await served.workers.run(lambda: "".join(pieces))}
 
 

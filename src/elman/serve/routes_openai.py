@@ -14,7 +14,7 @@ from elman.errors import InputError, OptionError
 from elman.language.predictor import LanguagePredictor
 from elman.serve.completion import Chunk, Completion, Prompt
 from elman.serve.json_route import JsonRoute
-from elman.serve.routes_models import EVENT_RESPONSES, EventStream
+from elman.serve.routes_models import EVENT_RESPONSES, event_stream
 from elman.serve.schema import CompletionRequest
 from elman.serve.served_models import Served
 
@@ -164,5 +164,5 @@ async def create_completion(
     }
     events = (head | event for event in _events(predictor, body))
     if body.stream:
-        return EventStream(events, served.workers)
+        return await event_stream(events, served.workers)
     return await served.workers.run(lambda: next(events))

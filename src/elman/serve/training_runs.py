@@ -6,11 +6,10 @@ import json
 import math
 import os
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Required, TypeAlias
+from typing import Annotated, Required, TypeAlias
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -48,32 +47,26 @@ class _Network(TypedDict, total=False):
 
 
 class RunEvent(TypedDict, total=False):
-    """An event of a run. Training writes further fields; a line whose fields have other types is left out."""
+    """An event of a run: the fields that the page shows; training writes further ones.
+
+    A line of a journal whose fields have other types is left out.
+    """
 
     __pydantic_config__ = ConfigDict(strict=True, extra="allow")  # type: ignore[misc]
 
     event: Required[str]
     step: _Number
-    epoch: _Number
     loss: _Number
     held_out_loss: _Number
     back_to_step: _Number
-    seconds: _Number
     seconds_left: _Number
     share_done: _Number
-    gradient_norm: _Number
-    learning_rate: _Number
-    rate_scale: _Number
-    parameters: _Number
     text: str | None
     stopped: str | None
     next: str | None
     sample: str | None
     task: str | None
-    culprit: str | None
     network: _Network
-    card: dict[str, Any]
-    plan: dict[str, Any]
     best: bool
 
 
@@ -154,7 +147,7 @@ class Journal:
     _offset: int = 0
     _tail: bytes = b""
     _curves: tuple[RunEvent | None, int, str] | None = None
-    """The curves as drawn last, after their last event and their width."""
+    """The last event and the width of the curves that were drawn last, and these curves."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self) -> list[RunEvent]:
@@ -163,11 +156,17 @@ class Journal:
             with self._lock, self.path.open("rb") as file:
                 file.seek(self._offset - len(self._tail))
                 if file.read(len(self._tail)) != self._tail:
+                    # Another run has begun the file anew.
                     self.events, self.sizes, self.dropped = [], [], 0
-                    self._offset, self._tail = 0, b""
-                    self.generation += 1
+                    self._offset, self._tail, self.generation = 0, b"", self.generation + 1
                     file.seek(0)
-                for line in self._lines(file):
+                while self._offset < MAX_JOURNAL_BYTES:
+                    line = file.readline(MAX_LINE_BYTES)
+                    # Leave an incomplete line for the next read.
+                    if not line or (len(line) < MAX_LINE_BYTES and not line.endswith(b"\n")):
+                        break
+                    self._offset += len(line)
+                    self._tail = (self._tail + line)[-TAIL_BYTES:]
                     if (event := _event(line)) is not None:
                         self.events.append(event)
                         self.sizes.append(len(line))
@@ -184,16 +183,6 @@ class Journal:
             svg = charts.curves(*_curves(events), width=width, standalone=False)
             self._curves = last, width, svg
         return self._curves[2]
-
-    def _lines(self, file: BinaryIO) -> Iterator[bytes]:
-        while self._offset < MAX_JOURNAL_BYTES:
-            line = file.readline(MAX_LINE_BYTES)
-            # leave an incomplete line for the next read
-            if not line or (len(line) < MAX_LINE_BYTES and not line.endswith(b"\n")):
-                return
-            self._offset += len(line)
-            self._tail = (self._tail + line)[-TAIL_BYTES:]
-            yield line
 
 
 def _curves(
@@ -264,20 +253,18 @@ class RunFolder:
 
     def journals(self) -> dict[str, Journal]:
         """Return at most `MAX_RUNS` journals by name, newest first; raise DataError."""
+        times: dict[Path, int] = {}
         try:
-            if not self.path.is_dir():
-                time = modified_at(self.path)
-                files = [] if time in (None, self.earlier) else [(0, self.path)]
-            else:
-                files = [
-                    (-time, Path(entry.path))
-                    for entry in os.scandir(self.path)
-                    if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False)
-                    if (time := modified_at(entry.path)) is not None
-                ]
+            if self.path.is_dir():
+                for entry in os.scandir(self.path):
+                    # A link could lead out of the folder.
+                    if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
+                        times[Path(entry.path)] = modified_at(entry.path) or 0
+            elif (time := modified_at(self.path)) not in (None, self.earlier):
+                times[self.path] = time or 0
         except OSError as error:
             raise DataError(f"cannot read {self.path}", got=error.strerror) from error
-        paths = [path for _, path in sorted(files)[:MAX_RUNS]]
+        paths = sorted(times, key=lambda path: (-times[path], path))[:MAX_RUNS]
         self._journals = {path: self._journals.get(path, Journal(path)) for path in paths}
         return {
             os.fsencode(path.name.removesuffix(SUFFIX)).decode("utf-8", "replace"): journal
@@ -292,19 +279,17 @@ class RunFolder:
                 events = journal.read()
             except DataError:
                 continue  # the file has been deleted meanwhile, or its permissions forbid reading
-            no_start: RunEvent = {"event": "start"}
-            start = next((event for event in events if event["event"] == "start"), no_start)
-            steps = (step for event in reversed(events) if (step := event.get("step")) is not None)
-            runs.append(
-                {
-                    "id": name,
-                    "model": f"{name}.safetensors",
-                    "task": start.get("task"),
-                    "cell": start.get("network", {}).get("cell"),
-                    "finished": bool(events) and events[-1]["event"] == "end",
-                    "steps": int(next(steps, 0)),
-                }
-            )
+            start = next((event for event in events if event["event"] == "start"), None)
+            steps = [step for event in events if (step := event.get("step")) is not None]
+            run: Run = {
+                "id": name,
+                "model": f"{name}.safetensors",
+                "task": start and start.get("task"),
+                "cell": start and start.get("network", {}).get("cell"),
+                "finished": bool(events) and events[-1]["event"] == "end",
+                "steps": int(steps[-1]) if steps else 0,
+            }
+            runs.append(run)
         return runs
 
     def events(self, name: str, start: int, width: int = 720) -> RunEvents:
