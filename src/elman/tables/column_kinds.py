@@ -26,31 +26,25 @@ class ColumnKinds:
     @classmethod
     def of(cls, columns: Mapping[str, np.ndarray]) -> ColumnKinds:
         """Return the kinds of columns that `elman.read_table` has read."""
-        texts = {
-            name: [text for text in column if text is not None]
-            for name, column in columns.items()
-            if column.dtype.kind == "O"
-        }
-        dates = [name for name, values in texts.items() if values and looks_like_date(values[0])]
-        dates += [name for name, column in columns.items() if column.dtype.kind == "M"]
-        distinct = {
-            name: len({*column.tolist()}) for name, column in columns.items() if name not in dates
-        }
-        return cls(
-            tuple(dates),
-            tuple(name for name, column in columns.items() if column.dtype.kind in "if"),
-            tuple(
-                sorted(
-                    (name for name in texts if name not in dates),
-                    key=lambda name: -sum(map(len, texts[name])),
-                )
-            ),
-            {
-                name: count
-                for name, count in distinct.items()
-                if count * _MIN_ROWS_PER_VALUE <= len(columns[name])
-            },
-        )
+        dates, numbers = [], []
+        letters: dict[str, int] = {}
+        distinct: dict[str, int] = {}
+        for name, column in columns.items():
+            kind = column.dtype.kind
+            texts = [text for text in column if text is not None] if kind == "O" else []
+            # the first value stands for all, because reading every date would take long
+            if kind == "M" or (texts and looks_like_date(texts[0])):
+                dates.append(name)
+                continue
+            if kind in "if":
+                numbers.append(name)
+            elif kind == "O":
+                letters[name] = sum(map(len, texts))
+            count = len({*column.tolist()})
+            if count * _MIN_ROWS_PER_VALUE <= len(column):
+                distinct[name] = count
+        by_length = sorted(letters, key=lambda name: -letters[name])
+        return cls(tuple(dates), tuple(numbers), tuple(by_length), distinct)
 
     @property
     def are_series(self) -> bool:

@@ -97,6 +97,7 @@ def is_number(text: str) -> bool:
 def objects(values: Iterable[object]) -> np.ndarray:
     """Return `values` as an array of objects ``[R]``."""
     listed = list(values)
+    # np.array would make a matrix of lists of one length
     column = np.empty(len(listed), object)
     column[:] = listed
     return column
@@ -104,6 +105,7 @@ def objects(values: Iterable[object]) -> np.ndarray:
 
 def _normal(values: np.ndarray) -> np.ndarray:
     """Return float64 `values` as int64 if all of them are whole numbers that float64 holds exactly."""
+    # -0.0 stays a float, because int64 has no negative zero
     whole = (np.abs(values) <= MAX_EXACT_FLOAT) & (values == np.trunc(values))
     if len(values) and (whole & ~(np.signbit(values) & (values == 0))).all():
         return values.astype(np.int64)
@@ -120,6 +122,7 @@ def _float(value: SupportsFloat | None) -> float:
 
 
 def _of_numbers(values: Sequence[SupportsFloat | None]) -> np.ndarray:
+    # int64 keeps whole numbers above 2^53 exact, which float64 would round
     integers = [value for value in values if isinstance(value, Integral)]
     if len(integers) == len(values):
         try:
@@ -138,9 +141,11 @@ def text_column(texts: pl.Series) -> np.ndarray:
     """
     import polars as pl
 
+    # a null in `plain` is a missing value
     stripped = texts.str.strip_chars()
     plain = stripped.str.to_lowercase().replace([*MISSING], None)
     missing = plain.null_count()
+    # "NA" alone may be a text, so a column is empty only if all texts are blank
     blank = stripped.fill_null("") == ""
     if blank.all():
         return np.full(len(texts), np.nan)
@@ -149,6 +154,7 @@ def text_column(texts: pl.Series) -> np.ndarray:
         return (flags.cast(pl.Float64) if missing else flags).to_numpy(writable=True)
     # a single leading zero shows that the texts are ids
     if missing < len(texts) and not plain.str.contains(_LEADING_ZERO).any():
+        # whole numbers first: they stay exact above 2^53
         for dtype in (pl.Int64, pl.Float64):
             numbers = plain.cast(dtype, strict=False)
             if numbers.null_count() == missing:
@@ -167,6 +173,7 @@ def _of_texts(texts: Sequence[str | None]) -> np.ndarray:
 
 
 def _kind(value: type) -> str:
+    # bool is a subclass of int, so it is asked first
     if issubclass(value, (bool, np.bool_)):
         return "bool"
     if issubclass(value, Number) and not issubclass(value, (complex, np.complexfloating)):
@@ -191,7 +198,7 @@ def is_missing(value: object) -> bool:
 
 
 def utc_stamps(
-    values: Sequence[Any], where: Callable[[int], str] = row_name
+    values: Sequence[datetime.datetime | None], where: Callable[[int], str] = row_name
 ) -> tuple[np.ndarray, str | None]:
     """Return datetimes as datetime64[us] ``[R]``, NaT for None, and the name of their time zone.
 
@@ -221,6 +228,7 @@ def utc_stamps(
 def _of_array(values: np.ndarray) -> np.ndarray:
     match values.dtype.kind:
         case "i" | "u":
+            # uint64 reaches beyond int64
             exact = not len(values) or values.max() <= np.iinfo(np.int64).max
             return values.astype(np.int64 if exact else np.float64)
         case "f":
@@ -250,6 +258,7 @@ def column_of(values: Iterable[object]) -> tuple[np.ndarray, str | None]:
     kinds = {_kind(kind) for kind in {*map(type, listed)} - {type(None)}}
     if kinds == {"time"}:
         return utc_stamps(listed)
+    # a bool array cannot say that a value is missing
     if kinds == {"bool"} and None not in listed:
         return np.array(listed, bool), None
     if len(kinds) < 2 and "text" not in kinds:
@@ -278,6 +287,7 @@ def numbers_of(column: np.ndarray, what: str, where: Callable[[int], str]) -> np
     if column.dtype.kind == "M":
         raise DataError(f"{what} holds dates", expected="numbers")
     values = np.full(len(column), np.nan)
+    # a column of texts holds something that is no number, which the error names
     for row, text in enumerate(column):
         plain = "" if text is None else text.strip()
         if plain.lower() in MISSING:

@@ -48,6 +48,7 @@ _ISO, *_OTHER_FORMS = (
 # three numbers whose order the column decides
 _NUMBERS = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}|\d{{2}}){_CLOCK}")
 _TIME_OF_DAY = re.compile(r" *\d{1,2}:\d{2}(:[\d.,]+)?( *[AP]M)? *", re.IGNORECASE)
+# numpy reads exactly these; it would accept the year 0, which datetime does not have
 _PLAIN = re.compile(r"(?!0000)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?")
 _FIRST_YEAR = 1969  # two digits mean a year from 1969 to 2068, as in strptime and POSIX
 _CLOCK_PARTS = re.compile(
@@ -59,6 +60,7 @@ def _stamp(year: str, month: str | int, day: str | None, clock: str | None) -> d
     """Return the datetime of year, month, day and time of day; raises ValueError."""
     if len(year) == 2:
         year = str(_FIRST_YEAR + (int(year) - _FIRST_YEAR) % 100)
+    # the standard library checks the ranges, also of the time of day
     text = f"{year}-{month:0>2}-{day or '1':0>2}"
     if clock and clock.strip():
         parts = _CLOCK_PARTS.fullmatch(clock)
@@ -107,8 +109,10 @@ def _order(texts: Iterable[str]) -> str:
     """
     first = second = ""
     for match in filter(None, map(_NUMBERS.fullmatch, texts)):
+        # no day and no month reaches 32
         if int(match[1]) > 31:  # as in 99-12-31
             return "ymd"
+        # with points, the day always comes first
         if match[2] != ".":
             first = first or (match[0] if int(match[1]) > 12 else "")
             second = second or (match[0] if int(match[3]) > 12 else "")
@@ -134,6 +138,7 @@ def _read(text: str, order: str, date_format: str | None) -> datetime.datetime:
     first, mark, second, third, clock = match.groups()
     if order == "ymd":
         return _stamp(first, second, third, clock)
+    # 21-04-07 may be the seventh of April 2021 or the 21st of April 2007
     if mark == "-" and len(third) == 2 and int(third) <= 31:
         raise DataError(
             f"{text} may begin or end with its year",
@@ -196,6 +201,7 @@ def parse_times(
 
 def _plain_text(value: object) -> str:
     """Return a value of a column of dates as text, "" where it is missing."""
+    # one missing value makes floats of whole numbers such as 20200131
     if isinstance(value, float) and (value % 1 == 0 or value != value):
         return "" if value != value else f"{value:.0f}"
     return "" if value is None else str(value).strip()
@@ -252,6 +258,7 @@ def join_clock(
         texts = [text for text in column if text] if column.dtype == "O" else []
         if not texts:
             continue
+        # every text must be a time of day, but the first one shows whether there are days
         if all(map(_TIME_OF_DAY.fullmatch, texts)):
             clocks.append(name)
         elif named in (None, name) and looks_like_date(texts[0]) and ":" not in "".join(texts):

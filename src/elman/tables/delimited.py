@@ -80,6 +80,7 @@ def _split(text: str, delimiter: str) -> pl.DataFrame | None:
     """
     import polars as pl
 
+    # counting is needed because polars tells nothing of rows of unequal length
     lines = text.split("\n")
     width = lines[0].count(delimiter) + 1
     if width > 1:
@@ -109,6 +110,7 @@ def _read_strictly(
     import polars as pl
 
     text = text.encode("utf-8", "replace").decode()
+    # a space before a quote would make the quote an ordinary character
     spaced = f'{delimiter} "' in text.split("\n", 1)[0]
     reader = csv.reader(
         io.StringIO(text, newline=""),
@@ -122,6 +124,7 @@ def _read_strictly(
     try:
         for row in reader:
             width = len(rows[0]) if rows else len(row)
+            # programs write empty fields at the end of some rows
             if not any(row[width:]):
                 del row[width:]
             if len(row) == width:
@@ -131,12 +134,9 @@ def _read_strictly(
             elif len(row) == 1 and row[0].startswith(_COMMENT):
                 notes.append(f"{name}, line {begin}: begins with # and is left out")
             elif row:
-                raise DataError(
-                    f"{name}, line {begin}",
-                    got=f"{len(row)} fields",
-                    expected=f"{width}, as in its first line",
-                    remedy='put quotes around a field that contains the delimiter: "a, b"',
-                )
+                got, expected = f"{len(row)} fields", f"{width}, as in its first line"
+                remedy = 'put quotes around a field that contains the delimiter: "a, b"'
+                raise DataError(f"{name}, line {begin}", got=got, expected=expected, remedy=remedy)
             begin = line + reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{name}, line {begin}: a quote is not closed", got=error) from None
@@ -145,6 +145,7 @@ def _read_strictly(
 
 def _read_quoted(text: str, name: str, delimiter: str, line: int, notes: list[str]) -> pl.DataFrame:
     """Return what `_read_strictly` does; in tab-separated text a quote may be an ordinary character."""
+    # the csv module has one limit of a field's length for the whole process
     limit = csv.field_size_limit(len(text))
     try:
         return _read_strictly(text, name, delimiter, csv.QUOTE_MINIMAL, line, notes)
@@ -203,18 +204,41 @@ def _without_empty_end(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.head(filled[-1] + 1 if len(filled) else 0)
 
 
-def _counts_rows(column: pl.Series) -> bool:
+def _is_index(title: str, column: pl.Series) -> bool:
     """Return whether a column only numbers the rows; it may start again at 0 where frames were joined.
 
     Numbers that may be years do not count.
     """
-    numbers = column.to_list()
-    if not numbers or not all(map(str.isdigit, numbers)):
+    texts = column.to_list()
+    if title.strip() not in _INDEX_NAMES or not texts or not all(map(str.isdigit, texts)):
         return False
-    numbers = [*map(int, numbers)]
+    numbers = [*map(int, texts)]
     if numbers[0] in _YEARS or (len(numbers) == 1 and numbers != [0]):
         return False
     return all(after in (0, before + 1) for before, after in itertools.pairwise(numbers))
+
+
+def _read_rows(text: str, name: str, tabs: bool) -> tuple[pl.DataFrame, str, list[str]]:
+    """Return the fields of all rows, the text from its first row on, and notes on how it was read."""
+    offset, declared, comments = _start(text)
+    line = text.count("\n", 0, offset)
+    text = text[offset:]
+    if not text:
+        raise DataError(f"{name} is empty")
+    delimiter = declared or _delimiter(text, tabs)
+    notes = []
+    if delimiter != ",":
+        separated = _DELIMITERS.get(delimiter, repr(delimiter))
+        notes.append(f"{name}: fields are separated by {separated}")
+    if comments and _is_header(comments[-1], text, delimiter):
+        text = f"{comments.pop().removeprefix('# ')}\n{text}"
+        line -= 1
+    if comments:
+        notes.append(f"{name}: lines that begin with # are comments")
+    frame = _split(text, delimiter)
+    if frame is None:
+        frame = _read_quoted(text, name, delimiter, line, notes)
+    return frame, text, notes
 
 
 def parse_delimited(
@@ -239,24 +263,7 @@ def parse_delimited(
     >>> [(title, texts.to_list()) for title, texts in columns], notes
     ([('a', ['1,5']), ('b', ['2'])], ['x.csv: fields are separated by semicolons'])
     """
-    offset, declared, comments = _start(text)
-    line = text.count("\n", 0, offset)
-    text = text[offset:]
-    if not text:
-        raise DataError(f"{name} is empty")
-    delimiter = declared or _delimiter(text, tabs)
-    notes = []
-    if delimiter != ",":
-        separated = _DELIMITERS.get(delimiter, repr(delimiter))
-        notes.append(f"{name}: fields are separated by {separated}")
-    if comments and _is_header(comments[-1], text, delimiter):
-        text = f"{comments.pop().removeprefix('# ')}\n{text}"
-        line -= 1
-    if comments:
-        notes.append(f"{name}: lines that begin with # are comments")
-    frame = _split(text, delimiter)
-    if frame is None:
-        frame = _read_quoted(text, name, delimiter, line, notes)
+    frame, text, notes = _read_rows(text, name, tabs)
     titles, rows = list(frame.row(0)), frame[1:]
     if not (_has_header(titles, rows) if header is None else header):
         titles, rows = _numbered(len(titles)), frame
@@ -265,11 +272,13 @@ def parse_delimited(
             notes.append(
                 f"{name}: its first row is data, so it has no header; its columns are called {called}"
             )
+    # in a single column, an empty last row may be a missing value: a file ends with it in quotes
     if len(titles) > 1 or text.endswith("\n\n"):
         rows = _without_empty_end(rows)
+    # spreadsheets write empty columns beside the table
     columns = [*zip(titles, rows, strict=True)]
     columns = [pair for pair in columns if pair[0].strip() or (pair[1] != "").any()] or columns
-    if len(columns) > 1 and columns[0][0].strip() in _INDEX_NAMES and _counts_rows(columns[0][1]):
+    if len(columns) > 1 and _is_index(*columns[0]):
         notes.append(f"{name}: its first column only numbers the rows and is left out")
         del columns[0]
     return columns, notes

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-def frame(columns: Mapping[str, Any]) -> Any:
+def frame(columns: Mapping[str, object]) -> Any:
     """Return columns of one length as a polars data frame, or as a dict if polars is not installed.
 
     >>> frame({"token": ["a", "b"], "bits": [1.0, 2.0]}).shape
@@ -21,13 +21,13 @@ def frame(columns: Mapping[str, Any]) -> Any:
     return pl.DataFrame({name: _plain(column) for name, column in columns.items()})
 
 
-def frame_of(rows: Iterable[Mapping[str, Any]]) -> Any:
+def frame_of(rows: Iterable[Mapping[str, object]]) -> Any:
     """Return rows that all have the same keys as `frame` does."""
     listed = [*rows]
     return frame({name: [row[name] for row in listed] for name in (listed[0] if listed else ())})
 
 
-def _plain(column: Any) -> Any:
+def _plain(column: object) -> object:
     """Return a column that polars accepts: no array of objects, and no lone surrogates in texts."""
     if isinstance(column, np.ndarray) and column.dtype == object:
         column = column.tolist()  # polars keeps the time zone of datetimes only in a list

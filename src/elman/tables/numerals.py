@@ -21,8 +21,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from elman.errors import DataError, OptionError, printable
-from elman.tables.columns import MISSING, column_of
+from elman.tables.columns import MISSING, column_of, quoted
 
+# apostrophes, a no-break space and a narrow one
 _GROUPING = "'’\u00a0\u202f"
 _UNIT = re.compile(
     r"(?P<sign>[+\-−]?)\s*(?P<before>[$€£¥₹]?)\s*"
@@ -53,6 +54,7 @@ def _without_unit(texts: Sequence[str | None]) -> tuple[list[str], set[str]]:
         elif plain.lower() not in MISSING:
             return [], set()
         numbers.append((found["sign"] + found["number"]).replace("−", "-") if found else "")
+    # both marks fit numbers such as 1,234 and 12, which have no other mark
     held = list(filter(None, numbers))
     marks = {mark for mark, form in _FITS.items() if all(map(form.fullmatch, held))}
     return numbers, marks if len(units) == 1 else set()
@@ -95,6 +97,7 @@ def read_written_numbers(
     if decimal == "," or any("," in marks for _, marks in written.values()):
         # in such a table, the point of a plain number may separate thousands
         written |= {name: _without_unit(texts[name]) for name in texts if kinds[name] in "if"}
+    # columns that only one mark fits decide for the others
     sole = {mark for _, marks in written.values() if len(marks) == 1 for mark in marks}
     of_table = decimal or (next(iter(sole)) if len(sole) == 1 else "")
     found: dict[str, np.ndarray] = {}
@@ -111,8 +114,6 @@ def read_written_numbers(
         clear = mark == of_table or len(marks) == 1 or same
         if marks and clear and (kinds[name] == "O" or (mark == "," and not same)):
             found[name] = column_of([number.translate(_PLAIN[mark]) for number in numbers])[0]
-            value = found[name][row].item()
-            notes.append(
-                f"'{printable(name, 40)}' {printable(texts[name][row], 24)} is read as {value!r}"
-            )
+            text, value = printable(texts[name][row], 24), found[name][row].item()
+            notes.append(f"{quoted(name)} {text} is read as {value!r}")
     return found, notes

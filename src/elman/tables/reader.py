@@ -34,6 +34,9 @@ JSON_LINES = (".jsonl", ".ndjson", ".json")
 _PARQUET = b"PAR1"
 MAX_NOTES = 3
 
+NamedValues = Iterable[tuple[object, Any]]
+"""Pairs of a column's name and its values, in whatever type the user passed them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -97,7 +100,7 @@ def _convert(values: Any) -> tuple[np.ndarray, str | None]:
     if not hasattr(values, "to_frame"):
         return column_of(values)
     nw = import_library("narwhals", "data frames")
-    if type(getattr(values, "dtype", None)).__name__ == "PeriodDtype":
+    if type(getattr(values, "dtype", None)).__name__ == "PeriodDtype":  # unknown to narwhals
         return column_of(values.dt.to_timestamp().to_numpy())
     series = nw.from_native(values, series_only=True, pass_through=False)
     dtype = series.dtype
@@ -105,13 +108,14 @@ def _convert(values: Any) -> tuple[np.ndarray, str | None]:
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         return column_of(series.to_numpy())[0], str(zone)
     wide = dtype in (nw.Int128, nw.UInt128)  # numpy has no such type
+    # numpy shows missing whole numbers as floats, which are exact up to 2^53 only
     exact = dtype.is_integer() and not wide and not series.null_count()
     as_array = exact or dtype.is_float() or dtype in (nw.Datetime, nw.Date)
     return column_of(series.to_numpy() if as_array else series.to_list())
 
 
 def build_table(
-    columns: Iterable[tuple[object, Any]],
+    columns: NamedValues,
     name: str,
     decimal: str | None = None,
     notes: Sequence[str] = (),
@@ -130,6 +134,7 @@ def build_table(
         DataError: Two columns have the same name or differ in length, or one is no list of values.
     """
     built: dict[str, np.ndarray] = {}
+    # also of numbers: where other columns have decimal commas, a point may separate their thousands
     texts: dict[str, Sequence[str | None]] = {}
     zones: dict[str, str] = {}
     for key, values in columns:
@@ -138,17 +143,14 @@ def build_table(
             raise DataError(
                 f"{name} has two columns of the name {quoted(title)}", remedy="rename one"
             )
-        is_list = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
-        if not is_list:
+        if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__iter__"):
             raise DataError(f"column {quoted(title)} of {name} is no list of values")
         built[title], zone = convert(values)
         if zone is not None:
             zones[title] = zone
         if built[title].dtype.kind == "O":
             texts[title] = built[title].tolist()
-        elif convert is not _convert or (
-            isinstance(values, list) and {*map(type, values)} == {str}
-        ):
+        elif convert is not _convert or (type(values) is list and {*map(type, values)} == {str}):
             texts[title] = values
         first = next(iter(built))
         if len(built[title]) != len(built[first]):
@@ -163,7 +165,8 @@ def build_table(
     return Table(built | written, name, tuple(notes), zones)
 
 
-def _frame(source: Any, name: str, ordered: bool = False) -> Table:
+def _frame_columns(source: Any, ordered: bool = False) -> NamedValues:
+    """Return pairs of name and values of a data frame; `ordered` is that of `read_table`."""
     nw = import_library("narwhals", "data frames")
     if hasattr(source, "to_frame"):  # a single column
         source = source.to_frame()
@@ -172,7 +175,8 @@ def _frame(source: Any, name: str, ordered: bool = False) -> Table:
         dates = type(index).__name__ in ("DatetimeIndex", "PeriodIndex", "MultiIndex")
         if (dates or index.name is not None or ordered) and index.name not in source.columns:
             source = source.reset_index()
-        return build_table(source.items(), name)
+        columns: NamedValues = source.items()
+        return columns
     try:
         frame = nw.from_native(source).lazy().collect()
     except TypeError:
@@ -181,18 +185,13 @@ def _frame(source: Any, name: str, ordered: bool = False) -> Table:
             got=type(source).__name__,
             expected="a path, a data frame, a dict of columns, a list of rows, or an array",
         ) from None
-    return build_table(((key, frame[key]) for key in frame.columns), name)
+    return ((key, frame[key]) for key in frame.columns)
 
 
-def _records(
-    records: Sequence[Mapping[str, object]],
-    name: str,
-    decimal: str | None = None,
-    notes: Sequence[str] = (),
-) -> Table:
+def _record_columns(records: Sequence[Mapping[str, object]]) -> Iterable[tuple[str, list[object]]]:
+    """Return pairs of name and values of rows, which may lack names."""
     keys = dict.fromkeys(itertools.chain.from_iterable(records))
-    columns = ((key, [record.get(key) for record in records]) for key in keys)
-    return build_table(columns, name, decimal, notes)
+    return ((key, [record.get(key) for record in records]) for key in keys)
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -223,10 +222,11 @@ def _file(
 ) -> Table:
     with rereadable_file(source, name) as (path, name):
         suffix = os.path.splitext(name.lower().removesuffix(".gz"))[1]
+        # the first bytes tell for standard input, which has no extension
         if first_bytes(path).startswith(_PARQUET) or suffix == ".parquet":
             pl = import_library("polars", "Parquet files")
             try:
-                return _frame(pl.read_parquet(path), name)
+                return build_table(_frame_columns(pl.read_parquet(path)), name, decimal)
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise DataError(f"cannot read {name} as Parquet", got=error) from None
         text, notes = read_text(path, encoding, name=name)
@@ -235,21 +235,37 @@ def _file(
     # standard input and other names without an extension are recognised by their first character
     looks_like_json = suffix not in (".csv", ".tsv") and text.lstrip()[0] in "{["
     if suffix in JSON_LINES or looks_like_json:
-        return _records([*_json_objects(text, name)], name, decimal, notes)
-    import_library("polars", "text files with tables")
+        return build_table(_record_columns([*_json_objects(text, name)]), name, decimal, notes)
+    import_library("polars", "text files with tables")  # one clear error where it is missing
     columns, guesses = parse_delimited(text, name, tabs=suffix == ".tsv", header=header)
     return build_table(
         columns, name, decimal, [*notes, *guesses], lambda texts: (text_column(texts), None)
     )
 
 
-def only_counts(frame: Any) -> bool:
+def only_counts(frame: object) -> bool:
     """Return whether a frame has no index, or one that only numbers its rows from 0."""
+    # a list has a method `index` too, and only pandas has `reset_index`
     index = getattr(frame, "index", None)
     if not hasattr(frame, "reset_index") or index is None:
         return True
     is_whole = getattr(getattr(index, "dtype", None), "kind", "O") in "iu"
     return bool(is_whole and np.array_equal(np.asarray(index), np.arange(len(index))))
+
+
+def _source_columns(source: Any, name: str, ordered: bool) -> NamedValues:
+    """Return pairs of name and values of anything but a file."""
+    if isinstance(source, Mapping):
+        return source.items()
+    if isinstance(source, np.ndarray):
+        if source.dtype.names:
+            return ((key, source[key]) for key in source.dtype.names)
+        if source.ndim not in (1, 2):
+            raise DataError(name, got=f"an array of shape {source.shape}", expected="[R] or [R, C]")
+        return enumerate(source.T if source.ndim == 2 else source[None])
+    if isinstance(source, Sequence) and all(isinstance(row, Mapping) for row in source):
+        return _record_columns(source)
+    return _frame_columns(source, ordered and not only_counts(source))
 
 
 def read_table(
@@ -290,14 +306,4 @@ def read_table(
     if isinstance(source, (str, os.PathLike)):
         return _file(os.fspath(source), name, encoding, decimal, header)
     name = name or "the table"
-    if isinstance(source, Mapping):
-        return build_table(source.items(), name, decimal)
-    if isinstance(source, np.ndarray):
-        if source.dtype.names:
-            return build_table(((key, source[key]) for key in source.dtype.names), name)
-        if source.ndim not in (1, 2):
-            raise DataError(name, got=f"an array of shape {source.shape}", expected="[R] or [R, C]")
-        return build_table(enumerate(source.T if source.ndim == 2 else source[None]), name)
-    if isinstance(source, Sequence) and all(isinstance(row, Mapping) for row in source):
-        return _records(source, name, decimal)
-    return _frame(source, name, ordered and not only_counts(source))
+    return build_table(_source_columns(source, name, ordered), name, decimal)

@@ -70,6 +70,7 @@ class Scaler:
             arrays.get(f"codec.{name}.{part}", np.empty(0)) for part in ("mean", "scale")
         )
         rows = mean.ndim == 1 and mean.shape == scale.shape and len(mean) > 0
+        # a model file may come from anywhere: a scale of 0 or NaN would make every answer NaN
         numbers = rows and mean.dtype == scale.dtype == np.float64
         if not numbers or not np.isfinite([mean, scale]).all() or not (scale > 0).all():
             raise ModelFileError(f"codec {name}", expected="finite means and positive scales")

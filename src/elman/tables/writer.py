@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import io
 import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -18,23 +18,31 @@ from elman.files.atomic import Path, atomic_write
 from elman.tables.columns import column_of
 from elman.tables.reader import JSON_LINES, build_table, import_library
 
+Columns = Mapping[str, Iterable[object]]
+"""Columns of one length by name."""
 
-def _plain_values(values: Any) -> list[Any]:
+
+def _plain_values(values: Iterable[object]) -> list[object]:
     """Return the values of a column for text and JSON: dates as text, None where missing."""
+    values = values if isinstance(values, np.ndarray) else list(values)
     first = next((value for value in values if value is not None), None)
-    if getattr(first, "tzinfo", None) is not None:
-        return [None if value is None else value.isoformat() for value in values]
+    if isinstance(first, datetime.datetime) and first.tzinfo is not None:
+        return [
+            value.isoformat() if isinstance(value, datetime.datetime) else None for value in values
+        ]
     array = values if isinstance(values, np.ndarray) else column_of(values)[0]
     if array.dtype.kind == "M":
+        # the shortest form of the whole column: dates alone where no row has a time of day
         texts = np.datetime_as_string(array.astype("datetime64[us]")).tolist()
         dates = [re.sub(r"\.?0*$", "", text) if "." in text else text for text in texts]
         if all(text == "NaT" or text.endswith("T00:00:00") for text in dates):
             dates = [text.removesuffix("T00:00:00") for text in dates]
         return [None if text == "NaT" else text for text in dates]
+    # NaN is the only value that differs from itself
     return [None if value != value else value for value in array.tolist()]
 
 
-def _write_parquet(columns: Mapping[str, Any], path: Path) -> None:
+def _write_parquet(columns: Columns, path: Path) -> None:
     pl = import_library("polars", "Parquet files")
     buffer = io.BytesIO()
     table = build_table(columns.items(), "the table")
@@ -52,7 +60,7 @@ def _write_parquet(columns: Mapping[str, Any], path: Path) -> None:
     atomic_write(path, buffer.getvalue())
 
 
-def records(columns: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def records(columns: Columns) -> Iterator[dict[str, object]]:
     """Yield rows as dicts for JSON: dates as text, None where a value is missing.
 
     >>> list(records({"day": ["mon"], "y": [float("nan")]}))
@@ -63,7 +71,7 @@ def records(columns: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield dict(zip(listed, row, strict=True))
 
 
-def write_table(columns: Mapping[str, Any], path: Path) -> None:
+def write_table(columns: Columns, path: Path) -> None:
     """Write columns to the file `path` atomically, or with ``"-"`` as CSV to standard output.
 
     Floats are written with the fewest digits that read back as the same number, missing values as nothing.
@@ -105,4 +113,5 @@ def write_table(columns: Mapping[str, Any], path: Path) -> None:
     if path == "-":
         sys.stdout.write(out.getvalue())
     else:
+        # lone surrogates are written as they were read
         atomic_write(path, out.getvalue().encode("utf-8", "surrogatepass"))
