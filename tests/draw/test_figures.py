@@ -17,7 +17,7 @@ from elman.draw import figures as draw
 from elman.draw.style import STYLE
 from elman.draw.unrolled import Unrolled
 from elman.errors import ShapeError
-from elman.explain.explanation import ADDITIVE, LEFT_OUT, METHODS, chart_of
+from elman.explain.explanation import ADDITIVE, LEFT_OUT, METHODS, Explanation
 from pictures import ATTRIBUTES, ELEMENTS, HOSTILE, PLACES, STEERING, SVG
 
 SIZES = (280, 380, 960)
@@ -51,7 +51,7 @@ def explanation(inputs=("I", "eat"), values=(0.5, -1.0), **other):
 
 
 def chart(*given, **other):
-    return chart_of(explanation(*given, **other))
+    return Explanation.chart(explanation(*given, **other))
 
 
 def every(word="eat", values=(0.5, -1.0, 2.0), *, standalone=True, width=960):
@@ -71,8 +71,8 @@ def every(word="eat", values=(0.5, -1.0, 2.0), *, standalone=True, width=960):
         "unrolled": unrolled(tokens, table.T, guesses, found, meanings, word, word, **how),
         "failed": unrolled(tokens, None, [], found, (), word, word, True, **how),
         "plain": unrolled(tokens, table.T, guesses, **how),
-        "contributions": draw.contributions(chart_of(told), **how),
-        "measured": draw.contributions(chart_of(measured), **how),
+        "contributions": draw.contributions(Explanation.chart(told), **how),
+        "measured": draw.contributions(Explanation.chart(measured), **how),
         "coloured_text": draw.coloured_text(tokens, found, **how),
         "heat": draw.heat(table, tokens, [word, 1], **how),
         "memory": charts.memory(steps + 1, found, found, **how),
@@ -222,7 +222,7 @@ def test_contribution_shown_as_zero_has_no_colour():
 def test_bars_are_as_long_as_the_contributions(start: float):
     values = [0.5, -1.0, 2.0]
     told = explanation("abc", values, start_state=start, bias=250.0, score=251.5 + start)
-    root = checked(draw.contributions(chart_of(told)))
+    root = checked(draw.contributions(Explanation.chart(told)))
     bars = [part for part in root.iter(f"{SVG}rect") if part.get("class").startswith("bar")]
     wide = np.array([float(bar.get("width")) for bar in bars])
     # bias and sum have numbers alone
@@ -244,7 +244,7 @@ def measured(count=2, **other):
 @pytest.mark.parametrize("count", [0, 2, 24, 48])
 def test_measured_contributions_are_not_drawn_as_a_sum(count):
     told = measured(count)
-    root = checked(draw.contributions(chart_of(told), width=720))
+    root = checked(draw.contributions(Explanation.chart(told), width=720))
     shown = min(count, 24)
     hidden = f"{count - shown} smaller ones are not shown."
     rows = [element for element in root.iter(f"{SVG}g") if element.get("class") == "row"]
@@ -259,7 +259,7 @@ def test_measured_contributions_are_not_drawn_as_a_sum(count):
     assert not list(root.iter(f"{SVG}circle"))
     assert len([part for part in root.iter(f"{SVG}path") if part.get("class") == "rule"]) == 1
 
-    figure = plots.contributions(chart_of(told))
+    figure = plots.contributions(Explanation.chart(told))
     axes = figure.axes[0]
     assert [bar.get_width() for bar in axes.patches] == list(range(count - shown + 1, count + 1))
     names = [label.get_text() for label in axes.get_yticklabels()]
@@ -272,11 +272,11 @@ def test_measured_contributions_are_not_drawn_as_a_sum(count):
 @pytest.mark.parametrize("method", METHODS)
 def test_svg_and_matplotlib_show_the_same_rows(method):
     told = explanation("ab" * 20, np.sin(np.arange(40.0)), method=method, absence=np.zeros(40))
-    bars, sums = chart_of(told)[3:5]
+    bars, sums = Explanation.chart(told)[3:5]
     names = [row.name for row in (*bars, *sums)]
-    root = checked(draw.contributions(chart_of(told)))
+    root = checked(draw.contributions(Explanation.chart(told)))
     rows = [element for element in root.iter(f"{SVG}g") if element.get("class") == "row"]
-    axes = plots.contributions(chart_of(told)).axes[0]
+    axes = plots.contributions(Explanation.chart(told)).axes[0]
     assert [row.find(f"{SVG}text").text for row in rows] == names
     assert [label.get_text() for label in axes.get_yticklabels()] == names
     rings = [row.absence for row in bars if np.isfinite(row.absence)]
@@ -288,7 +288,7 @@ def test_svg_and_matplotlib_show_the_same_rows(method):
 
 def test_start_state_and_residual_of_zero_have_no_row():
     told = explanation(start_state=0.0, residual=0.0)
-    bars, sums = chart_of(told)[3:5]
+    bars, sums = Explanation.chart(told)[3:5]
     assert [row.name for row in (*bars, *sums)] == ["I", "eat", "bias", "logit"]
     bars, sums = chart(start_state=0.5, residual=0.1)[3:5]
     names = ["start state", "I", "eat", "bias", "residual", "logit"]
@@ -299,7 +299,7 @@ def test_start_state_and_residual_of_zero_have_no_row():
 def test_note_is_drawn_below_the_verdict(width):
     note = "Held constant: gates and slopes. Not in the vocabulary, read as <unk>: hate, love."
     told = explanation(note=note)
-    root = checked(draw.contributions(chart_of(told), width=width))
+    root = checked(draw.contributions(Explanation.chart(told), width=width))
     lines = list(root.iter(f"{SVG}text"))
     assert " ".join(texts(root)).endswith(f"{told.verdict} {note}")
     assert float(lines[-1].get("y")) < float(root.get("height"))
@@ -307,13 +307,13 @@ def test_note_is_drawn_below_the_verdict(width):
     assert all(
         pen.advance(line.text, 11) <= width for line in lines if "small" in line.get("class", "")
     )
-    below = plots.contributions(chart_of(told)).get_supxlabel()
+    below = plots.contributions(Explanation.chart(told)).get_supxlabel()
     assert " ".join(below.split()) == f"Shown is {told.caption}. {told.verdict} {note}"
 
 
 def test_long_note_ends_with_an_ellipsis():
     told = explanation(note=" ".join(["word"] * 300))
-    written = texts(checked(draw.contributions(chart_of(told), width=360)))
+    written = texts(checked(draw.contributions(Explanation.chart(told), width=360)))
     note = written[written.index(told.verdict) + 1 :]
     assert len(note) == 8
     assert note[-1].endswith("…")
@@ -322,9 +322,10 @@ def test_long_note_ends_with_an_ellipsis():
 
 def test_name_of_the_score_is_not_cut_off():
     told = explanation(score_name="logarithm of the forecast")
-    assert told.score_name in texts(checked(draw.contributions(chart_of(told), width=360)))
+    assert told.score_name in texts(checked(draw.contributions(Explanation.chart(told), width=360)))
     names = [
-        label.get_text() for label in plots.contributions(chart_of(told)).axes[0].get_yticklabels()
+        label.get_text()
+        for label in plots.contributions(Explanation.chart(told)).axes[0].get_yticklabels()
     ]
     assert names[-1] == told.score_name
 
@@ -333,7 +334,7 @@ def test_failed_explanation_is_drawn_grey():
     note = "THIS EXPLANATION FAILS ITS OWN TEST: its numbers miss the score by 12 %."
     failed = explanation(passed=False, verdict=note)
     pictures = (
-        draw.contributions(chart_of(failed)),
+        draw.contributions(Explanation.chart(failed)),
         unrolled(["a", "b"], None, [], [1, -2], target="x", note=note, failed=True),
     )
     for picture in pictures:
@@ -479,7 +480,7 @@ def test_matplotlib_writes_no_formula():
 
 def test_matplotlib_bars_equal_the_contributions():
     told = explanation(values=(0.5, -1.0), bias=250.0, absence=np.array([0.75, np.nan]))
-    axes = plots.contributions(chart_of(told)).axes[0]
+    axes = plots.contributions(Explanation.chart(told)).axes[0]
     # bias and sum have numbers alone
     assert [bar.get_width() for bar in axes.patches] == [0.5, 0.5, -1.0]
     names = [label.get_text() for label in axes.get_yticklabels()]

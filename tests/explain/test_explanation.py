@@ -18,7 +18,6 @@ from elman.explain.explanation import (
     MAX_GAP,
     REPLACEMENT,
     Explanation,
-    chart_of,
 )
 from elman.explain.selftest import MAX_P, MIN_MOVED_SHARE, SelfTest
 
@@ -157,7 +156,7 @@ def test_printed_in_rows() -> None:
 def test_without_an_input_that_moves_the_score_there_is_no_bar(values: np.ndarray) -> None:
     told = explanation(contributions=values, min_change=1e-6)
     assert "█" not in str(told)
-    assert chart_of(told).flat
+    assert told.chart().flat
     bars = [one for one in told.to_svg().split("<rect") if 'class="bar' in one]
     assert all('width="0' in one for one in bars)
 

@@ -12,9 +12,11 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from elman.draw.numbers import aligned, significant
 from elman.draw.pen import signed
@@ -22,13 +24,15 @@ from elman.draw.rows import ContributionChart, Row
 from elman.errors import ShapeError, printable
 from elman.explain.selftest import MAX_P, MIN_MOVED_SHARE, RANKINGS, SelfTest
 from elman.tables.frames import frame
+from elman.tables.json_values import json_fields
 
-METHODS = REPLACEMENT, DECOMPOSITION, INTEGRATED, LEFT_OUT = (
-    "replacement",
-    "decomposition",
-    "integrated gradients",
-    "leave-one-out",
-)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+Method: TypeAlias = Literal["replacement", "decomposition", "integrated gradients", "leave-one-out"]
+METHODS: tuple[Method, ...] = get_args(Method)
+REPLACEMENT, DECOMPOSITION, INTEGRATED, LEFT_OUT = METHODS
 ADDITIVE = (DECOMPOSITION, INTEGRATED)
 """Methods whose numbers sum to the score."""
 MAX_GAP = 0.01
@@ -39,7 +43,44 @@ MAX_CANCELLATION = 1000
 MAX_DRAWN_INPUTS = 24
 """Inputs that have a row of their own in a picture."""
 _MAX_ROWS, _BAR_LENGTH = 40, 20
-_MEASURED = {REPLACEMENT: "replaced by others likely in its place", LEFT_OUT: "left out"}
+_MEASURED: dict[str, str] = {
+    REPLACEMENT: "replaced by others likely in its place",
+    LEFT_OUT: "left out",
+}
+
+
+class ContributionJson(TypedDict):
+    """The number of one input, as `Explanation.to_dict` returns it."""
+
+    token: str
+    position: int
+    contribution: float
+    absence: float | None
+    meaning: str
+
+
+class ExplanationJson(TypedDict):
+    """An explanation, as `Explanation.to_dict` returns it."""
+
+    task: str
+    target: str
+    score: float
+    score_name: str
+    method: Method
+    exact: bool
+    contributions: list[ContributionJson]
+    full_bar: float | None
+    caption: str
+    start_state: float
+    bias: float
+    residual: float
+    gap: float | None
+    moved: float | None
+    p: float | None
+    passed: bool | None
+    verdict: str
+    steps: int
+    note: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,86 +278,100 @@ p = 0.05: of 999 random rankings 49 move the score as much.
         result = "It passes its own test" if self.passed else "Its own test cannot tell"
         return f"{result}: {self.tested}."
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ExplanationJson:
         """Return the explanation for JSON, with an object for each input."""
         absence = [None] * len(self.inputs) if self.absence is None else self.absence.tolist()
-        rows = zip(self.inputs, self.contributions.tolist(), absence, strict=True)
-        full = self.full_bar if np.isfinite(self.full_bar) else None
-        names = ("task", "target", "score", "score_name", "method", "exact")
-        after = ("caption", "start_state", "bias", "residual", "gap", "moved", "p")
-        return {
-            **{name: getattr(self, name) for name in names},
-            "contributions": [
-                {
-                    "token": token,
-                    "position": position,
-                    "contribution": share,
-                    "absence": change,
-                    "meaning": self.meaning(position),
-                }
-                for position, (token, share, change) in enumerate(rows)
-            ],
-            "full_bar": full,
-            **{name: getattr(self, name) for name in after},
-            **{name: getattr(self, name) for name in ("passed", "verdict", "steps", "note")},
-        }
+        columns = zip(self.inputs, self.contributions.tolist(), absence, strict=True)
+        rows = []
+        for at, (token, share, change) in enumerate(columns):
+            row = {"token": token, "position": at, "contribution": share, "absence": change}
+            rows.append(row | {"meaning": self.meaning(at)})
+        full = self.full_bar if math.isfinite(self.full_bar) else None
+        return json_fields(self, ExplanationJson, contributions=rows, full_bar=full)
 
     def to_json(self) -> str:
         """Return `to_dict` as one line of JSON."""
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
 
-    def to_columns(self) -> dict[str, Any]:
+    def to_columns(self) -> dict[str, list[str] | np.ndarray]:
         """Return columns with a row for each input: input, contribution, absence."""
-        columns: dict[str, Any] = {"input": [*self.inputs], "contribution": self.contributions}
-        return columns if self.absence is None else columns | {"absence": self.absence}
+        absence = {} if self.absence is None else {"absence": self.absence}
+        return {"input": [*self.inputs], "contribution": self.contributions, **absence}
 
     def to_frame(self) -> Any:
         """Return `to_columns` as a polars data frame, or as it is where polars is not installed."""
         return frame(self.to_columns())
 
+    def chart(self) -> ContributionChart:
+        """Return the parts of the picture of the explanation; raises ShapeError.
+
+        Of more than 24 inputs those with the largest contributions have a row. One row sums up the others, if
+        the method is additive: the effect of several inputs together is not the sum of their single effects.
+        """
+        N, additive = len(self.inputs), self.additive
+        values, absence = self.contributions, np.full(N, math.nan)
+        if self.absence is not None and additive:
+            absence = self.absence
+        for name, array in (("contributions", values), ("absence", absence)):
+            if array.shape != (N,):
+                raise ShapeError(name, got=array.shape, expected=f"[{N}]")
+        sizes = np.nan_to_num(np.abs(values))
+        shown = np.sort(np.argsort(-sizes, kind="stable")[:MAX_DRAWN_INPUTS]).tolist()
+        bars = [Row(self.inputs[at], float(values[at]), float(absence[at]), at) for at in shown]
+        sums, unseen, hidden = list[Row](), "", N - len(shown)
+        if additive:
+            if self.start_state:
+                bars.insert(0, Row("start state", self.start_state))
+            if hidden:
+                bars.append(Row(f"{hidden:,} others", float(np.nansum(np.delete(values, shown)))))
+            sums = [Row("bias", self.bias), Row(self.score_name, self.score)]
+            if self.residual:
+                sums.insert(1, Row("residual", self.residual))
+        elif hidden:
+            unseen = f"{hidden:,} smaller ones are not shown."
+        about = f"{self.score_name} {signed(self.score, plus=False)}, by {self.method}"
+        flat, failed = not math.isfinite(self.full_bar), self.passed is False
+        told = (self.verdict, self.note, failed)
+        return ContributionChart(self.target, about, self.caption, bars, sums, flat, unseen, *told)
+
     def to_svg(self, *, width: float = 720, standalone: bool = True) -> str:
         """Return a chart of the contributions as SVG; a `standalone` one includes its style sheet."""
         from elman.draw import figures
 
-        return figures.contributions(chart_of(self), width=width, standalone=standalone)
+        return figures.contributions(self.chart(), width=width, standalone=standalone)
 
-    def plot(self) -> Any:
+    def plot(self) -> Figure:
         """Return a chart of the contributions as a matplotlib figure; raises MissingDependencyError."""
         from elman.draw import plots
 
-        return plots.contributions(chart_of(self))
+        return plots.contributions(self.chart())
 
     def __str__(self) -> str:
-        order = np.argsort(-np.abs(self.contributions), kind="stable")
-        kept = np.sort(order[:_MAX_ROWS])
-        names = [display_name(self.inputs[i]) for i in kept]
-        shares = self.contributions[kept].tolist()
+        kept = np.sort(np.argsort(-np.abs(self.contributions), kind="stable")[:_MAX_ROWS])
+        names = [display_name(self.inputs[at]) for at in kept]
+        values = self.contributions[kept].tolist()
+        measured: list[str] = []
         # The numbers of the other methods are measurements already.
-        measured = self.absence[kept] if self.additive and self.absence is not None else None
+        if self.additive and self.absence is not None:
+            measured = aligned(self.absence[kept], plus=True)
         if self.additive and self.start_state:
-            names, shares = [*names, "start state"], [*shares, self.start_state]
+            names, values = [*names, "start state"], [*values, self.start_state]
         bars = [
-            ("█" if share > 0 else "░") * round(_BAR_LENGTH * abs(share) / self.full_bar)
-            for share in shares
+            ("█" if value > 0 else "░") * round(_BAR_LENGTH * abs(value) / self.full_bar)
+            for value in values
         ]
         if self.additive:
-            names, shares, bars = [*names, "bias"], [*shares, self.bias], [*bars, ""]
-        width, target = max([11, *map(len, names)]), display_name(self.target)
+            names, values = [*names, "bias"], [*values, self.bias]
+        width, score = max([11, *map(len, names)]), significant(self.score)
         lines = [
-            f'why "{target}": {self.score_name} {significant(self.score)} by {self.method}',
+            f'why "{display_name(self.target)}": {self.score_name} {score} by {self.method}',
             self.caption,
-            f"{'':{width}}  contribution" + ("" if measured is None else "  measured"),
+            f"{'':{width}}  contribution" + ("  measured" if measured else ""),
         ]
-        changes = (
-            []
-            if measured is None
-            else [f"  {change:>8}" for change in aligned(measured, plus=True)]
-        )
-        changes += [" " * 10 * (measured is not None)] * (len(names) - len(changes))
-        for name, share, change, bar in zip(
-            names, aligned(shares, plus=True), changes, bars, strict=True
-        ):
-            lines.append(f"{name:{width}}  {share:>12}{change}  {bar}".rstrip())
+        numbers = aligned(values, plus=True)
+        for name, number, change, bar in zip_longest(names, numbers, measured, bars, fillvalue=""):
+            between = f"  {change:>8}" if measured else ""
+            lines.append(f"{name:{width}}  {number:>12}{between}  {bar}".rstrip())
         if self.additive and self.residual:
             lines.append(f"{'residual':{width}}  {self.residual:>+12.2g}")
         if len(kept) < len(self.inputs):
@@ -325,52 +380,6 @@ p = 0.05: of 999 random rankings 49 move the score as much.
 
     def _repr_html_(self) -> str:
         return f"<div>{self.to_svg()}</div>"
-
-
-def chart_of(explanation: Explanation) -> ContributionChart:
-    """Return the parts of the picture of an explanation; raises ShapeError.
-
-    Of more than 24 inputs those with the largest contributions have a row. One row sums up the others, if the
-    method is additive: the effect of several inputs together is not the sum of their measured single effects.
-    """
-    N, additive = len(explanation.inputs), explanation.additive
-    values, absence = explanation.contributions, np.full(N, math.nan)
-    if explanation.absence is not None and additive:
-        absence = explanation.absence
-    for name, array in (("contributions", values), ("absence", absence)):
-        if array.shape != (N,):
-            raise ShapeError(name, got=array.shape, expected=f"[{N}]")
-    shown = np.sort(np.argsort(-np.nan_to_num(np.abs(values)), kind="stable")[:MAX_DRAWN_INPUTS])
-    bars = [
-        Row(explanation.inputs[at], float(values[at]), float(absence[at]), at)
-        for at in shown.tolist()
-    ]
-    sums, unseen, hidden = [], "", N - len(shown)
-    if additive:
-        if explanation.start_state:
-            bars.insert(0, Row("start state", explanation.start_state))
-        if hidden:
-            bars.append(Row(f"{hidden:,} others", float(np.nansum(np.delete(values, shown)))))
-        sums = [
-            Row("bias", explanation.bias),
-            *([Row("residual", explanation.residual)] if explanation.residual else []),
-            Row(explanation.score_name, explanation.score),
-        ]
-    elif hidden:
-        unseen = f"{hidden:,} smaller ones are not shown."
-    score = f"{explanation.score_name} {signed(explanation.score, plus=False)}"
-    return ContributionChart(
-        target=explanation.target,
-        about=f"{score}, by {explanation.method}",
-        caption=explanation.caption,
-        bars=bars,
-        sums=sums,
-        flat=not math.isfinite(explanation.full_bar),
-        unseen=unseen,
-        verdict=explanation.verdict,
-        note=explanation.note,
-        failed=explanation.passed is False,
-    )
 
 
 def display_name(token: str) -> str:

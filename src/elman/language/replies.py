@@ -9,7 +9,6 @@ import numpy as np
 
 from elman.draw.unrolled import Unrolled
 from elman.errors import InputError
-from elman.inspect.json_values import finite_or_none
 from elman.inspect.replies import (
     NO_DETAILS,
     ModelDetails,
@@ -109,7 +108,7 @@ class LanguageReplies(Replies):
             "before": context.before,
             "unknown": unknown,
             **next_tokens(predictions),
-            "explanation": finite_or_none(explanation.to_dict()),
+            "explanation": explanation.to_dict(),
             "svg": drawing.svg(),
         }
 

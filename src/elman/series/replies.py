@@ -9,8 +9,8 @@ from typing_extensions import TypedDict
 from elman.draw import charts
 from elman.errors import InputError
 from elman.explain.explanation import Explanation
-from elman.inspect.json_values import array_values
 from elman.inspect.replies import NO_DETAILS, ModelDetails, Replies, Reply, SequenceInput
+from elman.tables.json_values import json_value
 
 if TYPE_CHECKING:
     from elman.series.forecast import Forecast
@@ -105,16 +105,16 @@ def _series_reply(forecast: Forecast, index: int) -> SeriesReply:
     shown, history = forecast.shown_values, forecast.history
     intervals: list[IntervalReply] = []
     for percent in forecast.intervals:
-        low, high = (array_values(bound[index]) for bound in forecast.interval(percent))
+        low, high = (json_value(bound[index]) for bound in forecast.interval(percent))
         intervals.append({"percent": percent, "low": low, "high": high})
     return {
         "id": forecast.ids[index],
         "history": {
-            "time": array_values(history.clocks(history.times[index][-shown:])),
-            "value": array_values(history.values[index][-shown:]),
+            "time": json_value(history.clocks(history.times[index][-shown:])),
+            "value": json_value(history.values[index][-shown:]),
         },
-        "time": array_values(forecast.times[index]),
-        "median": array_values(forecast.median[index]),
-        "mean": array_values(forecast.mean[index]),
+        "time": json_value(forecast.times[index]),
+        "median": json_value(forecast.median[index]),
+        "mean": json_value(forecast.mean[index]),
         "intervals": intervals,
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from elman.inspect.json_values import finite_or_none
 from elman.inspect.replies import ModelDetails, Replies
+from elman.tables.json_values import json_value
 
 PANEL_MODELS = {
     "unrolled": "language models",
@@ -55,5 +55,5 @@ def model_card(name: str, replies: Replies, created: int) -> ModelCard:
             else f"This panel is for {models}; {name} reads {replies.reads}."
             for panel, models in PANEL_MODELS.items()
         },
-        "card": finite_or_none(dict(replies.predictor.card)),
+        "card": json_value(dict(replies.predictor.card)),
     }

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from typing_extensions import TypedDict
 
 from elman.errors import DataError, InputError
-from elman.inspect.json_values import finite_or_none
+from elman.explain.explanation import ExplanationJson
 from elman.inspect.memory import MemoryJson
 from elman.inspect.replies import NextTokens, Reply, SequenceInput, parse_sequence
 from elman.inspect.similar import SimilarPlace, units_like
@@ -16,45 +16,19 @@ from elman.inspect.trace import TraceJson
 from elman.serve import schema
 from elman.serve.json_route import JsonRoute
 from elman.serve.served_models import Served
+from elman.tables.json_values import json_value
 
 router = APIRouter(tags=["explain"], route_class=JsonRoute)
 MAX_REPLY_NUMBERS = 300_000
 """States and gates in one answer."""
 
 
-class _Contribution(TypedDict):
-    token: str
-    position: int
-    contribution: float | None
-    absence: float | None
-    meaning: str
-
-
-class ExplainReply(TypedDict):
+class ExplainReply(ExplanationJson):
     """The contribution of each input to an answer, and whether the explanation passes its own test.
 
-    A number is null if the network's numbers overflow. ``forecast`` is the picture of a forecast.
+    ``forecast`` is the picture of a forecast.
     """
 
-    task: str
-    target: str
-    score: float | None
-    score_name: str
-    method: schema.Method
-    exact: bool
-    contributions: list[_Contribution]
-    full_bar: float | None
-    start_state: float | None
-    bias: float | None
-    residual: float | None
-    gap: float | None
-    caption: str
-    moved: float | None
-    p: float | None
-    passed: bool | None
-    verdict: str
-    steps: int
-    note: str
     svg: NotRequired[str]
     forecast: NotRequired[str]
 
@@ -147,7 +121,7 @@ def explain(body: schema.ExplainRequest, served: Served) -> ExplainReply:
         explained = parse_sequence(body.input)
         replies.check_length(explained)
     explanation = replies.predictor.explain(explained, body.target, **options)
-    reply: ExplainReply = finite_or_none(explanation.to_dict())
+    reply: ExplainReply = json_value(explanation.to_dict())
     if body.svg:
         reply["svg"] = explanation.to_svg(width=body.width, standalone=False)
         pictures = replies.pictures(explained, explanation, body.target, body.width)
@@ -186,7 +160,7 @@ def trace(body: schema.TraceRequest, served: Served) -> TraceReply:
     if count > MAX_REPLY_NUMBERS:
         expected, remedy = f"at most {MAX_REPLY_NUMBERS:,}", "ask for fewer units, or one layer"
         raise InputError("the numbers of the answer", got=count, expected=expected, remedy=remedy)
-    reply: TraceReply = finite_or_none(traced.to_dict(units, body.layer))
+    reply: TraceReply = json_value(traced.to_dict(units, body.layer))
     if body.svg:
         layer = -1 if body.layer is None else body.layer
         reply["svg"] = traced.to_svg(
@@ -202,7 +176,7 @@ def memory(body: schema.MemoryRequest, served: Served) -> MemoryReply:
     if body.input is not None and replies.forecasts:
         raise InputError("input", got="a text", expected="none: the known series are measured")
     measured = replies.predictor.memory(body.input)
-    reply: MemoryReply = finite_or_none(measured.to_dict())
+    reply: MemoryReply = json_value(measured.to_dict())
     if body.svg:
         reply["svg"] = measured.to_svg(width=body.width, standalone=False)
     return reply
@@ -223,7 +197,7 @@ def units(body: schema.UnitsRequest, served: Served) -> UnitsReply:
         note = "No property occurs often enough in this text."
     elif not rows:
         note = "No unit indicates a property better than an untrained network or the last token."
-    return {"steps": measured["steps"], "units": finite_or_none(rows), "note": note}
+    return {"steps": measured["steps"], "units": json_value(rows), "note": note}
 
 
 @router.post("/v1/units/like")
@@ -233,5 +207,5 @@ def similar_units(body: schema.SimilarUnitsRequest, served: Served) -> SimilarUn
     similar = units_like(predictor, body.input, body.phrase, body.count).to_dict()
     for row in similar["units"]:
         row["likeness"] = row.pop("difference")
-    reply: SimilarUnitsReply = finite_or_none(similar)
+    reply: SimilarUnitsReply = json_value(similar)
     return reply

@@ -15,7 +15,6 @@ from starlette.responses import StreamingResponse
 from typing_extensions import TypedDict
 
 from elman.errors import InputError, OptionError
-from elman.inspect.json_values import array_values
 from elman.inspect.replies import Reply, parse_sequence
 from elman.language.predictor import LanguagePredictor
 from elman.serve.json_route import JsonRoute, error_response
@@ -23,6 +22,7 @@ from elman.serve.model_card import ModelCard
 from elman.serve.schema import GenerateRequest, PredictRequest, ScoreRequest
 from elman.serve.served_models import Served
 from elman.serve.threads import WorkerThreads
+from elman.tables.json_values import json_value
 from elman.tasks import TASKS
 
 router = APIRouter(route_class=JsonRoute)
@@ -147,6 +147,6 @@ def score(body: ScoreRequest, served: Served) -> ScoreReply:
     scored = predictor.score(body.input)
     return {
         "tokens": list(scored.tokens),
-        "log_probabilities": array_values(scored.log_probabilities),
+        "log_probabilities": json_value(scored.log_probabilities),
         "loss": scored.loss,
     }

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from elman.explain.explanation import Method
+
 MAX_INPUT_LENGTH = 100_000
 """Characters or tokens of one input."""
 MAX_INPUT_STEPS = 10_000
@@ -45,7 +47,6 @@ UnitCount: TypeAlias = Annotated[Whole, Field(ge=1, le=256)]
 Width: TypeAlias = Annotated[Whole, Field(ge=280, le=2000)]
 """Width of a picture in pixels, unless the page scales it."""
 Position: TypeAlias = Annotated[Whole, Field(ge=0, lt=MAX_INPUT_LENGTH)]
-Method: TypeAlias = Literal["replacement", "decomposition", "integrated gradients", "leave-one-out"]
 Input: TypeAlias = (
     Text
     | Annotated[list[Word], Field(fail_fast=True, max_length=MAX_INPUT_STEPS)]

@@ -17,9 +17,9 @@ from typing_extensions import TypedDict
 
 from elman.draw import charts
 from elman.errors import DataError
-from elman.inspect.json_values import finite_or_none
 from elman.serve.http_errors import NotFoundError
 from elman.serve.json_route import JsonRoute
+from elman.tables.json_values import json_value
 
 SUFFIX = ".run.jsonl"
 MAX_RUNS = 200
@@ -125,7 +125,7 @@ def _event(line: bytes) -> RunEvent | None:
         event = json.loads(line)
         if b"\\ud" in line.lower():  # possibly half of a surrogate pair, which UTF-8 cannot encode
             event = json.loads(json.dumps(event, ensure_ascii=False).encode("utf-8", "replace"))
-        event = _validate_event(finite_or_none(event))
+        event = _validate_event(json_value(event))
     except (ValidationError, ValueError, RecursionError):
         return None
     needs_step = event["event"] in ("steps", "evaluation")
