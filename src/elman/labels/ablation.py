@@ -7,8 +7,7 @@ others (`elman.explain.plausible`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from itertools import repeat
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,12 +40,16 @@ class AblatableSequence(ABC):
 
     names: list[str]
     """The inputs as the user sees them."""
+    elements: np.ndarray
+    """The elements: texts ``[M]``, or numbers ``[T, C]``."""
     owner: np.ndarray
-    """The input that each element belongs to: ``[M]``, or ``[T, C]`` for numbers."""
+    """The input that each element belongs to, in the shape of `elements`."""
     length: int
     """Number of time steps that the network reads."""
     placeholder: ArrayLike = ""
     """Put in place of elements that are left out."""
+    drawn_from: TextCodec
+    """The vocabulary from which replacements are drawn."""
     step: int | None = None
     """The time step whose answer is explained, for a tagger."""
     note = ""
@@ -65,25 +68,29 @@ class AblatableSequence(ABC):
     """Whether the elements are inputs of the network, so that a score can be shared out among them."""
 
     def __init__(self, network: SequenceNetwork) -> None:
-        self.network, self.steps = network, 0
+        self.network, self.codec, self.steps = network, network.codec, 0
+
+    def _set_texts(self, elements: Sequence[str], space: str, groups: Sequence[int] = ()) -> None:
+        """Set elements, inputs and their names; neighbours are merged into one input if there are many."""
+        self.elements = np.array([*elements], object)
+        self.owner = neighbour_blocks(len(elements), MAX_EXPLAINED_INPUTS)
+        names: list[list[str]] = [[] for _ in np.unique(self.owner)]
+        for element, index in zip(elements, self.owner.tolist(), strict=True):
+            names[index].append(element)
+        self.names = [space.join(merged) for merged in names]
+        self.groups = tuple(groups) if len(names) == len(elements) else ()
 
     @abstractmethod
+    def encode(self, variants: list[np.ndarray]) -> EncodedSequences:
+        """Return variants of the sequence, given by their elements, as the network reads them."""
+
     def draw_replacements(self, count: int, draw: np.random.Generator) -> np.ndarray:
         """Return plausible replacements of all elements, `count` times."""
-
-    @abstractmethod
-    def encode_mixed(
-        self, masks: list[np.ndarray], others: Iterable[ArrayLike]
-    ) -> EncodedSequences:
-        """Return the sequence once for each mask, with the others where the mask (like `owner`) is set."""
+        return plausible.tokens(self.drawn_from, count, len(self.elements), draw)
 
     def without(self, masks: list[np.ndarray]) -> EncodedSequences:
         """Return the sequence once for each mask, without the elements that the mask marks."""
-        return self.encode_mixed(masks, repeat(self.placeholder))
-
-    def replaced(self, masks: list[np.ndarray], draw: np.random.Generator) -> EncodedSequences:
-        """Return the sequence once for each mask, with plausible replacements of the marked elements."""
-        return self.encode_mixed(masks, self.draw_replacements(len(masks), draw))
+        return self.encode([np.where(mask, self.placeholder, self.elements) for mask in masks])
 
     def rows(self, member: NetworkMember) -> tuple[np.ndarray, np.ndarray]:
         """Return a member's input vectors ``[M, S]`` for all elements, and those for none."""
@@ -122,7 +129,12 @@ class AblatableSequence(ABC):
         logits = [np.empty((0, self.network.config.outputs))]
         for first in range(0, len(self.names), block):
             inputs = range(first, min(first + block, len(self.names)))
-            encoded = self.replaced([self.owner == i for i in inputs for _ in range(count)], draw)
+            masks = [self.owner == index for index in inputs for _ in range(count)]
+            others = self.draw_replacements(len(masks), draw)
+            variants = zip(masks, others, strict=True)
+            encoded = self.encode(
+                [np.where(mask, other, self.elements) for mask, other in variants]
+            )
             self.steps += int(encoded.lengths.sum())
             logits.append(self._logits(encoded, [self.step or 0] * len(encoded)))
         return np.concatenate(logits).reshape(-1, count, self.network.config.outputs)
@@ -134,36 +146,26 @@ class AblatableSequence(ABC):
 class _Tokens(AblatableSequence):
     """Words, or the characters of a network that reads characters."""
 
-    def __init__(
-        self,
-        network: SequenceNetwork,
-        vocabulary: TextCodec,
-        sequences: Sequences,
-        step: int | None,
-    ) -> None:
+    def __init__(self, network: SequenceNetwork, sequences: Sequences, step: int | None) -> None:
         super().__init__(network)
-        codec, item = network.codec, sequences.items[0]
-        self.vocabulary, self.step = vocabulary, step
+        codec, item, self.step = self.codec, sequences.items[0], step
+        self.drawn_from = codec.vocabulary
         # the second sequence is empty: the <unk> that stands for an empty text
-        both = Sequences(sequences.kind, (item, item[:0]))
-        self.encoded = EncodedSequences.of(codec, both)
+        self.encoded = EncodedSequences.of(codec, Sequences(sequences.kind, (item, item[:0])))
         self.ids, self.unknown = self.encoded.sequences
-        self.by_character = vocabulary.level == "char"
+        self.length = len(self.ids)
+        self.by_character = codec.vocabulary.level == "char"
         if self.by_character:
             text = sequences.texts[0]
-            tokens, space = [*(text.lower() if codec.lowercase else text)], ""
+            tokens = [*(text.lower() if codec.lowercase else text)]
+            self._set_texts(tokens, "", word_groups(tokens))
         else:
-            tokens, space = _words(vocabulary, sequences), " "
+            tokens = _words(codec.vocabulary, sequences)
+            self._set_texts(tokens, " ")
             pairs = zip(tokens, self.encoded.token_ids[0].tolist(), strict=False)
             how = "known by their letters alone" if codec.alphabet else "read as <unk>"
-            self.note = unknown_words_note(
-                (word for word, number in pairs if number == UNKNOWN_ID), how
-            )
-        self.tokens = np.array([*tokens], object)
-        self.length = len(self.ids)
-        self.owner, self.names = _merged(tokens, space)
-        if self.by_character and len(self.names) == len(tokens):
-            self.groups = word_groups(tokens)
+            unknown = (word for word, number in pairs if number == UNKNOWN_ID)
+            self.note = unknown_words_note(unknown, how)
 
     def without(self, masks: list[np.ndarray]) -> EncodedSequences:
         variants = []
@@ -176,18 +178,10 @@ class _Tokens(AblatableSequence):
             variants.append(ids[kept] if kept.any() else self.unknown)
         return EncodedSequences(variants, self.encoded.words, self.encoded.letters)
 
-    def draw_replacements(self, count: int, draw: np.random.Generator) -> np.ndarray:
-        return plausible.tokens(self.vocabulary, count, len(self.tokens), draw)
-
-    def encode_mixed(
-        self, masks: list[np.ndarray], others: Iterable[ArrayLike]
-    ) -> EncodedSequences:
-        mixed = _mixed(masks, others, self.tokens)
+    def encode(self, variants: list[np.ndarray]) -> EncodedSequences:
         if self.by_character:
-            variants = Sequences("text", tuple(map("".join, mixed)))
-        else:
-            variants = Sequences("tokens", tuple(map(tuple, mixed)))
-        return EncodedSequences.of(self.network.codec, variants)
+            return EncodedSequences.of(self.codec, Sequences("text", _joined(variants)))
+        return EncodedSequences.of(self.codec, Sequences("tokens", tuple(map(tuple, variants))))
 
 
 class _Letters(AblatableSequence):
@@ -195,45 +189,31 @@ class _Letters(AblatableSequence):
 
     shared = "The share of the words' own embeddings is part of the bias."
 
-    def __init__(
-        self,
-        network: SequenceNetwork,
-        vocabulary: TextCodec,
-        alphabet: TextCodec,
-        sequences: Sequences,
-    ) -> None:
+    def __init__(self, network: SequenceNetwork, alphabet: TextCodec, sequences: Sequences) -> None:
         super().__init__(network)
-        self.alphabet = alphabet
-        tokens = _Tokens(network, vocabulary, sequences, None)
-        words = tokens.encoded.token_ids[0]
+        self.drawn_from = alphabet
+        tokens = _Tokens(network, sequences, None)
         letters_of = tokens.encoded.letters or []
         self.letters = [letters_of[index] for index in tokens.ids.tolist()]
         self.ends = np.cumsum([len(letters) for letters in self.letters])
-        self.length, self.spelled = tokens.length, (words, self.ends)
-        shown: list[str] = []
+        self.length, self.spelled = tokens.length, (tokens.encoded.token_ids[0], self.ends)
+        spelled: list[str] = []
         # only the beginning and the end of a long word are spelled; its middle is never changed
         self.middles: list[str] = []
-        for word, letters in zip(_words(vocabulary, sequences), self.letters, strict=False):
+        words = _words(network.codec.vocabulary, sequences)
+        for word, letters in zip(words, self.letters, strict=False):
             tail = len(letters) // 2
             head = len(letters) - tail
-            shown += [*word[:head], *word[len(word) - tail :]]
+            spelled += [*word[:head], *word[len(word) - tail :]]
             self.middles.append(word[head : len(word) - tail])
-        self.shown = np.array(shown, object)
-        self.owner, self.names = _merged(shown, "")
-        if len(self.names) == len(shown):
-            numbers = np.repeat(np.arange(len(self.letters)), [*map(len, self.letters)])
-            self.groups = tuple(numbers[: len(shown)].tolist())
+        numbers = np.repeat(np.arange(len(self.letters)), [*map(len, self.letters)])
+        self._set_texts(spelled, "", numbers[: len(spelled)].tolist())
 
     def rows(self, member: NetworkMember) -> tuple[np.ndarray, np.ndarray]:
         rows: np.ndarray = member.arrays["alphabet.weight"][np.concatenate(self.letters)]
         return rows, np.zeros_like(rows)
 
-    def draw_replacements(self, count: int, draw: np.random.Generator) -> np.ndarray:
-        return plausible.tokens(self.alphabet, count, len(self.shown), draw)
-
-    def encode_mixed(
-        self, masks: list[np.ndarray], others: Iterable[ArrayLike]
-    ) -> EncodedSequences:
+    def encode(self, variants: list[np.ndarray]) -> EncodedSequences:
         """Return the words with other letters, or without some, at their beginnings and ends."""
 
         def words(letters: np.ndarray) -> tuple[str, ...]:
@@ -243,8 +223,7 @@ class _Letters(AblatableSequence):
                 variant.append("".join([*own[:head], middle, *own[head:]]))
             return tuple(filter(None, variant))
 
-        variants = map(words, _mixed(masks, others, self.shown))
-        return EncodedSequences.of(self.network.codec, Sequences("tokens", tuple(variants)))
+        return EncodedSequences.of(self.codec, Sequences("tokens", tuple(map(words, variants))))
 
 
 class _Characters(AblatableSequence):
@@ -252,26 +231,19 @@ class _Characters(AblatableSequence):
 
     read_by_network = False
 
-    def __init__(
-        self, network: SequenceNetwork, vocabulary: TextCodec, sequences: Sequences
-    ) -> None:
+    def __init__(self, network: SequenceNetwork, sequences: Sequences) -> None:
         super().__init__(network)
-        text, self.vocabulary = sequences.texts[0], vocabulary
-        self.text, self.length = np.array([*text], object), len(text)
-        self.owner, self.names = _merged([*text], "")
-        if len(self.names) == len(text):
-            self.groups = word_groups(text)
+        text = sequences.texts[0]
+        self.length = len(text)
+        self._set_texts(text, "", word_groups(text))
 
     def draw_replacements(self, count: int, draw: np.random.Generator) -> np.ndarray:
         # letters as frequent as in the words of the vocabulary
-        letters = np.array([*"".join(self.vocabulary.tokens[1:])] or [" "], object)
+        letters = np.array([*"".join(self.codec.vocabulary.tokens[1:])] or [" "], object)
         return np.asarray(letters[draw.integers(len(letters), size=(count, self.length))])
 
-    def encode_mixed(
-        self, masks: list[np.ndarray], others: Iterable[ArrayLike]
-    ) -> EncodedSequences:
-        texts = map("".join, _mixed(masks, others, self.text))
-        return EncodedSequences.of(self.network.codec, Sequences("text", tuple(texts)))
+    def encode(self, variants: list[np.ndarray]) -> EncodedSequences:
+        return EncodedSequences.of(self.codec, Sequences("text", _joined(variants)))
 
 
 class _Numbers(AblatableSequence):
@@ -288,41 +260,36 @@ class _Numbers(AblatableSequence):
         by_channel: bool,
     ) -> None:
         super().__init__(network)
-        self.scaler, self.values, self.step = scaler, sequences.items[0], step
-        T, C = self.values.shape
-        present = np.isfinite(self.values)
+        self.scaler, self.elements, self.step = scaler, sequences.items[0], step
+        T, C = self.elements.shape
+        present = np.isfinite(self.elements)
         count = present.sum(axis=0)
         # divide first: the sum of huge numbers would overflow
-        mean = np.where(present, self.values / np.maximum(count, 1), 0).sum(axis=0)
+        mean = np.where(present, self.elements / np.maximum(count, 1), 0).sum(axis=0)
         self.placeholder = np.broadcast_to(np.where(count, mean, np.nan), (T, C))
         self.length = T
         max_blocks = max(1, MAX_EXPLAINED_INPUTS // C) if by_channel else MAX_EXPLAINED_INPUTS
         block = neighbour_blocks(T, max_blocks)
         firsts = np.flatnonzero(np.diff(block, prepend=-1)).tolist()
         lasts = [*(first - 1 for first in firsts[1:]), T - 1]
-        names = [
+        self.names = [
             f"step {first}" if first == last else f"steps {first}-{last}"
             for first, last in zip(firsts, lasts, strict=True)
         ]
         self.owner = np.broadcast_to(block[:, None], (T, C))
-        self.names = names
         if by_channel:
-            self.owner = block[:, None] + np.arange(C) * len(names)
-            self.names = [f"channel {c}, {name}" for c in range(C) for name in names]
+            self.owner = block[:, None] + np.arange(C) * len(firsts)
+            self.names = [f"channel {c}, {name}" for c in range(C) for name in self.names]
 
     def draw_replacements(self, count: int, draw: np.random.Generator) -> np.ndarray:
         """Return, in turn, other steps of the sequence and numbers distributed as in training."""
-        others = self.values[draw.integers(self.length, size=(count, self.length))]
+        others = self.elements[draw.integers(self.length, size=(count, self.length))]
         others[1::2] = plausible.numbers(self.scaler, count, self.length, draw)[1::2]
         return np.asarray(others)
 
-    def encode_mixed(
-        self, masks: list[np.ndarray], others: Iterable[ArrayLike]
-    ) -> EncodedSequences:
-        items = tuple(_mixed(masks, others, self.values))
-        return EncodedSequences.of(
-            self.network.codec, Sequences("numbers", items or (self.values,))
-        )
+    def encode(self, variants: list[np.ndarray]) -> EncodedSequences:
+        items = tuple(variants) or (self.elements,)
+        return EncodedSequences.of(self.codec, Sequences("numbers", items))
 
     @property
     def owner_of_rows(self) -> np.ndarray:
@@ -335,19 +302,8 @@ def _words(vocabulary: TextCodec, sequences: Sequences) -> list[str]:
     return vocabulary.tokenise(item) if sequences.kind == "text" else [*item]
 
 
-def _mixed(
-    masks: list[np.ndarray], others: Iterable[ArrayLike], own: np.ndarray
-) -> list[np.ndarray]:
-    return [np.where(mask, other, own) for mask, other in zip(masks, others, strict=False)]
-
-
-def _merged(elements: Sequence[str], space: str) -> tuple[np.ndarray, list[str]]:
-    """Return the input of each element and the inputs' names; neighbours are merged if there are many."""
-    owner = neighbour_blocks(len(elements), MAX_EXPLAINED_INPUTS)
-    names: list[list[str]] = [[] for _ in range(owner[-1] + 1 if len(owner) else 0)]
-    for element, index in zip(elements, owner.tolist(), strict=True):
-        names[index].append(element)
-    return owner, [space.join(merged) for merged in names]
+def _joined(variants: list[np.ndarray]) -> tuple[str, ...]:
+    return tuple("".join(characters) for characters in variants)
 
 
 def ablatable_sequence(
@@ -366,16 +322,14 @@ def ablatable_sequence(
         DataError: The sequence is not like those of training, or a tagger gets an empty text.
         OptionError: The network has no such inputs.
     """
-    config, codec = network.config, network.codec
-    sequences = Sequences.of([sequence])
-    if config.task == "tag":
-        sequences = sequences.stepwise()
-    encoded = EncodedSequences.of(codec, sequences)
-    step = None
-    if config.task == "tag":
-        if not len(sequences.items[0]):
+    codec, step = network.codec, None
+    sequences = network.sequences([sequence])
+    # raises an error for a sequence unlike those of training
+    EncodedSequences.of(codec, sequences)
+    if network.config.kind.per_step:
+        last = len(sequences.items[0]) - 1
+        if last < 0:
             raise DataError("a text without a word has no tag")
-        last = int(encoded.lengths[0]) - 1
         step = last if of is None else whole_number("of", of, 0, last)
         of = None
     choices: tuple[str, ...] = ("words", "characters")
@@ -388,7 +342,7 @@ def ablatable_sequence(
     if codec.scaler is not None:
         return _Numbers(network, codec.scaler, sequences, step, of == "channels")
     if of != "characters" or codec.vocabulary.level == "char":
-        return _Tokens(network, codec.vocabulary, sequences, step)
+        return _Tokens(network, sequences, step)
     if codec.alphabet is not None:
-        return _Letters(network, codec.vocabulary, codec.alphabet, sequences)
-    return _Characters(network, codec.vocabulary, sequences)
+        return _Letters(network, codec.alphabet, sequences)
+    return _Characters(network, sequences)

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from elman.engine.config import Config, Shapes, member_shapes
 from elman.errors import OptionError
+from elman.labels.kinds import KINDS, TargetKind
 from elman.labels.options import POOLINGS
 
 
@@ -85,6 +86,11 @@ class SequenceConfig(Config):
             if not fits:
                 got = f"{getattr(self, name)!r} for {self.task}"
                 raise OptionError(name, got=got, expected=expected)
+
+    @property
+    def kind(self) -> TargetKind:
+        """The kind of target that the network answers with."""
+        return KINDS[self.task]
 
     @property
     def pools(self) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ class _LabelQuestion(Question):
 
 def _output_number(network: SequenceNetwork, target: Label | None, logits: np.ndarray) -> int:
     """Return the number of the output that `target` names; raises DataError if there is none."""
-    if network.config.task == "regress":
+    if network.config.kind.is_number:
         if target is not None:
             raise DataError("target", got=target, expected="none: a regressor has one answer")
         return 0

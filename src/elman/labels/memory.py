@@ -24,9 +24,9 @@ def memory_cuts(network: SequenceNetwork, source: SequenceSource | None, far: in
     into the sequence, which has steps on both sides. A number moves in standard deviations of the training
     targets. Raises DataError.
     """
-    codec, tags = network.codec, network.config.task == "tag"
+    codec, tags = network.codec, network.config.kind.per_step
     sequences, name = _sequences(codec, source)
-    encoded = EncodedSequences.of(codec, sequences.stepwise() if tags else sequences)
+    encoded = EncodedSequences.of(codec, network.sequences(sequences))
     long = [row for row, length in enumerate(encoded.lengths.tolist()) if length > 1]
     items = [encoded.sequences[long[place]] for place in spread_evenly(len(long))]
     steps = [2 * len(item) // 3 if tags else len(item) - 1 for item in items]

@@ -14,7 +14,7 @@ from elman.files.model import Model
 from elman.labels.batches import EncodedSequences, SequenceBatch, length_buckets
 from elman.labels.codec import SequenceCodec
 from elman.labels.config import SequenceConfig
-from elman.labels.dataset import Sequences
+from elman.labels.dataset import Sequences, SequenceSource
 
 SEQUENCES_PER_BATCH = 64
 
@@ -32,6 +32,11 @@ class SequenceNetwork:
         self.members = [
             NetworkMember(self.config, model.arrays, m) for m in range(self.config.members)
         ]
+
+    def sequences(self, source: SequenceSource) -> Sequences:
+        """Return sequences as the network reads them: texts to tag are split at white space."""
+        sequences = Sequences.of(source)
+        return sequences.stepwise() if self.config.kind.per_step else sequences
 
     def logits(self, sequences: Sequences) -> np.ndarray:
         """Return the finite logits ``[N, K]`` of each sequence; for regression ``K`` is 1.

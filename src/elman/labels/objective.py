@@ -77,7 +77,7 @@ class LabelledObjective(Objective):
         group = self.group
         own = rows[group.rank :: group.world_size]
         count = len(rows)
-        if self.config.task == "tag":
+        if self.config.kind.per_step:
             count = int(self.examples.encoded.lengths[rows].sum())
         if not len(own):  # more processes than sequences
             return self.network.zero_loss(), count
@@ -89,10 +89,10 @@ class LabelledObjective(Objective):
         batch = examples.encoded.batch(rows)
         logits = self.network(batch)
         packed = PackedSteps.of([examples.targets[row] for row in rows.tolist()]).rows
-        if self.config.task != "tag":
+        if not self.config.kind.per_step:
             packed = packed[batch.steps.order]
         targets = torch.from_numpy(packed).to(logits.device)
-        if self.config.task == "regress":
+        if self.config.kind.is_number:
             return torch.square(logits[..., 0] - targets).sum() / len(logits)
         total = functional.cross_entropy(
             logits.flatten(0, 1),
@@ -112,7 +112,7 @@ class LabelledObjective(Objective):
             for rows in length_buckets(examples.encoded.lengths, SEQUENCES_PER_BATCH):
                 steps = (batch := examples.encoded.batch(rows)).steps
                 logits = self.network(batch).mean(0).cpu().numpy()
-                if self.config.task == "tag":
+                if self.config.kind.per_step:
                     parts = steps.unpack(logits)
                 else:
                     parts = [*logits[np.argsort(steps.order)][:, None]]
@@ -127,7 +127,7 @@ class LabelledObjective(Objective):
 
     def measure_logits(self, logits: np.ndarray, examples: EncodedExamples) -> Measure:
         """Return the loss and the metrics of ``logits [N, K]`` for the targets of `examples`."""
-        if self.config.task == "regress":
+        if self.config.kind.is_number:
             return _measure_numbers(logits, examples, self.scale)
         return _measure_labels(logits, examples, self.metric)
 

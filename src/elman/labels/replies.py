@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -11,7 +11,6 @@ from typing_extensions import TypedDict
 from elman.errors import InputError
 from elman.inspect.replies import NO_DETAILS, ModelDetails, Replies, Reply, SequenceInput
 from elman.labels.batches import EncodedSequences
-from elman.labels.dataset import Sequences
 
 if TYPE_CHECKING:
     from elman.labels.predictor import (
@@ -56,8 +55,6 @@ class TagsReply(TypedDict):
 class _SequenceReplies(Replies):
     predictor: LabelPredictor
     panels = frozenset({"series"})
-    tags_steps: ClassVar[bool] = False
-    """Whether each step of a sequence has an answer of its own."""
 
     def details(self) -> ModelDetails:
         """Return the vocabulary of a model that reads tokens, and the labels that it answers with."""
@@ -72,9 +69,8 @@ class _SequenceReplies(Replies):
 
     def check_length(self, value: SequenceInput) -> None:
         """Raise InputError if a sequence has more than `MAX_EXPLAINED_STEPS` steps."""
-        sequences = Sequences.of([value])
-        sequences = sequences.stepwise() if self.tags_steps else sequences
-        encoded = EncodedSequences.of(self.predictor.network.codec, sequences)
+        network = self.predictor.network
+        encoded = EncodedSequences.of(network.codec, network.sequences([value]))
         steps = int(encoded.lengths[0])
         if steps > MAX_EXPLAINED_STEPS:
             expected = f"at most {MAX_EXPLAINED_STEPS:,}"
@@ -118,7 +114,6 @@ class TaggerReplies(_SequenceReplies):
     predictor: TaggerPredictor
     reply_type = TagsReply
     reads = "sequences and tags their steps"
-    tags_steps = True
 
     def predict(self, inputs: Sequence[SequenceInput], k: int) -> list[Reply]:
         """Return the tags of each sequence; `k` has no meaning here."""

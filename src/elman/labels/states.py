@@ -16,7 +16,7 @@ from elman.inspect.states import (
     spaced_tokens,
 )
 from elman.labels.batches import EncodedSequences, length_buckets
-from elman.labels.dataset import Sequences, SequenceSource
+from elman.labels.dataset import SequenceSource
 from elman.labels.network import SequenceNetwork
 from elman.text.words import LINE_END
 
@@ -39,9 +39,7 @@ def record_states(
     steps = max_recorded_steps(units, steps)
     if isinstance(source, str):
         source = [line for line in end_of_text(source, steps).split(LINE_END) if line.strip()]
-    texts = Sequences.of(source or [""])
-    if network.config.task == "tag":
-        texts = texts.stepwise()
+    texts = network.sequences(source or [""])
     encoded = EncodedSequences.of(codec, texts)
     lengths = encoded.lengths
     # the last texts that together have at most so many steps

@@ -11,7 +11,7 @@ from elman.engine.passage import Layers
 from elman.inspect.trace import StepPredictions, Trace, check_trace_size
 from elman.labels.ablation import ablatable_sequence
 from elman.labels.batches import EncodedSequences
-from elman.labels.dataset import Sequences
+from elman.labels.kinds import LABEL, TAG
 from elman.labels.network import SequenceNetwork, probabilities
 
 _MAX_PREFIXES = 128
@@ -24,10 +24,8 @@ def record_trace(network: SequenceNetwork, sequence: ArrayLike, k: int) -> Trace
     A tagger has its answer at each step. A classifier of a text of at most 128 steps has the answer that it
     would give if the text ended there. Raises InputError, DataError.
     """
-    task, codec, member = network.config.task, network.codec, network.members[0]
-    sequences = Sequences.of([sequence])
-    if task == "tag":
-        sequences = sequences.stepwise()
+    kind, codec, member = network.config.kind, network.codec, network.members[0]
+    sequences = network.sequences([sequence])
     x = member.read(EncodedSequences.of(codec, sequences).batch([0]))
     layers = Layers(network.config, member.arrays, kernel=False)
     check_trace_size(layers, len(x))
@@ -36,13 +34,13 @@ def record_trace(network: SequenceNetwork, sequence: ArrayLike, k: int) -> Trace
     if sequences.kind != "numbers":
         ablatable = ablatable_sequence(network, sequence, None)
         tokens = ablatable.names if len(ablatable.names) == len(x) else tokens
-        if task == "classify" and len(tokens) <= _MAX_PREFIXES:
+        if kind is LABEL and len(tokens) <= _MAX_PREFIXES:
             later = [tuple(range(step + 1, len(tokens))) for step in range(len(tokens))]
             predictions = _best(ablatable.logits_without(later), codec.known_labels.names, k)
-    if task == "tag":
+    if kind is TAG:
         (logits,) = network.step_logits(sequences)
         predictions = _best(logits, codec.known_labels.names, k)
-    return Trace.of(task, tokens, layers, [layers.read(x[:, None])], [0], predictions)
+    return Trace.of(kind.task, tokens, layers, [layers.read(x[:, None])], [0], predictions)
 
 
 def _best(logits: np.ndarray, names: Sequence[str], k: int) -> list[StepPredictions]:
