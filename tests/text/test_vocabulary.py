@@ -167,13 +167,11 @@ def test_long_words_are_bounded_by_their_characters(monkeypatch):
     assert counter.common()[0] == ("again", 400)
 
 
-@given(st.lists(ANY, max_size=5), st.sampled_from([0, 1 << 12]))
-def test_characters_are_counted_over_blocks(blocks, short):
+@given(st.lists(ANY, max_size=5))
+def test_characters_are_counted_over_blocks(blocks):
     counter = TokenCounter("char")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counting, "_SHORT_TEXT_CHARACTERS", short)
-        for block in blocks:
-            counter.add(block)
+    for block in blocks:
+        counter.add(block)
     assert dict(counter.common()) == Counter("".join(blocks))
 
 

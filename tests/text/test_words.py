@@ -83,14 +83,6 @@ def test_the_tokens_of_pieces_are_the_tokens_of_the_text(text, split):
     assert [t for piece in pieces(text) for t in tokenise(piece, split)] == tokenise(text, split)
 
 
-@given(TEXTS, SPLITS)
-def test_a_long_text_is_tokenised_like_a_short_one(text, split):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(words, "_SHORT_TEXT_CHARACTERS", 0)
-        counted = tokenise(text, split)
-    assert counted == tokenise(text, split)
-
-
 @pytest.mark.parametrize("filler", ["", "wort", "字、", " ", "👩‍👩‍👧", "it's"])
 @given(text=st.lists(TEXTS, max_size=8), split=SPLITS)
 def test_tokens_do_not_depend_on_blocks(filler, text, split):

@@ -92,8 +92,7 @@ class _LabelledTask(Task):
         from elman.labels.command_files import begins_table, columns_of, read_named_sequences
         from elman.labels.dataset import Sequences
         from elman.labels.read import is_table
-        from elman.text.input_files import rereadable_file
-        from elman.text.labelled_lines import read_lines
+        from elman.text.input_files import read_lines, rereadable_file
 
         with rereadable_file(file) as (path, name):
             named = columns_of(self.predictor, columns)
@@ -131,8 +130,8 @@ class _LabelledTask(Task):
     def predict(self, source: str | None, values: Values, *, as_table: bool) -> Answers:
         """Return the answers for a text, or for the sequences of a file."""
         from elman.labels.read import is_table
-        from elman.text.arguments import is_file
         from elman.text.input_files import STDIN
+        from elman.text.sources import is_file
 
         options, source = LabelPredictOptions.from_values(values), source or ""
         table = source == STDIN or is_table(source) or bool(options.named)
@@ -187,7 +186,7 @@ class _LabelledTask(Task):
     def explain(self, source: str | None, values: Values) -> Result:
         """Return the explanation of the answer for a text, or for one sequence of a file."""
         from elman.engine.shapes import whole_number
-        from elman.text.arguments import is_file
+        from elman.text.sources import is_file
 
         options, source = LabelExplainOptions.from_values(values), source or ""
         if is_file(source):

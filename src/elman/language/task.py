@@ -74,13 +74,13 @@ class LanguageTask(Task):
 
     def read_input(self, file: str, how: Reading) -> str:
         """Return the text of a file."""
-        from elman.text.labelled_lines import read_lines
+        from elman.text.input_files import read_lines
 
         return "\n".join(read_lines(file, how["encoding"]))
 
     def predict(self, source: str | None, values: Values, *, as_table: bool) -> Answers:
         """Return the most probable next tokens after each line of the source."""
-        from elman.text.arguments import argument_lines
+        from elman.text.sources import argument_lines
 
         del as_table
         options = PredictOptions.from_values(values)
@@ -94,7 +94,7 @@ class LanguageTask(Task):
 
     def explain(self, source: str | None, values: Values) -> Result:
         """Return the explanation of the next token, its equations, or the effect of a replaced token."""
-        from elman.text.arguments import argument_lines
+        from elman.text.sources import argument_lines
 
         options = LanguageExplainOptions.from_values(values)
         text = "\n".join(argument_lines(source or "", options.encoding))

@@ -131,7 +131,7 @@ class ForecastTask(Task):
 
     def explain(self, source: str | None, values: Values) -> Result:
         """Return the explanation of the forecast of a known series, or of one in a file of rows."""
-        from elman.text.arguments import is_file
+        from elman.text.sources import is_file
 
         options, predictor = ForecastExplainOptions.from_values(values), self.predictor
         explained: str | SeriesSet | None = source

@@ -21,7 +21,6 @@ from elman.text.words import LINE_END, code_points, pieces, tokenise
 _DEFAULT_MAX_VOCABULARY = {"char": 20_000, "word": 50_000}
 _DEFAULT_MIN_COUNT = {"char": 1, "word": 2}
 _MAX_DISTINCT_WORDS = 1_000_000
-_SHORT_TEXT_CHARACTERS = 1 << 12
 # A limit on characters too: a text without white space is one long piece, and all its words can be long.
 _MAX_HELD_CHARACTERS = 32 << 20
 
@@ -48,21 +47,12 @@ class TokenCounter:
     def add(self, text: str) -> None:
         """Count the tokens of `text`, which must end where a token ends."""
         if self.level == "char":
-            self._add_characters(code_points(text))
+            np.add.at(self._character_counts, code_points(text), 1)
             return
         self._pieces.update(pieces(text))
         self._held_characters += len(text)
         if len(self._pieces) > MAX_KNOWN_PIECES or self._held_characters > _MAX_HELD_CHARACTERS:
             self._count_words_of_pieces()
-
-    def _add_characters(self, codes: np.ndarray) -> None:
-        if len(codes) < _SHORT_TEXT_CHARACTERS:
-            # bincount would make an array of 100,000 numbers for every short text with an emoji
-            distinct, counts = np.unique(codes, return_counts=True)
-            self._character_counts[distinct] += counts
-        else:
-            counts = np.bincount(codes)
-            self._character_counts[: len(counts)] += counts
 
     def _count_words_of_pieces(self) -> None:
         for piece, count in self._pieces.items():
@@ -87,11 +77,9 @@ class TokenCounter:
         """Return (token, count) by falling count, ties by text, without counts below `minimum`."""
         self._count_words_of_pieces()
         codes = np.flatnonzero(self._character_counts)
-        pairs = [
-            *zip(map(chr, codes.tolist()), self._character_counts[codes].tolist(), strict=True)
-        ]
-        pairs += self._words.items()
-        pairs = [pair for pair in pairs if pair[1] >= minimum]
+        characters = map(chr, codes.tolist())
+        counts = dict(zip(characters, self._character_counts[codes].tolist(), strict=True))
+        pairs = [pair for pair in (counts | self._words).items() if pair[1] >= minimum]
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
 
 

@@ -34,18 +34,24 @@ _DECODED_MARK = "\ufeff"
 _GZIP_MAGIC = b"\x1f\x8b"
 
 # Real texts contain tab, line ends, form feed, backspace, bell, escape and end of file.
-_CONTROL_BYTES = bytes(set(range(32)) - {7, 8, 9, 10, 11, 12, 13, 26, 27})
+_CONTROL_BYTES = re.compile(rb"[\x00-\x06\x0e-\x19\x1c-\x1f]")
 _MAX_CONTROL_SHARE = 0.02
 # A file is damaged UTF-8 if at most one in this many characters beyond ASCII does not decode.
 _CHARACTERS_PER_DAMAGE = 20
 _EXCERPT_BYTES = 12
-# cp1252 leaves five bytes undefined; they become the control characters of the same number.
-_FALLBACK_TABLE = "".join(
-    bytes([byte]).decode(FALLBACK_ENCODING, "ignore") or chr(byte) for byte in range(256)
-)
-_FALLBACK_UNDEFINED = bytes(
-    byte for byte in range(256) if not bytes([byte]).decode(FALLBACK_ENCODING, "ignore")
-)
+# The bytes that cp1252 leaves undefined become the control characters of the same number.
+_FALLBACK_UNDEFINED = b"\x81\x8d\x8f\x90\x9d"
+_FALLBACK_ERRORS = "elman.undefined-as-control"
+
+
+def _undefined_as_control(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error(_FALLBACK_ERRORS, _undefined_as_control)
+
 # In languages that cp1252 can write, letters beyond ASCII stand alone or in pairs (Finnish "ää").
 _HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
 _MAX_WESTERN_RUN = 2
@@ -56,28 +62,25 @@ class Encoding:
     """The encoding of a file: the name of Python's codec, and how sure we are of it."""
 
     name: str
-    guessed: bool = False
+    errors: str = "strict"
+    """The handler of bytes that do not decode, as in `bytes.decode`."""
     note: str = ""
     """What the user should know: that the file is not UTF-8, is damaged, or breaks off."""
-    damaged: bool = False
-    """Bytes that do not decode become U+FFFD."""
     implausible: bool = False
     """The guess is probably wrong: it has undefined bytes, or long runs of high bytes."""
 
-
-class _FallbackDecoder(codecs.IncrementalDecoder):
-    def decode(self, data: bytes, final: bool = False) -> str:  # type: ignore[override] # noqa: ARG002
-        return codecs.charmap_decode(data, "strict", _FALLBACK_TABLE)[0]
+    @property
+    def guessed(self) -> bool:
+        """Whether the file is not UTF-8, and its encoding a guess."""
+        return self.errors == _FALLBACK_ERRORS
 
 
 def _decoder(encoding: Encoding) -> codecs.IncrementalDecoder:
-    if encoding.guessed:
-        return _FallbackDecoder()
-    if encoding.damaged:
-        return codecs.getincrementaldecoder(encoding.name)("replace")
+    errors = encoding.errors
     # A lone surrogate counts as a character; only the Unicode encodings know that error handler.
-    lenient = encoding.name.startswith("utf-") and encoding.name != "utf-7"
-    return codecs.getincrementaldecoder(encoding.name)("surrogatepass" if lenient else "strict")
+    if errors == "strict" and encoding.name.startswith("utf-") and encoding.name != "utf-7":
+        errors = "surrogatepass"
+    return codecs.getincrementaldecoder(encoding.name)(errors)
 
 
 def _normal_name(encoding: str) -> str:
@@ -139,19 +142,18 @@ def _check_controls(path: Path) -> str:
     size = controls = zeros = 0
     first_control = first_zero = -1
     for block in _byte_blocks(path):
-        in_block = len(block) - len(block.translate(None, _CONTROL_BYTES))
-        if in_block and first_control < 0:
-            first_control = size + next(i for i, byte in enumerate(block) if byte in _CONTROL_BYTES)
-        if (zero := block.find(0)) >= 0 and first_zero < 0:
+        if first_control < 0 and (match := _CONTROL_BYTES.search(block)):
+            first_control = size + match.start()
+        if first_zero < 0 and (zero := block.find(0)) >= 0:
             first_zero = size + zero
-        controls += in_block
+        controls += len(block) - len(_CONTROL_BYTES.sub(b"", block))
         zeros += block.count(0)
         size += len(block)
     if controls > _MAX_CONTROL_SHARE * size:
+        reason, first = f"{controls} control characters, the first", first_control
         if zeros:
-            raise _not_text(path, "a zero byte", _position(path, first_zero))
-        reason = f"{controls} control characters, the first"
-        raise _not_text(path, reason, _position(path, first_control))
+            reason, first = "a zero byte", first_zero
+        raise _not_text(path, reason, _position(path, first))
     return _zeros_note(zeros, _position(path, first_zero)) if zeros else ""
 
 
@@ -226,7 +228,7 @@ def _detect_utf8(path: Path) -> Encoding:
 
 def _damaged_or_guessed(path: Path, offset: int) -> Encoding:
     """Return the encoding of a file whose first byte that is not UTF-8 is at `offset`."""
-    damaged = Encoding("utf-8", damaged=True)
+    damaged = Encoding("utf-8", errors="replace")
     beyond_ascii = bad = 0
     for text in _decode(path, damaged):
         bad += text.count("\ufffd")
@@ -236,13 +238,13 @@ def _damaged_or_guessed(path: Path, offset: int) -> Encoding:
         note = f"damaged UTF-8, first at {position}: read as U+FFFD ({bad} in all)"
         return replace(damaged, note=note)
     excerpt = next(_byte_blocks(path, max(0, offset - _EXCERPT_BYTES)), b"")[: 2 * _EXCERPT_BYTES]
-    note = f"not UTF-8 at {position}, which reads as {_FallbackDecoder().decode(excerpt)!r}"
+    note = f"not UTF-8 at {position}, which reads as {excerpt.decode(FALLBACK_ENCODING, _FALLBACK_ERRORS)!r}"
     runs = [run for block in _byte_blocks(path) for run in _HIGH_BYTES.findall(block)]
     in_long_runs = sum(len(run) for run in runs if len(run) > _MAX_WESTERN_RUN)
     implausible = 2 * in_long_runs > sum(map(len, runs)) or any(
         len(run.translate(None, _FALLBACK_UNDEFINED)) < len(run) for run in runs
     )
-    return Encoding(FALLBACK_ENCODING, guessed=True, note=note, implausible=implausible)
+    return Encoding(FALLBACK_ENCODING, _FALLBACK_ERRORS, note, implausible)
 
 
 def detect(path: str | os.PathLike[str], encoding: str | None = None) -> Encoding:

@@ -95,6 +95,16 @@ def split_lines(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
+def read_lines(path: str, encoding: str | None = None, *, name: str | None = None) -> list[str]:
+    """Return the lines of a text file or of standard input; raises DataError for an empty one."""
+    name = name or ("standard input" if path == STDIN else path)
+    text, notes = read_text(path, encoding, name=name)
+    warn(notes)
+    if not text:
+        raise DataError(f"{name} is empty")
+    return split_lines(text)
+
+
 def input_lines(encoding: str | None = None) -> Iterator[str]:
     """Yield the lines of standard input without their ends, ASCII lines as soon as they arrive.
 

@@ -7,23 +7,13 @@ from typing import Any
 
 from elman.errors import DataError, warn
 from elman.tables.columns import column_of
-from elman.text.input_files import STDIN, read_text, split_lines
+from elman.text.input_files import read_lines
 
 _FASTTEXT_PREFIX = "__label__"
 _MAX_LABEL_CHARACTERS = 40
 _MAX_LABELS = 100
 _MIN_LINES_PER_LABEL = 10
 _MIN_SHARE_WITH_TEXT = 0.9
-
-
-def read_lines(path: str, encoding: str | None = None, *, name: str | None = None) -> list[str]:
-    """Return the lines of a text file or of standard input; raises DataError for an empty one."""
-    name = name or ("standard input" if path == STDIN else path)
-    text, notes = read_text(path, encoding, name=name)
-    warn(notes)
-    if not text:
-        raise DataError(f"{name} is empty")
-    return split_lines(text)
 
 
 def pair_of(source: str) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from typing import IO, TypeAlias, Union
 
 import numpy as np
 
-from elman.errors import DataError
+from elman.errors import DataError, warn
 from elman.text.encodings import (
     Encoding,
     decoding_notes,
@@ -19,7 +19,7 @@ from elman.text.encodings import (
     first_and_count,
     read_blocks,
 )
-from elman.text.input_files import STDIN, temporary_copy
+from elman.text.input_files import STDIN, input_lines, read_lines, temporary_copy
 from elman.text.words import LINE_END, code_points
 
 Source: TypeAlias = Union[str, "os.PathLike[str]", Iterable["Source"]]
@@ -114,13 +114,13 @@ class Document:
 
 def document_lines(document: Document) -> Iterator[str]:
     """Yield the lines of a document without their ends."""
-    fragments: list[str] = []
+    fragments: list[str] = []  # of a line that goes on in the next block
     for block in document.blocks():
-        first, *others = block.split(LINE_END)
-        fragments.append(first)
-        for other in others:
-            yield "".join(fragments)
-            fragments = [other]
+        *ended, last = block.split(LINE_END)
+        for line in ended:
+            yield "".join([*fragments, line])
+            fragments = []
+        fragments.append(last)
     if any(fragments):
         yield "".join(fragments)
 
@@ -164,44 +164,43 @@ def _document_of_file(path: Path, encoding: str | None, name: str | None = None)
     return Document(name or str(path), path, "", detected).measured()
 
 
-def _gather(
-    source: Source, encoding: str | None, documents: list[Document], warnings: list[str]
-) -> None:
-    """Append every document of `source` to `documents`."""
-    if isinstance(source, (str, os.PathLike)) and os.fspath(source) == STDIN:
+def _documents(source: Source, encoding: str | None, warnings: list[str]) -> Iterator[Document]:
+    """Yield every document of `source`; those that are texts have no name yet."""
+    if isinstance(source, str | os.PathLike) and os.fspath(source) == STDIN:
         copy = temporary_copy(STDIN)
         document = _document_of_file(Path(copy.name), encoding, "standard input")
-        documents.append(replace(document, copy=copy))
+        yield replace(document, copy=copy)
     elif isinstance(source, str) and not is_path(source):
-        documents.append(Document(f"text {len(documents) + 1}", None, source, None).measured())
-    elif isinstance(source, (str, os.PathLike)):
+        yield Document("", None, source, None).measured()
+    elif isinstance(source, str | os.PathLike):
         path = Path(source)
         if os.path.isdir(path):
-            _gather_folder(path, encoding, documents, warnings)
+            yield from _documents_of_folder(path, encoding, warnings)
         elif os.path.isfile(path):
-            documents.append(_document_of_file(path, encoding))
+            yield _document_of_file(path, encoding)
         elif os.path.exists(path):
             raise DataError(f"{path} is neither a file nor a folder", remedy="write it to a file")
         else:
             raise DataError(f"no such file: {path}", remedy="check the name")
-    elif isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray, Mapping)):
+    elif isinstance(source, Iterable) and not isinstance(source, bytes | bytearray | Mapping):
         for item in source:
-            _gather(item, encoding, documents, warnings)
+            yield from _documents(item, encoding, warnings)
     else:
         raise DataError("text", got=repr(source), expected="a text, a path, or several of these")
 
 
-def _gather_folder(
-    folder: Path, encoding: str | None, documents: list[Document], warnings: list[str]
-) -> None:
+def _documents_of_folder(
+    folder: Path, encoding: str | None, warnings: list[str]
+) -> Iterator[Document]:
     errors: list[str] = []
-    before = len(documents)
+    readable = False
     for path in _text_files(folder):
         try:
-            documents.append(_document_of_file(path, encoding))
+            yield _document_of_file(path, encoding)
+            readable = True
         except DataError as error:
             errors.append(str(error))
-    if len(documents) == before:
+    if not readable:
         remedy = errors[0] if errors else "pass a folder with text files"
         raise DataError(f"folder {folder} has no text file", remedy=remedy)
     if errors:
@@ -222,9 +221,11 @@ def read_sources(
         DataError: A file is missing or not text, or there is no text at all.
         OptionError: Python does not know the encoding.
     """
-    gathered: list[Document] = []
     warnings: list[str] = []
-    _gather(source, encoding, gathered, warnings)
+    gathered = [
+        replace(document, name=document.name or f"text {number}")
+        for number, document in enumerate(_documents(source, encoding, warnings), 1)
+    ]
     documents = [document for document in gathered if document.characters]
     if not documents:
         raise DataError("the text is empty", got=gathered[0].name if gathered else "no text")
@@ -249,3 +250,29 @@ def end_lines(documents: Sequence[Document], *, lines: bool) -> list[Document]:
         length = document.characters + added
         ended.append(replace(document, characters=length, stop=length, line_break=bool(added)))
     return ended
+
+
+def is_file(argument: str) -> bool:
+    """Return whether an argument is "-", a file, or looks like the name of a file, rather than a text.
+
+    Raises DataError for a folder.
+    """
+    if os.path.isdir(argument):
+        remedy = "to read this name as a text, pipe the text in and pass -"
+        raise DataError(f"{argument} is a folder", expected="a text or a file", remedy=remedy)
+    return argument == STDIN or is_path(argument)
+
+
+def argument_lines(argument: str, encoding: str | None = None) -> Iterator[str]:
+    """Yield the lines that an argument stands for: those of standard input, those of a file, or itself.
+
+    Lines of standard input are yielded as they arrive. Raises DataError for a file that does not exist.
+    """
+    if argument == STDIN:
+        yield from input_lines(encoding)
+    elif is_file(argument):
+        lines = read_lines(argument, encoding)
+        warn([f"{argument} is a file: its text is read, not its name"])
+        yield from lines
+    else:
+        yield argument

@@ -23,7 +23,6 @@ _MAX_MODIFIERS = 8
 # A token may be several words joined by apostrophes. Joined emoji are far shorter than that.
 MAX_TOKEN_CHARACTERS = MAX_WORD_CHARACTERS + _MAX_APOSTROPHES * (1 + MAX_WORD_CHARACTERS)
 _MAX_BUFFERED_CHARACTERS = 1 << 21
-_SHORT_TEXT_CHARACTERS = 1 << 12
 
 _CLOSING = frozenset(".,;:!?…%‰°'’”»)]}。、，．：；！？·،؛؟۔।॥")
 _OPENING = frozenset("([{¿¡«“‘„‚$£€¥#@")
@@ -42,11 +41,7 @@ def code_points(text: str) -> np.ndarray:
 
 def _combining_marks(text: str) -> str:
     """Return the combining marks in `text`; a pattern with all Unicode marks would be four times slower."""
-    if len(text) < _SHORT_TEXT_CHARACTERS:
-        characters = set(text)
-    else:
-        characters = set(map(chr, np.flatnonzero(np.bincount(code_points(text))).tolist()))
-    return "".join(sorted(c for c in characters if unicodedata.category(c)[0] == "M"))
+    return "".join(sorted(c for c in set(text) if unicodedata.category(c)[0] == "M"))
 
 
 @functools.lru_cache(maxsize=256)
