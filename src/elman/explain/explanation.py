@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -23,7 +23,7 @@ from elman.draw.pen import signed
 from elman.draw.rows import ContributionChart, Row
 from elman.errors import ShapeError, printable
 from elman.explain.selftest import MAX_P, MIN_MOVED_SHARE, RANKINGS, SelfTest
-from elman.tables.frames import frame
+from elman.tables.frames import Frame, frame
 from elman.tables.json_values import json_fields
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ p = 0.05: of 999 random rankings 49 move the score as much.
         absence = {} if self.absence is None else {"absence": self.absence}
         return {"input": [*self.inputs], "contribution": self.contributions, **absence}
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> Frame:
         """Return `to_columns` as a polars data frame, or as it is where polars is not installed."""
         return frame(self.to_columns())
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from elman.cells import Cell
 
@@ -26,7 +27,7 @@ Returns scores ``[B]``, gradients ``[B, M, S]``, and the biases ``[B]`` of a fro
 """
 
 
-def finite(numbers: Any) -> np.ndarray:
+def finite(numbers: ArrayLike) -> np.ndarray:
     """Return `numbers` clipped to ± `MAX_SCORE`, with 0 for NaN."""
     return np.asarray(np.nan_to_num(numbers).clip(-MAX_SCORE, MAX_SCORE))
 

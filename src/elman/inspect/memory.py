@@ -10,19 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from typing_extensions import TypedDict
 
 from elman.engine.shapes import whole_number
 from elman.errors import InputError
-from elman.tables.frames import frame
+from elman.tables.frames import Frame, frame
+from elman.tables.json_values import json_fields
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from elman.inspect.predictor import Predictor
+    from elman.inspect.predictor import Predictor, Source
 
 
 UNCHANGED = 0.01
@@ -34,6 +35,7 @@ MAX_LAG = 256
 MAX_WINDOWS = 64
 """Windows that are measured."""
 _LAGS = sorted({*(1 << n for n in range(14)), *(3 << n for n in range(12))})
+_SUBJECTS = {"token": "text is", "step": "sequences are", "value": "series are"}
 _BAR_CHARACTERS = 30
 _VANISHED = 1e-3  # share of the largest gradient below which the gradient has vanished
 _VANISHING_RATE, _EXPLODING_RATE = 0.9, 1.1  # factor from token to token
@@ -116,29 +118,25 @@ class Memory:
         return self._first_unchanged(self.most)
 
     def _first_unchanged(self, change: np.ndarray) -> int | None:
-        first = np.append(0, np.flatnonzero(change > UNCHANGED) + 1)[-1]
-        return self.lags[first] if first < len(self.lags) else None
+        changed = int(np.append(0, np.flatnonzero(change > UNCHANGED) + 1)[-1])
+        return (*self.lags, None)[changed]
 
     @property
-    def _slopes(self) -> np.ndarray:
-        return np.zeros(len(self.lags)) if self.gradient is None else self.gradient
+    def _slopes(self) -> list[float]:
+        return [0.0] * len(self.lags) if self.gradient is None else self.gradient.tolist()
 
     @property
-    def _ends(self) -> tuple[int, int]:
-        """The places of the two lags whose gradients are compared.
+    def _compared(self) -> tuple[int, int, float]:
+        """The indices of the two lags whose gradients are compared, and the quotient of the gradients.
 
         They are the largest gradient and the last one; for a gradient that grows, the first and the largest.
         """
-        peak, last = int(self._slopes.argmax()), len(self.lags) - 1
-        least = _VANISHED * self._slopes[peak]
-        if self._slopes[last] >= least and (peak == last or self._slopes[0] < least):
-            return int(np.flatnonzero(self._slopes)[0]) if self._slopes[peak] else 0, peak
-        return peak, last
-
-    @property
-    def _share(self) -> float:
-        near, far = self._ends
-        return float(self._slopes[far]) / (float(self._slopes[near]) or 1.0)
+        slopes = self._slopes
+        near, far = slopes.index(max(slopes)), len(slopes) - 1
+        least = _VANISHED * slopes[near]
+        if slopes[far] >= least and (near == far or slopes[0] < least):
+            near, far = next((at for at, slope in enumerate(slopes) if slope), 0), near
+        return near, far, slopes[far] / (slopes[near] or 1.0)
 
     @property
     def rate(self) -> float:
@@ -147,8 +145,8 @@ class Memory:
         It is taken from the lag of the largest gradient to the last lag; for a gradient that grows, from the
         first lag to that of the largest.
         """
-        near, far = self._ends
-        return 0.0 if near == far else self._share ** (1 / (self.lags[far] - self.lags[near]))
+        near, far, share = self._compared
+        return 0.0 if near == far else share ** (1 / (self.lags[far] - self.lags[near]))
 
     @property
     def verdict(self) -> str:
@@ -160,13 +158,13 @@ class Memory:
         reach = self._reach
         if self.gradient is None:
             return f"{reach}."
-        if not self._slopes.any():
+        if not self.gradient.any():
             return f"{reach}. There is no gradient, even at lag {self.lags[0]}."
-        near, far = self._ends
+        near, far, share = self._compared
         if near == far:
             return f"{reach}. There is a gradient at lag {self.lags[far]} alone."
         # rounded as the sentence shows it, so that both always agree
-        share, rate, does = self._share, round(self.rate, 3), "neither vanishes nor explodes"
+        rate, does = round(self.rate, 3), "neither vanishes nor explodes"
         if share < _VANISHED or rate <= _VANISHING_RATE:
             does = "vanishes"
         elif share > 1 / _VANISHED or rate >= _EXPLODING_RATE:
@@ -194,21 +192,9 @@ class Memory:
 
     def to_dict(self) -> MemoryJson:
         """Return all fields and the properties for JSON."""
-        return {
-            "unit": self.unit,
-            "lags": [*self.lags],
-            "change": self.change.tolist(),
-            "most": self.most.tolist(),
-            "gradient": None if self.gradient is None else self.gradient.tolist(),
-            "typical": self.typical,
-            "horizon": self.horizon,
-            "rate": None if self.gradient is None else self.rate,
-            "positions": self.positions,
-            "source": self.source,
-            "verdict": self.verdict,
-        }
+        return json_fields(self, MemoryJson, rate=None if self.gradient is None else self.rate)
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> Frame:
         """Return change and gradient by lag, as a polars data frame or as columns without polars."""
         return frame({"lag": self.lags, "change": self.change, "gradient": self.gradient})
 
@@ -236,17 +222,16 @@ class Memory:
         return plots.memory(self.lags, self.change, self.gradient)
 
     def __str__(self) -> str:
-        largest = self.most.max() or 1.0
         lines = [f"{'known':>6}  {'change':>8}  {'95 in 100':>9}"]
         lines += [
             f"{lag:>6}  {change:>8.4f}  {most:>9.4f}"
             for lag, change, most in zip(self.lags, self.change, self.most, strict=True)
         ]
         if self.gradient is not None:
-            slopes = ["gradient", *(f"{slope:.3g}" for slope in self.gradient.tolist())]
+            slopes = ["gradient", *(f"{slope:.3g}" for slope in self.gradient)]
             lines = [f"{line}  {slope:>10}" for line, slope in zip(lines, slopes, strict=True)]
-        lengths = (round(_BAR_CHARACTERS * most / largest) for most in self.most.tolist())
-        bars = ["", *("█" * length for length in lengths)]
+        shares = self.most / (self.most.max() or 1.0)
+        bars = ["", *("█" * round(_BAR_CHARACTERS * share) for share in shares.tolist())]
         lines = [f"{line}  {bar}".rstrip() for line, bar in zip(lines, bars, strict=True)]
         measured = f"{self.positions} {self.answer}s in {self.source}"
         return "\n".join([*lines, measured, self.verdict])
@@ -264,7 +249,7 @@ def _plain(factor: float) -> str:
     return "less than 0.001" if factor < 0.001 else f"{round(factor, 3):g}"
 
 
-def measure_memory(predictor: Predictor, source: Any = None, *, far: int = MAX_LAG) -> Memory:
+def measure_memory(predictor: Predictor, source: Source = None, *, far: int = MAX_LAG) -> Memory:
     """Return how much the answers of a model depend on older input.
 
     The older part of up to 64 windows is cut off, and the answer is compared with that of the whole window.
@@ -301,29 +286,18 @@ def measure_memory(predictor: Predictor, source: Any = None, *, far: int = MAX_L
     return summarised(cuts, lags)
 
 
-_SUBJECTS = {"token": "text is", "step": "sequences are", "value": "series are"}
-
-
 def summarised(cuts: Cuts, lags: list[int]) -> Memory:
     """Return the memory that windows show at `lags`; a window counts at the lags that are shorter than it."""
-    moved = [
-        cuts.moved(lag, [row for row, length in enumerate(cuts.lengths) if length > lag])
-        for lag in lags
-    ]
+    lengths = np.array(cuts.lengths)
+    moved = [cuts.moved(lag, np.flatnonzero(lengths > lag).tolist()) for lag in lags]
     change = np.array([np.median(changes) for changes in moved])
     # The lower quantile, so that one unusual window in a few does not decide. In a sample of two it would lie
     # below the median, hence the maximum.
     most = np.array([np.quantile(changes, REACH_SHARE, method="lower") for changes in moved])
-    return Memory(
-        tuple(lags),
-        change,
-        np.maximum(change, most),
-        None if cuts.gradient is None else cuts.gradient(lags),
-        len(cuts.lengths),
-        cuts.source,
-        cuts.unit,
-        cuts.answer,
-    )
+    gradient = None if cuts.gradient is None else cuts.gradient(lags)
+    words = (cuts.source, cuts.unit, cuts.answer)
+    numbers = (change, np.maximum(change, most), gradient)
+    return Memory(tuple(lags), *numbers, len(cuts.lengths), *words)
 
 
 def total_variation(shares: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from inspect import signature
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from elman.engine.pauses import one_thread
 from elman.errors import InputError, OptionError
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from elman.inspect.states import RecordedStates
     from elman.inspect.trace import Trace
     from elman.inspect.units import Units
+
+
+Source: TypeAlias = Any
+"""An input in any form that the model's task reads: text, sequences or rows of series; None for no input."""
 
 
 class InitialWeights(NamedTuple):
@@ -44,7 +48,7 @@ class Inspectable:
         """Return the predictor that answers; raises NotFittedError for an estimator before `fit`."""
         raise NotImplementedError
 
-    def _predictor_for(self, what: Any) -> Predictor:
+    def _predictor_for(self, what: Source) -> Predictor:
         """Return the predictor that answers; raises InputError where it needs an input and has none."""
         predictor = self._inspected()
         if what is None and not predictor.holds_input:
@@ -54,7 +58,10 @@ class Inspectable:
 
     @one_thread()
     def explain(
-        self, what: Any = None, target: Any = None, **options: str | int | bool | None
+        self,
+        what: Source = None,
+        target: str | int | float | None = None,
+        **options: str | int | bool | None,
     ) -> Explanation:
         """Explain why the answer for `what` is `target`, input by input.
 
@@ -85,7 +92,7 @@ class Inspectable:
         return explanation
 
     @one_thread()
-    def trace(self, what: Any = None, *, k: int = 5) -> Trace:
+    def trace(self, what: Source = None, *, k: int = 5) -> Trace:
         """Return states, gates and the `k` best predictions at every step of `what`; raises InputError.
 
         See `elman.inspect.trace.read_trace`.
@@ -95,7 +102,7 @@ class Inspectable:
         return read_trace(self._predictor_for(what), what, k=k)
 
     @one_thread()
-    def memory(self, what: Any = None, *, far: int = 256) -> Memory:
+    def memory(self, what: Source = None, *, far: int = 256) -> Memory:
         """Return how far back the model remembers, measured on `what` up to `far` steps; raises InputError.
 
         See `elman.inspect.memory.measure_memory`.
@@ -105,7 +112,7 @@ class Inspectable:
         return measure_memory(self._inspected(), what, far=far)
 
     @one_thread()
-    def units(self, what: Any = None, *, steps: int = 60_000) -> Units:
+    def units(self, what: Source = None, *, steps: int = 60_000) -> Units:
         """Return what the units stand for in the last `steps` steps of `what`; raises InputError.
 
         See `elman.inspect.units.find_units`.
@@ -142,15 +149,15 @@ class Predictor(Inspectable):
         """Return the function of the task that explains an answer: ``(predictor, what, target, ...)``."""
         raise NotImplementedError
 
-    def record_trace(self, sequence: Any, k: int) -> Trace:
+    def record_trace(self, sequence: Source, k: int) -> Trace:
         """Return the trace of one sequence, with `k` predictions at each step."""
         raise NotImplementedError
 
-    def record_states(self, source: Any, steps: int) -> RecordedStates:
+    def record_states(self, source: Source, steps: int) -> RecordedStates:
         """Return the states after each of the last `steps` steps of a text, texts or series."""
         raise NotImplementedError
 
-    def memory_cuts(self, source: Any, far: int) -> Cuts:
+    def memory_cuts(self, source: Source, far: int) -> Cuts:
         """Return windows of a source, and how answers change if at most `far` of their steps are kept."""
         raise NotImplementedError
 

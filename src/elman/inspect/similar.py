@@ -12,11 +12,11 @@ import numpy as np
 from elman.engine.shapes import whole_number
 from elman.errors import DataError, InputError, printable
 from elman.inspect.states import MAX_STEPS, RecordedStates, Unit, read_states
-from elman.tables.frames import frame_of
+from elman.tables.frames import Frame, frame_of
 from elman.text.words import plain_line_ends
 
 if TYPE_CHECKING:
-    from elman.inspect.predictor import Predictor
+    from elman.inspect.predictor import Predictor, Source
 
 
 _BLOCK_NUMBERS = 1 << 20  # that are standardised at once
@@ -54,11 +54,9 @@ class Similar:
         units = [
             {**unit._asdict(), "name": str(unit), "difference": value} for unit, value in self.units
         ]
-        places = [asdict(place) for place in self.places]
-        head = {"phrase": self.phrase, "occurrences": self.occurrences}
-        return {**head, "units": units, "places": places}
+        return asdict(self) | {"units": units, "places": [*map(asdict, self.places)]}
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> Frame:
         """Return the places as a polars data frame, or as columns without polars."""
         return frame_of(map(asdict, self.places))
 
@@ -81,7 +79,7 @@ class Similar:
 
 
 def units_like(
-    predictor: Predictor, text: Any, phrase: str, count: int = 10, *, steps: int = MAX_STEPS
+    predictor: Predictor, text: Source, phrase: str, count: int = 10, *, steps: int = MAX_STEPS
 ) -> Similar:
     """Return the units that stand out over a phrase, and the places where the state is most similar.
 

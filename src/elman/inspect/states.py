@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from elman.text.words import LINE_END, plain_line_ends
 
 if TYPE_CHECKING:
     from elman.files.model import Model
-    from elman.inspect.predictor import InitialWeights, Predictor
+    from elman.inspect.predictor import InitialWeights, Predictor, Source
 
 
 MAX_STEPS = 60_000
@@ -91,7 +91,9 @@ class RecordedStates:
         return np.asarray(self.states[self.units.index(unit)])
 
 
-def read_states(predictor: Predictor, source: Any = None, steps: int = MAX_STEPS) -> RecordedStates:
+def read_states(
+    predictor: Predictor, source: Source = None, steps: int = MAX_STEPS
+) -> RecordedStates:
     """Return the states of the network after each step of `source`.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -14,12 +14,13 @@ from elman.engine.passage import Layers, Passage
 from elman.engine.shapes import whole_number
 from elman.errors import InputError, OptionError, printable
 from elman.inspect.states import Unit
-from elman.tables.frames import frame
+from elman.tables.frames import Frame, frame
+from elman.tables.json_values import json_fields
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from elman.inspect.predictor import Predictor
+    from elman.inspect.predictor import Predictor, Source
 
 
 MAX_TRACE_NUMBERS = 1 << 26
@@ -83,34 +84,31 @@ class Trace:
     ) -> Trace:
         """Return the trace of passages through `layers`, which follow each other in time, one column each."""
         cell, L, H = layers.cell, len(layers.layers), layers.hidden_size
-        directions = ("", " back")[: len(layers.layers[0].directions)]
-        D = len(directions)
+        ways = [*enumerate(("", " back")[: len(layers.layers[0].directions)])]
 
-        def joined(empty: tuple[int, ...], blocks: Iterable[np.ndarray]) -> np.ndarray:
-            """Return blocks ``[..., T, B, H]`` one after the other in time, of the first column."""
-            first = np.empty((*empty, 0, H), np.float32)
-            return np.concatenate([first, *(block[..., 0, :] for block in blocks)], axis=-2)
+        def in_time(passages: Iterable[list[np.ndarray]]) -> np.ndarray:
+            """Join values ``[T, B, H]`` of layers in all passages as ``[L, T, H]``, for the first column."""
+            blocks = [np.stack(values)[:, :, 0] for values in passages]
+            return np.concatenate([np.empty((L, 0, H), np.float32), *blocks], axis=1)
 
-        states = joined(
-            (L, D, len(cell.states)), (np.stack(passage.states) for passage in passages)
-        )
-        gates = joined(
-            (L, len(cell.gates), D),
-            (
-                np.array([[layer[name] for name in cell.gates] for layer in passage.gates])
-                for passage in passages
-            ),
-        )
-        ways = [*enumerate(directions)]
+        states = [passage.states for passage in passages]
+        gates = [passage.gates for passage in passages]
+        empty = np.empty((0, len(ways) * H), np.float32)
         return cls(
             task,
             tuple(tokens),
             tuple(begins),
-            {name + end: states[:, d, s] for d, end in ways for s, name in enumerate(cell.states)},
-            {name + end: gates[:, g, d] for d, end in ways for g, name in enumerate(cell.gates)},
-            np.concatenate(
-                [np.empty((0, D * H), np.float32), *(passage.y[:, 0] for passage in passages)]
-            ),
+            {
+                name + end: in_time([layer[d, s] for layer in recorded] for recorded in states)
+                for d, end in ways
+                for s, name in enumerate(cell.states)
+            },
+            {
+                name + end: in_time([layer[name][d] for layer in recorded] for recorded in gates)
+                for d, end in ways
+                for name in cell.gates
+            },
+            np.concatenate([empty, *(passage.y[:, 0] for passage in passages)]),
             tuple(predictions),
         )
 
@@ -133,9 +131,8 @@ class Trace:
 
     def _layer(self, layer: int, state: str) -> np.ndarray:
         """Return a state of a layer ``[T, H]``; raises OptionError."""
-        if state not in [
-            *self.states
-        ]:  # a list, because an unhashable state must not raise TypeError
+        # in a list, because a state that cannot be hashed must not raise TypeError
+        if state not in [*self.states]:
             raise OptionError("state", got=state, expected=" | ".join(self.states))
         layers = self.states[state]
         return np.asarray(layers[whole_number("layer", layer, -1, len(layers) - 1)])
@@ -171,21 +168,16 @@ class Trace:
                 for name, array in arrays.items()
             }
 
-        return {
-            "task": self.task,
-            "tokens": [*self.tokens],
-            "begins": [*self.begins],
-            "layers": layers,
-            "units": chosen,
-            "states": cut(self.states),
-            "gates": cut(self.gates),
-            "predictions": [
-                [{"token": token, "probability": probability} for token, probability in step]
-                for step in self.predictions
-            ],
-        }
+        predictions = [
+            [PredictionRow(token=token, probability=p) for token, p in step]
+            for step in self.predictions
+        ]
+        arrays = {"states": cut(self.states), "gates": cut(self.gates)}
+        return json_fields(
+            self, TraceJson, layers=layers, units=chosen, predictions=predictions, **arrays
+        )
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> Frame:
         """Return each step's token and best answer as a polars data frame, or as columns without polars."""
         best = [step[0] if step else (None, None) for step in self.predictions]
         columns = {"answer": [answer for answer, _ in best], "probability": [p for _, p in best]}
@@ -240,17 +232,17 @@ class Trace:
     ) -> tuple[np.ndarray, list[int], str]:
         """Return the values of a picture ``[U, T]``, the numbers of its units, and its title."""
         values = self._layer(layer, state)
-        H, place = values.shape[1], f"layer {layer % len(self.states[state])}, {state}"
+        H, name = values.shape[1], f"layer {layer % len(self.states[state])}, {state}"
         if not self.tokens:
-            return np.empty((0, 0)), [], f"{place}: no step was read"
+            return np.empty((0, 0)), [], f"{name}: no step was read"
         count, suffix = units, " that change most"
         if isinstance(units, Sequence | np.ndarray):
             count, suffix = len(units), ""
         whole_number("units", count, 1, _MAX_DRAWN_UNITS)
         chosen = self._chosen(units, layer, state)
-        if chosen == [*range(H)]:
-            return values[:, chosen].T, chosen, f"{place}: all {H} units"
-        return values[:, chosen].T, chosen, f"{place}: {len(chosen)} of {H:,} units{suffix}"
+        shown = f"{len(chosen)} of {H:,} units{suffix}"
+        shown = f"all {H} units" if chosen == [*range(H)] else shown
+        return values[:, chosen].T, chosen, f"{name}: {shown}"
 
     def __str__(self) -> str:
         L, T, H = next(iter(self.states.values())).shape
@@ -260,9 +252,8 @@ class Trace:
             lines.append(f"the last {_PRINTED_STEPS}:")
         lengths = np.linalg.norm(self.outputs, axis=1)
         for step in range(first, T):
-            answers = "  ".join(
-                f"{printable(token, 16)} {p:.2f}" for token, p in self.predictions[step][:3]
-            )
+            best = self.predictions[step][:3]
+            answers = "  ".join(f"{printable(token, 16)} {p:.2f}" for token, p in best)
             name = printable(self.tokens[step], 20)
             lines.append(f"{name:20} |output| {lengths[step]:7.3f}   {answers}".rstrip())
         return "\n".join(lines)
@@ -271,7 +262,7 @@ class Trace:
         return self.to_svg()
 
 
-def read_trace(predictor: Predictor, sequence: Any = None, *, k: int = 5) -> Trace:
+def read_trace(predictor: Predictor, sequence: Source = None, *, k: int = 5) -> Trace:
     """Return states, gates and predictions of a model's first member while it reads one sequence.
 
     Args:

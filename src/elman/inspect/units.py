@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import html
 import json
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from elman.errors import DataError
 from elman.inspect.properties import SERIES, TEXT
 from elman.inspect.similar import Similar, find_similar
 from elman.inspect.states import MAX_STEPS, RecordedStates, Unit, read_states, untrained
-from elman.tables.frames import frame_of
+from elman.tables.frames import Frame, frame_of
+from elman.tables.json_values import json_fields
 
 if TYPE_CHECKING:
-    from elman.inspect.predictor import Predictor
+    from elman.inspect.predictor import Predictor, Source
 
 
 MIN_SHARE, MIN_COUNT, MIN_COUNT_OF_HALF = 0.005, 200, 50
@@ -64,6 +66,32 @@ class UnitScore:
     def gain(self) -> float:
         """By how much the area exceeds the larger of the two baselines."""
         return self.area - max(self.baseline, self.token)
+
+
+class UnitJson(TypedDict):
+    """A score, as `Units.to_dict` returns it."""
+
+    property: str
+    name: str
+    sentence: str
+    layer: int
+    state: str
+    unit: int
+    direction: int
+    area: float
+    baseline: float
+    token: float
+    share: float
+    gain: float
+    found: bool
+
+
+class UnitsJson(TypedDict):
+    """The scores, as `Units.to_dict` returns them."""
+
+    steps: int
+    units: int
+    properties: list[UnitJson]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,18 +167,18 @@ class Units:
         """
         return find_similar(self.recorded, phrase, count)
 
-    def to_dict(self, count: int | None = None) -> dict[str, Any]:
+    def to_dict(self, count: int | None = None) -> UnitsJson:
         """Return the first `count` scores, by default all, for JSON."""
         rows = [
-            {"property": score.meaning, "name": str(score.place)}
-            | {name: value for name, value in asdict(score).items() if name != "meaning"}
-            | {"gain": score.gain, "found": score.gain > 0}
+            json_fields(
+                score, UnitJson, property=score.meaning, name=str(score.place), found=score.gain > 0
+            )
             for score in self.scores[:count]
         ]
-        steps = len(self.recorded.tokens)
-        return {"steps": steps, "units": len(self.recorded.units), "properties": rows}
+        steps, units = len(self.recorded.tokens), len(self.recorded.units)
+        return {"steps": steps, "units": units, "properties": rows}
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> Frame:
         """Return the scores as a polars data frame, or as columns without polars."""
         return frame_of(self.to_dict()["properties"])
 
@@ -191,7 +219,7 @@ class Units:
         return self.table()
 
 
-def find_units(predictor: Predictor, source: Any = None, *, steps: int = MAX_STEPS) -> Units:
+def find_units(predictor: Predictor, source: Source = None, *, steps: int = MAX_STEPS) -> Units:
     """Return for each readable property the unit of the network that tells it best.
 
     A property is measured where it holds at half a percent of the steps and at 200 of them, and fails at as
@@ -221,17 +249,11 @@ def find_units(predictor: Predictor, source: Any = None, *, steps: int = MAX_STE
     inputs = recorded.inputs
     by_input = _by_token(inputs, held) if inputs.ndim == 1 else _best(inputs, held)[2]
     sentences = {known.name: known.sentence for known in (*TEXT, *SERIES)}
+    columns = [directions, measured, baselines, by_input, held.mean(axis=1)]
     scores = [
-        UnitScore(name, sentences[name], unit.layer, unit.state, unit.number, int(direction), *rest)
-        for name, unit, direction, *rest in zip(
-            marks,
-            (recorded.units[row] for row in chosen.tolist()),
-            directions.tolist(),
-            measured.tolist(),
-            baselines.tolist(),
-            by_input.tolist(),
-            held.mean(axis=1).tolist(),
-            strict=True,
+        UnitScore(name, sentences[name], *recorded.units[row], *numbers)
+        for name, row, *numbers in zip(
+            marks, chosen.tolist(), *(column.tolist() for column in columns), strict=True
         )
     ]
     return Units(tuple(sorted(scores, key=lambda score: -score.gain)), recorded)
@@ -266,26 +288,17 @@ def areas(values: np.ndarray, held: np.ndarray) -> np.ndarray:
     rank_sums = np.empty((U, len(held)))
     rows = max(1, _BLOCK_NUMBERS // N)
     for first in range(0, U, rows):
-        rank_sums[first : first + rows] = _ranks(values[first : first + rows]) @ truths.T
+        ranks = np.stack([*map(_ranks, values[first : first + rows])])
+        rank_sums[first : first + rows] = ranks @ truths.T
     with np.errstate(invalid="ignore", divide="ignore"):
         result: np.ndarray = (rank_sums / positives - (positives + 1) / 2) / (N - positives)
     return result
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return the ranks in each row, from 1; equal values share the mean of their ranks."""
-    order = np.argsort(values, axis=1)
-    ordered = np.take_along_axis(values, order, axis=1)
-    places = np.arange(values.shape[1], dtype=np.float64)
-    # a run of equal values goes from its first place to its last
-    other = ordered[:, 1:] != ordered[:, :-1]
-    edge = np.ones((len(values), 1), bool)
-    first = np.maximum.accumulate(np.where(np.hstack([edge, other]), places, 0), axis=1)
-    last = np.where(np.hstack([other, edge]), places, np.inf)
-    last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
-    ranks = np.empty_like(first)
-    np.put_along_axis(ranks, order, (first + last) / 2 + 1, axis=1)
-    return ranks
+    """Return the ranks of values ``[N]``, from 1; equal values share the mean of their ranks."""
+    _, kinds, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[kinds])
 
 
 def _best(values: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

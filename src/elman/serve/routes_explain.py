@@ -13,6 +13,7 @@ from elman.inspect.memory import MemoryJson
 from elman.inspect.replies import NextTokens, Reply, SequenceInput, parse_sequence
 from elman.inspect.similar import SimilarPlace, units_like
 from elman.inspect.trace import TraceJson
+from elman.inspect.units import UnitJson
 from elman.serve import schema
 from elman.serve.json_route import JsonRoute
 from elman.serve.served_models import Served
@@ -60,27 +61,11 @@ class MemoryReply(MemoryJson):
     svg: NotRequired[str]
 
 
-class _Unit(TypedDict):
-    property: str
-    name: str
-    sentence: str
-    layer: int
-    state: str
-    unit: int
-    direction: int
-    area: float
-    baseline: float
-    token: float
-    share: float
-    gain: float
-    found: bool
-
-
 class UnitsReply(TypedDict):
     """The unit that best indicates each property, and a note if there is none."""
 
     steps: NotRequired[int]
-    units: list[_Unit]
+    units: list[UnitJson]
     note: str
 
 
@@ -197,7 +182,7 @@ def units(body: schema.UnitsRequest, served: Served) -> UnitsReply:
         note = "No property occurs often enough in this text."
     elif not rows:
         note = "No unit indicates a property better than an untrained network or the last token."
-    return {"steps": measured["steps"], "units": json_value(rows), "note": note}
+    return {"steps": measured["steps"], "units": rows, "note": note}
 
 
 @router.post("/v1/units/like")

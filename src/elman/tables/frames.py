@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+Frame: TypeAlias = Any
+"""A polars data frame, or the columns as a dict where polars is not installed."""
 
-def frame(columns: Mapping[str, object]) -> Any:
+
+def frame(columns: Mapping[str, object]) -> Frame:
     """Return columns of one length as a polars data frame, or as a dict if polars is not installed.
 
     >>> frame({"token": ["a", "b"], "bits": [1.0, 2.0]}).shape
@@ -21,7 +24,7 @@ def frame(columns: Mapping[str, object]) -> Any:
     return pl.DataFrame({name: _plain(column) for name, column in columns.items()})
 
 
-def frame_of(rows: Iterable[Mapping[str, object]]) -> Any:
+def frame_of(rows: Iterable[Mapping[str, object]]) -> Frame:
     """Return rows that all have the same keys as `frame` does."""
     listed = [*rows]
     return frame({name: [row[name] for row in listed] for name in (listed[0] if listed else ())})
