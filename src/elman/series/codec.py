@@ -5,10 +5,10 @@ The end of the series is the forecaster's state: `ForecastCodec.after` moves it 
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from elman.series.time_zones import known_zone
 from elman.series.windows import WindowRule, Windows
 from elman.tables.scaler import Scaler
 from elman.text.packed_texts import pack_texts, unpack_texts
+from elman.training.journal import JsonObject
 
 MIN_KEPT_VALUES = 1000
 """Values of each series that the codec keeps at least, for windows and for the scale of errors."""
@@ -40,6 +41,7 @@ MIN_OPEN_SHARE = 0.5
 """Share of the open steps that must have a value; otherwise the series is merely sparse."""
 
 _RAGGED = ("values", "past", "future")
+_SCALED = ("past", "future", "static")
 _ROLES = ("id", "time", "target", "past", "future", "static")
 
 
@@ -126,16 +128,16 @@ class ForecastCodec:
         firsts = [max(0, len(values) - keep) for values in series.values]
         return replace(series.at(range(len(series)), firsts), warnings=())
 
-    def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def to_parts(self) -> tuple[JsonObject, dict[str, np.ndarray]]:
         """Return the codec as a JSON object and arrays named ``codec.…``, for a model file."""
         series = self.history
         # Leave out later fields at their defaults, so that a model of an earlier version is saved unchanged.
-        rule = {
-            name: value
-            for name, value in asdict(self.rule).items()
-            if value is not False or name not in LATER_RULE_FIELDS
+        rule = asdict(self.rule)
+        rule = {name: rule[name] for name in rule if rule[name] or name not in LATER_RULE_FIELDS}
+        found = {
+            name: series.reading[name] for name in OPTIONAL_READING if series.reading.get(name)
         }
-        form: dict[str, Any] = {
+        form: JsonObject = {
             "rule": rule,
             "levels": list(self.levels),
             "calendar": self.calendar,
@@ -143,25 +145,20 @@ class ForecastCodec:
             "dated": series.starts.dtype.kind == "M",
             "names": {role: list(series.names[role]) for role in _ROLES},
             "categories": {name: list(kinds) for name, kinds in series.categories.items()},
-            "reading": {name: series.reading.get(name) for name in KEPT_OPTIONS}
-            | {name: series.reading[name] for name in OPTIONAL_READING if series.reading.get(name)},
+            "reading": {name: series.reading.get(name) for name in KEPT_OPTIONS} | found,
         }
         if self.mean_factor != 1.0:
             form["mean_factor"] = self.mean_factor
         arrays = pack_texts("codec.ids", series.ids)
         arrays["codec.starts"] = series.starts.astype(np.int64)
+        arrays["codec.static"], arrays["codec.corrections"] = series.static, self.corrections
         for name in _RAGGED:
             columns = getattr(series, name)
             arrays[f"codec.{name}"] = np.concatenate(columns)
-            arrays[f"codec.{name}.lengths"] = np.array(
-                [len(column) for column in columns], np.int64
-            )
-        arrays["codec.static"] = series.static
-        for name in ("past", "future", "static"):
-            scaler: Scaler | None = getattr(self, name)
-            if scaler is not None:
+            arrays[f"codec.{name}.lengths"] = np.array([*map(len, columns)], np.int64)
+        for name in _SCALED:
+            if (scaler := getattr(self, name)) is not None:
                 arrays |= scaler.to_arrays(name)
-        arrays["codec.corrections"] = self.corrections
         return form, arrays
 
     @classmethod
@@ -170,25 +167,24 @@ class ForecastCodec:
     ) -> ForecastCodec:
         """Return the codec that `to_parts` wrote; raises ModelFileError for anything else."""
         try:
-            return cls._read(config, arrays)
+            return cls._read(dict(config), arrays)
         except ModelFileError:
             raise
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ModelFileError(f"its codec: {error}") from None
 
     @classmethod
-    def _read(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ForecastCodec:
+    def _read(cls, config: JsonObject, arrays: Mapping[str, np.ndarray]) -> ForecastCodec:
         rule = _read_rule(config["rule"])
-        series = _read_history(config, arrays, unpack_texts("codec.ids", arrays))
+        series = _read_history(config, arrays)
         levels, corrections = tuple(config["levels"]), arrays["codec.corrections"]
-        ascending = all(0 < low < high < 1 for low, high in itertools.pairwise(levels))
+        valid = 0.5 in levels and all(0 < low < high < 1 for low, high in pairwise(levels))
         pairs = zip(levels, levels[::-1], strict=True)
-        symmetric = all(abs(low + high - 1) < 1e-8 for low, high in pairs)
-        valid = 0.5 in levels and ascending and symmetric
+        valid = valid and all(abs(low + high - 1) < 1e-8 for low, high in pairs)
         _require(valid, "levels", "ascending around 0.5", levels)
         _check_numbers(arrays, "corrections", (len(levels),))
-        scalers: dict[str, Scaler | None] = dict.fromkeys(("past", "future", "static"))
-        for name in scalers:
+        scalers: dict[str, Scaler | None] = dict.fromkeys(_SCALED)
+        for name in _SCALED:
             if size := len(series.names[name]):
                 scalers[name] = scaler = Scaler.from_arrays(name, arrays)
                 _require(len(scaler.mean) == size, name, f"{size} means and scales")
@@ -228,16 +224,13 @@ def closed_steps(values: np.ndarray, frequency: Frequency, steps: int) -> np.nda
     return closed
 
 
-def _read_rule(form: Mapping[str, Any]) -> WindowRule:
-    known = {declared.name for declared in fields(WindowRule)}
-    complete = known - LATER_RULE_FIELDS <= form.keys() <= known
+def _read_rule(form: JsonObject) -> WindowRule:
+    kinds = {declared.name: str(declared.type) for declared in fields(WindowRule)}
+    complete = kinds.keys() - LATER_RULE_FIELDS <= form.keys() <= kinds.keys()
     _require(complete, "rule", "the fields of WindowRule", sorted(form))
-    rule = WindowRule(**form)
-    for declared in fields(WindowRule):
-        kind = {"bool": bool, "float": float}.get(str(declared.type), int)
-        value = getattr(rule, declared.name)
-        _require(type(value) is kind, f"rule {declared.name}", f"type {kind.__name__}", value)
-    return rule
+    for name, value in form.items():
+        _require(type(value).__name__ == kinds[name], f"rule {name}", f"type {kinds[name]}", value)
+    return WindowRule(**form)
 
 
 def _require(is_valid: bool | np.bool_, name: str, expected: str, got: object = None) -> None:
@@ -256,9 +249,9 @@ def _check_numbers(
     _require(finite.all(), name, "finite numbers")
 
 
-def _check_reading(reading: dict[str, Any]) -> dict[str, str | None]:
+def _check_reading(reading: JsonObject) -> dict[str, str | None]:
     """Return a file's `reading` if it is valid; raises ModelFileError, OptionError."""
-    texts = {name: value for name, value in reading.items() if value is not None}
+    texts: JsonObject = {name: value for name, value in reading.items() if value is not None}
     names = [*KEPT_OPTIONS, *(name for name in OPTIONAL_READING if name in reading)]
     valid = [*reading] == names and all(type(value) is str for value in texts.values())
     _require(valid, "reading", ", ".join(KEPT_OPTIONS), reading)
@@ -268,29 +261,29 @@ def _check_reading(reading: dict[str, Any]) -> dict[str, str | None]:
     return reading
 
 
-def _read_history(
-    config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], ids: tuple[str, ...]
-) -> SeriesSet:
+def _read_history(config: JsonObject, arrays: Mapping[str, np.ndarray]) -> SeriesSet:
+    ids, starts = unpack_texts("codec.ids", arrays), arrays["codec.starts"]
     names = {role: tuple(map(str, config["names"][role])) for role in _ROLES}
     categories = {str(name): tuple(map(str, kinds)) for name, kinds in config["categories"].items()}
     frequency = Frequency.parse(config["frequency"])
-    starts = arrays["codec.starts"]
     valid = starts.dtype == np.int64 and starts.shape == (len(ids),)
     _require(valid and 0 < len(set(ids)) == len(ids), "starts", "one for each series")
     is_dated = frequency.unit != "steps"
     in_range = ((starts <= MAX_STAMP) & (starts >= -MAX_STAMP)).all()
     _require(in_range and config["dated"] == is_dated, "starts", "stamps of its frequency")
-    if is_dated:
-        starts = starts.astype("datetime64[us]")
-    ragged, lengths = _read_ragged(arrays, names, len(ids))
-    past, future, values = lengths["past"], lengths["future"], lengths["values"]
-    complete = (past == values).all() and (future >= values).all()
+    values, past, future = (
+        _read_ragged(arrays, name, len(ids), names.get(name)) for name in _RAGGED
+    )
+    lengths = zip(map(len, values), map(len, past), map(len, future), strict=True)
+    complete = all(known == rows <= more for known, rows, more in lengths)
     _require(complete, "past and future", "rows for every value")
     _check_numbers(arrays, "static", (len(ids), len(names["static"])), missing=True)
     history = SeriesSet(
-        ids=ids,
-        starts=starts,
-        **ragged,
+        ids,
+        starts.astype("datetime64[us]") if is_dated else starts,
+        values,
+        past,
+        future,
         static=arrays["codec.static"],
         names=names,
         frequency=frequency,
@@ -303,19 +296,15 @@ def _read_history(
 
 
 def _read_ragged(
-    arrays: Mapping[str, np.ndarray], names: Mapping[str, tuple[str, ...]], series: int
-) -> tuple[dict[str, tuple[np.ndarray, ...]], dict[str, np.ndarray]]:
-    """Split the arrays that hold all series one after another; return them and the lengths ``[N]``."""
-    ragged: dict[str, tuple[np.ndarray, ...]] = {}
-    lengths = {name: arrays[f"codec.{name}.lengths"] for name in _RAGGED}
-    for name, counts in lengths.items():
-        total = len(arrays[f"codec.{name}"])
-        valid = counts.dtype == np.int64 and counts.shape == (series,)
-        _require(valid, f"{name}.lengths", "one for each series")
-        # Check each length before the sum, which could overflow.
-        in_range = (counts >= 0).all() and (counts <= total).all()
-        _require(in_range and counts.sum() == total, f"{name}.lengths", f"{total} in all")
-        columns = () if name == "values" else (len(names[name]),)
-        _check_numbers(arrays, name, (total, *columns), missing=True)
-        ragged[name] = tuple(np.split(arrays[f"codec.{name}"], np.cumsum(counts)[:-1]))
-    return ragged, lengths
+    arrays: Mapping[str, np.ndarray], name: str, series: int, columns: tuple[str, ...] | None
+) -> tuple[np.ndarray, ...]:
+    """Split an array that holds all series one after another; the values have no `columns`."""
+    lengths, total = arrays[f"codec.{name}.lengths"], len(arrays[f"codec.{name}"])
+    valid = lengths.dtype == np.int64 and lengths.shape == (series,)
+    _require(valid, f"{name}.lengths", "one for each series")
+    # Check each length before the sum, which could overflow.
+    in_range = (lengths >= 0).all() and (lengths <= total).all()
+    _require(in_range and lengths.sum() == total, f"{name}.lengths", f"{total} in all")
+    shape = (total,) if columns is None else (total, len(columns))
+    _check_numbers(arrays, name, shape, missing=True)
+    return tuple(np.split(arrays[f"codec.{name}"], np.cumsum(lengths)[:-1]))

@@ -11,11 +11,10 @@ from elman.errors import OptionError
 from elman.series.display import SeriesDisplay
 from elman.series.forecast import Forecast
 from elman.series.options import ForecasterOptions
-from elman.series.predictor import ForecastPredictor
+from elman.series.predictor import ForecastPredictor, SeriesStream
 from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
 from elman.series.report import ForecastReport
 from elman.series.series import SeriesSet, load_series
-from elman.series.stream import SeriesStream
 from elman.training.estimator import Estimator, needs_torch
 from elman.training.journal import Run, Watch
 from elman.training.recurrent_options import CellName
@@ -129,20 +128,13 @@ class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
         options = self._checked_options()
         if isinstance(X, SeriesSet):
             return X
-        target = _names(options.target)
-        return load_series(
-            X,
-            SeriesOptions(
-                id_column=options.id_column,
-                time_column=options.time_column,
-                target=target if len(target) > 1 else options.target,
-                past=_names(options.past),
-                future=_names(options.future),
-                static=_names(options.static),
-                frequency=options.frequency,
-                **{name: getattr(options, name) for name in KEPT_OPTIONS},
-            ),
-        )
+        names = ("id_column", "time_column", "frequency", *KEPT_OPTIONS)
+        settings: dict[str, Any] = {name: getattr(options, name) for name in names}
+        for role in ("target", "past", "future", "static"):
+            settings[role] = _names(getattr(options, role))
+        if len(settings["target"]) < 2:  # several targets are a series each
+            settings["target"] = options.target
+        return load_series(X, SeriesOptions(**settings))
 
     def fit(
         self,

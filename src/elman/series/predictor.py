@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +24,6 @@ from elman.series.network import ForecastNetwork
 from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
 from elman.series.report import ForecastReport, Window, forecast_report, report_windows
 from elman.series.series import SeriesSet, load_series
-from elman.series.stream import SeriesStream
 from elman.tables.columns import quoted
 
 if TYPE_CHECKING:
@@ -77,35 +78,30 @@ class ForecastPredictor(Predictor):
         if isinstance(source, SeriesSet):
             return append_series(history.select([]), source)  # raises if the columns differ
         names = history.names
-        target = names["target"] if len(names["target"]) > 1 else next(iter(names["target"]), None)
-        kept = {name: history.reading.get(name) for name in KEPT_OPTIONS}
         settings: dict[str, Any] = {
+            **{name: history.reading.get(name) for name in KEPT_OPTIONS},
+            "timezone": history.zone,
+            "frequency": str(history.frequency),
             "id_column": next(iter(names["id"]), None),
             "time_column": next(iter(names["time"]), None),
-            "target": target,
+            "target": next(iter(names["target"]), None),
             "past": names["past"],
             "future": names["future"],
             # Static covariates of known series come from the model; only new series must provide them.
             "static": () if future_only else history.static_columns,
-            "frequency": str(history.frequency),
         }
-        for chosen in (kept, {"timezone": history.zone}, options):
-            settings |= {name: value for name, value in chosen.items() if value is not None}
-        series = load_series(
-            source,
-            SeriesOptions(**settings),
-            categories=history.categories,
-            future_only=future_only,
-        )
+        if len(names["target"]) > 1:
+            settings["target"] = names["target"]
+        settings |= {name: value for name, value in options.items() if value is not None}
+        known = {name: value for name, value in settings.items() if value is not None}
+        reading = SeriesOptions(**known)
+        kinds = history.categories
+        series = load_series(source, reading, categories=kinds, future_only=future_only)
         if not future_only:
             return series
         static = np.zeros((len(series), len(names["static"])))
-        return replace(
-            series,
-            static=static,
-            names={**series.names, "static": names["static"]},
-            categories=history.categories,
-        )
+        names = {**series.names, "static": names["static"]}
+        return replace(series, static=static, names=names, categories=kinds)
 
     def explainer(self) -> Callable[..., Explanation]:
         """Return `explain_forecast`."""
@@ -209,7 +205,7 @@ class ForecastPredictor(Predictor):
         """
         history = self.history if series is None else self.read(series)
         if future is not None:
-            steps = self.horizon if horizon is None else whole_number("horizon", horizon, 1)
+            steps = self._checked_horizon(horizon)
             if not history.names["future"]:
                 expected = "no such rows: the model was trained without columns for them"
                 raise DataError("future", expected=expected)
@@ -232,10 +228,7 @@ class ForecastPredictor(Predictor):
         """
         if point not in POINTS:
             raise OptionError("point", got=point, expected=" or ".join(POINTS))
-        horizon = self.horizon if horizon is None else whole_number("horizon", horizon, 1)
-        if horizon > self.horizon:
-            expected = f"at most {self.horizon}, the steps it was trained for"
-            raise OptionError("horizon", got=horizon, expected=expected, remedy="or train for more")
+        horizon = self._checked_horizon(horizon)
         ends = np.array([len(values) for values in history.values])
         for name, values in zip(history.ids, history.values, strict=True):
             if not self._has_start(values):
@@ -263,6 +256,14 @@ class ForecastPredictor(Predictor):
             intervals=self._intervals(),
             point=point,
         )
+
+    def _checked_horizon(self, horizon: int | None) -> int:
+        """Return the number of steps to forecast (default: those of training); raises OptionError."""
+        horizon = self.horizon if horizon is None else whole_number("horizon", horizon, 1)
+        if horizon > self.horizon:
+            expected = f"at most {self.horizon}, the steps it was trained for"
+            raise OptionError("horizon", got=horizon, expected=expected, remedy="or train for more")
+        return horizon
 
     def _intervals(self) -> tuple[float, ...]:
         """Return the available intervals that training asked for, in percent; all of them by default."""
@@ -319,9 +320,8 @@ class ForecastPredictor(Predictor):
             DataError: the rows cannot be read, or have no value after the known ones.
             OptionError: a number is out of range, or there is no such policy.
         """
-        history = self.history
-        lengths = map(len, history.values)
-        before = dict(zip(history.ids, lengths, strict=True))
+        lengths = map(len, self.history.values)
+        before = dict(zip(self.history.ids, lengths, strict=True))
         rows, series = self._continued(source, options)
         if windows is not None:
             windows = whole_number("windows", windows, 1)
@@ -342,8 +342,7 @@ class ForecastPredictor(Predictor):
         series = series.select(rows.ids)
         truth = np.full((len(series), self.horizon), np.nan)
         for row, values in zip(truth, series.values, strict=True):
-            last = values[-self.horizon :]
-            row[: len(last)] = last
+            row[: len(values)] = values[-self.horizon :]
         return replace(self.forecast(series.before(self.horizon)), truth=truth)
 
     def report(self, windows: Sequence[Window]) -> ForecastReport:
@@ -372,3 +371,34 @@ class ForecastPredictor(Predictor):
         places, at = np.concatenate(which), np.concatenate(origins)
         quantiles, _ = self._quantiles(series, places, at)
         return report_windows(self.codec, series, places, at, quantiles)
+
+
+class SeriesStream:
+    """A series that is read value by value; the predictor itself stays as it is."""
+
+    def __init__(self, predictor: ForecastPredictor, series: str) -> None:
+        self._predictor = predictor
+        self._history = predictor.history.select([series])
+
+    def __repr__(self) -> str:
+        history = self._history
+        return f"SeriesStream({history.ids[0]!r}, {len(history.values[0]):,} values read)"
+
+    def feed(self, value: float) -> SeriesStream:
+        """Read the next value, NaN if it is missing, and return self.
+
+        Raises:
+            DataError: the value is infinite, or not a number.
+        """
+        if not isinstance(value, Real) or math.isinf(value):
+            raise DataError("value", got=value, expected="a finite number, or NaN if it is missing")
+        history = self._history
+        values = np.append(history.values[0], float(value))
+        past = np.concatenate([history.past[0], np.full((1, history.past[0].shape[1]), np.nan)])
+        longer = replace(history, values=(values,), past=(past,))
+        self._history = self._predictor.codec.trimmed(longer)
+        return self
+
+    def predict(self, horizon: int | None = None) -> Forecast:
+        """Forecast the next steps, as `ForecastPredictor.predict`."""
+        return self._predictor.forecast(self._history, horizon)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -166,33 +167,34 @@ def report_windows(
         quantiles: ``[N, H, Q]``.
     """
     horizon, starts = quantiles.shape[1], codec.start_steps(series).tolist()
-    season, *others = codec.seasons
+    season, *seasons = codec.seasons
     windows = []
-    for place, origin, forecast in zip(places.tolist(), origins.tolist(), quantiles, strict=True):
-        values, truth = series.values[place], np.full(horizon, np.nan)
-        came = values[origin : origin + horizon]
-        truth[: len(came)] = came
-        time = starts[place] + origin
-        key, seasons = series.ids[place], tuple(others)
-        windows.append(Window(key, values[:origin], truth, forecast.T, season, seasons, time))
+    for n, at, forecast in zip(places.tolist(), origins.tolist(), quantiles, strict=True):
+        history, came = series.values[n][:at], series.values[n][at:][:horizon]
+        truth = np.pad(came, (0, horizon - len(came)), constant_values=np.nan)
+        facts = (season, tuple(seasons), starts[n] + at)
+        windows.append(Window(series.ids[n], history, truth, forecast.T, *facts))
     return windows
 
 
-def _interval_quantiles(levels: Sequence[float]) -> list[tuple[float, int, int]]:
-    """Return the share of every interval and the indices of its two quantiles, widest last."""
-    return sorted(
-        (round(levels[high] - level, 9), low, high)
-        for low, level in enumerate(levels)
-        for high in range(len(levels))
-        if level < 0.5 and abs(level + levels[high] - 1) < 1e-9
-    )
+def _intervals(
+    by_level: np.ndarray, levels: Sequence[float]
+) -> list[tuple[float, np.ndarray, np.ndarray]]:
+    """Return share, lower and upper ends of every interval, the widest last, of ``by_level [Q, ...]``."""
+    pairs = itertools.permutations(zip(levels, by_level, strict=True), 2)
+    intervals = [
+        (round(high - low, 9), low_ends, high_ends)
+        for (low, low_ends), (high, high_ends) in pairs
+        if low < 0.5 and abs(low + high - 1) < 1e-9
+    ]
+    return sorted(intervals, key=lambda interval: interval[0])
 
 
 def _figures(
     name: str, quantiles: np.ndarray, truth: np.ndarray, mase: float | None, levels: Sequence[float]
 ) -> Figures:
     """Return the figures of ``quantiles [N, Q, H]`` for ``truth [N, H]``."""
-    point = quantiles[:, levels.index(0.5)]
+    point, by_level = quantiles[:, levels.index(0.5)], quantiles.swapaxes(0, 1)
     return Figures(
         name=name,
         mae=mae(point, truth),
@@ -200,27 +202,23 @@ def _figures(
         smape=float(np.mean([smape(*pair) for pair in zip(point, truth, strict=True)])),
         mase=mase,
         pinball=sum(
-            pinball(quantiles[:, q], truth, level) / len(levels) for q, level in enumerate(levels)
+            pinball(rows, truth, level) / len(levels)
+            for rows, level in zip(by_level, levels, strict=True)
         ),
-        crps=crps(quantiles.swapaxes(0, 1), truth, levels),
-        weighted_quantile_loss=weighted_quantile_loss(quantiles.swapaxes(0, 1), truth, levels),
+        crps=crps(by_level, truth, levels),
+        weighted_quantile_loss=weighted_quantile_loss(by_level, truth, levels),
         intervals=tuple(
-            Interval(
-                share,
-                coverage(quantiles[:, low], quantiles[:, high], truth),
-                interval_width(quantiles[:, low], quantiles[:, high], truth),
-            )
-            for share, low, high in _interval_quantiles(levels)
+            Interval(share, coverage(low, high, truth), interval_width(low, high, truth))
+            for share, low, high in _intervals(by_level, levels)
         ),
     )
 
 
-def _scaled_errors(point: np.ndarray, truth: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """Return the MAE of each window divided by its scale, for the windows that have one."""
-    errors = np.array([mae(*pair) for pair in zip(point, truth, strict=True)])
+def _in_scales(values: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Divide ``values [N, ...]`` by the scale of each window, for the windows that have one."""
+    measured = ~np.isnan(scales)
     with np.errstate(over="ignore"):
-        scaled = np.minimum(errors / scales, _MAX)
-    return np.asarray(scaled[~np.isnan(scales)])
+        return np.asarray(np.clip((values[measured].T / scales[measured]).T, -_MAX, _MAX))
 
 
 def _other_seasons(windows: Sequence[Window]) -> tuple[int, ...]:
@@ -277,23 +275,20 @@ def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> Forec
     kept = [window for window in windows if np.isfinite(window.truth).any()]
     if not kept:
         raise DataError("there is no true value to measure a forecast by")
-    methods, median = _all_quantiles(kept, levels), levels.index(0.5)
-    truth = np.stack([window.truth for window in kept])
+    methods, truth = _all_quantiles(kept, levels), np.stack([window.truth for window in kept])
     scales = np.array([scale(window.history, window.season) for window in kept], np.float64)
     if unscaled := bool(np.isnan(scales).all()):
         scales = np.ones(len(kept))
-    errors = {
-        name: _scaled_errors(rows[:, median], truth, scales) for name, rows in methods.items()
-    }
+    medians = {name: rows[:, levels.index(0.5)] for name, rows in methods.items()}
+    errors = {}
+    for name, median in medians.items():
+        each = np.array([mae(*pair) for pair in zip(median, truth, strict=True)])
+        errors[name] = _in_scales(each, scales)
     simple = [name for name in errors if name != _NETWORK]
-    measured, horizon = ~np.isnan(scales), truth.shape[1]
-    times = np.array([len(w.history) if w.time is None else w.time for w in kept])[measured]
+    times = np.array([len(w.history) if w.time is None else w.time for w in kept])
+    times, horizon = times[~np.isnan(scales)], truth.shape[1]
     last = np.array([naive(window.history, 1)[0] for window in kept])
-
-    def scaled(values: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            return np.clip((values.T / scales).T[measured], -_MAX, _MAX)
-
+    moves = [_in_scales(values, scales) for values in (medians[_NETWORK], last, truth)]
     return ForecastReport(
         series=len({window.series for window in kept}),
         windows=len(kept),
@@ -309,11 +304,5 @@ def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> Forec
             paired_skill(errors[_NETWORK], errors[name], against=name, times=times, horizon=horizon)
             for name in simple
         ),
-        repeats_last=is_repeated_last(
-            scaled(methods[_NETWORK][:, median]),
-            scaled(last),
-            scaled(truth),
-            times=times,
-            horizon=horizon,
-        ),
+        repeats_last=is_repeated_last(*moves, times=times, horizon=horizon),
     )
