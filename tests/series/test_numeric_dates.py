@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from elman.errors import DataError
-from elman.series.numeric_dates import number_format, times_of_numbers
 from elman.series.read_options import SeriesOptions
 from elman.series.series import load_series
+from elman.series.time_column import number_format, times_of_numbers
 from elman.series.time_zones import local_days, to_aware
 
 DAYS = pd.date_range("2024-01-01", periods=60)

@@ -15,6 +15,7 @@ from elman.explain.ablation import count_replacements
 from elman.explain.explanation import ADDITIVE, DECOMPOSITION, LEFT_OUT, REPLACEMENT, Explanation
 from elman.explain.gradients import finite, held_note
 from elman.explain.question import Question, Shares
+from elman.series.forecast import ChartColumns
 from elman.series.grid import stamp_name
 from elman.series.series import SeriesSet
 from elman.series.window_attribution import Part, attribute
@@ -34,6 +35,15 @@ _SPREAD_ROUNDING, _LEVEL_ROUNDING = 1e-6, 1e-14
 
 Change: TypeAlias = tuple[str, np.ndarray]
 """A role of the series to explain, and its columns with one input replaced or left out."""
+
+
+class ExplainedChart(ChartColumns):
+    """The columns of a forecast's chart, with what moved the forecast."""
+
+    contributions: dict[int, float]
+    """The share of the value at each lag."""
+    name: str
+    """The id of the series."""
 
 
 def explain_forecast(
@@ -83,7 +93,7 @@ def explain_forecast(
 
 def forecast_picture(
     predictor: ForecastPredictor, what: Any = None, explanation: Explanation | None = None
-) -> dict[str, Any]:
+) -> ExplainedChart:
     """Return a forecast, its history and the share of the value at each lag, as `draw.forecast` takes them.
 
     A block of lags distributes its share evenly.
@@ -106,16 +116,16 @@ def forecast_picture(
         if part.role == "values":
             lags = range(T - part.end + 1, T - part.first + 1)
             shares |= dict.fromkeys(lags, share / len(lags))
-    ends = {percent / 100: forecast.interval(percent) for percent in forecast.intervals}
-    shown = np.isfinite(forecast.median[0])
+    columns = forecast.chart_columns(0)
+    shown = np.isfinite(columns["median"])  # the steps on which the series has values
+    intervals = {
+        share: (low[shown], high[shown]) for share, (low, high) in columns["intervals"].items()
+    }
     return {
-        "history_times": series.clocks(series.times[0]),
-        "history": series.values[0],
-        "times": forecast.times[0][shown],
-        "median": forecast.median[0][shown],
-        "intervals": {
-            share: (low[0][shown], high[0][shown]) for share, (low, high) in ends.items()
-        },
+        **columns,
+        "times": columns["times"][shown],
+        "median": columns["median"][shown],
+        "intervals": intervals,
         "contributions": shares,
         "name": series.ids[0],
     }

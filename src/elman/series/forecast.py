@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -14,12 +14,26 @@ from elman.series.time_zones import to_aware
 from elman.tables.columns import several
 from elman.tables.frames import frame
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 POINTS = ("median", "mean")
 """What the column y_hat can contain."""
 MAX_SHOWN_VALUES = 2_000
 """The largest number of values of the history that a picture shows."""
 MAX_PRINTED_STEPS = 12
 """The largest number of steps of the first series that are printed."""
+
+
+class ChartColumns(TypedDict):
+    """History and forecast of one series, as `elman.draw` takes them: arrays ``[T]`` and ``[h]``."""
+
+    history_times: np.ndarray
+    history: np.ndarray
+    times: np.ndarray
+    median: np.ndarray
+    intervals: dict[float, tuple[np.ndarray, np.ndarray]]
+    """Lower and upper ends of each interval, by its share of the truth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +160,21 @@ class Forecast:
         zone = self.history.reading.get("zone")
         return times if zone is None or times.dtype.kind != "M" else to_aware(times, zone)
 
-    def plot(self, series: str | None = None, percents: Sequence[float] | None = None) -> Any:
+    def chart_columns(self, index: int, percents: Sequence[float] | None = None) -> ChartColumns:
+        """Return the columns of a chart of one series, with these intervals (default: those of training)."""
+        history, ends = self.history, {}
+        for percent in self.intervals if percents is None else percents:
+            low, high = self.interval(percent)
+            ends[percent / 100] = (low[index], high[index])
+        return {
+            "history_times": history.clocks(history.times[index]),
+            "history": history.values[index],
+            "times": self.times[index],
+            "median": self.median[index],
+            "intervals": ends,
+        }
+
+    def plot(self, series: str | None = None, percents: Sequence[float] | None = None) -> Figure:
         """Draw the history and the forecast of one series as a matplotlib figure.
 
         Args:
@@ -161,19 +189,7 @@ class Forecast:
 
         if series is not None and str(series) not in self.ids:
             raise DataError("no such series", got=series, expected=several(self.ids))
-        place = 0 if series is None else self.ids.index(str(series))
-        values, times = self.history.values[place], self.history.clocks(self.history.times[place])
-        shown = self.shown_values
-        ends = {}
-        for percent in self.intervals if percents is None else percents:
-            low, high = self.interval(percent)
-            ends[percent / 100] = (low[place], high[place])
-        return plots.forecast(
-            times[-shown:],
-            values[-shown:],
-            self.times[place],
-            self.median[place],
-            ends,
-            None if self.truth is None else self.truth[place],
-            title=self.ids[place],
-        )
+        index = 0 if series is None else self.ids.index(str(series))
+        truth = None if self.truth is None else self.truth[index]
+        columns = self.chart_columns(index, percents)
+        return plots.forecast(**columns, truth=truth, title=self.ids[index])

@@ -257,33 +257,45 @@ def naive_quantiles(
     >>> list(naive_quantiles(range(9), 1, 2, [0.5], seasons=(4,)))
     ['naive', 'seasonal naive', 'seasonal naive 4', 'drift', 'average']
     """
+    normal = np.array([NormalDist().inv_cdf(level) for level in levels])
+    with np.errstate(all="ignore"):
+        return {
+            # In this order, because 0 · spread is 0 even where the product of the others overflows.
+            name: np.clip(point + normal[:, None] * spread * growth, -_MAX, _MAX)
+            for name, (point, spread, growth) in _spreads(
+                values, horizon, (season, *seasons)
+            ).items()
+        }
+
+
+def _spreads(
+    values: ArrayLike, horizon: int, seasons: Sequence[int]
+) -> dict[str, tuple[np.ndarray, float, np.ndarray]]:
+    """Return each simple forecast ``[H]`` by name, its spread after one step, and how that grows ``[H]``."""
     series, places = _known(values)
     ahead = np.arange(1, horizon + 1)
     # Divide by a power of two, which keeps all digits: differences of huge values would overflow.
     power = int(np.frexp(np.abs(series[places]).max())[1].clip(-1000))
     small = np.ldexp(series, -power)
-    recent = max(3 * season, 3 * horizon, 30)
+    recent = max(3 * seasons[0], 3 * horizon, 30)
     line = (small[places[-1]] - small[places[0]]) / max(1, np.ptp(places))
-    walk = np.sqrt(ahead)
-    points = {"naive": (naive(series, horizon), small[1:] - small[:-1], walk)}
-    for steps in (season, *seasons):
+    mean = average(series, horizon, recent)
+    # For each name: the forecast, its errors of one step, and how they grow over the horizon.
+    points = {"naive": (naive(series, horizon), small[1:] - small[:-1], np.sqrt(ahead))}
+    for steps in seasons:
         if steps > 1:
-            name = "seasonal naive" if steps == season else f"seasonal naive {steps}"
+            name = "seasonal naive" if steps == seasons[0] else f"seasonal naive {steps}"
             point, errors = seasonal_naive(series, horizon, steps), small[steps:] - small[:-steps]
             points[name] = (point, errors, np.sqrt(1 + (ahead - 1) // steps))
     growth = np.sqrt(ahead * (1 + ahead / max(1, len(series) - 1)))
     points["drift"] = (drift(series, horizon), small[1:] - small[:-1] - line, growth)
-    mean = average(series, horizon, recent)
     deviations = small[-recent:] - np.ldexp(mean[0], -power)
     points["average"] = (mean, deviations, np.full(horizon, np.sqrt(1 + 1 / recent)))
-    normal = np.array([NormalDist().inv_cdf(level) for level in levels])
-    quantiles = {}
-    with np.errstate(all="ignore"):
-        for name, (point, errors, growth) in points.items():
-            known = errors[np.isfinite(errors)]
-            spread = np.abs(known).max(initial=0.0)
-            if spread > 0:
-                spread *= np.sqrt(np.mean((known / spread) ** 2))
-            spread = np.ldexp(spread, power)
-            quantiles[name] = np.clip(point + normal[:, None] * spread * growth, -_MAX, _MAX)
-    return quantiles
+    spreads = {}
+    for name, (point, errors, growth) in points.items():
+        known = errors[np.isfinite(errors)]
+        spread = np.abs(known).max(initial=0.0)
+        if spread > 0:
+            spread *= np.sqrt(np.mean((known / spread) ** 2))
+        spreads[name] = (point, float(np.ldexp(spread, power)), growth)
+    return spreads

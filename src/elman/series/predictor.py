@@ -111,7 +111,7 @@ class ForecastPredictor(Predictor):
 
     def record_trace(self, sequence: Any, k: int) -> Trace:  # noqa: ARG002 - no step has predictions
         """Return the trace of the last window of one series; raises InputError, DataError."""
-        from elman.series.trace import record_trace
+        from elman.series.states import record_trace
 
         return record_trace(self, sequence)
 

@@ -102,19 +102,17 @@ class ForecastReplies(Replies):
 
 
 def _series_reply(forecast: Forecast, index: int) -> SeriesReply:
-    shown, history = forecast.shown_values, forecast.history
-    intervals: list[IntervalReply] = []
-    for percent in forecast.intervals:
-        low, high = (json_value(bound[index]) for bound in forecast.interval(percent))
-        intervals.append({"percent": percent, "low": low, "high": high})
+    columns, shown = forecast.chart_columns(index), forecast.shown_values
+    history, values = columns["history_times"][-shown:], columns["history"][-shown:]
+    ends = zip(forecast.intervals, columns["intervals"].values(), strict=True)
     return {
         "id": forecast.ids[index],
-        "history": {
-            "time": json_value(history.clocks(history.times[index][-shown:])),
-            "value": json_value(history.values[index][-shown:]),
-        },
-        "time": json_value(forecast.times[index]),
-        "median": json_value(forecast.median[index]),
+        "history": {"time": json_value(history), "value": json_value(values)},
+        "time": json_value(columns["times"]),
+        "median": json_value(columns["median"]),
         "mean": json_value(forecast.mean[index]),
-        "intervals": intervals,
+        "intervals": [
+            {"percent": percent, "low": json_value(low), "high": json_value(high)}
+            for percent, (low, high) in ends
+        ],
     }

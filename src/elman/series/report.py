@@ -263,13 +263,12 @@ def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> Forec
         DataError: no window has a true value.
 
     >>> values = np.sin(np.arange(90) * 2 * np.pi / 12) * 5 + np.arange(90) % 7
-    >>> def window(origin):
-    ...     return Window("a", values[:origin], values[origin:][:6], values[origin:][None, :6] + 1, 12)
-    >>> report = forecast_report([window(origin) for origin in range(24, 78, 6)], [0.5])
+    >>> cut = [(values[:n], values[n:][:6]) for n in range(24, 78, 6)]
+    >>> report = forecast_report([Window("a", *pair, pair[1][None] + 1, 12) for pair in cut], [0.5])
     >>> report.best, report.skill.verdict, report.methods[0].mae
     ('seasonal naive', 'better', 1.0)
     """
-    levels = tuple(float(level) for level in levels)
+    levels = tuple(map(float, levels))
     if 0.5 not in levels or not all(0 < level < 1 for level in levels):
         raise OptionError("levels", got=levels, expected="shares between 0 and 1, 0.5 among them")
     kept = [window for window in windows if np.isfinite(window.truth).any()]
@@ -284,9 +283,14 @@ def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> Forec
     for name, median in medians.items():
         each = np.array([mae(*pair) for pair in zip(median, truth, strict=True)])
         errors[name] = _in_scales(each, scales)
-    simple = [name for name in errors if name != _NETWORK]
+    figures = tuple(
+        _figures(name, rows, truth, None if unscaled else float(errors[name].mean()), levels)
+        for name, rows in methods.items()
+    )
+    # The step at which each window with a scale begins; windows at the same one are one observation.
     times = np.array([len(w.history) if w.time is None else w.time for w in kept])
     times, horizon = times[~np.isnan(scales)], truth.shape[1]
+    network = errors.pop(_NETWORK)
     last = np.array([naive(window.history, 1)[0] for window in kept])
     moves = [_in_scales(values, scales) for values in (medians[_NETWORK], last, truth)]
     return ForecastReport(
@@ -295,14 +299,11 @@ def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> Forec
         horizon=horizon,
         values=int(np.isfinite(truth).sum()),
         levels=levels,
-        methods=tuple(
-            _figures(name, rows, truth, None if unscaled else float(errors[name].mean()), levels)
-            for name, rows in methods.items()
-        ),
-        best=min(simple, key=lambda name: errors[name].mean()),
+        methods=figures,
+        best=min(errors, key=lambda name: errors[name].mean()),
         skills=tuple(
-            paired_skill(errors[_NETWORK], errors[name], against=name, times=times, horizon=horizon)
-            for name in simple
+            paired_skill(network, other, against=name, times=times, horizon=horizon)
+            for name, other in errors.items()
         ),
         repeats_last=is_repeated_last(*moves, times=times, horizon=horizon),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 
@@ -19,10 +19,11 @@ from elman.series.frequency import DAY, Frequency
 from elman.series.grid import make_grids
 from elman.series.layout import read_rows
 from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
-from elman.series.static_covariates import encode_static, static_columns
+from elman.series.rows import Rows
 from elman.series.time_zones import to_local
-from elman.tables.columns import several
+from elman.tables.columns import column_of, numbers_of, quoted, several
 
+_StaticValue: TypeAlias = "str | float | bool | None"
 _ROLES = ("id", "time", "target", "past", "future")
 
 
@@ -120,6 +121,12 @@ class SeriesSet:
         return matrix
 
     @property
+    def lowest(self) -> float:
+        """The lowest value of all series, 0 if there is none."""
+        lowest = (np.nanmin(values) for values in self.values if np.isfinite(values).any())
+        return float(min(lowest, default=0.0))
+
+    @property
     def static_columns(self) -> tuple[str, ...]:
         """The static columns as the user passed them, before texts were encoded."""
         return static_columns(self.names["static"], self.categories)
@@ -153,6 +160,80 @@ def split_columns(
         "past": tuple(matrix[:, 1 : 1 + past] for matrix in known),
         "future": tuple(matrix[:, 1 + past :] for matrix in matrices),
     }
+
+
+def static_columns(
+    names: tuple[str, ...], categories: Mapping[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    """Return the static columns as the user passed them, in that order, from the encoded `names`.
+
+    >>> static_columns(("city=Bern", "city=Lima", "size"), {"city": ("Bern", "Lima")})
+    ('city', 'size')
+    """
+    text_of = {f"{name}={kind}": name for name, kinds in categories.items() for kind in kinds}
+    return tuple(dict.fromkeys(text_of.get(name, name) for name in names))
+
+
+def _value_of_each(rows: Rows, name: str) -> list[_StaticValue]:
+    """Return the value of a static column for each series, None where it is missing."""
+    first_seen: dict[int, tuple[_StaticValue, int]] = {}
+    for row, (code, value) in enumerate(
+        zip(rows.codes.tolist(), rows.static[name].tolist(), strict=True)
+    ):
+        if value is None or value != value:
+            continue
+        expected, before = first_seen.setdefault(code, (value, row))
+        if expected != value:
+            raise DataError(
+                f"{rows.where(row)}: static column {quoted(name)} is {value!r}, and"
+                f" {expected!r} in row {rows.rows[before] + 1}",
+                remedy="pass it with past= or future=, or write the same value in all rows of a series",
+            )
+    return [first_seen.get(code, (None, 0))[0] for code in range(len(rows.ids))]
+
+
+def encode_static(
+    rows: Rows, known: Mapping[str, tuple[str, ...]] | None
+) -> tuple[np.ndarray, list[str], dict[str, tuple[str, ...]]]:
+    """Encode the static columns as numbers.
+
+    Args:
+        rows: the rows; a note is added to them for categories that the model does not know.
+        known: the categories of a trained model, or None to take them from the rows.
+
+    Returns:
+        The encoded columns as float64 ``[N, S]``, their names, and the categories of each text column.
+
+    Raises:
+        DataError: a series has two values, or two encoded columns have the same name.
+    """
+    columns: list[list[float]] = []
+    names: list[str] = []
+    categories: dict[str, tuple[str, ...]] = {}
+    for name, column in rows.static.items():
+        values = _value_of_each(rows, name)
+        if name not in known if known is not None else column.dtype.kind in "bif":
+            what, column = f"static column {quoted(name)}", column_of(values)[0]
+            numbers = numbers_of(column, what, lambda code: f"series {quoted(rows.ids[code])}")
+            columns.append(numbers.tolist())
+            names.append(name)
+            continue
+        # Categories of digits arrive as floats if all rows hold such categories: write them as in training.
+        values = [f"{value:.15g}" if isinstance(value, float) else value for value in values]
+        texts = [None if value is None else str(value) for value in values]
+        kinds = sorted(set(filter(None, texts))) if known is None else known[name]
+        if unknown := sorted({text for text in texts if text is not None} - set(kinds)):
+            rows.notes.append(
+                f"static column {quoted(name)} has categories that the model does not know:"
+                f" {several(unknown)}; read as none of the known ones"
+            )
+        columns += [[float(text == kind) for text in texts] for kind in kinds]
+        names += [f"{name}={kind}" for kind in kinds]
+        categories[name] = tuple(kinds)
+    if repeated := sorted(name for name in set(names) if names.count(name) > 1):
+        raise DataError(f"two static columns are called {quoted(repeated[0])}", remedy="rename one")
+    matrix = np.array(columns, np.float64).reshape(len(columns), len(rows.ids)).T
+    return matrix, names, categories
 
 
 def load_series(

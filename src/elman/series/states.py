@@ -1,12 +1,14 @@
-"""The states of a forecaster over whole series: windows side by side, a step for each segment of a window."""
+"""States of a forecaster at every segment of its windows: over whole series, or traced in one window."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from elman.engine.layers import member_arrays
+from elman.engine.passage import Layers
 from elman.inspect.properties import SeriesSteps, mark_series
 from elman.inspect.states import (
     RecordedStates,
@@ -15,9 +17,14 @@ from elman.inspect.states import (
     layer_outputs,
     max_recorded_steps,
 )
+from elman.inspect.trace import Trace, check_trace_size
 from elman.series.codec import ForecastCodec
+from elman.series.explain import one_series, span
 from elman.series.network import ForecastNetwork, recurrent_inputs
 from elman.series.series import SeriesSet
+
+if TYPE_CHECKING:
+    from elman.series.predictor import ForecastPredictor
 
 
 class _Window(NamedTuple):
@@ -83,3 +90,23 @@ def _facts(
     mean = np.nanmean(known) if np.isfinite(known).any() else np.nan
     before = np.where(ends > 0, values[ends - 1], np.nan)
     return SeriesSteps(series.clocks(times[ends]), values[ends], before, np.full(len(ends), mean))
+
+
+def record_trace(predictor: ForecastPredictor, source: Any) -> Trace:
+    """Return the trace, without predictions: a forecast is made after the last step alone.
+
+    Raises InputError, DataError.
+    """
+    config, codec = predictor.model.config, predictor.codec
+    weights, rule = member_arrays(predictor.model.arrays, 0), codec.rule
+    series = one_series(predictor, source)
+    origin = np.array([len(series.values[0])])
+    prepared, _ = codec.windows(series).prepare(np.array([0]), origin)
+    x = recurrent_inputs(weights, prepared.inputs)
+    layers = Layers(config, weights, kernel=False)
+    check_trace_size(layers, len(x))
+    past, size = len(x) - rule.ahead, rule.segment
+    # lags count back from the forecast, so the oldest segment has the largest
+    tokens = [f"{span(size * (k + 1), size * k + 1)} before" for k in range(past - 1, -1, -1)]
+    tokens += [f"{span(size * k + 1, size * (k + 1))} ahead" for k in range(rule.ahead)]
+    return Trace.of(config.task, tokens, layers, [layers.read(x)], [0], [()] * len(x))

@@ -125,12 +125,7 @@ def origins_for_training(
         before = np.searchsorted(known, origins)
         after = np.searchsorted(known, origins + rule.horizon)
         per_series.append((place, origins[(before > 0) & (after > before)]))
-    windows = codec.windows(series)
-    hidden = tuple(
-        _without_last(padded, last + rule.reach)
-        for padded, last in zip(windows.values, held_out, strict=True)
-    )
-    origins_of_all = _joined(per_series, replace(windows, values=hidden))
+    origins_of_all = _joined(per_series, _without_last(codec.windows(series), held_out))
     if origins_of_all is None:
         most = max(int(np.isfinite(values).sum()) for values in shortened)
         raise DataError(
@@ -141,11 +136,12 @@ def origins_for_training(
     return origins_of_all
 
 
-def _without_last(padded: np.ndarray, count: int) -> np.ndarray:
-    """Return a copy of `padded` with its last `count` values missing."""
-    kept = padded.copy()
-    kept[len(kept) - count :] = np.nan
-    return kept
+def _without_last(windows: Windows, counts: Sequence[int]) -> Windows:
+    """Return windows of series whose last values, as many as `counts`, are missing."""
+    values = [padded.copy() for padded in windows.values]
+    for padded, count in zip(values, counts, strict=True):
+        padded[len(padded) - windows.rule.reach - count :] = np.nan
+    return replace(windows, values=tuple(values))
 
 
 def origins_for_validation(
@@ -157,13 +153,8 @@ def origins_for_validation(
     origins = _origins_between(series, codec, held_out, tested, count)
     if origins is None:
         return None
-    windows, reach = origins.windows, codec.rule.reach
     # Hide the test values: the future of a late validation window would reach into them.
-    hidden = tuple(
-        _without_last(values, last + reach)
-        for values, last in zip(windows.values, tested, strict=True)
-    )
-    return replace(origins, windows=replace(windows, values=hidden))
+    return replace(origins, windows=_without_last(origins.windows, tested))
 
 
 def origins_for_test(

@@ -278,12 +278,11 @@ def _choose_windows(
         held_out = held_out_steps(series, rule.horizon, plan.min_past)
         known = cut(series.values, [n - last for n, last in zip(lengths, held_out, strict=True)])
         rule, calendar = choose_rule(replace(series, values=known), options)
-    lowest = min((float(np.nanmin(v)) for v in series.values if np.isfinite(v).any()), default=0.0)
     # Later values that have no logarithm, or are below 0, still rule out what forecasts could not reach.
     rule = replace(
         rule,
-        log=rule.log and lowest > 0,
-        nonnegative=rule.nonnegative and lowest >= 0,
+        log=rule.log and series.lowest > 0,
+        nonnegative=rule.nonnegative and series.lowest >= 0,
         usual=usual_change(known, rule),
     )
     return plan, rule, calendar, held_out

@@ -66,7 +66,7 @@ def choose_rule(series: SeriesSet, options: ForecasterOptions) -> tuple[WindowRu
     segment = _choose_segment(series, seasons.repeated, horizon)
     window = options.window or _window_length(seasons, segment, horizon, longest)
     window = max(segment, -(-window // segment) * segment, seasons.repeated, seasons.long)
-    lowest = min((float(np.nanmin(v)) for v in series.values if np.isfinite(v).any()), default=0.0)
+    lowest = series.lowest
     if options.transform == "log" and not lowest > 0:
         expected = f"none: there is a value of {lowest:g}"
         raise OptionError("transform", got="log", expected=expected)
@@ -112,6 +112,12 @@ def _sample_places(series: SeriesSet) -> list[int]:
     return places
 
 
+def _sample(series: SeriesSet, known: int) -> list[np.ndarray]:
+    """Return the values of some series, of those with at least so many known ones."""
+    sample = (series.values[place] for place in _sample_places(series))
+    return [values for values in sample if np.isfinite(values).sum() >= known]
+
+
 def _mostly_unchanged(values: np.ndarray) -> bool:
     """Return whether most known values equal the one before, as counts of rare events do."""
     changes = np.diff(values[np.isfinite(values)])
@@ -127,8 +133,7 @@ def _mean_change(values: np.ndarray, steps: int) -> float:
 
 def _choose_seasons(series: SeriesSet, options: ForecasterOptions, longest: int) -> _Seasons:
     horizon = options.horizon
-    sample = [series.values[place] for place in _sample_places(series)]
-    sample = [values for values in sample if np.isfinite(values).sum() > 1]
+    sample = _sample(series, 2)
     seasons = _plausible_seasons(series) if options.season is None else (options.season,)
     better = [s for s in seasons if options.season or _beats_last_value(sample, s, horizon)]
     season = better[0] if better else 1
@@ -150,8 +155,7 @@ def _choose_seasons(series: SeriesSet, options: ForecasterOptions, longest: int)
 
 def _plausible_seasons(series: SeriesSet) -> tuple[int, ...]:
     """Return the seasons that most of the series have, shortest first."""
-    sample = [series.values[place] for place in _sample_places(series)]
-    sample = [values for values in sample if np.isfinite(values).sum() >= 4]
+    sample = _sample(series, 4)
     calendar = season_candidates(series.frequency)
     periods = [find_season(values, calendar) for values in sample]
     if calendar:
@@ -267,15 +271,12 @@ def _reads_calendar(series: SeriesSet, options: ForecasterOptions, rule: WindowR
         return False
     if options.calendar == "yes":
         return True
-    places = _sample_places(series)
-    sample = [values for place in places if np.isfinite(values := series.values[place]).sum() > 1]
+    sample = _sample(series, 2)
     if sample and float(np.mean([_mostly_unchanged(values) for values in sample])) > 0.5:
         # The errors of rare events hide their calendar from the test below.
         return True
-    pairs = [
-        (series.times[place][: len(series.values[place])], rule.transform(series.values[place]))
-        for place in places
-    ]
+    places = _sample_places(series)
+    pairs = [(series.times[place], rule.transform(series.values[place])) for place in places]
     return calendar_explains_errors(pairs, series.frequency, rule.season, rule.horizon)
 
 

@@ -1,4 +1,4 @@
-"""Parser of dates in text; `elman.series.numeric_dates` reads dates that are numbers.
+"""Parser of dates in text; `elman.series.time_column` reads dates that are numbers.
 
 | text | meaning |
 |---|---|
