@@ -55,7 +55,7 @@ class EncodingOptions(Options):
     """Option of the commands that read text alone."""
 
     encoding: str | None = reading(
-        None, "encoding of the files, such as utf-8 or cp1252 (default: detected from their bytes)"
+        None, "encoding of the files, such as utf-8 (default: detected)", rare=True
     )
 
 
@@ -64,11 +64,12 @@ class ReadingOptions(EncodingOptions):
     """Options of how files are read, which every command has."""
 
     decimal: Literal[".", ","] | None = reading(
-        None, "decimal mark of the numbers in a table (default: detected from the column)"
+        None, "decimal mark of the numbers in a table (default: detected)", rare=True
     )
     header: bool | None = reading(
         None,
         "whether the first row of a table names its columns (default: detected); without names they are 0, 1",
+        rare=True,
     )
 
     @property
@@ -81,15 +82,8 @@ class ReadingOptions(EncodingOptions):
 class HeldOutFiles(ReadingOptions):
     """Options of the command `train` for tasks that read the held-out data from files of their own."""
 
-    valid: tuple[str, ...] | None = reading(
-        None,
-        "file of validation data, which choose when training ends (default: a share of FILE...); without "
-        "--test, half of them are the test set",
-    )
-    test: tuple[str, ...] | None = reading(
-        None,
-        "file of the test set, on which reported figures are measured (default: half of the validation data)",
-    )
+    valid: tuple[str, ...] | None = reading(None, "validation data (default: a share of FILE)")
+    test: tuple[str, ...] | None = reading(None, "test data (default: half of the validation data)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,7 @@ def test_commands_are_listed_in_the_order_of_their_use(run: Any) -> None:
 
 
 def test_the_help_of_train_has_a_panel_for_each_kind_of_data(run: Any) -> None:
-    text = run("train", "--help").out
+    text = run("train", "--help-all").out
     for task in TASKS.values():
         assert task.panel in text
     for name in set.union(*OPTIONS.values()):
@@ -50,6 +50,20 @@ def test_the_help_of_train_has_a_panel_for_each_kind_of_data(run: Any) -> None:
     for name in SHARED:
         assert has_option(shared, name)
         assert not has_option(rest, name)
+
+
+def test_the_help_of_train_fits_on_two_screens(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 100)
+    text = run("train", "--help").out
+    assert text.count("\n") <= 100
+    explained, named = text.split("Further options, explained by --help-all:")
+    for task in TASKS.values():
+        assert task.panel in explained
+        for field in task.options.declared():
+            rare = field.metadata["details"].get("rare", False)
+            # An option that is rare for one task may be usual for another.
+            assert has_option(explained, field.name) or (rare and has_option(named, field.name))
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -73,7 +87,7 @@ def test_the_shell_completes_commands_and_options() -> None:
 
 
 def test_the_help_shows_the_default_of_each_task(run: Any) -> None:
-    text = " ".join(run("train", "--help").out.split())
+    text = " ".join(run("train", "--help-all").out.split())
     assert "recurrent cell (default: lstm for text, labels; gru for series)" in text
     for name, task in TASKS.items():
         text = " ".join(run("train", "--task", name, "--help").out.split())

@@ -19,7 +19,7 @@ from elman.tasks import TASKS
 from elman.training.options import Options, Values, members_of
 
 if TYPE_CHECKING:
-    from click import Context, Parameter
+    from click import Context, HelpFormatter, Parameter
     from typer.models import OptionInfo
 
     from elman.task_types import Task
@@ -58,6 +58,7 @@ def file_ending(*endings: str) -> Parsing:
 INTEGER = parsing(int, "a whole number", "INTEGER")
 NUMBER = parsing(float, "a number", "NUMBER")
 PARSERS: dict[type, Parsing] = {int: INTEGER, float: NUMBER}
+_MAX_METAVAR = 26
 # Begins the words for a default. An option whose help has them describes its default itself.
 _DEFAULT = "(default:"
 
@@ -71,6 +72,8 @@ class Declared(NamedTuple):
     members: list[object]
     """The types and the texts that the option takes."""
     endings: tuple[str, ...]
+    """Endings of the names of files that the option takes; none for an option of another kind."""
+    rare: bool
 
 
 def declared(options: type[Options]) -> dict[str, Declared]:
@@ -83,6 +86,7 @@ def declared(options: type[Options]) -> dict[str, Declared]:
             field.metadata["group"],
             members_of(hints[field.name]),
             field.metadata.get("endings", ()),
+            field.metadata["details"].get("rare", False),
         )
         for field in options.declared()
     }
@@ -92,7 +96,7 @@ def _declared_by_task(command: str) -> dict[str, dict[str, Declared]]:
     """Return the declarations of all options of a command: for each option those of its tasks."""
     by_option: dict[str, dict[str, Declared]] = {}
     for task in TASKS.values():
-        for options in task.command_options[command]:
+        for options in reversed(task.command_options[command]):
             for name, declaration in declared(options).items():
                 by_option.setdefault(name, {}).setdefault(task.name, declaration)
     return by_option
@@ -121,7 +125,8 @@ def _parameter(
     members = [member for declaration in declarations for member in declaration.members]
     choices = list(dict.fromkeys(member for member in members if isinstance(member, str)))
     kind: type = str
-    how = Parsing(metavar="|".join(choices) or None)
+    names = "|".join(choices) or None
+    how = Parsing(metavar="NAME" if len(names or "") > _MAX_METAVAR else names)
     if declarations[0].endings:
         how = file_ending(*declarations[0].endings)
     elif Ellipsis in members:
@@ -133,6 +138,7 @@ def _parameter(
         f"{flag(name)}/--no-{flag(name)[2:]}" if kind is bool else flag(name),
         help=help_,
         rich_help_panel=panel,
+        hidden=all(declaration.rare for declaration in declarations),
         show_default=False,
         **how,
     )
@@ -195,16 +201,16 @@ def _shared_help(by_task: dict[str, Declared]) -> str:
     tasks_by_default: dict[str | float | None, list[str]] = {}
     for task, declaration in by_task.items():
         tasks_by_default.setdefault(declaration.default, []).append(task)
-    first = next(iter(by_task.values()))
-    if len(tasks_by_default) == 1:
-        text = _help_text(first)
-    else:
-        defaults = [
+    text = _help_text(first := next(iter(by_task.values())))
+    if len(tasks_by_default) > 1:
+        defaults = "; ".join(
             f"{_words(default)} for {_task_words(tasks)}"
             for default, tasks in tasks_by_default.items()
             if default is not None
-        ]
-        text = f"{first.help} {_DEFAULT} {'; '.join(defaults)})"
+        )
+        # A help that describes a default itself ends with it.
+        start = first.help[:-1] + "; " if _DEFAULT in first.help else f"{first.help} {_DEFAULT} "
+        text = f"{start}{defaults})"
     words = _task_words([*by_task])
     is_panel = words in {_panel_word(task) for task in TASKS.values()}
     return text if is_panel or len(by_task) == len(TASKS) else f"{text} ({words})"
@@ -250,25 +256,55 @@ def check_options(command: str, task: type[Task], values: Values) -> None:
 
 
 class TrainCommand(TyperCommand):
-    """The command `train`, whose help shows only the options of the task that ``--task`` names."""
+    """The command `train`, whose help shows the options that most people need.
+
+    With ``--help-all`` it shows all options, and after ``--task`` all that this task has, in its words.
+    """
 
     def get_params(self, ctx: Context) -> list[Parameter]:
-        """Return the parameters; after an eager ``--task`` only those of this task, in its words."""
-        chosen = ctx.params.get("task_name")
-        parameters = super().get_params(ctx)
-        return _parameters_of(chosen, parameters) if chosen in TASKS else parameters
+        """Return the parameters, those of the help as described above."""
+        parameters, chosen = super().get_params(ctx), ctx.params.get("task_name")
+        if chosen in TASKS:
+            return _parameters_of(chosen, parameters)
+        return [_shown(parameter) for parameter in parameters] if ctx.meta else parameters
+
+    def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write the help; name the options that it does not explain at its end."""
+        hidden = [
+            parameter.opts[0]
+            for parameter in self.get_params(ctx)
+            if isinstance(parameter, TyperOption) and parameter.hidden
+        ]
+        self.epilog = (
+            f"Further options, explained by --help-all: {', '.join(hidden)}" if hidden else ""
+        )
+        super().format_help(ctx, formatter)
+
+
+def show_all_help(context: typer.Context, chosen: bool) -> None:
+    """Show the help with all options, and end the command, if its option is chosen."""
+    if chosen:
+        context.meta["help_all"] = True
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+def _shown(parameter: Parameter) -> Parameter:
+    """Return a parameter that the help explains."""
+    shown = copy(parameter)
+    if isinstance(shown, TyperOption):
+        shown.hidden = False
+    return shown
 
 
 def _parameters_of(task: str, parameters: list[Parameter]) -> list[Parameter]:
     """Return the options that the task has, with the help, default and group that it declares."""
     by_option = _declared_by_task("train")
     kept: list[Parameter] = []
-    for parameter in parameters:
+    for parameter in map(_shown, parameters):
         declaration = by_option.get(parameter.name or "", {}).get(task)
         if declaration is not None and isinstance(parameter, TyperOption):
-            option = copy(parameter)
-            option.help, option.rich_help_panel = _help_text(declaration), declaration.group
-            kept.append(option)
-        elif parameter.name not in by_option:
+            parameter.help, parameter.rich_help_panel = _help_text(declaration), declaration.group
+        if declaration is not None or parameter.name not in by_option:
             kept.append(parameter)
     return kept

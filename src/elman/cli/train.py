@@ -14,7 +14,7 @@ from elman.cli.app import Json
 from elman.cli.option_names import as_typed
 from elman.cli.printing import print_json
 from elman.cli.suggestion import likely_command
-from elman.cli.task_options import check_options, given, with_task_options
+from elman.cli.task_options import check_options, given, show_all_help, with_task_options
 from elman.errors import OptionError
 from elman.serve import check_installed
 from elman.tasks import TASKS
@@ -53,27 +53,30 @@ def train(
         str | None,
         typer.Option(
             "--task",
-            metavar="|".join(TASKS),
+            metavar="TASK",
             is_eager=True,
-            help="what to train (default: guessed from other options); with --help, show only its options",
+            help="task (default: guessed); with --help, explain its options",
         ),
     ] = None,
     output: Annotated[
         str, typer.Option("-o", "--output", metavar="MODEL", help="file to write the model to")
     ] = "model.safetensors",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="continue the interrupted run of the same settings")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue an interrupted run")] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="show the progress of training in the browser")
+    ] = False,
+    help_all: Annotated[  # noqa: ARG001 - its callback shows the help
+        bool,
+        typer.Option(
+            "--help-all", is_eager=True, callback=show_all_help, help="explain all options"
+        ),
     ] = False,
     json_: Json = False,
     **options: str | float | list[str] | None,
 ) -> None:
     """Train a network on files until the budget of time, epochs or steps is used up.
 
-    The task is a language model of text files or folders; classify, regress or tag for labelled sequences;
-    or forecast for series. Without --task it is guessed from the other options.
+    The task is language for texts; classify, regress or tag for labelled sequences; forecast for series.
     """
     from elman.files.model import check_output
     from elman.training.journal import Run

@@ -11,10 +11,7 @@ from elman.training.options import answering, network, picture, reading, trainin
 from elman.training.recurrent_options import RecurrentOptions
 
 POOLINGS = ("last", "mean", "max", "attention")
-_POOLING_HELP = (
-    "how all steps become one vector: last, mean, max, attention, or several joined by + "
-    "(default: attention+max for texts, mean+max for numbers)"
-)
+_POOLING_HELP = "last, mean, max, attention; several joined by + (default: from the data)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,51 +21,50 @@ class LabelledOptions(RecurrentOptions):
     level: Literal["both", "word", "char"] = reading(
         "both", "time steps of a text: words with their spelling (both), words, or characters"
     )
-    lowercase: bool = reading(True, "lowercase words; their spelling keeps upper case")
+    lowercase: bool = reading(True, "lowercase words; their spelling keeps upper case", rare=True)
     max_vocabulary: int | None = reading(
         None,
         "size of the vocabulary; rarer tokens become <unk> (default: 20000 characters or 50000 words)",
         low=1,
+        rare=True,
     )
     min_count: int | None = reading(
         None,
         "occurrences below which a token becomes <unk> (default: 1 for characters, 2 for words)",
         low=1,
+        rare=True,
     )
     missing: Literal["error", "mask"] = reading(
-        "error", "missing numbers: an error, or masked with a further channel that marks them"
+        "error", "missing numbers: an error, or masked (a further channel marks them)"
     )
     held_out: float = reading(
-        0.1,
-        "share of the sequences held out of training: half for validation, half for the test",
-        low=0.001,
-        high=0.9,
+        0.1, "share held out: half to validate, half to test", low=0.001, high=0.9
     )
     embedding_size: int | None = network(
-        None, "size of a token's embedding (default: 100)", low=1, high=16384
+        None, "size of a token's embedding (default: 100)", low=1, high=16384, rare=True
     )
     spelling_size: int | None = network(
         None,
         "units in each direction of the network that reads spellings (default: 32)",
         low=1,
         high=16384,
+        rare=True,
     )
-    bidirectional: bool = network(True, "run the network in both directions over each sequence")
+    bidirectional: bool = network(True, "read each sequence in both directions", rare=True)
     members: int | None = network(
-        None,
-        "networks whose answers are averaged (default: 3 for few sequences of numbers, else 1)",
-        low=1,
-        high=32,
+        None, "networks whose answers are averaged (default: from the data)", low=1, high=32
     )
     refit: bool | None = training(
         None,
         "finally train anew on all sequences, for the best length (default: below 2000 sequences)",
+        rare=True,
     )
     word_dropout: float | None = training(
         None,
         "share of words replaced by <unk> in training (default: 0.1 for texts, else 0)",
         low=0.0,
         high=0.99,
+        rare=True,
     )
 
     @property
@@ -93,16 +89,17 @@ class ClassifierOptions(LabelledOptions):
 
     pooling: str | None = network(None, _POOLING_HELP)
     class_weight: Literal["none", "balanced"] = training(
-        "none", "weights of the classes in the loss: all equal, or larger for rare classes"
+        "none", "classes in the loss: equal, or more weight for rare ones"
     )
     label_smoothing: float | None = training(
         None,
         "share of each label's probability spread over all classes (default: 0.1 for texts, else 0)",
         low=0.0,
         high=0.99,
+        rare=True,
     )
     metric: Literal["loss", "accuracy", "macro_f1", "macro_recall"] = training(
-        "loss", "validation metric that chooses the best network"
+        "loss", "loss, accuracy, macro_f1, macro_recall: which chooses the best network"
     )
 
     def __post_init__(self) -> None:
@@ -126,7 +123,7 @@ class TaggerOptions(LabelledOptions):
     """Options of `SequenceTagger`; None lets Elman choose."""
 
     metric: Literal["loss", "accuracy", "macro_f1", "macro_recall", "entity_f1"] = training(
-        "loss", "validation metric that chooses the best network; entity_f1 counts whole entities"
+        "loss", "loss, accuracy, macro_f1, macro_recall, entity_f1: which chooses the best network"
     )
 
     def __post_init__(self) -> None:
@@ -163,17 +160,11 @@ class ColumnOptions(ReadingOptions):
 
     text: str | None = reading(None, "column of texts, or of tokens")
     label: str | None = reading(
-        None, "column of labels, numbers or tags; or a file of them, with a line for each text"
+        None, "column of labels, numbers or tags; or a file with a line for each text"
     )
     columns: str | None = reading(None, "columns of numbers, with commas between them")
-    id_column: str | None = reading(
-        None,
-        "column that says which rows belong to one sequence or series (default: none; for series unique_id)",
-    )
-    time_column: str | None = reading(
-        None,
-        "column that orders the rows (default: none; for series ds, or the only column of dates)",
-    )
+    id_column: str | None = reading(None, "column that names the sequence of each row")
+    time_column: str | None = reading(None, "column that orders the rows")
 
     @property
     def named(self) -> Columns:

@@ -28,70 +28,65 @@ class LanguageOptions(RecurrentOptions):
     elman.errors.OptionError: hidden_size: got 0; expected a whole number from 1 to 16384
     """
 
-    level: Level | None = reading(
-        None,
-        "the tokens of the model: characters or words (default: words, or characters if the text is a list "
-        "of words or has few repeated words)",
-    )
+    level: Level | None = reading(None, "tokens: characters or words (default: from the text)")
     split: Literal["words", "whitespace", "log"] = reading(
-        "words",
-        "how to find words: words also splits off punctuation; whitespace only splits at white space, for "
-        "texts that are tokenized already; log does the same and masks numbers",
+        "words", "find words: also at punctuation, only at white space, or so with numbers masked"
     )
     documents: DocumentUnit | None = reading(
-        None,
-        "what the network reads from state zero: each file, or each line, such as a name or a sentence "
-        "(default: each file, or each line if most lines are one word or repeated)",
+        None, "unit of text: each file or each line (default: from the text)"
     )
     max_vocabulary: int | None = reading(
         None,
         "largest number of tokens in the vocabulary; rarer ones become <unk> (default: 20000 characters, "
         "50000 words)",
         low=2,
+        rare=True,
     )
     min_count: int | None = reading(
         None,
         "number of times a token must occur to be in the vocabulary (default: 1 for characters and small "
         "texts, 2 for words)",
         low=1,
+        rare=True,
     )
     encoding: str | None = reading(
-        None, "encoding of the files, such as utf-8 or cp1252 (default: detected from their bytes)"
+        None, "encoding of the files, such as utf-8 (default: detected)", rare=True
     )
     held_out: float = reading(
-        0.1,
-        "share of the text to keep out of training: half of it is the validation set, which chooses the best "
-        "network, the other half the test set, which measures it",
-        low=0.001,
-        high=0.9,
+        0.1, "share held out: half to validate, half to test", low=0.001, high=0.9
     )
     held_out_from: Literal["auto", "random", "end"] = reading(
         "auto",
-        "the part of the text to hold out: random lines or files, or the end (auto: random lines, or random "
-        "files if there are 20 or more; the end of logs and of a single text)",
+        "which text to hold out: random lines or files, or the end (auto: random lines, or random files "
+        "if there are 20 or more; the end of logs and of a single text)",
+        rare=True,
     )
     embedding_size: int | None = network(
-        None, "size of a token's embedding (default: the hidden size)", low=1, high=16384
+        None, "size of a token's embedding (default: the hidden size)", low=1, high=16384, rare=True
     )
-    residual: bool = network(False, "add the input of each layer but the first to its output")
+    residual: bool = network(
+        False, "add the input of each layer but the first to its output", rare=True
+    )
     tied: bool | None = network(
         None,
         "use the embedding's weights in the output layer too (default: if the sizes are equal)",
+        rare=True,
     )
     time: str | float | None = training(
-        None,
-        f"time for training, such as 90s, 3m or 1h30m (default: {DEFAULT_TIME} without epochs or steps)",
+        None, f"budget of time, such as 90s, 3m or 1h30m (default: {DEFAULT_TIME})"
     )
     sequence_length: int | None = training(
         None,
         "time steps between two updates of the weights (default: from time and length of the text)",
         low=1,
+        rare=True,
     )
     sampled_softmax: int | None = training(
         None,
         "number of common words, and of randomly drawn words, that represent a large vocabulary in each "
         "step; 0 uses all words (default: 1024 if the vocabulary has 8192 or more)",
         low=0,
+        rare=True,
     )
 
     def __post_init__(self) -> None:

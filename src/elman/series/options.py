@@ -23,33 +23,28 @@ class ForecasterOptions(RecurrentOptions):
     cell: CellName = network("gru", "recurrent cell")
     horizon: int = reading(10, "steps to forecast", low=1, high=10_000)
     id_column: str | None = reading(
-        None, "column that names the series of each row (default: unique_id, if there is one)"
+        None,
+        "column that says which rows belong to one series (default: unique_id, if there is one)",
     )
     time_column: str | None = reading(
         None, "column of dates or steps (default: ds, or the only column of dates)"
     )
     target: str | None = reading(
-        None, "column to forecast (default: y, or the columns of numbers); commas between several"
+        None, "columns to forecast (default: y, or the columns of numbers)"
     )
-    past: str | None = reading(
-        None, "columns known up to the present, such as weather, with commas between them"
-    )
-    future: str | None = reading(
-        None, "columns known in advance, such as holidays, with commas between them"
-    )
-    static: str | None = reading(
-        None, "columns with a single value for each series, with commas between them"
-    )
+    past: str | None = reading(None, "columns known up to the present, such as weather")
+    future: str | None = reading(None, "columns known in advance, such as holidays")
+    static: str | None = reading(None, "columns with one value for each series")
     frequency: str | None = reading(
-        None,
-        "step, as h, 30min, D, Mon-Sat, MS, BME; steps counts rows (default: inferred from the dates)",
+        None, "time step, such as h, 30min, D or MS (default: from the dates)"
     )
     timezone: str | None = reading(
-        None, "time zone of dates that carry none, as Europe/Berlin (default: none)"
+        None, "time zone of dates that carry none, as Europe/Berlin (default: none)", rare=True
     )
     date_format: str | None = reading(
         None,
         "format of the dates, as %d/%m/%Y, epoch_s, epoch_ms or excel (default: recognised from them)",
+        rare=True,
     )
     missing: Literal["mask", "fill", "error"] = reading(
         "mask",
@@ -58,26 +53,30 @@ class ForecasterOptions(RecurrentOptions):
     gaps: Literal["mask", "fill", "error"] = reading(
         "mask",
         "a step without a row: mask leaves it missing, fill repeats the last value, error refuses it",
+        rare=True,
     )
     duplicates: Literal["error", "first", "last", "mean", "sum"] = reading(
         "error",
         "rows of a series with the same date: refuse them, take one of them, or their mean or sum",
+        rare=True,
     )
     season: int | None = reading(
-        None, "steps of the season, 1 for none (default: found in the values)", low=1
+        None, "time steps of the season, 1 for none (default: from the values)", low=1
     )
     transform: Literal["auto", "none", "log"] = reading(
         "auto",
-        "forecast the values or their logarithms (auto: logarithms of positive values whose spread grows"
-        " with their level)",
+        "forecast the values or their logarithms (auto: logarithms of positive values whose spread grows "
+        "with their level)",
+        rare=True,
     )
     calendar: Literal["auto", "yes", "no"] = reading(
         "auto",
         "read the phase of day, week and year (auto: if it explains errors of the naive forecast, or if most"
         " values equal the one before)",
+        rare=True,
     )
     window: int | None = reading(
-        None, "steps of the past used as input (default: from season and horizon)", low=2
+        None, "past time steps that the network reads (default: from the season)", low=2
     )
     levels: str = reading("80,95", "intervals in percent, with commas between them")
     members: int | None = network(
@@ -87,10 +86,10 @@ class ForecasterOptions(RecurrentOptions):
         high=32,
     )
     evaluations: int = training(
-        20, "times to measure the validation loss during training", low=1, high=10000
+        20, "evaluations on the validation set within the budget", low=1, high=10000, rare=True
     )
     refit: bool = training(
-        True, "train again on all values, for as long as was best for the validation set"
+        True, "train again on all values, for as long as was best for the validation set", rare=True
     )
 
     def __post_init__(self) -> None:

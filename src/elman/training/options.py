@@ -53,42 +53,47 @@ def seconds(time: str | float, name: str = "time") -> float:
     return total
 
 
-class Limits(TypedDict, total=False):
-    """Limits of a number: from `low`, to `high`, or `above` a number that is excluded."""
+class Details(TypedDict, total=False):
+    """Further facts about an option."""
 
     low: float
+    """Smallest number."""
     high: float
+    """Largest number."""
     above: float
+    """Number that the option must exceed."""
+    rare: bool
+    """Whether few people need the option, so that ``elman train --help`` only names it."""
 
 
-def _option(default: T, text: str, group: str, limits: Limits) -> T:
-    return field(default=default, metadata={"help": text, "group": group, "limits": limits})
+def _option(default: T, text: str, group: str, details: Details) -> T:
+    return field(default=default, metadata={"help": text, "group": group, "details": details})
 
 
-def answering(default: T, help: str, **limits: Unpack[Limits]) -> T:  # noqa: A002 - as typer
+def answering(default: T, help: str, **details: Unpack[Details]) -> T:  # noqa: A002 - as typer
     """Declare an option about the answers of a trained model."""
-    return _option(default, help, "Options", limits)
+    return _option(default, help, "Options", details)
 
 
 def picture(help: str, *endings: str) -> str | None:  # noqa: A002
     """Declare an option that names the file of a picture, whose name has one of the `endings`."""
-    metadata = {"help": help, "group": "Options", "limits": Limits(), "endings": endings}
+    metadata = {"help": help, "group": "Options", "details": Details(), "endings": endings}
     return field(default=None, metadata=metadata)
 
 
-def reading(default: T, help: str, **limits: Unpack[Limits]) -> T:  # noqa: A002 - as typer
+def reading(default: T, help: str, **details: Unpack[Details]) -> T:  # noqa: A002 - as typer
     """Declare an option about reading and splitting data."""
-    return _option(default, help, "Data", limits)
+    return _option(default, help, "Data", details)
 
 
-def network(default: T, help: str, **limits: Unpack[Limits]) -> T:  # noqa: A002
+def network(default: T, help: str, **details: Unpack[Details]) -> T:  # noqa: A002
     """Declare an option about the network."""
-    return _option(default, help, "Network", limits)
+    return _option(default, help, "Network", details)
 
 
-def training(default: T, help: str, **limits: Unpack[Limits]) -> T:  # noqa: A002
+def training(default: T, help: str, **details: Unpack[Details]) -> T:  # noqa: A002
     """Declare an option about training."""
-    return _option(default, help, "Training", limits)
+    return _option(default, help, "Training", details)
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ def _checked(name: str, value: Any, kind: Any, declared: Field[Any]) -> Any:
         if not isinstance(value, bool) and type(value).__name__ != "bool":
             raise OptionError(name, got=got, expected="true or false")
         return bool(value)
-    limits: Limits = declared.metadata["limits"]
+    limits: Details = declared.metadata["details"]
     low, high, above = (limits.get(name) for name in ("low", "high", "above"))
     expected = "a whole number" if int in members else "a number" if float in members else "text"
     for word, limit in (("from", low), ("to", high), ("above", above)):

@@ -18,18 +18,18 @@ class RecurrentOptions(Options):
 
     cell: CellName = network("lstm", "recurrent cell")
     activation: Literal["linear", "tanh", "relu"] = network(
-        "tanh", "activation function of the cell rnn"
+        "tanh", "activation function of the cell rnn", rare=True
     )
     hidden_size: int | None = network(
-        None, "units of a recurrent layer (default: from the size of the data)", low=1, high=16384
+        None, "units of a layer (default: from the size of the data)", low=1, high=16384
     )
     num_layers: int | None = network(
         None, "recurrent layers (default: from the size of the data)", low=1, high=32
     )
-    bias: bool = network(True, "add biases to the gates")
+    bias: bool = network(True, "add biases to the gates", rare=True)
     dropout: float | None = network(
         None,
-        "share of activations set to zero in training (default: from the kind and size of the data)",
+        "share of activations set to 0 in training (default: from the data)",
         low=0.0,
         high=0.99,
     )
@@ -38,44 +38,43 @@ class RecurrentOptions(Options):
         None, "budget in passes over the training data", above=0, high=10**9
     )
     steps: int | None = training(None, "budget in steps of the optimizer", low=1, high=10**12)
-    batch_size: int | None = training(
-        None, "sequences in a batch (default: from the size of the data)", low=1
-    )
+    batch_size: int | None = training(None, "sequences in a batch (default: from the data)", low=1)
     learning_rate: float | None = training(
-        None,
-        "highest learning rate of AdamW (default: from the size of the data)",
-        low=0.0,
-        high=10.0,
+        None, "highest learning rate of AdamW (default: from the data)", low=0.0, high=10.0
     )
-    weight_decay: float = training(0.01, "weight decay of AdamW, on matrices only", low=0.0)
+    weight_decay: float = training(
+        0.01, "weight decay of AdamW, on matrices only", low=0.0, rare=True
+    )
     warm_up: float = training(
         0.03,
         "share of the budget in which the learning rate rises to its highest value",
         low=0.0,
         high=1.0,
+        rare=True,
     )
-    clip: float = training(1.0, "largest norm of the gradient", above=0)
+    clip: float = training(1.0, "largest norm of the gradient", above=0, rare=True)
     average: float | None = training(
         None,
         "decay of the moving average of the weights, which is evaluated and kept; 0 for no average "
         "(default: from the task)",
         low=0.0,
         high=0.99999,
+        rare=True,
     )
     evaluations: int = training(
-        10, "evaluations on the validation set within the budget", low=1, high=10000
+        10, "evaluations on the validation set within the budget", low=1, high=10000, rare=True
     )
-    patience: int = training(
-        5, "evaluations without a better one after which training stops early", low=1
-    )
-    checkpoint_every: str | float = training("30s", "time between two checkpoints")
+    patience: int = training(5, "evaluations without a better one before training stops", low=1)
+    checkpoint_every: str | float = training("30s", "time between two checkpoints", rare=True)
     precision: Literal["float32", "bf16"] = training(
-        "float32", "number format of the matrix products; bf16 is faster where the processor has it"
+        "float32",
+        "number format of the matrix products; bf16 is faster where the processor has it",
+        rare=True,
     )
     seed: int = training(0, "seed of all random numbers", low=0, high=2**63 - 1)
     threads: int | None = training(None, "processor threads (default: all cores)", low=1, high=4096)
     device: Literal["auto", "cpu", "cuda"] = training(
-        "auto", "where to train (auto: on CUDA where torch finds it)"
+        "auto", "where to train (default: auto, which is CUDA where torch finds it)"
     )
 
     def __post_init__(self) -> None:
