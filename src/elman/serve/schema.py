@@ -5,7 +5,7 @@ Validation of a list stops at its first fault: collecting the faults of a large 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -19,27 +19,28 @@ SHORT_INPUT_LENGTH = 2_000
 """Characters or steps below which a computation may count as short."""
 
 
-def _whole(value: Any) -> Any:
-    """Return 3 for 3.0: JSON has only one kind of number."""
+T = TypeVar("T")
+
+
+def _whole(value: object) -> object:
+    """Return 3 for 3.0, also inside a list: JSON has only one kind of number."""
+    if isinstance(value, list):
+        # A list without floats stays as it is, because checking each item takes long.
+        return [_whole(item) for item in value] if float in set(map(type, value)) else value
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _whole_items(value: Any) -> Any:
-    has_floats = isinstance(value, list) and float in set(map(type, value))
-    return [_whole(item) for item in value] if has_floats else value
-
-
+FastList: TypeAlias = Annotated[list[T], Field(fail_fast=True)]
+Steps: TypeAlias = Annotated[FastList[T], Field(max_length=MAX_INPUT_STEPS)]
 Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 Text: TypeAlias = Annotated[str, Field(max_length=MAX_INPUT_LENGTH)]
 Word: TypeAlias = Annotated[str, Field(max_length=20_000)]
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 Number: TypeAlias = Annotated[float, Field(ge=-1e300, le=1e300)]
-Row: TypeAlias = Annotated[list[Number | None], Field(fail_fast=True, max_length=1_000)]
+Row: TypeAlias = Annotated[FastList[Number | None], Field(max_length=1_000)]
 Token: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
 Tokens: TypeAlias = Annotated[
-    list[Token],
-    Field(fail_fast=True, max_length=MAX_INPUT_LENGTH),
-    BeforeValidator(_whole_items),
+    FastList[Token], Field(max_length=MAX_INPUT_LENGTH), BeforeValidator(_whole)
 ]
 K: TypeAlias = Annotated[Whole, Field(ge=1, le=100)]
 NewTokens: TypeAlias = Annotated[Whole, Field(ge=1, le=4096)]
@@ -47,12 +48,7 @@ UnitCount: TypeAlias = Annotated[Whole, Field(ge=1, le=256)]
 Width: TypeAlias = Annotated[Whole, Field(ge=280, le=2000)]
 """Width of a picture in pixels, unless the page scales it."""
 Position: TypeAlias = Annotated[Whole, Field(ge=0, lt=MAX_INPUT_LENGTH)]
-Input: TypeAlias = (
-    Text
-    | Annotated[list[Word], Field(fail_fast=True, max_length=MAX_INPUT_STEPS)]
-    | Annotated[list[Number | None], Field(fail_fast=True, max_length=MAX_INPUT_STEPS)]
-    | Annotated[list[Row], Field(fail_fast=True, max_length=MAX_INPUT_STEPS)]
-)
+Input: TypeAlias = Text | Steps[Word] | Steps[Number | None] | Steps[Row]
 """A text, a list of tokens, one number for each step, or one row of numbers for each step."""
 
 
@@ -60,28 +56,30 @@ class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
     model: Name
+    _may_be_short: ClassVar[bool] = False
+    """Whether a short input makes the computation short, even if the client does not ask for a quick answer."""
 
     @property
     def is_short(self) -> bool:
-        """Whether the computation is short: somebody may be typing and waits for it."""
-        return False
+        """Whether the computation is short: somebody may be typing and waits for it.
+
+        A forecaster reads its new values one by one, which takes long.
+        """
+        values = {"quick": self._may_be_short, "input": None, "horizon": None} | dict(self)
+        value = values["input"]
+        is_quick = values["quick"] and values["horizon"] is None
+        return is_quick and value is not None and len(value) < SHORT_INPUT_LENGTH
 
 
 class PredictRequest(_Request):
     """Predict what comes next, or the label, number or tags of a sequence, or of each of several."""
 
+    _may_be_short = True
     input: Input | None = None
-    inputs: Annotated[list[Input], Field(fail_fast=True, min_length=1, max_length=1_000)] | None = (
-        None
-    )
+    inputs: Annotated[FastList[Input], Field(min_length=1, max_length=1_000)] | None = None
     k: K = 5
     horizon: Annotated[Whole, Field(ge=1, le=10_000)] | None = None
     series: Word | None = None
-
-    @property
-    def is_short(self) -> bool:
-        """Whether one short input is read. A forecaster reads its new values one by one, which takes long."""
-        return self.horizon is None and _is_short(self.input)
 
 
 class GenerateRequest(_Request):
@@ -120,19 +118,12 @@ class ExplainRequest(_PictureRequest):
     quick: bool = False
     """Whether a first answer is enough, from fewer replacements and without its self-test."""
 
-    @property
-    def is_short(self) -> bool:
-        """Whether a first answer for a short input is wanted."""
-        return self.quick and _is_short(self.input)
-
 
 class TraceRequest(_PictureRequest):
     """Return states, gates and predictions at each step."""
 
     input: Input | None = None
-    units: Annotated[list[Position], Field(fail_fast=True, max_length=4096)] | NewTokens | None = (
-        None
-    )
+    units: Annotated[FastList[Position], Field(max_length=4096)] | NewTokens | None = None
     layer: Annotated[Whole, Field(ge=0, lt=1_000)] | None = None
     state: Name = "hidden"
 
@@ -168,24 +159,15 @@ class UnrollRequest(_Request):
     k: K = 8
     width: Width = 960
 
-    @property
-    def is_short(self) -> bool:
-        """Whether a first answer for a short text is wanted."""
-        return self.quick and _is_short(self.input)
-
 
 class ReplaceRequest(_Request):
     """Predict what comes after a text in which another token replaces one of its tokens."""
 
+    _may_be_short = True
     input: Text
     position: Position
     token: Word
     k: K = 5
-
-    @property
-    def is_short(self) -> bool:
-        """Whether the text is short."""
-        return _is_short(self.input)
 
 
 class CreateRequest(_Request):
@@ -231,8 +213,8 @@ class CompletionRequest(BaseModel):
     prompt: (
         Text
         | Tokens
-        | Annotated[list[Text], Field(fail_fast=True, max_length=16)]
-        | Annotated[list[Tokens], Field(fail_fast=True, max_length=16)]
+        | Annotated[FastList[Text], Field(max_length=16)]
+        | Annotated[FastList[Tokens], Field(max_length=16)]
         | None
     ) = ""
     max_tokens: Annotated[Whole, Field(ge=0, le=4096)] | None = 16
@@ -241,11 +223,7 @@ class CompletionRequest(BaseModel):
     n: Annotated[Whole, Field(ge=1, le=16)] | None = 1
     stream: bool | None = False
     stream_options: _StreamOptions | None = None
-    stop: _Stop | Annotated[list[_Stop], Field(fail_fast=True, max_length=4)] | None = None
+    stop: _Stop | Annotated[FastList[_Stop], Field(max_length=4)] | None = None
     seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
     logprobs: Annotated[Whole, Field(ge=0, le=5)] | None = None
     echo: bool | None = False
-
-
-def _is_short(value: Input | None) -> bool:
-    return value is not None and len(value) < SHORT_INPUT_LENGTH
