@@ -82,6 +82,7 @@ class ClassifierReplies(_SequenceReplies):
 
     predictor: ClassifierPredictor
     reply_type = LabelReply
+    answers = "label"
     reads = "sequences and labels them"
 
     def predict(self, inputs: Sequence[SequenceInput], k: int) -> list[Reply]:
@@ -100,6 +101,7 @@ class RegressorReplies(_SequenceReplies):
 
     predictor: RegressorPredictor
     reply_type = NumberReply
+    answers = "number"
     reads = "sequences as numbers"
 
     def predict(self, inputs: Sequence[SequenceInput], k: int) -> list[Reply]:
@@ -113,6 +115,7 @@ class TaggerReplies(_SequenceReplies):
 
     predictor: TaggerPredictor
     reply_type = TagsReply
+    answers = "tags"
     reads = "sequences and tags their steps"
 
     def predict(self, inputs: Sequence[SequenceInput], k: int) -> list[Reply]:

@@ -47,6 +47,7 @@ class LanguageReplies(Replies):
 
     predictor: LanguagePredictor
     reply_type = TextReply
+    answers = "tokens"
     reads = "text"
     panels = frozenset({"unrolled", "memory"})
     reads_tokens = True

@@ -59,6 +59,7 @@ class ForecastReplies(Replies):
 
     predictor: ForecastPredictor
     reply_type = ForecastReply
+    answers = "forecast"
     reads = "series"
     panels = frozenset({"series"})
     forecasts = True

@@ -23,6 +23,7 @@ class ModelCard(ModelDetails):
     created: int
     owned_by: str
     task: str
+    answers: str
     cell: str
     activation: str | None
     hidden_size: int
@@ -44,6 +45,7 @@ def model_card(name: str, replies: Replies, created: int) -> ModelCard:
         "created": created,
         "owned_by": "elman",
         "task": config.task,
+        "answers": replies.answers,
         "cell": config.cell,
         "activation": config.activation,
         "hidden_size": config.hidden_size,

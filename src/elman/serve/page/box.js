@@ -1,5 +1,7 @@
 // Text box in which every change can be undone, including the page's own, and that knows its longest text.
 
+import { many } from "./dom.js";
+
 const PAUSE = 600; // milliseconds without a key after which typing begins a new undo step
 
 export class Box {
@@ -45,7 +47,6 @@ export class Box {
   }
 
   get complaint() {
-    const many = (number) => number.toLocaleString("en");
     return `The text has ${many(this.value.length)} characters; this panel reads at most ${many(this.most)}: shorten it.`;
   }
 

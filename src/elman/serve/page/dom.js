@@ -2,6 +2,14 @@
 
 export const find = (id) => document.getElementById(id);
 
+// Empties elements.
+export const clear = (...ids) => ids.forEach((id) => find(id).replaceChildren());
+
+// Marks an element as out of date until the answer to the newest request comes.
+export const busy = (id, is) => find(id).setAttribute("aria-busy", String(is));
+
+export const many = (number) => number.toLocaleString("en");
+
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {

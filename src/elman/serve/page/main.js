@@ -2,7 +2,7 @@
 
 import * as address from "./address.js";
 import { get, onToken } from "./api.js";
-import { find, make, roving, shown } from "./dom.js";
+import { find, make, many, roving, shown } from "./dom.js";
 import * as memory from "./memory.js";
 import * as series from "./series.js";
 import * as training from "./training.js";
@@ -53,8 +53,8 @@ function whyNot(panel) {
 const first = () => Object.keys(panels).find((panel) => whyNot(panel) === null);
 
 // For a model that labels sequences, the Series tab has the name of what it shows.
-const TITLES = { classify: "Labels", tag: "Labels", regress: "Numbers" };
-const titled = (panel) => (panel === "series" && TITLES[state.model?.task]) || panel[0].toUpperCase() + panel.slice(1);
+const TITLES = { label: "Labels", tags: "Labels", number: "Numbers" };
+const titled = (panel) => (panel === "series" && TITLES[state.model?.answers]) || panel[0].toUpperCase() + panel.slice(1);
 
 function show(panel) {
   state.panel = panel;
@@ -92,9 +92,9 @@ function choose(model, keepPanel) {
   document.body.classList.toggle("chars", model.level === "char");
   const facts = [model.cell, model.activation && model.cell === "rnn" ? model.activation : null];
   const size = `${model.num_layers} × ${model.hidden_size} units`;
-  const words = model.vocabulary ? `${model.vocabulary.toLocaleString("en")} ${model.level === "char" ? "characters" : "words"}` : null;
+  const words = model.vocabulary ? `${many(model.vocabulary)} ${model.level === "char" ? "characters" : "words"}` : null;
   find("card").textContent = [
-    model.task, facts.filter(Boolean).join(" "), size, `${model.parameters.toLocaleString("en")} parameters`, words,
+    model.task, facts.filter(Boolean).join(" "), size, `${many(model.parameters)} parameters`, words,
   ].filter(Boolean).join(" · ");
   for (const part of Object.values(panels)) part.fresh?.();
   show(state.panel);

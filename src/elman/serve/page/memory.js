@@ -2,7 +2,7 @@
 
 import { Newest, post } from "./api.js";
 import { Box } from "./box.js";
-import { coloured, find, make, name, picture, roving, shown, wide } from "./dom.js";
+import { busy, clear, coloured, find, make, many, name, picture, roving, shown, wide } from "./dom.js";
 
 const MAX_PROPERTIES = 200;
 const MAX_LISTED_UNITS = 300;
@@ -17,13 +17,8 @@ const MAX_TEXT = 12_000; // characters
 
 let page;
 let box; // the text box
-let questions = [];
-let reader;
-let finder;
-let looker;
-let searcher;
-let painter;
-let writer;
+const questions = []; // of all kinds, so that leaving the panel drops them
+let reader, finder, looker, searcher, painter, writer;
 let units = [];
 let note = ""; // below the list
 let chosen = null; // the selected unit
@@ -34,13 +29,14 @@ let settle;
 let read = null; // the model and text that are shown
 
 const states = () => (page.model.cell === "lstm" ? ["hidden", "cell"] : ["hidden"]);
-const pieces = () => (page.model.level === "char" ? "characters" : "words");
-const many = (number) => number.toLocaleString("en");
+const words = () => (page.model.level === "char" ? "characters" : "words");
+const working = (text) => (find("reading").textContent = text);
+const dropAll = () => questions.forEach((question) => question.drop());
 
 export function start(given) {
   page = given;
   const fail = (error) => {
-    find("reading").textContent = "";
+    working("");
     page.problem(error);
   };
   const asked = (then) => questions[questions.push(new Newest(then, fail)) - 1];
@@ -73,8 +69,8 @@ export function enter() {
 }
 
 export function leave() {
-  for (const question of questions) question.drop();
-  find("reading").textContent = "";
+  dropAll();
+  working("");
   // forget an incomplete result, so that it is requested again
   if (!read?.done || seen !== chosen || painted !== place()) read = null;
 }
@@ -82,19 +78,20 @@ export function leave() {
 export function fresh() {
   read = chosen = seen = painted = null;
   units = [];
-  for (const place of ["units", "coloured", "coloured-scale", "places", "heat", "lags", "horizon", "units-note"]) find(place).replaceChildren();
+  clear("units", "coloured", "coloured-scale", "places", "heat", "lags", "horizon", "units-note");
   find("unit-title").textContent = "Choose a unit";
   find("places-title").hidden = find("more").hidden = true;
   const options = (id, all) => find(id).replaceChildren(...all.map(([value, text]) => make("option", { value, text })));
   options("layer", Array.from({ length: page.model.num_layers ?? 0 }, (_, at) => [at, String(at)]));
   options("state", states().map((state) => [state, STATES[state]]));
-  find("more").textContent = `Generate ${many(GENERATED[page.model.level] ?? 0)} ${pieces()} and look again`;
+  find("more").textContent = `Generate ${many(GENERATED[page.model.level] ?? 0)} ${words()} and look again`;
 }
 
 function none(input) {
-  if (input === "") find("reading").textContent = "There is no text yet.";
-  if (input === "") find("more").hidden = false;
-  return input === "";
+  if (input !== "") return false;
+  working("There is no text yet.");
+  find("more").hidden = false;
+  return true;
 }
 
 // Reads the text, then looks for units that stand out over the phrase or, without one, for what each unit indicates.
@@ -103,8 +100,8 @@ function ask(phrase) {
   const input = find("passage").value;
   if (none(input)) return;
   if (box.tooLong) return page.problem(new Error(box.complaint));
-  for (const question of questions) question.drop();
-  find("reading").textContent = "reading …";
+  dropAll();
+  working("reading …");
   reader.ask(async () => {
     const [trace, memory] = await Promise.all([
       post("/v1/trace", { model, input, units: [0], layer: 0 }),
@@ -119,29 +116,29 @@ function show({ model, input, phrase, steps, memory }) {
   const short = steps < MIN_LENGTH;
   read = { model, input, searched: false, done: short };
   painted = null;
-  find("reading").textContent = "";
+  working("");
   picture(find("lags"), memory.svg);
   find("horizon").textContent = shown(memory.verdict, 600);
   find("places").replaceChildren();
   find("places-title").hidden = true;
   find("more").hidden = !short;
-  gather([], short ? `To find out what units do, the text must have ${many(MIN_LENGTH)} ${pieces()}; it has ${many(steps)}.` : "");
+  gather([], short ? `To find out what units do, the text must have ${many(MIN_LENGTH)} ${words()}; it has ${many(steps)}.` : "");
   if (short) return;
   if (phrase) return seek(phrase);
-  find("reading").textContent = "finding the property of each unit …";
+  working("finding the property of each unit …");
   finder.ask(() => post("/v1/units", { model, input, count: MAX_PROPERTIES }));
 }
 
 function found(answer) {
   read.searched = read.done = true;
-  find("reading").textContent = "";
+  working("");
   gather(answer.units, answer.note || AREA);
 }
 
 const named = (layer, state, unit) => `${layer}.${state === "hidden" ? "" : state[0]}${unit}`;
 
 // Lists the given units first, then all others; a unit that a person selected stays selected.
-function gather(first, words) {
+function gather(first, text) {
   const { num_layers: layers, hidden_size: size } = page.model;
   const listed = new Set(first.map((unit) => unit.name));
   units = first.map((unit) => ({ ...unit, unit: unit.unit ?? unit.number }));
@@ -152,7 +149,7 @@ function gather(first, words) {
       if (!listed.has(name)) units.push({ layer, unit, state, name });
     }
   }
-  note = words;
+  note = text;
   choose(units.find((unit) => picked && unit.name === chosen?.name) ?? units[0]);
   list();
 }
@@ -210,7 +207,6 @@ function choose(unit) {
 }
 
 const title = (unit) => `Unit ${unit.name}${unit.property === undefined ? "" : `: ${what(unit)}`}`;
-const busy = (id, is) => find(id).setAttribute("aria-busy", String(is));
 
 function colour({ unit, trace }) {
   seen = unit;
@@ -251,14 +247,14 @@ function like() {
 
 function seek(phrase) {
   const { model, input } = read;
-  find("reading").textContent = "searching …";
+  working("searching …");
   finder.drop();
   searcher.ask(() => post("/v1/units/like", { model, input, phrase }));
 }
 
 function alike(found) {
   page.fine();
-  find("reading").textContent = "";
+  working("");
   read = { ...read, searched: false, done: true };
   picked = false;
   gather(found.units, LIKE);
@@ -273,8 +269,8 @@ function alike(found) {
 function more() {
   const { id: model, level } = page.model;
   const prompt = find("passage").value;
-  for (const question of questions) question.drop();
-  find("reading").textContent = "generating text …";
+  dropAll();
+  working("generating text …");
   writer.ask(async () => prompt + (await post("/v1/generate", { model, prompt, n: GENERATED[level], temperature: 0.8 })).text);
 }
 

@@ -2,7 +2,7 @@
 
 import { Newest, post } from "./api.js";
 import { Box } from "./box.js";
-import { bar, coloured, find, make, name, percent, picture, roving, shown, signed, wide } from "./dom.js";
+import { bar, busy, clear, coloured, find, make, name, percent, picture, roving, shown, signed, wide } from "./dom.js";
 
 const MAX_STEPS_AHEAD = 30; // that can be chosen
 const MAX_TEXT = 20_000; // characters
@@ -21,17 +21,18 @@ const TITLES = {
 const kind = () => page.model.card?.data?.kind ?? "text";
 
 const SHOWN = ["labels", "moved", "answer", "ahead", "values"];
-// Marks elements as out of date until the answer to the newest request comes.
-const busy = (id, is) => find(id).setAttribute("aria-busy", String(is));
+const stale = (is) => SHOWN.forEach((id) => busy(id, is));
+const forecasts = () => page.model.answers === "forecast";
+const tags = () => page.model.answers === "tags";
 
 export function start(given) {
   page = given;
   answers = new Newest((answer) => {
-    for (const place of SHOWN) busy(place, false);
+    stale(false);
     show(answer);
   }, (error) => page.problem(error));
   // keep explaining the same label, but not the same step: it may no longer exist
-  box = new Box(find("example"), MAX_TEXT, () => ask(page.model.task === "tag" ? null : wanted));
+  box = new Box(find("example"), MAX_TEXT, () => ask(tags() ? null : wanted));
   find("which").addEventListener("change", () => ask(null));
   for (const place of ["labels", "steps"]) {
     settle[place] = roving(find(place), "button");
@@ -42,23 +43,17 @@ export function start(given) {
   }
 }
 
-export function enter() {
-  ask(wanted);
-}
-
-export function leave() {
-  answers.drop();
-}
+export const enter = () => ask(wanted);
+export const leave = () => answers.drop();
 
 export function fresh() {
   wanted = null;
-  for (const place of ["labels", "moved", "moved-scale", "ahead", "answer", "steps", "which", "about", "values"]) find(place).replaceChildren();
-  const { task, series, horizon } = page.model;
-  find("forecast").hidden = task !== "forecast";
-  find("labelled").hidden = task === "forecast";
-  find("values").hidden = task !== "forecast";
+  clear("labels", "moved", "moved-scale", "ahead", "answer", "steps", "which", "about", "values");
+  const { series, horizon } = page.model;
+  find("forecast").hidden = find("values").hidden = !forecasts();
+  find("labelled").hidden = forecasts();
   find("example-title").textContent = TITLES[kind()] ?? TITLES.text;
-  if (task !== "forecast") return;
+  if (!forecasts()) return;
   find("which").replaceChildren(...(series ?? []).map((id, at) => make("option", { value: at, text: shown(id) })));
   const ahead = Array.from({ length: Math.min(MAX_STEPS_AHEAD, horizon) }, (_, at) => String(at + 1));
   find("steps").replaceChildren(
@@ -78,13 +73,12 @@ function sequence(text) {
 
 function ask(target) {
   wanted = target;
-  const { id: model, task, series } = page.model;
+  const { id: model, series } = page.model;
   const body = { model, svg: true, width: wide("answer") };
-  const busied = () => SHOWN.forEach((place) => busy(place, true));
-  if (task === "forecast") {
+  if (forecasts()) {
     if (target !== null) body.target = target;
     body.series = series[find("which").value || 0];
-    busied();
+    stale(true);
     answers.ask(async () => {
       const asked = [post("/v1/explain", body), post("/v1/predict", { model, series: body.series })];
       const [explained, { series: [ahead] }] = await Promise.all(asked);
@@ -93,24 +87,17 @@ function ask(target) {
     return;
   }
   const text = find("example").value;
-  if (text.trim() === "") {
-    for (const place of ["labels", "moved", "moved-scale", "answer"]) find(place).replaceChildren();
+  if (text.trim() === "" || box.tooLong) {
     answers.drop();
-    return;
+    if (box.tooLong) return page.problem(new Error(box.complaint));
+    return clear("labels", "moved", "moved-scale", "answer");
   }
-  if (box.tooLong) {
-    answers.drop();
-    return page.problem(new Error(box.complaint));
-  }
-  const input = sequence(text);
-  busied();
-  if (target !== null && task === "tag") body.of = Number(target);
-  else if (target !== null) body.target = target;
+  body.input = sequence(text);
+  if (target !== null) body[tags() ? "of" : "target"] = tags() ? Number(target) : target;
+  stale(true);
   answers.ask(async () => {
-    const [predicted, explained] = await Promise.all([
-      post("/v1/predict", { model, input, k: 12 }),
-      post("/v1/explain", { ...body, input }),
-    ]);
+    const asked = [post("/v1/predict", { model, input: body.input, k: 12 }), post("/v1/explain", body)];
+    const [predicted, explained] = await Promise.all(asked);
     return { ...explained, predicted };
   });
 }

@@ -1,7 +1,7 @@
 // Training panel: the loss curves of a run and the texts that the network wrote, during the run and afterwards.
 
 import { GONE, Newest, get } from "./api.js";
-import { find, make, picture, shown, wide } from "./dom.js";
+import { clear, find, make, many, picture, shown, wide } from "./dom.js";
 
 const POLL_RUNNING = 1000; // milliseconds between two requests about a run in progress
 const POLL_ENDED = 5000; // milliseconds for a run that has ended: its file may be replaced by a new run
@@ -28,9 +28,7 @@ export function start(given) {
   find("run").addEventListener("change", (event) => choose(runs[event.target.value].id));
 }
 
-export function enter() {
-  look();
-}
+export const enter = look;
 
 export function leave() {
   clearTimeout(timer);
@@ -58,14 +56,14 @@ function look() {
 
 function choose(id) {
   run = { id, next: 0 };
-  clear();
+  empty();
   find("progress").textContent = "reading …";
   look();
 }
 
 // Removes what belongs to another run.
-function clear() {
-  for (const place of ["curves", "samples"]) find(place).replaceChildren();
+function empty() {
+  clear("curves", "samples");
   find("samples-title").hidden = true;
 }
 
@@ -79,7 +77,7 @@ function show({ data, part }) {
   }
   if (run?.id !== part.id || run.generation !== part.generation || part.from === 0) {
     run = { id: part.id, generation: part.generation, base: 0, step: 0 };
-    clear();
+    empty();
     // the events so far belong to an earlier run in the same file: read from its beginning
     if (part.from !== 0) return choose(part.id);
   }
@@ -116,7 +114,7 @@ function take(event) {
 
 function sample(event) {
   const loss = event.held_out_loss == null ? "" : `, validation loss ${event.held_out_loss.toFixed(4)}`;
-  const title = `${(run.count = (run.count ?? 0) + 1)} · step ${Number(event.step).toLocaleString("en")}${loss}`;
+  const title = `${(run.count = (run.count ?? 0) + 1)} · step ${many(Number(event.step))}${loss}`;
   const words = event.sample.split("\n").slice(0, 12).map((line) => (line.trim() ? shown(line, 300) : "")).join("\n");
   find("samples").prepend(
     make("li", {}, make("span", { class: event.best ? "best" : "", text: title }), make("pre", { tabindex: 0, text: words })),
@@ -133,7 +131,7 @@ function progress(finished) {
   const { steps, held, start: begun, warning } = run;
   const parts = [];
   if (begun) parts.push(`${shown(begun.task ?? "")} ${shown(begun.network?.cell ?? "")}`.trim());
-  if (steps) parts.push(`step ${run.step.toLocaleString("en")}`, `loss ${steps.loss?.toFixed(3) ?? "?"}`);
+  if (steps) parts.push(`step ${many(run.step)}`, `loss ${steps.loss?.toFixed(3) ?? "?"}`);
   if (held != null) parts.push(`validation ${held.toFixed(3)}`);
   if (finished) parts.push(ENDED.get(run.stopped) ?? `ended: ${shown(run.stopped ?? "?")}`);
   else if (steps?.seconds_left != null) parts.push(`${(100 * steps.share_done).toFixed(0)} %, ${span(steps.seconds_left)} left`);
