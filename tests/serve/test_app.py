@@ -63,7 +63,6 @@ def test_health_and_the_list_of_models(fetch, models):
     assert (words["cell"], words["hidden_size"], words["num_layers"]) == ("gru", 6, 2)
     assert words["parameters"] == models["words"].model.parameter_count
     assert (words["vocabulary"], words["level"], words["documents"]) == (11, "word", "file")
-    assert (words["answers"], forecast["answers"]) == ("tokens", "forecast")
     assert words["panels"]["unrolled"] is None
     assert words["panels"]["series"] == (
         "This panel is for forecasts and labels; words reads text."
@@ -71,6 +70,7 @@ def test_health_and_the_list_of_models(fetch, models):
     # a number that JSON cannot express is null
     assert words["card"] == {"note": "random", "not a number": None}
     forecast = rows["forecast"]
+    assert (words["answers"], forecast["answers"]) == ("tokens", "forecast")
     assert forecast["horizon"] == models["forecast"].horizon
     assert forecast["series"] == list(models["forecast"].history.ids)
     assert forecast["panels"]["series"] is None

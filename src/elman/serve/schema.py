@@ -57,7 +57,7 @@ class _Request(BaseModel):
 
     model: Name
     _may_be_short: ClassVar[bool] = False
-    """Whether a short input makes the computation short, even if the client does not ask for a quick answer."""
+    """Whether a short input makes the computation short even if the client does not ask for that."""
 
     @property
     def is_short(self) -> bool:
