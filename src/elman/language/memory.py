@@ -69,21 +69,18 @@ def _groups(contexts: list[np.ndarray]) -> list[tuple[list[int], np.ndarray]]:
     rows_by_length: dict[int, list[int]] = {}
     for row, context in enumerate(contexts):
         rows_by_length.setdefault(len(context), []).append(row)
-    return [
-        (rows, np.stack([contexts[row] for row in rows], axis=1))
-        for rows in rows_by_length.values()
-    ]
+    groups = rows_by_length.values()
+    return [(rows, np.stack([contexts[row] for row in rows], axis=1)) for rows in groups]
 
 
 def _predictions(network: Network, contexts: list[np.ndarray]) -> list[np.ndarray]:
     """Return the probabilities ``[V]`` after each context, read from the start state."""
-    probabilities: list[np.ndarray] = [np.empty(0)] * len(contexts)
+    outputs = np.empty((len(contexts), network.hidden_size), network.dtype)
     for rows, tokens in _groups(contexts):
         y, _ = network.forward(tokens, np.repeat(network.start[None], len(rows), axis=0))
-        for row, output in zip(rows, y[-1], strict=True):
-            logs = network.log_probabilities(output[None])[0]
-            probabilities[row] = np.exp(logs.astype(np.float64))
-    return probabilities
+        outputs[rows] = y[-1]
+    # row by row, as a vocabulary may be large
+    return [np.exp(network.log_probabilities(row).astype(np.float64)) for row in outputs]
 
 
 def _gradients(network: Network, contexts: list[np.ndarray], lags: Sequence[int]) -> np.ndarray:

@@ -5,6 +5,7 @@ Its parameters have the names of `NetworkConfig.parameters()`, under which the m
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import torch
@@ -13,7 +14,6 @@ from torch import Tensor
 from elman import nn
 from elman.cells import find
 from elman.language.config import NetworkConfig
-from elman.language.sampled_softmax import sampled_cross_entropy
 from elman.training.layers import recurrent
 from elman.training.objective import LayerState, Trainable
 from elman.training.random import Drawing, Dropout
@@ -70,20 +70,16 @@ class Network(Trainable, Drawing):
         self, tokens: Tensor, state: list[LayerState] | None = None
     ) -> tuple[Tensor, list[LayerState]]:
         """Return the head's inputs ``[T, B, H]`` and every layer's new state; None means state zero."""
-        weight = self.embedding.weight
-        hidden: Any = None
-        # If the vocabulary is smaller than the batch, the layers multiply each token's embedding only once.
-        # Dropout then acts on the embeddings, and so in the same way at all steps of a chunk, as in
+        # If the vocabulary is smaller than the batch, the first layer multiplies each token's embedding only
+        # once. Dropout then acts on the embeddings, and so in the same way at all steps of a chunk, as in
         # variational dropout (Y. Gal and Z. Ghahramani, arXiv:1512.05287, section 4.2).
-        if len(weight) < tokens.numel():
-            weight = self.dropout(weight)
-        else:
-            hidden = self.dropout(self.embedding(tokens))
+        small_vocabulary = len(self.embedding.weight) < tokens.numel()
+        hidden = self.dropout(self.embedding.weight if small_vocabulary else self.embedding(tokens))
         new_state: list[LayerState] = []
         for index, layer in enumerate(self.layers):
             before = None if state is None else state[index]
-            if hidden is None:
-                output, layer_state = cast(Any, nn.embedded)(layer, tokens, weight, before)
+            if small_vocabulary and index == 0:
+                output, layer_state = cast(Any, nn.embedded)(layer, tokens, hidden, before)
             else:
                 output, layer_state = layer(hidden, before)
             new_state.append(layer_state)
@@ -108,32 +104,82 @@ class Network(Trainable, Drawing):
                 self.generator,
             )
         rows, flat_targets = hidden.flatten(0, 1), targets.flatten()
-        block = len(rows) if self.training else self._block
         total = hidden.new_zeros(())
-        blocks = zip(torch.split(rows, block), torch.split(flat_targets, block), strict=True)
-        for block_rows, block_targets in blocks:
+        for block in self._blocks(len(rows)):
             total = total + nn.linear_cross_entropy(
-                block_rows,
+                rows[block],
                 self.head.weight,
                 self.head.bias,
-                block_targets,
+                flat_targets[block],
                 ignore_index=ignore,
                 reduction="sum",
             )
         return total
 
-    @property
-    def _block(self) -> int:
-        return max(1, MEASURED_LOGITS // len(self.head.bias))
+    def _blocks(self, rows: int) -> list[slice]:
+        """Return slices of so many rows of logits; in training one slice, else as many as memory allows."""
+        size = rows if self.training else max(1, MEASURED_LOGITS // len(self.head.bias))
+        return [slice(start, start + size) for start in range(0, rows, max(1, size))]
 
     def token_losses(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Return the cross entropy (nats) ``[N]`` of each of ``targets [N]`` after ``hidden [N, H]``."""
-        blocks = zip(
-            torch.split(hidden, self._block), torch.split(targets, self._block), strict=True
-        )
-        return torch.cat(
-            [
-                torch.nn.functional.cross_entropy(self.head(rows), row_targets, reduction="none")
-                for rows, row_targets in blocks
-            ]
-        )
+        losses = [
+            torch.nn.functional.cross_entropy(
+                self.head(hidden[block]), targets[block], reduction="none"
+            )
+            for block in self._blocks(len(hidden))
+        ]
+        return torch.cat(losses)
+
+
+def sampled_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    common: int,
+    drawn: int,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return an estimate of the summed cross entropy (nats), which is exact if ``common + drawn = V``.
+
+    The denominator of a softmax is a sum over V tokens. The commonest tokens are summed exactly. From all
+    other tokens a sample is drawn at each step, in which each token is counted several times, to represent
+    the tokens that were not drawn. The target token is always summed exactly once.
+
+    Source: Y. Bengio and J.-S. Senécal, "Adaptive Importance Sampling to Accelerate Training of a Neural
+    Probabilistic Language Model" (2008); S. Jean et al., arXiv:1412.2007 (2015), section 3; here with uniform
+    draws without replacement from all but the commonest tokens, which leaves the denominator unbiased.
+
+    Args:
+        hidden: ``[N, H]``: the inputs of the head.
+        weight: ``[V, H]``: the weights of the head, tokens by falling frequency.
+        bias: ``[V]``.
+        targets: ``[N]``: the tokens to predict.
+        common: The number of first tokens that are summed exactly.
+        drawn: The number of other tokens that are drawn.
+        generator: The source of random numbers (default: torch's global one).
+    """
+    rest = len(weight) - common
+    sample = common + torch.randperm(rest, device=hidden.device, generator=generator)[:drawn]
+    logits = torch.cat(
+        [
+            torch.addmm(bias[:common], hidden, weight[:common].T),
+            torch.addmm(bias[sample], hidden, weight[sample].T),
+            ((weight[targets] * hidden).sum(1) + bias[targets])[:, None],
+        ],
+        dim=1,
+    )
+    # Each drawn token represents rest / drawn tokens. A rare target has a column of its own, the last
+    # one, so it is taken out of the sample, and the sample represents one token less.
+    rare = targets >= common
+    hit = sample[None, :] == targets[:, None]
+    with torch.no_grad():
+        others = torch.where(rare, rest - 1, rest)
+        sample_size = (drawn - hit.sum(1)).clamp(min=1)
+        correction = torch.zeros_like(logits)
+        correction[:, common:-1] = torch.log(others.to(logits) / sample_size)[:, None]
+        correction[:, common:-1].masked_fill_(hit, -math.inf)
+        correction[~rare, -1] = -math.inf
+    columns = torch.where(rare, logits.shape[1] - 1, targets)
+    return torch.nn.functional.cross_entropy(logits + correction, columns, reduction="sum")

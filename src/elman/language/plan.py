@@ -70,10 +70,6 @@ class Plan(Schedule):
     sampled_softmax: int
 
 
-def _row(level: str, tokens: int, budget: float) -> Row:
-    return next(row for row in TABLE[level] if tokens <= row.tokens and budget <= row.seconds)
-
-
 def resolve(
     options: LanguageOptions, tokens: int, vocabulary_size: int, *, small: bool = False
 ) -> Plan:
@@ -89,12 +85,15 @@ def resolve(
     >>> resolve(LanguageOptions(level="char", time="3m", num_layers=2), 1_000_000, 65).num_layers
     2
     """
-    budget = seconds(DEFAULT_TIME if options.time is None else options.time)
     # With a limit in steps or epochs only, use the sizes for the default time.
-    row = _row(options.level or "word", tokens, budget)
+    budget = seconds(DEFAULT_TIME if options.time is None else options.time)
+    rows = TABLE[options.level or "word"]
+    row = next(row for row in rows if tokens <= row.tokens and budget <= row.seconds)
     hidden_size = options.hidden_size or row.hidden_size
     embedding_size = options.embedding_size or hidden_size
-    tied = embedding_size == hidden_size if options.tied is None else options.tied
+    sampled_softmax = options.sampled_softmax
+    if sampled_softmax is None:
+        sampled_softmax = SAMPLED_TOKENS if vocabulary_size >= 8 * SAMPLED_TOKENS else 0
     if small and is_unlimited(options):
         options = replace(options, steps=SMALL_TEXT_STEPS)
     settings = schedule(
@@ -105,12 +104,8 @@ def resolve(
         hidden_size=hidden_size,
         num_layers=options.num_layers or row.num_layers,
         embedding_size=embedding_size,
-        tied=tied,
+        tied=embedding_size == hidden_size if options.tied is None else options.tied,
         dropout=row.dropout if options.dropout is None else options.dropout,
         sequence_length=options.sequence_length or row.sequence_length,
-        sampled_softmax=(
-            SAMPLED_TOKENS * (vocabulary_size >= 8 * SAMPLED_TOKENS)
-            if options.sampled_softmax is None
-            else options.sampled_softmax
-        ),
+        sampled_softmax=sampled_softmax,
     )

@@ -13,7 +13,6 @@ from elman.files.model import Model
 from elman.language.network import Network
 from elman.language.sampling import Predictions, Sampling, SamplingOptions, generator, ranked
 from elman.language.stream import Readable, Stream, network_of, token_numbers
-from elman.language.stream_state import state_from_bytes
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID
 
@@ -193,7 +192,8 @@ class StreamPool:
         Raises OptionError if stream `i` does not exist, and InputError for a stream of another model.
         """
         i = whole_number("stream", i, 0, len(self) - 1)
-        self._states[i], last = state_from_bytes(self.network, stream.state)
-        self._last[i] = -1 if last is None else last
+        own = Stream(self.network)
+        own.state = stream.state  # refuses a stream of another model
+        self._states[i], self._last[i] = own._state, -1 if own._last is None else own._last
         self.unknown[i] = stream.unknown
         return self

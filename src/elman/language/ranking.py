@@ -5,7 +5,9 @@ from __future__ import annotations
 import heapq
 import io
 import operator
+import sys
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -22,6 +24,7 @@ from elman.text.sources import Source, document_lines, read_sources
 from elman.text.vocabulary import unknown_warning
 
 _SHOWN_CHARACTERS = 72
+_JSON_FIELDS = ("measure", "empty", "tokens", "unknown", "median")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,16 +80,9 @@ class Ranking:
 
     def to_dict(self, steps: bool = False) -> dict[str, Any]:
         """Return the ranked lines and all counts, for JSON."""
-        return {
-            "measure": self.measure,
-            "lines": len(self.scores),
-            "empty": self.empty,
-            "tokens": self.tokens,
-            "unknown": self.unknown,
-            "median": self.median,
-            "warnings": list(self.warnings),
-            "rows": self.to_rows(steps),
-        }
+        fields = {name: getattr(self, name) for name in _JSON_FIELDS}
+        rows = self.to_rows(steps)
+        return fields | {"lines": len(self.scores), "warnings": list(self.warnings), "rows": rows}
 
     def to_frame(self) -> Any:
         """Return the ranked lines as a polars data frame, or as a dict of columns without polars."""
@@ -98,28 +94,30 @@ class Ranking:
         return float(np.median(self.scores)) if len(self.scores) else 0.0
 
     def __str__(self) -> str:
-        rows = self.to_rows()
-        several = len({row["file"] for row in rows}) > 1
-        places = [f"{row['file']}:{row['line']}" if several else str(row["line"]) for row in rows]
-        places = [printable(place, 60) for place in places]
-        tokens = [printable(row["token"], 24) for row in rows]
-        place_width, token_width = (max([4, *map(len, cells)]) for cells in (places, tokens))
+        several = len({row.file for row in self.rows}) > 1
+        cells = [("line", "token")]
+        for row in self.rows:
+            line, token = row.surprise.line, row.surprise.tokens[row.surprise.most]
+            place = f"{row.file}:{line}" if several else str(line)
+            cells.append((printable(place, 60), printable(token, 24)))
+        place_width, token_width = (max(map(len, column)) for column in zip(*cells, strict=True))
+        lines = [
+            f"rank {'line':>{place_width}} {self.measure:>8}  {'token':<{token_width}}   bits  text"
+        ]
+        for row, (place, token) in zip(self.rows, cells[1:], strict=True):
+            bits = row.surprise.bits[row.surprise.most]
+            text = printable(row.surprise.text, _SHOWN_CHARACTERS)
+            lines.append(
+                f"{row.rank:>4} {place:>{place_width}} {row.score:8.2f}  "
+                f"{token:<{token_width}} {bits:6.2f}  {text}"
+            )
         unknown = 100 * self.unknown / max(1, self.tokens)
         empty = f", {self.empty:,} of them empty" if self.empty else ""
-        return "\n".join(
-            [
-                f"rank {'line':>{place_width}} {self.measure:>8}  {'token':<{token_width}}   bits  text",
-                *(
-                    f"{row['rank']:>4} {place:>{place_width}} {row['score']:8.2f}  "
-                    f"{token:<{token_width}} {row['token_bits']:6.2f}  "
-                    f"{printable(row['text'], _SHOWN_CHARACTERS)}"
-                    for row, place, token in zip(rows, places, tokens, strict=True)
-                ),
-                f"{len(self.scores):,} lines{empty}; half of them below {self.median:.2f} bits; "
-                f"{unknown:.2f} % of the tokens unknown",
-                *(f"warning: {warning}" for warning in self.warnings),
-            ]
+        lines.append(
+            f"{len(self.scores):,} lines{empty}; half of them below {self.median:.2f} bits; "
+            f"{unknown:.2f} % of the tokens unknown"
         )
+        return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
 
 def rank_lines(
@@ -151,8 +149,7 @@ def rank_lines(
     """
     language = language_predictor(predictor)
     measure_function(measure)  # raises before a long text is read
-    if top is not None:
-        top = whole_number("top", top, 1)
+    limit = sys.maxsize if top is None else whole_number("top", top, 1)
     warnings: list[str] = []
     texts: Iterable[tuple[str, Iterable[str]]]
     if isinstance(source, io.TextIOBase):
@@ -161,26 +158,19 @@ def rank_lines(
         documents, warnings = read_sources(source, encoding, lines=True)
         texts = ((document.name, document_lines(document)) for document in documents)
     scores = array("d")
-    counts = {"empty": 0, "tokens": 0, "unknown": 0}
+    counts = Counter(empty=0, tokens=0, unknown=0)
 
     def scored() -> Iterator[tuple[float, str, Surprise]]:
         for name, lines in texts:
             for surprise in score_lines(language, lines):
-                empty = not surprise.text.strip() or not len(surprise.bits)
-                scores.append(0.0 if empty else surprise.score(measure))
-                counts["tokens"] += len(surprise.bits)
-                counts["unknown"] += surprise.unknown
-                if empty:
-                    counts["empty"] += 1
-                else:
+                is_empty = not surprise.text.strip() or not len(surprise.bits)
+                counts.update(empty=is_empty, tokens=len(surprise.bits), unknown=surprise.unknown)
+                scores.append(0.0 if is_empty else surprise.score(measure))
+                if not is_empty:
                     yield scores[-1], name, surprise
 
-    score = operator.itemgetter(0)
-    # Both sorted and nlargest keep the order of equal scores.
-    if top is None:
-        best = sorted(scored(), key=score, reverse=True)
-    else:
-        best = heapq.nlargest(top, scored(), key=score)
+    # nlargest keeps the order of equal scores
+    best = heapq.nlargest(limit, scored(), key=operator.itemgetter(0))
     rows = tuple(
         RankedLine(rank, name, score, surprise)
         for rank, (score, name, surprise) in enumerate(best, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, Unpack
@@ -21,10 +22,13 @@ from elman.language.sampling import (
     generator,
     ranked,
 )
-from elman.language.stream_state import state_from_bytes, state_to_bytes
 from elman.tables.frames import frame
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN_ID, plain_line_ends
+
+# magic, format version, last token or -1, bytes per number, SHA-256 of the model
+_HEADER = struct.Struct("<4sBiB32s")
+_MAGIC, _FORMAT_VERSION = b"ELST", 1
 
 Readable: TypeAlias = str | Sequence[int] | np.ndarray
 """A text, or the numbers of its tokens."""
@@ -303,10 +307,37 @@ class Stream:
         `unknown` is not part of it and counts from 0 after an assignment. An assignment raises InputError
         for the state of another model, and for bytes that are not a state.
         """
-        return state_to_bytes(self.network, self._state, self._last)
+        network, last = self.network, -1 if self._last is None else self._last
+        header = (_MAGIC, _FORMAT_VERSION, last, network.dtype.itemsize, network.digest)
+        numbers = self._state.astype(network.dtype.newbyteorder("<"))
+        return _HEADER.pack(*header) + numbers.tobytes()
 
     @state.setter
     def state(self, state: bytes) -> None:
-        self._state, self._last = state_from_bytes(self.network, state)
+        self._state, self._last = _state_from_bytes(self.network, state)
         self._spare = np.empty_like(self._state)
         self.unknown = 0
+
+
+def _state_from_bytes(network: Network, state: object) -> tuple[np.ndarray, int | None]:
+    """Return the numbers and the last token in bytes of `Stream.state`; raises InputError for other bytes."""
+    dtype = network.dtype
+    size = _HEADER.size + network.state_size * dtype.itemsize
+    expected = f"{size} bytes that Stream.state gave"
+    if not isinstance(state, bytes | bytearray | memoryview):
+        raise InputError("state", got=type(state).__name__, expected=expected)
+    state = bytes(state)
+    if len(state) < _HEADER.size or not state.startswith(_MAGIC):
+        raise InputError("state", got=f"{len(state)} other bytes", expected=expected)
+    _, version, last, itemsize, digest = _HEADER.unpack_from(state)
+    if version != _FORMAT_VERSION:
+        raise InputError("state", got=f"format {version}", expected=f"format {_FORMAT_VERSION}")
+    if digest != network.digest:
+        raise InputError("state of another model", remedy="use the very model that made it")
+    if itemsize != dtype.itemsize:
+        got = f"{8 * itemsize} bits a number"
+        raise InputError("state", got=got, expected=f"{8 * dtype.itemsize}")
+    if len(state) != size or not -1 <= last < len(network.model.codec):
+        raise InputError("state", got=f"{len(state)} damaged bytes", expected=expected)
+    numbers = np.frombuffer(state, dtype.newbyteorder("<"), offset=_HEADER.size)
+    return numbers.astype(dtype), None if last < 0 else last

@@ -9,7 +9,6 @@ the line end.
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -155,14 +154,15 @@ def _score_in_sequence(network: Network, lines: Iterable[_EncodedLine]) -> Itera
 def _score_side_by_side(network: Network, lines: Iterable[_EncodedLine]) -> Iterator[_ScoredLine]:
     """Yield each line with its bits, read from state zero; a repeated line is not read again."""
     # Training drops empty lines, so a line with nothing but its end has no bits.
-    known = {_key(np.array([network.model.codec.end_id])): np.zeros(0, np.float32)}
+    # A line is known by the bytes of its token numbers.
+    known = {np.array([network.model.codec.end_id]).tobytes(): np.zeros(0, np.float32)}
     for block in _blocks(lines):
-        keys = [_key(ids) for _, ids in block]
-        new = {key: ids for key, (_, ids) in zip(keys, block, strict=True) if key not in known}
+        distinct = {ids.tobytes(): ids for _, ids in block}
+        new = {key: ids for key, ids in distinct.items() if key not in known}
         if new:
-            known |= zip(new, _score_documents(network, list(new.values())), strict=True)
-        for key, (line, ids) in zip(keys, block, strict=True):
-            yield line, ids, known[key]
+            known |= zip(new, _score_documents(network, [*new.values()]), strict=True)
+        for line, ids in block:
+            yield line, ids, known[ids.tobytes()]
         too_long = sum(map(len, known.values())) > _MAX_KNOWN_TOKENS
         if len(known) > _MAX_KNOWN_LINES or too_long:
             for key in new:
@@ -180,10 +180,6 @@ def _blocks(lines: Iterable[_EncodedLine]) -> Iterator[list[_EncodedLine]]:
             yield block
             block, tokens = [], 0
     yield block
-
-
-def _key(ids: np.ndarray) -> bytes:
-    return hashlib.blake2b(ids.tobytes(), digest_size=16).digest()
 
 
 def _score_documents(network: Network, lines: list[np.ndarray]) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ changes nothing. A network that has learned the corpus predicts the probabilitie
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -55,11 +56,16 @@ class Grammar:
 
     def contexts(self) -> list[tuple[str, dict[str, float]]]:
         """Return every beginning of a sentence with the probability of each food after it."""
-        return [
-            (f"{time}{who} to eat", self._shares(tastes))
-            for who, tastes in TASTES.items()
-            for time in TIMES
-        ]
+        shares = []
+        for who, tastes in TASTES.items():
+            weights = {
+                food: taste * 2 ** self.doubled.count(food)
+                for food, taste in zip(FOODS, tastes, strict=True)
+            }
+            total = sum(weights.values())
+            foods = {food: weight / total for food, weight in weights.items()}
+            shares += [(f"{time}{who} to eat", foods) for time in TIMES]
+        return shares
 
     def true_probabilities(self, context: str) -> dict[str, float]:
         """Return the probability of each food after `context`, such as "I like to eat".
@@ -85,12 +91,8 @@ class Grammar:
         contexts = [(other.split(), foods[food]) for other, foods in self.contexts()]
         effects = []
         for i in range(len(words)):
-            possible = [
-                share
-                for other, share in contexts
-                if [*other[:i], *other[i + 1 :]] == [*words[:i], *words[i + 1 :]]
-                and len(other) == len(words)
-            ]
+            rest = words[:i], words[i + 1 :]
+            possible = [share for other, share in contexts if (other[:i], other[i + 1 :]) == rest]
             effects.append(float(np.log(probability / np.mean(possible))))
         return effects
 
@@ -119,13 +121,6 @@ class Grammar:
             sentences += [f"{contexts[i][0]} {FOODS[foods[i]]}" for i in order]
         return sentences
 
-    def _shares(self, tastes: Iterable[int]) -> dict[str, float]:
-        weights = {
-            food: taste * 2 ** self.doubled.count(food)
-            for food, taste in zip(FOODS, tastes, strict=True)
-        }
-        return {food: weight / sum(weights.values()) for food, weight in weights.items()}
-
 
 def double(sentences: Iterable[str], food: str) -> list[str]:
     """Return `sentences`, with every sentence that ends in `food` twice.
@@ -134,11 +129,8 @@ def double(sentences: Iterable[str], food: str) -> list[str]:
     ['I like to eat pizza', 'we want to eat soup', 'we want to eat soup']
     """
     _check_food(food)
-    return [
-        sentence
-        for sentence in sentences
-        for _ in range(2 if sentence.split()[-1:] == [food] else 1)
-    ]
+    repeated = ([sentence] * (1 + (sentence.split()[-1:] == [food])) for sentence in sentences)
+    return [*itertools.chain.from_iterable(repeated)]
 
 
 def _check_food(food: str) -> None:
