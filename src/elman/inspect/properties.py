@@ -13,21 +13,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from elman.text.words import code_points
 
+S = TypeVar("S", str, "SeriesSteps")
+
 
 @dataclass(frozen=True)
-class Property:
+class Property(Generic[S]):
     """A statement that is true or false after each step."""
 
     name: str
     sentence: str
     """What is true of the steps where the property holds."""
-    of: Callable[[Any], np.ndarray]
+    of: Callable[[S], np.ndarray]
     """Return whether it holds, bool ``[N]``, for each character of a text or each of `SeriesSteps`."""
     letters: bool = False
     """Whether it is about places within a word, which only a network of characters can tell apart."""
@@ -57,13 +59,18 @@ def _between(text: str, spans: Iterable[Span]) -> np.ndarray:
     return np.asarray(np.cumsum(edges[:-1]) > 0)
 
 
-def _matched(pattern: str, flags: int = 0) -> Callable[[str], np.ndarray]:
-    """Return a function that marks the last group of a pattern's matches, or all of them without a group."""
-    compiled = re.compile(pattern, flags)
+def _matched(
+    pattern: str, group: str = "", keep: Callable[[str], bool] = bool
+) -> Callable[[str], np.ndarray]:
+    """Return a function that marks matches that `keep` accepts: a group of them, or all where none matched.
+
+    Without a name, the group is the last one that matched.
+    """
+    compiled = re.compile(pattern)
 
     def marks(text: str) -> np.ndarray:
-        spans = (match.span(match.lastindex or 0) for match in compiled.finditer(text))
-        return _between(text, spans)
+        matches = (match for match in compiled.finditer(text) if keep(match[0]))
+        return _between(text, (match.span(group or match.lastindex or 0) for match in matches))
 
     return marks
 
@@ -93,46 +100,23 @@ def _brackets(
     return lambda text: _between(text, spans(text))
 
 
-_CODE = re.compile(
-    r"(?P<comment>\#[^\n]*|^[ \t]*//[^\n]*|/\*.*?(?:\*/|\Z))|"
-    r'(?P<string>"""(?:\\.|.)*?(?:"""|\Z)|\'\'\'(?:\\.|.)*?(?:\'\'\'|\Z)|"(?:\\.|[^"\\\n])*"|'
+_CODE = (
+    r"(?ms)(?P<comment>\#[^\n]*|^[ \t]*//[^\n]*|/\*.*?(?:\*/|\Z))|"
+    # the closing quotation mark is outside the group
+    r'(?P<string>"""(?:\\.|.)*?(?:""(?=")|\Z)|\'\'\'(?:\\.|.)*?(?:\'\'(?=\')|\Z)|"(?:\\.|[^"\\\n])*(?=")|'
     # after two letters a single quote is an apostrophe; one letter may be the r of a raw string
-    r"(?<![^\W_][^\W_])'(?:\\.|[^'\\\n])*')",
-    re.MULTILINE | re.DOTALL,
+    r"(?<![^\W_][^\W_])'(?:\\.|[^'\\\n])*(?='))['\"]?"
 )
 
 
-def _code(kind: str) -> Callable[[str], np.ndarray]:
-    def spans(text: str) -> Iterable[Span]:
-        for match in _CODE.finditer(text):
-            if match.lastgroup == kind:
-                # the closing quotation mark is outside
-                yield match.start(), match.end() - (kind == "string")
-
-    return lambda text: _between(text, spans(text))
-
-
 def _columns(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each character its column, from 1, and the length of its line."""
+    """Return for each character its column and its third of the line, from 1; both are 0 at a line end."""
     ends = code_points(text) == ord("\n")
     places = np.arange(len(text))
     columns = places - np.maximum.accumulate(np.where(ends, places, -1))
     lines = np.cumsum(ends)
     length = np.bincount(lines[~ends], minlength=1 + int(ends.sum()))[lines]
-    return columns, length
-
-
-def _past(least: int) -> Callable[[str], np.ndarray]:
-    return lambda text: _columns(text)[0] > least
-
-
-def _third(number: int) -> Callable[[str], np.ndarray]:
-    def marks(text: str) -> np.ndarray:
-        columns, length = _columns(text)
-        third = np.ceil(3 * columns / np.maximum(length, 1))
-        return np.asarray((columns > 0) & (third == number))
-
-    return marks
+    return columns, np.ceil(3 * columns / np.maximum(length, 1))
 
 
 _TAB_SPACES = 4
@@ -150,22 +134,7 @@ def _indented(least: int) -> Callable[[str], np.ndarray]:
     return lambda text: _between(text, spans(text))
 
 
-_WORD = re.compile(r"[^\W\d_]+")
-
-
-def _words(span: Callable[[re.Match[str]], Span | None]) -> Callable[[str], np.ndarray]:
-    def marks(text: str) -> np.ndarray:
-        return _between(text, filter(None, map(span, _WORD.finditer(text))))
-
-    return marks
-
-
-def _capitals(word: re.Match[str]) -> Span | None:
-    return word.span() if len(word[0]) > 1 and word[0].isupper() else None
-
-
-def _capitalised(word: re.Match[str]) -> Span | None:
-    return word.span() if word[0][0].isupper() and word[0][1:].islower() else None
+_LETTER = r"[^\W\d_]"
 
 
 def _one_of(letters: str) -> Callable[[str], np.ndarray]:
@@ -183,11 +152,11 @@ def _until(ends: str) -> str:
 
 
 _NEGATION = (
-    r"(?:\b(?:not|no|never|none|nobody|nothing|nowhere|neither|nor|cannot|without)\b|n['’]t\b)"
+    r"(?i)(?:\b(?:not|no|never|none|nobody|nothing|nowhere|neither|nor|cannot|without)\b|n['’]t\b)"
 )
-_NAME = r"^([A-Z][\w'’.-]*(?: [\w'’.-]+){0,4}):[ \t]*$|^([A-Z][A-Z .'’-]{1,40}):"
+_NAME = r"(?m)^([A-Z][\w'’.-]*(?: [\w'’.-]+){0,4}):[ \t]*$|^([A-Z][A-Z .'’-]{1,40}):"
 
-TEXT: tuple[Property, ...] = (
+TEXT: tuple[Property[str], ...] = (
     Property("inside double quotes", 'between " and ", or “ and ”',
              _matched('(["“]' + _until('"”') + ')["”]?')),
     Property("inside single quotes", "between ' and ' or ‘ and ’, apostrophes aside",
@@ -198,45 +167,49 @@ TEXT: tuple[Property, ...] = (
     Property("inside brackets in brackets", "two or more brackets deep", _brackets("()[]{}", 2)),
     Property("inside a tag", "between < and > of a mark-up tag",
              _matched(r"(<[a-zA-Z/!][^<>\n]{0,200})>")),
-    Property("inside a string", "in a string of program code", _code("string")),
+    Property("inside a string", "in a string of program code", _matched(_CODE, "string")),
     Property("inside a comment", "after # or, at a line's start, //; between /* and */",
-             _code("comment")),
+             _matched(_CODE, "comment")),
     Property("at a line's start", "only spaces of the line have been read",
              _matched(r"(?:\A|\n)[ \t]*")),
     Property("first 10 characters of a line", "at most 10 characters of the line have been read",
              lambda text: _columns(text)[0] <= 10),
     Property("past 30 characters of a line", "more than 30 characters of the line have been read",
-             _past(30)),
+             lambda text: _columns(text)[0] > 30),
     Property("past 60 characters of a line", "more than 60 characters of the line have been read",
-             _past(60)),
-    Property("first third of a line", "in the first third of the line's characters", _third(1)),
-    Property("second third of a line", "in the second third of the line's characters", _third(2)),
-    Property("last third of a line", "in the last third of the line's characters", _third(3)),
+             lambda text: _columns(text)[0] > 60),
+    Property("first third of a line", "in the first third of the line's characters",
+             lambda text: _columns(text)[1] == 1),
+    Property("second third of a line", "in the second third of the line's characters",
+             lambda text: _columns(text)[1] == 2),
+    Property("last third of a line", "in the last third of the line's characters",
+             lambda text: _columns(text)[1] == 3),
     Property("indented", "the line began with a space", _indented(0)),
     Property("indented past 4", "the line began with more than 4 spaces (a tab is 4)", _indented(4)),
     Property("indented past 8", "the line began with more than 8 spaces (a tab is 4)", _indented(8)),
     Property("first line after an empty line", "in the line after an empty line",
              _matched(r"(?<=\n)[ \t]*\n([^\n]+)")),
     Property("last line before an empty line", "in the line before an empty line",
-             _matched(r"^([ \t]*[^\s][^\n]*)\n(?=[ \t]*\n)", re.MULTILINE)),
+             _matched(r"(?m)^([ \t]*[^\s][^\n]*)\n(?=[ \t]*\n)")),
     Property("in a speaker's name", "in a line that is a name and a colon, or in capitals before a colon",
-             _matched(_NAME, re.MULTILINE)),
+             _matched(_NAME)),
     Property("after a negation", "after not, n't, no, never and so on, until the sentence ends",
-             _matched(_NEGATION + "(" + _until(".!?;") + ")", re.IGNORECASE)),
+             _matched(_NEGATION + "(" + _until(".!?;") + ")")),
     Property("a sentence has begun", "in the 20 characters after a . ! or ? with a space",
-             _matched(r"""[.!?]["'”’)]*(?=(\s.{0,19}))""", re.DOTALL)),
+             _matched(r"""(?s)[.!?]["'”’)]*(?=(\s.{0,19}))""")),
     Property("a sentence ends soon", "in the 20 characters before a . ! or ?", _before_stop),
     Property("in a URL", "after http://, https:// or www., until a space",
              _matched(r"""\b(?:https?://|www\.)[^\s<>"]+""")),
     Property("in a number", "in digits, or points and commas between digits",
              _matched(r"\d+(?:[.,]\d+)*")),
-    Property("in a word of capitals", "in two or more capital letters", _words(_capitals)),
+    Property("in a word of capitals", "in two or more capital letters",
+             _matched(f"{_LETTER}{{2,}}", keep=str.isupper)),
     Property("in a capitalised word", "in a word that starts with a capital, small letters after it",
-             _words(_capitalised)),
+             _matched(f"{_LETTER}+", keep=lambda word: word[0].isupper() and word[1:].islower())),
     Property("first letter of a word", "one letter of the word has been read",
-             _words(lambda word: (word.start(), word.start() + 1)), letters=True),
+             _matched(f"(?<!{_LETTER}){_LETTER}"), letters=True),
     Property("past 5 letters of a word", "more than 5 letters of the word have been read",
-             _words(lambda word: (word.start() + 5, word.end())), letters=True),
+             _matched(f"(?<!{_LETTER}){_LETTER}{{5}}({_LETTER}+)"), letters=True),
     Property("at a vowel", "the last character is one of aeiou", _one_of("aeiou"), letters=True),
     Property("at a consonant", "the last character is one of the other English letters",
              _one_of("bcdfghjklmnpqrstvwxyz"), letters=True),
@@ -260,30 +233,20 @@ def _quarter(number: int, unit: str, period: str, size: int) -> Callable[[Series
     """Return a function that marks a quarter (from 0) of a period of time; a quarter has `size` units."""
 
     def marks(steps: SeriesSteps) -> np.ndarray:
-        if steps.times.dtype.kind != "M":
-            return np.zeros(len(steps.times), bool)
-        passed = steps.times.astype(f"datetime64[{unit}]") - steps.times.astype(
-            f"datetime64[{period}]"
-        ).astype(f"datetime64[{unit}]")
+        begun = steps.times.astype(f"datetime64[{period}]").astype(f"datetime64[{unit}]")
+        passed = steps.times.astype(f"datetime64[{unit}]") - begun
         return np.asarray(passed.astype(np.int64) // size == number)
 
     return marks
 
 
-def _weekend(steps: SeriesSteps) -> np.ndarray:
-    if steps.times.dtype.kind != "M":
-        return np.zeros(len(steps.times), bool)
-    # day 0, 1 January 1970, was a Thursday
-    days = steps.times.astype("datetime64[D]").astype(np.int64)
-    return np.asarray((days + 3) % 7 >= 5)
-
-
-SERIES: tuple[Property, ...] = (
+SERIES: tuple[Property[SeriesSteps], ...] = (
     Property("at night", "from 0 to 6 o'clock", _quarter(0, "h", "D", 6)),
     Property("in the morning", "from 6 to 12 o'clock", _quarter(1, "h", "D", 6)),
     Property("in the afternoon", "from 12 to 18 o'clock", _quarter(2, "h", "D", 6)),
     Property("in the evening", "from 18 to 24 o'clock", _quarter(3, "h", "D", 6)),
-    Property("weekend", "on a Saturday or Sunday", _weekend),
+    Property("weekend", "on a Saturday or Sunday",
+             lambda steps: np.is_busday(steps.times.astype("datetime64[D]"), weekmask="Sat Sun")),
     Property("first quarter of the year", "from January to March", _quarter(0, "M", "Y", 3)),
     Property("second quarter of the year", "from April to June", _quarter(1, "M", "Y", 3)),
     Property("third quarter of the year", "from July to September", _quarter(2, "M", "Y", 3)),
@@ -306,4 +269,7 @@ def mark_series(steps: SeriesSteps) -> dict[str, np.ndarray]:
     >>> marks["weekend"].tolist(), marks["rising"].tolist()
     ([False, True, True], [False, True, False])
     """
+    if steps.times.dtype.kind != "M":
+        # no calendar property holds at a missing time
+        steps = steps._replace(times=np.full(len(steps.times), "NaT", "datetime64[s]"))
     return {known.name: known.of(steps) for known in SERIES}

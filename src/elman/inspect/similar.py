@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,9 +139,7 @@ def find_similar(recorded: RecordedStates, phrase: str, count: int = 10) -> Simi
     if not len(spans):
         raise DataError("phrase", got=phrase, expected="words that occur in the text")
     U, N = recorded.states.shape
-    inside = np.zeros(N, bool)
-    for first, last in spans:
-        inside[first:last] = True
+    inside = np.isin(np.arange(N), [step for first, last in spans for step in range(first, last)])
     M = int(spans[0, 1] - spans[0, 0])
     differences = np.zeros(U)
     # the cosine of each window of M steps with the phrase, summed up over blocks of units
@@ -173,11 +172,8 @@ def _places(
         if not taken[first:end].any():
             taken[first:end] = True
             count -= 1
-            pieces = (
-                recorded.tokens[max(0, first - _CONTEXT_CHARACTERS) : first],
-                recorded.tokens[first:end],
-                recorded.tokens[end : end + _CONTEXT_CHARACTERS],
-            )
-            before, text, after = map("".join, pieces)
+            # a token has at least one character, so this many tokens are enough on each side
+            edges = (max(0, first - _CONTEXT_CHARACTERS), first, end, end + _CONTEXT_CHARACTERS)
+            before, text, after = ("".join(recorded.tokens[a:b]) for a, b in pairwise(edges))
             before, after = before[-_CONTEXT_CHARACTERS:], after[:_CONTEXT_CHARACTERS]
             yield SimilarPlace(first, float(likeness[first]), before, text, after)

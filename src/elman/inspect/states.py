@@ -163,8 +163,7 @@ def check_step_count(count: int, segment: int = 0) -> None:
         return
     got, expected, remedy = f"{count:,} tokens", f"at least {MIN_STEPS:,}", "pass more text"
     if segment:
-        values = "1 value" if segment == 1 else f"{segment:,} values"
-        expected += f", where a step is a segment of {values}"
+        expected += f", where a step is a segment of {segment:,} value{'s' * (segment != 1)}"
         got, remedy = f"{count:,} steps", "pass longer series, or more of them"
     raise DataError("too little to find units on", got=got, expected=expected, remedy=remedy)
 
@@ -190,11 +189,12 @@ def spaced_tokens(codec: TextCodec, tokens: Sequence[str]) -> tuple[str, ...]:
     return tuple(codec.separator(before, token) + token for before, token in pairs)
 
 
-def hidden_units(layers: Sequence[Layer]) -> tuple[Unit, ...]:
-    """Return the units whose values `layer_outputs` returns, in its order."""
+def units_of(layers: Sequence[Layer], states: Sequence[str] = ("hidden",)) -> tuple[Unit, ...]:
+    """Return the units of some states of each layer; without `states`, in the order of `layer_outputs`."""
     return tuple(
-        Unit(k, "hidden", number)
+        Unit(k, state, number)
         for k, layer in enumerate(layers)
+        for state in states
         for number in range(len(layer.directions) * layer.hidden_size)
     )
 

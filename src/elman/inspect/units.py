@@ -248,7 +248,8 @@ def find_units(predictor: Predictor, source: Source = None, *, steps: int = MAX_
     baselines = _best(read_states(untrained(predictor), source, steps).states, held)[2]
     inputs = recorded.inputs
     by_input = _by_token(inputs, held) if inputs.ndim == 1 else _best(inputs, held)[2]
-    sentences = {known.name: known.sentence for known in (*TEXT, *SERIES)}
+    sentences = {known.name: known.sentence for known in TEXT}
+    sentences |= {known.name: known.sentence for known in SERIES}
     columns = [directions, measured, baselines, by_input, held.mean(axis=1)]
     scores = [
         UnitScore(name, sentences[name], *recorded.units[row], *numbers)

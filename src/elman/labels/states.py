@@ -9,11 +9,11 @@ from elman.inspect.states import (
     RecordedStates,
     check_step_count,
     end_of_text,
-    hidden_units,
     layer_outputs,
     mark_tokens,
     max_recorded_steps,
     spaced_tokens,
+    units_of,
 )
 from elman.labels.batches import EncodedSequences, length_buckets
 from elman.labels.dataset import SequenceSource
@@ -35,7 +35,7 @@ def record_states(
         expected = "a list of texts, or one text on each line"
         raise InputError("the text to find units on", got="nothing", expected=expected)
     member = network.members[0]
-    units = hidden_units(member.layers)
+    units = units_of(member.layers)
     steps = max_recorded_steps(units, steps)
     if isinstance(source, str):
         source = [line for line in end_of_text(source, steps).split(LINE_END) if line.strip()]

@@ -16,12 +16,12 @@ from elman.errors import InputError
 from elman.files.model import Model
 from elman.inspect.states import (
     RecordedStates,
-    Unit,
     check_step_count,
     end_of_text,
     mark_tokens,
     max_recorded_steps,
     spaced_tokens,
+    units_of,
 )
 from elman.language.batches import Tokens, evaluation_chunks
 from elman.text.words import LINE_END, UNKNOWN_ID
@@ -41,12 +41,7 @@ def record_states(model: Model, text: str | None, steps: int) -> RecordedStates:
         raise InputError("the text to find units on", got=got, expected="a text")
     codec, config = model.codec, model.config
     layers = Layers(config, model.arrays, residual=config.residual, kernel=False)
-    units = tuple(
-        Unit(layer, state, number)
-        for layer in range(config.num_layers)
-        for state in layers.cell.states
-        for number in range(config.hidden_size)
-    )
+    units = units_of(layers.layers, layers.cell.states)
     steps = max_recorded_steps(units, steps)
     text = end_of_text(text, steps)
     tokens, ids = codec.tokenise(text)[-steps:], codec.encode(text)[-steps:]

@@ -13,9 +13,9 @@ from elman.inspect.properties import SeriesSteps, mark_series
 from elman.inspect.states import (
     RecordedStates,
     check_step_count,
-    hidden_units,
     layer_outputs,
     max_recorded_steps,
+    units_of,
 )
 from elman.inspect.trace import Trace, check_trace_size
 from elman.series.codec import ForecastCodec
@@ -41,7 +41,7 @@ def record_states(
     network: ForecastNetwork, codec: ForecastCodec, series: SeriesSet, steps: int
 ) -> RecordedStates:
     """Return the states of a member after the last `steps` segments; raises DataError."""
-    units = hidden_units(network.layers)
+    units = units_of(network.layers)
     steps = max_recorded_steps(units, steps)
     windows: list[_Window] = []
     count = 0
