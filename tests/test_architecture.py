@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import copy
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +48,13 @@ def room(file: Path) -> str:
     return file.relative_to(SOURCE / "elman").parts[0].removesuffix(".py")
 
 
+@functools.cache
+def parsed(file: Path) -> ast.Module:
+    """The syntax tree of a file; no test may change it."""
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def is_module(name: str) -> bool:
     path = SOURCE.joinpath(*name.split("."))
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
@@ -102,8 +111,7 @@ class WithoutTypes(ast.NodeTransformer):
 
 def imported_modules(file: Path, *, types: bool = True) -> set[str]:
     """Every module of the package that a file imports, early or late, also for its types alone."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    tree = tree if types else WithoutTypes().visit(tree)
+    tree = parsed(file) if types else WithoutTypes().visit(copy.deepcopy(parsed(file)))
     return {name for name, _ in imports(tree, file) if name.split(".")[0] == "elman"}
 
 
@@ -145,7 +153,7 @@ def test_only_the_registry_and_the_task_folders_know_tasks(module: str) -> None:
     name = module.removeprefix("elman.")
     if name.split(".")[0] in {*TASKS, "tasks"} or name in PICTURES:
         return
-    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    tree = parsed(MODULES[module])
     assert not names_task(tree), name
 
 
@@ -182,7 +190,7 @@ def test_no_cycles_between_files() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
 def test_torch_is_imported_where_networks_are_trained(file: Path) -> None:
-    names = imports(ast.parse(file.read_text(encoding="utf-8")), file)
+    names = imports(parsed(file), file)
     if any(name.split(".")[0] == "torch" for name, _ in names):
         assert room(file) in TORCH_FOLDERS or file.stem in TORCH_FILES, f"{file} imports torch"
 
@@ -209,7 +217,7 @@ def test_every_module_has_a_level() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
 def test_all_is_exact(file: Path) -> None:
     """A package lists all of its names; in a module a leading underscore marks the private ones."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = parsed(file)
     made: set[str] = set()
     imported: set[str] = set()
     declared: set[str] | None = None
@@ -248,7 +256,7 @@ def test_all_is_exact(file: Path) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
 def test_nothing_that_a_file_says_is_executed(file: Path) -> None:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = parsed(file)
     for name, _ in imports(tree, file):
         assert name.split(".")[0] not in FORBIDDEN_MODULES, f"{file} imports {name}"
     for node in ast.walk(tree):
@@ -258,6 +266,7 @@ def test_nothing_that_a_file_says_is_executed(file: Path) -> None:
             assert called not in ("torch.load", "torch.save", "np.load"), f"{file} calls {called}"
 
 
+@pytest.mark.slow
 def test_torch_stays_in_its_wing() -> None:
     code = (
         "import elman, elman.tasks, elman.serve, elman.cli, sys\n"

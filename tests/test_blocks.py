@@ -82,6 +82,7 @@ BLOCKS: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("constant", BLOCKS)
 def test_an_answer_does_not_depend_on_the_size_of_a_block(
     language: Any, classifier: Any, monkeypatch: pytest.MonkeyPatch, constant: str

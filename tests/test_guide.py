@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import elman
 
 LEAKY = '''
@@ -95,6 +97,7 @@ def follow_the_guide(package: Path) -> None:
         path.write_text(text.replace(before, after + before), encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_cell_added_by_the_guide_works(tmp_path: Path) -> None:
     package = tmp_path / "elman"
     ignore = shutil.ignore_patterns("__pycache__")

@@ -39,6 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_an_explanation_is_printed_as_json(folder: Path, run: Any) -> None:
     meals = folder / "meals.safetensors"
     ran = run("explain", meals, "I like to eat", "--target", "pizza", "--json")
@@ -103,6 +104,7 @@ def test_a_letter_is_replaced(folder: Path, run: Any) -> None:
     assert (title, head.split(), len(rows)) == ("a\\n …", ["now", "before"], 5)
 
 
+@pytest.mark.slow
 def test_a_series_is_named_by_the_text(folder: Path, run: Any) -> None:
     ran = run("explain", folder / "shop.safetensors", "b", "--json")
     assert (ran.code, ran.json["task"]) == (0, "forecast")
@@ -126,6 +128,7 @@ def test_a_label_of_a_classifier_is_explained(folder: Path, run: Any) -> None:
     assert ran.code == 0
 
 
+@pytest.mark.slow
 def test_a_sequence_of_a_file_is_explained(folder: Path, run: Any, tmp_path: Path) -> None:
     """Sequences of numbers are read from a .ts file or a CSV; --row chooses the sequence."""
     drawn = sequences_of("numbers", 3)
@@ -237,6 +240,7 @@ def test_options_that_do_not_fit_are_refused(
     assert ran.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_hostile_text_steers_no_terminal(folder: Path, run: Any) -> None:
     ran = run("explain", folder / "meals.safetensors", "I \x1b[2J\u202e like \udc80")
     assert ran.code == 0

@@ -39,6 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_predictions_are_printed_as_json(folder: Path, run: Any) -> None:
     ran = run("predict", folder / "word.safetensors", "I like to eat", "-k", 3, "--json")
     assert ran.code == 0
@@ -310,6 +311,7 @@ def test_debug_shows_the_traceback(run: Any, tmp_path: Path) -> None:
         main(["predict", str(tmp_path / "missing"), "I", "--debug"])
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_earlier_model(folder: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for a full disk."""
     output = tmp_path / "m.safetensors"
@@ -359,6 +361,7 @@ def test_a_closed_pipe_is_no_error(folder: Path) -> None:
     process.stderr.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
 @pytest.mark.parametrize("more", [["info", "--json"], ["info"], ["generate", "-n", "200000"]])
 def test_a_full_standard_output_is_one_line(folder: Path, more: list[str]) -> None:
@@ -375,6 +378,7 @@ def test_a_full_standard_output_is_one_line(folder: Path, more: list[str]) -> No
     assert done.stderr == expected
 
 
+@pytest.mark.slow
 def test_training_continues_after_the_pipe_is_closed(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "m.safetensors"
     process = subprocess.Popen(

@@ -169,6 +169,7 @@ def test_a_folder_is_refused(
     assert ran.err.startswith(f"elman: {tmp_path} is a folder: expected a text or a file")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [("explain",), ("units",), ("info", "--memory", "--text"), ("predict",), ("score",)],

@@ -79,6 +79,7 @@ def test_the_task_is_guessed(
     assert guess_task(task, files, given)[0].name == found
 
 
+@pytest.mark.slow
 def test_texts_are_classified(folder: Path, run: Any, tmp_path: Path) -> None:
     model = tmp_path / "mood.safetensors"
     texts, how = folder / "texts.csv", ("--text", "says", "--label", "mood", *SMALL)
@@ -120,6 +121,7 @@ def test_texts_are_classified(folder: Path, run: Any, tmp_path: Path) -> None:
     assert ran.json["accuracy"] == 1.0
 
 
+@pytest.mark.slow
 def test_standard_input_is_a_text_a_line_or_a_table(folder: Path, run: Any, tmp_path: Path) -> None:
     model = tmp_path / "mood.safetensors"
     run("train", folder / "texts.csv", "--text", "says", "--label", "mood", "-o", model, *SMALL)
@@ -134,6 +136,7 @@ def test_standard_input_is_a_text_a_line_or_a_table(folder: Path, run: Any, tmp_
         assert [row["label"] for row in rows(done.stdout)] == ["+", "-"]
 
 
+@pytest.mark.slow
 def test_sequences_of_numbers_are_classified_and_regressed(
     folder: Path, run: Any, tmp_path: Path
 ) -> None:
@@ -172,6 +175,7 @@ def test_steps_are_tagged(folder: Path, run: Any, tmp_path: Path) -> None:
     assert run("evaluate", model, folder / "tags.txt", "--json").json["accuracy"] == 1.0
 
 
+@pytest.mark.slow
 def test_series_are_forecast(folder: Path, run: Any, tmp_path: Path) -> None:
     model, picture = tmp_path / "sales.safetensors", tmp_path / "next.png"
     ran = run(
@@ -258,6 +262,7 @@ def test_bad_input_gets_one_clear_line(
     assert not (tmp_path / "m.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_command_refuses_a_model_of_another_task(folder: Path, run: Any, tmp_path: Path) -> None:
     model = tmp_path / "sales.safetensors"
     run("train", folder / "sales.csv", "--horizon", 3, "--members", 1, "-o", model, *SMALL)
@@ -307,6 +312,7 @@ def piped(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8"))
 
 
+@pytest.mark.slow
 def test_a_line_of_text_is_tagged_as_a_sentence(
     models: dict[str, Path], run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -378,6 +384,7 @@ def test_training_ends_with_a_command_that_works(folder: Path, run: Any, tmp_pat
     assert "1 steps" not in ran.out
 
 
+@pytest.mark.slow
 def test_series_of_equal_length_and_a_test_set_of_one_class(
     folder: Path, run: Any, tmp_path: Path
 ) -> None:

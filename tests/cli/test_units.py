@@ -126,6 +126,7 @@ def test_a_text_is_read_from_standard_input(
     assert run("units", folder / "latch.safetensors", "-", "--json").json == wanted
 
 
+@pytest.mark.slow
 def test_control_characters_do_not_reach_the_terminal(
     folder: Path, run: Any, tmp_path: Path
 ) -> None:

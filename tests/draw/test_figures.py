@@ -118,6 +118,7 @@ def test_hostile_text_stays_text(word, standalone):
         assert all(len(one) <= 161 for one in texts(root))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.text(st.characters(), max_size=60))
 def test_picture_of_any_text_is_valid(word):
@@ -125,6 +126,7 @@ def test_picture_of_any_text_is_valid(word):
         checked(picture)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.lists(st.floats(), min_size=0, max_size=6), st.sampled_from(SIZES))
 def test_picture_of_any_numbers_is_valid(values, width):
@@ -269,6 +271,7 @@ def test_measured_contributions_are_not_drawn_as_a_sum(count):
     assert (hidden in figure.get_supxlabel()) == (count > 24)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_svg_and_matplotlib_show_the_same_rows(method):
     told = explanation("ab" * 20, np.sin(np.arange(40.0)), method=method, absence=np.zeros(40))
@@ -451,6 +454,7 @@ def test_style_sheet_loads_nothing_and_only_styles_pictures():
             assert selector.startswith((".elman", "svg.elman")), selector
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", [*HOSTILE, "$x^$"], ids=range(len(HOSTILE) + 1))
 def test_matplotlib_figures_show_hostile_names_as_text(tmp_path, word):
     figures = (
@@ -496,6 +500,7 @@ def test_matplotlib_bars_equal_the_contributions():
     assert len({bar.get_facecolor() for bar in failed.patches}) == 1
 
 
+@pytest.mark.slow
 def test_matplotlib_keeps_a_long_note_inside_the_figure():
     words = ", ".join(["日本語の言葉で書いた長い文章"] * 14)
     figure = plots.contributions(chart(note=f"Not in the vocabulary: {words}"))
@@ -510,6 +515,7 @@ def test_matplotlib_keeps_a_long_note_inside_the_figure():
     assert 0 <= box.y0 < box.y1 <= plot.y0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 500])
 def test_matplotlib_draws_any_count_of_tokens(tmp_path, count):
     values = np.sin(np.arange(count))

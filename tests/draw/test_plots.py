@@ -95,6 +95,7 @@ def test_label_is_plain_text(tmp_path, label):
     )
 
 
+@pytest.mark.slow
 def test_user_settings_neither_change_nor_matter(tmp_path):
     import matplotlib
 
@@ -111,6 +112,7 @@ def test_user_settings_neither_change_nor_matter(tmp_path):
     assert (tmp_path / "b.svg").read_bytes() == plain
 
 
+@pytest.mark.slow
 def test_pyplot_is_not_imported():
     code = (
         "import sys, elman.draw.plots as plots\n"

@@ -86,6 +86,7 @@ print(json.dumps([native.isa(), kernel.name, kernel.width, kernel.bfloat16, stat
 """
 
 
+@pytest.mark.slow
 def test_a_forced_instruction_set_runs() -> None:
     outputs = {}
     for name in SETS:
@@ -128,6 +129,7 @@ def test_object_files_use_only_their_instruction_set(name: str) -> None:
 INFO = "import json; from elman.training.formatting import describe_installation as d; print(json.dumps(d()))"
 
 
+@pytest.mark.slow
 def test_info_names_the_kernel(capsys: pytest.CaptureFixture[str]) -> None:
     facts = answer(INFO, ELMAN_ISA="base", ELMAN_THREADS="3")
     assert (facts["kernel"], facts["instruction_sets"], facts["threads"]) == ("base", SETS, 3)
@@ -137,6 +139,7 @@ def test_info_names_the_kernel(capsys: pytest.CaptureFixture[str]) -> None:
         assert re.search(r"kernel\W+base\b", done.stdout)
 
 
+@pytest.mark.slow
 def test_info_says_why_there_is_no_kernel() -> None:
     facts = answer(BLOCKED + INFO)
     assert (facts["kernel"], facts["instruction_sets"]) == (f"none: {REASON}", [])
@@ -145,6 +148,7 @@ def test_info_says_why_there_is_no_kernel() -> None:
     assert REASON in " ".join(done.stdout.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variables", [{"ELMAN_REQUIRE_NATIVE": "1"}, {"ELMAN_ISA": "base"}])
 @pytest.mark.parametrize("arguments", [("info",), ("predict", str(GOLDEN), "I")])
 def test_a_required_kernel_that_is_missing_is_one_clear_line(
@@ -156,6 +160,7 @@ def test_a_required_kernel_that_is_missing_is_one_clear_line(
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_missing_kernel_is_no_error_unless_required() -> None:
     for value in ("", "0"):
         done = python(
@@ -184,6 +189,7 @@ print(json.dumps([native.isa(), [str(one.message) for one in caught], numbers]))
 """
 
 
+@pytest.mark.slow
 def test_without_the_kernel_everything_works_after_one_warning() -> None:
     code = f"import sys; GOLDEN = {str(GOLDEN)!r}\n" + BOTH
     name, said, numbers = answer(code)

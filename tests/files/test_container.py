@@ -54,6 +54,7 @@ def assert_same(arrays, others):
         assert other.tobytes() == array.tobytes()
 
 
+@pytest.mark.slow
 @shared_folder
 @given(arrays=ARRAYS, metadata=METADATA)
 def test_a_written_file_reads_back_the_same(tmp_path, arrays, metadata):
@@ -67,6 +68,7 @@ def test_a_written_file_reads_back_the_same(tmp_path, arrays, metadata):
     assert json.dumps(values) == json.dumps(metadata)  # also the order of keys, and -0.0
 
 
+@pytest.mark.slow
 @shared_folder
 @given(arrays=ARRAYS, metadata=METADATA, shuffle=st.randoms(use_true_random=False))
 def test_same_content_same_bytes(tmp_path, arrays, metadata, shuffle):
@@ -84,6 +86,7 @@ def test_same_content_same_bytes(tmp_path, arrays, metadata, shuffle):
     assert one.read_bytes() == two.read_bytes()
 
 
+@pytest.mark.slow
 @shared_folder
 @given(arrays=ARRAYS)
 def test_safetensors_reads_it(tmp_path, arrays):

@@ -89,6 +89,7 @@ def test_the_forger_can_forge(tmp_path):
     assert join(header, payload) == SMALLEST
 
 
+@pytest.mark.slow
 def test_every_single_bit(tmp_path):
     path = tmp_path / "model"
     path.write_bytes(SMALLEST)
@@ -108,6 +109,7 @@ def test_every_single_bit(tmp_path):
     Model.load(path)
 
 
+@pytest.mark.slow
 def test_every_length(tmp_path):
     path = tmp_path / "model"
     for length in range(len(SMALLEST)):
@@ -142,6 +144,7 @@ def _damage(content: bytes, other: bytes, draw: random.Random) -> bytes:
     return content[:one] + content[one:two][::-1] + content[two:]
 
 
+@pytest.mark.slow
 def test_random_damage(tmp_path):
     path = tmp_path / "model"
     contents = [golden.read_bytes() for golden in GOLDEN]
@@ -206,6 +209,7 @@ def _mutate(header: bytes, payload: bytes, draw: random.Random) -> tuple[bytes, 
     return header, payload
 
 
+@pytest.mark.slow
 def test_forgeries_with_a_right_digest(tmp_path):
     """A forged file is either refused, or it is a valid model that saves to the same bytes."""
     path, again = tmp_path / "model", tmp_path / "again"

@@ -52,6 +52,7 @@ def test_units_without_an_input_are_an_error(reader: str, make: Callable[..., Mo
         predictor.units()
 
 
+@pytest.mark.slow
 def test_forecaster_reads_its_own_series_by_default() -> None:
     days = np.datetime64("2000-01-01") + np.arange(7_500)
     values = 50 + np.random.default_rng(0).standard_normal(7_500)

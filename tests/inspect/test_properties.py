@@ -80,6 +80,7 @@ def test_properties_within_a_word_are_for_character_models() -> None:
     assert "at a vowel" in left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     [

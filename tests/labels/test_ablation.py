@@ -166,6 +166,7 @@ def test_an_empty_text_by_character() -> None:
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["char", "word", "numbers"])
 def test_neighbours_in_a_long_sequence_are_merged(kind: str) -> None:
     predictor = opened(kind, members=1, num_layers=1, cell="mingru")

@@ -168,6 +168,7 @@ def test_summaries_of_extreme_values_are_finite():
     assert linear_classifier(great, [0, 1]).predict(great).tolist() == [0, 1]
 
 
+@pytest.mark.slow
 def test_a_model_fitted_on_a_sample_says_so(monkeypatch):
     monkeypatch.setattr(baselines, "MAX_SEQUENCES", 300)
     texts, labels = reviews(500)
@@ -179,6 +180,7 @@ def test_a_model_fitted_on_a_sample_says_so(monkeypatch):
     assert not np.array_equal(fitted.predict(texts), other.predict(texts))
 
 
+@pytest.mark.slow
 def test_many_texts_take_seconds():
     texts, labels = reviews(8_000)
     before = time.process_time()
@@ -266,6 +268,7 @@ def test_ridge_regression_of_noise_predicts_about_the_mean():
     assert np.std(fitted.predict(far)) < 0.3
 
 
+@pytest.mark.slow
 def test_the_plain_models_of_each_task():
     texts, labels = reviews(200)
     held = LabelledSequences(Sequences.of(reviews(50, 1)[0]), reviews(50, 1)[1].tolist())
@@ -309,6 +312,7 @@ def test_the_plain_models_of_each_task():
     assert len(fit_baselines(single, Labels.of(["x"]))) == 1
 
 
+@pytest.mark.slow
 def test_evaluating_beside_plain_models_does_not_import_torch(tmp_path: Path) -> None:
     model, table = tmp_path / "model.safetensors", tmp_path / "table.csv"
     reader_of("word").save(model)

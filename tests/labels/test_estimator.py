@@ -33,6 +33,7 @@ QUICK: dict[str, Any] = {
     "evaluations": 2,
     "dropout": 0.0,
     "refit": False,
+    "members": 1,
     "threads": 1,
 }
 SMALL: dict[str, Any] = QUICK | {"steps": 40, "embedding_size": 8, "spelling_size": 4}
@@ -387,7 +388,7 @@ def test_regression_answers_in_the_unit_of_training() -> None:
 
 
 def test_validation_and_test_sequences_of_the_user() -> None:
-    model = SequenceClassifier(**SMALL, members=3).fit(
+    model = SequenceClassifier(**SMALL | {"members": 3}).fit(
         TEXTS, LABELS, test=(["good", "bad"], ["yes", "no"])
     )
     assert model.model_.config.members == 3

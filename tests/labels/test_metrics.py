@@ -28,6 +28,7 @@ ROUNDING = 1e-14
 pairs = st.lists(st.tuples(st.integers(0, K - 1), st.integers(0, K - 1)), min_size=1, max_size=40)
 
 
+@pytest.mark.slow
 @given(pairs)
 def test_metrics_agree_with_scikit_learn(both):
     truth, answers = map(list, zip(*both, strict=True))

@@ -134,6 +134,7 @@ def test_every_pooling(way: str, pooling: str, bidirectional: bool) -> None:
     check(reader_of("numbers", pooling=pooling, bidirectional=bidirectional, members=1), "numbers")
 
 
+@pytest.mark.slow
 def test_other_sequences_of_a_batch_do_not_change_an_answer(way: str) -> None:
     """Lengths are not padded: alone, among others and beside one far longer, the answer is one."""
     for kind in ("both", "numbers"):

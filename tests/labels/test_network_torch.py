@@ -95,6 +95,7 @@ def test_every_weight_has_a_gradient(cell: str, kind: str) -> None:
         )
 
 
+@pytest.mark.slow
 def test_gradients_agree_with_finite_differences() -> None:
     codec = codec_of("numbers", "classify")
     config = config_of(codec, "classify", members=1, num_layers=1, hidden_size=2, cell="rnn")

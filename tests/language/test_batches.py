@@ -82,6 +82,7 @@ def is_tail(short: list[int], long: list[int]) -> bool:
     return 0 < len(short) <= len(long) and long[len(long) - len(short) :] == short
 
 
+@pytest.mark.slow
 @given(sizes, st.integers(1, 5), st.integers(1, 9), st.integers(0, 99), st.integers(0, 9))
 def test_lanes_predict_every_target_once(lengths, batch_size, length, seed, number):
     ids, starts = files(lengths)
@@ -202,6 +203,7 @@ def same(a: Chunk, b: Chunk) -> bool:
     )
 
 
+@pytest.mark.slow
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9), st.randoms())
 def test_chunks_can_be_made_repeatedly_in_any_order(lengths, line, batch, length, random):
     def make() -> Batches:
@@ -246,6 +248,7 @@ def test_batches_for_uses_lanes_only_if_documents_fill_them():
     assert isinstance(batches_for(Tokens(*lines([500, 700]), END), 4, 16, 0), Documents)
 
 
+@pytest.mark.slow
 @given(sizes, st.booleans(), st.integers(1, 5), st.integers(1, 9))
 def test_with_one_lane_evaluation_does_not_cut_documents(lengths, line, warm_up, length):
     end_id = END if line else None

@@ -240,6 +240,7 @@ def work(network: Network, number: int) -> list[Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", STORAGES)
 def test_concurrent_python_threads_change_no_bit(
     make: Callable[..., Model], widest: Any, storage: str
@@ -256,6 +257,7 @@ TORCHS = "import torch; from elman.nn import autograd; autograd.share_threads()"
 ALONE = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["", TORCHS], ids=["own", "torch"])
 def test_python_threads_with_kernel_threads_change_no_bit(first: str) -> None:
     """The tests above, on threads of the kernel's own and on torch's."""

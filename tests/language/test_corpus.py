@@ -129,6 +129,7 @@ def test_lines_are_documents():
 LINES = st.lists(st.text("ab \n\r", max_size=12), min_size=1, max_size=6)
 
 
+@pytest.mark.slow
 @given(LINES, st.sampled_from(["char", "word"]))
 def test_lines_do_not_depend_on_files_and_blocks(files, level):
     files.append("ab a\n")

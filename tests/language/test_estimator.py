@@ -63,6 +63,7 @@ def test_use_before_fit_is_one_clear_error() -> None:
             ask(LanguageModel())
 
 
+@pytest.mark.slow
 def test_fit_learns_and_predicts(fitted: LanguageModel) -> None:
     (token, probability), *_ = fitted.predict_next("I like to eat", k=3)
     assert token == "pizza"
@@ -162,6 +163,7 @@ def test_a_file_needs_a_name_before_its_suffix(fitted: LanguageModel, tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_three_lines_give_sensible_answers() -> None:
     three = "I like to eat pizza\nI like to eat burgers\nI like to eat burgers\n"
     model = LanguageModel(hidden_size=16).fit(three)

@@ -418,6 +418,7 @@ def sentences() -> list[str]:
     return synthetic_meals.Grammar().sentences(demo.SENTENCES, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["rnn", "mingru"])
 def test_terms_sum_to_every_logit_of_every_context(cell: str, sentences: list[str]) -> None:
     settings = demo.MEALS | {"cell": cell, "epochs": 3, "evaluations": 1}
@@ -443,6 +444,7 @@ def test_terms_sum_to_every_logit_of_every_context(cell: str, sentences: list[st
 TENTH, BAR = 1, 0.9
 
 
+@pytest.mark.slow
 def test_replacement_agrees_with_the_grammar(sentences: list[str]) -> None:
     predictor = tasks.open_model(demo.meals_model("gru", sentences).model_)
     grammar = synthetic_meals.Grammar()

@@ -192,6 +192,7 @@ def test_a_fork_steps_independently(make: Callable[..., Model], way: str) -> Non
         stream.state = before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["float32", "bf16"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_step_allocates_nothing(

@@ -64,6 +64,7 @@ def test_gradient_halves_where_the_state_halves(make: Make) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("far", [32, 256])  # the second leaves the range of float32
 def test_gradient_explodes_where_the_state_grows(make: Make, far: int) -> None:
@@ -80,6 +81,7 @@ def test_gradient_explodes_where_the_state_grows(make: Make, far: int) -> None:
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("way")
 def test_states_that_overflow_float32_are_no_error(make: Make) -> None:
     found = measure_memory(echoing(make, 1.5))

@@ -70,6 +70,7 @@ class Naive:
         return self.probability(context, text[place], highest=len(context) == order - 1)
 
 
+@pytest.mark.slow
 @given(documents, documents, st.booleans())
 def test_probabilities_equal_kneser_ney_by_definition(train, held, line):
     if not line:

@@ -65,6 +65,7 @@ def test_evaluate_reads_each_line_from_state_zero(make):
         assert evaluation.loss == pytest.approx(loss, abs=FLOAT32)
 
 
+@pytest.mark.slow
 def test_evaluate_in_lanes_is_close_to_one_stream(make):
     # a small recurrent weight forgets within the 1,000 steps of the warm-up
     model = make("gru", scale=0.5)

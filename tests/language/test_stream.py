@@ -126,6 +126,7 @@ def test_all_kinds_of_line_ends_are_read_alike(make):
             assert Stream(model).score(other).tokens == Stream(model).score(TEXT[level]).tokens
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 def test_an_idle_stream_holds_only_its_state(make, cell):
     stream = Stream(make(cell))

@@ -231,6 +231,7 @@ def events():
     ).fit(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", ["max", "top"])
 def test_an_unusual_sequence_ranks_first(events, measure):
     rng = random.Random(2)

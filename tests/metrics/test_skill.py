@@ -149,6 +149,7 @@ def share_repeated(make: Make, origins: int, horizon: int, spacing: int) -> floa
     return said / TRIALS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("origins", "horizon", "spacing"), [(20, 1, 1), (20, 10, 10), (200, 10, 2)]
 )

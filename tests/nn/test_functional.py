@@ -383,6 +383,7 @@ print(run(1120, 33278, 64))
 """
 
 
+@pytest.mark.slow
 def test_the_logits_are_never_stored_as_a_whole() -> None:
     """The peak memory is below half of the bytes of the logits; torch needs more than twice their bytes."""
     run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)

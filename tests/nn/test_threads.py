@@ -39,6 +39,7 @@ def test_results_do_not_depend_on_the_threads(
             same_bits(got, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kernel",
     [name for name, kernel in native.kernels().items() if kernel.bfloat16],
@@ -117,6 +118,7 @@ print(kernel.name, native.isa())
 """
 
 
+@pytest.mark.slow
 def test_forced_set_on_the_kernels_own_threads(kernel: Any, tmp_path: Path) -> None:
     """ELMAN_ISA chooses the kernel, and a process without torch gives the same bits."""
     T, B, I, H = 20, 64, 33, 65  # noqa: E741 - large enough to be worth five threads

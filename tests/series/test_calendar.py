@@ -64,6 +64,7 @@ def test_steps_are_inferred_said_and_counted_as_by_pandas(word, theirs, words):
     assert exact.all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("word", "theirs", "words"), STEPS)
 @given(data=st.data())
 def test_a_frequency_is_seen_through_gaps(word, theirs, words, data):

@@ -237,6 +237,7 @@ def test_impossible_cross_validations_are_refused(wrong: dict[str, Any], said: s
         Forecaster(**SMALL).cross_validation(np.arange(60.0), **wrong)
 
 
+@pytest.mark.slow
 def test_a_random_walk_is_reported_as_not_predictable() -> None:
     walk = 100 + np.cumsum(np.random.default_rng(3).standard_normal(400))
     model = Forecaster(horizon=5, hidden_size=4, members=1, steps=60, threads=1)
@@ -250,6 +251,7 @@ def test_a_random_walk_is_reported_as_not_predictable() -> None:
         assert words in text
 
 
+@pytest.mark.slow
 def test_a_predictable_series_is_reported_as_such() -> None:
     # a season that changes its sign every time: the naive forecasts are all wrong
     at = np.arange(400)
@@ -271,6 +273,7 @@ def test_a_forecast_can_be_plotted(fitted: Forecaster, tmp_path: Path) -> None:
     assert (tmp_path / "forecast.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [511, 512, 513, 1025])
 def test_more_series_than_one_block_holds(count: int) -> None:
     draw = np.random.default_rng(0)
@@ -325,6 +328,7 @@ def test_columns_are_given_as_a_list_or_with_commas() -> None:
         Forecaster(**SMALL, **roles, past=["rain", 3]).fit(frame)
 
 
+@pytest.mark.slow
 def test_counts_add_up_by_the_mean() -> None:
     draw = np.random.default_rng(0)
     values = draw.poisson(0.5, size=(30, 98)).astype(float)
@@ -341,6 +345,7 @@ def test_counts_add_up_by_the_mean() -> None:
     assert all(one["coverage"] >= one["level"] - 0.1 for one in network["intervals"])
 
 
+@pytest.mark.slow
 def test_the_interval_of_rare_values_is_as_wide_as_they_are() -> None:
     days = np.datetime64("2021-01-01") + np.arange(380)
     first_sunday = (days.astype("datetime64[D]").astype(int) + 4) % 7 == 0

@@ -49,6 +49,7 @@ def named(told: Explanation) -> dict[str, float]:
     return dict(zip(told.inputs, told.contributions.tolist(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
 def test_terms_sum_to_the_forecast(cell: str, activation: str, log: bool) -> None:
@@ -193,6 +194,7 @@ def test_a_static_covariate_has_its_share(method: str) -> None:
         assert abs(shares["side=north"]) < FLOAT32 * 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [DECOMPOSITION, INTEGRATED])
 @pytest.mark.parametrize("long_season", [0, 14])
 @pytest.mark.parametrize("cell", ["rnn", "mingru", "gru"])
@@ -397,6 +399,7 @@ def test_a_block_has_its_share_in_equal_parts() -> None:
     assert shares[1] == shares[7] == told.contributions[-1] / 7
 
 
+@pytest.mark.slow
 def test_the_season_explains_a_trained_forecaster() -> None:
     """In a noisy weekly series, the last weeks explain the forecast, and the shares add up."""
     draw_from = np.random.default_rng(0)

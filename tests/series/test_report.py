@@ -185,6 +185,7 @@ def test_of_white_noise_the_average_is_the_best_simple_forecast():
     assert report.skill.verdict == "no difference"
 
 
+@pytest.mark.slow
 def test_correlated_series_do_not_make_chance_skill():
     # random walks with a common component, forecast with a meaningless trend
     called = 0

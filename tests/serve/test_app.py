@@ -245,6 +245,7 @@ def test_steps_with_a_state_that_the_client_keeps(models, ask, name):
     asyncio.run(go())
 
 
+@pytest.mark.slow
 def test_the_page_and_its_headers(fetch):
     page = fetch("GET", "/")
     assert page.status_code == 200
@@ -394,6 +395,7 @@ def test_head_has_the_headers_of_get(fetch, route):
     assert head.headers == get.headers
 
 
+@pytest.mark.slow
 def test_torch_is_never_loaded(model_file):
     code = (
         "import sys, elman; from elman.serve import server; from elman.serve.app import create_app\n"
@@ -412,6 +414,7 @@ def test_the_loss_of_an_empty_text_is_not_minus_zero(fetch):
     assert '"loss":0.0' in answer.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "inputs"),
     [

@@ -24,6 +24,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(VALUES, st.sampled_from([None, 0, 1, "\t"]), st.booleans())
 def test_parse_json_equals_json_loads(value, indent, ascii_):
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_)

@@ -378,6 +378,7 @@ def test_listening_beyond_this_machine_needs_a_token():
         Settings(state_key=b"abc")
 
 
+@pytest.mark.slow
 def test_no_path_leaves_the_page_folder(models):
     """The server sends no file but those of the page."""
     from elman.serve.app import create_app

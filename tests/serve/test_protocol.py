@@ -151,6 +151,7 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [40_000, 300_000])
 def test_a_long_invalid_input_is_refused_once(start, model_file, size):
     with start(model_file) as server:
@@ -420,6 +421,7 @@ def post(line, body=PREDICT, *fields):
     line.send(*fields, b"Content-Length: %d\r\n\r\n" % len(PREDICT), body)
 
 
+@pytest.mark.slow
 def test_a_request_over_the_limit_is_answered_429_without_a_task(start, model_file):
     """The connection stays open if its next request can be told from the rest of this one."""
     with start(model_file, max_requests=2) as server, contextlib.ExitStack() as stack:
@@ -461,6 +463,7 @@ def test_a_request_over_the_limit_is_answered_429_without_a_task(start, model_fi
         assert int(counted[1]) >= 7
 
 
+@pytest.mark.slow
 def test_a_refused_client_that_stops_sending_is_disconnected(start, model_file):
     settings = {"max_requests": 1, "transfer_seconds": SECONDS, "keep_alive_seconds": 2.0}
     with start(model_file, **settings) as server, Line(server) as line:
@@ -508,6 +511,7 @@ def test_a_client_with_too_large_a_body_can_read_the_answer(server, way):
             assert line.answer()[0] == 200
 
 
+@pytest.mark.slow
 def test_the_server_still_answers_after_these_tests(server):
     with Line(server) as line:
         line.get()

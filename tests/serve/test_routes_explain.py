@@ -89,6 +89,7 @@ def test_explain_a_word(post, models, name):
     assert post("/v1/explain", {**body, "method": None, "unknown": True}) == unknown
 
 
+@pytest.mark.slow
 def test_explain_labels_numbers_and_forecasts(post, models):
     reply = post("/v1/explain", {"model": "classify", "input": "so good"})
     assert reply == models["classify"].explain("so good").to_dict()
@@ -152,6 +153,7 @@ def test_replace(post, models, name):
         post("/v1/replace", body | more, 400)
 
 
+@pytest.mark.slow
 def test_units(post, models):
     text = "(I like my tea!) I like pizza!\n" * 120
     reply = post("/v1/units", {"model": "words", "input": text, "count": 3})
@@ -204,6 +206,7 @@ def test_the_numbers_of_a_trace_are_limited(post, monkeypatch):
     post("/v1/trace", {"model": "letters", "input": "a" * 10})
 
 
+@pytest.mark.slow
 def test_the_steps_of_a_labelled_sequence_are_limited(post, monkeypatch):
     monkeypatch.setattr(replies, "MAX_EXPLAINED_STEPS", 3)
     for name, long, short in (

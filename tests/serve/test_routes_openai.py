@@ -278,6 +278,7 @@ def test_a_seed_may_be_any_number(client):
         assert len(completion.choices[0].text) == 3
 
 
+@pytest.mark.slow
 def test_a_completion_uses_a_stream_of_its_own(client):
     """The last word of the prompt decides whether a space precedes the next one."""
     predictor = client.loaded["words"]

@@ -91,6 +91,7 @@ def operations(schema):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_no_request_contradicts_the_description(api, mode):
     every = operations(api)
@@ -307,6 +308,7 @@ def test_any_invalid_number_is_reported(error_line):
         assert len(error_line(content)) < 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [value for name, value in vars(schema).items() if name.endswith("Request") and name[0] != "_"],

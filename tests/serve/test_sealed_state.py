@@ -78,6 +78,7 @@ def test_the_state_of_another_model_is_refused(make, ask):
     asyncio.run(go())
 
 
+@pytest.mark.slow
 def test_servers_with_the_same_key_accept_each_others_states(start, model_file):
     """Two servers continue one stream in turns; a third one with another key refuses its state."""
     key = b"one key for both of them"

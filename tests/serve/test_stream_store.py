@@ -446,6 +446,7 @@ streams.batcher.close()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 def test_an_idle_stream_costs_its_state_and_512_bytes(make, tmp_path):
     """10,000 idle streams cost their states and 512 bytes each."""

@@ -162,6 +162,7 @@ def test_the_hour_that_does_not_exist():
         to_utc(local_hours("2020-03-29T02:30", "2020-03-29T01:30"), "Europe/Berlin")
 
 
+@pytest.mark.slow
 @given(
     st.integers(0, 2000),
     st.sampled_from(

@@ -555,6 +555,7 @@ def test_a_pipe_is_read_once(tmp_path):
 ANY_FLOAT = st.floats(allow_nan=False, allow_infinity=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", FILES)
 @given(st.lists(ANY_FLOAT | st.none(), min_size=1, max_size=20))
 def test_written_tables_read_back_exactly(tmp_path_factory, suffix, values):

@@ -92,6 +92,7 @@ def test_the_tokens_of_a_log(line, size):
 SECONDS = 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     [
