@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,11 @@ from elman.tables.columns import objects
 from elman.tables.dates import looks_like_date, parse_times
 
 
-def parse(*texts, **options):
+def parse(*texts: str | None, **options: Any) -> tuple[np.ndarray, str | None]:
     return parse_times(objects(texts), **options)
 
 
-def said(times):
+def said(times: np.ndarray) -> list[str]:
     return [str(time) for time in times.astype("datetime64[s]")]
 
 
@@ -43,7 +44,7 @@ def said(times):
         ("9999-12-31", "9999-12-31T00:00:00"),
     ],
 )
-def test_forms_of_dates(text, expected):
+def test_forms_of_dates(text: str, expected: str) -> None:
     times, utc = parse(text)
     assert times.dtype == "datetime64[us]"
     assert said(times) == [expected]
@@ -60,7 +61,7 @@ def test_forms_of_dates(text, expected):
         ("2020-07-01T12:00-0330", "2020-07-01T15:30:00"),
     ],
 )
-def test_forms_of_time_zones(text, expected):
+def test_forms_of_time_zones(text: str, expected: str) -> None:
     times, utc = parse(text)
     assert said(times) == [expected]
     assert utc
@@ -74,14 +75,14 @@ def test_forms_of_time_zones(text, expected):
         "2020-01/01", "2020-01-01x", "0000-01-01", "0001-01-01T00:00+10:00", "1.2", "2020-01-01 12:00:",
     ],
 )  # fmt: skip
-def test_texts_that_are_no_dates_are_errors(text):
+def test_texts_that_are_no_dates_are_errors(text: str) -> None:
     with pytest.raises(
         DataError, match=r"no date, row 2: got .*expected such as 2020-01-31; correct"
     ):
         parse("31.01.2020", text)
 
 
-def test_the_column_decides_on_the_order_of_day_and_month():
+def test_the_column_decides_on_the_order_of_day_and_month() -> None:
     assert said(parse("01/02/2020", "13/02/2020")[0]) == [
         "2020-02-01T00:00:00",
         "2020-02-13T00:00:00",
@@ -100,7 +101,7 @@ def test_the_column_decides_on_the_order_of_day_and_month():
     assert said(parse("01/02/2020", date_format="%m/%d/%Y")[0]) == ["2020-01-02T00:00:00"]
 
 
-def test_a_date_format_is_used():
+def test_a_date_format_is_used() -> None:
     numbers = np.array([20200131, 20200201])
     assert said(parse_times(numbers, date_format="%Y%m%d")[0])[0] == "2020-01-31T00:00:00"
     times, utc = parse("31 Jan 2020 +0100", date_format="%d %b %Y %z")
@@ -115,7 +116,7 @@ def test_a_date_format_is_used():
             parse_times(column)
 
 
-def test_missing_dates_and_dates_of_frames():
+def test_missing_dates_and_dates_of_frames() -> None:
     times, _ = parse("2020-01-01", None, "NA", "", "nan")
     assert np.isnat(times).tolist() == [False, True, True, True, True]
     column = np.array(["2020-01-01", "NaT"], "datetime64[us]")
@@ -123,7 +124,7 @@ def test_missing_dates_and_dates_of_frames():
     assert len(parse()[0]) == 0
 
 
-def test_dates_with_and_without_a_time_zone_are_an_error():
+def test_dates_with_and_without_a_time_zone_are_an_error() -> None:
     with pytest.raises(DataError, match=r"with a time zone \(row 2\) and without one \(row 1\)"):
         parse("2020-01-01T00:00", "2020-01-01T00:00Z")
     with pytest.raises(DataError, match="no date, here 1"):
@@ -131,16 +132,16 @@ def test_dates_with_and_without_a_time_zone_are_an_error():
 
 
 @given(st.datetimes(min_value=datetime.datetime(1, 1, 1)))
-def test_iso_is_read_exactly(stamp):
+def test_iso_is_read_exactly(stamp: datetime.datetime) -> None:
     assert parse(stamp.isoformat())[0].tolist() == [stamp]
     assert parse(str(stamp))[0].tolist() == [stamp]
 
 
-def local_hours(*texts):
+def local_hours(*texts: str) -> np.ndarray:
     return np.array(texts, "datetime64[us]")
 
 
-def test_the_hour_that_occurs_twice():
+def test_the_hour_that_occurs_twice() -> None:
     day = ["2020-10-25T01:00", "2020-10-25T02:00", "2020-10-25T02:00", "2020-10-25T03:00"]
     expected = np.array(
         ["2020-10-24T23", "2020-10-25T00", "2020-10-25T01", "2020-10-25T02"], "M8[us]"
@@ -149,11 +150,11 @@ def test_the_hour_that_occurs_twice():
     # read from its end
     np.testing.assert_array_equal(to_utc(local_hours(*day[::-1]), "Europe/Berlin"), expected[::-1])
     # every quarter of an hour
-    utc = np.arange("2020-10-24T23:00", "2020-10-25T03:00", 15, "M8[m]").astype("M8[us]")
+    utc = np.arange("2020-10-24T23:00", "2020-10-25T03:00", 15, dtype="M8[m]").astype("M8[us]")
     np.testing.assert_array_equal(to_utc(to_local(utc, "Europe/Berlin"), "Europe/Berlin"), utc)
 
 
-def test_the_hour_that_does_not_exist():
+def test_the_hour_that_does_not_exist() -> None:
     with pytest.raises(
         DataError, match="clocks in Europe/Berlin never showed 2020-03-29 02:30:00, row 2"
     ):
@@ -169,19 +170,19 @@ def test_the_hour_that_does_not_exist():
         ["Europe/Berlin", "America/New_York", "Australia/Sydney", "UTC", "Asia/Kolkata"]
     ),
 )
-def test_local_hours_and_back(start, zone):
+def test_local_hours_and_back(start: int, zone: str) -> None:
     utc = np.datetime64("2019-01-01", "us") + (start + np.arange(2000)) * np.timedelta64(1, "h")
     np.testing.assert_array_equal(to_utc(to_local(utc, zone), zone), utc)
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "", "../etc/passwd", "/etc/passwd", "a\0b", 3])
-def test_unknown_time_zones_are_errors(name):
+def test_unknown_time_zones_are_errors(name: Any) -> None:
     for call in (to_utc, to_local):
         with pytest.raises(OptionError, match=r"timezone: got .*such as Europe/Berlin"):
             call(local_hours("2020-01-01"), name)
 
 
-def test_texts_that_look_like_dates():
+def test_texts_that_look_like_dates() -> None:
     assert not any(map(looks_like_date, ("H1", "", "2020", "1.5", "12:30", "1-2-3", "store-1")))
 
 
@@ -200,7 +201,7 @@ def test_texts_that_look_like_dates():
         (["99-12-31", "00-01-01"], ["1999-12-31", "2000-01-01"]),
     ],
 )
-def test_forms_that_people_write(texts, expected):
+def test_forms_that_people_write(texts: list[str], expected: list[str]) -> None:
     found, _ = parse_times(np.array(texts, object))
     assert found.tolist() == np.array(expected, "datetime64[us]").tolist()
     assert all(map(looks_like_date, texts))
@@ -219,6 +220,6 @@ def test_forms_that_people_write(texts, expected):
         ("Mai 2015", "no date, row 1"),
     ],
 )
-def test_ambiguous_dates_are_errors(text, message):
+def test_ambiguous_dates_are_errors(text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         parse_times(np.array([text], object))

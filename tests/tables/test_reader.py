@@ -10,6 +10,9 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,7 +56,7 @@ SOURCES = ["dict", "records", "pandas", "polars", "lazy", "pyarrow", "nullable"]
 FILES = ["csv", "tsv", "jsonl", "json", "parquet"]
 
 
-def make(kind, data, folder):
+def make(kind: str, data: dict[str, Any], folder: Path) -> Any:
     frame = pl.DataFrame(data)
     records = [dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True)]
     path = folder / f"table.{kind}"
@@ -97,14 +100,14 @@ def same(one: Table, other: Table) -> None:
 
 
 @pytest.mark.parametrize("kind", SOURCES + FILES)
-def test_the_same_data_are_the_same_columns(kind, tmp_path):
+def test_the_same_data_are_the_same_columns(kind: str, tmp_path: Path) -> None:
     table = read_table(make(kind, DATA, tmp_path))
     same(table, read_table(DATA))
     assert {name: column.dtype.kind for name, column in table.columns.items()} == KINDS
     assert table.rows == 4
 
 
-def test_values_of_each_kind():
+def test_values_of_each_kind() -> None:
     columns = read_table(DATA).columns
     assert columns["name"].tolist() == ["a", None, 'with "quotes", a comma', "line\nbreak"]
     np.testing.assert_array_equal(columns["yes?"], [1, np.nan, 0, 1])
@@ -113,7 +116,7 @@ def test_values_of_each_kind():
 
 
 @given(st.lists(st.floats(allow_nan=False) | st.none(), min_size=1))
-def test_numbers_are_the_same_bits_from_text_and_frame(values):
+def test_numbers_are_the_same_bits_from_text_and_frame(values: list[float | None]) -> None:
     texts = [None if value is None else repr(value) for value in values]
     expected, _ = column_of(values)
     for column in (column_of(texts)[0], read_table(pl.DataFrame({"y": values})).columns["y"]):
@@ -147,17 +150,20 @@ def test_numbers_are_the_same_bits_from_text_and_frame(values):
         (["2020-01-01"], ["2020-01-01"]),
     ],
 )
-def test_types_of_unusual_values(values, expected):
+def test_types_of_unusual_values(
+    values: list[Any] | np.ndarray, expected: list[float | str | None]
+) -> None:
     column, zone = column_of(values)
     assert zone is None
     assert repr(column.tolist()) == repr(expected)
 
 
-DATES = [datetime.datetime(2020, 1, 1, 5), None, datetime.datetime(2021, 2, 3)]
+FIRST_DATE = datetime.datetime(2020, 1, 1, 5)
+DATES = [FIRST_DATE, None, datetime.datetime(2021, 2, 3)]
 
 
 @pytest.mark.parametrize("kind", ["dict", "pandas", "polars", "pyarrow", "parquet"])
-def test_dates_of_frames(kind, tmp_path):
+def test_dates_of_frames(kind: str, tmp_path: Path) -> None:
     data = {"t": DATES, "d": [datetime.date(2020, 1, 2), None, None]}
     table = read_table(make(kind, data, tmp_path))
     assert table.columns["t"].dtype == "datetime64[us]"
@@ -166,7 +172,7 @@ def test_dates_of_frames(kind, tmp_path):
     assert table.zones == {}
 
 
-def test_dates_with_a_time_zone_are_utc():
+def test_dates_with_a_time_zone_are_utc() -> None:
     frame = pd.DataFrame({"t": pd.date_range("2020-07-01", periods=2, tz="Europe/Berlin")})
     for source in (
         frame,
@@ -177,12 +183,12 @@ def test_dates_with_a_time_zone_are_utc():
         table = read_table(source)
         assert table.columns["t"][0] == np.datetime64("2020-06-30T22:00")
         assert table.zones["t"]
-    mixed = [DATES[0], None, DATES[0].replace(tzinfo=datetime.UTC)]
+    mixed = [FIRST_DATE, None, FIRST_DATE.replace(tzinfo=datetime.UTC)]
     with pytest.raises(DataError, match=r"with a time zone \(row 3\) and without one \(row 1\)"):
         read_table({"t": mixed})
 
 
-def test_pandas_index():
+def test_pandas_index() -> None:
     dates = pd.date_range("2020-01-01", periods=2, name="ds")
     assert list(read_table(pd.DataFrame({"y": [1, 2]}, index=dates)).columns) == ["ds", "y"]
     series = read_table(pd.Series([1, 2], index=dates, name="y"))
@@ -196,7 +202,7 @@ def test_pandas_index():
     assert list(read_table(pl.Series("y", [1, 2])).columns) == ["y"]
 
 
-def test_other_columns_of_frames():
+def test_other_columns_of_frames() -> None:
     frame = pl.DataFrame(
         {"c": ["u", "v"], "d": ["1.10", "2.3"], "l": [[1], [2]], "b": ["x", "y"]}
     ).with_columns(pl.col("c").cast(pl.Categorical), pl.col("d").cast(pl.Decimal(10, 2)))
@@ -210,7 +216,7 @@ def test_other_columns_of_frames():
     assert read_table({"y": pd.Series([1, 2])}).columns["y"].tolist() == [1, 2]
 
 
-def test_numpy():
+def test_numpy() -> None:
     assert read_table(np.array([1.5, 2])).columns["0"].tolist() == [1.5, 2.0]
     table = read_table(np.array([[1, 2], [3, 4], [5, 6]]))
     assert {key: column.tolist() for key, column in table.columns.items()} == {
@@ -224,8 +230,8 @@ def test_numpy():
 
 
 @pytest.fixture
-def csv(tmp_path):
-    def write(data: str | bytes, name: str = "table.csv"):
+def csv(tmp_path: Path) -> Callable[..., Path]:
+    def write(data: str | bytes, name: str = "table.csv") -> Path:
         path = tmp_path / name
         path.write_bytes(data if isinstance(data, bytes) else data.encode())
         return path
@@ -262,7 +268,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_files_are_read_or_one_error(case, csv):
+def test_hostile_files_are_read_or_one_error(case: str, csv: Callable[..., Path]) -> None:
     data, expected = HOSTILE[case]
     columns = read_table(csv(data)).columns
     assert repr({name: column.tolist() for name, column in columns.items()}) == repr(expected)
@@ -353,7 +359,7 @@ AS_PEOPLE_HAVE_THEM = {
 
 
 @pytest.mark.parametrize("case", AS_PEOPLE_HAVE_THEM)
-def test_files_of_every_form_are_read_with_notes(case, csv):
+def test_files_of_every_form_are_read_with_notes(case: str, csv: Callable[..., Path]) -> None:
     data, expected, note = AS_PEOPLE_HAVE_THEM[case]
     table = read_table(csv(data))
     found = {name: column.tolist() for name, column in table.columns.items()}
@@ -362,7 +368,7 @@ def test_files_of_every_form_are_read_with_notes(case, csv):
     assert (note in " ".join(table.notes)) if note else not others
 
 
-def test_options_of_reading_a_table(csv):
+def test_options_of_reading_a_table(csv: Callable[..., Path]) -> None:
     path = csv(b'a,b\n1,"1,234"\n')
     assert read_table(path, decimal=".").columns["b"].tolist() == [1234]
     assert read_table(path, decimal=",").columns["b"].tolist() == [1.234]
@@ -377,18 +383,20 @@ def test_options_of_reading_a_table(csv):
         read_table(path, decimal=":")
 
 
-def test_line_numbers_in_errors_count_skipped_lines(csv):
+def test_line_numbers_in_errors_count_skipped_lines(csv: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match="line 5: got 1 fields; expected 2"):
         read_table(csv(b"# made by hand\n\na,b\n1,2\n3\n"))
 
 
-def test_a_compressed_table(csv):
+def test_a_compressed_table(csv: Callable[..., Path]) -> None:
     assert read_table(csv(gzip.compress(b"a;b\n1;2\n"), "t.csv.gz")).columns["b"].tolist() == [2]
     with pytest.raises(DataError, match=r"cannot read .*t\.csv\.gz"):
         read_table(csv(gzip.compress(b"a;b\n1;2\n" * 99)[:-9], "t.csv.gz"))
 
 
-def test_tables_in_other_encodings(csv, monkeypatch):
+def test_tables_in_other_encodings(
+    csv: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = "text,label\n这部电影很好看,正面\n这部电影不好看,负面\n"
     path = csv(text.encode("gb18030"))
     with pytest.raises(DataError, match=r"no language that cp1252 writes.*pass encoding="):
@@ -403,7 +411,7 @@ def test_tables_in_other_encodings(csv, monkeypatch):
     assert "standard input: not UTF-8 at line 2" in piped.notes[0]
 
 
-def test_a_long_file(csv):
+def test_a_long_file(csv: Callable[..., Path]) -> None:
     lines = [f"{n},{n / 7!r}\n" for n in range(10_000)]
     columns = read_table(csv("a,b\n" + "".join(lines))).columns
     assert columns["a"].tolist() == list(range(10_000))
@@ -412,7 +420,7 @@ def test_a_long_file(csv):
         read_table(csv("a,b\n" + "".join(lines[:9000]) + "1\n"))
 
 
-def test_guesses_are_noted(csv):
+def test_guesses_are_noted(csv: Callable[..., Path]) -> None:
     assert read_table(csv("a,b\n1,2\n")).notes == ()
     path = csv("a;b\n1;2\n")
     assert read_table(path).notes == (f"{path}: fields are separated by semicolons",)
@@ -438,7 +446,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("case", FAULTS)
-def test_errors_are_one_line_with_the_file(case, csv):
+def test_errors_are_one_line_with_the_file(case: str, csv: Callable[..., Path]) -> None:
     data, message = FAULTS[case]
     path = csv(data)
     with pytest.raises(DataError) as caught:
@@ -459,18 +467,18 @@ def test_errors_are_one_line_with_the_file(case, csv):
         ("1" * 5000, "is not JSON"),
     ],
 )
-def test_errors_of_json(text, message, csv):
+def test_errors_of_json(text: str, message: str, csv: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match=message):
         read_table(csv(text, "table.jsonl"))
 
 
-def test_json_lines_may_lack_names(csv):
+def test_json_lines_may_lack_names(csv: Callable[..., Path]) -> None:
     table = read_table(csv('{"a": 1}\n{"b": "x", "a": 2}\n', "table.ndjson"))
     assert table.columns["a"].tolist() == [1, 2]
     assert table.columns["b"].tolist() == [None, "x"]
 
 
-def test_errors_of_files_and_values(tmp_path, csv):
+def test_errors_of_files_and_values(tmp_path: Path, csv: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match=r"cannot read .*none.csv: got No such file"):
         read_table(tmp_path / "none.csv")
     with pytest.raises(DataError, match=r"cannot read .*: got Is a directory"):
@@ -491,7 +499,7 @@ def test_errors_of_files_and_values(tmp_path, csv):
         read_table({1: [1], "1": [2]}, name="sales")
 
 
-def test_columns_by_name():
+def test_columns_by_name() -> None:
     table = read_table({"Close": [1, 2], "Adj Close": [3, 4], "note": ["x", None]})
     assert table.column("Close").tolist() == [1, 2]
     assert read_table(table) is table
@@ -508,7 +516,7 @@ def test_columns_by_name():
     assert str(caught.value).isprintable()
 
 
-def test_columns_of_numbers():
+def test_columns_of_numbers() -> None:
     table = read_table({"b": [True, False], "t": DATES[::2], "NA": ["NA", "-"], "x": ["1", "x\n"]})
     assert table.numbers("b").tolist() == [1.0, 0.0]
     assert np.isnan(table.numbers("NA")).all()
@@ -522,17 +530,17 @@ def test_columns_of_numbers():
         read_table({"y": ["1", "x"]}).numbers("y", lambda row: f"place {row}")
 
 
-def feed(monkeypatch, data: bytes) -> None:
+def feed(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_standard_input(kind, tmp_path, monkeypatch):
+def test_standard_input(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     feed(monkeypatch, make(kind, DATA, tmp_path).read_bytes())
     same(read_table("-"), read_table(DATA))
 
 
-def test_errors_of_standard_input_name_it(monkeypatch):
+def test_errors_of_standard_input_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for data, message in (
         (b"", "standard input is empty"),
         (b"a,b\n1\n", "standard input, line 2"),
@@ -543,7 +551,7 @@ def test_errors_of_standard_input_name_it(monkeypatch):
             read_table("-")
 
 
-def test_a_pipe_is_read_once(tmp_path):
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     thread = threading.Thread(target=lambda: path.write_text("a,b\n1,2\n"))
@@ -558,7 +566,9 @@ ANY_FLOAT = st.floats(allow_nan=False, allow_infinity=False)
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", FILES)
 @given(st.lists(ANY_FLOAT | st.none(), min_size=1, max_size=20))
-def test_written_tables_read_back_exactly(tmp_path_factory, suffix, values):
+def test_written_tables_read_back_exactly(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, values: list[float | None]
+) -> None:
     path = tmp_path_factory.getbasetemp() / f"back.{suffix}"
     columns = {"n": [f"row {n}" for n in range(len(values))], "y": values}
     write_table(columns, path)
@@ -566,13 +576,13 @@ def test_written_tables_read_back_exactly(tmp_path_factory, suffix, values):
 
 
 @pytest.mark.parametrize("suffix", FILES)
-def test_all_kinds_are_written(suffix, tmp_path):
+def test_all_kinds_are_written(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"back.{suffix}"
     write_table(read_table(DATA).columns, path)
     same(read_table(path), read_table(DATA))
 
 
-def test_how_values_are_written(tmp_path, capsys):
+def test_how_values_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     columns = {
         "t": np.array(["2020-01-01T05:00:00.25", "NaT"], "datetime64[us]"),
         "d": np.array(["2020-01-01", "2020-01-31"], "datetime64[us]"),
@@ -598,7 +608,7 @@ def test_how_values_are_written(tmp_path, capsys):
     assert (tmp_path / "kept.csv").read_text() == "before"
 
 
-def test_without_narwhals_and_polars(monkeypatch, tmp_path):
+def test_without_narwhals_and_polars(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     frame = pl.DataFrame({"a": [1]})
     path = make("parquet", {"a": [1]}, tmp_path)
     monkeypatch.setitem(sys.modules, "narwhals", None)
@@ -614,7 +624,7 @@ def test_without_narwhals_and_polars(monkeypatch, tmp_path):
     assert read_table({"a": [1]}).rows == 1
 
 
-def test_polars_is_imported_when_a_table_is_read(csv):
+def test_polars_is_imported_when_a_table_is_read(csv: Callable[..., Path]) -> None:
     code = (
         "import sys\nfrom elman.tables.reader import read_table\n"
         "read_table({'text': ['good', 'bad'], 'n': [1, 2]})\n"
@@ -626,7 +636,7 @@ def test_polars_is_imported_when_a_table_is_read(csv):
 
 
 @given(st.lists(st.sampled_from(["a", "1", "#", " ", ",", '"', "\n", '","', '"\n'])).map("".join))
-def test_fields_are_those_of_the_csv_module(text):
+def test_fields_are_those_of_the_csv_module(text: str) -> None:
     text = f"x,y\n{text}\n"
     try:
         rows = [row for row in csv_module.reader(io.StringIO(text, newline=""), strict=True) if row]
@@ -647,7 +657,7 @@ def test_fields_are_those_of_the_csv_module(text):
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_text_is_rounded_correctly(value):
+def test_text_is_rounded_correctly(value: float) -> None:
     # more digits than needed, as some programs write
     column, _ = column_of([f"{value:.25e}", "x"[:0]])
     assert struct.pack("<d", column[0]) == struct.pack("<d", float(f"{value:.25e}"))

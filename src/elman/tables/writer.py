@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from elman.files.atomic import Path, atomic_write
 from elman.tables.columns import column_of
 from elman.tables.reader import JSON_LINES, build_table, import_library
 
-Columns = Mapping[str, Iterable[object]]
+Columns = Mapping[str, Any]
 """Columns of one length by name."""
 
 
