@@ -70,7 +70,7 @@ TOKENS = ("<unk>", "\n", " ", *"abcdef()“”.")
 def bracketed(length: int, seed: int = 0) -> str:
     """Random letters, now and then a stretch of them in brackets."""
     draw = np.random.default_rng(seed)
-    pieces = []
+    pieces: list[str] = []
     while sum(map(len, pieces)) < length:
         words = "".join(draw.choice([*"abcdef "], draw.integers(5, 30)))
         pieces.append(f"({words})" if draw.random() < 0.4 else words)

@@ -4,6 +4,8 @@ import codecs
 import gzip
 import io
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,13 +24,13 @@ from elman.text.input_files import input_lines, read_text
 TEXT = "Größe: 3 €, 日本語, हिन्दी, 👩‍👩‍👧\nzweite Zeile\n"
 
 
-def read(path, name=None):
+def read(path: Path, name: str | None = None) -> str:
     return "".join(read_blocks(path, detect(path, name)))
 
 
 @pytest.fixture
-def write(tmp_path):
-    def write(data: bytes):
+def write(tmp_path: Path) -> Callable[..., Path]:
+    def write(data: bytes) -> Path:
         path = tmp_path / "text.txt"
         path.write_bytes(data)
         return path
@@ -48,14 +50,16 @@ def write(tmp_path):
     ],
 )
 @pytest.mark.parametrize("block", [4, 5, 7, 1 << 20])
-def test_unicode_is_decoded_with_any_block_size(write, data, name, block, monkeypatch):
+def test_unicode_is_decoded_with_any_block_size(
+    write: Callable[..., Path], data: bytes, name: str, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(encodings, "_BLOCK_BYTES", block)
     path = write(data)
     assert detect(path) == Encoding(name)
     assert read(path) == TEXT
 
 
-def test_text_that_is_not_utf8_is_guessed_with_a_note(write):
+def test_text_that_is_not_utf8_is_guessed_with_a_note(write: Callable[..., Path]) -> None:
     path = write("eins\nFüße – „gut“".encode("cp1252"))
     found = detect(path)
     assert (found.name, found.guessed) == ("cp1252", True)
@@ -64,7 +68,7 @@ def test_text_that_is_not_utf8_is_guessed_with_a_note(write):
     assert read(path) == "eins\nFüße – „gut“"
 
 
-def test_every_byte_of_a_guess_becomes_one_character(write):
+def test_every_byte_of_a_guess_becomes_one_character(write: Callable[..., Path]) -> None:
     high = bytes(range(0x80, 0x100))
     text = read(write(b"plain text " * 100 + high))[-128:]
     assert len(set(text)) == 128
@@ -74,18 +78,20 @@ def test_every_byte_of_a_guess_becomes_one_character(write):
 
 
 @pytest.mark.parametrize("block", [1, 2, 1 << 20])
-def test_all_line_ends_become_plain(write, block, monkeypatch):
+def test_all_line_ends_become_plain(
+    write: Callable[..., Path], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(encodings, "_BLOCK_BYTES", block)
     assert read(write(b"a\r\nb\rc\nd\r\r\ne\r")) == "a\nb\nc\nd\n\ne\n"
 
 
-def test_lone_surrogates_are_characters(write):
+def test_lone_surrogates_are_characters(write: Callable[..., Path]) -> None:
     text = "a\ud800b\udfff"
     assert read(write(text.encode("utf-8", "surrogatepass"))) == text
     assert read(write(codecs.BOM_UTF16_LE + text.encode("utf-16-le", "surrogatepass"))) == text
 
 
-def test_a_file_cut_within_its_last_character_is_still_utf8(write):
+def test_a_file_cut_within_its_last_character_is_still_utf8(write: Callable[..., Path]) -> None:
     path = write("größer €".encode()[:-1])
     found = detect(path)
     assert (found.name, found.guessed, found.note) == (
@@ -114,7 +120,9 @@ def test_a_file_cut_within_its_last_character_is_still_utf8(write):
         (codecs.BOM_UTF32_LE + b"\xff\xff\xff\xff", "is not utf-32, although it has its mark"),
     ],
 )
-def test_binary_files_are_one_clear_error_with_a_position(write, data, words):
+def test_binary_files_are_one_clear_error_with_a_position(
+    write: Callable[..., Path], data: bytes, words: str
+) -> None:
     path = write(data)
     with pytest.raises(DataError) as caught:
         detect(path)
@@ -124,7 +132,9 @@ def test_binary_files_are_one_clear_error_with_a_position(write, data, words):
 
 
 @pytest.mark.parametrize("block", [3, 1 << 20])
-def test_positions_count_over_all_blocks(write, block, monkeypatch):
+def test_positions_count_over_all_blocks(
+    write: Callable[..., Path], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(encodings, "_BLOCK_BYTES", block)
     path = write("ä\nzwei\nüü".encode() + b"\xff rest")
     assert detect(path).note.startswith("not UTF-8 at line 3, byte 12, which reads as ")
@@ -134,7 +144,9 @@ def test_positions_count_over_all_blocks(write, block, monkeypatch):
 
 @pytest.mark.parametrize("name", ["utf-16", "utf-32"])
 @pytest.mark.parametrize("block", [4, 1 << 20])
-def test_positions_in_wide_encodings_count_characters(write, block, name, monkeypatch):
+def test_positions_in_wide_encodings_count_characters(
+    write: Callable[..., Path], block: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(encodings, "_BLOCK_BYTES", block)
     # U+0A0A holds the byte of a line end twice
     path = write("a\u0a0a\nb\0".encode(name))
@@ -143,7 +155,9 @@ def test_positions_in_wide_encodings_count_characters(write, block, name, monkey
 
 
 @pytest.mark.parametrize("block", [4, 1 << 20])
-def test_utf8_with_a_few_bad_bytes_stays_utf8(write, block, monkeypatch):
+def test_utf8_with_a_few_bad_bytes_stays_utf8(
+    write: Callable[..., Path], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(encodings, "_BLOCK_BYTES", block)
     good, bad = "größer\n" * 10 + "日本", b"\xff"
     path = write(good.encode() + bad + good.encode())
@@ -156,7 +170,7 @@ def test_utf8_with_a_few_bad_bytes_stays_utf8(write, block, monkeypatch):
     assert detect(write(path.read_bytes() + bad * 2)).guessed
 
 
-def test_a_few_zero_bytes_are_left_out_with_a_note(write):
+def test_a_few_zero_bytes_are_left_out_with_a_note(write: Callable[..., Path]) -> None:
     path = write(b"a line of a log\n" * 20 + b"cut\0 off\n")
     assert detect(path).note == "zero bytes are left out (1 in all, the first at line 21, byte 323)"
     assert read(path).endswith("log\ncut off\n")
@@ -165,7 +179,7 @@ def test_a_few_zero_bytes_are_left_out_with_a_note(write):
     assert read(wide) == "x" * 100
 
 
-def test_files_compressed_by_gzip_are_read(write):
+def test_files_compressed_by_gzip_are_read(write: Callable[..., Path]) -> None:
     path = write(gzip.compress("größer\n".encode() * 3))
     assert read(path) == "größer\n" * 3
     with pytest.raises(DataError, match="cannot read"):
@@ -182,12 +196,16 @@ def test_files_compressed_by_gzip_are_read(write):
         ("映画はとても良かった", "shift_jis", True),
     ],
 )
-def test_an_implausible_guess_is_marked(write, text, name, implausible):
+def test_an_implausible_guess_is_marked(
+    write: Callable[..., Path], text: str, name: str, implausible: bool
+) -> None:
     found = detect(write(text.encode(name)))
     assert (found.guessed, found.implausible) == (True, implausible)
 
 
-def test_standard_input_is_read_like_a_file(write, monkeypatch):
+def test_standard_input_is_read_like_a_file(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = "ready\nSchön\nweiß\n".encode("cp1252")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     lines = input_lines()
@@ -203,12 +221,12 @@ def test_standard_input_is_read_like_a_file(write, monkeypatch):
         next(input_lines())
 
 
-def test_a_few_control_characters_are_allowed(write):
+def test_a_few_control_characters_are_allowed(write: Callable[..., Path]) -> None:
     assert read(write(b"\x1b[31mred\x1b[0m\x0c" * 50 + b"\x01")).endswith("\x01")
 
 
 @pytest.mark.parametrize("name", ["latin-1", "utf-16-le", "shift_jis", "gb18030", "utf-7", "cp437"])
-def test_a_given_encoding_is_used(write, name):
+def test_a_given_encoding_is_used(write: Callable[..., Path], name: str) -> None:
     text = "plain letters, and more\n" * 3
     path = write(text.encode(name))
     assert read(path, name) == text
@@ -216,19 +234,19 @@ def test_a_given_encoding_is_used(write, name):
 
 
 @pytest.mark.parametrize("name", ["", "no-such", "rot13", "zlib", "base64", "undefined", "a\0b"])
-def test_an_unknown_encoding_is_an_option_error(write, name):
+def test_an_unknown_encoding_is_an_option_error(write: Callable[..., Path], name: str) -> None:
     with pytest.raises(OptionError, match="encoding"):
         detect(write(b"text"), name)
 
 
-def test_an_unreadable_file_is_a_data_error(tmp_path):
+def test_an_unreadable_file_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot read"):
         detect(tmp_path / "missing.txt")
     with pytest.raises(DataError, match="cannot read"):
         detect(tmp_path)
 
 
-def test_a_file_that_changed_while_it_was_read_is_an_error(write):
+def test_a_file_that_changed_while_it_was_read_is_an_error(write: Callable[..., Path]) -> None:
     path = write(b"gut")
     found = detect(path)
     write(b"\xff\xfe")
@@ -236,13 +254,15 @@ def test_a_file_that_changed_while_it_was_read_is_an_error(write):
         "".join(read_blocks(path, found))
 
 
-def test_an_empty_file_has_no_text(write):
+def test_an_empty_file_has_no_text(write: Callable[..., Path]) -> None:
     assert read(write(b"")) == ""
     assert read(write(codecs.BOM_UTF8)) == ""
 
 
 @given(data=st.binary(max_size=200), block=st.sampled_from([4, 7, 1 << 20]))
-def test_any_bytes_are_decoded_or_refused(tmp_path_factory, data, block):
+def test_any_bytes_are_decoded_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, block: int
+) -> None:
     path = tmp_path_factory.mktemp("bytes") / "x"
     path.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:

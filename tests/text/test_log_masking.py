@@ -43,7 +43,7 @@ LOGS = st.text(st.sampled_from("0123456789abcdefxXgmsZTpP.:-_/,+ <>\n\té½٣e")
         ("", ""),
     ],
 )  # fmt: skip
-def test_numbers_times_and_addresses_are_masked(line, masked):
+def test_numbers_times_and_addresses_are_masked(line: str, masked: str) -> None:
     assert mask(line) == masked
 
 
@@ -56,18 +56,18 @@ def test_numbers_times_and_addresses_are_masked(line, masked):
         "a/b - + . , : no number\tat all\u00a0here ½ ٣",
     ],
 )
-def test_names_and_words_are_not_masked(line):
+def test_names_and_words_are_not_masked(line: str) -> None:
     assert mask(line) == line
 
 
 @given(LOGS)
-def test_masking_again_changes_nothing(line):
+def test_masking_again_changes_nothing(line: str) -> None:
     once = mask(line)
     assert mask(once) == once
 
 
 @given(LOGS)
-def test_masking_a_line_equals_masking_its_words(line):
+def test_masking_a_line_equals_masking_its_words(line: str) -> None:
     spaces = re.compile(r"\s+")
     masked = mask(line)
     assert spaces.findall(masked) == spaces.findall(line)
@@ -78,7 +78,7 @@ def test_masking_a_line_equals_masking_its_words(line):
 
 
 @given(LOGS, st.integers(1, 40))
-def test_the_tokens_of_a_log(line, size):
+def test_the_tokens_of_a_log(line: str, size: int) -> None:
     tokens = tokenise(line, "log")
     assert tokens == tokenise(mask(line), "whitespace")
     assert tokens == [token for piece in pieces(line) for token in tokenise(piece, "log")]
@@ -101,7 +101,7 @@ SECONDS = 30
         *("-1", "1ms", "1m.", "1,123a", "1111111g"),
     ],
 )
-def test_long_lines_take_linear_time(unit):
+def test_long_lines_take_linear_time(unit: str) -> None:
     text = unit * (2**20 // len(unit))
     begun = time.process_time()
     for line in (text, text + "g", f"f{text}_"):
@@ -109,11 +109,12 @@ def test_long_lines_take_linear_time(unit):
     assert time.process_time() - begun < SECONDS
 
 
-def test_a_vocabulary_of_a_log_masks_what_it_reads():
+def test_a_vocabulary_of_a_log_masks_what_it_reads() -> None:
     lines = "".join(f"took {n}ms for blk_{n * 7919}\n" for n in range(50))
     dataset = load_language_dataset(lines, level="word", split="log", documents="line")
     training = dataset.training
     assert training.codec.tokens == ("<unk>", "<end>", "<num>ms", "blk_<num>", "for", "took")
+    assert dataset.test is not None
     assert dataset.test.facts.unknown == 0
     assert dataset.split == "the last 10 % of the text"
     assert training.codec.decode(training.codec.encode("took 77s\n")) == "took <unk>\n"
@@ -123,6 +124,6 @@ def test_a_vocabulary_of_a_log_masks_what_it_reads():
     assert again.encode("for blk_-1").tolist() == training.codec.encode("for blk_22").tolist()
 
 
-def test_characters_are_not_masked():
+def test_characters_are_not_masked() -> None:
     with pytest.raises(OptionError, match="split: got log; expected words; or level word"):
         LanguageOptions(level="char", split="log")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,19 +13,19 @@ from hypothesis import strategies as st
 from elman.errors import ModelFileError, OptionError
 from elman.text import counting, vocabulary
 from elman.text.counting import TokenCounter, count_vocabulary
-from elman.text.vocabulary import END, UNKNOWN, TextCodec
-from elman.text.words import MAX_TOKEN_CHARACTERS, MAX_WORD_CHARACTERS, tokenise
+from elman.text.vocabulary import END, TextCodec
+from elman.text.words import MAX_TOKEN_CHARACTERS, MAX_WORD_CHARACTERS, UNKNOWN, tokenise
 
 ANY = st.text(st.characters(), max_size=80)
 WORDS = st.text(st.one_of(st.characters(), st.sampled_from("ab ' \n.<>\r-")), max_size=80)
 
 
-def counted(text, **options):
+def counted(text: str, **options: Any) -> TextCodec:
     return count_vocabulary([text], min_count=1, **options)[0]
 
 
 @given(ANY)
-def test_characters_round_trip_exactly(text):
+def test_characters_round_trip_exactly(text: str) -> None:
     codec = counted(text)
     ids = codec.encode(text)
     assert ids.dtype == np.int64
@@ -34,7 +35,7 @@ def test_characters_round_trip_exactly(text):
 
 
 @given(ANY.map(lambda text: text.replace("\r", "\n")))
-def test_lines_of_characters_round_trip_exactly(text):
+def test_lines_of_characters_round_trip_exactly(text: str) -> None:
     codec = counted(text, documents="line")
     ids = codec.encode(text)
     assert codec.decode(ids) == text
@@ -42,7 +43,7 @@ def test_lines_of_characters_round_trip_exactly(text):
 
 
 @given(WORDS, st.sampled_from(["words", "whitespace"]), st.sampled_from(["file", "line"]))
-def test_words_round_trip_up_to_white_space(text, split, documents):
+def test_words_round_trip_up_to_white_space(text: str, split: str, documents: str) -> None:
     if split == "whitespace" and documents == "line":
         text = text.replace(END, "")
     codec = counted(text.replace("\r", "\n"), level="word", split=split, documents=documents)
@@ -54,7 +55,7 @@ def test_words_round_trip_up_to_white_space(text, split, documents):
 
 
 @given(WORDS, st.lists(st.integers(0, 5), max_size=20))
-def test_pieces_make_the_decoded_text(text, ids):
+def test_pieces_make_the_decoded_text(text: str, ids: list[int]) -> None:
     codec = counted(text, level="word", documents="line")
     ids = [number % len(codec) for number in ids]
     pairs = zip([None, *ids], ids, strict=False)
@@ -62,7 +63,7 @@ def test_pieces_make_the_decoded_text(text, ids):
 
 
 @given(st.lists(st.sampled_from(["a", "bb", "c", "é", "x.y", "<unk>"]), max_size=50))
-def test_the_order_is_by_falling_count_then_text(words):
+def test_the_order_is_by_falling_count_then_text(words: list[str]) -> None:
     text = " ".join(words)
     codec = counted(text, level="word")
     counts = Counter(tokenise(text))
@@ -70,7 +71,7 @@ def test_the_order_is_by_falling_count_then_text(words):
     assert list(codec.tokens[1:]) == sorted(counts, key=lambda word: (-counts[word], word))
 
 
-def test_unknown_tokens_have_number_0():
+def test_unknown_tokens_have_number_0() -> None:
     codec = counted("ab")
     assert codec.encode("axb\ud800\U0010ffff").tolist() == [1, 0, 2, 0, 0]
     assert codec.decode([1, 0]) == "a\ufffd"
@@ -79,7 +80,7 @@ def test_unknown_tokens_have_number_0():
     assert words.decode([1, 0]) == "ab <unk>"
 
 
-def test_a_literal_end_never_ends_a_line():
+def test_a_literal_end_never_ends_a_line() -> None:
     text = "a <end> b\n"
     for split in ("words", "whitespace"):
         codec = counted(text, level="word", split=split, documents="line")
@@ -89,7 +90,7 @@ def test_a_literal_end_never_ends_a_line():
     assert counted(text, level="word", split="whitespace").encode("<end>").tolist() != [0]
 
 
-def test_the_start_token_is_end_or_line_end_or_the_commonest():
+def test_the_start_token_is_end_or_line_end_or_the_commonest() -> None:
     assert counted("ab\n", documents="line").start_id == 1
     codec = counted("aab\n")
     assert codec.tokens[codec.start_id] == "\n"
@@ -98,7 +99,7 @@ def test_the_start_token_is_end_or_line_end_or_the_commonest():
     assert TextCodec("char", (UNKNOWN,)).start_id == 0
 
 
-def test_max_vocabulary_and_min_count():
+def test_max_vocabulary_and_min_count() -> None:
     text = "a a a b b c c d"
     codec, _ = count_vocabulary([text], level="word")
     assert codec.tokens == (UNKNOWN, "a", "b", "c")
@@ -129,7 +130,7 @@ def test_max_vocabulary_and_min_count():
         ({"min_count": "a"}, "min_count: got a; expected a whole number from 1"),
     ],
 )
-def test_bad_options_are_refused(options, words):
+def test_bad_options_are_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(OptionError) as caught:
         count_vocabulary(["text"], **options)
     assert words in str(caught.value)
@@ -137,7 +138,9 @@ def test_bad_options_are_refused(options, words):
 
 
 @pytest.mark.parametrize("limit", [4, 10])
-def test_the_rarest_words_are_dropped_beyond_the_limit(limit, monkeypatch):
+def test_the_rarest_words_are_dropped_beyond_the_limit(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(counting, "_MAX_DISTINCT_WORDS", limit)
     monkeypatch.setattr(counting, "MAX_KNOWN_PIECES", 2)
     counter = TokenCounter("word")
@@ -148,7 +151,7 @@ def test_the_rarest_words_are_dropped_beyond_the_limit(limit, monkeypatch):
     assert counter.common()[:2] == [("often", 400), ("sometimes", 200)]
 
 
-def test_nothing_is_dropped_below_the_limit():
+def test_nothing_is_dropped_below_the_limit() -> None:
     counter = TokenCounter("word")
     counter.add("a b a")
     counter.add("b c")
@@ -156,7 +159,7 @@ def test_nothing_is_dropped_below_the_limit():
     assert not counter.pruned
 
 
-def test_long_words_are_bounded_by_their_characters(monkeypatch):
+def test_long_words_are_bounded_by_their_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counting, "_MAX_HELD_CHARACTERS", 1000)
     counter = TokenCounter("word")
     for number in range(400):
@@ -168,14 +171,14 @@ def test_long_words_are_bounded_by_their_characters(monkeypatch):
 
 
 @given(st.lists(ANY, max_size=5))
-def test_characters_are_counted_over_blocks(blocks):
+def test_characters_are_counted_over_blocks(blocks: list[str]) -> None:
     counter = TokenCounter("char")
     for block in blocks:
         counter.add(block)
     assert dict(counter.common()) == Counter("".join(blocks))
 
 
-def test_a_full_cache_of_pieces_is_emptied(monkeypatch):
+def test_a_full_cache_of_pieces_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vocabulary, "MAX_KNOWN_PIECES", 3)
     text = " ".join(f"w{number % 7}," for number in range(50))
     codec = counted(text, level="word")
@@ -185,13 +188,15 @@ def test_a_full_cache_of_pieces_is_emptied(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [-1, 3])
-def test_a_number_outside_the_vocabulary(number):
+def test_a_number_outside_the_vocabulary(number: int) -> None:
     with pytest.raises(OptionError, match=f"token: got {number}; expected 0 to 2"):
         counted("ab").decode([1, number])
 
 
 @given(WORDS, st.sampled_from(["char", "word"]), st.sampled_from(["file", "line"]))
-def test_a_codec_round_trips_through_parts_and_pickle(text, level, documents):
+def test_a_codec_round_trips_through_parts_and_pickle(
+    text: str, level: str, documents: str
+) -> None:
     codec = counted(text, level=level, documents=documents)
     codec.encode(text)
     assert TextCodec.from_parts(*codec.to_parts()) == codec
@@ -199,7 +204,7 @@ def test_a_codec_round_trips_through_parts_and_pickle(text, level, documents):
     assert copy.deepcopy(codec) == codec
 
 
-def test_the_longest_tokens_round_trip():
+def test_the_longest_tokens_round_trip() -> None:
     word, symbol = "𝒳" * MAX_WORD_CHARACTERS, "👩" + "\U000e0067" * MAX_WORD_CHARACTERS
     for text in ("’".join([word] * 9), "\u200d".join([symbol] * 17)):
         codec = counted(text, level="word")
@@ -209,11 +214,11 @@ def test_the_longest_tokens_round_trip():
         TextCodec("word", (UNKNOWN, "x" * (MAX_TOKEN_CHARACTERS + 1)))
 
 
-def parts():
+def parts() -> tuple[dict[str, str], dict[str, np.ndarray]]:
     return counted("ab cd", level="word").to_parts()
 
 
-def row(payload, lengths):
+def row(payload: bytes, lengths: list[int]) -> dict[str, np.ndarray]:
     return {
         "codec.bytes": np.frombuffer(payload, np.uint8),
         "codec.lengths": np.array(lengths, np.uint32),
@@ -243,7 +248,9 @@ def row(payload, lengths):
         ({}, row(b"<unk>" + b"a" * 1809, [5, 1809]), "aaa…, which no text gives"),
     ],
 )  # fmt: skip
-def test_damaged_parts_are_refused(config, arrays, words):
+def test_damaged_parts_are_refused(
+    config: dict[str, Any], arrays: dict[str, Any], words: str
+) -> None:
     good_config, good_arrays = parts()
     changed = {k: v for k, v in {**good_arrays, **arrays}.items() if v is not None}
     with pytest.raises(ModelFileError) as caught:

@@ -52,12 +52,12 @@ SPLITS = st.sampled_from(["words", "whitespace"])
         ("x" * (MAX_WORD_CHARACTERS + 1), ["x" * MAX_WORD_CHARACTERS, "x"]),
     ],
 )
-def test_a_text_is_split_into_words(text, tokens):
+def test_a_text_is_split_into_words(text: str, tokens: list[str]) -> None:
     assert tokenise(text) == tokens
 
 
 @pytest.mark.parametrize("split", ["words", "whitespace"])
-def test_no_token_is_longer_than_the_limit(split):
+def test_no_token_is_longer_than_the_limit(split: str) -> None:
     word = "x" * MAX_WORD_CHARACTERS
     assert max(map(len, tokenise("’".join([word] * 20)))) == MAX_TOKEN_CHARACTERS
     for tail in ("\u0301", "\U0001f3fd", "\U000e0067"):
@@ -67,25 +67,25 @@ def test_no_token_is_longer_than_the_limit(split):
         assert "".join(tokens) == text
 
 
-def test_a_text_is_split_at_white_space():
+def test_a_text_is_split_at_white_space() -> None:
     assert tokenise("it 's , ok\n= <unk> =", "whitespace") == [
         "it", "'s", ",", "ok", "\n", "=", "<unk>", "=",
     ]  # fmt: skip
 
 
 @given(TEXTS, SPLITS)
-def test_no_visible_character_is_lost(text, split):
+def test_no_visible_character_is_lost(text: str, split: str) -> None:
     assert "".join("".join(tokenise(text, split)).split()) == "".join(text.split())
 
 
 @given(TEXTS, SPLITS)
-def test_the_tokens_of_pieces_are_the_tokens_of_the_text(text, split):
+def test_the_tokens_of_pieces_are_the_tokens_of_the_text(text: str, split: str) -> None:
     assert [t for piece in pieces(text) for t in tokenise(piece, split)] == tokenise(text, split)
 
 
 @pytest.mark.parametrize("filler", ["", "wort", "字、", " ", "👩‍👩‍👧", "it's"])
 @given(text=st.lists(TEXTS, max_size=8), split=SPLITS)
-def test_tokens_do_not_depend_on_blocks(filler, text, split):
+def test_tokens_do_not_depend_on_blocks(filler: str, text: list[str], split: str) -> None:
     # blocks come from a reader that has made every line end one character
     blocks = [(t + filler * 30).replace("\r", "\n") for t in text]
     with pytest.MonkeyPatch.context() as patch:
@@ -104,7 +104,7 @@ def test_tokens_do_not_depend_on_blocks(filler, text, split):
     assert apart == whole
 
 
-def test_a_text_without_white_space_is_cut_into_blocks():
+def test_a_text_without_white_space_is_cut_into_blocks() -> None:
     blocks = ["字、" * (1 << 18)] * 5
     anew = list(blocks_of_whole_words(blocks, "words"))
     assert len(anew) > 1
@@ -122,13 +122,13 @@ def test_a_text_without_white_space_is_cut_into_blocks():
         "हिन्दी में है। और",
     ],
 )
-def test_separators_restore_a_text(text):
+def test_separators_restore_a_text(text: str) -> None:
     tokens = tokenise(text)
     pairs = zip([None, *tokens], tokens, strict=False)
     assert "".join(separator(a, b) + b for a, b in pairs) == text
 
 
-def test_tokens_split_at_white_space_are_joined_by_spaces():
+def test_tokens_split_at_white_space_are_joined_by_spaces() -> None:
     tokens = ["=", "Title", "=", "\n", "it", "'s", "."]
     pairs = zip([None, *tokens], tokens, strict=False)
     assert "".join(separator(a, b, "whitespace") + b for a, b in pairs) == "= Title =\nit 's ."
