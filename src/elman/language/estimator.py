@@ -59,9 +59,9 @@ class LanguageModel(Estimator[LanguagePredictor, LanguageOptions]):
     display_type = LanguageDisplay
 
     # attributes of LanguageOptions, written by tools/signatures
-    level: Literal["char", "word"] | None
+    level: Level | None
     split: Literal["words", "whitespace", "log"]
-    documents: Literal["file", "line"] | None
+    documents: DocumentUnit | None
     max_vocabulary: int | None
     min_count: int | None
     encoding: str | None
@@ -78,9 +78,9 @@ class LanguageModel(Estimator[LanguagePredictor, LanguageOptions]):
     def __init__(
         self,
         *,
-        level: Literal["char", "word"] | None = None,
+        level: Level | None = None,
         split: Literal["words", "whitespace", "log"] = "words",
-        documents: Literal["file", "line"] | None = None,
+        documents: DocumentUnit | None = None,
         max_vocabulary: int | None = None,
         min_count: int | None = None,
         encoding: str | None = None,
