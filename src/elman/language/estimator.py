@@ -9,7 +9,7 @@ from typing import Literal, Unpack
 
 from elman.errors import DataError
 from elman.language.display import LanguageDisplay
-from elman.language.options import LanguageOptions
+from elman.language.options import DocumentUnit, LanguageOptions, Level
 from elman.language.predictor import Evaluation, LanguagePredictor
 from elman.language.sampling import GenerationOptions, Predictions
 from elman.language.stream import Stream
