@@ -18,6 +18,7 @@ from elman.series.calendar import advance, calendar_features, positions, season_
 from elman.series.config import ForecastConfig
 from elman.series.frequency import DAY, Frequency
 from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
+from elman.series.rows import ROLES
 from elman.series.series import SeriesSet
 from elman.series.time_zones import known_zone
 from elman.series.windows import WindowRule, Windows
@@ -42,7 +43,6 @@ MIN_OPEN_SHARE = 0.5
 
 _RAGGED = ("values", "past", "future")
 _SCALED = ("past", "future", "static")
-_ROLES = ("id", "time", "target", "past", "future", "static")
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ class ForecastCodec:
             "calendar": self.calendar,
             "frequency": str(series.frequency),
             "dated": series.starts.dtype.kind == "M",
-            "names": {role: list(series.names[role]) for role in _ROLES},
+            "names": {role: list(series.names[role]) for role in ROLES},
             "categories": {name: list(kinds) for name, kinds in series.categories.items()},
             "reading": {name: series.reading.get(name) for name in KEPT_OPTIONS} | found,
         }
@@ -263,7 +263,7 @@ def _check_reading(reading: JsonObject) -> dict[str, str | None]:
 
 def _read_history(config: JsonObject, arrays: Mapping[str, np.ndarray]) -> SeriesSet:
     ids, starts = unpack_texts("codec.ids", arrays), arrays["codec.starts"]
-    names = {role: tuple(map(str, config["names"][role])) for role in _ROLES}
+    names = {role: tuple(map(str, config["names"][role])) for role in ROLES}
     categories = {str(name): tuple(map(str, kinds)) for name, kinds in config["categories"].items()}
     frequency = Frequency.parse(config["frequency"])
     valid = starts.dtype == np.int64 and starts.shape == (len(ids),)

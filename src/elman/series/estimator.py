@@ -12,7 +12,7 @@ from elman.series.display import SeriesDisplay
 from elman.series.forecast import Forecast
 from elman.series.options import ForecasterOptions
 from elman.series.predictor import ForecastPredictor, SeriesStream
-from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
+from elman.series.read_options import KEPT_OPTIONS, SeriesOptions, SeriesSource
 from elman.series.report import ForecastReport
 from elman.series.series import SeriesSet, load_series
 from elman.training.estimator import Estimator, needs_torch
@@ -120,7 +120,7 @@ class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
 
     # end of parameters
 
-    def read(self, X: Any) -> SeriesSet:
+    def read(self, X: SeriesSource) -> SeriesSet:
         """Read series with the columns and policies of the parameters.
 
         Raises DataError, OptionError, MissingDependencyError.
@@ -138,7 +138,7 @@ class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
 
     def fit(
         self,
-        X: Any,
+        X: SeriesSource,
         y: None = None,  # noqa: ARG002 - scikit-learn's signature
         *,
         output: str | PathLike[str] | None = None,
@@ -172,14 +172,14 @@ class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
         self,
         horizon: int | None = None,
         *,
-        series: Any = None,
-        future: Any = None,
+        series: SeriesSource | None = None,
+        future: SeriesSource | None = None,
         point: str = "median",
     ) -> Forecast:
         """Forecast the next steps of every series, as `ForecastPredictor.predict`."""
         return self._fitted().predict(horizon, series=series, future=future, point=point)
 
-    def update(self, X: Any, **options: Any) -> Forecaster:
+    def update(self, X: SeriesSource, **options: Any) -> Forecaster:
         """Read new rows, so that forecasts begin after them; return self. See `ForecastPredictor.update`."""
         self.model_ = self._fitted().update(X, **options).model
         return self
@@ -188,16 +188,16 @@ class Forecaster(Estimator[ForecastPredictor, ForecasterOptions]):
         """Return a stream over one series (default: the only one), to feed value by value."""
         return self._fitted().stream(series)
 
-    def evaluate(self, X: Any, **how: Any) -> ForecastReport:
+    def evaluate(self, X: SeriesSource, **how: Any) -> ForecastReport:
         """Measure the forecasts of new rows, as `ForecastPredictor.evaluate`."""
         return self._fitted().evaluate(X, **how)
 
-    def score(self, X: Any, y: None = None) -> float:  # noqa: ARG002 - scikit-learn's signature
+    def score(self, X: SeriesSource, y: None = None) -> float:  # noqa: ARG002 - scikit-learn's signature
         """Return the skill on new rows against the best simple forecast; above 0 the network is better."""
         return self.evaluate(X).skill.value
 
     def cross_validation(
-        self, X: Any, *, windows: int = 5, step: int | None = None, refit: bool = False
+        self, X: SeriesSource, *, windows: int = 5, step: int | None = None, refit: bool = False
     ) -> ForecastReport:
         """Measure forecasts of the end of `X` from rolling origins; this estimator itself is not fitted.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from elman.explain.gradients import finite, held_note
 from elman.explain.question import Question, Shares
 from elman.series.forecast import ChartColumns
 from elman.series.grid import stamp_name
+from elman.series.read_options import SeriesSource
 from elman.series.series import SeriesSet
 from elman.series.window_attribution import Part, attribute
 from elman.series.windows import WindowRule
@@ -48,7 +49,7 @@ class ExplainedChart(ChartColumns):
 
 def explain_forecast(
     predictor: ForecastPredictor,
-    what: Any = None,
+    what: SeriesSource | None = None,
     target: int | str | None = None,
     *,
     method: str | None = None,
@@ -92,7 +93,9 @@ def explain_forecast(
 
 
 def forecast_picture(
-    predictor: ForecastPredictor, what: Any = None, explanation: Explanation | None = None
+    predictor: ForecastPredictor,
+    what: SeriesSource | None = None,
+    explanation: Explanation | None = None,
 ) -> ExplainedChart:
     """Return a forecast, its history and the share of the value at each lag, as `draw.forecast` takes them.
 
@@ -131,7 +134,7 @@ def forecast_picture(
     }
 
 
-def one_series(predictor: ForecastPredictor, what: Any) -> SeriesSet:
+def one_series(predictor: ForecastPredictor, what: SeriesSource | None) -> SeriesSet:
     """Return the end of the one series that `what` names or holds; raises DataError."""
     if isinstance(what, str):
         series = predictor.history.select([what])

@@ -22,15 +22,16 @@ or dict of vectors one in each vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from elman.errors import DataError
-from elman.series.read_options import SeriesOptions
+from elman.series.read_options import SeriesOptions, SeriesSource
 from elman.series.rows import Rows, step_in_series
 from elman.series.time_column import TIME_WORDS, counts_steps, is_date, read_time_column
 from elman.tables.columns import column_of, may_be_number, numbers_of, quoted, row_name, several
@@ -39,6 +40,9 @@ from elman.tables.reader import Table, only_counts, read_table
 
 _DEFAULTS = {"id_column": "unique_id", "time_column": "ds", "target": "y"}
 _MAX_EXACT_INTEGER = 2**53
+
+Parts: TypeAlias = "Sequence[Any] | Mapping[str, Any]"
+"""Rows, vectors or columns, in a list or by name."""
 
 
 class _TableReader:
@@ -273,19 +277,14 @@ def _vectors(vectors: Mapping[str, np.ndarray], notes: list[str]) -> Rows:
     return Rows(list(vectors), codes, steps, values, steps, notes=notes, counted="value")
 
 
-def _vector(values: Any, name: str) -> np.ndarray:
-    column, _ = column_of(values)
-    return numbers_of(column, f"series {quoted(name)}", lambda row: f"value {row + 1}")
-
-
-def _is_vector(values: Any) -> bool:
+def _is_vector(values: ArrayLike) -> bool:
     try:
         return np.ndim(values) == 1
     except ValueError:  # lists of unequal lists
         return False
 
 
-def _index_column(source: Any) -> str | None:
+def _index_column(source: SeriesSource | None) -> str | None:
     """Return the column name for a nameless index of a frame; raises DataError if it holds durations."""
     index = getattr(source, "index", None)
     if only_counts(source) or getattr(index, "name", "") is not None:
@@ -300,37 +299,46 @@ def _index_column(source: Any) -> str | None:
     return "index" if "index" not in columns else "level_0"
 
 
-def _side_by_side(source: Any) -> Any:
+def _side_by_side(source: Parts) -> SeriesSource:
     """Return a list or dict of pandas series with indexes as one frame, and anything else as it is."""
     parts = source if isinstance(source, Mapping) else dict(enumerate(source))
     if not parts or all(hasattr(part, "columns") or only_counts(part) for part in parts.values()):
         return source
     # Series with an index come from pandas, which aligns equal stamps in one row.
-    frame = import_module("pandas").DataFrame
-    return frame({str(name): part for name, part in parts.items()})
+    aligned: SeriesSource = import_module("pandas").DataFrame(
+        {str(name): part for name, part in parts.items()}
+    )
+    return aligned
 
 
-def _array_vectors(source: Any, options: SeriesOptions) -> dict[str, Any] | None:
-    """Return the series of a matrix, or of a list or dict of vectors, by id; None for other sources."""
+def _read_vectors(source: SeriesSource | None, options: SeriesOptions) -> Rows | None:
+    """Read a matrix, or a list or dict of vectors, with a series in each; None for other sources."""
+    vectors: Mapping[Hashable, Sequence[float]] | None = None
     if isinstance(source, np.ndarray) and source.ndim == 2:
         if source.shape[1] == 1 < source.shape[0]:
             raise DataError(
                 f"an array of shape {source.shape} is one series or {source.shape[0]}",
                 remedy="pass a vector [T] for one series, a data frame for several",
             )
-        return {str(row): values for row, values in enumerate(source)}
-    if isinstance(source, (list, tuple)) and source and not isinstance(source[0], Mapping):
-        if all(map(_is_vector, source)):
-            return {str(row): values for row, values in enumerate(source)}
+        vectors = dict(enumerate(source))
+    elif isinstance(source, (list, tuple)) and source and all(map(_is_vector, source)):
+        vectors = dict(enumerate(source))
     elif isinstance(source, Mapping) and all(map(_is_vector, source.values())):
         columns = {*_DEFAULTS.values(), options.id_column, options.time_column, options.target}
         unequal = len({len(values) for values in source.values()}) > 1
-        if unequal and columns.isdisjoint(source):
-            return {str(name): values for name, values in source.items()}
-    return None
+        vectors = source if unequal and columns.isdisjoint(source) else None
+    if vectors is None:
+        return None
+    numbers = {}
+    for name, values in vectors.items():
+        what, (column, _) = f"series {quoted(str(name))}", column_of(values)
+        numbers[str(name)] = numbers_of(column, what, lambda row: f"value {row + 1}")
+    return _vectors(numbers, [])
 
 
-def read_rows(source: Any, options: SeriesOptions, *, future_only: bool = False) -> Rows:
+def read_rows(
+    source: SeriesSource | None, options: SeriesOptions, *, future_only: bool = False
+) -> Rows:
     """Read the rows of all series in a table, by the rules of this module.
 
     Args:
@@ -347,9 +355,8 @@ def read_rows(source: Any, options: SeriesOptions, *, future_only: bool = False)
     """
     if isinstance(source, (list, tuple, Mapping)):
         source = _side_by_side(source)
-    vectors = _array_vectors(source, options)
-    if vectors is not None:
-        return _vectors({name: _vector(values, name) for name, values in vectors.items()}, [])
+    if (rows := _read_vectors(source, options)) is not None:
+        return rows
     if isinstance(source, (list, tuple)) and source and not isinstance(source[0], Mapping):
         source = np.array(source, object)
     index = _index_column(source)

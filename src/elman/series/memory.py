@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from elman.inspect.memory import Cuts, spread_evenly
+from elman.series.read_options import SeriesSource
 from elman.series.series import cut
 
 if TYPE_CHECKING:
     from elman.series.predictor import ForecastPredictor
 
 
-def memory_cuts(predictor: ForecastPredictor, source: Any) -> Cuts:
+def memory_cuts(predictor: ForecastPredictor, source: SeriesSource | None) -> Cuts:
     """Return at most 64 windows of series; a forecast moves in deviations of its window's values.
 
     Raises DataError.

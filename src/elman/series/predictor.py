@@ -21,10 +21,11 @@ from elman.series.codec import ForecastCodec, closed_steps
 from elman.series.config import ForecastConfig
 from elman.series.forecast import POINTS, Forecast
 from elman.series.network import ForecastNetwork
-from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
+from elman.series.read_options import KEPT_OPTIONS, SeriesOptions, SeriesSource
 from elman.series.report import ForecastReport, Window, forecast_report, report_windows
 from elman.series.series import SeriesSet, load_series
 from elman.tables.columns import quoted
+from elman.training.journal import JsonObject
 
 if TYPE_CHECKING:
     from elman.explain.explanation import Explanation
@@ -62,7 +63,9 @@ class ForecastPredictor(Predictor):
         """The longest horizon of a forecast, in steps."""
         return self.codec.rule.horizon
 
-    def read(self, source: Any, *, future_only: bool = False, **options: Any) -> SeriesSet:
+    def read(
+        self, source: SeriesSource | None, *, future_only: bool = False, **options: Any
+    ) -> SeriesSet:
         """Read series with the columns, frequency, clocks and policies of training.
 
         Args:
@@ -78,7 +81,7 @@ class ForecastPredictor(Predictor):
         if isinstance(source, SeriesSet):
             return append_series(history.select([]), source)  # raises if the columns differ
         names = history.names
-        settings: dict[str, Any] = {
+        settings: JsonObject = {
             **{name: history.reading.get(name) for name in KEPT_OPTIONS},
             "timezone": history.zone,
             "frequency": str(history.frequency),
@@ -109,26 +112,26 @@ class ForecastPredictor(Predictor):
 
         return explain_forecast
 
-    def record_trace(self, sequence: Any, k: int) -> Trace:  # noqa: ARG002 - no step has predictions
+    def record_trace(self, sequence: SeriesSource | None, k: int) -> Trace:  # noqa: ARG002 - no step has predictions
         """Return the trace of the last window of one series; raises InputError, DataError."""
         from elman.series.states import record_trace
 
         return record_trace(self, sequence)
 
-    def record_states(self, source: Any, steps: int) -> RecordedStates:
+    def record_states(self, source: SeriesSource | None, steps: int) -> RecordedStates:
         """Return the states after the last segments of series, by default its own; raises DataError."""
         from elman.series.states import record_states
 
         series = self.history if source is None else self.read(source)
         return record_states(self._members[0], self.codec, series, steps)
 
-    def memory_cuts(self, source: Any, far: int) -> Cuts:  # noqa: ARG002 - windows have one length
+    def memory_cuts(self, source: SeriesSource | None, far: int) -> Cuts:  # noqa: ARG002 - windows have one length
         """Return windows of series, by default of its own ones; raises DataError."""
         from elman.series.memory import memory_cuts
 
         return memory_cuts(self, source)
 
-    def update(self, source: Any, **options: Any) -> ForecastPredictor:
+    def update(self, source: SeriesSource, **options: Any) -> ForecastPredictor:
         """Read new rows, so that forecasts begin after them, and return self; the weights do not change.
 
         New ids become new series. Rows that are known already change nothing if their values are equal.
@@ -149,11 +152,11 @@ class ForecastPredictor(Predictor):
         self.model, self.codec = other.model, other.codec
         return self
 
-    def updated(self, source: Any, **options: Any) -> ForecastPredictor:
+    def updated(self, source: SeriesSource, **options: Any) -> ForecastPredictor:
         """Return another forecaster that has read new rows as `update` does; this one does not change."""
         return self._updated(source, options)
 
-    def _updated(self, source: Any, options: dict[str, Any]) -> ForecastPredictor:
+    def _updated(self, source: SeriesSource | None, options: JsonObject) -> ForecastPredictor:
         _, history = self._continued(source, options)
         codec = self.codec.after(history)
         other = ForecastPredictor.__new__(ForecastPredictor)
@@ -161,7 +164,9 @@ class ForecastPredictor(Predictor):
         other.codec, other._members = codec, self._members
         return other
 
-    def _continued(self, source: Any, options: dict[str, Any]) -> tuple[SeriesSet, SeriesSet]:
+    def _continued(
+        self, source: SeriesSource | None, options: JsonObject
+    ) -> tuple[SeriesSet, SeriesSet]:
         """Return the new rows, and all series continued by them; warn about new kinds of changes."""
         overlap = options.pop("overlap", "error")
         gaps = options.get("gaps") or self.history.reading.get("gaps") or "mask"
@@ -181,8 +186,8 @@ class ForecastPredictor(Predictor):
         self,
         horizon: int | None = None,
         *,
-        series: Any = None,
-        future: Any = None,
+        series: SeriesSource | None = None,
+        future: SeriesSource | None = None,
         point: str = "median",
     ) -> Forecast:
         """Forecast the next steps of every series.
@@ -300,7 +305,7 @@ class ForecastPredictor(Predictor):
 
     def evaluate(
         self,
-        source: Any = None,
+        source: SeriesSource | None = None,
         *,
         windows: int | None = None,
         step: int | None = None,
@@ -333,7 +338,7 @@ class ForecastPredictor(Predictor):
             raise DataError(what, got=got, expected="later rows")
         return self.report(forecasts)
 
-    def backtest(self, source: Any, **options: Any) -> Forecast:
+    def backtest(self, source: SeriesSource, **options: Any) -> Forecast:
         """Forecast the last horizon of new rows, with the rows themselves as its `truth`.
 
         `source` and `options` are as for `evaluate`. Raises DataError, OptionError.

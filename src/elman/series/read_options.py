@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from elman.errors import OptionError
 from elman.series.frequency import Frequency
 
+if TYPE_CHECKING:
+    from elman.tables.reader import Table
+
+
+class LazyFrame(Protocol):
+    """A data frame that is not yet computed, as polars has it."""
+
+    def collect(self) -> Sized:
+        """Return the data frame."""
+        ...
+
+
+SeriesSource: TypeAlias = "str | PathLike[str] | Sized | LazyFrame | Table"
+"""Where series come from: a path, a data frame of pandas, polars or pyarrow, rows, vectors or arrays."""
 KEPT_OPTIONS = ("timezone", "date_format", "missing", "gaps", "duplicates")
 """The options that a model file keeps, so that later rows are read as those of training."""
 

@@ -26,6 +26,7 @@ from elman.series.codec import ForecastCodec
 from elman.series.naive import naive, naive_quantiles
 from elman.series.series import SeriesSet
 from elman.tables.frames import frame_of
+from elman.training.journal import JsonObject
 
 _NETWORK = "the network"
 _MAX = float(np.finfo(np.float64).max)
@@ -119,7 +120,7 @@ class ForecastReport:
         """The comparison with the best simple forecast."""
         return next(skill for skill in self.skills if skill.against == self.best)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Return all fields and the sentences, for JSON."""
         return asdict(self) | {"sentences": list(self.sentences)}
 

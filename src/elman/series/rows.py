@@ -11,6 +11,8 @@ from elman.tables.columns import of_series, quoted
 
 NUMBER_ROLES = ("target", "past", "future")
 """The roles of the columns of numbers, in the order of `Rows.matrix`."""
+ROLES = ("id", "time", *NUMBER_ROLES, "static")
+"""The roles that columns have."""
 
 
 @dataclass(eq=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeAlias, TypedDict
+from typing import TypeAlias, TypedDict
 
 import numpy as np
 
@@ -18,13 +18,12 @@ from elman.series.calendar import advance
 from elman.series.frequency import DAY, Frequency
 from elman.series.grid import make_grids
 from elman.series.layout import read_rows
-from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
-from elman.series.rows import Rows
+from elman.series.read_options import KEPT_OPTIONS, SeriesOptions, SeriesSource
+from elman.series.rows import ROLES, Rows
 from elman.series.time_zones import to_local
 from elman.tables.columns import column_of, numbers_of, quoted, several
 
 _StaticValue: TypeAlias = "str | float | bool | None"
-_ROLES = ("id", "time", "target", "past", "future")
 
 
 class RaggedColumns(TypedDict):
@@ -92,15 +91,20 @@ class SeriesSet:
             static=self.static[[*numbers]],
         )
 
-    def before(self, steps: int) -> SeriesSet:
+    def before(self, steps: int | Sequence[int]) -> SeriesSet:
         """Return every series without its last `steps` values; known-future covariates are kept.
 
         A series with no more values than that remains, without values.
 
+        Args:
+            steps: the number of values to leave out, of all series or of each.
+
         >>> load_series([1, 2, 3]).before(2).values
         (array([1.]),)
         """
-        ends = [max(0, len(values) - steps) for values in self.values]
+        steps = [steps] * len(self) if isinstance(steps, int) else steps
+        pairs = zip(self.values, steps, strict=True)
+        ends = [max(0, len(values) - count) for values, count in pairs]
         values, past = cut(self.values, ends), cut(self.past, ends)
         future = self.future if self.names["future"] else cut(self.future, ends)
         return replace(self, values=values, past=past, future=future)
@@ -237,7 +241,7 @@ def encode_static(
 
 
 def load_series(
-    source: Any,
+    source: SeriesSource | None,
     options: SeriesOptions | None = None,
     *,
     categories: Mapping[str, tuple[str, ...]] | None = None,
@@ -271,7 +275,7 @@ def load_series(
         starts=np.array([grid.start for grid in grids]),
         **split_columns(matrices, lengths, len(options.past)),
         static=static[[grid.code for grid in grids]],
-        names={role: rows.names.get(role, ()) for role in _ROLES} | {"static": tuple(static_names)},
+        names={role: rows.names.get(role, ()) for role in ROLES} | {"static": tuple(static_names)},
         frequency=frequency,
         categories=found_categories,
         warnings=tuple(rows.notes),

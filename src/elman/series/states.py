@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from elman.inspect.trace import Trace, check_trace_size
 from elman.series.codec import ForecastCodec
 from elman.series.explain import one_series, span
 from elman.series.network import ForecastNetwork, recurrent_inputs
+from elman.series.read_options import SeriesSource
 from elman.series.series import SeriesSet
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _facts(
     return SeriesSteps(series.clocks(times[ends]), values[ends], before, np.full(len(ends), mean))
 
 
-def record_trace(predictor: ForecastPredictor, source: Any) -> Trace:
+def record_trace(predictor: ForecastPredictor, source: SeriesSource | None) -> Trace:
     """Return the trace, without predictions: a forecast is made after the last step alone.
 
     Raises InputError, DataError.

@@ -16,7 +16,7 @@ import numpy as np
 from elman.errors import DataError
 from elman.series.codec import ForecastCodec
 from elman.series.plan import ForecastPlan
-from elman.series.series import SeriesSet, cut
+from elman.series.series import SeriesSet
 from elman.series.windows import Prepared, Windows
 
 MAX_ORIGINS = 24
@@ -112,8 +112,7 @@ def origins_for_training(
         DataError: no series is long enough.
     """
     rule = codec.rule
-    ends = [len(values) - last for values, last in zip(series.values, held_out, strict=True)]
-    shortened = cut(series.values, ends)
+    shortened = series.before(held_out).values
     per_series = []
     for place, values in enumerate(shortened):
         known = np.flatnonzero(np.isfinite(values))

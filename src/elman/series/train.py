@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from time import monotonic
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from elman.series.objective import ForecastObjective
 from elman.series.options import ForecasterOptions
 from elman.series.plan import UNMEASURED_STEPS, ForecastPlan, forecast_plan
 from elman.series.report import forecast_report, report_windows
-from elman.series.series import SeriesSet, cut
+from elman.series.series import SeriesSet
 from elman.series.time_split import (
     Origins,
     held_out_steps,
@@ -29,11 +28,10 @@ from elman.series.time_split import (
     origins_for_validation,
 )
 from elman.series.window_choice import choose_rule, usual_change
-from elman.series.windows import WindowRule
 from elman.tables.scaler import Scaler
 from elman.training.checkpoint import Best, StageResult
 from elman.training.distributed import Group
-from elman.training.journal import Run
+from elman.training.journal import JsonObject, Run
 from elman.training.plan import Schedule
 from elman.training.random import Randomness
 from elman.training.recipe import Recipe
@@ -95,8 +93,7 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
         if 1 < max(lengths) <= options.horizon:
             expected = f"at most {max(lengths) - 1}: the longest series has {max(lengths)} values"
             raise OptionError("horizon", got=options.horizon, expected=expected)
-        plan, rule, calendar, held_out = _choose_windows(series, options)
-        codec = _make_codec(series, rule, calendar, held_out, quantile_levels(options.levels))
+        plan, codec, held_out = _choose(series, options)
         config = ForecastConfig(
             task="forecast",
             cell=options.cell,
@@ -212,14 +209,14 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
 
     def _tested(
         self, objective: ForecastObjective, tested: Origins, corrections: np.ndarray
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """Return the report of the calibrated forecasts of the test windows."""
         quantiles, _, prepared = objective.answers(tested)
         forecast = self.codec.rule.forecast(prepared, np.sort(quantiles + corrections, axis=2))
         windows = report_windows(self.codec, self.series, tested.series, tested.origins, forecast)
         return forecast_report(windows, self.codec.levels).to_dict()
 
-    def start_facts(self) -> dict[str, Any]:
+    def start_facts(self) -> JsonObject:
         lengths = [len(values) for values in self.series.values]
         missing = sum(int(np.isnan(values).sum()) for values in self.series.values)
         return {
@@ -240,17 +237,12 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
             },
         }
 
-    def card_facts(self, best: Best, result: StageResult, refit: bool) -> dict[str, Any]:
+    def card_facts(self, best: Best, result: StageResult, refit: bool) -> JsonObject:
         del best  # `result` holds the facts about it
-        report = self.start_facts()
-        report["data"].pop("warnings")
-        return {
-            "data": report["data"],
-            "windows": report["windows"],
-            "held_out": result["held_out"],
-            "validation": result["validation"],
-            "refit": refit,
-        }
+        facts = self.start_facts()
+        del facts["data"]["warnings"]
+        measured = {name: result[name] for name in ("held_out", "validation")}
+        return facts | measured | {"refit": refit}
 
     def finish(
         self, best: Best, result: StageResult
@@ -262,10 +254,10 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
         return replace(self.config, members=len(members)), best.arrays, codec
 
 
-def _choose_windows(
+def _choose(
     series: SeriesSet, options: ForecasterOptions
-) -> tuple[ForecastPlan, WindowRule, bool, tuple[int, ...]]:
-    """Return plan, window rule, whether to read the calendar, and the steps to hold out of each series.
+) -> tuple[ForecastPlan, ForecastCodec, tuple[int, ...]]:
+    """Return the plan, the codec before calibration, and the steps to hold out of each series.
 
     The held-out values must not influence the rule, but the number of steps to hold out depends on the rule.
     So the rule is first chosen from all values, to know how many steps to hold out, and then twice without
@@ -276,46 +268,33 @@ def _choose_windows(
     for _ in range(2):
         plan = forecast_plan(options, rule, lengths)
         held_out = held_out_steps(series, rule.horizon, plan.min_past)
-        known = cut(series.values, [n - last for n, last in zip(lengths, held_out, strict=True)])
-        rule, calendar = choose_rule(replace(series, values=known), options)
-    # Later values that have no logarithm, or are below 0, still rule out what forecasts could not reach.
+        known = series.before(held_out)
+        rule, calendar = choose_rule(known, options)
+    # Past covariates of the held-out steps are not known at the origin, so they do not scale the inputs.
+    columns = {"past": known.past, "future": series.future, "static": (series.static,)}
+    scalers = {
+        role: Scaler.of(arrays) if series.names[role] else None for role, arrays in columns.items()
+    }
     rule = replace(
         rule,
+        # Later values that have no logarithm, or are below 0, still rule out what forecasts could not reach.
         log=rule.log and series.lowest > 0,
         nonnegative=rule.nonnegative and series.lowest >= 0,
-        usual=usual_change(known, rule),
+        usual=usual_change(known.values, rule),
+        past=len(series.names["past"]),
+        static=len(series.names["static"]),
+        covariates=len(series.names["past"]) + len(series.names["future"]),
     )
-    return plan, rule, calendar, held_out
-
-
-def _make_codec(
-    series: SeriesSet,
-    rule: WindowRule,
-    calendar: bool,
-    held_out: Sequence[int],
-    levels: tuple[float, ...],
-) -> ForecastCodec:
-    """Return the codec before calibration, with scalers for the covariates."""
-    ends = [len(past) - last for past, last in zip(series.past, held_out, strict=True)]
-    # Past covariates of the held-out steps are not known at the origin, so they do not scale the inputs.
-
-    def scaler(role: str, arrays: Sequence[np.ndarray]) -> Scaler | None:
-        return Scaler.of(arrays) if series.names[role] else None
-
+    levels = quantile_levels(options.levels)
     codec = ForecastCodec(
         rule,
         levels,
         np.zeros(len(levels)),
         calendar,
-        past=scaler("past", cut(series.past, ends)),
-        future=scaler("future", series.future),
-        static=scaler("static", (series.static,)),
-        history=series,
+        scalers["past"],
+        scalers["future"],
+        scalers["static"],
+        series,
     )
-    rule = replace(
-        rule,
-        covariates=codec.covariates,
-        past=len(series.names["past"]),
-        static=len(series.names["static"]),
-    )
-    return replace(codec, rule=rule, history=codec.trimmed(series))
+    codec = replace(codec, rule=replace(rule, covariates=codec.covariates))
+    return plan, replace(codec, history=codec.trimmed(series)), held_out
