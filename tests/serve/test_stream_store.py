@@ -359,7 +359,7 @@ def test_a_fault_affects_only_its_own_request(make, monkeypatch):
 
     async def work(streams):
         names = [(await streams.create("ab"))[0] for _ in range(6)]
-        bad, pool = streams._slots[names[2]], streams.batcher._pool
+        bad, pool = streams._streams[names[2]].slot, streams.batcher._pool
         with monkeypatch.context() as patch:
             patch.setattr(pool, "feed", failing(pool, lambda _, slots: bad in slots))
             answers = await asyncio.gather(
@@ -394,7 +394,7 @@ def test_a_fault_in_the_middle_of_a_request_ends_the_stream(make, monkeypatch):
                 await again
         await streams.delete(name)
         other, _ = await streams.create("")
-        assert streams._slots[other] == 0
+        assert streams._streams[other].slot == 0
         assert (await streams.feed(other, "ab", 1, 0)).position == 2
 
     run(work, streams_of(make("gru")))

@@ -42,10 +42,26 @@ class StreamStart(NamedTuple):
 
 
 @dataclass(eq=False, slots=True)
+class HeldStream:
+    """A stream in a slot of the pool, which holds its state, and what the server knows about it."""
+
+    slot: int
+    last_used: float = 0.0
+    position: int = 0
+    """Number of tokens that it has read."""
+    seq: int = -1
+    """Number of its last numbered request; -1 before the first one."""
+    digest: int = 0
+    """Hash of the tokens of this request, which tells the same request sent again from another one."""
+    is_broken: bool = False
+    """Whether a fault stopped it in the middle of a request."""
+
+
+@dataclass(eq=False, slots=True)
 class StreamRequest:
     """One request of a stream: go to `start` if it is given, read the input, and reply."""
 
-    slot: int
+    stream: HeldStream
     input: Readable = ""
     k: int = 0
     """Number of predictions to return."""
@@ -61,7 +77,6 @@ class StreamRequest:
     tokens: NDArray[np.int64] | None = None
     """``[N]``, or None before the request's turn."""
     digest: int = 0
-    """Hash of the tokens, which tells a repeated request from a different one."""
     tokens_read: int = 0
     outcome: StreamReply | Exception | None = None
 
@@ -94,11 +109,6 @@ class Batcher:
     ) -> None:
         self.network = network
         self._pool = StreamPool(network, 1)
-        # Per slot: the position, and the number and digest of the last numbered request.
-        self._position = np.zeros(1, np.int64)
-        self._seq, self._digest = np.full(1, -1), np.zeros(1, np.int64)
-        # Slots whose stream stopped in the middle of a request.
-        self._broken: set[int] = set()
         self._window_seconds, self._count_batch = window_seconds, count_batch
         self._arrived: SimpleQueue[StreamRequest | None] = SimpleQueue()
         self._queues: dict[int, deque[StreamRequest]] = {}
@@ -139,7 +149,7 @@ class Batcher:
     def _enqueue(self, request: StreamRequest | None) -> bool:
         """Queue a request in its slot; return False for None, which ends the thread."""
         if request is not None:
-            self._queues.setdefault(request.slot, deque()).append(request)
+            self._queues.setdefault(request.stream.slot, deque()).append(request)
         return request is not None
 
     def _round(self) -> list[StreamRequest]:
@@ -154,60 +164,32 @@ class Batcher:
         self._reply_to(complete)
         finished = [request for request in requests if request.outcome is not None]
         for request in finished:
-            queue = self._queues[request.slot]
+            queue = self._queues[request.stream.slot]
             queue.popleft()
             if not queue:
-                del self._queues[request.slot]
+                del self._queues[request.stream.slot]
         return finished
 
     def _start(self, request: StreamRequest) -> None:
         """Encode the input, check the request's number and move the stream to its start."""
-        slot, pool = request.slot, self._pool
-        self._grow(slot)
+        held, pool = request.stream, self._pool
+        if held.slot >= len(pool):
+            # Grow in small steps: many streams must cost little more than their states.
+            pool.add(max(held.slot + 1 - len(pool), len(pool) // 64, MIN_NEW_SLOTS))
         tokens = token_numbers(pool.codec, request.input)
         request.digest = hash(tokens.tobytes())
         if request.start is not None:
             stream = Stream(self.network)
             if request.start.state is not None:
                 stream.state = request.start.state
-            pool.put(slot, stream)
-            self._position[slot], self._seq[slot] = request.start.position, -1
-            self._broken.discard(slot)
-        elif slot in self._broken:
+            pool.put(held.slot, stream)
+            held.position = request.start.position
+        elif held.is_broken:
             remedy = "delete it and create another one"
             raise StaleError("an error interrupted a request of this stream", remedy=remedy)
-        elif self._is_repeated(request, len(tokens)):
+        elif _is_repeated(request, len(tokens)):
             tokens = tokens[:0]
         request.tokens, request.input = tokens, ""
-
-    def _grow(self, slot: int) -> None:
-        """Make room for a new slot, in small steps: many streams must cost little more than their states."""
-        size = len(self._seq)
-        if slot >= size:
-            more = max(slot + 1 - size, size // 64, MIN_NEW_SLOTS)
-            # allocate everything before changing anything, in case memory runs out
-            position, digest = (np.pad(old, (0, more)) for old in (self._position, self._digest))
-            seq = np.pad(self._seq, (0, more), constant_values=-1)
-            self._pool.add(more)
-            self._position, self._digest, self._seq = position, digest, seq
-
-    def _is_repeated(self, request: StreamRequest, token_count: int) -> bool:
-        """Return whether the client sends its last request again; raise StaleError if it skips one."""
-        seq, last = request.seq, int(self._seq[request.slot])
-        if seq is None:
-            if last >= 0 and token_count:
-                raise StaleError(
-                    "seq", got="none", expected=f"{last + 1}, as the last request had a number"
-                )
-        elif seq == last:
-            if request.digest == self._digest[request.slot]:
-                return True
-            expected = f"the same input as before, or seq {last + 1}"
-            raise StaleError("seq", got=f"{last} with another input", expected=expected)
-        elif seq != last + 1:
-            expected = f"{last + 1}, or {last} again" if last >= 0 else "0 first"
-            raise StaleError("seq", got=seq, expected=expected)
-        return False
 
     def _feed_all(self, requests: list[StreamRequest]) -> None:
         """Let each request read its next block of tokens; a fault becomes the outcome of its request."""
@@ -219,13 +201,13 @@ class Batcher:
                 with _fault_of(request):
                     self._feed([request])
                 if request.outcome is not None and request.tokens_read:
-                    self._broken.add(request.slot)
+                    request.stream.is_broken = True
 
     def _feed(self, requests: list[StreamRequest]) -> None:
         """Let each request read its next block of tokens; after an exception none of them has."""
         if requests:
             blocks = [request.rest[:TOKENS_PER_ROUND] for request in requests]
-            self._pool.feed(blocks, [request.slot for request in requests])
+            self._pool.feed(blocks, [request.stream.slot for request in requests])
             for request, block in zip(requests, blocks, strict=True):
                 request.tokens_read += len(block)
             self._count_batch(len(requests), sum(map(len, blocks)))
@@ -233,14 +215,15 @@ class Batcher:
     def _reply_to(self, requests: list[StreamRequest]) -> None:
         """Count requests whose input has been read, and set their replies."""
         for request in requests:
-            self._position[request.slot] += request.tokens_read
+            held = request.stream
+            held.position += request.tokens_read
             if request.seq is not None:
-                self._seq[request.slot], self._digest[request.slot] = request.seq, request.digest
+                held.seq, held.digest = request.seq, request.digest
         predictions = dict.fromkeys(requests, Predictions([], 0.0))
         asking = [request for request in requests if request.k]
         with _fault_of(*asking):
             if asking:
-                k, slots = max(item.k for item in asking), [item.slot for item in asking]
+                k, slots = max(item.k for item in asking), [item.stream.slot for item in asking]
                 predictions |= zip(asking, self._pool.predict(k, slots), strict=True)
         for request in requests:
             if request.outcome is None:
@@ -248,11 +231,29 @@ class Batcher:
                     request.outcome = self._reply(request, predictions[request])
 
     def _reply(self, request: StreamRequest, predictions: Predictions) -> StreamReply:
-        slot = request.slot
-        state = self._pool.stream(slot).state if request.with_state else None
+        held = request.stream
+        state = self._pool.stream(held.slot).state if request.with_state else None
         # The batch was predicted with the largest k.
         best = Predictions(predictions[: request.k], predictions.unknown_probability)
-        return StreamReply(int(self._position[slot]), best, state)
+        return StreamReply(held.position, best, state)
+
+
+def _is_repeated(request: StreamRequest, token_count: int) -> bool:
+    """Return whether the client sends its last request again; raise StaleError if it skips one."""
+    seq, last = request.seq, request.stream.seq
+    if seq is None:
+        if last >= 0 and token_count:
+            expected = f"{last + 1}, as the last request had a number"
+            raise StaleError("seq", got="none", expected=expected)
+    elif seq == last:
+        if request.digest == request.stream.digest:
+            return True
+        expected = f"the same input as before, or seq {last + 1}"
+        raise StaleError("seq", got=f"{last} with another input", expected=expected)
+    elif seq != last + 1:
+        expected = f"{last + 1}, or {last} again" if last >= 0 else "0 first"
+        raise StaleError("seq", got=seq, expected=expected)
+    return False
 
 
 @contextmanager

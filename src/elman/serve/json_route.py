@@ -64,7 +64,7 @@ LIMITS = {
 class _Error(TypedDict):
     type: str
     message: str
-    code: str | None
+    code: None
 
 
 class ErrorReply(TypedDict):
@@ -192,6 +192,10 @@ class JsonRoute(APIRoute):
             served: ServedModels = request.app.state.served
             arguments: dict[str, object] = dict(request.path_params)
             is_get, is_short, is_large = request.method == "GET", False, False
+
+            def answer() -> Response:
+                return json_response(endpoint(**arguments))
+
             try:
                 for name, kind in kinds.items():
                     if kind in (Request, ServedModels):
@@ -202,10 +206,6 @@ class JsonRoute(APIRoute):
                         is_large = len(content) >= LARGE_BODY_BYTES
                         body = await served.workers.run(validate) if is_large else validate()
                         arguments[name], is_short = body, getattr(body, "is_short", False)
-
-                def answer() -> Response:
-                    return json_response(endpoint(**arguments))
-
                 if iscoroutinefunction(endpoint):
                     reply = await endpoint(**arguments)
                     return reply if isinstance(reply, Response) else json_response(reply)

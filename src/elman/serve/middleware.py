@@ -90,21 +90,21 @@ class SecurityMiddleware:
 
         self.metrics.at_work.inc()
         try:
+            answer: ASGIApp = self.app
             try:
                 body = await self._admit(scope, headers, receive)
+                receive = _replay(body, receive)
             except RefusedError as error:
                 # The rest of the body is dropped unread, within the time that a request may take.
-                await error_response(error)(scope, receive, send_with_headers)
-                return
-            except ClientDisconnect:  # before the request was complete
-                return
-            if scope["method"] == "HEAD":  # the server leaves the body out
-                scope = {**scope, "method": "GET"}
-            if cors_headers and scope["method"] == "OPTIONS":
-                preflight = Response(status_code=204, headers=PREFLIGHT_HEADERS)
-                await preflight(scope, receive, send_with_headers)
+                answer = error_response(error)
             else:
-                await self.app(scope, _replay(body, receive), send_with_headers)
+                if scope["method"] == "HEAD":  # the server leaves the body of the answer out
+                    scope = {**scope, "method": "GET"}
+                elif scope["method"] == "OPTIONS" and cors_headers:
+                    answer = Response(status_code=204, headers=PREFLIGHT_HEADERS)
+            await answer(scope, receive, send_with_headers)
+        except ClientDisconnect:  # before the request was complete
+            pass
         finally:
             self.metrics.at_work.dec()
             route = getattr(scope.get("route"), "path", NO_ROUTE)

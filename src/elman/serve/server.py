@@ -54,11 +54,12 @@ def bind_socket(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except (OSError, ValueError) as error:  # ValueError: the host cannot be a name
-        got = getattr(error, "strerror", None) or error
-        what, remedy = f"cannot listen on {host}:{port}", "pass another --port, or 0 for any"
-        if isinstance(error, socket.gaierror | ValueError):
-            remedy = "pass another --host"
-        raise OptionError(what, got=got, remedy=remedy) from None
+        is_host = isinstance(error, socket.gaierror | ValueError)
+        raise OptionError(
+            f"cannot listen on {host}:{port}",
+            got=getattr(error, "strerror", None) or error,
+            remedy="pass another --host" if is_host else "pass another --port, or 0 for any",
+        ) from None
     return bound
 
 
@@ -83,12 +84,13 @@ def max_connections() -> int:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY:
-        limit = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else hard
+    unlimited = resource.RLIM_INFINITY
+    if soft != unlimited:
+        limit = MAX_OPEN_FILES if hard == unlimited else hard
         with suppress(OSError, ValueError):  # a system may allow less than it says
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, (MAX_OPEN_FILES if soft == resource.RLIM_INFINITY else soft) - RESERVED_FILES)
+    return max(1, (MAX_OPEN_FILES if soft == unlimited else soft) - RESERVED_FILES)
 
 
 def uvicorn_config(app: ASGIApp, settings: Settings, metrics: Metrics) -> uvicorn.Config:

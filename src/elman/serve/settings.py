@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,23 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 """Names in a request's Host header that always mean this server."""
 
 
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    """Return a host as an address, or None for a name."""
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach an address or name.
 
     >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
     (True, True, False)
     """
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    address = _address(host)
+    return host.lower() == "localhost" if address is None else address.is_loopback
 
 
 def is_any(host: str) -> bool:
@@ -41,10 +45,8 @@ def is_any(host: str) -> bool:
     >>> is_any("0.0.0.0"), is_any("[::]"), is_any("localhost")
     (True, True, False)
     """
-    try:
-        return ip_address(host.strip("[]")).is_unspecified
-    except ValueError:
-        return False
+    address = _address(host)
+    return address is not None and address.is_unspecified
 
 
 def bracketed(name: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.language.stream import Readable
-from elman.serve.batcher import Batcher, StreamReply, StreamRequest, StreamStart
+from elman.serve.batcher import Batcher, HeldStream, StreamReply, StreamRequest, StreamStart
 from elman.serve.http_errors import BusyError, NotFoundError
 from elman.text.vocabulary import TextCodec
 
@@ -49,8 +49,7 @@ class StreamStore:
     ) -> None:
         self.model, self.batcher = model, batcher
         self._idle_seconds, self._room, self._clock = idle_seconds, room, clock
-        self._slots: dict[str, int] = {}
-        self._last_used: dict[str, float] = {}
+        self._streams: dict[str, HeldStream] = {}
         self._new_slots, self._free_slots = itertools.count(), list[int]()
         self._last_sweep = clock()
         self._tokenise = tokenise
@@ -58,10 +57,10 @@ class StreamStore:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._streams)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._slots
+        return name in self._streams
 
     async def create(
         self, text: Readable, start: StreamStart | None = None
@@ -69,15 +68,14 @@ class StreamStore:
         """Return a new stream's name, and its reply after reading `text`; raise BusyError, InputError."""
         text = await self._tokenised(text)
         if self._room() < 1:
-            remedy = (
-                "delete streams that are no longer needed, or start with a larger --max-streams"
-            )
+            remedy = "delete streams that are no longer needed, or pass a larger --max-streams"
             raise BusyError("no room for more streams", remedy=remedy)
-        slot, name = self._take_slot(), secrets.token_urlsafe(16)
-        # count the stream before awaiting: other requests look for room meanwhile
-        self._slots[name], self._last_used[name] = slot, self._clock()
+        # The name is the secret that allows requests of the stream.
+        name, stream = secrets.token_urlsafe(16), HeldStream(self._take_slot(), self._clock())
+        # Count the stream before awaiting: other requests look for room meanwhile.
+        self._streams[name] = stream
         try:
-            request = StreamRequest(slot, text, start=start or StreamStart())
+            request = StreamRequest(stream, text, start=start or StreamStart())
             return name, await self.batcher.submit(request)
         except BaseException:
             if name in self:
@@ -94,11 +92,11 @@ class StreamStore:
         with_state: bool = False,
     ) -> StreamReply:
         """Return the `k` best predictions after `text`; raise NotFoundError, InputError, StaleError."""
-        self._slot(name)
+        self._stream(name)
         async with self._turn(name):
             text = await self._tokenised(text)
             # The stream may have been deleted while the text was tokenised.
-            request = StreamRequest(self._slot(name), text, k, seq, with_state=with_state)
+            request = StreamRequest(self._stream(name), text, k, seq, with_state=with_state)
             reply = self.batcher.submit(request)
         return await reply
 
@@ -131,18 +129,18 @@ class StreamStore:
                 self._locks[name] = lock, waiting - 1
 
     def _forget(self, name: str) -> None:
-        self._free_slots.append(self._slot(name))
-        del self._slots[name], self._last_used[name]
+        self._free_slots.append(self._stream(name).slot)
+        del self._streams[name]
 
     async def step(self, state: bytes | None, text: Readable, k: int) -> StreamReply:
         """Return the predictions and the state after `text`, from a state that the client keeps."""
         text = await self._tokenised(text)
-        slot = self._take_slot()
+        stream = HeldStream(self._take_slot())
         try:
-            request = StreamRequest(slot, text, k, start=StreamStart(state), with_state=True)
+            request = StreamRequest(stream, text, k, start=StreamStart(state), with_state=True)
             return await self.batcher.submit(request)
         finally:
-            self._free_slots.append(slot)
+            self._free_slots.append(stream.slot)
 
     def sweep(self) -> None:
         """Forget the streams that have been idle for too long; search at most once a second."""
@@ -150,16 +148,17 @@ class StreamStore:
         if now < self._last_sweep + MIN_SWEEP_SECONDS:
             return
         self._last_sweep = now
-        for name, last_used in [*self._last_used.items()]:
-            if name not in self._locks and now > last_used + self._idle_seconds:
+        for name, stream in [*self._streams.items()]:
+            if name not in self._locks and now > stream.last_used + self._idle_seconds:
                 self._forget(name)
 
     def _take_slot(self) -> int:
         return self._free_slots.pop() if self._free_slots else next(self._new_slots)
 
-    def _slot(self, name: str) -> int:
-        """Return a stream's slot and note that the stream is in use; raise NotFoundError."""
+    def _stream(self, name: str) -> HeldStream:
+        """Return a stream and note that it is in use; raise NotFoundError."""
         if name not in self:
             raise NotFoundError("no such stream", remedy="create one with POST /v1/streams")
-        self._last_used[name] = self._clock()
-        return self._slots[name]
+        stream = self._streams[name]
+        stream.last_used = self._clock()
+        return stream

@@ -47,14 +47,14 @@ class _Computation:
         """Wait until this computation has the turn."""
         is_slow = not self.is_short or self._seconds > SHORT_SECONDS
         self.rank = (is_slow, monotonic() + min(self._seconds, MAX_HANDICAP_SECONDS))
-        self._turns.request(self)
+        self._turns.change(waiting=self)
         self.turn.acquire()
         self._began = monotonic()
 
     def end_turn(self) -> None:
         """Give up the turn."""
         self._seconds += monotonic() - self._began
-        self._turns.release()
+        self._turns.change(ended=1)
 
     def pause(self) -> None:
         """Let others compute if this turn has lasted long enough; raise _AbandonedError."""
@@ -72,28 +72,21 @@ class _Turns:
         self._limit, self._running, self._lock = limit, 0, Lock()
         self._waiting: list[_Computation] = []
 
-    def request(self, computation: _Computation) -> None:
-        """Queue a computation; it may begin when its `turn` is released."""
+    def change(self, *, waiting: _Computation | None = None, ended: int = 0) -> None:
+        """Queue a computation, or count an ended turn; then release the `turn` of those that may begin."""
         with self._lock:
-            self._waiting.append(computation)
-            self._start()
-
-    def release(self) -> None:
-        """Count one running computation less."""
-        with self._lock:
-            self._running -= 1
-            self._start()
-
-    def _start(self) -> None:
-        while self._running <= self._limit:
-            only_short = self._running == self._limit
-            ready = [item for item in self._waiting if item.is_short or not only_short]
-            if not ready:
-                return
-            first = min(ready, key=attrgetter("rank"))
-            self._waiting.remove(first)
-            self._running += 1
-            first.turn.release()
+            self._running -= ended
+            if waiting is not None:
+                self._waiting.append(waiting)
+            while self._running <= self._limit:
+                only_short = self._running == self._limit
+                ready = [item for item in self._waiting if item.is_short or not only_short]
+                if not ready:
+                    break
+                first = min(ready, key=attrgetter("rank"))
+                self._waiting.remove(first)
+                self._running += 1
+                first.turn.release()
 
 
 @contextmanager
@@ -136,7 +129,8 @@ class WorkerThreads:
         computation = _Computation(self._turns)
 
         def next_batch() -> list[T]:
-            end, batch = monotonic() + SEND_EVERY_SECONDS, []
+            end = monotonic() + SEND_EVERY_SECONDS
+            batch = []
             for item in items:
                 batch.append(item)
                 if monotonic() > end:
