@@ -90,7 +90,11 @@ def equations(
         lines += ["", *_legend(cell, y, residual=config.residual, small=small)]
         if small:
             lines += ["", *_weights(network.model, explanation.target)]
-    lines += ["", f'logit("{word}") = {explanation.score:.6f}, the sum of']
+    return "\n".join([*lines, "", *_sum_of_terms(names, explanation)])
+
+
+def _sum_of_terms(names: list[str], explanation: Explanation) -> list[str]:
+    """Return lines with the terms that sum to the logit, and the verdict of their test."""
     terms = [*zip(names, explanation.contributions.tolist(), strict=True)][::-1]
     terms += [
         ("start state", explanation.start_state),
@@ -98,8 +102,9 @@ def equations(
         ("rounding", explanation.residual),
     ]
     width = max(len(name) for name, _ in terms)
-    lines += [f"  {name:{width}}  {term:+.6f}" for name, term in terms]
-    return "\n".join([*lines, explanation.verdict])
+    head = f'logit("{display_name(explanation.target)}") = {explanation.score:.6f}, the sum of'
+    rows = (f"  {name:{width}}  {term:+.6f}" for name, term in terms)
+    return [head, *rows, explanation.verdict]
 
 
 def _names(context: Context) -> list[str]:
@@ -148,18 +153,13 @@ def _layer(
     for i in range(len(names) - 1, max(-1, len(names) - 1 - _MAX_SHOWN_TOKENS), -1):
         before = names[i - 1] if i else "start"
         line = form.format(s=state, x=x, t=names[i], b=before)
-        left_side, *summed = map(_shown, _vectors(passage, k, i))
+        after = np.stack([state[0] for state in passage.steps(k)[0][i].after])
+        left_side, *summed = map(_shown, (after, *summands(passage, k, i).swapaxes(0, 1)))
         term = "" if terms is None else f"   x[{names[i]}]: {terms[i]:+.4f}"
         rows.append((line, f"{left_side}: {', '.join(summed)}{term}"))
     width = max(len(line) for line, _ in rows)
     lines = [f"{line:{width}}   {lengths}" for line, lengths in rows]
     return lines if len(rows) == len(names) else [*lines, f"… and {len(names) - len(rows)} more"]
-
-
-def _vectors(passage: Passage, k: int, step: int) -> list[np.ndarray]:
-    """Return the states after a step and their three `summands`, each ``[states, H]``."""
-    states = np.stack([state[0] for state in passage.steps(k)[0][step].after])
-    return [states, *summands(passage, k, step).swapaxes(0, 1)]
 
 
 def _shown(vector: np.ndarray) -> str:

@@ -143,9 +143,8 @@ def sampled_cross_entropy(
 ) -> Tensor:
     """Return an estimate of the summed cross entropy (nats), which is exact if ``common + drawn = V``.
 
-    The denominator of a softmax is a sum over V tokens. The commonest tokens are summed exactly. From all
-    other tokens a sample is drawn at each step, in which each token is counted several times, to represent
-    the tokens that were not drawn. The target token is always summed exactly once.
+    The denominator of a softmax is a sum over V tokens. The commonest tokens and the target are summed
+    exactly. Of all others, drawn tokens are counted several times, to represent those that are not drawn.
 
     Source: Y. Bengio and J.-S. Senécal, "Adaptive Importance Sampling to Accelerate Training of a Neural
     Probabilistic Language Model" (2008); S. Jean et al., arXiv:1412.2007 (2015), section 3; here with uniform
@@ -155,7 +154,7 @@ def sampled_cross_entropy(
         hidden: ``[N, H]``: the inputs of the head.
         weight: ``[V, H]``: the weights of the head, tokens by falling frequency.
         bias: ``[V]``.
-        targets: ``[N]``: the tokens to predict.
+        targets: ``[N]``, the tokens to predict.
         common: The number of first tokens that are summed exactly.
         drawn: The number of other tokens that are drawn.
         generator: The source of random numbers (default: torch's global one).

@@ -104,7 +104,7 @@ def ngram_probabilities(
 ) -> Iterator[Values]:
     """Yield the probabilities of all predictions of a text, for order 1, 2, ... `max_order`.
 
-    No context crosses the start of its document.
+    No context crosses the start of its document. Raises DataError where there is nothing to predict.
 
     Args:
         train_text: The tokens to count.
@@ -112,38 +112,33 @@ def ngram_probabilities(
         vocabulary_size: The number of different tokens.
         max_order: The highest order.
 
-    Raises:
-        DataError: One of the texts has nothing to predict.
-
     >>> train, held = Tokens(np.array([1, 2, 1, 2, 1]), [0]), Tokens(np.array([1, 2]), [0])
     >>> [p.round(3).tolist() for p in ngram_probabilities(train, held, 3, 2)]
     [[0.458], [0.854]]
     """
     train, held = _Text.of(train_text), _Text.of(held_text)
-    places, targets = train.ends(1), held.ends(1)
-    if not len(places) or not len(targets):
+    if not len(train.ends(1)) or not len(held.ends(1)):
         raise DataError("the text has nothing to predict", expected="two tokens in a document")
-    count = np.bincount(train.tokens[places], minlength=vocabulary_size)
-    nothing = np.zeros(vocabulary_size, np.int64)
-    below = _Order(nothing, count, nothing, np.zeros_like(targets), held.tokens[targets])
-    lower = np.full(len(targets), 1.0 / vocabulary_size)
-    yield below.interpolate(count, lower)
+    below = _unigrams(train, held, vocabulary_size)
+    lower = np.full(len(below.held_gram), 1.0 / vocabulary_size)
+    yield below.interpolate(below.count, lower)
     # gram[i] is the number of the n-gram of the previous order that ends at index i.
-    gram, held_gram = train.tokens, held.tokens
+    gram, held_gram, targets = train.tokens, held.tokens, held.ends(1)
     for order in range(2, max_order + 1):
-        place = train.ends(order)
+        ends = train.ends(order)
         keys, number, count = np.unique(
-            gram[place - 1] * vocabulary_size + train.tokens[place],
+            gram[ends - 1] * vocabulary_size + train.tokens[ends],
             return_inverse=True,
             return_counts=True,
         )
+        # The lower order counts left neighbours: the n-grams of this order that end in its n-gram.
         suffix = np.empty(len(keys), np.int64)
-        suffix[number] = gram[place]
+        suffix[number] = gram[ends]
         neighbours = np.bincount(suffix, minlength=len(below.count)) + below.at_start
         lower = below.interpolate(neighbours, lower)
-        at_start = np.bincount(number[train.before[place] == order - 1], minlength=len(keys))
+        at_start = np.bincount(number[train.before[ends] == order - 1], minlength=len(keys))
         gram = np.full(len(train.tokens), ABSENT)
-        gram[place] = number
+        gram[ends] = number
 
         # No context crosses a start, because in the training text no n-gram goes on after a line's end.
         context = held_gram[targets - 1]
@@ -152,6 +147,13 @@ def ngram_probabilities(
         held_gram[targets] = held_number
         below = _Order(keys // vocabulary_size, count, at_start, context, held_number)
         yield below.interpolate(count, lower)
+
+
+def _unigrams(train: _Text, held: _Text, vocabulary_size: int) -> _Order:
+    """Return the order of single tokens, which all have the same empty context."""
+    count = np.bincount(train.tokens[train.ends(1)], minlength=vocabulary_size)
+    targets, zeros = held.tokens[held.ends(1)], np.zeros(vocabulary_size, np.int64)
+    return _Order(zeros, count, zeros, np.zeros_like(targets), targets)
 
 
 def _index_of(keys: Places, wanted: Places) -> Places:

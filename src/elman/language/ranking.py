@@ -33,9 +33,9 @@ class RankedLine:
 
     rank: int
     """1 for the most surprising line."""
-    file: str
     score: float
     """The line's score in bits, by the measure of the ranking."""
+    file: str
     surprise: Surprise
     """The line, its number in its file, and the surprise of its tokens."""
 
@@ -130,10 +130,9 @@ def rank_lines(
 ) -> Ranking:
     """Return the most surprising lines of a text.
 
-    The default measure, the surprise of a line's most surprising token, found unusual event sequences best,
-    or within a thousandth of the best, in `benchmarks/hdfs.py`, even after short training. One impossible
-    event is enough wherever it is in the line; a mean dilutes it in a long line, and a sum grows with every
-    ordinary token. Lines with equal scores stay in the order of the text.
+    The default measure ranked unusual event sequences best, or within a thousandth of the best, in
+    `benchmarks/hdfs.py`: one impossible event is enough wherever it is in the line. A mean dilutes it in a
+    long line, and a sum grows with every ordinary token. Equal scores stay in the order of the text.
 
     Args:
         predictor: A language model, as `elman.load` returns it, or a fitted `LanguageModel`.
@@ -142,10 +141,7 @@ def rank_lines(
         top: The number of lines to return; None returns all.
         encoding: The encoding of the files; None detects it.
 
-    Raises:
-        DataError: The text is missing, empty or not text.
-        InputError: `predictor` is not a language model, or a line has a line end inside it.
-        OptionError: `measure` or `top` has a value that it cannot take.
+    Raises DataError, InputError, OptionError.
     """
     language = language_predictor(predictor)
     measure_function(measure)  # raises before a long text is read
@@ -171,9 +167,6 @@ def rank_lines(
 
     # nlargest keeps the order of equal scores
     best = heapq.nlargest(limit, scored(), key=operator.itemgetter(0))
-    rows = tuple(
-        RankedLine(rank, name, score, surprise)
-        for rank, (score, name, surprise) in enumerate(best, 1)
-    )
+    rows = tuple(RankedLine(rank, *line) for rank, line in enumerate(best, 1))
     warnings += unknown_warning(counts["unknown"], counts["tokens"])
     return Ranking(measure, rows, np.array(scores), **counts, warnings=tuple(warnings))

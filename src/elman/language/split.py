@@ -156,6 +156,17 @@ def _stretch(documents: Sequence[Document], first: int, last: int) -> list[Docum
     return stretches
 
 
+def _located_blocks(
+    documents: Sequence[Document], first: int, last: int
+) -> Iterator[tuple[int, str]]:
+    """Yield the blocks between two positions of the text, each with the position of its first character."""
+    at = first
+    for document in _stretch(documents, first, last):
+        for block in document.blocks():
+            yield at, block
+            at += len(block)
+
+
 def _cut_position(documents: Sequence[Document], wanted: int, border: str) -> int:
     """Return the end of the first match of the expression `border` at position `wanted` or later.
 
@@ -163,22 +174,17 @@ def _cut_position(documents: Sequence[Document], wanted: int, border: str) -> in
     if there is no such match either.
     """
     total = sum(document.characters for document in documents)
-    search = re.compile(border).search
-    at, position = wanted, -1
-    for document in _stretch(documents, wanted, total):
-        for block in document.blocks():
-            if position < 0 and (match := search(block)):
-                position = at + match.end()
-            if position >= 0 and block[max(0, position - at) :].strip():
-                return position
-            at += len(block)
-    at, position = 0, -1
-    for document in _stretch(documents, 0, wanted):
-        for block in document.blocks():
-            for match in re.finditer(border, block):
-                position = at + match.end()
-            at += len(block)
-    return position if position > 0 else total
+    position = 0
+    for at, block in _located_blocks(documents, wanted, total):
+        if not position and (match := re.search(border, block)):
+            position = at + match.end()
+        if position and block[max(0, position - at) :].strip():
+            return position
+    position = 0
+    for at, block in _located_blocks(documents, 0, wanted):
+        for match in re.finditer(border, block):
+            position = at + match.end()
+    return position or total
 
 
 def _cut_at_positions(

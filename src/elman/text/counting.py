@@ -73,14 +73,13 @@ class TokenCounter:
         self._words = Counter({word: n for word, n in self._words.items() if word in kept})
         self.pruned = True
 
-    def common(self, minimum: int = 1) -> list[tuple[str, int]]:
-        """Return (token, count) by falling count, ties by text, without counts below `minimum`."""
+    def common(self) -> list[tuple[str, int]]:
+        """Return (token, count) by falling count, ties by text."""
         self._count_words_of_pieces()
         codes = np.flatnonzero(self._character_counts)
         characters = map(chr, codes.tolist())
         counts = dict(zip(characters, self._character_counts[codes].tolist(), strict=True))
-        pairs = [pair for pair in (counts | self._words).items() if pair[1] >= minimum]
-        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+        return sorted((counts | self._words).items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def count_vocabulary(
@@ -106,8 +105,7 @@ def count_vocabulary(
     Returns:
         The codec, and whether rare words were dropped in counting to save memory.
 
-    Raises:
-        OptionError: An option has a value that it cannot take.
+    Raises OptionError.
 
     >>> codec, pruned = count_vocabulary(["to be or not to be\n"], level="word")
     >>> codec.tokens
@@ -124,12 +122,13 @@ def count_vocabulary(
     for block in blocks:
         counter.add(block)
     reserved = {*special, LINE_END} if documents == "line" else {*special}
-    tokens = [token for token, _ in counter.common(minimum) if token not in reserved]
-    if not tokens:
-        # The text is so short that no word occurs twice: keep all of them.
-        tokens = [token for token, _ in counter.common() if token not in reserved]
-        if tokens and min_count is not None:
-            remedy = "no token occurs that often; pass a smaller one"
-            raise OptionError("min_count", got=min_count, remedy=remedy)
+    counts = [(token, count) for token, count in counter.common() if token not in reserved]
+    # If no word of a short text occurs twice, keep all of them.
+    tokens = [token for token, count in counts if count >= minimum] or [
+        token for token, _ in counts
+    ]
+    if counts and min_count is not None and counts[0][1] < minimum:
+        remedy = "no token occurs that often; pass a smaller one"
+        raise OptionError("min_count", got=min_count, remedy=remedy)
     tokens = tokens[: maximum - len(special)]
     return TextCodec(level, (*special, *tokens), split, documents), counter.pruned
