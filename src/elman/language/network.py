@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,6 @@ from elman.files.model import Model
 from elman.language.batches import Chunk
 from elman.language.config import NetworkConfig
 from elman.text.vocabulary import TextCodec
-from elman.text.words import UNKNOWN_ID
 
 # Logits that are held at once when many rows of them are needed (8 MiB).
 MAX_LOGITS = 2**21
@@ -32,6 +32,19 @@ TABLE_LIMIT = 2**21
 STEPS_PER_CALL = 512
 
 STORAGES = ("float32", "bf16")
+
+
+class DrawSettings(TypedDict):
+    """The settings of a random draw as the kernel takes them."""
+
+    factor: float
+    """Factor of the logits; 0 takes the most probable token."""
+    top_k: int
+    """0 for all tokens."""
+    top_p: float
+    """0 for all tokens."""
+    never: int
+    """The token that is never drawn."""
 
 
 class Network:
@@ -248,29 +261,24 @@ class Network:
         log_probabilities[:] = self.log_probabilities(self.output(after)[None])[0]
 
     def generate(
-        self, state: np.ndarray, uniforms: np.ndarray, factor: float, top_k: int, top_p: float
+        self, state: np.ndarray, uniforms: np.ndarray, settings: DrawSettings
     ) -> np.ndarray | None:
         """Draw a token for each of ``uniforms [N]``, read it into ``state [S]``, and return the tokens.
 
         Returns None and leaves `state` as it was if the kernel is missing or met numbers that are not finite.
-        `factor`, `top_k` and `top_p` are those of `Sampling.in_kernel`.
         """
         if self._kernel is None:
             return None
-        codec, new_state = self.model.codec, state.copy()
+        end_id, new_state = self.model.codec.end_id, state.copy()
         tokens = np.empty(len(uniforms), np.int64)
-        end = -1 if codec.end_id is None else codec.end_id
         done = self._kernel.generate(
             uniforms=uniforms,
-            factor=factor,
-            top_k=top_k,
-            top_p=top_p,
-            never=UNKNOWN_ID,
-            end=end,
+            end=-1 if end_id is None else end_id,
             start=self.start,
             state=new_state,
             tokens=tokens,
             threads=self._threads,
+            **settings,
         )
         if not done:
             return None

@@ -146,10 +146,9 @@ def rank_lines(
     language = language_predictor(predictor)
     measure_function(measure)  # raises before a long text is read
     limit = sys.maxsize if top is None else whole_number("top", top, 1)
-    warnings: list[str] = []
     texts: Iterable[tuple[str, Iterable[str]]]
     if isinstance(source, io.TextIOBase):
-        texts = [("-", source)]
+        texts, warnings = [("-", source)], list[str]()
     else:
         documents, warnings = read_sources(source, encoding, lines=True)
         texts = ((document.name, document_lines(document)) for document in documents)

@@ -13,7 +13,7 @@ import numpy as np
 from elman.engine import kernel as native
 from elman.engine.shapes import whole_number
 from elman.errors import OptionError
-from elman.language.network import Network
+from elman.language.network import DrawSettings, Network
 from elman.tables.frames import frame_of
 from elman.text.vocabulary import TextCodec
 from elman.text.words import UNKNOWN, UNKNOWN_ID
@@ -161,13 +161,14 @@ class Sampling:
         return kept
 
     @property
-    def in_kernel(self) -> tuple[float, int, float]:
-        """The settings as the kernel takes them: a factor of the logits, top_k and top_p, 0 for none."""
-        return (
-            self._factor if self.temperature else 0.0,
-            min(self.top_k or 0, 2**31),
-            self.top_p or 0.0,
-        )
+    def in_kernel(self) -> DrawSettings:
+        """The settings as the kernel takes them."""
+        return {
+            "factor": self._factor if self.temperature else 0.0,
+            "top_k": min(self.top_k or 0, 2**31),
+            "top_p": self.top_p or 0.0,
+            "never": UNKNOWN_ID,
+        }
 
     @property
     def _factor(self) -> float:
@@ -177,15 +178,7 @@ class Sampling:
         """Return the token that the random number `uniform` (0 to 1) draws; it is never `<unk>`."""
         kernel = native.kernel() if logits.dtype == np.float32 else None
         if kernel is not None:
-            factor, top_k, top_p = self.in_kernel
-            return kernel.draw(
-                logits=logits,
-                uniform=uniform,
-                factor=factor,
-                top_k=top_k,
-                top_p=top_p,
-                never=UNKNOWN_ID,
-            )
+            return kernel.draw(logits=logits, uniform=uniform, **self.in_kernel)
         cumulated = self.weights(logits).cumsum(dtype=np.float64)
         return int(cumulated.searchsorted(uniform * cumulated[-1], side="right"))
 

@@ -223,7 +223,7 @@ class Stream:
         """Return the text of `generate_pieces` as one string, made by one call of the kernel."""
         n = whole_number("n", n, 1)
         settings, uniforms = Sampling(**sampling), generator(seed).random(n)
-        tokens = self.network.generate(self._state, uniforms, *settings.in_kernel)
+        tokens = self.network.generate(self._state, uniforms, settings.in_kernel)
         if tokens is None:
             return "".join(self._draw_pieces(settings, iter(uniforms.tolist())))
         text = self.codec.decode(tokens.tolist(), self._last)

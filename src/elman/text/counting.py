@@ -91,7 +91,7 @@ def count_vocabulary(
     max_vocabulary: int | None = None,
     min_count: int | None = None,
 ) -> tuple[TextCodec, bool]:
-    r"""Count the tokens of a text in one pass and return its codec.
+    r"""Count the tokens of a text in one pass and return its codec; raises OptionError.
 
     Args:
         blocks: The text in order, in blocks that end where tokens end, with line ends ``"\n"``.
@@ -104,8 +104,6 @@ def count_vocabulary(
 
     Returns:
         The codec, and whether rare words were dropped in counting to save memory.
-
-    Raises OptionError.
 
     >>> codec, pruned = count_vocabulary(["to be or not to be\n"], level="word")
     >>> codec.tokens
