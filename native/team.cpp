@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include <algorithm>
 #include <atomic>
@@ -140,9 +141,26 @@ struct OpenMp {
 OpenMp open_mp;
 bool forked = false;  // a forked child has none of OpenMP's threads, and OpenMP would wait for them forever
 
+Int nanoseconds(clockid_t clock) {
+  timespec time;
+  clock_gettime(clock, &time);
+  return Int(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+// Nanoseconds that this thread has waited for others, after its first looks.
+thread_local Int waited = 0;
+
+void back_off_timed(Int looks) {
+  const Int begun = nanoseconds(CLOCK_MONOTONIC);
+  back_off(looks);
+  waited += nanoseconds(CLOCK_MONOTONIC) - begun;
+}
+
 struct Call {
   Work work;
   void* context;
+  Int begun;                 // nanoseconds
+  std::atomic<Int> lost{0};  // the longest time that one of the threads had no processor
   Team team;
 };
 void enter(void* data) {
@@ -150,7 +168,32 @@ void enter(void* data) {
   // OpenMP may start fewer threads than requested; all of them see the same number
   const Int size = open_mp.threads();
   __atomic_store_n(&call.team.size, size, __ATOMIC_RELAXED);
+  const Int used = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
+  waited = 0;
   call.work(call.context, call.team, open_mp.thread());
+  const Int busy = nanoseconds(CLOCK_THREAD_CPUTIME_ID) - used;
+  const Int lost = nanoseconds(CLOCK_MONOTONIC) - call.begun - busy - waited;
+  Int longest = call.lost.load(std::memory_order_relaxed);
+  while (longest < lost && !call.lost.compare_exchange_weak(longest, lost)) {}
+}
+
+// Where another process runs on one of the processors, all threads wait at every barrier for the thread that is
+// without one, each time for a time slice of milliseconds. So after a call that lost WORTH_NOTICE nanoseconds in this
+// way, calls run on their caller's thread alone, for ALONE times as long as the loss. The results are the same bits.
+constexpr Int WORTH_NOTICE = 200'000, ALONE = 16, LONGEST_ALONE = 1'000'000'000;
+std::atomic<Int> alone_until{0};
+
+void run_in_open_mp(Int threads, Work work, void* context) {
+  const Int begun = nanoseconds(CLOCK_MONOTONIC);
+  if (begun < alone_until.load(std::memory_order_relaxed)) {
+    Team alone{1, back_off, {}};
+    return work(context, alone, 0);
+  }
+  Call call{work, context, begun, {}, {threads, back_off_timed, {}}};
+  open_mp.parallel(enter, &call, (unsigned)threads, 0);
+  const Int lost = call.lost.load();
+  if (lost > WORTH_NOTICE)
+    alone_until.store(nanoseconds(CLOCK_MONOTONIC) + std::min(ALONE * lost, LONGEST_ALONE), std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -170,10 +213,7 @@ void run(Int threads, Int operations, Work work, void* context) {
   Team alone{1, back_off, {}};
   threads = std::min(threads, MAX_THREADS);
   if (threads <= 1 || (open_mp.parallel && operations < WORTH_OPEN_MP)) return work(context, alone, 0);
-  if (open_mp.parallel) {
-    Call call{work, context, {threads, back_off, {}}};
-    return open_mp.parallel(enter, &call, (unsigned)threads, 0);
-  }
+  if (open_mp.parallel) return run_in_open_mp(threads, work, context);
   std::unique_lock lock(pool_lock, std::try_to_lock);
   if (!lock.owns_lock()) return work(context, alone, 0);
   if (!pool) pool = new Pool;

@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import elman
-from elman import DataError, OptionError
+from elman import DataError, OptionError, tasks
 from elman.errors import ShapeError
 from elman.labels.estimator import SequenceClassifier, SequenceRegressor, SequenceTagger
 from elman.labels.options import ClassifierOptions, RegressorOptions, TaggerOptions
@@ -394,4 +394,4 @@ def test_validation_and_test_sequences_of_the_user() -> None:
     assert model.model_.config.members == 3
     assert model.card_["held_out"]["sequences"] == 2
     assert model.card_["split"] == "2 sequences, as given, are the test set"
-    assert elman.tasks.open_model(model.model_).classes_.tolist() == ["maybe", "no", "yes"]
+    assert tasks.open_model(model.model_).classes_.tolist() == ["maybe", "no", "yes"]
