@@ -9,8 +9,8 @@ import pytest
 
 from elman import LanguageModel, OutputError, load
 from elman.files.model import Model
-from elman.training.checkpoint import Store
 from elman.training.journal import Journal
+from elman.training.store import Store
 
 SMALL: dict[str, Any] = {"level": "char", "hidden_size": 8, "steps": 30, "evaluations": 3}
 FULL = OutputError("cannot write here", got="No space left on device")

@@ -9,13 +9,13 @@ import pytest
 
 from elman.labels.options import ClassifierOptions
 from elman.training.checkpoint import Progress
-from elman.training.pace import BudgetPace, OpenPace
-from elman.training.plan import schedule
+from elman.training.pace import OpenPace, Pace
+from elman.training.plan import Schedule
 
 
 def pace(**options: Any) -> OpenPace:
-    plan = schedule(ClassifierOptions(**options), batch_size=16, learning_rate=1.0, epochs=1)
-    return OpenPace(replace(plan, epochs=None, limit=100.0), 100.0, 50)
+    plan = Schedule.of(ClassifierOptions(**options), batch_size=16, learning_rate=1.0, average=0.0)
+    return OpenPace(replace(plan, limit=100.0), 100.0, 50)
 
 
 def run(
@@ -67,10 +67,10 @@ def test_the_speed_changes_nothing_when_the_time_is_enough() -> None:
     assert quick[1] == slow[1]
 
 
-def budget(steps: int | None, **options: Any) -> BudgetPace:
+def budget(steps: int | None, **options: Any) -> Pace:
     options |= {"steps": steps} if steps else {}
-    plan = schedule(ClassifierOptions(**options), batch_size=16, learning_rate=1.0)
-    return BudgetPace(plan, steps)
+    plan = Schedule.of(ClassifierOptions(**options), batch_size=16, learning_rate=1.0, average=0.0)
+    return Pace(plan, steps)
 
 
 def test_evaluations_of_a_budget_of_steps_are_evenly_spaced() -> None:
@@ -110,9 +110,9 @@ def test_a_budget_of_time_reserves_the_last_evaluation() -> None:
 
 
 def test_a_stage_can_stop_before_the_end_of_its_schedule() -> None:
-    plan = schedule(ClassifierOptions(steps=100), batch_size=16, learning_rate=1.0)
-    short = BudgetPace(replace(plan, stop=40), 100)
-    whole = BudgetPace(plan, 100)
+    plan = Schedule.of(ClassifierOptions(steps=100), batch_size=16, learning_rate=1.0, average=0.0)
+    short = Pace(replace(plan, stop=40), 100)
+    whole = Pace(plan, 100)
     assert short.end(Progress(step=39)) is None
     assert short.end(Progress(step=40)) == "budget"
     # the learning rate follows the whole schedule

@@ -15,9 +15,10 @@ import torch
 from elman import DivergedError, LanguageModel, OptionError, OutputError, load
 from elman.language import train
 from elman.language.network_torch import Network
-from elman.training.checkpoint import Store, TrainingState
+from elman.training.checkpoint import TrainingState
 from elman.training.optimizer import AdamW
 from elman.training.pace import cosine
+from elman.training.store import Store
 
 pytestmark = pytest.mark.slow
 

@@ -108,9 +108,12 @@ def _fit(model: LanguageModel, text: str, path: Path, to_stderr: bool) -> Langua
     with TrainingDisplay(LanguageDisplay(), to_stderr=to_stderr, output=str(path)) as display:
         model.fit(text, output=path, watch=display.watch)
         if model.stopped_ == "interrupted":
-            from elman.training.checkpoint import Store
+            from elman.training.distributed import Group
+            from elman.training.store import Store
 
-            Store(path, {}).clear()  # so that the next demonstration starts from the beginning
+            Store(
+                path, {}, Group()
+            ).clear()  # so that the next demonstration starts from the beginning
             raise KeyboardInterrupt
         display.finish(model.stopped_, model.card_)
     return model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from elman.labels.config import SequenceConfig
 from elman.labels.confusion import ENTITY_F1
 from elman.labels.options import LabelledOptions
 from elman.labels.tags import are_entities
-from elman.training.plan import Schedule, is_unlimited, schedule
+from elman.training.plan import Schedule, is_unlimited
 
 TIME_LIMIT_SECONDS = 150.0
 """Limit of a training without a budget; with the plain models, a run then takes three minutes."""
@@ -59,32 +59,24 @@ def labelled_plan(
     # small sets need about as many steps as large ones, that is, more epochs
     text_epochs = min(20.0, max(3.0, 150_000 / count))
     number_epochs = max(5.0, 1000 * batch_size / count)
-    smoothing = getattr(options, "label_smoothing", None)
-    plan = schedule(
+    until_no_better = validates and is_unlimited(options)
+    return LabelledPlan.of(
         options,
         batch_size=batch_size,
         learning_rate=4e-3 if small else 2e-3,
-        epochs=text_epochs if is_text else number_epochs,
+        epochs=None if until_no_better else text_epochs if is_text else number_epochs,
+        limit=TIME_LIMIT_SECONDS if until_no_better else None,
         average=0.99 if small else 0.995,
-    )
-    if validates and is_unlimited(options):
-        plan = replace(plan, epochs=None, limit=TIME_LIMIT_SECONDS)
-
-    def default(value: float | None, for_text: float, for_numbers: float) -> float:
-        return (for_text if is_text else for_numbers) if value is None else value
-
-    return LabelledPlan(
-        **asdict(plan),
-        hidden_size=options.hidden_size or 64,
-        num_layers=options.num_layers or 1,
-        embedding_size=options.embedding_size or 100,
-        spelling_size=options.spelling_size or 32,
-        pooling=getattr(options, "pooling", None) or ("attention+max" if is_text else "mean+max"),
-        members=options.members or (3 if small and not is_text else 1),
-        dropout=default(options.dropout, 0.5, 0.2),
-        word_dropout=default(options.word_dropout, 0.1, 0.0),
-        label_smoothing=default(smoothing, 0.1, 0.0),
-        refit=small if options.refit is None else options.refit,
+        hidden_size=64,
+        num_layers=1,
+        embedding_size=100,
+        spelling_size=32,
+        pooling="attention+max" if is_text else "mean+max",
+        members=3 if small and not is_text else 1,
+        dropout=0.5 if is_text else 0.2,
+        word_dropout=0.1 if is_text else 0.0,
+        label_smoothing=0.1 if is_text else 0.0,
+        refit=small,
     )
 
 

@@ -7,11 +7,11 @@ rows are estimates from these (`benchmarks/recipe.py` measures a row).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 
 from elman.language.options import DEFAULT_TIME, LanguageOptions
 from elman.training.options import seconds
-from elman.training.plan import Schedule, is_unlimited, schedule
+from elman.training.plan import Schedule
 
 SMALL_TEXT_STEPS = 500
 """Steps on a text that is too small to hold a part out; they take a few seconds."""
@@ -90,22 +90,18 @@ def resolve(
     rows = TABLE[options.level or "word"]
     row = next(row for row in rows if tokens <= row.tokens and budget <= row.seconds)
     hidden_size = options.hidden_size or row.hidden_size
-    embedding_size = options.embedding_size or hidden_size
-    sampled_softmax = options.sampled_softmax
-    if sampled_softmax is None:
-        sampled_softmax = SAMPLED_TOKENS if vocabulary_size >= 8 * SAMPLED_TOKENS else 0
-    if small and is_unlimited(options):
-        options = replace(options, steps=SMALL_TEXT_STEPS)
-    settings = schedule(
-        options, batch_size=row.batch_size, learning_rate=row.learning_rate, time=budget
-    )
-    return Plan(
-        **asdict(settings),
+    return Plan.of(
+        options,
+        batch_size=row.batch_size,
+        learning_rate=row.learning_rate,
+        time=None if small else budget,
+        steps=SMALL_TEXT_STEPS if small else None,
+        average=0.0,
         hidden_size=hidden_size,
-        num_layers=options.num_layers or row.num_layers,
-        embedding_size=embedding_size,
-        tied=embedding_size == hidden_size if options.tied is None else options.tied,
-        dropout=row.dropout if options.dropout is None else options.dropout,
-        sequence_length=options.sequence_length or row.sequence_length,
-        sampled_softmax=sampled_softmax,
+        num_layers=row.num_layers,
+        embedding_size=hidden_size,
+        tied=(options.embedding_size or hidden_size) == hidden_size,
+        dropout=row.dropout,
+        sequence_length=row.sequence_length,
+        sampled_softmax=SAMPLED_TOKENS * (vocabulary_size >= 8 * SAMPLED_TOKENS),
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 
 from elman.errors import OptionError
 from elman.series.options import ForecasterOptions
 from elman.series.windows import WindowRule
-from elman.training.plan import Schedule, is_unlimited, schedule
+from elman.training.plan import Schedule, is_unlimited
 
 MANY_WINDOWS = 20_000
 """Training windows above which the network is large and needs little regularisation."""
@@ -63,23 +63,18 @@ def forecast_plan(options: ForecasterOptions, rule: WindowRule, lengths: list[in
     many = windows > MANY_WINDOWS
     min_past = min(rule.window, 2 * rule.season if rule.season > 1 else max(20, 2 * rule.segment))
     enough = min(lengths) >= 4 * rule.horizon + min_past
-    run = schedule(
+    return ForecastPlan.of(
         options,
         batch_size=256 if windows > 5_000 else 128 if windows > 500 else 64,
         learning_rate=5e-3 if many else 2e-3,
         average=0.99,
-    )
-    if is_unlimited(options):
-        run = replace(run, limit=FORECAST_LIMIT)
-    return ForecastPlan(
-        **asdict(run),
-        hidden_size=options.hidden_size or (128 if many else 64),
-        num_layers=options.num_layers or 1,
-        dropout=(0.1 if many else 0.3) if options.dropout is None else options.dropout,
+        limit=FORECAST_LIMIT if is_unlimited(options) else None,
+        hidden_size=128 if many else 64,
+        num_layers=1,
+        dropout=0.1 if many else 0.3,
         noise=0.1,
         trend=0.5 if rule.season > 1 and windows < 5_000 else 0.0,
-        members=options.members or (4 if many else 5),
-        refit=options.refit,
+        members=4 if many else 5,
         min_past=min_past,
         min_future=rule.horizon if enough else max(1, min(rule.horizon // 3, rule.segment)),
         intervals=percents(options.levels),

@@ -30,37 +30,31 @@ class Average:
     """
 
     def __init__(self, network: torch.nn.Module, decay: float) -> None:
-        self.network, self.decay = network, decay
-        self.means = {
-            name: parameter.detach().clone()
-            for name, parameter in network.named_parameters()
-            if decay
-        }
+        self.decay = decay
+        self.parameters = dict(network.named_parameters()) if decay else {}
+        self.means = {name: weight.detach().clone() for name, weight in self.parameters.items()}
 
     @torch.no_grad()
     def follow(self, step: int) -> None:
         """Update the average after step number `step`, from 0."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
-        for name, parameter in self._averaged():
-            self.means[name].lerp_(parameter, share)
+        for name, mean in self.means.items():
+            mean.lerp_(self.parameters[name], share)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Replace the parameters by their averages within the block."""
-        parameters = {name: tensor.detach().clone() for name, tensor in self._averaged()}
+        kept = {name: weight.detach().clone() for name, weight in self.parameters.items()}
         self._load(self.means)
         try:
             yield
         finally:
-            self._load(parameters)
-
-    def _averaged(self) -> list[tuple[str, torch.Tensor]]:
-        return [item for item in self.network.named_parameters() if item[0] in self.means]
+            self._load(kept)
 
     @torch.no_grad()
     def _load(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        for name, parameter in self._averaged():
-            parameter.copy_(tensors[name])
+        for name, weight in self.parameters.items():
+            weight.copy_(tensors[name])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return copies of the averages by parameter name."""

@@ -1,4 +1,4 @@
-"""Checkpoints for exact resume: everything that the next step depends on, as one value and as its file.
+"""The state of a run as one value: everything that the next step depends on, for recovery and exact resume.
 
 The trainer takes a `Snapshot` at fixed steps, never at moments of the clock, and saves the last one from
 which a step came out finite. So a run that was killed and resumed passes through the same states, bit for
@@ -8,17 +8,12 @@ bit, as one that was not killed, also when it later has to go back to a snapshot
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 import torch
 
-from elman.errors import ModelFileError, OutputError, printable
-from elman.files import container
-from elman.files.model import folder_of
 from elman.training.averaging import Average
 from elman.training.distributed import Group
 from elman.training.journal import JsonObject
@@ -29,12 +24,7 @@ from elman.training.random import Randomness
 StageResult: TypeAlias = JsonObject
 """Facts that a task keeps of a finished stage, for the stages after it and for the card."""
 
-KIND = "checkpoint"
 _GENERATORS = ("random", "random.cuda")
-# A parameter has five arrays: itself, two moments, its best and its mean; an option allows 32 layers.
-LIMITS = container.Limits(
-    header_bytes=1 << 22, tensors=8192, payload_bytes=1 << 36, json_marks=100_000
-)
 
 
 @dataclass
@@ -160,79 +150,3 @@ def _own_lanes(lanes: Mapping[str, np.ndarray], group: Group) -> list[LayerState
         (tensors[0], tensors[1]) if len(tensors) == 2 else tensors[0] for tensors in layers.values()
     ]
     return states or None
-
-
-class Store:
-    """The folder beside the model that keeps the checkpoint of an unfinished run."""
-
-    def __init__(self, output: Path, identity: JsonObject, *, leads: bool = True) -> None:
-        """Keep the run that trains the model `output`.
-
-        Args:
-            output: The model's file.
-            identity: Settings and data by name; a run with another identity cannot resume this one.
-            leads: Whether this process writes; `save` and `clear` do nothing in the others.
-        """
-        self.leads = leads
-        self.folder = folder_of(output)
-        self.file = self.folder / "state.safetensors"
-        self.identity = dict(identity)
-
-    def save(self, snapshot: Snapshot) -> None:
-        """Write `snapshot` atomically.
-
-        Raises OutputError, and then the checkpoint of before is still there.
-        """
-        if not self.leads:
-            return
-        try:
-            self.folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"cannot make the folder {self.folder}",
-                got=error.strerror,
-                remedy="choose another -o",
-            ) from error
-        metadata = {"kind": KIND, "identity": self.identity, "numbers": snapshot.numbers}
-        container.write(self.file, snapshot.arrays, metadata, limits=LIMITS)
-
-    def load(self) -> Snapshot | None:
-        """Return the snapshot of the last `save`; None where there is none.
-
-        Raises ModelFileError for a damaged file, and for a run with other settings or data.
-        """
-        if not self.file.exists():
-            return None
-        arrays, metadata = container.read(self.file, limits=LIMITS)
-        if metadata.get("kind") != KIND:
-            raise ModelFileError(
-                f"checkpoint {self.file}", got=f"a {metadata.get('kind')}", expected=f"a {KIND}"
-            )
-        for name, value in self.identity.items():
-            kept = metadata["identity"].get(name)
-            if kept != value:
-                raise ModelFileError(
-                    f"--resume with another {name} than the interrupted run",
-                    got=None if "text" in name else value,
-                    expected="the same" if "text" in name else printable(kept),
-                    remedy=f"or remove {self.folder}",
-                )
-        numbers = metadata["numbers"]
-        known = {field.name for field in fields(Progress)}
-        if set(numbers["progress"]) != known:
-            raise ModelFileError(f"checkpoint {self.file} has another set of numbers")
-        return Snapshot(arrays, numbers)
-
-    def clear(self) -> None:
-        """Remove the checkpoint, and the folder where nothing of the user is in it."""
-        if not self.leads:
-            return
-        self.file.unlink(missing_ok=True)
-        with suppress(OSError):
-            for unfinished in self.folder.glob(".elman-*.tmp"):  # left by a kill inside a save
-                unfinished.unlink(missing_ok=True)
-            for workspace in self.folder.glob("text.*"):
-                # Our files in it have no names, so a folder that is not empty belongs to the user.
-                with suppress(OSError):
-                    workspace.rmdir()
-            self.folder.rmdir()

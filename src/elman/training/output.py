@@ -4,27 +4,52 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from elman.errors import OutputError
 from elman.files.model import Model, check_output
-from elman.training.journal import Event, Journal, Watch
+from elman.training.journal import Event, Journal, Run
 
 
 class Output:
     """Passes the events of a run on to its watcher and its journal, and writes its model.
 
-    Only the lead process has an output; those of the other processes write nothing.
+    As a context it keeps other runs away from the model. Only the lead process has an output; those of the
+    other processes write nothing.
     """
 
-    def __init__(self, path: Path | None, watch: Watch | None) -> None:
-        """Write the model to `path`; None keeps it in memory."""
-        self.path, self.watch = path, watch
+    def __init__(self, run: Run, *, leads: bool) -> None:
+        """Write the files of `run` in the process that `leads`."""
+        self.path, self.watch = (run.output, run.watch) if leads else (None, None)
         self.journal: Journal | None = None
+
+    def __enter__(self) -> Output:
+        if self.path is None:
+            return self
+        check_output(self.path)
+        self.lock = FileLock(self.path.with_suffix(".lock"), thread_local=False)
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            raise OutputError(
+                f"another training is writing {self.path}",
+                remedy="wait until it ends, or choose another -o",
+            ) from None
+        except OSError as error:
+            raise OutputError(f"cannot lock {self.lock.lock_file}", got=error.strerror) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        if self.path is not None:
+            # Unlink while the lock is held, so that the lock of a next run stays.
+            # Windows removes the file when it is released.
+            with suppress(OSError):
+                os.unlink(self.lock.lock_file)
+            self.lock.release()
 
     def open_journal(self, *, resume: bool) -> None:
         """Begin the journal beside the model; with `resume`, append to the one that is there."""
@@ -70,51 +95,3 @@ class Output:
             except OutputError:
                 raise error from None
             raise OutputError(f"{error}; until then the model is {instead}") from error
-
-
-@contextmanager
-def opened(path: Path | None, watch: Watch | None, *, leads: bool) -> Iterator[Output]:
-    """Lock the output of a run within the block.
-
-    Args:
-        path: The model's file, None to write no files.
-        watch: Is called with every event.
-        leads: Whether this process is the one that writes.
-
-    Raises OptionError and OutputError for a path that cannot be written, and where another training writes
-    it.
-    """
-    if not leads:
-        yield Output(None, None)
-        return
-    output = Output(path, watch)
-    if path is None:
-        yield output
-        return
-    check_output(path)
-    with _locked(path):
-        try:
-            yield output
-        finally:
-            output.close()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    lock = FileLock(path.with_suffix(".lock"), thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise OutputError(
-            f"another training is writing {path}",
-            remedy="wait until it ends, or choose another -o",
-        ) from None
-    except OSError as error:
-        raise OutputError(f"cannot lock {lock.lock_file}", got=error.strerror) from error
-    try:
-        yield
-    finally:
-        # Unlink while the lock is held, so that the lock of a next run stays. Windows removes it on release.
-        with suppress(OSError):
-            os.unlink(lock.lock_file)
-        lock.release()

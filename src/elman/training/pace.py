@@ -1,6 +1,6 @@
 """The pace of a stage: its learning rate, when it is evaluated, and when it ends.
 
-`BudgetPace` follows a budget of time, epochs or steps, with a cosine schedule. `OpenPace` is for a run
+`Pace` follows a budget of time, epochs or steps, with a cosine schedule. `OpenPace` is for a run
 without a budget: the rate stays at its highest value while the validation measure improves, then falls in a
 straight line to zero over the last fifth of the run. So the length need not be known in advance, as a cosine
 requires.
@@ -13,7 +13,6 @@ ends as well as a cosine of the same length.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 
 from elman.training.checkpoint import Progress
 from elman.training.objective import Objective
@@ -52,11 +51,12 @@ def trapezoid(step: int, progress: float, warm_up: float) -> float:
     return min(1.0, rising, max(0.0, round((1 - progress) / COOLING, 9)))
 
 
-class Pace(ABC):
-    """The learning rate, the evaluations and the end of one stage, as functions of its `Progress`."""
+class Pace:
+    """The rate, the evaluations and the end of a stage with a budget, as functions of its `Progress`."""
 
-    def __init__(self, schedule: Schedule) -> None:
-        self.schedule = schedule
+    def __init__(self, schedule: Schedule, steps: int | None) -> None:
+        """Begin a stage of so many `steps`, None where time ends it."""
+        self.schedule, self.steps = schedule, steps
         self.evaluation_seconds = 0.0
         """How long the last evaluation took."""
         self.reserve = 0.0
@@ -67,40 +67,8 @@ class Pace(ABC):
         self.evaluation_seconds = seconds
         self.reserve = min(seconds, MAX_RESERVE * (self.schedule.time or 0.0))
 
-    @abstractmethod
     def share_done(self, progress: Progress) -> float:
         """Return how far through the stage it is, from 0 to 1."""
-
-    @abstractmethod
-    def rate_share(self, progress: Progress) -> float:
-        """Return the learning rate of the next step as a share of its highest."""
-
-    @abstractmethod
-    def is_evaluation_due(self, progress: Progress) -> bool:
-        """Return whether the network is to be evaluated before the next step."""
-
-    @abstractmethod
-    def end(self, progress: Progress) -> str | None:
-        """Return why the stage ends after an evaluation, "budget" or "early"; None where it goes on."""
-
-    def total_steps(self, progress: Progress) -> int:
-        """Return the number of steps of the whole stage, estimated where the clock ends it."""
-        return max(1, round(progress.step / max(1e-9, self.share_done(progress))))
-
-    def before_step(self, progress: Progress) -> None:  # noqa: B027 - a budget has nothing to decide
-        """Decide what only the evaluations so far can tell."""
-
-
-class BudgetPace(Pace):
-    """Follows a budget of time, epochs or steps."""
-
-    def __init__(self, schedule: Schedule, steps: int | None) -> None:
-        """Begin a stage of so many `steps`, None where a budget of time ends it."""
-        super().__init__(schedule)
-        self.steps = steps
-
-    def share_done(self, progress: Progress) -> float:
-        """Return how far through the budget the stage is, from 0 to 1."""
         schedule = self.schedule
         if schedule.stop is not None and progress.step >= schedule.stop:
             return 1.0
@@ -123,7 +91,7 @@ class BudgetPace(Pace):
         return cosine(done, self.schedule.warm_up)
 
     def is_evaluation_due(self, progress: Progress) -> bool:
-        """Return whether an interval between evaluations, or the budget, is over."""
+        """Return whether the network is to be evaluated before the next step."""
         done = self.share_done(progress)
         if done == progress.evaluated or progress.step == 0:
             return False
@@ -135,14 +103,22 @@ class BudgetPace(Pace):
         return done >= 1.0 or progress.evaluated + apart - 1e-9 <= done <= 1 - apart / 2
 
     def end(self, progress: Progress) -> str | None:
-        """Return "budget" at its end, "early" after `patience` evaluations without a better one."""
+        """Return why the stage ends after an evaluation, None where it goes on.
+
+        It is "budget", or "early" after `patience` evaluations without a better one.
+        """
         if self.share_done(progress) >= 1.0:
             return "budget"
         return "early" if progress.waited >= self.schedule.patience else None
 
     def total_steps(self, progress: Progress) -> int:
         """Return the number of steps of the whole stage, estimated where the clock ends it."""
-        return super().total_steps(progress) if self.steps is None else self.steps
+        if self.steps is not None:
+            return self.steps
+        return max(1, round(progress.step / max(1e-9, self.share_done(progress))))
+
+    def before_step(self, progress: Progress) -> None:
+        """Decide what only the evaluations so far can tell; a budget has nothing to decide."""
 
 
 class OpenPace(Pace):
@@ -154,23 +130,19 @@ class OpenPace(Pace):
 
     def __init__(self, schedule: Schedule, limit: float, evaluate_every: int) -> None:
         """Begin a stage that is evaluated after every `evaluate_every` steps."""
-        super().__init__(schedule)
+        super().__init__(schedule, None)
         self.limit, self.evaluate_every = limit, evaluate_every
 
-    def share_done(self, progress: Progress) -> float:
-        """Return how far through the stage it is, from 0 to 1; by the clock before the rate falls."""
+    def share_done(self, progress: Progress, ahead: float = 0.0) -> float:
+        """Return how far through the stage it is `ahead` steps later; by the clock before the rate falls."""
         if progress.cooling:
-            done = (progress.step - progress.cooling) / progress.cooling_steps
+            done = (progress.step + ahead - progress.cooling) / progress.cooling_steps
             return min(1.0, 1 - COOLING + COOLING * done)
         return min(1.0, progress.elapsed / self.limit) * (1 - COOLING)
 
     def rate_share(self, progress: Progress) -> float:
         """Return the learning rate of the next step as a share of its highest."""
-        done = 0.0
-        if progress.cooling:
-            done = (progress.step + 0.5 - progress.cooling) / progress.cooling_steps
-            done = 1 - COOLING + COOLING * done
-        return trapezoid(progress.step, done, self.schedule.warm_up)
+        return trapezoid(progress.step, self.share_done(progress, 0.5), self.schedule.warm_up)
 
     def is_evaluation_due(self, progress: Progress) -> bool:
         """Return whether `evaluate_every` steps, or the whole stage, are over."""
@@ -201,4 +173,4 @@ def pace_of(schedule: Schedule, objective: Objective) -> Pace:
         steps = max(1, round(schedule.epochs * objective.steps_in_epoch(0)))
     if schedule.limit is not None and steps is None:
         return OpenPace(schedule, schedule.limit, objective.steps_between_evaluations())
-    return BudgetPace(schedule, steps)
+    return Pace(schedule, steps)

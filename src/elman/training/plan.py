@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
 
+from elman.training.journal import JsonObject
 from elman.training.options import seconds
-from elman.training.recurrent_options import RecurrentOptions
+from elman.training.recurrent_options import BUDGETS, RecurrentOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,36 +34,25 @@ class Schedule:
     limit: float | None = None
     """Most seconds of a run without a budget, which ends when the validation measure stops improving."""
 
+    @classmethod
+    def of(
+        cls, options: RecurrentOptions, **defaults: float | str | tuple[float, ...] | None
+    ) -> Self:
+        """Return the plan of a run: the options of the user, and `defaults` for what these leave open.
 
-_COPIED = ("weight_decay", "warm_up", "clip", "evaluations", "patience", "precision", "seed")
-"""Fields of a schedule that are copied from the options of the same names."""
+        A field that is not an option has its value in `defaults`.
+        """
+        if not is_unlimited(options):
+            defaults |= dict.fromkeys(BUDGETS)
+        plan: JsonObject = {}
+        for name in (declared.name for declared in fields(cls)):
+            chosen = getattr(options, name, None)
+            plan[name] = defaults.get(name) if chosen is None else chosen
+        for name in ("time", "checkpoint_every"):
+            plan[name] = None if plan[name] is None else seconds(plan[name])
+        return cls(**plan)
 
 
 def is_unlimited(options: RecurrentOptions) -> bool:
     """Return whether the options set no budget of time, epochs or steps."""
-    return options.time is None and options.epochs is None and options.steps is None
-
-
-def schedule(
-    options: RecurrentOptions,
-    *,
-    batch_size: int,
-    learning_rate: float,
-    time: float | None = None,
-    epochs: float | None = None,
-    average: float = 0.0,
-) -> Schedule:
-    """Return the schedule of `options`; the other arguments are the task's defaults for open options."""
-    if not is_unlimited(options):
-        time = None if options.time is None else seconds(options.time)
-        epochs = options.epochs
-    return Schedule(
-        time=time,
-        epochs=epochs,
-        steps=options.steps,
-        batch_size=options.batch_size or batch_size,
-        learning_rate=learning_rate if options.learning_rate is None else options.learning_rate,
-        checkpoint_every=seconds(options.checkpoint_every),
-        average=average if options.average is None else options.average,
-        **{name: getattr(options, name) for name in _COPIED},
-    )
+    return all(getattr(options, name) is None for name in BUDGETS)

@@ -81,19 +81,9 @@ class TrainingDisplay:
 
     def watch(self, event: Facts) -> None:
         """Show one event of the trainer."""
-        shows = {
-            "start": self._start,
-            "warning": self._warning,
-            "resume": self._resume,
-            "stage": self._stage,
-            "steps": self._steps,
-            "evaluation": self._evaluation,
-            "recovery": self._recovery,
-            "end": self._end,
-        }
-        shows[event["event"]](event)
+        getattr(self, f"_show_{event['event']}")(event)
 
-    def _start(self, event: Facts) -> None:
+    def _show_start(self, event: Facts) -> None:
         self.task.start(event)
         training = {"training": _training_fact(event, self.task)}
         self.console.print(facts_table(self.task.data_facts(event) | training))
@@ -103,19 +93,19 @@ class TrainingDisplay:
             self.live = Live(Text("starting …"), console=self.console, transient=True)
             self.live.start()
 
-    def _warning(self, event: Facts) -> None:
+    def _show_warning(self, event: Facts) -> None:
         self.say(f"warning: {event['text']}", "yellow")
 
-    def _resume(self, event: Facts) -> None:
+    def _show_resume(self, event: Facts) -> None:
         self.say(f"resuming from step {event['step']:,}")
 
-    def _stage(self, event: Facts) -> None:
+    def _show_stage(self, event: Facts) -> None:
         self.validation_loss = None
         stage = _STAGES.get(event["next"], "training again on all data, the held-out part included")
         steps = f", for {count(event['steps'], 'step')}" if event["steps"] else ""
         self.say(stage + steps)
 
-    def _steps(self, event: Facts) -> None:
+    def _show_steps(self, event: Facts) -> None:
         left = event["seconds_left"]
         loss = "" if self.validation_loss is None else f" · validation {self.validation_loss:.3f}"
         speed = next(value for name, value in event.items() if name.endswith("s_per_second"))
@@ -131,7 +121,7 @@ class TrainingDisplay:
             self.printed = time.monotonic()
             self.say(line)
 
-    def _evaluation(self, event: Facts) -> None:
+    def _show_evaluation(self, event: Facts) -> None:
         self.validation_loss = event["held_out_loss"]
         if self.validation_loss is None:  # this stage trains on all data
             return
@@ -142,14 +132,14 @@ class TrainingDisplay:
         for line in sample.splitlines()[:MAX_SAMPLE_LINES]:
             self.say(f"    {line}", "dim")
 
-    def _recovery(self, event: Facts) -> None:
+    def _show_recovery(self, event: Facts) -> None:
         self.say(
             f"warning: at step {event['step']:,} {event['culprit']}; training goes back to step "
             f"{event['back_to_step']:,} with {event['rate_scale']:g} of the learning rate",
             "yellow",
         )
 
-    def _end(self, event: Facts) -> None:
+    def _show_end(self, event: Facts) -> None:
         if self.live is not None:
             self.live.stop()
         if event["stopped"] == "diverged" and self.output:

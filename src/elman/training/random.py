@@ -8,7 +8,6 @@ The modules of torch draw their initial weights from torch's global generator, w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,11 +25,11 @@ class _Making(TorchFunctionMode):
 
     def __torch_function__(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., Tensor],
         types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+        args: tuple[Tensor, ...] = (),
+        kwargs: Mapping[str, torch.Generator | None] | None = None,
+    ) -> Tensor:
         named = dict(kwargs or {})
         if (func in _DRAWS or "generator" in named) and named.get("generator") is None:
             named["generator"] = self.generator

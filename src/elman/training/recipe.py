@@ -7,17 +7,23 @@ stage.
 
 from __future__ import annotations
 
+import json
+import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
+import torch
 
+from elman._version import __version__
 from elman.engine.config import ModelConfig
+from elman.files.model_types import Codec
 from elman.training.checkpoint import Best, StageResult
 from elman.training.distributed import Group
-from elman.training.journal import JsonObject
+from elman.training.journal import Event, JsonObject
 from elman.training.objective import Objective
 from elman.training.plan import Schedule
 from elman.training.random import Randomness
@@ -33,7 +39,7 @@ class Recipe(ABC, Generic[ObjectiveT]):
     options: RecurrentOptions
     plan: Schedule
     config: ModelConfig
-    codec: Any
+    codec: Codec
     group: Group
     random: Randomness
 
@@ -85,7 +91,41 @@ class Recipe(ABC, Generic[ObjectiveT]):
 
     def finish(
         self, best: Best, result: StageResult
-    ) -> tuple[ModelConfig, Mapping[str, np.ndarray], Any]:
+    ) -> tuple[ModelConfig, Mapping[str, np.ndarray], Codec]:
         """Return configuration, arrays and codec of the model that keeps the `best` network."""
         del result  # for tasks that calibrate
         return self.config, best.arrays, self.codec
+
+    def start_event(self) -> Event:
+        """Return the event that starts a run: its data, its network, its plan and its machine."""
+        shapes = self.config.parameters().values()
+        return {
+            "event": "start",
+            "elman": __version__,
+            "task": self.config.task,
+            **self.start_facts(),
+            "network": asdict(self.config),
+            "parameters": sum(math.prod(shape) for shape in shapes),
+            "plan": asdict(self.plan),
+            "device": str(self.group.device),
+            "processes": self.group.world_size,
+            "threads": torch.get_num_threads(),
+        }
+
+    def card(self, facts: JsonObject, training: JsonObject, identity: JsonObject) -> JsonObject:
+        """Return the card of the model, as JSON reads it back.
+
+        Args:
+            facts: What `card_facts` returned.
+            training: How training went.
+            identity: What must be equal for a run to be resumed.
+        """
+        card = {
+            "version": __version__,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **facts,
+            "training": training,
+            "settings": asdict(self.plan),
+            "identity": identity,
+        }
+        return dict(json.loads(json.dumps(card)))

@@ -10,6 +10,8 @@ from elman.training.options import Options, network, seconds, training
 
 CellName: TypeAlias = Literal["rnn", "gru", "lstm", "mingru"]
 """The names of the cells, repeated here because ``elman --help`` reads the options without numpy."""
+BUDGETS = ("time", "epochs", "steps")
+"""The options that limit a run; at most one of them is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +84,7 @@ class RecurrentOptions(Options):
             if getattr(self, name) is not None:
                 seconds(getattr(self, name), name)
         super().__post_init__()
-        names = ("time", "epochs", "steps")
-        if len(given := [name for name in names if getattr(self, name) is not None]) > 1:
+        if len(given := [name for name in BUDGETS if getattr(self, name) is not None]) > 1:
             got = " and ".join(given)
             raise OptionError("budget", got=got, expected="one of time, epochs, steps")
         if self.activation != "tanh" and self.cell != "rnn":

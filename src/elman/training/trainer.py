@@ -11,36 +11,34 @@ their norm (R. Pascanu et al., arXiv:1211.5063).
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import torch
 
-from elman._version import __version__
 from elman.errors import DataError, DivergedError, OutputError
 from elman.files.model import Model
 from elman.training.allocator import freed_memory_kept
 from elman.training.averaging import Average
-from elman.training.checkpoint import Best, Snapshot, StageResult, Store, TrainingState
+from elman.training.checkpoint import Best, Snapshot, StageResult, TrainingState
 from elman.training.distributed import Group, choose_device, join
-from elman.training.journal import Event, JsonObject, Run
+from elman.training.journal import JsonObject, Run
 from elman.training.objective import Measure, Objective
 from elman.training.optimizer import AdamW
-from elman.training.output import Output, opened
+from elman.training.output import Output
 from elman.training.pace import pace_of
 from elman.training.random import Randomness
 from elman.training.recipe import Recipe
 from elman.training.recurrent_options import RecurrentOptions
-from elman.training.resume import finished_model, identity_of, is_unfinished
 from elman.training.signals import stop_requests
 from elman.training.steps import SpeedReport, Step, find_culprit
+from elman.training.store import Store, identity_of
 
 ObjectiveT = TypeVar("ObjectiveT", bound=Objective)
 
@@ -75,71 +73,36 @@ def train(
 
     Raises DataError, OptionError, OutputError, ModelFileError, DivergedError.
     """
-    output, resume = run.output, run.resume
     device = choose_device(options.device, options.precision)
     with ExitStack() as stack:
         group = join(device)
         stack.callback(group.leave)
-        stack.enter_context(_torch_threads(options.threads))
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(options.threads or torch.get_num_threads())
         stack.enter_context(freed_memory_kept())
-        out = stack.enter_context(opened(output, run.watch, leads=group.leads))
+        output = stack.enter_context(Output(run, leads=group.leads))
         recipe = prepare(group, Randomness(options.seed, group.device))
-        identity = identity_of(recipe)
-        store = None if output is None else Store(output, identity, leads=group.leads)
-        unfinished = is_unfinished(store, group)
-        if resume and not unfinished:
-            model = finished_model(output, identity, group)
-            if store is not None:
-                store.clear()
-            return Outcome(model, "complete")
-        snapshot = store.load() if resume and store is not None else None
-        out.open_journal(resume=snapshot is not None)
-        out.emit(_start_event(recipe))
-        if store is not None and unfinished and not resume:
-            out.warn("the unfinished run is replaced; --resume would have gone on with it")
+        store = Store(run.output, identity_of(recipe), group)
+        unfinished = store.is_unfinished()
+        if run.resume and not unfinished:
+            model = store.finished_model()
             store.clear()
-        return Trainer(recipe, identity, store, out).run(snapshot)
-
-
-@contextmanager
-def _torch_threads(threads: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads or before)
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _start_event(recipe: Recipe[ObjectiveT]) -> Event:
-    """Return the event that starts a run: its data, its network, its plan and its machine."""
-    shapes = recipe.config.parameters().values()
-    return {
-        "event": "start",
-        "elman": __version__,
-        "task": recipe.config.task,
-        **recipe.start_facts(),
-        "network": asdict(recipe.config),
-        "parameters": sum(math.prod(shape) for shape in shapes),
-        "plan": asdict(recipe.plan),
-        "device": str(recipe.group.device),
-        "processes": recipe.group.world_size,
-        "threads": torch.get_num_threads(),
-    }
+            return Outcome(model, "complete")
+        snapshot = store.load() if run.resume else None
+        output.open_journal(resume=snapshot is not None)
+        output.emit(recipe.start_event())
+        if unfinished and not run.resume:
+            output.warn("the unfinished run is replaced; --resume would have gone on with it")
+            store.clear()
+        return Trainer(recipe, store, output).run(snapshot)
 
 
 class Trainer(Generic[ObjectiveT]):
     """Trains the stages of a recipe one after the other and writes the model."""
 
-    def __init__(
-        self,
-        recipe: Recipe[ObjectiveT],
-        identity: JsonObject,
-        store: Store | None,
-        output: Output,
-    ) -> None:
-        """Prepare a run that keeps its checkpoints in `store`, or nowhere, and its files in `output`."""
-        self.recipe, self.identity, self.store, self.output = recipe, identity, store, output
+    def __init__(self, recipe: Recipe[ObjectiveT], store: Store, output: Output) -> None:
+        """Prepare a run that keeps its checkpoints in `store` and its model and events in `output`."""
+        self.recipe, self.store, self.output = recipe, store, output
         self.group, self.random = recipe.group, recipe.random
         self.earlier: list[StageResult] = []
         self.checkpoint_failed = False
@@ -335,8 +298,6 @@ class Trainer(Generic[ObjectiveT]):
 
     def _save_checkpoint(self, snapshot: Snapshot) -> None:
         """Write `snapshot` to the store; where that fails, training continues and one warning says so."""
-        if self.store is None:
-            return
         try:
             self.store.save(snapshot)
             self.checkpoint_failed = False
@@ -364,36 +325,31 @@ class Trainer(Generic[ObjectiveT]):
 
     def _finish(self, best: Best, result: StageResult, stopped: str) -> Model:
         """Return the best network as a model with its card, written to the output."""
-        card = self._card(best, result, stopped) if self.group.leads else {}
+        card: JsonObject = {}
+        if self.group.leads:
+            refit = bool(self.earlier) and best.value < WORST_MEASURE
+            facts = self.recipe.card_facts(best, result, refit)
+            card = self.recipe.card(facts, self._training_facts(best, stopped), self.store.identity)
         model = Model(*self.recipe.finish(best, result), card)
         self.output.save(model)
-        if stopped != "interrupted" and self.store is not None:
+        if stopped != "interrupted":
             self.store.clear()
         if self.resume_from is not None:
             self._save_checkpoint(self.resume_from)
         return model
 
-    def _card(self, best: Best, result: StageResult, stopped: str) -> JsonObject:
-        """Return how the model was trained, on what, and how good it is, as JSON reads it back."""
+    def _training_facts(self, best: Best, stopped: str) -> JsonObject:
+        """Return how training went, for the card."""
         progress = self.state.progress
         steps = max(1, self.objective.steps_in_epoch(progress.epoch))
-        refit = bool(self.earlier) and best.value < WORST_MEASURE
-        card = {
-            "version": __version__,
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            **self.recipe.card_facts(best, result, refit),
-            "training": {
-                "steps": progress.step,
-                "best_step": best.step,
-                "epochs": progress.epoch + progress.index / steps,
-                "seconds": round(progress.elapsed, 3),
-                "recoveries": progress.recoveries,
-                "stopped": stopped,
-                # A last stage without evaluations cannot tell, so the earlier ones count too.
-                "improving": self._is_improving(stopped)
-                or any(stage["improving"] for stage in self.earlier),
-            },
-            "settings": asdict(self.recipe.plan),
-            "identity": self.identity,
+        return {
+            "steps": progress.step,
+            "best_step": best.step,
+            "epochs": progress.epoch + progress.index / steps,
+            "seconds": round(progress.elapsed, 3),
+            "recoveries": progress.recoveries,
+            "stopped": stopped,
+            # A last stage without evaluations cannot tell, so the earlier ones count too.
+            "improving": self._is_improving(stopped)
+            or any(stage["improving"] for stage in self.earlier),
         }
-        return dict(json.loads(json.dumps(card)))
