@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -99,9 +100,46 @@ def _times(values: ArrayLike) -> tuple[np.ndarray, list[str] | None]:
     return np.where(missing, np.nan, seconds.astype(np.int64).astype(np.float64)), words
 
 
-def last_steps(horizon: int) -> int:
-    """Return how many steps of the history a picture shows: six horizons, 60 at least."""
-    return max(_MIN_HISTORY, _MAX_HISTORY_HORIZONS * horizon)
+class ForecastLines(NamedTuple):
+    """The lines of a forecast and of the end of its history.
+
+    Those of the forecast start at the last known value, so that they continue the history.
+    """
+
+    before: np.ndarray
+    """Times of the history that is shown."""
+    past: np.ndarray
+    after: np.ndarray
+    """Times of the forecast, and of the last known value."""
+    median: np.ndarray
+    bands: dict[float, list[np.ndarray]]
+    """Lower and upper ends by nominal coverage, the widest first."""
+
+
+def forecast_lines(
+    before: np.ndarray,
+    history: ArrayLike,
+    after: np.ndarray,
+    median: ArrayLike,
+    intervals: Mapping[float, tuple[ArrayLike, ArrayLike]] | None,
+    longest_lag: int = 0,
+) -> ForecastLines:
+    """Return the lines of a forecast; raises ShapeError.
+
+    They show six horizons of the history, 60 steps at least, and all steps up to `longest_lag`.
+    """
+    past = pen.numbers(history, "history and its times", before.shape)
+    shown = max(_MIN_HISTORY, _MAX_HISTORY_HORIZONS * len(after), longest_lag)
+    before, past = before[-shown:], past[-shown:]
+    known = np.flatnonzero(np.isfinite(past) & np.isfinite(before))[-1:]
+
+    def joined(values: ArrayLike, name: str = "an interval") -> np.ndarray:
+        return np.concatenate([past[known], pen.numbers(values, name, after.shape)])
+
+    line = joined(median, "forecast and its times")
+    levels = sorted((intervals or {}).items(), reverse=True)
+    bands = {level: [joined(end) for end in ends] for level, ends in levels}
+    return ForecastLines(before, past, np.concatenate([before[known], after]), line, bands)
 
 
 def forecast(
@@ -136,73 +174,50 @@ def forecast(
         ShapeError: Values and times have different lengths.
     """
     before, words = _times(history_times)
-    past = pen.numbers(history, "history and its times", before.shape)
     after, later = _times(times)
-    line = pen.numbers(median, "forecast and its times", after.shape)
-    bands = {
-        share: [pen.numbers(end, "an interval", line.shape) for end in ends]
-        for share, ends in sorted((intervals or {}).items(), reverse=True)
-    }
-    T = len(before)
+    T, H, width = len(before), len(after), pen.sized(width)
     lags = {lag: float(value) for lag, value in (contributions or {}).items() if 1 <= lag <= T}
-    shown = max(last_steps(len(line)), *lags, 1)
-    before, past = before[-shown:], past[-shown:]
-    words = [*(words or [])[-shown:], *(later or [])] if words is not None else None
-    width = pen.sized(width)
-    all_times = np.concatenate([before, after])
-    values = [past, line, *(end for ends in bands.values() for end in ends)]
-    left, top, bottom = _EDGE + 50, 46, 46 + min(240.0, 0.45 * width)
-    y_ends = ends_of(*values, padding=0.05)
-    frame = Frame(left, top, width - _EDGE - 4, bottom, ends_of(all_times), y_ends)
-    base = frame.bottom + (64 if lags else 0)
-    shapes = [axes(frame, name or "forecast", ""), *_times_axis(frame, all_times, words, base)]
-    shapes += _forecast_lines(frame, (before, past), (after, line), bands, base)
-    if chosen is not None and 1 <= chosen <= len(line):
-        x, y = frame.x(float(after[chosen - 1])), frame.y(float(line[chosen - 1]))
+    lines = forecast_lines(before, history, after, median, intervals, max(lags, default=0))
+    values = [lines.past, lines.median, *(end for ends in lines.bands.values() for end in ends)]
+    top, right, all_times = 46, width - _EDGE - 4, np.concatenate([lines.before, after])
+    bottom, y_ends = top + min(240.0, 0.45 * width), ends_of(*values, padding=0.05)
+    frame = Frame(_EDGE + 50, top, right, bottom, ends_of(all_times), y_ends)
+    base = bottom + (64 if lags else 0)
+    shapes = [axes(frame, name or "forecast", "")]
+    dates = None if words is None else [*words[T - len(lines.before) :], *(later or [])]
+    shapes += _times_axis(frame, all_times, dates, base)
+    shapes += _forecast_lines(frame, lines, base)
+    if chosen is not None and 1 <= chosen <= H:
+        x, y = (float(line[chosen - 1 - H]) for line in (lines.after, lines.median))
+        x, y = frame.x(x), frame.y(y)
         if math.isfinite(x + y):
             shapes.append(pen.path("line plain thin", "M", x, frame.top, "V", frame.bottom))
             shapes.append(pen.dot("dot up", x, y, 4.5))
-    shapes += _lag_bars(frame, before, lags, base)
+    shapes += _lag_bars(frame, lines.before, lags, base)
     legend = "history, forecast"
-    if bands:
-        legend += ", intervals of " + ", ".join(f"{100 * share:g} %" for share in bands)
+    if lines.bands:
+        legend += ", intervals of " + ", ".join(f"{100 * share:g} %" for share in lines.bands)
     if lags:
         legend += "; bars: how each earlier value moved it"
     paragraph, below = pen.paragraph(frame.left, base + 38, legend, frame.width)
     shapes.append(paragraph)
-    label = f"Forecast of {len(line)} steps after {T}: {name}"
+    label = f"Forecast of {H} steps after {T}: {name}"
     return pen.picture(shapes, width, below, label, standalone=standalone)
 
 
-_Line = tuple[np.ndarray, np.ndarray]
-
-
-def _forecast_lines(
-    frame: Frame,
-    history: _Line,
-    median: _Line,
-    bands: Mapping[float, list[np.ndarray]],
-    base: float,
-) -> list[str]:
-    """Return intervals, history, forecast, and a vertical line down to `base` where the forecast starts.
-
-    The forecast starts at the last known value of the history.
-    """
-    (before, past), (after, line) = history, median
-    known = np.flatnonzero(np.isfinite(past) & np.isfinite(before))[-1:]
-    at = np.concatenate([before[known], after])
-    shapes = []
-    for ends in bands.values():
-        low, high = (np.concatenate([past[known], end]) for end in ends)
+def _forecast_lines(frame: Frame, lines: ForecastLines, base: float) -> list[str]:
+    """Return intervals, history, forecast, and a vertical line down to `base` where the forecast starts."""
+    at, shapes = lines.after, []
+    for low, high in lines.bands.values():
         fine = np.flatnonzero(np.isfinite(at) & np.isfinite(low) & np.isfinite(high))
         outline = [(at[i], low[i]) for i in fine] + [(at[i], high[i]) for i in fine[::-1]]
         steps: list[str | float] = []
         for x, y in outline:
             steps += ["L" if steps else "M", frame.x(float(x)), frame.y(float(y))]
         shapes.append(pen.path("band", *steps, "z") if outline else "")
-    shapes.append(polyline(frame, before, past, "ink"))
-    shapes.append(polyline(frame, at, np.concatenate([past[known], line]), "up"))
-    if len(after):
+    shapes.append(polyline(frame, lines.before, lines.past, "ink"))
+    shapes.append(polyline(frame, at, lines.median, "up"))
+    if len(at):
         now = frame.x(float(at[0]))
         shapes.append(pen.path("line plain thin dashed", "M", now, frame.top, "V", base))
     return shapes

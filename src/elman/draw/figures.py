@@ -189,8 +189,7 @@ def heat(
         ShapeError: The values do not fit the tokens and units.
     """
     U, T = len(units), len(tokens)
-    table = pen.numbers(values, "values", (U, T))[:_MAX_UNITS]
-    width = pen.sized(width)
+    table, width = pen.numbers(values, "values", (U, T))[:_MAX_UNITS], pen.sized(width)
     longest = max((pen.advance(pen.clean(unit), 11) for unit in units[:_MAX_UNITS]), default=0)
     names = min(longest + 10, 0.3 * width)
     room = width - 2 * _EDGE - names

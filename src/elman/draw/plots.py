@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.draw.axes import ends_of
-from elman.draw.charts import UNCHANGED, last_steps
+from elman.draw.charts import UNCHANGED, forecast_lines
 from elman.draw.pen import limit, numbers
 from elman.draw.rows import ContributionChart
 from elman.errors import MissingDependencyError, OptionError, installing, printable
@@ -154,30 +154,18 @@ def forecast(
     >>> figure.get_size_inches().tolist()
     [8.0, 4.5]
     """
-    before, after = np.asarray(history_times), np.asarray(times)
-    past = numbers(history, "history and its times", before.shape)
-    shown = last_steps(len(after))
-    before, past = before[-shown:], past[-shown:]
-    known = np.flatnonzero(np.isfinite(past))[-1:]
-    at = np.concatenate([before[known], after])
-
-    def joined(values: ArrayLike, name: str) -> np.ndarray:
-        # lines start at the last known value, so that they continue the history
-        return np.concatenate([past[known], numbers(values, name, after.shape)])
-
+    after = np.asarray(times)
+    lines = forecast_lines(np.asarray(history_times), history, after, median, intervals)
     with _drawing(title) as (figure, axes):
-        ordered = sorted((intervals or {}).items(), reverse=True)
-        for place, (level, ends) in enumerate(ordered):
-            shade = 0.16 + 0.2 * place / max(1, len(ordered) - 1)
-            low, high = (joined(end, "an interval") for end in ends)
+        for place, (level, (low, high)) in enumerate(lines.bands.items()):
+            shade = 0.16 + 0.2 * place / max(1, len(lines.bands) - 1)
             name = f"{100 * level:g} % interval"
-            axes.fill_between(at, low, high, color=_BLUE, alpha=shade, lw=0, label=name)
-        axes.plot(before, past, color=_INK, lw=1.3, label="history")
-        line = joined(median, "forecast and its times")
-        axes.plot(at, line, color=_BLUE, lw=1.8, label="forecast")
+            axes.fill_between(lines.after, low, high, color=_BLUE, alpha=shade, lw=0, label=name)
+        axes.plot(lines.before, lines.past, color=_INK, lw=1.3, label="history")
+        axes.plot(lines.after, lines.median, color=_BLUE, lw=1.8, label="forecast")
         if truth is not None:
-            came = joined(truth, "the truth")
-            axes.plot(at, came, color=_RED, lw=1.3, ls=(0, (4, 1.5)), label="what came")
+            came = forecast_lines(np.asarray(history_times), history, after, truth, None).median
+            axes.plot(lines.after, came, color=_RED, lw=1.3, ls=(0, (4, 1.5)), label="what came")
         axes.margins(x=0.01)
         _legend(figure)
     return figure

@@ -65,29 +65,39 @@ def self_test(
     True
     """
     named, moves = np.asarray(contributions, np.float64), np.asarray(falls, np.float64)
-    N, sums = len(named), np.abs(named).sum()
-    if N < 2 or not sums or np.abs(moves).max() <= min_change:
+    N = len(named)
+    if N < 2 or not named.any() or np.abs(moves).max() <= min_change:
         return None
     draw = np.random.default_rng(0)
     order = np.argsort(-named, kind="stable")
     random = draw.permuted(np.tile(np.arange(N), (RANKINGS - 1, 1)), axis=1)
     rankings = np.concatenate([order[None], random, [np.argsort(-moves, kind="stable")]])
-    # [rankings, 3]: the change of the score by the first one, two and three inputs of each ranking
-    reached = np.zeros((len(rankings), _NAMED_INPUTS))
-    for sign in (1, -1):
-        count = min(_NAMED_INPUTS, int((sign * named > 0).sum()))
-        if count:
-            share = sign * named[sign * named > 0].sum() / sums
-            ends = slice(None, count) if sign > 0 else slice(None, -count - 1, -1)
-            totals = np.cumsum(sign * share * moves[rankings[:, ends]], axis=1)
-            reached += np.pad(totals, ((0, 0), (0, _NAMED_INPUTS - count)), mode="edge")
-    reached, most = reached[:-1], reached[-1]
+    changes = _changes(named, moves, rankings)
+    reached, most = changes[:-1], changes[-1]
     same = _ROUNDING * np.abs(moves).max()
+    strongest = int(np.abs(moves).argmax())
     if most.max() <= same:
-        return SelfTest(0.0, 1.0, int(np.abs(moves).argmax()))
+        return SelfTest(0.0, 1.0, strongest)
     moved = float((reached[0] / np.maximum(most, same)).min().clip(0.0, 1.0))
     means = reached.mean(axis=1)
     p = float((means >= means[0] - same).mean())
-    stronger = int(np.abs(moves).argmax())
-    missed = moved < MIN_MOVED_SHARE and stronger != order[0]
-    return SelfTest(moved, p, stronger if missed else None)
+    missed = moved < MIN_MOVED_SHARE and strongest != order[0]
+    return SelfTest(moved, p, strongest if missed else None)
+
+
+def _changes(named: np.ndarray, moves: np.ndarray, rankings: np.ndarray) -> np.ndarray:
+    """Return the weighted change ``[R, 3]`` of the score by the first one to three inputs of R rankings.
+
+    The first inputs of a ranking should lower the score and the last ones raise it, as many as `named` has
+    positive and negative numbers, but at most three of each.
+    """
+    changes = np.zeros((len(rankings), _NAMED_INPUTS))
+    for sign in (1, -1):
+        count = min(_NAMED_INPUTS, int((sign * named > 0).sum()))
+        if count:
+            weight = sign * named[sign * named > 0].sum() / np.abs(named).sum()
+            ends = slice(None, count) if sign > 0 else slice(None, -count - 1, -1)
+            totals = np.cumsum(sign * weight * moves[rankings[:, ends]], axis=1)
+            # with fewer inputs of this sign, the last total stays
+            changes += np.pad(totals, ((0, 0), (0, _NAMED_INPUTS - count)), mode="edge")
+    return changes
