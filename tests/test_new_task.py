@@ -78,6 +78,7 @@ class LengthReplies(Replies):
     predictor: LengthPredictor
     reply_type = LengthReply
     reads = "texts"
+    answers = "number"
     panels = frozenset[str]()
 
     def predict(self, inputs: Sequence[SequenceInput], k: int) -> list[Reply]:
@@ -100,10 +101,10 @@ class LengthTask(Task):
     panel = "Length"
     options = RecurrentOptions
     command_options: ClassVar[Any] = {
-        "train": (RecurrentOptions, ReadingOptions),
-        "predict": (PredictOptions,),
-        "evaluate": (ReadingOptions,),
-        "explain": (ExplainOptions,),
+        "train": ReadingOptions,
+        "predict": PredictOptions,
+        "evaluate": ReadingOptions,
+        "explain": ExplainOptions,
     }
     classes: ClassVar[dict[str, str]] = {
         "config": f"{__name__}:LengthConfig",

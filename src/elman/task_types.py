@@ -188,9 +188,9 @@ class Task(ABC):
     panel: ClassVar[str]
     """Heading in ``elman train --help`` above the options that only this kind of task has."""
     options: ClassVar[type[Options]]
-    """Options of training, which the estimator has too."""
-    command_options: ClassVar[Mapping[str, tuple[type[Options], ...]]]
-    """Options of the commands train, predict, evaluate and explain."""
+    """Options of training that the estimator has too."""
+    command_options: ClassVar[dict[str, type[Options]]]
+    """Options of the commands predict, evaluate and explain, and those of train about files."""
 
     classes: ClassVar[dict[str, str]]
     """Module and name of each class below, such as "elman.language.config:NetworkConfig" for "config"."""

@@ -14,7 +14,7 @@ from elman.tasks import TASKS
 
 OPTIONS = {name: set(task.options.defaults()) for name, task in TASKS.items()}
 EVERY = {
-    name: {option for options in task.command_options["train"] for option in options.defaults()}
+    name: {*task.options.defaults(), *task.command_options["train"].defaults()}
     for name, task in TASKS.items()
 }
 SHARED = set.intersection(*OPTIONS.values())

@@ -96,7 +96,10 @@ def _declared_by_task(command: str) -> dict[str, dict[str, Declared]]:
     """Return the declarations of all options of a command: for each option those of its tasks."""
     by_option: dict[str, dict[str, Declared]] = {}
     for task in TASKS.values():
-        for options in reversed(task.command_options[command]):
+        options_classes = [task.command_options[command]]
+        if command == "train":
+            options_classes.append(task.options)
+        for options in options_classes:
             for name, declaration in declared(options).items():
                 by_option.setdefault(name, {}).setdefault(task.name, declaration)
     return by_option

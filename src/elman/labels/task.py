@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
@@ -51,6 +51,12 @@ class _LabelledTask(Task):
 
     panel = "Labels (classify, regress, tag)"
     options: ClassVar[type[LabelledOptions]]
+    command_options: ClassVar[dict[str, type[Options]]] = {
+        "train": TrainingFileOptions,
+        "predict": LabelPredictOptions,
+        "evaluate": LabelEvaluateOptions,
+        "explain": LabelExplainOptions,
+    }
     classes: ClassVar[dict[str, str]] = {
         "config": "elman.labels.config:SequenceConfig",
         "codec": "elman.labels.codec:SequenceCodec",
@@ -217,6 +223,7 @@ class _LabelledTask(Task):
 class _CategoricalTask(_LabelledTask):
     """A task whose answers are labels, so that confusion and calibration can be drawn."""
 
+    command_options = _LabelledTask.command_options | {"evaluate": CategoricalEvaluateOptions}
     predictor: ClassifierPredictor | TaggerPredictor
 
     def _report(
@@ -246,12 +253,6 @@ class ClassifyTask(_CategoricalTask):
 
     name = "classify"
     options = ClassifierOptions
-    command_options: ClassVar[Mapping[str, tuple[type[Options], ...]]] = {
-        "train": (ClassifierOptions, TrainingFileOptions),
-        "predict": (LabelPredictOptions,),
-        "evaluate": (CategoricalEvaluateOptions,),
-        "explain": (LabelExplainOptions,),
-    }
     classes = _LabelledTask.classes | {
         "predictor": "elman.labels.predictor:ClassifierPredictor",
         "replies": "elman.labels.replies:ClassifierReplies",
@@ -298,12 +299,6 @@ class RegressTask(_LabelledTask):
 
     name = "regress"
     options = RegressorOptions
-    command_options: ClassVar[Mapping[str, tuple[type[Options], ...]]] = {
-        "train": (RegressorOptions, TrainingFileOptions),
-        "predict": (LabelPredictOptions,),
-        "evaluate": (LabelEvaluateOptions,),
-        "explain": (LabelExplainOptions,),
-    }
     classes = _LabelledTask.classes | {
         "predictor": "elman.labels.predictor:RegressorPredictor",
         "replies": "elman.labels.replies:RegressorReplies",
@@ -336,12 +331,6 @@ class TagTask(_CategoricalTask):
 
     name = "tag"
     options = TaggerOptions
-    command_options: ClassVar[Mapping[str, tuple[type[Options], ...]]] = {
-        "train": (TaggerOptions, TrainingFileOptions),
-        "predict": (LabelPredictOptions,),
-        "evaluate": (CategoricalEvaluateOptions,),
-        "explain": (LabelExplainOptions,),
-    }
     classes = _LabelledTask.classes | {
         "predictor": "elman.labels.predictor:TaggerPredictor",
         "replies": "elman.labels.replies:TaggerReplies",

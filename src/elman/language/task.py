@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypedDict
 
 from elman.errors import OptionError, printable, warn
 from elman.language.options import LanguageExplainOptions, LanguageOptions
@@ -40,11 +40,11 @@ class LanguageTask(Task):
     name = "language"
     panel = "Text (language)"
     options = LanguageOptions
-    command_options: ClassVar[Mapping[str, tuple[type[Options], ...]]] = {
-        "train": (LanguageOptions, HeldOutFiles),
-        "predict": (PredictOptions,),
-        "evaluate": (ReadingOptions,),
-        "explain": (LanguageExplainOptions,),
+    command_options: ClassVar[dict[str, type[Options]]] = {
+        "train": HeldOutFiles,
+        "predict": PredictOptions,
+        "evaluate": ReadingOptions,
+        "explain": LanguageExplainOptions,
     }
     classes: ClassVar[dict[str, str]] = {
         "config": "elman.language.config:NetworkConfig",
@@ -131,6 +131,14 @@ class ExplanationWithEquations:
         return self.equations
 
 
+class ReplacedPrediction(TypedDict):
+    """The probability of a token now, and the one before a token was replaced."""
+
+    token: str
+    probability: float
+    before: float
+
+
 @dataclass(frozen=True)
 class Replacement:
     """The most probable next tokens after a text with one token replaced, beside those before."""
@@ -143,32 +151,21 @@ class Replacement:
     """The token that was at the position."""
     word: str
     """The token that replaced it."""
-    predictions: tuple[tuple[str, float, float], ...]
-    """Triples of a token, its probability now, and its probability before."""
+    predictions: tuple[ReplacedPrediction, ...]
 
     def to_dict(self) -> JsonObject:
-        """Return the fields that a program needs."""
-        rows = [
-            {"token": token, "probability": now, "before": before}
-            for token, now, before in self.predictions
-        ]
-        return {
-            "text": self.text,
-            "position": self.position,
-            "token": self.token,
-            "word": self.word,
-            "predictions": rows,
-        }
+        """Return the fields as JSON."""
+        return asdict(self)
 
     def __str__(self) -> str:
         from elman.explain.explanation import display_name
 
-        names = [display_name(token) for token, _, _ in self.predictions]
+        names = [display_name(row["token"]) for row in self.predictions]
         width = max(map(len, names))
         lines = [f"{printable(self.changed_text, 400)} …", f"{'':{width}}    now  before"]
-        for name, (_, now, before) in zip(names, self.predictions, strict=True):
-            bar = "█" * round(_BAR_WIDTH * now)
-            lines.append(f"{name:{width}}  {now:.3f}   {before:.3f}  {bar}".rstrip())
+        for name, row in zip(names, self.predictions, strict=True):
+            now, bar = row["probability"], "█" * round(_BAR_WIDTH * row["probability"])
+            lines.append(f"{name:{width}}  {now:.3f}   {row['before']:.3f}  {bar}".rstrip())
         return "\n".join(lines)
 
 
@@ -180,16 +177,19 @@ def _replacement(predictor: LanguagePredictor, text: str, argument: str) -> Repl
     position, equals, word = argument.partition("=")
     if not (equals and position.strip().isdecimal() and len(position) <= _MAX_POSITION_DIGITS):
         raise OptionError("--replace", got=argument, expected="POSITION=WORD, such as 1=hate")
-    place = int(position)
-    after = replace(predictor, text, place, word)
+    number = int(position)
+    after = replace(predictor, text, number, word)
     before = dict(predictor.predict_next(text, len(predictor.model.codec)))
     tokens = list(Context.of(predictor, text).tokens)
-    replaced, tokens[place] = tokens[place], word
+    replaced, tokens[number] = tokens[number], word
     separator = predictor.model.codec.separator
     pairs = zip([None, *tokens], tokens, strict=False)
     changed = "".join(separator(previous, token) + token for previous, token in pairs)
-    rows = tuple((token, probability, before[token]) for token, probability in after)
-    return Replacement(text, changed, place, replaced, word, rows)
+    rows = tuple(
+        ReplacedPrediction(token=token, probability=probability, before=before[token])
+        for token, probability in after
+    )
+    return Replacement(text, changed, number, replaced, word, rows)
 
 
 def _rankings(predictor: LanguagePredictor, lines: Iterable[str], count: int) -> Iterator[Ranking]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, ClassVar
 
@@ -47,11 +47,11 @@ class ForecastTask(Task):
     name = "forecast"
     panel = "Series (forecast)"
     options = ForecasterOptions
-    command_options: ClassVar[Mapping[str, tuple[type[Options], ...]]] = {
-        "train": (ForecasterOptions, ReadingOptions),
-        "predict": (ForecastPredictOptions,),
-        "evaluate": (ForecastEvaluateOptions,),
-        "explain": (ForecastExplainOptions,),
+    command_options: ClassVar[dict[str, type[Options]]] = {
+        "train": ReadingOptions,
+        "predict": ForecastPredictOptions,
+        "evaluate": ForecastEvaluateOptions,
+        "explain": ForecastExplainOptions,
     }
     classes: ClassVar[dict[str, str]] = {
         "config": "elman.series.config:ForecastConfig",
