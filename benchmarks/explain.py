@@ -1,19 +1,18 @@
-"""What explanations are worth and cost: their sums, their gaps, the truth on meals, and milliseconds.
+"""Measure explanations: whether they sum to the score, agree with the truth on meals, and how long they take.
 
     python benchmarks/explain.py [--repeats 20]
 
-1. Speed: 50 words, LSTM of 2 layers of 256 units, 5,000 words, weights as PyTorch draws them. The first
-answer
-   that the page asks for takes at most 150 ms (median); beside it stand the refined answer with its self-test
-   and the other methods.
+1. Speed, for a text of 50 words and an untrained LSTM (2 layers of 256 units, vocabulary of 5,000 words).
+   The median time of the first answer that the page asks for must be at most 150 ms. The refined answer
+   with its self-test and the other methods are timed for comparison.
 2. Meals (`elman.language.synthetic_meals`), where every probability is known: for each cell the largest
    distance between logits and the sums of their terms over all contexts and words, and the largest gap of
    integrated gradients.
-3. The rank correlation of the default explanation with the grammar's own effects over 200 contexts and foods:
-   how far the log probability of the food falls when one word is replaced. Held are that of the words that
-   have an effect, and that of all with effects below .1 nat taken for none; three quarters have none.
+3. The rank correlation of the default explanation with the true effects over 200 contexts and foods. A true
+   effect is the fall of the food's log probability when one word is replaced. One correlation is of the
+   words that have an effect; the other is of all words, where effects below 0.1 nat count as none.
 
-Leaves with exit code 1 where a bar is missed: 150 ms, 1e-4, 1 %, .9.
+The exit code is 1 if a limit is missed: 150 ms, 1e-4, 1 %, 0.9.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ CELLS = {
     "mingru": {"cell": "mingru", "num_layers": 2},
 }
 NOISE = 0.1
-"""Nats below which an effect is taken for none: the network's probabilities are that far off."""
+"""Effects below this number of nats count as none, because the network's probabilities are that inexact."""
 
 
 def large() -> LanguagePredictor:
@@ -129,7 +128,7 @@ def on_meals() -> bool:
                 f"{stood.count(False)} fail"
             )
         held &= worst <= SUM and gap <= MAX_GAP
-        # the linear network does not learn this grammar; it is here for its sums
+        # the linear network does not learn this grammar; only its sums are checked
         held &= name == "linear rnn" or min(some, told) >= CORRELATION
     return held
 

@@ -4,14 +4,14 @@
 
 FOLDER holds hdfs_train (normal sequences of event ids, one a line) and robust_log_train.csv and
 robust_log_valid.csv (columns Sequence and label, 1 an anomaly). The ids mean the same in all three:
-5 is E5 of HDFS_templates.csv. The network sees hdfs_train alone. Its size is the one with the least
-held-out loss on the last tenth of hdfs_train; the default measure was chosen by robust_log_train.csv,
-whose figures stand in the table's first column; robust_log_valid.csv chooses nothing. Leaves with exit
-code 1 where its area under the ROC curve is below .95 in the mean of three seeds.
+5 is E5 of HDFS_templates.csv. The network is trained on hdfs_train alone. Its size has the smallest loss on
+the last tenth of hdfs_train. The default measure was chosen on robust_log_train.csv, whose figures are in
+the table's first column. No setting was chosen on robust_log_valid.csv. The exit code is 1 if the area under
+the ROC curve on this file, averaged over three seeds, is below 0.95.
 
-BGL: raw lines whose first field is `-` or the name of an alert. The six fields before the message (label,
-times, places) are cut off, numbers masked (split "log"), and a network learns what is normal in every second
-line, or in the first half. The other lines are ranked. No setting was chosen by them.
+BGL has raw lines whose first field is `-` or the name of an alert. The six fields before the message (label,
+times, nodes) are removed, and numbers are masked (split "log"). A network is trained on the normal lines
+among every second line, or in the first half; the other lines are ranked. No setting was chosen on them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DEFAULT = "max"
 
 
 def labelled(path: Path) -> tuple[str, np.ndarray]:
-    """Return the sequences as one text, a line each, and their labels ``[N]``."""
+    """Return the sequences as one text with a line for each sequence, and their labels ``[N]``."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     lines = [row["Sequence"].strip() + "\n" for row in rows]
@@ -44,7 +44,7 @@ def labelled(path: Path) -> tuple[str, np.ndarray]:
 
 
 def trained(text: str | Path, **settings: object) -> elman.LanguageModel:
-    """Return a language model over the lines of `text`, and say how good it is."""
+    """Train a language model on the lines of `text`, print its loss, and return it."""
     begun = time.monotonic()
     model = elman.LanguageModel(documents="line", min_count=1, **settings).fit(text)
     print(

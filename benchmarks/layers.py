@@ -1,4 +1,4 @@
-"""Stacks of layers, forward and backward: against torch's of the same weights, padded and packed."""
+"""Compare stacks of layers, forward and backward, with torch's of the same weights, padded and packed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from elman.engine import kernel
 __all__ = ["cases", "packed", "scan", "stack"]
 
 LAYERS = 2
-# the marks of forward and backward: at least, hope
+# ratios to torch, forward and backward together: the least that passes, and the goal
 MARKS = {
     ("rnn", 128): (2.5, 4.0),
     ("rnn", 256): (2.5, 4.0),
@@ -37,7 +37,7 @@ KINDS = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM", "mingru": "MinGRU"}
 
 
 class Run:
-    """A layer, its input and the gradient of its output; calls are as a training step makes them."""
+    """A layer with an input and a gradient of its output, called as a training step calls it."""
 
     def __init__(self, layer: Any, x: torch.Tensor, gradient: torch.Tensor) -> None:
         self.layer, self.x, self.gradient = layer, x, gradient
@@ -54,7 +54,7 @@ class Run:
         return y
 
     def results(self) -> dict[str, np.ndarray]:
-        """The output and every gradient by name."""
+        """Return the output and every gradient by name."""
         y = self.both()
         found = {"y": y, "x": self.x.grad}
         found |= {name: weight.grad for name, weight in self.layer.named_parameters()}
@@ -65,7 +65,7 @@ class Run:
 
 
 def _pair(sizes: Sizes) -> tuple[Any, Any]:
-    """The layer of elman.nn and torch's, with the same weights."""
+    """Return the layer of elman.nn and that of torch, with the same weights."""
     ours: Any = sizes.layer(torch.float32)
     theirs = getattr(torch.nn, KINDS[sizes.cell.name])(**sizes.options)
     theirs.load_state_dict(ours.state_dict())
@@ -81,7 +81,7 @@ def _without_onednn(run: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def stack(name: str, H: int, settings: Settings, T: int = 64, B: int = 32) -> Prepared:
-    """Two layers of `name`: elman.nn in float32 and bf16, torch.nn, torch.compile, JAX."""
+    """Compare two layers of the cell `name`: elman.nn in float32 and bf16, torch.nn, torch.compile, JAX."""
     sizes = Sizes(find(name), T, B, H, H, num_layers=LAYERS)
     ours, theirs = _pair(sizes)
     x = sizes.batch(torch.float32)[0].detach()
@@ -91,14 +91,16 @@ def stack(name: str, H: int, settings: Settings, T: int = 64, B: int = 32) -> Pr
         return Run(layer, x.clone().requires_grad_(), gradient)
 
     mine, other = run_of(ours), run_of(theirs)
-    tolerance = 2 * sizes.scattered()  # each of both may be so far from the truth
+    tolerance = (
+        2 * sizes.scattered()
+    )  # each of the two sides may differ from the exact result by this much
     expected = other.results()
     agreement = {"torch": agree(mine.results(), expected, tolerance)}
     sides = mine.sides("elman") | other.sides("torch")
     left_out: dict[str, str] = {}
     peer_names = ["torch"]
 
-    if name == "lstm":  # of the three, oneDNN has this one alone
+    if name == "lstm":  # oneDNN implements only this cell of the three
         agreement["torch without oneDNN"] = agree(
             _without_onednn(other.results)(), expected, tolerance
         )
@@ -113,7 +115,7 @@ def stack(name: str, H: int, settings: Settings, T: int = 64, B: int = 32) -> Pr
         low, _ = _pair(sizes)
         low.precision = "bf16"
         rounded = run_of(low)
-        # forward and backward through each layer, then the product of a weight's gradient
+        # operations of the products: forward, backward, and the gradient of the weights
         agreement["bf16"] = agree_in_norm(rounded.results(), expected, 2 * LAYERS + 1)
         sides |= rounded.sides("elman bf16")
 
@@ -166,7 +168,7 @@ def stack(name: str, H: int, settings: Settings, T: int = 64, B: int = 32) -> Pr
 def packed(
     name: str, settings: Settings, B: int = 64, H: int = 128, longest: int = 200
 ) -> Prepared:
-    """One layer over sequences of unequal lengths, 5 to `longest`: the same PackedSequence to both."""
+    """Compare one layer over sequences of 5 to `longest` steps; both sides read the same PackedSequence."""
     del settings
     sizes = Sizes(find(name), longest, B, H, H)
     ours, theirs = _pair(sizes)
@@ -210,7 +212,7 @@ def packed(
 
 
 def scan(H: int, settings: Settings, T: int = 64, B: int = 32) -> Prepared:
-    """mingru against lstm, both ours: tokens a second are as their times."""
+    """Compare mingru with lstm, both of elman.nn, in tokens per second."""
     del settings
     runs, agreement = {}, {}
     for name in ("mingru", "lstm"):
@@ -228,7 +230,7 @@ def scan(H: int, settings: Settings, T: int = 64, B: int = 32) -> Prepared:
 
 
 def cases() -> list[Case]:
-    """Every case of layers."""
+    """Return all cases of layers."""
     found = [
         Case(f"layers {name} {H}", functools.partial(stack, name, H))
         for name in ("rnn", "gru", "lstm")

@@ -1,4 +1,4 @@
-"""Thousands of short series: train, predict, evaluate, cross-validate and update, with the time of each.
+"""Train, predict, evaluate, cross-validate and update on thousands of short series, and time each of these.
 
     python benchmarks/many_series.py [--series 10000] [--values 40] [--steps 20]
 

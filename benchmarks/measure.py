@@ -1,4 +1,4 @@
-"""What a case of the benchmark is made of: sides that must agree, rows of the table, samples and marks."""
+"""Cases of the speed benchmark: sides whose results must agree, timed samples, and rows of the table."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ SAMPLE_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for every case."""
+    """Settings that all cases share."""
 
     rounds: int = 7
     compile_seconds: float = 60.0
-    """How long torch.compile may take for one peer before it is left out."""
+    """Seconds that torch.compile may take for one peer; slower peers are left out."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: the fastest of `ours` against the fastest of `peers`, by their names."""
+    """A row of the table: names of our sides and of the peers, of which the fastest two are compared."""
 
     name: str
     ours: tuple[str, ...]
@@ -43,30 +43,30 @@ class Row:
     at_least: float | None = None
     hope: float | None = None
     operations: float = 0.0
-    """Floating-point operations of one step of ours."""
+    """Floating-point operations of one of our steps."""
     by: str = "ratio"
-    """What the marks are of: "ratio", theirs over ours; "share" of the peak; "memory", ours over theirs."""
+    """Kind of the marks: "ratio" of their time to ours, "share" of the peak, or "memory", ours to theirs."""
 
 
 @dataclass
 class Prepared:
-    """A case that is ready: its sides agree; `measure` takes the samples, in `unit`."""
+    """A prepared case whose sides agree; `measure` takes the samples, in the unit `unit`."""
 
     rows: list[Row]
     sides: dict[str, Side] = field(default_factory=dict)
     agreement: dict[str, float] = field(default_factory=dict)
-    """How far apart results were, as a share of what is allowed, by what was compared."""
+    """Differences of the results as a share of the allowed difference, by the name of the comparison."""
     left_out: dict[str, str] = field(default_factory=dict)
-    """Peers that could not be measured, and why."""
+    """Reasons why peers could not be measured, by their names."""
     after: Callable[[], object] | None = None
     measure: Callable[[int], dict[str, list[float]]] | None = None
-    """Takes the samples where they are no times."""
+    """Function that takes the samples if they are not times."""
     unit: str = "ms"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A name and how it is made ready; only then it costs time and memory."""
+    """A case by its name, prepared only when it is measured, because that costs time and memory."""
 
     name: str
     prepare: Callable[[Settings], Prepared]
@@ -90,10 +90,10 @@ def agree(
 def agree_in_norm(
     got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], products: int
 ) -> float:
-    """Return how far results of products in bfloat16 are from float32, as a share of what is allowed.
+    """Return the difference of results in bfloat16 and float32, as a share of the allowed difference.
 
-    Rounding both factors (8 bits, so by 2⁻⁹ at most) takes a product of matrices at most 2·2⁻⁹ of its
-    norm away; `products` of them stand one behind the other between what came in and a result.
+    Rounding both factors to 8 bits, by at most 2⁻⁹, changes the norm of a product by at most 2·2⁻⁹ of it.
+    Between input and result, `products` such products follow each other.
     """
     tolerance = products * 2.0**-8
     worst = 0.0
@@ -111,14 +111,14 @@ def samples_of(prepared: Prepared, rounds: int, peak: Peak) -> dict[str, list[fl
         return prepared.measure(rounds)
     sides = prepared.sides | {"peak": Side(peak)}
     found = interleave(sides, rounds, sample=SAMPLE_SECONDS)
-    del found["peak"]  # its rates are what counts
+    del found["peak"]  # this case measures rates itself
     return {name: [time * 1e3 for time in times] for name, times in found.items()}
 
 
 def figures(row: Row, medians: Mapping[str, float], peak: float) -> dict[str, Any]:
-    """Return what a row says: the fastest of both, ratio, share of the peak, whether its mark is met.
+    """Return the fields of a row: fastest sides, ratio, share of the peak, and whether its mark is met.
 
-    What a row does not say is None.
+    Fields that a row does not have are None.
     """
     ours = min(row.ours, key=medians.__getitem__)
     peer = min(row.peers, key=medians.__getitem__, default=None)

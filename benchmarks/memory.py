@@ -1,9 +1,9 @@
-"""Peak memory of the first real step of a word model: ours and torch's, each in a fresh process.
+"""Compare the peak memory of a word model's first training step with torch's, each in a new process.
 
     python benchmarks/memory.py elman|torch [V T B H]
 
-prints the loss and how far the process's memory rose, as JSON. What counts is the highest point of
-embedding, layers, head, loss and backward over the point before; the optimiser has no part in it.
+prints the loss and the growth of the process's memory as JSON. The growth is the peak during embedding,
+layers, head, loss and backward minus the memory before the step. The optimiser is not measured.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.measure import Case, Prepared, Row, Settings
 __all__ = ["SIZES", "ask", "cases", "memory"]
 
 SIZES = (33_278, 35, 32, 200)
-"""Words, steps, sequences, units: V, T, B, H."""
+"""Sizes V, T, B, H: words, steps, sequences, units."""
 
 
 def _status(name: str) -> float:
@@ -41,7 +41,7 @@ def _measured(side: str, V: int, T: int, B: int, H: int) -> dict[str, float]:
     layer, way = (nn.LSTM, "loss") if side == "elman" else (torch.nn.LSTM, "plain_loss")
     model = steps.LanguageModel(layer, V, H)
     batch = steps._batch(V, T, B)
-    # the highest point from here on: importing had one of its own
+    # reset the peak, so that the peak of the imports does not count
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmHWM")
     loss = getattr(model, way)(*batch)
@@ -50,9 +50,9 @@ def _measured(side: str, V: int, T: int, B: int, H: int) -> dict[str, float]:
 
 
 def ask(side: str, sizes: tuple[int, int, int, int] = SIZES) -> dict[str, float]:
-    """Return the loss, and the MiB by which one step of `side` raised its process's highest point.
+    """Return the loss, and the MiB by which one step of `side` raised the peak memory of its process.
 
-    The process is a fresh one: a used one may have the memory already, free for the next taker.
+    Each step runs in a new process, because a used one may already hold free memory.
     """
     command = [sys.executable, __file__, side, *map(str, sizes)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
@@ -61,7 +61,7 @@ def ask(side: str, sizes: tuple[int, int, int, int] = SIZES) -> dict[str, float]
 
 
 def memory(settings: Settings) -> Prepared:
-    """Both sides in turn; one sample a process, three of each are enough, for they hardly vary."""
+    """Measure both sides in turn, three times each: one sample for each process, and samples hardly vary."""
     del settings
     from benchmarks.steps import _allowed
 
@@ -92,7 +92,7 @@ def memory(settings: Settings) -> Prepared:
 
 
 def cases() -> list[Case]:
-    """The one case of memory."""
+    """Return the case that measures memory."""
     return [Case("memory", memory)]
 
 

@@ -1,4 +1,4 @@
-"""The peers that need more than a call: torch.compile, JAX, ONNX Runtime."""
+"""Set up the peers torch.compile, JAX and ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from elman.files.model import Model
 
 __all__ = ["JaxStack", "OrtStream", "compiled", "jax_stack", "missing", "onednn", "onnx_bytes"]
 
-# A cell that took too long once is not tried again at other sizes.
+# cells that took too long to compile; they are not tried again at other sizes
 _too_long: set[str] = set()
 
 
 class _Late(BaseException):
-    """Not an Exception: the compiler catches those."""
+    """Raised when compiling takes too long; no Exception, because the compiler would catch it."""
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def _deadline(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def onednn(enabled: bool) -> Iterator[None]:
-    """Let torch use oneDNN, or not."""
+    """Return a context in which torch may or may not use oneDNN."""
     before = torch.backends.mkldnn.enabled
     torch.backends.mkldnn.enabled = enabled
     try:
@@ -51,14 +51,14 @@ def onednn(enabled: bool) -> Iterator[None]:
 def compiled(
     key: str, module: torch.nn.Module, trial: Callable[[Any], object], seconds: float
 ) -> str:
-    """Give `module` under torch.compile to `trial`; return why it is left out, nothing where it runs.
+    """Call `trial` with `module` under torch.compile; return the reason for leaving it out, or "".
 
-    Left to itself torch.compile runs recurrent layers as they are; here it has to unroll them.
+    By default torch.compile does not compile recurrent layers; here it is made to unroll them.
     """
     late = f"unrolling takes longer than {seconds:.0f} s"
     if seconds <= 0 or key in _too_long:
         return late if seconds > 0 else "not asked for"
-    # no pool of compilers, which would still be at work when others are timed
+    # compile in this process: a pool of compilers would still run while other sides are timed
     torch._inductor.config.compile_threads = 1
     torch._dynamo.config.allow_rnn = True
     torch._dynamo.reset()
@@ -69,14 +69,16 @@ def compiled(
         _too_long.add(key)
         torch._dynamo.reset()
         return late
-    except Exception as error:  # whatever a compiler says, the others are measured
+    except (
+        Exception
+    ) as error:  # an error of the compiler must not keep the other peers from being measured
         torch._dynamo.reset()
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
     return ""
 
 
 class JaxStack:
-    """A stack of layers as `jax.lax.scan`, compiled, with torch's weights and formulas."""
+    """A compiled stack of layers on `jax.lax.scan`, with torch's weights and formulas."""
 
     def __init__(self, name: str, layer: Any, x: torch.Tensor, gradient: torch.Tensor) -> None:
         import jax
@@ -128,19 +130,19 @@ class JaxStack:
         return self._block(self._both(self._weights, self._x, self._gradient))
 
     def results(self) -> dict[str, np.ndarray]:
-        """The output and the gradient of the input."""
+        """Return the output and the gradient of the input."""
         y, _, of_x = self.both()
         return {"y": np.asarray(y), "x": np.asarray(of_x)}
 
 
 def missing(name: str) -> dict[str, str]:
-    """Return that a library is not installed, by its name; nothing where it is."""
+    """Return a note for each library that is not installed, by its name."""
     found = importlib.util.find_spec(name) is not None
     return {} if found else {name: 'not installed: pip install "elman[bench]"'}
 
 
 def jax_stack(name: str, layer: Any, x: torch.Tensor, gradient: torch.Tensor) -> JaxStack | None:
-    """Return the stack in JAX, None where that is not installed."""
+    """Return the stack in JAX, or None if JAX is not installed."""
     return JaxStack(name, layer, x, gradient) if importlib.util.find_spec("jax") else None
 
 
@@ -157,7 +159,7 @@ def onnx_bytes(model: Model) -> bytes:
 
     def gates(array: np.ndarray) -> np.ndarray:
         i, f, g, o = np.split(array, 4)
-        return np.concatenate([i, o, f, g])[None]  # ONNX has them in this order
+        return np.concatenate([i, o, f, g])[None]  # ONNX orders the gates of an LSTM in this way
 
     weights = {"embedding": arrays["embedding.weight"], "head": arrays["head.weight"].T}
     weights["bias"] = arrays["head.bias"]
@@ -197,7 +199,7 @@ def onnx_bytes(model: Model) -> bytes:
 
 
 class OrtStream:
-    """Streams in ONNX Runtime, by plain calls or with its input and output bound to fixed memory."""
+    """Streams in ONNX Runtime, run by plain calls or with inputs and outputs bound to fixed memory."""
 
     def __init__(self, data: bytes, model: Model, threads: int, bound: bool, B: int = 1) -> None:
         import onnxruntime
@@ -216,7 +218,7 @@ class OrtStream:
             self._token = np.zeros((1, B), np.int64)
             self._out = np.zeros((1, B, len(model.codec)), np.float32)
             token, out = make(self._token), make(self._out)
-            # what one step writes, the next one reads
+            # the states that a step writes are the input of the next step
             turns = [[make(np.zeros(self._shape, np.float32)) for _ in self._names] for _ in "ab"]
             self._turns = turns
             self._bindings = []
@@ -251,6 +253,6 @@ class OrtStream:
         return self._out
 
     def read(self, tokens: Sequence[np.ndarray]) -> None:
-        """Read many tokens, one step each."""
+        """Read tokens one after the other, with a step for each."""
         for token in tokens:
             self.step(token)

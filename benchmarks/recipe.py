@@ -2,8 +2,9 @@
 
     python benchmarks/recipe.py TEXT --level char --time 3m --cell lstm --try 512,1,32,64,7e-3,0.1 --try ...
 
-A row is hidden_size,num_layers,batch_size,sequence_length,learning_rate,dropout. Rows are run one after the
-other in a fresh process each; leave the machine alone meanwhile. Prints a table and writes JSON lines.
+A row is hidden_size,num_layers,batch_size,sequence_length,learning_rate,dropout. Rows run one after the
+other, each in a new process. Nothing else should run on the machine. The results are printed as a table and
+written as JSON lines.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ NAMES = ("hidden-size", "num-layers", "batch-size", "sequence-length", "learning
 
 
 def measure(text: str, row: str, more: list[str]) -> dict[str, object]:
-    """Train once and return what the card says."""
+    """Train once and return the figures of the model's card."""
     sizes = [
         part
         for name, value in zip(NAMES, row.split(","), strict=True)

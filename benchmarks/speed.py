@@ -3,9 +3,9 @@
     python benchmarks/speed.py [--only NAME] [--rounds 7] [--out results.json]
 
 Every case first asserts that all sides give the same result, then times them in turn in one process.
-A ratio is the time of the fastest peer over ours, of medians; a share is of the rate of a loop that only
-multiplies and adds, measured in the same rounds. Leave the machine alone meanwhile. The exit code is 1
-where results differ; a mark that is missed is shown and changes nothing.
+A ratio is the median time of the fastest peer divided by ours. A share is relative to the rate of a loop that
+only multiplies and adds, measured in the same rounds. Nothing else should run on the machine. The exit code
+is 1 if results differ; a missed mark is printed and does not change the exit code.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-# sizes and tolerances are the tests' own
+# take sizes and tolerances from the tests
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import torch
@@ -37,12 +37,12 @@ WIDTH = 60
 
 
 def all_cases() -> list[Case]:
-    """Every case; the streams first: once layers have run, the kernel stays on torch's threads."""
+    """Return all cases, streams first: after layers have run, the kernel keeps using torch's threads."""
     return [*streams.cases(), *layers.cases(), *steps.cases(), *memory.cases()]
 
 
 def facts() -> dict[str, Any]:
-    """The machine, what runs on it, and the versions of everything timed."""
+    """Return the machine, its load, and the versions of all libraries that are timed."""
     processor = platform.processor() or platform.machine()
     described = Path("/proc/cpuinfo")
     if described.exists():
@@ -68,7 +68,7 @@ def facts() -> dict[str, Any]:
 
 
 def run(case: Case, settings: Settings, threads: int) -> dict[str, Any]:
-    """Prepare a case, take its samples, and return all there is to say of it."""
+    """Prepare a case, take its samples, and return its results as JSON."""
     peak, begin = Peak(threads), time.monotonic()
     prepared = case.prepare(settings)
     try:
@@ -91,7 +91,7 @@ def run(case: Case, settings: Settings, threads: int) -> dict[str, Any]:
 
 
 def header() -> str:
-    """The names of the columns of `line`."""
+    """Return the names of the columns of `line`."""
     return (
         f"{'case':{WIDTH}} {'ours':>10} {'best peer':>10} {'ratio':>6} {'mark':>5} {'hope':>5} "
         f"{'':8} {'GFLOP/s':>8} {'of peak':>8}  peers"
@@ -99,7 +99,7 @@ def header() -> str:
 
 
 def line(row: dict[str, Any], unit: str) -> str:
-    """A row of the table: the times of the fastest, then every peer's."""
+    """Return a row of the table: the times of the fastest sides, then those of every peer."""
     times = row["peers"]
     ours, best = min(row["ours"].values()), min(times.values(), default=None)
 

@@ -1,4 +1,4 @@
-"""Whole training steps of language models as a person writes them, and the optimiser alone."""
+"""Benchmark whole training steps of language models, written as a user's script, and the optimiser alone."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["cases", "mingru", "optimizer", "step"]
 
 LAYERS = 2
 CLIP = 1.0
-# small: the network must stay near its start however many steps are timed
+# small, so that the network stays near its start for any number of timed steps
 RATE = 1e-5
 
 
 class LanguageModel(torch.nn.Module):
-    """Embedding, recurrent layers, head; `layer` is of torch.nn or of elman.nn."""
+    """A language model: embedding, recurrent layers, head; `layer` is a class of torch.nn or elman.nn."""
 
     def __init__(self, layer: type, V: int, H: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class LanguageModel(torch.nn.Module):
 
 
 class Script:
-    """A training script: one batch again and again."""
+    """A training script that repeats one batch."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Script:
         return loss.item()
 
     def results(self, tokens: torch.Tensor, targets: torch.Tensor) -> dict[str, np.ndarray]:
-        """The loss and every gradient by name."""
+        """Return the loss and every gradient by name."""
         found = {"loss": self.backward(tokens, targets)}
         found |= {name: weight.grad for name, weight in self.model.named_parameters()}
         return {name: tensor.detach().numpy().copy() for name, tensor in found.items()}
@@ -90,7 +90,7 @@ def _batch(V: int, T: int, B: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _allowed(cell: str, V: int, T: int, B: int, H: int) -> float:
-    """How far two such steps may be apart: the layers' roundings, H + V in the head, each of both sides."""
+    """Return the allowed difference of two steps, from the roundings of the layers and of the head."""
     sizes = Sizes(find(cell), T, B, H, H, num_layers=LAYERS)
     return 2 * 6 * 2.0**-24 * (sizes.roundings + H + V) ** 0.5
 
@@ -111,7 +111,7 @@ def step(
     marks: tuple[float | None, float | None],
     settings: Settings,
 ) -> Prepared:
-    """A step of an LSTM language model of `sizes` V, T, B, H against the same script in torch alone."""
+    """Compare a step of an LSTM language model of `sizes` V, T, B, H with the same script in torch alone."""
     del settings
     V, T, B, H = sizes
     batch, allowed = _batch(V, T, B), _allowed("lstm", V, T, B, H)
@@ -135,7 +135,7 @@ def step(
 
 
 def mingru(H: int, settings: Settings, V: int = 65, T: int = 64, B: int = 32) -> Prepared:
-    """A whole training step with minimal gated recurrent units against one with LSTM layers."""
+    """Compare a training step of a mingru network with one of an LSTM network."""
     del settings
     batch = _batch(V, T, B)
     scripts = {
@@ -161,18 +161,18 @@ def mingru(H: int, settings: Settings, V: int = 65, T: int = 64, B: int = 32) ->
 
 
 def optimizer(settings: Settings, V: int = 10_000, H: int = 200) -> Prepared:
-    """AdamW with clipping over the parameters of the word model, gradients given."""
+    """Compare AdamW with clipping on the parameters of the word model, with fixed gradients."""
     del settings
 
     def ready(own: bool) -> Script:
         torch.manual_seed(0)
         model = LanguageModel(torch.nn.LSTM, V, H)
-        # a rate at which a step moves the weights by more than roundings
+        # at this rate a step changes the weights by more than rounding errors
         script = Script(model, model.plain_loss, own, rate=1e-2)
         draw = torch.Generator().manual_seed(1)
         for weight in script.model.parameters():
             drawn = torch.randn(weight.shape, generator=draw)
-            # none near epsilon, where a step would show how exactly the norm was summed
+            # no gradient is near epsilon, where the rounding of the norm would change a step visibly
             weight.grad = 1e-3 * (drawn + drawn.sign())
         return script
 
@@ -196,9 +196,9 @@ def optimizer(settings: Settings, V: int = 10_000, H: int = 200) -> Prepared:
     their_step()
     count = sum(weight.numel() for weight in ours.model.parameters())
     agreement = {
-        # a dozen roundings of one step, each of the rate or of the weight itself
+        # a step has about twelve roundings, each relative to the rate or to the weight
         "weights": agree(weights(ours), weights(theirs), 12 * 2.0**-24),
-        # what clipping left: the norm is a sum of so many squares, which torch takes in float32
+        # torch sums the squares for the norm in float32, which limits the accuracy of clipping
         "means": agree(means(ours), means(theirs), 2.0**-24 * count**0.5),
     }
     row = Row("AdamW with clipping, word model", ("elman",), ("torch",), 1.0, None)
@@ -206,7 +206,7 @@ def optimizer(settings: Settings, V: int = 10_000, H: int = 200) -> Prepared:
 
 
 def cases() -> list[Case]:
-    """Every case of whole steps."""
+    """Return all cases of whole steps."""
     char = "char step B 50, T 50, H 128, V 65"
     word = "word step B 20, T 35, H 200, V 10,000"
     return [

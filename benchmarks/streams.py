@@ -1,4 +1,4 @@
-"""Streaming a character LSTM: one step from Python, a whole generation, a thousand streams together."""
+"""Benchmark a streamed character LSTM: one step, a whole generation, a thousand streams at once."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ __all__ = ["cases", "generation", "pool", "step"]
 
 STEPS = 200
 COMPARED = 50
-# the marks of a step over ONNX Runtime, and over torch
+# least ratios of a step's time to ONNX Runtime's and to torch's
 OVER_ORT, OVER_ORT_BF16, OVER_TORCH = (2.0, 4.0), (4.0, 7.0), (20.0, 60.0)
 
 
 class TorchStream(torch.nn.Module):
-    """The model in torch: a token ``[1, B]`` and the states in, log probabilities and states out."""
+    """The model in torch, which maps a token ``[1, B]`` and states to log probabilities and new states."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class TorchStream(torch.nn.Module):
 
 
 class TorchReader:
-    """Steps of a `TorchStream` (or of what torch.compile makes of it), the state carried."""
+    """Steps of a `TorchStream`, compiled or not, that carry the state."""
 
     def __init__(self, run: Callable[..., Any], H: int, B: int = 1, onednn: bool = True) -> None:
         self.run, self.onednn = run, onednn
@@ -71,7 +71,7 @@ class TorchReader:
             return found
 
     def results(self, tokens: list[torch.Tensor]) -> dict[str, np.ndarray]:
-        """The log probabilities after each token, from zeros."""
+        """Return the log probabilities after each token, from a state of zeros."""
         self.state = (self.zeros, self.zeros)
         return _logs([out.numpy() for out in self.read(tokens)])
 
@@ -81,13 +81,13 @@ def _logs(outs: list[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _allowed(H: int, V: int, T: int) -> float:
-    """How far the log probabilities of two sides may be apart after T steps, of the largest."""
+    """Return the allowed relative difference of two sides' log probabilities after T steps."""
     sizes = Sizes(find("lstm"), T, 1, H, H, num_layers=LAYERS)
     return 2 * 6 * 2.0**-24 * (sizes.roundings + H + V) ** 0.5
 
 
 def _with_threads(side: Side, threads: int) -> Side:
-    """The side with torch at that many threads."""
+    """Return a side that runs torch with this number of threads."""
     return Side(side.call, side.steps, lambda: torch.set_num_threads(threads))
 
 
@@ -96,7 +96,7 @@ def _thread_counts() -> tuple[int, ...]:
 
 
 def _networks(model: Model) -> dict[str, Network]:
-    """Ours by the names of sides: each storage at each number of threads."""
+    """Return our sides by name, one for each storage and number of threads."""
     kernel = native.kernel()
     storages = {"elman": "float32"}
     if kernel is not None:
@@ -111,7 +111,7 @@ def _networks(model: Model) -> dict[str, Network]:
 
 
 def _of(sides: dict[str, Any], start: str) -> tuple[str, ...]:
-    """The names of the sides of one kind, at whatever number of threads."""
+    """Return the names of the sides of one kind, with any number of threads."""
     return tuple(name for name in sides if name.rsplit(" x", 1)[0] == start)
 
 
@@ -140,7 +140,7 @@ def _ort_results(stream: peers.OrtStream, tokens: list[np.ndarray]) -> dict[str,
 
 
 def step(H: int, settings: Settings) -> Prepared:
-    """One streaming step, batch 1, from Python."""
+    """Compare one streaming step from Python, for one stream."""
     model = random_model("lstm", H)
     V, threads = len(model.codec), torch.get_num_threads()
     numbers = np.random.default_rng(0).integers(1, V, STEPS)
@@ -158,7 +158,7 @@ def step(H: int, settings: Settings) -> Prepared:
     for name, network in _networks(model).items():
         reader = _from_zeros(network)
         got = _logs([reader.step(number).copy() for number in listed[:COMPARED]])
-        # the products of the layers and of the head
+        # operations in the products of the layers and of the head
         low = "bf16" in name
         agreement[name] = (
             agree_in_norm(got, expected, LAYERS + 1) if low else agree(got, expected, allowed)
@@ -208,7 +208,7 @@ def step(H: int, settings: Settings) -> Prepared:
 
 
 class OrtWriter:
-    """A generation as a Python loop: ONNX Runtime steps, numpy draws."""
+    """Generate text in a Python loop: ONNX Runtime computes the steps, numpy draws the tokens."""
 
     def __init__(self, stream: peers.OrtStream, start: int) -> None:
         self.stream = stream
@@ -218,7 +218,7 @@ class OrtWriter:
         return self.stream.step(np.array([[token]])).reshape(-1)
 
     def reset(self) -> np.ndarray:
-        """Stand where a stream of ours does before its first token, log probabilities given."""
+        """Start as our streams do before the first token, with the log probabilities of that start."""
         self.stream.reset()
         return self.first.copy()
 
@@ -239,15 +239,15 @@ class OrtWriter:
         return tokens
 
     def check(self, tokens: list[int], seed: int, allowed: float) -> float:
-        """Return how far from its place the worst number was drawn, as a share of what roundings allow.
+        """Return the largest error of a drawn token, as a share of the error that rounding allows.
 
-        Two that draw by the same numbers may differ where one falls upon a border, and then go
-        different ways; so each token of ours is looked up here after what ours read before it.
+        Two sides that draw with the same random numbers may draw different tokens where a number lies on a
+        border, and then diverge. So each of our tokens is checked after the tokens that we read before it.
         """
         out, worst = self.reset(), 0.0
         for token, uniform in zip(tokens, generator(seed).random(len(tokens)), strict=True):
             reach = self.reach(out)
-            # both borders and the number's own place shift with the sum
+            # rounding moves both borders of a token's interval, and the drawn number
             limit = 2 * reach[-1] * allowed * float(np.abs(out).max())
             place = uniform * reach[-1]
             low = reach[token - 1] if token else 0.0
@@ -259,7 +259,7 @@ class OrtWriter:
 
 
 def generation(H: int, settings: Settings, n: int = 10_000) -> Prepared:
-    """`n` characters in one call against a Python loop on ONNX Runtime."""
+    """Compare `n` characters generated in one call with a Python loop on ONNX Runtime."""
     del settings
     model, seed = random_model("lstm", H), 1
     allowed = _allowed(H, len(model.codec), COMPARED)
@@ -275,7 +275,9 @@ def generation(H: int, settings: Settings, n: int = 10_000) -> Prepared:
         def write(stream: Stream = stream) -> str:
             return stream.reset().generate(n, seed)
 
-        if judge is not None and "bf16" not in name:  # bf16 has other probabilities
+        if (
+            judge is not None and "bf16" not in name
+        ):  # bf16 rounds the weights, so its probabilities differ
             tokens = model.codec.encode(write()).tolist()
             agreement[name] = judge.check(tokens, seed, allowed)
         sides[name] = Side(write)
@@ -292,7 +294,7 @@ def generation(H: int, settings: Settings, n: int = 10_000) -> Prepared:
 
 
 def pool(settings: Settings, n: int = 1000, H: int = 256) -> Prepared:
-    """`n` streams stepped together: a token of each in, its log probabilities out."""
+    """Compare `n` streams that step together: a token of each goes in, log probabilities come out."""
     del settings
     model = random_model("lstm", H)
     V = len(model.codec)
@@ -322,7 +324,7 @@ def pool(settings: Settings, n: int = 1000, H: int = 256) -> Prepared:
     for name, stream in _ort_streams(model, n).items():
         agreement[name] = agree(_ort_results(stream, [tokens]), expected, allowed)
         sides[name] = Side(functools.partial(stream.step, tokens))
-    # the first layer's input product is a table's row
+    # the first layer looks its input product up in a table, so it does not count
     count = operations("lstm", 1, n, H, H, LAYERS) - 2 * n * 4 * H * H + 2 * n * H * V
     others = ("torch", *_of(sides, "ort"), *_of(sides, "ort bound"))
     title = f"{n:,} streams together, H {H}"
@@ -333,7 +335,7 @@ def pool(settings: Settings, n: int = 1000, H: int = 256) -> Prepared:
 
 
 def cases() -> list[Case]:
-    """Every case of streams."""
+    """Return all cases of streams."""
     return [
         *(Case(f"stream {H}", functools.partial(step, H)) for H in (64, 128, 256, 512)),
         *(Case(f"generate {H}", functools.partial(generation, H)) for H in (128, 256)),

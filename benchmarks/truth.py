@@ -1,21 +1,21 @@
-"""Explanations held against the truth, on texts of which it is known which words decide what comes next.
+"""Check explanations against the truth, on texts whose deciding words are known.
 
     python benchmarks/truth.py [--prompts 200] [--corpus moved ...] [--level word char] [--cell gru lstm] \
         [--models FOLDER]
 
-For each corpus of `tests/truth.py`, for models of words and of characters, gru and lstm: a small model is
-trained, and so many new prompts are explained by every method. Models of characters read the same stories in
-fewer words. With `--models` the trained models are kept in a folder, and those that are there are not trained
-again. A right explanation has the deciding words,
-and no others, on top; the contributions of a character model are summed over words. Counted are
+For each corpus of `tests/truth.py`, and for models of words and of characters, gru and lstm, the benchmark
+trains a small model and explains new prompts by every method. Models of characters read the same stories in
+fewer words. With `--models` trained models are kept in a folder and used again. An explanation is right if
+the deciding words, and no others, have the largest contributions; those of a character model are summed over
+words. The benchmark counts
 
 - the right ones by the default method, quick and refined;
 - the wrong explanations that pass their self-test: those of the other methods, and contributions of the
   default method that are permuted among the words;
 - the right ones that pass it, of all methods.
 
-Leaves with exit code 1 where fewer than 90 % of the default explanations are right (moved: 58 of 60), more
-than 5 % of the wrong ones pass, or fewer than 80 % of the right ones pass.
+The exit code is 1 if fewer than 90 % of the default explanations are right (moved: 58 of 60), if more than
+5 % of the wrong ones pass, or if fewer than 80 % of the right ones pass.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def trained(corpus: str, level: str, cell: str, models: Path | None) -> Any:
-    """Return a small model of a corpus, that of the folder `models` where it is there."""
+    """Return a small model of a corpus: from the folder `models` if it is there, else newly trained."""
     file = models and models / f"{corpus}-{level}-{cell}.safetensors"
     if file and file.exists():
         return elman.load(file)
@@ -88,7 +88,7 @@ def permuted(told: Explanation, falls: np.ndarray, draw: np.random.Generator) ->
 
 
 def measure(corpus: str, level: str, cell: str, count: int, models: Path | None) -> bool:
-    """Train, explain and print one row; return whether the bars are held."""
+    """Train, explain and print one row; return whether all limits are kept."""
     begun = time.process_time()
     model = trained(corpus, level, cell, models)
     took, rng, draw = time.process_time() - begun, random.Random(1), np.random.default_rng(1)

@@ -1,12 +1,12 @@
-"""Which method names the input that decides a label, a number, a tag or a forecast, where that is known.
+"""Measure how often each method names the deciding input of a label, number, tag or forecast.
 
     python benchmarks/truth_labels.py [--asked 200]
 
-The data and the networks are those of `tests/deciding.py`: each trains in some seconds. Printed are, for each
-task and method, in how many answers the deciding inputs have the largest contributions, how many right
-explanations pass their own test, and how many wrong ones do. Leaves with exit code 1 where the default method
-is right in less than 95 %, where less than 80 % of its right explanations pass, or where in more than 5 % of
-the answers a wrong one does.
+The data and the networks are those of `tests/deciding.py`; each network trains in a few seconds. For each
+task and method the benchmark prints how many explanations are right, that is, give the deciding inputs the
+largest contributions, how many right ones pass their self-test, and how many wrong ones do. The exit code
+is 1 if the default method is right in less than 95 %, if less than 80 % of its right explanations pass, or
+if more than 5 % of the wrong ones do.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Tweets by the command: macro recall of the official test, beside plain models, over several seeds.
+"""Train on tweets by the command, and compare macro recall on the official test set with plain models.
 
     python benchmarks/tweets.py FOLDER [--seeds 3] [--out FOLDER] [-- more options of elman train]
 
-FOLDER holds {train,val,test}_text.txt and _labels.txt (0 negative, 1 neutral, 2 positive). They become CSV
-files; `elman train` validates on val, `elman evaluate` measures on the test. The training
-text is rebuilt from the SemEval files: it is not byte-identical to TweetEval's. Leaves with exit code 1 where
-the mean macro recall is below .61.
+FOLDER holds {train,val,test}_text.txt and _labels.txt (0 negative, 1 neutral, 2 positive). The benchmark
+writes them as CSV files; `elman train` validates on val, and `elman evaluate` measures on test. The training
+text is rebuilt from the SemEval files and is not byte-identical to TweetEval's. The exit code is 1 if the
+mean macro recall over the seeds is below 0.61.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TRAIN = [
 
 
 def convert(folder: Path, part: str, out: Path) -> Path:
-    """Write one part as a CSV of texts and labels; return its path."""
+    """Write the training, validation or test set as a CSV of texts and labels; return its path."""
     labels = (folder / f"{part}_labels.txt").read_text(encoding="utf-8").split()
     texts = (folder / f"{part}_text.txt").read_text(encoding="utf-8").split("\n")[: len(labels)]
     path = out / f"{part}.csv"

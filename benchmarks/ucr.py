@@ -1,10 +1,10 @@
-"""Numeric sequences of the UCR and UEA archives: accuracy on the official test parts, over several seeds.
+"""Measure accuracy on the official test sets of the UCR and UEA archives, over several seeds.
 
     python benchmarks/ucr.py FOLDER [--seeds 3] [--threads 2]
 
-FOLDER holds NAME_TRAIN.ts and NAME_TEST.ts, anywhere below it. The options are those by default; nothing is
-chosen by the test parts. Beside the network stands a linear model of summary statistics, fitted on the same
-training part. Leaves with exit code 1 where a mean is below what is asked.
+FOLDER holds files NAME_TRAIN.ts and NAME_TEST.ts at any depth. All options have their defaults; no setting is
+chosen on the test sets. For comparison, a linear model of summary statistics is fitted on the same training
+set. The exit code is 1 if a mean accuracy is below the required one.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
-"""What training says of series that nothing foretells, and of series that a network foretells: the verdicts.
+"""Print the verdicts of training on series that nothing predicts, and on series that a network predicts.
 
     python benchmarks/verdicts.py FOLDER [--seeds 1 2 3] [--threads 2] [--first-stage] [NAME ...]
 
-FOLDER holds series/ and stocks/. The options are those by default but for columns and horizon. Of AAPL's
-closing price and of four correlated random walks no run may say that it beats the drift forecast or the last
-value; of half-hourly demand (taylor, five hours and a day ahead) and of sunspots every run must say that it
-beats the best of the simple forecasts. With --first-stage only the network that is tested is trained, not
-those of the kept model.
-Ends with 1 where a verdict is another.
+FOLDER holds series/ and stocks/. All options except columns and horizon have their defaults. For AAPL's
+closing price and for four correlated random walks, no run may claim to beat the drift forecast or the last
+value. For half-hourly demand (taylor, five hours and a day ahead) and for sunspots, every run must claim to
+beat the best simple forecast. With --first-stage only the network that is tested is trained, not those of
+the model that is kept. The exit code is 1 if a verdict differs.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import numpy as np
 
 import elman
 
-# name: file, options, whether runs are to win
+# name: file, options, whether the network should win
 CASES: dict[str, tuple[str, dict[str, object], bool]] = {
     "AAPL": (
         "stocks/AAPL.csv",
@@ -29,7 +28,7 @@ CASES: dict[str, tuple[str, dict[str, object], bool]] = {
         False,
     ),
     "walks": ("", {"horizon": 10}, False),
-    # the horizon by default, 10, chosen after taylor at 48 and 12 steps had been seen: 0 and 2 of 3 wins
+    # the default horizon, 10, was chosen after taylor had won 0 of 3 runs at 48 steps and 2 of 3 at 12
     "taylor": ("series/taylor.csv", {}, True),
     "taylor48": ("series/taylor.csv", {"horizon": 48}, True),
     "sunspots": ("series/monthly-sunspots.csv", {}, True),
@@ -37,7 +36,7 @@ CASES: dict[str, tuple[str, dict[str, object], bool]] = {
 
 
 def walks(seed: int) -> dict[str, np.ndarray]:
-    """Return four random walks of 1,000 steps that have a part in common."""
+    """Return four correlated random walks of 1,000 steps."""
     draw = np.random.default_rng(seed)
     common = draw.normal(size=1000)
     return {name: 100 + (0.7 * common + 0.7 * draw.normal(size=1000)).cumsum() for name in "abcd"}

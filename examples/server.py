@@ -28,7 +28,7 @@ def post(path: str, body: dict[str, object]) -> dict[str, object]:
 
 
 def wait_until_ready() -> None:
-    """Return when the server answers."""
+    """Wait until the server answers."""
     for _ in range(100):
         try:
             urllib.request.urlopen(ADDRESS + "/healthz", timeout=1).close()

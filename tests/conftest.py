@@ -1,4 +1,4 @@
-"""Settings of the whole suite, and what it says at its end."""
+"""Settings of the whole test suite, and its closing message about missing browsers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say in the last lines that a browser was missing, where one was."""
+    """Print in the last lines how many tests did not run because no browser is installed."""
     skipped = terminalreporter.stats.get("skipped", [])
     lost = sum("Chromium is not installed" in str(report.longrepr) for report in skipped)
     if lost:
@@ -37,13 +37,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture(scope="session")
 def make() -> Callable[..., Model]:
-    """Makes small models with random weights, the same for the same arguments."""
+    """Return a function that makes small models with random weights, equal for equal arguments."""
     return make_model
 
 
 @pytest.fixture(scope="module", params=["numpy", *(["kernel"] if native.kernels() else [])])
 def way(request: pytest.FixtureRequest) -> Iterator[str]:
-    """How networks run: in numpy, as where no kernel was built, and in the kernel."""
+    """Run the tests of a module twice: in numpy, as if no kernel had been built, and in the kernel."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "numpy":
             patch.setattr(native, "why_not", lambda: "it was not built")
@@ -53,7 +53,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(params=list(native.kernels()))
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The kernel of every instruction set that this processor has, in turn the one that runs."""
+    """Run the test with the kernel of each instruction set that this processor has."""
     found = native.kernels()[request.param]
     monkeypatch.setattr(native, "kernel", lambda: found)
     return found
@@ -61,7 +61,7 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
 
 @pytest.fixture(params=list(native.kernels())[:1])
 def widest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The kernel of the widest instruction set alone, for what would take long in each."""
+    """Run the test with the widest instruction set only, because it would take long with all."""
     found = native.kernels()[request.param]
     monkeypatch.setattr(native, "kernel", lambda: found)
     return found
@@ -69,6 +69,6 @@ def widest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
 
 @pytest.fixture
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace each input twice only: for tests of sums and plain re-runs."""
+    """Replace each input only twice, which is enough for tests that check sums or repeat a run."""
     monkeypatch.setattr(ablation, "MAX_REPLACEMENTS", 2)
     monkeypatch.setattr(ablation, "MIN_REPLACEMENTS", 2)

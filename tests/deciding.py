@@ -47,7 +47,7 @@ class Asked(NamedTuple):
     answer: Any
     """The true answer, for a check that the network knows it."""
     deciding: frozenset[str | int]
-    """Places or names of the inputs of the explanation."""
+    """Positions or names of these inputs in the explanation."""
     options: Mapping[str, Any] = {}
     """Further arguments of `explain`."""
 
@@ -62,7 +62,7 @@ def is_right(told: Explanation, asked: Asked) -> bool:
 
 
 def last_day(draw: np.random.Generator) -> Asked:
-    """One to three days among other words: the last one is the label."""
+    """Draw a text with one to three days; the last day is the label."""
     words = draw.choice(FILLERS, draw.integers(8, 14)).tolist()
     places = sorted(draw.choice(len(words), draw.integers(1, 4), replace=False).tolist())
     days = draw.choice(DAYS, len(places), replace=False).tolist()
@@ -72,7 +72,7 @@ def last_day(draw: np.random.Generator) -> Asked:
 
 
 def marked_day(draw: np.random.Generator) -> Asked:
-    """Three days among other words: the one behind "really" is the label, so that two words decide."""
+    """Draw a text with three days; the day after "really" is the label, so that two words decide."""
     words = draw.choice(FILLERS, draw.integers(9, 15)).tolist()
     places = sorted(draw.choice(np.arange(0, len(words) - 1, 2), 3, replace=False).tolist())
     days = draw.choice(DAYS, 3, replace=False).tolist()
@@ -84,7 +84,7 @@ def marked_day(draw: np.random.Generator) -> Asked:
 
 
 def key_word(draw: np.random.Generator) -> Asked:
-    """One of three words decides the label, among words that do not."""
+    """Draw a text in which one of three key words decides the label."""
     words = draw.choice(FILLERS, draw.integers(6, 14)).tolist()
     place = int(draw.integers(len(words)))
     kind = str(draw.choice(["broken", "late", "thanks"]))
@@ -96,7 +96,7 @@ def key_word(draw: np.random.Generator) -> Asked:
 
 
 def tagged(draw: np.random.Generator) -> Asked:
-    """The word before decides the tag of each word, and the word itself does not."""
+    """Draw tokens whose tags are decided by the token before, and not by the token itself."""
     kinds = {"next": "LATER", "last": "PAST", "this": "NOW"}
     words = draw.choice([*FILLERS, *DAYS, *kinds], draw.integers(8, 14)).tolist()
     place = int(draw.integers(len(words) - 1))
@@ -106,7 +106,7 @@ def tagged(draw: np.random.Generator) -> Asked:
 
 
 def marked_number(draw: np.random.Generator) -> Asked:
-    """Channel 0 marks one of 14 steps; the number in channel 1 there decides, the others are noise."""
+    """Draw 14 steps: channel 0 marks the step whose value in channel 1 decides; all else is noise."""
     values = draw.uniform(0.3, 1.5, (14, 3)) * draw.choice([-1, 1], (14, 3))
     step = int(draw.integers(14))
     values[:, 0] = np.arange(14) == step
@@ -114,7 +114,7 @@ def marked_number(draw: np.random.Generator) -> Asked:
 
 
 def marked_channel(draw: np.random.Generator) -> Asked:
-    """The same, asked by channels."""
+    """Draw the same, explained by channels."""
     values, answer, (step,), _ = marked_number(draw)
     deciding = frozenset([f"channel 0, step {step}", f"channel 1, step {step}"])
     return Asked(values, answer, deciding, {"of": "channels"})
@@ -124,17 +124,17 @@ def marked_channel(draw: np.random.Generator) -> Asked:
 
 
 def lagged(draw: np.random.Generator, length: int = 60) -> Asked:
-    """The value five steps before decides the next one; the values between are walks of their own."""
+    """Draw a series in which each value depends only on the value five steps before."""
     y = draw.normal(size=length + 1)
     for step in range(5, length + 1):
         y[step] = 0.4 * y[step] + y[step - 5]
-    if abs(y[-6] - y[-11]) < 0.2:  # a value that is as expected moves nothing
+    if abs(y[-6] - y[-11]) < 0.2:  # a value near the expected one would hardly change the forecast
         return lagged(draw, length)
     return Asked(_rows(y=y[:-1]), float(y[-1]), frozenset(["lag 5"]), {"target": 1})
 
 
 def driven(draw: np.random.Generator, length: int = 60) -> Asked:
-    """Column x three steps before decides the next value; column z and the values themselves are noise."""
+    """Draw a series whose next value depends on column x three steps before; column z is noise."""
     x, z = (draw.uniform(0.5, 1.5, length) * draw.choice([-1, 1], length) for _ in "xz")
     y = np.concatenate([draw.normal(size=3), 2 * x[:-2]]) + draw.normal(0, 0.1, length + 1)
     return Asked(_rows(y=y[:-1], x=x, z=z), float(y[-1]), frozenset(["x, lag 3"]), {"target": 1})
@@ -149,7 +149,7 @@ def _rows(**columns: np.ndarray) -> dict[str, Any]:
 
 
 class Truth(NamedTuple):
-    """A task of known truth: what is asked, and a network that learns it in some seconds."""
+    """A kind of data whose deciding inputs are known, and the settings of a network that learns it."""
 
     ask: Callable[..., Asked]
     task: str

@@ -68,7 +68,7 @@ TOKENS = ("<unk>", "\n", " ", *"abcdef()“”.")
 
 
 def bracketed(length: int, seed: int = 0) -> str:
-    """Random letters, now and then a stretch of them in brackets."""
+    """Return random letters, some of them in brackets."""
     draw = np.random.default_rng(seed)
     pieces: list[str] = []
     while sum(map(len, pieces)) < length:
@@ -78,7 +78,7 @@ def bracketed(length: int, seed: int = 0) -> str:
 
 
 def latch(sign: int = 1) -> LanguagePredictor:
-    """A relu network whose unit 3 is 1 from ( to before ), or elsewhere; the other units know little."""
+    """Return a relu network whose unit 3 is 1 inside brackets, or only outside; the other units are noise."""
     codec = TextCodec("char", TOKENS)
     V, H = len(TOKENS), 8
     config = NetworkConfig("language", "rnn", "relu", V, V, H, 1)

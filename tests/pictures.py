@@ -1,4 +1,4 @@
-"""What an SVG picture may contain, and hostile texts that tests put into pictures."""
+"""Elements that an SVG picture may contain, and hostile texts for tests of pictures."""
 
 from __future__ import annotations
 

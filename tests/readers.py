@@ -1,4 +1,4 @@
-"""Small readers of labelled sequences with random weights, and what they read."""
+"""Small networks for labelled sequences with random weights, and sequences for them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ CELLS = (
     ("rnn", "linear"),
     ("mingru", "tanh"),
 )
-# Weights: small enough for states that do not grow, large enough that every one of them matters.
+# The weights are small enough that states do not grow, and large enough that each weight matters.
 SCALE = 0.4
 WORDS = ("<unk>", "to", "be", "or", "not", ",")
 
 
 def codec_of(kind: str, task: str) -> SequenceCodec:
-    """A codec that reads `kind` and answers for `task`, three labels or a number."""
+    """Return a codec for inputs of `kind`, and for three labels or a number, by `task`."""
     scaler = tokens = alphabet = None
     if kind in ("numbers", "mask"):
         mask = kind == "mask"
@@ -51,7 +51,7 @@ def codec_of(kind: str, task: str) -> SequenceCodec:
 
 
 def config_of(codec: SequenceCodec, task: str, **how: Any) -> SequenceConfig:
-    """The configuration of a small network for `codec`."""
+    """Return the configuration of a small network for `codec`."""
     sizes: dict[str, Any] = {
         "cell": "gru",
         "activation": "tanh",
@@ -77,7 +77,7 @@ def config_of(codec: SequenceCodec, task: str, **how: Any) -> SequenceConfig:
 def reader_of(
     kind: str = "both", task: str = "classify", *, scale: float = SCALE, seed: int = 0, **how: Any
 ) -> Model:
-    """A reader of `kind` with random weights, the same for the same arguments."""
+    """Return a model that reads `kind`, with random weights that are equal for equal arguments."""
     codec = codec_of(kind, task)
     config = config_of(codec, task, **how)
     draw = np.random.default_rng(seed)
@@ -89,7 +89,7 @@ def reader_of(
 
 
 def sequences_of(kind: str, count: int = 12, seed: int = 1) -> Sequences:
-    """`count` sequences of unequal lengths, one to some dozen steps; words that are unknown among them."""
+    """Return `count` sequences of one to a few dozen steps, some of them with unknown words."""
     draw = np.random.default_rng(seed)
     lengths = draw.integers(1, 13, count).tolist()
     if kind in ("numbers", "mask"):
@@ -103,7 +103,7 @@ def sequences_of(kind: str, count: int = 12, seed: int = 1) -> Sequences:
 
 
 def rounding(model: Model, sequences: Sequences) -> float:
-    """How far two orders of the same float32 sums may lie apart: six deviations of what they round.
+    """Return the allowed difference of float32 sums in two orders: six standard deviations of the rounding.
 
     A logit has behind it the sums of every layer and step, of the spelling of a word, of the pools and
     of the head; each rounding is at most 2^-24 of numbers near one.

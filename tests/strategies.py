@@ -1,8 +1,8 @@
-"""What hypothesis draws for the tests."""
+"""Strategies of hypothesis that several tests use."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
-# How long each sequence of a batch is, in any order.
+# lengths of the sequences of a batch, in any order
 lengths = st.lists(st.integers(1, 7), min_size=1, max_size=5)

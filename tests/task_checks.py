@@ -107,9 +107,6 @@ def plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
-# -- the checks --
-
-
 def check_saved_and_loaded(case: TaskCase, folder: Path) -> None:
     """A saved model answers bit by bit as before, and its file does not change when it is saved again."""
     path = folder / "model.safetensors"

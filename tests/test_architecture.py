@@ -1,4 +1,4 @@
-"""The architecture: which file may import which, where torch may be, who knows tasks."""
+"""The architecture holds: imports go down, torch stays in its folders, only task folders know tasks."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ LEVELS: list[set[str]] = [
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 TASKS = {"language", "labels", "series"}
-# Files that may import torch. Apart from nn and training, a task trains in these alone.
+# Files that may import torch: those of nn and training, and these files of a task.
 TORCH_FOLDERS, TORCH_FILES = (
     {"nn", "training"},
     {"train", "network_torch", "objective", "sampled_softmax"},
 )
 # Here "forecast" is a kind of picture, and not a task.
 PICTURES = {"draw.charts", "draw.figures", "draw.plots", "serve.routes_explain"}
-# Code that a file could smuggle in, by the name it is called by.
+# Modules and functions that could execute code which a data file contains.
 FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 
 
 def room(file: Path) -> str:
-    """The top-level module or package that a file belongs to."""
+    """Return the top-level module or package of a file."""
     return file.relative_to(SOURCE / "elman").parts[0].removesuffix(".py")
 
 
 @functools.cache
 def parsed(file: Path) -> ast.Module:
-    """The syntax tree of a file; no test may change it."""
+    """Return the syntax tree of a file; no test may change it."""
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
@@ -61,7 +61,7 @@ def is_module(name: str) -> bool:
 
 
 def imported_by(node: ast.Call) -> str:
-    """The module that a call of import_module names, * for each part that is computed; "" for none."""
+    """Return the module that a call of import_module names, with * for computed parts, or ""."""
     if not ast.unparse(node.func).endswith("import_module") or not node.args:
         return ""
     named = node.args[0]
@@ -71,7 +71,7 @@ def imported_by(node: ast.Call) -> str:
 
 
 def imports(tree: ast.AST, file: Path) -> list[tuple[str, bool]]:
-    """Every absolute module name imported, by statement or by name, and whether at import time."""
+    """Return every module that is imported, and whether that happens at import time."""
     lazy = {
         id(inner)
         for node in ast.walk(tree)
@@ -110,7 +110,7 @@ class WithoutTypes(ast.NodeTransformer):
 
 
 def imported_modules(file: Path, *, types: bool = True) -> set[str]:
-    """Every module of the package that a file imports, early or late, also for its types alone."""
+    """Return the package's modules that a file imports, also in functions and for type checkers."""
     tree = parsed(file) if types else WithoutTypes().visit(copy.deepcopy(parsed(file)))
     return {name for name, _ in imports(tree, file) if name.split(".")[0] == "elman"}
 
@@ -180,7 +180,7 @@ def test_no_cycles_between_files() -> None:
         }
         for module, file in MODULES.items()
     }
-    # files that import nothing that is left are taken away until none can be
+    # remove files that import none of the remaining ones, again and again: a cycle remains
     while leaves := {module for module, others in edges.items() if not others}:
         edges = {
             module: others - leaves for module, others in edges.items() if module not in leaves

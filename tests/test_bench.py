@@ -1,4 +1,4 @@
-"""The measurements: the sides take turns, results are compared, and figures are what they say."""
+"""Benchmarks time both sides in turn, compare their results, and compute their figures correctly."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What time it is for `interleave`: it goes on as the test says."""
+    """A clock for `interleave` that the test moves."""
     now = [0.0]
     watch = SimpleNamespace(monotonic=lambda: now[0], perf_counter=lambda: now[0])
     monkeypatch.setattr(bench, "time", watch)
@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the measurement take sizes that cost no time."""
+    """Make the measurement use tiny sizes."""
     for name, value in {"T": 5, "B": 3, "STREAM_STEPS": 20, "GENERATED_TOKENS": 50}.items():
         monkeypatch.setattr(bench, name, value)
 
@@ -63,7 +63,7 @@ def test_sides_take_turns_and_are_made_ready_outside_the_time(clock: list[float]
         "b": bench.Side(lambda: takes(3, "b")),
     }
     samples = bench.interleave(sides, rounds=3, sample=1)
-    # one call wakes, one is timed: in the trial, in the round before the first, in three rounds
+    # an untimed and a timed call, in the trial, in the warm-up round and in three rounds
     assert calls == ["ready", "a", "a", "b", "b"] * 5
     assert samples == {"a": [0.1] * 3, "b": [3.0] * 3}
 
@@ -84,7 +84,7 @@ def test_rounds_go_on_until_the_time_is_used(clock: list[float]) -> None:
         clock[0] += 1
 
     (times,) = bench.interleave({"a": bench.Side(takes_one)}, 1, seconds=20, sample=1).values()
-    # of 20 seconds the trial has two, and so has each round, of which the first does not count
+    # of 20 seconds the trial and each round take two, and the first round is the warm-up
     assert times == [1.0] * 8
 
 
@@ -106,7 +106,7 @@ def test_it_waits_for_threads_that_still_look_out_for_work(monkeypatch: pytest.M
     monkeypatch.setattr(bench, "time", watch)
     bench.settle()
     assert naps == busy
-    # what never rests is not waited for without end
+    # a load that never ends is not waited for without end
     naps.clear()
     busy[:] = [True] * 10_000
     passed["wall"] = 0.0
@@ -120,7 +120,7 @@ def test_the_model_of_the_measurement_writes() -> None:
     text = Stream(model).generate(200, seed=0)
     assert len(text) == 200
     assert set(text) <= set(bench.CHARACTERS)
-    assert len(set(text)) > 20  # the weights are those of a start: nothing is certain
+    assert len(set(text)) > 20  # an untrained network: all probabilities are nearly equal
 
 
 @pytest.mark.usefixtures("small")

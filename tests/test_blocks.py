@@ -1,4 +1,4 @@
-"""Work in blocks gives the same answers with one item less than a block, as many, and one more."""
+"""Work in blocks gives the same answers for one item less than a block, a full block, and one item more."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def explained(language: Any, classifier: Any) -> Any:
 
 def replaced(language: Any, classifier: Any) -> Any:
     found = classifier.predictor_.explain(" ".join(WORDS[:TOKENS]), method="replacement")
-    return np.isfinite(found.contributions)  # the others are drawn block by block
+    return np.isfinite(found.contributions)  # random inputs are drawn block by block
 
 
 def numbers_in(card: Any) -> Iterator[float]:
-    """Yield every number of a card's part."""
+    """Yield every number in a part of a card."""
     if isinstance(card, dict | list):
         for value in card.values() if isinstance(card, dict) else card:
             yield from numbers_in(value)

@@ -1,4 +1,4 @@
-"""A forked child answers: it has none of its parent's threads, and must not wait for them."""
+"""A forked child answers, although it has none of its parent's threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guide "Add a cell" of CONTRIBUTING.md: its first three steps are enough for a cell that works."""
+"""The first three steps of the guide "Add a cell" in CONTRIBUTING.md make a cell that works."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ assert len(series.predict().to_columns())
 
 
 def follow_the_guide(package: Path) -> None:
-    """Write the cell's file, and name it in the two places that the guide names."""
+    """Write the cell's file, and add its name in the two files that the guide names."""
     (package / "cells" / "leaky.py").write_text(LEAKY, encoding="utf-8")
     for file, before, after in (
         ("cells/__init__.py", "from elman.cells.lstm", "from elman.cells.leaky import leaky\n"),

@@ -36,7 +36,7 @@ from elman.training.recurrent_options import RecurrentOptions
 
 @dataclass(frozen=True)
 class LengthConfig(Config):
-    """One number: what the length of a text is multiplied by."""
+    """The configuration of a network with one weight, a factor for the length of a text."""
 
     hidden_size: int
     num_layers: int

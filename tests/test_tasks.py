@@ -37,7 +37,7 @@ def language_probabilities(model: Model, text: str) -> np.ndarray:
 
 
 def label_rows(model: Model, sequence: Any) -> np.ndarray:
-    """The mean logits of the members, ``[1, K]``, or ``[T, K]`` for tags."""
+    """Return the mean logits of the members, ``[1, K]``, or ``[T, K]`` for tags."""
     network = TorchSequenceNetwork(model.config).eval()
     network.load(model.arrays)
     sequences = Sequences.of([sequence])

@@ -1,4 +1,4 @@
-"""Texts whose truth is known: which words of each prompt decide what comes next, and which are distractors.
+"""Generated texts in which it is known which words decide the next word, and which only distract.
 
 Used by the tests of explanations and by `benchmarks/truth.py`. Every story ends in a word that is to be
 predicted, and holds distractors of the same kind as the deciding words in the same positions. Models of
@@ -31,7 +31,7 @@ class Prompt(NamedTuple):
 
 
 def moved(rng: random.Random) -> Prompt:
-    """A test is moved from day to day: the last day named decides."""
+    """Draw a story in which a test is moved from day to day; the last day decides."""
     text, day = story(np.random.default_rng(rng.getrandbits(32)), rng.randrange(MAX_MOVES + 1))
     words = text.split()
     place = len(words) - 1 - words[::-1].index(day)
@@ -39,7 +39,7 @@ def moved(rng: random.Random) -> Prompt:
 
 
 def bracket(rng: random.Random) -> Prompt:
-    """A bracket is opened, and others are opened and closed before it and within it: it decides."""
+    """Draw brackets that open and close; the one that is still open decides."""
 
     def pair() -> list[str]:
         one = rng.choice([*PAIRS])
@@ -53,7 +53,7 @@ def bracket(rng: random.Random) -> Prompt:
 
 
 def copied(rng: random.Random) -> Prompt:
-    """A name is given, among the names of others, and asked for: it is copied."""
+    """Draw a story that gives a name among other names and asks for it; the answer copies it."""
     names = rng.sample(NAMES, 3)
     parts = ["my name is {} .", "you are {} .", "we met {} ."]
     order = rng.sample(range(3), 3)
@@ -63,7 +63,7 @@ def copied(rng: random.Random) -> Prompt:
 
 
 def interaction(rng: random.Random) -> Prompt:
-    """Two words decide together, among two of the same kind that do not: each pair has its own answer."""
+    """Draw a story in which two words decide together; two words of the same kinds distract."""
     one, two, other, more = (rng.randrange(3) for _ in range(4))
     lights, roads, hats = ["red", "amber", "green"], ["wet", "dry", "icy"], ["big", "old", "new"]
     shown = [
@@ -82,7 +82,7 @@ def interaction(rng: random.Random) -> Prompt:
 
 
 def negation(rng: random.Random) -> Prompt:
-    """One person is asked about; whether that person never does it decides, not whether others do."""
+    """Draw a story about several persons and ask about one; only the negation for that one decides."""
     who = ["i", "you", "they"]
     order = rng.sample(who, 3)
     often = {one: rng.random() < 0.5 for one in who}
@@ -125,15 +125,15 @@ BRIEF = {
         "often": "do",
     },
 }
-"""Phrases and words of each corpus, and the shorter ones that stand for them for models of characters."""
+"""Phrases of each corpus, and shorter ones that replace them for models of characters."""
 
 
 def brief(corpus: str, prompt: Prompt) -> Prompt:
-    """Return a story in fewer and shorter words; what decides, and what distracts from it, stays.
+    """Return a story in fewer and shorter words, with its deciding words and distractors.
 
-    A small GRU hardly learns from characters what stood more than 25 of them back.
+    A small GRU hardly learns to use characters more than 25 steps back.
     """
-    # a deciding word carries a mark while the text is shortened
+    # mark deciding words, to find them again in the shortened text
     marked = [
         f"{word}*" * (place in prompt.deciding) or word
         for place, word in enumerate(prompt.text.split())
@@ -146,20 +146,20 @@ def brief(corpus: str, prompt: Prompt) -> Prompt:
 
 
 def drawn(corpus: str, level: str, rng: random.Random) -> Prompt:
-    """Return a new story of a corpus; those for models of characters are brief."""
+    """Return a new story of a corpus, a shortened one for models of characters."""
     prompt = CORPORA[corpus](rng)
     return brief(corpus, prompt) if level == "char" else prompt
 
 
 def lines(corpus: str, level: str = "word", count: int = 3000, seed: int = 0) -> str:
-    """Return a corpus to train on, a story a line."""
+    """Return a training corpus with one story in each line."""
     rng = random.Random(seed)
     prompts = (drawn(corpus, level, rng) for _ in range(count))
     return "".join(f"{one.text} {one.answer}\n" for one in prompts)
 
 
 def asked(prompt: Prompt, level: str) -> tuple[str, str]:
-    """Return what a model of words or of characters is asked: the text, and the token that comes next."""
+    """Return the text that a model of words or characters reads, and its next token."""
     return (
         (f"{prompt.text} ", prompt.answer[0]) if level == "char" else (prompt.text, prompt.answer)
     )
@@ -177,5 +177,5 @@ def right(names: tuple[str, ...], numbers: np.ndarray, prompt: Prompt) -> bool:
 
 
 def why(told: Any, prompt: Prompt) -> bool:
-    """Return whether an explanation has the deciding words on top."""
+    """Return whether the deciding words have the largest contributions."""
     return right(*told.by_word, prompt)

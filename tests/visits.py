@@ -1,4 +1,4 @@
-"""The page in a browser, for its tests: models trained in seconds, and visits in which nothing goes wrong."""
+"""Visits of the page with a browser, for its tests, and models for them that train in seconds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from elman.text.vocabulary import TextCodec
 CHROMIUM = Path("/usr/bin/chromium")
 DESKTOP, PHONE = (1280, 800), (390, 844)
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
-# far more than a loaded machine needs for a few milliseconds of work
+# milliseconds; far more than a loaded machine needs
 PATIENCE = 30_000
 PASSAGE = "\n".join(Grammar().sentences(200, 7))
 
