@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,19 @@ from elman.series.grid import POLICY_WORDS, forward_filled, max_gap, stamp_name
 from elman.series.read_options import check_policies
 from elman.series.series import SeriesSet, cut, split_columns
 from elman.tables.columns import is_number, of_series, quoted, several
+
+
+class _Joined(NamedTuple):
+    """A known series and its new rows."""
+
+    matrix: np.ndarray
+    """``[T + more, 1 + P + F]``: value, past and future columns."""
+    length: int
+    """The steps up to its last value, T."""
+    early: int = 0
+    """New rows before the first known step, which are left out."""
+    gap: int = 0
+    """Steps without a row between the known and the new ones."""
 
 
 def append_series(
@@ -40,54 +54,47 @@ def append_series(
     """
     check_policies(gaps=gaps, overlap=overlap)
     new = _with_columns_of(known, new)
-    notes: list[str] = []
     index = {key: number for number, key in enumerate(known.ids)}
     added = [key for key in new.ids if key not in index]
-    if known.ids and added:
-        _check_spelling(known.ids, added)
-        notes.append(f"series not known before: {several(added)}")
-    matrices = [known.matrix(number) for number in range(len(known))]
-    lengths, early, missing = [*map(len, known.values)], dict[str, int](), dict[str, int]()
-    for number, key in enumerate(new.ids):
-        if (at := index.get(key)) is None:
-            continue
-        step, end = _first_step(known, at, new.starts[number]), lengths[at]
-        if step < 0:
-            early[key] = -step
-        rows, length = new.matrix(number)[max(0, -step) :], len(new.values[number]) + min(0, step)
-        step = max(0, step)
-        if length > 0:
-            lengths[at] = max(end, step + length)
-            if step > end:
-                missing[key] = step - end
-                _check_gap(known, at, step, length, gaps)
-        shared = max(0, min(end - step, length))
-        if overlap == "error" and known.names["time"]:
-            _check_overlap(known, at, step, rows[:shared])
-        matrices[at] = _joined(matrices[at], rows, step, keep=overlap == "keep")
-        if gaps == "fill" and length > 0 and 0 < end < step:
-            in_gap = np.zeros_like(matrices[at], bool)
-            in_gap[end:step] = True
-            matrices[at] = forward_filled(matrices[at], in_gap)
-    if early:
-        rows_of = f"{sum(early.values())} rows before the first step that is kept"
-        notes.append(f"{rows_of}: left out ({of_series([*early])})")
-    if missing:
-        steps = f"{sum(missing.values())} steps without a row before the new rows"
-        notes.append(f"{steps}: {POLICY_WORDS[gaps]} ({of_series([*missing])})")
-    columns, more = split_columns(matrices, lengths, len(known.names["past"])), new.select(added)
+    _check_spelling(known.ids, added)
+    joined = {
+        index[key]: _joined(known, index[key], new.at([number]), gaps, overlap)
+        for number, key in enumerate(new.ids)
+        if key in index
+    }
+    notes = [f"series not known before: {several(added)}"] if known.ids and added else []
+    notes += _gap_notes({known.ids[at]: rows for at, rows in joined.items()}, gaps)
+    more = new.select(added)
+    rows = [joined.get(at) or _unchanged(known, at) for at in range(len(known))]
+    rows += [_unchanged(more, number) for number in range(len(more))]
+    matrices, lengths = [each.matrix for each in rows], [each.length for each in rows]
+    columns = split_columns(matrices, lengths, len(known.names["past"]))
     if not known.names["future"]:  # a set without columns of the future ends with the values
         columns["future"] = cut(columns["future"], lengths)
     return replace(
         known,
         ids=known.ids + more.ids,
         starts=np.concatenate([known.starts, more.starts]),
-        values=columns["values"] + more.values,
-        past=columns["past"] + more.past,
-        future=columns["future"] + more.future,
+        **columns,
         static=np.concatenate([known.static, more.static]),
         warnings=tuple(dict.fromkeys((*known.warnings, *new.warnings, *notes))),
     )
+
+
+def _unchanged(series: SeriesSet, at: int) -> _Joined:
+    return _Joined(series.matrix(at), len(series.values[at]))
+
+
+def _gap_notes(joined: dict[str, _Joined], gaps: str) -> list[str]:
+    """Return notes about rows that were left out, and about gaps, in series by their ids."""
+    notes = []
+    if early := {key: rows.early for key, rows in joined.items() if rows.early}:
+        rows_of = f"{sum(early.values())} rows before the first step that is kept"
+        notes.append(f"{rows_of}: left out ({of_series([*early])})")
+    if gap := {key: rows.gap for key, rows in joined.items() if rows.gap}:
+        steps = f"{sum(gap.values())} steps without a row before the new rows"
+        notes.append(f"{steps}: {POLICY_WORDS[gaps]} ({of_series([*gap])})")
+    return notes
 
 
 def _with_columns_of(known: SeriesSet, new: SeriesSet) -> SeriesSet:
@@ -164,15 +171,30 @@ def _at_step(known: SeriesSet, at: int, step: int) -> str:
     return f"series {quoted(known.ids[at])} at {stamp_name(stamp)}"
 
 
-def _check_gap(known: SeriesSet, at: int, step: int, length: int, gaps: str) -> None:
-    """Raise DataError for missing steps before new values if the policy is "error", or for too many."""
-    gap = step - len(known.values[at])
-    if gaps == "error":
+def _joined(known: SeriesSet, at: int, new: SeriesSet, gaps: str, overlap: str) -> _Joined:
+    """Continue series `at` by the one series in `new`; raises DataError if a policy forbids it."""
+    step, old, end = _first_step(known, at, new.starts[0]), known.matrix(at), len(known.values[at])
+    early = max(0, -step)
+    rows, length, step = new.matrix(0)[early:], len(new.values[0]) - early, max(0, step)
+    gap = max(0, step - end) if length > 0 else 0
+    if gap and gaps == "error":
         raise DataError(f"{_at_step(known, at, step)}: {gap} steps are missing before it")
     # A known series may be cut to its end, so it counts for a tenth of its length only.
-    if gap > max_gap(len(known.values[at]) // 10 + length):
+    if gap > max_gap(end // 10 + length):
         what = f"{_at_step(known, at, step)}: {gap} steps after its last value"
         raise DataError(what, remedy="correct the stamp")
+    if overlap == "error" and known.names["time"]:
+        _check_overlap(known, at, step, rows[: max(0, min(end - step, length))])
+    joined = np.full((max(len(old), step + len(rows)), old.shape[1]), np.nan)
+    joined[: len(old)] = old
+    present = joined[step : step + len(rows)]
+    first, second = (present, rows) if overlap == "keep" else (rows, present)
+    joined[step : step + len(rows)] = np.where(np.isnan(first), second, first)
+    if gaps == "fill" and gap and end:
+        in_gap = np.zeros_like(joined, bool)
+        in_gap[end:step] = True
+        joined = forward_filled(joined, in_gap)
+    return _Joined(joined, max(end, step + length) if length > 0 else end, early, gap)
 
 
 def _check_overlap(known: SeriesSet, at: int, step: int, new: np.ndarray) -> None:
@@ -188,16 +210,6 @@ def _check_overlap(known: SeriesSet, at: int, step: int, new: np.ndarray) -> Non
             expected=f"{old[row, column]:g}",
             remedy='pass overlap="replace" to correct it, or overlap="keep"',
         )
-
-
-def _joined(old: np.ndarray, new: np.ndarray, step: int, keep: bool) -> np.ndarray:
-    """Return `old` ``[T, C]`` with `new` from `step` on; `keep` lets old values win over new ones."""
-    joined = np.full((max(len(old), step + len(new)), old.shape[1]), np.nan)
-    joined[: len(old)] = old
-    present = joined[step : step + len(new)]
-    first, second = (present, new) if keep else (new, present)
-    joined[step : step + len(new)] = np.where(np.isnan(first), second, first)
-    return joined
 
 
 def with_future_rows(

@@ -51,6 +51,11 @@ class Window:
     time: int | None = None
     """The step of the origin, counted from the same start for all series; None: the length of the history."""
 
+    @property
+    def origin(self) -> int:
+        """The step of the origin."""
+        return len(self.history) if self.time is None else self.time
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -222,6 +227,12 @@ def _in_scales(values: np.ndarray, scales: np.ndarray) -> np.ndarray:
         return np.asarray(np.clip((values[measured].T / scales[measured]).T, -_MAX, _MAX))
 
 
+def _scaled_errors(point: np.ndarray, truth: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Return the MAE of each window divided by its scale, for the windows that have one."""
+    errors = np.array([mae(*pair) for pair in zip(point, truth, strict=True)])
+    return _in_scales(errors, scales)
+
+
 def _other_seasons(windows: Sequence[Window]) -> tuple[int, ...]:
     """Return the other seasons of which most histories hold two or more."""
     seasons = sorted({steps for window in windows for steps in window.seasons})
@@ -280,20 +291,14 @@ def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> Forec
     if unscaled := bool(np.isnan(scales).all()):
         scales = np.ones(len(kept))
     medians = {name: rows[:, levels.index(0.5)] for name, rows in methods.items()}
-    errors = {}
-    for name, median in medians.items():
-        each = np.array([mae(*pair) for pair in zip(median, truth, strict=True)])
-        errors[name] = _in_scales(each, scales)
+    errors = {name: _scaled_errors(rows, truth, scales) for name, rows in medians.items()}
     figures = tuple(
         _figures(name, rows, truth, None if unscaled else float(errors[name].mean()), levels)
         for name, rows in methods.items()
     )
-    # The step at which each window with a scale begins; windows at the same one are one observation.
-    times = np.array([len(w.history) if w.time is None else w.time for w in kept])
-    times, horizon = times[~np.isnan(scales)], truth.shape[1]
+    # Windows of several series at one time are one observation of the tests.
+    times, horizon = np.array([window.origin for window in kept])[~np.isnan(scales)], truth.shape[1]
     network = errors.pop(_NETWORK)
-    last = np.array([naive(window.history, 1)[0] for window in kept])
-    moves = [_in_scales(values, scales) for values in (medians[_NETWORK], last, truth)]
     return ForecastReport(
         series=len({window.series for window in kept}),
         windows=len(kept),
@@ -306,5 +311,18 @@ def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> Forec
             paired_skill(network, other, against=name, times=times, horizon=horizon)
             for name, other in errors.items()
         ),
-        repeats_last=is_repeated_last(*moves, times=times, horizon=horizon),
+        repeats_last=_repeats_last(kept, medians[_NETWORK], truth, scales, times),
     )
+
+
+def _repeats_last(
+    windows: Sequence[Window],
+    median: np.ndarray,
+    truth: np.ndarray,
+    scales: np.ndarray,
+    times: np.ndarray,
+) -> bool:
+    """Return whether ``median [N, H]`` is in effect the last value of each window, repeated."""
+    last = np.array([naive(window.history, 1)[0] for window in windows])
+    moves = [_in_scales(values, scales) for values in (median, last, truth)]
+    return is_repeated_last(*moves, times=times, horizon=truth.shape[1])

@@ -174,8 +174,18 @@ def _parse(
     return parse_times(column, date_format=date_format, where=where)
 
 
-def _where_in(group: np.ndarray, where: Callable[[int], str], row: int) -> str:
-    return where(int(group[row]))
+def _series_to_utc(
+    times: np.ndarray, zone: str, codes: np.ndarray, where: Callable[[int], str]
+) -> np.ndarray:
+    """Convert the local stamps of each series: their order shows the hour that clocks show twice."""
+
+    def where_in(group: np.ndarray, row: int) -> str:
+        return where(int(group[row]))
+
+    utc, order = times.copy(), np.argsort(codes, kind="stable")
+    for group in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
+        utc[group] = to_utc(times[group], zone, partial(where_in, group))
+    return utc
 
 
 def read_time_column(
@@ -208,14 +218,13 @@ def read_time_column(
     rows.notes += form_note(column, times)
     if times.dtype.kind != "M":
         return times
-    if np.isnat(times).any():
-        raise DataError(f"no date, {where(int(np.argmax(np.isnat(times))))}", remedy="drop the row")
-    zone = zone or table.zones.get(name)
-    zone = usable_zone(zone) if zone else None
+    if (missing := np.isnat(times)).any():
+        raise DataError(f"no date, {where(int(np.argmax(missing)))}", remedy="drop the row")
+    if zone := zone or table.zones.get(name):
+        zone = usable_zone(zone)
     if zone is not None and column.dtype.kind not in "if":
         rows.reading["zone"] = options.timezone or zone
-    local = options.timezone or zone
-    if local is None:
+    if (local := options.timezone or zone) is None:
         return times
     known_zone(local)  # raises if there is no such zone
     # Under a day, stamps are kept in UTC.
@@ -224,10 +233,7 @@ def read_time_column(
     if zone is None:
         if may_be_days and has_one_time_of_day(times):
             return times  # these are dates: they stay, even if clocks skip a midnight
-        order = np.argsort(codes, kind="stable")
-        for group in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
-            # The order within a series shows which stamps are in the hour that clocks show twice.
-            times[group] = to_utc(times[group], local, partial(_where_in, group, where))
+        times = _series_to_utc(times, local, codes, where)
     # A local day may have 23 or 25 hours, so daily stamps keep their local time of day instead of UTC.
     days = local_days(times, local) if may_be_days else None
     return times if days is None else days
