@@ -67,10 +67,29 @@ def create_app(
     settings = settings or Settings()
     served = ServedModels(models, settings)
 
+    app = _api(served)
+    if settings.runs is not None:
+        routers = (*routers, runs_router(settings.runs))
+    # The middleware checks the token; these dependencies only describe it in the OpenAPI description.
+    bearer = HTTPBearer(scheme_name="token", auto_error=False)
+    dependencies = [] if settings.token is None else [Depends(bearer)]
+    modules = (routes_streams, routes_models, routes_explain, routes_openai)
+    for routes in (*(module.router for module in modules), *routers):
+        app.include_router(routes, dependencies=dependencies)
+    # The page and /healthz need no token, so they get no dependency.
+    page_files.add_routes(app)
+    app.include_router(router)
+    return SecurityMiddleware(app, served)
+
+
+def _api(served: ServedModels) -> FastAPI:
+    """Return an application that has no routes yet and answers every error in one line."""
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         sweeper = asyncio.create_task(served.sweep_forever())
         yield
+        # The server has answered all accepted requests before it comes here.
         sweeper.cancel()
         served.close()
 
@@ -79,6 +98,7 @@ def create_app(
         version=__version__,
         description="Recurrent networks that answer, stream and explain.",
         lifespan=lifespan,
+        # The pages of FastAPI that describe the API load scripts from another site, which our policy forbids.
         docs_url=None,
         redoc_url=None,
         responses={
@@ -88,21 +108,12 @@ def create_app(
         separate_input_output_schemas=False,
     )
     app.router.route_class = JsonRoute
+    # A redirect would send the client to another address, and its body with it.
     app.router.redirect_slashes = False
     app.state.served = served
-    if settings.runs is not None:
-        routers = (*routers, runs_router(settings.runs))
-    # the middleware checks the token; these dependencies only describe it in the OpenAPI description
-    bearer = HTTPBearer(scheme_name="token", auto_error=False)
-    dependencies = [] if settings.token is None else [Depends(bearer)]
-    modules = (routes_streams, routes_models, routes_explain, routes_openai)
-    for routes in (*(module.router for module in modules), *routers):
-        app.include_router(routes, dependencies=dependencies)
-    page_files.add_routes(app)
-    app.include_router(router)
     for kind in (ElmanError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _answer_error)
-    return SecurityMiddleware(app, served)
+    return app
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

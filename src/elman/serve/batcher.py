@@ -111,6 +111,7 @@ class Batcher:
         self._pool = StreamPool(network, 1)
         self._window_seconds, self._count_batch = window_seconds, count_batch
         self._arrived: SimpleQueue[StreamRequest | None] = SimpleQueue()
+        # Unfinished requests by slot; each round advances the first one of every slot.
         self._queues: dict[int, deque[StreamRequest]] = {}
         self._thread: threading.Thread | None = None
 
@@ -122,11 +123,11 @@ class Batcher:
         self._arrived.put(request)
         return request.future
 
-    def close(self) -> None:
-        """Answer all submitted requests, then end the thread."""
+    def close(self, seconds: float | None = None) -> None:
+        """Answer all submitted requests, then end the thread; wait at most `seconds` for it."""
         if self._thread is not None:
             self._arrived.put(None)
-            self._thread.join()
+            self._thread.join(seconds)
             self._thread = None
 
     def _work(self) -> None:
@@ -134,8 +135,9 @@ class Batcher:
         while is_open or self._queues:
             if not self._queues:
                 is_open = self._enqueue(self._arrived.get())
-                # requests that arrive now share the batch
+                # Requests that arrive now share the batch.
                 time.sleep(self._window_seconds)
+            # Take all that has arrived; None is the last item.
             while is_open:
                 try:
                     is_open = self._enqueue(self._arrived.get_nowait())
@@ -154,6 +156,7 @@ class Batcher:
 
     def _round(self) -> list[StreamRequest]:
         """Let the first request of every slot read up to one round of tokens; return what is finished."""
+        # Later requests of a slot wait until its first one is finished.
         requests = [queue[0] for queue in self._queues.values()]
         for request in requests:
             with _fault_of(request):
@@ -181,6 +184,7 @@ class Batcher:
         if request.start is not None:
             stream = Stream(self.network)
             if request.start.state is not None:
+                # This raises InputError for the state of another model, before the slot changes.
                 stream.state = request.start.state
             pool.put(held.slot, stream)
             held.position = request.start.position
@@ -219,6 +223,7 @@ class Batcher:
             held.position += request.tokens_read
             if request.seq is not None:
                 held.seq, held.digest = request.seq, request.digest
+        # One product with the output weights [V, H] serves all requests that ask for predictions.
         predictions = dict.fromkeys(requests, Predictions([], 0.0))
         asking = [request for request in requests if request.k]
         with _fault_of(*asking):
@@ -245,6 +250,7 @@ def _is_repeated(request: StreamRequest, token_count: int) -> bool:
         if last >= 0 and token_count:
             expected = f"{last + 1}, as the last request had a number"
             raise StaleError("seq", got="none", expected=expected)
+    # The answer to the last request was lost: send it again without reading again.
     elif seq == last:
         if request.digest == request.stream.digest:
             return True

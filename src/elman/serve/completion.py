@@ -66,6 +66,7 @@ class Completion:
         self.last_token: int | None = None
         """The token before the next one, or None at the start of a document."""
         self.echoed = Chunk([], "")
+        # `offset` is the length of the completion's text so far, in characters.
         self.offset = self.new_tokens = 0
 
     @property
@@ -119,6 +120,7 @@ class Completion:
                 before = [piece for piece in held if piece.offset < first + length]
                 yield Chunk(before, text[:length], "stop")
                 return
+            # Hold back as many characters as may begin a stop text; send the pieces before them.
             keep = max((_overlap(text, stop) for stop in self.stops), default=0)
             ends = accumulate(len(piece.text) for piece in held)
             ready = sum(end <= len(text) - keep for end in ends)
@@ -129,6 +131,7 @@ class Completion:
     def _generate(self) -> Iterator[Piece | None]:
         """Yield sampled tokens, and None at the end of a document."""
         seed, log_probabilities = self.request.seed, self._log_probabilities()
+        # Each completion draws with a seed of its own, else all would be the same.
         random = generator(None if seed is None else (seed + self.index) % 2**63)
         for _ in range(self.max_new_tokens):
             pause()
@@ -151,6 +154,7 @@ class Completion:
         span: tuple[int, int] | None = None,
     ) -> Piece:
         """Return a token as text; `span` is its begin and end in a prompt that was sent as text."""
+        # The codec needs the token before, because it decides whether a space separates both.
         last, self.last_token = self.last_token, None if token == self.codec.end_id else token
         text = self.codec.piece(last, token)
         begin, end = span or (self.offset, self.offset + len(text))

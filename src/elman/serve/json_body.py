@@ -45,12 +45,14 @@ def parse_json(content: bytes) -> Any:
     >>> parse_json(b'{"input": [[1, 2.5], [null]]}')
     {'input': [[1, 2.5], [None]]}
     """
+    # Count before parsing, because the parser cannot be interrupted.
     if content.count(b"[") + content.count(b"{") > MAX_OPENING_BRACKETS:
         got = f"more than {MAX_OPENING_BRACKETS:,} lists and objects"
         raise InputError("the body", got=got, expected="fewer")
     try:
         text = str(content, "utf-8")
         return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    # InputError is a ValueError, which the last branch below would take for a fault of the parser.
     except InputError:
         raise
     except json.JSONDecodeError as error:

@@ -86,6 +86,7 @@ def _encode_in_pieces(value: object) -> str:
     if isinstance(value, dict):
         fields = (f"{_encode(str(name))}:{_encode_in_pieces(item)}" for name, item in value.items())
         return "{" + ",".join(fields) + "}"
+    # Lists of lists are encoded item by item, so that other threads can run in between.
     if isinstance(value, list) and value and isinstance(value[0], list | dict):
         return "[" + ",".join(map(_encode_in_pieces, value)) + "]"
     if isinstance(value, list) and len(value) > ITEMS_PER_PIECE:
@@ -113,6 +114,7 @@ def error_response(error: Exception) -> Response:
         status, text = error.status_code, str(error.detail)
         headers |= error.headers or {}
     else:
+        # The exception's text may contain secrets or paths, so it stays in the log.
         number = secrets.token_hex(4)
         log.error("error %s", number, exc_info=error)
         status, text = 500, f"something went wrong: error {number} in the server's log"
@@ -134,15 +136,17 @@ def _input_error(model: type[BaseModel], error: ValidationError) -> InputError:
     probably meant is reported: the type whose value alone is wrong, or else the one that was read furthest.
     """
     faults = error.errors(include_url=False)
+    # Report the first invalid field alone.
     field, kind = faults[0]["loc"][:1], faults[0]["type"]
     if kind == "extra_forbidden":
         return InputError("no such field", got=field[0], expected=", ".join(model.model_fields))
     if kind == "missing":
-        # validate placeholders instead: their faults say which type each field expects
+        # Validate placeholders instead: their faults say which type each field expects.
         try:
             model.model_validate(dict.fromkeys(model.model_fields, ...))
         except ValidationError as wrong:
             faults = wrong.errors(include_url=False)
+    # Several faults of one field belong to the types of a union.
     faults = [fault for fault in faults if fault["loc"][:1] == field]
 
     def rank(fault: ErrorDetails) -> tuple[bool, list[int]]:
@@ -151,7 +155,7 @@ def _input_error(model: type[BaseModel], error: ValidationError) -> InputError:
 
     best_rank = max(map(rank, faults))
     best = [fault for fault in faults if rank(fault) == best_rank]
-    # pydantic adds the types of a union to the location, which are not names of fields
+    # pydantic adds the types of a union to the location; they are not names of fields.
     location = [item for item in map(str, best[0]["loc"]) if item.isidentifier() or item.isdigit()]
     return InputError(
         ".".join(location) or "the body",
@@ -206,6 +210,7 @@ class JsonRoute(APIRoute):
                         is_large = len(content) >= LARGE_BODY_BYTES
                         body = await served.workers.run(validate) if is_large else validate()
                         arguments[name], is_short = body, getattr(body, "is_short", False)
+                # These endpoints only wait; what they compute runs in other threads.
                 if iscoroutinefunction(endpoint):
                     reply = await endpoint(**arguments)
                     return reply if isinstance(reply, Response) else json_response(reply)

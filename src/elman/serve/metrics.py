@@ -17,6 +17,7 @@ class Metrics:
     """Counters of one server, in a registry of their own."""
 
     def __init__(self) -> None:
+        # The global registry of prometheus_client would mix the counters of several servers in one process.
         self.registry = CollectorRegistry()
         counter, gauge = (
             partial(Counter, registry=self.registry),

@@ -50,6 +50,7 @@ def _allowed_hosts(settings: Settings) -> dict[str, tuple[str, ...]]:
     hosts: dict[str, tuple[str, ...]] = {}
     allowed = [name.lower() for name in settings.allow_hosts]
     bound = [] if is_any(settings.host) else [settings.host.lower()]
+    # Host contains the port unless it is the default one of the scheme.
     for name in (*LOOPBACK_NAMES, *bound, *allowed):
         # a name given with --allow-host may belong to a proxy that speaks https
         schemes = ("http", "https") if name in allowed else ("http",)
@@ -73,6 +74,7 @@ class SecurityMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        # Only the start and the end of the server pass; there are no WebSockets.
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
@@ -85,6 +87,7 @@ class SecurityMiddleware:
             nonlocal status
             if event["type"] == "http.response.start":
                 status = event["status"]
+                # Every answer gets these headers, also one of an error.
                 event["headers"] = [*event.get("headers", ()), *SAFE_HEADERS, *cors_headers]
             await send(event)
 
@@ -106,6 +109,7 @@ class SecurityMiddleware:
         except ClientDisconnect:  # before the request was complete
             pass
         finally:
+            # The router has put the route into the scope, if it found one.
             self.metrics.at_work.dec()
             route = getattr(scope.get("route"), "path", NO_ROUTE)
             self.metrics.requests.labels(route, str(status)).inc()
@@ -114,12 +118,14 @@ class SecurityMiddleware:
     def _cors_headers(self, headers: Headers) -> list[tuple[bytes, bytes]]:
         """Return the headers that let a page read the answer if `--cors` names its origin, else none."""
         origins = headers.getlist("origin")
+        # An Origin that is sent twice could be read differently by different programs, so it is refused.
         if len(origins) != 1 or origins[0] not in self.settings.cors:
             return []
         return [(b"access-control-allow-origin", origins[0].encode()), *CORS_HEADERS]
 
     async def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
         """Return the body of a request that passes all checks; raise RefusedError, ClientDisconnect."""
+        # The order matters: a foreign page must not learn from the answer whether a token is right.
         self._check_host(headers)
         if scope["method"] != "OPTIONS":  # browsers send preflight requests without the token
             self._check_token(scope, headers.getlist("authorization"))

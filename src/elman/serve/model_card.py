@@ -51,6 +51,7 @@ def model_card(name: str, replies: Replies, created: int) -> ModelCard:
         "hidden_size": config.hidden_size,
         "num_layers": config.num_layers,
         "parameters": model.parameter_count,
+        # The page shows the reason in place of the panel.
         "panels": {
             panel: None
             if panel in replies.panels

@@ -26,6 +26,7 @@ def add_routes(app: FastAPI) -> None:
         if path.suffix in MEDIA_TYPES
     }
     files["draw.css"] = (STYLE.encode(), MEDIA_TYPES[".css"])
+    # The tag changes with the content, so a browser keeps a file exactly as long as it is the same.
     tags = {
         name: f'"{hashlib.sha256(content).hexdigest()[:32]}"'
         for name, (content, _) in files.items()

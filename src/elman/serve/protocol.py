@@ -87,6 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived, and refuse a head that is too large."""
+        # The client may still be sending what was refused; it is dropped.
         if self._is_refused:
             return
         self._unparsed_bytes += len(data)
@@ -109,6 +110,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
             return False
         self._cancel_deadline()
+        # The client cannot send another request, so close after this answer.
         self.cycle.keep_alive = False
         self._deadline = self.loop.call_later(HALF_CLOSED_SECONDS, self._close_if_unanswered)
         return True
@@ -134,6 +136,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Count a header field; a trailer field after the body is counted and dropped (RFC 9110, 6.5.1)."""
         self._head_fields += 1
         self._count_head(len(name) + len(value) + 4)
+        # uvicorn keeps the fields in memory; nothing more is kept once there are too many.
         if self._in_head and not self._head_too_large:
             super().on_header(name, value)
 
@@ -160,6 +163,7 @@ class BoundedProtocol(HttpToolsProtocol):
         elif len(self.tasks) >= self.settings.max_requests and not self._open_requests:
             self._answer_busy()
         else:
+            # Here uvicorn starts the application, or queues the request behind an earlier one.
             super().on_headers_complete()
             self._open_requests += 1
             if self._is_stopping:
@@ -229,6 +233,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, text: str, *fields: Field) -> None:
         """Answer after all earlier requests, then close; the rest of the input is dropped unread."""
+        # Only the first fault of a connection is answered.
         if self._is_refused:
             return
         self._is_refused = True
@@ -252,6 +257,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         (status, answer), self._final_answer = self._final_answer, None
         self._unset_keepalive_if_required()
+        # Read on and drop what arrives: unread bytes make the system send a reset, which may drop the answer.
         self.flow.resume_reading()
         type(self).count_refused(status)
         self.transport.write(answer)
@@ -291,6 +297,7 @@ class BoundedProtocol(HttpToolsProtocol):
             )
 
     def _check_writing(self) -> None:
+        # The difference is what the client has taken since the last check.
         unsent, before = self.transport.get_write_buffer_size(), self._unsent_bytes
         self._stop_watching()
         if unsent > before - MIN_BYTES_PER_SECOND * self.settings.transfer_seconds and unsent:

@@ -137,6 +137,7 @@ def trace(body: schema.TraceRequest, served: Served) -> TraceReply:
     if sequence is not None:
         replies.check_length(sequence)
     traced = replies.predictor.trace(sequence)
+    # Shapes of states and gates are [L, T, H]: layers, steps, units.
     L, T, H = next(iter(traced.states.values())).shape
     units = min(body.units, H) if isinstance(body.units, int) else body.units
     unit_count = H if units is None else units if isinstance(units, int) else len(units)
@@ -190,6 +191,7 @@ def similar_units(body: schema.SimilarUnitsRequest, served: Served) -> SimilarUn
     """Find the units that stand out over a phrase, and similar places in the text."""
     predictor = served.replies(body.model, reads_tokens=True).predictor
     similar = units_like(predictor, body.input, body.phrase, body.count).to_dict()
+    # The API calls both values a likeness; for a unit it is in standard deviations.
     for row in similar["units"]:
         row["likeness"] = row.pop("difference")
     reply: SimilarUnitsReply = json_value(similar)

@@ -84,6 +84,7 @@ async def event_stream(values: Iterator[Mapping[str, object]], workers: WorkerTh
         except Exception as error:
             yield f"data: {bytes(error_response(error).body).decode()}\n\n"
 
+    # Compute the first batch before the response begins: only then may an error still set its status.
     rest = events()
     content = beginning_with(await anext(rest))
     return StreamingResponse(content, 200, {"Cache-Control": "no-store"}, "text/event-stream")
@@ -107,6 +108,7 @@ def predict(body: PredictRequest, served: Served) -> Reply:
     """Predict what comes next, or the label, number or tags of a sequence, by the model's task."""
     replies = served.replies(body.model)
     task = f"a model for {replies.predictor.model.config.task}"
+    # A forecaster knows its series; the input holds only their next values.
     if replies.forecasts:
         if body.inputs is not None:
             raise InputError("inputs", got=task, expected="input, or series")

@@ -72,6 +72,7 @@ class CompletionReply(TypedDict):
 def _check_fields(body: CompletionRequest) -> None:
     """Raise InputError for an unsupported field whose value would change the text."""
     for name, value in (body.model_extra or {}).items():
+        # A field that is not listed does not change the text, so any value is neutral.
         neutral = (None, *NEUTRAL_VALUES.get(name, (value,)))
         if value not in neutral and not (name == "best_of" and value == body.n):
             instead = {"max_completion_tokens": "pass max_tokens", "messages": "pass a prompt"}
@@ -99,6 +100,7 @@ def _read_prompts(predictor: LanguagePredictor, body: CompletionRequest) -> list
     ):
         if count > limit:
             raise OptionError(f"tokens of all {name}", got=count, expected=f"at most {limit}")
+    # The limits are checked first, because reading takes time.
     for completion in completions:
         completion.read()
     return completions
@@ -135,6 +137,7 @@ def _events(
     prompts, count = _read_prompts(predictor, body), body.n or 1
     choices, new_tokens = [], 0
     for index in range(len(prompts) * count):
+        # Completions are numbered prompt by prompt.
         completion = prompts[index // count].fork(index)
         if body.stream:
             for chunk in completion.chunks():

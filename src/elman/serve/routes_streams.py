@@ -73,6 +73,7 @@ async def delete_stream(stream: str, served: Served) -> Response:
 async def step(body: StepRequest, served: Served) -> StepReply:
     """Read on from a state that the client keeps, and answer with predictions and the next state."""
     _, store = served.language_model(body.model)
+    # The server keeps nothing: any server with this key can answer the next request.
     key = served.settings.state_key
     state = None if body.state is None else open_state(key, body.state)
     reply = await store.step(state, body.input, body.k)

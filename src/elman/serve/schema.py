@@ -65,6 +65,7 @@ class _Request(BaseModel):
 
         A forecaster reads its new values one by one, which takes long.
         """
+        # Not all requests have these fields; dict(self) holds those that this one has.
         values = {"quick": self._may_be_short, "input": None, "horizon": None} | dict(self)
         value = values["input"]
         is_quick = values["quick"] and values["horizon"] is None

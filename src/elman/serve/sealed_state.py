@@ -27,8 +27,9 @@ def open_state(key: bytes, sealed: str) -> bytes:
     except ValueError:
         content = b""
     state = content[SIGNATURE_BYTES:]
-    # base64 ignores the last bits of a text; accept only the one spelling that seal_state writes
+    # base64 ignores the last bits of a text; accept only the one spelling that seal_state writes.
     is_canonical = base64.urlsafe_b64encode(content).decode() == sealed
+    # compare_digest takes the same time for all values: nobody can guess a signature byte by byte.
     if not (is_canonical and hmac.compare_digest(content[:SIGNATURE_BYTES], _sign(key, state))):
         expected = "a state that this server, or another one with the same key, has returned"
         raise InputError("state", got="something else", expected=expected)
@@ -36,5 +37,5 @@ def open_state(key: bytes, sealed: str) -> bytes:
 
 
 def _sign(key: bytes, state: bytes) -> bytes:
-    # the prefix keeps this signature apart from anything else that is signed with the same key
+    # The prefix keeps this signature apart from anything else that is signed with the same key.
     return hmac.digest(key, b"elman state 1\0" + state, "sha256")

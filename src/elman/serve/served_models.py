@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 from functools import partial
-from threading import Thread
 from typing import Annotated, TypeAlias
 
 import numpy as np
@@ -51,6 +50,7 @@ class ServedModels:
         """By name of the model; only models that read text token by token have streams."""
         created = int(time.time())
         for name, predictor in models.items():
+            # The task decides what its models answer; the server only asks.
             replies = task_of(predictor.model).replies_type(predictor)
             self._replies[name], self.cards[name] = replies, model_card(name, replies, created)
             if replies.reads_tokens:
@@ -66,6 +66,7 @@ class ServedModels:
 
     def _room(self) -> int:
         """Return how many more streams the server may hold; if none, forget idle streams first."""
+        # Searching for idle streams takes time, so do it only when there is no room.
         if self._stream_count() >= self.settings.max_streams:
             self.sweep()
         return self.settings.max_streams - self._stream_count()
@@ -113,14 +114,9 @@ class ServedModels:
     def close(self) -> None:
         """End all threads; a step that is being computed may take `CLOSE_SECONDS` to finish."""
         self.workers.close()
-        closing = [
-            Thread(target=store.batcher.close, daemon=True) for store in self._streams.values()
-        ]
-        for thread in closing:
-            thread.start()
         end = time.monotonic() + CLOSE_SECONDS
-        for thread in closing:
-            thread.join(max(0.0, end - time.monotonic()))
+        for store in self._streams.values():
+            store.batcher.close(max(0.0, end - time.monotonic()))
 
 
 def _served_models(request: Request) -> ServedModels:

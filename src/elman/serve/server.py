@@ -51,6 +51,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         bound = socket.socket(family, kind, protocol)
+        # A server that restarts can take its port again at once.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except (OSError, ValueError) as error:  # ValueError: the host cannot be a name
@@ -131,12 +132,14 @@ def serve(
         KeyboardInterrupt: The server has stopped after SIGINT.
     """
     bound = bind_socket(settings.host, settings.port)
+    # Port 0 let the system choose; the middleware must know the port that Host names.
     settings = replace(settings, port=bound.getsockname()[1])
     app = create_app(models, settings)
     config = uvicorn_config(app, settings, app.metrics)
     # after it has stopped, uvicorn raises the signal again, which must not end the process
     handler = signal.signal(signal.SIGTERM, lambda *_: None)
     switch_seconds = sys.getswitchinterval()
+    # Without this a computing thread delays each answer of the event loop by up to 5 ms.
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         with one_thread():

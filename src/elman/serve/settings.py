@@ -126,6 +126,7 @@ class Settings:
     """Time for requests to finish after the server is told to stop."""
 
     def __post_init__(self) -> None:
+        # Anybody on the network could use an open server.
         if self.token is None and not is_loopback(self.host):
             raise OptionError(
                 "--host",
@@ -139,6 +140,7 @@ class Settings:
             raise OptionError("the token", expected="printable ASCII without spaces at its ends")
         if not 0 <= self.port < 2**16:
             raise OptionError("--port", got=self.port, expected="0 to 65535")
+        # A shorter key could be guessed by trying.
         if len(self.state_key) < 16:
             got = f"{len(self.state_key)} bytes"
             raise OptionError("the state key", got=got, expected="at least 16 bytes")

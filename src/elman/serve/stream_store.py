@@ -118,6 +118,7 @@ class StreamStore:
     @asynccontextmanager
     async def _turn(self, name: str) -> AsyncIterator[None]:
         """Wait until all earlier requests of a stream have been submitted."""
+        # A lock exists only while it is needed: thousands of idle streams have none.
         lock, waiting = self._locks.get(name, (asyncio.Lock(), 0))
         self._locks[name] = lock, waiting + 1
         try:
@@ -148,6 +149,7 @@ class StreamStore:
         if now < self._last_sweep + MIN_SWEEP_SECONDS:
             return
         self._last_sweep = now
+        # A stream with a waiting request is not idle.
         for name, stream in [*self._streams.items()]:
             if name not in self._locks and now > stream.last_used + self._idle_seconds:
                 self._forget(name)

@@ -46,6 +46,8 @@ class _Computation:
     def begin_turn(self) -> None:
         """Wait until this computation has the turn."""
         is_slow = not self.is_short or self._seconds > SHORT_SECONDS
+        # The smallest rank computes first: short computations before long ones, then the earliest request,
+        # as if it had come later by the time that it has computed already.
         self.rank = (is_slow, monotonic() + min(self._seconds, MAX_HANDICAP_SECONDS))
         self._turns.change(waiting=self)
         self.turn.acquire()
@@ -79,6 +81,7 @@ class _Turns:
             if waiting is not None:
                 self._waiting.append(waiting)
             while self._running <= self._limit:
+                # The place beyond the limit is for short computations alone.
                 only_short = self._running == self._limit
                 ready = [item for item in self._waiting if item.is_short or not only_short]
                 if not ready:
@@ -147,6 +150,7 @@ class WorkerThreads:
         def work() -> None:
             computation.begin_turn()
             try:
+                # A future that was cancelled while it waited is not computed at all.
                 if future.set_running_or_notify_cancel():
                     with paced(computation.pause):
                         future.set_result(compute())
@@ -157,6 +161,7 @@ class WorkerThreads:
 
         self._queue.put(work)
         del work  # the thread alone holds it, so that its arguments are freed when it is done
+        # Start a thread only if none is waiting for work.
         if not self._idle.acquire(blocking=False):
             Thread(target=self._work, name="elman-worker", daemon=True).start()
             self._threads += 1

@@ -56,6 +56,7 @@ class TrainingPage:
     ) -> None:
         ended = time.monotonic()
         is_open = ended - self._last_request < OPEN_SECONDS
+        # After an error of the training nobody needs to read the end of the run.
         while is_open and kind is None and time.monotonic() < ended + LAST_SECONDS:
             time.sleep(0.05)
         self._server.should_exit = True

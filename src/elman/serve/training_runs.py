@@ -98,7 +98,7 @@ class RunList(TypedDict):
     data: list[Run]
 
 
-# `from` is a keyword of Python, so this type cannot be written as a class
+# `from` is a keyword of Python, so this type cannot be written as a class.
 RunEvents = TypedDict(
     "RunEvents",
     {
@@ -154,6 +154,7 @@ class Journal:
         """Return all valid events so far; raise DataError if the file cannot be read."""
         try:
             with self._lock, self.path.open("rb") as file:
+                # The last bytes read before must still be there, otherwise this is another run's file.
                 file.seek(self._offset - len(self._tail))
                 if file.read(len(self._tail)) != self._tail:
                     # Another run has begun the file anew.
@@ -179,6 +180,7 @@ class Journal:
     def curves(self, events: list[RunEvent], width: int) -> str:
         """Return the loss curves of `events` as SVG; draw them again only for a new event or width."""
         last = events[-1] if events else None
+        # The page asks every second, and with --watch the server takes its time from the training.
         if self._curves is None or self._curves[0] is not last or self._curves[1] != width:
             svg = charts.curves(*_curves(events), width=width, standalone=False)
             self._curves = last, width, svg
@@ -194,6 +196,7 @@ def _curves(
     """
     lines: dict[str, list[tuple[float, float]]] = {"training": [], "validation": []}
     marks: list[tuple[float, str]] = []
+    # The axis counts on from stage to stage: `base` is the step at which the present stage began.
     base = last = 0.0
     samples = 0
     for event in events:
@@ -225,6 +228,7 @@ def _curves(
 def _thinned(points: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
     """Return steps and values, averaged over neighbours if there are too many points to draw."""
     size = max(1, math.ceil(len(points) / MAX_CURVE_POINTS))
+    # Each group of neighbours becomes one point.
     groups = [points[start : start + size] for start in range(0, len(points), size)]
     steps = [group[-1][0] for group in groups]
     return steps, [sum(value for _, value in group) / len(group) for group in groups]
@@ -308,6 +312,7 @@ class RunFolder:
         if journal is None:
             raise NotFoundError("no such run", got=name)
         events = journal.read()
+        # The client knows a longer file: it has been replaced, so begin again.
         start = start if start <= len(events) else 0
         sizes = accumulate(journal.sizes[start : min(start + MAX_REPLY_EVENTS, len(events))])
         stop = start + sum(1 for size in sizes if size <= MAX_REPLY_BYTES)

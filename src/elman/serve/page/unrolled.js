@@ -74,9 +74,7 @@ export function start(given) {
   keys();
 }
 
-export function enter() {
-  ask(target);
-}
+export const enter = () => ask(target);
 
 export function leave() {
   stop();
@@ -213,8 +211,8 @@ function first(event, what) {
 }
 
 function why(token) {
-  if (token === undefined || token === (target ?? current?.explanation.target) || text() === "") return;
-  ask(token);
+  const explained = target ?? current?.explanation.target;
+  if (token !== undefined && token !== explained && text() !== "") ask(token);
 }
 
 function append(token) {
@@ -274,10 +272,8 @@ function network() {
 }
 
 function absent(position) {
-  const explanation = current?.explanation;
-  const row = explanation?.contributions.find((row) => row.position === position);
-  if (!row) return;
-  find("absence").textContent = shown(row.meaning, 300);
+  const row = current?.explanation.contributions.find((row) => row.position === position);
+  if (row) find("absence").textContent = shown(row.meaning, 300);
 }
 
 // Shows the button that stops instead of the one that writes, or the reverse.
