@@ -53,6 +53,7 @@ def ends_of(*values: np.ndarray, padding: float = 0) -> tuple[float, float]:
     if not len(joined):
         return 0.0, 1.0
     low, high = float(joined.min()), float(joined.max())
+    # Ends closer than this would divide by zero, or show a flat line as a steep one.
     apart = max(abs(low), 1.0) * 1e-6
     if high / 2 - low / 2 <= apart / 2:
         return low - 0.5 - apart, low + 0.5 + apart
@@ -67,16 +68,21 @@ def ticks(ends: tuple[float, float], count: int) -> list[float]:
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
     span = (ends[1] / 2 - ends[0] / 2) * 2 / max(1, count)
+    # Beyond this range a power of ten would overflow or round to zero.
     if not (math.isfinite(span) and 1e-290 < span < 1e290):
         return [*ends]
     power = 10.0 ** math.floor(math.log10(span))
+    # The smallest round step that gives at most about `count` ticks; 0.999 forgives rounding.
     step = next(power * size for size in (1, 2, 2.5, 5, 10) if power * size >= span * 0.999)
+    # 1e-9 keeps a tick that lies on an end of the axis in spite of rounding.
     first, last = math.ceil(ends[0] / step - 1e-9), math.floor(ends[1] / step + 1e-9)
+    # Multiples of the step, because repeated addition would collect rounding errors.
     return [place * step for place in range(first, last + 1)]
 
 
 def _log_ticks(ends: tuple[float, float], count: int) -> list[float]:
     """Return about `count` exponents of ten between two, or where these are close those of 1, 2 and 5."""
+    # Up to two powers of ten have lines at 1, 2 and 5. The lags of a memory are from 1 to some thousands.
     if ends[1] - ends[0] <= 2:
         exponents = [k + math.log10(size) for k in range(-1, 6) for size in (1, 2, 5)]
         return [exponent for exponent in exponents if ends[0] <= exponent <= ends[1]]

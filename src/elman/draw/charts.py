@@ -49,12 +49,15 @@ def memory(
     changes = pen.numbers(change, "change", at.shape)
     upper = changes if most is None else pen.numbers(most, "most", at.shape)
     width = pen.sized(width)
+    # On a narrow page the charts stand one below the other.
     side_by_side = width >= 560 and gradient is not None
     positive = at[at > 0]
+    # Use a logarithmic axis where the lags span at least five powers of two.
     log_x = len(positive) > 1 and float(positive.max()) >= 32 * float(positive.min())
     xs = _exponents(at) if log_x else at
     across = (width - 2 * _EDGE - 52 * (1 + side_by_side)) / (1 + side_by_side)
     left, height = _EDGE + 46, 150.0
+    # At least 0.02, so that the line of no change at 0.01 stays inside the chart.
     y_ends = (0.0, max(pen.limit(upper[upper > 0]), 0.02))
     frame = Frame(left, 46, left + across, 46 + height, ends_of(xs), y_ends)
     rule = frame.y(UNCHANGED)
@@ -71,6 +74,7 @@ def memory(
     if gradient is not None:
         exponents = _exponents(pen.numbers(gradient, "gradient", at.shape))
         low, high = ends_of(exponents)
+        # Whole powers of ten at both ends of the axis.
         frame = frame._replace(y_ends=(math.floor(low), math.ceil(high)))
         if side_by_side:
             frame = frame._replace(left=left + across + 58, right=left + 2 * across + 52)
@@ -94,6 +98,7 @@ def _times(values: ArrayLike) -> tuple[np.ndarray, list[str] | None]:
     if times.dtype.kind != "M":
         return pen.numbers(times, "times", (None,)), None
     seconds = times.astype("datetime64[s]")
+    # Leave out the time of day where all times are midnight.
     days = bool((seconds == seconds.astype("datetime64[D]")).all())
     words = [str(time).replace("T", " ")[: 10 if days else 16] for time in seconds]
     missing = np.isnat(seconds)
@@ -131,6 +136,7 @@ def forecast_lines(
     past = pen.numbers(history, "history and its times", before.shape)
     shown = max(_MIN_HISTORY, _MAX_HISTORY_HORIZONS * len(after), longest_lag)
     before, past = before[-shown:], past[-shown:]
+    # The index of the last known value, or none: the lines of the forecast start there.
     known = np.flatnonzero(np.isfinite(past) & np.isfinite(before))[-1:]
 
     def joined(values: ArrayLike, name: str = "an interval") -> np.ndarray:
@@ -176,18 +182,21 @@ def forecast(
     before, words = _times(history_times)
     after, later = _times(times)
     T, H, width = len(before), len(after), pen.sized(width)
+    # A lag counts back from the end of the history, so lag 1 is its last value.
     lags = {lag: float(value) for lag, value in (contributions or {}).items() if 1 <= lag <= T}
     lines = forecast_lines(before, history, after, median, intervals, max(lags, default=0))
     values = [lines.past, lines.median, *(end for ends in lines.bands.values() for end in ends)]
     top, right, all_times = 46, width - _EDGE - 4, np.concatenate([lines.before, after])
     bottom, y_ends = top + min(240.0, 0.45 * width), ends_of(*values, padding=0.05)
     frame = Frame(_EDGE + 50, top, right, bottom, ends_of(all_times), y_ends)
+    # The bars of the lags stand between the chart and its times.
     base = bottom + (64 if lags else 0)
     shapes = [axes(frame, name or "forecast", "")]
     dates = None if words is None else [*words[T - len(lines.before) :], *(later or [])]
     shapes += _times_axis(frame, all_times, dates, base)
     shapes += _forecast_lines(frame, lines, base)
     if chosen is not None and 1 <= chosen <= H:
+        # Counted from the end, because the lines may begin with the last known value.
         x, y = (float(line[chosen - 1 - H]) for line in (lines.after, lines.median))
         x, y = frame.x(x), frame.y(y)
         if math.isfinite(x + y):
@@ -231,12 +240,14 @@ def _times_axis(frame: Frame, times: np.ndarray, words: list[str] | None, base: 
     else:
         room = max(map(len, words), default=0) * 7 + 24
         count = max(2, int(frame.width / max(room, 1)))
+        # Divide the steps into as many equal parts as dates fit, and name the step in the middle of each.
         places = np.unique((np.arange(count) + 0.5) * len(words) / count).astype(np.int64)
         named = [(float(times[place]), words[place]) for place in places.tolist() if words]
     shapes = []
     for time, word in named:
         if math.isfinite(time):
             half = pen.advance(word, 11) / 2
+            # A date at the edge moves inwards, so that it is not cut off.
             x = min(max(frame.x(time), frame.left + half), frame.right - half)
             shapes.append(pen.text(x, base + 18, word, "small middle grey"))
     return shapes
@@ -247,6 +258,7 @@ def _lag_bars(frame: Frame, times: np.ndarray, lags: Mapping[int, float], base: 
     if not lags:
         return []
     zero, largest = base - 26, pen.limit(list(lags.values()))
+    # Bars leave a gap of three tenths of the distance between two values.
     gap = frame.width / max(2, int(np.isfinite(times).sum()))
     width = min(max(0.7 * gap, 1.5), 12.0)
     shapes = [pen.path("rule", "M", frame.left, zero, "H", frame.right)]
@@ -317,6 +329,7 @@ def _legend(
     for name, kind in names:
         room = min(pen.advance(name, 11), right - left - 12) + 28
         if x + room > right and x > left:
+            # The name does not fit into the row: start the next one.
             x, y = left, y + 16
         colour = "small" if kind == "ink" else f"small {kind}"
         dot = pen.dot(f"dot {kind}", x + 4, y - 4, 3.5)
@@ -333,6 +346,7 @@ def _marks(frame: Frame, marks: Sequence[tuple[float, str]]) -> list[str]:
             x, y = frame.x(step), frame.top + 10 + 14 * (row % 3)
             line = pen.path("line plain thin dashed", "M", x, frame.top, "V", frame.bottom)
             shapes.append(line)
+            # A text in the right half is written to the left of its line.
             side, gap = ("end", -5) if x > (frame.left + frame.right) / 2 else ("", 5)
             kind = f"small grey {side}".strip()
             shapes.append(pen.text(x + gap, y, words, kind, frame.width / 2))

@@ -67,7 +67,9 @@ def _rows(chart: ContributionChart, y: float, width: float) -> tuple[list[str], 
     """Return the rows of an explanation from y on, and the y below them."""
     listed, count = [*chart.bars, *chart.sums], len(chart.bars)
     # checked together, so that nothing overflows: value and ring of each row, and the length of its bar
+    # [N, 2]: value and ring of each row
     amounts = pen.numbers([(row.value, row.absence) for row in listed], "rows", (None, 2))
+    # The bar of a value that is not finite has no length.
     lengths = np.nan_to_num(amounts[:, 0]) * (not chart.flat)
     drawn = np.concatenate([lengths[:count], np.nan_to_num(amounts[:count, 1])])
     low, high = float(drawn.min(initial=0)), float(drawn.max(initial=0))
@@ -75,6 +77,7 @@ def _rows(chart: ContributionChart, y: float, width: float) -> tuple[list[str], 
     names = min(longest + 12, 0.32 * width)
     start, right = _EDGE + names, width - _EDGE
     # in halves, because the difference of two large numbers may overflow
+    # 64 pixels at the right are kept for the values as numbers.
     scale = (right - 64 - start) / min((high / 2 - low / 2) * 2 or 1.0, 1e300)
     zero = start - low * scale
     shapes = [pen.path("rule", "M", zero, y - 14, "V", y + _ROW_HEIGHT * count - 8)]
@@ -135,6 +138,7 @@ def coloured_text(
     for at, (token, value) in enumerate(zip(tokens, shown_values.tolist(), strict=False)):
         shown = " " if token == " " else pen.clean(token)
         room = min(max(pen.advance(shown), 8.0) + (2 if close else 10), width - 2 * _EDGE)
+        # A token that is wider than the whole row stands alone in its row.
         if broken or (x > _EDGE and x + room > width - _EDGE):
             x, y = _EDGE, y + _LINE_HEIGHT
         parts = _coloured(token, value, largest, x, y, room)
@@ -155,6 +159,7 @@ def _coloured(
     token: str, value: float, largest: float, x: float, y: float, room: float
 ) -> list[str]:
     """Return one token on its colour, with its bar."""
+    # The bar says by its place and thickness what the colour says.
     thick = _MAX_BAR * (abs(value) / largest if np.isfinite(value) else 0.0)
     parts = [pen.box(x, y - 16, room, 22, pen.level(value, largest, "t"))]
     if thick >= 0.2:

@@ -16,6 +16,7 @@ def significant(value: float) -> str:
     """
     if not math.isfinite(value):
         return "?"
+    # Large numbers are rounded first and then written out with commas.
     if 1e6 <= abs(value) < 1e15:
         return f"{float(f'{value:.{_MAX_DIGITS}g}'):,.0f}"
     return f"{value:.{_MAX_DIGITS}g}"

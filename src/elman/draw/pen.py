@@ -44,9 +44,11 @@ def clean(words: object, longest: int = _MAX_LABEL_CHARACTERS) -> str:
     ('a\ufffd\ufffdb', '↵', '␣to', 'xxxx…')
     """
     label = str(words)
+    # Spaces at the ends are part of a token, so they must be seen.
     shown = re.sub(r"^ +| +\Z", lambda spaces: "␣" * len(spaces[0]), label[: longest + 1])
     kept: list[str] = []
     marks = 0
+    # More marks on one letter would reach into the lines above and below.
     for character in _HIDING.sub("\ufffd", shown.replace("\n", "↵").replace("\t", "⇥")):
         marks = marks + 1 if unicodedata.category(character)[0] == "M" else 0
         if marks <= _MAX_COMBINING_MARKS:
@@ -81,6 +83,7 @@ def signed(value: float, *, plus: bool = True) -> str:
     """
     if not math.isfinite(value):
         return "?"
+    # Two decimals where they show the value, else two or three significant digits.
     form = ".2f" if 0.005 <= abs(value) < 1e4 else ".2g" if abs(value) < 1 else ".3g"
     shown = "0" if value == 0 else f"{value:{'+' if plus else ''}{form}}"
     return shown.replace("-", "−")
@@ -98,6 +101,7 @@ def numbers(values: ArrayLike | None, name: str, shape: tuple[int | None, ...]) 
         ShapeError: They have another shape.
     """
     array = np.asarray(() if values is None else values, np.float64)
+    # An empty list has lost the lengths of the other dimensions: give them back.
     empty = [length or 0 for length in shape]
     if not array.size and 0 in empty:
         array = array.reshape(empty)
@@ -136,8 +140,10 @@ def way(value: float, *, failed: bool = False) -> str:
 
 def _em(character: str) -> float:
     """Estimate the width of a character in em; the font is only known where the picture is shown."""
+    # Marks on a letter and joiners take no room of their own.
     if unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return 0.0
+    # Chinese, Japanese and Korean characters, emoji and the replacement character fill a square.
     if unicodedata.east_asian_width(character) in "WF" or character == "\ufffd":
         return 1.0
     if character in "iljtfrI.,:;'|!() ":
@@ -153,6 +159,7 @@ def advance(words: str, size: float = 13, *, bold: bool = False) -> float:
 
 def _fitting(words: str, room: float, kind: str) -> str:
     """Return a text cut to `room` pixels, with the font size and weight that its class has in `STYLE`."""
+    # The sizes are those of the classes in pictures.css.
     size = 11 if "small" in kind else 16 if "large" in kind else 13
     bold = "strong" in kind or "large" in kind
     shown = words
@@ -226,10 +233,12 @@ def tiles(
         height: Of a row, in pixels.
     """
     squares: dict[str, list[str]] = {}
+    # Half a pixel between the rows, so that they can be told apart.
     rise = number(max(height - 0.5, 0.5 * height))
     for row, column in np.argwhere(np.isfinite(values)):
         place = f"M{number(x[column])} {number(y + height * row)}"
         tile = f"{place}h{number(width)}v{rise}h-{number(width)}z"
+        # One path for each colour keeps the picture small.
         squares.setdefault(level(values[row, column], 1.0), []).append(tile)
     return "".join(path(kind, "".join(squares[kind])) for kind in sorted(squares))
 

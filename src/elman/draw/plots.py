@@ -55,6 +55,7 @@ def _style() -> AbstractContextManager[None]:
         raise MissingDependencyError(
             "matplotlib is not installed", remedy=installing("plot")
         ) from error
+    # matplotlib warns about each font that the machine does not have.
     fonts = [font for font in _FONTS if font in font_manager.get_font_names()]
     return style.context(["default", _STYLE_FILE, {"font.family": ["DejaVu Sans", *fonts]}])
 
@@ -158,6 +159,7 @@ def forecast(
     lines = forecast_lines(np.asarray(history_times), history, after, median, intervals)
     with _drawing(title) as (figure, axes):
         for place, (level, (low, high)) in enumerate(lines.bands.items()):
+            # The narrowest interval is darkest; all are drawn over each other.
             shade = 0.16 + 0.2 * place / max(1, len(lines.bands) - 1)
             name = f"{100 * level:g} % interval"
             axes.fill_between(lines.after, low, high, color=_BLUE, alpha=shade, lw=0, label=name)
@@ -181,6 +183,7 @@ def confusion(table: ArrayLike, labels: Sequence[object], title: str = "") -> Fi
     """
     K = len(labels)
     counts = numbers(table, "confusion table", (K, K)).astype(np.int64)
+    # [K]: how many sequences have each true label
     totals = counts.sum(axis=1)
     shown = np.sort(np.argsort(-totals, kind="stable")[:_MAX_LABELS])
     shares = (counts / np.maximum(1, totals)[:, None])[np.ix_(shown, shown)]
@@ -217,6 +220,7 @@ def calibration(bins: Sequence[tuple[float, float, int, float, float]], title: s
     """
     low, high, answers, confidence, right = np.array(bins, np.float64).reshape(-1, 5).T
     with _drawing(title) as (figure, axes):
+        # The bars show how many answers each point of the line stands for.
         share = answers / max(1.0, answers.sum())
         name, width = "share of all answers", high - low
         axes.bar(low, share, width, align="edge", color=_PALE, edgecolor="white", label=name)
@@ -256,6 +260,7 @@ def contributions(chart: ContributionChart, title: str = "") -> Figure:
     """
     rows = [*chart.bars, *chart.sums]
     names = _labels([row.name for row in chart.bars])
+    # The name of the score may be longer than those of the inputs.
     names += [printable(row.name, _MAX_NAME_CHARACTERS // 2) for row in chart.sums]
     lengths = [0.0 if chart.flat else row.value for row in chart.bars]
     colours = [_GREY if chart.failed else _BLUE if row.value > 0 else _RED for row in chart.bars]
@@ -272,6 +277,7 @@ def contributions(chart: ContributionChart, title: str = "") -> Figure:
         axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
         axes.set_yticks(range(len(rows)), names)
         values = [f"{row.value:+.4g}".replace("-", "−") for row in rows]
+        # The values stand at the right end of their rows, as ticks of a second axis.
         right = axes.secondary_yaxis("right")
         right.set_yticks(range(len(rows)), values)
         right.spines["right"].set_visible(False)
@@ -327,6 +333,7 @@ def memory(
         # matplotlib would write powers of ten as formulas, which are switched off
         axes.xaxis.set_major_formatter("{x:g}")
         if gradient is not None:
+            # Both curves share the lags but not the unit, so each has its own axis.
             slopes, other = numbers(gradient, "gradient", at.shape), axes.twinx()
             # a logarithmic axis has no zero, so the line has a gap where the gradient is 0
             positive = np.where(slopes > 0, slopes, np.nan)

@@ -69,6 +69,7 @@ def _style() -> str:
         scoped = ",".join(f".elman {selector}" for selector in selectors.split(","))
         return f"{scoped}{{{what}:{light[name]};{what}:var(--elman-{name})}}"
 
+    # The steps of both scales have a digit at the end of their names.
     scales = [(f".{name}", "fill", name) for name in light if name[-1].isdigit()]
     rules = (
         f".elman{{{properties(light)}}}",

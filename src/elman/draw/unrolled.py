@@ -109,8 +109,10 @@ class Unrolled:
         """The first token that is shown."""
         self._left = _EDGE + _EARLIER * (self.before > 0 or self._first > 0)
         """The left edge of the network; a box of earlier tokens stands before it."""
+        # Columns share the room that is left, up to half of their width each.
         stretch = (room + _EDGE - self._left) / max(1.0, wishes.sum())
         widths = wishes * min(1.5, max(1.0, stretch))
+        # [C + 1]: the edges of the C columns that are shown
         edges = self._left + 12 + np.concatenate([[0.0], np.cumsum(widths)])
         self._widths: list[float] = widths.tolist()
         self._middles: list[float] = ((edges[:-1] + edges[1:]) / 2).tolist()
@@ -170,6 +172,7 @@ class Unrolled:
             title = f"{self.meanings[at]} Word {at + 1}: {token}"
         kind = "cell void" if at in self.unknown else "cell"
         shapes.append(pen.box(x - strip / 2 - 4, top, strip + 8, self._cell_height, kind, 5))
+        # [U, 1]: the state after this token, from -1 to 1
         levels = self._values[at : at + 1, self._units].T / self._largest_state
         shapes.append(pen.tiles(levels, [x - strip / 2], top + 4, strip, self._tile_height))
         shapes.append(_arrow(x, self._word_y - 16, x, top + self._cell_height + 4))
@@ -191,6 +194,7 @@ class Unrolled:
     def _arrows(self) -> list[str]:
         """Return the arrows from cell to cell, into the first one, and out of the last one."""
         middles, y = self._middles, self._cell_y + self._cell_height / 2
+        # Arrows end before the border of a cell.
         gap = self._strip / 2 + 5
         arrows = [_arrow(a + gap, y, b - gap - 1, y) for a, b in itertools.pairwise(middles)]
         if middles:
@@ -240,6 +244,7 @@ class Unrolled:
         room = width - names - 60
         rows = []
         for rank, (name, probability) in enumerate(predictions):
+            # A probability may be NaN or out of range in the drawing of a broken network.
             share = min(max(float(probability), 0.0), 1.0) if np.isfinite(probability) else 0.0
             strong = "strong" if name == self.target else ""
             at = y + _PREDICTION_HEIGHT * rank

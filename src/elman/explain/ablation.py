@@ -14,6 +14,7 @@ def neighbour_blocks(count: int, max_blocks: int) -> np.ndarray:
     >>> neighbour_blocks(5, 3).tolist()
     [0, 0, 1, 1, 2]
     """
+    # -(-a // b) is a / b rounded up.
     return np.arange(count) // max(1, -(-count // max_blocks))
 
 
@@ -27,4 +28,5 @@ def count_replacements(budget: int, cost: int, *, quick: bool) -> int:
     """
     if quick:
         return MIN_REPLACEMENTS
+    # As many as the budget allows, within the bounds; a cost of 0 means that there is no input.
     return min(MAX_REPLACEMENTS, max(MIN_REPLACEMENTS, budget // max(1, cost)))

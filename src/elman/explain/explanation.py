@@ -159,12 +159,14 @@ p = 0.05: of 999 random rankings 49 move the score as much.
     @property
     def full_bar(self) -> float:
         """The contribution whose bar has full length; infinite where no input moves the score."""
+        # The start state has a bar of its own, so it counts too.
         widest = max(float(np.abs(self.contributions).max(initial=0.0)), abs(self.start_state))
         return widest if widest > self.min_change else float("inf")
 
     @property
     def drawn(self) -> np.ndarray:
         """The contributions for bars and arcs: all 0 where no input moves the score."""
+        # Bars of a few rounding errors would look like an explanation.
         return self.contributions if np.isfinite(self.full_bar) else np.zeros(len(self.inputs))
 
     def meaning(self, position: int) -> str:
@@ -180,6 +182,7 @@ p = 0.05: of 999 random rankings 49 move the score as much.
     @property
     def by_word(self) -> tuple[tuple[str, ...], np.ndarray]:
         """The inputs and their contributions; the characters of a character model are joined to words."""
+        # Inputs are words already, or lags of a series.
         if not self.groups:
             return self.inputs, self.contributions
         words = [""] * (self.groups[-1] + 1)
@@ -211,6 +214,7 @@ p = 0.05: of 999 random rankings 49 move the score as much.
         """
         if not self.additive:
             return None
+        # Without any effect, a residual is a gap of the whole score.
         return abs(self.residual) / self._effect if self._effect else float(self.residual != 0)
 
     @property
@@ -228,10 +232,12 @@ p = 0.05: of 999 random rankings 49 move the score as much.
         `MIN_MOVED_SHARE` of the largest possible change. It passes where at most `MAX_P` of random rankings
         move the score as much.
         """
+        # These two checks need no measured change, so they fail untested explanations too.
         if (self.gap or 0.0) > MAX_GAP or self._cancellation > MAX_CANCELLATION:
             return False
         if self.test is None or self.test.moved < MIN_MOVED_SHARE:
             return None if self.test is None else False
+        # A ranking that chance reaches easily is neither right nor wrong.
         return True if self.test.p <= MAX_P else None
 
     @property
@@ -286,6 +292,7 @@ p = 0.05: of 999 random rankings 49 move the score as much.
         for at, (token, share, change) in enumerate(columns):
             row = {"token": token, "position": at, "contribution": share, "absence": change}
             rows.append(row | {"meaning": self.meaning(at)})
+        # JSON has no infinity.
         full = self.full_bar if math.isfinite(self.full_bar) else None
         return json_fields(self, ExplanationJson, contributions=rows, full_bar=full)
 
@@ -315,6 +322,7 @@ p = 0.05: of 999 random rankings 49 move the score as much.
         for name, array in (("contributions", values), ("absence", absence)):
             if array.shape != (N,):
                 raise ShapeError(name, got=array.shape, expected=f"[{N}]")
+        # The inputs with the largest sizes, in the order in which the network reads them.
         sizes = np.nan_to_num(np.abs(values))
         shown = np.sort(np.argsort(-sizes, kind="stable")[:MAX_DRAWN_INPUTS]).tolist()
         bars = [Row(self.inputs[at], float(values[at]), float(absence[at]), at) for at in shown]
@@ -323,6 +331,7 @@ p = 0.05: of 999 random rankings 49 move the score as much.
             if self.start_state:
                 bars.insert(0, Row("start state", self.start_state))
             if hidden:
+                # The others as one bar, so that all bars still sum to the score.
                 bars.append(Row(f"{hidden:,} others", float(np.nansum(np.delete(values, shown)))))
             sums = [Row("bias", self.bias), Row(self.score_name, self.score)]
             if self.residual:
@@ -347,6 +356,7 @@ p = 0.05: of 999 random rankings 49 move the score as much.
         return plots.contributions(self.chart())
 
     def __str__(self) -> str:
+        # The inputs with the largest numbers, in their order in the text.
         kept = np.sort(np.argsort(-np.abs(self.contributions), kind="stable")[:_MAX_ROWS])
         names = [display_name(self.inputs[at]) for at in kept]
         values = self.contributions[kept].tolist()

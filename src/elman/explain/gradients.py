@@ -50,17 +50,22 @@ def mean_slopes(run: ScoreFunction, rows: np.ndarray, base: np.ndarray, size: in
         base: The baseline ``[M, S]``.
         size: Numbers in memory for each row of the batch while `run` computes.
     """
+    # [2]: the scores of the baseline and of the input
     ends = run(np.stack([base, rows]), False)[0]
     moved = rows.astype(np.float64) - base
     mean = np.zeros_like(moved)
     for points in PATH_POINTS:
+        # Points and weights of the quadrature on -1 to 1.
         places, weights = np.polynomial.legendre.leggauss(points)
         mean = np.zeros_like(moved)
+        # As many points together as fit into memory.
         at_once = max(1, MAX_NUMBERS_AT_ONCE // max(1, size))
         for first in range(0, points, at_once):
             block = slice(first, first + at_once)
+            # [points, M, S]: inputs on the straight line, from -1 to 1 moved to 0 to 1
             between = base + (0.5 + 0.5 * places[block, None, None]) * moved
             mean += np.tensordot(0.5 * weights[block], run(between, False)[1], 1)
+        # The integral of the gradient should be the difference of the scores; compare both.
         missing = ends[1] - ends[0] - (mean * moved).sum()
         if abs(missing) <= MAX_MISSING_SHARE * abs(ends[1]):
             break
@@ -86,4 +91,5 @@ def slopes_between(
     if not frozen:
         return mean_slopes(run, rows, base, size), float(run(base[None], False)[0][0])
     _, slopes, bias = run(rows[None], True)
+    # The frozen network is linear, so its score at the baseline is bias plus slopes times baseline.
     return slopes[0], float(bias[0] + (slopes[0] * base.astype(np.float64)).sum())

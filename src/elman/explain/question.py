@@ -78,18 +78,18 @@ class Question(ABC):
         else:
             changes = self.left_out() if method == LEFT_OUT else self.replaced(0, quick=quick)
             absence = contributions = finite(changes)
+        # Terms may overflow even where the score does not.
         if not np.isfinite([*contributions, start_state, bias]).all():
             raise InputError(_OVERFLOW, remedy="explain a shorter sequence")
         tested = None
         if not quick:
+            # Drawn with another seed than the explanation's own replacements.
             falls = finite(self.replaced(1, quick=False))
             absence = falls if absence is None else absence
+            # Characters are tested by word: one letter alone rarely moves a score.
             groups = np.array(self.groups or range(len(self.inputs)), np.int64)
-            tested = self_test(
-                np.bincount(groups, contributions),
-                np.bincount(groups, falls),
-                min_change=self.min_change,
-            )
+            named, moves = (np.bincount(groups, numbers) for numbers in (contributions, falls))
+            tested = self_test(named, moves, min_change=self.min_change)
         return Explanation(
             task=self.task,
             target=self.target,

@@ -118,7 +118,9 @@ class Memory:
         return self._first_unchanged(self.most)
 
     def _first_unchanged(self, change: np.ndarray) -> int | None:
+        # The index after the last lag whose cut still changes the answer; 0 if no lag does.
         changed = int(np.append(0, np.flatnonzero(change > UNCHANGED) + 1)[-1])
+        # None stands behind the longest lag: even its cut changes the answer.
         return (*self.lags, None)[changed]
 
     @property
@@ -133,8 +135,10 @@ class Memory:
         """
         slopes = self._slopes
         near, far = slopes.index(max(slopes)), len(slopes) - 1
+        # A gradient below a thousandth of its largest value has vanished.
         least = _VANISHED * slopes[near]
         if slopes[far] >= least and (near == far or slopes[0] < least):
+            # The gradient grows with the lag: compare the first lag that has one with the largest.
             near, far = next((at for at, slope in enumerate(slopes) if slope), 0), near
         return near, far, slopes[far] / (slopes[near] or 1.0)
 
@@ -180,6 +184,7 @@ class Memory:
             count = f"{self.typical} {units}" if self.typical != 1 else f"{self.unit}"
             half = f"; half of them need at most the last {count}" if self.typical else ""
             cut = f"when all but the last {self.lags[-1]} {units} are cut off{half}"
+            # Without a typical lag, at least half of the answers still change at the longest lag.
             many = "Most" if self.typical is None else "More than 5 in 100"
             return f"{many} {self.answer}s still change {cut}"
         if self.horizon == 1:
@@ -230,6 +235,7 @@ class Memory:
         if self.gradient is not None:
             slopes = ["gradient", *(f"{slope:.3g}" for slope in self.gradient)]
             lines = [f"{line}  {slope:>10}" for line, slope in zip(lines, slopes, strict=True)]
+        # The bars show the change that 95 in 100 windows do not exceed.
         shares = self.most / (self.most.max() or 1.0)
         bars = ["", *("█" * round(_BAR_CHARACTERS * share) for share in shares.tolist())]
         lines = [f"{line}  {bar}".rstrip() for line, bar in zip(lines, bars, strict=True)]
@@ -276,6 +282,7 @@ def measure_memory(predictor: Predictor, source: Source = None, *, far: int = MA
     far = whole_number("far", far, 1, MAX_LAG)
     cuts = predictor.memory_cuts(source, far)
     longest = max(cuts.lengths, default=0)
+    # A window of a series is short, so it is measured at all its lags.
     lags = [lag for lag in _LAGS if lag < longest and (lag <= far or cuts.unit == "value")]
     if not lags:
         raise InputError(
@@ -289,7 +296,9 @@ def measure_memory(predictor: Predictor, source: Source = None, *, far: int = MA
 def summarised(cuts: Cuts, lags: list[int]) -> Memory:
     """Return the memory that windows show at `lags`; a window counts at the lags that are shorter than it."""
     lengths = np.array(cuts.lengths)
+    # For each lag, the change of the answer of every window that is longer, [n].
     moved = [cuts.moved(lag, np.flatnonzero(lengths > lag).tolist()) for lag in lags]
+    # [K], one number for each lag
     change = np.array([np.median(changes) for changes in moved])
     # The lower quantile, so that one unusual window in a few does not decide. In a sample of two it would lie
     # below the median, hence the maximum.

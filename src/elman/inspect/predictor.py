@@ -51,6 +51,7 @@ class Inspectable:
     def _predictor_for(self, what: Source) -> Predictor:
         """Return the predictor that answers; raises InputError where it needs an input and has none."""
         predictor = self._inspected()
+        # Only a forecaster's file holds series; every other model needs an input.
         if what is None and not predictor.holds_input:
             expected = f"what a model for {predictor.model.config.task} reads"
             raise InputError("the input to read", got="nothing", expected=expected)
@@ -82,6 +83,7 @@ class Inspectable:
         """
         predictor = self._predictor_for(what)
         method = predictor.explainer()
+        # The options of a task are the parameters after predictor, what and target.
         known = [*signature(method).parameters][3:]
         for option in options:
             if option not in known:

@@ -52,9 +52,12 @@ Span = tuple[int, int]
 
 def _between(text: str, spans: Iterable[Span]) -> np.ndarray:
     """Return whether each character lies in one of the spans."""
+    # [n, 2]: the first character of each span, and the one after its last
     pairs = np.array([*spans], np.int64).reshape(-1, 2).clip(0, len(text))
+    # Count how many spans begin and end at each character; the running sum counts the open ones.
     edges = np.zeros(len(text) + 1, np.int64)
     np.add.at(edges, pairs[:, 0], 1)
+    # An empty span ends where it begins, and so marks nothing.
     np.add.at(edges, np.maximum(pairs[:, 1], pairs[:, 0]), -1)
     return np.asarray(np.cumsum(edges[:-1]) > 0)
 
@@ -90,6 +93,7 @@ def _brackets(
                 depth += 1
             else:  # an empty line closes all brackets
                 depth = max(0, depth - 1) if match[0] in closing else 0
+            # The nesting just became deep enough: a span begins.
             if depth >= least > before:
                 begun = match.start()
             elif before >= least > depth:
@@ -112,9 +116,11 @@ _CODE = (
 def _columns(text: str) -> tuple[np.ndarray, np.ndarray]:
     """Return for each character its column and its third of the line, from 1; both are 0 at a line end."""
     ends = code_points(text) == ord("\n")
+    # Characters since the last line end, which has column 0 itself.
     places = np.arange(len(text))
     columns = places - np.maximum.accumulate(np.where(ends, places, -1))
     lines = np.cumsum(ends)
+    # The length of the line of each character, without its line end.
     length = np.bincount(lines[~ends], minlength=1 + int(ends.sum()))[lines]
     return columns, np.ceil(3 * columns / np.maximum(length, 1))
 
@@ -127,6 +133,7 @@ def _indented(least: int) -> Callable[[str], np.ndarray]:
 
     def spans(text: str) -> Iterable[Span]:
         for match in compiled.finditer(text):
+            # The depth of the indentation after each of its characters.
             widths = np.cumsum([_TAB_SPACES if space == "\t" else 1 for space in match[1]])
             if widths[-1] > least:
                 yield match.start() + int(np.argmax(widths > least)), match.end()
@@ -233,6 +240,7 @@ def _quarter(number: int, unit: str, period: str, size: int) -> Callable[[Series
     """Return a function that marks a quarter (from 0) of a period of time; a quarter has `size` units."""
 
     def marks(steps: SeriesSteps) -> np.ndarray:
+        # The time at which the day or the year of each step began.
         begun = steps.times.astype(f"datetime64[{period}]").astype(f"datetime64[{unit}]")
         passed = steps.times.astype(f"datetime64[{unit}]") - begun
         return np.asarray(passed.astype(np.int64) // size == number)

@@ -124,6 +124,7 @@ def parse_sequence(value: JsonInput) -> SequenceInput:
     """
     if isinstance(value, str):
         return value
+    # pydantic has checked that all items have the type of the first.
     if value and isinstance(value[0], str):
         return [str(token) for token in value]
     try:

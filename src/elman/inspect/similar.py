@@ -100,6 +100,7 @@ def units_like(
     if not isinstance(phrase, str) or not phrase.strip():
         raise InputError("phrase", got=phrase, expected="some words")
     recorded = read_states(predictor, text, steps)
+    # Append a phrase that the text lacks, so that the network reads it at the end.
     if not len(_occurrences(recorded, phrase)) and isinstance(text, str):
         recorded = read_states(predictor, f"{text.rstrip()}\n{phrase}", steps)
     return find_similar(recorded, phrase, count)
@@ -108,6 +109,7 @@ def units_like(
 def _occurrences(recorded: RecordedStates, phrase: str) -> np.ndarray:
     """Return the first step of each of at most 1,000 occurrences, and the step after its last: ``[n, 2]``."""
     text, sizes = "".join(recorded.tokens), np.array([0, *map(len, recorded.tokens)])
+    # [N + 1]: where each token begins in the text, and where the last one ends
     edges = np.cumsum(sizes)
     wanted, at = plain_line_ends(phrase).strip(), -1
     spans: list[tuple[int, int]] = []
@@ -127,7 +129,9 @@ def _standardised(recorded: RecordedStates) -> Iterator[tuple[slice, np.ndarray]
     size = max(1, _BLOCK_NUMBERS // N)
     for block in (slice(first, first + size) for first in range(0, U, size)):
         states = recorded.states[block].astype(np.float64)
+        # [units of the block, N]
         states -= states.mean(axis=1, keepdims=True)
+        # A unit that never changes has no deviation, and says nothing about the phrase.
         spread = states.std(axis=1, keepdims=True)
         yield block, np.divide(states, spread, out=np.zeros_like(states), where=spread > 0)
 
@@ -140,6 +144,7 @@ def find_similar(recorded: RecordedStates, phrase: str, count: int = 10) -> Simi
         raise DataError("phrase", got=phrase, expected="words that occur in the text")
     U, N = recorded.states.shape
     inside = np.isin(np.arange(N), [step for first, last in spans for step in range(first, last)])
+    # Windows have as many steps as the first occurrence of the phrase.
     M = int(spans[0, 1] - spans[0, 0])
     differences = np.zeros(U)
     # the cosine of each window of M steps with the phrase, summed up over blocks of units
@@ -148,11 +153,13 @@ def find_similar(recorded: RecordedStates, phrase: str, count: int = 10) -> Simi
         over = states[:, inside].mean(axis=1)
         rest = states[:, ~inside].mean(axis=1) if not inside.all() else 0.0
         differences[block] = over - rest
+        # The mean of every window, as a difference of running sums: [units, N - M + 1].
         sums = np.cumsum(np.pad(states, ((0, 0), (1, 0))), axis=1)
         windows = (sums[:, M:] - sums[:, :-M]) / M
         products += over @ windows
         squares += np.square(windows).sum(axis=0)
         own += float(over @ over)
+    # A network whose states never change has only zeros here: do not divide by them.
     likeness = products / np.sqrt(np.maximum(squares * own, 1e-30))
     ranked = np.argsort(-np.abs(differences), kind="stable")[:count].tolist()
     places = tuple(_places(recorded, likeness, inside, M, count))
@@ -164,6 +171,7 @@ def _places(
     recorded: RecordedStates, likeness: np.ndarray, taken: np.ndarray, size: int, count: int
 ) -> Iterator[SimilarPlace]:
     """Yield the most similar windows of `size` steps that overlap neither each other nor `taken` steps."""
+    # The caller's array marks the occurrences of the phrase itself.
     taken = taken.copy()
     for first in np.argsort(-likeness, kind="stable").tolist():
         if not count:

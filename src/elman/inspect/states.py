@@ -88,6 +88,7 @@ class RecordedStates:
             states = ", ".join(dict.fromkeys(known.state for known in self.units))
             expected = f"layers to {last.layer}, units to {last.number}, of the states {states}"
             raise OptionError("unit", got=unit, expected=expected)
+        # [N], a row of the array of all states
         return np.asarray(self.states[self.units.index(unit)])
 
 
@@ -132,6 +133,7 @@ def _initial(
 ) -> np.ndarray:
     config = model.config
     shape = model.arrays[name].shape
+    # Each member of an ensemble is drawn like a single network.
     parameter = re.sub(r"^members\.\d+\.", "", name)
     if parameter in ("embedding.weight", "alphabet.weight"):
         deviation = begins.embedding_deviation
@@ -139,6 +141,7 @@ def _initial(
         return draw.normal(0, deviation, shape).astype(np.float32)
     if parameter.startswith(begins.zero):
         return np.zeros(shape, np.float32)
+    # PyTorch draws both matrices and both biases of a recurrent layer by its hidden size.
     if parameter.startswith("layers."):
         inputs = config.hidden_size
     elif parameter.startswith("spelling."):
@@ -170,6 +173,7 @@ def check_step_count(count: int, segment: int = 0) -> None:
 
 def mark_tokens(tokens: Sequence[str], *, words: bool) -> dict[str, np.ndarray]:
     """Return by name whether each property of a text holds at the last character of each token."""
+    # [N]: the last character of each token in the joined text
     last = np.array([*accumulate(map(len, tokens))], np.int64) - 1
     return {name: marks[last] for name, marks in mark_text("".join(tokens), words=words).items()}
 
@@ -180,6 +184,7 @@ def end_of_text(text: str, steps: int) -> str:
     if len(text) <= size:
         return text
     text = text[-size:]
+    # Without a line end in the first eighth, the text starts within a line.
     return text[text.find(LINE_END, 0, size // 8) + 1 :]
 
 
@@ -203,6 +208,7 @@ def layer_outputs(layers: Sequence[Layer], x: np.ndarray, sizes: np.ndarray) -> 
     """Return the outputs of all layers for packed rows ``[N, I]``, side by side: ``[N, U]``."""
     outputs = []
     for layer in layers:
+        # [N, directions·H], also the input of the next layer
         x, _ = layer.run(x, sizes)
         outputs.append(x)
     return np.concatenate(outputs, axis=1)

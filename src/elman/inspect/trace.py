@@ -93,6 +93,7 @@ class Trace:
 
         states = [passage.states for passage in passages]
         gates = [passage.gates for passage in passages]
+        # An empty text has no passage, but its arrays have the usual shapes.
         empty = np.empty((0, len(ways) * H), np.float32)
         return cls(
             task,
@@ -126,6 +127,7 @@ class Trace:
         """Return the numbers of the `count` units of a layer that change most; raises OptionError."""
         count = whole_number("units", count, 0)
         values = self._layer(layer, state)
+        # [H]: the deviation of each unit over the steps
         spread = values.std(axis=0) if self.tokens else np.empty(0)
         return np.sort(np.argsort(-spread, kind="stable")[:count])
 
@@ -160,6 +162,7 @@ class Trace:
         if layer is not None:
             whole_number("layer", layer, 0, L - 1)
         layers = [*range(L)] if layer is None else [layer]
+        # The units that change most are chosen in the last of the layers that are returned.
         chosen = [*range(H)] if units is None else self._chosen(units, layers[-1])
 
         def cut(arrays: dict[str, np.ndarray]) -> dict[str, list[list[list[float]]]]:
@@ -247,9 +250,11 @@ class Trace:
     def __str__(self) -> str:
         L, T, H = next(iter(self.states.values())).shape
         lines = [f"{T:,} steps, {L} × {H} units of {', '.join(self.states)}"]
+        # Print the last steps only: a terminal shows some dozen lines.
         first = max(0, T - _PRINTED_STEPS)
         if first:
             lines.append(f"the last {_PRINTED_STEPS}:")
+        # [T]: the length of the output vector shows how much the network says at a step
         lengths = np.linalg.norm(self.outputs, axis=1)
         for step in range(first, T):
             best = self.predictions[step][:3]
@@ -284,6 +289,7 @@ def read_trace(predictor: Predictor, sequence: Source = None, *, k: int = 5) -> 
 
 def check_trace_size(layers: Layers, steps: int) -> None:
     """Raise InputError where the states and gates of so many steps exceed `MAX_TRACE_NUMBERS`."""
+    # Every layer keeps all states and gates of both directions.
     directions = sum(len(layer.directions) for layer in layers.layers)
     per_step = directions * layers.hidden_size * (len(layers.cell.states) + layers.cell.G)
     if steps * per_step > MAX_TRACE_NUMBERS:

@@ -138,14 +138,19 @@ class Units:
         unit = Unit.of(unit) if isinstance(unit, str) else unit
         recorded, values = self.recorded, self.recorded.values(unit)
         marks = recorded.marks.get(meaning)
+        # Two deviations have the full colour.
         scaled = ((values - values.mean()) / (2 * (values.std() or 1))).clip(-1, 1)
+        # [N + 1]: where each token begins in the text
         ends = np.cumsum([0, *map(len, recorded.tokens)])
+        # The unit was chosen on the first half, so an excerpt shows it on new text.
         half = len(scaled) // 2
         signal = (scaled if marks is None else marks).astype(np.float64)[half:]
+        # As many tokens as some 400 characters at the text's beginning have.
         size = min(len(signal), max(1, int(np.searchsorted(ends, _EXCERPT_CHARACTERS)) - 1))
         # the variance in every window of that size, from sums that run over the signal
         sums, squares = (np.concatenate([[0.0], np.cumsum(x)]) for x in (signal, signal**2))
         mean = (sums[size:] - sums[:-size]) / size
+        # The window with the largest variance: mean of the squares minus square of the mean.
         first = half + int(np.argmax((squares[size:] - squares[:-size]) / size - mean**2))
         # from the start of a line, if there is one in the first half of the window
         lines = (at for at in range(first, first + size // 2) if "\n" in recorded.tokens[at])
@@ -209,6 +214,7 @@ class Units:
             f"  {score.baseline:9.3f}  {score.token:11.3f}"
             for score in self.scores[:count]
         ]
+        # Scores are sorted by gain, so that the findings come first.
         findings = len(self.found)
         if 0 < findings < len(lines):
             note = "no findings, because an untrained network or the input alone tells as much:"
@@ -239,14 +245,17 @@ def find_units(predictor: Predictor, source: Source = None, *, steps: int = MAX_
         OptionError: `steps` is less than 1,000.
     """
     recorded = read_states(predictor, source, steps)
+    # Choose on the first half, measure on the second.
     half = len(recorded.tokens) // 2
     marks = {name: held for name, held in recorded.marks.items() if _occurs(held, half)}
     if not marks:
         return Units((), recorded)
     held = np.stack([*marks.values()])
     chosen, directions, measured = _best(recorded.states, held)
+    # The untrained network reads the same input, and its best unit is chosen in the same way.
     baselines = _best(read_states(untrained(predictor), source, steps).states, held)[2]
     inputs = recorded.inputs
+    # Numbers are compared as if they were units; of tokens, how often the property held at each.
     by_input = _by_token(inputs, held) if inputs.ndim == 1 else _best(inputs, held)[2]
     sentences = {known.name: known.sentence for known in TEXT}
     sentences |= {known.name: known.sentence for known in SERIES}
@@ -284,12 +293,14 @@ def areas(values: np.ndarray, held: np.ndarray) -> np.ndarray:
     [[0.875]]
     """
     U, N = values.shape
+    # [P, N]; sums of ranks are exact in float64 for up to 2^26 steps
     truths = held.astype(np.float64)
     positives = truths.sum(axis=1)
     rank_sums = np.empty((U, len(held)))
     rows = max(1, _BLOCK_NUMBERS // N)
     for first in range(0, U, rows):
         ranks = np.stack([*map(_ranks, values[first : first + rows])])
+        # [rows, N] · [N, P]: the sum of the ranks of the steps where each property holds
         rank_sums[first : first + rows] = ranks @ truths.T
     with np.errstate(invalid="ignore", divide="ignore"):
         result: np.ndarray = (rank_sums / positives - (positives + 1) / 2) / (N - positives)
@@ -306,8 +317,10 @@ def _best(values: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     """Return for each property the row and direction chosen on the first half, and the area on the second."""
     half = values.shape[1] // 2
     first = areas(values[:, :half], held[:, :half])
+    # [P]: the unit farthest from chance, in either direction
     chosen = np.argmax(np.abs(first - 0.5), axis=0)
     directions = np.where(first[chosen, np.arange(len(held))] >= 0.5, 1, -1)
+    # Only the chosen units are ranked again on the second half, each of them once.
     rows, places = np.unique(chosen, return_inverse=True)
     second = areas(values[rows, half:], held[:, half:])[places, np.arange(len(held))]
     return chosen, directions, np.where(directions > 0, second, 1 - second)
@@ -316,6 +329,7 @@ def _best(values: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 def _by_token(ids: np.ndarray, held: np.ndarray) -> np.ndarray:
     """Return the area on the second half of how often each property held at a token in the first."""
     half = len(ids) // 2
+    # Number the tokens that occur from 0, so that the counts need no more room than these.
     _, kinds = np.unique(ids, return_inverse=True)
     count = np.bincount(kinds[:half], minlength=int(kinds.max()) + 1)
     measured = []
