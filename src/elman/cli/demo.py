@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -17,7 +19,10 @@ from elman.language.display import LanguageDisplay
 from elman.language.estimator import LanguageModel
 from elman.language.options import LanguageOptions
 from elman.training.formatting import duration, visible
+from elman.training.journal import JsonObject
 from elman.training.progress import TrainingDisplay
+
+Fit: TypeAlias = Callable[[LanguageModel, str], LanguageModel]
 
 CONTEXT = "I like to eat"
 SENTENCES = 12_000
@@ -43,19 +48,14 @@ SHOWN_WORDS = 4
 MOVED: dict[str, Any] = MEALS | {"cell": "lstm", "epochs": 30, "held_out_from": "auto"}
 
 
-def meals_model(cell: str, sentences: list[str], seed: int = 0, **fit: Any) -> LanguageModel:
-    """Return a word-level network of this cell, trained on sentences of the corpus `meals`."""
-    return _meals_network(cell, seed).fit(_text(sentences), **fit)
-
-
-def _meals_network(cell: str, seed: int) -> LanguageModel:
+def meals_model(
+    cell: str, sentences: list[str], seed: int = 0, fit: Fit = LanguageModel.fit
+) -> LanguageModel:
+    """Return a word-level network of this cell that `fit` trained on sentences of the corpus `meals`."""
     # The gates of mingru read only the input of their layer; a second layer lets them depend on the past.
     layers = 2 if cell == "mingru" else 1
-    return LanguageModel(**MEALS | {"cell": cell, "seed": seed, "num_layers": layers})
-
-
-def _text(lines: list[str]) -> str:
-    return "\n".join(lines) + "\n"
+    model = LanguageModel(**MEALS | {"cell": cell, "seed": seed, "num_layers": layers})
+    return fit(model, "\n".join(sentences) + "\n")
 
 
 def worst_error(model: LanguageModel, grammar: synthetic_meals.Grammar) -> float:
@@ -72,18 +72,20 @@ def _table(title: str, *columns: str) -> Table:
     return Table(Column(Text(title, style="bold")), *numbers, box=None, pad_edge=False)
 
 
-def _predictions(
+def _show_predictions(
     console: Console, model: LanguageModel, grammar: synthetic_meals.Grammar
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """Print the most probable next words beside their true probabilities, and return these rows."""
-    truth, rows = grammar.true_probabilities(CONTEXT), []
+    truth = grammar.true_probabilities(CONTEXT)
+    rows: list[JsonObject] = [
+        {"token": token, "probability": probability, "true": truth.get(token, 0.0)}
+        for token, probability in model.predict_next(CONTEXT, k=5)
+    ]
     table = _table(f"{CONTEXT} __", "predicted", "true")
     table.add_column("")
-    for token, probability in model.predict_next(CONTEXT, k=5):
-        true = truth.get(token, 0.0)
-        bar = Text("█" * round(40 * probability), style="cyan")
-        table.add_row(token, f"{probability:.3f}", f"{true:.3f}", bar)
-        rows.append({"token": token, "probability": probability, "true": true})
+    for row in rows:
+        bar = Text("█" * round(40 * row["probability"]), style="cyan")
+        table.add_row(row["token"], f"{row['probability']:.3f}", f"{row['true']:.3f}", bar)
     console.print(table)
     return rows
 
@@ -91,19 +93,18 @@ def _predictions(
 def _show_why(
     console: Console, model: LanguageModel, grammar: synthetic_meals.Grammar, food: str
 ) -> None:
+    """Print how much each word of the context contributed to a food, beside the true effects."""
     explanation, truth = model.explain(CONTEXT, food), grammar.true_effects(CONTEXT, food)
     table = _table(f"why {food}?", "measured", "true")
-    for word, effect, true in zip(
-        explanation.inputs, explanation.contributions, truth, strict=True
-    ):
-        table.add_row(word, f"{effect:+.3f}", f"{true:+.3f}")
+    for row in zip(explanation.inputs, explanation.contributions, truth, strict=True):
+        table.add_row(row[0], *(f"{effect:+.3f}" for effect in row[1:]))
     console.print(table)
     console.print(
         "(The fall of the log probability when other words that are likely there replace the word.)"
     )
 
 
-def _fit(model: LanguageModel, text: str, path: Path, to_stderr: bool) -> LanguageModel:
+def _fit(path: Path, to_stderr: bool, model: LanguageModel, text: str) -> LanguageModel:
     """Train `model`, write it to the file `path` and show the run."""
     with TrainingDisplay(LanguageDisplay(), to_stderr=to_stderr, output=str(path)) as display:
         model.fit(text, output=path, watch=display.watch)
@@ -111,17 +112,16 @@ def _fit(model: LanguageModel, text: str, path: Path, to_stderr: bool) -> Langua
             from elman.training.distributed import Group
             from elman.training.store import Store
 
-            Store(
-                path, {}, Group()
-            ).clear()  # so that the next demonstration starts from the beginning
+            # Delete the checkpoint, so that the next demonstration starts from the beginning.
+            Store(path, {}, Group()).clear()
             raise KeyboardInterrupt
         display.finish(model.stopped_, model.card_)
     return model
 
 
-def _meals(console: Console, folder: Path, seed: int) -> dict[str, Any]:
+def _meals(console: Console, folder: Path, seed: int) -> JsonObject:
     """Train on the corpus `meals`, then on a copy with twice as much of one food, and show the new answer."""
-    grammar, result = synthetic_meals.Grammar(), dict[str, Any]()
+    grammar, result = synthetic_meals.Grammar(), JsonObject()
     sentences = grammar.sentences(SENTENCES, seed)
     console.print(
         f"The corpus meals: {SENTENCES:,} sentences of a small grammar with known probabilities,\n"
@@ -132,8 +132,8 @@ def _meals(console: Console, folder: Path, seed: int) -> dict[str, Any]:
         if true is not grammar:
             console.print("\nNow every sentence about burgers occurs twice.")
         path = folder / f"{name}.safetensors"
-        model = _fit(_meals_network("gru", seed), _text(corpus), path, console.stderr)
-        rows, worst = _predictions(console, model, true), worst_error(model, true)
+        model = meals_model("gru", corpus, seed, partial(_fit, path, console.stderr))
+        rows, worst = _show_predictions(console, model, true), worst_error(model, true)
         console.print(
             f"Over all {len(true.contexts())} contexts no probability differs by more than "
             f"{worst:.3f} from the true one.\n(In so small a grammar an n-gram model, which only "
@@ -148,25 +148,23 @@ def _meals(console: Console, folder: Path, seed: int) -> dict[str, Any]:
     return result
 
 
-def _moved(console: Console, folder: Path, seed: int) -> dict[str, Any]:
+def _moved(console: Console, folder: Path, seed: int) -> JsonObject:
     """Train on stories and show that the network uses a word that is too far back for an n-gram model."""
     lines = [f"{text} {day}" for text, day in synthetic_stories.stories(STORIES, seed)]
     console.print(f"{STORIES:,} stories such as “{lines[0]}”.")
     path = folder / "moved.safetensors"
     model = LanguageModel(**MOVED | {"seed": seed})
-    _fit(model, _text(lines), path, console.stderr)
+    _fit(path, console.stderr, model, "\n".join(lines) + "\n")
     prompts = synthetic_stories.stories(PROMPTS, seed + 1)
     right = sum(model.predict_next(text, 1)[0][0] == day for text, day in prompts)
     console.print(Text(f"Asked for the last word of {PROMPTS} stories, it knows {right}.", "bold"))
     text, day = max(prompts, key=lambda prompt: len(prompt[0]))
     console.print(f"“{text} __” {model.predict_next(text, 1)[0][0]}")
     explanation = model.explain(text, day)
-    contributions = explanation.contributions
-    order = sorted(range(len(contributions)), key=lambda position: -contributions[position])
+    words = enumerate(zip(explanation.inputs, explanation.contributions, strict=True), 1)
     table = _table(f"why {day}?", "contribution")
-    for position in order[:SHOWN_WORDS]:
-        name = f"{explanation.inputs[position]} (word {position + 1})"
-        table.add_row(name, f"{contributions[position]:+.3f}")
+    for number, (word, effect) in sorted(words, key=lambda row: -row[1][1])[:SHOWN_WORDS]:
+        table.add_row(f"{word} (word {number})", f"{effect:+.3f}")
     console.print(table)
     card = model.card_
     return {
@@ -179,7 +177,7 @@ def _moved(console: Console, folder: Path, seed: int) -> dict[str, Any]:
     }
 
 
-def run(folder: Path, *, seconds: float, seed: int, to_stderr: bool) -> dict[str, Any]:
+def run(folder: Path, *, seconds: float, seed: int, to_stderr: bool) -> JsonObject:
     """Train four networks, write them to `folder`, print what they learned, and return the figures."""
     import pydoc_data.topics
 
@@ -200,7 +198,7 @@ def run(folder: Path, *, seconds: float, seed: int, to_stderr: bool) -> dict[str
     console.print(f"Python's own manual, {duration(seconds)} of training.")
     path = folder / "manual.safetensors"
     manual = "".join(text for _, text in sorted(pydoc_data.topics.topics.items()))
-    model = _fit(LanguageModel(**asdict(english)), manual, path, to_stderr)
+    model = _fit(path, to_stderr, LanguageModel(**asdict(english)), manual)
     text = model.generate("The ", n=400, temperature=0.7, seed=seed)
     console.print(Text("The " + visible(text), style="italic"))
     loss = model.card_["held_out"]["loss"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +10,25 @@ import typer
 
 from elman.cli.app import Json, load
 from elman.cli.printing import print_json, show, write_pictures
-from elman.cli.task_options import INTEGER, NUMBER, file_ending, given, with_options
+from elman.cli.task_options import INTEGER, NUMBER, flag, given, with_options
 from elman.errors import OptionError
 from elman.task_types import ReadingOptions
+from elman.training.options import answering, picture
 
 
-@with_options(ReadingOptions)
+@dataclass(frozen=True, kw_only=True)
+class MemoryOptions(ReadingOptions):
+    """Options of the measurement of memory."""
+
+    text: str | None = answering(
+        None,
+        "data to measure memory on: a text, texts a line, a table of sequences or of series; - is standard "
+        "input (default: text that the model generates, random sequences, the series in the model)",
+    )
+    svg: str | None = picture("file to draw memory by lag to: .svg", ".svg")
+
+
+@with_options(MemoryOptions)
 def info(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="a trained model")] = None,
     memory: Annotated[
@@ -23,20 +37,8 @@ def info(
             "--memory", help="measure how many steps back the answers depend on the input"
         ),
     ] = False,
-    text: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="data to measure memory on: a text, texts a line, a table of sequences or of series; - is "
-            "standard input (default: text that the model generates, random sequences, the series in the "
-            "model)",
-        ),
-    ] = None,
-    svg: Annotated[
-        str | None, typer.Option(**file_ending(".svg"), help="file to draw memory by lag to: .svg")
-    ] = None,
     json_: Json = False,
-    **reading: str | None,
+    **values: str | bool | None,
 ) -> None:
     """Show a model's card, or without a model this installation."""
     if memory:
@@ -44,14 +46,14 @@ def info(
             raise OptionError("--memory", got="no MODEL", expected="a trained model")
         from elman.inspect.memory import measure_memory
 
-        task, how = load(model), ReadingOptions.from_values(reading).how
-        data = None if text is None else task.read_input(text, how)
+        task, options = load(model), MemoryOptions.from_values(given(values))
+        data = None if options.text is None else task.read_input(options.text, options.how)
         measured = measure_memory(task.predictor, data)
-        write_pictures({"svg": measured.to_svg}, {"svg": svg})
+        write_pictures({"svg": measured.to_svg}, values)
         show(measured, json_)
         return
-    for name in given({"text": text, "svg": svg, **reading}):
-        raise OptionError(f"--{name}", got="no --memory", expected="--memory with it")
+    for name in given(values):
+        raise OptionError(flag(name), got="no --memory", expected="--memory with it")
     from elman.training.formatting import describe_installation, describe_model, print_facts
 
     facts = describe_installation() if model is None else describe_model(model)

@@ -8,7 +8,7 @@ from elman.tasks import TASKS
 
 _ARGUMENTS = {
     *("overlap", "storage", "method", "metric", "horizon", "decimal", "header", "resume"),
-    *("temperature", "top_p", "unknown", "of"),
+    *("temperature", "top_p", "unknown", "of", "count"),
 }
 """Arguments of Python methods that are options of commands, beside the options of training."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,7 +14,6 @@ from elman.cli.app import Json, ModelFile, check_source, load
 from elman.cli.printing import print_json, show, show_ranking, write_answers, write_pictures
 from elman.cli.task_options import (
     INTEGER,
-    NUMBER,
     check_options,
     file_ending,
     given,
@@ -21,6 +21,7 @@ from elman.cli.task_options import (
     with_task_options,
 )
 from elman.task_types import EncodingOptions
+from elman.training.options import Options, answering
 
 Output = Annotated[
     str | None,
@@ -107,57 +108,49 @@ def explain(
     show(result.printed, json_)
 
 
-def generate(
-    model: ModelFile,
-    prompt: Annotated[str, typer.Option(help="text to go on from")] = "",
-    n: Annotated[
-        int, typer.Option("-n", **INTEGER, help="number of new words or characters")
-    ] = 200,
-    temperature: Annotated[
-        float,
-        typer.Option(
-            **NUMBER, help="below 1 favours probable words, above 1 rare ones; 0 takes the best"
-        ),
-    ] = 1.0,
-    top_k: Annotated[
-        int | None,
-        typer.Option(**INTEGER, help="draw from the k most probable (default: from all)"),
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option(
-            **NUMBER,
-            help="draw from the most probable whose probabilities add up to this (default: from all)",
-        ),
-    ] = None,
-    beam: Annotated[
-        int | None,
-        typer.Option(
-            **INTEGER,
-            help="search for the most probable text with a beam of this width; draws nothing",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(**INTEGER, help="the same seed gives the same text (default: random)"),
-    ] = None,
-    json_: Json = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions(Options):
+    """Options of the command `generate`."""
+
+    prompt: str = answering("", "text to go on from")
+    n: int = answering(200, "number of new words or characters")
+    temperature: float = answering(
+        1.0, "below 1 favours probable words, above 1 rare ones; 0 takes the best"
+    )
+    top_k: int | None = answering(None, "draw from the k most probable (default: from all)")
+    top_p: float | None = answering(
+        None,
+        "draw from the most probable whose probabilities add up to this (default: from all)",
+    )
+    beam: int | None = answering(
+        None, "search for the most probable text with a beam of this width; draws nothing"
+    )
+    seed: int | None = answering(None, "the same seed gives the same text (default: random)")
+
+
+@with_options(GenerateOptions)
+def generate(model: ModelFile, json_: Json = False, **values: str | float | None) -> None:
     """Write new text, printed as it is generated."""
     import elman
     from elman.language.task import warn_of_unknown_tokens
 
+    options = GenerateOptions.from_values(given(values))
     predictor = elman.load(model, kind=elman.LanguagePredictor)
-    [prompt] = warn_of_unknown_tokens(predictor, [prompt])
+    [prompt] = warn_of_unknown_tokens(predictor, [options.prompt])
     pieces: Iterable[str]
     facts: dict[str, str | float | None] = {"prompt": prompt}
-    if beam is not None:
-        text, facts["log_probability"] = predictor.beam(prompt, n=n, width=beam)[0]
-        pieces = [text]
+    if options.beam is not None:
+        best = predictor.beam(prompt, n=options.n, width=options.beam)[0]
+        pieces, facts["log_probability"] = [best[0]], best[1]
     else:
-        facts["seed"] = seed
+        facts["seed"] = options.seed
         pieces = predictor.generate_pieces(
-            prompt, n, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+            prompt,
+            options.n,
+            temperature=options.temperature,
+            top_k=options.top_k,
+            top_p=options.top_p,
+            seed=options.seed,
         )
     if json_:
         print_json(facts | {"text": "".join(pieces)})
@@ -167,7 +160,19 @@ def generate(
         write_text(chain([prompt], pieces, ["\n"]))
 
 
-@with_options(EncodingOptions)
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(EncodingOptions):
+    """Options of the command `score`."""
+
+    measure: Literal["max", "top", "mean", "total"] = answering(
+        "max",
+        "score of a line: the surprise of its most surprising token, the mean of its three most surprising "
+        "tokens, the mean or the sum of all its tokens",
+    )
+    steps: bool = answering(False, "show the surprise of every token of these lines")
+
+
+@with_options(ScoreOptions)
 def score(
     model: ModelFile,
     files: Annotated[
@@ -177,38 +182,29 @@ def score(
             help="files with a sequence or log entry a line; - is standard input",
         ),
     ],
-    measure: Annotated[
-        str,
-        typer.Option(
-            metavar="max|top|mean|total",
-            help="score of a line: the surprise of its most surprising token, the mean of its three most "
-            "surprising tokens, the mean or the sum of all its tokens",
-        ),
-    ] = "max",
     top: Annotated[
         int, typer.Option("-n", "--top", **INTEGER, help="lines to show, 0 for all")
     ] = 20,
-    steps: Annotated[
-        bool, typer.Option("--steps", help="show the surprise of every token of these lines")
-    ] = False,
     output: Output = None,
     json_: Json = False,
-    **options: str | None,
+    **values: str | None,
 ) -> None:
     """Rank the lines of files by how surprising they are to a language model."""
     import elman
     from elman.language.ranking import rank_lines
 
     predictor = elman.load(model, kind=elman.LanguagePredictor)
-    paths = [Path(file) for file in files]
-    ranking = rank_lines(predictor, paths, measure=measure, top=top or None, **options)
+    options, paths = ScoreOptions.from_values(given(values)), [Path(file) for file in files]
+    ranking = rank_lines(
+        predictor, paths, measure=options.measure, top=top or None, encoding=options.encoding
+    )
     if output is not None:
         rows = ranking.to_rows()
         columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
         write_answers(columns, output, json_)
     elif json_:
-        print_json(ranking.to_dict(steps))
+        print_json(ranking.to_dict(options.steps))
     else:
         show(ranking, json_)
-        for row in ranking.rows if steps else ():
+        for row in ranking.rows if options.steps else ():
             typer.echo(f"\nrank {row.rank}, line {row.surprise.line}\n{row.surprise}")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from elman.cli.app import Json, ModelFile, check_source, load
 from elman.cli.printing import print_json, show, write_pictures
-from elman.cli.task_options import INTEGER, file_ending, with_options
+from elman.cli.task_options import given, with_options
 from elman.errors import DataError, OptionError
 from elman.task_types import ReadingOptions
+from elman.training.options import answering, picture
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
     from rich.console import Console
     from rich.text import Text
 
+    from elman.inspect.predictor import Predictor
+    from elman.inspect.states import Unit
     from elman.inspect.units import Excerpt, Units, UnitScore
 
 
@@ -29,7 +35,26 @@ _MAX_EXCERPT_LINES, _MAX_EXCERPT_COLUMNS = 8, 100
 _MAX_EXCERPTS = 3
 
 
-@with_options(ReadingOptions)
+@dataclass(frozen=True, kw_only=True)
+class UnitsOptions(ReadingOptions):
+    """Options of the command."""
+
+    like: str | None = answering(
+        None, "phrase: show the units that differ most over it, and the passages most like it"
+    )
+    count: int = answering(12, "number of properties, units or passages to show", low=1)
+    unit: str | None = answering(
+        None, "show only this unit: layer and number, such as 0.337, or 0.c337 for the cell state"
+    )
+    svg: str | None = picture("file to draw the coloured text to: .svg", ".svg")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.like is not None and not (self.unit is self.svg is None):
+            raise OptionError("--like", got="--unit or --svg with it", expected="one of them")
+
+
+@with_options(UnitsOptions)
 def units(
     model: ModelFile,
     file: Annotated[
@@ -39,83 +64,67 @@ def units(
             help="data that the model was not trained on: a text, texts a line, a table; - is standard input",
         ),
     ] = None,
-    like: Annotated[
-        str | None,
-        typer.Option(
-            help="phrase: show the units that differ most over it, and the passages most like it"
-        ),
-    ] = None,
-    count: Annotated[
-        int, typer.Option(**INTEGER, help="number of properties, units or passages to show")
-    ] = 12,
-    unit: Annotated[
-        str | None,
-        typer.Option(
-            metavar="L.N",
-            help="show only this unit: layer and number, such as 0.337, or 0.c337 for the cell state",
-        ),
-    ] = None,
-    svg: Annotated[
-        str | None,
-        typer.Option(**file_ending(".svg"), help="file to draw the coloured text to: .svg"),
-    ] = None,
     json_: Json = False,
-    **reading: str | None,
+    **values: str | int | None,
 ) -> None:
     """Show which property of the input single units detect: quotes, brackets, position in the line."""
-    from elman.engine.shapes import whole_number
     from elman.inspect.similar import units_like
-    from elman.inspect.states import Unit, read_states
-    from elman.inspect.units import Units, find_units
+    from elman.inspect.states import Unit
 
-    count = whole_number("--count", count, 1)
-    if like is not None and not (unit is svg is None):
-        raise OptionError("--like", got="--unit or --svg with it", expected="one of them")
-    chosen = None if unit is None else Unit.of(unit)
-    task, how = load(model), ReadingOptions.from_values(reading).how
-    predictor = task.predictor
-    check_source(predictor, file, "FILE")
-    data = None if file is None else task.read_input(file, how)
-    if like is not None:
-        show(units_like(predictor, data, like, count), json_)
+    options = UnitsOptions.from_values(given(values))
+    chosen = None if options.unit is None else Unit.of(options.unit)
+    task = load(model)
+    check_source(task.predictor, file, "FILE")
+    data = None if file is None else task.read_input(file, options.how)
+    if options.like is not None:
+        show(units_like(task.predictor, data, options.like, options.count), json_)
         return
-    if chosen is not None:
-        scored = Units((), read_states(predictor, data))
-        excerpts = [(f"unit {chosen}", scored.excerpt(chosen))]
-    else:
-        scored = find_units(predictor, data)
-        best: dict[
-            Unit, UnitScore
-        ] = {}  # by unit, the first of its properties, which it detects best
-        for score in scored.found[:count]:
-            best.setdefault(score.place, score)
-        excerpts = [
-            (f"{score.place}: {score.meaning} ({score.sentence})", scored.shown(score))
-            for score in [*best.values()][:_MAX_EXCERPTS]
-        ]
-    if svg is not None:
+    scored, excerpts = _excerpts(task.predictor, data, chosen, options.count)
+    if options.svg is not None:
         if not excerpts:
             got = "no unit that tells a property better than its baselines"
             raise DataError("--svg", got=got, remedy="name a unit with --unit")
-        write_pictures({"svg": excerpts[0][1].to_svg}, {"svg": svg})
+        write_pictures({"svg": next(iter(excerpts.values())).to_svg}, {"svg": options.svg})
     if json_:
         rows = [
             {"title": title, "tokens": [*excerpt.tokens], "values": excerpt.values.tolist()}
-            for title, excerpt in excerpts
+            for title, excerpt in excerpts.items()
         ]
-        print_json(scored.to_dict(count) | {"excerpts": rows})
+        print_json(scored.to_dict(options.count) | {"excerpts": rows})
     else:
-        _print(scored, excerpts, scored.table(count) if chosen is None else "")
+        _print(scored, excerpts, scored.table(options.count) if chosen is None else "")
 
 
-def _print(scored: Units, excerpts: list[tuple[str, Excerpt]], table: str) -> None:
+def _excerpts(
+    predictor: Predictor, data: Sized | None, chosen: Unit | None, count: int
+) -> tuple[Units, dict[str, Excerpt]]:
+    """Return the scores of the units, and pieces of the text for the chosen or the best ones by title."""
+    from elman.inspect.states import read_states
+    from elman.inspect.units import Units, find_units
+
+    if chosen is not None:
+        scored = Units((), read_states(predictor, data))
+        return scored, {f"unit {chosen}": scored.excerpt(chosen)}
+    scored = find_units(predictor, data)
+    # A unit may be the best one for several properties; the first of them is the one it detects best.
+    best: dict[Unit, UnitScore] = {}
+    for score in scored.found[:count]:
+        best.setdefault(score.place, score)
+    return scored, {
+        f"{score.place}: {score.meaning} ({score.sentence})": scored.shown(score)
+        for score in [*best.values()][:_MAX_EXCERPTS]
+    }
+
+
+def _print(scored: Units, excerpts: dict[str, Excerpt], table: str) -> None:
+    """Print the table of scores, and the excerpts coloured by the values of their units."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
     if table:
         console.print(Text(table), soft_wrap=True)
-    for title, excerpt in excerpts:
+    for title, excerpt in excerpts.items():
         console.print(Text(f"\n{title}", style="bold"), soft_wrap=True)
         for line in coloured(excerpt, console):
             console.print(line, no_wrap=True, crop=False)
