@@ -92,6 +92,7 @@ class Tokens:
 
     def runs(self) -> tuple[Places, Places]:
         """Return index of the first target and number of targets, for each document that has a target."""
+        # Without `end_id`, no token comes before the first one of a document, so it cannot be predicted.
         first = self.starts + (1 if self.end_id is None else 0)
         length = np.append(self.starts[1:], len(self.ids)) - first
         has_target = length > 0
@@ -113,6 +114,8 @@ class Tokens:
     def chunk(self, first: Places, length: Places, counted: Places, fresh: Mask) -> Chunk:
         """Gather for each lane `length` targets from index `first`; before `counted` they are only read."""
         steps = np.arange(int(length.max()) + 1)[:, None]
+        # [T + 1, B]: each lane's token before its first target, then its targets. Indices outside the
+        # text only occur in padding.
         tokens = self.ids[np.clip(first - 1 + steps, 0, len(self.ids) - 1)].astype(np.int64)
         steps, indices = steps[:-1], first + steps[:-1]
         real = steps < length
@@ -140,6 +143,7 @@ def _pieces(length: Places, size: int) -> Places:
 
 def _cut(length: Places, parts: Places) -> tuple[Places, Places, Places]:
     """Cut run i into ``parts[i]`` equal parts; return number of the run, begin and end of each part."""
+    # One row for each part: the number of its run, and the number of the part within the run.
     run = np.repeat(np.arange(len(length)), parts)
     number = np.arange(len(run)) - np.repeat(np.cumsum(parts) - parts, parts)
     begin = number * length[run] // parts[run]
@@ -167,6 +171,7 @@ class Batches(ABC):
         self._seed = whole_number("seed", seed, 0)
         self._first, self._length = self._runs()
         self.batch_size = min(whole_number("batch_size", batch_size, 1), self._max_lanes())
+        # Only one epoch's plan is kept, because it holds arrays as long as the list of documents.
         self._epoch = functools.lru_cache(1)(self._plan)
 
     def _runs(self) -> tuple[Places, Places]:
@@ -214,20 +219,25 @@ class Lanes(Batches):
     def _plan(self, epoch: int) -> tuple[int, Callable[[int], Chunk]]:
         tokens = len(self._text.ids)
         offset = self._random(epoch).integers(tokens)
+        # Lane b reads the rotated text from bounds[b] to the bound of the next lane.
         bounds = np.arange(self.batch_size) * tokens // self.batch_size
         cuts = np.unique(np.concatenate([self._text.starts, (bounds + offset) % tokens]))
         # Index 0 is the start of a document and so a cut; no run crosses the end of the text.
         ends = np.append(cuts[1:], tokens)
         rotated = (cuts - offset) % tokens
         order = np.argsort(rotated)
+        # A run begins at each cut; the first token of a document is not predicted.
         first = (cuts + self._text.is_start(cuts))[order]
         length = ends[order] - first
+        # before[r] is the number of pieces in all runs before run r; lane[b] is the first piece of lane
+        # b.
         before = np.append(0, np.cumsum(_pieces(length, self._steps)))
         lane = before[np.searchsorted(rotated[order], np.append(bounds, tokens))]
         nonempty = np.flatnonzero(length)
         first, length, before = first[nonempty], length[nonempty], before[nonempty]
 
         def make(index: int) -> Chunk:
+            # [B]: the piece that each lane reads in this chunk, and the run to which it belongs.
             piece = lane[:-1] + index
             run = np.searchsorted(before, piece, "right") - 1
             done = (piece - before[run]) * self._steps
@@ -254,8 +264,11 @@ class Documents(Batches):
 
     def _runs(self) -> tuple[Places, Places]:
         first, length = self._text.runs()
-        run, begin, end = _cut(length, _pieces(length, MAX_SECTION_CHUNKS * self._steps))
-        return first[run] + begin, end - begin
+        longest = MAX_SECTION_CHUNKS * self._steps
+        if int(length.max()) > longest:
+            run, begin, end = _cut(length, _pieces(length, longest))
+            first, length = first[run] + begin, end - begin
+        return first, length
 
     def _max_lanes(self) -> int:
         return len(self._first)
@@ -265,16 +278,20 @@ class Documents(Batches):
         count, width = len(self._first), self.batch_size
         # int32 halves the memory for tens of millions of lines.
         order = np.arange(count).astype(np.int32 if count < 2**31 else np.int64)
+        # Do not change the order of the random draws: a seed must go on to give the same batches.
         draw.shuffle(order)
         for begin in range(0, count, POOL_BATCHES * width):
             pool = order[begin : begin + POOL_BATCHES * width]
             pool[:] = pool[np.argsort(self._length[pool], kind="stable")]
+        # The last document of each batch is its longest one, so it decides how many chunks the batch
+        # needs.
         last = np.append(np.arange(width, count, width), count) - 1
         batch = draw.permutation(len(last))
         before = np.append(0, np.cumsum(_pieces(self._length[order[last[batch]]], self._steps)))
 
         def make(index: int) -> Chunk:
             position = int(np.searchsorted(before, index, "right")) - 1
+            # A batch is a stretch of neighbours in the sorted order.
             begin = int(batch[position]) * width
             runs = order[begin : begin + width]
             first = self._first[runs]
@@ -289,6 +306,7 @@ def batches_for(
 ) -> Lanes | Documents:
     """Return `Lanes` for long documents, else `Documents`; the arguments are those of `Batches`."""
     _, length = text.runs()
+    # Steps of all pieces if every document had a lane to itself; the rest of each last piece is padding.
     steps = int(_pieces(length, whole_number("sequence_length", sequence_length, 1)).sum())
     filled = len(length) == 1 or length.sum() >= MIN_FILLED_SHARE * steps * sequence_length
     kind = Lanes if filled and text.end_id is None else Documents
@@ -319,8 +337,10 @@ def evaluation_chunks(
     document, targets = text.runs()
     parts = np.clip(targets // max(1, 2 * warm_up), 1, whole_number("lanes", lanes, 1))
     run, begin, end = _cut(targets, parts)
+    # A part reads `warm_up` targets before its own ones, but never beyond the start of its document.
     first = document[run] + np.maximum(begin - warm_up, 0)
     counted, length = document[run] + begin, document[run] + end - first
+    # Parts of similar length stand side by side, which leaves little padding.
     order = np.argsort(length, kind="stable")
     width = min(lanes, len(order))
 

@@ -86,11 +86,14 @@ class _TextStatistics:
 
     def add(self, block: str, numbers: np.ndarray) -> None:
         """Count a block of text and its token numbers."""
+        # A lone surrogate is a character of a text like any other.
         encoded = block.encode("utf-8", "surrogatepass")
         self._digest.update(encoded)
         self.bytes += len(encoded)
         self.characters += len(block)
         is_unknown = numbers == UNKNOWN_ID
+        # Tokenising again costs time, so it is done only for blocks with unknown tokens, and not for
+        # ever.
         if is_unknown.any() and self.unknown < _MAX_UNKNOWN_COUNTED:
             tokens = compress(self._codec.tokenise(block), is_unknown.tolist())
             self._examples.update(token for token in tokens if token != UNKNOWN)
@@ -134,11 +137,13 @@ def encode(
     `pruned` and `warnings` become part of the corpus's facts. Raises OutputError if the workspace, in which
     the numbers of a long text are kept, cannot be written to.
     """
+    # The smallest type that holds every token number: a long text takes one or two bytes a token.
     size = len(codec)
     dtype = np.uint8 if size <= 1 << 8 else np.uint16 if size <= 1 << 16 else np.uint32
     ids, starts = GrowingArray(dtype, workspace), GrowingArray(np.int64, workspace)
     statistics = _TextStatistics(codec)
     end_id = codec.end_id
+    # The start of the text counts as the end of a line, so that empty lines at the start are dropped.
     last = end_id
     for document in documents:
         begin = ids.length
@@ -154,6 +159,7 @@ def encode(
                 starts.append(ids.length + np.cumsum(kept)[after_end & inside_line] - 1)
                 numbers = numbers[kept]
             ids.append(numbers)
+        # An empty document has no start, because it has no token.
         if end_id is None and ids.length > begin:
             starts.append(np.array([begin]))
     if last != end_id:

@@ -55,6 +55,7 @@ def _duplicate_warning(documents: Documents) -> list[str]:
     min_characters = sum(document.characters for document in documents) // 100
     seen: set[tuple[int, int]] = set()
     for document in documents:
+        # Comparing length and first block is enough for a warning and needs no second reading.
         key = document.characters, hash(next(iter(document.blocks()), ""))
         if document.characters > min_characters and key in seen:
             problem = "is given more than once, so held-out text may be trained on too"
@@ -67,6 +68,7 @@ def _shared_line_warnings(sets: Mapping[str, Documents]) -> list[str]:
     """Return a warning for each set that shares many lines with an earlier set."""
     warnings, lines = [], {}
     for name, documents in sets.items():
+        # Equal lines have equal keys, whatever set they are in.
         blocks = [pair for document in documents for pair in line_keys(document.blocks(), seed=0)]
         lines[name] = [np.concatenate(arrays) for arrays in zip(*blocks, strict=True)]
     for earlier, name in combinations(lines, 2):
@@ -81,6 +83,7 @@ def _shared_line_warnings(sets: Mapping[str, Documents]) -> list[str]:
 def _difference_warnings(training: Corpus, other: Corpus, name: str) -> list[str]:
     """Return a warning for each way in which a set is unlike the training set."""
     warnings = []
+    # Many words that training has never seen are a sign of another kind of text.
     unknown, usual = (
         corpus.facts.unknown / max(1, corpus.facts.tokens) for corpus in (other, training)
     )
@@ -209,6 +212,7 @@ def _encode_first_usable(
             break
     dropped = ["more than a million kinds of words: the rarest were dropped in counting"]
     warnings = notes[TRAINING] + dropped * pruned
+    # The training set is encoded last, because a split that is not used would encode it in vain.
     training = encode(sets[0], codec, workspace, pruned, warnings)
     check_long_enough(training, f"the {TRAINING}")
     differences: list[str] = []

@@ -79,6 +79,7 @@ def equations(
         for k in range(config.num_layers)
     ]
     end = names[-1] if names else "start"
+    # The equations go backwards: the head, then the last layer at the last token, down to the first.
     lines = [f'logit("{word}") = w("{word}")·{y[-1]}[{end}] + b("{word}")']
     if names:
         passage = context.passage(np.float64)
@@ -175,6 +176,7 @@ def summands(passage: Passage, k: int, step: int) -> np.ndarray:
     The three terms come from the states before the step, the input and the biases.
     """
     layers, record = passage.layers, passage.steps(k)[0][step]
+    # The frozen step is linear, so Jacobian times vector gives each term exactly.
     weights, x = layers.layers[k].directions[0], passage.inputs[k][step, 0]
     count, H = len(record.after), layers.hidden_size
     terms = np.zeros((count, 3, H))
@@ -191,6 +193,8 @@ def summands(passage: Passage, k: int, step: int) -> np.ndarray:
             terms[state, 0] = from_h @ (weights.weight_hh @ record.before[0][0])
             if weights.bias_hh is not None:
                 terms[state, 2] += from_h @ weights.bias_hh
+        # A step also depends on the states before it without the recurrent weights. Where it does not,
+        # the Jacobian is the single number 0.
         for jacobian, before in zip(to_before, record.before, strict=True):
             terms[state, 0] += np.broadcast_to(jacobian, (H, H)) @ before[0]
     return terms

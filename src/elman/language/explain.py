@@ -140,6 +140,8 @@ class _TokenQuestion(Question):
         config = network.model.config
         size = N * config.num_layers * network.cell.G * config.hidden_size
         slopes, bias = slopes_between(run, np.zeros_like(row), row, frozen=frozen, size=size)
+        # The products sum to the logit without its bias: N·E of them belong to tokens, S to the start
+        # state.
         of_tokens, of_state = np.split((slopes * row).ravel(), [embeddings.size])
         return of_tokens.reshape(N, -1).sum(axis=1), float(of_state.sum()), bias
 
@@ -175,6 +177,7 @@ def _logit(context: Context, number: int, dtype: npt.DTypeLike) -> ScoreFunction
 
     def run(rows: np.ndarray, frozen: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         B = len(rows)
+        # A row holds what `shares` puts into it: the embeddings, then the start state.
         x, states = np.split(rows[..., 0], [-network.state_size], axis=1)
         x = x.reshape(B, N, -1).swapaxes(0, 1)  # [N, B, E]
         passage = layers.read(x, network.layer_states(states))
@@ -215,6 +218,8 @@ def replace(
     position = whole_number("position", position, 0, len(context.numbers) - 1)
     k = whole_number("k", k, 1)
     numbers = context.numbers.copy()
+    # An error about `word` names the tokens that are probable at its position, so it needs the context
+    # before it.
     before = context._replace(tokens=context.tokens[:position], numbers=numbers[:position])
     numbers[position] = _target_number(before, word, "word")
     if numbers[position] == context.network.model.codec.end_id:
@@ -235,6 +240,7 @@ def _target_number(context: Context, token: str | None, name: str = "target") ->
     if token == END and codec.end_id is not None:
         return codec.end_id
     number = int(codec.numbers([token])[0])
+    # A token outside the vocabulary has the number of <unk>, which only <unk> itself may stand for.
     if number != UNKNOWN_ID or token == UNKNOWN:
         return number
     names = ", ".join(printable(likely_token, 24) for likely_token, _ in _predictions(context, 5))

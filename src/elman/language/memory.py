@@ -32,6 +32,7 @@ def memory_cuts(predictor: LanguagePredictor, text: Readable | None, far: int) -
         source = f"{GENERATED_TOKENS:,} tokens that the model wrote itself"
     codec, network = predictor.model.codec, predictor.network
     contexts = _contexts(token_numbers(codec, text), codec.end_id, far)
+    # The full contexts are read once; every cut of them is compared with these predictions.
     uncut = _predictions(network, contexts)
 
     def moved(lag: int, rows: list[int]) -> np.ndarray:
@@ -45,22 +46,26 @@ def memory_cuts(predictor: LanguagePredictor, text: Readable | None, far: int) -
 
 
 def _contexts(numbers: np.ndarray, end_id: int | None, far: int) -> list[np.ndarray]:
-    """Return the tokens before each measured place, within its line, at most twice `far` of them.
+    """Return the tokens before each measured position, within its line, at most twice `far` of them.
 
-    The places are spread evenly over those with the longest contexts: more than `far` tokens, or where too
-    few places have as many, at least the median length.
+    The positions are spread evenly over those with the longest contexts: more than `far` tokens, or where too
+    few positions have as many, at least the median length.
     """
-    places = np.arange(1, len(numbers) + 1)
+    positions = np.arange(1, len(numbers) + 1)
     ends = np.zeros(len(numbers), bool) if end_id is None else numbers == end_id
-    lengths = places - np.maximum.accumulate(np.where(ends, places, 0))
-    places, lengths = places[lengths > 0], lengths[lengths > 0]
-    if not len(places):
+    # maximum.accumulate carries the position of the last line end to all positions after it.
+    lengths = positions - np.maximum.accumulate(np.where(ends, positions, 0))
+    positions, lengths = positions[lengths > 0], lengths[lengths > 0]
+    if not len(positions):
         return []
+    # A context must be longer than `far`, so that a cut to `far` tokens takes something away.
     long = np.flatnonzero(lengths >= min(far + 1, np.median(lengths)))
     chosen = long[spread_evenly(len(long))]
     return [
-        numbers[place - min(length, 2 * far) : place]
-        for place, length in zip(places[chosen].tolist(), lengths[chosen].tolist(), strict=True)
+        numbers[position - min(length, 2 * far) : position]
+        for position, length in zip(
+            positions[chosen].tolist(), lengths[chosen].tolist(), strict=True
+        )
     ]
 
 
@@ -90,6 +95,7 @@ def _gradients(network: Network, contexts: list[np.ndarray], lags: Sequence[int]
     for rows, tokens in _groups(contexts):
         depth = min(len(tokens), lags[-1])
         numbers = depth * config.num_layers * network.cell.G * config.hidden_size
+        # So many contexts go through one backward pass together.
         size = max(1, _MAX_GATE_NUMBERS // numbers)
         for first in range(0, len(rows), size):
             batch = tokens[:, first : first + size]
@@ -100,9 +106,11 @@ def _gradients(network: Network, contexts: list[np.ndarray], lags: Sequence[int]
             if not np.isfinite(norms).all():
                 what = "the gradient of this network leaves the range of numbers"
                 raise InputError(what, remedy="measure on a shorter text")
-            for place, lag in enumerate(lags):
+            for position, lag in enumerate(lags):
+                # norms[-1] belongs to the last token, at lag 1. A short context has no token at a large
+                # lag.
                 if lag <= len(norms):
-                    norms_at[place].append(norms[-lag])
+                    norms_at[position].append(norms[-lag])
     return np.array([np.median(np.concatenate(norms)) for norms in norms_at])
 
 
@@ -113,6 +121,7 @@ def _norms(network: Network, tokens: np.ndarray, depth: int, dtype: DTypeLike) -
     """
     layers, head = network.recording_layers(dtype), network.head_weight.astype(np.float64)
     states = np.repeat(network.start[None], tokens.shape[1], axis=0)
+    # No gradient is needed before the last `depth` tokens, so these are read without a record.
     before, tokens = tokens[:-depth], tokens[-depth:]
     if len(before):
         _, states = network.forward(before, states)

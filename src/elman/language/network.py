@@ -77,8 +77,10 @@ class Network:
         self.embedding: np.ndarray = model.arrays["embedding.weight"]
         self.head_weight = self.embedding if config.tied else model.arrays["head.weight"]
         self.head_bias: np.ndarray = model.arrays["head.bias"]
+        # the states of all layers, then the last output
         self.state_size = (config.num_layers * len(self.cell.states) + 1) * config.hidden_size
         self._threads = native.threads()
+        # The kernel computes in float32 only.
         kernel = native.kernel() if self.dtype == np.float32 else None
         if native.cell_number(self.cell) is None:
             kernel = None
@@ -148,6 +150,7 @@ class Network:
     @functools.cached_property
     def digest(self) -> bytes:
         """SHA-256 of configuration, vocabulary and weights; a stream's state names its model by it."""
+        # The digest is part of saved states, so what it covers and in which order must not change.
         digest = hashlib.sha256(json.dumps(asdict(self.model.config), sort_keys=True).encode())
         codec = self.model.codec
         for token in (codec.level, codec.split, codec.documents, *codec.tokens):
@@ -191,10 +194,12 @@ class Network:
             fresh: ``[B]`` bool: lanes that start from state zero instead of `state`.
         """
         pause()
+        # np.where copies, so the caller's states stay as they are.
         if fresh is not None and fresh.any():
             state = np.where(fresh[:, None], self.dtype.type(0), state)
         if self._kernel is None:
             return self._in_numpy(tokens, state)
+        # The kernel writes into arrays of ours and reports whether every number is finite.
         y = np.empty((*tokens.shape, self.hidden_size), np.float32)
         after = np.empty(state.shape, np.float32)
         is_finite = self._kernel.forward(
@@ -248,6 +253,7 @@ class Network:
     ) -> None:
         """Read one token from ``state [S]``; write the new state and ``log_probabilities [V]``."""
         kernel = self._kernel
+        # The fast path: one call of the kernel, which allocates nothing.
         if kernel is not None and kernel.step(
             token=token,
             before=state,
@@ -269,6 +275,7 @@ class Network:
         """
         if self._kernel is None:
             return None
+        # The kernel changes the state token by token, so it gets a copy until it has succeeded.
         end_id, new_state = self.model.codec.end_id, state.copy()
         tokens = np.empty(len(uniforms), np.int64)
         done = self._kernel.generate(
@@ -298,6 +305,7 @@ class Network:
         if self._kernel is not None:
             shape = (*hidden.shape[:-1], len(self.model.codec))
             rows = np.ascontiguousarray(hidden, np.float32).reshape(-1, self.hidden_size)
+            # [rows, V]; callers keep the number of rows small
             result = np.empty((len(rows), shape[-1]), np.float32)
             if len(rows) and not self._kernel.logits(
                 hidden=rows, logits=result, log=log, threads=self._threads
@@ -311,6 +319,7 @@ class Network:
     def _rows_in_numpy(self, hidden: np.ndarray, log: bool) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
             result = hidden @ self.head_weight.T.astype(self.dtype) + self.head_bias
+            # The dot product with itself finds NaN and infinity in one pass without a mask.
             if not math.isfinite(np.vdot(result, result)):
                 result = bounded(result)
         return log_softmax(result) if log else result
@@ -343,6 +352,8 @@ class Network:
         log_probabilities = [np.empty(0, self.dtype)]
         for start in range(0, len(tokens), STEPS_PER_CALL):
             block = tokens[start : start + STEPS_PER_CALL]
+            # The first token is predicted from the output before the text, each other one from the output
+            # before it.
             before = self.output(state)[None]
             outputs, states = self.forward(block[:, None], state[None])
             hidden = np.concatenate([before, outputs[:-1, 0]])

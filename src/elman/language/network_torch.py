@@ -46,6 +46,7 @@ class Network(Trainable, Drawing):
         self.sampled = sampled_softmax if 2 * sampled_softmax < config.vocabulary_size else 0
         self.cell = find(config.cell, config.activation)
         self.embedding = torch.nn.Embedding(config.vocabulary_size, config.embedding_size)
+        # Only the first layer reads embeddings; each other one reads the layer below.
         sizes = [config.embedding_size] + [config.hidden_size] * (config.num_layers - 1)
         self.layers = torch.nn.ModuleList(
             recurrent(config, size, config.hidden_size, precision) for size in sizes
@@ -161,6 +162,7 @@ def sampled_cross_entropy(
     """
     rest = len(weight) - common
     sample = common + torch.randperm(rest, device=hidden.device, generator=generator)[:drawn]
+    # [N, common + drawn + 1]: the last column is each row's own target.
     logits = torch.cat(
         [
             torch.addmm(bias[:common], hidden, weight[:common].T),
@@ -180,5 +182,6 @@ def sampled_cross_entropy(
         correction[:, common:-1] = torch.log(others.to(logits) / sample_size)[:, None]
         correction[:, common:-1].masked_fill_(hit, -math.inf)
         correction[~rare, -1] = -math.inf
+    # A common target is summed in its own column, and the last column is switched off above.
     columns = torch.where(rare, logits.shape[1] - 1, targets)
     return torch.nn.functional.cross_entropy(logits + correction, columns, reduction="sum")

@@ -88,11 +88,14 @@ class _Order:
         ones, twos = np.count_nonzero(count == 1), np.count_nonzero(count == 2)
         # The formula for the discount fails in a very regular text, which lacks counts of 1 or 2.
         discount = ones / (ones + 2 * twos) if ones and twos else 0.5
+        # By context: how often any token follows it, and how many different tokens do.
         total = np.bincount(self.context, weights=count)
         distinct = np.bincount(self.context, weights=count > 0)
+        # A prediction whose context never occurs in training keeps the probability of the lower order.
         known = np.flatnonzero((self.held_context >= 0) & (self.held_context < len(total)))
         known = known[total[self.held_context[known]] > 0]
         context, gram = self.held_context[known], self.held_gram[known]
+        # The discount that is taken from every n-gram that occurs is given to the lower order.
         seen = np.where(gram >= 0, np.maximum(count[gram] - discount, 0.0), 0.0)
         result = lower.copy()
         result[known] = (seen + discount * distinct[context] * lower[known]) / total[context]
@@ -160,6 +163,7 @@ def _index_of(keys: Places, wanted: Places) -> Places:
     """Return the index of each of `wanted` in the sorted `keys`, or ABSENT."""
     if not len(keys):
         return np.full(len(wanted), ABSENT)
+    # searchsorted returns the index at which a missing key would be inserted, so compare the keys.
     nearest = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[nearest] == wanted, nearest, ABSENT)
 

@@ -41,6 +41,7 @@ class StreamPool:
     def __init__(self, model: Model | Network, n: int) -> None:
         self.network = network_of(model)
         self.codec: TextCodec = self.network.model.codec
+        # One row [S] for each stream; -1 in `_last` says that a stream has read nothing.
         self._states = self.network.initial_state(0)
         self._last, self.unknown = np.zeros((2, 0), np.int64)
         self.add(n)
@@ -104,6 +105,7 @@ class StreamPool:
             self._states[indices],
             self._last[indices],
         )  # copies, kept if reading succeeds
+        # A line end forgets everything before it, so only the last line of each text is read.
         for i, numbers in enumerate(lines):
             if begin := self.codec.document_start(numbers):
                 states[i], last[i], lines[i] = self.network.start, -1, numbers[begin:]
@@ -121,6 +123,7 @@ class StreamPool:
             active = np.flatnonzero(lengths >= length)
             tokens = np.stack([lines[i][done:length] for i in active.tolist()], axis=1)
             rows = states[active]
+            # The kernel holds the gates of all tokens of a call.
             steps = max(1, MAX_TOKENS_PER_CALL // len(active))
             for start in range(0, len(tokens), steps):
                 _, rows = self.network.forward(tokens[start : start + steps], rows)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 def _number(card: Mapping[str, Any], *names: str) -> float | None:
     """Return the number at a path of names in a card, which comes from a file and may be any JSON object."""
+    # A wrong type at any name on the path gives None instead of an error.
     value: Any = card
     for name in names:
         value = value.get(name) if isinstance(value, Mapping) else None
@@ -288,11 +289,13 @@ class LanguagePredictor(Predictor):
             DataError: The text is missing, empty, too short or not text.
             OptionError: An option has a value that it cannot take.
         """
+        # A long text is encoded into a file in this folder and mapped into memory.
         with tempfile.TemporaryDirectory(prefix="elman-") as folder:
             corpus = load_corpus(text, self.model.codec, encoding=encoding, workspace=Path(folder))
             total, count = 0.0, 0
             chunks = evaluation_chunks(corpus.tokens, lanes=lanes)
             for chunk, scores in self.network.score_chunks(chunks):
+                # Sums are taken in double precision: a long text has millions of terms.
                 total -= float(scores.sum(dtype=np.float64))
                 count += chunk.predicted
         return Evaluation(

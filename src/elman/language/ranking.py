@@ -131,8 +131,8 @@ def rank_lines(
     """Return the most surprising lines of a text.
 
     The default measure ranked unusual event sequences best, or within a thousandth of the best, in
-    `benchmarks/hdfs.py`: one impossible event is enough wherever it is in the line. A mean dilutes it in a
-    long line, and a sum grows with every ordinary token. Equal scores stay in the order of the text.
+    `benchmarks/hdfs.py`: one impossible event is enough. A mean dilutes it in a long line, and a sum grows
+    with every ordinary token. Equal scores stay in the order of the text.
 
     Args:
         predictor: A language model, as `elman.load` returns it, or a fitted `LanguageModel`.
@@ -152,6 +152,7 @@ def rank_lines(
     else:
         documents, warnings = read_sources(source, encoding, lines=True)
         texts = ((document.name, document_lines(document)) for document in documents)
+    # An array of doubles takes 8 bytes a line; only the best lines are kept whole.
     scores = array("d")
     counts = Counter(empty=0, tokens=0, unknown=0)
 

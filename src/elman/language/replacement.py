@@ -70,6 +70,7 @@ class Replacements:
             if name.startswith("layers.")
         )
         self._head_weights = self.network.hidden_size * len(self.codec)
+        # Predicting a token costs the whole head; for a large vocabulary that is most of the work.
         cheap_head = self._head_weights <= self._effort.max_head_share * self._layer_weights
         self._following = len(self.numbers) if cheap_head else self._effort.max_following
         self.steps = self.draws = 0
@@ -92,6 +93,7 @@ class Replacements:
         states[0] = self.start
         for i in range(N):
             _, states[i + 1] = self.network.forward(self.numbers[i : i + 1, None], states[i][None])
+        # From here on, lanes read the text side by side, each from its own replacement on.
         others = self._draw_replacements(states[:N])
         if (ends > np.arange(1, N + 1)).any():
             self._finish_words()
@@ -105,6 +107,8 @@ class Replacements:
         sums = np.full((2, N), -np.inf)
         np.logaddexp.at(sums[0], self._positions, self._weights)
         np.logaddexp.at(sums[1], self._positions, self._weights + predictions[:-1])
+        # Backwards through each word: `after` holds the log sums over all replacements at later
+        # characters of it, `before` includes those at this one.
         effects = np.zeros(N)
         after = unchanged = np.array([0.0, predictions[-1]])
         for i in range(N - 1, -1, -1):
@@ -125,6 +129,7 @@ class Replacements:
             own = np.arange(len(expected)), self.numbers[block]
             self._log_probabilities = np.append(self._log_probabilities, expected[own])
             probabilities = self._within_line(expected)
+            # The token itself is no replacement; its share enters by 1 - others in `effects`.
             probabilities[own] = 0.0
             sums += [*np.cumsum(probabilities, axis=1)]
         others = np.array([cumulated[-1] for cumulated in sums])
@@ -135,6 +140,7 @@ class Replacements:
         uniforms = self._random.random((MAX_EXPLAINED_TOKENS, self.draws))
         uniforms = (np.arange(self.draws) + uniforms) / self.draws
         for i in replaced.tolist():
+            # Inverting the cumulated probabilities turns uniform numbers into tokens.
             drawn = np.searchsorted(sums[i], uniforms[i] * others[i], side="right")
             tokens = np.minimum(drawn, V - 1)
             weights = np.full(self.draws, others[i] / self.draws)
@@ -144,6 +150,8 @@ class Replacements:
                 tokens = np.flatnonzero(probabilities)
                 weights = probabilities[tokens]
             elif i + 1 == self._ends[i]:
+                # A token that is drawn several times is read once, with the sum of the weights. Draws
+                # within a word stay separate, because each goes on with other letters.
                 tokens, counts = np.unique(tokens, return_counts=True)
                 weights = weights[: len(tokens)] * counts
             self._positions = np.append(self._positions, np.full(len(tokens), i))
@@ -157,6 +165,8 @@ class Replacements:
         """Return how many replacements a token gets; `following` counts the tokens read after each."""
         effort = self._effort
         predicted = following.clip(max=self._following).sum()
+        # Multiplications of one draw for every token: all layers at each later token, the head where it
+        # is predicted.
         cost = float(self._layer_weights * following.sum() + self._head_weights * predicted)
         draws = effort.multiplications / max(cost, 1.0)
         return int(np.clip(draws, effort.min_draws, effort.max_draws))
@@ -172,6 +182,7 @@ class Replacements:
                 return
             output = self.network.output(self._states[lanes])
             sums = np.cumsum(self._within_line(self.network.log_probabilities(output)), axis=1)
+            # One draw for each unfinished word, by the same inversion as for the first letter.
             heights = self._random.random(len(lanes)) * sums[:, -1]
             drawn = np.minimum((sums <= heights[:, None]).sum(axis=1), sums.shape[1] - 1)
             unfinished[lanes] = is_letter[drawn]
@@ -182,6 +193,8 @@ class Replacements:
     def _read(self, position: int) -> None:
         """Read the text's token in the lanes whose replacement has ended, and update their weights by it."""
         token, ends = self.numbers[position], self._ends[self._positions]
+        # A lane reads its own tokens up to its end. From there on it is weighted by how well it predicts
+        # the text, for a limited number of tokens.
         (near,) = np.nonzero((ends <= position) & (position < ends + self._following))
         log_probabilities = self.network.target_log_probabilities(
             self.network.output(self._states[near]), np.full(len(near), token)
@@ -200,5 +213,6 @@ class Replacements:
         probabilities = np.exp(log_probabilities.astype(np.float64))
         if (end := self.codec.end_id) is not None:
             probabilities[:, end] = 0.0
+        # If the line end had all the probability, nothing is left, and the tiny divisor avoids 0 / 0.
         total = probabilities.sum(axis=1, keepdims=True)
         return np.asarray(probabilities / np.maximum(total, 1e-300))

@@ -47,6 +47,7 @@ def best(values: np.ndarray, k: int) -> np.ndarray:
     """
     if k >= len(values):
         return np.argsort(-values, kind="stable")
+    # partition finds the k-th largest value in linear time; only the candidates are sorted.
     smallest = np.partition(values, len(values) - k)[len(values) - k]
     candidates = np.flatnonzero(values >= smallest)
     return candidates[np.argsort(-values[candidates], kind="stable")[:k]]
@@ -89,6 +90,7 @@ class Predictions(list[tuple[str, float]]):
 
 def ranked(codec: TextCodec, log_probabilities: np.ndarray, k: int) -> Predictions:
     """Return the `k` most probable tokens by ``log_probabilities [V]``, best first, without `<unk>`."""
+    # <unk> stands for many words, so it is never offered as a prediction.
     without_unknown = log_probabilities.copy()
     without_unknown[UNKNOWN_ID] = -np.inf
     chosen = best(without_unknown, min(k, len(without_unknown) - 1))
@@ -147,6 +149,7 @@ class Sampling:
             most_probable: np.ndarray = np.zeros_like(scaled)
             most_probable[scaled.argmax()] = 1
             return most_probable
+        # The largest logit becomes 0, so that exp cannot overflow.
         scaled -= scaled.max()
         scaled *= scaled.dtype.type(self._factor)
         weights: np.ndarray = np.exp(scaled)
@@ -154,6 +157,7 @@ class Sampling:
             return weights
         order = best(weights, self.top_k or len(weights))
         if self.top_p is not None:
+            # From the most probable token on, the fewest tokens whose weights reach the share top_p.
             share = weights[order].cumsum(dtype=np.float64)
             order = order[: int(np.searchsorted(share, self.top_p * share[-1])) + 1]
         kept = np.zeros_like(weights)
@@ -179,6 +183,7 @@ class Sampling:
         kernel = native.kernel() if logits.dtype == np.float32 else None
         if kernel is not None:
             return kernel.draw(logits=logits, uniform=uniform, **self.in_kernel)
+        # Draw by inverting the cumulated weights; a token of weight 0 is never met.
         cumulated = self.weights(logits).cumsum(dtype=np.float64)
         return int(cumulated.searchsorted(uniform * cumulated[-1], side="right"))
 
@@ -195,6 +200,7 @@ def beam_search(
     for step in range(n):
         scores, rows, tokens = _extend(network, network.output(states), scores, width)
         paths = np.column_stack([paths[rows], tokens])
+        # A path that reaches <end> is complete and competes with the others by its score alone.
         ended = tokens == network.model.codec.end_id
         finished += zip(paths[ended].tolist(), scores[ended].tolist(), strict=True)
         scores, rows, paths = scores[~ended], rows[~ended], paths[~ended]

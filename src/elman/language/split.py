@@ -35,6 +35,7 @@ _LINE_END_CODE = ord(LINE_END)
 
 def _hashed(numbers: np.ndarray) -> np.ndarray:
     """Return uint32 numbers that look random: the upper half of S. Vigna's splitmix64."""
+    # Products of uint64 wrap around on purpose.
     mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -57,14 +58,19 @@ def line_keys(blocks: Iterable[str], seed: int) -> Iterator[tuple[np.ndarray, np
     for block in blocks:
         codes = code_points(block).astype(np.uint64)
         stops = np.flatnonzero(codes == _LINE_END_CODE) + 1
+        # The lines of the block: each begins at one bound and ends, with its line end, at the next.
         bounds = np.concatenate([[0], stops, [len(codes)] if block[-1] != LINE_END else []])
         bounds = bounds.astype(np.int64)
         lengths = np.diff(bounds)
         codes[stops - 1] = 0
+        # powers[n] = factor**n modulo 2**64
         powers = np.ones(int(lengths.max()) + 1, np.uint64)
         np.multiply.accumulate(np.full(len(powers) - 1, factor[0]), out=powers[1:])
+        # The last character of a line is multiplied by power 0, the one before it by power 1, and so on.
         exponents = np.repeat(bounds[1:], lengths) - 1 - np.arange(len(codes))
         values = np.add.reduceat(codes * powers[exponents], bounds[:-1])
+        # The first line may go on from an earlier block: shift its value by the characters that were
+        # added.
         values[:1] += value * powers[lengths[:1]]
         lengths[0] += length
         ended = len(stops)
@@ -80,6 +86,7 @@ def line_keys(blocks: Iterable[str], seed: int) -> Iterator[tuple[np.ndarray, np
 def _key_borders(keys: np.ndarray, sizes: np.ndarray, shares: Sequence[float]) -> list[int]:
     """Return the keys at which the sets begin and end, so that the sets have about these shares."""
     distinct, index = np.unique(keys, return_inverse=True)
+    # Share of the text in all lines whose key is at most this one, by rising key.
     cumulated = np.cumsum(np.bincount(index, weights=sizes)) / sizes.sum()
     inner = [
         int(distinct[int(np.abs(cumulated - share).argmin())]) + 1
@@ -128,6 +135,7 @@ def _draw_files(
     """Return sets of whole files, or None if a set's share would be wrong by more than a factor of 2."""
     keys = []
     for document in documents:
+        # The key of a file depends on its text and the seed, not on its name or position.
         digest = hashlib.blake2b(str(seed).encode(), digest_size=4)
         for block in document.blocks():
             digest.update(block.encode("utf-8", "surrogatepass"))
@@ -140,6 +148,7 @@ def _draw_files(
     ]
     for drawn, share in zip(sets, shares, strict=True):
         actual = sum(document.characters for document in drawn) / sizes.sum()
+        # A few large files cannot be divided into the wanted shares.
         if not share / 2 <= actual <= 2 * share:
             return None
     return sets
@@ -194,6 +203,7 @@ def _cut_at_positions(
     total = sum(document.characters for document in documents)
     positions = [0]
     for share in np.cumsum(shares)[:-1].tolist():
+        # The small number undoes the rounding of shares such as 0.1 + 0.2.
         wanted = int(share * total + 1e-6)
         cuts = (_cut_position(documents, wanted, border) for border in borders)
         position = next((cut for cut in cuts if cut < total), total) if borders else wanted
@@ -237,5 +247,6 @@ def split_documents(
             expected=f"documents of a line each, or {MIN_FILES_TO_DRAW} files of similar length",
             remedy="pass documents='line', or hold out the end",
         )
+    # The second border is tried where the first one never occurs, as in a text without white space.
     borders = [LINE_END] if lines else [r"\s", r"\W"] if options.level == "word" else []
     return _cut_at_positions(documents, shares, borders), "end"

@@ -42,9 +42,11 @@ def record_states(model: Model, text: str | None, steps: int) -> RecordedStates:
     codec, config = model.codec, model.config
     layers = Layers(config, model.arrays, residual=config.residual, kernel=False)
     units = units_of(layers.layers, layers.cell.states)
+    # A network of many units is recorded for fewer steps, so that the states fit into memory.
     steps = max_recorded_steps(units, steps)
     text = end_of_text(text, steps)
     tokens, ids = codec.tokenise(text)[-steps:], codec.encode(text)[-steps:]
+    # A line is read from the <end> before it; the cut text may have lost that of its first line.
     if codec.end_id is not None and len(ids) and ids[0] != codec.end_id:
         tokens, ids = [LINE_END, *tokens], np.concatenate([[codec.end_id], ids])
     check_step_count(len(ids))
@@ -75,6 +77,7 @@ def _read(
     for chunk in evaluation_chunks(
         text, lanes=lanes, warm_up=warm_up, sequence_length=_CHUNK_STEPS
     ):
+        # All lanes of a group start together, so the first chunk of a group needs no carried state.
         passage = layers.read(embedding[chunk.inputs], None if chunk.fresh.all() else carried)
         carried = passage.end
         shape = (-1, *chunk.inputs.shape)

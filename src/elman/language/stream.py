@@ -58,6 +58,7 @@ def token_numbers(codec: TextCodec, readable: Readable) -> np.ndarray:
         return numbers.astype(np.int64)
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
         got, remedy = f"{numbers.dtype.name} {list(numbers.shape)}", ""
+        # Name what the user passed by mistake: a single number, or a list of texts.
         if not numbers.ndim:
             got = type(readable).__name__
         elif numbers.dtype.kind == "U":
@@ -141,6 +142,7 @@ class Stream:
 
     def fork(self) -> Stream:
         """Return a new stream that has read the same and goes on independently."""
+        # __init__ would compute a new start state; everything but the two buffers can be shared.
         other = Stream.__new__(Stream)
         other.__dict__.update(self.__dict__)
         other._state, other._spare = self._state.copy(), np.empty_like(self._state)
@@ -182,6 +184,8 @@ class Stream:
         """
         if out is None:
             out = np.empty(len(self.codec), self.network.dtype)
+        # whole_number takes longer than the rest of the checks, so it runs only where it may raise an
+        # error.
         if type(token) is not int or not 0 <= token < len(self.codec):
             token = whole_number("token", token, 0, len(self.codec) - 1)
         fits = isinstance(out, np.ndarray) and out.shape == (len(self.codec),)
@@ -196,6 +200,7 @@ class Stream:
             self._restart()
             out[:] = self._log_probabilities()
             return out
+        # The new state is written into the spare buffer, then the two change roles: nothing is allocated.
         self.network.step(token, self._state, self._spare, out)
         self._state, self._spare = self._spare, self._state
         self._last = token
@@ -222,6 +227,8 @@ class Stream:
     def generate(self, n: int, seed: int | None = None, **sampling: Unpack[SamplingOptions]) -> str:
         """Return the text of `generate_pieces` as one string, made by one call of the kernel."""
         n = whole_number("n", n, 1)
+        # One random number for each token, drawn in advance, gives the same text with and without the
+        # kernel.
         settings, uniforms = Sampling(**sampling), generator(seed).random(n)
         tokens = self.network.generate(self._state, uniforms, settings.in_kernel)
         if tokens is None:
@@ -330,6 +337,7 @@ def _state_from_bytes(network: Network, state: object) -> tuple[np.ndarray, int 
     if len(state) < _HEADER.size or not state.startswith(_MAGIC):
         raise InputError("state", got=f"{len(state)} other bytes", expected=expected)
     _, version, last, itemsize, digest = _HEADER.unpack_from(state)
+    # The checks go from the outside in, so that each message names the real reason.
     if version != _FORMAT_VERSION:
         raise InputError("state", got=f"format {version}", expected=f"format {_FORMAT_VERSION}")
     if digest != network.digest:

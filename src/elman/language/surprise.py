@@ -163,6 +163,7 @@ def _score_side_by_side(network: Network, lines: Iterable[_EncodedLine]) -> Iter
             known |= zip(new, _score_documents(network, [*new.values()]), strict=True)
         for line, ids in block:
             yield line, ids, known[ids.tobytes()]
+        # Old lines stay, because the commonest lines of a log are met first.
         too_long = sum(map(len, known.values())) > _MAX_KNOWN_TOKENS
         if len(known) > _MAX_KNOWN_LINES or too_long:
             for key in new:
@@ -186,7 +187,9 @@ def _score_documents(network: Network, lines: list[np.ndarray]) -> list[np.ndarr
     """Return the bits of each line; lines of similar length are read side by side from state zero."""
     lengths = np.array([len(line) for line in lines])
     stops = np.cumsum(lengths)
+    # Every line, with its line end, is a document of one text.
     text = Tokens(np.concatenate(lines), stops - lengths, network.model.codec.end_id)
+    # [steps, lanes, H] numbers are in memory; short lines leave room for more lanes.
     longest = min(int(lengths.max()), STEPS_PER_CALL)
     chunks = evaluation_chunks(
         text,

@@ -67,17 +67,21 @@ def _likely(text: str, options: LanguageOptions) -> tuple[Level, DocumentUnit, s
     may_be_characters = options.level is None and options.split == "words"
     level = options.level or "word"
     one_word = sum(len(words) == 1 for words in lines) / max(1, len(lines))
+    # Names or words, one a line: what there is to learn is their spelling.
     if may_be_characters and len(lines) >= MIN_LINES and one_word >= WORD_LIST_SHARE:
         return "char", "line", f"{100 * one_word:.0f} % of the lines are one word"
     if options.split == "log":
         return level, "file", ""
     repeated = 1 - len(set(lines)) / max(1, len(lines))
+    # Generated sentences and events: the order of the lines says nothing.
     if len(lines) >= MIN_LINES and repeated >= REPEATED_SHARE:
         return level, "line", f"{100 * repeated:.0f} % of the lines occurred before"
+    # A few lines are an example to try the program with; each is a document.
     if len(lines) > 1 and len(text) < SMALL_TEXT_CHARACTERS:
         return level, "line", "the text is small"
     counts = Counter(itertools.chain.from_iterable(lines))
     rare = sum(count == 1 for count in counts.values()) / max(1, counts.total())
+    # A language without spaces, or a text full of numbers: most words are met only once.
     if may_be_characters and counts.total() >= MIN_WORDS and rare > MAX_RARE_SHARE:
         return "char", "file", f"{100 * rare:.0f} % of the words occur only once"
     return level, "file", ""

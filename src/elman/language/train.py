@@ -7,8 +7,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -75,7 +73,13 @@ def train_language(
         DivergedError: Training reached numbers that are not finite.
     """
     folder = None if run.output is None else folder_of(run.output)
-    prepare = partial(_LanguageRecipe.load, text, options, valid, test, folder)
+
+    def prepare(group: Group, random: Randomness) -> _LanguageRecipe:
+        # Each process encodes the text into a folder of its own, so that none reads a half-written file.
+        workspace = None if folder is None else folder / f"text.{group.rank}"
+        dataset = load_dataset(text, options, valid=valid, test=test, workspace=workspace)
+        return _LanguageRecipe.of(dataset, group, random)
+
     return train(prepare, options, run)
 
 
@@ -83,6 +87,7 @@ def _started(state: list[LayerState] | None, fresh: np.ndarray) -> list[LayerSta
     """Return `state` without its gradient history, and with zeros in the lanes that start anew."""
     if state is None or fresh.all():
         return None
+    # [1, B, 1], to broadcast over the states [1, B, H] of a layer
     new = torch.from_numpy(fresh)[None, :, None]
 
     def start(tensor: Tensor) -> Tensor:
@@ -127,12 +132,14 @@ def _token_losses(network: Network, text: Tokens) -> tuple[np.ndarray, np.ndarra
 
     A group is a line, or a block of a text of long documents. Losses within a group are correlated.
     """
+    # NaN marks the tokens that are not predicted.
     losses = np.full(len(text.ids), np.nan)
     for chunk, hidden in _read(network, evaluation_chunks(text)):
         targets = torch.from_numpy(chunk.targets[chunk.is_target]).to(hidden.device)
         chunk_losses = network.token_losses(hidden[torch.from_numpy(chunk.is_target)], targets)
         losses[chunk.indices[chunk.is_target]] = chunk_losses.cpu().numpy()
     predicted = np.flatnonzero(np.isfinite(losses))
+    # Blocks of equal length; the last one may be shorter.
     block = max(MIN_BLOCK_TOKENS, -(-len(losses) // VERDICT_BLOCKS))
     groups = predicted // block
     if text.end_id is not None:
@@ -160,6 +167,7 @@ class _LanguageObjective(Objective):
         chunk = self.batches.chunk(epoch, index)
         own = shard(chunk, self.group.rank, self.group.world_size)
         device = self.group.device
+        # The trainer carries the new state over with `advance`, after it has taken the step.
         hidden, self._next = self.network(
             torch.from_numpy(own.inputs).to(device), _started(self.carried, own.fresh)
         )
@@ -174,6 +182,7 @@ class _LanguageObjective(Objective):
         held_out = self.dataset.validation is not None
         facts: JsonObject = {"held_out_loss": loss if held_out else None}
         if math.isfinite(loss):
+            # A network whose loss is not finite cannot write a text.
             facts["sample"] = self._sample()
         return Measure(loss, facts)
 
@@ -212,19 +221,8 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
     dataset: Dataset
 
     @classmethod
-    def load(
-        cls,
-        text: Source,
-        options: LanguageOptions,
-        valid: Source | None,
-        test: Source | None,
-        folder: Path | None,
-        group: Group,
-        random: Randomness,
-    ) -> _LanguageRecipe:
-        # Each process encodes the text into a folder of its own, so that none reads a half-written file.
-        workspace = None if folder is None else folder / f"text.{group.rank}"
-        dataset = load_dataset(text, options, valid=valid, test=test, workspace=workspace)
+    def of(cls, dataset: Dataset, group: Group, random: Randomness) -> _LanguageRecipe:
+        """Choose what the options leave open by the amount of text."""
         options, codec = dataset.options, dataset.training.codec
         small = dataset.validation is None
         plan = resolve(options, len(dataset.training.ids), len(codec), small=small)
@@ -253,10 +251,12 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
     def memory(self) -> int:
         """Return an estimate of the memory (bytes) for weights, their moments and snapshots, and one step."""
         config, plan = self.config, self.plan
+        # Rough figures: gates and their gradients, and four vectors more, for each unit and step.
         gates = find(config.cell, config.activation).G
         units = config.embedding_size + config.num_layers * config.hidden_size * (2 * gates + 4)
         parameters = sum(math.prod(shape) for shape in config.parameters().values())
         logits = min(config.vocabulary_size, 2 * plan.sampled_softmax or config.vocabulary_size)
+        # Logits, their softmax and its gradient are in memory together.
         step = plan.batch_size * plan.sequence_length * (units + 3 * logits)
         return 4 * (10 * parameters + step)
 
@@ -287,6 +287,7 @@ class _LanguageRecipe(Recipe[_LanguageObjective]):
         with self.random.making():
             network = Network(self.config, precision=self.plan.precision).to(self.group.device)
         network.load(best.arrays)
+        # The best network is measured once, after all choices, on tokens that no choice has seen.
         losses, groups = _token_losses(network, _measured(test))
         ngram = ngram_loss(
             self.dataset.training.tokens,

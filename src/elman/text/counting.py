@@ -39,6 +39,7 @@ class TokenCounter:
     def __init__(self, level: str, split: str = "words") -> None:
         self.level, self.split = level, split
         self.pruned = False
+        # One count for each code point: 9 MB for any length of text.
         self._character_counts = np.zeros(UNICODE_SIZE, np.int64)
         self._words: Counter[str] = Counter()
         self._pieces: Counter[str] = Counter()
@@ -49,6 +50,7 @@ class TokenCounter:
         if self.level == "char":
             np.add.at(self._character_counts, code_points(text), 1)
             return
+        # Counting pieces first tokenises each distinct piece only once.
         self._pieces.update(pieces(text))
         self._held_characters += len(text)
         if len(self._pieces) > MAX_KNOWN_PIECES or self._held_characters > _MAX_HELD_CHARACTERS:
@@ -119,6 +121,7 @@ def count_vocabulary(
     counter = TokenCounter(level, split)
     for block in blocks:
         counter.add(block)
+    # Where documents are lines, a line end is read as <end> and needs no token of its own.
     reserved = {*special, LINE_END} if documents == "line" else {*special}
     counts = [(token, count) for token, count in counter.common() if token not in reserved]
     # If no word of a short text occurs twice, keep all of them.

@@ -113,6 +113,7 @@ def first_bytes(path: str | os.PathLike[str]) -> bytes:
 
 def _open(path: Path) -> IO[bytes]:
     """Open a file for reading bytes, and decompress it if gzip has compressed it."""
+    # The content decides, not the name: a compressed file need not end in .gz.
     with path.open("rb") as file:
         compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
     # gzip's type stubs declare a narrower class than the file object that it returns
@@ -149,6 +150,7 @@ def _check_controls(path: Path) -> str:
         controls += len(block) - len(_CONTROL_BYTES.sub(b"", block))
         zeros += block.count(0)
         size += len(block)
+    # A few control characters occur in real logs; many of them mean a binary file.
     if controls > _MAX_CONTROL_SHARE * size:
         reason, first = f"{controls} control characters, the first", first_control
         if zeros:
@@ -213,6 +215,7 @@ def _check_decodes(path: Path, encoding: Encoding, described: str) -> Encoding:
 
 
 def _detect_utf8(path: Path) -> Encoding:
+    # A file in ASCII alone is UTF-8 too; its encoding is not a guess.
     only_ascii = True
     encoding = Encoding("utf-8")
     try:
@@ -229,6 +232,7 @@ def _detect_utf8(path: Path) -> Encoding:
 def _damaged_or_guessed(path: Path, offset: int) -> Encoding:
     """Return the encoding of a file whose first byte that is not UTF-8 is at `offset`."""
     damaged = Encoding("utf-8", errors="replace")
+    # Decode with replacements and count: a damaged text has few of them, a text in another encoding many.
     beyond_ascii = bad = 0
     for text in _decode(path, damaged):
         bad += text.count("\ufffd")
@@ -237,6 +241,7 @@ def _damaged_or_guessed(path: Path, offset: int) -> Encoding:
     if beyond_ascii >= _CHARACTERS_PER_DAMAGE * bad:
         note = f"damaged UTF-8, first at {position}: read as U+FFFD ({bad} in all)"
         return replace(damaged, note=note)
+    # Some text around the first wrong byte lets the user judge the guess.
     excerpt = next(_byte_blocks(path, max(0, offset - _EXCERPT_BYTES)), b"")[: 2 * _EXCERPT_BYTES]
     note = f"not UTF-8 at {position}, which reads as {excerpt.decode(FALLBACK_ENCODING, _FALLBACK_ERRORS)!r}"
     runs = [run for block in _byte_blocks(path) for run in _HIGH_BYTES.findall(block)]
@@ -265,6 +270,7 @@ def detect(path: str | os.PathLike[str], encoding: str | None = None) -> Encodin
     if encoding is not None:
         name = _normal_name(encoding)
         return _check_decodes(path, Encoding(name), name)
+    # A byte order mark is certain, so it is asked before any guess.
     head = first_bytes(path)
     for mark, name in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
@@ -281,6 +287,8 @@ def read_blocks(path: str | os.PathLike[str], encoding: Encoding) -> Iterator[st
     be read.
     """
     path = Path(path)
+    # A carriage return at the end of a block may belong to a line feed in the next one; the decoder waits
+    # for it.
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
     first = True
     try:

@@ -52,6 +52,7 @@ class GrowingArray:
         """Add the numbers of ``array [N]`` at the end; raises OutputError."""
         self.length += len(array)
         with self._writing():
+            # The array has just become long: move what it holds to the disk.
             if self._is_long and isinstance(self._file, io.BytesIO):
                 if self._workspace is not None:
                     self._workspace.mkdir(parents=True, exist_ok=True)

@@ -49,6 +49,7 @@ def rereadable_file(
     """
     path = os.fspath(source)
     name = name or ("standard input" if path == STDIN else path)
+    # A pipe, such as <(command) in a shell, exists but can be read only once.
     is_pipe = os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
     if path != STDIN and not is_pipe:
         yield path, name
@@ -116,12 +117,16 @@ def input_lines(encoding: str | None = None) -> Iterator[str]:
         yielded = 0
         for line in () if encoding else stream:
             file.write(line)
+            # A carriage return within a line and a zero byte are left to the reader of the whole text,
+            # too.
             if not line.isascii() or b"\0" in line or b"\r" in line.rstrip(b"\r\n"):
                 break
             yielded += 1
             yield line.decode().rstrip("\r\n")
         shutil.copyfileobj(stream, file)
         file.flush()
+        # The lines that were already yielded are ASCII, so they are the same in the encoding that is
+        # detected now.
         text, notes = read_text(file.name, encoding, name="standard input")
         warn(notes)
         if not text:

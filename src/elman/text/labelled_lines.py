@@ -53,6 +53,7 @@ def read_labelled_lines(
     fields = [line.split(None, 1) for line in lines]
     if not fields or sum(len(f) == 2 for f in fields) < _MIN_SHARE_WITH_TEXT * len(fields):
         return None
+    # fastText marks labels by a prefix; without it, only few different first words can be labels.
     first_words = [words[0] for words in fields]
     if not all(word.startswith(_FASTTEXT_PREFIX) for word in first_words):
         distinct = len(set(first_words))

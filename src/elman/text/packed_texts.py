@@ -24,6 +24,7 @@ def unpack_texts(name: str, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]
     lengths = _row(arrays, f"{name}.lengths", np.uint32)
     if int(lengths.sum(dtype=np.uint64)) != len(payload):
         raise ModelFileError("vocabulary: lengths and bytes do not fit together")
+    # The lengths cut the bytes into texts one after the other.
     text, stops = payload.tobytes(), np.cumsum(lengths, dtype=np.int64).tolist()
     try:
         return tuple(

@@ -43,9 +43,11 @@ class LineSelection:
         """Yield the selected lines, with their ends, from the `blocks` of the document."""
         line = 0  # the number of the line in which the block begins
         for block in blocks:
+            # Positions just after each line end of the block, in characters.
             line_stops = np.flatnonzero(code_points(block) == ord(LINE_END)) + 1
             keys = self.keys[line : line + len(line_stops) + 1]
             line += len(line_stops)
+            # False on both sides, so that a stretch at the edge of the block begins and ends there.
             kept = np.zeros(len(line_stops) + 3, bool)
             kept[1 : len(keys) + 1] = (keys >= self.low) & (keys < self.high)
             # A stretch of kept lines begins and ends where neighbouring lines differ in `kept`.
@@ -99,6 +101,7 @@ class Document:
         yield from self._stretch() if self.lines is None else self.lines.select(self._stretch())
 
     def _stretch(self) -> Iterator[str]:
+        # An added line break is not in the file; it is yielded at the end.
         length = self.characters - self.line_break
         at = 0
         for block in self._all_blocks():
@@ -132,6 +135,8 @@ def _text_files(folder: Path) -> Iterator[Path]:
         raise DataError(f"cannot read {error.filename}", got=error.strerror)
 
     for parent, folders, names in os.walk(folder, onerror=fail):
+        # os.walk descends only into the folders that stay in this list; sorted for the same order
+        # everywhere.
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and not name.endswith(_OWN_FOLDER)
         )
@@ -194,6 +199,7 @@ def _documents_of_folder(
 ) -> Iterator[Document]:
     errors: list[str] = []
     readable = False
+    # One unreadable file among many is a warning; a folder without a readable file is an error.
     for path in _text_files(folder):
         try:
             yield _document_of_file(path, encoding)

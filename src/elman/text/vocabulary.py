@@ -65,6 +65,7 @@ def codec_problem(level: object, split: object, documents: object, tokens: Seque
         return f"the vocabulary does not begin with {' '.join(special)}"
     if len(set(tokens)) != len(tokens):
         return "the vocabulary holds a token twice"
+    # A vocabulary may come from a file of anybody: each token must be one that reading a text can give.
     for token in tokens[len(special) :]:
         if level == "char":
             good = len(token) == 1
@@ -85,6 +86,7 @@ class _PieceNumbers(dict[str, tuple[int, ...]]):
 
     def __missing__(self, piece: str) -> tuple[int, ...]:
         numbers = tuple(map(self._index.get, tokenise(piece, self._split), repeat(UNKNOWN_ID)))
+        # Long pieces rarely occur again and would fill the memory.
         if len(piece) <= MAX_WORD_CHARACTERS:
             if len(self) >= MAX_KNOWN_PIECES:
                 self.clear()
@@ -147,6 +149,7 @@ class TextCodec:
 
     @functools.cached_property
     def _number_of_code_point(self) -> np.ndarray:
+        # A table of all code points turns a text into numbers by one indexing.
         numbers = np.zeros(UNICODE_SIZE, np.uint32)
         for token, number in self._index.items():
             if len(token) == 1:
@@ -177,6 +180,7 @@ class TextCodec:
         if self.level == "char":
             numbers: np.ndarray = self._number_of_code_point[code_points(text)]
             return numbers.astype(np.int64)
+        # Most pieces are words that were met before, so their numbers are looked up.
         numbers_of_pieces = map(self._piece_numbers.__getitem__, pieces(text))
         return np.fromiter(chain.from_iterable(numbers_of_pieces), np.int64)
 

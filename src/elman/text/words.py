@@ -120,6 +120,7 @@ def spans_in_raw_text(
     """Return tokens of `text` after `plain_line_ends`, with their spans in `text` as it was."""
     if "\r" not in text:
         return list(tokens)
+    # starts[i] is the position in `text` of character i of the text with plain line ends.
     starts = np.cumsum([0, *map(len, re.findall(r"(?s)\r\n|.", text))]).tolist()
     return [(token, starts[begin], starts[end]) for token, begin, end in tokens]
 
@@ -143,6 +144,7 @@ def blocks_of_whole_words(blocks: Iterable[str], split: str) -> Iterator[str]:
     buffer = ""
     for block in blocks:
         buffer += block
+        # White space always ends a token, so a block may end after it.
         cut = max(buffer.rfind(" "), buffer.rfind(LINE_END)) + 1
         if not cut and len(buffer) >= _MAX_BUFFERED_CHARACTERS:
             for match in _pattern_for(buffer, split).finditer(buffer):
@@ -168,6 +170,7 @@ def _written_without_spaces(character: str) -> bool:
 
 def _would_merge(previous: str, token: str) -> bool:
     """Return whether the two tokens, written without a space, would be read as one token."""
+    # A mark or a modifier joins the character before it; so do an apostrophe and the letters after it.
     category = unicodedata.category(token[0])
     if category[0] == "M" or category in ("Cf", "Sk"):
         return True
