@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.strategies._internal.core import DataObject
 
 from elman.errors import DataError, OptionError
 from elman.series.calendar import (
@@ -40,16 +41,18 @@ STEPS = [
 ]
 
 
-def stamps(*texts):
+def stamps(*texts: str) -> np.ndarray:
     return np.array(texts, "datetime64[us]")
 
 
-def pandas_range(word, start="2019-02-04 00:00", periods=60):
+def pandas_range(word: str, start: str = "2019-02-04 00:00", periods: int = 60) -> np.ndarray:
     return pd.date_range(start, periods=periods, freq=word).to_numpy().astype("datetime64[us]")
 
 
 @pytest.mark.parametrize(("word", "theirs", "words"), STEPS)
-def test_steps_are_inferred_said_and_counted_as_by_pandas(word, theirs, words):
+def test_steps_are_inferred_said_and_counted_as_by_pandas(
+    word: str, theirs: str, words: str
+) -> None:
     times = pandas_range(theirs)
     frequency = infer_frequency(times)
     assert str(frequency) == word
@@ -67,7 +70,9 @@ def test_steps_are_inferred_said_and_counted_as_by_pandas(word, theirs, words):
 @pytest.mark.slow
 @pytest.mark.parametrize(("word", "theirs", "words"), STEPS)
 @given(data=st.data())
-def test_a_frequency_is_seen_through_gaps(word, theirs, words, data):
+def test_a_frequency_is_seen_through_gaps(
+    word: str, theirs: str, words: str, data: DataObject
+) -> None:
     times = pandas_range(theirs)
     dropped = data.draw(st.sets(st.integers(1, 58), max_size=10))
     kept = np.delete(times, sorted(dropped))
@@ -77,7 +82,7 @@ def test_a_frequency_is_seen_through_gaps(word, theirs, words, data):
     assert exact.all()
 
 
-def test_other_steps():
+def test_other_steps() -> None:
     assert infer_frequency(stamps("2020-01-15", "2020-02-15", "2020-03-15")) == Frequency(1, "M")
     assert infer_frequency(stamps("2020-01-15", "2020-04-15")) == Frequency(1, "Q")
     assert infer_frequency(stamps("2019-06-30", "2020-06-30")).words == "yearly (end of month)"
@@ -101,13 +106,13 @@ def test_other_steps():
             infer_frequency(times)
 
 
-def test_a_day_beyond_the_end_of_a_month_is_its_last():
+def test_a_day_beyond_the_end_of_a_month_is_its_last() -> None:
     frequency = Frequency(1, "M")
     after = advance(np.datetime64("2020-01-31T06:00"), frequency, 3).astype("M8[h]").astype(str)
     assert after.tolist() == ["2020-02-29T06", "2020-03-31T06", "2020-04-30T06"]
 
 
-def test_stamps_that_are_off_the_grid():
+def test_stamps_that_are_off_the_grid() -> None:
     times = stamps("2020-01-01", "2020-01-01T01:00", "2020-01-01T01:30")
     assert positions(times, Frequency(1, "h"))[1].tolist() == [True, True, False]
     assert positions(stamps("2020-01-03", "2020-01-04"), Frequency(1, "B"))[1].tolist() == [
@@ -129,12 +134,12 @@ def test_stamps_that_are_off_the_grid():
 @pytest.mark.parametrize(
     "word", ["", "fortnight", "0h", "-1h", "h h", "1.5h", "MX", "Bs", "steps1"]
 )
-def test_unknown_frequencies_are_refused(word):
+def test_unknown_frequencies_are_refused(word: str) -> None:
     with pytest.raises(OptionError, match=r"frequency: got .*expected a step such as h, 30min"):
         Frequency.parse(word)
 
 
-def test_words_of_others():
+def test_words_of_others() -> None:
     for word, own in {"1H": "h", "15T": "15min", "W-SUN": "W", "QS-OCT": "QS", "d": "D"}.items():
         assert str(Frequency.parse(word)) == own
     assert Frequency.parse(Frequency(1, "h")) == Frequency(1, "h")
@@ -162,7 +167,7 @@ def test_words_of_others():
         ("steps", ()),
     ],
 )
-def test_seasons(word, expected):
+def test_seasons(word: str, expected: tuple[int, ...]) -> None:
     assert season_candidates(Frequency.parse(word)) == expected
 
 
@@ -180,7 +185,7 @@ def test_seasons(word, expected):
         ("M", 1),
     ],
 )
-def test_features_are_points_of_circles(word, cycles):
+def test_features_are_points_of_circles(word: str, cycles: int) -> None:
     times = pandas_range(word if word != "M" else "MS")
     features = calendar_features(times, Frequency.parse(word))
     assert features.shape == (60, 2 * cycles)
@@ -189,12 +194,12 @@ def test_features_are_points_of_circles(word, cycles):
     np.testing.assert_allclose(np.hypot(features[:, ::2], features[:, 1::2]), 1, atol=1e-15)
 
 
-def angle(text, word, cycle=0):
+def angle(text: str, word: str, cycle: int = 0) -> np.float64:
     sine, cosine = calendar_features(stamps(text), Frequency.parse(word))[0, 2 * cycle :][:2]
     return np.arctan2(sine, cosine) % (2 * np.pi) / (2 * np.pi)
 
 
-def test_what_the_features_say():
+def test_what_the_features_say() -> None:
     rounding = 1e-12
     assert angle("2020-01-06T06:00", "h") == pytest.approx(0.25, abs=rounding)
     assert angle("2020-01-06T00:30", "30min") == pytest.approx(1 / 48, abs=rounding)
@@ -224,7 +229,7 @@ DAYS = [
 ]
 
 
-def days_of(word, periods=60):
+def days_of(word: str, periods: int = 60) -> np.ndarray:
     if word == "30th":
         months = np.datetime64("2020-01") + np.arange(periods)
         last = (months + 1).astype("M8[D]") - 1
@@ -240,7 +245,7 @@ def days_of(word, periods=60):
 
 
 @pytest.mark.parametrize(("word", "own", "words", "season"), DAYS, ids=[row[0] for row in DAYS])
-def test_steps_on_certain_days(word, own, words, season):
+def test_steps_on_certain_days(word: str, own: str, words: str, season: tuple[int, ...]) -> None:
     times = days_of(word)
     for kept in (times, np.delete(times, [7, 8, 30])):  # without some rows, too
         frequency = infer_frequency(kept)
@@ -259,7 +264,7 @@ def test_steps_on_certain_days(word, own, words, season):
     assert np.isfinite(calendar_features(times, frequency)).all()
 
 
-def test_words_of_open_days():
+def test_words_of_open_days() -> None:
     assert str(Frequency.parse("Mon-Fri")) == "B"
     assert str(Frequency.parse("Sun-Sat")) == "D"
     assert Frequency.parse("SMS") == Frequency.parse("SM-1-15")
@@ -284,19 +289,19 @@ def test_words_of_open_days():
     ("word", "jitter"), [("s", "30ms"), ("20ms", "1ms"), ("h", "2min"), ("5min", "9s")]
 )
 @pytest.mark.parametrize("phase", [0, 0.37])
-def test_clocks_that_jitter(word, jitter, phase):
+def test_clocks_that_jitter(word: str, jitter: str, phase: float) -> None:
     exact = pandas_range(word) + np.timedelta64(int(phase * 1e4), "us")
-    jitter = int(pd.Timedelta(jitter) / pd.Timedelta(1, "us"))
-    noise = np.random.default_rng(0).integers(-jitter, jitter, len(exact))
+    most = int(pd.Timedelta(jitter) / pd.Timedelta(1, "us"))
+    noise = np.random.default_rng(0).integers(-most, most, len(exact))
     moved = without_jitter(exact + noise)
     assert str(infer_frequency(moved)) == ("20000us" if word == "20ms" else word)
-    assert abs(moved - exact).max() <= np.timedelta64(jitter, "us")
+    assert abs(moved - exact).max() <= np.timedelta64(most, "us")
     np.testing.assert_array_equal(without_jitter(exact), exact)
     later = without_jitter(exact[-1:] + noise[:1], infer_frequency(moved).step, moved[0])
     assert positions(later, infer_frequency(moved), moved[0])[1].all()
 
 
-def test_stamps_that_do_not_jitter_stay():
+def test_stamps_that_do_not_jitter_stay() -> None:
     wild = pandas_range("s") + np.random.default_rng(0).integers(-300_000, 300_000, 60)
     for times in (wild, pandas_range("7s"), pandas_range("h", "2020-01-01 00:07"), stamps()):
         np.testing.assert_array_equal(without_jitter(times), times)

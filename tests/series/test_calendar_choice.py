@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,11 +17,13 @@ WEEKEND = np.where(HOURS // 24 % 7 >= 5, -8.0, 0.0)
 DAY = 5 * np.sin(HOURS * 2 * np.pi / 24)
 
 
-def noise(count, seed=0):
+def noise(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=count)
 
 
-def chosen(values, step, horizon, calendar="auto"):
+def chosen(
+    values: np.ndarray, step: str, horizon: int, calendar: Literal["auto", "yes", "no"] = "auto"
+) -> bool:
     days = pd.date_range("2018-01-01", periods=len(values), freq=step)
     series = load_series({"ds": days.to_numpy(), "y": values})
     return choose_rule(series, ForecasterOptions(horizon=horizon, calendar=calendar))[1]
@@ -37,13 +41,15 @@ def chosen(values, step, horizon, calendar="auto"):
     ],
     ids=["weekends", "days alone", "a year", "weeks alone", "few", "constant"],
 )
-def test_auto_reads_the_calendar_if_it_explains_errors(values, step, horizon, expected):
+def test_auto_reads_the_calendar_if_it_explains_errors(
+    values: np.ndarray, step: str, horizon: int, expected: bool
+) -> None:
     assert chosen(values, step, horizon) is expected
     assert chosen(values, step, horizon, "yes")
     assert not chosen(values, step, horizon, "no")
 
 
-def test_chance_is_not_taken_for_a_calendar():
+def test_chance_is_not_taken_for_a_calendar() -> None:
     walks = [100 + np.cumsum(noise(600, seed)) for seed in range(20)]
     assert sum(chosen(walk, "D", 10) for walk in walks) <= 1
     assert not choose_rule(load_series(walks[0]), ForecasterOptions(horizon=10))[1]

@@ -173,7 +173,7 @@ def test_only_the_end_of_long_series_is_kept() -> None:
 
 
 def config(**sizes: int) -> ForecastConfig:
-    own = {
+    own: dict[str, Any] = {
         "hidden_size": 4,
         "num_layers": 1,
         "bias": True,
@@ -193,7 +193,7 @@ def test_a_network_of_other_sizes_is_refused(codec: ForecastCodec, name: str) ->
         codec.check(config(**wrong))
 
 
-def put(name: str, value: Any) -> Callable[[dict, dict], None]:
+def put(name: str, value: Any) -> Callable[[dict[str, Any], dict[str, np.ndarray]], None]:
     """Set one part, `name` as in ``rule.horizon``; an array where it begins with ``codec.``."""
 
     def change(form: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -208,7 +208,7 @@ def put(name: str, value: Any) -> Callable[[dict, dict], None]:
     return change
 
 
-def drop(name: str) -> Callable[[dict, dict], None]:
+def drop(name: str) -> Callable[[dict[str, Any], dict[str, np.ndarray]], None]:
     def change(form: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         (arrays if name.startswith("codec.") else form).pop(name)
 
@@ -223,7 +223,7 @@ def at(place: Any, value: Any) -> Callable[[np.ndarray], np.ndarray]:
     return change
 
 
-WRONG = (None, 3.5, "x", [[]], {"a": 1})
+WRONG: tuple[object, ...] = (None, 3.5, "x", [[]], {"a": 1})
 FORM = ("rule", "levels", "calendar", "frequency", "dated", "names", "categories")
 COLUMNS = ("values", "past", "future")
 FORGED = {

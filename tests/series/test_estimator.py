@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import elman
 from elman.errors import DataError, NotFittedError, OptionError
 from elman.series.estimator import Forecaster
 from elman.series.options import ForecasterOptions
+from elman.series.predictor import ForecastPredictor
 from elman.series.series import SeriesSet
 from elman.tables.writer import write_table
 
@@ -65,21 +67,22 @@ def test_get_set_clone_pickle(fitted: Forecaster) -> None:
     assert copy.get_params() == fitted.get_params()
     assert not hasattr(copy, "model_")
     with pytest.raises(TypeError, match="unexpected keyword argument 'horizn'"):
-        Forecaster(horizn=3)
+        Forecaster(horizn=3)  # type: ignore[call-arg]
     again = pickle.loads(pickle.dumps(fitted))
     assert again.predict().quantiles.tobytes() == fitted.predict().quantiles.tobytes()
     assert pickle.loads(pickle.dumps(copy)).get_params() == copy.get_params()
 
 
 def test_before_fit_it_says_so() -> None:
-    for ask in (
+    questions: tuple[Callable[[Forecaster], object], ...] = (
         lambda model: model.predict(),
         lambda model: model.update([1.0]),
         lambda model: model.evaluate([1.0]),
         lambda model: model.score([1.0]),
         lambda model: model.stream(),
         lambda model: model.save("x.safetensors"),
-    ):
+    )
+    for ask in questions:
         with pytest.raises(NotFittedError, match="this Forecaster is not fitted: call fit first"):
             ask(Forecaster())
 
@@ -115,7 +118,7 @@ def test_a_vector_a_list_a_frame_and_a_file_of_one_series(tmp_path: Path) -> Non
 def test_the_file_answers_as_the_estimator(fitted: Forecaster, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     fitted.save(path)
-    loaded = elman.load(path)
+    loaded = elman.load(path, kind=ForecastPredictor)
     assert loaded.predict().quantiles.tobytes() == fitted.predict().quantiles.tobytes()
     assert loaded.card == fitted.card_
     later = shop(60, 9)
@@ -142,7 +145,7 @@ def test_rows_are_read_as_they_were_for_training(tmp_path: Path) -> None:
         twice = [*days, days[-1]]
         return {"ds": twice, "y": [*map(float, range(first, first + count)), -1.0]}
 
-    options = {"date_format": "%d/%m/%Y", "duplicates": "first"}
+    options: dict[str, Any] = {"date_format": "%d/%m/%Y", "duplicates": "first"}
     model = Forecaster(**SMALL, **options).fit(rows(0, 30))
     assert model.evaluate(rows(30, 8)).values == 8
     assert model.update(rows(30, 8)).predictor_.history.values[0].tolist() == [*range(38)]
@@ -317,15 +320,16 @@ def test_windows_that_fill_a_block_almost_exactly_and_not_quite(
 
 def test_columns_are_given_as_a_list_or_with_commas() -> None:
     frame = shop(0, 40) | {"wind": list(np.arange(80.0) % 5)}
-    roles = {"id_column": "store", "time_column": "day", "target": "sold"}
-    one = Forecaster(**SMALL, **roles, past=["rain", "wind"], future=("offer",)).fit(frame)
+    roles: dict[str, Any] = {"id_column": "store", "time_column": "day", "target": "sold"}
+    lists: dict[str, Any] = {"past": ["rain", "wind"], "future": ("offer",)}
+    one = Forecaster(**SMALL, **roles, **lists).fit(frame)
     two = Forecaster(**SMALL, **roles, past="rain,wind", future="offer").fit(frame)
     assert bits(one) == bits(two)
     assert one.model_.codec.history.names["past"] == ("rain", "wind")
     assert clone(one).get_params()["past"] == ["rain", "wind"]
     said = r"past: got \['rain', 3\]; expected names of columns, without commas in them"
     with pytest.raises(OptionError, match=said):
-        Forecaster(**SMALL, **roles, past=["rain", 3]).fit(frame)
+        Forecaster(**SMALL, **roles, **(lists | {"past": ["rain", 3]})).fit(frame)
 
 
 @pytest.mark.slow

@@ -70,6 +70,7 @@ def test_terms_sum_to_the_forecast(cell: str, activation: str, log: bool) -> Non
             if method == DECOMPOSITION:
                 assert abs(told.residual) <= tolerance(told)
             if method == INTEGRATED:
+                assert told.gap is not None
                 assert told.gap < MAX_GAP
             place = "1-5" if target is None else target
             assert (told.task, told.target) == ("forecast", f"a, {place} ahead")
@@ -409,6 +410,7 @@ def test_the_season_explains_a_trained_forecaster() -> None:
     ).fit(values)
     predictor = ForecastPredictor(forecaster.model_)
     told = explain_forecast(predictor, target=1, method=DECOMPOSITION)
+    assert told.gap is not None
     assert told.gap < MAX_GAP
     found = named(explain_forecast(predictor, target=1))
     largest = max(found, key=lambda name: abs(found[name]))

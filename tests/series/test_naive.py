@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ series = st.lists(
 @given(series, st.integers(1, 9), st.integers(1, 50))
 @example([1.3482698511467367e308, 0.0, 1.348269851146737e308, 0.0], 1, 1)
 @example([float("inf"), float("inf"), 0.0], 1, 1)
-def test_any_series_has_finite_forecasts(values, horizon, season):
+def test_any_series_has_finite_forecasts(values: list[float], horizon: int, season: int) -> None:
     found = [
         naive(values, horizon),
         seasonal_naive(values, horizon, season),
@@ -43,7 +45,7 @@ def test_any_series_has_finite_forecasts(values, horizon, season):
     assert 1 <= find_season(values, [season]) <= max(1, len(values) // 3)
 
 
-def test_missing_values_are_stepped_over():
+def test_missing_values_are_stepped_over() -> None:
     assert naive([1.0, 2.0, NAN, np.inf], 2).tolist() == [2.0, 2.0]
     # the last value of each phase of the season; an unknown phase gets the last value of all
     assert seasonal_naive([1.0, 2.0, NAN, 4.0, NAN, NAN], 4, 3).tolist() == [4.0, 2.0, 4.0, 4.0]
@@ -52,12 +54,12 @@ def test_missing_values_are_stepped_over():
     assert drift([5.0], 3).tolist() == [5.0, 5.0, 5.0]
 
 
-def test_a_season_longer_than_the_series():
+def test_a_season_longer_than_the_series() -> None:
     assert seasonal_naive([1.0, 2.0], 3, 1_000_000).tolist() == [2.0, 2.0, 2.0]
     assert seasonal_naive([1.0, 2.0], 3, 4).tolist() == [2.0, 2.0, 1.0]
 
 
-def test_what_is_no_series_is_refused():
+def test_what_is_no_series_is_refused() -> None:
     for values in ([], [NAN], [[1.0, 2.0]]):
         with pytest.raises(DataError, match="at least one finite value"):
             naive(values, 1)
@@ -76,7 +78,7 @@ def by_definition(values: np.ndarray, m: int) -> bool:
 
 @pytest.mark.parametrize("m", [2, 4, 7, 12, 24])
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
-def test_a_season_is_one_by_the_definition(m, strength):
+def test_a_season_is_one_by_the_definition(m: int, strength: float) -> None:
     draw = np.random.default_rng([m, int(10 * strength)])
     wave = draw.normal(size=m) * strength
     values = np.exp(wave[np.arange(6 * m + 3) % m] + draw.normal(size=6 * m + 3) * 0.3)
@@ -89,7 +91,7 @@ def months(years: int, seed: int = 0) -> np.ndarray:
     return 100 * np.exp(0.01 * t + 0.2 * np.sin(t * np.pi / 6) + 0.02 * draw.normal(size=len(t)))
 
 
-def test_the_season_of_the_calendar_is_found():
+def test_the_season_of_the_calendar_is_found() -> None:
     assert find_season(months(6), [4, 12]) == 12
     assert find_season(-months(6) * 1e-200, [12]) == 12
     gaps = months(6)
@@ -97,7 +99,7 @@ def test_the_season_of_the_calendar_is_found():
     assert find_season(gaps, [12]) == 12
 
 
-def test_of_a_day_and_a_week_the_week_is_found_where_it_says_more():
+def test_of_a_day_and_a_week_the_week_is_found_where_it_says_more() -> None:
     draw = np.random.default_rng(0)
     hours = np.arange(24 * 7 * 6)
     day, weekend = np.sin(hours * 2 * np.pi / 24), (hours // 24 % 7 >= 5) * 1.0
@@ -107,7 +109,7 @@ def test_of_a_day_and_a_week_the_week_is_found_where_it_says_more():
     assert find_season(day + weekend + noise) == 168
 
 
-def test_a_season_that_no_calendar_knows_is_found_in_the_data():
+def test_a_season_that_no_calendar_knows_is_found_in_the_data() -> None:
     # cycles of 9 to 13 years, like those of the sun
     draw = np.random.default_rng(4)
     phase = np.cumsum(2 * np.pi / np.repeat(draw.uniform(9, 13, 20), 120) / 12)
@@ -132,7 +134,7 @@ def sluggish(draw: np.random.Generator, n: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", [walk, white, sluggish])
 @pytest.mark.parametrize("n", [60, 300])
-def test_noise_has_no_season(kind, n):
+def test_noise_has_no_season(kind: Callable[..., Any], n: int) -> None:
     # by their limits of 5 % and 1 %, at most 10 and 2 of 200 are expected to be found,
     # plus three standard deviations
     draw = np.random.default_rng(n)
@@ -144,12 +146,12 @@ def test_noise_has_no_season(kind, n):
     assert sum(season > 1 for _, season in found) <= 2 + 3 * np.sqrt(2)
 
 
-def test_lines_and_constants_have_no_season():
+def test_lines_and_constants_have_no_season() -> None:
     for values in (np.arange(300.0), np.full(300, 0.1), 1e9 + 0.1 * np.arange(50), [1.0, 2.0]):
         assert find_season(values, [2, 7, 12]) == 1
 
 
-def test_a_long_series_is_searched_in_a_moment():
+def test_a_long_series_is_searched_in_a_moment() -> None:
     draw = np.random.default_rng(0)
     values = np.sin(np.arange(100_000) * 2 * np.pi / 144) + 0.1 * draw.normal(size=100_000)
     before = time.process_time()
@@ -159,7 +161,7 @@ def test_a_long_series_is_searched_in_a_moment():
 
 
 @pytest.mark.parametrize("method", ["naive", "seasonal naive", "drift"])
-def test_the_intervals_cover_what_they_promise(method):
+def test_the_intervals_cover_what_they_promise(method: str) -> None:
     # for each method a process that it describes exactly, with unit errors
     draw = np.random.default_rng(5)
     inside = np.zeros(6)

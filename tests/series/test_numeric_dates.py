@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from elman.errors import DataError
 from elman.series.read_options import SeriesOptions
-from elman.series.series import load_series
+from elman.series.series import SeriesSet, load_series
 from elman.series.time_column import number_format, times_of_numbers
 from elman.series.time_zones import local_days, to_aware
 
@@ -18,7 +20,7 @@ SECONDS = (DAYS.to_numpy().astype("M8[s]")).astype(np.int64)
 SERIAL = (DAYS - pd.Timestamp("1899-12-30")).days.to_numpy()
 
 
-def read(name, numbers, **options):
+def read(name: str, numbers: pd.Index | list[int] | np.ndarray, **options: Any) -> SeriesSet:
     rows = {name: np.asarray(numbers), "y": np.arange(len(numbers), dtype=float)}
     return load_series(rows, SeriesOptions(**options))
 
@@ -38,7 +40,9 @@ def read(name, numbers, **options):
         ("ds", SECONDS + 0.5, "epoch_s", "D"),
     ],
 )
-def test_numbers_that_can_only_be_dates(name, numbers, form, word):
+def test_numbers_that_can_only_be_dates(
+    name: str, numbers: pd.Index | np.ndarray, form: str, word: str
+) -> None:
     series = read(name, numbers)
     assert str(series.frequency) == word
     assert series.times[0][0].astype("M8[D]") == np.datetime64(
@@ -51,7 +55,7 @@ def test_numbers_that_can_only_be_dates(name, numbers, form, word):
         assert read(name, numbers[:9], frequency="steps", time_column=name).starts[0] == numbers[0]
 
 
-def test_numbers_that_may_count():
+def test_numbers_that_may_count() -> None:
     for numbers in ([1949, 1950, 1951], [3, 4], range(45292, 45299), range(200000, 200040)):
         assert read("ds", list(numbers)).starts.dtype == np.int64
     days = read("t", SERIAL, time_column="t")
@@ -72,7 +76,7 @@ def test_numbers_that_may_count():
 @pytest.mark.parametrize(
     ("good", "bad"), [(DAYS.strftime("%Y%m%d"), 20240230), (MONTHS.strftime("%Y%m"), 201813)]
 )
-def test_a_number_that_is_no_date_among_dates(good, bad):
+def test_a_number_that_is_no_date_among_dates(good: pd.Index, bad: int) -> None:
     numbers = good.astype(int).to_numpy().copy()
     numbers[20] = bad
     with pytest.raises(
@@ -85,7 +89,7 @@ def test_a_number_that_is_no_date_among_dates(good, bad):
     ("year", "said"),
     [("2201", "65694 steps after the row before"), ("1202", "299084 steps before the next row")],
 )
-def test_a_mistyped_year_is_named(year, said):
+def test_a_mistyped_year_is_named(year: str, said: str) -> None:
     days = [str(day)[:10] for day in pd.date_range("2021-01-01", periods=100)]
     days[50] = year + days[50][4:]
     with pytest.raises(
@@ -94,14 +98,14 @@ def test_a_mistyped_year_is_named(year, said):
         load_series({"ds": days, "y": list(range(100))})
 
 
-def test_a_mistyped_year_in_a_long_series_is_named():
+def test_a_mistyped_year_in_a_long_series_is_named() -> None:
     days = [str(day)[:10] for day in pd.date_range("1995-01-01", periods=9000)]
     days[-1] = "2201-08-22"
     with pytest.raises(DataError, match="row 9000: 2201-08-22 is"):
         load_series({"ds": days, "y": list(range(9000))})
 
 
-def test_plain_dates_and_a_zone_without_a_midnight():
+def test_plain_dates_and_a_zone_without_a_midnight() -> None:
     days = pd.date_range("2023-01-01", periods=700)
     zone = "America/Santiago"
     rows = {"ds": [str(day)[:10] for day in days], "y": np.arange(700.0)}
@@ -116,7 +120,7 @@ def test_plain_dates_and_a_zone_without_a_midnight():
     assert local_days(np.array(["2020-01-01T00", "2020-01-01T01"], "M8[us]"), zone) is None
 
 
-def test_one_row_of_hours_is_where_it_was():
+def test_one_row_of_hours_is_where_it_was() -> None:
     hours = pd.date_range("2021-06-01", periods=30, freq="h", tz="Europe/Berlin")
     series = load_series(pd.DataFrame({"ds": hours, "y": np.arange(30.0)}))
     one = load_series(pd.DataFrame({"ds": hours[-1:], "y": [29.0]}), SeriesOptions(frequency="h"))

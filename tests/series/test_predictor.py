@@ -142,7 +142,7 @@ def test_an_update_equals_a_history_with_those_rows(
     assert bits(moved) != bits(shop)
     assert all(np.shares_memory(moved.model.arrays[n], a) for n, a in shop.model.arrays.items())
     moved.save(tmp_path / "m.safetensors")
-    loaded = load(tmp_path / "m.safetensors")
+    loaded = load(tmp_path / "m.safetensors", kind=ForecastPredictor)
     assert bits(loaded) == bits(moved)
     assert (
         loaded.predict().to_columns()["ds"].tolist() == moved.predict().to_columns()["ds"].tolist()
@@ -392,12 +392,12 @@ def test_plots_of_a_series(shop: ForecastPredictor) -> None:
     forecast = shop.predict()
     assert forecast.plot().axes[0].get_title(loc="left") or forecast.plot().get_suptitle()
     lines = forecast.plot("b").axes[0].get_lines()
-    np.testing.assert_array_equal(lines[1].get_ydata()[1:], forecast.median[1])
+    np.testing.assert_array_equal(np.asarray(lines[1].get_ydata())[1:], forecast.median[1])
     with pytest.raises(DataError, match="no such series: got c; expected 'a', 'b'"):
         forecast.plot("c")
 
 
-SMALL = {"hidden_size": 4, "steps": 4, "members": 1, "refit": False, "threads": 1}
+SMALL: dict[str, Any] = {"hidden_size": 4, "steps": 4, "members": 1, "refit": False, "threads": 1}
 
 
 def test_new_rows_are_read_in_the_time_zone_of_training(tmp_path: Path) -> None:
@@ -408,7 +408,7 @@ def test_new_rows_are_read_in_the_time_zone_of_training(tmp_path: Path) -> None:
     later = {name: column[24 * 10 : 24 * 12] for name, column in frame.items()}
     model = Estimator(horizon=24, timezone="America/New_York", **SMALL).fit(first)
     model.save(tmp_path / "m.safetensors")
-    predictor = load(tmp_path / "m.safetensors")
+    predictor = load(tmp_path / "m.safetensors", kind=ForecastPredictor)
     assert predictor.predict().times[0][0] == np.datetime64("2020-01-11T00")
     moved = predictor.updated(later)
     assert len(moved.history.values[0]) == 24 * 12
@@ -419,13 +419,15 @@ def test_new_rows_are_read_in_the_time_zone_of_training(tmp_path: Path) -> None:
 def test_new_rows_are_read_in_the_date_format_of_training(tmp_path: Path) -> None:
     days = np.datetime64("2020-01-01") + np.arange(40)
     texts = [str(day).replace("-", "") for day in days]
-    frame = {"day": texts, "v": np.arange(40.0) % 7}
+    frame: dict[str, Any] = {"day": texts, "v": np.arange(40.0) % 7}
     first = {name: column[:30] for name, column in frame.items()}
     model = Estimator(horizon=3, time_column="day", target="v", date_format="%Y%m%d", **SMALL).fit(
         first
     )
     model.save(tmp_path / "m.safetensors")
-    moved = load(tmp_path / "m.safetensors").update({n: c[30:] for n, c in frame.items()})
+    moved = load(tmp_path / "m.safetensors", kind=ForecastPredictor).update(
+        {n: c[30:] for n, c in frame.items()}
+    )
     assert moved.predict().times[0][0] == np.datetime64("2020-02-10")
 
 
@@ -559,4 +561,4 @@ def test_a_later_rule_field_is_saved_only_if_it_is_set(tmp_path: Path) -> None:
         path = tmp_path / f"{floor}.safetensors"
         Model(model.config, model.arrays, codec, {}).save(path)
         assert ("floor" in container.read(path)[1]["codec"]["rule"]) is floor
-        assert load(path).codec.rule.floor is floor
+        assert load(path, kind=ForecastPredictor).codec.rule.floor is floor

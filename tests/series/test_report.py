@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,14 @@ LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 NAN = float("nan")
 
 
-def windows(values, origins, horizon, season=1, name="a", forecast=None):
+def windows(
+    values: np.ndarray,
+    origins: range | list[int],
+    horizon: int,
+    season: int = 1,
+    name: str = "a",
+    forecast: Callable[..., Any] | None = None,
+) -> list[Window]:
     """Make windows of a series; by default the forecast is the truth."""
     made = []
     for origin in origins:
@@ -26,7 +35,7 @@ def windows(values, origins, horizon, season=1, name="a", forecast=None):
     return made
 
 
-def repeated(history, horizon):
+def repeated(history: np.ndarray, horizon: int) -> np.ndarray:
     return naive_quantiles(history, horizon, 1, LEVELS)["naive"] + 0.001
 
 
@@ -39,7 +48,7 @@ def season(n: int = 240) -> np.ndarray:
     return 50 + np.arange(n) / 10 + 9 * np.sin(np.arange(n) * np.pi / 6) + draw.normal(size=n)
 
 
-def test_a_forecast_that_repeats_is_told_so_in_words():
+def test_a_forecast_that_repeats_is_told_so_in_words() -> None:
     report = forecast_report(windows(walk(), range(200, 390, 10), 10, forecast=repeated), LEVELS)
     assert report.repeats_last
     assert report.sentences[-1] == "the forecast is, in effect, THE LAST VALUE REPEATED"
@@ -49,7 +58,7 @@ def test_a_forecast_that_repeats_is_told_so_in_words():
     assert [row.name for row in report.methods] == ["the network", "naive", "drift", "average"]
 
 
-def test_a_good_forecast_is_told_so_in_words():
+def test_a_good_forecast_is_told_so_in_words() -> None:
     good = windows(season(), range(120, 228, 12), 12, 12)
     report = forecast_report(good, LEVELS)
     assert not report.repeats_last
@@ -59,7 +68,7 @@ def test_a_good_forecast_is_told_so_in_words():
     assert "NOT" not in report.sentences[0]
 
 
-def test_the_figures_are_those_of_the_measures():
+def test_the_figures_are_those_of_the_measures() -> None:
     values = season()
     some = windows(values, [100, 130], 12, 12) + windows(values * 7, [90], 12, 12, "b")
     for window in some:
@@ -82,7 +91,7 @@ def test_the_figures_are_those_of_the_measures():
     assert [one.width for one in network.intervals] == pytest.approx([2.0, 4.0])
 
 
-def test_series_without_a_season_stand_beside_the_last_value():
+def test_series_without_a_season_stand_beside_the_last_value() -> None:
     plain = walk()
     some = windows(season(), [120], 6, 12) + windows(plain, [200], 6, 1, "b")
     rows = {row.name: row for row in forecast_report(some, LEVELS).methods}
@@ -91,7 +100,7 @@ def test_series_without_a_season_stand_beside_the_last_value():
     assert "seasonal naive" not in {row.name for row in alone.methods}
 
 
-def test_constant_series():
+def test_constant_series() -> None:
     flat = np.full(40, 3.0)
     report = forecast_report(windows(flat, [20, 30], 5), LEVELS)
     assert [row.mase for row in report.methods] == [None] * 4
@@ -103,7 +112,7 @@ def test_constant_series():
     assert forecast_report(both, LEVELS).methods[1].mase == moving.methods[1].mase
 
 
-def test_origins_that_overlap_weigh_less():
+def test_origins_that_overlap_weigh_less() -> None:
     apart = forecast_report(windows(walk(), range(200, 390, 10), 10, forecast=repeated), LEVELS)
     overlapping = forecast_report(windows(walk(), range(200, 220), 10, forecast=repeated), LEVELS)
     assert apart.skill.standard_error is not None
@@ -111,7 +120,7 @@ def test_origins_that_overlap_weigh_less():
     assert overlapping.skill.standard_error is None
 
 
-def test_windows_without_truth_are_left_out():
+def test_windows_without_truth_are_left_out() -> None:
     some = windows(walk(), [100, 200], 4)
     some[0].truth[:] = NAN
     some[0].quantiles[:] = 0.0
@@ -121,7 +130,7 @@ def test_windows_without_truth_are_left_out():
         forecast_report(some, LEVELS)
 
 
-def test_what_does_not_fit_is_refused():
+def test_what_does_not_fit_is_refused() -> None:
     for levels in ((0.1, 0.9), (0.5, 1.0)):
         with pytest.raises(OptionError, match="levels"):
             forecast_report([], levels)
@@ -135,14 +144,14 @@ def test_what_does_not_fit_is_refused():
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("size", [1e-308, 1e-200, 1e200, 1e307])
-def test_no_figure_is_infinite(size):
+def test_no_figure_is_infinite(size: float) -> None:
     draw = np.random.default_rng(0)
     values = draw.normal(size=100) * size
     report = forecast_report(windows(values, range(50, 90, 5), 5, 4, forecast=repeated), LEVELS)
     json.dumps(report.to_dict(), allow_nan=False)
 
 
-def test_the_report_prints_as_a_table_and_goes_into_json():
+def test_the_report_prints_as_a_table_and_goes_into_json() -> None:
     report = forecast_report(windows(season(), range(120, 228, 12), 12, 12), LEVELS)
     lines = str(report).splitlines()
     assert lines[0] == "series 1, windows 9, horizon 12, values 108"
@@ -160,7 +169,7 @@ def test_the_report_prints_as_a_table_and_goes_into_json():
     assert form["sentences"] == list(report.sentences)
 
 
-def test_the_better_of_the_simple_forecasts_is_compared_with():
+def test_the_better_of_the_simple_forecasts_is_compared_with() -> None:
     # days of 4 steps whose height depends on the day of a 7-day week
     draw = np.random.default_rng(0)
     at = np.arange(28 * 12)
@@ -176,7 +185,7 @@ def test_the_better_of_the_simple_forecasts_is_compared_with():
     assert "seasonal naive 999" not in str(report)
 
 
-def test_of_white_noise_the_average_is_the_best_simple_forecast():
+def test_of_white_noise_the_average_is_the_best_simple_forecast() -> None:
     values = np.random.default_rng(0).normal(size=300)
     zero = np.zeros((1, 5))
     made = [Window("a", values[:n], values[n : n + 5], zero, 7) for n in range(100, 290, 5)]
@@ -186,7 +195,7 @@ def test_of_white_noise_the_average_is_the_best_simple_forecast():
 
 
 @pytest.mark.slow
-def test_correlated_series_do_not_make_chance_skill():
+def test_correlated_series_do_not_make_chance_skill() -> None:
     # random walks with a common component, forecast with a meaningless trend
     called = 0
     for trial in range(60):

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,20 +24,22 @@ NAN = float("nan")
 INF = float("inf")
 
 
-def days(count, start="2020-01-01"):
+def days(count: int, start: str = "2020-01-01") -> list[str]:
     return [str(day) for day in np.datetime64(start) + np.arange(count)]
 
 
-def hours(start, count):
+def hours(start: str, count: int) -> list[str]:
     first = datetime.datetime.fromisoformat(start)
     return [str(first + datetime.timedelta(hours=hour)) for hour in range(count)]
 
 
-def frame(ds, y, **others):
+def frame(ds: Sequence[int | str | None], y: Any, **others: Any) -> dict[str, Any]:
     return {"ds": ds, "y": y, **others}
 
 
-def two(one, other, y=None):
+def two(
+    one: list[str], other: list[str], y: list[int | None] | None = None
+) -> dict[str, list[int | None] | list[int] | list[str]]:
     """Make a table of the series a and b with their stamps."""
     stamps = [*one, *other]
     ids = ["a"] * len(one) + ["b"] * len(other)
@@ -51,7 +56,7 @@ ALREADY = "2020-01-02 again, as in row 2, with"
 
 # what stands in the rows, the options, and either the values of each series and words of a warning,
 # or the words of the error
-Outcome = tuple[dict, dict, "list[list[float]] | str", str]
+Outcome = tuple[dict[str, Any], dict[str, Any], "list[list[float]] | str", str]
 HAZARDS: dict[str, Outcome] = {
     "a missing date": (
         frame(GAP, [1, 2, 5, 6]), {}, [[1, 2, NAN, NAN, 5, 6]], "2 steps without a row: left",
@@ -251,7 +256,7 @@ HAZARDS: dict[str, Outcome] = {
 
 @pytest.mark.parametrize("kind", FRAMES)
 @pytest.mark.parametrize("hazard", HAZARDS)
-def test_hazards(hazard, kind):
+def test_hazards(hazard: str, kind: str) -> None:
     data, options, expected, warning = HAZARDS[hazard]
     source = FRAMES[kind](data)
     if isinstance(expected, str):
@@ -268,7 +273,7 @@ def test_hazards(hazard, kind):
     assert any(warning in said for said in series.warnings) or not warning
 
 
-def test_two_columns_of_the_same_name_are_refused(tmp_path):
+def test_two_columns_of_the_same_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("ds,y,y\n2020-01-01,1,2\n")
     for source in (tmp_path / "x.csv", pd.DataFrame([["2020", 1, 2]], columns=["ds", "y", "y"])):
         with pytest.raises(DataError, match="two columns of the name 'y'"):
@@ -311,7 +316,7 @@ ROLES = SeriesOptions(
 @pytest.mark.parametrize(
     "kind", [*FRAMES, "records", "lazy", "csv", "jsonl", "parquet", "index", "dates"]
 )
-def test_the_same_data_are_the_same_series(kind, tmp_path):
+def test_the_same_data_are_the_same_series(kind: str, tmp_path: Path) -> None:
     path = tmp_path / f"panel.{kind}"
     pandas = pd.DataFrame(PANEL)
     dated = pandas.assign(day=pd.to_datetime(pandas["day"]))
@@ -337,7 +342,7 @@ def test_the_same_data_are_the_same_series(kind, tmp_path):
 WIDE = {"when": days(3), "a": [1.5, 2.0, None], "b": [None, 5, 6]}
 
 
-def test_layouts_of_tables(tmp_path):
+def test_layouts_of_tables(tmp_path: Path) -> None:
     wide = load_series(WIDE)
     for make in FRAMES.values():
         equal(load_series(make(WIDE)), wide)
@@ -400,7 +405,7 @@ def test_layouts_of_tables(tmp_path):
     assert load_series(numbered).ids == ("key", "p", "q")
 
 
-def test_layouts_of_arrays():
+def test_layouts_of_arrays() -> None:
     matrix = np.array([[1.0, 2.0], [3.0, NAN]])
     expected = load_series([[1, 2], [3]])
     equal(load_series(matrix), expected)
@@ -428,7 +433,8 @@ def test_layouts_of_arrays():
     assert short.warnings == ("series '1' without a value: left out",)
     with pytest.raises(DataError, match="series '1' has no value: leave it out"):
         load_series([[1, 2], []], SeriesOptions(missing="error"))
-    for nothing in ([], {}, np.zeros(0), np.zeros((0, 3)), [[]], pd.DataFrame()):
+    empty: list[Any] = [[], {}, np.zeros(0), np.zeros((0, 3)), [[]], pd.DataFrame()]
+    for nothing in empty:
         with pytest.raises(DataError, match=r"no rows|no series"):
             load_series(nothing)
 
@@ -466,22 +472,23 @@ def test_layouts_of_arrays():
         ),
     ],
 )  # fmt: skip
-def test_an_ambiguous_table_is_refused(data, options, message):
+def test_an_ambiguous_table_is_refused(
+    data: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(DataError) as caught:
         load_series(data, SeriesOptions(**options))
     assert message in str(caught.value)
 
 
-def test_options_are_checked():
+def test_options_are_checked() -> None:
     for name in ("missing", "gaps", "duplicates"):
         with pytest.raises(OptionError, match=rf"{name}: got drop; expected .*error"):
-            SeriesOptions(**{name: "drop"})
-    assert SeriesOptions(past="p", target=["a", "b"]) == SeriesOptions(
-        past=("p",), target=("a", "b")
-    )
+            SeriesOptions(**dict[str, Any]({name: "drop"}))
+    plain: dict[str, Any] = {"past": "p", "target": ["a", "b"]}
+    assert SeriesOptions(**plain) == SeriesOptions(past=("p",), target=("a", "b"))
 
 
-def test_known_future_columns_may_be_longer_than_the_values():
+def test_known_future_columns_may_be_longer_than_the_values() -> None:
     data = frame(
         days(5), [1, 2, 3, None, None], offer=[0, 1, 0, 1, None], rain=[1, 2, 3, None, None]
     )
@@ -504,9 +511,9 @@ def test_known_future_columns_may_be_longer_than_the_values():
     equal(filled, series)
 
 
-def test_missing_covariates_follow_their_policy():
+def test_missing_covariates_follow_their_policy() -> None:
     data = frame(GAP, [1, 2, 5, 6], p=[None, 4, None, 6], f=[1, None, 3, 4])
-    options = {"past": ("p",), "future": ("f",)}
+    options: dict[str, Any] = {"past": ("p",), "future": ("f",)}
     masked = load_series(data, SeriesOptions(**options))
     np.testing.assert_array_equal(masked.past[0].ravel(), [NAN, 4, NAN, NAN, NAN, 6])
     filled = load_series(data, SeriesOptions(**options, missing="fill", gaps="fill"))
@@ -518,7 +525,7 @@ def test_missing_covariates_follow_their_policy():
     assert averaged.past[0].ravel().tolist() == [1, 3, 3]
 
 
-def test_static_columns_of_an_earlier_set():
+def test_static_columns_of_an_earlier_set() -> None:
     data = {
         "unique_id": ["a", "b", "c"],
         "ds": days(1) * 3,
@@ -545,7 +552,7 @@ def test_static_columns_of_an_earlier_set():
         load_series(data | {"n": ["x", "x", "x"]}, options, categories=first.categories)
 
 
-def test_days_of_a_time_zone_stay_days():
+def test_days_of_a_time_zone_stay_days() -> None:
     frames = pd.DataFrame(
         {"ds": pd.date_range("2020-03-27", periods=5, tz="Europe/Berlin"), "y": range(5)}
     )
@@ -563,7 +570,7 @@ def test_days_of_a_time_zone_stay_days():
     equal(load_series(naive, SeriesOptions(timezone="Europe/Berlin")), series)
 
 
-def test_select():
+def test_select() -> None:
     series = load_series(two(days(2), days(3)))
     equal(series.select(["b", "a"]), series.select(["b", "a"]))
     assert series.select(["b", "a"]).ids == ("b", "a")
@@ -573,7 +580,7 @@ def test_select():
         series.select(["a", "c"])
 
 
-def test_before_removes_the_last_values():
+def test_before_removes_the_last_values() -> None:
     data = frame(days(5), [1, 2, 3, 4, 5], p=[1, 2, 3, 4, 5], f=[6, 7, 8, 9, 0])
     series = load_series(data, SeriesOptions(past=("p",), future=("f",)))
     cut = series.before(2)
@@ -586,12 +593,12 @@ def test_before_removes_the_last_values():
     equal(plain, load_series(frame(days(3), [1, 2, 3])))
 
 
-def part(data, rows, options):
+def part(data: dict[str, Any], rows: range | list[int], options: SeriesOptions) -> SeriesSet:
     taken = {key: [column[row] for row in rows] for key, column in data.items()}
     return load_series(taken, options)
 
 
-def test_append_continues_the_series():
+def test_append_continues_the_series() -> None:
     data = frame(
         days(6), [1, 2, 3, 4, 5, 6], p=[1, 2, 3, 4, 5, 6], f=[6, 7, 8, 9, 0, 1], unique_id=["a"] * 6
     )
@@ -609,7 +616,7 @@ def test_append_continues_the_series():
         append_series(part(data, range(3), options), part(data, [5], options), gaps="error")
 
 
-def test_append_of_known_steps_follows_its_policy():
+def test_append_of_known_steps_follows_its_policy() -> None:
     series = load_series(two(days(4), days(4)))
     later = load_series(
         {
@@ -645,7 +652,7 @@ def test_append_of_known_steps_follows_its_policy():
         append_series(series, noon)
 
 
-def test_append_refuses_rows_that_do_not_fit():
+def test_append_refuses_rows_that_do_not_fit() -> None:
     series = load_series(frame(days(3), [1, 2, 3]))
     with pytest.raises(
         DataError, match="have another frequency: got hourly; expected daily; pass frequency='D'"
@@ -671,7 +678,7 @@ def test_append_refuses_rows_that_do_not_fit():
     assert steps.times[0].tolist() == [10, 20, 30, 40]
 
 
-def test_append_of_known_future_rows_only():
+def test_append_of_known_future_rows_only() -> None:
     options = SeriesOptions(past=("p",), future=("f",), frequency="D")
     series = load_series(frame(days(3), [1, 2, 3], p=[1, 2, 3], f=[1, 0, 1]), options)
     coming = load_series(
@@ -686,13 +693,13 @@ def test_append_of_known_future_rows_only():
     assert len(known.times[0]) == 3
 
 
-def test_nothing_can_be_written_into_the_values():
+def test_nothing_can_be_written_into_the_values() -> None:
     series = load_series([1, 2, 3])
     with pytest.raises(ValueError, match="read-only"):
         series.values[0][0] = 5
 
 
-def test_many_series_of_unequal_lengths_are_separated():
+def test_many_series_of_unequal_lengths_are_separated() -> None:
     generator = np.random.default_rng(0)
     lengths = generator.integers(2, 30, 200)
     parts = {f"id {n}": generator.normal(size=length) for n, length in enumerate(lengths)}
@@ -716,9 +723,9 @@ PD_NA = pd.array([1, pd.NA, 3], dtype="Int64")
 @pytest.mark.parametrize(
     "values",
     [
-        np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]),
-        np.ma.array([1, 2, 3], mask=[0, 1, 0]),
-        np.ma.array(["1", "2", "3"], mask=[0, 1, 0]),
+        np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False]),
+        np.ma.array([1, 2, 3], mask=[False, True, False]),
+        np.ma.array(["1", "2", "3"], mask=[False, True, False]),
         PD_NA,
         np.array([1, pd.NA, 3], object),
         np.array([1, None, 3], object),
@@ -728,8 +735,8 @@ PD_NA = pd.array([1, pd.NA, 3], dtype="Int64")
     ],
     ids=["float", "int", "text", "Int64", "NA", "None", "masked", "pandas", "polars"],
 )
-def test_masked_values_are_missing(values):
-    sources = [frame(days(3), values)]
+def test_masked_values_are_missing(values: Any) -> None:
+    sources: list[Any] = [frame(days(3), values)]
     if isinstance(values, np.ndarray):
         sources.append(values)
     if isinstance(values, np.ma.MaskedArray):
@@ -739,7 +746,7 @@ def test_masked_values_are_missing(values):
             np.testing.assert_array_equal(found, [1, NAN, 3])
 
 
-def test_the_index_of_a_frame_is_a_column():
+def test_the_index_of_a_frame_is_a_column() -> None:
     ahead = [3, 1, 2]
     texts = pd.Series(ahead, index=["2020-01-03", "2020-01-01", "2020-01-02"])
     for source in (texts, texts.to_frame("y"), [texts], {"y": texts}):
@@ -774,7 +781,7 @@ def test_the_index_of_a_frame_is_a_column():
     assert load_series(months).frequency == Frequency(1, "MS")
 
 
-def test_pandas_series_with_different_dates_are_aligned():
+def test_pandas_series_with_different_dates_are_aligned() -> None:
     one = pd.Series([1.0, 2.0], index=pd.to_datetime(["2020-01-02", "2020-01-01"]))
     other = pd.Series([3.0, 4.0], index=pd.to_datetime(["2020-01-02", "2020-01-03"]))
     series = load_series({"a": one, "b": other})
@@ -793,13 +800,13 @@ def test_pandas_series_with_different_dates_are_aligned():
         ({"static": ("z",), "future": ("z",)}, "named as future and as static"),
     ],
 )
-def test_a_column_has_one_role(roles, said):
+def test_a_column_has_one_role(roles: dict[str, Any], said: str) -> None:
     rows = frame(days(9), list(range(9)), z=list(range(9)))
     with pytest.raises(DataError, match=said):
         load_series(rows, SeriesOptions(**roles))
 
 
-def test_a_copy_of_the_target_is_noted():
+def test_a_copy_of_the_target_is_noted() -> None:
     rows = frame(days(9), [*range(8), None], z=list(range(9)), w=[1] * 9)
     noted = load_series(rows, SeriesOptions(target="y", future=("z", "w"))).warnings
     assert [note for note in noted if "is equal to the target" in note] == [
@@ -809,7 +816,7 @@ def test_a_copy_of_the_target_is_noted():
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-def test_a_day_and_a_time_of_day_in_two_columns_are_one_time(kind):
+def test_a_day_and_a_time_of_day_in_two_columns_are_one_time(kind: str) -> None:
     data = {
         "day": ["2020-01-01", "2020-01-01", "2020-01-02"],
         "at": ["06:00", "18:00", "06:00"],
@@ -822,7 +829,7 @@ def test_a_day_and_a_time_of_day_in_two_columns_are_one_time(kind):
         assert "columns 'day' and 'at' are read as one time" in series.warnings
 
 
-def test_a_note_shows_how_dates_were_read():
+def test_a_note_shows_how_dates_were_read() -> None:
     told = load_series({"ds": ["07/04/21", "07/31/21"], "y": [1, 2]}).warnings
     assert "dates such as 07/04/21 are read as 2021-07-04" in told
     assert not any(

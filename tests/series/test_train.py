@@ -161,7 +161,7 @@ def test_members_are_unlike(series: SeriesSet) -> None:
     arrays = train(series).model.arrays
     names = [name.removeprefix("members.0.") for name in arrays if name.startswith("members.0.")]
     assert len(arrays) == 2 * len(names)
-    assert not np.array_equal(*(arrays[f"members.{m}.input.weight"] for m in (0, 1)))
+    assert not np.array_equal(arrays["members.0.input.weight"], arrays["members.1.input.weight"])
 
 
 def test_an_untrained_network_gives_the_naive_forecast(series: SeriesSet) -> None:
@@ -239,7 +239,7 @@ def test_an_interrupted_run_leaves_a_model_and_can_resume(
 
     output = tmp_path / "part.safetensors"
     part = train(series, output=output, watch=interrupt, **settings)
-    forecast = load(output).predict()
+    forecast = load(output, kind=ForecastPredictor).predict()
     assert np.isfinite(forecast.quantiles).all()
     if stage == 1:
         assert part.stopped == "interrupted"
@@ -364,7 +364,8 @@ def test_two_processes_train_what_one_trains(series: SeriesSet, tmp_path: Path) 
         "train_forecaster(load_series(values), options, Run(Path(sys.argv[2])))\n",
         encoding="utf-8",
     )
-    np.savez(tmp_path / "values.npz", **dict(zip(series.ids, series.values, strict=True)))
+    arrays: dict[str, Any] = dict(zip(series.ids, series.values, strict=True))
+    np.savez(tmp_path / "values.npz", **arrays)
     arguments = [str(script), str(tmp_path / "values.npz")]
     found = []
     for processes in (1, 2):

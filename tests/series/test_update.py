@@ -36,7 +36,7 @@ def shops(first: int, count: int) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-ROLES = {"id_column": "shop", "time_column": "date", "target": "y"}
+ROLES: dict[str, Any] = {"id_column": "shop", "time_column": "date", "target": "y"}
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +61,11 @@ ORDERS = [
 
 @pytest.mark.parametrize("static", ORDERS, ids=",".join)
 def test_new_rows_find_the_columns_in_any_order(static: tuple[str, ...], tmp_path: Path) -> None:
-    names = {"past": "wind,rain", "future": "offer"}
+    names: dict[str, Any] = {"past": "wind,rain", "future": "offer"}
     series = elman.Forecaster(**SMALL, **ROLES, **names, static=",".join(static))
     path = tmp_path / "m.safetensors"
     series.fit(shops(0, 40)).save(path)
-    predictor = elman.load(path)
+    predictor = elman.load(path, kind=ForecastPredictor)
     later = shops(40, 14)
     # the columns of a table may come in any order
     turned = later[[*reversed(later.columns)]]
@@ -78,7 +78,7 @@ def test_new_rows_find_the_columns_in_any_order(static: tuple[str, ...], tmp_pat
     other = elman.Forecaster(
         **SMALL, **ROLES, past="rain,wind", future="offer", static=",".join(reversed(static))
     ).read(later[later["shop"] == "b"])
-    moved = elman.load(path).update(other)
+    moved = elman.load(path, kind=ForecastPredictor).update(other)
     assert moved.history.values[1].tolist() == predictor.history.values[1].tolist()
     assert moved.history.past[1].tolist() == predictor.history.past[1].tolist()
 
@@ -168,7 +168,7 @@ def test_a_forecast_joins_the_table_it_came_from(tmp_path: Path) -> None:
     known = own.groupby("shop").head(60)
     series = elman.Forecaster(**SMALL, id_column="shop", time_column="at", target="y").fit(known)
     series.save(tmp_path / "m.safetensors")
-    for model in (series, elman.load(tmp_path / "m.safetensors")):
+    for model in series(ForecastPredictor, tmp_path / "m.safetensors"):
         joined = own.merge(pd.DataFrame(model.predict().to_columns()), on=["shop", "at"])
         assert joined["y"].tolist() == [60, 61, 62, 63, 64, 65, 66] * 2
         assert model.stream(7).predict().ids == ("7",)
@@ -191,7 +191,7 @@ def test_a_forecast_joins_the_table_it_came_from(tmp_path: Path) -> None:
 def test_days_come_back_as_they_went_in(kind: str) -> None:
     days = pd.date_range("2021-03-01", periods=50, tz="Europe/Berlin")  # clocks change on the 28th
     rows = pd.DataFrame({"ds": days, "y": range(50)})
-    options = {"timezone": "Europe/Berlin"} if kind == "texts" else {}
+    options: dict[str, Any] = {"timezone": "Europe/Berlin"} if kind == "texts" else {}
     if kind != "days":
         rows["ds"] = [str(day)[:10] for day in days] if kind == "texts" else days.tz_localize(None)
     model = elman.Forecaster(**SMALL, **options).fit(rows.head(20))
@@ -210,7 +210,12 @@ def test_closed_days_are_not_forecast(tmp_path: Path) -> None:
         model = elman.Forecaster(**SMALL).fit(rows.head(40))
         assert name in model.card_["data"]["frequency"]
         model.save(tmp_path / "m.safetensors")
-        ahead = elman.load(tmp_path / "m.safetensors").update(rows.head(45)).predict().times[0]
+        ahead = (
+            elman.load(tmp_path / "m.safetensors", kind=ForecastPredictor)
+            .update(rows.head(45))
+            .predict()
+            .times[0]
+        )
         np.testing.assert_array_equal(ahead, rows["ds"][45:52].to_numpy().astype("M8[us]"))
 
 
@@ -219,7 +224,7 @@ def test_numbers_as_dates_are_forecast_as_dates(tmp_path: Path) -> None:
     rows = pd.DataFrame({"date": days, "y": np.arange(67) % 7})
     model = elman.Forecaster(**SMALL, target="y").fit(rows.head(58))
     model.save(tmp_path / "m.safetensors")
-    loaded = elman.load(tmp_path / "m.safetensors").update(rows.iloc[58:60])
+    loaded = elman.load(tmp_path / "m.safetensors", kind=ForecastPredictor).update(rows.iloc[58:60])
     assert loaded.predict().times[0].astype("M8[D]").astype(str).tolist() == [
         f"{day}"[:4] + "-" + f"{day}"[4:6] + "-" + f"{day}"[6:] for day in days[60:]
     ]
