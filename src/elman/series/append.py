@@ -58,27 +58,25 @@ def append_series(
     added = [key for key in new.ids if key not in index]
     _check_spelling(known.ids, added)
     joined = {
-        index[key]: _joined(known, index[key], new.at([number]), gaps, overlap)
+        at: _joined(known, at, new.at([number]), gaps, overlap)
         for number, key in enumerate(new.ids)
-        if key in index
+        if (at := index.get(key)) is not None
     }
     notes = [f"series not known before: {several(added)}"] if known.ids and added else []
     notes += _gap_notes({known.ids[at]: rows for at, rows in joined.items()}, gaps)
     more = new.select(added)
+    # Known series keep their order, and new ones follow them.
     rows = [joined.get(at) or _unchanged(known, at) for at in range(len(known))]
     rows += [_unchanged(more, number) for number in range(len(more))]
-    matrices, lengths = [each.matrix for each in rows], [each.length for each in rows]
-    columns = split_columns(matrices, lengths, len(known.names["past"]))
-    if not known.names["future"]:  # a set without columns of the future ends with the values
+    lengths, past = [each.length for each in rows], len(known.names["past"])
+    columns = split_columns([each.matrix for each in rows], lengths, past)
+    if not known.names["future"]:  # without such columns, their rows end with the values
         columns["future"] = cut(columns["future"], lengths)
-    return replace(
-        known,
-        ids=known.ids + more.ids,
-        starts=np.concatenate([known.starts, more.starts]),
-        **columns,
-        static=np.concatenate([known.static, more.static]),
-        warnings=tuple(dict.fromkeys((*known.warnings, *new.warnings, *notes))),
-    )
+    starts = np.concatenate([known.starts, more.starts])
+    static = np.concatenate([known.static, more.static])
+    warnings = tuple(dict.fromkeys((*known.warnings, *new.warnings, *notes)))
+    ids = known.ids + more.ids
+    return replace(known, ids=ids, starts=starts, **columns, static=static, warnings=warnings)
 
 
 def _unchanged(series: SeriesSet, at: int) -> _Joined:
@@ -122,6 +120,7 @@ def _with_columns_of(known: SeriesSet, new: SeriesSet) -> SeriesSet:
             got, expected = ", ".join(names) or "none", ", ".join(wanted) or "none"
             raise DataError(f"the {role} columns differ", got=got, expected=expected)
         order[role] = [names.index(name) if name in names else len(names) for name in wanted]
+    # Columns are matched by name, so new rows may come in another order.
     # A column of zeros, appended at the index len(names), stands for absent categories.
     static = np.pad(new.static, ((0, 0), (0, 1)))
     return replace(
@@ -136,6 +135,7 @@ def _with_columns_of(known: SeriesSet, new: SeriesSet) -> SeriesSet:
 
 def _check_spelling(known: Sequence[str], new: Sequence[str]) -> None:
     """Raise DataError for a new id that is a known id in another spelling, such as 7 for 007."""
+    # Spreadsheets turn ids such as 007 into the number 7, or into 7.0.
     spelled = {_canonical(key): key for key in known}
     for key in new:
         if (other := spelled.get(_canonical(key))) is not None:
@@ -154,6 +154,7 @@ def _first_step(known: SeriesSet, at: int, start: Stamp) -> int:
     """Return the step of series `at` at which new rows from `start` on begin, below 0 before the first."""
     if not known.names["time"]:
         return len(known.values[at])
+    # One stamp of a jittering clock is corrected by the known start, which lies on a step.
     times = np.array([start])
     if 0 < known.frequency.step < DAY and times.dtype.kind == "M":
         times = without_jitter(times, known.frequency.step, known.starts[at])
@@ -174,6 +175,7 @@ def _at_step(known: SeriesSet, at: int, step: int) -> str:
 def _joined(known: SeriesSet, at: int, new: SeriesSet, gaps: str, overlap: str) -> _Joined:
     """Continue series `at` by the one series in `new`; raises DataError if a policy forbids it."""
     step, old, end = _first_step(known, at, new.starts[0]), known.matrix(at), len(known.values[at])
+    # Old rows beyond the kept history are left out, not an error: the caller may pass a whole file.
     early = max(0, -step)
     rows, length, step = new.matrix(0)[early:], len(new.values[0]) - early, max(0, step)
     gap = max(0, step - end) if length > 0 else 0
@@ -185,6 +187,7 @@ def _joined(known: SeriesSet, at: int, new: SeriesSet, gaps: str, overlap: str) 
         raise DataError(what, remedy="correct the stamp")
     if overlap == "error" and known.names["time"]:
         _check_overlap(known, at, step, rows[: max(0, min(end - step, length))])
+    # [T + more, 1 + P + F], long enough for both
     joined = np.full((max(len(old), step + len(rows)), old.shape[1]), np.nan)
     joined[: len(old)] = old
     present = joined[step : step + len(rows)]
@@ -199,6 +202,7 @@ def _joined(known: SeriesSet, at: int, new: SeriesSet, gaps: str, overlap: str) 
 
 def _check_overlap(known: SeriesSet, at: int, step: int, new: np.ndarray) -> None:
     """Raise DataError if a known step has another value in the rows ``new [t, 1 + P + F]``."""
+    # Rounding in files changes the last digits, so values that are close count as equal.
     old = known.matrix(at)[step : step + len(new)]
     differ = np.isfinite(old) & np.isfinite(new) & ~np.isclose(old, new, rtol=1e-9, atol=0)
     if differ.any():
@@ -230,6 +234,7 @@ def with_future_rows(
     if not len(rows):
         got, expected = several(unknown), several(history.ids)
         raise DataError("future has rows of no series to forecast", got=got, expected=expected)
+    # Leave out as many values as the longest series has: none remains.
     rows = rows.before(max(map(len, rows.values)))  # drops the target
     ends = [len(values) for values in history.values]
     without = replace(history, future=cut(history.future, ends))

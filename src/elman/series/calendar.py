@@ -48,6 +48,7 @@ def month_number(days: np.ndarray, frequency: Frequency) -> np.ndarray:
     month = days.astype("datetime64[M]").astype(np.int64)
     if frequency.unit != "SM":
         return np.asarray(month)
+    # Days before the first one belong to the last half of the month before.
     first, second = (day_of_month(2 * month + half, frequency) for half in (0, 1))
     return np.asarray(2 * month + (days >= second) - (days < first))
 
@@ -63,6 +64,7 @@ def day_of_month(
         quarter, month = number // 3, number % 3
         day = quarter * RETAIL_QUARTER_DAYS + _RETAIL_MONTHS[month] + int(frequency.anchor)
         return np.asarray(day.astype("datetime64[D]"))
+    # `number` counts half months for SM and months for all other units, both from January 1970.
     halves = frequency.unit == "SM"
     months = (number // 2 if halves else number).astype("datetime64[M]")
     first, last = months.astype("datetime64[D]"), (months + 1).astype("datetime64[D]") - 1
@@ -87,11 +89,13 @@ def _stamps_at(start: np.ndarray, frequency: Frequency, steps: np.ndarray) -> np
         return np.asarray(start + steps * frequency.step)
     day = start.astype("datetime64[D]")
     if frequency.week:
+        # A start on a closed day counts from the open day before it.
         count = steps * frequency.count
         moved = np.busday_offset(day, count, roll="backward", weekmask=frequency.week)
     else:
         number = month_number(day, frequency) + steps * (frequency.months or frequency.count)
         moved = day_of_month(number, frequency, day - day.astype("datetime64[M]"))
+    # Keep the time of day of the start.
     return np.asarray(moved + (start - day))
 
 
@@ -122,6 +126,7 @@ def positions(
     """
     if not len(times):
         return np.zeros(0, np.int64), np.zeros(0, bool)
+    # Both must have one unit of time, or their difference would be rounded.
     origin = np.asarray(times[0] if start is None else start).astype(times.dtype)
     if frequency.step:
         counted = (times - origin).astype(np.int64) // frequency.step
@@ -150,6 +155,7 @@ def calendar_features(times: np.ndarray, frequency: Frequency) -> np.ndarray:
         days = times.astype("datetime64[D]")
         month = days.astype("datetime64[M]").astype(np.int64) % 12
         if 0 < frequency.step < DAY:
+            # Each cycle is a phase from 0 to 1, at every stamp.
             cycles.append((times - days).astype(np.int64) / DAY)
         if frequency.week or 0 < frequency.step <= DAY:
             cycles.append((days.astype(np.int64) + 3) % 7 / 7)  # 1970 began on a Thursday
@@ -158,6 +164,7 @@ def calendar_features(times: np.ndarray, frequency: Frequency) -> np.ndarray:
         months = UNITS[frequency.unit].months
         if months in (1, 3):
             cycles.append(month // months / (12 // months))
+    # [C, T] → [T, 2·C]: sine and cosine of each cycle stand side by side.
     angles = 2 * np.pi * np.array(cycles).reshape(len(cycles), len(times))
     return np.stack([np.sin(angles), np.cos(angles)], -1).transpose(1, 0, 2).reshape(len(times), -1)
 
@@ -168,6 +175,7 @@ def season_candidates(frequency: Frequency) -> tuple[int, ...]:
     >>> [season_candidates(Frequency.parse(word)) for word in ("h", "30min", "B", "MS", "YS")]
     [(24, 168), (48, 336), (5,), (12,), ()]
     """
+    # Step and cycles are in the same unit: months, microseconds, or counted steps.
     step = frequency.months or frequency.step or frequency.count
     cycles: tuple[int, ...] = (7 * DAY,) if step < 7 * DAY else (52 * 7 * DAY,)
     if frequency.unit in ("SM", "4-4-5") or frequency.months:
@@ -210,12 +218,14 @@ def without_jitter(
         if abs(usual - step) > step / 20:
             return times
     if start is None:
+        # Measured from -step/2 to step/2 and from 0 to step: in the narrower of both, no stamps wrap around.
         around = [(ticks + half) % step - half for half in (step // 2, 0)]
         phase = int(np.median(min(around, key=np.ptp)))
         is_exact = not np.ptp(around[0])
         phase = 0 if abs(phase) <= step // 10 and not is_exact else phase
     else:
         phase = int(np.asarray(start, "datetime64[us]").astype(np.int64))
+    # From -step/2 to step/2: how far each stamp is off its step.
     off = (ticks - phase + step // 2) % step - step // 2
     moved: np.ndarray = times - off
     too_far = abs(off).max() > min(step // 10, MAX_JITTER)
@@ -237,6 +247,7 @@ def infer_frequency(times: np.ndarray) -> Frequency:
     """
     if len(times) < 2:
         raise DataError("one stamp shows no frequency", remedy="pass frequency= (such as D or h)")
+    # Gaps make some differences longer, so the commonest one is the step.
     step = _commonest(np.diff(times).astype(np.int64))
     if times.dtype.kind != "M":
         return Frequency(step, "steps")
@@ -253,8 +264,10 @@ def infer_frequency(times: np.ndarray) -> Frequency:
 def _in_months(days: np.ndarray, gaps: np.ndarray) -> Frequency | None:
     """Return the frequency of stamps on fixed days of their months; None for others."""
     months = days.astype("datetime64[M]")
+    # The day of the month of each stamp, from 1.
     numbers = (days - months).astype(np.int64) + 1
     is_last = (days + 1).astype("datetime64[M]") > months
+    # Half months are 13 days or longer, and months are 28 days or longer.
     if gaps.min() < 13:
         return None
     if gaps.min() < 28:
@@ -265,6 +278,7 @@ def _in_months(days: np.ndarray, gaps: np.ndarray) -> Frequency | None:
     count = _commonest(np.diff(months).astype(np.int64))
     letter = next(letter for letter in MONTH_UNITS if count % MONTH_UNITS[letter].months == 0)
     highest = int(numbers.max())
+    # The first entry that fits wins: a whole-month rule before a business day, and that before day 29 or 30.
     fits = {"E": bool(is_last.all()), "S": highest == 1, "": len(np.unique(numbers)) == 1}
     if len(days) > 2:
         for edge in ("E", "S"):
@@ -278,6 +292,7 @@ def _in_months(days: np.ndarray, gaps: np.ndarray) -> Frequency | None:
         anchor = str(highest) if rule == "last" or (rule == "" and highest > 28) else ""
         unit = f"B{letter}{rule[1]}" if rule[:1] == "B" else letter + rule.removesuffix("last")
         return Frequency(count // MONTH_UNITS[letter].months, unit, anchor)
+    # Only the last month of a retail quarter has 35 days, so a quarter begins behind such a gap.
     for start in days[1:][gaps == 35]:
         retail = Frequency(1, "4-4-5", str(start.astype(np.int64) % RETAIL_QUARTER_DAYS))
         if (day_of_month(month_number(days, retail), retail) == days).all():
@@ -289,11 +304,13 @@ def _in_open_days(days: np.ndarray, gaps: np.ndarray) -> Frequency | None:
     """Return the frequency of daily stamps that leave out the same days of every week; None for others."""
     weekdays = (days.astype(np.int64) + 3) % 7  # 1970 began on a Thursday
     counts = np.bincount(weekdays, minlength=7)
+    # "1" for each weekday with a stamp, from Monday on.
     mask = "".join("01"[bool(count)] for count in counts)
     span = (days[-1] - days[0]).astype(int)
     if 1 < counts.astype(bool).sum() < 7 and span >= 7 * MIN_WEEKS:
         steps = np.busday_count(days[0], days[-1], weekmask=mask) + 1
         if len(days) > MIN_OPEN_SHARE * steps:
             return Frequency.of_open_days(mask)
+    # Too short to show which weekdays are closed: take a week without weekends if it fits.
     business = mask.endswith("00") and _commonest(gaps) == 1
     return Frequency(1, "B") if business and np.busday_count(days[0], days[-1]) < span else None

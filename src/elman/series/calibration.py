@@ -25,6 +25,7 @@ def quantile_levels(intervals: str) -> tuple[float, ...]:
     >>> quantile_levels("80")
     (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
     """
+    # Both quantiles of an interval are as far from the median: 80 % needs 0.1 and 0.9.
     shares = LEARNED_SHARES | {percent / 100 for percent in percents(intervals)}
     lower = sorted({round((1 - share) / 2, 9) for share in shares})
     return (*lower, 0.5, *(round(1 - level, 9) for level in reversed(lower)))
@@ -51,13 +52,16 @@ def mean_factor(
     known = np.isfinite(truth)
     if not (rule.log or rule.nonnegative) or not known.any():
         return 1.0
+    # Missing truth counts as 0 on both sides, so that it changes no sum.
     means = np.where(known, mean_of_quantiles(rule.forecast(windows, quantiles), levels), 0.0)
     actual = np.where(known, rule.forecast(windows, truth[..., None])[..., 0], 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
+        # [N]: dividing by the size of both makes windows of large series count no more than others.
         size = (means + actual).sum(axis=1)
         shares = [float((values.sum(axis=1) / size)[size > 0].sum()) for values in (actual, means)]
     if not all(0 < share < math.inf for share in shares):
         return 1.0
+    # Shrinks the correction towards 1 if there are few values.
     trust = known.sum() / (known.sum() + HALF_TRUST_VALUES)
     return float(np.clip(shares[0] / shares[1], 0.5, 2.0) ** trust)
 
@@ -82,8 +86,10 @@ def conformal_corrections(
         return corrections
     for low in range(len(levels) // 2):
         high = len(levels) - 1 - low
+        # Above 0 outside the interval, below 0 inside: the conformity score of the source.
         outside = np.maximum(quantiles[..., low] - truth, truth - quantiles[..., high])[known]
         share = levels[high] - levels[low]
+        # The factor 1 + 1/n makes the coverage hold for finite samples.
         distance = float(np.quantile(outside, min(1.0, share * (1 + 1 / len(outside)))))
         distance = max(0.0, distance) if only_widen else distance
         corrections[low], corrections[high] = -distance, distance

@@ -80,6 +80,7 @@ class ForecastCodec:
         """Seasons of the seasonal naive forecasts in reports: first the one of MASE, then the others."""
         frequency, rule, first = self.history.frequency, self.rule, self.rule.report_season
         yearly = YEAR_STEPS.get(frequency.unit, 0) // frequency.count
+        # A report shows every plausible season, because the best naive forecast is the fair comparison.
         others = {*season_candidates(frequency), rule.season, rule.long_season, yearly}
         return (first, *sorted(others - {0, 1, first}))
 
@@ -93,6 +94,7 @@ class ForecastCodec:
         scalers = [scaler for scaler in (self.past, self.future) if scaler is not None]
         count = sum(len(scaler.mean) for scaler in scalers)
         if self.calendar:
+            # The number of features depends on the frequency alone, so any stamp shows it.
             stamp = np.zeros(1, "datetime64[us]")
             count += calendar_features(stamp, self.history.frequency).shape[1]
         return count
@@ -105,6 +107,7 @@ class ForecastCodec:
 
     def _covariates_of(self, series: SeriesSet, place: int) -> np.ndarray:
         """Return the scaled covariates ``[T + reach, C]`` of one series, 0 where they are missing."""
+        # [T + reach, C]: past columns first, then known-future ones, then the calendar
         length = len(series.values[place]) + self.rule.reach
         columns = [np.zeros((length, 0))]
         for scaler, covariates in ((self.past, series.past), (self.future, series.future)):
@@ -124,6 +127,7 @@ class ForecastCodec:
 
     def trimmed(self, series: SeriesSet) -> SeriesSet:
         """Return the end of every series, as far as the codec keeps it."""
+        # A model file must not grow with the length of its series.
         keep = max(MIN_KEPT_VALUES, self.rule.window)
         firsts = [max(0, len(values) - keep) for values in series.values]
         return replace(series.at(range(len(series)), firsts), warnings=())
@@ -178,6 +182,7 @@ class ForecastCodec:
         rule = _read_rule(config["rule"])
         series = _read_history(config, arrays)
         levels, corrections = tuple(config["levels"]), arrays["codec.corrections"]
+        # Conformal corrections and intervals pair each level with the one as far above the median.
         valid = 0.5 in levels and all(0 < low < high < 1 for low, high in pairwise(levels))
         pairs = zip(levels, levels[::-1], strict=True)
         valid = valid and all(abs(low + high - 1) < 1e-8 for low, high in pairs)
@@ -214,10 +219,12 @@ def closed_steps(values: np.ndarray, frequency: Frequency, steps: int) -> np.nda
     for cycle, min_cycles in MIN_CLOSED_CYCLES.items():
         if frequency.unit == "steps" or not frequency.step or cycle % frequency.step:
             continue
+        # Steps of a week or a day; each phase of it is open or closed.
         period = cycle // frequency.step
         if period < 2 or min_cycles * period > T:
             continue
         known, phases = np.isfinite(values), np.arange(T + steps) % period
+        # [period]: whether any step at this phase of the cycle had a value
         is_open = np.bincount(phases[:T], known, period) > 0
         if known[is_open[phases[:T]]].mean() >= MIN_OPEN_SHARE:
             closed |= ~is_open[phases[T:]]
@@ -228,6 +235,7 @@ def _read_rule(form: JsonObject) -> WindowRule:
     kinds = {declared.name: str(declared.type) for declared in fields(WindowRule)}
     complete = kinds.keys() - LATER_RULE_FIELDS <= form.keys() <= kinds.keys()
     _require(complete, "rule", "the fields of WindowRule", sorted(form))
+    # Compare exact types, because True is an int in Python.
     for name, value in form.items():
         _require(type(value).__name__ == kinds[name], f"rule {name}", f"type {kinds[name]}", value)
     return WindowRule(**form)
@@ -269,6 +277,7 @@ def _read_history(config: JsonObject, arrays: Mapping[str, np.ndarray]) -> Serie
     valid = starts.dtype == np.int64 and starts.shape == (len(ids),)
     _require(valid and 0 < len(set(ids)) == len(ids), "starts", "one for each series")
     is_dated = frequency.unit != "steps"
+    # Stamps near the limits of int64 would overflow when steps are added.
     in_range = ((starts <= MAX_STAMP) & (starts >= -MAX_STAMP)).all()
     _require(in_range and config["dated"] == is_dated, "starts", "stamps of its frequency")
     values, past, future = (

@@ -48,6 +48,7 @@ class ForecastConfig(Config):
         shapes: Shapes = {"input.weight": (H, self.input_size), "input.bias": (H,)}
         for k in range(self.num_layers):
             shapes |= self.layer(f"layers.{k}", H, H, bidirectional=False, bias=self.bias)
+        # The middle layer reads the recurrent outputs beside the inputs of the recurrent layers.
         shapes["middle.weight"], shapes["middle.bias"] = (H, 2 * H), (H,)
         shapes["output.weight"] = (self.segment * self.quantiles, H)
         shapes["output.bias"] = (self.segment * self.quantiles,)

@@ -162,6 +162,7 @@ def _parts(series: SeriesSet, rule: WindowRule) -> list[Part]:
         names = enumerate(series.names[role])
         columns += [(role, k, f"{name}, ", covariates[:, k]) for k, name in names]
     static = series.names["static"]
+    # All columns share the inputs that static covariates leave.
     max_blocks = max(1, (MAX_EXPLAINED_INPUTS - len(static)) // len(columns))
     window = min(T, rule.window)
     parts = []
@@ -177,6 +178,7 @@ def _parts(series: SeriesSet, rule: WindowRule) -> list[Part]:
                 if first >= T:
                     where = f"{span(first - T + 1, last - T)} ahead"
                 parts.append(Part(name + where, role, column, first, last))
+    # A static covariate that is missing has nothing to explain.
     known = np.flatnonzero(np.isfinite(series.static[0])).tolist()
     return parts + [Part(static[at], "static", 0, at, at + 1) for at in known]
 
@@ -194,6 +196,7 @@ class _ForecastQuestion(Question):
         self.rule = rule = predictor.codec.rule
         self.ahead = np.arange(rule.horizon)
         if target is not None:
+            # The command passes text; more than eight digits would be no step in any case.
             digits = isinstance(target, str) and target.isascii() and target.isdigit()
             number = int(target) if digits and len(str(target)) < 9 else target
             self.ahead = np.array([whole_number("target", number, 1, rule.horizon) - 1])
@@ -255,6 +258,7 @@ class _ForecastQuestion(Question):
         scores = self._scores(changes)
         # Divide before adding: the sum of huge values would overflow.
         mean = (scores.reshape(-1, draws) / draws).sum(axis=1)
+        # Smaller falls are rounding errors, and count as none.
         falls = self.scored(REPLACEMENT)[1] - mean
         return np.where(np.abs(falls) > self.min_change, falls, 0.0)
 
@@ -275,6 +279,7 @@ class _ForecastQuestion(Question):
             column[part.first] = draw.choice(self.predictor.history.static[:, part.first])
             return part.role, columns
         numbers, is_value = column.copy(), part.role == "values"
+        # Values without a logarithm can neither be replaced nor replace others.
         usable = np.flatnonzero(np.isfinite(self.rule.transform(numbers) if is_value else numbers))
         replaced = usable[(usable >= part.first) & (usable < part.end)]
         if is_value:
@@ -295,6 +300,7 @@ class _ForecastQuestion(Question):
     def _without(self, part: Part) -> Change:
         """Return the columns of a part's role without the part."""
         columns, column = self._column(part)
+        # [T], or [S] for static covariates
         removed = np.zeros(len(column), bool)
         removed[part.first : part.end] = True
         if part.role == "values":
@@ -308,6 +314,7 @@ class _ForecastQuestion(Question):
         if not changes:
             return np.zeros(0)
         self.steps += len(changes) * (self.rule.window // self.rule.segment + self.rule.ahead)
+        # One series for each change, forecast together in batches.
         many = self.series.at([0] * len(changes))
         columns = {role: [*getattr(many, role)] for role in ("values", "past", "future", "static")}
         for number, (role, column) in enumerate(changes):
@@ -349,6 +356,7 @@ def _interpolated(
         result[removed] = (values[known] / max(1, known.sum())).sum()
         return result
     result[removed] = np.interp(places[removed], places[kept], values[kept])
+    # Interpolate within each phase of the season, which overrides the line through all values.
     for phase in np.unique(places[removed] % season) if season > 1 else ():
         here = places % season == phase
         if (kept & here).any():

@@ -65,6 +65,7 @@ class Forecast:
         title = f"{N:,} series, {h:,} step{'s' * (h != 1)} ahead"
         if not N:
             return title
+        # Print the first series only; the last lines count the rest.
         table, columns = [], self._columns(slice(0, 1))
         more = len(columns["y_hat"]) - MAX_PRINTED_STEPS
         for name, column in columns.items():
@@ -105,6 +106,7 @@ class Forecast:
 
     def interval(self, percent: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the lower and upper ends ``[N, h]`` of an interval in percent; raises OptionError."""
+        # 80 % lies between the quantiles 0.1 and 0.9; rounding removes the error of the division.
         half = round((1 - percent / 100) / 2, 9)
         if half not in self.levels or half >= 0.5:
             shares = [f"{100 * (1 - 2 * level):g}" for level in self.levels if level < 0.5]
@@ -144,6 +146,7 @@ class Forecast:
             columns[f"lo-{percent:g}"] = low[series].reshape(-1)
             columns[f"hi-{percent:g}"] = high[series].reshape(-1)
         if np.isnan(columns["y_hat"]).any():
+            # Steps on which the series is closed have no row.
             has_value = ~np.isnan(columns["y_hat"])
             columns = {name: column[has_value] for name, column in columns.items()}
         return columns
@@ -157,6 +160,7 @@ class Forecast:
         return np.array(self.ids, object)
 
     def _stamps(self, times: np.ndarray) -> np.ndarray:
+        # Stamps that came with a zone go back with it, to join the user's table.
         zone = self.history.reading.get("zone")
         return times if zone is None or times.dtype.kind != "M" else to_aware(times, zone)
 

@@ -75,6 +75,7 @@ _ANCHORS = {
     "4-4-5": r"\d|[1-8]\d|90",
     **dict.fromkeys(MONTH_UNITS, r"(29|30)?"),
 }
+# Pandas changed the case of some codes in version 2.2; both are accepted.
 # Spellings of pandas that differ from ours.
 _ALIASES = {"H": "h", "T": "min", "S": "s", "d": "D", "w": "W", "b": "B"}
 _HALF_MONTHS = {"SMS": "1-15", "SME": "15-31", "SM": "15-31"}
@@ -109,6 +110,7 @@ class Frequency:
         valid = self.unit in UNITS and self.count >= 1
         valid = valid and re.fullmatch(_ANCHORS.get(self.unit, ""), self.anchor) is not None
         if valid and self.unit == "SM":
+            # The two days of a half month must be in order.
             first, second = map(int, self.anchor.split("-"))
             valid = first < second
         if not valid:
@@ -128,6 +130,7 @@ class Frequency:
         if isinstance(text, Frequency):
             return text
         days = [day[:3] for day in _WEEK]
+        # A range of open days, such as Mon-Sat; it may run over the end of the week.
         span = _OPEN_DAYS.fullmatch(text)
         if span is not None and span[1] in days and span[2] in days:
             first, last = days.index(span[1]), days.index(span[2])
@@ -172,6 +175,7 @@ class Frequency:
 
     def _open_days(self) -> str:
         mask, count = self.anchor, self.anchor.count("1")
+        # Turn the week until the open days stand at its start: then they are a range of neighbours.
         for first in range(7):
             turned = mask[first:] + mask[:first]
             if count > 2 and turned.startswith("1" * count):

@@ -74,6 +74,7 @@ def _sorted(rows: Rows) -> Rows:
             f"{rows.where(row)}: {rows.column_name(column)} is infinite",
             remedy="correct it, or leave it empty if the value is missing",
         )
+    # lexsort sorts by its last key first: by series, and within a series by time.
     order = np.lexsort((rows.times, rows.codes))
     moved = order != np.argsort(rows.codes, kind="stable")
     if moved.any():
@@ -84,6 +85,7 @@ def _sorted(rows: Rows) -> Rows:
 
 def _merged(matrix: np.ndarray, begins: np.ndarray, policy: str) -> np.ndarray:
     """Merge each run of rows that starts at one of `begins` into one row, by the policy `duplicates`."""
+    # Run n holds the rows from begins[n] to before ends[n].
     ends = np.append(begins[1:], len(matrix))
     if policy in ("first", "last"):
         return np.asarray(matrix[begins if policy == "first" else ends - 1])
@@ -132,6 +134,7 @@ def _without_jitter(rows: Rows, bounds: np.ndarray, options: SeriesOptions) -> R
     if rows.times.dtype.kind != "M" or (frequency and not 0 < frequency.step < DAY):
         return rows
     step = frequency.step if frequency else 0
+    # Each series has a clock of its own.
     each = [without_jitter(times, step) for times in np.split(rows.times, bounds[1:-1])]
     corrected = np.concatenate(each)
     if (off := abs(corrected - rows.times)).any():
@@ -143,6 +146,7 @@ def _without_jitter(rows: Rows, bounds: np.ndarray, options: SeriesOptions) -> R
 
 def _common_frequency(ids: Sequence[str], stamps: Sequence[np.ndarray]) -> Frequency:
     """Return the frequency that all series share; raises DataError if they differ."""
+    # The fallback if every series is too short or mostly gaps.
     longest = infer_frequency(max(stamps, key=len))
     series_of: dict[Frequency, int] = {}
     # Many series have the same stamps, so infer the frequency of each pattern once.
@@ -242,6 +246,7 @@ def forward_filled(matrix: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     Missing values before the first known one of a column are replaced by that.
     """
     known = ~np.isnan(matrix)
+    # [T, C]: the row of the last known value up to each step, -1 before the first known one
     last = np.maximum.accumulate(np.where(known, np.arange(len(matrix))[:, None], -1), 0)
     last = np.where(last < 0, known.argmax(0), last)
     return np.where(allowed & ~known, np.take_along_axis(matrix, last, 0), matrix)
@@ -253,6 +258,7 @@ def _to_grid(
     """Put the sorted rows of one series on its grid; None if it has no value. `changes` are counted."""
     code, valued = int(series.codes[0]), np.flatnonzero(~np.isnan(series.matrix[:, 0]))
     first, last = (int(valued[0]), int(valued[-1])) if len(valued) else (0, -1)
+    # Rows in which every known-future column has a value; they may lie behind the last target.
     ahead = np.flatnonzero(~np.isnan(series.matrix[:, series.future :]).all(1))
     if options.missing == "error":
         _check_missing(series, last)
@@ -263,9 +269,11 @@ def _to_grid(
     last = max(last, *ahead[-1:].tolist(), 0)
     changes["before"][code] = first
     changes["behind"][code] = len(steps) - last - 1
+    # A series begins with its first value; leading rows without one carry no information.
     kept = slice(first, last + 1)
     start, steps = series.times[first], steps[kept] - steps[first]
     length = int(steps[valued[-1] - first]) + 1 if len(valued) else 0
+    # [length + more, 1 + P + F], NaN at steps without a row
     grid = np.full((steps[-1] + 1, series.matrix.shape[1]), np.nan)
     grid[steps] = series.matrix[kept]
     has_row = np.isin(np.arange(len(grid)), steps)

@@ -49,6 +49,7 @@ class _TableReader:
     """Reads one table: which columns have which role, and from them the rows of all series."""
 
     def __init__(self, table: Table, options: SeriesOptions) -> None:
+        # A date and a time of day in two columns become one column before any role is chosen.
         columns, joined = join_clock(table.columns, options.time_column)
         self.table, self.options = replace(table, columns=columns), options
         self.notes = [*table.notes, *joined]
@@ -76,6 +77,7 @@ class _TableReader:
             self.table.column(named)  # raises if the table has no such column
             return str(named)
         default = _DEFAULTS[role]
+        # Names differ in case between programs: DS, Ds and ds are one name.
         matches = [name for name in self.table.columns if name.casefold() == default]
         if len(matches) > 1 and default not in matches:
             raise self._ambiguous(f"columns {several(matches)}", f"pass {role}=")
@@ -91,6 +93,7 @@ class _TableReader:
         uses += [
             (role, n) for role, n in (("id", self.id), ("time", self.time)) if n in taken and n
         ]
+        # The first role of each name; a second one is compared with it.
         roles: dict[str, str] = {}
         for role, name in uses:
             both = {role, roles.setdefault(name, role)}
@@ -113,6 +116,7 @@ class _TableReader:
                 note = "the index of the frame is taken as the time: its numbers count the steps"
                 self.notes.append(note)
         numbers = self.free_of_kind("bif")
+        # A column of counted steps must not become a target or a series by accident.
         likely_times = [name for name in numbers if name.casefold() in TIME_WORDS]
         may_be_time = self.time is None and self.id is None and not self.targets
         if likely_times and may_be_time and (self.target or len(numbers) > 1):
@@ -138,6 +142,7 @@ class _TableReader:
     def _without_target(self, numbers: list[str]) -> Rows:
         """Read a table whose target is not named, by the kinds of its free columns."""
         table, texts = self.table, self.free_of_kind("O")
+        # A first column of distinct texts names the series of each row.
         label = self.id or (texts[0] if texts and self.free[0] == texts[0] else None)
         may_be_rows = self.time is None and not self.has_covariates and len(numbers) > 1
         may_be_rows = may_be_rows and len(texts) == (self.id is None)
@@ -178,6 +183,7 @@ class _TableReader:
 
     def _ids(self, name: str) -> tuple[list[str], np.ndarray]:
         """Return the ids in the order of the rows, and for each row the index of its id."""
+        # Codes number the ids in the order in which they first occur.
         codes: dict[str, int] = {}
         numbers = np.empty(self.table.rows, np.int64)
         for row, value in enumerate(self.table.column(name).tolist()):
@@ -185,6 +191,7 @@ class _TableReader:
                 what = f"no id in column {quoted(name)}, {row_name(row)}"
                 raise DataError(what, remedy="add the id, or drop the row")
             numbers[row] = codes.setdefault(str(value), len(codes))
+        # Ids that differ in white space alone are typing errors more often than two series.
         spellings: dict[str, str] = {}
         for key in codes:
             other = spellings.setdefault(" ".join(key.split()), key)
@@ -207,6 +214,7 @@ class _TableReader:
             rows.reading["ids"] = "whole"
         if self.time is not None:
             rows.times = self._times(self.time, codes, rows, rows.where)
+        # The order of `NUMBER_ROLES`: target, past, future.
         columns = [self._target(target, rows.where)]
         columns += [table.numbers(name, rows.where) for name in (*options.past, *options.future)]
         rows.matrix = np.stack(columns, axis=1)
@@ -235,6 +243,7 @@ class _TableReader:
 
     def _note_copies_of_target(self, rows: Rows) -> None:
         """Note a known-future column that equals the target, because the forecast would only copy it."""
+        # A constant column is no copy: many flags are 0 wherever the target is.
         target = rows.matrix[:, 0]
         for name, column in zip(self.options.future, rows.matrix.T[rows.future :], strict=True):
             both = np.isfinite(column) & np.isfinite(target)
@@ -286,6 +295,7 @@ def _is_vector(values: ArrayLike) -> bool:
 
 def _index_column(source: SeriesSource | None) -> str | None:
     """Return the column name for a nameless index of a frame; raises DataError if it holds durations."""
+    # Only frames of pandas have an index with a name.
     index = getattr(source, "index", None)
     if only_counts(source) or getattr(index, "name", "") is not None:
         return None
@@ -359,10 +369,12 @@ def read_rows(
         return rows
     if isinstance(source, (list, tuple)) and source and not isinstance(source[0], Mapping):
         source = np.array(source, object)
+    # Look at the index before the frame becomes a table, which only has columns.
     index = _index_column(source)
     table = read_table(source, ordered=True)
     if future_only:
         wanted = (options.target if isinstance(options.target, str) else "y", *options.past)
+        # Rows of the future may lack the target and past columns; NaN stands for them.
         absent = {name: np.full(table.rows, np.nan) for name in wanted}
         table = replace(table, columns={**absent, **table.columns})
     return _TableReader(table, options).read(index)

@@ -23,6 +23,7 @@ def memory_cuts(predictor: ForecastPredictor, source: SeriesSource | None) -> Cu
     """
     series = predictor.history if source is None else predictor.read(source)
     rule = predictor.codec.rule
+    # Every known value with a whole window before it; in a short series, the last one.
     origins = []
     for row, values in enumerate(series.values):
         known = np.isfinite(rule.transform(values))

@@ -65,6 +65,7 @@ def seasonal_naive(values: ArrayLike, horizon: int, season: int) -> np.ndarray:
     series, places = _known(values)
     season = whole_number("season", season, 1)
     ahead = len(series) + np.arange(whole_number("horizon", horizon, 1))
+    # [s]: the index of the value to repeat at each phase
     at = np.full(min(season, len(series) + len(ahead)), places[-1])
     phases = places % season
     at[phases] = places  # the last value of each phase wins
@@ -83,6 +84,7 @@ def drift(values: ArrayLike, horizon: int) -> np.ndarray:
     first, last = places[0], places[-1]
     ahead = len(series) - last + np.arange(whole_number("horizon", horizon, 1))
     with np.errstate(all="ignore"):
+        # A slope of huge values may overflow; such a line falls back to the last value.
         slope = (series[last] - series[first]) / max(1, last - first)
         forecast = series[last] + slope * ahead
     return np.asarray(np.where(np.isfinite(forecast), forecast, series[last]))
@@ -106,6 +108,7 @@ def average(values: ArrayLike, horizon: int, steps: int) -> np.ndarray:
 def _autocorrelation(series: np.ndarray, lags: int) -> np.ndarray:
     """Return the autocorrelation of a scaled series at lags 0 to `lags`; zeros if it is constant."""
     centred = series - series.mean()
+    # The Fourier transform is circular: padding to at least T + lags keeps both ends apart.
     size = 1 << (len(series) + lags).bit_length()
     spectrum = np.fft.rfft(centred, size)
     sums = np.fft.irfft(spectrum * spectrum.conj(), size)[: lags + 1]
@@ -136,6 +139,7 @@ def is_seasonal(values: ArrayLike, season: int) -> bool:
 
 def _without_trend(series: np.ndarray, season: int) -> np.ndarray:
     """Subtract the centred moving average over a season; for even seasons its ends have half weight."""
+    # Running sums give the sum of every season in one subtraction.
     sums = np.append(0.0, series).cumsum()
     average = (sums[season:] - sums[:-season]) / season
     if season % 2 == 0:
@@ -152,6 +156,7 @@ def _strength(series: np.ndarray, season: int, quantile: float) -> float:
     """
     if season < 2 or len(series) < 3 * season:
         return 0.0
+    # The peak of a season may be this many steps wide.
     near = season // 8
     detrended = _without_trend(series, season)
     correlation = _autocorrelation(detrended, min(2 * season + near, len(detrended) - 1))
@@ -167,6 +172,7 @@ def _strength(series: np.ndarray, season: int, quantile: float) -> float:
 def _periods(series: np.ndarray) -> set[int]:
     """Return the periods at which the autocorrelation of the series peaks, up to a third of its length."""
     steps = np.arange(len(series))
+    # A trend alone has high autocorrelation at every lag.
     slope = np.polyfit(steps, series, 1)
     correlation = _autocorrelation(series - np.polyval(slope, steps), len(series) // 3)
     periods = set()
@@ -277,6 +283,7 @@ def _spreads(
     # Divide by a power of two, which keeps all digits: differences of huge values would overflow.
     power = int(np.frexp(np.abs(series[places]).max())[1].clip(-1000))
     small = np.ldexp(series, -power)
+    # The mean of too few values is noisy, the mean of too many is outdated.
     recent = max(3 * seasons[0], 3 * horizon, 30)
     line = (small[places[-1]] - small[places[0]]) / max(1, np.ptp(places))
     mean = average(series, horizon, recent)
@@ -294,6 +301,7 @@ def _spreads(
     spreads = {}
     for name, (point, errors, growth) in points.items():
         known = errors[np.isfinite(errors)]
+        # The root mean square, divided by the largest error so that no square overflows.
         spread = np.abs(known).max(initial=0.0)
         if spread > 0:
             spread *= np.sqrt(np.mean((known / spread) ** 2))

@@ -64,8 +64,10 @@ def forward(
     read = recurrent_inputs(weights, x)
     y = recurrent(read)
     future = slice(len(x) - ahead, None)
+    # [ahead, B, 2·H]
     both = np.concatenate([y[future], read[future]], axis=2)
     mixed = np.maximum(_linear(weights, "middle", both), 0)
+    # [ahead, B, s]
     skipped = x[future] @ weights["skip.weight"].T
     answers = _linear(weights, "output", mixed).reshape(*skipped.shape, -1)
     return Activations(read, mixed, answers + skipped[..., None])
@@ -81,6 +83,7 @@ class ForecastNetwork:
 
     def _recurrent(self, read: np.ndarray) -> np.ndarray:
         S, B, _ = read.shape
+        # The kernel takes the time steps below one another, all with B rows.
         y, sizes = read.reshape(S * B, -1), np.full(S, B)
         for layer in self.layers:
             y, _ = layer.run(y, sizes)
@@ -89,6 +92,7 @@ class ForecastNetwork:
     @one_thread()
     def answer(self, inputs: np.ndarray, ahead: int) -> np.ndarray:
         """Return finite quantiles ``[B, reach, Q]`` in units of the window for ``inputs [S, B, F]``."""
+        # Windows of extreme values may overflow here; `bounded` makes their answers finite.
         with np.errstate(over="ignore", invalid="ignore"):
             answers = forward(self.arrays, inputs, ahead, self._recurrent).answers
         _, B, _, Q = answers.shape

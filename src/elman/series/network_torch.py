@@ -38,6 +38,7 @@ class _Member(torch.nn.Module):
         y = read
         for layer in self.layers:
             y, _ = layer(self.dropout(y))
+        # Only the future segments are answered.
         future, read = y[-self.ahead :], read[-self.ahead :]
         mixed = self.middle(torch.cat([self.dropout(future), read], dim=2)).relu()
         answers = self.output(self.dropout(mixed)).unflatten(2, (self.config.segment, -1))
@@ -60,6 +61,7 @@ class Forecaster(Trainable):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the quantiles of every member for ``inputs [S, B, F]``."""
+        # [M, ahead, B, s, Q] → [M, B, ahead·s, Q], cut to the horizon
         answers = torch.stack([member(inputs) for member in self.members])
         return answers.permute(0, 2, 1, 3, 4).flatten(2, 3)[:, :, : self.horizon]
 
@@ -81,6 +83,7 @@ def pinball(quantiles: Tensor, truth: Tensor, weight: Tensor, levels: Tensor) ->
     tensor(0.2500)
     """
     known = ~truth.isnan()
+    # [M, B, h, Q]; a missing step has the weight 0 in the next line
     distance = torch.where(known, truth, 0.0)[..., None] - quantiles
     losses = torch.maximum(levels * distance, (levels - 1) * distance) * known[..., None]
     windows = losses.sum(2).mean(2) / known.sum(1).clamp(min=1)

@@ -61,6 +61,7 @@ class ForecastObjective(Objective):
         draw = np.random.default_rng([self.plan.seed, 2, epoch, index])
         size = self.plan.batch_size
         drawn = self._drawn(draw, size)
+        # Every process draws the whole batch and takes every n-th window of it.
         own = slice(self.group.rank, None, self.group.world_size)
         if not len(drawn[own]):  # there are more processes than windows
             return self.network.zero_loss(), size
@@ -69,6 +70,7 @@ class ForecastObjective(Objective):
     def _drawn(self, draw: np.random.Generator, size: int) -> np.ndarray:
         """Draw windows: first a series, each with the same probability, then one of its origins."""
         firsts = self.training.firsts
+        # Long series must not crowd out short ones.
         chosen = draw.integers(0, len(firsts) - 1, size)
         first, last = firsts[chosen], firsts[chosen + 1]
         places: np.ndarray = first + (draw.random(size) * (last - first)).astype(np.int64)
@@ -83,6 +85,7 @@ class ForecastObjective(Objective):
         """
         trends = None
         if self.plan.trend:
+            # A line added to past and future teaches the network to continue trends.
             trends = draw.standard_normal(len(places)) * (draw.random(len(places)) < TREND_SHARE)
             trends = self.plan.trend * trends[own]
         windows, truth = self.training.prepare(places[own], trends)
@@ -102,6 +105,7 @@ class ForecastObjective(Objective):
 
     def _wanted(self, windows: Prepared, truth: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return the bounded truth ``[B, h]`` and the weight ``[B]`` of each window."""
+        # All weights are 1 unless logarithms are forecast, because `usual` is then infinite.
         weight = 1 + np.minimum(windows.unit / self.usual, MAX_UNIT_WEIGHT)
         return torch.from_numpy(truth.clip(-MAX_DISTANCE, MAX_DISTANCE)), torch.from_numpy(weight)
 
@@ -120,6 +124,7 @@ class ForecastObjective(Objective):
             for first in range(0, len(origins), batch_size):
                 last = min(first + batch_size, len(origins))
                 windows, truth = origins.prepare(np.arange(first, last))
+                # [M, B, h, Q] → [B, h, Q]: the mean of the members, as in a forecast
                 answers = self.network(torch.from_numpy(windows.inputs).to(device)).mean(0)
                 quantiles.append(np.sort(answers.cpu().double().numpy(), axis=2))
                 truths.append(truth)

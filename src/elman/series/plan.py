@@ -59,9 +59,12 @@ def percents(intervals: str) -> tuple[float, ...]:
 
 def forecast_plan(options: ForecasterOptions, rule: WindowRule, lengths: list[int]) -> ForecastPlan:
     """Return the plan that the options ask for, on series of these lengths."""
+    # Every value with a whole horizon after it is a training origin.
     windows = sum(max(0, length - rule.horizon) for length in lengths)
     many = windows > MANY_WINDOWS
+    # Windows may reach back before their series, so training can begin before a whole window is known.
     min_past = min(rule.window, 2 * rule.season if rule.season > 1 else max(20, 2 * rule.segment))
+    # In short series, origins near the end are used too, although part of their future is unknown.
     enough = min(lengths) >= 4 * rule.horizon + min_past
     return ForecastPlan.of(
         options,

@@ -78,6 +78,7 @@ class ForecastPredictor(Predictor):
             OptionError: there is no such option or policy.
         """
         history = self.history
+        # Appending to no series checks columns and frequency, and keeps every series as new.
         if isinstance(source, SeriesSet):
             return append_series(history.select([]), source)  # raises if the columns differ
         names = history.names
@@ -95,6 +96,7 @@ class ForecastPredictor(Predictor):
         }
         if len(names["target"]) > 1:
             settings["target"] = names["target"]
+        # Options of this call win over those of training.
         settings |= {name: value for name, value in options.items() if value is not None}
         known = {name: value for name, value in settings.items() if value is not None}
         reading = SeriesOptions(**known)
@@ -159,6 +161,7 @@ class ForecastPredictor(Predictor):
     def _updated(self, source: SeriesSource | None, options: JsonObject) -> ForecastPredictor:
         _, history = self._continued(source, options)
         codec = self.codec.after(history)
+        # Share the networks, which do not change, instead of building them again.
         other = ForecastPredictor.__new__(ForecastPredictor)
         other.model = replace(self.model, codec=codec)
         other.codec, other._members = codec, self._members
@@ -172,6 +175,7 @@ class ForecastPredictor(Predictor):
         gaps = options.get("gaps") or self.history.reading.get("gaps") or "mask"
         rows = self.read(source, **options)
         history = append_series(self.history, rows, gaps=gaps, overlap=overlap)
+        # Warn of what joining the rows changed; notes about reading them are in `rows.warnings`.
         known = {*self.history.warnings, *rows.warnings}
         warn((note for note in history.warnings if note not in known), depth=5)
         return rows, history
@@ -272,6 +276,7 @@ class ForecastPredictor(Predictor):
 
     def _intervals(self) -> tuple[float, ...]:
         """Return the available intervals that training asked for, in percent; all of them by default."""
+        # The file may hold intervals of any kind in its card, so keep only those with quantiles.
         known = [round(100 * (1 - 2 * level), 6) for level in self.codec.levels if level < 0.5]
         settings = self.card.get("settings")
         asked = settings.get("intervals") if isinstance(settings, Mapping) else None
@@ -293,11 +298,13 @@ class ForecastPredictor(Predictor):
         for first in range(0, len(which), rule.batch_size):
             batch = slice(first, first + rule.batch_size)
             prepared, _ = windows.prepare(which[batch], origins[batch])
+            # Members are averaged in units of the window, before calibration, as in validation.
             answers = [member.answer(prepared.inputs, rule.ahead) for member in self._members]
             scaled = np.stack(answers).mean(axis=0, dtype=np.float64)[:, : rule.horizon]
             scaled = np.sort(scaled, axis=2)
             # Take the mean before calibration: where values end at 0, wider intervals would move it.
             mean = mean_of_quantiles(rule.forecast(prepared, scaled), codec.levels)
+            # A factor above 1 must not turn the largest float into infinity.
             means.append(np.minimum(mean * codec.mean_factor, np.finfo(np.float64).max))
             scaled = np.sort(scaled + codec.corrections, axis=2)
             quantiles.append(rule.forecast(prepared, scaled))
@@ -369,6 +376,7 @@ class ForecastPredictor(Predictor):
         for place, values in enumerate(series.values):
             first = max(1, before.get(series.ids[place], 1))
             last = max(first, len(values) - self.horizon)
+            # Count origins back from the last one, then put them in order of time.
             own = np.arange(last, first - 1, -step)[:count][::-1]
             own = own[[self._has_start(values[:at]) for at in own]]
             which.append(np.full(len(own), place))
@@ -399,6 +407,7 @@ class SeriesStream:
             raise DataError("value", got=value, expected="a finite number, or NaN if it is missing")
         history = self._history
         values = np.append(history.values[0], float(value))
+        # Past covariates of streamed values are not known.
         past = np.concatenate([history.past[0], np.full((1, history.past[0].shape[1]), np.nan)])
         longer = replace(history, values=(values,), past=(past,))
         self._history = self._predictor.codec.trimmed(longer)

@@ -77,11 +77,13 @@ class ForecastReplies(Replies):
         if values is not None:
             if isinstance(values, str | list) or values.ndim != 1:
                 raise InputError("input", got="not a list of numbers", expected="the next values")
+            # A stream leaves the predictor unchanged, which other requests share.
             stream = predictor.stream(series)
             for value in values.tolist():
                 stream.feed(value)
             forecast = stream.predict(horizon)
         else:
+            # A request that names no series must not compute thousands.
             ids = predictor.history.ids[:MAX_SERIES] if series is None else [series]
             forecast = predictor.forecast(predictor.history.select(ids), horizon)
         return {"series": [_series_reply(forecast, index) for index in range(len(forecast.ids))]}

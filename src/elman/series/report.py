@@ -113,6 +113,7 @@ class ForecastReport:
         """The verdicts in words."""
         skills = {skill.against: skill for skill in self.skills}
         verdicts = [str(skills[self.best])]
+        # The order matters to readers: first the strongest comparison.
         # Even if another simple forecast is the best, compare with the last value: users ask about it.
         if self.best != "naive" and skills["naive"].verdict != "better":
             verdicts.append(str(skills["naive"]))
@@ -176,6 +177,7 @@ def report_windows(
     season, *seasons = codec.seasons
     windows = []
     for n, at, forecast in zip(places.tolist(), origins.tolist(), quantiles, strict=True):
+        # The last forecasts may reach beyond the known values.
         history, came = series.values[n][:at], series.values[n][at:][:horizon]
         truth = np.pad(came, (0, horizon - len(came)), constant_values=np.nan)
         facts = (season, tuple(seasons), starts[n] + at)
@@ -187,6 +189,7 @@ def _intervals(
     by_level: np.ndarray, levels: Sequence[float]
 ) -> list[tuple[float, np.ndarray, np.ndarray]]:
     """Return share, lower and upper ends of every interval, the widest last, of ``by_level [Q, ...]``."""
+    # A lower level below the median and an upper one as far above it.
     pairs = itertools.permutations(zip(levels, by_level, strict=True), 2)
     intervals = [
         (round(high - low, 9), low_ends, high_ends)
@@ -236,6 +239,7 @@ def _scaled_errors(point: np.ndarray, truth: np.ndarray, scales: np.ndarray) -> 
 def _other_seasons(windows: Sequence[Window]) -> tuple[int, ...]:
     """Return the other seasons of which most histories hold two or more."""
     seasons = sorted({steps for window in windows for steps in window.seasons})
+    # A season that fewer than two repetitions support makes a poor forecast.
     lengths = np.array([len(window.history) for window in windows])
     return tuple(steps for steps in seasons if np.mean(lengths >= 2 * steps) > 0.5)
 
@@ -254,6 +258,7 @@ def _all_quantiles(windows: Sequence[Window], levels: Sequence[float]) -> dict[s
             )
         simple = naive_quantiles(window.history, horizon, window.season, levels, seasons=seasons)
         if is_seasonal:
+            # A series without a season repeats its last value under both names.
             simple.setdefault("seasonal naive", simple["naive"])
         for name, rows in ({_NETWORK: window.quantiles} | simple).items():
             quantiles.setdefault(name, []).append(rows)
@@ -289,6 +294,7 @@ def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> Forec
     methods, truth = _all_quantiles(kept, levels), np.stack([window.truth for window in kept])
     scales = np.array([scale(window.history, window.season) for window in kept], np.float64)
     if unscaled := bool(np.isnan(scales).all()):
+        # Only constant histories: compare the errors as they are.
         scales = np.ones(len(kept))
     medians = {name: rows[:, levels.index(0.5)] for name, rows in methods.items()}
     errors = {name: _scaled_errors(rows, truth, scales) for name, rows in medians.items()}

@@ -69,7 +69,9 @@ def step_in_series(codes: np.ndarray, times: np.ndarray | None = None) -> np.nda
     >>> step_in_series(np.array([0, 1, 0, 1]), np.array([5, 6, 4, 7])).tolist()
     [1, 0, 0, 1]
     """
+    # A stable sort keeps the order of rows within a series.
     order = np.argsort(codes, kind="stable") if times is None else np.lexsort((times, codes))
     ordered, steps = codes[order], np.empty(len(codes), np.int64)
+    # The position in the sorted rows, counted from the first row of the series.
     steps[order] = np.arange(len(codes)) - np.searchsorted(ordered, ordered)
     return steps

@@ -80,6 +80,7 @@ class SeriesSet:
     def at(self, numbers: Sequence[int], firsts: Sequence[int] | None = None) -> SeriesSet:
         """Return the series at these indices, each without the steps before its own one of `firsts`."""
         pairs = [*zip(numbers, firsts or [0] * len(numbers), strict=True)]
+        # Leaving out steps moves the start; the times of all steps are computed only then.
         starts = [self.times[n][first] if first else self.starts[n] for n, first in pairs]
         return replace(
             self,
@@ -117,6 +118,7 @@ class SeriesSet:
 
     def matrix(self, number: int) -> np.ndarray:
         """Return value, past and future columns of one series, ``[T + more, 1 + P + F]``."""
+        # Value and past columns end with the last value; known-future columns may go on.
         known = np.column_stack([self.values[number], self.past[number]])
         future = self.future[number]
         matrix = np.full((max(len(known), len(future)), known.shape[1] + future.shape[1]), np.nan)
@@ -142,6 +144,7 @@ class SeriesSet:
 
     def clocks(self, times: np.ndarray) -> np.ndarray:
         """Return stamps in local time; stamps of steps under a day are kept in UTC."""
+        # Stamps of longer steps are local already, see `time_column`.
         is_utc = 0 < self.frequency.step < DAY and times.dtype.kind == "M"
         return to_local(times, self.zone) if self.zone is not None and is_utc else times
 
@@ -180,6 +183,7 @@ def static_columns(
 
 def _value_of_each(rows: Rows, name: str) -> list[_StaticValue]:
     """Return the value of a static column for each series, None where it is missing."""
+    # For each series: its value, and the row that has it, for the error message.
     first_seen: dict[int, tuple[_StaticValue, int]] = {}
     for row, (code, value) in enumerate(
         zip(rows.codes.tolist(), rows.static[name].tolist(), strict=True)
@@ -224,6 +228,7 @@ def encode_static(
             continue
         # Categories of digits arrive as floats if all rows hold such categories: write them as in training.
         values = [f"{value:.15g}" if isinstance(value, float) else value for value in values]
+        # One column of 0 and 1 for each category; an unknown category is 0 in all of them.
         texts = [None if value is None else str(value) for value in values]
         kinds = sorted(set(filter(None, texts))) if known is None else known[name]
         if unknown := sorted({text for text in texts if text is not None} - set(kinds)):
@@ -236,6 +241,7 @@ def encode_static(
         categories[name] = tuple(kinds)
     if repeated := sorted(name for name in set(names) if names.count(name) > 1):
         raise DataError(f"two static columns are called {quoted(repeated[0])}", remedy="rename one")
+    # [S, N] → [N, S]; the reshape keeps the shape if there are no static columns.
     matrix = np.array(columns, np.float64).reshape(len(columns), len(rows.ids)).T
     return matrix, names, categories
 
@@ -266,6 +272,7 @@ def load_series(
     ('daily', (array([ 1.,  2., nan,  4.]),))
     """
     options = options or SeriesOptions()
+    # Source → rows in any order → regular grids → series.
     rows = read_rows(source, options, future_only=future_only)
     grids, frequency = make_grids(rows, options)
     static, static_names, found_categories = encode_static(rows, categories)

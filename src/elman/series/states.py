@@ -47,6 +47,7 @@ def record_states(
     windows: list[_Window] = []
     count = 0
     for inputs, row, origin in _windows(codec, series):
+        # [S, H], one window at a time: every step has one row
         x = recurrent_inputs(network.arrays, inputs)
         states = layer_outputs(network.layers, x, np.ones(len(inputs), np.int64))
         # the last value of each segment; the first window of a series may begin before it
@@ -58,6 +59,7 @@ def record_states(
         if count >= steps:
             break
     check_step_count(count, codec.rule.segment)
+    # They were read from the end backwards.
     windows.reverse()
     facts = SeriesSteps(
         *map(np.concatenate, zip(*(window.steps for window in windows), strict=True))
@@ -76,6 +78,7 @@ def _windows(codec: ForecastCodec, series: SeriesSet) -> Iterator[tuple[np.ndarr
     """Yield windows that do not overlap ``[S, F]``, with row and origin of each, from the end backwards."""
     windows = codec.windows(series)
     for row in range(len(series) - 1, -1, -1):
+        # A window before another ends where that begins, so that no value is read twice.
         for origin in range(len(series.values[row]), 0, -codec.rule.window):
             if np.isfinite(codec.rule.transform(series.values[row][:origin])).any():
                 prepared, _ = windows.prepare(np.array([row]), np.array([origin]))
@@ -87,6 +90,7 @@ def _facts(
 ) -> SeriesSteps:
     """Return times, values, values before and the window's mean at some places of a series."""
     values, times = series.values[row], series.times[row]
+    # The mean of the values that the window shows.
     known = values[max(0, origin - codec.rule.window) : origin]
     mean = np.nanmean(known) if np.isfinite(known).any() else np.nan
     before = np.where(ends > 0, values[ends - 1], np.nan)

@@ -48,6 +48,7 @@ def may_be_spreadsheet_days(numbers: np.ndarray) -> bool:
     >>> may_be_spreadsheet_days(np.array([45292])), may_be_spreadsheet_days(np.array([1, 2]))
     (True, False)
     """
+    # Spreadsheets count days from 30 December 1899.
     first, last = SPREADSHEET_DAYS
     return bool(numbers.min() >= first and numbers.max() <= last)
 
@@ -66,12 +67,14 @@ def number_format(column: np.ndarray, name: str, where: Callable[[int], str]) ->
     >>> number_format(np.array([20240131, 20240201]), "t", str), number_format(np.arange(9), "t", str)
     ('%Y%m%d', None)
     """
+    # Missing numbers neither confirm nor rule out a format.
     rows = np.flatnonzero(np.isfinite(column))
     numbers = column[rows]
     if not len(numbers):
         return None
     low, high, median = float(numbers.min()), float(numbers.max()), float(np.median(numbers))
     for date_format in ("epoch_s", "epoch_ms", "epoch_us", "epoch_ns"):
+        # How many of these units are in a second.
         scale = NUMBER_FORMATS["epoch_s"][0] / NUMBER_FORMATS[date_format][0]
         if low >= EPOCH_SECONDS[0] * scale and high <= EPOCH_SECONDS[1] * scale:
             return date_format
@@ -81,6 +84,7 @@ def number_format(column: np.ndarray, name: str, where: Callable[[int], str]) ->
     sizes = [size for size in (10_000, 100) if YEARS[0] <= median // size <= YEARS[1]]
     if not sizes or (numbers % 1).any():
         return None
+    # 20240131 → 2024 and 131, 202401 → 2024 and 1
     year, rest = np.divmod(numbers.astype(np.int64), sizes[0])
     date_format, valid = "%Y%m", _are_days(year, rest, np.ones_like(rest))
     if sizes[0] == 10_000:
@@ -118,6 +122,7 @@ def times_of_numbers(column: np.ndarray, date_format: str) -> np.ndarray:
     unit, zero = NUMBER_FORMATS[date_format]
     if column.dtype.kind == "i" and unit >= 1:
         return (column * int(unit) + zero).astype("datetime64[us]")
+    # int64 holds every microsecond of these years exactly, which float64 does not.
     known = np.isfinite(column)
     exact = np.rint(np.where(known, column, 0) * unit).astype(np.int64) + zero
     if date_format == "excel":
@@ -135,6 +140,7 @@ def is_date(name: str, column: np.ndarray, options: SeriesOptions) -> bool:
             return True
     if column.dtype.kind != "O":
         return column.dtype.kind == "M"
+    # One date shows the form; the rest of the column is checked when it is read.
     first = next((text for text in column if text is not None), "")
     if options.date_format is None or options.date_format in NUMBER_FORMATS:
         return looks_like_date(first)
@@ -216,10 +222,11 @@ def read_time_column(
     column = table.column(name)
     times, zone = _parse(column, name, options, rows, where)
     rows.notes += form_note(column, times)
-    if times.dtype.kind != "M":
+    if times.dtype.kind != "M":  # counted steps
         return times
     if (missing := np.isnat(times)).any():
         raise DataError(f"no date, {where(int(np.argmax(missing)))}", remedy="drop the row")
+    # Without a zone in the stamps or the table, the option `timezone` says where they are local.
     if zone := zone or table.zones.get(name):
         zone = usable_zone(zone)
     if zone is not None and column.dtype.kind not in "if":
@@ -228,8 +235,7 @@ def read_time_column(
         return times
     known_zone(local)  # raises if there is no such zone
     # Under a day, stamps are kept in UTC.
-    step = Frequency.parse(options.frequency).step if options.frequency else 0
-    may_be_days = not 0 < step < DAY
+    may_be_days = not options.frequency or not 0 < Frequency.parse(options.frequency).step < DAY
     if zone is None:
         if may_be_days and has_one_time_of_day(times):
             return times  # these are dates: they stay, even if clocks skip a midnight

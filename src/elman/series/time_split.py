@@ -94,6 +94,7 @@ def held_out_steps(series: SeriesSet, horizon: int, min_past: int) -> tuple[int,
     counts = []
     for values in series.values:
         wanted = max(2 * horizon, round(HELD_OUT_SHARE * len(values)))
+        # What training can spare: it needs a past, and some future to learn from.
         room = len(values) - min_past - max(1, horizon // 3)
         steps = wanted if wanted <= room else min(wanted, room // 2)
         known = np.isfinite(values)
@@ -118,9 +119,11 @@ def origins_for_training(
         known = np.flatnonzero(np.isfinite(values))
         if len(known) < 2:
             continue
+        # Origins from the first with enough past to the last with enough future.
         first = min(plan.min_past, max(1, len(values) - plan.min_future))
         origins = np.arange(first, len(values) - plan.min_future + 1)
         # Keep origins with a known value before them, and one after them within the horizon.
+        # `known` is sorted, so the search counts the known values before each origin.
         before = np.searchsorted(known, origins)
         after = np.searchsorted(known, origins + rule.horizon)
         per_series.append((place, origins[(before > 0) & (after > before)]))
@@ -148,6 +151,7 @@ def origins_for_validation(
 ) -> Origins | None:
     """Return the windows in the earlier half of the held-out steps, None if there are none."""
     tested = [last // 2 for last in held_out]
+    # Share the validation windows among the series, so that the cost does not grow with their number.
     count = max(1, min(MAX_ORIGINS, VALIDATION_WINDOWS // len(held_out)))
     origins = _origins_between(series, codec, held_out, tested, count)
     if origins is None:
@@ -164,6 +168,7 @@ def origins_for_test(
     If there are very many series, only some of them are tested, at several origins each.
     """
     count = max(MIN_TEST_ORIGINS, min(MAX_ORIGINS, TEST_WINDOWS // len(held_out)))
+    # Test every n-th series only, if all together would have too many windows.
     every = -(-len(held_out) * count // TEST_WINDOWS)
     tested = [last // 2 if place % every == 0 else 0 for place, last in enumerate(held_out)]
     return _origins_between(series, codec, tested, [0] * len(held_out), count)
@@ -178,10 +183,12 @@ def _origins_between(
         length, last = len(values) - ends[place], begins[place] - ends[place]
         if not last:
             continue
+        # The last origin has a whole horizon behind it, or half of a short stretch.
         latest = max(length - last, length - max(1, min(horizon, last // 2 or 1)))
         first = length - last
         if count == 1:
             first = latest = max(first, length - horizon)
+        # Spread over the stretch; short stretches have fewer origins than `count`.
         origins = np.unique(np.linspace(first, latest, count).astype(np.int64))
         known = [bool(np.isfinite(values[o : min(length, o + horizon)]).any()) for o in origins]
         per_series.append((place, origins[known]))

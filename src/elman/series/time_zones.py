@@ -52,6 +52,7 @@ def to_local(times: np.ndarray, timezone: str) -> np.ndarray:
     array(['2020-07-01T14:00:00.000000'], dtype='datetime64[us]')
     """
     zone = known_zone(timezone)
+    # Series share their stamps, so convert each stamp once.
     unique, inverse = np.unique(times, return_inverse=True)
     local = [
         stamp.replace(tzinfo=datetime.UTC).astimezone(zone).replace(tzinfo=None)
@@ -74,9 +75,11 @@ def to_utc(times: np.ndarray, timezone: str, where: Callable[[int], str] = row_n
     ['2020-10-25T00', '2020-10-25T01']
     """
     zone = known_zone(timezone)
+    # The newest rows come first: read them backwards, because the order tells repeated hours apart.
     if len(times) > 1 and times[0] > times[-1]:
         last = len(times) - 1
         return to_utc(times[::-1], timezone, lambda row: where(last - row))[::-1]
+    # An hour that clocks skip has a smaller offset before the change than after it.
     if (skipped := _utc_offset(times, zone, 0) < _utc_offset(times, zone, 1)).any():
         row = int(np.argmax(skipped))
         raise DataError(
@@ -97,6 +100,7 @@ def _local_to_utc(times: np.ndarray, zone: datetime.tzinfo) -> np.ndarray:
     """Convert local stamps to UTC; a stamp that clocks skipped counts as if they had not yet gone forward."""
     before, after = _utc_offset(times, zone, 0), _utc_offset(times, zone, 1)
     utc: np.ndarray = times - before
+    # Clocks went back: the first pass through the hour has the larger offset.
     for repeated in np.flatnonzero(before > after):
         if repeated and utc[repeated] <= utc[repeated - 1]:
             utc[repeated] = times[repeated] - after[repeated]
@@ -119,6 +123,7 @@ def local_days(times: np.ndarray, timezone: str) -> np.ndarray | None:
     """
     zone, local = known_zone(timezone), to_local(times, timezone)
     days = local.astype("datetime64[D]")
+    # The commonest time of day is the one that the stamps of days should have.
     clocks, counts = np.unique(local - days, return_counts=True)
     if not len(clocks):
         return local

@@ -109,8 +109,10 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
         return cls(options, plan, config, codec, group, random, series, held_out)
 
     def data_identity(self) -> dict[str, str]:
+        # Resuming with other series must fail, so the checkpoint keeps a digest of every number.
         digest = hashlib.sha256()
         for name in self.series.ids:
+            # A byte that UTF-8 never contains separates the names.
             digest.update(name.encode("utf-8", "surrogatepass") + b"\xff")
         for columns in (self.series.values, self.series.past, self.series.future):
             for array in columns:
@@ -130,6 +132,7 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
         # Every process starts the same, whatever random numbers an earlier stage drew in it.
         self.random.seed(self.plan.seed)
         plan, codec = self.plan, self.codec
+        # The seed comes before the network, whose weights are drawn from it.
         network = Forecaster(config, codec.rule.horizon, plan.dropout, plan.precision)
         training = origins_for_training(self.series, codec, plan, held_out)
         return ForecastObjective(network, codec.levels, plan, self.group, training, validation)
@@ -169,6 +172,7 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
         members, limit = self.plan.members, self.plan.limit
         if limit is not None:
             spent = monotonic() - self.begun
+            # Clocks of processes differ, so all follow the first one.
             (limit,) = self.group.broadcast([max(1.0, limit - spent)])
             if self.options.members is None:
                 # Train as many members as the limit allows, judged by the time of the first.
@@ -188,6 +192,7 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
             nothing = {"corrections": [0.0] * len(levels), "mean_factor": 1.0}
             return nothing | {"held_out": None, "validation": None}
         objective.network.load(best.arrays)
+        # Windows that overlap in time are not independent evidence.
         only_widen = validation.separate(self.codec.rule.horizon) < MIN_NARROWING_WINDOWS
         quantiles, truth, windows = objective.answers(validation)
         varied = self._has_varied_past(validation)

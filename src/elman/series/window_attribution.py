@@ -59,6 +59,7 @@ def attribute(
     codec, config = predictor.codec, predictor.model.config
     moved = _without_each_part(codec, series, parts)
     rows, base = moved.inputs[:, 0].astype(np.float64), moved.inputs[:, -1].astype(np.float64)
+    # Each member explains its own share of the mean forecast.
     networks = [
         _Network(config, member_arrays(predictor.model.arrays, m), codec.rule, frozen)
         for m in range(config.members)
@@ -66,6 +67,7 @@ def attribute(
     answers = np.mean([network.answers(rows) for network in networks], axis=0)
     weights, rest = _median_weights(codec, answers, steps)
     slopes = np.zeros_like(rows)
+    # Numbers in memory for one point of the path, for all gates of all layers.
     size = len(rows) * (config.input_size + 8 * config.hidden_size * config.num_layers)
     for network in networks:
         network.set_target(weights)
@@ -122,6 +124,7 @@ def _median_weights(
     weights, correction = np.zeros_like(answers), 0.0
     for step in steps:
         order = np.argsort(answers[step], kind="stable")
+        # Sorting before and after the corrections, exactly as a forecast does.
         calibrated = np.argsort(answers[step, order] + codec.corrections, kind="stable")
         median = calibrated[codec.levels.index(0.5)]
         weights[step, order[median]] += 1 / len(steps)
@@ -154,6 +157,7 @@ class _Network:
     def set_target(self, weights: np.ndarray) -> None:
         """Explain the sum of the answers times ``weights [reach, Q]``."""
         self.weights = weights.reshape(self.ahead, 1, -1, weights.shape[1])
+        # [ahead, s·Q]
         by_segment = weights.reshape(self.ahead, -1)
         self.to_mixed = by_segment @ self.arrays["output.weight"]
         self.constant = (by_segment @ self.arrays["output.bias"]).sum()
@@ -165,12 +169,14 @@ class _Network:
         x = rows.transpose(1, 0, 2).astype(np.float64)
         read, mixed, answers = self._forward(x)
         score = (answers * self.weights).sum(axis=(0, 2, 3))
+        # Backwards through the rectifier: no slope where it is closed.
         d_mixed = (mixed > 0) * self.to_mixed[:, None]
         d_both = d_mixed @ arrays["middle.weight"]
         dy = np.zeros_like(read)
         dy[future] = d_both[:, :, :H]
         back = self.passage.back(dy, frozen=frozen)
         d_read = back.dx.astype(np.float64)
+        # The future segments also reach the middle layer past the recurrent layers.
         d_read[future] += d_both[:, :, H:]
         d_sums = d_read * (read > 0)
         slopes = d_sums @ arrays["input.weight"]

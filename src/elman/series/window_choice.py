@@ -65,6 +65,7 @@ def choose_rule(series: SeriesSet, options: ForecasterOptions) -> tuple[WindowRu
     seasons = _choose_seasons(series, options, longest)
     segment = _choose_segment(series, seasons.repeated, horizon)
     window = options.window or _window_length(seasons, segment, horizon, longest)
+    # Round up to whole segments, and read at least both seasons once.
     window = max(segment, -(-window // segment) * segment, seasons.repeated, seasons.long)
     lowest = series.lowest
     if options.transform == "log" and not lowest > 0:
@@ -93,6 +94,7 @@ def usual_change(series: Sequence[np.ndarray], rule: WindowRule) -> float:
     for values in series:
         scaled = rule.transform(values) if rule.log else _scaled(values)
         scaled = np.where(np.isfinite(scaled), scaled, np.nan)
+        # A change of logarithms is relative already; other changes are divided by the level.
         level = 1.0
         if not rule.log:
             level = float(np.nanmean(abs(scaled))) if np.isfinite(scaled).any() else 0.0
@@ -120,6 +122,7 @@ def _sample(series: SeriesSet, known: int) -> list[np.ndarray]:
 
 def _mostly_unchanged(values: np.ndarray) -> bool:
     """Return whether most known values equal the one before, as counts of rare events do."""
+    # Compare each known value with the known one before it, across gaps.
     changes = np.diff(values[np.isfinite(values)])
     return bool(len(changes) and np.mean(changes == 0) > 0.5)
 
@@ -145,6 +148,7 @@ def _choose_seasons(series: SeriesSet, options: ForecasterOptions, longest: int)
     if season > max(MAX_FREE_SEASON, longest):
         expected = f"at most {longest}, the steps of the longest series"
         raise OptionError("season", got=season, expected=expected)
+    # A longer season of whole shorter ones, such as a week of days, is read as a further input.
     longer = [other for other in seasons if other > season and other % season == 0]
     long_season = longer[-1] if longer and 2 * longer[-1] <= longest - horizon else 0
     # Reports show a seasonal naive forecast even if the last value is the better one.
@@ -157,6 +161,7 @@ def _plausible_seasons(series: SeriesSet) -> tuple[int, ...]:
     """Return the seasons that most of the series have, shortest first."""
     sample = _sample(series, 4)
     calendar = season_candidates(series.frequency)
+    # One vote for each sampled series.
     periods = [find_season(values, calendar) for values in sample]
     if calendar:
         # Rare events repeat after any period by chance.
@@ -202,7 +207,9 @@ def _beats_last_value(series: Sequence[np.ndarray], season: int, horizon: int) -
         return True
     naive = repeated = 0.0
     for values in map(_scaled, series):
+        # A dozen steps ahead are enough to compare both over the horizon.
         for ahead in np.unique(np.linspace(1, horizon, 12).astype(int)).tolist():
+            # The seasonal naive forecast repeats the value whole seasons before.
             back = season * -(-ahead // season)
             if len(values) > back:
                 naive += _mean_change(values, ahead)
@@ -256,12 +263,14 @@ def _spread_grows(series: SeriesSet, season: int) -> bool:
     for values in series.values:
         known = values[np.isfinite(values)]
         known = known / known.max(initial=0.0)  # squares of huge values would overflow
+        # Compare stretches of a season, or of 8 values: shorter ones show no spread.
         size = max(season, 8)
         stretches = known[: len(known) // size * size].reshape(-1, size)
         if len(stretches) < 4:
             continue
         level, spread = np.log(stretches.mean(axis=1)), np.log(stretches.std(axis=1) + 1e-12)
         if np.ptp(level) > 0.05:
+            # The slope is 1 if the spread is proportional to the level, and 0 if it does not depend on it.
             slopes.append(float(np.polyfit(level, spread, 1)[0]))
     return bool(slopes) and float(np.median(slopes)) > 0.5
 
@@ -294,6 +303,7 @@ def calendar_explains_errors(
         season: steps of the season that the naive forecast repeats, 1 for the last value.
         horizon: steps to forecast; the error in the middle of them is used.
     """
+    # Whole seasons back from the middle of the horizon.
     back = season * -(-max(1, horizon // 2) // season)
     votes = [
         _explains(values[back:] - values[:-back], calendar_features(times[back:], frequency))
@@ -310,8 +320,10 @@ def _explains(errors: np.ndarray, features: np.ndarray) -> bool:
     if not width or half < MIN_VALUES_PER_WEIGHT * (width + 1):
         return False
     errors = errors / (abs(errors).max() or 1.0)  # squares of huge errors would overflow
+    # [T, 1 + C]
     design = np.column_stack([np.ones(len(errors)), features])
     for own, other in ((slice(half), slice(half, None)), (slice(half, None), slice(half))):
+        # Fit on one half, measure on the other: features that fit by chance do not pass.
         weights = np.linalg.lstsq(design[other], errors[other], rcond=None)[0]
         unexplained = errors[own] - design[own] @ weights
         around_mean = errors[own] - errors[other].mean()

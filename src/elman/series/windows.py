@@ -92,6 +92,7 @@ class WindowRule:
     """The least unit of a window with few seasonal changes: in logarithms, or as a share of the location."""
 
     def __post_init__(self) -> None:
+        # An upper bound of the time steps of one window, past and future.
         steps = self.window + self.horizon + self.segment
         allowed = {
             "horizon": 1 <= self.horizon <= 1 << 16,
@@ -129,6 +130,7 @@ class WindowRule:
     @property
     def input_size(self) -> int:
         """How many numbers one recurrent step reads, F."""
+        # Level, change and missing mark, and for a long season its change, for each time step of a segment.
         channels = 3 + bool(self.long_season) + self.covariates
         return channels * self.segment + self.ahead + 2 + self.static
 
@@ -140,10 +142,12 @@ class WindowRule:
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Return the values, or their logarithms with NaN where there is none."""
+        # A value of 0 or below has no logarithm and counts as missing.
         return np.log(np.where(values > 0, values, np.nan)) if self.log else values
 
     def forecast(self, prepared: Prepared, answers: np.ndarray) -> np.ndarray:
         """Convert the network's answers ``[B, h, Q]`` to values of the series, always finite."""
+        # exp(709) is just below the largest float64.
         largest = 709.0 if self.log else float(np.finfo(np.float64).max)
         with np.errstate(over="ignore", invalid="ignore"):
             moved = prepared.base[..., None] + answers * prepared.unit[:, None, None]
@@ -179,9 +183,11 @@ class WindowRule:
         """Arrange windows as network inputs by a known `scale`; the other arguments are as for `prepare`."""
         power = scale.power[:, None]
         past = np.ldexp(past, -power)
+        # [B, s], repeated until it covers the future segments: [B, reach]
         last = self._last_season(past, scale.location)
         repeated = np.tile(last, (1, math.ceil(self.reach / self.season)))[:, : self.reach]
         channels = self._channels(np.concatenate([past, repeated], axis=1), scale)
+        # [B, W + reach, channels]
         rows = np.stack(channels, axis=2)
         if covariates is not None and self.covariates:
             rows = np.concatenate([rows, covariates], axis=2)
@@ -203,9 +209,11 @@ class WindowRule:
         # Divide by a power of two, which keeps all digits: squares of huge values would overflow.
         power = np.zeros(len(past), np.int64) if self.log else _power_of_two(past)
         past, s = np.ldexp(past, -power[:, None]), self.season
+        # The location is the mean of the last season, so that a trend moves it along.
         recent, count = _known_mean(past[:, -s:])
         location = np.where(count > 0, recent, _known_mean(past)[0])
         deviation = np.sqrt(_known_mean((past - location[:, None]) ** 2)[0])
+        # The unit is the mean error of the seasonal naive forecast inside the window, as in MASE.
         unit, count = _known_mean(abs(past[:, s:] - past[:, :-s]))
         unit = np.where(count > 0, unit, deviation)
         if least_unit is not None:
@@ -221,6 +229,7 @@ class WindowRule:
     def _channels(self, values: np.ndarray, scale: Scale) -> list[np.ndarray]:
         """Return the inputs from ``values [B, W + reach]``: level, seasonal change, long season, missing."""
         W, s, long = self.window, self.season, self.long_season
+        # [B, W + reach]: the value that the naive forecast would repeat at each time step
         season_before = _shifted(values, s)
         level = (values - scale.location[:, None]) / scale.deviation[:, None]
         change = (values - season_before) / scale.unit[:, None]
@@ -246,9 +255,11 @@ class WindowRule:
         """
         B = len(scale.unit)
         facts = np.zeros((segments, B, self.ahead + 2 + self.static), np.float32)
+        # Tells the network which future segment it forecasts; 0 in segments of the past.
         for segment in range(self.ahead):
             facts[segments - self.ahead + segment, :, segment] = 1
         if self.log:
+            # Logarithms change by 0.01 to 1 in most series: this maps them to -0.5 to 0.5.
             facts[:, :, self.ahead] = np.log10(scale.unit) / 2 + 0.5
         facts[:, :, self.ahead + 1] = np.log(scale.unit / scale.deviation) / 3
         if static is not None and self.static:
@@ -259,6 +270,7 @@ class WindowRule:
         """Return the last known value at each phase of the season, ``[B, s]``; the location if none is."""
         s = self.season
         last = past[:, -s:].copy()
+        # Go back season by season until every phase has a known value.
         for first in range(past.shape[1] - 2 * s, -s, -s):
             missing = np.isnan(last)
             if not missing.any():
@@ -279,6 +291,7 @@ def _known_mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _power_of_two(values: np.ndarray) -> np.ndarray:
     """Return for each row the exponent of the least power of two above its numbers, int64 ``[B]``."""
     largest = np.where(np.isfinite(values), abs(values), 0.0).max(axis=1)
+    # Powers near the limits of float64 would turn values into 0 or infinity.
     exponents = np.frexp(largest)[1].astype(np.int64)
     return np.asarray(exponents.clip(-1010, 1020))
 
@@ -327,6 +340,7 @@ class Windows:
     ) -> Windows:
         """Return windows over ``values [T_i]`` and ``covariates [T_i + more, C]`` of each series."""
         padding = (rule.window, rule.reach)
+        # Padding lets windows begin before a series and reach beyond its end.
         padded = tuple(
             np.pad(rule.transform(series), padding, constant_values=np.nan) for series in values
         )
@@ -365,6 +379,7 @@ class Windows:
         """Cut the windows out of the series; the arguments are as for `prepare`."""
         rule = self.rule
         W, length = rule.window, rule.window + rule.reach
+        # In padded coordinates, the window before origin n begins at index n.
         places = list(zip(series.tolist(), origins.tolist(), strict=True))
         values = np.stack([self.values[n][at : at + length] for n, at in places])
         for row in np.flatnonzero(~np.isfinite(values[:, :W]).any(axis=1)).tolist():
@@ -397,6 +412,7 @@ def _change_sums(padded: np.ndarray, season: int) -> np.ndarray:
     """Return number and sum of squares of the known seasonal changes before each step, ``[2, T + 1]``."""
     with np.errstate(over="ignore", invalid="ignore"):
         squares = (padded[season:] - padded[:-season]) ** 2
+    # The first row counts the changes, the second sums their squares.
     known = np.isfinite(squares)
     both = np.stack([known.astype(np.float64), np.where(known, squares, 0.0)])
     with np.errstate(over="ignore"):
@@ -405,6 +421,7 @@ def _change_sums(padded: np.ndarray, season: int) -> np.ndarray:
 
 def _root_mean_square(sums: np.ndarray, origin: int, season: int) -> float:
     """Return the root mean square of the seasonal changes in the long past of an origin, 0 if unknown."""
+    # The difference of two running sums is the sum between both steps.
     first = max(0, origin - LONG_PAST_STEPS + season)
     count, total = sums[:, origin] - sums[:, min(first, origin)]
     return math.sqrt(total / count) if count > 0 and 0 < total < math.inf else 0.0
