@@ -48,14 +48,9 @@ class ModelDetails(TypedDict):
     series: list[str] | None
 
 
-NO_DETAILS: ModelDetails = {
-    "vocabulary": None,
-    "level": None,
-    "documents": None,
-    "labels": None,
-    "horizon": None,
-    "series": None,
-}
+NO_DETAILS = ModelDetails(
+    vocabulary=None, level=None, documents=None, labels=None, horizon=None, series=None
+)
 
 
 class Replies:
