@@ -253,7 +253,7 @@ def test_concurrent_python_threads_change_no_bit(
     assert together == alone
 
 
-TORCHS = "import torch; from elman.nn import autograd; autograd.share_threads()"
+TORCHS = "import torch; from elman.nn import autograd; autograd.threads()"
 ALONE = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
 

@@ -48,6 +48,89 @@ class LayerWeights(NamedTuple):
     """``[G·H]``, or None without bias or recurrent weights."""
 
 
+class LayerCall(NamedTuple):
+    """A forward pass of one direction of one layer in the kernel, and the backward pass through it.
+
+    The arrays of both are float32 and contiguous, with the shapes that ``_kernel.pyi`` gives.
+    """
+
+    cell: Cell
+    sizes: np.ndarray
+    """int64 ``[T]``: sequences that are still running at each step."""
+    reverse: bool = False
+    """Whether the direction runs from the last step to the first."""
+    bfloat16: bool = False
+    """Whether products round both sides to bfloat16."""
+    max_threads: int | None = None
+    """The largest number of threads (default: as `threads`)."""
+
+    def forward(
+        self,
+        x: np.ndarray,
+        weights: LayerWeights,
+        start: np.ndarray,
+        y: np.ndarray,
+        end: np.ndarray,
+        tokens: np.ndarray | None = None,
+    ) -> Saved:
+        """Write the outputs `y` and the last states `end`, and return what `backward` needs."""
+        return running().forward(
+            cell=required_number(self.cell),
+            sizes=self.sizes,
+            reverse=self.reverse,
+            bfloat16=self.bfloat16,
+            threads=self.max_threads or threads(),
+            x=x,
+            tokens=tokens,
+            weight_ih=weights.weight_ih,
+            weight_hh=weights.weight_hh,
+            start=start,
+            y=y,
+            bias_ih=weights.bias_ih,
+            bias_hh=weights.bias_hh,
+            end=end,
+        )
+
+    def backward(
+        self,
+        saved: Saved,
+        x: np.ndarray,
+        weights: LayerWeights,
+        start: np.ndarray,
+        y: np.ndarray,
+        d_output: tuple[np.ndarray, np.ndarray | None],
+        d_input: tuple[np.ndarray | None, np.ndarray],
+        d_weights: LayerWeights,
+        tokens: np.ndarray | None = None,
+    ) -> None:
+        """Write the gradients of x and `start`, the pair `d_input`, and those of the weights.
+
+        The pair `d_output` has the gradients of the outputs and of the last states (None: zeros).
+        """
+        running().backward(
+            saved=saved,
+            cell=required_number(self.cell),
+            sizes=self.sizes,
+            reverse=self.reverse,
+            bfloat16=self.bfloat16,
+            threads=self.max_threads or threads(),
+            x=x,
+            tokens=tokens,
+            weight_ih=weights.weight_ih,
+            weight_hh=weights.weight_hh,
+            start=start,
+            y=y,
+            dy=d_output[0],
+            dend=d_output[1],
+            dx=d_input[0],
+            dstart=d_input[1],
+            dweight_ih=d_weights.weight_ih,
+            dweight_hh=d_weights.weight_hh,
+            dbias_ih=d_weights.bias_ih,
+            dbias_hh=d_weights.bias_hh,
+        )
+
+
 @functools.cache
 def why_not() -> str:
     """Return why the extension module cannot be used, or an empty string if it can."""

@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 
 from elman.cells import Cell, State, Step, numpy_ops
 from elman.engine import kernel
-from elman.engine.kernel import LayerWeights
+from elman.engine.kernel import LayerCall, LayerWeights
 from elman.engine.pauses import one_thread, pause
 from elman.engine.shapes import check
 from elman.errors import InputError
@@ -138,24 +138,13 @@ class Layer:
         """Return outputs ``[N, H]`` and last states ``[S, B, H]`` of a direction, and what backward needs."""
         y = np.empty((len(x), self.hidden_size), np.float32)
         end = np.empty(start.shape, np.float32)
-        weights = self.directions[direction]
-        saved = kernel.running().forward(
-            cell=kernel.required_number(self.cell),
-            sizes=np.ascontiguousarray(sizes, np.int64),
-            reverse=direction == 1,
-            bfloat16=False,
-            threads=kernel.threads(),
-            x=np.ascontiguousarray(x, np.float32),
-            tokens=None,
-            weight_ih=weights.weight_ih,
-            weight_hh=weights.weight_hh,
-            bias_ih=weights.bias_ih,
-            bias_hh=weights.bias_hh,
-            start=np.ascontiguousarray(start),
-            y=y,
-            end=end,
-        )
-        return y, end, saved
+        call = self.call(sizes, direction)
+        rows, start = np.ascontiguousarray(x, np.float32), np.ascontiguousarray(start)
+        return y, end, call.forward(rows, self.directions[direction], start, y, end)
+
+    def call(self, sizes: np.ndarray, direction: int) -> LayerCall:
+        """Return the kernel's call for a direction of a batch of these `sizes`."""
+        return LayerCall(self.cell, np.ascontiguousarray(sizes, np.int64), direction == 1)
 
     @one_thread()
     def _run_bounded(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from elman.cells import FROZEN, TRUE, Slopes, Step, find
-from elman.engine import kernel
+from elman.engine.kernel import LayerWeights
 from elman.engine.layers import Layer
 from elman.engine.pauses import pause
 from elman.errors import InputError
@@ -258,33 +258,15 @@ class Passage:
         self._kept[k][direction] = (y, None)
         weights = layer.directions[direction]
         dx, dstart = np.empty_like(rows), np.empty_like(start)
-        kernel.running().backward(
-            saved=saved,
-            cell=kernel.required_number(layer.cell),
-            sizes=self._sizes,
-            reverse=direction == 1,
-            bfloat16=False,
-            threads=kernel.threads(),
-            x=rows,
-            tokens=None,
-            weight_ih=weights.weight_ih,
-            weight_hh=weights.weight_hh,
-            start=start,
-            y=y,
-            dy=np.ascontiguousarray(dy).reshape(y.shape),
-            dend=None if dend is None else np.ascontiguousarray(dend),
-            dx=dx,
-            dweight_ih=np.empty_like(weights.weight_ih),
-            dweight_hh=_empty_like(weights.weight_hh),
-            dbias_ih=_empty_like(weights.bias_ih),
-            dbias_hh=_empty_like(weights.bias_hh),
-            dstart=dstart,
+        # The kernel always writes the gradients of the weights, which nobody needs here.
+        d_weights = LayerWeights._make(None if w is None else np.empty_like(w) for w in weights)
+        d_output = (
+            np.ascontiguousarray(dy).reshape(y.shape),
+            None if dend is None else np.ascontiguousarray(dend),
         )
+        call = layer.call(self._sizes, direction)
+        call.backward(saved, rows, weights, start, y, d_output, (dx, dstart), d_weights)
         return dx.reshape(self.inputs[k].shape), dstart
-
-
-def _empty_like(array: np.ndarray | None) -> np.ndarray | None:
-    return None if array is None else np.empty_like(array)
 
 
 def _in_time(direction: int, steps: Sequence[Sequence[np.ndarray]]) -> np.ndarray:

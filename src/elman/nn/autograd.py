@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, TypedDict, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch._C._functorch import is_legacy_batchedtensor
 
 from elman.cells import Cell
 from elman.engine import kernel
-from elman.engine.kernel import LayerWeights
+from elman.engine.kernel import LayerCall, LayerWeights
 from elman.nn import unrolled
 
 
@@ -43,34 +43,6 @@ def takes(data: Tensor, parameters: list[Tensor], cell: Cell | None = None) -> b
     )
 
 
-class _Call(NamedTuple):
-    """How a direction runs: what forward and backward have in common beside tensors."""
-
-    cell: Cell
-    sizes: np.ndarray
-    """int64 ``[T]``: sequences that are still running at each step."""
-    reverse: bool
-    bfloat16: bool
-
-    def arguments(self) -> _Arguments:
-        """Return the arguments that the kernel's forward and backward have in common."""
-        return _Arguments(
-            cell=kernel.required_number(self.cell),
-            sizes=self.sizes,
-            reverse=self.reverse,
-            bfloat16=self.bfloat16,
-            threads=kernel.threads(torch.get_num_threads()),
-        )
-
-
-class _Arguments(TypedDict):
-    cell: int
-    sizes: np.ndarray
-    reverse: bool
-    bfloat16: bool
-    threads: int
-
-
 def direction(
     cell: Cell,
     parameters: Mapping[str, Tensor],
@@ -82,7 +54,7 @@ def direction(
     bfloat16: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Compute the same as `elman.nn.unrolled.direction` in the kernel; `bfloat16` rounds its products."""
-    call = _Call(cell, np.array(batch_sizes, np.int64), backward, bfloat16)
+    call = LayerCall(cell, np.array(batch_sizes, np.int64), backward, bfloat16, threads())
     weights = [parameters.get(name) for name in LayerWeights._fields]
     output, end = _Direction.apply(call, tokens, data, torch.stack(start), *weights)  # type: ignore[no-untyped-call]
     return output, end.unbind()
@@ -107,15 +79,14 @@ class _Direction(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        call: _Call,
+        call: LayerCall,
         tokens: Tensor | None,
         data: Tensor,
         start: Tensor,
         *weights: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        share_threads()
         output = data.new_empty(int(call.sizes.sum()), start.shape[-1])
-        end = torch.empty_like(start, memory_format=torch.contiguous_format)
+        end = empty_like(start)
         ctx.call = call
         ctx.saved = _forward(call, tokens, data, start, weights, output, end)
         ctx.save_for_backward(tokens, data, start, output, *weights)
@@ -125,7 +96,7 @@ class _Direction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         tokens, data, start, output, *weights = ctx.saved_tensors
-        call: _Call = ctx.call
+        call: LayerCall = ctx.call
         batched = any(grad is not None and is_legacy_batchedtensor(grad) for grad in gradients)
         if torch.is_grad_enabled() or batched or unrolled.transformed():
             # a second derivative is needed, or many gradients at once: the kernel computes neither
@@ -133,42 +104,35 @@ class _Direction(torch.autograd.Function):
             return None, None, *_in_torch(call, tokens, data, start, weights, gradients, needed)
         saved, ctx.saved = ctx.saved, None
         if saved is None:  # an earlier backward has overwritten it
-            outputs = output.clone(), torch.empty_like(start)
+            outputs = output.clone(), empty_like(start)
             saved = _forward(call, tokens, data, start, weights, *outputs)
         d_output, d_end = gradients
         if d_output is None:
             d_output = torch.zeros_like(output)
-        d_data = _empty_like(data) if ctx.needs_input_grad[2] else None
-        d_start = _empty_like(start)
-        d_weights = [None if weight is None else _empty_like(weight) for weight in weights]
-        parameters, d_parameters = _weights(weights), _weights(d_weights)
-        kernel.running().backward(
-            saved=saved,
-            **call.arguments(),
-            x=array(data),
-            tokens=array(tokens),
-            weight_ih=parameters.weight_ih,
-            weight_hh=parameters.weight_hh,
-            start=array(start),
-            y=array(output),
-            dy=array(d_output),
-            dend=array(d_end),
-            dx=array(d_data),
-            dweight_ih=d_parameters.weight_ih,
-            dweight_hh=d_parameters.weight_hh,
-            dbias_ih=d_parameters.bias_ih,
-            dbias_hh=d_parameters.bias_hh,
-            dstart=array(d_start),
+        d_data = empty_like(data) if ctx.needs_input_grad[2] else None
+        d_start = empty_like(start)
+        d_weights = [None if weight is None else empty_like(weight) for weight in weights]
+        call.backward(
+            saved,
+            array(data),
+            _weights(weights),
+            array(start),
+            array(output),
+            (array(d_output), array(d_end)),
+            (array(d_data), array(d_start)),
+            _weights(d_weights),
+            array(tokens),
         )
         return None, None, d_data, d_start, *d_weights
 
 
-def _empty_like(tensor: Tensor) -> Tensor:
+def empty_like(tensor: Tensor) -> Tensor:
+    """Return a new contiguous tensor of the shape of `tensor`, for the kernel to write."""
     return torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
 
 def _forward(
-    call: _Call,
+    call: LayerCall,
     tokens: Tensor | None,
     data: Tensor,
     start: Tensor,
@@ -177,23 +141,12 @@ def _forward(
     end: Tensor,
 ) -> kernel.Saved:
     """Write `output` and `end`, both contiguous; return what the kernel's backward needs."""
-    parameters = _weights(weights)
-    return kernel.running().forward(
-        **call.arguments(),
-        x=array(data),
-        tokens=array(tokens),
-        weight_ih=parameters.weight_ih,
-        weight_hh=parameters.weight_hh,
-        bias_ih=parameters.bias_ih,
-        bias_hh=parameters.bias_hh,
-        start=array(start),
-        y=array(output),
-        end=array(end),
-    )
+    inputs = array(data), _weights(weights), array(start)
+    return call.forward(*inputs, array(output), array(end), array(tokens))
 
 
 def _in_torch(
-    call: _Call,
+    call: LayerCall,
     tokens: Tensor | None,
     data: Tensor,
     start: Tensor,
@@ -231,8 +184,14 @@ def _in_torch(
     return [next(computed) if need else None for need in needed]
 
 
+def threads() -> int:
+    """Return the largest number of threads for a call of the kernel, which shares them with torch."""
+    _share_threads()
+    return kernel.threads(torch.get_num_threads())
+
+
 @functools.cache
-def share_threads() -> None:
+def _share_threads() -> None:
     """Make the kernel run on torch's threads from now on: two thread pools would wait for each other.
 
     A forked child has none of these threads, and torch would wait for them forever. There torch computes on

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -96,10 +96,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         gradient: bool,
     ) -> Tensor:
         count = int((target != ignore).sum()) if mean else 1
-        ctx.call = _Head(ignore, 1.0 / max(1, count))
+        # the kernel multiplies the gradients by this factor
+        ctx.ignore, ctx.scale = ignore, 1.0 / max(1, count)
         needed = gradient and any(ctx.needs_input_grad[:3])
         ctx.save_for_backward(rows, weight, bias, target)
-        total, ctx.gradients = _head(ctx.call, (rows, weight, bias, target), needed)
+        total, ctx.gradients = _head(ctx, (rows, weight, bias, target), needed)
         # the mean over no rows is NaN, as in torch
         return rows.new_tensor(total / count if count else float("nan"))
 
@@ -110,29 +111,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
         factor = grad.item()
         gradients, ctx.gradients = ctx.gradients, None
         if gradients is None:  # an earlier backward has given them away
-            _, gradients = _head(ctx.call, ctx.saved_tensors, True)
+            _, gradients = _head(ctx, ctx.saved_tensors, True)
         # loss.backward(), the common case, comes with a factor of 1 and needs no pass over the gradients
         scaled = gradients if factor == 1.0 else [gradient * factor for gradient in gradients]
         return *scaled, None, None, None, None
 
 
-class _Head(NamedTuple):
-    ignore: int
-    scale: float
-    """Factor of the gradients: 1 over the number of rows for the mean, else 1."""
-
-
-def _head(
-    call: _Head, tensors: tuple[Tensor, ...], needed: bool
-) -> tuple[float, list[Tensor] | None]:
+def _head(ctx: Any, tensors: tuple[Tensor, ...], needed: bool) -> tuple[float, list[Tensor] | None]:
     """Return the summed loss and, if they are needed, the gradients of rows, weight and bias."""
-    autograd.share_threads()
     *inputs, target = tensors
-    gradients = None
-    if needed:
-        gradients = [
-            torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in inputs
-        ]
+    gradients = [autograd.empty_like(tensor) for tensor in inputs] if needed else None
     hidden, weight, bias = map(autograd.array, inputs)
     dhidden, dweight, dbias = map(autograd.array, gradients or (None, None, None))
     total, _ = kernel.running().head(
@@ -140,11 +128,11 @@ def _head(
         weight=weight,
         bias=bias,
         targets=target.contiguous().numpy(),
-        ignore=call.ignore,
-        scale=call.scale,
+        ignore=ctx.ignore,
+        scale=ctx.scale,
         dhidden=dhidden,
         dweight=dweight,
         dbias=dbias,
-        threads=kernel.threads(torch.get_num_threads()),
+        threads=autograd.threads(),
     )
     return total, gradients

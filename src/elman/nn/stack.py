@@ -93,40 +93,42 @@ def run(
         ShapeError: `x` or `hx` does not fit the module.
         OptionError: the module's precision cannot run here.
     """
-    cell, packed = module.cell, isinstance(x, PackedSequence)
-    data = x.data if isinstance(x, PackedSequence) else x
-    single = not packed and data.dim() == 2
-    time_first = packed or single or not module.batch_first
-    _check_input(module, data, packed)
     if isinstance(x, PackedSequence):
-        batch_sizes, order, back = x.batch_sizes.tolist(), x.sorted_indices, x.unsorted_indices
-    else:
-        order = back = None
-        data = data.unsqueeze(1) if single else data if time_first else data.transpose(0, 1)
-        if len(data) == 0:
-            raise ShapeError(
-                "input of the recurrent layer", got="length 0", expected="at least 1 step"
-            )
-        batch_sizes = [data.shape[1]] * len(data)
-        data = data.reshape(-1, module.input_size)
-    states = _start(module, hx, data, batch_sizes[0], single)
+        return _run_packed(module, x, hx, direction)
+    _check_input(module, x, packed=False)
+    single = x.dim() == 2
+    time_first = single or not module.batch_first
+    steps = x.unsqueeze(1) if single else x if time_first else x.transpose(0, 1)  # [T, B, I]
+    T, B = steps.shape[:2]
+    if T == 0:
+        raise ShapeError("input of the recurrent layer", got="length 0", expected="at least 1 step")
+    states = _start(module, hx, steps, B, single)
+    rows = steps.reshape(-1, module.input_size)
+    rows, states = _layers(module, rows, [B] * T, states, direction)
+    y = rows.reshape(T, B, rows.shape[-1])
+    if single:
+        return y.squeeze(1), _final(tuple(state.squeeze(1) for state in states))
+    return (y if time_first else y.transpose(0, 1)), _final(states)
+
+
+def _run_packed(
+    module: Recurrent, x: PackedSequence, hx: States | None, direction: Direction | None
+) -> tuple[PackedSequence, States]:
+    """Return the result of `run` for sequences whose rows are in the layout already."""
+    _check_input(module, x.data, packed=True)
+    batch_sizes, order, back = x.batch_sizes.tolist(), x.sorted_indices, x.unsorted_indices
+    states = _start(module, hx, x.data, batch_sizes[0], single=False)
     if order is not None:
         states = tuple(state.index_select(1, order) for state in states)
-
-    over_time = direction or _direction(module, data, states)
-    data, states = _layers(module, data, batch_sizes, states, over_time)
-
+    rows, states = _layers(module, x.data, batch_sizes, states, direction)
     if back is not None:
         states = tuple(state.index_select(1, back) for state in states)
-    if single:
-        states = tuple(state.squeeze(1) for state in states)
-    final = states[0] if len(cell.states) == 1 else states
-    if isinstance(x, PackedSequence):
-        return PackedSequence(data, x.batch_sizes, order, back), final
-    if single:
-        return data, final
-    y = data.reshape(len(batch_sizes), -1, data.shape[-1])
-    return (y if time_first else y.transpose(0, 1)), final
+    return PackedSequence(rows, x.batch_sizes, order, back), _final(states)
+
+
+def _final(states: tuple[Tensor, ...]) -> States:
+    """Return the last states as torch's layers do: a tuple only for a cell with several states."""
+    return states[0] if len(states) == 1 else states
 
 
 def _check_input(module: Recurrent, data: Tensor, packed: bool) -> None:
@@ -177,9 +179,8 @@ def run_tokens(
     """
     T, B = tokens.shape
     states = _start(module, hx, table, B, single=False)
-    over_time = direction or _direction(module, table, states)
-    data, states = _layers(module, table, [B] * T, states, over_time, tokens.reshape(-1))
-    return data.reshape(T, B, -1), states[0] if len(states) == 1 else states
+    rows, states = _layers(module, table, [B] * T, states, direction, tokens.reshape(-1))
+    return rows.reshape(T, B, -1), _final(states)
 
 
 def _direction(module: Recurrent, data: Tensor, states: tuple[Tensor, ...]) -> Direction:
@@ -196,10 +197,11 @@ def _layers(
     data: Tensor,
     batch_sizes: list[int],
     states: tuple[Tensor, ...],
-    direction: Direction,
+    direction: Direction | None = None,
     tokens: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Return the last layer's rows ``[N, directions·H]`` and the last states of every layer."""
+    run_direction = direction or _direction(module, data, states)
     last: list[tuple[Tensor, ...]] = []
     directions = (False, True) if module.bidirectional else (False,)
     for layer in range(module.num_layers):
@@ -211,7 +213,7 @@ def _layers(
             suffix = f"_l{layer}" + ("_reverse" if backward else "")
             parameters = {name: getattr(module, name + suffix) for name in names}
             start = tuple(state[len(last)] for state in states)
-            output, end = direction(
+            output, end = run_direction(
                 module.cell, parameters, data, batch_sizes, start, backward, tokens
             )
             outputs.append(output)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from elman.engine import kernel as native
-from elman.nn import autograd
+from elman.nn.autograd import takes, threads
 
 
 class AdamW(torch.optim.AdamW):
@@ -47,33 +47,26 @@ class AdamW(torch.optim.AdamW):
         groups = self.param_groups
         return [weight for group in groups for weight in group["params"] if weight.grad is not None]
 
-    def _in_kernel(self) -> bool:
+    def _kernel(self) -> native.Kernel | None:
+        """Return the kernel if it can take all weights and gradients: float32 on a CPU."""
         weights = self._with_gradients()
-        gradients = _gradients(weights)
-        return bool(weights) and all(
-            tensor.is_contiguous() and autograd.takes(tensor.detach(), [])
-            for tensor in (*weights, *gradients)
-        )
+        tensors = (*weights, *_gradients(weights))
+        fit = all(tensor.is_contiguous() and takes(tensor.detach(), []) for tensor in tensors)
+        return native.kernel() if weights and fit else None
 
     def norm(self) -> float:
         """Return the L2 norm of all gradients together."""
         gradients = _gradients(self._with_gradients())
-        kernel = native.kernel()
-        if kernel is None or not self._in_kernel():
+        if (kernel := self._kernel()) is None:
             return float(torch.nn.utils.get_total_norm(gradients))
-        autograd.share_threads()
-        return float(
-            kernel.norm(gradients=[_flat(gradient) for gradient in gradients], threads=_threads())
-        )
+        return kernel.norm(gradients=[*map(_flat, gradients)], threads=threads())
 
     @torch.no_grad()
     def clipped_step(self, norm: float, max_norm: float) -> None:
         """Take one step with gradients that have this `norm`, scaled down to a norm of at most `max_norm`."""
-        kernel = native.kernel()
-        if kernel is None or not self._in_kernel():
-            torch.nn.utils.clip_grads_with_norm_(
-                self._with_gradients(), max_norm, torch.tensor(norm)
-            )
+        if (kernel := self._kernel()) is None:
+            weights = self._with_gradients()
+            torch.nn.utils.clip_grads_with_norm_(weights, max_norm, torch.tensor(norm))
             self.step()
             return
         # the same formula as torch.nn.utils.clip_grad_norm_
@@ -89,8 +82,8 @@ class AdamW(torch.optim.AdamW):
             beta_mean, beta_square = group["betas"]
             for step, group_weights in weights_by_step.items():
                 kernel.adamw(
-                    parameters=[_flat(weight) for weight in group_weights],
-                    gradients=[_flat(gradient) for gradient in _gradients(group_weights)],
+                    parameters=[*map(_flat, group_weights)],
+                    gradients=[*map(_flat, _gradients(group_weights))],
                     means=[_flat(self.state[weight]["exp_avg"]) for weight in group_weights],
                     squares=[_flat(self.state[weight]["exp_avg_sq"]) for weight in group_weights],
                     time=step,
@@ -100,7 +93,7 @@ class AdamW(torch.optim.AdamW):
                     beta_mean=beta_mean,
                     beta_square=beta_square,
                     epsilon=group["eps"],
-                    threads=_threads(),
+                    threads=threads(),
                 )
                 # The kernel wrote behind torch's back: mark graphs that need the old values as outdated.
                 torch.autograd.graph.increment_version(group_weights)
@@ -119,7 +112,3 @@ def _gradients(weights: list[Tensor]) -> list[Tensor]:
 
 def _flat(tensor: Tensor) -> np.ndarray:
     return tensor.detach().view(-1).numpy()
-
-
-def _threads() -> int:
-    return native.threads(torch.get_num_threads())
