@@ -19,12 +19,17 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BufferedReader
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
 from elman.errors import InputError, ModelFileError, printable
 from elman.files.atomic import Path, atomic_write
+
+JsonObject: TypeAlias = dict[str, Any]
+"""An object as `json` reads and writes it."""
+Facts: TypeAlias = Mapping[str, Any]
+"""A JSON object that is only read."""
 
 FORMAT = 1
 _VERSION = {
@@ -96,7 +101,7 @@ class _RefusedError(Exception):
 def write(
     path: Path,
     arrays: Mapping[str, np.ndarray],
-    metadata: Mapping[str, Any],
+    metadata: Facts,
     *,
     limits: Limits = Limits(),
 ) -> None:
@@ -142,7 +147,7 @@ def write(
     atomic_write(path, length, _sign(header, _digest(length, header, *parts)), *parts)
 
 
-def read(path: Path, *, limits: Limits = Limits()) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read(path: Path, *, limits: Limits = Limits()) -> tuple[dict[str, np.ndarray], JsonObject]:
     """Return the arrays and the metadata of the file at `path`.
 
     The arrays are views of one block of memory. The file is not mapped into memory, because another process
@@ -182,7 +187,7 @@ def _order(tensors: Mapping[str, _Tensor]) -> list[str]:
 def _header(tensors: Mapping[str, _Tensor], texts: Mapping[str, str]) -> bytes:
     """Return the only valid header of this content, with a digest of zeros."""
     own = {"sha256": _UNSIGNED.decode(), "elman": _dump(_VERSION)}
-    entries: dict[str, Any] = {"__metadata__": {**own, **texts}}
+    entries: JsonObject = {"__metadata__": {**own, **texts}}
     begin = 0
     for name in _order(tensors):
         tensor = tensors[name]
@@ -206,7 +211,7 @@ def _digest(*parts: bytes | memoryview) -> bytes:
 
 def _read(
     file: BufferedReader, size: int, limits: Limits
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[dict[str, np.ndarray], JsonObject]:
     length = file.read(8)
     header_bytes = int.from_bytes(length, "little")
     fits = len(_START) <= header_bytes <= limits.header_bytes
@@ -243,7 +248,7 @@ def _read(
     return arrays, values
 
 
-def _parse(unsigned: bytes, limits: Limits) -> tuple[dict[str, _Tensor], dict[str, Any]]:
+def _parse(unsigned: bytes, limits: Limits) -> tuple[dict[str, _Tensor], JsonObject]:
     """Return the tensors and the metadata of a header with a digest of zeros."""
     if len(unsigned) > limits.header_bytes:
         expected = f"at most {limits.header_bytes}"

@@ -21,6 +21,7 @@ from elman.engine.config import ModelConfig
 from elman.errors import InputError, ModelFileError, OptionError, OutputError, ShapeError
 from elman.files import container
 from elman.files.atomic import Path
+from elman.files.container import Facts, JsonObject
 from elman.files.model_types import Codec, types_of
 
 SUFFIX = ".safetensors"
@@ -45,7 +46,7 @@ class Model(Generic[C, K]):
     """float32, named and shaped as ``config.parameters()``; read-only views of the arrays passed in."""
     codec: K
     """Translation between inputs, answers and numbers: vocabulary, labels, scaler."""
-    card: Mapping[str, Any]
+    card: Facts
     """JSON that says how the model was trained, on which data, and how good it is."""
 
     def __post_init__(self) -> None:
@@ -93,7 +94,7 @@ class Model(Generic[C, K]):
         model_name(path)
         container.write(path, *self._to_parts())
 
-    def _to_parts(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def _to_parts(self) -> tuple[dict[str, np.ndarray], JsonObject]:
         codec, arrays = self.codec.to_parts()
         metadata = {
             "kind": _KIND,
@@ -119,7 +120,7 @@ class Model(Generic[C, K]):
             raise ModelFileError(f"cannot read {path}: {error}") from error
 
     @staticmethod
-    def _from_parts(arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Model:
+    def _from_parts(arrays: dict[str, np.ndarray], metadata: JsonObject) -> Model:
         kind = metadata.pop("kind", None)
         if kind != _KIND:
             remedy = "pass the model that elman train wrote"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from elman.engine.config import ModelConfig
+    from elman.files.container import Facts, JsonObject
 
 
 class Codec(Protocol):
@@ -23,11 +24,11 @@ class Codec(Protocol):
     def check(self, config: Any) -> None:
         """Raise InputError where the network of `config` has other sizes than this codec."""
 
-    def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def to_parts(self) -> tuple[JsonObject, dict[str, np.ndarray]]:
         """Return the codec as a JSON object and arrays named ``codec.…``, for a model file."""
 
     @classmethod
-    def from_parts(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
+    def from_parts(cls, config: Facts, arrays: Mapping[str, np.ndarray]) -> Self:
         """Return the codec that `to_parts` took apart; raises ModelFileError for anything else."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import torch
@@ -75,10 +75,17 @@ def _weights(tensors: Iterable[Tensor | None]) -> LayerWeights:
     return LayerWeights._make(map(array, tensors))
 
 
+class _Context(unrolled.Context):
+    call: LayerCall
+    saved: kernel.Saved | None
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None: ...
+
+
 class _Direction(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _Context,
         call: LayerCall,
         tokens: Tensor | None,
         data: Tensor,
@@ -94,9 +101,10 @@ class _Direction(torch.autograd.Function):
         return output, end
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        tokens, data, start, output, *weights = ctx.saved_tensors
-        call: LayerCall = ctx.call
+    def backward(ctx: _Context, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        tokens, data, start, output, *saved_weights = ctx.saved_tensors
+        weights: list[Tensor | None] = [*saved_weights]
+        call = ctx.call
         batched = any(grad is not None and is_legacy_batchedtensor(grad) for grad in gradients)
         if torch.is_grad_enabled() or batched or unrolled.transformed():
             # a second derivative is needed, or many gradients at once: the kernel computes neither

@@ -11,6 +11,7 @@ from elman.engine import kernel
 from elman.errors import OptionError
 from elman.nn import autograd
 from elman.nn.stack import Recurrent, States, run_tokens
+from elman.nn.unrolled import Context
 
 
 def embedded(
@@ -81,12 +82,20 @@ def linear_cross_entropy(
     return cast(Tensor, apply(rows, weight, bias, wanted, ignore_index, mean, gradient))
 
 
+class _Context(Context):
+    ignore: int
+    scale: float
+    """The kernel's factor of the gradients: 1 over the number of rows for the mean, else 1."""
+    gradients: list[Tensor]
+    """Of rows, weight and bias; empty once they have been given away."""
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     """Cross entropy whose forward also computes the gradients, for a gradient of 1 of the loss."""
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _Context,
         rows: Tensor,
         weight: Tensor,
         bias: Tensor,
@@ -96,7 +105,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
         gradient: bool,
     ) -> Tensor:
         count = int((target != ignore).sum()) if mean else 1
-        # the kernel multiplies the gradients by this factor
         ctx.ignore, ctx.scale = ignore, 1.0 / max(1, count)
         needed = gradient and any(ctx.needs_input_grad[:3])
         ctx.save_for_backward(rows, weight, bias, target)
@@ -106,21 +114,21 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Context, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         factor = grad.item()
-        gradients, ctx.gradients = ctx.gradients, None
-        if gradients is None:  # an earlier backward has given them away
+        gradients, ctx.gradients = ctx.gradients, []
+        if not gradients:  # an earlier backward has given them away
             _, gradients = _head(ctx, ctx.saved_tensors, True)
         # loss.backward(), the common case, comes with a factor of 1 and needs no pass over the gradients
         scaled = gradients if factor == 1.0 else [gradient * factor for gradient in gradients]
         return *scaled, None, None, None, None
 
 
-def _head(ctx: Any, tensors: tuple[Tensor, ...], needed: bool) -> tuple[float, list[Tensor] | None]:
+def _head(ctx: _Context, tensors: tuple[Tensor, ...], needed: bool) -> tuple[float, list[Tensor]]:
     """Return the summed loss and, if they are needed, the gradients of rows, weight and bias."""
     *inputs, target = tensors
-    gradients = [autograd.empty_like(tensor) for tensor in inputs] if needed else None
+    gradients = [autograd.empty_like(tensor) for tensor in inputs] if needed else []
     hidden, weight, bias = map(autograd.array, inputs)
     dhidden, dweight, dbias = map(autograd.array, gradients or (None, None, None))
     total, _ = kernel.running().head(

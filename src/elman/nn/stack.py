@@ -107,8 +107,10 @@ def run(
     rows, states = _layers(module, rows, [B] * T, states, direction)
     y = rows.reshape(T, B, rows.shape[-1])
     if single:
-        return y.squeeze(1), _final(tuple(state.squeeze(1) for state in states))
-    return (y if time_first else y.transpose(0, 1)), _final(states)
+        y, states = y.squeeze(1), tuple(state.squeeze(1) for state in states)
+    # As torch's layers: a tuple of states only for a cell with several.
+    final = states[0] if len(states) == 1 else states
+    return (y if time_first else y.transpose(0, 1)), final
 
 
 def _run_packed(
@@ -123,12 +125,8 @@ def _run_packed(
     rows, states = _layers(module, x.data, batch_sizes, states, direction)
     if back is not None:
         states = tuple(state.index_select(1, back) for state in states)
-    return PackedSequence(rows, x.batch_sizes, order, back), _final(states)
-
-
-def _final(states: tuple[Tensor, ...]) -> States:
-    """Return the last states as torch's layers do: a tuple only for a cell with several states."""
-    return states[0] if len(states) == 1 else states
+    final = states[0] if len(states) == 1 else states
+    return PackedSequence(rows, x.batch_sizes, order, back), final
 
 
 def _check_input(module: Recurrent, data: Tensor, packed: bool) -> None:
@@ -180,7 +178,7 @@ def run_tokens(
     T, B = tokens.shape
     states = _start(module, hx, table, B, single=False)
     rows, states = _layers(module, table, [B] * T, states, direction, tokens.reshape(-1))
-    return rows.reshape(T, B, -1), _final(states)
+    return rows.reshape(T, B, -1), states[0] if len(states) == 1 else states
 
 
 def _direction(module: Recurrent, data: Tensor, states: tuple[Tensor, ...]) -> Direction:

@@ -10,10 +10,11 @@ same recurrence from the last step to the first.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
@@ -153,11 +154,18 @@ def recurrence(a: Tensor, b: Tensor, start: Tensor) -> Tensor:
     return cast(Tensor, _Recurrence.apply(a, b, start))  # type: ignore[no-untyped-call]
 
 
+class Context(FunctionCtx):
+    """The object that torch hands from a forward pass to its backward pass, as type checkers see it."""
+
+    saved_tensors: tuple[Tensor, ...]
+    needs_input_grad: tuple[bool, ...]
+
+
 class _Recurrence(torch.autograd.Function):
     """h[t] = a[t]·h[t-1] + b[t]. The gradient of h[t] is s[t] = grad[t] + a[t+1]·s[t+1]."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, start: Tensor) -> Tensor:
+    def forward(ctx: Context, a: Tensor, b: Tensor, start: Tensor) -> Tensor:
         if _in_parallel(a):
             h = cast(Tensor, scan.parallel(torch_ops(), a, b, start))
         else:
@@ -167,7 +175,7 @@ class _Recurrence(torch.autograd.Function):
         return h
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Context, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, h, start = ctx.saved_tensors
         (grad,) = grads
         # gradients are enabled in here when a second derivative is computed

@@ -9,13 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from elman.errors import OutputError
+from elman.files.container import JsonObject as JsonObject
 from elman.files.model import check_output
 
-JsonObject: TypeAlias = dict[str, Any]
-"""An object as `json` reads and writes it."""
 Event: TypeAlias = JsonObject
 """Something that happened in a run, as JSON: its name under "event", and facts by name."""
 Watch: TypeAlias = Callable[[Event], None]

@@ -6,11 +6,10 @@ The trainer's events and the model's card are JSON, so they are read by their na
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterable
+from typing import NamedTuple
 
-Facts: TypeAlias = Mapping[str, Any]
-"""An event of the trainer, a card, or an object in either."""
+from elman.files.container import Facts as Facts
 
 
 class Line(NamedTuple):
