@@ -8,13 +8,14 @@ them its exact contribution to any sum of the outputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from elman.cells import FROZEN, TRUE, Slopes, Step, find
+from elman.engine.config import ModelConfig
 from elman.engine.kernel import LayerWeights
 from elman.engine.layers import Layer
 from elman.engine.pauses import pause
@@ -35,15 +36,6 @@ class Back(NamedTuple):
     """Sum of the contributions of all biases in the frozen network, ``[B]``; zeros if it is not frozen."""
 
 
-class _StackConfig(Protocol):
-    @property
-    def cell(self) -> str: ...
-    @property
-    def activation(self) -> str: ...
-    @property
-    def num_layers(self) -> int: ...
-
-
 class Layers:
     """The recurrent layers of a model, ready to record a pass.
 
@@ -59,7 +51,7 @@ class Layers:
 
     def __init__(
         self,
-        config: _StackConfig,
+        config: ModelConfig,
         arrays: Mapping[str, np.ndarray],
         names: Sequence[str] | None = None,
         *,
@@ -138,12 +130,17 @@ class Passage:
         return np.concatenate(outputs, axis=2), np.stack(ends)
 
     def _in_numpy(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        outputs = [
-            _in_time(direction, [[step.after[0]] for step in steps])[0]
-            for direction, steps in enumerate(self.steps(k))
-        ]
+        outputs = self._recorded(k, lambda step: step.after[:1])[:, 0]  # [directions, T, B, H]
         end = np.stack([np.stack(steps[-1].after) for steps in self.steps(k)])
         return np.concatenate(outputs, axis=2), end
+
+    def _recorded(self, k: int, arrays: Callable[[Step], Sequence[np.ndarray]]) -> np.ndarray:
+        """Return n `arrays` of each step of a layer, ``[directions, n, T, B, H]``, in the order of time."""
+        by_direction = []
+        for direction, steps in enumerate(self.steps(k)):
+            ordered = steps[::-1] if direction else steps
+            by_direction.append(np.stack([arrays(step) for step in ordered], axis=1))
+        return np.stack(by_direction)
 
     def steps(self, k: int) -> list[list[Step]]:
         """Return the steps of a layer: a list for each direction, in the order in which the steps ran."""
@@ -163,29 +160,14 @@ class Passage:
     @property
     def states(self) -> list[np.ndarray]:
         """Every state after every step, ``[directions, S, T, B, H]`` for each layer."""
-        return [
-            np.stack(
-                [
-                    _in_time(direction, [step.after for step in steps])
-                    for direction, steps in enumerate(self.steps(k))
-                ]
-            )
-            for k in range(len(self.inputs))
-        ]
+        return [self._recorded(k, lambda step: step.after) for k in range(len(self.inputs))]
 
     @property
     def gates(self) -> list[dict[str, np.ndarray]]:
         """The gates at every step by name, ``[directions, T, B, H]``, for each layer."""
-        by_layer = []
-        for k in range(len(self.inputs)):
-            values = [
-                _in_time(direction, [step.gates for step in steps])
-                for direction, steps in enumerate(self.steps(k))
-            ]
-            by_layer.append(
-                dict(zip(self.layers.cell.gates, np.stack(values, axis=1), strict=True))
-            )
-        return by_layer
+        names = self.layers.cell.gates
+        values = [self._recorded(k, lambda step: step.gates) for k in range(len(self.inputs))]
+        return [dict(zip(names, layer.swapaxes(0, 1), strict=True)) for layer in values]
 
     def back(self, dy: np.ndarray, *, frozen: bool = False, dend: np.ndarray | None = None) -> Back:
         """Return the gradients of ``sum(dy · y) + sum(dend · end)``.
@@ -267,8 +249,3 @@ class Passage:
         call = layer.call(self._sizes, direction)
         call.backward(saved, rows, weights, start, y, d_output, (dx, dstart), d_weights)
         return dx.reshape(self.inputs[k].shape), dstart
-
-
-def _in_time(direction: int, steps: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """Return n arrays of each step as ``[n, T, B, H]``, in the order of time."""
-    return np.stack(steps[::-1] if direction else steps, axis=1)

@@ -96,6 +96,14 @@ class Recipe(ABC, Generic[ObjectiveT]):
         del result  # for tasks that calibrate
         return self.config, best.arrays, self.codec
 
+    def identity(self) -> JsonObject:
+        """Return everything that must be equal for a run to be resumed, by its name in messages."""
+        settings = asdict(self.options) | {"time": self.plan.time}
+        for name in ("checkpoint_every", "threads"):
+            settings.pop(name)
+        data, processes = self.data_identity(), self.group.world_size
+        return {**data, **settings, "processes": processes, "version": __version__}
+
     def start_event(self) -> Event:
         """Return the event that starts a run: its data, its network, its plan and its machine."""
         shapes = self.config.parameters().values()

@@ -6,40 +6,21 @@ A run continues only its own checkpoint and never replaces the model of another 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TypeVar
 
-from elman._version import __version__
 from elman.errors import ModelFileError, OptionError, OutputError, printable
 from elman.files import container
 from elman.files.model import Model, folder_of
 from elman.training.checkpoint import Progress, Snapshot
 from elman.training.distributed import Group
 from elman.training.journal import JsonObject
-from elman.training.objective import Objective
-from elman.training.recipe import Recipe
-
-ObjectiveT = TypeVar("ObjectiveT", bound=Objective)
 
 KIND = "checkpoint"
 # A parameter has five arrays: itself, two moments, its best and its mean; an option allows 32 layers.
 LIMITS = container.Limits(
     header_bytes=1 << 22, tensors=8192, payload_bytes=1 << 36, json_marks=100_000
 )
-
-
-def identity_of(recipe: Recipe[ObjectiveT]) -> JsonObject:
-    """Return everything that must be equal for a run to be resumed, by its name in messages."""
-    settings = asdict(recipe.options) | {"time": recipe.plan.time}
-    for name in ("checkpoint_every", "threads"):
-        settings.pop(name)
-    return {
-        **recipe.data_identity(),
-        **settings,
-        "processes": recipe.group.world_size,
-        "version": __version__,
-    }
 
 
 class Store:

@@ -38,7 +38,7 @@ from elman.training.recipe import Recipe
 from elman.training.recurrent_options import RecurrentOptions
 from elman.training.signals import stop_requests
 from elman.training.steps import SpeedReport, Step, find_culprit
-from elman.training.store import Store, identity_of
+from elman.training.store import Store
 
 ObjectiveT = TypeVar("ObjectiveT", bound=Objective)
 
@@ -82,7 +82,7 @@ def train(
         stack.enter_context(freed_memory_kept())
         output = stack.enter_context(Output(run, leads=group.leads))
         recipe = prepare(group, Randomness(options.seed, group.device))
-        store = Store(run.output, identity_of(recipe), group)
+        store = Store(run.output, recipe.identity(), group)
         unfinished = store.is_unfinished()
         if run.resume and not unfinished:
             model = store.finished_model()
