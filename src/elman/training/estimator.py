@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
@@ -14,7 +14,7 @@ from elman.engine.shapes import whole_number
 from elman.errors import MissingDependencyError, NotFittedError, OptionError, installing
 from elman.files.model import Model
 from elman.inspect.predictor import Inspectable, Predictor
-from elman.training.journal import Event, JsonObject, Run
+from elman.training.journal import Event, JsonObject, Run, Watch
 from elman.training.options import Options
 from elman.training.progress import TrainingDisplay
 from elman.training.recurrent_options import CellName, RecurrentOptions
@@ -49,6 +49,18 @@ def needs_torch() -> Iterator[None]:
         raise MissingDependencyError(
             "training needs torch", got=str(error), remedy=installing("train")
         ) from error
+
+
+def _both(first: Watch, second: Watch | None) -> Watch:
+    """Return a function that calls `first` with an event, then `second`."""
+    if second is None:
+        return first
+
+    def watch(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return watch
 
 
 def _described(options: type[Options]) -> str:
@@ -153,32 +165,17 @@ class Estimator(Inspectable, BaseEstimator, Generic[PredictorT, OptionsT]):
 
     def _train(self, train: Callable[[Run], Outcome], run: Run, verbose: bool) -> Self:
         """Call `train`, show its progress if `verbose`, and keep its model."""
-        with ExitStack() as stack:
-            if verbose:
-                run = replace(run, watch=stack.enter_context(self._displayed(run)))
+        if not verbose:
             outcome = train(run)
+        else:
+            name = None if run.output is None else str(run.output)
+            with TrainingDisplay(self.display_type(), to_stderr=False, output=name) as display:
+                outcome = train(replace(run, watch=_both(display.watch, run.watch)))
+                display.finish(outcome.stopped, outcome.model.card)
         self.model_, self.stopped_ = outcome.model, outcome.stopped
         self.card_ = dict(outcome.model.card)
         self.predictor_ = self.predictor_type(outcome.model)
         return self
-
-    @contextmanager
-    def _displayed(self, run: Run) -> Iterator[Callable[[Event], None]]:
-        """Yield a watcher that shows the events of a run, and passes them on to the run's own."""
-        name = None if run.output is None else str(run.output)
-        with TrainingDisplay(self.display_type(), to_stderr=False, output=name) as display:
-            last: Event = {}
-
-            def show(event: Event) -> None:
-                nonlocal last
-                last = event
-                display.watch(event)
-                if run.watch is not None:
-                    run.watch(event)
-
-            yield show
-            if last.get("event") == "end":
-                display.finish(last["stopped"], last["card"])
 
     def _fitted(self) -> PredictorT:
         if not hasattr(self, "predictor_"):
