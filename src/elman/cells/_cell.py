@@ -124,6 +124,7 @@ class Cell:
         >>> find("gru").parameters(3, 5)["weight_ih"]
         (15, 3)
         """
+        # the weights of all gates below one another, as in torch
         rows = self.G * hidden_size
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size)}
         if self.recurrent:
@@ -136,6 +137,7 @@ class Cell:
 
     def split(self, sums: Array) -> tuple[Array, ...]:
         """Return the part ``[..., H]`` of each gate in ``sums [..., G·H]``, in the declared order."""
+        # H: the sums are [.., G·H]
         size = sums.shape[-1] // self.G
         return tuple(sums[..., gate * size : (gate + 1) * size] for gate in range(self.G))
 

@@ -26,6 +26,7 @@ def _activate(ops: Ops, gx: Array, gh: Array | None) -> tuple[Array, ...]:
 
 def _combine(_ops: Ops, gates: tuple[Array, ...], state: State) -> State:
     (h,), (_, update, candidate) = state, gates
+    # the same as in the formula above, with one product less
     return (candidate + update * (h - candidate),)
 
 
@@ -33,6 +34,7 @@ def _backward(slopes: Slopes, step: Step, d_after: tuple[np.ndarray, ...]) -> Ce
     (h,), (d_h,), (reset, update, candidate) = step.before, d_after, step.gates
     candidate_x, candidate_h = gru.split(step.gx)[2], gru.split(step.gh)[2]
     d_candidate = (1 - update) * d_h * slopes.tanh(candidate, candidate_x + reset * candidate_h)
+    # The reset gate reaches the candidate through the recurrent product alone.
     d_reset = d_candidate * candidate_h * slopes.sigmoid(reset)
     d_update = d_h * (h - candidate) * slopes.sigmoid(update)
     d_gh = [d_reset, d_update, reset * d_candidate]

@@ -33,7 +33,9 @@ def parallel(ops: Ops, a: Array, b: Array, start: Array) -> Array:
     >>> parallel(numpy_ops(), np.array([0.5, 0.5]), np.array([1.0, 1.0]), np.array(2.0)).tolist()
     [2.0, 2.0]
     """
+    # Put the start state into the first step, so that all steps combine alike.
     b = ops.concatenate([(a[0] * start + b[0])[None], b[1:]])
+    # steps that each element combines so far
     reach = 1
     while reach < len(a):
         b = ops.concatenate([b[:reach], a[reach:] * b[:-reach] + b[reach:]])

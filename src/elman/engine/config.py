@@ -76,6 +76,7 @@ class Config(ABC):
             raise OptionError("task", got=self.task, expected="one of " + ", ".join(self.tasks))
         for declared in fields(self):
             name, value = declared.name, getattr(self, declared.name)
+            # A model file can hold any JSON, so check the type of every field.
             if declared.type == "str" and type(value) is not str:
                 raise OptionError(name, got=value, expected="text")
             if declared.type == "bool" and type(value) is not bool:
@@ -89,6 +90,7 @@ class Config(ABC):
         """Return the configuration with these values of all fields; raises ModelFileError, OptionError."""
         names = {declared.name for declared in fields(cls)}
         if values.keys() != names:
+            # Fields of another version of Elman, or of a damaged file.
             unlike = ", ".join(sorted(values.keys() ^ names))
             raise ModelFileError("its config", got=f"other fields: {unlike}")
         return cls(**values)

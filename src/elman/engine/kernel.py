@@ -137,6 +137,7 @@ def why_not() -> str:
     try:
         importlib.import_module("elman._kernel")
     except ImportError as error:
+        # The file is there, but the system cannot load it: say why.
         if not isinstance(error, ModuleNotFoundError) or error.name != "elman._kernel":
             return f"it does not load: {printable(error, 400)}"
         # CMakeLists.txt writes this file when it leaves the kernel out
@@ -158,6 +159,7 @@ def _other_cells() -> str:
     others = "it was built from other sources: "
     for row in _kernel.CELLS:
         try:
+            # a row of cells.def: name, activation, gates, states, recurrent weights
             name, activation, *facts = row
             cell = find(name, activation)
         except (OptionError, ValueError):
@@ -193,6 +195,7 @@ def kernel() -> Kernel | None:
         OptionError: this processor or this build does not have the instruction set in ELMAN_ISA.
         MissingDependencyError: there is no kernel, and ELMAN_ISA or ELMAN_REQUIRE_NATIVE=1 requires one.
     """
+    # Widest first, so that the first one is the fastest.
     available, forced = kernels(), os.environ.get("ELMAN_ISA", "")
     if available and forced and forced not in available:
         raise OptionError("ELMAN_ISA", got=forced, expected=f"one of {', '.join(available)}")
@@ -270,6 +273,7 @@ def threads(default: int | None = None) -> int:
     """
     text = os.environ.get("ELMAN_THREADS", "")
     if text:
+        # `int` would also take other digits, signs, spaces and underscores.
         is_number = text.isascii() and text.isdigit() and len(text) <= 4
         if not is_number or not 1 <= int(text) <= MAX_THREADS:
             expected = f"a whole number from 1 to {MAX_THREADS}"
@@ -277,6 +281,7 @@ def threads(default: int | None = None) -> int:
         return int(text)
     if default is not None:
         return min(MAX_THREADS, default)
+    # A container may have fewer processors than the machine.
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
     return min(MAX_THREADS, len(affinity(0)) if affinity else os.cpu_count() or 1)
 

@@ -33,6 +33,7 @@ LIMIT = 1e18
 
 def bounded(x: np.ndarray) -> np.ndarray:
     """Return `x` with NaN as 0 and every other number within ±1e18, so that its square is finite too."""
+    # Exact for finite numbers within the bound, so that ordinary results keep their bits.
     numbers: np.ndarray = np.nan_to_num(x, nan=0.0, posinf=LIMIT, neginf=-LIMIT)
     return numbers.clip(-LIMIT, LIMIT)
 
@@ -89,6 +90,7 @@ class Layer:
         for name in ("weight_ih", "weight_hh") if cell.recurrent else ("weight_ih",):
             if name not in weights:
                 raise InputError("parameters of a layer", got=sorted(arrays), expected=name)
+        # weight_ih is [G·H, I]
         hidden_size = len(weights["weight_ih"]) // cell.G
         check(weights["weight_ih"], "G*H I", "weight_ih", G=cell.G, H=hidden_size)
         if cell.recurrent:
@@ -126,6 +128,7 @@ class Layer:
             y = None
             if self.runs_in_kernel:
                 y, end, _ = self.run_in_kernel(x, sizes, start[direction], direction)
+            # A single overflow spoils all later steps, so compute the direction again from its start.
             if y is None or not np.isfinite(y).all():
                 y, end = self._run_bounded(x, sizes, start[direction], direction)
             outputs.append(y)
@@ -158,6 +161,7 @@ class Layer:
     def input_sums(self, x: np.ndarray, direction: int = 0) -> np.ndarray:
         """Return gx ``[N, G·H]`` of ``x [N, I]``: one matrix product for all steps."""
         weights = self.directions[direction]
+        # One product for all steps is faster than a product for each.
         gx: np.ndarray = x @ weights.weight_ih.T
         return gx if weights.bias_ih is None else gx + weights.bias_ih
 
@@ -203,6 +207,7 @@ class Layer:
             before = tuple(values[:size] for values in state) if ended else state
             gh = None
             if weights.weight_hh is not None:
+                # [B, G·H]; the first state of every cell is its hidden state
                 gh = before[0] @ weights.weight_hh.T
                 if weights.bias_hh is not None:
                     gh += weights.bias_hh
@@ -255,6 +260,7 @@ def layer_sequence(
         state = cell.initial_state(B, H, x.dtype)
     for values in state:
         check(values, "B H", "state", B=B, H=H)
+    # one type for the whole calculation, as the docstring promises
     start = tuple(values.astype(x.dtype) for values in state)
     y, end = layer.run_in_numpy(layer.input_sums(x.reshape(T * B, I)), np.full(T, B), start)
     return y.reshape(T, B, H), end
@@ -267,5 +273,6 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     [-0.6931, -0.6931]
     """
     result: np.ndarray = logits - logits.max(axis=-1, keepdims=True)
+    # The largest logit is 0 by now, so that exp cannot overflow.
     result -= np.log(np.exp(result).sum(axis=-1, keepdims=True))
     return result

@@ -95,6 +95,7 @@ class Passage:
         """Inputs of each layer, ``[T, B, I]``."""
         self.end: list[np.ndarray] = []
         """Last states of each layer, ``[directions, S, B, H]``."""
+        # All sequences have the same length: T times B.
         self._sizes = np.full(x.shape[0], x.shape[1])
         self._kept: list[list[tuple[np.ndarray, Saved | None]]] = []
         self._steps: dict[int, list[list[Step]]] = {}
@@ -102,6 +103,7 @@ class Passage:
             for k in range(len(layers.layers)):
                 self.inputs.append(x)
                 y, end = self._in_kernel(k) if layers.runs_in_kernel else self._in_numpy(k)
+                # Contributions of infinite states would be NaN, so refuse the input.
                 if not np.isfinite(y).all():
                     what = "the states of this network leave the range of numbers here"
                     raise InputError(what, remedy="explain a shorter sequence")
@@ -130,6 +132,7 @@ class Passage:
         return np.concatenate(outputs, axis=2), np.stack(ends)
 
     def _in_numpy(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        # the hidden state of each step is its output
         outputs = self._recorded(k, lambda step: step.after[:1])[:, 0]  # [directions, T, B, H]
         end = np.stack([np.stack(steps[-1].after) for steps in self.steps(k)])
         return np.concatenate(outputs, axis=2), end
@@ -138,6 +141,7 @@ class Passage:
         """Return n `arrays` of each step of a layer, ``[directions, n, T, B, H]``, in the order of time."""
         by_direction = []
         for direction, steps in enumerate(self.steps(k)):
+            # A backward direction recorded its last time step first.
             ordered = steps[::-1] if direction else steps
             by_direction.append(np.stack([arrays(step) for step in ordered], axis=1))
         return np.stack(by_direction)
@@ -186,8 +190,10 @@ class Passage:
         for k in range(len(layers.layers) - 1, -1, -1):
             dx = dy.copy() if layers.residual and k else np.zeros_like(self.inputs[k])
             starts = []
+            # The two directions share the columns of the outputs.
             halves = np.split(dy, len(layers.layers[k].directions), axis=2)
             for direction, d_half in enumerate(halves):
+                # Only the last layer's states have weights of their own.
                 d_last = None if dend is None else dend[direction].astype(layers.dtype)
                 if frozen or not layers.runs_in_kernel:
                     slopes = FROZEN if frozen else TRUE
@@ -198,6 +204,7 @@ class Passage:
                 dx += moved
                 starts.append(start)
             dstarts.append(np.stack(starts))
+            # The input of this layer is the output of the layer below.
             dy, dend = dx, None
         return Back(dy, dstarts[::-1], bias)
 
@@ -210,9 +217,11 @@ class Passage:
         constant = np.zeros(dy.shape[1], dy.dtype)
         shape = self.start[k][direction].shape
         d_state = tuple(np.zeros(shape, dy.dtype) if dend is None else dend)
+        # against the running order: from the last recorded step to the first
         times = range(len(dy)) if direction else range(len(dy) - 1, -1, -1)
         for t, step in zip(times, reversed(self.steps(k)[direction]), strict=True):
             pause()
+            # The hidden state goes to the output and to the next step.
             d_after = (d_state[0] + dy[t], *d_state[1:])
             to_input, to_hidden, to_before = cell.backward(slopes, step, d_after)
             d_gx[t] = np.concatenate(to_input, axis=1)
@@ -223,6 +232,7 @@ class Passage:
                 d_gh = np.concatenate(to_hidden, axis=1)
                 d_state = (d_state[0] + d_gh @ weights.weight_hh, *d_state[1:])
                 if weights.bias_hh is not None:
+                    # In the frozen network a bias is an input that is always 1.
                     constant += d_gh @ weights.bias_hh
         if weights.bias_ih is not None:
             constant += (d_gx @ weights.bias_ih).sum(axis=0)

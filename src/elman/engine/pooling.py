@@ -43,6 +43,7 @@ def pool(
         elif way == "max":
             pooled.append(_largest(y, sizes))
         else:
+            # mean and attention are weighted means of the rows
             weights = _weights(way, y, sizes, attention)
             pooled.append(_sums(weights * y, sizes) / _sums(weights, sizes))
     return np.concatenate(pooled, axis=1)
@@ -76,6 +77,7 @@ def pool_backward(
     dy = np.zeros_like(y)
     for way, d_row in zip(ways, np.split(d_pooled, len(ways), axis=1), strict=True):
         if way == "last":
+            # Forwards the last row counts, backwards the first.
             lengths = np.bincount(columns)
             first = np.arange(len(lengths))
             last = (np.cumsum(sizes) - sizes)[lengths - 1] + first
@@ -88,6 +90,7 @@ def pool_backward(
             weights /= _sums(weights, sizes)[columns]
             dy += weights * d_row[columns]
             if way == "attention" and attention is not None and not frozen:
+                # In the gradient of softmax, a score counts by how far its row's gain is above the mean.
                 gain = (y * d_row[columns]).sum(axis=1, keepdims=True)
                 mean_gain = _sums(weights * gain, sizes)[columns]
                 dy += weights * (gain - mean_gain) * attention
@@ -121,6 +124,7 @@ def _columns(sizes: np.ndarray) -> np.ndarray:
 def _is_largest(y: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Return where ``y [N, D]`` is the maximum of its sequence; the earliest of several equal rows counts."""
     largest, chosen = _largest(y, sizes), np.zeros(y.shape, bool)
+    # units whose maximum has not been met yet, [B, D]
     missing = np.ones(largest.shape, bool)
     for rows, size in _steps(sizes):
         chosen[rows] = missing[:size] & (y[rows] == largest[:size])

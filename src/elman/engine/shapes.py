@@ -43,10 +43,12 @@ def check(array: Shaped, pattern: str, name: str, **sizes: int) -> dict[str, int
     for word, size in zip(words, shape, strict=False):
         if word.isdigit() or "*" in word:
             expected = 1
+            # The letters of a product must be known from axes before it, or from `sizes`.
             for factor in word.split("*"):
                 expected *= int(factor) if factor.isdigit() else known[factor]
             fits = fits and size == expected
         else:
+            # The first axis with a letter sets its size; the others must agree.
             fits = fits and known.setdefault(word, size) == size
     if not fits:
         given = ", ".join(f"{word} = {size}" for word, size in sizes.items())

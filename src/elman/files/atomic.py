@@ -36,6 +36,7 @@ def atomic_write(path: Path, *parts: bytes | memoryview) -> None:
     """
     target = ""
     try:
+        # A rename over a link would replace the link and leave its target as it was.
         target = os.path.realpath(path)
         _replace(target, parts)
     except (OSError, ValueError) as error:
@@ -71,6 +72,7 @@ def _replace(target: str, parts: tuple[bytes | memoryview, ...]) -> None:
         if not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, "the file is write-protected")
     folder = os.path.dirname(target)
+    # Clean up here, since only a later save knows that an earlier one was killed.
     _remove_stale(folder)
     temporary = os.path.join(folder, f".elman-{os.urandom(8).hex()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -80,6 +82,7 @@ def _replace(target: str, parts: tuple[bytes | memoryview, ...]) -> None:
                 os.fchmod(descriptor, stat.S_IMODE(mode))
             for part in parts:
                 _write_all(descriptor, memoryview(part))
+            # Flush before the rename: after a power cut the new name must not have empty contents.
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

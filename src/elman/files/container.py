@@ -127,6 +127,7 @@ def write(
                 types = ", ".join(str(dtype) for dtype in _CODES)
                 raise _RefusedError(f"array {name}", got=array.dtype, expected=f"one of {types}")
             tensors[name] = _Tensor(code, array.shape)
+            # The file is little-endian on every machine.
             payload[name] = array.astype(_DTYPES[code], copy=False).reshape(-1).view(np.uint8)
         for key, value in metadata.items():
             if key in _OWN_KEYS:
@@ -136,6 +137,7 @@ def write(
             except (TypeError, ValueError, RecursionError) as error:
                 expected = "JSON values, every number finite"
                 raise _RefusedError(f"metadata {key}", got=error, expected=expected) from error
+        # The digest is still zeros; it is filled in once the rest of the header is known.
         header = _header(tensors, texts)
         _parse(header, limits)  # refuse to write what `read` would refuse
     except _RefusedError as error:
@@ -214,6 +216,7 @@ def _read(
 ) -> tuple[dict[str, np.ndarray], JsonObject]:
     length = file.read(8)
     header_bytes = int.from_bytes(length, "little")
+    # Check the length before reading, because a hostile one could claim terabytes.
     fits = len(_START) <= header_bytes <= limits.header_bytes
     start = file.read(len(_START)) if fits else b""
     if start != _START:
@@ -231,6 +234,7 @@ def _read(
     if size != file_bytes:
         what = "it is cut short" if size < file_bytes else "it has more bytes than its header says"
         raise _RefusedError(what, got=f"{size} bytes", expected=f"{file_bytes} bytes")
+    # The size of the file was checked, so that this allocates no more than the file has.
     payload = np.empty(payload_bytes, np.uint8)
     if file.readinto(payload.data) != payload_bytes:
         raise _RefusedError("it changed while it was read", remedy="try again")
@@ -240,6 +244,7 @@ def _read(
     begin = 0
     for name in _order(tensors):
         tensor = tensors[name]
+        # a view, without a copy
         piece = payload[begin : begin + tensor.nbytes]
         if tensor.code == "BOOL" and piece.size and piece.max() > 1:
             raise _RefusedError(f"array {name}", got=piece.max(), expected="bytes of 0 and 1")
@@ -315,6 +320,7 @@ def _value(key: str, text: str, limits: Limits) -> Any:
     what = f"metadata {key}"
     value = _load(what, text, limits)
     try:
+        # One value has one spelling, or two files could hold the same model.
         exact = _dump(value) == text
     except ValueError:  # 1e999 reads as an infinity
         exact = False

@@ -64,6 +64,7 @@ class Model(Generic[C, K]):
             if not np.isfinite(array).all():
                 count = int(array.size - np.isfinite(array).sum())
                 raise InputError(f"parameter {name}", got=f"{count} numbers that are not finite")
+            # Read-only, because predictors share the arrays of one model.
             views[name] = array.view()
             views[name].flags.writeable = False
         object.__setattr__(self, "arrays", views)
@@ -133,6 +134,7 @@ class Model(Generic[C, K]):
                 raise ModelFileError(f"metadata {key}", got=value, expected="an object")
         config_type, codec_type = types_of(metadata["config"].get("task"))
         config = config_type.of(metadata["config"])
+        # Arrays of the codec share the file with the parameters.
         codec_arrays = {
             name: arrays.pop(name) for name in list(arrays) if name.startswith("codec.")
         }

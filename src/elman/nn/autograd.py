@@ -32,6 +32,7 @@ def takes(data: Tensor, parameters: list[Tensor], cell: Cell | None = None) -> b
         not unrolled.transformed()
         and data.is_cpu
         and data.dtype == torch.float32
+        # Empty inputs are left to torch, which has rules of its own for them.
         and data.numel() > 0
         and kernel.kernel() is not None
         and (cell is None or kernel.cell_number(cell) is not None)
@@ -39,6 +40,7 @@ def takes(data: Tensor, parameters: list[Tensor], cell: Cell | None = None) -> b
         and type(data) in (Tensor, torch.nn.Parameter)
         and not torch._C._get_tracing_state()
         and not torch.is_autocast_enabled("cpu")
+        # A dispatch mode wants to see every operation, also those inside the layer.
         and torch._C._len_torch_dispatch_stack() == 0
     )
 
@@ -56,6 +58,7 @@ def direction(
     """Compute the same as `elman.nn.unrolled.direction` in the kernel; `bfloat16` rounds its products."""
     call = LayerCall(cell, np.array(batch_sizes, np.int64), backward, bfloat16, threads())
     weights = [parameters.get(name) for name in LayerWeights._fields]
+    # start [S, B, H]: one tensor for all states of the cell
     output, end = _Direction.apply(call, tokens, data, torch.stack(start), *weights)  # type: ignore[no-untyped-call]
     return output, end.unbind()
 
@@ -92,11 +95,13 @@ class _Direction(torch.autograd.Function):
         start: Tensor,
         *weights: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
+        # [N, H], a row for each step of each sequence
         output = data.new_empty(int(call.sizes.sum()), start.shape[-1])
         end = empty_like(start)
         ctx.call = call
         ctx.saved = _forward(call, tokens, data, start, weights, output, end)
         ctx.save_for_backward(tokens, data, start, output, *weights)
+        # An output that nobody used has no gradient, which the kernel takes as zeros.
         ctx.set_materialize_grads(False)
         return output, end
 
@@ -117,6 +122,7 @@ class _Direction(torch.autograd.Function):
         d_output, d_end = gradients
         if d_output is None:
             d_output = torch.zeros_like(output)
+        # The gradient of the input costs a matrix product, so compute it only on demand.
         d_data = empty_like(data) if ctx.needs_input_grad[2] else None
         d_start = empty_like(start)
         d_weights = [None if weight is None else empty_like(weight) for weight in weights]
@@ -163,6 +169,7 @@ def _in_torch(
     needed: tuple[bool, ...],
 ) -> list[Tensor | None]:
     """Return the gradients of data, start and weights by torch's own operations."""
+    # True where a gradient of this gradient will be needed
     again = torch.is_grad_enabled()
     with torch.enable_grad():
         # a view of each: where one input was computed from another, the gradients must not flow between them

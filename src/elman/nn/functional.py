@@ -71,6 +71,7 @@ def linear_cross_entropy(
     """
     if reduction not in ("mean", "sum"):
         raise OptionError("reduction", got=reduction, expected='"mean" or "sum"')
+    # rows [N, H] and their classes [N]
     rows, wanted = input.reshape(-1, input.shape[-1]), target.reshape(-1)
     if not autograd.takes(rows, [weight, bias]):
         logits = torch.nn.functional.linear(rows, weight, bias)
@@ -104,6 +105,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         mean: bool,
         gradient: bool,
     ) -> Tensor:
+        # rows that count, which the mean divides by
         count = int((target != ignore).sum()) if mean else 1
         ctx.ignore, ctx.scale = ignore, 1.0 / max(1, count)
         needed = gradient and any(ctx.needs_input_grad[:3])
@@ -116,6 +118,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: _Context, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
+        # a number, since the loss is a number
         factor = grad.item()
         gradients, ctx.gradients = ctx.gradients, []
         if not gradients:  # an earlier backward has given them away

@@ -34,6 +34,7 @@ def _forward(
     """Run a layer of torch in the kernel if the kernel can take it, otherwise with torch's `forward`."""
     data = x.data if isinstance(x, PackedSequence) else x
     states = [] if hx is None else [hx] if isinstance(hx, Tensor) else [*hx]
+    # proj_size adds a product that the kernel does not have.
     weights = [weight for layer in module.all_weights for weight in layer]
     tensors = [data, *states, *weights]
     if all(isinstance(tensor, Tensor) for tensor in tensors):
@@ -190,6 +191,7 @@ class CellLayer(torch.nn.Module):
             size = input_size if layer == 0 else hidden_size * len(directions)
             shapes = self.cell.parameters(size, hidden_size, bias)
             for direction in directions:
+                # torch's names, so that tools which read them work here too
                 suffix = f"_l{layer}{direction}"
                 for name, shape in shapes.items():
                     weight = Parameter(torch.empty(shape, device=device, dtype=dtype))
@@ -204,6 +206,7 @@ class CellLayer(torch.nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw every parameter uniformly from ±1/√H, as torch's recurrent layers do."""
+        # the initial weights of torch.nn.GRU and torch.nn.LSTM
         bound = 1 / math.sqrt(self.hidden_size)
         for weight in self.parameters():
             torch.nn.init.uniform_(weight, -bound, bound)

@@ -59,6 +59,7 @@ def check_precision(module: Recurrent, data: Tensor) -> None:
         expected = " or ".join(PRECISIONS)
         raise OptionError("precision", got=module.precision, expected=expected)
     if module.precision == "bf16" and not torch.compiler.is_compiling():
+        # bfloat16 products exist in the compiled kernel alone
         if not data.is_cpu or data.dtype != torch.float32 or getattr(module, "proj_size", False):
             raise OptionError(
                 "precision",
@@ -138,6 +139,7 @@ def _check_input(module: Recurrent, data: Tensor, packed: bool) -> None:
             got=tuple(data.shape),
             expected=f"{layout} with I = {module.input_size}",
         )
+    # Mixed types are an error unless autocast converts them.
     weight = module.all_weights[0][0]
     if data.dtype != weight.dtype and not torch.is_autocast_enabled(data.device.type):
         raise ShapeError(
@@ -152,6 +154,7 @@ def _start(
     rows = module.num_layers * (2 if module.bidirectional else 1)
     names = module.cell.states
     if hx is None:
+        # One tensor may stand for all states: nobody writes into it.
         return (data.new_zeros(rows, batch_size, module.hidden_size),) * len(names)
     states = (hx,) if isinstance(hx, Tensor) else tuple(hx)
     shape = (rows, module.hidden_size) if single else (rows, batch_size, module.hidden_size)
@@ -210,12 +213,15 @@ def _layers(
             names = module.cell.parameters(module.input_size, module.hidden_size, module.bias)
             suffix = f"_l{layer}" + ("_reverse" if backward else "")
             parameters = {name: getattr(module, name + suffix) for name in names}
+            # The states of all layers and directions lie behind one another, in running order.
             start = tuple(state[len(last)] for state in states)
             output, end = run_direction(
                 module.cell, parameters, data, batch_sizes, start, backward, tokens
             )
             outputs.append(output)
             last.append(end)
+        # [N, directions·H], the input of the next layer
         data = torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
+        # only the first layer reads tokens
         tokens = None
     return data, tuple(torch.stack(ends) for ends in zip(*last, strict=True))

@@ -88,8 +88,10 @@ def _stepped(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Return the result of `direction`, computed in a loop over the time steps."""
     ops = torch_ops()
+    # one product for the inputs of all steps, [N, G·H]
     gx = functional.linear(data, parameters["weight_ih"], parameters.get("bias_ih"))
     steps = torch.split(gx, batch_sizes)
+    # Backward in time, only the longest sequences run at first.
     running = batch_sizes[-1 if backward else 0]
     state = tuple(part[:running] for part in start)
     outputs: list[Tensor] = []
@@ -111,6 +113,7 @@ def _stepped(
         outputs.append(state[0])
     if backward:
         outputs.reverse()
+    # the longest sequences first, as in the batch
     ends = [state, *reversed(ended)]
     return torch.cat(outputs), tuple(torch.cat(parts) for parts in zip(*ends, strict=True))
 
@@ -134,6 +137,7 @@ def _scanned(
         sizes = torch.tensor(batch_sizes)
         a, lengths = pad_packed_sequence(PackedSequence(a, sizes), padding_value=1.0)
         b, _ = pad_packed_sequence(PackedSequence(b, sizes))
+    # Backward is the same recurrence over the steps in reversed order.
     h = recurrence(a.flip(0), b.flip(0), start[0]) if backward else recurrence(a, b, start[0])
     end, h = h[-1], h.flip(0) if backward else h
     return h.flatten(0, 1) if lengths is None else pack_padded_sequence(h, lengths).data, (end,)
@@ -180,6 +184,7 @@ class _Recurrence(torch.autograd.Function):
         (grad,) = grads
         # gradients are enabled in here when a second derivative is computed
         if torch.is_grad_enabled() or _in_parallel(a):
+            # a[t+1] for the steps in reversed order; nothing follows the last step
             following = torch.cat([torch.zeros_like(a[:1]), a[1:].flip(0)])
             zero = torch.zeros_like(start)
             total = scan.parallel(torch_ops(), following, grad.flip(0), zero).flip(0)
@@ -188,6 +193,7 @@ class _Recurrence(torch.autograd.Function):
             total[-1] = grad[-1]
             steps = total.unbind()
             _in_order(a.unbind()[:0:-1], grad.unbind()[-2::-1], steps[-1], steps[-2::-1])
+        # gradients of a, b and start: the derivative of h[t] by a[t] is h[t-1]
         return total * torch.cat([start[None], h[:-1]]), total, a[0] * total[0]
 
 
@@ -199,6 +205,7 @@ def _in_order(
     a: Sequence[Tensor], b: Sequence[Tensor], start: Tensor, out: Sequence[Tensor]
 ) -> None:
     """Write h[t] = a[t]·h[t-1] + b[t] into ``out[t]`` for every step, without allocating memory."""
+    # h[t-1], ``[B, H]``
     h = start
     for a_t, b_t, out_t in zip(a, b, out, strict=True):
         h = torch.addcmul(b_t, a_t, h, out=out_t)

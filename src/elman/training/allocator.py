@@ -32,6 +32,7 @@ def freed_memory_kept() -> Iterator[None]:
     if mallopt is None or trim is None:
         yield
         return
+    # Large blocks come from the heap, which keeps them, not from mmap, which returns them.
     mallopt(_MMAP_MAX, 0)
     mallopt(_TRIM_THRESHOLD, _NEVER)
     try:

@@ -37,6 +37,7 @@ class Average:
     @torch.no_grad()
     def follow(self, step: int) -> None:
         """Update the average after step number `step`, from 0."""
+        # the schedule of TensorFlow's ExponentialMovingAverage with num_updates
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         for name, mean in self.means.items():
             mean.lerp_(self.parameters[name], share)
@@ -44,6 +45,7 @@ class Average:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Replace the parameters by their averages within the block."""
+        # A copy, not an exchange of storages: cuDNN needs its weights where they are.
         kept = {name: weight.detach().clone() for name, weight in self.parameters.items()}
         self._load(self.means)
         try:

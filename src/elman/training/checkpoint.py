@@ -93,16 +93,20 @@ class TrainingState:
     def capture(self, group: Group, random: Randomness) -> Snapshot:
         """Return everything that the next step depends on, the same in every process."""
         network = self.objective.network
+        # Copies: the next step writes into the parameters.
         arrays = {f"network.{name}": array for name, array in network.arrays().items()}
+        # torch keys its state by parameter objects; a file needs names.
         names = {id(parameter): name for name, parameter in network.named_parameters()}
         for parameter, moments in self.optimizer.state.items():
             for key, tensor in moments.items():
                 arrays[f"optimizer.{names[id(parameter)]}.{key}"] = tensor.cpu().numpy().copy()
         for index, layer in enumerate(self.objective.carried or ()):
             for position, tensor in enumerate(_tensors(layer)):
+                # Each process carries the state of its own sequences; the snapshot holds all, [1, B, H].
                 lanes = torch.cat(group.all_gather(tensor.detach()), dim=1)
                 arrays[f"carried.{index}.{position}"] = lanes.cpu().numpy().copy()
         for name, generator in zip(_GENERATORS, random.generators, strict=False):
+            # Dropout draws from a generator of its own in every process.
             states = group.all_gather(generator.get_state()[None].to(group.device))
             for rank, state in enumerate(states):
                 arrays[f"{name}.{rank}"] = state[0].cpu().numpy().copy()
@@ -124,6 +128,7 @@ class TrainingState:
         network.load(snapshot.starting_with("network."))
         for name, parameter in network.named_parameters():
             moments = snapshot.starting_with(f"optimizer.{name}.")
+            # Before its first step a parameter has no moments.
             self.optimizer.state.pop(parameter, None)
             if moments:
                 self.optimizer.state[parameter] = {

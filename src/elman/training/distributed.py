@@ -41,6 +41,7 @@ class Group:
         if self.world_size == 1:
             return list(numbers)
         tail = torch.tensor(numbers, dtype=torch.float32, device=self.device)
+        # One message for everything: latency counts more than bytes here.
         message = torch.cat([*(tensor.reshape(-1) for tensor in tensors), tail])
         dist.all_reduce(message)
         sizes = [tensor.numel() for tensor in tensors] + [len(numbers)]
@@ -61,6 +62,7 @@ class Group:
         """Return the `tensor` of every process by rank; only the second dimension may differ in size."""
         if self.world_size == 1:
             return [tensor]
+        # gloo gathers only equal shapes, so pad to the widest share and cut afterwards.
         sizes = [0.0] * self.world_size
         sizes[self.rank] = float(tensor.shape[1])
         widths = [int(width) for width in self.all_reduce([], sizes)]
@@ -72,6 +74,7 @@ class Group:
 
     def columns(self, lanes: np.ndarray) -> np.ndarray:
         """Return this process's share of the batch dimension of ``[L, B, H]``."""
+        # the same cut as in `elman.language.batches.shard`
         width = lanes.shape[1]
         own = slice(
             self.rank * width // self.world_size, (self.rank + 1) * width // self.world_size
@@ -93,6 +96,7 @@ def choose_device(name: str, precision: str) -> torch.device:
     if precision == "bf16":
         if device.type != "cpu":
             raise OptionError("precision", got=f"bf16 on {device}", expected="float32 there")
+        # raises OptionError on a processor without these products
         kernel.require_bfloat16()
     return device
 

@@ -151,6 +151,7 @@ class Estimator(Inspectable, BaseEstimator, Generic[PredictorT, OptionsT]):
 
     @random_state.setter
     def random_state(self, value: int | None) -> None:
+        # 0 is the default seed: a run without a choice is reproducible too.
         self.seed = 0 if value is None else whole_number("random_state", value, 0)
 
     def set_params(self, **parameters: Any) -> Self:
@@ -168,6 +169,7 @@ class Estimator(Inspectable, BaseEstimator, Generic[PredictorT, OptionsT]):
         if not verbose:
             outcome = train(run)
         else:
+            # The display names the file that the run writes, if it writes one.
             name = None if run.output is None else str(run.output)
             with TrainingDisplay(self.display_type(), to_stderr=False, output=name) as display:
                 outcome = train(replace(run, watch=_both(display.watch, run.watch)))

@@ -39,6 +39,7 @@ def duration(seconds: float) -> str:
     """
     if seconds < 60:
         return f"{seconds:.1f} s"
+    # Round first, or 119.7 s would become 1:60 min.
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
@@ -130,6 +131,7 @@ def describe_model(path: str) -> JsonObject:
 
     from elman.files.model import Model
 
+    # Reading checks every byte, so a damaged file is reported here.
     model = Model.load(path)
     card = {name: value for name, value in model.card.items() if name != "identity"}
     return {

@@ -60,12 +60,14 @@ class Journal:
 
     def __call__(self, event: Event) -> None:
         """Write one event, NaN and infinity as null; raises OutputError."""
+        # JSON has no NaN and no infinity, and other readers refuse Python's spelling of them.
         line = {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in event.items()
         }
         try:
             self._file.write(json.dumps(line) + "\n")
+            # Flush each line, so that another process can follow the run and a kill loses none.
             self._file.flush()
         except OSError as error:
             raise OutputError(f"cannot write {self.path}", got=error.strerror) from error

@@ -22,6 +22,7 @@ def recurrent(
     """Return one recurrent layer with the cell of `config`; `precision` is "float32" or "bf16"."""
     # The classes of torch and ours have no common base that declares `precision`.
     layer_class: Any = nn.layer_class(find(config.cell))
+    # Only torch's plain RNN has a choice of activations.
     activation = {"nonlinearity": config.activation} if config.cell == "rnn" else {}
     layer = layer_class(
         input_size, hidden_size, bias=config.bias, bidirectional=bidirectional, **activation

@@ -42,6 +42,7 @@ class Trainable(torch.nn.Module):
         """Set every parameter from the model's arrays."""
         with torch.no_grad():
             for name, parameter in self.named_parameters():
+                # a copy, because the arrays of a model are read-only
                 parameter.copy_(torch.from_numpy(np.array(arrays[_model_name(name)])))
 
 
@@ -82,6 +83,7 @@ class Objective(ABC):
 
     def steps_between_evaluations(self) -> int:
         """Return after how many steps a run without a budget evaluates again: about an epoch."""
+        # at least every 200 steps, so that a long epoch does not hide a better network
         return min(200, max(50, self.steps_in_epoch(0)))
 
     def advance(self) -> None:  # noqa: B027 - most tasks carry nothing

@@ -101,6 +101,7 @@ class AdamW(torch.optim.AdamW):
     def _prepare(self, weight: Tensor) -> None:
         state = self.state[weight]
         if not state:
+            # the same entries as torch's own, so that either can continue the other's state
             state["step"] = torch.zeros((), dtype=torch.float32)
             state["exp_avg"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
             state["exp_avg_sq"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
@@ -111,4 +112,5 @@ def _gradients(weights: list[Tensor]) -> list[Tensor]:
 
 
 def _flat(tensor: Tensor) -> np.ndarray:
+    # shares its memory with the tensor, so that the kernel updates it in place
     return tensor.detach().view(-1).numpy()

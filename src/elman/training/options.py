@@ -23,6 +23,7 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 def _is_number(value: Any) -> bool:
     """Return whether `value` is a finite number that fits a float."""
+    # bool is a subclass of int, but True is no number that a person means.
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return real and abs(value) < math.inf and int(value).bit_length() < 1024
 
@@ -41,6 +42,7 @@ def seconds(time: str | float, name: str = "time") -> float:
     """
     total = math.nan
     if isinstance(time, str):
+        # seconds; the spans together must be the whole text, so that 3x or 1h-30m is refused
         spans = re.findall(r"(\d+(?:\.\d+)?)([smh])", time)
         if spans and "".join(number + unit for number, unit in spans) == time:
             total = sum(float(number) * _UNITS[unit] for number, unit in spans)

@@ -30,6 +30,7 @@ class Output:
         if self.path is None:
             return self
         check_output(self.path)
+        # The lock belongs to this object, not to the thread that acquires it.
         self.lock = FileLock(self.path.with_suffix(".lock"), thread_local=False)
         try:
             self.lock.acquire(timeout=0)
@@ -65,6 +66,7 @@ class Output:
         try:
             self.journal(event)
         except OutputError as error:
+            # Close first: the warning is an event, which must not reach the broken journal again.
             self.close()
             self.warn(f"{error}; training goes on without its journal")
 

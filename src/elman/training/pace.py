@@ -70,6 +70,7 @@ class Pace:
     def share_done(self, progress: Progress) -> float:
         """Return how far through the stage it is, from 0 to 1."""
         schedule = self.schedule
+        # A refit takes the steps that were best before, at the rates of the whole schedule.
         if schedule.stop is not None and progress.step >= schedule.stop:
             return 1.0
         if self.steps is not None:
@@ -78,6 +79,7 @@ class Pace:
             if schedule.limit is not None and 2 * progress.elapsed > schedule.limit:
                 done = max(done, progress.elapsed / schedule.limit)
             return min(1.0, done)
+        # seconds; the evaluation at the end belongs to the budget
         return min(1.0, progress.elapsed / ((schedule.time or math.inf) - self.reserve))
 
     def rate_share(self, progress: Progress) -> float:
@@ -98,6 +100,7 @@ class Pace:
         apart = 1 / self.schedule.evaluations
         if self.steps is None:
             budget = self.schedule.time or math.inf
+            # Slow evaluations are further apart, so that most of the time goes into training.
             apart = max(apart, self.evaluation_seconds / (EVALUATION_SHARE * budget))
         # The last evaluation is at the end, so there is none shortly before it.
         return done >= 1.0 or progress.evaluated + apart - 1e-9 <= done <= 1 - apart / 2
@@ -115,6 +118,7 @@ class Pace:
         """Return the number of steps of the whole stage, estimated where the clock ends it."""
         if self.steps is not None:
             return self.steps
+        # steps so far over the share of the time that they took
         return max(1, round(progress.step / max(1e-9, self.share_done(progress))))
 
     def before_step(self, progress: Progress) -> None:
@@ -158,10 +162,12 @@ class OpenPace(Pace):
 
     def before_step(self, progress: Progress) -> None:
         """Begin to lower the rate where the measure stopped improving, or the time is nearly over."""
+        # The last fifth of the time is needed for the fall of the rate.
         late = progress.elapsed >= (1 - COOLING) * self.limit
         exhausted = progress.waited >= self.schedule.patience
         if not progress.cooling and progress.step and (late or exhausted):
             progress.cooling = progress.step
+            # so many steps that the fall takes the share COOLING of the whole run
             progress.cooling_steps = max(1, round(progress.step * COOLING / (1 - COOLING)))
             progress.hurried = not exhausted
 

@@ -43,9 +43,11 @@ class Schedule:
         A field that is not an option has its value in `defaults`.
         """
         if not is_unlimited(options):
+            # A budget of the user replaces the default of the task, whatever its unit.
             defaults |= dict.fromkeys(BUDGETS)
         plan: JsonObject = {}
         for name in (declared.name for declared in fields(cls)):
+            # None where the option is open, and where there is no option of this name.
             chosen = getattr(options, name, None)
             plan[name] = defaults.get(name) if chosen is None else chosen
         for name in ("time", "checkpoint_every"):

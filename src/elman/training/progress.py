@@ -59,6 +59,7 @@ class TrainingDisplay:
             wording: Is applied to every line, to name options as the person types them.
         """
         stream: TextIO = sys.stderr if to_stderr else sys.stdout
+        # Of the processes that torchrun starts, only the first one prints.
         alone = os.environ.get("WORLD_SIZE", "1") == "1"
         self.leads = alone or os.environ.get("RANK", "0") == "0"
         self.console = _Console(file=stream, highlight=False, soft_wrap=True, quiet=not self.leads)
@@ -108,6 +109,7 @@ class TrainingDisplay:
     def _show_steps(self, event: Facts) -> None:
         left = event["seconds_left"]
         loss = "" if self.validation_loss is None else f" · validation {self.validation_loss:.3f}"
+        # The unit is part of the name, such as tokens_per_second.
         speed = next(value for name, value in event.items() if name.endswith("s_per_second"))
         line = (
             f"{100 * event['share_done']:3.0f} % · step {event['step']:,}"
@@ -128,6 +130,7 @@ class TrainingDisplay:
         best = ", the best so far" if event["best"] else ""
         loss = f"validation loss {self.validation_loss:.4f}{self.task.per_unit}"
         self.say(f"step {event['step']:,}: {loss}{self.task.metrics(event)}{best}", "bold")
+        # A language model shows a text that it generates; other tasks have none.
         sample = visible(event.get("sample", "")).strip()
         for line in sample.splitlines()[:MAX_SAMPLE_LINES]:
             self.say(f"    {line}", "dim")
@@ -161,6 +164,7 @@ class TrainingDisplay:
             self.say(text, style)
         if not self.output:
             return
+        # bytes; the file may have gone since, for instance to another folder
         length = os.path.getsize(self.output) if os.path.exists(self.output) else 0
         wrote = "the model is" if stopped == "complete" else "wrote"
         command = self.task.next_command(card, self.output)

@@ -30,6 +30,7 @@ class _Making(TorchFunctionMode):
         args: tuple[Tensor, ...] = (),
         kwargs: Mapping[str, torch.Generator | None] | None = None,
     ) -> Tensor:
+        # Some functions draw without having a parameter `generator` in this call.
         named = dict(kwargs or {})
         if (func in _DRAWS or "generator" in named) and named.get("generator") is None:
             named["generator"] = self.generator
@@ -89,5 +90,6 @@ class Dropout(Drawing):
         """Return `x`, in training with the share `rate` of its elements at zero and the others scaled up."""
         if not self.training or self.rate == 0:
             return x
+        # the same calls in the same order as torch's own dropout, hence the same bits
         kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
         return x * kept.div_(1 - self.rate)

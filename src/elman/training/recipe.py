@@ -99,6 +99,7 @@ class Recipe(ABC, Generic[ObjectiveT]):
     def identity(self) -> JsonObject:
         """Return everything that must be equal for a run to be resumed, by its name in messages."""
         settings = asdict(self.options) | {"time": self.plan.time}
+        # These two do not change the numbers of a run, so they may differ.
         for name in ("checkpoint_every", "threads"):
             settings.pop(name)
         data, processes = self.data_identity(), self.group.world_size
@@ -136,4 +137,5 @@ class Recipe(ABC, Generic[ObjectiveT]):
             "settings": asdict(self.plan),
             "identity": identity,
         }
+        # Tuples become lists, so that a card is equal to itself read back from a file.
         return dict(json.loads(json.dumps(card)))

@@ -33,6 +33,7 @@ def find_culprit(network: torch.nn.Module, loss: float, norm: float) -> str:
         return f"the loss is {loss}"
     if math.isfinite(norm):
         return ""
+    # Look at single weights only now, because the norm has already said that something is wrong.
     for name, weight in network.named_parameters():
         if weight.grad is not None and not bool(torch.isfinite(weight.grad).all()):
             return f"the gradient of {name} is not finite"
@@ -59,6 +60,7 @@ class SpeedReport:
         seconds = time.monotonic() - self.since
         if seconds < REPORT_EVERY_SECONDS:
             return
+        # seconds, as if the rest took as long for each share as the part before
         left = step.elapsed * (1 - share_done) / share_done if share_done else None
         self.emit(
             {

@@ -43,6 +43,7 @@ class Store:
     def is_unfinished(self) -> bool:
         """Return whether there is a checkpoint to resume, the same answer in every process."""
         exists = self.file is not None and self.file.exists()
+        # Without a shared folder, some processes would begin anew and others resume.
         (count,) = self.group.all_reduce([], [float(exists)])
         if count not in (0.0, float(self.group.world_size)):
             raise OutputError(
@@ -56,6 +57,7 @@ class Store:
         """Return the model that this very run ended in; raises OptionError, OutputError."""
         output, complete = self.output, False
         if self.group.leads and output is not None and output.exists():
+            # Only the lead reads the model; the others get its verdict below.
             card = Model.load(output).card
             complete = card.get("training", {}).get("stopped") in ("budget", "early")
             if complete and card.get("identity") != self.identity:
@@ -96,11 +98,13 @@ class Store:
         if self.file is None or not self.file.exists():
             return None
         arrays, metadata = container.read(self.file, limits=LIMITS)
+        # A model has the same file format, so a person may have renamed one.
         if metadata.get("kind") != KIND:
             raise ModelFileError(
                 f"checkpoint {self.file}", got=f"a {metadata.get('kind')}", expected=f"a {KIND}"
             )
         for name, value in self.identity.items():
+            # Digests of texts tell a person nothing, so those values are left out of the message.
             kept = metadata["identity"].get(name)
             if kept != value:
                 raise ModelFileError(
@@ -127,4 +131,5 @@ class Store:
                 # Our files in it have no names, so a folder that is not empty belongs to the user.
                 with suppress(OSError):
                     workspace.rmdir()
+            # fails, and leaves everything in place, where the user keeps files in the folder
             folder.rmdir()

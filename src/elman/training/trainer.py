@@ -73,21 +73,25 @@ def train(
 
     Raises DataError, OptionError, OutputError, ModelFileError, DivergedError.
     """
+    # A device that cannot be used is an error before any data is read.
     device = choose_device(options.device, options.precision)
     with ExitStack() as stack:
         group = join(device)
         stack.callback(group.leave)
+        # torch has one number of threads for the whole process, so it is set back at the end.
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(options.threads or torch.get_num_threads())
         stack.enter_context(freed_memory_kept())
         output = stack.enter_context(Output(run, leads=group.leads))
         recipe = prepare(group, Randomness(options.seed, group.device))
+        # The data must be read by now: their digests are part of the identity.
         store = Store(run.output, recipe.identity(), group)
         unfinished = store.is_unfinished()
         if run.resume and not unfinished:
             model = store.finished_model()
             store.clear()
             return Outcome(model, "complete")
+        # From here on the run writes files; every reason to refuse it has been checked.
         snapshot = store.load() if run.resume else None
         output.open_journal(resume=snapshot is not None)
         output.emit(recipe.start_event())
@@ -113,6 +117,7 @@ class Trainer(Generic[ObjectiveT]):
         Raises DivergedError, but writes the best network of before first.
         """
         self.earlier = [] if snapshot is None else snapshot.numbers["earlier"]
+        # best network of the stage before, for a stage that ends before its first evaluation
         previous: Best | None = None
         diverged: DivergedError | None = None
         with stop_requests() as stop_requested:
@@ -133,6 +138,7 @@ class Trainer(Generic[ObjectiveT]):
                 following = self._next_stage(stopped, best)
                 if following is None:
                     break
+                # The next stage and the card read these facts; a snapshot holds them too.
                 improving = {"improving": self._is_improving(stopped)}
                 self.earlier = [*self.earlier, improving | following | result]
                 # The model keeps this network if the next stage is interrupted before its first evaluation.
@@ -145,6 +151,7 @@ class Trainer(Generic[ObjectiveT]):
 
     def _begin_stage(self, previous: Best | None) -> None:
         """Make the network of the next stage, its optimizer and its pace."""
+        # The initial weights come from the run's own generator, in every process the same.
         with self.random.making():
             self.objective, self.schedule = self.recipe.stage(self.earlier)
         network, schedule = self.objective.network, self.schedule
@@ -153,6 +160,7 @@ class Trainer(Generic[ObjectiveT]):
         if not self.group.leads:
             # Every process has the same network, but draws dropout of its own.
             self.random.seed(self.recipe.plan.seed + RANK_SEED * self.group.rank)
+        # Only matrices decay: decay would pull biases to zero without any gain.
         decayed = [weight for weight in network.parameters() if weight.ndim > 1]
         others = [weight for weight in network.parameters() if weight.ndim <= 1]
         optimizer = AdamW(
@@ -161,6 +169,7 @@ class Trainer(Generic[ObjectiveT]):
                 {"params": others, "weight_decay": 0.0},
             ],
             lr=schedule.learning_rate,
+            # a shorter memory than 0.999 for the squares, because runs are short
             betas=(0.9, 0.98),
         )
         average = Average(network, schedule.average)
@@ -176,13 +185,16 @@ class Trainer(Generic[ObjectiveT]):
         # A snapshot is good when a step from it came out finite; until then `pending` waits.
         good = pending = self.state.capture(self.group, self.random)
         if self.schedule.time is not None:
+            # A budget of time includes its last evaluation, so measure how long one takes.
             seconds = self.objective.seconds_to_measure() if self.group.leads else 0.0
             self.pace.expect_evaluation(*self.group.broadcast([seconds]))
         saved = time.monotonic()
+        # A resumed run counts its seconds from where the interrupted one stopped.
         began = time.monotonic() - self.state.progress.elapsed
         report = SpeedReport(self.objective.unit, self.output.emit)
         while True:
             progress = self.state.progress
+            # The order matters: evaluate, then end or go on, then take the snapshot, then step.
             if self.pace.is_evaluation_due(progress):
                 value = self._evaluate()
                 if not math.isfinite(value):
@@ -193,6 +205,7 @@ class Trainer(Generic[ObjectiveT]):
             self.pace.before_step(progress)
             if progress.step % SNAPSHOT_EVERY_STEPS == 0:
                 pending = self.state.capture(self.group, self.random)
+            # A checkpoint is written by the clock, but what it holds was taken at a fixed step.
             if time.monotonic() - saved > self.schedule.checkpoint_every:
                 self._save_checkpoint(good)
                 saved = time.monotonic()
@@ -203,9 +216,11 @@ class Trainer(Generic[ObjectiveT]):
             if step.culprit:
                 self._recover(good, step.culprit)
                 continue
+            # The step came out finite, so the snapshot from before it can be trusted.
             good = pending
             report.add(step, progress, self.pace.share_done(progress))
         if progress.step == 0 and self.state.best is None:
+            # There is nothing to keep: not a single step was taken.
             raise KeyboardInterrupt
         self.output.warn("interrupted: the best so far is kept")
         if self.state.best is None:
@@ -219,16 +234,19 @@ class Trainer(Generic[ObjectiveT]):
         The weights stay as they are where a number is not finite or any process is to `stop`.
         """
         objective, progress, optimizer = self.objective, self.state.progress, self.state.optimizer
+        # An epoch can have fewer steps than the one before, so look again after each.
         while progress.index >= objective.steps_in_epoch(progress.epoch):
             progress.epoch, progress.index = progress.epoch + 1, 0
         summed, count = objective.loss(progress.epoch, progress.index)
         optimizer.zero_grad()
+        # The mean over the whole batch: each process adds its share of the sum.
         torch.autograd.backward(summed / count)
         weights = objective.network.parameters()
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         # Sum the gradients, the loss, the lead's clock and the requests to stop in one message.
         numbers = [summed.item(), elapsed if self.group.leads else 0.0, float(stop)]
         total_loss, elapsed, stops = self.group.all_reduce(gradients, numbers)
+        # nats per unit, and the norm of the summed gradient before clipping
         loss, norm = total_loss / count, optimizer.norm()
         culprit = find_culprit(objective.network, loss, norm)
         highest = self.schedule.learning_rate * progress.rate_scale
@@ -247,12 +265,14 @@ class Trainer(Generic[ObjectiveT]):
         """Measure the averaged weights on the validation set, keep the best, and return the measure."""
         state, progress = self.state, self.state.progress
         started = time.monotonic()
+        # The averaged weights are evaluated and kept, not those of the last step.
         with state.average.applied():
             measure = self.objective.measure() if self.group.leads else Measure(0.0)
             value, seconds = self.group.broadcast([measure.value, time.monotonic() - started])
             self.pace.evaluation_seconds = seconds
             if not math.isfinite(value):
                 return value
+            # Compared in every process alike, because the lead's value was broadcast.
             better = state.best is None or value < state.best.value
             if better:
                 state.best = Best(value, progress.step, self.objective.network.arrays())
@@ -280,9 +300,11 @@ class Trainer(Generic[ObjectiveT]):
             )
         self.state.restore(snapshot, self.group, self.random)
         kept = self.state.best
+        # The snapshot may be older than the best network, which is kept in any case.
         if kept is None or (best is not None and best.value < kept.value):
             self.state.best = best
         restored = self.state.progress
+        # Time and recoveries go on counting, or a run could recover for ever.
         restored.elapsed = progress.elapsed
         restored.recoveries = progress.recoveries + 1
         restored.rate_scale = progress.rate_scale / 2
@@ -309,11 +331,13 @@ class Trainer(Generic[ObjectiveT]):
     def _is_improving(self, stopped: str) -> bool:
         """Return whether the budget ended while the last of several evaluations was the best."""
         best, progress = self.state.best, self.state.progress
+        # Only then would more steps probably have helped, which the card tells the user.
         last_is_best = best is not None and best.step == progress.step
         return stopped == "budget" and last_is_best and self.schedule.evaluations > 1
 
     def _next_stage(self, stopped: str, best: Best) -> StageResult | None:
         """Return what the recipe says about the stage after this one, None where the run ends."""
+        # An interrupted or diverged run ends with the network that it has.
         if stopped not in ("budget", "early"):
             return None
         steps = self.pace.total_steps(self.state.progress)
@@ -327,6 +351,7 @@ class Trainer(Generic[ObjectiveT]):
         """Return the best network as a model with its card, written to the output."""
         card: JsonObject = {}
         if self.group.leads:
+            # a network that was never measured in its own stage keeps the worst measure
             refit = bool(self.earlier) and best.value < WORST_MEASURE
             facts = self.recipe.card_facts(best, result, refit)
             card = self.recipe.card(facts, self._training_facts(best, stopped), self.store.identity)
@@ -334,6 +359,7 @@ class Trainer(Generic[ObjectiveT]):
         self.output.save(model)
         if stopped != "interrupted":
             self.store.clear()
+        # After the model, so that a kill between the two loses steps, but no model.
         if self.resume_from is not None:
             self._save_checkpoint(self.resume_from)
         return model
