@@ -11,13 +11,5 @@ from elman.cli.train import train
 from elman.cli.units import units
 
 app.command("train", cls=TrainCommand)(train)
-app.command("predict")(predict)
-app.command("generate")(generate)
-app.command("evaluate")(evaluate)
-app.command("explain")(explain)
-app.command("units")(units)
-app.command("score")(score)
-app.command("serve")(serve)
-app.command("info")(info)
-app.command("demo")(demo)
-app.command("bench")(bench)
+for command in (predict, generate, evaluate, explain, units, score, serve, info, demo, bench):
+    app.command()(command)

@@ -58,7 +58,7 @@ def _settings(options: dict[str, Any]) -> Settings:
     return Settings(**{name: value for name, value in options.items() if value is not None})
 
 
-def _serve(
+def serve(
     models: Annotated[
         list[str] | None, typer.Argument(metavar="MODEL...", help="trained models (.safetensors)")
     ] = None,
@@ -117,4 +117,4 @@ def _secret(file: Path | None, variable: str) -> bytes | None:
         raise DataError(f"cannot read {file}", got=error.strerror or error) from error
 
 
-serve = with_parameters(_serve, _parameters())
+with_parameters(serve, _parameters())

@@ -58,7 +58,8 @@ def file_ending(*endings: str) -> Parsing:
 INTEGER = parsing(int, "a whole number", "INTEGER")
 NUMBER = parsing(float, "a number", "NUMBER")
 PARSERS: dict[type, Parsing] = {int: INTEGER, float: NUMBER}
-_MAX_METAVAR = 26
+# Longer lists of choices would leave the help texts too narrow a column; the help text names them then.
+_MAX_METAVAR_CHARACTERS = 26
 # Begins the words for a default. An option whose help has them describes its default itself.
 _DEFAULT = "(default:"
 
@@ -96,11 +97,13 @@ def _declared_by_task(command: str) -> dict[str, dict[str, Declared]]:
     """Return the declarations of all options of a command: for each option those of its tasks."""
     by_option: dict[str, dict[str, Declared]] = {}
     for task in TASKS.values():
-        options_classes = [task.command_options[command]]
+        classes = [task.command_options[command]]
         if command == "train":
-            options_classes.append(task.options)
-        for options in options_classes:
+            # Options about files come first in the help, so those of the network follow.
+            classes.append(task.options)
+        for options in classes:
             for name, declaration in declared(options).items():
+                # Both classes may declare an option, such as the encoding; the first one describes it.
                 by_option.setdefault(name, {}).setdefault(task.name, declaration)
     return by_option
 
@@ -125,23 +128,24 @@ def _parameter(
         help_: Its help text.
         panel: Its panel in the help.
     """
+    # The command takes what any of the tasks takes; the task of the run then checks the value.
     members = [member for declaration in declarations for member in declaration.members]
     choices = list(dict.fromkeys(member for member in members if isinstance(member, str)))
     kind: type = str
     names = "|".join(choices) or None
-    how = Parsing(metavar="NAME" if len(names or "") > _MAX_METAVAR else names)
+    how = Parsing(metavar="NAME" if len(names or "") > _MAX_METAVAR_CHARACTERS else names)
     if declarations[0].endings:
         how = file_ending(*declarations[0].endings)
-    elif Ellipsis in members:
+    elif Ellipsis in members:  # a tuple of any length, so that the option may be repeated
         kind, how = list[str], Parsing(metavar="FILE")
     elif not choices and str not in members:
+        # A whole number is a number too, so float comes before int.
         kind = next(kind for kind in (float, int, bool) if kind in members)
         how |= PARSERS.get(kind, {})
     option = typer.Option(
         f"{flag(name)}/--no-{flag(name)[2:]}" if kind is bool else flag(name),
         help=help_,
         rich_help_panel=panel,
-        hidden=all(declaration.rare for declaration in declarations),
         show_default=False,
         **how,
     )
@@ -150,6 +154,7 @@ def _parameter(
 
 def keyword(name: str, kind: type, option: OptionInfo) -> inspect.Parameter:
     """Return the parameter of a command for typer's `option`, whose values are of one `kind`."""
+    # The default is None, whatever the task's default is, so that `given` can tell what was typed.
     where = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, where, default=None, annotation=Annotated[kind | None, option])
 
@@ -160,6 +165,7 @@ def with_parameters(
     """Return a command with options in place of its ``**`` parameter."""
     *own, _ = inspect.signature(function, eval_str=True).parameters.values()
     every = [*own, *parameters]
+    # typer reads the parameters from the signature, and their types from the annotations.
     function.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
     function.__annotations__ = {parameter.name: parameter.annotation for parameter in every}
     return function
@@ -180,7 +186,7 @@ def with_task_options(function: Callable[..., None]) -> Callable[..., None]:
     The options that several kinds of data share come first.
     """
     panels = [*dict.fromkeys(task.panel for task in TASKS.values())]
-    placed = []
+    placed = []  # pairs of the number of the panel, -1 for a shared one, and the option
     for name, by_task in _declared_by_task(function.__name__).items():
         declarations = [*by_task.values()]
         own = {TASKS[task].panel for task in by_task}
@@ -230,14 +236,11 @@ def _panel_word(task: type[Task]) -> str:
 
 def _task_words(names: list[str]) -> str:
     """Return tasks in words: the word of a panel stands for all of its tasks."""
-    tasks_by_word: dict[str, set[str]] = {}
-    for name, task in TASKS.items():
-        tasks_by_word.setdefault(_panel_word(task), set()).add(name)
-    words = [
-        word if tasks_by_word[word] <= {*names} else name
-        for name in names
-        for word in (_panel_word(TASKS[name]),)
-    ]
+    words = []
+    for name in names:
+        panel = TASKS[name].panel
+        whole = all(other in names for other, task in TASKS.items() if task.panel == panel)
+        words.append(_panel_word(TASKS[name]) if whole else name)
     return ", ".join(dict.fromkeys(words))
 
 
@@ -258,6 +261,9 @@ def check_options(command: str, task: type[Task], values: Values) -> None:
             raise OptionError(flag(name), got=f"{got} {task.name}", expected=f"{expected} {others}")
 
 
+_HELP_ALL = "elman.help_all"
+
+
 class TrainCommand(TyperCommand):
     """The command `train`, whose help shows the options that most people need.
 
@@ -266,10 +272,11 @@ class TrainCommand(TyperCommand):
 
     def get_params(self, ctx: Context) -> list[Parameter]:
         """Return the parameters, those of the help as described above."""
+        # click parses --task before --help, because it is eager, so that the help knows the task.
         parameters, chosen = super().get_params(ctx), ctx.params.get("task_name")
         if chosen in TASKS:
             return _parameters_of(chosen, parameters)
-        return [_shown(parameter) for parameter in parameters] if ctx.meta else parameters
+        return parameters if ctx.meta.get(_HELP_ALL) else _without_rare(parameters)
 
     def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write the help; name the options that it does not explain at its end."""
@@ -287,27 +294,32 @@ class TrainCommand(TyperCommand):
 def show_all_help(context: typer.Context, chosen: bool) -> None:
     """Show the help with all options, and end the command, if its option is chosen."""
     if chosen:
-        context.meta["help_all"] = True
+        context.meta[_HELP_ALL] = True
         typer.echo(context.get_help())
         raise typer.Exit
 
 
-def _shown(parameter: Parameter) -> Parameter:
-    """Return a parameter that the help explains."""
-    shown = copy(parameter)
-    if isinstance(shown, TyperOption):
-        shown.hidden = False
-    return shown
+def _without_rare(parameters: list[Parameter]) -> list[Parameter]:
+    """Return the parameters; the help hides those options that are rare for every task."""
+    by_option = _declared_by_task("train")
+    # click keeps its parameters for later calls, which may show the whole help, so change copies.
+    copies = [copy(parameter) for parameter in parameters]
+    for option in copies:
+        if isinstance(option, TyperOption) and option.name in by_option:
+            option.hidden = all(own.rare for own in by_option[option.name].values())
+    return copies
 
 
 def _parameters_of(task: str, parameters: list[Parameter]) -> list[Parameter]:
     """Return the options that the task has, with the help, default and group that it declares."""
     by_option = _declared_by_task("train")
     kept: list[Parameter] = []
-    for parameter in map(_shown, parameters):
+    for parameter in parameters:
         declaration = by_option.get(parameter.name or "", {}).get(task)
         if declaration is not None and isinstance(parameter, TyperOption):
-            parameter.help, parameter.rich_help_panel = _help_text(declaration), declaration.group
-        if declaration is not None or parameter.name not in by_option:
+            option = copy(parameter)
+            option.help, option.rich_help_panel = _help_text(declaration), declaration.group
+            kept.append(option)
+        elif parameter.name not in by_option:
             kept.append(parameter)
     return kept
