@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import time
+from asyncio import CancelledError
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
@@ -106,7 +107,9 @@ class SecurityMiddleware:
                 elif scope["method"] == "OPTIONS" and cors_headers:
                     answer = Response(status_code=204, headers=PREFLIGHT_HEADERS)
             await answer(scope, receive, send_with_headers)
-        except ClientDisconnect:  # before the request was complete
+        # The client has gone: before its request was complete, or while the answer was computed, in which
+        # case the connection has cancelled this task. uvicorn would log either as an error.
+        except (ClientDisconnect, CancelledError):
             pass
         finally:
             # The router has put the route into the scope, if it found one.

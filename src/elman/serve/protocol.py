@@ -18,7 +18,7 @@ from elman.serve.json_route import error_body, json_response
 from elman.serve.settings import Settings
 
 if TYPE_CHECKING:
-    from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+    from uvicorn._types import ASGI3Application
 
 
 MAX_HEAD_BYTES, MAX_HEADER_FIELDS = 16 * 1024, 100
@@ -65,7 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _is_refused = False
     _final_answer: tuple[int, bytes] | None = None
     """Status and bytes of the last answer, which is sent after those of earlier requests."""
-    _is_stopping = _connection_lost = False
+    _is_stopping = False
     _unsent_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
     _write_check: asyncio.TimerHandle | None = None
@@ -78,7 +78,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection and cancel the work on its request."""
-        self._connection_lost = True
         if self._task is not None:
             self._task.cancel()
         self._cancel_deadline()
@@ -170,16 +169,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.cycle.keep_alive = False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        async def run_app(
-            scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-        ) -> None:
-            try:
-                await app(scope, receive, send)
-            except asyncio.CancelledError:
-                if not self._connection_lost:
-                    raise
-
-        self._task = self.loop.create_task(cycle.run_asgi(run_app))
+        self._task = self.loop.create_task(cycle.run_asgi(app))
         self._task.add_done_callback(self.tasks.discard)
         self.tasks.add(self._task)
 
