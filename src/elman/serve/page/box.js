@@ -11,8 +11,8 @@ export class Box {
   #typed = 0; // when the last key came
 
   // Calls `changed` after every change, with true if a person typed it.
-  constructor(element, most, changed) {
-    Object.assign(this, { element, most, changed });
+  constructor(element, limit, changed) {
+    Object.assign(this, { element, limit, changed });
     this.#shown = element.value;
     element.addEventListener("input", (event) => {
       const now = event.timeStamp;
@@ -43,11 +43,11 @@ export class Box {
 
   // Whether the text is longer than the panel can read; it is not cut, but an error is shown.
   get tooLong() {
-    return this.value.length > this.most;
+    return this.value.length > this.limit;
   }
 
   get complaint() {
-    return `The text has ${many(this.value.length)} characters; this panel reads at most ${many(this.most)}: shorten it.`;
+    return `The text has ${many(this.value.length)} characters; this panel reads at most ${many(this.limit)}: shorten it.`;
   }
 
   // Sets the text from the page. Changes of one `series`, such as a text being generated, are one undo step.

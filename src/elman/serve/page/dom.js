@@ -8,6 +8,11 @@ export const clear = (...ids) => ids.forEach((id) => find(id).replaceChildren())
 // Marks an element as out of date until the answer to the newest request comes.
 export const busy = (id, is) => find(id).setAttribute("aria-busy", String(is));
 
+// Fills a select with texts; the value of an option is its number.
+export function options(id, texts) {
+  find(id).replaceChildren(...texts.map((text, at) => make("option", { value: at, text: shown(text) })));
+}
+
 export const many = (number) => number.toLocaleString("en");
 
 export function make(tag, properties = {}, ...children) {
@@ -115,11 +120,11 @@ export function roving(place, selector) {
 
 const STEPS = 7;
 
-// Shows words coloured by values from −most to most, and a scale that explains the colours.
-export function coloured(place, tokens, values, level, most = Math.max(0, ...values.map((value) => Math.abs(value ?? 0)))) {
+// Shows words coloured by values from −largest to largest, and a scale that explains the colours.
+export function coloured(place, tokens, values, level, largest = Math.max(0, ...values.map((value) => Math.abs(value ?? 0)))) {
   const words = tokens.map((token, at) => {
     const value = values[at] ?? 0;
-    const step = most && Math.min(STEPS, Math.round((STEPS * Math.abs(value)) / most));
+    const step = largest && Math.min(STEPS, Math.round((STEPS * Math.abs(value)) / largest));
     const word = make("bdi", {
       class: step ? `tone t${value > 0 ? "p" : "n"}${step}` : "tone",
       text: token === "\n" ? "↵" : token === " " ? token : shown(token),
@@ -129,6 +134,6 @@ export function coloured(place, tokens, values, level, most = Math.max(0, ...val
   });
   place.replaceChildren(...words.flat());
   const end = (kind, text) => make("span", { class: `tone t${kind}${STEPS}`, text });
-  const ends = ["Colours: from ", end("n", `red ${signed(-most)}`), " to ", end("p", `blue ${signed(most)}`)];
-  find(`${place.id}-scale`).replaceChildren(...(most ? ends : []));
+  const ends = ["Colours: from ", end("n", `red ${signed(-largest)}`), " to ", end("p", `blue ${signed(largest)}`)];
+  find(`${place.id}-scale`).replaceChildren(...(largest ? ends : []));
 }

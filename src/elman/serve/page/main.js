@@ -2,7 +2,7 @@
 
 import * as address from "./address.js";
 import { get, onToken } from "./api.js";
-import { find, make, many, roving, shown } from "./dom.js";
+import { find, make, many, options, roving, shown } from "./dom.js";
 import * as memory from "./memory.js";
 import * as series from "./series.js";
 import * as training from "./training.js";
@@ -142,8 +142,7 @@ async function load() {
     page.problem(error);
     return;
   }
-  const options = models.map((model, at) => make("option", { value: at, text: shown(model.id) }));
-  find("model").replaceChildren(...options);
+  options("model", models.map(({ id }) => id));
   find("model").disabled = models.length === 0;
   restore();
 }

@@ -2,7 +2,7 @@
 
 import { Newest, post } from "./api.js";
 import { Box } from "./box.js";
-import { busy, clear, coloured, find, make, many, name, picture, roving, shown, wide } from "./dom.js";
+import { busy, clear, coloured, find, make, many, name, options, picture, roving, shown, wide } from "./dom.js";
 
 const MAX_PROPERTIES = 200;
 const MAX_LISTED_UNITS = 300;
@@ -33,14 +33,14 @@ const words = () => (page.model.level === "char" ? "characters" : "words");
 const working = (text) => (find("reading").textContent = text);
 const dropAll = () => questions.forEach((question) => question.drop());
 
-export function start(given) {
-  page = given;
+export function start(frame) {
+  page = frame;
   const fail = (error) => {
     working("");
     page.problem(error);
   };
   const asked = (then) => questions[questions.push(new Newest(then, fail)) - 1];
-  [reader, finder, looker, searcher, painter, writer] = [show, found, colour, alike, paint, written].map(asked);
+  [reader, finder, looker, searcher, painter, writer] = [show, showProperties, colour, showSimilar, paint, lengthened].map(asked);
   box = new Box(find("passage"), MAX_TEXT, () => {});
   find("read").addEventListener("click", () => ask());
   find("like").addEventListener("click", like);
@@ -81,9 +81,8 @@ export function fresh() {
   clear("units", "coloured", "coloured-scale", "places", "heat", "lags", "horizon", "units-note");
   find("unit-title").textContent = "Choose a unit";
   find("places-title").hidden = find("more").hidden = true;
-  const options = (id, all) => find(id).replaceChildren(...all.map(([value, text]) => make("option", { value, text })));
-  options("layer", Array.from({ length: page.model.num_layers ?? 0 }, (_, at) => [at, String(at)]));
-  options("state", states().map((state) => [state, STATES[state]]));
+  options("layer", Array.from({ length: page.model.num_layers ?? 0 }, (_, at) => at));
+  find("state").replaceChildren(...states().map((state) => make("option", { value: state, text: STATES[state] })));
   find("more").textContent = `Generate ${many(GENERATED[page.model.level] ?? 0)} ${words()} and look again`;
 }
 
@@ -129,7 +128,7 @@ function show({ model, input, phrase, steps, memory }) {
   finder.ask(() => post("/v1/units", { model, input, count: MAX_PROPERTIES }));
 }
 
-function found(answer) {
+function showProperties(answer) {
   read.searched = read.done = true;
   working("");
   gather(answer.units, answer.note || AREA);
@@ -137,7 +136,7 @@ function found(answer) {
 
 const named = (layer, state, unit) => `${layer}.${state === "hidden" ? "" : state[0]}${unit}`;
 
-// Lists the given units first, then all others; a unit that a person selected stays selected.
+// Lists the frame units first, then all others; a unit that a person selected stays selected.
 function gather(first, text) {
   const { num_layers: layers, hidden_size: size } = page.model;
   const listed = new Set(first.map((unit) => unit.name));
@@ -252,15 +251,15 @@ function seek(phrase) {
   searcher.ask(() => post("/v1/units/like", { model, input, phrase }));
 }
 
-function alike(found) {
+function showSimilar(similar) {
   page.fine();
   working("");
   read = { ...read, searched: false, done: true };
   picked = false;
-  gather(found.units, LIKE);
-  find("places-title").hidden = found.places.length === 0;
+  gather(similar.units, LIKE);
+  find("places-title").hidden = similar.places.length === 0;
   find("places").replaceChildren(
-    ...found.places.map(({ before, text, after }) =>
+    ...similar.places.map(({ before, text, after }) =>
       make("li", {}, make("bdi", { text: shown(`…${before.slice(-24)}`) }), name(text, "b"), make("bdi", { text: shown(`${after.slice(0, 24)}…`) }))),
   );
 }
@@ -274,7 +273,7 @@ function more() {
   writer.ask(async () => prompt + (await post("/v1/generate", { model, prompt, n: GENERATED[level], temperature: 0.8 })).text);
 }
 
-function written(text) {
+function lengthened(text) {
   box.write(text);
   ask();
 }

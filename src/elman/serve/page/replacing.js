@@ -15,8 +15,8 @@ let asked = null; // the position of the word, and the answer that contains it
 let replaced = null; // the text with the other word, while the comparison is shown
 
 // Calls `keep` with the new text if the person keeps it.
-export function start(given, keep) {
-  page = given;
+export function start(frame, keep) {
+  page = frame;
   expecter = new Newest(expect, refused);
   futures = new Newest(compare, refused);
   const dialog = find("replace");

@@ -2,7 +2,7 @@
 
 import { Newest, post } from "./api.js";
 import { Box } from "./box.js";
-import { bar, busy, clear, coloured, find, make, name, percent, picture, roving, shown, signed, wide } from "./dom.js";
+import { bar, busy, clear, coloured, find, make, name, options, percent, picture, roving, signed, wide } from "./dom.js";
 
 const MAX_STEPS_AHEAD = 30; // that can be chosen
 const MAX_TEXT = 20_000; // characters
@@ -25,8 +25,8 @@ const stale = (is) => SHOWN.forEach((id) => busy(id, is));
 const forecasts = () => page.model.answers === "forecast";
 const tags = () => page.model.answers === "tags";
 
-export function start(given) {
-  page = given;
+export function start(frame) {
+  page = frame;
   answers = new Newest((answer) => {
     stale(false);
     show(answer);
@@ -54,7 +54,7 @@ export function fresh() {
   find("labelled").hidden = forecasts();
   find("example-title").textContent = TITLES[kind()] ?? TITLES.text;
   if (!forecasts()) return;
-  find("which").replaceChildren(...(series ?? []).map((id, at) => make("option", { value: at, text: shown(id) })));
+  options("which", series ?? []);
   const ahead = Array.from({ length: Math.min(MAX_STEPS_AHEAD, horizon) }, (_, at) => String(at + 1));
   find("steps").replaceChildren(
     make("button", { type: "button", data: { target: "" }, text: "all steps" }),

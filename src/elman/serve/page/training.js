@@ -1,7 +1,7 @@
 // Training panel: the loss curves of a run and the texts that the network wrote, during the run and afterwards.
 
 import { GONE, Newest, get } from "./api.js";
-import { clear, find, make, many, picture, shown, wide } from "./dom.js";
+import { clear, find, make, many, options, picture, shown, wide } from "./dom.js";
 
 const POLL_RUNNING = 1000; // milliseconds between two requests about a run in progress
 const POLL_ENDED = 5000; // milliseconds for a run that has ended: its file may be replaced by a new run
@@ -14,8 +14,8 @@ let timer = 0;
 let runs = [];
 let run = null; // the chosen run, as far as its events are known
 
-export function start(given) {
-  page = given;
+export function start(frame) {
+  page = frame;
   answers = new Newest(show, (error) => {
     // when training ends, the server of its page ends too
     if (error.status === GONE && run?.stopped !== undefined) {
@@ -93,7 +93,7 @@ function show({ data, part }) {
 function list(data) {
   const same = data.length === runs.length && data.every(({ id }, at) => id === runs[at].id);
   runs = data;
-  if (!same) find("run").replaceChildren(...data.map(({ id }, at) => make("option", { value: at, text: shown(id) })));
+  if (!same) options("run", data.map(({ id }) => id));
   const at = data.findIndex(({ id }) => id === run?.id);
   if (at >= 0) find("run").value = at;
   find("run").disabled = data.length === 0;

@@ -38,8 +38,8 @@ function release() {
   waiting.clear();
 }
 
-export function start(given) {
-  page = given;
+export function start(frame) {
+  page = frame;
   bars = new Newest(calm(offer), fail);
   answers = new Newest(calm(show), fail);
   refined = new Newest(calm(show), fail);
@@ -58,7 +58,7 @@ export function start(given) {
     ask(null);
   });
   find("clear").addEventListener("click", () => write(""));
-  replacing.start(given, write);
+  replacing.start(frame, write);
   find("undo").addEventListener("click", () => {
     stop();
     replacing.forget();
