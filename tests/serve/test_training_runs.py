@@ -17,7 +17,7 @@ import pytest
 
 from elman.draw import charts
 from elman.files.model import Model
-from elman.serve.training_page import TrainingPage
+from elman.serve.training_page import training_page
 from elman.serve.training_runs import MAX_CURVE_POINTS, MAX_REPLY_BYTES, MAX_REPLY_EVENTS, RunFolder
 
 pytestmark = pytest.mark.slow
@@ -270,8 +270,8 @@ def test_a_missing_single_journal_is_not_listed(write, tmp_path):
 @pytest.mark.parametrize("resume", [False, True])
 def test_watching_shows_an_earlier_run_only_when_resuming_it(write, resume):
     path = write("model", START, steps(7), END)
-    with TrainingPage(path, resume=resume) as watched:
-        address = watched.url.partition("/?")[0]
+    with training_page(path, resume=resume) as url:
+        address = url.partition("/?")[0]
         reply = httpx.get(f"{address}/v1/runs").json()["data"]
         assert [row["finished"] for row in reply] == ([True] if resume else [])
         path.write_text("")

@@ -109,10 +109,10 @@ def train(
 def _open(stack: ExitStack, output: Path, resume: bool) -> str:
     """Serve the page of training until `stack` ends and return its address; open it where a display is."""
     check_installed()
-    from elman.serve.training_page import TrainingPage
+    from elman.serve.training_page import training_page
 
     journal = output.with_suffix(".run.jsonl")
-    url = stack.enter_context(TrainingPage(journal, resume=resume)).url
+    url = stack.enter_context(training_page(journal, resume=resume))
     if sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
         import webbrowser
 
