@@ -168,10 +168,13 @@ def test_a_forecast_joins_the_table_it_came_from(tmp_path: Path) -> None:
     known = own.groupby("shop").head(60)
     series = elman.Forecaster(**SMALL, id_column="shop", time_column="at", target="y").fit(known)
     series.save(tmp_path / "m.safetensors")
-    for model in series(ForecastPredictor, tmp_path / "m.safetensors"):
+    loaded = elman.load(tmp_path / "m.safetensors", kind=ForecastPredictor)
+    models: tuple[elman.Forecaster | ForecastPredictor, ...] = (series, loaded)
+    number: Any = 7  # an id as the table has it
+    for model in models:
         joined = own.merge(pd.DataFrame(model.predict().to_columns()), on=["shop", "at"])
         assert joined["y"].tolist() == [60, 61, 62, 63, 64, 65, 66] * 2
-        assert model.stream(7).predict().ids == ("7",)
+        assert model.stream(number).predict().ids == ("7",)
     # across the hour that clocks show twice
     model.update(own.groupby("shop").head(72))
     joined = own.merge(pd.DataFrame(model.predict().to_columns()), on=["shop", "at"])
