@@ -61,7 +61,7 @@ def test_printed_lengths_are_those_of_the_states_and_their_terms(
         state = predictor.stream().feed(words)._state[: -predictor.network.hidden_size]
         assert whole == pytest.approx(np.linalg.norm(state), abs=6e-4)
         assert min(read, bias) > 0
-    read_text = Context.of(predictor, "I like tea")
+    read_text = Context.of(predictor.network, "I like tea")
     passage = read_text.passage(np.float64)
     for place, (whole, *lengths) in enumerate(found[::-1]):
         parts = summands(passage, 0, place)

@@ -231,12 +231,12 @@ def test_a_request_whose_client_has_gone_is_skipped(models, ask, monkeypatch):
     ("route", "body", "kind"),
     [
         ("completions", {"n": 16, "max_tokens": 4096}, "step"),
-        ("completions", {"prompt": "a" * 2000}, "_advance"),
+        ("completions", {"prompt": "a" * 2000}, "feed"),
         ("completions", {"prompt": "a" * 2000, "echo": True}, "step"),
-        ("completions", {"prompt": ["a" * 2000] * 2, "stream": True}, "_advance"),
-        ("generate", {"n": 4096}, "_advance"),
-        ("generate", {"prompt": "a" * 2000}, "_advance"),
-        ("generate", {"prompt": "a" * 2000, "stream": True}, "_advance"),
+        ("completions", {"prompt": ["a" * 2000] * 2, "stream": True}, "feed"),
+        ("generate", {"n": 4096}, "feed"),
+        ("generate", {"prompt": "a" * 2000}, "feed"),
+        ("generate", {"prompt": "a" * 2000, "stream": True}, "feed"),
     ],
 )
 def test_a_client_that_leaves_frees_the_worker_thread(models, ask, monkeypatch, route, body, kind):

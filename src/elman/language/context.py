@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,6 @@ from elman.engine.passage import Passage
 from elman.language.network import Network
 from elman.language.stream import Readable, token_numbers
 from elman.text.vocabulary import TextCodec
-
-if TYPE_CHECKING:
-    from elman.language.predictor import LanguagePredictor
-
 
 MAX_EXPLAINED_TOKENS = 256
 """Only this many last tokens of a text are explained; the tokens before them are part of the start state."""
@@ -37,9 +33,8 @@ class Context(NamedTuple):
     """Begin and end of each token in the text, in characters; empty for a text given as token numbers."""
 
     @classmethod
-    def of(cls, predictor: LanguagePredictor, text: Readable) -> Context:
+    def of(cls, network: Network, text: Readable) -> Context:
         """Return the context that the last document of `text` makes; raises InputError."""
-        network = predictor.network
         codec: TextCodec = network.model.codec
         numbers = token_numbers(codec, text)
         spans: list[tuple[int, int]] = []

@@ -70,7 +70,7 @@ def equations(
         OptionError: The vocabulary lacks the target.
     """
     explanation = explanation or explain_language(predictor, text, target, method=DECOMPOSITION)
-    network, context = predictor.network, Context.of(predictor, text)
+    network, context = predictor.network, Context.of(predictor.network, text)
     config, cell = network.model.config, network.cell
     names, word = _names(context), display_name(explanation.target)
     several = config.num_layers > 1

@@ -70,7 +70,7 @@ def explain_language(
     """
     if unknown and method not in (None, REPLACEMENT):
         raise OptionError("method", got=method, expected=REPLACEMENT)
-    context = Context.of(predictor, text)
+    context = Context.of(predictor.network, text)
     return _TokenQuestion(context, _target_number(context, target)).answer(method, quick=quick)
 
 
@@ -212,7 +212,7 @@ def replace(
         InputError: The text has no token.
         OptionError: `position` is out of range, or the vocabulary lacks `word`.
     """
-    context = Context.of(predictor, text)
+    context = Context.of(predictor.network, text)
     if not len(context.numbers):
         raise InputError("text", got="no word", expected="a text with a word to replace")
     position = whole_number("position", position, 0, len(context.numbers) - 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -11,12 +10,8 @@ from numpy.typing import DTypeLike
 from elman.errors import InputError
 from elman.inspect.memory import Cuts, spread_evenly, total_variation
 from elman.language.network import Network
-from elman.language.stream import Readable, token_numbers
+from elman.language.stream import Readable, Stream, token_numbers
 from elman.text.words import UNKNOWN_ID
-
-if TYPE_CHECKING:
-    from elman.language.predictor import LanguagePredictor
-
 
 GENERATED_TOKENS = 1000
 """Length of the text that the model writes itself where it is given none."""
@@ -24,13 +19,13 @@ _MAX_GATE_NUMBERS = 1 << 24
 """Numbers of all gates that one backward pass keeps: it bounds how many contexts go through it together."""
 
 
-def memory_cuts(predictor: LanguagePredictor, text: Readable | None, far: int) -> Cuts:
+def memory_cuts(network: Network, text: Readable | None, far: int) -> Cuts:
     """Return contexts within a text, or within one that the model writes; raises InputError."""
     source = "the text that was given"
     if text is None:
-        text = predictor.generate("", GENERATED_TOKENS, seed=0)
+        text = Stream(network).generate(GENERATED_TOKENS, seed=0)
         source = f"{GENERATED_TOKENS:,} tokens that the model wrote itself"
-    codec, network = predictor.model.codec, predictor.network
+    codec = network.model.codec
     contexts = _contexts(token_numbers(codec, text), codec.end_id, far)
     # The full contexts are read once; every cut of them is compared with these predictions.
     uncut = _predictions(network, contexts)

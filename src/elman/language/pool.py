@@ -101,10 +101,8 @@ class StreamPool:
             raise InputError("texts for the pool", got=got, expected=f"a list of {len(indices)}")
         lines = [token_numbers(self.codec, readable) for readable in readables]
         unknown = [np.count_nonzero(numbers == UNKNOWN_ID) for numbers in lines]
-        states, last = (
-            self._states[indices],
-            self._last[indices],
-        )  # copies, kept if reading succeeds
+        # These are copies. They are kept only if reading succeeds.
+        states, last = self._states[indices], self._last[indices]
         # A line end forgets everything before it, so only the last line of each text is read.
         for i, numbers in enumerate(lines):
             if begin := self.codec.document_start(numbers):
@@ -158,12 +156,8 @@ class StreamPool:
         randoms = [generator(None if seed is None else seed + i) for i in range(len(self))]
         before, drawn = self._last.tolist(), np.empty((n, len(self)), np.int64)
         for step in range(n):
-            drawn[step] = tokens = self._draw(settings, randoms)
-            # A stream that has drawn <end> starts anew and reads nothing.
-            ended = tokens == self.codec.end_id
-            self._states[ended], self._last[ended] = self.network.start, -1
-            to_read = [tokens[i : i + 1 - end] for i, end in enumerate(ended.tolist())]
-            self._read(to_read, self._states, self._last)
+            drawn[step] = self._draw(settings, randoms)
+            self.feed(drawn[step][:, None])
         return [
             self.codec.decode(numbers.tolist(), None if last < 0 else last)
             for numbers, last in zip(drawn.T, before, strict=True)

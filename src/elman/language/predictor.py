@@ -228,7 +228,7 @@ class LanguagePredictor(Predictor):
         """Return contexts in a text, by default one that the model writes; raises InputError."""
         from elman.language.memory import memory_cuts
 
-        return memory_cuts(self, source, far)
+        return memory_cuts(self.network, source, far)
 
     def stream(self) -> Stream:
         """Return a new stream."""

@@ -77,7 +77,7 @@ class LanguageReplies(Replies):
     ) -> Reply:
         """Return the last tokens of a text, what comes next, why, and a picture of it all."""
         explanation = self.predictor.explain(text, target, method=method, quick=quick)
-        network, context = self.predictor.network, Context.of(self.predictor, text)
+        network, context = self.predictor.network, Context.of(self.predictor.network, text)
         tokens, states, output = context.tokens, np.empty((0, 1)), network.output(context.start)
         if tokens:
             # outputs [T, 1, H] of the last layer after each token

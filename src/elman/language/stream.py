@@ -159,12 +159,9 @@ class Stream:
         if begin := self.codec.document_start(numbers):
             self._restart()  # the start of a line forgets all lines before it
         if begin < len(numbers):
-            self._advance(numbers[begin:])
+            self._state = self.network.read(numbers[begin:], self._state)
+            self._last = int(numbers[-1])
         return self
-
-    def _advance(self, numbers: np.ndarray) -> None:
-        """Read ``numbers [N]`` within a document, N from 1."""
-        self._state, self._last = self.network.read(numbers, self._state), int(numbers[-1])
 
     def step(self, token: int, out: np.ndarray | None = None) -> np.ndarray:
         """Read one token number and return the log probabilities of the next token.
@@ -265,14 +262,11 @@ class Stream:
         return self._draw_pieces(settings, (random.random() for _ in range(n)))
 
     def _draw_pieces(self, sampling: Sampling, uniforms: Iterator[float]) -> Iterator[str]:
-        codec, network = self.codec, self.network
         for uniform in uniforms:
-            token = sampling.draw(network.logits(network.output(self._state)), uniform)
-            piece = codec.piece(self._last, token)
-            if token == codec.end_id:
-                self._restart()
-            else:
-                self._advance(np.array([token]))
+            logits = self.network.logits(self.network.output(self._state))
+            token = sampling.draw(logits, uniform)
+            piece = self.codec.piece(self._last, token)
+            self.feed([token])
             yield piece
 
     def beam(self, n: int, width: int = 10) -> list[tuple[str, float]]:

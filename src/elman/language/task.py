@@ -180,7 +180,7 @@ def _replacement(predictor: LanguagePredictor, text: str, argument: str) -> Repl
     number = int(position)
     after = replace(predictor, text, number, word)
     before = dict(predictor.predict_next(text, len(predictor.model.codec)))
-    tokens = list(Context.of(predictor, text).tokens)
+    tokens = list(Context.of(predictor.network, text).tokens)
     replaced, tokens[number] = tokens[number], word
     separator = predictor.model.codec.separator
     pairs = zip([None, *tokens], tokens, strict=False)
