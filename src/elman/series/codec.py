@@ -102,22 +102,22 @@ class ForecastCodec:
     def windows(self, series: SeriesSet) -> Windows:
         """Return the windows over `series`, which must have the columns of the history."""
         static = None if self.static is None else self.static.apply(series.static)
-        covariates = [self._covariates_of(series, place) for place in range(len(series))]
+        covariates = [self._covariates_of(series, number) for number in range(len(series))]
         return Windows.of(self.rule, series.values, covariates, static)
 
-    def _covariates_of(self, series: SeriesSet, place: int) -> np.ndarray:
+    def _covariates_of(self, series: SeriesSet, number: int) -> np.ndarray:
         """Return the scaled covariates ``[T + reach, C]`` of one series, 0 where they are missing."""
         # [T + reach, C]: past columns first, then known-future ones, then the calendar
-        length = len(series.values[place]) + self.rule.reach
+        length = len(series.values[number]) + self.rule.reach
         columns = [np.zeros((length, 0))]
         for scaler, covariates in ((self.past, series.past), (self.future, series.future)):
             if scaler is not None:
                 scaled = np.zeros((length, len(scaler.mean)))
-                known = covariates[place][:length]
+                known = covariates[number][:length]
                 scaled[: len(known)] = scaler.apply(known)
                 columns.append(scaled)
         if self.calendar:
-            stamps = advance(series.starts[place], series.frequency, np.arange(length))
+            stamps = advance(series.starts[number], series.frequency, np.arange(length))
             columns.append(calendar_features(stamps, series.frequency))
         return np.concatenate(columns, axis=1)
 
@@ -138,7 +138,7 @@ class ForecastCodec:
         # Leave out later fields at their defaults, so that a model of an earlier version is saved unchanged.
         rule = asdict(self.rule)
         rule = {name: rule[name] for name in rule if rule[name] or name not in LATER_RULE_FIELDS}
-        found = {
+        written = {
             name: series.reading[name] for name in OPTIONAL_READING if series.reading.get(name)
         }
         form: JsonObject = {
@@ -149,7 +149,7 @@ class ForecastCodec:
             "dated": series.starts.dtype.kind == "M",
             "names": {role: list(series.names[role]) for role in ROLES},
             "categories": {name: list(kinds) for name, kinds in series.categories.items()},
-            "reading": {name: series.reading.get(name) for name in KEPT_OPTIONS} | found,
+            "reading": {name: series.reading.get(name) for name in KEPT_OPTIONS} | written,
         }
         if self.mean_factor != 1.0:
             form["mean_factor"] = self.mean_factor

@@ -19,7 +19,7 @@ from elman.series.forecast import ChartColumns
 from elman.series.grid import stamp_name
 from elman.series.read_options import SeriesSource
 from elman.series.series import SeriesSet
-from elman.series.window_attribution import Part, attribute
+from elman.series.window_attribution import Block, attribute
 from elman.series.windows import WindowRule
 
 if TYPE_CHECKING:
@@ -114,10 +114,10 @@ def forecast_picture(
         explanation = explain_forecast(predictor, series)
     forecast = predictor.forecast(series)
     T, shares = len(series.values[0]), dict[int, float]()
-    parts = _parts(series, predictor.codec.rule)
-    for part, share in zip(parts, explanation.contributions.tolist(), strict=True):
-        if part.role == "values":
-            lags = range(T - part.end + 1, T - part.first + 1)
+    blocks = _blocks_of(series, predictor.codec.rule)
+    for block, share in zip(blocks, explanation.contributions.tolist(), strict=True):
+        if block.role == "values":
+            lags = range(T - block.end + 1, T - block.first + 1)
             shares |= dict.fromkeys(lags, share / len(lags))
     columns = forecast.chart_columns(0)
     shown = np.isfinite(columns["median"])  # the steps on which the series has values
@@ -154,7 +154,7 @@ def span(first: int, last: int) -> str:
     return f"{first}" if first == last else f"{first}-{last}"
 
 
-def _parts(series: SeriesSet, rule: WindowRule) -> list[Part]:
+def _blocks_of(series: SeriesSet, rule: WindowRule) -> list[Block]:
     """Return the inputs of an explanation of one series: blocks of each column, the oldest first."""
     T = len(series.values[0])
     columns = [("values", 0, "", series.values[0])]
@@ -165,22 +165,22 @@ def _parts(series: SeriesSet, rule: WindowRule) -> list[Part]:
     # All columns share the inputs that static covariates leave.
     max_blocks = max(1, (MAX_EXPLAINED_INPUTS - len(static)) // len(columns))
     window = min(T, rule.window)
-    parts = []
+    blocks = []
     for role, column, name, numbers in columns:
         end = min(len(numbers), T + rule.reach if role == "future" else T)
         size = max(1, -(-(window + max(0, end - T)) // max_blocks))
         # Count blocks from the origin backwards, so that the block next to the forecast is complete.
-        blocks = [(max(T - window, last - size), last) for last in range(T, T - window, -size)]
-        blocks = blocks[::-1] + [(at, min(end, at + size)) for at in range(T, end, size)]
-        for first, last in blocks:
+        edges = [(max(T - window, last - size), last) for last in range(T, T - window, -size)]
+        edges = edges[::-1] + [(at, min(end, at + size)) for at in range(T, end, size)]
+        for first, last in edges:
             if np.isfinite(numbers[first:last]).any():
                 where = f"lag{'s' * (last - first > 1)} {span(T - last + 1, T - first)}"
                 if first >= T:
                     where = f"{span(first - T + 1, last - T)} ahead"
-                parts.append(Part(name + where, role, column, first, last))
+                blocks.append(Block(name + where, role, column, first, last))
     # A static covariate that is missing has nothing to explain.
     known = np.flatnonzero(np.isfinite(series.static[0])).tolist()
-    return parts + [Part(static[at], "static", 0, at, at + 1) for at in known]
+    return blocks + [Block(static[at], "static", 0, at, at + 1) for at in known]
 
 
 class _ForecastQuestion(Question):
@@ -202,8 +202,8 @@ class _ForecastQuestion(Question):
             self.ahead = np.array([whole_number("target", number, 1, rule.horizon) - 1])
         first, last = int(self.ahead[0]) + 1, int(self.ahead[-1]) + 1
         self.target = f"{series.ids[0]}, {span(first, last)} ahead"
-        self.parts = _parts(series, rule)
-        self.inputs = tuple(part.name for part in self.parts)
+        self.blocks = _blocks_of(series, rule)
+        self.inputs = tuple(block.name for block in self.blocks)
         known = series.values[0][np.isfinite(series.values[0])]
         low, high = (known.min(), known.max()) if len(known) else (0.0, 0.0)
         # Subtract after scaling: the difference of huge values would overflow.
@@ -214,13 +214,13 @@ class _ForecastQuestion(Question):
         """Return the shares of the inputs; the rest of the score is the bias."""
         with np.errstate(over="ignore", invalid="ignore"):
             shares, rest = attribute(
-                self.predictor, self.series, self.parts, self.ahead, frozen=method == DECOMPOSITION
+                self.predictor, self.series, self.blocks, self.ahead, frozen=method == DECOMPOSITION
             )
         return finite(shares), 0.0, float(finite(rest))
 
     def note(self, method: str) -> str:
         """Return the dates of the lags, and what the method cannot distinguish or takes as given."""
-        values = [part for part in self.parts if part.role == "values"]
+        values = [block for block in self.blocks if block.role == "values"]
         notes = []
         if values:
             near, far = values[-1].end - 1, values[0].first
@@ -231,10 +231,10 @@ class _ForecastQuestion(Question):
             notes.append(f"Lag {T - near} is {last}, lag {T - far} is {first}.")
         if values and np.ptp(self.series.values[0][np.isfinite(self.series.values[0])]) == 0:
             notes.append("The series is constant, so that no value can be told from another.")
-        if method == REPLACEMENT and self.parts:
+        if method == REPLACEMENT and self.blocks:
             notes.append(f"Each input was replaced by {self.draws} others of the same series.")
         if method == LEFT_OUT:
-            column = "" if len(values) == len(self.parts) else ", a column's by its mean"
+            column = "" if len(values) == len(self.blocks) else ", a column's by its mean"
             notes.append(f"A value left out is replaced by its neighbours in the season{column}.")
         if method in ADDITIVE:
             notes.append("Level and scale of the window and the calendar are in the bias.")
@@ -253,8 +253,8 @@ class _ForecastQuestion(Question):
     def replaced(self, sample: int, *, quick: bool) -> np.ndarray:
         """Return the mean fall of the forecast ``[N]`` when each input is replaced."""
         draw = np.random.default_rng(sample)
-        self.draws = draws = count_replacements(MAX_REPLACED_WINDOWS, len(self.parts), quick=quick)
-        changes = [self._replacement(part, draw) for part in self.parts for _ in range(draws)]
+        self.draws = draws = count_replacements(MAX_REPLACED_WINDOWS, len(self.blocks), quick=quick)
+        changes = [self._replacement(block, draw) for block in self.blocks for _ in range(draws)]
         scores = self._scores(changes)
         # Divide before adding: the sum of huge values would overflow.
         mean = (scores.reshape(-1, draws) / draws).sum(axis=1)
@@ -262,26 +262,26 @@ class _ForecastQuestion(Question):
         falls = self.scored(REPLACEMENT)[1] - mean
         return np.where(np.abs(falls) > self.min_change, falls, 0.0)
 
-    def _column(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
-        """Return a copy of the columns of a part's role, and in it a view of the column of the part."""
-        columns = getattr(self.series, part.role)[0].copy()
-        return columns, columns.reshape(len(columns), -1)[:, part.column]
+    def _column(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
+        """Return a copy of the columns of a block's role, and in it a view of the column of the block."""
+        columns = getattr(self.series, block.role)[0].copy()
+        return columns, columns.reshape(len(columns), -1)[:, block.column]
 
-    def _replacement(self, part: Part, draw: np.random.Generator) -> Change:
-        """Return the columns of a part's role, in which other values drawn from its column replace it.
+    def _replacement(self, block: Block, draw: np.random.Generator) -> Change:
+        """Return the columns of a block's role, in which other values drawn from its column replace it.
 
         A value is replaced by others in the window, from the same phase of the season if there are at least
         two. A row of a covariate is replaced by others of the series, and a static covariate by that of
         another series.
         """
-        columns, column = self._column(part)
-        if part.role == "static":
-            column[part.first] = draw.choice(self.predictor.history.static[:, part.first])
-            return part.role, columns
-        numbers, is_value = column.copy(), part.role == "values"
+        columns, column = self._column(block)
+        if block.role == "static":
+            column[block.first] = draw.choice(self.predictor.history.static[:, block.first])
+            return block.role, columns
+        numbers, is_value = column.copy(), block.role == "values"
         # Values without a logarithm can neither be replaced nor replace others.
         usable = np.flatnonzero(np.isfinite(self.rule.transform(numbers) if is_value else numbers))
-        replaced = usable[(usable >= part.first) & (usable < part.end)]
+        replaced = usable[(usable >= block.first) & (usable < block.end)]
         if is_value:
             usable = usable[usable >= len(numbers) - self.rule.window]
         for at in replaced.tolist():
@@ -290,24 +290,24 @@ class _ForecastQuestion(Question):
             others = same_phase if len(same_phase) > 1 else others
             if len(others):
                 column[at] = numbers[draw.choice(others)]
-        return part.role, columns
+        return block.role, columns
 
     def left_out(self) -> np.ndarray:
         """Return the fall of the forecast ``[N]`` when each input is interpolated from its neighbours."""
-        scores = self._scores([self._without(part) for part in self.parts])
+        scores = self._scores([self._without(block) for block in self.blocks])
         return np.asarray(self.scored(LEFT_OUT)[1] - scores)
 
-    def _without(self, part: Part) -> Change:
-        """Return the columns of a part's role without the part."""
-        columns, column = self._column(part)
+    def _without(self, block: Block) -> Change:
+        """Return the columns of a block's role without the block."""
+        columns, column = self._column(block)
         # [T], or [S] for static covariates
         removed = np.zeros(len(column), bool)
-        removed[part.first : part.end] = True
-        if part.role == "values":
+        removed[block.first : block.end] = True
+        if block.role == "values":
             known = np.isfinite(self.rule.transform(column))
-            return part.role, _interpolated(column, known, removed, self.rule.season)
+            return block.role, _interpolated(column, known, removed, self.rule.season)
         column[removed] = np.nan  # a missing covariate reads as its mean in training
-        return part.role, columns
+        return block.role, columns
 
     def _scores(self, changes: Sequence[Change]) -> np.ndarray:
         """Return the mean forecast ``[n]`` of the series after each of the changes."""

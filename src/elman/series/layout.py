@@ -41,7 +41,7 @@ from elman.tables.reader import Table, only_counts, read_table
 _DEFAULTS = {"id_column": "unique_id", "time_column": "ds", "target": "y"}
 _MAX_EXACT_INTEGER = 2**53
 
-Parts: TypeAlias = "Sequence[Any] | Mapping[str, Any]"
+Vectors: TypeAlias = "Sequence[Any] | Mapping[str, Any]"
 """Rows, vectors or columns, in a list or by name."""
 
 
@@ -309,14 +309,16 @@ def _index_column(source: SeriesSource | None) -> str | None:
     return "index" if "index" not in columns else "level_0"
 
 
-def _side_by_side(source: Parts) -> SeriesSource:
+def _side_by_side(source: Vectors) -> SeriesSource:
     """Return a list or dict of pandas series with indexes as one frame, and anything else as it is."""
-    parts = source if isinstance(source, Mapping) else dict(enumerate(source))
-    if not parts or all(hasattr(part, "columns") or only_counts(part) for part in parts.values()):
+    vectors = source if isinstance(source, Mapping) else dict(enumerate(source))
+    if not vectors or all(
+        hasattr(vector, "columns") or only_counts(vector) for vector in vectors.values()
+    ):
         return source
     # Series with an index come from pandas, which aligns equal stamps in one row.
     aligned: SeriesSource = import_module("pandas").DataFrame(
-        {str(name): part for name, part in parts.items()}
+        {str(name): vector for name, vector in vectors.items()}
     )
     return aligned
 

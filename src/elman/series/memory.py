@@ -29,7 +29,7 @@ def memory_cuts(predictor: ForecastPredictor, source: SeriesSource | None) -> Cu
         known = np.isfinite(rule.transform(values))
         first = min(rule.window, len(values)) - 1
         origins += [(row, end + 1) for end in np.flatnonzero(known).tolist() if end >= first]
-    chosen = [origins[place] for place in spread_evenly(len(origins))]
+    chosen = [origins[at] for at in spread_evenly(len(origins))]
     firsts = [max(0, origin - rule.window) for _, origin in chosen]
     windows = series.at([row for row, _ in chosen], firsts)
     lengths = [origin - first for (_, origin), first in zip(chosen, firsts, strict=True)]
@@ -39,9 +39,9 @@ def memory_cuts(predictor: ForecastPredictor, source: SeriesSource | None) -> Cu
 
     def forecast(rows: Sequence[int], lag: int) -> np.ndarray:
         """Return the forecasts of some windows, of which only the last `lag` steps are known."""
-        shown = windows.at(rows)
-        values, past = _last_known(shown.values, lag), _last_known(shown.past, lag)
-        return np.asarray(predictor.forecast(replace(shown, values=values, past=past)).median)
+        selected = windows.at(rows)
+        values, past = _last_known(selected.values, lag), _last_known(selected.past, lag)
+        return np.asarray(predictor.forecast(replace(selected, values=values, past=past)).median)
 
     uncut = forecast(range(len(windows)), rule.window)
 
@@ -57,8 +57,8 @@ def _last_known(columns: Iterable[np.ndarray], lag: int) -> tuple[np.ndarray, ..
     """Return columns ``[T, ...]`` in which all but the last `lag` rows are missing."""
     shortened = []
     for column in columns:
-        kept = np.full_like(column, np.nan)
+        column_end = np.full_like(column, np.nan)
         first = max(0, len(column) - lag)
-        kept[first:] = column[first:]
-        shortened.append(kept)
+        column_end[first:] = column[first:]
+        shortened.append(column_end)
     return tuple(shortened)

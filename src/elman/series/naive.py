@@ -28,18 +28,18 @@ def _known(values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return the series as float64 with NaN for values that are not finite, and the indices of the others."""
     series = np.asarray(values, np.float64)
     series = np.where(np.isfinite(series), series, np.nan)
-    places = np.flatnonzero(np.isfinite(series))
-    if series.ndim != 1 or not len(places):
+    known_at = np.flatnonzero(np.isfinite(series))
+    if series.ndim != 1 or not len(known_at):
         raise DataError(
             "a series", got=f"shape {series.shape}", expected="[T] with at least one finite value"
         )
-    return series, places
+    return series, known_at
 
 
 def _unit(values: ArrayLike) -> np.ndarray:
     """Divide the series by its largest absolute value, and interpolate missing values."""
-    series, places = _known(values)
-    filled = np.interp(np.arange(len(series)), places, series[places])
+    series, known_at = _known(values)
+    filled = np.interp(np.arange(len(series)), known_at, series[known_at])
     largest = np.abs(filled).max()
     return np.asarray(filled / largest if largest > 0 else filled)
 
@@ -50,8 +50,8 @@ def naive(values: ArrayLike, horizon: int) -> np.ndarray:
     >>> naive([1.0, 3.0, float("nan")], 2).tolist()
     [3.0, 3.0]
     """
-    series, places = _known(values)
-    return np.full(whole_number("horizon", horizon, 1), series[places[-1]])
+    series, known_at = _known(values)
+    return np.full(whole_number("horizon", horizon, 1), series[known_at[-1]])
 
 
 def seasonal_naive(values: ArrayLike, horizon: int, season: int) -> np.ndarray:
@@ -62,13 +62,13 @@ def seasonal_naive(values: ArrayLike, horizon: int, season: int) -> np.ndarray:
     >>> seasonal_naive([1.0, 2.0, 3.0, 4.0], 3, season=2).tolist()
     [3.0, 4.0, 3.0]
     """
-    series, places = _known(values)
+    series, known_at = _known(values)
     season = whole_number("season", season, 1)
     ahead = len(series) + np.arange(whole_number("horizon", horizon, 1))
     # [s]: the index of the value to repeat at each phase
-    at = np.full(min(season, len(series) + len(ahead)), places[-1])
-    phases = places % season
-    at[phases] = places  # the last value of each phase wins
+    at = np.full(min(season, len(series) + len(ahead)), known_at[-1])
+    phases = known_at % season
+    at[phases] = known_at  # the last value of each phase wins
     return np.asarray(series[at[ahead % season]])
 
 
@@ -80,8 +80,8 @@ def drift(values: ArrayLike, horizon: int) -> np.ndarray:
     >>> drift([1.0, 5.0, 4.0], 2).tolist()
     [5.5, 7.0]
     """
-    series, places = _known(values)
-    first, last = places[0], places[-1]
+    series, known_at = _known(values)
+    first, last = known_at[0], known_at[-1]
     ahead = len(series) - last + np.arange(whole_number("horizon", horizon, 1))
     with np.errstate(all="ignore"):
         # A slope of huge values may overflow; such a line falls back to the last value.
@@ -98,9 +98,9 @@ def average(values: ArrayLike, horizon: int, steps: int) -> np.ndarray:
     >>> average([9.0, 1.0, 3.0], 2, steps=2).tolist()
     [2.0, 2.0]
     """
-    series, places = _known(values)
+    series, known_at = _known(values)
     recent = series[-whole_number("steps", steps, 1) :]
-    recent = recent[np.isfinite(recent)] if np.isfinite(recent).any() else series[places[-1:]]
+    recent = recent[np.isfinite(recent)] if np.isfinite(recent).any() else series[known_at[-1:]]
     # Divide before adding, so that a mean of finite values is finite.
     return np.full(whole_number("horizon", horizon, 1), (recent / len(recent)).sum())
 
@@ -278,14 +278,14 @@ def _spreads(
     values: ArrayLike, horizon: int, seasons: Sequence[int]
 ) -> dict[str, tuple[np.ndarray, float, np.ndarray]]:
     """Return each simple forecast ``[H]`` by name, its spread after one step, and how that grows ``[H]``."""
-    series, places = _known(values)
+    series, known_at = _known(values)
     ahead = np.arange(1, horizon + 1)
     # Divide by a power of two, which keeps all digits: differences of huge values would overflow.
-    power = int(np.frexp(np.abs(series[places]).max())[1].clip(-1000))
+    power = int(np.frexp(np.abs(series[known_at]).max())[1].clip(-1000))
     small = np.ldexp(series, -power)
     # The mean of too few values is noisy, the mean of too many is outdated.
     recent = max(3 * seasons[0], 3 * horizon, 30)
-    line = (small[places[-1]] - small[places[0]]) / max(1, np.ptp(places))
+    line = (small[known_at[-1]] - small[known_at[0]]) / max(1, np.ptp(known_at))
     mean = average(series, horizon, recent)
     # For each name: the forecast, its errors of one step, and how they grow over the horizon.
     points = {"naive": (naive(series, horizon), small[1:] - small[:-1], np.sqrt(ahead))}

@@ -62,10 +62,22 @@ class ForecastObjective(Objective):
         size = self.plan.batch_size
         drawn = self._drawn(draw, size)
         # Every process draws the whole batch and takes every n-th window of it.
-        own = slice(self.group.rank, None, self.group.world_size)
-        if not len(drawn[own]):  # there are more processes than windows
+        mine = slice(self.group.rank, None, self.group.world_size)
+        if not len(drawn[mine]):  # there are more processes than windows
             return self.network.zero_loss(), size
-        return self._total(*self._augmented(draw, drawn, own)), size
+        windows, truth = self._augmented(draw, drawn, mine)
+        answers, (wanted, weight) = self._run(windows), self._wanted(windows, truth)
+        wanted, weight, levels = (
+            numbers.float().to(answers.device)
+            for numbers in (wanted, weight, torch.tensor(self.levels))
+        )
+        return pinball(answers, wanted, weight, levels), size
+
+    def _run(self, windows: Prepared) -> Tensor:
+        """Return the quantiles ``[M, B, h, Q]`` of every member."""
+        device = next(self.network.parameters()).device
+        answers: Tensor = self.network(torch.from_numpy(windows.inputs).to(device))
+        return answers
 
     def _drawn(self, draw: np.random.Generator, size: int) -> np.ndarray:
         """Draw windows: first a series, each with the same probability, then one of its origins."""
@@ -73,11 +85,11 @@ class ForecastObjective(Objective):
         # Long series must not crowd out short ones.
         chosen = draw.integers(0, len(firsts) - 1, size)
         first, last = firsts[chosen], firsts[chosen + 1]
-        places: np.ndarray = first + (draw.random(size) * (last - first)).astype(np.int64)
-        return places
+        drawn: np.ndarray = first + (draw.random(size) * (last - first)).astype(np.int64)
+        return drawn
 
     def _augmented(
-        self, draw: np.random.Generator, places: np.ndarray, own: slice
+        self, draw: np.random.Generator, drawn: np.ndarray, mine: slice
     ) -> tuple[Prepared, np.ndarray]:
         """Prepare this process's windows with random trends and noise, against overfitting of few series.
 
@@ -86,22 +98,12 @@ class ForecastObjective(Objective):
         trends = None
         if self.plan.trend:
             # A line added to past and future teaches the network to continue trends.
-            trends = draw.standard_normal(len(places)) * (draw.random(len(places)) < TREND_SHARE)
-            trends = self.plan.trend * trends[own]
-        windows, truth = self.training.prepare(places[own], trends)
+            trends = draw.standard_normal(len(drawn)) * (draw.random(len(drawn)) < TREND_SHARE)
+            trends = self.plan.trend * trends[mine]
+        windows, truth = self.training.prepare(drawn[mine], trends)
         S, _, F = windows.inputs.shape
-        noise = draw.standard_normal((len(places), S, F), np.float32)[own].transpose(1, 0, 2)
+        noise = draw.standard_normal((len(drawn), S, F), np.float32)[mine].transpose(1, 0, 2)
         return windows._replace(inputs=windows.inputs + np.float32(self.plan.noise) * noise), truth
-
-    def _total(self, windows: Prepared, truth: np.ndarray) -> Tensor:
-        device = next(self.network.parameters()).device
-        wanted, weight = self._wanted(windows, truth)
-        return pinball(
-            self.network(torch.from_numpy(windows.inputs).to(device)),
-            wanted.float().to(device),
-            weight.float().to(device),
-            torch.tensor(self.levels).to(device),
-        )
 
     def _wanted(self, windows: Prepared, truth: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return the bounded truth ``[B, h]`` and the weight ``[B]`` of each window."""
@@ -116,24 +118,19 @@ class ForecastObjective(Objective):
             Sorted quantiles ``[N, h, Q]`` and truth ``[N, h]``, both in units of the windows, and the windows
             without their inputs, which could be too large to hold together.
         """
-        device = next(self.network.parameters()).device
         batch_size = origins.windows.rule.batch_size
-        quantiles, truths, bases, units = [], [], [], []
+        batches = []
         self.network.eval()
         with torch.no_grad():
             for first in range(0, len(origins), batch_size):
                 last = min(first + batch_size, len(origins))
                 windows, truth = origins.prepare(np.arange(first, last))
                 # [M, B, h, Q] → [B, h, Q]: the mean of the members, as in a forecast
-                answers = self.network(torch.from_numpy(windows.inputs).to(device)).mean(0)
-                quantiles.append(np.sort(answers.cpu().double().numpy(), axis=2))
-                truths.append(truth)
-                bases.append(windows.base)
-                units.append(windows.unit)
+                answers = self._run(windows).mean(0).cpu().double().numpy()
+                batches.append((np.sort(answers, axis=2), truth, windows.base, windows.unit))
         self.network.train()
-        no_inputs = np.empty((0, len(origins), 0), np.float32)
-        together = Prepared(no_inputs, np.concatenate(bases), np.concatenate(units))
-        return np.concatenate(quantiles), np.concatenate(truths), together
+        quantiles, truth, base, unit = map(np.concatenate, zip(*batches, strict=True))
+        return quantiles, truth, Prepared(np.empty((0, len(origins), 0), np.float32), base, unit)
 
     def measure(self) -> Measure:
         """Return the loss on the validation windows."""

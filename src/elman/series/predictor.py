@@ -246,9 +246,9 @@ class ForecastPredictor(Predictor):
         quantiles, mean = self._quantiles(history, np.arange(len(history)), ends)
         quantiles, mean = quantiles[:, :horizon], mean[:, :horizon]
         if not every_step:
-            for place, values in enumerate(history.values):
+            for number, values in enumerate(history.values):
                 closed = closed_steps(values, history.frequency, horizon)
-                quantiles[place, closed] = mean[place, closed] = np.nan
+                quantiles[number, closed] = mean[number, closed] = np.nan
         times = tuple(
             history.clocks(advance(start, history.frequency, np.arange(end, end + horizon)))
             for start, end in zip(history.starts, ends.tolist(), strict=True)
@@ -373,17 +373,17 @@ class ForecastPredictor(Predictor):
             step: time steps between two origins.
         """
         which, origins = [], []
-        for place, values in enumerate(series.values):
-            first = max(1, before.get(series.ids[place], 1))
+        for number, values in enumerate(series.values):
+            first = max(1, before.get(series.ids[number], 1))
             last = max(first, len(values) - self.horizon)
             # Count origins back from the last one, then put them in order of time.
-            own = np.arange(last, first - 1, -step)[:count][::-1]
-            own = own[[self._has_start(values[:at]) for at in own]]
-            which.append(np.full(len(own), place))
-            origins.append(own)
-        places, at = np.concatenate(which), np.concatenate(origins)
-        quantiles, _ = self._quantiles(series, places, at)
-        return report_windows(self.codec, series, places, at, quantiles)
+            chosen = np.arange(last, first - 1, -step)[:count][::-1]
+            chosen = chosen[[self._has_start(values[:at]) for at in chosen]]
+            which.append(np.full(len(chosen), number))
+            origins.append(chosen)
+        numbers, at = np.concatenate(which), np.concatenate(origins)
+        quantiles, _ = self._quantiles(series, numbers, at)
+        return report_windows(self.codec, series, numbers, at, quantiles)
 
 
 class SeriesStream:

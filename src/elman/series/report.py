@@ -160,7 +160,7 @@ class ForecastReport:
 def report_windows(
     codec: ForecastCodec,
     series: SeriesSet,
-    places: np.ndarray,
+    which: np.ndarray,
     origins: np.ndarray,
     quantiles: np.ndarray,
 ) -> list[Window]:
@@ -169,14 +169,14 @@ def report_windows(
     Args:
         codec: the codec; it knows the plausible seasons.
         series: the series.
-        places: ``[N]`` index of each forecast's series.
+        which: ``[N]`` index of each forecast's series.
         origins: ``[N]`` number of values before each forecast.
         quantiles: ``[N, H, Q]``.
     """
     horizon, starts = quantiles.shape[1], codec.start_steps(series).tolist()
     season, *seasons = codec.seasons
     windows = []
-    for n, at, forecast in zip(places.tolist(), origins.tolist(), quantiles, strict=True):
+    for n, at, forecast in zip(which.tolist(), origins.tolist(), quantiles, strict=True):
         # The last forecasts may reach beyond the known values.
         history, came = series.values[n][:at], series.values[n][at:][:horizon]
         truth = np.pad(came, (0, horizon - len(came)), constant_values=np.nan)

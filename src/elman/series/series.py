@@ -71,7 +71,7 @@ class SeriesSet:
         >>> load_series({"a": [1, 2], "b": [3, 4]}).select(["b"]).values
         (array([3., 4.]),)
         """
-        index = {key: place for place, key in enumerate(self.ids)}
+        index = {key: number for number, key in enumerate(self.ids)}
         wanted = [str(key) for key in ids]  # callers may pass ids that are numbers
         if unknown := [key for key in wanted if key not in index]:
             raise DataError(f"no series {several(unknown)}", expected=several(self.ids))

@@ -64,9 +64,9 @@ def record_states(
     facts = SeriesSteps(
         *map(np.concatenate, zip(*(window.steps for window in windows), strict=True))
     )
-    shown = zip(facts.times, facts.values, strict=True)
+    values_at = zip(facts.times, facts.values, strict=True)
     return RecordedStates(
-        tuple(f"\n{time}: {value:.6g}" for time, value in shown),
+        tuple(f"\n{time}: {value:.6g}" for time, value in values_at),
         np.concatenate([window.inputs for window in windows]).T,
         mark_series(facts),
         units,

@@ -53,13 +53,13 @@ class Origins:
         return np.concatenate([[0], changes, [len(self)]])
 
     def prepare(
-        self, places: np.ndarray, trends: np.ndarray | None = None
+        self, which: np.ndarray, trends: np.ndarray | None = None
     ) -> tuple[Prepared, np.ndarray]:
-        """Prepare the windows at `places`, as `Windows.prepare`.
+        """Prepare the windows at `which`, as `Windows.prepare`.
 
         The truth ``[B, h]`` is the distance from the naive forecast, in units of the window.
         """
-        prepared, truth = self.windows.prepare(self.series[places], self.origins[places], trends)
+        prepared, truth = self.windows.prepare(self.series[which], self.origins[which], trends)
         with np.errstate(over="ignore"):
             scaled = (truth - prepared.base) / prepared.unit[:, None]
         return prepared, scaled.clip(-MAX_SCALED_TRUTH, MAX_SCALED_TRUTH)
@@ -76,7 +76,7 @@ def _joined(per_series: Sequence[tuple[int, np.ndarray]], windows: Windows) -> O
     """Return the origins of several series, given with their index; None if there are none."""
     if not sum(len(origins) for _, origins in per_series):
         return None
-    series = [np.full(len(origins), place) for place, origins in per_series]
+    series = [np.full(len(origins), number) for number, origins in per_series]
     origins = [origins for _, origins in per_series]
     return Origins(windows, np.concatenate(series), np.concatenate(origins))
 
@@ -115,7 +115,7 @@ def origins_for_training(
     rule = codec.rule
     shortened = series.before(held_out).values
     per_series = []
-    for place, values in enumerate(shortened):
+    for number, values in enumerate(shortened):
         known = np.flatnonzero(np.isfinite(values))
         if len(known) < 2:
             continue
@@ -126,7 +126,7 @@ def origins_for_training(
         # `known` is sorted, so the search counts the known values before each origin.
         before = np.searchsorted(known, origins)
         after = np.searchsorted(known, origins + rule.horizon)
-        per_series.append((place, origins[(before > 0) & (after > before)]))
+        per_series.append((number, origins[(before > 0) & (after > before)]))
     origins_of_all = _joined(per_series, _without_last(codec.windows(series), held_out))
     if origins_of_all is None:
         most = max(int(np.isfinite(values).sum()) for values in shortened)
@@ -170,7 +170,7 @@ def origins_for_test(
     count = max(MIN_TEST_ORIGINS, min(MAX_ORIGINS, TEST_WINDOWS // len(held_out)))
     # Test every n-th series only, if all together would have too many windows.
     every = -(-len(held_out) * count // TEST_WINDOWS)
-    tested = [last // 2 if place % every == 0 else 0 for place, last in enumerate(held_out)]
+    tested = [last // 2 if number % every == 0 else 0 for number, last in enumerate(held_out)]
     return _origins_between(series, codec, tested, [0] * len(held_out), count)
 
 
@@ -179,8 +179,8 @@ def _origins_between(
 ) -> Origins | None:
     """Return up to `count` windows of each series in a stretch; `begins` and `ends` count from its end."""
     horizon, per_series = codec.rule.horizon, []
-    for place, values in enumerate(series.values):
-        length, last = len(values) - ends[place], begins[place] - ends[place]
+    for number, values in enumerate(series.values):
+        length, last = len(values) - ends[number], begins[number] - ends[number]
         if not last:
             continue
         # The last origin has a whole horizon behind it, or half of a short stretch.
@@ -191,5 +191,5 @@ def _origins_between(
         # Spread over the stretch; short stretches have fewer origins than `count`.
         origins = np.unique(np.linspace(first, latest, count).astype(np.int64))
         known = [bool(np.isfinite(values[o : min(length, o + horizon)]).any()) for o in origins]
-        per_series.append((place, origins[known]))
+        per_series.append((number, origins[known]))
     return _joined(per_series, codec.windows(series))

@@ -209,7 +209,7 @@ class _ForecastRecipe(Recipe[ForecastObjective]):
     def _has_varied_past(self, origins: Origins) -> np.ndarray:
         """Return which windows follow a past that varies; a constant past gives no unit to calibrate in."""
         pairs = zip(origins.series.tolist(), origins.origins.tolist(), strict=True)
-        pasts = (self.series.values[place][:at] for place, at in pairs)
+        pasts = (self.series.values[number][:at] for number, at in pairs)
         return np.array([np.unique(past[np.isfinite(past)]).size > 1 for past in pasts], bool)
 
     def _tested(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from elman.series.predictor import ForecastPredictor
 
 
-class Part(NamedTuple):
+class Block(NamedTuple):
     """A block of neighbouring rows of one column, which gets one share."""
 
     name: str
@@ -39,25 +39,25 @@ class Part(NamedTuple):
 def attribute(
     predictor: ForecastPredictor,
     series: SeriesSet,
-    parts: Sequence[Part],
+    blocks: Sequence[Block],
     steps: np.ndarray,
     *,
     frozen: bool,
 ) -> tuple[np.ndarray, float]:
-    """Attribute the mean forecast of some steps to parts of the window, after the rule's transform.
+    """Attribute the mean forecast of some steps to blocks of the window, after the rule's transform.
 
     Args:
         predictor: the forecaster.
         series: the one series that is explained.
-        parts: the blocks of rows to which shares are given.
+        blocks: the blocks of rows to which shares are given.
         steps: the forecast steps, from 0, whose mean is explained.
         frozen: freeze gates and rectifiers at this window (decomposition); otherwise integrate gradients.
 
     Returns:
-        The share ``[N]`` of each part, and the rest of the forecast, which belongs to no part.
+        The share ``[N]`` of each block, and the rest of the forecast, which belongs to no block.
     """
     codec, config = predictor.codec, predictor.model.config
-    moved = _without_each_part(codec, series, parts)
+    moved = _without_each_block(codec, series, blocks)
     rows, base = moved.inputs[:, 0].astype(np.float64), moved.inputs[:, -1].astype(np.float64)
     # Each member explains its own share of the mean forecast.
     networks = [
@@ -74,9 +74,9 @@ def attribute(
         mean, constant = slopes_between(network.run, base, rows, frozen=frozen, size=size)
         slopes += mean / config.members
         rest += constant / config.members
-    # [S, N, F]: how far each part moves the inputs away from those of a window without it
+    # [S, N, F]: how far each block moves the inputs away from those of a window without it
     shares = np.einsum("sf,snf->n", slopes, rows[:, None] - moved.inputs[:, 1:-1])
-    # Inputs that were clipped, among others, are not the sum of their parts: put the rest into the bias.
+    # Inputs that were clipped, among others, are not the sum of their blocks: put the rest into the bias.
     rest += (slopes * (rows - base)).sum() - shares.sum()
     # [1 + N + 1]: the naive forecast, to which the network adds its answer, in units of the window
     naive = (moved.base[:, steps] / len(steps) / moved.unit[:, None]).sum(axis=1)
@@ -85,13 +85,15 @@ def attribute(
     return (shares + naive_shares) * moved.unit[0], float(rest * moved.unit[0])
 
 
-def _without_each_part(codec: ForecastCodec, series: SeriesSet, parts: Sequence[Part]) -> Prepared:
-    """Return the window of a series: itself, then without each of the N parts alone, then without all.
+def _without_each_block(
+    codec: ForecastCodec, series: SeriesSet, blocks: Sequence[Block]
+) -> Prepared:
+    """Return the window of a series: itself, then without each of the N blocks alone, then without all.
 
     Values that are left out are at the level of the window, covariates at their mean. All ``N + 2`` windows
-    have the location and scale of the first, so that their inputs are linear in the parts.
+    have the location and scale of the first, so that their inputs are linear in the blocks.
     """
-    rule, T, N = codec.rule, len(series.values[0]), len(parts)
+    rule, T, N = codec.rule, len(series.values[0]), len(blocks)
     cut = codec.windows(series).cut(np.array([0]), np.array([T]))
     scale = rule.scale(cut.values[:, : rule.window], cut.least_unit)
     level, known = np.ldexp(scale.location, scale.power), np.isfinite(cut.values[0])
@@ -100,15 +102,15 @@ def _without_each_part(codec: ForecastCodec, series: SeriesSet, parts: Sequence[
         None if rows is None else np.repeat(rows, N + 2, axis=0)
         for rows in (cut.covariates, cut.static)
     )
-    # Window `number` is without this part alone, the last window is without all of them.
-    for window, part in [*enumerate(parts, 1), *((-1, part) for part in parts)]:
-        at = np.arange(part.first, part.end) - T + rule.window
-        if part.role == "values":
+    # Window `number` is without this block alone, the last window is without all of them.
+    for window, block in [*enumerate(blocks, 1), *((-1, block) for block in blocks)]:
+        at = np.arange(block.first, block.end) - T + rule.window
+        if block.role == "values":
             past[window, at[known[at]]] = level
-        elif part.role == "static" and static is not None:
-            static[window, part.first] = 0
+        elif block.role == "static" and static is not None:
+            static[window, block.first] = 0
         elif covariates is not None:
-            column = part.column + (rule.past if part.role == "future" else 0)
+            column = block.column + (rule.past if block.role == "future" else 0)
             covariates[window, at, column] = 0
     scale = Scale(*(np.repeat(numbers, N + 2) for numbers in scale))
     return rule.arrange(past, scale, covariates, static)
@@ -136,10 +138,14 @@ class _Network:
     """One member of the forecaster, forwards to a weighted sum of its answers, and backwards."""
 
     def __init__(
-        self, config: ForecastConfig, own: Mapping[str, np.ndarray], rule: WindowRule, frozen: bool
+        self,
+        config: ForecastConfig,
+        weights: Mapping[str, np.ndarray],
+        rule: WindowRule,
+        frozen: bool,
     ) -> None:
-        self.layers = Layers(config, own, dtype=np.float64 if frozen else np.float32)
-        self.arrays = {name: array.astype(np.float64) for name, array in own.items()}
+        self.layers = Layers(config, weights, dtype=np.float64 if frozen else np.float32)
+        self.arrays = {name: array.astype(np.float64) for name, array in weights.items()}
         self.ahead = rule.ahead
 
     def _recurrent(self, read: np.ndarray) -> np.ndarray:

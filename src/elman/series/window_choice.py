@@ -108,15 +108,15 @@ def _scaled(values: np.ndarray) -> np.ndarray:
     return np.asarray(values / (np.nanmax(abs(values), initial=0.0) or 1.0))
 
 
-def _sample_places(series: SeriesSet) -> list[int]:
+def _sample_numbers(series: SeriesSet) -> list[int]:
     count = min(SAMPLE_SERIES, len(series))
-    places: list[int] = np.unique(np.linspace(0, len(series) - 1, count).astype(int)).tolist()
-    return places
+    numbers: list[int] = np.unique(np.linspace(0, len(series) - 1, count).astype(int)).tolist()
+    return numbers
 
 
 def _sample(series: SeriesSet, known: int) -> list[np.ndarray]:
     """Return the values of some series, of those with at least so many known ones."""
-    sample = (series.values[place] for place in _sample_places(series))
+    sample = (series.values[number] for number in _sample_numbers(series))
     return [values for values in sample if np.isfinite(values).sum() >= known]
 
 
@@ -284,8 +284,8 @@ def _reads_calendar(series: SeriesSet, options: ForecasterOptions, rule: WindowR
     if sample and float(np.mean([_mostly_unchanged(values) for values in sample])) > 0.5:
         # The errors of rare events hide their calendar from the test below.
         return True
-    places = _sample_places(series)
-    pairs = [(series.times[place], rule.transform(series.values[place])) for place in places]
+    numbers = _sample_numbers(series)
+    pairs = [(series.times[number], rule.transform(series.values[number])) for number in numbers]
     return calendar_explains_errors(pairs, series.frequency, rule.season, rule.horizon)
 
 
