@@ -213,7 +213,7 @@ def fit_baselines(
     training: LabelledSequences,
     labels: Labels | None,
     *,
-    class_weight: str | None = None,
+    balanced: bool = False,
     metric: str = "accuracy",
     seed: int = 0,
 ) -> list[Baseline]:
@@ -222,7 +222,7 @@ def fit_baselines(
     Args:
         training: The training set of the network.
         labels: The labels of the network; None for a regressor.
-        class_weight: None, or "balanced".
+        balanced: Whether every class counts the same, which also holds for the metric macro_recall.
         metric: Metric by which cross-validation chooses the regularisation.
         seed: Seed of the samples and folds.
 
@@ -238,10 +238,9 @@ def fit_baselines(
         numbers = labels.encode(training.flat_targets)
         models = [majority(numbers)]
         if not training.kind.per_step:
+            weight = "balanced" if balanced or metric == "macro_recall" else None
             models.append(
-                linear_classifier(
-                    inputs, numbers, class_weight=class_weight, metric=metric, seed=seed
-                )
+                linear_classifier(inputs, numbers, class_weight=weight, metric=metric, seed=seed)
             )
         else:
             if training.sequences.kind != "numbers":
@@ -256,8 +255,8 @@ def measure_label_baselines(
     training: LabelledSequences,
     test: LabelledSequences,
     labels: Labels | None = None,
-    class_weight: str | None = None,
     *,
+    balanced: bool = False,
     metric: str = "accuracy",
     seed: int = 0,
 ) -> list[BaselineFigures]:
@@ -266,7 +265,7 @@ def measure_label_baselines(
     The labels are those in `training` if they are not given. Raises as `fit_baselines`.
     """
     labels = labels or Labels.of(training.flat_targets)
-    models = fit_baselines(training, labels, class_weight=class_weight, metric=metric, seed=seed)
+    models = fit_baselines(training, labels, balanced=balanced, metric=metric, seed=seed)
     tags = TrueTags.of(test.targets, labels.names) if test.kind.per_step else None
     truth, inputs = labels.encode_distinct(test.flat_targets), _inputs(test)
     return [BaselineFigures.of(model.name, truth, model.predict(inputs), tags) for model in models]
@@ -309,9 +308,8 @@ def compare_with_baselines(
         figures = [model.figures() for model in numbers]
         results = regression(codec.numbers(logits), test.numbers(), numbers).comparisons
     else:
-        weight = "balanced" if balanced or metric == "macro_recall" else None
         plain = measure_label_baselines(
-            training, test, codec.labels, weight, metric=metric, seed=seed
+            training, test, codec.labels, balanced=balanced, metric=metric, seed=seed
         )
         figures = [model.figures() for model in plain]
         results = classification(

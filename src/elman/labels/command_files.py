@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from elman.errors import DataError, OptionError, warn
+from elman.labels.codec import Label
+from elman.labels.conll import is_tag_file, read_tags
 from elman.labels.dataset import Sequences
 from elman.labels.examples import LabelledSequences
 from elman.labels.options import Columns
+from elman.labels.predictor import LabelPredictor
 from elman.labels.read import is_table, read_sequences
 from elman.tables.reader import read_table
 from elman.task_types import Reading
-from elman.text.input_files import read_text
+from elman.text.input_files import read_lines, read_text, rereadable_file
+
+Names: TypeAlias = dict[str, list[Label]]
+"""The column that identifies the sequences of a file, under its name."""
 
 
 def read_examples(
@@ -38,10 +44,8 @@ def read_examples(
         if labels is None and is_table(file) and not file.lower().endswith(".ts"):
             raise OptionError("--label", got="nothing", expected="the column of labels")
         if labels is None or None in labels:
-            missing = (
-                "no labels" if labels is None else f"none in sequence {labels.index(None) + 1}"
-            )
-            raise DataError(f"the labels of {file}", got=missing, expected="one for each")
+            got = "no labels" if labels is None else f"none in sequence {labels.index(None) + 1}"
+            raise DataError(f"the labels of {file}", got=got, expected="one for each")
         items += sequences
         targets += labels
     # a file of labels belongs to the texts beside it: new texts have another file, or none
@@ -53,35 +57,49 @@ def read_examples(
     return LabelledSequences(Sequences.of(items), targets, kept).of_task(task)
 
 
-def columns_of(predictor: Any, columns: Columns) -> Columns:
+def columns_of(predictor: LabelPredictor, columns: Columns) -> Columns:
     """Return the columns to read from a table: those in `columns`, otherwise those of the training table."""
-    trained: Columns = predictor.card.get("columns")
-    if not isinstance(trained, dict):
-        return columns
-    return {**trained, **columns}
+    trained: Columns | None = predictor.card.get("columns")
+    return columns if trained is None else {**trained, **columns}
 
 
-def read_named_sequences(
-    task: str, path: str, name: str, columns: Columns, reading: Reading
-) -> tuple[Any, dict[str, list[Any]]]:
-    """Return the sequences of a table or .ts file, and a column that identifies each of them.
+def read_inputs(
+    predictor: LabelPredictor, file: str, columns: Columns, reading: Reading
+) -> tuple[Sequences, Names | None]:
+    """Return the sequences of a file, and a column that identifies each of them.
 
-    The column is a dict with one entry, its name and values: the id column if the table has one, otherwise
-    "row" with the numbers of the sequences from 0.
+    The column is a dict with one entry, its name and values: the id column of a table if it has one,
+    otherwise "row" with the numbers of the sequences from 0. It is empty for sequences to tag, and None for
+    lines of text. A file counts as a table by its name, by an option that names a column, or by its first line.
     """
-    if name.lower().removesuffix(".gz").endswith(".ts"):
-        sequences, _ = read_sequences(path, task=task, **reading)
-        return sequences, {"row": [*range(len(sequences))]}
-    table = read_table(path, name=name, **reading)
-    warn(table.notes)
-    sequences, _ = read_sequences(table, task=task, labelled=False, **columns)
-    id_column = columns.get("id_column")
-    if id_column is None:
-        return sequences, {"row": [*range(len(sequences))]}
-    return sequences, {id_column: [*dict.fromkeys(table.column(id_column).tolist())]}
+    codec, kind = predictor.network.codec, predictor.network.config.kind
+    named = columns_of(predictor, columns)
+    with rereadable_file(file) as (path, name):
+        ids = None
+        if name.lower().removesuffix(".gz").endswith(".ts"):
+            sequences, _ = read_sequences(path, task=kind.task, **reading)
+        elif (
+            is_table(name)
+            or columns
+            or codec.scaler is not None
+            or _begins_table(path, [*map(str, named.values())], reading["encoding"])
+        ):
+            table = read_table(path, name=name, **reading)
+            warn(table.notes)
+            sequences, _ = read_sequences(table, task=kind.task, labelled=False, **named)
+            ids = named.get("id_column")
+        else:
+            lines = read_lines(path, reading["encoding"], name=name)
+            if not kind.per_step or not is_tag_file(lines, codec.known_labels.names):
+                return Sequences.of(lines), None
+            sequences, _ = read_tags(lines, text=named.get("text"), label=named.get("label"))
+        if kind.per_step:
+            return Sequences.of(sequences), {}
+        names = range(len(sequences)) if ids is None else dict.fromkeys(table.column(ids).tolist())
+        return Sequences.of(sequences), {ids or "row": [*names]}
 
 
-def begins_table(path: str, columns: Sequence[str], encoding: str | None) -> bool:
+def _begins_table(path: str, columns: Sequence[str], encoding: str | None) -> bool:
     """Return whether a file is Parquet or JSON, or has one of `columns` in its first line."""
     if os.path.isfile(path):
         with open(path, "rb") as file:

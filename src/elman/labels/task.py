@@ -11,7 +11,6 @@ from elman.errors import OptionError, warn
 from elman.labels.options import (
     CategoricalEvaluateOptions,
     ClassifierOptions,
-    Columns,
     LabelEvaluateOptions,
     LabelExplainOptions,
     LabelledOptions,
@@ -46,6 +45,16 @@ if TYPE_CHECKING:
 _MAX_STEP_DIGITS = 8
 
 
+def _classes(name: str) -> dict[str, str]:
+    return {
+        "config": "elman.labels.config:SequenceConfig",
+        "codec": "elman.labels.codec:SequenceCodec",
+        "display": "elman.labels.display:LabelsDisplay",
+        "predictor": f"elman.labels.predictor:{name}Predictor",
+        "replies": f"elman.labels.replies:{name}Replies",
+    }
+
+
 class _LabelledTask(Task):
     """Members that the three tasks share."""
 
@@ -57,12 +66,6 @@ class _LabelledTask(Task):
         "evaluate": LabelEvaluateOptions,
         "explain": LabelExplainOptions,
     }
-    classes: ClassVar[dict[str, str]] = {
-        "config": "elman.labels.config:SequenceConfig",
-        "codec": "elman.labels.codec:SequenceCodec",
-        "display": "elman.labels.display:LabelsDisplay",
-    }
-
     predictor: LabelPredictor
 
     @classmethod
@@ -86,38 +89,9 @@ class _LabelledTask(Task):
 
     def read_input(self, file: str, how: Reading) -> Sequences:
         """Return the sequences of a file, read as those of training."""
-        return self._read_file(file, {}, how)[0]
+        from elman.labels.command_files import read_inputs
 
-    def _read_file(
-        self, file: str, columns: Columns, how: Reading
-    ) -> tuple[Sequences, Names | None]:
-        """Return the sequences of a file, and a column that identifies them; None for lines of text.
-
-        A file counts as a table by its name, by an option that names a column, or by its first line.
-        """
-        from elman.labels.command_files import begins_table, columns_of, read_named_sequences
-        from elman.labels.dataset import Sequences
-        from elman.labels.read import is_table
-        from elman.text.input_files import read_lines, rereadable_file
-
-        with rereadable_file(file) as (path, name):
-            named = columns_of(self.predictor, columns)
-            known = [column for column in named.values() if isinstance(column, str)]
-            if not (
-                is_table(name)
-                or columns
-                or self._reads_numbers
-                or begins_table(path, known, how["encoding"])
-            ):
-                return self._read_lines(read_lines(path, how["encoding"], name=name))
-            sequences, names = read_named_sequences(self.name, path, name, named, how)
-            return Sequences.of(sequences), names
-
-    def _read_lines(self, lines: list[str]) -> tuple[Sequences, Names | None]:
-        """Return the sequences of a plain text file, and None: it has no column that identifies them."""
-        from elman.labels.dataset import Sequences
-
-        return Sequences.of(lines), None
+        return read_inputs(self.predictor, file, {}, how)[0]
 
     @property
     def _reads_numbers(self) -> bool:
@@ -135,6 +109,7 @@ class _LabelledTask(Task):
 
     def predict(self, source: str | None, values: Values, *, as_table: bool) -> Answers:
         """Return the answers for a text, or for the sequences of a file."""
+        from elman.labels.command_files import read_inputs
         from elman.labels.read import is_table
         from elman.text.input_files import STDIN
         from elman.text.sources import is_file
@@ -143,13 +118,15 @@ class _LabelledTask(Task):
         table = source == STDIN or is_table(source) or bool(options.named)
         names = None
         if is_file(source) and (table or not self._reads_numbers):
-            sequences, names = self._read_file(source, options.named, options.how)
+            sequences, names = read_inputs(self.predictor, source, options.named, options.how)
         else:
             sequences = self._text(source)
         self._warn_of_unknown_tokens(sequences)
         if names is None:
             return self._answer_texts(sequences, 0 if as_table else options.k)
-        return Answers(self._named_columns(names, self._columns(sequences)))
+        answers = self._columns(sequences)
+        renamed = {("id" if name in answers else name): ids for name, ids in names.items()}
+        return Answers({**renamed, **answers})
 
     def _answer_texts(self, texts: Sequences, count: int) -> Answers:
         """Return the answers for texts as a table with the texts, or the `count` best for a single text."""
@@ -159,12 +136,6 @@ class _LabelledTask(Task):
     def _columns(self, sequences: Sequences) -> Table:
         """Return the answers as columns: a row for each sequence, or for each step where steps are tagged."""
         raise NotImplementedError
-
-    def _named_columns(self, names: Names, answers: Table) -> Table:
-        """Return the columns of answers after the column that identifies their sequences."""
-        return {("id" if name in answers else name): ids for name, ids in names.items()} | {
-            **answers
-        }
 
     def _warn_of_unknown_tokens(self, sequences: Sequences) -> None:
         """Warn where most tokens of the sequences are outside the vocabulary of the model."""
@@ -204,20 +175,11 @@ class _LabelledTask(Task):
         if options.row is None and len(sequences) > 1:
             warn([f"row 0 of {len(sequences):,} is explained; --row explains another one"])
         row = whole_number("--row", options.row or 0, 0, len(sequences) - 1)
-        step = (
-            options.of is not None
-            and options.of.isdecimal()
-            and len(options.of) <= _MAX_STEP_DIGITS
-        )
-        return Result.of(
-            self.predictor.explain(
-                sequences.items[row],
-                options.target,
-                method=options.method,
-                of=int(options.of or 0) if step else options.of,
-                quick=options.quick,
-            )
-        )
+        of: str | int | None = options.of
+        if options.of and options.of.isdecimal() and len(options.of) <= _MAX_STEP_DIGITS:
+            of = int(options.of)
+        how = {"method": options.method, "of": of, "quick": options.quick}
+        return Result.of(self.predictor.explain(sequences.items[row], options.target, **how))
 
 
 class _CategoricalTask(_LabelledTask):
@@ -232,17 +194,9 @@ class _CategoricalTask(_LabelledTask):
         from elman.labels.baselines import measure_label_baselines
 
         metric = CategoricalEvaluateOptions.from_values(values).metric
-        plain = (
-            []
-            if training is None
-            else measure_label_baselines(
-                training,
-                data,
-                self.predictor.labels,
-                "balanced" if metric == "macro_recall" else None,
-                metric=metric or "accuracy",
-            )
-        )
+        plain, labels = [], self.predictor.labels
+        if training is not None:
+            plain = measure_label_baselines(training, data, labels, metric=metric or "accuracy")
         report = self.predictor.evaluate(data.sequences, data.targets, beside=plain, metric=metric)
         calibration = partial(report.plot, calibration=True)
         return Result(report, {"plot": report.plot, "plot_calibration": calibration})
@@ -253,10 +207,7 @@ class ClassifyTask(_CategoricalTask):
 
     name = "classify"
     options = ClassifierOptions
-    classes = _LabelledTask.classes | {
-        "predictor": "elman.labels.predictor:ClassifierPredictor",
-        "replies": "elman.labels.replies:ClassifierReplies",
-    }
+    classes = _classes("Classifier")
 
     predictor: ClassifierPredictor
 
@@ -299,10 +250,7 @@ class RegressTask(_LabelledTask):
 
     name = "regress"
     options = RegressorOptions
-    classes = _LabelledTask.classes | {
-        "predictor": "elman.labels.predictor:RegressorPredictor",
-        "replies": "elman.labels.replies:RegressorReplies",
-    }
+    classes = _classes("Regressor")
 
     predictor: RegressorPredictor
 
@@ -331,24 +279,9 @@ class TagTask(_CategoricalTask):
 
     name = "tag"
     options = TaggerOptions
-    classes = _LabelledTask.classes | {
-        "predictor": "elman.labels.predictor:TaggerPredictor",
-        "replies": "elman.labels.replies:TaggerReplies",
-    }
+    classes = _classes("Tagger")
 
     predictor: TaggerPredictor
-
-    def _read_lines(self, lines: list[str]) -> tuple[Sequences, Names | None]:
-        """Return the sequences of a tag file, or of a text file with one sentence in each line."""
-        from elman.labels.command_files import columns_of
-        from elman.labels.conll import is_tag_file, read_tags
-        from elman.labels.dataset import Sequences
-
-        if not is_tag_file(lines, self.predictor.labels.names):
-            return super()._read_lines(lines)
-        columns = columns_of(self.predictor, {})
-        read = read_tags(lines, text=columns.get("text"), label=columns.get("label"))
-        return Sequences.of(read[0]), {}
 
     def _answer_texts(self, texts: Sequences, count: int) -> Answers:
         del count
@@ -364,7 +297,3 @@ class TagTask(_CategoricalTask):
         if all(isinstance(item, tuple) for item in items):
             rows["token"] = [token for item in items for token in item]
         return rows | {"tag": [tag for steps in tags for tag in steps]}
-
-    def _named_columns(self, names: Names, answers: Table) -> Table:
-        del names  # a row is a step, and the column "sequence" already names its sequence
-        return answers
