@@ -21,10 +21,9 @@ def _pairs(forecast: ArrayLike, truth: ArrayLike) -> tuple[np.ndarray, np.ndarra
     """Return forecasts and true values at the positions where the truth is known, flattened."""
     forecasts, truths = np.asarray(forecast, np.float64), np.asarray(truth, np.float64)
     if forecasts.shape != truths.shape:
+        expected = f"that of the truth, {truths.shape}"
         raise ShapeError(
-            "forecast and truth differ in shape",
-            got=forecasts.shape,
-            expected=f"that of the truth, {truths.shape}",
+            "forecast and truth differ in shape", got=forecasts.shape, expected=expected
         )
     known = np.isfinite(truths)
     if not known.any():

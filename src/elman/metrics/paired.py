@@ -55,6 +55,15 @@ def student_quantile(degrees_of_freedom: int, level: float) -> float:
     )
 
 
+def paired(losses: ArrayLike, others: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return the losses of two models on the same predictions, each ``[N]``; raises ShapeError."""
+    ours, theirs = np.asarray(losses, np.float64), np.asarray(others, np.float64)
+    if ours.shape != theirs.shape or ours.ndim != 1 or not len(ours):
+        expected = f"[N] as the other's {theirs.shape}"
+        raise ShapeError("losses do not pair", got=ours.shape, expected=expected)
+    return ours, theirs
+
+
 def mcnemar_p_value(only_ours: int, only_theirs: int) -> float:
     """Return the probability that chance alone makes two models differ at least this much in accuracy.
 
@@ -65,15 +74,13 @@ def mcnemar_p_value(only_ours: int, only_theirs: int) -> float:
     >>> mcnemar_p_value(1, 0), round(mcnemar_p_value(10, 1), 4)
     (1.0, 0.0117)
     """
+    # under chance, the first model has Binomial(count, 1/2) of the answers that only one model has right
     count = only_ours + only_theirs
-    if not count:
-        return 1.0
-    log_all = math.lgamma(count + 1) - count * math.log(2)
-    tail = math.fsum(
-        math.exp(log_all - math.lgamma(k + 1) - math.lgamma(count - k + 1))
-        for k in range(min(only_ours, only_theirs) + 1)
-    )
-    return min(1.0, 2 * tail)
+    k = np.arange(min(only_ours, only_theirs) + 1)
+    log_factorial = np.cumsum(np.log(np.maximum(1, np.arange(count + 1))))
+    # logarithms, because the binomial coefficients of a large test set overflow
+    log_shares = log_factorial[-1] - log_factorial[k] - log_factorial[count - k]
+    return min(1.0, 2 * float(np.exp(log_shares - count * math.log(2)).sum()))
 
 
 def sum_by_group(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -101,29 +108,34 @@ def exchange_p_value(
     >>> exchange_p_value(errors, errors + 1, lambda sums: sums[..., 0])  # 2 of 2 ** 8
     0.0078125
     """
-    totals = np.asarray(ours, np.float64).sum(axis=0), np.asarray(theirs, np.float64).sum(axis=0)
-    differences = np.asarray(theirs, np.float64) - np.asarray(ours, np.float64)
+    first, second = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    totals, differences = (first.sum(axis=0), second.sum(axis=0)), second - first
+    # units in which both models have the same counts do not change when they are exchanged
     differences = differences[(differences != 0).any(axis=1)]
     if not len(differences):
         return 1.0
     draw = np.random.default_rng(seed)
+    # units that are merged are exchanged together, which keeps the test valid but makes it weaker
     if len(differences) > MAX_UNITS:
         groups = draw.permutation(len(differences)) % MAX_UNITS
         differences = sum_by_group(groups, differences)
     units = len(differences)
+    # one row of bits for each exchange: 1 where the answers of a unit change sides
     if exact := units <= MAX_EXACT_UNITS:
         masks = (np.arange(2**units)[:, None] >> np.arange(units)) & 1
     else:
         masks = draw.integers(0, 2, (RANDOM_EXCHANGES, units), np.int8)
     true_gap = abs(float(score(totals[0]) - score(totals[1])))
+    # sums in another order differ by rounding; an equal difference must still count as one
     tolerance = 1e-9 * max(true_gap, 1e-300)
     at_least_as_large = 0
-    for start in range(0, len(masks), 500):
+    for start in range(0, len(masks), 500):  # blocks, so that the matrix of differences stays small
         moved = masks[start : start + 500].astype(np.float64) @ differences
         gaps = abs(score(totals[0] + moved) - score(totals[1] - moved))
         at_least_as_large += int((gaps >= true_gap - tolerance).sum())
     if exact:
         return at_least_as_large / len(masks)
+    # the true assignment counts as one of the random ones, so that the p-value is never 0
     return (at_least_as_large + 1) / (len(masks) + 1)
 
 
@@ -157,22 +169,16 @@ def compare_losses(losses: ArrayLike, others: ArrayLike, groups: ArrayLike) -> L
     >>> compare_losses([1.0, 1.2, 0.9, 1.1, 1.0], [2.0, 2.1, 2.0, 2.2, 1.9], range(5)).verdict
     'better'
     """
-    ours, theirs = np.asarray(losses, np.float64), np.asarray(others, np.float64)
-    group_of = np.asarray(groups, np.int64)
-    if (
-        ours.shape != theirs.shape
-        or ours.shape != group_of.shape
-        or ours.ndim != 1
-        or not len(ours)
-    ):
-        raise ShapeError("losses do not pair", got=ours.shape, expected=f"[N] as {theirs.shape}")
+    ours, theirs = paired(losses, others)
     gaps = ours - theirs
     value = float(gaps.mean())
+    group_of = paired(gaps, groups)[1].astype(np.int64)
     counts = np.bincount(group_of)
     sums = np.bincount(group_of, weights=gaps)[counts > 0]
     counts = counts[counts > 0]
     if len(counts) < MIN_GROUPS:
         return LossDifference(value, None, len(counts), "no difference")
+    # G / (G - 1) undoes that the deviations are taken from the estimated mean of the G groups
     spread = float(np.square(sums - value * counts).sum())
     error = math.sqrt(spread * len(counts) / (len(counts) - 1)) / len(ours)
     verdict: Verdict = "better" if value < 0 else "worse"
@@ -207,8 +213,7 @@ class Comparison:
         return "better" if (self.network < self.plain) == self.lower_is_better else "worse"
 
     def __str__(self) -> str:
-        metric = {"macro_f1": "macro F1", "entity_f1": "entity F1"}.get(self.metric)
-        metric = metric or self.metric.replace("_", " ")
+        metric = self.metric.replace("_", " ").replace("f1", "F1")
         form = "#.4g" if self.lower_is_better else ".4f"
         start = (
             f"{self.against} of the same training set has {metric} {self.plain:{form}}: "

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from elman.errors import DataError, ShapeError
-from elman.metrics.paired import SIGNIFICANCE_LEVEL, student_quantile
+from elman.metrics.paired import SIGNIFICANCE_LEVEL, paired, student_quantile
 
+Verdict: TypeAlias = Literal["better", "not better", "no difference"]
 _TINY = float(np.finfo(np.float64).tiny)
 WORST_SKILL = -1e9
 """Skill of a forecast that makes an error where the other forecast makes none."""
@@ -39,7 +40,7 @@ class Skill:
     """Standard error of `value`; None with fewer than `MIN_ORIGINS` origins."""
     origins: int
     """Number of origins in time that are a horizon or more apart; several series at one time count once."""
-    verdict: Literal["better", "not better", "no difference"]
+    verdict: Verdict
     """"better" and "not better" are beyond chance; "no difference" is one that these windows cannot show.
     With too few origins, a larger error is "not better" and a smaller one "no difference"."""
 
@@ -140,11 +141,7 @@ def paired_skill(
     >>> paired_skill([1.0, 2.0, 1.0, 2.0] * 2, [2.0, 3.0, 2.0, 4.0] * 2).verdict
     'better'
     """
-    ours, others = np.asarray(losses, np.float64), np.asarray(other, np.float64)
-    if ours.shape != others.shape or ours.ndim != 1 or not len(ours):
-        raise ShapeError(
-            "losses do not pair", got=ours.shape, expected=f"[N] as the other's {others.shape}"
-        )
+    ours, others = paired(losses, other)
     when = np.arange(len(ours)) * horizon if times is None else np.asarray(times)
     largest = float(max(ours.max(), others.max()))
     base = float(np.mean(others / largest)) if largest > 0 else 0.0
@@ -154,13 +151,11 @@ def paired_skill(
     gains = (others / largest - ours / largest) / base
     skill = float(gains.mean())
     error, count = _standard_error(gains, when, horizon)
-    verdict: Literal["better", "not better", "no difference"]
-    if skill <= 0 and (error is None or skill == 0):
-        verdict = "not better"
-    elif error is None or abs(skill) <= student_quantile(count - 1, 1 - SIGNIFICANCE_LEVEL) * error:
+    verdict: Verdict = "better" if skill > 0 else "not better"
+    if error is None:
+        verdict = "no difference" if skill > 0 else "not better"
+    elif skill and abs(skill) <= student_quantile(count - 1, 1 - SIGNIFICANCE_LEVEL) * error:
         verdict = "no difference"
-    else:
-        verdict = "better" if skill > 0 else "not better"
     return Skill(against, skill, error, count, verdict)
 
 
@@ -197,6 +192,26 @@ def is_repeated_last(
     >>> is_repeated_last(last[:, None] + 0.1, last, truth), is_repeated_last(truth - 0.1, last, truth)
     (True, False)
     """
+    moves, true_moves, known = _moves(forecasts, last, truth)
+    size, true_size = (float(np.sqrt((move**2).sum())) for move in (moves, true_moves))
+    if true_size == 0 or size > SMALL_MOVES * true_size:
+        return False
+    origins = known.any(axis=1)
+    products = (moves * true_moves).sum(axis=1)[origins] / known.sum(axis=1)[origins]
+    when = np.arange(len(moves)) * horizon if times is None else np.asarray(times)
+    error, count = _standard_error(products, when[origins], horizon)
+    if error is None:
+        return size <= NO_MOVES * true_size
+    return bool(products.mean() <= student_quantile(count - 1, 1 - SIGNIFICANCE_LEVEL) * error)
+
+
+def _moves(
+    forecasts: ArrayLike, last: ArrayLike, truth: ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return how far forecasts and truth are from the last value ``[N, H]``, and where the truth is known.
+
+    The moves are 0 where the truth is unknown. Raises ShapeError, DataError.
+    """
     values, truths = np.asarray(forecasts, np.float64), np.asarray(truth, np.float64)
     before = np.asarray(last, np.float64)
     if values.ndim != 2 or values.shape != truths.shape or before.shape != values.shape[:1]:
@@ -208,17 +223,10 @@ def is_repeated_last(
     known = np.isfinite(truths)
     if not known.any() or not np.isfinite(values[known]).all() or not np.isfinite(before).all():
         raise DataError("no truth is known, or a forecast or last value is not finite")
+    # divide by the largest value first: squares and differences of huge numbers would overflow
     largest = max(np.abs(before).max(), np.abs(truths[known]).max(), np.abs(values[known]).max())
     unit = max(float(largest), _TINY)
-    true_moves = np.where(known, truths / unit - before[:, None] / unit, 0.0)
-    moves = np.where(known, values / unit - before[:, None] / unit, 0.0)
-    size, true_size = (float(np.sqrt((move**2).sum())) for move in (moves, true_moves))
-    if true_size == 0 or size > SMALL_MOVES * true_size:
-        return False
-    origins = known.any(axis=1)
-    products = (moves * true_moves).sum(axis=1)[origins] / known.sum(axis=1)[origins]
-    when = np.arange(len(values)) * horizon if times is None else np.asarray(times)
-    error, count = _standard_error(products, when[origins], horizon)
-    if error is None:
-        return size <= NO_MOVES * true_size
-    return bool(products.mean() <= student_quantile(count - 1, 1 - SIGNIFICANCE_LEVEL) * error)
+    moves, true_moves = (
+        np.where(known, rows / unit - before[:, None] / unit, 0.0) for rows in (values, truths)
+    )
+    return moves, true_moves, known
