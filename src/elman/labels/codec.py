@@ -21,6 +21,7 @@ from elman.tables.scaler import Scaler
 from elman.text.counting import count_vocabulary
 from elman.text.packed_texts import pack_texts, unpack_texts
 from elman.text.vocabulary import TextCodec
+from elman.training.journal import JsonObject
 
 UNKNOWN_LABEL = -1
 """Number of a label that did not occur in training."""
@@ -31,6 +32,7 @@ Label: TypeAlias = str | int | float
 
 _TYPE_OF_KIND: dict[str, type] = {"text": str, "whole": int, "real": float, "truth": bool}
 _DTYPE_OF_KIND = {"whole": np.int64, "real": np.float64, "truth": np.bool_}
+_PARTS = ("tokens", "alphabet", "scaler", "target", "labels")
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -45,10 +47,10 @@ class Labels:
 
     kind: str
     """"text", "whole", "real" (whole numbers written as floats) or "truth"."""
-    values: tuple[Any, ...]
+    values: tuple[Label, ...]
 
     @classmethod
-    def of(cls, labels: Iterable[Any]) -> Labels:
+    def of(cls, labels: Iterable[Label | None]) -> Labels:
         """Return the distinct values of `labels`.
 
         Raises:
@@ -56,37 +58,33 @@ class Labels:
                 fraction (then the task is regression).
         """
         plain = _plain(labels)
-        kind = next(
-            (name for name, type_ in _TYPE_OF_KIND.items() if type(plain[0]) is type_), None
-        )
+        kinds = {type_: name for name, type_ in _TYPE_OF_KIND.items()}
+        first_type = type(plain[0])
         for row, value in enumerate(plain):
-            if kind is None or type(value) is not _TYPE_OF_KIND[kind]:
-                first_type = type(plain[0]).__name__
-                expected = "texts, whole numbers, or True and False" if not row else first_type
+            if type(value) is not first_type or first_type not in kinds:
+                expected = first_type.__name__ if row else "texts, whole numbers, or True and False"
                 raise DataError(f"label {row}", got=repr(value), expected=expected)
             if isinstance(value, int) and not -MAX_INT64 - 1 <= value <= MAX_INT64:
                 raise DataError(f"label {row}", got=value, expected="at most 64 bits")
             if isinstance(value, float) and not value.is_integer():
-                raise DataError(
-                    "Unknown label type: continuous",
-                    got=value,
-                    expected="classes",
-                    remedy="for numbers use SequenceRegressor (--task regress)",
-                )
-        return cls(str(kind), tuple(sorted(set(plain))))
+                # scikit-learn's wording, which its checks of estimators expect
+                what, remedy = "Unknown label type: continuous", "for numbers use SequenceRegressor"
+                remedy += " (--task regress)"
+                raise DataError(what, got=value, expected="classes", remedy=remedy)
+        return cls(kinds[first_type], tuple(sorted(set(plain))))
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def encode(self, labels: Iterable[Any]) -> np.ndarray:
+    def encode(self, labels: Iterable[Label | None]) -> np.ndarray:
         """Return the number of each label, int64 ``[N]``; `UNKNOWN_LABEL` if it was not in training."""
-        number_of = {value: number for number, value in enumerate(self.values)}
+        number_of: dict[Label | None, int] = {value: k for k, value in enumerate(self.values)}
         return np.array(
             [number_of.get(self._converted(value), UNKNOWN_LABEL) for value in _plain(labels)],
             np.int64,
         )
 
-    def encode_distinct(self, labels: Iterable[Any]) -> np.ndarray:
+    def encode_distinct(self, labels: Iterable[Label | None]) -> np.ndarray:
         """Return the number of each label; each label not in training gets a negative number of its own.
 
         >>> Labels.of(["no", "yes"]).encode_distinct(["maybe", "yes", "never", "maybe"]).tolist()
@@ -117,7 +115,7 @@ class Labels:
                 continue
         return None
 
-    def check_known(self, labels: Sequence[Any]) -> None:
+    def check_known(self, labels: Sequence[Label]) -> None:
         """Raise DataError for the first of `labels` that the network does not have."""
         for row in np.flatnonzero(self.encode(labels) == UNKNOWN_LABEL)[:1]:
             label = labels[row].item() if isinstance(labels[row], np.generic) else labels[row]
@@ -141,7 +139,7 @@ class Labels:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the labels as arrays named ``codec.labels.…``, for a model file."""
         if self.kind == "text":
-            return pack_texts("codec.labels", self.values)
+            return pack_texts("codec.labels", self.names)
         return {"codec.labels.values": np.array(self.values, _DTYPE_OF_KIND[self.kind])}
 
     @property
@@ -150,17 +148,19 @@ class Labels:
         return tuple(map(str, self.values))
 
 
-def _plain(labels: Iterable[Any]) -> list[Any]:
+def _plain(labels: Iterable[Label | None]) -> list[Label]:
     """Return labels as Python values; raises DataError if the list is empty or a label is missing."""
     values = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
     if not values:
         raise DataError("labels", got="none", expected="one for each sequence")
-    plain = [value.item() if isinstance(value, np.generic) else value for value in values]
-    for row, value in enumerate(plain):
-        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+    plain: list[Label] = []
+    for row, value in enumerate(values):
+        label = value.item() if isinstance(value, np.generic) else value
+        if label is None or (isinstance(label, float) and not math.isfinite(label)):
             # scikit-learn's wording, which its checks of estimators expect
-            what = "NaN" if value is None or value != value else "infinity"
-            raise DataError(f"Input y contains {what}", got=f"{value} in row {row}")
+            what = "NaN" if label is None or label != label else "infinity"
+            raise DataError(f"Input y contains {what}", got=f"{label} in row {row}")
+        plain.append(label)
     return plain
 
 
@@ -205,46 +205,40 @@ class SequenceCodec:
 
     def check(self, config: SequenceConfig) -> None:
         """Raise InputError if the sizes of the network do not fit this codec."""
+        tokens, alphabet, target = self.tokens, self.alphabet, self.target
         sizes = {
-            "vocabulary_size": len(self.tokens) if self.tokens else 0,
-            "alphabet_size": len(self.alphabet) if self.alphabet else 0,
+            "vocabulary_size": len(tokens) if tokens else 0,
+            "alphabet_size": len(alphabet) if alphabet else 0,
             "channels": self.scaler.channels if self.scaler else 0,
             "outputs": len(self.labels) if self.labels else 1,
         }
         for name, size in sizes.items():
             if getattr(config, name) != size:
                 raise InputError(f"the codec's {name}", got=size, expected=getattr(config, name))
-        regress, target, alphabet = config.task == "regress", self.target, self.alphabet
+        is_number = config.kind.is_number
+        spells_words = tokens is not None and tokens.level == "word"
         fits = {
-            "target": (target is not None) == regress and (target is None or target.channels == 1),
-            "labels": (self.labels is None) == regress,
-            "tokens": (self.tokens is None) != (self.scaler is None),
-            "alphabet": alphabet is None
-            or (
-                alphabet.level == "char" and self.tokens is not None and self.tokens.level == "word"
-            ),
+            "target": (target is not None) == is_number and (not target or target.channels == 1),
+            "labels": (self.labels is None) == is_number,
+            "tokens": (tokens is None) != (self.scaler is None),
+            "alphabet": alphabet is None or (alphabet.level == "char" and spells_words),
         }
         for name, is_right in fits.items():
             if not is_right:
                 raise InputError(f"the codec's {name}", expected=f"what {config.task} needs")
 
-    def to_parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def to_parts(self) -> tuple[JsonObject, dict[str, np.ndarray]]:
         """Return the codec as a JSON object and arrays named ``codec.…``, for a model file."""
-        form: dict[str, Any] = {"lowercase": self.lowercase}
+        form: JsonObject = {"lowercase": self.lowercase} | dict.fromkeys(_PARTS)
         arrays: dict[str, np.ndarray] = {}
-        for name in ("tokens", "alphabet"):
-            codec: TextCodec | None = getattr(self, name)
-            form[name] = None
+        for name, codec in (("tokens", self.tokens), ("alphabet", self.alphabet)):
             if codec is not None:
                 form[name], parts = codec.to_parts(f"codec.{name}")
                 arrays |= parts
-        for name in ("scaler", "target"):
-            scaler: Scaler | None = getattr(self, name)
-            form[name] = None
+        for name, scaler in (("scaler", self.scaler), ("target", self.target)):
             if scaler is not None:
                 form[name] = {"indicator": scaler.indicator}
                 arrays |= scaler.to_arrays(name)
-        form["labels"] = None
         if self.labels is not None:
             form["labels"] = {"kind": self.labels.kind}
             arrays |= self.labels.to_arrays()
@@ -255,27 +249,27 @@ class SequenceCodec:
         cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
     ) -> SequenceCodec:
         """Return the codec stored by `to_parts`; raises ModelFileError for anything else."""
-        names = {"lowercase", "tokens", "alphabet", "scaler", "target", "labels"}
+        names = {"lowercase", *_PARTS}
         if config.keys() != names or type(config["lowercase"]) is not bool:
             raise ModelFileError("its codec", got=sorted(config), expected=", ".join(sorted(names)))
-        read: dict[str, Any] = {"lowercase": config["lowercase"]}
-        for name in names - {"lowercase"}:
-            if config[name] is not None and type(config[name]) is not dict:
-                raise ModelFileError(f"codec {name}", got=config[name], expected="an object")
-        for name in ("tokens", "alphabet"):
-            if config[name] is not None:
-                read[name] = TextCodec.from_parts(config[name], arrays, f"codec.{name}")
-        for name in ("scaler", "target"):
-            if (form := config[name]) is not None:
-                if form.keys() != {"indicator"} or type(form["indicator"]) is not bool:
-                    raise ModelFileError(f"codec {name}", got=form, expected="an indicator")
+        read: JsonObject = {"lowercase": config["lowercase"]}
+        for name, form in config.items():
+            if name == "lowercase" or form is None:
+                continue
+            if type(form) is not dict:
+                raise ModelFileError(f"codec {name}", got=form, expected="an object")
+            if name in ("tokens", "alphabet"):
+                read[name] = TextCodec.from_parts(form, arrays, f"codec.{name}")
+            elif name == "labels":
+                read[name] = _labels(form, arrays)
+            elif form.keys() != {"indicator"} or type(form["indicator"]) is not bool:
+                raise ModelFileError(f"codec {name}", got=form, expected="an indicator")
+            else:
                 read[name] = Scaler.from_arrays(name, arrays, form["indicator"])
-        if config["labels"] is not None:
-            read["labels"] = _labels(config["labels"], arrays)
         return cls(**read)
 
 
-def _labels(form: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Labels:
+def _labels(form: JsonObject, arrays: Mapping[str, np.ndarray]) -> Labels:
     kind = form.get("kind")
     if form.keys() != {"kind"} or type(kind) is not str or kind not in _TYPE_OF_KIND:
         expected = "a kind: " + ", ".join(_TYPE_OF_KIND)

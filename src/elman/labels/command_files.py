@@ -70,7 +70,8 @@ def read_inputs(
 
     The column is a dict with one entry, its name and values: the id column of a table if it has one,
     otherwise "row" with the numbers of the sequences from 0. It is empty for sequences to tag, and None for
-    lines of text. A file counts as a table by its name, by an option that names a column, or by its first line.
+    lines of text. A file counts as a table by its name, by an option that names a column, or by its first
+    line.
     """
     codec, kind = predictor.network.codec, predictor.network.config.kind
     named = columns_of(predictor, columns)

@@ -90,28 +90,34 @@ def read_tags(
         content, notes = read_text(source, encoding)
         warn(notes)
         source = content.split("\n")
-    lines = [*source]
-    rows = (_fields(line) for line in lines if line.strip() and not line.startswith("#"))
-    first = next((row for row in rows if row[0] != _DOCUMENT), None)
-    first = first or next((_fields(line) for line in lines if line.strip()), None)
-    if first is None:
-        raise DataError(f"{name} has no tokens")
-    width = len(first)
-    conllu = width == len(CONLLU) and _CONLLU_ID.fullmatch(first[0]) is not None
+    numbered = [*enumerate(source, 1)]
+    width, conllu = _layout([line for _, line in numbered if line.strip()], name)
     token = _column(text, width, conllu, "text") if text else int(conllu)
     default = CONLLU.index("UPOS") if conllu else width - 1
     tag = _column(label, width, conllu, "label") if label else default
-    sentences: list[list[list[str]]] = []
-    numbered = enumerate(lines, 1)
-    for is_text, block in itertools.groupby(numbered, lambda pair: bool(pair[1].strip())):
-        sentence = _sentence(block, name, width, (token, tag), conllu) if is_text else []
-        sentences += [sentence] if sentence else []
+    blocks = itertools.groupby(numbered, lambda pair: bool(pair[1].strip()))
+    sentences = [
+        _sentence(block, name, width, (token, tag), conllu) for is_text, block in blocks if is_text
+    ]
+    # a block of comments, or of a document's mark, has no token
+    sentences = [sentence for sentence in sentences if sentence]
     if not sentences:
         raise DataError(f"{name} has no tokens")
     tokens = [[fields[token] for fields in sentence] for sentence in sentences]
     if width == 1 or tag == token:
         return tokens, None
     return tokens, [[fields[tag] for fields in sentence] for sentence in sentences]
+
+
+def _layout(lines: Sequence[str], name: str) -> tuple[int, bool]:
+    """Return the number of columns of lines that are not blank, and whether they are CoNLL-U."""
+    rows = (_fields(line) for line in lines if not line.startswith("#"))
+    first = next((row for row in rows if row[0] != _DOCUMENT), None)
+    if first is None:
+        if not lines:
+            raise DataError(f"{name} has no tokens")
+        first = _fields(lines[0])
+    return len(first), len(first) == len(CONLLU) and bool(_CONLLU_ID.fullmatch(first[0]))
 
 
 def _sentence(

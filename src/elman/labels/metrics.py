@@ -224,19 +224,19 @@ def classification(
     0.75
     """
     true_tags = None if tags is None else TrueTags.of(tags, labels)
-    marked = true_tags if true_tags is not None and true_tags.mark_entities else None
-    metrics = METRICS if marked is None else (*METRICS, ENTITY_F1)
-    metric = metric or ("accuracy" if marked is None else ENTITY_F1)
-    if metric not in metrics:
-        raise OptionError("metric", got=metric, expected=", ".join(metrics))
     shares = np.asarray(answers)
     if not len(shares):
         raise DataError("there is nothing to compare", got="no answer")
     has_shares = shares.ndim == 2
     numbers = shares.argmax(axis=1) if has_shares else shares
+    network = BaselineFigures.of(NETWORK_NAME, truth, numbers, true_tags)
+    metrics = [name for name in (*METRICS, ENTITY_F1) if getattr(network, name) is not None]
+    metric = metric or (ENTITY_F1 if ENTITY_F1 in metrics else "accuracy")
+    if metric not in metrics:
+        raise OptionError("metric", got=metric, expected=", ".join(metrics))
     table = confusion_table(truth, numbers, len(labels))
     bins = reliability(shares, truth) if has_shares else ()
-    network = BaselineFigures.of(NETWORK_NAME, truth, numbers, true_tags)
+    p_value = partial(label_p_value, metric, truth, tags=true_tags)
     return Classification(
         labels=tuple(labels) if len(table) == len(labels) else (*labels, UNSEEN),
         confusion=tuple(map(tuple, table.tolist())),
@@ -246,12 +246,16 @@ def classification(
         beside=tuple(replace(plain, answers=None) for plain in beside),
         metric=metric,
         unit="sequences" if tags is None else "tokens",
-        entities=None if marked is None else entity_figures(marked.truth, marked.answers(numbers)),
+        entities=_entities(true_tags, numbers),
         unseen=count_unseen(truth),
-        comparisons=compare(
-            network, beside, metric, partial(label_p_value, metric, truth, tags=true_tags)
-        ),
+        comparisons=compare(network, beside, metric, p_value),
     )
+
+
+def _entities(tags: TrueTags | None, numbers: np.ndarray) -> EntityFigures | None:
+    if tags is None or not tags.mark_entities:
+        return None
+    return entity_figures(tags.truth, tags.answers(numbers))
 
 
 def r2(predicted: ArrayLike, truth: ArrayLike) -> float:
