@@ -9,7 +9,7 @@ from typing import ClassVar
 from elman.engine.config import Config, Shapes, member_shapes
 from elman.errors import OptionError
 from elman.labels.kinds import KINDS, TargetKind
-from elman.labels.options import POOLINGS
+from elman.labels.options import pools_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SequenceConfig(Config):
     bidirectional: bool
     bias: bool
     pooling: str
-    """How the steps of a sequence become a vector: one of `POOLINGS`, or several joined by ``+``.
+    """How the steps of a sequence become a vector: last, mean, max or attention, or several joined by ``+``.
 
     Empty for tags.
     """
@@ -46,7 +46,7 @@ class SequenceConfig(Config):
     """Classes or tags; 1 for a number."""
     members: int
 
-    tasks = ("classify", "regress", "tag")
+    tasks = tuple(KINDS)
     limits: ClassVar[Mapping[str, tuple[int, int]]] = {
         "vocabulary_size": (0, 1 << 24),
         "embedding_size": (0, 1 << 16),
@@ -61,11 +61,7 @@ class SequenceConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        pools = self.pools
-        if not set(pools) <= {*POOLINGS} or len(set(pools)) != len(pools):
-            expected = "one or more of " + ", ".join(POOLINGS) + ", joined by +"
-            raise OptionError("pooling", got=self.pooling, expected=expected)
-        tags = self.task == "tag"
+        pools, tags = self.pools, self.kind.per_step
         tokens, spellings = bool(self.vocabulary_size), bool(self.alphabet_size)
         # by field, whether it fits the other fields, and the value that would
         needs = {
@@ -80,7 +76,7 @@ class SequenceConfig(Config):
                 bool(self.spelling_size) == spellings,
                 "1 or more with an alphabet" if spellings else "0 without an alphabet",
             ),
-            "outputs": (self.task != "regress" or self.outputs == 1, "1 for a number"),
+            "outputs": (not self.kind.is_number or self.outputs == 1, "1 for a number"),
         }
         for name, (fits, expected) in needs.items():
             if not fits:
@@ -95,7 +91,7 @@ class SequenceConfig(Config):
     @property
     def pools(self) -> tuple[str, ...]:
         """Names in `pooling`, in their order."""
-        return tuple(self.pooling.split("+")) if self.pooling else ()
+        return pools_of(self.pooling)
 
     @property
     def input_size(self) -> int:

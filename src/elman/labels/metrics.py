@@ -203,7 +203,7 @@ def classification(
     metric: str | None = None,
     tags: Sequence[Sequence[Label]] | None = None,
 ) -> Classification:
-    """Return the report on the answers of a classifier or tagger.
+    """Return the report on a classifier or tagger; raises ShapeError, OptionError, DataError.
 
     Args:
         truth: Numbers of the true labels ``[N]``. A label that was not in training has a negative number of
@@ -215,11 +215,6 @@ def classification(
             or entity_f1 for tags that mark entities).
         tags: The true tags of each sequence, if the labels are tags of time steps.
 
-    Raises:
-        ShapeError: Truth and answers differ in length.
-        OptionError: There is no such metric.
-        DataError: There are no answers.
-
     >>> classification([0, 1, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3]], ["no", "yes"]).accuracy
     0.75
     """
@@ -230,15 +225,12 @@ def classification(
     has_shares = shares.ndim == 2
     numbers = shares.argmax(axis=1) if has_shares else shares
     network = BaselineFigures.of(NETWORK_NAME, truth, numbers, true_tags)
-    metrics = [name for name in (*METRICS, ENTITY_F1) if getattr(network, name) is not None]
-    metric = metric or (ENTITY_F1 if ENTITY_F1 in metrics else "accuracy")
-    if metric not in metrics:
-        raise OptionError("metric", got=metric, expected=", ".join(metrics))
+    metric = _chosen_metric(network, metric)
     table = confusion_table(truth, numbers, len(labels))
     bins = reliability(shares, truth) if has_shares else ()
     p_value = partial(label_p_value, metric, truth, tags=true_tags)
     return Classification(
-        labels=tuple(labels) if len(table) == len(labels) else (*labels, UNSEEN),
+        labels=(*labels, UNSEEN)[: len(table)],
         confusion=tuple(map(tuple, table.tolist())),
         log_loss=log_loss(shares, truth) if has_shares else None,
         calibration_error=calibration_error(bins) if bins else None,
@@ -250,6 +242,14 @@ def classification(
         unseen=count_unseen(truth),
         comparisons=compare(network, beside, metric, p_value),
     )
+
+
+def _chosen_metric(network: BaselineFigures, metric: str | None) -> str:
+    metrics = [name for name in (*METRICS, ENTITY_F1) if getattr(network, name) is not None]
+    metric = metric or (ENTITY_F1 if ENTITY_F1 in metrics else "accuracy")
+    if metric not in metrics:
+        raise OptionError("metric", got=metric, expected=", ".join(metrics))
+    return metric
 
 
 def _entities(tags: TrueTags | None, numbers: np.ndarray) -> EntityFigures | None:

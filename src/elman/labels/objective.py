@@ -104,8 +104,8 @@ class LabelledObjective(Objective):
         )
         return total / len(logits)
 
-    def _answers(self, examples: EncodedExamples) -> list[np.ndarray]:
-        """Return the logits of each sequence, ``[1, K]``, or for a tagger of its time steps, ``[T_i, K]``."""
+    def logits(self, examples: EncodedExamples) -> tuple[np.ndarray, np.ndarray]:
+        """Return the logits ``[N, K]`` of all answers in a row, and the targets ``[N]``."""
         answers: list[np.ndarray] = [np.empty(0)] * len(examples)
         self.network.eval()
         with torch.no_grad():
@@ -119,11 +119,7 @@ class LabelledObjective(Objective):
                 for row, answer in zip(rows.tolist(), parts, strict=True):
                     answers[row] = answer
         self.network.train()
-        return answers
-
-    def logits(self, examples: EncodedExamples) -> tuple[np.ndarray, np.ndarray]:
-        """Return the logits ``[N, K]`` of all answers in a row, and the targets ``[N]``."""
-        return np.concatenate(self._answers(examples)), np.concatenate(examples.targets)
+        return np.concatenate(answers), np.concatenate(examples.targets)
 
     def measure_logits(self, logits: np.ndarray, examples: EncodedExamples) -> Measure:
         """Return the loss and the metrics of ``logits [N, K]`` for the targets of `examples`."""

@@ -104,7 +104,7 @@ class ClassifierOptions(LabelledOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_pooling(self.pooling)
+        pools_of(self.pooling or "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ class RegressorOptions(LabelledOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_pooling(self.pooling)
+        pools_of(self.pooling or "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,11 +132,17 @@ class TaggerOptions(LabelledOptions):
             raise OptionError("level", got="char", expected="both or word: a tag belongs to a word")
 
 
-def _check_pooling(pooling: str | None) -> None:
-    ways = [] if pooling is None else pooling.split("+")
-    if not set(ways) <= {*POOLINGS} or len({*ways}) != len(ways):
+def pools_of(pooling: str) -> tuple[str, ...]:
+    """Return the names that an option joins by "+"; raises OptionError for an unknown or repeated one.
+
+    >>> pools_of("mean+max")
+    ('mean', 'max')
+    """
+    pools = tuple(pooling.split("+")) if pooling else ()
+    if not set(pools) <= {*POOLINGS} or len(set(pools)) != len(pools):
         expected = f"of {', '.join(POOLINGS)}, joined by +"
         raise OptionError("pooling", got=pooling, expected=expected)
+    return pools
 
 
 class Columns(TypedDict, total=False):

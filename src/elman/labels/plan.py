@@ -11,6 +11,7 @@ from elman.files.container import Limits
 from elman.labels.codec import SequenceCodec
 from elman.labels.config import SequenceConfig
 from elman.labels.confusion import ENTITY_F1
+from elman.labels.kinds import KINDS
 from elman.labels.options import LabelledOptions
 from elman.labels.tags import are_entities
 from elman.training.plan import Schedule, is_unlimited
@@ -107,18 +108,15 @@ def network_config(
         num_layers=plan.num_layers,
         bidirectional=options.bidirectional,
         bias=options.bias,
-        pooling="" if task == "tag" else plan.pooling,
+        pooling="" if KINDS[task].per_step else plan.pooling,
         outputs=len(codec.labels) if codec.labels else 1,
         members=plan.members,
     )
     # checked here because saving would fail only after hours of training
     arrays, limit = len(config.parameters()), Limits().tensors - MAX_CODEC_ARRAYS
     if arrays > limit:
-        raise OptionError(
-            "members and num_layers",
-            got=f"{arrays} parameters",
-            expected=f"at most {limit}, as a model file holds",
-        )
+        expected = f"at most {limit}, as a model file holds"
+        raise OptionError("members and num_layers", got=f"{arrays} parameters", expected=expected)
     return config
 
 

@@ -77,21 +77,8 @@ def split_examples(
     warnings = _repetition_warning(examples)
     if not examples.kind.is_number and not (continued or labels_are_known):
         warnings += _single_label_warning(examples.flat_targets)
-    training, held_out, test_was_given = examples, valid, test is not None
-    if held_out is None and (len(examples) >= MIN_SEQUENCES_TO_SPLIT or test is not None):
-        kept, rows = examples.split(share, seed)
-        if continued and test is None and len(rows) < 2 * MIN_HELD_OUT_SEQUENCES:
-            rows = []
-        if rows:
-            training, held_out = examples.take(kept), examples.take(rows)
-    validation = held_out
-    if test is None and held_out is not None:
-        validation, test = None, held_out
-        if len(held_out) >= 2 * MIN_HELD_OUT_SEQUENCES:
-            first, second = held_out.split(0.5, seed + 1)
-            validation, test = held_out.take(first), held_out.take(second)
-    elif valid is None and held_out is not None and len(held_out) < MIN_HELD_OUT_SEQUENCES:
-        training, validation = examples, None
+    given = valid is not None, valid is not None or test is not None
+    training, validation, test = _hold_out(examples, share, seed, valid, test, continued=continued)
     folds: tuple[tuple[int, ...], ...] = ()
     enough = len(set(training.keys())) >= 2 * FOLDS
     if validation is None and test is not None and not continued and enough:
@@ -99,9 +86,38 @@ def split_examples(
     warnings += _overlap_warning(training, validation, "validation", "training")
     warnings += _overlap_warning(training, test, "test", "training")
     warnings += _overlap_warning(validation, test, "test", "validation")
-    given = valid is not None, test_was_given or valid is not None
     description = _description(validation, test, len(folds), given)
     return Split(training, validation, test, folds, description, tuple(warnings))
+
+
+def _hold_out(
+    examples: LabelledSequences,
+    share: float,
+    seed: int,
+    valid: LabelledSequences | None,
+    test: LabelledSequences | None,
+    *,
+    continued: bool,
+) -> tuple[LabelledSequences, LabelledSequences | None, LabelledSequences | None]:
+    """Return the training, validation and test set; the arguments are those of `split_examples`."""
+    training, held_out = examples, valid
+    if held_out is None and (len(examples) >= MIN_SEQUENCES_TO_SPLIT or test is not None):
+        kept, rows = examples.split(share, seed)
+        if continued and test is None and len(rows) < 2 * MIN_HELD_OUT_SEQUENCES:
+            rows = []
+        if rows:
+            training, held_out = examples.take(kept), examples.take(rows)
+    if held_out is None:
+        return training, None, test
+    if test is None:
+        if len(held_out) < 2 * MIN_HELD_OUT_SEQUENCES:
+            # too few to choose on and to measure on: cross-validation chooses
+            return training, None, held_out
+        first, second = held_out.split(0.5, seed + 1)
+        return training, held_out.take(first), held_out.take(second)
+    if valid is None and len(held_out) < MIN_HELD_OUT_SEQUENCES:
+        return examples, None, test
+    return training, held_out, test
 
 
 def _single_label_warning(labels: Sequence[Any]) -> list[str]:
