@@ -125,6 +125,7 @@ class AblatableSequence(ABC):
         draw = np.random.default_rng(sample)
         cost = self.length * len(self.names)
         count = self.replacements = count_replacements(MAX_REPLACED_STEPS, cost, quick=quick)
+        # inputs whose replaced sequences are run at once
         block = max(1, STEPS_PER_BLOCK // (count * max(1, self.length)))
         logits = [np.empty((0, self.network.config.outputs))]
         for first in range(0, len(self.names), block):
@@ -195,6 +196,7 @@ class _Letters(AblatableSequence):
         tokens = _Tokens(network, sequences, None)
         letters_of = tokens.encoded.letters or []
         self.letters = [letters_of[index] for index in tokens.ids.tolist()]
+        # the index after the last letter of each word
         self.ends = np.cumsum([len(letters) for letters in self.letters])
         self.length, self.spelled = tokens.length, (tokens.encoded.token_ids[0], self.ends)
         spelled: list[str] = []
@@ -221,6 +223,7 @@ class _Letters(AblatableSequence):
             for own, middle in zip(np.split(letters, self.ends[:-1]), self.middles, strict=False):
                 head = len(own) - len(own) // 2
                 variant.append("".join([*own[:head], middle, *own[head:]]))
+            # a word without any letter left disappears
             return tuple(filter(None, variant))
 
         return EncodedSequences.of(self.codec, Sequences("tokens", tuple(map(words, variants))))
@@ -261,6 +264,7 @@ class _Numbers(AblatableSequence):
     ) -> None:
         super().__init__(network)
         self.scaler, self.elements, self.step = scaler, sequences.items[0], step
+        # T steps of C channels
         T, C = self.elements.shape
         present = np.isfinite(self.elements)
         count = present.sum(axis=0)
@@ -271,6 +275,7 @@ class _Numbers(AblatableSequence):
         max_blocks = max(1, MAX_EXPLAINED_INPUTS // C) if by_channel else MAX_EXPLAINED_INPUTS
         block = neighbour_blocks(T, max_blocks)
         firsts = np.flatnonzero(np.diff(block, prepend=-1)).tolist()
+        # a block ends one step before the next one begins
         lasts = [*(first - 1 for first in firsts[1:]), T - 1]
         self.names = [
             f"step {first}" if first == last else f"steps {first}-{last}"
@@ -278,12 +283,14 @@ class _Numbers(AblatableSequence):
         ]
         self.owner = np.broadcast_to(block[:, None], (T, C))
         if by_channel:
+            # inputs are numbered channel by channel
             self.owner = block[:, None] + np.arange(C) * len(firsts)
             self.names = [f"channel {c}, {name}" for c in range(C) for name in self.names]
 
     def draw_replacements(self, count: int, draw: np.random.Generator) -> np.ndarray:
         """Return, in turn, other steps of the sequence and numbers distributed as in training."""
         others = self.elements[draw.integers(self.length, size=(count, self.length))]
+        # every second replacement is drawn anew, the others are steps of this sequence
         others[1::2] = plausible.numbers(self.scaler, count, self.length, draw)[1::2]
         return np.asarray(others)
 

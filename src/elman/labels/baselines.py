@@ -129,6 +129,7 @@ def _linear(
     rows = sample_rows(len(sequences), seed, MAX_SEQUENCES)
     sample, answers = [sequences[row] for row in rows], targets[rows]
     is_text = isinstance(sample[0], str)
+    # without any word in the texts there are no features
     vectorise = text_features(sample, outputs) if is_text else summaries(sample)
     if vectorise is None or len(np.unique(answers)) < 2:
         return None
@@ -160,6 +161,7 @@ def most_frequent_tag(steps: Sequence[Step], tags: ArrayLike) -> Baseline:
     counts = {token: np.zeros(numbers.max() + 1) for token in frequency}
     for token, tag in zip(tokens, numbers.tolist(), strict=True):
         counts[token][tag] += 1
+    # tokens that occur once, or all tokens if each occurs more often
     once = [token for token, count in frequency.items() if count == 1] or [*counts]
     best = {token: count.argmax() for token, count in counts.items()}
     unseen = np.sum([counts[token] for token in once], axis=0).argmax()
@@ -201,6 +203,7 @@ def linear_tagger(
         return majority(numbers)
     numeric = not isinstance(used[0][0][0], str)
     vectorise = value_windows(used) if numeric else word_windows(used)
+    # the number of the sequence of each step: a new one begins at index 0
     sequences = np.cumsum([index == 0 for _, index in used])
     model = fit_tagger(vectorise(used), numbers, sequences, metric=metric, seed=seed)
     name = f"a linear model of a {'step' if numeric else 'token'} and its neighbours"
@@ -245,6 +248,7 @@ def fit_baselines(
         else:
             if training.sequences.kind != "numbers":
                 models.append(most_frequent_tag(inputs, numbers))
+            # the choice of the regularisation sees single steps, which have no entities
             metric = "accuracy" if metric == ENTITY_F1 else metric
             models.append(linear_tagger(inputs, numbers, metric=metric, seed=seed))
     # a linear model that had nothing to learn is the simplest model again
@@ -267,6 +271,7 @@ def measure_label_baselines(
     labels = labels or Labels.of(training.flat_targets)
     models = fit_baselines(training, labels, balanced=balanced, metric=metric, seed=seed)
     tags = TrueTags.of(test.targets, labels.names) if test.kind.per_step else None
+    # labels that are not in training get negative numbers, which no answer equals
     truth, inputs = labels.encode_distinct(test.flat_targets), _inputs(test)
     return [BaselineFigures.of(model.name, truth, model.predict(inputs), tags) for model in models]
 

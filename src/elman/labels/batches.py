@@ -44,11 +44,14 @@ class PackedSteps:
         """Pack `sequences`, none of which may be empty."""
         lengths = np.array([len(sequence) for sequence in sequences])
         order = np.argsort(-lengths, kind="stable")
+        # for each step, how many sequences are longer than it
         sizes = np.searchsorted(-lengths[order], -np.arange(lengths.max()), side="left")
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         ends = np.cumsum(lengths)
+        # for each value of the concatenated sequences, its step within its sequence
         times = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
         rows = np.empty((ends[-1], *sequences[0].shape[1:]), sequences[0].dtype)
+        # the row of a value: where its step begins, and the rank of its sequence by length
         rows[starts[times] + np.repeat(np.argsort(order), lengths)] = np.concatenate(sequences)
         return cls(order, sizes.astype(np.int64), rows)
 
@@ -60,6 +63,7 @@ class PackedSteps:
     def unpack(self, rows: np.ndarray) -> list[np.ndarray]:
         """Return packed `rows` ``[N, ...]`` as one ``[T_i, ...]`` for each sequence, in the input's order."""
         starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+        # a sequence runs at every step that has more running sequences than its rank
         lengths = (self.sizes[:, None] > np.arange(len(self.order))).sum(axis=0)
         packed = [rows[starts[:length] + column] for column, length in enumerate(lengths.tolist())]
         return [packed[column] for column in np.argsort(self.order)]
@@ -102,6 +106,7 @@ class EncodedSequences:
         if tokens.level == "char":
             texts = [text.lower() if codec.lowercase else text for text in sequences.texts]
             return cls([_not_empty(tokens.encode(text)) for text in texts])
+        # each distinct word is looked up and spelled only once
         index_of: dict[str, int] = {}
         indices = [
             np.array(
@@ -113,6 +118,7 @@ class EncodedSequences:
             )
         ]
         distinct = [*index_of]
+        # only the lookup is in lower case; the spelling keeps upper case
         lowered = [word.lower() for word in distinct] if codec.lowercase else distinct
         ids = tokens.numbers(lowered)
         if codec.alphabet is None:
@@ -139,6 +145,7 @@ class EncodedSequences:
         steps = PackedSteps.of([self.sequences[row] for row in rows])
         if self.words is None or self.letters is None:
             return SequenceBatch(steps)
+        # only the words of this batch are spelled; rows become indices into them
         present, indices = np.unique(steps.rows, return_inverse=True)
         steps = PackedSteps(steps.order, steps.sizes, indices.astype(np.int64))
         letters = PackedSteps.of([self.letters[word] for word in present.tolist()])
@@ -180,8 +187,10 @@ def length_buckets(
     batches: list[np.ndarray] = []
     for first in range(0, count, max(1, pool_size)):
         pool = order[first : first + pool_size]
+        # with similar lengths, most sequences of a batch run to its last step, so that products stay large
         pool = pool[np.argsort(lengths[pool], kind="stable")]
         batches += [pool[start : start + batch_size] for start in range(0, len(pool), batch_size)]
     if draw is not None:
+        # without this, short batches would always come before long ones
         batches = [batches[index] for index in draw.permutation(len(batches))]
     return batches

@@ -68,6 +68,7 @@ def reliability(probabilities: ArrayLike, truth: ArrayLike) -> tuple[Reliability
     """
     shares, truths = _checked(probabilities, truth)
     confidence, right = shares.max(axis=1, initial=0.0), shares.argmax(axis=1) == truths
+    # bin b holds the probabilities above b / 15 and up to (b + 1) / 15
     bin_of = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
     counts = np.bincount(bin_of, minlength=BINS)
     confidences = np.bincount(bin_of, confidence, BINS) / np.maximum(1, counts)
@@ -108,16 +109,20 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     rows, truths = rows[truths >= 0], truths[truths >= 0]
     if not len(rows) or rows.shape[1] < 2:
         return 1.0
+    # with the largest logit at 0, no exponential overflows
     rows = rows - rows.max(axis=1, keepdims=True)
     true = rows[np.arange(len(rows)), truths]
     if (true == 0).all():
         return 1.0
 
     def slope(sharpness: float) -> float:
+        # exp(-700) is near the smallest number of float64
         weights = np.exp(np.maximum(rows * sharpness, -700.0))
         return float(np.mean((weights * rows).sum(axis=1) / weights.sum(axis=1) - true))
 
+    # the search is on ln(1 / T), because temperatures are factors
     low, high = math.log(1 / MAX_TEMPERATURE), math.log(1 / MIN_TEMPERATURE)
+    # 50 halvings leave an interval far below the rounding of the logits
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (low, middle) if slope(math.exp(middle)) > 0 else (middle, high)

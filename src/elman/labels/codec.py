@@ -93,6 +93,7 @@ class Labels:
         plain = _plain(labels)
         numbers = self.encode(plain)
         unknown = [plain[row] for row in np.flatnonzero(numbers == UNKNOWN_LABEL)]
+        # -1, -2 and so on, in the order of first occurrence
         number_of = {value: -1 - index for index, value in enumerate(dict.fromkeys(unknown))}
         numbers[numbers == UNKNOWN_LABEL] = [number_of[value] for value in unknown]
         return numbers
@@ -117,6 +118,7 @@ class Labels:
 
     def check_known(self, labels: Sequence[Label]) -> None:
         """Raise DataError for the first of `labels` that the network does not have."""
+        # the first unknown label is enough for a message
         for row in np.flatnonzero(self.encode(labels) == UNKNOWN_LABEL)[:1]:
             label = labels[row].item() if isinstance(labels[row], np.generic) else labels[row]
             more = ", …" if len(self) > MAX_LABELS_IN_MESSAGE else ""
@@ -198,6 +200,7 @@ class SequenceCodec:
         """Return the numbers of a regressor's ``logits [N, 1]``, float64 ``[N]``, in the targets' unit."""
         if self.target is None:
             raise InputError("the codec of a regressor", got="no scale of its targets")
+        # huge weights may overflow; an answer must stay a finite number
         largest = np.finfo(np.float64).max
         with np.errstate(over="ignore"):
             numbers = logits[:, 0].astype(np.float64) * self.target.scale[0] + self.target.mean[0]
@@ -206,6 +209,7 @@ class SequenceCodec:
     def check(self, config: SequenceConfig) -> None:
         """Raise InputError if the sizes of the network do not fit this codec."""
         tokens, alphabet, target = self.tokens, self.alphabet, self.target
+        # a model file has these sizes twice, in its configuration and in its codec
         sizes = {
             "vocabulary_size": len(tokens) if tokens else 0,
             "alphabet_size": len(alphabet) if alphabet else 0,
@@ -249,6 +253,7 @@ class SequenceCodec:
         cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
     ) -> SequenceCodec:
         """Return the codec stored by `to_parts`; raises ModelFileError for anything else."""
+        # a damaged file may hold anything here, so every type is checked
         names = {"lowercase", *_PARTS}
         if config.keys() != names or type(config["lowercase"]) is not bool:
             raise ModelFileError("its codec", got=sorted(config), expected=", ".join(sorted(names)))
@@ -285,6 +290,7 @@ def _labels(form: JsonObject, arrays: Mapping[str, np.ndarray]) -> Labels:
         labels = Labels.of(values)
     except DataError as error:
         raise ModelFileError(f"codec labels: {error}") from None
+    # in another order, every output would get the wrong label
     if labels.kind != kind or list(labels.values) != values:
         raise ModelFileError("codec labels", expected="each once, in order")
     return labels
@@ -294,6 +300,7 @@ def fit_codec(sequences: Sequences, options: LabelledOptions) -> SequenceCodec:
     """Return the codec learned from the training sequences, without labels; raises OptionError, DataError."""
     if sequences.kind == "numbers":
         return SequenceCodec(scaler=Scaler.of(sequences.items, indicator=options.missing == "mask"))
+    # with the level both, words are the tokens and characters only spell them
     unit = "char" if options.level == "char" else "word"
     tokens, _ = count_vocabulary(
         (text.lower() if options.lowercase else text for text in sequences.texts),

@@ -41,6 +41,7 @@ def read_examples(
     targets: list[Any] = []
     for file in files:
         sequences, labels = read_sequences(file, task=task, **columns, **reading)
+        # a .ts file says itself whether it has labels
         if labels is None and is_table(file) and not file.lower().endswith(".ts"):
             raise OptionError("--label", got="nothing", expected="the column of labels")
         if labels is None or None in labels:
@@ -94,6 +95,7 @@ def read_inputs(
             if not kind.per_step or not is_tag_file(lines, codec.known_labels.names):
                 return Sequences.of(lines), None
             sequences, _ = read_tags(lines, text=named.get("text"), label=named.get("label"))
+        # the answer for each step names its sequence by a number
         if kind.per_step:
             return Sequences.of(sequences), {}
         names = range(len(sequences)) if ids is None else dict.fromkeys(table.column(ids).tolist())
@@ -104,9 +106,11 @@ def _begins_table(path: str, columns: Sequence[str], encoding: str | None) -> bo
     """Return whether a file is Parquet or JSON, or has one of `columns` in its first line."""
     if os.path.isfile(path):
         with open(path, "rb") as file:
+            # the first four bytes of every Parquet file
             if file.read(4) == b"PAR1":
                 return True
     start = read_text(path, encoding)[0].lstrip()
     line = start.split("\n", 1)[0]
+    # the names in a first line, whichever mark is between them
     names = {field.strip(' "') for mark in ",;\t|" for field in line.split(mark)}
     return start.startswith(('{"', '[{"')) or not names.isdisjoint(columns)

@@ -116,6 +116,7 @@ class SequenceConfig(Config):
             S = self.spelling_size
             shapes["alphabet.weight"] = (self.alphabet_size, S)
             shapes |= self.layer("spelling", S, S, bidirectional=True, bias=self.bias)
+        # outputs of both directions side by side
         D = self.output_size
         for k in range(self.num_layers):
             size = D if k else self.input_size
@@ -128,6 +129,7 @@ class SequenceConfig(Config):
             )
         if "attention" in self.pools:
             shapes["attention.weight"] = (1, D)
+        # a tagger has no pools: its head reads the outputs of a single step
         shapes["head.weight"] = (self.outputs, max(1, len(self.pools)) * D)
         shapes["head.bias"] = (self.outputs,)
         return member_shapes(shapes, self.members)

@@ -46,6 +46,7 @@ def confusion_table(truth: ArrayLike, predicted: ArrayLike, classes: int) -> np.
     if len(truths) and (truths.max() >= classes or answers.max() >= classes or answers.min() < 0):
         raise DataError("a label's number", expected=f"below {classes}")
     size = classes + bool((truths < 0).any())
+    # the number of a cell in the flattened table: row · size + column
     cells = np.where(truths < 0, classes, truths) * size + answers
     return np.bincount(cells, minlength=size * size).reshape(size, size)
 
@@ -81,7 +82,9 @@ def _score(
     """Return a metric ``[...]`` from counts ``[..., K]``; the last class holds all `unseen` labels."""
     if metric == "accuracy":
         return np.asarray(right.sum(-1) / max(1, support.sum()))
+    # recall is right / support, and F1 is 2 · right / (support + answered)
     divisor = support if metric == "macro_recall" else (support + answered) / 2
+    # the last class stands for all unseen labels, each of which counts as a class
     counted = (divisor > 0).sum(-1) + max(0, unseen - 1)
     return np.asarray((right / np.maximum(divisor, 0.5)).sum(-1) / np.maximum(1, counted))
 
@@ -253,9 +256,11 @@ def label_p_value(
     truths = np.asarray(truth, np.int64)
     if metric == ENTITY_F1 and tags is not None:
         return exchange_p_value(tags.entity_sums(ours), tags.entity_sums(theirs), _entity_f1)
+    # [2, N]: whether the answers of each model are right
     right = np.stack([ours == truths, theirs == truths])
     if metric == "accuracy" and tags is None:
         return mcnemar_p_value(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
+    # sequences are independent of one another, but the steps of one sequence are not
     groups = np.arange(len(truths)) if tags is None else tags.groups
     if metric == "accuracy":
         first, second = (sum_by_group(groups, hits[:, None]) for hits in right)
@@ -271,6 +276,7 @@ def _macro_p_value(
     if not differ.any():
         return 1.0
     labels = np.unique(np.concatenate([truths.clip(-1), ours, theirs]))
+    # labels that occur in the truth or in an answer are renumbered from 0
     support = np.bincount(np.searchsorted(labels, truths.clip(-1)), minlength=len(labels))
     width, unseen = 2 * len(labels), count_unseen(truths)
     units = _exchange_units(groups, differ, MAX_TABLE_CELLS // width)
@@ -279,6 +285,7 @@ def _macro_p_value(
         """Return for each unit how often each label is right, then how often it is answered."""
         cells = units * width + np.searchsorted(labels, answers)
         size = (int(units.max()) + 1) * width
+        # [units, 2 · labels], flattened
         table = np.bincount(cells, answers == truths, size)
         table += np.bincount(cells + len(labels), minlength=size)
         return table.reshape(-1, width)
@@ -297,6 +304,8 @@ def _exchange_units(groups: np.ndarray, differ: np.ndarray, max_units: int) -> n
     other groups are distributed at random over units 1 to `max_units`.
     """
     differing = np.unique(groups[differ])
+    # the place of each group among those in which the models differ, if it is there
     index = np.searchsorted(differing, groups).clip(max=len(differing) - 1)
+    # a fixed seed, so that the p-value of a test set never changes
     numbers = np.random.default_rng(0).permutation(len(differing)) % max(1, max_units)
     return np.where(differing[index] == groups, 1 + numbers[index], 0)

@@ -53,6 +53,7 @@ def is_tag_file(lines: Sequence[str], tags: Iterable[str]) -> bool:
     >>> is_tag_file(["Bern LOC", "", "is O"], ["LOC", "O"]), is_tag_file(["Bern is"], ["LOC", "O"])
     (True, False)
     """
+    # a tag file has one token in each line that is not blank or a comment
     rows = [_fields(line) for line in lines if line.strip() and not line.startswith("#")]
     known = {*tags}
     tabs = any("\t" in line for line in lines)
@@ -103,6 +104,7 @@ def read_tags(
     sentences = [sentence for sentence in sentences if sentence]
     if not sentences:
         raise DataError(f"{name} has no tokens")
+    # columns become lists of tokens and lists of tags
     tokens = [[fields[token] for fields in sentence] for sentence in sentences]
     if width == 1 or tag == token:
         return tokens, None
@@ -127,6 +129,7 @@ def _sentence(
     sentence: list[list[str]] = []
     for number, line in block:
         fields = _fields(line)
+        # a token may be the sign # itself, so a comment is known by its place or its width
         comment = line.startswith("#") and not sentence and (conllu or len(fields) != width)
         if comment or fields[0] == _DOCUMENT:
             continue
@@ -134,6 +137,7 @@ def _sentence(
             got = f"{len(fields)} columns" if all(fields) else "an empty column"
             expected = f"{width}, as in the first line" if width > 1 else "a token alone, as before"
             raise DataError(f"{name}, line {number}", got=got, expected=expected)
+        # CoNLL-U numbers its tokens; 1-2 is a range of them and 1.1 has no text
         if not conllu or fields[0].isdecimal():
             sentence.append(fields)
     return sentence

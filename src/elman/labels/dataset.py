@@ -103,9 +103,11 @@ class Sequences:
         sha = hashlib.sha256(self.kind.encode())
         for item in self.items:
             if self.kind == "numbers":
+                # the shape too: [2, 3] and [3, 2] may hold the same bytes
                 sha.update(repr(item.shape).encode())
                 sha.update(np.ascontiguousarray(item).data)
             else:
+                # 0xff and 0xfe never occur in UTF-8, so the ends of tokens and sequences cannot be confused
                 for token in [item] if self.kind == "text" else item:
                     sha.update(token.encode("utf-8", "surrogatepass") + b"\xff")
                 sha.update(b"\xfe")
@@ -114,6 +116,7 @@ class Sequences:
 
 def _listed(source: Any) -> list[Any]:
     """Return the items of a list, array, column or one-column table."""
+    # a text or a dict can be iterated too, but its items are no sequences
     if isinstance(source, str | bytes | Mapping):
         got = "one text" if isinstance(source, str | bytes) else "a dict"
         raise DataError("sequences", got=got, expected="a list of sequences")
@@ -129,6 +132,7 @@ def _listed(source: Any) -> list[Any]:
         expected, holds_text = "[N, T] or [N, T, C]", source.dtype.kind in "OUS"
         if source.ndim == 0:
             raise ShapeError("sequences", got="a number", expected=expected)
+        # a table with a single column of texts
         if holds_text and source.ndim == 2 and source.shape[1] == 1:
             source = source[:, 0]
         elif not holds_text and source.ndim not in (2, 3):
@@ -171,6 +175,7 @@ def _numbers(item: Any, row: int) -> np.ndarray:
             raise DataError("Complex data not supported", got=f"sequence {row}")
         if array.dtype.kind not in "biufO":
             raise TypeError
+        # masked numbers are missing ones
         array = np.ma.filled(array.astype(np.float64), np.nan)
     except DataError:
         raise
@@ -183,12 +188,14 @@ def _numbers(item: Any, row: int) -> np.ndarray:
         raise ShapeError(f"sequence {row}", got=list(array.shape), expected="[T] or [T, C]")
     if not len(array):
         raise DataError(f"sequence {row}", got="no step", expected="at least one")
+    # in one memory layout, so that equal sequences have equal bytes
     return np.ascontiguousarray(array)
 
 
 def check_finite(sequences: Sequences, *, allow_missing: bool) -> None:
     """Raise DataError for an infinite number, and for a missing one unless `allow_missing`."""
     for row, item in enumerate(sequences.items if sequences.kind == "numbers" else ()):
+        # NaN may stand for a missing number, but infinity never does
         bad = np.isinf(item) if allow_missing else ~np.isfinite(item)
         if bad.any():
             step, channel = np.argwhere(bad)[0]

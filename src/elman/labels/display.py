@@ -77,6 +77,7 @@ def _longer_budget(settings: Facts) -> str:
     """Return the option for twice the budget of a run, or for five minutes after a run without one."""
     if settings["time"] is not None:
         return f"--time {2 * settings['time']:.0f}s"
+    # at most one of the budgets is set
     for name in ("steps", "epochs"):
         if settings[name] is not None:
             return f"--{name} {2 * settings[name]:g}"

@@ -62,6 +62,7 @@ class _SequenceEstimator(Estimator[PredictorT, OptionsT]):
         if isinstance(X, Sequences):
             return X
         if hasattr(X, "tocsr") or _is_table(X):
+            # missing numbers are an error unless the network gets an input that marks them
             finite = "allow-nan" if self.missing == "mask" else True
             X = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite=finite)
         return Sequences.of(X)
@@ -85,6 +86,7 @@ class _SequenceEstimator(Estimator[PredictorT, OptionsT]):
         self._train(start, run, verbose)
         if self.model_.codec.labels is not None:
             self.classes_ = self.model_.codec.labels.array
+        # scikit-learn expects a whole number of passes over the data
         self.n_iter_ = max(1, round(self.card_["training"]["epochs"]))
         return self
 

@@ -91,6 +91,7 @@ class LabelledSequences:
 
     def _copies_by_class(self, seed: int) -> list[list[list[int]]]:
         """Return for each class, in random order, lists of the rows that hold copies of one sequence."""
+        # the rows of equal sequences move together, so that no copy is in two sets
         rows: dict[Hashable, list[int]] = {}
         for row, key in enumerate(self.keys()):
             rows.setdefault(key, []).append(row)
@@ -109,8 +110,10 @@ class LabelledSequences:
         """
         held_out: list[int] = []
         for copies in self._copies_by_class(seed):
+            # number of sequences of this class to hold out
             count = max(1, round(share * sum(map(len, copies))))
             chosen: list[int] = []
+            # the last group stays in training, so that every class can be learned
             for rows in copies[:-1]:
                 if len(chosen) + len(rows) <= count:
                     chosen += rows
@@ -123,6 +126,7 @@ class LabelledSequences:
         folds: list[list[int]] = [[] for _ in range(count)]
         copies = [rows for group in self._copies_by_class(seed) for rows in group]
         for index, rows in enumerate(copies):
+            # groups are dealt out class by class, so that each fold gets its share of every class
             folds[index % count] += rows
         return tuple(tuple(sorted(rows)) for rows in folds)
 
@@ -141,6 +145,7 @@ class LabelledSequences:
         """Return a SHA-256 over sequences and targets, in order."""
         sha = hashlib.sha256(self.sequences.digest().encode())
         for target in self.targets:
+            # numpy shows its numbers differently from version to version
             plain = target.tolist() if isinstance(target, np.ndarray | np.generic) else target
             sha.update(repr(plain).encode("utf-8", "surrogatepass") + b"\xff")
         return sha.hexdigest()
@@ -195,5 +200,6 @@ class EncodedExamples:
         weights = np.ones(outputs)
         if balanced:
             counts = np.bincount(np.concatenate(self.targets), minlength=outputs)
+            # N / (K · n) for a class that occurs n times; the mean over all sequences is 1
             weights = counts.sum() / (np.maximum(counts, 1) * (counts > 0).sum())
         return weights.astype(np.float32)

@@ -153,6 +153,7 @@ def _output_number(network: SequenceNetwork, target: Label | None, logits: np.nd
     labels = network.codec.known_labels
     if target is None:
         return int(logits.argmax())
+    # a target may come from a web page and be of any JSON type
     is_plain = isinstance(target, str | int | float | np.generic)
     number = int(labels.encode([target])[0]) if is_plain else UNKNOWN_LABEL
     if number == UNKNOWN_LABEL:
@@ -171,6 +172,7 @@ def _mean_shares(sequence: AblatableSequence, number: int, method: str) -> tuple
         size = sequence.length * (member.config.input_size + states) + 16 * rows.size
         owner = np.broadcast_to(sequence.owner_of_rows, rows.shape).ravel()
         slopes, bias = slopes_between(passage.run, base, rows, frozen=frozen, size=size)
+        # the share of a number is its slope times its distance from the baseline
         worth = (slopes * (rows - base)).ravel()
         shares.append(np.bincount(owner, worth, len(sequence.names)))
         biases.append(bias)
@@ -202,6 +204,7 @@ class _MemberPassage:
             score, dx, bias = self._above(rows.transpose(1, 0, 2), frozen)
             return score, dx.transpose(1, 0, 2), bias
         B, (T, E) = len(rows), self.words.shape
+        # input of the first layer: the words' own embeddings, then their spelling
         x = np.empty((T, B, E + 2 * self.spelling.hidden_size), self.words.dtype)
         x[:, :, :E] = self.words[:, None]
         counts = np.diff(self.ends, prepend=0)
@@ -217,10 +220,12 @@ class _MemberPassage:
             x[words, :, E:] = spelled.reshape(B, len(words), -1).swapaxes(0, 1)
             passages.append((words, letters, passage))
         score, dx, bias = self._above(x, frozen)
+        # the embeddings are not explained inputs, so their share belongs to the bias
         bias = bias + np.einsum("tbe,te->b", dx[:, :, :E], self.words)
         slopes = np.empty(rows.shape, dx.dtype)
         for words, letters, passage in passages:
             d_spelled = dx[words][:, :, E:].swapaxes(0, 1).reshape(B * len(words), -1)
+            # the spelling is the last hidden state of both directions
             dend = np.zeros_like(passage.end[0])
             dend[:, 0] = np.split(d_spelled, 2, axis=1)
             back = passage.back(np.zeros_like(passage.y), frozen=frozen, dend=dend)
@@ -233,12 +238,15 @@ class _MemberPassage:
         passage = self.layers.read(x)
         y = passage.y.astype(np.float64)
         dy = np.zeros_like(y)
+        # [B]
         score = np.full(y.shape[1], self.bias)
         if self.step is not None:
+            # the logit of a tagged step depends on the outputs of that step alone
             dy[self.step] = self.head
             score += y[self.step] @ self.head
         if self.pools:
             T, B, D = y.shape
+            # all B rows run for T steps, so the packed rows are simply those of each step in turn
             rows, sizes = y.reshape(T * B, D), np.full(T, B)
             pooled = pool(self.pools, rows, passage.end[-1], sizes, self.attention)
             score += pooled @ self.head

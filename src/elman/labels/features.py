@@ -58,8 +58,10 @@ def text_features(texts: Sequence[str], outputs: int) -> Vectoriser | None:
         outputs: Number of outputs of the model; its weights are limited to `MAX_WEIGHTS`.
     """
     shared = {
+        # 1 + ln(count) instead of the count, so that a repeated word does not outweigh the others
         "sublinear_tf": True,
         "min_df": 2 if len(texts) >= MANY_TEXTS else 1,
+        # half of the features for words, half for n-grams of characters
         "max_features": max(100, min(MAX_FEATURES, MAX_WEIGHTS // outputs) // 2),
         "dtype": np.float32,
     }
@@ -114,6 +116,7 @@ def value_windows(steps: Sequence[Step]) -> Vectoriser:
             rows.append(window.ravel())
         return np.array(rows)
 
+    # [N, (2 · NEIGHBOURS + 1) · C]; beyond the ends, the first or last step is repeated
     rows = windows(steps)
     # divide by the largest value first: squares of huge numbers would overflow
     largest = np.maximum(abs(rows).max(axis=0), np.finfo(np.float64).tiny)
@@ -133,6 +136,7 @@ def summaries(training: Sequence[np.ndarray]) -> Vectoriser:
     [1.0, 1.0]
     """
     finite = [np.where(np.isfinite(sequence), abs(sequence), 0) for sequence in training]
+    # the largest finite size in each channel [C]: squares of huge numbers would overflow
     largest = np.max([values.max(axis=0) for values in finite], axis=0)
     largest[largest == 0] = 1.0
 
@@ -151,11 +155,13 @@ def _summary(sequence: np.ndarray, largest: np.ndarray) -> np.ndarray:
     values = np.where(np.isfinite(sequence), sequence, np.nan) / largest
     values = np.clip(values, -MAX_RELATIVE_VALUE, MAX_RELATIVE_VALUE)
     known = np.isfinite(values)
+    # the first and the last step with a finite value, for each channel
     first, last = known.argmax(axis=0), len(values) - 1 - known[::-1].argmax(axis=0)
     channels = np.arange(values.shape[1])
     mean = np.nanmean(values, axis=0)
     times = np.where(known, np.arange(len(values))[:, None], np.nan)
     times = times - np.nanmean(times, axis=0)
+    # slope of a least-squares line through the finite values
     covariance = np.nansum(times * (values - mean), axis=0)
     slope = covariance / np.maximum(1.0, np.nansum(times**2, axis=0))
     extremes = np.nanstd(values, axis=0), np.nanmin(values, axis=0), np.nanmax(values, axis=0)

@@ -58,6 +58,7 @@ def fit_logistic(
     logistic = sklearn("linear_model").LogisticRegression
 
     def fit(rows: Features, targets: np.ndarray, strength: float) -> Model:
+        # a looser tolerance than the default: a finer fit takes longer and answers alike
         limits = {"max_iter": LOGISTIC_ITERATIONS, "tol": 1e-3}
         return _fitted(logistic(C=strength, class_weight=class_weight, **limits), rows, targets)
 
@@ -77,6 +78,7 @@ def fit_tagger(
     def fit(rows: Features, targets: np.ndarray, strength: float) -> Model:
         return _fitted(classifier("log_loss", alpha=strength, **settings), rows, targets)
 
+    # folds are made of whole sequences: neighbouring steps would give the answer away
     score = _label_score(metric, tags)
     return _cross_validated(fit, TAGGER_ALPHA, features, tags, score, seed, sequences)
 
@@ -124,11 +126,13 @@ def _cross_validated(
     max_rows = ROWS_TO_CHOOSE_ON if groups is None else 3 * ROWS_TO_CHOOSE_ON
     rows = sample_rows(len(targets), seed, max_rows)
     units = np.arange(len(targets)) if groups is None else groups
+    # units in random order, dealt out to the folds in turn
     order = np.random.default_rng(seed).permutation(int(units.max()) + 1)
     fold_of = order[units[rows]] % FOLDS
     folds = [(rows[fold_of != fold], rows[fold_of == fold]) for fold in range(FOLDS)]
     # a fold that leaves one class, or nothing to answer, says nothing
     folds = [pair for pair in folds if len(pair[1]) and len(np.unique(targets[pair[0]])) > 1]
+    # without any usable fold, take a strength from the middle of the list
     best_score, chosen = -np.inf, strengths[len(strengths) // 2]
     for strength in strengths if folds else ():
         answers = [
@@ -138,4 +142,5 @@ def _cross_validated(
         value = score(np.concatenate([pair[1] for pair in folds]), np.concatenate(answers))
         if value > best_score:
             best_score, chosen = value, strength
+    # the final fit uses all rows, not only the sample of the choice
     return fit(features, targets, chosen)

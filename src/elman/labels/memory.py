@@ -29,10 +29,12 @@ def memory_cuts(network: SequenceNetwork, source: SequenceSource | None, far: in
     encoded = EncodedSequences.of(codec, network.sequences(sequences))
     long = [row for row, length in enumerate(encoded.lengths.tolist()) if length > 1]
     items = [encoded.sequences[long[place]] for place in spread_evenly(len(long))]
+    # the step whose answer is watched
     steps = [2 * len(item) // 3 if tags else len(item) - 1 for item in items]
 
     def answers_of(rows: Iterable[int], lag: int) -> np.ndarray:
         """Return what the network answers for some sequences without the steps before the last `lag`."""
+        # the first step that is kept
         starts = [(row, max(0, steps[row] + 1 - lag)) for row in rows]
         variants = EncodedSequences(
             [items[row][start:] for row, start in starts], encoded.words, encoded.letters
@@ -41,6 +43,7 @@ def memory_cuts(network: SequenceNetwork, source: SequenceSource | None, far: in
         logits = network.encoded_logits(variants, at)
         return logits.astype(np.float64) if codec.labels is None else probabilities(logits)
 
+    # the answers with twice as many steps as the farthest cut
     uncut = answers_of(range(len(items)), 2 * far)
 
     def moved(lag: int, rows: list[int]) -> np.ndarray:

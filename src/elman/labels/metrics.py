@@ -149,6 +149,7 @@ class Classification:
     def _entity_table(self) -> list[str]:
         if self.entities is None:
             return []
+        # types with the most missed entities first
         types = sorted(self.entities.types.items(), key=lambda row: row[1].right - row[1].true)
         shown = [("all entities", self.entities), *types][:MAX_ROWS_SHOWN]
         rows = [(name, kind.precision, kind.recall, kind.f1, kind.true) for name, kind in shown]
@@ -160,7 +161,9 @@ class Classification:
         precision, recall, f1, support = class_figures(self.table)
         shown = np.arange(len(self.labels))
         if more := max(0, len(shown) - MAX_ROWS_SHOWN):
+            # an error counts for both labels: the true one and the answered one
             wrong = self.table.sum(axis=0) + support - 2 * np.diag(self.table)
+            # the most errors first; among equals, the more frequent label
             shown = np.lexsort((-support, -wrong))[:MAX_ROWS_SHOWN]
         rows = [(self.labels[k], precision[k], recall[k], f1[k], support[k]) for k in shown]
         return _table("label", rows, f"and {more} more, with fewer wrong answers" if more else "")
@@ -176,6 +179,7 @@ class Classification:
 
     def _comparison_lines(self) -> list[str]:
         lines = [*self.sentences]
+        # metrics of a single class say little, so the report names that class first
         present = np.flatnonzero(class_figures(self.table).support)
         if len(present) == 1 < len(self.labels):
             label = printable(self.labels[present[0]], 40)
@@ -235,6 +239,7 @@ def classification(
         log_loss=log_loss(shares, truth) if has_shares else None,
         calibration_error=calibration_error(bins) if bins else None,
         bins=bins,
+        # the answers have served their test; a report that is kept would only grow by them
         beside=tuple(replace(plain, answers=None) for plain in beside),
         metric=metric,
         unit="sequences" if tags is None else "tokens",
@@ -346,6 +351,7 @@ def regression(
 
     return Regression(
         int(known.sum()),
+        # the answers have served their test; a report that is kept would only grow by them
         tuple(replace(method, answers=None) for method in (network, *beside)),
         compare(network, beside, "MAE", p_value, lower_is_better=True),
     )

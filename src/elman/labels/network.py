@@ -61,6 +61,7 @@ class SequenceNetwork:
         logits = np.empty((len(encoded), self.config.outputs), np.float32)
         for rows, batch, answers in self._answers(encoded):
             if steps is None:
+                # the answers of a batch come with the longest sequence first
                 logits[rows[batch.steps.order]] = answers
                 continue
             for row, own in zip(rows.tolist(), batch.steps.unpack(answers), strict=True):
@@ -94,6 +95,7 @@ class NetworkMember:
         self.arrays = own
         self.spelling = layer("spelling") if config.alphabet_size else None
         self.layers = [layer(f"layers.{k}") for k in range(config.num_layers)]
+        # [K, P·D], for P pools of D numbers
         self.head = own["head.weight"].astype(np.float64)
 
     def read(self, batch: SequenceBatch) -> np.ndarray:
@@ -105,9 +107,12 @@ class NetworkMember:
         if batch.words is None or batch.letters is None or self.spelling is None:
             return np.asarray(embedding[rows])
         letters = batch.letters
+        # [directions, states, W, S]; the hidden state is the first of the states
         _, end = self.spelling.run(own["alphabet.weight"][letters.rows], letters.sizes)
         spelled = np.empty((len(batch.words), 2 * self.config.spelling_size), np.float32)
+        # from the packed order of the words back to their own
         spelled[letters.order] = np.concatenate([*end[:, 0]], axis=1)
+        # [W, E + 2·S]
         vectors = np.concatenate([embedding[batch.words], spelled], axis=1)
         return np.asarray(vectors[rows])
 

@@ -38,6 +38,7 @@ class _Member(Drawing):
             size = config.spelling_size
             self.alphabet = torch.nn.Embedding(config.alphabet_size, size)
             self.spelling = recurrent(config, size, size, precision, bidirectional=True)
+        # number of inputs of each layer
         sizes = [config.input_size] + [config.output_size] * (config.num_layers - 1)
         self.layers = torch.nn.ModuleList(
             recurrent(
@@ -73,6 +74,7 @@ class _Member(Drawing):
         letters = batch.letters
         spelled = self.alphabet(torch.from_numpy(letters.rows).to(device))
         _, states = self.spelling(_packed(self.dropout(spelled), letters))
+        # positions of the words in the packed order of their spellings
         back = torch.from_numpy(letters.order).to(device).argsort()
         words = torch.from_numpy(batch.words).to(device)[rows]
         spelled = _last(states).index_select(0, back).index_select(0, rows)
@@ -83,6 +85,7 @@ class _Member(Drawing):
         """Return the ids of `words`, in training with a random share of them replaced by `<unk>`."""
         if not self.training or not self.word_dropout:
             return words
+        # the generator belongs to the run, so that a resumed run draws the same numbers
         drawn = torch.rand(len(words), device=words.device, generator=self.generator)
         return words.masked_fill(drawn < self.word_dropout, UNKNOWN_ID)
 
@@ -101,6 +104,7 @@ class _Member(Drawing):
         """Return the pools ``[B, P·D]``, as `elman.engine.pooling.pool` does."""
         columns = torch.from_numpy(steps.columns).to(y.device)
         count = len(steps.order)
+        # [N, D]: the sequence of each row, for every number in it
         wide = columns[:, None].expand(-1, y.shape[1])
         parts = []
         for way in self.config.pools:
@@ -113,9 +117,11 @@ class _Member(Drawing):
                 weights = y.new_ones(len(y), 1)
                 if way == "attention":
                     scores = self.attention(y)[:, 0]
+                    # subtract the largest score of a sequence, so that no exponential overflows
                     largest = scores.new_full((count,), -torch.inf)
                     largest = largest.scatter_reduce(0, columns, scores.detach(), "amax")
                     weights = (scores - largest[columns]).exp()[:, None]
+                # the sum of the weights of each sequence [B, 1]
                 divisor = y.new_zeros(count, 1).index_add(0, columns, weights)
                 parts.append(
                     y.new_zeros(count, y.shape[1]).index_add(0, columns, weights * y) / divisor

@@ -73,11 +73,13 @@ class LabelledObjective(Objective):
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, int]:
         """Return the summed loss of this process's share of a batch, and the batch's number of answers."""
+        # every process draws the same batches from the same seed and takes each n-th row of them
         rows = self._batches(epoch)[index]
         group = self.group
         own = rows[group.rank :: group.world_size]
         count = len(rows)
         if self.config.kind.per_step:
+            # a tagger has one answer for each step
             count = int(self.examples.encoded.lengths[rows].sum())
         if not len(own):  # more processes than sequences
             return self.network.zero_loss(), count
@@ -88,12 +90,15 @@ class LabelledObjective(Objective):
         examples, plan = self.examples, self.plan
         batch = examples.encoded.batch(rows)
         logits = self.network(batch)
+        # the targets in the order of the logits, with the longest sequence first
         packed = PackedSteps.of([examples.targets[row] for row in rows.tolist()]).rows
         if not self.config.kind.per_step:
             packed = packed[batch.steps.order]
         targets = torch.from_numpy(packed).to(logits.device)
         if self.config.kind.is_number:
+            # logits [M, B, 1] of M members, and targets [B]
             return torch.square(logits[..., 0] - targets).sum() / len(logits)
+        # logits [M, N, K] of M members become [M·N, K]
         total = functional.cross_entropy(
             logits.flatten(0, 1),
             targets.repeat(len(logits)),
@@ -111,10 +116,12 @@ class LabelledObjective(Objective):
         with torch.no_grad():
             for rows in length_buckets(examples.encoded.lengths, SEQUENCES_PER_BATCH):
                 steps = (batch := examples.encoded.batch(rows)).steps
+                # the members answer together, by the mean of their logits
                 logits = self.network(batch).mean(0).cpu().numpy()
                 if self.config.kind.per_step:
                     parts = steps.unpack(logits)
                 else:
+                    # undo the packed order; each sequence has one row [1, K]
                     parts = [*logits[np.argsort(steps.order)][:, None]]
                 for row, answer in zip(rows.tolist(), parts, strict=True):
                     answers[row] = answer
@@ -135,6 +142,7 @@ class LabelledObjective(Objective):
 
     def steps_between_evaluations(self) -> int:
         """Return a number of steps that trains on at least four times as many sequences as are measured."""
+        # measuring must not take more time than training
         measured = 0 if self.held is None else len(self.held)
         return max(super().steps_between_evaluations(), 4 * measured // self.plan.batch_size)
 
@@ -156,6 +164,7 @@ def _measure_labels(logits: np.ndarray, examples: EncodedExamples, metric: str) 
 
 def _measure_numbers(logits: np.ndarray, examples: EncodedExamples, scale: float) -> Measure:
     errors = (logits[:, 0] - np.concatenate(examples.targets)).astype(np.float64)
+    # in standardised targets; `scale` brings the other metrics back to the user's unit
     loss = float(np.mean(errors**2))
     facts = {"held_out_loss": loss, "rmse": scale * math.sqrt(loss)}
     return Measure(loss, facts | {"mae": scale * float(np.mean(abs(errors)))})

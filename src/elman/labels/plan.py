@@ -86,6 +86,7 @@ def continued(plan: LabelledPlan, options: LabelledOptions) -> LabelledPlan:
     if is_unlimited(options):
         plan = replace(plan, epochs=CONTINUED_EPOCHS, limit=None)
     if options.learning_rate is None:
+        # smaller steps than those of the first training forget less
         plan = replace(plan, learning_rate=CONTINUED_RATE_FACTOR * plan.learning_rate)
     return replace(plan, refit=bool(options.refit))
 
@@ -113,6 +114,7 @@ def network_config(
         members=plan.members,
     )
     # checked here because saving would fail only after hours of training
+    # room is left for the arrays of the codec
     arrays, limit = len(config.parameters()), Limits().tensors - MAX_CODEC_ARRAYS
     if arrays > limit:
         expected = f"at most {limit}, as a model file holds"

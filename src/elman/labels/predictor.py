@@ -86,6 +86,7 @@ class LabelPredictor(Predictor):
         if self.network.codec.tokens is None:
             return 0, 0
         encoded = EncodedSequences.of(self.network.codec, Sequences.of(X))
+        # [N], the tokens of all texts in a row
         ids = np.concatenate(encoded.token_ids)
         return int((ids == UNKNOWN_ID).sum()), len(ids)
 

@@ -174,6 +174,7 @@ def _rows(
         columns = [name for name in table.columns if name not in others]
         texts = [name for name in columns if table.columns[name].dtype.kind == "O"]
         if text is None and texts and not (has_id and len(texts) < len(columns)):
+            # a wrong guess would train on the wrong text, so the user has to say
             if len(texts) > 1:
                 got = "several: " + ", ".join(printable(name, 40) for name in texts[:8])
                 raise OptionError("the column of texts", got=got, remedy="say which: --text")
@@ -191,6 +192,7 @@ def _grouped(
 ) -> Examples:
     """Return the sequence and the target of each id from the values of its rows."""
     if targets is not None:
+        # for tags a list for each sequence, else the one label that its rows agree on
         targets = [
             [targets[row] for row in members]
             if task == "tag"
@@ -213,6 +215,7 @@ def _check_present(values: Sequence[Label | None], name: str, expected: str) -> 
 
 def _labels(table: Table, name: str, task: str, *, has_id: bool) -> list[Label | None]:
     """Return the labels of all rows; with ids they may be None, because one row of a sequence is enough."""
+    # numbers to predict must be numbers; labels keep the type of their column
     values = (table.numbers(name) if task == "regress" else table.column(name)).tolist()
     stripped = [value.strip() if isinstance(value, str) else value for value in values]
     labels = [None if is_missing(value) else value for value in stripped]
@@ -227,6 +230,7 @@ def _rows_of_ids(table: Table, id_column: str, time_column: str | None) -> dict[
     ids = table.column(id_column).tolist()
     _check_present(ids, f"column '{id_column}' of {table.name}", "an id")
     for row, id_ in enumerate(ids):
+        # without a time column, the order of the rows is the order of time
         if time_column is None and id_ in groups and id_ != ids[row - 1]:
             raise DataError(
                 f"id {id_!r} occurs again in {row_name(row)}, after other ids",
@@ -236,9 +240,11 @@ def _rows_of_ids(table: Table, id_column: str, time_column: str | None) -> dict[
     if time_column is None:
         return groups
     times = table.column(time_column)
+    # dates that a table holds as text are parsed; numbers sort as they are
     stamps = (parse_times(times)[0] if times.dtype.kind == "O" else times).tolist()
     _check_present(stamps, f"column '{time_column}'", "a time")
     for id_, rows in groups.items():
+        # rows of equal times are an error, because their order would be arbitrary
         rows.sort(key=stamps.__getitem__)
         for before, row in itertools.pairwise(rows):
             if stamps[before] == stamps[row]:
@@ -249,6 +255,7 @@ def _rows_of_ids(table: Table, id_column: str, time_column: str | None) -> dict[
 
 def _one_label(labels: Sequence[Label | None], id_: Label, rows: Iterable[int]) -> Label:
     """Return the label of an id; raises DataError if it has none, or several different ones."""
+    # an id with one label in several rows has one entry here
     known = {label: row for row in rows if (label := labels[row]) is not None}
     if len(known) != 1:
         got = " and ".join(f"{label!r} in {row_name(row)}" for label, row in [*known.items()][:2])

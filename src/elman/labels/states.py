@@ -46,10 +46,12 @@ def record_states(
     kept = np.flatnonzero(np.cumsum(lengths[::-1])[::-1] <= steps)
     total = int(lengths[kept].sum())
     check_step_count(total)
+    # [units, steps], in the order of the texts
     states = np.empty((len(units), total), np.float32)
     starts = (np.cumsum(lengths[kept]) - lengths[kept]).tolist()
     start_of = dict(zip(kept.tolist(), starts, strict=True))
     for rows in (kept[places] for places in length_buckets(lengths[kept], _TEXTS_AT_ONCE)):
+        # texts of similar length run together
         batch = encoded.batch(rows)
         outputs = layer_outputs(member.layers, member.read(batch), batch.steps.sizes)
         for row, values in zip(rows.tolist(), batch.steps.unpack(outputs), strict=True):

@@ -41,8 +41,11 @@ def are_entities(tags: Iterable[str]) -> bool:
     known = set(tags)
     marks = known - {"O"}
     letters = {tag.partition("-")[0] for tag in marks}
+    # B-PER and the like
     typed = all(tag[1:2] == "-" and len(tag) > 2 for tag in marks)
+    # B, I and O without types, as for a single type of entity
     plain = "O" in known and {"B", "I"} <= marks and all(len(tag) == 1 for tag in marks)
+    # letters of both schemes together mark no entities
     one_scheme = letters <= set("BIES") or letters <= set("BILU")
     return (
         bool(marks)
@@ -63,6 +66,7 @@ def scheme(sequences: Iterable[Sequence[str]]) -> str:
         last = "O"
         for tag in tags:
             letters.add(tag[:1])
+            # an entity begins here, whatever its letter
             if last == "O" or _split(last)[1] != _split(tag)[1]:
                 begins.add(tag[:1])
             last = tag
@@ -92,6 +96,7 @@ def entities(tags: Sequence[str]) -> list[tuple[str, int, int]]:
             spans[-1] = (kind, spans[-1][1], step + 1)
         else:
             spans.append((kind, step, step + 1))
+        # after E or S, the entity has ended
         is_open = letter in "BI"
     return spans
 
@@ -135,6 +140,7 @@ def entity_counts(
         raise ShapeError("true and answered tags do not pair", expected="one answer a step")
     counts = []
     for true_tags, answered_tags in zip(truth, answers, strict=True):
+        # an entity is right if its type and both of its ends are
         true, answered = set(entities(true_tags)), set(entities(answered_tags))
         counts.append((_count_types(true), _count_types(answered), _count_types(true & answered)))
     return counts

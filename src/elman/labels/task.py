@@ -115,6 +115,7 @@ class _LabelledTask(Task):
         from elman.text.sources import is_file
 
         options, source = LabelPredictOptions.from_values(values), source or ""
+        # a text on the command line may be the name of a file
         table = source == STDIN or is_table(source) or bool(options.named)
         names = None
         if is_file(source) and (table or not self._reads_numbers):
@@ -122,6 +123,7 @@ class _LabelledTask(Task):
         else:
             sequences = self._text(source)
         self._warn_of_unknown_tokens(sequences)
+        # lines of text have no column that identifies them
         if names is None:
             return self._answer_texts(sequences, 0 if as_table else options.k)
         answers = self._columns(sequences)
@@ -176,6 +178,7 @@ class _LabelledTask(Task):
             warn([f"row 0 of {len(sequences):,} is explained; --row explains another one"])
         row = whole_number("--row", options.row or 0, 0, len(sequences) - 1)
         of: str | int | None = options.of
+        # a tagger takes the number of a step; longer numbers are no steps of a sequence
         if options.of and options.of.isdecimal() and len(options.of) <= _MAX_STEP_DIGITS:
             of = int(options.of)
         how = {"method": options.method, "of": of, "quick": options.quick}
@@ -233,6 +236,7 @@ class ClassifyTask(_CategoricalTask):
     def _answer_texts(self, texts: Sequences, count: int) -> Answers:
         if not count or len(texts) != 1:
             return super()._answer_texts(texts, count)
+        # [K]
         (shares,) = self.predictor.predict_proba(texts)
         names = self.predictor.labels.names
         ranked = sorted(zip(names, shares, strict=True), key=lambda pair: -pair[1])

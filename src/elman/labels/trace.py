@@ -35,6 +35,7 @@ def record_trace(network: SequenceNetwork, sequence: ArrayLike, k: int) -> Trace
         ablatable = ablatable_sequence(network, sequence, None)
         tokens = ablatable.names if len(ablatable.names) == len(x) else tokens
         if kind is LABEL and len(tokens) <= _MAX_PREFIXES:
+            # for each step, the inputs after it, which are left out
             later = [tuple(range(step + 1, len(tokens))) for step in range(len(tokens))]
             predictions = _best(ablatable.logits_without(later), codec.known_labels.names, k)
     if kind is TAG:

@@ -91,14 +91,17 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         random: Randomness,
     ) -> LabelledRecipe:
         """Prepare the run; raises DataError, OptionError, ShapeError."""
+        # check before the split, so that a message names the row that the user passed
         check_finite(data.sequences, allow_missing=options.missing == "mask")
         before, labels, data = inputs.before, inputs.labels, data.of_task(task)
         valid, test = (
             None if part is None else part.of_task(task) for part in (inputs.valid, inputs.test)
         )
+        # an empty sentence has no step to learn from; when a tagger predicts, it simply gets no tags
         if data.kind.per_step and not data.sequences.lengths.all():
             row = int(data.sequences.lengths.argmin())
             raise DataError(f"sequence {row}", got="0 steps, 0 tags", expected="at least one")
+        # held-out rows count too: a label that happens to occur only there still gets an output
         if labels is None and before is None and not data.kind.is_number:
             labels = Labels.of(data.flat_targets)
         split = split_examples(
@@ -110,8 +113,10 @@ class LabelledRecipe(Recipe[LabelledObjective]):
             continued=before is not None,
             labels_are_known=inputs.labels is not None,
         )
+        # vocabulary and scaling come from the training set alone, so that the other sets stay unseen
         codec = _codec(split.training, options, labels) if before is None else before.codec
         if codec.labels is not None:
+            # a model that is trained further keeps its outputs, so a new label has none
             codec.labels.check_known(data.flat_targets)
             for part in (split.validation, split.test):
                 if part is not None and (codec.labels.encode(part.flat_targets) < 0).all():
@@ -167,6 +172,7 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         objective = LabelledObjective(
             self.config, self.plan, self.options, self.group, examples, held, scale
         )
+        # the new run starts from the weights of the earlier model
         if self.before is not None:
             objective.network.load(self.before.arrays)
         return objective, self._schedule(earlier)
@@ -174,10 +180,13 @@ class LabelledRecipe(Recipe[LabelledObjective]):
     def _schedule(self, earlier: Sequence[StageResult]) -> LabelledPlan:
         """Return the plan of the stage after the `earlier` ones: how long it trains."""
         plan, sizes, index = self.plan, self._sizes(), len(earlier)
+        # the measured network and the refit train as long as the stages before them found best
         if earlier and self.stages[index] != "fold":
             return replace(plan, time=None, epochs=None, evaluations=1, **self._length(earlier))
+        # later folds take as many steps as the first one did in its time, so that they can be compared
         if earlier and plan.time is not None:
             return replace(plan, time=None, steps=earlier[0]["length"])
+        # all stages share the budget by their numbers of sequences
         share = sizes[index] / sum(sizes)
         plan = replace(
             plan,
@@ -191,7 +200,9 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         """Return the number of steps of a stage: as many epochs as were best in the stages before it."""
         sizes, index = self._sizes(), len(earlier)
         is_measured = self.stages[index] == "measured"
+        # the measured network follows the folds, and the refit follows the stage before it
         known = range(len(self.split.folds)) if is_measured else [index - 1]
+        # the median ignores a fold that stopped unusually early or late
         steps = {
             name: np.median([earlier[k][key] * sizes[index] / sizes[k] for k in known])
             for name, key in (("steps", "length"), ("stop", "best"))
@@ -216,9 +227,11 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         stage = self.stages[len(earlier)]
         if stage == "refit":
             return {**earlier[-1], "stage": stage}
+        # the network stands at its last step; measure it at its best one
         objective.network.load(best.arrays)
         if objective.held is not None:
             logits, targets = objective.logits(objective.held)
+            # a temperature scales the logits of labels; a regressor has none
             is_number = self.data.kind.is_number
             temperature = 1.0 if is_number else fit_temperature(logits, targets)
             facts = objective.measure_logits(logits / temperature, objective.held).facts
@@ -234,9 +247,11 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         if test is None:
             return {"held_out": None, "baselines": []}
         encoded = EncodedExamples.of(self.codec, test)
+        # [N, K], in the order of the test set
         logits, _ = objective.logits(encoded)
         facts = objective.measure_logits(logits / temperature, encoded).facts
         facts = facts | {"sequences": len(test)}
+        # only the lead process writes the card, so only this one fits plain models
         if not self.group.leads:
             return {"held_out": facts, "baselines": []}
         rows = compare_with_baselines(
@@ -303,6 +318,7 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         self, best: Best, result: StageResult
     ) -> tuple[SequenceConfig, Mapping[str, np.ndarray], SequenceCodec]:
         """Return the parts of the model; the head is divided by the temperature (C. Guo et al. 2017)."""
+        # with the temperature inside the head, predicting needs no extra step
         arrays = dict(best.arrays)
         for name in arrays:
             if ".head." in name:
@@ -314,6 +330,7 @@ def _mean_of_folds(earlier: Sequence[StageResult]) -> tuple[float, JsonObject | 
     """Return the mean temperature (geometric) and the mean metrics of the folds."""
     if not earlier:
         return 1.0, None
+    # temperatures are factors, so their geometric mean is taken
     temperature = float(np.exp(np.mean([math.log(stage["temperature"]) for stage in earlier])))
     validations = [stage["validation"] for stage in earlier]
     means = {
@@ -326,5 +343,6 @@ def _mean_of_folds(earlier: Sequence[StageResult]) -> tuple[float, JsonObject | 
 def _codec(
     training: LabelledSequences, options: LabelledOptions, labels: Labels | None
 ) -> SequenceCodec:
+    # standardised targets [N, 1], so that one learning rate suits every unit of measurement
     target = Scaler.of([training.numbers()[:, None]]) if training.kind.is_number else None
     return replace(fit_codec(training.sequences, options), labels=labels, target=target)

@@ -67,8 +67,10 @@ def parse_ts(text: str, name: str) -> LabelledArrays:
         raise DataError(f"{name} has no line of data", expected="some after a line @data")
     labels: dict[str, str] = {}
     if is_labelled := not is_set.isdisjoint(("classlabel", "targetlabel")):
+        # the label is the last field of a line
         labels = {where: fields.pop().strip() for where, fields in data.items()}
     sequences = [_sequence(fields, where) for where, fields in data.items()]
+    # without a declaration, the first sequence determines the number of channels
     declared = (tags.get("dimensions") or tags.get("dimension") or [""])[0]
     is_number = declared.isascii() and declared.isdigit()
     channels = int(declared) if is_number else sequences[0].shape[1]
@@ -105,6 +107,7 @@ def _numbers(values: Sequence[str], where: str) -> np.ndarray:
 
 def _plain(labels: Mapping[str, str], declared: Sequence[str]) -> list[Label | None]:
     """Return the label of every line in the type that a table would give it, None where missing."""
+    # missing labels must not decide on the type of the others
     present = {where: label for where, label in labels.items() if label not in ("", "?")}
     if declared and present:
         numbers = Labels.of(column_of(declared)[0].tolist()).encode(present.values())

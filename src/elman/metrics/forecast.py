@@ -42,6 +42,7 @@ def _errors(forecast: ArrayLike, truth: ArrayLike) -> np.ndarray:
 def _mean(values: np.ndarray) -> float:
     """Return the mean of values of at least 0, even if their sum would overflow."""
     largest = float(values.max())
+    # mean of shares of the largest value, because a sum of huge values would overflow
     return largest * float(np.mean(values / largest)) if largest > _TINY else 0.0
 
 
@@ -62,6 +63,7 @@ def rmse(forecast: ArrayLike, truth: ArrayLike) -> float:
     """
     errors = np.abs(_errors(forecast, truth))
     largest = float(errors.max())
+    # squares of values up to 1 cannot overflow
     return largest * math.sqrt(np.mean((errors / largest) ** 2)) if largest > _TINY else 0.0
 
 
@@ -91,6 +93,7 @@ def scale(history: ArrayLike, season: int = 1) -> float | None:
     (1.5, 1.0, None)
     """
     series = np.asarray(history, np.float64)
+    # a season of 1 has only one lag to try
     for lag in dict.fromkeys((max(1, season), 1)):
         with np.errstate(over="ignore", invalid="ignore"):
             differences = np.abs(series[lag:] - series[:-lag])
@@ -140,6 +143,7 @@ def crps(forecasts: ArrayLike, truth: ArrayLike, levels: Sequence[float]) -> flo
     0.25
     """
     edges = np.array([0.0, *levels, 1.0])
+    # twice the width that each level stands for in the trapezoidal rule
     weights = edges[2:] - edges[:-2]
     rows = np.asarray(forecasts, np.float64)
     losses = (pinball(row, truth, level) for row, level in zip(rows, levels, strict=True))
@@ -160,8 +164,10 @@ def mean_of_quantiles(quantiles: np.ndarray, levels: Sequence[float]) -> np.ndar
     edges = np.array([0.0, *levels, 1.0])
     gaps_of_levels = np.diff(levels)
     weights = np.zeros(len(levels))
+    # each quantile stands for half of the gap below it and half of the gap above it
     weights[:-1] += gaps_of_levels / 2
     weights[1:] += gaps_of_levels / 2
+    # the tails beyond the outermost levels, which lie equally far from 0 and 1
     weights[[0, -1]] += edges[1]
     with np.errstate(over="ignore", invalid="ignore"):
         gaps = np.diff(quantiles, axis=-1)
@@ -184,6 +190,7 @@ def weighted_quantile_loss(
     1.0
     """
     rows, truths = np.asarray(forecasts, np.float64), np.asarray(truth, np.float64)
+    # the mean of |y|
     size = mae(np.zeros_like(truths), truths)
     if size <= _TINY:
         return None

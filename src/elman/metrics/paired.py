@@ -173,6 +173,7 @@ def compare_losses(losses: ArrayLike, others: ArrayLike, groups: ArrayLike) -> L
     gaps = ours - theirs
     value = float(gaps.mean())
     group_of = paired(gaps, groups)[1].astype(np.int64)
+    # number of predictions in each group; numbers that no prediction has are left out below
     counts = np.bincount(group_of)
     sums = np.bincount(group_of, weights=gaps)[counts > 0]
     counts = counts[counts > 0]

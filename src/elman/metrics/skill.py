@@ -88,6 +88,7 @@ def _standard_error(
     correlated because they share true values. Sources: Driscoll, Kraay 1998, with the weights of Newey, West
     1987 and the small-sample correction of Harvey, Leybourne, Newbold 1997.
     """
+    # series that are forecast at one time share its events, so their losses are added
     when, place = np.unique(times, return_inverse=True)
     n, count = len(when), _count_origins(when, horizon)
     if count < MIN_ORIGINS:
@@ -99,6 +100,7 @@ def _standard_error(
     # divide by the largest: squares of huge numbers would overflow
     sums = np.bincount(place, centred / largest)
     variance = float(sums @ sums)
+    # windows less than a horizon apart share true values, the more the nearer they are
     for lag in range(1, n):
         distance = when[lag:] - when[:-lag]
         near = distance < horizon
@@ -107,6 +109,7 @@ def _standard_error(
         weights = 1 - distance[near] / horizon
         variance += 2 * float(weights @ (sums[lag:] * sums[:-lag])[near])
     h = n / count
+    # the correction for small samples; h is the number of times in a horizon
     few = max((n + 1 - 2 * h + h * (h - 1) / n) / n, 1 / n)
     return largest * (math.sqrt(max(variance, 0.0) / few) / len(values)), count
 
@@ -144,10 +147,12 @@ def paired_skill(
     ours, others = paired(losses, other)
     when = np.arange(len(ours)) * horizon if times is None else np.asarray(times)
     largest = float(max(ours.max(), others.max()))
+    # the other forecast's mean loss, in units of the largest loss
     base = float(np.mean(others / largest)) if largest > 0 else 0.0
     if base <= 0:
         value = WORST_SKILL if largest > 0 else 0.0
         return Skill(against, value, None, _count_origins(np.unique(when), horizon), "not better")
+    # [N], with a mean of the share of the error that is saved
     gains = (others / largest - ours / largest) / base
     skill = float(gains.mean())
     error, count = _standard_error(gains, when, horizon)
@@ -197,6 +202,7 @@ def is_repeated_last(
     if true_size == 0 or size > SMALL_MOVES * true_size:
         return False
     origins = known.any(axis=1)
+    # [N]: positive where a window's moves point the right way
     products = (moves * true_moves).sum(axis=1)[origins] / known.sum(axis=1)[origins]
     when = np.arange(len(moves)) * horizon if times is None else np.asarray(times)
     error, count = _standard_error(products, when[origins], horizon)
