@@ -179,6 +179,7 @@ class Batcher:
         if held.slot >= len(pool):
             # Grow in small steps: many streams must cost little more than their states.
             pool.add(max(held.slot + 1 - len(pool), len(pool) // 64, MIN_NEW_SLOTS))
+        # A long text has been encoded already, because encoding it here would delay all streams.
         tokens = token_numbers(pool.codec, request.input)
         request.digest = hash(tokens.tobytes())
         if request.start is not None:

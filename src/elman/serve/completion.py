@@ -158,7 +158,7 @@ class Completion:
         last, self.last_token = self.last_token, None if token == self.codec.end_id else token
         text = self.codec.piece(last, token)
         begin, end = span or (self.offset, self.offset + len(text))
-        # The text of a word begins with the space before it; in a prompt that is the last white space sent.
+        # The text of a word includes one space before it, so it begins one character earlier.
         offset = begin - (begin > self.offset and text[0] == " ")
         self.offset = end
         count = self.request.logprobs

@@ -190,6 +190,7 @@ class JsonRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the function that answers a request to this route."""
         endpoint, hints = self.endpoint, get_type_hints(self.endpoint)
+        # The types of the parameters decide what each of them receives, as in FastAPI.
         kinds = {name: kind for name, kind in hints.items() if name != "return"}
 
         async def handle(request: Request) -> Response:

@@ -29,7 +29,7 @@ PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type",
     "Access-Control-Max-Age": "600",
-    # for a public page that reaches a private address: https://wicg.github.io/private-network-access
+    # For a page on the public web that may reach a private address (https://wicg.github.io/private-network-access).
     "Access-Control-Allow-Private-Network": "true",
 }
 SAFE_HEADERS = [
@@ -107,8 +107,8 @@ class SecurityMiddleware:
                 elif scope["method"] == "OPTIONS" and cors_headers:
                     answer = Response(status_code=204, headers=PREFLIGHT_HEADERS)
             await answer(scope, receive, send_with_headers)
-        # The client has gone: before its request was complete, or while the answer was computed, in which
-        # case the connection has cancelled this task. uvicorn would log either as an error.
+        # The client left before its request was complete, or while the answer was computed; then the
+        # connection has cancelled this task. uvicorn would log either as an error.
         except (ClientDisconnect, CancelledError):
             pass
         finally:
@@ -187,7 +187,7 @@ class SecurityMiddleware:
         if length == 0 and (is_get or not types):
             return 0
         media_type = types[0].split(";")[0].strip().lower() if len(types) == 1 else ""
-        # A page of another site can send other types without asking, but not this one.
+        # A browser asks the server before a page of another site may send JSON; it sends other types unasked.
         if media_type != "application/json":
             got = ", ".join(types) or "none"
             raise RefusedError(415, "the Content-Type header", got=got, expected="application/json")

@@ -212,7 +212,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.flow.read_paused:  # the server itself has stopped reading
             self._deadline = self.loop.call_later(self.settings.transfer_seconds, self._on_deadline)
         elif self._drops_body or self._open_requests:
-            self.transport.abort()  # the application that reads the body sees that the client has gone
+            self.transport.abort()  # the application that waits for the body sees that the client has gone
         else:
             seconds = f"{self.settings.transfer_seconds:g} seconds"
             self._refuse(408, f"the request: expected complete within {seconds}")

@@ -21,7 +21,7 @@ from elman.tables.json_values import json_value
 
 router = APIRouter(tags=["explain"], route_class=JsonRoute)
 MAX_REPLY_NUMBERS = 300_000
-"""States and gates in one answer."""
+"""Largest number of values of states and gates in one answer."""
 
 
 class ExplainReply(ExplanationJson):

@@ -46,7 +46,7 @@ K: TypeAlias = Annotated[Whole, Field(ge=1, le=100)]
 NewTokens: TypeAlias = Annotated[Whole, Field(ge=1, le=4096)]
 UnitCount: TypeAlias = Annotated[Whole, Field(ge=1, le=256)]
 Width: TypeAlias = Annotated[Whole, Field(ge=280, le=2000)]
-"""Width of a picture in pixels, unless the page scales it."""
+"""Width of a picture in pixels."""
 Position: TypeAlias = Annotated[Whole, Field(ge=0, lt=MAX_INPUT_LENGTH)]
 Input: TypeAlias = Text | Steps[Word] | Steps[Number | None] | Steps[Row]
 """A text, a list of tokens, one number for each step, or one row of numbers for each step."""

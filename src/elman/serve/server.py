@@ -99,9 +99,9 @@ def uvicorn_config(app: ASGIApp, settings: Settings, metrics: Metrics) -> uvicor
     return uvicorn.Config(
         app,
         interface="asgi3",
-        # not uvloop, even if it is installed: the bounds are tested with asyncio
+        # Not uvloop, even if it is installed: the limits are tested with asyncio.
         loop="asyncio",
-        # further connections are answered with 503 as long as the process can still open files
+        # Further connections are answered with 503 as long as the process can still open files.
         http=bounded_protocol(settings, max_connections(), metrics.count_refused),
         ws="none",
         lifespan="on",
@@ -136,7 +136,7 @@ def serve(
     settings = replace(settings, port=bound.getsockname()[1])
     app = create_app(models, settings)
     config = uvicorn_config(app, settings, app.metrics)
-    # after it has stopped, uvicorn raises the signal again, which must not end the process
+    # After it has stopped, uvicorn raises the signal again, which must not end the process.
     handler = signal.signal(signal.SIGTERM, lambda *_: None)
     switch_seconds = sys.getswitchinterval()
     # Without this a computing thread delays each answer of the event loop by up to 5 ms.
@@ -145,7 +145,7 @@ def serve(
         with one_thread():
             server = _Server(config, lambda: ready(settings))
             server.run([bound])
-            # SIGINT, raised again while uvicorn's event loop ends, may be lost
+            # uvicorn raises SIGINT again while its event loop ends, where the signal may be lost.
             if server.interrupted:
                 raise KeyboardInterrupt
     finally:

@@ -111,11 +111,11 @@ class Settings:
     max_body: int = 2**21
     """Bytes; the longest text fits even if every character is escaped."""
     max_requests: int = 4096
-    """Requests that are answered at once."""
+    """Requests that may be in progress at the same time."""
     max_tasks: int = 32
     """Long computations among them (explain, generate, score), and as many short ones."""
     threads: int = 2
-    """Computations that run at once."""
+    """Computations that run at the same time."""
     window: float = 0.001
     """Seconds that a request of a stream waits for others to share its batch."""
     transfer_seconds: float = 10.0

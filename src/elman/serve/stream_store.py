@@ -77,6 +77,7 @@ class StreamStore:
         try:
             request = StreamRequest(stream, text, start=start or StreamStart())
             return name, await self.batcher.submit(request)
+        # Also for a client that has gone: nobody knows the name of its stream.
         except BaseException:
             if name in self:
                 self._forget(name)

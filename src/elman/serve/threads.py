@@ -28,7 +28,7 @@ SHORT_SECONDS = 0.05
 TURN_SECONDS = 0.02
 """Time that a computation keeps its turn before others may compute."""
 MAX_HANDICAP_SECONDS = 1.0
-"""However long a computation has taken, it is ranked behind new ones for at most this time."""
+"""A computation is ranked as if it had come later by the time that it has computed, at most by this time."""
 
 
 class _AbandonedError(Exception):
@@ -160,7 +160,7 @@ class WorkerThreads:
                 computation.end_turn()
 
         self._queue.put(work)
-        del work  # the thread alone holds it, so that its arguments are freed when it is done
+        del work  # only the thread keeps it now, so that its arguments are freed afterwards
         # Start a thread only if none is waiting for work.
         if not self._idle.acquire(blocking=False):
             Thread(target=self._work, name="elman-worker", daemon=True).start()
@@ -174,7 +174,7 @@ class WorkerThreads:
     def _work(self) -> None:
         while (work := self._queue.get()) is not None:
             work()
-            del work  # otherwise its arguments would stay in memory until the next computation
+            del work  # otherwise the thread would keep its arguments until the next one
             self._idle.release()
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ from elman.tables.json_values import json_value
 SUFFIX = ".run.jsonl"
 MAX_RUNS = 200
 MAX_REPLY_EVENTS, MAX_REPLY_BYTES = 1000, 1 << 20
-"""Events, and bytes of their lines, in one reply; the client asks again for the rest."""
+"""Largest number of events in one reply, and of bytes of their lines; the client requests the rest."""
 MAX_LINE_BYTES = 1 << 20
 MAX_JOURNAL_BYTES = 256 << 20
 """Bytes of one journal that are read, enough for a run of several days."""
@@ -314,6 +314,7 @@ class RunFolder:
         events = journal.read()
         # The client knows a longer file: it has been replaced, so begin again.
         start = start if start <= len(events) else 0
+        # Count the events that fit both limits of a reply.
         sizes = accumulate(journal.sizes[start : min(start + MAX_REPLY_EVENTS, len(events))])
         stop = start + sum(1 for size in sizes if size <= MAX_REPLY_BYTES)
         stop = min(max(stop, start + 1), len(events))  # send at least one event, however large
