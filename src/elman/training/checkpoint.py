@@ -44,6 +44,15 @@ class Progress:
     cooling_steps: int = 0  # steps over which the rate falls
     hurried: bool = False  # whether the limit of time came while the measure still improved
 
+    def facts(self, steps_in_epoch: int) -> JsonObject:
+        """Return how far it came, for the card."""
+        return {
+            "steps": self.step,
+            "epochs": self.epoch + self.index / max(1, steps_in_epoch),
+            "seconds": round(self.elapsed, 3),
+            "recoveries": self.recoveries,
+        }
+
 
 @dataclass(frozen=True)
 class Best:
@@ -143,6 +152,18 @@ class TrainingState:
         if best is not None:
             self.best = Best(best["value"], best["step"], snapshot.starting_with("best."))
         self.progress = Progress(**snapshot.numbers["progress"])
+
+    def recover(self, snapshot: Snapshot, group: Group, random: Randomness) -> None:
+        """Go back to `snapshot` with half the learning rate, but keep the best network."""
+        progress, best = self.progress, self.best
+        self.restore(snapshot, group, random)
+        # The snapshot may be older than the best network, which is kept in any case.
+        if self.best is None or (best is not None and best.value < self.best.value):
+            self.best = best
+        # Time and recoveries go on counting, or a run could recover for ever.
+        self.progress.elapsed = progress.elapsed
+        self.progress.recoveries = progress.recoveries + 1
+        self.progress.rate_scale = progress.rate_scale / 2
 
 
 def _own_lanes(lanes: Mapping[str, np.ndarray], group: Group) -> list[LayerState] | None:

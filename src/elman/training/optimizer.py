@@ -107,6 +107,19 @@ class AdamW(torch.optim.AdamW):
             state["exp_avg_sq"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
 
 
+def optimizer_of(network: torch.nn.Module, learning_rate: float, weight_decay: float) -> AdamW:
+    """Return the optimizer of a network; only its matrices decay."""
+    # Decay would pull biases to zero without any gain.
+    decayed = [weight for weight in network.parameters() if weight.ndim > 1]
+    others = [weight for weight in network.parameters() if weight.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    # a shorter memory than 0.999 for the squares, because runs are short
+    return AdamW(groups, lr=learning_rate, betas=(0.9, 0.98))
+
+
 def _gradients(weights: list[Tensor]) -> list[Tensor]:
     return [weight.grad for weight in weights if weight.grad is not None]
 

@@ -5,6 +5,7 @@ A run continues only its own checkpoint and never replaces the model of another 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -38,6 +39,8 @@ class Store:
             group: The processes of the run.
         """
         self.output, self.identity, self.group = output, identity, group
+        self.failed = False
+        """Whether the last attempt to save failed."""
         self.file = None if output is None else folder_of(output) / "state.safetensors"
 
     def is_unfinished(self) -> bool:
@@ -89,6 +92,16 @@ class Store:
             raise OutputError(what, got=error.strerror, remedy="choose another -o") from error
         metadata = {"kind": KIND, "identity": self.identity, "numbers": snapshot.numbers}
         container.write(self.file, snapshot.arrays, metadata, limits=LIMITS)
+
+    def save_or_warn(self, snapshot: Snapshot, warn: Callable[[str], None]) -> None:
+        """Write `snapshot`; where that fails, training continues and one warning says so."""
+        try:
+            self.save(snapshot)
+            self.failed = False
+        except OutputError as error:
+            if not self.failed:
+                warn(f"{error}; training goes on without a new checkpoint")
+            self.failed = True
 
     def load(self) -> Snapshot | None:
         """Return the snapshot of the last `save`; None where there is none.

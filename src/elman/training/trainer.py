@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from elman.errors import DataError, DivergedError, OutputError
+from elman.errors import DataError, DivergedError
 from elman.files.model import Model
 from elman.training.allocator import freed_memory_kept
 from elman.training.averaging import Average
@@ -30,7 +30,7 @@ from elman.training.checkpoint import Best, Snapshot, StageResult, TrainingState
 from elman.training.distributed import Group, choose_device, join
 from elman.training.journal import JsonObject, Run
 from elman.training.objective import Measure, Objective
-from elman.training.optimizer import AdamW
+from elman.training.optimizer import optimizer_of
 from elman.training.output import Output
 from elman.training.pace import pace_of
 from elman.training.random import Randomness
@@ -109,7 +109,6 @@ class Trainer(Generic[ObjectiveT]):
         self.recipe, self.store, self.output = recipe, store, output
         self.group, self.random = recipe.group, recipe.random
         self.earlier: list[StageResult] = []
-        self.checkpoint_failed = False
 
     def run(self, snapshot: Snapshot | None) -> Outcome:
         """Train all stages, from `snapshot` if there is one, and return the best network as a model.
@@ -160,18 +159,7 @@ class Trainer(Generic[ObjectiveT]):
         if not self.group.leads:
             # Every process has the same network, but draws dropout of its own.
             self.random.seed(self.recipe.plan.seed + RANK_SEED * self.group.rank)
-        # Only matrices decay: decay would pull biases to zero without any gain.
-        decayed = [weight for weight in network.parameters() if weight.ndim > 1]
-        others = [weight for weight in network.parameters() if weight.ndim <= 1]
-        optimizer = AdamW(
-            [
-                {"params": decayed, "weight_decay": schedule.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=schedule.learning_rate,
-            # a shorter memory than 0.999 for the squares, because runs are short
-            betas=(0.9, 0.98),
-        )
+        optimizer = optimizer_of(network, schedule.learning_rate, schedule.weight_decay)
         average = Average(network, schedule.average)
         self.state = TrainingState(self.objective, optimizer, average, self.earlier, best=previous)
         self.pace = pace_of(schedule, self.objective)
@@ -207,7 +195,7 @@ class Trainer(Generic[ObjectiveT]):
                 pending = self.state.capture(self.group, self.random)
             # A checkpoint is written by the clock, but what it holds was taken at a fixed step.
             if time.monotonic() - saved > self.schedule.checkpoint_every:
-                self._save_checkpoint(good)
+                self.store.save_or_warn(good, self.output.warn)
                 saved = time.monotonic()
             step = self._step(time.monotonic() - began, stop_requested.is_set())
             progress.elapsed = step.elapsed
@@ -219,7 +207,11 @@ class Trainer(Generic[ObjectiveT]):
             # The step came out finite, so the snapshot from before it can be trusted.
             good = pending
             report.add(step, progress, self.pace.share_done(progress))
-        if progress.step == 0 and self.state.best is None:
+        return self._interrupt(good)
+
+    def _interrupt(self, good: Snapshot) -> str:
+        """End the stage at once; `good` is the snapshot that a later run goes on from."""
+        if self.state.progress.step == 0 and self.state.best is None:
             # There is nothing to keep: not a single step was taken.
             raise KeyboardInterrupt
         self.output.warn("interrupted: the best so far is kept")
@@ -291,23 +283,15 @@ class Trainer(Generic[ObjectiveT]):
 
     def _recover(self, snapshot: Snapshot, culprit: str) -> None:
         """Go back to `snapshot` at half the learning rate; raises DivergedError after three times."""
-        progress, best = self.state.progress, self.state.best
+        progress = self.state.progress
         if progress.recoveries >= MAX_RECOVERIES:
             raise DivergedError(
                 f"training diverged at step {progress.step} after {progress.recoveries} recoveries",
                 got=culprit,
                 remedy="lower --learning-rate or --clip",
             )
-        self.state.restore(snapshot, self.group, self.random)
-        kept = self.state.best
-        # The snapshot may be older than the best network, which is kept in any case.
-        if kept is None or (best is not None and best.value < kept.value):
-            self.state.best = best
+        self.state.recover(snapshot, self.group, self.random)
         restored = self.state.progress
-        # Time and recoveries go on counting, or a run could recover for ever.
-        restored.elapsed = progress.elapsed
-        restored.recoveries = progress.recoveries + 1
-        restored.rate_scale = progress.rate_scale / 2
         self.output.emit(
             {
                 "event": "recovery",
@@ -317,16 +301,6 @@ class Trainer(Generic[ObjectiveT]):
                 "rate_scale": restored.rate_scale,
             }
         )
-
-    def _save_checkpoint(self, snapshot: Snapshot) -> None:
-        """Write `snapshot` to the store; where that fails, training continues and one warning says so."""
-        try:
-            self.store.save(snapshot)
-            self.checkpoint_failed = False
-        except OutputError as error:
-            if not self.checkpoint_failed:
-                self.output.warn(f"{error}; training goes on without a new checkpoint")
-            self.checkpoint_failed = True
 
     def _is_improving(self, stopped: str) -> bool:
         """Return whether the budget ended while the last of several evaluations was the best."""
@@ -361,19 +335,15 @@ class Trainer(Generic[ObjectiveT]):
             self.store.clear()
         # After the model, so that a kill between the two loses steps, but no model.
         if self.resume_from is not None:
-            self._save_checkpoint(self.resume_from)
+            self.store.save_or_warn(self.resume_from, self.output.warn)
         return model
 
     def _training_facts(self, best: Best, stopped: str) -> JsonObject:
         """Return how training went, for the card."""
         progress = self.state.progress
-        steps = max(1, self.objective.steps_in_epoch(progress.epoch))
         return {
-            "steps": progress.step,
+            **progress.facts(self.objective.steps_in_epoch(progress.epoch)),
             "best_step": best.step,
-            "epochs": progress.epoch + progress.index / steps,
-            "seconds": round(progress.elapsed, 3),
-            "recoveries": progress.recoveries,
             "stopped": stopped,
             # A last stage without evaluations cannot tell, so the earlier ones count too.
             "improving": self._is_improving(stopped)
