@@ -128,6 +128,7 @@ class Cell:
         rows = self.G * hidden_size
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size)}
         if self.recurrent:
+            # multiplies the hidden state, the first of the states
             shapes["weight_hh"] = (rows, hidden_size)
         if bias:
             shapes["bias_ih"] = (rows,)

@@ -34,7 +34,9 @@ def _combine(ops: Ops, gates: tuple[Array, ...], state: State) -> State:
 def _backward(slopes: Slopes, step: Step, d_after: tuple[np.ndarray, ...]) -> CellGradients:
     (_, before), (_, c), (d_h, d_c) = step.before, step.after, d_after
     accept, forget, candidate, output = step.gates
+    # the forward pass did not record tanh(c')
     squashed = np.tanh(c)
+    # c' reaches the next step directly, and the output through tanh
     d_c = d_c + d_h * output * slopes.tanh(squashed, c)
     d_sums = [
         d_c * candidate * slopes.sigmoid(accept),
@@ -42,6 +44,7 @@ def _backward(slopes: Slopes, step: Step, d_after: tuple[np.ndarray, ...]) -> Ce
         d_c * accept * slopes.tanh(candidate, lstm.split(step.gx + step.gh)[2]),
         d_h * squashed * slopes.sigmoid(output),
     ]
+    # gx and gh enter as a sum, so that both have the same gradient
     return d_sums, d_sums, (0.0, forget * d_c)
 
 

@@ -24,6 +24,7 @@ def _activate(ops: Ops, gx: Array, _gh: Array | None) -> tuple[Array, ...]:
 
 def _scan(ops: Ops, gx: Array) -> tuple[Array, Array]:
     update, candidate = _activate(ops, gx, None)
+    # a and b of h' = a·h + b
     return 1 - update, update * candidate
 
 
@@ -35,6 +36,7 @@ def _combine(_ops: Ops, gates: tuple[Array, ...], state: State) -> State:
 def _backward(slopes: Slopes, step: Step, d_after: tuple[np.ndarray, ...]) -> CellGradients:
     (h,), (d_h,), (update, candidate) = step.before, d_after, step.gates
     d_update = d_h * (candidate - h) * slopes.sigmoid(update)
+    # nothing for gh: the gates do not see the hidden state
     return [d_update, update * d_h], [], ((1 - update) * d_h,)
 
 

@@ -31,6 +31,7 @@ def _activate(activation: str) -> Activate:
 
 
 def _combine(_ops: Ops, gates: tuple[Array, ...], _state: State) -> State:
+    # The only gate is the new hidden state itself.
     return gates
 
 

@@ -213,6 +213,7 @@ def kernel() -> Kernel | None:
 
 def isa() -> str | None:
     """Return the name of the instruction set that runs, or None without a kernel; raises as `kernel` does."""
+    # Asking for the name alone must not warn about a missing kernel.
     chosen = kernel() if kernels() or _required() else None
     return None if chosen is None else chosen.name
 
@@ -245,6 +246,7 @@ def required_number(cell: Cell) -> int:
 def _numbers() -> dict[tuple[str, str], int]:
     from elman import _kernel
 
+    # A cell's number is its row in cells.def.
     return {(row[0], row[1]): number for number, row in enumerate(_kernel.CELLS)}
 
 

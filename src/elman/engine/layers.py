@@ -199,6 +199,7 @@ class Layer:
             limited: whether to keep every state finite; finite states do not change.
         """
         weights, cell, ops, state = self.directions[direction], self.cell, numpy_ops(), start
+        # the row behind the last one of each step
         ends = np.cumsum(sizes)
         for t in range(len(sizes))[:: -1 if direction else 1]:
             pause()

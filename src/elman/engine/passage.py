@@ -108,6 +108,7 @@ class Passage:
                     what = "the states of this network leave the range of numbers here"
                     raise InputError(what, remedy="explain a shorter sequence")
                 self.end.append(end)
+                # The first layer's input can have another size than its output.
                 x = y + x if layers.residual and k else y
         self.y = x
         """The outputs ``[T, B, directions·H]``."""
@@ -213,6 +214,7 @@ class Passage:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the gradients of inputs and start state, and the contribution of the biases ``[B]``."""
         weights, cell = self.layers.layers[k].directions[direction], self.layers.cell
+        # [T, B, G·H]
         d_gx = np.empty((*dy.shape[:2], len(weights.weight_ih)), dy.dtype)
         constant = np.zeros(dy.shape[1], dy.dtype)
         shape = self.start[k][direction].shape
@@ -224,6 +226,7 @@ class Passage:
             # The hidden state goes to the output and to the next step.
             d_after = (d_state[0] + dy[t], *d_state[1:])
             to_input, to_hidden, to_before = cell.backward(slopes, step, d_after)
+            # the gates side by side, as in gx
             d_gx[t] = np.concatenate(to_input, axis=1)
             d_state = tuple(
                 np.broadcast_to(np.asarray(values, dy.dtype), shape[1:]) for values in to_before

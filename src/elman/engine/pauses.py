@@ -24,6 +24,7 @@ def pause() -> None:
 @contextmanager
 def paced(between: Callable[[], None]) -> Iterator[None]:
     """Call `between` at every `pause` that this thread reaches inside the context."""
+    # Each thread has its own function: other threads of the server run on.
     _thread.between = between
     try:
         yield
@@ -40,6 +41,7 @@ def _blas() -> Any:
 
 def _take_control() -> None:
     """Let this thread set the limit; threadpoolctl ignores all threads but the last that has set it."""
+    # one for each BLAS library in the process
     for library in _blas().lib_controllers:
         if (clear := getattr(library, "clear_controlling_thread", None)) is not None:
             clear(force=True)

@@ -38,6 +38,7 @@ def pool(
     """
     pooled: list[np.ndarray] = []
     for way in ways:
+        # both directions at their own ends: they have read the whole sequence there
         if way == "last":
             pooled.append(np.concatenate([*end[:, 0]], axis=1))
         elif way == "max":
@@ -74,6 +75,7 @@ def pool_backward(
         frozen: whether to hold the weights of attention constant.
     """
     columns = _columns(sizes)
+    # the gradients of all poolings add up
     dy = np.zeros_like(y)
     for way, d_row in zip(ways, np.split(d_pooled, len(ways), axis=1), strict=True):
         if way == "last":

@@ -172,12 +172,9 @@ class CellLayer(torch.nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        for name, size in (
-            ("input_size", input_size),
-            ("hidden_size", hidden_size),
-            ("num_layers", num_layers),
-        ):
-            whole_number(name, size, 1)
+        whole_number("input_size", input_size, 1)
+        whole_number("hidden_size", hidden_size, 1)
+        whole_number("num_layers", num_layers, 1)
         if not 0 <= dropout <= 1:
             raise OptionError("dropout", got=dropout, expected="a number from 0 to 1")
         if dropout and num_layers == 1:
@@ -257,10 +254,7 @@ class MinGRU(CellLayer):
 
 
 _CLASSES: dict[str, type[torch.nn.Module]] = {
-    "rnn": RNN,
-    "gru": GRU,
-    "lstm": LSTM,
-    "mingru": MinGRU,
+    layer.__name__.lower(): layer for layer in (RNN, GRU, LSTM, MinGRU)
 }
 
 

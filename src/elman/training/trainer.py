@@ -137,7 +137,6 @@ class Trainer(Generic[ObjectiveT]):
                 following = self._next_stage(stopped, best)
                 if following is None:
                     break
-                # The next stage and the card read these facts; a snapshot holds them too.
                 improving = {"improving": self._is_improving(stopped)}
                 self.earlier = [*self.earlier, improving | following | result]
                 # The model keeps this network if the next stage is interrupted before its first evaluation.
@@ -291,14 +290,13 @@ class Trainer(Generic[ObjectiveT]):
                 remedy="lower --learning-rate or --clip",
             )
         self.state.recover(snapshot, self.group, self.random)
-        restored = self.state.progress
         self.output.emit(
             {
                 "event": "recovery",
                 "step": progress.step,
                 "culprit": culprit,
-                "back_to_step": restored.step,
-                "rate_scale": restored.rate_scale,
+                "back_to_step": self.state.progress.step,
+                "rate_scale": self.state.progress.rate_scale,
             }
         )
 
