@@ -38,7 +38,7 @@ def test_get_set_clone_repr() -> None:
     assert copy.get_params() == model.get_params()
     assert (copy.cell, copy.hidden_size, copy.num_layers) == ("gru", 7, 2)
     assert "hidden_size=7" in repr(model)
-    with pytest.raises(TypeError, match="no parameter 'hiden_size'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'hiden_size'"):
         LanguageModel(hiden_size=3)
     with pytest.raises(ValueError, match="Invalid parameter"):
         model.set_params(hiden_size=3)
@@ -121,15 +121,10 @@ def test_numpy_numbers_are_accepted() -> None:
     assert options.hidden_size == 8
 
 
-def test_a_positional_option_is_refused_with_its_name() -> None:
-    with pytest.raises(TypeError) as caught:
-        LanguageModel("word")
-    assert str(caught.value) == (
-        "LanguageModel takes its parameters by name, got 'word' without one:"
-        " write LanguageModel(level='word'), and pass data to fit"
-    )
-    with pytest.raises(TypeError, match=r"write SequenceTagger\(name=\['a', 'b'\]\)"):
-        elman.SequenceTagger(["a", "b"])
+def test_a_positional_option_is_refused() -> None:
+    for estimator, value in ((LanguageModel, "word"), (elman.SequenceTagger, ["a", "b"])):
+        with pytest.raises(TypeError, match=r"__init__\(\) takes 1 positional argument"):
+            estimator(value)
 
 
 def test_a_list_of_texts_is_refused_as_a_prompt(fitted: LanguageModel) -> None:
