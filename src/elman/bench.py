@@ -28,12 +28,13 @@ from elman.language.network import Network
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
 
+# Newline and the printable characters of ASCII up to "^".
 CHARACTERS = ("\n", *map(chr, range(32, 95)))
 """Vocabulary of models with random weights, 65 tokens with `<unk>`."""
-B, T, LAYERS = 32, 64, 2
+B, T, LAYERS = 32, 64, 2  # sequences in a batch, time steps, layers
 HIDDEN_SIZES = (128, 256)
 MIN_ROUNDS = 3
-SAMPLE_SECONDS = 0.03
+SAMPLE_SECONDS = 0.03  # long beside the resolution of the clock, short beside other load
 NAP_SECONDS, MAX_SETTLE_SECONDS = 0.002, 0.5
 STREAM_STEPS = 500
 GENERATED_TOKENS = 2_000
@@ -84,10 +85,11 @@ def interleave(
     end = time.monotonic() + seconds
     calls = {}
     for name, side in sides.items():
+        # Slow calls fill a sample alone; fast ones are repeated until it lasts long enough to time.
         once = _sample(side, 1) * side.steps
         calls[name] = max(1, math.ceil(sample / once))
     samples: dict[str, list[float]] = {name: [] for name in sides}
-    done = -1
+    done = -1  # the first round is a warm-up, which is not counted
     while done < rounds or time.monotonic() < end:
         for name, side in sides.items():
             samples[name].append(_sample(side, calls[name]))
@@ -124,6 +126,7 @@ def operations(cell: str, T: int, B: int, I: int, H: int, num_layers: int) -> in
     kind = find(cell)
     recurrent = H if kind.recurrent else 0
     inputs = I + (num_layers - 1) * H
+    # A product of [B, n] and [n, G·H] multiplies and adds B·n·G·H times.
     return 2 * T * B * kind.G * H * (inputs + num_layers * recurrent)
 
 
@@ -158,6 +161,7 @@ def _layers(kind: str, H: int, seconds: float, sample: float, peak: Peak) -> dic
             x.grad = None
             y, _ = forward(x)
             y.backward(gradient)
+            # Outputs and gradients together, so that the two sides can be compared.
             return torch.cat([y.detach().flatten(), x.grad.flatten()])
 
         return call
@@ -208,11 +212,12 @@ def run(seconds: float = 20.0, sizes: tuple[int, ...] = HIDDEN_SIZES) -> dict[st
     if not 0 < seconds < math.inf:
         raise OptionError("seconds", got=seconds, expected="a number above 0")
     kinds = ("RNN", "GRU", "LSTM")
+    # Each size has one measurement of streams, and one of layers for each kind of cell.
     share = seconds / (len(sizes) * (1 + len(kinds)))
     sample = min(SAMPLE_SECONDS, share / 10)
     threads = kernel.threads()
     peak = Peak(threads)
-    peak()
+    peak()  # the first call wakes threads, and is one of the many whose median counts
     # Streams come first: once layers have run, the kernel keeps using torch's threads.
     rows = [row for H in sizes for row in _stream(H, share, sample)]
     try:

@@ -90,6 +90,7 @@ class HeldOutFiles(ReadingOptions):
 class PredictOptions(ReadingOptions):
     """Options of the command `predict` for every task."""
 
+    # Tasks whose answers are single numbers, or whole forecasts, ignore it.
     k: int = answering(5, "number of words or labels to show, the best first", low=1)
 
 
@@ -102,10 +103,12 @@ class ExplainOptions(ReadingOptions):
         "answer to explain (default: the most probable); for a forecaster the number of steps ahead "
         "(default: the mean of all steps)",
     )
+    # The names repeat `METHODS` of elman.explain.explanation, which needs numpy.
     method: (
         Literal["replacement", "decomposition", "integrated gradients", "leave-one-out"] | None
     ) = answering(None, "how the effect of an input is measured (default: replacement)")
     quick: bool = answering(False, "use fewer replacements and skip the self-test")
+    # The page of the server and matplotlib draw the same explanation in different ways.
     svg: str | None = picture("file to draw the picture of the page to: .svg", ".svg")
     plot: str | None = picture("file to draw a matplotlib picture to: .svg or .png", ".svg", ".png")
 
@@ -167,10 +170,12 @@ T_co = TypeVar("T_co", covariant=True)
 class LazyClass(Generic[T_co]):
     """Attribute of a task: the class that its table `classes` names, imported when it is first used."""
 
+    # Python calls this when it makes the class Task, with the name of the attribute.
     def __set_name__(self, owner: type[Task], name: str) -> None:
         self._role = name.removesuffix("_type")
 
     def __get__(self, instance: Task | None, owner: type[Task]) -> type[T_co]:
+        # The module is imported now, because importing all of them would make `elman --help` slow.
         module, _, name = owner.classes[self._role].partition(":")
         cls: type[T_co] = getattr(import_module(module), name)
         return cls
@@ -203,6 +208,7 @@ class Task(ABC):
     display_type: ClassVar[LazyClass[TaskDisplay]] = LazyClass()
     """The class with the words of the task about its training runs."""
 
+    # Subclasses narrow this type, so that their methods know the predictor of their own task.
     predictor: Predictor
 
     def __init__(self, predictor: Predictor) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from elman.inspect.predictor import Predictor
 
 
+# The order counts: the first task is the default, and a task before another wins a guess.
 _TASKS: tuple[type[Task], ...] = (
     LanguageTask,
     ClassifyTask,
@@ -47,6 +48,7 @@ def open_model(model: Model, storage: str = "float32") -> Predictor:
     Raises:
         OptionError: the task has no such storage.
     """
+    # The class is looked up through the task, so that only the folder of this task is imported.
     return task_of(model).predictor_type(model, storage)
 
 

@@ -29,6 +29,7 @@ app = typer.Typer(
     name="elman",
     help="Train recurrent networks on your own sequences and use them.",
     no_args_is_help=True,
+    # Errors are one line, which `main` writes.
     pretty_exceptions_enable=False,
     epilog="Every command takes --debug, which shows the traceback of an error.",
 )
@@ -46,6 +47,7 @@ UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 def load(path: str) -> Task:
     """Return the task of a model file, with the predictor of the model."""
+    # Reading a model needs numpy, which would make `elman --help` slow.
     import elman
     from elman.tasks import task_of
 
@@ -76,6 +78,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Show Elman's own warnings as one line, and any other warning as Python does."""
+    # Warnings of other packages keep their file and line, which a bug report needs.
     if issubclass(category, (DataWarning, KernelWarning)):
         complain(str(message))
     else:
@@ -111,11 +114,13 @@ def _complain_of(error: Exception, arguments: list[str]) -> int:
         complain(str(error))
         return error.exit_code
     if isinstance(error, UsageError):
+        # `elman` without arguments is such an error, whose text is the help.
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()  # type: ignore[attr-defined]
             return 2
         text = error.format_message()  # type: ignore[attr-defined]
         remedy = f"`elman{_command(arguments)} --help` lists commands and options"
+        # click asks "Did you mean …?" at the end of a message about an unknown name.
         is_question = text.endswith("?")
         complain(f"{text} {remedy}" if is_question else message(text.rstrip("."), remedy=remedy))
         return 2
@@ -144,23 +149,25 @@ def main(arguments: list[str] | None = None) -> None:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    # A terminal may lack characters of the user's text; print a question mark in their place.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         with warnings.catch_warnings():
+            # Python shows a repeated warning once, but two files may have the same fault.
             warnings.simplefilter("always", DataWarning)
             warnings.showwarning = _show_warning
             code = app(arguments, prog_name="elman", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
-        code = 130
+        code = 130  # 128 and the number of the signal, as shells report it
     except SystemExit as left:
         # typer exits like this when the reader of the output has closed it, as `head` does.
         code = 0 if isinstance(left.__context__, BrokenPipeError) else left.code
     except Exception as error:
         if debug:
-            raise
+            raise  # Python then prints the traceback
         code = _complain_of(error, arguments)
     sys.exit(code)

@@ -60,6 +60,7 @@ def meals_model(
 
 def worst_error(model: LanguageModel, grammar: synthetic_meals.Grammar) -> float:
     """Return the largest distance of a predicted from a true probability, over all contexts."""
+    # A word that the list of predictions lacks has the probability 0.
     worst = 0.0
     for context, truth in grammar.contexts():
         predicted = dict(model.predict_next(context, k=len(model.model_.codec.tokens)))
@@ -155,9 +156,11 @@ def _moved(console: Console, folder: Path, seed: int) -> JsonObject:
     path = folder / "moved.safetensors"
     model = LanguageModel(**MOVED | {"seed": seed})
     _fit(path, console.stderr, model, "\n".join(lines) + "\n")
+    # Another seed draws stories that the network has not been trained on.
     prompts = synthetic_stories.stories(PROMPTS, seed + 1)
     right = sum(model.predict_next(text, 1)[0][0] == day for text, day in prompts)
     console.print(Text(f"Asked for the last word of {PROMPTS} stories, it knows {right}.", "bold"))
+    # Explain the longest story, where the deciding word is furthest back.
     text, day = max(prompts, key=lambda prompt: len(prompt[0]))
     console.print(f"“{text} __” {model.predict_next(text, 1)[0][0]}")
     explanation = model.explain(text, day)
@@ -182,6 +185,7 @@ def run(folder: Path, *, seconds: float, seed: int, to_stderr: bool) -> JsonObje
     import pydoc_data.topics
 
     started = time.monotonic()
+    # A wrong time is an error before any of the networks is trained.
     english = LanguageOptions(
         level="char", time=seconds, seed=seed
     )  # checks the options before any training

@@ -46,12 +46,14 @@ def info(
             raise OptionError("--memory", got="no MODEL", expected="a trained model")
         from elman.inspect.memory import measure_memory
 
+        # Without data the predictor measures itself on plausible inputs of its own.
         task, options = load(model), MemoryOptions.from_values(given(values))
         data = None if options.text is None else task.read_input(options.text, options.how)
         measured = measure_memory(task.predictor, data)
         write_pictures({"svg": measured.to_svg}, values)
         show(measured, json_)
         return
+    # All other options of the command are about memory.
     for name in given(values):
         raise OptionError(flag(name), got="no --memory", expected="--memory with it")
     from elman.training.formatting import describe_installation, describe_model, print_facts

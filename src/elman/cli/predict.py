@@ -54,11 +54,13 @@ def predict(
     Columns of a table that no option names are those of training.
     """
     task, values = load(model), given(options)
+    # A forecaster holds its series in the model, so that it needs no source.
     check_source(task.predictor, source, "TEXT")
     check_options("predict", type(task), values)
     answers = task.predict(source, values, as_table=json_ or output is not None)
     if answers.table is not None:
         write_answers(answers.table, output, json_)
+    # Each ranking is computed when it is printed, so that lines of a pipe are answered as they come.
     for ranking in answers.rankings:
         show_ranking(ranking, json_)
     write_pictures(answers.pictures, values)
@@ -80,6 +82,7 @@ def evaluate(
     task, values = load(model), given(options)
     check_options("evaluate", type(task), values)
     result = task.evaluate(files, values)
+    # A picture that cannot be written is an error, so write it before a report tells of success.
     write_pictures(result.pictures, values)
     show(result.printed, json_)
 
@@ -136,10 +139,12 @@ def generate(model: ModelFile, json_: Json = False, **values: str | float | None
 
     options = GenerateOptions.from_values(given(values))
     predictor = elman.load(model, kind=elman.LanguagePredictor)
+    # The generator of warnings yields the prompt unchanged, and warns once it is exhausted.
     [prompt] = warn_of_unknown_tokens(predictor, [options.prompt])
     pieces: Iterable[str]
     facts: dict[str, str | float | None] = {"prompt": prompt}
     if options.beam is not None:
+        # The beam is sorted by probability, the best text first.
         best = predictor.beam(prompt, n=options.n, width=options.beam)[0]
         pieces, facts["log_probability"] = [best[0]], best[1]
     else:
@@ -157,6 +162,7 @@ def generate(model: ModelFile, json_: Json = False, **values: str | float | None
     else:
         from elman.training.formatting import write_text
 
+        # Each piece is written and flushed at once, so that the text appears as the network draws it.
         write_text(chain([prompt], pieces, ["\n"]))
 
 
@@ -200,6 +206,7 @@ def score(
     )
     if output is not None:
         rows = ranking.to_rows()
+        # An empty file has no rows; the table then has no columns either.
         columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
         write_answers(columns, output, json_)
     elif json_:

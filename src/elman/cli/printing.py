@@ -59,6 +59,7 @@ def write_answers(columns: Table, output: str | None, as_json: bool) -> None:
     """Write a table to a file by its suffix, or to standard output as CSV or lines of JSON."""
     from elman.tables.writer import records, write_table
 
+    # JSON is printed row by row, so that a reader of the pipe can begin before the last one.
     if output is None and as_json:
         for row in records(columns):
             print_json(row)
@@ -71,6 +72,7 @@ def write_pictures(pictures: Pictures, files: Values) -> None:
     from elman.draw import plots
     from elman.files.atomic import atomic_write
 
+    # A picture is drawn only if its option is given, because matplotlib takes a second to import.
     for name, draw in pictures.items():
         if (file := files.get(name)) is None:
             continue

@@ -28,6 +28,7 @@ def likely_command(files: Sequence[str]) -> str:
     if [*files] == [STDIN] and (kinds := _kinds_of_standard_input()) and kinds.are_series:
         options = _options(kinds)
         return f"`elman train - {options}` is likely, and --task {_DEFAULT} reads it as text"
+    # Standard input that is not a table of series is read as text without a question.
     tables = [file for file in files if is_table(file)]
     if not tables:
         return ""
@@ -46,6 +47,7 @@ def _kinds_of_standard_input() -> ColumnKinds | None:
     from elman.tables.reader import read_table
 
     peek = getattr(getattr(sys.stdin, "buffer", None), "peek", None)
+    # The last line may be cut off in the middle, which would make it an unequal row.
     lines = b"" if peek is None else peek().rpartition(b"\n")[0]
     with tempfile.NamedTemporaryFile(suffix=".csv") as file:
         file.write(lines + b"\n")
@@ -54,6 +56,7 @@ def _kinds_of_standard_input() -> ColumnKinds | None:
             columns = read_table(file.name).columns
         except ElmanError:
             return None
+    # Any text without commas is a table of one column to the reader.
     return ColumnKinds.of(columns) if len(columns) > 1 else None
 
 

@@ -35,6 +35,7 @@ def guess_task(name: str | None, files: list[str], values: Values) -> tuple[type
         if name not in TASKS:
             raise OptionError("--task", got=name, expected="one of " + ", ".join(TASKS))
         return TASKS[name], "--task"
+    # The order of the registry decides: options of labels win over those that series share with them.
     for task in TASKS.values():
         if reason := task.guess(files, values):
             return task, reason
@@ -84,15 +85,18 @@ def train(
 
     values = given(options)
     task, reason = guess_task(task_name, files, values)
+    # A table without any option about its columns is more likely a mistake than a text.
     if not reason and (likely := likely_command(files)):
         raise OptionError("--task", got="nothing for a table", remedy=likely)
+    # Find mistakes in options and in the name of the output before the data are read, which may take long.
     check_options("train", task, values)
-    task.options.from_values(values)  # raises OptionError before anything is shown
+    task.options.from_values(values)
     check_output(Path(output))
     with ExitStack() as stack:
         display = stack.enter_context(
             TrainingDisplay(task.display_type(), to_stderr=json_, output=output, wording=as_typed)
         )
+        # Of several processes under torchrun only the first one prints and serves the page.
         if watch and display.leads:
             display.say(f"the run as it goes on: {_open(stack, Path(output), resume)}", "bold")
         if reason != "--task":
@@ -102,6 +106,7 @@ def train(
         display.finish(outcome.stopped, card)
     if json_ and display.leads:
         print_json({"model": output, "stopped": outcome.stopped, "card": card})
+    # The best network so far is saved, but a script must see that the run did not end by itself.
     if outcome.stopped == "interrupted":
         raise typer.Exit(130)
 
@@ -111,8 +116,10 @@ def _open(stack: ExitStack, output: Path, resume: bool) -> str:
     check_installed()
     from elman.serve.training_page import training_page
 
+    # The page reads the events that the trainer appends to this file.
     journal = output.with_suffix(".run.jsonl")
     url = stack.enter_context(training_page(journal, resume=resume))
+    # A server without a display has no browser to open, so print the address alone.
     if sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
         import webbrowser
 

@@ -72,6 +72,7 @@ def units(
     from elman.inspect.states import Unit
 
     options = UnitsOptions.from_values(given(values))
+    # Check the name of the unit before the model and the data are read.
     chosen = None if options.unit is None else Unit.of(options.unit)
     task = load(model)
     check_source(task.predictor, file, "FILE")
@@ -151,16 +152,20 @@ def coloured(excerpt: Excerpt, console: Console) -> list[Text]:
 
     plain = console.color_system is None
     width = min(console.width, _MAX_EXCERPT_COLUMNS)
-    lines = [(Text(), Text())]  # pairs of a line and its marks, which have the same width
+    # Pairs of a line and its marks. Both have the same width in cells of the terminal.
+    lines = [(Text(), Text())]
     for token, value in zip(excerpt.tokens, excerpt.values.tolist(), strict=True):
         for character in token:
+            # Control characters could move the cursor or change colours, so replace them.
             shown = character if character.isprintable() else " " if character == "\t" else "\ufffd"
             if character == "\n" or lines[-1][1].cell_len + cell_len(shown) > width:
                 lines.append((Text(), Text()))
             if character != "\n":
                 line, marks = lines[-1]
                 line.append(shown, style="" if plain else _style(value))
+                # A value from -1 to 1 chooses one of five marks; a wide character gets two of them.
                 marks.append(_MARKS[min(4, int(2.5 * (value + 1)))] * cell_len(shown))
+    # Lines of white space show nothing, and would use up the few lines of an excerpt.
     filled = [pair for pair in lines if pair[0].plain.strip()][:_MAX_EXCERPT_LINES]
     for _, marks in filled:
         marks.rstrip()
@@ -169,5 +174,6 @@ def coloured(excerpt: Excerpt, console: Console) -> list[Text]:
 
 def _style(value: float) -> str:
     colour, share = (_HIGH_COLOUR if value > 0 else _LOW_COLOUR), min(1.0, abs(value))
+    # Go from white, at 0, to the full colour, at 1 or -1.
     red, green, blue = (round(255 + share * (channel - 255)) for channel in colour)
     return f"black on rgb({red},{green},{blue})"

@@ -51,6 +51,7 @@ class LabelsDisplay(TaskDisplay):
         if card["training"]["improving"]:
             longer = f"try {_longer_budget(card['settings'])}"
             yield Line(f"the network was still improving when the budget ended; {longer}", "yellow")
+        # Small data may leave no sequence for a test.
         test = card["held_out"]
         if test is None:
             yield Line(f"no test set: {card['split']}", "yellow")
@@ -75,6 +76,7 @@ class LabelsDisplay(TaskDisplay):
 
 def _longer_budget(settings: Facts) -> str:
     """Return the option for twice the budget of a run, or for five minutes after a run without one."""
+    # A run has at most one of the three budgets.
     if settings["time"] is not None:
         return f"--time {2 * settings['time']:.0f}s"
     # at most one of the budgets is set

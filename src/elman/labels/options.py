@@ -164,6 +164,7 @@ _COLUMNS: tuple[Literal["text", "label", "columns", "id_column", "time_column"],
 class ColumnOptions(ReadingOptions):
     """Options that name columns of a table; commands that ask a model read those of training by default."""
 
+    # For a table of training, None leaves the choice to the reader; a trained model knows its columns.
     text: str | None = reading(None, "column of texts, or of tokens")
     label: str | None = reading(
         None, "column of labels, numbers or tags; or a file with a line for each text"

@@ -116,6 +116,7 @@ class _LabelledTask(Task):
 
         options, source = LabelPredictOptions.from_values(values), source or ""
         # a text on the command line may be the name of a file
+        # Numbers on standard input are a table; a text on the command line cannot hold any.
         table = source == STDIN or is_table(source) or bool(options.named)
         names = None
         if is_file(source) and (table or not self._reads_numbers):
@@ -125,6 +126,7 @@ class _LabelledTask(Task):
         self._warn_of_unknown_tokens(sequences)
         # lines of text have no column that identifies them
         if names is None:
+            # A program that reads the answer gets a table, even for a single text.
             return self._answer_texts(sequences, 0 if as_table else options.k)
         answers = self._columns(sequences)
         renamed = {("id" if name in answers else name): ids for name, ids in names.items()}
@@ -237,13 +239,14 @@ class ClassifyTask(_CategoricalTask):
         if not count or len(texts) != 1:
             return super()._answer_texts(texts, count)
         # [K]
-        (shares,) = self.predictor.predict_proba(texts)
+        (shares,) = self.predictor.predict_proba(texts)  # [K]
         names = self.predictor.labels.names
         ranked = sorted(zip(names, shares, strict=True), key=lambda pair: -pair[1])
         return Answers(rankings=[Ranking(texts.items[0], ranked[:count])])
 
     def _columns(self, sequences: Sequences) -> Table:
         labels, shares = self.predictor.labels, self.predictor.predict_proba(sequences)
+        # The shares are [N, K], a row for each sequence and a column for each label.
         best = labels.decode(shares.argmax(axis=1)).tolist()
         columns = {f"p({name})": shares[:, number] for number, name in enumerate(labels.names)}
         return {"label": best, "probability": shares.max(axis=1), **columns}
@@ -270,6 +273,7 @@ class RegressTask(_LabelledTask):
         plain = () if training is None else measure_number_baselines(training, data)
         report = self.predictor.evaluate(data.sequences, data.targets, beside=plain)
 
+        # Draw the predictions over the true numbers only if a picture is asked for.
         def scatter() -> Figure:
             from elman.draw import plots
 
@@ -294,6 +298,7 @@ class TagTask(_CategoricalTask):
     def _columns(self, sequences: Sequences) -> Table:
         tags = self.predictor.predict(sequences)
         items = sequences.stepwise().items
+        # A row for each time step of each sequence. Sequences of numbers have no tokens to show.
         rows: dict[str, list[str | float]] = {
             "sequence": [number for number, steps in enumerate(tags) for _ in steps],
             "step": [step for steps in tags for step in range(len(steps))],

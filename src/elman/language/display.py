@@ -44,6 +44,7 @@ class LanguageDisplay(TaskDisplay):
 
     def notes(self, event: Facts) -> list[str]:
         """Return warnings about the texts and their split."""
+        # Each set may be of another encoding or mostly unknown, so each has warnings of its own.
         held = [note for facts in _held_out(event).values() for note in facts["warnings"]]
         return [*event["data"]["warnings"], *event["warnings"], *held]
 
@@ -74,6 +75,7 @@ def _held_out(event: Facts) -> dict[str, Facts]:
 
 
 def _unknown(facts: Facts) -> str:
+    # A set may be empty, of which no token is unknown.
     return f"{100 * facts['unknown'] / max(1, facts['tokens']):.2f} %"
 
 

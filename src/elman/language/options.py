@@ -91,6 +91,7 @@ class LanguageOptions(RecurrentOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # Characters are not split, so that a way to split them would be ignored.
         if self.split != "words" and self.level == "char":
             raise OptionError("split", got=self.split, expected="words", remedy="or level word")
 
@@ -108,6 +109,7 @@ class LanguageExplainOptions(ExplainOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # A replaced token is neither explained nor drawn, so these options would be ignored.
         others = ("method", "unknown", "quick", "target", "svg", "plot", "equations")
         used = [name for name in others if getattr(self, name) not in (None, False)]
         if self.replace is not None and used:

@@ -97,12 +97,14 @@ class LanguageTask(Task):
         from elman.text.sources import argument_lines
 
         options = LanguageExplainOptions.from_values(values)
+        # All lines of a file are one context, and the token after the last one is explained.
         text = "\n".join(argument_lines(source or "", options.encoding))
         if options.replace is not None:
             return Result(_replacement(self.predictor, text, options.replace))
         explanation = self.predictor.explain(
             text,
             options.target,
+            # The equations show the terms into which the decomposition splits a logit.
             method="decomposition" if options.equations else options.method,
             unknown=options.unknown,
             quick=options.quick,
@@ -179,10 +181,12 @@ def _replacement(predictor: LanguagePredictor, text: str, argument: str) -> Repl
         raise OptionError("--replace", got=argument, expected="POSITION=WORD, such as 1=hate")
     number = int(position)
     after = replace(predictor, text, number, word)
+    # Ask for the whole vocabulary, because the best tokens afterwards may have been improbable before.
     before = dict(predictor.predict_next(text, len(predictor.model.codec)))
     tokens = list(Context.of(predictor.network, text).tokens)
     replaced, tokens[number] = tokens[number], word
     separator = predictor.model.codec.separator
+    # The separator between two tokens depends on both: no space stands before a full stop.
     pairs = zip([None, *tokens], tokens, strict=False)
     changed = "".join(separator(previous, token) + token for previous, token in pairs)
     rows = tuple(
@@ -210,6 +214,7 @@ def _rankings(predictor: LanguagePredictor, lines: Iterable[str], count: int) ->
             line, [*predictions, *([(UNKNOWN, unknown)] if predictions.note else [])], details
         )
         notes += [predictions.note] if predictions.note else []
+    # One warning for all lines, because a long file would print thousands.
     if notes:
         more = f", and most of it in {len(notes) - 1:,} more lines" if len(notes) > 1 else ""
         warn([notes[0] + more])

@@ -48,7 +48,7 @@ class SeriesDisplay(TaskDisplay):
             short = "the series are too short to hold out values: intervals are not calibrated"
             yield Line(short, "yellow")
             return
-        network = held_out["methods"][0]
+        network = held_out["methods"][0]  # the naive forecasts follow it
         coverage = ", ".join(
             f"{100 * interval['level']:g} % interval holds {100 * interval['coverage']:.0f} %"
             for interval in network["intervals"]

@@ -93,6 +93,7 @@ class ForecasterOptions(RecurrentOptions):
     )
 
     def __post_init__(self) -> None:
+        # Estimators take lists of columns, the command one text; both become a text with commas.
         for name in ("target", "past", "future", "static"):
             value = getattr(self, name)
             if isinstance(value, list | tuple):

@@ -95,6 +95,7 @@ class ForecastTask(Task):
             from elman.series.train import train_forecaster
 
         options = ForecasterOptions.from_values(values)
+        # The estimator translates its options into those of the reader of series.
         series = Forecaster(**asdict(options)).read(table)
         return train_forecaster(series, options, run)
 
@@ -126,6 +127,7 @@ class ForecastTask(Task):
         report = predictor.evaluate(
             rows, windows=options.windows, step=options.step, overlap=options.overlap
         )
+        # The picture shows the last forecast whose true values are all known.
         pictures = {"plot": lambda: predictor.backtest(rows, overlap=options.overlap).plot()}
         return Result(report, pictures)
 
@@ -134,6 +136,7 @@ class ForecastTask(Task):
         from elman.text.sources import is_file
 
         options, predictor = ForecastExplainOptions.from_values(values), self.predictor
+        # The name of a known series wins over a file of the same name.
         explained: str | SeriesSet | None = source
         if source is not None and source not in predictor.history.ids and is_file(source):
             rows = self.read_input(source, options.how)
@@ -151,6 +154,7 @@ def _warn_of_missing_future(predictor: ForecastPredictor, steps: int) -> None:
     if predictor.codec.future is None:
         return
     history = predictor.history
+    # The covariates of a series hold future steps too, so they must be longer than its values by `steps`.
     pairs = zip(history.values, history.future, strict=True)
     if any(len(future) - len(values) < steps for values, future in pairs):
         names = ", ".join(printable(name) for name in history.names["future"])
