@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from elman.errors import InputError, ModelFileError
-from elman.series.calendar import advance, calendar_features, positions, season_candidates
+from elman.series.calendar import advance, calendar_features, season_candidates
 from elman.series.config import ForecastConfig
 from elman.series.frequency import DAY, Frequency
 from elman.series.read_options import KEPT_OPTIONS, SeriesOptions
@@ -83,10 +83,6 @@ class ForecastCodec:
         # A report shows every plausible season, because the best naive forecast is the fair comparison.
         others = {*season_candidates(frequency), rule.season, rule.long_season, yearly}
         return (first, *sorted(others - {0, 1, first}))
-
-    def start_steps(self, series: SeriesSet) -> np.ndarray:
-        """Return the step ``[N]`` at which each series starts, counted from the earliest start."""
-        return positions(series.starts, series.frequency, series.starts.min())[0]
 
     @property
     def covariates(self) -> int:

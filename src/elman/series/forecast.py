@@ -135,9 +135,15 @@ class Forecast:
         self, series: slice, percents: Sequence[float] | None = None
     ) -> dict[str, np.ndarray]:
         times, other = self.times[series], "median" if self.point == "mean" else "mean"
+        # Stamps that came with a zone go back with it, to join the user's table.
+        zone = self.history.reading.get("zone")
+        if zone is not None:
+            times = tuple(
+                to_aware(each, zone) if each.dtype.kind == "M" else each for each in times
+            )
         columns: dict[str, np.ndarray] = {
             self.names[0]: np.repeat(self._ids()[series], self.quantiles.shape[1]),
-            self.names[1]: np.concatenate([*map(self._stamps, times)]) if times else np.empty(0),
+            self.names[1]: np.concatenate(times) if times else np.empty(0),
             "y_hat": self.y_hat[series].reshape(-1),
             other: getattr(self, other)[series].reshape(-1),
         }
@@ -158,11 +164,6 @@ class Forecast:
             except ValueError:  # a series that was added later has another id
                 pass
         return np.array(self.ids, object)
-
-    def _stamps(self, times: np.ndarray) -> np.ndarray:
-        # Stamps that came with a zone go back with it, to join the user's table.
-        zone = self.history.reading.get("zone")
-        return times if zone is None or times.dtype.kind != "M" else to_aware(times, zone)
 
     def chart_columns(self, index: int, percents: Sequence[float] | None = None) -> ChartColumns:
         """Return the columns of a chart of one series, with these intervals (default: those of training)."""

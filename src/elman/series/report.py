@@ -22,6 +22,7 @@ from elman.metrics.forecast import (
     weighted_quantile_loss,
 )
 from elman.metrics.skill import Skill, is_repeated_last, paired_skill
+from elman.series.calendar import positions
 from elman.series.codec import ForecastCodec
 from elman.series.naive import naive, naive_quantiles
 from elman.series.series import SeriesSet
@@ -173,7 +174,9 @@ def report_windows(
         origins: ``[N]`` number of values before each forecast.
         quantiles: ``[N, H, Q]``.
     """
-    horizon, starts = quantiles.shape[1], codec.start_steps(series).tolist()
+    # Steps of all series are counted from the earliest start.
+    starts = positions(series.starts, series.frequency, series.starts.min())[0].tolist()
+    horizon = quantiles.shape[1]
     season, *seasons = codec.seasons
     windows = []
     for n, at, forecast in zip(which.tolist(), origins.tolist(), quantiles, strict=True):
@@ -221,6 +224,15 @@ def _figures(
             for share, low, high in _intervals(by_level, levels)
         ),
     )
+
+
+def _scales(windows: Sequence[Window]) -> tuple[np.ndarray, bool]:
+    """Return the scale ``[N]`` of each window, NaN without one, and whether any window has a scale."""
+    scales = np.array([scale(window.history, window.season) for window in windows], np.float64)
+    if np.isnan(scales).all():
+        # Only constant histories: compare the errors as they are.
+        return np.ones(len(windows)), False
+    return scales, True
 
 
 def _in_scales(values: np.ndarray, scales: np.ndarray) -> np.ndarray:
@@ -292,14 +304,11 @@ def forecast_report(windows: Iterable[Window], levels: Sequence[float]) -> Forec
     if not kept:
         raise DataError("there is no true value to measure a forecast by")
     methods, truth = _all_quantiles(kept, levels), np.stack([window.truth for window in kept])
-    scales = np.array([scale(window.history, window.season) for window in kept], np.float64)
-    if unscaled := bool(np.isnan(scales).all()):
-        # Only constant histories: compare the errors as they are.
-        scales = np.ones(len(kept))
+    scales, has_scale = _scales(kept)
     medians = {name: rows[:, levels.index(0.5)] for name, rows in methods.items()}
     errors = {name: _scaled_errors(rows, truth, scales) for name, rows in medians.items()}
     figures = tuple(
-        _figures(name, rows, truth, None if unscaled else float(errors[name].mean()), levels)
+        _figures(name, rows, truth, float(errors[name].mean()) if has_scale else None, levels)
         for name, rows in methods.items()
     )
     # Windows of several series at one time are one observation of the tests.

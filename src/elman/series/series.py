@@ -135,7 +135,9 @@ class SeriesSet:
     @property
     def static_columns(self) -> tuple[str, ...]:
         """The static columns as the user passed them, before texts were encoded."""
-        return static_columns(self.names["static"], self.categories)
+        kinds = self.categories.items()
+        text_of = {f"{name}={kind}": name for name, all_kinds in kinds for kind in all_kinds}
+        return tuple(dict.fromkeys(text_of.get(name, name) for name in self.names["static"]))
 
     @property
     def zone(self) -> str | None:
@@ -167,18 +169,6 @@ def split_columns(
         "past": tuple(matrix[:, 1 : 1 + past] for matrix in known),
         "future": tuple(matrix[:, 1 + past :] for matrix in matrices),
     }
-
-
-def static_columns(
-    names: tuple[str, ...], categories: Mapping[str, tuple[str, ...]]
-) -> tuple[str, ...]:
-    """Return the static columns as the user passed them, in that order, from the encoded `names`.
-
-    >>> static_columns(("city=Bern", "city=Lima", "size"), {"city": ("Bern", "Lima")})
-    ('city', 'size')
-    """
-    text_of = {f"{name}={kind}": name for name, kinds in categories.items() for kind in kinds}
-    return tuple(dict.fromkeys(text_of.get(name, name) for name in names))
 
 
 def _value_of_each(rows: Rows, name: str) -> list[_StaticValue]:
