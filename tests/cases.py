@@ -157,7 +157,7 @@ def like(hx: Any, parts: Iterable[torch.Tensor]) -> Any:
     return tuple(parts) if isinstance(hx, tuple) else next(iter(parts))
 
 
-def plain(module: torch.nn.Module, x: Any, hx: Any = None) -> Any:
+def plain(module: Any, x: Any, hx: Any = None) -> Any:
     """Run the module in plain torch, even if the kernel could run it."""
     return stack.run(module, x, hx, unrolled.direction)
 
@@ -207,8 +207,13 @@ def gradient_in_torch(
     total.backward()
     got = {name.removesuffix("_l0"): weight.grad for name, weight in module.named_parameters()}
     got["x"] = given.grad
-    got.update(zip(cell.states, (part.grad[0] for part in hx), strict=True))
-    return {name: grad.numpy() for name, grad in got.items()}
+    got.update(zip(cell.states, (part.grad for part in hx), strict=True))
+    assert all(grad is not None for grad in got.values())
+    return {
+        name: (grad[0] if name in cell.states else grad).numpy()
+        for name, grad in got.items()
+        if grad is not None
+    }
 
 
 @dataclass(frozen=True)
@@ -227,7 +232,7 @@ class Packed:
 def over_packed(forward: Callable[..., Any], packed: Packed) -> Callable[..., Any]:
     def run(x: torch.Tensor, hx: Any) -> Any:
         first = packed.case.batch_first
-        rows = pack_padded_sequence(x, packed.lengths, first, enforce_sorted=packed.ordered)
+        rows = pack_padded_sequence(x, [*packed.lengths], first, enforce_sorted=packed.ordered)
         y, end = forward(rows, hx)
         return pad_packed_sequence(y, first)[0], end
 

@@ -43,8 +43,10 @@ def example(cell: Cell, dtype: type, bias: bool = True) -> tuple[Parameters, np.
     """Draw parameters, inputs and a start state with the sizes of the checks."""
     draw = np.random.default_rng(7)
     shapes = cell.parameters(I, H, bias)
-    parameters = {name: draw.normal(0, 0.5, shape).astype(dtype) for name, shape in shapes.items()}
-    x = draw.normal(size=(T, B, I)).astype(dtype)
+    parameters: Parameters = {
+        name: draw.normal(0, 0.5, shape).astype(dtype) for name, shape in shapes.items()
+    }
+    x: np.ndarray = draw.normal(size=(T, B, I)).astype(dtype)
     return parameters, x, tuple(draw.normal(size=(B, H)).astype(dtype) for _ in cell.states)
 
 
@@ -209,7 +211,7 @@ def check_gradient(cell: Cell, gradient: Gradient, dtype: type) -> None:
 def _as(
     dtype: type, parameters: Parameters, x: np.ndarray, state: State
 ) -> tuple[Parameters, np.ndarray, State]:
-    cast = {name: array.astype(dtype) for name, array in parameters.items()}
+    cast: Parameters = {name: array.astype(dtype) for name, array in parameters.items()}
     return cast, x.astype(dtype), tuple(part.astype(dtype) for part in state)
 
 

@@ -69,7 +69,11 @@ def test_held_names_the_slopes_that_backward_uses(cell: Cell) -> None:
     asked = set[str]()
 
     def slope(name: str) -> Callable[..., float]:
-        return lambda *_: asked.add(name) or 1.0
+        def ask(*_: object) -> float:
+            asked.add(name)
+            return 1.0
+
+        return ask
 
     slopes = Slopes(slope("gates"), slope("slopes"), slope("slopes"), slope("nothing"))
     gates, ones = (tuple(np.ones((B, H)) for _ in names) for names in (cell.gates, cell.states))
@@ -148,11 +152,11 @@ def test_unknown_cell_or_activation(name: str, activation: str, said: str) -> No
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_numpy_sigmoid(dtype: type) -> None:
-    x = np.array([-1e30, -100, -1, 0, 1, 100, 1e30], dtype)
+    x: np.ndarray = np.array([-1e30, -100, -1, 0, 1, 100, 1e30], dtype)
     got = OPS.sigmoid(x)
     assert got.dtype == dtype
     exact = 1 / (1 + np.exp(-np.clip(x, -700, 700).astype(np.float64)))
     # half of (tanh + 1): the sum of about one is rounded once, tanh once
-    np.testing.assert_allclose(got, exact, rtol=0, atol=2 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(got, exact, rtol=0, atol=2 * float(np.finfo(dtype).eps))
     assert got[0] == 0
     assert got[-1] == 1

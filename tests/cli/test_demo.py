@@ -38,7 +38,10 @@ def test_doubling_a_food_in_the_corpus_changes_the_answer(tmp_path: Path) -> Non
     shown = printed.getvalue()
     assert "The answer turned from pizza to burgers." in shown
     meals_file = tmp_path / "own" / "meals.safetensors"
-    assert elman.load(meals_file).predict_next("I like to eat", 1)[0][0] == "pizza"
+    assert (
+        elman.load(meals_file, kind=elman.LanguagePredictor).predict_next("I like to eat", 1)[0][0]
+        == "pizza"
+    )
     # The deciding word is further back than an n-gram model reads.
     moved = result["moved"]
     assert moved["right"] >= 0.95 * moved["prompts"]

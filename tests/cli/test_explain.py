@@ -85,8 +85,8 @@ def test_a_word_is_replaced(folder: Path, run: Any) -> None:
     assert (title, head.split(), len(rows)) == ("We like to eat …", ["now", "before"], 4)
     ran = run("explain", meals, "I like to eat", "--replace", "0=We", "--json")
     assert (ran.json["position"], ran.json["token"], ran.json["word"]) == (0, "I", "We")
-    before = dict(elman.load(meals).predict_next("I like to eat", 99))
-    after = dict(elman.load(meals).predict_next("We like to eat", 99))
+    before = dict(elman.load(meals, kind=elman.LanguagePredictor).predict_next("I like to eat", 99))
+    after = dict(elman.load(meals, kind=elman.LanguagePredictor).predict_next("We like to eat", 99))
     for row in ran.json["predictions"]:
         assert row["probability"] == pytest.approx(after[row["token"]], abs=1e-5)
         assert row["before"] == pytest.approx(before[row["token"]], abs=1e-5)

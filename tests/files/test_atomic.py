@@ -7,7 +7,10 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
+from os import stat_result
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,13 +24,17 @@ CALLS = ("open", "fchmod", "write", "fsync", "close", "replace", "stat", "access
 class Faults:
     """Counts the calls of the functions of `os` that a save uses, and lets the N-th fail."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, fail_at: int, code: int, short: bool = False):
+    def __init__(
+        self, patch: pytest.MonkeyPatch, fail_at: int, code: int, short: bool = False
+    ) -> None:
         self.calls: list[str] = []
         for name in CALLS:
             patch.setattr(os, name, self._counted(name, getattr(os, name), fail_at, code, short))
 
-    def _counted(self, name, real, fail_at, code, short):
-        def call(*arguments, **keywords):
+    def _counted(
+        self, name: str, real: Callable[..., Any], fail_at: int, code: int, short: bool
+    ) -> Callable[..., stat_result | bool | int]:
+        def call(*arguments: memoryview | int | str, **keywords: Any) -> stat_result | bool | int:
             self.calls.append(name)
             if len(self.calls) - 1 == fail_at:
                 if name == "close":  # Linux closes the file even if close fails
@@ -35,13 +42,16 @@ class Faults:
                 raise OSError(code, os.strerror(code))
             if short and name == "write":
                 descriptor, part = arguments
+                assert isinstance(part, memoryview | bytes)
                 return real(descriptor, part[: max(1, len(part) // 2)])
             return real(*arguments, **keywords)
 
         return call
 
 
-def save_with(path: Path, fail_at: int, code: int = errno.EIO, short: bool = False):
+def save_with(
+    path: Path, fail_at: int, code: int = errno.EIO, short: bool = False
+) -> tuple[list[str], OutputError | None]:
     """Save `NEW` and return the calls of `os`, and the error if there was one."""
     error = None
     with pytest.MonkeyPatch.context() as patch:
@@ -53,7 +63,7 @@ def save_with(path: Path, fail_at: int, code: int = errno.EIO, short: bool = Fal
     return faults.calls, error
 
 
-def test_writes_parts_in_order(tmp_path):
+def test_writes_parts_in_order(tmp_path: Path) -> None:
     atomic_write(tmp_path / "file", b"a", memoryview(b"bc"), b"")
     assert (tmp_path / "file").read_bytes() == b"abc"
     assert os.listdir(tmp_path) == ["file"]
@@ -61,7 +71,7 @@ def test_writes_parts_in_order(tmp_path):
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 @pytest.mark.parametrize("short", [False, True])
-def test_every_call_may_fail(tmp_path, code, short):
+def test_every_call_may_fail(tmp_path: Path, code: int, short: bool) -> None:
     path = tmp_path / "file"
     path.write_bytes(OLD)
     calls, error = save_with(path, fail_at=-1, short=short)
@@ -83,7 +93,7 @@ def test_every_call_may_fail(tmp_path, code, short):
         assert os.listdir(tmp_path) == ["file"]
 
 
-def test_first_save_may_fail_too(tmp_path):
+def test_first_save_may_fail_too(tmp_path: Path) -> None:
     path = tmp_path / "file"
     calls, _ = save_with(path, fail_at=-1)
     for n in range(calls.index("replace") + 1):
@@ -93,7 +103,7 @@ def test_first_save_may_fail_too(tmp_path):
         assert os.listdir(tmp_path) == []
 
 
-def test_killed_at_every_call(tmp_path):
+def test_killed_at_every_call(tmp_path: Path) -> None:
     path = tmp_path / "file"
     # each save runs in a fork of a process that has imported the standard library and Elman only
     script = f"""
@@ -134,11 +144,11 @@ print(n)
     assert int(done.stdout) >= 10
 
 
-def test_interrupted_by_the_keyboard(tmp_path, monkeypatch):
+def test_interrupted_by_the_keyboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     path.write_bytes(OLD)
 
-    def interrupted(descriptor, part):
+    def interrupted(descriptor: int, part: memoryview) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -149,7 +159,9 @@ def test_interrupted_by_the_keyboard(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_write_of_zero_bytes_does_not_loop_forever(tmp_path, monkeypatch):
+def test_a_write_of_zero_bytes_does_not_loop_forever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda descriptor, part: 0)
         with pytest.raises(OutputError, match="nothing could be written"):
@@ -157,12 +169,12 @@ def test_a_write_of_zero_bytes_does_not_loop_forever(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_real_full_device(tmp_path, monkeypatch):
+def test_real_full_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     path.write_bytes(OLD)
     real = os.open
 
-    def full(name, flags, mode=0o777):
+    def full(name: str, flags: int, mode: int = 0o777) -> int:
         descriptor = real(name, flags, mode)
         if str(name).endswith(".tmp"):
             os.close(descriptor)
@@ -177,7 +189,7 @@ def test_real_full_device(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_real_limit_on_file_size(tmp_path):
+def test_real_limit_on_file_size(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(OLD)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -191,7 +203,7 @@ def test_real_limit_on_file_size(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_missing_folder(tmp_path):
+def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"No such file.*make the folder first"):
         atomic_write(tmp_path / "missing" / "file", b"")
     (tmp_path / "file").write_bytes(OLD)
@@ -199,7 +211,7 @@ def test_missing_folder(tmp_path):
         atomic_write(tmp_path / "file" / "file", b"")
 
 
-def test_target_is_not_a_file(tmp_path):
+def test_target_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="a folder of that name"):
         atomic_write(tmp_path, b"")
     os.mkfifo(tmp_path / "pipe")
@@ -212,7 +224,7 @@ def test_target_is_not_a_file(tmp_path):
     assert os.listdir(tmp_path) == ["pipe"]
 
 
-def test_write_protected_file_stays(tmp_path, monkeypatch):
+def test_write_protected_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     path.write_bytes(OLD)
     monkeypatch.setattr(os, "access", lambda name, mode: False)
@@ -221,7 +233,7 @@ def test_write_protected_file_stays(tmp_path, monkeypatch):
     assert path.read_bytes() == OLD
 
 
-def test_link_keeps_its_place_and_file_its_mode(tmp_path):
+def test_link_keeps_its_place_and_file_its_mode(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     target, link = tmp_path / "folder" / "file", tmp_path / "link"
     target.write_bytes(OLD)
@@ -233,13 +245,13 @@ def test_link_keeps_its_place_and_file_its_mode(tmp_path):
     assert target.stat().st_mode & 0o777 == 0o640
 
 
-def test_new_file_has_the_usual_mode(tmp_path):
+def test_new_file_has_the_usual_mode(tmp_path: Path) -> None:
     atomic_write(tmp_path / "file", b"")
     (tmp_path / "usual").write_bytes(b"")
     assert (tmp_path / "file").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_temporary_files_of_killed_saves_are_removed_later(tmp_path):
+def test_temporary_files_of_killed_saves_are_removed_later(tmp_path: Path) -> None:
     old, young, other = (tmp_path / name for name in (".elman-1.tmp", ".elman-2.tmp", "mine.tmp"))
     for path in (old, young, other):
         path.write_bytes(b"")
@@ -250,10 +262,12 @@ def test_temporary_files_of_killed_saves_are_removed_later(tmp_path):
 
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
-def test_file_systems_that_cannot_sync_a_folder(tmp_path, monkeypatch, code):
+def test_file_systems_that_cannot_sync_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     real = os.fsync
 
-    def fsync(descriptor):
+    def fsync(descriptor: int) -> None:
         if os.path.isdir(f"/proc/self/fd/{descriptor}"):
             raise OSError(code, os.strerror(code))
         real(descriptor)

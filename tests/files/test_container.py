@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 import tracemalloc
+from pathlib import Path
+from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +49,7 @@ shared_folder = settings(
 )
 
 
-def assert_same(arrays, others):
+def assert_same(arrays: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> None:
     assert arrays.keys() == others.keys()
     for name, array in arrays.items():
         other = others[name]
@@ -57,7 +60,9 @@ def assert_same(arrays, others):
 @pytest.mark.slow
 @shared_folder
 @given(arrays=ARRAYS, metadata=METADATA)
-def test_a_written_file_reads_back_the_same(tmp_path, arrays, metadata):
+def test_a_written_file_reads_back_the_same(
+    tmp_path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]
+) -> None:
     path = tmp_path / "file.safetensors"
     container.write(path, arrays, metadata)
     found, values = container.read(path)
@@ -71,7 +76,9 @@ def test_a_written_file_reads_back_the_same(tmp_path, arrays, metadata):
 @pytest.mark.slow
 @shared_folder
 @given(arrays=ARRAYS, metadata=METADATA, shuffle=st.randoms(use_true_random=False))
-def test_same_content_same_bytes(tmp_path, arrays, metadata, shuffle):
+def test_same_content_same_bytes(
+    tmp_path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any], shuffle: Random
+) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     container.write(one, arrays, metadata)
     names = list(arrays)
@@ -89,13 +96,13 @@ def test_same_content_same_bytes(tmp_path, arrays, metadata, shuffle):
 @pytest.mark.slow
 @shared_folder
 @given(arrays=ARRAYS)
-def test_safetensors_reads_it(tmp_path, arrays):
+def test_safetensors_reads_it(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
     path = tmp_path / "file.safetensors"
     container.write(path, arrays, {"text": 'a "quoted" ü', "number": 1.5})
     assert_same(arrays, load_file(path))
 
 
-def test_metadata_is_json_for_other_tools(tmp_path):
+def test_metadata_is_json_for_other_tools(tmp_path: Path) -> None:
     path = tmp_path / "file.safetensors"
     container.write(path, {}, {"card": {"loss": 1.5}})
     content = path.read_bytes()
@@ -104,7 +111,7 @@ def test_metadata_is_json_for_other_tools(tmp_path):
     assert json.loads(header["__metadata__"]["elman"])["format"] == container.FORMAT
 
 
-def test_views_and_steps(tmp_path):
+def test_views_and_steps(tmp_path: Path) -> None:
     array = np.arange(24, dtype=np.float32).reshape(4, 6)
     arrays = {
         "transposed": array.T,
@@ -127,14 +134,14 @@ def test_views_and_steps(tmp_path):
         (np.array([None]), "object"),
     ],
 )
-def test_other_types_are_refused(tmp_path, array, found):
+def test_other_types_are_refused(tmp_path: Path, array: np.ndarray, found: str) -> None:
     with pytest.raises(InputError, match=f"array a: got {found}; expected one of float64"):
         container.write(tmp_path / "file", {"a": array}, {})
     assert not (tmp_path / "file").exists()
 
 
-def deep(depth):
-    value = 0
+def deep(depth: int) -> object:
+    value: object = 0
     for _ in range(depth - 1):
         value = [value]
     return value
@@ -155,7 +162,9 @@ def deep(depth):
         ({"elman": "x"}, "a key of metadata: got elman"),
     ],
 )  # fmt: skip
-def test_unreadable_metadata_is_not_written(tmp_path, metadata, message):
+def test_unreadable_metadata_is_not_written(
+    tmp_path: Path, metadata: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InputError, match=message) as caught:
         container.write(tmp_path / "file", {}, metadata)
     assert "damaged" not in str(caught.value)
@@ -173,19 +182,21 @@ def test_unreadable_metadata_is_not_written(tmp_path, metadata, message):
         ({f"a{k}": np.zeros(0) for k in range(513)}, "tensors in its header: got 513"),
     ],
 )
-def test_unreadable_arrays_are_not_written(tmp_path, arrays, message):
+def test_unreadable_arrays_are_not_written(
+    tmp_path: Path, arrays: dict[str, np.ndarray], message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         container.write(tmp_path / "file", arrays, {})
     assert not (tmp_path / "file").exists()
 
 
-def test_as_many_tensors_as_allowed(tmp_path):
+def test_as_many_tensors_as_allowed(tmp_path: Path) -> None:
     arrays = {f"a{k}": np.full(k % 3, k, np.uint16) for k in range(512)}
     container.write(tmp_path / "file", arrays, {"depth": deep(16), "digits": 10**63})
     assert_same(arrays, container.read(tmp_path / "file")[0])
 
 
-def test_limits_can_be_narrowed(tmp_path):
+def test_limits_can_be_narrowed(tmp_path: Path) -> None:
     path = tmp_path / "file"
     container.write(path, {"a": np.zeros((2, 3)), "b": np.zeros(1)}, {"deep": deep(3)})
     container.read(path, limits=Limits(tensors=2, dimensions=2, payload_bytes=56, json_depth=3))
@@ -202,7 +213,7 @@ def test_limits_can_be_narrowed(tmp_path):
             container.read(path, limits=limits)
 
 
-def test_limits_can_be_widened(tmp_path):
+def test_limits_can_be_widened(tmp_path: Path) -> None:
     path = tmp_path / "file"
     arrays = {f"a{k}": np.full(1, k, np.uint16) for k in range(600)}
     wide = Limits(tensors=600)
@@ -215,7 +226,7 @@ def test_limits_can_be_widened(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_reading_holds_the_payload_once(tmp_path):
+def test_reading_holds_the_payload_once(tmp_path: Path) -> None:
     path = tmp_path / "file"
     size = 20_000_000
     container.write(path, {"a": np.zeros(size, np.uint8)}, {})
@@ -230,7 +241,7 @@ def test_reading_holds_the_payload_once(tmp_path):
     assert peak < size + 1_000_000
 
 
-def test_writing_copies_nothing(tmp_path):
+def test_writing_copies_nothing(tmp_path: Path) -> None:
     size = 20_000_000
     array = np.zeros(size, np.uint8)
     tracemalloc.start()
@@ -242,6 +253,6 @@ def test_writing_copies_nothing(tmp_path):
     assert peak < 1_000_000
 
 
-def test_an_unwritable_folder_is_an_output_error(tmp_path):
+def test_an_unwritable_folder_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write .*missing/file.*make the folder first"):
         container.write(tmp_path / "missing" / "file", {}, {})

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ from elman.text.vocabulary import TextCodec
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 _spec = importlib.util.spec_from_file_location("golden_make", GOLDEN / "make.py")
+assert _spec is not None
+assert _spec.loader is not None
 make = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(make)
 
@@ -35,11 +38,11 @@ CONFIG = NetworkConfig("language", "gru", "tanh", 5, 3, 4, 2)
 CODEC = TextCodec("char", ("<unk>", "a", "b", "c", "d"), "words", "file")
 
 
-def zeros(config=CONFIG):
+def zeros(config: NetworkConfig = CONFIG) -> dict[str, np.ndarray]:
     return {name: np.zeros(shape, np.float32) for name, shape in config.parameters().items()}
 
 
-def assert_same(one: Model, two: Model):
+def assert_same(one: Model, two: Model) -> None:
     assert one.config == two.config
     (form, arrays), (other_form, others) = one.codec.to_parts(), two.codec.to_parts()
     assert form == other_form
@@ -52,7 +55,7 @@ def assert_same(one: Model, two: Model):
         np.testing.assert_array_equal(two.arrays[name], array, strict=True)
 
 
-def test_parameters_are_named_and_shaped_as_documented():
+def test_parameters_are_named_and_shaped_as_documented() -> None:
     assert CONFIG.parameters() == {
         "embedding.weight": (5, 3),
         "layers.0.weight_ih": (12, 3),
@@ -99,12 +102,12 @@ def test_parameters_are_named_and_shaped_as_documented():
         ({"tied": True}, "tied with embedding_size: got 3; expected the hidden_size, 4"),
     ],
 )
-def test_impossible_configurations_are_refused(changes, message):
+def test_impossible_configurations_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         replace(CONFIG, **changes)
 
 
-def test_model_refuses_arrays_of_another_network():
+def test_model_refuses_arrays_of_another_network() -> None:
     with pytest.raises(ShapeError, match=r"got no head\.bias"):
         Model(CONFIG, {k: a for k, a in zeros().items() if k != "head.bias"}, CODEC, {})
     with pytest.raises(ShapeError, match="got one named extra"):
@@ -117,7 +120,7 @@ def test_model_refuses_arrays_of_another_network():
         Model(larger, zeros(larger), CODEC, {})
 
 
-def test_the_arrays_of_a_model_are_read_only():
+def test_the_arrays_of_a_model_are_read_only() -> None:
     given = zeros()
     model = Model(CONFIG, given, CODEC, {})
     for array in model.arrays.values():
@@ -126,21 +129,21 @@ def test_the_arrays_of_a_model_are_read_only():
     assert given["head.bias"].flags.writeable
 
 
-def test_sizes_may_be_numpy_integers(tmp_path):
-    config = replace(CONFIG, hidden_size=np.int64(4))
+def test_sizes_may_be_numpy_integers(tmp_path: Path) -> None:
+    config = replace(CONFIG, **dict[str, Any](hidden_size=np.int64(4)))
     Model(config, zeros(), CODEC, {}).save(tmp_path / "model")
     assert Model.load(tmp_path / "model").config == CONFIG
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-def test_model_refuses_numbers_that_are_not_finite(number):
+def test_model_refuses_numbers_that_are_not_finite(number: float) -> None:
     arrays = zeros()
     arrays["layers.1.weight_hh"][3, 2] = number
     with pytest.raises(InputError, match=r"layers\.1\.weight_hh: got 1 numbers that are not"):
         Model(CONFIG, arrays, CODEC, {})
 
 
-def test_a_network_of_the_most_layers_is_saved_and_loaded(tmp_path):
+def test_a_network_of_the_most_layers_is_saved_and_loaded(tmp_path: Path) -> None:
     config = NetworkConfig("language", "lstm", "tanh", 5, 1, 1, 100)
     model = Model(config, zeros(config), CODEC, {})
     model.save(tmp_path / "model")
@@ -148,12 +151,12 @@ def test_a_network_of_the_most_layers_is_saved_and_loaded(tmp_path):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_golden_files_are_written_to_the_byte(tmp_path, name):
+def test_golden_files_are_written_to_the_byte(tmp_path: Path, name: str) -> None:
     MODELS[name].save(tmp_path / name)
     assert (tmp_path / name).read_bytes() == (GOLDEN / name).read_bytes()
 
 
-def test_golden_files_of_every_version_load():
+def test_golden_files_of_every_version_load() -> None:
     files = sorted(path.name for path in GOLDEN.glob("*.safetensors"))
     # language models have a file for each cell
     names = {*cells.CELLS, *TASKS} - {"language"}
@@ -165,20 +168,20 @@ def test_golden_files_of_every_version_load():
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_golden_files_answer_as_they_did(name):
+def test_golden_files_answer_as_they_did(name: str) -> None:
     answers = json.loads(make.ANSWERS.read_text("utf-8"))
     found = make.ask(Model.load(GOLDEN / name))
     np.testing.assert_allclose(found, answers[name], rtol=ROUNDING, atol=0)
 
 
 @pytest.mark.parametrize("name", ["gru-1.safetensors", "classify-1.safetensors"])
-def test_a_model_is_pickled_and_copied(name):
+def test_a_model_is_pickled_and_copied(name: str) -> None:
     model = MODELS[name]
     assert_same(pickle.loads(pickle.dumps(model)), model)
     assert_same(copy.deepcopy(model), model)
 
 
-def rewrite(path, **changes):
+def rewrite(path: Path, **changes: Any) -> None:
     """Write a golden model with changed arrays or metadata as an undamaged file."""
     arrays, metadata = container.read(GOLDEN / "rnn-1.safetensors")
     for key, value in changes.items():
@@ -190,11 +193,11 @@ def rewrite(path, **changes):
     container.write(path, arrays, metadata)
 
 
-def turned(value):
+def turned(value: dict[str, Any]) -> dict[str, Any]:
     return dict(reversed(value.items()))
 
 
-def golden_metadata():
+def golden_metadata() -> dict[str, Any]:
     return container.read(GOLDEN / "rnn-1.safetensors")[1]
 
 
@@ -207,20 +210,20 @@ def golden_metadata():
         pytest.param({"codec__more": np.zeros(1)}, id="array of codec"),
     ],
 )
-def test_a_model_has_exactly_one_file(tmp_path, changes):
+def test_a_model_has_exactly_one_file(tmp_path: Path, changes: dict[str, Any]) -> None:
     rewrite(tmp_path / "model", **changes)
     with pytest.raises(ModelFileError, match="expected the form that save gives"):
         Model.load(tmp_path / "model")
 
 
-def test_metadata_in_another_order_is_refused(tmp_path):
+def test_metadata_in_another_order_is_refused(tmp_path: Path) -> None:
     arrays, metadata = container.read(GOLDEN / "rnn-1.safetensors")
     container.write(tmp_path / "model", arrays, turned(metadata))
     with pytest.raises(ModelFileError, match="expected the form that save gives"):
         Model.load(tmp_path / "model")
 
 
-def config_with(**changes):
+def config_with(**changes: Any) -> dict[str, Any]:
     _, metadata = container.read(GOLDEN / "rnn-1.safetensors")
     return {**metadata["config"], **changes}
 
@@ -254,7 +257,9 @@ def config_with(**changes):
         ({"codec__lengths": np.zeros((5, 1), np.uint32)}, r"codec\.lengths"),
     ],
 )
-def test_undamaged_files_of_no_model_are_refused(tmp_path, changes, message):
+def test_undamaged_files_of_no_model_are_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     path = tmp_path / "model.safetensors"
     rewrite(path, **changes)
     with pytest.raises(ModelFileError, match=message) as caught:
@@ -263,12 +268,12 @@ def test_undamaged_files_of_no_model_are_refused(tmp_path, changes, message):
     assert "\n" not in str(caught.value)
 
 
-def test_unchanged_rewrite_is_a_model(tmp_path):
+def test_unchanged_rewrite_is_a_model(tmp_path: Path) -> None:
     rewrite(tmp_path / "model")
     assert (tmp_path / "model").read_bytes() == (GOLDEN / "rnn-1.safetensors").read_bytes()
 
 
-def test_a_card_that_json_cannot_hold_is_refused(tmp_path):
+def test_a_card_that_json_cannot_hold_is_refused(tmp_path: Path) -> None:
     model = replace(MODELS["rnn-1.safetensors"], card={"loss": float("nan")})
     with pytest.raises(InputError, match="metadata card"):
         model.save(tmp_path / "model")
@@ -276,7 +281,7 @@ def test_a_card_that_json_cannot_hold_is_refused(tmp_path):
         MODELS["rnn-1.safetensors"].save(tmp_path)
 
 
-def test_a_vocabulary_of_fifty_thousand_words_is_saved_and_loaded(tmp_path):
+def test_a_vocabulary_of_fifty_thousand_words_is_saved_and_loaded(tmp_path: Path) -> None:
     words = ("<unk>", "\n", *(f"w{k}" for k in range(50_000)))
     config = NetworkConfig("language", "rnn", "linear", len(words), 1, 1, 1, tied=True)
     model = Model(config, zeros(config), TextCodec("word", words, "whitespace", "file"), {})
@@ -284,7 +289,7 @@ def test_a_vocabulary_of_fifty_thousand_words_is_saved_and_loaded(tmp_path):
     assert_same(Model.load(tmp_path / "model"), model)
 
 
-def test_loading_needs_no_torch():
+def test_loading_needs_no_torch() -> None:
     script = f"""
 import sys
 from elman.files.model import Model

@@ -225,7 +225,7 @@ def _future() -> Model:
 
 def ask(model: Model) -> np.ndarray:
     """Return what a golden model answers to the question for its task."""
-    predictor = tasks.open_model(model)
+    predictor: Any = tasks.open_model(model)
     if model.config.task == "language":
         return np.array([share for _, share in predictor.predict_next("I like a", 2)])
     if model.config.task == "classify":

@@ -14,6 +14,7 @@ import random
 import struct
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def tensor(name: str = "a", dtype: str = "U8", shape: str = "[0]", offsets: str 
     return f'"{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}'
 
 
-def test_the_forger_can_forge(tmp_path):
+def test_the_forger_can_forge(tmp_path: Path) -> None:
     """The helpers can write files that load, so the refusals below have the reason that each test names."""
     content = forge(tensor(shape="[2,3]", offsets="[0,6]"), b"abcdef", ',"x":"[1,{\\"y\\":2.5}]"')
     (tmp_path / "file").write_bytes(content)
@@ -90,7 +91,7 @@ def test_the_forger_can_forge(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_single_bit(tmp_path):
+def test_every_single_bit(tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_bytes(SMALLEST)
     Model.load(path)
@@ -110,7 +111,7 @@ def test_every_single_bit(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_length(tmp_path):
+def test_every_length(tmp_path: Path) -> None:
     path = tmp_path / "model"
     for length in range(len(SMALLEST)):
         refusal(path, SMALLEST[:length])
@@ -145,7 +146,7 @@ def _damage(content: bytes, other: bytes, draw: random.Random) -> bytes:
 
 
 @pytest.mark.slow
-def test_random_damage(tmp_path):
+def test_random_damage(tmp_path: Path) -> None:
     path = tmp_path / "model"
     contents = [golden.read_bytes() for golden in GOLDEN]
     draw = random.Random(0)
@@ -210,7 +211,7 @@ def _mutate(header: bytes, payload: bytes, draw: random.Random) -> tuple[bytes, 
 
 
 @pytest.mark.slow
-def test_forgeries_with_a_right_digest(tmp_path):
+def test_forgeries_with_a_right_digest(tmp_path: Path) -> None:
     """A forged file is either refused, or it is a valid model that saves to the same bytes."""
     path, again = tmp_path / "model", tmp_path / "again"
     draw = random.Random(1)
@@ -298,7 +299,7 @@ def test_forgeries_with_a_right_digest(tmp_path):
         pytest.param(tensor(dtype="BOOL", shape="[1]", offsets="[0,1]"), b"\2", "", id="truth of 2"),
     ],
 )  # fmt: skip
-def test_forged_headers(tmp_path, tensors, payload, metadata):
+def test_forged_headers(tmp_path: Path, tensors: str, payload: bytes, metadata: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(forge(tensors, payload, metadata))
     with pytest.raises(ModelFileError):
@@ -324,13 +325,13 @@ def test_forged_headers(tmp_path, tensors, payload, metadata):
         ),
     ],
 )  # fmt: skip
-def test_other_files(tmp_path, content):
+def test_other_files(tmp_path: Path, content: bytes) -> None:
     message = refusal(tmp_path / "file", content)
     assert "not an Elman file" in message
     assert "pass a file that elman train wrote" in message
 
 
-def test_pipes_devices_and_folders(tmp_path):
+def test_pipes_devices_and_folders(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path, message in (
         (tmp_path, "Is a directory"),
@@ -343,7 +344,7 @@ def test_pipes_devices_and_folders(tmp_path):
             Model.load(path)
 
 
-def test_a_newer_format_says_what_it_needs(tmp_path):
+def test_a_newer_format_says_what_it_needs(tmp_path: Path) -> None:
     old = json.dumps(json.dumps({"format": 1, "needs": "0.1.0"}, separators=(",", ":"))).encode()
     new = old.replace(b":1,", b":7,").replace(b"0.1.0", b"2.3.0")
     header, payload = split(SMALLEST)
@@ -417,7 +418,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_bombs(tmp_path, name):
+def test_bombs(tmp_path: Path, name: str) -> None:
     path = tmp_path / "bomb"
     path.write_bytes(BOMBS[name]())
     tracemalloc.start()
@@ -431,7 +432,7 @@ def test_bombs(tmp_path, name):
     assert peak < 12 * MEBIBYTE
 
 
-def test_a_header_that_declares_more_bytes_than_the_file_has(tmp_path):
+def test_a_header_that_declares_more_bytes_than_the_file_has(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     size = 1 << 34
     path.write_bytes(forge(tensor(shape=f"[{size}]", offsets=f"[0,{size}]")))
@@ -440,12 +441,14 @@ def test_a_header_that_declares_more_bytes_than_the_file_has(tmp_path):
         container.read(path)
 
 
-def test_a_file_that_shrinks_while_it_is_read(tmp_path, monkeypatch):
+def test_a_file_that_shrinks_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "model"
     container.write(path, {"a": np.zeros(MEBIBYTE)}, {})
     real = np.empty
 
-    def shrinking(*arguments, **keywords):
+    def shrinking(*arguments: Any, **keywords: Any) -> np.ndarray:
         os.truncate(path, MEBIBYTE)
         return real(*arguments, **keywords)
 
@@ -454,11 +457,11 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path, monkeypatch):
         container.read(path)
 
 
-def test_too_little_memory(tmp_path, monkeypatch):
+def test_too_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model"
     path.write_bytes(SMALLEST)
 
-    def full(*arguments, **keywords):
+    def full(*arguments: Any, **keywords: Any) -> None:
         raise MemoryError
 
     monkeypatch.setattr(np, "empty", full)
@@ -466,19 +469,20 @@ def test_too_little_memory(tmp_path, monkeypatch):
         container.read(path)
 
 
-WRONG = [None, True, 0, -1, 1.5, 10**30, "x", "", [], [1], ["a"], [[]], {}, {"a": 1}]
+WRONG: list[object] = [None, True, 0, -1, 1.5, 10**30, "x", "", [], [1], ["a"], [[]], {}, {"a": 1}]
 """JSON values that replace each part of a model's metadata, with a valid digest."""
 
 
-def places(value: object, above: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+def places(value: Any, above: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
     """Return the keys and indices that lead to every part of a JSON value."""
-    items = value.items() if isinstance(value, dict) else []
-    items = enumerate(value) if isinstance(value, list) else items
-    found = [(*above, key) for key, _ in items]
+    keys = (
+        value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    )
+    found = [(*above, key) for key in keys]
     return found + [place for (*_, key) in found for place in places(value[key], (*above, key))]
 
 
-def replaced(value: object, place: tuple[object, ...], new: object) -> object:
+def replaced(value: object, place: tuple[object, ...], new: object) -> Any:
     """Return a JSON value with `new` at `place`."""
     changed = json.loads(json.dumps(value))
     *above, last = place
@@ -490,7 +494,7 @@ def replaced(value: object, place: tuple[object, ...], new: object) -> object:
 
 
 @pytest.mark.parametrize("new", WRONG, ids=repr)
-def test_the_task_is_a_text(new, tmp_path):
+def test_the_task_is_a_text(new: object, tmp_path: Path) -> None:
     arrays, metadata = container.read(GOLDEN[0])
     path = tmp_path / "forged.safetensors"
     container.write(path, arrays, replaced(metadata, ("config", "task"), new))
@@ -498,7 +502,7 @@ def test_the_task_is_a_text(new, tmp_path):
 
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
-def test_every_field_has_its_type(golden, tmp_path):
+def test_every_field_has_its_type(golden: Path, tmp_path: Path) -> None:
     """A field of another type is refused with a ModelFileError, unless the new value is valid for it."""
     arrays, metadata = container.read(golden)
     forged = [(place, new) for place in places(metadata) for new in WRONG]

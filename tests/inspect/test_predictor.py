@@ -10,6 +10,7 @@ import pytest
 
 from elman.errors import InputError
 from elman.files.model import Model
+from elman.inspect.predictor import Predictor
 from elman.labels.predictor import ClassifierPredictor, RegressorPredictor, TaggerPredictor
 from elman.language.predictor import LanguagePredictor
 from elman.series.predictor import ForecastPredictor
@@ -17,7 +18,7 @@ from elman.series.series import load_series
 from forecasters import make_forecaster as forecaster
 from readers import reader_of
 
-READERS = {
+READERS: dict[str, Callable[[], Predictor]] = {
     "classify": lambda: ClassifierPredictor(reader_of()),
     "numbers": lambda: ClassifierPredictor(reader_of("numbers")),
     "regress": lambda: RegressorPredictor(reader_of(task="regress")),

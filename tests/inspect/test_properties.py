@@ -67,9 +67,9 @@ def test_property_marks_these_characters(name: str, text: str, marks: str) -> No
 
 
 def test_every_property_has_its_own_name_and_a_sentence() -> None:
-    names = [one.name for one in (*TEXT, *SERIES)]
+    names = [one.name for one in TEXT] + [one.name for one in SERIES]
     assert len(set(names)) == len(names)
-    assert all(one.sentence for one in (*TEXT, *SERIES))
+    assert all([one.sentence for one in TEXT] + [one.sentence for one in SERIES])
     assert mark_text("").keys() == {one.name for one in TEXT}
     assert all(held.shape == (0,) for held in mark_text("").values())
 

@@ -304,7 +304,8 @@ def test_json_of_chosen_units_and_layers(make: Make) -> None:
     for wrong in ({"units": [6]}, {"units": [-1]}, {"units": -1}, {"layer": 2}, {"layer": -1}):
         with pytest.raises(OptionError):
             found.to_dict(**wrong)
-    for count, layer in ((-1, 0), (2.5, 0), (1, 2), (1, -2)):
+    refused: tuple[tuple[Any, int], ...] = ((-1, 0), (2.5, 0), (1, 2), (1, -2))
+    for count, layer in refused:
         with pytest.raises(OptionError):
             found.changing(count, layer)
     for unit in ("2.0", "0.6", "0.c6"):
@@ -337,7 +338,7 @@ def rows(picture: str) -> list[str]:
 
 def test_picture_names_the_units_it_shows(make: Make) -> None:
     found = read_trace(LanguagePredictor(make("lstm")), "abcdefgh")
-    for options, title, units in (
+    cases: tuple[tuple[dict[str, Any], str, list[int]], ...] = (
         ({}, "layer 1, hidden: all 6 units", [*range(6)]),
         (
             {"units": 2, "layer": 0, "state": "cell"},
@@ -346,7 +347,8 @@ def test_picture_names_the_units_it_shows(make: Make) -> None:
         ),
         ({"units": [5, 1], "layer": 0}, "layer 0, hidden: 2 of 6 units", [5, 1]),
         ({"units": np.array([4])}, "layer 1, hidden: 1 of 6 units", [4]),
-    ):
+    )
+    for options, title, units in cases:
         drawn = found.to_svg(**options)
         assert rows(drawn) == [*map(str, units)]
         assert f"{title}, from −" in drawn

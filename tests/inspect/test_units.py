@@ -79,7 +79,8 @@ def search(
     given = iter([trained, plain or trained])
     monkeypatch.setattr(finder, "read_states", lambda *_: next(given))
     monkeypatch.setattr(finder, "untrained", lambda predictor: predictor)
-    return find_units(None)
+    predictor: Any = None
+    return find_units(predictor)
 
 
 def test_unit_is_chosen_on_the_first_half_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +220,10 @@ def test_end_of_a_long_text_is_read(
 def begun(config: Any, horizon: int) -> dict[str, np.ndarray]:
     """The arrays of the network that training begins with."""
     torch.manual_seed(0)
-    kinds = {"language": Network, "forecast": lambda config: Forecaster(config, horizon)}
+    kinds: dict[str, Callable[..., Any]] = {
+        "language": Network,
+        "forecast": lambda config: Forecaster(config, horizon),
+    }
     network = kinds.get(config.task, SequenceReader)(config)
     return {name: array.copy() for name, array in network.arrays().items()}
 
@@ -230,7 +234,12 @@ def wide(task: str, cell: str, *, tied: bool = False) -> Any:
         series = load_series({"ds": [*range(60)], "y": [float(n % 7) for n in range(60)]})
         return ForecastPredictor(forecaster(series, cell=cell, hidden_size=48))
     if task == "classify":
-        how = {"hidden_size": 48, "spelling_size": 40, "embedding_size": 36, "pooling": "attention"}
+        how: dict[str, Any] = {
+            "hidden_size": 48,
+            "spelling_size": 40,
+            "embedding_size": 36,
+            "pooling": "attention",
+        }
         return ClassifierPredictor(reader_of("both", cell=cell, **how))
     config = NetworkConfig("language", cell, "tanh", len(TOKENS), 48, 48, 2, tied=tied)
     arrays = {name: np.ones(shape, np.float32) for name, shape in config.parameters().items()}
