@@ -13,7 +13,7 @@ import pytest
 from elman.engine import kernel
 from elman.errors import InputError
 from elman.language.network import Network
-from elman.language.stream import Stream, token_numbers
+from elman.language.stream import Stream
 from elman.serve import batcher as module
 from elman.serve.batcher import Batcher
 from elman.serve.http_errors import BusyError, NotFoundError, StaleError
@@ -31,16 +31,20 @@ class Clock:
         return self.now
 
 
-async def cut(codec, text):
-    await asyncio.sleep(0)
-    return token_numbers(codec, text)
+class Workers:
+    """Stands for the worker threads: computes at once, but lets other coroutines run first."""
+
+    async def run(self, compute):
+        await asyncio.sleep(0)
+        return compute()
 
 
-def streams_of(model, room=10**6, idle=60.0, clock=None, observe=lambda *_: None, cut=cut):
+def streams_of(model, room=10**6, idle=60.0, clock=None, observe=lambda *_: None, workers=None):
     network = Network(model)
     batcher = Batcher(network, 0.001, observe)
     held = []
-    held.append(StreamStore("m", batcher, idle, lambda: room - len(held[0]), cut, clock or Clock()))
+    workers, clock = workers or Workers(), clock or Clock()
+    held.append(StreamStore("m", batcher, idle, lambda: room - len(held[0]), workers, clock))
     return held[0]
 
 
@@ -203,11 +207,12 @@ def test_later_requests_wait_until_a_long_text_is_tokenised(make):
     async def work():
         free = asyncio.Event()
 
-        async def cut(codec, text):
-            await free.wait()
-            return token_numbers(codec, text)
+        class Waiting(Workers):
+            async def run(self, compute):
+                await free.wait()
+                return compute()
 
-        streams = streams_of(model, cut=cut)
+        streams = streams_of(model, workers=Waiting())
         name, _ = await streams.create("")
         long = "ab" * 2_000
         asked = [
@@ -313,7 +318,10 @@ def test_simultaneous_creations_respect_the_limit(make):
 
     network = Network(make("gru"))
     run(
-        work, StreamStore("m", Batcher(network, 0.001), 60.0, lambda: 10 - sum(map(len, held)), cut)
+        work,
+        StreamStore(
+            "m", Batcher(network, 0.001), 60.0, lambda: 10 - sum(map(len, held)), Workers()
+        ),
     )
 
 

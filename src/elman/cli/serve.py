@@ -49,10 +49,12 @@ def _parameters() -> list[Parameter]:
 def _settings(options: dict[str, Any]) -> Settings:
     """Return the settings that the options of the command and the environment give."""
     for name, setting in OPTIONS.items():
+        # typer gives an option that may be repeated as a list.
         if variable := setting.metadata["variable"]:
             options[name] = _secret(options[name], variable)
         elif isinstance(options[name], list):
             options[name] = tuple(options[name])
+    # Latin-1 keeps every byte as a character; the settings refuse those that a token may not have.
     if options["token"] is not None:
         options["token"] = options["token"].decode("latin-1")
     return Settings(**{name: value for name, value in options.items() if value is not None})
@@ -77,13 +79,12 @@ def serve(
 
     def ready(settings: Settings) -> None:
         url = server.page_url(settings)
-        refuses_names = is_any(settings.host) and not settings.allow_hosts
         if json_:
-            shown = None if runs is None else str(runs)
-            print_json({"url": url, "models": [*loaded], "runs": shown})
+            print_json({"url": url, "models": [*loaded], "runs": runs and str(runs)})
         else:
             typer.echo(f"serving {', '.join(map(printable, loaded)) or printable(runs)} on {url}")
-        if refuses_names:
+        # The server answers only under names that it knows, and "any address" is none.
+        if is_any(settings.host) and not settings.allow_hosts:
             complain("other machines must use a name or address that --allow-host gives")
         if open_:
             import webbrowser

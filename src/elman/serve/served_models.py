@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Annotated, TypeAlias
 
-import numpy as np
 from fastapi import Depends, Request
-from numpy.typing import NDArray
 
 from elman.errors import InputError, printable
 from elman.inspect.predictor import Predictor
 from elman.inspect.replies import Replies
 from elman.language.predictor import LanguagePredictor, language_predictor
-from elman.language.stream import token_numbers
 from elman.serve.batcher import Batcher
 from elman.serve.http_errors import NotFoundError
 from elman.serve.metrics import Metrics
@@ -25,7 +21,6 @@ from elman.serve.settings import Settings
 from elman.serve.stream_store import StreamStore
 from elman.serve.threads import WorkerThreads
 from elman.tasks import task_of
-from elman.text.vocabulary import TextCodec
 
 SWEEP_SECONDS = 30.0
 """Time between two searches for idle streams when no client creates one."""
@@ -57,7 +52,7 @@ class ServedModels:
                 network = language_predictor(predictor).network
                 batcher = Batcher(network, settings.window, self.metrics.batch_counter(name))
                 self._streams[name] = StreamStore(
-                    name, batcher, settings.idle_seconds, self._room, self._tokenise
+                    name, batcher, settings.idle_seconds, self._room, self.workers
                 )
         self.metrics.watch_streams(self._stream_count)
 
@@ -70,9 +65,6 @@ class ServedModels:
         if self._stream_count() >= self.settings.max_streams:
             self.sweep()
         return self.settings.max_streams - self._stream_count()
-
-    async def _tokenise(self, codec: TextCodec, text: str) -> NDArray[np.int64]:
-        return await self.workers.run(partial(token_numbers, codec, text))
 
     def replies(self, name: str, *, reads_tokens: bool = False) -> Replies:
         """Return the replies of a model; raise NotFoundError.

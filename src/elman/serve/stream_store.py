@@ -6,16 +6,14 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
-from elman.language.stream import Readable
+from elman.language.stream import Readable, token_numbers
 from elman.serve.batcher import Batcher, HeldStream, StreamReply, StreamRequest, StreamStart
 from elman.serve.http_errors import BusyError, NotFoundError
-from elman.text.vocabulary import TextCodec
+from elman.serve.threads import WorkerThreads
 
 MIN_SWEEP_SECONDS = 1.0
 """Time between two searches for idle streams."""
@@ -31,7 +29,7 @@ class StreamStore:
         batcher: Advances the streams.
         idle_seconds: Time without a request after which a stream is forgotten.
         room: Returns how many more streams the whole server may hold.
-        tokenise: Turns a long text into tokens; later requests of the same stream wait for it.
+        workers: Threads that turn long texts into tokens; later requests of the same stream wait for them.
         clock: Returns the time in seconds.
 
     The slot of a deleted stream can be reused at once: requests of a slot stay in order, and the first
@@ -44,15 +42,14 @@ class StreamStore:
         batcher: Batcher,
         idle_seconds: float,
         room: Callable[[], int],
-        tokenise: Callable[[TextCodec, str], Awaitable[NDArray[np.int64]]],
+        workers: WorkerThreads,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.model, self.batcher = model, batcher
+        self.model, self.batcher, self._workers = model, batcher, workers
         self._idle_seconds, self._room, self._clock = idle_seconds, room, clock
         self._streams: dict[str, HeldStream] = {}
         self._new_slots, self._free_slots = itertools.count(), list[int]()
         self._last_sweep = clock()
-        self._tokenise = tokenise
         # Per stream with requests that have not been submitted yet: its lock, and their number.
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
@@ -113,7 +110,8 @@ class StreamStore:
 
     async def _tokenised(self, text: Readable) -> Readable:
         if isinstance(text, str) and len(text) >= LONG_INPUT_CHARACTERS:
-            return await self._tokenise(self.batcher.network.model.codec, text)
+            codec = self.batcher.network.model.codec
+            return await self._workers.run(partial(token_numbers, codec, text))
         return text
 
     @asynccontextmanager
