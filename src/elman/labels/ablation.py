@@ -220,9 +220,9 @@ class _Letters(AblatableSequence):
 
         def words(letters: np.ndarray) -> tuple[str, ...]:
             variant = []
-            for own, middle in zip(np.split(letters, self.ends[:-1]), self.middles, strict=False):
-                head = len(own) - len(own) // 2
-                variant.append("".join([*own[:head], middle, *own[head:]]))
+            for ends, middle in zip(np.split(letters, self.ends[:-1]), self.middles, strict=False):
+                head = len(ends) - len(ends) // 2
+                variant.append("".join([*ends[:head], middle, *ends[head:]]))
             # a word without any letter left disappears
             return tuple(filter(None, variant))
 

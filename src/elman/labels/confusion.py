@@ -215,7 +215,7 @@ class TrueTags:
 
     def answers(self, numbers: np.ndarray) -> list[list[str]]:
         """Return the tags of each sequence from the numbers ``[N]`` of all answers."""
-        return [[self.names[number] for number in own] for own in self.by_sequence(numbers)]
+        return [[self.names[number] for number in tags] for tags in self.by_sequence(numbers)]
 
     def entity_sums(self, numbers: np.ndarray) -> np.ndarray:
         """Return for each sequence how many entities are true, answered and right, ``[S, 3]``."""

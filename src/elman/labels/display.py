@@ -32,9 +32,9 @@ class LabelsDisplay(TaskDisplay):
         if event["vocabulary"]:
             facts["vocabulary"] = f"{event['vocabulary']:,} tokens"
         if labels:
-            shown = ", ".join(labels[:_MAX_LABELS]) + (" …" if len(labels) > _MAX_LABELS else "")
+            listed = ", ".join(labels[:_MAX_LABELS]) + (" …" if len(labels) > _MAX_LABELS else "")
             scheme = f"; they mark entities in {event['scheme']}" if event["scheme"] else ""
-            facts["labels"] = f"{len(labels):,}: {shown}{scheme}"
+            facts["labels"] = f"{len(labels):,}: {listed}{scheme}"
         return facts | {"network": network_fact(event)}
 
     def notes(self, event: Facts) -> list[str]:
@@ -56,8 +56,8 @@ class LabelsDisplay(TaskDisplay):
         if test is None:
             yield Line(f"no test set: {card['split']}", "yellow")
             return
-        shown = ", ".join(f"{_word(name)} {test[name]:.4g}" for name in _MEASURES if name in test)
-        yield Line(f"test set, {count(test['sequences'], 'sequence')}: {shown}", "bold")
+        listed = ", ".join(f"{_word(name)} {test[name]:.4g}" for name in _MEASURES if name in test)
+        yield Line(f"test set, {count(test['sequences'], 'sequence')}: {listed}", "bold")
         if card["refit"]:
             again = (
                 "the stored network was then trained again on all sequences, the test set included"

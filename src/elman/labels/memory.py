@@ -28,7 +28,7 @@ def memory_cuts(network: SequenceNetwork, source: SequenceSource | None, far: in
     sequences, name = _sequences(codec, source)
     encoded = EncodedSequences.of(codec, network.sequences(sequences))
     long = [row for row, length in enumerate(encoded.lengths.tolist()) if length > 1]
-    items = [encoded.sequences[long[place]] for place in spread_evenly(len(long))]
+    items = [encoded.sequences[long[index]] for index in spread_evenly(len(long))]
     # the step whose answer is watched
     steps = [2 * len(item) // 3 if tags else len(item) - 1 for item in items]
 

@@ -151,21 +151,21 @@ class Classification:
             return []
         # types with the most missed entities first
         types = sorted(self.entities.types.items(), key=lambda row: row[1].right - row[1].true)
-        shown = [("all entities", self.entities), *types][:MAX_ROWS_SHOWN]
-        rows = [(name, kind.precision, kind.recall, kind.f1, kind.true) for name, kind in shown]
-        more = len(types) + 1 - len(shown)
+        chosen = [("all entities", self.entities), *types][:MAX_ROWS_SHOWN]
+        rows = [(name, kind.precision, kind.recall, kind.f1, kind.true) for name, kind in chosen]
+        more = len(types) + 1 - len(chosen)
         note = f"and {more} more types, of which fewer are missed"
         return _table(f"entities, {self.entities.scheme}", rows, note if more else "")
 
     def _class_table(self) -> list[str]:
         precision, recall, f1, support = class_figures(self.table)
-        shown = np.arange(len(self.labels))
-        if more := max(0, len(shown) - MAX_ROWS_SHOWN):
+        chosen = np.arange(len(self.labels))
+        if more := max(0, len(chosen) - MAX_ROWS_SHOWN):
             # an error counts for both labels: the true one and the answered one
             wrong = self.table.sum(axis=0) + support - 2 * np.diag(self.table)
             # the most errors first; among equals, the more frequent label
-            shown = np.lexsort((-support, -wrong))[:MAX_ROWS_SHOWN]
-        rows = [(self.labels[k], precision[k], recall[k], f1[k], support[k]) for k in shown]
+            chosen = np.lexsort((-support, -wrong))[:MAX_ROWS_SHOWN]
+        rows = [(self.labels[k], precision[k], recall[k], f1[k], support[k]) for k in chosen]
         return _table("label", rows, f"and {more} more, with fewer wrong answers" if more else "")
 
     def _confusion_table(self) -> list[str]:

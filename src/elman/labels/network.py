@@ -50,8 +50,8 @@ class SequenceNetwork:
         encoded = EncodedSequences.of(self.codec, sequences)
         logits: list[np.ndarray] = [np.empty(0)] * len(encoded)
         for rows, batch, answers in self._answers(encoded):
-            for row, own in zip(rows.tolist(), batch.steps.unpack(answers), strict=True):
-                logits[row] = own
+            for row, answer in zip(rows.tolist(), batch.steps.unpack(answers), strict=True):
+                logits[row] = answer
         return logits
 
     def encoded_logits(
@@ -64,8 +64,8 @@ class SequenceNetwork:
                 # the answers of a batch come with the longest sequence first
                 logits[rows[batch.steps.order]] = answers
                 continue
-            for row, own in zip(rows.tolist(), batch.steps.unpack(answers), strict=True):
-                logits[row] = own[steps[row]]
+            for row, answer in zip(rows.tolist(), batch.steps.unpack(answers), strict=True):
+                logits[row] = answer[steps[row]]
         return logits
 
     def _answers(
@@ -85,30 +85,29 @@ class NetworkMember:
     """One network: embedding and spelling of words, recurrent layers, pooling and head."""
 
     def __init__(self, config: SequenceConfig, arrays: Mapping[str, np.ndarray], m: int) -> None:
-        own = member_arrays(arrays, m)
+        arrays = self.arrays = member_arrays(arrays, m)
         cell = find(config.cell, config.activation)
 
         def layer(name: str) -> Layer:
-            return Layer(cell, own, name)
+            return Layer(cell, arrays, name)
 
         self.config = config
-        self.arrays = own
         self.spelling = layer("spelling") if config.alphabet_size else None
         self.layers = [layer(f"layers.{k}") for k in range(config.num_layers)]
         # [K, P·D], for P pools of D numbers
-        self.head = own["head.weight"].astype(np.float64)
+        self.head = arrays["head.weight"].astype(np.float64)
 
     def read(self, batch: SequenceBatch) -> np.ndarray:
         """Return the inputs of the first layer, ``[N, I]``."""
-        rows, own = batch.steps.rows, self.arrays
+        rows, arrays = batch.steps.rows, self.arrays
         if self.config.channels:
             return rows
-        embedding = own["embedding.weight"]
+        embedding = arrays["embedding.weight"]
         if batch.words is None or batch.letters is None or self.spelling is None:
             return np.asarray(embedding[rows])
         letters = batch.letters
         # [directions, states, W, S]; the hidden state is the first of the states
-        _, end = self.spelling.run(own["alphabet.weight"][letters.rows], letters.sizes)
+        _, end = self.spelling.run(arrays["alphabet.weight"][letters.rows], letters.sizes)
         spelled = np.empty((len(batch.words), 2 * self.config.spelling_size), np.float32)
         # from the packed order of the words back to their own
         spelled[letters.order] = np.concatenate([*end[:, 0]], axis=1)
@@ -122,9 +121,9 @@ class NetworkMember:
         end = np.empty(0)
         for layer in self.layers:
             y, end = layer.run(y, sizes)
-        ways, own = self.config.pools, self.arrays
+        ways, arrays = self.config.pools, self.arrays
         if ways:
-            y = pool(ways, y, end, sizes, own.get("attention.weight"))
+            y = pool(ways, y, end, sizes, arrays.get("attention.weight"))
         # BLAS sums in an order that depends on the batch; in float64 that does not show in the answer
-        logits: np.ndarray = y.astype(np.float64) @ self.head.T + own["head.bias"]
+        logits: np.ndarray = y.astype(np.float64) @ self.head.T + arrays["head.bias"]
         return logits.astype(np.float32)

@@ -106,13 +106,13 @@ class _Member(Drawing):
         count = len(steps.order)
         # [N, D]: the sequence of each row, for every number in it
         wide = columns[:, None].expand(-1, y.shape[1])
-        parts = []
+        pools = []
         for way in self.config.pools:
             if way == "last":
-                parts.append(_last(states))
+                pools.append(_last(states))
             elif way == "max":
                 empty = y.new_full((count, y.shape[1]), -torch.inf)
-                parts.append(empty.scatter_reduce(0, wide, y, "amax"))
+                pools.append(empty.scatter_reduce(0, wide, y, "amax"))
             else:
                 weights = y.new_ones(len(y), 1)
                 if way == "attention":
@@ -123,10 +123,10 @@ class _Member(Drawing):
                     weights = (scores - largest[columns]).exp()[:, None]
                 # the sum of the weights of each sequence [B, 1]
                 divisor = y.new_zeros(count, 1).index_add(0, columns, weights)
-                parts.append(
+                pools.append(
                     y.new_zeros(count, y.shape[1]).index_add(0, columns, weights * y) / divisor
                 )
-        return torch.cat(parts, dim=1)
+        return torch.cat(pools, dim=1)
 
 
 class TorchSequenceNetwork(Trainable):

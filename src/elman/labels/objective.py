@@ -76,14 +76,14 @@ class LabelledObjective(Objective):
         # every process draws the same batches from the same seed and takes each n-th row of them
         rows = self._batches(epoch)[index]
         group = self.group
-        own = rows[group.rank :: group.world_size]
+        share = rows[group.rank :: group.world_size]
         count = len(rows)
         if self.config.kind.per_step:
             # a tagger has one answer for each step
             count = int(self.examples.encoded.lengths[rows].sum())
-        if not len(own):  # more processes than sequences
+        if not len(share):  # more processes than sequences
             return self.network.zero_loss(), count
-        return self._total(own), count
+        return self._total(share), count
 
     def _total(self, rows: np.ndarray) -> Tensor:
         """Return the summed loss of the sequences in `rows`, averaged over the members."""
@@ -119,11 +119,11 @@ class LabelledObjective(Objective):
                 # the members answer together, by the mean of their logits
                 logits = self.network(batch).mean(0).cpu().numpy()
                 if self.config.kind.per_step:
-                    parts = steps.unpack(logits)
+                    of_rows = steps.unpack(logits)
                 else:
                     # undo the packed order; each sequence has one row [1, K]
-                    parts = [*logits[np.argsort(steps.order)][:, None]]
-                for row, answer in zip(rows.tolist(), parts, strict=True):
+                    of_rows = [*logits[np.argsort(steps.order)][:, None]]
+                for row, answer in zip(rows.tolist(), of_rows, strict=True):
                     answers[row] = answer
         self.network.train()
         return np.concatenate(answers), np.concatenate(examples.targets)

@@ -50,7 +50,7 @@ def record_states(
     states = np.empty((len(units), total), np.float32)
     starts = (np.cumsum(lengths[kept]) - lengths[kept]).tolist()
     start_of = dict(zip(kept.tolist(), starts, strict=True))
-    for rows in (kept[places] for places in length_buckets(lengths[kept], _TEXTS_AT_ONCE)):
+    for rows in (kept[bucket] for bucket in length_buckets(lengths[kept], _TEXTS_AT_ONCE)):
         # texts of similar length run together
         batch = encoded.batch(rows)
         outputs = layer_outputs(member.layers, member.read(batch), batch.steps.sizes)

@@ -95,7 +95,8 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         check_finite(data.sequences, allow_missing=options.missing == "mask")
         before, labels, data = inputs.before, inputs.labels, data.of_task(task)
         valid, test = (
-            None if part is None else part.of_task(task) for part in (inputs.valid, inputs.test)
+            None if examples is None else examples.of_task(task)
+            for examples in (inputs.valid, inputs.test)
         )
         # an empty sentence has no step to learn from; when a tagger predicts, it simply gets no tags
         if data.kind.per_step and not data.sequences.lengths.all():
@@ -118,8 +119,8 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         if codec.labels is not None:
             # a model that is trained further keeps its outputs, so a new label has none
             codec.labels.check_known(data.flat_targets)
-            for part in (split.validation, split.test):
-                if part is not None and (codec.labels.encode(part.flat_targets) < 0).all():
+            for examples in (split.validation, split.test):
+                if examples is not None and (codec.labels.encode(examples.flat_targets) < 0).all():
                     raise DataError("the sequences to measure on have no label of those trained on")
         lengths, is_text = split.training.sequences.lengths, codec.tokens is not None
         plan = labelled_plan(options, lengths, is_text, split.validates)
@@ -131,12 +132,14 @@ class LabelledRecipe(Recipe[LabelledObjective]):
 
     def data_identity(self) -> dict[str, str]:
         """Return the digests of the three sets."""
-        parts = {
+        sets = {
             "sequences": self.split.training,
             "validation sequences": self.split.validation,
             "test sequences": self.split.test,
         }
-        return {name: "" if part is None else part.digest() for name, part in parts.items()}
+        return {
+            name: "" if examples is None else examples.digest() for name, examples in sets.items()
+        }
 
     @cached_property
     def stages(self) -> tuple[str, ...]:
@@ -215,10 +218,10 @@ class LabelledRecipe(Recipe[LabelledObjective]):
         """Return the best step of this stage and the length of the next one; None after the last stage."""
         if len(earlier) + 1 == len(self.stages):
             return None
-        own = {"best": best.step, "length": steps}
+        this_stage = {"best": best.step, "length": steps}
         following = self.stages[len(earlier) + 1]
-        length = None if following == "fold" else self._length([*earlier, own])["stop"]
-        return own | {"next": following, "steps": length}
+        length = None if following == "fold" else self._length([*earlier, this_stage])["stop"]
+        return this_stage | {"next": following, "steps": length}
 
     def evaluate(
         self, earlier: Sequence[StageResult], objective: LabelledObjective, best: Best
