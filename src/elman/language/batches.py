@@ -363,9 +363,9 @@ def shard(chunk: Chunk, rank: int, world_size: int) -> Chunk:
     if lanes < world_size:
         remedy = f"raise batch_size, give more text, or start fewer than {world_size} processes"
         raise OptionError("fewer lanes than processes", got=lanes, remedy=remedy)
-    own = slice(rank * lanes // world_size, (rank + 1) * lanes // world_size)
+    columns = slice(rank * lanes // world_size, (rank + 1) * lanes // world_size)
     inputs, targets, indices = (
-        np.ascontiguousarray(array[:, own])
+        np.ascontiguousarray(array[:, columns])
         for array in (chunk.inputs, chunk.targets, chunk.indices)
     )
-    return Chunk(inputs, targets, indices, chunk.fresh[own])
+    return Chunk(inputs, targets, indices, chunk.fresh[columns])

@@ -114,10 +114,10 @@ def _possible_splits(
     The last one is used whatever it gives. A set without documents does not exist.
     """
     if valid is not None:
-        own = "a text of its own"
         if test is None:
-            yield own, [text, *split_documents(valid, [0.5, 0.5], options, workspace)[0]]
-        yield own, [text, valid, test or ()]
+            halves, _ = split_documents(valid, [0.5, 0.5], options, workspace)
+            yield "a text of its own", [text, *halves]
+        yield "a text of its own", [text, valid, test or ()]
         return
     if sum(document.characters for document in text) >= SMALL_TEXT_CHARACTERS:
         held_out = options.held_out
@@ -160,23 +160,23 @@ def load_dataset(
     >>> len(dataset.training.ids), len(dataset.validation.ids), len(dataset.test.ids), dataset.split
     (1710, 95, 95, 'the last 10 % of the text')
     """
-    given: dict[str, Documents] = {}
-    given[TRAINING], warnings = read_sources(text, options.encoding, lines=None)
-    options, choice = choose_tokenisation(given[TRAINING], options)
+    texts: dict[str, Documents] = {}
+    texts[TRAINING], warnings = read_sources(text, options.encoding, lines=None)
+    options, choice = choose_tokenisation(texts[TRAINING], options)
     lines = options.documents == "line"
-    given[TRAINING] = end_lines(given[TRAINING], lines=lines)
-    warnings += choice + _duplicate_warning(given[TRAINING])
+    texts[TRAINING] = end_lines(texts[TRAINING], lines=lines)
+    warnings += choice + _duplicate_warning(texts[TRAINING])
     notes = {TRAINING: warnings}
     for name, source in ((HELD_OUT, valid), (TEST, test)):
         if source is not None:
-            given[name], notes[name] = read_sources(source, options.encoding, lines=lines)
-    dataset = _encode_first_usable(given, notes, options, workspace)
-    shared = _shared_line_warnings(given) if len(given) > 1 else []
+            texts[name], notes[name] = read_sources(source, options.encoding, lines=lines)
+    dataset = _encode_first_usable(texts, notes, options, workspace)
+    shared = _shared_line_warnings(texts) if len(texts) > 1 else []
     return replace(dataset, warnings=(*dataset.warnings, *shared))
 
 
 def _encode_first_usable(
-    given: Mapping[str, Documents],
+    texts: Mapping[str, Documents],
     notes: Mapping[str, list[str]],
     options: LanguageOptions,
     workspace: Path | None,
@@ -184,16 +184,16 @@ def _encode_first_usable(
     """Return the sets of the first split in which every set has tokens to predict, or of the last split.
 
     Args:
-        given: The texts that the user passed.
+        texts: The texts that the user passed.
         notes: The warnings about each of them.
         options: The options of the run, with the chosen level and documents.
         workspace: As in `load_dataset`.
     """
-    text, level = given[TRAINING], options.level or "word"
+    text, level = texts[TRAINING], options.level or "word"
     min_count = options.min_count
     if sum(document.characters for document in text) < KEEP_ALL_WORDS_CHARACTERS:
         min_count = min_count or 1
-    splits = _possible_splits(text, given.get(HELD_OUT), given.get(TEST), options, workspace)
+    splits = _possible_splits(text, texts.get(HELD_OUT), texts.get(TEST), options, workspace)
     for description, sets in splits:  # noqa: B007 - used after the loop
         blocks = (token_blocks(document, level, options.split) for document in sets[0])
         codec, pruned = count_vocabulary(

@@ -133,9 +133,9 @@ def _numbers(vector: np.ndarray) -> str:
 
 
 def _legend(cell: Cell, y: list[str], *, residual: bool, small: bool) -> list[str]:
-    shown = "(…) the numbers" if small else "|…| the length"
+    notation = "(…) the numbers" if small else "|…| the length"
     lines = [
-        f"x is a token's embedding; {shown} of each vector; x[…]: +… what it adds to the logit."
+        f"x is a token's embedding; {notation} of each vector; x[…]: +… what it adds to the logit."
     ]
     if len(cell.states) > 1:
         lines.append(f"s is the full state: {' and '.join(cell.states)}; h is the first of them.")

@@ -189,8 +189,8 @@ class StreamPool:
         Raises OptionError if stream `i` does not exist, and InputError for a stream of another model.
         """
         i = whole_number("stream", i, 0, len(self) - 1)
-        own = Stream(self.network)
-        own.state = stream.state  # refuses a stream of another model
-        self._states[i], self._last[i] = own._state, -1 if own._last is None else own._last
+        moved = Stream(self.network)
+        moved.state = stream.state  # refuses a stream of another model
+        self._states[i], self._last[i] = moved._state, -1 if moved._last is None else moved._last
         self.unknown[i] = stream.unknown
         return self

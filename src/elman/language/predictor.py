@@ -108,10 +108,12 @@ class NgramComparison:
         words += " on the test set" if self.ngram_outcome else " held out"
         chance = "" if error is None else f" (standard error {error:.4f})"
         if self.ngram_outcome == "no difference":
-            shown = f"shows NO DIFFERENCE that this test set can tell from chance{chance}"
+            uncertainty = f"shows NO DIFFERENCE that this test set can tell from chance{chance}"
             if error is None:
-                shown = "and so short a test set cannot tell how much of the difference is chance"
-            return f"{words}: the network has {loss:.4f}, {shown}"
+                uncertainty = (
+                    "and so short a test set cannot tell how much of the difference is chance"
+                )
+            return f"{words}: the network has {loss:.4f}, {uncertainty}"
         if loss < ngram_loss:
             return f"{words}: the network beats it by {ngram_loss - loss:.4f}{chance}"
         return f"{words}: the network, with {loss:.4f}, DOES NOT BEAT IT{chance}"

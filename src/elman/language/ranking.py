@@ -98,17 +98,17 @@ class Ranking:
         cells = [("line", "token")]
         for row in self.rows:
             line, token = row.surprise.line, row.surprise.tokens[row.surprise.most]
-            place = f"{row.file}:{line}" if several else str(line)
-            cells.append((printable(place, 60), printable(token, 24)))
-        place_width, token_width = (max(map(len, column)) for column in zip(*cells, strict=True))
+            location = f"{row.file}:{line}" if several else str(line)
+            cells.append((printable(location, 60), printable(token, 24)))
+        location_width, token_width = (max(map(len, column)) for column in zip(*cells, strict=True))
         lines = [
-            f"rank {'line':>{place_width}} {self.measure:>8}  {'token':<{token_width}}   bits  text"
+            f"rank {'line':>{location_width}} {self.measure:>8}  {'token':<{token_width}}   bits  text"
         ]
-        for row, (place, token) in zip(self.rows, cells[1:], strict=True):
+        for row, (location, token) in zip(self.rows, cells[1:], strict=True):
             bits = row.surprise.bits[row.surprise.most]
             text = printable(row.surprise.text, _SHOWN_CHARACTERS)
             lines.append(
-                f"{row.rank:>4} {place:>{place_width}} {row.score:8.2f}  "
+                f"{row.rank:>4} {location:>{location_width}} {row.score:8.2f}  "
                 f"{token:<{token_width}} {bits:6.2f}  {text}"
             )
         unknown = 100 * self.unknown / max(1, self.tokens)

@@ -1,11 +1,11 @@
 """Attributions by replacement: how far a prediction falls if a token is replaced by other plausible tokens.
 
-For each token, the prediction's probability is averaged over what could stand in its place: the token itself,
-with the probability that the model gave it, and other tokens drawn from the model's prediction at that place.
-The text after it stays the same, and each replacement is weighted by how probable the model then finds that
-text. A token that the model was sure of has no plausible replacement and gets 0. This is the prediction
-difference of L. Zintgraf et al., "Visualizing Deep Neural Network Decisions" (2017), after M. Robnik-Šikonja
-and I. Kononenko, "Explaining Classifications For Individual Instances" (2008).
+For each token, the prediction's probability is averaged over the tokens that could stand there: the token
+itself, with the probability that the model gave it, and others drawn from the model's prediction at that
+position. The text after it stays the same, and each replacement is weighted by how probable the model then
+finds that text. A token that the model was sure of has no plausible replacement and gets 0. This is the
+prediction difference of L. Zintgraf et al., "Visualizing Deep Neural Network Decisions" (2017), after
+M. Robnik-Šikonja and I. Kononenko, "Explaining Classifications For Individual Instances" (2008).
 
 A character is replaced together with the rest of its word, which the model generates: another single letter
 would make a word that does not exist. The attributions of a word's characters sum to the word's attribution.
@@ -126,11 +126,11 @@ class Replacements:
         sums = list[np.ndarray]()  # for each token, cumulated probabilities [V] of all other tokens
         for block in self.network.blocks(N):
             expected = self.network.log_probabilities(self.network.output(states[block]))
-            own = np.arange(len(expected)), self.numbers[block]
-            self._log_probabilities = np.append(self._log_probabilities, expected[own])
+            text_tokens = np.arange(len(expected)), self.numbers[block]
+            self._log_probabilities = np.append(self._log_probabilities, expected[text_tokens])
             probabilities = self._within_line(expected)
             # The token itself is no replacement; its share enters by 1 - others in `effects`.
-            probabilities[own] = 0.0
+            probabilities[text_tokens] = 0.0
             sums += [*np.cumsum(probabilities, axis=1)]
         others = np.array([cumulated[-1] for cumulated in sums])
         others[others < _MIN_PROBABILITY_OF_OTHERS] = 0.0

@@ -53,9 +53,9 @@ def record_states(model: Model, text: str | None, steps: int) -> RecordedStates:
     states = np.empty((len(units), len(ids)), np.float32)
     for indices, block in _read(layers, model.arrays["embedding.weight"], ids, codec.end_id):
         states[:, indices] = block
-    shown = spaced_tokens(codec, tokens)
-    marks = mark_tokens(shown, words=codec.level == "word")
-    return RecordedStates(shown, ids, marks, units, states)
+    displayed = spaced_tokens(codec, tokens)
+    marks = mark_tokens(displayed, words=codec.level == "word")
+    return RecordedStates(displayed, ids, marks, units, states)
 
 
 def _read(

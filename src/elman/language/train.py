@@ -165,13 +165,13 @@ class _LanguageObjective(Objective):
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, int]:
         chunk = self.batches.chunk(epoch, index)
-        own = shard(chunk, self.group.rank, self.group.world_size)
+        local = shard(chunk, self.group.rank, self.group.world_size)
         device = self.group.device
         # The trainer carries the new state over with `advance`, after it has taken the step.
         hidden, self._next = self.network(
-            torch.from_numpy(own.inputs).to(device), _started(self.carried, own.fresh)
+            torch.from_numpy(local.inputs).to(device), _started(self.carried, local.fresh)
         )
-        total = self.network.loss(hidden, torch.from_numpy(own.targets).to(device), IGNORE)
+        total = self.network.loss(hidden, torch.from_numpy(local.targets).to(device), IGNORE)
         return total, chunk.predicted
 
     def advance(self) -> None:
