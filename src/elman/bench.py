@@ -11,7 +11,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from elman.language.config import NetworkConfig
 from elman.language.network import Network
 from elman.language.stream import Stream
 from elman.text.vocabulary import TextCodec
+from elman.training.journal import JsonObject
 
 # Newline and the printable characters of ASCII up to "^".
 CHARACTERS = ("\n", *map(chr, range(32, 95)))
@@ -97,22 +100,22 @@ def interleave(
     return {name: times[1:] for name, times in samples.items()}
 
 
+@dataclass(frozen=True)
 class Peak:
     """A side that only multiplies and adds; no other side can reach a higher rate of operations."""
 
-    def __init__(self, threads: int) -> None:
-        self._kernel, self._threads = kernel.kernel(), threads
-        self._rates: list[float] = []
+    threads: int
+    rates: list[float] = field(default_factory=list)
 
     def __call__(self) -> None:
         """Measure the rate once more, if the kernel is available."""
-        if self._kernel is not None:
-            self._rates.append(self._kernel.peak(threads=self._threads))
+        if (compiled := kernel.kernel()) is not None:
+            self.rates.append(compiled.peak(threads=self.threads))
 
     @property
     def rate(self) -> float:
         """Median of the measured rates in floating-point operations a second; 0 without the kernel."""
-        return statistics.median(self._rates) if self._rates else 0.0
+        return statistics.median(self.rates) if self.rates else 0.0
 
 
 def operations(cell: str, T: int, B: int, I: int, H: int, num_layers: int) -> int:  # noqa: E741
@@ -144,7 +147,7 @@ def random_model(cell: str, H: int, num_layers: int = LAYERS, seed: int = 0) -> 
     return Model(config, arrays, TextCodec("char", ("<unk>", *CHARACTERS)), {})
 
 
-def _layers(kind: str, H: int, seconds: float, sample: float, peak: Peak) -> dict[str, Any]:
+def _layers(kind: str, H: int, seconds: float, sample: float, peak: Peak) -> JsonObject:
     """Time a stack of layers of `elman.nn`, and torch's own forward of the same object."""
     from elman import nn
 
@@ -155,18 +158,16 @@ def _layers(kind: str, H: int, seconds: float, sample: float, peak: Peak) -> dic
     x = torch.randn(T, B, H, requires_grad=True)
     gradient = torch.randn(T, B, H)
 
-    def both(forward: Callable[..., Any]) -> Callable[[], Any]:
-        def call() -> Any:
-            layer.zero_grad()
-            x.grad = None
-            y, _ = forward(x)
-            y.backward(gradient)
-            # Outputs and gradients together, so that the two sides can be compared.
-            return torch.cat([y.detach().flatten(), x.grad.flatten()])
+    def run_both_ways(forward: Callable[..., Any]) -> Any:
+        layer.zero_grad()
+        x.grad = None
+        y, _ = forward(x)
+        y.backward(gradient)
+        # Outputs and gradients together, so that the two sides can be compared.
+        return torch.cat([y.detach().flatten(), x.grad.flatten()])
 
-        return call
-
-    ours, theirs = both(layer), both(lambda x: original.forward(layer, x))
+    ours = partial(run_both_ways, layer)
+    theirs = partial(run_both_ways, partial(original.forward, layer))
     expected = theirs()
     difference = float((ours() - expected).abs().max() / expected.abs().max())
     sides = {"elman": Side(ours), "torch": Side(theirs), "peak": Side(peak)}
@@ -183,7 +184,7 @@ def _layers(kind: str, H: int, seconds: float, sample: float, peak: Peak) -> dic
     }
 
 
-def _stream(H: int, seconds: float, sample: float) -> list[dict[str, Any]]:
+def _stream(H: int, seconds: float, sample: float) -> list[JsonObject]:
     """Time one step of a stream from Python, and a generation in one call."""
     network = Network(random_model("lstm", H))
     reader, writer = Stream(network), Stream(network)
@@ -204,7 +205,7 @@ def _stream(H: int, seconds: float, sample: float) -> list[dict[str, Any]]:
     ]
 
 
-def run(seconds: float = 20.0, sizes: tuple[int, ...] = HIDDEN_SIZES) -> dict[str, Any]:
+def run(seconds: float = 20.0, sizes: tuple[int, ...] = HIDDEN_SIZES) -> JsonObject:
     """Measure this machine for about `seconds`; return its instruction set, thread count and times.
 
     If torch is installed, its layers are measured too. Raises OptionError unless `seconds` is positive.
@@ -218,13 +219,12 @@ def run(seconds: float = 20.0, sizes: tuple[int, ...] = HIDDEN_SIZES) -> dict[st
     threads = kernel.threads()
     peak = Peak(threads)
     peak()  # the first call wakes threads, and is one of the many whose median counts
+    torch = f"not installed: {installing('train')}"
     # Streams come first: once layers have run, the kernel keeps using torch's threads.
     rows = [row for H in sizes for row in _stream(H, share, sample)]
-    try:
+    with suppress(MissingDependencyError):
         rows = [_layers(kind, H, share, sample, peak) for H in sizes for kind in kinds] + rows
         torch = str(sys.modules["torch"].__version__)
-    except MissingDependencyError:
-        torch = f"not installed: {installing('train')}"
     for row in rows:
         if peak.rate and "gflops" in row:
             row["share_of_peak"] = row["gflops"] * 1e9 / peak.rate
@@ -237,24 +237,30 @@ def run(seconds: float = 20.0, sizes: tuple[int, ...] = HIDDEN_SIZES) -> dict[st
     }
 
 
-def show(result: Mapping[str, Any]) -> None:
+def _time(milliseconds: float) -> str:
+    return f"{milliseconds:.2f} ms" if milliseconds >= 1 else f"{milliseconds * 1e3:.1f} µs"
+
+
+# Heading of each column, the key of its value in a row, and how the value is written.
+_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("Elman", "milliseconds", _time),
+    ("torch", "torch_milliseconds", _time),
+    ("ratio", "ratio", "{:.1f}×".format),
+    ("GFLOP/s", "gflops", "{:.0f}".format),
+    ("of peak", "share_of_peak", lambda share: f"{100 * share:.0f} %"),
+)
+
+
+def show(result: JsonObject) -> None:
     """Print the result of `run` as a table."""
     console = Console(highlight=False)
     peak_of = f", peak {result['peak_gflops']:.0f} GFLOP/s" if result["peak_gflops"] else ""
     facts = f"{result['instruction_set']}, {result['threads']} threads{peak_of}"
     console.print(Text(f"{facts}; torch {result['torch']}", style="bold"))
-    names = ("Elman", "torch", "ratio", "GFLOP/s", "of peak")
-    numbers = (Column(name, justify="right") for name in names)
-    table = Table(Column(no_wrap=True), *numbers, box=None, pad_edge=False)
+    headings = (Column(heading, justify="right") for heading, _, _ in _COLUMNS)
+    table = Table(Column(no_wrap=True), *headings, box=None, pad_edge=False)
     for row in result["cases"]:
-        cells = [_time(row["milliseconds"])]
-        if "ratio" in row:
-            cells += [_time(row["torch_milliseconds"]), f"{row['ratio']:.1f}×"]
-            cells += [f"{row['gflops']:.0f}"]
-            cells += [f"{100 * row['share_of_peak']:.0f} %"] if "share_of_peak" in row else []
+        # Rows of streams have a time alone.
+        cells = [write(row[key]) for _, key, write in _COLUMNS if key in row]
         table.add_row(Text(row["case"]), *cells)
     console.print(table)
-
-
-def _time(milliseconds: float) -> str:
-    return f"{milliseconds:.2f} ms" if milliseconds >= 1 else f"{milliseconds * 1e3:.1f} µs"

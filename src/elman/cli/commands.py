@@ -12,4 +12,4 @@ from elman.cli.units import units
 
 app.command("train", cls=TrainCommand)(train)
 for command in (predict, generate, evaluate, explain, units, score, serve, info, demo, bench):
-    app.command()(command)
+    app.command(command.__name__)(command)
