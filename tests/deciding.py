@@ -162,12 +162,12 @@ class Truth(NamedTuple):
             many = [self.ask(draw, 300).what for _ in range(8)]
             rows = {name: np.concatenate([one[name] for one in many]) for name in many[0]}
             rows["unique_id"] = np.repeat([*"abcdefgh"], 300)
-            return elman.Forecaster(**FORECASTER | self.settings).fit(rows).predictor_
+            return elman.Forecaster(**FORECASTER, **self.settings).fit(rows).predictor_
         some = [self.ask(draw) for _ in range(2000)]
         answers = [one.options.get("tags", one.answer) for one in some]
         if self.task == "classify" and not isinstance(answers[0], str):
             answers = ["up" if answer > 0 else "down" for answer in answers]
-        estimator = ESTIMATORS[self.task](**SMALL | self.settings)
+        estimator = ESTIMATORS[self.task](**SMALL, **self.settings)
         return estimator.fit([one.what for one in some], answers).predictor_
 
     def explained(self, predictor: Any, asked: Asked, method: str | None = None) -> Explanation:

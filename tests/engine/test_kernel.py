@@ -117,7 +117,7 @@ def test_object_files_define_only_their_table() -> None:
 
 @pytest.mark.parametrize("name", OBJECTS)
 def test_object_files_use_only_their_instruction_set(name: str) -> None:
-    command = ["objdump", "--disassemble", "--no-show-raw-insn", OBJECTS[name]]
+    command = ["objdump", "--disassemble", "--no-show-raw-insn", str(OBJECTS[name])]
     code = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     registers = {"base": "x", "avx2": "y", "avx512": "z", "avx512_bf16": "z"}
     widest = max(re.findall(r"%([xyz])mm\d", code), default="x")

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from elman.cells import find
+from elman.cells._cell import Cell
 from elman.engine.layers import Layer, layer_sequence
 from elman.errors import InputError, ShapeError
+from elman.files.model import Model
 from elman.language import network as network_module
 from elman.language.network import Network
 
@@ -22,7 +26,15 @@ FLOAT32 = 2e-5
 FLOAT64 = 1e-12
 
 
-def parameters(cell, inputs, H, seed=0, dtype=np.float64, scale=0.5, bias=True):
+def parameters(
+    cell: Cell,
+    inputs: int,
+    H: int,
+    seed: int = 0,
+    dtype: type[Any] = np.float64,
+    scale: float = 0.5,
+    bias: bool = True,
+) -> dict[str, np.ndarray]:
     random = np.random.default_rng(seed)
     return {
         name: (scale * random.standard_normal(shape)).astype(dtype)
@@ -30,7 +42,9 @@ def parameters(cell, inputs, H, seed=0, dtype=np.float64, scale=0.5, bias=True):
     }
 
 
-def by_hand(cell, weights, x, state):
+def by_hand(
+    cell: Cell, weights: dict[str, np.ndarray], x: np.ndarray, state: tuple[np.ndarray, ...]
+) -> np.ndarray:
     """Run one step of one sequence at a time, directly from the contract of a cell."""
     from elman.cells import numpy_ops
 
@@ -49,9 +63,9 @@ def by_hand(cell, weights, x, state):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("cell", "activation"), NETWORKS)
-def test_layer_is_the_contract_step_by_step(cell, activation, bias):
-    cell = find(cell, activation)
+@pytest.mark.parametrize(("name", "activation"), NETWORKS)
+def test_layer_is_the_contract_step_by_step(name: str, activation: str, bias: bool) -> None:
+    cell = find(name, activation)
     weights = parameters(cell, 3, 4, bias=bias)
     random = np.random.default_rng(1)
     x = random.standard_normal((7, 2, 3))
@@ -63,9 +77,9 @@ def test_layer_is_the_contract_step_by_step(cell, activation, bias):
 
 
 @pytest.mark.parametrize("cut", [0, 1, 3, 9, 10])
-@pytest.mark.parametrize(("cell", "activation"), NETWORKS)
-def test_split_anywhere_and_carry_the_state(cell, activation, cut):
-    cell = find(cell, activation)
+@pytest.mark.parametrize(("name", "activation"), NETWORKS)
+def test_split_anywhere_and_carry_the_state(name: str, activation: str, cut: int) -> None:
+    cell = find(name, activation)
     weights = parameters(cell, 3, 4)
     x = np.random.default_rng(2).standard_normal((10, 2, 3))
     whole, last = layer_sequence(cell, weights, x)
@@ -76,9 +90,9 @@ def test_split_anywhere_and_carry_the_state(cell, activation, cut):
         np.testing.assert_allclose(part, expected, rtol=0, atol=FLOAT64)
 
 
-@pytest.mark.parametrize(("cell", "activation"), NETWORKS)
-def test_unequal_lengths_are_each_sequence_alone(cell, activation):
-    cell = find(cell, activation)
+@pytest.mark.parametrize(("name", "activation"), NETWORKS)
+def test_unequal_lengths_are_each_sequence_alone(name: str, activation: str) -> None:
+    cell = find(name, activation)
     forward = parameters(cell, 3, 4, dtype=np.float32)
     backward = parameters(cell, 3, 4, seed=1, dtype=np.float32)
     arrays = {f"layers.0.{name}": array for name, array in forward.items()}
@@ -99,7 +113,7 @@ def test_unequal_lengths_are_each_sequence_alone(cell, activation):
             np.testing.assert_allclose(end[direction, :, b], np.stack(states)[:, 0], atol=FLOAT32)
 
 
-def test_linear_without_bias_is_the_plain_formula():
+def test_linear_without_bias_is_the_plain_formula() -> None:
     cell = find("rnn", "linear")
     weights = parameters(cell, 1, 2, bias=False)
     x = np.array([3.0, 0.0, -2.0]).reshape(3, 1, 1)
@@ -111,9 +125,9 @@ def test_linear_without_bias_is_the_plain_formula():
     np.testing.assert_allclose(y[:, 0], expected, rtol=0, atol=FLOAT64)
 
 
-@pytest.mark.parametrize(("cell", "activation"), NETWORKS)
-def test_float32_stays_float32_and_is_near_float64(cell, activation):
-    cell = find(cell, activation)
+@pytest.mark.parametrize(("name", "activation"), NETWORKS)
+def test_float32_stays_float32_and_is_near_float64(name: str, activation: str) -> None:
+    cell = find(name, activation)
     weights = parameters(cell, 3, 4, dtype=np.float32, scale=0.3)
     x = np.random.default_rng(3).standard_normal((40, 2, 3)).astype(np.float32)
     y, last = layer_sequence(cell, weights, x)
@@ -122,7 +136,7 @@ def test_float32_stays_float32_and_is_near_float64(cell, activation):
     np.testing.assert_allclose(y, oracle, rtol=FLOAT32, atol=FLOAT32)
 
 
-def test_wrong_shapes_are_refused():
+def test_wrong_shapes_are_refused() -> None:
     cell = find("gru")
     weights = parameters(cell, 3, 4)
     x = np.zeros((5, 2, 3))
@@ -136,7 +150,7 @@ def test_wrong_shapes_are_refused():
         layer_sequence(cell, {"weight_ih": weights["weight_ih"]}, x)
 
 
-def plain_network(model, tokens):
+def plain_network(model: Model, tokens: np.ndarray) -> np.ndarray:
     """Compute the logits in float64, layer by layer from the arrays of the model."""
     arrays = {name: array.astype(np.float64) for name, array in model.arrays.items()}
     config = model.config
@@ -156,7 +170,14 @@ def plain_network(model, tokens):
 @pytest.mark.parametrize("settings", [{}, {"tied": True}, {"residual": True, "num_layers": 3}])
 @pytest.mark.parametrize(("cell", "activation"), NETWORKS)
 @pytest.mark.parametrize("table", [True, False])
-def test_network_is_embedding_layers_head(make, monkeypatch, cell, activation, settings, table):
+def test_network_is_embedding_layers_head(
+    make: Callable[..., Model],
+    monkeypatch: pytest.MonkeyPatch,
+    cell: str,
+    activation: str,
+    settings: dict[str, Any],
+    table: bool,
+) -> None:
     if not table:
         monkeypatch.setattr(network_module, "TABLE_LIMIT", 0)
     model = make(cell, activation=activation, scale=0.4, bias=cell != "gru", **settings)
@@ -176,7 +197,7 @@ def test_network_is_embedding_layers_head(make, monkeypatch, cell, activation, s
     np.testing.assert_allclose(narrow, hidden, rtol=0, atol=FLOAT32)
 
 
-def test_fresh_lanes_start_from_zero(make):
+def test_fresh_lanes_start_from_zero(make: Callable[..., Model]) -> None:
     network = Network(make("gru"))
     tokens = np.array([[1, 2], [3, 4]])
     _, state = network.forward(tokens, network.initial_state(2))
@@ -188,7 +209,9 @@ def test_fresh_lanes_start_from_zero(make):
     assert not np.array_equal(anew[:, 1], carried[:, 1])
 
 
-def test_targets_in_blocks_give_the_same(make, monkeypatch):
+def test_targets_in_blocks_give_the_same(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
     network = Network(make("lstm"))
     hidden = np.random.default_rng(0).standard_normal((23, 6)).astype(np.float32)
     targets = np.random.default_rng(1).integers(0, len(network.model.codec), 23)
@@ -200,7 +223,9 @@ def test_targets_in_blocks_give_the_same(make, monkeypatch):
 
 @pytest.mark.parametrize("scale", [1e4, 1e19, 1e37])
 @pytest.mark.parametrize(("cell", "activation"), NETWORKS)
-def test_huge_weights_never_give_nan(make, cell, activation, scale):
+def test_huge_weights_never_give_nan(
+    make: Callable[..., Model], cell: str, activation: str, scale: float
+) -> None:
     model = make(cell, activation=activation, scale=scale, residual=True, num_layers=3)
     network = Network(model)
     state = network.initial_state(2)
@@ -217,7 +242,7 @@ def test_huge_weights_never_give_nan(make, cell, activation, scale):
             np.testing.assert_allclose(total, 1, rtol=0, atol=FLOAT32)
 
 
-def test_bounds_do_not_touch_finite_numbers(make):
+def test_bounds_do_not_touch_finite_numbers(make: Callable[..., Model]) -> None:
     network = Network(make("lstm", residual=True))
     tokens = np.random.default_rng(0).integers(0, len(network.model.codec), (9, 2))
     plain = network._forward_in_numpy(tokens, network.initial_state(2), limited=False)
@@ -226,7 +251,7 @@ def test_bounds_do_not_touch_finite_numbers(make):
         np.testing.assert_array_equal(part, bounded)
 
 
-def test_digest_tells_models_apart(make):
+def test_digest_tells_models_apart(make: Callable[..., Model]) -> None:
     same = Network(make("gru")).digest
     assert same == Network(make("gru")).digest
     assert same != Network(make("gru", seed=1)).digest

@@ -131,7 +131,7 @@ def test_kernel_and_numpy_give_the_same_gradients(cell: Cell, stack: tuple[int, 
 
 
 def test_overflow_is_an_error() -> None:
-    config = SimpleNamespace(cell="rnn", activation="linear", num_layers=1)
+    config: Any = SimpleNamespace(cell="rnn", activation="linear", num_layers=1)
     arrays = {name: np.full((1, 1), 1e30, np.float32) for name in ("w", "u")}
     named = {"layers.0.weight_ih": arrays["w"], "layers.0.weight_hh": arrays["u"]}
     with pytest.raises(InputError, match="leave the range"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -20,28 +22,33 @@ def threads() -> list[int]:
 
 
 @pytest.fixture
-def two():
+def two() -> Iterator[None]:
     with threadpool_limits(2, user_api="blas"):
         if threads() != [2]:
             pytest.skip("numpy's products are not those of a library with threads")
         yield
 
 
-def test_an_explanation_takes_one_thread_of_numpy(two, monkeypatch):
-    seen = []
+def test_an_explanation_takes_one_thread_of_numpy(
+    two: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
     read = passage.Layers.read
-    monkeypatch.setattr(
-        passage.Layers, "read", lambda *given: (seen.extend(threads()), read(*given))[1]
-    )
+
+    def counting(*arguments: Any) -> object:
+        seen.extend(threads())
+        return read(*arguments)
+
+    monkeypatch.setattr(passage.Layers, "read", counting)
     elman.load(GOLDEN / "classify-1.safetensors").explain("I like tea", method="decomposition")
     assert set(seen) == {1}
     assert threads() == [2]
 
 
-def test_the_last_user_restores_the_number_of_threads(two):
+def test_the_last_user_restores_the_number_of_threads(two: None) -> None:
     inside, leave = threading.Event(), threading.Event()
 
-    def other():
+    def other() -> None:
         with one_thread():
             inside.set()
             leave.wait(30)
@@ -56,7 +63,7 @@ def test_the_last_user_restores_the_number_of_threads(two):
     assert threads() == [2]
 
 
-def test_a_pause_calls_the_function_of_its_own_thread_only():
+def test_a_pause_calls_the_function_of_its_own_thread_only() -> None:
     calls = []
     pause()
     with paced(lambda: calls.append(1)):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.strategies._internal.core import DataObject
 from sklearn import metrics as oracle
 
 from elman.errors import DataError, ShapeError
@@ -16,7 +17,7 @@ TRUTH, FORECAST = DRAW.normal(size=50), DRAW.normal(size=50)
 ROUNDING = 50 * 2**-50
 
 
-def test_errors_agree_with_scikit_learn():
+def test_errors_agree_with_scikit_learn() -> None:
     pairs = [
         (measures.mae(FORECAST, TRUTH), oracle.mean_absolute_error(TRUTH, FORECAST)),
         (measures.rmse(FORECAST, TRUTH), oracle.root_mean_squared_error(TRUTH, FORECAST)),
@@ -29,14 +30,14 @@ def test_errors_agree_with_scikit_learn():
         assert found == pytest.approx(expected, abs=ROUNDING)
 
 
-def test_smape_by_hand():
+def test_smape_by_hand() -> None:
     assert measures.smape([110.0, 90.0], [100.0, 100.0]) == pytest.approx(
         (200 * 10 / 210 + 200 * 10 / 190) / 2
     )
     assert measures.smape([-1.0, 0.0, 1.0], [1.0, 0.0, 0.0]) == pytest.approx(400 / 3)
 
 
-def test_mase_by_hand():
+def test_mase_by_hand() -> None:
     history = [1.0, 2.0, 4.0, 8.0]
     assert measures.scale(history) == pytest.approx(7 / 3)
     assert measures.scale(history, 2) == 4.5
@@ -45,7 +46,7 @@ def test_mase_by_hand():
     assert measures.scale([1.0, NAN, 4.0, 8.0]) == 4.0
 
 
-def test_a_history_without_a_scale():
+def test_a_history_without_a_scale() -> None:
     assert measures.mase([1.0], [2.0], [3.0, 3.0, 3.0], 2) is None
     assert measures.mase([1.0], [2.0], [3.0]) is None
     # a season that repeats exactly, or one that is too long, is scaled by its neighbours
@@ -53,7 +54,7 @@ def test_a_history_without_a_scale():
     assert measures.scale([0.0, 2.0], 24) == 2.0
 
 
-def test_positions_without_truth_are_ignored():
+def test_positions_without_truth_are_ignored() -> None:
     truth, forecast = [1.0, NAN, 3.0], [2.0, 100.0, 5.0]
     assert measures.mae(forecast, truth) == 1.5
     assert measures.coverage([0.0, 0.0, 0.0], [1.0, 200.0, 2.0], truth) == 0.5
@@ -68,11 +69,11 @@ def test_positions_without_truth_are_ignored():
         measures.smape([1.0, 2.0], [1.0])
 
 
-def test_coverage_includes_both_ends():
+def test_coverage_includes_both_ends() -> None:
     assert measures.coverage([0.0, 1.0], [1.0, 1.0], [0.0, 1.0]) == 1.0
 
 
-def test_weighted_quantile_loss_by_its_definition():
+def test_weighted_quantile_loss_by_its_definition() -> None:
     rows = np.stack([FORECAST - 1, FORECAST, FORECAST + 1])
     levels = [0.1, 0.5, 0.9]
     expected = np.mean(
@@ -92,7 +93,7 @@ numbers = st.lists(
 
 
 @given(numbers, st.data())
-def test_no_measure_is_infinite(truth, data):
+def test_no_measure_is_infinite(truth: list[float], data: DataObject) -> None:
     same = st.lists(
         st.floats(allow_nan=False, allow_infinity=False), min_size=len(truth), max_size=len(truth)
     )
