@@ -1,10 +1,9 @@
-"""The project's pictures as SVG: contributions, coloured text, states over time, the network, and charts.
+"""Pictures as SVG: contributions as bars, text on colours, and units over time.
 
-One writer serves notebooks, the command's files and the page: it takes plain arrays and returns a string,
-and the same string for the same input. Blue stands for a value that raises a score or lies above zero, red
-for the opposite; width, position and sign say the same, so that nothing depends on colour alone. With
-`standalone` a picture contains its style sheet `STYLE`. A page that links the style sheet passes False, and
-gets groups that can be reached with the keyboard.
+The functions of this folder serve notebooks, the files of the command and the page: they take plain arrays
+and return a string, the same string for the same input. Blue stands for a value that raises a score or lies
+above zero, red for the opposite; width, position and sign say the same, so that nothing depends on colour
+alone. A picture contains its style sheet if it is `standalone`; a page that links the style sheet passes False.
 """
 
 from __future__ import annotations
