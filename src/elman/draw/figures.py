@@ -3,7 +3,7 @@
 The functions of this folder serve notebooks, the files of the command and the page: they take plain arrays
 and return a string, the same string for the same input. Blue stands for a value that raises a score or lies
 above zero, red for the opposite; width, position and sign say the same, so that nothing depends on colour
-alone. A picture that is `standalone` contains its style sheet; a page that links the style sheet passes False.
+alone. A picture that is `standalone` contains its style sheet; pages link the style sheet and pass False.
 """
 
 from __future__ import annotations
