@@ -10,8 +10,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from elman.labels.batches import PackedSteps, SequenceBatch
 from elman.labels.config import SequenceConfig
+from elman.labels.predictor import LabelPredictor
 from elman.text.words import UNKNOWN_ID
-from elman.training.layers import recurrent
+from elman.training.layers import initialise, recurrent
 from elman.training.objective import LayerState, Trainable
 from elman.training.random import Drawing, Dropout
 
@@ -50,18 +51,7 @@ class _Member(Drawing):
             self.attention = torch.nn.Linear(config.output_size, 1, bias=False)
         self.head = torch.nn.Linear(max(1, len(config.pools)) * config.output_size, config.outputs)
         self.dropout = Dropout(dropout)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        config = self.config
-        with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                if name in ("embedding.weight", "alphabet.weight"):
-                    torch.nn.init.normal_(parameter, std=0.1)
-                if config.cell == "lstm" and "bias_ih" in name:
-                    # start with an open forget gate: Jozefowicz et al. 2015, section 2.2
-                    size = len(parameter) // 4
-                    parameter[size : 2 * size] = 1.0
+        initialise(self, config, LabelPredictor.initial_weights)
 
     def read(self, batch: SequenceBatch) -> Tensor:
         """Return the inputs of the first layer, ``[N, I]``."""

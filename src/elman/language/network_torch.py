@@ -14,7 +14,8 @@ from torch import Tensor
 from elman import nn
 from elman.cells import find
 from elman.language.config import NetworkConfig
-from elman.training.layers import recurrent
+from elman.language.predictor import LanguagePredictor
+from elman.training.layers import initialise, recurrent
 from elman.training.objective import LayerState, Trainable
 from elman.training.random import Drawing, Dropout
 
@@ -55,17 +56,7 @@ class Network(Trainable, Drawing):
         self.head = torch.nn.Linear(config.hidden_size, config.vocabulary_size)
         if config.tied:
             self.head.weight = self.embedding.weight
-        self._initialise()
-
-    def _initialise(self) -> None:
-        with torch.no_grad():
-            torch.nn.init.normal_(self.embedding.weight, std=self.config.embedding_size**-0.5)
-            torch.nn.init.zeros_(self.head.bias)
-            if self.config.cell == "lstm" and self.config.bias:
-                # The forget gate starts open: R. Jozefowicz et al. (2015), section 2.2.
-                forget = slice(self.config.hidden_size, 2 * self.config.hidden_size)
-                for layer in self.layers:
-                    layer.bias_ih_l0[forget] = 1.0  # type: ignore[operator]
+        initialise(self, config, LanguagePredictor.initial_weights)
 
     def forward(
         self, tokens: Tensor, state: list[LayerState] | None = None

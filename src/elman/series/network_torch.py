@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from elman.series.config import ForecastConfig
-from elman.training.layers import recurrent
+from elman.series.predictor import ForecastPredictor
+from elman.training.layers import initialise, recurrent
 from elman.training.objective import Trainable
 from elman.training.random import Dropout
 
@@ -28,9 +29,8 @@ class _Member(torch.nn.Module):
         self.output = torch.nn.Linear(H, config.segment * config.quantiles)
         self.skip = torch.nn.Linear(config.input_size, config.segment, bias=False)
         self.dropout = Dropout(dropout)
-        # Start at the naive forecast: the answers of an untrained network are 0.
-        for parameter in (self.output.weight, self.output.bias, self.skip.weight):
-            torch.nn.init.zeros_(parameter)
+        # It starts at the naive forecast: the answers of an untrained network are 0.
+        initialise(self, config, ForecastPredictor.initial_weights)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return quantiles ``[ahead, B, s, Q]`` for ``inputs [S, B, F]``."""

@@ -1,4 +1,4 @@
-"""Recurrent layers of `elman.nn`, made from a configuration."""
+"""Recurrent layers of `elman.nn` made from a configuration, and the initial weights of a network."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from elman import nn
 from elman.cells import find
 from elman.engine.config import ModelConfig
+from elman.inspect.predictor import InitialWeights
 
 
 def recurrent(
@@ -30,3 +31,20 @@ def recurrent(
     layer.precision = precision
     network: torch.nn.Module = layer
     return network
+
+
+def initialise(network: torch.nn.Module, config: ModelConfig, weights: InitialWeights) -> None:
+    """Set the initial weights of `network` that differ from those that torch has drawn."""
+    with torch.no_grad():
+        # The order of the parameters decides which random numbers each of them gets.
+        for name, parameter in network.named_parameters():
+            if name in ("embedding.weight", "alphabet.weight"):
+                deviation = weights.embedding_deviation
+                std = parameter.shape[1] ** -0.5 if deviation is None else deviation
+                torch.nn.init.normal_(parameter, std=std)
+            elif name.startswith(weights.zero):
+                torch.nn.init.zeros_(parameter)
+            elif weights.open_forget_gates and config.cell == "lstm" and "bias_ih" in name:
+                # The forget gate starts open: R. Jozefowicz et al. (2015), section 2.2. The order is i f g o.
+                size = len(parameter) // 4
+                parameter[size : 2 * size] = 1.0
