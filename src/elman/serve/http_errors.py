@@ -26,8 +26,7 @@ class BusyError(ElmanError):
 class RefusedError(ElmanError):
     """A request is refused for its headers or its size, before a route sees it."""
 
-    def __init__(
-        self, status: int, what: str, *, got: object = None, expected: str = "", remedy: str = ""
-    ) -> None:
-        super().__init__(what, got=got, expected=expected, remedy=remedy)
+    def __init__(self, status: int, what: str, **words: str) -> None:
+        """Set the status; `words` are those of ElmanError: got, expected, remedy."""
+        super().__init__(what, **words)
         self.status = status
