@@ -128,7 +128,7 @@ def rank_lines(
     top: int | None = 20,
     encoding: str | None = None,
 ) -> Ranking:
-    """Return the most surprising lines of a text.
+    """Return the most surprising lines of a text; raises DataError, InputError and OptionError.
 
     The default measure ranked unusual event sequences best, or within a thousandth of the best, in
     `benchmarks/hdfs.py`: one impossible event is enough. A mean dilutes it in a long line, and a sum grows
@@ -140,8 +140,6 @@ def rank_lines(
         measure: The score of a line, one of `elman.language.surprise.MEASURES`.
         top: The number of lines to return; None returns all.
         encoding: The encoding of the files; None detects it.
-
-    Raises DataError, InputError, OptionError.
     """
     language = language_predictor(predictor)
     measure_function(measure)  # raises before a long text is read
