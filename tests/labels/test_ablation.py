@@ -133,7 +133,7 @@ def test_sequences_of_no_word_one_word_and_one_step(task: str, kind: str) -> Non
         assert told.inputs == ("step 0",)
         assert told.absence is not None
         alone = explain_labelled(predictor, np.array([[0.3, -1.0, 2.0]]), method=LEFT_OUT)
-        # it is its own mean, but replaced by others it moves the answer
+        # leaving the only step out puts its own value in its place; replacing it moves the answer
         assert abs(alone.contributions[0]) <= ROUNDING < abs(told.contributions[0])
         with pytest.raises(DataError, match="expected numbers, as in training"):
             explain_labelled(predictor, np.empty((0, 3)))

@@ -34,7 +34,7 @@ NAN = float("nan")
 
 
 def reviews(n: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
-    """Texts of which a word and a sign tell the label, and the others nothing."""
+    """Return texts whose label depends on one word or sign; all other words are noise."""
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, 2, n)
     said = [["awful", ":("], ["lovely", ":)"]]
@@ -45,7 +45,7 @@ def reviews(n: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
 
 
 def waves(n: int, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
-    """Sequences of unequal lengths, of which the slope of the second channel tells the label."""
+    """Return sequences of unequal lengths whose label is the sign of the slope of the second channel."""
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, 2, n)
     return [
@@ -83,7 +83,7 @@ def test_ridge_regression_of_numbers_and_texts():
 
 
 def test_a_label_that_is_not_in_training():
-    # of three labels one is known by name alone, and at evaluation there is one more
+    # one of the three labels has no example in training, and the evaluation has a label that is unknown
     texts, labels = reviews(100)
     names = Labels.of(["never", "no", "yes"])
     sequences, targets = Sequences.of(texts), names.decode(labels + 1).tolist()
@@ -104,7 +104,7 @@ def test_one_class_gives_the_majority():
 
 def test_texts_without_a_word_give_the_majority():
     assert linear_classifier(["", " ", "\t"], [0, 1, 1]).predict([""]).tolist() == [1]
-    # of a thousand texts no word occurs twice
+    # a thousand texts, in which no word occurs twice
     texts = [f"w{k}" for k in range(1000)]
     assert linear_classifier(texts, np.arange(1000) % 2).name == "the majority class"
 
@@ -130,7 +130,7 @@ def test_the_summaries_by_hand():
     other = np.array([[0.0, 0.0], [2.0, 1.0]])
     rows = summaries([sequence, other])([sequence, other])
     assert rows.shape == (2, 1 + 8 * 2)
-    # two sequences: each value is one deviation from the mean of both, or 0 where both are alike
+    # with two sequences, each value is one deviation from their mean, or 0 if both values are equal
     assert np.isin(rows.round(9), [-1.0, 0.0, 1.0]).all()
     known = np.array([0.0, 1.0, 3.0])
     values = np.array([1.0, 3.0, 8.0])
@@ -185,7 +185,7 @@ def test_many_texts_take_seconds():
     texts, labels = reviews(8_000)
     before = time.process_time()
     linear_classifier(texts, labels)
-    # these take 2 s of one core
+    # the fit takes 2 s of one core
     assert time.process_time() - before < 20
 
 
@@ -198,7 +198,7 @@ def test_the_most_frequent_tag_of_each_token():
     # "a" has tag 0 in two of three cases; of the tokens that occur once, two have tag 1 and one has tag 2
     assert fitted.predict([(["a"], 0)]).tolist() == [0]
     assert fitted.predict([(["new"], 0)]).tolist() == [1]
-    # no token occurs once: then all tags count
+    # if no token occurs only once, a new token gets the most frequent tag of all
     repeated = most_frequent_tag(steps_of(["a", "a", "b", "b"]), [0, 1, 1, 1])
     assert repeated.predict([(["new"], 0)]).tolist() == [1]
     assert fitted.predict([]).shape == (0,)
@@ -210,7 +210,7 @@ def test_a_model_of_tags_sees_neighbours_ends_and_shapes():
     for _ in range(150):
         before, place = str(draw.choice(["in", "by"])), f"w{draw.integers(20)}"
         words.append([before, place, f"go{'ing' if draw.random() < 0.5 else 'es'}"])
-        # the word before decides, and how the word ends
+        # the tag depends on the word before it, or on the ending of the word
         tags += [0, 1 if before == "in" else 2, 3 if words[-1][2] == "going" else 0]
     fitted = linear_tagger(steps_of(*words), tags)
     assert fitted.name == "a linear model of a token and its neighbours"
@@ -226,12 +226,12 @@ def test_a_model_of_tags_sees_numbers_of_neighbours():
     tags = np.concatenate([np.r_[0, (one[:-1, 1] > 0).astype(int)] for one in sequences])
     fitted = linear_tagger(steps_of(*sequences), tags)
     assert fitted.name == "a linear model of a step and its neighbours"
-    # the first step of a sequence has no neighbour to tell
+    # the first step of a sequence has no neighbour that determines its tag
     assert (fitted.predict(steps_of(*sequences)) == tags).mean() > 0.85
 
 
 def test_cross_validation_chooses_the_regularisation():
-    # thirty columns of noise beside one that tells: strongly held back is best
+    # one informative column and thirty columns of noise: strong regularisation is best
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 2, 90)
     features = np.column_stack([labels + draw.normal(size=90), draw.normal(size=(90, 30))])
@@ -247,7 +247,7 @@ def test_cross_validation_chooses_the_regularisation():
     assert answer(features).shape == features.shape  # that of strength 7
     assert tried[-1] == (90, 7.0)
     assert tried[:3] == [(60, 1.0)] * 3
-    # among equals the one that holds back most
+    # of equal scores, the strongest regularisation wins
     linear_models._cross_validated(fit, (1.0, 9.0), features, labels, lambda rows, answers: 1.0, 0)
     assert tried[-1] == (90, 1.0)
 
@@ -278,7 +278,7 @@ def test_the_plain_models_of_each_task():
     assert rows[0]["accuracy"] == (reviews(50, 1)[1] == np.bincount(labels).argmax()).mean()
     assert rows[1]["macro_f1"] > 0.9
     json.dumps(rows, allow_nan=False)
-    # two of five apples are rare ones: not the most, unless a rare one weighs as four
+    # two of five apples have the rare label, which wins only if a rare example weighs as much as four others
     fruit = LabelledSequences(Sequences.of(["apple"] * 5 + ["pear"] * 5), [1, 1, *[0] * 8])
     apple = LabelledSequences(Sequences.of(["apple"]), [1])
     for balanced, right in ((False, 0.0), (True, 1.0)):

@@ -59,7 +59,7 @@ def test_every_sequence_is_in_one_batch(lengths: list[int], size: int, drawn: bo
 def test_a_batch_holds_similar_lengths_in_random_order() -> None:
     lengths = np.random.default_rng(0).integers(1, 100, 5000)
     batches = length_buckets(lengths, 10, np.random.default_rng(1))
-    # 32 batches of the 100 lengths lie between neighbours: some 3 lengths in each
+    # a pool of 32 batches holds the 100 lengths in order, so that a batch spans about 3 lengths
     assert np.mean([np.ptp(lengths[batch]) for batch in batches]) < 6
     firsts = [int(lengths[batch[0]]) for batch in batches]
     assert firsts != sorted(firsts)
@@ -77,7 +77,7 @@ def test_words_are_counted_and_spelled() -> None:
     batch = encoded.batch([0, 1])
     assert batch.words is not None
     assert batch.letters is not None
-    # rows are places among the distinct words: to, Be, zebra and <unk> of the empty text
+    # rows are indices of distinct words: to, Be, zebra, and the <unk> of the empty text
     assert batch.words[batch.steps.rows].tolist() == [2, 0, 1, 0]
     assert len(batch.letters.order) == 4
 

@@ -70,7 +70,7 @@ def test_the_temperature_minimises_the_loss(sharpness):
         rows = logits / np.exp(log_temperature)
         return float(np.mean(np.log(np.exp(rows).sum(axis=1)) - rows[np.arange(400), truth]))
 
-    # its search ends at the root of the precision of the loss
+    # the search of scipy ends at the square root of the precision of the loss
     best = minimize_scalar(loss, bounds=(-3, 4), method="bounded", options={"xatol": 1e-9})
     assert np.log(fit_temperature(logits, truth)) == pytest.approx(best.x, abs=1e-6)
     assert fit_temperature(logits + 1000.0, truth) == pytest.approx(np.exp(best.x), rel=1e-6)
@@ -85,7 +85,7 @@ def test_the_temperature_is_1_if_none_can_be_fitted():
 
 
 def test_the_temperature_stays_in_bounds():
-    # worse than chance: the flattest; one in a thousand wrong by a hair: the sharpest
+    # answers worse than chance give the highest temperature; one narrow error in a thousand the lowest
     assert fit_temperature([[5.0, 0.0]] * 9, [1] * 9) == pytest.approx(100.0)
     logits = np.tile([1.0, 0.0], (1000, 1))
     logits[0] = [1e-9, 0.0]

@@ -18,7 +18,7 @@ from elman.labels.config import SequenceConfig
 from elman.tables.scaler import Scaler
 from elman.text.vocabulary import TextCodec
 
-# The mean and the scale are sums of float64; of numbers near one a few thousand roundings at most.
+# Mean and scale are sums of float64: at most a few thousand roundings of numbers near 1.
 ROUNDING = 1e-11
 
 CODECS = {

@@ -53,7 +53,7 @@ ESTIMATORS = (SequenceClassifier, SequenceRegressor, SequenceTagger)
 @parametrize_with_checks(
     [
         SequenceClassifier(steps=60, **QUICK),
-        # one of ten steps tells the answer: a plain network that reads one way finds it soonest
+        # one of ten steps determines the answer: a plain network of one direction learns it fastest
         SequenceRegressor(
             steps=150, pooling="last", bidirectional=False, **QUICK | {"cell": "rnn"}
         ),
@@ -203,7 +203,7 @@ def test_partial_fit_goes_on_where_fit_ended(fitted: SequenceClassifier) -> None
     model = pickle.loads(pickle.dumps(fitted)).set_params(steps=1, learning_rate=0.0)
     before, shares = weights(model), model.predict_proba(TEXTS)
     model.partial_fit(TEXTS, LABELS)
-    # only what calibrates may differ, and it was calibrated on the same part
+    # only the temperature may differ, and it was chosen on the same validation set
     for name, array in weights(model).items():
         if ".head." not in name:
             np.testing.assert_array_equal(array, before[name])
@@ -343,7 +343,7 @@ def test_numbers_of_any_size(unit: float) -> None:
     X = draw.normal(size=(40, 5))
     plain = SequenceRegressor(**SMALL).fit([*X], X[:, 0])
     large = SequenceRegressor(**SMALL).fit([*(X * unit)], X[:, 0])
-    # the scaled numbers differ in the last bits of float32 alone; some dozen steps of Adam part them
+    # scaled numbers differ in the last bits of float32; some dozen steps of Adam make that visible
     np.testing.assert_allclose(large.predict([*(X * unit)]), plain.predict([*X]), atol=0.02)
     assert np.isfinite(plain.predict([*(X * 1e300)])).all()
 

@@ -33,7 +33,7 @@ from elman.labels.network_torch import TorchSequenceNetwork
 from elman.text.vocabulary import TextCodec
 from readers import CELLS, KINDS, POOLINGS, reader_of, rounding, sequences_of
 
-# one logit near 1 out of two batches: some fifty roundings of 2**-24, signs of their own, six deviations
+# a logit near 1 that two batches compute: some fifty independent roundings of 2**-24, six deviations
 ROUNDING = 6 * 50**0.5 * 2.0**-24
 TEXT = "to be or not to be zebra"
 PAIRS = [
@@ -133,14 +133,14 @@ def test_shares_of_a_linear_network_equal_leaving_out(pooling: str, each: bool) 
     for task in ("classify", "regress"):
         predictor = opened("numbers", task, **how)
         told = explain_labelled(predictor, item_of("numbers"), method=DECOMPOSITION, of=of)
-        # what is left is the score of the sequence that stands at its mean
+        # the bias is the score of a sequence in which every step has the mean value
         item = item_of("numbers")
         number = 0 if task == "regress" else predictor.labels.names.index(told.target)
         flat = np.broadcast_to(item.mean(axis=0), item.shape)
         assert told.bias == pytest.approx(
             score_of(predictor, flat, number), abs=tolerance(predictor.model, told)
         )
-        # and the same by the other two methods
+        # the other two methods agree
         for method in (INTEGRATED, LEFT_OUT):
             other = explain_labelled(predictor, item, method=method, of=of)
             np.testing.assert_allclose(
@@ -241,7 +241,7 @@ def test_integrated_gradients_of_letters_agree_with_captum(monkeypatch: pytest.M
     assert encoded.words is not None
     assert encoded.letters is not None
     places = encoded.sequences[0]
-    # every word on its own, also where it occurs twice
+    # each occurrence of a word is an input of its own
     words, letters = encoded.words[places], [encoded.letters[place] for place in places]
     lengths = [len(some) for some in letters]
 

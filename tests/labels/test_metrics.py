@@ -22,7 +22,7 @@ from elman.labels.confusion import (
 from elman.labels.metrics import UNSEEN, classification
 
 K = 4
-# A figure is a mean of at most K quotients of whole numbers.
+# A metric is a mean of at most K quotients of whole numbers.
 ROUNDING = 1e-14
 
 pairs = st.lists(st.tuples(st.integers(0, K - 1), st.integers(0, K - 1)), min_size=1, max_size=40)
@@ -61,7 +61,7 @@ def test_a_label_not_in_training_is_a_class_that_is_always_wrong():
     assert report.accuracy == 0.5
     assert report.macro_recall == pytest.approx(2 / 3)
     assert report.macro_f1 == pytest.approx((0.5 + 1 + 0) / 3)
-    # of those whose label the network knows
+    # the log loss counts only labels that the network knows
     assert report.log_loss == pytest.approx(-(np.log(0.9) + np.log(0.8)) / 2)
     # each label that was not in training is a class of its own, as in scikit-learn
     two = classification([0, 1, -1, -5], probabilities, ["no", "yes"])
@@ -83,7 +83,7 @@ def test_one_class_only():
     report = classification([0, 0], [[1.0], [1.0]], ["all"])
     assert [report.accuracy, report.macro_f1, report.macro_recall] == [1.0, 1.0, 1.0]
     assert (report.log_loss, report.calibration_error) == (0.0, 0.0)
-    # two are known, one occurs: recall is that of what occurs, F1 counts the wrong answer's class too
+    # of two known labels one is true: recall covers that one, F1 also the label of the wrong answer
     report = classification([0, 0], [0, 1], ["a", "b"])
     assert (report.macro_recall, report.macro_f1) == (0.5, pytest.approx(1 / 3))
 
@@ -137,7 +137,7 @@ def test_one_better_answer_is_no_significant_difference(metric):
     )
     assert report.comparisons[0].p_value == 1.0
     assert "shows NO DIFFERENCE that this test set can tell from chance" in report.sentences[0]
-    # one row alone, of which one is right and the other is not
+    # a single sequence, for which one model is right and the other is wrong
     single = classification([0], [0], ["a", "b"], beside=[plain("a line", [0], [1])])
     assert single.comparisons[0].verdict == "no difference"
 
@@ -151,7 +151,7 @@ def test_without_the_baselines_answers_there_is_no_verdict():
 
 
 def test_steps_of_one_sequence_are_not_independent():
-    # twenty steps are better, all of them in one sequence: that may be chance
+    # twenty answers are better, but all of them in one sequence, which may be chance
     truth, wrong = [[0] * 20, [0] * 20], [1] * 20 + [0] * 20
     flat = [tag for tags in truth for tag in tags]
     names = ["x", "y"]

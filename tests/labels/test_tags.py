@@ -18,7 +18,7 @@ def test_other_tags_do_not_mark_entities(tags):
     assert not are_entities(tags.split())
 
 
-# one text in the four schemes: two names beside each other, a place of one word
+# one text in the four schemes: two adjacent names, and a place of one word
 SCHEMES = {
     "IOB1": "I-n I-n B-n O I-p I-n",
     "IOB2": "B-n I-n B-n O B-p B-n",

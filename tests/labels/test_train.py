@@ -45,7 +45,7 @@ WORDS = ("good", "bad", "day", "night", "tea", "a", "of", ",")
 
 
 def texts(count: int = 60, seed: int = 0) -> LabelledSequences:
-    """Texts, "yes" where "good" is among the words."""
+    """Return texts, with the label "yes" if "good" is among the words."""
     draw = np.random.default_rng(seed)
     given = [" ".join(draw.choice(WORDS, draw.integers(1, 9))) for _ in range(count)]
     return LabelledSequences(
@@ -54,7 +54,7 @@ def texts(count: int = 60, seed: int = 0) -> LabelledSequences:
 
 
 def numbers(count: int = 60, seed: int = 0) -> LabelledSequences:
-    """Sequences of two channels, and the mean of the first."""
+    """Return sequences of two channels, and as targets ten plus five times the mean of the first channel."""
     draw = np.random.default_rng(seed)
     given = [draw.normal(size=(draw.integers(1, 9), 2)) for _ in range(count)]
     return LabelledSequences(
@@ -63,7 +63,7 @@ def numbers(count: int = 60, seed: int = 0) -> LabelledSequences:
 
 
 def tagged(count: int = 60, seed: int = 0) -> LabelledSequences:
-    """Lists of words; whether each is good or bad, or neither."""
+    """Return lists of words, with tags that say whether each word is good, bad or neither."""
     draw = np.random.default_rng(seed)
     given = [draw.choice(WORDS, draw.integers(1, 9)).tolist() for _ in range(count)]
     kinds = {"good": "up", "bad": "down"}
@@ -201,14 +201,14 @@ def test_little_data_gives_cross_validation() -> None:
     assert run.split.test is not None
     folds = [row for fold in run.split.folds for row in fold]
     assert sorted(folds) == [*range(90)]
-    # what is measured in the folds is not trained on there, and the test set never
+    # a fold is measured on rows that it does not train on, and no fold sees the test set
     for earlier in range(3):
         objective, _ = run.stage([{"length": 24}] * earlier)
         assert objective.held is not None
         assert len(objective.examples) + len(objective.held) == 90
     objective, plan = run.stage([{"length": 24, "best": best} for best in (6, 12, 24)])
     assert objective.held is None
-    # a network on three parts takes half as many steps again as one on two of them
+    # a network on all three folds takes half as many steps more as one on two of them
     assert (plan.steps, plan.stop) == (36, 18)
 
 
@@ -261,7 +261,7 @@ def test_labels_that_occur_once_are_an_error_or_a_warning() -> None:
     assert any(one.startswith("25 of 40 labels occur only once") for one in found)
     usual = run_of(data=LabelledSequences(Sequences.of(texts), ["a", "b"] * 20)).split.warnings
     assert not any("occur only once" in one for one in usual)
-    # a first batch of a partial fit may hold each of the classes once
+    # the first batch of a partial fit may hold every class only once
     options = ClassifierOptions(**(SMALL | {"steps": 2}))
     batch = LabelledSequences(Sequences.of(texts), texts)
     inputs = RunInputs(labels=Labels.of(texts))
@@ -409,7 +409,7 @@ def test_balanced_class_weights() -> None:
     run = run_of(data=data, class_weight="balanced", valid=data)
     objective, _ = run.stage([])
     np.testing.assert_allclose(objective.weights, [8 / 12, 8 / 4], rtol=1e-6)
-    # the mean over the sequences is 1
+    # the mean weight of all sequences is 1
     assert (6 * objective.weights[0] + 2 * objective.weights[1]).item() == pytest.approx(8)
     objective, _ = run_of(data=data, valid=data).stage([])
     assert objective.weights.tolist() == [1.0, 1.0]
@@ -556,7 +556,7 @@ def test_a_refit_trains_for_as_many_epochs_as_were_best(task: str) -> None:
     assert model.card["training"]["steps"] == stages[3]["steps"]
     assert model.card["training"]["steps"] == round(stages[2]["steps"] * 60 / 54)
     assert model.card["data"]["sequences"] == 60
-    # what is said of it was measured before the test set was trained on
+    # the reported metrics were measured before the network was trained on the test set
     alone = train(task, refit=False)
     assert model.card["held_out"] == alone.card["held_out"]
     assert not same(model, alone)
@@ -566,7 +566,7 @@ def test_a_time_budget_covers_all_stages() -> None:
     run = run_of(time=10, steps=None, refit=True)
     _, first = run.stage([])
     assert first.time == pytest.approx(10 * 36 / (3 * 36 + 54 + 60))
-    # the later ones are as long in steps
+    # later folds take the same number of steps
     assert run.stage([{"length": 7}])[1].steps == 7
     valid = {"valid": texts(60, seed=1), "test": texts(20, seed=2)}
     _, alone = run_of(time=10, steps=None, **valid).stage([])
@@ -578,7 +578,7 @@ def test_without_a_budget_it_trains_until_it_no_longer_improves() -> None:
     parts = {"valid": texts(60, seed=1), "test": texts(60, seed=2)}
     how = {"steps": None, "patience": 1, "hidden_size": 2, "dropout": 0.0, "word_dropout": 0.0}
     model = train(watch=events.append, **parts, **how)
-    # said before the first step, and three minutes at most with the plain models
+    # the limit is announced before the first step; with the plain models a run takes three minutes
     assert events[0]["plan"]["limit"] == 150
     assert model.card["training"]["stopped"] == "early"
     assert not model.card["training"]["improving"]
@@ -677,9 +677,9 @@ from pathlib import Path
 from test_train import ALIKE, train
 train(sys.argv[1], output=Path(sys.argv[2]), **ALIKE)
 """
-# Batches of which the processes have unequal shares; dropout draws in each process.
+# Batches that the processes share unequally; each process draws its own dropout.
 ALIKE = {"dropout": 0.0, "word_dropout": 0.0, "refit": True, "batch_size": 7, "steps": 16}
-# Sums of gradients in another order, over some dozen steps of Adam, whose first divide by small moments.
+# Gradients are summed in another order; the first steps of Adam, divided by small moments, magnify that.
 TOLERANCE = 2e-3
 
 

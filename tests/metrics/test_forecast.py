@@ -49,7 +49,7 @@ def test_mase_by_hand() -> None:
 def test_a_history_without_a_scale() -> None:
     assert measures.mase([1.0], [2.0], [3.0, 3.0, 3.0], 2) is None
     assert measures.mase([1.0], [2.0], [3.0]) is None
-    # a season that repeats exactly, or one that is too long, is scaled by its neighbours
+    # if a season repeats exactly or is too long, neighbouring values give the scale
     assert measures.scale([0.0, 2.0, 0.0, 2.0], 2) == 2.0
     assert measures.scale([0.0, 2.0], 24) == 2.0
 
@@ -59,7 +59,7 @@ def test_positions_without_truth_are_ignored() -> None:
     assert measures.mae(forecast, truth) == 1.5
     assert measures.coverage([0.0, 0.0, 0.0], [1.0, 200.0, 2.0], truth) == 0.5
     assert measures.interval_width([0.0, 0.0, 0.0], [1.0, 200.0, 2.0], truth) == 1.5
-    # a forecast of what never came may be anything
+    # a forecast may have any value where the truth is unknown
     assert measures.rmse([2.0, NAN, 4.0], truth) == 1.0
     with pytest.raises(DataError, match="no true value"):
         measures.mae([1.0], [NAN])

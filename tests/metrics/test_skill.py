@@ -9,7 +9,7 @@ from elman.errors import DataError, ShapeError
 from elman.metrics.skill import _standard_error, is_repeated_last, paired_skill
 
 TRIALS = 300
-# A share of TRIALS at 5 %, and three of its standard deviations.
+# The expected share of trials, 5 %, plus three of its standard deviations.
 FIVE_PERCENT = 0.05 + 3 * np.sqrt(0.05 * 0.95 / TRIALS)
 
 
@@ -19,7 +19,7 @@ def test_the_standard_error_by_its_definition() -> None:
     error, count = _standard_error(values, times, 1)
     assert error == pytest.approx(values.std(ddof=1) / np.sqrt(30))
     assert count == 30
-    # two series at 24 times, three steps of truth: times less than three apart go together
+    # two series at 24 times with a horizon of 3: times less than 3 apart are correlated
     values, times = draw.normal(size=48), np.tile(np.arange(24), 2)
     centred, variance = values - values.mean(), 0.0
     for i in range(48):
@@ -29,7 +29,7 @@ def test_the_standard_error_by_its_definition() -> None:
     error, count = _standard_error(values, times, 3)
     assert error == pytest.approx(np.sqrt(variance / few) / 48)
     assert count == 8
-    # with fewer than eight times three apart, chance cannot be told
+    # with fewer than eight origins a horizon apart, there is no standard error
     assert _standard_error(values[:22], times[:22], 3)[0] is not None
     assert _standard_error(values[:21], times[:21], 3) == (None, 7)
 
@@ -39,14 +39,14 @@ def test_series_that_move_together_count_as_one() -> None:
     other = 1 + draw.random(12)
     ours = other - draw.normal(0.03, 0.1, 12)
     alone = paired_skill(ours, other)
-    # eight series that all do what one does, in any order of rows
+    # eight copies of one series, in any order of rows, add no evidence
     order = draw.permutation(96)
     times = np.tile(np.arange(12), 8)[order]
     together = paired_skill(np.tile(ours, 8)[order], np.tile(other, 8)[order], times=times)
     assert alone.standard_error is not None
     assert together.standard_error == pytest.approx(alone.standard_error)
     assert (together.origins, together.verdict) == (12, alone.verdict) == (12, "no difference")
-    # at one time, nothing is known of chance however many they are
+    # many series at a single time say nothing about chance
     assert paired_skill(0.8 * other, other, times=np.zeros(12)).standard_error is None
 
 
@@ -98,7 +98,7 @@ def test_a_perfect_other_forecast() -> None:
 
 @pytest.mark.parametrize(("origins", "spacing"), [(5, 10), (20, 10), (60, 2)])
 def test_chance_is_called_skill_in_at_most_one_of_twenty_trials(origins: int, spacing: int) -> None:
-    # two forecasts of a random walk, each with errors of its own of the same size
+    # two forecasts of a random walk with independent errors of equal size
     draw = np.random.default_rng([origins, spacing])
     horizon, called = 10, 0
     for _ in range(TRIALS):
@@ -162,7 +162,7 @@ def share_repeated(make: Make, origins: int, horizon: int, spacing: int) -> floa
 def test_a_repeated_last_value_is_recognised(
     make: Make, origins: int, horizon: int, spacing: int
 ) -> None:
-    # the test of the moves, at 5 %, is what it can miss by; a shrunken walk's level foretells a little
+    # the test errs in 5 % of trials; the level of a shrunken walk predicts its moves a little
     least = 1 - FIVE_PERCENT if make is walk_repeated else 0.75
     assert share_repeated(make, origins, horizon, spacing) >= least
 
