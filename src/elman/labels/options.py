@@ -38,7 +38,10 @@ class LabelledOptions(RecurrentOptions):
         "error", "missing numbers: an error, or masked (a further channel marks them)"
     )
     held_out: float = reading(
-        0.1, "share held out: half to validate, half to test", low=0.001, high=0.9
+        0.1,
+        "share of the data held out: half for validation, half for the test",
+        low=0.001,
+        high=0.9,
     )
     embedding_size: int | None = network(
         None, "size of a token's embedding (default: 100)", low=1, high=16384, rare=True
@@ -89,7 +92,7 @@ class ClassifierOptions(LabelledOptions):
 
     pooling: str | None = network(None, _POOLING_HELP)
     class_weight: Literal["none", "balanced"] = training(
-        "none", "classes in the loss: equal, or more weight for rare ones"
+        "none", "weights of classes in the loss: equal, or larger for rare classes"
     )
     label_smoothing: float | None = training(
         None,

@@ -30,10 +30,11 @@ class LanguageOptions(RecurrentOptions):
 
     level: Level | None = reading(None, "tokens: characters or words (default: from the text)")
     split: Literal["words", "whitespace", "log"] = reading(
-        "words", "find words: also at punctuation, only at white space, or so with numbers masked"
+        "words",
+        "split texts at white space and punctuation, at white space, or so and mask numbers",
     )
     documents: DocumentUnit | None = reading(
-        None, "unit of text: each file or each line (default: from the text)"
+        None, "what a document is: a file or a line (default: from the text)"
     )
     max_vocabulary: int | None = reading(
         None,
@@ -53,7 +54,10 @@ class LanguageOptions(RecurrentOptions):
         None, "encoding of the files, such as utf-8 (default: detected)", rare=True
     )
     held_out: float = reading(
-        0.1, "share held out: half to validate, half to test", low=0.001, high=0.9
+        0.1,
+        "share of the data held out: half for validation, half for the test",
+        low=0.001,
+        high=0.9,
     )
     held_out_from: Literal["auto", "random", "end"] = reading(
         "auto",

@@ -78,7 +78,7 @@ class ForecasterOptions(RecurrentOptions):
     window: int | None = reading(
         None, "past time steps that the network reads (default: from the season)", low=2
     )
-    levels: str = reading("80,95", "intervals in percent, with commas between them")
+    levels: str = reading("80,95", "prediction intervals in percent, with commas between them")
     members: int | None = network(
         None,
         "networks whose answers are averaged (default: 4 or 5, fewer if the time is short)",

@@ -66,7 +66,7 @@ class RecurrentOptions(Options):
     evaluations: int = training(
         10, "evaluations on the validation set within the budget", low=1, high=10000, rare=True
     )
-    patience: int = training(5, "evaluations without a better one before training stops", low=1)
+    patience: int = training(5, "evaluations without improvement before training stops", low=1)
     checkpoint_every: str | float = training("30s", "time between two checkpoints", rare=True)
     precision: Literal["float32", "bf16"] = training(
         "float32",
